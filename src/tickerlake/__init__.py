@@ -1,0 +1,3 @@
+"""Track stocks in real time: CSV files → Apache Kafka → data lake, every record exactly once."""
+
+__version__ = "0.1.0"
