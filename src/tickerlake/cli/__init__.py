@@ -1,0 +1,1 @@
+"""One file per verb; `app` puts them together."""

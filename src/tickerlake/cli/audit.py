@@ -1,0 +1,70 @@
+"""``tickerlake audit``: proof that every offset is in the lake exactly once."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tickerlake.cli.common import Json, Lake, Property, emit, properties, say
+
+if TYPE_CHECKING:
+    from tickerlake.lake.audit import PartitionAudit
+
+_COLUMNS = ("topic", "partition", "first", "next", "records", "segments", "bytes", "gaps", "doubles", "holes", "rejects")
+
+
+def audit(
+    lake: Lake,
+    topic: Annotated[str | None, typer.Option("--topic", "-t", help="Only this topic.")] = None,
+    bootstrap_servers: Annotated[
+        str | None, typer.Option("--bootstrap-servers", "-b", help="Also compare with what Kafka retains.")
+    ] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every row and check it.")] = False,
+    property_: Property = None,
+    json: Json = False,
+) -> None:
+    """Prove that every record is in the lake exactly once; exit code 4 if not.
+
+    Example: `tickerlake audit --lake ./lake --deep -b 127.0.0.1:9092`
+    """
+    from tickerlake.errors import AuditFailed
+    from tickerlake.lake.audit import audit as audit_lake
+    from tickerlake.lake.store import open_store
+    from tickerlake.pipeline.prove import check_against_kafka
+
+    store = open_store(lake)
+    results = list(audit_lake(store, topic, deep=deep))
+    if bootstrap_servers:
+        for name in sorted({result.topic for result in results}):
+            mine = [result for result in results if result.topic == name]
+            before = len(mine)
+            check_against_kafka(store, name, mine, bootstrap_servers, properties(property_))
+            results.extend(mine[before:])
+    findings = [finding for result in results for finding in result.findings]
+    if json:
+        emit({"lake": store.uri, "ok": not findings, "partitions": [result.to_dict() for result in results]})
+    else:
+        show(results)
+    if findings:
+        raise AuditFailed(
+            f"{len(findings)} finding(s) in {store.uri}, the first: {findings[0].key}: {findings[0].message}.",
+            "`--json` lists them all.",
+        )
+    say("every record is there exactly once")
+
+
+def show(results: "list[PartitionAudit]") -> None:
+    """Print the table and the findings."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*_COLUMNS, box=None, pad_edge=False)
+    for name in table.columns[1:]:
+        name.justify = "right"
+    for result in results:
+        figures = result.to_dict()
+        table.add_row(result.topic, *(f"{figures[name]:,}" for name in _COLUMNS[1:]))
+    console = Console()
+    console.print(table)
+    for result in results:
+        for finding in result.findings:
+            console.print(f"✗ {finding.kind}: {finding.key}: {finding.message}", markup=False, highlight=False)

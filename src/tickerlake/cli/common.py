@@ -1,0 +1,90 @@
+"""Options and manners that the verbs share."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+Bootstrap = Annotated[
+    str, typer.Option("--bootstrap-servers", "-b", help="Kafka's address.", envvar="TICKERLAKE_KAFKA__BOOTSTRAP_SERVERS")
+]
+Lake = Annotated[
+    str, typer.Option("--lake", help="gs://bucket/prefix or a folder.", envvar="TICKERLAKE_LAKE")
+]
+Property = Annotated[
+    list[str] | None,
+    typer.Option("--property", "-X", help="Any librdkafka property, as name=value; may be repeated."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+LOCAL_BROKER = "127.0.0.1:9092"
+
+
+def properties(given: list[str] | None) -> dict[str, str]:
+    """Read ``name=value`` pairs."""
+    from tickerlake.errors import UsageError
+
+    pairs = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--property {name} has no value.", "Write it as name=value.")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Give an event that the first SIGINT or SIGTERM sets; a second SIGINT ends at once."""
+    stop = threading.Event()
+
+    def ask(signum: int, _: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        say("stopping: storing what has been read …")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def say(text: str) -> None:
+    """One line for people, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def emit(document: Any) -> None:
+    """One JSON document for programs, on stdout."""
+    import msgspec
+
+    print(msgspec.json.encode(document).decode(), flush=True)
+
+
+class Ticker:
+    """A status line on a terminal, nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._shown = ""
+        self._next_s = 0.0
+
+    def show(self, text: str) -> None:
+        """Replace the line, ten times a second at most."""
+        from tickerlake.clock import monotonic_s
+
+        if self._live and text != self._shown and monotonic_s() >= self._next_s:
+            print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
+            self._shown, self._next_s = text, monotonic_s() + 0.1
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self._live and self._shown:
+            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+            self._shown = ""

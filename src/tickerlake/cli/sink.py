@@ -1,0 +1,66 @@
+"""``tickerlake sink``: Kafka → lake."""
+
+from typing import Annotated
+
+import typer
+
+from tickerlake.cli.common import LOCAL_BROKER, Bootstrap, Json, Lake, Property, Ticker, emit, properties, say, stopping
+
+
+def sink(
+    topic: Annotated[list[str], typer.Option("--topic", "-t", help="Topic to store; may be repeated.")],
+    lake: Lake,
+    bootstrap_servers: Bootstrap = LOCAL_BROKER,
+    group: Annotated[str | None, typer.Option(help="Consumer group; default: one per lake.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="Format of the segments: ndjson.")] = "ndjson",
+    flush_bytes: Annotated[int, typer.Option(min=1, help="Store a segment at this many bytes.")] = 16 << 20,
+    flush_records: Annotated[int, typer.Option(min=1, help="… or at this many records.")] = 200_000,
+    flush_age: Annotated[float, typer.Option(min=0, help="… or when the oldest is this many seconds old.")] = 10.0,
+    until_end: Annotated[bool, typer.Option("--until-end", help="Stop when everything there is stored.")] = False,
+    on_gap: Annotated[str, typer.Option(help="If Kafka deleted records before they were stored: stop, record.")] = "stop",
+    property_: Property = None,
+    json: Json = False,
+) -> None:
+    """Store every record of a topic in the lake, exactly once.
+
+    Any number of sinks may share a topic. Ctrl-C stores what has been read and stops.
+
+    Examples: `tickerlake sink -t stocks.bars --lake ./lake --until-end` ·
+    `tickerlake sink -t stocks.bars --lake gs://my-bucket/lake -b kafka:9092`
+    """
+    import hashlib
+
+    from tickerlake.errors import UsageError
+    from tickerlake.lake.segment import check_format
+    from tickerlake.lake.store import open_store
+    from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
+
+    if on_gap not in {"stop", "record"}:
+        raise UsageError(f"--on-gap {on_gap} is not known.", "Use stop or record.")
+    options = SinkOptions(
+        format=check_format(format_),
+        flush_bytes=flush_bytes,
+        flush_records=flush_records,
+        flush_age_s=flush_age,
+        on_gap="record" if on_gap == "record" else "stop",
+    )
+    store = open_store(lake)
+    group = group or f"tickerlake-sink-{hashlib.blake2b(store.uri.encode(), digest_size=6).hexdigest()}"
+    ticker = Ticker()
+
+    def show(now: SinkProgress) -> None:
+        ticker.show(f"{store.uri}: {now.records:,} records, {now.segments} segments, {now.bytes / 1e6:.1f} MB")
+
+    worker = Sink(bootstrap_servers, topic, store, group, options, properties(property_))
+    with stopping() as stop:
+        done = worker.run(stop, until_end=until_end, on_progress=show)
+    ticker.end()
+    say(
+        f"stored {done.records:,} records in {done.segments} segments ({done.bytes:,} bytes) at {store.uri}; "
+        f"{done.rejects} rejected"
+    )
+    if done.rejects:
+        say(f"  rejected records, with offset and reason: {store.uri}/rejects/")
+    if json:
+        emit({"records": done.records, "rejects": done.rejects, "segments": done.segments, "bytes": done.bytes})
+    store.close()

@@ -1,0 +1,60 @@
+"""What every Kafka client here shares: safe settings and errors in our own words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError as RdError
+
+from tickerlake.errors import BrokerUnreachable, Fenced, KafkaError, TickerlakeError, UsageError
+
+_LOOPBACK = ("127.", "localhost", "[::1]")
+_UNREACHABLE = {RdError._TRANSPORT, RdError._ALL_BROKERS_DOWN, RdError._TIMED_OUT, RdError._RESOLVE}
+_DENIED = {
+    RdError.TOPIC_AUTHORIZATION_FAILED,
+    RdError.GROUP_AUTHORIZATION_FAILED,
+    RdError.CLUSTER_AUTHORIZATION_FAILED,
+    RdError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    RdError._AUTHENTICATION,
+    RdError.SASL_AUTHENTICATION_FAILED,
+}
+_FENCED = {RdError._FENCED, RdError.INVALID_PRODUCER_EPOCH, RdError.PRODUCER_FENCED}
+
+
+def settings(bootstrap_servers: str, properties: Mapping[str, str], **own: Any) -> dict[str, Any]:
+    """Merge our settings with the user's ``[kafka.properties]``; theirs win.
+
+    Beyond loopback TLS is expected: ``security.protocol`` is ``SSL`` (or ``SASL_SSL`` where a SASL
+    mechanism is given) unless the user says otherwise.
+    """
+    merged: dict[str, Any] = {
+        "bootstrap.servers": bootstrap_servers,
+        "client.id": "tickerlake",
+        "log_level": 2,
+        "error_cb": lambda _: None,
+        "socket.keepalive.enable": True,
+        **own,
+    }
+    if not all(server.strip().startswith(_LOOPBACK) for server in bootstrap_servers.split(",")):
+        merged["security.protocol"] = "SASL_SSL" if "sasl.mechanisms" in properties else "SSL"
+    return {**merged, **properties}
+
+
+def translate(error: RdError, doing: str, bootstrap_servers: str) -> TickerlakeError:
+    """Turn librdkafka's error into ours, with a remedy."""
+    code, text = error.code(), error.str()
+    if code in _UNREACHABLE:
+        return BrokerUnreachable(
+            f"No Kafka broker answers at {bootstrap_servers} ({doing}: {text}).",
+            "Is it running (`tickerlake broker status`), the port right, and the address that the broker "
+            "advertises reachable from here? Beyond this machine TLS is expected: for a plaintext listener set "
+            'security.protocol = "PLAINTEXT" under [kafka.properties].',
+        )
+    if code in _DENIED:
+        return KafkaError(f"Kafka refused {doing}: {text}.", "Check the credentials and the principal's ACLs.")
+    if code in _FENCED:
+        return Fenced(f"Another process took over {doing}.", "Run only one of them, or wait until it is done.")
+    if code == RdError.UNKNOWN_TOPIC_OR_PART:
+        return KafkaError(f"The topic is not there ({doing}).", "Create it, or check its name.")
+    if code == RdError._INVALID_ARG:
+        return UsageError(f"Kafka's client refuses a setting ({doing}): {text}.", "Check [kafka.properties].")
+    return KafkaError(f"Kafka answered an error ({doing}): {text}.", "See the broker's log.")

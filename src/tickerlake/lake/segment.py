@@ -1,0 +1,162 @@
+"""What a segment is: its name, what it says about itself, and the rules of the chain. Pure.
+
+A segment holds consecutive records of one topic partition. It is named by the offset where the
+segment before it ended, so the segments of a partition form a chain that can be checked, and
+continued, from names and headers alone.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, Self, cast, get_args
+
+import msgspec
+
+from tickerlake.errors import LakeError, UsageError
+
+Format = Literal["ndjson"]
+EXTENSIONS: dict[Format, str] = {"ndjson": "ndjson.gz"}
+TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_SEGMENT = re.compile(r"(?P<position>\d{20})\.ndjson\.gz")
+
+
+def check_topic(topic: str) -> str:
+    """Return ``topic`` if Kafka would accept it as a name; names of objects are made of it."""
+    if not TOPIC_NAME.fullmatch(topic) or topic in {".", ".."}:
+        raise UsageError(
+            f"{topic!r} is not a Kafka topic name.", "Use letters, digits, '.', '_' and '-', at most 249."
+        )
+    return topic
+
+
+def check_format(name: str) -> Format:
+    """Return ``name`` as a segment format."""
+    if name not in get_args(Format):
+        raise UsageError(f"There is no format {name!r}.", f"Use one of {', '.join(get_args(Format))}.")
+    return cast(Format, name)
+
+
+def topic_key(topic: str) -> str:
+    """Key of the object that says what a topic's chain is."""
+    return f"raw/{topic}/_topic.json"
+
+
+def partition_prefix(topic: str, partition: int) -> str:
+    """Prefix of the segments of one partition."""
+    return f"raw/{topic}/partition={partition}/"
+
+
+def reject_prefix(topic: str, partition: int) -> str:
+    """Prefix of the rejects of one partition."""
+    return f"rejects/{topic}/partition={partition}/"
+
+
+def segment_key(topic: str, partition: int, position: int, fmt: Format) -> str:
+    """Key of the segment that begins at ``position``."""
+    return f"{partition_prefix(topic, partition)}{position:020d}.{EXTENSIONS[fmt]}"
+
+
+def reject_key(topic: str, partition: int, offset: int) -> str:
+    """Key of the reject made of the record at ``offset``."""
+    return f"{reject_prefix(topic, partition)}{offset:020d}.json"
+
+
+def position_of(key: str) -> int | None:
+    """Chain position in a segment's key, or None if the key is not a segment's."""
+    match = _SEGMENT.fullmatch(key.rpartition("/")[2])
+    return int(match["position"]) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentMeta:
+    """What a segment says about itself.
+
+    ``position`` is where it begins in the chain, ``next_position`` where the next one will.
+    ``records`` counts rows, ``rejects`` the records kept under ``rejects/`` instead;
+    ``rows_crc32c`` is the checksum of the uncompressed rows. ``gap`` marks a segment without
+    records that stands for offsets which Kafka had deleted before they could be stored.
+    """
+
+    topic: str
+    topic_id: str
+    partition: int
+    position: int
+    next_position: int
+    records: int
+    rejects: int
+    rows_crc32c: str
+    gap: bool = False
+    version: int = 1
+
+    def to_text(self) -> dict[str, str]:
+        """As the text pairs that an object store keeps beside an object."""
+        return {name: msgspec.json.encode(value).decode().strip('"') for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_text(cls, metadata: Mapping[str, str], key: str) -> Self:
+        """Read what `to_text` wrote.
+
+        Raises
+        ------
+        LakeError
+            If a value is missing or has another type: ``key`` is not a segment of ours.
+        """
+        try:
+            return msgspec.convert(dict(metadata), cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise LakeError(
+                f"{key} does not say which records it holds ({error}).",
+                "Something else wrote it, or its metadata was edited. Run `tickerlake audit --deep`.",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class TopicMeta:
+    """What a topic's chain is, written once by the first worker (``_topic.json``).
+
+    ``first_positions`` maps each partition (as text) to the earliest offset that Kafka retained
+    when the chain began; a partition added later begins at 0.
+    """
+
+    topic: str
+    topic_id: str
+    cluster_id: str
+    format: Format
+    first_positions: dict[str, int]
+    created_ms: int
+    version: int = 1
+
+    def first_position(self, partition: int) -> int:
+        """Chain position at which ``partition`` begins."""
+        return self.first_positions.get(str(partition), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A place where a chain does not hold: offsets ``[start, end)`` are missing or doubled."""
+
+    kind: Literal["missing", "overlap"]
+    start: int
+    end: int
+    key: str
+
+
+def breaks(first_position: int, chain: Iterable[tuple[str, SegmentMeta]]) -> list[Break]:
+    """Compare where each segment begins with where the one before it ended.
+
+    Parameters
+    ----------
+    first_position
+        Where the chain begins.
+    chain
+        Key and metadata of each segment, by position.
+    """
+    found = []
+    end = first_position
+    for key, meta in chain:
+        if meta.position > end:
+            found.append(Break("missing", end, meta.position, key))
+        elif meta.position < end:
+            found.append(Break("overlap", meta.position, min(end, meta.next_position), key))
+        end = max(end, meta.next_position)
+    return found

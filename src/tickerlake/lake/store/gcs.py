@@ -1,0 +1,257 @@
+"""A store in a Cloud Storage bucket: the only module that speaks to google-cloud-storage."""
+
+import base64
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import google.auth
+import google_crc32c
+from google.api_core.client_info import ClientInfo
+from google.api_core.exceptions import from_http_response
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError
+from google.auth.transport.requests import AuthorizedSession
+from google.cloud import storage
+from google.cloud.storage.exceptions import DataCorruption
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+
+from tickerlake import __version__, clock
+from tickerlake.errors import ObjectMissing, StoreError, StoreUnavailable, UsageError
+from tickerlake.lake.store.base import ObjectInfo, check_key
+from tickerlake.lake.store.gcs_errors import FOREIGN, explain, no_credentials
+
+_SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
+_FIRST_DELAY_S = 0.5
+_LONGEST_DELAY_S = 16.0
+_REPLY_S = 30.0
+_SLOWEST_BYTES_PER_S = 500_000
+_USER_AGENT = f"tickerlake/{__version__}"
+_Result = TypeVar("_Result")
+_Timeout = tuple[float, float]
+
+
+class GcsStore:
+    """A store below a prefix of a Cloud Storage bucket.
+
+    Honours ``STORAGE_EMULATOR_HOST``; else uses the machine's Application Default Credentials.
+
+    Parameters
+    ----------
+    bucket
+        The bucket's name.
+    prefix
+        Comes before every key; empty for the whole bucket.
+    budget_s
+        How long one call may take with all its retries.
+    connections
+        How many threads may have a request in flight without opening a connection for each request.
+
+    Raises
+    ------
+    SetupError
+        This machine has no credentials.
+    """
+
+    def __init__(
+        self, bucket: str, prefix: str = "", *, budget_s: float = 90.0, connections: int = 64
+    ) -> None:
+        if not 3 <= len(bucket) <= 222 or quote(bucket, safe="") != bucket or bucket != bucket.lower():
+            raise UsageError(f"{bucket!r} is not a bucket's name.", "It looks like gs://bucket/prefix.")
+        prefix = prefix.strip("/")
+        if prefix:
+            check_key(prefix)
+        self._name = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._budget_s = budget_s
+        self._closed = threading.Event()
+        self._retries = 0
+        self._retries_lock = threading.Lock()
+        emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
+        endpoint = f"http://{emulator}" if emulator and "://" not in emulator else emulator
+        credentials = _credentials(anonymous=bool(endpoint))
+        self._session: Any = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+        self._client: Any = storage.Client(
+            project=None,
+            credentials=credentials,
+            _http=self._session,
+            client_info=ClientInfo(user_agent=_USER_AGENT),  # type: ignore[no-untyped-call]
+            client_options={"api_endpoint": endpoint} if endpoint else None,
+        )
+        self._bucket: Any = self._client.bucket(bucket)
+        _tune(self._session, self._client.api_endpoint, connections)
+        upload = f"{self._client.api_endpoint}/upload/storage/v1/b/{bucket}/o"
+        self._upload_url = f"{upload}?uploadType=multipart&ifGenerationMatch=0"
+
+    @property
+    def uri(self) -> str:
+        """``gs://bucket/prefix``."""
+        return f"gs://{self._name}/{self._prefix}".rstrip("/")
+
+    @property
+    def retries(self) -> int:
+        """How many requests were sent again so far."""
+        return self._retries
+
+    def create(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        metadata: Mapping[str, str],
+        content_type: str = "application/octet-stream",
+    ) -> None:
+        """Store an object unless there is one."""
+        name = self._object_name(key)
+        checksum = base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
+        resource = {"name": name, "contentType": content_type, "crc32c": checksum, "metadata": dict(metadata)}
+        boundary = f"tickerlake-{clock.nonce()}{clock.nonce()}"
+        body = b"".join(
+            (
+                f"--{boundary}\r\ncontent-type: application/json; charset=UTF-8\r\n\r\n".encode(),
+                json.dumps(resource).encode(),
+                f"\r\n--{boundary}\r\ncontent-type: {content_type}\r\n\r\n".encode(),
+                data,
+                f"\r\n--{boundary}--".encode(),
+            )
+        )
+        headers = {"content-type": f"multipart/related; boundary={boundary}", "user-agent": _USER_AGENT}
+
+        # The client's own upload turns resumable above 8 MiB, which verifies the checksum only after the
+        # object is there (and then wants to delete it), and costs twice the time for a small object.
+        def upload(timeout: _Timeout) -> None:
+            response = self._session.request(
+                "POST", self._upload_url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            )
+            if response.status_code != 200:
+                raise from_http_response(response)  # type: ignore[no-untyped-call]
+
+        self._call(name, upload, size=len(body))
+
+    def read(self, key: str) -> bytes:
+        """Return an object's content; its checksum was verified."""
+        name = self._object_name(key)
+
+        def download(timeout: _Timeout) -> bytes:
+            content: bytes = self._bucket.blob(name).download_as_bytes(
+                raw_download=True, checksum="crc32c", timeout=timeout, retry=None
+            )
+            return content
+
+        return self._call(name, download)
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Return a part of an object."""
+        name = self._object_name(key)
+        info = self.stat(key)
+        if info is None:
+            raise ObjectMissing(f"{self.uri}/{key} does not exist.")
+        end = min(start + length, info.size)
+        if start >= end:
+            return b""
+
+        def download(timeout: _Timeout) -> bytes:
+            content: bytes = self._bucket.blob(name).download_as_bytes(
+                start=start, end=end - 1, raw_download=True, checksum=None, timeout=timeout, retry=None
+            )
+            return content
+
+        return self._call(name, download)
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return what is known about an object."""
+        blob = self._bucket.blob(self._object_name(key))
+        try:
+            self._call(blob.name, lambda timeout: blob.reload(timeout=timeout, retry=None))
+        except ObjectMissing:
+            return None
+        return self._info(blob)
+
+    def list(self, prefix: str, start_at: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects under ``prefix``, in order."""
+        token: str | None = None
+        while True:
+            page, token = self._call("", partial(self._page, prefix, start_at, token))
+            yield from page
+            if not token:
+                return
+
+    def close(self) -> None:
+        """Close the connections and end the waits between retries."""
+        self._closed.set()
+        self._client.close()
+
+    def _page(
+        self, prefix: str, start_at: str, token: str | None, timeout: _Timeout
+    ) -> tuple[Sequence[ObjectInfo], str | None]:
+        found = self._client.list_blobs(
+            self._bucket,
+            prefix=self._prefix + prefix or None,
+            start_offset=self._prefix + start_at if start_at else None,
+            page_token=token,
+            fields="items(name,size,metadata,crc32c),nextPageToken",
+            timeout=timeout,
+            retry=None,
+        )
+        page = [self._info(blob) for blob in next(found.pages, ())]
+        return page, found.next_page_token
+
+    def _info(self, blob: Any) -> ObjectInfo:
+        return ObjectInfo(blob.name.removeprefix(self._prefix), blob.size, blob.metadata or {}, blob.crc32c)
+
+    def _object_name(self, key: str) -> str:
+        check_key(key)
+        return self._prefix + key
+
+    def _call(self, name: str, action: Callable[[_Timeout], _Result], size: int = 0) -> _Result:
+        """Do something, again and again while that can help and the budget lasts."""
+        started = clock.monotonic_s()
+        give_up = started + self._budget_s
+        delay, tries = _FIRST_DELAY_S, 0
+        while True:
+            tries += 1
+            left = max(give_up - clock.monotonic_s(), 0.1)
+            # the first figure bounds connecting as well as sending the whole body
+            send = 10 + size / _SLOWEST_BYTES_PER_S
+            try:
+                return action((min(send, left), min(_REPLY_S, left)))
+            except DataCorruption as error:
+                raise StoreError(f"gs://{self._name}/{name} arrived damaged: {error}") from error
+            except FOREIGN as error:
+                known, cause = explain(error, self._name, name), error
+            if not isinstance(known, StoreUnavailable):
+                raise known from cause
+            wait = max(clock.jitter(delay), known.retry_after_s)
+            if clock.monotonic_s() + wait >= give_up or self._closed.wait(wait):
+                took = clock.monotonic_s() - started
+                raise StoreUnavailable(
+                    f"{known.message} (after {tries} tries in {took:.0f} s)",
+                    "Is the network up? It is tried again.",
+                ) from cause
+            delay = min(delay * 2, _LONGEST_DELAY_S)
+            with self._retries_lock:
+                self._retries += 1
+
+
+def _credentials(*, anonymous: bool) -> Any:
+    if anonymous:
+        return AnonymousCredentials()  # type: ignore[no-untyped-call]
+    try:
+        return google.auth.default(scopes=_SCOPES)[0]
+    except GoogleAuthError as error:
+        raise no_credentials(error) from error
+
+
+def _tune(session: AuthorizedSession, endpoint: str, connections: int) -> None:
+    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    # requests looks at the environment and ~/.netrc for each request; once is enough
+    session.proxies.update(get_environ_proxies(endpoint))
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    session.trust_env = False

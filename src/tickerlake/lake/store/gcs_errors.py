@@ -1,0 +1,119 @@
+"""Cloud Storage's errors, and those of the layers below it, in our own terms."""
+
+import http.client
+import re
+from collections.abc import Mapping
+
+import requests
+import urllib3.exceptions
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+from google.cloud.storage.exceptions import InvalidResponse
+
+from tickerlake.errors import (
+    ObjectExists,
+    ObjectMissing,
+    SetupError,
+    StoreError,
+    StoreUnavailable,
+    TickerlakeError,
+)
+
+# what may come out of the client; OSError holds sockets, TLS and requests' own errors
+FOREIGN = (
+    InvalidResponse,
+    api.GoogleAPIError,
+    auth.GoogleAuthError,
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+)
+_REQUEST = re.compile(r"^[A-Z]+ \S+: ")
+_RETRYABLE_STATUS = {408, 429, 500, 502, 503, 504}
+_LOG_IN = (
+    "Log in with `gcloud auth application-default login`, "
+    "or point GOOGLE_APPLICATION_CREDENTIALS at a key file."
+)
+
+
+def no_credentials(error: Exception) -> SetupError:
+    """Explain that this machine has no Google Cloud credentials."""
+    return SetupError(f"There are no usable Google Cloud credentials: {_first_line(error)}", _LOG_IN)
+
+
+def explain(error: Exception, bucket: str, name: str) -> TickerlakeError:
+    """Translate an error; ``StoreUnavailable`` means that trying again makes sense.
+
+    Parameters
+    ----------
+    error
+        One of ``FOREIGN``.
+    bucket
+        Where the call went.
+    name
+        The object it was about, or empty.
+    """
+    place = f"gs://{bucket}/{name}"
+    if isinstance(error, InvalidResponse):
+        error = api.from_http_response(error.response)  # type: ignore[no-untyped-call]
+    if isinstance(error, api.GoogleAPICallError) and error.code is not None:
+        return _explain_status(error, int(error.code), bucket, place)
+    if isinstance(error, auth.DefaultCredentialsError):
+        return no_credentials(error)
+    if isinstance(error, auth.TransportError | auth.TimeoutError):
+        return _unavailable(place, error)
+    if isinstance(error, auth.GoogleAuthError) and not error.retryable:
+        return StoreError(f"Google refused the credentials for gs://{bucket}: {_first_line(error)}", _LOG_IN)
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
+        return SetupError(
+            f"The address of Cloud Storage is wrong: {_first_line(error)}",
+            "Check STORAGE_EMULATOR_HOST: it looks like http://127.0.0.1:4443, or is not set.",
+        )
+    return _unavailable(place, error)
+
+
+def _explain_status(error: api.GoogleAPICallError, status: int, bucket: str, place: str) -> TickerlakeError:
+    said = _first_line(error)
+    reasons = {item.get("reason", "") for item in error.errors if isinstance(item, Mapping)}
+    if status in _RETRYABLE_STATUS or reasons & {"rateLimitExceeded", "userRateLimitExceeded"}:
+        unavailable = _unavailable(place, error)
+        unavailable.retry_after_s = _retry_after_s(error)
+        return unavailable
+    # an organisation's policy answers 412 too, and says so
+    if status == 412 and not any("policy" in reason.lower() for reason in reasons):
+        return ObjectExists(f"{place} exists already.")
+    if status == 404 and ("bucket" in said.lower() or place.endswith("/")):
+        return StoreError(
+            f"The bucket gs://{bucket} does not exist.",
+            f"Create it with `gcloud storage buckets create gs://{bucket} --uniform-bucket-level-access`.",
+        )
+    if status == 404:
+        return ObjectMissing(f"{place} does not exist.")
+    if status == 401:
+        return StoreError(f"Cloud Storage did not accept the credentials for gs://{bucket}: {said}", _LOG_IN)
+    if status == 403:
+        return StoreError(
+            f"Access to the bucket gs://{bucket} is denied: {said}",
+            "Grant roles/storage.objectCreator and roles/storage.objectViewer: `gcloud storage buckets "
+            f"add-iam-policy-binding gs://{bucket} --member=… --role=…`.",
+        )
+    return StoreError(f"Cloud Storage refused {place} ({status}): {said}", "Trying again would not help.")
+
+
+def _unavailable(place: str, error: Exception) -> StoreUnavailable:
+    unavailable = StoreUnavailable(f"{place}: {_first_line(error)}")
+    unavailable.retry_after_s = 0.0
+    return unavailable
+
+
+def _retry_after_s(error: api.GoogleAPICallError) -> float:
+    headers = getattr(error.response, "headers", {})
+    said = headers.get("retry-after", "")
+    return float(said) if said.isascii() and said.isdecimal() else 0.0
+
+
+def _first_line(error: Exception) -> str:
+    text = error.message if isinstance(error, api.GoogleAPICallError) else str(error)
+    lines = _REQUEST.sub("", str(text).strip()).splitlines()
+    return lines[0][:300] if lines else type(error).__name__

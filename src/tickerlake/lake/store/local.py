@@ -1,0 +1,245 @@
+"""A store in a folder.
+
+An object is written under another name, synced, and only then linked to its own: the link fails if
+the name is taken, and whoever sees the name sees the whole object.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import socket
+import stat
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tickerlake import clock
+from tickerlake.errors import ObjectExists, ObjectMissing, StoreError, StoreUnavailable, TickerlakeError
+from tickerlake.lake.store.base import TEMP_FOLDER, ObjectInfo, check_key
+
+_DAY_NS = 86_400_000_000_000
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_BUSY = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT}
+_HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:64]
+
+
+class LocalStore:
+    """A store in the folder ``root``, which is created if it is missing."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = str(root.absolute())
+        self._temp = f"{self._root}/{TEMP_FOLDER}"
+        self._known: set[str] = set()  # folders whose own entry is durable
+        self._known_lock = threading.Lock()
+        try:
+            Path(self._temp).mkdir(parents=True, exist_ok=True)
+            _sync_folder(str(root.absolute().parent))
+            self._remove_leftovers()
+        except OSError as error:
+            raise _translate(error, self._root) from error
+
+    @property
+    def uri(self) -> str:
+        """The folder's absolute path."""
+        return self._root
+
+    def create(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        metadata: Mapping[str, str],
+        content_type: str = "application/octet-stream",
+    ) -> None:
+        """Store an object unless there is one."""
+        path = self._path(key)
+        folder = path.rpartition("/")[0]
+        temp = f"{self._temp}/{_HOST}.{os.getpid()}.{clock.nonce()}"
+        try:
+            self._ensure_folder(folder)
+            _write_synced(temp, data)
+            try:
+                self._link(temp, path)
+            finally:
+                _unlink(temp)
+                # also where the name was taken: the caller will build on that object,
+                # and the process that linked it may have died before this
+                _sync_folder(folder)
+        except OSError as error:
+            _unlink(temp)
+            with self._known_lock:
+                self._known.clear()
+            self._check_present()
+            if error.errno == errno.ENOENT:
+                raise StoreUnavailable(
+                    f"{path} was not written: its folder was removed.", "It is tried again."
+                ) from error
+            raise _translate(error, path) from error
+
+    def read(self, key: str) -> bytes:
+        """Return an object's content."""
+        path = self._path(key)
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise _translate(error, path) from error
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Return a part of an object."""
+        path = self._path(key)
+        try:
+            with Path(path).open("rb") as file:
+                file.seek(start)
+                return file.read(length)
+        except OSError as error:
+            raise _translate(error, path) from error
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return what is known about an object."""
+        path = Path(self._path(key))
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            self._check_present()
+            return None
+        except OSError as error:
+            raise _translate(error, str(path)) from error
+        return ObjectInfo(key, found.st_size, None, None) if stat.S_ISREG(found.st_mode) else None
+
+    def list(self, prefix: str, start_at: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects under ``prefix``, in order."""
+        folder, separator, _ = prefix.rpartition("/")
+        if folder:
+            check_key(folder)
+        self._check_present()
+        try:
+            yield from self._walk(folder + separator, prefix, start_at)
+        except OSError as error:
+            raise _translate(error, self._root) from error
+
+    def close(self) -> None:
+        """Do nothing: no file stays open between calls."""
+
+    def _walk(self, folder: str, prefix: str, start_at: str) -> Iterator[ObjectInfo]:
+        below: list[tuple[str, os.DirEntry[str]]] = []
+        try:
+            with os.scandir(f"{self._root}/{folder}") as entries:
+                for entry in entries:
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    # the slash takes part in the order: "a.b" comes before "a/b"
+                    key = f"{folder}{entry.name}/" if is_folder else folder + entry.name
+                    if not key.startswith(prefix) and not (is_folder and prefix.startswith(key)):
+                        continue
+                    if key < start_at and not (is_folder and start_at.startswith(key)):
+                        continue
+                    if key != f"{TEMP_FOLDER}/" and (is_folder or entry.is_file()):
+                        below.append((key, entry))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        below.sort(key=lambda item: item[0])
+        for key, entry in below:
+            if key.endswith("/"):
+                yield from self._walk(key, prefix, start_at)
+            else:
+                yield ObjectInfo(key, entry.stat().st_size, None, None)
+
+    def _path(self, key: str) -> str:
+        check_key(key)
+        return f"{self._root}/{key}"
+
+    def _ensure_folder(self, folder: str) -> None:
+        if folder in self._known or folder == self._root:
+            return
+        parent = folder.rpartition("/")[0]
+        self._ensure_folder(parent)
+        Path(folder).mkdir(exist_ok=True)
+        # another process may have made it a moment ago, so sync even if it was there
+        _sync_folder(parent)
+        with self._known_lock:
+            self._known.add(folder)
+
+    def _check_present(self) -> None:
+        # an unmounted disk leaves an empty folder behind, which must not pass for an empty lake
+        if not Path(self._temp).is_dir():
+            raise StoreUnavailable(f"{self._root} has lost its folder {TEMP_FOLDER}.", "Is the disk mounted?")
+
+    def _link(self, temp: str, path: str) -> None:
+        try:
+            os.link(temp, path)
+        except FileExistsError as error:
+            raise ObjectExists(f"{path} exists already.") from error
+        except OSError as error:
+            if error.errno in _NO_HARD_LINKS:
+                raise StoreError(
+                    f"The file system of {self._root} refuses hard links ({error.strerror}), "
+                    "so a segment can't be created without the danger of overwriting one.",
+                    "Put the lake on a local file system such as ext4, XFS, Btrfs or APFS, or use gs://.",
+                ) from error
+            raise
+
+    def _remove_leftovers(self) -> None:
+        """Remove what killed processes left behind; another host's only after a day."""
+        with os.scandir(self._temp) as entries:
+            for entry in entries:
+                host, _, rest = entry.name.partition(".")
+                pid = rest.partition(".")[0]
+                with contextlib.suppress(FileNotFoundError):
+                    if clock.now_ns() - entry.stat().st_mtime_ns > _DAY_NS or (
+                        host == _HOST and pid.isdecimal() and not _is_alive(int(pid))
+                    ):
+                        _unlink(entry.path)
+
+
+def _write_synced(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+        raise
+    os.close(descriptor)  # network file systems report a full disk only here
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(OSError):
+        Path(path).unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # it lives, and belongs to somebody else
+    return True
+
+
+def _translate(error: OSError, path: str) -> TickerlakeError:
+    reason = error.strerror or str(error)
+    if error.errno in {errno.ENOENT, errno.EISDIR}:
+        return ObjectMissing(f"{path} does not exist.")
+    if error.errno in _FULL:
+        return StoreUnavailable(
+            f"No room to write {path}: {reason}.", "Free some space; the next try goes on from there."
+        )
+    if error.errno in _BUSY:
+        return StoreUnavailable(f"{path} can't be reached now: {reason}.", "It is tried again.")
+    if error.errno in _FORBIDDEN:
+        return StoreError(f"No permission for {path}: {reason}.", "Give this user the right to write there.")
+    return StoreError(f"{path} can't be used: {reason}.", "Check the path and the disk.")

@@ -1,0 +1,225 @@
+"""The only writer of the lake: opens a topic's chain, finds its end, adds one segment at a time.
+
+Every write is create-only, so whatever crashes, repeats or runs twice, the first segment stored at a
+chain position is the one that stays, and everybody else adopts where it ends.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+import polars as pl
+
+from tickerlake.errors import LakeError, ObjectExists, ObjectMissing, UsageError
+from tickerlake.lake import rows
+from tickerlake.lake.reader import read_meta
+from tickerlake.lake.segment import (
+    Format,
+    SegmentMeta,
+    TopicMeta,
+    check_topic,
+    partition_prefix,
+    position_of,
+    reject_key,
+    segment_key,
+    topic_key,
+)
+from tickerlake.lake.store.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a segment: ``adopted`` means that another write had been first."""
+
+    meta: SegmentMeta
+    bytes: int
+    adopted: bool
+
+
+def open_topic(store: Store, wanted: TopicMeta) -> TopicMeta:
+    """Create the topic's description in the lake, or check that the one there is of the same topic.
+
+    Returns
+    -------
+    TopicMeta
+        The one that counts: ``first_positions`` and ``created_ms`` are those of the first worker.
+
+    Raises
+    ------
+    LakeError
+        The topic was deleted and created anew, or is of another cluster.
+    UsageError
+        The chain has another format.
+    """
+    key = topic_key(check_topic(wanted.topic))
+    try:
+        store.create(key, msgspec.json.encode(wanted), metadata={}, content_type="application/json")
+    except ObjectExists:
+        return _same_topic(read_topic(store, wanted.topic), wanted, store.uri)
+    return wanted
+
+
+def read_topic(store: Store, topic: str) -> TopicMeta:
+    """Read a topic's description; ObjectMissing if the lake does not have the topic."""
+    key = topic_key(topic)
+    try:
+        return msgspec.json.decode(store.read(key), type=TopicMeta)
+    except msgspec.MsgspecError as error:
+        raise LakeError(f"{store.uri}/{key} is damaged: {error}.", "Restore it from a copy.") from error
+
+
+def _same_topic(found: TopicMeta, wanted: TopicMeta, uri: str) -> TopicMeta:
+    if (found.cluster_id, found.topic_id) != (wanted.cluster_id, wanted.topic_id):
+        what = "was deleted and created anew" if found.cluster_id == wanted.cluster_id else "is of another cluster"
+        raise LakeError(
+            f"The topic {wanted.topic} {what} since {uri} began to store it (topic id {found.topic_id} on "
+            f"cluster {found.cluster_id} there, {wanted.topic_id} on {wanted.cluster_id} here).",
+            "Its offsets mean other records now. Store the new topic in another lake (--lake).",
+        )
+    if found.format != wanted.format:
+        raise UsageError(
+            f"{uri} stores the topic {wanted.topic} as {found.format}, not {wanted.format}.",
+            f"Use --format {found.format}, or another lake.",
+        )
+    return found
+
+
+class PartitionWriter:
+    """Adds segments to the chain of one partition, one at a time.
+
+    Parameters
+    ----------
+    store
+        Where the lake is.
+    topic
+        From `open_topic`.
+    partition
+        Number of the partition.
+    hint
+        A chain position known from elsewhere (Kafka's committed offset and the position of the
+        segment before it), which saves listing the whole chain. Believed only if the lake agrees.
+    """
+
+    def __init__(
+        self, store: Store, topic: TopicMeta, partition: int, hint: tuple[int, int] | None = None
+    ) -> None:
+        self.store = store
+        self.topic = topic
+        self.partition = partition
+        self.last_position: int | None = None
+        self.position = self._find_end(hint)
+
+    def _find_end(self, hint: tuple[int, int] | None) -> int:
+        start_at = ""
+        if hint and self._ends_at(*hint):
+            start_at = self._key(hint[0])
+        last = None
+        for info in self.store.list(partition_prefix(self.topic.topic, self.partition), start_at):
+            if position_of(info.key) is not None:
+                last = info
+        if last is None:
+            return self.topic.first_position(self.partition)
+        meta = self._check(read_meta(self.store, last), last.key)
+        self.last_position = meta.position
+        return meta.next_position
+
+    def _ends_at(self, before: int, end: int) -> bool:
+        info = self.store.stat(self._key(before))
+        return info is not None and read_meta(self.store, info).next_position == end
+
+    def _key(self, position: int) -> str:
+        return segment_key(self.topic.topic, self.partition, position, self.topic.format)
+
+    def _check(self, meta: SegmentMeta, key: str) -> SegmentMeta:
+        mine = (self.topic.topic, self.topic.topic_id, self.partition)
+        if (meta.topic, meta.topic_id, meta.partition) != mine or meta.position != position_of(key):
+            raise LakeError(
+                f"{self.store.uri}/{key} holds records of {meta.topic} partition {meta.partition} from offset "
+                f"{meta.position} (topic id {meta.topic_id}): it does not belong here.",
+                "Two topics were written to one place. Nothing was changed; choose another --lake.",
+            )
+        if meta.next_position <= meta.position:
+            raise LakeError(f"{self.store.uri}/{key} ends before it begins.", "Run `tickerlake audit --deep`.")
+        return meta
+
+    def put(self, batch: pl.DataFrame) -> Stored:
+        """Store records as the next segment, or adopt the one that is already there.
+
+        Parameters
+        ----------
+        batch
+            Columns as `rows.RECORDS`, at least one row, offsets ascending from `position` on.
+
+        Returns
+        -------
+        Stored
+            Its ``meta.next_position`` is where the chain ends now; records below it are done.
+        """
+        offsets = batch.get_column("offset")
+        assert offsets[0] >= self.position, "a record before the chain's end must never be stored again"
+        encoded = rows.encode(batch)
+        for reject in encoded.rejects:
+            self._keep(reject)
+        meta = SegmentMeta(
+            topic=self.topic.topic,
+            topic_id=self.topic.topic_id,
+            partition=self.partition,
+            position=self.position,
+            next_position=offsets[-1] + 1,
+            records=encoded.records,
+            rejects=len(encoded.rejects),
+            rows_crc32c=rows.checksum(encoded.lines),
+        )
+        return self._create(meta, encoded.lines)
+
+    def put_gap(self, end: int) -> Stored:
+        """Record that the offsets from `position` to ``end`` were lost before they could be stored."""
+        meta = SegmentMeta(
+            topic=self.topic.topic,
+            topic_id=self.topic.topic_id,
+            partition=self.partition,
+            position=self.position,
+            next_position=end,
+            records=0,
+            rejects=0,
+            rows_crc32c=rows.checksum(b""),
+            gap=True,
+        )
+        return self._create(meta, b"")
+
+    def _create(self, meta: SegmentMeta, lines: bytes) -> Stored:
+        key = self._key(self.position)
+        data = rows.pack(lines, meta)
+        try:
+            self.store.create(key, data, metadata=meta.to_text(), content_type="application/gzip")
+        except ObjectExists:
+            stored = self._adopt(key)
+        else:
+            stored = Stored(meta, len(data), adopted=False)
+        self.last_position, self.position = self.position, stored.meta.next_position
+        return stored
+
+    def _adopt(self, key: str) -> Stored:
+        info = self.store.stat(key)
+        if info is None:
+            raise ObjectMissing(
+                f"{self.store.uri}/{key} was there and is gone.", "Something deletes objects from the lake; stop it."
+            )
+        return Stored(self._check(read_meta(self.store, info), key), info.size, adopted=True)
+
+    def _keep(self, reject: rows.RejectedRecord) -> None:
+        key = reject_key(self.topic.topic, self.partition, reject.offset)
+        try:
+            self.store.create(key, reject.to_json(), metadata={}, content_type="application/json")
+        except ObjectExists:
+            return  # an earlier attempt kept it; its content depends on the record only
+
+
+def describe(
+    topic: str, topic_id: str, cluster_id: str, fmt: Format, firsts: Mapping[int, int], created_ms: int
+) -> TopicMeta:
+    """Put together what a new chain would say of itself."""
+    return replace(
+        TopicMeta(topic, topic_id, cluster_id, fmt, {}, created_ms),
+        first_positions={str(partition): first for partition, first in sorted(firsts.items())},
+    )

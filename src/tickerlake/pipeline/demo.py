@@ -1,0 +1,116 @@
+"""All of it in one go: broker, replay of the built-in data, sink, audit."""
+
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tickerlake.errors import UsageError
+from tickerlake.kafka import embedded
+from tickerlake.lake.audit import PartitionAudit, audit
+from tickerlake.lake.store import open_store
+from tickerlake.pipeline.ingest import Ingest, Ingested
+from tickerlake.pipeline.prove import check_against_kafka
+from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
+from tickerlake.sources.builtin import stocks
+
+TOPIC = "stocks.bars"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run of the demo did."""
+
+    ingested: Ingested
+    stored: SinkProgress
+    audited: list[PartitionAudit]
+
+
+class Demo:
+    """The demo on two folders: one for the lake, one for the broker.
+
+    Parameters
+    ----------
+    say, show
+        Called with a line to keep, and with a line to replace.
+    """
+
+    def __init__(
+        self, lake: Path, data_dir: Path, say: Callable[[str], None], show: Callable[[str], None]
+    ) -> None:
+        self.lake = lake
+        self.data_dir = data_dir
+        self._say = say
+        self._show = show
+
+    def start_over(self) -> None:
+        """Delete the lake and the broker's data.
+
+        Raises
+        ------
+        UsageError
+            If the folder is not a lake: then nothing is deleted.
+        """
+        if self.lake.exists() and any(self.lake.iterdir()) and not (self.lake / "raw").is_dir():
+            raise UsageError(f"{self.lake} is not a lake; it is not deleted.", "Name another folder with --lake.")
+        embedded.stop(self.data_dir)
+        for folder in (self.lake, self.data_dir):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def run(self, stop: threading.Event) -> Outcome:
+        """Run the pipeline to its end, or until ``stop`` is set."""
+        self._say("starting Apache Kafka on this machine …")
+        broker = embedded.start(self.data_dir, progress=self._say)
+        self._say(f"✓ Kafka answers at {broker.bootstrap_servers}")
+        try:
+            return self._flow(broker.bootstrap_servers, stop)
+        finally:
+            embedded.stop(self.data_dir)
+
+    def _flow(self, servers: str, stop: threading.Event) -> Outcome:
+        store = open_store(str(self.lake))
+        ingest = Ingest(servers, TOPIC)
+        ingest.prepare()
+        sent = [0]
+
+        def sending(now: Ingested) -> None:
+            sent[0] = now.records
+
+        def storing(now: SinkProgress) -> None:
+            self._show(f"into Kafka {sent[0]:,} records · into the lake {now.records:,} in {now.segments} segments")
+
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            producing = pool.submit(ingest.run, stocks(), stop, sending)
+            # two passes: what is produced while the first one runs, then the rest
+            options = SinkOptions(flush_age_s=1.0)
+            try:
+                sink = Sink(servers, [TOPIC], store, "tickerlake-demo", options)
+                stored = sink.run(_either(stop, producing.done), on_progress=storing)
+            except BaseException:
+                stop.set()
+                raise
+            ingested = producing.result()
+        if not stop.is_set():
+            rest = Sink(servers, [TOPIC], store, "tickerlake-demo", options).run(
+                stop, until_end=True, on_progress=storing
+            )
+            stored.records += rest.records
+            stored.segments += rest.segments
+            stored.bytes += rest.bytes
+        audited = list(audit(store, TOPIC, deep=True))
+        check_against_kafka(store, TOPIC, audited, servers)
+        return Outcome(ingested, stored, audited)
+
+
+class _either(threading.Event):  # noqa: N801 - reads as a condition
+    """Set when ``stop`` is, or when ``done()`` says so."""
+
+    def __init__(self, stop: threading.Event, done: Callable[[], bool]) -> None:
+        super().__init__()
+        self._stop = stop
+        self._done = done
+
+    def is_set(self) -> bool:
+        return self._stop.is_set() or self._done()

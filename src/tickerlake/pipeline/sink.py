@@ -1,0 +1,271 @@
+"""Kafka → lake, exactly once. The only place that commits offsets.
+
+One thread polls; segments are encoded and stored by a few others, at most one at a time for each
+partition. The order is always: store the segment, then commit the offset as a hint.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+
+import polars as pl
+
+from tickerlake import clock
+from tickerlake.errors import LakeError
+from tickerlake.kafka.admin import Admin
+from tickerlake.kafka.consumer import Batch, Committed, Consumer, Partition
+from tickerlake.lake.segment import Format, TopicMeta, check_topic
+from tickerlake.lake.store.base import Store
+from tickerlake.lake.writer import PartitionWriter, Stored, describe, open_topic
+
+_POLL_S = 0.05
+_RECHECK_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SinkOptions:
+    """When a segment is cut, and what happens at a gap.
+
+    A segment is stored when its records reach ``flush_bytes`` (of values) or ``flush_records``, or
+    the oldest is ``flush_age_s`` old. At most ``buffer_bytes`` wait in memory; then reading pauses.
+    """
+
+    format: Format = "ndjson"
+    flush_bytes: int = 16 << 20
+    flush_records: int = 200_000
+    flush_age_s: float = 10.0
+    buffer_bytes: int = 96 << 20
+    on_gap: Literal["stop", "record"] = "stop"
+
+
+@dataclass(slots=True)
+class SinkProgress:
+    """Running totals of one worker."""
+
+    records: int = 0
+    rejects: int = 0
+    segments: int = 0
+    adopted: int = 0
+    bytes: int = 0
+    partitions: dict[Partition, int] = field(default_factory=dict)
+
+
+class _Lane:
+    """Records of one partition on their way to one writer."""
+
+    def __init__(self, writer: PartitionWriter) -> None:
+        self.writer = writer
+        self.frames: list[pl.DataFrame] = []
+        self.records = 0
+        self.bytes = 0
+        self.born_s = 0.0
+        self.at_end = False
+        self.flying: pl.DataFrame | None = None
+        self.future: Future[Stored] | None = None
+
+    @property
+    def idle(self) -> bool:
+        return self.future is None and not self.frames
+
+    def add(self, frame: pl.DataFrame) -> None:
+        frame = frame.filter(pl.col("offset") >= self.writer.position)
+        if frame.height:
+            if not self.frames:
+                self.born_s = clock.monotonic_s()
+            self.frames.append(frame)
+            self.records += frame.height
+            self.bytes += _size(frame)
+
+    def due(self, options: SinkOptions, now_s: float) -> bool:
+        return bool(self.frames) and (
+            self.bytes >= options.flush_bytes
+            or self.records >= options.flush_records
+            or now_s - self.born_s >= options.flush_age_s
+        )
+
+    def take(self, options: SinkOptions) -> pl.DataFrame:
+        records = size = count = 0
+        for frame in self.frames:
+            records, size, count = records + frame.height, size + _size(frame), count + 1
+            if records >= options.flush_records or size >= options.flush_bytes:
+                break
+        taken = pl.concat(self.frames[:count]).head(options.flush_records)
+        self._reset([self.frames[count - 1].tail(records - taken.height), *self.frames[count:]])
+        self.flying = taken
+        return taken
+
+    def landed(self, stored: Stored) -> None:
+        """Drop what the stored segment covers; what an adopted one does not cover waits again."""
+        assert self.flying is not None
+        self.future = None
+        waiting = [self.flying, *self.frames]
+        self.flying = None
+        end = stored.meta.next_position
+        self._reset([frame.filter(pl.col("offset") >= end) for frame in waiting])
+
+    def _reset(self, frames: list[pl.DataFrame]) -> None:
+        self.frames = [frame for frame in frames if frame.height]
+        self.records = sum(frame.height for frame in self.frames)
+        self.bytes = sum(map(_size, self.frames))
+
+
+def _size(frame: pl.DataFrame) -> int:
+    # the fixed part stands for offset, timestamp, key and the views that point to them
+    return int(frame.get_column("value").bin.size().sum() or 0) + 64 * frame.height
+
+
+class Sink:
+    """One sink worker; any number may share the group and the topics.
+
+    Parameters
+    ----------
+    bootstrap_servers, properties
+        How to reach the cluster.
+    topics
+        What to store.
+    store
+        Where the lake is.
+    group
+        Consumer group that shares the partitions.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        topics: list[str],
+        store: Store,
+        group: str,
+        options: SinkOptions | None = None,
+        properties: dict[str, str] | None = None,
+    ) -> None:
+        self.options = options or SinkOptions()
+        self.store = store
+        self.topics = [check_topic(topic) for topic in topics]
+        self.progress = SinkProgress()
+        self._admin = Admin(bootstrap_servers, properties)
+        self._chains: dict[str, TopicMeta] = {}
+        self._lanes: dict[Partition, _Lane] = {}
+        self._paused = False
+        self._consumer = Consumer(bootstrap_servers, group, properties or {}, self._open, self._drop)
+
+    def run(
+        self,
+        stop: threading.Event,
+        *,
+        until_end: bool = False,
+        on_progress: Callable[[SinkProgress], None] | None = None,
+    ) -> SinkProgress:
+        """Store records until ``stop`` is set or, with ``until_end``, until all that is there is stored.
+
+        On ``stop`` what has been read is stored before returning.
+
+        Raises
+        ------
+        LakeError
+            The topic is not the one in the lake, or records were deleted before they were stored.
+        StoreUnavailable
+            The store gave no answer within its budget; nothing is lost, run again.
+        """
+        for topic in self.topics:
+            self._chains[topic] = self._open_chain(topic)
+        checked_s = clock.monotonic_s()
+        self._consumer.subscribe(self.topics)
+        with ThreadPoolExecutor(max_workers=4, thread_name_prefix="segment") as pool:
+            try:
+                while not stop.is_set():
+                    for batch in self._consumer.poll(_POLL_S):
+                        self._take(batch)
+                    self._flush(pool, everything=until_end and self._all_read())
+                    if on_progress:
+                        on_progress(self.progress)
+                    if until_end and self._all_read() and all(lane.idle for lane in self._lanes.values()):
+                        break
+                    if clock.monotonic_s() - checked_s > _RECHECK_S:
+                        for topic in self.topics:
+                            self._open_chain(topic)
+                        checked_s = clock.monotonic_s()
+                while any(not lane.idle for lane in self._lanes.values()):
+                    self._flush(pool, everything=True, wait=True)
+            finally:
+                self._consumer.close()
+        if on_progress:
+            on_progress(self.progress)
+        return self.progress
+
+    def _open_chain(self, topic: str) -> TopicMeta:
+        about = self._admin.require(topic)
+        known = self._chains.get(topic)
+        firsts = {} if known else {p: low for p, (low, _) in self._admin.watermarks(about).items()}
+        wanted = describe(
+            topic, about.topic_id, about.cluster_id, self.options.format, firsts, clock.now_ns() // 1_000_000
+        )
+        return open_topic(self.store, wanted)
+
+    def _open(self, partition: Partition, committed: Committed | None) -> int:
+        topic, number = partition
+        hint = (int(committed.note), committed.offset) if committed and committed.note.isdigit() else None
+        writer = PartitionWriter(self.store, self._chains[topic], number, hint)
+        low, high = self._consumer.watermarks(partition)
+        if low > writer.position:
+            if self.options.on_gap == "stop":
+                raise LakeError(
+                    f"Kafka deleted the offsets {writer.position} to {low - 1} of {topic} partition {number} "
+                    "before they could be stored.",
+                    "Lengthen the topic's retention. `--on-gap record` notes the loss in the lake and goes on.",
+                )
+            writer.put_gap(low)
+        if writer.position > high:
+            raise LakeError(
+                f"The lake holds {topic} partition {number} up to offset {writer.position - 1}, "
+                f"but Kafka's log ends at {high}.",
+                "The broker lost its log. Store what comes from now on in another lake (--lake).",
+            )
+        self._lanes[partition] = _Lane(writer)
+        self.progress.partitions[partition] = writer.position
+        return writer.position
+
+    def _drop(self, partition: Partition) -> None:
+        # what is buffered is read again by the next owner; an upload in flight is harmless: it is
+        # create-only, and whoever comes second adopts it
+        self._lanes.pop(partition, None)
+
+    def _take(self, batch: Batch) -> None:
+        lane = self._lanes.get(batch.partition)
+        if lane is not None:
+            lane.add(batch.frame)
+            lane.at_end = batch.at_end
+
+    def _all_read(self) -> bool:
+        return self._consumer.assignments > 0 and all(lane.at_end for lane in self._lanes.values())
+
+    def _flush(self, pool: ThreadPoolExecutor, *, everything: bool, wait: bool = False) -> None:
+        now_s = clock.monotonic_s()
+        for partition, lane in self._lanes.items():
+            if lane.future is not None and (wait or lane.future.done()):
+                self._landed(partition, lane, lane.future.result())
+            if lane.future is None and (lane.due(self.options, now_s) or (everything and lane.frames)):
+                lane.future = pool.submit(lane.writer.put, lane.take(self.options))
+        self._limit_memory()
+
+    def _landed(self, partition: Partition, lane: _Lane, stored: Stored) -> None:
+        lane.landed(stored)
+        self._consumer.commit(partition, stored.meta.next_position, str(stored.meta.position))
+        totals = self.progress
+        totals.partitions[partition] = stored.meta.next_position
+        totals.segments += not stored.adopted
+        totals.adopted += stored.adopted
+        if not stored.adopted:
+            totals.records += stored.meta.records
+            totals.rejects += stored.meta.rejects
+            totals.bytes += stored.bytes
+
+    def _limit_memory(self) -> None:
+        waiting = sum(lane.bytes for lane in self._lanes.values())
+        if not self._paused and waiting > self.options.buffer_bytes:
+            self._consumer.pause(list(self._lanes))
+            self._paused = True
+        elif self._paused and waiting <= self.options.buffer_bytes // 2:
+            self._consumer.resume(list(self._lanes))
+            self._paused = False

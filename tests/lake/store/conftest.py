@@ -1,0 +1,3 @@
+from support.gcs import fake_gcs
+
+__all__ = ["fake_gcs"]

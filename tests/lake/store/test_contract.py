@@ -1,0 +1,189 @@
+"""What every store must do."""
+
+import base64
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import google_crc32c
+import pytest
+
+from support.gcs import FakeGcs
+from tickerlake.errors import ObjectExists, ObjectMissing, StoreError
+from tickerlake.lake.store import Store, open_store
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(params=["memory", "local", "gcs", "gcs-prefix"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    number = next(_numbers)
+    if request.param == "memory":
+        return f"memory://contract-{number}"
+    if request.param == "local":
+        return str(tmp_path / "lake")
+    emulator: FakeGcs = request.getfixturevalue("fake_gcs")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
+    emulator.create_bucket(f"contract-{number}")
+    return f"gs://contract-{number}" + ("/some/lake" if request.param == "gcs-prefix" else "")
+
+
+@pytest.fixture
+def store(place: str) -> Store:
+    return open_store(place)
+
+
+def _put(store: Store, *keys: str) -> None:
+    for key in keys:
+        store.create(key, key.encode(), metadata={})
+
+
+def _keys(store: Store, prefix: str = "", start_at: str = "") -> list[str]:
+    return [info.key for info in store.list(prefix, start_at)]
+
+
+@pytest.mark.parametrize("size", [0, 1, 200, 20 * 1024 * 1024 + 1], ids=str)
+def test_content_comes_back(store: Store, size: int) -> None:
+    data = bytes(range(251)) * (size // 251 + 1)
+    data = data[:size]
+    store.create("raw/t/partition=0/00000000000000000000.ndjson.gz", data, metadata={"records": "1"})
+    assert store.read("raw/t/partition=0/00000000000000000000.ndjson.gz") == data
+    info = store.stat("raw/t/partition=0/00000000000000000000.ndjson.gz")
+    assert info is not None
+    assert info.size == size
+
+
+def test_compressed_content_comes_back_as_it_is(store: Store) -> None:
+    gzip_header = b"\x1f\x8b\x08\x00 not really\r\n--boundary--\r\n"
+    store.create("a.gz", gzip_header, metadata={}, content_type="application/gzip")
+    assert store.read("a.gz") == gzip_header
+
+
+def test_create_never_overwrites(store: Store) -> None:
+    store.create("a", b"first", metadata={"who": "first"})
+    with pytest.raises(ObjectExists):
+        store.create("a", b"second", metadata={"who": "second"})
+    assert store.read("a") == b"first"
+
+
+def test_one_of_many_creators_wins(store: Store) -> None:
+    contents = [bytes([65 + number]) * 100_000 for number in range(16)]
+
+    def create(content: bytes) -> bool:
+        try:
+            store.create("raw/t/partition=0/1", content, metadata={"first": content[:1].decode()})
+        except ObjectExists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(create, contents))
+    assert won.count(True) == 1
+    assert store.read("raw/t/partition=0/1") == contents[won.index(True)]
+    assert _keys(store) == ["raw/t/partition=0/1"]
+
+
+def test_what_is_not_there_is_missing(store: Store) -> None:
+    _put(store, "folder/file")
+    assert store.stat("folder/other") is None
+    assert store.stat("folder") is None
+    for key in ("folder/other", "folder", "x/y/z"):
+        with pytest.raises(ObjectMissing):
+            store.read(key)
+        with pytest.raises(ObjectMissing):
+            store.read_range(key, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("start", "length", "expected"),
+    [(0, 4, b"0123"), (3, 4, b"3456"), (8, 100, b"89"), (10, 1, b""), (99, 1, b""), (2, 0, b"")],
+)
+def test_ranges(store: Store, start: int, length: int, expected: bytes) -> None:
+    store.create("a", b"0123456789", metadata={})
+    assert store.read_range("a", start, length) == expected
+
+
+def test_metadata_comes_back_or_is_not_kept(store: Store) -> None:
+    metadata = {"position": "0", "next": "17", "topic": "stocks.raw", "note": 'naïve – 株 "q" \\'}
+    store.create("a", b"content", metadata=metadata)
+    crc32c = base64.b64encode(google_crc32c.value(b"content").to_bytes(4, "big")).decode()
+    for info in (store.stat("a"), *store.list("")):
+        assert info is not None
+        assert info.metadata in (None, metadata)
+        assert info.crc32c in (None, crc32c)
+    if not store.uri.startswith("/"):
+        assert info is not None
+        assert info.metadata == metadata
+        assert info.crc32c == crc32c
+
+
+def test_lists_are_in_byte_order(store: Store) -> None:
+    keys = [
+        "raw/a-b/1",
+        "raw/a.b/1",
+        "raw/a/1",
+        "raw/a/10",
+        "raw/a/2",
+        "raw/aé/1",
+        "raw/aｚ/1",
+        "raw/a𝛑/1",
+        "z",
+    ]
+    _put(store, *reversed(keys))
+    assert sorted(keys, key=str.encode) == keys
+    assert _keys(store) == keys
+    assert _keys(store, "raw/a") == keys[:-1]
+    assert _keys(store, "raw/a/") == keys[2:5]
+    assert _keys(store, "raw/a/1") == keys[2:4]
+    assert _keys(store, "nothing/") == []
+
+
+def test_lists_start_where_asked(store: Store) -> None:
+    keys = [f"raw/t.x/partition={p}/{n:020d}" for p in (0, 1, 10, 2) for n in (0, 5, 70)]
+    _put(store, *keys)
+    for first in range(len(keys)):
+        assert _keys(store, "raw/t.x/", keys[first]) == keys[first:]
+        assert _keys(store, "raw/t.x/", keys[first] + "0") == keys[first + 1 :]
+    assert _keys(store, "raw/t.x/partition=1/", "raw/t.x/partition=1/00000000000000000005") == keys[4:6]
+    assert _keys(store, "raw/t.x/partition=1/", "a") == keys[3:6]
+    assert _keys(store, "raw/t.x/partition=1/", "raw/z") == []
+
+
+def test_long_lists_are_whole(store: Store) -> None:
+    keys = [f"t/{number:06d}" for number in range(1010)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: _put(store, key), keys))
+    assert _keys(store, "t/") == keys
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/a",
+        "a/",
+        "a//b",
+        "../a",
+        "a/../b",
+        "./a",
+        "a\\b",
+        "a\0b",
+        "a\nb",
+        "a\u202eb",
+        ".tmp/a",
+        "\ud800",
+        "k" * 1025,
+    ],
+)
+def test_dangerous_names_are_refused(store: Store, key: str) -> None:
+    with pytest.raises(StoreError, match="not a valid object name"):
+        store.create(key, b"", metadata={})
+    assert _keys(store) == []
+
+
+def test_another_store_at_the_place_sees_the_objects(store: Store, place: str) -> None:
+    _put(store, "topic.with.dots/a")
+    other = open_store(place)
+    assert other.uri == store.uri == place
+    assert _keys(other) == ["topic.with.dots/a"]
+    other.close()

@@ -1,0 +1,185 @@
+"""What a bucket must survive: lost replies, refusals, silence."""
+
+import itertools
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.faultproxy import FaultProxy
+from support.gcs import FakeGcs
+from tickerlake.errors import ObjectExists, SetupError, StoreError, StoreUnavailable
+from tickerlake.lake.store import open_store
+from tickerlake.lake.store.gcs import GcsStore
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def proxy(fake_gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    with FaultProxy(fake_gcs.url) as proxy:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+        monkeypatch.setattr("tickerlake.clock.jitter", lambda delay_s: 0.0)
+        yield proxy
+        assert proxy.pending == 0, "a fault that was asked for did not happen"
+
+
+@pytest.fixture
+def bucket(fake_gcs: FakeGcs) -> str:
+    name = f"faults-{next(_numbers)}"
+    fake_gcs.create_bucket(name)
+    return name
+
+
+@pytest.fixture
+def store(proxy: FaultProxy, bucket: str) -> Iterator[GcsStore]:
+    store = GcsStore(bucket, "lake", budget_s=60)
+    yield store
+    store.close()
+
+
+def _contents(store: GcsStore) -> dict[str, bytes]:
+    return {info.key: store.read(info.key) for info in store.list("")}
+
+
+def test_a_lost_reply_ends_as_an_object_that_exists(store: GcsStore, proxy: FaultProxy) -> None:
+    proxy.lose_reply()
+    with pytest.raises(ObjectExists):
+        store.create("a", b"content", metadata={"next": "7"})
+    info = store.stat("a")
+    assert info is not None
+    assert info.metadata == {"next": "7"}
+    assert _contents(store) == {"a": b"content"}
+    assert (proxy.uploads, store.retries) == (2, 1)
+
+
+def test_a_cut_upload_is_sent_again(store: GcsStore, proxy: FaultProxy) -> None:
+    content = bytes(range(256)) * 8192
+    proxy.cut_body(2)
+    store.create("a", content, metadata={})
+    assert _contents(store) == {"a": content}
+    assert (proxy.uploads, store.retries) == (3, 2)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_busy_store_is_asked_again(store: GcsStore, proxy: FaultProxy, status: int) -> None:
+    proxy.answer(status, times=2)
+    store.create("a", b"content", metadata={})
+    assert _contents(store) == {"a": b"content"}
+    assert store.retries == 2
+
+
+def test_the_store_says_when_to_come_back(store: GcsStore, proxy: FaultProxy) -> None:
+    proxy.answer(429, retry_after=3600)
+    with pytest.raises(StoreUnavailable, match="1 tries"):
+        store.create("a", b"content", metadata={})
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(400, "refused"), (401, "gcloud auth application-default login"), (403, "roles/storage.objectCreator")],
+)
+def test_a_refusal_is_final(store: GcsStore, proxy: FaultProxy, bucket: str, status: int, said: str) -> None:
+    proxy.answer(status)
+    with pytest.raises(StoreError, match=said) as caught:
+        store.create("a", b"content", metadata={})
+    assert bucket in str(caught.value)
+    assert "POST" not in str(caught.value)
+    assert proxy.uploads == 1
+    assert _contents(store) == {}
+
+
+def test_a_silent_store_runs_into_the_deadline(proxy: FaultProxy, bucket: str) -> None:
+    store = GcsStore(bucket, budget_s=0.5)
+    proxy.stall()
+    with pytest.raises(StoreUnavailable):
+        store.create("a", b"content", metadata={})
+    assert GcsStore(bucket).stat("a") is None
+
+
+def test_a_store_that_stays_busy_exhausts_the_budget(
+    proxy: FaultProxy, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tickerlake.clock.jitter", lambda delay_s: delay_s)
+    store = GcsStore(bucket, budget_s=1.2)
+    proxy.answer(503, times=2)  # after 0.5 s once more; the next wait of 1 s is beyond the budget
+    with pytest.raises(StoreUnavailable, match="2 tries"):
+        store.create("a", b"content", metadata={})
+
+
+def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound, never listening: connections are refused
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"127.0.0.1:{unused.getsockname()[1]}")
+        store = GcsStore("bucket", budget_s=0.1)
+        for call in (
+            lambda: store.create("a", b"", metadata={}),
+            lambda: store.read("a"),
+            lambda: store.stat("a"),
+            lambda: list(store.list("")),
+        ):
+            with pytest.raises(StoreUnavailable):
+                call()
+
+
+def test_closing_ends_the_wait_for_another_try(
+    store: GcsStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = threading.Event()
+
+    def long_wait(delay_s: float) -> float:
+        waiting.set()
+        return 50.0
+
+    monkeypatch.setattr("tickerlake.clock.jitter", long_wait)
+    proxy.answer(503)
+    failures: list[Exception] = []
+
+    def create() -> None:
+        try:
+            store.create("a", b"content", metadata={})
+        except StoreUnavailable as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=create)
+    thread.start()
+    assert waiting.wait(30)
+    store.close()
+    thread.join(30)
+    assert len(failures) == 1
+
+
+def test_a_missing_bucket_is_named(proxy: FaultProxy) -> None:
+    store = GcsStore("no-such-bucket")
+    with pytest.raises(StoreError, match="gcloud storage buckets create gs://no-such-bucket"):
+        store.create("a", b"", metadata={})
+    with pytest.raises(StoreError, match="does not exist"):
+        list(store.list(""))
+
+
+def test_a_machine_without_credentials_says_how_to_log_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    with pytest.raises(SetupError, match="gcloud auth application-default login"):
+        open_store("gs://bucket/lake")
+
+
+@pytest.mark.parametrize("content", ["", "not json", '{"type": "unheard of"}', '{"type": "service_account"}'])
+def test_a_broken_key_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    (tmp_path / "key.json").write_text(content)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    with pytest.raises(SetupError, match="GOOGLE_APPLICATION_CREDENTIALS"):
+        open_store("gs://bucket/lake")
+
+
+def test_an_address_without_sense_is_a_matter_of_setup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://")
+    with pytest.raises(SetupError, match="STORAGE_EMULATOR_HOST"):
+        GcsStore("bucket", budget_s=0.1).read("a")

@@ -1,0 +1,123 @@
+"""Records to rows and back: what a message says is kept to the letter."""
+
+import base64
+import json
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tickerlake.errors import LakeError
+from tickerlake.lake import rows
+from tickerlake.lake.segment import SegmentMeta
+
+META = SegmentMeta("t", "id", 0, 5, 9, 3, 1, "00000000")
+
+
+def frame(*records: tuple[int, int, bytes | None, bytes | None]) -> pl.DataFrame:
+    return pl.DataFrame(list(records), schema=rows.RECORDS, orient="row")
+
+
+def one(value: bytes | None, key: bytes | None = None) -> Any:
+    encoded = rows.encode(frame((7, 1700, key, value)))
+    assert not encoded.rejects
+    assert encoded.lines.count(b"\n") == 1
+    return json.loads(encoded.lines)
+
+
+def test_a_row_is_the_message_and_where_it_was() -> None:
+    assert one(b'{"a": 1}') == {"kafka_offset": 7, "kafka_timestamp_ms": 1700, "a": 1}
+
+
+def test_figures_keep_every_digit() -> None:
+    encoded = rows.encode(frame((0, 0, None, b'{"p":1.10,"n":123456789012345678901234567890}')))
+    assert b'"p":1.10,"n":123456789012345678901234567890' in encoded.lines
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field", "expected"),
+    [
+        (b"AAPL.XNAS", b'{"instrument_id":"AAPL.XNAS"}', "kafka_key", None),
+        (b"MSFT.XNAS", b'{"instrument_id":"AAPL.XNAS"}', "kafka_key", "MSFT.XNAS"),
+        (b"k", b'{"a":1}', "kafka_key", "k"),
+        (b"\xff\x00", b'{"a":1}', "kafka_key_base64", base64.b64encode(b"\xff\x00").decode()),
+        (b"k", None, "kafka_tombstone", True),
+        (b"k", None, "kafka_key", "k"),
+        (None, b"[1, 2]", "value", [1, 2]),
+        (None, b'"text"', "value", "text"),
+        (None, b"{}", "kafka_offset", 7),
+        (None, b'{"kafka_offset": 99}', "extra", {"kafka_offset": 99}),
+        (None, b'{"kafka_x": 1, "extra": {"y": 2}}', "extra", {"y": 2, "kafka_x": 1}),
+        (None, b'{"kafka_x": 1, "extra": 3}', "extra", {"kafka_x": 1, "extra": 3}),
+        (None, b'{"\\u006bafka_x": 1}', "extra", {"kafka_x": 1}),
+        (None, b'{\n "a": "x",\r\n "b": 2\n}\n', "b", 2),
+        (None, b"  [1,\n2] ", "value", [1, 2]),
+    ],
+)
+def test_what_goes_where(key: bytes | None, value: bytes | None, field: str, expected: object) -> None:
+    assert one(value, key).get(field) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"{", b'{"a":NaN}', b'{"a":"\xff"}', b"not json", b'{"a":1}{"b":2}', b'{"a":' + b"[" * 5000 + b"}"],
+)
+def test_bytes_that_do_not_decode_are_kept_whole(value: bytes) -> None:
+    encoded = rows.encode(frame((1, 10, b"k", b'{"a":1}'), (2, 20, b"k", value), (3, 30, b"k", b'{"a":3}')))
+    assert encoded.records == 2
+    (reject,) = encoded.rejects
+    kept = json.loads(reject.to_json())
+    assert base64.b64decode(kept["value_base64"]) == value
+    assert (kept["offset"], kept["timestamp_ms"]) == (2, 20)
+    assert kept["reason"].startswith("not JSON")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(st.one_of(st.binary(max_size=40), json_values.map(lambda v: json.dumps(v).encode())), max_size=12), st.data())
+def test_no_record_depends_on_its_neighbours(values: list[bytes], data: st.DataObject) -> None:
+    records = [(n, n, None, value) for n, value in enumerate(values)]
+    cut = data.draw(st.integers(0, len(records)))
+    whole, left, right = (rows.encode(frame(*part)) for part in (records, records[:cut], records[cut:]))
+    assert whole.lines == left.lines + right.lines
+    assert whole.rejects == left.rejects + right.rejects
+
+
+@given(st.dictionaries(st.text().filter(lambda name: not name.startswith("kafka_")), json_values, max_size=6))
+def test_any_object_comes_back(document: dict[str, Any]) -> None:
+    for indent in (None, 2):
+        row = one(json.dumps(document, indent=indent).encode())
+        assert {k: v for k, v in row.items() if not k.startswith("kafka_")} == document
+
+
+@given(st.binary())
+def test_a_segment_describes_itself(lines: bytes) -> None:
+    data = rows.pack(lines, META)
+    assert rows.unpack(data, "k") == lines
+    assert rows.unpack_meta(data[:4096], "k") == META
+
+
+@pytest.mark.parametrize("cut", [0, 3, 11, 15, 40, -9, -1])
+def test_a_cut_segment_is_damaged(cut: int) -> None:
+    data = rows.pack(b'{"kafka_offset":1}\n' * 100, META)[:cut]
+    with pytest.raises(LakeError):
+        rows.unpack(data, "k")
+
+
+def test_other_files_are_not_segments() -> None:
+    for data in (b"", b"PAR1", b"\x1f\x8b\x08\x00" + b"\0" * 20, b"\x1f\x8b\x08\x04" + b"\0" * 20):
+        with pytest.raises(LakeError, match="not a segment"):
+            rows.unpack_meta(data, "k")
+
+
+def test_metadata_survives_a_text_store() -> None:
+    assert SegmentMeta.from_text(META.to_text(), "k") == META
+    with pytest.raises(LakeError):
+        SegmentMeta.from_text({**META.to_text(), "next_position": "x"}, "k")
