@@ -45,13 +45,13 @@ class TickerlakeError(Exception):
         return f"{self.message} {self.hint}".strip()
 
 
-class Transient(Exception):  # noqa: N818 - a mixin that describes an error
+class Transient(Exception):
     """May succeed later, after ``retry_after_s`` seconds at the earliest."""
 
     retry_after_s: float = 1.0
 
 
-class Terminal(Exception):  # noqa: N818 - a mixin that describes an error
+class Terminal(Exception):
     """Will not succeed until somebody changes something."""
 
 

@@ -2,11 +2,12 @@
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lake.test_writer import TOPIC, records
 
+from lake.test_writer import TOPIC, records
 from tickerlake.errors import LakeError
 from tickerlake.lake import rows
 from tickerlake.lake.audit import audit
@@ -76,8 +77,6 @@ def test_each_damage_is_found_and_placed(tmp_path: Path, damage: str) -> None:
 def test_a_foreign_segment_is_found(tmp_path: Path) -> None:
     store = lake(tmp_path)
     meta = rows.unpack_meta((tmp_path / SECOND).read_bytes(), SECOND)
-    from dataclasses import replace
-
     (tmp_path / SECOND).write_bytes(rows.pack(b"", replace(meta, topic_id="other")))
     (result,) = audit(store)
     assert "foreign" in {finding.kind for finding in result.findings}

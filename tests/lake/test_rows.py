@@ -75,13 +75,22 @@ def test_bytes_that_do_not_decode_are_kept_whole(value: bytes) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
 
 
-@given(st.lists(st.one_of(st.binary(max_size=40), json_values.map(lambda v: json.dumps(v).encode())), max_size=12), st.data())
+@given(
+    st.lists(
+        st.one_of(st.binary(max_size=40), json_values.map(lambda v: json.dumps(v).encode())), max_size=12
+    ),
+    st.data(),
+)
 def test_no_record_depends_on_its_neighbours(values: list[bytes], data: st.DataObject) -> None:
     records = [(n, n, None, value) for n, value in enumerate(values)]
     cut = data.draw(st.integers(0, len(records)))

@@ -9,7 +9,19 @@ from tickerlake.cli.common import Json, Lake, Property, emit, properties, say
 if TYPE_CHECKING:
     from tickerlake.lake.audit import PartitionAudit
 
-_COLUMNS = ("topic", "partition", "first", "next", "records", "segments", "bytes", "gaps", "doubles", "holes", "rejects")
+_COLUMNS = (
+    "topic",
+    "partition",
+    "first",
+    "next",
+    "records",
+    "segments",
+    "bytes",
+    "gaps",
+    "doubles",
+    "holes",
+    "rejects",
+)
 
 
 def audit(
@@ -46,7 +58,8 @@ def audit(
         show(results)
     if findings:
         raise AuditFailed(
-            f"{len(findings)} finding(s) in {store.uri}, the first: {findings[0].key}: {findings[0].message}.",
+            f"{len(findings)} finding(s) in {store.uri}, the first: "
+            f"{findings[0].key}: {findings[0].message}.",
             "`--json` lists them all.",
         )
     say("every record is there exactly once")
@@ -57,14 +70,18 @@ def show(results: "list[PartitionAudit]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*_COLUMNS, box=None, pad_edge=False)
-    for name in table.columns[1:]:
-        name.justify = "right"
+    # a figure must never be cut: on a narrow terminal the line wraps instead
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in _COLUMNS:
+        heading = "part" if name == "partition" else name
+        table.add_column(heading, justify="left" if name == "topic" else "right", no_wrap=True)
     for result in results:
         figures = result.to_dict()
         table.add_row(result.topic, *(f"{figures[name]:,}" for name in _COLUMNS[1:]))
     console = Console()
-    console.print(table)
+    console.print(table, soft_wrap=True, width=max(console.width, 160))
     for result in results:
         for finding in result.findings:
-            console.print(f"✗ {finding.kind}: {finding.key}: {finding.message}", markup=False, highlight=False)
+            console.print(
+                f"✗ {finding.kind}: {finding.key}: {finding.message}", markup=False, highlight=False
+            )

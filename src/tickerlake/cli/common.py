@@ -10,7 +10,10 @@ from typing import Annotated, Any
 import typer
 
 Bootstrap = Annotated[
-    str, typer.Option("--bootstrap-servers", "-b", help="Kafka's address.", envvar="TICKERLAKE_KAFKA__BOOTSTRAP_SERVERS")
+    str,
+    typer.Option(
+        "--bootstrap-servers", "-b", help="Kafka's address.", envvar="TICKERLAKE_KAFKA__BOOTSTRAP_SERVERS"
+    ),
 ]
 Lake = Annotated[
     str, typer.Option("--lake", help="gs://bucket/prefix or a folder.", envvar="TICKERLAKE_LAKE")

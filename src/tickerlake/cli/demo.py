@@ -43,11 +43,16 @@ def demo(
     if findings:
         from tickerlake.errors import AuditFailed
 
-        raise AuditFailed(f"The lake does not hold: {findings[0].key}: {findings[0].message}.", "Try --fresh.")
+        raise AuditFailed(
+            f"The lake does not hold: {findings[0].key}: {findings[0].message}.", "Try --fresh."
+        )
     total = sum(result.records for result in outcome.audited)
     say(f"\n✓ all {total:,} records are in the lake exactly once (every row read, compared with Kafka)\n")
     say(f"the files       {lake}/raw/{TOPIC}/")
     say(f"look inside     gzip -dc {lake}/raw/{TOPIC}/partition=*/*.ndjson.gz | head -3")
     say("your own file   tickerlake broker start && tickerlake produce FILE.csv -t my.bars")
-    say("then            tickerlake sink -t my.bars --lake my-lake --until-end && tickerlake audit --lake my-lake")
+    say(
+        "then            tickerlake sink -t my.bars --lake my-lake --until-end && "
+        "tickerlake audit --lake my-lake"
+    )
     say("start over      make demo FRESH=1")

@@ -5,18 +5,34 @@ from typing import Annotated
 
 import typer
 
-from tickerlake.cli.common import LOCAL_BROKER, Bootstrap, Json, Property, Ticker, emit, properties, say, stopping
+from tickerlake.cli.common import (
+    LOCAL_BROKER,
+    Bootstrap,
+    Json,
+    Property,
+    Ticker,
+    emit,
+    properties,
+    say,
+    stopping,
+)
 
 
 def produce(
     files: Annotated[list[Path], typer.Argument(help="CSV files, plain or gzip.")],
     topic: Annotated[str, typer.Option("--topic", "-t", help="Topic to write to; created if missing.")],
     bootstrap_servers: Bootstrap = LOCAL_BROKER,
-    symbol: Annotated[str | None, typer.Option(help="Symbol, where neither a column nor the name tells.")] = None,
+    symbol: Annotated[
+        str | None, typer.Option(help="Symbol, where neither a column nor the name tells.")
+    ] = None,
     date_format: Annotated[str | None, typer.Option(help="Date order, for example %d-%m-%Y.")] = None,
-    rate: Annotated[str | None, typer.Option(help="Rows a second, for example 500/s; else as fast as possible.")] = None,
+    rate: Annotated[
+        str | None, typer.Option(help="Rows a second, for example 500/s; else as fast as possible.")
+    ] = None,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of a topic that is created.")] = 4,
-    create: Annotated[bool, typer.Option("--create/--no-create", help="Create the topic if it is missing.")] = True,
+    create: Annotated[
+        bool, typer.Option("--create/--no-create", help="Create the topic if it is missing.")
+    ] = True,
     property_: Property = None,
     json: Json = False,
 ) -> None:
@@ -40,11 +56,14 @@ def produce(
         say(f"created topic {topic} with {partitions} partitions")
     ticker, results = Ticker(), []
     with stopping() as stop:
-        for source in sources:
+        for path, source in zip(files, sources, strict=True):
             for warning in source.warnings:
                 say(f"warning: {warning}")
             done = ingest.run(
-                source, stop, lambda now: ticker.show(f"{now.source}: {now.records:,} records, {now.rejects} rejects")
+                source,
+                stop,
+                lambda now: ticker.show(f"{now.source}: {now.records:,} records, {now.rejects} rejects"),
+                str(path.resolve()),
             )
             ticker.end()
             results.append(asdict(done))
@@ -70,4 +89,6 @@ def _rate(text: str | None) -> float | None:
     try:
         return float(text.removesuffix("/s"))
     except ValueError as error:
-        raise UsageError(f"--rate {text} is not a rate.", "Give rows a second, for example --rate 500/s.") from error
+        raise UsageError(
+            f"--rate {text} is not a rate.", "Give rows a second, for example --rate 500/s."
+        ) from error

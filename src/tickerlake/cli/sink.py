@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from tickerlake.cli.common import LOCAL_BROKER, Bootstrap, Json, Lake, Property, Ticker, emit, properties, say, stopping
+from tickerlake.cli.common import (
+    LOCAL_BROKER,
+    Bootstrap,
+    Json,
+    Lake,
+    Property,
+    Ticker,
+    emit,
+    properties,
+    say,
+    stopping,
+)
 
 
 def sink(
@@ -15,9 +26,15 @@ def sink(
     format_: Annotated[str, typer.Option("--format", help="Format of the segments: ndjson.")] = "ndjson",
     flush_bytes: Annotated[int, typer.Option(min=1, help="Store a segment at this many bytes.")] = 16 << 20,
     flush_records: Annotated[int, typer.Option(min=1, help="… or at this many records.")] = 200_000,
-    flush_age: Annotated[float, typer.Option(min=0, help="… or when the oldest is this many seconds old.")] = 10.0,
-    until_end: Annotated[bool, typer.Option("--until-end", help="Stop when everything there is stored.")] = False,
-    on_gap: Annotated[str, typer.Option(help="If Kafka deleted records before they were stored: stop, record.")] = "stop",
+    flush_age: Annotated[
+        float, typer.Option(min=0, help="… or when the oldest is this many seconds old.")
+    ] = 10.0,
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="Stop when everything there is stored.")
+    ] = False,
+    on_gap: Annotated[
+        str, typer.Option(help="If Kafka deleted records before they were stored: stop, record.")
+    ] = "stop",
     property_: Property = None,
     json: Json = False,
 ) -> None:
@@ -49,7 +66,9 @@ def sink(
     ticker = Ticker()
 
     def show(now: SinkProgress) -> None:
-        ticker.show(f"{store.uri}: {now.records:,} records, {now.segments} segments, {now.bytes / 1e6:.1f} MB")
+        ticker.show(
+            f"{store.uri}: {now.records:,} records, {now.segments} segments, {now.bytes / 1e6:.1f} MB"
+        )
 
     worker = Sink(bootstrap_servers, topic, store, group, options, properties(property_))
     with stopping() as stop:
@@ -62,5 +81,7 @@ def sink(
     if done.rejects:
         say(f"  rejected records, with offset and reason: {store.uri}/rejects/")
     if json:
-        emit({"records": done.records, "rejects": done.rejects, "segments": done.segments, "bytes": done.bytes})
+        emit(
+            {"records": done.records, "rejects": done.rejects, "segments": done.segments, "bytes": done.bytes}
+        )
     store.close()

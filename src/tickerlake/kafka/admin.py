@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka import KafkaError as RdError
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from tickerlake.errors import KafkaError
 from tickerlake.kafka.client import settings, translate
@@ -52,7 +53,7 @@ class Admin:
             if error.args[0].code() == RdError.UNKNOWN_TOPIC_OR_PART:
                 return None
             raise translate(error.args[0], f"describing {topic}", self.bootstrap_servers) from error
-        return Topic(topic, str(about.topic_id), cluster.cluster_id, len(about.partitions))
+        return Topic(topic, str(about.topic_id), str(cluster.cluster_id), len(about.partitions))
 
     def create(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
         """Create a topic; False if somebody was first."""
@@ -77,7 +78,9 @@ class Admin:
 
     def watermarks(self, topic: Topic) -> dict[int, tuple[int, int]]:
         """Earliest retained and next offset of each partition."""
-        client = Consumer(settings(self.bootstrap_servers, self._properties, **{"group.id": "tickerlake-admin"}))
+        client = Consumer(
+            settings(self.bootstrap_servers, self._properties, **{"group.id": "tickerlake-admin"})
+        )
         try:
             return {
                 number: client.get_watermark_offsets(TopicPartition(topic.name, number), timeout=_TIMEOUT_S)

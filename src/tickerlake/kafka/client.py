@@ -21,7 +21,7 @@ _FENCED = {RdError._FENCED, RdError.INVALID_PRODUCER_EPOCH, RdError.PRODUCER_FEN
 
 
 def settings(bootstrap_servers: str, properties: Mapping[str, str], **own: Any) -> dict[str, Any]:
-    """Merge our settings with the user's ``[kafka.properties]``; theirs win.
+    """Merge our settings with the user's librdkafka properties; theirs win.
 
     Beyond loopback TLS is expected: ``security.protocol`` is ``SSL`` (or ``SASL_SSL`` where a SASL
     mechanism is given) unless the user says otherwise.
@@ -46,15 +46,19 @@ def translate(error: RdError, doing: str, bootstrap_servers: str) -> TickerlakeE
         return BrokerUnreachable(
             f"No Kafka broker answers at {bootstrap_servers} ({doing}: {text}).",
             "Is it running (`tickerlake broker status`), the port right, and the address that the broker "
-            "advertises reachable from here? Beyond this machine TLS is expected: for a plaintext listener set "
-            'security.protocol = "PLAINTEXT" under [kafka.properties].',
+            "advertises reachable from here? Beyond this machine TLS is expected: for a plaintext listener "
+            "add -X security.protocol=PLAINTEXT.",
         )
     if code in _DENIED:
-        return KafkaError(f"Kafka refused {doing}: {text}.", "Check the credentials and the principal's ACLs.")
+        return KafkaError(
+            f"Kafka refused {doing}: {text}.", "Check the credentials and the principal's ACLs."
+        )
     if code in _FENCED:
-        return Fenced(f"Another process took over {doing}.", "Run only one of them, or wait until it is done.")
+        return Fenced(
+            f"Another process took over {doing}.", "Run only one of them, or wait until it is done."
+        )
     if code == RdError.UNKNOWN_TOPIC_OR_PART:
         return KafkaError(f"The topic is not there ({doing}).", "Create it, or check its name.")
     if code == RdError._INVALID_ARG:
-        return UsageError(f"Kafka's client refuses a setting ({doing}): {text}.", "Check [kafka.properties].")
+        return UsageError(f"Kafka's client refuses a setting ({doing}): {text}.", "Check --property (-X).")
     return KafkaError(f"Kafka answered an error ({doing}): {text}.", "See the broker's log.")

@@ -73,6 +73,8 @@ class Consumer:
             "isolation.level": "read_committed",
             "partition.assignment.strategy": "cooperative-sticky",
             "enable.partition.eof": True,
+            # a killed worker's partitions are taken over after this long
+            "session.timeout.ms": 15_000,
             "fetch.queue.backoff.ms": 20,
             "queued.max.messages.kbytes": 16384,
             "fetch.message.max.bytes": 4 << 20,
@@ -126,11 +128,11 @@ class Consumer:
         for message in messages:
             error = message.error()
             if error is None:
-                place = (message.topic(), message.partition())
+                place = _place(message)
                 groups[place].append(message)
                 ends.discard(place)
             elif error.code() == RdError._PARTITION_EOF:
-                ends.add((message.topic(), message.partition()))
+                ends.add(_place(message))
             else:
                 self._raise(error, message)
         for place in groups.keys() | ends:
@@ -175,6 +177,10 @@ class Consumer:
         self._client.close()
 
 
+def _place(message: Message) -> Partition:
+    return str(message.topic()), int(message.partition() or 0)
+
+
 def _frame(messages: list[Message]) -> pl.DataFrame:
     return pl.DataFrame(
         {
@@ -212,9 +218,9 @@ def read_all(
             for message in messages:
                 error = message.error()
                 if error is None:
-                    groups[message.partition()].append(message)
+                    groups[_place(message)[1]].append(message)
                 elif error.code() == RdError._PARTITION_EOF:
-                    open_ends.discard(message.partition())
+                    open_ends.discard(_place(message)[1])
                 else:
                     raise translate(error, f"reading {topic}", bootstrap_servers)
             for number, group in groups.items():

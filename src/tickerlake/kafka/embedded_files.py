@@ -22,6 +22,9 @@ _FOREVER = 2**31 - 1  # ms: the largest figure that Kafka takes for ids, 24 days
 # Replayed records carry old timestamps and a sink may pause for weeks, so nothing expires by itself.
 _DEFAULTS: Mapping[str, object] = {
     "auto.create.topics.enable": "false",
+    # After a crash the controller keeps the broker's old session for this long before it admits it again.
+    "broker.heartbeat.interval.ms": 500,
+    "broker.session.timeout.ms": 3000,
     "group.initial.rebalance.delay.ms": 0,
     "log.message.timestamp.after.max.ms": 2**63 - 1,
     "log.retention.bytes": -1,

@@ -21,11 +21,14 @@ _POLL_S = 0.02
 def launch(layout: Layout, jvm: process.Jvm, port: int, timeout_s: float) -> State:
     """Start the JVM and wait until the broker answers; a broker that does not is ended again."""
     archive = Archive(jvm.java)
-    if archive.path.is_file():
+    use = archive.use()
+    if use is not None:
         try:
-            return _attempt(layout, jvm, State(port, 0), archive.use(), timeout_s)
+            return _attempt(layout, jvm, State(port, 0), use, timeout_s)
         except _DiedError:
-            pass  # perhaps the archive's fault: once more without, and if that works it was
+            if not use:
+                raise
+            # Perhaps the archive's fault: once more without, and if that works it was.
     options, made = archive.train(layout)
     fresh = State(port, 0, f"{made}\n{archive.path}")
     state = _attempt(layout, jvm, fresh, options, timeout_s)
@@ -35,8 +38,8 @@ def launch(layout: Layout, jvm: process.Jvm, port: int, timeout_s: float) -> Sta
 
 def wait_ready(layout: Layout, pid: int, port: int, timeout_s: float) -> None:
     """Wait until this very broker answers on the port, or has ended, or the time is over."""
-    from confluent_kafka import KafkaException  # noqa: PLC0415 - loads a large C library
-    from confluent_kafka.admin import AdminClient  # noqa: PLC0415
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
 
     expected = cluster_id(layout)
     deadline = time.monotonic() + timeout_s
@@ -63,8 +66,8 @@ def wait_ready(layout: Layout, pid: int, port: int, timeout_s: float) -> None:
 class Archive:
     """The classes that the JVM has loaded before, so that the next start is quicker.
 
-    Made by the JVM at the first orderly stop. It is a help only: the JVM ignores one that does not
-    fit, and `embedded.start` removes one that a start died with.
+    Made by the JVM at the first orderly stop, which takes some seconds longer for it. It is a help
+    only: the JVM ignores one that does not fit, and `launch` removes one that a start died with.
 
     Parameters
     ----------
@@ -80,10 +83,13 @@ class Archive:
         self._ahead = java.major >= 25
         self.path = jars.cache_dir() / f"classes-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsa"
 
-    def use(self) -> list[str]:
-        """Return the JVM's arguments to read it, none if it is not there."""
-        if not self.path.is_file():
-            return []
+    def use(self) -> list[str] | None:
+        """Return the JVM's arguments to read it; None if it has yet to be made."""
+        try:
+            if self.path.stat().st_size == 0:
+                return []  # this machine takes too long to make one, see `keep_archive`
+        except OSError:
+            return None
         return [f"-XX:AOTCache={self.path}"] if self._ahead else [f"-XX:SharedArchiveFile={self.path}"]
 
     def train(self, layout: Layout) -> tuple[list[str], Path]:
@@ -93,13 +99,17 @@ class Archive:
         return [f"-XX:{option}={made}"], made
 
 
-def keep_archive(made: str, ended_by_itself: bool) -> None:
-    """Move what a training run wrote into the cache, unless the run was cut short."""
-    source, _, target = made.partition("\n")
+def keep_archive(training: str, ended_by_itself: bool) -> None:
+    """Move what a training run wrote into the cache; an empty file there says not to try again."""
+    made, _, kept = training.partition("\n")
+    target = Path(kept)
     with contextlib.suppress(OSError):
-        if target and ended_by_itself and not Path(target).exists():
-            staged = Path(target).with_suffix(f".{os.getpid()}")
-            shutil.copyfile(source, staged)
+        if kept and not target.exists():
+            staged = target.with_suffix(f".{os.getpid()}")
+            if ended_by_itself:
+                shutil.copyfile(made, staged)
+            else:
+                staged.touch()
             staged.replace(target)
 
 
@@ -132,7 +142,9 @@ def _tail(layout: Layout, lines: int = 12) -> str:
     shown: list[str] = []
     for path in (layout.output, layout.log):
         if path.exists():
-            shown += path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+            told = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            # The causes, not the forty stack frames under each.
+            shown += [line for line in told if not line.startswith("\tat ")][-lines:]
     return "".join(f"\n  {line}" for line in shown) + "\n"
 
 

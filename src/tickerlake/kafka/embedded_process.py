@@ -15,6 +15,7 @@ from tickerlake.kafka.java import Java
 
 MAIN = "kafka.Kafka"
 _POLL_S = 0.02
+_PROC = Path("/proc")
 # Brokers started here, kept because only the parent can reap a child that has ended.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -38,6 +39,8 @@ def spawn(layout: Layout, jvm: Jvm, archive: list[str]) -> int:
         "-XX:+UseSerialGC",
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:-UsePerfData",
+        "-Xlog:disable",  # else it tells of each class that an archive cannot hold
+        "-Xlog:all=error:stderr",
         f"-XX:ErrorFile={layout.root / 'crash-%p.log'}",
         *archive,
         "-Djava.awt.headless=true",
@@ -71,17 +74,14 @@ def spawn(layout: Layout, jvm: Jvm, archive: list[str]) -> int:
 def is_broker(pid: int, layout: Layout) -> bool:
     """Whether this process is the broker of this data folder, and not one that inherited its id."""
     child = _children.get(pid)
-    if child is not None and child.poll() is not None:
-        del _children[pid]
-        return False
-    command = _command_of(pid)
-    return MAIN in command and str(layout.config) in command
+    # Not by its command line, which is empty for a moment after the start and before the end.
+    return _runs(child) if child else _names(_command_of(pid), layout)
 
 
 def wait_gone(pid: int, layout: Layout, timeout_s: float) -> bool:
     """Wait until the process has ended; false if it has not in time."""
     deadline = time.monotonic() + timeout_s
-    while is_broker(pid, layout):
+    while not _is_gone(pid, layout):
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_S)
@@ -119,14 +119,48 @@ def resume(pid: int) -> None:
     os.kill(pid, signal.SIGCONT)
 
 
+def _runs(child: subprocess.Popen[bytes]) -> bool:
+    if child.poll() is None:
+        return True
+    _children.pop(child.pid, None)
+    return False
+
+
+def _names(command: str, layout: Layout) -> bool:
+    return MAIN in command and str(layout.config) in command
+
+
+def _is_gone(pid: int, layout: Layout) -> bool:
+    """Whether a process that was the broker has let go of its files and its port."""
+    child = _children.get(pid)
+    if child:
+        return not _runs(child)
+    command = _command_of(pid)
+    if command or not (_PROC / "self/cmdline").exists():
+        return not _names(command, layout)
+    try:  # on its way out, or a zombie that nobody reaps: gone when the last thread is
+        return len(list((_PROC / str(pid) / "task").iterdir())) <= 1 and _is_zombie(pid)
+    except OSError:
+        return True
+
+
+def _is_zombie(pid: int) -> bool:
+    stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    return stat.rpartition(")")[2].split()[0] in {"Z", "X"}
+
+
 def _command_of(pid: int) -> str:
     """Return a process's command line, empty if there is none or it has ended."""
     if pid <= 0:
         return ""
-    entry = Path(f"/proc/{pid}/cmdline")
-    if Path("/proc/self/cmdline").exists():
+    if (_PROC / "self/cmdline").exists():
         try:
-            return entry.read_bytes().replace(b"\0", b" ").decode(errors="surrogateescape")
+            return (
+                (_PROC / str(pid) / "cmdline")
+                .read_bytes()
+                .replace(b"\0", b" ")
+                .decode(errors="surrogateescape")
+            )
         except OSError:
             return ""
     shown = subprocess.run(

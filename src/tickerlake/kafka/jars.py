@@ -217,8 +217,8 @@ def _fetch(folder: Path, jar: Jar) -> None:
 def _resolve(jar: Jar, private: Path, local: bool) -> Path:
     """Find a jar in the user's own Maven repository or fetch it into a folder nobody else writes to."""
     logging.getLogger("jgo").setLevel(logging.CRITICAL + 1)  # the sums that count are compared here
-    from jgo.config import GlobalSettings  # noqa: PLC0415 - slow, and needed once per machine
-    from jgo.maven import MavenContext  # noqa: PLC0415
+    from jgo.config import GlobalSettings
+    from jgo.maven import MavenContext
 
     settings = GlobalSettings.load()
     context = MavenContext(repo_cache=private, local_repos=[settings.repo_cache] if local else [], timeout=20)

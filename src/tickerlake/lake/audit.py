@@ -6,6 +6,7 @@ each ``kafka_offset`` is there once and in its place.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -93,7 +94,9 @@ def audit_partition(store: Store, topic: TopicMeta, partition: int, *, deep: boo
             continue
         if (meta.topic, meta.topic_id, meta.partition) != (topic.topic, topic.topic_id, partition):
             result.findings.append(
-                Finding("foreign", info.key, f"holds records of {meta.topic}/{meta.partition} ({meta.topic_id})")
+                Finding(
+                    "foreign", info.key, f"holds records of {meta.topic}/{meta.partition} ({meta.topic_id})"
+                )
             )
             continue
         chain.append((info.key, meta))
@@ -112,7 +115,11 @@ def audit_partition(store: Store, topic: TopicMeta, partition: int, *, deep: boo
         else:
             result.doubles += count
         result.findings.append(
-            Finding(broken.kind, broken.key, f"offsets {broken.start} to {broken.end - 1} are {_WORDS[broken.kind]}")
+            Finding(
+                broken.kind,
+                broken.key,
+                f"offsets {broken.start} to {broken.end - 1} are {_WORDS[broken.kind]}",
+            )
         )
     _check_rejects(store, result)
     return result
@@ -140,7 +147,9 @@ def _read(store: Store, key: str, meta: SegmentMeta) -> Iterator[Finding]:
         yield Finding("damaged", key, error.message)
         return
     if rows.checksum(lines) != meta.rows_crc32c:
-        yield Finding("checksum", key, f"rows have {rows.checksum(lines)}, the header says {meta.rows_crc32c}")
+        yield Finding(
+            "checksum", key, f"rows have {rows.checksum(lines)}, the header says {meta.rows_crc32c}"
+        )
     try:
         offsets = [_OFFSET.decode(line).kafka_offset for line in lines.splitlines()]
     except msgspec.MsgspecError as error:
@@ -148,7 +157,7 @@ def _read(store: Store, key: str, meta: SegmentMeta) -> Iterator[Finding]:
         return
     if len(offsets) != meta.records:
         yield Finding("count", key, f"has {len(offsets)} rows, the header says {meta.records}")
-    if any(b <= a for a, b in zip(offsets, offsets[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(offsets)):
         yield Finding("order", key, "offsets are not ascending: a row is doubled or misplaced")
     if offsets and (offsets[0] < meta.position or offsets[-1] >= meta.next_position):
         yield Finding("range", key, f"has offsets {offsets[0]} to {offsets[-1]}, outside of its own range")

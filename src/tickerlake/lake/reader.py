@@ -31,7 +31,7 @@ def segments(store: Store, topic: str, partition: int) -> Iterator[ObjectInfo]:
 
 
 def read_meta(store: Store, info: ObjectInfo) -> SegmentMeta:
-    """What a segment says about itself: from the store's metadata, else from its header."""
+    """Read what a segment says about itself: from the store's metadata, else from its header."""
     if info.metadata is not None:
         return SegmentMeta.from_text(info.metadata, info.key)
     return rows.unpack_meta(store.read_range(info.key, 0, _HEAD_BYTES), info.key)

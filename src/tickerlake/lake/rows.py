@@ -24,7 +24,9 @@ RECORDS = pl.Schema(
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder(msgspec.Raw)
-_ENVELOPE = frozenset({"kafka_offset", "kafka_timestamp_ms", "kafka_key", "kafka_key_base64", "kafka_tombstone"})
+_ENVELOPE = frozenset(
+    {"kafka_offset", "kafka_timestamp_ms", "kafka_key", "kafka_key_base64", "kafka_tombstone"}
+)
 _SUBFIELD = b"TL"
 
 
@@ -39,7 +41,7 @@ class RejectedRecord:
     value_base64: str | None
 
     def to_json(self) -> bytes:
-        """The content of its object; depends on the record only."""
+        """Return the content of its object, which depends on the record only."""
         return msgspec.json.encode(self)
 
 

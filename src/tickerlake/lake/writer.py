@@ -70,7 +70,11 @@ def read_topic(store: Store, topic: str) -> TopicMeta:
 
 def _same_topic(found: TopicMeta, wanted: TopicMeta, uri: str) -> TopicMeta:
     if (found.cluster_id, found.topic_id) != (wanted.cluster_id, wanted.topic_id):
-        what = "was deleted and created anew" if found.cluster_id == wanted.cluster_id else "is of another cluster"
+        what = (
+            "was deleted and created anew"
+            if found.cluster_id == wanted.cluster_id
+            else "is of another cluster"
+        )
         raise LakeError(
             f"The topic {wanted.topic} {what} since {uri} began to store it (topic id {found.topic_id} on "
             f"cluster {found.cluster_id} there, {wanted.topic_id} on {wanted.cluster_id} here).",
@@ -134,12 +138,14 @@ class PartitionWriter:
         mine = (self.topic.topic, self.topic.topic_id, self.partition)
         if (meta.topic, meta.topic_id, meta.partition) != mine or meta.position != position_of(key):
             raise LakeError(
-                f"{self.store.uri}/{key} holds records of {meta.topic} partition {meta.partition} from offset "
-                f"{meta.position} (topic id {meta.topic_id}): it does not belong here.",
+                f"{self.store.uri}/{key} holds records of {meta.topic} partition {meta.partition} from "
+                f"offset {meta.position} (topic id {meta.topic_id}): it does not belong here.",
                 "Two topics were written to one place. Nothing was changed; choose another --lake.",
             )
         if meta.next_position <= meta.position:
-            raise LakeError(f"{self.store.uri}/{key} ends before it begins.", "Run `tickerlake audit --deep`.")
+            raise LakeError(
+                f"{self.store.uri}/{key} ends before it begins.", "Run `tickerlake audit --deep`."
+            )
         return meta
 
     def put(self, batch: pl.DataFrame) -> Stored:
@@ -203,7 +209,8 @@ class PartitionWriter:
         info = self.store.stat(key)
         if info is None:
             raise ObjectMissing(
-                f"{self.store.uri}/{key} was there and is gone.", "Something deletes objects from the lake; stop it."
+                f"{self.store.uri}/{key} was there and is gone.",
+                "Something deletes objects from the lake; stop it.",
             )
         return Stored(self._check(read_meta(self.store, info), key), info.size, adopted=True)
 

@@ -54,7 +54,9 @@ class Demo:
             If the folder is not a lake: then nothing is deleted.
         """
         if self.lake.exists() and any(self.lake.iterdir()) and not (self.lake / "raw").is_dir():
-            raise UsageError(f"{self.lake} is not a lake; it is not deleted.", "Name another folder with --lake.")
+            raise UsageError(
+                f"{self.lake} is not a lake; it is not deleted.", "Name another folder with --lake."
+            )
         embedded.stop(self.data_dir)
         for folder in (self.lake, self.data_dir):
             shutil.rmtree(folder, ignore_errors=True)
@@ -79,7 +81,9 @@ class Demo:
             sent[0] = now.records
 
         def storing(now: SinkProgress) -> None:
-            self._show(f"into Kafka {sent[0]:,} records · into the lake {now.records:,} in {now.segments} segments")
+            self._show(
+                f"into Kafka {sent[0]:,} records · into the lake {now.records:,} in {now.segments} segments"
+            )
 
         with ThreadPoolExecutor(max_workers=1) as pool:
             producing = pool.submit(ingest.run, stocks(), stop, sending)

@@ -90,7 +90,8 @@ class Ingest:
         if created:
             if not self.options.create:
                 raise KafkaError(
-                    f"{self.bootstrap_servers} has no topic {self.topic}.", "Create it, or leave out --no-create."
+                    f"{self.bootstrap_servers} has no topic {self.topic}.",
+                    "Create it, or leave out --no-create.",
                 )
             self.admin.create(self.topic, self.options.partitions)
         if self.admin.describe(PROGRESS_TOPIC) is None:
@@ -102,8 +103,15 @@ class Ingest:
         source: CsvSource,
         stop: threading.Event,
         on_progress: Callable[[Ingested], None] | None = None,
+        identity: str | None = None,
     ) -> Ingested:
         """Write what is not yet written of one file; returns early if ``stop`` is set.
+
+        Parameters
+        ----------
+        identity
+            What the file's progress is kept under: its full path, since many folders may hold an
+            ``AAPL.csv``. Default: the source's own name.
 
         Raises
         ------
@@ -114,16 +122,18 @@ class Ingest:
         """
         about = self.admin.require(self.topic)
         # the topic's id is part of the key: a topic created anew holds none of the file
-        key = f"{about.topic_id} {source.name}".encode()
+        name, content = source.fingerprint.name, f"{source.fingerprint.size} {source.fingerprint.digest}"
+        key = f"{about.topic_id} {identity or name}".encode()
         work = hashlib.blake2b(key, digest_size=8).hexdigest()
         producer = Producer(self.bootstrap_servers, f"tickerlake-{self.topic}-{work}", self.properties)
         note = self._last_note(key)
-        if note and note.fingerprint != source.fingerprint:
+        if note and note.fingerprint != content:
             raise DataError(
-                f"{source.name} changed since {note.rows_done} of its rows were written to {self.topic}.",
-                "Restore it, or give the new content another file name: it will be written as a file of its own.",
+                f"{name} changed since {note.rows_done} of its rows were written to {self.topic}.",
+                "Restore it, or give the new content another file name: "
+                "it will be written as a file of its own.",
             )
-        note = note or Note(source.fingerprint, 0, 0, 0, finished=False)
+        note = note or Note(content, 0, 0, 0, finished=False)
         done, began_s = _ingested(source, note, 0), clock.monotonic_s()
         if note.finished:
             return done
@@ -150,8 +160,12 @@ class Ingest:
     def _batch_rows(self) -> int:
         rate = self.options.rate_s
         if rate is not None and rate <= 0:
-            raise UsageError(f"--rate {rate:g} is not a rate.", "Give rows a second, for example --rate 500/s.")
-        return self.options.batch_rows if rate is None else max(1, min(self.options.batch_rows, int(rate / 5)))
+            raise UsageError(
+                f"--rate {rate:g} is not a rate.", "Give rows a second, for example --rate 500/s."
+            )
+        return (
+            self.options.batch_rows if rate is None else max(1, min(self.options.batch_rows, int(rate / 5)))
+        )
 
     def _send(self, producer: Producer, table: Table | None, key: bytes, note: Note) -> None:
         if table and table.rejects:
@@ -161,7 +175,7 @@ class Ingest:
             frame = table.records
             keys = [text.encode() for text in frame.get_column("instrument_id").to_list()]
             producer.send(self.topic, keys, to_json_lines(frame))
-            values = [reject.to_json() for reject in table.rejects]
+            values = [reject.to_json().encode() for reject in table.rejects]
             producer.send(f"{self.topic}.rejects", [None] * len(values), values)
         producer.send(PROGRESS_TOPIC, [key], [msgspec.json.encode(note)])
         producer.commit()
@@ -176,4 +190,4 @@ class Ingest:
 
 
 def _ingested(source: CsvSource, note: Note, new_records: int) -> Ingested:
-    return Ingested(source.name, note.records, note.rejects, new_records, note.finished)
+    return Ingested(source.fingerprint.name, note.records, note.rejects, new_records, note.finished)

@@ -1,4 +1,4 @@
-"""Compare the lake with Kafka: is every record that Kafka retains in the lake?"""
+"""Compare the lake with Kafka: every record that Kafka retains must be in the lake."""
 
 from collections.abc import Mapping
 
@@ -62,7 +62,8 @@ def check_against_kafka(
                 Finding(
                     "not_stored",
                     f"raw/{topic}/partition={number}/",
-                    f"{len(missing)} records that Kafka holds are in no segment, the first at offset {missing[0]}",
+                    f"{len(missing)} records that Kafka holds are in no segment, the first at "
+                    f"offset {missing[0]}",
                 )
             )
 

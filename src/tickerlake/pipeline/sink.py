@@ -213,7 +213,8 @@ class Sink:
                 raise LakeError(
                     f"Kafka deleted the offsets {writer.position} to {low - 1} of {topic} partition {number} "
                     "before they could be stored.",
-                    "Lengthen the topic's retention. `--on-gap record` notes the loss in the lake and goes on.",
+                    "Lengthen the topic's retention. "
+                    "`--on-gap record` notes the loss in the lake and goes on.",
                 )
             writer.put_gap(low)
         if writer.position > high:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from google.auth.credentials import Credentials
 
 from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs
@@ -91,6 +92,47 @@ def test_a_refusal_is_final(store: GcsStore, proxy: FaultProxy, bucket: str, sta
     assert _contents(store) == {}
 
 
+def test_a_truncated_download_is_asked_for_again(store: GcsStore, proxy: FaultProxy) -> None:
+    store.create("a", b"0123456789" * 1000, metadata={})
+    proxy.truncate_download(2)
+    assert store.read("a") == b"0123456789" * 1000
+    proxy.truncate_download()
+    assert store.read_range("a", 10, 20) == b"0123456789" * 2
+
+
+def test_a_damaged_download_is_refused(store: GcsStore, proxy: FaultProxy) -> None:
+    store.create("a", b"content", metadata={})
+    proxy.damage_download()
+    with pytest.raises(StoreError, match="damaged"):
+        store.read("a")
+
+
+class _Token(Credentials):
+    """A token that the store refuses until it was refreshed."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.token = "stale"
+
+    def refresh(self, request: object) -> None:
+        self.token = "fresh"
+
+
+def test_a_withdrawn_token_is_renewed_once(
+    proxy: FaultProxy, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = _Token()
+    monkeypatch.setattr("tickerlake.lake.store.gcs_session.AnonymousCredentials", lambda: token)
+    store = GcsStore(bucket)
+    proxy.answer(401)
+    store.create("a", b"content", metadata={})
+    assert token.token == "fresh"
+    proxy.answer(401, times=2)
+    with pytest.raises(StoreError, match="did not accept the credentials"):
+        store.create("b", b"content", metadata={})
+    assert proxy.uploads == 4
+
+
 def test_a_silent_store_runs_into_the_deadline(proxy: FaultProxy, bucket: str) -> None:
     store = GcsStore(bucket, budget_s=0.5)
     proxy.stall()
@@ -159,9 +201,7 @@ def test_a_missing_bucket_is_named(proxy: FaultProxy) -> None:
         list(store.list(""))
 
 
-def test_a_machine_without_credentials_says_how_to_log_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_credentials_it_says_how_to_log_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))

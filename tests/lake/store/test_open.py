@@ -37,6 +37,13 @@ def test_a_file_is_not_a_lake(tmp_path: Path) -> None:
         open_store(str(tmp_path / "file"))
 
 
+def test_an_object_is_no_folder(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.create("a", b"", metadata={})
+    with pytest.raises(StoreError):
+        store.create("a/b", b"", metadata={})
+
+
 def test_a_lost_reply_leaves_the_object() -> None:
     def lose(key: str) -> None:
         raise StoreUnavailable(f"the reply about {key} was lost")

@@ -35,7 +35,7 @@ def open_store(uri: str) -> Store:
         return LocalStore(Path(uri))
     if scheme == "gs":
         # importing the client takes half a second, which a folder need not pay
-        from tickerlake.lake.store.gcs import GcsStore  # noqa: PLC0415
+        from tickerlake.lake.store.gcs import GcsStore
 
         bucket, _, prefix = rest.partition("/")
         return GcsStore(bucket, prefix)

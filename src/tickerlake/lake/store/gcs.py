@@ -9,24 +9,18 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import google.auth
 import google_crc32c
 from google.api_core.client_info import ClientInfo
-from google.api_core.exceptions import from_http_response
-from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import GoogleAuthError
-from google.auth.transport.requests import AuthorizedSession
+from google.api_core.exceptions import RequestRangeNotSatisfiable, from_http_response
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
-from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
 
 from tickerlake import __version__, clock
 from tickerlake.errors import ObjectMissing, StoreError, StoreUnavailable, UsageError
 from tickerlake.lake.store.base import ObjectInfo, check_key
-from tickerlake.lake.store.gcs_errors import FOREIGN, explain, no_credentials
+from tickerlake.lake.store.gcs_errors import FOREIGN, explain, no_bucket
+from tickerlake.lake.store.gcs_session import Uploader, open_session, tune
 
-_SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
 _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 16.0
 _REPLY_S = 30.0
@@ -74,19 +68,23 @@ class GcsStore:
         self._retries_lock = threading.Lock()
         emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
         endpoint = f"http://{emulator}" if emulator and "://" not in emulator else emulator
-        credentials = _credentials(anonymous=bool(endpoint))
-        self._session: Any = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+        self._session: Any = open_session(anonymous=bool(endpoint))
         self._client: Any = storage.Client(
             project=None,
-            credentials=credentials,
+            credentials=self._session.credentials,
             _http=self._session,
             client_info=ClientInfo(user_agent=_USER_AGENT),  # type: ignore[no-untyped-call]
             client_options={"api_endpoint": endpoint} if endpoint else None,
         )
         self._bucket: Any = self._client.bucket(bucket)
-        _tune(self._session, self._client.api_endpoint, connections)
-        upload = f"{self._client.api_endpoint}/upload/storage/v1/b/{bucket}/o"
-        self._upload_url = f"{upload}?uploadType=multipart&ifGenerationMatch=0"
+        adapter = tune(self._session, self._client.api_endpoint, connections)
+        url = f"{self._client.api_endpoint}/upload/storage/v1/b/{bucket}/o"
+        try:
+            self._uploader = Uploader(
+                self._session, adapter, f"{url}?uploadType=multipart&ifGenerationMatch=0"
+            )
+        except FOREIGN as error:
+            raise explain(error, bucket, "") from error
 
     @property
     def uri(self) -> str:
@@ -125,13 +123,14 @@ class GcsStore:
         # The client's own upload turns resumable above 8 MiB, which verifies the checksum only after the
         # object is there (and then wants to delete it), and costs twice the time for a small object.
         def upload(timeout: _Timeout) -> None:
-            response = self._session.request(
-                "POST", self._upload_url, data=body, headers=headers, timeout=timeout, allow_redirects=False
-            )
-            if response.status_code != 200:
+            response = self._uploader.post(body, headers, timeout)
+            if response is not None:
                 raise from_http_response(response)  # type: ignore[no-untyped-call]
 
-        self._call(name, upload, size=len(body))
+        try:
+            self._call(name, upload, size=len(body))
+        except ObjectMissing as error:
+            raise no_bucket(self._name) from error
 
     def read(self, key: str) -> bytes:
         """Return an object's content; its checksum was verified."""
@@ -148,17 +147,21 @@ class GcsStore:
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """Return a part of an object."""
         name = self._object_name(key)
-        info = self.stat(key)
-        if info is None:
-            raise ObjectMissing(f"{self.uri}/{key} does not exist.")
-        end = min(start + length, info.size)
-        if start >= end:
+        if length <= 0:
             return b""
 
         def download(timeout: _Timeout) -> bytes:
-            content: bytes = self._bucket.blob(name).download_as_bytes(
-                start=start, end=end - 1, raw_download=True, checksum=None, timeout=timeout, retry=None
-            )
+            try:
+                content: bytes = self._bucket.blob(name).download_as_bytes(
+                    start=start,
+                    end=start + length - 1,
+                    raw_download=True,
+                    checksum=None,
+                    timeout=timeout,
+                    retry=None,
+                )
+            except RequestRangeNotSatisfiable:
+                return b""  # the object ends before
             return content
 
         return self._call(name, download)
@@ -229,29 +232,10 @@ class GcsStore:
             wait = max(clock.jitter(delay), known.retry_after_s)
             if clock.monotonic_s() + wait >= give_up or self._closed.wait(wait):
                 took = clock.monotonic_s() - started
-                raise StoreUnavailable(
-                    f"{known.message} (after {tries} tries in {took:.0f} s)",
-                    "Is the network up? It is tried again.",
-                ) from cause
+                said = f"{known.message} (after {tries} tries in {took:.0f} s)"
+                failed = StoreUnavailable(said, "Is the network up? It is tried again.")
+                failed.retry_after_s = max(known.retry_after_s, failed.retry_after_s)
+                raise failed from cause
             delay = min(delay * 2, _LONGEST_DELAY_S)
             with self._retries_lock:
                 self._retries += 1
-
-
-def _credentials(*, anonymous: bool) -> Any:
-    if anonymous:
-        return AnonymousCredentials()  # type: ignore[no-untyped-call]
-    try:
-        return google.auth.default(scopes=_SCOPES)[0]
-    except GoogleAuthError as error:
-        raise no_credentials(error) from error
-
-
-def _tune(session: AuthorizedSession, endpoint: str, connections: int) -> None:
-    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    # requests looks at the environment and ~/.netrc for each request; once is enough
-    session.proxies.update(get_environ_proxies(endpoint))
-    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    session.trust_env = False

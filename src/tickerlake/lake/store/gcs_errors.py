@@ -42,6 +42,14 @@ def no_credentials(error: Exception) -> SetupError:
     return SetupError(f"There are no usable Google Cloud credentials: {_first_line(error)}", _LOG_IN)
 
 
+def no_bucket(bucket: str) -> StoreError:
+    """Explain that a bucket does not exist."""
+    return StoreError(
+        f"The bucket gs://{bucket} does not exist.",
+        f"Create it with `gcloud storage buckets create gs://{bucket} --uniform-bucket-level-access`.",
+    )
+
+
 def explain(error: Exception, bucket: str, name: str) -> TickerlakeError:
     """Translate an error; ``StoreUnavailable`` means that trying again makes sense.
 
@@ -59,8 +67,6 @@ def explain(error: Exception, bucket: str, name: str) -> TickerlakeError:
         error = api.from_http_response(error.response)  # type: ignore[no-untyped-call]
     if isinstance(error, api.GoogleAPICallError) and error.code is not None:
         return _explain_status(error, int(error.code), bucket, place)
-    if isinstance(error, auth.DefaultCredentialsError):
-        return no_credentials(error)
     if isinstance(error, auth.TransportError | auth.TimeoutError):
         return _unavailable(place, error)
     if isinstance(error, auth.GoogleAuthError) and not error.retryable:
@@ -69,6 +75,11 @@ def explain(error: Exception, bucket: str, name: str) -> TickerlakeError:
         return SetupError(
             f"The address of Cloud Storage is wrong: {_first_line(error)}",
             "Check STORAGE_EMULATOR_HOST: it looks like http://127.0.0.1:4443, or is not set.",
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return StoreError(
+            f"The certificate of Cloud Storage is not to be trusted: {_first_line(error)}",
+            "Is there a proxy on the way? Name its certificate in REQUESTS_CA_BUNDLE.",
         )
     return _unavailable(place, error)
 
@@ -83,11 +94,8 @@ def _explain_status(error: api.GoogleAPICallError, status: int, bucket: str, pla
     # an organisation's policy answers 412 too, and says so
     if status == 412 and not any("policy" in reason.lower() for reason in reasons):
         return ObjectExists(f"{place} exists already.")
-    if status == 404 and ("bucket" in said.lower() or place.endswith("/")):
-        return StoreError(
-            f"The bucket gs://{bucket} does not exist.",
-            f"Create it with `gcloud storage buckets create gs://{bucket} --uniform-bucket-level-access`.",
-        )
+    if status == 404 and (said.startswith("The specified bucket") or place.endswith("/")):
+        return no_bucket(bucket)
     if status == 404:
         return ObjectMissing(f"{place} does not exist.")
     if status == 401:

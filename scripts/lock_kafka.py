@@ -1,0 +1,54 @@
+"""Write ``src/tickerlake/kafka/kafka.lock`` from what Maven resolves today.
+
+Run by hand after changing ``KAFKA_VERSION`` in ``tickerlake.kafka.jars``::
+
+    PYTHONPATH=src python scripts/lock_kafka.py
+
+The broker's section holds all of ``kafka_2.13`` and the bridge that lets it log. The tools' section
+holds the one jar that the performance tests need on top; the rest of its dependencies (Kafka Connect,
+Jetty) serve commands that nobody here runs. Review the difference before committing it.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import jgo
+from jgo.maven import MavenContext
+
+from tickerlake.kafka.jars import KAFKA_VERSION, LOCK_FILE, TOOLS_MARK, sha256_of
+
+BROKER = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4")
+TOOLS = (f"org.apache.kafka:kafka-tools:{KAFKA_VERSION}",)
+
+
+def main() -> None:
+    """Resolve, fetch into an empty folder, and write the sums."""
+    broker: dict[str, str] = {}
+    for endpoint in BROKER:
+        for artifact in jgo.resolve(endpoint):
+            broker.setdefault(f"{artifact.groupId}:{artifact.artifactId}", artifact.version)
+    lines = [
+        f"# Apache Kafka {KAFKA_VERSION}; written by scripts/lock_kafka.py",
+        *locked([f"{name}:{version}" for name, version in broker.items()]),
+        TOOLS_MARK,
+        *locked(list(TOOLS)),
+    ]
+    LOCK_FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def locked(coordinates: list[str]) -> list[str]:
+    """Return a lock line for each artifact, from freshly fetched bytes."""
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        context = MavenContext(repo_cache=Path(folder))
+        for name in coordinates:
+            group, artifact, version = name.split(":")
+            path = context.project(group, artifact).at_version(version).artifact().resolve()
+            lines.append(f"{name} {sha256_of(path)}")
+            print(lines[-1], file=sys.stderr)
+    return lines
+
+
+if __name__ == "__main__":
+    main()

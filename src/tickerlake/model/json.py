@@ -1,0 +1,123 @@
+"""Records as JSON, one document a record, without a step in Python per record."""
+
+import json
+from typing import Final
+
+import polars as pl
+
+JSON_COLUMNS: Final = frozenset({"extra"})
+_LINE: Final = "\n"
+_NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'
+_SCALES: Final = (0, 2, 4, 6)
+
+
+def to_json_lines(records: pl.DataFrame) -> list[bytes]:
+    """Return one JSON document per record, as UTF-8, without line ends.
+
+    Prices and sizes are plain decimal numbers, exact and as short as can be. Nulls are left out. The column
+    ``extra`` holds JSON text and becomes nested JSON.
+
+    Parameters
+    ----------
+    records
+        Records of any kind, in columns as :func:`tickerlake.model.schema.polars_schema` names them.
+    """
+    return to_json_series(records).cast(pl.Binary).to_list()
+
+
+def to_json_series(records: pl.DataFrame) -> pl.Series:
+    """Return the documents of :func:`to_json_lines` as a column of text."""
+    if records.is_empty():
+        return pl.Series("json", [], pl.String)
+    columns = [c for c in records.get_columns() if c.null_count() < len(c)]
+    if not columns or columns[0].null_count():
+        raise ValueError("the first column of records must have no nulls")
+    parts: list[str | pl.Expr] = ["{"]
+    for position, column in enumerate(columns):
+        parts += _member(column, "," if position else "")
+    line = pl.concat_str([_expression(part) for part in _merge([*parts, "}"])])
+    # `with_columns` gives every record its line even if all of them are the same constant.
+    return records.with_columns(line.alias(_LINE)).get_column(_LINE)
+
+
+def _member(column: pl.Series, comma: str) -> list[str | pl.Expr]:
+    """Return key and values of a column, as expressions: Polars runs them side by side."""
+    key = f"{comma}{json.dumps(column.name)}:"
+    if column.null_count():
+        return [pl.concat_str([pl.lit(key), *map(_expression, _value(column))]).fill_null("")]
+    if _is_constant(column):
+        first = column.head(1)
+        value = pl.concat_str([_expression(part) for part in _value(first)])
+        return [key, str(first.to_frame().select(value).item())]
+    return [key, *_value(column)]
+
+
+def _is_constant(column: pl.Series) -> bool:
+    if isinstance(column.dtype, pl.List):
+        return column.list.len().max() == 0
+    return bool((column == column[0]).all())
+
+
+def _value(column: pl.Series) -> list[str | pl.Expr]:
+    """Return the text of a column's values, null for null."""
+    kind, text = column.dtype, pl.col(column.name)
+    if column.name in JSON_COLUMNS:
+        return [text]
+    if isinstance(kind, pl.Decimal):
+        return [decimal_text(column)]
+    if isinstance(kind, pl.Date):
+        days = column.unique().drop_nulls()
+        return ['"', text.replace_strict(days, days.cast(pl.String), return_dtype=pl.String), '"']
+    if kind.is_integer() or isinstance(kind, pl.Boolean):
+        return [text.cast(pl.String)]
+    if isinstance(kind, pl.String) and not column.str.contains(_NEEDS_ESCAPE).any():
+        return ['"', text, '"']
+    if isinstance(kind, pl.String | pl.List):
+        return [_encoded(text)]
+    raise TypeError(f"column {column.name} has the type {kind}, which no record has")
+
+
+def _encoded(text: pl.Expr) -> pl.Expr:
+    # Polars encodes structs only: {"x":…}, of which the value is all but the first 5 and the last character.
+    document = pl.struct(text.alias("x")).struct.json_encode()
+    return pl.when(text.is_not_null()).then(document.str.slice(5).str.strip_suffix("}"))
+
+
+def decimal_text(column: pl.Series) -> pl.Expr:
+    """Return an expression for decimals as the shortest plain text: ``12.5``, ``0.000000001``, ``-3``.
+
+    Parameters
+    ----------
+    column
+        The decimals, of the frame for which the expression is meant: it is made for their values.
+    """
+    shown = _decimals_needed(column)
+    text = pl.col(column.name).cast(pl.Decimal(38, shown)).cast(pl.String)
+    return text.str.strip_chars_end("0").str.strip_suffix(".") if shown else text
+
+
+def _decimals_needed(column: pl.Series) -> int:
+    """Return how many decimals show every value: fewer decimals to print are fewer zeros to strip."""
+    scale = getattr(column.dtype, "scale", 0)
+    units = column.to_physical()
+    smallest, largest = units.min(), units.max()
+    if not isinstance(smallest, int) or not isinstance(largest, int) or max(-smallest, largest) >= 2**63:
+        return int(scale)
+    units = units.cast(pl.Int64)
+    fewer = (s for s in _SCALES if s < scale and (units % 10 ** (scale - s) == 0).all())
+    return next(fewer, scale)
+
+
+def _merge(parts: list[str | pl.Expr]) -> list[str | pl.Expr]:
+    """Join neighbouring constant texts."""
+    merged: list[str | pl.Expr] = []
+    for part in parts:
+        if isinstance(part, str) and merged and isinstance(last := merged[-1], str):
+            merged[-1] = last + part
+        else:
+            merged.append(part)
+    return merged
+
+
+def _expression(part: str | pl.Expr) -> pl.Expr:
+    return pl.lit(part) if isinstance(part, str) else part

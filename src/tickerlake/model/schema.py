@@ -1,0 +1,151 @@
+"""The fields of every kind of record, as data, and the Polars schemas that follow from them.
+
+In JSON and in memory a time is an ``int64`` of nanoseconds named ``ts_…_ns``. Parquet has beside it a
+timestamp of microseconds named ``ts_…``, for SQL.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import polars as pl
+
+DECIMAL: Final = pl.Decimal(38, 9)
+"""The type of every price and size: nine decimals, exact."""
+
+BAR: Final = "bar.v1"
+TRADE: Final = "trade.v1"
+QUOTE: Final = "quote.v1"
+ALERT: Final = "alert.v1"
+
+
+class Type(Enum):
+    """What a field holds."""
+
+    TEXT = "text"
+    DECIMAL = "decimal"
+    INT = "int"
+    TIMESTAMP_NS = "ts"
+    DATE = "date"
+    BOOL = "bool"
+    TEXTS = "texts"
+    JSON = "json"
+    """JSON text; in a message it is nested JSON."""
+
+
+_POLARS: Final[dict[Type, pl.DataType]] = {
+    Type.TEXT: pl.String(),
+    Type.DECIMAL: DECIMAL,
+    Type.INT: pl.Int64(),
+    Type.TIMESTAMP_NS: pl.Int64(),
+    Type.DATE: pl.Date(),
+    Type.BOOL: pl.Boolean(),
+    Type.TEXTS: pl.List(pl.String()),
+    Type.JSON: pl.String(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a record.
+
+    Parameters
+    ----------
+    name
+        Its name in JSON and in memory.
+    type
+        What it holds.
+    nullable
+        True if a record may lack it.
+    """
+
+    name: str
+    type: Type
+    nullable: bool = False
+
+
+def _fields(spec: str) -> tuple[Field, ...]:
+    """Read ``name:type`` pairs; a question mark after the type makes the field nullable."""
+    fields = []
+    for pair in spec.split():
+        name, type_ = pair.rstrip("?").split(":")
+        fields.append(Field(name, Type(type_), pair.endswith("?")))
+    return tuple(fields)
+
+
+SCHEMAS: Final[dict[str, tuple[Field, ...]]] = {
+    BAR: _fields("""
+        schema:text instrument_id:text symbol:text venue:text? interval:text
+        ts_open_ns:ts ts_close_ns:ts session_date:date
+        open:decimal high:decimal low:decimal close:decimal
+        volume:decimal? vwap:decimal? trade_count:int? adj_close:decimal? adj_factor:decimal? currency:text?
+        price_type:text is_final:bool is_partial:bool revision:int
+        ts_recv_ns:ts source:text source_line:int? quality:texts extra:json?
+    """),
+    TRADE: _fields("""
+        schema:text instrument_id:text symbol:text venue:text?
+        ts_event_ns:ts ts_recv_ns:ts price:decimal size:decimal aggressor_side:text
+        trade_id:text? sequence:int? conditions:texts correction:text
+        source:text source_line:int? quality:texts extra:json?
+    """),
+    QUOTE: _fields("""
+        schema:text instrument_id:text symbol:text venue:text?
+        ts_event_ns:ts ts_recv_ns:ts bid_price:decimal? bid_size:decimal? ask_price:decimal? ask_size:decimal?
+        sequence:int? source:text source_line:int? quality:texts extra:json?
+    """),
+    ALERT: _fields("""
+        schema:text alert_id:text rule_id:text rule_version:int kind:text severity:text state:text
+        instrument_id:text symbol:text ts_event_ns:ts ts_detected_ns:ts latency_ms:decimal? direction:text
+        value:decimal? threshold:decimal? baseline:decimal? unit:text window:text?
+        price:decimal? reference_price:decimal? volume:decimal? score:decimal?
+        suppressed_count:int dedup_key:text cause:text message:text
+    """),
+}
+"""The fields of each kind of record, in the order in which they are written."""
+
+
+def fields(kind: str) -> tuple[Field, ...]:
+    """Return the fields of a kind of record.
+
+    Parameters
+    ----------
+    kind
+        One of ``bar.v1``, ``trade.v1``, ``quote.v1``, ``alert.v1``.
+    """
+    return SCHEMAS[kind]
+
+
+def polars_type(field: Field) -> pl.DataType:
+    """Return the type of a field's column in memory."""
+    return _POLARS[field.type]
+
+
+def polars_schema(kind: str) -> pl.Schema:
+    """Return the schema of a kind of record in memory."""
+    return pl.Schema({field.name: polars_type(field) for field in fields(kind)})
+
+
+def parquet_schema(kind: str) -> pl.Schema:
+    """Return the schema of a kind in Parquet: as in memory, with ``ts_…`` beside each ``ts_…_ns``."""
+    columns: dict[str, pl.DataType] = {}
+    for field in fields(kind):
+        columns[field.name] = polars_type(field)
+        if field.type is Type.TIMESTAMP_NS:
+            columns[field.name.removesuffix("_ns")] = pl.Datetime("us", "UTC")
+    return pl.Schema(columns)
+
+
+def to_parquet_frame(records: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """Return records as Parquet holds them: every column of the kind, nulls where a record has none.
+
+    Microseconds are cut, not rounded, so that a time never passes the end of its interval.
+    """
+    expressions: list[pl.Expr] = []
+    for field in fields(kind):
+        present = field.name in records.columns
+        column = pl.col(field.name) if present else pl.lit(None)
+        expressions.append(column.cast(polars_type(field)).alias(field.name))
+        if field.type is Type.TIMESTAMP_NS:
+            moment = (column.cast(pl.Int64) // 1000).cast(pl.Datetime("us", "UTC"))
+            expressions.append(moment.alias(field.name.removesuffix("_ns")))
+    return records.select(expressions)

@@ -1,0 +1,1 @@
+"""Outside data becomes batches of canonical records."""

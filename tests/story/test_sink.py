@@ -1,0 +1,176 @@
+"""Kafka → lake on a real broker: killed, doubled up and rebalanced, each record is stored once."""
+
+import json
+import random
+import secrets
+from functools import partial
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from support import oracle
+from support.gcs import FakeGcs, fake_gcs
+from support.process import run, tickerlake, wait_until
+from tickerlake.kafka.admin import Admin
+
+__all__ = ["fake_gcs"]
+
+
+@pytest.fixture
+def topic(kafka: str) -> str:
+    name = f"t.{secrets.token_hex(6)}"
+    Admin(kafka).create(name, 4)
+    return name
+
+
+def fill(servers: str, topic: str, count: int, start: int = 0) -> None:
+    producer = Producer(
+        {"bootstrap.servers": servers, "queue.buffering.max.messages": 1_000_000, "linger.ms": 20}
+    )
+    for number in range(start, start + count):
+        producer.produce(
+            topic, json.dumps({"id": number, "price": number / 8}).encode(), f"K{number % 50}".encode()
+        )
+    assert producer.flush(60) == 0
+
+
+def segments(lake: Path, topic: str) -> int:
+    return len(list((lake / "raw" / topic).glob("partition=*/*.ndjson.gz")))
+
+
+def _more_than(lake: Path, topic: str, count: int) -> bool:
+    return segments(lake, topic) > count
+
+
+def test_killed_at_random_moments(kafka: str, topic: str, tmp_path: Path) -> None:
+    seed = secrets.randbits(32)
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    fill(kafka, topic, 40_000)
+    options = ("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--flush-records", 400,
+               "-X", "session.timeout.ms=6000")  # fmt: skip
+    killed = 0
+    for _ in range(4):
+        enough = partial(_more_than, tmp_path, topic, segments(tmp_path, topic) + dice.randint(0, 11))
+        with tickerlake(*options, "--until-end") as child:
+            wait_until(enough, child)
+            killed += child.poll() is None
+            child.kill()
+    assert killed >= 2, "the kills came too late to prove anything"
+    run(*options, "--until-end")
+    assert oracle.judge(kafka, topic, tmp_path) == 40_000
+    out, _ = run("audit", "--lake", tmp_path, "--deep", "-b", kafka, "--json")
+    assert sum(part["records"] for part in json.loads(out)["partitions"]) == 40_000
+
+
+def test_two_sinks_on_the_same_partitions_by_force(kafka: str, topic: str, tmp_path: Path) -> None:
+    fill(kafka, topic, 30_000)
+    children = [
+        tickerlake("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--group", group, "--until-end",
+                   "--flush-records", size)
+        for group, size in (("force-a", 700), ("force-b", 301))
+    ]  # fmt: skip
+    for child in children:
+        with child:
+            _, err = child.communicate(timeout=120)
+            assert child.returncode == 0, err
+    assert oracle.judge(kafka, topic, tmp_path) == 30_000
+
+
+def test_a_group_survives_joins_and_deaths(kafka: str, topic: str, tmp_path: Path) -> None:
+    fill(kafka, topic, 20_000)
+    cuts = ("--flush-records", 200, "--flush-age", 0.2, "-X", "session.timeout.ms=6000")
+    options = ("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, *cuts)
+    with tickerlake(*options) as first:
+        wait_until(lambda: segments(tmp_path, topic) > 5, first)
+        with tickerlake(*options) as second:
+            fill(kafka, topic, 20_000, 20_000)
+            before = segments(tmp_path, topic)
+            wait_until(lambda: segments(tmp_path, topic) > before + 5, second)
+            first.kill()
+            fill(kafka, topic, 5_000, 40_000)
+            wait_until(lambda: len(oracle.rows(tmp_path, topic)) >= 45_000, second)
+            second.terminate()
+            _, err = second.communicate(timeout=60)
+            assert second.returncode == 0, err
+    assert oracle.judge(kafka, topic, tmp_path) == 45_000
+
+
+def test_poison_is_kept_and_the_partition_moves_on(kafka: str, topic: str, tmp_path: Path) -> None:
+    producer = Producer({"bootstrap.servers": kafka})
+    poison = [b"", b"{", b'{"price": NaN}', b"\xff\xfe", b"[" * 5000]
+    for number, value in enumerate([b'{"id":1}', *poison, b'{"id":2}', b"[1]", b'{"kafka_offset":3}']):
+        producer.produce(topic, value, str(number % 3).encode())
+    producer.produce(topic, None, b"tombstone")
+    assert producer.flush(30) == 0
+    out, _ = run("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end", "--json")
+    assert json.loads(out)["rejects"] == len(poison)
+    assert sorted(oracle.rejects(tmp_path, topic).values()) == sorted(poison)
+    stored = [row for found in oracle.rows(tmp_path, topic).values() for row in found]
+    assert len(stored) == 5
+    assert any(row.get("kafka_tombstone") for row in stored)
+    run("audit", "--lake", tmp_path, "--deep", "-b", kafka)
+
+
+def test_a_topic_created_anew_stops_the_sink(kafka: str, topic: str, tmp_path: Path) -> None:
+    fill(kafka, topic, 100)
+    options = ("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end")
+    run(*options)
+    client = AdminClient({"bootstrap.servers": kafka})
+    client.delete_topics([topic])[topic].result()
+    admin = Admin(kafka)
+    wait_until(lambda: admin.describe(topic) is None)
+    wait_until(lambda: admin.create(topic, 4))
+    fill(kafka, topic, 50)
+    _, err = run(*options, code=4)
+    assert "created anew" in err
+    assert "→" in err
+    assert len(oracle.rows(tmp_path, topic)) == 100
+
+
+def test_deleted_records_are_a_gap_and_never_silent(kafka: str, topic: str, tmp_path: Path) -> None:
+    options = ("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end")
+    fill(kafka, topic, 1000)
+    run(*options)
+    fill(kafka, topic, 1000, 1000)
+    admin = Admin(kafka)
+    ends = admin.watermarks(admin.require(topic))
+    client = AdminClient({"bootstrap.servers": kafka})
+    deleted = client.delete_records([TopicPartition(topic, p, high) for p, (_, high) in ends.items()])
+    for future in deleted.values():
+        future.result()
+    fill(kafka, topic, 10, 2000)
+    _, err = run(*options, code=4)
+    assert "before they could be stored" in err
+    run(*options, "--on-gap", "record")
+    out, _ = run("audit", "--lake", tmp_path, "--deep", "-b", kafka, "--json")
+    parts = json.loads(out)["partitions"]
+    assert sum(part["gaps"] for part in parts) == 1000
+    assert sum(part["records"] for part in parts) == 1010
+
+
+def test_a_missing_record_is_found_by_comparing_with_kafka(kafka: str, topic: str, tmp_path: Path) -> None:
+    fill(kafka, topic, 4000)
+    run("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end", "--flush-records", 100)
+    last = sorted((tmp_path / "raw" / topic / "partition=2").glob("*.gz"))[-1]
+    last.unlink()
+    run("audit", "--lake", tmp_path)
+    _, err = run("audit", "--lake", tmp_path, "-b", kafka, code=4)
+    assert "in no segment" in err
+
+
+def test_into_cloud_storage(
+    kafka: str, topic: str, fake_gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", fake_gcs.url)
+    bucket = f"b-{secrets.token_hex(4)}"
+    fake_gcs.create_bucket(bucket)
+    fill(kafka, topic, 5000)
+    options = ("sink", "-t", topic, "--lake", f"gs://{bucket}/lake", "-b", kafka, "--until-end")
+    run(*options, "--flush-records", 300)
+    out, _ = run(*options, "--json")
+    assert json.loads(out)["records"] == 0
+    out, _ = run("audit", "--lake", f"gs://{bucket}/lake", "--deep", "-b", kafka, "--json")
+    assert sum(part["records"] for part in json.loads(out)["partitions"]) == 5000

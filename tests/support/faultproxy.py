@@ -1,0 +1,171 @@
+"""An HTTP proxy before the Cloud Storage emulator that spoils uploads and downloads on demand."""
+
+import contextlib
+import http.client
+import json
+import socket
+import struct
+import threading
+from collections import deque
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
+
+
+class FaultProxy:
+    """Passes requests on to ``upstream``; each fault asked for spoils one upload (or download).
+
+    A test that asks for faults ends with ``assert proxy.pending == 0``.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = urlsplit(upstream).netloc
+        self._faults: deque[tuple[str, int, int | None]] = deque()
+        self._download_faults: deque[str] = deque()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self.uploads = 0
+        proxy = self
+
+        class Handler(_Handler):
+            owner = proxy
+
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def pending(self) -> int:
+        """How many faults were asked for and did not happen yet."""
+        return len(self._faults) + len(self._download_faults)
+
+    def answer(self, status: int, times: int = 1, retry_after: int | None = None) -> None:
+        """Answer the next uploads with a status; they do not reach the store."""
+        self._faults.extend([("answer", status, retry_after)] * times)
+
+    def lose_reply(self, times: int = 1) -> None:
+        """Pass the next uploads on, and close the connection instead of telling the outcome."""
+        self._faults.extend([("lose", 0, None)] * times)
+
+    def cut_body(self, times: int = 1) -> None:
+        """Reset the connection in the middle of the next uploads' bodies."""
+        self._faults.extend([("cut", 0, None)] * times)
+
+    def stall(self, times: int = 1) -> None:
+        """Take the next uploads and never answer; they do not reach the store."""
+        self._faults.extend([("stall", 0, None)] * times)
+
+    def damage_download(self, times: int = 1) -> None:
+        """Change the first byte of the next downloads."""
+        self._download_faults.extend(["damage"] * times)
+
+    def truncate_download(self, times: int = 1) -> None:
+        """Close the connection after half of the next downloads."""
+        self._download_faults.extend(["truncate"] * times)
+
+    def next_download_fault(self) -> str:
+        with self._lock:
+            return self._download_faults.popleft() if self._download_faults else "pass"
+
+    def next_fault(self) -> tuple[str, int, int | None]:
+        with self._lock:
+            self.uploads += 1
+            return self._faults.popleft() if self._faults else ("pass", 0, None)
+
+    def wait_for_stop(self) -> None:
+        self._stopped.wait()
+
+    def forward(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection(self._upstream, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, path, body=body, headers=headers)
+            reply = connection.getresponse()
+            reply.content = reply.read()  # type: ignore[attr-defined]
+            return reply
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: broken connections are what this is for."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    owner: FaultProxy
+
+    def _handle(self) -> None:
+        length = int(self.headers.get("content-length", "0"))
+        is_upload = self.command == "POST" and self.path.startswith("/upload/")
+        fault, status, retry_after = self.owner.next_fault() if is_upload else ("pass", 0, None)
+        if fault == "cut":
+            self.rfile.read(length // 2)
+            # no lingering: the client gets a reset, not an orderly end
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            return
+        body = self.rfile.read(length)
+        if fault == "answer":
+            self._refuse(status, retry_after)
+            return
+        if fault == "stall":
+            self.owner.wait_for_stop()
+            self.close_connection = True
+            return
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
+        reply = self.owner.forward(self.command, self.path, headers, body)
+        if fault == "lose":
+            self.close_connection = True
+            return
+        content: bytes = reply.content  # type: ignore[attr-defined]
+        is_download = self.command == "GET" and "alt=media" in self.path
+        download_fault = self.owner.next_download_fault() if is_download else "pass"
+        if download_fault == "damage":
+            content = bytes([content[0] ^ 1]) + content[1:]
+        self.send_response(reply.status)
+        for name, value in reply.getheaders():
+            if name.lower() not in _HOP_BY_HOP:
+                self.send_header(name, value)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        if download_fault == "truncate":
+            content = content[: len(content) // 2]
+            self.close_connection = True
+        self.wfile.write(content)
+
+    def _refuse(self, status: int, retry_after: int | None) -> None:
+        error = {"code": status, "message": f"injected {status}", "errors": [{"reason": "injected"}]}
+        content = json.dumps({"error": error}).encode()
+        self.send_response(status)
+        if retry_after is not None:
+            self.send_header("retry-after", str(retry_after))
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args: Any, **kwargs: Any) -> None:
+        """Say nothing."""
+
+
+for _method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+    setattr(_Handler, f"do_{_method}", _Handler._handle)

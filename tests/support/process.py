@@ -1,0 +1,41 @@
+"""The command line as a child process, as a user runs it."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def tickerlake(*arguments: object, cwd: Path | None = None) -> "subprocess.Popen[str]":
+    """Start a verb."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
+    return subprocess.Popen(
+        [sys.executable, "-c", "from tickerlake.cli.app import main; main()", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env=environment,
+    )
+
+
+def run(*arguments: object, code: int = 0, cwd: Path | None = None) -> tuple[str, str]:
+    """Run a verb to its end, check its exit code, and return what it printed."""
+    with tickerlake(*arguments, cwd=cwd) as child:
+        out, err = child.communicate(timeout=120)
+    assert child.returncode == code, f"exit {child.returncode}\n{out}\n{err}"
+    return out, err
+
+
+def wait_until(holds: Callable[[], bool], child: "subprocess.Popen[str] | None" = None) -> None:
+    """Look until ``holds()``, or until the child ends; a minute at most."""
+    pause = threading.Event()
+    until = time.monotonic() + 60
+    while not holds():
+        if child is not None and child.poll() is not None:
+            return
+        assert time.monotonic() < until, "nothing happened for a minute"
+        pause.wait(0.01)
