@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from tickerlake.errors import LakeError
 from tickerlake.lake import rows
 from tickerlake.lake.segment import SegmentMeta
+from tickerlake.model.schema import KAFKA_RECORDS
 
 META = SegmentMeta("t", "id", 0, 5, 9, 3, 1, "00000000")
 
 
 def frame(*records: tuple[int, int, bytes | None, bytes | None]) -> pl.DataFrame:
-    return pl.DataFrame(list(records), schema=rows.RECORDS, orient="row")
+    return pl.DataFrame(list(records), schema=KAFKA_RECORDS, orient="row")
 
 
 def one(value: bytes | None, key: bytes | None = None) -> Any:

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickerlake.errors import LakeError, StoreUnavailable, UsageError
-from tickerlake.lake import rows
 from tickerlake.lake.audit import audit
 from tickerlake.lake.segment import TopicMeta, segment_key
 from tickerlake.lake.store.memory import MemoryStore
 from tickerlake.lake.writer import PartitionWriter, open_topic
+from tickerlake.model.schema import KAFKA_RECORDS
 
 TOPIC = TopicMeta("bars", "id-1", "cluster-1", "ndjson", {"0": 0}, 0)
 
@@ -25,7 +25,7 @@ def records(offsets: list[int]) -> pl.DataFrame:
     values = [b"poison" if offset % 7 == 3 else b'{"id":%d}' % offset for offset in offsets]
     return pl.DataFrame(
         {"offset": offsets, "timestamp_ms": offsets, "key": [None] * len(offsets), "value": values},
-        schema=rows.RECORDS,
+        schema=KAFKA_RECORDS,
     )
 
 

@@ -11,9 +11,15 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 from tickerlake.errors import LakeError
 from tickerlake.kafka.client import settings, translate
+from tickerlake.model.schema import KAFKA_RECORDS
 
 Partition = tuple[str, int]
-_COLUMNS = {"offset": pl.Int64, "timestamp_ms": pl.Int64, "key": pl.Binary, "value": pl.Binary}
+_READING = {
+    "enable.auto.commit": False,
+    "isolation.level": "read_committed",
+    "enable.partition.eof": True,
+    "fetch.queue.backoff.ms": 20,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +72,13 @@ class Consumer:
         self._on_revoke = on_revoke
         self._failure: Exception | None = None
         own = {
+            **_READING,
             "group.id": group,
-            "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
-            "isolation.level": "read_committed",
             "partition.assignment.strategy": "cooperative-sticky",
-            "enable.partition.eof": True,
             # a killed worker's partitions are taken over after this long
             "session.timeout.ms": 15_000,
-            "fetch.queue.backoff.ms": 20,
             "queued.max.messages.kbytes": 16384,
             "fetch.message.max.bytes": 4 << 20,
         }
@@ -189,7 +192,7 @@ def _frame(messages: list[Message]) -> pl.DataFrame:
             "key": [message.key() for message in messages],
             "value": [message.value() for message in messages],
         },
-        schema=_COLUMNS,
+        schema=KAFKA_RECORDS,
     )
 
 
@@ -200,14 +203,7 @@ def read_all(
     starts: Mapping[int, int],
 ) -> Iterator[Batch]:
     """Read partitions from given offsets to their present end, in no group (committed records only)."""
-    own = {
-        "group.id": "tickerlake-reader",
-        "enable.auto.commit": False,
-        "auto.offset.reset": "earliest",
-        "isolation.level": "read_committed",
-        "enable.partition.eof": True,
-        "fetch.queue.backoff.ms": 20,
-    }
+    own = {**_READING, "group.id": "tickerlake-reader", "auto.offset.reset": "earliest"}
     client = RdConsumer(settings(bootstrap_servers, properties, **own))
     try:
         client.assign([TopicPartition(topic, number, start) for number, start in starts.items()])

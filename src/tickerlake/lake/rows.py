@@ -17,11 +17,6 @@ from isal import igzip
 from tickerlake.errors import LakeError
 from tickerlake.lake.segment import SegmentMeta
 
-RECORDS = pl.Schema(
-    {"offset": pl.Int64, "timestamp_ms": pl.Int64, "key": pl.Binary, "value": pl.Binary},
-)
-"""Columns of a batch of Kafka records of one partition, by offset; ``key`` and ``value`` may be null."""
-
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder(msgspec.Raw)
 _ENVELOPE = frozenset(
@@ -60,7 +55,7 @@ def encode(batch: pl.DataFrame) -> Rows:
     Parameters
     ----------
     batch
-        Columns as `RECORDS`.
+        Columns as `model.schema.KAFKA_RECORDS`.
     """
     lines: list[bytes] = []
     rejects: list[RejectedRecord] = []

@@ -4,8 +4,7 @@ Every write is create-only, so whatever crashes, repeats or runs twice, the firs
 chain position is the one that stays, and everybody else adopts where it ends.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 import polars as pl
@@ -14,7 +13,6 @@ from tickerlake.errors import LakeError, ObjectExists, ObjectMissing, UsageError
 from tickerlake.lake import rows
 from tickerlake.lake.reader import read_meta
 from tickerlake.lake.segment import (
-    Format,
     SegmentMeta,
     TopicMeta,
     check_topic,
@@ -55,7 +53,7 @@ def open_topic(store: Store, wanted: TopicMeta) -> TopicMeta:
     try:
         store.create(key, msgspec.json.encode(wanted), metadata={}, content_type="application/json")
     except ObjectExists:
-        return _same_topic(read_topic(store, wanted.topic), wanted, store.uri)
+        return check_same(read_topic(store, wanted.topic), wanted, store.uri)
     return wanted
 
 
@@ -68,7 +66,8 @@ def read_topic(store: Store, topic: str) -> TopicMeta:
         raise LakeError(f"{store.uri}/{key} is damaged: {error}.", "Restore it from a copy.") from error
 
 
-def _same_topic(found: TopicMeta, wanted: TopicMeta, uri: str) -> TopicMeta:
+def check_same(found: TopicMeta, wanted: TopicMeta, uri: str) -> TopicMeta:
+    """Return ``found`` if it is of the topic that is ``wanted``; raises as `open_topic` does."""
     if (found.cluster_id, found.topic_id) != (wanted.cluster_id, wanted.topic_id):
         what = (
             "was deleted and created anew"
@@ -154,7 +153,7 @@ class PartitionWriter:
         Parameters
         ----------
         batch
-            Columns as `rows.RECORDS`, at least one row, offsets ascending from `position` on.
+            Columns as `model.schema.KAFKA_RECORDS`, at least one row, offsets ascending from `position` on.
 
         Returns
         -------
@@ -220,13 +219,3 @@ class PartitionWriter:
             self.store.create(key, reject.to_json(), metadata={}, content_type="application/json")
         except ObjectExists:
             return  # an earlier attempt kept it; its content depends on the record only
-
-
-def describe(
-    topic: str, topic_id: str, cluster_id: str, fmt: Format, firsts: Mapping[int, int], created_ms: int
-) -> TopicMeta:
-    """Put together what a new chain would say of itself."""
-    return replace(
-        TopicMeta(topic, topic_id, cluster_id, fmt, {}, created_ms),
-        first_positions={str(partition): first for partition, first in sorted(firsts.items())},
-    )

@@ -149,3 +149,9 @@ def to_parquet_frame(records: pl.DataFrame, kind: str) -> pl.DataFrame:
             moment = (column.cast(pl.Int64) // 1000).cast(pl.Datetime("us", "UTC"))
             expressions.append(moment.alias(field.name.removesuffix("_ns")))
     return records.select(expressions)
+
+
+KAFKA_RECORDS: Final = pl.Schema(
+    {"offset": pl.Int64, "timestamp_ms": pl.Int64, "key": pl.Binary, "value": pl.Binary}
+)
+"""Columns of a batch of Kafka records of one partition, by offset; ``key`` and ``value`` may be null."""

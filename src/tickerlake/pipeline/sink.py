@@ -14,11 +14,11 @@ import polars as pl
 
 from tickerlake import clock
 from tickerlake.errors import LakeError
-from tickerlake.kafka.admin import Admin
+from tickerlake.kafka.admin import Admin, Topic
 from tickerlake.kafka.consumer import Batch, Committed, Consumer, Partition
 from tickerlake.lake.segment import Format, TopicMeta, check_topic
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.writer import PartitionWriter, Stored, describe, open_topic
+from tickerlake.lake.writer import PartitionWriter, Stored, check_same, open_topic
 
 _POLL_S = 0.05
 _RECHECK_S = 5.0
@@ -197,11 +197,20 @@ class Sink:
     def _open_chain(self, topic: str) -> TopicMeta:
         about = self._admin.require(topic)
         known = self._chains.get(topic)
-        firsts = {} if known else {p: low for p, (low, _) in self._admin.watermarks(about).items()}
-        wanted = describe(
-            topic, about.topic_id, about.cluster_id, self.options.format, firsts, clock.now_ns() // 1_000_000
+        firsts = known.first_positions if known else self._first_positions(about)
+        wanted = TopicMeta(
+            topic,
+            about.topic_id,
+            about.cluster_id,
+            self.options.format,
+            firsts,
+            clock.now_ns() // 1_000_000,
         )
-        return open_topic(self.store, wanted)
+        # a recheck compares with what is known: it costs the store nothing
+        return check_same(known, wanted, self.store.uri) if known else open_topic(self.store, wanted)
+
+    def _first_positions(self, topic: Topic) -> dict[str, int]:
+        return {str(number): low for number, (low, _) in sorted(self._admin.watermarks(topic).items())}
 
     def _open(self, partition: Partition, committed: Committed | None) -> int:
         topic, number = partition
