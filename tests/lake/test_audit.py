@@ -9,7 +9,7 @@ import pytest
 
 from lake.test_writer import TOPIC, records
 from tickerlake.errors import LakeError
-from tickerlake.lake import rows
+from tickerlake.lake import ndjson, parquet
 from tickerlake.lake.audit import audit
 from tickerlake.lake.segment import segment_key
 from tickerlake.lake.store.local import LocalStore
@@ -29,7 +29,7 @@ def lake(root: Path) -> LocalStore:
 
 def repack(path: Path, change: Callable[[bytes], bytes]) -> None:
     data = path.read_bytes()
-    path.write_bytes(rows.pack(change(gzip.decompress(data)), rows.unpack_meta(data, "k")))
+    path.write_bytes(ndjson.pack(change(gzip.decompress(data)), ndjson.unpack_meta(data, "k")))
 
 
 def flip(path: Path) -> None:
@@ -39,7 +39,7 @@ def flip(path: Path) -> None:
 
 
 def double(path: Path) -> None:
-    writer = rows.unpack_meta(path.read_bytes(), "k")
+    writer = ndjson.unpack_meta(path.read_bytes(), "k")
     assert writer.position == 4
     path.with_name(path.name.replace("04.", "06.")).write_bytes(path.read_bytes())
 
@@ -76,8 +76,8 @@ def test_each_damage_is_found_and_placed(tmp_path: Path, damage: str) -> None:
 
 def test_a_foreign_segment_is_found(tmp_path: Path) -> None:
     store = lake(tmp_path)
-    meta = rows.unpack_meta((tmp_path / SECOND).read_bytes(), SECOND)
-    (tmp_path / SECOND).write_bytes(rows.pack(b"", replace(meta, topic_id="other")))
+    meta = ndjson.unpack_meta((tmp_path / SECOND).read_bytes(), SECOND)
+    (tmp_path / SECOND).write_bytes(ndjson.pack(b"", replace(meta, topic_id="other")))
     (result,) = audit(store)
     assert "foreign" in {finding.kind for finding in result.findings}
 
@@ -96,3 +96,38 @@ def test_a_folder_that_is_no_lake_is_refused(tmp_path: Path) -> None:
     store = lake(tmp_path / "lake")
     with pytest.raises(LakeError, match="no topic trades"):
         list(audit(store, "trades"))
+
+
+PARQUET = segment_key("bars", 0, 4, "parquet")
+PARQUET_DAMAGES: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-12]),
+    "emptied": lambda path: path.write_bytes(b""),
+    "flipped": lambda path: path.write_bytes(flipped(path.read_bytes(), 30)),
+    "row_removed": lambda path: path.write_bytes(repacked(path, slice(1, None))),
+    "other_rows": lambda path: path.write_bytes(path.with_name(f"{0:020d}.parquet").read_bytes()),
+}
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return bytes([*data[:at], data[at] ^ 1, *data[at + 1 :]])
+
+
+def repacked(path: Path, rows: slice) -> bytes:
+    data = path.read_bytes()
+    frame, _ = parquet.unpack(data, "k")
+    return parquet.pack(frame[rows], parquet.unpack_meta(data, "k"))[0]
+
+
+@pytest.mark.parametrize("damage", [None, *PARQUET_DAMAGES])
+def test_damages_of_parquet_are_found(tmp_path: Path, damage: str | None) -> None:
+    store = LocalStore(tmp_path)
+    topic = open_topic(store, replace(TOPIC, format="parquet"))
+    writer = PartitionWriter(store, topic, 0)
+    for start in (0, 4, 8):
+        writer.put(records(list(range(start, start + 4))))
+    if damage:
+        PARQUET_DAMAGES[damage](tmp_path / PARQUET)
+    (result,) = audit(store, deep=True)
+    assert bool(result.findings) == bool(damage)
+    if damage:
+        assert {finding.key for finding in result.findings} & {PARQUET, segment_key("bars", 0, 8, "parquet")}

@@ -6,11 +6,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickerlake.errors import LakeError
-from tickerlake.lake import rows
+from tickerlake.lake import ndjson, rows
 from tickerlake.lake.segment import SegmentMeta
 from tickerlake.model.schema import KAFKA_RECORDS
 
@@ -24,8 +24,9 @@ def frame(*records: tuple[int, int, bytes | None, bytes | None]) -> pl.DataFrame
 def one(value: bytes | None, key: bytes | None = None) -> Any:
     encoded = rows.encode(frame((7, 1700, key, value)))
     assert not encoded.rejects
-    assert encoded.lines.count(b"\n") == 1
-    return json.loads(encoded.lines)
+    (line,) = encoded.lines
+    assert "\n" not in line
+    return json.loads(line)
 
 
 def test_a_row_is_the_message_and_where_it_was() -> None:
@@ -34,7 +35,7 @@ def test_a_row_is_the_message_and_where_it_was() -> None:
 
 def test_figures_keep_every_digit() -> None:
     encoded = rows.encode(frame((0, 0, None, b'{"p":1.10,"n":123456789012345678901234567890}')))
-    assert b'"p":1.10,"n":123456789012345678901234567890' in encoded.lines
+    assert '"p":1.10,"n":123456789012345678901234567890' in encoded.lines[0]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_what_goes_where(key: bytes | None, value: bytes | None, field: str, exp
 )
 def test_bytes_that_do_not_decode_are_kept_whole(value: bytes) -> None:
     encoded = rows.encode(frame((1, 10, b"k", b'{"a":1}'), (2, 20, b"k", value), (3, 30, b"k", b'{"a":3}')))
-    assert encoded.records == 2
+    assert len(encoded.lines) == 2
     (reject,) = encoded.rejects
     kept = json.loads(reject.to_json())
     assert base64.b64decode(kept["value_base64"]) == value
@@ -96,7 +97,7 @@ def test_no_record_depends_on_its_neighbours(values: list[bytes], data: st.DataO
     records = [(n, n, None, value) for n, value in enumerate(values)]
     cut = data.draw(st.integers(0, len(records)))
     whole, left, right = (rows.encode(frame(*part)) for part in (records, records[:cut], records[cut:]))
-    assert whole.lines == left.lines + right.lines
+    assert whole.lines.to_list() == left.lines.to_list() + right.lines.to_list()
     assert whole.rejects == left.rejects + right.rejects
 
 
@@ -107,24 +108,68 @@ def test_any_object_comes_back(document: dict[str, Any]) -> None:
         assert {k: v for k, v in row.items() if not k.startswith("kafka_")} == document
 
 
+names = st.sampled_from(["a", "instrument_id", "kafka_x", "extra", "é", 'q"', "b c"])
+plain_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from([0.5, 1e300, -0.0]) | st.text(max_size=5)
+    | st.sampled_from(["AAPL", '"instrument_id":"AAPL"', "{", "\ud7ff"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+keys = st.none() | st.sampled_from([b"AAPL", b"", b'q"', b"\xff", "é".encode(), b'","x":"'])
+
+
+@settings(max_examples=500)
+@given(
+    st.lists(
+        st.tuples(keys, st.dictionaries(names, plain_values, max_size=4), st.booleans(), st.booleans()),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_both_ways_give_the_same_bytes(
+    given_: list[tuple[bytes | None, dict[str, Any], bool, bool]],
+) -> None:
+    batch = [
+        (n, n, key, json.dumps(doc, ensure_ascii=ascii_, separators=None if spaced else (",", ":")).encode())
+        for n, (key, doc, ascii_, spaced) in enumerate(given_)
+    ]
+    assert [line.encode() for line in rows.encode(frame(*batch)).lines] == [rows.row(*one) for one in batch]
+
+
+@given(json_values.map(json.dumps), st.data())
+def test_what_counts_as_plain_is_json(text: str, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(text)))
+    cut = data.draw(st.integers(0, 2))
+    put = data.draw(st.sampled_from(["", ",", '"', "0", "-", ".", "e", "{", "}", "\\", "\t", " ", ":1", "a"]))
+    damaged = '{"a":' + text[:at] + put + text[at + cut :] + "}"
+    if pl.Series([damaged]).str.contains(rows.PLAIN)[0]:
+        json.loads(damaged, strict=True)
+        assert rows.row(0, 0, None, damaged.encode())
+
+
+def test_common_records_are_plain() -> None:
+    for text in ('{"a":1}', '{"a": 1.5, "b": "x\\n\\u00e9é", "c": [], "d": {"x": [1, "y"], "z": null}}'):
+        assert pl.Series([text]).str.contains(rows.PLAIN)[0]
+
+
 @given(st.binary())
 def test_a_segment_describes_itself(lines: bytes) -> None:
-    data = rows.pack(lines, META)
-    assert rows.unpack(data, "k") == lines
-    assert rows.unpack_meta(data[:4096], "k") == META
+    data = ndjson.pack(lines, META)
+    assert ndjson.unpack(data, "k") == lines
+    assert ndjson.unpack_meta(data[:4096], "k") == META
 
 
 @pytest.mark.parametrize("cut", [0, 3, 11, 15, 40, -9, -1])
 def test_a_cut_segment_is_damaged(cut: int) -> None:
-    data = rows.pack(b'{"kafka_offset":1}\n' * 100, META)[:cut]
+    data = ndjson.pack(b'{"kafka_offset":1}\n' * 100, META)[:cut]
     with pytest.raises(LakeError):
-        rows.unpack(data, "k")
+        ndjson.unpack(data, "k")
 
 
 def test_other_files_are_not_segments() -> None:
     for data in (b"", b"PAR1", b"\x1f\x8b\x08\x00" + b"\0" * 20, b"\x1f\x8b\x08\x04" + b"\0" * 20):
         with pytest.raises(LakeError, match="not a segment"):
-            rows.unpack_meta(data, "k")
+            ndjson.unpack_meta(data, "k")
 
 
 def test_metadata_survives_a_text_store() -> None:

@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import polars as pl
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 
 from tickerlake.errors import LakeError, StoreUnavailable, UsageError
 from tickerlake.lake.audit import audit
-from tickerlake.lake.segment import TopicMeta, segment_key
+from tickerlake.lake.segment import Format, Marker, TopicMeta, marker_key, segment_key
 from tickerlake.lake.store.memory import MemoryStore
-from tickerlake.lake.writer import PartitionWriter, open_topic
+from tickerlake.lake.writer import PartitionWriter, open_topic, open_writer
 from tickerlake.model.schema import KAFKA_RECORDS
 
 TOPIC = TopicMeta("bars", "id-1", "cluster-1", "ndjson", {"0": 0}, 0)
+FORMATS: list[Format] = ["ndjson", "parquet", "json"]
+UPLOADS = ThreadPoolExecutor(2)
 
 
 def records(offsets: list[int]) -> pl.DataFrame:
@@ -32,7 +35,12 @@ def records(offsets: list[int]) -> pl.DataFrame:
 def stored_offsets(store: MemoryStore) -> Iterator[int]:
     """Read rows and rejects without the code under test."""
     for info in store.list("raw/bars/partition=0/"):
-        for line in gzip.decompress(store.read(info.key)).splitlines():
+        data = store.read(info.key)
+        if info.key.endswith(".parquet"):
+            yield from pl.read_parquet(data)["kafka_offset"].to_list()
+            continue
+        lines = gzip.decompress(data) if info.key.endswith(".gz") else data
+        for line in lines.splitlines():
             yield json.loads(line)["kafka_offset"]
     for info in store.list("rejects/bars/partition=0/"):
         yield json.loads(store.read(info.key))["offset"]
@@ -41,9 +49,9 @@ def stored_offsets(store: MemoryStore) -> Iterator[int]:
 class Worker:
     """A sink reduced to its ledger: it reads the log from the chain's end and cuts where it likes."""
 
-    def __init__(self, store: MemoryStore, log: list[int]) -> None:
+    def __init__(self, store: MemoryStore, log: list[int], topic: TopicMeta) -> None:
         self.store, self.log = store, log
-        self.writer = PartitionWriter(store, TOPIC, 0)
+        self.writer = open_writer(store, topic, 0, None, UPLOADS)
 
     def step(self, size: int) -> bool:
         waiting = [offset for offset in self.log if offset >= self.writer.position][:size]
@@ -53,10 +61,14 @@ class Worker:
         return True
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 80), st.integers(1, 4))
-def test_crashes_zombies_and_other_cuts_store_each_record_once(seed: int, size: int, workers: int) -> None:
+@pytest.mark.parametrize("fmt", FORMATS)
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32), size=st.integers(1, 80), workers=st.integers(1, 4))
+def test_crashes_zombies_and_other_cuts_store_each_record_once(
+    fmt: Format, seed: int, size: int, workers: int
+) -> None:
     dice = random.Random(seed)
+    topic = replace(TOPIC, format=fmt)
     # offsets with holes, as transactions and compaction leave them
     log = sorted(dice.sample(range(size * 2), size))
     lost = [False]
@@ -67,19 +79,19 @@ def test_crashes_zombies_and_other_cuts_store_each_record_once(seed: int, size: 
             raise StoreUnavailable("the reply was lost", "")
 
     store = MemoryStore(before_reply=lose)
-    open_topic(store, TOPIC)
-    crew = [Worker(store, log) for _ in range(workers)]
+    open_topic(store, topic)
+    crew = [Worker(store, log, topic) for _ in range(workers)]
     for _ in range(10_000):
         at = dice.randrange(workers)
         lost[0] = dice.random() < 0.2
         try:
             crew[at].step(dice.randint(1, 9))
         except StoreUnavailable:
-            crew[at] = Worker(store, log)  # as after a crash: only the lake remembers
+            crew[at] = Worker(store, log, topic)  # as after a crash: only the lake remembers
         lost[0] = False
         if dice.random() < 0.1:
-            crew[at] = Worker(store, log)
-        if PartitionWriter(store, TOPIC, 0).position > log[-1]:
+            crew[at] = Worker(store, log, topic)
+        if open_writer(store, topic, 0, None, UPLOADS).position > log[-1]:
             break
     assert sorted(stored_offsets(store)) == log
     (result,) = audit(store, deep=True)
@@ -124,10 +136,11 @@ def test_a_hint_is_only_a_hint(hint: tuple[int, int] | None) -> None:
     assert PartitionWriter(store, TOPIC, 0, hint).position == 6
 
 
-def test_a_gap_is_said() -> None:
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_a_gap_is_said(fmt: Format) -> None:
     store = MemoryStore()
-    open_topic(store, TOPIC)
-    writer = PartitionWriter(store, TOPIC, 0)
+    topic = open_topic(store, replace(TOPIC, format=fmt))
+    writer = open_writer(store, topic, 0, None, UPLOADS)
     writer.put(records([0, 1]))
     writer.put_gap(10)
     writer.put(records([10]))
@@ -152,3 +165,55 @@ def test_a_record_before_the_chains_end_is_never_stored_again() -> None:
 
 def test_keys_sort_as_positions_do() -> None:
     assert segment_key("t", 0, 9, "ndjson") < segment_key("t", 0, 10, "ndjson")
+
+
+def test_one_object_a_record_continues_at_the_first_that_is_missing() -> None:
+    store = MemoryStore()
+    topic = open_topic(store, replace(TOPIC, format="json"))
+    writer = open_writer(store, topic, 0, None, UPLOADS)
+    writer.put(records([0, 2]))
+    # an upload of a later record arrived, those before it did not: the worker died
+    store.create(segment_key("bars", 0, 6, "json"), b'{"kafka_offset":6}\n', metadata={})
+    again = open_writer(store, topic, 0, None, UPLOADS)
+    assert again.position == 3
+    stored = again.put(records([4, 5, 6]))
+    assert (stored.records, stored.next_position) == (2, 7)
+    assert sorted(stored_offsets(store)) == [0, 2, 4, 5, 6]
+    (result,) = audit(store, deep=True)
+    assert (result.findings, result.records, result.holes) == ([], 5, 2)
+
+
+@pytest.mark.parametrize("damage", ["missing", "other", "doubled", "hole_missing"])
+def test_damaged_objects_are_found(damage: str) -> None:
+    store = MemoryStore()
+    topic = open_topic(store, replace(TOPIC, format="json"))
+    open_writer(store, topic, 0, None, UPLOADS).put(records([0, 1, 4, 5]))
+    hole, second = marker_key("bars", 0, Marker("hole", 2, 4)), segment_key("bars", 0, 1, "json")
+    damaged = MemoryStore()
+    for info in store.list(""):
+        data = store.read(info.key)
+        if info.key == second:
+            if damage == "missing":
+                continue
+            data = {"other": b'{"kafka_offset":9}\n', "doubled": data + data}.get(damage, data)
+        if info.key != hole or damage != "hole_missing":
+            damaged.create(info.key, data, metadata={})
+    (result,) = audit(damaged, deep=True)
+    assert len(result.findings) == 1
+
+
+def test_the_first_segment_fixes_the_columns_for_everybody() -> None:
+    store = MemoryStore()
+    topic = open_topic(store, replace(TOPIC, format="parquet"))
+    first, second = (open_writer(store, topic, number, None, None) for number in (0, 1))
+    first.put(records([0, 1]))
+    values = [b'{"id":"text","new":1}', b'{"id":7}']
+    second.put(records([0, 1]).with_columns(value=pl.Series(values, dtype=pl.Binary)))
+    frame = pl.read_parquet(store.read(segment_key("bars", 1, 0, "parquet")))
+    assert frame["id"].to_list() == [None, 7]
+    assert [json.loads(extra) if extra else None for extra in frame["extra"]] == [
+        {"id": "text", "new": 1},
+        None,
+    ]
+    second.put_gap(9)
+    assert pl.read_parquet(store.read(segment_key("bars", 1, 2, "parquet"))).schema == frame.schema

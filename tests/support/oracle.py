@@ -3,13 +3,16 @@
 import base64
 import gzip
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import duckdb
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 Place = tuple[int, int]
+_SEGMENT = re.compile(r"\d{20}\.(ndjson\.gz|parquet|json)")
 
 
 def messages(servers: str, topic: str) -> list[Message]:
@@ -42,12 +45,24 @@ def messages(servers: str, topic: str) -> list[Message]:
 def rows(lake: Path, topic: str) -> dict[Place, list[dict[str, Any]]]:
     """Rows of a local lake by (partition, offset); a list longer than one is a double."""
     found: dict[Place, list[dict[str, Any]]] = {}
-    for file in sorted((lake / "raw" / topic).glob("partition=*/*.ndjson.gz")):
+    for file in sorted((lake / "raw" / topic).glob("partition=*/*")):
+        if not _SEGMENT.fullmatch(file.name):
+            continue
         number = int(file.parent.name.removeprefix("partition="))
-        for line in gzip.decompress(file.read_bytes()).splitlines():
-            row = json.loads(line)
+        for row in _rows(file):
             found.setdefault((number, row["kafka_offset"]), []).append(row)
     return found
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    if file.suffix == ".parquet":
+        query = duckdb.execute("select * from read_parquet(?)", [str(file)])
+        names = [column[0] for column in query.description or []]
+        found = [dict(zip(names, values, strict=True)) for values in query.fetchall()]
+        return [{name: value for name, value in row.items() if value is not None} for row in found]
+    data = file.read_bytes()
+    lines = gzip.decompress(data) if file.suffix == ".gz" else data
+    return [json.loads(line) for line in lines.splitlines()]
 
 
 def rejects(lake: Path, topic: str) -> dict[Place, bytes]:
@@ -72,7 +87,7 @@ def judge(servers: str, topic: str, lake: Path) -> int:
         message = sent[place]
         assert row["kafka_timestamp_ms"] == message.timestamp()[1]
         document = json.loads(message.value() or b"")
-        assert document.items() <= row.items()
+        assert {name: row.get(name) for name in document} == document
     for place, raw in refused.items():
         assert raw == sent[place].value()
     return len(sent)

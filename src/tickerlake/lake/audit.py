@@ -9,21 +9,12 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import msgspec
-
 from tickerlake.errors import LakeError, ObjectMissing
-from tickerlake.lake import rows
-from tickerlake.lake.reader import partitions, read_meta, segments, topics
-from tickerlake.lake.segment import SegmentMeta, TopicMeta, breaks, reject_prefix
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.objects import coverage
+from tickerlake.lake.reader import partitions, read_meta, read_offsets, segments, topics
+from tickerlake.lake.segment import SegmentMeta, TopicMeta, breaks, marker_of, reject_prefix
+from tickerlake.lake.store.base import ObjectInfo, Store
 from tickerlake.lake.writer import read_topic
-
-
-class _Offset(msgspec.Struct):
-    kafka_offset: int
-
-
-_OFFSET = msgspec.json.Decoder(_Offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +74,9 @@ def audit_partition(store: Store, topic: TopicMeta, partition: int, *, deep: boo
     """Audit one partition."""
     first = topic.first_position(partition)
     result = PartitionAudit(topic.topic, partition, first=first, next=first)
+    if topic.format == "json":
+        _audit_objects(store, result, deep=deep)
+        return result
     chain: list[tuple[str, SegmentMeta]] = []
     for info in segments(store, topic.topic, partition):
         result.segments += 1
@@ -142,22 +136,52 @@ def _check_rejects(store: Store, result: PartitionAudit) -> None:
 
 def _read(store: Store, key: str, meta: SegmentMeta) -> Iterator[Finding]:
     try:
-        lines = rows.unpack(store.read(key), key)
+        offsets, crc32c = read_offsets(store, key)
     except LakeError as error:
         yield Finding("damaged", key, error.message)
         return
-    if rows.checksum(lines) != meta.rows_crc32c:
-        yield Finding(
-            "checksum", key, f"rows have {rows.checksum(lines)}, the header says {meta.rows_crc32c}"
-        )
-    try:
-        offsets = [_OFFSET.decode(line).kafka_offset for line in lines.splitlines()]
-    except msgspec.MsgspecError as error:
-        yield Finding("damaged", key, f"a row is not readable: {error}")
-        return
+    if crc32c != meta.rows_crc32c:
+        yield Finding("checksum", key, f"has the checksum {crc32c}, its metadata say {meta.rows_crc32c}")
     if len(offsets) != meta.records:
-        yield Finding("count", key, f"has {len(offsets)} rows, the header says {meta.records}")
+        yield Finding("count", key, f"has {len(offsets)} rows, its metadata say {meta.records}")
     if any(b <= a for a, b in pairwise(offsets)):
         yield Finding("order", key, "offsets are not ascending: a row is doubled or misplaced")
     if offsets and (offsets[0] < meta.position or offsets[-1] >= meta.next_position):
         yield Finding("range", key, f"has offsets {offsets[0]} to {offsets[-1]}, outside of its own range")
+
+
+def _audit_objects(store: Store, result: PartitionAudit, *, deep: bool) -> None:
+    """Audit a partition of the format ``json``: every offset has an object, a reject or a marker."""
+    for start, end, info in coverage(store, result.topic, result.partition, 0):
+        marker = marker_of(info.key)
+        if start > result.next:
+            result.gaps += start - result.next
+            message = f"offsets {result.next} to {start - 1} are {_WORDS['missing']}"
+            result.findings.append(Finding("missing", info.key, message))
+        if end <= result.first:
+            result.findings.append(Finding("range", info.key, "is before the beginning of the chain"))
+        if marker:
+            new = max(0, end - max(start, result.next))
+            if marker.kind == "gap":
+                result.gaps += new
+            else:
+                result.holes += new
+        elif info.key.startswith("rejects/"):
+            result.rejects += 1
+        else:
+            result.records += 1
+            result.segments += 1
+            result.bytes += info.size
+            if deep:
+                result.findings.extend(_read_object(store, info, start))
+        result.next = max(result.next, end)
+
+
+def _read_object(store: Store, info: ObjectInfo, offset: int) -> Iterator[Finding]:
+    try:
+        offsets, _ = read_offsets(store, info.key)
+    except LakeError as error:
+        yield Finding("damaged", info.key, error.message)
+        return
+    if offsets != [offset]:
+        yield Finding("range", info.key, f"has the offsets {offsets[:3]}, not {offset} alone")

@@ -3,13 +3,24 @@
 import re
 from collections.abc import Iterator
 
-from tickerlake.lake import rows
-from tickerlake.lake.segment import SegmentMeta, partition_prefix, position_of
+import msgspec
+
+from tickerlake.errors import LakeError
+from tickerlake.lake import ndjson, parquet
+from tickerlake.lake.objects import coverage
+from tickerlake.lake.rows import checksum
+from tickerlake.lake.segment import SegmentMeta, TopicMeta, marker_of, partition_prefix, position_of
 from tickerlake.lake.store.base import ObjectInfo, Store
 
-_HEAD_BYTES = 4096
 _TOPIC = re.compile(r"raw/([^/]+)/_topic\.json")
 _PARTITION = re.compile(r"raw/[^/]+/partition=(\d+)/")
+
+
+class _Offset(msgspec.Struct):
+    kafka_offset: int
+
+
+_OFFSET = msgspec.json.Decoder(_Offset)
 
 
 def topics(store: Store) -> list[str]:
@@ -30,13 +41,48 @@ def segments(store: Store, topic: str, partition: int) -> Iterator[ObjectInfo]:
             yield info
 
 
+def stored_ranges(store: Store, topic: TopicMeta, partition: int) -> Iterator[tuple[int, int]]:
+    """Offsets ``[start, end)`` that a partition's objects account for, in order; not those of gaps."""
+    if topic.format != "json":
+        for info in segments(store, topic.topic, partition):
+            meta = read_meta(store, info)
+            if not meta.gap:
+                yield meta.position, meta.next_position
+        return
+    for start, end, info in coverage(store, topic.topic, partition, 0):
+        marker = marker_of(info.key)
+        if not marker or marker.kind == "hole":
+            yield start, end
+
+
 def read_meta(store: Store, info: ObjectInfo) -> SegmentMeta:
-    """Read what a segment says about itself: from the store's metadata, else from its header."""
+    """Read what a segment says about itself: from the store's metadata, else from the object."""
     if info.metadata is not None:
         return SegmentMeta.from_text(info.metadata, info.key)
-    return rows.unpack_meta(store.read_range(info.key, 0, _HEAD_BYTES), info.key)
+    if not info.key.endswith(".parquet"):
+        return ndjson.unpack_meta(store.read_range(info.key, 0, ndjson.HEAD_BYTES), info.key)
+    start = max(0, info.size - parquet.TAIL_BYTES)
+    tail = store.read_range(info.key, start, parquet.TAIL_BYTES)
+    more = min(start, parquet.missing_bytes(tail))
+    return parquet.unpack_meta(store.read_range(info.key, start - more, more) + tail, info.key)
 
 
-def read_lines(store: Store, key: str) -> list[bytes]:
-    """Rows of one segment, one JSON document each."""
-    return rows.unpack(store.read(key), key).splitlines()
+def read_offsets(store: Store, key: str) -> tuple[list[int], str]:
+    """Read all of a segment, or of one record's object: its rows' offsets, and its checksum.
+
+    Raises
+    ------
+    LakeError
+        If it is damaged.
+    """
+    data = store.read(key)
+    if key.endswith(".parquet"):
+        frame, crc32c = parquet.unpack(data, key)
+        return frame.get_column("kafka_offset").to_list(), crc32c
+    lines = ndjson.unpack(data, key) if key.endswith(".ndjson.gz") else data
+    try:
+        return [_OFFSET.decode(line).kafka_offset for line in lines.splitlines()], checksum(lines)
+    except msgspec.MsgspecError as error:
+        raise LakeError(
+            f"{key} is damaged: a row is not readable ({error}).", "Restore it from a copy."
+        ) from error

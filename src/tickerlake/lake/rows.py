@@ -1,28 +1,45 @@
-"""Kafka records ⇄ the bytes of a segment. Pure: the same records give the same bytes.
+r"""Kafka records → rows: one line of JSON each. Pure: the same record gives the same row.
 
-Whether a record is a row or a reject is decided for each record alone, by one parser, so that it
-does not depend on which records happen to share a segment.
+Whether a record is a row or a reject, and what its row says, is decided for each record alone, so it
+does not depend on which records happen to share a segment. Records that a regular expression knows to
+be plain JSON objects are spliced column by column; each other one goes through a JSON parser. Both
+ways give the same bytes.
 """
 
 import base64
-import struct
-import zlib
+import io
 from dataclasses import dataclass
+from typing import Final
 
 import google_crc32c
 import msgspec
 import polars as pl
-from isal import igzip
-
-from tickerlake.errors import LakeError
-from tickerlake.lake.segment import SegmentMeta
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder(msgspec.Raw)
-_ENVELOPE = frozenset(
-    {"kafka_offset", "kafka_timestamp_ms", "kafka_key", "kafka_key_base64", "kafka_tombstone"}
+
+STRING: Final = (
+    r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})))*"'
 )
-_SUBFIELD = b"TL"
+"""Regular expression of a JSON string (RFC 8259, 7) without escaped surrogates."""
+_NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_NAME: Final = r'"[^"\\\x00-\x1f]*": ?'
+
+
+def _array(value: str) -> str:
+    return rf"\[(?:{value}(?:, ?{value})*)?\]"
+
+
+def _object(value: str) -> str:
+    return rf"\{{(?:{_NAME}{value}(?:, ?{_NAME}{value})*)?\}}"
+
+
+_SCALAR: Final = f"(?:{STRING}|{_NUMBER}|true|false|null)"
+_INNER: Final = f"(?:{_SCALAR}|{_array(_SCALAR)})"
+_VALUE: Final = f"(?:{_SCALAR}|{_array(_SCALAR)}|{_object(_INNER)})"
+PLAIN: Final = rf"^\{{{_NAME}{_VALUE}(?:, ?{_NAME}{_VALUE})*\}}$"
+"""Objects on one line, with one member at least, no white space but single spaces after ``:`` and ``,``."""
+_PLAIN_KEY: Final = r"^[ !#-\[\]-~]*$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +59,13 @@ class RejectedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Encoded rows of one segment: newline-terminated JSON documents, and what was refused."""
+    """Rows in offset order and what was refused.
 
-    lines: bytes
-    records: int
+    ``lines`` is a column of text, one JSON document each, ``offsets`` a column of int64 beside it.
+    """
+
+    lines: pl.Series
+    offsets: pl.Series
     rejects: list[RejectedRecord]
 
 
@@ -57,42 +77,115 @@ def encode(batch: pl.DataFrame) -> Rows:
     batch
         Columns as `model.schema.KAFKA_RECORDS`.
     """
-    lines: list[bytes] = []
+    spliced = _splice(batch)
+    if not spliced.get_column("line").null_count():
+        return Rows(spliced.get_column("line"), spliced.get_column("offset"), [])
     rejects: list[RejectedRecord] = []
-    for offset, timestamp_ms, key, value in batch.iter_rows():
+    parsed: list[str | None] = []
+    for offset, timestamp_ms, key, value in batch.filter(spliced.get_column("line").is_null()).iter_rows():
         try:
-            lines.append(_row(offset, timestamp_ms, key, value))
+            parsed.append(row(offset, timestamp_ms, key, value).decode())
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            parsed.append(None)
             rejects.append(
                 RejectedRecord(offset, timestamp_ms, f"not JSON: {error}", _base64(key), _base64(value))
             )
-    return Rows(b"".join(lines), len(lines), rejects)
+    others = spliced.filter(pl.col("line").is_null()).select(
+        "offset", line=pl.Series(parsed, dtype=pl.String)
+    )
+    both = pl.concat([spliced.drop_nulls("line"), others.drop_nulls("line")]).sort("offset")
+    return Rows(both.get_column("line"), both.get_column("offset"), rejects)
 
 
-def _row(offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None) -> bytes:
+def _splice(batch: pl.DataFrame) -> pl.DataFrame:
+    """Rows of plain records as ``offset, line``; the line is null where a parser has to decide."""
+    text = batch.select(
+        "offset",
+        "timestamp_ms",
+        key=_text(batch.get_column("key")),
+        binary_key=pl.col("key").is_not_null(),
+        value=_text(batch.get_column("value")),
+    )
+    value = pl.col("value")
+    plain = value.str.contains(PLAIN) & ~value.str.contains('"kafka_', literal=True)
+    parts = [
+        pl.lit('{"kafka_offset":'),
+        pl.col("offset"),
+        pl.lit(',"kafka_timestamp_ms":'),
+        pl.col("timestamp_ms"),
+    ]
+    if batch.get_column("key").null_count() < batch.height:
+        decided, field = _key_expressions()
+        plain &= decided
+        parts.append(field)
+    line = pl.concat_str([*parts, pl.lit(","), value.str.slice(1)])
+    return text.select("offset", line=pl.when(plain).then(line))
+
+
+def _text(column: pl.Series) -> pl.Series:
+    """Bytes as text, null where they are not UTF-8."""
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.ComputeError:  # some value is not: find out which, one by one
+        return pl.Series([_utf8(value) for value in column], dtype=pl.String)
+
+
+def _utf8(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _key_expressions() -> tuple[pl.Expr, pl.Expr]:
+    """Whether the key's place is clear from the text alone, and the text of its field (or none)."""
+    key, value = pl.col("key"), pl.col("value")
+    name = '"instrument_id"'
+    times = value.str.count_matches(name, literal=True)
+    inner = value.str.slice(1).str.find("{", literal=True)
+    # a second brace before the name: it may be a member of a nested object
+    on_top = inner.is_null() | (inner + 1 > value.str.find(name, literal=True))
+    decided = ~pl.col("binary_key") | (
+        key.str.contains(_PLAIN_KEY) & ((times == 0) | ((times == 1) & on_top))
+    )
+    carried = pl.lit(False)
+    for colon in (":", ": "):
+        needle = pl.concat_str([pl.lit(f'{name}{colon}"'), key, pl.lit('"')])
+        carried |= value.str.contains(needle, literal=True)
+    field = pl.concat_str([pl.lit(',"kafka_key":"'), key, pl.lit('"')])
+    return decided.fill_null(False), pl.when(key.is_not_null() & ~carried).then(field).otherwise(pl.lit(""))
+
+
+def row(offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None) -> bytes:
+    """Make the row of one record with a JSON parser.
+
+    Raises
+    ------
+    msgspec.DecodeError, UnicodeDecodeError, RecursionError
+        The value is not JSON.
+    """
     head = b'{"kafka_offset":%d,"kafka_timestamp_ms":%d' % (offset, timestamp_ms)
     if value is None:
-        return b'%b%b,"kafka_tombstone":true}\n' % (head, _key_field(key))
+        return b'%b%b,"kafka_tombstone":true}' % (head, _key_field(key))
     value.decode()
     if not value.lstrip().startswith(b"{"):
         _ANY.decode(value)
-        return b'%b%b,"value":%b}\n' % (head, _key_field(key), _one_line(value.strip()))
+        return b'%b%b,"value":%b}' % (head, _key_field(key), _one_line(value.strip()))
     fields = _FIELDS.decode(value)
     if key is not None and bytes(fields.get("instrument_id", b"")) != b'"%b"' % key:
         head += _key_field(key)
     if any(name.startswith("kafka_") for name in fields):
-        fields = _moved(fields)
+        kept = {name: raw for name, raw in fields.items() if not name.startswith("kafka_")}
+        fields = with_extra(kept, {n: raw for n, raw in fields.items() if n.startswith("kafka_")})
     elif b"\n" not in value and b"\r" not in value:
-        body = value.strip()[1:]
-        return head + (b"," if fields else b"") + body + b"\n"
+        return head + (b"," if fields else b"") + value.strip()[1:]
     body = b",".join(msgspec.json.encode(name) + b":" + _one_line(bytes(raw)) for name, raw in fields.items())
-    return head + b"," + body + b"}\n" if body else head + b"}\n"
+    return head + b"," + body + b"}" if body else head + b"}"
 
 
-def _moved(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
-    """Move the message's own ``kafka_…`` fields into ``extra``; those names are the envelope's."""
-    kept = {name: raw for name, raw in fields.items() if not name.startswith("kafka_")}
-    extra: dict[str, msgspec.Raw] = {n: r for n, r in fields.items() if n.startswith("kafka_")}
+def with_extra(fields: dict[str, msgspec.Raw], extra: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    """Add members to a record's object ``extra``; an ``extra`` that is no object becomes a member of it."""
+    kept = dict(fields)
     own = kept.pop("extra", None)
     if own is not None:
         extra = {**_FIELDS.decode(own), **extra} if bytes(own).startswith(b"{") else {**extra, "extra": own}
@@ -117,48 +210,14 @@ def _base64(value: bytes | None) -> str | None:
     return None if value is None else base64.b64encode(value).decode()
 
 
-def checksum(lines: bytes) -> str:
-    """CRC-32C of the uncompressed rows, as eight hexadecimal digits."""
-    return f"{google_crc32c.value(lines):08x}"
+def to_bytes(lines: pl.Series) -> bytes:
+    """Join rows to newline-terminated JSON (NDJSON)."""
+    buffer = io.BytesIO()
+    # without quoting, CSV of one column is its lines; unlike a join in Python it needs no lock
+    lines.to_frame().write_csv(buffer, include_header=False, quote_style="never")
+    return buffer.getvalue()
 
 
-def pack(lines: bytes, meta: SegmentMeta) -> bytes:
-    """Compress rows to one gzip member whose header carries the segment's metadata.
-
-    The header's extra field (RFC 1952, 2.3.1.1, subfield ``TL``) makes the object describe itself,
-    so that a store without object metadata, such as a folder, needs nothing beside it.
-    """
-    said = msgspec.json.encode(meta)
-    extra = _SUBFIELD + struct.pack("<H", len(said)) + said
-    header = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff" + struct.pack("<H", len(extra)) + extra
-    deflater = igzip.compress(lines, compresslevel=1, mtime=0)[10:]
-    return header + deflater
-
-
-def unpack_meta(head: bytes, key: str) -> SegmentMeta:
-    """Read a segment's metadata from its first bytes (4,096 are enough)."""
-    try:
-        if head[:4] != b"\x1f\x8b\x08\x04":
-            raise ValueError("no gzip header with an extra field")
-        (length,) = struct.unpack("<H", head[14:16])
-        if head[12:14] != _SUBFIELD:
-            raise ValueError("the extra field is not ours")
-        return msgspec.json.decode(head[16 : 16 + length], type=SegmentMeta)
-    except (ValueError, struct.error, msgspec.MsgspecError) as error:
-        raise LakeError(
-            f"{key} is not a segment: {error}.", "It is damaged or something else wrote it; run the audit."
-        ) from error
-
-
-def unpack(data: bytes, key: str) -> bytes:
-    """Decompress a segment's rows.
-
-    Raises
-    ------
-    LakeError
-        If the object is cut off or damaged.
-    """
-    try:
-        return zlib.decompress(data, wbits=31)
-    except zlib.error as error:
-        raise LakeError(f"{key} is damaged: {error}.", "Run `tickerlake audit --deep`.") from error
+def checksum(data: bytes) -> str:
+    """CRC-32C as eight hexadecimal digits."""
+    return f"{google_crc32c.value(data):08x}"

@@ -14,10 +14,11 @@ import msgspec
 
 from tickerlake.errors import LakeError, UsageError
 
-Format = Literal["ndjson"]
-EXTENSIONS: dict[Format, str] = {"ndjson": "ndjson.gz"}
+Format = Literal["ndjson", "parquet", "json"]
+EXTENSIONS: dict[Format, str] = {"ndjson": "ndjson.gz", "parquet": "parquet", "json": "json"}
 TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-_SEGMENT = re.compile(r"(?P<position>\d{20})\.ndjson\.gz")
+_SEGMENT = re.compile(r"(?P<position>\d{20})\.(ndjson\.gz|parquet|json)")
+_MARKER = re.compile(r"(?P<start>\d{20})-(?P<end>\d{20})\.(?P<kind>hole|gap)")
 
 
 def check_topic(topic: str) -> str:
@@ -39,6 +40,11 @@ def check_format(name: str) -> Format:
 def topic_key(topic: str) -> str:
     """Key of the object that says what a topic's chain is."""
     return f"raw/{topic}/_topic.json"
+
+
+def columns_key(topic: str) -> str:
+    """Key of the object that says what the columns of a topic's Parquet segments are."""
+    return f"raw/{topic}/_columns.json"
 
 
 def partition_prefix(topic: str, partition: int) -> str:
@@ -65,6 +71,31 @@ def position_of(key: str) -> int | None:
     """Chain position in a segment's key, or None if the key is not a segment's."""
     match = _SEGMENT.fullmatch(key.rpartition("/")[2])
     return int(match["position"]) if match else None
+
+
+MarkerKind = Literal["hole", "gap"]
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """In the format ``json``: the offsets ``[start, end)`` hold no records, or their records are lost."""
+
+    kind: MarkerKind
+    start: int
+    end: int
+
+
+def marker_key(topic: str, partition: int, marker: Marker) -> str:
+    """Key of a marker, which is all that it says: the object is empty."""
+    return f"{partition_prefix(topic, partition)}{marker.start:020d}-{marker.end:020d}.{marker.kind}"
+
+
+def marker_of(key: str) -> Marker | None:
+    """Marker in a key, or None if the key is not a marker's."""
+    match = _MARKER.fullmatch(key.rpartition("/")[2])
+    if not match:
+        return None
+    return Marker(cast(MarkerKind, match["kind"]), int(match["start"]), int(match["end"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +139,22 @@ class SegmentMeta:
                 f"{key} does not say which records it holds ({error}).",
                 "Something else wrote it, or its metadata was edited. Run `tickerlake audit --deep`.",
             ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What one write added to a chain, which now ends at ``next_position``.
+
+    ``adopted`` means that another write had been first at ``position``; then nothing was added.
+    """
+
+    position: int
+    next_position: int
+    records: int
+    rejects: int
+    objects: int
+    bytes: int
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

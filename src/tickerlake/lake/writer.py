@@ -4,34 +4,85 @@ Every write is create-only, so whatever crashes, repeats or runs twice, the firs
 chain position is the one that stays, and everybody else adopts where it ends.
 """
 
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from contextlib import suppress
+from typing import Protocol
 
 import msgspec
 import polars as pl
 
 from tickerlake.errors import LakeError, ObjectExists, ObjectMissing, UsageError
-from tickerlake.lake import rows
+from tickerlake.lake import columns, rows
+from tickerlake.lake.ndjson import NdjsonCodec
+from tickerlake.lake.objects import ObjectWriter, keep_rejects
+from tickerlake.lake.parquet import ParquetCodec
 from tickerlake.lake.reader import read_meta
 from tickerlake.lake.segment import (
     SegmentMeta,
+    Stored,
     TopicMeta,
     check_topic,
+    columns_key,
     partition_prefix,
     position_of,
-    reject_key,
     segment_key,
     topic_key,
 )
 from tickerlake.lake.store.base import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What became of a segment: ``adopted`` means that another write had been first."""
+class Writer(Protocol):
+    """Adds records to the chain of one partition; one call at a time."""
 
-    meta: SegmentMeta
-    bytes: int
-    adopted: bool
+    @property
+    def position(self) -> int:
+        """Where the chain ends: records below it are done."""
+        ...
+
+    def put(self, batch: pl.DataFrame) -> Stored:
+        """Store records.
+
+        Parameters
+        ----------
+        batch
+            Columns as `model.schema.KAFKA_RECORDS`, at least one row, offsets ascending from `position` on.
+        """
+        ...
+
+    def put_gap(self, end: int) -> Stored:
+        """Record that the offsets from `position` to ``end`` were lost before they could be stored."""
+        ...
+
+
+def open_writer(
+    store: Store, topic: TopicMeta, partition: int, hint: tuple[int, int] | None, uploads: Executor | None
+) -> Writer:
+    """Find the end of a partition's chain and return what continues it, in the topic's format.
+
+    Parameters
+    ----------
+    hint
+        As for `PartitionWriter`.
+    uploads
+        Threads that store single objects, for the format ``json``.
+    """
+    if topic.format == "json":
+        assert uploads is not None, "one object a record needs threads"
+        return ObjectWriter(store, topic, partition, uploads)
+    return PartitionWriter(store, topic, partition, hint)
+
+
+class Codec(Protocol):
+    """How rows become the bytes of a segment."""
+
+    @property
+    def content_type(self) -> str:
+        """Media type of the object."""
+        ...
+
+    def pack(self, lines: pl.Series, meta: SegmentMeta) -> tuple[bytes, SegmentMeta]:
+        """Return the object's bytes, and ``meta`` with their checksum."""
+        ...
 
 
 def open_topic(store: Store, wanted: TopicMeta) -> TopicMeta:
@@ -109,7 +160,7 @@ class PartitionWriter:
         self.store = store
         self.topic = topic
         self.partition = partition
-        self.last_position: int | None = None
+        self._codec: Codec | None = NdjsonCodec() if topic.format == "ndjson" else None
         self.position = self._find_end(hint)
 
     def _find_end(self, hint: tuple[int, int] | None) -> int:
@@ -122,9 +173,7 @@ class PartitionWriter:
                 last = info
         if last is None:
             return self.topic.first_position(self.partition)
-        meta = self._check(read_meta(self.store, last), last.key)
-        self.last_position = meta.position
-        return meta.next_position
+        return self._check(read_meta(self.store, last), last.key).next_position
 
     def _ends_at(self, before: int, end: int) -> bool:
         info = self.store.stat(self._key(before))
@@ -148,61 +197,51 @@ class PartitionWriter:
         return meta
 
     def put(self, batch: pl.DataFrame) -> Stored:
-        """Store records as the next segment, or adopt the one that is already there.
-
-        Parameters
-        ----------
-        batch
-            Columns as `model.schema.KAFKA_RECORDS`, at least one row, offsets ascending from `position` on.
-
-        Returns
-        -------
-        Stored
-            Its ``meta.next_position`` is where the chain ends now; records below it are done.
-        """
+        """Store records as the next segment, or adopt the one that is already there."""
         offsets = batch.get_column("offset")
         assert offsets[0] >= self.position, "a record before the chain's end must never be stored again"
         encoded = rows.encode(batch)
-        for reject in encoded.rejects:
-            self._keep(reject)
-        meta = SegmentMeta(
-            topic=self.topic.topic,
-            topic_id=self.topic.topic_id,
-            partition=self.partition,
-            position=self.position,
-            next_position=offsets[-1] + 1,
-            records=encoded.records,
-            rejects=len(encoded.rejects),
-            rows_crc32c=rows.checksum(encoded.lines),
-        )
-        return self._create(meta, encoded.lines)
+        keep_rejects(self.store, self.topic.topic, self.partition, encoded.rejects)
+        return self._create(encoded.lines, offsets[-1] + 1, rejects=len(encoded.rejects))
 
     def put_gap(self, end: int) -> Stored:
         """Record that the offsets from `position` to ``end`` were lost before they could be stored."""
-        meta = SegmentMeta(
-            topic=self.topic.topic,
-            topic_id=self.topic.topic_id,
-            partition=self.partition,
-            position=self.position,
-            next_position=end,
-            records=0,
-            rejects=0,
-            rows_crc32c=rows.checksum(b""),
-            gap=True,
-        )
-        return self._create(meta, b"")
+        return self._create(pl.Series([], dtype=pl.String), end, gap=True)
 
-    def _create(self, meta: SegmentMeta, lines: bytes) -> Stored:
+    def _create(self, lines: pl.Series, end: int, *, rejects: int = 0, gap: bool = False) -> Stored:
+        self._codec = codec = self._codec or ParquetCodec(self._columns(lines))
         key = self._key(self.position)
-        data = rows.pack(lines, meta)
+        data, meta = codec.pack(
+            lines,
+            SegmentMeta(
+                topic=self.topic.topic,
+                topic_id=self.topic.topic_id,
+                partition=self.partition,
+                position=self.position,
+                next_position=end,
+                records=len(lines),
+                rejects=rejects,
+                rows_crc32c="",
+                gap=gap,
+            ),
+        )
         try:
-            self.store.create(key, data, metadata=meta.to_text(), content_type="application/gzip")
+            self.store.create(key, data, metadata=meta.to_text(), content_type=codec.content_type)
         except ObjectExists:
             stored = self._adopt(key)
         else:
-            stored = Stored(meta, len(data), adopted=False)
-        self.last_position, self.position = self.position, stored.meta.next_position
+            stored = Stored(meta.position, meta.next_position, meta.records, meta.rejects, 1, len(data))
+        self.position = stored.next_position
         return stored
+
+    def _columns(self, lines: pl.Series) -> list[columns.Column]:
+        """Read the topic's columns, or fix them by these rows if nobody has yet."""
+        key = columns_key(self.topic.topic)
+        if not self.store.stat(key):
+            chosen = columns.to_json(columns.choose(lines))
+            with suppress(ObjectExists):  # another worker was first: its columns count
+                self.store.create(key, chosen, metadata={}, content_type="application/json")
+        return columns.from_json(self.store.read(key), f"{self.store.uri}/{key}")
 
     def _adopt(self, key: str) -> Stored:
         info = self.store.stat(key)
@@ -211,11 +250,5 @@ class PartitionWriter:
                 f"{self.store.uri}/{key} was there and is gone.",
                 "Something deletes objects from the lake; stop it.",
             )
-        return Stored(self._check(read_meta(self.store, info), key), info.size, adopted=True)
-
-    def _keep(self, reject: rows.RejectedRecord) -> None:
-        key = reject_key(self.topic.topic, self.partition, reject.offset)
-        try:
-            self.store.create(key, reject.to_json(), metadata={}, content_type="application/json")
-        except ObjectExists:
-            return  # an earlier attempt kept it; its content depends on the record only
+        meta = self._check(read_meta(self.store, info), key)
+        return Stored(meta.position, meta.next_position, 0, 0, 0, 0, adopted=True)

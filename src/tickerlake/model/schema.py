@@ -1,7 +1,7 @@
 """The fields of every kind of record, as data, and the Polars schemas that follow from them.
 
-In JSON and in memory a time is an ``int64`` of nanoseconds named ``ts_…_ns``. Parquet has beside it a
-timestamp of microseconds named ``ts_…``, for SQL.
+A time is an ``int64`` of nanoseconds named ``ts_…_ns``. Parquet has beside it a timestamp of
+microseconds named ``ts_…``, for SQL.
 """
 
 from dataclasses import dataclass
@@ -25,6 +25,8 @@ class Type(Enum):
     TEXT = "text"
     DECIMAL = "decimal"
     INT = "int"
+    FLOAT = "float"
+    """A double; only records of other makers have it."""
     TIMESTAMP_NS = "ts"
     DATE = "date"
     BOOL = "bool"
@@ -37,6 +39,7 @@ _POLARS: Final[dict[Type, pl.DataType]] = {
     Type.TEXT: pl.String(),
     Type.DECIMAL: DECIMAL,
     Type.INT: pl.Int64(),
+    Type.FLOAT: pl.Float64(),
     Type.TIMESTAMP_NS: pl.Int64(),
     Type.DATE: pl.Date(),
     Type.BOOL: pl.Boolean(),
@@ -115,40 +118,14 @@ def fields(kind: str) -> tuple[Field, ...]:
     return SCHEMAS[kind]
 
 
-def polars_type(field: Field) -> pl.DataType:
-    """Return the type of a field's column in memory."""
-    return _POLARS[field.type]
+def polars_type(kind: Type) -> pl.DataType:
+    """Return the type of a column in memory."""
+    return _POLARS[kind]
 
 
 def polars_schema(kind: str) -> pl.Schema:
     """Return the schema of a kind of record in memory."""
-    return pl.Schema({field.name: polars_type(field) for field in fields(kind)})
-
-
-def parquet_schema(kind: str) -> pl.Schema:
-    """Return the schema of a kind in Parquet: as in memory, with ``ts_…`` beside each ``ts_…_ns``."""
-    columns: dict[str, pl.DataType] = {}
-    for field in fields(kind):
-        columns[field.name] = polars_type(field)
-        if field.type is Type.TIMESTAMP_NS:
-            columns[field.name.removesuffix("_ns")] = pl.Datetime("us", "UTC")
-    return pl.Schema(columns)
-
-
-def to_parquet_frame(records: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """Return records as Parquet holds them: every column of the kind, nulls where a record has none.
-
-    Microseconds are cut, not rounded, so that a time never passes the end of its interval.
-    """
-    expressions: list[pl.Expr] = []
-    for field in fields(kind):
-        present = field.name in records.columns
-        column = pl.col(field.name) if present else pl.lit(None)
-        expressions.append(column.cast(polars_type(field)).alias(field.name))
-        if field.type is Type.TIMESTAMP_NS:
-            moment = (column.cast(pl.Int64) // 1000).cast(pl.Datetime("us", "UTC"))
-            expressions.append(moment.alias(field.name.removesuffix("_ns")))
-    return records.select(expressions)
+    return pl.Schema({field.name: polars_type(field.type) for field in fields(kind)})
 
 
 KAFKA_RECORDS: Final = pl.Schema(

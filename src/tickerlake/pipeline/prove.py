@@ -1,12 +1,12 @@
 """Compare the lake with Kafka: every record that Kafka retains must be in the lake."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from tickerlake.errors import LakeError
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
 from tickerlake.lake.audit import Finding, PartitionAudit
-from tickerlake.lake.reader import read_meta, segments
+from tickerlake.lake.reader import stored_ranges
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.writer import read_topic
 
@@ -45,34 +45,37 @@ def check_against_kafka(
         results[number] = PartitionAudit(topic, number)
         audited.append(results[number])
     starts = {number: max(low, results[number].first) for number, (low, _) in retained.items()}
-    ranges = {
-        number: [
-            (meta.position, meta.next_position)
-            for info in segments(store, topic, number)
-            if not (meta := read_meta(store, info)).gap
-        ]
-        for number in retained
-    }
+    ledgers = {number: _Ledger(stored_ranges(store, known, number)) for number in retained}
     for batch in read_all(bootstrap_servers, dict(properties or {}), topic, starts):
         number = batch.partition[1]
         offsets = batch.frame.get_column("offset").to_list()
-        missing = _outside(offsets, ranges[number])
-        if missing:
+        ledgers[number].check(offsets)
+    for number, ledger in ledgers.items():
+        if ledger.missing:
             results[number].findings.append(
                 Finding(
                     "not_stored",
                     f"raw/{topic}/partition={number}/",
-                    f"{len(missing)} records that Kafka holds are in no segment, the first at "
-                    f"offset {missing[0]}",
+                    f"{ledger.missing} records that Kafka holds are in no segment, the first at "
+                    f"offset {ledger.first_missing}",
                 )
             )
 
 
-def _outside(offsets: list[int], ranges: list[tuple[int, int]]) -> list[int]:
-    found, at = [], 0
-    for offset in offsets:
-        while at < len(ranges) and ranges[at][1] <= offset:
-            at += 1
-        if at == len(ranges) or offset < ranges[at][0]:
-            found.append(offset)
-    return found
+class _Ledger:
+    """Offsets that the lake accounts for, compared with those that Kafka holds; both ascend."""
+
+    def __init__(self, ranges: Iterator[tuple[int, int]]) -> None:
+        self.missing = 0
+        self.first_missing: int | None = None
+        self._ranges = ranges
+        self._range: tuple[int, int] | None = next(ranges, None)
+
+    def check(self, offsets: list[int]) -> None:
+        for offset in offsets:
+            while self._range and self._range[1] <= offset:
+                self._range = next(self._ranges, None)
+            if not self._range or offset < self._range[0]:
+                self.missing += 1
+                if self.first_missing is None:
+                    self.first_missing = offset

@@ -7,7 +7,7 @@ partition. The order is always: store the segment, then commit the offset as a h
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import polars as pl
@@ -16,12 +16,14 @@ from tickerlake import clock
 from tickerlake.errors import LakeError
 from tickerlake.kafka.admin import Admin, Topic
 from tickerlake.kafka.consumer import Batch, Committed, Consumer, Partition
-from tickerlake.lake.segment import Format, TopicMeta, check_topic
+from tickerlake.lake.segment import Format, Stored, TopicMeta, check_topic
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.writer import PartitionWriter, Stored, check_same, open_topic
+from tickerlake.lake.writer import Writer, check_same, open_topic, open_writer
 
 _POLL_S = 0.05
 _RECHECK_S = 5.0
+_OBJECT_UPLOADS = 128  # in flight at once with one object a record: its rate is this over the latency
+_OBJECTS_AT_ONCE = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class SinkOptions:
     """When a segment is cut, and what happens at a gap.
 
     A segment is stored when its records reach ``flush_bytes`` (of values) or ``flush_records``, or
-    the oldest is ``flush_age_s`` old. At most ``buffer_bytes`` wait in memory; then reading pauses.
+    the oldest is ``flush_age_s`` old; with the format ``json`` each record is stored as soon as it is read.
+    At most ``buffer_bytes`` wait in memory; then reading pauses.
     """
 
     format: Format = "ndjson"
@@ -55,7 +58,7 @@ class SinkProgress:
 class _Lane:
     """Records of one partition on their way to one writer."""
 
-    def __init__(self, writer: PartitionWriter) -> None:
+    def __init__(self, writer: Writer) -> None:
         self.writer = writer
         self.frames: list[pl.DataFrame] = []
         self.records = 0
@@ -70,7 +73,8 @@ class _Lane:
         return self.future is None and not self.frames
 
     def add(self, frame: pl.DataFrame) -> None:
-        frame = frame.filter(pl.col("offset") >= self.writer.position)
+        if frame.height and frame.item(0, "offset") < self.writer.position:
+            frame = frame.filter(pl.col("offset") >= self.writer.position)
         if frame.height:
             if not self.frames:
                 self.born_s = clock.monotonic_s()
@@ -102,7 +106,7 @@ class _Lane:
         self.future = None
         waiting = [self.flying, *self.frames]
         self.flying = None
-        end = stored.meta.next_position
+        end = stored.next_position
         self._reset([frame.filter(pl.col("offset") >= end) for frame in waiting])
 
     def _reset(self, frames: list[pl.DataFrame]) -> None:
@@ -141,6 +145,11 @@ class Sink:
         properties: dict[str, str] | None = None,
     ) -> None:
         self.options = options or SinkOptions()
+        self._uploads: ThreadPoolExecutor | None = None
+        if self.options.format == "json":
+            # objects of one record gain nothing by waiting for others
+            self.options = replace(self.options, flush_records=_OBJECTS_AT_ONCE, flush_age_s=0)
+            self._uploads = ThreadPoolExecutor(_OBJECT_UPLOADS, thread_name_prefix="object")
         self.store = store
         self.topics = [check_topic(topic) for topic in topics]
         self.progress = SinkProgress()
@@ -190,6 +199,8 @@ class Sink:
                     self._flush(pool, everything=True, wait=True)
             finally:
                 self._consumer.close()
+                if self._uploads:
+                    self._uploads.shutdown(wait=False, cancel_futures=True)
         if on_progress:
             on_progress(self.progress)
         return self.progress
@@ -215,7 +226,7 @@ class Sink:
     def _open(self, partition: Partition, committed: Committed | None) -> int:
         topic, number = partition
         hint = (int(committed.note), committed.offset) if committed and committed.note.isdigit() else None
-        writer = PartitionWriter(self.store, self._chains[topic], number, hint)
+        writer = open_writer(self.store, self._chains[topic], number, hint, self._uploads)
         low, high = self._consumer.watermarks(partition)
         if low > writer.position:
             if self.options.on_gap == "stop":
@@ -261,15 +272,14 @@ class Sink:
 
     def _landed(self, partition: Partition, lane: _Lane, stored: Stored) -> None:
         lane.landed(stored)
-        self._consumer.commit(partition, stored.meta.next_position, str(stored.meta.position))
+        self._consumer.commit(partition, stored.next_position, str(stored.position))
         totals = self.progress
-        totals.partitions[partition] = stored.meta.next_position
-        totals.segments += not stored.adopted
+        totals.partitions[partition] = stored.next_position
+        totals.segments += stored.objects
         totals.adopted += stored.adopted
-        if not stored.adopted:
-            totals.records += stored.meta.records
-            totals.rejects += stored.meta.rejects
-            totals.bytes += stored.bytes
+        totals.records += stored.records
+        totals.rejects += stored.rejects
+        totals.bytes += stored.bytes
 
     def _limit_memory(self) -> None:
         waiting = sum(lane.bytes for lane in self._lanes.values())

@@ -1,0 +1,286 @@
+r"""Rows of JSON → typed columns, for the format ``parquet``. Pure.
+
+A topic's columns are fixed once (``_columns.json``). What a column cannot hold, and what has no
+column, goes to ``extra`` as JSON text, so no value is lost or changed and no column changes its type.
+Rows that a regular expression knows to fit are parsed together by Polars; each other one alone.
+"""
+
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+import msgspec
+import polars as pl
+
+from tickerlake.errors import LakeError
+from tickerlake.lake.rows import STRING, to_bytes, with_extra
+from tickerlake.model.schema import SCHEMAS, Type, polars_type
+
+MOST_COLUMNS: Final = 1000
+"""Further fields of a record go to ``extra``."""
+
+_SAMPLE_ROWS: Final = 10_000
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TEXT = msgspec.json.Decoder(str)
+_TEXTS = msgspec.json.Decoder(list[str])
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_FLOAT_DIGITS = 17  # a double is written with so many at most
+
+# up to 15 significant digits, which a double carries through Polars' reader without change
+_SHORT: Final = r"-?(?:[1-9][0-9]{0,14}|(?:0|[1-9][0-9]{0,5})\.[0-9]{1,9}|[1-9][0-9]{0,10}\.[0-9]{1,4}|0)"
+_NESTED: Final = rf"(?:[ ,:\[\]{{}}a-z]|{STRING}|{_SHORT}[ ,\]}}])*"
+_NESTED_OBJECT: Final = rf"\{{{_NESTED}\}}"
+_PATTERNS: Final[dict[Type, str]] = {
+    Type.TEXT: STRING,
+    Type.DECIMAL: _SHORT,
+    Type.FLOAT: r"-?(?:0|[1-9][0-9]{0,7})\.[0-9]{1,9}|-?(?:0|[1-9])\.[0-9]{1,16}|-?(?:0|[1-9][0-9]{0,14})",
+    Type.INT: r"-?(?:0|[1-9][0-9]{0,17}|[1-8][0-9]{18})",
+    Type.TIMESTAMP_NS: r"-?(?:0|[1-9][0-9]{0,17}|[1-8][0-9]{18})",
+    Type.DATE: r'"[0-9]{4}-[0-9]{2}-[0-9]{2}"',
+    Type.BOOL: "true|false",
+    Type.TEXTS: rf"\[(?:{STRING}(?:, ?{STRING})*)?\]",
+    Type.JSON: rf"{_NESTED_OBJECT}|\[{_NESTED}\]",
+}
+# what Polars' JSON reader makes of a value, before it becomes the column's type
+_READ_AS_TEXT: Final = frozenset({Type.TEXT, Type.DECIMAL, Type.DATE, Type.JSON})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: the field's name in the row and what it holds."""
+
+    name: str
+    type: Type
+
+
+ENVELOPE: Final = (
+    Column("kafka_offset", Type.INT),
+    Column("kafka_timestamp_ms", Type.INT),
+    Column("kafka_key", Type.TEXT),
+    Column("kafka_key_base64", Type.TEXT),
+    Column("kafka_tombstone", Type.BOOL),
+)
+_EXTRA: Final = Column("extra", Type.JSON)
+
+
+def choose(lines: pl.Series) -> list[Column]:
+    """Choose a topic's columns from the first rows of its first segment.
+
+    If every record names one schema of ours, they are that schema's. Otherwise each field's type is
+    what all its values are: text, bool, int, float (also where some are whole), else JSON text.
+    """
+    kinds: Counter[str] = Counter()
+    seen: dict[str, set[Type]] = {}
+    for line in lines.head(_SAMPLE_ROWS):
+        fields = _FIELDS.decode(line)
+        kinds[bytes(fields.get("schema", b'""')).decode().strip('"')] += 1
+        for name, raw in fields.items():
+            kind = _type_of(bytes(raw))
+            if kind and not name.startswith("kafka_") and name != _EXTRA.name:
+                seen.setdefault(name, set()).add(kind)
+    if len(kinds) == 1 and (kind_ := next(iter(kinds))) in SCHEMAS:
+        own = [Column(field.name, field.type) for field in SCHEMAS[kind_] if field.name != _EXTRA.name]
+        return [*own, _EXTRA]
+    inferred = [Column(name, _common(types)) for name, types in seen.items()]
+    return [*inferred[:MOST_COLUMNS], _EXTRA]
+
+
+def _type_of(raw: bytes) -> Type | None:
+    first = raw[:1]
+    if first == b"n":
+        return None
+    if first == b'"':
+        return Type.TEXT
+    if first in b"tf":
+        return Type.BOOL
+    if first in b"{[":
+        return Type.JSON
+    return Type.INT if _INTEGER.fullmatch(raw.decode()) else Type.FLOAT
+
+
+def _common(types: set[Type]) -> Type:
+    if len(types) == 1:
+        return next(iter(types))
+    return Type.FLOAT if types == {Type.INT, Type.FLOAT} else Type.JSON
+
+
+def to_json(columns: list[Column]) -> bytes:
+    """Return the content of ``_columns.json``."""
+    listed = [{"name": column.name, "type": column.type.value} for column in columns]
+    return msgspec.json.encode({"version": 1, "columns": listed})
+
+
+def from_json(data: bytes, key: str) -> list[Column]:
+    """Read what `to_json` wrote; LakeError if it is something else."""
+
+    class Document(msgspec.Struct):
+        version: int
+        columns: list[Column]
+
+    try:
+        return msgspec.json.decode(data, type=Document).columns
+    except msgspec.MsgspecError as error:
+        raise LakeError(f"{key} is damaged: {error}.", "Restore it from a copy.") from error
+
+
+def typed(lines: pl.Series, columns: list[Column]) -> pl.DataFrame:
+    """Turn rows into a frame of `ENVELOPE` and ``columns``, by offset.
+
+    Times are int64 nanoseconds as in the row; beside each ``ts_…_ns`` stands a timestamp ``ts_…`` of
+    microseconds (UTC), cut, not rounded.
+    """
+    layout = [*ENVELOPE, *columns]
+    rows = lines.to_frame("line")
+    fits = rows.select(pl.col("line").str.contains(_pattern(layout))).to_series()
+    frame, read = _together(rows.filter(fits).to_series(), layout)
+    if not (fits.all() and read.all()):
+        others = pl.concat([rows.filter(fits).filter(~read), rows.filter(~fits)]).to_series()
+        frame = pl.concat([frame.filter(read), _one_by_one(others, layout)]).sort("kafka_offset")
+    return _with_timestamps(frame, layout)
+
+
+def _pattern(layout: list[Column]) -> str:
+    """Rows whose members are these columns, each at most once, in this order, and of fitting values."""
+    values = [_NESTED_OBJECT if column == _EXTRA else _PATTERNS[column.type] for column in layout]
+    members = [
+        rf'"{_escaped(column.name)}": ?(?:null|{value})' for column, value in zip(layout, values, strict=True)
+    ]
+    return rf"^\{{{members[0]}" + "".join(f"(?:, ?{member})?" for member in members[1:]) + r"\}$"
+
+
+def _escaped(name: str) -> str:
+    return "".join(c if c.isalnum() or c == "_" else f"\\x{{{ord(c):x}}}" for c in name)
+
+
+def _together(lines: pl.Series, layout: list[Column]) -> tuple[pl.DataFrame, pl.Series]:
+    """Parse rows that fit; also say which of them Polars could convert."""
+    schema = {c.name: pl.String() if c.type in _READ_AS_TEXT else polars_type(c.type) for c in layout}
+    target = {column.name: polars_type(column.type) for column in layout}
+    if lines.is_empty():
+        return pl.DataFrame(schema=target), pl.Series([], dtype=pl.Boolean)
+    read = pl.read_ndjson(io.BytesIO(to_bytes(lines)), schema=schema)
+    converted = read.with_columns(
+        _converted(pl.col(name), kind) for name, kind in target.items() if kind != schema[name]
+    )
+    whole = [
+        read.get_column(name).is_null() | converted.get_column(name).is_not_null()
+        for name, kind in target.items()
+        if kind != schema[name]
+    ]
+    good = (
+        pl.select(pl.all_horizontal(whole)).to_series() if whole else pl.repeat(True, len(lines), eager=True)
+    )
+    return converted, good
+
+
+def _converted(text: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    return text.str.to_date("%Y-%m-%d", strict=False) if kind == pl.Date() else text.cast(kind, strict=False)
+
+
+def _one_by_one(lines: pl.Series, layout: list[Column]) -> pl.DataFrame:
+    types = {column.name: column.type for column in layout}
+    values: dict[str, list[Any]] = {name: [] for name in types}
+    for line in lines:
+        fields = _FIELDS.decode(line)
+        fitting: dict[str, Any] = {}
+        misfits: dict[str, msgspec.Raw] = {}
+        for name, raw in fields.items():
+            value, fits = _value(bytes(raw).decode(), types[name]) if name in types else (None, False)
+            if name == _EXTRA.name:
+                continue
+            if fits:
+                fitting[name] = value
+            elif bytes(raw) != b"null":
+                misfits[name] = raw
+        own = fields.get(_EXTRA.name)
+        if misfits or (own is not None and not bytes(own).startswith(b"{") and bytes(own) != b"null"):
+            own = with_extra({_EXTRA.name: own} if own is not None else {}, misfits)[_EXTRA.name]
+        if own is not None and bytes(own) != b"null":
+            fitting[_EXTRA.name] = bytes(own).decode()
+        for name, column in values.items():
+            column.append(fitting.get(name))
+    return pl.DataFrame(
+        {name: pl.Series(name, column, dtype=polars_type(types[name])) for name, column in values.items()}
+    )
+
+
+def _value(raw: str, kind: Type) -> tuple[Any, bool]:
+    """Return a JSON value as its column holds it, and whether it can."""
+    if kind is Type.JSON:
+        return raw, raw != "null"
+    try:
+        return _PARSERS[kind](raw), True
+    except (ValueError, InvalidOperation, msgspec.MsgspecError):
+        return None, False
+
+
+def _integer(raw: str) -> int:
+    if not _INTEGER.fullmatch(raw) or not -(2**63) <= (number := int(raw)) < 2**63:
+        raise ValueError(raw)
+    return number
+
+
+def _float(raw: str) -> float:
+    digits = raw.lower().partition("e")[0].strip("-").replace(".", "").lstrip("0")
+    if raw[0] not in "-0123456789" or len(digits) > _FLOAT_DIGITS or (number := float(raw)) in _INFINITE:
+        raise ValueError(raw)
+    return number
+
+
+_INFINITE = (float("inf"), float("-inf"))
+
+
+def _decimal(raw: str) -> Decimal:
+    if raw[0] not in "-0123456789":
+        raise ValueError(raw)
+    number = Decimal(raw)
+    if not number:
+        return Decimal(0)
+    if not -9 <= number.adjusted() <= 28:
+        raise ValueError(raw)
+    sign, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)
+    units = digits[: len(digits) + exponent + 9]
+    if any(digits[len(units) :]):
+        raise ValueError(raw)
+    return Decimal((sign, (*units, *[0] * max(0, exponent + 9)), -9))
+
+
+def _day(raw: str) -> date:
+    text = _TEXT.decode(raw)
+    if not _DAY.fullmatch(text):
+        raise ValueError(raw)
+    return date.fromisoformat(text)
+
+
+def _bool(raw: str) -> bool:
+    if raw not in {"true", "false"}:
+        raise ValueError(raw)
+    return raw == "true"
+
+
+_PARSERS: Final = {
+    Type.TEXT: _TEXT.decode,
+    Type.DECIMAL: _decimal,
+    Type.FLOAT: _float,
+    Type.INT: _integer,
+    Type.TIMESTAMP_NS: _integer,
+    Type.DATE: _day,
+    Type.BOOL: _bool,
+    Type.TEXTS: _TEXTS.decode,
+}
+
+
+def _with_timestamps(frame: pl.DataFrame, layout: list[Column]) -> pl.DataFrame:
+    expressions: list[pl.Expr] = []
+    for column in layout:
+        expressions.append(pl.col(column.name))
+        if column.type is Type.TIMESTAMP_NS:
+            moment = (pl.col(column.name) // 1000).cast(pl.Datetime("us", "UTC"))
+            expressions.append(moment.alias(column.name.removesuffix("_ns")))
+    return frame.select(expressions)

@@ -1,0 +1,70 @@
+"""Segments as newline-delimited JSON in one gzip member, whose header says what they hold. Pure."""
+
+import struct
+import zlib
+from dataclasses import replace
+
+import msgspec
+import polars as pl
+from isal import igzip
+
+from tickerlake.errors import LakeError
+from tickerlake.lake.rows import checksum, to_bytes
+from tickerlake.lake.segment import SegmentMeta
+
+HEAD_BYTES = 4096
+_SUBFIELD = b"TL"
+
+
+class NdjsonCodec:
+    """Packs rows for the format ``ndjson``."""
+
+    content_type = "application/gzip"
+
+    def pack(self, lines: pl.Series, meta: SegmentMeta) -> tuple[bytes, SegmentMeta]:
+        """Return the segment's bytes, and ``meta`` with the checksum of the uncompressed rows."""
+        data = to_bytes(lines)
+        meta = replace(meta, rows_crc32c=checksum(data))
+        return pack(data, meta), meta
+
+
+def pack(lines: bytes, meta: SegmentMeta) -> bytes:
+    """Compress rows to one gzip member whose header carries the segment's metadata.
+
+    The header's extra field (RFC 1952, 2.3.1.1, subfield ``TL``) makes the object describe itself,
+    so that a store without object metadata, such as a folder, needs nothing beside it.
+    """
+    said = msgspec.json.encode(meta)
+    extra = _SUBFIELD + struct.pack("<H", len(said)) + said
+    header = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff" + struct.pack("<H", len(extra)) + extra
+    deflater = igzip.compress(lines, compresslevel=1, mtime=0)[10:]
+    return header + deflater
+
+
+def unpack_meta(head: bytes, key: str) -> SegmentMeta:
+    """Read a segment's metadata from its first `HEAD_BYTES`."""
+    try:
+        if head[:4] != b"\x1f\x8b\x08\x04":
+            raise ValueError("no gzip header with an extra field")
+        (length,) = struct.unpack("<H", head[14:16])
+        if head[12:14] != _SUBFIELD:
+            raise ValueError("the extra field is not ours")
+        return msgspec.json.decode(head[16 : 16 + length], type=SegmentMeta)
+    except (ValueError, struct.error, msgspec.MsgspecError) as error:
+        raise LakeError(
+            f"{key} is not a segment: {error}.", "It is damaged or something else wrote it; run the audit."
+        ) from error
+
+
+def unpack(data: bytes, key: str) -> bytes:
+    """Decompress a segment's rows.
+
+    Raises
+    ------
+    LakeError
+        If the object is cut off or damaged.
+    """
+    try:
+        return zlib.decompress(data, wbits=31)
+    except zlib.error as error:
+        raise LakeError(f"{key} is damaged: {error}.", "Run `tickerlake audit --deep`.") from error

@@ -1,0 +1,224 @@
+"""Rows to typed columns: nothing is lost, nothing changes its value, no column changes its type."""
+
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from tickerlake.errors import LakeError
+from tickerlake.lake import columns, parquet
+from tickerlake.lake.columns import Column
+from tickerlake.lake.segment import SegmentMeta
+from tickerlake.model.schema import SCHEMAS, Type
+
+META = SegmentMeta("t", "id", 0, 5, 9, 3, 1, "")
+EXTRA = Column("extra", Type.JSON)
+
+
+def line(fields: str, offset: int = 0) -> str:
+    return f'{{"kafka_offset":{offset},"kafka_timestamp_ms":1700{"," if fields else ""}{fields}}}'
+
+
+def one(fields: str, *given_: Column) -> dict[str, Any]:
+    frame = columns.typed(pl.Series([line(fields)]), [*given_, EXTRA])
+    return {name: value for name, value in frame.row(0, named=True).items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (Type.TEXT, '"x\\n\\u00e9"', "x\né"),
+        (Type.DECIMAL, "56.79", Decimal("56.79")),
+        (Type.DECIMAL, "0.000000001", Decimal("0.000000001")),
+        (Type.DECIMAL, "-12", Decimal(-12)),
+        (Type.DECIMAL, "12345678901234567890.123456789", Decimal("12345678901234567890.123456789")),
+        (Type.DECIMAL, "1.5e3", Decimal(1500)),
+        (Type.DECIMAL, "0e99", Decimal(0)),
+        (Type.DECIMAL, "1.0000000000", Decimal(1)),
+        (Type.INT, "9223372036854775807", 2**63 - 1),
+        (Type.INT, "-9223372036854775808", -(2**63)),
+        (Type.FLOAT, "56.79000091552734", 56.79000091552734),
+        (Type.FLOAT, "1e-7", 1e-7),
+        (Type.FLOAT, "3", 3.0),
+        (Type.DATE, '"2024-02-29"', date(2024, 2, 29)),
+        (Type.BOOL, "true", True),
+        (Type.TEXTS, '["a", "b"]', ["a", "b"]),
+        (Type.TEXTS, "[]", []),
+    ],
+)
+def test_a_value_that_fits_is_kept_exactly(kind: Type, text: str, value: object) -> None:
+    found = one(f'"x":{text}', Column("x", kind))
+    assert found["x"] == value
+    assert "extra" not in found
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Type.TEXT, "5"),
+        (Type.TEXT, "true"),
+        (Type.DECIMAL, '"5"'),
+        (Type.DECIMAL, "0.0000000001"),
+        (Type.DECIMAL, "1e40"),
+        (Type.DECIMAL, "1e999999999"),
+        (Type.DECIMAL, "false"),
+        (Type.INT, "9223372036854775808"),
+        (Type.INT, "1.0"),
+        (Type.INT, '"1"'),
+        (Type.FLOAT, "1e999"),
+        (Type.FLOAT, "0.123456789012345678"),
+        (Type.DATE, '"2023-02-29"'),
+        (Type.DATE, '"20240229"'),
+        (Type.BOOL, "1"),
+        (Type.TEXTS, '["a", 1]'),
+        (Type.TEXTS, '"a"'),
+    ],
+)
+def test_what_does_not_fit_goes_to_extra_as_it_was(kind: Type, text: str) -> None:
+    found = one(f'"x":{text}', Column("x", kind))
+    assert "x" not in found
+    assert found["extra"] == f'{{"x":{text}}}'
+
+
+def test_a_field_without_a_column_goes_to_extra_beside_the_messages_own() -> None:
+    assert json.loads(one('"y":[1.10],"extra":{"z":2}')["extra"]) == {"z": 2, "y": [1.10]}
+    assert json.loads(one('"extra":3')["extra"]) == {"extra": 3}
+    assert json.loads(one('"extra":{"z":2}')["extra"]) == {"z": 2}
+    assert "extra" not in one('"y":null,"extra":null')
+
+
+def test_each_time_has_a_timestamp_beside_it_that_is_cut() -> None:
+    column = Column("ts_open_ns", Type.TIMESTAMP_NS)
+    lines = pl.Series([line('"ts_open_ns":1999', 0), line('"ts_open_ns":-1', 1)])
+    assert columns.typed(lines, [column, EXTRA])["ts_open"].to_list() == [
+        datetime(1970, 1, 1, microsecond=1, tzinfo=UTC),
+        datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    ]
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_records_of_our_own_have_our_columns(kind: str) -> None:
+    chosen = columns.choose(pl.Series([line(f'"schema":"{kind}"'), line(f'"schema":"{kind}","odd":1')]))
+    assert [column.name for column in chosen if column.name != "extra"] == [
+        field.name for field in SCHEMAS[kind] if field.name != "extra"
+    ]
+    assert chosen[-1] == EXTRA
+
+
+def test_other_records_have_columns_of_what_all_their_values_are() -> None:
+    lines = [
+        line('"a":1,"b":1,"c":"x","d":true,"e":{"y":1},"f":1,"g":null'),
+        line('"a":2,"b":1.5,"c":"y","d":false,"e":[],"f":"z","h":"new"'),
+    ]
+    assert columns.choose(pl.Series(lines)) == [
+        Column("a", Type.INT),
+        Column("b", Type.FLOAT),
+        Column("c", Type.TEXT),
+        Column("d", Type.BOOL),
+        Column("e", Type.JSON),
+        Column("f", Type.JSON),
+        Column("h", Type.TEXT),
+        EXTRA,
+    ]
+
+
+def test_columns_come_back() -> None:
+    chosen = [Column(kind.name.lower(), kind) for kind in Type]
+    assert columns.from_json(columns.to_json(chosen), "k") == chosen
+    with pytest.raises(LakeError, match="damaged"):
+        columns.from_json(b'{"version":1}', "k")
+
+
+LAYOUT = [*(Column(kind.name.lower(), kind) for kind in Type if kind is not Type.JSON), EXTRA]
+numbers = st.one_of(
+    st.integers(-(2**70), 2**70).map(str),
+    st.decimals(allow_nan=False, allow_infinity=False, places=9).map(str),
+    st.floats(allow_nan=False, allow_infinity=False).map(json.dumps),
+    st.sampled_from(
+        ["0", "-0", "0.5", "-0.0", "1e5", "123456.123456789", "12345678901.2345", "56.790000915527"]
+    ),
+)
+texts = st.one_of(
+    st.text(max_size=6), st.sampled_from(["2024-02-29", "2024-02-30", "0000-01-01", "}", '"x":1', "null"])
+).map(json.dumps)
+scalars = st.one_of(numbers, texts, st.sampled_from(["true", "false", "null"]))
+arrays = st.lists(st.one_of(texts, scalars), max_size=3).map(lambda items: f"[{', '.join(items)}]")
+objects = st.dictionaries(st.sampled_from("ab"), st.one_of(scalars, arrays), max_size=2).map(
+    lambda items: "{" + ",".join(f'"{name}":{value}' for name, value in items.items()) + "}"
+)
+fields = st.dictionaries(
+    st.sampled_from([*(column.name for column in LAYOUT), "new"]),
+    st.one_of(scalars, arrays, objects),
+    max_size=5,
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(fields, min_size=1, max_size=6))
+def test_together_or_one_by_one_is_the_same(records: list[dict[str, str]]) -> None:
+    order = [column.name for column in LAYOUT]
+    lines = [
+        line(
+            ",".join(f'"{n}":{r[n]}' for n in sorted(r, key=lambda n: order.index(n) if n in order else 99)),
+            at,
+        )
+        for at, r in enumerate(records)
+    ]
+    together = columns.typed(pl.Series(lines), LAYOUT)
+    alone = pl.concat([columns.typed(pl.Series([text]), LAYOUT) for text in lines])
+    assert_frame_equal(together, alone, check_exact=True)
+    parsed = columns._with_timestamps(
+        columns._one_by_one(pl.Series(lines), [*columns.ENVELOPE, *LAYOUT]), [*columns.ENVELOPE, *LAYOUT]
+    )
+    dates = pl.col("date").is_null() | (pl.col("date") >= date(1, 1, 1))
+    assert_frame_equal(
+        together.drop("extra").filter(dates), parsed.drop("extra").filter(dates), check_exact=True
+    )
+    for mine, theirs in zip(together["extra"], parsed["extra"], strict=True):
+        assert (mine and json.loads(mine)) == (theirs and json.loads(theirs))
+
+
+def test_our_records_are_parsed_together() -> None:
+    layout = [*columns.ENVELOPE, *columns.choose(pl.Series([line('"schema":"trade.v1"')]))]
+    text = line(
+        '"kafka_key":"k","schema":"trade.v1","instrument_id":"A.XNAS","ts_event_ns":1600000000000000000,'
+        '"price":12.5,"conditions":["a"],"quality":[],"extra":{"a":[1, 2.5, "}"]}'
+    )
+    assert pl.Series([text]).str.contains(columns._pattern(layout))[0]
+
+
+def segment() -> tuple[bytes, SegmentMeta]:
+    frame = columns.typed(pl.Series([line('"a":1', n) for n in range(50)]), [Column("a", Type.INT), EXTRA])
+    return parquet.pack(frame, META)
+
+
+def test_a_parquet_segment_describes_itself() -> None:
+    data, meta = segment()
+    assert meta.rows_crc32c != ""
+    assert parquet.unpack_meta(data, "k") == meta
+    frame, crc32c = parquet.unpack(data, "k")
+    assert frame["kafka_offset"].to_list() == list(range(50))
+    assert crc32c == meta.rows_crc32c
+
+
+def test_a_footer_longer_than_the_tail_is_read_whole() -> None:
+    data, meta = segment()
+    short = data[-100:]
+    more = parquet.missing_bytes(short)
+    assert more > 0
+    assert parquet.unpack_meta(data[-100 - more :], "k") == meta
+
+
+@pytest.mark.parametrize("cut", [0, 3, 40, -9, -1])
+def test_a_cut_parquet_segment_is_damaged(cut: int) -> None:
+    data = segment()[0][:cut]
+    with pytest.raises(LakeError):
+        parquet.unpack(data, "k")
+    with pytest.raises(LakeError):
+        parquet.unpack_meta(data, "k")
