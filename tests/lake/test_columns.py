@@ -12,21 +12,32 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from tickerlake.errors import LakeError
-from tickerlake.lake import columns, parquet
+from tickerlake.lake import columns, parquet, rows
 from tickerlake.lake.columns import Column
 from tickerlake.lake.segment import SegmentMeta
-from tickerlake.model.schema import SCHEMAS, Type
+from tickerlake.model.schema import KAFKA_RECORDS, SCHEMAS, Type
 
 META = SegmentMeta("t", "id", 0, 5, 9, 3, 1, "")
 EXTRA = Column("extra", Type.JSON)
 
 
-def line(fields: str, offset: int = 0) -> str:
-    return f'{{"kafka_offset":{offset},"kafka_timestamp_ms":1700{"," if fields else ""}{fields}}}'
+def batch(*fields: str, start: int = 0, key: bytes | None = None) -> pl.DataFrame:
+    records = [(start + at, 1700, key, f"{{{text}}}".encode()) for at, text in enumerate(fields)]
+    return pl.DataFrame(records, schema=KAFKA_RECORDS, orient="row")
 
 
-def one(fields: str, *given_: Column) -> dict[str, Any]:
-    frame = columns.typed(pl.Series([line(fields)]), [*given_, EXTRA])
+def typed(layout: list[Column], *fields: str, start: int = 0, key: bytes | None = None) -> pl.DataFrame:
+    frame, rejects = columns.encode(batch(*fields, start=start, key=key), layout)
+    assert not rejects
+    return frame
+
+
+def chosen_by(*fields: str) -> list[Column]:
+    return columns.choose(rows.encode(batch(*fields)).lines)
+
+
+def one(fields: str, *given_: Column, key: bytes | None = None) -> dict[str, Any]:
+    frame = typed([*given_, EXTRA], fields, key=key)
     return {name: value for name, value in frame.row(0, named=True).items() if value is not None}
 
 
@@ -95,8 +106,7 @@ def test_a_field_without_a_column_goes_to_extra_beside_the_messages_own() -> Non
 
 def test_each_time_has_a_timestamp_beside_it_that_is_cut() -> None:
     column = Column("ts_open_ns", Type.TIMESTAMP_NS)
-    lines = pl.Series([line('"ts_open_ns":1999', 0), line('"ts_open_ns":-1', 1)])
-    assert columns.typed(lines, [column, EXTRA])["ts_open"].to_list() == [
+    assert typed([column, EXTRA], '"ts_open_ns":1999', '"ts_open_ns":-1')["ts_open"].to_list() == [
         datetime(1970, 1, 1, microsecond=1, tzinfo=UTC),
         datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
     ]
@@ -104,7 +114,7 @@ def test_each_time_has_a_timestamp_beside_it_that_is_cut() -> None:
 
 @pytest.mark.parametrize("kind", SCHEMAS)
 def test_records_of_our_own_have_our_columns(kind: str) -> None:
-    chosen = columns.choose(pl.Series([line(f'"schema":"{kind}"'), line(f'"schema":"{kind}","odd":1')]))
+    chosen = chosen_by(f'"schema":"{kind}"', f'"schema":"{kind}","odd":1')
     assert [column.name for column in chosen if column.name != "extra"] == [
         field.name for field in SCHEMAS[kind] if field.name != "extra"
     ]
@@ -112,11 +122,10 @@ def test_records_of_our_own_have_our_columns(kind: str) -> None:
 
 
 def test_other_records_have_columns_of_what_all_their_values_are() -> None:
-    lines = [
-        line('"a":1,"b":1,"c":"x","d":true,"e":{"y":1},"f":1,"g":null'),
-        line('"a":2,"b":1.5,"c":"y","d":false,"e":[],"f":"z","h":"new"'),
-    ]
-    assert columns.choose(pl.Series(lines)) == [
+    assert chosen_by(
+        '"a":1,"b":1,"c":"x","d":true,"e":{"y":1},"f":1,"g":null',
+        '"a":2,"b":1.5,"c":"y","d":false,"e":[],"f":"z","h":"new"',
+    ) == [
         Column("a", Type.INT),
         Column("b", Type.FLOAT),
         Column("c", Type.TEXT),
@@ -163,19 +172,18 @@ fields = st.dictionaries(
 @given(st.lists(fields, min_size=1, max_size=6))
 def test_together_or_one_by_one_is_the_same(records: list[dict[str, str]]) -> None:
     order = [column.name for column in LAYOUT]
-    lines = [
-        line(
-            ",".join(f'"{n}":{r[n]}' for n in sorted(r, key=lambda n: order.index(n) if n in order else 99)),
-            at,
-        )
-        for at, r in enumerate(records)
+    texts_ = [
+        ",".join(f'"{n}":{r[n]}' for n in sorted(r, key=lambda n: order.index(n) if n in order else 99))
+        for r in records
     ]
-    together = columns.typed(pl.Series(lines), LAYOUT)
-    alone = pl.concat([columns.typed(pl.Series([text]), LAYOUT) for text in lines])
+    together = typed(LAYOUT, *texts_)
+    alone = pl.concat([typed(LAYOUT, text, start=at) for at, text in enumerate(texts_)])
     assert_frame_equal(together, alone, check_exact=True)
+    everything = [*columns.ENVELOPE, *LAYOUT]
     parsed = columns._with_timestamps(
-        columns._one_by_one(pl.Series(lines), [*columns.ENVELOPE, *LAYOUT]), [*columns.ENVELOPE, *LAYOUT]
+        columns._one_by_one(rows.encode(batch(*texts_)).lines, everything), everything
     )
+    # the year 0 is a date for Polars only
     dates = pl.col("date").is_null() | (pl.col("date") >= date(1, 1, 1))
     assert_frame_equal(
         together.drop("extra").filter(dates), parsed.drop("extra").filter(dates), check_exact=True
@@ -184,18 +192,47 @@ def test_together_or_one_by_one_is_the_same(records: list[dict[str, str]]) -> No
         assert (mine and json.loads(mine)) == (theirs and json.loads(theirs))
 
 
-def test_our_records_are_parsed_together() -> None:
-    layout = [*columns.ENVELOPE, *columns.choose(pl.Series([line('"schema":"trade.v1"')]))]
-    text = line(
-        '"kafka_key":"k","schema":"trade.v1","instrument_id":"A.XNAS","ts_event_ns":1600000000000000000,'
-        '"price":12.5,"conditions":["a"],"quality":[],"extra":{"a":[1, 2.5, "}"]}'
+@given(fields.map(lambda items: ",".join(f'"{n}":{v}' for n, v in items.items())), st.data())
+def test_what_seems_to_fit_is_json(text: str, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(text)))
+    cut = data.draw(st.integers(0, 2))
+    put = data.draw(
+        st.sampled_from(["", ",", '"', "0", "-", ".", "e", "{", "}", "[", "\\", "\t", " ", ":1", "a"])
     )
-    assert pl.Series([text]).str.contains(columns._pattern(layout))[0]
+    damaged = "{" + text[:at] + put + text[at + cut :] + "}"
+    for start in range(len(LAYOUT)):
+        if pl.Series([damaged]).str.contains(columns._pattern(LAYOUT[start:]))[0]:
+            json.loads(damaged, strict=True)
+
+
+OURS = (
+    '"schema":"trade.v1","instrument_id":"A.XNAS","ts_event_ns":1600000000000000000,'
+    '"price":12.5,"conditions":["a"],"quality":[],"extra":{"a":[1, 2.5, "}"],"b":null}'
+)
+
+
+def test_our_records_are_parsed_together() -> None:
+    assert pl.Series([f"{{{OURS}}}"]).str.contains(columns._pattern(chosen_by(OURS)))[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [(b"A.XNAS", None), (b"B", "kafka_key"), (b"\xff", "kafka_key_base64")]
+)
+def test_the_key_is_there_unless_the_record_carries_it(key: bytes, name: str | None) -> None:
+    row = one(OURS, *chosen_by(OURS)[:-1], key=key)
+    assert {n for n in row if n.startswith("kafka_key")} == ({name} if name else set())
+
+
+def test_names_of_columns_are_not_patterns() -> None:
+    odd = ['a"b', "a.b", "a\\b", "é", "x|y", "("]
+    layout = [*(Column(name, Type.INT) for name in odd), EXTRA]
+    for name in odd:
+        assert one(f"{json.dumps(name)}:5", *layout[:-1])[name] == 5
+    assert one('"axb":5', *layout[:-1])["extra"] == '{"axb":5}'
 
 
 def segment() -> tuple[bytes, SegmentMeta]:
-    frame = columns.typed(pl.Series([line('"a":1', n) for n in range(50)]), [Column("a", Type.INT), EXTRA])
-    return parquet.pack(frame, META)
+    return parquet.pack(typed([Column("a", Type.INT), EXTRA], *['"a":1'] * 50), META)
 
 
 def test_a_parquet_segment_describes_itself() -> None:

@@ -1,6 +1,5 @@
 """Read topics as a member of a group: whole batches of one partition, with their offsets."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -126,20 +125,7 @@ class Consumer:
             return
         # consume(n, t) waits all of t unless n messages arrive, so it is only asked for what is there
         messages = [first, *self._client.consume(most - 1, 0)]
-        groups: dict[Partition, list[Message]] = defaultdict(list)
-        ends: set[Partition] = set()
-        for message in messages:
-            error = message.error()
-            if error is None:
-                place = _place(message)
-                groups[place].append(message)
-                ends.discard(place)
-            elif error.code() == RdError._PARTITION_EOF:
-                ends.add(_place(message))
-            else:
-                self._raise(error, message)
-        for place in groups.keys() | ends:
-            yield Batch(place, _frame(groups.get(place, [])), place in ends)
+        yield from batches(messages, self._raise)
 
     def _raise(self, error: RdError, message: Message) -> None:
         if error.code() == RdError._AUTO_OFFSET_RESET:
@@ -180,19 +166,39 @@ class Consumer:
         self._client.close()
 
 
-def _place(message: Message) -> Partition:
-    return str(message.topic()), int(message.partition() or 0)
+def batches(messages: list[Message], on_error: Callable[[RdError, Message], None]) -> Iterator[Batch]:
+    """Sort messages by partition; ``on_error`` is called with what is neither a record nor an end."""
+    ended: dict[Partition, bool] = {}
+    errors = [message.error() for message in messages]
+    if any(errors):
+        for message, error in zip(messages, errors, strict=True):
+            place = (str(message.topic()), int(message.partition() or 0))
+            if error is None:
+                ended[place] = False
+            elif error.code() == RdError._PARTITION_EOF:
+                ended[place] = True
+            else:
+                on_error(error, message)
+        messages = [message for message, error in zip(messages, errors, strict=True) if error is None]
+    frames = _frame(messages).partition_by("topic", "partition", as_dict=True, include_key=False)
+    for (topic, number), frame in frames.items():
+        place = (topic, number)
+        yield Batch(place, frame, ended.pop(place, False))
+    for place in ended:
+        yield Batch(place, _frame([]).drop("topic", "partition"), at_end=True)
 
 
 def _frame(messages: list[Message]) -> pl.DataFrame:
     return pl.DataFrame(
         {
+            "topic": [message.topic() for message in messages],
+            "partition": [message.partition() for message in messages],
             "offset": [message.offset() for message in messages],
             "timestamp_ms": [message.timestamp()[1] for message in messages],
             "key": [message.key() for message in messages],
             "value": [message.value() for message in messages],
         },
-        schema=KAFKA_RECORDS,
+        schema={"topic": pl.String, "partition": pl.Int64, **KAFKA_RECORDS},
     )
 
 
@@ -204,23 +210,20 @@ def read_all(
 ) -> Iterator[Batch]:
     """Read partitions from given offsets to their present end, in no group (committed records only)."""
     own = {**_READING, "group.id": "tickerlake-reader", "auto.offset.reset": "earliest"}
+
+    def fail(error: RdError, _: Message) -> None:
+        raise translate(error, f"reading {topic}", bootstrap_servers)
+
     client = RdConsumer(settings(bootstrap_servers, properties, **own))
     try:
         client.assign([TopicPartition(topic, number, start) for number, start in starts.items()])
         open_ends = set(starts)
         while open_ends:
-            messages = client.consume(10_000, 0.1)
-            groups: dict[int, list[Message]] = defaultdict(list)
-            for message in messages:
-                error = message.error()
-                if error is None:
-                    groups[_place(message)[1]].append(message)
-                elif error.code() == RdError._PARTITION_EOF:
-                    open_ends.discard(_place(message)[1])
-                else:
-                    raise translate(error, f"reading {topic}", bootstrap_servers)
-            for number, group in groups.items():
-                yield Batch((topic, number), _frame(group), number not in open_ends)
+            for batch in batches(client.consume(10_000, 0.1), fail):
+                if batch.at_end:
+                    open_ends.discard(batch.partition[1])
+                if batch.frame.height:
+                    yield batch
     except KafkaException as error:
         raise translate(error.args[0], f"reading {topic}", bootstrap_servers) from error
     finally:

@@ -1,8 +1,9 @@
-r"""Rows of JSON → typed columns, for the format ``parquet``. Pure.
+"""Kafka records → typed columns, for the format ``parquet``. Pure: the same record gives the same row.
 
 A topic's columns are fixed once (``_columns.json``). What a column cannot hold, and what has no
 column, goes to ``extra`` as JSON text, so no value is lost or changed and no column changes its type.
-Rows that a regular expression knows to fit are parsed together by Polars; each other one alone.
+Records that a regular expression knows to fit are parsed together by Polars; each other one becomes a
+row of JSON first (`lake.rows`), whose members are then placed one by one.
 """
 
 import io
@@ -17,13 +18,14 @@ import msgspec
 import polars as pl
 
 from tickerlake.errors import LakeError
-from tickerlake.lake.rows import STRING, to_bytes, with_extra
+from tickerlake.lake import rows
+from tickerlake.lake.rows import STRING, RejectedRecord, to_bytes, to_text, with_extra
 from tickerlake.model.schema import SCHEMAS, Type, polars_type
 
 MOST_COLUMNS: Final = 1000
 """Further fields of a record go to ``extra``."""
 
-_SAMPLE_ROWS: Final = 10_000
+SAMPLE_RECORDS: Final = 10_000
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 _TEXTS = msgspec.json.Decoder(list[str])
@@ -33,8 +35,10 @@ _FLOAT_DIGITS = 17  # a double is written with so many at most
 
 # up to 15 significant digits, which a double carries through Polars' reader without change
 _SHORT: Final = r"-?(?:[1-9][0-9]{0,14}|(?:0|[1-9][0-9]{0,5})\.[0-9]{1,9}|[1-9][0-9]{0,10}\.[0-9]{1,4}|0)"
-_NESTED: Final = rf"(?:[ ,:\[\]{{}}a-z]|{STRING}|{_SHORT}[ ,\]}}])*"
-_NESTED_OBJECT: Final = rf"\{{{_NESTED}\}}"
+_SCALAR: Final = f"(?:{STRING}|{_SHORT}|true|false|null)"
+_ARRAY: Final = rf"\[(?:{_SCALAR}(?:, ?{_SCALAR})*)?\]"
+_MEMBER: Final = f"{STRING}: ?(?:{_SCALAR}|{_ARRAY})"
+_OBJECT: Final = rf"\{{(?:{_MEMBER}(?:, ?{_MEMBER})*)?\}}"
 _PATTERNS: Final[dict[Type, str]] = {
     Type.TEXT: STRING,
     Type.DECIMAL: _SHORT,
@@ -44,7 +48,7 @@ _PATTERNS: Final[dict[Type, str]] = {
     Type.DATE: r'"[0-9]{4}-[0-9]{2}-[0-9]{2}"',
     Type.BOOL: "true|false",
     Type.TEXTS: rf"\[(?:{STRING}(?:, ?{STRING})*)?\]",
-    Type.JSON: rf"{_NESTED_OBJECT}|\[{_NESTED}\]",
+    Type.JSON: f"{_OBJECT}|{_ARRAY}",
 }
 # what Polars' JSON reader makes of a value, before it becomes the column's type
 _READ_AS_TEXT: Final = frozenset({Type.TEXT, Type.DECIMAL, Type.DATE, Type.JSON})
@@ -69,14 +73,14 @@ _EXTRA: Final = Column("extra", Type.JSON)
 
 
 def choose(lines: pl.Series) -> list[Column]:
-    """Choose a topic's columns from the first rows of its first segment.
+    """Choose a topic's columns from the first rows of its first segment (`SAMPLE_RECORDS` of them).
 
     If every record names one schema of ours, they are that schema's. Otherwise each field's type is
     what all its values are: text, bool, int, float (also where some are whole), else JSON text.
     """
     kinds: Counter[str] = Counter()
     seen: dict[str, set[Type]] = {}
-    for line in lines.head(_SAMPLE_ROWS):
+    for line in lines:
         fields = _FIELDS.decode(line)
         kinds[bytes(fields.get("schema", b'""')).decode().strip('"')] += 1
         for name, raw in fields.items():
@@ -128,39 +132,68 @@ def from_json(data: bytes, key: str) -> list[Column]:
         raise LakeError(f"{key} is damaged: {error}.", "Restore it from a copy.") from error
 
 
-def typed(lines: pl.Series, columns: list[Column]) -> pl.DataFrame:
-    """Turn rows into a frame of `ENVELOPE` and ``columns``, by offset.
+def encode(batch: pl.DataFrame, columns: list[Column]) -> tuple[pl.DataFrame, list[RejectedRecord]]:
+    """Turn records into a frame of `ENVELOPE` and ``columns``, by offset, and what was refused.
 
-    Times are int64 nanoseconds as in the row; beside each ``ts_…_ns`` stands a timestamp ``ts_…`` of
+    Times are int64 nanoseconds as in the record; beside each ``ts_…_ns`` stands a timestamp ``ts_…`` of
     microseconds (UTC), cut, not rounded.
+
+    Parameters
+    ----------
+    batch
+        Columns as `model.schema.KAFKA_RECORDS`.
+    columns
+        From `choose`.
     """
-    layout = [*ENVELOPE, *columns]
-    rows = lines.to_frame("line")
-    fits = rows.select(pl.col("line").str.contains(_pattern(layout))).to_series()
-    frame, read = _together(rows.filter(fits).to_series(), layout)
-    if not (fits.all() and read.all()):
-        others = pl.concat([rows.filter(fits).filter(~read), rows.filter(~fits)]).to_series()
-        frame = pl.concat([frame.filter(read), _one_by_one(others, layout)]).sort("kafka_offset")
-    return _with_timestamps(frame, layout)
+    value, key = to_text(batch.get_column("value")), to_text(batch.get_column("key"))
+    fits = value.str.contains(_pattern(columns)).fill_null(value=False)
+    fits &= key.is_not_null() | batch.get_column("key").is_null()
+    read, good = _together(value.filter(fits), columns)
+    near = batch.select("offset", "timestamp_ms", key=key).filter(fits)
+    frame = pl.concat([_envelope(near, read), read], how="horizontal").filter(good)
+    rejects: list[RejectedRecord] = []
+    if frame.height < batch.height:
+        taken = frame.get_column("kafka_offset")
+        others = rows.encode(batch.filter(~pl.col("offset").is_in(taken.implode())))
+        rejects = others.rejects
+        frame = pl.concat([frame, _one_by_one(others.lines, [*ENVELOPE, *columns])]).sort("kafka_offset")
+    return _with_timestamps(frame, [*ENVELOPE, *columns]), rejects
 
 
-def _pattern(layout: list[Column]) -> str:
-    """Rows whose members are these columns, each at most once, in this order, and of fitting values."""
-    values = [_NESTED_OBJECT if column == _EXTRA else _PATTERNS[column.type] for column in layout]
+def _envelope(near: pl.DataFrame, read: pl.DataFrame) -> pl.DataFrame:
+    own = read.schema.get("instrument_id") == pl.String()
+    carried = near.get_column("key") == read.get_column("instrument_id") if own else pl.lit(value=False)
+    return near.select(
+        kafka_offset="offset",
+        kafka_timestamp_ms="timestamp_ms",
+        kafka_key=pl.when(~carried.fill_null(value=False)).then("key"),
+        kafka_key_base64=pl.lit(None, dtype=pl.String),
+        kafka_tombstone=pl.lit(None, dtype=pl.Boolean),
+    )
+
+
+def _pattern(columns: list[Column]) -> str:
+    """Objects whose members are these columns, each at most once, in this order, and of fitting values.
+
+    The first one has to be there.
+    """
+    values = [_OBJECT if column == _EXTRA else _PATTERNS[column.type] for column in columns]
     members = [
-        rf'"{_escaped(column.name)}": ?(?:null|{value})' for column, value in zip(layout, values, strict=True)
+        rf'"{_escaped(column.name)}": ?(?:null|{value})'
+        for column, value in zip(columns, values, strict=True)
     ]
     return rf"^\{{{members[0]}" + "".join(f"(?:, ?{member})?" for member in members[1:]) + r"\}$"
 
 
 def _escaped(name: str) -> str:
-    return "".join(c if c.isalnum() or c == "_" else f"\\x{{{ord(c):x}}}" for c in name)
+    text = msgspec.json.encode(name).decode()[1:-1]
+    return "".join(c if c.isalnum() or c == "_" else f"\\x{{{ord(c):x}}}" for c in text)
 
 
-def _together(lines: pl.Series, layout: list[Column]) -> tuple[pl.DataFrame, pl.Series]:
-    """Parse rows that fit; also say which of them Polars could convert."""
-    schema = {c.name: pl.String() if c.type in _READ_AS_TEXT else polars_type(c.type) for c in layout}
-    target = {column.name: polars_type(column.type) for column in layout}
+def _together(lines: pl.Series, columns: list[Column]) -> tuple[pl.DataFrame, pl.Series]:
+    """Parse records that fit; also say which of them Polars could convert."""
+    schema = {c.name: pl.String() if c.type in _READ_AS_TEXT else polars_type(c.type) for c in columns}
+    target = {column.name: polars_type(column.type) for column in columns}
     if lines.is_empty():
         return pl.DataFrame(schema=target), pl.Series([], dtype=pl.Boolean)
     read = pl.read_ndjson(io.BytesIO(to_bytes(lines)), schema=schema)

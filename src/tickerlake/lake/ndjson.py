@@ -9,7 +9,7 @@ import polars as pl
 from isal import igzip
 
 from tickerlake.errors import LakeError
-from tickerlake.lake.rows import checksum, to_bytes
+from tickerlake.lake.rows import RejectedRecord, checksum, encode, to_bytes
 from tickerlake.lake.segment import SegmentMeta
 
 HEAD_BYTES = 4096
@@ -21,11 +21,12 @@ class NdjsonCodec:
 
     content_type = "application/gzip"
 
-    def pack(self, lines: pl.Series, meta: SegmentMeta) -> tuple[bytes, SegmentMeta]:
-        """Return the segment's bytes, and ``meta`` with the checksum of the uncompressed rows."""
-        data = to_bytes(lines)
-        meta = replace(meta, rows_crc32c=checksum(data))
-        return pack(data, meta), meta
+    def pack(self, batch: pl.DataFrame, meta: SegmentMeta) -> tuple[bytes, SegmentMeta, list[RejectedRecord]]:
+        """Return the segment's bytes, ``meta`` with counts and checksum, and what was refused."""
+        rows = encode(batch)
+        data = to_bytes(rows.lines)
+        meta = replace(meta, records=len(rows.lines), rejects=len(rows.rejects), rows_crc32c=checksum(data))
+        return pack(data, meta), meta, rows.rejects
 
 
 def pack(lines: bytes, meta: SegmentMeta) -> bytes:

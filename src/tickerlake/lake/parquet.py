@@ -11,8 +11,8 @@ import msgspec
 import polars as pl
 
 from tickerlake.errors import LakeError
-from tickerlake.lake.columns import Column, typed
-from tickerlake.lake.rows import checksum
+from tickerlake.lake.columns import Column, encode
+from tickerlake.lake.rows import RejectedRecord, checksum
 from tickerlake.lake.segment import SegmentMeta
 
 TAIL_BYTES = 65_536
@@ -29,9 +29,11 @@ class ParquetCodec:
     def __init__(self, columns: list[Column]) -> None:
         self.columns = columns
 
-    def pack(self, lines: pl.Series, meta: SegmentMeta) -> tuple[bytes, SegmentMeta]:
-        """Return the segment's bytes, and ``meta`` with the checksum of those before the footer."""
-        return pack(typed(lines, self.columns), meta)
+    def pack(self, batch: pl.DataFrame, meta: SegmentMeta) -> tuple[bytes, SegmentMeta, list[RejectedRecord]]:
+        """Return the segment's bytes, ``meta`` with counts and checksum, and what was refused."""
+        frame, rejects = encode(batch, self.columns)
+        data, meta = pack(frame, replace(meta, records=frame.height, rejects=len(rejects)))
+        return data, meta, rejects
 
 
 def pack(frame: pl.DataFrame, meta: SegmentMeta) -> tuple[bytes, SegmentMeta]:

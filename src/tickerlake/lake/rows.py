@@ -23,22 +23,33 @@ STRING: Final = (
 )
 """Regular expression of a JSON string (RFC 8259, 7) without escaped surrogates."""
 _NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-_NAME: Final = r'"[^"\\\x00-\x1f]*": ?'
+_ANY_CHARS: Final = r'[^"\\\x00-\x1f]*'
 
 
-def _array(value: str) -> str:
-    return rf"\[(?:{value}(?:, ?{value})*)?\]"
+def _not(char: str) -> str:
+    return rf'[^{char}"\\\x00-\x1f]{_ANY_CHARS}'
 
 
-def _object(value: str) -> str:
-    return rf"\{{(?:{_NAME}{value}(?:, ?{_NAME}{value})*)?\}}"
+def _unlike(word: str, *, prefix: bool) -> str:
+    """Match what is not ``word``, or with ``prefix`` what does not begin with it; no look-ahead needed."""
+    if not word:
+        return rf'[^"\\\x00-\x1f]{_ANY_CHARS}'
+    if prefix and len(word) == 1:
+        return f"(?:{_not(word)})?"
+    return f"(?:{_not(word[0])}|{word[0]}{_unlike(word[1:], prefix=prefix)})?"
 
 
+_ID_TAIL: Final = _unlike("nstrument_id", prefix=False)
+_NAME: Final = f'"(?:{_not("ki")}|k{_unlike("afka_", prefix=True)}|i{_ID_TAIL})?": ?'
+_INNER_NAME: Final = f'"(?:{_not("i")}|i{_ID_TAIL})?": ?'
 _SCALAR: Final = f"(?:{STRING}|{_NUMBER}|true|false|null)"
-_INNER: Final = f"(?:{_SCALAR}|{_array(_SCALAR)})"
-_VALUE: Final = f"(?:{_SCALAR}|{_array(_SCALAR)}|{_object(_INNER)})"
-PLAIN: Final = rf"^\{{{_NAME}{_VALUE}(?:, ?{_NAME}{_VALUE})*\}}$"
-"""Objects on one line, with one member at least, no white space but single spaces after ``:`` and ``,``."""
+_ARRAY: Final = rf"\[(?:{_SCALAR}(?:, ?{_SCALAR})*)?\]"
+_INNER: Final = f"{_INNER_NAME}(?:{_SCALAR}|{_ARRAY})"
+_OBJECT: Final = rf"\{{(?:{_INNER}(?:, ?{_INNER})*)?\}}"
+_MEMBER: Final = f"{_NAME}(?:{_SCALAR}|{_ARRAY}|{_OBJECT})"
+PLAIN: Final = rf'^\{{(?:{_MEMBER}, ?)*(?:{_MEMBER}|"instrument_id": ?{_SCALAR}(?:, ?{_MEMBER})*)\}}$'
+"""Objects on one line, with one member at least, no white space but single spaces after ``:`` and ``,``,
+no name that begins with ``kafka_``, and the name ``instrument_id`` at most once, not in an inner object."""
 _PLAIN_KEY: Final = r"^[ !#-\[\]-~]*$"
 
 
@@ -99,15 +110,8 @@ def encode(batch: pl.DataFrame) -> Rows:
 
 def _splice(batch: pl.DataFrame) -> pl.DataFrame:
     """Rows of plain records as ``offset, line``; the line is null where a parser has to decide."""
-    text = batch.select(
-        "offset",
-        "timestamp_ms",
-        key=_text(batch.get_column("key")),
-        binary_key=pl.col("key").is_not_null(),
-        value=_text(batch.get_column("value")),
-    )
-    value = pl.col("value")
-    plain = value.str.contains(PLAIN) & ~value.str.contains('"kafka_', literal=True)
+    value = to_text(batch.get_column("value"))
+    text = batch.select("offset", "timestamp_ms", value=value, plain=value.str.contains(PLAIN))
     parts = [
         pl.lit('{"kafka_offset":'),
         pl.col("offset"),
@@ -115,14 +119,29 @@ def _splice(batch: pl.DataFrame) -> pl.DataFrame:
         pl.col("timestamp_ms"),
     ]
     if batch.get_column("key").null_count() < batch.height:
-        decided, field = _key_expressions()
-        plain &= decided
-        parts.append(field)
-    line = pl.concat_str([*parts, pl.lit(","), value.str.slice(1)])
-    return text.select("offset", line=pl.when(plain).then(line))
+        text = text.with_columns(key_field=_key_fields(batch.get_column("key"), value))
+        parts.append(pl.col("key_field"))
+    line = pl.concat_str([*parts, pl.lit(","), pl.col("value").str.slice(1)])
+    return text.select("offset", line=pl.when("plain").then(line))
 
 
-def _text(column: pl.Series) -> pl.Series:
+def _key_fields(keys: pl.Series, values: pl.Series) -> pl.Series:
+    """Text of the field of each key, empty where there is none; null where a parser has to write it."""
+    key = to_text(keys)
+    frame = pl.DataFrame({"key": key, "value": values})
+    needle = pl.concat_str([pl.lit('"instrument_id":"'), pl.col("key"), pl.lit('"')])
+    carried = frame.select(pl.col("value").str.contains(needle, literal=True)).to_series()
+    if not carried.all():
+        needle = pl.concat_str([pl.lit('"instrument_id": "'), pl.col("key"), pl.lit('"')])
+        carried |= frame.select(pl.col("value").str.contains(needle, literal=True)).to_series()
+    field = pl.concat_str([pl.lit(',"kafka_key":"'), pl.col("key"), pl.lit('"')])
+    absent = keys.is_null()
+    return frame.select(
+        pl.when(absent | carried).then(pl.lit("")).when(pl.col("key").str.contains(_PLAIN_KEY)).then(field)
+    ).to_series()
+
+
+def to_text(column: pl.Series) -> pl.Series:
     """Bytes as text, null where they are not UTF-8."""
     try:
         return column.cast(pl.String)
@@ -135,25 +154,6 @@ def _utf8(value: bytes | None) -> str | None:
         return None if value is None else value.decode()
     except UnicodeDecodeError:
         return None
-
-
-def _key_expressions() -> tuple[pl.Expr, pl.Expr]:
-    """Whether the key's place is clear from the text alone, and the text of its field (or none)."""
-    key, value = pl.col("key"), pl.col("value")
-    name = '"instrument_id"'
-    times = value.str.count_matches(name, literal=True)
-    inner = value.str.slice(1).str.find("{", literal=True)
-    # a second brace before the name: it may be a member of a nested object
-    on_top = inner.is_null() | (inner + 1 > value.str.find(name, literal=True))
-    decided = ~pl.col("binary_key") | (
-        key.str.contains(_PLAIN_KEY) & ((times == 0) | ((times == 1) & on_top))
-    )
-    carried = pl.lit(False)
-    for colon in (":", ": "):
-        needle = pl.concat_str([pl.lit(f'{name}{colon}"'), key, pl.lit('"')])
-        carried |= value.str.contains(needle, literal=True)
-    field = pl.concat_str([pl.lit(',"kafka_key":"'), key, pl.lit('"')])
-    return decided.fill_null(False), pl.when(key.is_not_null() & ~carried).then(field).otherwise(pl.lit(""))
 
 
 def row(offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None) -> bytes:

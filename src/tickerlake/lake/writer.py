@@ -29,6 +29,7 @@ from tickerlake.lake.segment import (
     topic_key,
 )
 from tickerlake.lake.store.base import Store
+from tickerlake.model.schema import KAFKA_RECORDS
 
 
 class Writer(Protocol):
@@ -80,8 +81,10 @@ class Codec(Protocol):
         """Media type of the object."""
         ...
 
-    def pack(self, lines: pl.Series, meta: SegmentMeta) -> tuple[bytes, SegmentMeta]:
-        """Return the object's bytes, and ``meta`` with their checksum."""
+    def pack(
+        self, batch: pl.DataFrame, meta: SegmentMeta
+    ) -> tuple[bytes, SegmentMeta, list[rows.RejectedRecord]]:
+        """Return the object's bytes, ``meta`` with counts and checksum, and what was refused."""
         ...
 
 
@@ -200,31 +203,30 @@ class PartitionWriter:
         """Store records as the next segment, or adopt the one that is already there."""
         offsets = batch.get_column("offset")
         assert offsets[0] >= self.position, "a record before the chain's end must never be stored again"
-        encoded = rows.encode(batch)
-        keep_rejects(self.store, self.topic.topic, self.partition, encoded.rejects)
-        return self._create(encoded.lines, offsets[-1] + 1, rejects=len(encoded.rejects))
+        return self._create(batch, offsets[-1] + 1)
 
     def put_gap(self, end: int) -> Stored:
         """Record that the offsets from `position` to ``end`` were lost before they could be stored."""
-        return self._create(pl.Series([], dtype=pl.String), end, gap=True)
+        return self._create(pl.DataFrame(schema=KAFKA_RECORDS), end, gap=True)
 
-    def _create(self, lines: pl.Series, end: int, *, rejects: int = 0, gap: bool = False) -> Stored:
-        self._codec = codec = self._codec or ParquetCodec(self._columns(lines))
+    def _create(self, batch: pl.DataFrame, end: int, *, gap: bool = False) -> Stored:
+        self._codec = codec = self._codec or ParquetCodec(self._columns(batch))
         key = self._key(self.position)
-        data, meta = codec.pack(
-            lines,
+        data, meta, rejects = codec.pack(
+            batch,
             SegmentMeta(
                 topic=self.topic.topic,
                 topic_id=self.topic.topic_id,
                 partition=self.partition,
                 position=self.position,
                 next_position=end,
-                records=len(lines),
-                rejects=rejects,
+                records=0,
+                rejects=0,
                 rows_crc32c="",
                 gap=gap,
             ),
         )
+        keep_rejects(self.store, self.topic.topic, self.partition, rejects)
         try:
             self.store.create(key, data, metadata=meta.to_text(), content_type=codec.content_type)
         except ObjectExists:
@@ -234,11 +236,12 @@ class PartitionWriter:
         self.position = stored.next_position
         return stored
 
-    def _columns(self, lines: pl.Series) -> list[columns.Column]:
-        """Read the topic's columns, or fix them by these rows if nobody has yet."""
+    def _columns(self, batch: pl.DataFrame) -> list[columns.Column]:
+        """Read the topic's columns, or fix them by these records if nobody has yet."""
         key = columns_key(self.topic.topic)
         if not self.store.stat(key):
-            chosen = columns.to_json(columns.choose(lines))
+            sample = rows.encode(batch.head(columns.SAMPLE_RECORDS))
+            chosen = columns.to_json(columns.choose(sample.lines))
             with suppress(ObjectExists):  # another worker was first: its columns count
                 self.store.create(key, chosen, metadata={}, content_type="application/json")
         return columns.from_json(self.store.read(key), f"{self.store.uri}/{key}")
