@@ -34,7 +34,7 @@ def sink(
             "--format", help="ndjson (gzip), parquet (typed columns) or json (one object a record)."
         ),
     ] = "ndjson",
-    flush_bytes: Annotated[int, typer.Option(min=1, help="Store a segment at this many bytes.")] = 16 << 20,
+    flush_bytes: Annotated[int, typer.Option(min=1, help="Store a segment at this many bytes.")] = 8 << 20,
     flush_records: Annotated[int, typer.Option(min=1, help="… or at this many records.")] = 200_000,
     flush_age: Annotated[
         float, typer.Option(min=0, help="… or when the oldest is this many seconds old.")

@@ -79,7 +79,7 @@ class Consumer:
             # a killed worker's partitions are taken over after this long
             "session.timeout.ms": 15_000,
             "queued.max.messages.kbytes": 16384,
-            "fetch.message.max.bytes": 4 << 20,
+            "fetch.message.max.bytes": 1 << 20,
         }
         try:
             self._client = RdConsumer(settings(bootstrap_servers, properties, **own))
@@ -110,7 +110,7 @@ class Consumer:
             self._on_revoke((gone.topic, gone.partition))
         client.incremental_unassign(partitions)
 
-    def poll(self, timeout_s: float, most: int = 20_000) -> Iterator[Batch]:
+    def poll(self, timeout_s: float, most: int = 10_000) -> Iterator[Batch]:
         """Wait for records, then take what is there.
 
         Raises

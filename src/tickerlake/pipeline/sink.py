@@ -6,7 +6,7 @@ partition. The order is always: store the segment, then commit the offset as a h
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -22,6 +22,7 @@ from tickerlake.lake.writer import Writer, check_same, open_topic, open_writer
 
 _POLL_S = 0.05
 _RECHECK_S = 5.0
+_ROOM_S = 2.0
 _OBJECT_UPLOADS = 128  # in flight at once with one object a record: its rate is this over the latency
 _OBJECTS_AT_ONCE = 4_000
 
@@ -36,10 +37,10 @@ class SinkOptions:
     """
 
     format: Format = "ndjson"
-    flush_bytes: int = 16 << 20
+    flush_bytes: int = 8 << 20
     flush_records: int = 200_000
     flush_age_s: float = 10.0
-    buffer_bytes: int = 96 << 20
+    buffer_bytes: int = 32 << 20
     on_gap: Literal["stop", "record"] = "stop"
 
 
@@ -181,7 +182,7 @@ class Sink:
             self._chains[topic] = self._open_chain(topic)
         checked_s = clock.monotonic_s()
         self._consumer.subscribe(self.topics)
-        with ThreadPoolExecutor(max_workers=4, thread_name_prefix="segment") as pool:
+        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="segment") as pool:
             try:
                 while not stop.is_set():
                     for batch in self._consumer.poll(_POLL_S):
@@ -196,7 +197,7 @@ class Sink:
                             self._open_chain(topic)
                         checked_s = clock.monotonic_s()
                 while any(not lane.idle for lane in self._lanes.values()):
-                    self._flush(pool, everything=True, wait=True)
+                    self._flush(pool, everything=True, last=True)
             finally:
                 self._consumer.close()
                 if self._uploads:
@@ -261,10 +262,10 @@ class Sink:
     def _all_read(self) -> bool:
         return self._consumer.assignments > 0 and all(lane.at_end for lane in self._lanes.values())
 
-    def _flush(self, pool: ThreadPoolExecutor, *, everything: bool, wait: bool = False) -> None:
+    def _flush(self, pool: ThreadPoolExecutor, *, everything: bool, last: bool = False) -> None:
         now_s = clock.monotonic_s()
         for partition, lane in self._lanes.items():
-            if lane.future is not None and (wait or lane.future.done()):
+            if lane.future is not None and (last or lane.future.done()):
                 self._landed(partition, lane, lane.future.result())
             if lane.future is None and (lane.due(self.options, now_s) or (everything and lane.frames)):
                 lane.future = pool.submit(lane.writer.put, lane.take(self.options))
@@ -283,7 +284,11 @@ class Sink:
 
     def _limit_memory(self) -> None:
         waiting = sum(lane.bytes for lane in self._lanes.values())
-        if not self._paused and waiting > self.options.buffer_bytes:
+        if waiting > self.options.buffer_bytes and not self._paused:
+            # pausing makes the client drop what it has fetched: wait a while for room first
+            flying = [lane.future for lane in self._lanes.values() if lane.future is not None]
+            if flying and wait(flying, _ROOM_S, FIRST_COMPLETED).done:
+                return
             self._consumer.pause(list(self._lanes))
             self._paused = True
         elif self._paused and waiting <= self.options.buffer_bytes // 2:
