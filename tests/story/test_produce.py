@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import signal
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -89,3 +90,28 @@ def test_refused_rows_are_kept_beside_the_topic(kafka: str, tmp_path: Path) -> N
 def test_no_create(kafka: str, tmp_path: Path) -> None:
     _, err = run("produce", prices(tmp_path, 3), "-t", "not.there", "-b", kafka, "--no-create", code=2)
     assert "no topic not.there" in err
+
+
+def test_paced_by_event_time_and_stopped(kafka: str, tmp_path: Path) -> None:
+    topic = f"p.{secrets.token_hex(6)}"
+    # a bar a day at a day a second: no more than the first can be there when it is stopped
+    options = ("produce", prices(tmp_path, 1000), "-t", topic, "-b", kafka, "--speed", "86400x")
+    with tickerlake(*options) as child:
+        wait_until(partial(_more_than, kafka, topic, 0), child)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=30) == 130
+    sent = len(oracle.messages(kafka, topic))
+    assert 0 < sent < 100
+    run("produce", tmp_path / "ACME.csv", "-t", topic, "-b", kafka)
+    counts = oracle.each_once(kafka, topic, "source_line")
+    assert len(counts) == 1000
+    assert set(counts.values()) == {1}
+
+
+def test_a_pace_that_is_none(kafka: str, tmp_path: Path) -> None:
+    options = ("produce", prices(tmp_path, 3), "-t", "p.pace", "-b", kafka)
+    for pace in (("--speed", "fast"), ("--speed", "0x"), ("--rate", "-1/s"), ("--rate", "nan")):
+        _, err = run(*options, *pace, code=2)
+        assert f"{pace[0]} {pace[1]} is not understood" in err
+    _, err = run(*options, "--speed", "60x", "--rate", "5/s", code=2)
+    assert "both say how fast" in err

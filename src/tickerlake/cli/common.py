@@ -48,7 +48,7 @@ def stopping() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        say("stopping: storing what has been read …")
+        say("stopping: finishing what has been read …")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -74,17 +74,29 @@ class Ticker:
     """A status line on a terminal, nothing elsewhere."""
 
     def __init__(self) -> None:
+        from tickerlake.clock import monotonic_s
+
+        self._now_s = monotonic_s
         self._live = sys.stderr.isatty()
         self._shown = ""
         self._next_s = 0.0
+        self._marks = [(monotonic_s(), 0)]
+
+    def rate(self, count: int) -> float:
+        """Return by how much a running total grew a second, over the last seconds."""
+        now_s = self._now_s()
+        if count < self._marks[-1][1]:
+            self._marks = [(now_s, 0)]
+        if now_s - self._marks[-1][0] >= 0.5:
+            self._marks = [*self._marks[-10:], (now_s, count)]
+        since_s, before = self._marks[0]
+        return (count - before) / (now_s - since_s) if now_s > since_s else 0.0
 
     def show(self, text: str) -> None:
         """Replace the line, ten times a second at most."""
-        from tickerlake.clock import monotonic_s
-
-        if self._live and text != self._shown and monotonic_s() >= self._next_s:
+        if self._live and text != self._shown and self._now_s() >= self._next_s:
             print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
-            self._shown, self._next_s = text, monotonic_s() + 0.1
+            self._shown, self._next_s = text, self._now_s() + 0.1
 
     def end(self) -> None:
         """Clear the line."""

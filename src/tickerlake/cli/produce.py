@@ -1,7 +1,7 @@
 """``tickerlake produce``: files → Kafka."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from tickerlake.cli.common import (
     stopping,
 )
 
+if TYPE_CHECKING:
+    from tickerlake.pipeline.ingest import Ingested
+
 
 def produce(
     files: Annotated[list[Path], typer.Argument(help="CSV files, plain or gzip.")],
@@ -26,9 +29,11 @@ def produce(
         str | None, typer.Option(help="Symbol, where neither a column nor the name tells.")
     ] = None,
     date_format: Annotated[str | None, typer.Option(help="Date order, for example %d-%m-%Y.")] = None,
-    rate: Annotated[
-        str | None, typer.Option(help="Rows a second, for example 500/s; else as fast as possible.")
-    ] = None,
+    speed: Annotated[
+        str,
+        typer.Option(help="max, or by event time: 1x as it was, 60x an hour in a minute."),
+    ] = "max",
+    rate: Annotated[str | None, typer.Option(help="Rows a second, for example 500/s.")] = None,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of a topic that is created.")] = 4,
     create: Annotated[
         bool, typer.Option("--create/--no-create", help="Create the topic if it is missing.")
@@ -41,30 +46,31 @@ def produce(
     Run again after a crash or Ctrl-C, it continues where it stopped; a finished file is left alone.
 
     Examples: `tickerlake produce AAPL.csv -t stocks.bars` ·
-    `tickerlake produce data/*.csv -t stocks.bars -b kafka:9092 --rate 500/s`
+    `tickerlake produce data/*.csv -t stocks.bars -b kafka:9092 --speed 60x`
     """
     from dataclasses import asdict
 
     from tickerlake.pipeline.ingest import Ingest, IngestOptions
+    from tickerlake.pipeline.pace import Pace
     from tickerlake.sources.csv.read import open_csv
 
+    pace = Pace(rate_s=_rate(rate), speed=_speed(speed))
     # every file is opened before the first row is sent: a wrong name stops the run, not half of it
     sources = [open_csv(path, symbol=symbol, date_format=date_format) for path in files]
-    options = IngestOptions(rate_s=_rate(rate), partitions=partitions, create=create)
+    options = IngestOptions(rate_s=pace.rate_s, speed=pace.speed, partitions=partitions, create=create)
     ingest = Ingest(bootstrap_servers, topic, options, properties(property_))
     if ingest.prepare():
         say(f"created topic {topic} with {partitions} partitions")
     ticker, results = Ticker(), []
+
+    def show(now: "Ingested") -> None:
+        ticker.show(_progress(now, ticker.rate(now.new_records)))
+
     with stopping() as stop:
         for path, source in zip(files, sources, strict=True):
             for warning in source.warnings:
                 say(f"warning: {warning}")
-            done = ingest.run(
-                source,
-                stop,
-                lambda now: ticker.show(f"{now.source}: {now.records:,} records, {now.rejects} rejects"),
-                str(path.resolve()),
-            )
+            done = ingest.run(source, stop, show, str(path.resolve()))
             ticker.end()
             results.append(asdict(done))
             if done.finished and not done.new_records:
@@ -81,14 +87,34 @@ def produce(
         raise typer.Exit(130)
 
 
+def _progress(now: "Ingested", rate_s: float) -> str:
+    share = now.rows_done / now.rows if now.rows else 1.0
+    line = f"{now.source}: {share:.0%}, {now.records:,} records, {rate_s:,.0f}/s"
+    if now.rejects:
+        line += f", {now.rejects:,} rows rejected"
+    # at the pace of event time a night or a weekend is a long silence: say so
+    return f"{line}, next in {now.next_s:,.0f} s" if now.next_s >= 2 else line
+
+
 def _rate(text: str | None) -> float | None:
+    return None if text is None else _positive("--rate", text, "/s", "rows a second, for example 500/s")
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    return _positive("--speed", text, "x", "max, 1x, 60x …")
+
+
+def _positive(option: str, text: str, unit: str, wanted: str) -> float:
+    from math import isfinite
+
     from tickerlake.errors import UsageError
 
-    if text is None:
-        return None
     try:
-        return float(text.removesuffix("/s"))
-    except ValueError as error:
-        raise UsageError(
-            f"--rate {text} is not a rate.", "Give rows a second, for example --rate 500/s."
-        ) from error
+        number = float(text.removesuffix(unit))
+    except ValueError:
+        number = 0.0
+    if not isfinite(number) or number <= 0:
+        raise UsageError(f"{option} {text} is not understood.", f"Give {wanted}.")
+    return number

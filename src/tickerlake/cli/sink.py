@@ -79,7 +79,8 @@ def sink(
 
     def show(now: SinkProgress) -> None:
         ticker.show(
-            f"{store.uri}: {now.records:,} records, {now.segments} segments, {now.bytes / 1e6:.1f} MB"
+            f"{store.uri}: {now.records:,} records, {ticker.rate(now.records):,.0f}/s, "
+            f"{now.segments:,} segments, {now.bytes / 1e6:,.1f} MB"
         )
 
     worker = Sink(bootstrap_servers, topic, store, group, options, properties(property_))

@@ -18,6 +18,8 @@ _READING = {
     "isolation.level": "read_committed",
     "enable.partition.eof": True,
     "fetch.queue.backoff.ms": 20,
+    # an end of a partition is told only after this long
+    "fetch.wait.max.ms": 100,
 }
 
 

@@ -1,13 +1,20 @@
 """Write records in transactions: a batch and the note of how far it got become visible together."""
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import islice, starmap
 
 from confluent_kafka import KafkaException
 from confluent_kafka import Producer as RdProducer
 
+from tickerlake.errors import UsageError
 from tickerlake.kafka.client import settings, translate
 
 _TIMEOUT_S = 60.0
+_SLICE = 500
+_QUEUE_MESSAGES = 100_000
+_QUEUE_BYTES = 48 << 20
 
 
 class Producer:
@@ -35,8 +42,9 @@ class Producer:
             "batch.size": 1 << 20,
             # the partition that Java clients choose for the same key
             "partitioner": "murmur2_random",
-            "queue.buffering.max.messages": 500_000,
-            "queue.buffering.max.kbytes": 131_072,
+            # `send` keeps the queue far below these
+            "queue.buffering.max.messages": 1_000_000,
+            "queue.buffering.max.kbytes": 1 << 20,
         }
         try:
             self._client = RdProducer(settings(bootstrap_servers, properties, **own))
@@ -46,22 +54,31 @@ class Producer:
 
     def begin(self) -> None:
         """Begin a transaction."""
-        self._client.begin_transaction()
-
-    def send(self, topic: str, keys: Iterable[bytes | None], values: Iterable[bytes | None]) -> None:
-        """Add records to the transaction; waits where the queue is full."""
-        produce, poll = self._client.produce, self._client.poll
         try:
-            for key, value in zip(keys, values, strict=True):
-                while True:
-                    try:
-                        produce(topic, value, key)
-                    except BufferError:
-                        poll(0.1)
-                        continue
-                    break
+            self._client.begin_transaction()
         except KafkaException as error:
             raise translate(error.args[0], self._doing, self.bootstrap_servers) from error
+
+    def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes]) -> None:
+        """Add records to the transaction; waits where too many are not sent yet."""
+        size = sum(map(len, values)) / max(1, len(values))
+        most = min(_QUEUE_MESSAGES, max(1, int(_QUEUE_BYTES / (size + 1))))
+        records = zip(values, keys, strict=True)
+        produce = partial(self._client.produce, topic)
+        try:
+            while part := list(islice(records, min(_SLICE, most))):
+                while len(self._client) > most:
+                    self._client.poll(0.005)
+                # a loop in C, as in Python the loop would cost as much as what it does; in short slices, as
+                # it lets no other thread run
+                deque(starmap(produce, part), maxlen=0)
+        except KafkaException as error:
+            raise translate(error.args[0], self._doing, self.bootstrap_servers) from error
+        except BufferError as error:
+            raise UsageError(
+                "Kafka's client has no room for a batch of records.",
+                "Leave queue.buffering.max.messages and queue.buffering.max.kbytes as they are (-X).",
+            ) from error
 
     def commit(self) -> None:
         """Make the transaction's records visible; returns when every one is acknowledged."""

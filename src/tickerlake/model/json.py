@@ -9,6 +9,7 @@ JSON_COLUMNS: Final = frozenset({"extra"})
 _LINE: Final = "\n"
 _NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'
 _SCALES: Final = (0, 2, 4, 6)
+_TABLE_DECIMALS: Final = 4
 
 
 def to_json_lines(records: pl.DataFrame) -> list[bytes]:
@@ -35,7 +36,12 @@ def to_json_series(records: pl.DataFrame) -> pl.Series:
     parts: list[str | pl.Expr] = ["{"]
     for position, column in enumerate(columns):
         parts += _member(column, "," if position else "")
-    line = pl.concat_str([_expression(part) for part in _merge([*parts, "}"])])
+    parts = _merge([*parts, "}"])
+    # one template is twice as quick as joining every piece
+    template = "".join(
+        part.replace("{", "{{").replace("}", "}}") if isinstance(part, str) else "{}" for part in parts
+    )
+    line = pl.format(template, *[part for part in parts if isinstance(part, pl.Expr)])
     # `with_columns` gives every record its line even if all of them are the same constant.
     return records.with_columns(line.alias(_LINE)).get_column(_LINE)
 
@@ -64,7 +70,7 @@ def _value(column: pl.Series) -> list[str | pl.Expr]:
     if column.name in JSON_COLUMNS:
         return [text]
     if isinstance(kind, pl.Decimal):
-        return [decimal_text(column)]
+        return _decimal_parts(column)
     if isinstance(kind, pl.Date):
         days = column.unique().drop_nulls()
         return ['"', text.replace_strict(days, days.cast(pl.String), return_dtype=pl.String), '"']
@@ -96,6 +102,18 @@ def decimal_text(column: pl.Series) -> pl.Expr:
     return text.str.strip_chars_end("0").str.strip_suffix(".") if shown else text
 
 
+def _decimal_parts(column: pl.Series) -> list[str | pl.Expr]:
+    """Return the text of decimals in two parts, the second from a table: half the cost of trimming zeros."""
+    scale, shown = getattr(column.dtype, "scale", 0), _decimals_needed(column)
+    smallest = column.to_physical().min()
+    if not 0 < shown <= _TABLE_DECIMALS or not isinstance(smallest, int) or smallest < 0:
+        return [decimal_text(column)]
+    units = pl.col(column.name).to_physical().cast(pl.Int64)
+    fractions = pl.Series([f".{n:0{shown}}".rstrip("0").rstrip(".") for n in range(10**shown)])
+    index = units % 10**scale // 10 ** (scale - shown)
+    return [(units // 10**scale).cast(pl.String), pl.lit(fractions).gather(index)]
+
+
 def _decimals_needed(column: pl.Series) -> int:
     """Return how many decimals show every value: fewer decimals to print are fewer zeros to strip."""
     scale = getattr(column.dtype, "scale", 0)
@@ -117,6 +135,11 @@ def _merge(parts: list[str | pl.Expr]) -> list[str | pl.Expr]:
         else:
             merged.append(part)
     return merged
+
+
+def _verbatim(text: str) -> str:
+    """Return what a template says for a text that holds braces."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _expression(part: str | pl.Expr) -> pl.Expr:

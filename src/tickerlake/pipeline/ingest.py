@@ -7,21 +7,25 @@ the topic (read committed) holds each row once.
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
+import polars as pl
 
 from tickerlake import clock
-from tickerlake.errors import DataError, KafkaError, UsageError
+from tickerlake.errors import DataError, KafkaError
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
 from tickerlake.kafka.producer import Producer
 from tickerlake.lake.segment import check_topic
 from tickerlake.model.json import to_json_lines
-from tickerlake.sources.csv.read import CsvSource, Table
+from tickerlake.pipeline.pace import Pace
+from tickerlake.sources.ahead import ahead
+from tickerlake.sources.csv.read import CsvSource
 
 PROGRESS_TOPIC = "tickerlake.progress"
+_LOADS_AHEAD = 2
 _FOREVER = {"retention.ms": "-1"}
 
 
@@ -39,25 +43,48 @@ class Note(msgspec.Struct, frozen=True):
 class IngestOptions:
     """How rows are sent.
 
-    ``rate_s`` limits rows a second (None: as fast as possible), ``batch_rows`` is the size of a
-    transaction, ``partitions`` and ``create`` say what happens if the topic is missing.
+    ``rate_s`` (rows a second) or ``speed`` (seconds of event time in a second) limit the pace; without them
+    it is as fast as possible. A transaction is committed at ``transaction_rows`` rows, after ``commit_s``
+    seconds, or when the next row is not due yet. ``batch_rows`` are read and encoded at once.
+    ``partitions`` and ``create`` say what happens if the topic is missing.
     """
 
     rate_s: float | None = None
+    speed: float | None = None
     batch_rows: int = 50_000
+    transaction_rows: int = 200_000
+    commit_s: float = 1.0
     partitions: int = 4
     create: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What became of one file; ``new_records`` were written by this run."""
+    """What became of one file so far.
+
+    ``records`` and ``rejects`` are in the topics, ``new_records`` of them written by this run;
+    ``rows_done`` of the file's ``rows`` are read. ``next_s`` says in how many seconds the next row is due.
+    """
 
     source: str
     records: int
     rejects: int
     new_records: int
     finished: bool
+    rows_done: int
+    rows: int
+    next_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """Rows of a file as messages, and when they are due."""
+
+    due_s: float
+    keys: list[bytes]
+    values: list[bytes]
+    rejects: list[bytes]
+    rows_done: int
 
 
 class Ingest:
@@ -83,6 +110,7 @@ class Ingest:
         self.options = options or IngestOptions()
         self.properties = dict(properties or {})
         self.admin = Admin(bootstrap_servers, self.properties)
+        self._rejects_kept = False
 
     def prepare(self) -> bool:
         """Create the topics that are missing; True if the topic itself was."""
@@ -134,51 +162,71 @@ class Ingest:
                 "it will be written as a file of its own.",
             )
         note = note or Note(content, 0, 0, 0, finished=False)
-        done, began_s = _ingested(source, note, 0), clock.monotonic_s()
+        done = _ingested(source, note, 0)
         if note.finished:
             return done
-        for table in source.batches(skip_rows=note.rows_done, batch_rows=self._batch_rows()):
+        try:
+            return self._write(source, key, note, producer, stop, on_progress or (lambda _: None))
+        except DataError:
+            producer.abort()
+            raise
+
+    def _write(
+        self,
+        source: CsvSource,
+        key: bytes,
+        note: Note,
+        producer: Producer,
+        stop: threading.Event,
+        on_progress: Callable[[Ingested], None],
+    ) -> Ingested:
+        options, before = self.options, note.records
+        committed, opened_s, began_s = note, 0.0, clock.monotonic_s()
+
+        def commit(note: Note, next_s: float = 0.0) -> Ingested:
+            producer.send(PROGRESS_TOPIC, [key], [msgspec.json.encode(note)])
+            producer.commit()
+            now = _ingested(source, note, note.records - before, next_s)
+            on_progress(now)
+            return now
+
+        for load in ahead(_loads(source, note.rows_done, options), _LOADS_AHEAD):
+            early_s = load.due_s - (clock.monotonic_s() - began_s)
+            if early_s > 0:
+                if note is not committed:
+                    commit(note, early_s)
+                    committed = note
+                stop.wait(early_s)
+            if stop.is_set():
+                break
+            if note is committed:
+                producer.begin()
+                opened_s = clock.monotonic_s()
+            self._send(producer, load)
             note = Note(
                 note.fingerprint,
-                table.rows_done,
-                note.records + table.records.height,
-                note.rejects + len(table.rejects),
+                load.rows_done,
+                note.records + len(load.values),
+                note.rejects + len(load.rejects),
                 finished=False,
             )
-            self._send(producer, table, key, note)
-            done = _ingested(source, note, done.new_records + table.records.height)
-            if on_progress:
-                on_progress(done)
-            if self.options.rate_s:
-                stop.wait(max(0.0, began_s + done.new_records / self.options.rate_s - clock.monotonic_s()))
-            if stop.is_set():
-                return done
-        note = msgspec.structs.replace(note, finished=True)
-        self._send(producer, None, key, note)
-        return _ingested(source, note, done.new_records)
+            rows, age_s = note.rows_done - committed.rows_done, clock.monotonic_s() - opened_s
+            if rows >= options.transaction_rows or age_s >= options.commit_s:
+                commit(note)
+                committed = note
+        if stop.is_set():
+            return commit(note) if note is not committed else _ingested(source, note, note.records - before)
+        if note is committed:
+            producer.begin()
+        return commit(msgspec.structs.replace(note, finished=True))
 
-    def _batch_rows(self) -> int:
-        rate = self.options.rate_s
-        if rate is not None and rate <= 0:
-            raise UsageError(
-                f"--rate {rate:g} is not a rate.", "Give rows a second, for example --rate 500/s."
-            )
-        return (
-            self.options.batch_rows if rate is None else max(1, min(self.options.batch_rows, int(rate / 5)))
-        )
-
-    def _send(self, producer: Producer, table: Table | None, key: bytes, note: Note) -> None:
-        if table and table.rejects:
-            self.admin.create(f"{self.topic}.rejects", 1, _FOREVER)
-        producer.begin()
-        if table:
-            frame = table.records
-            keys = [text.encode() for text in frame.get_column("instrument_id").to_list()]
-            producer.send(self.topic, keys, to_json_lines(frame))
-            values = [reject.to_json().encode() for reject in table.rejects]
-            producer.send(f"{self.topic}.rejects", [None] * len(values), values)
-        producer.send(PROGRESS_TOPIC, [key], [msgspec.json.encode(note)])
-        producer.commit()
+    def _send(self, producer: Producer, load: _Load) -> None:
+        producer.send(self.topic, load.keys, load.values)
+        if load.rejects:
+            if not self._rejects_kept:
+                self.admin.create(f"{self.topic}.rejects", 1, _FOREVER)
+                self._rejects_kept = True
+            producer.send(f"{self.topic}.rejects", [None] * len(load.rejects), load.rejects)
 
     def _last_note(self, key: bytes) -> Note | None:
         last = None
@@ -189,5 +237,28 @@ class Ingest:
         return msgspec.json.decode(last, type=Note) if last is not None else None
 
 
-def _ingested(source: CsvSource, note: Note, new_records: int) -> Ingested:
-    return Ingested(source.fingerprint.name, note.records, note.rejects, new_records, note.finished)
+def _loads(source: CsvSource, skip_rows: int, options: IngestOptions) -> Iterator[_Load]:
+    pace = Pace(options.rate_s, options.speed)
+    for table in source.batches(skip_rows, options.batch_rows):
+        for due_s, part in pace.parts(table):
+            frame = part.records
+            yield _Load(
+                due_s,
+                frame.get_column("instrument_id").cast(pl.Binary).to_list(),
+                to_json_lines(frame),
+                [reject.to_json().encode() for reject in part.rejects],
+                part.rows_done,
+            )
+
+
+def _ingested(source: CsvSource, note: Note, new_records: int, next_s: float = 0.0) -> Ingested:
+    return Ingested(
+        source.fingerprint.name,
+        note.records,
+        note.rejects,
+        new_records,
+        note.finished,
+        note.rows_done,
+        source.rows,
+        next_s,
+    )

@@ -17,7 +17,8 @@ from tickerlake.model.reject import Reject
 from tickerlake.sources.csv.chunks import Chunk
 from tickerlake.sources.csv.interval import DAILY, interval_of
 from tickerlake.sources.csv.order import Order
-from tickerlake.sources.csv.parse import Parser, records_of, rejects_of
+from tickerlake.sources.csv.parse import REASON, Parser, records_of, rejects_of
+from tickerlake.sources.csv.rows import BLANK
 from tickerlake.sources.csv.sniff import Survey, choose, read_head, survey
 from tickerlake.sources.csv.sort import sort_rows
 from tickerlake.sources.csv.symbols import symbol_from_name
@@ -56,17 +57,38 @@ class Table:
 
     Parameters
     ----------
-    records
-        Bars in canonical columns.
-    rejects
-        Rows that are no bars.
+    rows
+        Parsed rows: bars, rejects and ignored lines, in the order of the output.
+    source
+        The name that its records carry.
     rows_done
         Rows of the output from its beginning to the end of this batch: pass it as ``skip_rows`` to go on.
     """
 
-    records: pl.DataFrame
-    rejects: list[Reject]
+    rows: pl.DataFrame
+    source: str
     rows_done: int
+
+    @property
+    def records(self) -> pl.DataFrame:
+        """Bars in canonical columns."""
+        return records_of(self.rows)
+
+    @property
+    def rejects(self) -> list[Reject]:
+        """Rows that are no bars."""
+        return rejects_of(self.rows, self.source)
+
+    @property
+    def event_ns(self) -> pl.Series:
+        """When each row's bar closed, in nanoseconds since the epoch; null where a row is no bar."""
+        bar = pl.col(REASON).is_null() & ~pl.col(BLANK)
+        return self.rows.select(pl.when(bar).then("ts_close_ns").alias("event_ns")).to_series()
+
+    def cut(self, start: int, length: int) -> "Table":
+        """Return some of its rows as a batch of their own."""
+        rows = self.rows.slice(start, length)
+        return Table(rows, self.source, self.rows_done - len(self.rows) + start + len(rows))
 
 
 @dataclass(frozen=True)
@@ -84,6 +106,11 @@ class CsvSource:
     order: str
     parser: Parser
     found: Survey
+
+    @property
+    def rows(self) -> int:
+        """How many rows the output has: bars, rejects and ignored lines."""
+        return sum(extent.rows for extent in self.found.index)
 
     def describe(self) -> dict[str, object]:
         """Return every decision, for people and for ``--json``."""
@@ -128,7 +155,7 @@ class CsvSource:
                 done += len(part)
                 if done > skip_rows:
                     part = part.tail(done - skip_rows)
-                    yield Table(records_of(part), rejects_of(part, self.parser.source), done)
+                    yield Table(part, self.parser.source, done)
 
     def _pieces(self) -> Iterator[tuple[int, Callable[[], pl.DataFrame]]]:
         """Yield the output in large pieces: the number of rows, and what parses them."""

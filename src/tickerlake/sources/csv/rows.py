@@ -1,6 +1,7 @@
 """A chunk of lines becomes a table of text, one row per physical line."""
 
 import io
+from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
@@ -14,15 +15,24 @@ FIELDS: Final = "_fields"
 BLANK: Final = "_blank"
 
 
-def read_rows(chunk: Chunk, layout: Layout, separator: str, header_line: int, header: str) -> pl.DataFrame:
+def read_rows(
+    chunk: Chunk,
+    layout: Layout,
+    separator: str,
+    header_line: int,
+    header: str,
+    wanted: Sequence[str] | None = None,
+) -> pl.DataFrame:
     """Return the cells ``c0``, ``c1`` … of each line below the header, with its number and its own text.
+
+    Only the cells ``wanted``, if they are named.
 
     A line is a row: a quoted line end would let one stray quote swallow the rest of a file. ``_fields``
     counts a line's fields; ``_blank`` marks blank lines and repeated headers.
     """
     lines = pl.read_lines(io.BytesIO(chunk.data), name=RAW)
     quoted = b'"' in chunk.data
-    cells = _cells(chunk.data, lines, layout, separator, quoted=quoted)
+    cells = _cells(chunk.data, lines, layout.columns, separator, wanted, quoted=quoted)
     marks = lines.select(
         pl.int_range(chunk.first_line, chunk.first_line + len(lines)).alias(LINE),
         RAW,
@@ -57,7 +67,15 @@ def _mark_odd_lines(marks: pl.DataFrame, fields: int, separator: str) -> pl.Data
     return marks
 
 
-def _cells(data: bytes, lines: pl.DataFrame, layout: Layout, separator: str, *, quoted: bool) -> pl.DataFrame:
+def _cells(
+    data: bytes,
+    lines: pl.DataFrame,
+    columns: list[str],
+    separator: str,
+    wanted: Sequence[str] | None,
+    *,
+    quoted: bool,
+) -> pl.DataFrame:
     if quoted:
         raw = pl.col(RAW)
         stray = (raw.str.count_matches('"', literal=True) % 2 == 1).alias("stray")
@@ -66,11 +84,12 @@ def _cells(data: bytes, lines: pl.DataFrame, layout: Layout, separator: str, *, 
                 lines.select(pl.when(stray).then(pl.lit("")).otherwise(raw)).to_series()
             ).encode()
             data += b"\n"
-    head = (separator.join(layout.columns) + "\n").encode()
+    head = (separator.join(columns) + "\n").encode()
     for quote in ('"', None) if quoted else (None,):
         try:
             cells = pl.read_csv(
                 head + data,
+                columns=wanted,
                 separator=separator,
                 quote_char=quote,
                 infer_schema=False,

@@ -1,6 +1,7 @@
 """The decisions about a file: taken once, from the whole file, before any row is emitted."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from tickerlake.errors import DataError
+from tickerlake.sources.ahead import ahead
 from tickerlake.sources.csv.chunks import Chunk, Extent, Meter, TextFile, sniff_bytes
 from tickerlake.sources.csv.dates import TimeForm, candidates
 from tickerlake.sources.csv.layout import Layout, missing_roles, read_header
@@ -29,9 +31,9 @@ class Head:
     header_line: int
     header: str
 
-    def rows(self, chunk: Chunk) -> pl.DataFrame:
-        """Return the rows of a chunk as text."""
-        return read_rows(chunk, self.layout, self.separator, self.header_line, self.header)
+    def rows(self, chunk: Chunk, wanted: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the rows of a chunk as text, of all columns or of those wanted."""
+        return read_rows(chunk, self.layout, self.separator, self.header_line, self.header, wanted)
 
 
 @dataclass
@@ -120,10 +122,16 @@ def survey(head: Head, date_format: str | None, *, fractions: bool = False) -> S
     meter = Meter()
     index: list[Extent] = []
     found: list[Evidence] = []
-    for chunk in head.text.chunks(meter=meter):
+    layout = head.layout
+    used = {
+        *(layout.roles[role] for role in ("time", "clock", "symbol") if role in layout.roles),
+        *layout.repeats,
+    }
+    wanted = [f"c{index}" for index in sorted(used)]
+    for chunk in ahead(head.text.chunks(meter=meter)):
         if head.text.encoding == "utf-8" and not _is_utf8(chunk.data):
             return survey(replace(head, text=replace(head.text, encoding="cp1252")), date_format)
-        rows = head.rows(chunk)
+        rows = head.rows(chunk, wanted)
         index.append(Extent(chunk.offset, chunk.length, chunk.first_line, len(rows)))
         rows = _whole_rows(head, rows)
         if rows.is_empty():

@@ -1,0 +1,1 @@
+"""Speed, measured against named limits in the same run: ``make bench``."""
