@@ -1,0 +1,67 @@
+"""What every measurement stands on: a folder, a real Kafka, and Kafka's own tools."""
+
+import secrets
+import shutil
+import sys
+from pathlib import Path
+
+from bench.measure import Run, child
+from tickerlake.kafka import jars, java
+from tickerlake.kafka.admin import Admin
+from tickerlake.kafka.embedded import EmbeddedBroker
+from tickerlake.kafka.producer import Producer
+
+TICKERLAKE = Path(sys.executable).parent / "tickerlake"
+_TRANSACTION = 200_000
+
+
+class Bed:
+    """A running broker and the topics made on it."""
+
+    def __init__(self, folder: Path, broker: EmbeddedBroker) -> None:
+        self.folder = folder
+        self.servers = broker.bootstrap_servers
+        self.admin = Admin(self.servers)
+        self._java = java.find_java().path
+        self._classpath = ":".join(map(str, jars.classpath(tools=True)))
+
+    def topic(self) -> str:
+        """Make a topic of four partitions."""
+        name = f"bench.{secrets.token_hex(4)}"
+        self.admin.create(name, 4)
+        return name
+
+    def filled(self, keys: list[bytes], values: list[bytes]) -> str:
+        """Make a topic with records in transactions, as `tickerlake produce` writes them."""
+        topic, producer = self.topic(), Producer(self.servers, secrets.token_hex(4), {})
+        for start in range(0, len(values), _TRANSACTION):
+            part = slice(start, start + _TRANSACTION)
+            producer.begin()
+            producer.send(topic, keys[part], values[part])
+            producer.commit()
+        return topic
+
+    def group(self) -> str:
+        """Name a consumer group that nobody used before."""
+        return f"bench.{secrets.token_hex(4)}"
+
+    def tool(self, records: int, name: str, *arguments: object) -> Run:
+        """Run one of Kafka's own performance tools."""
+        command = (self._java, "-Xmx512m", "-cp", self._classpath, f"org.apache.kafka.tools.{name}")
+        return child(
+            records, (*command, "--bootstrap-server", self.servers, *arguments), self.folder / "tool.log"
+        )
+
+    def tickerlake(self, records: int, *arguments: object) -> Run:
+        """Run a verb of the command line."""
+        return child(records, (TICKERLAKE, *arguments), self.folder / "tickerlake.log")
+
+    def script(self, records: int, module: str, *arguments: object) -> Run:
+        """Run a module of this package."""
+        return child(records, (sys.executable, "-m", module, *arguments), self.folder / "script.log")
+
+    def lake(self) -> Path:
+        """Make an empty folder for a lake, in place of the last one."""
+        folder = self.folder / "lake"
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder

@@ -1,0 +1,68 @@
+"""Into Kafka and out of it, against Kafka's own performance tools."""
+
+from collections.abc import Callable
+
+from bench import material
+from bench.bed import Bed
+from bench.measure import Result, Run, interleaved
+
+_PAYLOADS = 200_000
+
+
+def into_kafka(bed: Bed, records: int, rounds: int) -> dict[str, Result]:
+    """CSV file → acknowledged and committed, against kafka-producer-perf-test with the same documents."""
+    csv = material.bars_csv(bed.folder / "bars.csv", records)
+    _, values = material.bars(material.bars_csv(bed.folder / "few.csv", _PAYLOADS))
+    payloads = bed.folder / "payloads.ndjson"
+    payloads.write_bytes(b"\n".join(values))
+
+    def limit() -> Run:
+        topic = bed.topic()
+        properties = ("acks=all", "compression.type=lz4", "linger.ms=20", "batch.size=262144")
+        return bed.tool(
+            records,
+            "ProducerPerformance",
+            *("--topic", topic, "--num-records", records, "--throughput", -1),
+            *("--payload-file", payloads, "--command-property", *properties),
+        )
+
+    def ready() -> Run:
+        topic = bed.topic()
+        return bed.script(records, "bench.ready", bed.servers, topic, payloads, records)
+
+    def produce() -> Run:
+        topic = bed.topic()
+        return bed.tickerlake(records, "produce", csv, "-t", topic, "-b", bed.servers)
+
+    ways = {
+        "kafka-producer-perf-test (limit)": limit,
+        "documents ready, in transactions": ready,
+        "tickerlake produce, CSV file": produce,
+    }
+    return interleaved(ways, rounds)
+
+
+def out_of_kafka(bed: Bed, records: int, rounds: int) -> dict[str, Result]:
+    """Topic → fsynced segments, against kafka-consumer-perf-test, which drops what it reads."""
+    topic = bed.filled(*material.trades(records))
+
+    def limit() -> Run:
+        return bed.tool(
+            records,
+            "ConsumerPerformance",
+            *("--topic", topic, "--group", bed.group(), "--num-records", records),
+        )
+
+    def sink(name: str) -> Callable[[], Run]:
+        return lambda: bed.tickerlake(
+            records,
+            *("sink", "-t", topic, "--lake", bed.lake(), "-b", bed.servers),
+            *("--format", name, "--until-end", "--group", bed.group()),
+        )
+
+    ways = {
+        "kafka-consumer-perf-test (limit)": limit,
+        "tickerlake sink, Parquet": sink("parquet"),
+        "tickerlake sink, NDJSON": sink("ndjson"),
+    }
+    return interleaved(ways, rounds)
