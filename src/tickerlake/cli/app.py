@@ -1,13 +1,18 @@
 """The command line: the verbs, and how errors and Ctrl-C end the process."""
 
+import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tickerlake import __version__
 from tickerlake.cli import audit, broker, demo, produce, sink
 from tickerlake.errors import TickerlakeError
+
+if TYPE_CHECKING:
+    from tickerlake.config import Settings
 
 app = typer.Typer(
     name="tickerlake",
@@ -31,11 +36,38 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Settings file; by default tickerlake.toml, if it is in this folder."),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Track stocks: CSV files → Apache Kafka → data lake, every record exactly once."""
+    from tickerlake.config import load
+
+    settings = load(os.environ, config)
+    context.obj = settings
+    context.default_map = _defaults(settings)
+
+
+def _defaults(settings: "Settings") -> dict[str, dict[str, Any]]:
+    """Return the options of each verb that the settings give."""
+    import msgspec
+
+    kafka = {"bootstrap_servers": settings.kafka.bootstrap_servers}
+    sink = msgspec.structs.asdict(settings.sink)
+    verbs = {
+        "produce": {**kafka, **msgspec.structs.asdict(settings.produce)},
+        "sink": {**kafka, "lake": settings.lake, **sink, "format_": sink["format"]},
+        "audit": {"lake": settings.lake},
+    }
+    return {
+        verb: {name: value for name, value in given.items() if value is not None}
+        for verb, given in verbs.items()
+    }
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ _COLUMNS = (
 
 
 def audit(
+    context: typer.Context,
     lake: Lake,
     topic: Annotated[str | None, typer.Option("--topic", "-t", help="Only this topic.")] = None,
     bootstrap_servers: Annotated[
@@ -49,7 +50,7 @@ def audit(
         for name in sorted({result.topic for result in results}):
             mine = [result for result in results if result.topic == name]
             before = len(mine)
-            check_against_kafka(store, name, mine, bootstrap_servers, properties(property_))
+            check_against_kafka(store, name, mine, bootstrap_servers, properties(context, property_))
             results.extend(mine[before:])
     findings = [finding for result in results for finding in result.findings]
     if json:

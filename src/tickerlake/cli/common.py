@@ -26,11 +26,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 LOCAL_BROKER = "127.0.0.1:9092"
 
 
-def properties(given: list[str] | None) -> dict[str, str]:
-    """Read ``name=value`` pairs."""
+def properties(context: typer.Context, given: list[str] | None) -> dict[str, str]:
+    """Return librdkafka's properties: those of the settings, and ``name=value`` pairs over them."""
     from tickerlake.errors import UsageError
 
     pairs = {}
+    for name, value in context.obj.kafka.properties.items():
+        pairs[name] = str(value).lower() if isinstance(value, bool) else str(value)
     for text in given or []:
         name, equals, value = text.partition("=")
         if not equals:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 def produce(
+    context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="CSV files, plain or gzip.")],
     topic: Annotated[str, typer.Option("--topic", "-t", help="Topic to write to; created if missing.")],
     bootstrap_servers: Bootstrap = LOCAL_BROKER,
@@ -58,7 +59,7 @@ def produce(
     # every file is opened before the first row is sent: a wrong name stops the run, not half of it
     sources = [open_csv(path, symbol=symbol, date_format=date_format) for path in files]
     options = IngestOptions(rate_s=pace.rate_s, speed=pace.speed, partitions=partitions, create=create)
-    ingest = Ingest(bootstrap_servers, topic, options, properties(property_))
+    ingest = Ingest(bootstrap_servers, topic, options, properties(context, property_))
     if ingest.prepare():
         say(f"created topic {topic} with {partitions} partitions")
     ticker, results = Ticker(), []

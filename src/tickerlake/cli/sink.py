@@ -24,6 +24,7 @@ _COST_OF_OBJECTS = (
 
 
 def sink(
+    context: typer.Context,
     topic: Annotated[list[str], typer.Option("--topic", "-t", help="Topic to store; may be repeated.")],
     lake: Lake,
     bootstrap_servers: Bootstrap = LOCAL_BROKER,
@@ -83,7 +84,7 @@ def sink(
             f"{now.segments:,} segments, {now.bytes / 1e6:,.1f} MB"
         )
 
-    worker = Sink(bootstrap_servers, topic, store, group, options, properties(property_))
+    worker = Sink(bootstrap_servers, topic, store, group, options, properties(context, property_))
     with stopping() as stop:
         done = worker.run(stop, until_end=until_end, on_progress=show)
     ticker.end()

@@ -1,0 +1,114 @@
+"""Settings: flags over environment over file, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from support.process import run
+from tickerlake.config import Settings, load
+from tickerlake.errors import UsageError
+
+GOOD = """
+lake = "gs://prices/lake"
+
+[kafka]
+bootstrap_servers = "kafka-1:9093"
+
+[kafka.properties]
+"sasl.username" = "me"
+"sasl.password" = "hunter2"
+"socket.keepalive.enable" = true
+
+[sink]
+topic = ["stocks.bars"]
+flush_age = 2
+format = "parquet"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "tickerlake.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_file(tmp_path: Path) -> None:
+    settings = load({}, written(tmp_path, GOOD))
+    assert settings.lake == "gs://prices/lake"
+    assert settings.kafka.properties["sasl.username"] == "me"
+    assert settings.sink.topic == ["stocks.bars"]
+    assert settings.sink.flush_age == 2.0
+    assert settings.sink.flush_bytes is None
+    assert settings.produce.partitions is None
+
+
+def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
+    environment = {
+        "TICKERLAKE_LAKE": "./mine",
+        "TICKERLAKE_SINK__FLUSH_AGE": "0.5",
+        "TICKERLAKE_SINK__TOPIC": "a,b",
+        "TICKERLAKE_PRODUCE__CREATE": "false",
+        "TICKERLAKE_KAFKA__PROPERTIES__SASL_PASSWORD": "other",
+        "TICKERLAKE_CACHE": "/somewhere",
+        "PATH": "/bin",
+    }
+    settings = load(environment, written(tmp_path, GOOD))
+    assert settings.lake == "./mine"
+    assert settings.sink.flush_age == 0.5
+    assert settings.sink.topic == ["a", "b"]
+    assert settings.produce.create is False
+    assert settings.kafka.properties["sasl.password"] == "other"
+    assert settings.sink.format == "parquet"
+
+
+def test_no_file_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load({}) == Settings()
+    with pytest.raises(UsageError, match="not there"):
+        load({}, tmp_path / "other.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("[sink]\nflush_agee = 1\n", "line 2: there is no setting flush_agee at [sink]", "flush_age?"),
+        ("\nlaek = 'x'\n", "line 2: there is no setting laek at the top", "lake?"),
+        ("[snik]\nformat = 'json'\n", "line 1: there is no setting snik", "sink?"),
+        ("[sink]\nflush_bytes = 'many'\n", "line 2: sink.flush_bytes is 'many'", "configuration.md"),
+        ("[sink]\n\nformat = 'xml'\n", "line 3: sink.format is 'xml'", "configuration.md"),
+        ("sink = 5\n", "line 1: sink is 5", "configuration.md"),
+        ("lake = \n", "at line 1", "configuration.md"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, text: str, message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        load({}, written(tmp_path, text))
+    assert message in refused.value.message
+    assert hint in refused.value.hint
+
+
+def test_a_wrong_variable_is_named() -> None:
+    with pytest.raises(UsageError, match="TICKERLAKE_SINK__FLUSH_AGE is 'soon'"):
+        load({"TICKERLAKE_SINK__FLUSH_AGE": "soon"})
+    with pytest.raises(UsageError, match="Did you mean bootstrap_servers") as refused:
+        load({"TICKERLAKE_KAFKA__BOOTSTRAP_SERVER": "x"})
+    assert "TICKERLAKE_KAFKA__BOOTSTRAP_SERVER" in refused.value.message
+
+
+def test_a_password_is_never_shown(tmp_path: Path) -> None:
+    settings = load({}, written(tmp_path, GOOD))
+    assert "hunter2" not in repr(settings)
+    with pytest.raises(UsageError) as refused:
+        load({}, written(tmp_path, "[kafka.properties]\n'sasl.password' = ['hunter2']\n"))
+    assert "hunter2" not in str(refused.value)
+    assert "line 1" in refused.value.message
+
+
+def test_flags_go_over_the_file(tmp_path: Path) -> None:
+    written(tmp_path, "lake = './one'\n[kafka]\nbootstrap_servers = '127.0.0.1:1'\n[sink]\ntopic = ['a']\n")
+    _, err = run("sink", code=3, cwd=tmp_path)
+    assert "127.0.0.1:1 " in err
+    _, err = run("sink", "-b", "127.0.0.1:2", code=3, cwd=tmp_path)
+    assert "127.0.0.1:2 " in err
+    _, err = run("--config", "none.toml", "sink", code=2, cwd=tmp_path)
+    assert "none.toml is not there" in err
