@@ -3,6 +3,7 @@
 import json
 import random
 import secrets
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from support import oracle
 from support.gcs import FakeGcs, fake_gcs
 from support.process import run, tickerlake, wait_until
 from tickerlake.kafka.admin import Admin
+from tickerlake.lake.store import open_store
+from tickerlake.pipeline.sink import Sink, SinkOptions
 
 __all__ = ["fake_gcs"]
 
@@ -176,3 +179,12 @@ def test_into_cloud_storage(
     assert json.loads(out)["records"] == 0
     out, _ = run("audit", "--lake", f"gs://{bucket}/lake", "--deep", "-b", kafka, "--json")
     assert sum(part["records"] for part in json.loads(out)["partitions"]) == 5000
+
+
+def test_memory_for_less_than_a_segment_of_each_partition(kafka: str, topic: str, tmp_path: Path) -> None:
+    fill(kafka, topic, 20_000)
+    options = SinkOptions(flush_bytes=1 << 30, flush_age_s=3600, buffer_bytes=100_000)
+    store = open_store(str(tmp_path))
+    sink = Sink(kafka, [topic], store, f"memory-{topic}", options, {"fetch.message.max.bytes": "20000"})
+    assert sink.run(threading.Event(), until_end=True).records == 20_000
+    assert oracle.judge(kafka, topic, tmp_path) == 20_000

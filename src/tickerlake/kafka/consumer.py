@@ -80,7 +80,7 @@ class Consumer:
             "partition.assignment.strategy": "cooperative-sticky",
             # a killed worker's partitions are taken over after this long
             "session.timeout.ms": 15_000,
-            "queued.max.messages.kbytes": 16384,
+            "queued.max.messages.kbytes": 8192,
             "fetch.message.max.bytes": 1 << 20,
         }
         try:

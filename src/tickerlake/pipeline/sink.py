@@ -23,6 +23,7 @@ from tickerlake.lake.writer import Writer, check_same, open_topic, open_writer
 _POLL_S = 0.05
 _RECHECK_S = 5.0
 _ROOM_S = 2.0
+_STORING = 2  # segments encoded at once
 _OBJECT_UPLOADS = 128  # in flight at once with one object a record: its rate is this over the latency
 _OBJECTS_AT_ONCE = 4_000
 
@@ -33,7 +34,8 @@ class SinkOptions:
 
     A segment is stored when its records reach ``flush_bytes`` (of values) or ``flush_records``, or
     the oldest is ``flush_age_s`` old; with the format ``json`` each record is stored as soon as it is read.
-    At most ``buffer_bytes`` wait in memory; then reading pauses.
+    At most ``buffer_bytes`` are in memory, waiting or being stored: then the largest segment that waits is
+    cut early, and reading pauses until there is room.
     """
 
     format: Format = "ndjson"
@@ -72,6 +74,11 @@ class _Lane:
     @property
     def idle(self) -> bool:
         return self.future is None and not self.frames
+
+    @property
+    def held(self) -> int:
+        """Bytes waiting and being stored."""
+        return self.bytes + (0 if self.flying is None else _size(self.flying))
 
     def add(self, frame: pl.DataFrame) -> None:
         if frame.height and frame.item(0, "offset") < self.writer.position:
@@ -182,7 +189,7 @@ class Sink:
             self._chains[topic] = self._open_chain(topic)
         checked_s = clock.monotonic_s()
         self._consumer.subscribe(self.topics)
-        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="segment") as pool:
+        with ThreadPoolExecutor(max_workers=_STORING, thread_name_prefix="segment") as pool:
             try:
                 while not stop.is_set():
                     for batch in self._consumer.poll(_POLL_S):
@@ -269,7 +276,7 @@ class Sink:
                 self._landed(partition, lane, lane.future.result())
             if lane.future is None and (lane.due(self.options, now_s) or (everything and lane.frames)):
                 lane.future = pool.submit(lane.writer.put, lane.take(self.options))
-        self._limit_memory()
+        self._limit_memory(pool)
 
     def _landed(self, partition: Partition, lane: _Lane, stored: Stored) -> None:
         lane.landed(stored)
@@ -282,15 +289,24 @@ class Sink:
         totals.rejects += stored.rejects
         totals.bytes += stored.bytes
 
-    def _limit_memory(self) -> None:
-        waiting = sum(lane.bytes for lane in self._lanes.values())
-        if waiting > self.options.buffer_bytes and not self._paused:
-            # pausing makes the client drop what it has fetched: wait a while for room first
+    def _limit_memory(self, pool: ThreadPoolExecutor) -> None:
+        held = sum(lane.held for lane in self._lanes.values())
+        if held > self.options.buffer_bytes and not self._paused:
             flying = [lane.future for lane in self._lanes.values() if lane.future is not None]
+            if len(flying) < _STORING:
+                lane = max((lane for lane in self._lanes.values() if lane.future is None), key=_waiting)
+                if lane.frames:
+                    lane.future = pool.submit(lane.writer.put, lane.take(self.options))
+                    flying.append(lane.future)
+            # pausing makes the client drop what it has fetched: wait a while for room first
             if flying and wait(flying, _ROOM_S, FIRST_COMPLETED).done:
                 return
             self._consumer.pause(list(self._lanes))
             self._paused = True
-        elif self._paused and waiting <= self.options.buffer_bytes // 2:
+        elif self._paused and held <= self.options.buffer_bytes // 2:
             self._consumer.resume(list(self._lanes))
             self._paused = False
+
+
+def _waiting(lane: _Lane) -> int:
+    return lane.bytes

@@ -14,7 +14,7 @@ from isal import igzip
 
 from tickerlake.errors import DataError
 
-CHUNK: Final = 8 << 20
+CHUNK: Final = 4 << 20
 _BOMS: Final = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
