@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench format lock clean help
+.PHONY: demo test lint bench reference format lock clean help
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -20,9 +20,13 @@ lint: $(READY)  ## check style, types and the direction of imports
 	$(BIN)/ruff format --check src tests bench scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/reference.py --check
 
 bench: $(READY)  ## measure against Kafka's own tools, about ten minutes (ARGS=--quick for a look)
 	$(BIN)/python -m bench $(ARGS)
+
+reference: $(READY)  ## write docs/reference.md from the command line itself
+	$(BIN)/python scripts/reference.py
 
 format: $(READY)  ## format the code
 	$(BIN)/ruff format src tests bench scripts

@@ -74,10 +74,10 @@ def test_no_file_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("[sink]\nflush_agee = 1\n", "line 2: there is no setting flush_agee at [sink]", "flush_age?"),
         ("\nlaek = 'x'\n", "line 2: there is no setting laek at the top", "lake?"),
         ("[snik]\nformat = 'json'\n", "line 1: there is no setting snik", "sink?"),
-        ("[sink]\nflush_bytes = 'many'\n", "line 2: sink.flush_bytes is 'many'", "configuration.md"),
-        ("[sink]\n\nformat = 'xml'\n", "line 3: sink.format is 'xml'", "configuration.md"),
-        ("sink = 5\n", "line 1: sink is 5", "configuration.md"),
-        ("lake = \n", "at line 1", "configuration.md"),
+        ("[sink]\nflush_bytes = 'many'\n", "line 2: sink.flush_bytes is 'many'", "reference.md"),
+        ("[sink]\n\nformat = 'xml'\n", "line 3: sink.format is 'xml'", "reference.md"),
+        ("sink = 5\n", "line 1: sink is 5", "reference.md"),
+        ("lake = \n", "at line 1", "reference.md"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, text: str, message: str, hint: str) -> None:

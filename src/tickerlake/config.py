@@ -99,7 +99,7 @@ def _read_file(file: Path) -> Settings:
         text = file.read_text(encoding="utf-8")
         given = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{file} can't be read: {error}.", "See docs/configuration.md.") from error
+        raise UsageError(f"{file} can't be read: {error}.", "See docs/reference.md.") from error
     for section, key in _keys(given):
         _check_known(section, key, f"{file}, line {_line(text, section, key)}")
     found: dict[str, Any] = {}
@@ -165,7 +165,7 @@ def _converted(section: str, key: str, value: object, where: str, *, strict: boo
     except msgspec.ValidationError as error:
         # a property may be a password: its value is never shown
         shown = "" if key == "properties" else f" is {value!r}"
-        raise UsageError(f"{where}{shown}: {error}.", "See docs/configuration.md.") from error
+        raise UsageError(f"{where}{shown}: {error}.", "See docs/reference.md.") from error
 
 
 def _line(text: str, section: str, key: str) -> int:
