@@ -62,7 +62,13 @@ def page() -> str:
 def _verb(name: str, command: Any) -> list[str]:
     arguments = " ".join(p.name.upper() + "…" for p in command.params if p.param_type_name == "argument")
     title = f"tickerlake {name} {arguments}".strip()
-    lines = [f"\n## `{title}`\n", " ".join(command.help.split()), "", "| option | | default |", "|---|---|---|"]
+    lines = [
+        f"\n## `{title}`\n",
+        " ".join(command.help.split()),
+        "",
+        "| option | | default |",
+        "|---|---|---|",
+    ]
     for param in command.params:
         if param.param_type_name != "option" or "--help" in param.opts:
             continue

@@ -136,6 +136,17 @@ def test_a_hint_is_only_a_hint(hint: tuple[int, int] | None) -> None:
     assert PartitionWriter(store, TOPIC, 0, hint).position == 6
 
 
+def test_a_place_that_is_no_lake_is_refused() -> None:
+    store = MemoryStore()
+    store.create(".hidden", b"", metadata={})
+    store.create("photos/1.jpg", b"x", metadata={})
+    with pytest.raises(UsageError, match=r"is no lake: it holds photos/1\.jpg"):
+        open_topic(store, TOPIC)
+    assert [info.key for info in store.list("")] == [".hidden", "photos/1.jpg"]
+    store.create("raw/other/_topic.json", b"{}", metadata={})
+    open_topic(store, TOPIC)
+
+
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_a_gap_is_said(fmt: Format) -> None:
     store = MemoryStore()

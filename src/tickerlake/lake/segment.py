@@ -21,6 +21,10 @@ _SEGMENT = re.compile(r"(?P<position>\d{20})\.(ndjson\.gz|parquet|json)")
 _MARKER = re.compile(r"(?P<start>\d{20})-(?P<end>\d{20})\.(?P<kind>hole|gap)")
 
 
+ROOMS = ("raw/", "rejects/")
+"""What a lake holds at its top."""
+
+
 def check_topic(topic: str) -> str:
     """Return ``topic`` if Kafka would accept it as a name; names of objects are made of it."""
     if not TOPIC_NAME.fullmatch(topic) or topic in {".", ".."}:

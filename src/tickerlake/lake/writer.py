@@ -18,6 +18,7 @@ from tickerlake.lake.objects import ObjectWriter, keep_rejects
 from tickerlake.lake.parquet import ParquetCodec
 from tickerlake.lake.reader import read_meta
 from tickerlake.lake.segment import (
+    ROOMS,
     SegmentMeta,
     Stored,
     TopicMeta,
@@ -101,14 +102,24 @@ def open_topic(store: Store, wanted: TopicMeta) -> TopicMeta:
     LakeError
         The topic was deleted and created anew, or is of another cluster.
     UsageError
-        The chain has another format.
+        The chain has another format, or the place holds something that is no lake.
     """
     key = topic_key(check_topic(wanted.topic))
+    _check_place(store)
     try:
         store.create(key, msgspec.json.encode(wanted), metadata={}, content_type="application/json")
     except ObjectExists:
         return check_same(read_topic(store, wanted.topic), wanted, store.uri)
     return wanted
+
+
+def _check_place(store: Store) -> None:
+    first = next((info for info in store.list("") if not info.key.startswith(".")), None)
+    if first and not first.key.startswith(ROOMS) and next(store.list("raw/"), None) is None:
+        raise UsageError(
+            f"{store.uri} is no lake: it holds {first.key}.",
+            "Name an empty folder or prefix, or one that holds a lake (--lake).",
+        )
 
 
 def read_topic(store: Store, topic: str) -> TopicMeta:
