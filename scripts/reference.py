@@ -16,15 +16,15 @@ _HEAD = """# Reference
 Written by `make reference` from the command line itself; `tickerlake VERB --help` says the same.
 
 Exit codes: 0 done · 2 usage, configuration or set-up · 3 gave up on something that may work later ·
-4 data refused or audit failed · 130 interrupted (run the same command again to continue). With `--json` the result
-is on stdout as one JSON document; progress and messages are always on stderr.
+4 data refused or audit failed · 130 interrupted (run the same command again to continue). With `--json` the
+result is on stdout as one JSON document; progress and messages are always on stderr.
 """
 _SETTINGS = """
 ## Settings
 
 Flags go over the environment, the environment over `tickerlake.toml`, the file over the defaults. The file is
-`tickerlake.toml` in the working folder, or the one that `--config` or `TICKERLAKE_CONFIG` names. An unknown key is an
-error. Any librdkafka property stands under `[kafka.properties]`, or in a variable with `_` for each dot:
+`tickerlake.toml` in the working folder, or the one that `--config` or `TICKERLAKE_CONFIG` names. An unknown
+key is an error. Any librdkafka property stands under `[kafka.properties]`, or in a variable with `_` for each dot:
 `TICKERLAKE_KAFKA__PROPERTIES__SASL_PASSWORD`. Keep passwords in the environment, not in the file.
 
 ```toml
