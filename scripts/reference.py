@@ -24,7 +24,8 @@ _SETTINGS = """
 
 Flags go over the environment, the environment over `tickerlake.toml`, the file over the defaults. The file is
 `tickerlake.toml` in the working folder, or the one that `--config` or `TICKERLAKE_CONFIG` names. An unknown
-key is an error. Any librdkafka property stands under `[kafka.properties]`, or in a variable with `_` for each dot:
+key is an error. Any librdkafka property stands under `[kafka.properties]`, or in a variable with `_` for each
+dot:
 `TICKERLAKE_KAFKA__PROPERTIES__SASL_PASSWORD`. Keep passwords in the environment, not in the file.
 
 ```toml
