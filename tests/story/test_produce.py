@@ -7,10 +7,9 @@ from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
-
 from support import oracle
 from support.process import run, tickerlake, wait_until
+from tickerlake.kafka.admin import Admin
 
 HEADER = "Date,Open,High,Low,Close,Adj Close,Volume"
 
@@ -24,12 +23,8 @@ def prices(folder: Path, rows: int, name: str = "ACME.csv") -> Path:
 
 
 def retained(servers: str, topic: str) -> int:
-    client = Consumer({"bootstrap.servers": servers, "group.id": "count"})
-    try:
-        partitions = client.list_topics(topic, timeout=10).topics[topic].partitions
-        return sum(client.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions)
-    finally:
-        client.close()
+    about = Admin(servers).describe(topic)
+    return sum(high for _, high in Admin(servers).watermarks(about).values()) if about else 0
 
 
 def _more_than(servers: str, topic: str, count: int) -> bool:

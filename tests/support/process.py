@@ -7,12 +7,24 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 
-def tickerlake(*arguments: object, cwd: Path | None = None) -> "subprocess.Popen[str]":
+class Child(subprocess.Popen[str]):
+    """A verb that does not outlive a test that failed."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.kill()
+        super().__exit__(kind, error, trace)
+
+
+def tickerlake(*arguments: object, cwd: Path | None = None) -> Child:
     """Start a verb."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
-    return subprocess.Popen(
+    return Child(
         [sys.executable, "-c", "from tickerlake.cli.app import main; main()", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicCollection
 from confluent_kafka import KafkaError as RdError
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tickerlake.errors import KafkaError
-from tickerlake.kafka.client import settings, translate
+from tickerlake.kafka.client import settings, translate, watermarks
 
 _TIMEOUT_S = 10.0
 
@@ -84,10 +84,7 @@ class Admin:
             settings(self.bootstrap_servers, self._properties, **{"group.id": "tickerlake-admin"})
         )
         try:
-            return {
-                number: client.get_watermark_offsets(TopicPartition(topic.name, number), timeout=_TIMEOUT_S)
-                for number in range(topic.partitions)
-            }
+            return {number: watermarks(client, topic.name, number) for number in range(topic.partitions)}
         except KafkaException as error:
             raise translate(error.args[0], f"reading {topic.name}", self.bootstrap_servers) from error
         finally:

@@ -1,10 +1,13 @@
 """What every Kafka client here shares: safe settings and errors in our own words."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import KafkaError as RdError
 
+from tickerlake import clock
 from tickerlake.errors import BrokerUnreachable, Fenced, KafkaError, TickerlakeError, UsageError
 
 _LOOPBACK = ("127.", "localhost", "[::1]")
@@ -17,6 +20,8 @@ _DENIED = {
     RdError._AUTHENTICATION,
     RdError.SASL_AUTHENTICATION_FAILED,
 }
+_NO_LEADER_YET = {RdError.NOT_LEADER_FOR_PARTITION, RdError.LEADER_NOT_AVAILABLE}
+_TIMEOUT_S = 10.0
 _FENCED = {RdError._FENCED, RdError.INVALID_PRODUCER_EPOCH, RdError.PRODUCER_FENCED}
 
 
@@ -62,3 +67,17 @@ def translate(error: RdError, doing: str, bootstrap_servers: str) -> TickerlakeE
     if code == RdError._INVALID_ARG:
         return UsageError(f"Kafka's client refuses a setting ({doing}): {text}.", "Check --property (-X).")
     return KafkaError(f"Kafka answered an error ({doing}): {text}.", "See the broker's log.")
+
+
+def watermarks(client: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """Earliest retained and next offset of a partition; a topic just created has no leader for a moment."""
+    until_s = clock.monotonic_s() + _TIMEOUT_S
+    while True:
+        try:
+            low, high = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER_YET or clock.monotonic_s() > until_s:
+                raise
+            time.sleep(0.05)
+        else:
+            return low, high

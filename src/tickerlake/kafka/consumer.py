@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError as RdError
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from tickerlake.errors import LakeError
-from tickerlake.kafka.client import settings, translate
+from tickerlake.kafka.client import settings, translate, watermarks
 from tickerlake.model.schema import KAFKA_RECORDS
 
 Partition = tuple[str, int]
@@ -141,10 +141,9 @@ class Consumer:
     def watermarks(self, partition: Partition) -> tuple[int, int]:
         """Earliest retained and next offset of a partition."""
         try:
-            low, high = self._client.get_watermark_offsets(TopicPartition(*partition), timeout=10.0)
+            return watermarks(self._client, *partition)
         except KafkaException as error:
             raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
-        return low, high
 
     def pause(self, partitions: list[Partition]) -> None:
         """Stop fetching these partitions, without leaving the group."""
