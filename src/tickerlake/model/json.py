@@ -42,6 +42,8 @@ def to_json_series(records: pl.DataFrame) -> pl.Series:
         part.replace("{", "{{").replace("}", "}}") if isinstance(part, str) else "{}" for part in parts
     )
     line = pl.format(template, *[part for part in parts if isinstance(part, pl.Expr)])
+    # `pl.format` panics on columns of several chunks (Polars 2.1)
+    records = records.rechunk()
     # `with_columns` gives every record its line even if all of them are the same constant.
     return records.with_columns(line.alias(_LINE)).get_column(_LINE)
 

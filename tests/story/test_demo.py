@@ -1,0 +1,34 @@
+"""``tickerlake demo`` as a person runs it: once, again, interrupted, and from the start."""
+
+import signal
+from functools import partial
+from pathlib import Path
+
+from support.process import run, tickerlake, wait_until
+
+ALL = "all 12,154 records are in the lake exactly once"
+
+
+def _stored(lake: Path) -> bool:
+    return any(lake.glob("raw/stocks.bars/partition=*/*.ndjson.gz"))
+
+
+def test_once_and_again_and_fresh(tmp_path: Path) -> None:
+    _, err = run("demo", cwd=tmp_path)
+    assert ALL in err
+    assert "wrote 12,154 records" in err
+    _, err = run("demo", cwd=tmp_path)
+    assert ALL in err
+    assert "nothing new" in err
+    _, err = run("demo", "--fresh", cwd=tmp_path)
+    assert ALL in err
+    assert "wrote 12,154 records" in err
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    with tickerlake("demo", cwd=tmp_path) as child:
+        wait_until(partial(_stored, tmp_path / "lake"), child)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=60) in {0, 130}
+    _, err = run("demo", cwd=tmp_path)
+    assert ALL in err
