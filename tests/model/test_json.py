@@ -55,9 +55,3 @@ def test_no_records_no_lines() -> None:
 def test_floats_are_no_prices() -> None:
     with pytest.raises(TypeError, match="price"):
         to_json_lines(pl.DataFrame({"price": [1.5]}))
-
-
-def test_columns_in_chunks_of_which_some_are_empty() -> None:
-    parts = [pl.DataFrame({"a": [text] * 3, "b": [1, 2, 3]}) for text in ("x", "y", "z")]
-    frame = pl.concat(parts, rechunk=False).filter(pl.col("a") == "z")
-    assert to_json_lines(frame) == [b'{"a":"z","b":%d}' % n for n in (1, 2, 3)]

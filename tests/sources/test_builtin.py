@@ -1,10 +1,12 @@
 import csv
 import gzip
+import json
 from decimal import Decimal
 from importlib import resources
 
 import polars as pl
 
+from tickerlake.model.json import to_json_lines
 from tickerlake.sources import builtin
 
 
@@ -35,3 +37,12 @@ def test_the_built_in_file_is_merged_by_date() -> None:
     )
     assert set(bars["source"]) == {"builtin:stocks"}
     assert builtin.stocks().fingerprint == builtin.stocks().fingerprint
+
+
+def test_every_bar_becomes_a_document() -> None:
+    # sorted and filtered, the columns come in chunks of which most are empty
+    lines = [
+        line for table in builtin.stocks(ts_recv_ns=1).batches() for line in to_json_lines(table.records)
+    ]
+    assert len(lines) == 12_154
+    assert json.loads(lines[0])["symbol"] == "AAPL"
