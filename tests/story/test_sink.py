@@ -188,3 +188,20 @@ def test_memory_for_less_than_a_segment_of_each_partition(kafka: str, topic: str
     sink = Sink(kafka, [topic], store, f"memory-{topic}", options, {"fetch.message.max.bytes": "20000"})
     assert sink.run(threading.Event(), until_end=True).records == 20_000
     assert oracle.judge(kafka, topic, tmp_path) == 20_000
+
+
+def test_aborted_transactions_are_not_stored(kafka: str, topic: str, tmp_path: Path) -> None:
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": topic, "batch.num.messages": 10})
+    producer.init_transactions(30)
+    for number in range(40):
+        producer.begin_transaction()
+        for _ in range(25):
+            producer.produce(topic, json.dumps({"number": number}).encode(), b"%d" % number)
+        producer.flush(30)
+        if number % 3:
+            producer.commit_transaction(30)
+        else:
+            producer.abort_transaction(30)
+    run("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end", "--flush-records", 60)
+    assert oracle.judge(kafka, topic, tmp_path) == 26 * 25
+    run("audit", "--lake", tmp_path, "--deep", "-b", kafka)

@@ -1,0 +1,59 @@
+"""What waits for a writer, when another worker was first and cut otherwise."""
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import polars as pl
+import pytest
+
+from tickerlake.lake.segment import Stored
+from tickerlake.model.schema import KAFKA_RECORDS
+from tickerlake.pipeline.sink import SinkOptions, _Lane
+
+
+@dataclass
+class Writer:
+    """A chain that ends where the test says."""
+
+    position: int = 0
+
+    def put(self, frame: pl.DataFrame) -> Stored:
+        raise AssertionError("not called")
+
+    def put_gap(self, end: int) -> Stored:
+        raise AssertionError("not called")
+
+
+def records(start: int, end: int) -> pl.DataFrame:
+    offsets = list(range(start, end))
+    return pl.DataFrame(
+        {"offset": offsets, "timestamp_ms": offsets, "key": None, "value": [b"{}"] * len(offsets)},
+        schema=KAFKA_RECORDS,
+    )
+
+
+def waiting(lane: _Lane) -> list[int]:
+    return [offset for frame in lane.frames for offset in frame.get_column("offset")]
+
+
+@pytest.mark.parametrize(
+    ("adopted_end", "left"), [(10, range(10, 30)), (4, range(4, 30)), (25, range(25, 30)), (99, range(0))]
+)
+def test_what_an_adopted_segment_does_not_cover_waits_again(adopted_end: int, left: range) -> None:
+    lane = _Lane(Writer())
+    for start in (0, 6, 15):
+        lane.add(records(start, {0: 6, 6: 15, 15: 30}[start]))
+    taken = lane.take(SinkOptions(flush_records=10))
+    assert taken.get_column("offset").to_list() == list(range(10))
+    assert waiting(lane) == list(range(10, 30))
+    lane.future = Future()
+    lane.landed(Stored(0, adopted_end, records=0, rejects=0, objects=0, bytes=0, adopted=True))
+    assert waiting(lane) == list(left)
+    assert lane.records == len(left)
+    assert lane.future is None
+
+
+def test_what_the_lake_has_is_not_taken_again() -> None:
+    lane = _Lane(Writer(position=5))
+    lane.add(records(0, 8))
+    assert waiting(lane) == [5, 6, 7]
