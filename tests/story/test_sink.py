@@ -12,6 +12,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from support import oracle
+from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs, fake_gcs
 from support.process import run, tickerlake, wait_until
 from tickerlake.kafka.admin import Admin
@@ -179,6 +180,39 @@ def test_into_cloud_storage(
     assert json.loads(out)["records"] == 0
     out, _ = run("audit", "--lake", f"gs://{bucket}/lake", "--deep", "-b", kafka, "--json")
     assert sum(part["records"] for part in json.loads(out)["partitions"]) == 5000
+
+
+@pytest.mark.parametrize("fmt", ["ndjson", "json"])
+def test_stored_but_the_reply_is_lost(
+    kafka: str, topic: str, tmp_path: Path, fake_gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch, fmt: str
+) -> None:
+    bucket = f"b-{secrets.token_hex(4)}"
+    fake_gcs.create_bucket(bucket)
+    count = 100 if fmt == "json" else 4000
+    with FaultProxy(fake_gcs.url) as proxy:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+        options = (
+            "sink",
+            "-t",
+            topic,
+            "--lake",
+            f"gs://{bucket}",
+            "-b",
+            kafka,
+            "--until-end",
+            "--format",
+            fmt,
+        )
+        run(*options)  # what a topic has once is there: the faults hit segments
+        fill(kafka, topic, count)
+        proxy.lose_reply(2)
+        proxy.cut_body()
+        proxy.answer(503)
+        run(*options, "--flush-records", 400)
+        assert proxy.pending == 0
+        run("audit", "--lake", f"gs://{bucket}", "--deep", "-b", kafka)
+    fake_gcs.download(bucket, tmp_path)
+    assert oracle.judge(kafka, topic, tmp_path) == count
 
 
 def test_memory_for_less_than_a_segment_of_each_partition(kafka: str, topic: str, tmp_path: Path) -> None:

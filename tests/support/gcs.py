@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -55,6 +56,17 @@ class FakeGcs:
         )
         with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310
             assert reply.status == 200
+
+    def download(self, bucket: str, folder: Path) -> None:
+        """Lay out a bucket's objects as files, by plain requests."""
+        where = f"{self.url}/storage/v1/b/{bucket}/o"
+        with urllib.request.urlopen(where, timeout=10) as reply:  # noqa: S310
+            names = [item["name"] for item in json.load(reply)["items"]]
+        for name in names:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with urllib.request.urlopen(f"{where}/{quote(name, safe='')}?alt=media", timeout=10) as reply:  # noqa: S310
+                path.write_bytes(reply.read())
 
     def stop(self) -> None:
         self._process.kill()

@@ -73,7 +73,7 @@ def produce(
                 say(f"warning: {warning}")
             done = ingest.run(source, stop, show, str(path.resolve()))
             ticker.end()
-            results.append(asdict(done))
+            results.append({name: value for name, value in asdict(done).items() if name != "next_s"})
             if done.finished and not done.new_records:
                 say(f"{done.source}: already ingested ({done.records:,} records); nothing new")
             else:

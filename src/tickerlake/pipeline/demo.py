@@ -63,7 +63,6 @@ class Demo:
 
     def run(self, stop: threading.Event) -> Outcome:
         """Run the pipeline to its end, or until ``stop`` is set."""
-        self._say("starting Apache Kafka on this machine …")
         broker = embedded.start(self.data_dir, progress=self._say)
         self._say(f"✓ Kafka answers at {broker.bootstrap_servers}")
         try:
