@@ -220,7 +220,11 @@ def test_memory_for_less_than_a_segment_of_each_partition(kafka: str, topic: str
     options = SinkOptions(flush_bytes=1 << 30, flush_age_s=3600, buffer_bytes=100_000)
     store = open_store(str(tmp_path))
     sink = Sink(kafka, [topic], store, f"memory-{topic}", options, {"fetch.message.max.bytes": "20000"})
-    assert sink.run(threading.Event(), until_end=True).records == 20_000
+    lags: list[int] = []
+    done = sink.run(threading.Event(), until_end=True, on_progress=lambda now: lags.append(now.lag))
+    assert done.records == 20_000
+    assert 0 < max(lags) <= 20_000
+    assert done.lag == 0
     assert oracle.judge(kafka, topic, tmp_path) == 20_000
 
 

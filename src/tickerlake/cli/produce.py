@@ -57,12 +57,16 @@ def produce(
 
     pace = Pace(rate_s=_rate(rate), speed=_speed(speed))
     # every file is opened before the first row is sent: a wrong name stops the run, not half of it
-    sources = [open_csv(path, symbol=symbol, date_format=date_format) for path in files]
+    ticker, sources = Ticker(), []
+    for path in files:
+        ticker.show(f"{path.name}: reading it once to see how …")
+        sources.append(open_csv(path, symbol=symbol, date_format=date_format))
+    ticker.end()
     options = IngestOptions(rate_s=pace.rate_s, speed=pace.speed, partitions=partitions, create=create)
     ingest = Ingest(bootstrap_servers, topic, options, properties(context, property_))
     if ingest.prepare():
         say(f"created topic {topic} with {partitions} partitions")
-    ticker, results = Ticker(), []
+    results = []
 
     def show(now: "Ingested") -> None:
         ticker.show(_progress(now, ticker.rate(now.new_records)))

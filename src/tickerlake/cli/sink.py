@@ -81,7 +81,7 @@ def sink(
     def show(now: SinkProgress) -> None:
         ticker.show(
             f"{store.uri}: {now.records:,} records, {ticker.rate(now.records):,.0f}/s, "
-            f"{now.segments:,} segments, {now.bytes / 1e6:,.1f} MB"
+            f"{now.segments:,} segments, {now.bytes / 1e6:,.1f} MB, lag {now.lag:,}"
         )
 
     worker = Sink(bootstrap_servers, topic, store, group, options, properties(context, property_))

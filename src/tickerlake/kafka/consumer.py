@@ -145,6 +145,14 @@ class Consumer:
         except KafkaException as error:
             raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
 
+    def known_end(self, partition: Partition) -> int:
+        """Where a partition ended when it was last fetched from, without asking again; -1 if it never was."""
+        try:
+            _, high = self._client.get_watermark_offsets(TopicPartition(*partition), cached=True)
+        except KafkaException:
+            return -1
+        return int(high)
+
     def pause(self, partitions: list[Partition]) -> None:
         """Stop fetching these partitions, without leaving the group."""
         self._client.pause([TopicPartition(*place) for place in partitions])

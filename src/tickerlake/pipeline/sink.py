@@ -48,13 +48,14 @@ class SinkOptions:
 
 @dataclass(slots=True)
 class SinkProgress:
-    """Running totals of one worker."""
+    """Running totals of one worker; ``lag`` is what its partitions hold and the lake does not yet."""
 
     records: int = 0
     rejects: int = 0
     segments: int = 0
     adopted: int = 0
     bytes: int = 0
+    lag: int = 0
     partitions: dict[Partition, int] = field(default_factory=dict)
 
 
@@ -196,6 +197,7 @@ class Sink:
                         self._take(batch)
                     self._flush(pool, everything=until_end and self._all_read())
                     if on_progress:
+                        self.progress.lag = sum(map(self._lag, self._lanes))
                         on_progress(self.progress)
                     if until_end and self._all_read() and all(lane.idle for lane in self._lanes.values()):
                         break
@@ -268,6 +270,13 @@ class Sink:
 
     def _all_read(self) -> bool:
         return self._consumer.assignments > 0 and all(lane.at_end for lane in self._lanes.values())
+
+    def _lag(self, partition: Partition) -> int:
+        lane = self._lanes[partition]
+        # the end of a transaction is an offset without a record: nothing is left to be stored there
+        if lane.at_end and lane.idle:
+            return 0
+        return max(0, self._consumer.known_end(partition) - self.progress.partitions[partition])
 
     def _flush(self, pool: ThreadPoolExecutor, *, everything: bool, last: bool = False) -> None:
         now_s = clock.monotonic_s()
