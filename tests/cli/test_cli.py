@@ -15,7 +15,7 @@ def test_help_names_the_verbs() -> None:
         assert verb in out
 
 
-@pytest.mark.parametrize("verb", ["demo", "produce", "sink", "audit", "broker start"])
+@pytest.mark.parametrize("verb", ["demo", "inspect", "produce", "sink", "audit", "broker start"])
 def test_every_verb_has_help(verb: str) -> None:
     out, _ = run(*verb.split(), "--help")
     assert "Usage" in out

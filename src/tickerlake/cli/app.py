@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tickerlake import __version__
-from tickerlake.cli import audit, broker, demo, produce, sink
+from tickerlake.cli import audit, broker, demo, inspect, produce, sink
 from tickerlake.errors import TickerlakeError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("demo")(demo.demo)
+app.command("inspect")(inspect.inspect)
 app.command("produce")(produce.produce)
 app.command("sink")(sink.sink)
 app.command("audit")(audit.audit)

@@ -1,0 +1,33 @@
+"""``tickerlake inspect``: what it says of a file, and of one that it can't read."""
+
+import json
+from pathlib import Path
+
+from support.process import run
+
+DATA = Path(__file__).parent.parent / "data"
+
+
+def test_a_report_for_people() -> None:
+    out, _ = run("inspect", DATA / "broken_rows.csv", DATA / "day_first_duplicate_date.csv")
+    assert "rows      4 accepted, 11 rejected" in out
+    assert "line 4    price_missing: AAA,2024-01-03,null" in out
+    assert "dates     DD-MM-YYYY, bars of 1d" in out
+    assert "DAY-FIRST-DUPLICATE-DATE is made from its name" in out
+
+
+def test_a_report_for_programs() -> None:
+    out, _ = run("inspect", DATA / "broken_rows.csv", "--json")
+    (report,) = json.loads(out)["files"]
+    assert report["columns"]["close"] == "Close"
+    assert (report["rows_accepted"], report["rows_rejected"]) == (4, 11)
+    assert [each["line"] for each in report["first_rejects"]] == [3, 4, 5, 6, 7]
+
+
+def test_the_others_are_reported_beside_one_that_is_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "EMPTY.csv"
+    empty.touch()
+    out, err = run("inspect", empty, DATA / "newest_first.csv", code=4)
+    assert "EMPTY.csv is empty" in out
+    assert "3 accepted, 0 rejected" in out
+    assert "1 of 2 files can't be read" in err
