@@ -243,3 +243,13 @@ def test_aborted_transactions_are_not_stored(kafka: str, topic: str, tmp_path: P
     run("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end", "--flush-records", 60)
     assert oracle.judge(kafka, topic, tmp_path) == 26 * 25
     run("audit", "--lake", tmp_path, "--deep", "-b", kafka)
+
+
+def test_memory_while_the_only_partition_is_being_stored(kafka: str, tmp_path: Path) -> None:
+    topic = f"t.{secrets.token_hex(6)}"
+    Admin(kafka).create(topic, 1)
+    fill(kafka, topic, 20_000)
+    options = SinkOptions(flush_records=5_000, buffer_bytes=100_000)
+    sink = Sink(kafka, [topic], open_store(str(tmp_path)), f"single-{topic}", options)
+    assert sink.run(threading.Event(), until_end=True).records == 20_000
+    assert oracle.judge(kafka, topic, tmp_path) == 20_000

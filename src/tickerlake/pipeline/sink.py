@@ -284,8 +284,11 @@ class Sink:
             if lane.future is not None and (last or lane.future.done()):
                 self._landed(partition, lane, lane.future.result())
             if lane.future is None and (lane.due(self.options, now_s) or (everything and lane.frames)):
-                lane.future = pool.submit(lane.writer.put, lane.take(self.options))
+                self._store(pool, lane)
         self._limit_memory(pool)
+
+    def _store(self, pool: ThreadPoolExecutor, lane: _Lane) -> None:
+        lane.future = pool.submit(lane.writer.put, lane.take(self.options))
 
     def _landed(self, partition: Partition, lane: _Lane, stored: Stored) -> None:
         lane.landed(stored)
@@ -301,12 +304,10 @@ class Sink:
     def _limit_memory(self, pool: ThreadPoolExecutor) -> None:
         held = sum(lane.held for lane in self._lanes.values())
         if held > self.options.buffer_bytes and not self._paused:
+            ready = [lane for lane in self._lanes.values() if lane.future is None and lane.frames]
+            if ready and sum(lane.future is not None for lane in self._lanes.values()) < _STORING:
+                self._store(pool, max(ready, key=lambda lane: lane.bytes))
             flying = [lane.future for lane in self._lanes.values() if lane.future is not None]
-            if len(flying) < _STORING:
-                lane = max((lane for lane in self._lanes.values() if lane.future is None), key=_waiting)
-                if lane.frames:
-                    lane.future = pool.submit(lane.writer.put, lane.take(self.options))
-                    flying.append(lane.future)
             # pausing makes the client drop what it has fetched: wait a while for room first
             if flying and wait(flying, _ROOM_S, FIRST_COMPLETED).done:
                 return
@@ -315,7 +316,3 @@ class Sink:
         elif self._paused and held <= self.options.buffer_bytes // 2:
             self._consumer.resume(list(self._lanes))
             self._paused = False
-
-
-def _waiting(lane: _Lane) -> int:
-    return lane.bytes
