@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 from bench.measure import Run, child
+from bench.ready import send
 from tickerlake.kafka import jars, java
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.embedded import EmbeddedBroker
-from tickerlake.kafka.producer import Producer
 
 TICKERLAKE = Path(sys.executable).parent / "tickerlake"
-_TRANSACTION = 200_000
 
 
 class Bed:
@@ -33,12 +32,8 @@ class Bed:
 
     def filled(self, keys: list[bytes], values: list[bytes]) -> str:
         """Make a topic with records in transactions, as `tickerlake produce` writes them."""
-        topic, producer = self.topic(), Producer(self.servers, secrets.token_hex(4), {})
-        for start in range(0, len(values), _TRANSACTION):
-            part = slice(start, start + _TRANSACTION)
-            producer.begin()
-            producer.send(topic, keys[part], values[part])
-            producer.commit()
+        topic = self.topic()
+        send(self.servers, topic, keys, values, len(values))
         return topic
 
     def group(self) -> str:

@@ -9,16 +9,22 @@ from tickerlake.kafka.producer import Producer
 _TRANSACTION = 200_000
 
 
+def send(servers: str, topic: str, keys: list[bytes], values: list[bytes], records: int) -> None:
+    """Send documents in transactions, as `tickerlake produce` does, from the first again after the last."""
+    producer = Producer(servers, secrets.token_hex(4), {})
+    for sent in range(0, records, _TRANSACTION):
+        start = sent % len(values)
+        part = slice(start, start + min(_TRANSACTION, records - sent))
+        producer.begin()
+        producer.send(topic, keys[part], values[part])
+        producer.commit()
+
+
 def main() -> None:
     servers, topic, payloads, records = sys.argv[1:]
     values = Path(payloads).read_bytes().split(b"\n")
     keys = [value.split(b'"', 8)[7] for value in values]
-    producer = Producer(servers, secrets.token_hex(4), {})
-    for start in range(0, int(records), _TRANSACTION):
-        count = min(len(values), int(records) - start)
-        producer.begin()
-        producer.send(topic, keys[:count], values[:count])
-        producer.commit()
+    send(servers, topic, keys, values, int(records))
 
 
 if __name__ == "__main__":

@@ -73,9 +73,9 @@ def _verb(name: str, command: Any) -> list[str]:
     for param in command.params:
         if param.param_type_name != "option" or "--help" in param.opts:
             continue
-        flags = ", ".join(f"`{flag}`" for flag in [*param.opts, *param.secondary_opts])
         # a long option first, as it is read
-        flags = ", ".join(sorted(flags.split(", "), key=lambda flag: not flag.startswith("`--")))
+        names = sorted([*param.opts, *param.secondary_opts], key=lambda name: not name.startswith("--"))
+        flags = ", ".join(f"`{name}`" for name in names)
         default = "required" if param.required else _shown(param.default)
         lines.append(f"| {flags} | {param.help} | {default} |")
     return lines

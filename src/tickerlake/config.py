@@ -100,12 +100,12 @@ def _read_file(file: Path) -> Settings:
         given = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{file} can't be read: {error}.", "See docs/reference.md.") from error
-    for section, key in _keys(given):
-        _check_known(section, key, f"{file}, line {_line(text, section, key)}")
     found: dict[str, Any] = {}
     for section, key in _keys(given):
+        place = f"{file}, line {_line(text, section, key)}"
+        _check_known(section, key, place)
         value = given[section][key] if section else given[key]
-        where = f"{file}, line {_line(text, section, key)}: {f'{section}.' if section else ''}{key}"
+        where = f"{place}: {f'{section}.' if section else ''}{key}"
         (found.setdefault(section, {}) if section else found)[key] = _converted(
             section, key, value, where, strict=True
         )

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,9 @@ Property = Annotated[
     list[str] | None,
     typer.Option("--property", "-X", help="Any librdkafka property, as name=value; may be repeated."),
 ]
+Files = Annotated[list[Path], typer.Argument(help="CSV files, plain or gzip.")]
+Symbol = Annotated[str | None, typer.Option(help="Symbol, where neither a column nor the name tells.")]
+DateFormat = Annotated[str | None, typer.Option(help="Date order, for example %d-%m-%Y.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 LOCAL_BROKER = "127.0.0.1:9092"
 

@@ -1,11 +1,10 @@
 """``tickerlake inspect``: say how a file would be read."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tickerlake.cli.common import Json, Ticker, emit, say
+from tickerlake.cli.common import DateFormat, Files, Json, Symbol, Ticker, emit, say
 
 if TYPE_CHECKING:
     from tickerlake.sources.csv.read import CsvSource
@@ -14,11 +13,9 @@ _EXAMPLES = 5
 
 
 def inspect(
-    files: Annotated[list[Path], typer.Argument(help="CSV files, plain or gzip.")],
-    symbol: Annotated[
-        str | None, typer.Option(help="Symbol, where neither a column nor the name tells.")
-    ] = None,
-    date_format: Annotated[str | None, typer.Option(help="Date order, for example %d-%m-%Y.")] = None,
+    files: Files,
+    symbol: Symbol = None,
+    date_format: DateFormat = None,
     json: Json = False,
 ) -> None:
     """Say how files would be read, and which of their rows would be refused; nothing is written.

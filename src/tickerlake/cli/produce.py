@@ -1,6 +1,5 @@
 """``tickerlake produce``: files → Kafka."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,8 +7,11 @@ import typer
 from tickerlake.cli.common import (
     LOCAL_BROKER,
     Bootstrap,
+    DateFormat,
+    Files,
     Json,
     Property,
+    Symbol,
     Ticker,
     emit,
     properties,
@@ -23,13 +25,11 @@ if TYPE_CHECKING:
 
 def produce(
     context: typer.Context,
-    files: Annotated[list[Path], typer.Argument(help="CSV files, plain or gzip.")],
+    files: Files,
     topic: Annotated[str, typer.Option("--topic", "-t", help="Topic to write to; created if missing.")],
     bootstrap_servers: Bootstrap = LOCAL_BROKER,
-    symbol: Annotated[
-        str | None, typer.Option(help="Symbol, where neither a column nor the name tells.")
-    ] = None,
-    date_format: Annotated[str | None, typer.Option(help="Date order, for example %d-%m-%Y.")] = None,
+    symbol: Symbol = None,
+    date_format: DateFormat = None,
     speed: Annotated[
         str,
         typer.Option(help="max, or by event time: 1x as it was, 60x an hour in a minute."),

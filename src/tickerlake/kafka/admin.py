@@ -59,9 +59,10 @@ class Admin:
         """Create a topic; False if somebody was first."""
         new = NewTopic(topic, num_partitions=partitions, config=dict(config or {}))
         try:
-            self._client.create_topics([new], operation_timeout=_TIMEOUT_S, request_timeout=_TIMEOUT_S)[
-                topic
-            ].result()
+            created = self._client.create_topics(
+                [new], operation_timeout=_TIMEOUT_S, request_timeout=_TIMEOUT_S
+            )
+            created[topic].result()
         except KafkaException as error:
             if error.args[0].code() == RdError.TOPIC_ALREADY_EXISTS:
                 return False

@@ -33,7 +33,7 @@ def _not(char: str) -> str:
 def _unlike(word: str, *, prefix: bool) -> str:
     """Match what is not ``word``, or with ``prefix`` what does not begin with it; no look-ahead needed."""
     if not word:
-        return rf'[^"\\\x00-\x1f]{_ANY_CHARS}'
+        return _not("")
     if prefix and len(word) == 1:
         return f"(?:{_not(word)})?"
     return f"(?:{_not(word[0])}|{word[0]}{_unlike(word[1:], prefix=prefix)})?"

@@ -38,11 +38,9 @@ def to_json_series(records: pl.DataFrame) -> pl.Series:
         parts += _member(column, "," if position else "")
     parts = _merge([*parts, "}"])
     # one template is twice as quick as joining every piece
-    template = "".join(
-        part.replace("{", "{{").replace("}", "}}") if isinstance(part, str) else "{}" for part in parts
-    )
+    template = "".join(_verbatim(part) if isinstance(part, str) else "{}" for part in parts)
     line = pl.format(template, *[part for part in parts if isinstance(part, pl.Expr)])
-    # `pl.format` panics on columns of several chunks (Polars 2.1)
+    # `pl.format` panics on columns whose first chunks are empty (Polars 2.1)
     records = records.rechunk()
     # `with_columns` gives every record its line even if all of them are the same constant.
     return records.with_columns(line.alias(_LINE)).get_column(_LINE)

@@ -162,9 +162,8 @@ class Ingest:
                 "it will be written as a file of its own.",
             )
         note = note or Note(content, 0, 0, 0, finished=False)
-        done = _ingested(source, note, 0)
         if note.finished:
-            return done
+            return _ingested(source, note, 0)
         try:
             return self._write(source, key, note, producer, stop, on_progress or (lambda _: None))
         except DataError:

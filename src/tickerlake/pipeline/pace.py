@@ -60,6 +60,6 @@ class Pace:
         ticks = (due_s / _TICK_S).floor().rle().struct.field("len")
         start = 0
         for length in ticks:
-            self._due_s = max(self._due_s, due_s[start])
+            self._due_s = due_s[start]
             yield self._due_s, table.cut(start, length)
             start += length

@@ -15,6 +15,8 @@ from tickerlake.sources.csv.layout import NUMBERS, PRICES, Layout
 from tickerlake.sources.csv.rows import BLANK, FIELDS, LINE, RAW, time_text
 
 REASON: Final = "_reason"
+IS_BAR: Final = pl.col(REASON).is_null() & ~pl.col(BLANK)
+"""Tells the rows of a parsed table that are bars."""
 _MISSING: Final = ["", "-", "--", "null", "none", "nan", "n/a", "na", "#n/a", "nil"]
 _PLAIN: Final = r"^[+-]?\$?[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d*)?$"
 
@@ -167,5 +169,4 @@ def rejects_of(parsed: pl.DataFrame, source: str) -> list[Reject]:
 
 def records_of(parsed: pl.DataFrame) -> pl.DataFrame:
     """Return the bars of a parsed table."""
-    good = parsed.filter(pl.col(REASON).is_null() & ~pl.col(BLANK))
-    return good.drop(LINE, RAW, BLANK, REASON)
+    return parsed.filter(IS_BAR).drop(LINE, RAW, BLANK, REASON)

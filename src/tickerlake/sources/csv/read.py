@@ -17,8 +17,7 @@ from tickerlake.model.reject import Reject
 from tickerlake.sources.csv.chunks import Chunk
 from tickerlake.sources.csv.interval import DAILY, interval_of
 from tickerlake.sources.csv.order import Order
-from tickerlake.sources.csv.parse import REASON, Parser, records_of, rejects_of
-from tickerlake.sources.csv.rows import BLANK
+from tickerlake.sources.csv.parse import IS_BAR, Parser, records_of, rejects_of
 from tickerlake.sources.csv.sniff import Survey, choose, read_head, survey
 from tickerlake.sources.csv.sort import sort_rows
 from tickerlake.sources.csv.symbols import symbol_from_name
@@ -82,8 +81,7 @@ class Table:
     @property
     def event_ns(self) -> pl.Series:
         """When each row's bar closed, in nanoseconds since the epoch; null where a row is no bar."""
-        bar = pl.col(REASON).is_null() & ~pl.col(BLANK)
-        return self.rows.select(pl.when(bar).then("ts_close_ns").alias("event_ns")).to_series()
+        return self.rows.select(pl.when(IS_BAR).then("ts_close_ns").alias("event_ns")).to_series()
 
     def cut(self, start: int, length: int) -> "Table":
         """Return some of its rows as a batch of their own."""

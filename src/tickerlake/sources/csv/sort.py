@@ -5,8 +5,8 @@ from typing import Final
 import polars as pl
 
 from tickerlake.model import quality
-from tickerlake.sources.csv.parse import REASON
-from tickerlake.sources.csv.rows import BLANK, LINE
+from tickerlake.sources.csv.parse import IS_BAR, REASON
+from tickerlake.sources.csv.rows import LINE
 
 _KEY: Final = ("ts_open_ns", "symbol")
 _VALUES: Final = ("open", "high", "low", "close", "volume")
@@ -17,12 +17,11 @@ def sort_rows(rows: pl.DataFrame) -> pl.DataFrame:
 
     Of a key's rows the first is kept; each other one gets a reason and stands where its bar would.
     """
-    good = pl.col(REASON).is_null() & ~pl.col(BLANK)
-    bars = rows.filter(good).sort(*_KEY, LINE)
+    bars = rows.filter(IS_BAR).sort(*_KEY, LINE)
     again = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in _KEY).fill_null(False)
     if bars.select(again.any()).item():
         bars = bars.with_columns(pl.when(again).then(_how_alike(bars)).otherwise(REASON).alias(REASON))
-    return pl.concat([rows.filter(~good), bars])
+    return pl.concat([rows.filter(~IS_BAR), bars])
 
 
 def _how_alike(bars: pl.DataFrame) -> pl.Expr:
