@@ -22,8 +22,12 @@ lint: $(READY)  ## check style, types and the direction of imports
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/reference.py --check
 
-bench: $(READY)  ## measure against Kafka's own tools, about ten minutes (ARGS=--quick for a look)
+bench: $(READY) $(VENV)/.bench  ## measure against named limits and peers, about 15 minutes (ARGS=--quick for a look)
 	$(BIN)/python -m bench $(ARGS)
+
+$(VENV)/.bench: $(READY) requirements/bench.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
 
 reference: $(READY)  ## write docs/reference.md from the command line itself
 	$(BIN)/python scripts/reference.py
@@ -43,6 +47,7 @@ $(READY): requirements/dev.txt pyproject.toml
 lock:  ## pin the requirements anew
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements/dev.in -o requirements/dev.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements/dev.txt requirements/runtime.in -o requirements/runtime.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 
 clean:  ## remove what the targets made, but not the lake
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,28 +8,43 @@ from importlib.metadata import version
 from os import cpu_count
 from pathlib import Path
 
-from bench import flow, live
+from bench import convert, flow, live
 from bench.bed import Bed
 from bench.measure import Result
 from tickerlake.kafka.embedded import EmbeddedBroker
 
 DOCS = Path(__file__).parent.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- written by make bench -->", "<!-- end -->"
+BEGIN, END = "<!-- written by make bench: {} -->", "<!-- end -->"
 # share of the limit's records/s, and of its CPU per record: none means that there is no goal
 GOALS = {
     "documents ready, in transactions": (0.9, None),
     "tickerlake produce, CSV file": (0.65, None),
     "tickerlake sink, Parquet": (0.7, 0.75),
     "tickerlake sink, NDJSON": (0.65, 0.75),
+    "tickerlake convert": (0.6, None),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer records, one round: a look, not a figure")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument("--only", choices=["kafka", "files"], help="leave the other part out")
     options = parser.parse_args()
-    records, rounds = (400_000, 1) if options.quick else (4_000_000, 3)
+    parts = {"kafka": _kafka, "files": _files}
+    for name, part in parts.items():
+        if options.only not in {None, name}:
+            continue
+        text = part(quick=options.quick)
+        print(f"\n{text}\n", flush=True)
+        if options.write:
+            begin = BEGIN.format(name)
+            before, _, rest = DOCS.read_text().partition(begin)
+            DOCS.write_text(f"{before}{begin}\n{text}\n{END}{rest.partition(END)[2]}")
+
+
+def _kafka(*, quick: bool) -> str:
+    records, rounds = (400_000, 1) if quick else (4_000_000, 3)
     with tempfile.TemporaryDirectory(prefix="tickerlake-bench-") as folder:
         with EmbeddedBroker(Path(folder) / "kafka") as broker:
             bed = Bed(Path(folder), broker)
@@ -40,11 +55,9 @@ def main() -> None:
             print("live", flush=True)
             rate, first_s = live.objects_per_s(bed, records // 200), live.first_object_s(bed, rounds)
         help_s = live.help_s(rounds)
-    text = "\n".join(
+    return "\n".join(
         [
-            f"{datetime.now(UTC):%Y-%m-%d}. {_machine()}.",
-            f"{records:,} records a run, medians of {rounds} interleaved rounds.",
-            "",
+            *_about(records, rounds),
             *_table("Into Kafka", into),
             "",
             *_table("Out of Kafka into fsynced files", out),
@@ -56,10 +69,30 @@ def main() -> None:
             f"| `tickerlake --help` | {help_s:.2f} s | < 0.3 s |",
         ]
     )
-    print(f"\n{text}")
-    if options.write:
-        before, _, rest = DOCS.read_text().partition(BEGIN)
-        DOCS.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
+
+
+def _files(*, quick: bool) -> str:
+    rows, rounds = (500_000, 1) if quick else (convert.ROWS, 3)
+    lines = _about(rows, rounds)
+    with tempfile.TemporaryDirectory(prefix="tickerlake-bench-") as folder:
+        print(f"files: {rows:,} rows", flush=True)
+        for kind, results in convert.to_parquet(Path(folder), rows, rounds).items():
+            lines += [*_table(f"CSV file of {kind} → Parquet", results), ""]
+        sniffed_s = convert.sniff_s(Path(folder))
+    return "\n".join(
+        [
+            *lines,
+            f"Telling header and columns of the file of trades took {sniffed_s:.2f} s (goal < 0.5 s).",
+        ]
+    )
+
+
+def _about(records: int, rounds: int) -> list[str]:
+    return [
+        f"{datetime.now(UTC):%Y-%m-%d}. {_machine()}.",
+        f"{records:,} records a run, medians of {rounds} interleaved rounds.",
+        "",
+    ]
 
 
 def _table(title: str, results: dict[str, Result]) -> list[str]:

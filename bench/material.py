@@ -29,6 +29,23 @@ def bars_csv(path: Path, rows: int) -> Path:
     return path
 
 
+def trades_csv(path: Path, rows: int) -> Path:
+    """Write trades of 100 symbols in the manner of an exchange's tape: epoch nanoseconds, ids, sequences."""
+    n = pl.int_range(rows, eager=True)
+    frame = pl.DataFrame({"n": n, "noise": n.hash(SEED), "number": n.hash(SEED + 1) % SYMBOLS})
+    noise = pl.col("noise")
+    frame.with_columns(price=15_000 + noise // 133 % 2_000).select(
+        _ticker().alias("ticker"),
+        (noise % 20).alias("exchange"),
+        (71_675_222_900_000 + pl.col("n")).alias("id"),
+        (_FIRST_S * 10**9 + pl.col("n").cast(pl.Int64) * 4_000_000).alias("participant_timestamp"),
+        _cents("price").alias("price"),
+        (pl.col("n") + 1).alias("sequence_number"),
+        (1 + noise // 77 % 900).alias("size"),
+    ).write_csv(path)
+    return path
+
+
 def bars(csv: Path) -> tuple[list[bytes], list[bytes]]:
     """Return keys and JSON documents of a file's bars, as `tickerlake produce` sends them."""
     keys: list[bytes] = []

@@ -11,11 +11,11 @@ from support.process import run
 
 def test_help_names_the_verbs() -> None:
     out, _ = run("--help")
-    for verb in ("demo", "produce", "sink", "audit", "broker"):
+    for verb in ("demo", "produce", "simulate", "sink", "audit", "broker"):
         assert verb in out
 
 
-@pytest.mark.parametrize("verb", ["demo", "inspect", "produce", "sink", "audit", "broker start"])
+@pytest.mark.parametrize("verb", ["demo", "inspect", "produce", "simulate", "sink", "audit", "broker start"])
 def test_every_verb_has_help(verb: str) -> None:
     out, _ = run(*verb.split(), "--help")
     assert "Usage" in out

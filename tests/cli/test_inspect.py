@@ -12,7 +12,8 @@ def test_a_report_for_people() -> None:
     out, _ = run("inspect", DATA / "broken_rows.csv", DATA / "day_first_duplicate_date.csv")
     assert "rows      4 accepted, 11 rejected" in out
     assert "line 4    price_missing: AAA,2024-01-03,null" in out
-    assert "dates     DD-MM-YYYY, bars of 1d" in out
+    assert "dates     DD-MM-YYYY (" in out
+    assert "records   bars of 1d (the time between rows)" in out
     assert "DAY-FIRST-DUPLICATE-DATE is made from its name" in out
 
 

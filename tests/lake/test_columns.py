@@ -15,7 +15,7 @@ from tickerlake.errors import LakeError
 from tickerlake.lake import columns, parquet, rows
 from tickerlake.lake.columns import Column
 from tickerlake.lake.segment import SegmentMeta
-from tickerlake.model.schema import KAFKA_RECORDS, SCHEMAS, Type
+from tickerlake.model.schema import KAFKA_RECORDS, SCHEMAS, Type, with_timestamps
 
 META = SegmentMeta("t", "id", 0, 5, 9, 3, 1, "")
 EXTRA = Column("extra", Type.JSON)
@@ -180,9 +180,8 @@ def test_together_or_one_by_one_is_the_same(records: list[dict[str, str]]) -> No
     alone = pl.concat([typed(LAYOUT, text, start=at) for at, text in enumerate(texts_)])
     assert_frame_equal(together, alone, check_exact=True)
     everything = [*columns.ENVELOPE, *LAYOUT]
-    parsed = columns._with_timestamps(
-        columns._one_by_one(rows.encode(batch(*texts_)).lines, everything), everything
-    )
+    times = [column.name for column in everything if column.type is Type.TIMESTAMP_NS]
+    parsed = with_timestamps(columns._one_by_one(rows.encode(batch(*texts_)).lines, everything), times)
     # the year 0 is a date for Polars only
     dates = pl.col("date").is_null() | (pl.col("date") >= date(1, 1, 1))
     assert_frame_equal(

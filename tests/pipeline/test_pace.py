@@ -32,7 +32,7 @@ def due(pace: Pace, rows: CsvSource, batch_rows: int) -> list[float]:
     for table in rows.batches(batch_rows=batch_rows):
         for due_s, part in pace.parts(table):
             seconds += [due_s] * len(part.rows)
-            assert part.rows_done == len(seconds)
+            assert part.done == (len(seconds),)
     return seconds
 
 

@@ -3,9 +3,15 @@
 import json
 import secrets
 import signal
+import subprocess
+import sys
+from collections import Counter
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from support import oracle
 from support.process import run, tickerlake, wait_until
@@ -109,3 +115,146 @@ def test_a_pace_that_is_none(kafka: str, tmp_path: Path) -> None:
         assert f"{pace[0]} {pace[1]} is not understood" in err
     _, err = run(*options, "--speed", "60x", "--rate", "5/s", code=2)
     assert "both say how fast" in err
+
+
+def documents(servers: str, topic: str) -> list[dict[str, Any]]:
+    return [json.loads(message.value() or b"") for message in oracle.messages(servers, topic)]
+
+
+def places(servers: str, topic: str) -> Counter[tuple[str, int]]:
+    """Count the committed records by file and line."""
+    return Counter((each["source"], each["source_line"]) for each in documents(servers, topic))
+
+
+def test_several_files_are_merged_by_time(kafka: str, tmp_path: Path) -> None:
+    """The rows of one instrument lie in two files, turn about."""
+    topic = f"p.{secrets.token_hex(6)}"
+    lines = prices(tmp_path, 400).read_text().splitlines()
+    halves = [tmp_path / "odd.csv", tmp_path / "even.csv"]
+    for number, path in enumerate(halves):
+        path.write_text("\n".join([HEADER, *lines[1 + number :: 2]]) + "\n")
+    out, _ = run("produce", *halves, "--symbol", "ACME", "-t", topic, "-b", kafka, "--json")
+    assert [each["records"] for each in json.loads(out)["files"]] == [200, 200]
+    found = documents(kafka, topic)
+    opens = [each["ts_open_ns"] for each in found]
+    assert opens == sorted(opens)
+    assert len(set(opens)) == 400
+    assert [each["source"] for each in found[:4]] == ["odd.csv", "even.csv"] * 2
+
+
+@pytest.mark.parametrize("rate", ["8000/s", "7777/s"])
+def test_several_files_killed_and_run_again(kafka: str, tmp_path: Path, rate: str) -> None:
+    """Each instant has a row of each symbol, in no order: a run is killed within instants."""
+    topic = f"p.{secrets.token_hex(6)}"
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rows = 4_000
+    for name, symbols in (("one.csv", ("ZED", "ACME")), ("two.csv", ("MID",)), ("three.csv", ("YAK", "BEE"))):
+        lines = prices(tmp_path, rows).read_text().splitlines()[1:]
+        each = [f"{symbol},{line}" for line in lines for symbol in symbols]
+        (folder / name).write_text("\n".join([f"Symbol,{HEADER}", *each]) + "\n")
+    for _ in range(3):
+        with tickerlake("produce", folder, "-t", topic, "-b", kafka, "--rate", rate) as child:
+            wait_until(partial(_more_than, kafka, topic, retained(kafka, topic) + 1000), child)
+            assert child.poll() is None, "it ended before it could be killed"
+            child.kill()
+    run("produce", folder, "-t", topic, "-b", kafka)
+    counts = places(kafka, topic)
+    assert set(counts.values()) == {1}
+    assert len(counts) == 5 * rows
+    _, err = run("produce", folder, "-t", topic, "-b", kafka)
+    assert err.count("nothing new") == 3
+
+
+def test_a_file_more_is_the_only_one_written(kafka: str, tmp_path: Path) -> None:
+    topic = f"p.{secrets.token_hex(6)}"
+    folder = tmp_path / "data"
+    folder.mkdir()
+    prices(folder, 100, "A.csv")
+    prices(folder, 100, "B.csv")
+    run("produce", folder, "-t", topic, "-b", kafka)
+    prices(folder, 50, "AB.csv")
+    out, _ = run("produce", folder, "-t", topic, "-b", kafka, "--json")
+    assert {each["source"]: each["new_records"] for each in json.loads(out)["files"]} == {
+        "A.csv": 0,
+        "AB.csv": 50,
+        "B.csv": 0,
+    }
+    counts = places(kafka, topic)
+    assert set(counts.values()) == {1}
+    assert Counter(name for name, _ in counts) == {"A.csv": 100, "B.csv": 100, "AB.csv": 50}
+
+
+def test_a_loop_gives_later_times_until_it_is_stopped(kafka: str, tmp_path: Path) -> None:
+    topic = f"p.{secrets.token_hex(6)}"
+    with tickerlake("produce", prices(tmp_path, 20), "-t", topic, "-b", kafka, "--loop") as child:
+        # a transaction's marker takes an offset of its own
+        wait_until(partial(_more_than, kafka, topic, 120), child)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 130, err
+    opens = [each["ts_open_ns"] for each in documents(kafka, topic)]
+    assert len(opens) > 60
+    assert opens == sorted(set(opens)), "a turn is not later than the one before"
+    week = 7 * 86_400 * 10**9
+    period = opens[20] - opens[0]
+    assert period > 0
+    assert period % week == 0
+    assert opens == [opens[n % 20] + n // 20 * period for n in range(len(opens))]
+
+
+def test_trades(kafka: str, tmp_path: Path) -> None:
+    topic = f"p.{secrets.token_hex(6)}"
+    path = tmp_path / "trades.csv"
+    lines = [f"2024-01-02T12:00:{n:02}.{n:09}Z,ACME,10.25,{n + 1},t{n}" for n in range(50)]
+    path.write_text("\n".join(["timestamp,symbol,price,size,trade_id", *lines]) + "\n")
+    run("produce", path, "-t", topic, "-b", kafka)
+    found = documents(kafka, topic)
+    assert {each["schema"] for each in found} == {"trade.v1"}
+    assert [each["trade_id"] for each in found] == [f"t{n}" for n in range(50)]
+    assert found[7]["ts_event_ns"] % 10**9 == 7
+    assert {message.key() for message in oracle.messages(kafka, topic)} == {b"ACME.XXXX"}
+
+
+def test_strict_writes_nothing_if_a_row_is_refused(kafka: str, tmp_path: Path) -> None:
+    topic = f"p.{secrets.token_hex(6)}"
+    good, bad = prices(tmp_path, 10, "A.csv"), prices(tmp_path, 10, "B.csv")
+    bad.write_text(bad.read_text() + "1990-01-02,null,null,null,null,null,null\n")
+    _, err = run("produce", good, bad, "--strict", "-t", topic, "-b", kafka, code=4)
+    assert "B.csv, line 12" in err
+    assert retained(kafka, topic) == retained(kafka, f"{topic}.rejects") == 0
+    run("produce", good, bad, "-t", topic, "-b", kafka)
+    assert len(places(kafka, topic)) == 20
+
+
+def test_standard_input_twice_is_written_once(kafka: str, tmp_path: Path) -> None:
+    topic = f"p.{secrets.token_hex(6)}"
+    verb = [sys.executable, "-c", "from tickerlake.cli.app import main; main()", "produce", "-"]
+    options = ["--symbol", "ACME", "-t", topic, "-b", kafka]
+    data = prices(tmp_path, 30).read_bytes()
+    for _ in range(2):
+        subprocess.run([*verb, *options], input=data, capture_output=True, timeout=60, check=True)
+    counts = places(kafka, topic)
+    assert len(counts) == 30
+    assert set(counts.values()) == {1}
+    other = data.replace(b"10.5", b"10.25")
+    subprocess.run([*verb, *options], input=other, capture_output=True, timeout=60, check=True)
+    assert set(places(kafka, topic).values()) == {2}
+
+
+def test_two_runs_over_some_of_the_same_files(kafka: str, tmp_path: Path) -> None:
+    topic = f"p.{secrets.token_hex(6)}"
+    first, shared, third = (prices(tmp_path, 300, f"{name}.csv") for name in "ABC")
+    with tickerlake("produce", first, shared, "-t", topic, "-b", kafka, "--rate", "20/s") as child:
+        wait_until(partial(_more_than, kafka, topic, 0), child)
+        assert child.poll() is None
+        _, err = run("produce", shared, third, "-t", topic, "-b", kafka, code=4)
+        assert "Another process" in err
+        assert child.poll() is None, "the first run has to go on"
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=60) == 130
+    assert not [name for name, _ in places(kafka, topic) if name == "C.csv"]
+    run("produce", first, shared, third, "-t", topic, "-b", kafka)
+    counts = places(kafka, topic)
+    assert len(counts) == 900
+    assert set(counts.values()) == {1}

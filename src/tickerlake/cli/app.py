@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tickerlake import __version__
-from tickerlake.cli import audit, broker, demo, inspect, produce, sink
+from tickerlake.cli import audit, broker, convert, demo, inspect, produce, simulate, sink
 from tickerlake.errors import TickerlakeError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("inspect")(inspect.inspect)
+app.command("convert")(convert.convert)
+app.command("simulate")(simulate.simulate)
 app.command("produce")(produce.produce)
 app.command("sink")(sink.sink)
 app.command("audit")(audit.audit)
@@ -62,6 +64,7 @@ def _defaults(settings: "Settings") -> dict[str, dict[str, Any]]:
     sink = msgspec.structs.asdict(settings.sink)
     verbs = {
         "produce": {**kafka, **msgspec.structs.asdict(settings.produce)},
+        "simulate": kafka,
         "sink": {**kafka, "lake": settings.lake, **sink, "format_": sink["format"]},
         "audit": {"lake": settings.lake},
     }

@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,11 +23,51 @@ Property = Annotated[
     list[str] | None,
     typer.Option("--property", "-X", help="Any librdkafka property, as name=value; may be repeated."),
 ]
-Files = Annotated[list[Path], typer.Argument(help="CSV files, plain or gzip.")]
-Symbol = Annotated[str | None, typer.Option(help="Symbol, where neither a column nor the name tells.")]
-DateFormat = Annotated[str | None, typer.Option(help="Date order, for example %d-%m-%Y.")]
+Files = Annotated[
+    list[str],
+    typer.Argument(help="CSV files (plain, gz, zip, zst, bz2, xz), folders, patterns; - is standard input."),
+]
+Symbol = Annotated[
+    str | None, typer.Option(help="Symbol of every row, where neither a column nor the name tells.")
+]
+Zone = Annotated[
+    str | None, typer.Option("--tz", help="Zone of times that name none, for example America/New_York.")
+]
+DateFormat = Annotated[
+    str | None, typer.Option(help="Order of day and month, for example DD/MM/YYYY or %d/%m/%Y.")
+]
+Decimal = Annotated[str | None, typer.Option(help="What stands before decimals: . or ,")]
+Delimiter = Annotated[
+    str | None, typer.Option(help="What stands between cells: a character, or tab, semicolon, pipe, space.")
+]
+Interval = Annotated[str | None, typer.Option(help="Length of the bars, for example 1m, 5m, 1h, 1d.")]
+PriceScale = Annotated[
+    int | None,
+    typer.Option(help="Prices are whole numbers with so many decimals: 4 reads 1234500 as 123.45."),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of the columns from the left, for example date,time,open,high,low,close,volume."
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse everything if a row is refused or anything would be assumed.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 LOCAL_BROKER = "127.0.0.1:9092"
+
+
+def input_files(names: list[str], folder: Path) -> list[Path]:
+    """Return the files that the arguments mean; standard input is laid out in a folder."""
+    from tickerlake.errors import UsageError
+    from tickerlake.sources.csv.chunks import spool_stdin
+    from tickerlake.sources.replay import find_files
+
+    if names.count("-") > 1:
+        raise UsageError("- stands for standard input, and can be given once.", "Leave one out.")
+    return find_files([str(spool_stdin(folder)) if name == "-" else name for name in names])
 
 
 def properties(context: typer.Context, given: list[str] | None) -> dict[str, str]:
@@ -45,8 +85,32 @@ def properties(context: typer.Context, given: list[str] | None) -> dict[str, str
     return pairs
 
 
+def rate_of(text: str | None) -> float | None:
+    """Return what ``--rate`` says, in rows a second."""
+    return None if text is None else _positive("--rate", text, "/s", "rows a second, for example 500/s")
+
+
+def speed_of(text: str) -> float | None:
+    """Return what ``--speed`` says, in seconds of event time a second; None for the most."""
+    return None if text == "max" else _positive("--speed", text, "x", "max, 1x, 60x …")
+
+
+def _positive(option: str, text: str, unit: str, wanted: str) -> float:
+    from math import isfinite
+
+    from tickerlake.errors import UsageError
+
+    try:
+        number = float(text.removesuffix(unit))
+    except ValueError:
+        number = 0.0
+    if not isfinite(number) or number <= 0:
+        raise UsageError(f"{option} {text} is not understood.", f"Give {wanted}.")
+    return number
+
+
 @contextmanager
-def stopping() -> Iterator[threading.Event]:
+def stopping(told: str = "finishing what has been read …") -> Iterator[threading.Event]:
     """Give an event that the first SIGINT or SIGTERM sets; a second SIGINT ends at once."""
     stop = threading.Event()
 
@@ -54,7 +118,7 @@ def stopping() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        say("stopping: finishing what has been read …")
+        say(f"stopping: {told}")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -97,6 +161,13 @@ class Ticker:
             self._marks = [*self._marks[-10:], (now_s, count)]
         since_s, before = self._marks[0]
         return (count - before) / (now_s - since_s) if now_s > since_s else 0.0
+
+    def reading(self, path: Path) -> Callable[[int], None]:
+        """Return what shows how much of a file has been read."""
+        size = max(1, path.stat().st_size) if path.is_file() else 1
+        return lambda count: self.show(
+            f"{path.name}: reading it once to see how, {min(1.0, count / size):.0%}"
+        )
 
     def show(self, text: str) -> None:
         """Replace the line, ten times a second at most."""

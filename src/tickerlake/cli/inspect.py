@@ -1,65 +1,109 @@
 """``tickerlake inspect``: say how a file would be read."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tickerlake.cli.common import DateFormat, Files, Json, Symbol, Ticker, emit, say
+from tickerlake.cli.common import (
+    Columns,
+    DateFormat,
+    Decimal,
+    Delimiter,
+    Files,
+    Interval,
+    Json,
+    PriceScale,
+    Symbol,
+    Ticker,
+    Zone,
+    emit,
+    input_files,
+    say,
+)
 
 if TYPE_CHECKING:
     from tickerlake.sources.csv.read import CsvSource
 
 _EXAMPLES = 5
+_DELIMITERS = {"\t": "tab", " ": "blanks"}
 
 
 def inspect(
     files: Files,
     symbol: Symbol = None,
+    tz: Zone = None,
     date_format: DateFormat = None,
+    decimal: Decimal = None,
+    delimiter: Delimiter = None,
+    interval: Interval = None,
+    price_scale: PriceScale = None,
+    columns: Columns = None,
     json: Json = False,
 ) -> None:
-    """Say how files would be read, and which of their rows would be refused; nothing is written.
+    """Say how files would be read and why, and which of their rows would be refused; nothing is written.
 
-    Exit code 4 if a file can't be read at all.
+    Exit code 4 if a file can't be read without guessing: the report names the option that settles it.
 
-    Examples: `tickerlake inspect AAPL.csv` · `tickerlake inspect data/*.csv --json`
+    Examples: `tickerlake inspect AAPL.csv` · `tickerlake inspect data/ --json`
     """
+    import tempfile
+
     from tickerlake.errors import DataError
+    from tickerlake.sources.csv.options import read_options
     from tickerlake.sources.csv.read import open_csv
 
+    options = read_options(
+        symbol=symbol,
+        tz=tz,
+        date_format=date_format,
+        decimal=decimal,
+        delimiter=delimiter,
+        interval=interval,
+        price_scale=price_scale,
+        columns=columns,
+    )
     ticker, reports, refused = Ticker(), [], 0
-    for path in files:
-        ticker.show(f"{path.name}: reading …")
-        try:
-            report = _report(open_csv(path, symbol=symbol, date_format=date_format), ticker)
-        except DataError as error:
-            refused += 1
-            report = {"source": path.name, "error": error.message, "hint": error.hint}
-        ticker.end()
-        reports.append(report)
-        if not json:
-            print("\n".join(_lines(report)))
+    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder:
+        for path in input_files(files, Path(folder)):
+            try:
+                source = open_csv(path, options, digest=False, on_bytes=ticker.reading(path))
+                report = _report(source, ticker)
+            except DataError as error:
+                refused += 1
+                report = {"source": path.name, "error": error.message, "hint": error.hint}
+            ticker.end()
+            reports.append(report)
+            if not json:
+                print("\n".join(_lines(report)))
     if json:
         emit({"files": reports})
     if refused:
-        say(f"{refused} of {len(files)} files can't be read")
+        say(f"{refused} of {len(reports)} files can't be read")
         raise typer.Exit(DataError.exit_code)
 
 
 def _report(source: "CsvSource", ticker: Ticker) -> dict[str, Any]:
-    accepted, rejects = 0, 0
+    accepted, reasons = 0, dict[str, int]()
     examples: list[dict[str, object]] = []
+    flags: dict[str, int] = {}
     for table in source.batches():
-        accepted += table.records.height
-        found = table.rejects
-        rejects += len(found)
-        for reject in found[: _EXAMPLES - len(examples)]:
+        records = table.records
+        accepted += records.height
+        rejects = table.rejects
+        for reject in rejects:
+            reasons[reject.reason] = reasons.get(reject.reason, 0) + 1
+        for reject in rejects[: _EXAMPLES - len(examples)]:
             examples.append({"line": reject.line, "reason": reject.reason, "raw": reject.raw})
-        ticker.show(f"{source.fingerprint.name}: {table.rows_done / max(1, source.rows):.0%}")
+        for flag, count in records.get_column("quality").explode().drop_nulls().value_counts().iter_rows():
+            flags[flag] = flags.get(flag, 0) + count
+        ticker.show(f"{source.fingerprint.name}: counting, {table.done[0] / max(1, source.rows):.0%}")
     return {
         **source.describe(),
         "rows_accepted": accepted,
-        "rows_rejected": rejects,
+        "rows_rejected": sum(reasons.values()),
+        "reject_reasons": reasons,
+        "quality": flags,
         "first_rejects": examples,
     }
 
@@ -67,27 +111,56 @@ def _report(source: "CsvSource", ticker: Ticker) -> dict[str, Any]:
 def _lines(report: dict[str, Any]) -> list[str]:
     if "error" in report:
         return [f"{report['source']}", f"  ✗ {report['error']}", f"  → {report['hint']}", ""]
-    symbols = report["symbols"]
-    shown = ", ".join(symbols[:8]) + (f" … {len(symbols):,} in all" if len(symbols) > 8 else "")
-    delimiter = {"\t": "tab"}.get(report["delimiter"], report["delimiter"])
-    columns = ", ".join(f"{role} = {name}" for role, name in report["columns"].items())
-    stored = f"{report['size']:,} bytes, compression {report['compression']}, {report['encoding']}"
-    zone = "" if report["zone"] == "none" else f", zone {report['zone']}"
-    dates = f"{report['date_format']}{zone}, bars of {report['interval']}, {report['order']}"
+    header = report["header_lines"]
+    where = f"header in line {', '.join(map(str, header))}" if header else "no header"
+    if preamble := len([line for line in report["preamble"] if line.strip()]):
+        where += f" below {preamble} other line{'s' if preamble > 1 else ''}"
+    delimiter = _DELIMITERS.get(report["delimiter"], report["delimiter"])
+    packed = "" if report["compression"] == "none" else f"{report['compression']}, "
+    numbers = f"decimals after {report['decimal']}"
+    if report["price_scale"]:
+        numbers += f", prices in units of 10^-{report['price_scale']}"
+    dates = f"{report['date_format']} ({report['date_from']})"
+    zone = f"{report['zone']} ({report['zone_from']})" if report["zone"] else report["zone_from"]
+    kind = report["kind"].replace(".v1", "s")
+    if report["interval"]:
+        kind += f" of {report['interval']} ({report['interval_from']})"
     lines = [
-        f"{report['source']}",
-        f"  file      {stored}, delimiter {delimiter}, header in line {report['header_line']}",
-        f"  columns   {columns}",
+        report["source"],
+        f"  file      {packed}{report['encoding']}, {report['size']:,} bytes, delimiter {delimiter}, {where}",
+        f"  layout    {report['layout'] or 'by names and values'}",
+        f"  records   {kind}",
+        f"  columns   {_columns(report)}",
     ]
     if report["extra"]:
         lines.append(f"  kept      {', '.join(report['extra'])} (as extra)")
     lines += [
+        f"  numbers   {numbers}",
         f"  dates     {dates}",
-        f"  symbols   {shown} (from the {report['symbol_from']})",
-        f"  rows      {report['rows_accepted']:,} accepted, {report['rows_rejected']:,} rejected",
+        f"  zone      {zone}",
+        f"  order     {report['rows_stand']}",
+        f"  symbols   {_symbols(report['symbols'])} (from the {report['symbol_from']})",
+        (
+            f"  rows      {report['rows_accepted']:,} accepted, "
+            f"{report['rows_rejected']:,} rejected{_counts(report['reject_reasons'])}"
+        ),
     ]
+    if report["quality"]:
+        lines.append(f"  flagged   {_counts(report['quality'])[2:]}")
     lines += [f"  warning   {warning}" for warning in report["warnings"]]
     lines += [
         f"  line {each['line']:<5,}{each['reason']}: {each['raw'][:100]}" for each in report["first_rejects"]
     ]
     return [*lines, ""]
+
+
+def _columns(report: dict[str, Any]) -> str:
+    return ", ".join(f"{role} = {name}" for role, name in report["columns"].items())
+
+
+def _symbols(symbols: list[str]) -> str:
+    return ", ".join(symbols[:8]) + (f" … {len(symbols):,} in all" if len(symbols) > 8 else "")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return "".join(f", {count:,} {name}" for name, count in sorted(counts.items(), key=lambda pair: -pair[1]))

@@ -1,5 +1,7 @@
 """``tickerlake produce``: files → Kafka."""
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,15 +9,25 @@ import typer
 from tickerlake.cli.common import (
     LOCAL_BROKER,
     Bootstrap,
+    Columns,
     DateFormat,
+    Decimal,
+    Delimiter,
     Files,
+    Interval,
     Json,
+    PriceScale,
     Property,
+    Strict,
     Symbol,
     Ticker,
+    Zone,
     emit,
+    input_files,
     properties,
+    rate_of,
     say,
+    speed_of,
     stopping,
 )
 
@@ -29,12 +41,22 @@ def produce(
     topic: Annotated[str, typer.Option("--topic", "-t", help="Topic to write to; created if missing.")],
     bootstrap_servers: Bootstrap = LOCAL_BROKER,
     symbol: Symbol = None,
+    tz: Zone = None,
     date_format: DateFormat = None,
+    decimal: Decimal = None,
+    delimiter: Delimiter = None,
+    interval: Interval = None,
+    price_scale: PriceScale = None,
+    columns: Columns = None,
+    strict: Strict = False,
     speed: Annotated[
         str,
         typer.Option(help="max, or by event time: 1x as it was, 60x an hour in a minute."),
     ] = "max",
     rate: Annotated[str | None, typer.Option(help="Rows a second, for example 500/s.")] = None,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Begin again at the end, with later times, until stopped.")
+    ] = False,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of a topic that is created.")] = 4,
     create: Annotated[
         bool, typer.Option("--create/--no-create", help="Create the topic if it is missing.")
@@ -42,54 +64,93 @@ def produce(
     property_: Property = None,
     json: Json = False,
 ) -> None:
-    """Write files to a Kafka topic, each row once.
+    """Write files of any layout to a Kafka topic, each row once, by event time.
 
+    Several files, folders and patterns are merged by time.
     Run again after a crash or Ctrl-C, it continues where it stopped; a finished file is left alone.
+    Refused rows go to the topic <topic>.rejects, with line and reason.
 
     Examples: `tickerlake produce AAPL.csv -t stocks.bars` ·
-    `tickerlake produce data/*.csv -t stocks.bars -b kafka:9092 --speed 60x`
+    `tickerlake produce data/ -t stocks.bars -b kafka:9092 --speed 60x` ·
+    `tickerlake produce 'ticks/*.csv.gz' -t stocks.trades --tz America/New_York --rate 500/s --loop`
     """
-    from dataclasses import asdict
-
     from tickerlake.pipeline.ingest import Ingest, IngestOptions
     from tickerlake.pipeline.pace import Pace
-    from tickerlake.sources.csv.read import open_csv
+    from tickerlake.sources.csv.options import read_options
+    from tickerlake.sources.replay import Shifted, open_replay, period_ns
 
-    pace = Pace(rate_s=_rate(rate), speed=_speed(speed))
-    # every file is opened before the first row is sent: a wrong name stops the run, not half of it
-    ticker, sources = Ticker(), []
-    for path in files:
-        ticker.show(f"{path.name}: reading it once to see how …")
-        sources.append(open_csv(path, symbol=symbol, date_format=date_format))
-    ticker.end()
-    options = IngestOptions(rate_s=pace.rate_s, speed=pace.speed, partitions=partitions, create=create)
-    ingest = Ingest(bootstrap_servers, topic, options, properties(context, property_))
-    if ingest.prepare():
-        say(f"created topic {topic} with {partitions} partitions")
-    results = []
-
-    def show(now: "Ingested") -> None:
-        ticker.show(_progress(now, ticker.rate(now.new_records)))
-
-    with stopping() as stop:
-        for path, source in zip(files, sources, strict=True):
+    pace = Pace(rate_s=rate_of(rate), speed=speed_of(speed))
+    options = read_options(
+        symbol=symbol,
+        tz=tz,
+        date_format=date_format,
+        decimal=decimal,
+        delimiter=delimiter,
+        interval=interval,
+        price_scale=price_scale,
+        columns=columns,
+        strict=strict,
+    )
+    ticker, results = Ticker(), []
+    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, stopping() as stop:
+        paths = input_files(files, Path(folder))
+        # every file is opened before the first row is sent: a wrong name stops the run, not half of it
+        replay = open_replay(paths, options, reading=ticker.reading)
+        if strict:
+            replay.refuse_rejects()
+        ticker.end()
+        for source in replay.sources:
             for warning in source.warnings:
                 say(f"warning: {warning}")
-            done = ingest.run(source, stop, show, str(path.resolve()))
+        ingest = Ingest(
+            bootstrap_servers,
+            topic,
+            IngestOptions(rate_s=pace.rate_s, speed=pace.speed, partitions=partitions, create=create),
+            properties(context, property_),
+        )
+        if ingest.prepare():
+            say(f"created topic {topic} with {partitions} partitions")
+        identities = [
+            f"stdin {source.fingerprint.digest}" if path.parent == Path(folder) else str(path.resolve())
+            for path, source in zip(paths, replay.sources, strict=True)
+        ]
+
+        def show(now: "Ingested") -> None:
+            ticker.show(_progress(now, ticker.rate(now.new_records)))
+
+        turn = 0
+        while not stop.is_set():
+            again = f"#{turn}" if turn else ""
+            source_ = Shifted(replay, turn, period_ns(replay)) if turn else replay
+            done = ingest.run(source_, stop, show, [f"{identity}{again}" for identity in identities])
             ticker.end()
-            results.append({name: value for name, value in asdict(done).items() if name != "next_s"})
-            if done.finished and not done.new_records:
-                say(f"{done.source}: already ingested ({done.records:,} records); nothing new")
-            else:
-                say(f"{done.source}: {done.new_records:,} records to {topic}, {done.rejects} rows rejected")
-                if done.rejects:
-                    say(f"  rejected rows, with line and reason: topic {topic}.rejects")
-            if stop.is_set():
+            results += [_told(each, again) for each in done]
+            for each in done:
+                _report(each, topic, again)
+            if not loop:
                 break
+            turn += 1
     if json:
         emit({"topic": topic, "files": results})
     if stop.is_set():
         raise typer.Exit(130)
+
+
+def _told(done: "Ingested", again: str) -> dict[str, object]:
+    from dataclasses import asdict
+
+    told = {name: value for name, value in asdict(done).items() if name != "next_s"}
+    return told | {"source": f"{done.source}{again}"}
+
+
+def _report(done: "Ingested", topic: str, again: str) -> None:
+    name = f"{done.source}{again}"
+    if done.finished and not done.new_records:
+        say(f"{name}: already ingested ({done.records:,} records); nothing new")
+        return
+    say(f"{name}: {done.new_records:,} records to {topic}, {done.rejects} rows rejected")
+    if done.rejects:
+        say(f"  rejected rows, with line and reason: topic {topic}.rejects")
 
 
 def _progress(now: "Ingested", rate_s: float) -> str:
@@ -99,27 +160,3 @@ def _progress(now: "Ingested", rate_s: float) -> str:
         line += f", {now.rejects:,} rows rejected"
     # at the pace of event time a night or a weekend is a long silence: say so
     return f"{line}, next in {now.next_s:,.0f} s" if now.next_s >= 2 else line
-
-
-def _rate(text: str | None) -> float | None:
-    return None if text is None else _positive("--rate", text, "/s", "rows a second, for example 500/s")
-
-
-def _speed(text: str) -> float | None:
-    if text == "max":
-        return None
-    return _positive("--speed", text, "x", "max, 1x, 60x …")
-
-
-def _positive(option: str, text: str, unit: str, wanted: str) -> float:
-    from math import isfinite
-
-    from tickerlake.errors import UsageError
-
-    try:
-        number = float(text.removesuffix(unit))
-    except ValueError:
-        number = 0.0
-    if not isfinite(number) or number <= 0:
-        raise UsageError(f"{option} {text} is not understood.", f"Give {wanted}.")
-    return number

@@ -20,7 +20,7 @@ import polars as pl
 from tickerlake.errors import LakeError
 from tickerlake.lake import rows
 from tickerlake.lake.rows import STRING, RejectedRecord, to_bytes, to_text, with_extra
-from tickerlake.model.schema import SCHEMAS, Type, polars_type
+from tickerlake.model.schema import SCHEMAS, Type, polars_type, with_timestamps
 
 MOST_COLUMNS: Final = 1000
 """Further fields of a record go to ``extra``."""
@@ -157,7 +157,8 @@ def encode(batch: pl.DataFrame, columns: list[Column]) -> tuple[pl.DataFrame, li
         others = rows.encode(batch.filter(~pl.col("offset").is_in(taken.implode())))
         rejects = others.rejects
         frame = pl.concat([frame, _one_by_one(others.lines, [*ENVELOPE, *columns])]).sort("kafka_offset")
-    return _with_timestamps(frame, [*ENVELOPE, *columns]), rejects
+    times = [column.name for column in columns if column.type is Type.TIMESTAMP_NS]
+    return with_timestamps(frame, times), rejects
 
 
 def _envelope(near: pl.DataFrame, read: pl.DataFrame) -> pl.DataFrame:
@@ -307,13 +308,3 @@ _PARSERS: Final = {
     Type.BOOL: _bool,
     Type.TEXTS: _TEXTS.decode,
 }
-
-
-def _with_timestamps(frame: pl.DataFrame, layout: list[Column]) -> pl.DataFrame:
-    expressions: list[pl.Expr] = []
-    for column in layout:
-        expressions.append(pl.col(column.name))
-        if column.type is Type.TIMESTAMP_NS:
-            moment = (pl.col(column.name) // 1000).cast(pl.Datetime("us", "UTC"))
-            expressions.append(moment.alias(column.name.removesuffix("_ns")))
-    return frame.select(expressions)

@@ -9,6 +9,8 @@ PRICE_MISSING: Final = "price_missing"
 VOLUME_NEGATIVE: Final = "volume_negative"
 DUPLICATE_KEY: Final = "duplicate_key"
 CONFLICTING_DUPLICATE: Final = "conflicting_duplicate"
+CROSSED_QUOTE: Final = "crossed_quote"
+SENTINEL_VALUE: Final = "sentinel_value"
 
 QUALITY_CODES: Final = frozenset(
     {
@@ -43,8 +45,19 @@ UNPARSABLE_DATE: Final = "unparsable_date"
 UNPARSABLE_NUMBER: Final = "unparsable_number"
 SYMBOL_MISSING: Final = "symbol_missing"
 SYMBOL_INVALID: Final = "symbol_invalid"
+SIZE_MISSING: Final = "size_missing"
+NO_LOCAL_TIME: Final = "no_local_time"
+"""A time of day that the clocks of the zone skip, or show twice, on that day."""
 
 REJECT_CODES: Final = frozenset(
-    {FIELD_COUNT, UNPARSABLE_DATE, UNPARSABLE_NUMBER, SYMBOL_MISSING, SYMBOL_INVALID}
+    {
+        FIELD_COUNT,
+        UNPARSABLE_DATE,
+        UNPARSABLE_NUMBER,
+        SYMBOL_MISSING,
+        SYMBOL_INVALID,
+        SIZE_MISSING,
+        NO_LOCAL_TIME,
+    }
 )
 """Reasons, besides the quality codes, for which a row can't be a record."""

@@ -1,7 +1,8 @@
 """A row that can't be a record: never an exception, never dropped without a word."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+import msgspec
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,5 +27,5 @@ class Reject:
     raw: str
 
     def to_json(self) -> str:
-        """Return one line of JSON; characters that could not be decoded are written as escapes."""
-        return json.dumps(asdict(self))
+        """Return one line of JSON."""
+        return msgspec.json.encode(self).decode()

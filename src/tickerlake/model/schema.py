@@ -4,6 +4,7 @@ A time is an ``int64`` of nanoseconds named ``ts_…_ns``. Parquet has beside it
 microseconds named ``ts_…``, for SQL.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -118,6 +119,11 @@ def fields(kind: str) -> tuple[Field, ...]:
     return SCHEMAS[kind]
 
 
+def times_of(kind: str) -> list[str]:
+    """Return the names of the times of a kind of record."""
+    return [field.name for field in fields(kind) if field.type is Type.TIMESTAMP_NS]
+
+
 def polars_type(kind: Type) -> pl.DataType:
     """Return the type of a column in memory."""
     return _POLARS[kind]
@@ -126,6 +132,21 @@ def polars_type(kind: Type) -> pl.DataType:
 def polars_schema(kind: str) -> pl.Schema:
     """Return the schema of a kind of record in memory."""
     return pl.Schema({field.name: polars_type(field.type) for field in fields(kind)})
+
+
+def with_timestamps(frame: pl.DataFrame, times: Iterable[str]) -> pl.DataFrame:
+    """Add a timestamp ``ts_…`` behind each column ``ts_…_ns`` of ``times``.
+
+    It is in microseconds (UTC), cut, not rounded.
+    """
+    wanted = set(times)
+    expressions: list[pl.Expr] = []
+    for name in frame.columns:
+        expressions.append(pl.col(name))
+        if name in wanted:
+            moment = (pl.col(name) // 1000).cast(pl.Datetime("us", "UTC"))
+            expressions.append(moment.alias(name.removesuffix("_ns")))
+    return frame.select(expressions)
 
 
 KAFKA_RECORDS: Final = pl.Schema(

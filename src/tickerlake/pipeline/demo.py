@@ -94,7 +94,7 @@ class Demo:
             except BaseException:
                 stop.set()
                 raise
-            ingested = producing.result()
+            (ingested,) = producing.result()
         if not stop.is_set():
             rest = Sink(servers, [TOPIC], store, "tickerlake-demo", options).run(
                 stop, until_end=True, on_progress=storing

@@ -5,16 +5,19 @@ lives in the compacted topic `PROGRESS_TOPIC`. Killed at any moment and run agai
 the topic (read committed) holds each row once.
 """
 
+import fcntl
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import msgspec
+import platformdirs
 import polars as pl
 
 from tickerlake import clock
-from tickerlake.errors import DataError, KafkaError
+from tickerlake.errors import DataError, Fenced, KafkaError
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
 from tickerlake.kafka.producer import Producer
@@ -22,7 +25,8 @@ from tickerlake.lake.segment import check_topic
 from tickerlake.model.json import to_json_lines
 from tickerlake.pipeline.pace import Pace
 from tickerlake.sources.ahead import ahead
-from tickerlake.sources.csv.read import CsvSource
+from tickerlake.sources.csv.parse import FILE, IS_RECORD, IS_REJECT
+from tickerlake.sources.source import Batch, Source
 
 PROGRESS_TOPIC = "tickerlake.progress"
 _LOADS_AHEAD = 2
@@ -60,10 +64,10 @@ class IngestOptions:
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What became of one file so far.
+    """What became of one part of a source so far, or of all of them.
 
     ``records`` and ``rejects`` are in the topics, ``new_records`` of them written by this run;
-    ``rows_done`` of the file's ``rows`` are read. ``next_s`` says in how many seconds the next row is due.
+    ``rows_done`` of the source's ``rows`` are read. ``next_s`` says in how many seconds the next row is due.
     """
 
     source: str
@@ -78,13 +82,15 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """Rows of a file as messages, and when they are due."""
+    """Rows as messages, and when they are due; records and rejects are counted for each part."""
 
     due_s: float
     keys: list[bytes]
     values: list[bytes]
     rejects: list[bytes]
-    rows_done: int
+    done: tuple[int, ...]
+    records_of: dict[int, int]
+    rejects_of: dict[int, int]
 
 
 class Ingest:
@@ -128,98 +134,68 @@ class Ingest:
 
     def run(
         self,
-        source: CsvSource,
+        source: Source,
         stop: threading.Event,
         on_progress: Callable[[Ingested], None] | None = None,
-        identity: str | None = None,
-    ) -> Ingested:
-        """Write what is not yet written of one file; returns early if ``stop`` is set.
+        identities: Sequence[str] | None = None,
+    ) -> list[Ingested]:
+        """Write what is not yet written of a source; returns early if ``stop`` is set.
 
         Parameters
         ----------
-        identity
-            What the file's progress is kept under: its full path, since many folders may hold an
-            ``AAPL.csv``. Default: the source's own name.
+        on_progress
+            Told of all parts together.
+        identities
+            What each part's progress is kept under: a file's full path, since many folders may hold an
+            ``AAPL.csv``. Default: the parts' own names.
+
+        Returns
+        -------
+        list of Ingested
+            What became of each part.
 
         Raises
         ------
         DataError
-            The file changed since a part of it was written.
+            A file changed since a part of it was written.
         Fenced
-            Another process writes the same file to the same topic.
+            Another process writes one of the files to the same topic.
         """
         about = self.admin.require(self.topic)
+        prints = source.fingerprints
+        names = identities or [each.name for each in prints]
         # the topic's id is part of the key: a topic created anew holds none of the file
-        name, content = source.fingerprint.name, f"{source.fingerprint.size} {source.fingerprint.digest}"
-        key = f"{about.topic_id} {identity or name}".encode()
-        work = hashlib.blake2b(key, digest_size=8).hexdigest()
-        producer = Producer(self.bootstrap_servers, f"tickerlake-{self.topic}-{work}", self.properties)
-        note = self._last_note(key)
-        if note and note.fingerprint != content:
-            raise DataError(
-                f"{name} changed since {note.rows_done} of its rows were written to {self.topic}.",
-                "Restore it, or give the new content another file name: "
-                "it will be written as a file of its own.",
+        keys = [f"{about.topic_id} {name}".encode() for name in names]
+        work = hashlib.blake2b(b"\0".join(sorted(keys)), digest_size=8).hexdigest()
+        with held([hashlib.blake2b(key, digest_size=16).hexdigest() for key in keys]):
+            producer = Producer(self.bootstrap_servers, f"tickerlake-{self.topic}-{work}", self.properties)
+            notes = self._last_notes(keys)
+            for number, (each, note) in enumerate(zip(prints, list(notes), strict=True)):
+                content = f"{each.size} {each.digest}"
+                if note and note.fingerprint != content:
+                    raise DataError(
+                        f"{each.name} changed since {note.rows_done} of its rows "
+                        f"were written to {self.topic}.",
+                        "Restore it, or give the new content another file name: "
+                        "it will be written as a file of its own.",
+                    )
+                notes[number] = note or Note(content, 0, 0, 0, finished=False)
+            run = _Run(
+                self,
+                source,
+                keys,
+                [note for note in notes if note],
+                producer,
+                on_progress or (lambda _: None),
             )
-        note = note or Note(content, 0, 0, 0, finished=False)
-        if note.finished:
-            return _ingested(source, note, 0)
-        try:
-            return self._write(source, key, note, producer, stop, on_progress or (lambda _: None))
-        except DataError:
-            producer.abort()
-            raise
+            try:
+                return run.write(stop)
+            except DataError:
+                producer.abort()
+                raise
 
-    def _write(
-        self,
-        source: CsvSource,
-        key: bytes,
-        note: Note,
-        producer: Producer,
-        stop: threading.Event,
-        on_progress: Callable[[Ingested], None],
-    ) -> Ingested:
-        options, before = self.options, note.records
-        committed, opened_s, began_s = note, 0.0, clock.monotonic_s()
-
-        def commit(note: Note, next_s: float = 0.0) -> Ingested:
-            producer.send(PROGRESS_TOPIC, [key], [msgspec.json.encode(note)])
-            producer.commit()
-            now = _ingested(source, note, note.records - before, next_s)
-            on_progress(now)
-            return now
-
-        for load in ahead(_loads(source, note.rows_done, options), _LOADS_AHEAD):
-            early_s = load.due_s - (clock.monotonic_s() - began_s)
-            if early_s > 0:
-                if note is not committed:
-                    commit(note, early_s)
-                    committed = note
-                stop.wait(early_s)
-            if stop.is_set():
-                break
-            if note is committed:
-                producer.begin()
-                opened_s = clock.monotonic_s()
-            self._send(producer, load)
-            note = Note(
-                note.fingerprint,
-                load.rows_done,
-                note.records + len(load.values),
-                note.rejects + len(load.rejects),
-                finished=False,
-            )
-            rows, age_s = note.rows_done - committed.rows_done, clock.monotonic_s() - opened_s
-            if rows >= options.transaction_rows or age_s >= options.commit_s:
-                commit(note)
-                committed = note
-        if stop.is_set():
-            return commit(note) if note is not committed else _ingested(source, note, note.records - before)
-        if note is committed:
-            producer.begin()
-        return commit(msgspec.structs.replace(note, finished=True))
-
-    def _send(self, producer: Producer, load: _Load) -> None:
+    def send(self, producer: Producer, load: _Load) -> None:
+        """Send rows in the open transaction."""
         producer.send(self.topic, load.keys, load.values)
         if load.rejects:
             if not self._rejects_kept:
@@ -227,37 +203,167 @@ class Ingest:
                 self._rejects_kept = True
             producer.send(f"{self.topic}.rejects", [None] * len(load.rejects), load.rejects)
 
-    def _last_note(self, key: bytes) -> Note | None:
-        last = None
+    def _last_notes(self, keys: Sequence[bytes]) -> list[Note | None]:
+        last: dict[bytes, bytes] = {}
         for batch in read_all(self.bootstrap_servers, self.properties, PROGRESS_TOPIC, {0: 0}):
             for noted, value in batch.frame.select("key", "value").iter_rows():
-                if noted == key and value is not None:
-                    last = value
-        return msgspec.json.decode(last, type=Note) if last is not None else None
+                if noted in keys and value is not None:
+                    last[noted] = value
+        return [msgspec.json.decode(last[key], type=Note) if key in last else None for key in keys]
 
 
-def _loads(source: CsvSource, skip_rows: int, options: IngestOptions) -> Iterator[_Load]:
+class _Run:
+    """One run over a source: transactions of rows and of the notes of how far each part has been written."""
+
+    def __init__(
+        self,
+        ingest: Ingest,
+        source: Source,
+        keys: Sequence[bytes],
+        notes: list[Note],
+        producer: Producer,
+        on_progress: Callable[[Ingested], None],
+    ) -> None:
+        self._ingest = ingest
+        self._source = source
+        self._keys = keys
+        self._before = list(notes)
+        self._notes = notes
+        self._committed = list(notes)
+        self._producer = producer
+        self._on_progress = on_progress
+
+    def write(self, stop: threading.Event) -> list[Ingested]:
+        options, opened_s, began_s = self._ingest.options, 0.0, clock.monotonic_s()
+        if all(note.finished for note in self._notes):
+            return self._outcome()
+        start = [note.rows_done for note in self._notes]
+        for load in ahead(_loads(self._source, start, options), _LOADS_AHEAD):
+            early_s = load.due_s - (clock.monotonic_s() - began_s)
+            if early_s > 0:
+                self._commit(early_s)
+                stop.wait(early_s)
+            if stop.is_set():
+                break
+            if not self._open:
+                self._producer.begin()
+                opened_s = clock.monotonic_s()
+            self._ingest.send(self._producer, load)
+            self._note(load)
+            if self._rows >= options.transaction_rows or clock.monotonic_s() - opened_s >= options.commit_s:
+                self._commit()
+        if not stop.is_set():
+            if not self._open:
+                self._producer.begin()
+            self._notes = [msgspec.structs.replace(note, finished=True) for note in self._notes]
+        self._commit()
+        return self._outcome()
+
+    @property
+    def _open(self) -> bool:
+        return self._notes != self._committed
+
+    @property
+    def _rows(self) -> int:
+        return sum(note.rows_done for note in self._notes) - sum(note.rows_done for note in self._committed)
+
+    def _note(self, load: _Load) -> None:
+        self._notes = [
+            msgspec.structs.replace(
+                note,
+                rows_done=load.done[number],
+                records=note.records + load.records_of.get(number, 0),
+                rejects=note.rejects + load.rejects_of.get(number, 0),
+            )
+            for number, note in enumerate(self._notes)
+        ]
+
+    def _commit(self, next_s: float = 0.0) -> None:
+        changed = [n for n, note in enumerate(self._notes) if note != self._committed[n]]
+        if not changed:
+            return
+        notes = [msgspec.json.encode(self._notes[n]) for n in changed]
+        self._producer.send(PROGRESS_TOPIC, [self._keys[n] for n in changed], notes)
+        self._producer.commit()
+        self._committed = list(self._notes)
+        self._on_progress(_sum(self._outcome(), self._source.rows, next_s))
+
+    def _outcome(self) -> list[Ingested]:
+        return [
+            Ingested(
+                print_.name,
+                note.records,
+                note.rejects,
+                note.records - before.records,
+                note.finished,
+                note.rows_done,
+                note.rows_done if note.finished else self._source.rows if len(self._notes) == 1 else 0,
+            )
+            for print_, note, before in zip(
+                self._source.fingerprints, self._committed, self._before, strict=True
+            )
+        ]
+
+
+def _sum(parts: Sequence[Ingested], rows: int, next_s: float) -> Ingested:
+    return Ingested(
+        parts[0].source if len(parts) == 1 else f"{len(parts):,} files",
+        sum(part.records for part in parts),
+        sum(part.rejects for part in parts),
+        sum(part.new_records for part in parts),
+        all(part.finished for part in parts),
+        sum(part.rows_done for part in parts),
+        rows,
+        next_s,
+    )
+
+
+def _loads(source: Source, done: Sequence[int], options: IngestOptions) -> Iterator[_Load]:
     pace = Pace(options.rate_s, options.speed)
-    for table in source.batches(skip_rows, options.batch_rows):
-        for due_s, part in pace.parts(table):
-            frame = part.records
+    for batch in source.batches(done, options.batch_rows):
+        for due_s, part in pace.parts(batch):
+            frame, rejects = part.records, part.rejects
             yield _Load(
                 due_s,
                 frame.get_column("instrument_id").cast(pl.Binary).to_list(),
                 to_json_lines(frame),
-                [reject.to_json().encode() for reject in part.rejects],
-                part.rows_done,
+                [reject.to_json().encode() for reject in rejects],
+                part.done,
+                _counted(part, frame.height, records=True),
+                _counted(part, len(rejects), records=False),
             )
 
 
-def _ingested(source: CsvSource, note: Note, new_records: int, next_s: float = 0.0) -> Ingested:
-    return Ingested(
-        source.fingerprint.name,
-        note.records,
-        note.rejects,
-        new_records,
-        note.finished,
-        note.rows_done,
-        source.rows,
-        next_s,
-    )
+def _counted(part: Batch, total: int, *, records: bool) -> dict[int, int]:
+    """Count records or rejects for each part of the source."""
+    if len(part.done) == 1 or not total:
+        return {0: total} if total else {}
+    wanted = IS_RECORD if records else IS_REJECT
+    counts = part.rows.filter(wanted).get_column(FILE).value_counts()
+    return dict(counts.iter_rows())
+
+
+@contextmanager
+def held(names: Sequence[str]) -> Iterator[None]:
+    """Hold a lock for each name on this machine, until the block or the process ends.
+
+    Kafka fences a second run over the same files; it can't fence one over some of them.
+
+    Raises
+    ------
+    Fenced
+        If another process holds one of them.
+    """
+    folder = platformdirs.user_runtime_path("tickerlake", ensure_exists=True) / "files"
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        for name in sorted(set(names)):
+            file = stack.enter_context((folder / name).open("w"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise Fenced(
+                    "Another process on this machine writes one of these files to this topic.",
+                    "Wait for it, or stop it.",
+                ) from error
+        yield

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tickerlake.errors import UsageError
-from tickerlake.sources.csv.read import Table
+from tickerlake.sources.source import Batch
 
 _TICK_S = 0.1
 
@@ -34,7 +34,7 @@ class Pace:
         if self.rate_s is not None and self.speed is not None:
             raise UsageError("--rate and --speed both say how fast.", "Give one of them.")
 
-    def parts(self, table: Table) -> Iterator[tuple[float, Table]]:
+    def parts(self, table: Batch) -> Iterator[tuple[float, Batch]]:
         """Yield the parts of a batch, each with the second, counted from the first row, when it is due."""
         if self.rate_s is not None:
             yield from self._by_count(table, self.rate_s)
@@ -43,14 +43,13 @@ class Pace:
         else:
             yield 0.0, table
 
-    def _by_count(self, table: Table, rate_s: float) -> Iterator[tuple[float, Table]]:
+    def _by_count(self, table: Batch, rate_s: float) -> Iterator[tuple[float, Batch]]:
         most = max(1, int(rate_s * _TICK_S))
-        for start in range(0, len(table.rows), most):
-            part = table.cut(start, most)
+        for part in table.split(most):
             yield self._rows / rate_s, part
             self._rows += len(part.rows)
 
-    def _by_time(self, table: Table, speed: float) -> Iterator[tuple[float, Table]]:
+    def _by_time(self, table: Batch, speed: float) -> Iterator[tuple[float, Batch]]:
         events = table.event_ns
         if self._first_ns is None and events.count():
             self._first_ns = events.drop_nulls()[0]

@@ -1,10 +1,11 @@
-"""Make the next items of an iterator while the last one is used."""
+"""Make the next items while the last one is used: Polars frees Python's lock, so threads run side by side."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -23,3 +24,25 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
         while (item := coming.popleft().result()) is not None:
             coming.append(pool.submit(next, items, None))
             yield item
+
+
+def mapped(items: Iterator[S], function: Callable[[S], T], workers: int = 2) -> Iterator[T]:
+    """Yield a function's results in the order of its items, a few of which are worked on at once.
+
+    Parameters
+    ----------
+    items
+        Taken one by one by the caller's thread.
+    function
+        Called in other threads.
+    workers
+        How many items are worked on, or wait, at once.
+    """
+    with ThreadPoolExecutor(workers, thread_name_prefix="mapped") as pool:
+        coming: deque[Future[T]] = deque()
+        for item in items:
+            coming.append(pool.submit(function, item))
+            if len(coming) > workers:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()

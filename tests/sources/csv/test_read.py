@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from tickerlake.errors import DataError
 from tickerlake.model.schema import polars_schema
-from tickerlake.sources.csv import CsvSource, chunks, open_csv, read
+from tickerlake.sources.csv import read
+from tickerlake.sources.csv.options import Options
+from tickerlake.sources.csv.read import CsvSource, open_csv
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -74,23 +76,21 @@ def test_newest_first_comes_out_oldest_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, packed: bool
 ) -> None:
     monkeypatch.setattr(read, "SORT_ROWS", limit)
-    monkeypatch.setattr(chunks, "CHUNK", 40)
     data = (DATA / "newest_first.csv").read_bytes()
     path = tmp_path / "AAA.csv"
     path.write_bytes(gzip.compress(data) if packed else data)
-    source = open_csv(path)
+    source = open_csv(path, chunk=40)
     assert source.order == ("sorted" if limit else "newest first")
     assert bars(source)["source_line"].to_list() == [4, 3, 2]
 
 
 @pytest.mark.parametrize("chunk", [60, 1 << 20])
 @pytest.mark.parametrize("name", ["broken_rows.csv", "day_first_duplicate_date.csv", "newest_first.csv"])
-def test_a_cursor_resumes_exactly(monkeypatch: pytest.MonkeyPatch, name: str, chunk: int) -> None:
-    monkeypatch.setattr(chunks, "CHUNK", chunk)
-    source = open_csv(DATA / name, ts_recv_ns=1)
+def test_a_cursor_resumes_exactly(name: str, chunk: int) -> None:
+    source = open_csv(DATA / name, ts_recv_ns=1, chunk=chunk)
     tables = list(source.batches(batch_rows=3))
     for i, table in enumerate(tables):
-        rest = list(source.batches(table.rows_done, batch_rows=2))
+        rest = list(source.batches(table.done, batch_rows=2))
         lines = [n for t in tables[i + 1 :] for n in t.records["source_line"]]
         assert [n for t in rest for n in t.records["source_line"]] == lines
         assert [r for t in rest for r in t.rejects] == [r for t in tables[i + 1 :] for r in t.rejects]
@@ -153,7 +153,7 @@ def test_the_order_of_day_and_month_is_settled_or_asked(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--date-format"):
         open_csv(of("01/02/2012", "02/03/2012"))
     for option in ("MM/DD/YYYY", "%m/%d/%Y"):
-        records = bars(open_csv(of("01/02/2012", "02/03/2012"), date_format=option))
+        records = bars(open_csv(of("01/02/2012", "02/03/2012"), Options(date_format=option)))
         assert records["session_date"].to_list() == [date(2012, 1, 2), date(2012, 2, 3)]
 
 
@@ -162,11 +162,11 @@ def test_the_order_of_day_and_month_is_settled_or_asked(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b'{"error": 1}\n', "not CSV"),
-        (b"a,b\n1,2\n", "no header with price columns"),
+        (b"a,b\n1,2\n", "no column for date, open, high, low, close among a, b"),
         (b"Date,Open,High,Low\n2024-01-02,1,2,1\n", "no column for close"),
         (b"Date,Open,High,Low,Close\n", "has no rows"),
-        (b"Date,Open,High,Low,Close\n2024-01-02,a,b,c,d\n", "unparsable_number"),
-        (b"\x1f\x8b\x08\x00junk", "can't be unpacked"),
+        (b"Date,Open,High,Low,Close\n2024-01-02,a,b,c,d\n", "no rows of dates and numbers"),
+        (b"\x1f\x8b\x08\x00junk", "can't be read"),
     ],
 )
 def test_what_is_no_price_file_is_refused(tmp_path: Path, content: bytes, says: str) -> None:

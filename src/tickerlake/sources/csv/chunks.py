@@ -1,13 +1,19 @@
 """A file as a stream of chunks of whole lines, in UTF-8, whatever its compression and encoding."""
 
+import bz2
 import codecs
 import hashlib
 import io
+import lzma
+import sys
 import tempfile
+import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from isal import igzip
@@ -15,29 +21,55 @@ from isal import igzip
 from tickerlake.errors import DataError
 
 CHUNK: Final = 4 << 20
+LONGEST_LINE: Final = 1 << 20
+"""A line of more bytes than this is no row of prices."""
+
+CODE_PAGES: Final = ("cp1252", "cp1250", "cp1251", "cp949", "cp932", "gb18030", "big5", "cp1254")
+"""Encodings that are tried where a file is not UTF-8."""
+
+_MOST_LINES: Final = 200_000
+_PACKED_BYTES: Final = 64 << 10
+_BOMB_FROM: Final = 64 << 20
+_BOMB_RATIO: Final = 200
 _BOMS: Final = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_MAGIC: Final = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+}
+_BINARY: Final = {
+    b"%PDF": "a PDF document",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook (.xls)",
+    b"PAR1": "a Parquet file",
+    b"\x7fELF": "a program",
+    b"\x89PNG": "a picture",
+    b"ARROW1": "an Arrow file",
+    b"SQLite": "an SQLite database",
+}
 
 
 class Meter:
     """Counts and digests the bytes of a file as they are stored."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, digest: bool = True) -> None:
         self.size = 0
-        self._digest = hashlib.blake2b(digest_size=16)
+        self._digest = hashlib.blake2b(digest_size=16) if digest else None
 
     def update(self, data: bytes) -> None:
         """Take the next bytes."""
         self.size += len(data)
-        self._digest.update(data)
+        if self._digest is not None:
+            self._digest.update(data)
 
     @property
     def digest(self) -> str:
-        """The digest of all bytes so far, in hexadecimal."""
-        return self._digest.hexdigest()
+        """The digest of all bytes so far, in hexadecimal; empty if none was wanted."""
+        return self._digest.hexdigest() if self._digest is not None else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Whole lines of a file.
 
     Parameters
@@ -50,16 +82,19 @@ class Chunk:
         The physical line that it begins with; the file's first is 1.
     data
         UTF-8; every line ends with a single line feed.
+    lines
+        How many lines it has.
     """
 
     offset: int
     length: int
     first_line: int
     data: bytes
+    lines: int
 
 
 class Extent(NamedTuple):
-    """Where a chunk lies, and how many rows below the header it has."""
+    """Where a chunk lies, and how many rows of the output it gives."""
 
     offset: int
     length: int
@@ -76,14 +111,28 @@ class TextFile:
     file
         A path, or a file inside a package.
     compression
-        ``gzip`` or ``none``.
+        ``none``, ``gzip``, ``zip``, ``zstd``, ``bzip2`` or ``xz``.
     encoding
         The name of a Python codec.
+    newline
+        What ends a line: a line feed (a carriage return may stand before it), or a carriage return alone.
+    chunk
+        How many bytes to read at once.
+    member
+        The name of the file inside an archive.
     """
 
     file: Traversable
     compression: str
     encoding: str
+    newline: bytes = b"\n"
+    chunk: int = CHUNK
+    member: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name that may tell the symbol: that of the file inside an archive, or the file's own."""
+        return self.member or self.file.name
 
     @property
     def plain(self) -> bool:
@@ -94,18 +143,26 @@ class TextFile:
         """Yield the whole file; ``meter`` is told its bytes as they are stored."""
         offset, line = 0, 1
         for data in self._lines(meter):
-            text = data.replace(b"\r\n", b"\n") if b"\r" in data else data
-            yield Chunk(offset, len(data), line, text)
+            text = self._text(data)
+            count = text.count(b"\n")
+            yield Chunk(offset, len(data), line, text, count)
             offset += len(data)
-            line += text.count(b"\n")
+            line += count
 
     def reversed_chunks(self, index: list[Extent]) -> Iterator[Chunk]:
         """Yield the chunks of an index from the last to the first."""
         with self._seekable() as stream:
             for offset, length, line, _ in reversed(index):
                 stream.seek(offset)
-                data = stream.read(length).replace(b"\r\n", b"\n")
-                yield Chunk(offset, length, line, data if data.endswith(b"\n") else data + b"\n")
+                data = stream.read(length)
+                text = self._text(data)
+                text = text if text.endswith(b"\n") else text + b"\n"
+                yield Chunk(offset, length, line, text, text.count(b"\n"))
+
+    def _text(self, data: bytes) -> bytes:
+        if self.newline == b"\r":
+            return data.replace(b"\r", b"\n")
+        return data.replace(b"\r\n", b"\n") if b"\r" in data else data
 
     def _seekable(self) -> IO[bytes]:
         if self.plain:
@@ -117,20 +174,32 @@ class TextFile:
         return spool
 
     def _lines(self, meter: Meter | None) -> Iterator[bytes]:
-        rest = b""
+        rest: list[bytes] = []
+        waiting = 0
         for block in self._decoded(meter):
-            end = block.rfind(b"\n") + 1
+            end = block.rfind(self.newline) + 1
             if end:
-                yield rest + block[:end]
-                rest = block[end:]
+                yield from self._cut(b"".join([*rest, block[:end]]))
+                rest, waiting = [block[end:]], len(block) - end
             else:
-                rest += block
-            if len(rest) > 2 * CHUNK:
+                rest.append(block)
+                waiting += len(block)
+            if waiting > LONGEST_LINE:
                 raise DataError(
-                    f"{self.file.name} has a line longer than {CHUNK >> 20} MiB.", "Is it a CSV file?"
+                    f"{self.file.name} has a line longer than {LONGEST_LINE >> 20} MiB.", "Is it a CSV file?"
                 )
-        if rest:
-            yield rest + b"\n"
+        if waiting:
+            yield b"".join([*rest, self.newline])
+
+    def _cut(self, lines: bytes) -> Iterator[bytes]:
+        """Yield whole lines in pieces of not too many: each line costs memory, however short it is."""
+        count = lines.count(self.newline)
+        step = max(1, len(lines) * _MOST_LINES // count) if count > _MOST_LINES else len(lines)
+        start = 0
+        while start < len(lines):
+            end = lines.find(self.newline, min(start + step, len(lines)) - 1) + 1
+            yield lines[start : end or len(lines)]
+            start = end or len(lines)
 
     def _decoded(self, meter: Meter | None) -> Iterator[bytes]:
         if self.encoding == "utf-8":
@@ -142,16 +211,31 @@ class TextFile:
         yield decoder.decode(b"", True).encode()
 
     def _blocks(self, meter: Meter | None) -> Iterator[bytes]:
-        with self.file.open("rb") as stored:
-            tap: Any = _Tap(stored, meter) if meter else stored
-            stream: Any = _unpacked(tap) if self.compression == "gzip" else tap
-            try:
-                while block := stream.read(CHUNK):
-                    yield block
-            except (EOFError, OSError, zlib.error) as error:
-                raise DataError(
-                    f"{self.file.name} can't be read: {error}.", "Fetch the file again."
-                ) from error
+        meter = meter or Meter(digest=False)
+        unpacked = 0
+        with reading(self.file.name), self.file.open("rb") as stored:
+            stream = _unpacked(_Tap(stored, meter) if self.compression != "zip" else stored, self.compression)
+            while block := stream.read(self.chunk):
+                unpacked += len(block)
+                if self.compression == "zip":
+                    meter.update(block)
+                elif unpacked > max(_BOMB_FROM, _BOMB_RATIO * meter.size):
+                    raise DataError(
+                        f"{self.file.name} unpacks to more than {_BOMB_RATIO} times its size.",
+                        "If that is right, unpack it first.",
+                    )
+                yield block
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn what may go wrong with a file into an error with a remedy."""
+    try:
+        yield
+    except PermissionError as error:
+        raise DataError(f"{name} may not be read: {error.strerror}.", "Change its rights.") from error
+    except (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ValueError) as error:
+        raise DataError(f"{name} can't be read: {error}.", "Fetch the file again.") from error
 
 
 class _Tap(io.RawIOBase):
@@ -175,25 +259,203 @@ class _Tap(io.RawIOBase):
         return len(data)
 
 
-def _unpacked(stream: Any) -> Any:
-    gzip_file: Any = igzip.GzipFile  # the package has no types
-    return gzip_file(fileobj=stream)
+class _Zstd:
+    """Unpacks frames of Zstandard; one that ends too early is an error (the library's reader hides it)."""
+
+    def __init__(self, stream: Any) -> None:
+        import zstandard
+
+        self._library = zstandard
+        self._stream = stream
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._rest = b""
+        self._started = False
+
+    def read(self, size: int) -> bytes:
+        parts, have = [self._rest], len(self._rest)
+        while have < size:
+            packed = self._stream.read(_PACKED_BYTES)
+            if not packed:
+                if self._started and not self._frame.eof:
+                    raise EOFError("it ends in the middle of a frame")
+                break
+            part = self._unpack(packed)
+            parts.append(part)
+            have += len(part)
+        data = b"".join(parts)
+        self._rest = data[size:]
+        return data[:size]
+
+    def _unpack(self, packed: bytes) -> bytes:
+        parts = []
+        try:
+            while packed:
+                if self._frame.eof:
+                    self._frame = self._library.ZstdDecompressor().decompressobj()
+                self._started = True
+                parts.append(self._frame.decompress(packed))
+                packed = self._frame.unused_data if self._frame.eof else b""
+        except self._library.ZstdError as error:
+            raise ValueError(str(error)) from error
+        return b"".join(parts)
 
 
-def sniff_bytes(file: Traversable) -> TextFile:
-    """Tell compression by the file's first bytes and encoding by its byte order mark."""
-    with file.open("rb") as stream:
-        head = stream.read(4)
-    compression = "gzip" if head[:2] == b"\x1f\x8b" else "none"
+def _unpacked(stream: Any, compression: str) -> Any:
     if compression == "gzip":
-        with file.open("rb") as stream:
-            try:
-                head = _unpacked(stream).read(4)
-            except (EOFError, OSError, zlib.error) as error:
-                raise DataError(
-                    f"{file.name} can't be unpacked: {error}.", "Fetch the file again."
-                ) from error
+        gzip_file: Any = igzip.GzipFile  # the package has no types
+        return gzip_file(fileobj=stream)
+    if compression == "zip":
+        archive = zipfile.ZipFile(stream)
+        (member,) = _members(archive)
+        return archive.open(member)
+    if compression == "zstd":
+        return _Zstd(stream)
+    if compression == "bzip2":
+        return bz2.BZ2File(stream)
+    return lzma.LZMAFile(stream) if compression == "xz" else stream
+
+
+def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    name = Path(str(archive.filename or getattr(archive.fp, "name", "The archive"))).name
+    names = {m.filename for m in archive.infolist()}
+    if "[Content_Types].xml" in names:
+        raise DataError(f"{name} is an Excel workbook or the like, not CSV.", "Export it as CSV.")
+    found = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX")]
+    found = [m for m in found if not Path(m.filename).name.startswith(".")]
+    texts = [m for m in found if m.filename.lower().endswith((".csv", ".txt", ".tsv"))] or found
+    if len(texts) != 1:
+        raise DataError(f"{name} holds {len(texts)} files, not one.", "Unpack it and name them.")
+    if texts[0].file_size > max(_BOMB_FROM, _BOMB_RATIO * texts[0].compress_size):
+        raise DataError(
+            f"{name} unpacks to more than {_BOMB_RATIO} times its size.", "If that is right, unpack it first."
+        )
+    return texts
+
+
+def sniff_bytes(
+    file: Traversable, sense: Callable[[str], int] = len, *, chunk: int = CHUNK
+) -> tuple[TextFile, bytes]:
+    """Tell compression by the file's first bytes, and encoding and line ends by its beginning.
+
+    Parameters
+    ----------
+    file
+        The file.
+    sense
+        Says how much sense a text makes: it chooses among the code pages, where the file is not UTF-8.
+    chunk
+        How many bytes to read at once.
+
+    Returns
+    -------
+    TextFile
+        How to read it.
+    bytes
+        Its first lines.
+
+    Raises
+    ------
+    DataError
+        If it is no text.
+    """
+    with reading(file.name), file.open("rb") as stream:
+        magic = stream.read(8)
+    compression = next((name for sign, name in _MAGIC.items() if magic.startswith(sign)), "none")
+    with reading(file.name), file.open("rb") as stored:
+        head = _unpacked(stored, compression).read(LONGEST_LINE)
+    for sign, what in _BINARY.items():
+        if head.startswith(sign):
+            raise DataError(f"{file.name} is {what}, not CSV.", "Export it as CSV.")
+    if not head.strip(b"\0 \t\r\n"):
+        if head.strip():
+            raise DataError(f"{file.name} holds nothing but NUL bytes.", "Fetch the file again.")
+        if not head:
+            raise DataError(f"{file.name} is empty.", "Fetch the file again.")
+    text = TextFile(file, compression, _encoding(head), chunk=chunk, member=_member(file, compression))
+    begin = codecs.getincrementaldecoder(text.encoding)("replace").decode(head[: 1 << 16]).encode()
+    if b"\n" not in begin and b"\r" in begin:
+        text = replace(text, newline=b"\r")
+    # how much is read at once must not decide how the file is read
+    beginning = replace(text, chunk=LONGEST_LINE)
+    first = next(beginning.chunks(), None)
+    data = first.data if first else b""
+    if text.encoding == "utf-8" and not is_utf8(data):
+        text = replace(text, encoding=_code_page(data, sense))
+        data = next(replace(text, chunk=LONGEST_LINE).chunks()).data
+    if not data.strip():
+        raise DataError(f"{file.name} is empty.", "Fetch the file again.")
+    return text, data
+
+
+def _member(file: Traversable, compression: str) -> str:
+    if compression != "zip":
+        return ""
+    with reading(file.name), file.open("rb") as stored:
+        return Path(_members(zipfile.ZipFile(stored))[0].filename).name
+
+
+def _encoding(head: bytes) -> str:
     for bom, encoding in _BOMS.items():
         if head.startswith(bom):
-            return TextFile(file, compression, encoding)
-    return TextFile(file, compression, "utf-8")
+            return encoding
+    start = head[:1000]
+    # Half of UTF-16's bytes are zero where the text is mostly ASCII.
+    if len(start) >= 8 and start.count(0) > len(start) * 0.35:
+        return "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
+    return "utf-8"
+
+
+def _code_page(data: bytes, sense: Callable[[str], int]) -> str:
+    """Return the encoding in which the beginning of a file makes most sense."""
+    best, most = CODE_PAGES[0], -1
+    for encoding in CODE_PAGES:
+        try:
+            # a character of two bytes may be cut at the end
+            text = codecs.getincrementaldecoder(encoding)("strict").decode(data[: 1 << 16])
+        except UnicodeDecodeError:
+            continue
+        if (made := sense(text)) > most:
+            best, most = encoding, made
+    return best
+
+
+def is_utf8(data: bytes) -> bool:
+    """Tell whether bytes are UTF-8."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def check_is_file(file: Traversable) -> None:
+    """Refuse a folder, a device and what is not there."""
+    with reading(file.name):
+        folder = file.is_dir()
+    if folder:
+        raise DataError(f"{file.name} is a folder.", "Name a CSV file.")
+    if not file.is_file():
+        exists = isinstance(file, Path) and (file.exists() or file.is_symlink())
+        if exists:
+            raise DataError(f"{file.name} is a device or a pipe, not a file.", "Pipe it into `-`.")
+        raise DataError(f"{file.name} does not exist.", "Check the path.")
+
+
+def stamp(file: Traversable) -> tuple[int, ...]:
+    """Return what changes when a file on disk is changed."""
+    if not isinstance(file, Path):
+        return ()
+    with reading(file.name):
+        state = file.stat()
+    return (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+def spool_stdin(folder: Path) -> Path:
+    """Write standard input to a file: it is read more than once."""
+    path = folder / "stdin"
+    with path.open("wb") as file:
+        while block := sys.stdin.buffer.read(CHUNK):
+            file.write(block)
+    return path

@@ -6,25 +6,38 @@ from typing import Final
 import polars as pl
 
 from tickerlake.model.instrument import is_symbol
+from tickerlake.sources.csv.dates import DAY_NS
 
 _GAPS: Final = 200_000
+ENOUGH_DAYS: Final = 20
+"""On fewer days even a market that never closes may have no weekend."""
 
 
 @dataclass
 class Order:
     """What the rows seen so far say about the order of time within each symbol.
 
-    ``rising`` and ``falling`` mean strictly: such a file has no key twice. ``merged`` means that time never
-    steps back from row to row, whatever the symbol.
+    ``rising`` and ``falling`` mean strictly for bars: such a file has no key twice. ``merged`` means that
+    time never steps back from row to row, whatever the symbol.
+
+    Parameters
+    ----------
+    strict
+        True for bars: two rows of a symbol may not have one time.
     """
 
+    strict: bool = True
     rising: bool = True
     falling: bool = True
     merged: bool = True
+    merged_falling: bool = True
     rows: int = 0
     weekend_rows: int = 0
+    first_ns: int | None = None
+    last_ns: int | None = None
     gaps: list[pl.Series] = field(default_factory=list)
     _last: pl.DataFrame | None = None
+    _days: set[int] = field(default_factory=set)
     _symbols: set[str] = field(default_factory=set)
 
     def see(self, rows: pl.DataFrame) -> None:
@@ -32,24 +45,43 @@ class Order:
         if rows.is_empty():
             return
         self.rows += len(rows)
-        day = pl.col("ts") // 86_400_000_000_000
-        self.weekend_rows += rows.select(((day + 3) % 7 >= 5).sum()).item()
+        ts = rows.get_column("ts")
+        if len(self._days) < ENOUGH_DAYS:
+            self._days.update((ts // DAY_NS).unique().head(ENOUGH_DAYS))
+        self.weekend_rows += int(((ts // DAY_NS + 3) % 7 >= 5).sum())
+        first, last = _ends(ts)
+        self.first_ns = first if self.first_ns is None else min(first, self.first_ns)
+        self.last_ns = last if self.last_ns is None else max(last, self.last_ns)
         joined = rows if self._last is None else pl.concat([self._last, rows])
         self._symbols.update(rows["symbol"].unique())
         single = len(self._symbols) == 1
         gap = pl.col("ts").diff()
         steps = joined.select(gap=gap if single else gap.over("symbol")).to_series().drop_nulls()
         if len(steps):
-            self.rising = self.rising and bool((steps > 0).all())
-            self.falling = self.falling and bool((steps < 0).all())
-        if sum(map(len, self.gaps)) < _GAPS:
-            self.gaps.append(steps.filter(steps != 0).abs())
+            least, most = _ends(steps)
+            self.rising = self.rising and least >= self.strict
+            self.falling = self.falling and most <= -self.strict
+            if self.strict and sum(map(len, self.gaps)) < _GAPS:
+                if least < 0 < most:
+                    steps = (
+                        joined.sort("symbol", "ts").select(gap=gap.over("symbol")).to_series().drop_nulls()
+                    )
+                self.gaps.append(steps.filter(steps != 0).abs())
         # The row before these is the last of `_last`: `see` keeps them in the order of the file.
-        self.merged = self.merged and bool((joined["ts"].tail(len(rows) + 1).diff().drop_nulls() >= 0).all())
+        all_steps = joined["ts"].tail(len(rows) + 1).diff().drop_nulls()
+        if len(all_steps):
+            least, most = _ends(all_steps)
+            self.merged = self.merged and least >= 0
+            self.merged_falling = self.merged_falling and most <= 0
         if single:
             self._last = rows.tail(1)
         else:
             self._last = joined.unique("symbol", keep="last", maintain_order=True)
+
+    @property
+    def keeps_weekends(self) -> bool:
+        """True if there are days enough, and none of them is a Saturday or a Sunday."""
+        return not self.weekend_rows and len(self._days) >= ENOUGH_DAYS
 
     @property
     def symbols(self) -> list[str]:
@@ -57,7 +89,13 @@ class Order:
         return sorted(filter(is_symbol, self._symbols))
 
     @property
-    def median_gap(self) -> int | None:
-        """The median time between neighbouring rows of a symbol, in nanoseconds."""
-        gaps = pl.concat(self.gaps) if self.gaps else pl.Series([], dtype=pl.Int64)
-        return None if gaps.is_empty() else int(gaps.quantile(0.5, "lower") or 0)
+    def gaps_ns(self) -> pl.Series:
+        """The time between neighbouring rows of a symbol, in nanoseconds."""
+        return pl.concat(self.gaps) if self.gaps else pl.Series("gap", [], dtype=pl.Int64)
+
+
+def _ends(values: pl.Series) -> tuple[int, int]:
+    least, most = values.min(), values.max()
+    assert isinstance(least, int)
+    assert isinstance(most, int)
+    return least, most

@@ -1,6 +1,7 @@
-"""Rows of text become canonical bars and rejects."""
+"""Rows of text become canonical records and rejects."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
@@ -8,35 +9,87 @@ import polars as pl
 from tickerlake.model import quality
 from tickerlake.model.instrument import instrument_id_expr, is_symbol_expr
 from tickerlake.model.reject import Reject
-from tickerlake.model.schema import BAR, DECIMAL
+from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
 from tickerlake.sources.csv.dates import DAY_NS, TimeForm
 from tickerlake.sources.csv.interval import DAILY, close_of
 from tickerlake.sources.csv.layout import NUMBERS, PRICES, Layout
-from tickerlake.sources.csv.rows import BLANK, FIELDS, LINE, RAW, time_text
+from tickerlake.sources.csv.numbers import MISSING, NumberForm
+from tickerlake.sources.csv.rows import BLANK, FIELDS, LINE, RAW, Rows
+from tickerlake.sources.csv.survey import Head
 
 REASON: Final = "_reason"
-IS_BAR: Final = pl.col(REASON).is_null() & ~pl.col(BLANK)
-"""Tells the rows of a parsed table that are bars."""
-_MISSING: Final = ["", "-", "--", "null", "none", "nan", "n/a", "na", "#n/a", "nil"]
-_PLAIN: Final = r"^[+-]?\$?[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d*)?$"
+FILE: Final = "_file"
+"""The number of a row's file, where several are merged."""
+
+EVENT: Final = "_event"
+"""When a record was known, in nanoseconds; a reject has that of the record before it."""
+
+IS_RECORD: Final = pl.col(REASON).is_null() & ~pl.col(BLANK)
+"""Tells the rows of a parsed table that are records."""
+
+IS_REJECT: Final = pl.col(REASON).is_not_null() & ~pl.col(BLANK)
+"""Tells the rows that are none, and no blank lines either."""
+
+OWN: Final = (LINE, RAW, BLANK, REASON, EVENT)
+"""Columns of a parsed table that are not of the record."""
+
+_TS: Final = "_ts"
+_LOCAL: Final = "_local"
+_PRICE_ROLES: Final = {
+    BAR: (*PRICES, "vwap", "adj_close"),
+    TRADE: ("price",),
+    QUOTE: ("bid_price", "ask_price"),
+}
+_SIDES: Final = {
+    "b": "buy",
+    "buy": "buy",
+    "buyer": "buy",
+    "bid": "buy",
+    "1": "buy",
+    "s": "sell",
+    "sell": "sell",
+    "seller": "sell",
+    "ask": "sell",
+    "a": "sell",
+    "-1": "sell",
+}
+_CORRECTIONS: Final = {
+    "1": "correct",
+    "01": "correct",
+    "12": "correct",
+    "7": "cancel",
+    "07": "cancel",
+    "8": "cancel",
+    "08": "cancel",
+    "10": "cancel",
+    "11": "cancel",
+    "correct": "correct",
+    "cancel": "cancel",
+    "c": "cancel",
+}
+_NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'
 
 
 @dataclass(frozen=True)
 class Parser:
-    """How a file's rows become bars.
+    """How a file's rows become records.
 
     Parameters
     ----------
     source
         The name that records carry.
-    layout
-        Where each role stands.
+    head
+        How its lines are cut, and what its columns are.
     form
         How dates are written.
+    numbers
+        How numbers are written.
     symbol
         The symbol of every row; ``None`` if a column has it.
     interval
-        ``1d``, ``1m`` …
+        ``1d``, ``1m`` …; empty for trades and quotes.
+    zone
+        The exchange's, for the date of the session; empty if it is not known.
     extras
         Unique column name to key in ``extra``.
     ts_recv_ns
@@ -44,129 +97,324 @@ class Parser:
     """
 
     source: str
-    layout: Layout
+    head: Head
     form: TimeForm
+    numbers: NumberForm
     symbol: str | None
     interval: str
+    zone: str
     extras: dict[str, str]
     ts_recv_ns: int
 
-    def parse(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return canonical columns, with ``_line``, ``_raw``, ``_blank`` and ``_reason`` (null for a bar)."""
-        texts = {role: self.layout.column(role) for role in NUMBERS if role in self.layout.roles}
-        typed = rows.select(
+    @property
+    def layout(self) -> Layout:
+        """What the columns mean."""
+        return self.head.dialect.layout
+
+    def parse(self, rows: Rows, *, keep_text: bool = False) -> pl.DataFrame:
+        """Return canonical columns, with ``_line``, ``_raw``, ``_blank``, ``_reason`` and ``_event``.
+
+        ``_raw`` is the line's text, of rejects only if not ``keep_text``; ``_reason`` is null for a record. A
+        file with columns for each symbol gives as many rows a line.
+        """
+        panels = self.layout.panels
+        if not panels:
+            return self._with_raw(self._parse(rows, self.layout.roles, self.symbol), rows, keep_text)
+        parts = [
+            self._parse(
+                rows,
+                {**self.layout.roles, **roles},
+                self.symbol if len(panels) == 1 and self.symbol else symbol,
+                panel=True,
+            )
+            for symbol, roles in panels.items()
+        ]
+        return self._with_raw(pl.concat(parts).sort(LINE, maintain_order=True), rows, keep_text)
+
+    def _parse(
+        self, rows: Rows, roles: dict[str, int], symbol: str | None, *, panel: bool = False
+    ) -> pl.DataFrame:
+        kind = self.layout.kind
+        texts = {role: f"c{roles[role]}" for role in NUMBERS[kind] if role in roles}
+        frame, moment = rows.frame, self.head.time_text()
+        typed = frame.select(
             LINE,
-            RAW,
-            FIELDS,
-            BLANK,
-            self._symbol().alias("symbol"),
-            self.form.ns(time_text(self.layout)).alias("ts_open_ns"),
+            *([] if rows.even else [FIELDS, BLANK]),
+            (pl.lit(symbol) if symbol is not None else pl.col(f"c{roles['symbol']}").str.strip_chars()).alias(
+                "symbol"
+            ),
+            self.head.moment_ns(self.form).alias(_TS),
+            *([replace(self.form, zone="none").ns(moment).alias(_LOCAL)] if self.form.local else []),
             *(pl.col(text).alias(f"_{role}") for role, text in texts.items()),
-            *(pl.col(text).cast(DECIMAL, strict=False).alias(role) for role, text in texts.items()),
-            *self._extra(),
+            *(self.numbers.direct(pl.col(text)).alias(role) for role, text in texts.items()),
+            *(
+                pl.col(f"c{roles[role]}").str.strip_chars().alias(f"_{role}")
+                for role in self._other_texts(roles)
+            ),
+            *self._extra(frame),
         )
-        typed, gappy = _second_look(typed, list(texts))
-        return typed.with_columns(self._reason(list(texts), gappy).alias(REASON)).select(
-            LINE, RAW, BLANK, REASON, *self._canonical(list(texts))
+        typed, gappy = self._second_look(typed, list(texts))
+        if self.numbers.scale:
+            typed = typed.with_columns(
+                self.numbers.scaled(pl.col(role)).alias(role) for role in _PRICE_ROLES[kind] if role in texts
+            )
+        typed = typed.with_columns(
+            self._reason(list(texts), gappy, symbol=symbol, even=rows.even).alias(REASON)
         )
+        if rows.even:
+            # every line has its separators, maybe with nothing between them
+            empty = pl.all_horizontal(pl.all().exclude(LINE).str.strip_chars() == "")
+            blank = frame.select(empty).to_series() if typed[_TS].null_count() else pl.lit(value=False)
+            typed = typed.with_columns(blank.alias(BLANK))
+        if panel:
+            # a symbol without prices on a day is not a broken row: it was not traded, or not listed yet
+            none = pl.all_horizontal(
+                pl.col(f"_{role}").str.strip_chars() == "" for role in PRICES if role in texts
+            )
+            typed = typed.with_columns((pl.col(BLANK) | none).alias(BLANK))
+        return typed.select(LINE, BLANK, REASON, *self._canonical(list(texts), roles))
 
-    def _symbol(self) -> pl.Expr:
-        if self.symbol is not None:
-            return pl.lit(self.symbol)
-        return pl.col(self.layout.column("symbol")).str.strip_chars()
+    def _other_texts(self, roles: dict[str, int]) -> list[str]:
+        known = (
+            "currency",
+            "aggressor_side",
+            "buyer_is_maker",
+            "trade_id",
+            "sequence",
+            "conditions",
+            "correction",
+        )
+        return [role for role in known if role in roles]
 
-    def _extra(self) -> list[pl.Expr]:
+    def _with_raw(self, out: pl.DataFrame, rows: Rows, keep_text: bool) -> pl.DataFrame:
+        bad = (out if keep_text else out.filter(IS_REJECT)).get_column(LINE).unique()
+        if bad.is_empty():
+            return out.with_columns(pl.lit(None, pl.String).alias(RAW))
+        texts = pl.DataFrame({LINE: bad, RAW: rows.texts(bad)})
+        return out.join(texts, on=LINE, how="left", maintain_order="left")
+
+    def _extra(self, frame: pl.DataFrame) -> list[pl.Expr]:
         if not self.extras:
             return []
+        columns = list(self.extras)
+        if not frame.select(
+            pl.any_horizontal(pl.col(c).str.contains(_NEEDS_ESCAPE).any() for c in columns)
+        ).item():
+            # three times as quick as encoding structs
+            keys = [json.dumps(key).replace("{", "{{").replace("}", "}}") for key in self.extras.values()]
+            return [
+                pl.format("{{" + ",".join(f'{key}:"{{}}"' for key in keys) + "}}", *columns).alias("extra")
+            ]
         members = [pl.col(column).alias(key) for column, key in self.extras.items()]
         return [pl.struct(members).struct.json_encode().alias("extra")]
 
-    def _reason(self, roles: list[str], gappy: list[str]) -> pl.Expr:
-        """Return the first fault of each row, null if it has none."""
-        faults = [
-            (pl.col(FIELDS) != len(self.layout.names), quality.FIELD_COUNT),
-            (pl.col("ts_open_ns").is_null(), quality.UNPARSABLE_DATE),
-            (_any([pl.col(f"_broken_{role}") for role in gappy]), quality.UNPARSABLE_NUMBER),
-            (_any([pl.col(role).is_null() for role in PRICES if role in gappy]), quality.PRICE_MISSING),
-            (_any([pl.col(role) <= 0 for role in PRICES]), quality.PRICE_NONPOSITIVE),
-            (pl.col("high") < pl.col("low"), quality.OHLC_HIGH_LT_LOW),
+    def _second_look(self, rows: pl.DataFrame, roles: list[str]) -> tuple[pl.DataFrame, list[str]]:
+        """Read numbers that the quick cast did not.
+
+        Returns the rows and the columns with nulls; a column ``_broken_…`` marks those of their texts that
+        are neither numbers nor missing.
+        """
+        nulls = [role for role in roles if rows[role].null_count()]
+        if not nulls:
+            return rows, []
+        odd = [
+            role
+            for role in nulls
+            if rows.select((pl.col(role).is_null() & (pl.col(f"_{role}") != "")).any()).item()
         ]
-        if self.symbol is None:
-            faults.insert(1, (pl.col("symbol") == "", quality.SYMBOL_MISSING))
-            faults.insert(2, (~is_symbol_expr("symbol"), quality.SYMBOL_INVALID))
-        if "volume" in roles:
-            faults.append((pl.col("volume") < 0, quality.VOLUME_NEGATIVE))
+        rows = rows.with_columns(
+            pl.when(pl.col(role).is_null())
+            .then(self.numbers.closely(pl.col(f"_{role}")))
+            .otherwise(pl.col(role))
+            .alias(role)
+            for role in odd
+        )
+        rows = rows.with_columns(
+            (
+                pl.col(role).is_null()
+                & ~pl.col(f"_{role}").str.strip_chars().str.to_lowercase().is_in(list(MISSING))
+            ).alias(f"_broken_{role}")
+            for role in nulls
+        )
+        return rows, nulls
+
+    def _reason(self, roles: list[str], gappy: list[str], *, symbol: str | None, even: bool) -> pl.Expr:
+        """Return the first fault of each row, null if it has none."""
+        faults: list[tuple[pl.Expr, str]] = []
+        if not even:
+            faults.append((pl.col(FIELDS) != self.head.dialect.fields, quality.FIELD_COUNT))
+        if symbol is None:
+            faults += [
+                (pl.col("symbol") == "", quality.SYMBOL_MISSING),
+                (~is_symbol_expr("symbol"), quality.SYMBOL_INVALID),
+            ]
+        if self.form.local:
+            faults.append((pl.col(_TS).is_null() & pl.col(_LOCAL).is_not_null(), quality.NO_LOCAL_TIME))
+        faults += [
+            (pl.col(_TS).is_null(), quality.UNPARSABLE_DATE),
+            (_any([pl.col(f"_broken_{role}") for role in gappy]), quality.UNPARSABLE_NUMBER),
+        ]
+        faults += _FAULTS[self.layout.kind](roles, gappy)
         return pl.coalesce(pl.when(fault).then(pl.lit(code)) for fault, code in faults)
 
-    def _canonical(self, roles: list[str]) -> list[pl.Expr]:
+    def _canonical(self, numbers: list[str], roles: dict[str, int]) -> list[pl.Expr]:
+        kind = self.layout.kind
+        values = {role: pl.col(role) for role in numbers}
+        if "trade_count" in values:
+            values["trade_count"] = pl.col("trade_count").cast(pl.Int64, strict=False)
+        values |= {
+            "schema": pl.lit(kind),
+            "instrument_id": instrument_id_expr("symbol"),
+            "symbol": pl.col("symbol"),
+            "ts_recv_ns": pl.lit(self.ts_recv_ns, pl.Int64),
+            "source": pl.lit(self.source),
+            "source_line": pl.col(LINE).cast(pl.Int64),
+        }
+        if self.extras:
+            values["extra"] = pl.col("extra")
+        if "currency" in roles:
+            values["currency"] = pl.when(pl.col("_currency") != "").then(
+                pl.col("_currency").str.to_uppercase()
+            )
+        values |= self._bar(numbers) if kind == BAR else self._tick(roles)
+        order = [field.name for field in fields(kind)]
+        columns = [values[name].cast(_TYPES[kind][name]).alias(name) for name in order if name in values]
+        event = values["ts_close_ns" if kind == BAR else "ts_event_ns"]
+        return [*columns, pl.when(pl.col(REASON).is_null()).then(event).alias(EVENT)]
+
+    def _bar(self, numbers: list[str]) -> dict[str, pl.Expr]:
         daily = self.interval in DAILY
-        opens = pl.col("ts_open_ns")
+        opens = pl.col(_TS)
         opens = opens - opens % DAY_NS if daily else opens
-        numbers = {role: pl.col(role) for role in NUMBERS if role in roles}
-        if "trade_count" in numbers:
-            numbers["trade_count"] = pl.col("trade_count").cast(pl.Int64, strict=False)
-        order = ("open", "high", "low", "close", "volume", "vwap", "trade_count", "adj_close")
+        local = opens
+        if not daily and self.zone and self.zone != "UTC":
+            local = (
+                opens.cast(pl.Datetime("ns", "UTC"))
+                .dt.convert_time_zone(self.zone)
+                .dt.replace_time_zone(None)
+                .to_physical()
+            )
         outside = _any(
             [(pl.col(p) > pl.col("high")) | (pl.col(p) < pl.col("low")) for p in ("open", "close")]
         )
-        return [
-            pl.lit(BAR).alias("schema"),
-            instrument_id_expr("symbol").alias("instrument_id"),
-            pl.col("symbol"),
-            pl.lit(self.interval).alias("interval"),
-            opens.alias("ts_open_ns"),
-            close_of(opens, self.interval).alias("ts_close_ns"),
-            (opens // DAY_NS).cast(pl.Int32).cast(pl.Date).alias("session_date"),
-            *(numbers[role].alias(role) for role in order if role in numbers),
-            pl.lit("last").alias("price_type"),
-            pl.lit(True).alias("is_final"),
-            pl.lit(False).alias("is_partial"),
-            pl.lit(0, pl.Int64).alias("revision"),
-            pl.lit(self.ts_recv_ns, pl.Int64).alias("ts_recv_ns"),
-            pl.lit(self.source).alias("source"),
-            pl.col(LINE).cast(pl.Int64).alias("source_line"),
-            pl.when(outside)
-            .then(pl.lit([quality.OHLC_OPEN_CLOSE_OUTSIDE_RANGE], pl.List(pl.String)))
-            .otherwise(pl.lit([], pl.List(pl.String)))
-            .alias("quality"),
-            *([pl.col("extra")] if self.extras else []),
-        ]
+        return {
+            "interval": pl.lit(self.interval),
+            "ts_open_ns": opens,
+            "ts_close_ns": close_of(opens, self.interval),
+            "session_date": local.floordiv(DAY_NS).cast(pl.Int32).cast(pl.Date),
+            "price_type": pl.lit(self.layout.price_type),
+            "is_final": pl.lit(value=True),
+            "is_partial": pl.lit(value=False),
+            "revision": pl.lit(0, pl.Int64),
+            "quality": _flags([(outside, quality.OHLC_OPEN_CLOSE_OUTSIDE_RANGE)]),
+        }
+
+    def _tick(self, roles: dict[str, int]) -> dict[str, pl.Expr]:
+        values: dict[str, pl.Expr] = {"ts_event_ns": pl.col(_TS)}
+        if "sequence" in roles:
+            values["sequence"] = pl.col("_sequence").cast(pl.Int64, strict=False)
+        if self.layout.kind == QUOTE:
+            for name in ("bid_price", "ask_price"):
+                values[name] = pl.when(pl.col(name) != 0).then(pl.col(name))
+            zero = _any([pl.col(name) == 0 for name in ("bid_price", "ask_price")])
+            crossed = (pl.col("bid_price") > pl.col("ask_price")) & ~zero
+            return values | {
+                "quality": _flags([(crossed, quality.CROSSED_QUOTE), (zero, quality.SENTINEL_VALUE)])
+            }
+        side = pl.lit("none")
+        if "aggressor_side" in roles:
+            side = _mapped("_aggressor_side", _SIDES, "none")
+        elif "buyer_is_maker" in roles:
+            side = _mapped(
+                "_buyer_is_maker",
+                {"true": "sell", "1": "sell", "t": "sell", "false": "buy", "0": "buy", "f": "buy"},
+                "none",
+            )
+        correction = _mapped("_correction", _CORRECTIONS, "new") if "correction" in roles else pl.lit("new")
+        values |= {"aggressor_side": side, "correction": correction, "quality": _flags([])}
+        if "trade_id" in roles:
+            values["trade_id"] = pl.when(pl.col("_trade_id") != "").then(pl.col("_trade_id"))
+        values["conditions"] = _listed("_conditions") if "conditions" in roles else _flags([])
+        return values
 
 
-def _second_look(rows: pl.DataFrame, roles: list[str]) -> tuple[pl.DataFrame, list[str]]:
-    """Read numbers that the quick cast did not: padded, with thousands separators or a dollar sign.
+_TYPES: Final = {
+    kind: {field.name: polars_type(field.type) for field in fields(kind)} for kind in (BAR, TRADE, QUOTE)
+}
 
-    Returns the rows and the columns with nulls; a column ``_broken_…`` marks those of their texts that are
-    neither numbers nor missing.
-    """
-    nulls = [role for role in roles if rows[role].null_count()]
-    if not nulls:
-        return rows, []
-    plain = {role: pl.col(f"_{role}").str.strip_chars() for role in nulls}
-    rows = rows.with_columns(
-        pl.when(pl.col(role).is_null() & text.str.contains(_PLAIN))
-        .then(text.str.replace_all(r"[,$]", "").cast(DECIMAL, strict=False))
-        .otherwise(pl.col(role))
-        .alias(role)
-        for role, text in plain.items()
+
+def _bar_faults(roles: list[str], gappy: list[str]) -> list[tuple[pl.Expr, str]]:
+    faults = [
+        (_any([pl.col(role).is_null() for role in PRICES if role in gappy]), quality.PRICE_MISSING),
+        (_any([pl.col(role) <= 0 for role in PRICES]), quality.PRICE_NONPOSITIVE),
+        (pl.col("high") < pl.col("low"), quality.OHLC_HIGH_LT_LOW),
+    ]
+    return [*faults, *([(pl.col("volume") < 0, quality.VOLUME_NEGATIVE)] if "volume" in roles else [])]
+
+
+def _trade_faults(roles: list[str], gappy: list[str]) -> list[tuple[pl.Expr, str]]:
+    del roles
+    return [
+        (pl.col("price").is_null() if "price" in gappy else pl.lit(value=False), quality.PRICE_MISSING),
+        (pl.col("price") <= 0, quality.PRICE_NONPOSITIVE),
+        (pl.col("size").is_null() if "size" in gappy else pl.lit(value=False), quality.SIZE_MISSING),
+        (pl.col("size") < 0, quality.VOLUME_NEGATIVE),
+    ]
+
+
+def _quote_faults(roles: list[str], gappy: list[str]) -> list[tuple[pl.Expr, str]]:
+    del gappy
+    return [
+        (pl.col("bid_price").is_null() & pl.col("ask_price").is_null(), quality.PRICE_MISSING),
+        (_any([pl.col(role) < 0 for role in ("bid_price", "ask_price")]), quality.PRICE_NONPOSITIVE),
+        (
+            _any([pl.col(role) < 0 for role in ("bid_size", "ask_size") if role in roles]),
+            quality.VOLUME_NEGATIVE,
+        ),
+    ]
+
+
+_FAULTS: Final = {BAR: _bar_faults, TRADE: _trade_faults, QUOTE: _quote_faults}
+
+
+def _flags(flags: list[tuple[pl.Expr, str]]) -> pl.Expr:
+    empty = pl.lit([], pl.List(pl.String))
+    flagged = empty
+    for fault, code in reversed(flags):
+        flagged = (
+            pl.when(fault.fill_null(value=False)).then(pl.lit([code], pl.List(pl.String))).otherwise(flagged)
+        )
+    return flagged
+
+
+def _mapped(column: str, table: dict[str, str], default: str) -> pl.Expr:
+    return (
+        pl.col(column)
+        .str.to_lowercase()
+        .replace_strict(list(table), list(table.values()), default=default, return_dtype=pl.String)
     )
-    rows = rows.with_columns(
-        (pl.col(role).is_null() & ~text.str.to_lowercase().is_in(_MISSING)).alias(f"_broken_{role}")
-        for role, text in plain.items()
+
+
+def _listed(column: str) -> pl.Expr:
+    """Return the members of a text such as ``14,37,41`` or ``['R', 'I']``."""
+    bare = pl.col(column).str.replace_all(r"[\[\]'\" ]", "")
+    return (
+        pl.when(bare == "")
+        .then(pl.lit([], pl.List(pl.String)))
+        .otherwise(bare.str.replace_all(r"[;|@]", ",").str.strip_chars(",").str.split(","))
     )
-    return rows, nulls
 
 
 def _any(flags: list[pl.Expr]) -> pl.Expr:
-    return pl.any_horizontal(flags) if flags else pl.lit(False)
+    return pl.any_horizontal(flags) if flags else pl.lit(value=False)
 
 
-def rejects_of(parsed: pl.DataFrame, source: str) -> list[Reject]:
+def rejects_of(parsed: pl.DataFrame) -> list[Reject]:
     """Return the rejected rows of a parsed table."""
-    bad = parsed.filter(pl.col(REASON).is_not_null() & ~pl.col(BLANK)).select(LINE, REASON, RAW)
-    return [Reject(source, line, reason, raw) for line, reason, raw in bad.iter_rows()]
+    bad = parsed.filter(IS_REJECT).select("source", LINE, REASON, RAW)
+    return [Reject(source, line, reason, raw) for source, line, reason, raw in bad.iter_rows()]
 
 
 def records_of(parsed: pl.DataFrame) -> pl.DataFrame:
-    """Return the bars of a parsed table."""
-    return parsed.filter(IS_BAR).drop(LINE, RAW, BLANK, REASON)
+    """Return the records of a parsed table."""
+    return parsed.filter(IS_RECORD).drop(*OWN, FILE, strict=False)

@@ -1,7 +1,8 @@
-"""Open a CSV file of prices and read it in batches, oldest bar first."""
+"""Open a CSV file of prices and read it in batches, oldest record first."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources.abc import Traversable
 from itertools import zip_longest
@@ -12,90 +13,91 @@ import polars as pl
 
 from tickerlake import clock
 from tickerlake.errors import DataError
-from tickerlake.model.instrument import check_symbol
 from tickerlake.model.reject import Reject
-from tickerlake.sources.csv.chunks import Chunk
-from tickerlake.sources.csv.interval import DAILY, interval_of
+from tickerlake.model.schema import BAR
+from tickerlake.sources.ahead import mapped
+from tickerlake.sources.csv.chunks import CHUNK, Chunk, stamp
+from tickerlake.sources.csv.dates import TimeForm
+from tickerlake.sources.csv.interval import DAILY, interval_of, length_ns, parse_interval, share
+from tickerlake.sources.csv.numbers import NumberForm
+from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.order import Order
-from tickerlake.sources.csv.parse import IS_BAR, Parser, records_of, rejects_of
-from tickerlake.sources.csv.sniff import Survey, choose, read_head, survey
-from tickerlake.sources.csv.sort import sort_rows
-from tickerlake.sources.csv.symbols import symbol_from_name
+from tickerlake.sources.csv.parse import EVENT, FILE, IS_RECORD, Parser, records_of, rejects_of
+from tickerlake.sources.csv.rows import LINE
+from tickerlake.sources.csv.sort import refuse_repeats, sort_rows
+from tickerlake.sources.csv.survey import Survey, choose, read_head, survey
+from tickerlake.sources.csv.symbols import symbol_of, told_by_name
+from tickerlake.sources.csv.zones import zone_of_header, zone_of_symbols
+from tickerlake.sources.merge import merge, read_run, write_run
+from tickerlake.sources.source import Fingerprint
 
 OLDEST_FIRST: Final = "oldest first"
 NEWEST_FIRST: Final = "newest first"
-BY_SYMBOL: Final = "oldest first within each symbol"
 SORTED: Final = "sorted"
 _PROBE_ROWS: Final = 1000
-SORT_ROWS: Final = 2_000_000
-"""Files of several symbols up to this size are merged by time in memory; larger ones keep their order."""
+SORT_ROWS: Final = 500_000
+"""Files that are not in order of time are sorted in memory up to this size, larger ones in runs on disk."""
 
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """What tells a file from another, or from itself after a change.
-
-    Parameters
-    ----------
-    name
-        The name that its records carry as ``source``.
-    size
-        Its size in bytes, as stored.
-    digest
-        BLAKE2b-128 of its bytes, as stored.
-    """
-
-    name: str
-    size: int
-    digest: str
+_MIXED_SHARE: Final = 0.3
 
 
 @dataclass(frozen=True)
 class Table:
-    """A batch of a file.
+    """A batch of one file, or of several that are merged.
 
     Parameters
     ----------
     rows
-        Parsed rows: bars, rejects and ignored lines, in the order of the output.
-    source
-        The name that its records carry.
-    rows_done
-        Rows of the output from its beginning to the end of this batch: pass it as ``skip_rows`` to go on.
+        Parsed rows: records, rejects and ignored lines, in the order of the output. If there are several
+        files, the column ``_file`` has the number of each row's.
+    done
+        For each file: rows of its output from its beginning to the end of this batch.
     """
 
     rows: pl.DataFrame
-    source: str
-    rows_done: int
+    done: tuple[int, ...]
 
     @property
     def records(self) -> pl.DataFrame:
-        """Bars in canonical columns."""
+        """Records in canonical columns."""
         return records_of(self.rows)
 
     @property
     def rejects(self) -> list[Reject]:
-        """Rows that are no bars."""
-        return rejects_of(self.rows, self.source)
+        """Rows that are no records."""
+        return rejects_of(self.rows)
 
     @property
     def event_ns(self) -> pl.Series:
-        """When each row's bar closed, in nanoseconds since the epoch; null where a row is no bar."""
-        return self.rows.select(pl.when(IS_BAR).then("ts_close_ns").alias("event_ns")).to_series()
+        """When each record was known, in nanoseconds since the epoch; null where a row is no record."""
+        return self.rows.select(pl.when(IS_RECORD).then(EVENT).alias("event_ns")).to_series()
 
     def cut(self, start: int, length: int) -> "Table":
         """Return some of its rows as a batch of their own."""
-        rows = self.rows.slice(start, length)
-        return Table(rows, self.source, self.rows_done - len(self.rows) + start + len(rows))
+        rows, after = self.rows.slice(start, length), self.rows.slice(start + length)
+        if FILE not in self.rows.columns:
+            return Table(rows, (self.done[0] - after.height,))
+        left = dict(after.get_column(FILE).value_counts().iter_rows())
+        return Table(rows, tuple(count - left.get(number, 0) for number, count in enumerate(self.done)))
+
+    def split(self, most: int) -> Iterator["Table"]:
+        """Yield its rows in batches of so many; of several files, rows of one instant stay together."""
+        start, events = 0, self.rows.get_column(EVENT)
+        while start < self.rows.height:
+            end = min(start + most, self.rows.height)
+            if FILE in self.rows.columns:
+                end = max(int(events.search_sorted(events[end - 1], side="right")), end)
+            yield self.cut(start, end - start)
+            start = end
 
 
 @dataclass(frozen=True)
 class CsvSource:
     """An opened CSV file: every decision is taken.
 
-    The output is one sequence of rows (bars, rejects and ignored lines), the same on every run; a cursor is a
-    position in it. A file in order of time is streamed; one that is newest first is streamed backwards; any
-    other is sorted by time, symbol and line in memory, rejects first, and a key's second row is rejected.
+    The output is one sequence of rows (records, rejects and ignored lines), the same on every run; a cursor
+    is a position in it. A file in order of time is streamed; a large one that is newest first is streamed
+    backwards; any other is sorted by time, symbol and line, and a bar's second row is rejected.
     """
 
     fingerprint: Fingerprint
@@ -104,169 +106,454 @@ class CsvSource:
     order: str
     parser: Parser
     found: Survey
+    reasons: dict[str, str]
+    keeps_text: bool = False
+
+    @property
+    def kind(self) -> str:
+        """``bar.v1``, ``trade.v1`` or ``quote.v1``."""
+        return self.parser.layout.kind
 
     @property
     def rows(self) -> int:
-        """How many rows the output has: bars, rejects and ignored lines."""
+        """How many rows the output has: records, rejects and ignored lines."""
         return sum(extent.rows for extent in self.found.index)
 
     def describe(self) -> dict[str, object]:
         """Return every decision, for people and for ``--json``."""
         head, layout = self.found.head, self.parser.layout
+        roles = {**layout.roles, **next(iter(layout.panels.values()), {})}
         return {
             "source": self.fingerprint.name,
             "size": self.fingerprint.size,
-            "digest": self.fingerprint.digest,
+            "layout": layout.known.name if layout.known else "",
+            "kind": layout.kind,
             "compression": head.text.compression,
             "encoding": head.text.encoding,
-            "delimiter": head.separator,
-            "header_line": head.header_line,
-            "columns": {role: layout.names[index] for role, index in layout.roles.items()},
+            "delimiter": head.dialect.separator,
+            "header_lines": list(head.dialect.header_lines),
+            "preamble": list(head.dialect.preamble),
+            "columns": {role: layout.names[index] or f"column {index + 1}" for role, index in roles.items()},
+            "column_reasons": {role: why for role, why in layout.reasons.items() if role in roles},
             "extra": list(self.parser.extras.values()),
+            "decimal": self.found.decimal,
+            "price_scale": self.parser.numbers.scale,
             "date_format": self.parser.form.name,
-            "zone": "UTC" if self.parser.form.naive else self.parser.form.zone,
+            "date_from": self.reasons["date"],
+            "zone": self.parser.zone or ("" if self.parser.interval in DAILY else "UTC"),
+            "zone_from": self.reasons["zone"],
             "interval": self.parser.interval,
+            "interval_from": self.reasons["interval"],
             "order": self.order,
+            "rows_stand": self.reasons["order"],
             "symbols": self.symbols,
-            "symbol_from": "column" if self.parser.symbol is None else "name or option",
+            "symbol_from": self.reasons["symbol"],
             "warnings": self.warnings,
         }
 
-    def batches(self, skip_rows: int = 0, batch_rows: int = 50_000) -> Iterator[Table]:
-        """Yield the file's bars and rejects from a position on.
+    @property
+    def fingerprints(self) -> tuple[Fingerprint]:
+        """The fingerprint of the one file."""
+        return (self.fingerprint,)
+
+    def batches(self, done: Sequence[int] = (), batch_rows: int = 50_000) -> Iterator[Table]:
+        """Yield the file's records and rejects from a position on.
 
         Parameters
         ----------
-        skip_rows
-            The ``rows_done`` of the last batch that is not wanted again.
+        done
+            That of the last batch which is not wanted again.
         batch_rows
             The most rows in one batch; it has no influence on the sequence.
+
+        Raises
+        ------
+        DataError
+            If the file is not any more what it was when it was opened.
         """
-        done = 0
-        for count, parse in self._pieces():
-            if done + count <= skip_rows:
-                done += count
+        skip, at = sum(done), 0
+        self._check_unchanged()
+        for count, rows in mapped(self._wanted(skip), _parsed):
+            if rows is None:
+                at += count
                 continue
-            rows = parse()
             for start in range(0, count, batch_rows):
                 part = rows.slice(start, batch_rows)
-                done += len(part)
-                if done > skip_rows:
-                    part = part.tail(done - skip_rows)
-                    yield Table(part, self.parser.source, done)
+                at += part.height
+                if at > skip:
+                    yield Table(part.tail(at - skip), (at,))
+        self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        try:
+            now = stamp(self.found.head.text.file)
+        except DataError as error:
+            raise self._changed() from error
+        if now != self.found.head.stamp:
+            raise self._changed()
+
+    def _changed(self) -> DataError:
+        return DataError(f"{self.fingerprint.name} changed while it was read.", "Run the command again.")
+
+    def _wanted(self, skip: int) -> Iterator[tuple[int, Callable[[], pl.DataFrame] | None]]:
+        at = 0
+        for count, parse in self._pieces():
+            at += count
+            yield count, parse if at > skip else None
 
     def _pieces(self) -> Iterator[tuple[int, Callable[[], pl.DataFrame]]]:
         """Yield the output in large pieces: the number of rows, and what parses them."""
         if self.order == SORTED:
-            rows = self._sorted()
-            yield len(rows), lambda: rows
+            for rows in self._sorted():
+                yield rows.height, partial(refuse_repeats, rows)
             return
         text, index = self.found.head.text, self.found.index
         newest_first = self.order == NEWEST_FIRST
         chunks = text.reversed_chunks(index) if newest_first else text.chunks()
         for extent, chunk in zip_longest(reversed(index) if newest_first else index, chunks):
-            if (
-                extent is None
-                or chunk is None
-                or extent[:3] != (chunk.offset, chunk.length, chunk.first_line)
-            ):
-                raise DataError(
-                    f"{self.fingerprint.name} changed while it was read.", "Run the command again."
-                )
+            if extent is None or chunk is None or extent[:3] != chunk[:3]:
+                raise self._changed()
             yield extent.rows, partial(self._parse, chunk, reverse=newest_first)
 
     def _parse(self, chunk: Chunk, *, reverse: bool = False) -> pl.DataFrame:
-        rows = self.parser.parse(self.found.head.rows(chunk))
+        # a bar may turn out to be a repeat when it is merged with others
+        keep = self.kind == BAR and (self.keeps_text or self.order == SORTED)
+        rows = self.parser.parse(self.found.head.rows(chunk), keep_text=keep)
         return rows.reverse() if reverse else rows
 
-    def _sorted(self) -> pl.DataFrame:
-        return sort_rows(pl.concat([self._parse(chunk) for chunk in self.found.head.text.chunks()]))
+    def _sorted(self) -> Iterator[pl.DataFrame]:
+        backward = self.found.evidence[0].order.falling and not self.found.evidence[0].order.rising
+        sort = partial(sort_rows, newest_first=backward)
+        if self.rows <= SORT_ROWS:
+            tables = list(self._timed())
+            if not tables:
+                raise self._changed()
+            yield sort(pl.concat(tables))
+            return
+        with tempfile.TemporaryDirectory(prefix="tickerlake-sort-") as folder:
+            runs = [
+                write_run([sort(pl.concat(group))], _made(Path(folder) / f"{n}"))
+                for n, group in enumerate(_grouped(self._timed()))
+            ]
+            yield from merge([read_run(run) for run in runs], EVENT, sort)
+
+    def _timed(self) -> Iterator[pl.DataFrame]:
+        """Yield all rows in the file's order, each reject with the time of the record before it."""
+        last = 0
+        for chunk in self.found.head.text.chunks():
+            rows = self._parse(chunk)
+            rows = rows.with_columns(pl.col(EVENT).forward_fill().fill_null(last))
+            last = rows.get_column(EVENT)[-1] if rows.height else last
+            yield rows
+
+
+def _parsed(piece: tuple[int, Callable[[], pl.DataFrame] | None]) -> tuple[int, pl.DataFrame | None]:
+    count, parse = piece
+    return count, parse() if parse is not None else None
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _grouped(tables: Iterator[pl.DataFrame]) -> Iterator[list[pl.DataFrame]]:
+    group: list[pl.DataFrame] = []
+    for table in tables:
+        group.append(table)
+        if sum(each.height for each in group) >= SORT_ROWS // 2:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def open_csv(
     path: Path,
+    options: Options | None = None,
     *,
-    symbol: str | None = None,
-    date_format: str | None = None,
     ts_recv_ns: int | None = None,
+    chunk: int = CHUNK,
+    digest: bool = True,
+    on_bytes: Callable[[int], None] = lambda _: None,
 ) -> CsvSource:
     """Open a CSV file of prices and take every decision about it; the whole file is read once.
 
     Parameters
     ----------
     path
-        The file, plain or compressed with gzip.
-    symbol
-        The symbol of its rows, if no column has it.
-    date_format
-        The order of day and month, if the file leaves it open: ``DD-MM-YYYY`` or ``%d-%m-%Y``.
+        The file, plain or compressed.
+    options
+        What the user says about it.
     ts_recv_ns
         What the records say of when they were received; now, if it is left out.
+    chunk
+        How many bytes to read at once.
+    digest
+        False if the file's digest is not wanted.
+    on_bytes
+        Told how many bytes have been read.
 
     Raises
     ------
     DataError
-        If the file is no CSV file of prices, or leaves a question open, which the hint names.
+        If the file is no table of prices, or leaves a question open, which the hint names.
     """
-    return open_file(path, path.name, symbol=symbol, date_format=date_format, ts_recv_ns=ts_recv_ns)
+    return open_file(
+        path,
+        path.name,
+        options,
+        folder=str(path.absolute().parent),
+        ts_recv_ns=ts_recv_ns,
+        chunk=chunk,
+        digest=digest,
+        on_bytes=on_bytes,
+    )
 
 
 def open_file(
     file: Traversable,
     name: str,
+    options: Options | None = None,
     *,
-    symbol: str | None = None,
-    date_format: str | None = None,
+    folder: str = "",
     ts_recv_ns: int | None = None,
+    chunk: int = CHUNK,
+    digest: bool = True,
+    on_bytes: Callable[[int], None] = lambda _: None,
 ) -> CsvSource:
     """Open a file as :func:`open_csv` does, under a name of its own."""
-    found = survey(read_head(file), date_format)
-    best = choose(found, date_format)
-    layout, order = found.head.layout, best.order
-    warnings = []
-    if "symbol" in layout.roles and symbol is None:
-        constant = None
-    elif symbol is not None:
-        constant = check_symbol(symbol)
-    else:
-        constant, warning = symbol_from_name(file.name)
+    options = options or Options()
+    found = survey(read_head(file, options, chunk=chunk), options, digest=digest, on_bytes=on_bytes)
+    best, date_from = choose(found, options)
+    found = replace(found, evidence=[best])
+    dialect, layout, order = found.head.dialect, found.head.dialect.layout, best.order
+    warnings = list(dialect.warnings)
+    reasons = {"date": date_from, "order": _stand(order)}
+    constant, symbols, reasons["symbol"], warning = _symbol(found, options, order, name, folder)
+    warnings += [warning] if warning else []
+    interval, reasons["interval"] = "", ""
+    if layout.kind == BAR:
+        interval, reasons["interval"], warning = _interval(found, options, best.form, order, name)
         warnings += [warning] if warning else []
-    interval = interval_of(order.median_gap, daily=best.form.daily)
-    if not interval:
-        interval = "1m"
-        warnings.append(f"{name}: one row does not tell its interval: 1m is assumed.")
-    daily = interval in DAILY
-    if best.form.naive and not daily:
-        warnings.append(f"{name}: times have no zone: UTC is assumed. Name it with --tz.")
-    how = _order_name(order)
-    if how == BY_SYMBOL:
-        warnings.append(f"{name} is too large to merge by time: each symbol is oldest first.")
+    form, zone, reasons["zone"], warning = _zone(found, options, best.form, interval, symbols, name)
+    warnings += [warning] if warning else []
+    if form.local and order is best.order:
+        # an hour that the clocks repeat or skip changes the order
+        order = replace(order, rising=order.rising and form.zone in _STEADY)
     extras = layout.extras() | {f"c{i}": layout.names[i] for i in layout.repeats if i not in best.repeats}
-    parser = Parser(name, layout, best.form, constant, interval, extras, ts_recv_ns or clock.now_ns())
-    _refuse_if_no_bar(found, parser)
-    symbols = order.symbols if constant is None else [constant]
-    return CsvSource(Fingerprint(name, found.size, found.digest), warnings, symbols, how, parser, found)
+    numbers = NumberForm(found.decimal, _scale(found, options, layout.known.scale if layout.known else 0))
+    parser = Parser(
+        name, found.head, form, numbers, constant, interval, zone, extras, ts_recv_ns or clock.now_ns()
+    )
+    how = _order_name(order)
+    _refuse_if_no_record(found, parser)
+    if constant is not None and layout.kind == BAR and how == SORTED:
+        _refuse_if_mixed(found, parser, name)
+    if options.strict and warnings:
+        raise DataError(f"--strict: {warnings[0]}", "Answer it with the option that it names.")
+    return CsvSource(
+        Fingerprint(name, found.size, found.digest), warnings, symbols, how, parser, found, reasons
+    )
 
 
-def _refuse_if_no_bar(found: Survey, parser: Parser) -> None:
-    """Refuse a file of whose beginning no row is a bar: its layout is not understood."""
+_STEADY: Final = (
+    "Asia/Kolkata",
+    "Asia/Tokyo",
+    "Asia/Hong_Kong",
+    "Asia/Shanghai",
+    "Asia/Seoul",
+    "Asia/Singapore",
+    "Europe/Moscow",
+)
+
+
+def _stand(order: Order) -> str:
+    if order.rows <= 1:
+        return "one row"
+    if order.rising:
+        return OLDEST_FIRST if order.merged else "oldest first within each symbol"
+    if order.falling:
+        return NEWEST_FIRST if order.merged_falling else "newest first within each symbol"
+    return "in no order of time"
+
+
+def _symbol(
+    found: Survey, options: Options, order: Order, name: str, folder: str
+) -> tuple[str | None, list[str], str, str]:
+    """Return the symbol of every row or None, the file's symbols, where they come from, and a warning."""
+    layout = found.head.dialect.layout
+    if options.symbol is not None:
+        if len(layout.panels) > 1 or ("symbol" in layout.roles and len(order.symbols) > 1):
+            several = list(layout.panels) or order.symbols
+            raise DataError(
+                f"{name} holds {len(several):,} symbols ({', '.join(several[:5])} …), "
+                f"not only {options.symbol}.",
+                "Leave --symbol out.",
+            )
+        return options.symbol, [options.symbol], "--symbol", ""
+    if layout.panels:
+        symbols = list(layout.panels)
+        return (symbols[0] if len(symbols) == 1 else None), symbols, "header", ""
+    if "symbol" in layout.roles:
+        return (
+            None,
+            order.symbols,
+            f"column {layout.names[layout.roles['symbol']] or layout.roles['symbol'] + 1}",
+            "",
+        )
+    symbol, where, warning = symbol_of(found.head.text.name, found.head.text.file.name, folder)
+    return symbol, [symbol], where, warning
+
+
+def _interval(
+    found: Survey, options: Options, form: TimeForm, order: Order, name: str
+) -> tuple[str, str, str]:
+    """Return the length of the bars, where it comes from, and a warning.
+
+    Raises
+    ------
+    DataError
+        If what is declared contradicts the rows, or nothing tells it.
+    """
+    gaps = order.gaps_ns
+    seen = interval_of(gaps, daily=form.daily)
+    layout = found.head.dialect.layout
+    declared, where = options.interval or "", "--interval"
+    if not declared and "interval" in layout.roles:
+        declared, where = (
+            _declared_by_column(found, layout.roles["interval"]),
+            f"column {layout.names[layout.roles['interval']]}",
+        )
+    told = told_by_name(found.head.text.name).interval
+    if declared:
+        if gaps.len() and not _agrees(declared, seen, gaps):
+            raise DataError(
+                f"{name}: {where} says bars of {declared}, but the rows "
+                f"are {seen or 'less than a second'} apart.",
+                "Leave --interval out, or give the one that the rows have."
+                if where == "--interval"
+                else f"Say which is right: --interval {seen or declared}",
+            )
+        return declared, where, ""
+    if gaps.is_empty() and told and not form.daily:
+        return told, "file name", ""
+    if not seen:
+        raise DataError(f"{name}: its rows don't tell how long a bar is.", "Say it: --interval 1m")
+    warning = ""
+    if told and gaps.len() and not _agrees(told, seen, gaps):
+        warning = f"{name} is called {told}, but its rows are {seen} apart: read as bars of {seen}."
+    elif told and told not in DAILY and seen not in DAILY:
+        return told, "file name and the time between rows", ""
+    return seen, "the time between rows" if gaps.len() else "dates without a time", warning
+
+
+def _declared_by_column(found: Survey, column: int) -> str:
+    """Return the interval that a column of the file declares on its first rows; empty if none, or several."""
+    chunk = next(found.head.text.chunks())
+    rows = found.head.rows(chunk, [f"c{column}"]).frame
+    texts = rows.get_column(f"c{column}").head(_PROBE_ROWS).unique().to_list()
+    said = {parse_interval(text) for text in texts if text}
+    return said.pop() if len(said) == 1 else ""
+
+
+def _agrees(declared: str, seen: str, gaps: pl.Series) -> bool:
+    if declared == seen:
+        return True
+    if declared in DAILY or seen in DAILY:
+        return False
+    length = length_ns(declared)
+    # bars may be missing: then the gaps are multiples of the length, and some are the length itself
+    return share(gaps % length == 0) >= 0.95 and share(gaps == length) >= 0.01
+
+
+def _zone(
+    found: Survey, options: Options, form: TimeForm, interval: str, symbols: Sequence[str], name: str
+) -> tuple[TimeForm, str, str, str]:
+    """Return how to read times, the exchange's zone if it is known, where it comes from, and a warning."""
+    layout = found.head.dialect.layout
+    stem = [told_by_name(found.head.text.name).symbol]
+    told = [
+        (options.tz or "", "--tz"),
+        (layout.known.zone if layout.known else "", "the layout"),
+        *(
+            (zone_of_header(layout.names[layout.roles[role]]), "the column's name")
+            for role in ("time", "clock")
+            if role in layout.roles
+        ),
+        (zone_of_symbols(list(symbols) or stem), "the venue that the symbol's ending names"),
+    ]
+    zone, where = next(((zone, where) for zone, where in told if zone), ("", ""))
+    if interval in DAILY:
+        if form.epoch:
+            form, warning = replace(form, zone=zone or "UTC"), ""
+            if (
+                not zone
+                and found.evidence[0].order.weekend_rows > 0.15 * found.evidence[0].order.rows
+                and found.evidence[0].order.weekend_rows < 0.25 * found.evidence[0].order.rows
+            ):
+                warning = (
+                    f"{name}: some of its days are Sundays in UTC: the exchange's zone may shift them. "
+                    "Name it with --tz."
+                )
+            return form, zone, where or "UTC: seconds since 1970", warning
+        # the trading date is the one that is written
+        return replace(form, written=form.zone == "offset"), zone, where or "not needed: dates only", ""
+    if form.naive:
+        if zone:
+            return replace(form, zone=zone), zone, where, ""
+        warning = (
+            f"{name}: times have no zone: UTC is assumed. Name it with --tz America/New_York or another."
+        )
+        return form, "", "assumed", warning
+    return form, zone, "every time says its offset" if form.zone == "offset" else "time since 1970 is UTC", ""
+
+
+def _scale(found: Survey, options: Options, known: int) -> int:
+    """Return how many decimals are left out of prices that are whole numbers."""
+    if options.price_scale is not None or not known:
+        return options.price_scale or 0
+    layout = found.head.dialect.layout
+    role = next(role for role in ("close", "price", "bid_price") if role in layout.roles)
+    rows = found.head.rows(next(found.head.text.chunks()), [layout.column(role)]).frame
+    texts = rows.get_column(layout.column(role)).head(_PROBE_ROWS)
+    whole = texts.str.contains(r"^-?\d+$")
+    return known if bool(whole.all()) and bool((texts.str.len_chars() >= known).all()) else 0
+
+
+def _refuse_if_no_record(found: Survey, parser: Parser) -> None:
+    """Refuse a file of whose beginning no row is a record: its layout is not understood."""
     rejects: list[Reject] = []
     for chunk in found.head.text.chunks():
         rows = parser.parse(found.head.rows(chunk))
-        if not records_of(rows).is_empty():
+        if rows.select(IS_RECORD.any()).item():
             return
-        rejects += rejects_of(rows.head(_PROBE_ROWS), parser.source)
+        rejects += rejects_of(rows.head(_PROBE_ROWS))
         if len(rejects) >= _PROBE_ROWS:
             break
-    example = f"line {rejects[0].line} ({rejects[0].reason}): {rejects[0].raw[:80]!r}"
-    raise DataError(f"{parser.source}: no row can be read as a bar, such as {example}.", "Check the layout.")
+    example = (
+        f", such as line {rejects[0].line} ({rejects[0].reason}): {rejects[0].raw[:80]!r}" if rejects else ""
+    )
+    raise DataError(
+        f"{parser.source}: no row can be read{example}.", "Check the layout with tickerlake inspect."
+    )
+
+
+def _refuse_if_mixed(found: Survey, parser: Parser, name: str) -> None:
+    """Refuse a file of several series that no column tells apart."""
+    rows = parser.parse(found.head.rows(next(found.head.text.chunks())))
+    rows = rows.with_columns(pl.col(EVENT).forward_fill().fill_null(0))
+    checked = refuse_repeats(sort_rows(rows))
+    mixed = checked.filter(pl.col("_reason") == "conflicting_duplicate")
+    if mixed.height > _MIXED_SHARE * checked.height:
+        raise DataError(
+            f"{name} has several rows for each time, such as line {mixed.get_column(LINE).min()!r}: "
+            "more than one series, and no column tells which.",
+            "Name the column with the symbol: --columns symbol,date,open,high,low,close,volume",
+        )
 
 
 def _order_name(order: Order) -> str:
     if order.rising and order.merged:
         return OLDEST_FIRST
-    if order.rows <= SORT_ROWS:
-        return SORTED
-    if order.rising:
-        return BY_SYMBOL
-    return NEWEST_FIRST if order.falling else SORTED
+    return NEWEST_FIRST if order.falling and order.merged_falling and order.rows > SORT_ROWS else SORTED

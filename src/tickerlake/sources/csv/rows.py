@@ -1,13 +1,14 @@
 """A chunk of lines becomes a table of text, one row per physical line."""
 
 import io
+import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
 from tickerlake.sources.csv.chunks import Chunk
-from tickerlake.sources.csv.layout import Layout
+from tickerlake.sources.csv.dialect import BLANKS, Dialect
 
 LINE: Final = "_line"
 RAW: Final = "_raw"
@@ -15,33 +16,108 @@ FIELDS: Final = "_fields"
 BLANK: Final = "_blank"
 
 
-def read_rows(
-    chunk: Chunk,
-    layout: Layout,
-    separator: str,
-    header_line: int,
-    header: str,
-    wanted: Sequence[str] | None = None,
-) -> pl.DataFrame:
-    """Return the cells ``c0``, ``c1`` … of each line below the header, with its number and its own text.
+class Rows(NamedTuple):
+    """The rows of a chunk.
 
-    Only the cells ``wanted``, if they are named.
-
-    A line is a row: a quoted line end would let one stray quote swallow the rest of a file. ``_fields``
-    counts a line's fields; ``_blank`` marks blank lines and repeated headers.
+    Parameters
+    ----------
+    frame
+        ``_line`` and the cells as text; if ``even`` is False, ``_fields`` (how many cells the line has) and
+        ``_blank`` (blank lines and repeated headers) as well.
+    even
+        True if every line is known to have as many cells as there are columns.
+    chunk
+        Where they stand.
     """
-    lines = pl.read_lines(io.BytesIO(chunk.data), name=RAW)
-    quoted = b'"' in chunk.data
-    cells = _cells(chunk.data, lines, layout.columns, separator, wanted, quoted=quoted)
+
+    frame: pl.DataFrame
+    even: bool
+    chunk: Chunk
+
+    def texts(self, lines: pl.Series) -> pl.Series:
+        """Return the text of lines by their numbers."""
+        return _texts(self.chunk).gather(lines - self.chunk.first_line)
+
+
+def read_rows(chunk: Chunk, dialect: Dialect, wanted: Sequence[str] | None = None) -> Rows:
+    """Return the cells ``c0``, ``c1`` … of each line of the table, or only the cells ``wanted``.
+
+    A line is a row: a quoted line end would let one stray quote swallow the rest of a file.
+    """
+    chunk = _below_header(chunk, dialect)
+    frame = _even(chunk, dialect, wanted)
+    if frame is not None:
+        return Rows(frame, even=True, chunk=chunk)
+    return Rows(_uneven(chunk, dialect, wanted), even=False, chunk=chunk)
+
+
+def _below_header(chunk: Chunk, dialect: Dialect) -> Chunk:
+    skip = dialect.first_line - chunk.first_line
+    if skip <= 0:
+        return chunk
+    if skip >= chunk.lines:
+        return chunk._replace(data=b"", lines=0, first_line=dialect.first_line)
+    at = 0
+    for _ in range(skip):
+        at = chunk.data.index(b"\n", at) + 1
+    return chunk._replace(data=chunk.data[at:], lines=chunk.lines - skip, first_line=dialect.first_line)
+
+
+def _named(data: bytes, fields: int, separator: str) -> bytes:
+    return separator.join(f"c{i}" for i in range(fields)).encode() + b"\n" + data
+
+
+def _even(chunk: Chunk, dialect: Dialect, wanted: Sequence[str] | None) -> pl.DataFrame | None:
+    """Read a chunk without quotes whose every line has as many cells as there are columns."""
+    data, separator = chunk.data, dialect.separator
+    if separator == BLANKS or b'"' in data or not data:
+        return None
+    if data.count(separator.encode()) != chunk.lines * (dialect.fields - 1):
+        return None
+    if any(header and header.encode() in data for header in dialect.headers):
+        return None
+    try:
+        cells = pl.read_csv(
+            _named(data, dialect.fields, separator),
+            columns=wanted,
+            infer_schema=False,
+            separator=separator,
+            quote_char=None,
+            empty_string_is_null=False,
+        )
+    except pl.exceptions.ComputeError:
+        # one line has more cells and another has fewer
+        return None
+    if cells.height != chunk.lines:
+        return None
+    return cells.with_columns(pl.int_range(chunk.first_line, chunk.first_line + chunk.lines).alias(LINE))
+
+
+def _texts(chunk: Chunk) -> pl.Series:
+    return pl.read_lines(io.BytesIO(chunk.data), name=RAW).get_column(RAW)
+
+
+def _uneven(chunk: Chunk, dialect: Dialect, wanted: Sequence[str] | None) -> pl.DataFrame:
+    if not chunk.data:
+        empty = {name: pl.String() for name in (wanted or [f"c{i}" for i in range(dialect.fields)])}
+        return pl.DataFrame(schema={LINE: pl.Int64(), FIELDS: pl.Int32(), BLANK: pl.Boolean(), **empty})
+    raw = _texts(chunk)
+    lines, data, separator = raw.to_frame(), chunk.data, dialect.separator
+    if separator == BLANKS:
+        data = re.sub(rb"[ \t]+", b" ", re.sub(rb"(?m)^[ \t]+|[ \t]+$", b"", data))
+        lines = _texts(chunk._replace(data=data)).to_frame()
+    quoted = b'"' in data
+    cells = _cells(data, lines, dialect.fields, separator, wanted, quoted=quoted)
+    text, fields = pl.col(RAW), _fields(separator, quoted=quoted)
+    nothing = text.str.strip_chars(f" \t{separator}") == ""
+    # One separator more at the end of a full line is a habit of some vendors, not a field.
+    habit = text.str.ends_with(separator) & (fields == dialect.fields + 1) & (not dialect.closed)
     marks = lines.select(
-        pl.int_range(chunk.first_line, chunk.first_line + len(lines)).alias(LINE),
-        RAW,
-        _fields(separator, quoted=quoted).alias(FIELDS),
-        (pl.col(RAW) == header).alias(BLANK),
+        pl.int_range(chunk.first_line, chunk.first_line + chunk.lines).alias(LINE),
+        (fields - habit.cast(pl.Int32)).alias(FIELDS),
+        (nothing | text.is_in(list(dialect.headers))).alias(BLANK),
     )
-    marks = _mark_odd_lines(marks, len(layout.names), separator)
-    rows = pl.concat([marks, cells], how="horizontal")
-    return rows.filter(pl.col(LINE) > header_line) if chunk.first_line <= header_line else rows
+    return pl.concat([marks, cells], how="horizontal")
 
 
 def _fields(separator: str, *, quoted: bool) -> pl.Expr:
@@ -54,23 +130,10 @@ def _fields(separator: str, *, quoted: bool) -> pl.Expr:
     return pl.when(bare.str.contains('"', literal=True)).then(0).otherwise(count)
 
 
-def _mark_odd_lines(marks: pl.DataFrame, fields: int, separator: str) -> pl.DataFrame:
-    short = pl.col(RAW).str.len_bytes() <= 2 * fields
-    if marks.select((short | (pl.col(FIELDS) != fields)).any()).item():
-        empty = pl.col(RAW).str.strip_chars(f" \t{separator}") == ""
-        # One separator more at the end of a full line is a habit of some vendors, not a field.
-        habit = pl.col(RAW).str.ends_with(separator) & (pl.col(FIELDS) == fields + 1)
-        return marks.with_columns(
-            pl.col(FIELDS) - habit.cast(pl.Int32),
-            pl.col(BLANK) | empty,
-        )
-    return marks
-
-
 def _cells(
     data: bytes,
     lines: pl.DataFrame,
-    columns: list[str],
+    fields: int,
     separator: str,
     wanted: Sequence[str] | None,
     *,
@@ -78,34 +141,28 @@ def _cells(
 ) -> pl.DataFrame:
     if quoted:
         raw = pl.col(RAW)
-        stray = (raw.str.count_matches('"', literal=True) % 2 == 1).alias("stray")
-        if lines.select(stray.any()).item():
-            data = "\n".join(
-                lines.select(pl.when(stray).then(pl.lit("")).otherwise(raw)).to_series()
-            ).encode()
-            data += b"\n"
-    head = (separator.join(columns) + "\n").encode()
+        count = _fields(separator, quoted=True)
+        # a quote in the wrong place may not reach other lines
+        stray = (count != fields) & ~((count == fields + 1) & raw.str.ends_with(separator))
+        # a blank before a quote makes the quote a part of the cell
+        tidy = raw.str.replace_all(f'{re.escape(separator)} +"', f'{separator}"').str.replace(r'^ +"', '"')
+        tidy = pl.when(stray).then(pl.lit("")).otherwise(tidy)
+        changed = lines.select(tidy.alias("tidy"), (tidy != raw).alias("changed"))
+        if changed["changed"].any():
+            data = "\n".join(changed["tidy"]).encode() + b"\n"
     for quote in ('"', None) if quoted else (None,):
         try:
             cells = pl.read_csv(
-                head + data,
+                _named(data, fields, separator),
                 columns=wanted,
+                infer_schema=False,
                 separator=separator,
                 quote_char=quote,
-                infer_schema=False,
                 empty_string_is_null=False,
                 truncate_ragged_lines=True,
             )
         except pl.exceptions.ComputeError:
             continue
-        if len(cells) == len(lines):
+        if cells.height == lines.height:
             return cells
     raise AssertionError("every line is a row once quotes mean nothing")
-
-
-def time_text(layout: Layout) -> pl.Expr:
-    """Return the text of a row's date, with its time of day if that has a column of its own."""
-    text = pl.col(layout.column("time")).str.strip_chars()
-    if "clock" in layout.roles:
-        text = pl.concat_str(text, pl.lit(" "), pl.col(layout.column("clock")).str.strip_chars())
-    return text

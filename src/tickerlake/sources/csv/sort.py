@@ -1,27 +1,49 @@
-"""Rows that stand in no order of time, put into one."""
+"""Rows that stand in no order of time, put into one; a key's second row is refused. Pure."""
 
 from typing import Final
 
 import polars as pl
 
 from tickerlake.model import quality
-from tickerlake.sources.csv.parse import IS_BAR, REASON
+from tickerlake.sources.csv.parse import EVENT, FILE, IS_RECORD, REASON
 from tickerlake.sources.csv.rows import LINE
 
-_KEY: Final = ("ts_open_ns", "symbol")
+_AT: Final = "_at"
+_KEY: Final = ("ts_open_ns", "symbol", "interval", "price_type")
 _VALUES: Final = ("open", "high", "low", "close", "volume")
 
 
-def sort_rows(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return parsed rows in order: what is no bar by line, then bars by time, symbol and line.
+def sort_rows(rows: pl.DataFrame, *, newest_first: bool = False) -> pl.DataFrame:
+    """Return parsed rows by time, symbol, sequence and line; a reject stays with the record before it.
 
-    Of a key's rows the first is kept; each other one gets a reason and stands where its bar would.
+    Parameters
+    ----------
+    newest_first
+        True for a file that runs backwards: rows of one time are turned round as well.
     """
-    bars = rows.filter(IS_BAR).sort(*_KEY, LINE)
-    again = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in _KEY).fill_null(False)
-    if bars.select(again.any()).item():
-        bars = bars.with_columns(pl.when(again).then(_how_alike(bars)).otherwise(REASON).alias(REASON))
-    return pl.concat([rows.filter(~IS_BAR), bars])
+    ties = [name for name in ("symbol", FILE, "sequence") if name in rows.columns]
+    return rows.sort(
+        EVENT, *ties, LINE, descending=[False] * (1 + len(ties)) + [newest_first], nulls_last=False
+    )
+
+
+def refuse_repeats(rows: pl.DataFrame) -> pl.DataFrame:
+    """Give a reason to every bar whose key a bar before it has.
+
+    Parameters
+    ----------
+    rows
+        Parsed rows in order; all of an instant, so that a key's rows stand together.
+    """
+    if "ts_open_ns" not in rows.columns:
+        return rows
+    bars = rows.with_row_index(_AT).filter(IS_RECORD)
+    again = ~pl.struct(_KEY).is_first_distinct()
+    if not bars.select(again.any()).item():
+        return rows
+    reasons = bars.select(_AT, _again=pl.when(again).then(_how_alike(bars)))
+    marked = rows.with_row_index(_AT).join(reasons, on=_AT, how="left", maintain_order="left")
+    return marked.with_columns(pl.coalesce(REASON, "_again").alias(REASON)).drop("_again", _AT)
 
 
 def _how_alike(bars: pl.DataFrame) -> pl.Expr:

@@ -1,0 +1,90 @@
+"""What a user may say about a file."""
+
+from dataclasses import dataclass
+
+from tickerlake.errors import UsageError
+from tickerlake.model.instrument import check_symbol
+from tickerlake.sources.csv.dialect import delimiter_option
+from tickerlake.sources.csv.interval import parse_interval
+from tickerlake.sources.csv.zones import check_zone
+
+_MOST_SCALE = 9
+
+
+@dataclass(frozen=True)
+class Options:
+    """Answers to the questions that a file may leave open; None where the file is to tell.
+
+    Parameters
+    ----------
+    symbol
+        The symbol of every row.
+    tz
+        The zone of times that name none: ``America/New_York``.
+    date_format
+        The order of day and month: ``DD-MM-YYYY`` or ``%d-%m-%Y``.
+    decimal
+        What stands before decimals: ``.`` or ``,``.
+    delimiter
+        What stands between cells: a character, or ``tab``, ``space`` …
+    interval
+        The length of the bars: ``1m``, ``1d`` …
+    price_scale
+        Prices are whole numbers of ``10 ** -price_scale``.
+    columns
+        The names of the columns, from the left.
+    strict
+        True to refuse whatever would be assumed.
+    """
+
+    symbol: str | None = None
+    tz: str | None = None
+    date_format: str | None = None
+    decimal: str | None = None
+    delimiter: str | None = None
+    interval: str | None = None
+    price_scale: int | None = None
+    columns: tuple[str, ...] | None = None
+    strict: bool = False
+
+
+def read_options(
+    *,
+    symbol: str | None = None,
+    tz: str | None = None,
+    date_format: str | None = None,
+    decimal: str | None = None,
+    delimiter: str | None = None,
+    interval: str | None = None,
+    price_scale: int | None = None,
+    columns: str | None = None,
+    strict: bool = False,
+) -> Options:
+    """Check options as they are typed.
+
+    Raises
+    ------
+    UsageError, DataError
+        If one of them makes no sense.
+    """
+    if decimal not in {None, ".", ","}:
+        raise UsageError(f"--decimal {decimal!r} is not understood.", "Give . or ,")
+    if price_scale is not None and not 0 <= price_scale <= _MOST_SCALE:
+        raise UsageError(
+            f"--price-scale {price_scale} is out of range.",
+            f"Give 0 to {_MOST_SCALE}: 4 for prices in 1/10,000.",
+        )
+    length = parse_interval(interval) if interval is not None else None
+    if length == "":
+        raise UsageError(f"--interval {interval!r} is no interval.", "Give 1s, 1m, 5m, 1h, 1d, 1w, 1mo …")
+    return Options(
+        symbol=check_symbol(symbol) if symbol is not None else None,
+        tz=check_zone(tz) if tz is not None else None,
+        date_format=date_format,
+        decimal=decimal,
+        delimiter=delimiter_option(delimiter) if delimiter is not None else None,
+        interval=length,
+        price_scale=price_scale,
+        columns=tuple(name.strip() for name in columns.split(",")) if columns is not None else None,
+        strict=strict,
+    )

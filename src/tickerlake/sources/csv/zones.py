@@ -1,0 +1,109 @@
+"""Time zones: by a column's name, by an abbreviation, by the venue that a symbol's ending names. Data."""
+
+import re
+from typing import Final
+from zoneinfo import ZoneInfo, available_timezones
+
+from tickerlake.errors import UsageError
+
+OFFSETS: Final[dict[str, str]] = {
+    "UTC": "+00:00", "GMT": "+00:00", "WET": "+00:00", "BST": "+01:00", "WEST": "+01:00", "CET": "+01:00",
+    "CEST": "+02:00", "EET": "+02:00", "EEST": "+03:00", "MSK": "+03:00", "EST": "-05:00", "EDT": "-04:00",
+    "CST": "-06:00", "CDT": "-05:00", "MST": "-07:00", "MDT": "-06:00", "PST": "-08:00", "PDT": "-07:00",
+    "IST": "+05:30", "HKT": "+08:00", "SGT": "+08:00", "JST": "+09:00", "KST": "+09:00", "AEST": "+10:00",
+    "AEDT": "+11:00", "NZST": "+12:00", "NZDT": "+13:00",
+}  # fmt: skip
+"""What an abbreviation after a time means."""
+
+_NAMED: Final[dict[str, str]] = {
+    "utc": "UTC", "gmt": "UTC", "zulu": "UTC", "et": "America/New_York", "est": "America/New_York",
+    "edt": "America/New_York", "eastern": "America/New_York", "est5edt": "America/New_York",
+    "newyork": "America/New_York", "ct": "America/Chicago", "cst": "America/Chicago",
+    "cdt": "America/Chicago", "chicago": "America/Chicago", "cet": "Europe/Berlin", "cest": "Europe/Berlin",
+    "mez": "Europe/Berlin", "london": "Europe/London", "ist": "Asia/Kolkata", "jst": "Asia/Tokyo",
+    "hkt": "Asia/Hong_Kong", "msk": "Europe/Moscow", "kst": "Asia/Seoul",
+}  # fmt: skip
+"""What a word in a column's name means."""
+
+_VENUES: Final[dict[str, str]] = {
+    "Europe/London": "L IL LN",
+    "Asia/Kolkata": "NS BO NSE BSE",
+    "Europe/Berlin": "DE F BE DU HM MU SG XETRA",
+    "Europe/Paris": "PA",
+    "Europe/Amsterdam": "AS",
+    "Europe/Brussels": "BR",
+    "Europe/Lisbon": "LS",
+    "Europe/Rome": "MI",
+    "Europe/Madrid": "MC",
+    "Europe/Zurich": "SW",
+    "Europe/Stockholm": "ST",
+    "Europe/Helsinki": "HE",
+    "Europe/Copenhagen": "CO",
+    "Europe/Oslo": "OL",
+    "Europe/Vienna": "VI",
+    "Europe/Warsaw": "WA",
+    "Europe/Istanbul": "IS",
+    "Asia/Tokyo": "T",
+    "Asia/Hong_Kong": "HK",
+    "Asia/Shanghai": "SS SZ SH XSHG XSHE",
+    "Asia/Seoul": "KS KQ",
+    "Asia/Taipei": "TW TWO",
+    "Asia/Singapore": "SI",
+    "Asia/Jakarta": "JK",
+    "Asia/Bangkok": "BK",
+    "Asia/Jerusalem": "TA",
+    "Australia/Sydney": "AX",
+    "Pacific/Auckland": "NZ",
+    "America/Toronto": "TO V TSX",
+    "America/Sao_Paulo": "SA",
+    "America/Mexico_City": "MX",
+    "Africa/Johannesburg": "JO",
+}
+_BY_SUFFIX: Final = {suffix: zone for zone, suffixes in _VENUES.items() for suffix in suffixes.split()}
+
+
+def check_zone(name: str) -> str:
+    """Return the name of a time zone as the database spells it.
+
+    Raises
+    ------
+    UsageError
+        If there is no such zone.
+    """
+    fixed = re.fullmatch(r"(?:UTC|GMT)?([+-]\d{1,2})(?::?00)?", name)
+    if fixed:
+        hours = int(fixed[1])
+        return f"Etc/GMT{-hours:+d}" if hours else "UTC"
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError) as error:
+        close = [zone for zone in available_timezones() if name.lower().replace(" ", "_") in zone.lower()]
+        hint = (
+            f"Did you mean {min(close, key=len)}?"
+            if name and close
+            else "Write it as America/New_York or UTC."
+        )
+        raise UsageError(f"--tz {name}: there is no such time zone.", hint) from error
+    return name
+
+
+def zone_of_header(name: str) -> str:
+    """Return the zone that a column's name tells, empty if none: ``Gmt time``, ``Time (ET)``."""
+    for word in re.split(r"[^a-z0-9]+", name.lower()):
+        if word in _NAMED:
+            return _NAMED[word]
+    return next((zone for zone in re.findall(r"[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+", name) if _is_zone(zone)), "")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return False
+    return True
+
+
+def zone_of_symbols(symbols: list[str]) -> str:
+    """Return the zone of the venue that every symbol's ending names; empty if none: ``RELIANCE.NS``."""
+    zones = {_BY_SUFFIX.get(symbol.rpartition(".")[2], "") if "." in symbol else "" for symbol in symbols}
+    return zones.pop() if len(zones) == 1 else ""

@@ -1,0 +1,273 @@
+"""Files as one sequence of records: several are merged by event time, with bounded memory."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from tickerlake import clock
+from tickerlake.errors import DataError
+from tickerlake.model.reject import Reject
+from tickerlake.sources.csv.chunks import CHUNK
+from tickerlake.sources.csv.dates import DAY_NS
+from tickerlake.sources.csv.options import Options
+from tickerlake.sources.csv.parse import EVENT, FILE
+from tickerlake.sources.csv.read import CsvSource, Table, open_csv
+from tickerlake.sources.csv.sort import refuse_repeats, sort_rows
+from tickerlake.sources.merge import merge
+from tickerlake.sources.source import Batch, Fingerprint, Source
+
+_WEEK_NS: Final = 7 * DAY_NS
+_SHARED_BYTES: Final = 16 << 20
+_LEAST_BYTES: Final = 128 << 10
+_ENDINGS: Final = (
+    ".csv",
+    ".txt",
+    ".tsv",
+    ".csv.gz",
+    ".txt.gz",
+    ".csv.zst",
+    ".csv.bz2",
+    ".csv.xz",
+    ".csv.zip",
+    ".zip",
+)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Opened files as one sequence of rows; a cursor is a position in each.
+
+    Rows of one instant stand by symbol, file and line. A bar whose key an earlier file has is rejected.
+
+    Parameters
+    ----------
+    sources
+        Files of one kind of records.
+    """
+
+    sources: Sequence[CsvSource]
+
+    @property
+    def kind(self) -> str:
+        """``bar.v1``, ``trade.v1`` or ``quote.v1``."""
+        return self.sources[0].kind
+
+    @property
+    def rows(self) -> int:
+        """How many rows the output has."""
+        return sum(source.rows for source in self.sources)
+
+    @property
+    def fingerprints(self) -> list[Fingerprint]:
+        """The fingerprint of each file."""
+        return [source.fingerprint for source in self.sources]
+
+    def refuse_rejects(self) -> None:
+        """Read everything once.
+
+        Raises
+        ------
+        DataError
+            If a row is refused.
+        """
+        for table in self.batches():
+            refuse(table.rejects)
+
+    def batches(self, done: Sequence[int] = (), batch_rows: int = 50_000) -> Iterator[Table]:
+        """Yield the rows of all files from a position on, by event time.
+
+        Parameters
+        ----------
+        done
+            That of the last batch which is not wanted again.
+        batch_rows
+            The most rows in one batch, but for rows of one instant, which stay together.
+        """
+        if len(self.sources) == 1:
+            yield from self.sources[0].batches(done, batch_rows)
+            return
+        done = list(done) or [0] * len(self.sources)
+        share = max(1000, batch_rows // len(self.sources))
+        streams = [_timed(source, number, done[number], share) for number, source in enumerate(self.sources)]
+        position = list(done)
+        for rows in merge(streams, EVENT, sort_rows):
+            for part in _whole_instants(refuse_repeats(rows), batch_rows):
+                for number, count in part.get_column(FILE).value_counts().iter_rows():
+                    position[number] += count
+                yield Table(part, tuple(position))
+
+
+def refuse(rejects: Sequence[Reject]) -> None:
+    """Refuse everything if a row is refused: the strict mode."""
+    if rejects:
+        first = rejects[0]
+        raise DataError(
+            f"--strict: {first.file}, line {first.line} is refused ({first.reason}): {first.raw[:80]!r}. "
+            "Nothing is written.",
+            "Mend the row, or leave out --strict: refused rows are kept with line and reason.",
+        )
+
+
+def _timed(source: CsvSource, number: int, skip_rows: int, batch_rows: int) -> Iterator[pl.DataFrame]:
+    """Yield a file's rows with its number, each reject with the time of the record before it."""
+    last = 0
+    if skip_rows >= source.rows:
+        return
+    for table in source.batches((skip_rows,), batch_rows):
+        rows = table.rows.with_columns(
+            pl.col(EVENT).forward_fill().fill_null(last), pl.lit(number, pl.Int32).alias(FILE)
+        )
+        last = rows.get_column(EVENT)[-1]
+        yield rows
+
+
+def _whole_instants(rows: pl.DataFrame, most: int) -> Iterator[pl.DataFrame]:
+    start, events = 0, rows.get_column(EVENT)
+    while start < rows.height:
+        end = min(start + most, rows.height)
+        if end < rows.height:
+            end = max(int(events.search_sorted(events[end - 1], side="right")), end)
+        yield rows.slice(start, end - start)
+        start = end
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """A source again, some time later: for replays without an end.
+
+    Parameters
+    ----------
+    source
+        What is repeated.
+    turn
+        How often it has been before.
+    period_ns
+        How much later each turn is.
+    """
+
+    source: Source
+    turn: int
+    period_ns: int
+
+    @property
+    def fingerprints(self) -> Sequence[Fingerprint]:
+        """Those of the source."""
+        return self.source.fingerprints
+
+    @property
+    def rows(self) -> int:
+        """How many rows one turn has."""
+        return self.source.rows
+
+    def batches(self, done: Sequence[int] = (), batch_rows: int = 50_000) -> Iterator[Batch]:
+        """Yield the rows of this turn from a position on."""
+        later_ns = self.turn * self.period_ns
+        for batch in self.source.batches(done, batch_rows):
+            assert isinstance(batch, Table)
+            yield Table(_later(batch.rows, later_ns, self.turn), batch.done)
+
+
+def _later(rows: pl.DataFrame, later_ns: int, turn: int) -> pl.DataFrame:
+    times = [name for name in ("ts_open_ns", "ts_close_ns", "ts_event_ns", EVENT) if name in rows.columns]
+    columns = [pl.col(name) + later_ns for name in times]
+    if "session_date" in rows.columns:
+        columns.append(pl.col("session_date") + pl.duration(nanoseconds=later_ns))
+    if "trade_id" in rows.columns:
+        columns.append(pl.concat_str("trade_id", pl.lit(f"#{turn}")))
+    return rows.with_columns(columns)
+
+
+def period_ns(replay: Replay) -> int:
+    """Return by how much a replay has to be shifted to follow itself: whole weeks, so that weekdays stay."""
+    orders = [source.found.evidence[0].order for source in replay.sources]
+    first = min(order.first_ns for order in orders if order.first_ns is not None)
+    last = max(order.last_ns for order in orders if order.last_ns is not None)
+    return ((last - first) // _WEEK_NS + 1) * _WEEK_NS
+
+
+def open_replay(
+    paths: Sequence[Path],
+    options: Options | None = None,
+    *,
+    ts_recv_ns: int | None = None,
+    digest: bool = True,
+    reading: Callable[[Path], Callable[[int], None]] = lambda _: lambda _: None,
+) -> Replay:
+    """Open files of one kind of records.
+
+    Parameters
+    ----------
+    paths
+        The files.
+    options
+        What the user says about all of them.
+    ts_recv_ns
+        What the records say of when they were received; now, if it is left out.
+    digest
+        False if the files' digests are not wanted.
+    reading
+        Gives, for each file, what is told how many of its bytes have been read.
+
+    Raises
+    ------
+    DataError
+        If one of them is refused, or they hold different kinds.
+    """
+    chunk = max(_LEAST_BYTES, min(CHUNK, _SHARED_BYTES // len(paths)))
+    received_ns = ts_recv_ns or clock.now_ns()
+    sources = [
+        open_csv(path, options, ts_recv_ns=received_ns, chunk=chunk, digest=digest, on_bytes=reading(path))
+        for path in paths
+    ]
+    return checked(sources)
+
+
+def checked(sources: Sequence[CsvSource]) -> Replay:
+    """Return sources as a replay, if they are of one kind."""
+    odd = next((source for source in sources if source.kind != sources[0].kind), None)
+    if odd is not None:
+        first = sources[0]
+        raise DataError(
+            f"{first.fingerprint.name} holds {first.kind} records, {odd.fingerprint.name} {odd.kind}.",
+            "Give files of one kind at a time.",
+        )
+    several = len(sources) > 1
+    return Replay([replace(source, keeps_text=several) for source in sources])
+
+
+def find_files(names: Sequence[str]) -> list[Path]:
+    """Return the files that names, folders and patterns mean, in order, each once.
+
+    Raises
+    ------
+    DataError
+        If a folder or a pattern holds none.
+    """
+    found: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            some = sorted(
+                each for each in path.rglob("*") if each.is_file() and each.name.lower().endswith(_ENDINGS)
+            )
+            if not some:
+                raise DataError(
+                    f"The folder {name} holds no CSV files.",
+                    f"Files that end in {', '.join(_ENDINGS[:4])} … are read.",
+                )
+        elif any(sign in name for sign in "*?[") and not path.exists():
+            root = Path(path.anchor) if path.is_absolute() else Path()
+            some = sorted(
+                each
+                for each in root.glob(str(path.relative_to(path.anchor) if path.is_absolute() else path))
+                if each.is_file()
+            )
+            if not some:
+                raise DataError(f"No file matches {name}.", "Check the pattern.")
+        else:
+            some = [path]
+        found += some
+    return list(dict.fromkeys(found))

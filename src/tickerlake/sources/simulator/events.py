@@ -1,0 +1,119 @@
+"""Jumps, splits and halts as they show in the trades, and the labels that tell of them."""
+
+from math import expm1
+from typing import Final
+
+import msgspec
+import polars as pl
+
+LEVEL: Final = 10**12
+"""Steps in a level of 1: levels are whole numbers, so that sums of them are exact in any order."""
+
+
+class Label(msgspec.Struct, frozen=True, omit_defaults=True, rename={"return_": "return"}):
+    """What happened to a symbol: the truth, for those who look for it in the trades.
+
+    Parameters
+    ----------
+    kind
+        ``jump``, ``split`` or ``halt``.
+    symbol, instrument_id
+        Whose.
+    ts_event_ns
+        The time of the first trade after a jump or a split, or when a halt began.
+    ts_end_ns
+        When a halt ended: the symbol has no trade until then.
+    direction
+        Of a jump: ``up`` or ``down``.
+    return_
+        The relative change of the price that is the jump's own.
+    sigmas
+        The same in multiples of the local sigma: by how much (one standard deviation) the price moves within
+        a minute at this time of day, or between two trades where they are further apart.
+    ratio
+        New for old shares of a split: ``2:1`` halves the price.
+    """
+
+    kind: str
+    symbol: str
+    instrument_id: str
+    ts_event_ns: int
+    ts_end_ns: int | None = None
+    direction: str | None = None
+    return_: float | None = None
+    sigmas: float | None = None
+    ratio: str | None = None
+
+
+def sort_labels(labels: list[Label]) -> list[Label]:
+    """Order labels by time, kind and symbol."""
+    return sorted(labels, key=lambda label: (label.ts_event_ns, label.kind, label.symbol))
+
+
+def next_trades(jumps: pl.DataFrame, trades: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Find the first trade after each jump; also return the jumps after which there is none yet.
+
+    Parameters
+    ----------
+    jumps
+        ``number``, ``ts_ns`` and ``sigmas``, by time.
+    trades
+        ``number`` and ``ts_event_ns`` by time, and whatever is wanted of the trade.
+    """
+    mine = trades.with_row_index("at").filter(pl.col("number").is_in(jumps.get_column("number").implode()))
+    found = jumps.join_asof(
+        mine,
+        left_on="ts_ns",
+        right_on="ts_event_ns",
+        by="number",
+        strategy="forward",
+        coalesce=False,
+        check_sortedness=False,
+    )
+    waiting = found.filter(pl.col("at").is_null()).select(jumps.columns)
+    # of two jumps between two trades the second would be hidden in the first
+    return found.drop_nulls("at").unique("at", keep="first", maintain_order=True), waiting
+
+
+def jump_labels(found: pl.DataFrame, symbols: pl.DataFrame) -> list[Label]:
+    """Return the labels of jumps, of which ``jump`` is the change of the level."""
+    columns = found.select("number", "ts_event_ns", "jump", "sigmas")
+    return [
+        Label(
+            "jump",
+            *_names(symbols, number),
+            ts_event_ns,
+            direction="up" if jump > 0 else "down",
+            return_=round(expm1(jump / LEVEL), 9),
+            sigmas=abs(sigmas),
+        )
+        for number, ts_event_ns, jump, sigmas in columns.iter_rows()
+    ]
+
+
+def split_labels(trades: pl.DataFrame, ratios: dict[int, str], symbols: pl.DataFrame) -> list[Label]:
+    """Return the labels of splits that have their first trade here, and take them from ``ratios``."""
+    if not ratios:
+        return []
+    first = trades.filter(pl.col("number").is_in(list(ratios))).unique("number", keep="first")
+    return [
+        Label("split", *_names(symbols, number), ts_event_ns, ratio=ratios.pop(number))
+        for number, ts_event_ns in first.select("number", "ts_event_ns").iter_rows()
+    ]
+
+
+def halt_labels(halts: pl.DataFrame, open_ns: int, minute_ns: int, symbols: pl.DataFrame) -> list[Label]:
+    """Return the labels of halts: ``number``, ``first`` and ``last`` minute."""
+    return [
+        Label(
+            "halt",
+            *_names(symbols, number),
+            open_ns + first * minute_ns,
+            ts_end_ns=open_ns + (last + 1) * minute_ns,
+        )
+        for number, first, last in halts.iter_rows()
+    ]
+
+
+def _names(symbols: pl.DataFrame, number: int) -> tuple[str, str]:
+    return symbols["symbol"][number], symbols["instrument_id"][number]

@@ -1,0 +1,201 @@
+"""The market: a source of trades like a file of them, the same on every run."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from functools import cached_property
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from tickerlake.model.reject import Reject
+from tickerlake.model.schema import DECIMAL, TRADE, polars_schema
+from tickerlake.sources.simulator import plan
+from tickerlake.sources.simulator.events import Label
+from tickerlake.sources.simulator.plan import MarketOptions, Session
+from tickerlake.sources.simulator.walk import Walk, delay_ns, is_buy, size, times
+from tickerlake.sources.source import Fingerprint
+
+_VERSION: Final = 1
+"""To be raised when the same options give another market."""
+
+_UNIT: Final = Decimal(1) / plan.UNITS
+
+
+@dataclass(frozen=True)
+class Trades:
+    """Some trades of a market, by time.
+
+    Parameters
+    ----------
+    records
+        Trades in canonical columns.
+    rows_done
+        How many there are from the market's beginning to the end of these.
+    labels
+        What happened until the last of them and was not told before.
+    """
+
+    records: pl.DataFrame
+    rows_done: int
+    labels: list[Label] = field(default_factory=list)
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The same as ``records``: every row is one."""
+        return self.records
+
+    @property
+    def rejects(self) -> list[Reject]:
+        """Nothing."""
+        return []
+
+    @property
+    def event_ns(self) -> pl.Series:
+        """When each trade happened, in nanoseconds since the epoch."""
+        return self.records.get_column("ts_event_ns").alias("event_ns")
+
+    @property
+    def done(self) -> tuple[int]:
+        """How many there are to the end of these, as a cursor."""
+        return (self.rows_done,)
+
+    def split(self, most: int) -> Iterator["Trades"]:
+        """Yield the trades in batches of so many."""
+        for start in range(0, self.records.height, most):
+            yield self.cut(start, most)
+
+    def cut(self, start: int, length: int) -> "Trades":
+        """Return some of the trades, without labels."""
+        records = self.records.slice(start, length)
+        return Trades(records, self.rows_done - self.records.height + start + records.height)
+
+
+class Market:
+    """Trades of many symbols on the weekdays of some time, from a seed.
+
+    Each symbol's price is a random walk in ticks of a cent (below a dollar, of a hundredth of one), more
+    volatile when the session opens and closes. Activity follows Zipf's law over the symbols and a U over the
+    day. Jumps, splits and halts come with labels.
+
+    Parameters
+    ----------
+    options
+        What it is made of.
+    """
+
+    def __init__(self, options: MarketOptions | None = None) -> None:
+        self.options = options or MarketOptions()
+        self._instruments = plan.instruments(self.options)
+
+    @property
+    def source(self) -> str:
+        """The name that the records carry."""
+        return f"simulator:seed={self.options.seed}"
+
+    @property
+    def rows(self) -> int:
+        """How many trades there are."""
+        return self.options.trades
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """What tells this market from another."""
+        told = msgspec.json.encode([_VERSION, self.options])
+        return Fingerprint(self.source, self.rows, hashlib.blake2b(told, digest_size=16).hexdigest())
+
+    @property
+    def fingerprints(self) -> tuple[Fingerprint]:
+        """The fingerprint of the whole."""
+        return (self.fingerprint,)
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols, the most active first."""
+        return self._instruments.get_column("symbol").to_list()
+
+    def batches(self, done: Sequence[int] = (), batch_rows: int = 50_000) -> Iterator[Trades]:
+        """Yield the trades from a position on.
+
+        Parameters
+        ----------
+        done
+            That of the last batch which is not wanted again.
+        batch_rows
+            The trades in one batch, fewer in the last; it has no influence on what they are.
+        """
+        skip, at, labels = sum(done), 0, list[Label]()
+        waiting = pl.DataFrame()
+        for trades, told in self._blocks():
+            waiting = pl.concat([waiting, trades]) if waiting.height else trades
+            labels += told
+            skipped = min(max(0, skip - at), waiting.height)
+            waiting, at = waiting.slice(skipped), at + skipped
+            while waiting.height >= batch_rows or 0 < waiting.height == self.rows - at:
+                part, waiting = waiting.head(batch_rows), waiting.slice(batch_rows)
+                at += part.height
+                until_ns = part["ts_event_ns"][-1] if at < self.rows else None
+                due = [label for label in labels if until_ns is None or label.ts_event_ns <= until_ns]
+                labels = labels[len(due) :]
+                yield Trades(self._records(part, at - part.height), at, due)
+
+    @property
+    def first_day(self) -> date:
+        """The first day on which the market is open."""
+        return plan.weekday(self.options.start, 0)
+
+    @property
+    def last_day(self) -> date:
+        """The last day on which the market is open."""
+        return plan.weekday(self.options.start, self.options.day_count - 1)
+
+    def span(self) -> tuple[int, int]:
+        """Return when the first and the last trade happen, in nanoseconds since the epoch."""
+        busy = [session for session in plan.sessions(self.options) if any(session.counts)]
+        first = next(minute for minute, count in enumerate(busy[0].counts) if count)
+        last = max(minute for minute, count in enumerate(busy[-1].counts) if count)
+        return self._times(busy[0], first)[0], self._times(busy[-1], last)[-1]
+
+    def labels(self) -> Iterator[list[Label]]:
+        """Yield what happens, by time; all trades are made for it."""
+        for _, labels in self._blocks():
+            yield labels
+
+    def _blocks(self) -> Iterator[tuple[pl.DataFrame, list[Label]]]:
+        walk = Walk(self.options, self._instruments)
+        for session in plan.sessions(self.options):
+            yield from walk.day(session)
+
+    def _times(self, session: Session, minute: int) -> pl.Series:
+        first, count = session.first_trade + sum(session.counts[:minute]), session.counts[minute]
+        n = pl.int_range(first, first + count, eager=True)
+        return times(self.options, session.open_ns, pl.repeat(minute, count, dtype=pl.Int64, eager=True), n)
+
+    def _records(self, trades: pl.DataFrame, before: int) -> pl.DataFrame:
+        """Return trades in canonical columns; an id is a trade's number in the whole market."""
+        drawn, number = pl.col("drawn"), pl.col("number")
+        ticks = pl.col("units").cast(pl.Decimal(38, 0)) * pl.lit(_UNIT)
+        columns = {
+            "schema": pl.lit(TRADE),
+            "instrument_id": pl.lit(self._instruments.get_column("instrument_id")).gather(number),
+            "symbol": pl.lit(self._instruments.get_column("symbol")).gather(number),
+            "ts_event_ns": pl.col("ts_event_ns"),
+            "ts_recv_ns": pl.col("ts_event_ns") + delay_ns(drawn),
+            "price": ticks.cast(DECIMAL),
+            "size": size(drawn).cast(DECIMAL),
+            "aggressor_side": pl.when(is_buy(drawn)).then(pl.lit("buy")).otherwise(pl.lit("sell")),
+            "trade_id": pl.int_range(before + 1, before + 1 + trades.height).cast(pl.String),
+            "sequence": pl.col("sequence"),
+            "correction": pl.lit("new"),
+            "source": pl.lit(self.source),
+        }
+        schema = polars_schema(TRADE)
+        nothing = {
+            name: pl.lit([] if isinstance(kind, pl.List) else None, dtype=kind)
+            for name, kind in schema.items()
+            if name not in columns
+        }
+        return trades.select(**columns, **nothing).select(schema.names())

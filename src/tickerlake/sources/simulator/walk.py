@@ -1,0 +1,235 @@
+"""Trades, minute by minute: each symbol's price is a random walk, to which the planned events happen.
+
+A price is ``base × exp(level)``. The exponential is made of additions and multiplications, which are the
+same on every machine.
+"""
+
+from collections.abc import Iterator
+from math import sqrt
+from typing import Final
+
+import polars as pl
+
+from tickerlake.sources.simulator import plan
+from tickerlake.sources.simulator.draws import SHARE_BITS, TABLE_BITS, bits, draw, normal, sizes
+from tickerlake.sources.simulator.events import (
+    LEVEL,
+    Label,
+    halt_labels,
+    jump_labels,
+    next_trades,
+    sort_labels,
+    split_labels,
+)
+from tickerlake.sources.simulator.plan import MINUTE_NS, MINUTES, UNITS, MarketOptions, Session
+
+_BLOCK_TRADES: Final = 65_536
+_NIGHT: Final = 0.5
+_PULL: Final = 200
+_CENT: Final = UNITS // 100
+_SQUARINGS: Final = 6
+_TERMS: Final = 10
+_TIMES_AGAIN: Final = 2
+_VARIANCE: Final = sum(plan.VARIANCE)
+
+# where in a trade's draw the bits stand that decide; the lowest choose the symbol
+_STEP, _SIZE, _SIDE, _DELAY = SHARE_BITS, 36, 52, 53
+_DELAY_BITS: Final = 11
+_SHORTEST_DELAY_NS: Final = 150_000
+_DELAY_UNIT_NS: Final = 500
+
+
+class Walk:
+    """Where every symbol stands; makes one day's trades after another's.
+
+    Parameters
+    ----------
+    options
+        What the market is made of.
+    symbols
+        From :func:`tickerlake.sources.simulator.plan.instruments`.
+    """
+
+    def __init__(self, options: MarketOptions, symbols: pl.DataFrame) -> None:
+        self.options = options
+        self.symbols = symbols
+        self._sigma, self._step = symbols.get_column("sigma"), symbols.get_column("step")
+        self._base = symbols.get_column("base")
+        self._level = pl.zeros(options.symbols, dtype=pl.Int64, eager=True)
+        self._sequence = self._level
+        self._slots = symbols.select(pl.col("number").repeat_by("slots").explode()).to_series()
+        self._ratios: dict[int, str] = {}
+
+    def day(self, session: Session) -> Iterator[tuple[pl.DataFrame, list[Label]]]:
+        """Yield the trades of the next day in blocks, by time, and what happened in each.
+
+        Columns: ``number`` of the symbol, ``sequence``, ``ts_event_ns``, ``units`` (the price), ``drawn``.
+        """
+        if session.day:
+            self._pass_night(session)
+        opening, first = self._sequence, session.first_trade
+        jumps, halts = plan.jumps(self.options, session), plan.halts(self.options, session)
+        for begin, end in _blocks(session.counts):
+            minutes = _minutes(session, begin, end)
+            trades = self._trades(minutes, session.open_ns, first, _silent(halts))
+            first += trades.height
+            open_ns, end_ns = session.open_ns, session.open_ns + end * MINUTE_NS
+            found, waiting = next_trades(jumps.filter(pl.col("ts_ns") < end_ns), trades)
+            found = self._sized(found, opening)
+            jumps = pl.concat([waiting, jumps.filter(pl.col("ts_ns") >= end_ns)])
+            begun = halts.filter(pl.col("first").is_between(begin, end, closed="left"))
+            labels = [
+                *jump_labels(found, self.symbols),
+                *split_labels(trades, self._ratios, self.symbols),
+                *halt_labels(begun, open_ns, MINUTE_NS, self.symbols),
+            ]
+            yield self._moved(trades, found), sort_labels(labels)
+
+    def _pass_night(self, session: Session) -> None:
+        """Let every price gap, and some split."""
+        stream = self.options.stream(plan.NIGHTS, session.day)
+        drawn = draw(stream, self.symbols.get_column("number"))
+        gap = pl.select(_normal(pl.lit(drawn), 0) * pl.lit(self._sigma) * _NIGHT)
+        # the pull towards the first price keeps a walk of years in sight
+        self._level = self._level - self._level // _PULL + gap.select(_level(pl.first())).to_series()
+        prices = _units(self._base, self._level) / UNITS
+        for number, new, old in plan.splits(self.options, session, prices.to_list()):
+            # before its first trade since the last one nobody could tell two splits apart
+            if number not in self._ratios:
+                self._base = self._base.scatter(number, self._base[number] * old / new)
+                self._ratios[number] = f"{new}:{old}"
+
+    def _trades(self, minutes: pl.DataFrame, open_ns: int, first: int, silent: pl.Series) -> pl.DataFrame:
+        """Return the trades of some minutes, all but their prices."""
+        trades = minutes.select(pl.all().repeat_by("count").explode(empty_as_null=False))
+        n = pl.int_range(first, first + trades.height, dtype=pl.UInt64, eager=True)
+        drawn = draw(self.options.stream(plan.TRADES), n)
+        trades = trades.with_columns(
+            drawn.alias("drawn"),
+            self._symbol(drawn).alias("number"),
+            times(self.options, open_ns, trades["minute"], n).alias("ts_event_ns"),
+        )
+        trades = self._keep_silent(trades, n, silent)
+        before = pl.lit(self._sequence).gather("number")
+        return trades.with_columns(sequence=before + 1 + pl.int_range(pl.len()).over("number"))
+
+    def _symbol(self, drawn: pl.Series) -> pl.Series:
+        return self._slots.gather(drawn % (1 << SHARE_BITS))
+
+    def _keep_silent(self, trades: pl.DataFrame, n: pl.Series, silent: pl.Series) -> pl.DataFrame:
+        """Give the trades of halted symbols to others."""
+        if silent.is_empty():
+            return trades
+        cell = pl.col("number").cast(pl.Int64) * MINUTES + pl.col("minute")
+        halted = cell.is_in(silent.implode())
+        others = [
+            pl.lit(self._symbol(draw(self.options.stream(plan.AGAIN, attempt), n)))
+            for attempt in range(_TIMES_AGAIN)
+        ]
+        for other in [*others, pl.lit(plan.NEVER_HALTED, dtype=pl.UInt16)]:
+            trades = trades.with_columns(number=pl.when(halted).then(other).otherwise("number"))
+        return trades
+
+    def _sized(self, found: pl.DataFrame, opening: pl.Series) -> pl.DataFrame:
+        """Say by how much the level jumps; a jump that the night's gap hides does not happen."""
+        sigma = pl.lit(self._sigma).gather("number") * pl.col("spread_minute")
+        step = pl.lit(self._step).gather("number") * pl.col("spread")
+        seen = found.filter(pl.col("sequence") > pl.lit(opening).gather("number") + 1)
+        return seen.with_columns(jump=_level(pl.col("sigmas") * pl.max_horizontal(sigma, step)))
+
+    def _moved(self, trades: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+        """Return the trades with their prices; every symbol then stands where its last trade was."""
+        step = _normal(pl.col("drawn"), _STEP) * pl.lit(self._step).gather("number")
+        trades = trades.with_columns(step=_level(step * pl.col("spread")))
+        if not found.is_empty():
+            jumps = trades.get_column("step").gather(found["at"]) + found["jump"]
+            trades = trades.with_columns(trades.get_column("step").scatter(found["at"], jumps))
+        start = pl.lit(self._level).gather("number")
+        trades = trades.with_columns(level=start + pl.col("step").cum_sum().over("number"))
+        raw = _units(self._base.gather(trades["number"]), trades["level"])
+        trades = trades.with_columns(raw.alias("raw")).with_columns(units=_on_tick())
+        last = trades.select("number", "level", "sequence").unique("number", keep="last")
+        self._level = self._level.scatter(last["number"], last["level"])
+        self._sequence = self._sequence.scatter(last["number"], last["sequence"])
+        return trades.select("number", "sequence", "ts_event_ns", "units", "drawn")
+
+
+def times(options: MarketOptions, open_ns: int, minute: pl.Series, n: pl.Series) -> pl.Series:
+    """Return when the trades of some minutes happen, in order; ``n`` counts them from the market's first."""
+    offset = (draw(options.stream(plan.TIMES), n) % MINUTE_NS).cast(pl.Int64)
+    # nothing else is known of a trade yet, so the times can be sorted alone
+    return (minute * MINUTE_NS + offset + open_ns).sort()
+
+
+def size(drawn: pl.Expr) -> pl.Expr:
+    """Return the shares of a trade."""
+    return pl.lit(sizes()).gather(bits(drawn, _SIZE, TABLE_BITS))
+
+
+def is_buy(drawn: pl.Expr) -> pl.Expr:
+    """Tell whether the buyer took the offer; else the seller took the bid."""
+    return bits(drawn, _SIDE, 1) == 1
+
+
+def delay_ns(drawn: pl.Expr) -> pl.Expr:
+    """Return how long after the trade it was received: 0.15 to 1.2 ms."""
+    return _SHORTEST_DELAY_NS + bits(drawn, _DELAY, _DELAY_BITS).cast(pl.Int64) * _DELAY_UNIT_NS
+
+
+def _blocks(counts: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield runs of minutes, as first and end, of about so many trades that memory is bounded."""
+    begin, held = 0, 0
+    for end, count in enumerate(counts, 1):
+        held += count
+        if held >= _BLOCK_TRADES or end == len(counts):
+            yield begin, end
+            begin, held = end, 0
+
+
+def _minutes(session: Session, begin: int, end: int) -> pl.DataFrame:
+    """Return minutes, their trades, and which part of a day's sigma a minute and a trade of it has."""
+    counts = session.counts[begin:end]
+    shares = [variance / _VARIANCE for variance in plan.VARIANCE[begin:end]]
+    return pl.DataFrame(
+        {
+            "minute": pl.int_range(begin, end, eager=True),
+            "count": counts,
+            "spread_minute": map(sqrt, shares),
+            "spread": [sqrt(share / max(1, count)) for share, count in zip(shares, counts, strict=True)],
+        }
+    )
+
+
+def _silent(halts: pl.DataFrame) -> pl.Series:
+    """Return the minutes of symbols in which they are halted, as one number each."""
+    start = pl.col("number").cast(pl.Int64) * MINUTES
+    return halts.select(
+        pl.int_ranges(start + pl.col("first"), start + pl.col("last") + 1).explode()
+    ).to_series()
+
+
+def _normal(drawn: pl.Expr, low: int) -> pl.Expr:
+    return pl.lit(normal()).gather(bits(drawn, low, TABLE_BITS))
+
+
+def _level(change: pl.Expr) -> pl.Expr:
+    return (change * LEVEL).round().cast(pl.Int64)
+
+
+def _units(base: pl.Series, level: pl.Series) -> pl.Series:
+    """Return prices between the ticks: the series of exp(x / 64), raised to 64 by squaring."""
+    x = level.cast(pl.Float64) * (1 / LEVEL / (1 << _SQUARINGS))
+    power = x * (1 / _TERMS) + 1.0
+    for term in range(_TERMS - 1, 0, -1):
+        power = power * x * (1 / term) + 1.0
+    for _ in range(_SQUARINGS):
+        power = power * power
+    return base * power
+
+
+def _on_tick() -> pl.Expr:
+    """Return the next tick, above where a buyer trades, else below: a cent, or 1/100 under a dollar."""
+    raw = pl.col("raw")
+    tick = pl.when(raw < UNITS).then(1.0).otherwise(float(_CENT))
+    ticks = pl.when(is_buy(pl.col("drawn"))).then((raw / tick).ceil()).otherwise((raw / tick).floor())
+    return (ticks * tick).clip(1.0, None).cast(pl.Int64)

@@ -1,0 +1,161 @@
+"""``tickerlake simulate`` into files: whole or not at all, the same on every run."""
+
+import csv
+import gzip
+import json
+import signal
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from support.process import run, tickerlake, wait_until
+
+MARKET = ("simulate", "--symbols", 5, "--trades", 20_000, "--days", 2, "--seed", 3, "--jumps", 2)
+ENDINGS = (".csv", ".csv.gz", ".ndjson", ".ndjson.gz", ".parquet")
+
+
+def text(path: Path) -> str:
+    data = path.read_bytes()
+    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One market in every format."""
+    folder = tmp_path_factory.mktemp("market")
+    for ending in ENDINGS:
+        run(*MARKET, "-o", folder / f"t{ending}")
+    return {ending: folder / f"t{ending}" for ending in ENDINGS}
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line, parse_float=Decimal) for line in text(path).splitlines()]
+
+
+def test_the_table_for_people(files: dict[str, Path]) -> None:
+    rows = list(csv.DictReader(text(files[".csv"]).splitlines()))
+    kept = records(files[".ndjson"])
+    assert list(rows[0]) == ["symbol", "timestamp", "price", "size", "trade_id", "sequence"]
+    assert len(rows) == len(kept) == 20_000
+    for row, record in zip(rows, kept, strict=True):
+        assert row["symbol"] == record["symbol"]
+        assert Decimal(row["price"]) == record["price"]
+        assert Decimal(row["size"]) == record["size"]
+        assert (row["trade_id"], row["sequence"]) == (record["trade_id"], str(record["sequence"]))
+        assert row["timestamp"].startswith("2024-01-0")
+        assert row["timestamp"].endswith(f"{record['ts_event_ns'] % 10**9:09}Z")
+    assert {len(row["price"].partition(".")[2]) for row in rows} == {2}
+
+
+def test_all_formats_hold_the_same(files: dict[str, Path]) -> None:
+    assert text(files[".csv"]) == text(files[".csv.gz"])
+    assert text(files[".ndjson"]) == text(files[".ndjson.gz"])
+    kept = records(files[".ndjson"])
+    query = duckdb.execute(
+        "select symbol, ts_event_ns, epoch_us(ts_event), price, trade_id from read_parquet(?)",
+        [str(files[".parquet"])],
+    )
+    for row, record in zip(query.fetchall(), kept, strict=True):
+        ns = record["ts_event_ns"]
+        assert row == (record["symbol"], ns, ns // 1000, record["price"], record["trade_id"])
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_same_bytes_again(files: dict[str, Path], tmp_path: Path, ending: str) -> None:
+    run(*MARKET, "-o", tmp_path / f"t{ending}")
+    assert (tmp_path / f"t{ending}").read_bytes() == files[ending].read_bytes()
+    truth = f"t{ending}.truth.ndjson"
+    assert (tmp_path / truth).read_bytes() == (files[ending].parent / truth).read_bytes()
+
+
+def test_the_truth_and_the_summary(tmp_path: Path) -> None:
+    out, err = run(*MARKET, "-o", tmp_path / "t.csv", "--truth", tmp_path / "truth", "--json")
+    summary = json.loads(out)
+    labels = [json.loads(line) for line in text(tmp_path / "truth").splitlines()]
+    jumps = [label for label in labels if label["kind"] == "jump"]
+    assert summary["labels"]["jump"] == len(jumps) > 0
+    assert all(jump["instrument_id"] == f"{jump['symbol']}.XXXX" for jump in jumps)
+    assert all(jump["sigmas"] >= 8 and (jump["return"] > 0) == (jump["direction"] == "up") for jump in jumps)
+    assert {jump["ts_event_ns"] for jump in jumps} <= {
+        record["ts_event_ns"] for record in _records_again(tmp_path)
+    }
+    told = {name: summary[name] for name in ("seed", "symbols", "trades", "days", "finished")}
+    assert told == {"seed": 3, "symbols": 5, "trades": 20_000, "days": 2, "finished": True}
+    assert "20,000 trades of 5 symbols, 2024-01-02 to 2024-01-03, seed 3" in err
+
+
+def _records_again(folder: Path) -> list[dict[str, Any]]:
+    run(*MARKET, "-o", folder / "t.ndjson")
+    return records(folder / "t.ndjson")
+
+
+def test_to_stdout(files: dict[str, Path], tmp_path: Path) -> None:
+    out, _ = run(*MARKET, "-o", "-", "--truth", tmp_path / "truth")
+    assert out == text(files[".ndjson"])
+    assert text(tmp_path / "truth") == text(files[".csv"].parent / "t.csv.truth.ndjson")
+
+
+def test_a_reader_that_has_enough(tmp_path: Path) -> None:
+    with tickerlake(*MARKET, "-o", "-", cwd=tmp_path) as child:
+        assert child.stdout
+        assert child.stderr
+        child.stdout.readline()
+        child.stdout.close()
+        assert child.stderr.read() == ""
+        assert child.wait(timeout=60) == 0
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    target = tmp_path / "t.csv"
+    target.write_text("mine")
+    _, err = run(*MARKET, "-o", target, code=2)
+    assert "is there already" in err
+    assert "--force" in err
+    assert target.read_text() == "mine"
+    other = tmp_path / "u.csv.truth.ndjson"
+    other.write_text("mine")
+    run(*MARKET, "-o", tmp_path / "u.csv", code=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv", "u.csv.truth.ndjson"]
+    run(*MARKET, "-o", target, "--force")
+    assert target.read_text().startswith("symbol,")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_stopped_in_the_middle(tmp_path: Path, ending: str) -> None:
+    options = ("simulate", "--trades", 1_000_000_000, "-o", f"t{ending}")
+    with tickerlake(*options, cwd=tmp_path) as child:
+        wait_until(lambda: any(path.stat().st_size > 0 for path in tmp_path.iterdir()), child)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 130, err
+    assert "no file was written" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "to a file or to a topic"),
+        (("-o", "t.csv", "-t", "a"), "to a file or to a topic"),
+        (("-o", "-", "--json"), "can't both go to stdout"),
+        (("-o", "t.csv", "--speed", "60x"), "are for topics"),
+        (("-o", "t.xlsx"), "does not say what to write"),
+        (("-o", "t.csv", "--truth", "t.csv"), "can't hold both"),
+        (("-o", "nowhere/t.csv"), "can't be written"),
+        (("-o", "t.csv", "--start", "01/02/2024"), "is no date"),
+        (("-o", "t.csv", "--symbols", "0"), "can't have 0 symbols"),
+    ],
+)
+def test_what_cannot_be(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    _, err = run("simulate", *arguments, code=2, cwd=tmp_path)
+    assert said in err
+    assert "→" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_has_examples() -> None:
+    out, _ = run("simulate", "--help")
+    assert "tickerlake simulate -o trades.csv" in " ".join(out.split())

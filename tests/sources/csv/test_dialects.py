@@ -1,0 +1,177 @@
+"""Any table of bars comes back equal from any file it is written to, or is refused; it is never different."""
+
+import re
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from support.dialects import FAULTS, ROLES, Written, table, written
+from tickerlake.errors import DataError, UsageError
+from tickerlake.sources.csv.options import Options
+from tickerlake.sources.csv.read import CsvSource, open_csv
+
+
+def examples(count: int) -> settings:
+    """Return the settings of a property: the same examples on each run."""
+    return settings(
+        max_examples=count,
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+ANY_ROWS = (3, 1, 2, 5, 8, 13, 25, 40, 60)
+INTERVALS = ("1d", "1m", "5m", "1h")
+
+
+@st.composite
+def any_file(draw: st.DrawFn) -> Written:
+    def pick(options: Any) -> Any:
+        return draw(st.sampled_from(options))
+
+    return written(pick, table(pick, rows=ANY_ROWS, symbols=(1, 1, 2, 3), intervals=INTERVALS))
+
+
+@st.composite
+def plain_file(draw: st.DrawFn) -> Written:
+    """Return a file without questions: an English header, dates in one order, a point before decimals."""
+
+    def pick(options: Any) -> Any:
+        return draw(st.sampled_from(options))
+
+    made = table(pick, rows=(5, 8, 12, 30, 60), symbols=(1, 1, 3), intervals=INTERVALS)
+    return written(pick, made, plain=True, header=True)
+
+
+@st.composite
+def broken_file(draw: st.DrawFn) -> Written:
+    def pick(options: Any) -> Any:
+        return draw(st.sampled_from(options))
+
+    faults = draw(st.lists(st.sampled_from(FAULTS), min_size=1, max_size=4))
+    made = table(pick, rows=(30, 45, 60), symbols=(1, 2), intervals=INTERVALS)
+    return written(pick, made, plain=True, header=True, faults=faults)
+
+
+def save(factory: pytest.TempPathFactory, file: Written) -> Path:
+    note(f"{file.name} {file.options}\n{file.choices}\n{file.text[:2000]!r}")
+    path = factory.mktemp("t") / file.name
+    path.write_bytes(file.data)
+    return path
+
+
+def read(source: CsvSource, *, daily: bool) -> list[tuple[Any, ...]]:
+    """Return what the property compares, by time and symbol."""
+    rows = [row for batch in source.batches() for row in batch.records.iter_rows(named=True)]
+    return sorted(
+        (
+            (
+                row.get("ts_open_ns"),
+                row["symbol"],
+                row.get("session_date") if daily else None,
+                *(row.get(role) for role in (*ROLES, "volume")),
+            )
+            for row in rows
+        ),
+        key=lambda row: row[:2],
+    )
+
+
+@examples(200)
+@given(any_file())
+def test_any_file_comes_back_equal_or_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, file: Written
+) -> None:
+    refusal: DataError | None = None
+    try:
+        source = open_csv(save(tmp_path_factory, file), file.options)
+    except DataError as error:
+        refusal = error
+    if refusal is not None:
+        assert re.search("--[a-z]", refusal.hint), refusal
+        return
+    assert source.kind == "bar.v1", source.describe()
+    assert read(source, daily=file.choices["interval"] == "1d") == file.expected, source.describe()
+
+
+@examples(100)
+@given(plain_file())
+def test_a_file_without_questions_is_not_refused(
+    tmp_path_factory: pytest.TempPathFactory, file: Written
+) -> None:
+    source = open_csv(save(tmp_path_factory, file), file.options)
+    assert read(source, daily=file.choices["interval"] == "1d") == file.expected, source.describe()
+
+
+@examples(40)
+@given(plain_file(), st.sampled_from([1000, 1500, 4000]))
+def test_the_size_of_chunks_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, file: Written, chunk: int
+) -> None:
+    path = save(tmp_path_factory, file)
+
+    def outcome(size: int) -> object:
+        source = open_csv(path, file.options, ts_recv_ns=1, chunk=size)
+        tables = list(source.batches())
+        records = [row for each in tables for row in each.records.iter_rows(named=True)]
+        return records, [reject for each in tables for reject in each.rejects], source.describe()
+
+    assert outcome(chunk) == outcome(1 << 20)
+
+
+@examples(60)
+@given(broken_file())
+def test_exactly_the_broken_rows_are_rejected(
+    tmp_path_factory: pytest.TempPathFactory, file: Written
+) -> None:
+    source = open_csv(save(tmp_path_factory, file), file.options)
+    rejects = {r.line: r.reason for each in source.batches() for r in each.rejects}
+    assert sorted(rejects) == file.rejected, rejects
+    assert read(source, daily=file.choices["interval"] == "1d") == file.expected
+
+
+CONTRADICTIONS = {
+    "interval": Options(interval="7m"),
+    "date_format": Options(date_format="DD.MM.YYYY"),
+    "date_format too": Options(date_format="%m-%d-%y"),
+    "delimiter": Options(delimiter="^"),
+    "decimal": Options(decimal=","),
+    "columns": Options(columns=("date", "high", "low", "open", "close")),
+    "too many columns": Options(columns=tuple("abcdefghijklmnopqrstuvwxyz")),
+}
+
+
+@pytest.mark.parametrize("option", CONTRADICTIONS)
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("interval", ["1d", "1m"])
+def test_an_option_that_contradicts_the_file_is_refused(
+    tmp_path: Path, option: str, delimiter: str, interval: str
+) -> None:
+    moments = [
+        date(2024, 1, 2 + k).isoformat() if interval == "1d" else f"2024-01-02 09:{30 + k}:00"
+        for k in range(8)
+    ]
+    lines = [
+        ["Date", "Open", "High", "Low", "Close"],
+        *([moment, f"1{k}.25", f"1{k}.75", f"1{k}.05", f"1{k}.5"] for k, moment in enumerate(moments)),
+    ]
+    path = tmp_path / "AAPL.csv"
+    path.write_text("".join(delimiter.join(cells) + "\n" for cells in lines))
+    assert len(read(open_csv(path), daily=True)) == len(moments)
+    with pytest.raises((DataError, UsageError)) as caught:
+        open_csv(path, CONTRADICTIONS[option])
+    assert caught.value.hint
+
+
+def test_another_symbol_for_a_file_of_several_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    rows = "".join(f"{day},{name},1,2,1,2\n" for day in ("2024-01-02", "2024-01-03") for name in ("A", "B"))
+    path.write_text("Date,Symbol,Open,High,Low,Close\n" + rows)
+    with pytest.raises(DataError, match="--symbol"):
+        open_csv(path, replace(Options(), symbol="C"))

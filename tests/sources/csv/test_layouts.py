@@ -1,0 +1,93 @@
+"""Vendors' layouts with made values: what must come out of each, or which question must be asked."""
+
+import json
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tickerlake.errors import DataError
+from tickerlake.sources.csv.options import read_options
+from tickerlake.sources.csv.read import CsvSource, open_csv
+
+FOLDER = Path(__file__).parents[2] / "data" / "layouts"
+CASES: list[dict[str, Any]] = [
+    json.loads(line) for line in (FOLDER / "expected.ndjson").read_text("utf-8").splitlines()
+]
+NINE = Decimal("1e-9")
+TIMES = {"bar": "ts_open_ns", "trade": "ts_event_ns", "quote": "ts_event_ns"}
+
+
+def ns(text: str) -> int:
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0"))
+
+
+def opened(case: dict[str, Any], options: dict[str, str] | None = None) -> CsvSource:
+    given: dict[str, Any] = {
+        name.removeprefix("--").replace("-", "_"): value for name, value in (options or {}).items()
+    }
+    return open_csv(FOLDER / case["file"], read_options(**given), ts_recv_ns=1, digest=False)
+
+
+def check(case: dict[str, Any], expected: dict[str, Any], source: CsvSource) -> None:
+    kind = case["kind"]
+    tables = list(source.batches())
+    records = pl.concat([table.records for table in tables], how="diagonal")
+    rejected = {reject.line for table in tables for reject in table.rejects}
+    assert source.kind == f"{kind}.v1"
+    assert records.height == expected["rows"]
+    assert set(case["rejects"]) <= rejected
+    if case["interval"]:
+        assert records["interval"].unique().to_list() == [case["interval"]]
+    spelled = {alias: symbol for symbol, aliases in case["symbols_ok"].items() for alias in aliases}
+    symbols = {spelled.get(symbol, symbol) for symbol in records["symbol"].unique()}
+    assert symbols == set(expected["symbols"])
+    for column, total in expected.get("sums", {}).items():
+        found = records[column].sum() if column in records.columns else 0
+        assert (found or 0) == Decimal(str(total)), column
+    ordered = records.sort(TIMES[kind], "symbol", "source_line")
+    for place, at in (("first", 0), ("last", -1)):
+        want = expected.get(place) or {}
+        row = ordered.row(at, named=True)
+        if "ts" in want and not want.get("ts_or"):
+            assert row[TIMES[kind]] == ns(want["ts"]), place
+        if "date" in want:
+            assert str(row["session_date"]) == want["date"], place
+        for name in row.keys() & want.keys() - {"symbol"}:
+            assert row[name] == Decimal(want[name]).quantize(NINE, "ROUND_HALF_EVEN"), f"{place} {name}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["file"] for case in CASES])
+def test_a_layout(case: dict[str, Any]) -> None:
+    hints = case["hints"]
+    if case["outcome"] == "refuse":
+        with pytest.raises(DataError) as refused:
+            opened(case)
+        assert refused.value.hint
+        for hint in hints:
+            assert hint["option"] in f"{refused.value}"
+    elif case["outcome"] == "zone_warning":
+        options = {hint["option"]: hint["value"] for hint in hints}
+        try:
+            plain = opened(case)
+        except DataError as error:
+            assert all(option in f"{error}" for option in options)  # noqa: PT017 - both ways are right
+        else:
+            assert plain.parser.zone or any("--tz" in warning for warning in plain.warnings)
+        check(case, case, opened(case, options))
+    else:
+        check(case, case, opened(case))
+
+
+def test_the_answers_to_a_question_settle_it() -> None:
+    asked = [case for case in CASES if case["outcome"] == "refuse" and case["hints"]]
+    assert len(asked) >= 5
+    for case in asked:
+        for hint in case["hints"]:
+            if "expect" in hint:
+                about = {**case, "interval": None, "rejects": [], "symbols_ok": {}}
+                check(about, hint["expect"], opened(case, {hint["option"]: hint["value"]}))

@@ -1,0 +1,308 @@
+"""The simulated market: what it promises, looked up in its own trades."""
+
+import math
+from collections import Counter
+from datetime import UTC, date, datetime, time
+from functools import cache
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tickerlake.errors import UsageError
+from tickerlake.model.schema import TRADE, polars_schema
+from tickerlake.sources.simulator.draws import apportion, draw, normal, sizes
+from tickerlake.sources.simulator.events import Label
+from tickerlake.sources.simulator.market import Market
+from tickerlake.sources.simulator.plan import MarketOptions, weekday
+
+NEW_YORK = ZoneInfo("America/New_York")
+BUSY = MarketOptions(symbols=20, trades=200_000, seed=11, days=10, jumps=2.0, halts=0.2, splits=0.05)
+
+
+@cache
+def made(options: MarketOptions = BUSY, batch_rows: int = 50_000) -> tuple[pl.DataFrame, list[Label]]:
+    batches = list(Market(options).batches(batch_rows=batch_rows))
+    return pl.concat(batch.records for batch in batches), [each for batch in batches for each in batch.labels]
+
+
+def of(kind: str) -> list[Label]:
+    return [label for label in made()[1] if label.kind == kind]
+
+
+def around(label: Label) -> tuple[float, float]:
+    """Return the symbol's price before an event and at it."""
+    trades = made()[0].filter(pl.col("symbol") == label.symbol).with_columns(pl.col("price").cast(pl.Float64))
+    before = trades.filter(pl.col("ts_event_ns") < label.ts_event_ns)["price"][-1]
+    return before, trades.filter(pl.col("ts_event_ns") == label.ts_event_ns)["price"][0]
+
+
+def test_the_seed_decides() -> None:
+    options = MarketOptions(symbols=5, trades=3_000, seed=1)
+    trades, labels = made(options)
+    again = list(Market(options).batches())
+    assert pl.concat(batch.records for batch in again).equals(trades)
+    assert [label for batch in again for label in batch.labels] == labels
+    other, _ = made(MarketOptions(symbols=5, trades=3_000, seed=2))
+    assert not other["price"].equals(trades["price"])
+
+
+def test_the_market_is_the_same_on_every_machine() -> None:
+    # these were written down; if they change on purpose, raise the market's version
+    trades, labels = made(MarketOptions(symbols=5, trades=3_000, seed=1, jumps=2.0))
+    assert trades["price"].to_physical().cast(pl.Int64).sum() == 793_623_150_000_000
+    assert (trades["ts_event_ns"] % 10**9).sum() == 1_513_316_347_785
+    assert trades["size"].cast(pl.Int64).sum() == 546_520
+    assert (labels[0].symbol, labels[0].return_, labels[0].sigmas) == ("S000", -0.009804656, 12.4)
+
+
+@settings(max_examples=15)
+@given(st.integers(100, 9_000), st.integers(0, 6_000))
+def test_batches_have_no_influence(batch_rows: int, skip_rows: int) -> None:
+    options = MarketOptions(symbols=7, trades=6_000, seed=3, days=2, jumps=3.0)
+    trades, labels = made(options)
+    market = Market(options)
+    batches = list(market.batches(batch_rows=batch_rows))
+    assert pl.concat(batch.records for batch in batches).equals(trades)
+    assert [label for batch in batches for label in batch.labels] == labels
+    assert [batch.records.height for batch in batches[:-1]] == [batch_rows] * (len(batches) - 1)
+    assert [batch.rows_done for batch in batches][-1] == 6_000
+    rest = [batch.records for batch in market.batches((skip_rows,), batch_rows)]
+    assert pl.concat([trades.clear(), *rest]).equals(trades.slice(skip_rows))
+
+
+def test_labels_come_with_the_trades_that_show_them() -> None:
+    until_ns = 0
+    for batch in Market(BUSY).batches(batch_rows=5_000):
+        assert all(until_ns < label.ts_event_ns for label in batch.labels)
+        until_ns = batch.event_ns[-1]
+        if batch.rows_done < BUSY.trades:
+            assert all(label.ts_event_ns <= until_ns for label in batch.labels)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "trades", "days"),
+    [(1, 1, None), (1, 1, 30), (3, 100, 1), (400, 150, 2), (100, 100_001, None), (2, 250_000, 1)],
+)
+def test_the_count_is_exact_and_the_columns_are_canonical(
+    symbols: int, trades: int, days: int | None
+) -> None:
+    market = Market(MarketOptions(symbols=symbols, trades=trades, days=days, halts=0.5, jumps=20.0))
+    frame = pl.concat(batch.records for batch in market.batches())
+    assert frame.schema == polars_schema(TRADE)
+    assert frame.height == trades
+    assert frame["ts_event_ns"].is_sorted()
+    assert market.span() == (frame["ts_event_ns"][0], frame["ts_event_ns"][-1])
+    assert set(frame["symbol"]) <= set(market.symbols)
+
+
+def test_ids_and_sequences() -> None:
+    trades, _ = made()
+    assert trades["trade_id"].n_unique() == trades.height
+    counted = trades.select(pl.col("sequence"), (pl.int_range(pl.len()).over("symbol") + 1).alias("expected"))
+    assert counted["sequence"].equals(counted["expected"], check_dtypes=False)
+    assert set(trades["source"]) == {"simulator:seed=11"}
+    assert (trades["ts_recv_ns"] > trades["ts_event_ns"]).all()
+    assert (trades["instrument_id"] == trades["symbol"] + ".XXXX").all()
+
+
+def test_sessions_are_weekdays_in_new_york_also_when_clocks_change() -> None:
+    # Friday to Tuesday around 10 March and 3 November 2024
+    for start, opens in ((date(2024, 3, 8), ["14:30", "13:30"]), (date(2024, 11, 1), ["13:30", "14:30"])):
+        trades, _ = made(MarketOptions(symbols=3, trades=9_000, start=start, days=3))
+        at = [datetime.fromtimestamp(ns // 10**9, UTC) for ns in trades["ts_event_ns"]]
+        local = [each.astimezone(NEW_YORK) for each in at]
+        assert sorted({each.isoweekday() for each in local}) == [1, 2, 5]
+        assert all(time(9, 30) <= each.time() < time(16, 0) for each in local)
+        first = {each.date(): each.strftime("%H:%M") for each in reversed(at)}
+        assert [first[day] for day in sorted(first)] == [opens[0], opens[1], opens[1]]
+
+
+def test_days() -> None:
+    assert [weekday(date(2024, 1, 6), n) for n in (0, 4, 5)] == [
+        date(2024, 1, 8),
+        date(2024, 1, 12),
+        date(2024, 1, 15),
+    ]
+    assert [weekday(date(2024, 1, 3), n) for n in (0, 2, 3)] == [
+        date(2024, 1, 3),
+        date(2024, 1, 5),
+        date(2024, 1, 8),
+    ]
+    assert MarketOptions(symbols=100, trades=1_000_000).day_count == 20
+    assert MarketOptions(symbols=100, trades=10).day_count == 1
+    assert MarketOptions(symbols=1, trades=1_000_000).day_count == 252
+    market = Market(MarketOptions(symbols=2, trades=10, start=date(2024, 1, 6), days=6))
+    assert (market.first_day, market.last_day) == (date(2024, 1, 8), date(2024, 1, 15))
+
+
+def test_jumps_show() -> None:
+    jumps = of("jump")
+    # 20 symbols on 10 days, two each on average; a few come before a first trade or behind another
+    assert 330 <= len(jumps) <= 450
+    for jump in jumps:
+        before, after = around(jump)
+        assert jump.return_ is not None
+        assert jump.sigmas is not None
+        sigma = abs(math.log1p(jump.return_)) / jump.sigmas
+        tick = (0.01 if before >= 1 else 0.0001) / before
+        assert abs(math.log(after / before) - math.log1p(jump.return_)) < 6 * sigma + 2 * tick
+        assert jump.direction == ("up" if jump.return_ > 0 else "down")
+        assert jump.sigmas >= 8
+    assert {jump.direction for jump in jumps} == {"up", "down"}
+
+
+def test_without_jumps_nothing_looks_like_one() -> None:
+    calm = MarketOptions(symbols=20, trades=200_000, seed=11, days=10, jumps=0.0, halts=0.0, splits=0.0)
+    trades, labels = made(calm)
+    assert labels == []
+    day = pl.from_epoch("ts_event_ns", "ns").dt.date()
+    moves = trades.with_columns(
+        pl.col("price").cast(pl.Float64).log().diff().over("symbol", day).alias("move"),
+        pl.col("price").cast(pl.Float64),
+    ).drop_nulls("move")
+    assert moves.filter(pl.col("price") > 50)["move"].abs().max() < 0.02  # type: ignore[operator]
+
+
+def test_splits_show() -> None:
+    splits = of("split")
+    assert splits
+    for split in splits:
+        before, after = around(split)
+        assert split.ratio is not None
+        new, old = map(int, split.ratio.split(":"))
+        # between them is a night's gap
+        assert math.isclose(after, before * old / new, rel_tol=0.12)
+        at = datetime.fromtimestamp(split.ts_event_ns // 10**9, NEW_YORK)
+        assert at.hour < 11
+
+
+def test_halts_are_silent() -> None:
+    halts = of("halt")
+    assert len(halts) > 10
+    trades, _ = made()
+    for halt in halts:
+        assert halt.ts_end_ns is not None
+        minutes = (halt.ts_end_ns - halt.ts_event_ns) / 60e9
+        assert minutes in {5, 10, 15, 30}
+        own = trades.filter(pl.col("symbol") == halt.symbol)["ts_event_ns"]
+        silent = own.is_between(halt.ts_event_ns, halt.ts_end_ns, closed="left")
+        assert not silent.any()
+        # it trades on the same day before or after
+        assert own.is_between(halt.ts_event_ns - 6 * 3600 * 10**9, halt.ts_end_ns + 6 * 3600 * 10**9).any()
+    assert "S000" not in {halt.symbol for halt in halts}
+
+
+def test_volume_and_volatility_are_a_u() -> None:
+    trades, _ = made(MarketOptions(symbols=10, trades=300_000, seed=5, days=10, jumps=0.0))
+    minute = (pl.col("ts_event_ns") // 60_000_000_000 % 1440 - 870).alias("minute")
+    frame = trades.select(
+        "symbol", minute, pl.from_epoch("ts_event_ns", "ns").dt.date().alias("day"), "price"
+    )
+    counts = Counter(dict(frame.group_by(pl.col("minute") // 30).len().iter_rows()))
+    assert sorted(counts) == list(range(13))
+    assert counts[0] > 1.8 * counts[6]
+    assert counts[12] > 1.8 * counts[6]
+    assert counts[3] > counts[6]
+    ends = frame.group_by("symbol", "day", "minute").agg(pl.col("price").last().cast(pl.Float64).log())
+    moves = ends.sort("day", "minute").with_columns(pl.col("price").diff().over("symbol", "day"))
+    sigma = dict(moves.group_by(pl.col("minute") // 30).agg(pl.col("price").std()).iter_rows())
+    assert sigma[0] > 1.4 * sigma[6]
+    assert sigma[12] > 1.1 * sigma[6]
+
+
+def test_activity_sizes_and_prices() -> None:
+    trades, _ = made(MarketOptions(symbols=50, trades=100_000, seed=2))
+    counts = trades["symbol"].value_counts().sort("count", descending=True)
+    assert counts["symbol"][0] == "S000"
+    assert counts["count"][0] > 8 * counts["count"][-1]
+    size = trades["size"].cast(pl.Int64)
+    assert 0.25 < (size < 100).mean() < 0.35  # type: ignore[operator]
+    assert (size.filter(size >= 100) % 100 == 0).all()
+    assert size.min() == 1
+    assert size.max() == 50_000
+    assert size.mean() > 1.5 * size.median()  # type: ignore[operator]
+    price = trades["price"].to_physical()
+    cents = price.filter(trades["price"] >= 1).cast(pl.Int64)
+    assert (cents % 10_000_000 == 0).all()
+    pennies = price.filter(trades["price"] < 1).cast(pl.Int64)
+    assert len(pennies) > 0
+    assert (pennies > 0).all()
+    assert (pennies % 100_000 == 0).all()
+    assert (pennies % 10_000_000 != 0).any()
+    assert set(trades["aggressor_side"]) == {"buy", "sell"}
+
+
+def test_prices_stay_prices_over_the_years() -> None:
+    options = MarketOptions(symbols=5, trades=20_000, seed=4, days=400, jumps=1.0, splits=0.01)
+    trades, _ = made(options)
+    assert (trades["price"] > 0).all()
+    assert trades["price"].max() < 1_000_000  # type: ignore[operator]
+
+
+def test_a_daily_return_has_the_sigma_of_its_symbol() -> None:
+    options = MarketOptions(symbols=30, trades=300_000, seed=6, days=60, jumps=0.0, splits=0.0)
+    market = Market(options)
+    trades, _ = made(options)
+    day = pl.from_epoch("ts_event_ns", "ns").dt.date().alias("day")
+    log = pl.col("price").cast(pl.Float64).log()
+    moves = trades.group_by("symbol", day).agg((log.last() - log.first()).alias("move"))
+    told = market._instruments.select("symbol", "sigma")
+    ratio = moves.group_by("symbol").agg(pl.col("move").std()).join(told, on="symbol")
+    mean = (ratio["move"] / ratio["sigma"]).mean()
+    assert isinstance(mean, float)
+    assert 0.9 < mean < 1.1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"symbols": 0},
+        {"symbols": 10_001},
+        {"trades": 0},
+        {"days": 0},
+        {"days": 10**9},
+        {"jumps": -0.1},
+        {"jumps": math.nan},
+        {"halts": 1.5},
+        {"start": date(1960, 1, 1)},
+        {"start": date(9999, 1, 1)},
+    ],
+)
+def test_markets_that_cannot_be(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError) as caught:
+        MarketOptions(**wrong)  # type: ignore[arg-type]
+    assert caught.value.hint
+
+
+@given(
+    st.integers(0, 10**7), st.lists(st.integers(1, 10**6), min_size=1, max_size=50), st.integers(0, 2**64 - 1)
+)
+def test_a_total_is_split_exactly_and_fairly(total: int, weights: list[int], drawn: int) -> None:
+    parts = apportion(total, weights, drawn)
+    assert sum(parts) == total
+    whole = sum(weights)
+    assert all(
+        abs(part - total * weight / whole) < 1.001 for part, weight in zip(parts, weights, strict=True)
+    )
+
+
+def test_draws_are_the_published_generator() -> None:
+    # the first outputs of SplitMix64 of the seed 1234567, as in its reference in C
+    first = draw(1234567, pl.Series([1, 2, 3, 4, 5]))
+    assert first.to_list() == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+
+
+def test_tables_are_what_they_say() -> None:
+    assert abs(normal().mean()) < 1e-9  # type: ignore[arg-type]
+    assert math.isclose(normal().std(), 1, rel_tol=1e-3)  # type: ignore[arg-type]
+    assert sizes().min() == 1
+    assert sizes().max() == 50_000
