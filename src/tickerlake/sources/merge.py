@@ -15,7 +15,7 @@ import polars as pl
 Stream = Iterator[pl.DataFrame]
 Sort = Callable[[pl.DataFrame], pl.DataFrame]
 FAN_IN: Final = 64
-_RUN_ROWS: Final = 50_000
+_RUN_ROWS: Final = 5_000
 
 
 def merge(streams: Sequence[Stream], key: str, sort: Sort) -> Stream:

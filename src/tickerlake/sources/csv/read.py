@@ -35,7 +35,7 @@ OLDEST_FIRST: Final = "oldest first"
 NEWEST_FIRST: Final = "newest first"
 SORTED: Final = "sorted"
 _PROBE_ROWS: Final = 1000
-SORT_ROWS: Final = 500_000
+SORT_ROWS: Final = 200_000
 """Files that are not in order of time are sorted in memory up to this size, larger ones in runs on disk."""
 
 _MIXED_SHARE: Final = 0.3
@@ -261,7 +261,7 @@ def _grouped(tables: Iterator[pl.DataFrame]) -> Iterator[list[pl.DataFrame]]:
     group: list[pl.DataFrame] = []
     for table in tables:
         group.append(table)
-        if sum(each.height for each in group) >= SORT_ROWS // 2:
+        if sum(each.height for each in group) >= SORT_ROWS:
             yield group
             group = []
     if group:
