@@ -12,7 +12,7 @@ def by_polars(source: str, target: str) -> None:
     import polars as pl
 
     names = pl.read_csv(source, n_rows=0).columns
-    texts = ("timestamp", "symbol")
+    texts = ("timestamp", "symbol", "ticker")
     kinds = {
         name: pl.Decimal(38, 9) if name in DECIMALS else pl.String() if name in texts else pl.Int64()
         for name in names
