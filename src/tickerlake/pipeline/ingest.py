@@ -354,7 +354,7 @@ def held(names: Sequence[str]) -> Iterator[None]:
     Fenced
         If another process holds one of them.
     """
-    folder = platformdirs.user_runtime_path("tickerlake", ensure_exists=True) / "files"
+    folder = platformdirs.user_state_path("tickerlake") / "files"
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         for name in sorted(set(names)):
