@@ -15,7 +15,7 @@ from tickerlake.sources.csv.dates import DAY_NS
 from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.parse import EVENT, FILE
 from tickerlake.sources.csv.read import CsvSource, Table, open_csv
-from tickerlake.sources.csv.sort import refuse_repeats, sort_rows
+from tickerlake.sources.csv.sort import refuse_repeats, sort_rows, timed
 from tickerlake.sources.merge import merge
 from tickerlake.sources.source import Batch, Fingerprint, Source
 
@@ -94,10 +94,9 @@ class Replay:
         streams = [_timed(source, number, done[number], share) for number, source in enumerate(self.sources)]
         position = list(done)
         for rows in merge(streams, EVENT, sort_rows):
-            for part in _whole_instants(refuse_repeats(rows), batch_rows):
-                for number, count in part.get_column(FILE).value_counts().iter_rows():
-                    position[number] += count
-                yield Table(part, tuple(position))
+            for number, count in rows.get_column(FILE).value_counts().iter_rows():
+                position[number] += count
+            yield from Table(refuse_repeats(rows), tuple(position)).split(batch_rows)
 
 
 def refuse(rejects: Sequence[Reject]) -> None:
@@ -113,25 +112,11 @@ def refuse(rejects: Sequence[Reject]) -> None:
 
 def _timed(source: CsvSource, number: int, skip_rows: int, batch_rows: int) -> Iterator[pl.DataFrame]:
     """Yield a file's rows with its number, each reject with the time of the record before it."""
-    last = 0
     if skip_rows >= source.rows:
         return
-    for table in source.batches((skip_rows,), batch_rows):
-        rows = table.rows.with_columns(
-            pl.col(EVENT).forward_fill().fill_null(last), pl.lit(number, pl.Int32).alias(FILE)
-        )
-        last = rows.get_column(EVENT)[-1]
-        yield rows
-
-
-def _whole_instants(rows: pl.DataFrame, most: int) -> Iterator[pl.DataFrame]:
-    start, events = 0, rows.get_column(EVENT)
-    while start < rows.height:
-        end = min(start + most, rows.height)
-        if end < rows.height:
-            end = max(int(events.search_sorted(events[end - 1], side="right")), end)
-        yield rows.slice(start, end - start)
-        start = end
+    numbered = pl.lit(number, pl.Int32).alias(FILE)
+    for rows in timed(table.rows for table in source.batches((skip_rows,), batch_rows)):
+        yield rows.with_columns(numbered)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.order import Order
 from tickerlake.sources.csv.parse import EVENT, FILE, IS_RECORD, Parser, records_of, rejects_of
 from tickerlake.sources.csv.rows import LINE
-from tickerlake.sources.csv.sort import refuse_repeats, sort_rows
+from tickerlake.sources.csv.sort import refuse_repeats, sort_rows, timed
 from tickerlake.sources.csv.survey import Survey, choose, read_head, survey
 from tickerlake.sources.csv.symbols import symbol_of, told_by_name
 from tickerlake.sources.csv.zones import zone_of_header, zone_of_symbols
@@ -239,12 +239,7 @@ class CsvSource:
 
     def _timed(self) -> Iterator[pl.DataFrame]:
         """Yield all rows in the file's order, each reject with the time of the record before it."""
-        last = 0
-        for chunk in self.found.head.text.chunks():
-            rows = self._parse(chunk)
-            rows = rows.with_columns(pl.col(EVENT).forward_fill().fill_null(last))
-            last = rows.get_column(EVENT)[-1] if rows.height else last
-            yield rows
+        return timed(map(self._parse, self.found.head.text.chunks()))
 
 
 def _parsed(piece: tuple[int, Callable[[], pl.DataFrame] | None]) -> tuple[int, pl.DataFrame | None]:
@@ -338,7 +333,7 @@ def open_file(
         warnings += [warning] if warning else []
     form, zone, reasons["zone"], warning = _zone(found, options, best.form, interval, symbols, name)
     warnings += [warning] if warning else []
-    if form.local and order is best.order:
+    if form.local:
         # an hour that the clocks repeat or skip changes the order
         order = replace(order, rising=order.rising and form.zone in _STEADY)
     extras = layout.extras() | {f"c{i}": layout.names[i] for i in layout.repeats if i not in best.repeats}
@@ -542,8 +537,7 @@ def _refuse_if_no_record(found: Survey, parser: Parser) -> None:
 def _refuse_if_mixed(found: Survey, parser: Parser, name: str) -> None:
     """Refuse a file of several series that no column tells apart."""
     rows = parser.parse(found.head.rows(next(found.head.text.chunks())))
-    rows = rows.with_columns(pl.col(EVENT).forward_fill().fill_null(0))
-    checked = refuse_repeats(sort_rows(rows))
+    checked = refuse_repeats(sort_rows(next(timed([rows]))))
     mixed = checked.filter(pl.col("_reason") == "conflicting_duplicate")
     if mixed.height > _MIXED_SHARE * checked.height:
         raise DataError(

@@ -1,5 +1,6 @@
 """Rows that stand in no order of time, put into one; a key's second row is refused. Pure."""
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import polars as pl
@@ -11,6 +12,15 @@ from tickerlake.sources.csv.rows import LINE
 _AT: Final = "_at"
 _KEY: Final = ("ts_open_ns", "symbol", "interval", "price_type")
 _VALUES: Final = ("open", "high", "low", "close", "volume")
+
+
+def timed(tables: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Give every reject the time of the record before it, so that all rows have a place in time."""
+    last = 0
+    for rows in tables:
+        filled = rows.with_columns(pl.col(EVENT).forward_fill().fill_null(last))
+        last = filled.get_column(EVENT)[-1] if filled.height else last
+        yield filled
 
 
 def sort_rows(rows: pl.DataFrame, *, newest_first: bool = False) -> pl.DataFrame:
