@@ -142,12 +142,13 @@ class TextFile:
     def chunks(self, *, meter: Meter | None = None) -> Iterator[Chunk]:
         """Yield the whole file; ``meter`` is told its bytes as they are stored."""
         offset, line = 0, 1
-        for data in self._lines(meter):
+        for data, count in self._lines(meter):
             text = self._text(data)
-            count = text.count(b"\n")
-            yield Chunk(offset, len(data), line, text, count)
+            # a line feed may still stand among carriage returns
+            lines = count if self.newline == b"\n" else text.count(b"\n")
+            yield Chunk(offset, len(data), line, text, lines)
             offset += len(data)
-            line += count
+            line += lines
 
     def reversed_chunks(self, index: list[Extent]) -> Iterator[Chunk]:
         """Yield the chunks of an index from the last to the first."""
@@ -169,17 +170,18 @@ class TextFile:
             return self.file.open("rb")
         # A compressed stream can't be read backwards, so it is laid out on disk once.
         spool = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-        for data in self._lines(None):
+        for data, _ in self._lines(None):
             spool.write(data)
         return spool
 
-    def _lines(self, meter: Meter | None) -> Iterator[bytes]:
+    def _lines(self, meter: Meter | None) -> Iterator[tuple[bytes, int]]:
+        """Yield whole lines, and how many they are."""
         rest: list[bytes] = []
         waiting = 0
         for block in self._decoded(meter):
             end = block.rfind(self.newline) + 1
             if end:
-                yield from self._cut(b"".join([*rest, block[:end]]))
+                yield from self._cut(b"".join([*rest, memoryview(block)[:end]]))
                 rest, waiting = [block[end:]], len(block) - end
             else:
                 rest.append(block)
@@ -189,17 +191,19 @@ class TextFile:
                     f"{self.file.name} has a line longer than {LONGEST_LINE >> 20} MiB.", "Is it a CSV file?"
                 )
         if waiting:
-            yield b"".join([*rest, self.newline])
+            yield b"".join([*rest, self.newline]), 1
 
-    def _cut(self, lines: bytes) -> Iterator[bytes]:
+    def _cut(self, lines: bytes) -> Iterator[tuple[bytes, int]]:
         """Yield whole lines in pieces of not too many: each line costs memory, however short it is."""
         count = lines.count(self.newline)
-        step = max(1, len(lines) * _MOST_LINES // count) if count > _MOST_LINES else len(lines)
-        start = 0
+        if count <= _MOST_LINES:
+            yield lines, count
+            return
+        step, start = max(1, len(lines) * _MOST_LINES // count), 0
         while start < len(lines):
-            end = lines.find(self.newline, min(start + step, len(lines)) - 1) + 1
-            yield lines[start : end or len(lines)]
-            start = end or len(lines)
+            end = lines.find(self.newline, min(start + step, len(lines)) - 1) + 1 or len(lines)
+            yield lines[start:end], lines.count(self.newline, start, end)
+            start = end
 
     def _decoded(self, meter: Meter | None) -> Iterator[bytes]:
         if self.encoding == "utf-8":

@@ -190,6 +190,14 @@ class TimeForm:
 
     def read(self, texts: pl.Series) -> pl.Series:
         """Return nanoseconds since the epoch of texts; null where one can't be read."""
+        read = self._read_all(texts)
+        if read.null_count():
+            tidy = texts.str.strip_chars()
+            if (tidy != texts).any():
+                return self._read_all(tidy)
+        return read
+
+    def _read_all(self, texts: pl.Series) -> pl.Series:
         if self.epoch:
             whole = texts.cast(pl.Int64, strict=False)
             limit = 2**62 // _NANOS[self.format.removeprefix("epoch:")]
@@ -204,14 +212,31 @@ class TimeForm:
     def _read(self, texts: pl.Series) -> pl.Series:
         frame = texts.alias("t").to_frame()
         if self.zone == "offset" and not self.daily and not self.written and len(texts):
-            ending = re.search(r"(Z|[+-]\d\d:?\d\d)$", str(texts[0]))
-            if ending and texts.str.ends_with(ending[1]).all():
-                # one offset for all: reading the rest of the text is ten times as quick
-                plain = replace(self, format=self.format.removesuffix("%z"), zone="none")
-                minutes = _minutes(ending[1])
-                naive = frame.select(plain._ns(pl.col("t").str.strip_suffix(ending[1]).str.strip_chars_end()))
-                return naive.to_series() - minutes * 60_000_000_000
+            ending = re.search(r" ?(Z|[+-]\d\d:?\d\d)$", str(texts[0]))
+            if ending:
+                # one offset for all: reading it as if it were a word is ten times as quick
+                plain = replace(self, format=self.format.removesuffix("%z") + ending[0], zone="none")
+                naive = plain._read(texts)
+                if not naive.null_count():
+                    return naive - _minutes(ending[1]) * 60_000_000_000
+        if "%S%.f" in self.format and not self.daily and self.zone != "offset":
+            nanos = self._read_fractions(texts)
+            if not nanos.null_count():
+                return nanos
         return frame.select(self._ns(pl.col("t"))).to_series()
+
+    def _read_fractions(self, texts: pl.Series) -> pl.Series:
+        """Read whole seconds and fractions of them apart, which is much quicker; null where it can't be."""
+        ending = self.format.partition("%.f")[2]
+        first = str(texts[0]) if len(texts) else ""
+        width = len(re.sub(r"[.,]\d*$", "", first.removesuffix(ending)))
+        whole = replace(self, format=self.format.replace("%.f", ""))
+        text = pl.col("t")
+        digits = text.str.slice(width).str.strip_suffix(ending).str.slice(1)
+        fraction = digits.str.pad_end(9, "0").cast(pl.Int64, strict=False)
+        sound = text.str.contains(rf"\d(?:[.,]\d{{1,9}})?{re.escape(ending)}$")
+        seconds = whole._ns(pl.concat_str(text.str.slice(0, width), pl.lit(ending)))
+        return texts.alias("t").to_frame().select(pl.when(sound).then(seconds + fraction)).to_series()
 
     def _ns(self, text: pl.Expr) -> pl.Expr:
         if self.epoch:

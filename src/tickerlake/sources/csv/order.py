@@ -55,28 +55,42 @@ class Order:
         joined = rows if self._last is None else pl.concat([self._last, rows])
         self._symbols.update(rows["symbol"].unique())
         single = len(self._symbols) == 1
-        gap = pl.col("ts").diff()
-        steps = joined.select(gap=gap if single else gap.over("symbol")).to_series().drop_nulls()
-        if len(steps):
-            least, most = _ends(steps)
-            self.rising = self.rising and least >= self.strict
-            self.falling = self.falling and most <= -self.strict
-            if self.strict and sum(map(len, self.gaps)) < _GAPS:
-                if least < 0 < most:
-                    steps = (
-                        joined.sort("symbol", "ts").select(gap=gap.over("symbol")).to_series().drop_nulls()
-                    )
-                self.gaps.append(steps.filter(steps != 0).abs())
-        # The row before these is the last of `_last`: `see` keeps them in the order of the file.
-        all_steps = joined["ts"].tail(len(rows) + 1).diff().drop_nulls()
+        # The row before these is the last of `_last`, which is in the order of the file.
+        near = joined.tail(len(rows) + 1)
+        all_steps = near["ts"].diff().drop_nulls()
         if len(all_steps):
             least, most = _ends(all_steps)
             self.merged = self.merged and least >= 0
             self.merged_falling = self.merged_falling and most <= 0
-        if single:
-            self._last = rows.tail(1)
-        else:
-            self._last = joined.unique("symbol", keep="last", maintain_order=True)
+        if not (self.merged and self.rising and not self.falling and self._enough and self._ascends(near)):
+            self._see_each(joined, single=single)
+        self._last = rows.tail(1) if single else joined.unique("symbol", keep="last", maintain_order=True)
+
+    @property
+    def _enough(self) -> bool:
+        return not self.strict or sum(map(len, self.gaps)) >= _GAPS
+
+    def _ascends(self, rows: pl.DataFrame) -> bool:
+        """Tell quickly whether each symbol's rows rise: sure of it, if time never falls back in the file."""
+        if not self.strict:
+            return True
+        step = pl.col("ts").diff()
+        after = (step > 0) | ((step == 0) & (pl.col("symbol") > pl.col("symbol").shift()))
+        return bool(rows.select(after.all()).item())
+
+    def _see_each(self, rows: pl.DataFrame, *, single: bool) -> None:
+        """Take rows, with the one before them of each symbol."""
+        gap = pl.col("ts").diff()
+        steps = rows.select(gap=gap if single else gap.over("symbol")).to_series().drop_nulls()
+        if not len(steps):
+            return
+        least, most = _ends(steps)
+        self.rising = self.rising and least >= self.strict
+        self.falling = self.falling and most <= -self.strict
+        if not self._enough:
+            if least < 0 < most:
+                steps = rows.sort("symbol", "ts").select(gap=gap.over("symbol")).to_series().drop_nulls()
+            self.gaps.append(steps.filter(steps != 0).abs())
 
     @property
     def keeps_weekends(self) -> bool:

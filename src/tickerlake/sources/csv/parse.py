@@ -10,6 +10,7 @@ from tickerlake.model import quality
 from tickerlake.model.instrument import instrument_id_expr, is_symbol_expr
 from tickerlake.model.reject import Reject
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
+from tickerlake.sources.csv.chunks import Chunk
 from tickerlake.sources.csv.dates import DAY_NS, TimeForm
 from tickerlake.sources.csv.interval import DAILY, close_of
 from tickerlake.sources.csv.layout import NUMBERS, PRICES, Layout
@@ -111,13 +112,13 @@ class Parser:
         """What the columns mean."""
         return self.head.dialect.layout
 
-    def parse(self, rows: Rows, *, keep_text: bool = False) -> pl.DataFrame:
-        """Return canonical columns, with ``_line``, ``_raw``, ``_blank``, ``_reason`` and ``_event``.
+    def parse(self, chunk: Chunk, *, keep_text: bool = False) -> pl.DataFrame:
+        """Return a chunk's rows: canonical columns, ``_line``, ``_raw``, ``_blank``, ``_reason``, ``_event``.
 
         ``_raw`` is the line's text, of rejects only if not ``keep_text``; ``_reason`` is null for a record. A
         file with columns for each symbol gives as many rows a line.
         """
-        panels = self.layout.panels
+        rows, panels = self.head.rows(chunk, plain=self._plain), self.layout.panels
         if not panels:
             return self._with_raw(self._parse(rows, self.layout.roles, self.symbol), rows, keep_text)
         parts = [
@@ -131,22 +132,44 @@ class Parser:
         ]
         return self._with_raw(pl.concat(parts).sort(LINE, maintain_order=True), rows, keep_text)
 
+    @property
+    def _plain(self) -> list[str]:
+        """The columns that may be plain numbers."""
+        if self.numbers.decimal != ".":
+            return []
+        parts = (self.layout.roles, *self.layout.panels.values())
+        return [
+            f"c{column}"
+            for roles in parts
+            for role, column in roles.items()
+            if role in NUMBERS[self.layout.kind]
+        ]
+
     def _parse(
         self, rows: Rows, roles: dict[str, int], symbol: str | None, *, panel: bool = False
     ) -> pl.DataFrame:
-        kind = self.layout.kind
-        texts = {role: f"c{roles[role]}" for role in NUMBERS[kind] if role in roles}
-        frame, moment = rows.frame, self.head.time_text()
+        kind, frame = self.layout.kind, rows.frame
+        numbers = {role: f"c{roles[role]}" for role in NUMBERS[kind] if role in roles}
+        texts = {role: cell for role, cell in numbers.items() if frame.schema[cell] == pl.String}
+        name, valid = pl.lit(symbol), True
+        if symbol is None:
+            cells, valid = _looked_at(frame.get_column(f"c{roles['symbol']}"))
+            name = pl.lit(cells)
         typed = frame.select(
             LINE,
             *([] if rows.even else [FIELDS, BLANK]),
-            (pl.lit(symbol) if symbol is not None else pl.col(f"c{roles['symbol']}").str.strip_chars()).alias(
-                "symbol"
-            ),
+            name.alias("symbol"),
             self.head.moment_ns(self.form).alias(_TS),
-            *([replace(self.form, zone="none").ns(moment).alias(_LOCAL)] if self.form.local else []),
-            *(pl.col(text).alias(f"_{role}") for role, text in texts.items()),
-            *(self.numbers.direct(pl.col(text)).alias(role) for role, text in texts.items()),
+            *(
+                [replace(self.form, zone="none").ns(self.head.time_text()).alias(_LOCAL)]
+                if self.form.local
+                else []
+            ),
+            *(pl.col(cell).alias(f"_{role}") for role, cell in texts.items()),
+            *(
+                (self.numbers.direct(pl.col(cell)) if role in texts else pl.col(cell)).alias(role)
+                for role, cell in numbers.items()
+            ),
             *(
                 pl.col(f"c{roles[role]}").str.strip_chars().alias(f"_{role}")
                 for role in self._other_texts(roles)
@@ -154,25 +177,26 @@ class Parser:
             *self._extra(frame),
         )
         typed, gappy = self._second_look(typed, list(texts))
+        gappy += [role for role in numbers if role not in texts and typed[role].null_count()]
         if self.numbers.scale:
             typed = typed.with_columns(
-                self.numbers.scaled(pl.col(role)).alias(role) for role in _PRICE_ROLES[kind] if role in texts
+                self.numbers.scaled(pl.col(role)).alias(role)
+                for role in _PRICE_ROLES[kind]
+                if role in numbers
             )
-        typed = typed.with_columns(
-            self._reason(list(texts), gappy, symbol=symbol, even=rows.even).alias(REASON)
-        )
+        faults = self._faults(list(numbers), gappy, symbols=not valid, even=rows.even)
+        typed = typed.with_columns(_first(faults, typed).alias(REASON))
         if rows.even:
             # every line has its separators, maybe with nothing between them
-            empty = pl.all_horizontal(pl.all().exclude(LINE).str.strip_chars() == "")
+            empty = pl.all_horizontal(map(_empty, frame.drop(LINE).iter_columns()))
             blank = frame.select(empty).to_series() if typed[_TS].null_count() else pl.lit(value=False)
             typed = typed.with_columns(blank.alias(BLANK))
         if panel:
             # a symbol without prices on a day is not a broken row: it was not traded, or not listed yet
-            none = pl.all_horizontal(
-                pl.col(f"_{role}").str.strip_chars() == "" for role in PRICES if role in texts
-            )
+            cells = [frame.get_column(numbers[role]) for role in PRICES if role in numbers]
+            none = typed.select(pl.all_horizontal(map(_empty, cells))).to_series()
             typed = typed.with_columns((pl.col(BLANK) | none).alias(BLANK))
-        return typed.select(LINE, BLANK, REASON, *self._canonical(list(texts), roles))
+        return typed.select(LINE, BLANK, REASON, *self._canonical(list(numbers), roles))
 
     def _other_texts(self, roles: dict[str, int]) -> list[str]:
         known = (
@@ -238,12 +262,14 @@ class Parser:
         )
         return rows, nulls
 
-    def _reason(self, roles: list[str], gappy: list[str], *, symbol: str | None, even: bool) -> pl.Expr:
-        """Return the first fault of each row, null if it has none."""
+    def _faults(
+        self, roles: list[str], gappy: list[str], *, symbols: bool, even: bool
+    ) -> list[tuple[pl.Expr, str]]:
+        """Return what may be wrong with a row, the first thing first, and its name."""
         faults: list[tuple[pl.Expr, str]] = []
         if not even:
             faults.append((pl.col(FIELDS) != self.head.dialect.fields, quality.FIELD_COUNT))
-        if symbol is None:
+        if symbols:
             faults += [
                 (pl.col("symbol") == "", quality.SYMBOL_MISSING),
                 (~is_symbol_expr("symbol"), quality.SYMBOL_INVALID),
@@ -252,10 +278,9 @@ class Parser:
             faults.append((pl.col(_TS).is_null() & pl.col(_LOCAL).is_not_null(), quality.NO_LOCAL_TIME))
         faults += [
             (pl.col(_TS).is_null(), quality.UNPARSABLE_DATE),
-            (_any([pl.col(f"_broken_{role}") for role in gappy]), quality.UNPARSABLE_NUMBER),
+            (pl.any_horizontal(pl.lit(value=False), "^_broken_.*$"), quality.UNPARSABLE_NUMBER),
         ]
-        faults += _FAULTS[self.layout.kind](roles, gappy)
-        return pl.coalesce(pl.when(fault).then(pl.lit(code)) for fault, code in faults)
+        return faults + _FAULTS[self.layout.kind](roles, gappy)
 
     def _canonical(self, numbers: list[str], roles: dict[str, int]) -> list[pl.Expr]:
         kind = self.layout.kind
@@ -341,6 +366,27 @@ class Parser:
 _TYPES: Final = {
     kind: {field.name: polars_type(field.type) for field in fields(kind)} for kind in (BAR, TRADE, QUOTE)
 }
+
+
+def _looked_at(symbols: pl.Series) -> tuple[pl.Series, bool]:
+    """Return symbols without blanks around them, and whether all are valid: each is looked at once."""
+    distinct = symbols.unique().to_frame("symbol")
+    tidy = pl.col("symbol").str.strip_chars()
+    if distinct.select((tidy != pl.col("symbol")).any()).item():
+        symbols, distinct = symbols.str.strip_chars(), distinct.select(tidy)
+    return symbols, bool(distinct.select(is_symbol_expr("symbol").all()).item())
+
+
+def _first(faults: list[tuple[pl.Expr, str]], rows: pl.DataFrame) -> pl.Expr:
+    """Return the first fault of each row, null if it has none."""
+    if not rows.select(pl.any_horizontal(fault for fault, _ in faults).any()).item():
+        return pl.lit(None, pl.String)
+    return pl.coalesce(pl.when(fault).then(pl.lit(code)) for fault, code in faults)
+
+
+def _empty(cells: pl.Series) -> pl.Series:
+    """Tell which cells hold nothing."""
+    return cells.str.strip_chars() == "" if cells.dtype == pl.String else cells.is_null()
 
 
 def _bar_faults(roles: list[str], gappy: list[str]) -> list[tuple[pl.Expr, str]]:

@@ -218,7 +218,7 @@ class CsvSource:
     def _parse(self, chunk: Chunk, *, reverse: bool = False) -> pl.DataFrame:
         # a bar may turn out to be a repeat when it is merged with others
         keep = self.kind == BAR and (self.keeps_text or self.order == SORTED)
-        rows = self.parser.parse(self.found.head.rows(chunk), keep_text=keep)
+        rows = self.parser.parse(chunk, keep_text=keep)
         return rows.reverse() if reverse else rows
 
     def _sorted(self) -> Iterator[pl.DataFrame]:
@@ -333,9 +333,6 @@ def open_file(
         warnings += [warning] if warning else []
     form, zone, reasons["zone"], warning = _zone(found, options, best.form, interval, symbols, name)
     warnings += [warning] if warning else []
-    if form.local:
-        # an hour that the clocks repeat or skip changes the order
-        order = replace(order, rising=order.rising and form.zone in _STEADY)
     extras = layout.extras() | {f"c{i}": layout.names[i] for i in layout.repeats if i not in best.repeats}
     numbers = NumberForm(found.decimal, _scale(found, options, layout.known.scale if layout.known else 0))
     parser = Parser(
@@ -350,17 +347,6 @@ def open_file(
     return CsvSource(
         Fingerprint(name, found.size, found.digest), warnings, symbols, how, parser, found, reasons
     )
-
-
-_STEADY: Final = (
-    "Asia/Kolkata",
-    "Asia/Tokyo",
-    "Asia/Hong_Kong",
-    "Asia/Shanghai",
-    "Asia/Seoul",
-    "Asia/Singapore",
-    "Europe/Moscow",
-)
 
 
 def _stand(order: Order) -> str:
@@ -520,7 +506,7 @@ def _refuse_if_no_record(found: Survey, parser: Parser) -> None:
     """Refuse a file of whose beginning no row is a record: its layout is not understood."""
     rejects: list[Reject] = []
     for chunk in found.head.text.chunks():
-        rows = parser.parse(found.head.rows(chunk))
+        rows = parser.parse(chunk)
         if rows.select(IS_RECORD.any()).item():
             return
         rejects += rejects_of(rows.head(_PROBE_ROWS))
@@ -536,7 +522,7 @@ def _refuse_if_no_record(found: Survey, parser: Parser) -> None:
 
 def _refuse_if_mixed(found: Survey, parser: Parser, name: str) -> None:
     """Refuse a file of several series that no column tells apart."""
-    rows = parser.parse(found.head.rows(next(found.head.text.chunks())))
+    rows = parser.parse(next(found.head.text.chunks()))
     checked = refuse_repeats(sort_rows(next(timed([rows]))))
     mixed = checked.filter(pl.col("_reason") == "conflicting_duplicate")
     if mixed.height > _MIXED_SHARE * checked.height:

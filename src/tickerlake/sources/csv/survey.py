@@ -1,6 +1,6 @@
 """What the whole file says: the order of its rows, and the evidence for each way to read its dates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
 from typing import Final
@@ -56,15 +56,18 @@ class Head:
     date: str = ""
     pad: int = 0
 
-    def rows(self, chunk: Chunk, wanted: list[str] | None = None) -> Rows:
-        """Return the rows of a chunk as text, of all columns or of those wanted."""
-        return read_rows(chunk, self.dialect, wanted)
+    def rows(self, chunk: Chunk, wanted: list[str] | None = None, plain: Sequence[str] = ()) -> Rows:
+        """Return the rows of a chunk, of all columns or of those wanted, see :func:`read_rows`."""
+        return read_rows(chunk, self.dialect, wanted, plain)
 
     def time_text(self) -> pl.Expr:
-        """Return the text of a row's date, with its time of day if that has a column of its own."""
+        """Return the text of a row's date, with its time of day if that has a column of its own.
+
+        Blanks may stand around it.
+        """
         layout = self.dialect.layout
         if "time" in layout.roles:
-            date = pl.col(layout.column("time")).str.strip_chars()
+            date = pl.col(layout.column("time"))
         elif "year" in layout.roles:
             date = pl.concat_str(
                 (pl.col(layout.column(part)).str.strip_chars() for part in DATE_PARTS), separator="-"
@@ -74,7 +77,9 @@ class Head:
         if "clock" not in layout.roles:
             return date
         clock = pl.col(layout.column("clock")).str.strip_chars()
-        return pl.concat_str(date, pl.lit(" "), clock.str.zfill(self.pad) if self.pad else clock)
+        return pl.concat_str(
+            date.str.strip_chars(), pl.lit(" "), clock.str.zfill(self.pad) if self.pad else clock
+        )
 
     def moment_ns(self, form: TimeForm, text: pl.Expr | None = None) -> pl.Expr:
         """Return when rows happened, in nanoseconds, where their dates are written in a form."""
@@ -159,7 +164,7 @@ def read_head(file: Traversable, options: Options, *, chunk: int = CHUNK) -> Hea
 def _refuse_half_days(head: Head, data: bytes) -> None:
     """Refuse times of a clock of twelve hours that do not say which half of the day they mean."""
     rows = head.rows(Chunk(0, len(data), 1, data, data.count(b"\n")))
-    texts = rows.frame.select(text=head.time_text()).get_column("text").head(HEAD_LINES)
+    texts = rows.frame.select(text=head.time_text().str.strip_chars()).get_column("text").head(HEAD_LINES)
     parts = (
         texts.to_frame()
         .select(
@@ -320,7 +325,7 @@ def _repeats(rows: pl.DataFrame, column: int, part: str) -> bool:
     """Tell whether a column says nothing but the date, or a part of it."""
     text = pl.col(f"c{column}").str.strip_chars()
     if part == "time":
-        return bool(rows.select((text == pl.col("time")).all()).item())
+        return bool(rows.select((text == pl.col("time").str.strip_chars()).all()).item())
     day = pl.col("ts").cast(pl.Datetime("ns")).dt
     value = {"year": day.year(), "month": day.month(), "day": day.day()}[part]
     same = text.cast(pl.Int32, strict=False).eq_missing(value.cast(pl.Int32))
