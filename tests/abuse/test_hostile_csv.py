@@ -409,6 +409,25 @@ def test_the_name_in_an_archive_is_only_a_name(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.zip"]
 
 
+def test_what_does_not_count_in_an_archive(tmp_path: Path) -> None:
+    beside = [
+        ("__MACOSX/._AAA.csv", b"\0"),
+        (".hidden.csv", b"\0"),
+        ("readme.md", b"Prices."),
+        ("data/", b""),
+    ]
+    records, rejects = read(write(tmp_path, zipped(*beside, ("data/AAA.csv", GOOD.encode())), "x.zip"))
+    assert (len(records), rejects) == (20, {})
+
+
+@pytest.mark.parametrize("packing", [packing for packing in PACKERS if packing != "zip"])
+def test_packed_parts_one_after_another_are_one_file(tmp_path: Path, packing: str) -> None:
+    whole = GOOD.encode()
+    parts = b"".join(PACKERS[packing](part) for part in (whole[:100], whole[100:150], whole[150:]))
+    records, rejects = read(write(tmp_path, parts, f"AAA.csv.{packing}"))
+    assert (records["source_line"].to_list(), rejects) == (list(range(2, 22)), {})
+
+
 @pytest.mark.parametrize("lost", [4, 0.5], ids=["the end", "a half"])
 @pytest.mark.parametrize("packing", PACKERS)
 def test_a_packed_file_that_was_cut(tmp_path: Path, packing: str, lost: float) -> None:

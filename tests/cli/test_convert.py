@@ -14,7 +14,9 @@ import polars as pl
 import pytest
 
 from support.process import run, tickerlake, wait_until
+from tickerlake.errors import UsageError
 from tickerlake.model.schema import polars_schema, times_of, with_timestamps
+from tickerlake.pipeline.files import whole
 
 DATA = Path(__file__).parent.parent / "data"
 NOON = datetime(2024, 1, 2, 12, tzinfo=UTC)
@@ -335,6 +337,29 @@ def test_the_input_is_never_its_own_output(tmp_path: Path) -> None:
     _, err = run("convert", "ACME.csv", "-o", "ACME.csv", "--force", cwd=tmp_path, code=2)
     assert "ACME.csv" in err
     assert source.read_bytes() == before
+
+
+def test_the_input_by_another_way_is_the_input(tmp_path: Path) -> None:
+    source = bars(tmp_path / "ACME.csv")
+    (tmp_path / "here").symlink_to(tmp_path)
+    for option in ("-o", "--rejects"):
+        other = ("-o", "out.ndjson") if option == "--rejects" else ()
+        run("convert", "ACME.csv", option, "here/ACME.csv", *other, "--force", cwd=tmp_path, code=2)
+    assert source.read_text().startswith(HEADER)
+
+
+def test_a_file_that_appears_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "out.ndjson"
+
+    def write_too_late() -> None:
+        with whole(path) as draft:
+            draft.write_text("ours")
+            path.write_text("theirs")
+
+    with pytest.raises(UsageError, match="is there already"):
+        write_too_late()
+    assert path.read_text() == "theirs"
+    assert left(tmp_path) == ["out.ndjson"]
 
 
 def test_output_and_rejects_are_two_files(tmp_path: Path) -> None:

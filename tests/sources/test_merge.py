@@ -15,9 +15,9 @@ from tickerlake.pipeline.pace import Pace
 from tickerlake.sources import merge as module
 from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.read import Table
-from tickerlake.sources.csv.sort import refuse_repeats
+from tickerlake.sources.csv.sort import refuse_repeats, timed
 from tickerlake.sources.merge import FAN_IN, merge, read_run, write_run
-from tickerlake.sources.replay import Replay, open_replay
+from tickerlake.sources.replay import Replay, Shifted, find_files, open_replay, period_ns
 from tickerlake.sources.source import Batch
 
 SCHEMA = {"t": pl.Int64, "n": pl.Int64}
@@ -317,3 +317,56 @@ def test_a_reject_says_which_row_of_which_file(tmp_path: Path) -> None:
     assert [json.loads(reject.to_json()) for reject in rejects] == [
         {"file": "part1.csv", "line": 3, "reason": "conflicting_duplicate", "raw": bar(1, "ACME", 9).strip()}
     ]
+
+
+def test_a_reject_takes_the_time_of_the_record_before_it_also_across_tables() -> None:
+    times = [[None, 5, None], [None, 7], [None]]
+    tables = [pl.DataFrame({"_event": each}, {"_event": pl.Int64}) for each in times]
+    assert [table["_event"].to_list() for table in timed(tables)] == [[0, 5, 5], [5, 7], [7]]
+
+
+def test_rows_of_one_instant_stand_by_symbol_then_file_then_line(tmp_path: Path) -> None:
+    symbols = [["MID", "ZED", "ACME"], ["ZOO", "BETA"]]
+    replay = replay_of(tmp_path, *("".join(bar(0, symbol) for symbol in each) for each in symbols))
+    (table,) = replay.batches()
+    assert table.records["symbol"].to_list() == ["ACME", "BETA", "MID", "ZED", "ZOO"]
+    trades = [tmp_path / "b.csv", tmp_path / "a.csv"]
+    for path in trades:
+        path.write_text("timestamp,symbol,price,size\n" + "2024-01-02T12:00:00Z,A,1,1\n" * 2)
+    (table,) = open_replay(trades).batches()
+    assert table.records.select("source", "source_line").rows() == [
+        (name, line) for name in ("b.csv", "a.csv") for line in (2, 3)
+    ]
+
+
+# --- a replay without an end
+
+
+def test_a_later_turn_has_later_days_and_ids_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("timestamp,symbol,price,size,trade_id\n2024-01-02T12:00:00Z,A,1,1,x\n")
+    trades = open_replay([path])
+    (turn,) = Shifted(trades, 2, period_ns(trades)).batches()
+    assert turn.records["trade_id"].to_list() == ["x#2"]
+    bars_ = replay_of(tmp_path, bar(0, "A") + bar(1, "A") + bar(8 * 24 * 60, "A"))
+    (turn,) = Shifted(bars_, 3, period_ns(bars_)).batches()
+    # eight days take two weeks: weekdays stay
+    later = timedelta(weeks=6)
+    assert turn.records["session_date"].to_list() == [
+        (NOON + timedelta(days) + later).date() for days in (0, 0, 8)
+    ]
+    assert turn.records["ts_close_ns"][0] == int((NOON + timedelta(minutes=1) + later).timestamp()) * 10**9
+
+
+# --- the files that names mean
+
+
+def test_a_folder_means_its_files_by_name_whatever_the_case_of_their_endings(tmp_path: Path) -> None:
+    names = ["B.CSV", "a.csv", "c.txt.gz", "d.Zip", "deep/e.csv", "f.tsv", "no.md", "z.csv"]
+    (tmp_path / "deep").mkdir()
+    for name in reversed(names):
+        (tmp_path / name).touch()
+    found = find_files([str(tmp_path / "z.csv"), str(tmp_path)])
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        "z.csv", "B.CSV", "a.csv", "c.txt.gz", "d.Zip", "deep/e.csv", "f.tsv",
+    ]  # fmt: skip

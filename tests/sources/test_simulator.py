@@ -2,9 +2,11 @@
 
 import math
 from collections import Counter
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime, time
 from functools import cache
 from statistics import fmean, stdev
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -50,6 +52,19 @@ def test_the_seed_decides() -> None:
     assert not other["price"].equals(trades["price"])
 
 
+def test_any_option_makes_another_market() -> None:
+    # a run is continued where one of the same fingerprint stopped
+    options = MarketOptions(symbols=5, trades=3_000, days=10)
+    others: dict[str, Any] = {
+        "symbols": 6, "trades": 3_001, "seed": 8, "start": date(2024, 1, 3), "days": 11, "jumps": 0.2,
+        "halts": 0.02, "splits": 0.003,
+    }  # fmt: skip
+    assert set(others) == {field.name for field in fields(options)}
+    markets = [options, *(replace(options, **{name: other}) for name, other in others.items())]
+    assert len({Market(market).fingerprint.digest for market in markets}) == len(markets)
+    assert Market(options).fingerprint == Market(replace(options)).fingerprint
+
+
 def test_the_market_is_the_same_on_every_machine() -> None:
     # these were written down; if they change on purpose, raise the market's version
     trades, labels = made(MarketOptions(symbols=5, trades=3_000, seed=1, jumps=2.0))
@@ -72,6 +87,12 @@ def test_batches_have_no_influence(batch_rows: int, skip_rows: int) -> None:
     assert [batch.rows_done for batch in batches][-1] == 6_000
     rest = [batch.records for batch in market.batches((skip_rows,), batch_rows)]
     assert pl.concat([trades.clear(), *rest]).equals(trades.slice(skip_rows))
+
+
+def test_parts_say_how_far_they_reach() -> None:
+    options = MarketOptions(symbols=5, trades=100)
+    _, batch = Market(options).batches(batch_rows=50)
+    assert [part.done for part in batch.split(20)] == [(70,), (90,), (100,)]
 
 
 def test_labels_come_with_the_trades_that_show_them() -> None:
@@ -155,6 +176,16 @@ def test_jumps_show() -> None:
     assert {jump.direction for jump in jumps} == {"up", "down"}
 
 
+def test_a_jump_is_not_hidden_in_the_gap_of_a_night() -> None:
+    trades, labels = made(MarketOptions(symbols=20, trades=2_000, days=10, jumps=5.0, halts=0.0, splits=0.0))
+    day = pl.from_epoch("ts_event_ns", "ns").dt.date()
+    first = trades.group_by("symbol", day.alias("day")).agg(pl.col("ts_event_ns").min())
+    assert len(labels) > 100
+    assert not {(label.symbol, label.ts_event_ns) for label in labels} & set(
+        first.select("symbol", "ts_event_ns").rows()
+    )
+
+
 def test_without_jumps_nothing_looks_like_one() -> None:
     calm = MarketOptions(symbols=20, trades=200_000, seed=11, days=10, jumps=0.0, halts=0.0, splits=0.0)
     trades, labels = made(calm)
@@ -178,6 +209,21 @@ def test_splits_show() -> None:
         assert math.isclose(after, before * old / new, rel_tol=0.12)
         at = datetime.fromtimestamp(split.ts_event_ns // 10**9, NEW_YORK)
         assert at.hour < 11
+
+
+def test_a_symbol_that_rarely_trades_splits_once_between_two_trades() -> None:
+    rare = MarketOptions(symbols=20, trades=400, days=40, splits=1.0, jumps=0.0, halts=0.0, seed=3)
+    trades, labels = made(rare)
+    shown = 0
+    for split in labels:
+        own = trades.filter(pl.col("symbol") == split.symbol)
+        prices = own.filter(pl.col("ts_event_ns") <= split.ts_event_ns)["price"].cast(pl.Float64)
+        if len(prices) > 1:
+            assert split.ratio is not None
+            new, old = map(int, split.ratio.split(":"))
+            assert math.isclose(prices[-1] * new / old, prices[-2], rel_tol=0.2)
+            shown += 1
+    assert shown > 200
 
 
 def test_halts_are_silent() -> None:

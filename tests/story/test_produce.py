@@ -223,7 +223,12 @@ def test_strict_writes_nothing_if_a_row_is_refused(kafka: str, tmp_path: Path) -
     _, err = run("produce", good, bad, "--strict", "-t", topic, "-b", kafka, code=4)
     assert "B.csv, line 12" in err
     assert retained(kafka, topic) == retained(kafka, f"{topic}.rejects") == 0
-    run("produce", good, bad, "-t", topic, "-b", kafka)
+    out, _ = run("produce", good, bad, "-t", topic, "-b", kafka, "--json")
+    parts = json.loads(out)["files"]
+    assert [(part["source"], part["records"], part["rejects"]) for part in parts] == [
+        ("A.csv", 10, 0),
+        ("B.csv", 10, 1),
+    ]
     assert len(places(kafka, topic)) == 20
 
 

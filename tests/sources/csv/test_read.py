@@ -1,9 +1,11 @@
 import csv as stdlib_csv
 import gzip
 import io
-from datetime import date, timedelta
+import json
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -102,6 +104,8 @@ def test_duplicates_are_told_apart(tmp_path: Path) -> None:
     path = write(tmp_path, head + second + first + first + "2024-01-03,1,2,1,1,5\n")
     source = open_csv(path)
     assert rejected(source) == {4: "duplicate_key", 5: "conflicting_duplicate"}
+    raw = [r.raw for table in source.batches() for r in table.rejects]
+    assert raw == [first.strip(), "2024-01-03,1,2,1,1,5"]
     assert bars(source)["source_line"].to_list() == [3, 2]
 
 
@@ -225,3 +229,232 @@ def test_any_table_of_bars_survives(
 def test_more_than_nine_decimals_round_half_even(values: list[Decimal]) -> None:
     column = pl.Series([f"{v:f}" for v in values]).cast(pl.Decimal(38, 9))
     assert column.to_list() == [v.quantize(Decimal("1e-9"), "ROUND_HALF_EVEN") for v in values]
+
+
+# --- what rows say besides prices
+
+
+TRADES = "timestamp,symbol,price,size"
+BARS = "Date,Open,High,Low,Close"
+
+
+def at(second: int) -> str:
+    return f"2024-01-02T12:00:{second:02}Z"
+
+
+def ns(moment: datetime) -> int:
+    return int(moment.timestamp()) * 10**9
+
+
+def test_what_a_trade_says_of_itself(tmp_path: Path) -> None:
+    rows = [
+        ("B", "00", '"14,37"', "7"),
+        ("sell", "12", "@ F", ""),
+        ("A", "10", "", "9"),
+        ("?", "1", "\"['R', 'I']\"", "9"),
+        ("BUY", "", "", "t5"),
+    ]
+    text = "".join(f"{at(n)},AAA,10,1,{','.join(row)}\n" for n, row in enumerate(rows))
+    records = bars(open_csv(write(tmp_path, f"{TRADES},side,correction,conditions,trade_id\n{text}")))
+    assert records["aggressor_side"].to_list() == ["buy", "sell", "sell", "none", "buy"]
+    assert records["correction"].to_list() == ["new", "correct", "cancel", "correct", "new"]
+    assert records["conditions"].to_list() == [["14", "37"], ["F"], [], ["R", "I"], []]
+    assert records["trade_id"].to_list() == ["7", None, "9", "9", "t5"]
+
+
+def test_a_buyer_who_waited_was_sold_to(tmp_path: Path) -> None:
+    rows = "".join(f"{at(n)},AAA,10,1,{maker}\n" for n, maker in enumerate(["True", "false", "1", "0", ""]))
+    records = bars(open_csv(write(tmp_path, f"{TRADES},is_buyer_maker\n{rows}")))
+    assert records["aggressor_side"].to_list() == ["sell", "buy", "sell", "buy", "none"]
+
+
+def test_quotes_that_cross_or_have_one_side(tmp_path: Path) -> None:
+    prices = ["10,11", "12,11", "0,11", "9,"]
+    rows = "".join(f"{at(n)},AAA,{pair},1,2\n" for n, pair in enumerate(prices))
+    records = bars(open_csv(write(tmp_path, f"timestamp,symbol,bid,ask,bid_size,ask_size\n{rows}")))
+    assert records["bid_price"].to_list() == [10, 12, None, 9]
+    assert records["ask_price"].to_list() == [11, 11, 11, None]
+    assert records["quality"].to_list() == [[], ["crossed_quote"], ["sentinel_value"], []]
+
+
+def test_bars_of_bids_and_their_currency(tmp_path: Path) -> None:
+    head = "Date,Bid Open,Bid High,Bid Low,Bid Close,Currency\n"
+    records = bars(open_csv(write(tmp_path, head + "2024-01-02,1,2,1,2,usd\n2024-01-03,1,2,1,2,\n")))
+    assert records["price_type"].to_list() == ["bid", "bid"]
+    assert records["currency"].to_list() == ["USD", None]
+
+
+@pytest.mark.parametrize("cell", ["C:\\new", "a\tb", "{}", 'say "x"'])
+def test_extra_is_json_whatever_a_cell_or_a_name_holds(tmp_path: Path, cell: str) -> None:
+    quoted = cell.replace('"', '""')
+    path = write(tmp_path, f'{BARS},Path,"A {{b}}"\n2024-01-02,1,2,1,2,"{quoted}",x\n')
+    assert json.loads(bars(open_csv(path))["extra"][0]) == {"Path": cell, "A {b}": "x"}
+
+
+def test_a_symbol_without_prices_on_a_day_is_not_refused(tmp_path: Path) -> None:
+    head = "Date," + ",".join(
+        f"{symbol}.{role}" for symbol in "AB" for role in ("Open", "High", "Low", "Close")
+    )
+    rows = "2024-01-02,1,2,1,2,3,4,3,4\n2024-01-03,1,2,1,2,,,,\n2024-01-04,1,2,1,2,3,4,3,\n"
+    path = write(tmp_path, f"{head}\n{rows}")
+    source = open_csv(path)
+    assert bars(source).select("source_line", "symbol").rows() == [(2, "A"), (2, "B"), (3, "A"), (4, "A")]
+    assert rejected(source) == {4: "price_missing"}
+    with pytest.raises(DataError, match="2 symbols"):
+        open_csv(path, Options(symbol="A"))
+
+
+def test_words_for_thousands_and_more(tmp_path: Path) -> None:
+    volumes = ["3K", "1.25M", "2B", "2 Lakh", "1.5Cr"]
+    rows = "".join(f"2024-01-{2 + n:02},1,2,1,2,{volume}\n" for n, volume in enumerate(volumes))
+    records = bars(open_csv(write(tmp_path, f"{BARS},Volume\n{rows}")))
+    assert records["volume"].to_list() == [3_000, 1_250_000, 2 * 10**9, 200_000, 15_000_000]
+
+
+def test_a_price_scale_is_exact_and_for_every_price(tmp_path: Path) -> None:
+    rows = "2024-01-02,100000000000000001,200000000000000000,100000000000000001,150000000000000000,7,12,11\n"
+    path = write(tmp_path, f"{BARS},Volume,VWAP,Adj Close\n{rows}")
+    record = bars(open_csv(path, Options(price_scale=9))).row(0, named=True)
+    assert record["open"] == Decimal("100000000.000000001")
+    assert record["close"] == 150_000_000
+    assert (record["vwap"], record["adj_close"]) == (Decimal("0.000000012"), Decimal("0.000000011"))
+    assert record["volume"] == 7
+
+
+# --- when
+
+
+@pytest.mark.parametrize(
+    ("opens", "interval", "closes"),
+    [
+        (["2024-01-02T09:30Z", "2024-01-02T09:35Z"], "5m", "2024-01-02T09:35"),
+        (["2024-01-02", "2024-01-03"], "1d", "2024-01-03"),
+        (["2024-01-05", "2024-01-12"], "1w", "2024-01-12"),
+        (["2024-02-01", "2024-03-01"], "1mo", "2024-03-01"),
+        (["2024-01-01", "2024-04-01"], "3mo", "2024-04-01"),
+        (["2024-01-01", "2025-01-01"], "1y", "2025-01-01"),
+        (["2024-01-02 16:00", "2024-01-03 16:00", "2024-01-04 16:30"], "1d", "2024-01-03"),
+    ],
+)
+def test_a_bar_closes_when_its_interval_ends(
+    tmp_path: Path, opens: list[str], interval: str, closes: str
+) -> None:
+    rows = "".join(f"{day},1,2,1,2\n" for day in opens)
+    first = bars(open_csv(write(tmp_path, f"{BARS}\n{rows}"))).row(0, named=True)
+    assert first["interval"] == interval
+    assert first["ts_close_ns"] == ns(datetime.fromisoformat(f"{closes}+00:00"))
+    if interval == "1d":
+        assert first["ts_open_ns"] == ns(datetime(2024, 1, 2, tzinfo=UTC))
+
+
+def test_the_length_of_bars_that_are_often_missing(tmp_path: Path) -> None:
+    """Two minutes is the median, three the commonest; one is what all are made of."""
+    minutes = (0, 1, 3, 6, 8, 11, 12, 15, 17, 20)
+    rows = "".join(f"2024-01-02T12:{minute:02}:00Z,1,2,1,2\n" for minute in minutes)
+    assert set(bars(open_csv(write(tmp_path, f"{BARS}\n{rows}")))["interval"]) == {"1m"}
+
+
+def test_times_that_many_symbols_share(tmp_path: Path) -> None:
+    """Each is read once, whatever the order in which they are."""
+    moments = [datetime(2024, 1, 2, 9, tzinfo=UTC) + timedelta(minutes=7 * n) for n in range(300)]
+    rows = "".join(f"S{n},{moment:%d-%b-%Y %H:%M},1,2,1,2\n" for moment in moments for n in range(5))
+    path = write(tmp_path, f"Symbol,{BARS}\n{rows}")
+    records = bars(open_csv(path, Options(tz="UTC")))
+    assert records["source_line"].to_list() == list(range(2, 1502))
+    assert records["ts_open_ns"].to_list() == [ns(moment) for moment in moments for _ in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("zone", "written"), [("America/New_York", "2024-01-02 19:59"), ("Asia/Tokyo", "2024-01-02 08:59")]
+)
+def test_the_session_is_the_day_at_the_exchange(tmp_path: Path, zone: str, written: str) -> None:
+    path = write(tmp_path, f"{BARS}\n{written},1,2,1,2\n")
+    records = bars(open_csv(path, Options(tz=zone, interval="1m")))
+    assert records["session_date"].to_list() == [date(2024, 1, 2)]
+
+
+def test_what_is_said_of_the_zone_goes_before_what_the_layout_is_known_for(tmp_path: Path) -> None:
+    rows = "".join(f"T,SBER,1,2,1,2,2024-01-02 10:0{minute}:00\n" for minute in range(3))
+    path = write(tmp_path, f"BOARDID,SECID,OPEN,HIGH,LOW,CLOSE,BEGIN\n{rows}")
+    for options, hour in ((None, 7), (Options(tz="UTC"), 10)):
+        first = bars(open_csv(path, options))["ts_open_ns"][0]
+        assert first == ns(datetime(2024, 1, 2, hour, tzinfo=UTC))
+
+
+def test_an_hour_that_clocks_repeat_or_skip_is_refused(tmp_path: Path) -> None:
+    def of(day: str, *hours: int) -> CsvSource:
+        rows = "".join(f"{day} {hour:02}:{minute},1,2,1,2\n" for hour in hours for minute in ("00", "30"))
+        return open_csv(write(tmp_path, f"{BARS}\n{rows}"), Options(tz="America/New_York"))
+
+    assert rejected(of("2024-11-03", 0, 1, 1, 2)) == dict.fromkeys((4, 5, 6, 7), "no_local_time")
+    assert rejected(of("2024-03-10", 1, 2, 3)) == dict.fromkeys((4, 5), "no_local_time")
+
+
+def test_a_zone_in_three_letters(tmp_path: Path) -> None:
+    zones = {"EST": 14, "EDT": 13, "UTC": 9, "CET": 8, "JST": 0}
+    for zone, hour in zones.items():
+        rows = "".join(f"2024-07-01 09:30:0{second} {zone},AAA,1,1\n" for second in range(3))
+        first = bars(open_csv(write(tmp_path, f"{TRADES}\n{rows}")))["ts_event_ns"][0]
+        assert first == ns(datetime(2024, 7, 1, hour, 30, tzinfo=UTC))
+
+
+def test_days_in_seconds_that_begin_on_sundays_are_asked_about(tmp_path: Path) -> None:
+    """A day in Tokyo begins at 15:00 UTC of the day before."""
+    days = [date(2024, 1, 8) + timedelta(n) for n in range(12) if n % 7 < 5]
+    begin = [int(datetime.combine(day, time(), ZoneInfo("Asia/Tokyo")).timestamp()) for day in days]
+    path = write(tmp_path, f"{BARS}\n" + "".join(f"{seconds},1,2,1,2\n" for seconds in begin))
+    assert "--tz" in open_csv(path).warnings[0]
+    source = open_csv(path, Options(tz="Asia/Tokyo"))
+    assert source.warnings == []
+    assert bars(source)["session_date"].to_list() == days
+
+
+# --- in what order
+
+
+def test_trades_of_one_time_stand_as_they_happened(tmp_path: Path) -> None:
+    newest_first = [3, 2, 2, 2, 1, 1]
+    rows = "".join(f"{at(second)},AAA,10,1\n" for second in newest_first)
+    source = open_csv(write(tmp_path, f"{TRADES}\n{rows}"))
+    assert bars(source)["source_line"].to_list() == [7, 6, 5, 4, 3, 2]
+    numbered = [(2, 3), (1, 9), (2, 1), (2, 2)]
+    rows = "".join(f"{at(second)},AAA,10,1,{number}\n" for second, number in numbered)
+    source = open_csv(write(tmp_path, f"{TRADES},sequence\n{rows}"))
+    assert bars(source)["sequence"].to_list() == [9, 1, 2, 3]
+
+
+# --- questions
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "says"),
+    [
+        # weekdays as MM/DD, a Sunday as DD/MM: chance, on so few days
+        (f"{BARS}\n01/03/2024,1,2,1,2\n02/06/2024,1,2,1,2\n", Options(), "ambiguous"),
+        (
+            f"{BARS}\n" + "".join(f"01/{day}/2024,1,2,1,2\n" for day in (11, 12, 16, 17, 18)),
+            Options(date_format="DD/MM/YYYY"),
+            "3 of 5 dates do not read as DD/MM/YYYY",
+        ),
+        (
+            f"ticker,per,{BARS}\n" + "".join(f"A,5,2024-01-02T09:{30 + n}Z,1,2,1,2\n" for n in range(9)),
+            Options(),
+            "column per says bars of 5m",
+        ),
+        (
+            f"{BARS}\n" + "".join(f"2024-01-02 {hour}:00,1,2,1,2\n" for hour in (9, 10, 11, 12, 1, 2, 3)),
+            Options(tz="UTC"),
+            "twelve hours without AM or PM",
+        ),
+        (
+            "Date,Open,Low,High,Close\n" + "".join(f"2024-01-0{day},2,3,1,2\n" for day in range(1, 7)),
+            Options(),
+            "the high is not the highest",
+        ),
+    ],
+    ids=["weekends on few days", "--date-format", "column of intervals", "twelve hours", "header"],
+)
+def test_what_contradicts_itself_is_refused(tmp_path: Path, text: str, options: Options, says: str) -> None:
+    with pytest.raises(DataError, match=says) as caught:
+        open_csv(write(tmp_path, text), options)
+    assert caught.value.hint
