@@ -68,7 +68,7 @@ def test_ndjson_to_standard_output(tmp_path: Path) -> None:
 
 def test_a_file_holds_what_standard_output_would(tmp_path: Path) -> None:
     source = bars(tmp_path / "ACME.csv")
-    out, _ = run("convert", source)
+    out, _ = run("convert", source, cwd=tmp_path)
     run("convert", source, "-o", tmp_path / "plain.ndjson")
     run("convert", source, "-o", tmp_path / "packed.ndjson.gz")
 
@@ -121,21 +121,25 @@ def test_parquet_and_ndjson_say_the_same(tmp_path: Path) -> None:
 def test_files_are_merged_by_time(tmp_path: Path) -> None:
     even = bars(tmp_path / "EVEN.csv", step=2)
     odd = bars(tmp_path / "ODD.csv", step=2, first=1)
-    out, _ = run("convert", odd, even)
+    out, _ = run("convert", odd, even, cwd=tmp_path)
     assert lines_of(out) == [(name, line) for line in range(2, 7) for name in ("EVEN.csv", "ODD.csv")]
 
 
-def test_a_folder_and_a_pattern_mean_the_same_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [["data"], ["data/**/*.csv"], ["data", "data/A.csv"]])
+def test_a_folder_and_a_pattern_mean_the_same_files(tmp_path: Path, names: list[str]) -> None:
     folder = tmp_path / "data"
     (folder / "deep").mkdir(parents=True)
     bars(folder / "A.csv", step=2)
     bars(folder / "deep" / "B.csv", step=2, first=1)
     (folder / "notes.md").write_text("no data")
-    of_folder, _ = run("convert", folder)
-    of_pattern, _ = run("convert", folder / "**" / "*.csv")
-    of_both, _ = run("convert", folder, folder / "A.csv")
-    assert len(lines_of(of_folder)) == 10
-    assert lines_of(of_pattern) == lines_of(of_both) == lines_of(of_folder)
+    out, _ = run("convert", *names, "-o", "out.ndjson", "--json", cwd=tmp_path)
+    told = json.loads(out)
+    # bars that are read twice would be refused, and the records the same
+    assert [each["source"] for each in told["files"]] == ["A.csv", "B.csv"]
+    assert told["rejects"] == 0
+    assert lines_of((tmp_path / "out.ndjson").read_text()) == [
+        (name, line) for line in range(2, 7) for name in ("A.csv", "B.csv")
+    ]
 
 
 @pytest.mark.parametrize("name", ["empty", "none*.csv", "none.csv"])
@@ -195,7 +199,12 @@ def test_standard_input(tmp_path: Path) -> None:
     source = bars(tmp_path / "ACME.csv")
     for data in (source.read_bytes(), gzip.compress(source.read_bytes())):
         done = subprocess.run(
-            [*VERB, "-", "--symbol", "ACME"], input=data, capture_output=True, timeout=60, check=True
+            [*VERB, "-", "--symbol", "ACME"],
+            input=data,
+            capture_output=True,
+            timeout=60,
+            check=True,
+            cwd=tmp_path,
         )
         assert lines_of(done.stdout.decode()) == [("stdin", line) for line in range(2, 7)]
 
@@ -331,12 +340,22 @@ def test_an_existing_file_is_left_alone(tmp_path: Path) -> None:
     assert len(records((tmp_path / "out.ndjson").read_text())) == 5
 
 
-def test_the_input_is_never_its_own_output(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        (("-o", "ACME.csv"), "Give the output another name."),
+        (("-o", "out.ndjson", "--rejects", "ACME.csv"), "Give --rejects another name."),
+        (("--rejects", "ACME.csv"), "Give --rejects another name."),
+    ],
+)
+def test_the_input_is_never_its_own_output(tmp_path: Path, options: tuple[str, ...], remedy: str) -> None:
     source = bars(tmp_path / "ACME.csv")
     before = source.read_bytes()
-    _, err = run("convert", "ACME.csv", "-o", "ACME.csv", "--force", cwd=tmp_path, code=2)
-    assert "ACME.csv" in err
+    _, err = run("convert", "ACME.csv", *options, "--force", cwd=tmp_path, code=2)
+    assert "ACME.csv is one of the files that are read" in err
+    assert remedy in err
     assert source.read_bytes() == before
+    assert left(tmp_path) == ["ACME.csv"]
 
 
 def test_the_input_by_another_way_is_the_input(tmp_path: Path) -> None:

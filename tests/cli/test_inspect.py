@@ -32,3 +32,17 @@ def test_the_others_are_reported_beside_one_that_is_refused(tmp_path: Path) -> N
     assert "EMPTY.csv is empty" in out
     assert "3 accepted, 0 rejected" in out
     assert "1 of 2 files can't be read" in err
+
+
+def test_what_the_user_says_goes_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("Date;Open;High;Low;Close\n01/02/2012;1,5;2,5;1,5;2,5\n")
+    answers = ("--symbol", "ACME", "--date-format", "MM/DD/YYYY", "--decimal", ",", "--interval", "1d")
+    out, _ = run("inspect", "x.csv", *answers, "--json", cwd=tmp_path)
+    (report,) = json.loads(out)["files"]
+    assert (report["symbols"], report["date_format"]) == (["ACME"], "MM/DD/YYYY")
+    assert (report["decimal"], report["interval"]) == (",", "1d")
+
+
+def test_nothing_is_written_so_nothing_is_strict() -> None:
+    _, err = run("inspect", DATA / "newest_first.csv", "--strict", code=2)
+    assert "--strict" in err

@@ -6,9 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from tickerlake.sources.csv.options import Options
+    from tickerlake.sources.replay import Replay
 
 Bootstrap = Annotated[
     str,
@@ -27,33 +31,6 @@ Files = Annotated[
     list[str],
     typer.Argument(help="CSV files (plain, gz, zip, zst, bz2, xz), folders, patterns; - is standard input."),
 ]
-Symbol = Annotated[
-    str | None, typer.Option(help="Symbol of every row, where neither a column nor the name tells.")
-]
-Zone = Annotated[
-    str | None, typer.Option("--tz", help="Zone of times that name none, for example America/New_York.")
-]
-DateFormat = Annotated[
-    str | None, typer.Option(help="Order of day and month, for example DD/MM/YYYY or %d/%m/%Y.")
-]
-Decimal = Annotated[str | None, typer.Option(help="What stands before decimals: . or ,")]
-Delimiter = Annotated[
-    str | None, typer.Option(help="What stands between cells: a character, or tab, semicolon, pipe, space.")
-]
-Interval = Annotated[str | None, typer.Option(help="Length of the bars, for example 1m, 5m, 1h, 1d.")]
-PriceScale = Annotated[
-    int | None,
-    typer.Option(help="Prices are whole numbers with so many decimals: 4 reads 1234500 as 123.45."),
-]
-Columns = Annotated[
-    str | None,
-    typer.Option(
-        help="Names of the columns from the left, for example date,time,open,high,low,close,volume."
-    ),
-]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="Refuse everything if a row is refused or anything would be assumed.")
-]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 LOCAL_BROKER = "127.0.0.1:9092"
@@ -68,6 +45,20 @@ def input_files(names: list[str], folder: Path) -> list[Path]:
     if names.count("-") > 1:
         raise UsageError("- stands for standard input, and can be given once.", "Leave one out.")
     return find_files([str(spool_stdin(folder)) if name == "-" else name for name in names])
+
+
+def open_files(paths: list[Path], options: "Options", ticker: "Ticker", *, digest: bool = True) -> "Replay":
+    """Open files for reading, and say what is to be known about them."""
+    from tickerlake.sources.replay import open_replay
+
+    try:
+        replay = open_replay(paths, options, digest=digest, reading=ticker.reading)
+    finally:
+        ticker.end()
+    for source in replay.sources:
+        for warning in source.warnings:
+            say(f"warning: {warning}")
+    return replay
 
 
 def properties(context: typer.Context, given: list[str] | None) -> dict[str, str]:

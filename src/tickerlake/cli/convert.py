@@ -6,30 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import (
-    Columns,
-    DateFormat,
-    Decimal,
-    Delimiter,
-    Files,
-    Force,
-    Interval,
-    Json,
-    PriceScale,
-    Strict,
-    Symbol,
-    Ticker,
-    Zone,
-    emit,
-    input_files,
-    say,
-    stopping,
-)
+from tickerlake.cli.common import Files, Force, Json, Ticker, emit, input_files, open_files, say, stopping
+from tickerlake.cli.options import takes_options
 
 if TYPE_CHECKING:
     from tickerlake.pipeline.convert import Converted
+    from tickerlake.sources.csv.options import Options
 
 
+@takes_options()
 def convert(
     files: Files,
     to: Annotated[str, typer.Option("--to", help="ndjson or parquet.")] = "ndjson",
@@ -43,15 +28,8 @@ def convert(
             help="File for refused rows; by default <output>.rejects.ndjson. Made only if there are any."
         ),
     ] = None,
-    symbol: Symbol = None,
-    tz: Zone = None,
-    date_format: DateFormat = None,
-    decimal: Decimal = None,
-    delimiter: Delimiter = None,
-    interval: Interval = None,
-    price_scale: PriceScale = None,
-    columns: Columns = None,
-    strict: Strict = False,
+    *,
+    options: "Options",
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -68,8 +46,6 @@ def convert(
     from tickerlake.errors import UsageError
     from tickerlake.pipeline.convert import STDOUT
     from tickerlake.pipeline.convert import convert as run
-    from tickerlake.sources.csv.options import read_options
-    from tickerlake.sources.replay import open_replay
 
     if to not in {"ndjson", "parquet"}:
         raise UsageError(f"--to {to} is not known.", "Give ndjson or parquet.")
@@ -80,25 +56,10 @@ def convert(
         raise UsageError(
             "--json would mix with the records on standard output.", "Name a file: -o records.ndjson"
         )
-    options = read_options(
-        symbol=symbol,
-        tz=tz,
-        date_format=date_format,
-        decimal=decimal,
-        delimiter=delimiter,
-        interval=interval,
-        price_scale=price_scale,
-        columns=columns,
-        strict=strict,
-    )
     ticker = Ticker()
     with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, stopping() as stop:
         paths = input_files(files, Path(folder))
-        replay = open_replay(paths, options, digest=False, reading=ticker.reading)
-        ticker.end()
-        for source in replay.sources:
-            for warning in source.warnings:
-                say(f"warning: {warning}")
+        replay = open_files(paths, options, ticker, digest=False)
         kept = rejects or Path(f"{paths[0].name if output == STDOUT else output}.rejects.ndjson")
 
         def show(now: "Converted") -> None:
@@ -113,7 +74,7 @@ def convert(
                 ending,
                 output,
                 kept,
-                strict=strict,
+                strict=options.strict,
                 force=force,
                 on_progress=show,
                 stopped=stop.is_set,

@@ -5,42 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tickerlake.cli.common import (
-    Columns,
-    DateFormat,
-    Decimal,
-    Delimiter,
-    Files,
-    Interval,
-    Json,
-    PriceScale,
-    Symbol,
-    Ticker,
-    Zone,
-    emit,
-    input_files,
-    say,
-)
+from tickerlake.cli.common import Files, Json, Ticker, emit, input_files, say
+from tickerlake.cli.options import takes_options
 
 if TYPE_CHECKING:
+    from tickerlake.sources.csv.options import Options
     from tickerlake.sources.csv.read import CsvSource
 
 _EXAMPLES = 5
 _DELIMITERS = {"\t": "tab", " ": "blanks"}
 
 
-def inspect(
-    files: Files,
-    symbol: Symbol = None,
-    tz: Zone = None,
-    date_format: DateFormat = None,
-    decimal: Decimal = None,
-    delimiter: Delimiter = None,
-    interval: Interval = None,
-    price_scale: PriceScale = None,
-    columns: Columns = None,
-    json: Json = False,
-) -> None:
+@takes_options(strict=False)
+def inspect(files: Files, *, options: "Options", json: Json = False) -> None:
     """Say how files would be read and why, and which of their rows would be refused; nothing is written.
 
     Exit code 4 if a file can't be read without guessing: the report names the option that settles it.
@@ -50,19 +27,8 @@ def inspect(
     import tempfile
 
     from tickerlake.errors import DataError
-    from tickerlake.sources.csv.options import read_options
     from tickerlake.sources.csv.read import open_csv
 
-    options = read_options(
-        symbol=symbol,
-        tz=tz,
-        date_format=date_format,
-        decimal=decimal,
-        delimiter=delimiter,
-        interval=interval,
-        price_scale=price_scale,
-        columns=columns,
-    )
     ticker, reports, refused = Ticker(), [], 0
     with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder:
         for path in input_files(files, Path(folder)):

@@ -9,46 +9,34 @@ import typer
 from tickerlake.cli.common import (
     LOCAL_BROKER,
     Bootstrap,
-    Columns,
-    DateFormat,
-    Decimal,
-    Delimiter,
     Files,
-    Interval,
     Json,
-    PriceScale,
     Property,
-    Strict,
-    Symbol,
     Ticker,
-    Zone,
     emit,
     input_files,
+    open_files,
     properties,
     rate_of,
     say,
     speed_of,
     stopping,
 )
+from tickerlake.cli.options import takes_options
 
 if TYPE_CHECKING:
     from tickerlake.pipeline.ingest import Ingested
+    from tickerlake.sources.csv.options import Options
 
 
+@takes_options()
 def produce(
     context: typer.Context,
     files: Files,
     topic: Annotated[str, typer.Option("--topic", "-t", help="Topic to write to; created if missing.")],
     bootstrap_servers: Bootstrap = LOCAL_BROKER,
-    symbol: Symbol = None,
-    tz: Zone = None,
-    date_format: DateFormat = None,
-    decimal: Decimal = None,
-    delimiter: Delimiter = None,
-    interval: Interval = None,
-    price_scale: PriceScale = None,
-    columns: Columns = None,
-    strict: Strict = False,
+    *,
+    options: "Options",
     speed: Annotated[
         str,
         typer.Option(help="max, or by event time: 1x as it was, 60x an hour in a minute."),
@@ -76,32 +64,16 @@ def produce(
     """
     from tickerlake.pipeline.ingest import Ingest, IngestOptions
     from tickerlake.pipeline.pace import Pace
-    from tickerlake.sources.csv.options import read_options
-    from tickerlake.sources.replay import Shifted, open_replay, period_ns
+    from tickerlake.sources.replay import Shifted, period_ns
 
     pace = Pace(rate_s=rate_of(rate), speed=speed_of(speed))
-    options = read_options(
-        symbol=symbol,
-        tz=tz,
-        date_format=date_format,
-        decimal=decimal,
-        delimiter=delimiter,
-        interval=interval,
-        price_scale=price_scale,
-        columns=columns,
-        strict=strict,
-    )
     ticker, results = Ticker(), []
     with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, stopping() as stop:
         paths = input_files(files, Path(folder))
         # every file is opened before the first row is sent: a wrong name stops the run, not half of it
-        replay = open_replay(paths, options, reading=ticker.reading)
-        if strict:
+        replay = open_files(paths, options, ticker)
+        if options.strict:
             replay.refuse_rejects()
-        ticker.end()
-        for source in replay.sources:
-            for warning in source.warnings:
-                say(f"warning: {warning}")
         ingest = Ingest(
             bootstrap_servers,
             topic,

@@ -67,7 +67,7 @@ def convert(
         If it was stopped.
     """
     written = [] if output == STDOUT else [Path(output)]
-    _refuse_same([source.found.head.text.file for source in replay.sources], [*written, rejects])
+    _refuse_same([source.found.head.text.file for source in replay.sources], written, rejects)
     if not force:
         refuse_existing(rejects, *written)
     if strict and output == STDOUT:
@@ -84,14 +84,13 @@ def convert(
     return reading.done
 
 
-def _refuse_same(read: Sequence[object], written: Sequence[Path]) -> None:
+def _refuse_same(read: Sequence[object], written: Sequence[Path], rejects: Path) -> None:
     inputs = {path.resolve() for path in read if isinstance(path, Path)}
-    names = [path.resolve() for path in written]
-    if inputs & set(names):
-        raise UsageError(
-            f"{written[0].name} is one of the files that are read.", "Give the output another name."
-        )
-    if len(set(names)) < len(names):
+    names = [(path, "the output") for path in written] + [(rejects, "--rejects")]
+    for path, name in names:
+        if path.resolve() in inputs:
+            raise UsageError(f"{path} is one of the files that are read.", f"Give {name} another name.")
+    if rejects.resolve() in {path.resolve() for path in written}:
         raise UsageError("The records and the rejects can't go to one file.", "Give --rejects another name.")
 
 
