@@ -366,7 +366,7 @@ def test_a_folder_means_its_files_by_name_whatever_the_case_of_their_endings(tmp
     (tmp_path / "deep").mkdir()
     for name in reversed(names):
         (tmp_path / name).touch()
-    found = find_files([str(tmp_path / "z.csv"), str(tmp_path)])
+    found = find_files([str(tmp_path / "z.csv"), str(tmp_path), str(tmp_path / "deep" / ".." / "a.csv")])
     assert [str(path.relative_to(tmp_path)) for path in found] == [
         "z.csv", "B.CSV", "a.csv", "c.txt.gz", "d.Zip", "deep/e.csv", "f.tsv",
     ]  # fmt: skip

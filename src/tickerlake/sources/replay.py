@@ -255,4 +255,7 @@ def find_files(names: Sequence[str]) -> list[Path]:
         else:
             some = [path]
         found += some
-    return list(dict.fromkeys(found))
+    once: dict[Path, Path] = {}
+    for path in found:
+        once.setdefault(path.resolve(), path)
+    return list(once.values())

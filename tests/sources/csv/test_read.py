@@ -347,6 +347,34 @@ def test_a_bar_closes_when_its_interval_ends(
         assert first["ts_open_ns"] == ns(datetime(2024, 1, 2, tzinfo=UTC))
 
 
+@pytest.mark.parametrize(
+    ("days", "opens"),
+    [
+        (["2024-01-31", "2024-02-29", "2024-03-28", "2024-04-30"], [date(2024, n, 1) for n in (1, 2, 3, 4)]),
+        (["2024-01-05", "2024-01-12", "2024-01-18"], [date(2024, 1, n) for n in (1, 8, 15)]),
+        (["2023-06-30", "2023-09-29", "2023-12-29"], [date(2023, n, 1) for n in (4, 7, 10)]),
+        (["2024-01-01", "2024-02-01", "2024-03-01"], [date(2024, n, 1) for n in (1, 2, 3)]),
+        (["2024-01-08", "2024-01-15", "2024-01-22"], [date(2024, 1, n) for n in (8, 15, 22)]),
+    ],
+)
+def test_bars_that_are_called_by_their_last_day(tmp_path: Path, days: list[str], opens: list[date]) -> None:
+    rows = "".join(f"{day},1,2,1,2\n" for day in days)
+    records = bars(open_csv(write(tmp_path, f"{BARS}\n{rows}")))
+    assert [moment.date() for moment in pl.from_epoch(records["ts_open_ns"], "ns")] == opens
+    assert [f"{day}" for day in records["session_date"]] == days
+    assert records["ts_close_ns"].to_list()[:-1] == records["ts_open_ns"].to_list()[1:]
+
+
+@pytest.mark.parametrize("symbol", ["NA", "NULL", "NAN"])
+def test_a_symbol_that_looks_like_nothing_is_one_without_a_header(tmp_path: Path, symbol: str) -> None:
+    walk = [100 + day * 7 % 11 for day in range(32)]
+    rows = "".join(
+        f"{symbol},2024-01-{day:02},{walk[day]}.5,115,95,{walk[day + 1]}.5,5000\n" for day in range(1, 31)
+    )
+    source = open_csv(write(tmp_path, rows, "prices.csv"))
+    assert source.symbols == [symbol]
+
+
 def test_the_length_of_bars_that_are_often_missing(tmp_path: Path) -> None:
     """Two minutes is the median, three the commonest; one is what all are made of."""
     minutes = (0, 1, 3, 6, 8, 11, 12, 15, 17, 20)
@@ -451,8 +479,16 @@ def test_trades_of_one_time_stand_as_they_happened(tmp_path: Path) -> None:
             Options(),
             "the high is not the highest",
         ),
+        (
+            "symbol,"
+            + BARS
+            + "\n"
+            + "".join(f"A,2024-01-0{n % 5 + 1},{n},{n},{n},{n}\n" for n in range(1, 26)),
+            Options(),
+            "several rows for each time",
+        ),
     ],
-    ids=["weekends on few days", "--date-format", "column of intervals", "twelve hours", "header"],
+    ids=["weekends on few days", "--date-format", "column of intervals", "twelve hours", "header", "series"],
 )
 def test_what_contradicts_itself_is_refused(tmp_path: Path, text: str, options: Options, says: str) -> None:
     with pytest.raises(DataError, match=says) as caught:

@@ -15,6 +15,8 @@ MOST_CELLS: Final = 60
 """How many cells are looked at to tell what a column is."""
 
 _CLEAR: Final = 0.8
+_CLOCK_DIGITS: Final = {1: 4, 2: 4, 3: 4, 4: 4, 5: 6, 6: 6, 8: 9, 9: 9, 12: 12, 15: 15}
+"""Digits of a time of day as it is written, with its noughts: 930, 93000, 093000123."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,17 @@ def full_rows(columns: Sequence[Cells], indexes: Sequence[int]) -> list[tuple[fl
 
 def reads_as_clock(text: str) -> bool:
     """Tell whether digits may be a time of day: ``930``, ``93000``."""
-    if not text.isdigit() or len(text) > 6:
+    if not text.isdigit() or len(text) not in _CLOCK_DIGITS or (len(text) == 8 and is_moment(text)):
         return False
-    digits = text.zfill(6) if len(text) > 4 else text.zfill(4) + "00"
-    return int(digits[:2]) < 24 and int(digits[2:4]) < 60 and int(digits[4:]) < 60
+    digits = text.zfill(_CLOCK_DIGITS[len(text)]).ljust(6, "0")
+    return int(digits[:2]) < 24 and int(digits[2:4]) < 60 and int(digits[4:6]) < 60
+
+
+def clock_digits(texts: Sequence[str]) -> int:
+    """Return to how many digits times of day are filled up, 0 if they are not written as digits."""
+    digits = [text for text in texts if text.isdigit()]
+    longest = max(map(len, digits), default=0)
+    return _CLOCK_DIGITS.get(longest, 0) if len(digits) > 0.9 * len(texts) else 0
 
 
 def runs(cells: Cells) -> bool:

@@ -18,6 +18,7 @@ _UNIT_BY_DIGITS: Final = {9: "s", 10: "s", 12: "ms", 13: "ms", 15: "us", 16: "us
 _DAYS: Final = (date(1700, 1, 1), date(2200, 1, 1))
 _FEW: Final = 1000
 _EXCEL_EPOCH_DAYS: Final = 25_569
+_EXCEL_DAYS: Final = (0, 54_000)
 _NAMES: Final = {
     "%Y": "YYYY",
     "%y": "YY",
@@ -93,6 +94,7 @@ _TIME: Final = re.compile(
     r"| [A-Z][A-Za-z]+/[A-Za-z_/]+)?)"
 )
 _GLUED: Final = {4: "%H%M", 6: "%H%M%S", 9: "%H%M%S%3f"}
+_WHOLE: Final = {12: "%H%M", 14: "%H%M%S", 17: "%H%M%S%3f"}
 _ROC: Final = "roc:"
 _DATE_SHAPES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (r"\d{4}-\d\d?-\d\d?", ("%Y-%m-%d",)),
@@ -243,8 +245,11 @@ class TimeForm:
             return self._since_epoch(text)
         text = self._tidied(text)
         if self.format == "excel":
-            day = text.cast(pl.Int32, strict=False) - _EXCEL_EPOCH_DAYS
-            return pl.when(day.is_between(0, 80_000)).then(day.cast(pl.Int64) * DAY_NS)
+            day = text.cast(pl.Decimal(38, 9), strict=False) - _EXCEL_EPOCH_DAYS
+            # nine decimals of a day are a tenth of a millisecond; the sheet meant whole seconds
+            seconds = (day * 86_400).round(0).cast(pl.Int64, strict=False)
+            moment = self._utc((seconds * 1_000_000_000).cast(pl.Datetime("ns")))
+            return pl.when(day.is_between(*_EXCEL_DAYS)).then(moment.to_physical())
         if self.daily:
             day = text.str.to_date(self.format, strict=False)
             return pl.when(day.is_between(*_DAYS)).then(day.cast(pl.Int64) * DAY_NS)
@@ -274,7 +279,10 @@ class TimeForm:
     def _moment(self, text: pl.Expr, unit: Literal["us", "ns"]) -> pl.Expr:
         if self.zone == "offset" and not self.written:
             return text.str.to_datetime(self.format, time_unit=unit, strict=False, time_zone="UTC")
-        naive = text.str.to_datetime(self.format, time_unit=unit, strict=False)
+        return self._utc(text.str.to_datetime(self.format, time_unit=unit, strict=False))
+
+    def _utc(self, naive: pl.Expr) -> pl.Expr:
+        """Return the moments of times on the clocks of the zone."""
         if not self.local:
             return naive
         local = naive.dt.replace_time_zone(self.zone, ambiguous="null", non_existent="null")
@@ -359,6 +367,8 @@ def candidates(
     texts = [text.strip() for text in sample]
     found = [shape for text in texts if (shape := _shape(text))]
     shapes = Counter(shape[:3] for shape in found)
+    if not shapes and date_format is None and texts and all(map(is_serial, filter(None, texts))):
+        return [TimeForm("excel", daily=not any("." in text for text in texts))]
     if not shapes:
         if date_format is None:
             raise DataError(
@@ -367,8 +377,8 @@ def candidates(
             )
         return [TimeForm(from_option(date_format), daily=_is_daily(from_option(date_format)))]
     dates, time, zone = shapes.most_common(1)[0][0]
-    if dates[0].startswith("epoch:") or dates[0] == "excel":
-        return [TimeForm(dates[0], daily=dates[0] == "excel")]
+    if dates[0].startswith("epoch:"):
+        return [TimeForm(dates[0])]
     chosen = from_option(date_format) if date_format is not None else ""
     if chosen and not _is_daily(chosen):
         return [TimeForm(chosen, zone=zone, words="%B" in chosen)]
@@ -416,6 +426,11 @@ def is_temporal(text: str) -> bool:
     return not _DIGITS.fullmatch(text) and (CLOCK.fullmatch(text) is not None or _shape(text) is not None)
 
 
+def is_serial(text: str) -> bool:
+    """Tell whether a number may be a date in a spreadsheet: days since 1899, from 1970 to 2117."""
+    return re.fullmatch(r"\d{5}(?:\.\d+)?", text) is not None and 25_569 <= float(text) < 79_569
+
+
 def is_moment(text: str) -> bool:
     """Tell whether a text may be a date, with or without a time."""
     return _shape(text.strip()) is not None
@@ -447,10 +462,10 @@ def _shape(text: str) -> _Shape | None:
         return None
     text = re.sub(r"(\d)(?:er|st|nd|rd|th)\b", r"\1", text)
     if digits := re.fullmatch(r"(\d{9,19})(?:\.\d*)?", text):
-        if digits[1] == text and len(text) in {12, 14} and _calendar(text):
-            return _Shape(("%Y%m%d",), "%H%M%S" if len(text) == 14 else "%H%M", clock=text[8:])
+        if digits[1] == text and len(text) in _WHOLE and _calendar(text):
+            return _Shape(("%Y%m%d",), _WHOLE[len(text)], clock=text[8:])
         unit = _UNIT_BY_DIGITS.get(len(digits[1]))
-        return _Shape((f"epoch:{unit}",)) if unit else None
+        return _Shape((f"epoch:{unit}",)) if unit and text[0] != "0" else None
     if dates := _dates(text):
         return _Shape(dates)
     if _has_weekday(text):

@@ -103,7 +103,7 @@ def delimiter_option(text: str) -> str:
 def cut_line(line: str, separator: str) -> list[str]:
     """Return the cells of one line, without blanks around them."""
     if separator == BLANKS:
-        return line.split()
+        return [cell.strip('"') for cell in re.findall(r'"[^"]*"|\S+', line)]
     if '"' not in line:
         return [cell.strip() for cell in line.split(separator)]
     try:
@@ -259,7 +259,8 @@ def _choose_cut(name: str, lines: Sequence[str], delimiter: str | None) -> _Cut:
 
 def _cut(lines: Sequence[str], separator: str) -> _Cut:
     """Cut lines at a separator, and say how well its cells look like dates, numbers and words."""
-    rows = [cut_line(line, separator) for line in lines]
+    # a header may be a comment to others
+    rows = [cut_line(line.lstrip("# "), separator) for line in lines]
     scored = [i for i in range(len(rows)) if any(rows[i])][: _SCORED_LINES + _HEADER_WITHIN]
     data = [i for i in scored if _is_data(rows[i])]
     if not data:
@@ -410,6 +411,8 @@ def _aligned(
     fields = len(cells)
     while len(names) > fields and not names[-1]:
         names = names[:-1]
+    if len(names) == fields - 1 and not any(cells[-1].texts):
+        names = [*names, ""]
     symbols = symbols[: len(names)] + [""] * (fields - len(symbols)) if symbols else []
     if len(names) == fields:
         layout = read_columns(names, cells, symbols)

@@ -10,7 +10,7 @@ DAILY: Final = ("1d", "1w", "1mo", "3mo", "1y")
 
 _SECOND: Final = 1_000_000_000
 _DAY: Final = 86_400
-_CALENDAR: Final = (("1w", 6, 8), ("1mo", 28, 31), ("3mo", 89, 92), ("1y", 365, 366))
+_CALENDAR: Final = (("1w", 6, 8), ("1mo", 26, 35), ("3mo", 86, 96), ("1y", 362, 369))
 _WORDS: Final = {
     "d": "1d", "day": "1d", "daily": "1d", "eod": "1d", "w": "1w", "week": "1w", "weekly": "1w", "wk": "1w",
     "m": "1m", "mn": "1mo", "mo": "1mo", "month": "1mo", "monthly": "1mo", "h": "1h", "hour": "1h",
@@ -89,6 +89,11 @@ def close_of(opens: pl.Expr, interval: str) -> pl.Expr:
     if interval.endswith(("mo", "y")):
         return opens.cast(pl.Datetime("ns")).dt.offset_by(interval).to_physical()
     return opens + length_ns(interval)
+
+
+def open_of(ends: pl.Expr, interval: str) -> pl.Expr:
+    """Return the beginning, in nanoseconds, of the weeks, months, quarters or years of some days."""
+    return ends.cast(pl.Datetime("ns")).dt.truncate(interval.replace("3mo", "1q")).to_physical()
 
 
 def length_ns(interval: str) -> int:

@@ -22,7 +22,7 @@ _NAMES: Final[dict[str, str]] = {
         transacttime|exchangetimestamp|exchangetime|datetimeutc|dateutc|timestamputc|timeutc|gmttime
         localtime|utctime|utc|dt|ts|t|d|day|session|period|caldt|asofdate|asof|traddt|bizdt|refdate
         datum|datumzeit|zeitpunkt|handelstag|fecha|fechahora|fechacotizacion|data|dataora|datahora
-        datapregao|dia|jour|seance|horodatage|tarih|дата|ngày|датавремя|дататоргов|begin|dato|pvm
+        datapregao|datanegocio|datareferencia|dia|jour|seance|horodatage|tarih|дата|ngày|датавремя|дататоргов|begin|dato|pvm
         päivämäärä|dátum|idő
         日期|交易日期|年月日|时间|日時|日付|年月日|일자|날짜|거래일|일시|ημερομηνία|ngày|tanggal|وقت
         التاريخ|תאריך
@@ -31,26 +31,27 @@ _NAMES: Final[dict[str, str]] = {
     """,
     "clock": """
         time|updatetime|timeofday|hour|clock|uhrzeit|zeit|heure|hora|ora|czas|godzina|saat|tijd|время
-        timem|tradetime|hhmm|hhmmss|tid|klockan|时刻|時刻|时间|時間|시간
+        timem|tradetime|horafechamento|horanegocio|horario|hhmm|hhmmss|tid|klockan|时刻|時刻|时间|時間|시간
     """,
     "symbol": """
         symbol|ticker|sym|tckrsymb|tradingsymbol|instrumentsymbol|symbolcode|symbool|sembol|simbolo
         символ|stocksymbol|mnemonic|tradingcode|codneg|kodesaham|tic|nemotecnico|especie|simbol|paper
         instrumentname|tickersymbol|rawsymbol|actsymbol|sectksymbol|symroot|tsym|secid|ric|tscode
         stockcode|shortcode|sccode|scripcode|stkcd|wkn
-        securitycode|localcode|seccode|code|instrument|instrumentid|scrip|scripname|stock|stockname|name
+        codigoinstrumento|securitycode|localcode|seccode|code|instrument|instrumentid|scrip|scripname|stock|stockname|name
         index|indexname|security|pair|currencypair|market|productid|contract|asset|coin|share|company
         scname|issue
         股票代码|证券代码|代码|名称|コード|銘柄コード|銘柄|종목코드|단축코드|종목명|тикер|инструмент
         kürzel|valor|codigo|código|codice|simbolo|symbole|codnegotiation|papel|ativo|permno|isin
     """,
+    "suffix": "symsuffix|symbolsuffix",
     "open": """
         open|openprice|openingprice|opening|opn|opnpric|openpric|openprc|pxopen|openpx|o|opentrade
         firstprice|first
         eröffnung|eroffnung|eröffn|eroffn|åbningskurs|nyitóár|otevíracíkurz|giámởcửa|coursdouverture
         openp|prcod|openpx|pxopen|deschidere|ราคาเปิด|пå|שערפתיחה|eroeffnung|eröffnungskurs
         eröffnungspreis|erster|erst|start|anfang|ouverture|ouv|ouvert|premier|apertura|aper|abertura
-        abert|preabe|otwarcie|otw|openen|openingskoers|opening|açılış|acilis|açiliş|откр|открытие
+        abert|preabe|otwarcie|otwarcia|otw|otevírací|openen|openingskoers|opening|açılış|acilis|açiliş|откр|открытие
         открытия|öppning|öppen|öppningskurs|åpning|åbning|avaus|otevření|nyitó|nyitóár|deschidere
         开盘|开盘价|開盤|開盤價|今开|始値|시가|άνοιγμα|mởcửa|pembukaan|פתיחה|الافتتاح
     """,
@@ -78,7 +79,7 @@ _NAMES: Final[dict[str, str]] = {
         schluss|schlusskurs|schlusspr|endkurs|lukkekurs|závěrečnýkurz|giáđóngcửa|penutupan|closep|prccd
         inchidere|utolsóár|derniercours|ราคาปิด|שערנעילה|schlußkurs|schlusspreis|clôture|cloture|clôt
         clot|clôtur|fermeture|cierre|fechamento|fech|fecho|preult|chiusura|chius|zamknięcie|zamkniecie
-        zamk|slot|slotkoers|sluiting|kapanış|kapanis|закр|закрытие|закрытия|ценазакрытия|stängning
+        zamknięcia|zamkniecia|závěrečný|zamk|slot|slotkoers|sluiting|kapanış|kapanis|закр|закрытие|закрытия|ценазакрытия|stängning
         slutkurs|slutt|sluttkurs|lukkekurs|päätös|záró|záróár|închidere|zavření
         收盘|收盘价|收盤|收盤價|終値|종가|현재가|κλείσιμο|penutupan|נעילה|الإغلاق
         last|lastprice|lasttrade|latest|latestprice|price|px|pxlast|prc|settle|settlement|settleprice
@@ -124,17 +125,17 @@ _NAMES: Final[dict[str, str]] = {
     "interval": "per|interval|timeframe|barsize|resolution|granularity|frequency|periodicity",
     "currency": "currency|ccy|currencycode|währung|devise|moneda|waehrung",
     "price": """
-        price|ltp|tradeprice|last|lastprice|px|pxlast|tradepx|p|rate|lasttradeprice|executedprice
+        price|ltp|tradeprice|preconegocio|last|lastprice|px|pxlast|tradepx|p|rate|lasttradeprice|executedprice
         execprice|dealprice|precio|prix|kurs|preis|prezzo|цена|成交价|成交价格|約定値段|체결가|close
     """,
     "size": """
         size|ltq|tradesize|lastsize|qty|quantity|q|s|amount|volume|vol|v|shares|lastqty|tradeqty
-        tradequantity|tradevolume|executedqty|baseqty|menge|stück|cantidad|quantité|cantidad|объем
+        tradequantity|quantidadenegociada|tradevolume|executedqty|baseqty|menge|stück|cantidad|quantité|cantidad|объем
         成交量|체결량
     """,
     "trade_id": """
         tradeid|id|tid|trdmatchid|aggtradeid|aggregatetradeid|matchid|executionid|execid|transactionid
-        dealid|tradeno|tradenumber|成交编号
+        dealid|codigoidentificadornegocio|tradeno|tradenumber|成交编号
     """,
     "sequence": "sequence|sequencenumber|seq|seqno|seqnum|trseqnum|msgseqnum",
     "conditions": """
@@ -152,12 +153,12 @@ _NAMES: Final[dict[str, str]] = {
         ofr|offerprice|bestoffer|ofrprice|asks0price|priceask|sellprice|briefkurs|brief|ask1
     """,
     "bid_size": """
-        bidsize|bidsz|bidvolume1|bidsz00|bidqty|bidquantity|bidvolume|bidvol|bidamount|bestbidsize
+        bidsize|bidsizeshares|bestbidsizeshares|bidsz|bidvolume1|bidsz00|bidqty|bidquantity|bidvolume|bidvol|bidamount|bestbidsize
         bestbidqty|bidsiz|bs|bs1|bids0amount|bidsize1|bidsize0|biddepth|bidsz0|bidshares|buyqty
         buyquantity
     """,
     "ask_size": """
-        asksize|asksz|askvolume1|asksz00|askqty|askquantity|askvolume|askvol|askamount|bestasksize
+        asksize|asksizeshares|bestasksizeshares|asksz|askvolume1|asksz00|askqty|askquantity|askvolume|askvol|askamount|bestasksize
         bestaskqty|ofrsiz|offersize|offerqty|as|as1|asks0amount|asksize1|asksize0|askdepth|offerdepth
         ofrdepth|asksz0|ofrsize|askshares|sellqty|sellquantity
     """,
@@ -197,6 +198,12 @@ _PRICE_WORDS: Final = frozenset(
     """.split()
 )
 _QUOTED: Final = frozenset("usd usdt usdc eur gbp jpy inr".split())
+_AMOUNTS: Final = frozenset("volume vol qty qnty quantity shares volumen wolumen".split())
+_NO_AMOUNTS: Final = frozenset(
+    """
+    avg average mean value money turnover percent ratio weighted price outstanding float id code time date
+    """.split()
+)
 _TIMES: Final = frozenset("time date timestamp datetime ts".split())
 _OTHER_TIMES: Final = frozenset(
     """
@@ -205,6 +212,12 @@ _OTHER_TIMES: Final = frozenset(
     """.split()
 )
 _ADJUSTED: Final = frozenset({"adj", "adjusted", "adjusted:", "div", "split"})
+_UNITS: Final = {
+    **dict.fromkeys(("000", "000s", "thousand", "thousands", "tsd"), 1_000),
+    **dict.fromkeys(("lac", "lacs", "lakh", "lakhs"), 100_000),
+    **dict.fromkeys(("million", "millions", "mio", "mln", "mn"), 1_000_000),
+    **dict.fromkeys(("crore", "crores"), 10_000_000),
+}
 _SIDES: Final = {"bid": "bid", "ask": "ask", "mid": "mid", "offer": "ask"}
 NEEDED: Final[dict[str, tuple[str, ...]]] = {
     BAR: ("time", *PRICES),
@@ -395,6 +408,8 @@ def ranks_of(name: str) -> dict[str, int]:
                 found.setdefault(role, worse + ranks[attempt] + 50 * bool(_QUOTED & set(words)))
     if found:
         return found
+    if bare and _AMOUNTS & set(bare) and not _NO_AMOUNTS & set(bare) and not _SIDES.keys() & set(words):
+        return {"volume": 950, "size": 950}  # `TTL_TRD_QNTY`
     if (
         bare
         and bare[0] in {"volume", "vol"}
@@ -408,6 +423,11 @@ def ranks_of(name: str) -> dict[str, int]:
         rest = "".join(word for word in bare if word not in _ADJUSTED)
         return {f"adj_{role}": 800 for role in (*PRICES, "volume") if RANKS[role].get(rest, 99) < 12}
     return {}
+
+
+def unit_of(name: str) -> int:
+    """Return the unit that a column's name says its numbers are in: ``Volume (000s)``, 1000."""
+    return next((_UNITS[word] for word in words_of(name) if word in _UNITS), 1)
 
 
 def side_of(name: str) -> str:

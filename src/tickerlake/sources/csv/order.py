@@ -1,6 +1,8 @@
 """In what order a file's rows stand, learned chunk by chunk."""
 
 from dataclasses import dataclass, field
+from datetime import date, timedelta
+from itertools import pairwise
 from typing import Final
 
 import polars as pl
@@ -9,6 +11,11 @@ from tickerlake.model.instrument import is_symbol
 from tickerlake.sources.csv.dates import DAY_NS
 
 _GAPS: Final = 200_000
+_EPOCH: Final = date(1970, 1, 1)
+_LAST_WEEKDAYS: Final = (3, 4)
+_LAST_DAYS: Final = 26
+_FEW_DAYS: Final = 3
+_MOST_OF_A_YEAR: Final = 300
 ENOUGH_DAYS: Final = 20
 """On fewer days even a market that never closes may have no weekend."""
 
@@ -96,6 +103,22 @@ class Order:
     def keeps_weekends(self) -> bool:
         """True if there are days enough, and none of them is a Saturday or a Sunday."""
         return not self.weekend_rows and len(self._days) >= ENOUGH_DAYS
+
+    def ends(self, interval: str) -> bool:
+        """Tell whether dates are the last days of their weeks, months, quarters or years."""
+        days = [_EPOCH + timedelta(day) for day in self._days]
+        if len(days) < _FEW_DAYS:
+            return False
+        if interval == "1w":
+            return all(day.weekday() in _LAST_WEEKDAYS for day in days)
+        months = {"1mo": 1, "3mo": 3, "1y": 12}.get(interval, 0)
+        return bool(months) and all(day.day >= _LAST_DAYS and day.month % months == 0 for day in days)
+
+    @property
+    def yearly(self) -> bool:
+        """True if there are some days, and all of them are about a year apart or more."""
+        days = sorted(self._days)
+        return len(days) >= _FEW_DAYS and all(b - a > _MOST_OF_A_YEAR for a, b in pairwise(days))
 
     @property
     def symbols(self) -> list[str]:

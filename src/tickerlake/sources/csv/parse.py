@@ -12,8 +12,8 @@ from tickerlake.model.reject import Reject
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
 from tickerlake.sources.csv.chunks import Chunk
 from tickerlake.sources.csv.dates import DAY_NS, TimeForm
-from tickerlake.sources.csv.interval import DAILY, close_of
-from tickerlake.sources.csv.layout import NUMBERS, PRICES, Layout
+from tickerlake.sources.csv.interval import DAILY, close_of, open_of
+from tickerlake.sources.csv.layout import NUMBERS, PRICES, Layout, unit_of
 from tickerlake.sources.csv.numbers import MISSING, NumberForm
 from tickerlake.sources.csv.rows import BLANK, FIELDS, LINE, RAW, Rows
 from tickerlake.sources.csv.survey import Head
@@ -41,6 +41,7 @@ _PRICE_ROLES: Final = {
     TRADE: ("price",),
     QUOTE: ("bid_price", "ask_price"),
 }
+_AMOUNT_ROLES: Final = ("volume", "size", "bid_size", "ask_size")
 _SIDES: Final = {
     "b": "buy",
     "buy": "buy",
@@ -91,6 +92,8 @@ class Parser:
         ``1d``, ``1m`` …; empty for trades and quotes.
     zone
         The exchange's, for the date of the session; empty if it is not known.
+    ends
+        True if dates are the last days of their weeks or months.
     extras
         Unique column name to key in ``extra``.
     ts_recv_ns
@@ -104,6 +107,7 @@ class Parser:
     symbol: str | None
     interval: str
     zone: str
+    ends: bool
     extras: dict[str, str]
     ts_recv_ns: int
 
@@ -153,8 +157,8 @@ class Parser:
         texts = {role: cell for role, cell in numbers.items() if frame.schema[cell] == pl.String}
         name, valid = pl.lit(symbol), True
         if symbol is None:
-            cells, valid = _looked_at(frame.get_column(f"c{roles['symbol']}"))
-            name = pl.lit(cells)
+            symbols, valid = _looked_at(frame.select(self.head.symbol_text()).to_series())
+            name = pl.lit(symbols)
         typed = frame.select(
             LINE,
             *([] if rows.even else [FIELDS, BLANK]),
@@ -184,6 +188,8 @@ class Parser:
                 for role in _PRICE_ROLES[kind]
                 if role in numbers
             )
+        units = {role: unit_of(self.layout.names[roles[role]]) for role in _AMOUNT_ROLES if role in numbers}
+        typed = typed.with_columns(pl.col(role) * unit for role, unit in units.items() if unit > 1)
         faults = self._faults(list(numbers), gappy, symbols=not valid, even=rows.even)
         typed = typed.with_columns(_first(faults, typed).alias(REASON))
         if rows.even:
@@ -312,6 +318,8 @@ class Parser:
         opens = pl.col(_TS)
         opens = opens - opens % DAY_NS if daily else opens
         local = opens
+        if self.ends:
+            opens = open_of(opens, self.interval)
         if not daily and self.zone and self.zone != "UTC":
             local = (
                 opens.cast(pl.Datetime("ns", "UTC"))

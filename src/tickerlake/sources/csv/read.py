@@ -327,20 +327,23 @@ def open_file(
     reasons = {"date": date_from, "order": _stand(order)}
     constant, symbols, reasons["symbol"], warning = _symbol(found, options, order, name, folder)
     warnings += [warning] if warning else []
-    interval, reasons["interval"] = "", ""
+    interval, reasons["interval"], ends = "", "", False
     if layout.kind == BAR:
         interval, reasons["interval"], warning = _interval(found, options, best.form, order, name)
         warnings += [warning] if warning else []
+        if ends := order.ends(interval):
+            reasons["interval"] += "; dates are their last days"
     form, zone, reasons["zone"], warning = _zone(found, options, best.form, interval, symbols, name)
     warnings += [warning] if warning else []
     extras = layout.extras() | {f"c{i}": layout.names[i] for i in layout.repeats if i not in best.repeats}
     numbers = NumberForm(found.decimal, _scale(found, options, layout.known.scale if layout.known else 0))
     parser = Parser(
-        name, found.head, form, numbers, constant, interval, zone, extras, ts_recv_ns or clock.now_ns()
+        name, found.head, form, numbers, constant, interval, zone, ends, extras, ts_recv_ns or clock.now_ns()
     )
-    how = _order_name(order)
+    # two days may fall into one month
+    how = SORTED if ends else _order_name(order)
     _refuse_if_no_record(found, parser)
-    if constant is not None and layout.kind == BAR and how == SORTED:
+    if layout.kind == BAR and how == SORTED:
         _refuse_if_mixed(found, parser, name)
     if options.strict and warnings:
         raise DataError(f"--strict: {warnings[0]}", "Answer it with the option that it names.")
@@ -479,7 +482,8 @@ def _zone(
                 )
             return form, zone, where or "UTC: seconds since 1970", warning
         # the trading date is the one that is written
-        return replace(form, written=form.zone == "offset"), zone, where or "not needed: dates only", ""
+        form = replace(form, format=form.format.removesuffix("%z"), written=form.zone == "offset")
+        return form, zone, where or "not needed: dates only", ""
     if form.naive:
         if zone:
             return replace(form, zone=zone), zone, where, ""

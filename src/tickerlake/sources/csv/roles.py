@@ -7,8 +7,8 @@ from typing import Final
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_symbol
 from tickerlake.model.schema import BAR, QUOTE, TRADE
-from tickerlake.sources.csv.cells import Cells, reads_as_clock, runs
-from tickerlake.sources.csv.dates import has_time, has_zone
+from tickerlake.sources.csv.cells import Cells, full_rows, reads_as_clock, runs
+from tickerlake.sources.csv.dates import has_time, has_zone, is_serial
 from tickerlake.sources.csv.layout import (
     DATE_PARTS,
     NEEDED,
@@ -26,6 +26,7 @@ from tickerlake.sources.csv.values import by_value, symbol_by_value, time_by_val
 
 _CLEAR: Final = 0.8
 _MANY_ROWS: Final = 5
+_FEW_ROWS: Final = 3
 _NOT_SYMBOLS: Final = frozenset(
     """
     x y left right adj adjusted unadj raw bid ask mid prev previous day daily net avg price trade ohlc
@@ -126,13 +127,17 @@ def _by_name(names: Sequence[str], columns: Sequence[Cells]) -> Layout:
         )
     }
     partial = () if kind else PRICES
-    for role in ("symbol", "subsecond", *ROLES_OF.get(kind, ()), *partial):
+    for role in ("symbol", "suffix", "subsecond", *ROLES_OF.get(kind, ()), *partial):
         if role in found.roles:
             continue
         fits = others.get(role, lambda cells: bool(cells.present))
         at = best(role, _may_be_symbol if role == "symbol" else fits)
         if at is not None and at not in found.roles.values():
             found.take(role, at, f"its name, {names[at].strip()}")
+    if "suffix" in found.roles and "symbol" not in found.roles:
+        del found.roles["suffix"]
+    if kind == BAR and "volume" in found.roles:
+        _prefer_shares(found, ranks, names, columns)
     for i in times:
         if i not in found.roles.values() and i not in repeats and "time" in ranks[i]:
             repeats[i] = "time"
@@ -179,6 +184,22 @@ def _settled(chosen: dict[str, int | None], names: Sequence[str], columns: Seque
     return sure
 
 
+def _prefer_shares(
+    found: Found, ranks: Sequence[dict[str, int]], names: Sequence[str], columns: Sequence[Cells]
+) -> None:
+    """Take the number of shares as the volume, where the column found is the money that they cost."""
+    money = found.roles["volume"]
+    for i, each in enumerate(ranks):
+        if "volume" not in each or i in found.roles.values():
+            continue
+        rows = full_rows(columns, (money, i, found.roles["low"], found.roles["high"]))
+        traded = [row for row in rows if row[1] > 0]
+        fits = sum(0.99 * low <= m / shares <= 1.01 * high for m, shares, low, high in traded)
+        if len(traded) >= _FEW_ROWS and fits >= 0.9 * len(traded):
+            found.take("volume", i, f"its name, {names[i].strip()}; the other volume is money")
+            return
+
+
 def _may_be_symbol(cells: Cells) -> bool:
     return cells.symbols and cells.temporal != "moment" and not runs(cells)
 
@@ -216,6 +237,8 @@ def _take_time(
         rank = ranks[i].get("time", 0)
         return rank >= late, not has_zone(first(i)), rank, i
 
+    if not moments:
+        dates = [i for i in times if "time" in ranks[i] and columns[i].share(is_serial) >= _CLEAR]
     best = min(full, key=order, default=None)
     date = min(dates, key=lambda i: (ranks[i].get("time", 0), i), default=None)
     if best is not None and date is not None and _one_a_day(columns[best], columns[date]):

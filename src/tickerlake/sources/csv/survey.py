@@ -10,6 +10,7 @@ import polars as pl
 from tickerlake.errors import DataError
 from tickerlake.model.schema import BAR
 from tickerlake.sources.ahead import ahead, mapped
+from tickerlake.sources.csv.cells import clock_digits
 from tickerlake.sources.csv.chunks import (
     CHUNK,
     Chunk,
@@ -77,9 +78,19 @@ class Head:
         if "clock" not in layout.roles:
             return date
         clock = pl.col(layout.column("clock")).str.strip_chars()
-        return pl.concat_str(
-            date.str.strip_chars(), pl.lit(" "), clock.str.zfill(self.pad) if self.pad else clock
-        )
+        clock = clock.str.zfill(self.pad) if self.pad else clock
+        if self.pad > len("093000"):
+            clock = pl.concat_str(clock.str.slice(0, 6), pl.lit("."), clock.str.slice(6))
+        return pl.concat_str(date.str.strip_chars(), pl.lit(" "), clock)
+
+    def symbol_text(self) -> pl.Expr:
+        """Return the text of a row's symbol, with its suffix if that has a column of its own."""
+        layout = self.dialect.layout
+        symbol = pl.col(layout.column("symbol"))
+        if "suffix" not in layout.roles:
+            return symbol
+        suffix = pl.col(layout.column("suffix")).str.strip_chars()
+        return pl.when(suffix == "").then(symbol).otherwise(symbol.str.strip_chars() + "." + suffix)
 
     def moment_ns(self, form: TimeForm, text: pl.Expr | None = None) -> pl.Expr:
         """Return when rows happened, in nanoseconds, where their dates are written in a form."""
@@ -153,9 +164,7 @@ def read_head(file: Traversable, options: Options, *, chunk: int = CHUNK) -> Hea
             for text in first.get_column(layout.column("clock")).str.strip_chars().head(HEAD_LINES)
             if text
         ]
-        digits = [text for text in texts if text.isdigit()]
-        if digits and len(digits) > 0.9 * len(texts):
-            pad = 6 if max(map(len, digits)) > 4 else 4
+        pad = clock_digits(texts)
     head = replace(head, date=date, pad=pad)
     _refuse_half_days(head, data)
     return head
@@ -199,7 +208,7 @@ def survey(
     layout = head.dialect.layout
     roles = [
         layout.roles[role]
-        for role in ("time", "clock", "subsecond", *DATE_PARTS, "symbol")
+        for role in ("time", "clock", "subsecond", *DATE_PARTS, "symbol", "suffix")
         if role in layout.roles
     ]
     numbers = _Numbers(head)
@@ -284,7 +293,7 @@ class _Numbers:
 def _whole_rows(head: Head, rows: Rows) -> pl.DataFrame:
     """Return time, symbol and the columns that may repeat the date, of rows of the right length."""
     layout = head.dialect.layout
-    symbol = pl.col(layout.column("symbol")).str.strip_chars() if "symbol" in layout.roles else pl.lit("")
+    symbol = head.symbol_text().str.strip_chars() if "symbol" in layout.roles else pl.lit("")
     frame = (
         rows.frame
         if rows.even
@@ -378,6 +387,8 @@ def choose(survey: Survey, options: Options) -> tuple[Evidence, str]:
         )
     if best := _one([e for e in found if e.order.rising or e.order.falling], found):
         return best, "only so the rows stand in order of time"
+    if best := _one([e for e in found if not e.order.yearly], found):
+        return best, "in any other order the days are years apart"
     if best := _one([e for e in found if e.order.keeps_weekends], found):
         return best, "in any other order some rows fall on a weekend"
     ways = " or ".join(f"--date-format {e.form.name}" for e in found)

@@ -14,6 +14,10 @@ from tickerlake.sources.csv.dates import candidates, has_time
 from tickerlake.sources.csv.layout import PRICES, Found, Layout, words_of
 
 _MOST_LOOKED_AT: Final = 400
+_FIRST_S: Final = 1_000_000_000
+_LAST_S: Final = 2_300_000_000
+"""What counts seconds since 1970 has ten digits before the fraction from 2001 on; 2042 is far enough."""
+
 _MOST_COMBINED: Final = 14
 _FEW_STEPS: Final = 4
 _MANY_STEPS: Final = 10
@@ -93,10 +97,10 @@ def _near_today(cells: Cells, *, headed: bool) -> bool:
     if not all(re.fullmatch(r"\d+(\.\d*)?", text) for text in texts):
         return True
     texts = [text.partition(".")[0] for text in texts]
-    return (
-        all(len(text) in ({8, 12, 14} if headed else {6, 8, 10, 12, 13, 14, 16, 19}) for text in texts)
-        and len({len(text) for text in texts}) == 1
-    )
+    widths = {len(text) for text in texts}
+    if len(widths) != 1 or not widths <= ({8, 12, 14} if headed else {6, 8, 10, 12, 13, 14, 16, 19}):
+        return False
+    return widths <= {6, 8, 12, 14} or all(_FIRST_S <= int(text[:10]) < _LAST_S for text in texts)
 
 
 def _bar_by_value(found: Found, columns: Sequence[Cells], numeric: list[int], *, headed: bool) -> str | None:
@@ -249,8 +253,10 @@ def _quote_by_value(found: Found, columns: Sequence[Cells], numeric: list[int]) 
 def _trade_by_value(found: Found, columns: Sequence[Cells], numeric: list[int]) -> str:
     """Find price and size: the price moves little from row to row, the size does not.
 
-    A bid and an ask may stand beside the price: it lies between them.
+    A bid and an ask may stand beside the price: it lies between them. So may their product, the money.
     """
+    products = {c for a, b in combinations(numeric, 2) for c in numeric if _is_product(columns, a, b, c)}
+    numeric = [i for i in numeric if i not in products]
     timed = "clock" in found.roles or has_time(columns[found.roles["time"]].present[0])
     if len(numeric) not in {2, 4} or not timed:
         return ""
@@ -265,6 +271,12 @@ def _trade_by_value(found: Found, columns: Sequence[Cells], numeric: list[int]) 
     found.take("price", smooth[0], "its values move little from row to row")
     found.take("size", rough[0], "its values jump from row to row")
     return TRADE
+
+
+def _is_product(columns: Sequence[Cells], one: int, other: int, product: int) -> bool:
+    """Tell whether a column is the product of two others, on every row."""
+    rows = full_rows(columns, (one, other, product)) if product not in {one, other} else []
+    return len(rows) >= _MANY_STEPS and all(abs(a * b - c) <= 1e-6 * abs(c) for a, b, c in rows)
 
 
 def _between(columns: Sequence[Cells], middle: int, sides: Sequence[int]) -> bool:
@@ -302,11 +314,9 @@ def symbol_by_value(found: Found, names: Sequence[str], columns: Sequence[Cells]
 
 
 def _is_constant_word(cells: Cells) -> bool:
-    words = {text.upper() for text in cells.present[:MOST_CELLS]}
-    return (
-        words <= {"D", "EQ", "ADJ", "LAST", "TRADE", "TRUE", "FALSE", "B", "S", "BUY", "SELL", "N", "Y"}
-        and "" not in words
-    )
+    # `NA` is a symbol as well
+    words = {text.upper() for text in cells.texts[:MOST_CELLS] if text}
+    return words <= {"D", "EQ", "ADJ", "LAST", "TRADE", "TRUE", "FALSE", "B", "S", "BUY", "SELL", "N", "Y"}
 
 
 def _separates(found: Found, columns: Sequence[Cells], index: int) -> bool:
