@@ -301,7 +301,7 @@ def symbol_by_value(found: Found, names: Sequence[str], columns: Sequence[Cells]
         and not cells.temporal
         and not cells.numeric
         and not _is_constant_word(cells)
-        and not all(len(text) == 1 and text.islower() for text in cells.present[:MOST_CELLS])
+        and not all(len(text) == 1 and text.islower() for text in cells.texts[:MOST_CELLS])
         and not (
             names[i]
             and set(words_of(names[i])) & {"id", "exchange", "conditions", "type", "side", "series", "market"}
