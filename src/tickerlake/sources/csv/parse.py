@@ -194,14 +194,13 @@ class Parser:
         typed = typed.with_columns(_first(faults, typed).alias(REASON))
         if rows.even:
             # every line has its separators, maybe with nothing between them
-            empty = pl.all_horizontal(map(_empty, frame.drop(LINE).iter_columns()))
-            blank = frame.select(empty).to_series() if typed[_TS].null_count() else pl.lit(value=False)
+            cells = frame.drop(LINE).iter_columns() if typed[_TS].null_count() else []
+            blank = pl.all_horizontal(map(_empty, cells)) if cells else pl.lit(value=False)
             typed = typed.with_columns(blank.alias(BLANK))
         if panel:
             # a symbol without prices on a day is not a broken row: it was not traded, or not listed yet
-            cells = [frame.get_column(numbers[role]) for role in PRICES if role in numbers]
-            none = typed.select(pl.all_horizontal(map(_empty, cells))).to_series()
-            typed = typed.with_columns((pl.col(BLANK) | none).alias(BLANK))
+            prices = [frame.get_column(numbers[role]) for role in PRICES if role in numbers]
+            typed = typed.with_columns(pl.col(BLANK) | pl.all_horizontal(map(_empty, prices)))
         return typed.select(LINE, BLANK, REASON, *self._canonical(list(numbers), roles))
 
     def _other_texts(self, roles: dict[str, int]) -> list[str]:
