@@ -11,11 +11,11 @@ from tickerlake import clock
 from tickerlake.errors import DataError
 from tickerlake.model.reject import Reject
 from tickerlake.sources.csv.chunks import CHUNK
-from tickerlake.sources.csv.dates import DAY_NS
 from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.parse import EVENT, FILE
 from tickerlake.sources.csv.read import CsvSource, Table, open_csv
 from tickerlake.sources.csv.sort import refuse_repeats, sort_rows, timed
+from tickerlake.sources.csv.timeform import DAY_NS
 from tickerlake.sources.merge import merge
 from tickerlake.sources.source import Batch, Fingerprint, Source
 

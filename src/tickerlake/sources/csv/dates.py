@@ -1,38 +1,15 @@
-"""How a column of dates or times is written."""
+"""How a column of dates or times is written: sniffed from its texts."""
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import date
-from typing import Final, Literal, NamedTuple
-
-import polars as pl
+from typing import Final, NamedTuple
 
 from tickerlake.errors import DataError, UsageError
+from tickerlake.sources.csv.timeform import MONTHS, WEEKDAY, TimeForm
 from tickerlake.sources.csv.zones import OFFSETS
 
-DAY_NS: Final = 86_400_000_000_000
-_NANOS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _UNIT_BY_DIGITS: Final = {9: "s", 10: "s", 12: "ms", 13: "ms", 15: "us", 16: "us", 18: "ns", 19: "ns"}
-_DAYS: Final = (date(1700, 1, 1), date(2200, 1, 1))
-_FEW: Final = 1000
-_EXCEL_EPOCH_DAYS: Final = 25_569
-_EXCEL_DAYS: Final = (0, 54_000)
-_NAMES: Final = {
-    "%Y": "YYYY",
-    "%y": "YY",
-    "%m": "MM",
-    "%d": "DD",
-    "%B": "Mon",
-    "%H": "hh",
-    "%I": "hh",
-    "%M": "mm",
-    "%S": "ss",
-    "%.f": ".fff",
-    "%p": "AM",
-    "%z": "+hh:mm",
-}
 _FROM_NAMES: Final = {
     "YYYY": "%Y",
     "YY": "%y",
@@ -43,47 +20,6 @@ _FROM_NAMES: Final = {
     "mm": "%M",
     "ss": "%S",
 }
-_MONTHS: Final[dict[str, str]] = {
-    word: month
-    for month, words in {
-        "Jan": """
-            januari january januar jänner janvier janv enero ene gennaio gen janeiro styczeń stycznia
-            sty januari ocak oca января январь янв tammikuu
-        """,
-        "Feb": """
-            february februar février févr fév fevrier febrero febbraio fevereiro fev luty lutego lut
-            februari şubat şub февраля февраль фев
-        """,
-        "Mar": "march märz mär maerz mars marzo março marzec marca maart mrt mart марта март мар",
-        "Apr": "april avril avr abril abr aprile kwiecień kwietnia kwi nisan nis апреля апрель апр",
-        "May": "mei mayo maggio mag maio mai maj maja mei mayıs mayis мая май",
-        "Jun": "june juni juin junio giugno giu junho czerwiec czerwca cze haziran haz июня июнь июн",
-        "Jul": "july juli juillet juil julio luglio lug julho lipiec lipca lip temmuz tem июля июль июл",
-        "Aug": """
-            agustus august août aout agosto ago sierpień sierpnia sie augusti augustus ağustos ağu
-            августа август авг
-        """,
-        "Sep": """
-            september sept septembre septiembre settembre set setembro wrzesień września wrz eylül eyl
-            сентября сентябрь сен
-        """,
-        "Oct": """
-            october oktober okt octobre octubre ottobre ott outubro out październik października paź
-            ekim eki октября октябрь окт
-        """,
-        "Nov": "november novembre noviembre novembro listopad listopada lis kasım kas ноября ноябрь ноя нояб",
-        "Dec": """
-            desember december dezember dez décembre déc decembre diciembre dic dicembre dezembro
-            grudzień grudnia gru desember aralık ara декабря декабрь дек
-        """,
-    }.items()
-    for word in (month, *words.split())
-}
-_MONTH_WORDS: Final = sorted(_MONTHS, key=len, reverse=True)
-_WEEKDAY: Final = (
-    r"(?i)^(?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so|lun|mar|mer|mié|mie|jeu|jue|ven|vie|sam|sáb|sab|dim|dom|"
-    r"seg|ter|qua|qui|sex)[^\W\d]*\.?,?\s+"
-)
 _WORD: Final = r"[^\W\d_]+\.?"
 _TIME: Final = re.compile(
     r"(?P<date>.+?)"
@@ -130,207 +66,6 @@ _COMPILED: Final = tuple((re.compile(shape), formats) for shape, formats in _DAT
 _DIGITS: Final = re.compile(r"\d+(?:\.\d*)?")
 CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d{1,9})?)?( ?[AaPp]\.?[Mm]\.?)?")
 """A time of day by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class TimeForm:
-    """One way to read a column of dates or times.
-
-    Parameters
-    ----------
-    format
-        A ``strptime`` format, or ``epoch:s``, ``epoch:ms``, ``epoch:us``, ``epoch:ns``, or ``excel`` (days).
-    daily
-        True if the text holds a date only (or midnight on every row).
-    zone
-        ``none``, ``offset`` (each text says its offset from UTC), or the name of a time zone: that of the
-        clocks, or for seconds since 1970 that of the dates which are wanted.
-    words
-        True if months are written as words.
-    weekdays
-        True if the day of the week stands before the date.
-    years
-        What is added to the year that is written first: 1911 in Taiwan.
-    written
-        True to take the date and time that are written, whatever offset follows.
-    """
-
-    format: str
-    daily: bool = False
-    zone: str = "none"
-    words: bool = False
-    weekdays: bool = False
-    written: bool = False
-    years: int = 0
-
-    @property
-    def epoch(self) -> bool:
-        """True if the text counts from 1970."""
-        return self.format.startswith("epoch:")
-
-    @property
-    def naive(self) -> bool:
-        """True if the text says a time of day, but not where."""
-        return not self.daily and self.zone == "none" and not self.epoch
-
-    @property
-    def local(self) -> bool:
-        """True if the text is a time on the clocks of a zone, which skip an hour and repeat one."""
-        return not self.daily and not self.epoch and self.zone not in {"none", "offset", "UTC"}
-
-    @property
-    def name(self) -> str:
-        """The format for people: ``DD-MM-YYYY``."""
-        text = self.format
-        for directive, word in _NAMES.items():
-            text = text.replace(directive, word)
-        return text
-
-    def ns(self, text: pl.Expr) -> pl.Expr:
-        """Return nanoseconds since the epoch of texts; null where one can't be read."""
-        return text.map_batches(self.read, return_dtype=pl.Int64())
-
-    def read(self, texts: pl.Series) -> pl.Series:
-        """Return nanoseconds since the epoch of texts; null where one can't be read."""
-        read = self._read_all(texts)
-        if read.null_count():
-            tidy = texts.str.strip_chars()
-            if (tidy != texts).any():
-                return self._read_all(tidy)
-        return read
-
-    def _read_all(self, texts: pl.Series) -> pl.Series:
-        if self.epoch:
-            whole = texts.cast(pl.Int64, strict=False)
-            limit = 2**62 // _NANOS[self.format.removeprefix("epoch:")]
-            if self.zone in {"none", "UTC"} and not whole.null_count() and whole.is_between(0, limit).all():
-                return whole * _NANOS[self.format.removeprefix("epoch:")]
-        elif len(texts) > _FEW and texts.head(_FEW).n_unique() < _FEW // 2:
-            # many symbols have one time: it is read once
-            distinct = texts.unique()
-            return texts.replace_strict(distinct, self._read(distinct), return_dtype=pl.Int64())
-        return self._read(texts)
-
-    def _read(self, texts: pl.Series) -> pl.Series:
-        frame = texts.alias("t").to_frame()
-        if self.zone == "offset" and not self.daily and not self.written and len(texts):
-            ending = re.search(r" ?(Z|[+-]\d\d:?\d\d)$", str(texts[0]))
-            if ending:
-                # one offset for all: reading it as if it were a word is ten times as quick
-                plain = replace(self, format=self.format.removesuffix("%z") + ending[0], zone="none")
-                naive = plain._read(texts)
-                if not naive.null_count():
-                    return naive - _minutes(ending[1]) * 60_000_000_000
-        if "%S%.f" in self.format and not self.daily and self.zone != "offset":
-            nanos = self._read_fractions(texts)
-            if not nanos.null_count():
-                return nanos
-        return frame.select(self._ns(pl.col("t"))).to_series()
-
-    def _read_fractions(self, texts: pl.Series) -> pl.Series:
-        """Read whole seconds and fractions of them apart, which is much quicker; null where it can't be."""
-        ending = self.format.partition("%.f")[2]
-        first = str(texts[0]) if len(texts) else ""
-        width = len(re.sub(r"[.,]\d*$", "", first.removesuffix(ending)))
-        whole = replace(self, format=self.format.replace("%.f", ""))
-        text = pl.col("t")
-        digits = text.str.slice(width).str.strip_suffix(ending).str.slice(1)
-        fraction = digits.str.pad_end(9, "0").cast(pl.Int64, strict=False)
-        sound = text.str.contains(rf"\d(?:[.,]\d{{1,9}})?{re.escape(ending)}$")
-        seconds = whole._ns(pl.concat_str(text.str.slice(0, width), pl.lit(ending)))
-        return texts.alias("t").to_frame().select(pl.when(sound).then(seconds + fraction)).to_series()
-
-    def _ns(self, text: pl.Expr) -> pl.Expr:
-        if self.epoch:
-            return self._since_epoch(text)
-        text = self._tidied(text)
-        if self.format == "excel":
-            day = text.cast(pl.Decimal(38, 9), strict=False) - _EXCEL_EPOCH_DAYS
-            # nine decimals of a day are a tenth of a millisecond; the sheet meant whole seconds
-            seconds = (day * 86_400).round(0).cast(pl.Int64, strict=False)
-            moment = self._utc((seconds * 1_000_000_000).cast(pl.Datetime("ns")))
-            return pl.when(day.is_between(*_EXCEL_DAYS)).then(moment.to_physical())
-        if self.daily:
-            day = text.str.to_date(self.format, strict=False)
-            return pl.when(day.is_between(*_DAYS)).then(day.cast(pl.Int64) * DAY_NS)
-        micros = self._moment(text, "us")
-        # Nanoseconds of a year such as 9999 wrap round to a date that looks right; microseconds don't.
-        nanos = (
-            self._moment(text, "ns").to_physical() if "%.f" in self.format else micros.to_physical() * 1000
-        )
-        return pl.when(micros.dt.date().is_between(*_DAYS)).then(nanos)
-
-    def _since_epoch(self, text: pl.Expr) -> pl.Expr:
-        factor = _NANOS[self.format.removeprefix("epoch:")]
-        limit = 2**62 // factor
-        whole = text.cast(pl.Int64, strict=False)
-        # 1706797800.5 and 1706797800.0: decimals are exact where doubles are not
-        number = (text.cast(pl.Decimal(38, 9), strict=False) * pl.lit(factor).cast(pl.Decimal(38, 0))).cast(
-            pl.Int64, strict=False
-        )
-        nanos = pl.when(whole.is_not_null()).then(whole * factor).otherwise(number)
-        sane = pl.coalesce(whole, text.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False))
-        nanos = pl.when(sane.is_between(-limit, limit)).then(nanos)
-        if self.zone in {"none", "offset", "UTC"}:
-            return nanos
-        instant = nanos.cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(self.zone)
-        return instant.dt.replace_time_zone(None).to_physical()
-
-    def _moment(self, text: pl.Expr, unit: Literal["us", "ns"]) -> pl.Expr:
-        if self.zone == "offset" and not self.written:
-            return text.str.to_datetime(self.format, time_unit=unit, strict=False, time_zone="UTC")
-        return self._utc(text.str.to_datetime(self.format, time_unit=unit, strict=False))
-
-    def _utc(self, naive: pl.Expr) -> pl.Expr:
-        """Return the moments of times on the clocks of the zone."""
-        if not self.local:
-            return naive
-        local = naive.dt.replace_time_zone(self.zone, ambiguous="null", non_existent="null")
-        return local.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-
-    def _tidied(self, text: pl.Expr) -> pl.Expr:
-        if self.weekdays:
-            text = text.str.replace(_WEEKDAY, "")
-        if self.words:
-            text = text.str.replace_many(
-                _MONTH_WORDS,
-                [_MONTHS[word] for word in _MONTH_WORDS],
-                ascii_case_insensitive=True,
-                leftmost=True,
-            ).str.replace_all(r"\b[dD]e\b ", "")
-            text = text.str.replace(r"(\d)(?:er|st|nd|rd|th)\b", "${1}")
-            text = text.str.replace_all(r"([^\W\d_])\.", "${1}").str.replace_all(",", "", literal=True)
-            if self.format.startswith("%d %B"):
-                text = text.str.replace(r"^(\d+)\.? ?(\D+?) ?(\d)", "${1} ${2} ${3}")
-        if self.years:
-            year = text.str.extract(r"^(\d{3})").cast(pl.Int32, strict=False) + self.years
-            text = pl.concat_str(year.cast(pl.String), text.str.replace(r"^\d{3}", ""))
-        if "%p" in self.format:
-            text = text.str.replace(r"(?i) ?([ap])\.?m\.?", " ${1}m")
-        if "%.f" in self.format:
-            text = text.str.replace(r"(\d),(\d+)", "${1}.${2}") if not self.words else text
-        if "/" in self.zone and not self.epoch:
-            return text.str.strip_suffix(f" {self.zone}")
-        if self.zone != "offset":
-            return text
-        text = text.str.replace(r"\[.*\]$", "")
-        if self.daily or self.written:
-            return text.str.replace(r" ?(?:Z|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|[A-Z]{3,4})$", "")
-        text = text.str.replace(r" ?(?:UTC|GMT)?([+-]\d\d)(?::?(\d\d))?$", "${1}:${2}").str.replace(
-            r":$", ":00"
-        )
-        text = text.str.replace(r" ?Z$", "+00:00")
-        for name, offset in OFFSETS.items():
-            text = text.str.replace(f" ?{name}$", offset)
-        return text
-
-
-def _minutes(offset: str) -> int:
-    """Return the minutes of ``Z``, ``+0530`` or ``-05:00``."""
-    if offset == "Z":
-        return 0
-    digits = offset[1:].replace(":", "")
-    return (int(digits[:2]) * 60 + int(digits[2:])) * (-1 if offset[0] == "-" else 1)
 
 
 def from_option(option: str) -> str:
@@ -469,7 +204,7 @@ def _shape(text: str) -> _Shape | None:
     if dates := _dates(text):
         return _Shape(dates)
     if _has_weekday(text):
-        text = re.sub(_WEEKDAY, "", text)
+        text = re.sub(WEEKDAY, "", text)
         if dates := _dates(text):
             return _Shape(dates)
     match = _TIME.fullmatch(text)
@@ -499,7 +234,7 @@ def _dates(text: str) -> tuple[str, ...]:
 
 def _has_weekday(text: str) -> bool:
     """Tell whether a text begins with a day of the week; ``Mar`` is Tuesday in Spanish, and a month."""
-    rest = re.sub(_WEEKDAY, "", text)
+    rest = re.sub(WEEKDAY, "", text)
     return rest != text and not _dates(text) and not _reads(text)
 
 
@@ -510,7 +245,7 @@ def _reads(text: str) -> bool:
 
 def _has_month(text: str) -> bool:
     words = [word.lower() for word in re.findall(r"[^\W\d_]+", text)]
-    known = {word.lower() for word in _MONTHS}
+    known = {word.lower() for word in MONTHS}
     return any(word in known for word in words)
 
 

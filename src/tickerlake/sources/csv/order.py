@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from tickerlake.model.instrument import is_symbol
-from tickerlake.sources.csv.dates import DAY_NS
+from tickerlake.sources.csv.timeform import DAY_NS
 
 _GAPS: Final = 200_000
 _EPOCH: Final = date(1970, 1, 1)

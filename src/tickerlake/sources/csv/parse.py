@@ -11,12 +11,12 @@ from tickerlake.model.instrument import instrument_id_expr, is_symbol_expr
 from tickerlake.model.reject import Reject
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
 from tickerlake.sources.csv.chunks import Chunk
-from tickerlake.sources.csv.dates import DAY_NS, TimeForm
 from tickerlake.sources.csv.interval import DAILY, close_of, open_of
 from tickerlake.sources.csv.layout import NUMBERS, PRICES, Layout, unit_of
 from tickerlake.sources.csv.numbers import MISSING, NumberForm
 from tickerlake.sources.csv.rows import BLANK, FIELDS, LINE, RAW, Rows
 from tickerlake.sources.csv.survey import Head
+from tickerlake.sources.csv.timeform import DAY_NS, TimeForm
 
 REASON: Final = "_reason"
 FILE: Final = "_file"

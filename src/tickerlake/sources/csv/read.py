@@ -17,28 +17,30 @@ from tickerlake.model.reject import Reject
 from tickerlake.model.schema import BAR
 from tickerlake.sources.ahead import mapped
 from tickerlake.sources.csv.chunks import CHUNK, Chunk, stamp
-from tickerlake.sources.csv.dates import TimeForm
-from tickerlake.sources.csv.interval import DAILY, interval_of, length_ns, parse_interval, share
+from tickerlake.sources.csv.decide import (
+    choose_dates,
+    choose_interval,
+    choose_scale,
+    choose_symbol,
+    choose_zone,
+    refuse_if_mixed,
+    refuse_if_no_record,
+)
+from tickerlake.sources.csv.interval import DAILY
 from tickerlake.sources.csv.numbers import NumberForm
 from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.order import Order
 from tickerlake.sources.csv.parse import EVENT, FILE, IS_RECORD, Parser, records_of, rejects_of
-from tickerlake.sources.csv.rows import LINE
 from tickerlake.sources.csv.sort import refuse_repeats, sort_rows, timed
-from tickerlake.sources.csv.survey import Survey, choose, read_head, survey
-from tickerlake.sources.csv.symbols import symbol_of, told_by_name
-from tickerlake.sources.csv.zones import zone_of_header, zone_of_symbols
+from tickerlake.sources.csv.survey import Survey, read_head, survey
 from tickerlake.sources.merge import merge, read_run, write_run
 from tickerlake.sources.source import Fingerprint
 
 OLDEST_FIRST: Final = "oldest first"
 NEWEST_FIRST: Final = "newest first"
 SORTED: Final = "sorted"
-_PROBE_ROWS: Final = 1000
 SORT_ROWS: Final = 200_000
 """Files that are not in order of time are sorted in memory up to this size, larger ones in runs on disk."""
-
-_MIXED_SHARE: Final = 0.3
 
 
 @dataclass(frozen=True)
@@ -320,31 +322,33 @@ def open_file(
     """Open a file as :func:`open_csv` does, under a name of its own."""
     options = options or Options()
     found = survey(read_head(file, options, chunk=chunk), options, digest=digest, on_bytes=on_bytes)
-    best, date_from = choose(found, options)
+    best, date_from = choose_dates(found, options)
     found = replace(found, evidence=[best])
     dialect, layout, order = found.head.dialect, found.head.dialect.layout, best.order
     warnings = list(dialect.warnings)
     reasons = {"date": date_from, "order": _stand(order)}
-    constant, symbols, reasons["symbol"], warning = _symbol(found, options, order, name, folder)
+    constant, symbols, reasons["symbol"], warning = choose_symbol(found, options, order, name, folder)
     warnings += [warning] if warning else []
     interval, reasons["interval"], ends = "", "", False
     if layout.kind == BAR:
-        interval, reasons["interval"], warning = _interval(found, options, best.form, order, name)
+        interval, reasons["interval"], warning = choose_interval(found, options, best.form, order, name)
         warnings += [warning] if warning else []
         if ends := order.ends(interval):
             reasons["interval"] += "; dates are their last days"
-    form, zone, reasons["zone"], warning = _zone(found, options, best.form, interval, symbols, name)
+    form, zone, reasons["zone"], warning = choose_zone(found, options, best.form, interval, symbols, name)
     warnings += [warning] if warning else []
     extras = layout.extras() | {f"c{i}": layout.names[i] for i in layout.repeats if i not in best.repeats}
-    numbers = NumberForm(found.decimal, _scale(found, options, layout.known.scale if layout.known else 0))
+    numbers = NumberForm(
+        found.decimal, choose_scale(found, options, layout.known.scale if layout.known else 0)
+    )
     parser = Parser(
         name, found.head, form, numbers, constant, interval, zone, ends, extras, ts_recv_ns or clock.now_ns()
     )
     # two days may fall into one month
     how = SORTED if ends else _order_name(order)
-    _refuse_if_no_record(found, parser)
+    refuse_if_no_record(found, parser)
     if layout.kind == BAR and how == SORTED:
-        _refuse_if_mixed(found, parser, name)
+        refuse_if_mixed(found, parser, name)
     if options.strict and warnings:
         raise DataError(f"--strict: {warnings[0]}", "Answer it with the option that it names.")
     return CsvSource(
@@ -360,181 +364,6 @@ def _stand(order: Order) -> str:
     if order.falling:
         return NEWEST_FIRST if order.merged_falling else "newest first within each symbol"
     return "in no order of time"
-
-
-def _symbol(
-    found: Survey, options: Options, order: Order, name: str, folder: str
-) -> tuple[str | None, list[str], str, str]:
-    """Return the symbol of every row or None, the file's symbols, where they come from, and a warning."""
-    layout = found.head.dialect.layout
-    if options.symbol is not None:
-        if len(layout.panels) > 1 or ("symbol" in layout.roles and len(order.symbols) > 1):
-            several = list(layout.panels) or order.symbols
-            raise DataError(
-                f"{name} holds {len(several):,} symbols ({', '.join(several[:5])} …), "
-                f"not only {options.symbol}.",
-                "Leave --symbol out.",
-            )
-        return options.symbol, [options.symbol], "--symbol", ""
-    if layout.panels:
-        symbols = list(layout.panels)
-        return (symbols[0] if len(symbols) == 1 else None), symbols, "header", ""
-    if "symbol" in layout.roles:
-        return (
-            None,
-            order.symbols,
-            f"column {layout.names[layout.roles['symbol']] or layout.roles['symbol'] + 1}",
-            "",
-        )
-    symbol, where, warning = symbol_of(found.head.text.name, found.head.text.file.name, folder)
-    return symbol, [symbol], where, warning
-
-
-def _interval(
-    found: Survey, options: Options, form: TimeForm, order: Order, name: str
-) -> tuple[str, str, str]:
-    """Return the length of the bars, where it comes from, and a warning.
-
-    Raises
-    ------
-    DataError
-        If what is declared contradicts the rows, or nothing tells it.
-    """
-    gaps = order.gaps_ns
-    seen = interval_of(gaps, daily=form.daily)
-    layout = found.head.dialect.layout
-    declared, where = options.interval or "", "--interval"
-    if not declared and "interval" in layout.roles:
-        declared, where = (
-            _declared_by_column(found, layout.roles["interval"]),
-            f"column {layout.names[layout.roles['interval']]}",
-        )
-    told = told_by_name(found.head.text.name).interval
-    if declared:
-        if gaps.len() and not _agrees(declared, seen, gaps):
-            raise DataError(
-                f"{name}: {where} says bars of {declared}, but the rows "
-                f"are {seen or 'less than a second'} apart.",
-                "Leave --interval out, or give the one that the rows have."
-                if where == "--interval"
-                else f"Say which is right: --interval {seen or declared}",
-            )
-        return declared, where, ""
-    if gaps.is_empty() and told and not form.daily:
-        return told, "file name", ""
-    if not seen:
-        raise DataError(f"{name}: its rows don't tell how long a bar is.", "Say it: --interval 1m")
-    warning = ""
-    if told and gaps.len() and not _agrees(told, seen, gaps):
-        warning = f"{name} is called {told}, but its rows are {seen} apart: read as bars of {seen}."
-    elif told and told not in DAILY and seen not in DAILY:
-        return told, "file name and the time between rows", ""
-    return seen, "the time between rows" if gaps.len() else "dates without a time", warning
-
-
-def _declared_by_column(found: Survey, column: int) -> str:
-    """Return the interval that a column of the file declares on its first rows; empty if none, or several."""
-    chunk = next(found.head.text.chunks())
-    rows = found.head.rows(chunk, [f"c{column}"]).frame
-    texts = rows.get_column(f"c{column}").head(_PROBE_ROWS).unique().to_list()
-    said = {parse_interval(text) for text in texts if text}
-    return said.pop() if len(said) == 1 else ""
-
-
-def _agrees(declared: str, seen: str, gaps: pl.Series) -> bool:
-    if declared == seen:
-        return True
-    if declared in DAILY or seen in DAILY:
-        return False
-    length = length_ns(declared)
-    # bars may be missing: then the gaps are multiples of the length, and some are the length itself
-    return share(gaps % length == 0) >= 0.95 and share(gaps == length) >= 0.01
-
-
-def _zone(
-    found: Survey, options: Options, form: TimeForm, interval: str, symbols: Sequence[str], name: str
-) -> tuple[TimeForm, str, str, str]:
-    """Return how to read times, the exchange's zone if it is known, where it comes from, and a warning."""
-    layout = found.head.dialect.layout
-    stem = [told_by_name(found.head.text.name).symbol]
-    told = [
-        (options.tz or "", "--tz"),
-        (layout.known.zone if layout.known else "", "the layout"),
-        *(
-            (zone_of_header(layout.names[layout.roles[role]]), "the column's name")
-            for role in ("time", "clock")
-            if role in layout.roles
-        ),
-        (zone_of_symbols(list(symbols) or stem), "the venue that the symbol's ending names"),
-    ]
-    zone, where = next(((zone, where) for zone, where in told if zone), ("", ""))
-    if interval in DAILY:
-        if form.epoch:
-            form, warning = replace(form, zone=zone or "UTC"), ""
-            if (
-                not zone
-                and found.evidence[0].order.weekend_rows > 0.15 * found.evidence[0].order.rows
-                and found.evidence[0].order.weekend_rows < 0.25 * found.evidence[0].order.rows
-            ):
-                warning = (
-                    f"{name}: some of its days are Sundays in UTC: the exchange's zone may shift them. "
-                    "Name it with --tz."
-                )
-            return form, zone, where or "UTC: seconds since 1970", warning
-        # the trading date is the one that is written
-        form = replace(form, format=form.format.removesuffix("%z"), written=form.zone == "offset")
-        return form, zone, where or "not needed: dates only", ""
-    if form.naive:
-        if zone:
-            return replace(form, zone=zone), zone, where, ""
-        warning = (
-            f"{name}: times have no zone: UTC is assumed. Name it with --tz America/New_York or another."
-        )
-        return form, "", "assumed", warning
-    return form, zone, "every time says its offset" if form.zone == "offset" else "time since 1970 is UTC", ""
-
-
-def _scale(found: Survey, options: Options, known: int) -> int:
-    """Return how many decimals are left out of prices that are whole numbers."""
-    if options.price_scale is not None or not known:
-        return options.price_scale or 0
-    layout = found.head.dialect.layout
-    role = next(role for role in ("close", "price", "bid_price") if role in layout.roles)
-    rows = found.head.rows(next(found.head.text.chunks()), [layout.column(role)]).frame
-    texts = rows.get_column(layout.column(role)).head(_PROBE_ROWS)
-    whole = texts.str.contains(r"^-?\d+$")
-    return known if bool(whole.all()) and bool((texts.str.len_chars() >= known).all()) else 0
-
-
-def _refuse_if_no_record(found: Survey, parser: Parser) -> None:
-    """Refuse a file of whose beginning no row is a record: its layout is not understood."""
-    rejects: list[Reject] = []
-    for chunk in found.head.text.chunks():
-        rows = parser.parse(chunk)
-        if rows.select(IS_RECORD.any()).item():
-            return
-        rejects += rejects_of(rows.head(_PROBE_ROWS))
-        if len(rejects) >= _PROBE_ROWS:
-            break
-    example = (
-        f", such as line {rejects[0].line} ({rejects[0].reason}): {rejects[0].raw[:80]!r}" if rejects else ""
-    )
-    raise DataError(
-        f"{parser.source}: no row can be read{example}.", "Check the layout with tickerlake inspect."
-    )
-
-
-def _refuse_if_mixed(found: Survey, parser: Parser, name: str) -> None:
-    """Refuse a file of several series that no column tells apart."""
-    rows = parser.parse(next(found.head.text.chunks()))
-    checked = refuse_repeats(sort_rows(next(timed([rows]))))
-    mixed = checked.filter(pl.col("_reason") == "conflicting_duplicate")
-    if mixed.height > _MIXED_SHARE * checked.height:
-        raise DataError(
-            f"{name} has several rows for each time, such as line {mixed.get_column(LINE).min()!r}: "
-            "more than one series, and no column tells which.",
-            "Name the column with the symbol: --columns symbol,date,open,high,low,close,volume",
-        )
 
 
 def _order_name(order: Order) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_symbol
@@ -12,6 +12,7 @@ from tickerlake.sources.csv.dates import has_time, has_zone, is_serial
 from tickerlake.sources.csv.layout import (
     DATE_PARTS,
     NEEDED,
+    NUMBERS,
     PRICES,
     RANKS,
     ROLES_OF,
@@ -32,6 +33,14 @@ _NOT_SYMBOLS: Final = frozenset(
     x y left right adj adjusted unadj raw bid ask mid prev previous day daily net avg price trade ohlc
     """.split()
 )
+
+
+class _Best(Protocol):
+    """Finds the column that a role's names and a test fit best, if any does."""
+
+    def __call__(
+        self, role: str, fits: Callable[[Cells], bool], among: Sequence[int] | None = None
+    ) -> int | None: ...
 
 
 def read_columns(names: Sequence[str], columns: Sequence[Cells], symbols: Sequence[str] = ()) -> Layout:
@@ -75,63 +84,15 @@ def _by_name(names: Sequence[str], columns: Sequence[Cells]) -> Layout:
         ]
         return min(some)[1] if some else None
 
-    layout_ = known_layout(names)
-    known = layout_.kind if layout_ else ""
-    price_type, sets = "last", _price_sets(names)
-    kind = ""
-    for side, among in sets:
-        chosen = {role: best(role, _is_price, among) for role in PRICES}
-        if chosen["close"] is None:
-            chosen["close"] = best("adj_close", _is_price, among)
-        if None in chosen.values():
-            chosen = {role: best(f"adj_{role}", _is_price, among) for role in PRICES}
-        if None not in chosen.values() and len(set(chosen.values())) == len(PRICES):
-            kind, price_type = BAR, side or "last"
-            for role, index in _settled(chosen, names, columns).items():
-                found.take(role, index, f"its name, {names[index].strip()}")
-            break
-    bid, ask = best("bid_price", _is_price), best("ask_price", _is_price)
-    if kind and bid is not None and ask is not None and _stands_still(columns[found.roles["open"]]):
-        # open, high and low of the day so far beside each quote
-        kind = ""
-        for role in PRICES:
-            del found.roles[role]
-    if not kind:
-        price, size = best("price", _is_price), best("size", lambda c: c.numeric)
-        ohl = {role for role in ("open", "high", "low") if best(role, _is_price) is not None}
-        timed = "clock" in found.roles or any(
-            has_time(text)
-            for text in (columns[found.roles["time"]].present[:5] if "time" in found.roles else [])
-        )
-        sized = size is not None and not {"volume", "vol", "v"} & {normal_name(names[size])}
-        if bid is not None and ask is not None and (known == QUOTE or not (price is not None and sized)):
-            kind = QUOTE
-        elif price is not None and not ohl and normal_name(names[price]) != "close" and timed:
-            kind = TRADE
+    price_type = _take_prices(found, best, names, columns)
+    kind = BAR if price_type else _kind_of_ticks(found, best, names, columns)
     if kind and not {"time", "clock", "year"} & set(found.roles):
         time_by_value(found, columns, names)
-    others = {
-        role: (lambda cells: cells.numeric)
-        for role in (
-            "bid_price",
-            "ask_price",
-            "bid_size",
-            "ask_size",
-            "price",
-            "size",
-            "volume",
-            "vwap",
-            "trade_count",
-            "adj_close",
-            "sequence",
-        )
-    }
     partial = () if kind else PRICES
     for role in ("symbol", "suffix", "subsecond", *ROLES_OF.get(kind, ()), *partial):
         if role in found.roles:
             continue
-        fits = others.get(role, lambda cells: bool(cells.present))
-        at = best(role, _may_be_symbol if role == "symbol" else fits)
+        at = best(role, _TESTS.get(role, _says_something))
         if at is not None and at not in found.roles.values():
             found.take(role, at, f"its name, {names[at].strip()}")
     if "suffix" in found.roles and "symbol" not in found.roles:
@@ -150,14 +111,59 @@ def _by_name(names: Sequence[str], columns: Sequence[Cells]) -> Layout:
         tuple(name.strip() for name in names),
         found.roles,
         repeats,
-        price_type=price_type,
+        price_type=price_type or "last",
         reasons=found.reasons,
         known=known_layout(names),
     )
 
 
+def _take_prices(found: Found, best: _Best, names: Sequence[str], columns: Sequence[Cells]) -> str:
+    """Take open, high, low and close, and return their kind: ``last``, ``bid`` …; nothing if they lack."""
+    for side, among in _price_sets(names):
+        chosen = {role: best(role, _is_price, among) for role in PRICES}
+        if chosen["close"] is None:
+            chosen["close"] = best("adj_close", _is_price, among)
+        if None in chosen.values():
+            chosen = {role: best(f"adj_{role}", _is_price, among) for role in PRICES}
+        if None in chosen.values() or len(set(chosen.values())) < len(PRICES):
+            continue
+        settled = _settled(chosen, names, columns)
+        quoted = best("bid_price", _is_price) is not None and best("ask_price", _is_price) is not None
+        if quoted and _stands_still(columns[settled["open"]]):
+            # open, high and low of the day so far beside each quote
+            return ""
+        for role, index in settled.items():
+            found.take(role, index, f"its name, {names[index].strip()}")
+        return side or "last"
+    return ""
+
+
+def _kind_of_ticks(found: Found, best: _Best, names: Sequence[str], columns: Sequence[Cells]) -> str:
+    """Tell trades from quotes, by the names of their columns."""
+    known = known_layout(names)
+    price, size = best("price", _is_price), best("size", _is_number)
+    quoted = best("bid_price", _is_price) is not None and best("ask_price", _is_price) is not None
+    sized = size is not None and not {"volume", "vol", "v"} & {normal_name(names[size])}
+    if quoted and ((known and known.kind == QUOTE) or not (price is not None and sized)):
+        return QUOTE
+    barred = any(best(role, _is_price) is not None for role in ("open", "high", "low"))
+    moments = columns[found.roles["time"]].present[:5] if "time" in found.roles else []
+    timed = "clock" in found.roles or any(map(has_time, moments))
+    return (
+        TRADE if price is not None and not barred and normal_name(names[price]) != "close" and timed else ""
+    )
+
+
 def _is_price(cells: Cells) -> bool:
     return cells.price
+
+
+def _is_number(cells: Cells) -> bool:
+    return cells.numeric
+
+
+def _says_something(cells: Cells) -> bool:
+    return bool(cells.present)
 
 
 def _stands_still(cells: Cells) -> bool:
@@ -202,6 +208,13 @@ def _prefer_shares(
 
 def _may_be_symbol(cells: Cells) -> bool:
     return cells.symbols and cells.temporal != "moment" and not runs(cells)
+
+
+_TESTS: Final[dict[str, Callable[[Cells], bool]]] = {
+    "symbol": _may_be_symbol,
+    "sequence": _is_number,
+    **{role: _is_number for roles in NUMBERS.values() for role in roles},
+}
 
 
 def _fits(cells: Cells, test: Callable[[Cells], bool]) -> bool:

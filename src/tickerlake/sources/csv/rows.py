@@ -9,7 +9,8 @@ import polars as pl
 
 from tickerlake.model.schema import DECIMAL
 from tickerlake.sources.csv.chunks import Chunk
-from tickerlake.sources.csv.dialect import BLANKS, Dialect
+from tickerlake.sources.csv.cut import BLANKS
+from tickerlake.sources.csv.dialect import Dialect
 
 LINE: Final = "_line"
 RAW: Final = "_raw"

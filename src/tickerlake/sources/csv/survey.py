@@ -22,19 +22,19 @@ from tickerlake.sources.csv.chunks import (
     sniff_bytes,
     stamp,
 )
-from tickerlake.sources.csv.dates import TimeForm, candidates
-from tickerlake.sources.csv.dialect import HEAD_LINES, Dialect, known_names, read_dialect
+from tickerlake.sources.csv.cut import HEAD_LINES
+from tickerlake.sources.csv.dates import candidates
+from tickerlake.sources.csv.dialect import Dialect, known_names, read_dialect
 from tickerlake.sources.csv.layout import DATE_PARTS, NUMBERS, normal_name
 from tickerlake.sources.csv.numbers import decimals_possible
 from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.order import Order
 from tickerlake.sources.csv.rows import BLANK, FIELDS, Rows, read_rows
 from tickerlake.sources.csv.symbols import told_by_name
+from tickerlake.sources.csv.timeform import TimeForm
 
 _SUBSECONDS: Final = {"nano": 1, "micro": 1_000, "usec": 1_000, "milli": 1_000_000, "msec": 1_000_000}
 _NOON: Final = 12
-_MANY_UNREAD: Final = 5
-_MOST_UNREAD: Final = 0.25
 _LOOKS_AT_NUMBERS: Final = 2_000_000
 
 
@@ -339,86 +339,3 @@ def _repeats(rows: pl.DataFrame, column: int, part: str) -> bool:
     value = {"year": day.year(), "month": day.month(), "day": day.day()}[part]
     same = text.cast(pl.Int32, strict=False).eq_missing(value.cast(pl.Int32))
     return bool(rows.filter(pl.col("ts").is_not_null()).select(same.all()).item())
-
-
-def choose(survey: Survey, options: Options) -> tuple[Evidence, str]:
-    """Return the one way to read the dates that the evidence leaves, and what settled it.
-
-    Raises
-    ------
-    DataError
-        If more than one is left, or each contradicts some rows.
-    """
-    name = survey.head.text.file.name
-    if not survey.evidence:
-        dialect = survey.head.dialect
-        where = (
-            f"its header in line {dialect.header_lines[0]} has"
-            if dialect.header_lines
-            else "its first row has"
-        )
-        raise DataError(
-            f"{name} has no rows of {dialect.fields} fields, as {where}.",
-            "Make the header name every column.",
-        )
-    found = [e for e in survey.evidence if e.order.rows]
-    if not found:
-        raise DataError(f"{name}: no date is readable.", "Name the format: --date-format DD-MM-YYYY")
-    if options.date_format is not None:
-        most = max(found, key=lambda e: e.order.rows)
-        if most.unread > most.order.rows:
-            raise DataError(
-                f"{name}: {most.unread:,} of {most.unread + most.order.rows:,} dates "
-                f"do not read as {most.form.name}.",
-                "Leave --date-format out, or name the one that the file has.",
-            )
-        return most, "--date-format"
-    least = min(e.unread for e in found)
-    found = [e for e in found if e.unread <= least + 0.05 * e.order.rows]
-    _refuse_unread(found, name)
-    if len(found) == 1:
-        return found[0], "no other order can be read" if len(survey.evidence) > 1 else "the way it is written"
-    if best := _one([e for e in found if e.only_this], found):
-        return best, f"{best.only_this:,} dates can be read in no other order"
-    if any(e.only_this for e in found):
-        ways = " and ".join(f"{e.only_this:,} only as {e.form.name}" for e in found if e.only_this)
-        raise DataError(
-            f"{name} writes its dates in more than one order: {ways}.", "Name one: --date-format DD-MM-YYYY"
-        )
-    if best := _one([e for e in found if e.order.rising or e.order.falling], found):
-        return best, "only so the rows stand in order of time"
-    if best := _one([e for e in found if not e.order.yearly], found):
-        return best, "in any other order the days are years apart"
-    if best := _one([e for e in found if e.order.keeps_weekends], found):
-        return best, "in any other order some rows fall on a weekend"
-    ways = " or ".join(f"--date-format {e.form.name}" for e in found)
-    days = " and ".join(
-        f"as {e.form.name} from {_day(e.order.first_ns)} to {_day(e.order.last_ns)}" for e in found
-    )
-    raise DataError(
-        f"{name}: the order of day and month is ambiguous: "
-        f"no day is above 12, and {days} the dates make sense.",
-        f"Name it: {ways}",
-    )
-
-
-def _refuse_unread(found: list[Evidence], name: str) -> None:
-    best = max(found, key=lambda e: e.order.rows)
-    if best.unread >= _MANY_UNREAD and best.unread > _MOST_UNREAD * (best.unread + best.order.rows):
-        raise DataError(
-            f"{name}: {best.unread:,} of its dates do not read as {best.form.name}, "
-            f"as {best.order.rows:,} others do.",
-            "Is it two files in one? Split it, or name the format: --date-format DD-MM-YYYY",
-        )
-
-
-def _one(left: list[Evidence], found: list[Evidence]) -> Evidence | None:
-    return (
-        left[0]
-        if len(left) == 1 and not (left[0].only_this == 0 and any(e.only_this for e in found))
-        else None
-    )
-
-
-def _day(ns: int | None) -> str:
-    return str(pl.select(pl.lit(ns, pl.Int64).cast(pl.Datetime("ns")).dt.date()).item())
