@@ -375,6 +375,36 @@ def test_a_symbol_that_looks_like_nothing_is_one_without_a_header(tmp_path: Path
     assert source.symbols == [symbol]
 
 
+def test_a_volume_by_another_name_is_told_by_the_money_or_asked_after(tmp_path: Path) -> None:
+    rows = [(f"2024-01-{day:02},10,12,9,11", 1000 + day) for day in range(1, 9)]
+    text = "".join(f"{bar},{shares},{shares * 11}\n" for bar, shares in rows)
+    records = bars(open_csv(write(tmp_path, f"{BARS},Foo,Bar\n{text}")))
+    assert records["volume"].to_list() == [shares for _, shares in rows]
+    text = "".join(f"{bar},{shares}\n" for bar, shares in rows)
+    source = open_csv(write(tmp_path, f"{BARS},Foo\n{text}"))
+    assert "Foo may be" in source.warnings[0]
+    assert json.loads(bars(source)["extra"][0]) == {"Foo": "1001"}
+
+
+def test_trades_may_have_no_size(tmp_path: Path) -> None:
+    source = open_csv(write(tmp_path, f"timestamp,symbol,price\n{at(1)},A,10\n{at(2)},A,-1\n"))
+    assert bars(source)["price"].to_list() == [10]
+    assert rejected(source) == {3: "price_nonpositive"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"timestamp,symbol,is_snapshot,side,price,amount\n{at(1)},A,true,bid,10,1\n",
+        "Date,Calls,Last,Bid,Ask,Strike,Puts,Last,Bid,Ask\n2024-01-19 10:00Z,C1,1,1,2,30,P1,1,1,2\n",
+    ],
+    ids=["order book", "options"],
+)
+def test_other_tables_with_prices_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match="by its header"):
+        open_csv(write(tmp_path, text))
+
+
 def test_the_length_of_bars_that_are_often_missing(tmp_path: Path) -> None:
     """Two minutes is the median, three the commonest; one is what all are made of."""
     minutes = (0, 1, 3, 6, 8, 11, 12, 15, 17, 20)

@@ -10,6 +10,7 @@ from typing import Final
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.cells import Cells
 from tickerlake.sources.csv.dates import is_temporal
+from tickerlake.sources.csv.layout import is_header
 from tickerlake.sources.csv.numbers import bare, is_missing
 
 BLANKS: Final = " "
@@ -77,8 +78,7 @@ def choose_cut(name: str, lines: Sequence[str], delimiter: str | None) -> Cut:
 
 def _cut(lines: Sequence[str], separator: str) -> Cut:
     """Cut lines at a separator, and say how well its cells look like dates, numbers and words."""
-    # a header may be a comment to others
-    rows = [cut_line(line.lstrip("# "), separator) for line in lines]
+    rows = [_uncommented(line, separator) for line in lines]
     scored = [i for i in range(len(rows)) if any(rows[i])][: _SCORED_LINES + HEADER_WITHIN]
     data = [i for i in scored if _is_data(rows[i])]
     if not data:
@@ -92,6 +92,15 @@ def _cut(lines: Sequence[str], separator: str) -> Cut:
     # blanks stand inside dates and names as well
     worth = clean * min(1.0, share * 1.5) * (0.9 if separator == BLANKS else 1.0)
     return Cut(separator, rows, fields, data, (round(worth, 2), len(looked), fields))
+
+
+def _uncommented(line: str, separator: str) -> list[str]:
+    """Return the cells of a line; a header may be a comment to others."""
+    if line.startswith("#"):
+        cells = cut_line(line.lstrip("# "), separator)
+        if is_header(cells) > 1:
+            return cells
+    return cut_line(line, separator)
 
 
 def _is_data(row: Sequence[str]) -> bool:

@@ -23,7 +23,7 @@ _FROM_NAMES: Final = {
 _WORD: Final = r"[^\W\d_]+\.?"
 _TIME: Final = re.compile(
     r"(?P<date>.+?)"
-    r"(?:(?P<sep>[TD _;-]|, ?| +|:)"
+    r"(?:(?P<sep>[TD _;-]|, ?| +|:| @ )"
     r"(?P<time>\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?|\d{9}|\d{6}(?:\.\d{1,9})?|\d{4})"
     r"(?P<noon> ?[AaPp]\.?[Mm]\.?)?"
     r"(?P<zone> ?(?:Z|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|[A-Z]{3,4})(?:\[[^\]]*\])?"
@@ -35,7 +35,8 @@ _ROC: Final = "roc:"
 _DATE_SHAPES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (r"\d{4}-\d\d?-\d\d?", ("%Y-%m-%d",)),
     (r"\d{4}/\d\d?/\d\d?", ("%Y/%m/%d",)),
-    (r"\d{4}\.\d\d?\.\d\d?\.?", ("%Y.%m.%d",)),
+    (r"\d{4}\.\d\d?\.\d\d?", ("%Y.%m.%d",)),
+    (r"\d{4}\.\d\d?\.\d\d?\.", ("%Y.%m.%d.",)),
     (r"1[01]\d/\d\d/\d\d", (f"{_ROC}%Y/%m/%d",)),
     (r"\d{4} \d\d? \d\d?", ("%Y %m %d",)),
     (r"\d{4}年\d\d?月\d\d?日", ("%Y年%m月%d日",)),
@@ -44,6 +45,8 @@ _DATE_SHAPES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (r"\d\d?-\d\d?-\d{4}", ("%d-%m-%Y", "%m-%d-%Y")),
     (r"\d\d?/\d\d?/\d{4}", ("%d/%m/%Y", "%m/%d/%Y")),
     (r"\d\d?\.\d\d?\.\d{4}", ("%d.%m.%Y", "%m.%d.%Y")),
+    (r"\d\d?\.\d\d?\.\d{4}\.", ("%d.%m.%Y.", "%m.%d.%Y.")),
+    (r"\d\d?\.\d\d?\.\d{4} г\.", ("%d.%m.%Y г.", "%m.%d.%Y г.")),
     (r"\d\d?\. \d\d?\. \d{4}", ("%d. %m. %Y",)),
     (r"\d\d? \d\d? \d{4}", ("%d %m %Y", "%m %d %Y")),
     (r"\d\d?-\d\d?-\d\d", ("%d-%m-%y", "%m-%d-%y", "%y-%m-%d")),

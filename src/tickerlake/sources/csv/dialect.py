@@ -3,11 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Final
 
 from tickerlake.errors import DataError, UsageError
 from tickerlake.model.schema import BAR
-from tickerlake.sources.csv.cells import Cells
+from tickerlake.sources.csv.cells import Cells, runs
 from tickerlake.sources.csv.cut import (
     BLANKS,
     HEADER_WITHIN,
@@ -19,11 +20,12 @@ from tickerlake.sources.csv.cut import (
     numbers_of,
 )
 from tickerlake.sources.csv.header import aligned, contradicted, find_header, holds, readable
-from tickerlake.sources.csv.layout import NUMBERS, Layout, is_header
+from tickerlake.sources.csv.layout import NUMBERS, Layout, is_header, normal_name
 from tickerlake.sources.csv.numbers import decimals_possible
 from tickerlake.sources.csv.roles import missing_roles, read_columns
 
 MOST_COLUMNS: Final = 2000
+_LARGE: Final = 100
 _WORDS: Final = {
     "comma": ",",
     "semicolon": ";",
@@ -32,6 +34,12 @@ _WORDS: Final = {
     "pipe": "|",
     "space": BLANKS,
     "blanks": BLANKS,
+}
+
+
+_OTHER_TABLES: Final = {
+    frozenset({"issnapshot", "side"}): "changes of an order book",
+    frozenset({"calls", "puts", "strike"}): "a chain of options",
 }
 
 
@@ -165,11 +173,13 @@ def _read(
             (_said(name, layout),),
         )
     top, symbols, names = header
+    _refuse_others(name, names)
     layout, warnings = aligned(name, names, cells, symbols)
     if not layout.kind:
         raise _lacking(name, top[0] + 1, layout)
     _refuse_blank_symbols(name, layout, cells)
     headers = tuple(lines[i] for i in top)
+    warnings += _maybe_volume(name, layout, cells)
     return Dialect(
         cut.separator,
         tuple(i + 1 for i in top),
@@ -217,6 +227,37 @@ def _refuse_blank_symbols(name: str, layout: Layout, cells: list[Cells]) -> None
             "are its cells merged?",
             "Write the symbol on every row, or name the columns without it: "
             "--columns ,date,open,high,low,close",
+        )
+
+
+def _maybe_volume(name: str, layout: Layout, cells: Sequence[Cells]) -> tuple[str, ...]:
+    """Warn of bars without a volume, if a column looks like one."""
+    if layout.kind != BAR or layout.panels or "volume" in layout.roles:
+        return ()
+    used = {*layout.roles.values(), *layout.repeats}
+    like = [layout.names[i] for i, each in enumerate(cells) if i not in used and _like_volume(each)]
+    if not like:
+        return ()
+    warning = (
+        f"{name}: no column is known to be the volume; {', '.join(like)} may be. Kept as extra: "
+        "name the columns with --columns if one is."
+    )
+    return (warning,)
+
+
+def _like_volume(cells: Cells) -> bool:
+    values = [value for value in cells.values if value is not None]
+    large = bool(values) and median(values) >= _LARGE
+    return large and cells.numeric and not runs(cells) and all(v >= 0 and v == int(v) for v in values)
+
+
+def _refuse_others(name: str, names: Sequence[str]) -> None:
+    """Refuse tables with prices that are none of bars, trades or quotes."""
+    plain = {normal_name(each) for each in names}
+    what = next((what for columns, what in _OTHER_TABLES.items() if columns <= plain), "")
+    if what:
+        raise DataError(
+            f"{name} holds {what}, by its header.", "Bars, trades and quotes of one price a row are read."
         )
 
 

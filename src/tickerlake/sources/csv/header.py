@@ -49,6 +49,8 @@ def _levels(cut: Cut, above: list[int], best: int) -> tuple[list[int], list[str]
     """Read a header of two or three lines: the prices' names, the symbols, and the time's name."""
     near = [i for i in (best - 1, best + 1) if i in above and len(cut.rows[i]) == len(cut.rows[best])]
     for other in near:
+        if cut.rows[other][0].startswith("#"):
+            continue
         names, symbols = _filled(cut.rows[best]), _filled(cut.rows[other])
         prices = [
             k

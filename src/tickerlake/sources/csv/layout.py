@@ -26,6 +26,7 @@ _NAMES: Final[dict[str, str]] = {
         päivämäärä|dátum|idő
         日期|交易日期|年月日|时间|日時|日付|年月日|일자|날짜|거래일|일시|ημερομηνία|ngày|tanggal|وقت
         التاريخ|תאריך
+        mts|candledatetimeutc|execdate|วันที่
         unix|unixtime|unixtimestamp|unixts|epoch|epochtime|epochms|timems|timens|timestampms|timestampns
         secs|msttime|sipts|siptimestamp|tsrecv|tsin|receivedat|localtimestamp|recvtime|trftimestamp
     """,
@@ -34,7 +35,7 @@ _NAMES: Final[dict[str, str]] = {
         timem|tradetime|horafechamento|horanegocio|horario|hhmm|hhmmss|tid|klockan|时刻|時刻|时间|時間|시간
     """,
     "symbol": """
-        symbol|ticker|sym|tckrsymb|tradingsymbol|instrumentsymbol|symbolcode|symbool|sembol|simbolo
+        symbol|ticker|tick|mãck|sym|tckrsymb|tradingsymbol|instrumentsymbol|symbolcode|symbool|sembol|simbolo
         символ|stocksymbol|mnemonic|tradingcode|codneg|kodesaham|tic|nemotecnico|especie|simbol|paper
         instrumentname|tickersymbol|rawsymbol|actsymbol|sectksymbol|symroot|tsym|secid|ric|tscode
         stockcode|shortcode|sccode|scripcode|stkcd|wkn
@@ -46,12 +47,12 @@ _NAMES: Final[dict[str, str]] = {
     """,
     "suffix": "symsuffix|symbolsuffix",
     "open": """
-        open|openprice|openingprice|opening|opn|opnpric|openpric|openprc|pxopen|openpx|o|opentrade
+        open|op|openprice|openingprice|opening|opn|opnpric|openpric|openprc|pxopen|openpx|o|opentrade
         firstprice|first
         eröffnung|eroffnung|eröffn|eroffn|åbningskurs|nyitóár|otevíracíkurz|giámởcửa|coursdouverture
         openp|prcod|openpx|pxopen|deschidere|ราคาเปิด|пå|שערפתיחה|eroeffnung|eröffnungskurs
         eröffnungspreis|erster|erst|start|anfang|ouverture|ouv|ouvert|premier|apertura|aper|abertura
-        abert|preabe|otwarcie|otwarcia|otw|otevírací|openen|openingskoers|opening|açılış|acilis|açiliş|откр|открытие
+        prva|отваряне|שערפתיחה|abert|preabe|otwarcie|otwarcia|otw|otevírací|openen|openingskoers|opening|açılış|acilis|açiliş|откр|открытие
         открытия|öppning|öppen|öppningskurs|åpning|åbning|avaus|otevření|nyitó|nyitóár|deschidere
         开盘|开盘价|開盤|開盤價|今开|始値|시가|άνοιγμα|mởcửa|pembukaan|פתיחה|الافتتاح
     """,
@@ -61,7 +62,7 @@ _NAMES: Final[dict[str, str]] = {
         hoch|höchst|hoechst|höchster|höchstkurs|tageshoch|tageshöchst|plushaut|haut|maxi|máximo|máxima
         maxima|højeste|maximumár|giácaonhất|tertinggi|cenahigh|mayor|prchd|ราคาสูงสุด|גבוהיומי|maximo|máx
         premax|alto|massimo|massimi|mas|najwyższy|najwyzszy|maks|hoog|hoogste|yüksek|yuksek|enyüksek
-        макс|максимум|максимальная|högst|högsta|høy|høj|høyest|ylin|korkein|max|maxim|legmagasabb
+        highprc|najviša|найвисока|hautdujour|שערגבוה|макс|максимум|максимальная|högst|högsta|høy|høj|høyest|ylin|korkein|max|maxim|legmagasabb
         最高|最高价|最高價|高値|고가|υψηλό|caonhất|tertinggi|גבוה|الأعلى
     """,
     "low": """
@@ -69,7 +70,7 @@ _NAMES: Final[dict[str, str]] = {
         daylow|tradinglow
         tief|tiefst|tiefster|tiefstkurs|tagestief|plusbas|bas|mini|mínimo|mínima|minima|laveste
         minimumár|giáthấpnhất|terendah|menor|prcld|ราคาต่ำสุด|נמוךיומי|minimo|mín|premin|basso|minimi
-        najniższy|najnizszy|laag|laagste|düşük|dusuk|endüşük|мин|минимум|минимальная|lägst|lägsta|lav
+        lowprc|najniža|найниска|basdujour|שערנמוך|najniższy|najnizszy|laag|laagste|düşük|dusuk|endüşük|мин|минимум|минимальная|lägst|lägsta|lav
         lavest|alin|matalin|minim|legalacsonyabb
         最低|最低价|最低價|安値|저가|χαμηλό|thấpnhất|terendah|נמוך|الأدنى
     """,
@@ -79,7 +80,7 @@ _NAMES: Final[dict[str, str]] = {
         schluss|schlusskurs|schlusspr|endkurs|lukkekurs|závěrečnýkurz|giáđóngcửa|penutupan|closep|prccd
         inchidere|utolsóár|derniercours|ราคาปิด|שערנעילה|schlußkurs|schlusspreis|clôture|cloture|clôt
         clot|clôtur|fermeture|cierre|fechamento|fech|fecho|preult|chiusura|chius|zamknięcie|zamkniecie
-        zamknięcia|zamkniecia|závěrečný|zamk|slot|slotkoers|sluiting|kapanış|kapanis|закр|закрытие|закрытия|ценазакрытия|stängning
+        closeprc|cl|zadnja|затваряне|závěr|ultim|zamknięcia|zamkniecia|závěrečný|zamk|slot|slotkoers|sluiting|kapanış|kapanis|закр|закрытие|закрытия|ценазакрытия|stängning
         slutkurs|slutt|sluttkurs|lukkekurs|päätös|záró|záróár|închidere|zavření
         收盘|收盘价|收盤|收盤價|終値|종가|현재가|κλείσιμο|penutupan|נעילה|الإغلاق
         last|lastprice|lasttrade|latest|latestprice|price|px|pxlast|prc|settle|settlement|settleprice
@@ -91,7 +92,7 @@ _NAMES: Final[dict[str, str]] = {
     "adj_close": """
         adjclose|adjustedclose|closeadj|adjcloseprice|adjustedcloseprice|closeadjusted|adjclosing
         adjusted|adjprice|調整値|終値調整値|giáđiềuchỉnh|adjc|divadjclose|closesplitadj|adjlast
-        bereinigt|调整后收盘价|調整後終値|修正株価|adjustedprice|adjustmentclose
+        שערנעילהמתואם|bereinigt|调整后收盘价|調整後終値|修正株価|adjustedprice|adjustmentclose
     """,
     "volume": """
         volume|vol|v|totalvolume|sharevolume|tradedvolume|tradingvolume|dayvolume|tradevolume
@@ -101,7 +102,8 @@ _NAMES: Final[dict[str, str]] = {
         omsatantal|forgalomdb|objemks|klkhớplệnh|الكمیةالمتداولة|الكميةالمتداولة|nombredetitres
         nombredetitreséchangés|cshtrd|מחזורביחידות|ปริมาณ|cantidadnominal|stückzahl|umsatzstk
         umsatzstücke|títulosnegociados|titulosnegociados|titulos|títulos|volumebase|volumetraded
-        unitstraded|nooftradedshares
+        unitstraded|nooftradedshares|turnovervol|حجمالتداول|khốilượngkhớplệnh|količina|обем|nombredetitreséchangés
+        מחזוריחידות|כמותנעבמחזור|ปริมาณหุ้น
         volumen|umsatzstück|stückumsatz|stück|stueck|volumes|titreséchangés|quantité|volumi|quantità
         quantidade|quatot|voltot|wolumen|wol|hacim|hac|lot|объем|объём|volym|volum|omsatt|vaihto
         mennyiség|objem|volumul
@@ -129,7 +131,7 @@ _NAMES: Final[dict[str, str]] = {
         execprice|dealprice|precio|prix|kurs|preis|prezzo|цена|成交价|成交价格|約定値段|체결가|close
     """,
     "size": """
-        size|ltq|tradesize|lastsize|qty|quantity|q|s|amount|volume|vol|v|shares|lastqty|tradeqty
+        size|sz|ltq|tradesize|lastsize|qty|quantity|q|s|amount|volume|vol|v|shares|lastqty|tradeqty
         tradequantity|quantidadenegociada|tradevolume|executedqty|baseqty|menge|stück|cantidad|quantité|cantidad|объем
         成交量|체결량
     """,
@@ -146,23 +148,30 @@ _NAMES: Final[dict[str, str]] = {
     "correction": "correction|corr|trcorr|correctionindicator",
     "bid_price": """
         bidprice|bid|bidpx|bidpx00|bestbid|bestbidprice|bidprice0|bidprice1|bidpx0|bidpx1|bp|bp1|b
-        bidprice00|bids0price|pricebid|buyprice|geldkurs|geld|bid1
+        bidprice00|ratebid|bids0price|pricebid|buyprice|geldkurs|geld|bid1
     """,
     "ask_price": """
         askprice|ask|askpx|askpx00|bestask|bestaskprice|askprice0|askprice1|askpx0|askpx1|ap|ap1|a|offer
-        ofr|offerprice|bestoffer|ofrprice|asks0price|priceask|sellprice|briefkurs|brief|ask1
+        ofr|rateask|offerprice|bestoffer|ofrprice|asks0price|priceask|sellprice|briefkurs|brief|ask1
     """,
     "bid_size": """
-        bidsize|bidsizeshares|bestbidsizeshares|bidsz|bidvolume1|bidsz00|bidqty|bidquantity|bidvolume|bidvol|bidamount|bestbidsize
+        bidsize|bsize|bidsizeshares|bestbidsizeshares|bidsz|bidvolume1|bidsz00|bidqty|bidquantity|bidvolume|bidvol|bidamount|bestbidsize
         bestbidqty|bidsiz|bs|bs1|bids0amount|bidsize1|bidsize0|biddepth|bidsz0|bidshares|buyqty
         buyquantity
     """,
     "ask_size": """
-        asksize|asksizeshares|bestasksizeshares|asksz|askvolume1|asksz00|askqty|askquantity|askvolume|askvol|askamount|bestasksize
+        asksize|asize|asksizeshares|bestasksizeshares|asksz|askvolume1|asksz00|askqty|askquantity|askvolume|askvol|askamount|bestasksize
         bestaskqty|ofrsiz|offersize|offerqty|as|as1|asks0amount|asksize1|asksize0|askdepth|offerdepth
         ofrdepth|asksz0|ofrsize|askshares|sellqty|sellquantity
     """,
 }  # fmt: skip
+
+
+_WRAPPED: Final = re.compile(
+    r"^(?:@|(?:data|results?|values?|payload|fields|_source|after|doc|candles?|bars?|ohlcv?|quotes?|ticks?)\.)|\.keyword$",
+    re.IGNORECASE,
+)
+"""What is left around a name where nested records became columns: ``candles.open``, ``@timestamp``."""
 
 
 def _plain(text: str) -> str:
@@ -179,6 +188,7 @@ RANKS: Final[dict[str, dict[str, int]]] = {
 _NOISE: Final = frozenset(
     """
     usd eur gbp gbx inr rs chf jpy cad aud hkd cny rub brl usdt usdc btc eth px raw unadjusted local in of the
+    de du des
     nos pcs units ks kpl db stk sum total ohlc candle bar daily intraday regular utc gmt et est edt ct cst cet
     ist jst hkt msk
     """.split()
@@ -391,6 +401,7 @@ def normal_name(name: str) -> str:
 
 def ranks_of(name: str) -> dict[str, int]:
     """Return the roles that a column's name may mean, each with its rank; smaller is likelier."""
+    name = _WRAPPED.sub("", name.strip())
     plain = normal_name(name)
     found = {role: ranks[plain] for role, ranks in RANKS.items() if plain in ranks}
     if (found and not {"price"} & set(found)) or not plain:

@@ -30,6 +30,8 @@ MISSING: Final = (
     "nat",
     "1.7976931348623157e+308",
     "n.d.",
+    r"\n",
+    r"\\n",
 )
 """Texts that say that there is no number, in lower case."""
 

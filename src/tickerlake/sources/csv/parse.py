@@ -406,10 +406,14 @@ def _bar_faults(roles: list[str], gappy: list[str]) -> list[tuple[pl.Expr, str]]
 
 
 def _trade_faults(roles: list[str], gappy: list[str]) -> list[tuple[pl.Expr, str]]:
-    del roles
-    return [
+    faults = [
         (pl.col("price").is_null() if "price" in gappy else pl.lit(value=False), quality.PRICE_MISSING),
         (pl.col("price") <= 0, quality.PRICE_NONPOSITIVE),
+    ]
+    if "size" not in roles:
+        return faults
+    return [
+        *faults,
         (pl.col("size").is_null() if "size" in gappy else pl.lit(value=False), quality.SIZE_MISSING),
         (pl.col("size") < 0, quality.VOLUME_NEGATIVE),
     ]

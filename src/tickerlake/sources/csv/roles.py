@@ -97,8 +97,8 @@ def _by_name(names: Sequence[str], columns: Sequence[Cells]) -> Layout:
             found.take(role, at, f"its name, {names[at].strip()}")
     if "suffix" in found.roles and "symbol" not in found.roles:
         del found.roles["suffix"]
-    if kind == BAR and "volume" in found.roles:
-        _prefer_shares(found, ranks, names, columns)
+    if kind == BAR:
+        _volume_by_money(found, ranks, names, columns)
     for i in times:
         if i not in found.roles.values() and i not in repeats and "time" in ranks[i]:
             repeats[i] = "time"
@@ -141,7 +141,8 @@ def _take_prices(found: Found, best: _Best, names: Sequence[str], columns: Seque
 def _kind_of_ticks(found: Found, best: _Best, names: Sequence[str], columns: Sequence[Cells]) -> str:
     """Tell trades from quotes, by the names of their columns."""
     known = known_layout(names)
-    price, size = best("price", _is_price), best("size", _is_number)
+    sideless = [i for i, name in enumerate(names) if not side_of(name)]
+    price, size = best("price", _is_price, sideless), best("size", _is_number)
     quoted = best("bid_price", _is_price) is not None and best("ask_price", _is_price) is not None
     sized = size is not None and not {"volume", "vol", "v"} & {normal_name(names[size])}
     if quoted and ((known and known.kind == QUOTE) or not (price is not None and sized)):
@@ -190,20 +191,28 @@ def _settled(chosen: dict[str, int | None], names: Sequence[str], columns: Seque
     return sure
 
 
-def _prefer_shares(
+def _volume_by_money(
     found: Found, ranks: Sequence[dict[str, int]], names: Sequence[str], columns: Sequence[Cells]
 ) -> None:
-    """Take the number of shares as the volume, where the column found is the money that they cost."""
-    money = found.roles["volume"]
-    for i, each in enumerate(ranks):
-        if "volume" not in each or i in found.roles.values():
-            continue
-        rows = full_rows(columns, (money, i, found.roles["low"], found.roles["high"]))
-        traded = [row for row in rows if row[1] > 0]
-        fits = sum(0.99 * low <= m / shares <= 1.01 * high for m, shares, low, high in traded)
-        if len(traded) >= _FEW_ROWS and fits >= 0.9 * len(traded):
-            found.take("volume", i, f"its name, {names[i].strip()}; the other volume is money")
-            return
+    """Tell the number of shares from the money that they cost: it is the shares times a price of the row."""
+    taken = set(found.roles.values())
+    free = [i for i, cells in enumerate(columns) if i not in taken and cells.numeric]
+    low, high = found.roles["low"], found.roles["high"]
+    if "volume" in found.roles:
+        money, why = [found.roles["volume"]], "its name, {}; the other volume is money"
+        shares = [i for i in free if "volume" in ranks[i]]
+    else:
+        money, why = free, "its values, {}: another column is they times a price"
+        shares = free
+    sure = [i for i in shares if any(_is_money(columns, m, i, low, high) for m in money if m != i)]
+    if len(sure) == 1:
+        found.take("volume", sure[0], why.format(names[sure[0]].strip()))
+
+
+def _is_money(columns: Sequence[Cells], money: int, shares: int, low: int, high: int) -> bool:
+    traded = [row for row in full_rows(columns, (money, shares, low, high)) if row[1] > 0]
+    fits = sum(0.99 * least <= m / n <= 1.01 * most for m, n, least, most in traded)
+    return len(traded) >= _FEW_ROWS and fits >= 0.9 * len(traded)
 
 
 def _may_be_symbol(cells: Cells) -> bool:

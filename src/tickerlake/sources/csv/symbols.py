@@ -28,7 +28,7 @@ _WORDS: Final = frozenset(
     investing quandl wiki iex finnhub eodhd twelvedata dukascopy histdata finam moex nasdaq nyse
     amex arca bats lse xetra nse bse tsx asx hkex otc cboe dbeq xnas xnys bid ask mid candlestick
     gemini okx bybit spot perp poloniex cdd historicaldata historicalprices part aggtrades equity
-    eq hourly quotehistory pricehistory stockprice 1s
+    tadawul tase zse brvm bvb questrade settrade eq hourly quotehistory pricehistory stockprice 1s
     """.split()
 )
 
