@@ -355,6 +355,7 @@ def test_a_bar_closes_when_its_interval_ends(
         (["2023-06-30", "2023-09-29", "2023-12-29"], [date(2023, n, 1) for n in (4, 7, 10)]),
         (["2024-01-01", "2024-02-01", "2024-03-01"], [date(2024, n, 1) for n in (1, 2, 3)]),
         (["2024-01-08", "2024-01-15", "2024-01-22"], [date(2024, 1, n) for n in (8, 15, 22)]),
+        (["2024-01-04", "2024-01-11", "2024-01-18"], [date(2024, 1, n) for n in (4, 11, 18)]),
     ],
 )
 def test_bars_that_are_called_by_their_last_day(tmp_path: Path, days: list[str], opens: list[date]) -> None:
@@ -381,6 +382,8 @@ def test_a_volume_by_another_name_is_told_by_the_money_or_asked_after(tmp_path: 
     records = bars(open_csv(write(tmp_path, f"{BARS},Foo,Bar\n{text}")))
     assert records["volume"].to_list() == [shares for _, shares in rows]
     text = "".join(f"{bar},{shares}\n" for bar, shares in rows)
+    ones = "".join(f"{bar},1,10.5\n" for bar, _ in rows)
+    assert "volume" not in bars(open_csv(write(tmp_path, f"{BARS},Foo,Bar\n{ones}"))).columns
     source = open_csv(write(tmp_path, f"{BARS},Foo\n{text}"))
     assert "Foo may be" in source.warnings[0]
     assert json.loads(bars(source)["extra"][0]) == {"Foo": "1001"}

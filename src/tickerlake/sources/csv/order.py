@@ -12,7 +12,7 @@ from tickerlake.sources.csv.timeform import DAY_NS
 
 _GAPS: Final = 200_000
 _EPOCH: Final = date(1970, 1, 1)
-_LAST_WEEKDAYS: Final = (3, 4)
+_FRIDAY: Final = 4
 _LAST_DAYS: Final = 26
 _FEW_DAYS: Final = 3
 _MOST_OF_A_YEAR: Final = 300
@@ -110,7 +110,9 @@ class Order:
         if len(days) < _FEW_DAYS:
             return False
         if interval == "1w":
-            return all(day.weekday() in _LAST_WEEKDAYS for day in days)
+            weekdays = [day.weekday() for day in days]
+            # weeks that are counted from 1970 begin on Thursdays
+            return set(weekdays) <= {_FRIDAY - 1, _FRIDAY} and 2 * weekdays.count(_FRIDAY) > len(days)
         months = {"1mo": 1, "3mo": 3, "1y": 12}.get(interval, 0)
         return bool(months) and all(day.day >= _LAST_DAYS and day.month % months == 0 for day in days)
 

@@ -211,8 +211,11 @@ def _volume_by_money(
 
 def _is_money(columns: Sequence[Cells], money: int, shares: int, low: int, high: int) -> bool:
     traded = [row for row in full_rows(columns, (money, shares, low, high)) if row[1] > 0]
+    # a column of ones makes money of any price
+    if len({row[1] for row in traded}) < _FEW_ROWS:
+        return False
     fits = sum(0.99 * least <= m / n <= 1.01 * most for m, n, least, most in traded)
-    return len(traded) >= _FEW_ROWS and fits >= 0.9 * len(traded)
+    return fits >= 0.9 * len(traded)
 
 
 def _may_be_symbol(cells: Cells) -> bool:
