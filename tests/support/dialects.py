@@ -201,6 +201,7 @@ CASES: Final[dict[str, Callable[[str], str]]] = {
     ),
     "money": lambda text: f"{text.title()} ($)" if text in ROLES else text.title(),
     "starred": lambda text: f"{text.title()}*" if text == "close" else text.title(),
+    "nested": lambda text: f"candles.{text.replace(' ', '_')}",
     "numbered": lambda text: {r: f"{i}. {r}" for i, r in enumerate((*ROLES, "volume"), 1)}.get(text, text),
 }
 
@@ -233,6 +234,8 @@ DATES: Final[dict[str, Callable[[date], str]]] = {
     "M/D/YYYY": lambda d: f"{d.month}/{d.day}/{d.year}",
     "DD.MM.YYYY": lambda d: f"{d:%d.%m.%Y}",
     "DD-MM-YYYY": lambda d: f"{d:%d-%m-%Y}",
+    "DD.MM.YYYY.": lambda d: f"{d:%d.%m.%Y}.",
+    "YYYY.MM.DD.": lambda d: f"{d:%Y.%m.%d}.",
     "DD-MM-YY": lambda d: f"{d:%d-%m-%y}",
     "MM/DD/YY": lambda d: f"{d:%m/%d/%y}",
     "DD.MM.YY": lambda d: f"{d:%d.%m.%y}",
@@ -259,6 +262,8 @@ CLOCK_DIGITS: Final[dict[str, Callable[[datetime], str]]] = {
     "HHMMSS": lambda t: f"{t:%H%M%S}",
     "HHMM": lambda t: f"{t:%H%M}",
     "HMMSS": lambda t: str(int(f"{t:%H%M%S}")),
+    "HHMMSSmmm": lambda t: f"{t:%H%M%S}000",
+    "HHMMSSnnnnnnnnn": lambda t: f"{t:%H%M%S}000000000",
 }
 UNITS: Final = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
 
@@ -272,6 +277,12 @@ class TimeStyle:
     write: Callable[[Bar], list[str]]
 
 
+def serial(at: datetime) -> str:
+    """Return the days since 1899 that a spreadsheet counts."""
+    days = Decimal((at - datetime.combine(date(1899, 12, 30), time())) // timedelta(seconds=1)) / 86_400
+    return f"{days:.9f}".rstrip("0").rstrip(".")
+
+
 def _offset(at: datetime, colon: str) -> str:
     minutes = int((at.utcoffset() or timedelta()).total_seconds()) // 60
     sign = "-" if minutes < 0 else "+"
@@ -282,13 +293,20 @@ def time_style(pick: Pick, made: Table, *, plain: bool, iso: bool = False) -> Ti
     """Choose how times are written."""
     day = pick(PLAIN_DATES if plain else list(DATES)) if not iso else "YYYY-MM-DD"
     kinds = (
-        ["date", "epoch", "midnight", "midnight offset"] if made.daily else ["one", "epoch", "zone", "two"]
+        ["date", "epoch", "midnight", "midnight offset", "serial"]
+        if made.daily
+        else ["one", "epoch", "zone", "two", "digits", "serial"]
     )
     kind = pick(kinds[:1] if iso or (plain and made.daily) else kinds)
     of_day = DATES[day]
     if kind == "epoch":
         unit = pick(list(UNITS))
         return TimeStyle(f"epoch {unit}", naive=False, write=lambda bar: [str(made.ts(bar) // UNITS[unit])])
+    if kind == "serial":
+        # as a spreadsheet shows dates that lost their format
+        return TimeStyle("serial", naive=not made.daily, write=lambda bar: [serial(bar.at)])
+    if kind == "digits":
+        return TimeStyle("YYYYMMDDhhmmssmmm", naive=True, write=lambda bar: [f"{bar.at:%Y%m%d%H%M%S}000"])
     if kind == "date":
         return TimeStyle(day, naive=False, write=lambda bar: [of_day(bar.at.date())])
     if kind == "midnight":
@@ -490,7 +508,8 @@ def written(
         return [*values, "7"] if fault == "one cell more" else values
 
     lines = list(preamble)
-    lines += [line([titles.get(column, column) for column in columns])] if has_header else []
+    hash_ = pick(["", "", "", "# ", "#"]) if quoting == "minimal" else ""
+    lines += [hash_ + line([titles.get(column, column) for column in columns])] if has_header else []
     first = len(lines) + 1
     lines += [line(cells_of(index)) for index in range(len(rows))]
     lines += [footer] if footer else []

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from statistics import median
 from typing import Final
 
 from tickerlake.model.instrument import is_symbol
@@ -15,6 +16,7 @@ MOST_CELLS: Final = 60
 """How many cells are looked at to tell what a column is."""
 
 _CLEAR: Final = 0.8
+_MANY_SHARES: Final = 100
 _CLOCK_DIGITS: Final = {1: 4, 2: 4, 3: 4, 4: 4, 5: 6, 6: 6, 8: 9, 9: 9, 12: 12, 15: 15}
 """Digits of a time of day as it is written, with its noughts: 930, 93000, 093000123."""
 
@@ -100,6 +102,14 @@ def clock_digits(texts: Sequence[str]) -> int:
     digits = [text for text in texts if text.isdigit()]
     longest = max(map(len, digits), default=0)
     return _CLOCK_DIGITS.get(longest, 0) if len(digits) > 0.9 * len(texts) else 0
+
+
+def counts_shares(cells: Cells) -> bool:
+    """Tell whether a column may be numbers of shares: whole, most of them large, and not running."""
+    values = [value for value in cells.values if value is not None]
+    if not values or not cells.numeric or median(values) < _MANY_SHARES:
+        return False
+    return all(value >= 0 and value == int(value) for value in values) and not runs(cells)
 
 
 def runs(cells: Cells) -> bool:

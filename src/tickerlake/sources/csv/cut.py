@@ -36,7 +36,7 @@ class Cut:
 def cut_line(line: str, separator: str) -> list[str]:
     """Return the cells of one line, without blanks around them."""
     if separator == BLANKS:
-        return [cell.strip('"') for cell in re.findall(r'"[^"]*"|\S+', line)]
+        return [cell.strip('"') for cell in re.findall(r'"(?:[^"]|"")*"|\S+', line)]
     if '"' not in line:
         return [cell.strip() for cell in line.split(separator)]
     try:

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import Final
 
 from tickerlake.errors import DataError, UsageError
 from tickerlake.model.schema import BAR
-from tickerlake.sources.csv.cells import Cells, runs
+from tickerlake.sources.csv.cells import Cells, counts_shares
 from tickerlake.sources.csv.cut import (
     BLANKS,
     HEADER_WITHIN,
@@ -25,7 +24,6 @@ from tickerlake.sources.csv.numbers import decimals_possible
 from tickerlake.sources.csv.roles import missing_roles, read_columns
 
 MOST_COLUMNS: Final = 2000
-_LARGE: Final = 100
 _WORDS: Final = {
     "comma": ",",
     "semicolon": ";",
@@ -235,7 +233,7 @@ def _maybe_volume(name: str, layout: Layout, cells: Sequence[Cells]) -> tuple[st
     if layout.kind != BAR or layout.panels or "volume" in layout.roles:
         return ()
     used = {*layout.roles.values(), *layout.repeats}
-    like = [layout.names[i] for i, each in enumerate(cells) if i not in used and _like_volume(each)]
+    like = [layout.names[i] for i, each in enumerate(cells) if i not in used and counts_shares(each)]
     if not like:
         return ()
     warning = (
@@ -243,12 +241,6 @@ def _maybe_volume(name: str, layout: Layout, cells: Sequence[Cells]) -> tuple[st
         "name the columns with --columns if one is."
     )
     return (warning,)
-
-
-def _like_volume(cells: Cells) -> bool:
-    values = [value for value in cells.values if value is not None]
-    large = bool(values) and median(values) >= _LARGE
-    return large and cells.numeric and not runs(cells) and all(v >= 0 and v == int(v) for v in values)
 
 
 def _refuse_others(name: str, names: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_symbol
 from tickerlake.model.schema import BAR, QUOTE, TRADE
-from tickerlake.sources.csv.cells import Cells, full_rows, reads_as_clock, runs
+from tickerlake.sources.csv.cells import Cells, counts_shares, full_rows, reads_as_clock, runs
 from tickerlake.sources.csv.dates import has_time, has_zone, is_serial
 from tickerlake.sources.csv.layout import (
     DATE_PARTS,
@@ -203,7 +203,7 @@ def _volume_by_money(
         shares = [i for i in free if "volume" in ranks[i]]
     else:
         money, why = free, "its values, {}: another column is they times a price"
-        shares = free
+        shares = [i for i in free if counts_shares(columns[i])]
     sure = [i for i in shares if any(_is_money(columns, m, i, low, high) for m in money if m != i)]
     if len(sure) == 1:
         found.take("volume", sure[0], why.format(names[sure[0]].strip()))
