@@ -1,6 +1,8 @@
 """``tickerlake demo``: the whole pipeline on this machine."""
 
+import sys
 from pathlib import Path
+from shutil import which
 from typing import Annotated
 
 import typer
@@ -50,6 +52,8 @@ def demo(
     say(f"\n✓ all {total:,} records are in the lake exactly once (every row read, compared with Kafka)\n")
     say(f"the files       {lake}/raw/{TOPIC}/")
     say(f"look inside     gzip -dc {lake}/raw/{TOPIC}/partition=*/*.ndjson.gz | head -3")
+    if which("tickerlake") is None:
+        say(f"the command     export PATH={Path(sys.executable).parent}:$PATH")
     say("your own file   tickerlake broker start && tickerlake produce FILE.csv -t my.bars")
     say(
         "then            tickerlake sink -t my.bars --lake my-lake --until-end && "
