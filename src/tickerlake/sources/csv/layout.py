@@ -43,7 +43,7 @@ _NAMES: Final[dict[str, str]] = {
         index|indexname|security|pair|currencypair|market|productid|contract|asset|coin|share|company
         scname|issue
         股票代码|证券代码|代码|名称|コード|銘柄コード|銘柄|종목코드|단축코드|종목명|тикер|инструмент
-        kürzel|valor|codigo|código|codice|simbolo|symbole|codnegotiation|papel|ativo|permno|isin
+        kürzel|titolo|valor|codigo|código|codice|simbolo|symbole|codnegotiation|papel|ativo|permno|isin
     """,
     "suffix": "symsuffix|symbolsuffix",
     "open": """
