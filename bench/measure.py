@@ -39,7 +39,7 @@ class Result:
         )
 
 
-class _Peak:
+class Peak:
     """The most memory a process has held: its own usage counts what the parent held when it forked."""
 
     def __init__(self, pid: int) -> None:
@@ -70,7 +70,7 @@ def child(records: int, arguments: Sequence[object], log: Path) -> Run:
     with log.open("wb") as out:
         began_s = time.perf_counter()
         process = subprocess.Popen([str(each) for each in arguments], stdout=out, stderr=subprocess.STDOUT)
-        with _Peak(process.pid) as peak:
+        with Peak(process.pid) as peak:
             _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - began_s
     process.returncode = os.waitstatus_to_exitcode(status)

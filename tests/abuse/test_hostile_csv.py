@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import zstandard
+from bench.measure import Peak
 
 from tickerlake.errors import DataError
 from tickerlake.pipeline.convert import Converted, convert
@@ -64,31 +64,6 @@ def refused(path: Path, says: str | None = None) -> DataError:
     assert path.name in caught.value.message
     assert caught.value.hint
     return caught.value
-
-
-class Peak:
-    """The most memory that a process has held, in MB."""
-
-    def __init__(self, pid: int) -> None:
-        self.mb = 0.0
-        self._status = Path(f"/proc/{pid}/status")
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-
-    def __enter__(self) -> "Peak":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._done.wait(0.02):
-            with suppress(OSError, StopIteration):
-                lines = self._status.read_text().splitlines()
-                line = next(line for line in lines if line.startswith("VmHWM"))
-                self.mb = max(self.mb, int(line.split()[1]) / 1024)
 
 
 def converted(path: Path, output: Path, *options: str, within_s: float = 30) -> tuple[int, str, float]:

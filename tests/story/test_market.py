@@ -8,18 +8,9 @@ from pathlib import Path
 
 from support import oracle
 from support.process import run, tickerlake, wait_until
-from tickerlake.kafka.admin import Admin
+from support.topics import more_than, retained
 
 MARKET = ("simulate", "--symbols", 8, "--trades", 20_000, "--days", 2, "--seed", 5, "--jumps", 2)
-
-
-def retained(servers: str, topic: str) -> int:
-    about = Admin(servers).describe(topic)
-    return sum(high for _, high in Admin(servers).watermarks(about).values()) if about else 0
-
-
-def _more_than(servers: str, topic: str, count: int) -> bool:
-    return retained(servers, topic) > count
 
 
 def test_the_topic_holds_what_the_file_holds(kafka: str, tmp_path: Path) -> None:
@@ -49,7 +40,7 @@ def test_killed_and_run_again(kafka: str, tmp_path: Path) -> None:
     options = (*MARKET, "-t", topic, "-b", kafka, "--truth", tmp_path / "truth")
     for end in (signal.SIGKILL, signal.SIGINT):
         with tickerlake(*options, "--rate", "8000/s") as child:
-            wait_until(partial(_more_than, kafka, topic, retained(kafka, topic) + 1000), child)
+            wait_until(partial(more_than, kafka, topic, retained(kafka, topic) + 1000), child)
             assert child.poll() is None, "it ended before it could be stopped"
             child.send_signal(end)
             assert child.wait(timeout=30) == (130 if end == signal.SIGINT else -signal.SIGKILL)

@@ -15,7 +15,7 @@ import pytest
 
 from support import oracle
 from support.process import run, tickerlake, wait_until
-from tickerlake.kafka.admin import Admin
+from support.topics import more_than, retained
 
 HEADER = "Date,Open,High,Low,Close,Adj Close,Volume"
 
@@ -28,22 +28,13 @@ def prices(folder: Path, rows: int, name: str = "ACME.csv") -> Path:
     return path
 
 
-def retained(servers: str, topic: str) -> int:
-    about = Admin(servers).describe(topic)
-    return sum(high for _, high in Admin(servers).watermarks(about).values()) if about else 0
-
-
-def _more_than(servers: str, topic: str, count: int) -> bool:
-    return retained(servers, topic) > count
-
-
 def test_killed_and_run_again(kafka: str, tmp_path: Path) -> None:
     topic = f"p.{secrets.token_hex(6)}"
     path = prices(tmp_path, 20_000)
     options = ("produce", path, "-t", topic, "-b", kafka, "--rate", "8000/s")
     for _ in range(3):
         with tickerlake(*options) as child:
-            wait_until(partial(_more_than, kafka, topic, retained(kafka, topic) + 2000), child)
+            wait_until(partial(more_than, kafka, topic, retained(kafka, topic) + 2000), child)
             assert child.poll() is None, "it ended before it could be killed"
             child.kill()
     run("produce", path, "-t", topic, "-b", kafka)
@@ -98,7 +89,7 @@ def test_paced_by_event_time_and_stopped(kafka: str, tmp_path: Path) -> None:
     # a bar a day, a day an hour: only the first is due when it is stopped
     options = ("produce", prices(tmp_path, 1000), "-t", topic, "-b", kafka, "--speed", "24x")
     with tickerlake(*options) as child:
-        wait_until(partial(_more_than, kafka, topic, 0), child)
+        wait_until(partial(more_than, kafka, topic, 0), child)
         child.send_signal(signal.SIGINT)
         assert child.wait(timeout=30) == 130
     assert len(oracle.messages(kafka, topic)) == 1
@@ -155,7 +146,7 @@ def test_several_files_killed_and_run_again(kafka: str, tmp_path: Path, rate: st
         (folder / name).write_text("\n".join([f"Symbol,{HEADER}", *each]) + "\n")
     for _ in range(3):
         with tickerlake("produce", folder, "-t", topic, "-b", kafka, "--rate", rate) as child:
-            wait_until(partial(_more_than, kafka, topic, retained(kafka, topic) + 1000), child)
+            wait_until(partial(more_than, kafka, topic, retained(kafka, topic) + 1000), child)
             assert child.poll() is None, "it ended before it could be killed"
             child.kill()
     run("produce", folder, "-t", topic, "-b", kafka)
@@ -189,7 +180,7 @@ def test_a_loop_gives_later_times_until_it_is_stopped(kafka: str, tmp_path: Path
     topic = f"p.{secrets.token_hex(6)}"
     with tickerlake("produce", prices(tmp_path, 20), "-t", topic, "-b", kafka, "--loop") as child:
         # a transaction's marker takes an offset of its own
-        wait_until(partial(_more_than, kafka, topic, 120), child)
+        wait_until(partial(more_than, kafka, topic, 120), child)
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
@@ -251,7 +242,7 @@ def test_two_runs_over_some_of_the_same_files(kafka: str, tmp_path: Path) -> Non
     topic = f"p.{secrets.token_hex(6)}"
     first, shared, third = (prices(tmp_path, 300, f"{name}.csv") for name in "ABC")
     with tickerlake("produce", first, shared, "-t", topic, "-b", kafka, "--rate", "20/s") as child:
-        wait_until(partial(_more_than, kafka, topic, 0), child)
+        wait_until(partial(more_than, kafka, topic, 0), child)
         assert child.poll() is None
         _, err = run("produce", shared, third, "-t", topic, "-b", kafka, code=4)
         assert "Another process" in err

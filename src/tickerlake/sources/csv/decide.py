@@ -7,11 +7,12 @@ from typing import Final
 import polars as pl
 
 from tickerlake.errors import DataError
+from tickerlake.model import quality
 from tickerlake.model.reject import Reject
 from tickerlake.sources.csv.interval import DAILY, interval_of, length_ns, parse_interval, share
 from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.order import Order
-from tickerlake.sources.csv.parse import IS_RECORD, Parser, rejects_of
+from tickerlake.sources.csv.parse import IS_RECORD, REASON, Parser, rejects_of
 from tickerlake.sources.csv.rows import LINE
 from tickerlake.sources.csv.sort import refuse_repeats, sort_rows, timed
 from tickerlake.sources.csv.survey import Evidence, Survey
@@ -180,11 +181,14 @@ def choose_interval(
 
 def _declared_by_column(found: Survey, column: int) -> str:
     """Return the interval that a column of the file declares on its first rows; empty if none, or several."""
-    chunk = next(found.head.text.chunks())
-    rows = found.head.rows(chunk, [f"c{column}"]).frame
-    texts = rows.get_column(f"c{column}").head(_PROBE_ROWS).unique().to_list()
-    said = {parse_interval(text) for text in texts if text}
+    said = {parse_interval(text) for text in _first_texts(found, column).unique() if text}
     return said.pop() if len(said) == 1 else ""
+
+
+def _first_texts(found: Survey, column: int) -> pl.Series:
+    """Return the texts of a column on the file's first rows."""
+    rows = found.head.rows(next(found.head.text.chunks()), [f"c{column}"]).frame
+    return rows.get_column(f"c{column}").head(_PROBE_ROWS)
 
 
 def _agrees(declared: str, seen: str, gaps: pl.Series) -> bool:
@@ -217,11 +221,8 @@ def choose_zone(
     if interval in DAILY:
         if form.epoch:
             form, warning = replace(form, zone=zone or "UTC"), ""
-            if (
-                not zone
-                and found.evidence[0].order.weekend_rows > 0.15 * found.evidence[0].order.rows
-                and found.evidence[0].order.weekend_rows < 0.25 * found.evidence[0].order.rows
-            ):
+            order = found.evidence[0].order
+            if not zone and 0.15 * order.rows < order.weekend_rows < 0.25 * order.rows:
                 warning = (
                     f"{name}: some of its days are Sundays in UTC: the exchange's zone may shift them. "
                     "Name it with --tz."
@@ -240,14 +241,14 @@ def choose_zone(
     return form, zone, "every time says its offset" if form.zone == "offset" else "time since 1970 is UTC", ""
 
 
-def choose_scale(found: Survey, options: Options, known: int) -> int:
+def choose_scale(found: Survey, options: Options) -> int:
     """Return how many decimals are left out of prices that are whole numbers."""
+    layout = found.head.dialect.layout
+    known = layout.known.scale if layout.known else 0
     if options.price_scale is not None or not known:
         return options.price_scale or 0
-    layout = found.head.dialect.layout
     role = next(role for role in ("close", "price", "bid_price") if role in layout.roles)
-    rows = found.head.rows(next(found.head.text.chunks()), [layout.column(role)]).frame
-    texts = rows.get_column(layout.column(role)).head(_PROBE_ROWS)
+    texts = _first_texts(found, layout.roles[role])
     whole = texts.str.contains(r"^-?\d+$")
     return known if bool(whole.all()) and bool((texts.str.len_chars() >= known).all()) else 0
 
@@ -274,7 +275,7 @@ def refuse_if_mixed(found: Survey, parser: Parser, name: str) -> None:
     """Refuse a file of several series that no column tells apart."""
     rows = parser.parse(next(found.head.text.chunks()))
     checked = refuse_repeats(sort_rows(next(timed([rows]))))
-    mixed = checked.filter(pl.col("_reason") == "conflicting_duplicate")
+    mixed = checked.filter(pl.col(REASON) == quality.CONFLICTING_DUPLICATE)
     if mixed.height > _MIXED_SHARE * checked.height:
         raise DataError(
             f"{name} has several rows for each time, such as line {mixed.get_column(LINE).min()!r}: "

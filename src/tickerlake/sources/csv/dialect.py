@@ -19,7 +19,7 @@ from tickerlake.sources.csv.cut import (
     numbers_of,
 )
 from tickerlake.sources.csv.header import aligned, contradicted, find_header, holds, readable
-from tickerlake.sources.csv.layout import NUMBERS, Layout, is_header, normal_name
+from tickerlake.sources.csv.layout import Layout, is_header, normal_name
 from tickerlake.sources.csv.numbers import decimals_possible
 from tickerlake.sources.csv.roles import missing_roles, read_columns
 
@@ -128,12 +128,7 @@ def read_dialect(
     cells = columns_of(cut)
     decimals = frozenset(decimal or decimals_possible(numbers_of(cells), cut.separator))
     found = _read(name, lines, cut, cells, decimals, columns)
-    used = [
-        cells[i]
-        for roles in (found.layout.roles, *found.layout.panels.values())
-        for role, i in roles.items()
-        if role in NUMBERS[found.layout.kind]
-    ]
+    used = [cells[i] for i in found.layout.numbers]
     found = replace(found, closed=all(not text for text in cells[-1].texts))
     sure = frozenset(decimal or decimals_possible(numbers_of(used), cut.separator))
     # the columns that are no numbers of ours may have commas of their own
@@ -265,7 +260,7 @@ def _with_names(
     names = names + [""] * (cut.fields - len(names))
     layout = read_columns(names, cells)
     if not layout.kind:
-        lacks = ", ".join("date" if role == "time" else role for role in missing_roles(layout))
+        lacks = ", ".join(missing_roles(layout))
         raise UsageError(
             f"--columns: {name} would lack {lacks}.",
             "Name them as date, time, open, high, low, close, volume, symbol, price, size, bid, ask.",
@@ -308,7 +303,7 @@ def _no_header(name: str, lines: Sequence[str], first: int, layout: Layout) -> D
 
 
 def _lacking(name: str, line: int, layout: Layout) -> DataError:
-    lacks = ", ".join("date" if role == "time" else role for role in missing_roles(layout)) or "date"
+    lacks = ", ".join(missing_roles(layout)) or "date"
     names = ", ".join(each for each in layout.names[:12] if each) + (" …" if len(layout.names) > 12 else "")
     return DataError(
         f"{name}, line {line}: no column for {lacks} among {names}.",

@@ -356,6 +356,13 @@ class Layout:
         """Return the unique name of the column of a role."""
         return f"c{self.roles[role]}"
 
+    @property
+    def numbers(self) -> list[int]:
+        """The columns that are decimals, of all symbols."""
+        parts = (self.roles, *self.panels.values())
+        decimals = NUMBERS.get(self.kind, ())
+        return [column for roles in parts for role, column in roles.items() if role in decimals]
+
     def extras(self) -> dict[str, str]:
         """Return the columns without a role: unique name to a key for ``extra``, which is unique as well."""
         used = {

@@ -141,13 +141,7 @@ class Parser:
         """The columns that may be plain numbers."""
         if self.numbers.decimal != ".":
             return []
-        parts = (self.layout.roles, *self.layout.panels.values())
-        return [
-            f"c{column}"
-            for roles in parts
-            for role, column in roles.items()
-            if role in NUMBERS[self.layout.kind]
-        ]
+        return [f"c{column}" for column in self.layout.numbers]
 
     def _parse(
         self, rows: Rows, roles: dict[str, int], symbol: str | None, *, panel: bool = False

@@ -338,9 +338,7 @@ def open_file(
     form, zone, reasons["zone"], warning = choose_zone(found, options, best.form, interval, symbols, name)
     warnings += [warning] if warning else []
     extras = layout.extras() | {f"c{i}": layout.names[i] for i in layout.repeats if i not in best.repeats}
-    numbers = NumberForm(
-        found.decimal, choose_scale(found, options, layout.known.scale if layout.known else 0)
-    )
+    numbers = NumberForm(found.decimal, choose_scale(found, options))
     parser = Parser(
         name, found.head, form, numbers, constant, interval, zone, ends, extras, ts_recv_ns or clock.now_ns()
     )

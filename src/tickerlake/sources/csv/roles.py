@@ -354,5 +354,5 @@ def _panels(names: Sequence[str], columns: Sequence[Cells], symbols: list[str]) 
 
 
 def missing_roles(layout: Layout) -> list[str]:
-    """Return the roles that a file of bars still lacks."""
-    return [role for role in NEEDED[BAR] if role not in layout.roles]
+    """Return the roles that a file of bars still lacks, in the words of ``--columns``."""
+    return ["date" if role == "time" else role for role in NEEDED[BAR] if role not in layout.roles]

@@ -25,7 +25,7 @@ from tickerlake.sources.csv.chunks import (
 from tickerlake.sources.csv.cut import HEAD_LINES
 from tickerlake.sources.csv.dates import candidates
 from tickerlake.sources.csv.dialect import Dialect, known_names, read_dialect
-from tickerlake.sources.csv.layout import DATE_PARTS, NUMBERS, normal_name
+from tickerlake.sources.csv.layout import DATE_PARTS, normal_name
 from tickerlake.sources.csv.numbers import decimals_possible
 from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.order import Order
@@ -156,24 +156,19 @@ def read_head(file: Traversable, options: Options, *, chunk: int = CHUNK) -> Hea
                 f"{file.name} has times of day, but no date: neither a column nor the file's name tells it.",
                 "Put the date into the name: AAPL_2024-01-02.csv",
             )
+    rows = head.rows(Chunk(0, len(data), 1, data, data.count(b"\n"))).frame.head(HEAD_LINES)
     pad = 0
     if "clock" in layout.roles:
-        first = head.rows(Chunk(0, len(data), 1, data, data.count(b"\n")), [layout.column("clock")]).frame
-        texts = [
-            text
-            for text in first.get_column(layout.column("clock")).str.strip_chars().head(HEAD_LINES)
-            if text
-        ]
-        pad = clock_digits(texts)
+        texts = rows.get_column(layout.column("clock")).str.strip_chars()
+        pad = clock_digits([text for text in texts if text])
     head = replace(head, date=date, pad=pad)
-    _refuse_half_days(head, data)
+    _refuse_half_days(head, rows)
     return head
 
 
-def _refuse_half_days(head: Head, data: bytes) -> None:
+def _refuse_half_days(head: Head, rows: pl.DataFrame) -> None:
     """Refuse times of a clock of twelve hours that do not say which half of the day they mean."""
-    rows = head.rows(Chunk(0, len(data), 1, data, data.count(b"\n")))
-    texts = rows.frame.select(text=head.time_text().str.strip_chars()).get_column("text").head(HEAD_LINES)
+    texts = rows.select(text=head.time_text().str.strip_chars()).get_column("text")
     parts = (
         texts.to_frame()
         .select(
@@ -252,15 +247,11 @@ class _Numbers:
     """Looks for what tells decimals from thousands, where the first lines don't."""
 
     def __init__(self, head: Head) -> None:
-        layout = head.dialect.layout
         self._name = head.text.file.name
         self._separator = head.dialect.separator
         self._left = set(head.dialect.decimals)
         self._seen = 0
-        parts = (layout.roles, *layout.panels.values())
-        self._columns = [
-            f"c{i}" for roles in parts for role, i in roles.items() if role in NUMBERS[layout.kind]
-        ]
+        self._columns = [f"c{i}" for i in head.dialect.layout.numbers]
 
     @property
     def open(self) -> bool:

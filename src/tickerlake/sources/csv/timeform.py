@@ -109,6 +109,10 @@ class TimeForm:
         return self.format.startswith("epoch:")
 
     @property
+    def _unit_ns(self) -> int:
+        return _NANOS[self.format.removeprefix("epoch:")]
+
+    @property
     def naive(self) -> bool:
         """True if the text says a time of day, but not where."""
         return not self.daily and self.zone == "none" and not self.epoch
@@ -142,9 +146,9 @@ class TimeForm:
     def _read_all(self, texts: pl.Series) -> pl.Series:
         if self.epoch:
             whole = texts.cast(pl.Int64, strict=False)
-            limit = 2**62 // _NANOS[self.format.removeprefix("epoch:")]
+            limit = 2**62 // self._unit_ns
             if self.zone in {"none", "UTC"} and not whole.null_count() and whole.is_between(0, limit).all():
-                return whole * _NANOS[self.format.removeprefix("epoch:")]
+                return whole * self._unit_ns
         elif len(texts) > _FEW and texts.head(_FEW).n_unique() < _FEW // 2:
             # many symbols have one time: it is read once
             distinct = texts.unique()
@@ -201,7 +205,7 @@ class TimeForm:
         return pl.when(micros.dt.date().is_between(*_DAYS)).then(nanos)
 
     def _since_epoch(self, text: pl.Expr) -> pl.Expr:
-        factor = _NANOS[self.format.removeprefix("epoch:")]
+        factor = self._unit_ns
         limit = 2**62 // factor
         whole = text.cast(pl.Int64, strict=False)
         # 1706797800.5 and 1706797800.0: decimals are exact where doubles are not
