@@ -8,11 +8,14 @@
     ├── DataError              4   the input is refused
     ├── KafkaError             2   the cluster refused, or is not what was expected
     │   ├── BrokerUnreachable  3   Transient: nothing answers
+    │   ├── Rebalanced         3   Transient: the group gave our partitions to others meanwhile
     │   └── Fenced             4   another process took over this work
     ├── StoreError             2   the object store refused
     │   ├── ObjectExists       4   a create-only write found an object (the lake handles it)
     │   ├── ObjectMissing      4
     │   └── StoreUnavailable   3   Transient: the store did not answer within the budget
+    ├── Unreachable            3   Transient: a target of alerts did not take one (notify.target)
+    ├── Refused                2   a target of alerts will never take one (notify.target)
     └── LakeError              4   the lake contradicts itself, Kafka or the request
         └── AuditFailed        4
 
@@ -75,6 +78,12 @@ class KafkaError(TickerlakeError, Terminal):
 
 class BrokerUnreachable(TickerlakeError, Transient):
     """No broker answers."""
+
+    exit_code = 3
+
+
+class Rebalanced(TickerlakeError, Transient):
+    """The group gave our partitions to others before we had committed; nothing was written."""
 
     exit_code = 3
 

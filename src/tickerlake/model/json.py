@@ -1,11 +1,12 @@
 """Records as JSON, one document a record, without a step in Python per record."""
 
 import json
+from functools import cache
 from typing import Final
 
 import polars as pl
 
-JSON_COLUMNS: Final = frozenset({"extra"})
+JSON_COLUMNS: Final = frozenset({"extra", "values"})
 _LINE: Final = "\n"
 _NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'
 _SCALES: Final = (0, 2, 4, 6)
@@ -15,8 +16,8 @@ _TABLE_DECIMALS: Final = 4
 def to_json_lines(records: pl.DataFrame) -> list[bytes]:
     """Return one JSON document per record, as UTF-8, without line ends.
 
-    Prices and sizes are plain decimal numbers, exact and as short as can be. Nulls are left out. The column
-    ``extra`` holds JSON text and becomes nested JSON.
+    Prices and sizes are plain decimal numbers, exact and as short as can be. Nulls are left out. The
+    columns ``extra`` and ``values`` hold JSON text and become nested JSON.
 
     Parameters
     ----------
@@ -109,9 +110,14 @@ def _decimal_parts(column: pl.Series) -> list[str | pl.Expr]:
     if not 0 < shown <= _TABLE_DECIMALS or not isinstance(smallest, int) or smallest < 0:
         return [decimal_text(column)]
     units = pl.col(column.name).to_physical().cast(pl.Int64)
-    fractions = pl.Series([f".{n:0{shown}}".rstrip("0").rstrip(".") for n in range(10**shown)])
     index = units % 10**scale // 10 ** (scale - shown)
-    return [(units // 10**scale).cast(pl.String), pl.lit(fractions).gather(index)]
+    return [(units // 10**scale).cast(pl.String), pl.lit(_fractions(shown)).gather(index)]
+
+
+@cache
+def _fractions(shown: int) -> pl.Series:
+    """Return the texts of all fractions of so many decimals: ``.25`` for 2500 of four."""
+    return pl.Series([f".{n:0{shown}}".rstrip("0").rstrip(".") for n in range(10**shown)])
 
 
 def _decimals_needed(column: pl.Series) -> int:

@@ -18,6 +18,7 @@ BAR: Final = "bar.v1"
 TRADE: Final = "trade.v1"
 QUOTE: Final = "quote.v1"
 ALERT: Final = "alert.v1"
+INDICATOR: Final = "indicator.v1"
 
 
 class Type(Enum):
@@ -104,6 +105,10 @@ SCHEMAS: Final[dict[str, tuple[Field, ...]]] = {
         price:decimal? reference_price:decimal? volume:decimal? score:decimal?
         suppressed_count:int dedup_key:text cause:text message:text
     """),
+    INDICATOR: _fields("""
+        schema:text instrument_id:text symbol:text venue:text? interval:text
+        ts_open_ns:ts ts_close_ns:ts session_date:date close:decimal values:json
+    """),
 }
 """The fields of each kind of record, in the order in which they are written."""
 
@@ -114,7 +119,7 @@ def fields(kind: str) -> tuple[Field, ...]:
     Parameters
     ----------
     kind
-        One of ``bar.v1``, ``trade.v1``, ``quote.v1``, ``alert.v1``.
+        One of ``bar.v1``, ``trade.v1``, ``quote.v1``, ``alert.v1``, ``indicator.v1``.
     """
     return SCHEMAS[kind]
 

@@ -8,8 +8,9 @@ import polars as pl
 
 from tickerlake.errors import DataError
 from tickerlake.model import quality
+from tickerlake.model.interval import DAILY, length_ns
 from tickerlake.model.reject import Reject
-from tickerlake.sources.csv.interval import DAILY, interval_of, length_ns, parse_interval, share
+from tickerlake.sources.csv.interval import interval_of, parse_interval, share
 from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.order import Order
 from tickerlake.sources.csv.parse import IS_RECORD, REASON, Parser, rejects_of

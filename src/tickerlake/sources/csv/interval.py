@@ -5,8 +5,7 @@ from typing import Final
 
 import polars as pl
 
-DAILY: Final = ("1d", "1w", "1mo", "3mo", "1y")
-"""Intervals that begin with a day, not at a time of day."""
+from tickerlake.model.interval import DAILY
 
 _SECOND: Final = 1_000_000_000
 _DAY: Final = 86_400
@@ -84,19 +83,6 @@ def share(flags: pl.Series) -> float:
     return int(flags.sum()) / len(flags)
 
 
-def close_of(opens: pl.Expr, interval: str) -> pl.Expr:
-    """Return the exclusive end, in nanoseconds, of intervals by their beginning."""
-    if interval.endswith(("mo", "y")):
-        return opens.cast(pl.Datetime("ns")).dt.offset_by(interval).to_physical()
-    return opens + length_ns(interval)
-
-
 def open_of(ends: pl.Expr, interval: str) -> pl.Expr:
     """Return the beginning, in nanoseconds, of the weeks, months, quarters or years of some days."""
     return ends.cast(pl.Datetime("ns")).dt.truncate(interval.replace("3mo", "1q")).to_physical()
-
-
-def length_ns(interval: str) -> int:
-    """Return the length of an interval that always has the same."""
-    unit = {"s": 1, "m": 60, "h": 3600, "d": _DAY, "w": 7 * _DAY}[interval[-1]]
-    return int(interval[:-1]) * unit * _SECOND

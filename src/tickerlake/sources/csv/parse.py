@@ -8,10 +8,11 @@ import polars as pl
 
 from tickerlake.model import quality
 from tickerlake.model.instrument import instrument_id_expr, is_symbol_expr
+from tickerlake.model.interval import DAILY, close_of
 from tickerlake.model.reject import Reject
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
 from tickerlake.sources.csv.chunks import Chunk
-from tickerlake.sources.csv.interval import DAILY, close_of, open_of
+from tickerlake.sources.csv.interval import open_of
 from tickerlake.sources.csv.layout import NUMBERS, PRICES, Layout, unit_of
 from tickerlake.sources.csv.numbers import MISSING, NumberForm
 from tickerlake.sources.csv.rows import BLANK, FIELDS, LINE, RAW, Rows

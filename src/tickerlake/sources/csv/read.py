@@ -13,6 +13,7 @@ import polars as pl
 
 from tickerlake import clock
 from tickerlake.errors import DataError
+from tickerlake.model.interval import DAILY
 from tickerlake.model.reject import Reject
 from tickerlake.model.schema import BAR
 from tickerlake.sources.ahead import mapped
@@ -26,7 +27,6 @@ from tickerlake.sources.csv.decide import (
     refuse_if_mixed,
     refuse_if_no_record,
 )
-from tickerlake.sources.csv.interval import DAILY
 from tickerlake.sources.csv.numbers import NumberForm
 from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.order import Order

@@ -1,0 +1,107 @@
+"""An alert: what moved, how far, against what, since when."""
+
+from decimal import Decimal
+from typing import Final, Literal
+from uuid import UUID, uuid5
+
+import msgspec
+
+from tickerlake.model.schema import ALERT, fields
+
+Severity = Literal["info", "warning", "critical"]
+AlertState = Literal["fired", "cleared", "expired"]
+Direction = Literal["up", "down", "none"]
+Unit = Literal["pct", "sigma", "price", "x", "bps", "s", "count"]
+Cause = Literal["market", "probable_split", "halt", "data_quality", "unknown"]
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
+"""From the least to the most."""
+
+_NAMESPACE: Final = UUID("8e1f1c52-6a7b-5d0e-9c77-0b6f1c1f2a10")
+_NAMES: Final = tuple(field.name for field in fields(ALERT))
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """A record of the kind ``alert.v1``.
+
+    Parameters
+    ----------
+    alert_id
+        The same for the same rule, instrument, event time and state, however often it is computed.
+    rule_id, rule_version, kind
+        The rule that fired, how it was written then (a number that changes with it), and its kind.
+    severity, state, direction
+        How grave, ``fired``, ``cleared`` or ``expired``, and which way the price went.
+    instrument_id, symbol
+        Whose.
+    ts_event_ns
+        The event: the end of the bar, or the time of the trade.
+    ts_detected_ns
+        When Kafka took the record that showed it, which a replay does not change.
+    latency_ms
+        From the event to its detection; absent where the data are history.
+    value, threshold, baseline, unit
+        What was measured, what it is compared with, what is usual, and in which unit.
+    window
+        Over how long: ``1m``, ``5d`` …
+    price, reference_price, volume
+        The price now, the price that it is compared with, and the volume of the bar.
+    score
+        How many times the threshold was reached.
+    suppressed_count
+        How often the rule would have fired since its last alert.
+    dedup_key
+        The same for a fired alert and for what clears it.
+    cause, message
+        What is behind it as far as is known, and one line for a person.
+    """
+
+    alert_id: str
+    rule_id: str
+    rule_version: int
+    kind: str
+    severity: Severity
+    state: AlertState
+    instrument_id: str
+    symbol: str
+    ts_event_ns: int
+    ts_detected_ns: int
+    direction: Direction
+    unit: Unit
+    suppressed_count: int
+    dedup_key: str
+    cause: Cause
+    message: str
+    schema: str = ALERT
+    latency_ms: Decimal | None = None
+    value: Decimal | None = None
+    threshold: Decimal | None = None
+    baseline: Decimal | None = None
+    window: str | None = None
+    price: Decimal | None = None
+    reference_price: Decimal | None = None
+    volume: Decimal | None = None
+    score: Decimal | None = None
+
+    def to_json(self) -> bytes:
+        """Return one JSON document, in the order of the fields of the schema."""
+        given = msgspec.structs.asdict(self)
+        return msgspec.json.encode({n: _raw(given[n]) for n in _NAMES if given[n] is not None})
+
+
+def _raw(value: object) -> object:
+    # msgspec would write small decimals with an exponent
+    return msgspec.Raw(f"{value:f}".encode()) if isinstance(value, Decimal) else value
+
+
+def alert_id(rule_id: str, instrument_id: str, interval: str, ts_event_ns: int, state: str) -> str:
+    """Return the identifier of an alert: UUIDv5 of what makes it one."""
+    return str(uuid5(_NAMESPACE, f"{rule_id}\0{instrument_id}\0{interval}\0{ts_event_ns}\0{state}"))
+
+
+def plain(number: float) -> Decimal | None:
+    """Return a number as records hold it: nine decimals at most, no exponent; None for what is no number."""
+    if number != number or number in {float("inf"), float("-inf")}:  # noqa: PLR0124 - NaN is not itself
+        return None
+    text = f"{number:.9f}".rstrip("0").rstrip(".")
+    return Decimal("0" if text in {"-0", ""} else text)

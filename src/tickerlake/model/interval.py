@@ -1,0 +1,62 @@
+"""The length of a bar, from ``1s`` to ``1y``."""
+
+import re
+from typing import Final
+
+import polars as pl
+
+from tickerlake.errors import UsageError
+
+DAILY: Final = ("1d", "1w", "1mo", "3mo", "1y")
+"""Intervals that begin with a day, not at a time of day."""
+
+SECOND_NS: Final = 1_000_000_000
+DAY_NS: Final = 86_400 * SECOND_NS
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+def length_ns(interval: str) -> int:
+    """Return the length of an interval that always has the same."""
+    return int(interval[:-1]) * _UNITS_S[interval[-1]] * SECOND_NS
+
+
+def close_of(opens: pl.Expr, interval: str) -> pl.Expr:
+    """Return the exclusive end, in nanoseconds, of intervals by their beginning."""
+    if interval.endswith(("mo", "y")):
+        return opens.cast(pl.Datetime("ns")).dt.offset_by(interval).to_physical()
+    return opens + length_ns(interval)
+
+
+def check_built(text: str) -> str:
+    """Return the interval of bars to build: seconds, minutes or hours that divide a day, or ``1d``.
+
+    Raises
+    ------
+    UsageError
+        If it is something else.
+    """
+    plain = text.strip()
+    if re.fullmatch(r"[1-9]\d{0,4}[smh]", plain) and DAY_NS % length_ns(plain) == 0:
+        return "1d" if length_ns(plain) == DAY_NS else plain
+    if plain == "1d":
+        return plain
+    raise UsageError(
+        f"Bars of {text!r} can't be built.",
+        "Use 1d, or seconds, minutes or hours that divide a day: 1m, 5m, 1h.",
+    )
+
+
+def duration_ns(text: str, option: str) -> int:
+    """Return a length of time such as ``500ms``, ``30s``, ``5m`` or ``0s`` in nanoseconds.
+
+    Raises
+    ------
+    UsageError
+        If it is none, naming the option.
+    """
+    match = re.fullmatch(r"(\d{1,9})(ms|[smhdw])", text.strip())
+    if not match:
+        raise UsageError(f"{option} {text} is no length of time.", "Write it as 500ms, 30s, 5m, 1h or 1d.")
+    if match[2] == "ms":
+        return int(match[1]) * SECOND_NS // 1000
+    return int(match[1]) * _UNITS_S[match[2]] * SECOND_NS
