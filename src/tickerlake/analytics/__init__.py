@@ -1,0 +1,1 @@
+"""Records in offset order → bars and indicators. Pure: no clock, no input, no output."""

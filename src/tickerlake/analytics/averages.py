@@ -1,0 +1,104 @@
+"""Averages of the close, and what is drawn around them. Names, parameters and values are TA-Lib's."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from tickerlake.analytics.bars import Bars, Floats
+from tickerlake.analytics.columnar import Fields, State
+from tickerlake.analytics.indicator import Indicator
+from tickerlake.analytics.rolling import push, settle, since, total
+
+
+class SMA(Indicator):
+    """Simple moving average: the mean of the last n closes, a price. First value at bar n − 1 (from 0)."""
+
+    parameters: ClassVar = {"timeperiod": 30}
+    least: ClassVar = {"timeperiod": 1}
+
+    def fields(self) -> Fields:
+        """Return the last n closes."""
+        return Fields({"closes": np.nan}, {"closes": self.whole("timeperiod")})
+
+    def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
+        """Return the mean."""
+        closes = state["closes"]
+        push(closes, bars.close)
+        return (total(closes) / len(closes),)
+
+
+class EMA(Indicator):
+    """Exponential moving average of the close, a price: gain 2 / (n + 1). First value at bar n − 1.
+
+    It begins with the mean of the first n closes, as TA-Lib's.
+    """
+
+    parameters: ClassVar = {"timeperiod": 30}
+    least: ClassVar = {"timeperiod": 1}
+
+    def fields(self) -> Fields:
+        """Return the average and how many closes it has seen."""
+        return Fields({"count": 0.0, "mean": 0.0})
+
+    def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
+        """Return the average."""
+        timeperiod = self.whole("timeperiod")
+        count, mean = state["count"], state["mean"]
+        count += 1
+        settle(mean, bars.close, count, timeperiod, 2 / (timeperiod + 1))
+        return (since(timeperiod, count, mean),)
+
+
+class MACD(Indicator):
+    """Moving average convergence/divergence (Appel): EMA(fast) − EMA(slow), prices.
+
+    ``signal`` is the exponential average of ``macd``, ``hist`` their difference. The fast average begins
+    late, so that both have their first value at the same bar, and all three outputs begin at bar slow +
+    signal − 2, as TA-Lib's. The shorter period is the fast one, whichever way round they are given.
+    """
+
+    parameters: ClassVar = {"fastperiod": 12, "slowperiod": 26, "signalperiod": 9}
+    least: ClassVar = {"fastperiod": 2, "slowperiod": 2, "signalperiod": 1}
+    outputs: ClassVar = ("macd", "signal", "hist")
+
+    def fields(self) -> Fields:
+        """Return the three averages and how many closes were seen."""
+        return Fields({"count": 0.0, "fast": 0.0, "slow": 0.0, "signal": 0.0})
+
+    def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
+        """Return the difference of the averages, its average, and the difference of these."""
+        fastperiod, slowperiod = sorted((self.whole("fastperiod"), self.whole("slowperiod")))
+        signalperiod = self.whole("signalperiod")
+        count, fast, slow, signal = state["count"], state["fast"], state["slow"], state["signal"]
+        count += 1
+        settle(fast, bars.close, count - (slowperiod - fastperiod), fastperiod, 2 / (fastperiod + 1))
+        settle(slow, bars.close, count, slowperiod, 2 / (slowperiod + 1))
+        settle(signal, fast - slow, count - (slowperiod - 1), signalperiod, 2 / (signalperiod + 1))
+        first = slowperiod + signalperiod - 1
+        macd = since(first, count, fast - slow)
+        return macd, since(first, count, signal), macd - signal
+
+
+class BBANDS(Indicator):
+    """Bollinger bands, prices: the mean of the last n closes, and so many standard deviations around it.
+
+    Population standard deviation (divided by n; Bollinger, "Bollinger on Bollinger Bands", 2001). First value
+    at bar n − 1. The variance is computed from the differences to the mean, so it is exact to the last digits
+    of the prices whatever their level.
+    """
+
+    parameters: ClassVar = {"timeperiod": 20, "nbdevup": 2.0, "nbdevdn": 2.0}
+    least: ClassVar = {"timeperiod": 2}
+    outputs: ClassVar = ("upper", "middle", "lower")
+
+    def fields(self) -> Fields:
+        """Return the last n closes."""
+        return Fields({"closes": np.nan}, {"closes": self.whole("timeperiod")})
+
+    def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
+        """Return the upper band, the mean and the lower band."""
+        closes = state["closes"]
+        push(closes, bars.close)
+        middle = total(closes) / len(closes)
+        deviation = np.sqrt(total(np.square(closes - middle)) / len(closes))
+        return middle + self.given["nbdevup"] * deviation, middle, middle - self.given["nbdevdn"] * deviation

@@ -1,0 +1,57 @@
+"""Closed bars as columns: what indicators and detectors see."""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """One bar of each of k instruments; every array has the shape (k,).
+
+    Parameters
+    ----------
+    rows
+        The instruments' numbers: where a component keeps their state.
+    ts_open_ns, ts_close_ns
+        Edges, UTC nanoseconds: ``[open, close)``.
+    open, high, low, close
+        Prices.
+    volume
+        Shares; NaN where the source has none.
+    vwap
+        Volume-weighted price of the bar; the typical price (high + low + close) / 3 where it is not known.
+    session
+        The exchange's day of the bar, in days since 1970-01-01.
+    session_open_ns, session_close_ns
+        When the exchange opens and closes on that day; the whole UTC day where no calendar is known.
+    first_of_session
+        True for an instrument's first bar of its session.
+    """
+
+    rows: Ints
+    ts_open_ns: Ints
+    ts_close_ns: Ints
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    vwap: Floats
+    session: Ints
+    session_open_ns: Ints
+    session_close_ns: Ints
+    first_of_session: Flags
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, which: Ints | Flags | slice) -> Self:
+        """Return some of the bars."""
+        return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))

@@ -1,0 +1,364 @@
+"""Bars of one interval, built of trades or of finer bars. Prices, volumes and notional are exact.
+
+What a bar is, and when it closes, follows from the records of its instrument alone, in their order:
+
+- An instrument's *watermark* is the latest time that its records have told of.
+- A bar closes, once, when the watermark has passed its end by ``grace``: at the record that moves it there.
+- A record for a bar that is closed is late. Within ``lateness`` it restates the bar (same key, ``revision``
+  + 1). Later than that it is refused.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from tickerlake.analytics.bars import Flags, Ints
+from tickerlake.model.interval import length_ns
+from tickerlake.model.schema import DECIMAL
+
+Lookup = Callable[[Ints, Ints], tuple[Ints, Ints, Ints]]
+"""Instruments and times → session (days since 1970-01-01), and when it opens and closes (UTC nanoseconds)."""
+
+_INT: Final = pl.Int64()
+OPEN: Final = pl.Schema(
+    [
+        *((name, _INT) for name in ("row", "bucket", "first_ns", "last_ns")),
+        *((name, DECIMAL) for name in ("open", "high", "low", "close", "volume")),
+        ("notional", pl.Int128()),
+        *((name, _INT) for name in ("sized", "count", "recv_ns", "timestamp_ms")),
+    ]
+)
+"""Columns of open bars: ``bucket`` numbers the intervals since 1970-01-01, ``first_ns`` and ``last_ns`` are
+the times of the records that gave open and close, ``sized`` counts those that had a volume, ``timestamp_ms``
+is when Kafka took the last one."""
+
+CLOSED: Final = pl.Schema([*OPEN.items(), ("revision", _INT), ("partial", pl.Boolean()), ("offset", _INT)])
+"""Columns of closed bars: ``offset`` and ``timestamp_ms`` are of the record that closed or restated it."""
+
+_UNSEEN: Final = np.iinfo(np.int64).max
+_WHOLE: Final = np.iinfo(np.int64).min
+_TOLERANCE_NS: Final = 60_000_000_000
+_TOLERANCE: Final = 20
+_BITS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a batch, sorted by instrument and offset, with what is known of their times.
+
+    Parameters
+    ----------
+    frame
+        The rows (`decode.ROWS`) with a column ``row``: the instrument's number.
+    row, start_ns
+        Instrument and time, as arrays.
+    before_ns, mark_ns
+        The instrument's watermark before and after each row.
+    rises
+        True if no row is older than its instrument's watermark.
+    """
+
+    frame: pl.DataFrame
+    row: Ints
+    start_ns: Ints
+    before_ns: Ints
+    mark_ns: Ints
+    rises: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What became of rows.
+
+    ``closed`` and ``restated`` bars have the columns `CLOSED`; ``too_late`` says which rows were refused;
+    ``forming`` (columns `CLOSED`) is, where it was asked for, the bar after each row that lies ahead of its
+    instrument's others.
+    """
+
+    closed: pl.DataFrame
+    restated: pl.DataFrame
+    too_late: Flags
+    forming: pl.DataFrame
+
+
+class Builder:
+    """Builds the bars of one interval for all instruments.
+
+    Parameters
+    ----------
+    interval
+        ``1s`` to ``12h``, aligned to the UTC day, or ``1d``: the exchange's session.
+    lookup
+        The sessions of instruments.
+    grace_ns, lateness_ns
+        How long a bar waits for records after its end, and for how long after that it can be restated.
+    """
+
+    def __init__(self, interval: str, lookup: Lookup, grace_ns: int, lateness_ns: int) -> None:
+        self.interval = interval
+        self.length_ns = length_ns(interval)
+        self.open = OPEN.to_frame()
+        self.recent = CLOSED.to_frame()
+        # the bucket in which an instrument's first record lies, where that was not the bar's beginning
+        self.began: Ints = np.empty(0, dtype=np.int64)
+        # bars before this bucket were closed by the clock
+        self.floor: Ints = np.empty(0, dtype=np.int64)
+        self._lookup = lookup
+        self._grace_ns = grace_ns
+        self._lateness_ns = lateness_ns
+
+    def grow(self, size: int) -> None:
+        """Make room for instruments up to ``size``."""
+        more = size - len(self.began)
+        self.began = np.concatenate([self.began, np.full(more, _UNSEEN)])
+        self.floor = np.concatenate([self.floor, np.full(more, _WHOLE)])
+
+    def keep(self, rows: Ints) -> None:
+        """Drop all instruments but some, which are numbered anew in the given order."""
+        self.began, self.floor = self.began[rows], self.floor[rows]
+        self.open, self.recent = renumbered(self.open, rows), renumbered(self.recent, rows)
+
+    def bucket(self, row: Ints, ts_ns: Ints) -> Ints:
+        """Return the numbers of the bars in which times lie."""
+        return self._lookup(row, ts_ns)[0] if self.interval == "1d" else ts_ns // self.length_ns
+
+    def take(self, rows: Rows, *, forming: bool = False) -> Built:
+        """Take the rows of a batch; with ``forming`` also tell of the bar after each of them."""
+        bucket = self.bucket(rows.row, rows.start_ns)
+        reached = self.bucket(rows.row, rows.mark_ns - self._grace_ns)
+        self._begin(rows, bucket)
+        late = too_late = np.zeros(len(bucket), dtype=np.bool_)
+        frame = rows.frame.with_columns(bucket=bucket)
+        ordered = rows.rises
+        floor = self.floor[rows.row]
+        if not rows.rises or (bucket < floor).any():
+            before = self.bucket(rows.row, rows.before_ns - self._grace_ns)
+            late = np.maximum(before, floor) > bucket
+            too_late = self.bucket(rows.row, rows.before_ns - self._grace_ns - self._lateness_ns) > bucket
+            ordered = False
+        on_time = frame.filter(~late) if late.any() else frame
+        after_each = self._forming(on_time, rows, late) if forming else CLOSED.to_frame()
+        bars = self._merge(on_time, ordered=ordered)
+        last = np.flatnonzero(np.append(rows.row[1:] != rows.row[:-1], values=True))
+        closed = self._close(bars, rows, reached, last)
+        restated = CLOSED.to_frame()
+        if self._lateness_ns:
+            if closed.height:
+                self.recent = pl.concat([self.recent, closed])
+            if late.any():
+                restated = self._restate(frame.filter(late & ~too_late))
+            self._forget(rows.row[last], rows.mark_ns[last])
+        return Built(closed, restated, too_late, after_each)
+
+    def close_idle(self, row: Ints, mark_ns: Ints, now_ns: int, idle_ns: int) -> pl.DataFrame:
+        """Close bars for which the clock says that nothing more will come.
+
+        That is when a bar's last record is older than what was left of the bar then, ``grace`` and ``idle``:
+        so it holds for live data and for data replayed at their own pace.
+
+        Parameters
+        ----------
+        row, mark_ns
+            Instruments, and their watermarks.
+        now_ns
+            The time by the clock.
+        """
+        mine = self.open.filter(pl.col("row").is_in(row.tolist()))
+        order = np.argsort(row)
+        mark = mark_ns[order][np.searchsorted(row[order], _ints(mine, "row"))]
+        left_ns = np.maximum(self.end_ns(mine) - mark, 0)
+        over = _ints(mine, "timestamp_ms") * 1_000_000 + left_ns + self._grace_ns + idle_ns <= now_ns
+        if not over.any():
+            return CLOSED.to_frame()
+        closed = self._finish(mine.filter(over), offset=pl.lit(-1, dtype=pl.Int64))
+        self.open = self.open.join(closed, on=["row", "bucket"], how="anti")
+        self.floor[_ints(closed, "row")] = _ints(closed, "bucket") + 1
+        if self._lateness_ns:
+            self.recent = pl.concat([self.recent, closed])
+        return closed
+
+    def end_ns(self, bars: pl.DataFrame) -> Ints:
+        """Return when bars end, by their names (a day: at midnight UTC after the session's date)."""
+        return (_ints(bars, "bucket") + 1) * self.length_ns
+
+    def _begin(self, rows: Rows, bucket: Ints) -> None:
+        first = np.flatnonzero(np.append(True, values=rows.row[1:] != rows.row[:-1]))
+        first = first[self.began[rows.row[first]] == _UNSEEN]
+        if not len(first):
+            return
+        row, at_ns = rows.row[first], rows.start_ns[first]
+        _, open_ns, _ = self._lookup(row, at_ns)
+        start_ns = bucket[first] * self.length_ns
+        inside = (start_ns <= open_ns) & (open_ns < start_ns + self.length_ns)
+        begin_ns = np.where(inside | (self.interval == "1d"), open_ns, start_ns)
+        whole = at_ns - begin_ns <= min(_TOLERANCE_NS, self.length_ns // _TOLERANCE)
+        self.began[row] = np.where(whole, _WHOLE, bucket[first])
+
+    def _merge(self, frame: pl.DataFrame, *, ordered: bool) -> pl.DataFrame:
+        """Add rows to the open bars, and return those of the instruments that have rows."""
+        if not ordered:
+            frame = frame.sort("row", "bucket", "start_ns", maintain_order=True)
+        fresh = frame.group_by("row", "bucket").agg(
+            first_ns=pl.col("start_ns").first(),
+            last_ns=pl.col("start_ns").last(),
+            open=pl.col("open").first(),
+            high=pl.col("high").max(),
+            low=pl.col("low").min(),
+            close=pl.col("close").last(),
+            volume=pl.col("volume").sum(),
+            notional=pl.col("notional").sum(),
+            sized=pl.col("volume").count().cast(pl.Int64),
+            count=pl.col("count").sum(),
+            recv_ns=pl.col("recv_ns").max(),
+            timestamp_ms=pl.col("timestamp_ms").max(),
+        )
+        here = pl.col("row").is_in(fresh.get_column("row").unique().implode())
+        waiting = self.open.filter(here)
+        self.open = self.open.filter(~here)
+        if waiting.is_empty():
+            return fresh
+        both = pl.concat([waiting, fresh])
+        return both.group_by("row", "bucket").agg(
+            pl.col("first_ns").min(),
+            pl.col("last_ns").max(),
+            pl.col("open").sort_by("first_ns", maintain_order=True).first(),
+            pl.col("high").max(),
+            pl.col("low").min(),
+            pl.col("close").sort_by("last_ns", maintain_order=True).last(),
+            pl.col("volume", "notional", "sized", "count").sum(),
+            pl.col("recv_ns", "timestamp_ms").max(),
+        )
+
+    def _forming(self, frame: pl.DataFrame, rows: Rows, late: Flags) -> pl.DataFrame:
+        """Return the bar after each row, but for rows that are older than others before them."""
+        fresh = frame.select(
+            "row",
+            "bucket",
+            *(pl.col("start_ns").alias(name) for name in ("first_ns", "last_ns")),
+            *("open", "high", "low", "close", "volume", "notional"),
+            pl.col("volume").is_not_null().cast(pl.Int64).alias("sized"),
+            *("count", "recv_ns", "timestamp_ms", "offset"),
+            ahead=pl.Series((rows.start_ns >= rows.before_ns)[~late]),
+        )
+        waiting = self.open.join(fresh.select("row", "bucket").unique(), on=["row", "bucket"], how="semi")
+        waiting = waiting.with_columns(offset=pl.lit(-1, dtype=pl.Int64), ahead=pl.lit(value=False))
+        every = pl.concat([waiting, fresh]).sort("row", "offset", maintain_order=True)
+        bar = ["row", "bucket"]
+        after = every.with_columns(
+            pl.col("open").first().over(bar),
+            pl.col("high").cum_max().over(bar),
+            pl.col("low").cum_min().over(bar),
+            pl.col("volume").fill_null(0).cum_sum().over(bar),
+            pl.col("notional", "sized", "count").cum_sum().over(bar),
+        ).filter("ahead")
+        began = self.began[_ints(after, "row")]
+        return after.with_columns(
+            revision=pl.lit(0, dtype=pl.Int64),
+            partial=pl.Series((began != _UNSEEN) & (_ints(after, "bucket") <= began)),
+        ).select(CLOSED.names())
+
+    def _close(self, bars: pl.DataFrame, rows: Rows, reached: Ints, last: Ints) -> pl.DataFrame:
+        """Close the bars that the watermarks have passed; the others stay open."""
+        row, bucket = _ints(bars, "row"), _ints(bars, "bucket")
+        of = last[np.searchsorted(rows.row[last], row)]
+        over = reached[of] > bucket
+        self.open = pl.concat([self.open, bars.filter(~over)])
+        if not over.any():
+            return CLOSED.to_frame()
+        # the first row of the instrument whose watermark lies beyond the bar: rows are sorted by both
+        least = int(reached.min())
+        place = _key(rows.row, reached - least)
+        wanted = _key(row[over], np.maximum(bucket[over] + 1 - least, 0))
+        by = np.searchsorted(place, wanted)
+        return self._finish(
+            bars.filter(over),
+            offset=pl.Series(rows.frame.get_column("offset").to_numpy()[by]),
+            timestamp_ms=pl.Series(rows.frame.get_column("timestamp_ms").to_numpy()[by]),
+        )
+
+    def _finish(self, bars: pl.DataFrame, **by: pl.Series | pl.Expr) -> pl.DataFrame:
+        began = self.began[_ints(bars, "row")]
+        partial = (began != _UNSEEN) & (_ints(bars, "bucket") <= began)
+        return (
+            bars.with_columns(revision=pl.lit(0, dtype=pl.Int64), partial=pl.Series(partial), **by)
+            .select(CLOSED.names())
+            .sort("row", "bucket")
+        )
+
+    def _restate(self, late: pl.DataFrame) -> pl.DataFrame:
+        """Take late rows into closed bars, one by one: each is a restatement of its own."""
+        names = late.select("row", "bucket").unique()
+        known = {
+            (bar["row"], bar["bucket"]): bar
+            for bar in self.recent.join(names, on=["row", "bucket"], how="semi").iter_rows(named=True)
+        }
+        self.recent = self.recent.join(names, on=["row", "bucket"], how="anti")
+        restated = []
+        for row in late.iter_rows(named=True):
+            place = (row["row"], row["bucket"])
+            known[place] = _restated(known[place], row) if place in known else self._begun_late(row)
+            restated.append(known[place])
+        self.recent = pl.concat([self.recent, pl.DataFrame(list(known.values()), schema=CLOSED)])
+        return pl.DataFrame(restated, schema=CLOSED)
+
+    def _begun_late(self, row: dict[str, Any]) -> dict[str, Any]:
+        began = self.began[row["row"]]
+        return {
+            **{name: row[name] for name in CLOSED if name in row},
+            "first_ns": row["start_ns"],
+            "last_ns": row["start_ns"],
+            "volume": row["volume"] or 0,
+            "sized": int(row["volume"] is not None),
+            "revision": 0,
+            "partial": bool(began != _UNSEEN and row["bucket"] <= began),
+        }
+
+    def _forget(self, row: Ints, mark_ns: Ints) -> None:
+        """Drop the bars that can't be restated any more."""
+        if self.recent.is_empty():
+            return
+        at = np.searchsorted(row, mine := _ints(self.recent, "row"))
+        here = (at < len(row)) & (row[np.minimum(at, len(row) - 1)] == mine)
+        mark = np.where(here, mark_ns[np.minimum(at, len(row) - 1)], 0)
+        passed = self.bucket(mine, mark - self._grace_ns - self._lateness_ns) > _ints(self.recent, "bucket")
+        self.recent = self.recent.filter(~(here & passed))
+
+
+def renumbered(frame: pl.DataFrame, rows: Ints) -> pl.DataFrame:
+    """Return the lines of some instruments, which are numbered from 0 in the given order."""
+    numbers = pl.DataFrame({"row": rows, "new": np.arange(len(rows))})
+    kept = frame.join(numbers, on="row", how="inner", maintain_order="left")
+    return kept.with_columns(row=pl.col("new")).drop("new")
+
+
+def _restated(bar: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    earlier, later = row["start_ns"] < bar["first_ns"], row["start_ns"] >= bar["last_ns"]
+    return {
+        **bar,
+        "first_ns": min(bar["first_ns"], row["start_ns"]),
+        "last_ns": max(bar["last_ns"], row["start_ns"]),
+        "open": row["open"] if earlier else bar["open"],
+        "high": max(bar["high"], row["high"]),
+        "low": min(bar["low"], row["low"]),
+        "close": row["close"] if later else bar["close"],
+        "volume": bar["volume"] + (row["volume"] or 0),
+        "notional": bar["notional"] + row["notional"],
+        "sized": bar["sized"] + (row["volume"] is not None),
+        "count": bar["count"] + row["count"],
+        "recv_ns": max(bar["recv_ns"], row["recv_ns"]),
+        "timestamp_ms": row["timestamp_ms"],
+        "offset": row["offset"],
+        "revision": bar["revision"] + 1,
+    }
+
+
+def _key(row: Ints, number: Ints) -> Ints:
+    """Return one number that sorts like both."""
+    return (row << _BITS) + np.minimum(number, (1 << _BITS) - 1)
+
+
+def _ints(frame: pl.DataFrame, name: str) -> Ints:
+    return frame.get_column(name).to_numpy()

@@ -1,0 +1,89 @@
+"""State of many instruments in columns: what indicators and detectors are made of.
+
+A component is a pure function of one step: it is given the state of some instruments and one bar of each, and
+changes that state. Where the state is kept, how it grows, and how it is saved is the same for all of them.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from tickerlake.analytics.bars import Floats, Ints
+
+State = Mapping[str, Floats]
+"""Fields of a component's state: ``state["x"]`` has the shape (k,), a window of n values (n, k).
+
+A step writes into the arrays: ``state["x"][:] = …``.
+"""
+
+_GROWTH: Final = 1.5
+
+
+class Fields:
+    """Names of a component's state, how many values each holds, and what they are at first.
+
+    Parameters
+    ----------
+    initial
+        First value of each field, NaN for "not known yet".
+    windows
+        How many values those fields hold that hold more than one.
+    """
+
+    def __init__(self, initial: Mapping[str, float], windows: Mapping[str, int] | None = None) -> None:
+        self._slices: dict[str, slice | int] = {}
+        first: list[float] = []
+        for name, value in initial.items():
+            size = (windows or {}).get(name)
+            self._slices[name] = len(first) if size is None else slice(len(first), len(first) + size)
+            first += [value] * (1 if size is None else size)
+        self.initial = np.array(first, dtype=np.float64).reshape(-1, 1)
+
+    @property
+    def height(self) -> int:
+        """How many values the state of an instrument has."""
+        return len(self.initial)
+
+    def view(self, block: Floats) -> dict[str, Floats]:
+        """Return the fields of a block of the shape (height, k), as views."""
+        return {name: block[place] for name, place in self._slices.items()}
+
+
+class Table:
+    """The state of a component for all instruments, which are numbered from 0.
+
+    Parameters
+    ----------
+    fields
+        What the state of one instrument is.
+    """
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        self._block: Floats = np.repeat(fields.initial, 0, axis=1)
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def grow(self, size: int) -> None:
+        """Make room for instruments up to ``size``, with the state of the beginning."""
+        if size > self._block.shape[1]:
+            more = max(size, int(self._block.shape[1] * _GROWTH)) - self._block.shape[1]
+            self._block = np.concatenate([self._block, np.repeat(self.fields.initial, more, axis=1)], axis=1)
+        self._size = max(self._size, size)
+
+    def gather(self, rows: Ints) -> Floats:
+        """Return a copy of the state of some instruments, of the shape (height, k)."""
+        # Not `block[:, rows]`: its result is laid out by instrument, and every step would stride through it.
+        return self._block.take(rows, axis=1)
+
+    def scatter(self, rows: Ints, block: Floats) -> None:
+        """Write the state of some instruments back."""
+        self._block[:, rows] = block
+
+    def keep(self, rows: Ints) -> None:
+        """Drop all instruments but some, which are numbered anew in the given order."""
+        self._block = np.ascontiguousarray(self._block[:, rows])
+        self._size = len(rows)

@@ -1,0 +1,133 @@
+"""The instruments of some partitions, numbered from 0, and what is known of each."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from tickerlake.analytics.bars import Ints
+from tickerlake.analytics.sessions import Sessions
+from tickerlake.errors import DataError
+from tickerlake.model.instrument import split_instrument_id
+
+_NAMES: Final = pl.Schema(
+    [
+        ("partition", pl.Int64()),
+        *((name, pl.String()) for name in ("instrument_id", "symbol")),
+        ("row", pl.Int64()),
+        ("own_feed", pl.String()),
+    ]
+)
+NEVER: Final = -(1 << 62)
+"""The watermark of an instrument without a record."""
+
+
+class Instrument(NamedTuple):
+    """An instrument of a partition, and what it sends: trades (``""``) or bars of an interval."""
+
+    partition: int
+    instrument_id: str
+    symbol: str
+    feed: str
+
+
+class Instruments:
+    """Numbers of instruments, their watermarks, and their sessions.
+
+    Parameters
+    ----------
+    sessions_of
+        The sessions of a market, by its ISO 10383 code.
+    """
+
+    def __init__(self, sessions_of: Callable[[str], Sessions]) -> None:
+        self.known: list[Instrument] = []
+        self.mark_ns: Ints = np.empty(0, dtype=np.int64)
+        self._sessions_of = sessions_of
+        self._sessions: list[Sessions] = []
+        self._market: Ints = np.empty(0, dtype=np.int64)
+        self.names = _NAMES.to_frame()
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def add(self, found: Sequence[Instrument], mark_ns: Ints | None = None) -> None:
+        """Give numbers to further instruments, which are all new."""
+        first = len(self.known)
+        self.known += found
+        fresh = np.full(len(found), NEVER) if mark_ns is None else mark_ns
+        self.mark_ns = np.concatenate([self.mark_ns, fresh])
+        markets = [self._market_of(each.instrument_id) for each in found]
+        self._market = np.concatenate([self._market, np.array(markets, dtype=np.int64)])
+        rows = [
+            (each.partition, each.instrument_id, each.symbol, first + n, each.feed)
+            for n, each in enumerate(found)
+        ]
+        self.names = pl.concat([self.names, pl.DataFrame(rows, schema=_NAMES, orient="row")])
+
+    def keep(self, rows: Ints) -> None:
+        """Drop all instruments but some, which are numbered anew in the given order."""
+        kept, mark_ns = [self.known[row] for row in rows], self.mark_ns[rows]
+        self.known, self.mark_ns = [], self.mark_ns[:0]
+        self._market, self.names = self._market[:0], self.names.clear()
+        self.add(kept, mark_ns)
+
+    def of(self, partition: int) -> Ints:
+        """Return the numbers of a partition's instruments."""
+        return self.names.filter(pl.col("partition") == partition).get_column("row").to_numpy()
+
+    def number(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Instrument]]:
+        """Add the columns ``row`` and ``own_feed``, null for what is no instrument; also return the new ones.
+
+        Parameters
+        ----------
+        frame
+            Rows with the columns partition, instrument_id and feed, in the order of the records.
+        """
+        names = ["partition", "instrument_id"]
+        unknown = frame.select(*names, "feed").unique(names, keep="first", maintain_order=True)
+        unknown = unknown.join(self.names, on=names, how="anti", maintain_order="left")
+        found = []
+        for partition, instrument_id, feed in unknown.iter_rows():
+            try:
+                symbol, _ = split_instrument_id(instrument_id)
+            except DataError:
+                continue
+            found.append(Instrument(partition, instrument_id, symbol, feed))
+        self.add(found)
+        numbers = self.names.drop("symbol")
+        return frame.join(numbers, on=names, how="left", maintain_order="left"), found
+
+    def lookup(self, row: Ints, ts_ns: Ints) -> tuple[Ints, Ints, Ints]:
+        """Return the sessions in which times lie, and when these open and close."""
+        if len(self._sessions) == 1:
+            return self._sessions[0].lookup(ts_ns)
+        return self._by_market(row, ts_ns, lambda sessions, times: sessions.lookup(times))
+
+    def hours(self, row: Ints, session: Ints) -> tuple[Ints, Ints]:
+        """Return when sessions open and close, by their days."""
+        if len(self._sessions) == 1:
+            return self._sessions[0].by_day(session)
+        _, opens, closes = self._by_market(row, session, lambda each, days: (days, *each.by_day(days)))
+        return opens, closes
+
+    def _by_market(
+        self, row: Ints, of: Ints, ask: Callable[[Sessions, Ints], tuple[Ints, Ints, Ints]]
+    ) -> tuple[Ints, Ints, Ints]:
+        market = self._market[row]
+        found = (np.empty_like(of), np.empty_like(of), np.empty_like(of))
+        for number, sessions in enumerate(self._sessions):
+            here = market == number
+            if here.any():
+                for result, part in zip(found, ask(sessions, of[here]), strict=True):
+                    result[here] = part
+        return found
+
+    def _market_of(self, instrument_id: str) -> int:
+        sessions = self._sessions_of(split_instrument_id(instrument_id)[1])
+        for number, known in enumerate(self._sessions):
+            if known is sessions:
+                return number
+        self._sessions.append(sessions)
+        return len(self._sessions) - 1

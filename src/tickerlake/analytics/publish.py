@@ -1,0 +1,73 @@
+"""Closed bars and their values → records of the kinds ``bar.v1`` and ``indicator.v1``."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import polars as pl
+
+from tickerlake.model.schema import BAR, DECIMAL, INDICATOR, polars_schema
+
+_PLACE: Final = ["partition", "offset"]
+_NANO: Final = "0.000000001"
+
+
+def bar_records(bars: pl.DataFrame, source: str) -> pl.DataFrame:
+    """Return built bars as records, after the columns partition and offset.
+
+    Parameters
+    ----------
+    bars
+        Columns `builder.CLOSED` and partition, instrument_id, symbol, interval, ts_open_ns, ts_close_ns and
+        session.
+    source
+        What is written as their source.
+    """
+    traded = pl.col("volume") > 0
+    # rounded to the nearest 10^-9: both are whole numbers, of 10^-18 and of 10^-9
+    units = pl.col("volume").to_physical()
+    vwap = pl.when(traded).then((pl.col("notional") + units // 2) // pl.when(traded).then(units).otherwise(1))
+    records = bars.with_columns(
+        pl.when(pl.col("sized") > 0).then("volume").alias("volume"),
+        session_date=pl.col("session").cast(pl.Int32).cast(pl.Date),
+        vwap=vwap.cast(pl.Decimal(38, 0)) * pl.lit(_NANO).cast(DECIMAL),
+        trade_count=pl.when(pl.col("count") > 0).then("count"),
+        schema=pl.lit(BAR),
+        price_type=pl.lit("last"),
+        is_final=pl.lit(value=True),
+        is_partial="partial",
+        ts_recv_ns="recv_ns",
+        source=pl.lit(source),
+        quality=pl.lit([], dtype=pl.List(pl.String)),
+    )
+    return _as(BAR, records)
+
+
+def indicator_records(bars: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
+    """Return the values of closed bars as records, after the columns partition and offset.
+
+    Parameters
+    ----------
+    bars
+        Columns as for `bar_records`.
+    values
+        A column of float64 for each indicator, of which NaN is no value; a bar without any is left out.
+    """
+    if not values.width or bars.is_empty():
+        return polars_schema(INDICATOR).to_frame().select(*_nulls(_PLACE), *polars_schema(INDICATOR))
+    values = values.fill_nan(None)
+    records = bars.with_columns(
+        schema=pl.lit(INDICATOR),
+        session_date=pl.col("session").cast(pl.Int32).cast(pl.Date),
+        values=values.to_struct("values").struct.json_encode(),
+    ).filter(values.select(pl.any_horizontal(pl.all().is_not_null())).to_series())
+    return _as(INDICATOR, records)
+
+
+def _as(kind: str, records: pl.DataFrame) -> pl.DataFrame:
+    schema = polars_schema(kind)
+    missing = [pl.lit(None, dtype=schema[name]).alias(name) for name in schema if name not in records.columns]
+    return records.with_columns(*missing).select(*_PLACE, *schema).cast(dict(schema))  # type: ignore[arg-type]
+
+
+def _nulls(names: Sequence[str]) -> list[pl.Expr]:
+    return [pl.lit(None, dtype=pl.Int64).alias(name) for name in names]

@@ -1,0 +1,75 @@
+"""How wide bars are, and whether they go one way. Names, parameters and values are TA-Lib's."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from tickerlake.analytics.bars import Bars, Floats
+from tickerlake.analytics.columnar import Fields, State
+from tickerlake.analytics.indicator import Indicator
+from tickerlake.analytics.rolling import ratio, settle, since
+
+
+class ATR(Indicator):
+    """Average true range, a price difference: the Wilder average of the true range.
+
+    True range = max(high, previous close) − min(low, previous close) (Wilder, "New Concepts in Technical
+    Trading Systems", 1978). The first bar has none; first value at bar n.
+    """
+
+    parameters: ClassVar = {"timeperiod": 14}
+    least: ClassVar = {"timeperiod": 1}
+
+    def fields(self) -> Fields:
+        """Return the last close, the number of true ranges, and their average."""
+        return Fields({"close": np.nan, "count": -1.0, "mean": 0.0})
+
+    def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
+        """Return the average."""
+        timeperiod = self.whole("timeperiod")
+        close, count, mean = state["close"], state["count"], state["mean"]
+        count += 1
+        true_range = np.maximum(bars.high, close) - np.minimum(bars.low, close)
+        close[:] = bars.close
+        settle(mean, true_range, count, timeperiod, 1 / timeperiod)
+        return (since(timeperiod, count, mean),)
+
+
+class ADX(Indicator):
+    """Average directional index, 0 to 100: how much the price goes one way, up or down.
+
+    DX = 100 × |up − down| / (up + down), of the Wilder sums of the directional moves (Wilder, "New Concepts
+    in Technical Trading Systems", 1978; both are usually divided by the true range first, which cancels out).
+    ADX is the Wilder average of DX, begun with the mean of n. First value at bar 2n − 1.
+    """
+
+    parameters: ClassVar = {"timeperiod": 14}
+    least: ClassVar = {"timeperiod": 2}
+
+    def fields(self) -> Fields:
+        """Return the last bar, the number of moves, the sums of moves up and down, and the average."""
+        first = {"high": np.nan, "low": np.nan, "count": -1.0, "moves": 0.0, "adx": 0.0}
+        return Fields(first, {"moves": 2})
+
+    def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
+        """Return the average."""
+        timeperiod = self.whole("timeperiod")
+        count, moves, adx = state["count"], state["moves"], state["adx"]
+        count += 1
+        # TA-Lib sums the first n − 1 moves as they are, and lets the sums fade from the n-th on.
+        moves -= moves * (count >= timeperiod) / timeperiod
+        moves += self._moves(state, bars)
+        up, down = moves
+        # Nothing has moved yet where it is 0/0: as in TA-Lib, such a DX counts as 0.
+        dx = ratio(100 * np.abs(up - down), up + down, 0.0)
+        settle(adx, dx, count - (timeperiod - 1), timeperiod, 1 / timeperiod)
+        return (since(2 * timeperiod - 1, count, adx),)
+
+    @staticmethod
+    def _moves(state: State, bars: Bars) -> Floats:
+        up, down = bars.high - state["high"], state["low"] - bars.low
+        state["high"][:], state["low"][:] = bars.high, bars.low
+        # Of the two only the larger counts. NaN, at the first bar, is no move.
+        return np.array(
+            (np.where((up > down) & (up > 0), up, 0.0), np.where((down > up) & (down > 0), down, 0.0))
+        )

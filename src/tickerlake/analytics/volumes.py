@@ -1,0 +1,134 @@
+"""Indicators of volume."""
+
+from typing import ClassVar, Final
+
+import numpy as np
+
+from tickerlake.analytics.bars import Bars, Floats, Ints
+from tickerlake.analytics.columnar import Fields, State
+from tickerlake.analytics.indicator import Indicator
+from tickerlake.analytics.rolling import push, ratio, total
+
+_BUCKETS: Final = 30
+"""Parts of a session whose usual volumes are kept apart: 13 minutes each on the New York exchange."""
+
+
+def _known(volume: Floats) -> Floats:
+    return np.where(np.isnan(volume), 0.0, volume)
+
+
+class OBV(Indicator):
+    """On-balance volume (Granville), shares: plus the volume of bars that close higher, minus of those lower.
+
+    It begins with the first bar's volume, as TA-Lib's. A volume that is not known counts as 0.
+    """
+
+    def fields(self) -> Fields:
+        """Return the last close and the balance."""
+        return Fields({"close": np.nan, "balance": 0.0})
+
+    def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
+        """Return the balance."""
+        close, balance = state["close"], state["balance"]
+        direction = np.where(np.isnan(close), 1.0, np.sign(bars.close - close))
+        close[:] = bars.close
+        balance += direction * _known(bars.volume)
+        return (balance.copy(),)
+
+
+class VWAP(Indicator):
+    """Volume-weighted average price since the session's first bar; NaN before the first volume.
+
+    The sum of the bars' vwap × volume, divided by the sum of their volumes.
+    """
+
+    def fields(self) -> Fields:
+        """Return the session's turnover and volume."""
+        return Fields({"turnover": 0.0, "volume": 0.0})
+
+    def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
+        """Return the average."""
+        turnover, volume = state["turnover"], state["volume"]
+        known = _known(bars.volume)
+        begun = ~bars.first_of_session
+        turnover[:] = turnover * begun + bars.vwap * known
+        volume[:] = volume * begun + known
+        return (ratio(turnover, volume, np.nan),)
+
+
+class RVWAP(Indicator):
+    """Volume-weighted average price of the last n bars, across sessions; NaN if nothing was traded in them.
+
+    First value at bar n − 1. A volume that is not known counts as 0.
+    """
+
+    parameters: ClassVar = {"timeperiod": 20}
+    least: ClassVar = {"timeperiod": 1}
+
+    def fields(self) -> Fields:
+        """Return turnover and volume of the last n bars."""
+        timeperiod = self.whole("timeperiod")
+        return Fields(
+            {"turnovers": np.nan, "volumes": np.nan}, {"turnovers": timeperiod, "volumes": timeperiod}
+        )
+
+    def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
+        """Return the average."""
+        known = _known(bars.volume)
+        push(state["turnovers"], bars.vwap * known)
+        push(state["volumes"], known)
+        return (ratio(total(state["turnovers"]), total(state["volumes"]), np.nan),)
+
+
+class RELVOL(Indicator):
+    """Relative volume, a multiple: a bar's volume, divided by what is usual at this time of the session.
+
+    A session has 30 parts of the same length, and one each for before and after it; a bar belongs to the part
+    in which it opens. Usual is the mean volume of the bars of this part in each of the last n sessions that
+    had any, without the present one: the simple mean of the first n such sessions, after that Wilder's
+    average (gain 1 / n), which needs no memory of each session. NaN before n sessions, and where the volume
+    is not known.
+
+    Daily bars, and all that are as long as their session, have one part: the first value, at bar n, is the
+    volume divided by the mean of the n volumes before it.
+    """
+
+    parameters: ClassVar = {"timeperiod": 20}
+    least: ClassVar = {"timeperiod": 1}
+
+    def fields(self) -> Fields:
+        """Return the means and sessions of the parts; the part that goes on, its volume and bars."""
+        names = ("means", "sessions", "part", "volume", "bars")
+        return Fields(dict.fromkeys(names, 0.0), {"means": _BUCKETS + 2, "sessions": _BUCKETS + 2})
+
+    def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
+        """Return the multiple."""
+        part = _part(bars)
+        ended = (state["bars"] > 0) & (bars.first_of_session | (state["part"] != part))
+        if ended.any():
+            self._close(state, np.flatnonzero(ended))
+        state["part"][:] = part
+        places = part, np.arange(len(bars))
+        usual = np.where(state["sessions"][places] >= self.given["timeperiod"], state["means"][places], 0.0)
+        volume, count = state["volume"], state["bars"]
+        volume += _known(bars.volume)
+        count += ~np.isnan(bars.volume)
+        return (ratio(bars.volume, usual, np.nan),)
+
+    def _close(self, state: State, which: Ints) -> None:
+        """Take a part that is over into its mean."""
+        places = state["part"][which].astype(np.int64), which
+        sessions = state["sessions"][places] + 1
+        mean = state["means"][places]
+        volume = state["volume"][which] / state["bars"][which]
+        state["means"][places] = mean + (volume - mean) / np.minimum(sessions, self.given["timeperiod"])
+        state["sessions"][places] = sessions
+        state["volume"][which] = 0.0
+        state["bars"][which] = 0.0
+
+
+def _part(bars: Bars) -> Ints:
+    """Return the part of the session of each bar: 0 before it, 1 to 30 in it, 31 after it."""
+    length = np.maximum(bars.session_close_ns - bars.session_open_ns, 1)
+    part = np.clip((bars.ts_open_ns - bars.session_open_ns) * _BUCKETS // length + 1, 0, _BUCKETS + 1)
+    return np.where(bars.ts_close_ns - bars.ts_open_ns >= length, 1, part)

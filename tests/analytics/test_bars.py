@@ -1,0 +1,369 @@
+"""Bars against a plain reading of the rules, record by record, however the records are cut into batches."""
+
+import itertools
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.records import batch, trade
+from tickerlake.analytics import snapshot
+from tickerlake.analytics.engine import Engine, EngineOptions, Output
+from tickerlake.analytics.sessions import ALWAYS, Sessions
+
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+NAMES = (
+    "instrument_id interval ts_open_ns open high low close volume vwap trade_count is_partial revision offset"
+).split()
+START = 1_704_205_800 * SECOND  # 2024-01-02 09:30 in New York
+
+
+def engine(**options: Any) -> Engine:
+    given_options = {"intervals": ("1m",), "lateness_ns": 0, **options}
+    return Engine(EngineOptions(**given_options), lambda _: ALWAYS)
+
+
+def bars(*outputs: Output) -> list[dict[str, Any]]:
+    return [row for output in outputs for row in output.bars.select(NAMES).iter_rows(named=True)]
+
+
+@dataclass
+class Bar:
+    first: tuple[int, Decimal]
+    last: tuple[int, Decimal]
+    high: Decimal
+    low: Decimal
+    volume: Decimal
+    notional: Decimal
+    count: int = 1
+    revision: int = 0
+
+    @classmethod
+    def of(cls, ts: int, price: Decimal, size: Decimal) -> "Bar":
+        return cls((ts, price), (ts, price), price, price, size, price * size)
+
+    def add(self, ts: int, price: Decimal, size: Decimal) -> None:
+        if ts < self.first[0]:
+            self.first = (ts, price)
+        if ts >= self.last[0]:
+            self.last = (ts, price)
+        self.high, self.low = max(self.high, price), min(self.low, price)
+        self.volume += size
+        self.notional += price * size
+        self.count += 1
+
+
+@dataclass
+class Oracle:
+    """The rules of `builder`, for one interval, in the most direct words."""
+
+    length: int
+    grace: int
+    lateness: int
+    mark: dict[str, int] = field(default_factory=dict)
+    began: dict[str, int] = field(default_factory=dict)
+    open: dict[str, dict[int, Bar]] = field(default_factory=dict)
+    closed: dict[str, dict[int, Bar]] = field(default_factory=dict)
+    out: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+
+    def take(self, offset: int, name: str, ts: int, price: Decimal, size: Decimal) -> None:
+        bucket = ts // self.length
+        if name not in self.began:
+            whole = ts - bucket * self.length <= min(MINUTE, self.length // 20)
+            self.began[name] = -1 if whole else bucket
+        before = self.mark.get(name)
+        opened, closed = self.open.setdefault(name, {}), self.closed.setdefault(name, {})
+        if before is not None and (before - self.grace) // self.length > bucket:
+            if (before - self.grace - self.lateness) // self.length > bucket:
+                self.refused.append(offset)
+            else:
+                if bucket in closed:
+                    closed[bucket].add(ts, price, size)
+                    closed[bucket].revision += 1
+                else:
+                    closed[bucket] = Bar.of(ts, price, size)
+                self.tell(offset, name, bucket, closed[bucket])
+        elif bucket in opened:
+            opened[bucket].add(ts, price, size)
+        else:
+            opened[bucket] = Bar.of(ts, price, size)
+        self.mark[name] = ts if before is None else max(before, ts)
+        for over in sorted(b for b in opened if (self.mark[name] - self.grace) // self.length > b):
+            closed[over] = opened.pop(over)
+            self.tell(offset, name, over, closed[over])
+
+    def tell(self, offset: int, name: str, bucket: int, bar: Bar) -> None:
+        vwap = None
+        if bar.volume:
+            units = int(bar.notional * 10**18)
+            volume = int(bar.volume * 10**9)
+            vwap = Decimal((units + volume // 2) // volume).scaleb(-9)
+        self.out.append(
+            {
+                "instrument_id": name,
+                "interval": "1m",
+                "ts_open_ns": bucket * self.length,
+                "open": bar.first[1],
+                "high": bar.high,
+                "low": bar.low,
+                "close": bar.last[1],
+                "volume": bar.volume,
+                "vwap": vwap,
+                "trade_count": bar.count,
+                "is_partial": bucket <= self.began[name],
+                "revision": bar.revision,
+                "offset": offset,
+            }
+        )
+
+
+trades = st.lists(
+    st.tuples(
+        st.sampled_from(["AAA.XNAS", "BBB.XNAS"]),
+        # mostly forward, sometimes back by up to three minutes
+        st.one_of(st.integers(0, 40), st.integers(0, 200), st.integers(-180, 0)),
+        st.decimals("0.0001", "2000000", places=4),
+        st.one_of(st.integers(0, 500).map(Decimal), st.decimals("0", "10", places=6)),
+    ),
+    max_size=60,
+)
+cuts = st.lists(st.integers(0, 60), max_size=6)
+
+
+def cut(frame: pl.DataFrame, places: list[int]) -> list[pl.DataFrame]:
+    edges = sorted({0, frame.height, *(place for place in places if place < frame.height)})
+    return [frame.slice(a, b - a) for a, b in itertools.pairwise(edges)]
+
+
+def records(steps: list[tuple[str, int, Decimal, Decimal]]) -> list[tuple[str, int, Decimal, Decimal]]:
+    now, found = START, []
+    for name, step, price, size in steps:
+        now += step * SECOND
+        found.append((name, now, price, size))
+    return found
+
+
+@settings(max_examples=150, derandomize=True)
+@given(trades, cuts, st.sampled_from([0, 30, 90]), st.sampled_from([0, 60, 150]))
+def test_bars_are_as_the_rules_say_however_records_are_cut(
+    steps: list[tuple[str, int, Decimal, Decimal]], places: list[int], grace: int, lateness: int
+) -> None:
+    oracle = Oracle(MINUTE, grace * SECOND, lateness * SECOND)
+    made = records(steps)
+    for offset, record in enumerate(made):
+        oracle.take(offset, *record)
+    frame = batch([trade(*record) for record in made])
+    subject = engine(grace_ns=grace * SECOND, lateness_ns=lateness * SECOND)
+    outputs = [subject.take(part) for part in cut(frame, places)]
+    assert bars(*outputs) == oracle.out
+    assert [offset for output in outputs for offset in output.refused["offset"]] == oracle.refused
+
+
+@settings(max_examples=60, derandomize=True)
+@given(trades, st.integers(0, 60), st.sampled_from([0, 30]), st.sampled_from([0, 60]))
+def test_another_engine_goes_on_from_a_snapshot(
+    steps: list[tuple[str, int, Decimal, Decimal]], at: int, grace: int, lateness: int
+) -> None:
+    frame = batch([trade(*record) for record in records(steps)])
+    options = {
+        "intervals": ("1m", "5m", "1d"),
+        "grace_ns": grace * SECOND,
+        "lateness_ns": lateness * SECOND,
+        "indicators": ("SMA(2)", "RSI(2)", "VWAP"),
+    }
+    whole = engine(**options)
+    first, rest = frame.head(at), frame.slice(at)
+    expected = [whole.take(first), whole.take(rest)][1]
+    before, after = engine(**options), engine(**options)
+    before.take(first)
+    # an engine that has other partitions already
+    after.take(batch([trade("CCC.XNAS", START, Decimal(5), Decimal(1))], partition=7))
+    snapshot.restore(after, 0, snapshot.take(before, 0))
+    again = after.take(rest)
+    assert again.bars.equals(expected.bars)
+    assert again.indicators.equals(expected.indicators)
+    assert again.refused.equals(expected.refused)
+
+
+@settings(max_examples=40, derandomize=True)
+@given(trades, trades, cuts)
+def test_partitions_do_not_know_of_each_other(
+    here: list[tuple[str, int, Decimal, Decimal]],
+    there: list[tuple[str, int, Decimal, Decimal]],
+    places: list[int],
+) -> None:
+    first = batch([trade(*record) for record in records(here)], partition=0)
+    second = batch([trade(*record) for record in records(there)], partition=1)
+    options = {"indicators": ("EMA(3)", "ATR(2)"), "lateness_ns": MINUTE}
+    together, one, two = engine(**options), engine(**options), engine(**options)
+    both = [
+        together.take(pl.concat([a, b]))
+        for a, b in zip(cut(first, places), cut(second, places), strict=False)
+    ]
+    most = len(both)
+    alone = [one.take(part) for part in cut(first, places)[:most]]
+    others = [two.take(part) for part in cut(second, places)[:most]]
+    for name in ("bars", "indicators", "refused"):
+        found = pl.concat([getattr(output, name) for output in both]) if both else None
+        for number, outputs in ((0, alone), (1, others)):
+            if found is not None:
+                mine = found.filter(pl.col("partition") == number)
+                assert mine.equals(pl.concat([getattr(output, name) for output in outputs]))
+
+
+def test_a_dropped_partition_leaves_the_others_as_they_were() -> None:
+    first = batch([trade("AAA.XNAS", START + n * 7 * SECOND, Decimal(10 + n), Decimal(1)) for n in range(60)])
+    second = batch(
+        [trade("BBB.XNAS", START + n * 9 * SECOND, Decimal(90 - n), Decimal(2)) for n in range(60)],
+        partition=1,
+    )
+    alone, both = engine(indicators=("EMA(3)",)), engine(indicators=("EMA(3)",))
+    alone.take(second.head(30))
+    both.take(pl.concat([first.head(30), second.head(30)]))
+    both.drop(0)
+    assert len(both.instruments) == 1
+    assert both.take(second.slice(30)).indicators.equals(alone.take(second.slice(30)).indicators)
+
+
+def test_several_intervals_are_built_at_once() -> None:
+    subject = engine(intervals=("1m", "5m", "1h"))
+    output = subject.take(
+        batch([trade("AAA.XNAS", START + n * MINUTE, Decimal(100 + n), Decimal(1)) for n in range(61)])
+    )
+    counts = output.bars.group_by("interval").len().sort("len").rows()
+    assert counts == [("1h", 1), ("5m", 12), ("1m", 60)]
+    hour = output.bars.filter(pl.col("interval") == "1h").row(0, named=True)
+    # 09:30 is 14:30 UTC: the first hour has only its second half, and is over at the 30th minute
+    assert (hour["open"], hour["close"], hour["is_partial"]) == (100, 129, True)
+    assert output.bars.get_column("offset").is_sorted()
+
+
+def test_a_day_is_the_exchanges_session() -> None:
+    new_york = Sessions(
+        np.array([19_724, 19_725]),
+        np.array([START, START + 24 * 60 * MINUTE]),
+        np.array([START + 390 * MINUTE, START + (24 * 60 + 390) * MINUTE]),
+    )
+    subject = Engine(EngineOptions(intervals=("1d",), lateness_ns=0), lambda _: new_york)
+    # at the open, after hours (past midnight UTC), and before the next open
+    times = [START, START + 10 * 60 * MINUTE, START + 20 * 60 * MINUTE]
+    output = subject.take(
+        batch([trade("AAA.XNAS", ts, Decimal(n + 1), Decimal(1)) for n, ts in enumerate(times)])
+    )
+    (day,) = output.bars.iter_rows(named=True)
+    assert (str(day["session_date"]), day["open"], day["close"], day["is_partial"]) == (
+        "2024-01-02",
+        1,
+        2,
+        False,
+    )
+    assert day["ts_open_ns"] == 19_724 * 24 * 60 * MINUTE
+
+
+def test_bars_are_built_of_finer_bars_and_close_with_the_last_of_them() -> None:
+    subject = engine(intervals=("5m", "1d"), indicators=("SMA(2)",))
+    made = [bar("AAA.XNAS", "1m", START + n * MINUTE, 10 + n, volume=100, vwap=10 + n) for n in range(10)]
+    output = subject.take(batch(made))
+    assert output.bars.select(
+        "interval", "open", "high", "low", "close", "volume", "vwap", "offset"
+    ).rows() == [
+        ("5m", 10, 15, 9, 14, 500, 12, 4),
+        ("5m", 15, 20, 14, 19, 500, 17, 9),
+    ]
+    # indicators of what was sent and of what was built
+    assert output.indicators.group_by("interval").len().sort("interval").rows() == [("1m", 9), ("5m", 1)]
+
+
+def bar(name: str, interval: str, ts_open: int, price: int, **more: Any) -> bytes:
+    length = MINUTE if interval == "1m" else 5 * MINUTE
+    return msgspec.json.encode(
+        {
+            "schema": "bar.v1",
+            "instrument_id": name,
+            "interval": interval,
+            "ts_open_ns": ts_open,
+            "ts_close_ns": ts_open + length,
+            "session_date": "2024-01-02",
+            "open": price,
+            "high": price + 1,
+            "low": price - 1,
+            "close": price,
+            "is_final": True,
+            "is_partial": False,
+            "revision": 0,
+            "source": "file",
+            **more,
+        }
+    )
+
+
+def test_a_bar_twice_is_not_counted_twice() -> None:
+    subject = engine(intervals=("5m",), lateness_ns=5 * MINUTE)
+    made = [bar("AAA.XNAS", "1m", START + n * MINUTE, 10, volume=1) for n in (0, 1, 1, 2, 3, 4)]
+    output = subject.take(batch(made))
+    assert output.bars["volume"].to_list() == [5]
+    assert output.refused.select("offset", "reason").rows() == [(2, "late")]
+
+
+def test_bars_without_volume_have_none() -> None:
+    output = engine(intervals=("5m",)).take(
+        batch([bar("AAA.XNAS", "1m", START + n * MINUTE, 10) for n in range(5)])
+    )
+    assert output.bars.select("volume", "vwap").rows() == [(None, None)]
+
+
+def test_an_instrument_keeps_to_what_it_sends() -> None:
+    made = [bar("AAA.XNAS", "1m", START, 10), bar("AAA.XNAS", "5m", START + MINUTE, 10)]
+    output = engine().take(batch([*made, trade("AAA.XNAS", START + 9 * MINUTE, Decimal(1), Decimal(1))]))
+    assert output.refused["reason"].to_list() == ["interval_changed", "interval_changed"]
+
+
+def test_own_and_unfinished_and_restated_bars_are_passed_over() -> None:
+    made = [
+        bar("AAA.XNAS", "1m", START, 10, source="track"),
+        bar("AAA.XNAS", "1m", START, 10, is_final=False),
+        bar("AAA.XNAS", "1m", START, 10, is_partial=True),
+        bar("AAA.XNAS", "1m", START, 10, revision=1),
+    ]
+    output = engine(own="track").take(batch(made))
+    assert output.rows == 0
+    assert output.ignored == {"own bars": 1, "unfinished bars": 1, "partial bars": 1, "restated bars": 1}
+
+
+def test_partial_bars_are_told_but_kept_out_of_indicators() -> None:
+    made = [trade("AAA.XNAS", START + (30 + 60 * n) * SECOND, Decimal(10), Decimal(1)) for n in range(4)]
+    output = engine(indicators=("SMA(1)",)).take(batch(made))
+    assert output.bars["is_partial"].to_list() == [True, False, False]
+    assert output.indicators["ts_open_ns"].to_list() == [START + MINUTE, START + 2 * MINUTE]
+
+
+NOW = START + 10**18
+
+
+@pytest.mark.parametrize(("waited", "closes"), [(59 + 30, False), (60 + 30, True)])
+def test_the_clock_closes_a_bar_when_nothing_more_can_come(waited: int, closes: bool) -> None:
+    subject = engine(lateness_ns=MINUTE)
+    # a minute is left of the bar when its only record comes
+    subject.take(batch([trade("AAA.XNAS", START, Decimal(10), Decimal(1))], timestamp_ms=NOW // 10**6))
+    output = subject.idle(0, NOW + waited * SECOND, 30 * SECOND)
+    assert output.bars.height == closes
+    assert subject.idle(0, NOW + waited * SECOND, 30 * SECOND).bars.is_empty()
+    if closes:
+        late = subject.take(batch([trade("AAA.XNAS", START + SECOND, Decimal(11), Decimal(1))], first=1))
+        assert late.bars.select("revision", "high").rows() == [(1, 11)]
+
+
+def test_another_partition_is_not_closed_by_the_clock() -> None:
+    subject = engine()
+    for number in (0, 1):
+        frame = batch([trade(f"A{number}.XNAS", START, Decimal(10), Decimal(1))], partition=number)
+        subject.take(frame)
+    assert subject.idle(1, NOW * 2, 0).bars["instrument_id"].to_list() == ["A1.XNAS"]

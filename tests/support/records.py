@@ -1,0 +1,38 @@
+"""Records as they come from Kafka."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+NOON_MS = 1_800_000_000_000
+
+
+def trade(
+    name: str, ts_ns: int, price: Decimal | float | str, size: Decimal | float | str, **more: Any
+) -> bytes:
+    """Return a trade as a message's value."""
+    extra = "".join(f',"{key}":{value}' for key, value in more.items())
+    return (
+        f'{{"schema":"trade.v1","instrument_id":"{name}","symbol":"{name.rpartition(".")[0]}",'
+        f'"ts_event_ns":{ts_ns},"ts_recv_ns":{ts_ns},"price":{price:f},"size":{size:f}{extra}}}'
+        if isinstance(price, Decimal) and isinstance(size, Decimal)
+        else f'{{"schema":"trade.v1","instrument_id":"{name}","ts_event_ns":{ts_ns},"ts_recv_ns":{ts_ns},'
+        f'"price":{price},"size":{size}{extra}}}'
+    ).encode()
+
+
+def batch(
+    values: Sequence[bytes | None], *, partition: int = 0, first: int = 0, timestamp_ms: int = NOON_MS
+) -> pl.DataFrame:
+    """Return messages as a batch of one partition."""
+    return pl.DataFrame(
+        {
+            "partition": [partition] * len(values),
+            "offset": range(first, first + len(values)),
+            "timestamp_ms": [timestamp_ms] * len(values),
+            "value": values,
+        },
+        schema={"partition": pl.Int64, "offset": pl.Int64, "timestamp_ms": pl.Int64, "value": pl.Binary},
+    )
