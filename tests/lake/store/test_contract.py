@@ -187,3 +187,15 @@ def test_another_store_at_the_place_sees_the_objects(store: Store, place: str) -
     assert other.uri == store.uri == place
     assert _keys(other) == ["topic.with.dots/a"]
     other.close()
+
+
+def test_only_snapshots_are_deleted(store: Store) -> None:
+    store.create("state/a/1", b"x", metadata={})
+    store.create("raw/a", b"x", metadata={})
+    store.delete("state/a/1")
+    store.delete("state/a/1")
+    assert store.stat("state/a/1") is None
+    for key in ("raw/a", "state/../raw/a", "state"):
+        with pytest.raises(StoreError):
+            store.delete(key)
+    assert store.read("raw/a") == b"x"

@@ -33,7 +33,7 @@ class ObjectInfo:
 
 
 class Store(Protocol):
-    """An object store in which nothing is ever overwritten.
+    """An object store in which nothing is ever overwritten, and nothing but snapshots deleted.
 
     Every method may be called from many threads, and raises only ``StoreError`` (with ``ObjectExists``
     and ``ObjectMissing``), ``StoreUnavailable`` or ``SetupError``. No key may be a folder of another one.
@@ -88,9 +88,26 @@ class Store(Protocol):
         """
         ...
 
+    def delete(self, key: str) -> None:
+        """Delete a snapshot, if it is there; nothing else is ever deleted.
+
+        Raises
+        ------
+        StoreError
+            The key is none of a snapshot, or we may not.
+        """
+        ...
+
     def close(self) -> None:
         """Release connections. Calls under way may fail with ``StoreUnavailable``."""
         ...
+
+
+def check_deletable(key: str) -> None:
+    """Refuse a key that is not a snapshot's: those can be made again, records can't."""
+    check_key(key)
+    if not key.startswith("state/"):
+        raise StoreError(f"{key} is no snapshot, and is not deleted.", "Only what is under state/ can be.")
 
 
 def check_key(key: str) -> None:

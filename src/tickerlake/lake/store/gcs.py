@@ -1,6 +1,7 @@
 """A store in a Cloud Storage bucket: the only module that speaks to google-cloud-storage."""
 
 import base64
+import contextlib
 import json
 import os
 import threading
@@ -17,7 +18,7 @@ from google.cloud.storage.exceptions import DataCorruption
 
 from tickerlake import __version__, clock
 from tickerlake.errors import ObjectMissing, StoreError, StoreUnavailable, UsageError
-from tickerlake.lake.store.base import ObjectInfo, check_key
+from tickerlake.lake.store.base import ObjectInfo, check_deletable, check_key
 from tickerlake.lake.store.gcs_errors import FOREIGN, explain, no_bucket
 from tickerlake.lake.store.gcs_session import Uploader, open_session, tune
 
@@ -183,6 +184,14 @@ class GcsStore:
             yield from page
             if not token:
                 return
+
+    def delete(self, key: str) -> None:
+        """Delete a snapshot."""
+        check_deletable(key)
+        blob = self._bucket.blob(self._object_name(key))
+        # one that is gone was deleted by a call of which the reply was lost, or by somebody else
+        with contextlib.suppress(ObjectMissing):
+            self._call(blob.name, lambda timeout: blob.delete(timeout=timeout, retry=None))
 
     def close(self) -> None:
         """Close the connections and end the waits between retries."""

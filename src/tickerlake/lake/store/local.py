@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tickerlake import clock
 from tickerlake.errors import ObjectExists, ObjectMissing, StoreError, StoreUnavailable, TickerlakeError
-from tickerlake.lake.store.base import TEMP_FOLDER, ObjectInfo, check_key
+from tickerlake.lake.store.base import TEMP_FOLDER, ObjectInfo, check_deletable, check_key
 
 _DAY_NS = 86_400_000_000_000
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -119,6 +119,15 @@ class LocalStore:
             yield from self._walk(folder + separator, prefix, start_at)
         except OSError as error:
             raise _translate(error, self._root) from error
+
+    def delete(self, key: str) -> None:
+        """Delete a snapshot."""
+        check_deletable(key)
+        path = self._path(key)
+        try:
+            Path(path).unlink(missing_ok=True)
+        except OSError as error:
+            raise _translate(error, path) from error
 
     def close(self) -> None:
         """Do nothing: no file stays open between calls."""

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import google_crc32c
 
 from tickerlake.errors import ObjectExists, ObjectMissing
-from tickerlake.lake.store.base import ObjectInfo, check_key
+from tickerlake.lake.store.base import ObjectInfo, check_deletable, check_key
 
 
 def crc32c(data: bytes) -> str:
@@ -99,6 +99,13 @@ class MemoryStore:
             if not key.startswith(prefix):
                 break
             yield self._shelf.objects[key][1]
+
+    def delete(self, key: str) -> None:
+        """Delete a snapshot."""
+        check_deletable(key)
+        with self._shelf.lock:
+            if self._shelf.objects.pop(key, None):
+                self._shelf.keys.remove(key)
 
     def close(self) -> None:
         """Do nothing: the objects live as long as the process."""

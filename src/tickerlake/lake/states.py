@@ -1,0 +1,59 @@
+"""Snapshots of who computes on a topic: ``state/<job>/<topic>/partition=<p>/<offset, 20 digits>``.
+
+A snapshot is created only if absent, as everything in the lake; unlike a segment it can be made again from
+the topic, so old ones are deleted.
+"""
+
+from typing import Final
+
+from tickerlake.errors import ObjectExists, StoreError
+from tickerlake.lake.segment import check_topic
+from tickerlake.lake.store.base import Store
+
+_KEPT: Final = 2
+
+
+class States:
+    """The snapshots of one job on one topic.
+
+    Parameters
+    ----------
+    store
+        Where they are.
+    job, topic, topic_id
+        Whose they are; a topic that was created anew has none.
+    """
+
+    def __init__(self, store: Store, job: str, topic: str, topic_id: str) -> None:
+        self.store = store
+        # Kafka writes ids in base64, of which two characters don't go into a name
+        plain = topic_id.replace("/", "_").replace("+", "-")
+        self._folder = f"state/{check_topic(job)}/{check_topic(topic)}/{plain}"
+
+    def newest(self, partition: int, at_most: int) -> tuple[int, bytes] | None:
+        """Return offset and content of the last snapshot that lies at an offset or before it."""
+        keys = [key for key in self._keys(partition) if _offset(key) <= at_most]
+        return (_offset(keys[-1]), self.store.read(keys[-1])) if keys else None
+
+    def keep(self, partition: int, offset: int, data: bytes) -> None:
+        """Store a snapshot, and delete those that are older than the last two."""
+        key = f"{self._prefix(partition)}{offset:020d}"
+        try:
+            self.store.create(key, data, metadata={})
+        except ObjectExists:
+            return  # of the same records: the state is the same
+        for old in [each for each in self._keys(partition) if _offset(each) <= offset][:-_KEPT]:
+            try:
+                self.store.delete(old)
+            except StoreError:
+                return  # who may only create keeps them all; the bucket's life cycle can delete them
+
+    def _prefix(self, partition: int) -> str:
+        return f"{self._folder}/partition={partition}/"
+
+    def _keys(self, partition: int) -> list[str]:
+        return [info.key for info in self.store.list(self._prefix(partition))]
+
+
+def _offset(key: str) -> int:
+    return int(key.rpartition("/")[2])
