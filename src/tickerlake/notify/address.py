@@ -1,0 +1,123 @@
+"""Which addresses a webhook may reach: nobody gets at our own network through a URL.
+
+By default only ``https`` to public addresses. With ``allow_private`` also ``http`` and the own network, but
+never link-local addresses, where clouds keep their metadata. Names are resolved once, all their addresses are
+checked, and the connection goes to a checked address (`post.py`): a name that changes its mind in
+between (DNS rebinding) gains nothing.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NEVER: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "0.0.0.0/8",
+        "169.254.0.0/16",
+        "100.100.100.200/32",  # Alibaba Cloud's metadata
+        "192.0.0.192/32",  # Oracle Cloud's metadata
+        "168.63.129.16/32",  # Azure's host
+        "fe80::/10",
+        "fd00:ec2::254/128",  # Amazon's metadata
+        "fd20:ce::254/128",  # Google's metadata
+    )
+)
+_NOT_PUBLIC: Final = tuple(ipaddress.ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24"))
+_GLOBAL_V6: Final = ipaddress.IPv6Network("2000::/3")
+_TEREDO: Final = ipaddress.IPv6Network("2001::/32")
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_PRINTABLE: Final = re.compile(r"[!-\[\]-~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a URL leads. Its parts may be secret: it is never shown."""
+
+    scheme: str = field(repr=False)
+    host: str = field(repr=False)
+    port: int = field(repr=False)
+    path: str = field(repr=False)
+    allow_private: bool = False
+
+    @classmethod
+    def parse(cls, url: str, *, allow_private: bool = False) -> Self:
+        """Read a URL.
+
+        Raises
+        ------
+        ValueError
+            Says why it is refused, without showing it.
+        """
+        if not _PRINTABLE.fullmatch(url):
+            raise ValueError("holds blanks, a backslash or characters that are not ASCII")
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise ValueError("is not a URL") from None
+        schemes = ("https", "http") if allow_private else ("https",)
+        if parts.scheme not in schemes:
+            raise ValueError(f"does not begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        if not parts.hostname or "%" in parts.hostname or len(parts.hostname) > 253:
+            raise ValueError("has no valid host")
+        if "@" in parts.netloc:
+            raise ValueError("holds a user name or password")
+        if port == 0:
+            raise ValueError("has port 0")
+        host = parts.hostname.rstrip(".")
+        if _is_address(host) and not is_permitted(host, allow_private=allow_private):
+            raise ValueError("leads to an address that is not permitted; see allow_private")
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        default = 443 if parts.scheme == "https" else 80
+        return cls(parts.scheme, host, port or default, path, allow_private)
+
+    @property
+    def authority(self) -> str:
+        """The ``Host`` header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        is_default = self.port == (443 if self.scheme == "https" else 80)
+        return host if is_default else f"{host}:{self.port}"
+
+
+def is_permitted(address: str, *, allow_private: bool) -> bool:
+    """Tell whether a webhook may connect to an IP address."""
+    try:
+        found = _innermost(ipaddress.ip_address(address))
+    except ValueError:
+        return False
+    if _is_in(found, _NEVER) or found.is_multicast or found.is_unspecified:
+        return False
+    return allow_private or _is_public(found)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _innermost(address: _Address) -> _Address:
+    """Return the IPv4 address that an IPv6 address leads to, if it does."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    inner = address.ipv4_mapped or address.sixtofour
+    if address in _NAT64:
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return inner or address
+
+
+def _is_public(address: _Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address):
+        return address in _GLOBAL_V6 and address not in _TEREDO and address.is_global
+    return address.is_global and not address.is_reserved and not _is_in(address, _NOT_PUBLIC)
+
+
+def _is_in(address: _Address, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:
+    return any(address.version == network.version and address in network for network in networks)

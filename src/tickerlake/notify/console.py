@@ -1,0 +1,86 @@
+"""Alerts as lines on a terminal."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from tickerlake import clock
+from tickerlake.model.alert import Alert, Severity
+from tickerlake.notify.notification import Notification
+from tickerlake.notify.words import arrow, time_of
+
+_STYLES: Final[dict[Severity, str]] = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
+_WIDTH: Final = max(len(severity) for severity in _STYLES)
+
+
+def console_line(alert: Alert, *, now_ns: int | None = None, zone: tzinfo = UTC) -> Text:
+    """Return an alert as one line: time, severity, direction, symbol and message.
+
+    Parameters
+    ----------
+    alert
+        What is said.
+    now_ns
+        The time now: the date stands before the time of an event of another day. By default the clock's.
+    zone
+        Of the time that is shown.
+    """
+    return _line(Notification((alert,)), clock.now_ns() if now_ns is None else now_ns, zone)
+
+
+class Terminal:
+    """Writes notifications to a terminal, one line each.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    name
+        For counts.
+    now_ns
+        The wall clock.
+    zone
+        Of the times that are shown.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        name: str = "console",
+        now_ns: Callable[[], int] = clock.now_ns,
+        zone: tzinfo = UTC,
+    ) -> None:
+        self.name = name
+        self._console = console
+        self._now_ns = now_ns
+        self._zone = zone
+
+    def deliver(self, notification: Notification) -> None:
+        """Write one line."""
+        self._console.print(_line(notification, self._now_ns(), self._zone), soft_wrap=True, highlight=False)
+
+
+def _line(notification: Notification, now_ns: int, zone: tzinfo) -> Text:
+    first = notification.first
+    is_over = first.state != "fired"
+    style = "dim" if is_over else _STYLES[notification.severity]
+    word = first.state if is_over else notification.severity
+    # a Text is never read as markup: `[red]` in a message stays `[red]`
+    line = Text(no_wrap=True)
+    line.append(_moment(time_of(notification.ts_event_ns).astimezone(zone), now_ns, zone), style="dim")
+    line.append(f" {word:<{_WIDTH}} ", style=style)
+    line.append(f"{arrow(first.direction) or ' '} ", style=style)
+    line.append(notification.text)
+    return line
+
+
+def _moment(event: datetime, now_ns: int, zone: tzinfo) -> str:
+    if event.astimezone(UTC).time() == time():
+        # the end of a daily bar: what people call it by is the day
+        return f"{event.astimezone(UTC) - timedelta(days=1):%Y-%m-%d}"
+    today = time_of(now_ns).astimezone(zone).date()
+    return f"{event:%H:%M:%S}" if event.date() == today else f"{event:%Y-%m-%d %H:%M:%S}"

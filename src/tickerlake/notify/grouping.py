@@ -1,0 +1,135 @@
+"""Many symbols that move together become one notification. Pure: the caller says what time it is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from tickerlake.model.alert import Alert
+from tickerlake.notify.notification import Notification
+
+WINDOW_S: Final = 2.0
+GROUP_MIN: Final = 5
+_SPREAD_NS: Final = 60 * 1_000_000_000
+_MAX_HELD: Final = 10_000
+
+_Key = tuple[str, str, str, str]
+
+
+@dataclass(eq=False, slots=True)
+class _Bucket:
+    """Alerts of one key whose events lie within a minute of the first one's."""
+
+    key: _Key
+    opened_s: float
+    alerts: list[Alert] = field(default_factory=list)
+
+    def takes(self, alert: Alert) -> bool:
+        return abs(alert.ts_event_ns - self.alerts[0].ts_event_ns) < _SPREAD_NS
+
+
+class Grouper:
+    """Holds alerts for a moment, to see whether they are one story.
+
+    Alerts belong together if rule, kind, direction and state are the same, their events are less than
+    a minute apart, and they arrive within ``window_s`` of the first. No alert waits longer than that.
+
+    Parameters
+    ----------
+    window_s
+        How long the first alert waits for others.
+    group_min
+        How many instruments make a group; alerts of fewer pass one by one.
+    """
+
+    def __init__(self, window_s: float = WINDOW_S, group_min: int = GROUP_MIN) -> None:
+        self._window_s = window_s
+        self._group_min = max(group_min, 2)
+        self._open: dict[_Bucket, None] = {}
+        self._of_key: dict[_Key, list[_Bucket]] = {}
+        self._of_alert: dict[str, _Bucket] = {}
+        self._closed: list[_Bucket] = []
+        self._held = 0
+
+    @property
+    def held(self) -> int:
+        """How many alerts wait."""
+        return self._held
+
+    @property
+    def due_s(self) -> float | None:
+        """When the next ones are due; None if none wait."""
+        if self._closed:
+            return self._closed[0].opened_s
+        return next(iter(self._open)).opened_s + self._window_s if self._open else None
+
+    def add(self, alert: Alert, now_s: float) -> None:
+        """Take an alert that arrived at ``now_s`` (monotonic)."""
+        bucket = self._bucket_for(alert, now_s)
+        other = self._of_alert.get(alert.dedup_key)
+        if other is not None and other is not bucket:
+            # what cleared must not be told before what fired
+            self._close(other)
+        bucket.alerts.append(alert)
+        self._of_alert[alert.dedup_key] = bucket
+        self._held += 1
+        if self._held >= _MAX_HELD:
+            self._close_all()
+
+    def due(self, now_s: float, tracked: int | None = None) -> list[Notification]:
+        """Return what has waited long enough, in the order of arrival.
+
+        Parameters
+        ----------
+        now_s
+            The time now.
+        tracked
+            How many symbols are tracked in all.
+        """
+        while self._open and (first := next(iter(self._open))).opened_s + self._window_s <= now_s:
+            self._close(first)
+        return self._take(tracked)
+
+    def flush(self, tracked: int | None = None) -> list[Notification]:
+        """Return everything now."""
+        self._close_all()
+        return self._take(tracked)
+
+    def _bucket_for(self, alert: Alert, now_s: float) -> _Bucket:
+        key = (alert.rule_id, alert.kind, alert.direction, alert.state)
+        for bucket in self._of_key.get(key, ()):
+            if now_s - bucket.opened_s < self._window_s and bucket.takes(alert):
+                return bucket
+        bucket = _Bucket(key, now_s)
+        self._open[bucket] = None
+        self._of_key.setdefault(key, []).append(bucket)
+        return bucket
+
+    def _close_all(self) -> None:
+        for bucket in list(self._open):
+            self._close(bucket)
+
+    def _close(self, bucket: _Bucket) -> None:
+        del self._open[bucket]
+        others = self._of_key[bucket.key]
+        others.remove(bucket)
+        if not others:
+            del self._of_key[bucket.key]
+        for alert in bucket.alerts:
+            if self._of_alert.get(alert.dedup_key) is bucket:
+                del self._of_alert[alert.dedup_key]
+        self._closed.append(bucket)
+
+    def _take(self, tracked: int | None) -> list[Notification]:
+        found = [note for bucket in self._closed for note in self._notifications(bucket.alerts, tracked)]
+        self._closed.clear()
+        self._held = sum(len(bucket.alerts) for bucket in self._open)
+        return found
+
+    def _notifications(self, alerts: list[Alert], tracked: int | None) -> Iterable[Notification]:
+        if len({alert.instrument_id for alert in alerts}) < self._group_min:
+            return [Notification((alert,)) for alert in alerts]
+        return [Notification(tuple(sorted(alerts, key=_largest_first)), tracked)]
+
+
+def _largest_first(alert: Alert) -> tuple[float, str]:
+    return (-abs(float(alert.value)) if alert.value is not None else 0.0, alert.symbol)

@@ -1,0 +1,226 @@
+"""E-mail over SMTP: one message for each notification, in plain text and in simple HTML."""
+
+import contextlib
+import html
+import ipaddress
+import smtplib
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from typing import Final, Literal
+
+from tickerlake import clock
+from tickerlake.notify.network import Deadline, Network
+from tickerlake.notify.notification import LISTED, Notification
+from tickerlake.notify.target import Refused, Unreachable
+from tickerlake.notify.words import cut, dashboard_link, headline, iso, literal, time_of
+
+Encryption = Literal["starttls", "tls", "none"]
+
+_MAX_SUBJECT: Final = 150
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """How to reach an SMTP server.
+
+    Parameters
+    ----------
+    host, port
+        Where it listens.
+    encryption
+        ``starttls`` asks for TLS first, ``tls`` begins with it; ``none`` is for this machine only.
+    user, password
+        How to log in, if it is asked for.
+    """
+
+    host: str
+    port: int = 587
+    encryption: Encryption = "starttls"
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is certainly this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Mail:
+    """Sends mail.
+
+    Parameters
+    ----------
+    name
+        For errors, counts and dead letters.
+    server
+        Who takes the mail.
+    sender, recipients
+        Addresses.
+    dashboard_url
+        Where the dashboard is.
+    network
+        The way out.
+    now_ns
+        The wall clock, for the date of the mail.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        server: MailServer,
+        *,
+        sender: str,
+        recipients: Sequence[str],
+        dashboard_url: str | None = None,
+        network: Network | None = None,
+        now_ns: Callable[[], int] = clock.now_ns,
+    ) -> None:
+        self.name = name
+        self._server = server
+        self._sender = sender
+        self._recipients = tuple(recipients)
+        self._dashboard_url = dashboard_url
+        self._network = network or Network()
+        self._now_ns = now_ns
+
+    def __repr__(self) -> str:
+        """Show nothing that helps to log in."""
+        return f"Mail({self.name!r})"
+
+    def deliver(self, notification: Notification) -> None:
+        """Send one notification to all recipients."""
+        message = self._message(notification)
+        with Deadline(self._network.total_s) as deadline:
+            try:
+                refused = self._send(message, deadline)
+            except smtplib.SMTPException as error:
+                raise self._told(error, deadline) from None
+            except ssl.SSLCertVerificationError as error:
+                raise Refused(
+                    f"The certificate of {self.name} is not valid: {error.verify_message}.", "Check its host."
+                ) from None
+            except OSError as error:
+                raise self._unreachable(error.strerror or type(error).__name__, deadline) from None
+        if refused:
+            raise Refused(
+                f"{self.name} took the mail, but not for {len(refused)} of its recipients.", "Check `to`."
+            )
+
+    def _send(self, message: EmailMessage, deadline: Deadline) -> dict[str, tuple[int, bytes]]:
+        connection = _Connection(self._server, self._network, deadline)
+        with contextlib.ExitStack() as stack:
+            stack.callback(connection.close)
+            connection.secure()
+            if self._server.user is not None:
+                connection.login(self._server.user, self._server.password or "")
+            refused = connection.send_message(message, self._sender, self._recipients)
+            # the mail is taken: what goes wrong in parting must not send it again
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                connection.quit()
+            return refused
+
+    def _told(self, error: smtplib.SMTPException, deadline: Deadline) -> Unreachable | Refused:
+        # what the server says is not passed on: servers repeat what they did not understand
+        if deadline.has_passed or isinstance(error, smtplib.SMTPServerDisconnected):
+            return self._unreachable("it hung up", deadline)
+        if isinstance(error, smtplib.SMTPRecipientsRefused):
+            codes = [code for code, _ in error.recipients.values()]
+            return self._answered("refuses all recipients", min(codes), "Check `to`.")
+        if isinstance(error, smtplib.SMTPAuthenticationError):
+            return self._answered("refuses to log in", error.smtp_code, "Check `user` and `password_env`.")
+        if isinstance(error, smtplib.SMTPResponseException):
+            return self._answered("refuses", error.smtp_code, "Check `host`, `from` and `to`.")
+        return Refused(
+            f"{self.name} can't do what is asked ({type(error).__name__}).", "Check `tls`, `user`."
+        )
+
+    def _answered(self, what: str, code: int, hint: str) -> Unreachable | Refused:
+        message = f"{self.name} {what} ({code})."
+        if 500 <= code < 600:
+            return Refused(message, hint)
+        # smtplib reports -1 for what is no answer of SMTP
+        return Unreachable(message if code > 0 else f"{self.name} does not speak SMTP.", hint)
+
+    def _unreachable(self, what: str, deadline: Deadline) -> Unreachable:
+        told = f"no answer within {self._network.total_s:g} s" if deadline.has_passed else what
+        return Unreachable(f"{self.name} can't be reached: {told}.", "Check `host` and `port`.")
+
+    def _message(self, notification: Notification) -> EmailMessage:
+        lines = self._lines(notification)
+        link = dashboard_link(self._dashboard_url, notification.first)
+        message = EmailMessage(SMTP)
+        message["Subject"] = subject(notification)
+        message["From"] = self._sender
+        message["To"] = ", ".join(self._recipients)
+        message["Date"] = format_datetime(time_of(self._now_ns()))
+        message["Message-ID"] = f"<{literal(notification.id)}@tickerlake>"
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content("\n".join([*lines, *([link] if link else [])]) + "\n", cte="quoted-printable")
+        message.add_alternative(_html(lines, link), subtype="html", cte="quoted-printable")
+        return message
+
+    def _lines(self, notification: Notification) -> list[str]:
+        first = notification.first
+        lines = [notification.text, ""]
+        if notification.is_group:
+            lines += [headline(alert) for alert in notification.alerts[:LISTED]]
+            more = len(notification.alerts) - LISTED
+            lines += [f"… and {more} more"] if more > 0 else []
+            lines.append("")
+        lines.append(f"{notification.severity} · {first.state} · {iso(notification.ts_event_ns)}")
+        lines.append(f"rule {literal(first.rule_id)}")
+        return lines
+
+
+def subject(notification: Notification) -> str:
+    """Return the subject line: severity or state, symbol, kind and direction."""
+    first = notification.first
+    word = notification.severity.upper() if first.state == "fired" else first.state
+    who = f"{len(notification.alerts)} alerts" if notification.is_group else first.symbol
+    way = f" {first.direction}" if first.direction != "none" else ""
+    return cut(literal(f"[{word}] {who}: {first.kind}{way}"), _MAX_SUBJECT)
+
+
+def _html(lines: Sequence[str], link: str | None) -> str:
+    body = "<br>\n".join(html.escape(line) for line in lines)
+    anchor = f'\n<p><a href="{html.escape(link)}">Dashboard</a></p>' if link else ""
+    return f"<!doctype html>\n<p>{body}</p>{anchor}\n"
+
+
+class _Connection(smtplib.SMTP):
+    """An SMTP connection with a deadline, and with TLS as asked."""
+
+    def __init__(self, server: MailServer, network: Network, deadline: Deadline) -> None:
+        self._about = server
+        self._network = network
+        self._deadline = deadline
+        # connects
+        super().__init__(server.host, server.port, socket.gethostname(), timeout=network.connect_s)
+
+    def secure(self) -> None:
+        """Put TLS over the connection if that is asked for; a server without it is refused."""
+        if self._about.encryption == "starttls":
+            self.starttls(context=self._network.tls())
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        plain = self._network.connect(host, port, timeout)
+        self._deadline.watch(plain)
+        # the deadline comes first
+        plain.settimeout(self._deadline.left_s() + 1)
+        if self._about.encryption != "tls":
+            return plain
+        try:
+            return self._network.tls().wrap_socket(plain, server_hostname=host)
+        except BaseException:
+            plain.close()
+            raise

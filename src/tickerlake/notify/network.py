@@ -1,0 +1,102 @@
+"""What targets use of the network, with a limit on everything."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from tickerlake import clock
+
+CONNECT_S: Final = 3.0
+TOTAL_S: Final = 10.0
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _connect(address: str, port: int, timeout_s: float) -> socket.socket:
+    return socket.create_connection((address, port), timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The ways out, and how long they may take.
+
+    Parameters
+    ----------
+    resolve
+        ``(host, port)`` → addresses.
+    connect
+        ``(address, port, timeout_s)`` → a connected socket.
+    tls
+        Makes the TLS settings; by default certificate and host name are verified.
+    connect_s, total_s
+        How long connecting and the whole delivery may take.
+    """
+
+    resolve: Callable[[str, int], list[str]] = _resolve
+    connect: Callable[[str, int, float], socket.socket] = _connect
+    tls: Callable[[], ssl.SSLContext] = ssl.create_default_context
+    connect_s: float = CONNECT_S
+    total_s: float = TOTAL_S
+
+
+class Deadline:
+    """Cuts connections when the time is up, however slowly the other side talks.
+
+    A socket's own timeout starts anew with every byte; this one does not.
+    """
+
+    def __init__(self, total_s: float) -> None:
+        self._end_s = clock.monotonic_s() + total_s
+        self._twins: list[socket.socket] = []
+        self._timer = threading.Timer(total_s, self._cut)
+        self._timer.daemon = True
+        self._lock = threading.Lock()
+        self.has_passed = False
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        for twin in self._twins:
+            twin.close()
+
+    def watch(self, connection: socket.socket) -> None:
+        """Cut this connection too; TLS may be put over it later."""
+        # TLS takes the socket's descriptor away: a twin still reaches the connection
+        twin = connection.dup()
+        with self._lock:
+            self._twins.append(twin)
+            has_passed = self.has_passed
+        if has_passed:
+            _shut(twin)
+
+    def left_s(self) -> float:
+        """Return how much time is left; never 0, which sockets take for "do not wait"."""
+        return max(self._end_s - clock.monotonic_s(), 0.001)
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.has_passed = True
+            twins = list(self._twins)
+        for twin in twins:
+            _shut(twin)
+
+
+def _shut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        # the other side was quicker
+        return

@@ -1,0 +1,125 @@
+"""What is delivered: one alert, or a group of alerts that tell the same story."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import msgspec
+
+from tickerlake.model.alert import SEVERITIES, Alert, Severity
+from tickerlake.notify.words import headline, literal, quantity
+
+LISTED: Final = 20
+"""How many alerts of a group are shown one by one."""
+MARKET_WIDE: Final = 0.25
+"""A group of this share of all tracked symbols is called market-wide."""
+
+_NAMESPACE: Final = UUID("5d3c7b9a-1f0e-5c64-8a35-7f7b1c0d9e42")
+_VERBS: Final = {"up": "rose", "down": "fell"}
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One message for a target.
+
+    Parameters
+    ----------
+    alerts
+        One; or several of the same rule, kind, direction and state, the largest move first.
+    tracked
+        How many symbols are tracked in all, if that is known.
+    """
+
+    alerts: tuple[Alert, ...]
+    tracked: int | None = None
+
+    @property
+    def first(self) -> Alert:
+        """The only alert, or the one with the largest move."""
+        return self.alerts[0]
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it stands for several alerts."""
+        return len(self.alerts) > 1
+
+    @property
+    def id(self) -> str:
+        """The ``alert_id``; for a group, a UUIDv5 of all of them."""
+        if not self.is_group:
+            return self.first.alert_id
+        return str(uuid5(_NAMESPACE, "\0".join(sorted(alert.alert_id for alert in self.alerts))))
+
+    @property
+    def type(self) -> str:
+        """``alert.fired``, ``alert.cleared``, ``alert.expired`` or ``alert.group``."""
+        return "alert.group" if self.is_group else f"alert.{self.first.state}"
+
+    @property
+    def severity(self) -> Severity:
+        """The gravest of its alerts'."""
+        return max((alert.severity for alert in self.alerts), key=SEVERITIES.index)
+
+    @property
+    def ts_event_ns(self) -> int:
+        """The latest event."""
+        return max(alert.ts_event_ns for alert in self.alerts)
+
+    @property
+    def text(self) -> str:
+        """One line for a person."""
+        return _summary(self.alerts, self.tracked) if self.is_group else headline(self.first)
+
+    def data(self) -> Any:
+        """Return what JSON says about it: the alert, or the group with its first 20 alerts."""
+        if not self.is_group:
+            return msgspec.Raw(self.first.to_json())
+        first = self.first
+        listed = self.alerts[:LISTED]
+        return {
+            "group_id": self.id,
+            "rule_id": first.rule_id,
+            "kind": first.kind,
+            "severity": self.severity,
+            "state": first.state,
+            "direction": first.direction,
+            "ts_event_ns": self.ts_event_ns,
+            "message": self.text,
+            "count": len(self.alerts),
+            "alerts": [msgspec.Raw(alert.to_json()) for alert in listed],
+            "omitted": len(self.alerts) - len(listed),
+        }
+
+
+def _summary(alerts: tuple[Alert, ...], tracked: int | None) -> str:
+    first = alerts[0]
+    count = len({alert.instrument_id for alert in alerts})
+    is_wide = tracked is not None and count >= MARKET_WIDE * tracked
+    who = f"{count} of {tracked} symbols" if tracked is not None and tracked >= count else f"{count} symbols"
+    what = _VERBS.get(first.direction, "alerted")
+    state = "" if first.state == "fired" else f"{first.state}: "
+    wide = "market-wide: " if is_wide else ""
+    return f"{state}{wide}{who} {what} ({literal(first.kind)}){_figures(alerts)}"
+
+
+def _figures(alerts: tuple[Alert, ...]) -> str:
+    unit = alerts[0].unit
+    # prices of different instruments have no median that says anything
+    if unit == "price" or any(alert.unit != unit for alert in alerts):
+        return ""
+    known = sorted(
+        (alert.value, alert.symbol) for alert in alerts if alert.value is not None and alert.value.is_finite()
+    )
+    if not known:
+        return ""
+    low, high = ("worst", "best") if alerts[0].direction in _VERBS else ("lowest", "highest")
+    ends = [(low, known[0]), (high, known[-1])]
+    told = [f"{name} {literal(symbol)} {quantity(value, unit)}" for name, (value, symbol) in ends]
+    middle = _median([value for value, _ in known])
+    return f", median {quantity(middle, unit)}, {', '.join(told)}"
+
+
+def _median(ordered: list[Decimal]) -> Decimal:
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2

@@ -1,0 +1,94 @@
+"""Slack's incoming webhooks, and what is compatible with them."""
+
+from typing import Any, Final
+
+import msgspec
+
+from tickerlake.notify.address import Endpoint
+from tickerlake.notify.network import Network
+from tickerlake.notify.notification import LISTED, Notification
+from tickerlake.notify.post import post
+from tickerlake.notify.words import dashboard_link, headline, iso, literal
+
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_MAX_TEXT: Final = 2_900
+"""Slack refuses a block of more than 3,000 characters."""
+
+
+class Slack:
+    """Posts one message for each notification.
+
+    Parameters
+    ----------
+    name
+        For errors, counts and dead letters.
+    endpoint
+        The incoming webhook's URL, which is a secret.
+    dashboard_url
+        Where the dashboard is.
+    network
+        The way out.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: Endpoint,
+        *,
+        dashboard_url: str | None = None,
+        network: Network | None = None,
+    ) -> None:
+        self.name = name
+        self._endpoint = endpoint
+        self._dashboard_url = dashboard_url
+        self._network = network or Network()
+
+    def __repr__(self) -> str:
+        """Show the name alone: the URL is a secret."""
+        return f"Slack({self.name!r})"
+
+    def deliver(self, notification: Notification) -> None:
+        """Post one notification."""
+        body = msgspec.json.encode(self._message(notification))
+        post(self.name, self._endpoint, body, {}, self._network)
+
+    def _message(self, notification: Notification) -> dict[str, Any]:
+        title = f"{notification.severity.upper()} {notification.text}"
+        if not notification.is_group and notification.first.state != "fired":
+            title = f"{notification.first.state}: {notification.text}"
+        lines = [title]
+        if notification.is_group:
+            lines += [f"• {headline(alert)}" for alert in notification.alerts[:LISTED]]
+            lines += _more(notification)
+        blocks: list[dict[str, Any]] = [
+            {"type": "section", "text": _literal("\n".join(lines))},
+            {"type": "context", "elements": self._context(notification)},
+        ]
+        # `text` is for push messages and readers aloud
+        return {"text": _escaped(title), "mrkdwn": False, "unfurl_links": False, "blocks": blocks}
+
+    def _context(self, notification: Notification) -> list[dict[str, Any]]:
+        context = [_literal(f"{iso(notification.ts_event_ns)} · {literal(notification.first.rule_id)}")]
+        if link := dashboard_link(self._dashboard_url, notification.first):
+            context.append({"type": "mrkdwn", "verbatim": True, "text": f"<{_escaped(link)}|Dashboard>"})
+        return context
+
+
+def _more(notification: Notification) -> list[str]:
+    more = len(notification.alerts) - LISTED
+    return [f"… and {more} more"] if more > 0 else []
+
+
+def _literal(text: str) -> dict[str, Any]:
+    # plain text: no *bold*, no :emoji:, no <!channel>
+    return {"type": "plain_text", "emoji": False, "text": _escaped(text)}
+
+
+def _escaped(text: str) -> str:
+    parts = [_ENTITIES.get(character, character) for character in text]
+    length = 0
+    for index, part in enumerate(parts):
+        length += len(part)
+        if length > _MAX_TEXT:
+            return "".join(parts[:index]) + "…"
+    return "".join(parts)

@@ -1,0 +1,106 @@
+"""Webhooks, signed as Standard Webhooks 1.0 says (standardwebhooks.com)."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tickerlake import clock
+from tickerlake.notify.address import Endpoint
+from tickerlake.notify.network import Network
+from tickerlake.notify.notification import Notification
+from tickerlake.notify.post import post
+from tickerlake.notify.words import dashboard_link, iso
+
+_PREFIX: Final = "whsec_"
+_KEY_BYTES: Final = range(24, 65)
+
+
+class Webhook:
+    """Posts JSON ``{"type", "timestamp", "data"}``, and ``url`` if there is a dashboard.
+
+    Parameters
+    ----------
+    name
+        For errors, counts and dead letters.
+    endpoint
+        Where to.
+    keys
+        What to sign with (`signing_key`); several while a secret is being changed.
+    dashboard_url
+        Where the dashboard is.
+    network
+        The way out.
+    now_ns
+        The wall clock, for the signature.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: Endpoint,
+        *,
+        keys: Sequence[bytes] = (),
+        dashboard_url: str | None = None,
+        network: Network | None = None,
+        now_ns: Callable[[], int] = clock.now_ns,
+    ) -> None:
+        self.name = name
+        self._endpoint = endpoint
+        self._keys = tuple(keys)
+        self._dashboard_url = dashboard_url
+        self._network = network or Network()
+        self._now_ns = now_ns
+
+    def __repr__(self) -> str:
+        """Show the name alone: URL and key are secrets."""
+        return f"Webhook({self.name!r})"
+
+    def deliver(self, notification: Notification) -> None:
+        """Post one notification; ``webhook-id`` stays the same however often it is sent."""
+        body = self._body(notification)
+        sent_s = str(self._now_ns() // 1_000_000_000)
+        headers = {"webhook-id": notification.id, "webhook-timestamp": sent_s}
+        if self._keys:
+            signed = f"{notification.id}.{sent_s}.".encode() + body
+            headers["webhook-signature"] = " ".join(signature(key, signed) for key in self._keys)
+        post(self.name, self._endpoint, body, headers, self._network, self._now_ns)
+
+    def _body(self, notification: Notification) -> bytes:
+        document: dict[str, Any] = {
+            "type": notification.type,
+            "timestamp": iso(notification.ts_event_ns),
+            "data": notification.data(),
+        }
+        if link := dashboard_link(self._dashboard_url, notification.first):
+            document["url"] = link
+        return msgspec.json.encode(document)
+
+
+def signature(key: bytes, signed: bytes) -> str:
+    """Return ``v1,`` and the HMAC-SHA256 in base64."""
+    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+
+
+def signing_key(secret: str) -> bytes:
+    """Return the key in a secret ``whsec_…``.
+
+    Raises
+    ------
+    ValueError
+        Says what is wrong, without showing the secret.
+    """
+    if not secret.startswith(_PREFIX):
+        raise ValueError(f"does not begin with {_PREFIX}")
+    text = secret.removeprefix(_PREFIX).rstrip("=")
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error:
+        raise ValueError(f"is not base64 after {_PREFIX}") from None
+    if len(key) not in _KEY_BYTES:
+        raise ValueError(f"holds {len(key)} bytes; 24 to 64 are needed")
+    return key

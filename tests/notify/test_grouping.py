@@ -1,0 +1,170 @@
+"""Every alert is told exactly once, alone or in a group, and never late."""
+
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.receivers import MOMENT_NS, an_alert
+from tickerlake.model.alert import Alert
+from tickerlake.notify.grouping import Grouper
+from tickerlake.notify.notification import Notification
+
+_SECOND_NS = 1_000_000_000
+
+
+def _told(notes: list[Notification]) -> list[list[str]]:
+    return [[alert.symbol for alert in note.alerts] for note in notes]
+
+
+def _falls(*symbols: str, grouper: Grouper, now_s: float = 0.0, ts_event_ns: int = MOMENT_NS) -> None:
+    for symbol in symbols:
+        grouper.add(an_alert(symbol, ts_event_ns=ts_event_ns), now_s)
+
+
+def test_many_symbols_that_fall_together_are_one_notification() -> None:
+    grouper = Grouper(group_min=3)
+    for symbol, value in (("A", "-1"), ("B", "-9"), ("C", "-3.1")):
+        grouper.add(an_alert(symbol, value=Decimal(value)), 0.0)
+    assert grouper.due(1.9) == []
+    (note,) = grouper.due(2.0, tracked=4)
+    assert _told([note]) == [["B", "C", "A"]]
+    assert note.type == "alert.group"
+    assert note.text == (
+        "market-wide: 3 of 4 symbols fell (pct_change), median −3.1 %, worst B −9 %, best A −1 %"
+    )
+
+
+def test_few_of_many_are_not_called_market_wide() -> None:
+    grouper = Grouper(group_min=2)
+    _falls("A", "B", grouper=grouper)
+    (note,) = grouper.flush(tracked=500)
+    assert note.text.startswith("2 of 500 symbols fell (pct_change), median −3.1 %")
+
+
+def test_fewer_pass_one_by_one() -> None:
+    grouper = Grouper(group_min=3)
+    _falls("A", "B", grouper=grouper)
+    assert _told(grouper.due(2.0)) == [["A"], ["B"]]
+
+
+def test_one_symbol_many_times_is_no_group() -> None:
+    grouper = Grouper(group_min=2)
+    _falls("A", "A", "A", grouper=grouper)
+    assert _told(grouper.flush()) == [["A"], ["A"], ["A"]]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"rule_id": "other"},
+        {"kind": "zscore"},
+        {"direction": "up"},
+        {"state": "cleared"},
+        {"ts_event_ns": MOMENT_NS + 60 * _SECOND_NS},
+    ],
+)
+def test_another_story_is_told_apart(other: dict[str, object]) -> None:
+    grouper = Grouper(group_min=2)
+    grouper.add(an_alert("A"), 0.0)
+    grouper.add(an_alert("B", **other), 0.0)
+    assert _told(grouper.flush()) == [["A"], ["B"]]
+
+
+def test_events_of_one_minute_are_together_whatever_the_clock_shows() -> None:
+    grouper = Grouper(group_min=2)
+    _falls("A", grouper=grouper, ts_event_ns=MOMENT_NS - 1)
+    _falls("B", grouper=grouper, ts_event_ns=MOMENT_NS)
+    assert _told(grouper.flush()) == [["A", "B"]]
+
+
+def test_what_arrives_after_the_window_is_another_group() -> None:
+    grouper = Grouper(group_min=2)
+    _falls("A", "B", grouper=grouper, now_s=0.0)
+    _falls("C", "D", grouper=grouper, now_s=2.0)
+    assert _told(grouper.due(2.0)) == [["A", "B"]]
+    assert grouper.due_s == 4.0
+    assert _told(grouper.due(4.0)) == [["C", "D"]]
+
+
+def test_cleared_is_not_told_before_fired() -> None:
+    grouper = Grouper()
+    grouper.add(an_alert("B", state="cleared"), 0.0)
+    grouper.add(an_alert("A"), 1.0)
+    grouper.add(an_alert("A", state="cleared"), 1.5)
+    states = [(a.symbol, a.state) for note in grouper.due(2.0) for a in note.alerts]
+    assert states == [("A", "fired"), ("B", "cleared"), ("A", "cleared")]
+
+
+def test_prices_have_no_median() -> None:
+    grouper = Grouper(group_min=2)
+    for symbol in "AB":
+        grouper.add(an_alert(symbol, unit="price", direction="none", kind="new_high"), 0.0)
+    (note,) = grouper.flush()
+    assert note.text == "2 symbols alerted (new_high)"
+
+
+def test_a_group_has_the_same_id_in_any_order() -> None:
+    first, second = an_alert("A"), an_alert("B")
+    assert Notification((first, second)).id == Notification((second, first)).id
+    assert Notification((first,)).id == first.alert_id
+
+
+_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from("ABCDEFG"),
+        st.sampled_from(["fired", "cleared"]),
+        st.sampled_from(["up", "down"]),
+        st.integers(-90, 90),
+        st.floats(0, 1.5),
+    ),
+    max_size=60,
+)
+
+
+@given(_STEPS, st.integers(2, 5))
+def test_every_alert_is_told_once_and_in_time(
+    steps: list[tuple[str, str, str, int, float]], group_min: int
+) -> None:
+    grouper = Grouper(window_s=2.0, group_min=group_min)
+    now_s = 0.0
+    came: dict[str, float] = {}
+    told: list[tuple[float, Notification]] = []
+    for number, (symbol, state, direction, second, pause_s) in enumerate(steps):
+        now_s = _until(now_s + pause_s, grouper, told)
+        alert = an_alert(
+            symbol,
+            alert_id=str(number),
+            state=state,
+            direction=direction,
+            ts_event_ns=MOMENT_NS + second * _SECOND_NS,
+        )
+        came[alert.alert_id] = now_s
+        grouper.add(alert, now_s)
+    _until(now_s + 10, grouper, told)
+    assert grouper.held == 0
+    assert grouper.due_s is None
+    assert Counter(a.alert_id for _, note in told for a in note.alerts) == Counter(came.keys())
+    for at_s, note in told:
+        assert all(at_s - came[alert.alert_id] <= 2.0 + 1e-9 for alert in note.alerts)
+        assert not note.is_group or len({a.instrument_id for a in note.alerts}) >= group_min
+        assert len({(a.rule_id, a.direction, a.state) for a in note.alerts}) == 1
+    _check_order([alert for _, note in told for alert in note.alerts])
+
+
+def _until(end_s: float, grouper: Grouper, told: list[tuple[float, Notification]]) -> float:
+    while (due_s := grouper.due_s) is not None and due_s <= end_s:
+        told += [(due_s, note) for note in grouper.due(due_s)]
+    return end_s
+
+
+def _check_order(alerts: list[Alert]) -> None:
+    states: dict[str, list[tuple[int, str]]] = {}
+    for alert in alerts:
+        states.setdefault(alert.dedup_key, []).append((int(alert.alert_id), alert.state))
+    for told in states.values():
+        changes = [state for _, state in told]
+        in_order = [state for _, state in sorted(told)]
+        assert changes == in_order

@@ -1,0 +1,249 @@
+"""``[[notify]]`` tables: everything wrong is said at once, and no secret is."""
+
+import base64
+import socket
+import tomllib
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.receivers import Receiver, Reply, SkippingTimes, a_note, an_alert
+from tickerlake.errors import UsageError
+from tickerlake.notify.dispatcher import Dispatcher
+from tickerlake.notify.network import Network
+from tickerlake.notify.settings import KEYS, read_targets
+
+SECRET = "whsec_" + base64.b64encode(b"sesame-" * 4).decode()
+ENVIRONMENT = {
+    "HOOK": "https://example.com/hook",
+    "SLACK": "https://hooks.slack.com/services/T0/B0/sesame",
+    "SECRET": SECRET,
+    "PASSWORD": "sesame",
+    "EMPTY": "",
+}
+SLACK = {"kind": "slack", "url_env": "SLACK"}
+MAIL = {"kind": "email", "host": "mail.example.com", "from": "a@example.com", "to": ["b@example.com"]}
+
+
+def _problems(*tables: dict[str, Any]) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        read_targets([(10 * (n + 1), table) for n, table in enumerate(tables)], ENVIRONMENT)
+    return caught.value.message.split("\n")
+
+
+def test_targets_of_each_kind() -> None:
+    webhook, slack, mail = read_targets(
+        [
+            (1, {"kind": "webhook", "name": "ops", "url_env": "HOOK", "secret_env": "SECRET"}),
+            (2, {"kind": "slack", "url_env": "SLACK", "severity": "critical", "group": False}),
+            (
+                3,
+                {
+                    **MAIL,
+                    "user": "lake",
+                    "password_env": "PASSWORD",
+                    "symbols": ["A*"],
+                    "rules": "fast-*",
+                    "states": ["cleared", "fired"],
+                    "give_up_after_s": 60,
+                },
+            ),
+        ],
+        ENVIRONMENT,
+        dashboard_url="https://lake.example.com",
+    )
+    assert (webhook.target.name, webhook.severity, webhook.states) == ("ops", "info", ("fired",))
+    assert (slack.target.name, slack.severity, slack.group) == ("slack", "critical", False)
+    assert (mail.target.name, mail.symbols, mail.rules) == ("email", ("A*",), ("fast-*",))
+    assert (mail.states, mail.give_up_after_s) == (("fired", "cleared"), 60)
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ({}, "kind is missing."),
+        ({"kind": "slak"}, "there is no kind 'slak'. Did you mean slack?"),
+        ({"kind": "webhook"}, "a webhook needs either url or url_env."),
+        ({"kind": "webhook", "url_env": "HOME"}, "the environment variable that url_env names, HOME, is not"),
+        (
+            {"kind": "webhook", "url_env": "EMPTY"},
+            "the environment variable that url_env names, EMPTY, is",
+        ),
+        ({"kind": "webhook", "url": "http://example.com"}, "url: the value does not begin with https://."),
+        ({"kind": "webhook", "url": "https://10.0.0.1/"}, "url: the value leads to an address that is not"),
+        ({"kind": "webhook", "url": 5}, "url is not a text."),
+        ({"kind": "webhook", "url_env": "HOOK", "secret_env": "PASSWORD"}, "secret_env: the value does not"),
+        ({"kind": "slack"}, "url_env is missing."),
+        ({**SLACK, "severty": "info"}, "there is no setting 'severty'. Did you mean severity?"),
+        (
+            {**SLACK, "severity": "crit"},
+            "severity is none of info, warning, critical. Did you mean critical?",
+        ),
+        ({**SLACK, "states": ["fire"]}, "states: there is no 'fire'. Did you mean fired?"),
+        ({**SLACK, "symbols": [1]}, "symbols is not a list of texts."),
+        ({**SLACK, "group": "no"}, "group is neither true nor false."),
+        ({**SLACK, "name": "../x"}, "name is not made of"),
+        ({**SLACK, "give_up_after_s": -1}, "give_up_after_s is not a number from 0 to 86400."),
+        ({**SLACK, "dashboard_url": "javascript:x"}, "dashboard_url: the value is not a URL"),
+        ({**SLACK, "dashboard_url": "https://a/?b"}, "dashboard_url: the value holds more than"),
+        ({**MAIL, "tls": "none"}, "mail to another machine goes over TLS. Set tls to starttls or tls."),
+        ({**MAIL, "tls": "ssl"}, "tls is none of starttls, tls, none."),
+        ({**MAIL, "user": "a"}, "user and password_env belong together."),
+        ({**MAIL, "port": 70_000}, "port is not a number from 1 to 65535."),
+        ({**MAIL, "host": "a b"}, "'a b' is not a host."),
+        ({**MAIL, "to": "a@b.c\r\nBcc: x@y.z"}, "'a@b.c\\r\\nBcc: x@y.z' is not an address"),
+        ({key: MAIL[key] for key in ("kind", "host", "from")}, "to is missing."),
+    ],
+)
+def test_what_is_wrong_is_said(table: dict[str, Any], problem: str) -> None:
+    (told,) = _problems(table)
+    assert told.startswith(f"Line 10: {problem}")
+
+
+def test_everything_is_said_at_once() -> None:
+    told = _problems(
+        {"kind": "webhook", "sevrity": "x"}, SLACK, {**SLACK, "name": "Slack"}, {"kind": "email"}
+    )
+    assert [line.split(":")[0] for line in told] == ["Line 10"] * 2 + ["Line 30"] + ["Line 40"] * 3
+    assert told[2] == "Line 30: there are two targets named Slack. Give each its own name."
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"kind": "slack", "url": ENVIRONMENT["SLACK"]},
+        {"kind": "slack", "url_env": ENVIRONMENT["SLACK"]},
+        {"kind": "webhook", "url": "https://example.com", "secret": SECRET},
+        {"kind": "webhook", "url": "https://example.com", "secret_env": SECRET},
+        {"kind": "webhook", "url": "https://ann:sesame@example.com"},
+        {"kind": "webhook", "url": "https://example.com", "token": "sesame"},
+        {**MAIL, "user": "lake", "password": "sesame", "password_env": "PASSWORD"},
+        {**MAIL, "user": "lake", "password_env": "open sesame"},
+    ],
+)
+def test_a_secret_in_the_file_is_refused_and_not_shown(table: dict[str, Any]) -> None:
+    told = "\n".join(_problems(table))
+    assert "sesame" not in told
+    assert SECRET not in told
+
+
+@pytest.mark.parametrize(
+    ("table", "encryption", "port"),
+    [
+        (MAIL, "starttls", 587),
+        ({**MAIL, "port": 465}, "tls", 465),
+        ({**MAIL, "host": "localhost"}, "none", 25),
+        ({**MAIL, "host": "127.0.0.1", "tls": "starttls"}, "starttls", 25),
+    ],
+)
+def test_mail_is_encrypted_except_on_this_machine(table: dict[str, Any], encryption: str, port: int) -> None:
+    (route,) = read_targets([(1, table)], {})
+    server = vars(route.target)["_server"]
+    assert (server.encryption, server.port) == (encryption, port)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "named"),
+    [
+        ({**SLACK, "url": "x"}, "url", "url_env"),
+        ({"kind": "webhook", "url_env": "HOOK", "secret": "x"}, "secret", "secret_env"),
+        ({**MAIL, "password": "x"}, "password", "password_env"),
+    ],
+)
+def test_it_is_said_where_a_secret_belongs(table: dict[str, Any], key: str, named: str) -> None:
+    expected = f"Line 10: a secret must not stand in the file ({key}). Name a variable with {named}."
+    assert _problems(table) == [expected]
+
+
+def test_secrets_stand_nowhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(0)
+    statuses = (400, 302, 404)
+    echo = {"X-Echo": "sesame", "Location": "https://sesame.example.com"}
+    with Receiver(*(Reply(status, echo, b"sesame") for status in statuses)) as receiver:
+        environment = {
+            **ENVIRONMENT,
+            "HOOK": f"{receiver.url}&token=sesame",
+            "SLACK": f"{receiver.url}/services/sesame",
+        }
+        routes = read_targets(
+            [
+                (1, {"kind": "webhook", "url_env": "HOOK", "secret_env": "SECRET", "allow_private": True}),
+                (2, {"kind": "slack", "url_env": "SLACK", "allow_private": True, "group": False}),
+                (3, {"kind": "slack", "name": "gone", "url_env": "GONE"}),
+                (4, {**MAIL, "host": "mail.invalid", "user": "lake", "password_env": "PASSWORD"}),
+            ],
+            {**environment, "GONE": "https://sesame.invalid/sesame"},
+            network=_OFFLINE,
+        )
+        with Dispatcher(routes, tmp_path, times=SkippingTimes().times) as dispatcher:
+            for symbol in "ABC":
+                dispatcher.offer(an_alert(symbol))
+                assert dispatcher.flush(60) == 0
+            stats = dispatcher.stats()
+    files = [path.read_text() for path in tmp_path.iterdir()]
+    assert len(files) == 4
+    out, err = capfd.readouterr()
+    for text in (*files, repr(routes), repr(stats), caplog.text, out, err):
+        assert "sesame" not in text
+        assert SECRET.removeprefix("whsec_") not in text
+
+
+def test_errors_show_no_secret_with_their_causes() -> None:
+    (route,) = read_targets(
+        [(1, {"kind": "slack", "url_env": "X"})], {"X": "https://sesame.invalid/sesame"}, network=_OFFLINE
+    )
+    with pytest.raises(Exception, match="slack") as caught:
+        route.target.deliver(a_note())
+    assert "sesame" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_guide_names_every_setting() -> None:
+    for keys in KEYS.values():
+        for key in keys:
+            assert f"`{key}`" in _GUIDE, key
+
+
+def test_the_example_of_the_guide_is_read() -> None:
+    tables = tomllib.loads(_block("toml"))["notify"]
+    environment = {
+        "SLACK_WEBHOOK_URL": ENVIRONMENT["SLACK"],
+        "OPS_WEBHOOK_SECRET": SECRET,
+        "SMTP_PASSWORD": "sesame",
+    }
+    routes = read_targets([(1, table) for table in tables], environment)
+    assert [route.target.name for route in routes] == ["trading-desk", "ops", "email"]
+
+
+def test_the_receiver_of_the_guide_verifies_what_we_send() -> None:
+    names: dict[str, Any] = {}
+    exec(_block("python"), names)  # noqa: S102 - it is our own text
+    with Receiver() as receiver:
+        table = {"kind": "webhook", "url": receiver.url, "secret_env": "SECRET", "allow_private": True}
+        read_targets([(1, table)], ENVIRONMENT)[0].target.deliver(a_note())
+        request = receiver.received()
+    assert names["is_genuine"](SECRET, request.headers, request.body)
+    assert not names["is_genuine"](SECRET, request.headers, request.body + b" ")
+
+
+_GUIDE = (Path(__file__).parents[2] / "docs" / "notify.md").read_text(encoding="utf-8")
+
+
+def _block(language: str) -> str:
+    return _GUIDE.split(f"```{language}\n")[1].split("```")[0]
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    if host != "127.0.0.1":
+        raise socket.gaierror(-2, f"{host} is not known")
+    return [host]
+
+
+def _connect(address: str, port: int, timeout_s: float) -> socket.socket:
+    return socket.create_connection((_resolve(address, port)[0], port), timeout_s)
+
+
+_OFFLINE = Network(resolve=_resolve, connect=_connect)

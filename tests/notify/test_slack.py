@@ -1,0 +1,60 @@
+"""Slack shows what alerts say to the letter."""
+
+import json
+from typing import Any
+
+from support.receivers import Receiver, a_note, an_alert
+from tickerlake.notify.address import Endpoint
+from tickerlake.notify.notification import Notification
+from tickerlake.notify.slack import Slack
+
+
+def _posted(note: Notification, **options: Any) -> dict[str, Any]:
+    with Receiver() as receiver:
+        endpoint = Endpoint.parse(receiver.url, allow_private=True)
+        Slack("desk", endpoint, **options).deliver(note)
+        document: dict[str, Any] = json.loads(receiver.received().body)
+    return document
+
+
+def test_an_alert_is_text_and_blocks() -> None:
+    document = _posted(a_note(), dashboard_url="https://lake.example.com/")
+    assert document["text"] == "WARNING AAPL fell 3.1 % in a minute"
+    section, context = document["blocks"]
+    assert section["text"] == {
+        "type": "plain_text",
+        "emoji": False,
+        "text": "WARNING AAPL fell 3.1 % in a minute",
+    }
+    assert context["elements"][0]["text"] == "2024-01-02T14:30:00.000000Z · fast-move"
+    link = context["elements"][1]["text"]
+    assert link == "<https://lake.example.com/?symbol=AAPL&amp;t=1704205800000|Dashboard>"
+
+
+def test_control_characters_of_slack_are_escaped() -> None:
+    note = a_note("A&B", message="<!channel> *bold* :tada: <https://evil.example|click> & more")
+    document = _posted(note, dashboard_url="https://lake.example.com")
+    shown = "WARNING A&amp;B: &lt;!channel&gt; *bold* :tada: &lt;https://evil.example|click&gt; &amp; more"
+    assert document["text"] == shown
+    assert document["mrkdwn"] is False
+    assert document["blocks"][0]["text"]["text"] == shown
+    assert "symbol=A%26B&amp;t=" in document["blocks"][1]["elements"][1]["text"]
+
+
+def test_a_cleared_alert_says_so() -> None:
+    assert _posted(a_note(state="cleared", message="calm"))["text"] == "cleared: AAPL: calm"
+
+
+def test_a_group_is_listed_up_to_twenty() -> None:
+    note = Notification(tuple(an_alert(f"S{number}") for number in range(25)), 100)
+    lines = _posted(note)["blocks"][0]["text"]["text"].split("\n")
+    assert lines[0].startswith("WARNING market-wide: 25 of 100 symbols fell")
+    assert lines[1] == "• S0 fell 3.1 % in a minute"
+    assert len(lines) == 22
+    assert lines[-1] == "… and 5 more"
+
+
+def test_a_block_stays_within_slacks_limit() -> None:
+    text = _posted(a_note(message="&" * 5_000))["blocks"][0]["text"]["text"]
+    assert len(text) <= 3_000
+    assert text.endswith("&amp;…")

@@ -1,0 +1,279 @@
+"""Receivers of notifications on this machine, and a clock that tests move."""
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from tickerlake.model.alert import Alert, alert_id
+from tickerlake.notify.notification import Notification
+from tickerlake.notify.times import Times
+
+MOMENT_NS = 1_704_205_800_000_000_000
+"""2024-01-02 14:30 UTC."""
+
+
+def an_alert(symbol: str = "AAPL", **changes: Any) -> Alert:
+    """Return an alert; what is not given is usual."""
+    about: dict[str, Any] = {
+        "rule_id": "fast-move",
+        "rule_version": 1,
+        "kind": "pct_change",
+        "severity": "warning",
+        "state": "fired",
+        "instrument_id": f"{symbol}.XNAS",
+        "symbol": symbol,
+        "ts_event_ns": MOMENT_NS,
+        "ts_detected_ns": MOMENT_NS + 1,
+        "direction": "down",
+        "unit": "pct",
+        "suppressed_count": 0,
+        "dedup_key": f"fast-move/{symbol}",
+        "cause": "unknown",
+        "message": f"{symbol} fell 3.1 % in a minute",
+        "value": Decimal("-3.1"),
+        **changes,
+    }
+    ids = alert_id(about["rule_id"], about["instrument_id"], "1m", about["ts_event_ns"], about["state"])
+    return Alert(**{"alert_id": ids, **about})
+
+
+def a_note(symbol: str = "AAPL", **changes: Any) -> Notification:
+    """Return a notification of one alert."""
+    return Notification((an_alert(symbol, **changes),))
+
+
+class SkippingTimes:
+    """A clock that jumps to the end of every wait; remembers how long the waits were to be."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.waits: list[float] = []
+        self.times = Times(lambda: self.now_s, lambda delay_s: delay_s, self._wait)
+
+    def _wait(self, condition: threading.Condition, until_s: float | None) -> None:
+        if until_s is None:
+            condition.wait()
+            return
+        self.waits.append(until_s - self.now_s)
+        self.now_s = max(self.now_s, until_s)
+        condition.wait(0)
+
+
+class HeldTimes:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+        self._lock = threading.Lock()
+        self._conditions: set[threading.Condition] = set()
+        self._arrived: SimpleQueue[float] = SimpleQueue()
+        self.times = Times(lambda: self._now_s, lambda delay_s: delay_s, self._wait)
+
+    def advance(self, seconds: float) -> None:
+        with self._lock:
+            self._now_s += seconds
+            conditions = list(self._conditions)
+        for condition in conditions:
+            with condition:
+                condition.notify_all()
+
+    def until_someone_waits(self) -> float:
+        """Return until when somebody waits, as soon as somebody does."""
+        return self._arrived.get(timeout=30)
+
+    def _wait(self, condition: threading.Condition, until_s: float | None) -> None:
+        with self._lock:
+            self._conditions.add(condition)
+            if until_s is not None and self._now_s >= until_s:
+                return
+        if until_s is not None:
+            self._arrived.put(until_s)
+        condition.wait()
+
+
+class Request(NamedTuple):
+    """What a receiver got."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Reply(NamedTuple):
+    """What a receiver answers; a status of 0 is no answer at all, until the receiver stops."""
+
+    status: int
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+
+class Receiver:
+    """An HTTP server that answers as told, and with 204 when it was told nothing more."""
+
+    def __init__(self, *replies: Reply, tls: ssl.SSLContext | None = None) -> None:
+        self._replies = deque(replies)
+        self._stopped = threading.Event()
+        self.requests: SimpleQueue[Request] = SimpleQueue()
+        receiver = self
+
+        class Handler(_Handler):
+            owner = receiver
+
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server.tls = tls
+        self.port: int = self._server.server_address[1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/hook?room=1"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def received(self) -> Request:
+        """Return the next request, as soon as there is one."""
+        return self.requests.get(timeout=30)
+
+    def next_reply(self) -> Reply:
+        return self._replies.popleft() if self._replies else Reply(204)
+
+    def wait_for_stop(self) -> None:
+        self._stopped.wait(60)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    tls: ssl.SSLContext | None = None
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        if self.tls is None:
+            return super().finish_request(request, client_address)
+        with self.tls.wrap_socket(request, server_side=True) as wrapped:
+            return super().finish_request(wrapped, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: clients that hang up are what this is for."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", "0")))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.owner.requests.put(Request(self.path, headers, body))
+        reply = self.owner.next_reply()
+        if reply.status == 0:
+            self.owner.wait_for_stop()
+            return
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(reply.body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class TrickleServer:
+    """Accepts one connection, and sends one byte of an endless line after the other."""
+
+    def __init__(self, beginning: bytes) -> None:
+        self._beginning = beginning
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._listener.close()
+        self._thread.join()
+
+    def _run(self) -> None:
+        connection, _ = self._listener.accept()
+        with connection:
+            try:
+                connection.sendall(self._beginning)
+                while not self._stopped.wait(0.02):
+                    connection.sendall(b"x")
+            except OSError:
+                return
+
+
+class MailReceiver:
+    """An SMTP server that keeps what it gets, and refuses as told.
+
+    ``refusals`` are answers to the next recipients, or ``DATA:`` and an answer to the next mail.
+    """
+
+    def __init__(self, refusals: Sequence[str] = (), **options: Any) -> None:
+        self._refusals = deque(refusals)
+        self.mails: SimpleQueue[Envelope] = SimpleQueue()
+        self._controller = _Controller(self, hostname="127.0.0.1", **options)
+
+    def __enter__(self) -> Self:
+        self._controller.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._controller.stop()
+
+    @property
+    def port(self) -> int:
+        return self._controller.port
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self._refusals and not self._refusals[0].startswith("DATA:"):
+            answer = self._refusals.popleft()
+            if answer:
+                return answer
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(  # noqa: N802 - aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope
+    ) -> str:
+        if self._refusals:
+            return self._refusals.popleft().removeprefix("DATA:")
+        self.mails.put(envelope)
+        return "250 OK"
+
+
+class _Controller(Controller):
+    def __init__(self, handler: object, **options: Any) -> None:
+        super().__init__(handler, port=0, **options)
+
+    def _trigger_server(self) -> None:
+        assert isinstance(self.server, asyncio.Server)
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()  # type: ignore[no-untyped-call]
