@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import KafkaError as RdError
 
 from tickerlake import clock
-from tickerlake.errors import BrokerUnreachable, Fenced, KafkaError, TickerlakeError, UsageError
+from tickerlake.errors import BrokerUnreachable, Fenced, KafkaError, Rebalanced, TickerlakeError, UsageError
 
 _LOOPBACK = ("127.", "localhost", "[::1]")
 _UNREACHABLE = {RdError._TRANSPORT, RdError._ALL_BROKERS_DOWN, RdError._TIMED_OUT, RdError._RESOLVE}
@@ -21,8 +21,19 @@ _DENIED = {
     RdError.SASL_AUTHENTICATION_FAILED,
 }
 _NO_LEADER_YET = {RdError.NOT_LEADER_FOR_PARTITION, RdError.LEADER_NOT_AVAILABLE}
+_REBALANCED = {
+    RdError.ILLEGAL_GENERATION,
+    RdError.UNKNOWN_MEMBER_ID,
+    RdError.REBALANCE_IN_PROGRESS,
+    RdError.STALE_MEMBER_EPOCH,
+}
 _TIMEOUT_S = 10.0
-_FENCED = {RdError._FENCED, RdError.INVALID_PRODUCER_EPOCH, RdError.PRODUCER_FENCED}
+_FENCED = {
+    RdError._FENCED,
+    RdError.INVALID_PRODUCER_EPOCH,
+    RdError.PRODUCER_FENCED,
+    RdError.FENCED_INSTANCE_ID,
+}
 
 
 def settings(bootstrap_servers: str, properties: Mapping[str, str], **own: Any) -> dict[str, Any]:
@@ -58,6 +69,8 @@ def translate(error: RdError, doing: str, bootstrap_servers: str) -> TickerlakeE
         return KafkaError(
             f"Kafka refused {doing}: {text}.", "Check the credentials and the principal's ACLs."
         )
+    if code in _REBALANCED:
+        return Rebalanced(f"The group gave partitions to others ({doing}: {text}).", "It is tried again.")
     if code in _FENCED:
         return Fenced(
             f"Another process took over {doing}.", "Run only one of them, or wait until it is done."

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 from confluent_kafka import Consumer as RdConsumer
@@ -13,6 +14,8 @@ from tickerlake.kafka.client import settings, translate, watermarks
 from tickerlake.model.schema import KAFKA_RECORDS
 
 Partition = tuple[str, int]
+# a killed process's transaction hides for a while what was committed
+_COMMITTED_S = 30.0
 _READING = {
     "enable.auto.commit": False,
     "isolation.level": "read_committed",
@@ -57,6 +60,8 @@ class Consumer:
         Called with a partition and what is committed for it; returns the offset to read from.
     on_revoke
         Called with a partition that is no longer ours.
+    instance
+        A name that outlives the process: who comes back with it has its partitions at once.
     """
 
     def __init__(
@@ -66,6 +71,8 @@ class Consumer:
         properties: Mapping[str, str],
         on_assign: Callable[[Partition, Committed | None], int],
         on_revoke: Callable[[Partition], None],
+        *,
+        instance: str | None = None,
     ) -> None:
         self.bootstrap_servers = bootstrap_servers
         self.assignments = 0
@@ -83,6 +90,8 @@ class Consumer:
             "queued.max.messages.kbytes": 8192,
             "fetch.message.max.bytes": 1 << 20,
         }
+        if instance:
+            own["group.instance.id"] = instance
         try:
             self._client = RdConsumer(settings(bootstrap_servers, properties, **own))
         except KafkaException as error:
@@ -97,7 +106,7 @@ class Consumer:
     def _assigned(self, client: RdConsumer, partitions: list[TopicPartition]) -> None:
         self.assignments += 1
         try:
-            for known in client.committed(partitions, timeout=10.0) if partitions else []:
+            for known in client.committed(partitions, timeout=_COMMITTED_S) if partitions else []:
                 committed = Committed(known.offset, known.metadata or "") if known.offset >= 0 else None
                 known.offset = self._on_assign((known.topic, known.partition), committed)
                 client.incremental_assign([TopicPartition(known.topic, known.partition, known.offset)])
@@ -133,8 +142,8 @@ class Consumer:
         if error.code() == RdError._AUTO_OFFSET_RESET:
             raise LakeError(
                 f"Kafka no longer has offset {message.offset()} of {message.topic()} partition "
-                f"{message.partition()}: it was deleted, or the log was cut, before it could be stored.",
-                "Lengthen the topic's retention. `--on-gap record` notes the loss in the lake and goes on.",
+                f"{message.partition()}: it was deleted, or the log was cut, before it was read.",
+                "Lengthen the topic's retention. `sink --on-gap record` notes the loss and goes on.",
             )
         raise translate(error, "reading", self.bootstrap_servers)
 
@@ -152,6 +161,15 @@ class Consumer:
         except KafkaException:
             return -1
         return int(high)
+
+    def group_metadata(self) -> Any:
+        """Return what a transaction needs to commit this group's offsets."""
+        return self._client.consumer_group_metadata()
+
+    def rejoin(self, topics: list[str]) -> None:
+        """Leave the group and join it anew."""
+        self._client.unsubscribe()
+        self.subscribe(topics)
 
     def pause(self, partitions: list[Partition]) -> None:
         """Stop fetching these partitions, without leaving the group."""
@@ -216,8 +234,15 @@ def read_all(
     properties: Mapping[str, str],
     topic: str,
     starts: Mapping[int, int],
+    followed: Callable[[], bool] = lambda: False,
 ) -> Iterator[Batch]:
-    """Read partitions from given offsets to their present end, in no group (committed records only)."""
+    """Read partitions from given offsets to their present end, in no group (committed records only).
+
+    Parameters
+    ----------
+    followed
+        While it says so, what comes later is read, too.
+    """
     own = {**_READING, "group.id": "tickerlake-reader", "auto.offset.reset": "earliest"}
 
     def fail(error: RdError, _: Message) -> None:
@@ -227,8 +252,10 @@ def read_all(
     try:
         client.assign([TopicPartition(topic, number, start) for number, start in starts.items()])
         open_ends = set(starts)
-        while open_ends:
-            for batch in batches(client.consume(10_000, 0.1), fail):
+        while open_ends or followed():
+            first = client.poll(0.1)
+            messages = [] if first is None else [first, *client.consume(9_999, 0)]
+            for batch in batches(messages, fail):
                 if batch.at_end:
                     open_ends.discard(batch.partition[1])
                 if batch.frame.height:

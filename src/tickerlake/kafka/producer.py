@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice, starmap
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka import Producer as RdProducer
 
 from tickerlake.errors import UsageError
 from tickerlake.kafka.client import settings, translate
+from tickerlake.kafka.consumer import Consumer, Partition
 
 _TIMEOUT_S = 60.0
 _SLICE = 500
@@ -27,14 +28,24 @@ class Producer:
     transactional_id
         Names the work: a second producer of the same id ends the first, so that a process that was
         thought dead cannot write after its successor.
+    timeout_ms
+        How long a transaction may stay open: what a killed process leaves behind hides for so long what
+        comes after it.
     """
 
-    def __init__(self, bootstrap_servers: str, transactional_id: str, properties: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        transactional_id: str,
+        properties: Mapping[str, str],
+        *,
+        timeout_ms: int = 60_000,
+    ) -> None:
         self.bootstrap_servers = bootstrap_servers
         self._doing = f"producing as {transactional_id}"
         own = {
             "transactional.id": transactional_id,
-            "transaction.timeout.ms": 60_000,
+            "transaction.timeout.ms": timeout_ms,
             "enable.idempotence": True,
             "acks": "all",
             "compression.type": "lz4",
@@ -79,6 +90,24 @@ class Producer:
                 "Kafka's client has no room for a batch of records.",
                 "Leave queue.buffering.max.messages and queue.buffering.max.kbytes as they are (-X).",
             ) from error
+
+    def send_offsets(self, consumer: Consumer, positions: Mapping[Partition, tuple[int, str]]) -> None:
+        """Add to the transaction how far a group has read: next offset and note of partitions.
+
+        Raises
+        ------
+        Rebalanced
+            The partitions are another member's meanwhile; the transaction is dropped.
+        """
+        offsets = [
+            TopicPartition(*place, offset, metadata=note) for place, (offset, note) in positions.items()
+        ]
+        try:
+            self._client.send_offsets_to_transaction(offsets, consumer.group_metadata(), _TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].txn_requires_abort():
+                self.abort()
+            raise translate(error.args[0], self._doing, self.bootstrap_servers) from error
 
     def commit(self) -> None:
         """Make the transaction's records visible; returns when every one is acknowledged."""
