@@ -1,0 +1,207 @@
+"""What a detector is: one number of each bar, and whether it is out of the ordinary.
+
+A detector of your own takes few lines; see :func:`tickerlake.alerts.kinds.register`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, NamedTuple
+
+import numpy as np
+
+from tickerlake.alerts.duration import nanoseconds
+from tickerlake.alerts.parameter import Parameter
+from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
+from tickerlake.analytics.columnar import Fields, State, Table
+from tickerlake.model.alert import Cause, Unit
+
+NAN: Final = float("nan")
+Values = Mapping[str, Floats]
+"""Indicators by their canonical texts, each of the shape (k,)."""
+
+
+class Reading(NamedTuple):
+    """What a detector says of k bars; arrays of the shape (k,), a number where it is the same for all.
+
+    Parameters
+    ----------
+    value
+        The signed measure, in the detector's unit; NaN where there is none yet.
+    fire
+        Where the threshold is reached.
+    clear
+        Where the value is below the clear threshold.
+    threshold, baseline
+        What the value is compared with, and what is usual.
+    reference
+        The price that the move is told against.
+    price
+        The price that is told; None for the close.
+    direction
+        Its sign is the direction; None for that of ``value``.
+    since
+        The session of the reference price, in days since 1970-01-01.
+    """
+
+    value: Floats
+    fire: Flags
+    clear: Flags
+    threshold: Floats | float = NAN
+    baseline: Floats | float = NAN
+    reference: Floats | float = NAN
+    price: Floats | None = None
+    direction: Floats | None = None
+    since: Floats | float = NAN
+
+
+class Detector(ABC):
+    """Says of each bar how unusual it is, knowing the bars before it.
+
+    A subclass gives ``parameters`` with their defaults, ``unit``, ``fields`` and ``step``; the rest follows.
+    As with an indicator, the result must not depend on which other instruments share a step: only
+    element-wise arithmetic, no sums along an axis.
+
+    Parameters
+    ----------
+    given
+        Values of the parameters, and ``direction`` and ``clear`` of the rule.
+    interval
+        The width of the bars.
+    """
+
+    parameters: ClassVar[Mapping[str, object]] = {"threshold": Parameter.number()}
+    """Names and defaults; a :class:`Parameter` where more is to be said about what is allowed."""
+
+    unit: ClassVar[Unit] = "pct"
+
+    limit: ClassVar[str] = "threshold"
+    """The name of the parameter that the value is compared with; empty for none."""
+
+    clear_share: ClassVar[float] = 0.4
+    """The clear threshold in parts of the threshold, where a rule says nothing."""
+
+    warmup: ClassVar[int] = 0
+    """How many bars are looked at before the first alert, where a rule says nothing."""
+
+    clear_bars: ClassVar[int] = 3
+    intraday: ClassVar[bool] = False
+    """True if bars of days tell it nothing."""
+
+    widest: ClassVar[str] = ""
+    """The widest bars that tell it something; empty for any."""
+
+    ticks: ClassVar[bool] = True
+    """True if it can look at bars that are not closed."""
+
+    directed: ClassVar[bool] = True
+    """True if a rule can ask for one direction only."""
+
+    cause: ClassVar[Cause] = "market"
+    prices: ClassVar[tuple[str, ...]] = ()
+    """The fields that hold prices, which a split changes …"""
+
+    shares: ClassVar[tuple[str, ...]] = ()
+    """… and those that hold numbers of shares."""
+
+    def __init__(self, given: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
+        self.given: dict[str, Any] = {**defaults(type(self)), **(given or {})}
+        self.interval = interval
+        self.interval_ns = nanoseconds(interval)
+        self.daily = self.interval_ns >= nanoseconds("1d")
+        self.direction: str = self.given.get("direction", "both")
+        limit = self.given.get(self.limit)
+        self.threshold = NAN if limit is None else float(limit)
+        clear = self.given.get("clear")
+        self.clear = self.threshold * self.clear_share if clear is None else float(clear)
+        self.table = Table(self.fields())
+        past = self.past_fields()
+        self.past = None if past is None else Table(past)
+
+    @classmethod
+    def complain(cls, given: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        """Return what is wrong with parameters that are right one by one: name, message, hint."""
+        return []
+
+    @property
+    def window(self) -> str:
+        """Over how long it looks, for a person."""
+        return self.interval
+
+    def needs(self) -> frozenset[str]:
+        """Return the canonical texts of the indicators that ``step`` wants."""
+        return frozenset()
+
+    @abstractmethod
+    def fields(self) -> Fields:
+        """Return what is kept for each instrument; ``self.given`` holds the parameters."""
+
+    @abstractmethod
+    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+        """Take one bar of each of some instruments into their state, in place, and judge it."""
+
+    def past_fields(self) -> Fields | None:
+        """Return what is kept besides, and is only wanted when ``due`` says so: for long memories."""
+        return None
+
+    def due(self, state: State, bars: Bars) -> Flags:
+        """Tell for which bars ``turn`` comes before ``step``: by default, for the first of a session."""
+        return bars.first_of_session
+
+    def turn(self, past: State, state: State, bars: Bars) -> None:  # noqa: B027 - most have no long memory
+        """Move between the long memory and the state, in place."""
+
+    def judged(self, value: Floats, **rest: Any) -> Reading:
+        """Compare values with the threshold, in the direction of the rule."""
+        size = np.abs(value) if self.direction == "both" else value if self.direction == "up" else -value
+        return Reading(value, size >= self.threshold, size < self.clear, self.threshold, **rest)
+
+    def update(self, bars: Bars, values: Values) -> Reading:
+        """Take closed bars, at most one of each instrument, and judge them."""
+        block = self.table.gather(bars.rows)
+        self._turn(block, bars, save=True)
+        reading = self.step(self.table.fields.view(block), bars, values)
+        self.table.scatter(bars.rows, block)
+        return reading
+
+    def peek(self, bars: Bars, values: Values) -> Reading:
+        """Judge bars as if they closed now; nothing changes."""
+        block = self.table.gather(bars.rows)
+        self._turn(block, bars, save=False)
+        return self.step(self.table.fields.view(block), bars, values)
+
+    def split(self, rows: Ints, factor: Floats) -> None:
+        """Bring what is remembered to the scale of the new shares.
+
+        Parameters
+        ----------
+        rows, factor
+            Which instruments, and their new price in parts of the old one.
+        """
+        for table in (self.table, self.past):
+            if table is not None:
+                block = table.gather(rows)
+                state = table.fields.view(block)
+                for name in state.keys() & set(self.prices):
+                    state[name] *= factor
+                for name in state.keys() & set(self.shares):
+                    state[name] /= factor
+                table.scatter(rows, block)
+
+    def _turn(self, block: Floats, bars: Bars, *, save: bool) -> None:
+        if self.past is None:
+            return
+        due = self.due(self.table.fields.view(block), bars)
+        if not np.count_nonzero(due):
+            return
+        which = np.flatnonzero(due)
+        part, rows = block[:, which], bars.rows[which]
+        past = self.past.gather(rows)
+        self.turn(self.past.fields.view(past), self.table.fields.view(part), bars.take(which))
+        block[:, which] = part
+        if save:
+            self.past.scatter(rows, past)
+
+
+def defaults(kind: type[Detector]) -> dict[str, Any]:
+    """Return the defaults of a detector's parameters."""
+    return {name: Parameter.of(told).default for name, told in kind.parameters.items()}

@@ -1,0 +1,194 @@
+"""Moves against an earlier price: ``pct_change``, ``gap_open``, ``new_high``, ``new_low``."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from tickerlake.alerts.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts.duration import nanoseconds, sessions
+from tickerlake.alerts.parameter import Parameter
+from tickerlake.analytics.bars import Bars, Floats
+from tickerlake.analytics.columnar import Fields, State
+from tickerlake.errors import UsageError
+
+MOST_BARS: Final = 2_000
+
+
+class Windowed(Detector):
+    """What looks back over a window: a number of bars, of sessions, or a length of time.
+
+    Days and weeks are counted in sessions, a week having five.
+    """
+
+    prices = ("close", "extreme", "known", "past", "reference")
+
+    def __init__(self, given: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
+        window = (given or {}).get("window", self._default_window())
+        self.by_session = isinstance(window, str) and sessions(window) is not None
+        self.span_ns = 0
+        if isinstance(window, int):
+            self.size = window
+        elif self.by_session:
+            self.size = sessions(window) or 1
+        else:
+            self.span_ns = nanoseconds(window)
+            self.size = -(-self.span_ns // nanoseconds(interval))
+        self._told = window if isinstance(window, str) else f"{window} bars"
+        super().__init__(given, interval)
+        if self.size > MOST_BARS:
+            raise UsageError(
+                f"A window of {self.size:,} bars of {interval} is too long.", f"{MOST_BARS:,} can be kept."
+            )
+
+    @classmethod
+    def _default_window(cls) -> int | str:
+        told = cls.parameters["window"]
+        return Parameter.of(told).default or 1
+
+    @property
+    def window(self) -> str:
+        """Over how long it looks, for a person."""
+        return self.interval if self._told == "1 bars" else self._told
+
+
+class PctChange(Windowed):
+    """Change of the price within a window, in percent.
+
+    Within ``1d`` of minutes is since the close of the session before.
+    """
+
+    parameters: ClassVar[Mapping[str, object]] = {
+        "window": Parameter.window(1, most=MOST_BARS),
+        "pct": Parameter.number(needed=True),
+    }
+    limit = "pct"
+
+    def fields(self) -> Fields:
+        """Keep the closes of the window, or the one close that it begins with."""
+        if self.by_session:
+            return Fields({"close": NAN, "reference": NAN})
+        kept = {"known": NAN, "at": 0.0, **({"times": NAN} if self.span_ns else {})}
+        return Fields(kept, {"known": self.size, "times": self.size})
+
+    def past_fields(self) -> Fields | None:
+        """Keep the closes of sessions."""
+        return Fields({"past": NAN, "at": 0.0}, {"past": self.size}) if self.by_session else None
+
+    def turn(self, past: State, state: State, bars: Bars) -> None:
+        """Put the close of the last session away; the oldest one is the reference."""
+        columns, at = np.arange(len(bars)), past["at"].astype(np.int64)
+        past["past"][at, columns] = state["close"]
+        at = (at + 1) % self.size
+        state["reference"][:] = past["past"][at, columns]
+        past["at"][:] = at
+
+    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+        """Compare the close with the one at the window's beginning."""
+        if self.by_session:
+            state["close"][:] = bars.close
+            reference = state["reference"].copy()
+        else:
+            reference = self._look_back(state, bars)
+        return self.judged(100.0 * (bars.close - reference) / reference, reference=reference)
+
+    def _look_back(self, state: State, bars: Bars) -> Floats:
+        columns, at = np.arange(len(bars)), state["at"].astype(np.int64)
+        known = state["known"]
+        if not self.span_ns:
+            reference = known[at, columns]
+        else:
+            until = bars.ts_close_ns - self.span_ns
+            times = np.where(state["times"] <= until, state["times"], -1.0)
+            newest = times.argmax(axis=0)
+            reference = np.where(times[newest, columns] < 0, NAN, known[newest, columns])
+            state["times"][at, columns] = bars.ts_close_ns
+        known[at, columns] = bars.close
+        state["at"][:] = (at + 1) % self.size
+        return reference
+
+
+class GapOpen(Detector):
+    """The open of a session against the close of the one before, in percent."""
+
+    parameters: ClassVar[Mapping[str, object]] = {"pct": Parameter.number(needed=True)}
+    limit = "pct"
+    clear_bars = 1
+    prices = ("close",)
+
+    @property
+    def window(self) -> str:
+        """Over how long it looks, for a person."""
+        return "overnight"
+
+    def fields(self) -> Fields:
+        """Keep the last close, and of which session it is."""
+        return Fields({"close": NAN, "session": NAN})
+
+    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+        """Compare the open with the last close, if there is a night between them."""
+        reference, since = state["close"].copy(), state["session"].copy()
+        value = 100.0 * (bars.open - reference) / reference
+        np.copyto(value, NAN, where=~bars.first_of_session)
+        state["close"][:] = bars.close
+        state["session"][:] = bars.session
+        return self.judged(value, reference=reference, price=bars.open, since=since)
+
+
+class Extreme(Windowed):
+    """A price that there was not in a window before; the window has to be full."""
+
+    parameters: ClassVar[Mapping[str, object]] = {"window": Parameter.window("20d", most=MOST_BARS)}
+    limit = ""
+    directed = False
+    sign: ClassVar[float] = 1.0
+
+    def fields(self) -> Fields:
+        """Keep the extremes of the window's bars, or that of its sessions and of this one so far."""
+        if self.by_session:
+            return Fields({"extreme": NAN, "reference": NAN})
+        return Fields({"known": NAN, "at": 0.0}, {"known": self.size})
+
+    def past_fields(self) -> Fields | None:
+        """Keep the extremes of sessions."""
+        return Fields({"past": NAN, "at": 0.0}, {"past": self.size}) if self.by_session else None
+
+    def turn(self, past: State, state: State, bars: Bars) -> None:
+        """Put the extreme of the last session away, and look for that of the window."""
+        columns, at = np.arange(len(bars)), past["at"].astype(np.int64)
+        past["past"][at, columns] = state["extreme"]
+        past["at"][:] = (at + 1) % self.size
+        state["reference"][:] = self._most(past["past"])
+        state["extreme"][:] = NAN
+
+    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+        """Compare the high, or the low, with those before."""
+        price = bars.high if self.sign > 0 else bars.low
+        if self.by_session:
+            pick, known = (np.maximum, np.fmax) if self.sign > 0 else (np.minimum, np.fmin)
+            # a session without a bar yet has no extreme; a window that is not full stays unknown
+            reference = pick(state["reference"], known(state["extreme"], state["reference"]))
+            state["extreme"][:] = known(state["extreme"], price)
+        else:
+            columns, at = np.arange(len(bars)), state["at"].astype(np.int64)
+            reference = self._most(state["known"])
+            state["known"][at, columns] = price
+            state["at"][:] = (at + 1) % self.size
+        value = 100.0 * (price - reference) / reference
+        fire = value * self.sign > 0
+        return Reading(value, fire, value * self.sign <= 0, reference=reference, price=price)
+
+    def _most(self, known: Floats) -> Floats:
+        pick = np.maximum if self.sign > 0 else np.minimum
+        most: Floats = pick.reduce(known, axis=0)
+        return most
+
+
+class NewHigh(Extreme):
+    """A high above all highs of a window, in percent above the last."""
+
+
+class NewLow(Extreme):
+    """A low below all lows of a window, in percent below the last."""
+
+    sign = -1.0

@@ -1,0 +1,151 @@
+"""Rules that come with tickerlake, in the language of rules files: print one, and change it."""
+
+from functools import cache
+from typing import Final
+
+from tickerlake.alerts.rules import RuleSet, parse
+
+DEFAULT: Final = """\
+# Few false alarms: what is used if you have no file of rules.
+
+[[rule]]
+id = "big-move"            # a return that is out of the ordinary for this stock at this time of the day
+kind = "zscore"
+interval = "intraday"      # the shortest bars below a day that are tracked
+threshold = 5              # in sigmas
+clear = 2
+clear_bars = 3
+critical = 10
+
+[[rule]]
+id = "big-day"             # the same from close to close
+kind = "zscore"
+interval = "1d"
+threshold = 5
+clear = 2
+clear_bars = 1
+critical = 10
+cooldown = "1d"
+
+[[rule]]
+id = "gap"                 # the open against the last close
+kind = "gap_open"
+pct = 10
+critical = 25
+cooldown = "4h"
+
+[[rule]]
+id = "volume"
+kind = "volume_spike"
+times = 30
+severity = "info"
+cooldown = "1h"
+
+[[rule]]
+id = "limit-band"          # US "Limit Up-Limit Down", for all stocks as if they were in Tier 2
+kind = "limit_band"
+tier = 2
+cooldown = "30m"
+
+[[rule]]
+id = "breaker"             # the market-wide breakers, for names of the S&P 500
+kind = "market_breaker"
+symbols = ["^GSPC", "^SPX", "SPX", ".SPX", ".INX"]
+critical = 13
+
+[[rule]]
+id = "halt"                # no trade for a while in a stock that always trades
+kind = "halt"
+minutes = 5
+severity = "info"
+
+[[rule]]
+id = "no-data"
+kind = "stale"
+after = "15m"
+
+[[rule]]
+id = "bad-data"
+kind = "data_quality"
+count = 100
+window = "10m"
+"""
+
+SENSITIVE: Final = """\
+# Finds nearly everything that jumps, with about twice the false alarms of the default.
+
+[[rule]]
+id = "jump"                # the test of Lee and Mykland
+kind = "jump"
+interval = "intraday"
+time_of_day = true
+alpha = 0.01
+
+[[rule]]
+id = "big-day"
+kind = "zscore"
+interval = "1d"
+threshold = 4
+clear = 2
+clear_bars = 1
+critical = 8
+cooldown = "1d"
+
+[[rule]]
+id = "gap"
+kind = "gap_open"
+pct = 5
+critical = 25
+cooldown = "4h"
+
+[[rule]]
+id = "volume"
+kind = "volume_spike"
+times = 15
+severity = "info"
+
+[[rule]]
+id = "halt"
+kind = "halt"
+minutes = 5
+
+[[rule]]
+id = "no-data"
+kind = "stale"
+after = "5m"
+"""
+
+SIMPLE: Final = """\
+# Fixed percentages, the same for every stock and every hour.
+
+[[rule]]
+id = "move-5m"
+kind = "pct_change"
+interval = "intraday"
+window = "5m"
+pct = 2
+critical = 5
+
+[[rule]]
+id = "move-1d"
+kind = "pct_change"
+window = "1d"
+pct = 5
+critical = 20
+cooldown = "1h"
+
+[[rule]]
+id = "gap"
+kind = "gap_open"
+pct = 5
+critical = 25
+cooldown = "4h"
+"""
+
+PRESETS: Final = {"default": DEFAULT, "sensitive": SENSITIVE, "simple": SIMPLE}
+
+
+@cache
+def rules(name: str) -> RuleSet:
+    """Return the rules of a preset."""
+    return parse(PRESETS[name], f"the preset {name}")

@@ -1,0 +1,160 @@
+"""What is missing or wrong in the data: ``halt``, ``stale``, ``data_quality``."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from tickerlake.alerts.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts.duration import MINUTE_NS, SECOND_NS, nanoseconds
+from tickerlake.alerts.parameter import Parameter
+from tickerlake.analytics.bars import Bars, Floats, Ints
+from tickerlake.analytics.columnar import Fields, State
+from tickerlake.model.alert import Cause, Unit
+
+_MEMORY: Final = 0.95
+_BUSY: Final = 0.9
+_PARTS: Final = 6
+
+
+class Halt(Detector):
+    """A pause of an instrument that trades in nearly every bar, told when it is over.
+
+    Whether it was a halt of the exchange is not known: only that nothing was traded.
+    """
+
+    parameters: ClassVar[Mapping[str, object]] = {"minutes": Parameter.number(5.0, below=1440.0)}
+    unit: ClassVar[Unit] = "s"
+    limit = ""
+    clear_bars = 1
+    intraday = True
+    ticks = False
+    directed = False
+    cause: ClassVar[Cause] = "halt"
+    prices = ("close",)
+
+    @property
+    def window(self) -> str:
+        """Over how long it looks, for a person."""
+        return f"{self.given['minutes']:g}m"
+
+    def fields(self) -> Fields:
+        """Keep the last close, when that was, and which share of the bars before had trades."""
+        return Fields({"close": NAN, "closed": NAN, "busy": 0.0})
+
+    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+        """Measure the time since the bar before, in seconds."""
+        reference, busy = state["close"].copy(), state["busy"].copy()
+        silent_ns = np.where(bars.first_of_session, 0.0, bars.ts_open_ns - state["closed"])
+        # a long halt must not look like an instrument that seldom trades
+        missing = np.fmin(np.fmax(silent_ns / self.interval_ns, 0.0), 1.0)
+        state["busy"][:] = busy * _MEMORY ** (missing + 1.0) + (1.0 - _MEMORY)
+        state["close"][:] = bars.close
+        state["closed"][:] = bars.ts_close_ns
+        least_ns = self.given["minutes"] * MINUTE_NS
+        fire = (silent_ns >= least_ns) & (busy >= _BUSY)
+        return Reading(
+            silent_ns / SECOND_NS,
+            fire,
+            silent_ns < least_ns,
+            threshold=least_ns / SECOND_NS,
+            reference=reference,
+            price=bars.open,
+            direction=np.zeros(len(bars)),
+        )
+
+
+class Stale(Detector):
+    """No data of an instrument for some time of its session."""
+
+    parameters: ClassVar[Mapping[str, object]] = {"after": Parameter.duration("10m")}
+    unit: ClassVar[Unit] = "s"
+    limit = ""
+    clear_bars = 1
+    ticks = False
+    directed = False
+    cause: ClassVar[Cause] = "unknown"
+
+    @property
+    def after_ns(self) -> int:
+        """How long, in nanoseconds."""
+        return nanoseconds(self.given["after"])
+
+    @property
+    def window(self) -> str:
+        """Over how long it looks, for a person."""
+        return str(self.given["after"])
+
+    def fields(self) -> Fields:
+        """Keep nothing."""
+        return Fields({})
+
+    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+        """Say nothing of bars."""
+        nothing = np.zeros(len(bars), dtype=bool)
+        return Reading(np.full(len(bars), NAN), nothing, nothing)
+
+    def silence(self, last_ns: Ints, now_ns: int, open_ns: Ints, close_ns: Ints) -> Reading:
+        """Judge how long there was nothing, within the session."""
+        silent_ns = now_ns - np.maximum(last_ns, open_ns)
+        inside = (now_ns >= open_ns) & (now_ns < close_ns)
+        fire = inside & (silent_ns >= self.after_ns)
+        return Reading(
+            silent_ns / SECOND_NS,
+            fire,
+            (silent_ns < self.after_ns) & (last_ns >= open_ns),
+            threshold=self.after_ns / SECOND_NS,
+            direction=np.zeros(len(last_ns)),
+        )
+
+
+class DataQuality(Detector):
+    """Records that were flagged or set aside, within a window."""
+
+    parameters: ClassVar[Mapping[str, object]] = {
+        "count": Parameter.count(10, most=1_000_000_000),
+        "window": Parameter.duration("10m"),
+    }
+    unit: ClassVar[Unit] = "count"
+    limit = "count"
+    clear_bars = 1
+    ticks = False
+    directed = False
+    cause: ClassVar[Cause] = "data_quality"
+
+    def __init__(self, given: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
+        super().__init__(given, interval)
+        self.part_ns = max(1, nanoseconds(self.given["window"]) // _PARTS)
+
+    @property
+    def window(self) -> str:
+        """Over how long it looks, for a person."""
+        return str(self.given["window"])
+
+    def fields(self) -> Fields:
+        """Keep the counts of the window's sixths, and which sixths these are."""
+        return Fields({"counts": 0.0, "parts": NAN}, {"counts": _PARTS, "parts": _PARTS})
+
+    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+        """Say nothing of bars."""
+        nothing = np.zeros(len(bars), dtype=bool)
+        return Reading(np.full(len(bars), NAN), nothing, nothing)
+
+    def quality(self, rows: Ints, counts: Ints, event_ns: Ints) -> Reading:
+        """Take counts of records, at most one for each instrument, and judge those of the window."""
+        block = self.table.gather(rows)
+        total = self._total(self.table.fields.view(block), counts, event_ns)
+        self.table.scatter(rows, block)
+        return self.judged(total, direction=np.zeros(len(rows)))
+
+    def _total(self, state: State, counts: Ints, event_ns: Ints) -> Floats:
+        part, columns = event_ns // self.part_ns, np.arange(len(counts))
+        at = part % _PARTS
+        fresh = state["parts"][at, columns] != part
+        state["counts"][at, columns] = np.where(fresh, 0.0, state["counts"][at, columns]) + counts
+        state["parts"][at, columns] = part
+        total = np.zeros(len(counts))
+        for number in range(_PARTS):
+            near = np.abs(part - state["parts"][number]) < _PARTS
+            total += np.where(near, state["counts"][number], 0.0)
+        return total

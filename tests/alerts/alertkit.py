@@ -1,0 +1,104 @@
+"""Bars made by hand, and an engine that takes them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tickerlake.alerts.engine import AlertEngine, Fired, Instrument
+from tickerlake.alerts.rules import parse
+from tickerlake.analytics.bars import Bars, Floats
+from tickerlake.model.alert import Alert
+
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+DAY = 86_400 * SECOND
+FIRST_DAY = 20_000
+"""Days since 1970: in 2024."""
+
+OPEN = 14 * 60 + 30
+MINUTES = 390
+
+
+def bars(
+    closes: Sequence[float] | Floats,
+    *,
+    minute: int = 0,
+    day: int = 0,
+    width: int = 1,
+    rows: Sequence[int] | None = None,
+    **given: Any,
+) -> Bars:
+    """One bar of each instrument, of some minutes of a session of 390; fields may be given."""
+    close = np.array(closes, dtype=np.float64)
+    k = len(close)
+    ones = np.ones(k, dtype=np.int64)
+    start = (FIRST_DAY + day) * DAY + OPEN * MINUTE
+    opened = np.array(given.pop("open", close), dtype=np.float64)
+    fields = {
+        "rows": np.arange(k) if rows is None else np.array(rows, dtype=np.int64),
+        "ts_open_ns": ones * (start + minute * MINUTE),
+        "ts_close_ns": ones * (start + (minute + width) * MINUTE),
+        "open": opened,
+        "high": np.maximum(opened, close),
+        "low": np.minimum(opened, close),
+        "close": close,
+        "volume": np.full(k, 1000.0),
+        "vwap": close,
+        "session": ones * (FIRST_DAY + day),
+        "session_open_ns": ones * start,
+        "session_close_ns": ones * (start + MINUTES * MINUTE),
+        "first_of_session": np.full(k, minute == 0),
+    }
+    for name, value in given.items():
+        fields[name] = np.broadcast_to(np.array(value, dtype=fields[name].dtype), k).copy()
+    return Bars(**fields)
+
+
+def days(closes: Sequence[float], *, day: int = 0, **given: Any) -> Bars:
+    """One bar of a whole UTC day of each instrument."""
+    start = np.full(len(closes), (FIRST_DAY + day) * DAY)
+    whole = {
+        "ts_open_ns": start,
+        "ts_close_ns": start + DAY,
+        "session_open_ns": start,
+        "session_close_ns": start + DAY,
+        "first_of_session": True,
+    }
+    return bars(closes, day=day, **{**whole, **given})
+
+
+def engine(
+    text: str, symbols: Sequence[str] = ("AAPL",), intervals: Sequence[str] = ("1m", "1d")
+) -> AlertEngine:
+    """An engine with the rules of a text."""
+    made = AlertEngine(parse(text, "test").rules, intervals)
+    made.grow([Instrument(f"{symbol}.XNAS", symbol) for symbol in symbols])
+    return made
+
+
+def close(
+    made: AlertEngine, interval: str, given: Bars, values: Mapping[str, Floats] | None = None
+) -> list[Alert]:
+    """The alerts of closed bars."""
+    found = made.on_close(interval, given, values or {}, given.ts_close_ns + 5_000_000)
+    return [fired.alert for fired in found]
+
+
+def told(found: Sequence[Fired]) -> list[tuple[int, bytes]]:
+    """Alerts as they are written, with their positions."""
+    return [(fired.at, fired.alert.to_json()) for fired in found]
+
+
+def story(made: AlertEngine, interval: str, closes: Sequence[float], **given: Any) -> list[str]:
+    """Each bar of one instrument in a line: what was told of it."""
+    lines = []
+    for number, price in enumerate(closes):
+        of_bar = {name: value[number] if isinstance(value, list) else value for name, value in given.items()}
+        one = (
+            bars([price], minute=number, **of_bar)
+            if interval == "1m"
+            else days([price], day=number, **of_bar)
+        )
+        lines.append(" ".join(f"{alert.state} {alert.severity}" for alert in close(made, interval, one)))
+    return lines

@@ -1,0 +1,27 @@
+"""A detector whose values a test writes down: the close minus 100. It is one as users write them."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from tickerlake.alerts.detector import Detector, Reading, Values
+from tickerlake.alerts.kinds import register
+from tickerlake.analytics.bars import Bars
+from tickerlake.analytics.columnar import Fields, State
+
+SCRIPTED = "scripted"
+
+
+class Scripted(Detector):
+    parameters: ClassVar[Mapping[str, object]] = {"threshold": 5.0}
+    unit = "sigma"
+
+    def fields(self) -> Fields:
+        return Fields({})
+
+    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+        return self.judged(bars.close - 100.0, reference=np.full(len(bars), 100.0))
+
+
+register(SCRIPTED, Scripted)

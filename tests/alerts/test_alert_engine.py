@@ -1,0 +1,282 @@
+"""What holds for all rules together."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alerts.alertkit import DAY, MINUTE, OPEN, bars, close, days, engine, told
+from alerts.scripted import SCRIPTED
+from tickerlake.alerts import presets
+from tickerlake.alerts.engine import AlertEngine, Instrument
+from tickerlake.alerts.rules import parse
+from tickerlake.analytics.bars import Bars
+
+ALL = """
+[[rule]]
+kind = "zscore"
+interval = "1m"
+threshold = 3
+warmup = 5
+[[rule]]
+kind = "jump"
+interval = "1m"
+warmup = 5
+[[rule]]
+kind = "pct_change"
+interval = "1m"
+window = "3m"
+pct = 2
+[[rule]]
+kind = "pct_change"
+interval = "1m"
+window = "1d"
+pct = 3
+symbols = ["A", "C"]
+[[rule]]
+kind = "gap_open"
+interval = "1m"
+pct = 2
+[[rule]]
+kind = "new_high"
+interval = "1m"
+window = 4
+[[rule]]
+kind = "new_low"
+interval = "1m"
+window = "1d"
+[[rule]]
+kind = "cross"
+interval = "1m"
+level = 100
+[[rule]]
+kind = "channel"
+interval = "1m"
+upper = 104
+lower = 96
+symbols = ["B"]
+[[rule]]
+kind = "volume_spike"
+interval = "1m"
+times = 3
+warmup = 3
+[[rule]]
+kind = "halt"
+interval = "1m"
+minutes = 2
+[[rule]]
+kind = "limit_band"
+interval = "1m"
+tier = 1
+"""
+SYMBOLS = ("A", "B", "C", "D")
+
+
+def walk(seed: int, rounds: int = 60) -> list[Bars]:
+    """Bars of four instruments over two days, with jumps, a split, and gaps."""
+    rng = np.random.default_rng(seed)
+    price = np.full(4, 100.0)
+    made = []
+    for number in range(rounds):
+        day, minute = divmod(number, rounds // 2)
+        price = price * np.exp(0.004 * rng.standard_normal(4) + 0.05 * (rng.random(4) < 0.03))
+        opened = price * (1 - 0.03 * (minute == 0))
+        if day == 1 and minute == 0:
+            opened[0] = price[0] = price[0] / 2
+        volume = 1000.0 + 200 * rng.random(4) + 20_000 * (rng.random(4) < 0.02)
+        made.append(bars(price.round(2), open=opened.round(2), minute=minute, day=day, volume=volume))
+    return made
+
+
+def test_a_replay_gives_the_same_alerts_with_the_same_ids() -> None:
+    first, second = engine(ALL, SYMBOLS), engine(ALL, SYMBOLS)
+    found = [alert for one in walk(1) for alert in close(first, "1m", one)]
+    again = [alert for one in walk(1) for alert in close(second, "1m", one)]
+    assert len({alert.kind for alert in found}) >= 9
+    assert found == again
+    assert len({alert.alert_id for alert in found}) == len(found)
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 5), groups=st.lists(st.integers(0, 3), min_size=60, max_size=60), data=st.data())
+def test_any_grouping_of_instruments_gives_the_same(
+    seed: int, groups: list[int], data: st.DataObject
+) -> None:
+    together, apart = engine(ALL, SYMBOLS), engine(ALL, SYMBOLS)
+    for one, cut in zip(walk(seed), groups, strict=True):
+        whole = close(together, "1m", one)
+        order = np.array(data.draw(st.permutations(range(4)))) if cut else np.arange(4)
+        parts = [part for part in np.split(order, [cut]) if len(part)]
+        by_part = [alert for part in parts for alert in close(apart, "1m", one.take(part))]
+        assert sorted(a.to_json() for a in whole) == sorted(a.to_json() for a in by_part)
+    for name, table in together.components().items():
+        rows = np.arange(4)
+        np.testing.assert_array_equal(table.gather(rows), apart.components()[name].gather(rows), name)
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 5), at=st.integers(1, 59), keep=st.permutations(range(4)), count=st.integers(1, 4))
+def test_a_fresh_engine_goes_on_from_a_snapshot(seed: int, at: int, keep: list[int], count: int) -> None:
+    made = engine(ALL, SYMBOLS)
+    given_bars = walk(seed)
+    for one in given_bars[:at]:
+        close(made, "1m", one)
+    rows = np.array(keep[:count])
+    saved = {name: table.gather(rows) for name, table in made.components().items()}
+    fresh = engine(ALL, [SYMBOLS[row] for row in rows.tolist()])
+    assert saved.keys() == fresh.components().keys()
+    for name, table in fresh.components().items():
+        table.scatter(np.arange(count), saved[name])
+    made.keep(rows)
+    for one in given_bars[at:]:
+        renumbered = one.take(rows)
+        renumbered.rows[:] = np.arange(count)
+        expected = close(made, "1m", renumbered)
+        assert close(fresh, "1m", renumbered) == expected
+
+
+def test_alerts_come_by_position_then_in_the_order_of_the_rules() -> None:
+    text = "".join(
+        f'[[rule]]\nid = "{name}"\nkind = "{SCRIPTED}"\ninterval = "1m"\n{extra}\n'
+        for name, extra in (("z", ""), ("b", 'symbols = ["B"]'), ("a", ""))
+    )
+    made = engine(text, ["A", "B"])
+    given_bars = bars([110, 110], rows=[1, 0])
+    found = made.on_close("1m", given_bars, {}, given_bars.ts_close_ns)
+    assert [(one.at, one.alert.symbol, one.alert.rule_id) for one in found] == [
+        (0, "B", "z"),
+        (0, "B", "b"),
+        (0, "B", "a"),
+        (1, "A", "z"),
+        (1, "A", "a"),
+    ]
+
+
+def test_rules_are_for_the_symbols_that_they_name() -> None:
+    text = f'[lists]\ntech = ["AAPL", "MSFT"]\n[[rule]]\nkind = "{SCRIPTED}"\nsymbols = ["@tech", "BRK*"]\n'
+    made = engine(text + 'exclude = ["BRK.A"]', ["AAPL", "IBM", "BRK.A"])
+    made.grow([Instrument("BRK.B.XNYS", "BRK.B"), Instrument("MSFT.XNAS", "MSFT")])
+    found = close(made, "1m", bars([110] * 5))
+    assert [alert.symbol for alert in found] == ["AAPL", "BRK.B", "MSFT"]
+
+
+def test_a_rule_without_an_interval_looks_at_the_finest_that_makes_sense() -> None:
+    text = f"""
+[[rule]]
+id = "any"
+kind = "{SCRIPTED}"
+[[rule]]
+id = "intraday"
+kind = "{SCRIPTED}"
+interval = "intraday"
+[[rule]]
+id = "both"
+kind = "{SCRIPTED}"
+interval = ["60s", "1d"]
+[[rule]]
+id = "vwap"
+kind = "vwap_deviation"
+pct = 5
+"""
+    made = engine(text, intervals=["1d", "1m", "5m"])
+    assert made.needs == {"1m": {"VWAP"}, "1d": frozenset()}
+    assert [alert.rule_id for alert in close(made, "1m", bars([110.0]), {"VWAP": np.array([100.0])})] == [
+        "any",
+        "intraday",
+        "both",
+        "vwap",
+    ]
+    assert [alert.rule_id for alert in close(made, "1d", days([110.0]))] == ["both"]
+    assert close(made, "5m", bars([110.0], width=5)) == []
+    only_days = engine(text, intervals=["1d"])
+    assert [rule.id for rule in only_days.idle] == ["intraday", "vwap"]
+    assert [alert.rule_id for alert in close(only_days, "1d", days([110.0]))] == ["any", "both"]
+
+
+def test_indicators_that_rules_want_are_named_in_their_canonical_form() -> None:
+    text = """
+[[rule]]
+kind = "cross"
+level = "sma( 20 )"
+interval = "1d"
+[[rule]]
+kind = "channel"
+upper = "bbands.upper"
+interval = "1d"
+[[rule]]
+kind = "range_expansion"
+"""
+    made = engine(text)
+    assert made.needs["1d"] >= {"SMA(20)"}
+    assert any(name.startswith("BBANDS(") and name.endswith(".upper") for name in made.needs["1d"])
+    assert made.needs["1m"] == {"ATR(14)"}
+
+
+def test_what_a_rule_says_but_not_where_it_stands_makes_its_version() -> None:
+    (first,) = parse('[[rule]]\nkind = "zscore"', "x").rules
+    (same,) = parse('# a comment\n\n[[rule]]\nkind = "zscore"', "x").rules
+    (other,) = parse('[[rule]]\nkind = "zscore"\nthreshold = 6', "x").rules
+    assert first.version == same.version != other.version
+    (louder,) = parse('[[rule]]\nkind = "zscore"\nseverity = "critical"', "x").rules
+    assert first.version != louder.version
+    # what it remembers is of use for a rule that only tells it differently
+    assert first.state_version == louder.state_version != other.state_version
+
+
+def test_silence_within_a_session_is_told_once_and_is_over_with_the_next_trade() -> None:
+    made = engine('[[rule]]\nkind = "stale"\nafter = "10m"\nsymbols = ["AAPL", "IBM"]', ["AAPL", "IBM", "FB"])
+    rows = np.arange(3)
+    opened = np.full(3, DAY * 20_000 + OPEN * MINUTE)
+    shut = opened + 390 * MINUTE
+
+    def silence(last: list[int], now: int) -> list[tuple[str, str, int]]:
+        last_ns = opened + np.array(last) * MINUTE
+        found = made.on_silence(rows, last_ns, int(opened[0]) + now * MINUTE, opened, shut)
+        return [
+            (one.alert.symbol, one.alert.state, (one.alert.ts_event_ns - int(opened[0])) // MINUTE)
+            for one in found
+        ]
+
+    assert silence([3, -900, 0], 9) == []
+    # an instrument that sent nothing today is measured from the open
+    assert silence([3, -900, 0], 12) == [("IBM", "fired", 10)]
+    assert silence([3, -900, 0], 14) == [("AAPL", "fired", 13)]
+    assert silence([3, -900, 0], 20) == []
+    assert silence([20, -900, 0], 21) == [("AAPL", "cleared", 20)]
+    assert silence([20, -900, 0], 500) == []
+    # the next session's open brings no data by itself
+    opened += DAY
+    shut += DAY
+    assert silence([-1000, -2000, 0], 1) == []
+    assert silence([0, 0, 0], 1) == [("IBM", "cleared", 0)]
+
+
+def test_many_bad_records_in_a_window_are_told() -> None:
+    made = engine('[[rule]]\nkind = "data_quality"\ncount = 10\nwindow = "6m"', ["AAPL", "IBM"])
+    start = DAY * 20_000
+
+    def bad(row: int, count: int, minute: int) -> list[tuple[str, str, str]]:
+        at = np.array([start + minute * MINUTE])
+        found = made.on_quality(np.array([row]), np.array([count]), at, at + 1)
+        return [(one.alert.symbol, one.alert.state, str(one.alert.value)) for one in found]
+
+    assert bad(0, 6, 0) == []
+    assert bad(1, 9, 1) == []
+    assert bad(0, 3, 5) == []
+    assert bad(0, 7, 6) == [("AAPL", "fired", "10")]  # the six of minute 0 are out
+    assert bad(0, 1, 30) == [("AAPL", "cleared", "1")]
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_presets_work_for_bars_of_minutes_and_days(preset: str) -> None:
+    made = AlertEngine(presets.rules(preset).rules, ["1m", "1d"])
+    made.grow([Instrument(f"{symbol}.XNAS", symbol) for symbol in SYMBOLS])
+    for one in walk(2):
+        made.on_close("1m", one, {}, one.ts_close_ns)
+    assert made.idle == []
+
+
+def test_positions_are_those_among_the_bars_that_were_given() -> None:
+    made = engine(f'[[rule]]\nkind = "{SCRIPTED}"\nsymbols = ["B"]', ["A", "B"])
+    given_bars = bars([100, 110], rows=[0, 1])
+    assert [at for at, _ in told(made.on_close("1m", given_bars, {}, given_bars.ts_close_ns))] == [1]

@@ -1,0 +1,244 @@
+"""What may stand in a file of rules, and what is said of what may not."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tickerlake.alerts import presets
+from tickerlake.alerts.rules import RuleProblem, RulesRefused, load, parse
+from tickerlake.errors import UsageError
+
+FULL = """\
+[lists]
+tech = ["AAPL", "MSFT"]
+
+[[rule]]
+id = "big-move"
+kind = "zscore"
+symbols = ["AAPL", "BRK*", "@tech"]
+exclude = ["BRK.A"]
+interval = "1m"
+threshold = 5
+clear = 2
+clear_bars = 3
+direction = "both"
+severity = "warning"
+critical = 8
+when = "close"
+repeat = "once_per_bar_close"
+cooldown = "15m"
+session = "regular"
+warmup = 30
+expires = 2027-01-01
+message = "{symbol}: {message} ({value})"
+
+[[rule]]
+kind = "cross"
+level = "sma(200)"
+
+[[rule]]
+kind = "cross"
+level = 150.5
+
+[[notify]]
+channel = "email"
+to = "desk@example.com"
+"""
+
+
+def problems(text: str) -> list[RuleProblem]:
+    with pytest.raises(RulesRefused) as caught:
+        parse(text, "rules.toml")
+    return caught.value.problems
+
+
+def one(line: str, kind: str = 'kind = "zscore"') -> RuleProblem:
+    (found,) = problems(f"\n[[rule]]\n{kind}\n{line}\n")
+    return found
+
+
+def test_a_whole_file() -> None:
+    found = parse(FULL, "rules.toml")
+    big, cross, price = found.rules
+    assert (big.id, cross.id, price.id) == ("big-move", "cross-1", "cross-2")
+    assert big.symbols == ("AAPL", "BRK*", "MSFT")
+    assert (big.exclude, big.intervals, big.critical, big.cooldown_ns) == (
+        ("BRK.A",),
+        ("1m",),
+        8,
+        900 * 10**9,
+    )
+    assert big.expires_ns == int(datetime(2027, 1, 1, tzinfo=UTC).timestamp()) * 10**9
+    assert (big.line, cross.line, price.line) == (4, 24, 28)
+    assert (cross.given["level"], price.given["level"]) == ("SMA(200)", 150.5)
+    (channel,) = found.notify
+    assert (channel.table["channel"], channel.line, channel.lines["to"]) == ("email", 32, 34)
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text(FULL, encoding="utf-8")
+    assert load(path).rules == parse(FULL, "x").rules
+    with pytest.raises(UsageError, match="can't be read"):
+        load(tmp_path / "none.toml")
+
+
+def test_all_problems_come_at_once_with_their_lines() -> None:
+    text = """\
+lsts = 1
+
+[[rule]]
+id = "a"
+kind = "zscore"
+treshold = 5
+
+[[rule]]
+id = "b"
+kind = "zsore"
+
+[[rule]]
+id = "a"
+kind = "pct_change"
+pct = -1
+
+[[rule]]
+kind = "gap_open"
+pct = 3
+
+[[rule]]
+id = "gap_open-1"
+kind = "gap_open"
+pct = 3
+"""
+    assert [(p.line, p.rule, p.message, p.hint) for p in problems(text)] == [
+        (1, "", "lsts is not known here.", "Did you mean lists?"),
+        (6, "a", "treshold is not known.", "Did you mean threshold?"),
+        (10, "b", "there is no kind 'zsore'.", "Did you mean zscore?"),
+        (15, "a", "pct is -1.", "It has to be more than 0."),
+        (21, "gap_open-1", "this id is taken by the rule of line 17.", "Give each rule its own."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "message", "hint"),
+    [
+        ("threshold = 0", "zscore", "threshold is 0.", "more than 0"),
+        ("threshold = nan", "zscore", "threshold is nan.", "finite"),
+        ("threshold = inf", "zscore", "threshold is inf.", "finite"),
+        ('threshold = "5"', "zscore", 'threshold is "5", not a number.', "without quotes"),
+        ("threshold = true", "zscore", "threshold is true, not a number.", "without quotes"),
+        ("decay = 1", "zscore", "decay is 1.", "less than 1"),
+        ("decay = 0.0", "zscore", "decay is 0.", "more than 0 and less than 1"),
+        ("time_of_day = 1", "zscore", "time_of_day is 1.", "true or false"),
+        ("clear = 5", "zscore", "clear is 5, not below threshold = 5.", "smaller"),
+        ("clear = 0", "zscore", "clear is 0.", "more than 0"),
+        ("clear_bars = 0", "zscore", "clear_bars is 0.", "1 to"),
+        ("clear_bars = 1.5", "zscore", "clear_bars is 1.5, not a whole number.", ""),
+        ("critical = 3", "zscore", "critical is 3, below threshold = 5", 'severity = "critical"'),
+        ("warning = 9\ncritical = 8", "zscore", "warning is 9, not below critical.", "Exchange"),
+        ('severity = "urgent"', "zscore", 'severity is "urgent".', "info, warning, critical"),
+        ('direction = "dwon"', "zscore", 'direction is "dwon".', "Did you mean down?"),
+        ('when = "ticks"', "zscore", 'when is "ticks".', "Did you mean tick?"),
+        ('repeat = "once_per_day"', "zscore", 'repeat is "once_per_day".', "Did you mean once_per_bar?"),
+        ('cooldown = "15 minutes"', "zscore", 'cooldown is "15 minutes", not a length of time.', "15m"),
+        ("cooldown = 15", "zscore", "cooldown is 15, not a text.", "quotes"),
+        ('interval = "1min"', "zscore", "interval is '1min', not an interval.", "1m"),
+        ('session = "extended"', "zscore", 'session is "extended".', "all, regular"),
+        ('expires = "2027-01-01"', "zscore", "expires is '2027-01-01', not a date.", "without quotes"),
+        ("warmup = -1", "zscore", "warmup is -1.", "0 to"),
+        ('message = "{symbl}"', "zscore", "message has no place {symbl}.", "Did you mean symbol?"),
+        ('message = "{symbol"', "zscore", "message can't be read", "{{"),
+        ('message = "{symbol.__class__}"', "zscore", "message has no place {symbol.__class__}.", "symbol"),
+        ("symbols = []", "zscore", "symbols is no list of symbols.", "AAPL"),
+        ('symbols = ["@tec"]', "zscore", "there is no list @tec.", "[lists]"),
+        ('id = "a b"', "zscore", "id is 'a b'.", "letters"),
+        ("id = 5", "zscore", "id is '5'.", "in quotes"),
+        ('when = "tick"\nrepeat = "once_per_bar_close"', "zscore", 'when = "tick" does not wait', "close"),
+        ("alpha = 0.5", "jump", "alpha is 0.5.", "less than 0.5"),
+        ("window = 3", "jump", "window is 3.", "16 to"),
+        ("threshold = 5\npct = 5", "pct_change", "pct_change has no threshold.", "Write pct = …."),
+        ("", "pct_change", "pct is missing.", "Write pct = …."),
+        ("pct = 1\nwindow = 0", "pct_change", "window is 0.", "1 to"),
+        ("pct = 1\nwindow = 99999", "pct_change", "window is 99,999.", "1 to 2,000"),
+        ('pct = 1\nwindow = "4h"\ninterval = "1s"', "pct_change", "A window of 14,400 bars", "2,000"),
+        ('pct = 1\nwindow = "30s"\ninterval = "1m"', "pct_change", "a window of 30s is shorter than", "1m"),
+        ("upper = 10\nlower = 10", "channel", "lower is 10, which is not below upper, 10.", "Exchange"),
+        ("", "channel", "the channel has no edge", "upper"),
+        ('level = "SMB(20)"', "cross", "level ", "SMA"),
+        ('level = "MACD(12,26,9)"', "cross", "which has 3 results.", "MACD(12,26,9).signal"),
+        ("level = 0", "cross", "level is 0.", "more than 0"),
+        ("level = 5\nclear = 1", "cross", "cross clears by itself.", "Leave"),
+        ("", "vwap_deviation", "one of pct and bps is needed", "pct = 1.5"),
+        ("pct = 1\nbps = 1", "vwap_deviation", "one of pct and bps is needed", "pct = 1.5"),
+        ('pct = 1\ninterval = "1d"', "vwap_deviation", "makes no sense with bars of days.", "1m"),
+        ('interval = "1h"', "limit_band", "bars of 1h are too wide for limit_band.", "5m"),
+        ("tier = 3", "limit_band", "tier is 3.", "1 to 2"),
+        ('times = 2\ndirection = "up"', "volume_spike", "volume_spike has no direction.", "Leave"),
+        ('when = "tick"', "halt", "halt can't look at single trades.", "close"),
+        ('after = "soon"', "stale", 'after is "soon", not a length of time.', "15m"),
+        ("count = 0", "data_quality", "count is 0.", "1 to"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told(line: str, kind: str, message: str, hint: str) -> None:
+    found = one(line, f'kind = "{kind}"')
+    assert message in found.message
+    assert hint in found.hint
+    assert found.rule in {f"{kind}-1", "a b", "5"}
+    assert 2 <= found.line <= 5
+
+
+def test_a_problem_names_its_line_and_the_whole_error_all_of_them() -> None:
+    with pytest.raises(RulesRefused) as caught:
+        parse('[[rule]]\nkind = "zscore"\nthreshold = 0\nclear_bars = 0\n', "rules.toml")
+    assert str(caught.value) == (
+        "rules.toml has 2 problems:\n"
+        "  line 3: rule zscore-1: threshold is 0. It has to be more than 0.\n"
+        "  line 4: rule zscore-1: clear_bars is 0. It has to be 1 to 10,000.\n"
+        " See docs/reference.md."
+    )
+
+
+def test_lines_are_found_behind_long_texts_and_quoted_keys() -> None:
+    text = '[[rule]]\nkind = "zscore"\nmessage = """\nthreshold = 1\n[[rule]]\n"""\n"threshold" = 0\n'
+    (found,) = problems(text)
+    assert found.line == 7
+
+
+def test_what_is_no_toml_has_its_line() -> None:
+    (found,) = problems("[[rule]]\nkind = \n")
+    assert (found.line, found.rule) == (2, "")
+
+
+def test_tables_in_the_wrong_form() -> None:
+    assert problems("rule = 5")[0].message == "rule is no list of tables."
+    assert problems("[rule]\nkind = 'zscore'")[0].message == "rule is no list of tables."
+    assert problems("[lists]\ntech = 'AAPL'")[0].message == "the list tech is no list of symbols."
+    assert problems("lists = 5")[0].line == 1
+    assert problems("[[rule]]\nthreshold = 5")[0].message == "it has no kind."
+
+
+def test_symbols_that_nobody_has_are_told_when_the_symbols_are_known() -> None:
+    text = '[[rule]]\nkind = "zscore"\nsymbols = ["AAPL", "aapl", "X*", "MSTF"]\n'
+    found = parse(text, "x").unmatched(["AAPL", "MSFT"])
+    assert [(p.line, p.message, p.hint) for p in found] == [
+        (3, "no symbol is aapl.", "Did you mean AAPL?"),
+        (3, "no symbol is X*.", ""),
+        (3, "no symbol is MSTF.", "Did you mean MSFT?"),
+    ]
+
+
+def test_a_preset_can_be_the_beginning_of_a_file() -> None:
+    found = parse('preset = "default"\n\n[[rule]]\nid = "gap"\nkind = "gap_open"\npct = 3\n', "x")
+    assert [rule.given["pct"] for rule in found.rules if rule.id == "gap"] == [3]
+    assert len(found.rules) == len(presets.rules("default").rules)
+    assert problems('preset = "defualt"')[0].hint == "Did you mean default?"
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_presets_are_rules_files(name: str) -> None:
+    assert presets.rules(name).rules == parse(presets.PRESETS[name], "copy").rules
+
+
+def test_an_empty_file_has_no_rules() -> None:
+    assert parse("", "x").rules == ()

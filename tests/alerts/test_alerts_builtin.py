@@ -1,0 +1,113 @@
+from collections.abc import Iterator
+from datetime import date
+from functools import cache
+
+import numpy as np
+import polars as pl
+import pytest
+
+from alerts.alertkit import DAY
+from tickerlake.alerts import presets
+from tickerlake.alerts.engine import AlertEngine, Instrument
+from tickerlake.analytics.bars import Bars
+from tickerlake.model.alert import Alert
+from tickerlake.sources import builtin
+
+SPLITS = {("AAPL", date(2000, 6, 21)), ("AAPL", date(2005, 2, 28)), ("MSFT", date(2003, 2, 18))}
+CRASH = ("AAPL", date(2000, 9, 29))
+
+
+@cache
+def stocks() -> pl.DataFrame:
+    return pl.concat(table.records for table in builtin.stocks(ts_recv_ns=1).batches())
+
+
+def sessions(symbols: list[str]) -> Iterator[Bars]:
+    number = pl.col("symbol").replace_strict(symbols, range(len(symbols)), return_dtype=pl.Int64)
+    for _, frame in stocks().with_columns(row=number).group_by("session_date", maintain_order=True):
+        prices = {
+            name: frame[name].cast(pl.Float64).to_numpy() for name in "open high low close volume".split()
+        }
+        start = frame["ts_open_ns"].to_numpy()
+        yield Bars(
+            rows=frame["row"].to_numpy(),
+            ts_open_ns=start,
+            ts_close_ns=frame["ts_close_ns"].to_numpy(),
+            **prices,
+            vwap=(prices["high"] + prices["low"] + prices["close"]) / 3,
+            session=start // DAY,
+            session_open_ns=start,
+            session_close_ns=start + DAY,
+            first_of_session=np.ones(len(frame), dtype=bool),
+        )
+
+
+def alerts_of(preset: str) -> list[Alert]:
+    symbols = ["AAPL", "FB", "GOOG", "IBM", "MSFT"]
+    engine = AlertEngine(presets.rules(preset).rules, ["1d"])
+    engine.grow([Instrument(f"{symbol}.XXXX", symbol) for symbol in symbols])
+    return [
+        fired.alert
+        for bars in sessions(symbols)
+        for fired in engine.on_close("1d", bars, {}, bars.ts_close_ns)
+    ]
+
+
+def day(alert: Alert) -> tuple[str, date]:
+    return alert.symbol, date.fromordinal(date(1970, 1, 1).toordinal() + alert.ts_event_ns // DAY - 1)
+
+
+@pytest.fixture(scope="module")
+def default() -> list[Alert]:
+    return [alert for alert in alerts_of("default") if alert.state == "fired"]
+
+
+def test_three_splits_are_no_crash_and_one_crash_is(default: list[Alert]) -> None:
+    gaps = {
+        day(alert): alert
+        for alert in default
+        if alert.kind == "gap_open" and abs(float(alert.value or 0)) > 25
+    }
+    assert set(gaps) == {*SPLITS, CRASH}
+    assert {where for where, alert in gaps.items() if alert.cause == "probable_split"} == SPLITS
+    assert {gaps[where].severity for where in SPLITS} == {"warning"}
+    assert (gaps[CRASH].severity, gaps[CRASH].cause, gaps[CRASH].direction) == ("critical", "market", "down")
+
+
+def test_what_else_fires_on_a_split_has_its_cause_too(default: list[Alert]) -> None:
+    big = [alert for alert in default if alert.unit == "sigma" and day(alert) in {*SPLITS, CRASH}]
+    assert {(day(alert), alert.cause, alert.severity) for alert in big} == {
+        *((where, "probable_split", "warning") for where in SPLITS),
+        (CRASH, "market", "critical"),
+    }
+    assert {day(alert) for alert in default if alert.cause == "probable_split"} == SPLITS
+
+
+def test_the_evidence_is_in_the_message(default: list[Alert]) -> None:
+    lines = {day(alert): alert.message for alert in default if alert.kind == "gap_open"}
+    assert lines[CRASH] == (
+        "AAPL fell 47.3% at the open: 28.19 after 53.50 (2000-09-28), volume 132.5 M, 22 × usual"
+    )
+    assert lines["MSFT", date(2003, 2, 18)] == (
+        "MSFT fell 49.0% at the open: 24.62 after 48.30 (2003-02-14), volume 28.7 M, 0.7 × usual"
+        "; looks like a 2:1 split, not a crash"
+    )
+
+
+def test_a_split_does_not_blind_the_detector(default: list[Alert]) -> None:
+    # two weeks after its split, and on the days before the crash, AAPL has the sigma that it had before
+    crash = next(alert for alert in default if day(alert) == CRASH and alert.kind == "zscore")
+    assert crash.value is not None
+    assert crash.value < -12
+
+
+def test_alarms_are_few(default: list[Alert]) -> None:
+    # 12,154 days of five stocks
+    assert 10 < sum(alert.kind == "zscore" for alert in default) < 60
+    assert len(default) < 150
+
+
+def test_the_other_presets_find_the_crash_too() -> None:
+    for preset in ("sensitive", "simple"):
+        found = [alert for alert in alerts_of(preset) if day(alert) == CRASH and alert.state == "fired"]
+        assert any(alert.severity == "critical" and alert.cause == "market" for alert in found)

@@ -1,0 +1,169 @@
+"""Records → alerts: the same ones in the same order, wherever batches are cut and whoever goes on."""
+
+import itertools
+from decimal import Decimal
+
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.records import batch, trade
+from tickerlake.alerts.engine import AlertEngine
+from tickerlake.alerts.rules import parse
+from tickerlake.analytics import snapshot
+from tickerlake.analytics.engine import Engine, EngineOptions, Output
+from tickerlake.analytics.sessions import ALWAYS
+
+SECOND = 10**9
+START = 1_704_205_800 * SECOND
+RULES = parse(
+    """
+    [[rule]]
+    id = "level"
+    kind = "cross"
+    level = 100
+    when = "tick"
+    repeat = "once_per_bar"
+    cooldown = "1m"
+
+    [[rule]]
+    id = "average"
+    kind = "cross"
+    level = "SMA(2)"
+    when = "tick"
+    cooldown = "2m"
+
+    [[rule]]
+    id = "move"
+    kind = "pct_change"
+    window = "2m"
+    pct = 1
+    critical = 4
+    when = "tick"
+    repeat = "every"
+    cooldown = "1m"
+
+    [[rule]]
+    id = "closed"
+    kind = "pct_change"
+    window = "1m"
+    pct = 0.5
+    cooldown = "1m"
+    """,
+    "test",
+)
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["AAA.XNAS", "BBB.XNAS"]),
+        st.one_of(st.integers(0, 30), st.integers(0, 150), st.integers(-90, 0)),
+        st.decimals("95", "105", places=1),
+    ),
+    min_size=5,
+    max_size=60,
+)
+
+
+def engine() -> Engine:
+    options = EngineOptions(intervals=("1m", "5m"), lateness_ns=60 * SECOND)
+    return Engine(options, lambda _: ALWAYS, AlertEngine(RULES.rules, options.intervals))
+
+
+def records(made: list[tuple[str, int, Decimal]]) -> pl.DataFrame:
+    now, values = START, []
+    for name, step, price in made:
+        now += step * SECOND
+        values.append(trade(name, now, price, Decimal(1)))
+    return batch(values)
+
+
+def told(*outputs: Output) -> list[tuple[int, bytes]]:
+    return [(raised.offset, raised.alert.to_json()) for output in outputs for raised in output.alerts]
+
+
+def cut(frame: pl.DataFrame, places: list[int]) -> list[pl.DataFrame]:
+    edges = sorted({0, frame.height, *(place for place in places if place < frame.height)})
+    return [frame.slice(a, b - a) for a, b in itertools.pairwise(edges)]
+
+
+@settings(max_examples=80, derandomize=True)
+@given(steps, st.lists(st.integers(0, 60), max_size=8))
+def test_alerts_do_not_depend_on_batches(made: list[tuple[str, int, Decimal]], places: list[int]) -> None:
+    frame = records(made)
+    one_by_one = engine()
+    expected = told(*(one_by_one.take(frame.slice(n, 1)) for n in range(frame.height)))
+    subject = engine()
+    assert told(*(subject.take(part) for part in cut(frame, places))) == expected
+    assert told(engine().take(frame)) == expected
+
+
+@settings(max_examples=40, derandomize=True)
+@given(steps, st.integers(0, 60))
+def test_alerts_do_not_depend_on_who_goes_on(made: list[tuple[str, int, Decimal]], at: int) -> None:
+    frame = records(made)
+    whole, before, after = engine(), engine(), engine()
+    whole.take(frame.head(at))
+    before.take(frame.head(at))
+    snapshot.restore(after, 0, snapshot.take(before, 0))
+    assert told(after.take(frame.slice(at))) == told(whole.take(frame.slice(at)))
+
+
+def test_ticks_are_told_at_the_trade() -> None:
+    prices = [(0, "99"), (10, "98"), (70, "99"), (130, "99"), (135, "100.5"), (140, "102")]
+    values = [trade("AAA.XNAS", START + at * SECOND, Decimal(price), Decimal(1)) for at, price in prices]
+    found = [
+        (raised.offset, raised.alert.rule_id, raised.alert.ts_event_ns - START)
+        for raised in engine().take(batch(values)).alerts
+        if raised.alert.rule_id in {"level", "closed"}
+    ]
+    # the trade that crosses, not the end of its bar; the close of the bar before at the trade that closed it
+    assert found == [(3, "closed", 120 * SECOND), (4, "level", 135 * SECOND)]
+
+
+DATA_RULES = parse(
+    """
+    [[rule]]
+    id = "silent"
+    kind = "stale"
+    after = "10m"
+
+    [[rule]]
+    id = "bad"
+    kind = "data_quality"
+    count = 3
+    window = "10m"
+    """,
+    "test",
+)
+
+
+def data_engine() -> Engine:
+    options = EngineOptions(intervals=("1m",))
+    return Engine(options, lambda _: ALWAYS, AlertEngine(DATA_RULES.rules, options.intervals))
+
+
+def test_a_feed_that_goes_silent_is_told_by_the_clock() -> None:
+    subject = data_engine()
+    subject.take(batch([trade(name, START, Decimal(5), Decimal(1)) for name in ("AAA.XNAS", "BBB.XNAS")]))
+    assert subject.idle(0, START + 9 * 60 * SECOND, 0).alerts == []
+    subject.take(batch([trade("BBB.XNAS", START + 540 * SECOND, Decimal(5), Decimal(1))], first=2))
+    (raised,) = subject.idle(0, START + 11 * 60 * SECOND, 0).alerts
+    assert (raised.alert.rule_id, raised.alert.symbol) == ("silent", "AAA")
+    # once is enough
+    assert subject.idle(0, START + 12 * 60 * SECOND, 0).alerts == []
+
+
+def test_the_clock_says_nothing_of_history() -> None:
+    subject = data_engine()
+    subject.take(batch([trade("AAA.XNAS", START, Decimal(5), Decimal(1))]))
+    assert subject.idle(0, START + 400 * 86_400 * SECOND, 0).alerts == []
+
+
+def test_records_that_are_refused_are_told_of_whatever_the_batches() -> None:
+    bad = trade("AAA.XNAS", START, Decimal(-1), Decimal(1))
+    values = [trade("AAA.XNAS", START, Decimal(5), Decimal(1)), *[bad] * 5]
+    whole = data_engine().take(batch(values))
+    assert [(raised.offset, raised.alert.rule_id) for raised in whole.alerts] == [(3, "bad")]
+    subject = data_engine()
+    parts = [subject.take(batch(values).slice(n, 1)) for n in range(len(values))]
+    assert told(*parts) == told(whole)
