@@ -33,6 +33,9 @@ from tickerlake.model.alert import Alert
 
 _SECOND_NS: Final = 1_000_000_000
 _OFFSET_BITS: Final = 42
+_LIVE_NS: Final = 4 * 86_400 * _SECOND_NS
+BY_THE_CLOCK: Final = -1
+"""The offset of what no record has raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class Watcher(Protocol):
 
     needs: dict[str, frozenset[str]]
     tick_intervals: frozenset[str]
+    counts_refused: bool
 
     def grow(self, instruments: Sequence[Any]) -> None:
         """Take further instruments."""
@@ -104,6 +108,16 @@ class Watcher(Protocol):
         """Look at forming bars, one after each trade."""
         ...
 
+    def on_silence(
+        self, rows: Ints, last_event_ns: Ints, now_ns: int, session_open_ns: Ints, session_close_ns: Ints
+    ) -> Sequence[Fired]:
+        """Look at instruments by the clock, each once."""
+        ...
+
+    def on_quality(self, rows: Ints, counts: Ints, event_ns: Ints, detected_ns: Ints) -> Sequence[Fired]:
+        """Take how many records of instruments were refused."""
+        ...
+
     def components(self) -> dict[str, Table]:
         """Return everything that is kept for each instrument."""
         ...
@@ -111,7 +125,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """An alert, and the record that raised it."""
+    """An alert, and the record that raised it (`BY_THE_CLOCK` for none)."""
 
     partition: int
     offset: int
@@ -197,8 +211,13 @@ class Engine:
                 on=["partition", "offset"],
                 maintain_order="left",
             )
+        alerts = [*output.alerts, *self._counted(missing)]
         return replace(
-            output, refused=missing.select(REFUSED.names()), ignored=decoded.ignored, rows=frame.height
+            output,
+            alerts=sorted(alerts, key=lambda raised: (raised.partition, raised.offset)),
+            refused=missing.select(REFUSED.names()),
+            ignored=decoded.ignored,
+            rows=frame.height,
         )
 
     def idle(self, partition: int, now_ns: int, idle_ns: int) -> Output:
@@ -216,7 +235,32 @@ class Engine:
         for interval, builder in self.builders.items():
             bars = builder.close_idle(row, self.instruments.mark_ns[row], now_ns, idle_ns)
             found.closed[interval] = self._named(bars, interval)
-        return self._results(found)
+        output = self._results(found)
+        return replace(output, alerts=[*output.alerts, *self._silent(partition, row, now_ns)])
+
+    def _silent(self, partition: int, row: Ints, now_ns: int) -> list[Raised]:
+        """Let the watcher look for live instruments that send nothing; the clock says nothing of history."""
+        live = row[self.instruments.mark_ns[row] > now_ns - _LIVE_NS]
+        if self.watcher is None or not len(live):
+            return []
+        _, opens_ns, closes_ns = self.instruments.lookup(live, np.full(len(live), now_ns))
+        fired = self.watcher.on_silence(live, self.instruments.mark_ns[live], now_ns, opens_ns, closes_ns)
+        return [Raised(partition, BY_THE_CLOCK, one.alert) for one in fired]
+
+    def _counted(self, refused: pl.DataFrame) -> list[Raised]:
+        """Let the watcher count refused records of instruments that are known, in their order."""
+        raised: list[Raised] = []
+        if self.watcher is None or not self.watcher.counts_refused or refused.is_empty():
+            return raised
+        names = ["partition", "instrument_id"]
+        known = refused.join(self.instruments.names, on=names, how="inner", maintain_order="left")
+        for row, partition, offset, ms in known.select(
+            "row", "partition", "offset", "timestamp_ms"
+        ).iter_rows():
+            at_ns = np.array([ms * 1_000_000])
+            fired = self.watcher.on_quality(np.array([row]), np.array([1]), at_ns, at_ns)
+            raised += [Raised(partition, offset, one.alert) for one in fired]
+        return raised
 
     def drop(self, partition: int) -> None:
         """Forget a partition."""
@@ -394,7 +438,7 @@ class Engine:
         return Output(
             bar_records(every, self.options.own),
             _in_order(pl.concat(values)) if values else indicator_records(NO_BARS, pl.DataFrame()),
-            sorted(alerts, key=lambda raised: (raised.partition, raised.offset)),
+            alerts,
             REFUSED.to_frame(),
         )
 
