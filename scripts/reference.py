@@ -94,7 +94,7 @@ def _settings(root: Any) -> list[str]:
 
 
 def _setting(section: str, key: str, root: Any) -> str:
-    verbs = [section] if section in root.commands else ["produce", "sink", "audit"]
+    verbs = [section] if section in root.commands else ["produce", "sink", "track", "audit"]
     named = [
         f"`{verb} {param.opts[0]}`"
         for verb in verbs

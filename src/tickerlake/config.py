@@ -53,6 +53,24 @@ class SinkSettings(msgspec.Struct, frozen=True):
     on_gap: Literal["stop", "record"] | None = None
 
 
+class TrackSettings(msgspec.Struct, frozen=True):
+    """Options of ``track``; ``state`` is ``lake`` if that is set."""
+
+    topic: str | None = None
+    group: str | None = None
+    prefix: str | None = None
+    bars: str | None = None
+    indicators: str | None = None
+    rules: str | None = None
+    preset: str | None = None
+    calendar: str | None = None
+    state: str | None = None
+    grace: str | None = None
+    lateness: str | None = None
+    idle: str | None = None
+    ahead: str | None = None
+
+
 class Settings(msgspec.Struct, frozen=True):
     """Everything that can be set; ``lake`` is a folder or ``gs://bucket/prefix``."""
 
@@ -60,12 +78,14 @@ class Settings(msgspec.Struct, frozen=True):
     kafka: KafkaSettings = KafkaSettings()
     produce: ProduceSettings = ProduceSettings()
     sink: SinkSettings = SinkSettings()
+    track: TrackSettings = TrackSettings()
 
 
 SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "kafka": KafkaSettings,
     "produce": ProduceSettings,
     "sink": SinkSettings,
+    "track": TrackSettings,
 }
 
 

@@ -1,5 +1,6 @@
 """``tickerlake demo`` as a person runs it: once, again, interrupted, and from the start."""
 
+import re
 import signal
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,17 @@ def _stored(lake: Path) -> bool:
 
 
 def test_once_and_again_and_fresh(tmp_path: Path) -> None:
-    _, err = run("demo", cwd=tmp_path)
+    out, err = run("demo", cwd=tmp_path)
     assert ALL in err
     assert "wrote 12,154 records" in err
-    _, err = run("demo", cwd=tmp_path)
+    assert re.search(r"2000-09-29 critical ▼ AAPL fell 51\.9%", out)
+    splits = {line[:10] for line in out.splitlines() if line.endswith("looks like a 2:1 split, not a crash")}
+    assert splits == {"2000-06-21", "2003-02-18", "2005-02-28"}
+    out, err = run("demo", cwd=tmp_path)
     assert ALL in err
-    assert "nothing new" in err
+    assert "already ingested" in err
+    assert "already tracked" in err
+    assert "AAPL" not in out
     _, err = run("demo", "--fresh", cwd=tmp_path)
     assert ALL in err
     assert "wrote 12,154 records" in err

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tickerlake import __version__
-from tickerlake.cli import audit, broker, convert, demo, inspect, produce, simulate, sink
+from tickerlake.cli import (
+    alerts,
+    audit,
+    broker,
+    convert,
+    demo,
+    inspect,
+    produce,
+    rules,
+    simulate,
+    sink,
+    track,
+)
 from tickerlake.errors import TickerlakeError
 
 if TYPE_CHECKING:
@@ -27,6 +39,9 @@ app.command("convert")(convert.convert)
 app.command("simulate")(simulate.simulate)
 app.command("produce")(produce.produce)
 app.command("sink")(sink.sink)
+app.command("track")(track.track)
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(rules.app, name="rules")
 app.command("audit")(audit.audit)
 app.add_typer(broker.app, name="broker")
 
@@ -66,12 +81,20 @@ def _defaults(settings: "Settings") -> dict[str, dict[str, Any]]:
         "produce": {**kafka, **msgspec.structs.asdict(settings.produce)},
         "simulate": kafka,
         "sink": {**kafka, "lake": settings.lake, **sink, "format_": sink["format"]},
+        "track": {**kafka, "state": settings.lake, **_given(settings.track)},
         "audit": {"lake": settings.lake},
+        "alerts": {"tail": {name: value for name, value in kafka.items() if value is not None}},
     }
     return {
         verb: {name: value for name, value in given.items() if value is not None}
         for verb, given in verbs.items()
     }
+
+
+def _given(section: Any) -> dict[str, Any]:
+    import msgspec
+
+    return {name: value for name, value in msgspec.structs.asdict(section).items() if value is not None}
 
 
 def main() -> None:

@@ -3,11 +3,14 @@
 import sys
 from pathlib import Path
 from shutil import which
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tickerlake.cli.common import Ticker, say, stopping
+
+if TYPE_CHECKING:
+    from tickerlake.pipeline.demo import Outcome
 
 
 def demo(
@@ -17,7 +20,7 @@ def demo(
     ),
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete both folders and start over.")] = False,
 ) -> None:
-    """Replay 12,154 daily bars through a real Kafka into a local lake, and prove that all are there.
+    """Replay 12,154 daily bars through a real Kafka into a local lake, prove that all are there, track them.
 
     Run again, it continues; Ctrl-C at any moment leaves nothing broken.
     """
@@ -50,7 +53,8 @@ def demo(
         )
     total = sum(result.records for result in outcome.audited)
     say(f"\n✓ all {total:,} records are in the lake exactly once (every row read, compared with Kafka)\n")
-    say(f"the files       {lake}/raw/{TOPIC}/")
+    _told(outcome)
+    say(f"\nthe files       {lake}/raw/{TOPIC}/")
     say(f"look inside     gzip -dc {lake}/raw/{TOPIC}/partition=*/*.ndjson.gz | head -3")
     if which("tickerlake") is None:
         say(f"the command     export PATH={Path(sys.executable).parent}:$PATH")
@@ -59,4 +63,27 @@ def demo(
         "then            tickerlake sink -t my.bars --lake my-lake --until-end && "
         "tickerlake audit --lake my-lake"
     )
+    say(
+        "alerts          tickerlake rules show > rules.toml && tickerlake track -t my.bars --rules rules.toml"
+    )
     say("start over      make demo FRESH=1")
+
+
+def _told(outcome: "Outcome") -> None:
+    """Say what tracking has found: all crashes and splits, and how much else."""
+    from tickerlake.cli.alerts import Printer
+
+    fired = sorted(
+        (alert for alert in outcome.alerts if alert.state == "fired"), key=lambda alert: alert.ts_event_ns
+    )
+    if not outcome.tracked.records:
+        say("✓ already tracked; nothing new")
+        return
+    say(
+        f"✓ tracked {outcome.tracked.records:,} bars: {outcome.tracked.indicators:,} records of indicators, "
+        f"{len(fired):,} alerts in the topic stocks.alerts; the gravest, and what looks like a split:\n"
+    )
+    printer = Printer(json=False)
+    for alert in fired:
+        if alert.severity == "critical" or alert.cause == "probable_split":
+            printer.print(alert)

@@ -135,6 +135,12 @@ class Dispatcher:
             waiting = len(self._inbox) + self._in_hand
         return waiting + sum(lane.delivery.wait_until_empty(_left_s(end_s)) for lane in self._lanes)
 
+    def under_way(self) -> int:
+        """Return how many alerts are not delivered or dead yet, counted for each target."""
+        with self._changed:
+            waiting = len(self._inbox) + self._in_hand
+        return waiting + sum(lane.delivery.wait_until_empty(0.0) for lane in self._lanes)
+
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Deliver what is there within the time; the rest goes to the dead letters."""
         end_s = clock.monotonic_s() + timeout_s

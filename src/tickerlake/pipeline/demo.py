@@ -1,4 +1,4 @@
-"""All of it in one go: broker, replay of the built-in data, sink, audit."""
+"""All of it in one go: broker, replay of the built-in data, sink, audit, tracking."""
 
 import shutil
 import threading
@@ -7,16 +7,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tickerlake.alerts import presets
+from tickerlake.alerts.engine import AlertEngine
+from tickerlake.analytics.engine import EngineOptions
+from tickerlake.analytics.sessions import ALWAYS
 from tickerlake.errors import UsageError
 from tickerlake.kafka import embedded
 from tickerlake.lake.audit import PartitionAudit, audit
-from tickerlake.lake.store import open_store
+from tickerlake.lake.store import Store, open_store
+from tickerlake.model.alert import Alert
 from tickerlake.pipeline.ingest import Ingest, Ingested
 from tickerlake.pipeline.prove import check_against_kafka
 from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
+from tickerlake.pipeline.track import Track, TrackOptions, TrackProgress
 from tickerlake.sources.builtin import stocks
 
 TOPIC = "stocks.bars"
+INDICATORS = ("SMA(20)", "RSI(14)", "MACD(12,26,9)", "BBANDS(20,2,2)", "ATR(14)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,8 @@ class Outcome:
     ingested: Ingested
     stored: SinkProgress
     audited: list[PartitionAudit]
+    tracked: TrackProgress
+    alerts: list[Alert]
 
 
 class Demo:
@@ -104,7 +113,28 @@ class Demo:
             stored.bytes += rest.bytes
         audited = list(audit(store, TOPIC, deep=True))
         check_against_kafka(store, TOPIC, audited, servers)
-        return Outcome(ingested, stored, audited)
+        tracked, alerts = self._track(servers, store, stop)
+        return Outcome(ingested, stored, audited, tracked, alerts)
+
+    def _track(self, servers: str, store: Store, stop: threading.Event) -> tuple[TrackProgress, list[Alert]]:
+        options = EngineOptions(intervals=("1d",), indicators=INDICATORS, own="track:demo")
+        watcher = AlertEngine(presets.rules("default").rules, options.intervals)
+        prefix = TOPIC.partition(".")[0]
+        work = Track(
+            servers,
+            TOPIC,
+            store,
+            "tickerlake-demo-track",
+            TrackOptions(options, prefix),
+            lambda _: ALWAYS,
+            watcher,
+        )
+        alerts: list[Alert] = []
+
+        def tracking(now: TrackProgress) -> None:
+            self._show(f"tracking {now.records:,} bars, {now.alerts:,} alerts")
+
+        return work.run(stop, until_end=True, on_progress=tracking, on_alert=alerts.append), alerts
 
 
 class _either(threading.Event):  # noqa: N801 - reads as a condition

@@ -5,24 +5,22 @@ lives in the compacted topic `PROGRESS_TOPIC`. Killed at any moment and run agai
 the topic (read committed) holds each row once.
 """
 
-import fcntl
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import msgspec
-import platformdirs
 import polars as pl
 
 from tickerlake import clock
-from tickerlake.errors import DataError, Fenced, KafkaError
+from tickerlake.errors import DataError, KafkaError
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
 from tickerlake.kafka.producer import Producer
 from tickerlake.lake.segment import check_topic
 from tickerlake.model.json import to_json_lines
+from tickerlake.pipeline.locks import held
 from tickerlake.pipeline.pace import Pace
 from tickerlake.sources.ahead import ahead
 from tickerlake.sources.csv.parse import FILE, IS_RECORD, IS_REJECT
@@ -341,29 +339,3 @@ def _counted(part: Batch, total: int, *, records: bool) -> dict[int, int]:
     wanted = IS_RECORD if records else IS_REJECT
     counts = part.rows.filter(wanted).get_column(FILE).value_counts()
     return dict(counts.iter_rows())
-
-
-@contextmanager
-def held(names: Sequence[str]) -> Iterator[None]:
-    """Hold a lock for each name on this machine, until the block or the process ends.
-
-    Kafka fences a second run over the same files; it can't fence one over some of them.
-
-    Raises
-    ------
-    Fenced
-        If another process holds one of them.
-    """
-    folder = platformdirs.user_state_path("tickerlake") / "files"
-    folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        for name in sorted(set(names)):
-            file = stack.enter_context((folder / name).open("w"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise Fenced(
-                    "Another process on this machine writes one of these files to this topic.",
-                    "Wait for it, or stop it.",
-                ) from error
-        yield
