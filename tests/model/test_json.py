@@ -1,4 +1,5 @@
 import json
+from datetime import date
 from decimal import Decimal
 
 import polars as pl
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from tickerlake.model.json import to_json_lines
 from tickerlake.model.schema import DECIMAL
 
+MANY = 40
 decimals = st.decimals(allow_nan=False, allow_infinity=False, places=9, min_value=-(10**20), max_value=10**20)
 
 
@@ -20,8 +22,9 @@ def plain(value: Decimal) -> str:
 @given(st.lists(st.one_of(decimals, st.decimals(-9999, 9999, places=2), st.integers(0, 10**9)), min_size=1))
 def test_decimals_are_exact_and_shortest(values: list[Decimal | int]) -> None:
     column = pl.Series("x", [Decimal(v) for v in values], DECIMAL)
-    lines = to_json_lines(column.to_frame())
-    assert lines == [f'{{"x":{plain(Decimal(v))}}}'.encode() for v in values]
+    expected = [f'{{"x":{plain(Decimal(v))}}}'.encode() for v in values]
+    assert to_json_lines(column.to_frame()) == expected
+    assert to_json_lines(many(column.to_frame())) == expected * MANY
 
 
 @given(
@@ -41,6 +44,32 @@ def test_any_text_survives(rows: list[tuple[str, str | None, Decimal | None, lis
         expected = {"a": a, "b": b, "n": n, "l": texts}
         got = json.loads(line, parse_float=Decimal, parse_int=Decimal)
         assert got == {k: v for k, v in expected.items() if v is not None}
+    # many are written column by column, few one by one
+    assert to_json_lines(many(frame)) == to_json_lines(frame) * MANY
+
+
+def many(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([frame] * MANY)
+
+
+def test_few_and_many_records_are_written_alike() -> None:
+    frame = pl.DataFrame(
+        {
+            "a": ["x", "y"],
+            "n": [-5, None],
+            "d": pl.Series([Decimal("-0.5"), Decimal(1200)], dtype=DECIMAL),
+            "b": [None, True],
+            "day": [date(2024, 2, 29), None],
+            "l": [[], []],
+            "extra": [None, '{"k": [1]}'],
+        }
+    )
+    lines = to_json_lines(frame)
+    assert lines == [
+        b'{"a":"x","n":-5,"d":-0.5,"day":"2024-02-29","l":[]}',
+        b'{"a":"y","d":1200,"b":true,"l":[],"extra":{"k": [1]}}',
+    ]
+    assert to_json_lines(many(frame)) == lines * MANY
 
 
 def test_extra_is_nested_and_nulls_are_left_out() -> None:

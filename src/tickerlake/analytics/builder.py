@@ -25,10 +25,10 @@ Lookup = Callable[[Ints, Ints], tuple[Ints, Ints, Ints]]
 _INT: Final = pl.Int64()
 OPEN: Final = pl.Schema(
     [
-        *((name, _INT) for name in ("row", "bucket", "first_ns", "last_ns")),
+        *((name, _INT) for name in ("row", "first_ns", "last_ns")),
         *((name, DECIMAL) for name in ("open", "high", "low", "close", "volume")),
         ("notional", pl.Int128()),
-        *((name, _INT) for name in ("sized", "count", "recv_ns", "timestamp_ms")),
+        *((name, _INT) for name in ("sized", "count", "recv_ns", "timestamp_ms", "bucket")),
     ]
 )
 """Columns of open bars: ``bucket`` numbers the intervals since 1970-01-01, ``first_ns`` and ``last_ns`` are
@@ -37,6 +37,30 @@ is when Kafka took the last one."""
 
 CLOSED: Final = pl.Schema([*OPEN.items(), ("revision", _INT), ("partial", pl.Boolean()), ("offset", _INT)])
 """Columns of closed bars: ``offset`` and ``timestamp_ms`` are of the record that closed or restated it."""
+
+NONE_OPEN: Final = OPEN.to_frame()
+NONE_CLOSED: Final = CLOSED.to_frame()
+_NO_ROWS: Final[Ints] = np.empty(0, dtype=np.int64)
+_SUMS: Final = [
+    pl.col("high").max(),
+    pl.col("low").min(),
+    pl.col("volume", "notional", "sized", "count").sum(),
+    pl.col("recv_ns", "timestamp_ms").max(),
+]
+_FIRST_TO_LAST: Final = [
+    pl.col("first_ns", "open").first(),
+    pl.col("last_ns", "close").last(),
+    *_SUMS,
+]
+_BY_TIME: Final = [
+    pl.col("first_ns").min(),
+    pl.col("last_ns").max(),
+    pl.col("open").sort_by("first_ns", maintain_order=True).first(),
+    pl.col("close").sort_by("last_ns", maintain_order=True).last(),
+    *_SUMS,
+]
+_FEW: Final = 500
+"""Open bars that are quicker to go through than to choose from."""
 
 _UNSEEN: Final = np.iinfo(np.int64).max
 _WHOLE: Final = np.iinfo(np.int64).min
@@ -53,6 +77,8 @@ class Rows:
     ----------
     frame
         The rows (`decode.ROWS`) with a column ``row``: the instrument's number.
+    bars
+        The same as bars of one row each, without a bucket.
     row, start_ns
         Instrument and time, as arrays.
     before_ns, mark_ns
@@ -62,6 +88,7 @@ class Rows:
     """
 
     frame: pl.DataFrame
+    bars: pl.DataFrame
     row: Ints
     start_ns: Ints
     before_ns: Ints
@@ -73,14 +100,14 @@ class Rows:
 class Built:
     """What became of rows.
 
-    ``closed`` and ``restated`` bars have the columns `CLOSED`; ``too_late`` says which rows were refused;
-    ``forming`` (columns `CLOSED`) is, where it was asked for, the bar after each row that lies ahead of its
-    instrument's others.
+    ``closed`` and ``restated`` bars have the columns `CLOSED`; ``too_late`` are the places of the rows that
+    were refused; ``forming`` (columns `CLOSED`) is, where it was asked for, the bar after each row that lies
+    ahead of its instrument's others.
     """
 
     closed: pl.DataFrame
     restated: pl.DataFrame
-    too_late: Flags
+    too_late: Ints
     forming: pl.DataFrame
 
 
@@ -100,10 +127,12 @@ class Builder:
     def __init__(self, interval: str, lookup: Lookup, grace_ns: int, lateness_ns: int) -> None:
         self.interval = interval
         self.length_ns = length_ns(interval)
-        self.open = OPEN.to_frame()
-        self.recent = CLOSED.to_frame()
+        self.open = NONE_OPEN
+        self.recent = NONE_CLOSED
         # the bucket in which an instrument's first record lies, where that was not the bar's beginning
         self.began: Ints = np.empty(0, dtype=np.int64)
+        # the bucket of the watermark, less the grace
+        self.reached: Ints = np.empty(0, dtype=np.int64)
         # bars before this bucket were closed by the clock
         self.floor: Ints = np.empty(0, dtype=np.int64)
         self._lookup = lookup
@@ -115,10 +144,11 @@ class Builder:
         more = size - len(self.began)
         self.began = np.concatenate([self.began, np.full(more, _UNSEEN)])
         self.floor = np.concatenate([self.floor, np.full(more, _WHOLE)])
+        self.reached = np.concatenate([self.reached, np.full(more, _WHOLE)])
 
     def keep(self, rows: Ints) -> None:
         """Drop all instruments but some, which are numbered anew in the given order."""
-        self.began, self.floor = self.began[rows], self.floor[rows]
+        self.began, self.floor, self.reached = self.began[rows], self.floor[rows], self.reached[rows]
         self.open, self.recent = renumbered(self.open, rows), renumbered(self.recent, rows)
 
     def bucket(self, row: Ints, ts_ns: Ints) -> Ints:
@@ -130,28 +160,35 @@ class Builder:
         bucket = self.bucket(rows.row, rows.start_ns)
         reached = self.bucket(rows.row, rows.mark_ns - self._grace_ns)
         self._begin(rows, bucket)
-        late = too_late = np.zeros(len(bucket), dtype=np.bool_)
-        frame = rows.frame.with_columns(bucket=bucket)
-        ordered = rows.rises
-        floor = self.floor[rows.row]
-        if not rows.rises or (bucket < floor).any():
-            before = self.bucket(rows.row, rows.before_ns - self._grace_ns)
-            late = np.maximum(before, floor) > bucket
-            too_late = self.bucket(rows.row, rows.before_ns - self._grace_ns - self._lateness_ns) > bucket
-            ordered = False
-        on_time = frame.filter(~late) if late.any() else frame
-        after_each = self._forming(on_time, rows, late) if forming else CLOSED.to_frame()
-        bars = self._merge(on_time, ordered=ordered)
         last = np.flatnonzero(np.append(rows.row[1:] != rows.row[:-1], values=True))
-        closed = self._close(bars, rows, reached, last)
-        restated = CLOSED.to_frame()
+        self.reached[rows.row[last]] = reached[last]
+        bars = rows.bars.hstack([pl.Series("bucket", bucket)])
+        if rows.rises and not (bucket < self.floor[rows.row]).any():
+            after_each = self._forming(bars, rows) if forming else NONE_CLOSED
+            closed = self._close(self._merge(bars), rows, reached)
+            if self._lateness_ns:
+                self._remember(closed, rows, last)
+            return Built(closed, NONE_CLOSED, _NO_ROWS, after_each)
+        return self._take_unordered(bars, rows, bucket, reached, last, forming=forming)
+
+    def _take_unordered(
+        self, bars: pl.DataFrame, rows: Rows, bucket: Ints, reached: Ints, last: Ints, *, forming: bool
+    ) -> Built:
+        before = self.bucket(rows.row, rows.before_ns - self._grace_ns)
+        late = np.maximum(before, self.floor[rows.row]) > bucket
+        too_late = self.bucket(rows.row, rows.before_ns - self._grace_ns - self._lateness_ns) > bucket
+        on_time = bars[np.flatnonzero(~late)]
+        after_each = self._forming(on_time, rows, ~late) if forming else NONE_CLOSED
+        closed = self._close(self._merge_unordered(on_time), rows, reached)
+        restated = NONE_CLOSED
         if self._lateness_ns:
-            if closed.height:
-                self.recent = pl.concat([self.recent, closed])
-            if late.any():
-                restated = self._restate(frame.filter(late & ~too_late))
+            self._remember(closed, rows, last, forget=False)
+            which = np.flatnonzero(late & ~too_late)
+            if len(which):
+                offsets = rows.frame.get_column("offset")
+                restated = self._restate(bars.hstack([offsets])[which])
             self._forget(rows.row[last], rows.mark_ns[last])
-        return Built(closed, restated, too_late, after_each)
+        return Built(closed, restated, np.flatnonzero(too_late), after_each)
 
     def close_idle(self, row: Ints, mark_ns: Ints, now_ns: int, idle_ns: int) -> pl.DataFrame:
         """Close bars for which the clock says that nothing more will come.
@@ -172,8 +209,8 @@ class Builder:
         left_ns = np.maximum(self.end_ns(mine) - mark, 0)
         over = _ints(mine, "timestamp_ms") * 1_000_000 + left_ns + self._grace_ns + idle_ns <= now_ns
         if not over.any():
-            return CLOSED.to_frame()
-        closed = self._finish(mine.filter(over), offset=pl.lit(-1, dtype=pl.Int64))
+            return NONE_CLOSED
+        closed = self._finish(mine[np.flatnonzero(over)], offset=pl.lit(-1, dtype=pl.Int64))
         self.open = self.open.join(closed, on=["row", "bucket"], how="anti")
         self.floor[_ints(closed, "row")] = _ints(closed, "bucket") + 1
         if self._lateness_ns:
@@ -197,93 +234,87 @@ class Builder:
         whole = at_ns - begin_ns <= min(_TOLERANCE_NS, self.length_ns // _TOLERANCE)
         self.began[row] = np.where(whole, _WHOLE, bucket[first])
 
-    def _merge(self, frame: pl.DataFrame, *, ordered: bool) -> pl.DataFrame:
-        """Add rows to the open bars, and return those of the instruments that have rows."""
-        if not ordered:
-            frame = frame.sort("row", "bucket", "start_ns", maintain_order=True)
-        fresh = frame.group_by("row", "bucket").agg(
-            first_ns=pl.col("start_ns").first(),
-            last_ns=pl.col("start_ns").last(),
-            open=pl.col("open").first(),
-            high=pl.col("high").max(),
-            low=pl.col("low").min(),
-            close=pl.col("close").last(),
-            volume=pl.col("volume").sum(),
-            notional=pl.col("notional").sum(),
-            sized=pl.col("volume").count().cast(pl.Int64),
-            count=pl.col("count").sum(),
-            recv_ns=pl.col("recv_ns").max(),
-            timestamp_ms=pl.col("timestamp_ms").max(),
-        )
-        here = pl.col("row").is_in(fresh.get_column("row").unique().implode())
-        waiting = self.open.filter(here)
-        self.open = self.open.filter(~here)
-        if waiting.is_empty():
-            return fresh
-        both = pl.concat([waiting, fresh])
-        return both.group_by("row", "bucket").agg(
-            pl.col("first_ns").min(),
-            pl.col("last_ns").max(),
-            pl.col("open").sort_by("first_ns", maintain_order=True).first(),
-            pl.col("high").max(),
-            pl.col("low").min(),
-            pl.col("close").sort_by("last_ns", maintain_order=True).last(),
-            pl.col("volume", "notional", "sized", "count").sum(),
-            pl.col("recv_ns", "timestamp_ms").max(),
-        )
+    def _merge(self, fresh: pl.DataFrame) -> pl.DataFrame:
+        """Add rows, in the order of their times, to the open bars; return those of their instruments."""
+        waiting = self._waiting(fresh)
+        return pl.concat([waiting, fresh]).group_by("row", "bucket").agg(_FIRST_TO_LAST).select(OPEN.names())
 
-    def _forming(self, frame: pl.DataFrame, rows: Rows, late: Flags) -> pl.DataFrame:
+    def _merge_unordered(self, fresh: pl.DataFrame) -> pl.DataFrame:
+        """Do the same where rows are older than others before them: the times decide on open and close."""
+        waiting = self._waiting(fresh)
+        by_time = fresh.sort("row", "bucket", "first_ns", maintain_order=True)
+        bars = by_time.group_by("row", "bucket").agg(_FIRST_TO_LAST).select(OPEN.names())
+        return pl.concat([waiting, bars]).group_by("row", "bucket").agg(_BY_TIME).select(OPEN.names())
+
+    def _waiting(self, fresh: pl.DataFrame) -> pl.DataFrame:
+        """Take the open bars of the rows' instruments out of the others, where these are many."""
+        if self.open.height <= _FEW:
+            waiting, self.open = self.open, NONE_OPEN
+            return waiting
+        touched = np.zeros(len(self.began), dtype=np.bool_)
+        touched[_ints(fresh, "row")] = True
+        here = touched[_ints(self.open, "row")]
+        waiting = self.open[np.flatnonzero(here)]
+        self.open = self.open[np.flatnonzero(~here)]
+        return waiting
+
+    def _forming(self, bars: pl.DataFrame, rows: Rows, on_time: Flags | None = None) -> pl.DataFrame:
         """Return the bar after each row, but for rows that are older than others before them."""
-        fresh = frame.select(
-            "row",
-            "bucket",
-            *(pl.col("start_ns").alias(name) for name in ("first_ns", "last_ns")),
-            *("open", "high", "low", "close", "volume", "notional"),
-            pl.col("volume").is_not_null().cast(pl.Int64).alias("sized"),
-            *("count", "recv_ns", "timestamp_ms", "offset"),
-            ahead=pl.Series((rows.start_ns >= rows.before_ns)[~late]),
-        )
-        waiting = self.open.join(fresh.select("row", "bucket").unique(), on=["row", "bucket"], how="semi")
-        waiting = waiting.with_columns(offset=pl.lit(-1, dtype=pl.Int64), ahead=pl.lit(value=False))
-        every = pl.concat([waiting, fresh]).sort("row", "offset", maintain_order=True)
+        offsets = rows.frame.get_column("offset")
+        ahead = rows.start_ns >= rows.before_ns
+        if on_time is not None:
+            offsets, ahead = offsets.filter(on_time), ahead[on_time]
+        fresh = bars.hstack([offsets, pl.Series("ahead", ahead)])
+        waiting = self.open.with_columns(offset=pl.lit(-1, dtype=pl.Int64), ahead=pl.lit(value=False))
+        touched = np.zeros(len(self.began), dtype=np.bool_)
+        touched[rows.row] = True
+        waiting = waiting[np.flatnonzero(touched[_ints(waiting, "row")])]
         bar = ["row", "bucket"]
-        after = every.with_columns(
-            pl.col("open").first().over(bar),
-            pl.col("high").cum_max().over(bar),
-            pl.col("low").cum_min().over(bar),
-            pl.col("volume").fill_null(0).cum_sum().over(bar),
-            pl.col("notional", "sized", "count").cum_sum().over(bar),
-        ).filter("ahead")
-        began = self.began[_ints(after, "row")]
+        after = (
+            pl.concat([waiting, fresh])
+            .sort("row", "offset", maintain_order=True)
+            .with_columns(
+                pl.col("open").first().over(bar),
+                pl.col("high").cum_max().over(bar),
+                pl.col("low").cum_min().over(bar),
+                pl.col("volume").fill_null(0).cum_sum().over(bar),
+                pl.col("notional", "sized", "count").cum_sum().over(bar),
+            )
+            .filter("ahead")
+        )
         return after.with_columns(
-            revision=pl.lit(0, dtype=pl.Int64),
-            partial=pl.Series((began != _UNSEEN) & (_ints(after, "bucket") <= began)),
+            revision=pl.lit(0, dtype=pl.Int64), partial=pl.Series(self._is_partial(after))
         ).select(CLOSED.names())
 
-    def _close(self, bars: pl.DataFrame, rows: Rows, reached: Ints, last: Ints) -> pl.DataFrame:
+    def _close(self, bars: pl.DataFrame, rows: Rows, reached: Ints) -> pl.DataFrame:
         """Close the bars that the watermarks have passed; the others stay open."""
         row, bucket = _ints(bars, "row"), _ints(bars, "bucket")
-        of = last[np.searchsorted(rows.row[last], row)]
-        over = reached[of] > bucket
-        self.open = pl.concat([self.open, bars.filter(~over)])
+        over = self.reached[row] > bucket
         if not over.any():
-            return CLOSED.to_frame()
+            self.open = pl.concat([self.open, bars]) if self.open.height else bars
+            return NONE_CLOSED
+        still = bars[np.flatnonzero(~over)]
+        self.open = pl.concat([self.open, still]) if self.open.height else still
         # the first row of the instrument whose watermark lies beyond the bar: rows are sorted by both
         least = int(reached.min())
         place = _key(rows.row, reached - least)
         wanted = _key(row[over], np.maximum(bucket[over] + 1 - least, 0))
         by = np.searchsorted(place, wanted)
         return self._finish(
-            bars.filter(over),
-            offset=pl.Series(rows.frame.get_column("offset").to_numpy()[by]),
-            timestamp_ms=pl.Series(rows.frame.get_column("timestamp_ms").to_numpy()[by]),
+            bars[np.flatnonzero(over)],
+            offset=pl.Series(_ints(rows.frame, "offset")[by]),
+            timestamp_ms=pl.Series(_ints(rows.frame, "timestamp_ms")[by]),
         )
 
+    def _is_partial(self, bars: pl.DataFrame) -> Flags:
+        began: Ints = self.began[_ints(bars, "row")]
+        partial: Flags = (began != _UNSEEN) & (_ints(bars, "bucket") <= began)
+        return partial
+
     def _finish(self, bars: pl.DataFrame, **by: pl.Series | pl.Expr) -> pl.DataFrame:
-        began = self.began[_ints(bars, "row")]
-        partial = (began != _UNSEEN) & (_ints(bars, "bucket") <= began)
+        partial = pl.Series(self._is_partial(bars))
         return (
-            bars.with_columns(revision=pl.lit(0, dtype=pl.Int64), partial=pl.Series(partial), **by)
+            bars.with_columns(revision=pl.lit(0, dtype=pl.Int64), partial=partial, **by)
             .select(CLOSED.names())
             .sort("row", "bucket")
         )
@@ -307,14 +338,18 @@ class Builder:
     def _begun_late(self, row: dict[str, Any]) -> dict[str, Any]:
         began = self.began[row["row"]]
         return {
-            **{name: row[name] for name in CLOSED if name in row},
-            "first_ns": row["start_ns"],
-            "last_ns": row["start_ns"],
+            **row,
             "volume": row["volume"] or 0,
-            "sized": int(row["volume"] is not None),
             "revision": 0,
             "partial": bool(began != _UNSEEN and row["bucket"] <= began),
         }
+
+    def _remember(self, closed: pl.DataFrame, rows: Rows, last: Ints, *, forget: bool = True) -> None:
+        """Keep closed bars for as long as they can be restated."""
+        if closed.height:
+            self.recent = pl.concat([self.recent, closed])
+            if forget:
+                self._forget(rows.row[last], rows.mark_ns[last])
 
     def _forget(self, row: Ints, mark_ns: Ints) -> None:
         """Drop the bars that can't be restated any more."""
@@ -324,7 +359,7 @@ class Builder:
         here = (at < len(row)) & (row[np.minimum(at, len(row) - 1)] == mine)
         mark = np.where(here, mark_ns[np.minimum(at, len(row) - 1)], 0)
         passed = self.bucket(mine, mark - self._grace_ns - self._lateness_ns) > _ints(self.recent, "bucket")
-        self.recent = self.recent.filter(~(here & passed))
+        self.recent = self.recent[np.flatnonzero(~(here & passed))]
 
 
 def renumbered(frame: pl.DataFrame, rows: Ints) -> pl.DataFrame:
@@ -335,18 +370,18 @@ def renumbered(frame: pl.DataFrame, rows: Ints) -> pl.DataFrame:
 
 
 def _restated(bar: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    earlier, later = row["start_ns"] < bar["first_ns"], row["start_ns"] >= bar["last_ns"]
+    earlier, later = row["first_ns"] < bar["first_ns"], row["last_ns"] >= bar["last_ns"]
     return {
         **bar,
-        "first_ns": min(bar["first_ns"], row["start_ns"]),
-        "last_ns": max(bar["last_ns"], row["start_ns"]),
+        "first_ns": min(bar["first_ns"], row["first_ns"]),
+        "last_ns": max(bar["last_ns"], row["last_ns"]),
         "open": row["open"] if earlier else bar["open"],
         "high": max(bar["high"], row["high"]),
         "low": min(bar["low"], row["low"]),
         "close": row["close"] if later else bar["close"],
         "volume": bar["volume"] + (row["volume"] or 0),
         "notional": bar["notional"] + row["notional"],
-        "sized": bar["sized"] + (row["volume"] is not None),
+        "sized": bar["sized"] + row["sized"],
         "count": bar["count"] + row["count"],
         "recv_ns": max(bar["recv_ns"], row["recv_ns"]),
         "timestamp_ms": row["timestamp_ms"],

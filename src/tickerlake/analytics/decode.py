@@ -89,6 +89,10 @@ REFUSED: Final = pl.Schema(
 """Columns of refused records."""
 
 
+_NO_ROWS: Final = ROWS.to_frame()
+_NO_REFUSED: Final = REFUSED.to_frame()
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """Rows, what was refused, and how many records are none of our business, by what they are."""
@@ -112,12 +116,11 @@ def decode(batch: pl.DataFrame, *, own: str = "", ahead_ns: int | None = None) -
     """
     ignored: Counter[str] = Counter()
     if batch.is_empty():
-        return Decoded(ROWS.to_frame(), REFUSED.to_frame())
-    values = batch.get_column("value")
-    text = _text(values)
+        return Decoded(_NO_ROWS, _NO_REFUSED)
+    text = _text(batch.get_column("value"))
     is_trade = text.str.contains('"trade.v1"', literal=True).fill_null(value=False)
     if is_trade.all():
-        parts = [_trades(batch, text, ahead_ns)]
+        rows, refused = _trades(batch, text, ahead_ns)
     else:
         is_bar = text.str.contains('"bar.v1"', literal=True).fill_null(value=False) & ~is_trade
         parts = [
@@ -125,9 +128,9 @@ def decode(batch: pl.DataFrame, *, own: str = "", ahead_ns: int | None = None) -
             _bars(batch.filter(is_bar), text.filter(is_bar), own, ahead_ns, ignored),
             _others(batch.filter(~is_trade & ~is_bar), ignored),
         ]
-    rows = pl.concat([rows for rows, _ in parts])
-    refused = pl.concat([refused for _, refused in parts])
-    return Decoded(rows, refused.sort("partition", "offset"), ignored)
+        rows = pl.concat([rows for rows, _ in parts])
+        refused = pl.concat([refused for _, refused in parts])
+    return Decoded(rows, refused.sort("partition", "offset") if refused.height else _NO_REFUSED, ignored)
 
 
 def refuse(batch: pl.DataFrame, reason: str | pl.Expr) -> pl.DataFrame:
@@ -157,7 +160,7 @@ def _parsed(batch: pl.DataFrame, text: pl.Series, schema: pl.Schema) -> tuple[pl
     place = batch.select("partition", "offset", "timestamp_ms", "value")
     read = _read(text, schema)
     if read is not None:
-        return pl.concat([place, read], how="horizontal"), REFUSED.to_frame()
+        return pl.concat([place, read], how="horizontal"), _NO_REFUSED
     # inside a string JSON has no line ends, so they are white space
     lines = text.str.replace_all(r"[\r\n]", " ")
     parts = _bisected(lines, schema)
@@ -187,7 +190,7 @@ def _bisected(lines: pl.Series, schema: pl.Schema) -> list[tuple[pl.DataFrame | 
 
 def _trades(batch: pl.DataFrame, text: pl.Series, ahead_ns: int | None) -> tuple[pl.DataFrame, pl.DataFrame]:
     if batch.is_empty():
-        return ROWS.to_frame(), REFUSED.to_frame()
+        return _NO_ROWS, _NO_REFUSED
     read, broken = _parsed(batch, text, _TRADE)
     read = read.with_columns(pl.col("price", "size").cast(DECIMAL, strict=False))
     price, size, time = pl.col("price"), pl.col("size"), pl.col("ts_event_ns")
@@ -238,7 +241,7 @@ def _bars(
     batch: pl.DataFrame, text: pl.Series, own: str, ahead_ns: int | None, ignored: Counter[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     if batch.is_empty():
-        return ROWS.to_frame(), REFUSED.to_frame()
+        return _NO_ROWS, _NO_REFUSED
     read, broken = _parsed(batch, text, _BAR)
     read = read.with_columns(
         pl.col(*_PRICES, "volume", "vwap").cast(DECIMAL, strict=False),

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from tickerlake.analytics.bars import Bars, Floats, Ints
-from tickerlake.analytics.builder import CLOSED, Builder, Rows
+from tickerlake.analytics.builder import NONE_CLOSED, Builder, Rows
 from tickerlake.analytics.columnar import Table
 from tickerlake.analytics.decode import (
     INSTRUMENT_INVALID,
@@ -200,21 +200,19 @@ class Engine:
             Columns partition, offset, timestamp_ms and value; each partition in the order of its offsets.
         """
         decoded = decode(batch, own=self.options.own, ahead_ns=self.options.ahead_ns)
-        refused = [decoded.refused]
+        refused = [decoded.refused] if decoded.refused.height else []
         frame = self._numbered(decoded.rows, refused)
         found = self._built(frame, refused)
         output = self._results(found)
-        missing = pl.concat(refused).sort("partition", "offset")
-        if len(refused) > 1:
-            missing = missing.drop("value").join(
-                batch.select("partition", "offset", "value"),
-                on=["partition", "offset"],
-                maintain_order="left",
-            )
+        if not refused:
+            return replace(output, ignored=decoded.ignored, rows=frame.height)
+        missing = pl.concat(refused).drop("value").sort("partition", "offset")
+        values = batch.select("partition", "offset", "value")
+        missing = missing.join(values, on=["partition", "offset"], maintain_order="left")
         alerts = [*output.alerts, *self._counted(missing)]
         return replace(
             output,
-            alerts=sorted(alerts, key=lambda raised: (raised.partition, raised.offset)),
+            alerts=sorted(alerts, key=_by_record),
             refused=missing.select(REFUSED.names()),
             ignored=decoded.ignored,
             rows=frame.height,
@@ -234,7 +232,8 @@ class Engine:
         found = _Found()
         for interval, builder in self.builders.items():
             bars = builder.close_idle(row, self.instruments.mark_ns[row], now_ns, idle_ns)
-            found.closed[interval] = self._named(bars, interval)
+            if bars.height:
+                found.closed[interval] = self._named(bars, interval)
         output = self._results(found)
         return replace(output, alerts=[*output.alerts, *self._silent(partition, row, now_ns)])
 
@@ -301,10 +300,16 @@ class Engine:
         frame, found = self.instruments.number(rows)
         if found:
             self._grow(found)
-        invalid, other = pl.col("row").is_null(), pl.col("feed") != pl.col("own_feed")
-        reason = pl.when(invalid).then(pl.lit(INSTRUMENT_INVALID)).when(other).then(pl.lit(INTERVAL_CHANGED))
-        if not frame.select((invalid | other).any()).item():
+        invalid = frame.get_column("row").is_null()
+        other = (frame.get_column("feed") != frame.get_column("own_feed")).fill_null(value=False)
+        if not invalid.any() and not other.any():
             return frame.sort("row", "offset")
+        reason = (
+            pl.when(pl.lit(invalid))
+            .then(pl.lit(INSTRUMENT_INVALID))
+            .when(pl.lit(other))
+            .then(pl.lit(INTERVAL_CHANGED))
+        )
         refused.append(refuse(frame, reason))
         return frame.filter(~invalid & ~other).sort("row", "offset")
 
@@ -341,12 +346,14 @@ class Engine:
                 continue
             watched = self.watcher is not None and interval in self.watcher.tick_intervals
             built = builder.take(part, forming=watched)
-            found.closed[interval] = self._named(built.closed, interval)
-            found.restated.append(self._named(built.restated, interval))
-            if watched:
+            if built.closed.height:
+                found.closed[interval] = self._named(built.closed, interval)
+            if built.restated.height:
+                found.restated.append(self._named(built.restated, interval))
+            if built.forming.height:
                 found.forming[interval] = self._named(built.forming, interval)
-            if built.too_late.any():
-                late.append(part.frame.filter(pl.Series(built.too_late)))
+            if len(built.too_late):
+                late.append(part.frame[built.too_late])
         if late:
             refused.append(refuse(pl.concat(late).unique(["partition", "offset"]), LATE))
         for feed in sorted(set(feeds) - {TRADES}):
@@ -365,20 +372,22 @@ class Engine:
         before_ns = np.empty_like(told_ns)
         before_ns[1:] = told_ns[:-1]
         before_ns[first] = known_ns
+        bars = frame.select(_AS_BARS)
         if (start_ns >= before_ns).all():
-            return Rows(frame, row, start_ns, before_ns, told_ns, rises=True)
+            return Rows(frame, bars, row, start_ns, before_ns, told_ns, rises=True)
         told = pl.DataFrame({"row": row, "mark": told_ns})
         highest_ns = told.select(pl.col("mark").cum_max().over("row")).to_series().to_numpy()
         sizes = np.diff(np.append(np.flatnonzero(first), len(row)))
         mark_ns = np.maximum(highest_ns, np.repeat(known_ns, sizes))
         before_ns[1:] = mark_ns[:-1]
         before_ns[first] = known_ns
-        return Rows(frame, row, start_ns, before_ns, mark_ns, rises=False)
+        return Rows(frame, bars, row, start_ns, before_ns, mark_ns, rises=False)
 
     def _part(self, rows: Rows, feeds: list[str]) -> Rows:
-        chosen = rows.frame.get_column("feed").is_in(feeds).to_numpy()
+        chosen = np.flatnonzero(rows.frame.get_column("feed").is_in(feeds).to_numpy())
         return Rows(
-            rows.frame.filter(pl.Series(chosen)),
+            rows.frame[chosen],
+            rows.bars[chosen],
             rows.row[chosen],
             rows.start_ns[chosen],
             rows.before_ns[chosen],
@@ -402,15 +411,8 @@ class Engine:
     def _as_closed(self, frame: pl.DataFrame, feed: str) -> pl.DataFrame:
         """Return the bars of a feed of bars: each is closed as it is."""
         return frame.filter(pl.col("feed") == feed).select(
-            "row",
+            *_AS_BARS,
             bucket=pl.col("start_ns"),
-            first_ns=pl.col("start_ns"),
-            last_ns=pl.col("start_ns"),
-            **{name: pl.col(name) for name in ("open", "high", "low", "close", "volume", "notional")},
-            sized=pl.col("volume").is_not_null().cast(pl.Int64),
-            count=pl.col("count"),
-            recv_ns=pl.col("recv_ns"),
-            timestamp_ms=pl.col("timestamp_ms"),
             revision=pl.lit(0, dtype=pl.Int64),
             partial=pl.lit(value=False),
             offset=pl.col("offset"),
@@ -425,21 +427,20 @@ class Engine:
         values, alerts = [], []
         for interval in {**found.closed, **found.forming}:
             closed = (
-                found.closed.get(interval, _NO_NAMED).filter(~pl.col("partial")).sort("row", "ts_open_ns")
+                found.closed.get(interval, _NONE_NAMED).filter(~pl.col("partial")).sort("row", "ts_open_ns")
             )
-            forming = found.forming.get(interval, _NO_NAMED).filter(~pl.col("partial"))
-            if closed.is_empty() and forming.is_empty():
-                continue
-            told, raised = self._watched(self.series_of(interval), closed, forming)
-            values.append(told)
-            alerts += raised
+            forming = found.forming.get(interval, _NONE_NAMED).filter(~pl.col("partial"))
+            if closed.height or forming.height:
+                told, raised = self._watched(self.series_of(interval), closed, forming)
+                values.append(told)
+                alerts += raised
         built = [bars.filter("built") for bars in (*found.closed.values(), *found.restated)]
-        every = _in_order(self.identified(pl.concat(built))) if built else NO_BARS
+        bars = pl.concat(built) if built else _NONE_NAMED
         return Output(
-            bar_records(every, self.options.own),
-            _in_order(pl.concat(values)) if values else indicator_records(NO_BARS, pl.DataFrame()),
-            alerts,
-            REFUSED.to_frame(),
+            bar_records(_in_order(self.identified(bars)), self.options.own) if bars.height else _NO_BARS,
+            _in_order(pl.concat(values)) if values else _NO_INDICATORS,
+            sorted(alerts, key=_by_record),
+            _NO_REFUSED,
         )
 
     def _watched(
@@ -552,18 +553,6 @@ def _raised(bars: pl.DataFrame, fired: Sequence[tuple[int, Alert]]) -> list[Rais
     return [Raised(bars.item(at, "partition"), bars.item(at, "offset"), alert) for at, alert in fired]
 
 
-NO_BARS: Final = CLOSED.to_frame().with_columns(
-    *(
-        pl.lit(None, dtype=pl.Int64).alias(name)
-        for name in ("partition", "ts_open_ns", "ts_close_ns", "session")
-    ),
-    *(pl.lit(None, dtype=pl.String).alias(name) for name in ("instrument_id", "symbol", "interval")),
-)
-
-
-_NO_NAMED: Final = NO_BARS.drop("partition", "instrument_id", "symbol").with_columns(built=pl.lit(value=True))
-
-
 def _in_order(bars: pl.DataFrame) -> pl.DataFrame:
     """Sort by the record that made them: an instrument's intervals end with the longest."""
     length = (pl.col("ts_close_ns") - pl.col("ts_open_ns")).alias("length")
@@ -572,6 +561,32 @@ def _in_order(bars: pl.DataFrame) -> pl.DataFrame:
     return bars.with_columns(length).sort(*keys, *revision).drop("length")
 
 
+def _by_record(raised: Raised) -> tuple[int, int]:
+    return raised.partition, raised.offset
+
+
 def _floats(bars: pl.DataFrame, name: str) -> Floats:
     # the nearest double to each decimal: the whole number first, as a cast of decimals may be off by one bit
     return bars.get_column(name).to_physical().cast(pl.Float64).to_numpy() / 1e9
+
+
+_AS_BARS: Final = [
+    pl.col("row"),
+    pl.col("start_ns").alias("first_ns"),
+    pl.col("start_ns").alias("last_ns"),
+    *(pl.col(name) for name in ("open", "high", "low", "close", "volume", "notional")),
+    pl.col("volume").is_not_null().cast(pl.Int64).alias("sized"),
+    *(pl.col(name) for name in ("count", "recv_ns", "timestamp_ms")),
+]
+_NONE_NAMED: Final = NONE_CLOSED.with_columns(
+    *(pl.lit(None, dtype=pl.Int64).alias(name) for name in ("ts_open_ns", "ts_close_ns", "session")),
+    interval=pl.lit(None, dtype=pl.String),
+    built=pl.lit(value=True),
+)
+_NONE_IDENTIFIED: Final = _NONE_NAMED.with_columns(
+    pl.lit(None, dtype=pl.Int64).alias("partition"),
+    *(pl.lit(None, dtype=pl.String).alias(name) for name in ("instrument_id", "symbol")),
+)
+_NO_BARS: Final = bar_records(_NONE_IDENTIFIED, "")
+_NO_INDICATORS: Final = indicator_records(_NONE_IDENTIFIED, pl.DataFrame())
+_NO_REFUSED: Final = REFUSED.to_frame()

@@ -85,19 +85,20 @@ class Instruments:
         frame
             Rows with the columns partition, instrument_id and feed, in the order of the records.
         """
-        names = ["partition", "instrument_id"]
-        unknown = frame.select(*names, "feed").unique(names, keep="first", maintain_order=True)
-        unknown = unknown.join(self.names, on=names, how="anti", maintain_order="left")
+        key = ["partition", "instrument_id"]
+        numbered = frame.join(self.names.drop("symbol"), on=key, how="left", maintain_order="left")
+        if not numbered.get_column("row").null_count():
+            return numbered, []
+        unknown = numbered.filter(pl.col("row").is_null()).unique(key, keep="first", maintain_order=True)
         found = []
-        for partition, instrument_id, feed in unknown.iter_rows():
+        for partition, instrument_id, feed in unknown.select(*key, "feed").iter_rows():
             try:
                 symbol, _ = split_instrument_id(instrument_id)
             except DataError:
                 continue
             found.append(Instrument(partition, instrument_id, symbol, feed))
         self.add(found)
-        numbers = self.names.drop("symbol")
-        return frame.join(numbers, on=names, how="left", maintain_order="left"), found
+        return frame.join(self.names.drop("symbol"), on=key, how="left", maintain_order="left"), found
 
     def lookup(self, row: Ints, ts_ns: Ints) -> tuple[Ints, Ints, Ints]:
         """Return the sessions in which times lie, and when these open and close."""

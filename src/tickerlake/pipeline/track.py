@@ -39,7 +39,7 @@ from tickerlake.pipeline.locks import slot
 _POLL_S = 0.05
 _TRANSACTION_MS: Final = 15_000
 _COMMIT_S: Final = 1.0
-_IDLE_CHECK_S: Final = 5.0
+_IDLE_CHECK_S: Final = 2.0
 _CHECK_S: Final = 5.0
 _MOST_IDLE: Final = 60
 """Moments that fit into a note: Kafka takes 4,096 bytes."""
@@ -108,6 +108,7 @@ class _Lane:
     kept: int = -1
     since: int = 0
     kept_s: float = 0.0
+    looked_ns: int = 0
     at_end: bool = False
 
     @property
@@ -368,8 +369,9 @@ class Track:
         for partition, lane in self._lanes.items():
             if not lane.at_end or lane.replaying or lane.again or len(lane.idle) >= _MOST_IDLE:
                 continue
-            if lane.idle and now_ns - lane.idle[-1].now_ns < _IDLE_CHECK_S * 1_000_000_000:
+            if now_ns - lane.looked_ns < _IDLE_CHECK_S * 1_000_000_000:
                 continue
+            lane.looked_ns = now_ns
             idle_ns = self.options.engine.idle_ns
             output = self.engine.idle(partition, now_ns, idle_ns)
             if _says_something(output):
