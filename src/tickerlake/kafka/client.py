@@ -30,6 +30,8 @@ _REBALANCED = {
 _TIMEOUT_S = 10.0
 _FENCED = {
     RdError._FENCED,
+    # what a client says after one of the others
+    RdError._FATAL,
     RdError.INVALID_PRODUCER_EPOCH,
     RdError.PRODUCER_FENCED,
     RdError.FENCED_INSTANCE_ID,

@@ -166,11 +166,6 @@ class Consumer:
         """Return what a transaction needs to commit this group's offsets."""
         return self._client.consumer_group_metadata()
 
-    def rejoin(self, topics: list[str]) -> None:
-        """Leave the group and join it anew."""
-        self._client.unsubscribe()
-        self.subscribe(topics)
-
     def pause(self, partitions: list[Partition]) -> None:
         """Stop fetching these partitions, without leaving the group."""
         self._client.pause([TopicPartition(*place) for place in partitions])

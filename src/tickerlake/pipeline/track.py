@@ -15,6 +15,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -25,7 +26,15 @@ from tickerlake import clock
 from tickerlake.analytics import snapshot
 from tickerlake.analytics.engine import Engine, EngineOptions, Output, Watcher
 from tickerlake.analytics.sessions import Sessions
-from tickerlake.errors import KafkaError, LakeError, Rebalanced, StoreError, StoreUnavailable
+from tickerlake.errors import (
+    BrokerUnreachable,
+    Fenced,
+    KafkaError,
+    LakeError,
+    Rebalanced,
+    StoreError,
+    StoreUnavailable,
+)
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import Batch, Committed, Consumer, Partition
 from tickerlake.kafka.producer import Producer
@@ -41,6 +50,9 @@ _TRANSACTION_MS: Final = 15_000
 _COMMIT_S: Final = 1.0
 _IDLE_CHECK_S: Final = 2.0
 _CHECK_S: Final = 5.0
+_RETRY_S: Final = 1.0
+_FENCED_AGAIN_S: Final = 60.0
+"""Who is ended by another twice within this time gives way: both work under one name."""
 _MOST_IDLE: Final = 60
 """Moments that fit into a note: Kafka takes 4,096 bytes."""
 
@@ -200,19 +212,53 @@ class Track:
         with slot(f"track.{self.group}") as number:
             # one that comes back after a crash ends at once what it left open, and has its partitions again
             name = f"tickerlake-track-{self.group}-{socket.gethostname()}-{number}"
+            self._run(name, stop, until_end, on_progress or (lambda _: None), on_alert or (lambda _: None))
+        return self.progress
+
+    def _run(
+        self,
+        name: str,
+        stop: threading.Event,
+        until_end: bool,
+        on_progress: Callable[[TrackProgress], None],
+        on_alert: Callable[[Alert], None],
+    ) -> None:
+        """Turn the crank; where Kafka was away, or gave work to others, begin where it was committed."""
+        producer: Producer | None = None
+        fenced_s = clock.monotonic_s() - _FENCED_AGAIN_S
+        while True:
             self._consumer = Consumer(
                 self._servers, self.group, self._properties, self._open, self._drop, instance=name
             )
-            producer = Producer(self._servers, name, self._properties, timeout_ms=_TRANSACTION_MS)
             try:
                 self._consumer.subscribe([self.topic])
-                self._turn(
-                    producer, stop, until_end, on_progress or (lambda _: None), on_alert or (lambda _: None)
-                )
+                producer = producer or self._producer(name)
+                self._turn(producer, stop, until_end, on_progress, on_alert)
                 self.progress.instruments = len(self.engine.instruments)
+            except (BrokerUnreachable, Rebalanced, Fenced) as error:
+                now_s = clock.monotonic_s()
+                if stop.is_set() or (isinstance(error, Fenced) and now_s - fenced_s < _FENCED_AGAIN_S):
+                    raise
+                if isinstance(error, Fenced):
+                    fenced_s = now_s
+                if not isinstance(error, Rebalanced):
+                    producer = None
+                self._on_warning(f"{error.message} Beginning again where it was committed.")
+                self._forget()
+                stop.wait(_RETRY_S)
+            else:
+                return
             finally:
                 self._consumer.close()
-        return self.progress
+
+    def _producer(self, name: str) -> Producer:
+        return Producer(self._servers, name, self._properties, timeout_ms=_TRANSACTION_MS)
+
+    def _forget(self) -> None:
+        """Drop what was computed and not written."""
+        for partition in list(self._lanes):
+            del self._lanes[partition]
+            self.engine.drop(partition)
 
     def _turn(
         self,
@@ -298,8 +344,9 @@ class Track:
         return note
 
     def _check_topic(self) -> None:
-        if self._admin.require(self.topic).topic_id != self._topic_id:
-            raise self._renewed()
+        with suppress(BrokerUnreachable):
+            if self._admin.require(self.topic).topic_id != self._topic_id:
+                raise self._renewed()
 
     def _renewed(self) -> KafkaError:
         return KafkaError(
@@ -394,26 +441,18 @@ class Track:
         }
         if not moved:
             return
-        try:
-            producer.begin()
-            for output in outputs:
-                self._send(producer, output)
-            notes = {
-                (self.topic, partition): (
-                    lane.position,
-                    msgspec.json.encode(Note(self._topic_id, lane.idle)).decode(),
-                )
-                for partition, lane in moved.items()
-            }
-            producer.send_offsets(self._consumer, notes)
-            producer.commit()
-        except Rebalanced:
-            # what was computed was not written: forget it, and begin again where it was committed
-            for partition in list(self._lanes):
-                del self._lanes[partition]
-                self.engine.drop(partition)
-            self._consumer.rejoin([self.topic])
-            return
+        producer.begin()
+        for output in outputs:
+            self._send(producer, output)
+        notes = {
+            (self.topic, partition): (
+                lane.position,
+                msgspec.json.encode(Note(self._topic_id, lane.idle)).decode(),
+            )
+            for partition, lane in moved.items()
+        }
+        producer.send_offsets(self._consumer, notes)
+        producer.commit()
         for lane in moved.values():
             lane.committed = lane.state
         for output in outputs:
