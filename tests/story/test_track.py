@@ -15,7 +15,7 @@ from support.process import run
 from support.records import trade
 from support.topics import delete
 from support.tracker import RESULTS, Written, tracker, written
-from tickerlake.errors import KafkaError
+from tickerlake.errors import BrokerUnreachable, KafkaError, Rebalanced
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.producer import Producer
 from tickerlake.pipeline.track import TrackProgress
@@ -168,3 +168,31 @@ def test_a_bar_that_the_clock_closed_is_restated_by_who_comes_after(kafka: str, 
     )
     minute = 60 * 10**9
     assert bars.unnest("v").rows() == [(start, 0, 10), (start, 1, 15), (start + minute, 0, 5)]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_commit_that_fails_is_made_up_for(
+    kafka: str, market: str, quiet: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    name, commit, calls = f"unlucky-{when}", Producer.commit, 0
+
+    def fail(self: Producer) -> None:
+        nonlocal calls
+        calls += 1
+        if calls % 4 != 2:
+            commit(self)
+        elif when == "before":
+            self.abort()
+            raise Rebalanced("no longer ours")
+        else:
+            # it is committed, and nobody says so
+            commit(self)
+            raise BrokerUnreachable("the reply was lost")
+
+    monkeypatch.setattr(Producer, "commit", fail)
+    warnings: list[str] = []
+    subject = tracker(kafka, market, name, name, tmp_path, batch_records=2_000)
+    subject.run(NEVER, until_end=True, on_warning=warnings.append)
+    monkeypatch.undo()
+    assert sum("Beginning again" in text for text in warnings) >= 2
+    assert written(kafka, name) == quiet
