@@ -118,6 +118,11 @@ def _moved(facts: Facts) -> str:
     return f"{'rose' if move > 0 else 'fell'} {_percent(move)}" if _known(move) and move else "did not move"
 
 
+def _came(facts: Facts) -> str:
+    move = _move(facts)
+    return f"it {_moved(facts)} to" if _known(move) and move else "the price stayed at"
+
+
 def _percent(move: float) -> str:
     return f"{abs(move):.2f}%" if abs(move) < 1 else f"{abs(move):,.1f}%"
 
@@ -205,7 +210,7 @@ def _spike(facts: Facts) -> str:
     usual = f"{_times(facts.value)} × the usual {volume(facts.baseline)}"
     return (
         f"{facts.symbol} traded {volume(facts.volume)} in {facts.window}, {usual}; "
-        f"it {_moved(facts)} to {price(facts.price)}"
+        f"{_came(facts)} {price(facts.price)}"
     )
 
 

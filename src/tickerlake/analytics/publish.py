@@ -58,9 +58,16 @@ def indicator_records(bars: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
     records = bars.with_columns(
         schema=pl.lit(INDICATOR),
         session_date=pl.col("session").cast(pl.Int32).cast(pl.Date),
-        values=values.to_struct("values").struct.json_encode(),
+        values=_without_nulls(values.to_struct("values").struct.json_encode()),
     ).filter(values.select(pl.any_horizontal(pl.all().is_not_null())).to_series())
     return _as(INDICATOR, records)
+
+
+def _without_nulls(documents: pl.Series) -> pl.Series:
+    """Leave out the members of flat objects that are null."""
+    if not documents.str.contains(":null", literal=True).any():
+        return documents
+    return documents.str.replace_all(r'"[^"]*":null,?', "").str.replace(",}", "}", literal=True)
 
 
 def _as(kind: str, records: pl.DataFrame) -> pl.DataFrame:
