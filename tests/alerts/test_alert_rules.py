@@ -165,7 +165,7 @@ pct = 3
         ('pct = 1\nwindow = "30s"\ninterval = "1m"', "pct_change", "a window of 30s is shorter than", "1m"),
         ("upper = 10\nlower = 10", "channel", "lower is 10, which is not below upper, 10.", "Exchange"),
         ("", "channel", "the channel has no edge", "upper"),
-        ('level = "SMB(20)"', "cross", "level ", "SMA"),
+        ('level = "SMB(20)"', "cross", "level: there is no indicator SMB.", "SMA"),
         ('level = "MACD(12,26,9)"', "cross", "which has 3 results.", "MACD(12,26,9).signal"),
         ("level = 0", "cross", "level is 0.", "more than 0"),
         ("level = 5\nclear = 1", "cross", "cross clears by itself.", "Leave"),
@@ -195,7 +195,7 @@ def test_a_problem_names_its_line_and_the_whole_error_all_of_them() -> None:
         "rules.toml has 2 problems:\n"
         "  line 3: rule zscore-1: threshold is 0. It has to be more than 0.\n"
         "  line 4: rule zscore-1: clear_bars is 0. It has to be 1 to 10,000.\n"
-        " See docs/reference.md."
+        " See docs/alerts.md."
     )
 
 

@@ -33,4 +33,4 @@ class RulesRefused(UsageError):
         self.problems = sorted(problems)
         told = "\n".join(f"  {problem}" for problem in self.problems)
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__(f"{name} has {count}:\n{told}\n", "See docs/reference.md.")
+        super().__init__(f"{name} has {count}:\n{told}\n", "See docs/alerts.md.")

@@ -244,7 +244,10 @@ class RuleTable:
         try:
             return read(self.table[key])
         except UsageError as error:
-            self._wrong(key, f"{key} {error.message}", error.hint)
+            # a sentence of its own, or how one about the key goes on
+            whole = error.message[0].isupper()
+            told = f": {error.message[0].lower()}{error.message[1:]}" if whole else f" {error.message}"
+            self._wrong(key, f"{key}{told}", error.hint)
             return default
 
     def _line(self, key: str) -> int:
