@@ -68,7 +68,7 @@ def test_any_option_makes_another_market() -> None:
 def test_the_market_is_the_same_on_every_machine() -> None:
     # these were written down; if they change on purpose, raise the market's version
     trades, labels = made(MarketOptions(symbols=5, trades=3_000, seed=1, jumps=2.0))
-    assert trades["price"].to_physical().cast(pl.Int64).sum() == 793_623_150_000_000
+    assert trades["price"].to_physical().cast(pl.Int64).sum() == 795_365_240_000_000
     assert (trades["ts_event_ns"] % 10**9).sum() == 1_513_316_347_785
     assert trades["size"].cast(pl.Int64).sum() == 546_520
     assert (labels[0].symbol, labels[0].return_, labels[0].sigmas) == ("S000", -0.009804656, 12.4)
@@ -354,3 +354,12 @@ def test_tables_are_what_they_say() -> None:
     assert math.isclose(stdev(values), 1, rel_tol=1e-3)
     assert sizes().min() == 1
     assert sizes().max() == 50_000
+
+
+def test_prices_walk_on_through_a_busy_day() -> None:
+    # a day that is made in several blocks: where one begins, nothing happens to the price
+    options = MarketOptions(symbols=2, trades=150_000, seed=3, days=1, jumps=0, halts=0, splits=0)
+    trades, _ = made(options)
+    log = pl.col("price").cast(pl.Float64).log()
+    steps = trades.select(log.diff().over("symbol").abs().alias("step")).get_column("step")
+    assert 0 < max(steps.drop_nulls().to_list()) < 0.008

@@ -19,7 +19,7 @@ from tickerlake.sources.simulator.plan import MarketOptions, Session
 from tickerlake.sources.simulator.walk import Walk, delay_ns, is_buy, size, times
 from tickerlake.sources.source import Fingerprint
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """To be raised when the same options give another market."""
 
 _UNIT: Final = Decimal(1) / plan.UNITS

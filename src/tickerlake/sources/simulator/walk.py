@@ -56,7 +56,8 @@ class Walk:
         self._sigma, self._step = symbols.get_column("sigma"), symbols.get_column("step")
         self._base = symbols.get_column("base")
         self._level = pl.zeros(options.symbols, dtype=pl.Int64, eager=True)
-        self._sequence = self._level
+        # not the same series: `scatter` writes in place
+        self._sequence = pl.zeros(options.symbols, dtype=pl.Int64, eager=True)
         self._slots = symbols.select(pl.col("number").repeat_by("slots").explode()).to_series()
         self._ratios: dict[int, str] = {}
 
@@ -67,7 +68,7 @@ class Walk:
         """
         if session.day:
             self._pass_night(session)
-        opening, first = self._sequence, session.first_trade
+        opening, first = self._sequence.clone(), session.first_trade
         jumps, halts = plan.jumps(self.options, session), plan.halts(self.options, session)
         for begin, end in _blocks(session.counts):
             minutes = _minutes(session, begin, end)
