@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 from bench.measure import Run, child
@@ -10,6 +11,9 @@ from bench.ready import send
 from tickerlake.kafka import jars, java
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.embedded import EmbeddedBroker
+from tickerlake.pipeline.ingest import Ingest
+from tickerlake.pipeline.simulate import write_topic
+from tickerlake.sources.simulator.market import Market
 
 TICKERLAKE = Path(sys.executable).parent / "tickerlake"
 
@@ -36,6 +40,17 @@ class Bed:
         send(self.servers, topic, keys, values, len(values))
         return topic
 
+    def traded(self, market: Market) -> str:
+        """Make a topic with the trades of a market, as `tickerlake simulate` writes them."""
+        ingest = Ingest(self.servers, self.topic())
+        ingest.prepare()
+        write_topic(market, ingest, threading.Event())
+        return ingest.topic
+
+    def log(self, name: str) -> Path:
+        """Name the file of what the last child of a kind printed."""
+        return self.folder / f"{name}.log"
+
     def group(self) -> str:
         """Name a consumer group that nobody used before."""
         return f"bench.{secrets.token_hex(4)}"
@@ -43,17 +58,15 @@ class Bed:
     def tool(self, records: int, name: str, *arguments: object) -> Run:
         """Run one of Kafka's own performance tools."""
         command = (self._java, "-Xmx512m", "-cp", self._classpath, f"org.apache.kafka.tools.{name}")
-        return child(
-            records, (*command, "--bootstrap-server", self.servers, *arguments), self.folder / "tool.log"
-        )
+        return child(records, (*command, "--bootstrap-server", self.servers, *arguments), self.log("tool"))
 
     def tickerlake(self, records: int, *arguments: object) -> Run:
         """Run a verb of the command line."""
-        return child(records, (TICKERLAKE, *arguments), self.folder / "tickerlake.log")
+        return child(records, (TICKERLAKE, *arguments), self.log("tickerlake"))
 
     def script(self, records: int, module: str, *arguments: object) -> Run:
         """Run a module of this package."""
-        return child(records, (sys.executable, "-m", module, *arguments), self.folder / "script.log")
+        return child(records, (sys.executable, "-m", module, *arguments), self.log("script"))
 
     def lake(self) -> Path:
         """Make an empty folder for a lake, in place of the last one."""

@@ -14,12 +14,16 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Run:
-    """One run: records, wall seconds, the child's own CPU seconds, its peak memory in MB."""
+    """One run: records, wall seconds, the child's own CPU seconds, its peak memory in MB.
+
+    If only a part of the child's life is measured, ``whole_s`` is its whole.
+    """
 
     records: int
     wall_s: float
     cpu_s: float
     peak_mb: float
+    whole_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Result:
     per_s: float
     cpu_us: float
     peak_mb: float
+    whole_s: float | None = None
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> "Result":
@@ -36,6 +41,7 @@ class Result:
             median(run.records / run.wall_s for run in runs),
             median(run.cpu_s / run.records * 1e6 for run in runs),
             max(run.peak_mb for run in runs),
+            median(wholes) if (wholes := [run.whole_s for run in runs if run.whole_s]) else None,
         )
 
 

@@ -167,3 +167,73 @@ def test_records_that_are_refused_are_told_of_whatever_the_batches() -> None:
     subject = data_engine()
     parts = [subject.take(batch(values).slice(n, 1)) for n in range(len(values))]
     assert told(*parts) == told(whole)
+
+
+FEED_RULES = parse(
+    """
+    [[rule]]
+    id = "any"
+    kind = "pct_change"
+    pct = 1
+    cooldown = "1m"
+
+    [[rule]]
+    id = "average"
+    kind = "cross"
+    level = "SMA(2)"
+    cooldown = "1m"
+
+    [[rule]]
+    id = "ten"
+    kind = "pct_change"
+    interval = "10m"
+    pct = 1
+    """,
+    "test",
+)
+
+
+def daily(name: str, day: int, price: int) -> bytes:
+    start = (19_724 + day) * 86_400 * SECOND
+    prices = ",".join(f'"{each}":{price}' for each in ("open", "high", "low", "close"))
+    date = f"2024-01-{2 + day:02}"
+    return (
+        f'{{"schema":"bar.v1","instrument_id":"{name}","interval":"1d","ts_open_ns":{start},'
+        f'"ts_close_ns":{start + 86_400 * SECOND},"session_date":"{date}",{prices}}}'
+    ).encode()
+
+
+def test_a_rule_without_an_interval_looks_at_the_shortest_bars_that_there_are() -> None:
+    options = EngineOptions(intervals=("1m", "5m", "1d"))
+    watcher = AlertEngine(FEED_RULES.rules, options.intervals)
+    subject = Engine(options, lambda _: ALWAYS, watcher)
+    minutes = [trade("AAA.XNAS", START + n * 60 * SECOND, Decimal(100 + 2 * n), Decimal(1)) for n in range(4)]
+    days = [daily("BBB.XNAS", n, price) for n, price in enumerate((100, 110, 121, 90))]
+    # the one instrument comes first in one order, and second in the other
+    for values in ([*minutes, *days], [*days, *minutes]):
+        found = {
+            (raised.alert.symbol, raised.alert.rule_id, raised.alert.window)
+            for raised in Engine(options, lambda _: ALWAYS, AlertEngine(FEED_RULES.rules, options.intervals))
+            .take(batch(values))
+            .alerts
+            if raised.alert.state == "fired"
+        }
+        assert found == {("AAA", "any", "1m"), ("BBB", "any", "1d"), ("BBB", "average", "1d")}
+    subject.take(batch(minutes))
+    assert [rule.id for rule in watcher.unseen] == ["ten"]
+
+
+def test_who_goes_on_knows_of_feeds_that_are_not_built() -> None:
+    options = EngineOptions(intervals=("1m",))
+    values = [daily("BBB.XNAS", n, price) for n, price in enumerate((100, 110, 100, 90, 120, 80))]
+
+    def make() -> Engine:
+        return Engine(options, lambda _: ALWAYS, AlertEngine(FEED_RULES.rules, options.intervals))
+
+    whole, before, after = make(), make(), make()
+    for subject in (whole, before):
+        subject.take(batch(values[:3]))
+    snapshot.restore(after, 0, snapshot.take(before, 0))
+    expected = told(whole.take(batch(values[3:], first=3)))
+    assert len(expected) > 2
+    assert told(after.take(batch(values[3:], first=3))) == expected

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.alertkit import FIRST_DAY, MINUTE, bars, days
+from alerts.alertkit import DAY, FIRST_DAY, MINUTE, bars, days
 from tickerlake.alerts import kinds
 from tickerlake.alerts.detector import Detector, Reading
 from tickerlake.alerts.profile import EVEN, PARTS, Profile, parts, volatility_prior
@@ -65,14 +65,26 @@ def test_pct_change_within_a_time_takes_the_last_price_before_it() -> None:
         bars([price], minute=minute) for minute, price in ((0, 100), (1, 101), (6, 102), (7, 103), (12, 104))
     ]
     found = run(make("pct_change", window="5m", pct=1), series)
-    # minute 6 ends at 7, and five minutes before the last price was that of minute 1
+    # minute 6 ends at 7, and five minutes before that the last price was the one of minute 1
     assert of(found) == [
-        None,
-        None,
+        0.0,
+        1.0,
         round(100 / 101, 6),
         round(200 / 101, 6),
         round(100 * (104 / 103 - 1), 6),
     ]
+
+
+def test_pct_change_within_a_time_does_not_look_over_the_night() -> None:
+    series = [bars([100], minute=389), bars([121], day=1, open=[120.0]), bars([126], day=1, minute=1)]
+    found = run(make("pct_change", window="5m", pct=1), series)
+    assert of(found)[1:] == [round(100 / 120, 6), 5.0]
+    # but where there is no night it does
+    around: dict[str, Any] = {"session_open_ns": 0, "session_close_ns": DAY}
+    found = run(
+        make("pct_change", window="5m", pct=1), [bars([100], **around), bars([110], minute=9, **around)]
+    )
+    assert of(found) == [None, 10.0]
 
 
 def test_pct_change_within_days_of_minutes_is_since_a_sessions_close() -> None:

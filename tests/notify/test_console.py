@@ -67,4 +67,4 @@ def test_a_group_is_one_line() -> None:
 
 
 def test_a_cleared_alert_says_so() -> None:
-    assert " cleared  ▼ " in console_line(an_alert(state="cleared")).plain
+    assert " cleared    AAPL" in console_line(an_alert(state="cleared")).plain

@@ -96,6 +96,12 @@ class Detector(ABC):
     directed: ClassVar[bool] = True
     """True if a rule can ask for one direction only."""
 
+    doubles: ClassVar[bool] = True
+    """True if twice the move is news: not where the price is compared with what it has just passed."""
+
+    about_data: ClassVar[bool] = False
+    """True if it is shown what comes and what does not, rather than bars."""
+
     cause: ClassVar[Cause] = "market"
     prices: ClassVar[tuple[str, ...]] = ()
     """The fields that hold prices, which a split changes …"""

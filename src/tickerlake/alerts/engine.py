@@ -11,7 +11,7 @@ import numpy as np
 from tickerlake.alerts import kinds
 from tickerlake.alerts.cause import Splits
 from tickerlake.alerts.duration import nanoseconds
-from tickerlake.alerts.rule import INTRADAY, Rule
+from tickerlake.alerts.rule import Rule
 from tickerlake.alerts.silence import DataQuality, Stale
 from tickerlake.alerts.watch import Context, Fired, Instrument, Watch
 from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
@@ -34,22 +34,41 @@ class Named(Protocol):
         """``AAPL``."""
         ...
 
+    @property
+    def feed(self) -> str:
+        """What it sends: trades (empty), or bars of an interval."""
+        ...
+
 
 class _Group:
-    """Rules for the same symbols and hours, in bars of one interval: they are shown the same bars."""
+    """Rules for the same symbols and hours, in bars of one interval: they are shown the same bars.
 
-    def __init__(self, rule: Rule) -> None:
+    ``feeds`` are what instruments send whose bars of this interval the rules look at; None for any.
+    """
+
+    def __init__(self, rule: Rule, feeds: set[str] | None = None) -> None:
         self.rule = rule
+        self.feeds = feeds
         self.watches: list[tuple[int, Watch]] = []
         self._matched: Flags = np.zeros(0, dtype=bool)
         self._all = True
 
-    def grow(self, instruments: Sequence[Named]) -> None:
-        more = [self.rule.matches(instrument.symbol) for instrument in instruments]
+    def grow(self, instruments: Sequence[Instrument]) -> None:
+        more = [
+            (self.feeds is None or one.feed in self.feeds) and self.rule.matches(one.symbol)
+            for one in instruments
+        ]
         self._set(np.concatenate([self._matched, np.array(more, dtype=bool)]))
 
     def keep(self, rows: Ints) -> None:
         self._set(self._matched[rows])
+
+    def watch_feed(self, feed: str, instruments: Sequence[Instrument]) -> None:
+        """Look at the bars of further instruments."""
+        assert self.feeds is not None
+        self.feeds.add(feed)
+        self._set(self._matched[:0])
+        self.grow(instruments)
 
     def _set(self, matched: Flags) -> None:
         self._matched, self._all = matched, bool(matched.all())
@@ -86,7 +105,7 @@ class AlertEngine:
     rules
         What is looked for; their ids differ.
     intervals
-        Of the bars that are tracked. A rule that names an interval also sees bars of it that are not.
+        Of the bars that are built. A rule that names none looks at the shortest bars that an instrument has.
 
     Attributes
     ----------
@@ -97,7 +116,7 @@ class AlertEngine:
     counts_refused
         True if a rule wants to know of refused records.
     idle
-        Rules that nothing is shown to, as no interval of theirs is tracked.
+        Rules that see nothing of instruments that send trades, as no interval of theirs is built.
     """
 
     def __init__(self, rules: Sequence[Rule], intervals: Sequence[str]) -> None:
@@ -106,29 +125,29 @@ class AlertEngine:
         self._needs: dict[tuple[str, int], frozenset[str]] = {}
         self._splits: dict[str, Splits] = {}
         self._data: list[tuple[int, Watch, _Group]] = []
-        self.idle: list[Rule] = []
-        tracked = list(intervals)
-        for order, rule in enumerate(rules):
-            if self._is_about_data(rule, order):
-                continue
-            found = _intervals(rule, tracked)
-            for interval in found:
-                self._watch(rule, interval, order)
-            if not set(found) & set(tracked):
-                self.idle.append(rule)
-        self.needs = self._all_needs()
+        self._feeds: set[str] = set()
+        self._tracked = list(intervals)
+        self._rules = [(n, rule) for n, rule in enumerate(rules) if not self._is_about_data(rule, n)]
+        self.needs: dict[str, frozenset[str]] = {}
+        self.tick_intervals: frozenset[str] = frozenset()
+        self._meet("")
+        self.idle = [rule for _, rule in self._rules if not rule.intervals_of(self._tracked)]
         self.counts_refused = any(isinstance(watch.detector, DataQuality) for _, watch, _ in self._data)
-        self.tick_intervals = frozenset(
-            interval
-            for interval, groups in self._groups.items()
-            if any(watch.rule.when == "tick" for group in groups for _, watch in group.watches)
-        )
+
+    @property
+    def unseen(self) -> list[Rule]:
+        """Rules that nothing was shown to so far."""
+        seen = {watch.rule.id for group in self._all_groups() for _, watch in group.watches if watch.has_seen}
+        return [rule for _, rule in self._rules if rule.id not in seen]
 
     def grow(self, instruments: Sequence[Named]) -> None:
         """Take further instruments, numbered on from the last."""
-        self._instruments += [Instrument(one.instrument_id, one.symbol) for one in instruments]
+        found = [Instrument(one.instrument_id, one.symbol, one.feed) for one in instruments]
+        for feed in dict.fromkeys(one.feed for one in found):
+            self._meet(feed)
+        self._instruments += found
         for group in self._all_groups():
-            group.grow(instruments)
+            group.grow(found)
         for table in self.components().values():
             table.grow(len(self._instruments))
 
@@ -210,7 +229,7 @@ class AlertEngine:
         return _sorted(found)
 
     def on_quality(self, rows: Ints, counts: Ints, event_ns: Ints, detected_ns: Ints) -> list[Fired]:
-        """Take how many records of some instruments were flagged or set aside.
+        """Take how many records of some instruments were refused.
 
         Parameters
         ----------
@@ -259,7 +278,7 @@ class AlertEngine:
         return _sorted(found)
 
     def _is_about_data(self, rule: Rule, order: int) -> bool:
-        if not issubclass(kinds.find(rule.kind), Stale | DataQuality):
+        if not rule.about_data:
             return False
         watch = Watch(rule, "", self._instruments, Splits())
         group = _Group(rule)
@@ -267,19 +286,42 @@ class AlertEngine:
         self._data.append((order, watch, group))
         return True
 
-    def _watch(self, rule: Rule, interval: str, order: int) -> None:
+    def _meet(self, feed: str) -> None:
+        """Prepare for instruments that send trades, or bars of an interval."""
+        if feed in self._feeds:
+            return
+        self._feeds.add(feed)
+        longer = [text for text in self._tracked if feed and nanoseconds(text) > nanoseconds(feed)]
+        for order, rule in self._rules:
+            for interval in rule.intervals_of([feed, *longer] if feed else self._tracked):
+                self._watch(rule, interval, order, feed)
+        self.needs = self._all_needs()
+        self.tick_intervals = frozenset(
+            interval
+            for interval, groups in self._groups.items()
+            if any(watch.rule.when == "tick" for group in groups for _, watch in group.watches)
+        )
+
+    def _watch(self, rule: Rule, interval: str, order: int, feed: str) -> None:
         usual = self._splits.setdefault(interval, Splits())
+        groups = self._groups.setdefault(interval, [])
+        group = next((g for g in groups if any(one.rule is rule for _, one in g.watches)), None)
+        if group is not None:
+            group.watch_feed(feed, self._instruments)
+            return
         try:
             watch = Watch(rule, interval, self._instruments, usual)
         except UsageError as error:
             raise UsageError(f"Rule {rule.id}: {error.message}", error.hint) from error
-        groups = self._groups.setdefault(interval, [])
-        key = (rule.symbols, rule.exclude, rule.session)
-        group = next((g for g in groups if (g.rule.symbols, g.rule.exclude, g.rule.session) == key), None)
+        key = _same_bars(rule)
+        group = next((g for g in groups if _same_bars(g.rule) == key and g.feeds == {feed}), None)
         if group is None:
-            group = _Group(rule)
+            group = _Group(rule, {feed})
+            group.grow(self._instruments)
             groups.append(group)
         group.watches.append((order, watch))
+        for table in (*watch.tables().values(), usual.closes, usual.volumes):
+            table.grow(len(self._instruments))
 
     def _all_needs(self) -> dict[str, frozenset[str]]:
         found: dict[str, frozenset[str]] = {}
@@ -296,11 +338,10 @@ class AlertEngine:
         yield from (group for _, _, group in self._data)
 
 
-def _intervals(rule: Rule, tracked: list[str]) -> list[str]:
-    """Return the intervals that a rule looks at, those that are tracked in the same writing."""
-    found = rule.intervals_of(tracked)
-    widths = {nanoseconds(text) for text in found}
-    return found + [text for text in rule.intervals if text != INTRADAY and nanoseconds(text) not in widths]
+def _same_bars(rule: Rule) -> tuple[object, ...]:
+    """Return what rules have in common that look at the same bars."""
+    kind = kinds.find(rule.kind)
+    return rule.symbols, rule.exclude, rule.session, rule.intervals, kind.intraday, kind.widest
 
 
 def _regular(bars: Bars) -> Flags | None:

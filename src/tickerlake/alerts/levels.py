@@ -23,6 +23,7 @@ class Cross(Detector):
     unit: ClassVar[Unit] = "price"
     limit = ""
     clear_bars = 1
+    doubles = False
 
     def needs(self) -> frozenset[str]:
         """Return the level if it is an indicator."""
@@ -57,6 +58,7 @@ class Channel(Detector):
     unit: ClassVar[Unit] = "price"
     limit = ""
     clear_bars = 1
+    doubles = False
 
     @classmethod
     def complain(cls, given: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -1,8 +1,8 @@
 """When a rule speaks: armed → fired → cooling → cleared → armed, for each instrument, in event time.
 
 - It fires when the detector does, if it is neither in its warm-up nor expired.
-- Then it cools: until the cooldown is over it speaks again only if the severity rises, or if the price is
-  twice as far from the reference price as when it last spoke.
+- Then it cools: until the cooldown is over it speaks again only if the severity rises, or (where moves are
+  measured) if the price is twice as far from the reference price as when it last spoke.
 - It clears when the detector was below its clear threshold for some closed bars in a row. That is told, and
   it is armed again; the cooldown still counts from when it last spoke.
 - ``once`` speaks once and never again; ``once_per_bar`` and ``once_per_bar_close`` once in a bar, unless the
@@ -106,10 +106,13 @@ class Lifecycle:
         What it asks for.
     warmup, clear_bars
         In closed bars.
+    doubles
+        True if it speaks within the cooldown when the move has doubled.
     """
 
-    def __init__(self, rule: Rule, warmup: int, clear_bars: int) -> None:
+    def __init__(self, rule: Rule, warmup: int, clear_bars: int, *, doubles: bool = True) -> None:
         self.rule = rule
+        self._doubles = doubles
         self.warmup, self.clear_bars = warmup, clear_bars
         # looked at in each round; the rest only where something happens
         self.pulse = Table(Fields({"bars": 0.0, "active": 0.0}))
@@ -208,7 +211,7 @@ class Lifecycle:
         if repeat != "every" and bar_ns == life.bar_ns:
             return severity > life.severity
         if event_ns - life.at_ns < self.rule.cooldown_ns:
-            return severity > life.severity or life.doubled(price)
+            return severity > life.severity or (self._doubles and life.doubled(price))
         return True
 
     def _write(self, lives: dict[int, _Life]) -> None:

@@ -102,9 +102,9 @@ def _usual_message(facts: Facts) -> str:
 
 
 def _now(facts: Facts) -> str:
-    told = (
-        f", {_amount(facts.value, facts.unit)} now" if _known(facts.value) and facts.unit != "price" else ""
-    )
+    usual = " usual" if facts.unit == "x" else ""
+    known = _known(facts.value) and facts.unit != "price"
+    told = f", {_amount(facts.value, facts.unit)}{usual} now" if known else ""
     return f"{told}, price {price(facts.price)}" if _known(facts.price) else told
 
 
@@ -247,7 +247,7 @@ def _stale(facts: Facts) -> str:
 
 
 def _quality(facts: Facts) -> str:
-    return f"{facts.symbol}: {facts.value:,.0f} records were flagged or set aside within {facts.window}"
+    return f"{facts.symbol}: {facts.value:,.0f} records were refused within {facts.window}"
 
 
 def _any(facts: Facts) -> str:

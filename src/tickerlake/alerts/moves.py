@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from tickerlake.alerts.detector import NAN, Detector, Reading, Values
-from tickerlake.alerts.duration import nanoseconds, sessions
+from tickerlake.alerts.duration import DAY_NS, nanoseconds, sessions
 from tickerlake.alerts.parameter import Parameter
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.analytics.columnar import Fields, State
@@ -21,7 +21,7 @@ class Windowed(Detector):
     Days and weeks are counted in sessions, a week having five.
     """
 
-    prices = ("close", "extreme", "known", "past", "reference")
+    prices = ("close", "extreme", "known", "open", "past", "reference")
 
     def __init__(self, given: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
         window = (given or {}).get("window", self._default_window())
@@ -55,7 +55,8 @@ class Windowed(Detector):
 class PctChange(Windowed):
     """Change of the price within a window, in percent.
 
-    Within ``1d`` of minutes is since the close of the session before.
+    A window of minutes or hours begins with the session at the earliest, at its first price: what lies before
+    is a gap. Within ``1d`` of minutes is since the close of the session before.
     """
 
     parameters: ClassVar[Mapping[str, object]] = {
@@ -68,7 +69,7 @@ class PctChange(Windowed):
         """Keep the closes of the window, or the one close that it begins with."""
         if self.by_session:
             return Fields({"close": NAN, "reference": NAN})
-        kept = {"known": NAN, "at": 0.0, **({"times": NAN} if self.span_ns else {})}
+        kept = {"known": NAN, "at": 0.0, **({"times": NAN, "open": NAN} if self.span_ns else {})}
         return Fields(kept, {"known": self.size, "times": self.size})
 
     def past_fields(self) -> Fields | None:
@@ -98,10 +99,14 @@ class PctChange(Windowed):
         if not self.span_ns:
             reference = known[at, columns]
         else:
+            np.copyto(state["open"], bars.open, where=bars.first_of_session)
             until = bars.ts_close_ns - self.span_ns
-            times = np.where(state["times"] <= until, state["times"], -1.0)
+            hours = bars.session_close_ns - bars.session_open_ns < DAY_NS
+            begin = np.where(hours, bars.session_open_ns, 0)
+            times = np.where((state["times"] <= until) & (state["times"] > begin), state["times"], -1.0)
             newest = times.argmax(axis=0)
-            reference = np.where(times[newest, columns] < 0, NAN, known[newest, columns])
+            first = np.where(hours, state["open"], NAN)
+            reference = np.where(times[newest, columns] < 0, first, known[newest, columns])
             state["times"][at, columns] = bars.ts_close_ns
         known[at, columns] = bars.close
         state["at"][:] = (at + 1) % self.size
@@ -141,6 +146,7 @@ class Extreme(Windowed):
     parameters: ClassVar[Mapping[str, object]] = {"window": Parameter.window("20d", most=MOST_BARS)}
     limit = ""
     directed = False
+    doubles = False
     sign: ClassVar[float] = 1.0
 
     def fields(self) -> Fields:

@@ -79,6 +79,11 @@ class Rule:
         """A number that changes with what the rule remembers: its detector and what that is shown."""
         return checksum({"kind": self.kind, "given": self.given, "session": self.session})
 
+    @property
+    def about_data(self) -> bool:
+        """True if it looks at what comes and what does not, rather than at prices."""
+        return kinds.find(self.kind).about_data
+
     def matches(self, symbol: str) -> bool:
         """Tell whether the rule is for a symbol."""
         wanted = any(fnmatchcase(symbol, pattern) for pattern in self.symbols)

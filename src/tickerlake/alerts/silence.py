@@ -71,6 +71,7 @@ class Stale(Detector):
     unit: ClassVar[Unit] = "s"
     limit = ""
     clear_bars = 1
+    about_data = True
     ticks = False
     directed = False
     cause: ClassVar[Cause] = "unknown"
@@ -109,7 +110,7 @@ class Stale(Detector):
 
 
 class DataQuality(Detector):
-    """Records that were flagged or set aside, within a window."""
+    """Records of an instrument that were refused, within a window."""
 
     parameters: ClassVar[Mapping[str, object]] = {
         "count": Parameter.count(10, most=1_000_000_000),
@@ -118,6 +119,7 @@ class DataQuality(Detector):
     unit: ClassVar[Unit] = "count"
     limit = "count"
     clear_bars = 1
+    about_data = True
     ticks = False
     directed = False
     cause: ClassVar[Cause] = "data_quality"

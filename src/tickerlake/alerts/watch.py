@@ -20,10 +20,11 @@ _NAN: Final = float("nan")
 
 
 class Instrument(NamedTuple):
-    """What alerts say of an instrument."""
+    """What alerts say of an instrument, and what it sends: trades (empty), or bars of an interval."""
 
     instrument_id: str
     symbol: str
+    feed: str = ""
 
 
 class Fired(NamedTuple):
@@ -69,13 +70,15 @@ class Watch:
         self.detector: Detector = rule.detector(interval or "1d")
         warmup = self.detector.warmup if rule.warmup is None else rule.warmup
         clear_bars = self.detector.clear_bars if rule.clear_bars is None else rule.clear_bars
-        self.lifecycle = Lifecycle(rule, warmup, clear_bars)
+        self.lifecycle = Lifecycle(rule, warmup, clear_bars, doubles=self.detector.doubles)
         self._instruments, self._usual = instruments, usual
         self._severity = SEVERITIES.index(rule.severity)
         self._level = str(self.detector.given.get("level") or "")
+        self.has_seen = False
 
     def close(self, bars: Bars, values: Mapping[str, Floats], context: Context) -> list[Fired]:
         """Take closed bars, at most one of each instrument."""
+        self.has_seen = True
         reading = self._update(bars, values, context.splits)
         moments = _moments(reading, bars, context)
 

@@ -36,7 +36,8 @@ the times of the records that gave open and close, ``sized`` counts those that h
 is when Kafka took the last one."""
 
 CLOSED: Final = pl.Schema([*OPEN.items(), ("revision", _INT), ("partial", pl.Boolean()), ("offset", _INT)])
-"""Columns of closed bars: ``offset`` and ``timestamp_ms`` are of the record that closed or restated it."""
+"""Columns of closed bars: ``offset`` and ``timestamp_ms`` are of the record that closed or restated it, or -1
+and the time, where the clock closed it."""
 
 NONE_OPEN: Final = OPEN.to_frame()
 NONE_CLOSED: Final = CLOSED.to_frame()
@@ -210,7 +211,11 @@ class Builder:
         over = _ints(mine, "timestamp_ms") * 1_000_000 + left_ns + self._grace_ns + idle_ns <= now_ns
         if not over.any():
             return NONE_CLOSED
-        closed = self._finish(mine[np.flatnonzero(over)], offset=pl.lit(-1, dtype=pl.Int64))
+        closed = self._finish(
+            mine[np.flatnonzero(over)],
+            offset=pl.lit(-1, dtype=pl.Int64),
+            timestamp_ms=pl.lit(now_ns // 1_000_000, dtype=pl.Int64),
+        )
         self.open = self.open.join(closed, on=["row", "bucket"], how="anti")
         self.floor[_ints(closed, "row")] = _ints(closed, "bucket") + 1
         if self._lateness_ns:

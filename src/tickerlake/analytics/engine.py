@@ -261,6 +261,11 @@ class Engine:
             raised += [Raised(partition, offset, one.alert) for one in fired]
         return raised
 
+    @property
+    def open_bars(self) -> int:
+        """How many bars are open."""
+        return sum(builder.open.height for builder in self.builders.values())
+
     def drop(self, partition: int) -> None:
         """Forget a partition."""
         rows = np.setdiff1d(np.arange(len(self.instruments)), self.instruments.of(partition))
@@ -321,6 +326,9 @@ class Engine:
             series.grow(size)
         if self.watcher:
             self.watcher.grow(found)
+            # a feed that it had not met before may be looked at in other ways
+            for interval, series in self.series.items():
+                series.want(sorted(self.watcher.needs.get(interval, frozenset())))
 
     def _built(self, frame: pl.DataFrame, refused: list[pl.DataFrame]) -> "_Found":
         """Return bars that closed, were restated, and are forming."""

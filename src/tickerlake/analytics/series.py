@@ -29,13 +29,18 @@ class Series:
         self.session: Ints = np.empty(0, dtype=np.int64)
         self._indicators: dict[str, Indicator] = {}
         self._outputs: dict[str, tuple[str, ...]] = {}
-        for text in [*published, *needed]:
+        self.published = [each.text for text in published for each in outputs_of(parse(text))]
+        self.want([*published, *needed])
+
+    def want(self, needed: Sequence[str]) -> None:
+        """Compute further indicators from now on."""
+        for text in needed:
             spec = parse(text)
             if spec.indicator_text not in self._indicators:
-                self._indicators[spec.indicator_text] = make(spec)
+                indicator = self._indicators[spec.indicator_text] = make(spec)
+                indicator.table.grow(len(self.session))
                 every = outputs_of(parse(spec.indicator_text))
                 self._outputs[spec.indicator_text] = tuple(each.text for each in every)
-        self.published = [each.text for text in published for each in outputs_of(parse(text))]
 
     @property
     def names(self) -> list[str]:

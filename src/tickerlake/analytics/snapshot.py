@@ -43,10 +43,7 @@ class _State(msgspec.Struct):
 
 
 def take(engine: Engine, partition: int) -> bytes:
-    """Return the state of a partition.
-
-    What is kept for bars depends on grace and lateness, too: they are part of their name.
-    """
+    """Return the state of a partition."""
     rows = engine.instruments.of(partition)
     known = [engine.instruments.known[row] for row in rows]
     state = _State(

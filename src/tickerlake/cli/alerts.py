@@ -63,10 +63,11 @@ def rule_set(path: Path | None, preset: str) -> "RuleSet":
     return presets.rules(preset)
 
 
-def warn_of_idle(watcher: "AlertEngine") -> None:
-    """Say which rules nothing is shown to."""
-    for rule in watcher.idle:
-        say(f"warning: rule {rule.id} looks at bars that are not built; see --bars")
+def warn_of_unseen(watcher: "AlertEngine") -> None:
+    """Say which rules nothing was shown to."""
+    for rule in watcher.unseen:
+        bars = f"bars of {' or '.join(rule.intervals)}" if rule.intervals else "bars that it looks at"
+        say(f"warning: rule {rule.id} was shown nothing: there were no {bars} of its symbols; see --bars")
 
 
 def named_rules(name: str) -> "RuleSet":

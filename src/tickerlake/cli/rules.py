@@ -11,6 +11,9 @@ from tickerlake.cli.options import takes_options
 from tickerlake.cli.track import DEFAULT_BARS, Bars, Calendar, Grace, Lateness
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tickerlake.alerts.rule import Rule
     from tickerlake.pipeline.backtest import Backtest
     from tickerlake.sources.csv.options import Options
 
@@ -39,11 +42,16 @@ def check(rules: RulesFile) -> None:
     for rule in found.rules:
         of = ", ".join(rule.symbols) if rule.symbols != ("*",) else "all symbols"
         when = "at every trade" if rule.when == "tick" else "when a bar closes"
-        bars = ", ".join(rule.intervals) or "the finest bars"
-        say(f"  line {rule.line}: {rule.id}: {rule.kind} of {of}, {bars}, {when}, {rule.severity}")
+        bars = f"{', '.join(rule.intervals) or 'the shortest'} bars, {when}"
+        seen = "the data themselves" if rule.about_data else bars
+        say(f"  line {rule.line}: {rule.id}: {rule.kind} of {of}, {seen}, {rule.severity}")
     for route in targets:
         say(f"  target {route.target.name}: from {route.severity} on")
-    say(f"✓ {rules}: {len(found.rules)} rules, {len(targets)} targets")
+    say(f"✓ {rules}: {_count(len(found.rules), 'rule')}, {_count(len(targets), 'target')}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 @app.command()
@@ -82,7 +90,7 @@ def try_on(
     `tickerlake rules test default --data 'daily/*.csv' --bars 1d`
     """
     from tickerlake.alerts.engine import AlertEngine
-    from tickerlake.cli.alerts import Printer, named_rules, warn_of_idle
+    from tickerlake.cli.alerts import Printer, named_rules, warn_of_unseen
     from tickerlake.cli.track import engine_options
     from tickerlake.pipeline.backtest import Backtest, backtest
     from tickerlake.pipeline.markets import sessions_by_market
@@ -107,8 +115,8 @@ def try_on(
     if Path(rules).is_file():
         for problem in found.unmatched(done.symbols):
             say(f"warning: {problem}")
-        warn_of_idle(watcher)
-    _summary(done, [rule.id for rule in found.rules])
+        warn_of_unseen(watcher)
+    _summary(done, found.rules)
     if json:
         emit(
             {
@@ -120,14 +128,17 @@ def try_on(
         )
 
 
-def _summary(done: "Backtest", rules: list[str]) -> None:
+def _summary(done: "Backtest", rules: "Sequence[Rule]") -> None:
     say(
         f"\n{done.records:,} records of {len(done.symbols):,} symbols, {done.days:,} symbol-days"
         f"{f', {done.rejects:,} rows refused' if done.rejects else ''}"
     )
     for reason, count in done.refused.most_common():
         say(f"  refused: {count:,} {reason}")
-    width = max([len(name) for name in rules], default=0)
-    for name in rules:
-        count = done.fired[name]
-        say(f"  {name:<{width}}  {count:>7,} alerts, {count / max(1, done.days):.3f} for each symbol-day")
+    width = max([len(rule.id) for rule in rules], default=0)
+    for rule in rules:
+        count = done.fired[rule.id]
+        often = f", one in {done.days / count:,.0f} symbol-days" if 0 < count < done.days else ""
+        often = f", {count / done.days:,.1f} for each symbol-day" if 0 < done.days <= count else often
+        said = "is about live data" if rule.about_data else f"{count:>7,} alerts{often}"
+        say(f"  {rule.id:<{width}}  {said}")

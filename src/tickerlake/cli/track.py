@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 DEFAULT_BARS = "1m,5m,1h,1d"
 DEFAULT_INDICATORS = "SMA(20),EMA(20),RSI(14),MACD(12,26,9),BBANDS(20,2,2),ATR(14),VWAP"
 
+_NO_CALENDAR = (
+    "note: of some symbols the exchange is not known; they count as trading round the clock. "
+    "--calendar XNYS, for example, gives them the sessions of New York."
+)
+
 Rules = Annotated[
     Path | None,
     typer.Option("--rules", help="File of rules (TOML); without one the preset applies."),
@@ -60,7 +65,7 @@ def track(
     state: Annotated[
         str,
         typer.Option(help="Where snapshots are kept: gs://bucket/prefix or a folder; one for all workers."),
-    ] = ".tickerlake/state",
+    ] = ".tickerlake",
     grace: Grace = "0s",
     lateness: Lateness = "1m",
     idle: Annotated[
@@ -68,7 +73,7 @@ def track(
         typer.Option(help="How long a bar that is over by the clock waits for the record that closes it."),
     ] = "30s",
     ahead: Annotated[
-        str, typer.Option(help="Records whose time is further ahead of the clock than this are refused.")
+        str, typer.Option(help="Records are refused whose time is further ahead of when Kafka took them.")
     ] = "5m",
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop when everything there has been read.")
@@ -86,7 +91,7 @@ def track(
     `tickerlake track -t stocks.trades -b kafka:9092 --state gs://my-bucket/lake`
     """
     from tickerlake.alerts.engine import AlertEngine
-    from tickerlake.cli.alerts import Printer, announced, rule_set, warn_of_idle
+    from tickerlake.cli.alerts import Printer, announced, rule_set, warn_of_unseen
     from tickerlake.lake.store import open_store
     from tickerlake.pipeline.markets import sessions_by_market
     from tickerlake.pipeline.track import Track, TrackOptions
@@ -94,8 +99,6 @@ def track(
     options = engine_options(bars, indicators, grace, lateness, idle, ahead, group)
     chosen = rule_set(rules, preset)
     watcher = AlertEngine(chosen.rules, options.intervals)
-    if rules:
-        warn_of_idle(watcher)
     prefix = prefix or topic.partition(".")[0]
     store = open_store(state)
     given = properties(context, property_)
@@ -105,7 +108,7 @@ def track(
         store,
         group,
         TrackOptions(options, prefix),
-        sessions_by_market(calendar),
+        sessions_by_market(calendar, lambda: say(_NO_CALENDAR)),
         watcher,
         given,
     )
@@ -127,16 +130,18 @@ def track(
     with stopping() as stop, announced(chosen, bootstrap_servers, f"{prefix}.alerts", group, given):
         done = worker.run(stop, until_end=until_end, on_progress=show, on_alert=tell, on_warning=warn)
     ticker.end()
-    restated = f" ({done.restated:,} restated)" if done.restated else ""
+    restated = f", {done.restated:,} restated" if done.restated else ""
     say(
-        f"read {done.records:,} records of {done.instruments:,} symbols: {done.bars:,} bars{restated}, "
-        f"{done.indicators:,} records of indicators, {done.alerts:,} alerts"
+        f"read {done.records:,} records of {done.instruments:,} symbols: {done.bars:,} bars built{restated}, "
+        f"{done.open_bars:,} still open, {done.indicators:,} records of indicators, {done.alerts:,} alerts"
     )
     for reason, count in done.refused.most_common():
         say(f"  refused: {count:,} {reason} (kept in the topic {prefix}.refused)")
     for what, count in done.ignored.most_common():
         if count:
             say(f"  passed over: {count:,} {what}")
+    if rules and done.records:
+        warn_of_unseen(watcher)
     store.close()
 
 

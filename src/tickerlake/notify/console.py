@@ -73,7 +73,8 @@ def _line(notification: Notification, now_ns: int, zone: tzinfo) -> Text:
     line = Text(no_wrap=True)
     line.append(_moment(time_of(notification.ts_event_ns).astimezone(zone), now_ns, zone), style="dim")
     line.append(f" {word:<{_WIDTH}} ", style=style)
-    line.append(f"{arrow(first.direction) or ' '} ", style=style)
+    # of what is over the direction is that of the last bar, which says nothing
+    line.append(f"{(not is_over and arrow(first.direction)) or ' '} ", style=style)
     line.append(notification.text)
     return line
 

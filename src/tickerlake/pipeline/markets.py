@@ -11,13 +11,17 @@ from tickerlake.model.instrument import UNKNOWN_MIC
 ROUND_THE_CLOCK = "24/7"
 
 
-def sessions_by_market(calendar: str) -> Callable[[str], Sessions]:
+def sessions_by_market(
+    calendar: str, on_unknown: Callable[[], None] = lambda: None
+) -> Callable[[str], Sessions]:
     """Return the sessions of markets by their ISO 10383 code.
 
     Parameters
     ----------
     calendar
         Of instruments whose market is not known: a code such as ``XNYS``, or ``24/7``.
+    on_unknown
+        Called once if there are such instruments and ``calendar`` says nothing of them.
 
     Raises
     ------
@@ -35,6 +39,8 @@ def sessions_by_market(calendar: str) -> Callable[[str], Sessions]:
     @cache
     def of(mic: str) -> Sessions:
         known = None if mic == UNKNOWN_MIC else calendar_of_mic(mic)
+        if known is None and other is ALWAYS:
+            on_unknown()
         return loaded(known) if known else other
 
     return of

@@ -86,6 +86,7 @@ class TrackProgress:
     instruments: int = 0
     lag: int = 0
     replaying: int = 0
+    open_bars: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
 
@@ -234,7 +235,7 @@ class Track:
                 self._consumer.subscribe([self.topic])
                 producer = producer or self._producer(name)
                 self._turn(producer, stop, until_end, on_progress, on_alert)
-                self.progress.instruments = len(self.engine.instruments)
+                self._now()
             except (BrokerUnreachable, Rebalanced, Fenced) as error:
                 now_s = clock.monotonic_s()
                 if stop.is_set() or (isinstance(error, Fenced) and now_s - fenced_s < _FENCED_AGAIN_S):
@@ -455,9 +456,10 @@ class Track:
         producer.commit()
         for lane in moved.values():
             lane.committed = lane.state
-        for output in outputs:
-            for raised in output.alerts:
-                on_alert(raised.alert)
+        raised = [each.alert for output in outputs for each in output.alerts]
+        # partitions are read side by side: people read by time
+        for alert in sorted(raised, key=lambda alert: alert.ts_event_ns):
+            on_alert(alert)
 
     def _send(self, producer: Producer, output: Output) -> None:
         for what, records in (("bars", output.bars), ("indicators", output.indicators)):
@@ -507,8 +509,9 @@ class Track:
         totals = self.progress
         for output in outputs:
             totals.rows += output.rows
-            totals.bars += output.bars.height
-            totals.restated += int((output.bars.get_column("revision") > 0).sum())
+            restated = int((output.bars.get_column("revision") > 0).sum())
+            totals.bars += output.bars.height - restated
+            totals.restated += restated
             totals.indicators += output.indicators.height
             totals.alerts += len(output.alerts)
             totals.ignored += output.ignored
@@ -517,6 +520,7 @@ class Track:
     def _now(self) -> TrackProgress:
         totals = self.progress
         totals.instruments = len(self.engine.instruments)
+        totals.open_bars = self.engine.open_bars
         totals.replaying = sum(lane.replaying for lane in self._lanes.values())
         totals.lag = sum(
             0 if lane.at_end else max(0, self._consumer.known_end((self.topic, partition)) - lane.position)

@@ -1,0 +1,228 @@
+"""What the detectors find: jumps put into simulated trades, and the built-in daily bars."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from random import Random
+
+import numpy as np
+import polars as pl
+
+from tickerlake.alerts import presets
+from tickerlake.alerts.engine import AlertEngine
+from tickerlake.alerts.rule import Rule
+from tickerlake.analytics.engine import Engine, EngineOptions
+from tickerlake.model.alert import Alert
+from tickerlake.model.json import to_json_lines
+from tickerlake.model.schema import DECIMAL
+from tickerlake.pipeline.markets import sessions_by_market
+from tickerlake.sources import builtin
+from tickerlake.sources.simulator import plan
+from tickerlake.sources.simulator.market import Market
+from tickerlake.sources.simulator.plan import MINUTE_NS, MINUTES, MarketOptions
+
+SIZES = (6.0, 8.0, 12.0)
+SYMBOLS = 20
+SEED = 11
+_START = date(2024, 1, 16)
+"""Ten weekdays without a holiday begin here."""
+
+_JUMPS_A_DAY = 2
+_WARMUP_MINUTES = 30
+_BATCH = 50_000
+AS_IT_COMES = "the default preset's, which is silent for 15 minutes after an alert"
+EVENTS = {
+    ("AAPL", date(2000, 6, 21)): "probable_split",
+    ("AAPL", date(2005, 2, 28)): "probable_split",
+    ("MSFT", date(2003, 2, 18)): "probable_split",
+    ("AAPL", date(2000, 9, 29)): "market",
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one rule did: jumps, those of them that it found (how many a bar late), and its false alarms."""
+
+    jumps: int
+    found: int
+    late: int
+    false: int
+    days: int
+
+    @property
+    def precision(self) -> float:
+        """Found jumps among all that it told, several alerts of one jump counted once."""
+        return self.found / max(1, self.found + self.false)
+
+    @property
+    def recall(self) -> float:
+        return self.found / self.jumps
+
+    @property
+    def false_a_day(self) -> float:
+        """False alarms of a symbol in a day."""
+        return self.false / self.days
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Scores by rule and size of jump; the preset's alerts with jumps of 8 σ, and of the daily bars."""
+
+    scores: dict[str, dict[float, Score]]
+    preset: Counter[str]
+    days: int
+    daily: list[Alert]
+    daily_years: float
+
+
+@dataclass(frozen=True)
+class Jump:
+    """A jump before a minute's first trade, and the symbol's next bar, in which it may be found too."""
+
+    symbol: str
+    minute: int
+    after: int
+    sign: int
+    sigma: float
+
+
+def measure(days: int) -> Quality:
+    """Put two jumps into each symbol's days, of one size after another, and look at what is told."""
+    options = MarketOptions(
+        symbols=SYMBOLS,
+        trades=SYMBOLS * days * 4_000,
+        start=_START,
+        days=days,
+        seed=SEED,
+        jumps=0,
+        halts=0,
+        splits=0,
+    )
+    trades = pl.concat(batch.records for batch in Market(options).batches())
+    jumps = _jumps(options, trades)
+    preset = presets.rules("default").rules
+    rules = [*_rules(preset), *preset]
+    scores: dict[str, dict[float, Score]] = {rule.id: {} for rule in rules}
+    fired = {size: _alerts(_jumped(trades, jumps, size), rules, ("1m", "1d"), "XNYS") for size in SIZES}
+    for size, alerts in fired.items():
+        for rule in rules:
+            mine = [alert for alert in alerts if alert.rule_id == rule.id]
+            scores[rule.id][size] = _score(mine, jumps, SYMBOLS * days)
+    scores[AS_IT_COMES] = scores["big-move"]
+    names = {rule.id for rule in preset}
+    bars = pl.concat(batch.records for batch in builtin.stocks().batches())
+    return Quality(
+        {name: score for name, score in scores.items() if name not in names},
+        Counter(alert.rule_id for alert in fired[8] if alert.rule_id in names),
+        SYMBOLS * days,
+        _alerts(bars, preset, ("1d",), "24/7"),
+        bars.height / 252,
+    )
+
+
+def missing(daily: Iterable[Alert]) -> list[tuple[str, date]]:
+    """Return those of the four known events that are not told as what they are."""
+    gaps = {
+        (alert.symbol, datetime.fromtimestamp(alert.ts_event_ns / 1e9 - 1, UTC).date()): alert.cause
+        for alert in daily
+        if alert.kind == "gap_open"
+    }
+    return [event for event, cause in EVENTS.items() if gaps.get(event) != cause]
+
+
+def _rules(preset: Iterable[Rule]) -> list[Rule]:
+    """Return detectors without cooldown, by what they are."""
+    default = next(rule for rule in preset if rule.id == "big-move")
+    kinds: dict[str, tuple[str, dict[str, object]]] = {
+        "fixed 0.5%": ("pct_change", {"window": 1, "pct": 0.5}),
+        "fixed 0.25%": ("pct_change", {"window": 1, "pct": 0.25}),
+        "z-score": ("zscore", {**default.given, "time_of_day": False}),
+        "**z-score, time of day** (default)": ("zscore", dict(default.given)),
+        "Lee–Mykland": ("jump", {"alpha": 0.01, "time_of_day": False}),
+        "Lee–Mykland, time of day (sensitive)": ("jump", {"alpha": 0.01, "time_of_day": True}),
+    }
+    return [
+        Rule(name, kind, given, intervals=("1m",), repeat="every", cooldown_ns=0)
+        for name, (kind, given) in kinds.items()
+    ]
+
+
+def _jumps(options: MarketOptions, trades: pl.DataFrame) -> list[Jump]:
+    """Choose minutes in which a symbol trades, neither the first nor the last of its day.
+
+    A jump is as many times the symbol's sigma of that minute as its size says: the simulator's own, and what
+    the rounding of both prices to the next tick adds.
+    """
+    known = {row["symbol"]: row["sigma"] for row in plan.instruments(options).iter_rows(named=True)}
+    shares = np.sqrt(np.array(plan.VARIANCE) / sum(plan.VARIANCE))
+    opens = [session.open_ns // MINUTE_NS for session in plan.sessions(options)]
+    bars = trades.group_by("symbol", minute=pl.col("ts_event_ns") // MINUTE_NS).agg(pl.last("price"))
+    random, jumps = Random(SEED), []
+    for (symbol,), frame in bars.sort("symbol", "minute").group_by("symbol", maintain_order=True):
+        for opened in opens:
+            day = frame.filter(pl.col("minute").is_between(opened, opened + MINUTES - 1))
+            earliest = _WARMUP_MINUTES if opened == opens[0] else 1
+            spots = [at for at in range(1, day.height - 1) if day.item(at, "minute") - opened >= earliest]
+            for at in _apart(random, spots):
+                minute, price = day.item(at, "minute"), float(day.item(at, "price"))
+                tick = 0.01 if price >= 1 else 0.0001
+                sigma = np.hypot(known[symbol] * shares[minute - opened], tick / price * np.sqrt(2 / 3))
+                after, sign = day.item(at + 1, "minute"), random.choice((-1, 1))
+                jumps.append(Jump(str(symbol), minute, after, sign, float(sigma)))
+    return jumps
+
+
+def _apart(random: Random, spots: list[int]) -> list[int]:
+    while True:
+        first, second = sorted(random.sample(spots, _JUMPS_A_DAY))
+        if second - first > 2:
+            return [first, second]
+
+
+def _jumped(trades: pl.DataFrame, jumps: list[Jump], size: float) -> pl.DataFrame:
+    """Return trades whose prices have jumped, for good."""
+    steps = pl.DataFrame(
+        [(jump.symbol, jump.minute * MINUTE_NS, jump.sign * jump.sigma * size) for jump in jumps],
+        schema=["symbol", "ts_event_ns", "step"],
+        orient="row",
+    ).sort("ts_event_ns")
+    levels = steps.with_columns(level=pl.col("step").cum_sum().over("symbol")).drop("step")
+    joined = trades.join_asof(levels, on="ts_event_ns", by="symbol", check_sortedness=False)
+    price = pl.col("price").cast(pl.Float64) * pl.col("level").fill_null(0.0).exp()
+    rounded = pl.when(price < 1).then(price.round(4)).otherwise(price.round(2))
+    return joined.with_columns(price=rounded.clip(0.0001, None).cast(DECIMAL)).select(trades.columns)
+
+
+def _alerts(
+    records: pl.DataFrame, rules: Iterable[Rule], intervals: tuple[str, ...], calendar: str
+) -> list[Alert]:
+    """Return what fires when records go through the engines, as `tickerlake track` has them."""
+    options = EngineOptions(intervals)
+    engine = Engine(options, sessions_by_market(calendar), AlertEngine(list(rules), intervals))
+    raised = [raised for batch in _batches(records) for raised in engine.take(batch).alerts]
+    return [one.alert for one in raised if one.alert.state == "fired"]
+
+
+def _batches(records: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    offset = 0
+    for part in records.iter_slices(_BATCH):
+        yield pl.DataFrame(
+            {
+                "partition": pl.repeat(0, part.height, dtype=pl.Int64, eager=True),
+                "offset": pl.int_range(offset, offset + part.height, eager=True),
+                "timestamp_ms": part.get_column("ts_recv_ns") // 1_000_000,
+                "value": to_json_lines(part),
+            },
+            schema_overrides={"value": pl.Binary},
+        )
+        offset += part.height
+
+
+def _score(fired: list[Alert], jumps: list[Jump], days: int) -> Score:
+    told = Counter((alert.symbol, alert.ts_event_ns // MINUTE_NS - 1) for alert in fired)
+    found = [jump for jump in jumps if (jump.symbol, jump.minute) in told]
+    late = [jump for jump in jumps if jump not in found and (jump.symbol, jump.after) in told]
+    right = {(jump.symbol, minute) for jump in jumps for minute in (jump.minute, jump.after)}
+    false = sum(count for bar, count in told.items() if bar not in right)
+    return Score(len(jumps), len(found) + len(late), len(late), false, days)

@@ -1,0 +1,64 @@
+"""The peers' own environment: Quix Streams wants another version of Kafka's client than tickerlake does."""
+
+import hashlib
+import subprocess
+import venv
+from pathlib import Path
+
+from tickerlake.kafka import jars
+
+REQUIREMENTS = Path(__file__).parent.parent / "requirements" / "peers.txt"
+FOLDER = jars.cache_dir().parent / "bench-peers"
+SPARK_JARS = {
+    "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0": (
+        "64539c45e5d39f7ddb747312c239f38f5208d08c1a0ddf7d70beb2fbd9373705"
+    ),
+    "org.apache.spark:spark-token-provider-kafka-0-10_2.13:4.2.0": (
+        "641c7947afc8aa1189e433b7c2d305293993c8691bc1c2062d6d4f513b12518c"
+    ),
+    "org.apache.commons:commons-pool2:2.12.1": (
+        "5273c8bc8c0dca2211175c0d27efbd7228efae99689aac001a8e1ef8e872e9ef"
+    ),
+    "org.apache.kafka:kafka-clients:3.9.1": (
+        "7568b998572d256f0b7bc0afdc1b7a2588b8b08415c62ce314c864a6851ae9d9"
+    ),
+}
+
+
+class Missing(Exception):
+    """The peers can't be fetched."""
+
+
+def python() -> Path:
+    """Return the interpreter that has the peers installed, after installing them if that is needed."""
+    stamp, wanted = FOLDER / "stamp", hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    binary = FOLDER / "venv" / "bin" / "python"
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        print("installing the peers (once, 700 MB) …", flush=True)
+        venv.create(FOLDER / "venv", with_pip=True, clear=True)
+        pip = (binary, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes")
+        try:
+            subprocess.run([*pip, "-r", REQUIREMENTS], check=True)
+        except subprocess.CalledProcessError as error:
+            raise Missing("pip can't install them") from error
+        stamp.write_text(wanted)
+    return binary
+
+
+def spark_jars() -> list[Path]:
+    """Return Spark's connector to Kafka and what it needs."""
+    from jgo.config import GlobalSettings
+    from jgo.maven import MavenContext
+
+    context = MavenContext(repo_cache=FOLDER / "maven", timeout=20)
+    context.remote_repos = {**GlobalSettings.load().repositories, **context.remote_repos}
+    found = []
+    for coordinates, sha256 in SPARK_JARS.items():
+        group, artifact, version = coordinates.split(":")
+        try:
+            path = context.project(group, artifact).at_version(version).artifact().resolve()
+        except Exception as error:  # whatever the HTTP client raises
+            raise Missing(f"{coordinates}: {error}") from error
+        assert jars.sha256_of(path) == sha256, f"{path} is not the file that was pinned"
+        found.append(path)
+    return found

@@ -1,0 +1,151 @@
+"""Bars, indicators and alerts of a topic while it flows, against named limits and peers."""
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from bench import peers
+from bench.bed import Bed
+from bench.measure import Result, Run, child, interleaved
+from bench.told import reading
+from tickerlake.kafka.admin import Admin
+from tickerlake.kafka.consumer import read_all
+from tickerlake.sources.simulator.market import Market
+from tickerlake.sources.simulator.plan import MarketOptions
+
+INDICATORS = "SMA(20),EMA(20),RSI(14),BBANDS(20,2,2),ATR(14)"
+RULES = """\
+[[rule]]
+id = "big-move"
+kind = "zscore"
+interval = "1m"
+"""
+QUIX_RECORDS = 100_000
+"""It does not end at a count that is the whole topic's, and is too slow for all of it."""
+LIMIT, TRACK = "kafka-consumer-perf-test (limit)", "tickerlake track"
+QUIX, SPARK = "Quix Streams", "Spark Structured Streaming, warm"
+_SAID = re.compile(
+    r"read ([\d,]+) records .*: ([\d,]+) bars.*, ([\d,]+) records of indicators, ([\d,]+) alerts"
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a run of track said that it read and wrote."""
+
+    records: int
+    bars: int
+    indicators: int
+    alerts: int
+
+    @classmethod
+    def of(cls, log: Path) -> "Written":
+        text = log.read_text()
+        found = _SAID.search(text)
+        assert found, text
+        return cls(*(int(number.replace(",", "")) for number in found.groups()))
+
+
+def speeds(bed: Bed, records: int, rounds: int) -> tuple[dict[str, Result], Written]:
+    """Topic → one-minute bars, indicators, alerts, committed; also what track wrote, each time the same."""
+    market = Market(MarketOptions(trades=records, days=5))
+    topic, written = bed.traded(market), set[Written]()
+    expected = closed(market)
+    rules = bed.folder / "rules.toml"
+    rules.write_text(RULES)
+
+    def perf_test() -> Run:
+        run = bed.tool(
+            records,
+            "ConsumerPerformance",
+            *("--topic", topic, "--group", bed.group(), "--num-records", records, "--hide-header"),
+        )
+        # the last but one of its columns are milliseconds of fetching, and bytes and records a second
+        cells = [
+            line.split(", ") for line in bed.log("tool").read_text().splitlines() if line.count(", ") == 9
+        ]
+        return Run(records, int(cells[-1][7]) / 1000, run.cpu_s, run.peak_mb, run.wall_s)
+
+    def track() -> Run:
+        prefix = bed.group()
+        options = ("--bars", "1m", "--indicators", INDICATORS, "--rules", rules, "--calendar", "XNYS")
+        run = tracked(bed, records, topic, prefix, bed.lake(), *options)
+        said = Written.of(bed.log("script"))
+        assert said.records == records, said
+        assert (said.bars, trades_in(bed.servers, f"{prefix}.bars")) == expected, (said, expected)
+        written.add(said)
+        assert len(written) == 1, written
+        return run
+
+    ways = {
+        LIMIT: perf_test,
+        "consume, decode, group, drop": _script(bed, records, "grouped", topic),
+        TRACK: track,
+        "a dictionary, message by message": _script(bed, records, "looped", topic, target=True),
+        **_peers(bed, records, topic),
+    }
+    results = interleaved(ways, rounds)
+    return results, written.pop()
+
+
+def tracked(bed: Bed, records: int, topic: str, prefix: str, state: Path, *options: object) -> Run:
+    """Run track to the end of a topic, timed from its first partition to its last transaction."""
+    run = bed.script(
+        records,
+        "bench.tracked",
+        *("track", "-t", topic, "-b", bed.servers, "--prefix", prefix, "--group", prefix),
+        *("--state", state, "--until-end", *options),
+    )
+    return reading(run, bed.log("script"))
+
+
+def closed(market: Market) -> tuple[int, int]:
+    """Return how many one-minute bars a market closes, and their trades: each symbol's last stays open."""
+    minute = pl.col("ts_event_ns") // 60_000_000_000
+    counts = pl.concat(
+        batch.records.group_by("symbol", minute).agg(pl.len().alias("trades")) for batch in market.batches()
+    )
+    counts = counts.group_by("symbol", "ts_event_ns").agg(pl.col("trades").sum())
+    finished = counts.filter(pl.col("ts_event_ns") < pl.col("ts_event_ns").max().over("symbol"))
+    return finished.height, int(finished.get_column("trades").sum())
+
+
+def trades_in(servers: str, topic: str) -> int:
+    """Return how many trades the bars of a topic were made of."""
+    about = Admin(servers).require(topic)
+    count = pl.col("value").cast(pl.String).str.extract(r'"trade_count":(\d+)').cast(pl.Int64)
+    batches = read_all(servers, {}, topic, dict.fromkeys(range(about.partitions), 0))
+    return sum(batch.frame.select(count.sum()).item() for batch in batches)
+
+
+def _script(bed: Bed, records: int, name: str, topic: str, *, target: bool = False) -> Callable[[], Run]:
+    def run() -> Run:
+        more = (bed.topic(),) if target else ()
+        return reading(
+            bed.script(records, f"bench.{name}", bed.servers, topic, *more, records), bed.log("script")
+        )
+
+    return run
+
+
+def _peers(bed: Bed, records: int, topic: str) -> dict[str, Callable[[], Run]]:
+    try:
+        python, jars = peers.python(), ",".join(map(str, peers.spark_jars()))
+    except peers.Missing as error:
+        print(f"  the peers are left out: {error}", flush=True)
+        return {}
+
+    def run(count: int, name: str, *more: object) -> Run:
+        script, folder = Path(__file__).with_name(f"{name}.py"), bed.folder / secrets.token_hex(4)
+        log = bed.folder / "peer.log"
+        command = (python, script, bed.servers, topic, bed.topic(), count, folder, *more)
+        return reading(child(count, command, log), log)
+
+    return {
+        QUIX: lambda: run(min(records // 2, QUIX_RECORDS), "peer_quix"),
+        SPARK: lambda: run(records, "peer_spark", jars),
+    }
