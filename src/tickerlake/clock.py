@@ -4,6 +4,9 @@ import random
 import secrets
 import time
 
+# not the module's own state, which others may have seeded
+_RANDOM = random.SystemRandom()
+
 
 def now_ns() -> int:
     """UTC wall-clock time in nanoseconds since the epoch."""
@@ -17,7 +20,7 @@ def monotonic_s() -> float:
 
 def jitter(delay_s: float) -> float:
     """Full jitter: a random share of ``delay_s``, for waits between retries."""
-    return random.uniform(0, delay_s)  # noqa: S311 - spreads retries, protects nothing
+    return _RANDOM.uniform(0, delay_s)
 
 
 def nonce() -> str:

@@ -13,6 +13,7 @@ import msgspec
 import polars as pl
 
 from tickerlake.model.interval import length_ns
+from tickerlake.model.json import to_bytes, to_text
 from tickerlake.model.quality import (
     OHLC_HIGH_LT_LOW,
     OHLC_OPEN_CLOSE_OUTSIDE_RANGE,
@@ -117,7 +118,7 @@ def decode(batch: pl.DataFrame, *, own: str = "", ahead_ns: int | None = None) -
     ignored: Counter[str] = Counter()
     if batch.is_empty():
         return Decoded(_NO_ROWS, _NO_REFUSED)
-    text = _text(batch.get_column("value"))
+    text = to_text(batch.get_column("value"))
     is_trade = text.str.contains('"trade.v1"', literal=True).fill_null(value=False)
     if is_trade.all():
         rows, refused = _trades(batch, text, ahead_ns)
@@ -141,20 +142,6 @@ def refuse(batch: pl.DataFrame, reason: str | pl.Expr) -> pl.DataFrame:
     return batch.with_columns(*missing, reason=said).drop_nulls("reason").select(REFUSED.names())
 
 
-def _text(values: pl.Series) -> pl.Series:
-    try:
-        return values.cast(pl.String)
-    except pl.exceptions.ComputeError:  # some value is not UTF-8: find out which, one by one
-        return pl.Series([_utf8(value) for value in values], dtype=pl.String)
-
-
-def _utf8(value: bytes | None) -> str | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return None
-
-
 def _parsed(batch: pl.DataFrame, text: pl.Series, schema: pl.Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the fields of records beside their places, and the records that are not JSON."""
     place = batch.select("partition", "offset", "timestamp_ms", "value")
@@ -171,7 +158,7 @@ def _parsed(batch: pl.DataFrame, text: pl.Series, schema: pl.Schema) -> tuple[pl
 
 def _read(lines: pl.Series, schema: pl.Schema) -> pl.DataFrame | None:
     """Return the fields of documents, None if one of them is broken or stands on several lines."""
-    data = io.BytesIO("\n".join(lines.to_list()).encode())
+    data = io.BytesIO(to_bytes(lines))
     try:
         read = pl.read_ndjson(data, schema=schema, ignore_errors=True)
     except pl.exceptions.PolarsError:

@@ -19,7 +19,8 @@ import polars as pl
 
 from tickerlake.errors import LakeError
 from tickerlake.lake import rows
-from tickerlake.lake.rows import STRING, RejectedRecord, to_bytes, to_text, with_extra
+from tickerlake.lake.rows import STRING, RejectedRecord, with_extra
+from tickerlake.model.json import to_bytes, to_text
 from tickerlake.model.schema import SCHEMAS, Type, polars_type, with_timestamps
 
 MOST_COLUMNS: Final = 1000

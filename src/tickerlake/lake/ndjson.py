@@ -9,8 +9,9 @@ import polars as pl
 from isal import igzip
 
 from tickerlake.errors import LakeError
-from tickerlake.lake.rows import RejectedRecord, checksum, encode, to_bytes
+from tickerlake.lake.rows import RejectedRecord, checksum, encode
 from tickerlake.lake.segment import SegmentMeta
+from tickerlake.model.json import to_bytes
 
 HEAD_BYTES = 4096
 _SUBFIELD = b"TL"

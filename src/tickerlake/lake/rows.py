@@ -7,13 +7,14 @@ ways give the same bytes.
 """
 
 import base64
-import io
 from dataclasses import dataclass
 from typing import Final
 
 import google_crc32c
 import msgspec
 import polars as pl
+
+from tickerlake.model.json import to_text
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder(msgspec.Raw)
@@ -141,21 +142,6 @@ def _key_fields(keys: pl.Series, values: pl.Series) -> pl.Series:
     ).to_series()
 
 
-def to_text(column: pl.Series) -> pl.Series:
-    """Bytes as text, null where they are not UTF-8."""
-    try:
-        return column.cast(pl.String)
-    except pl.exceptions.ComputeError:  # some value is not: find out which, one by one
-        return pl.Series([_utf8(value) for value in column], dtype=pl.String)
-
-
-def _utf8(value: bytes | None) -> str | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return None
-
-
 def row(offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None) -> bytes:
     """Make the row of one record with a JSON parser.
 
@@ -208,14 +194,6 @@ def _key_field(key: bytes | None) -> bytes:
 
 def _base64(value: bytes | None) -> str | None:
     return None if value is None else base64.b64encode(value).decode()
-
-
-def to_bytes(lines: pl.Series) -> bytes:
-    """Join rows to newline-terminated JSON (NDJSON)."""
-    buffer = io.BytesIO()
-    # without quoting, CSV of one column is its lines; unlike a join in Python it needs no lock
-    lines.to_frame().write_csv(buffer, include_header=False, quote_style="never")
-    return buffer.getvalue()
 
 
 def checksum(data: bytes) -> str:

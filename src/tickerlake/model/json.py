@@ -1,5 +1,6 @@
 """Records as JSON, one document a record, without a step in Python per record."""
 
+import io
 import json
 import re
 from datetime import date
@@ -193,3 +194,26 @@ def _verbatim(text: str) -> str:
 
 def _expression(part: str | pl.Expr) -> pl.Expr:
     return pl.lit(part) if isinstance(part, str) else part
+
+
+def to_bytes(lines: pl.Series) -> bytes:
+    """Join documents to newline-terminated JSON (NDJSON)."""
+    buffer = io.BytesIO()
+    # without quoting, CSV of one column is its lines; unlike a join in Python it needs no lock
+    lines.to_frame().write_csv(buffer, include_header=False, quote_style="never")
+    return buffer.getvalue()
+
+
+def to_text(column: pl.Series) -> pl.Series:
+    """Return bytes as text, null where they are not UTF-8."""
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.ComputeError:  # some value is not: find out which, one by one
+        return pl.Series([_utf8(value) for value in column], dtype=pl.String)
+
+
+def _utf8(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None

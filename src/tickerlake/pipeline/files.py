@@ -16,8 +16,7 @@ from polars.io.plugins import register_io_source
 
 from tickerlake import clock
 from tickerlake.errors import UsageError
-from tickerlake.lake.rows import to_bytes
-from tickerlake.model.json import decimal_text, to_json_series
+from tickerlake.model.json import decimal_text, to_bytes, to_json_series
 from tickerlake.model.schema import polars_schema, times_of, with_timestamps
 
 FORMATS: Final = (".csv", ".csv.gz", ".ndjson", ".ndjson.gz", ".parquet")
