@@ -1,6 +1,6 @@
 """Read topics as a member of a group: whole batches of one partition, with their offsets."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,6 +161,15 @@ class Consumer:
         except KafkaException:
             return -1
         return int(high)
+
+    def committed(self, topic: str, numbers: Iterable[int]) -> dict[int, int]:
+        """Return the offsets that the group has committed for partitions; without those that have none."""
+        wanted = [TopicPartition(topic, number) for number in numbers]
+        try:
+            found = self._client.committed(wanted, timeout=_COMMITTED_S)
+        except KafkaException as error:
+            raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
+        return {known.partition: known.offset for known in found if known.offset >= 0}
 
     def group_metadata(self) -> Any:
         """Return what a transaction needs to commit this group's offsets."""

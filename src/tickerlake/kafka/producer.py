@@ -4,13 +4,14 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice, starmap
+from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka import Producer as RdProducer
 
 from tickerlake.errors import UsageError
 from tickerlake.kafka.client import settings, translate
-from tickerlake.kafka.consumer import Consumer, Partition
+from tickerlake.kafka.consumer import Partition
 
 _TIMEOUT_S = 60.0
 _SLICE = 500
@@ -91,8 +92,13 @@ class Producer:
                 "Leave queue.buffering.max.messages and queue.buffering.max.kbytes as they are (-X).",
             ) from error
 
-    def send_offsets(self, consumer: Consumer, positions: Mapping[Partition, tuple[int, str]]) -> None:
+    def send_offsets(self, positions: Mapping[Partition, tuple[int, str]], member: Any) -> None:
         """Add to the transaction how far a group has read: next offset and note of partitions.
+
+        Parameters
+        ----------
+        member
+            What `Consumer.group_metadata` says.
 
         Raises
         ------
@@ -103,7 +109,7 @@ class Producer:
             TopicPartition(*place, offset, metadata=note) for place, (offset, note) in positions.items()
         ]
         try:
-            self._client.send_offsets_to_transaction(offsets, consumer.group_metadata(), _TIMEOUT_S)
+            self._client.send_offsets_to_transaction(offsets, member, _TIMEOUT_S)
         except KafkaException as error:
             if error.args[0].txn_requires_abort():
                 self.abort()

@@ -10,7 +10,6 @@ such moment since the last snapshot stands in the note beside the committed offs
 place.
 """
 
-import base64
 import socket
 import threading
 from collections import Counter
@@ -34,16 +33,17 @@ from tickerlake.errors import (
     Rebalanced,
     StoreError,
     StoreUnavailable,
+    TickerlakeError,
 )
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.consumer import Batch, Committed, Consumer, Partition
+from tickerlake.kafka.consumer import Batch, Committed, Consumer, Partition, read_all
 from tickerlake.kafka.producer import Producer
 from tickerlake.lake.segment import check_topic
 from tickerlake.lake.states import States
 from tickerlake.lake.store.base import Store
 from tickerlake.model.alert import Alert
-from tickerlake.model.json import to_json_lines
 from tickerlake.pipeline.locks import slot
+from tickerlake.pipeline.publish import Publisher
 
 _POLL_S = 0.05
 _TRANSACTION_MS: Final = 15_000
@@ -51,6 +51,7 @@ _COMMIT_S: Final = 1.0
 _IDLE_CHECK_S: Final = 2.0
 _CHECK_S: Final = 5.0
 _RETRY_S: Final = 1.0
+_ASK_S: Final = 1.0
 _FENCED_AGAIN_S: Final = 60.0
 """Who is ended by another twice within this time gives way: both work under one name."""
 _MOST_IDLE: Final = 60
@@ -170,12 +171,13 @@ class Track:
         self._admin = Admin(bootstrap_servers, self._properties)
         self._store = store
         self._lanes: dict[int, _Lane] = {}
+        self._asked_s = 0.0
         self._on_warning: Callable[[str], None] = lambda _: None
 
     def prepare(self) -> list[str]:
         """Create the topics that are missing, and return their names."""
         about = self._admin.require(self.topic)
-        self._topic_id = about.topic_id
+        self._topic_id, self._partitions = about.topic_id, about.partitions
         self._states = States(self._store, self.group, self.topic, about.topic_id)
         wanted = {self._name("bars"): about.partitions, self._name("indicators"): about.partitions}
         wanted |= {self._name("alerts"): 1, self._name("refused"): 1}
@@ -195,6 +197,8 @@ class Track:
         on_warning: Callable[[str], None] | None = None,
     ) -> TrackProgress:
         """Track until ``stop`` is set or, with ``until_end``, until all that is there has been read.
+
+        What other workers of the group still have to read counts, too.
 
         Parameters
         ----------
@@ -269,24 +273,34 @@ class Track:
         on_progress: Callable[[TrackProgress], None],
         on_alert: Callable[[Alert], None],
     ) -> None:
+        self._publisher = publisher = Publisher(producer, self.topic, self.options.prefix)
+        self._failure: Exception | None = None
         committed_s = checked_s = clock.monotonic_s()
-        while not stop.is_set():
-            outputs = [*self._read(), *self._closed_by_clock()]
-            now_s = clock.monotonic_s()
-            if any(map(_says_something, outputs)) or now_s - committed_s >= _COMMIT_S:
-                committed_s = now_s
-                self._commit(producer, outputs, on_alert)
-            self._count(outputs)
-            if now_s - checked_s >= _CHECK_S:
-                checked_s = now_s
-                self._check_topic()
-                self._keep_old()
+        try:
+            while not stop.is_set():
+                outputs = [*self._read(), *self._closed_by_clock()]
+                if self._failure:
+                    raise self._failure
+                self._count(outputs)
+                now_s = clock.monotonic_s()
+                if any(map(_says_something, outputs)) or now_s - committed_s >= _COMMIT_S:
+                    committed_s = now_s
+                    self._commit(outputs, on_alert)
+                publisher.settle(wait=False)
+                if now_s - checked_s >= _CHECK_S:
+                    checked_s = now_s
+                    self._check_topic()
+                    self._keep_old()
+                on_progress(self._now())
+                if until_end and self._all_read():
+                    break
+            self._commit([], on_alert)
+            publisher.settle()
             on_progress(self._now())
-            if until_end and self._all_read():
-                break
-        self._commit(producer, [], on_alert)
-        for partition in self._lanes:
-            self._keep(partition)
+            for partition in self._lanes:
+                self._keep(partition)
+        finally:
+            publisher.close()
 
     def _name(self, what: str) -> str:
         return f"{self.options.prefix}.{what}"
@@ -358,6 +372,11 @@ class Track:
     def _drop(self, place: Partition) -> None:
         partition = place[1]
         if partition in self._lanes:
+            try:
+                self._publisher.settle()
+            except TickerlakeError as error:
+                # told to `_turn`, as the client would swallow it
+                self._failure = error
             self._keep(partition)
             del self._lanes[partition]
         self.engine.drop(partition)
@@ -428,13 +447,23 @@ class Track:
         return outputs
 
     def _all_read(self) -> bool:
-        return self._consumer.assignments > 0 and all(lane.at_end for lane in self._lanes.values())
+        """Tell whether nothing is left, nor in partitions that are not ours: they may be soon."""
+        if not self._consumer.assignments or not all(lane.at_end for lane in self._lanes.values()):
+            return False
+        others = set(range(self._partitions)) - set(self._lanes)
+        now_s = clock.monotonic_s()
+        if not others or now_s - self._asked_s < _ASK_S:
+            return not others
+        self._asked_s = now_s
+        starts = dict.fromkeys(others, 0) | self._consumer.committed(self.topic, others)
+        left = read_all(self._servers, self._properties, self.topic, starts)
+        return next(left, None) is None
 
     # -- writing
 
-    def _commit(
-        self, producer: Producer, outputs: Sequence[Output], on_alert: Callable[[Alert], None]
-    ) -> None:
+    def _commit(self, outputs: Sequence[Output], on_alert: Callable[[Alert], None]) -> None:
+        """Hand results over to be written; what is computed next waits for them at most."""
+        self._publisher.settle()
         moved = {
             partition: lane
             for partition, lane in self._lanes.items()
@@ -442,41 +471,26 @@ class Track:
         }
         if not moved:
             return
-        producer.begin()
-        for output in outputs:
-            self._send(producer, output)
-        notes = {
+        states = {partition: lane.state for partition, lane in moved.items()}
+        positions = {
             (self.topic, partition): (
                 lane.position,
                 msgspec.json.encode(Note(self._topic_id, lane.idle)).decode(),
             )
             for partition, lane in moved.items()
         }
-        producer.send_offsets(self._consumer, notes)
-        producer.commit()
-        for lane in moved.values():
-            lane.committed = lane.state
-        raised = [each.alert for output in outputs for each in output.alerts]
-        # partitions are read side by side: people read by time
-        for alert in sorted(raised, key=lambda alert: alert.ts_event_ns):
-            on_alert(alert)
 
-    def _send(self, producer: Producer, output: Output) -> None:
-        for what, records in (("bars", output.bars), ("indicators", output.indicators)):
-            if records.height:
-                plain = records.drop("partition", "offset")
-                keys = plain.get_column("instrument_id").cast(pl.Binary).to_list()
-                producer.send(self._name(what), keys, to_json_lines(plain))
-        if output.alerts:
-            alerts = [raised.alert for raised in output.alerts]
-            producer.send(
-                self._name("alerts"),
-                [alert.instrument_id.encode() for alert in alerts],
-                [alert.to_json() for alert in alerts],
-            )
-        if output.refused.height:
-            values = [_refusal(self.topic, row) for row in output.refused.iter_rows(named=True)]
-            producer.send(self._name("refused"), [None] * len(values), values)
+        def then() -> None:
+            for partition, state in states.items():
+                # one that was given away meanwhile is no longer ours to count
+                if self._lanes.get(partition) is moved[partition]:
+                    moved[partition].committed = state
+            raised = [each.alert for output in outputs for each in output.alerts]
+            # partitions are read side by side: people read by time
+            for alert in sorted(raised, key=lambda alert: alert.ts_event_ns):
+                on_alert(alert)
+
+        self._publisher.publish(outputs, positions, self._consumer.group_metadata(), then)
 
     # -- snapshots
 
@@ -485,6 +499,7 @@ class Track:
         for partition, lane in self._lanes.items():
             old = now_s - lane.kept_s >= options.snapshot_s or lane.since >= options.snapshot_records
             if (old and lane.since) or len(lane.idle) >= _MOST_IDLE:
+                self._publisher.settle()
                 self._keep(partition)
 
     def _keep(self, partition: int) -> None:
@@ -550,14 +565,3 @@ def _from(output: Output, offset: int) -> Output:
         output.ignored,
         output.rows,
     )
-
-
-def _refusal(topic: str, row: dict[str, object]) -> bytes:
-    value = row.pop("value")
-    said: dict[str, object] = {"reason": row.pop("reason"), "topic": topic, **row}
-    if isinstance(value, bytes):
-        try:
-            said["value"] = value.decode()
-        except UnicodeDecodeError:
-            said["value_base64"] = base64.b64encode(value).decode()
-    return msgspec.json.encode({name: each for name, each in said.items() if each is not None})
