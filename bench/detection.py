@@ -9,9 +9,9 @@ from random import Random
 import numpy as np
 import polars as pl
 
-from tickerlake.alerts import presets
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rule import Rule
+from tickerlake.alerts.rules import preset
 from tickerlake.analytics.engine import Engine, EngineOptions
 from tickerlake.model.alert import Alert
 from tickerlake.model.json import to_json_lines
@@ -101,8 +101,8 @@ def measure(days: int) -> Quality:
     )
     trades = pl.concat(batch.records for batch in Market(options).batches())
     jumps = _jumps(options, trades)
-    preset = presets.rules("default").rules
-    rules = [*_rules(preset), *preset]
+    usual = preset("default").rules
+    rules = [*_rules(usual), *usual]
     scores: dict[str, dict[float, Score]] = {rule.id: {} for rule in rules}
     fired = {size: _alerts(_jumped(trades, jumps, size), rules, ("1m", "1d"), "XNYS") for size in SIZES}
     for size, alerts in fired.items():
@@ -110,13 +110,13 @@ def measure(days: int) -> Quality:
             mine = [alert for alert in alerts if alert.rule_id == rule.id]
             scores[rule.id][size] = _score(mine, jumps, SYMBOLS * days)
     scores[AS_IT_COMES] = scores["big-move"]
-    names = {rule.id for rule in preset}
+    names = {rule.id for rule in usual}
     bars = pl.concat(batch.records for batch in builtin.stocks().batches())
     return Quality(
         {name: score for name, score in scores.items() if name not in names},
         Counter(alert.rule_id for alert in fired[8] if alert.rule_id in names),
         SYMBOLS * days,
-        _alerts(bars, preset, ("1d",), "24/7"),
+        _alerts(bars, usual, ("1d",), "24/7"),
         bars.height / 252,
     )
 

@@ -14,8 +14,8 @@
     │   ├── ObjectExists       4   a create-only write found an object (the lake handles it)
     │   ├── ObjectMissing      4
     │   └── StoreUnavailable   3   Transient: the store did not answer within the budget
-    ├── Unreachable            3   Transient: a target of alerts did not take one (notify.target)
-    ├── Refused                2   a target of alerts will never take one (notify.target)
+    ├── Unreachable            3   Transient: a target of alerts did not take one (notify.targets)
+    ├── Refused                2   a target of alerts will never take one (notify.targets)
     └── LakeError              4   the lake contradicts itself, Kafka or the request
         └── AuditFailed        4
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tickerlake.alerts import presets
+from tickerlake.alerts import rules
+from tickerlake.alerts.presets import PRESETS
 from tickerlake.alerts.rules import RuleProblem, RulesRefused, load, parse
 from tickerlake.errors import UsageError
 
@@ -231,13 +232,13 @@ def test_symbols_that_nobody_has_are_told_when_the_symbols_are_known() -> None:
 def test_a_preset_can_be_the_beginning_of_a_file() -> None:
     found = parse('preset = "default"\n\n[[rule]]\nid = "gap"\nkind = "gap_open"\npct = 3\n', "x")
     assert [rule.given["pct"] for rule in found.rules if rule.id == "gap"] == [3]
-    assert len(found.rules) == len(presets.rules("default").rules)
+    assert len(found.rules) == len(rules.preset("default").rules)
     assert problems('preset = "defualt"')[0].hint == "Did you mean default?"
 
 
-@pytest.mark.parametrize("name", presets.PRESETS)
+@pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_rules_files(name: str) -> None:
-    assert presets.rules(name).rules == parse(presets.PRESETS[name], "copy").rules
+    assert rules.preset(name).rules == parse(PRESETS[name], "copy").rules
 
 
 def test_an_empty_file_has_no_rules() -> None:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from alerts.alertkit import DAY
-from tickerlake.alerts import presets
+from tickerlake.alerts import rules
 from tickerlake.alerts.engine import AlertEngine, Instrument
 from tickerlake.analytics.bars import Bars
 from tickerlake.model.alert import Alert
@@ -44,7 +44,7 @@ def sessions(symbols: list[str]) -> Iterator[Bars]:
 
 def alerts_of(preset: str) -> list[Alert]:
     symbols = ["AAPL", "FB", "GOOG", "IBM", "MSFT"]
-    engine = AlertEngine(presets.rules(preset).rules, ["1d"])
+    engine = AlertEngine(rules.preset(preset).rules, ["1d"])
     engine.grow([Instrument(f"{symbol}.XXXX", symbol) for symbol in symbols])
     return [
         fired.alert

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from support.receivers import Receiver, Reply, a_note
-from tickerlake.notify.address import Endpoint, is_permitted
-from tickerlake.notify.network import Network
-from tickerlake.notify.target import Refused, Unreachable
-from tickerlake.notify.webhook import Webhook
+from tickerlake.notify.targets.address import Endpoint, is_permitted
+from tickerlake.notify.targets.network import Network
+from tickerlake.notify.targets.target import Refused, Unreachable
+from tickerlake.notify.targets.webhook import Webhook
 
 PUBLIC = ("93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808")
 PRIVATE = (

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from support.receivers import MOMENT_NS, a_note, an_alert
-from tickerlake.notify.console import Terminal, console_line
 from tickerlake.notify.notification import Notification
+from tickerlake.notify.targets.console import Terminal, console_line
 
 _DAY_NS = 86_400 * 1_000_000_000
 

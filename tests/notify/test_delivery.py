@@ -14,7 +14,7 @@ from tickerlake.model.alert import Alert
 from tickerlake.notify.dead_letters import DeadLetters
 from tickerlake.notify.delivery import Delivery, Stats
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.target import Refused, Unreachable
+from tickerlake.notify.targets.target import Refused, Unreachable
 
 _DOWN = Unreachable("ops answers 503.")
 

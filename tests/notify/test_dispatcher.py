@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from support.receivers import HeldTimes, MailReceiver, Receiver, Reply, SkippingTimes, an_alert
-from tickerlake.notify.address import Endpoint
 from tickerlake.notify.delivery import Stats
 from tickerlake.notify.dispatcher import Dispatcher
-from tickerlake.notify.mail import Mail, MailServer
-from tickerlake.notify.network import Network
 from tickerlake.notify.notification import Notification
 from tickerlake.notify.route import Route
-from tickerlake.notify.webhook import Webhook
+from tickerlake.notify.targets.address import Endpoint
+from tickerlake.notify.targets.mail import Mail, MailServer
+from tickerlake.notify.targets.network import Network
+from tickerlake.notify.targets.webhook import Webhook
 
 
 class Collector:

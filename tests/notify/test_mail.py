@@ -14,10 +14,10 @@ from aiosmtpd.smtp import AuthResult, Envelope
 
 from support.certificates import Authority
 from support.receivers import MailReceiver, TrickleServer, a_note, an_alert
-from tickerlake.notify.mail import Mail, MailServer, is_loopback
-from tickerlake.notify.network import Network
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.target import Refused, Unreachable
+from tickerlake.notify.targets.mail import Mail, MailServer, is_loopback
+from tickerlake.notify.targets.network import Network
+from tickerlake.notify.targets.target import Refused, Unreachable
 
 PASSWORD = "correct-horse-battery"
 

@@ -12,8 +12,8 @@ import pytest
 from support.receivers import Receiver, Reply, SkippingTimes, a_note, an_alert
 from tickerlake.errors import UsageError
 from tickerlake.notify.dispatcher import Dispatcher
-from tickerlake.notify.network import Network
 from tickerlake.notify.settings import KEYS, read_targets
+from tickerlake.notify.targets.network import Network
 
 SECRET = "whsec_" + base64.b64encode(b"sesame-" * 4).decode()
 ENVIRONMENT = {

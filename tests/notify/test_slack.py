@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from support.receivers import Receiver, a_note, an_alert
-from tickerlake.notify.address import Endpoint
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.slack import Slack
+from tickerlake.notify.targets.address import Endpoint
+from tickerlake.notify.targets.slack import Slack
 
 
 def _posted(note: Notification, **options: Any) -> dict[str, Any]:

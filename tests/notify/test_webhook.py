@@ -12,11 +12,11 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from support.certificates import Authority
 from support.receivers import MOMENT_NS, Receiver, Reply, TrickleServer, a_note, an_alert
-from tickerlake.notify.address import Endpoint
-from tickerlake.notify.network import Network
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.target import Refused, Unreachable
-from tickerlake.notify.webhook import Webhook, signing_key
+from tickerlake.notify.targets.address import Endpoint
+from tickerlake.notify.targets.network import Network
+from tickerlake.notify.targets.target import Refused, Unreachable
+from tickerlake.notify.targets.webhook import Webhook, signing_key
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()

@@ -5,7 +5,7 @@ import threading
 from collections import defaultdict
 from pathlib import Path
 
-from tickerlake.alerts import presets
+from tickerlake.alerts import rules
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.analytics.engine import EngineOptions
 from tickerlake.kafka.admin import Admin
@@ -44,7 +44,7 @@ def tracker(
         group,
         TrackOptions(engine, prefix, batch_records, snapshot_records=3 * batch_records),
         sessions_by_market("24/7"),
-        AlertEngine(presets.rules("sensitive").rules, INTERVALS),
+        AlertEngine(rules.preset("sensitive").rules, INTERVALS),
     )
 
 

@@ -1,9 +1,6 @@
 """Rules that come with tickerlake, in the language of rules files: print one, and change it."""
 
-from functools import cache
 from typing import Final
-
-from tickerlake.alerts.rules import RuleSet, parse
 
 DEFAULT: Final = """\
 # Few false alarms: what is used if you have no file of rules.
@@ -143,9 +140,3 @@ cooldown = "4h"
 """
 
 PRESETS: Final = {"default": DEFAULT, "sensitive": SENSITIVE, "simple": SIMPLE}
-
-
-@cache
-def rules(name: str) -> RuleSet:
-    """Return the rules of a preset."""
-    return parse(PRESETS[name], f"the preset {name}")

@@ -7,10 +7,12 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tickerlake.alerts.lines import Lines
+from tickerlake.alerts.presets import PRESETS
 from tickerlake.alerts.problems import RuleProblem, RulesRefused
 from tickerlake.alerts.rule import Rule
 from tickerlake.alerts.ruletable import RuleTable
@@ -108,6 +110,12 @@ def parse(text: str, name: str) -> RuleSet:
     return RuleSet(name, tuple(rules), tuple(reader.notify()), tuple(reader.written))
 
 
+@cache
+def preset(name: str) -> RuleSet:
+    """Return the rules of a preset, one of `presets.PRESETS`."""
+    return parse(PRESETS[name], f"the preset {name}")
+
+
 class _File:
     """What a file says, and what is wrong with it."""
 
@@ -171,13 +179,11 @@ class _File:
         name = self._given.get("preset")
         if name is None:
             return []
-        from tickerlake.alerts import presets
-
-        if name not in presets.PRESETS:
-            hint = did_you_mean(str(name), presets.PRESETS)
+        if name not in PRESETS:
+            hint = did_you_mean(str(name), PRESETS)
             self._wrong(self.lines.of("", 0, "preset"), "", f"there is no preset {name!r}.", hint)
             return []
-        return list(presets.rules(name).rules)
+        return list(preset(name).rules)
 
     def _lists(self, given: object) -> dict[str, list[str]]:
         if not isinstance(given, dict):

@@ -32,7 +32,7 @@ class Printer:
 
     def print(self, alert: "Alert") -> None:
         """Print one alert."""
-        from tickerlake.notify.console import console_line
+        from tickerlake.notify.targets.console import console_line
 
         if self._json:
             print(alert.to_json().decode(), flush=True)
@@ -48,7 +48,8 @@ def rule_set(path: Path | None, preset: str) -> "RuleSet":
     UsageError
         If there is no such preset, or the file is wrong.
     """
-    from tickerlake.alerts import presets
+    from tickerlake.alerts import rules
+    from tickerlake.alerts.presets import PRESETS
     from tickerlake.alerts.rules import RuleSet, load
     from tickerlake.errors import UsageError
 
@@ -56,11 +57,11 @@ def rule_set(path: Path | None, preset: str) -> "RuleSet":
         return load(path)
     if preset == "none":
         return RuleSet("no rules", ())
-    if preset not in presets.PRESETS:
+    if preset not in PRESETS:
         raise UsageError(
-            f"There is no preset {preset}.", f"Use {', '.join(presets.PRESETS)} or none, or a file: --rules."
+            f"There is no preset {preset}.", f"Use {', '.join(PRESETS)} or none, or a file: --rules."
         )
-    return presets.rules(preset)
+    return rules.preset(preset)
 
 
 def warn_of_unseen(watcher: "AlertEngine") -> None:

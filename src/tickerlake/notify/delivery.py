@@ -15,7 +15,7 @@ from typing import Final
 from tickerlake.errors import TickerlakeError, Transient
 from tickerlake.notify.dead_letters import DeadLetters
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.target import Target
+from tickerlake.notify.targets.target import Target
 from tickerlake.notify.times import Times
 
 GIVE_UP_AFTER_S: Final = 600.0

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from tickerlake.model.alert import SEVERITIES, Alert, AlertState, Severity
 from tickerlake.notify.delivery import GIVE_UP_AFTER_S
-from tickerlake.notify.target import Target
+from tickerlake.notify.targets.target import Target
 
 
 @dataclass(frozen=True, slots=True)

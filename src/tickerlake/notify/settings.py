@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 from tickerlake.errors import UsageError
 from tickerlake.model.alert import SEVERITIES, AlertState
-from tickerlake.notify.address import Endpoint
 from tickerlake.notify.delivery import GIVE_UP_AFTER_S
-from tickerlake.notify.mail import Encryption, Mail, MailServer, is_loopback
-from tickerlake.notify.network import Network
 from tickerlake.notify.route import Route
-from tickerlake.notify.slack import Slack
-from tickerlake.notify.target import Target
-from tickerlake.notify.webhook import Webhook, signing_key
+from tickerlake.notify.targets.address import Endpoint
+from tickerlake.notify.targets.mail import Encryption, Mail, MailServer, is_loopback
+from tickerlake.notify.targets.network import Network
+from tickerlake.notify.targets.slack import Slack
+from tickerlake.notify.targets.target import Target
+from tickerlake.notify.targets.webhook import Webhook, signing_key
 
 _T = TypeVar("_T")
 

@@ -4,10 +4,10 @@ from typing import Any, Final
 
 import msgspec
 
-from tickerlake.notify.address import Endpoint
-from tickerlake.notify.network import Network
 from tickerlake.notify.notification import LISTED, Notification
-from tickerlake.notify.post import post
+from tickerlake.notify.targets.address import Endpoint
+from tickerlake.notify.targets.network import Network
+from tickerlake.notify.targets.post import post
 from tickerlake.notify.words import dashboard_link, headline, iso, literal
 
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}

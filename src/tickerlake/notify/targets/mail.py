@@ -14,9 +14,9 @@ from email.utils import format_datetime
 from typing import Final, Literal
 
 from tickerlake import clock
-from tickerlake.notify.network import Deadline, Network
 from tickerlake.notify.notification import LISTED, Notification
-from tickerlake.notify.target import Refused, Unreachable
+from tickerlake.notify.targets.network import Deadline, Network
+from tickerlake.notify.targets.target import Refused, Unreachable
 from tickerlake.notify.words import cut, dashboard_link, headline, iso, literal, time_of
 
 Encryption = Literal["starttls", "tls", "none"]
