@@ -237,3 +237,64 @@ def test_who_goes_on_knows_of_feeds_that_are_not_built() -> None:
     expected = told(whole.take(batch(values[3:], first=3)))
     assert len(expected) > 2
     assert told(after.take(batch(values[3:], first=3))) == expected
+
+
+def test_records_are_counted_since_their_instrument_is_known_whatever_the_batches() -> None:
+    bad = trade("AAA.XNAS", START, Decimal(-1), Decimal(1))
+    values = [*[bad] * 3, trade("AAA.XNAS", START, Decimal(5), Decimal(1)), *[bad] * 3]
+    whole = data_engine().take(batch(values))
+    assert [(raised.offset, raised.alert.rule_id) for raised in whole.alerts] == [(6, "bad")]
+    subject = data_engine()
+    parts = [subject.take(batch(values).slice(n, 1)) for n in range(len(values))]
+    assert told(*parts) == told(whole)
+
+
+def test_what_one_record_raises_is_told_in_the_same_order_whatever_the_batches() -> None:
+    rules = parse(
+        """
+        [[rule]]
+        id = "tick"
+        kind = "pct_change"
+        interval = "45s"
+        window = "45s"
+        pct = 1
+        when = "tick"
+        repeat = "every"
+
+        [[rule]]
+        id = "close"
+        kind = "pct_change"
+        interval = "1m"
+        window = "1m"
+        pct = 1
+        """,
+        "test",
+    )
+
+    def subject() -> Engine:
+        options = EngineOptions(intervals=("45s", "1m"))
+        return Engine(options, lambda _: ALWAYS, AlertEngine(rules.rules, options.intervals))
+
+    # the sixth closes a bar of a minute, and is in the middle of one of 45 seconds
+    prices = [(0, 100), (50, 100), (70, 100), (95, 100), (110, 102), (125, 103), (140, 103)]
+    values = [trade("AAA.XNAS", START + at * SECOND, price, 1) for at, price in prices]
+    one_by_one = subject()
+    parts = [one_by_one.take(batch(values).slice(n, 1)) for n in range(len(values))]
+    both = [offset for offset, _ in told(*parts)]
+    assert len(both) > len(set(both))
+    assert told(subject().take(batch(values))) == told(*parts)
+
+
+def test_a_look_at_the_clock_that_tells_nothing_changes_nothing() -> None:
+    subject = data_engine()
+    times = [0, 660, 1300]
+    for n, at in enumerate(times):
+        subject.take(batch([trade("AAA.XNAS", START + at * SECOND, 5, 1)], first=n))
+        subject.idle(0, START + (at + 1) * SECOND, 10**15)
+        before = snapshot.take(subject, 0)
+        # the second silence is within the cooldown of the first
+        if not subject.idle(0, START + (at + 601) * SECOND, 10**15).alerts:
+            assert snapshot.take(subject, 0) == before
+            break
+    else:
+        raise AssertionError("each silence was told")

@@ -16,6 +16,7 @@ from support.records import batch, trade
 from tickerlake.analytics import snapshot
 from tickerlake.analytics.engine import Engine, EngineOptions, Output
 from tickerlake.analytics.sessions import ALWAYS, Sessions
+from tickerlake.errors import DataError
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
@@ -367,3 +368,82 @@ def test_another_partition_is_not_closed_by_the_clock() -> None:
         frame = batch([trade(f"A{number}.XNAS", START, Decimal(10), Decimal(1))], partition=number)
         subject.take(frame)
     assert subject.idle(1, NOW * 2, 0).bars["instrument_id"].to_list() == ["A1.XNAS"]
+
+
+def test_bars_close_in_their_order_when_the_clock_closes_them() -> None:
+    subject = engine(grace_ns=2 * MINUTE, lateness_ns=MINUTE)
+    # the earlier bar has its last record after the later one has
+    for offset, (at, seen) in enumerate([(0, 0), (110, 110), (59, 200)]):
+        made = [trade("AAA.XNAS", START + at * SECOND, Decimal(10), Decimal(1))]
+        subject.take(batch(made, first=offset, timestamp_ms=START // 10**6 + seen * 1_000))
+    told = [subject.idle(0, START + seen * SECOND, 30 * SECOND).bars for seen in range(200, 800, 10)]
+    assert pl.concat(told).select("ts_open_ns", "volume").rows() == [(START, 2), (START + MINUTE, 1)]
+
+
+def test_what_comes_after_the_clock_has_closed_is_refused_where_nothing_is_restated() -> None:
+    subject = engine(lateness_ns=0)
+    subject.take(batch([trade("AAA.XNAS", START, Decimal(10), Decimal(1))]))
+    assert subject.idle(0, NOW * 2, 0).bars.height == 1
+    late = subject.take(batch([trade("AAA.XNAS", START + SECOND, Decimal(11), Decimal(1))], first=1))
+    assert late.refused.select("offset", "reason").rows() == [(1, "late")]
+
+
+@pytest.mark.parametrize("options", [{"lateness_ns": 10 * MINUTE}, {"grace_ns": 10 * MINUTE}])
+def test_a_closed_bar_does_not_begin_again_with_more_time(options: dict[str, Any]) -> None:
+    before, after = engine(), engine(**options)
+    times = [0, 61]
+    before.take(batch([trade("AAA.XNAS", START + at * SECOND, Decimal(10), Decimal(1)) for at in times]))
+    for _ in range(2):
+        # also not with the one after the next
+        snapshot.restore(after, 0, snapshot.take(before, 0))
+        before, after = after, engine(**options)
+    output = before.take(batch([trade("AAA.XNAS", START + 30 * SECOND, Decimal(11), Decimal(1))], first=2))
+    assert output.bars.is_empty()
+    assert output.refused.select("offset", "reason").rows() == [(2, "late")]
+
+
+def test_a_closed_bar_is_still_restated_with_more_grace() -> None:
+    before, after = engine(lateness_ns=MINUTE), engine(grace_ns=10 * MINUTE, lateness_ns=MINUTE)
+    made = [trade("AAA.XNAS", START + at * SECOND, Decimal(10), Decimal(1)) for at in (0, 61, 30)]
+    before.take(batch(made[:2]))
+    snapshot.restore(after, 0, snapshot.take(before, 0))
+    output = after.take(batch(made[2:], first=2))
+    assert output.bars.select("ts_open_ns", "volume", "revision").rows() == [(START, 2, 1)]
+
+
+def test_what_an_instrument_sends_is_what_it_sent_first_however_it_is_cut() -> None:
+    made = [bar("AAA.XNAS", "1m", START, 10), trade("AAA.XNAS", START + MINUTE, Decimal(1), Decimal(1))]
+    assert engine().take(batch(made)).refused["offset"].to_list() == [1]
+
+
+def test_a_refused_bar_makes_no_other_late() -> None:
+    made = [bar("AAA.XNAS", "1m", START + at * SECOND, 10, volume=1) for at in (0, 30, 60)]
+    assert engine(intervals=("5m",)).take(batch(made)).refused["offset"].to_list() == [1]
+
+
+def test_a_bar_that_tells_of_next_year_makes_no_other_late() -> None:
+    made = [bar("AAA.XNAS", "1m", START + n * MINUTE, 10, volume=1) for n in range(5)]
+    made[1] = bar("AAA.XNAS", "1m", START + MINUTE, 10, ts_close_ns=START + 365 * 24 * 60 * MINUTE)
+    output = engine(intervals=("5m",)).take(batch(made))
+    assert output.refused.select("offset", "reason").rows() == [(1, "timestamp_off_grid")]
+    assert output.bars["volume"].to_list() == [4]
+
+
+def test_the_largest_sizes_can_be_added_up() -> None:
+    made = [trade("AAA.XNAS", START, "0.000000001", "1000000000000000000")] * 2_000
+    made += [trade("AAA.XNAS", START, "10000000000", "10000000")] * 1_700
+    output = engine().take(batch([*made, trade("AAA.XNAS", START + MINUTE, "1", "1")]))
+    (found,) = output.bars.iter_rows(named=True)
+    assert output.refused.is_empty()
+    assert found["volume"] == 2_000 * 10**18 + 1_700 * 10**7
+    assert found["low"] <= found["vwap"] <= found["high"]
+
+
+def test_a_damaged_snapshot_is_told() -> None:
+    subject = engine()
+    subject.take(batch([trade("AAA.XNAS", START, Decimal(10), Decimal(1))]))
+    state = snapshot.take(subject, 0)
+    middle = len(state) // 2
+    for damaged in (b"", state[:-1], state[:middle] + bytes([state[middle] ^ 1]) + state[middle + 1 :]):
+        with pytest.raises(DataError, match="damaged"):
+            snapshot.restore(engine(), 0, damaged)

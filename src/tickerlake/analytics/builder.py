@@ -134,8 +134,10 @@ class Builder:
         self.began: Ints = np.empty(0, dtype=np.int64)
         # the bucket of the watermark, less the grace
         self.reached: Ints = np.empty(0, dtype=np.int64)
-        # bars before this bucket were closed by the clock
+        # bars before this bucket are closed, whatever the watermark says: by the clock, or with less grace
         self.floor: Ints = np.empty(0, dtype=np.int64)
+        # bars before this bucket can't be restated, as nobody knows them any more
+        self.forgotten: Ints = np.empty(0, dtype=np.int64)
         self._lookup = lookup
         self._grace_ns = grace_ns
         self._lateness_ns = lateness_ns
@@ -145,12 +147,20 @@ class Builder:
         more = size - len(self.began)
         self.began = np.concatenate([self.began, np.full(more, _UNSEEN)])
         self.floor = np.concatenate([self.floor, np.full(more, _WHOLE)])
+        self.forgotten = np.concatenate([self.forgotten, np.full(more, _WHOLE)])
         self.reached = np.concatenate([self.reached, np.full(more, _WHOLE)])
 
     def keep(self, rows: Ints) -> None:
         """Drop all instruments but some, which are numbered anew in the given order."""
-        self.began, self.floor, self.reached = self.began[rows], self.floor[rows], self.reached[rows]
+        self.began, self.reached = self.began[rows], self.reached[rows]
+        self.floor, self.forgotten = self.floor[rows], self.forgotten[rows]
         self.open, self.recent = renumbered(self.open, rows), renumbered(self.recent, rows)
+
+    def go_on(self, row: Ints, mark_ns: Ints, grace_ns: int, lateness_ns: int) -> None:
+        """Take over instruments whose bars were closed with a grace and a lateness that may be others."""
+        closed = np.maximum(self.floor[row], self.bucket(row, mark_ns - grace_ns))
+        kept = self.bucket(row, mark_ns - grace_ns - lateness_ns) if lateness_ns else closed
+        self.floor[row], self.forgotten[row] = closed, np.maximum(self.forgotten[row], kept)
 
     def bucket(self, row: Ints, ts_ns: Ints) -> Ints:
         """Return the numbers of the bars in which times lie."""
@@ -177,7 +187,10 @@ class Builder:
     ) -> Built:
         before = self.bucket(rows.row, rows.before_ns - self._grace_ns)
         late = np.maximum(before, self.floor[rows.row]) > bucket
-        too_late = self.bucket(rows.row, rows.before_ns - self._grace_ns - self._lateness_ns) > bucket
+        kept = self.bucket(rows.row, rows.before_ns - self._grace_ns - self._lateness_ns)
+        too_late = late & (np.maximum(kept, self.forgotten[rows.row]) > bucket)
+        if not self._lateness_ns:
+            too_late = late
         on_time = bars[np.flatnonzero(~late)]
         after_each = self._forming(on_time, rows, ~late) if forming else NONE_CLOSED
         closed = self._close(self._merge_unordered(on_time), rows, reached)
@@ -194,8 +207,8 @@ class Builder:
     def close_idle(self, row: Ints, mark_ns: Ints, now_ns: int, idle_ns: int) -> pl.DataFrame:
         """Close bars for which the clock says that nothing more will come.
 
-        That is when a bar's last record is older than what was left of the bar then, ``grace`` and ``idle``:
-        so it holds for live data and for data replayed at their own pace.
+        That is when its instrument's last record is older than what was left of the bar then, ``grace`` and
+        ``idle``: so it holds for live data and for data replayed at their own pace, and bars close in order.
 
         Parameters
         ----------
@@ -208,7 +221,8 @@ class Builder:
         order = np.argsort(row)
         mark = mark_ns[order][np.searchsorted(row[order], _ints(mine, "row"))]
         left_ns = np.maximum(self.end_ns(mine) - mark, 0)
-        over = _ints(mine, "timestamp_ms") * 1_000_000 + left_ns + self._grace_ns + idle_ns <= now_ns
+        last_ms = mine.select(pl.col("timestamp_ms").max().over("row"))
+        over = _ints(last_ms, "timestamp_ms") * 1_000_000 + left_ns + self._grace_ns + idle_ns <= now_ns
         if not over.any():
             return NONE_CLOSED
         closed = self._finish(
@@ -278,8 +292,12 @@ class Builder:
         after = (
             pl.concat([waiting, fresh])
             .sort("row", "offset", maintain_order=True)
+            .with_columns(pl.col("first_ns").cum_min().over(bar).alias("earliest_ns"))
             .with_columns(
-                pl.col("open").first().over(bar),
+                pl.when(pl.col("earliest_ns") < pl.col("earliest_ns").shift(fill_value=_UNSEEN).over(bar))
+                .then("open")
+                .forward_fill()
+                .over(bar),
                 pl.col("high").cum_max().over(bar),
                 pl.col("low").cum_min().over(bar),
                 pl.col("volume").fill_null(0).cum_sum().over(bar),

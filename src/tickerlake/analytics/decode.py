@@ -32,6 +32,7 @@ OUT_OF_RANGE: Final = "out_of_range"
 INTERVAL_UNKNOWN: Final = "interval_unknown"
 INSTRUMENT_INVALID: Final = "instrument_invalid"
 INTERVAL_CHANGED: Final = "interval_changed"
+TIMESTAMP_OFF_GRID: Final = "timestamp_off_grid"
 LATE: Final = "late"
 
 TRADES: Final = ""
@@ -60,8 +61,13 @@ _BAR: Final = pl.Schema(
 )
 _NANO: Final = 1_000_000_000
 _LARGEST_PRICE: Final = 10**10
-_LARGEST_NOTIONAL: Final = 10**19
+# of the largest, a bar can hold 100 billion and 1,700 before their sums are too long
+_LARGEST_SIZE: Final = 10**18
+_LARGEST_NOTIONAL: Final = 10**17
 _INTERVAL: Final = r"^[1-9][0-9]{0,4}[smhdw]$"
+_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_LONGEST: Final = 2.0
+"""In lengths of its interval: a day may have 25 hours, but a bar must not tell of next year."""
 
 ROWS: Final = pl.Schema(
     [
@@ -129,7 +135,7 @@ def decode(batch: pl.DataFrame, *, own: str = "", ahead_ns: int | None = None) -
             _bars(batch.filter(is_bar), text.filter(is_bar), own, ahead_ns, ignored),
             _others(batch.filter(~is_trade & ~is_bar), ignored),
         ]
-        rows = pl.concat([rows for rows, _ in parts])
+        rows = pl.concat([rows for rows, _ in parts]).sort("partition", "offset")
         refused = pl.concat([refused for _, refused in parts])
     return Decoded(rows, refused.sort("partition", "offset") if refused.height else _NO_REFUSED, ignored)
 
@@ -199,7 +205,7 @@ def _trades(batch: pl.DataFrame, text: pl.Series, ahead_ns: int | None) -> tuple
         .then(pl.lit(SIZE_MISSING))
         .when(size < 0)
         .then(pl.lit(VOLUME_NEGATIVE))
-        .when((price > _LARGEST_PRICE) | (notional > _LARGEST_NOTIONAL))
+        .when((price > _LARGEST_PRICE) | (size > _LARGEST_SIZE) | (notional > _LARGEST_NOTIONAL))
         .then(pl.lit(OUT_OF_RANGE))
     )
     good, refused = _separate(read, reason, broken)
@@ -247,7 +253,9 @@ def _bars(
         ignored[name] += read.height - kept.height
         read = kept
     lowest, highest = pl.min_horizontal(_PRICES), pl.max_horizontal(_PRICES)
-    volume = pl.col("volume")
+    volume, vwap = pl.col("volume"), pl.col("vwap")
+    dearest = pl.max_horizontal("high", "vwap").cast(pl.Float64)
+    open_ns, close_ns = pl.col("ts_open_ns"), pl.col("ts_close_ns")
     reason = (
         pl.when(pl.col("schema").ne_missing(BAR) | pl.col("instrument_id").is_null())
         .then(pl.lit(INSTRUMENT_INVALID))
@@ -255,9 +263,11 @@ def _bars(
         .then(pl.lit(INTERVAL_UNKNOWN))
         .when(pl.any_horizontal(pl.col("ts_open_ns", "ts_close_ns", "session_date").is_null()))
         .then(pl.lit(TIME_MISSING))
-        .when(pl.col("ts_close_ns") <= pl.col("ts_open_ns"))
+        .when(close_ns <= open_ns)
         .then(pl.lit(TIME_MISSING))
-        .when(_ahead(pl.col("ts_open_ns"), ahead_ns))
+        .when(close_ns.cast(pl.Float64) - open_ns.cast(pl.Float64) > _length_ns("interval") * _LONGEST)
+        .then(pl.lit(TIMESTAMP_OFF_GRID))
+        .when(_ahead(open_ns, ahead_ns))
         .then(pl.lit(FUTURE_TIMESTAMP))
         .when(pl.any_horizontal(pl.col(*_PRICES).is_null()))
         .then(pl.lit(PRICE_MISSING))
@@ -270,8 +280,10 @@ def _bars(
         .when(volume < 0)
         .then(pl.lit(VOLUME_NEGATIVE))
         .when(
-            (highest > _LARGEST_PRICE)
-            | (highest.cast(pl.Float64) * volume.cast(pl.Float64).fill_null(0.0) > _LARGEST_NOTIONAL)
+            (dearest > _LARGEST_PRICE)
+            | (vwap < 0)
+            | (volume > _LARGEST_SIZE)
+            | (dearest * volume.cast(pl.Float64).fill_null(0.0) > _LARGEST_NOTIONAL)
         )
         .then(pl.lit(OUT_OF_RANGE))
     )
@@ -291,7 +303,7 @@ def _bars(
         low="low",
         close="close",
         volume="volume",
-        notional=pl.coalesce(pl.col("vwap").to_physical(), typical) * volume.to_physical().fill_null(0),
+        notional=pl.coalesce(vwap.to_physical(), typical) * volume.to_physical().fill_null(0),
         count=pl.col("trade_count").fill_null(0),
         recv_ns=pl.col("ts_recv_ns").fill_null(pl.col("ts_close_ns")),
     )
@@ -300,6 +312,11 @@ def _bars(
 
 def _ahead(time: pl.Expr, ahead_ns: int | None) -> pl.Expr:
     return pl.lit(value=False) if ahead_ns is None else time > pl.col("timestamp_ms") * 1_000_000 + ahead_ns
+
+
+def _length_ns(interval: str) -> pl.Expr:
+    unit_s = pl.col(interval).str.tail(1).replace_strict(_UNITS_S, default=None, return_dtype=pl.Float64)
+    return pl.col(interval).str.head(-1).cast(pl.Float64, strict=False) * unit_s * _NANO
 
 
 def _separate(read: pl.DataFrame, reason: pl.Expr, broken: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -30,6 +30,7 @@ from tickerlake.analytics.publish import bar_records, indicator_records
 from tickerlake.analytics.series import Series, rounds
 from tickerlake.analytics.sessions import Sessions
 from tickerlake.model.alert import Alert
+from tickerlake.model.interval import length_ns
 
 _SECOND_NS: Final = 1_000_000_000
 _OFFSET_BITS: Final = 42
@@ -199,6 +200,7 @@ class Engine:
         batch
             Columns partition, offset, timestamp_ms and value; each partition in the order of its offsets.
         """
+        before = len(self.instruments)
         decoded = decode(batch, own=self.options.own, ahead_ns=self.options.ahead_ns)
         refused = [decoded.refused] if decoded.refused.height else []
         frame = self._numbered(decoded.rows, refused)
@@ -209,7 +211,7 @@ class Engine:
         missing = pl.concat(refused).drop("value").sort("partition", "offset")
         values = batch.select("partition", "offset", "value")
         missing = missing.join(values, on=["partition", "offset"], maintain_order="left")
-        alerts = [*output.alerts, *self._counted(missing)]
+        alerts = [*output.alerts, *self._counted(missing, self._since(decoded.rows, before))]
         return replace(
             output,
             alerts=sorted(alerts, key=_by_record),
@@ -246,13 +248,21 @@ class Engine:
         fired = self.watcher.on_silence(live, self.instruments.mark_ns[live], now_ns, opens_ns, closes_ns)
         return [Raised(partition, BY_THE_CLOCK, one.alert) for one in fired]
 
-    def _counted(self, refused: pl.DataFrame) -> list[Raised]:
+    def _since(self, rows: pl.DataFrame, before: int) -> pl.DataFrame:
+        """Return the instruments' names, and since which record those are known that came with these rows."""
+        names = ["partition", "instrument_id"]
+        first = rows.group_by(names).agg(pl.col("offset").min().alias("since"))
+        since = pl.when(pl.col("row") >= before).then("since").fill_null(-1)
+        return self.instruments.names.join(first, on=names, how="left").select(*names, "row", since)
+
+    def _counted(self, refused: pl.DataFrame, since: pl.DataFrame) -> list[Raised]:
         """Let the watcher count refused records of instruments that are known, in their order."""
         raised: list[Raised] = []
         if self.watcher is None or not self.watcher.counts_refused or refused.is_empty():
             return raised
         names = ["partition", "instrument_id"]
-        known = refused.join(self.instruments.names, on=names, how="inner", maintain_order="left")
+        known = refused.join(since, on=names, how="inner", maintain_order="left")
+        known = known.filter(pl.col("offset") > pl.col("since"))
         for row, partition, offset, ms in known.select(
             "row", "partition", "offset", "timestamp_ms"
         ).iter_rows():
@@ -337,8 +347,7 @@ class Engine:
             return found
         rows = self._rows(frame)
         if not rows.rises:
-            # a bar that is older than the last one is a repetition or a correction: it can't be added up
-            repeated = pl.Series(rows.start_ns < rows.before_ns) & (frame.get_column("feed") != TRADES)
+            repeated = self._repeated(frame)
             if repeated.any():
                 refused.append(refuse(frame.filter(repeated), LATE))
                 frame = frame.filter(~repeated)
@@ -370,6 +379,21 @@ class Engine:
             found.closed[feed] = pl.concat([found.closed[feed], own]) if feed in found.closed else own
         self.instruments.mark_ns[rows.row] = np.maximum(self.instruments.mark_ns[rows.row], rows.mark_ns)
         return found
+
+    def _repeated(self, frame: pl.DataFrame) -> pl.Series:
+        """Tell which bars are older than the last one that could be used.
+
+        They are repetitions or corrections, which can't be added up.
+        """
+        repeated = np.zeros(frame.height, dtype=np.bool_)
+        at = np.flatnonzero((frame.get_column("feed") != TRADES).to_numpy())
+        reached: dict[int, int] = {}
+        places = frame[at].select("row", "start_ns", "mark_ns").iter_rows()
+        for number, (row, start_ns, mark_ns) in zip(at.tolist(), places, strict=True):
+            last_ns = reached.setdefault(row, int(self.instruments.mark_ns[row]))
+            repeated[number] = start_ns < last_ns
+            reached[row] = last_ns if start_ns < last_ns else mark_ns
+        return pl.Series(repeated)
 
     def _rows(self, frame: pl.DataFrame) -> Rows:
         """Return rows with their instruments' watermarks before and after each."""
@@ -433,7 +457,8 @@ class Engine:
 
     def _results(self, found: "_Found") -> Output:
         values, alerts = [], []
-        for interval in {**found.closed, **found.forming}:
+        # always in the same order, as what one record has raised is told in it
+        for interval in sorted({**found.closed, **found.forming}, key=lambda each: (length_ns(each), each)):
             closed = (
                 found.closed.get(interval, _NONE_NAMED).filter(~pl.col("partial")).sort("row", "ts_open_ns")
             )

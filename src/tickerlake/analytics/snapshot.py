@@ -5,6 +5,7 @@ anew, the others go on.
 """
 
 import io
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -31,10 +32,14 @@ class _Built(msgspec.Struct):
     recent: bytes
     began: _Array
     floor: _Array
+    forgotten: _Array
 
 
 class _State(msgspec.Struct):
     version: int
+    moments: list[int]
+    grace_ns: int
+    lateness_ns: int
     instruments: list[tuple[str, str, str]]
     mark_ns: _Array
     bars: dict[str, _Built]
@@ -42,12 +47,21 @@ class _State(msgspec.Struct):
     tables: dict[str, _Array]
 
 
-def take(engine: Engine, partition: int) -> bytes:
-    """Return the state of a partition."""
+def take(engine: Engine, partition: int, moments: Sequence[int] = ()) -> bytes:
+    """Return the state of a partition.
+
+    Parameters
+    ----------
+    moments
+        When the clock closed bars after the last record, which the offset of a state does not tell.
+    """
     rows = engine.instruments.of(partition)
     known = [engine.instruments.known[row] for row in rows]
     state = _State(
         VERSION,
+        list(moments),
+        engine.options.grace_ns,
+        engine.options.lateness_ns,
         [(each.instrument_id, each.symbol, each.feed) for each in known],
         _packed(engine.instruments.mark_ns[rows]),
         {
@@ -56,17 +70,18 @@ def take(engine: Engine, partition: int) -> bytes:
                 _frame_bytes(renumbered(builder.recent, rows)),
                 _packed(builder.began[rows]),
                 _packed(builder.floor[rows]),
+                _packed(builder.forgotten[rows]),
             )
             for name, builder in engine.builders.items()
         },
         {name: _packed(series.session[rows]) for name, series in engine.series.items()},
         {name: _packed(table.gather(rows)) for name, table in engine.tables().items()},
     )
-    return zstandard.ZstdCompressor(level=1).compress(msgspec.msgpack.encode(state))
+    return zstandard.ZstdCompressor(level=1, write_checksum=True).compress(msgspec.msgpack.encode(state))
 
 
-def restore(engine: Engine, partition: int, data: bytes) -> None:
-    """Take over the state of a partition, of which the engine knows nothing yet.
+def restore(engine: Engine, partition: int, data: bytes) -> list[int]:
+    """Take over the state of a partition, of which the engine knows nothing yet; return its moments.
 
     Raises
     ------
@@ -86,11 +101,13 @@ def restore(engine: Engine, partition: int, data: bytes) -> None:
             "Use the program that wrote it, or delete it: the topic is read from its beginning.",
         )
     found = [Instrument(partition, *each) for each in state.instruments]
-    rows = engine.admit(found, _unpacked(state.mark_ns))
+    rows = engine.admit(found, mark_ns := _unpacked(state.mark_ns))
     for name, built in state.bars.items():
         if builder := engine.builders.get(name):
             builder.began[rows] = _unpacked(built.began)
             builder.floor[rows] = _unpacked(built.floor)
+            builder.forgotten[rows] = _unpacked(built.forgotten)
+            builder.go_on(rows, mark_ns, state.grace_ns, state.lateness_ns)
             builder.open = pl.concat([builder.open, _numbered(built.open, rows)])
             builder.recent = pl.concat([builder.recent, _numbered(built.recent, rows)])
     for name, session in state.sessions.items():
@@ -100,6 +117,7 @@ def restore(engine: Engine, partition: int, data: bytes) -> None:
         # a component of the same name and another height was changed by its author
         if name in tables and block.shape[0] == tables[name].fields.height:
             tables[name].scatter(rows, _unpacked(block))
+    return state.moments
 
 
 def _packed(array: np.ndarray[Any, Any]) -> _Array:
