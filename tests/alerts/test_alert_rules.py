@@ -177,6 +177,8 @@ pct = 3
         ("tier = 3", "limit_band", "tier is 3.", "1 to 2"),
         ('times = 2\ndirection = "up"', "volume_spike", "volume_spike has no direction.", "Leave"),
         ('when = "tick"', "halt", "halt can't look at single trades.", "close"),
+        ("warmup = 2", "stale", "stale looks at no bars that could be counted.", "Leave"),
+        ("clear_bars = 2", "data_quality", "data_quality looks at no bars that could be counted.", "Leave"),
         ('after = "soon"', "stale", 'after is "soon", not a length of time.', "15m"),
         ("count = 0", "data_quality", "count is 0.", "1 to"),
     ],

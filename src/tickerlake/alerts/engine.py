@@ -224,7 +224,7 @@ class AlertEngine:
                 due_ns = np.maximum(last_ns, open_ns) + watch.detector.after_ns
                 event_ns = np.where(reading.fire, due_ns, last_ns)
                 detected_ns = np.full(len(where), now_ns)
-                fired = watch.judge(reading, rows[where], event_ns, detected_ns)
+                fired = watch.look(reading, rows[where], event_ns, detected_ns)
                 found += _placed(fired, where, order)
         return _sorted(found)
 

@@ -139,6 +139,9 @@ class RuleTable:
     def _check_together(self, rule: Rule, cls: type[Detector]) -> None:
         for interval in [text for text in rule.intervals if text != INTRADAY] or [self._an_interval(cls)]:
             self._check_interval(rule, cls, interval)
+        for key in ("warmup", "clear_bars") if cls.about_data else ():
+            if key in self.table:
+                self._wrong(key, f"{rule.kind} looks at no bars that could be counted.", "Leave it out.")
         if rule.when == "tick" and not cls.ticks:
             self._wrong("when", f"{rule.kind} can't look at single trades.", 'Write when = "close".')
         if rule.when == "tick" and self.table.get("repeat") == "once_per_bar_close":

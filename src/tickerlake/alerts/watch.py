@@ -112,6 +112,15 @@ class Watch:
         told = self.lifecycle.close(moments, reading.fire, reading.clear, reading.value, grade)
         return [self._alert(one, reading, moments, context, None) for one in told]
 
+    def look(self, reading: Reading, rows: Ints, event_ns: Ints, detected_ns: Ints) -> list[Fired]:
+        """Take what the clock says; where nothing is told nothing changes, as that look is not repeated."""
+        life, pulse = self.lifecycle.life.gather(rows), self.lifecycle.pulse.gather(rows)
+        fired = self.judge(reading, rows, event_ns, detected_ns)
+        quiet = np.setdiff1d(np.arange(len(rows)), [at for at, _ in fired])
+        self.lifecycle.life.scatter(rows[quiet], life[:, quiet])
+        self.lifecycle.pulse.scatter(rows[quiet], pulse[:, quiet])
+        return fired
+
     def tables(self) -> dict[str, Table]:
         """Return what is kept, by names that stay the same as long as it can be used."""
         name = f"{self.rule.id}@{self.interval or 'data'}:{self.rule.state_version:08x}"
