@@ -1,6 +1,8 @@
 """Snapshots: the newest before an offset, and no more than are needed."""
 
-from tickerlake.errors import StoreError
+import pytest
+
+from tickerlake.errors import StoreError, StoreUnavailable
 from tickerlake.lake.states import States
 from tickerlake.lake.store.memory import MemoryStore
 
@@ -29,17 +31,28 @@ def test_old_ones_are_deleted_and_later_ones_are_not() -> None:
     for offset in (1, 2, 9, 3, 4):
         states.keep(0, offset, b"x")
     assert [int(info.key[-2:]) for info in store.list("state/")] == [3, 4, 9]
-    states.keep(0, 4, b"again")
+    assert not states.keep(0, 4, b"again")
     assert states.newest(0, 4) == (4, b"x")
 
 
-def test_who_may_not_delete_keeps_all() -> None:
+@pytest.mark.parametrize("error", [StoreError("No permission."), StoreUnavailable("no answer")])
+def test_who_can_not_delete_keeps_all(error: Exception) -> None:
     class CreateOnly(MemoryStore):
         def delete(self, key: str) -> None:
-            raise StoreError("No permission.")
+            raise error
 
     store = CreateOnly()
     states = States(store, "job", "topic", "id")
     for offset in range(5):
-        states.keep(0, offset, b"x")
+        assert states.keep(0, offset, b"x")
     assert len(list(store.list("state/"))) == 5
+
+
+def test_what_is_no_snapshot_is_passed_over() -> None:
+    store = MemoryStore()
+    states = States(store, "job", "topic", "id")
+    states.keep(0, 5, b"five")
+    (key,) = [info.key for info in store.list("state/")]
+    store.create(f"{key.rpartition('/')[0]}/readme", b"", metadata={})
+    assert states.newest(0, 9) == (5, b"five")
+    assert states.keep(0, 6, b"six")

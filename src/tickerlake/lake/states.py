@@ -6,7 +6,7 @@ the topic, so old ones are deleted.
 
 from typing import Final
 
-from tickerlake.errors import ObjectExists, StoreError
+from tickerlake.errors import ObjectExists, StoreError, StoreUnavailable
 from tickerlake.lake.segment import check_topic
 from tickerlake.lake.store.base import Store
 
@@ -35,24 +35,26 @@ class States:
         keys = [key for key in self._keys(partition) if _offset(key) <= at_most]
         return (_offset(keys[-1]), self.store.read(keys[-1])) if keys else None
 
-    def keep(self, partition: int, offset: int, data: bytes) -> None:
-        """Store a snapshot, and delete those that are older than the last two."""
+    def keep(self, partition: int, offset: int, data: bytes) -> bool:
+        """Store a snapshot, and delete those that are older than the last two; False if there is one."""
         key = f"{self._prefix(partition)}{offset:020d}"
         try:
             self.store.create(key, data, metadata={})
         except ObjectExists:
-            return  # of the same records: the state is the same
+            return False  # of the same records: the state is the same, but for what the clock has done since
         for old in [each for each in self._keys(partition) if _offset(each) <= offset][:-_KEPT]:
             try:
                 self.store.delete(old)
-            except StoreError:
-                return  # who may only create keeps them all; the bucket's life cycle can delete them
+            except (StoreError, StoreUnavailable):
+                break  # who may only create keeps them all; the bucket's life cycle can delete them
+        return True
 
     def _prefix(self, partition: int) -> str:
         return f"{self._folder}/partition={partition}/"
 
     def _keys(self, partition: int) -> list[str]:
-        return [info.key for info in self.store.list(self._prefix(partition))]
+        keys = [info.key for info in self.store.list(self._prefix(partition))]
+        return [key for key in keys if key.rpartition("/")[2].isdecimal()]
 
 
 def _offset(key: str) -> int:
