@@ -56,6 +56,8 @@ _FENCED_AGAIN_S: Final = 60.0
 """Who is ended by another twice within this time gives way: both work under one name."""
 _MOST_IDLE: Final = 60
 """Moments that fit into a note: Kafka takes 4,096 bytes."""
+_RARER: Final = 1.2
+"""The longer nothing comes, the less often the clock is asked: so many moments last for days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class _Lane:
     emit_from: int
     idle: list[Moment] = field(default_factory=list)
     again: list[Moment] = field(default_factory=list)
-    committed: tuple[int, int] = (-1, 0)
+    committed: tuple[int, tuple[Moment, ...]] = (-1, ())
     kept: int = -1
     since: int = 0
     kept_s: float = 0.0
@@ -126,8 +128,13 @@ class _Lane:
     at_end: bool = False
 
     @property
-    def state(self) -> tuple[int, int]:
-        return self.position, len(self.idle)
+    def state(self) -> tuple[int, tuple[Moment, ...]]:
+        return self.position, tuple(self.idle)
+
+    @property
+    def here(self) -> list[Moment]:
+        """The clock's moments since the last record."""
+        return [moment for moment in self.idle if moment.offset == self.position]
 
     @property
     def replaying(self) -> bool:
@@ -319,18 +326,20 @@ class Track:
                 "The broker lost its log. Begin anew with another --group.",
             )
         found = self._states.newest(partition, emit_from) if committed else None
-        start = low
+        start, known = low, list[int]()
         if found and found[0] >= low:
             start = found[0]
-            snapshot.restore(self.engine, partition, found[1])
+            known = snapshot.restore(self.engine, partition, found[1])
         elif emit_from > low or low > 0:
             self._warn_of_gap(partition, low, emit_from, committed)
         emit_from = max(emit_from, low)
         again = [moment for moment in note.idle if start <= moment.offset <= emit_from] if note else []
+        # those at the snapshot's offset may be in it
+        again = [moment for moment in again if moment.offset > start or moment.now_ns not in known]
         lane = _Lane(
             start, emit_from, list(again), again, kept=start if found else -1, kept_s=clock.monotonic_s()
         )
-        lane.committed = (emit_from, len(again)) if committed else (-1, 0)
+        lane.committed = (emit_from, tuple(again)) if committed else (-1, ())
         self._lanes[partition] = lane
         self._repeat_moments(partition, lane)
         return start
@@ -436,7 +445,7 @@ class Track:
         for partition, lane in self._lanes.items():
             if not lane.at_end or lane.replaying or lane.again or len(lane.idle) >= _MOST_IDLE:
                 continue
-            if now_ns - lane.looked_ns < _IDLE_CHECK_S * 1_000_000_000:
+            if now_ns - lane.looked_ns < _IDLE_CHECK_S * _RARER ** len(lane.here) * 1_000_000_000:
                 continue
             lane.looked_ns = now_ns
             idle_ns = self.options.engine.idle_ns
@@ -509,11 +518,13 @@ class Track:
             return
         lane.kept_s = clock.monotonic_s()
         try:
-            self._states.keep(partition, lane.position, snapshot.take(self.engine, partition))
+            moments = [moment.now_ns for moment in lane.here]
+            state = snapshot.take(self.engine, partition, moments)
+            created = self._states.keep(partition, lane.position, state)
         except (StoreError, StoreUnavailable) as error:
             self._on_warning(f"no snapshot was stored, it is tried again later: {error}")
             return
-        if lane.position > lane.kept:
+        if created:
             # moments at the offset of a snapshot that was there before are not in it
             lane.idle = []
         lane.kept, lane.since = lane.position, 0

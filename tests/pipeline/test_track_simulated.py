@@ -1,0 +1,260 @@
+"""Tracking in a Kafka of which a script says what happens: whatever it is, the results are the same."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.records import trade
+from support.simkafka import Cluster, Event, Killed, Log, SimAdmin, SimConsumer, SimProducer
+from tickerlake import clock
+from tickerlake.alerts.engine import AlertEngine
+from tickerlake.alerts.rules import parse
+from tickerlake.analytics.engine import Engine, EngineOptions, Output
+from tickerlake.analytics.sessions import ALWAYS
+from tickerlake.errors import BrokerUnreachable, Rebalanced
+from tickerlake.lake.store.memory import MemoryStore
+from tickerlake.model.json import to_json_lines
+from tickerlake.pipeline import track
+from tickerlake.pipeline.track import Moment, Track, TrackOptions
+
+SECOND = 10**9
+START_S = 1_704_205_800
+OPTIONS = EngineOptions(
+    intervals=("10s", "1m"),
+    indicators=("EMA(2)", "VWAP"),
+    grace_ns=5 * SECOND,
+    lateness_ns=20 * SECOND,
+    idle_ns=3 * SECOND,
+)
+RULES = parse(
+    """
+    [[rule]]
+    id = "silent"
+    kind = "stale"
+    after = "8s"
+    cooldown = "10s"
+
+    [[rule]]
+    id = "bad"
+    kind = "data_quality"
+    count = 2
+    window = "1m"
+
+    [[rule]]
+    id = "move"
+    kind = "pct_change"
+    interval = ["10s", "1m"]
+    window = "1m"
+    pct = 1
+    when = "tick"
+    cooldown = "5s"
+    """,
+    "test",
+)
+Written = dict[tuple[str, bytes | None], list[bytes]]
+
+
+def engine() -> Engine:
+    return Engine(OPTIONS, lambda _: ALWAYS, AlertEngine(RULES.rules, OPTIONS.intervals))
+
+
+class Stop(threading.Event):
+    """Does not wait."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        del timeout
+        return self.is_set()
+
+
+class Kafka:
+    """Workers that come one after another, with one store and one Kafka."""
+
+    def __init__(self, logs: dict[int, Log], **options: Any) -> None:
+        self.store = MemoryStore()
+        self.options = TrackOptions(OPTIONS, "x", **options)
+        self.cluster = Cluster(logs, iter(()), lambda: None, START_S)
+        self.warnings: list[str] = []
+
+    def run(self, events: list[Event]) -> None:
+        """Let a worker live until the events are over, or until it is killed."""
+        stop = Stop()
+        self.cluster.script, self.cluster.stop = iter(events), stop.set
+        self.cluster.failing, self.cluster.is_killed = "", False
+        with self._simulated():
+            watcher = AlertEngine(RULES.rules, OPTIONS.intervals)
+            worker = Track("", "t", self.store, "g", self.options, lambda _: ALWAYS, watcher)
+            try:
+                worker.run(stop, on_warning=self.warnings.append)
+            except Killed:
+                return
+            except (Rebalanced, BrokerUnreachable):
+                assert stop.is_set()
+
+    @contextmanager
+    def _simulated(self) -> Iterator[None]:
+        cluster = self.cluster
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(track, "Admin", lambda *_: SimAdmin(cluster))
+            patch.setattr(track, "Producer", lambda *_, **__: SimProducer(cluster))
+            patch.setattr(track, "Consumer", lambda a, b, c, *on, instance: SimConsumer(cluster, *on))
+            patch.setattr(track, "slot", lambda _: nullcontext(0))
+            patch.setattr(clock, "now_ns", lambda: int(cluster.now_s * SECOND))
+            patch.setattr(clock, "monotonic_s", lambda: cluster.now_s)
+            yield
+
+    def written(self) -> Written:
+        found = {place: list(values) for place, values in self.cluster.written.items()}
+        said = map(msgspec.json.decode, found.pop(("x.refused", None), []))
+        places = [(each["partition"], each["offset"], each["reason"]) for each in said]
+        # the partitions share the topic of what is refused
+        return found | {("x.refused", None): [msgspec.json.encode(place) for place in sorted(places)]}
+
+    def expected(self) -> Written:
+        """Return what one engine says of all that was read, with the clock's moments at their places."""
+        found: Written = defaultdict(list, {("x.refused", None): []})
+        for number, log in self.cluster.logs.items():
+            committed = self.cluster.committed.get(number)
+            end = committed.offset if committed else 0
+            moments = list(self.cluster.moments[number])
+            for output in reference(number, [record for record in log if record[0] < end], moments):
+                add(found, output)
+        return dict(found)
+
+
+def reference(number: int, log: Log, moments: list[Moment]) -> Iterator[Output]:
+    """One engine, that takes all records between two moments at once."""
+    one, at = engine(), 0
+    for moment in [*moments, None]:
+        until = moment.offset if moment else log[-1][0] + 1 if log else 0
+        part = [record for record in log[at:] if record[0] < until]
+        at += len(part)
+        if part:
+            rows = [(number, offset, ms, value) for offset, ms, value in part]
+            schema = {"partition": pl.Int64, "offset": pl.Int64, "timestamp_ms": pl.Int64, "value": pl.Binary}
+            yield one.take(pl.DataFrame(rows, schema=schema, orient="row"))
+        if moment is not None:
+            yield one.idle(number, moment.now_ns, moment.idle_ns)
+
+
+def add(found: Written, output: Output) -> None:
+    for what, frame in (("bars", output.bars), ("indicators", output.indicators)):
+        plain = frame.drop("partition", "offset")
+        for key, value in zip(plain["instrument_id"].to_list(), to_json_lines(plain), strict=True):
+            found[f"x.{what}", key.encode()].append(bytes(value))
+    for raised in output.alerts:
+        found["x.alerts", raised.alert.instrument_id.encode()].append(raised.alert.to_json())
+    for place in output.refused.select("partition", "offset", "reason").iter_rows():
+        found["x.refused", None].append(msgspec.json.encode(place))
+
+
+def log_of(number: int, steps: list[tuple[int, int, int, int, int]]) -> Log:
+    """Records of two instruments, some of them late or impossible, with holes between offsets."""
+    made: Log = []
+    now, offset = START_S, 0
+    for instrument, step, late, cents, hole in steps:
+        now += step
+        offset += 1 + hole
+        price = Decimal(cents) / 100
+        name = f"{'AB'[instrument]}{number}.XNAS"
+        made.append((offset, now * 1000, trade(name, (now - late) * SECOND, price, Decimal(1))))
+    return made
+
+
+steps = st.lists(
+    st.tuples(
+        st.integers(0, 1),
+        st.one_of(st.integers(0, 4), st.integers(0, 30)),
+        st.one_of(st.just(0), st.integers(0, 40)),
+        st.one_of(st.integers(9_800, 10_200), st.just(-5)),
+        st.sampled_from([0, 0, 0, 2]),
+    ),
+    max_size=40,
+)
+events = st.lists(
+    st.one_of(
+        st.tuples(st.just("read"), st.tuples(st.integers(0, 8), st.integers(0, 8))),
+        st.tuples(st.just("read"), st.just((50, 50))),
+        st.tuples(st.just("grow"), st.integers(0, 1), st.integers(1, 15)),
+        st.tuples(st.just("wait"), st.sampled_from([0.5, 1.5, 3.0, 6.0, 20.0, 70.0])),
+        st.tuples(st.just("move"), st.integers(0, 1)),
+        st.tuples(st.just("fail"), st.sampled_from(["before", "after", "kill before", "kill after"])),
+        st.just(("kill",)),
+        st.just(("stop",)),
+    ),
+    max_size=25,
+)
+LAST: list[Event] = [
+    ("grow", 0, 99),
+    ("grow", 1, 99),
+    ("read", (99, 99)),
+    ("wait", 1.5),
+    ("read", (99, 99)),
+    ("wait", 1.5),
+    ("read", (99, 99)),
+]
+
+
+@settings(max_examples=80, derandomize=True)
+@given(steps, steps, st.lists(events, max_size=4), st.sampled_from([3, 10, 1000]))
+def test_whatever_happens_the_results_are_those_of_one_engine(
+    here: list[tuple[int, int, int, int, int]],
+    there: list[tuple[int, int, int, int, int]],
+    lives: list[list[Event]],
+    often: int,
+) -> None:
+    kafka = Kafka({0: log_of(0, here), 1: log_of(1, there)}, snapshot_records=often, snapshot_s=30.0)
+    for life in [*lives, LAST]:
+        kafka.run(life)
+    written, expected = kafka.written(), kafka.expected()
+    assert written == expected
+
+
+READ: Event = ("read", (99, 99))
+
+
+def test_silence_that_was_told_before_a_stop_is_over_once_after_it() -> None:
+    kafka = Kafka({0: log_of(0, [(0, 0, 0, 10_000, 0), (1, 4, 0, 10_000, 0), (1, 30, 0, 10_000, 0)])})
+    # two moments at one offset, both in the snapshot of the end, and in the note
+    kafka.run([("grow", 0, 2), READ, ("wait", 8.5), READ, READ, ("wait", 4.0), READ, READ, ("stop",)])
+    kafka.run([("grow", 0, 9), READ, ("wait", 1.5), READ])
+    kafka.run([READ, ("wait", 3.0), READ, ("wait", 1.5), READ])
+    assert kafka.written() == kafka.expected()
+    told = [msgspec.json.decode(value)["state"] for value in kafka.written()["x.alerts", b"B0.XNAS"]]
+    assert told[:2] == ["fired", "cleared"]
+
+
+def test_a_moment_after_a_snapshot_is_not_taken_for_one_that_is_committed() -> None:
+    logs = {0: log_of(0, [(0, 0, 0, 10_000, 0), (1, 4, 0, 10_000, 0)])}
+    kafka = Kafka(logs, snapshot_records=1)
+    # the turn after the snapshot takes so long that the clock is asked again before anything is committed
+    kafka.run([("grow", 0, 2), READ, ("wait", 8.5), READ, *[("wait", 4.0), READ] * 3, ("kill",)])
+    assert kafka.written()["x.alerts", b"B0.XNAS"]
+    assert kafka.written() == kafka.expected()
+
+
+def test_the_clock_closes_all_bars_though_nothing_comes_for_hours() -> None:
+    # many instruments fall silent one after the other: more moments than a note holds, at one offset
+    names = [f"N{number}.XNAS" for number in range(200)]
+    log = [
+        (number, (START_S + 3 * number) * 1000, trade(name, (START_S + 3 * number) * SECOND, 5, 1))
+        for number, name in enumerate(names)
+    ]
+    kafka = Kafka({0: log})
+    kafka.run(
+        [("grow", 0, 999), READ, READ, READ, *[("wait", 2.1), READ] * 300, *[("wait", 600.0), READ] * 60]
+    )
+    closed = {key for (topic, key) in kafka.written() if topic == "x.bars"}
+    assert closed == {name.encode() for name in names}
+    notes = [committed.note for committed in kafka.cluster.committed.values()]
+    assert all(len(note) < 4_096 for note in notes)
+    kafka.run([("grow", 0, 0), READ, ("wait", 1.5), READ])
+    assert kafka.written() == kafka.expected()
