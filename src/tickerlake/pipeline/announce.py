@@ -77,8 +77,9 @@ class Announcer:
         for batch in batches:
             for alert in self._alerts(batch.frame.get_column("value").to_list()):
                 # far too much waits: let the topic wait, too
-                while not dispatcher.offer(alert) and not stop.wait(_POLL_S):
-                    pass
+                while not dispatcher.offer(alert):
+                    if stop.wait(_POLL_S):
+                        return  # the next one begins with this batch
                 self.told += 1
             if batch.frame.height and batch.partition in self._positions:
                 self._positions[batch.partition] = int(batch.frame.item(-1, "offset")) + 1
