@@ -1,8 +1,9 @@
 """Tracking in a Kafka of which a script says what happens: whatever it is, the results are the same."""
 
+import random
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from decimal import Decimal
 from typing import Any
@@ -10,11 +11,9 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from support.records import trade
-from support.simkafka import Cluster, Event, Killed, Log, SimAdmin, SimConsumer, SimProducer
+from support.simkafka import Cluster, Event, Killed, Log, SimAdmin, SimConsumer, SimPool, SimProducer
 from tickerlake import clock
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules import parse
@@ -23,7 +22,7 @@ from tickerlake.analytics.sessions import ALWAYS
 from tickerlake.errors import BrokerUnreachable, Rebalanced
 from tickerlake.lake.store.memory import MemoryStore
 from tickerlake.model.json import to_json_lines
-from tickerlake.pipeline import track
+from tickerlake.pipeline import publish, track
 from tickerlake.pipeline.track import Moment, Track, TrackOptions
 
 SECOND = 10**9
@@ -78,13 +77,13 @@ class Stop(threading.Event):
 class Kafka:
     """Workers that come one after another, with one store and one Kafka."""
 
-    def __init__(self, logs: dict[int, Log], **options: Any) -> None:
+    def __init__(self, logs: dict[int, Log], *, is_slow: bool = False, **options: Any) -> None:
         self.store = MemoryStore()
         self.options = TrackOptions(OPTIONS, "x", **options)
-        self.cluster = Cluster(logs, iter(()), lambda: None, START_S)
+        self.cluster = Cluster(logs, iter(()), lambda: None, START_S, is_slow=is_slow)
         self.warnings: list[str] = []
 
-    def run(self, events: list[Event]) -> None:
+    def run(self, events: Iterable[Event]) -> None:
         """Let a worker live until the events are over, or until it is killed."""
         stop = Stop()
         self.cluster.script, self.cluster.stop = iter(events), stop.set
@@ -106,6 +105,7 @@ class Kafka:
             patch.setattr(track, "Admin", lambda *_: SimAdmin(cluster))
             patch.setattr(track, "Producer", lambda *_, **__: SimProducer(cluster))
             patch.setattr(track, "Consumer", lambda a, b, c, *on, instance: SimConsumer(cluster, *on))
+            patch.setattr(publish, "ThreadPoolExecutor", lambda *_, **__: SimPool(cluster))
             patch.setattr(track, "slot", lambda _: nullcontext(0))
             patch.setattr(clock, "now_ns", lambda: int(cluster.now_s * SECOND))
             patch.setattr(clock, "monotonic_s", lambda: cluster.now_s)
@@ -156,7 +156,7 @@ def add(found: Written, output: Output) -> None:
         found["x.refused", None].append(msgspec.json.encode(place))
 
 
-def log_of(number: int, steps: list[tuple[int, int, int, int, int]]) -> Log:
+def log_of(number: int, steps: Iterable[tuple[int, int, int, int, int]]) -> Log:
     """Records of two instruments, some of them late or impossible, with holes between offsets."""
     made: Log = []
     now, offset = START_S, 0
@@ -169,29 +169,30 @@ def log_of(number: int, steps: list[tuple[int, int, int, int, int]]) -> Log:
     return made
 
 
-steps = st.lists(
-    st.tuples(
-        st.integers(0, 1),
-        st.one_of(st.integers(0, 4), st.integers(0, 30)),
-        st.one_of(st.just(0), st.integers(0, 40)),
-        st.one_of(st.integers(9_800, 10_200), st.just(-5)),
-        st.sampled_from([0, 0, 0, 2]),
-    ),
-    max_size=40,
-)
-events = st.lists(
-    st.one_of(
-        st.tuples(st.just("read"), st.tuples(st.integers(0, 8), st.integers(0, 8))),
-        st.tuples(st.just("read"), st.just((50, 50))),
-        st.tuples(st.just("grow"), st.integers(0, 1), st.integers(1, 15)),
-        st.tuples(st.just("wait"), st.sampled_from([0.5, 1.5, 3.0, 6.0, 20.0, 70.0])),
-        st.tuples(st.just("move"), st.integers(0, 1)),
-        st.tuples(st.just("fail"), st.sampled_from(["before", "after", "kill before", "kill after"])),
-        st.just(("kill",)),
-        st.just(("stop",)),
-    ),
-    max_size=25,
-)
+def steps(chance: random.Random) -> Iterator[tuple[int, int, int, int, int]]:
+    for _ in range(chance.randrange(5, 60)):
+        late = chance.choice([0, 0, 0, chance.randrange(40)])
+        cents = chance.choice([-5, *[chance.randrange(9_800, 10_200)] * 9])
+        yield chance.randrange(2), chance.choice([0, 1, 4, 12]), late, cents, chance.choice([0, 0, 0, 2])
+
+
+def life(chance: random.Random) -> Iterator[Event]:
+    """What happens to a worker: records come and are read, time passes, and there are accidents."""
+    for _ in range(chance.randrange(5, 60)):
+        match chance.choice("grrrrwwwmf"):
+            case "g":
+                yield "grow", chance.randrange(2), chance.randrange(1, 12)
+            case "r":
+                yield "read", chance.choice([(99, 99), (99, 99), (chance.randrange(6), chance.randrange(6))])
+            case "w":
+                yield "wait", chance.choice([0.5, 1.5, 2.5, 6.0, 20.0])
+            case "m":
+                yield "move", chance.randrange(2)
+            case "f":
+                yield "fail", chance.choice(["before", "after", "kill before", "kill after"])
+    yield chance.choice([("kill",), ("kill",), ("stop",)])
+
+
 LAST: list[Event] = [
     ("grow", 0, 99),
     ("grow", 1, 99),
@@ -203,19 +204,17 @@ LAST: list[Event] = [
 ]
 
 
-@settings(max_examples=80, derandomize=True)
-@given(steps, steps, st.lists(events, max_size=4), st.sampled_from([3, 10, 1000]))
-def test_whatever_happens_the_results_are_those_of_one_engine(
-    here: list[tuple[int, int, int, int, int]],
-    there: list[tuple[int, int, int, int, int]],
-    lives: list[list[Event]],
-    often: int,
-) -> None:
-    kafka = Kafka({0: log_of(0, here), 1: log_of(1, there)}, snapshot_records=often, snapshot_s=30.0)
-    for life in [*lives, LAST]:
-        kafka.run(life)
-    written, expected = kafka.written(), kafka.expected()
-    assert written == expected
+@pytest.mark.parametrize("first", range(0, 60, 10))
+def test_whatever_happens_the_results_are_those_of_one_engine(first: int) -> None:
+    for seed in range(first, first + 10):
+        chance = random.Random(seed)
+        logs = {number: log_of(number, steps(chance)) for number in (0, 1)}
+        often = chance.choice([3, 10, 1000])
+        kafka = Kafka(logs, is_slow=chance.random() < 0.5, snapshot_records=often, snapshot_s=30.0)
+        for _ in range(chance.randrange(1, 6)):
+            kafka.run(life(chance))
+        kafka.run(LAST)
+        assert kafka.written() == kafka.expected(), f"seed {seed}"
 
 
 READ: Event = ("read", (99, 99))

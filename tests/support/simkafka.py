@@ -2,7 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -47,6 +49,7 @@ class Cluster:
     moments: dict[int, dict[Moment, None]] = field(default_factory=lambda: defaultdict(dict))
     failing: str = ""
     is_killed: bool = False
+    is_slow: bool = False
 
     def kill(self) -> None:
         """End the process, as far as it can be seen."""
@@ -130,6 +133,9 @@ class SimConsumer:
     def known_end(self, partition: Partition) -> int:
         return self.watermarks(partition)[1]
 
+    def group_metadata(self) -> None:
+        return
+
     def close(self) -> None:
         for number in [] if self._cluster.is_killed else list(self._positions):
             del self._positions[number]
@@ -150,8 +156,8 @@ class SimProducer:
     def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes]) -> None:
         self._records += [(topic, key, bytes(value)) for key, value in zip(keys, values, strict=True)]
 
-    def send_offsets(self, consumer: SimConsumer, positions: Mapping[Partition, tuple[int, str]]) -> None:
-        del consumer
+    def send_offsets(self, positions: Mapping[Partition, tuple[int, str]], member: None) -> None:
+        del member
         self._offsets = positions
 
     def commit(self) -> None:
@@ -170,6 +176,41 @@ class SimProducer:
             raise BrokerUnreachable("the reply was lost")
         if when == "kill after":
             self._cluster.kill()
+
+
+class SimPool:
+    """Stands for the thread that writes: it is done at once, or only when it is waited for."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._waiting: list[tuple[Future[None], Callable[[], None]]] = []
+
+    def submit(self, write: Callable[..., None], *given: Any) -> Future[None]:
+        future = SimFuture(self.shutdown)
+        self._waiting.append((future, partial(write, *given)))
+        if not self._cluster.is_slow:
+            self.shutdown()
+        return future
+
+    def shutdown(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future, write in [] if self._cluster.is_killed else waiting:
+            try:
+                future.set_result(write())
+            except BaseException as error:
+                future.set_exception(error)
+
+
+class SimFuture(Future[None]):
+    """Is done when it is asked for its result."""
+
+    def __init__(self, finish: Callable[[], None]) -> None:
+        super().__init__()
+        self._finish = finish
+
+    def result(self, timeout: float | None = None) -> None:
+        self._finish()
+        super().result(timeout)
 
 
 class SimAdmin:

@@ -427,7 +427,9 @@ class Track:
             if part.height:
                 outputs.append(_from(self.engine.take(_placed(part, partition)), lane.emit_from))
                 self._advance(lane, part)
-            lane.position = max(lane.position, until)
+            if rest.height:
+                # nothing is left before it, though a batch may end before a moment's place
+                lane.position = max(lane.position, until)
             self._repeat_moments(partition, lane)
         return outputs
 
