@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from tickerlake.alerts.engine import AlertEngine
-from tickerlake.alerts.rule import Rule
-from tickerlake.alerts.rules import preset
+from tickerlake.alerts.rules.rule import Rule
+from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.engine import Engine, EngineOptions
 from tickerlake.model.alert import Alert
 from tickerlake.model.json import to_json_lines

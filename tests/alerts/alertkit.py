@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tickerlake.alerts.engine import AlertEngine, Fired, Instrument
-from tickerlake.alerts.rules import parse
+from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.model.alert import Alert
 

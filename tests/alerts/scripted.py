@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from tickerlake.alerts.detector import Detector, Reading, Values
-from tickerlake.alerts.kinds import register
+from tickerlake.alerts.detectors.detector import Detector, Reading, Values
+from tickerlake.alerts.detectors.kinds import register
 from tickerlake.analytics.bars import Bars
 from tickerlake.analytics.columnar import Fields, State
 

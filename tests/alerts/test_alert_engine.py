@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 
 from alerts.alertkit import DAY, MINUTE, OPEN, bars, close, days, engine, told
 from alerts.scripted import SCRIPTED
-from tickerlake.alerts import rules
 from tickerlake.alerts.engine import AlertEngine, Instrument
-from tickerlake.alerts.presets import PRESETS
-from tickerlake.alerts.rules import parse
+from tickerlake.alerts.rules.presets import PRESETS
+from tickerlake.alerts.rules.ruleset import parse, preset
 from tickerlake.analytics.bars import Bars
 
 ALL = """
@@ -268,9 +267,9 @@ def test_many_bad_records_in_a_window_are_told() -> None:
     assert bad(0, 1, 30) == [("AAPL", "cleared", "1")]
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_presets_work_for_bars_of_minutes_and_days(preset: str) -> None:
-    made = AlertEngine(rules.preset(preset).rules, ["1m", "1d"])
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_work_for_bars_of_minutes_and_days(name: str) -> None:
+    made = AlertEngine(preset(name).rules, ["1m", "1d"])
     made.grow([Instrument(f"{symbol}.XNAS", symbol) for symbol in SYMBOLS])
     for one in walk(2):
         made.on_close("1m", one, {}, one.ts_close_ns)

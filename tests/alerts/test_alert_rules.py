@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tickerlake.alerts import rules
-from tickerlake.alerts.presets import PRESETS
-from tickerlake.alerts.rules import RuleProblem, RulesRefused, load, parse
+from tickerlake.alerts.rules.presets import PRESETS
+from tickerlake.alerts.rules.ruleset import RuleProblem, RulesRefused, load, parse, preset
 from tickerlake.errors import UsageError
 
 FULL = """\
@@ -234,13 +233,13 @@ def test_symbols_that_nobody_has_are_told_when_the_symbols_are_known() -> None:
 def test_a_preset_can_be_the_beginning_of_a_file() -> None:
     found = parse('preset = "default"\n\n[[rule]]\nid = "gap"\nkind = "gap_open"\npct = 3\n', "x")
     assert [rule.given["pct"] for rule in found.rules if rule.id == "gap"] == [3]
-    assert len(found.rules) == len(rules.preset("default").rules)
+    assert len(found.rules) == len(preset("default").rules)
     assert problems('preset = "defualt"')[0].hint == "Did you mean default?"
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_rules_files(name: str) -> None:
-    assert rules.preset(name).rules == parse(PRESETS[name], "copy").rules
+    assert preset(name).rules == parse(PRESETS[name], "copy").rules
 
 
 def test_an_empty_file_has_no_rules() -> None:

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from alerts.alertkit import DAY
-from tickerlake.alerts import rules
 from tickerlake.alerts.engine import AlertEngine, Instrument
+from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.bars import Bars
 from tickerlake.model.alert import Alert
 from tickerlake.sources import builtin
@@ -42,9 +42,9 @@ def sessions(symbols: list[str]) -> Iterator[Bars]:
         )
 
 
-def alerts_of(preset: str) -> list[Alert]:
+def alerts_of(name: str) -> list[Alert]:
     symbols = ["AAPL", "FB", "GOOG", "IBM", "MSFT"]
-    engine = AlertEngine(rules.preset(preset).rules, ["1d"])
+    engine = AlertEngine(preset(name).rules, ["1d"])
     engine.grow([Instrument(f"{symbol}.XXXX", symbol) for symbol in symbols])
     return [
         fired.alert
@@ -108,6 +108,6 @@ def test_alarms_are_few(default: list[Alert]) -> None:
 
 
 def test_the_other_presets_find_the_crash_too() -> None:
-    for preset in ("sensitive", "simple"):
-        found = [alert for alert in alerts_of(preset) if day(alert) == CRASH and alert.state == "fired"]
+    for name in ("sensitive", "simple"):
+        found = [alert for alert in alerts_of(name) if day(alert) == CRASH and alert.state == "fired"]
         assert any(alert.severity == "critical" and alert.cause == "market" for alert in found)

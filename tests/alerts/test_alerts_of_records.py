@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from support.records import batch, trade
 from tickerlake.alerts.engine import AlertEngine
-from tickerlake.alerts.rules import parse
+from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics import snapshot
 from tickerlake.analytics.engine import Engine, EngineOptions, Output
 from tickerlake.analytics.sessions import ALWAYS

@@ -8,8 +8,9 @@ import pytest
 
 from alerts.alertkit import bars, close, days, engine
 from alerts.scripted import SCRIPTED
-from tickerlake.alerts import kinds, message
-from tickerlake.alerts.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts import message
+from tickerlake.alerts.detectors import kinds
+from tickerlake.alerts.detectors.detector import NAN, Detector, Reading, Values
 from tickerlake.alerts.duration import human, nanoseconds
 from tickerlake.analytics.bars import Bars
 from tickerlake.analytics.columnar import Fields, State
@@ -228,7 +229,7 @@ def test_another_package_brings_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
         assert group == "tickerlake.detectors"
         return [entry for entry in brought if name in {None, entry.name}]
 
-    monkeypatch.setattr("tickerlake.alerts.kinds.metadata.entry_points", entry_points)
+    monkeypatch.setattr("tickerlake.alerts.detectors.kinds.metadata.entry_points", entry_points)
     made = engine('[[rule]]\nkind = "round_number"\nstep = 50\ninterval = "1m"\n')
     assert [
         a.message for n, p in enumerate([99, 101, 120, 99]) for a in close(made, "1m", bars([p], minute=n))

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.alertkit import DAY, FIRST_DAY, MINUTE, bars, days
-from tickerlake.alerts import kinds
-from tickerlake.alerts.detector import Detector, Reading
-from tickerlake.alerts.profile import EVEN, PARTS, Profile, parts, volatility_prior
-from tickerlake.alerts.surprise import lee_mykland_threshold
+from tickerlake.alerts.detectors import kinds
+from tickerlake.alerts.detectors.detector import Detector, Reading
+from tickerlake.alerts.detectors.profile import EVEN, PARTS, Profile, parts, volatility_prior
+from tickerlake.alerts.detectors.surprise import lee_mykland_threshold
 from tickerlake.analytics.bars import Bars, Floats
 
 NO: dict[str, Floats] = {}

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickerlake.analytics.bars import Bars, Floats, Ints
-from tickerlake.analytics.indicator import Indicator
-from tickerlake.analytics.registry import known, make, parse
-from tickerlake.analytics.rolling import total
+from tickerlake.analytics.indicators.indicator import Indicator
+from tickerlake.analytics.indicators.registry import known, make, parse
+from tickerlake.analytics.indicators.rolling import total
 
 DAY_NS: Final = 86_400 * 10**9
 OPEN_NS: Final = 14 * 3_600 * 10**9

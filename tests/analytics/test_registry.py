@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickerlake.analytics import registry
-from tickerlake.analytics.averages import MACD
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.analytics.columnar import Fields, State
-from tickerlake.analytics.indicator import Indicator
-from tickerlake.analytics.momentum import RSI
-from tickerlake.analytics.registry import Spec, known, make, outputs_of, parse, register, signature
+from tickerlake.analytics.indicators import registry
+from tickerlake.analytics.indicators.averages import MACD
+from tickerlake.analytics.indicators.indicator import Indicator
+from tickerlake.analytics.indicators.momentum import RSI
+from tickerlake.analytics.indicators.registry import Spec, known, make, outputs_of, parse, register, signature
 from tickerlake.errors import UsageError
 
 
@@ -173,7 +173,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, points: str, code: st
 
 CODE = """
 from tickerlake.analytics.columnar import Fields
-from tickerlake.analytics.indicator import Indicator
+from tickerlake.analytics.indicators.indicator import Indicator
 
 class Half(Indicator):
     parameters = {"by": 2.0}

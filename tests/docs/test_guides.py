@@ -14,11 +14,13 @@ import pytest
 from typer.main import get_command
 
 from tickerlake import config
-from tickerlake.alerts import kinds, presets
+from tickerlake.alerts.detectors import kinds
+from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.alerts.message import PLACES
-from tickerlake.alerts.parameter import Parameter
-from tickerlake.alerts.ruletable import _COMMON
-from tickerlake.analytics import decode, registry
+from tickerlake.alerts.rules import presets
+from tickerlake.alerts.rules.table import _COMMON
+from tickerlake.analytics import decode
+from tickerlake.analytics.indicators import registry
 from tickerlake.cli.app import app
 from tickerlake.model import alert
 from tickerlake.model.schema import ALERT, fields

@@ -16,7 +16,7 @@ from support.records import trade
 from support.simkafka import Cluster, Event, Killed, Log, SimAdmin, SimConsumer, SimPool, SimProducer
 from tickerlake import clock
 from tickerlake.alerts.engine import AlertEngine
-from tickerlake.alerts.rules import parse
+from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics.engine import Engine, EngineOptions, Output
 from tickerlake.analytics.sessions import ALWAYS
 from tickerlake.errors import BrokerUnreachable, Rebalanced

@@ -5,8 +5,8 @@ import threading
 from collections import defaultdict
 from pathlib import Path
 
-from tickerlake.alerts import rules
 from tickerlake.alerts.engine import AlertEngine
+from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.engine import EngineOptions
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
@@ -44,7 +44,7 @@ def tracker(
         group,
         TrackOptions(engine, prefix, batch_records, snapshot_records=3 * batch_records),
         sessions_by_market("24/7"),
-        AlertEngine(rules.preset("sensitive").rules, INTERVALS),
+        AlertEngine(preset("sensitive").rules, INTERVALS),
     )
 
 

@@ -8,11 +8,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tickerlake.alerts import kinds
 from tickerlake.alerts.cause import Splits
+from tickerlake.alerts.detectors import kinds
+from tickerlake.alerts.detectors.silence import DataQuality, Stale
 from tickerlake.alerts.duration import nanoseconds
-from tickerlake.alerts.rule import Rule
-from tickerlake.alerts.silence import DataQuality, Stale
+from tickerlake.alerts.rules.rule import Rule
 from tickerlake.alerts.watch import Context, Fired, Instrument, Watch
 from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
 from tickerlake.analytics.columnar import Table

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tickerlake.alerts.rule import Rule
+from tickerlake.alerts.rules.rule import Rule
 from tickerlake.analytics.bars import Flags, Floats, Ints
 from tickerlake.analytics.columnar import Fields, Table
 from tickerlake.model.alert import AlertState

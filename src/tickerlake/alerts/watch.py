@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tickerlake.alerts.cause import Split, Splits, factors
-from tickerlake.alerts.detector import Detector, Reading
+from tickerlake.alerts.detectors.detector import Detector, Reading
 from tickerlake.alerts.lifecycle import Lifecycle, Moments, Told, number_at
 from tickerlake.alerts.message import Facts, compose
-from tickerlake.alerts.rule import Rule
+from tickerlake.alerts.rules.rule import Rule
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.columnar import Table
 from tickerlake.model.alert import SEVERITIES, Alert, Cause, Direction, alert_id, plain

@@ -48,7 +48,7 @@ class EngineOptions:
     intervals
         Bars to build, for example ``("1m", "1d")``; of an instrument that sends bars, only longer ones are.
     indicators
-        Indicators of every closed bar, as :func:`tickerlake.analytics.registry.parse` reads them.
+        Indicators of every closed bar, as :func:`tickerlake.analytics.indicators.registry.parse` reads them.
     grace_ns, lateness_ns
         How long a bar waits for records after its end, and for how long after that it can be restated.
     idle_ns

@@ -7,8 +7,8 @@ import numpy as np
 
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.columnar import Table
-from tickerlake.analytics.indicator import Indicator
-from tickerlake.analytics.registry import make, outputs_of, parse
+from tickerlake.analytics.indicators.indicator import Indicator
+from tickerlake.analytics.indicators.registry import make, outputs_of, parse
 
 _NO_SESSION = np.iinfo(np.int64).min
 

@@ -14,7 +14,7 @@ from tickerlake.cli.common import LOCAL_BROKER, Bootstrap, Json, Property, prope
 
 if TYPE_CHECKING:
     from tickerlake.alerts.engine import AlertEngine
-    from tickerlake.alerts.rules import RuleSet
+    from tickerlake.alerts.rules.ruleset import RuleSet
     from tickerlake.model.alert import Alert
 
 app = typer.Typer(help="Alerts: follow them, or try the targets that they are sent to.", no_args_is_help=True)
@@ -48,9 +48,9 @@ def rule_set(path: Path | None, preset: str) -> "RuleSet":
     UsageError
         If there is no such preset, or the file is wrong.
     """
-    from tickerlake.alerts import rules
-    from tickerlake.alerts.presets import PRESETS
-    from tickerlake.alerts.rules import RuleSet, load
+    from tickerlake.alerts.rules import ruleset
+    from tickerlake.alerts.rules.presets import PRESETS
+    from tickerlake.alerts.rules.ruleset import RuleSet, load
     from tickerlake.errors import UsageError
 
     if path is not None:
@@ -61,7 +61,7 @@ def rule_set(path: Path | None, preset: str) -> "RuleSet":
         raise UsageError(
             f"There is no preset {preset}.", f"Use {', '.join(PRESETS)} or none, or a file: --rules."
         )
-    return rules.preset(preset)
+    return ruleset.preset(preset)
 
 
 def warn_of_unseen(watcher: "AlertEngine") -> None:

@@ -13,7 +13,7 @@ from tickerlake.cli.track import DEFAULT_BARS, Bars, Calendar, Grace, Lateness
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tickerlake.alerts.rule import Rule
+    from tickerlake.alerts.rules.rule import Rule
     from tickerlake.pipeline.backtest import Backtest
     from tickerlake.sources.csv.options import Options
 
@@ -60,7 +60,7 @@ def show(preset: Annotated[str, typer.Argument(help="default, sensitive or simpl
 
     Example: `tickerlake rules show > my-rules.toml`
     """
-    from tickerlake.alerts.presets import PRESETS
+    from tickerlake.alerts.rules.presets import PRESETS
     from tickerlake.errors import UsageError
 
     if preset not in PRESETS:

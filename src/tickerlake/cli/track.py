@@ -156,7 +156,7 @@ def engine_options(
         If one of them can't be.
     """
     from tickerlake.analytics.engine import EngineOptions
-    from tickerlake.analytics.registry import parse
+    from tickerlake.analytics.indicators.registry import parse
     from tickerlake.model.interval import check_built, duration_ns
 
     return EngineOptions(

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tickerlake.alerts import rules
 from tickerlake.alerts.engine import AlertEngine
+from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.engine import EngineOptions
 from tickerlake.analytics.sessions import ALWAYS
 from tickerlake.errors import UsageError
@@ -118,7 +118,7 @@ class Demo:
 
     def _track(self, servers: str, store: Store, stop: threading.Event) -> tuple[TrackProgress, list[Alert]]:
         options = EngineOptions(intervals=("1d",), indicators=INDICATORS, own="track:demo")
-        watcher = AlertEngine(rules.preset("default").rules, options.intervals)
+        watcher = AlertEngine(preset("default").rules, options.intervals)
         prefix = TOPIC.partition(".")[0]
         work = Track(
             servers,

@@ -5,9 +5,9 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from tickerlake.alerts.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts.detectors.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.alerts.duration import MINUTE_NS, SECOND_NS, nanoseconds
-from tickerlake.alerts.parameter import Parameter
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.columnar import Fields, State
 from tickerlake.model.alert import Cause, Unit

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from tickerlake.alerts import kinds
-from tickerlake.alerts.detector import Detector
+from tickerlake.alerts.detectors import kinds
+from tickerlake.alerts.detectors.detector import Detector
 from tickerlake.alerts.duration import DAY_NS, MINUTE_NS, nanoseconds
 from tickerlake.model.alert import Severity
 

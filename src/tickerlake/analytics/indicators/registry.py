@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Final
 
-from tickerlake.analytics.averages import BBANDS, EMA, MACD, SMA
-from tickerlake.analytics.indicator import Indicator
-from tickerlake.analytics.momentum import ROC, RSI, STOCH
-from tickerlake.analytics.ranges import ADX, ATR
-from tickerlake.analytics.volatility import REALVOL
-from tickerlake.analytics.volumes import OBV, RELVOL, RVWAP, VWAP
+from tickerlake.analytics.indicators.averages import BBANDS, EMA, MACD, SMA
+from tickerlake.analytics.indicators.indicator import Indicator
+from tickerlake.analytics.indicators.momentum import ROC, RSI, STOCH
+from tickerlake.analytics.indicators.ranges import ADX, ATR
+from tickerlake.analytics.indicators.volatility import REALVOL
+from tickerlake.analytics.indicators.volumes import OBV, RELVOL, RVWAP, VWAP
 from tickerlake.errors import UsageError
 
 GROUP: Final = "tickerlake.indicators"

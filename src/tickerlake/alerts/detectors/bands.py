@@ -5,11 +5,11 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from tickerlake.alerts import rulesets
-from tickerlake.alerts.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts.detectors import rulesets
+from tickerlake.alerts.detectors.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts.detectors.parameter import Parameter
+from tickerlake.alerts.detectors.rulesets import LimitBands
 from tickerlake.alerts.duration import MINUTE_NS
-from tickerlake.alerts.parameter import Parameter
-from tickerlake.alerts.rulesets import LimitBands
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.columnar import Fields, State
 

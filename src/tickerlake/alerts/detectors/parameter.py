@@ -142,7 +142,7 @@ def _level(value: object) -> float | str:
     if not isinstance(value, str):
         return _number(value, 0.0, math.inf)
     # the indicators are only loaded by those who use them
-    from tickerlake.analytics.registry import outputs_of, parse
+    from tickerlake.analytics.indicators.registry import outputs_of, parse
 
     spec = parse(value)
     if len(found := outputs_of(spec)) > 1:

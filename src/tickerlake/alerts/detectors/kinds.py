@@ -27,13 +27,13 @@ import re
 from importlib import metadata
 from typing import Final
 
-from tickerlake.alerts.activity import RangeExpansion, VolumeSpike
-from tickerlake.alerts.bands import LimitBand, MarketBreaker
-from tickerlake.alerts.detector import Detector
-from tickerlake.alerts.levels import Channel, Cross, VwapDeviation
-from tickerlake.alerts.moves import GapOpen, NewHigh, NewLow, PctChange
-from tickerlake.alerts.silence import DataQuality, Halt, Stale
-from tickerlake.alerts.surprise import Jump, ZScore
+from tickerlake.alerts.detectors.activity import RangeExpansion, VolumeSpike
+from tickerlake.alerts.detectors.bands import LimitBand, MarketBreaker
+from tickerlake.alerts.detectors.detector import Detector
+from tickerlake.alerts.detectors.levels import Channel, Cross, VwapDeviation
+from tickerlake.alerts.detectors.moves import GapOpen, NewHigh, NewLow, PctChange
+from tickerlake.alerts.detectors.silence import DataQuality, Halt, Stale
+from tickerlake.alerts.detectors.surprise import Jump, ZScore
 from tickerlake.alerts.words import did_you_mean
 from tickerlake.errors import UsageError
 

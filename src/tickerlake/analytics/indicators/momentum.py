@@ -6,8 +6,8 @@ import numpy as np
 
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.analytics.columnar import Fields, State
-from tickerlake.analytics.indicator import Indicator
-from tickerlake.analytics.rolling import push, ratio, settle, since, total
+from tickerlake.analytics.indicators.indicator import Indicator
+from tickerlake.analytics.indicators.rolling import push, ratio, settle, since, total
 
 
 class RSI(Indicator):

@@ -6,8 +6,8 @@ import numpy as np
 
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.columnar import Fields, State
-from tickerlake.analytics.indicator import Indicator
-from tickerlake.analytics.rolling import push, ratio, total
+from tickerlake.analytics.indicators.indicator import Indicator
+from tickerlake.analytics.indicators.rolling import push, ratio, total
 
 _BUCKETS: Final = 30
 """Parts of a session whose usual volumes are kept apart: 13 minutes each on the New York exchange."""

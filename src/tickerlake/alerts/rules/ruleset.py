@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tickerlake.alerts.lines import Lines
-from tickerlake.alerts.presets import PRESETS
-from tickerlake.alerts.problems import RuleProblem, RulesRefused
-from tickerlake.alerts.rule import Rule
-from tickerlake.alerts.ruletable import RuleTable
+from tickerlake.alerts.rules.lines import Lines
+from tickerlake.alerts.rules.presets import PRESETS
+from tickerlake.alerts.rules.problems import RuleProblem, RulesRefused
+from tickerlake.alerts.rules.rule import Rule
+from tickerlake.alerts.rules.table import RuleTable
 from tickerlake.alerts.words import did_you_mean
 from tickerlake.errors import UsageError
 

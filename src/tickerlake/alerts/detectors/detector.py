@@ -1,6 +1,6 @@
 """What a detector is: one number of each bar, and whether it is out of the ordinary.
 
-A detector of your own takes few lines; see :func:`tickerlake.alerts.kinds.register`.
+A detector of your own takes few lines; see :func:`tickerlake.alerts.detectors.kinds.register`.
 """
 
 from abc import ABC, abstractmethod
@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
+from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.alerts.duration import nanoseconds
-from tickerlake.alerts.parameter import Parameter
 from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
 from tickerlake.analytics.columnar import Fields, State, Table
 from tickerlake.model.alert import Cause, Unit

@@ -6,11 +6,11 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from tickerlake.alerts import returns
-from tickerlake.alerts.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts.detectors import returns
+from tickerlake.alerts.detectors.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts.detectors.parameter import Parameter
+from tickerlake.alerts.detectors.profile import Profile, volatility_prior
 from tickerlake.alerts.duration import MINUTE_NS
-from tickerlake.alerts.parameter import Parameter
-from tickerlake.alerts.profile import Profile, volatility_prior
 from tickerlake.analytics.bars import Bars, Flags, Floats
 from tickerlake.analytics.columnar import Fields, State
 from tickerlake.model.alert import Unit

@@ -6,14 +6,14 @@ from datetime import UTC, date, datetime, time
 from string import Formatter
 from typing import Any, Final, cast
 
-from tickerlake.alerts import kinds
-from tickerlake.alerts.detector import Detector
+from tickerlake.alerts.detectors import kinds
+from tickerlake.alerts.detectors.detector import Detector
+from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.alerts.duration import DAY_NS, nanoseconds
-from tickerlake.alerts.lines import Lines
 from tickerlake.alerts.message import PLACES
-from tickerlake.alerts.parameter import Parameter
-from tickerlake.alerts.problems import RuleProblem
-from tickerlake.alerts.rule import COOLDOWN_NS, INTRADAY, Rule
+from tickerlake.alerts.rules.lines import Lines
+from tickerlake.alerts.rules.problems import RuleProblem
+from tickerlake.alerts.rules.rule import COOLDOWN_NS, INTRADAY, Rule
 from tickerlake.alerts.words import did_you_mean
 from tickerlake.errors import UsageError
 from tickerlake.model.alert import SEVERITIES

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tickerlake.alerts.detector import NAN, Detector, Reading, Values
-from tickerlake.alerts.parameter import Parameter
+from tickerlake.alerts.detectors.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.analytics.columnar import Fields, State
 from tickerlake.model.alert import Unit

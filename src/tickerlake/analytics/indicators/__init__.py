@@ -1,0 +1,1 @@
+"""Indicators of closed bars: columns of state, one step a bar, TA-Lib's names and values."""
