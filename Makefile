@@ -22,7 +22,7 @@ lint: $(READY)  ## check style, types and the direction of imports
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/reference.py --check
 
-bench: $(READY) $(VENV)/.bench  ## measure against named limits and peers, about 15 minutes (ARGS=--quick for a look)
+bench: $(READY) $(VENV)/.bench  ## measure against named limits and peers, about 25 minutes (ARGS=--quick for a look)
 	$(BIN)/python -m bench $(ARGS)
 
 $(VENV)/.bench: $(READY) requirements/bench.txt
@@ -48,6 +48,7 @@ lock:  ## pin the requirements anew
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements/dev.in -o requirements/dev.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements/dev.txt requirements/runtime.in -o requirements/runtime.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements/peers.in -o requirements/peers.txt
 
 clean:  ## remove what the targets made, but not the lake
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
