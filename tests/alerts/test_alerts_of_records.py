@@ -86,7 +86,7 @@ def cut(frame: pl.DataFrame, places: list[int]) -> list[pl.DataFrame]:
     return [frame.slice(a, b - a) for a, b in itertools.pairwise(edges)]
 
 
-@settings(max_examples=50, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(steps, st.lists(st.integers(0, 60), max_size=8))
 def test_alerts_do_not_depend_on_batches(made: list[tuple[str, int, Decimal]], places: list[int]) -> None:
     frame = records(made)

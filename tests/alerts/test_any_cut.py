@@ -166,7 +166,7 @@ def run(one: Engine, frame: pl.DataFrame, moments: dict[int, Moment], places: li
     return outputs
 
 
-@settings(max_examples=60, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(steps, cuts, st.sampled_from([0, 50]), st.sampled_from([0, 90]))
 def test_no_cut_shows(
     made: list[tuple[str, int, Decimal, str, int | None]], places: list[int], grace: int, lateness: int
@@ -176,7 +176,7 @@ def test_no_cut_shows(
     assert told(run(engine(grace, lateness), frame, moments, places)) == expected
 
 
-@settings(max_examples=40, derandomize=True)
+@settings(max_examples=20, derandomize=True)
 @given(steps, steps, st.lists(st.integers(0, 50), max_size=5, unique=True), st.sampled_from([0, 50]))
 def test_no_change_of_hands_shows(
     made: list[tuple[str, int, Decimal, str, int | None]],
