@@ -298,3 +298,21 @@ def test_a_look_at_the_clock_that_tells_nothing_changes_nothing() -> None:
             break
     else:
         raise AssertionError("each silence was told")
+
+
+def test_alerts_of_bars_and_of_refused_records_are_told_in_the_order_of_the_records() -> None:
+    rules = (*DATA_RULES.rules, *(rule for rule in RULES.rules if rule.id == "level"))
+    subject = Engine(EngineOptions(), lambda _: ALWAYS, AlertEngine(rules, ("1m",)))
+    bad = [trade("AAA.XNAS", START, Decimal(-1), Decimal(1))] * 3
+    prices = [(0, 99), (60, 99), (120, 99)]
+    good = [trade("AAA.XNAS", START + at * SECOND, Decimal(price), Decimal(1)) for at, price in prices]
+    crossing = trade("AAA.XNAS", START + 125 * SECOND, Decimal(101), Decimal(1))
+    found = subject.take(batch([*good, *bad, crossing])).alerts
+    assert [(raised.offset, raised.alert.rule_id) for raised in found] == [(5, "bad"), (6, "level")]
+
+
+def test_a_trade_at_the_time_of_the_one_before_is_told() -> None:
+    prices = [(0, "99"), (60, "99"), (120, "99"), (125, "99"), (125, "101")]
+    values = [trade("AAA.XNAS", START + at * SECOND, Decimal(price), Decimal(1)) for at, price in prices]
+    found = engine().take(batch(values)).alerts
+    assert [raised.offset for raised in found if raised.alert.rule_id == "level"] == [4]

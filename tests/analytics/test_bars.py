@@ -1,5 +1,6 @@
 """Bars against a plain reading of the rules, record by record, however the records are cut into batches."""
 
+import contextlib
 import itertools
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -9,6 +10,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -440,10 +442,88 @@ def test_the_largest_sizes_can_be_added_up() -> None:
 
 
 def test_a_damaged_snapshot_is_told() -> None:
-    subject = engine()
+    subject = engine(indicators=("SMA(2)",))
     subject.take(batch([trade("AAA.XNAS", START, Decimal(10), Decimal(1))]))
     state = snapshot.take(subject, 0)
-    middle = len(state) // 2
-    for damaged in (b"", state[:-1], state[:middle] + bytes([state[middle] ^ 1]) + state[middle + 1 :]):
-        with pytest.raises(DataError, match="damaged"):
-            snapshot.restore(engine(), 0, damaged)
+    flipped = [state[:at] + bytes([state[at] ^ 1]) + state[at + 1 :] for at in range(len(state))]
+
+    def restored(data: bytes) -> bytes | None:
+        other = engine(indicators=("SMA(2)",))
+        with contextlib.suppress(DataError):
+            snapshot.restore(other, 0, data)
+            return snapshot.take(other, 0)
+        return None
+
+    assert restored(b"") is restored(state[:-1]) is None
+    found = [restored(damaged) for damaged in flipped]
+    # a few bits are of no use
+    assert found.count(None) > 0.9 * len(found)
+    assert set(found) == {None, restored(state)}
+
+
+def rewritten(state: bytes, **changes: Any) -> bytes:
+    """Return a snapshot of which something is changed."""
+    plain = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(state))
+    return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(plain | changes))
+
+
+def test_a_snapshot_of_another_version_is_told() -> None:
+    state = rewritten(snapshot.take(engine(), 0), version=snapshot.VERSION + 1)
+    with pytest.raises(DataError, match="version"):
+        snapshot.restore(engine(), 0, state)
+
+
+def test_an_indicator_that_keeps_something_else_now_begins_anew() -> None:
+    before, after = engine(indicators=("SMA(2)",)), engine(indicators=("SMA(2)",))
+    made = [trade("AAA.XNAS", START + n * MINUTE, Decimal(10 + n), Decimal(1)) for n in range(6)]
+    before.take(batch(made[:3]))
+    state = snapshot.take(before, 0)
+    other = {"1m SMA(2)": {"kind": "<f8", "shape": [1, 1], "data": bytes(8)}}
+    snapshot.restore(after, 0, rewritten(state, tables=other))
+    assert after.take(batch(made[3:], first=3)).indicators["ts_open_ns"].to_list() == [
+        START + 3 * MINUTE,
+        START + 4 * MINUTE,
+    ]
+
+
+def test_the_earliest_trade_gives_the_open_though_it_comes_in_a_later_batch() -> None:
+    subject = engine()
+    for offset, (at, price) in enumerate([(20, 10), (5, 11), (20, 12), (61, 13)]):
+        made = [trade("AAA.XNAS", START + at * SECOND, Decimal(price), Decimal(1))]
+        output = subject.take(batch(made, first=offset))
+    assert output.bars.select("open", "close").rows() == [(11, 12)]
+
+
+@pytest.mark.parametrize(("last", "closes_s"), [(10, 50 + 90 + 30), (130, 90 + 30)])
+def test_the_clock_gives_a_bar_its_grace_too(last: int, closes_s: int) -> None:
+    subject = engine(grace_ns=90 * SECOND)
+    made = [trade("AAA.XNAS", START + at * SECOND, Decimal(10), Decimal(1)) for at in (0, last)]
+    subject.take(batch(made, timestamp_ms=NOW // 10**6))
+    assert subject.idle(0, NOW + closes_s * SECOND - 1, 30 * SECOND).bars.is_empty()
+    closed = subject.idle(0, NOW + closes_s * SECOND, 30 * SECOND).bars
+    assert closed["ts_open_ns"].to_list() == [START]
+
+
+def test_no_more_closed_bars_are_kept_than_can_be_restated() -> None:
+    subject = engine(lateness_ns=2 * MINUTE)
+    for n in range(20):
+        made = [trade("AAA.XNAS", START + n * MINUTE, Decimal(10), Decimal(1))]
+        subject.take(batch(made, first=n))
+        assert subject.builders["1m"].recent.height <= 2
+
+
+@pytest.mark.parametrize(("late_s", "is_partial"), [(60, False), (61, True)])
+def test_an_hour_that_begins_a_minute_late_is_whole(late_s: int, is_partial: bool) -> None:
+    hour = START // (60 * MINUTE) * 60 * MINUTE
+    made = [trade("AAA.XNAS", hour + at * SECOND, Decimal(10), Decimal(1)) for at in (late_s, 3_600)]
+    assert engine(intervals=("1h",)).take(batch(made)).bars["is_partial"].to_list() == [is_partial]
+
+
+@pytest.mark.parametrize(("late_s", "is_partial"), [(60, False), (61, True)])
+def test_a_day_that_opens_in_the_evening_before_begins_there(late_s: int, is_partial: bool) -> None:
+    opens = np.array([19_724, 19_725]) * 24 * 60 * MINUTE - 60 * MINUTE
+    futures = Sessions(np.array([19_724, 19_725]), opens, opens + 23 * 60 * MINUTE)
+    subject = Engine(EngineOptions(intervals=("1d",), lateness_ns=0), lambda _: futures)
+    made = [trade("AAA.XNAS", int(ts) + late_s * SECOND, Decimal(10), Decimal(1)) for ts in opens]
+    (day,) = subject.take(batch(made)).bars.iter_rows(named=True)
+    assert (str(day["session_date"]), day["is_partial"]) == ("2024-01-02", is_partial)

@@ -20,6 +20,7 @@ BROKEN: dict[str, bytes] = {
     "a number that is none": trade("AAA.XNAS", 5, "NaN", "3"),
     "deep": b'{"schema":"trade.v1","a":' + b"[" * 2000 + b"]" * 2000 + b"}",
     "two documents": GOOD + GOOD,
+    "two documents on two lines": GOOD + b"\n" + GOOD,
     "nothing": b"",
     "text": b"hello",
 }
@@ -103,6 +104,7 @@ def bar(**more: Any) -> bytes:
         ({"low": -1}, "price_nonpositive"),
         ({"high": 8}, "ohlc_high_lt_low"),
         ({"close": 13}, "ohlc_open_close_outside_range"),
+        ({"low": 10.5}, "ohlc_open_close_outside_range"),
         ({"volume": -1}, "volume_negative"),
     ],
 )
@@ -110,6 +112,15 @@ def test_bars_that_can_not_be(more: dict[str, Any], reason: str) -> None:
     found = decode(batch([bar(), bar(**more)]))
     assert found.rows["offset"].to_list() == [0]
     assert found.refused["reason"].to_list() == [reason]
+
+
+def test_what_is_at_a_limit_is_used() -> None:
+    latest_ns = NOON_MS * 1_000_000 + HOUR_NS
+    trades = [trade("AAA.XNAS", latest_ns + late, "1", "2") for late in (0, 1)]
+    bars = [bar(ts_open_ns=latest_ns + late, ts_close_ns=latest_ns + 120 * 10**9) for late in (0, 1)]
+    found = decode(batch([*trades, *bars]), ahead_ns=HOUR_NS)
+    assert found.rows["offset"].to_list() == [0, 2]
+    assert found.refused["reason"].to_list() == ["future_timestamp"] * 2
 
 
 def test_what_is_none_of_our_business_is_counted() -> None:

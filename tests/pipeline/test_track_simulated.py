@@ -19,7 +19,8 @@ from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics.engine import Engine, EngineOptions, Output
 from tickerlake.analytics.sessions import ALWAYS
-from tickerlake.errors import BrokerUnreachable, Rebalanced
+from tickerlake.errors import BrokerUnreachable, Rebalanced, StoreUnavailable
+from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.memory import MemoryStore
 from tickerlake.model.json import to_json_lines
 from tickerlake.pipeline import publish, track
@@ -78,7 +79,7 @@ class Kafka:
     """Workers that come one after another, with one store and one Kafka."""
 
     def __init__(self, logs: dict[int, Log], *, is_slow: bool = False, **options: Any) -> None:
-        self.store = MemoryStore()
+        self.store: Store = MemoryStore()
         self.options = TrackOptions(OPTIONS, "x", **options)
         self.cluster = Cluster(logs, iter(()), lambda: None, START_S, is_slow=is_slow)
         self.warnings: list[str] = []
@@ -257,3 +258,55 @@ def test_the_clock_closes_all_bars_though_nothing_comes_for_hours() -> None:
     assert all(len(note) < 4_096 for note in notes)
     kafka.run([("grow", 0, 0), READ, ("wait", 1.5), READ])
     assert kafka.written() == kafka.expected()
+
+
+def bars(kafka: Kafka) -> list[tuple[int, int]]:
+    """Seconds since the start, and trades, of the bars of 10 seconds of the first instrument."""
+    told = map(msgspec.json.decode, kafka.written().get(("x.bars", b"A0.XNAS"), []))
+    return [
+        (each["ts_open_ns"] // SECOND - START_S, each["trade_count"])
+        for each in told
+        if each["interval"] == "10s"
+    ]
+
+
+TWO = [(0, 0, 0, 10_000, 0), (0, 1, 0, 10_000, 0)]
+
+
+def test_who_goes_on_closes_bars_by_the_clock_though_nothing_comes() -> None:
+    kafka = Kafka({0: log_of(0, TWO)})
+    kafka.run([("grow", 0, 2), READ, ("wait", 1.5), READ, ("kill",)])
+    assert bars(kafka) == []
+    kafka.run([READ, ("wait", 30.0), READ])
+    assert bars(kafka) == [(0, 2)]
+
+
+def test_the_clock_closes_nothing_before_all_is_read() -> None:
+    kafka = Kafka({0: log_of(0, TWO)})
+    kafka.run([("grow", 0, 2), ("wait", 3_600.0), ("read", (1,)), ("wait", 5.0), READ, ("wait", 5.0), READ])
+    assert bars(kafka) == [(0, 2)]
+
+
+def test_moments_fit_into_the_note_while_no_snapshot_can_be_stored() -> None:
+    class Away(MemoryStore):
+        def create(self, key: str, data: bytes, **more: Any) -> None:
+            del key, data, more
+            raise StoreUnavailable("no answer")
+
+    kafka = Kafka({0: log_of(0, [(0, 12, 0, 10_000, 0)] * 150)})
+    kafka.store = Away()
+    kafka.run([("wait", 30.0), *[("grow", 0, 1), READ, ("wait", 12.0), READ] * 150, ("stop",)])
+    assert len(kafka.cluster.committed[0].note) < 4_096
+    assert len(kafka.cluster.moments[0]) > 50
+    assert any("no snapshot was stored" in text for text in kafka.warnings)
+
+
+def test_a_snapshot_of_before_what_kafka_still_has_is_not_used() -> None:
+    kafka = Kafka({0: log_of(0, [(0, 2, 0, 10_000, 0)] * 9)})
+    kafka.run([("grow", 0, 3), READ, ("wait", 1.5), READ, ("stop",)])
+    kafka.cluster.low[0] = 7
+    kafka.run([("grow", 0, 99), READ, ("wait", 90.0), READ])
+    assert any("Kafka deleted the offsets 4 to 6" in text for text in kafka.warnings)
+    # the seventh is at 14 seconds: the bar that has begun before is not told as if it were whole
+    (first, *_) = map(msgspec.json.decode, kafka.written()["x.bars", b"A0.XNAS"])
+    assert (first["trade_count"], first["is_partial"]) == (3, True)

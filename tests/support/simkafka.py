@@ -43,6 +43,7 @@ class Cluster:
     script: Iterator[Event]
     stop: Callable[[], None]
     now_s: float
+    low: dict[int, int] = field(default_factory=dict)
     high: dict[int, int] = field(default_factory=dict)
     committed: dict[int, Committed] = field(default_factory=dict)
     written: dict[tuple[str, bytes | None], list[bytes]] = field(default_factory=lambda: defaultdict(list))
@@ -118,6 +119,7 @@ class SimConsumer:
 
     def _batch(self, number: int, count: int) -> Batch:
         log, start = self._cluster.logs[number], self._positions[number]
+        start = max(start, self._cluster.low.get(number, 0))
         there = [record for record in log[: self._cluster.ends(number)] if record[0] >= start]
         found = there[:count]
         if found:
@@ -128,7 +130,7 @@ class SimConsumer:
 
     def watermarks(self, partition: Partition) -> tuple[int, int]:
         log = self._cluster.logs[partition[1]][: self._cluster.ends(partition[1])]
-        return 0, log[-1][0] + 1 if log else 0
+        return self._cluster.low.get(partition[1], 0), log[-1][0] + 1 if log else 0
 
     def known_end(self, partition: Partition) -> int:
         return self.watermarks(partition)[1]
