@@ -37,6 +37,7 @@ class ProduceSettings(msgspec.Struct, frozen=True):
     topic: str | None = None
     speed: str | None = None
     rate: str | None = None
+    longest_wait: str | None = None
     partitions: int | None = None
     create: bool | None = None
 

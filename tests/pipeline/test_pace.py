@@ -52,6 +52,12 @@ def test_rows_are_due_by_event_time(tmp_path: Path, gaps: list[int], batch_rows:
     assert seconds == sorted(seconds)
 
 
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+def test_silences_are_passed_over(tmp_path: Path, batch_rows: int) -> None:
+    rows = source(tmp_path, [0, 1, 2, 60, 61, 400, 401])
+    assert due(Pace(speed=DAY_S, longest_s=2.5), rows, batch_rows) == pytest.approx([0, 1, 2, 4.5, 5.5, 8, 9])
+
+
 def test_refused_rows_go_with_the_bar_before_them(tmp_path: Path) -> None:
     seconds = due(Pace(speed=DAY_S), source(tmp_path, [0, 1, 2, 3, 4], broken={2}), 2)
     assert seconds == pytest.approx([0, 1, 1, 3, 4])

@@ -33,6 +33,12 @@ Files = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+LongestWait = Annotated[
+    str | None,
+    typer.Option(
+        help="With --speed: pass over silences, such as nights, after so long: 2s.", show_default=False
+    ),
+]
 LOCAL_BROKER = "127.0.0.1:9092"
 
 
@@ -84,6 +90,16 @@ def rate_of(text: str | None) -> float | None:
 def speed_of(text: str) -> float | None:
     """Return what ``--speed`` says, in seconds of event time a second; None for the most."""
     return None if text == "max" else _positive("--speed", text, "x", "max, 1x, 60x …")
+
+
+def longest_of(text: str | None, speed: float | None) -> float | None:
+    """Return what ``--longest-wait`` says, in seconds."""
+    from tickerlake.errors import UsageError
+    from tickerlake.model.interval import duration_ns
+
+    if text is not None and speed is None:
+        raise UsageError("--longest-wait is for --speed.", "Give both, or none.")
+    return None if text is None else duration_ns(text, "--longest-wait") / 1e9
 
 
 def _positive(option: str, text: str, unit: str, wanted: str) -> float:

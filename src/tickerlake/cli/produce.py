@@ -11,10 +11,12 @@ from tickerlake.cli.common import (
     Bootstrap,
     Files,
     Json,
+    LongestWait,
     Property,
     Ticker,
     emit,
     input_files,
+    longest_of,
     open_files,
     properties,
     rate_of,
@@ -42,6 +44,7 @@ def produce(
         typer.Option(help="max, or by event time: 1x as it was, 60x an hour in a minute."),
     ] = "max",
     rate: Annotated[str | None, typer.Option(help="Rows a second, for example 500/s.")] = None,
+    longest_wait: LongestWait = None,
     loop: Annotated[
         bool, typer.Option("--loop", help="Begin again at the end, with later times, until stopped.")
     ] = False,
@@ -66,7 +69,8 @@ def produce(
     from tickerlake.pipeline.pace import Pace
     from tickerlake.sources.replay import Shifted, period_ns
 
-    pace = Pace(rate_s=rate_of(rate), speed=speed_of(speed))
+    times = speed_of(speed)
+    pace = Pace(rate_of(rate), times, longest_of(longest_wait, times))
     ticker, results = Ticker(), []
     with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, stopping() as stop:
         paths = input_files(files, Path(folder))
@@ -77,7 +81,13 @@ def produce(
         ingest = Ingest(
             bootstrap_servers,
             topic,
-            IngestOptions(rate_s=pace.rate_s, speed=pace.speed, partitions=partitions, create=create),
+            IngestOptions(
+                rate_s=pace.rate_s,
+                speed=pace.speed,
+                longest_s=pace.longest_s,
+                partitions=partitions,
+                create=create,
+            ),
             properties(context, property_),
         )
         if ingest.prepare():

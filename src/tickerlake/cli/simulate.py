@@ -11,9 +11,11 @@ from tickerlake.cli.common import (
     Bootstrap,
     Force,
     Json,
+    LongestWait,
     Property,
     Ticker,
     emit,
+    longest_of,
     properties,
     rate_of,
     say,
@@ -74,6 +76,7 @@ def simulate(
         str, typer.Option(help="To a topic: max, or by event time: 1x as it was, 60x an hour in a minute.")
     ] = "max",
     rate: Annotated[str | None, typer.Option(help="To a topic: trades a second, for example 500/s.")] = None,
+    longest_wait: LongestWait = None,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of a topic that is created.")] = 4,
     create: Annotated[
         bool, typer.Option("--create/--no-create", help="Create the topic if it is missing.")
@@ -102,6 +105,7 @@ def simulate(
     if json and output == _STDOUT:
         raise UsageError("The trades and --json can't both go to stdout.", "Leave out one of them.")
     rate_s, times = rate_of(rate), speed_of(speed)
+    longest_s = longest_of(longest_wait, times)
     if output and (rate_s or times):
         raise UsageError("--rate and --speed are for topics.", "Leave them out: a file is written at once.")
     market = Market(MarketOptions(symbols, trades, seed, _day(start), days, jumps, halts, splits))
@@ -110,7 +114,9 @@ def simulate(
             if output:
                 done = _to_file(market, output, truth, stop, force=force)
             else:
-                options = IngestOptions(rate_s=rate_s, speed=times, partitions=partitions, create=create)
+                options = IngestOptions(
+                    rate_s=rate_s, speed=times, longest_s=longest_s, partitions=partitions, create=create
+                )
                 ingest = Ingest(bootstrap_servers, topic or "", options, properties(context, property_))
                 done = _to_topic(market, ingest, truth, stop, force=force)
         except Stopped:

@@ -22,13 +22,16 @@ class Pace:
     speed
         Seconds of event time that pass in a second: 60 sends an hour of bars in a minute. The first row
         with a time is due at once; a row that is older than one before it is due with that one.
+    longest_s
+        Silences of the event time, as nights are, are passed over after so many seconds.
     """
 
     rate_s: float | None = None
     speed: float | None = None
+    longest_s: float | None = None
     _rows: int = 0
-    _first_ns: int | None = None
-    _due_s: float = 0.0
+    _last_ns: int | None = None
+    _by_now_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rate_s is not None and self.speed is not None:
@@ -50,15 +53,17 @@ class Pace:
             self._rows += len(part.rows)
 
     def _by_time(self, table: Batch, speed: float) -> Iterator[tuple[float, Batch]]:
-        events = table.event_ns
-        if self._first_ns is None and events.count():
-            self._first_ns = events.drop_nulls()[0]
-        due_s = ((events - (self._first_ns or 0)) / (1e9 * speed)).cum_max().forward_fill()
-        # rows before the first bar of a batch are due with the last of the batch before
-        due_s = due_s.fill_null(self._due_s).clip(self._due_s, None)
+        # a row without a time, or one that is late, is due with the one before it
+        events = table.event_ns.fill_null(strategy="forward").cum_max()
+        if self._last_ns is None and events.count():
+            self._last_ns = events.drop_nulls()[0]
+        events = events.fill_null(self._last_ns or 0).clip(self._last_ns, None)
+        waits_s = (events - events.shift(1, fill_value=self._last_ns or 0)) / (1e9 * speed)
+        due_s = waits_s.clip(0.0, self.longest_s).cum_sum() + self._by_now_s
+        if self._last_ns is not None:
+            self._last_ns, self._by_now_s = int(events[-1]), float(due_s[-1])
         ticks = (due_s / _TICK_S).floor().rle().struct.field("len")
         start = 0
         for length in ticks:
-            self._due_s = due_s[start]
-            yield self._due_s, table.cut(start, length)
+            yield float(due_s[start]), table.cut(start, length)
             start += length
