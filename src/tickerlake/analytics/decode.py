@@ -4,7 +4,6 @@ A trade and a finished bar become the same kind of row: where it lies in time, u
 volume and notional. So bars are built alike of trades and of finer bars.
 """
 
-import io
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,7 +12,7 @@ import msgspec
 import polars as pl
 
 from tickerlake.model.interval import length_ns
-from tickerlake.model.json import to_bytes, to_text
+from tickerlake.model.json import read_documents, to_text
 from tickerlake.model.quality import (
     OHLC_HIGH_LT_LOW,
     OHLC_OPEN_CLOSE_OUTSIDE_RANGE,
@@ -151,34 +150,10 @@ def refuse(batch: pl.DataFrame, reason: str | pl.Expr) -> pl.DataFrame:
 def _parsed(batch: pl.DataFrame, text: pl.Series, schema: pl.Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the fields of records beside their places, and the records that are not JSON."""
     place = batch.select("partition", "offset", "timestamp_ms", "value")
-    read = _read(text, schema)
-    if read is not None:
+    read, good = read_documents(text, schema)
+    if good.all():
         return pl.concat([place, read], how="horizontal"), _NO_REFUSED
-    # inside a string JSON has no line ends, so they are white space
-    lines = text.str.replace_all(r"[\r\n]", " ")
-    parts = _bisected(lines, schema)
-    good = pl.Series([part is not None for part, count in parts for _ in range(count)])
-    read = pl.concat([schema.to_frame(), *(part for part, _ in parts if part is not None)])
     return pl.concat([place.filter(good), read], how="horizontal"), refuse(place.filter(~good), NOT_JSON)
-
-
-def _read(lines: pl.Series, schema: pl.Schema) -> pl.DataFrame | None:
-    """Return the fields of documents, None if one of them is broken or stands on several lines."""
-    data = io.BytesIO(to_bytes(lines))
-    try:
-        read = pl.read_ndjson(data, schema=schema, ignore_errors=True)
-    except pl.exceptions.PolarsError:
-        return None
-    return read if read.height == len(lines) else None
-
-
-def _bisected(lines: pl.Series, schema: pl.Schema) -> list[tuple[pl.DataFrame | None, int]]:
-    """Return the fields of documents in parts, with their counts; None for a document that is broken."""
-    read = _read(lines, schema)
-    if read is not None or len(lines) == 1:
-        return [(read, len(lines))]
-    half = len(lines) // 2
-    return _bisected(lines.head(half), schema) + _bisected(lines.slice(half), schema)
 
 
 def _trades(batch: pl.DataFrame, text: pl.Series, ahead_ns: int | None) -> tuple[pl.DataFrame, pl.DataFrame]:

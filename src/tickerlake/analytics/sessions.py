@@ -35,6 +35,8 @@ class Sessions:
         The exchange's days, since 1970-01-01.
     open_ns, close_ns
         When each opens and closes, UTC nanoseconds. It may open on the calendar day before, as futures do.
+    zone
+        The time zone of the exchange, as IANA names it.
 
     Raises
     ------
@@ -42,7 +44,7 @@ class Sessions:
         If they are not in order, or overlap.
     """
 
-    def __init__(self, dates: Ints, open_ns: Ints, close_ns: Ints) -> None:
+    def __init__(self, dates: Ints, open_ns: Ints, close_ns: Ints, zone: str = "UTC") -> None:
         if not len(dates) == len(open_ns) == len(close_ns):
             raise ValueError("sessions need as many opens and closes as dates")
         if (np.diff(dates) <= 0).any() or (open_ns >= close_ns).any():
@@ -50,6 +52,7 @@ class Sessions:
         if (close_ns[:-1] > open_ns[1:]).any():
             raise ValueError("sessions must not overlap")
         self.dates, self.open_ns, self.close_ns = dates, open_ns, close_ns
+        self.zone = zone
         self._boundaries = close_ns[:-1] + (open_ns[1:] - close_ns[:-1]) // 2
 
     def __len__(self) -> int:
@@ -171,4 +174,4 @@ def _load(library: ModuleType, calendar: str, first: str, last: str) -> Sessions
         return ALWAYS
     found = library.get_calendar(calendar, start=first, end=last)
     dates = found.sessions.to_numpy().astype("datetime64[D]").astype(np.int64)
-    return Sessions(dates, found.opens_nanos, found.closes_nanos)
+    return Sessions(dates, found.opens_nanos, found.closes_nanos, str(found.tz))

@@ -217,3 +217,45 @@ def _utf8(value: bytes | None) -> str | None:
         return None if value is None else value.decode()
     except UnicodeDecodeError:
         return None
+
+
+def read_documents(lines: pl.Series, schema: pl.Schema) -> tuple[pl.DataFrame, pl.Series]:
+    """Read the fields of JSON documents, and tell which of them are JSON at all.
+
+    Parameters
+    ----------
+    lines
+        One document each; line ends may stand in it where JSON allows white space.
+    schema
+        The fields; what a document lacks, or has of another type, is null.
+
+    Returns
+    -------
+    frame, good
+        The fields of those that could be read, in order, and for each document whether it could.
+    """
+    read = _read(lines, schema)
+    if read is not None:
+        return read, pl.repeat(value=True, n=len(lines), dtype=pl.Boolean(), eager=True)
+    # inside a string JSON has no line ends, so they are white space
+    parts = _bisected(lines.str.replace_all(r"[\r\n]", " "), schema)
+    good = pl.Series([part is not None for part, count in parts for _ in range(count)], dtype=pl.Boolean)
+    return pl.concat([schema.to_frame(), *(part for part, _ in parts if part is not None)]), good
+
+
+def _read(lines: pl.Series, schema: pl.Schema) -> pl.DataFrame | None:
+    """Return the fields of documents, None if one of them is broken or stands on several lines."""
+    try:
+        read = pl.read_ndjson(io.BytesIO(to_bytes(lines)), schema=schema, ignore_errors=True)
+    except pl.exceptions.PolarsError:
+        return None
+    return read if read.height == len(lines) else None
+
+
+def _bisected(lines: pl.Series, schema: pl.Schema) -> list[tuple[pl.DataFrame | None, int]]:
+    """Return the fields of documents in parts, with their counts; None for a document that is broken."""
+    read = _read(lines, schema)
+    if read is not None or len(lines) == 1:
+        return [(read, len(lines))]
+    half = len(lines) // 2
+    return _bisected(lines.head(half), schema) + _bisected(lines.slice(half), schema)
