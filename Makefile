@@ -3,24 +3,32 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PAGE := src/tickerlake/dashboard/static/index.html
 
-.PHONY: demo test lint bench reference format lock clean help
+.PHONY: demo page test lint bench reference format lock clean help
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
-demo: $(READY)  ## run the whole pipeline on this machine (FRESH=1 starts over)
+demo: $(READY) $(PAGE)  ## run the whole pipeline on this machine (FRESH=1 starts over)
 	@$(BIN)/tickerlake demo $(if $(FRESH),--fresh)
 
-test: $(READY)  ## run the tests (a real Kafka and a real storage emulator included)
+test: $(READY) $(PAGE)  ## run the tests (a real Kafka and a real storage emulator included)
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(READY)  ## check style, types and the direction of imports
+page: $(PAGE)  ## build the dashboard's page
+
+$(PAGE): $(READY) scripts/web.py web/package-lock.json web/index.html $(shell find web/src -type f) web/build.mjs
+	@$(BIN)/python scripts/web.py --node || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/node.txt
+	@$(BIN)/python scripts/web.py
+
+lint: $(READY) $(PAGE)  ## check style, types and the direction of imports
 	$(BIN)/ruff check src tests bench scripts
 	$(BIN)/ruff format --check src tests bench scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/reference.py --check
+	$(BIN)/python scripts/web.py --check
 
 bench: $(READY) $(VENV)/.bench  ## measure against named limits and peers, about 25 minutes (ARGS=--quick for a look)
 	$(BIN)/python -m bench $(ARGS)
@@ -49,6 +57,7 @@ lock:  ## pin the requirements anew
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements/dev.txt requirements/runtime.in -o requirements/runtime.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements/peers.in -o requirements/peers.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements/node.in -o requirements/node.txt
 
 clean:  ## remove what the targets made, but not the lake
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) web/node_modules src/tickerlake/dashboard/static .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

