@@ -1,0 +1,1 @@
+"""Who may see the dashboard, from where, and how often: default deny, nothing here knows of stocks."""

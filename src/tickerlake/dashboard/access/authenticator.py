@@ -1,0 +1,142 @@
+"""Who a request comes from: a login in a cookie, or the token of a program."""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Final
+
+from starlette.datastructures import Headers
+
+from tickerlake import clock
+from tickerlake.dashboard.access.password import Password
+from tickerlake.dashboard.access.policy import Policy
+from tickerlake.dashboard.access.rate import Buckets, network_of
+from tickerlake.dashboard.access.sessions import AGE_MAX_S, Sessions
+from tickerlake.errors import UsageError
+
+TOKEN_LENGTH_MIN: Final = 32
+_EVERYONE: Final = "everyone"
+
+
+class WrongPassword(Exception):
+    """The password is not the right one."""
+
+
+class TooManyAttempts(Exception):
+    """Too many passwords were tried lately."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__("Too many passwords were tried lately.")
+        self.wait_s = wait_s
+
+
+class Authenticator:
+    """Opens, checks and ends logins.
+
+    Five passwords at once and then five a minute from one client; 30 and then 30 a minute from all.
+
+    Parameters
+    ----------
+    password
+        The dashboard's.
+    policy
+        How it is served; decides the cookie's flags.
+    token
+        What programs send as ``Authorization: Bearer …``; empty for none.
+    monotonic_s
+        The clock.
+
+    Raises
+    ------
+    UsageError
+        If the token is too short or has characters that no header carries.
+    """
+
+    def __init__(
+        self,
+        password: Password,
+        policy: Policy,
+        token: str = "",
+        monotonic_s: Callable[[], float] = clock.monotonic_s,
+    ) -> None:
+        if token and (len(token) < TOKEN_LENGTH_MIN or not token.isascii() or not token.isprintable()):
+            raise UsageError(
+                f"The token must have {TOKEN_LENGTH_MIN} or more letters and digits.",
+                "Set TICKERLAKE_SERVE__TOKEN to a random one, such as that of `openssl rand -hex 32`.",
+            )
+        self._password = password
+        self._token = _digest(token) if token else None
+        self._sessions = Sessions(monotonic_s=monotonic_s)
+        self._by_client = Buckets(5 / 60, 5, monotonic_s=monotonic_s)
+        self._overall = Buckets(30 / 60, 30, monotonic_s=monotonic_s)
+        self._secure = policy.secure
+        # browsers share cookies between the ports of a host
+        self.cookie_name = f"{'__Host-' if policy.secure else ''}tickerlake-{policy.port}"
+
+    def identify(self, headers: Headers) -> Callable[[], bool] | None:
+        """Find who sent a request.
+
+        Returns
+        -------
+        callable or None
+            None if nobody we know; else a function that tells, later on, whether that login still is open.
+        """
+        for secret in self._secrets(headers):
+            if self._sessions.is_open(secret):
+                return lambda: self._sessions.is_open(secret)
+        return (lambda: True) if self._has_token(headers) else None
+
+    async def log_in(self, password: str, client: str) -> str:
+        """Open a login.
+
+        Parameters
+        ----------
+        password
+            As it was typed.
+        client
+            Address of the client.
+
+        Returns
+        -------
+        str
+            The value of ``Set-Cookie``.
+
+        Raises
+        ------
+        WrongPassword
+            If it is wrong.
+        TooManyAttempts
+            If too many were tried; this one was not looked at.
+        """
+        wait_s = self._by_client.take(network_of(client)) or self._overall.take(_EVERYONE)
+        if wait_s > 0:
+            raise TooManyAttempts(wait_s)
+        if not await self._password.matches(password):
+            raise WrongPassword
+        return self._cookie(self._sessions.begin(), AGE_MAX_S)
+
+    def log_out(self, headers: Headers) -> str:
+        """End the login of a request; return the value of ``Set-Cookie`` that removes the cookie."""
+        for secret in self._secrets(headers):
+            self._sessions.end(secret)
+        return self._cookie("", 0)
+
+    def _secrets(self, headers: Headers) -> list[str]:
+        pairs = (
+            pair.strip().partition("=") for line in headers.getlist("cookie") for pair in line.split(";")
+        )
+        return [value for name, _, value in pairs if name == self.cookie_name]
+
+    def _has_token(self, headers: Headers) -> bool:
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if self._token is None or kind.lower() != "bearer":
+            return False
+        return hmac.compare_digest(_digest(token.strip()), self._token)
+
+    def _cookie(self, value: str, age_max_s: int) -> str:
+        secure = "; Secure" if self._secure else ""
+        return f"{self.cookie_name}={value}; Max-Age={age_max_s}; Path=/; HttpOnly; SameSite=Strict{secure}"
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,116 @@
+"""The dashboard's password: only its scrypt hash is kept."""
+
+import asyncio
+import hashlib
+import hmac
+import re
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+from tickerlake import clock
+from tickerlake.errors import UsageError
+
+LENGTH_MIN: Final = 12
+_PREFIX: Final = "scrypt$"
+_HASH: Final = re.compile(
+    r"scrypt\$([0-9]{1,9})\$([0-9]{1,3})\$([0-9]{1,3})\$([0-9a-f]{32,128})\$([0-9a-f]{64,128})"
+)
+_MEMORY_MAX: Final = 256 * 1024 * 1024
+_ADVICE: Final = (
+    "Make one with `tickerlake serve --hash-password`, and quote it: '$' means something to shells."
+)
+
+
+class _Cost(NamedTuple):
+    n: int
+    r: int
+    p: int
+
+    @property
+    def memory(self) -> int:
+        return 128 * self.r * (self.n + self.p + 2)
+
+
+_COST: Final = _Cost(2**15, 8, 1)
+
+
+class Password:
+    """Checks passwords, at most two at a time: each takes a tenth of a second and 32 MiB.
+
+    Parameters
+    ----------
+    setting
+        The password itself, or what `hash_password` made of it.
+    length_min
+        Shortest password taken, if it is the password itself.
+
+    Raises
+    ------
+    UsageError
+        If the password is too short, or the hash is damaged or too weak.
+    """
+
+    def __init__(self, setting: str, *, length_min: int = 1) -> None:
+        if setting.startswith(_PREFIX):
+            self._cost, self._salt, self._hash = _parse(setting)
+        else:
+            if len(setting) < length_min:
+                raise UsageError(
+                    f"The password is shorter than {length_min} characters.", "Choose a longer one."
+                )
+            self._cost, self._salt = _COST, _new_salt()
+            self._hash = _scrypt(setting, self._cost, self._salt, 32)
+        # of its own: with the loop's threads, requests that were given up would let more than two run
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="password")
+
+    async def matches(self, text: str) -> bool:
+        """Whether ``text`` is the password."""
+        given = await asyncio.get_running_loop().run_in_executor(
+            self._threads, _scrypt, text, self._cost, self._salt, len(self._hash)
+        )
+        return hmac.compare_digest(given, self._hash)
+
+
+def hash_password(text: str) -> str:
+    """Return ``scrypt$n$r$p$salt$hash`` of a password, to be set in its place.
+
+    Raises
+    ------
+    UsageError
+        If it is shorter than 12 characters.
+    """
+    if len(text) < LENGTH_MIN:
+        raise UsageError(f"The password is shorter than {LENGTH_MIN} characters.", "Choose a longer one.")
+    salt = _new_salt()
+    n, r, p = _COST
+    return f"{_PREFIX}{n}${r}${p}${salt.hex()}${_scrypt(text, _COST, salt, 32).hex()}"
+
+
+def _new_salt() -> bytes:
+    return bytes.fromhex(clock.nonce() + clock.nonce())
+
+
+def _parse(setting: str) -> tuple[_Cost, bytes, bytes]:
+    match = _HASH.fullmatch(setting)
+    if match is None:
+        raise UsageError("The hash of the password is damaged.", _ADVICE)
+    cost = _Cost(*(int(digits) for digits in match.groups()[:3]))
+    if cost.n & (cost.n - 1) or cost.n < 2**14 or cost.r < 8 or cost.p < 1:
+        raise UsageError("The hash of the password is too weak.", _ADVICE)
+    if cost.memory > _MEMORY_MAX or cost.p > 16:
+        raise UsageError("The hash of the password would take too long to check.", _ADVICE)
+    try:
+        salt, digest = (bytes.fromhex(digits) for digits in match.groups()[3:])
+    except ValueError:
+        # half a byte
+        raise UsageError("The hash of the password is damaged.", _ADVICE) from None
+    return cost, salt, digest
+
+
+def _scrypt(text: str, cost: _Cost, salt: bytes, length: int) -> bytes:
+    # keyboards differ in how they write é
+    secret = unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(
+        secret, salt=salt, n=cost.n, r=cost.r, p=cost.p, dklen=length, maxmem=2 * cost.memory
+    )

@@ -1,0 +1,67 @@
+"""Limits on how often a client may do something: token buckets in bounded memory."""
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from tickerlake import clock
+
+CLIENTS_MAX: Final = 10_000
+
+
+class Buckets:
+    """One token bucket for each client.
+
+    Parameters
+    ----------
+    rate_per_s
+        Tokens that come back each second.
+    burst
+        Tokens of a client that has done nothing for long.
+    clients_max
+        Clients to remember; the one that was quiet for the longest is forgotten first.
+    monotonic_s
+        The clock.
+    """
+
+    def __init__(
+        self,
+        rate_per_s: float,
+        burst: int,
+        clients_max: int = CLIENTS_MAX,
+        monotonic_s: Callable[[], float] = clock.monotonic_s,
+    ) -> None:
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._clients_max = clients_max
+        self._monotonic_s = monotonic_s
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def take(self, client: str) -> float:
+        """Take one token; return 0, or the seconds until there is one."""
+        now_s = self._monotonic_s()
+        tokens, since_s = self._left.get(client, (float(self._burst), now_s))
+        tokens = min(tokens + (now_s - since_s) * self._rate_per_s, self._burst)
+        wait_s = 0.0 if tokens >= 1 else (1 - tokens) / self._rate_per_s
+        self._left[client] = (tokens if wait_s else tokens - 1, now_s)
+        self._left.move_to_end(client)
+        if len(self._left) > self._clients_max:
+            self._left.popitem(last=False)
+        return wait_s
+
+
+def network_of(address: str) -> str:
+    """Return what counts as one client: an IPv4 address, or the /64 of an IPv6 one, all one machine's."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False).network_address)

@@ -1,0 +1,192 @@
+"""What tests of access share: a clock, clients, a real server, and the check of default deny."""
+
+import asyncio
+import contextlib
+import hashlib
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx
+import uvicorn
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp, Message
+
+from tickerlake.dashboard.access.paths import PUBLIC
+from tickerlake.dashboard.access.sockets import Door
+
+PASSWORD = "correct horse battery"
+# the cheapest that is taken
+_KEY = hashlib.scrypt(PASSWORD.encode(), salt=b"Z" * 16, n=2**14, r=8, p=1)
+HASH = f"scrypt$16384$8$1${(b'Z' * 16).hex()}${_KEY.hex()}"
+TOKEN = "0123456789abcdef0123456789abcdef"
+ORIGIN = "http://localhost:8080"
+NAVIGATION = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document", "sec-fetch-site": "none"}
+T = TypeVar("T")
+
+
+@dataclass
+class Clock:
+    """Monotonic seconds, advanced by hand."""
+
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end; a test that waits for what never comes fails by itself."""
+
+    async def limited() -> T:
+        async with asyncio.timeout(20):
+            return await work
+
+    return asyncio.run(limited())
+
+
+def ask(
+    app: ASGIApp,
+    path: str,
+    headers: dict[str, str] | Sequence[tuple[str, str]] | None = None,
+    *,
+    method: str = "GET",
+    content: str | bytes | None = None,
+    client: str = "203.0.113.7",
+    base: str = ORIGIN,
+) -> httpx.Response:
+    """Send one request to an app, without a socket."""
+
+    async def answer() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(client, 4711))
+        async with httpx.AsyncClient(transport=transport, base_url=base) as session:
+            return await session.request(method, path, headers=headers, content=content)
+
+    return run(answer())
+
+
+def send_password(
+    app: ASGIApp,
+    password: str = PASSWORD,
+    *,
+    client: str = "203.0.113.7",
+    target: str = "/",
+    origin: str = ORIGIN,
+) -> httpx.Response:
+    """Send the form of the login page."""
+    content = str(httpx.QueryParams({"password": password, "next": target}))
+    headers = {"origin": origin, "content-type": "application/x-www-form-urlencoded"}
+    return ask(app, "/login", headers, method="POST", content=content, client=client, base=origin)
+
+
+def cookie_of(response: httpx.Response) -> dict[str, str]:
+    """Return the header that sends an answer's cookie back."""
+    return {"cookie": response.headers["set-cookie"].partition(";")[0]}
+
+
+def handshake(app: ASGIApp, path: str = "/live", headers: dict[str, str] | None = None) -> list[Message]:
+    """Open a WebSocket without a socket; return what the app sent until it was done or had accepted."""
+    sent: list[Message] = []
+
+    async def talk() -> None:
+        incoming: list[Message] = [{"type": "websocket.connect"}]
+
+        async def receive() -> Message:
+            return incoming.pop() if incoming else {"type": "websocket.disconnect", "code": 1000}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        given = {"host": "localhost:8080"} | (headers or {})
+        scope = {
+            "type": "websocket",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "scheme": "ws",
+            "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+            "client": ("203.0.113.7", 4711),
+            "server": ("127.0.0.1", 8080),
+            "subprotocols": [],
+            "state": {},
+            "extensions": {"websocket.http.response": {}},
+        }
+        await app(scope, receive, send)
+
+    run(talk())
+    return sent
+
+
+def addresses(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield ("http" or "websocket", path) of every route, with something in place of parameters."""
+    for route in routes:
+        if isinstance(route, Mount):
+            inner = f"{prefix}{route.path}"
+            yield from addresses(route.routes, inner) if route.routes else [("http", f"{inner}/anything.js")]
+        elif isinstance(route, Route | WebSocketRoute):
+            kind = "http" if isinstance(route, Route) else "websocket"
+            path = route.path_format.format_map(dict.fromkeys(route.param_convertors, "1"))
+            yield kind, prefix + path
+        else:
+            raise AssertionError(f"{route!r}: how is it asked?")
+
+
+def check_default_deny(guarded: ASGIApp, routes: Iterable[BaseRoute], host: str = "localhost:8080") -> int:
+    """Ask every route without a login, as a program, as a page and as a reader; fail if one answers.
+
+    ``guarded`` is the app as it is served, where a password is set; ``host`` a name under which it answers.
+    Returns the number of routes that were asked.
+    """
+    base = f"http://{host}"
+    asked = 0
+    for kind, path in addresses(routes):
+        if kind == "websocket":
+            sent = handshake(guarded, path, {"host": host})
+            assert [m["type"] for m in sent[:1]] == ["websocket.http.response.start"], (path, sent)
+            assert sent[0]["status"] == 401, (path, sent)
+            sent = handshake(guarded, path, {"host": host, "origin": base})
+            assert [m.get("code") for m in sent] == [None, 4401], (path, sent)
+            asked += 1
+        elif path not in PUBLIC:
+            for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"):
+                answer = ask(guarded, path, {"origin": base}, method=method, base=base)
+                assert answer.status_code in {401, 405}, (method, path, answer)
+            answer = ask(guarded, path, NAVIGATION, base=base)
+            redirected = answer.status_code == 303 and answer.headers["location"].startswith("/login")
+            assert redirected or answer.status_code == 401, (path, answer)
+            asked += 1
+    return asked
+
+
+class _Started(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+
+@contextlib.asynccontextmanager
+async def serving(app: ASGIApp, door: Door, **options: Any) -> AsyncIterator[int]:
+    """Serve an app on a free port of this machine; gives the port."""
+    listener = door.bind("127.0.0.1", 0)
+    port = int(listener.getsockname()[1])
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=1,
+        **(door.uvicorn_options() | options),
+    )
+    server = _Started(config)
+    task = asyncio.create_task(server.serve([listener]))
+    try:
+        await server.is_up.wait()
+        yield port
+    finally:
+        server.should_exit = True
+        await task

@@ -1,0 +1,302 @@
+"""The login: page, cookie, sessions, token, brute force."""
+
+import logging
+from html import escape
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from dashboard.access_support import HASH, ORIGIN, PASSWORD, TOKEN, Clock, ask, cookie_of, send_password
+from tickerlake.dashboard.access.authenticator import Authenticator
+from tickerlake.dashboard.access.guard import Guard
+from tickerlake.dashboard.access.login import login_routes
+from tickerlake.dashboard.access.password import Password
+from tickerlake.dashboard.access.paths import local_path, login_path
+from tickerlake.dashboard.access.policy import Policy
+from tickerlake.dashboard.access.rate import Buckets
+from tickerlake.dashboard.access.sessions import AGE_MAX_S, IDLE_MAX_S, Sessions
+from tickerlake.errors import UsageError
+
+HERE = Policy("127.0.0.1", 8080)
+
+
+class World:
+    """A guarded app with one page, and its clock."""
+
+    def __init__(self, policy: Policy = HERE, token: str = TOKEN) -> None:
+        self.clock = Clock()
+        self.authenticator = Authenticator(Password(HASH), policy, token, self.clock)
+        app = Starlette(routes=[*login_routes(self.authenticator), Route("/", self._page)])
+        self.app = Guard(app, policy, self.authenticator, Buckets(1e6, 10**6))
+
+    @staticmethod
+    async def _page(request: Request) -> Response:
+        return PlainTextResponse("prices")
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_login_opens_the_page_until_the_logout(world: World) -> None:
+    assert ask(world.app, "/").status_code == 401
+    answer = send_password(world.app, target="/?symbol=AAPL&t=1")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/?symbol=AAPL&t=1")
+    cookie = cookie_of(answer)
+    assert ask(world.app, "/", cookie).text == "prices"
+    assert ask(world.app, "/login?next=/x", cookie).headers["location"] == "/x"
+
+    assert ask(world.app, "/logout", cookie, method="POST").status_code == 403
+    assert ask(world.app, "/", cookie).status_code == 200
+    answer = ask(world.app, "/logout", cookie | {"origin": ORIGIN}, method="POST")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+    assert "Max-Age=0" in answer.headers["set-cookie"]
+    assert ask(world.app, "/", cookie).status_code == 401
+
+
+def test_a_new_login_ends_the_one_before(world: World) -> None:
+    first = cookie_of(send_password(world.app))
+    form = {"origin": ORIGIN, "content-type": "application/x-www-form-urlencoded"}
+    second = ask(world.app, "/login", first | form, method="POST", content=f"password={PASSWORD}")
+    assert cookie_of(second) != first
+    assert ask(world.app, "/", first).status_code == 401
+    assert ask(world.app, "/", cookie_of(second)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("policy", "origin", "flags"),
+    [
+        (HERE, ORIGIN, "tickerlake-8080=; Path=/; HttpOnly; SameSite=Strict"),
+        (
+            Policy("127.0.0.1", 8080, tls=True),
+            "https://localhost:8080",
+            "__Host-tickerlake-8080=; Path=/; HttpOnly; SameSite=Strict; Secure",
+        ),
+        (
+            Policy("127.0.0.1", 8080, behind_proxy=True),
+            "https://localhost",
+            "__Host-tickerlake-8080=; Path=/; HttpOnly; SameSite=Strict; Secure",
+        ),
+    ],
+)
+def test_the_cookie_is_for_the_browser_and_this_site_alone(policy: Policy, origin: str, flags: str) -> None:
+    world = World(policy)
+    answer = send_password(world.app, origin=origin)
+    pair, *given_flags = answer.headers["set-cookie"].split("; ")
+    name, _, secret = pair.partition("=")
+    assert len(bytes.fromhex(secret)) == 32
+    assert "; ".join([f"{name}=", *(flag for flag in given_flags if not flag.startswith("Max-Age"))]) == flags
+    assert ask(world.app, "/", {"cookie": f"a=b; {pair}; c"}, base=origin).status_code == 200
+    for forged in (
+        f"x{pair}",
+        f"{name}=",
+        f"{name}={secret[:-1]}",
+        f"{name}={secret}0",
+        f"{name}*=",
+        "=",
+        ";;",
+    ):
+        assert ask(world.app, "/", {"cookie": forged}, base=origin).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("", "application/x-www-form-urlencoded"),
+        ("password=wrong", "application/x-www-form-urlencoded"),
+        (f"password=wrong&password={PASSWORD}", "application/x-www-form-urlencoded"),
+        (f"password={PASSWORD}", "text/plain"),
+        (
+            "&".join(f"f{number}=1" for number in range(20)) + f"&password={PASSWORD}",
+            "application/x-www-form-urlencoded",
+        ),
+        (b"password=\xff\xfe", "application/x-www-form-urlencoded"),
+        ('{"password": "x"}', "application/json"),
+    ],
+)
+def test_what_is_not_the_password_opens_nothing(world: World, content: str | bytes, kind: str) -> None:
+    answer = ask(
+        world.app, "/login", {"origin": ORIGIN, "content-type": kind}, method="POST", content=content
+    )
+    assert answer.status_code == 403
+    assert 'role="alert"' in answer.text
+    assert "set-cookie" not in answer.headers
+
+
+def test_other_sites_cannot_log_in(world: World) -> None:
+    content, kind = f"password={PASSWORD}", {"content-type": "application/x-www-form-urlencoded"}
+    for origin in ({}, {"origin": "null"}, {"origin": "http://evil.example"}):
+        assert ask(world.app, "/login", origin | kind, method="POST", content=content).status_code == 403
+    assert len(world.authenticator._sessions) == 0
+
+
+def test_brute_force_is_slowed_down(world: World) -> None:
+    answers = [send_password(world.app, f"guess {number}") for number in range(7)]
+    assert [answer.status_code for answer in answers] == [403] * 5 + [429] * 2
+    assert answers[-1].headers["retry-after"] == "12"
+    assert "Try again in 12 seconds" in answers[-1].text
+    # the right one is not looked at either, but others can log in
+    assert send_password(world.app).status_code == 429
+    assert send_password(world.app, client="203.0.113.8").status_code == 303
+    world.clock.now_s += 12
+    assert send_password(world.app).status_code == 303
+
+
+def test_brute_force_by_many_is_slowed_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def matches(self: Password, text: str) -> bool:
+        return text == PASSWORD
+
+    # it takes long, and that is not what this is about
+    monkeypatch.setattr(Password, "matches", matches)
+    statuses = [
+        send_password(world.app, "guess", client=f"10.0.0.{number}").status_code for number in range(35)
+    ]
+    assert statuses == [403] * 30 + [429] * 5
+    world.clock.now_s += 2
+    assert send_password(world.app, client="10.0.1.1").status_code == 303
+
+
+def test_a_token_is_for_programs() -> None:
+    world = World()
+    assert ask(world.app, "/", {"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert ask(world.app, "/", {"authorization": f"bearer  {TOKEN}"}).status_code == 200
+    for wrong in (TOKEN, f"Bearer {TOKEN}0", f"Bearer {TOKEN[:-1]}", "Bearer ", "Bearer", f"Basic {TOKEN}"):
+        assert ask(world.app, "/", {"authorization": wrong}).status_code == 401
+    assert world.authenticator.identify(Headers({"authorization": "Bearer é\xff"})) is None
+    assert ask(World(token="").app, "/", {"authorization": "Bearer "}).status_code == 401
+
+
+@pytest.mark.parametrize("token", ["short", "x" * 31, "é" * 40, "x" * 40 + "\n"])
+def test_weak_tokens_are_refused(token: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Authenticator(Password(HASH), HERE, token)
+    assert token not in str(caught.value)
+
+
+def test_sessions_end() -> None:
+    clock = Clock()
+    sessions = Sessions(monotonic_s=clock)
+    idle, used = sessions.begin(), sessions.begin()
+    for _ in range(AGE_MAX_S // (IDLE_MAX_S // 2) - 1):
+        clock.now_s += IDLE_MAX_S // 2
+        assert sessions.is_open(used)
+    assert not sessions.is_open(idle)
+    clock.now_s += IDLE_MAX_S // 2
+    assert not sessions.is_open(used)
+    assert len(sessions) == 0
+
+
+def test_sessions_are_bounded_and_kept_as_hashes() -> None:
+    sessions = Sessions(sessions_max=3, monotonic_s=Clock())
+    secrets = [sessions.begin() for _ in range(3)]
+    assert sessions.is_open(secrets[0])
+    secrets.append(sessions.begin())
+    assert [sessions.is_open(secret) for secret in secrets] == [True, False, True, True]
+    assert len(sessions) == 3
+    assert not any(secret in repr(vars(sessions)) for secret in secrets)
+    assert len(set(secrets)) == 4
+
+
+def test_a_connection_that_lasts_learns_that_the_login_ended(world: World) -> None:
+    cookie = cookie_of(send_password(world.app))
+    is_open = world.authenticator.identify(Headers(cookie))
+    assert is_open is not None
+    assert is_open()
+    world.authenticator.log_out(Headers(cookie))
+    assert not is_open()
+
+
+def test_the_page_shows_hostile_addresses_as_text(world: World) -> None:
+    hostile = '/?x="><script>alert(1)</script>'
+    for answer in (
+        ask(world.app, "/login", method="GET"),
+        send_password(world.app, "wrong", target=hostile),
+    ):
+        assert "<script" not in answer.text
+        assert "style=" not in answer.text
+        assert '<label for="password">' in answer.text
+        assert "autofocus" in answer.text
+    assert f'<input name="next" type="hidden" value="{escape(hostile)}">' in answer.text
+    assert ask(world.app, "/static/login.css").headers["content-type"].startswith("text/css")
+
+
+def test_secrets_are_never_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    wrong = "almost the password"
+    send_password(world.app, wrong)
+    answer = send_password(world.app)
+    cookie = cookie_of(answer)
+    ask(world.app, "/", cookie)
+    ask(world.app, "/", {"authorization": f"Bearer {TOKEN}"})
+    told = caplog.text + repr(world.authenticator) + repr(vars(world.authenticator)) + repr(vars(world.app))
+    for secret in (PASSWORD, wrong, TOKEN, HASH, HASH.rpartition("$")[2], cookie["cookie"].partition("=")[2]):
+        assert secret not in told
+    assert "203.0.113.7" in caplog.text
+
+
+EVIL = [
+    *(
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "http://evil.example",
+        "https:evil.example",
+        "evil",
+    ),
+    *(
+        "/\t/evil.example",
+        "/\n/evil.example",
+        "\t//evil.example",
+        " //evil.example",
+        "/%0d\r\nx: y",
+        "javascript:alert(1)",
+    ),
+    *(
+        "",
+        "/login",
+        "/login?next=/",
+        "/logout",
+        "/é",
+        "/" + "x" * 3000,
+        "///evil.example",
+        "/x\\..\\evil",
+        "/ /evil",
+    ),
+]
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_the_login_leads_nowhere_else(text: str, world: World) -> None:
+    assert local_path(text) == "/"
+    assert login_path(text) == "/login"
+    answer = send_password(world.app, target=text)
+    assert answer.headers["location"] == "/"
+    again = ask(world.app, f"/login?{urlencode({'next': text})}", cookie_of(answer))
+    assert (again.status_code, again.headers["location"]) == (303, "/")
+
+
+@pytest.mark.parametrize("text", ["/", "/?symbol=AAPL&t=1704205860000", "/a//b", "/a?u=http://x/", "/#x"])
+def test_the_login_leads_on(text: str) -> None:
+    assert local_path(text) == text
+
+
+@given(st.text(max_size=60) | st.text(alphabet="/\\.:@?#%\t\r\n aevil0", max_size=20).map("/".__add__))
+@example("/.//evil.example")
+@example("/..//evil.example")
+def test_a_next_page_is_always_ours(text: str) -> None:
+    path = local_path(text)
+    assert path.startswith("/")
+    assert path.isascii()
+    assert path.isprintable()
+    assert "\\" not in path
+    assert not path.startswith("//")
+    resolved = urlsplit(urljoin("https://dash.example.com/login", path))
+    assert (resolved.scheme, resolved.netloc) == ("https", "dash.example.com")

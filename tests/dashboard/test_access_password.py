@@ -1,0 +1,127 @@
+"""Passwords and limits of attempts."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from dashboard.access_support import HASH as CHEAP
+from dashboard.access_support import PASSWORD, Clock, run
+from tickerlake.dashboard.access import password as module
+from tickerlake.dashboard.access.password import Password, hash_password
+from tickerlake.dashboard.access.rate import Buckets, network_of
+from tickerlake.errors import UsageError
+
+HASH = hash_password(PASSWORD)
+
+
+@pytest.mark.parametrize("setting", [PASSWORD, CHEAP])
+def test_only_the_password_matches(setting: str) -> None:
+    password = Password(setting)
+    assert run(password.matches(PASSWORD))
+    for wrong in ("", PASSWORD + " ", PASSWORD.upper(), HASH, "\x00", "\ud800"):
+        assert not run(password.matches(wrong))
+
+
+def test_letters_count_however_the_keyboard_writes_them() -> None:
+    assert run(Password("café du lac!").matches("cafe\u0301 du lac!"))
+
+
+def test_hashes_differ_and_tell_nothing() -> None:
+    assert hash_password(PASSWORD) != HASH
+    assert HASH.startswith("scrypt$32768$8$1$")
+    assert PASSWORD not in HASH
+
+
+def test_the_password_is_forgotten() -> None:
+    for setting in (PASSWORD, HASH):
+        password = Password(setting)
+        assert setting not in repr(password) + repr(vars(password))
+
+
+def test_short_passwords_are_refused() -> None:
+    for make in (hash_password, lambda text: Password(text, length_min=12)):
+        with pytest.raises(UsageError) as caught:
+            make("elevenchars")
+        assert "elevenchars" not in str(caught.value)
+    Password("short")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "scrypt$",
+        HASH[:-1],
+        HASH + "\n",
+        HASH.replace("$8$", "$x$"),
+        HASH.replace("$32768$", "$1024$"),
+        HASH.replace("$32768$", "$32767$"),
+        HASH.replace("$32768$", "$0$"),
+        HASH.replace("$8$1$", "$1$1$"),
+        HASH.replace("$8$1$", "$8$0$"),
+        HASH.replace("$8$1$", "$8$999$"),
+        HASH.replace("$32768$", "$536870912$"),
+    ],
+)
+def test_damaged_weak_and_ruinous_hashes_are_refused(setting: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Password(setting)
+    assert HASH.rpartition("$")[2][:32] not in str(caught.value)
+
+
+@pytest.mark.parametrize(("at_once", "happens"), [(2, True), (3, False)])
+def test_two_are_checked_at_once(monkeypatch: pytest.MonkeyPatch, at_once: int, happens: bool) -> None:
+    meeting = threading.Barrier(at_once, timeout=10 if happens else 0.3)
+
+    def slow(*args: Any) -> bytes:
+        meeting.wait()
+        return b""
+
+    password = Password(CHEAP)
+    monkeypatch.setattr(module, "_scrypt", slow)
+
+    async def attempts() -> list[bool | BaseException]:
+        return await asyncio.gather(*(password.matches("x") for _ in range(6)), return_exceptions=True)
+
+    met = not any(isinstance(result, threading.BrokenBarrierError) for result in run(attempts()))
+    assert met == happens
+
+
+def test_a_bucket_refills() -> None:
+    clock = Clock()
+    buckets = Buckets(0.5, 2, monotonic_s=clock)
+    assert [buckets.take("a") for _ in range(4)] == [0, 0, 2, 2]
+    assert buckets.take("b") == 0
+    clock.now_s += 1
+    assert buckets.take("a") == 1
+    clock.now_s += 1
+    assert [buckets.take("a") for _ in range(2)] == [0, 2]
+    clock.now_s += 1e6
+    assert [buckets.take("a") for _ in range(3)] == [0, 0, 2]
+
+
+def test_many_clients_take_little_memory() -> None:
+    buckets = Buckets(1, 1, clients_max=100, monotonic_s=Clock())
+    assert buckets.take("busy") == 0
+    for number in range(1000):
+        assert buckets.take(str(number)) == 0
+        # not forgotten, so no fresh tokens
+        assert buckets.take("busy") > 0
+    assert len(buckets) == 100
+    assert buckets.take("0") == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
+        ("2001:db8:1:3::", "2001:db8:1:3::"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_one_network_is_one_client(address: str, client: str) -> None:
+    assert network_of(address) == client
