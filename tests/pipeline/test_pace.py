@@ -58,6 +58,15 @@ def test_silences_are_passed_over(tmp_path: Path, batch_rows: int) -> None:
     assert due(Pace(speed=DAY_S, longest_s=2.5), rows, batch_rows) == pytest.approx([0, 1, 2, 4.5, 5.5, 8, 9])
 
 
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+def test_what_was_before_is_due_at_once(tmp_path: Path, batch_rows: int) -> None:
+    rows = source(tmp_path, [0, 1, 2, 10, 11, 14])
+    from_ns = (date(2020, 1, 6) - date(1970, 1, 1)).days * 86_400 * 10**9 + 9 * 86_400 * 10**9
+    seconds = due(Pace(speed=DAY_S, longest_s=2.0, paced_from_ns=from_ns), rows, batch_rows)
+    # a daily bar is due when its day is over
+    assert seconds == pytest.approx([0, 0, 0, 2, 3, 5])
+
+
 def test_refused_rows_go_with_the_bar_before_them(tmp_path: Path) -> None:
     seconds = due(Pace(speed=DAY_S), source(tmp_path, [0, 1, 2, 3, 4], broken={2}), 2)
     assert seconds == pytest.approx([0, 1, 1, 3, 4])

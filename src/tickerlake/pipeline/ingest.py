@@ -46,14 +46,16 @@ class IngestOptions:
     """How rows are sent.
 
     ``rate_s`` (rows a second) or ``speed`` (seconds of event time in a second) limit the pace; without them
-    it is as fast as possible. ``longest_s`` is how long a silence of the event time is kept. A transaction is committed at ``transaction_rows`` rows, after ``commit_s``
-    seconds, or when the next row is not due yet. ``batch_rows`` are read and encoded at once.
+    it is as fast as possible. ``longest_s`` is how long a silence of the event time is kept, and what is
+    before ``paced_from_ns`` is sent at once. A transaction is committed at ``transaction_rows`` rows, after
+    ``commit_s`` seconds, or when the next row is not due yet. ``batch_rows`` are read and encoded at once.
     ``partitions`` and ``create`` say what happens if the topic is missing.
     """
 
     rate_s: float | None = None
     speed: float | None = None
     longest_s: float | None = None
+    paced_from_ns: int | None = None
     batch_rows: int = 50_000
     transaction_rows: int = 200_000
     commit_s: float = 1.0
@@ -318,7 +320,7 @@ def _sum(parts: Sequence[Ingested], rows: int, next_s: float) -> Ingested:
 
 
 def _loads(source: Source, done: Sequence[int], options: IngestOptions) -> Iterator[_Load]:
-    pace = Pace(options.rate_s, options.speed, options.longest_s)
+    pace = Pace(options.rate_s, options.speed, options.longest_s, options.paced_from_ns)
     for batch in source.batches(done, options.batch_rows):
         for due_s, part in pace.parts(batch):
             frame, rejects = part.records, part.rejects

@@ -24,11 +24,14 @@ class Pace:
         with a time is due at once; a row that is older than one before it is due with that one.
     longest_s
         Silences of the event time, as nights are, are passed over after so many seconds.
+    paced_from_ns
+        What is before this event time is due at once.
     """
 
     rate_s: float | None = None
     speed: float | None = None
     longest_s: float | None = None
+    paced_from_ns: int | None = None
     _rows: int = 0
     _last_ns: int | None = None
     _by_now_s: float = 0.0
@@ -58,7 +61,9 @@ class Pace:
         if self._last_ns is None and events.count():
             self._last_ns = events.drop_nulls()[0]
         events = events.fill_null(self._last_ns or 0).clip(self._last_ns, None)
-        waits_s = (events - events.shift(1, fill_value=self._last_ns or 0)) / (1e9 * speed)
+        paced = events if self.paced_from_ns is None else events.clip(self.paced_from_ns, None)
+        before_ns = max(self._last_ns or 0, self.paced_from_ns or 0)
+        waits_s = (paced - paced.shift(1, fill_value=before_ns)) / (1e9 * speed)
         due_s = waits_s.clip(0.0, self.longest_s).cum_sum() + self._by_now_s
         if self._last_ns is not None:
             self._last_ns, self._by_now_s = int(events[-1]), float(due_s[-1])
