@@ -1,0 +1,140 @@
+"""Records of bars and indicators → columns of numbers, for showing: float64, not exact decimals."""
+
+from typing import Final
+
+import polars as pl
+
+from tickerlake.model.json import read_documents
+from tickerlake.model.schema import BAR, INDICATOR
+
+BARS: Final = pl.Schema(
+    {
+        "instrument": pl.String,
+        "interval": pl.String,
+        "open_ns": pl.Int64,
+        "close_ns": pl.Int64,
+        "session": pl.Int32,
+        **dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64),
+        "revision": pl.Int32,
+    }
+)
+"""Columns of bars: ``session`` counts days since 1970-01-01; ``volume`` may be null."""
+
+_TEXT, _INT, _BOOL = pl.String(), pl.Int64(), pl.Boolean()
+_PRICES: Final = ("open", "high", "low", "close")
+_BAR: Final = pl.Schema(
+    {
+        "schema": _TEXT,
+        "instrument_id": _TEXT,
+        "interval": _TEXT,
+        "ts_open_ns": _INT,
+        "ts_close_ns": _INT,
+        "session_date": _TEXT,
+        **dict.fromkeys((*_PRICES, "volume"), _TEXT),
+        "is_final": _BOOL,
+        "revision": _INT,
+    }
+)
+_INDICATOR: Final = pl.Schema(
+    {"schema": _TEXT, "instrument_id": _TEXT, "interval": _TEXT, "ts_open_ns": _INT, "values": _TEXT}
+)
+_INTERVAL: Final = r"^[1-9][0-9]{0,4}([smhdwy]|mo)$"
+_VALUES: Final = 1_000
+"""Indicators of one batch beyond these are not looked at."""
+
+
+def read_bars(lines: pl.Series) -> pl.DataFrame:
+    """Read the finished bars among messages; what is none, or no sound one, is left out."""
+    if lines.is_empty():
+        return BARS.to_frame()
+    return bars_of(read_documents(lines, _BAR)[0])
+
+
+def bars_of(fields: pl.DataFrame) -> pl.DataFrame:
+    """Make bars of the fields of records ``bar.v1``, as JSON or Parquet have them."""
+    number = pl.col(*_PRICES, "volume").cast(pl.Float64, strict=False)
+    date = fields.schema["session_date"]
+    session = pl.col("session_date")
+    fields = fields.with_columns(
+        number,
+        session=(session if date == pl.Date else session.str.to_date("%Y-%m-%d", strict=False))
+        .to_physical()
+        .cast(pl.Int32),
+    )
+    whole = (
+        (pl.col("schema") == BAR)
+        & pl.col("is_final").fill_null(value=True)
+        & pl.col("interval").str.contains(_INTERVAL)
+        & (pl.col("ts_close_ns") > pl.col("ts_open_ns"))
+        & pl.col("session").is_not_null()
+        & (pl.min_horizontal(_PRICES) > 0)
+        & pl.all_horizontal(pl.col(*_PRICES).is_finite())
+        & (pl.col("high") >= pl.col("low"))
+    )
+    return fields.filter(whole).select(
+        instrument="instrument_id",
+        interval="interval",
+        open_ns="ts_open_ns",
+        close_ns="ts_close_ns",
+        session="session",
+        open="open",
+        high="high",
+        low="low",
+        close="close",
+        volume="volume",
+        revision=pl.col("revision").fill_null(0).cast(pl.Int32, strict=False).fill_null(0),
+    )
+
+
+def read_indicators(lines: pl.Series) -> pl.DataFrame:
+    """Read the indicators among messages.
+
+    Returns
+    -------
+    frame
+        Columns instrument, interval, open_ns, and one of float64 for each indicator (null: no value).
+    """
+    if lines.is_empty():
+        return indicators_of(_INDICATOR.to_frame())
+    return indicators_of(read_documents(lines, _INDICATOR)[0])
+
+
+def indicators_of(fields: pl.DataFrame) -> pl.DataFrame:
+    """Make rows of the fields of records ``indicator.v1``; ``values`` is JSON text."""
+    sound = fields.filter(
+        (pl.col("schema") == INDICATOR)
+        & pl.col("interval").str.contains(_INTERVAL)
+        & pl.col("ts_open_ns").is_not_null()
+        & pl.col("instrument_id").is_not_null()
+    )
+    place = sound.select(instrument="instrument_id", interval="interval", open_ns="ts_open_ns")
+    return pl.concat([place, _values(sound.get_column("values"))], how="horizontal")
+
+
+def _values(texts: pl.Series) -> pl.DataFrame:
+    """Return the members of flat objects as columns of float64."""
+    texts = texts.fill_null("{}")
+    distinct = texts.str.replace_all(r":[^,}]*", ":").unique()
+    names = (
+        distinct.str.extract_all(r'"([^"]*)":')
+        .explode(empty_as_null=False)
+        .unique()
+        .str.slice(1)
+        .str.head(-2)
+    )
+    wanted = [
+        name for name in sorted(names.drop_nulls()) if name not in {"instrument", "interval", "open_ns"}
+    ]
+    if not wanted:
+        return pl.DataFrame(height=len(texts))
+    schema = pl.Schema(dict.fromkeys(wanted[:_VALUES], pl.Float64()))
+    read, good = read_documents(texts, schema)
+    if good.all():
+        return read
+    spread = pl.Series(range(len(texts)))
+    places = spread.filter(good)
+    return (
+        pl.DataFrame({"n": spread})
+        .join(read.with_columns(n=places), on="n", how="left", maintain_order="left")
+        .drop("n")
+    )

