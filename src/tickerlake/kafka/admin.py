@@ -1,17 +1,37 @@
 """Topics: what there is, and creating what is missing."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaException, TopicCollection
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka import KafkaError as RdError
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from tickerlake.errors import KafkaError
 from tickerlake.kafka.client import settings, translate, watermarks
 
 _TIMEOUT_S = 10.0
+_GONE = {
+    RdError.UNKNOWN_TOPIC_OR_PART,
+    RdError.NOT_LEADER_FOR_PARTITION,
+    RdError.LEADER_NOT_AVAILABLE,
+    RdError.TOPIC_AUTHORIZATION_FAILED,
+    RdError._UNKNOWN_PARTITION,
+    RdError._UNKNOWN_TOPIC,
+    RdError._NOENT,
+}
+_EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_NO_GROUP = {RdError.GROUP_AUTHORIZATION_FAILED, RdError.GROUP_ID_NOT_FOUND, RdError.INVALID_GROUP_ID}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +45,29 @@ class Topic:
 
 
 class Admin:
-    """Asks one cluster about topics, and creates them.
+    """Asks one cluster about topics and groups, and creates topics.
+
+    Parameters
+    ----------
+    bootstrap_servers, properties
+        How to reach the cluster.
+    timeout_s
+        How long a call may take.
 
     Raises
     ------
     BrokerUnreachable
-        From every method, if no broker answers within ten seconds.
+        From every method, if no broker answers in that time.
     """
 
-    def __init__(self, bootstrap_servers: str, properties: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        properties: Mapping[str, str] | None = None,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> None:
         self.bootstrap_servers = bootstrap_servers
+        self._timeout_s = timeout_s
         self._properties = dict(properties or {})
         try:
             self._client = AdminClient(settings(bootstrap_servers, self._properties))
@@ -44,10 +77,10 @@ class Admin:
     def describe(self, topic: str) -> Topic | None:
         """Describe a topic, or None if the cluster does not have it."""
         try:
-            cluster = self._client.list_topics(timeout=_TIMEOUT_S)
+            cluster = self._client.list_topics(timeout=self._timeout_s)
             if topic not in cluster.topics:
                 return None
-            found = self._client.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT_S)
+            found = self._client.describe_topics(TopicCollection([topic]), request_timeout=self._timeout_s)
             about = found[topic].result()
         except KafkaException as error:
             if error.args[0].code() == RdError.UNKNOWN_TOPIC_OR_PART:
@@ -55,12 +88,34 @@ class Admin:
             raise translate(error.args[0], f"describing {topic}", self.bootstrap_servers) from error
         return Topic(topic, str(about.topic_id), str(cluster.cluster_id), len(about.partitions))
 
+    def topics(self) -> dict[str, int]:
+        """Return the names of all topics, but Kafka's own, and how many partitions each has."""
+        try:
+            found = self._client.list_topics(timeout=self._timeout_s).topics
+        except KafkaException as error:
+            raise translate(error.args[0], "listing topics", self.bootstrap_servers) from error
+        return {name: len(about.partitions) for name, about in found.items() if not name.startswith("__")}
+
+    def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        """Return the ids of topics; those that are not there are left out."""
+        if not topics:
+            return {}
+        asked = self._client.describe_topics(TopicCollection([*topics]), request_timeout=self._timeout_s)
+        ids = {}
+        for name, answer in asked.items():
+            try:
+                ids[name] = str(answer.result().topic_id)
+            except KafkaException as error:
+                if error.args[0].code() != RdError.UNKNOWN_TOPIC_OR_PART:
+                    raise translate(error.args[0], f"describing {name}", self.bootstrap_servers) from error
+        return ids
+
     def create(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
         """Create a topic; False if somebody was first."""
         new = NewTopic(topic, num_partitions=partitions, config=dict(config or {}))
         try:
             created = self._client.create_topics(
-                [new], operation_timeout=_TIMEOUT_S, request_timeout=_TIMEOUT_S
+                [new], operation_timeout=self._timeout_s, request_timeout=self._timeout_s
             )
             created[topic].result()
         except KafkaException as error:
@@ -90,3 +145,68 @@ class Admin:
             raise translate(error.args[0], f"reading {topic.name}", self.bootstrap_servers) from error
         finally:
             client.close()
+
+    def ends(self, topics: Mapping[str, int]) -> dict[tuple[str, int], tuple[int, int]]:
+        """Earliest retained offset and end of the committed records of all partitions of topics, at once.
+
+        Parameters
+        ----------
+        topics
+            How many partitions each has, as `topics` says.
+
+        Returns
+        -------
+        dict
+            Without the partitions that are gone or have no leader for now.
+        """
+        places = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
+        if not places:
+            return {}
+        asked = [
+            self._client.list_offsets(
+                dict.fromkeys(places, spec),
+                isolation_level=IsolationLevel.READ_COMMITTED,
+                request_timeout=self._timeout_s,
+            )
+            for spec in (_EARLIEST, _LATEST)
+        ]
+        found: dict[tuple[str, int], list[int]] = {}
+        for answers in asked:
+            for place, answer in answers.items():
+                try:
+                    found.setdefault((place.topic, place.partition), []).append(int(answer.result().offset))
+                except KafkaException as error:
+                    if error.args[0].code() not in _GONE:
+                        raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
+        return {place: (both[0], both[1]) for place, both in found.items() if len(both) == 2}
+
+    def groups(self) -> list[str]:
+        """Return the names of the consumer groups that we may see."""
+        try:
+            found = self._client.list_consumer_groups(request_timeout=self._timeout_s).result()
+        except KafkaException as error:
+            raise translate(error.args[0], "listing groups", self.bootstrap_servers) from error
+        if found.errors and not found.valid:
+            raise translate(found.errors[0].args[0], "listing groups", self.bootstrap_servers)
+        return sorted(group.group_id for group in found.valid)
+
+    def committed(self, groups: Collection[str]) -> dict[str, dict[tuple[str, int], int]]:
+        """Return the offsets that groups have committed; without the groups that we may not read."""
+        asked: dict[str, Future[ConsumerGroupTopicPartitions]] = {}
+        for group in groups:
+            # Kafka's client takes one group a call
+            asked |= self._client.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group)], request_timeout=self._timeout_s
+            )
+        found = {}
+        for group, answer in asked.items():
+            try:
+                places = answer.result().topic_partitions or []
+            except KafkaException as error:
+                if error.args[0].code() in _NO_GROUP:
+                    continue
+                raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
+            found[group] = {
+                (place.topic, place.partition): int(place.offset) for place in places if place.offset >= 0
+            }
+        return found

@@ -268,3 +268,84 @@ def read_all(
         raise translate(error.args[0], f"reading {topic}", bootstrap_servers) from error
     finally:
         client.close()
+
+
+class Tail:
+    """Follows partitions in no group, for who wants values by topic and no offsets (committed ones only).
+
+    Attributes
+    ----------
+    open_ends
+        The partitions whose end has not been reached yet.
+    """
+
+    def __init__(self, bootstrap_servers: str, properties: Mapping[str, str]) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self._starts: dict[Partition, int] = {}
+        self.open_ends: set[Partition] = set()
+        own = {
+            **_READING,
+            "group.id": "tickerlake-reader",
+            "auto.offset.reset": "earliest",
+            "queued.max.messages.kbytes": 16_384,
+        }
+        try:
+            self._client = RdConsumer(settings(bootstrap_servers, properties, **own))
+        except KafkaException as error:
+            raise translate(error.args[0], "starting a consumer", bootstrap_servers) from error
+
+    def follow(self, starts: Mapping[Partition, int]) -> None:
+        """Follow more partitions, from the given offsets on."""
+        self._client.incremental_assign([TopicPartition(*place, start) for place, start in starts.items()])
+        self._starts |= starts
+        self.open_ends |= set(starts)
+
+    def watermarks(self, partition: Partition) -> tuple[int, int]:
+        """Earliest retained and next offset of a partition."""
+        try:
+            return watermarks(self._client, *partition)
+        except KafkaException as error:
+            raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
+
+    def offset_at(self, partition: Partition, timestamp_ms: int) -> int:
+        """Return the offset of the first message that Kafka took at a time or later; -1 if there is none."""
+        try:
+            (found,) = self._client.offsets_for_times(
+                [TopicPartition(*partition, timestamp_ms)], timeout=10.0
+            )
+        except KafkaException as error:
+            raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
+        return int(found.offset)
+
+    def take(self, wait_s: float, most: int = 10_000) -> dict[str, list[bytes | None]]:
+        """Gather messages for some time, or until there are so many; return their values by topic.
+
+        Raises
+        ------
+        TickerlakeError
+            What librdkafka reports, such as a topic that was deleted.
+        """
+        values: dict[str, list[bytes | None]] = {}
+        for message in self._client.consume(most, wait_s):
+            topic = message.topic() or ""
+            if (error := message.error()) is None:
+                if topic not in values:
+                    values[topic] = []
+                values[topic].append(message.value())
+            elif error.code() == RdError._PARTITION_EOF:
+                self.open_ends.discard((topic, int(message.partition() or 0)))
+            else:
+                raise translate(error, f"reading {topic}", self.bootstrap_servers)
+        return values
+
+    def positions(self) -> dict[Partition, int]:
+        """Return the offsets that will be read next, by partition."""
+        at = self._client.position([TopicPartition(*place) for place in self._starts])
+        return {
+            (place.topic, place.partition): max(place.offset, self._starts[place.topic, place.partition])
+            for place in at
+        }
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()

@@ -1,0 +1,100 @@
+"""Look at single records by offset, in no group."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer as RdConsumer
+from confluent_kafka import KafkaError as RdError
+from confluent_kafka import KafkaException, Message, TopicPartition
+
+from tickerlake import clock
+from tickerlake.kafka.client import settings, translate
+from tickerlake.kafka.consumer import Partition
+
+_SETTINGS = {
+    "group.id": "tickerlake-reader",
+    "enable.auto.commit": False,
+    "isolation.level": "read_committed",
+    "enable.partition.eof": True,
+    "auto.offset.reset": "error",
+    # one record is wanted: no more than a batch of each partition
+    "fetch.message.max.bytes": 1 << 18,
+    "queued.min.messages": 1,
+    "fetch.queue.backoff.ms": 10,
+    # an end of a partition is told only after this long
+    "fetch.wait.max.ms": 20,
+}
+_POLL_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The first committed record at an offset or after it; with ``is_end``, that there is none yet.
+
+    Parameters
+    ----------
+    offset
+        The record's, or where the partition ended.
+    timestamp_ms
+        Kafka's; 0 if it has none.
+    """
+
+    offset: int
+    timestamp_ms: int
+    is_end: bool
+
+
+class Peek:
+    """Tells what stands at offsets; one connection for all calls, which come from one thread.
+
+    Parameters
+    ----------
+    bootstrap_servers, properties
+        How to reach the cluster.
+    """
+
+    def __init__(self, bootstrap_servers: str, properties: Mapping[str, str]) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        try:
+            self._client = RdConsumer(settings(bootstrap_servers, properties, **_SETTINGS))
+        except KafkaException as error:
+            raise translate(error.args[0], "starting a consumer", bootstrap_servers) from error
+
+    def first(self, starts: Mapping[Partition, int], wait_s: float) -> dict[Partition, First]:
+        """Return the first record at or after an offset of each partition.
+
+        Returns
+        -------
+        dict
+            Without the partitions that did not answer in time, or have no such offset.
+        """
+        found: dict[Partition, First] = {}
+        if not starts:
+            return found
+        until_s = clock.monotonic_s() + wait_s
+        try:
+            self._client.assign([TopicPartition(*place, start) for place, start in starts.items()])
+            open_places = set(starts)
+            while open_places and clock.monotonic_s() < until_s:
+                for message in self._client.consume(1_000, _POLL_S):
+                    place = (str(message.topic()), int(message.partition() or 0))
+                    if place in open_places and (about := _first(message, starts[place])):
+                        found[place] = about
+                    open_places.discard(place)
+            self._client.unassign()
+        except KafkaException as error:
+            raise translate(error.args[0], "looking at records", self.bootstrap_servers) from error
+        return found
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _first(message: Message, start: int) -> First | None:
+    error, offset = message.error(), int(message.offset() or 0)
+    if offset < start:
+        return None
+    if error is None:
+        return First(offset, max(0, int(message.timestamp()[1])), is_end=False)
+    return First(offset, 0, is_end=True) if error.code() == RdError._PARTITION_EOF else None
