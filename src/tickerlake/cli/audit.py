@@ -41,6 +41,7 @@ def audit(
     """
     from tickerlake.errors import AuditFailed
     from tickerlake.lake.audit import audit as audit_lake
+    from tickerlake.lake.audits import record
     from tickerlake.lake.store import open_store
     from tickerlake.pipeline.prove import check_against_kafka
 
@@ -52,6 +53,8 @@ def audit(
             before = len(mine)
             check_against_kafka(store, name, mine, bootstrap_servers, properties(context, property_))
             results.extend(mine[before:])
+    if warning := record(store, results, deep=deep, compared=bool(bootstrap_servers)):
+        say(f"warning: {warning}")
     findings = [finding for result in results for finding in result.findings]
     if json:
         emit({"lake": store.uri, "ok": not findings, "partitions": [result.to_dict() for result in results]})

@@ -1,0 +1,148 @@
+"""Records that the lake could not take as they are: the newest of a topic, and one of them as a whole."""
+
+import base64
+import binascii
+import re
+from codecs import getincrementaldecoder
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from heapq import merge
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+
+from tickerlake import clock
+from tickerlake.errors import LakeError, ObjectMissing, UsageError
+from tickerlake.lake.rows import RejectedRecord
+from tickerlake.lake.segment import check_topic, reject_key
+from tickerlake.lake.store.base import Store
+
+MOST: Final = 1_000
+MOST_BYTES: Final = 1 << 16
+"""Of a key and of a value, in an answer."""
+_LIST_S: Final = 5.0
+_AT_ONCE: Final = 8
+_KEY: Final = re.compile(r"rejects/[^/]+/partition=(\d{1,10})/(\d{20})\.json")
+_DECODER: Final = msgspec.json.Decoder(RejectedRecord)
+
+
+def newest_rejects(store: Store, topic: str, limit: int = 100) -> dict[str, Any]:
+    """Return the newest rejects of a topic, without their values.
+
+    Returns
+    -------
+    dict
+        ``topic``; ``rejects``: a list of ``topic``, ``partition``, ``offset``, ``timestamp_ms``, ``reason``
+        and ``bytes`` (of the value), by Kafka's time, newest first; ``more``: there are more of them;
+        ``complete``: false if there are so many that the newest may be missing.
+
+    Raises
+    ------
+    UsageError
+        The name is none of a topic.
+    """
+    check_topic(topic)
+    limit = max(1, min(limit, MOST))
+    last: dict[int, deque[int]] = {}
+    count, complete = 0, True
+    until_s = clock.monotonic_s() + _LIST_S
+    for info in store.list(f"rejects/{topic}/partition="):
+        if match := _KEY.fullmatch(info.key):
+            count += 1
+            last.setdefault(int(match[1]), deque(maxlen=limit)).append(int(match[2]))
+        if clock.monotonic_s() > until_s:
+            complete = False
+            break
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="reject") as pool:
+        newest = [_descending(store, topic, number, offsets, pool) for number, offsets in last.items()]
+        found = list(islice(merge(*newest, key=lambda reject: -reject["timestamp_ms"]), limit))
+    return {"topic": topic, "rejects": found, "more": count > len(found), "complete": complete}
+
+
+def _descending(
+    store: Store, topic: str, partition: int, offsets: deque[int], pool: ThreadPoolExecutor
+) -> Iterator[dict[str, Any]]:
+    def line(offset: int) -> dict[str, Any]:
+        try:
+            found = _read(store, topic, partition, offset)
+        except (ObjectMissing, LakeError) as error:
+            found = RejectedRecord(offset, 0, error.message, None, None)
+        value = _bytes(found.value_base64)
+        return {
+            "topic": topic,
+            "partition": partition,
+            "offset": offset,
+            "timestamp_ms": max(0, found.timestamp_ms),
+            "reason": found.reason[:500],
+            "bytes": len(value or b""),
+        }
+
+    downwards = iter(reversed(offsets))
+    while some := list(islice(downwards, _AT_ONCE)):
+        yield from pool.map(line, some)
+
+
+def read_reject(store: Store, topic: str, partition: int, offset: int) -> dict[str, Any]:
+    """Return one reject.
+
+    Returns
+    -------
+    dict
+        ``topic``, ``partition``, ``offset``, ``timestamp_ms``, ``reason``, ``bytes`` (of the value), and for
+        key and value each ``key`` (text, null if it is no UTF-8 or absent), ``key_base64`` (null if it is
+        text) and ``key_cut`` (it is longer than what is shown).
+
+    Raises
+    ------
+    UsageError
+        The place can't be.
+    ObjectMissing
+        There is none at this place.
+    LakeError
+        The object is damaged.
+    """
+    check_topic(topic)
+    if not (0 <= partition < 1 << 31 and 0 <= offset < 1 << 63):
+        raise UsageError("There is no such partition or offset.", "Both are whole numbers from 0 on.")
+    found = _read(store, topic, partition, offset)
+    value = _bytes(found.value_base64)
+    return {
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "timestamp_ms": max(0, found.timestamp_ms),
+        "reason": found.reason,
+        "bytes": len(value or b""),
+        **_shown("key", _bytes(found.key_base64)),
+        **_shown("value", value),
+    }
+
+
+def _read(store: Store, topic: str, partition: int, offset: int) -> RejectedRecord:
+    key = reject_key(topic, partition, offset)
+    try:
+        return _DECODER.decode(store.read(key))
+    except msgspec.MsgspecError as error:
+        raise LakeError(f"{key} is damaged: {error}.", "Restore it from a copy.") from error
+
+
+def _bytes(text: str | None) -> bytes | None:
+    try:
+        return None if text is None else base64.b64decode(text)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _shown(name: str, data: bytes | None) -> dict[str, Any]:
+    kept = (data or b"")[:MOST_BYTES]
+    cut = data is not None and len(data) > MOST_BYTES
+    text = in_base64 = None
+    if data is not None:
+        try:
+            # a cut may go through a character
+            text = getincrementaldecoder("utf-8")().decode(kept, final=not cut)
+        except UnicodeDecodeError:
+            in_base64 = base64.b64encode(kept).decode()
+    return {name: text, f"{name}_base64": in_base64, f"{name}_cut": cut}

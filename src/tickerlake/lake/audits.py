@@ -1,0 +1,109 @@
+"""What the last audits found: ``state/audits/<topic>/<nanoseconds, 20 digits>.json``, two of each topic.
+
+The lake itself has the proof; these are notes for who wants to know when it was last looked for.
+"""
+
+import re
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Final
+
+import msgspec
+
+from tickerlake import clock
+from tickerlake.errors import ObjectMissing, StoreError, StoreUnavailable
+from tickerlake.lake.audit import PartitionAudit
+from tickerlake.lake.segment import TOPIC_NAME, check_topic
+from tickerlake.lake.store.base import Store
+
+_FOLDER: Final = "state/audits/"
+_KEY: Final = re.compile(rf"{_FOLDER}({TOPIC_NAME.pattern})/\d{{20}}\.json")
+_KEPT: Final = 2
+
+
+class AuditNote(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of one audit of one topic.
+
+    Parameters
+    ----------
+    ts_ms
+        When it ended, by the wall clock.
+    ok
+        Nothing was found.
+    deep
+        Every row was read.
+    compared
+        Kafka was asked, too.
+    records, findings
+        How many there were.
+    """
+
+    topic: str
+    ts_ms: int
+    ok: bool
+    deep: bool
+    compared: bool
+    records: int
+    findings: int
+
+
+def record(store: Store, results: Iterable[PartitionAudit], *, deep: bool, compared: bool) -> str:
+    """Note the outcome of an audit, a topic at a time, and delete the notes before the last two.
+
+    Returns
+    -------
+    str
+        A warning if it could not be noted, else empty: the audit stands without a note.
+    """
+    now_ns = clock.now_ns()
+    ordered = sorted(results, key=lambda result: result.topic)
+    try:
+        for topic, group in groupby(ordered, key=lambda result: result.topic):
+            parts = list(group)
+            findings = sum(len(part.findings) for part in parts)
+            note = AuditNote(
+                topic=topic,
+                ts_ms=now_ns // 1_000_000,
+                ok=not findings,
+                deep=deep,
+                compared=compared,
+                records=sum(part.records for part in parts),
+                findings=findings,
+            )
+            _keep(store, note, now_ns)
+    except (StoreError, StoreUnavailable) as error:
+        return f"the audit could not be noted in the lake: {error.message}"
+    return ""
+
+
+def _keep(store: Store, note: AuditNote, now_ns: int) -> None:
+    folder = f"{_FOLDER}{check_topic(note.topic)}/"
+    data = msgspec.json.encode(note)
+    store.create(f"{folder}{now_ns:020d}.json", data, metadata={}, content_type="application/json")
+    keys = [info.key for info in store.list(folder) if _KEY.fullmatch(info.key)]
+    for old in keys[:-_KEPT]:
+        try:
+            store.delete(old)
+        except (StoreError, StoreUnavailable):
+            return  # who may only create keeps them all; the bucket's life cycle can delete them
+
+
+def newest(store: Store) -> list[AuditNote]:
+    """Return the last note of each topic, by topic; one that can't be read is passed over."""
+    last: dict[str, list[str]] = {}
+    for info in store.list(_FOLDER):
+        if match := _KEY.fullmatch(info.key):
+            last.setdefault(match[1], []).append(info.key)
+    notes = ((topic, _newest(store, keys[-_KEPT:])) for topic, keys in last.items())
+    return sorted(
+        (note for topic, note in notes if note and note.topic == topic), key=lambda note: note.topic
+    )
+
+
+def _newest(store: Store, keys: list[str]) -> AuditNote | None:
+    for key in reversed(keys):
+        try:
+            return msgspec.json.decode(store.read(key), type=AuditNote)
+        except (ObjectMissing, msgspec.MsgspecError):
+            continue  # deleted meanwhile, or somebody else's
+    return None

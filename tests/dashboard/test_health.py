@@ -1,0 +1,342 @@
+"""The pipeline as it is: on a real broker and a real lake, with transactions, losses and silence."""
+
+import json
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from support.process import wait_until
+from support.topics import delete
+from tickerlake.dashboard.health.look import Health
+from tickerlake.dashboard.health.rates import Rates
+from tickerlake.errors import StoreUnavailable
+from tickerlake.kafka.admin import Admin
+from tickerlake.kafka.embedded import EmbeddedBroker
+from tickerlake.lake.audit import audit
+from tickerlake.lake.audits import record
+from tickerlake.lake.segment import Format
+from tickerlake.lake.store import Store, open_store
+from tickerlake.lake.store.memory import MemoryStore
+from tickerlake.pipeline.sink import Sink, SinkOptions
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"h{secrets.token_hex(5)}"
+
+
+@pytest.fixture
+def topic(kafka: str, prefix: str) -> str:
+    Admin(kafka).create(f"{prefix}.bars", 2)
+    return f"{prefix}.bars"
+
+
+class Writer:
+    """Writes each call in a transaction of its own, whose end takes an offset."""
+
+    def __init__(self, servers: str) -> None:
+        self._admin = Admin(servers)
+        self._producer = Producer({"bootstrap.servers": servers, "transactional.id": secrets.token_hex(4)})
+        self._producer.init_transactions(30)
+
+    def write(self, topic: str, count: int, *, partition: int = 0, value: bytes = b'{"a":1}') -> None:
+        before = self._admin.ends({topic: 2})
+        self.begin(topic, count, partition=partition, value=value)
+        self._producer.commit_transaction(30)
+        # what is committed is seen a moment later
+        wait_until(lambda: self._admin.ends({topic: 2}) != before)
+
+    def begin(self, topic: str, count: int, *, partition: int = 0, value: bytes = b'{"a":1}') -> None:
+        self._producer.begin_transaction()
+        for _ in range(count):
+            self._producer.produce(topic, value, partition=partition)
+        self._producer.flush(30)
+
+    def abort(self) -> None:
+        self._producer.abort_transaction(30)
+
+
+def sink(servers: str, topic: str, store: Store, fmt: Format = "ndjson", **options: Any) -> None:
+    wanted = SinkOptions(format=fmt, **options)
+    Sink(servers, [topic], store, f"sink-{topic}", wanted).run(threading.Event(), until_end=True)
+
+
+def commit(servers: str, group: str, topic: str, offset: int) -> None:
+    member = Consumer({"bootstrap.servers": servers, "group.id": group, "enable.auto.commit": False})
+    member.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
+    member.close()
+
+
+def delete_records(servers: str, topic: str, before: int) -> None:
+    client = AdminClient({"bootstrap.servers": servers})
+    for future in client.delete_records([TopicPartition(topic, 0, before)]).values():
+        future.result()
+
+
+class Watch:
+    """Looks at the lake at each look, instead of every ten seconds."""
+
+    def __init__(self, servers: str, store: Store | None, prefix: str) -> None:
+        self.health = Health(servers, {}, store, lake_s=0.0)
+        self._prefix = prefix
+
+    def look(self) -> dict[str, Any]:
+        return self.health.look([self._prefix])
+
+    def topic(self) -> dict[str, Any]:
+        (found,) = self.look()["lake"]["topics"]
+        assert isinstance(found, dict)
+        return found
+
+    def until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Look until the lake's topic is so: what is asked of Kafka may be answered a look later."""
+        seen: list[dict[str, Any]] = []
+
+        def so() -> bool:
+            seen[:] = [self.topic()]
+            return holds(seen[0])
+
+        wait_until(so)
+        return seen[0]
+
+
+@pytest.fixture
+def watch(kafka: str, prefix: str, tmp_path: Path) -> Iterator[Watch]:
+    made = Watch(kafka, open_store(str(tmp_path)), prefix)
+    yield made
+    made.health.close()
+
+
+@pytest.mark.parametrize("fmt", ["ndjson", "parquet", "json"])
+def test_what_is_stored_and_what_is_not(
+    kafka: str, topic: str, prefix: str, watch: Watch, tmp_path: Path, fmt: Format
+) -> None:
+    store, writer = open_store(str(tmp_path)), Writer(kafka)
+    for _ in range(3):
+        writer.write(topic, 5)
+    writer.write(topic, 4, partition=1, value=b"poison")
+    sink(kafka, topic, store, fmt, flush_records=6)
+    first = watch.topic()
+    assert first == watch.until(lambda _: True)
+    assert (first["records"], first["rejects"], first["gaps"], first["error"]) == (15, 4, 0, "")
+    # the ends of the transactions are offsets, but nothing that is to be stored
+    assert (first["behind"], first["behind_s"], first["counting"]) == (0, 0, False)
+    assert first["stored_ms"] > 1_700_000_000_000
+
+    writer.write(topic, 7)
+    found = watch.until(lambda now: bool(now["behind"]))
+    assert (found["behind"], found["records"]) == (8, 15)
+    assert 0 < found["behind_s"] < 60
+    sink(kafka, topic, store, fmt)
+    found = watch.topic()
+    assert (found["records"], found["behind"], found["behind_s"]) == (22, 0, 0)
+    assert found["stored_ms"] >= first["stored_ms"]
+
+    fresh = Watch(kafka, store, prefix)
+    again = fresh.topic()
+    assert again == found
+    files = [path for room in ("raw", "rejects") for path in (tmp_path / room).rglob("*") if path.is_file()]
+    state = watch.look()
+    assert state["lake"]["cost"]["objects"] == len(files)
+    stored = [
+        path for path in files if "/raw/" in str(path) and path.suffix != ".hole" and path.name[0] != "_"
+    ]
+    assert found["bytes"] == sum(path.stat().st_size for path in stored) == state["lake"]["cost"]["bytes"]
+    assert found["segments"] == len(stored)
+    assert not watch.health.look([prefix[:-1]])["lake"]["topics"], "another prefix"
+    json.dumps(state)
+    fresh.health.close()
+
+
+def test_lag_is_of_records(kafka: str, topic: str, prefix: str, watch: Watch) -> None:
+    writer = Writer(kafka)
+    for _ in range(3):
+        writer.write(topic, 5)  # 0 to 4 and an end at 5, 6 to 10, 11, 12 to 16, 17
+
+    def lag() -> dict[str, int]:
+        return {group["group"].removeprefix(prefix): group["lag"] for group in watch.look()["groups"]}
+
+    for name, offset in {"-done": 18, "-read": 17, "-part": 13, "-end": 11}.items():
+        commit(kafka, prefix + name, topic, offset)
+    # who stands before an end of a transaction has as much to read as who stands behind it
+    assert lag() == {"-done": 0, "-read": 0, "-part": 5, "-end": 6}
+    writer.begin(topic, 100)
+    assert lag() == {"-done": 0, "-read": 0, "-part": 5, "-end": 6}, "what is not committed is not there"
+    writer.abort()
+    # an abort takes effect a moment later
+    wait_until(lambda: lag() == {"-done": 0, "-read": 0, "-part": 106, "-end": 107})
+    writer.write(topic, 1)
+    wait_until(lambda: lag()["-read"] == lag()["-done"] == 2)
+    delete_records(kafka, topic, 16)
+    state = watch.look()
+    assert [part["low"] for part in state["topics"][0]["partitions"]] == [16, 0]
+    assert state["topics"][0]["records"] == 121 - 16
+    assert lag()["-part"] == lag()["-end"] == 121 - 16
+    assert state["lake"]["topics"] == []
+
+
+def test_a_group_that_reads_something_else_is_asked_again(kafka: str, topic: str, prefix: str) -> None:
+    Admin(kafka).create(f"other.{prefix}", 1)
+    commit(kafka, f"{prefix}-late", f"other.{prefix}", 0)
+    health = Health(kafka, {}, None)
+    assert health.look([prefix])["groups"] == []
+    Writer(kafka).write(topic, 3)
+    commit(kafka, f"{prefix}-late", topic, 1)
+    assert health.look([prefix])["groups"] == []
+    health._cluster._others.clear()  # ten seconds later
+    (group,) = health.look([prefix])["groups"]
+    assert (group["group"], group["topic"], group["lag"]) == (f"{prefix}-late", topic, 3)
+    health.close()
+
+
+def test_what_retention_took_is_seen(kafka: str, topic: str, watch: Watch, tmp_path: Path) -> None:
+    store, writer = open_store(str(tmp_path)), Writer(kafka)
+    writer.write(topic, 5)  # 0 to 4, and an end at 5
+    sink(kafka, topic, store)
+    assert watch.topic()["gaps"] == 0
+    delete_records(kafka, topic, 6)
+    assert watch.topic()["gaps"] == 0, "an end of a transaction is no loss"
+    writer.write(topic, 9)
+    delete_records(kafka, topic, 10)
+    found = watch.topic()
+    assert found["gaps"] == 4
+    assert found["behind"] == 6
+    sink(kafka, topic, store, on_gap="record")
+    found = watch.until(lambda now: not now["behind"])
+    assert (found["gaps"], found["records"]) == (5, 10)  # the sink counts the end, too
+
+
+def test_another_topic_of_the_same_name(kafka: str, topic: str, watch: Watch, tmp_path: Path) -> None:
+    Writer(kafka).write(topic, 5)
+    store = open_store(str(tmp_path))
+    sink(kafka, topic, store)
+    assert not watch.topic()["error"]
+    delete(kafka, topic)
+    assert watch.topic()["records"] == 5
+    wait_until(lambda: Admin(kafka).create(topic, 2))
+    Writer(kafka).write(topic, 50)
+    watch.health._ids_s = 0.0
+    found = watch.topic()
+    assert "created anew" in found["error"]
+    assert found["behind"] == 0
+
+
+def test_a_damaged_segment_is_told_and_forgotten_when_repaired(
+    kafka: str, topic: str, watch: Watch, tmp_path: Path
+) -> None:
+    store, writer = open_store(str(tmp_path)), Writer(kafka)
+    writer.write(topic, 10)
+    sink(kafka, topic, store, flush_records=5)
+    assert watch.topic()["segments"] == 2
+    writer.write(topic, 10)
+    sink(kafka, topic, store)
+    path = sorted((tmp_path / "raw" / topic / "partition=0").iterdir())[-1]
+    data = path.read_bytes()
+    path.write_bytes(b"")
+    found = watch.topic()
+    assert path.name in found["error"]
+    assert (found["records"], found["behind"]) == (10, 11)
+    path.write_bytes(data)
+    found = watch.topic()
+    assert (found["error"], found["records"], found["behind"]) == ("", 20, 0)
+    path.with_name(f"{0:020d}.ndjson.gz").unlink()
+    assert "lacks the offsets 0 to" in Watch(kafka, store, topic.partition(".")[0]).topic()["error"]
+
+
+def test_the_last_audits_are_told(kafka: str, topic: str, prefix: str, watch: Watch, tmp_path: Path) -> None:
+    Writer(kafka).write(topic, 5)
+    store = open_store(str(tmp_path))
+    sink(kafka, topic, store)
+    assert watch.look()["audits"] == []
+    assert record(store, audit(store, deep=True), deep=True, compared=False) == ""
+    assert record(store, [replace(next(audit(store)), topic="others.bars")], deep=False, compared=False) == ""
+    (found,) = watch.look()["audits"]
+    assert found["ts_ms"] > 0
+    found.pop("ts_ms")
+    assert found == {
+        "topic": topic,
+        "ok": True,
+        "deep": True,
+        "compared": False,
+        "records": 5,
+        "findings": 0,
+    }
+
+
+class Stuck(MemoryStore):
+    """A store that does not answer, or says that it can't."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+        self.fail = False
+
+    def read(self, key: str) -> bytes:
+        self.go_on.wait(60)
+        if self.fail:
+            raise StoreUnavailable("It can't be reached now.")
+        return super().read(key)
+
+
+def test_a_lake_that_does_not_answer_holds_nobody_up(
+    kafka: str, topic: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tickerlake.dashboard.health.look._WAIT_S", 0.05)
+    monkeypatch.setattr("tickerlake.dashboard.health.look._SILENT_S", 0.0)
+    store = Stuck()
+    watch = Watch(kafka, store, prefix)
+    state = watch.look()
+    assert state["kafka"]["ok"]
+    assert [each["topic"] for each in state["topics"]] == [topic]
+    assert (state["lake"]["ok"], state["lake"]["error"]) == (False, "The lake does not answer.")
+    store.fail = True
+    store.go_on.set()
+    wait_until(lambda: watch.look()["lake"]["error"] == "It can't be reached now.")
+    store.fail = False
+    wait_until(lambda: bool(watch.look()["lake"]["ok"]))
+    watch.health.close()
+
+
+def test_kafka_is_lost_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tickerlake.dashboard.health.cluster._TIMEOUT_S", 1.0)
+    store = open_store(str(tmp_path / "lake"))
+    with EmbeddedBroker(tmp_path / "broker", heap="256m") as broker:
+        Admin(broker.bootstrap_servers).create("s.bars", 2)
+        writer = Writer(broker.bootstrap_servers)
+        writer.write("s.bars", 5)
+        sink(broker.bootstrap_servers, "s.bars", store)
+        writer.write("s.bars", 5)
+        watch = Watch(broker.bootstrap_servers, store, "s")
+        before = watch.look()
+        assert before["kafka"] == {"ok": True, "error": ""}
+        broker.pause()
+        lost = watch.look()
+        assert not lost["kafka"]["ok"]
+        assert "No Kafka broker answers" in lost["kafka"]["error"]
+        assert lost["topics"] == before["topics"]
+        assert lost["groups"] == before["groups"]
+        assert lost["lake"]["topics"][0]["behind"] == before["lake"]["topics"][0]["behind"] == 6
+        assert lost["lake"]["topics"][0]["behind_s"] >= before["lake"]["topics"][0]["behind_s"] + 1
+        broker.resume()
+        wait_until(lambda: bool(watch.look()["kafka"]["ok"]))
+        watch.health.close()
+
+
+def test_rates_are_of_the_last_ten_seconds() -> None:
+    rates: Rates[str] = Rates()
+    assert rates.of("a") == 0
+    for second in range(0, 31, 2):
+        rates.mark(second, {"a": second * second, "b": 100 - second} | ({"c": second} if second > 25 else {}))
+    assert rates.of("a") == (900 - 400) / 10
+    assert rates.of("b") == 0, "a topic that began anew"
+    assert rates.of("c") == 1, "no more than has been seen of it"
+    rates.clear()
+    rates.mark(40, {"a": 2000})
+    assert rates.of("a") == 0
