@@ -17,7 +17,15 @@ from tickerlake.errors import UsageError
 
 FILE: Final = "tickerlake.toml"
 PREFIX: Final = "TICKERLAKE_"
-_OTHERS: Final = {"TICKERLAKE_CACHE", "TICKERLAKE_CONFIG"}
+_OTHERS: Final = {
+    "TICKERLAKE_CACHE",
+    "TICKERLAKE_CONFIG",
+    "TICKERLAKE_SERVE__PASSWORD",
+    "TICKERLAKE_SERVE__TOKEN",
+}
+
+
+_LISTS: Final = {("sink", "topic"), ("serve", "prefix"), ("serve", "allow_host")}
 
 
 class KafkaSettings(msgspec.Struct, frozen=True):
@@ -72,6 +80,19 @@ class TrackSettings(msgspec.Struct, frozen=True):
     ahead: str | None = None
 
 
+class ServeSettings(msgspec.Struct, frozen=True):
+    """Options of ``serve``; password and token come from the environment alone."""
+
+    host: str | None = None
+    port: int | None = None
+    prefix: list[str] | None = None
+    calendar: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    behind_proxy: bool | None = None
+    allow_host: list[str] | None = None
+
+
 class Settings(msgspec.Struct, frozen=True):
     """Everything that can be set; ``lake`` is a folder or ``gs://bucket/prefix``."""
 
@@ -80,6 +101,7 @@ class Settings(msgspec.Struct, frozen=True):
     produce: ProduceSettings = ProduceSettings()
     sink: SinkSettings = SinkSettings()
     track: TrackSettings = TrackSettings()
+    serve: ServeSettings = ServeSettings()
 
 
 SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
@@ -87,6 +109,7 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "produce": ProduceSettings,
     "sink": SinkSettings,
     "track": TrackSettings,
+    "serve": ServeSettings,
 }
 
 
@@ -143,7 +166,7 @@ def _with_environment(settings: Settings, environment: Mapping[str, str]) -> Set
             found["kafka"]["properties"][key.replace("_", ".")] = text
             continue
         _check_known(section, key, f"the variable {name}")
-        value: object = text.split(",") if (section, key) == ("sink", "topic") else text
+        value: object = text.split(",") if (section, key) in _LISTS else text
         (found[section] if section else found)[key] = _converted(section, key, value, name, strict=False)
     return msgspec.convert(found, Settings)
 

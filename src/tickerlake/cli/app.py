@@ -17,6 +17,7 @@ from tickerlake.cli import (
     inspect,
     produce,
     rules,
+    serve,
     simulate,
     sink,
     track,
@@ -40,6 +41,7 @@ app.command("simulate")(simulate.simulate)
 app.command("produce")(produce.produce)
 app.command("sink")(sink.sink)
 app.command("track")(track.track)
+app.command("serve")(serve.serve)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(rules.app, name="rules")
 app.command("audit")(audit.audit)
@@ -82,6 +84,7 @@ def _defaults(settings: "Settings") -> dict[str, dict[str, Any]]:
         "simulate": kafka,
         "sink": {**kafka, "lake": settings.lake, **sink, "format_": sink["format"]},
         "track": {**kafka, "state": settings.lake, **_given(settings.track)},
+        "serve": {**kafka, "lake": settings.lake, **_given(settings.serve)},
         "audit": {"lake": settings.lake},
         "alerts": {"tail": {name: value for name, value in kafka.items() if value is not None}},
     }

@@ -10,6 +10,9 @@ import typer
 from tickerlake.cli.common import Ticker, say, stopping
 
 if TYPE_CHECKING:
+    import threading
+    from datetime import date
+
     from tickerlake.pipeline.demo import Outcome
 
 
@@ -19,24 +22,49 @@ def demo(
         ".tickerlake/broker"
     ),
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete both folders and start over.")] = False,
+    serve: Annotated[
+        bool | None,
+        typer.Option(
+            "--serve/--no-serve",
+            help="Then show the dashboard, with a simulated market that goes on, until Ctrl-C. "
+            "By default on a terminal.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the dashboard; 0 for any.")] = 8787,
 ) -> None:
     """Replay 12,154 daily bars through a real Kafka into a local lake, prove that all are there, track them.
 
     Run again, it continues; Ctrl-C at any moment leaves nothing broken.
     """
-    from tickerlake.cli.audit import show
-    from tickerlake.pipeline.demo import TOPIC, Demo
+    from tickerlake.pipeline.demo import Demo
 
+    shown = serve if serve is not None else sys.stderr.isatty()
     ticker = Ticker()
     with stopping() as stop:
         work = Demo(lake, data_dir, say, ticker.show)
         if fresh:
             work.start_over()
-        outcome = work.run(stop)
-        ticker.end()
+
+        def then(servers: str, outcome: "Outcome") -> None:
+            ticker.end()
+            if not stop.is_set():
+                _report(outcome, lake, shown=shown)
+            if shown and not stop.is_set():
+                _serve(servers, lake, port, stop)
+                stop.clear()
+
+        work.run(stop, then)
     if stop.is_set():
         say("stopped; run `make demo` again to continue.")
         raise typer.Exit(130)
+
+
+def _report(outcome: "Outcome", lake: Path, *, shown: bool) -> None:
+    """Say what was done, and what can be done next."""
+    from tickerlake.cli.audit import show
+    from tickerlake.pipeline.demo import TOPIC
+
     produced = outcome.ingested
     if produced.new_records:
         say(f"✓ wrote {produced.new_records:,} records to the topic {TOPIC}")
@@ -66,7 +94,44 @@ def demo(
     say(
         "alerts          tickerlake rules show > rules.toml && tickerlake track -t my.bars --rules rules.toml"
     )
+    if not shown:
+        say("the dashboard   tickerlake demo --serve")
     say("start over      make demo FRESH=1")
+
+
+def _serve(servers: str, lake: Path, port: int, stop: "threading.Event") -> None:
+    """Show the dashboard, and let a simulated market go on, until ``stop`` is set."""
+    import threading
+
+    from tickerlake.dashboard.server import Dashboard, DashboardOptions
+    from tickerlake.lake.store import open_store
+    from tickerlake.pipeline.live import CALENDAR, SPEED, LiveMarket
+
+    store = open_store(str(lake))
+    ended = threading.Event()
+    market = LiveMarket(servers, store, _today())
+    running = threading.Thread(target=market.run, args=[ended])
+    options = DashboardOptions(port=port, calendar=CALENDAR)
+    with Dashboard(servers, {}, store, options) as dashboard:
+        running.start()
+        say(f"\n✓ the dashboard is at {dashboard.url}")
+        say(f"  with the data above, and a simulated market at {SPEED:.0f} × its pace; Ctrl-C ends it")
+        try:
+            while not stop.wait(0.5) and market.failure is None:
+                pass
+        finally:
+            ended.set()
+            running.join()
+    if market.failure:
+        raise market.failure
+
+
+def _today() -> "date":
+    from datetime import UTC, datetime
+
+    from tickerlake import clock
+
+    return datetime.fromtimestamp(clock.now_ns() / 1e9, UTC).date()
 
 
 def _told(outcome: "Outcome") -> None:

@@ -14,6 +14,7 @@ from tickerlake.analytics.sessions import ALWAYS
 from tickerlake.errors import UsageError
 from tickerlake.kafka import embedded
 from tickerlake.lake.audit import PartitionAudit, audit
+from tickerlake.lake.audits import record
 from tickerlake.lake.store import Store, open_store
 from tickerlake.model.alert import Alert
 from tickerlake.pipeline.ingest import Ingest, Ingested
@@ -70,12 +71,20 @@ class Demo:
         for folder in (self.lake, self.data_dir):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def run(self, stop: threading.Event) -> Outcome:
-        """Run the pipeline to its end, or until ``stop`` is set."""
+    def run(
+        self, stop: threading.Event, then: Callable[[str, Outcome], None] = lambda _servers, _outcome: None
+    ) -> None:
+        """Run the pipeline to its end, or until ``stop`` is set.
+
+        Parameters
+        ----------
+        then
+            Called with Kafka's address and what was done, while Kafka still runs.
+        """
         broker = embedded.start(self.data_dir, progress=self._say)
         self._say(f"✓ Kafka answers at {broker.bootstrap_servers}")
         try:
-            return self._flow(broker.bootstrap_servers, stop)
+            then(broker.bootstrap_servers, self._flow(broker.bootstrap_servers, stop))
         finally:
             embedded.stop(self.data_dir)
 
@@ -113,6 +122,7 @@ class Demo:
             stored.bytes += rest.bytes
         audited = list(audit(store, TOPIC, deep=True))
         check_against_kafka(store, TOPIC, audited, servers)
+        record(store, audited, deep=True, compared=True)
         tracked, alerts = self._track(servers, store, stop)
         return Outcome(ingested, stored, audited, tracked, alerts)
 

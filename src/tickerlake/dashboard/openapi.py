@@ -1,0 +1,146 @@
+"""The description of the HTTP interface, as OpenAPI 3.1."""
+
+from typing import Any, Final
+
+from tickerlake import __version__
+from tickerlake.dashboard.market.latest import COLUMNS
+from tickerlake.model.alert import SEVERITIES
+from tickerlake.model.schema import ALERT, Type, fields
+
+_NUMBER: Final = {"type": ["number", "null"]}
+_TEXT: Final = {"type": "string"}
+_TIME: Final = {"type": "number", "description": "milliseconds since 1970, UTC"}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_KINDS: Final[dict[Type, dict[str, Any]]] = {
+    Type.TEXT: _TEXT,
+    Type.INT: {"type": "integer"},
+    Type.TIMESTAMP_NS: {"type": "integer", "description": "nanoseconds since 1970, UTC"},
+    Type.DECIMAL: {"type": "number"},
+}
+
+
+def document() -> dict[str, Any]:
+    """Return the description."""
+    chart = [
+        _query("instrument", _TEXT, "identifier or symbol: AAPL.XNAS, AAPL", required=True),
+        _query("interval", _TEXT, "1m, 5m, 1h, 1d: those that the instrument has", required=True),
+        _query("end", {"type": "integer"}, "only what opens before: milliseconds since 1970"),
+        _query(
+            "limit", {"type": "integer", "minimum": 1, "maximum": 5000, "default": 1000}, "the newest so many"
+        ),
+    ]
+    columns = ("open", "high", "low", "close", "volume")
+    bars = _object(
+        instrument=_TEXT,
+        interval=_TEXT,
+        time=_array(_TIME),
+        **{name: _array(_NUMBER) for name in columns},
+        forming=_flag("the last ones are not closed yet"),
+        more=_flag("there may be older ones"),
+    )
+    indicators = _object(
+        instrument=_TEXT,
+        interval=_TEXT,
+        time=_array(_TIME),
+        values={"type": "object", "additionalProperties": _array(_NUMBER)},
+        more=_flag("there may be older ones"),
+    )
+    instrument = _object(
+        id=_COUNT,
+        instrument=_TEXT,
+        symbol=_TEXT,
+        zone=_TEXT,
+        **dict.fromkeys(COLUMNS, _NUMBER),
+        intervals=_array(_TEXT),
+    )
+    limit = {"type": "integer", "minimum": 1, "maximum": 1000}
+    paths = {
+        "/instruments": _get(
+            "Instruments with their latest values",
+            _object(instruments=_array(instrument)),
+            [_query("instrument", _TEXT, "identifier or symbol; by default all")],
+        ),
+        "/bars": _get("Bars of an instrument, in columns, ascending", bars, chart),
+        "/indicators": _get("Indicators of an instrument's closed bars, in columns", indicators, chart),
+        "/alerts": _get(
+            "Alerts, newest event first",
+            _object(alerts=_array(_reference("Alert")), more=_flag("there may be older ones")),
+            [
+                _query("instrument", _TEXT, "identifier or symbol"),
+                _query("severity", {"type": "string", "enum": [*SEVERITIES]}, "at least so grave"),
+                _query("end", {"type": "integer"}, "only events before: milliseconds since 1970"),
+                _query("limit", limit, "at most so many"),
+            ],
+        ),
+        "/pipeline": _get("Topics, consumer groups, the lake, audits and cost", {"type": "object"}),
+        "/rejects": _get(
+            "The newest records of a topic that the lake could not take as they are",
+            {"type": "object"},
+            [_query("topic", _TEXT, "the topic", required=True), _query("limit", limit, "at most so many")],
+        ),
+        "/rejects/{topic}/{partition}/{offset}": _get(
+            "One of them",
+            {"type": "object"},
+            [_path("topic", _TEXT), _path("partition", _COUNT), _path("offset", _COUNT)],
+        ),
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "tickerlake", "version": __version__, "license": {"name": "Apache-2.0"}},
+        "servers": [{"url": "/api/v1"}],
+        "paths": paths,
+        "security": [{}, {"token": []}],
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": {
+                "Alert": _alert(),
+                "Error": _object(error=_TEXT, hint=_TEXT),
+            },
+        },
+    }
+
+
+def _alert() -> dict[str, Any]:
+    members = {field.name: _KINDS[field.type] for field in fields(ALERT)}
+    needed = [field.name for field in fields(ALERT) if not field.nullable]
+    more = {"id": {"type": "integer"}, "event_ms": _TIME, "detected_ms": _TIME}
+    return {"type": "object", "properties": members | more, "required": [*needed, *more]}
+
+
+def _get(
+    summary: str, schema: dict[str, Any], parameters: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    failure = {"content": {"application/json": {"schema": _reference("Error")}}}
+    responses = {
+        "200": {"description": "the answer", "content": {"application/json": {"schema": schema}}},
+        "400": {"description": "a parameter can't be"} | failure,
+        "401": {"description": "a login or a token is needed"} | failure,
+        "404": {"description": "it is not there"} | failure,
+        "429": {"description": "too many requests"} | failure,
+        "503": {"description": "Kafka or the lake does not answer"} | failure,
+    }
+    return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses}}
+
+
+def _object(**members: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": members, "required": [*members]}
+
+
+def _array(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+def _flag(description: str) -> dict[str, Any]:
+    return {"type": "boolean", "description": description}
+
+
+def _reference(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _query(name: str, schema: dict[str, Any], description: str, *, required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
+
+
+def _path(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": schema}

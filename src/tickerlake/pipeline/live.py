@@ -1,0 +1,106 @@
+"""A market that goes on, for the demo: simulated trades, tracked and stored while they come."""
+
+import threading
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Final
+
+from tickerlake.alerts.engine import AlertEngine
+from tickerlake.alerts.rules.ruleset import preset
+from tickerlake.analytics.engine import EngineOptions
+from tickerlake.errors import TickerlakeError
+from tickerlake.lake.store.base import Store
+from tickerlake.pipeline.demo import INDICATORS
+from tickerlake.pipeline.ingest import Ingest, IngestOptions
+from tickerlake.pipeline.markets import sessions_by_market
+from tickerlake.pipeline.simulate import write_topic
+from tickerlake.pipeline.sink import Sink, SinkOptions
+from tickerlake.pipeline.track import Track, TrackOptions
+from tickerlake.sources.simulator.market import Market
+from tickerlake.sources.simulator.plan import MarketOptions
+
+PREFIX: Final = "simulated"
+SPEED: Final = 10.0
+CALENDAR: Final = "XNYS"
+_INTERVALS: Final = ("1m", "5m", "1h", "1d")
+_SYMBOLS: Final = 60
+_DAYS: Final = 10
+_AT_ONCE: Final = 6
+_TRADES_A_DAY: Final = 120_000
+_LONGEST_S: Final = 2.0
+_NOON_NS: Final = 12 * 3600 * 10**9
+_DAY_NS: Final = 86_400 * 10**9
+
+
+def last_weeks(today: date) -> date:
+    """Return the Monday two whole weeks before this week's, so that all of the market is past."""
+    return today - timedelta(days=today.weekday() + 14)
+
+
+class LiveMarket:
+    """Runs a simulated market: what was before its seventh day at once, the rest at ten times its pace.
+
+    Within a week it is the same market, and goes on where it stopped.
+
+    Parameters
+    ----------
+    bootstrap_servers
+        The demo's broker.
+    store
+        Its lake.
+    today
+        The date; the market is that of the two weeks before this one.
+    """
+
+    def __init__(self, bootstrap_servers: str, store: Store, today: date) -> None:
+        self.topic = f"{PREFIX}.trades"
+        first = last_weeks(today)
+        seen = first + timedelta(days=_AT_ONCE + 2 * (_AT_ONCE // 5))
+        options = MarketOptions(
+            symbols=_SYMBOLS, trades=_TRADES_A_DAY * _DAYS, start=first, days=_DAYS, jumps=0.5
+        )
+        self._market = Market(options)
+        pace = IngestOptions(
+            speed=SPEED,
+            longest_s=_LONGEST_S,
+            paced_from_ns=(seen - date(1970, 1, 1)).days * _DAY_NS + _NOON_NS,
+        )
+        self._ingest = Ingest(bootstrap_servers, self.topic, pace)
+        self._servers = bootstrap_servers
+        self._store = store
+        self.failure: TickerlakeError | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until ``stop`` is set; what goes wrong ends it and is kept in ``failure``."""
+        self._ingest.prepare()
+        engine = EngineOptions(_INTERVALS, (*INDICATORS, "VWAP"), own="track:live")
+        track = Track(
+            self._servers,
+            self.topic,
+            self._store,
+            "tickerlake-demo-live-track",
+            TrackOptions(engine, PREFIX),
+            sessions_by_market(CALENDAR),
+            AlertEngine(preset("default").rules, engine.intervals),
+        )
+        track.prepare()
+        topics = [self.topic, *(f"{PREFIX}.{name}" for name in ("bars", "indicators", "alerts"))]
+        cut = SinkOptions(flush_age_s=20.0)
+        sink = Sink(self._servers, topics, self._store, "tickerlake-demo-live-sink", cut)
+        parts: list[Callable[[], object]] = [
+            lambda: write_topic(self._market, self._ingest, stop),
+            lambda: track.run(stop),
+            lambda: sink.run(stop),
+        ]
+        threads = [threading.Thread(target=self._guarded, args=[part, stop]) for part in parts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _guarded(self, part: Callable[[], object], stop: threading.Event) -> None:
+        try:
+            part()
+        except TickerlakeError as error:
+            self.failure = self.failure or error
+            stop.set()

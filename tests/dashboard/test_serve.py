@@ -1,0 +1,279 @@
+"""The dashboard as it is served, on a real broker and a real lake."""
+
+import json
+import re
+import secrets
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+from starlette.routing import Mount, Route
+
+from dashboard.access_support import PASSWORD, check_default_deny
+from dashboard.pages import page
+from support import oracle
+from support.certificates import Authority
+from support.process import run, tickerlake, wait_until
+from tickerlake.dashboard.access.authenticator import Authenticator
+from tickerlake.dashboard.access.guard import Guard
+from tickerlake.dashboard.access.login import login_routes
+from tickerlake.dashboard.access.password import Password
+from tickerlake.dashboard.access.policy import Policy
+from tickerlake.dashboard.access.rate import Buckets
+from tickerlake.dashboard.app import Parts, create
+from tickerlake.dashboard.health.look import Health
+from tickerlake.dashboard.live.hub import Hub
+from tickerlake.dashboard.market.market import Market
+from tickerlake.dashboard.reading.feed import Feed
+from tickerlake.dashboard.server import Dashboard, DashboardOptions
+from tickerlake.errors import UsageError
+from tickerlake.lake.store import open_store
+from tickerlake.pipeline.markets import sessions_by_market
+
+
+@contextmanager
+def serving(servers: str, lake: Path | None, **options: Any) -> Iterator[tuple[Dashboard, httpx.Client]]:
+    store = open_store(str(lake)) if lake else None
+    with (
+        Dashboard(servers, {}, store, DashboardOptions(port=0, **options)) as dashboard,
+        httpx.Client(base_url=dashboard.url, timeout=30) as client,
+    ):
+        yield dashboard, client
+
+
+def bars_of(rows: list[dict[str, Any]], symbol: str, interval: str) -> list[tuple[float, ...]]:
+    """Return the bars of a symbol as the lake holds them, the highest revision of each."""
+    found: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        if (row["symbol"], row["interval"]) == (symbol, interval):
+            known = found.get(row["ts_open_ns"])
+            if known is None or row["revision"] > known["revision"]:
+                found[row["ts_open_ns"]] = row
+    names = ("open", "high", "low", "close", "volume")
+    return [(open_ns / 1e6, *(float(found[open_ns][name]) for name in names)) for open_ns in sorted(found)]
+
+
+def asked(client: httpx.Client, path: str, **parameters: Any) -> dict[str, Any]:
+    answer = client.get(f"/api/v1/{path}", params=parameters)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def paged(client: httpx.Client, limit: int, **parameters: Any) -> list[tuple[float, ...]]:
+    """Read all bars, from the newest backwards."""
+    found: list[tuple[float, ...]] = []
+    while True:
+        page = asked(client, "bars", limit=limit, **parameters)
+        names = ("time", "open", "high", "low", "close", "volume")
+        rows = list(zip(*(page[name] for name in names), strict=True))
+        found = rows + found
+        if not page["more"]:
+            return found
+        parameters["end"] = int(rows[0][0])
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"v{secrets.token_hex(4)}"
+
+
+def test_what_is_answered_equals_the_lake(kafka: str, tmp_path: Path, prefix: str) -> None:
+    trades = f"{prefix}.trades"
+    run("simulate", "-t", trades, "-b", kafka, "--symbols", 3, "--trades", 9_000, "--days", 3)
+    run("track", "-t", trades, "-b", kafka, "--until-end", "--calendar", "XNYS", cwd=tmp_path)
+    for fmt in ("ndjson", "parquet"):
+        _stored_and_answered(kafka, tmp_path / fmt, prefix, fmt)
+
+
+def _stored_and_answered(kafka: str, lake: Path, prefix: str, fmt: str) -> None:
+    topics = [each for name in ("bars", "indicators", "alerts") for each in ("-t", f"{prefix}.{name}")]
+    cut = ("--format", fmt, "--flush-records", 400, "--group", f"{prefix}-{fmt}")
+    run("sink", *topics, "--lake", lake, "-b", kafka, "--until-end", *cut)
+    run("audit", "--lake", lake, "-b", kafka)
+    stored = [row for (row,) in oracle.rows(lake, f"{prefix}.bars").values()]
+    with serving(kafka, lake, prefixes=[prefix], calendar="XNYS", most_bars=1_500) as (dashboard, client):
+        wait_until(lambda: dashboard.feed.status.loading is None)
+        symbols = sorted({row["symbol"] for row in stored})
+        assert sorted(each["symbol"] for each in asked(client, "instruments")["instruments"]) == symbols
+        for symbol in symbols:
+            for interval in ("1m", "1h", "1d"):
+                closed = bars_of(stored, symbol, interval)
+                shown = paged(client, 250, instrument=symbol, interval=interval)
+                assert shown[: len(closed)] == closed, (symbol, interval)
+                assert all(row[0] > closed[-1][0] for row in shown[len(closed) :]), (
+                    "what is forming comes after"
+                )
+        _indicators_equal(client, oracle.rows(lake, f"{prefix}.indicators"), symbols[0])
+        alerts = asked(client, "alerts", limit=1000)["alerts"]
+        kept = {row["alert_id"] for (row,) in oracle.rows(lake, f"{prefix}.alerts").values()}
+        assert {alert["alert_id"] for alert in alerts} == kept
+        _answers_are_as_described(client, symbols[0])
+        _the_pipeline_is_told(client, prefix)
+
+
+def _indicators_equal(client: httpx.Client, rows: dict[Any, list[dict[str, Any]]], symbol: str) -> None:
+    answer = asked(client, "indicators", instrument=symbol, interval="1h", limit=5000)
+    said = {
+        (time, name): value
+        for name, column in answer["values"].items()
+        for time, value in zip(answer["time"], column, strict=True)
+        if value is not None
+    }
+    stored: dict[tuple[float, str], float] = {}
+    for (row,) in rows.values():
+        if (row["symbol"], row["interval"]) == (symbol, "1h"):
+            values = json.loads(row["values"]) if isinstance(row["values"], str) else row["values"]
+            stored |= {(row["ts_open_ns"] / 1e6, name): float(value) for name, value in values.items()}
+    assert said == stored
+
+
+def _answers_are_as_described(client: httpx.Client, symbol: str) -> None:
+    document = asked(client, "openapi.json")
+    validate(document)
+    some = {"instrument": symbol, "interval": "1m", "limit": 5}
+    for path, parameters in (("instruments", {}), ("bars", some), ("indicators", some), ("alerts", {})):
+        about = document["paths"][f"/{path}"]["get"]["responses"]["200"]["content"]["application/json"][
+            "schema"
+        ]
+        schema = about | {"components": document["components"]}
+        Draft202012Validator(schema).validate(asked(client, path, **parameters))
+    assert {route.path for route in create_routes()} == {*document["paths"], "/openapi.json"}
+
+
+def create_routes() -> list[Route]:
+    parts = parts_of("127.0.0.1:9")
+    (mount,) = [each for each in create(parts).routes if isinstance(each, Mount) and each.path == "/api/v1"]
+    return [each for each in mount.routes if isinstance(each, Route)]
+
+
+def _the_pipeline_is_told(client: httpx.Client, prefix: str) -> None:
+    wait_until(lambda: bool(asked(client, "pipeline").get("lake")))
+    state = asked(client, "pipeline")
+    assert state["kafka"]["ok"]
+    assert {f"{prefix}.bars", f"{prefix}.trades"} <= {topic["topic"] for topic in state["topics"]}
+    (bars,) = [topic for topic in state["lake"]["topics"] if topic["topic"] == f"{prefix}.bars"]
+    assert bars["behind"] == 0
+    assert {audit["topic"] for audit in state["audits"]} >= {f"{prefix}.bars"}
+    metrics = client.get("/metrics").text
+    assert re.search(r"^tickerlake_dashboard_records_read_total [1-9]", metrics, re.MULTILINE)
+    assert client.get("/healthz").json()["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("bars?instrument=NONE&interval=1m", 404, "NONE"),
+        ("bars?interval=1m", 404, ""),
+        ("bars?instrument=AAPL&interval=7m", 404, "7m"),
+        ("bars?instrument=AAPL&interval=1d&limit=0", 400, "limit=0"),
+        ("bars?instrument=AAPL&interval=1d&limit=9e9", 400, "limit=9e9"),
+        ("bars?instrument=AAPL&interval=1d&end=soon", 400, "end=soon"),
+        ("alerts?severity=bad", 400, "severity=bad"),
+        ("rejects?topic=../x", 400, "topic"),
+        ("rejects/a/b/c", 400, ""),
+        ("nothing", 404, ""),
+    ],
+)
+def test_errors_say_what_is_wrong(aapl: httpx.Client, path: str, status: int, said: str) -> None:
+    answer = aapl.get(f"/api/v1/{path}")
+    assert answer.status_code == status, answer.text
+    if status == 400 or said:
+        body = answer.json()
+        assert said in body["error"]
+        assert "Traceback" not in answer.text
+    assert "content-security-policy" in answer.headers
+
+
+@pytest.fixture(scope="module")
+def aapl(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A dashboard that knows one daily bar."""
+    folder = tmp_path_factory.mktemp("aapl")
+    name = f"w{secrets.token_hex(4)}"
+    (folder / "AAPL.csv").write_text("Date,Open,High,Low,Close,Volume\n2024-01-02,10,12,9,11,1000\n")
+    run("produce", folder / "AAPL.csv", "-t", f"{name}.bars", "-b", kafka)
+    run("sink", "-t", f"{name}.bars", "--lake", folder / "lake", "-b", kafka, "--until-end")
+    with serving(kafka, folder / "lake", prefixes=[name]) as (dashboard, client):
+        wait_until(lambda: dashboard.feed.status.loading is None)
+        yield client
+
+
+def parts_of(servers: str) -> Parts:
+    feed = Feed(servers, {}, None, ["x"], lambda: Market(sessions_by_market("24/7")))
+    return Parts(feed, Health(servers, {}, None), Hub(feed), None)
+
+
+def test_nothing_is_answered_without_a_login() -> None:
+    policy = Policy("127.0.0.1", 8080)
+    authenticator = Authenticator(Password(PASSWORD), policy)
+    app = create(parts_of("127.0.0.1:9"), login_routes(authenticator))
+    guarded = Guard(app, policy, authenticator, Buckets(1e6, 10**6))
+    assert check_default_deny(guarded, app.routes) > 10
+
+
+def test_a_password_and_tls_open_it_to_others(kafka: str, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    authority.server("localhost")
+    both = tmp_path / "localhost.pem"
+    store = open_store(f"memory://{secrets.token_hex(4)}")
+    options = DashboardOptions(
+        host="0.0.0.0",  # noqa: S104
+        port=0,
+        tls_cert=both,
+        tls_key=both,
+        password=PASSWORD,
+        token="t" * 40,
+    )
+    with Dashboard(kafka, {}, store, options) as dashboard:
+        url = f"https://localhost:{dashboard.port}"
+        with httpx.Client(base_url=url, verify=authority.client()) as client:
+            assert client.get("/api/v1/instruments").status_code == 401
+            client.headers["Authorization"] = f"Bearer {'t' * 40}"
+            assert client.get("/api/v1/instruments").status_code == 200
+            assert client.get("/", headers={"Host": "evil.example"}).status_code == 421
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"host": "0.0.0.0"}, "no password"),  # noqa: S104
+        ({"host": "0.0.0.0", "password": "p" * 12}, "unencrypted"),  # noqa: S104
+        ({"token": "t" * 40}, "token"),
+        ({"tls_cert": Path("a.pem")}, "key"),
+        ({"tls_cert": Path("a.pem"), "tls_key": Path("b.pem")}, "a.pem"),
+        ({"password": "short"}, "shorter"),
+        ({"calendar": "MOON"}, "MOON"),
+    ],
+)
+def test_what_is_unsafe_does_not_start(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        Dashboard("127.0.0.1:9", {}, None, DashboardOptions(port=0, **options))
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=str(port)):
+            Dashboard("127.0.0.1:9", {}, None, DashboardOptions(port=port))
+
+
+def test_the_command_prints_a_link_and_ends_at_once(kafka: str, tmp_path: Path) -> None:
+    with tickerlake("serve", "-b", kafka, "--port", 0, "--lake", tmp_path / "lake") as child:
+        assert child.stderr is not None
+        line = child.stderr.readline()
+        match = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
+        assert match, line
+        with page(f"ws://127.0.0.1:{match[1]}/live") as one:
+            while not one.of("status"):
+                one.read()
+            child.send_signal(signal.SIGINT)
+            assert child.wait(timeout=30) == 0
