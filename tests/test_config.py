@@ -105,10 +105,10 @@ def test_a_password_is_never_shown(tmp_path: Path) -> None:
 
 
 def test_flags_go_over_the_file(tmp_path: Path) -> None:
-    written(tmp_path, "lake = './one'\n[kafka]\nbootstrap_servers = '127.0.0.1:1'\n[sink]\ntopic = ['a']\n")
-    _, err = run("sink", code=3, cwd=tmp_path)
-    assert "127.0.0.1:1 " in err
-    _, err = run("sink", "-b", "127.0.0.1:2", code=3, cwd=tmp_path)
-    assert "127.0.0.1:2 " in err
+    written(tmp_path, "lake = './one'\n")
+    _, err = run("audit", code=4, cwd=tmp_path)
+    assert "/one" in err
+    _, err = run("audit", "--lake", "./two", code=4, cwd=tmp_path)
+    assert "/two" in err
     _, err = run("--config", "none.toml", "sink", code=2, cwd=tmp_path)
     assert "none.toml is not there" in err

@@ -123,6 +123,15 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     assert "--port" in caught.value.hint
 
 
+def test_a_port_that_is_taken_meanwhile_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(embedded, "_choose_port", lambda *_: port)
+        with EmbeddedBroker(tmp_path / "broker", heap="256m") as broker:
+            assert broker.info.port != port
+            produce(broker.bootstrap_servers, b"x")
+
+
 def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SetupError, match="cannot be used"):

@@ -108,10 +108,20 @@ def start(
                 return running
             chosen = _choose_port(layout, port)
             jvm = Jvm(find_java(), os.pathsep.join(str(path) for path in classpath(progress=progress)), heap)
-            say(f"Starting Apache Kafka on port {chosen}")
             files.format_storage(layout, jvm.java, jvm.classpath)
-            files.write_config(layout, chosen, properties)
-            info = _info(layout, launch.launch(layout, jvm, chosen, timeout_s))
+
+            def launched(chosen: int) -> BrokerInfo:
+                say(f"Starting Apache Kafka on port {chosen}")
+                files.write_config(layout, chosen, properties)
+                return _info(layout, launch.launch(layout, jvm, chosen, timeout_s))
+
+            try:
+                info = launched(chosen)
+            except launch.DiedError:
+                if port is not None or files.port_is_free(chosen):
+                    raise
+                # another process took it meanwhile
+                info = launched(files.free_port())
     except OSError as error:
         raise SetupError(
             f"The broker's folder {layout.root} cannot be used: {error}.", "Choose another with --data-dir."

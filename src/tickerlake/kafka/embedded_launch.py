@@ -25,7 +25,7 @@ def launch(layout: Layout, jvm: process.Jvm, port: int, timeout_s: float) -> Sta
     if use is not None:
         try:
             return _attempt(layout, jvm, State(port, 0), use, timeout_s)
-        except _DiedError:
+        except DiedError:
             if not use:
                 raise
             # Perhaps the archive's fault: once more without, and if that works it was.
@@ -60,7 +60,7 @@ def wait_ready(layout: Layout, pid: int, port: int, timeout_s: float) -> None:
                 if str(answer.cluster_id) == expected and answer.brokers:
                     return
         time.sleep(_POLL_S)
-    raise _DiedError(f"The broker ended while it started.{_tail(layout)}", _hint(layout))
+    raise DiedError(f"The broker ended while it started.{_tail(layout)}", _hint(layout))
 
 
 class Archive:
@@ -113,7 +113,7 @@ def keep_archive(training: str, ended_by_itself: bool) -> None:
             staged.replace(target)
 
 
-class _DiedError(SetupError):
+class DiedError(SetupError):
     """The process ended before the broker answered."""
 
 
