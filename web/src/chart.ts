@@ -21,6 +21,8 @@ import { MINE } from "./zone.ts";
 
 const SHOWN = 130;
 const BAR_PX = 6;
+// a few bars are not drawn as wide as a screen
+const LEAST = 40;
 // each time the whole pane is drawn
 const LIVE_MS = 200;
 const EDGE = 40;
@@ -175,7 +177,7 @@ export class ChartPanel {
   #place(at: number | undefined): void {
     const scale = this.#plot.chart.timeScale();
     const n = this.feed?.bars.length ?? 0;
-    const shown = Math.min(SHOWN, Math.max(30, scale.width() / BAR_PX));
+    const shown = Math.min(SHOWN, Math.max(30, scale.width() / BAR_PX), Math.max(n, LEAST));
     if (at === undefined || !n) {
       scale.setVisibleLogicalRange({ from: n - shown, to: n + 4 });
       this.#legend.point(null);

@@ -53,7 +53,7 @@ export function compact(x: number | null | undefined): string {
 }
 
 export function times(x: number): string {
-  return known(x) ? `${x.toFixed(x >= 10 ? 0 : 1)}×` : UNKNOWN;
+  return known(x) ? `${x.toFixed(x >= 9.95 ? 0 : x >= 0.095 ? 1 : 2)}×` : UNKNOWN;
 }
 
 export function rate(x: number): string {

@@ -173,7 +173,8 @@ function openPending(): void {
 async function openAt(id: number, at: number): Promise<void> {
   const instrument = market.instrument[id]!;
   await book.older({ instrument, end: at + 1, limit: 20 }).catch(() => false);
-  const alert = book.of(id).find(({ event_ms, state }) => event_ms === at && state === "fired");
+  const then = book.of(id).filter(({ event_ms }) => event_ms === at);
+  const alert = then.find(({ state }) => state === "fired") ?? then[0];
   if (alert) {
     openAlert(alert);
     return;

@@ -133,14 +133,14 @@ export class PipelinePanel {
     tile("kafka", kafka.ok ? "answers" : "does not answer", kafka.ok ? `${topics.length} topics` : kafka.error, kafka.ok ? "good" : "critical");
     tile("in", `${rate(sum(topics, (each) => each.rate))}/s`, "written to Kafka");
     tile("out", `${rate(sum(groups, (each) => each.rate))}/s`, "read by groups");
-    tile("lag", grouped(lag), groups.length ? `records in ${groups.length} groups` : "no groups", lag > MANY * 10 ? "warning" : "");
+    tile("lag", grouped(lag), groups.length ? `records, ${groups.length} group${groups.length > 1 ? "s" : ""}` : "no groups", lag > MANY * 10 ? "warning" : "");
     tile("lake", ...lakeWords(lake));
     const rejects = sum(lake?.topics ?? [], (each) => each.rejects);
-    tile("rejects", lake ? grouped(rejects) : "–", "kept with their reasons", rejects ? "warning" : "");
+    tile("rejects", lake ? grouped(rejects) : "–", lake ? "kept with their reasons" : "no lake was named", rejects ? "warning" : "");
     const bad = audits.filter(({ ok }) => !ok).length;
-    tile("audit", !audits.length ? "–" : bad ? `${bad} failed` : "passed", audits.length ? `${audits.length} topics` : "not run yet", !audits.length ? "" : bad ? "critical" : "good");
+    tile("audit", !audits.length ? "–" : bad ? `${bad} failed` : "passed", audits.length ? `${audits.length} topic${audits.length > 1 ? "s" : ""}` : "not run yet", !audits.length ? "" : bad ? "critical" : "good");
     const cost = lake?.cost;
-    tile("cost", cost ? `$${cost.usd.toFixed(cost.usd < 10 ? 4 : 2)}` : "–", cost ? `${grouped(cost.objects)} objects, ${bytes(cost.bytes)}` : "so far");
+    tile("cost", cost ? `$${cost.usd.toFixed(cost.usd < 10 ? 4 : 2)}` : "–", cost ? `${grouped(cost.objects)} objects, ${bytes(cost.bytes)}` : "not known");
   }
 
   /** A bar for each partition, as high as its lag. */
