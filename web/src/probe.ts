@@ -28,7 +28,7 @@ export function startProbe(chart: ChartPanel): void {
       const id = market.find(instrument);
       return id < 0 ? null : { id, last: market.last(id), change: market.change(id), percent: market.percent(id), volume: market.columns.volume[id] };
     },
-    chart: () => ({ instrument: market.instrument[chosen.value] ?? null, interval: chart.interval.value, view: view.value }),
+    chart: () => ({ instrument: market.instrument[chosen.value] ?? null, interval: chart.feed?.bars.length ? chart.feed.interval : null, view: view.value }),
     bars: () => {
       const bars = chart.feed?.bars;
       return bars ? { time: [...bars.time], open: [...bars.open], high: [...bars.high], low: [...bars.low], close: [...bars.close], volume: [...bars.volume] } : null;

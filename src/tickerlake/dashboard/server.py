@@ -1,5 +1,6 @@
 """The dashboard as a whole: what it reads, what guards it, and the server around both."""
 
+import asyncio
 import socket
 import ssl
 import threading
@@ -118,14 +119,14 @@ class Dashboard:
             options.prefixes,
             lambda: Market(sessions, options.most_bars, options.most_indicators),
         )
-        hub = Hub(self.feed)
+        hub = Hub(self.feed, login=bool(options.password))
         self._parts = Parts(self.feed, Health(bootstrap_servers, properties, store), hub, store)
-        door = Door()
-        self._socket = door.bind(options.host, options.port)
+        self._door = Door()
+        self._socket = self._door.bind(options.host, options.port)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.port = int(self._socket.getsockname()[1])
         try:
-            self._server = uvicorn.Server(self._config(options, door))
+            self._server = uvicorn.Server(self._config(options))
         except BaseException:
             self._socket.close()
             raise
@@ -134,7 +135,7 @@ class Dashboard:
         name = f"[{options.host}]" if ":" in options.host else options.host
         self.url = f"{scheme}://{name}:{self.port}/"
 
-    def _config(self, options: DashboardOptions, door: Door) -> uvicorn.Config:
+    def _config(self, options: DashboardOptions) -> uvicorn.Config:
         policy = Policy(
             options.host, self.port, bool(options.tls_cert), options.behind_proxy, options.allow_hosts
         )
@@ -152,7 +153,7 @@ class Dashboard:
             timeout_graceful_shutdown=3,
             ssl_certfile=options.tls_cert,
             ssl_keyfile=options.tls_key,
-            **door.uvicorn_options(),
+            **self._door.uvicorn_options(),
         )
         try:
             config.load()
@@ -164,7 +165,11 @@ class Dashboard:
         return config
 
     def _run(self) -> None:
-        self._server.run(sockets=[self._socket])
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        await self._server.serve(sockets=[self._socket])
+        await self._door.close()
 
     def start(self) -> Self:
         """Serve; return when the page can be opened."""

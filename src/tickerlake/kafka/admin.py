@@ -187,7 +187,10 @@ class Admin:
         except KafkaException as error:
             raise translate(error.args[0], "listing groups", self.bootstrap_servers) from error
         if found.errors and not found.valid:
-            raise translate(found.errors[0].args[0], "listing groups", self.bootstrap_servers)
+            first = found.errors[0]
+            # the client hands over both kinds
+            cause = first.args[0] if isinstance(first, KafkaException) else first
+            raise translate(cause, "listing groups", self.bootstrap_servers)
         return sorted(group.group_id for group in found.valid)
 
     def committed(self, groups: Collection[str]) -> dict[str, dict[tuple[str, int], int]]:

@@ -18,6 +18,7 @@ from tickerlake.dashboard.access.policy import SECURITY_HEADERS
 from tickerlake.errors import UsageError
 
 CONNECTIONS_MAX: Final = 1_000
+_STEP_S: Final = 0.02
 _BAD_REQUEST_HEADERS: Final = [
     *SECURITY_HEADERS.items(),
     ("content-type", "text/plain; charset=utf-8"),
@@ -108,6 +109,15 @@ class Door:
     def has_room(self) -> bool:
         """Whether another connection may open."""
         return len(self._open) < self.connections_max
+
+    async def close(self, patience_s: float = 2.0) -> None:
+        """Hang up on all who are still there, and wait until their connections are closed."""
+        for _ in range(int(patience_s / _STEP_S)):
+            if not self._open:
+                return
+            for connection in list(self._open):
+                connection.hang_up()
+            await asyncio.sleep(_STEP_S)
 
     def enter(self, connection: "_Connection") -> None:
         """Count a connection, and give it its time for the handshake."""

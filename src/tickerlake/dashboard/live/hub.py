@@ -92,14 +92,17 @@ class Hub:
         Where it comes from.
     most
         More pages than these are turned away.
+    login
+        Whether pages had to log in, and so can log out.
     """
 
-    def __init__(self, feed: Feed, most: int = 200) -> None:
+    def __init__(self, feed: Feed, most: int = 200, *, login: bool = False) -> None:
         self.figures = Figures()
         self.pipeline = b""
         self.kafka_answers = True
         self._feed = feed
         self._most = most
+        self._login = login
         self._pages: set[Page] = set()
         self._shared: OrderedDict[tuple[str, int, int, int], bytes] = OrderedDict()
 
@@ -237,6 +240,7 @@ class Hub:
             "intervals": market.intervals(),
             "indicators": market.indicators(),
             "trades": market.has_trades,
+            "login": self._login,
         }
         hello = msgspec.json.encode(about)
         if hello != page.hello:

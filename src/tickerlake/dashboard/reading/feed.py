@@ -184,8 +184,9 @@ class Feed:
                 self._turn(tail)
                 if not tail.open_ends and not stop.is_set():
                     # not before bars: a trade counts from where an instrument's bars end
-                    tail.follow(trades)
-                    if not trades and self.status.loading is not None:
+                    if trades:
+                        tail.follow(trades)
+                    elif self.status.loading is not None:
                         self.status.loading = None
                         self.on_batch()
                     trades.clear()

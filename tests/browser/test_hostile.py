@@ -1,0 +1,88 @@
+"""Texts that would be code if the page took them for markup."""
+
+import secrets
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.stage import Stage, alert, bar
+from browser.visit import Visitor
+
+TEXTS = (
+    "<img src=x onerror=alert(1)>",
+    '"><script>alert(2)</script>',
+    "<svg/onload=alert(3)> ' onmouseover='alert(4)",
+    "{{constructor.constructor('alert(5)')()}} ${alert(6)} javascript:alert(7)",
+)
+START_MS = 1_704_153_600_000
+
+
+@pytest.fixture(scope="module")
+def small(kafka: str) -> Stage:
+    """One instrument with an alert for each text."""
+    stage = Stage(kafka, f"h{secrets.token_hex(4)}")
+    stage.write("bars", [bar(f"{name}.XXXX", START_MS, 11) for name in ("AAA", "BBB", "CCC")])
+    names = {"rule_id": TEXTS[0], "dedup_key": TEXTS[1], "window": TEXTS[2]}
+    stage.write(
+        "alerts",
+        [alert("AAA.XXXX", START_MS + n, text, kind=TEXTS[3], **names) for n, text in enumerate(TEXTS)],
+    )
+    return stage
+
+
+def test_texts_of_alerts_are_shown_literally(visit: Visitor, small: Stage) -> None:
+    with small.served() as dashboard:
+        reader = visit(dashboard.url).show()
+        page = reader.page
+        for text in TEXTS:
+            item = page.get_by_test_id("alert").filter(has_text=text)
+            expect(item).to_have_count(1)
+            item.locator(".open").click()
+            card = page.get_by_test_id("evidence")
+            expect(card).to_contain_text(text)
+            expect(card).to_contain_text(TEXTS[0])
+            expect(card).to_contain_text(TEXTS[2])
+        _is_clean(reader.ask(_FOREIGN))
+        reader.close()
+
+
+def test_symbols_are_shown_literally_wherever_they_come_from(visit: Visitor, small: Stage) -> None:
+    def rename(told: dict[str, Any]) -> None:
+        if told["t"] == "instruments":
+            told["symbol"][1:] = TEXTS[:2]
+            told["instrument"][1:] = [f"{text}.XXXX" for text in TEXTS[:2]]
+            told["zone"][1:] = TEXTS[2:]
+
+    with small.served() as dashboard:
+        reader = visit(dashboard.url)
+        reader.rewrite(rename)
+        reader.show("?symbol=AAA.XXXX")
+        for text in TEXTS[:2]:
+            row = reader.rows.filter(has_text=text)
+            expect(row).to_have_count(1)
+            row.click()
+            expect(reader.page.get_by_test_id("chart-symbol")).to_have_text(text)
+            # the server knows no such instrument, and says so
+            expect(reader.page.get_by_test_id("chart-note")).to_contain_text(text[:20])
+        reader.page.get_by_role("tab", name="Overview").click()
+        expect(reader.page.locator("#overview")).to_contain_text(TEXTS[0])
+        heat = reader.page.get_by_test_id("heatmap")
+        heat.focus()
+        for _ in range(3):
+            reader.page.keyboard.press("ArrowRight")
+        _is_clean(reader.ask(_FOREIGN))
+        reader.forgive("404")
+        reader.close()
+
+
+_FOREIGN = """() => ({
+  scripts: [...document.scripts].map((each) => each.getAttribute("src")),
+  images: document.images.length,
+  handlers: [...document.querySelectorAll("*")]
+    .filter((each) => each.getAttributeNames().some((name) => name.startsWith("on"))).length,
+})"""
+
+
+def _is_clean(found: dict[str, object]) -> None:
+    assert found == {"scripts": ["/static/app.js"], "images": 0, "handlers": 0}

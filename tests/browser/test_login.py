@@ -1,0 +1,41 @@
+"""With a password: nothing before it, everything after it, nothing after leaving."""
+
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from browser.stage import Stage
+from browser.visit import Visitor
+from support.certificates import Authority
+
+PASSWORD = "correct horse battery staple"
+
+
+def test_the_page_opens_with_the_password_alone(visit: Visitor, stage: Stage, tmp_path: Path) -> None:
+    Authority(tmp_path).server("127.0.0.1")
+    pem = tmp_path / "127.0.0.1.pem"
+    with stage.served(password=PASSWORD, tls_cert=pem, tls_key=pem) as dashboard:
+        assert dashboard.url.startswith("https://")
+        reader = visit(dashboard.url, ignore_https_errors=True)
+        page = reader.page
+        page.goto(f"{dashboard.url}?symbol=S002.XXXX")
+        assert "/login" in page.url
+        field = page.get_by_label("Password")
+        field.fill("wrong horse battery staple")
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("alert")).to_have_text("That is not the password.")
+        reader.forgive("status of 403")
+        reader.picture("login")
+        field.fill(PASSWORD)
+        field.press("Enter")
+        reader.until("() => __tickerlake.chart().instrument === 'S002.XXXX'")
+        expect(reader.status()).to_have_text("Live")
+        assert reader.ask("() => document.cookie") == "", "no script can read the login"
+        page.get_by_label("Settings").click()
+        page.get_by_role("button", name="Log out").click()
+        expect(page).to_have_url(f"{dashboard.url}login")
+        answer = page.goto(dashboard.url)
+        assert answer is not None
+        assert "/login" in answer.url
+        assert page.request.get(f"{dashboard.url}api/v1/instruments").status == 401
+        reader.close()

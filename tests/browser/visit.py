@@ -1,0 +1,158 @@
+"""A visit to the page in a real browser, which notes everything that should not happen."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    WebSocket,
+    WebSocketRoute,
+)
+
+# the policy's own event: the console tells of it in other words in every version
+_WATCH = """
+addEventListener("securitypolicyviolation", (event) => {
+  console.error(`forbidden by the policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`);
+});
+"""
+
+
+class Visit:
+    """One reader in a browser's context of their own.
+
+    Attributes
+    ----------
+    requests
+        Addresses of all that the page asked for.
+    problems
+        Errors and warnings, dialogs, violations of the policy, requests to others.
+    """
+
+    def __init__(self, browser: Browser, url: str, **options: Any) -> None:
+        self.url = url
+        self.requests: list[str] = []
+        self.problems: list[str] = []
+        self.closed = False
+        self._origin = urlsplit(url).netloc
+        defaults = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark", "locale": "en-US"}
+        self.context: BrowserContext = browser.new_context(**{**defaults, **options})
+        self.context.set_default_timeout(20_000)
+        self.context.add_init_script(_WATCH)
+        self.page: Page = self.context.new_page()
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.problems.append(f"exception: {error}"))
+        self.page.on("dialog", self._dialog)
+        self.page.on("request", self._request)
+        self.page.on("websocket", self._websocket)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.problems.append(f"{message.type}: {message.text}")
+
+    def _dialog(self, dialog: Any) -> None:
+        self.problems.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _request(self, request: Request) -> None:
+        self._asked(request.url)
+
+    def _websocket(self, socket: WebSocket) -> None:
+        self._asked(socket.url)
+
+    def _asked(self, url: str) -> None:
+        self.requests.append(url)
+        parts = urlsplit(url)
+        if parts.netloc != self._origin and parts.scheme not in {"data", "blob"}:
+            self.problems.append(f"asked another origin: {url}")
+
+    def open(self, path: str = "") -> "Visit":
+        """Go to the page, and wait until its list has rows."""
+        self.page.goto(self.url + path)
+        self.rows.first.wait_for()
+        return self
+
+    def show(self, path: str = "") -> "Visit":
+        """Go to the page, and wait until its chart has bars."""
+        self.open(path)
+        self.until("() => (__tickerlake.bars()?.time.length ?? 0) > 0")
+        return self
+
+    @property
+    def rows(self) -> Locator:
+        """The rows of the watch list that are in the document and seen."""
+        return self.page.locator("[data-testid=row]:visible")
+
+    def row(self, instrument: str) -> Locator:
+        """Return a row of the watch list."""
+        return self.page.locator(f'[data-testid=row][data-id="{instrument}"]')
+
+    def status(self) -> Locator:
+        """Return what is said of the connection."""
+        return self.page.get_by_test_id("status")
+
+    def rewrite(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change the messages of the server on their way; to be called before the page is opened."""
+
+        def connect(route: WebSocketRoute) -> None:
+            server = route.connect_to_server()
+
+            def passed(message: str | bytes) -> None:
+                if isinstance(message, str):
+                    told = json.loads(message)
+                    change(told)
+                    message = json.dumps(told)
+                route.send(message)
+
+            server.on_message(passed)
+
+        self.page.route_web_socket("**/live", connect)
+
+    def forgive(self, text: str) -> None:
+        """Drop the problems that a test brings about itself."""
+        self.problems = [each for each in self.problems if text not in each]
+
+    def ask(self, script: str, argument: Any = None) -> Any:
+        """Evaluate a script in the page."""
+        return self.page.evaluate(script, argument)
+
+    def until(self, script: str, argument: Any = None) -> Any:
+        """Wait until a script says yes, looking with each frame."""
+        self.page.wait_for_function("() => window.__tickerlake")
+        return self.page.wait_for_function(script, arg=argument).json_value()
+
+    def shown(self) -> dict[str, Any]:
+        """Return what the chart shows: instrument, interval, view."""
+        found: dict[str, Any] = self.ask("() => __tickerlake.chart()")
+        return found
+
+    def bars(self) -> dict[str, list[float]]:
+        """Return the bars of the chart."""
+        found: dict[str, list[float]] = self.ask("() => __tickerlake.bars()")
+        return found
+
+    def picture(self, name: str) -> None:
+        """Keep a picture of the page, if the run was asked for pictures."""
+        folder = os.environ.get("SCREENSHOTS")
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=Path(folder) / f"{name}.png")
+
+    def close(self) -> None:
+        """End the visit; nothing may have happened that should not."""
+        if not self.closed:
+            self.context.close()
+        self.closed = True
+        problems, self.problems = self.problems, []
+        assert not problems, "\n".join(problems)
+
+
+Visitor = Callable[..., Visit]
