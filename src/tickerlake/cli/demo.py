@@ -124,6 +124,7 @@ def _serve(servers: str, lake: Path, port: int, stop: "threading.Event") -> None
             running.join()
     if market.failure:
         raise market.failure
+    say("the dashboard has ended; run the same again to go on")
 
 
 def _today() -> "date":
