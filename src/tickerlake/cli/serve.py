@@ -81,6 +81,8 @@ def serve(
         password=os.environ.get("TICKERLAKE_SERVE__PASSWORD", ""),
         token=os.environ.get("TICKERLAKE_SERVE__TOKEN", ""),
     )
+    if behind_proxy and not options.password:
+        say("warning: without a password, whoever the proxy lets through sees everything")
     store = open_store(lake) if lake else None
     try:
         with (
