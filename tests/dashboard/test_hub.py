@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from dashboard.pages import Page, page, served
-from dashboard.test_market import FAR, MINUTE, START, alert, bar, bars, trade
+from dashboard.test_market_state import FAR, MINUTE, START, alert, bar, bars, trade
 from support.process import wait_until
 from tickerlake.dashboard.live import hub as hub_module
 from tickerlake.dashboard.market.market import Market
