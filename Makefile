@@ -28,6 +28,7 @@ lint: $(READY) $(PAGE)  ## check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/reference.py --check
+	$(BIN)/python scripts/deploy.py --check
 	$(BIN)/python scripts/web.py --check
 
 bench: $(READY) $(VENV)/.bench  ## measure against named limits and peers, about 25 minutes (ARGS=--quick for a look)

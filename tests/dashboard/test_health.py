@@ -16,7 +16,7 @@ from support.process import wait_until
 from support.topics import delete
 from tickerlake.dashboard.health.look import Health
 from tickerlake.dashboard.health.rates import Rates
-from tickerlake.errors import StoreUnavailable
+from tickerlake.errors import KafkaError, StoreUnavailable
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.embedded import EmbeddedBroker
 from tickerlake.lake.audit import audit
@@ -193,6 +193,25 @@ def test_a_group_that_reads_something_else_is_asked_again(kafka: str, topic: str
     health._cluster._others.clear()  # ten seconds later
     (group,) = health.look([prefix])["groups"]
     assert (group["group"], group["topic"], group["lag"]) == (f"{prefix}-late", topic, 3)
+    health.close()
+
+
+def test_groups_that_may_not_be_listed_are_those_from_before(
+    kafka: str, topic: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Writer(kafka).write(topic, 3)
+    commit(kafka, f"{prefix}-group", topic, 1)
+    health = Health(kafka, {}, None)
+    before = health.look([prefix])
+    assert len(before["groups"]) == 1
+
+    def refuse(_: Admin) -> list[str]:
+        raise KafkaError("Kafka refused listing groups.")
+
+    monkeypatch.setattr(Admin, "groups", refuse)
+    state = health.look([prefix])
+    assert state["kafka"] == {"ok": True, "error": "Kafka refused listing groups."}
+    assert state["groups"] == before["groups"]
     health.close()
 
 

@@ -103,7 +103,7 @@ class Cluster:
             raise
         except KafkaError as error:
             self.refused = error.message
-            return {}
+            return self._before()
         self.refused = ""
         known = {group for group, _, _ in self._committed}
         waiting = [name for name in names if self._others.get(name, 0.0) <= now_s]
@@ -113,6 +113,12 @@ class Cluster:
         self._others = {name: until_s for name, until_s in self._others.items() if until_s > now_s}
         self._others |= {name: now_s + _OTHERS_S for name in asked if name not in ours}
         return ours
+
+    def _before(self) -> dict[str, dict[Partition, int]]:
+        found: dict[str, dict[Partition, int]] = {}
+        for (group, topic, number), offset in self._committed.items():
+            found.setdefault(group, {})[topic, number] = offset
+        return found
 
     def ask(self) -> None:
         """Fetch the records that `firsts` was asked for and did not know."""

@@ -1,0 +1,153 @@
+"""What is given to Prometheus and Grafana: every expression is sound, and asks for figures that there are."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml  # type: ignore[import-untyped]
+from prometheus_client.parser import text_string_to_metric_families
+
+from support.figures import PIPELINE, SERVER
+from tickerlake.dashboard.metrics import exposition
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
+GRAFANA: dict[str, Any] = json.loads((ROOT / "deploy" / "grafana" / "tickerlake.json").read_text())
+PANELS = [panel for panel in GRAFANA["panels"] if panel["type"] != "row"]
+OF_PROMETHEUS = {"up"}
+promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool (apt install prometheus)")
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+
+
+def in_panels() -> list[str]:
+    return [target["expr"] for panel in PANELS for target in panel["targets"]]
+
+
+def in_variables() -> list[str]:
+    queries = [each["definition"] for each in GRAFANA["templating"]["list"] if each["type"] == "query"]
+    return [re.fullmatch(r"label_values\((.+), \w+\)", query)[1] for query in queries]  # type: ignore[index]
+
+
+def selectors(expr: str) -> Iterator[tuple[str, set[str]]]:
+    """Yield each metric's name with the labels that it is chosen by."""
+    found: list[promql_parser.VectorSelector] = []
+
+    def take(node: promql_parser.Expr) -> None:
+        if isinstance(node, promql_parser.MatrixSelector):
+            node = node.vector_selector
+        if isinstance(node, promql_parser.VectorSelector):
+            found.append(node)
+
+    promql_parser.walk(promql_parser.parse(expr.replace("$__rate_interval", "5m")), take)
+    for each in found:
+        yield str(each.name), {matcher.name for matcher in each.matchers.matchers}
+
+
+def exposed() -> dict[str, set[str]]:
+    """Return the labels of all metrics that there are."""
+    families = text_string_to_metric_families(exposition(PIPELINE, SERVER).decode())
+    labels: dict[str, set[str]] = {}
+    for sample in (sample for family in families for sample in family.samples):
+        labels[sample.name] = labels.get(sample.name, set()) | set(sample.labels)
+    return labels
+
+
+@pytest.mark.parametrize("expr", [*(rule["expr"] for rule in rules()), *in_panels(), *in_variables()])
+def test_expressions_ask_for_figures_that_there_are(expr: str) -> None:
+    known = exposed()
+    found = list(selectors(expr))
+    assert found
+    for name, labels in found:
+        assert name in known.keys() | OF_PROMETHEUS
+        assert labels <= known.get(name, set()) | {"job", "instance"}
+
+
+@pytest.mark.parametrize("expr", in_panels())
+def test_panels_follow_what_is_chosen(expr: str) -> None:
+    for name, labels in selectors(expr):
+        choice = {"topic", "group"} & exposed()[name]
+        assert labels == {"job", "instance"} | choice
+
+
+def test_no_figure_is_forgotten() -> None:
+    shown = {name for expr in in_panels() for name, _ in selectors(expr)}
+    assert shown == set(exposed())
+
+
+def test_the_dashboard_is_what_the_script_makes() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "deploy.py", "--check"], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_dashboard_can_be_imported() -> None:
+    ids = [panel["id"] for panel in GRAFANA["panels"]]
+    assert len(set(ids)) == len(ids)
+    titles = [panel["title"] for panel in GRAFANA["panels"]]
+    assert len(set(titles)) == len(titles)
+    taken: set[tuple[int, int]] = set()
+    for panel in GRAFANA["panels"]:
+        place = panel["gridPos"]
+        assert 0 <= place["x"] <= place["x"] + place["w"] <= 24
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    for panel in PANELS:
+        assert panel["datasource"]["uid"] == "${datasource}"
+        refs = [target["refId"] for target in panel["targets"]]
+        assert len(set(refs)) == len(refs)
+        assert all(target["datasource"]["uid"] == "${datasource}" for target in panel["targets"])
+        assert {"fieldConfig", "options"} <= set(panel)
+    names = {each["name"] for each in GRAFANA["templating"]["list"]}
+    used = set(re.findall(r'=~"\$(\w+)"', " ".join([*in_panels(), *in_variables()]))) | {"datasource"}
+    assert used == names
+    assert GRAFANA["uid"] == "tickerlake"
+    assert "id" not in GRAFANA, "Grafana gives it one"
+
+
+def test_every_alert_says_what_to_do() -> None:
+    names = [rule["alert"] for rule in rules()]
+    assert len(set(names)) == len(names)
+    for rule in rules():
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        assert set(rule["annotations"]) == {"summary", "description"}
+    tests = yaml.safe_load(RULES.with_name("rules.test.yml").read_text())["tests"]
+    fired = {
+        each["alertname"] for test in tests for each in test["alert_rule_test"] if each.get("exp_alerts")
+    }
+    quiet = {
+        each["alertname"] for test in tests for each in test["alert_rule_test"] if not each.get("exp_alerts")
+    }
+    assert fired == quiet == set(names)
+
+
+def test_the_example_takes_the_rules() -> None:
+    example = yaml.safe_load(RULES.with_name("prometheus.yml").read_text())
+    assert example["rule_files"] == [RULES.name]
+    (job,) = example["scrape_configs"]
+    assert job["job_name"] == "tickerlake"
+    assert "credentials_file" in job["authorization"]
+
+
+@promtool
+@pytest.mark.parametrize("arguments", [("check", "rules", "rules.yml"), ("test", "rules", "rules.test.yml")])
+def test_promtool_agrees(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        ["promtool", *arguments], cwd=RULES.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
