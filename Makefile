@@ -31,7 +31,7 @@ lint: $(READY) $(PAGE)  ## check style, types and the direction of imports
 	$(BIN)/python scripts/deploy.py --check
 	$(BIN)/python scripts/web.py --check
 
-bench: $(READY) $(VENV)/.bench  ## measure against named limits and peers, about 25 minutes (ARGS=--quick for a look)
+bench: $(READY) $(VENV)/.bench  ## measure against named limits and peers, about 35 minutes (ARGS=--quick for a look)
 	$(BIN)/python -m bench $(ARGS)
 
 $(VENV)/.bench: $(READY) requirements/bench.txt
@@ -58,6 +58,7 @@ lock:  ## pin the requirements anew
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements/dev.txt requirements/runtime.in -o requirements/runtime.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements/peers.in -o requirements/peers.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements/webpeers.in -o requirements/webpeers.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements/node.in -o requirements/node.txt
 
 clean:  ## remove what the targets made, but not the lake

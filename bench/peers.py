@@ -1,13 +1,14 @@
-"""The peers' own environment: Quix Streams wants another version of Kafka's client than tickerlake does."""
+"""The peers' own environments: Quix Streams wants another version of Kafka's client than tickerlake does."""
 
 import hashlib
+import re
 import subprocess
 import venv
 from pathlib import Path
 
 from tickerlake.kafka import jars
 
-REQUIREMENTS = Path(__file__).parent.parent / "requirements" / "peers.txt"
+REQUIREMENTS = Path(__file__).parent.parent / "requirements"
 FOLDER = jars.cache_dir().parent / "bench-peers"
 SPARK_JARS = {
     "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0": (
@@ -29,20 +30,28 @@ class Missing(Exception):
     """The peers can't be fetched."""
 
 
-def python() -> Path:
-    """Return the interpreter that has the peers installed, after installing them if that is needed."""
-    stamp, wanted = FOLDER / "stamp", hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    binary = FOLDER / "venv" / "bin" / "python"
+def python(name: str = "peers", size_mb: int = 700) -> Path:
+    """Return the interpreter that has the peers of a list installed, after installing them if needed."""
+    requirements, folder = REQUIREMENTS / f"{name}.txt", FOLDER.with_name(f"bench-{name}")
+    stamp, wanted = folder / "stamp", hashlib.sha256(requirements.read_bytes()).hexdigest()
+    binary = folder / "venv" / "bin" / "python"
     if not stamp.is_file() or stamp.read_text() != wanted:
-        print("installing the peers (once, 700 MB) …", flush=True)
-        venv.create(FOLDER / "venv", with_pip=True, clear=True)
+        print(f"installing the {name} (once, {size_mb} MB) …", flush=True)
+        venv.create(folder / "venv", with_pip=True, clear=True)
         pip = (binary, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes")
         try:
-            subprocess.run([*pip, "-r", REQUIREMENTS], check=True)
+            subprocess.run([*pip, "-r", requirements], check=True)
         except subprocess.CalledProcessError as error:
             raise Missing("pip can't install them") from error
         stamp.write_text(wanted)
     return binary
+
+
+def pinned(package: str, name: str) -> str:
+    """Return the version of a package in a list."""
+    found = re.search(rf"^{package}==(\S+)", (REQUIREMENTS / f"{name}.txt").read_text(), re.MULTILINE)
+    assert found, f"{name}.txt has no {package}"
+    return found[1]
 
 
 def spark_jars() -> list[Path]:

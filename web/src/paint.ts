@@ -1,6 +1,7 @@
-// All painting goes through here: at most ten times a second, in an animation frame, never while the page is hidden.
+// All painting goes through here: in an animation frame, never while the page is hidden.
 
-const GAP_MS = 100;
+// The server sends ten frames a second at most: a gap as long as theirs would fall behind them.
+const GAP_MS = 30;
 
 type Painter = () => void;
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -54,7 +54,7 @@ class Parts:
         self.feed.on_batch = wake
         threads = [
             threading.Thread(target=self.feed.run, args=[self.stop], name="reading"),
-            threading.Thread(target=self._look, args=[wake], name="looking"),
+            threading.Thread(target=self._look, name="looking"),
         ]
         for thread in threads:
             thread.start()
@@ -65,12 +65,12 @@ class Parts:
             for thread in threads:
                 await asyncio.to_thread(thread.join, _JOIN_S)
 
-    def _look(self, wake: Callable[[], None]) -> None:
+    def _look(self) -> None:
         while not self.stop.is_set():
             state = self.health.look(self.feed.prefixes)
             self.hub.kafka_answers = state["kafka"]["ok"]
             self.hub.pipeline = msgspec.json.encode({"t": "pipeline", **state})
-            wake()
+            # it goes out with the next frame
             self.stop.wait(_LOOK_S)
 
     def figures(self) -> dict[str, float]:

@@ -204,7 +204,8 @@ class Hub:
                     return
                 self.figures.frames += 1
                 self.figures.bytes += len(frame)
-            rest_s = FRAME_S * 0.9 - (clock.monotonic_s() - began_s)
+            # a whole frame would let a page fall behind the batches, which come as often
+            rest_s = FRAME_S / 2 - (clock.monotonic_s() - began_s)
             if rest_s > 0:
                 await asyncio.sleep(rest_s)
 

@@ -1,0 +1,85 @@
+"""A child: pages without a browser. They look at forty rows, or take nothing that they are sent.
+
+It says how many bytes have come so far, on a line, for each line that it reads.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import socket
+import sys
+from contextlib import suppress
+from typing import Final
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+ROWS: Final = 40
+_AGAIN_S: Final = 12.0
+"""The server drops who takes nothing after ten seconds: then they come again."""
+
+
+class Pages:
+    """Some pages, and what they have got."""
+
+    def __init__(self, address: str) -> None:
+        self.bytes = 0
+        self.looking = 0
+        self._address = address.replace("http", "ws", 1) + "live"
+
+    async def look(self) -> None:
+        """Read all that comes."""
+        async with connect(self._address, compression=None, max_size=None, proxy=None) as socket_:
+            with suppress(ConnectionClosed):
+                async for message in socket_:
+                    self.bytes += len(message)
+                    if isinstance(message, str) and message.startswith('{"t":"instruments"'):
+                        await socket_.send(json.dumps({"t": "view", "ids": list(range(ROWS))}))
+                        self.looking += 1
+
+    async def stare(self) -> None:
+        """Ask for all, and read nothing; again and again."""
+        self.looking += 1
+        while True:
+            with _opened(self._address):
+                await asyncio.sleep(_AGAIN_S)
+
+
+def _opened(address: str) -> socket.socket:
+    """Shake hands by hand: a library would read."""
+    parts = urlsplit(address)
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.connect((parts.hostname, parts.port))
+    key = base64.b64encode(os.urandom(16)).decode()
+    plain.sendall(
+        f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    return plain
+
+
+async def _run(address: str, count: int, way: str) -> None:
+    pages = Pages(address)
+    tasks = [asyncio.create_task(pages.look() if way == "look" else pages.stare()) for _ in range(count)]
+    while pages.looking < count:
+        await asyncio.sleep(0.05)
+        for task in tasks:
+            if task.done():
+                task.result()
+    while await asyncio.to_thread(sys.stdin.readline):
+        assert not any(task.done() for task in tasks), "a page was hung up on"
+        print(pages.bytes, flush=True)
+    for task in tasks:
+        task.cancel()
+
+
+def main() -> None:
+    address, count, way = sys.argv[1:]
+    asyncio.run(_run(address, int(count), way))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""A topic of trades on a real Kafka, the server that shows it, and who trades and who looks."""
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Final
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from bench.bed import TICKERLAKE, Bed
+from bench.dashboard_trades import Trades
+
+_START_S: Final = 60.0
+_FIGURE: Final = r"^tickerlake_dashboard_{}(?:_total)? (\S+)$"
+
+
+class Stage:
+    """A server over a number of symbols, each of which has traded once.
+
+    Attributes
+    ----------
+    pid, url
+        The server's.
+    """
+
+    def __init__(self, bed: Bed, symbols: int) -> None:
+        self.symbols = symbols
+        self.servers = bed.servers
+        self.prefix = f"b{symbols}x{time.time_ns() % 10**9}"
+        self.topic = f"{self.prefix}.trades"
+        bed.admin.create(self.topic, 4)
+        Trades(self.servers, self.topic, 5).each(symbols)
+        self._log = bed.log(self.prefix).open("wb")
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}/"
+        command = [TICKERLAKE, "serve", "-b", self.servers, "--prefix", self.prefix, "--port", port]
+        self._process = subprocess.Popen([*map(str, command)], stdout=self._log, stderr=self._log)
+        self.pid = self._process.pid
+
+    def wait(self) -> None:
+        """Wait until the server knows all symbols."""
+        until(lambda: self.figure("instruments") >= self.symbols and self.figure("loading_ratio") == 1)
+
+    def figure(self, name: str) -> float:
+        """Return one of the server's own figures; 0 if it does not answer yet."""
+        assert self._process.poll() is None, "the server has ended"
+        try:
+            with urlopen(f"{self.url}metrics", timeout=10) as answer:  # noqa: S310
+                text = answer.read().decode()
+        except URLError:
+            return 0.0
+        found = re.search(_FIGURE.format(name), text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def close(self) -> None:
+        """End the server."""
+        self._process.terminate()
+        self._process.wait(30)
+        self._log.close()
+
+    @contextmanager
+    def trading(self, rate: int) -> Iterator[None]:
+        """Let symbols trade, so many times a second in all."""
+        if not rate:
+            yield
+            return
+        module = "bench.dashboard_trades"
+        with _child(module, self.servers, self.topic, self.symbols, rate):
+            time.sleep(2)
+            yield
+
+    @contextmanager
+    def clients(self, count: int, way: str = "look") -> Iterator[Callable[[], int]]:
+        """Open pages without a browser; yield what tells how many bytes they have got."""
+        if not count:
+            yield lambda: 0
+            return
+        with _child("bench.dashboard_clients", self.url, count, way) as process:
+            yield lambda: _asked(process)
+
+
+@contextmanager
+def staged(bed: Bed, symbols: int) -> Iterator[Stage]:
+    """Serve a new topic."""
+    stage = Stage(bed, symbols)
+    try:
+        stage.wait()
+        yield stage
+    finally:
+        stage.close()
+
+
+def until(holds: Callable[[], bool], most_s: float = _START_S) -> None:
+    """Wait until something holds."""
+    end_s = time.perf_counter() + most_s
+    while not holds():
+        assert time.perf_counter() < end_s, "waited too long"
+        time.sleep(0.1)
+
+
+@contextmanager
+def _child(module: str, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+        assert process.poll() is None, f"{module} has ended"
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _asked(process: "subprocess.Popen[str]") -> int:
+    asks, answers = _pipes(process)
+    asks.write("\n")
+    asks.flush()
+    return int(answers.readline())
+
+
+def _pipes(process: "subprocess.Popen[str]") -> tuple[IO[str], IO[str]]:
+    assert process.stdin
+    assert process.stdout
+    return process.stdin, process.stdout
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
