@@ -9,11 +9,17 @@ from tickerlake.errors import LakeError
 from tickerlake.lake import ndjson, parquet
 from tickerlake.lake.objects import coverage
 from tickerlake.lake.rows import checksum
-from tickerlake.lake.segment import SegmentMeta, TopicMeta, marker_of, partition_prefix, position_of
+from tickerlake.lake.segment import (
+    SegmentMeta,
+    TopicMeta,
+    marker_of,
+    partition_prefix,
+    position_of,
+    topic_key,
+)
 from tickerlake.lake.store.base import ObjectInfo, Store
 
-_TOPIC = re.compile(r"raw/([^/]+)/_topic\.json")
-_PARTITION = re.compile(r"raw/[^/]+/partition=(\d+)/")
+_PARTITION = re.compile(r"partition=(\d+)")
 
 
 class _Offset(msgspec.Struct):
@@ -23,15 +29,26 @@ class _Offset(msgspec.Struct):
 _OFFSET = msgspec.json.Decoder(_Offset)
 
 
-def topics(store: Store) -> list[str]:
-    """Names of the topics in the lake."""
-    return sorted({m[1] for info in store.list("raw/") if (m := _TOPIC.fullmatch(info.key))})
+def topics(store: Store, prefix: str = "") -> list[str]:
+    """Names of the topics in the lake that begin with ``prefix``."""
+    return sorted(name for name in _folders(store, "raw/", prefix) if store.stat(topic_key(name)))
 
 
 def partitions(store: Store, topic: str) -> list[int]:
     """Numbers of the partitions that have segments."""
-    found = (_PARTITION.match(info.key) for info in store.list(f"raw/{topic}/partition="))
+    found = (_PARTITION.fullmatch(name) for name in _folders(store, f"raw/{topic}/", "partition="))
     return sorted({int(match[1]) for match in found if match})
+
+
+def _folders(store: Store, above: str, prefix: str) -> Iterator[str]:
+    """Yield the names of folders that begin with a prefix, without listing what is in them."""
+    start_at = ""
+    while info := next(iter(store.list(f"{above}{prefix}", start_at)), None):
+        name, slash, _ = info.key.removeprefix(above).partition("/")
+        if slash:
+            yield name
+        # in the order of keys 0 follows the slash, and ! is the first of all that may follow a name
+        start_at = f"{above}{name}{'0' if slash else '!'}"
 
 
 def segments(store: Store, topic: str, partition: int) -> Iterator[ObjectInfo]:

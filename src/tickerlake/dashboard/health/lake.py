@@ -8,6 +8,7 @@ from tickerlake import clock
 from tickerlake.dashboard.health.chains import Chain, Counts, follow
 from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.audits import AuditNote, newest
+from tickerlake.lake.reader import topics
 from tickerlake.lake.segment import TOPIC_NAME, TopicMeta
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.writer import read_topic
@@ -103,7 +104,8 @@ class Holder:
             self._prefixes = tuple(prefixes)
             self._due_s.pop("scan", None)
         if self._due("scan", _SCAN_S):
-            names |= {name for prefix in prefixes for name in _scan(self._store, f"{prefix}.")}
+            begins = [f"{prefix}." for prefix in prefixes if TOPIC_NAME.fullmatch(f"{prefix}.")]
+            names |= {name for each in begins for name in topics(self._store, each)}
         wanted = tuple(f"{prefix}." for prefix in prefixes)
         for name in sorted(names):
             if name.startswith(wanted) and TOPIC_NAME.fullmatch(name):
@@ -151,16 +153,3 @@ class Holder:
         return {
             number: replace(chain.counts) for (name, number), chain in self._chains.items() if name == topic
         }
-
-
-def _scan(store: Store, prefix: str) -> list[str]:
-    """Return the topics that begin with a prefix, without listing their segments."""
-    if not TOPIC_NAME.fullmatch(prefix):
-        return []
-    found: list[str] = []
-    start_at = ""
-    while info := next(iter(store.list(f"raw/{prefix}", start_at)), None):
-        topic = info.key.split("/")[1]
-        found.append(topic)
-        start_at = f"raw/{topic}0"  # what follows the slash in the order of keys
-    return found

@@ -13,7 +13,7 @@ from tickerlake.dashboard.market.market import Market
 from tickerlake.dashboard.market.ticks import fold
 from tickerlake.dashboard.reading.lake import LakeTopic
 from tickerlake.dashboard.reading.topics import Kind, kind_by_name, kind_by_record, prefixes, shown
-from tickerlake.errors import DataError, TickerlakeError
+from tickerlake.errors import DataError, ObjectMissing, TickerlakeError
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import Partition, Tail, read_all
 from tickerlake.lake.reader import topics as lake_topics
@@ -141,7 +141,11 @@ class Feed:
         """Read the newest of what the lake has of a topic, once."""
         if self._store is None or name in self._ends or kind == "trades":
             return
-        if name not in lake_topics(self._store) or read_topic(self._store, name).format == "json":
+        try:
+            about = read_topic(self._store, name)
+        except ObjectMissing:
+            return
+        if about.format == "json":
             return  # an object a record: Kafka is the quicker source
         topic = LakeTopic(self._store, name, kind)
         infos, self._ends[name] = topic.newest(self._most(kind))
