@@ -185,7 +185,9 @@ class Engine:
         self.instruments = Instruments(sessions_of)
         self.watcher = watcher
         self.builders = {
-            interval: Builder(interval, self.instruments.lookup, options.grace_ns, options.lateness_ns)
+            interval: Builder(
+                interval, self.instruments.sessions.lookup, options.grace_ns, options.lateness_ns
+            )
             for interval in options.intervals
         }
         self.series: dict[str, Series] = {}
@@ -244,7 +246,7 @@ class Engine:
         live = row[self.instruments.mark_ns[row] > now_ns - _LIVE_NS]
         if self.watcher is None or not len(live):
             return []
-        _, opens_ns, closes_ns = self.instruments.lookup(live, np.full(len(live), now_ns))
+        _, opens_ns, closes_ns = self.instruments.sessions.lookup(live, np.full(len(live), now_ns))
         fired = self.watcher.on_silence(live, self.instruments.mark_ns[live], now_ns, opens_ns, closes_ns)
         return [Raised(partition, BY_THE_CLOCK, one.alert) for one in fired]
 
@@ -431,7 +433,7 @@ class Engine:
         """Return built bars with their edges."""
         length_ns = self.builders[interval].length_ns
         row, bucket = bars.get_column("row").to_numpy(), bars.get_column("bucket").to_numpy()
-        session = bucket if interval == "1d" else self.instruments.lookup(row, bucket * length_ns)[0]
+        session = bucket if interval == "1d" else self.instruments.sessions.lookup(row, bucket * length_ns)[0]
         return bars.with_columns(
             interval=pl.lit(interval),
             ts_open_ns=pl.col("bucket") * length_ns,
@@ -512,7 +514,7 @@ class Engine:
     def columns(self, bars: pl.DataFrame) -> Bars:
         """Return bars as arrays."""
         row, session = bars.get_column("row").to_numpy(), bars.get_column("session").to_numpy()
-        opens_ns, closes_ns = self.instruments.hours(row, session)
+        opens_ns, closes_ns = self.instruments.sessions.hours(row, session)
         high, low, close = (_floats(bars, name) for name in ("high", "low", "close"))
         volume = np.where(bars.get_column("sized").to_numpy() > 0, _floats(bars, "volume"), np.nan)
         notional = bars.get_column("notional").cast(pl.Float64).to_numpy() / 1e18

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from tickerlake.analytics.bars import Ints
-from tickerlake.analytics.sessions import Sessions
+from tickerlake.analytics.sessions import Sessions, SessionsByRow
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import split_instrument_id
 
@@ -44,9 +44,7 @@ class Instruments:
     def __init__(self, sessions_of: Callable[[str], Sessions]) -> None:
         self.known: list[Instrument] = []
         self.mark_ns: Ints = np.empty(0, dtype=np.int64)
-        self._sessions_of = sessions_of
-        self._sessions: list[Sessions] = []
-        self._market: Ints = np.empty(0, dtype=np.int64)
+        self.sessions = SessionsByRow(sessions_of)
         self.names = _NAMES.to_frame()
 
     def __len__(self) -> int:
@@ -58,8 +56,7 @@ class Instruments:
         self.known += found
         fresh = np.full(len(found), NEVER) if mark_ns is None else mark_ns
         self.mark_ns = np.concatenate([self.mark_ns, fresh])
-        markets = [self._market_of(each.instrument_id) for each in found]
-        self._market = np.concatenate([self._market, np.array(markets, dtype=np.int64)])
+        self.sessions.add(split_instrument_id(each.instrument_id)[1] for each in found)
         rows = [
             (each.partition, each.instrument_id, each.symbol, first + n, each.feed)
             for n, each in enumerate(found)
@@ -70,7 +67,8 @@ class Instruments:
         """Drop all instruments but some, which are numbered anew in the given order."""
         kept, mark_ns = [self.known[row] for row in rows], self.mark_ns[rows]
         self.known, self.mark_ns = [], self.mark_ns[:0]
-        self._market, self.names = self._market[:0], self.names.clear()
+        self.sessions.clear()
+        self.names = self.names.clear()
         self.add(kept, mark_ns)
 
     def of(self, partition: int) -> Ints:
@@ -99,36 +97,3 @@ class Instruments:
             found.append(Instrument(partition, instrument_id, symbol, feed))
         self.add(found)
         return frame.join(self.names.drop("symbol"), on=key, how="left", maintain_order="left"), found
-
-    def lookup(self, row: Ints, ts_ns: Ints) -> tuple[Ints, Ints, Ints]:
-        """Return the sessions in which times lie, and when these open and close."""
-        if len(self._sessions) == 1:
-            return self._sessions[0].lookup(ts_ns)
-        return self._by_market(row, ts_ns, lambda sessions, times: sessions.lookup(times))
-
-    def hours(self, row: Ints, session: Ints) -> tuple[Ints, Ints]:
-        """Return when sessions open and close, by their days."""
-        if len(self._sessions) == 1:
-            return self._sessions[0].by_day(session)
-        _, opens, closes = self._by_market(row, session, lambda each, days: (days, *each.by_day(days)))
-        return opens, closes
-
-    def _by_market(
-        self, row: Ints, of: Ints, ask: Callable[[Sessions, Ints], tuple[Ints, Ints, Ints]]
-    ) -> tuple[Ints, Ints, Ints]:
-        market = self._market[row]
-        found = (np.empty_like(of), np.empty_like(of), np.empty_like(of))
-        for number, sessions in enumerate(self._sessions):
-            here = market == number
-            if here.any():
-                for result, part in zip(found, ask(sessions, of[here]), strict=True):
-                    result[here] = part
-        return found
-
-    def _market_of(self, instrument_id: str) -> int:
-        sessions = self._sessions_of(split_instrument_id(instrument_id)[1])
-        for number, known in enumerate(self._sessions):
-            if known is sessions:
-                return number
-        self._sessions.append(sessions)
-        return len(self._sessions) - 1

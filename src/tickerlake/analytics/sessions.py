@@ -6,6 +6,7 @@ one.
 
 import difflib
 import warnings
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Final
 
@@ -113,6 +114,63 @@ class Sessions:
 
 def _utc_days(days: Ints) -> tuple[Ints, Ints, Ints]:
     return days, days * _DAY_NS, (days + 1) * _DAY_NS
+
+
+class SessionsByRow:
+    """The sessions of instruments, which are numbered from 0, each that of its market.
+
+    Parameters
+    ----------
+    sessions_of
+        The sessions of a market, by its ISO 10383 code.
+    """
+
+    def __init__(self, sessions_of: Callable[[str], Sessions]) -> None:
+        self._sessions_of = sessions_of
+        self._sessions: list[Sessions] = []
+        self._market: Ints = np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._market)
+
+    def add(self, markets: Iterable[str]) -> None:
+        """Add an instrument for each of some markets; loading the sessions of a new one may take seconds."""
+        numbers = [self._number(self._sessions_of(market)) for market in markets]
+        self._market = np.concatenate([self._market, np.array(numbers, dtype=np.int64)])
+
+    def clear(self) -> None:
+        """Drop all instruments."""
+        self._market = self._market[:0]
+
+    def lookup(self, row: Ints, ts_ns: Ints) -> tuple[Ints, Ints, Ints]:
+        """Return the sessions in which times lie, and when these open and close."""
+        return self._by_market(row, ts_ns, lambda sessions, times: sessions.lookup(times))
+
+    def hours(self, row: Ints, session: Ints) -> tuple[Ints, Ints]:
+        """Return when sessions open and close, by their days."""
+        _, opens, closes = self._by_market(row, session, lambda each, days: (days, *each.by_day(days)))
+        return opens, closes
+
+    def _by_market(
+        self, row: Ints, of: Ints, ask: Callable[[Sessions, Ints], tuple[Ints, Ints, Ints]]
+    ) -> tuple[Ints, Ints, Ints]:
+        if len(self._sessions) == 1:
+            return ask(self._sessions[0], of)
+        market = self._market[row]
+        found = (np.empty_like(of), np.empty_like(of), np.empty_like(of))
+        for number, sessions in enumerate(self._sessions):
+            here = market == number
+            if here.any():
+                for result, part in zip(found, ask(sessions, of[here]), strict=True):
+                    result[here] = part
+        return found
+
+    def _number(self, sessions: Sessions) -> int:
+        for number, known in enumerate(self._sessions):
+            if known is sessions:
+                return number
+        self._sessions.append(sessions)
+        return len(self._sessions) - 1
 
 
 _NONE: Final = np.empty(0, dtype=np.int64)

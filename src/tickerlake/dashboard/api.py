@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tickerlake.dashboard.health.rejects import newest_rejects, read_reject
+from tickerlake.dashboard.health.rejects import MOST, newest_rejects, read_reject
 from tickerlake.dashboard.market.latest import COLUMNS
 from tickerlake.dashboard.market.market import Chart
 from tickerlake.dashboard.openapi import document
@@ -22,7 +22,6 @@ from tickerlake.model.alert import SEVERITIES, Severity
 
 MOST_ROWS: Final = 5_000
 MOST_ALERTS: Final = 1_000
-MOST_REJECTS: Final = 1_000
 _LATEST_MS: Final = 9_000_000_000_000
 
 
@@ -165,7 +164,7 @@ class Api:
         if self._store is None:
             raise NotFound("There is no lake.", "Start with --lake.")
         topic = request.query_params.get("topic", "")
-        return newest_rejects(self._store, topic, _int(request, "limit", 100, 1, MOST_REJECTS))
+        return newest_rejects(self._store, topic, _int(request, "limit", 100, 1, MOST))
 
     def _reject(self, request: Request) -> Any:
         if self._store is None:

@@ -10,7 +10,6 @@ from tickerlake import clock
 from tickerlake.dashboard.health.cluster import Cluster
 from tickerlake.dashboard.health.lake import Held, Holder, Holdings
 from tickerlake.dashboard.health.state import (
-    AuditState,
     CostState,
     KafkaState,
     LakeState,
@@ -80,7 +79,7 @@ class Health:
             self._cluster.topics(),
             self._cluster.groups(),
             lake,
-            [AuditState(**msgspec.structs.asdict(note)) for note in holdings.audits] if holdings else [],
+            list(holdings.audits) if holdings else [],
         )
         plain: dict[str, Any] = msgspec.to_builtins(state)
         return plain

@@ -20,6 +20,7 @@ from tickerlake.lake.segment import check_topic, reject_key
 from tickerlake.lake.store.base import Store
 
 MOST: Final = 1_000
+_REASON: Final = 500
 MOST_BYTES: Final = 1 << 16
 """Of a key and of a value, in an answer."""
 _LIST_S: Final = 5.0
@@ -69,15 +70,7 @@ def _descending(
             found = _read(store, topic, partition, offset)
         except (ObjectMissing, LakeError) as error:
             found = RejectedRecord(offset, 0, error.message, None, None)
-        value = _bytes(found.value_base64)
-        return {
-            "topic": topic,
-            "partition": partition,
-            "offset": offset,
-            "timestamp_ms": max(0, found.timestamp_ms),
-            "reason": found.reason[:500],
-            "bytes": len(value or b""),
-        }
+        return _about(topic, partition, offset, found) | {"reason": found.reason[:_REASON]}
 
     downwards = iter(reversed(offsets))
     while some := list(islice(downwards, _AT_ONCE)):
@@ -107,16 +100,21 @@ def read_reject(store: Store, topic: str, partition: int, offset: int) -> dict[s
     if not (0 <= partition < 1 << 31 and 0 <= offset < 1 << 63):
         raise UsageError("There is no such partition or offset.", "Both are whole numbers from 0 on.")
     found = _read(store, topic, partition, offset)
-    value = _bytes(found.value_base64)
+    return {
+        **_about(topic, partition, offset, found),
+        **_shown("key", _bytes(found.key_base64)),
+        **_shown("value", _bytes(found.value_base64)),
+    }
+
+
+def _about(topic: str, partition: int, offset: int, found: RejectedRecord) -> dict[str, Any]:
     return {
         "topic": topic,
         "partition": partition,
         "offset": offset,
         "timestamp_ms": max(0, found.timestamp_ms),
         "reason": found.reason,
-        "bytes": len(value or b""),
-        **_shown("key", _bytes(found.key_base64)),
-        **_shown("value", value),
+        "bytes": len(_bytes(found.value_base64) or b""),
     }
 
 

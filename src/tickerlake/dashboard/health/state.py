@@ -2,6 +2,8 @@
 
 import msgspec
 
+from tickerlake.lake.audits import AuditNote
+
 
 class KafkaState(msgspec.Struct, frozen=True):
     """Whether Kafka answers; ``error`` may also say what it refuses while it does."""
@@ -96,18 +98,6 @@ class LakeState(msgspec.Struct, frozen=True):
     cost: CostState
 
 
-class AuditState(msgspec.Struct, frozen=True):
-    """The last audit of a topic."""
-
-    topic: str
-    ts_ms: int
-    ok: bool
-    deep: bool
-    compared: bool
-    records: int
-    findings: int
-
-
 class PipelineState(msgspec.Struct, frozen=True):
     """All of it."""
 
@@ -116,4 +106,4 @@ class PipelineState(msgspec.Struct, frozen=True):
     topics: list[TopicState]
     groups: list[GroupState]
     lake: LakeState | None
-    audits: list[AuditState]
+    audits: list[AuditNote]

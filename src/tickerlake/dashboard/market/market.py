@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tickerlake.analytics.bars import Floats, Ints
-from tickerlake.analytics.sessions import Sessions
+from tickerlake.analytics.sessions import Sessions, SessionsByRow
 from tickerlake.dashboard.market.alerts import Alerts
 from tickerlake.dashboard.market.forming import Forming
 from tickerlake.dashboard.market.latest import POINTS, Latest
@@ -69,8 +69,7 @@ class Market:
         # up to here an instrument's session was built of bars, not of trades
         self._from_ns: Ints = np.empty(0, dtype=np.int64)
         self._finest_ns: Ints = np.empty(0, dtype=np.int64)
-        self._market_of: Ints = np.empty(0, dtype=np.int64)
-        self._markets: list[str] = []
+        self._sessions_by_row = SessionsByRow(sessions)
         self._watched: dict[Chart, int] = {}
         self._events: dict[Chart, deque[tuple[int, dict[str, Any]]]] = {}
 
@@ -309,24 +308,12 @@ class Market:
         late = last_ns < self._from_ns[ids]
         if late.any():
             ids, last_ns, prices = ids[~late], last_ns[~late], prices[:, ~late]
-        session = self._session_of(ids, last_ns)
+        self._sessions_by_row.add(self.names.markets[len(self._sessions_by_row) :])
+        session = self._sessions_by_row.lookup(ids, last_ns)[0]
         self.latest.add(ids, session, last_ns, prices)
         for interval, forming in self._forming.items():
             bucket = session if interval == DAILY else last_ns // length_ns(interval)
             forming.add(ids, bucket, prices)
-
-    def _session_of(self, ids: Ints, ts_ns: Ints) -> Ints:
-        """Return the sessions in which times lie: days since 1970-01-01."""
-        for market in self.names.markets[len(self._market_of) :]:
-            if market not in self._markets:
-                self._markets.append(market)
-            self._market_of = np.append(self._market_of, self._markets.index(market))
-        found = np.empty(len(ids), dtype=np.int64)
-        of = self._market_of[ids]
-        for number in np.unique(of):
-            here = of == number
-            found[here] = self._sessions(self._markets[number]).lookup(ts_ns[here])[0]
-        return found
 
     def _tell(
         self, interval: str, rows: pl.DataFrame, message: Callable[[dict[str, Any]], dict[str, Any]]
