@@ -10,9 +10,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.figures import PIPELINE, SERVER
-from tickerlake import __version__
 from tickerlake.dashboard.health.state import PipelineState
 from tickerlake.dashboard.metrics import MOST_SERIES, exposition
+from tickerlake.version import VERSION
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -40,7 +40,7 @@ def test_every_figure_is_there_in_base_units() -> None:
     bars = (("topic", "s.bars"),)
     group = (("group", "g"), *bars)
     expected = {
-        ("tickerlake_build_info", (("version", __version__),)): 1,
+        ("tickerlake_build_info", (("version", VERSION),)): 1,
         ("tickerlake_dashboard_clients", ()): 2,
         ("tickerlake_dashboard_clients_dropped_total", ()): 1,
         ("tickerlake_dashboard_clients_refused_total", ()): 4,

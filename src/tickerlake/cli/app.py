@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tickerlake import __version__
 from tickerlake.cli import (
     alerts,
     audit,
     broker,
+    compact,
     convert,
     demo,
     inspect,
     produce,
+    query,
     rules,
     serve,
     simulate,
@@ -23,6 +24,7 @@ from tickerlake.cli import (
     track,
 )
 from tickerlake.errors import TickerlakeError
+from tickerlake.version import VERSION
 
 if TYPE_CHECKING:
     from tickerlake.config import Settings
@@ -41,6 +43,8 @@ app.command("simulate")(simulate.simulate)
 app.command("produce")(produce.produce)
 app.command("sink")(sink.sink)
 app.command("track")(track.track)
+app.command("compact")(compact.compact)
+app.command("query")(query.query)
 app.command("serve")(serve.serve)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(rules.app, name="rules")
@@ -50,7 +54,7 @@ app.add_typer(broker.app, name="broker")
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"tickerlake {__version__}")
+        typer.echo(f"tickerlake {VERSION}")
         raise typer.Exit
 
 
@@ -86,6 +90,8 @@ def _defaults(settings: "Settings") -> dict[str, dict[str, Any]]:
         "track": {**kafka, "state": settings.lake, **_given(settings.track)},
         "serve": {**kafka, "lake": settings.lake, **_given(settings.serve)},
         "audit": {"lake": settings.lake},
+        "compact": {"lake": settings.lake},
+        "query": {"lake": settings.lake},
         "alerts": {"tail": {name: value for name, value in kafka.items() if value is not None}},
     }
     return {

@@ -7,8 +7,14 @@ import typer
 from tickerlake.cli.common import Json, Lake, Property, emit, properties, say
 
 if TYPE_CHECKING:
-    from tickerlake.lake.audit import PartitionAudit
+    from collections.abc import Sequence
 
+    from rich.table import Table
+
+    from tickerlake.lake.audit import PartitionAudit
+    from tickerlake.lake.audit_curated import CuratedAudit
+
+_CURATED = ("records", "misfits", "superseded", "rows", "files", "bytes", "left_over")
 _COLUMNS = (
     "topic",
     "partition",
@@ -41,6 +47,7 @@ def audit(
     """
     from tickerlake.errors import AuditFailed
     from tickerlake.lake.audit import audit as audit_lake
+    from tickerlake.lake.audit_curated import audit_curated
     from tickerlake.lake.audits import record
     from tickerlake.lake.store import open_store
     from tickerlake.pipeline.prove import check_against_kafka
@@ -55,11 +62,22 @@ def audit(
             results.extend(mine[before:])
     if warning := record(store, results, deep=deep, compared=bool(bootstrap_servers)):
         say(f"warning: {warning}")
+    curated = [] if topic else audit_curated(store, deep=deep)
     findings = [finding for result in results for finding in result.findings]
+    findings += [finding for result in curated for finding in result.findings]
     if json:
-        emit({"lake": store.uri, "ok": not findings, "partitions": [result.to_dict() for result in results]})
+        emit(
+            {
+                "lake": store.uri,
+                "ok": not findings,
+                "partitions": [result.to_dict() for result in results],
+                "curated": [result.to_dict() for result in curated],
+            }
+        )
     else:
         show(results)
+        if curated:
+            show_curated(curated)
     if findings:
         raise AuditFailed(
             f"{len(findings)} finding(s) in {store.uri}, the first: "
@@ -71,17 +89,36 @@ def audit(
 
 def show(results: "list[PartitionAudit]") -> None:
     """Print the table and the findings."""
-    from rich.console import Console
+    table = _table(_COLUMNS)
+    for result in results:
+        figures = result.to_dict()
+        table.add_row(result.topic, *(f"{figures[name]:,}" for name in _COLUMNS[1:]))
+    _print(table, results)
+
+
+def show_curated(results: "list[CuratedAudit]") -> None:
+    """Print the table of the curated part, and the findings."""
+    table = _table(("curated", *_CURATED))
+    for result in results:
+        figures = result.to_dict()
+        table.add_row(result.kind, *(f"{figures[name]:,}" for name in _CURATED))
+    _print(table, results)
+
+
+def _table(columns: tuple[str, ...]) -> "Table":
     from rich.table import Table
 
     # a figure must never be cut: on a narrow terminal the line wraps instead
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in _COLUMNS:
-        heading = "part" if name == "partition" else name
-        table.add_column(heading, justify="left" if name == "topic" else "right", no_wrap=True)
-    for result in results:
-        figures = result.to_dict()
-        table.add_row(result.topic, *(f"{figures[name]:,}" for name in _COLUMNS[1:]))
+    for name in columns:
+        heading = "part" if name == "partition" else name.replace("_", " ")
+        table.add_column(heading, justify="left" if name == columns[0] else "right", no_wrap=True)
+    return table
+
+
+def _print(table: "Table", results: "Sequence[PartitionAudit | CuratedAudit]") -> None:
+    from rich.console import Console
+
     console = Console()
     console.print(table, soft_wrap=True, width=max(console.width, 160))
     for result in results:

@@ -39,6 +39,12 @@ LongestWait = Annotated[
         help="With --speed: pass over silences, such as nights, after so long: 2s.", show_default=False
     ),
 ]
+Calendar = Annotated[
+    str,
+    typer.Option(
+        help="Exchange of instruments that don't name theirs, such as XNYS (sessions, half days); or 24/7."
+    ),
+]
 LOCAL_BROKER = "127.0.0.1:9092"
 
 

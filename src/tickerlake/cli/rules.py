@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import Json, Ticker, emit, input_files, open_files, say, stopping
+from tickerlake.cli.common import Calendar, Json, Ticker, emit, input_files, open_files, say, stopping
 from tickerlake.cli.options import takes_options
-from tickerlake.cli.track import DEFAULT_BARS, Bars, Calendar, Grace, Lateness
+from tickerlake.cli.track import DEFAULT_BARS, Bars, Grace, Lateness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tickerlake.cli.common import LOCAL_BROKER, Bootstrap, Property, properties, say, stopping
+from tickerlake.cli.common import LOCAL_BROKER, Bootstrap, Calendar, Property, properties, say, stopping
 
 
 def serve(
@@ -27,9 +27,7 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    calendar: Annotated[
-        str, typer.Option(help="Sessions of instruments of an unknown market: XNYS …, or 24/7.")
-    ] = "24/7",
+    calendar: Calendar = "24/7",
     host: Annotated[
         str, typer.Option(help="Address to serve; beyond this machine it takes a password and TLS.")
     ] = "127.0.0.1",

@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import LOCAL_BROKER, Bootstrap, Json, Property, Ticker, properties, say, stopping
+from tickerlake.cli.common import (
+    LOCAL_BROKER,
+    Bootstrap,
+    Calendar,
+    Json,
+    Property,
+    Ticker,
+    properties,
+    say,
+    stopping,
+)
 
 if TYPE_CHECKING:
     from tickerlake.analytics.engine import EngineOptions
@@ -30,12 +40,6 @@ Bars = Annotated[
 ]
 Indicators = Annotated[
     str, typer.Option(help='Indicators of each closed bar, for example "SMA(20),MACD(12,26,9)", or none.')
-]
-Calendar = Annotated[
-    str,
-    typer.Option(
-        help="Exchange of instruments that don't name theirs, such as XNYS (sessions, half days); or 24/7."
-    ),
 ]
 Grace = Annotated[str, typer.Option(help="How long a bar waits for late records before it closes.")]
 Lateness = Annotated[

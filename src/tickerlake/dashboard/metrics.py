@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tickerlake import __version__
+from tickerlake.version import VERSION
 
 MOST_SERIES: Final = 2_000
 """Of one metric: a name made of somebody's topics and groups must not flood who collects."""
@@ -49,7 +49,7 @@ class _Figures(Collector):
         self._left_out = 0
 
     def collect(self) -> Iterator[Metric]:
-        yield self._gauge("tickerlake_build_info", "The version that runs", [((__version__,), 1)], "version")
+        yield self._gauge("tickerlake_build_info", "The version that runs", [((VERSION,), 1)], "version")
         yield from self._of_server()
         if self._pipeline:
             yield from self._of_kafka()

@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
-from tickerlake import __version__
 from tickerlake.dashboard.market.latest import COLUMNS
 from tickerlake.model.alert import SEVERITIES
 from tickerlake.model.schema import ALERT, Type, fields
+from tickerlake.version import VERSION
 
 _NUMBER: Final = {"type": ["number", "null"]}
 _TEXT: Final = {"type": "string"}
@@ -86,7 +86,7 @@ def document() -> dict[str, Any]:
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "tickerlake", "version": __version__, "license": {"name": "Apache-2.0"}},
+        "info": {"title": "tickerlake", "version": VERSION, "license": {"name": "Apache-2.0"}},
         "servers": [{"url": "/api/v1"}],
         "paths": paths,
         "security": [{}, {"token": []}],

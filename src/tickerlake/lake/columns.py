@@ -162,6 +162,44 @@ def encode(batch: pl.DataFrame, columns: list[Column]) -> tuple[pl.DataFrame, li
     return with_timestamps(frame, times), rejects
 
 
+def decode(lines: pl.Series, layout: list[Column]) -> pl.DataFrame:
+    """Read rows of JSON, as `lake.rows` writes them, into the columns of ``layout``, in order.
+
+    What a column cannot hold, and what has no column, goes to ``extra``, which the layout must have.
+    """
+    fits = lines.str.contains(_pattern(layout))
+    read, good = _together(lines.filter(fits), layout)
+    read = read.filter(good)
+    if read.height == len(lines):
+        return read
+    place = pl.int_range(len(lines), dtype=pl.Int64(), eager=True)
+    together = place.filter(fits).filter(good)
+    alone = place.filter(~place.is_in(together.implode()))
+    frame = pl.concat([read, _one_by_one(lines.gather(alone), layout)])
+    return frame[pl.concat([together, alone]).arg_sort()]
+
+
+def to_lines(frame: pl.DataFrame, layout: list[Column]) -> pl.Series:
+    """Return the rows of a segment with columns of its own as JSON again, one document each.
+
+    Parameters
+    ----------
+    frame
+        `ENVELOPE` and ``layout``; other columns are left out.
+    """
+    raw = {column.name for column in layout if column.type is Type.JSON}
+    names = [column.name for column in (*ENVELOPE, *layout) if column.name in frame.columns]
+    lines = []
+    for row in frame.select(names).iter_rows():
+        members = {
+            name: msgspec.Raw(value.encode()) if name in raw else value
+            for name, value in zip(names, row, strict=True)
+            if value is not None
+        }
+        lines.append(msgspec.json.encode(members).decode())
+    return pl.Series("line", lines, dtype=pl.String)
+
+
 def _envelope(near: pl.DataFrame, read: pl.DataFrame) -> pl.DataFrame:
     own = read.schema.get("instrument_id") == pl.String()
     carried = near.get_column("key") == read.get_column("instrument_id") if own else pl.lit(value=False)

@@ -51,9 +51,9 @@ def _folders(store: Store, above: str, prefix: str) -> Iterator[str]:
         start_at = f"{above}{name}{'0' if slash else '!'}"
 
 
-def segments(store: Store, topic: str, partition: int) -> Iterator[ObjectInfo]:
-    """Segments of one partition, by position."""
-    for info in store.list(partition_prefix(topic, partition)):
+def segments(store: Store, topic: str, partition: int, start_at: str = "") -> Iterator[ObjectInfo]:
+    """Segments of one partition, by position; ``start_at`` is the key of the first one wanted."""
+    for info in store.list(partition_prefix(topic, partition), start_at):
         if position_of(info.key) is not None:
             yield info
 

@@ -21,7 +21,7 @@ _SEGMENT = re.compile(r"(?P<position>\d{20})\.(ndjson\.gz|parquet|json)")
 _MARKER = re.compile(r"(?P<start>\d{20})-(?P<end>\d{20})\.(?P<kind>hole|gap)")
 
 
-ROOMS = ("raw/", "rejects/", "state/")
+ROOMS = ("raw/", "rejects/", "curated/", "loads/", "state/")
 """What a lake holds at its top."""
 
 

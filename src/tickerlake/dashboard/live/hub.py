@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from tickerlake import __version__, clock
+from tickerlake import clock
 from tickerlake.analytics.bars import Ints
 from tickerlake.dashboard.live.frames import changed_since, pack_rows, pack_sparklines
 from tickerlake.dashboard.market.market import Chart, Market
 from tickerlake.dashboard.reading.feed import Feed
+from tickerlake.version import VERSION
 
 FRAME_S: Final = 0.1
 SEND_S: Final = 10.0
@@ -236,7 +237,7 @@ class Hub:
         about = {
             "t": "hello",
             "epoch": self._feed.epoch,
-            "version": __version__,
+            "version": VERSION,
             "prefixes": self._feed.prefixes,
             "intervals": market.intervals(),
             "indicators": market.indicators(),

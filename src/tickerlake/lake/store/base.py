@@ -7,6 +7,7 @@ from typing import Protocol
 from tickerlake.errors import StoreError
 
 TEMP_FOLDER = ".tmp"
+DELETABLE = ("state/", "curated/")
 _MAX_KEY_BYTES = 1024  # Cloud Storage's limit
 
 
@@ -33,7 +34,7 @@ class ObjectInfo:
 
 
 class Store(Protocol):
-    """An object store in which nothing is ever overwritten, and nothing but snapshots deleted.
+    """An object store in which nothing is ever overwritten, and only what can be made again deleted.
 
     Every method may be called from many threads, and raises only ``StoreError`` (with ``ObjectExists``
     and ``ObjectMissing``), ``StoreUnavailable`` or ``SetupError``. No key may be a folder of another one.
@@ -89,12 +90,12 @@ class Store(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Delete a snapshot, if it is there; nothing else is ever deleted.
+        """Delete a snapshot or a curated file, if it is there; nothing else is ever deleted.
 
         Raises
         ------
         StoreError
-            The key is none of a snapshot, or we may not.
+            The key is of something else, or we may not.
         """
         ...
 
@@ -104,10 +105,10 @@ class Store(Protocol):
 
 
 def check_deletable(key: str) -> None:
-    """Refuse a key that is not a snapshot's: those can be made again, records can't."""
+    """Refuse a key of what can't be made again: snapshots and curated files can, records can't."""
     check_key(key)
-    if not key.startswith("state/"):
-        raise StoreError(f"{key} is no snapshot, and is not deleted.", "Only what is under state/ can be.")
+    if not key.startswith(DELETABLE):
+        raise StoreError(f"{key} is not deleted.", f"Only what is under {' or '.join(DELETABLE)} can be.")
 
 
 def check_key(key: str) -> None:

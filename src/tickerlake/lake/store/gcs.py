@@ -16,17 +16,18 @@ from google.api_core.exceptions import RequestRangeNotSatisfiable, from_http_res
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
 
-from tickerlake import __version__, clock
+from tickerlake import clock
 from tickerlake.errors import ObjectMissing, StoreError, StoreUnavailable, UsageError
 from tickerlake.lake.store.base import ObjectInfo, check_deletable, check_key
 from tickerlake.lake.store.gcs_errors import FOREIGN, explain, no_bucket
 from tickerlake.lake.store.gcs_session import Uploader, open_session, tune
+from tickerlake.version import VERSION
 
 _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 16.0
 _REPLY_S = 30.0
 _SLOWEST_BYTES_PER_S = 500_000
-_USER_AGENT = f"tickerlake/{__version__}"
+_USER_AGENT = f"tickerlake/{VERSION}"
 _Result = TypeVar("_Result")
 _Timeout = tuple[float, float]
 

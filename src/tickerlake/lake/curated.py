@@ -1,0 +1,305 @@
+"""What the curated part of a lake consists of: a log of create-only commits. Pure, but for the store.
+
+``curated/_log/<version, 20 digits>.json`` says which files were added, which of the earlier ones they
+replace, and up to where each partition's chain has been taken. A file that no commit names does not count,
+so a compaction that is killed leaves nothing that a reader could see; of two that run at once, the commit
+of one fails and it begins anew. Every `FULL_EVERY` commits one lists all files, so that older ones
+need not be read.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from tickerlake import clock
+from tickerlake.errors import LakeError, ObjectMissing
+from tickerlake.lake.reader import partitions
+from tickerlake.lake.segment import TopicMeta
+from tickerlake.lake.store.base import Store
+from tickerlake.lake.typed import Chunk, chunks
+
+ROOT: Final = "curated/"
+LOG: Final = f"{ROOT}_log/"
+MISFITS: Final = f"{ROOT}_misfits/"
+FULL_EVERY: Final = 32
+_KEY: Final = re.compile(
+    rf"{ROOT}(?P<kind>[a-z]+)(?:/interval=(?P<interval>[0-9a-z]+))?/date=(?P<date>\d{{4}}-\d\d-\d\d)/"
+    r"(?P<version>\d{10})-[0-9a-f]{16}\.parquet"
+)
+_COMMIT: Final = re.compile(rf"{LOG}(\d{{20}})\.json")
+_TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A folder of curated files.
+
+    Parameters
+    ----------
+    kind
+        ``bars``, ``trades`` …
+    interval
+        Of bars and indicators, else empty.
+    date
+        The first of the exchange days of its rows, from `period`.
+    """
+
+    kind: str
+    interval: str
+    date: date
+
+    @property
+    def prefix(self) -> str:
+        """What its keys begin with."""
+        interval = f"interval={self.interval}/" if self.interval else ""
+        return f"{ROOT}{self.kind}/{interval}date={self.date.isoformat()}/"
+
+
+class CuratedFile(msgspec.Struct, frozen=True):
+    """One file: where it is, and which instruments (from the first to the last, by name) it holds."""
+
+    key: str
+    rows: int
+    bytes: int
+    crc32c: str
+    first: str
+    last: str
+
+    @property
+    def place(self) -> Place:
+        """The folder in which it lies."""
+        return place_of(self.key)
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """How much of one partition has been taken: its offsets ``[first, through)``, and what they held."""
+
+    first: int
+    through: int
+    records: int = 0
+    misfits: int = 0
+
+
+class TakenTopic(msgspec.Struct, frozen=True):
+    """How much of a topic has been taken, by partition (as text)."""
+
+    kind: str
+    partitions: dict[str, Taken]
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """One step. ``taken`` and ``superseded`` are totals; ``added`` lists all files if it is ``full``."""
+
+    version: int
+    created_ms: int
+    taken: dict[str, TakenTopic]
+    superseded: dict[str, int]
+    added: list[CuratedFile]
+    removed: list[str]
+    full: bool
+    format: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What there is after a number of commits.
+
+    Parameters
+    ----------
+    version
+        How many commits there were.
+    taken
+        Topics, and how much of each has been taken.
+    superseded
+        By kind: how many rows gave way to a later revision.
+    files
+        Those that count, by key.
+    """
+
+    version: int = 0
+    taken: dict[str, TakenTopic] = field(default_factory=dict)
+    superseded: dict[str, int] = field(default_factory=dict)
+    files: dict[str, CuratedFile] = field(default_factory=dict)
+
+    def through(self, topic: str, partition: int) -> int | None:
+        """Return up to which offset a partition has been taken; None if not at all."""
+        known = self.taken.get(topic)
+        part = known.partitions.get(str(partition)) if known else None
+        return part.through if part else None
+
+    def of(self, kind: str) -> list[CuratedFile]:
+        """Return the files of a kind, by key."""
+        prefix = f"{ROOT}{kind}/"
+        return [self.files[key] for key in sorted(self.files) if key.startswith(prefix)]
+
+    def then(self, commit: Commit) -> "State":
+        """Return what there is after one commit more."""
+        kept = {} if commit.full else {k: v for k, v in self.files.items() if k not in set(commit.removed)}
+        added = {each.key: each for each in commit.added}
+        return State(commit.version, commit.taken, commit.superseded, {**kept, **added})
+
+
+def place_of(key: str) -> Place:
+    """Return the folder of a curated file's key.
+
+    Raises
+    ------
+    LakeError
+        If it is no such key.
+    """
+    match = _KEY.fullmatch(key)
+    if not match:
+        raise LakeError(
+            f"{key} is not the name of a curated file.", "Something else wrote it, or its commit."
+        )
+    return Place(match["kind"], match["interval"] or "", date.fromisoformat(match["date"]))
+
+
+def version_of(key: str) -> int | None:
+    """Return for which commit a curated file was written; None if the key is none of a file."""
+    match = _KEY.fullmatch(key)
+    return int(match["version"]) if match else None
+
+
+def period(kind: str) -> pl.Expr:
+    """Return the first of the exchange days that share a folder with that of a row.
+
+    A day has its own, but daily bars and indicators, of which a day has few, share it with their year, and
+    alerts with their month.
+    """
+    day = pl.col("session_date")
+    if kind == "alerts":
+        return day.dt.truncate("1mo")
+    if kind not in {"bars", "indicators"}:
+        return day
+    return pl.when(pl.col("interval") == "1d").then(day.dt.truncate("1y")).otherwise(day)
+
+
+def untaken(store: Store, topic: TopicMeta, state: State) -> Iterator[Chunk]:
+    """Yield what a topic's chains hold beyond what was taken, a partition after the other."""
+    for partition in partitions(store, topic.topic):
+        start = state.through(topic.topic, partition)
+        first = topic.first_position(partition) if start is None else start
+        yield from chunks(store, topic, partition, first)
+
+
+def commit_key(version: int) -> str:
+    """Key of a commit."""
+    return f"{LOG}{version:020d}.json"
+
+
+def read_commit(store: Store, version: int) -> Commit:
+    """Read one commit; ObjectMissing if there is none."""
+    key = commit_key(version)
+    try:
+        found = msgspec.json.decode(store.read(key), type=Commit)
+    except msgspec.MsgspecError as error:
+        raise LakeError(f"{store.uri}/{key} is damaged: {error}.", _REBUILD) from error
+    if found.format != 1:
+        raise LakeError(
+            f"{store.uri}/{key} has the format {found.format}, which a newer version wrote.",
+            "Update tickerlake.",
+        )
+    return found
+
+
+_REBUILD: Final = "Restore it, or remove curated/ as a whole: `tickerlake compact` makes it again from raw/."
+
+
+def versions(store: Store) -> list[int]:
+    """Return the numbers of the commits that are kept, in order."""
+    found = (_COMMIT.fullmatch(info.key) for info in store.list(LOG))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def read_state(store: Store) -> State:
+    """Return what the curated part of a lake consists of now.
+
+    Raises
+    ------
+    LakeError
+        If a commit is missing or damaged.
+    """
+    for _ in range(_TRIES):
+        try:
+            return _fold(store, versions(store))
+        except ObjectMissing:
+            continue  # an old commit was cleaned away between the listing and the reading
+    raise LakeError(f"{store.uri}/{LOG} lacks a commit in the middle.", _REBUILD)
+
+
+def _fold(store: Store, known: list[int]) -> State:
+    if not known:
+        return State()
+    newer: list[Commit] = []
+    for version in range(known[-1], 0, -1):
+        newer.append(read_commit(store, version))
+        if newer[-1].full:
+            break
+    state = State()
+    for commit in reversed(newer):
+        state = state.then(commit)
+    return state
+
+
+def commit(
+    store: Store,
+    state: State,
+    taken: dict[str, TakenTopic],
+    superseded: dict[str, int],
+    added: Iterable[CuratedFile],
+    removed: Iterable[str],
+) -> State:
+    """Add a commit to the log.
+
+    Raises
+    ------
+    ObjectExists
+        Somebody else's was first, or the reply to our own was lost: read the state anew.
+    """
+    change = Commit(
+        version=state.version + 1,
+        created_ms=clock.now_ns() // 1_000_000,
+        taken=taken,
+        superseded=superseded,
+        added=sorted(added, key=lambda each: each.key),
+        removed=sorted(removed),
+        full=False,
+    )
+    after = state.then(change)
+    if change.version % FULL_EVERY == 0:
+        change = msgspec.structs.replace(
+            change, added=[after.files[k] for k in sorted(after.files)], full=True
+        )
+    data = msgspec.json.encode(change)
+    store.create(commit_key(change.version), data, metadata={}, content_type="application/json")
+    return after
+
+
+def clean(store: Store, keep_ms: int) -> Iterator[str]:
+    """Delete what no reader of the last while can need, and yield each key.
+
+    These are files that were replaced or left behind before the newest full commit that is older than
+    ``keep_ms``, and the commits before that one.
+    """
+    before_ms = clock.now_ns() // 1_000_000 - keep_ms
+    known = versions(store)
+    fulls = [v for v in known if v % FULL_EVERY == 0]
+    old = next((v for v in reversed(fulls) if read_commit(store, v).created_ms < before_ms), None)
+    if old is None:
+        return
+    needed = {each.key for each in read_commit(store, old).added}
+    for info in list(store.list(ROOT)):
+        version = version_of(info.key)
+        if version is not None and version <= old and info.key not in needed:
+            store.delete(info.key)
+            yield info.key
+    for version in known:
+        if version < old:
+            store.delete(commit_key(version))
+            yield commit_key(version)

@@ -1,0 +1,57 @@
+"""DuckDB, as the lake uses it: within bounds, and without fetching anything from elsewhere."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tickerlake.lake.typed import RANKED
+
+
+def open_database(folder: Path, memory: str) -> Any:
+    """Open a database in memory, which spills to a folder what does not fit.
+
+    Parameters
+    ----------
+    memory
+        Its limit, such as ``1GB``.
+    """
+    import duckdb
+
+    database = duckdb.connect(
+        config={
+            "memory_limit": memory,
+            "temp_directory": str(folder / "spill"),
+            "threads": str(os.cpu_count() or 1),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
+    )
+    database.execute("set enable_progress_bar = false")
+    database.execute("set timezone = 'UTC'")
+    return database
+
+
+def literal(text: str) -> str:
+    """Return a text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def names(columns: Iterable[str], of: str = "") -> str:
+    """Return columns as SQL lists them; some have names that are words of SQL."""
+    return ", ".join(f'{of}"{name}"' for name in columns)
+
+
+def parquet(paths: Iterable[str], options: str = "") -> str:
+    """Return the SQL that reads Parquet files."""
+    return f"read_parquet([{', '.join(map(literal, paths))}]{options})"
+
+
+def latest(kind: str, source: str) -> str:
+    """Return the SQL of the rows of a table that count (`typed.RANKED`), by what else it has a column of."""
+    if kind not in RANKED:
+        return f"select * from {source}"
+    key, revision = RANKED[kind]
+    order = f"{revision} desc, kafka_offset desc" if revision else "kafka_offset desc"
+    ranks = f"row_number() over (partition by {', '.join(key)} order by {order})"
+    return f"select * from {source} qualify {ranks} = 1"

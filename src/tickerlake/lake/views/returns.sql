@@ -1,0 +1,16 @@
+-- The change from each session to the next: simple and logarithmic, of closes as they were traded (a split
+-- shows as a fall) and, where the source tells adjusted closes, of these.
+select
+  kafka_topic, instrument_id, symbol, session_date, close, previous_close, ts_open_ns,
+  close * 1e0 / (previous_close * 1e0) - 1 as simple_return,
+  ln(close * 1e0 / (previous_close * 1e0)) as log_return,
+  adj_close * 1e0 / (previous_adj_close * 1e0) - 1 as adjusted_return
+from (
+  select
+    d.kafka_topic, d.instrument_id, d.symbol, d.session_date, d.close, d.adj_close, d.ts_open_ns,
+    lag(d.close) over (partition by d.kafka_topic, d.instrument_id order by d.ts_open_ns) as previous_close,
+    lag(d.adj_close) over (partition by d.kafka_topic, d.instrument_id order by d.ts_open_ns)
+      as previous_adj_close
+  from lake.daily_bars as d
+) as pairs
+where previous_close is not null

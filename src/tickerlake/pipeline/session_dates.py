@@ -1,0 +1,66 @@
+"""The exchange day of records that do not say it themselves."""
+
+import threading
+from collections.abc import Callable
+from functools import cached_property
+
+import polars as pl
+
+from tickerlake.analytics.sessions import SessionsByRow
+from tickerlake.errors import DataError
+from tickerlake.model.instrument import UNKNOWN_MIC, split_instrument_id
+from tickerlake.pipeline.markets import sessions_by_market
+
+
+class SessionDates:
+    """Finds exchange days by calendars, which are loaded when they are first needed.
+
+    Parameters
+    ----------
+    calendar
+        Of instruments whose market is not known: ``XNYS``, or ``24/7``.
+    on_unknown
+        Called once if there are such instruments and ``calendar`` says nothing of them.
+    """
+
+    def __init__(self, calendar: str, on_unknown: Callable[[], None] = lambda: None) -> None:
+        self._calendar = calendar
+        self._on_unknown = on_unknown
+        self._rows: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _sessions(self) -> SessionsByRow:
+        return SessionsByRow(sessions_by_market(self._calendar, self._on_unknown))
+
+    def __call__(self, instruments: pl.Series, ts_ns: pl.Series) -> pl.Series:
+        """Return exchange days.
+
+        Parameters
+        ----------
+        instruments, ts_ns
+            Whose, and UTC nanoseconds, each of the shape (n,).
+
+        Returns
+        -------
+        Series of dates
+            Of the shape (n,).
+        """
+        if instruments.is_empty():
+            return pl.Series([], dtype=pl.Date)
+        unique = instruments.unique()
+        with self._lock:
+            new = [name for name in unique if name not in self._rows]
+            self._sessions.add(_market(name) for name in new)
+            self._rows |= {name: len(self._rows) + n for n, name in enumerate(new)}
+            numbers = [self._rows[name] for name in unique]
+            row = instruments.replace_strict(unique, numbers, return_dtype=pl.Int64)
+            days, _, _ = self._sessions.lookup(row.to_numpy(), ts_ns.to_numpy())
+        return pl.Series(days).cast(pl.Int32).cast(pl.Date)
+
+
+def _market(identifier: str) -> str:
+    try:
+        return split_instrument_id(identifier)[1]
+    except DataError:
+        return UNKNOWN_MIC  # somebody else's record, with an identifier of its own
