@@ -13,7 +13,7 @@ help:  ## say what there is
 demo: $(READY) $(PAGE)  ## run the whole pipeline on this machine (FRESH=1 starts over)
 	@$(BIN)/tickerlake demo $(if $(FRESH),--fresh)
 
-test: $(READY) $(PAGE)  ## run the tests (a real Kafka and a real storage emulator included)
+test: $(READY) $(PAGE) $(VENV)/.emulator  ## run the tests (a real Kafka, emulators of Cloud Storage and BigQuery)
 	$(BIN)/python -m pytest $(ARGS)
 
 page: $(PAGE)  ## build the dashboard's page
@@ -36,6 +36,11 @@ bench: $(READY) $(VENV)/.bench  ## measure against named limits and peers, about
 
 $(VENV)/.bench: $(READY) requirements/bench.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
+$(VENV)/.emulator: $(READY) requirements/emulator.txt
+	@$(PYTHON) -m venv --clear $(VENV)/emulator
+	@$(VENV)/emulator/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/emulator.txt
 	@touch $@
 
 reference: $(READY)  ## write docs/reference.md from the command line itself

@@ -93,6 +93,16 @@ class ServeSettings(msgspec.Struct, frozen=True):
     allow_host: list[str] | None = None
 
 
+class LoadSettings(msgspec.Struct, frozen=True):
+    """Options of ``load``."""
+
+    project: str | None = None
+    dataset: str | None = None
+    location: str | None = None
+    watch: str | None = None
+    calendar: str | None = None
+
+
 class Settings(msgspec.Struct, frozen=True):
     """Everything that can be set; ``lake`` is a folder or ``gs://bucket/prefix``."""
 
@@ -102,6 +112,7 @@ class Settings(msgspec.Struct, frozen=True):
     sink: SinkSettings = SinkSettings()
     track: TrackSettings = TrackSettings()
     serve: ServeSettings = ServeSettings()
+    load: LoadSettings = LoadSettings()
 
 
 SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
@@ -110,6 +121,7 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "sink": SinkSettings,
     "track": TrackSettings,
     "serve": ServeSettings,
+    "load": LoadSettings,
 }
 
 

@@ -14,6 +14,8 @@
     │   ├── ObjectExists       4   a create-only write found an object (the lake handles it)
     │   ├── ObjectMissing      4
     │   └── StoreUnavailable   3   Transient: the store did not answer within the budget
+    ├── WarehouseError         2   BigQuery refused
+    ├── WarehouseUnavailable   3   Transient: BigQuery does not answer, or takes no more today
     ├── Unreachable            3   Transient: a target of alerts did not take one (notify.targets)
     ├── Refused                2   a target of alerts will never take one (notify.targets)
     └── LakeError              4   the lake contradicts itself, Kafka or the request
@@ -112,6 +114,16 @@ class ObjectMissing(StoreError):
 
 class StoreUnavailable(TickerlakeError, Transient):
     """The object store did not answer within the budget."""
+
+    exit_code = 3
+
+
+class WarehouseError(TickerlakeError, Terminal):
+    """BigQuery refused."""
+
+
+class WarehouseUnavailable(TickerlakeError, Transient):
+    """BigQuery does not answer, or takes no more today; what was begun is found again."""
 
     exit_code = 3
 

@@ -18,10 +18,13 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"
 class FaultProxy:
     """Passes requests on to ``upstream``; each fault asked for spoils one upload (or download).
 
+    An upload is a POST to ``path``, or below it.
+
     A test that asks for faults ends with ``assert proxy.pending == 0``.
     """
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, path: str = "/upload/") -> None:
+        self.path = path
         self._upstream = urlsplit(upstream).netloc
         self._faults: deque[tuple[str, int, int | None]] = deque()
         self._download_faults: deque[str] = deque()
@@ -115,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         length = int(self.headers.get("content-length", "0"))
-        is_upload = self.command == "POST" and self.path.startswith("/upload/")
+        is_upload = self.command == "POST" and self.path.startswith(self.owner.path)
         fault, status, retry_after = self.owner.next_fault() if is_upload else ("pass", 0, None)
         if fault == "cut":
             self.rfile.read(length // 2)

@@ -15,6 +15,7 @@ from tickerlake.cli import (
     convert,
     demo,
     inspect,
+    load,
     produce,
     query,
     rules,
@@ -44,6 +45,7 @@ app.command("produce")(produce.produce)
 app.command("sink")(sink.sink)
 app.command("track")(track.track)
 app.command("compact")(compact.compact)
+app.command("load")(load.load)
 app.command("query")(query.query)
 app.command("serve")(serve.serve)
 app.add_typer(alerts.app, name="alerts")
@@ -70,9 +72,9 @@ def _root(
     ] = False,
 ) -> None:
     """Track stocks: CSV files → Apache Kafka → data lake, every record exactly once."""
-    from tickerlake.config import load
+    from tickerlake.config import load as read_settings
 
-    settings = load(os.environ, config)
+    settings = read_settings(os.environ, config)
     context.obj = settings
     context.default_map = _defaults(settings)
 
@@ -92,6 +94,7 @@ def _defaults(settings: "Settings") -> dict[str, dict[str, Any]]:
         "audit": {"lake": settings.lake},
         "compact": {"lake": settings.lake},
         "query": {"lake": settings.lake},
+        "load": {"lake": settings.lake, **_given(settings.load)},
         "alerts": {"tail": {name: value for name, value in kafka.items() if value is not None}},
     }
     return {

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
     from tickerlake.lake.audit import PartitionAudit
     from tickerlake.lake.audit_curated import CuratedAudit
+    from tickerlake.lake.store.base import Store
+    from tickerlake.warehouse.audit import LoadAudit
 
 _CURATED = ("records", "misfits", "superseded", "rows", "files", "bytes", "left_over")
+_LOADED = ("partition", "loads", "through", "records", "misfits", "rows")
 _COLUMNS = (
     "topic",
     "partition",
@@ -38,6 +41,10 @@ def audit(
         str | None, typer.Option("--bootstrap-servers", "-b", help="Also compare with what Kafka retains.")
     ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read every row and check it.")] = False,
+    bigquery: Annotated[
+        str | None,
+        typer.Option(help="Also compare with what was loaded: PROJECT.DATASET.", show_default=False),
+    ] = None,
     property_: Property = None,
     json: Json = False,
 ) -> None:
@@ -63,7 +70,9 @@ def audit(
     if warning := record(store, results, deep=deep, compared=bool(bootstrap_servers)):
         say(f"warning: {warning}")
     curated = [] if topic else audit_curated(store, deep=deep)
+    loaded = _loads(store, bigquery) if bigquery else []
     findings = [finding for result in results for finding in result.findings]
+    findings += [finding for result in loaded for finding in result.findings]
     findings += [finding for result in curated for finding in result.findings]
     if json:
         emit(
@@ -72,12 +81,15 @@ def audit(
                 "ok": not findings,
                 "partitions": [result.to_dict() for result in results],
                 "curated": [result.to_dict() for result in curated],
+                "bigquery": [result.to_dict() for result in loaded],
             }
         )
     else:
         show(results)
         if curated:
             show_curated(curated)
+        if loaded:
+            show_loads(loaded)
     if findings:
         raise AuditFailed(
             f"{len(findings)} finding(s) in {store.uri}, the first: "
@@ -105,6 +117,31 @@ def show_curated(results: "list[CuratedAudit]") -> None:
     _print(table, results)
 
 
+def _loads(store: "Store", place: str) -> "list[LoadAudit]":
+    from tickerlake.errors import UsageError
+    from tickerlake.warehouse.audit import audit_loads
+    from tickerlake.warehouse.bigquery import Warehouse
+
+    project, dot, dataset = place.rpartition(".")
+    if not dot:
+        raise UsageError(f"--bigquery {place} names no dataset.", "Write it as PROJECT.DATASET.")
+    warehouse = Warehouse(project, dataset)
+    try:
+        warehouse.open()
+        return audit_loads(store, warehouse)
+    finally:
+        warehouse.close()
+
+
+def show_loads(results: "list[LoadAudit]") -> None:
+    """Print the table of what BigQuery holds, and the findings."""
+    table = _table(("in bigquery", *_LOADED))
+    for result in results:
+        figures = result.to_dict()
+        table.add_row(result.topic, *(f"{figures[name]:,}" for name in _LOADED))
+    _print(table, results)
+
+
 def _table(columns: tuple[str, ...]) -> "Table":
     from rich.table import Table
 
@@ -116,7 +153,7 @@ def _table(columns: tuple[str, ...]) -> "Table":
     return table
 
 
-def _print(table: "Table", results: "Sequence[PartitionAudit | CuratedAudit]") -> None:
+def _print(table: "Table", results: "Sequence[PartitionAudit | CuratedAudit | LoadAudit]") -> None:
     from rich.console import Console
 
     console = Console()

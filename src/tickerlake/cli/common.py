@@ -45,6 +45,10 @@ Calendar = Annotated[
         help="Exchange of instruments that don't name theirs, such as XNYS (sessions, half days); or 24/7."
     ),
 ]
+Project = Annotated[
+    str, typer.Option(help="Project of Google Cloud.", envvar="GOOGLE_CLOUD_PROJECT", show_default=False)
+]
+Dataset = Annotated[str, typer.Option(help="Dataset of BigQuery.", show_default=False)]
 LOCAL_BROKER = "127.0.0.1:9092"
 
 

@@ -71,7 +71,8 @@ class LakeDatabase:
         self._folder = tempfile.TemporaryDirectory(prefix="tickerlake-query-")
         self._database = open_database(Path(self._folder.name), memory)
         self._database.execute("create schema lake")
-        self._database.execute("set search_path = 'lake'")
+        self._database.execute("create type float64 as double")  # as the views call it
+        self._database.execute("set search_path = 'lake,main'")
         for kind in KINDS:
             self._database.execute(f"create view lake.{kind} as from {self._empty(kind)}")
         for view in views().values():

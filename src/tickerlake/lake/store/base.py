@@ -7,7 +7,6 @@ from typing import Protocol
 from tickerlake.errors import StoreError
 
 TEMP_FOLDER = ".tmp"
-DELETABLE = ("state/", "curated/")
 _MAX_KEY_BYTES = 1024  # Cloud Storage's limit
 
 
@@ -107,8 +106,11 @@ class Store(Protocol):
 def check_deletable(key: str) -> None:
     """Refuse a key of what can't be made again: snapshots and curated files can, records can't."""
     check_key(key)
-    if not key.startswith(DELETABLE):
-        raise StoreError(f"{key} is not deleted.", f"Only what is under {' or '.join(DELETABLE)} can be.")
+    staged = key.startswith("loads/") and key.endswith(".parquet")
+    if not key.startswith(("state/", "curated/")) and not staged:
+        raise StoreError(
+            f"{key} is not deleted.", "Only snapshots, curated files and what was staged for a load can be."
+        )
 
 
 def check_key(key: str) -> None:

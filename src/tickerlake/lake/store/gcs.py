@@ -13,7 +13,7 @@ from urllib.parse import quote
 import google_crc32c
 from google.api_core.client_info import ClientInfo
 from google.api_core.exceptions import RequestRangeNotSatisfiable, from_http_response
-from google.cloud import storage
+from google.cloud import storage  # type: ignore[attr-defined]
 from google.cloud.storage.exceptions import DataCorruption
 
 from tickerlake import clock

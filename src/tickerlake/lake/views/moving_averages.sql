@@ -11,8 +11,8 @@ from (
     b.kafka_topic, b.instrument_id, b.symbol, b.interval as bar_interval, b.ts_open, b.session_date, b.close,
     b.ts_open_ns,
     count(*) over last_20 as bars,
-    avg(b.close * 1e0) over last_20 as mean,
-    stddev_pop(b.close * 1e0) over last_20 as deviation
+    avg(cast(b.close as float64)) over last_20 as mean,
+    stddev_pop(cast(b.close as float64)) over last_20 as deviation
   from lake.bars as b
   where b.price_type = 'last' and b.is_final and not b.is_partial
   window last_20 as (

@@ -2,9 +2,9 @@
 -- shows as a fall) and, where the source tells adjusted closes, of these.
 select
   kafka_topic, instrument_id, symbol, session_date, close, previous_close, ts_open_ns,
-  close * 1e0 / (previous_close * 1e0) - 1 as simple_return,
-  ln(close * 1e0 / (previous_close * 1e0)) as log_return,
-  adj_close * 1e0 / (previous_adj_close * 1e0) - 1 as adjusted_return
+  cast(close as float64) / cast(previous_close as float64) - 1 as simple_return,
+  ln(cast(close as float64) / cast(previous_close as float64)) as log_return,
+  cast(adj_close as float64) / cast(previous_adj_close as float64) - 1 as adjusted_return
 from (
   select
     d.kafka_topic, d.instrument_id, d.symbol, d.session_date, d.close, d.adj_close, d.ts_open_ns,

@@ -1,7 +1,7 @@
 -- The volume-weighted average price of each instrument and session, of its trades (without cancels).
 select
   kafka_topic, instrument_id, symbol, session_date,
-  sum(price * 1e0 * (size * 1e0)) / sum(size * 1e0) as vwap,
+  sum(cast(price as float64) * cast(size as float64)) / sum(cast(size as float64)) as vwap,
   sum(size) as volume,
   count(*) as trades,
   min(ts_event) as first_trade,

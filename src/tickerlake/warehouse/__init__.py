@@ -1,0 +1,1 @@
+"""The lake → BigQuery: free load jobs, each segment once."""

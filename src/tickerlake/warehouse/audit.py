@@ -1,0 +1,109 @@
+"""Proof that BigQuery holds what was loaded: counts for each range of offsets that a manifest names."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from tickerlake.lake.audit import Finding
+from tickerlake.lake.store.base import Store
+from tickerlake.lake.typed import SCHEMA_OF
+from tickerlake.warehouse.bigquery import NotThere, Warehouse
+from tickerlake.warehouse.manifests import Manifests, Range
+from tickerlake.warehouse.tables import tables
+
+_AT_ONCE: Final = 5_000
+
+
+@dataclass(slots=True)
+class LoadAudit:
+    """Figures of one partition of a topic; ``findings`` is empty if all is well.
+
+    Parameters
+    ----------
+    loads, through
+        How many loads there were, and up to which offset.
+    records, misfits, rows
+        What was taken, what of it is no record of the kind, and what the tables hold.
+    """
+
+    topic: str
+    partition: int
+    loads: int = 0
+    through: int = 0
+    records: int = 0
+    misfits: int = 0
+    rows: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``--json`` shows it."""
+        return asdict(self)
+
+
+def audit_loads(store: Store, warehouse: Warehouse) -> list[LoadAudit]:
+    """Compare the tables of a dataset with what the manifests in the lake say of it.
+
+    Nothing is said of a load that has not ended: run `tickerlake load` first.
+    """
+    found: list[LoadAudit] = []
+    for kind in SCHEMA_OF:
+        loaded = _loaded(Manifests(store, warehouse.project, warehouse.dataset, kind))
+        for (topic, partition), ranges in sorted(loaded.items()):
+            result = LoadAudit(topic, partition, loads=len(ranges), through=ranges[-1][0].end)
+            result.records = sum(each.records for each, _ in ranges)
+            result.misfits = result.records - sum(rows for _, rows in ranges)
+            for first in range(0, len(ranges), _AT_ONCE):
+                result.findings += _compare(warehouse, kind, ranges[first : first + _AT_ONCE], result)
+            found.append(result)
+    return found
+
+
+def _loaded(manifests: Manifests) -> dict[tuple[str, int], list[tuple[Range, int]]]:
+    """Return the ranges of each partition that were loaded, in order, and how many rows each gave."""
+    found: dict[tuple[str, int], list[tuple[Range, int]]] = {}
+    last = manifests.last()
+    for number in range(1, last.number + 1 if last else 1):
+        done = manifests.done(number)
+        if done is not None:
+            for each, rows in zip(manifests.read(number).ranges, done.rows, strict=True):
+                found.setdefault((each.topic, each.partition), []).append((each, rows))
+    return found
+
+
+def _compare(
+    warehouse: Warehouse, kind: str, ranges: list[tuple[Range, int]], result: LoadAudit
+) -> Iterator[Finding]:
+    first = ranges[0][0]
+    sources = " union all ".join(
+        f"select kafka_topic, kafka_partition, kafka_offset from `{warehouse.name}`.{table.name}"
+        for table in tables(kind)
+    )
+    try:
+        counted = warehouse.query(
+            "select bucket, count(*) as n, count(distinct kafka_offset) as offsets from ("
+            f"select range_bucket(r.kafka_offset, @starts) as bucket, r.kafka_offset from ({sources}) as r "
+            "where r.kafka_topic = @topic and r.kafka_partition = @partition "
+            "and r.kafka_offset >= @first and r.kafka_offset < @end) as counted group by bucket",
+            [
+                ("starts", "INT64", [each.start for each, _ in ranges]),
+                ("topic", "STRING", first.topic),
+                ("partition", "INT64", first.partition),
+                ("first", "INT64", first.start),
+                ("end", "INT64", ranges[-1][0].end),
+            ],
+        )
+    except NotThere as error:
+        yield Finding("table_missing", f"{warehouse.name}.raw_{kind}", error.message)
+        return
+    by_bucket = {int(bucket): (int(n), int(offsets)) for bucket, n, offsets in counted}
+    for number, (each, due) in enumerate(ranges, 1):
+        rows, offsets = by_bucket.get(number, (0, 0))
+        result.rows += rows
+        if rows != due or offsets != rows:
+            doubled = f", {rows - offsets:,} of them twice" if rows > offsets else ""
+            yield Finding(
+                "loaded",
+                f"raw/{each.topic}/partition={each.partition}/",
+                f"of the offsets {each.start} to {each.end - 1}, {rows:,} rows are in "
+                f"{warehouse.name}{doubled}; {due:,} are due",
+            )

@@ -1,0 +1,154 @@
+"""What is to be loaded by which job: create-only manifests in the lake. Pure, but for the store.
+
+``loads/<project>.<dataset>/<kind>/<number, 20 digits>.json`` says which offsets a load takes, and how its
+jobs are called. The next one begins where it ends. ``….done.json`` beside it says that it is in the table.
+"""
+
+import re
+from typing import Final, TypeVar
+
+import msgspec
+
+from tickerlake import clock
+from tickerlake.errors import LakeError, ObjectExists, ObjectMissing, UsageError
+from tickerlake.lake.store.base import Store
+
+_MANIFEST: Final = re.compile(r"(\d{20})\.json")
+_PROJECT: Final = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{0,62}")
+_DATASET: Final = re.compile(r"[A-Za-z0-9_]{1,1024}")
+_Document = TypeVar("_Document", bound=msgspec.Struct)
+_DAMAGED: Final = "Restore it from a copy."
+
+
+class Range(msgspec.Struct, frozen=True):
+    """The offsets ``[start, end)`` of a partition: whole objects of the lake, with so many records."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+    records: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """One load.
+
+    Parameters
+    ----------
+    nonce
+        Makes the names of its jobs its own.
+    through
+        Up to where each partition is loaded when it is done, by topic and partition (as text).
+    """
+
+    number: int
+    created_ms: int
+    nonce: str
+    kind: str
+    ranges: list[Range]
+    through: dict[str, dict[str, int]]
+    format: int = 1
+
+    def job_id(self, table: str, attempt: int) -> str:
+        """Return the name of the job that loads its part of a table."""
+        return f"tickerlake_{table}_{self.number}_{self.nonce}_{attempt}"
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """How a load ended: rows of each range (as the manifest lists them), and the jobs that did it."""
+
+    rows: list[int]
+    misfits: int
+    jobs: list[str]
+    done_ms: int
+
+
+class Manifests:
+    """The manifests of one kind and dataset.
+
+    Parameters
+    ----------
+    store
+        The lake.
+    project, dataset, kind
+        What is loaded, and where to.
+    """
+
+    def __init__(self, store: Store, project: str, dataset: str, kind: str) -> None:
+        self._store = store
+        self.kind = kind
+        self._prefix = f"loads/{check_project(project).replace(':', '_')}.{check_dataset(dataset)}/{kind}/"
+
+    def key(self, number: int, ending: str) -> str:
+        """Return the key of a manifest, or of what lies beside it."""
+        return f"{self._prefix}{number:020d}.{ending}"
+
+    def last(self) -> Manifest | None:
+        """Return the newest manifest, None if there is none."""
+        numbers = [int(match[1]) for name in self._names() if (match := _MANIFEST.fullmatch(name))]
+        return self.read(max(numbers)) if numbers else None
+
+    def _names(self) -> list[str]:
+        return [info.key.removeprefix(self._prefix) for info in self._store.list(self._prefix)]
+
+    def read(self, number: int) -> Manifest:
+        """Read one; ObjectMissing if it is not there."""
+        return self._read(self.key(number, "json"), Manifest)
+
+    def done(self, number: int) -> Done | None:
+        """Return how a load ended, None if it has not yet."""
+        try:
+            return self._read(self.key(number, "done.json"), Done)
+        except ObjectMissing:
+            return None
+
+    def _read(self, key: str, what: type[_Document]) -> _Document:
+        try:
+            return msgspec.json.decode(self._store.read(key), type=what)
+        except msgspec.MsgspecError as error:
+            raise LakeError(f"{self._store.uri}/{key} is damaged: {error}.", _DAMAGED) from error
+
+    def plan(self, before: Manifest | None, ranges: list[Range]) -> Manifest:
+        """Create the next manifest, or return the one that somebody else created first."""
+        through = {topic: dict(parts) for topic, parts in (before.through if before else {}).items()}
+        for each in ranges:
+            through.setdefault(each.topic, {})[str(each.partition)] = each.end
+        manifest = Manifest(
+            number=before.number + 1 if before else 1,
+            created_ms=clock.now_ns() // 1_000_000,
+            nonce=clock.nonce(),
+            kind=self.kind,
+            ranges=ranges,
+            through=through,
+        )
+        key = self.key(manifest.number, "json")
+        try:
+            self._create(key, manifest)
+        except ObjectExists:
+            return self.read(manifest.number)
+        return manifest
+
+    def finish(self, manifest: Manifest, done: Done) -> None:
+        """Note that a load is in the table."""
+        try:
+            self._create(self.key(manifest.number, "done.json"), done)
+        except ObjectExists:
+            return  # another loader saw the same jobs end
+
+    def _create(self, key: str, document: msgspec.Struct) -> None:
+        data = msgspec.json.encode(document)
+        self._store.create(key, data, metadata={}, content_type="application/json")
+
+
+def check_project(project: str) -> str:
+    """Return a project's id if it is one; names of objects are made of it."""
+    if not _PROJECT.fullmatch(project):
+        raise UsageError(f"{project!r} is no project id.", "Look it up with `gcloud projects list`.")
+    return project
+
+
+def check_dataset(dataset: str) -> str:
+    """Return a dataset's name if it is one."""
+    if not _DATASET.fullmatch(dataset):
+        raise UsageError(f"{dataset!r} is no name of a dataset.", "Use letters, digits and _.")
+    return dataset
