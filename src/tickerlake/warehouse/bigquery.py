@@ -13,6 +13,7 @@ from google.auth import exceptions as auth
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from google.cloud.bigquery.format_options import ParquetOptions
+from google.cloud.bigquery.retry import DEFAULT_RETRY
 
 from tickerlake.errors import (
     SetupError,
@@ -22,6 +23,7 @@ from tickerlake.errors import (
     WarehouseUnavailable,
 )
 from tickerlake.version import VERSION
+from tickerlake.warehouse.manifests import check_dataset, check_project
 from tickerlake.warehouse.tables import CLUSTER_FIELD, PARTITION_FIELD, TableSpec
 
 _FOREIGN: Final = (api.GoogleAPIError, auth.GoogleAuthError, requests.RequestException, OSError)
@@ -43,7 +45,10 @@ _ROLES: Final = (
     ("bigquery.", "roles/bigquery.dataEditor on the dataset"),
     ("storage.", "roles/storage.objectViewer on the bucket"),
 )
-_TIMEOUT_S: Final = 60.0
+_PATIENCE: Final[dict[str, Any]] = {
+    "timeout": 60.0,
+    "retry": DEFAULT_RETRY.with_timeout(60.0),  # by itself the client goes on for ten minutes
+}
 _JOB_S: Final = 3600.0
 _UPLOAD_S: Final = 600.0
 _SQL_TYPES: Final = {"INTEGER": "INT64", "BOOLEAN": "BOOL"}
@@ -79,7 +84,7 @@ class Warehouse:
     """
 
     def __init__(self, project: str, dataset: str) -> None:
-        self.project, self.dataset = project, dataset
+        self.project, self.dataset = check_project(project), check_dataset(dataset)
         emulator = os.environ.get("BIGQUERY_EMULATOR_HOST", "")
         endpoint = f"http://{emulator}" if emulator and "://" not in emulator else emulator
         try:
@@ -111,7 +116,7 @@ class Warehouse:
             It is not there, or elsewhere.
         """
         try:
-            found = self._call(lambda: self._client.get_dataset(self.name, timeout=_TIMEOUT_S))
+            found = self._call(lambda: self._client.get_dataset(self.name, **_PATIENCE))
         except NotThere as error:
             if location is None:
                 raise UsageError(
@@ -120,9 +125,7 @@ class Warehouse:
                 ) from error
             wanted = bigquery.Dataset(self.name)
             wanted.location = location
-            found = self._call(
-                lambda: self._client.create_dataset(wanted, exists_ok=True, timeout=_TIMEOUT_S)
-            )
+            found = self._call(lambda: self._client.create_dataset(wanted, exists_ok=True, **_PATIENCE))
         self.location = str(found.location or "")
         if location and self.location.upper() != location.upper():
             raise UsageError(
@@ -143,9 +146,9 @@ class Warehouse:
         wanted.time_partitioning = bigquery.TimePartitioning(type_=spec.partition, field=PARTITION_FIELD)
         wanted.clustering_fields = [CLUSTER_FIELD]
         try:
-            found = self._call(lambda: self._client.get_table(name, timeout=_TIMEOUT_S))
+            found = self._call(lambda: self._client.get_table(name, **_PATIENCE))
         except NotThere:
-            self._call(lambda: self._client.create_table(wanted, exists_ok=True, timeout=_TIMEOUT_S))
+            self._call(lambda: self._client.create_table(wanted, exists_ok=True, **_PATIENCE))
             return
         self._check(spec, found)
         known = {field.name for field in found.schema}
@@ -219,7 +222,7 @@ class Warehouse:
         try:
             return self._call(
                 lambda: self._client.get_job(
-                    job_id, project=self.project, location=self.location or None, timeout=_TIMEOUT_S
+                    job_id, project=self.project, location=self.location or None, **_PATIENCE
                 )
             )
         except NotThere:
@@ -243,7 +246,7 @@ class Warehouse:
         }
         name = f"{self.name}.{spec.name}"
         if isinstance(source, str):
-            return self._client.load_table_from_uri([source], name, timeout=_TIMEOUT_S, **common)
+            return self._client.load_table_from_uri([source], name, **_PATIENCE, **common)
         return self._client.load_table_from_file(io.BytesIO(source), name, timeout=_UPLOAD_S, **common)
 
     def _result(self, job: Any, *, earlier: bool) -> int:
@@ -273,9 +276,9 @@ class Warehouse:
         wanted.view_query = sql
         wanted.description = about
         try:
-            found = self._call(lambda: self._client.get_table(place, timeout=_TIMEOUT_S))
+            found = self._call(lambda: self._client.get_table(place, **_PATIENCE))
         except NotThere:
-            self._call(lambda: self._client.create_table(wanted, exists_ok=True, timeout=_TIMEOUT_S))
+            self._call(lambda: self._client.create_table(wanted, exists_ok=True, **_PATIENCE))
             return True
         if found.table_type != "VIEW":
             raise WarehouseError(
@@ -286,9 +289,7 @@ class Warehouse:
             return False
         found.view_query = sql
         found.description = about
-        self._call(
-            lambda: self._client.update_table(found, ["view_query", "description"], timeout=_TIMEOUT_S)
-        )
+        self._call(lambda: self._client.update_table(found, ["view_query", "description"], **_PATIENCE))
         return True
 
     def ensure_external(self, name: str, prefix: str, uris: Sequence[str]) -> None:
@@ -307,20 +308,21 @@ class Warehouse:
         wanted = bigquery.Table(place)
         wanted.external_data_configuration = config
         try:
-            found = self._call(lambda: self._client.get_table(place, timeout=_TIMEOUT_S))
+            found = self._call(lambda: self._client.get_table(place, **_PATIENCE))
         except NotThere:
-            self._call(lambda: self._client.create_table(wanted, exists_ok=True, timeout=_TIMEOUT_S))
+            self._call(lambda: self._client.create_table(wanted, exists_ok=True, **_PATIENCE))
             return
         if found.table_type != "EXTERNAL":
             raise WarehouseError(
                 f"{place} is there, and is no external table ({found.table_type}).",
                 "Move it away (`bq cp`, `bq rm -t`), or use another dataset.",
             )
-        if list(found.external_data_configuration.source_uris) != list(uris):
+        shown = found.external_data_configuration
+        if shown is None or list(shown.source_uris) != list(uris):
             found.external_data_configuration = config
             self._call(
                 lambda: self._client.update_table(
-                    found, ["external_data_configuration"], autodetect_schema=True, timeout=_TIMEOUT_S
+                    found, ["external_data_configuration"], autodetect_schema=True, **_PATIENCE
                 )
             )
 
@@ -334,9 +336,9 @@ class Warehouse:
         ]
         config = bigquery.QueryJobConfig(query_parameters=given)
         rows = self._call(
-            lambda: self._client.query(sql, job_config=config, location=self.location or None).result(
-                timeout=_JOB_S
-            )
+            lambda: self._client.query(
+                sql, job_config=config, location=self.location or None, retry=_PATIENCE["retry"]
+            ).result(timeout=_JOB_S)
         )
         return [tuple(row.values()) for row in rows]
 

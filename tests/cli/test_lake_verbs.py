@@ -1,0 +1,132 @@
+"""The commands compact, query, load and audit, as a user runs them."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from support.bigquery import PROJECT, FakeBigQuery, fake_bigquery
+from support.gcs import fake_gcs
+from support.lakes import Topic, bar, trade
+from tickerlake.lake.store.local import LocalStore
+
+__all__ = ["fake_bigquery", "fake_gcs"]
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from tickerlake.cli.app import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    store = LocalStore(tmp_path / "lake")
+    topic = Topic(store, "t")
+    topic.add([bar("A", n, source="=cmd()") for n in range(4)])
+    topic.add([bar("A", 0, revision=1), {"schema": "bar.v1", "instrument_id": "A.XXXX"}])
+    Topic(store, "x").add([trade("B", n) for n in range(3)])
+    return tmp_path / "lake"
+
+
+def test_compact_query_and_audit(lake: Path) -> None:
+    before = run("query", "select count(*) as n from bars", "--lake", str(lake), "-f", "json")
+    assert (before.returncode, json.loads(before.stdout)) == (0, {"n": 4})
+    assert "1 records are none of their topic's kind" in before.stderr
+    done = run("compact", "--lake", str(lake), "--json")
+    assert done.returncode == 0, done.stderr
+    assert "compacted 9 records of 3 objects" in done.stderr
+    assert "1 gave way to a later revision" in done.stderr
+    assert "curated/_misfits/ " not in done.stdout
+    assert json.loads(done.stdout)["files"] == 2
+    after = run("query", "select count(*) as n from bars", "--lake", str(lake), "-f", "json")
+    assert json.loads(after.stdout) == {"n": 4}
+    again = run("compact", "--lake", str(lake))
+    assert "nothing new" in again.stderr
+    audit = run("audit", "--lake", str(lake), "--deep", "--json")
+    assert audit.returncode == 0, audit.stderr
+    assert {each["kind"]: each["rows"] for each in json.loads(audit.stdout)["curated"]} == {
+        "bars": 4,
+        "trades": 3,
+    }
+    shown = run("audit", "--lake", str(lake))
+    assert "left over" in shown.stdout
+    next((lake / "curated/trades").rglob("*.parquet")).unlink()
+    broken = run("audit", "--lake", str(lake))
+    assert broken.returncode == 4
+    assert "is gone" in broken.stdout
+
+
+def test_query_writes_files_whole_and_safe(lake: Path, tmp_path: Path) -> None:
+    sql = "select symbol, close, ts_open, quality, source from bars order by ts_open"
+    found = run("query", sql, "--lake", str(lake))
+    rows = list(csv.DictReader(io.StringIO(found.stdout)))
+    assert rows[0] == {
+        "symbol": "A", "close": "100.75", "ts_open": "2024-01-01T00:00:00Z", "quality": "", "source": "test",
+    }  # fmt: skip
+    assert rows[1]["source"] == "'=cmd()"
+    target = tmp_path / "out.parquet"
+    assert run("query", sql, "--lake", str(lake), "-o", str(target)).returncode == 0
+    assert pl.read_parquet(target).schema["close"] == pl.Decimal(38, 9)
+    refused = run("query", sql, "--lake", str(lake), "-o", str(target))
+    assert refused.returncode == 2
+    assert "--force" in refused.stderr
+    table = run("query", sql, "--lake", str(lake), "-f", "table")
+    assert table.stdout.split()[:5] == ["symbol", "close", "ts_open", "quality", "source"]
+    empty = run("query", f"{sql} limit 0", "--lake", str(lake))
+    assert empty.stdout == "symbol,close,ts_open,quality,source\n"
+    wrong = run("query", "select nope from bars", "--lake", str(lake))
+    assert wrong.returncode == 2
+    assert "nope" in wrong.stderr
+    assert not list(tmp_path.glob(".*.part"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("compact", "--until", "soon"), "--until soon is no time"),
+        (("compact", "--watch", "often"), "--watch"),
+        (("compact", "--topic", "nope"), "nope"),
+        (("query", "select 1", "-f", "xml"), "There is no format 'xml'"),
+        (("query", "select 1", "-f", "parquet"), "--output"),
+        (("load", "--project", "p", "--dataset", "d", "--external"), "from Cloud Storage only"),
+        (("load", "--project", "No Project", "--dataset", "d"), "no project id"),
+        (("audit", "--bigquery", "dataset"), "PROJECT.DATASET"),
+    ],
+)
+def test_what_is_wrong_is_said(lake: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = run(*arguments, "--lake", str(lake), env={"BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:1"})
+    assert done.returncode in {2, 4}, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_load_and_compare(lake: Path, fake_bigquery: FakeBigQuery) -> None:
+    env = {"BIGQUERY_EMULATOR_HOST": fake_bigquery.url}
+    place = ("--lake", str(lake), "--project", PROJECT, "--dataset", "cli_verbs")
+    missing = run("load", *place, env=env)
+    assert missing.returncode == 2
+    assert "--location" in missing.stderr
+    done = run("load", *place, "--location", "EU", "--json", env=env)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["tables"] == {"raw_bars": 5, "raw_trades": 3}
+    assert "line 2: it has no symbol" in done.stderr
+    again = run("load", *place, "--no-views", env=env)
+    assert "nothing new to load" in again.stderr
+    elsewhere = run("load", *place, "--location", "US", env=env)
+    assert elsewhere.returncode == 2
+    assert "is in EU, not in US" in elsewhere.stderr
+    audit = run("audit", "--lake", str(lake), "--bigquery", f"{PROJECT}.cli_verbs", env=env)
+    assert audit.returncode == 0, audit.stderr
+    assert "in bigquery" in audit.stdout
