@@ -1,0 +1,18 @@
+"""The guide to curated files and BigQuery names every view, table and role."""
+
+from pathlib import Path
+
+from tickerlake.lake.views import views
+from tickerlake.warehouse.tables import TABLES
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "warehouse.md").read_text()
+
+
+def test_every_view_is_described_as_it_describes_itself() -> None:
+    for view in views().values():
+        assert f"| `{view.name}` | {view.about} |" in GUIDE
+
+
+def test_every_table_is_named() -> None:
+    for name in TABLES:
+        assert f"`{name}`" in GUIDE
