@@ -9,7 +9,7 @@ from importlib.metadata import version
 from os import cpu_count
 from pathlib import Path
 
-from bench import convert, crowd, dashboard, detection, flow, latency, live, stream
+from bench import convert, crowd, curated, dashboard, detection, flow, latency, live, stream
 from bench.bed import Bed
 from bench.measure import Result
 from tickerlake.kafka.embedded import EmbeddedBroker
@@ -187,7 +187,20 @@ def _each(counts: Counter[str], over: float) -> str:
     return f"{counts.total() / over:.2f} | {told}"
 
 
-PARTS = {"kafka": _kafka, "files": _files, "stream": _stream, "alerts": _alerts, "dashboard": dashboard.run}
+def _curated(*, quick: bool) -> str:
+    rounds, count, symbols = (1, 500_000, 500) if quick else (3, 4_000_000, 2_000)
+    records, lines = curated.measure(count, symbols, rounds)
+    return "\n".join([*_about(records, rounds), *lines])
+
+
+PARTS = {
+    "kafka": _kafka,
+    "files": _files,
+    "stream": _stream,
+    "alerts": _alerts,
+    "dashboard": dashboard.run,
+    "curated": _curated,
+}
 
 
 def _about(records: int, rounds: int) -> list[str]:
