@@ -127,7 +127,7 @@ def measure(count: int, symbols: int, rounds: int) -> tuple[int, list[str]]:
             stores[fmt] = LocalStore(folder / fmt)
             fill(stores[fmt], "ndjson" if fmt == "ndjson" else "parquet", topics)
         del topics
-        XX
+        lines = [f"{count:,} of the records are trades, of {symbols:,} symbols.", ""]
         lines += _compaction(folder, stores, records, rounds)
         stores["curated"] = stores["parquet"]
         return records, [*lines, "", *_queries(folder, stores, rounds), "", *_costs(stores, records)]
@@ -211,8 +211,8 @@ def _costs(stores: dict[str, LocalStore], records: int) -> list[str]:
         )
     day = sum(info.size for info in stores["curated"].list("curated/trades/")) / 5
     said = (
-        "BigQuery bills the bytes of the columns it reads ($6.25 a TiB on demand, 1 TiB a month free): a day "
-        f"of these trades, read whole as an external table ({day / 1e6:,.0f} MB), is ${day / 2**40 * 6.25:.6f}. "
-        "Load jobs are free."
+        "BigQuery bills the bytes of the columns it reads ($6.25 a TiB on demand, 1 TiB a month free): "
+        f"a day of these trades, read whole as an external table ({day / 1e6:,.0f} MB), is "
+        f"${day / 2**40 * 6.25:.6f}. Load jobs are free."
     )
     return [*lines, "", said]
