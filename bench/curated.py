@@ -144,7 +144,7 @@ def _compaction(folder: Path, stores: dict[str, LocalStore], records: int, round
         ours, limit = [], []
         for _ in range(rounds):
             shutil.rmtree(folder / fmt / "curated", ignore_errors=True)
-            ours.append(timed(Compactor(store, utc_dates, folder / "spool").run))
+            ours.append(timed(Compactor(LocalStore(folder / fmt), utc_dates, folder / "spool").run))
             limit.append(timed(lambda p=pattern, o=options, f=fmt: _copy(folder, f, p, o)))  # type: ignore[misc]
         made = [info for info in store.list("curated/") if info.key.endswith(".parquet")]
         ratio = median(limit) / median(ours)

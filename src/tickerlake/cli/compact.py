@@ -45,6 +45,7 @@ def compact(
 
     import msgspec
 
+    from tickerlake.errors import Transient
     from tickerlake.lake.compact import Compactor
     from tickerlake.lake.curated import clean
     from tickerlake.lake.store import open_store
@@ -73,7 +74,16 @@ def compact(
             report=show,
         )
         while True:
-            done = compactor.run()
+            try:
+                done = compactor.run()
+            except Transient as error:
+                if every_s is None:
+                    raise
+                ticker.end()
+                say(f"{error} The next look is in {watch}.")
+                if stop.wait(every_s):
+                    break
+                continue
             ticker.end()
             deleted = 0 if keep_ms is None else sum(1 for _ in clean(store, keep_ms))
             if not watch or done.steps or deleted:
