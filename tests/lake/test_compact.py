@@ -153,6 +153,18 @@ def test_misfits_are_kept_with_reasons(tmp_path: Path, fmt: Format) -> None:
     sound(store)
 
 
+def test_an_interval_that_can_be_no_folder_is_a_misfit(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "lake")
+    names = ["1m", "1W", "../../up", "a/b", "", "1m\n"]
+    Topic(store, "t").add([bar("A", 0, interval=name) for name in names])
+    done = compact(store, tmp_path)
+    assert (done.misfits, done.files) == (5, 1)
+    (kept,) = [info.key for info in store.list(curated.MISFITS)]
+    assert "its interval '1W' is none" in pl.read_ndjson(store.read(kept)).get_column("reason")[0]
+    assert compact(store, tmp_path).steps == 0
+    sound(store)
+
+
 def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "lake")
     Topic(store, "other").add([b'{"hello":1}', b"[1]"])

@@ -232,6 +232,9 @@ class _Step:
         self._folder = folder
         self._memory = memory
         self._groups: dict[Place, _Group] = {}
+        self._here: dict[Place, list[CuratedFile]] = {}
+        for key in sorted(state.files):
+            self._here.setdefault(state.files[key].place, []).append(state.files[key])
         self._buffers: dict[str, list[pl.DataFrame]] = {}
         self._misfits: list[Misfit] = []
         self._parts = 0
@@ -318,7 +321,6 @@ class _Step:
 
     def _to_merge(self, place: Place, group: _Group) -> list[CuratedFile]:
         """Choose a folder's files to be written anew: small ones, and where a newer revision may be due."""
-        here = [each for each in self._state.of(place.kind) if each.place == place]
         keyed = place.kind in RANKED
 
         def joins(file: CuratedFile) -> bool:
@@ -326,7 +328,7 @@ class _Step:
                 return True
             return keyed and any(file.first <= name <= file.last for name in group.instruments)
 
-        return [each for each in here if joins(each)]
+        return [each for each in self._here.get(place, []) if joins(each)]
 
     def _slices(self, database: Any) -> list[tuple[str, str]]:
         """Divide instruments into runs, each of which fills a file."""

@@ -151,7 +151,7 @@ class LakeDatabase:
             hive = (
                 "{'date': 'DATE', 'interval': 'VARCHAR'}" if files[0].place.interval else "{'date': 'DATE'}"
             )
-            source = parquet(paths, f", hive_partitioning=true, hive_types={hive}, union_by_name=true")
+            source = parquet(paths, f", hive_partitioning=true, hive_types={hive}")
         else:
             source = f"(select *, session_date as date from {self._empty(kind)})"
         self._database.execute(f"create or replace view lake._{kind}_old as from {source}")

@@ -53,6 +53,7 @@ SessionDates = Callable[[pl.Series, pl.Series], pl.Series]
 _OBJECTS: Final = 1_000
 _READERS: Final = 16
 _INSTRUMENT: Final = "instrument_id"
+_INTERVAL: Final = r"^[0-9a-z]{1,16}$"
 
 
 class _Schema(msgspec.Struct):
@@ -263,6 +264,9 @@ def _judge(read: pl.DataFrame, chunk: Chunk, kind: str, dates: SessionDates) -> 
     fits = (pl.col("schema") == schema).fill_null(value=False)
     for each in required:
         fits &= pl.col(each.name).is_not_null()
+    if "interval" in read.columns:
+        # it becomes the name of a folder
+        fits &= read.get_column("interval").str.contains(_INTERVAL).fill_null(value=False)
     bad = read.with_row_index("line").filter(~fits)
     good = read.filter(fits) if bad.height else read
     if "session_date" not in good.columns:
@@ -281,8 +285,12 @@ def _misfit(row: dict[str, object], chunk: Chunk, schema: str, required: list[st
     elif row["schema"] != schema:
         reason = f"its schema is {row['schema'] or 'missing'}, the topic holds {schema}"
     else:
-        lacking = next(name for name in required if row[name] is None)
-        reason = f"it has no {lacking} that the kind {schema} allows"
+        lacking = next((name for name in required if row[name] is None), None)
+        reason = (
+            f"it has no {lacking} that the kind {schema} allows"
+            if lacking
+            else f"its interval {str(row['interval'])[:40]!r} is none such as 1m or 1d"
+        )
     line = int(str(row.pop("line")))
     key = chunk.keys[line] if len(chunk.keys) > 1 else chunk.keys[0]
     shown = {name: value for name, value in row.items() if value not in (None, [])}

@@ -104,6 +104,7 @@ class Loader:
         self._report = report
         self._kinds: dict[str, str] = {}
         self._ready: set[str] = set()
+        self._manifests: dict[str, Manifests] = {}
 
     def run(self, *, with_views: bool = True) -> LoadProgress:
         """Load all that there is to load.
@@ -137,7 +138,10 @@ class Loader:
 
     def _load_kind(self, kind: str, found: list[TopicMeta], progress: LoadProgress) -> None:
         self._make_tables(kind)
-        manifests = Manifests(self._store, self._warehouse.project, self._warehouse.dataset, kind)
+        manifests = self._manifests.get(kind)
+        if manifests is None:
+            manifests = Manifests(self._store, self._warehouse.project, self._warehouse.dataset, kind)
+            self._manifests[kind] = manifests
         last = manifests.last()
         if last is not None and manifests.done(last.number) is None:
             progress.resumed += 1

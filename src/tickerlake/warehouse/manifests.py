@@ -13,7 +13,6 @@ from tickerlake import clock
 from tickerlake.errors import LakeError, ObjectExists, ObjectMissing, UsageError
 from tickerlake.lake.store.base import Store
 
-_MANIFEST: Final = re.compile(r"(\d{20})\.json")
 _PROJECT: Final = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{0,62}")
 _DATASET: Final = re.compile(r"[A-Za-z0-9_]{1,1024}")
 _Document = TypeVar("_Document", bound=msgspec.Struct)
@@ -77,6 +76,7 @@ class Manifests:
     def __init__(self, store: Store, project: str, dataset: str, kind: str) -> None:
         self._store = store
         self.kind = kind
+        self._known = 0
         self._prefix = f"loads/{check_project(project).replace(':', '_')}.{check_dataset(dataset)}/{kind}/"
 
     def key(self, number: int, ending: str) -> str:
@@ -84,12 +84,22 @@ class Manifests:
         return f"{self._prefix}{number:020d}.{ending}"
 
     def last(self) -> Manifest | None:
-        """Return the newest manifest, None if there is none."""
-        numbers = [int(match[1]) for name in self._names() if (match := _MANIFEST.fullmatch(name))]
-        return self.read(max(numbers)) if numbers else None
+        """Return the newest manifest, None if there is none.
 
-    def _names(self) -> list[str]:
-        return [info.key.removeprefix(self._prefix) for info in self._store.list(self._prefix)]
+        They are numbered without a gap from 1 on, so a few lookups find it among any number.
+        """
+        step = 1
+        while self._exists(self._known + step):
+            self._known += step
+            step *= 2
+        while step > 1:
+            step //= 2
+            if self._exists(self._known + step):
+                self._known += step
+        return self.read(self._known) if self._known else None
+
+    def _exists(self, number: int) -> bool:
+        return self._store.stat(self.key(number, "json")) is not None
 
     def read(self, number: int) -> Manifest:
         """Read one; ObjectMissing if it is not there."""
