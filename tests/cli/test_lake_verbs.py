@@ -130,3 +130,27 @@ def test_load_and_compare(lake: Path, fake_bigquery: FakeBigQuery) -> None:
     audit = run("audit", "--lake", str(lake), "--bigquery", f"{PROJECT}.cli_verbs", env=env)
     assert audit.returncode == 0, audit.stderr
     assert "in bigquery" in audit.stdout
+
+
+def test_killed_by_the_system_and_run_again(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "lake")
+    topic = Topic(store, "t")
+    for day in range(40):
+        topic.add([trade("A", n, day=day) for n in range(20)])
+    command = [sys.executable, "-c", "from tickerlake.cli.app import main; main()", "compact", "--lake"]
+    kills = 0
+    for wanted in (1, 8, 20):
+        child = subprocess.Popen([*command, str(tmp_path / "lake")], stderr=subprocess.DEVNULL)
+        while child.poll() is None:
+            if len(list((tmp_path / "lake/curated").rglob("*.parquet"))) >= wanted:
+                child.kill()
+        child.wait()
+        kills += child.returncode == -9
+        topic.add([trade("B", wanted)])
+    assert kills, "the fault must happen"
+    done = run("compact", "--lake", str(tmp_path / "lake"))
+    assert done.returncode == 0, done.stderr
+    audit = run("audit", "--lake", str(tmp_path / "lake"), "--deep", "--json")
+    assert audit.returncode == 0, audit.stderr
+    (curated,) = json.loads(audit.stdout)["curated"]
+    assert (curated["records"], curated["rows"]) == (803, 803)

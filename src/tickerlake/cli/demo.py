@@ -86,6 +86,8 @@ def _report(outcome: "Outcome", lake: Path, *, shown: bool) -> None:
     say(f"look inside     gzip -dc {lake}/raw/{TOPIC}/partition=*/*.ndjson.gz | head -3")
     if which("tickerlake") is None:
         say(f"the command     export PATH={Path(sys.executable).parent}:$PATH")
+    say(f"prices, by SQL  tickerlake query --lake {lake} 'from latest_prices'")
+    say(f"sorted Parquet  tickerlake compact --lake {lake}")
     say("your own file   tickerlake broker start && tickerlake produce FILE.csv -t my.bars")
     say(
         "then            tickerlake sink -t my.bars --lake my-lake --until-end && "
