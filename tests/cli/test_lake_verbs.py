@@ -132,6 +132,24 @@ def test_load_and_compare(lake: Path, fake_bigquery: FakeBigQuery) -> None:
     assert "in bigquery" in audit.stdout
 
 
+def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "lake")
+    Topic(store, "t").add([trade("A", n) for n in range(30_000)])
+    command = [sys.executable, "-c", "from tickerlake.cli.app import main; main()", "query"]
+    with subprocess.Popen(
+        [*command, "from trades", "--lake", str(tmp_path / "lake")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert child.stdout.readline().startswith("instrument_id,")
+        child.stdout.close()
+        assert child.stderr.read() == ""
+    assert child.returncode == 0
+
+
 def test_killed_by_the_system_and_run_again(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "lake")
     topic = Topic(store, "t")

@@ -1,5 +1,7 @@
 """``tickerlake query``: SQL over the lake."""
 
+import io
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -85,8 +87,7 @@ def _write(result: Any, wanted: str, output: Path | None) -> None:
         _show(result.limit(_SHOWN + 1).pl())
         return
     if output is None:
-        for number, frame in enumerate(_frames(result)):
-            _text(frame, wanted, sys.stdout.buffer, first=number == 0)
+        _print(result, wanted)
         return
     # whole or not at all: it gets its name at the end
     temporary = output.with_name(f".{output.name}.part")
@@ -101,6 +102,18 @@ def _write(result: Any, wanted: str, output: Path | None) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     say(f"wrote {output} ({output.stat().st_size:,} bytes)")
+
+
+def _print(result: Any, wanted: str) -> None:
+    try:
+        for number, frame in enumerate(_frames(result)):
+            text = io.BytesIO()
+            _text(frame, wanted, text, first=number == 0)
+            sys.stdout.buffer.write(text.getbuffer())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever reads has had enough, as `head` does; the interpreter must not try once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _frames(result: Any) -> "Iterator[pl.DataFrame]":
