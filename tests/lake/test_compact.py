@@ -256,7 +256,7 @@ def test_of_two_at_once_one_begins_anew(tmp_path: Path, monkeypatch: pytest.Monk
             others[0] = compact(store, tmp_path / "theirs")
         return read_chunk(*given)
 
-    monkeypatch.setattr("tickerlake.lake.compact.read_chunk", late)
+    monkeypatch.setattr("tickerlake.lake.typed.read_chunk", late)
     done = mine.run()
     assert (others[0].records, done.records) == (2, 0)
     assert rows(store, "bars").height == 2
@@ -353,9 +353,9 @@ def test_a_row_that_is_there_twice_is_found(tmp_path: Path) -> None:
     chunk = Chunk("t", 0, 0, 2, (next(i.key for i in store.list("raw/t/partition=0/")),), 2, 1)
     records = read_chunk(store, chunk, "trades", utc_dates)
     records.frame = pl.concat([records.frame.head(1)] * 2)
-    step = _Step(store, curated.State(), tmp_path / "step", "1GB")
+    step = _Step(store, curated.State(), tmp_path / "step", "1GB", 10)
     with step:
-        step.take("t", "trades", chunk, records)
+        step.take("trades", chunk, records)
         for place in step.places():
             step.write(place)
         step.commit(Progress())

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import polars as pl
 import pytest
@@ -29,7 +30,8 @@ from tickerlake.warehouse.load import Loader, LoadProgress
 from tickerlake.warehouse.manifests import Manifests
 from tickerlake.warehouse.tables import TABLES, TableSpec
 
-NAMES = (f"d{number}" for number in itertools.count())
+# other modules import this one, under another name: a count would begin twice
+NAMES = (f"d{uuid4().hex}" for _ in itertools.count())
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import msgspec
 import polars as pl
 
 from tickerlake.model.interval import length_ns
-from tickerlake.model.json import read_documents, to_text
+from tickerlake.model.json import read_documents, schema_of, to_text
 from tickerlake.model.quality import (
     OHLC_HIGH_LT_LOW,
     OHLC_OPEN_CLOSE_OUTSIDE_RANGE,
@@ -314,20 +314,10 @@ def _others(batch: pl.DataFrame, ignored: Counter[str]) -> tuple[pl.DataFrame, p
     return ROWS.to_frame(), refuse(batch, pl.lit(pl.Series(reasons, dtype=pl.String)))
 
 
-class _Schema(msgspec.Struct):
-    schema: str = "records of no known schema"
-
-
-_SCHEMA_DECODER: Final = msgspec.json.Decoder(_Schema)
-
-
 def _schema(value: bytes) -> str:
-    # the decoder does not look at the bytes of fields that it passes over
     value.decode()
-    try:
-        return _SCHEMA_DECODER.decode(value).schema
-    except msgspec.ValidationError:
-        return _Schema().schema
+    schema = schema_of(value)
+    return "records of no known schema" if schema is None else schema
 
 
 def is_longer(interval: str, feed: str) -> bool:

@@ -7,12 +7,12 @@ went into it, so one that was killed is found and used by the next.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import io
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ import polars as pl
 
 from tickerlake.errors import LakeError, ObjectExists
 from tickerlake.lake import curated
-from tickerlake.lake.curated import CuratedFile, Place, State, Taken, TakenTopic
+from tickerlake.lake.curated import CuratedFile, Kinds, Place, State, Taken, TakenTopic
 from tickerlake.lake.duck import latest, literal, names, open_database, parquet
 from tickerlake.lake.reader import topics
 from tickerlake.lake.rows import checksum
@@ -35,9 +35,8 @@ from tickerlake.lake.typed import (
     SessionDates,
     event_time,
     frame_schema,
-    kind_of,
     misfit_lines,
-    read_chunk,
+    read_ahead,
 )
 from tickerlake.lake.writer import read_topic
 
@@ -50,7 +49,6 @@ SMALL_BYTES: Final = 64 << 20
 
 _BUFFER_ROWS: Final = 1_000_000
 _GROUP_ROWS: Final = 61_440
-_AHEAD: Final = 3
 _FOLDER: Final = "\n"
 _TRIES: Final = 5
 
@@ -126,7 +124,7 @@ class Compactor:
         self._step_rows, self._file_rows = step_rows, file_rows
         self._stop = stop
         self._report = report
-        self._kinds: dict[str, str] = {}
+        self._kinds = Kinds(store)
 
     def run(self) -> Progress:
         """Take all that there is to take.
@@ -137,6 +135,7 @@ class Compactor:
             If the lake has no such topic, or is damaged.
         """
         progress = Progress()
+        self._kinds.look_again()
         outrun = 0
         while not self._stop():
             state = curated.read_state(self._store)
@@ -154,15 +153,13 @@ class Compactor:
         return progress
 
     def _step(self, state: State, progress: Progress) -> bool:
-        work = _Step(self._store, state, self._folder / f"step-{state.version + 1}", self._memory)
-        work.file_rows = self._file_rows
+        folder = self._folder / f"step-{state.version + 1}"
         rows = 0
-        with work, ThreadPoolExecutor(2) as pool:
-            for name, kind, read in self._read(pool, state, progress):
-                chunk, records = read
-                work.take(name, kind, chunk, records)
+        with _Step(self._store, state, folder, self._memory, self._file_rows) as work:
+            for kind, chunk, records in self._read(state, progress):
+                work.take(kind, chunk, records)
                 rows += chunk.records
-                progress.doing = f"reading {name}"
+                progress.doing = f"reading {chunk.topic}"
                 self._report(progress)
                 if self._stop():
                     return False
@@ -179,58 +176,40 @@ class Compactor:
             work.commit(progress)
         return True
 
-    def _read(
-        self, pool: ThreadPoolExecutor, state: State, progress: Progress
-    ) -> Iterator[tuple[str, str, tuple[Chunk, Records]]]:
-        """Read what has not been taken, topic by topic, a few objects ahead."""
+    def _read(self, state: State, progress: Progress) -> Iterator[tuple[str, Chunk, Records]]:
+        """Read what has not been taken, topic by topic."""
         progress.skipped = []
         for name in [self._topic] if self._topic else topics(self._store):
             topic = read_topic(self._store, name)
-            if name not in self._kinds:
-                found = state.taken[name].kind if name in state.taken else kind_of(self._store, topic)
-                if found is None:
-                    progress.skipped.append(name)
-                    continue
-                self._kinds[name] = found
-            kind = self._kinds[name]
-            for chunk, records in self._ahead(pool, curated.untaken(self._store, topic, state), kind):
-                yield name, kind, (chunk, records)
-
-    def _ahead(
-        self, pool: ThreadPoolExecutor, found: Iterator[Chunk], kind: str
-    ) -> Iterator[tuple[Chunk, Records]]:
-        late: set[int] = set()
-        reading = [
-            (chunk, pool.submit(read_chunk, self._store, chunk, kind, self._dates))
-            for chunk in islice(found, _AHEAD)
-        ]
-        while reading:
-            chunk, future = reading.pop(0)
-            if (following := next(found, None)) is not None:
-                reading.append(
-                    (following, pool.submit(read_chunk, self._store, following, kind, self._dates))
-                )
-            records = future.result()
-            if self._is_late(records):
-                late.add(chunk.partition)
-            if chunk.partition not in late:
-                yield chunk, records
+            kind = self._kinds.of(topic, state)
+            if kind is None:
+                progress.skipped.append(name)
+                continue
+            late: set[int] = set()
+            found = curated.untaken(self._store, topic, state.through(name))
+            for chunk, records in read_ahead(self._store, found, kind, self._dates):
+                if self._is_late(records):
+                    late.add(chunk.partition)
+                if chunk.partition not in late:
+                    yield kind, chunk, records
 
     def _is_late(self, records: Records) -> bool:
+        if self._until_ms is None:
+            return False
         newest = records.frame.get_column("kafka_timestamp_ms").max()
-        return self._until_ms is not None and isinstance(newest, int) and newest >= self._until_ms
+        return isinstance(newest, int) and newest >= self._until_ms
 
 
 class _Step:
     """One step: rows are taken, folders written, and all is committed."""
 
-    def __init__(self, store: Store, state: State, folder: Path, memory: str) -> None:
-        self.file_rows = FILE_ROWS
+    def __init__(self, store: Store, state: State, folder: Path, memory: str, file_rows: int) -> None:
         self.ranges: dict[str, TakenTopic] = {}
         self._store = store
         self._state = state
         self._folder = folder
         self._memory = memory
+        self._file_rows = file_rows
         self._groups: dict[Place, _Group] = {}
         self._here: dict[Place, list[CuratedFile]] = {}
         for key in sorted(state.files):
@@ -249,14 +228,13 @@ class _Step:
         return self
 
     def __exit__(self, *_: object) -> None:
-        import shutil
-
         if self._database:
             self._database.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def take(self, topic: str, kind: str, chunk: Chunk, records: Records) -> None:
+    def take(self, kind: str, chunk: Chunk, records: Records) -> None:
         """Take what one chunk holds."""
+        topic = chunk.topic
         known = self.ranges.get(topic) or self._state.taken.get(topic) or TakenTopic(kind, {})
         number = str(chunk.partition)
         before = known.partitions.get(number, Taken(chunk.start, chunk.start))
@@ -324,7 +302,7 @@ class _Step:
         keyed = place.kind in RANKED
 
         def joins(file: CuratedFile) -> bool:
-            if file.bytes < SMALL_BYTES and file.rows < self.file_rows:
+            if file.bytes < SMALL_BYTES and file.rows < self._file_rows:
                 return True
             return keyed and any(file.first <= name <= file.last for name in group.instruments)
 
@@ -336,7 +314,7 @@ class _Step:
             "select instrument_id, count(*) from source group by all order by all"
         ).fetchall()
         total = sum(count for _, count in counts)
-        files = -(-total // self.file_rows)
+        files = -(-total // self._file_rows)
         share = -(-total // max(1, files))
         slices: list[tuple[str, str]] = []
         first, rows = counts[0][0], 0
@@ -390,7 +368,9 @@ class _Step:
         """Return the path of a file on this machine, checked, fetching it if it is elsewhere."""
         data = self._store.read(file.key)
         if checksum(data) != file.crc32c:
-            raise LakeError(f"{file.key} is damaged: its checksum is not that of its commit.", _DAMAGED)
+            raise LakeError(
+                f"{file.key} is damaged: its checksum is not that of its commit.", curated.REBUILD
+            )
         if isinstance(self._store, LocalStore):
             return f"{self._store.uri}/{file.key}"
         path = self._folder / f"have-{len(self._removed)}-{file.key.rpartition('/')[2]}"
@@ -432,21 +412,10 @@ class _Step:
 
 
 _FOREIGN: Final = "Something else wrote it; move it away and run `tickerlake compact` again."
-_DAMAGED: Final = "Restore it, or remove curated/ as a whole: `tickerlake compact` makes it again from raw/."
 
 
 def _rows_of(key: str, data: bytes) -> int:
-    import io
-
     try:
         return int(pl.scan_parquet(io.BytesIO(data)).select(pl.len()).collect().item())
     except pl.exceptions.PolarsError as error:
         raise LakeError(f"{key} is damaged: {error}.", _FOREIGN) from error
-
-
-def by_kind(files: Iterable[CuratedFile]) -> dict[str, int]:
-    """Return the rows of files by kind."""
-    found: dict[str, int] = {}
-    for each in files:
-        found[each.place.kind] = found.get(each.place.kind, 0) + each.rows
-    return found

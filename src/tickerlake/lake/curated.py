@@ -8,7 +8,7 @@ need not be read.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -21,7 +21,7 @@ from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.reader import partitions
 from tickerlake.lake.segment import TopicMeta
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.typed import Chunk, chunks
+from tickerlake.lake.typed import Chunk, chunks, kind_of
 
 ROOT: Final = "curated/"
 LOG: Final = f"{ROOT}_log/"
@@ -126,11 +126,10 @@ class State:
     superseded: dict[str, int] = field(default_factory=dict)
     files: dict[str, CuratedFile] = field(default_factory=dict)
 
-    def through(self, topic: str, partition: int) -> int | None:
-        """Return up to which offset a partition has been taken; None if not at all."""
+    def through(self, topic: str) -> dict[str, int]:
+        """Return up to which offset each partition of a topic has been taken, by its number as text."""
         known = self.taken.get(topic)
-        part = known.partitions.get(str(partition)) if known else None
-        return part.through if part else None
+        return {number: part.through for number, part in known.partitions.items()} if known else {}
 
     def of(self, kind: str) -> list[CuratedFile]:
         """Return the files of a kind, by key."""
@@ -139,7 +138,8 @@ class State:
 
     def then(self, commit: Commit) -> "State":
         """Return what there is after one commit more."""
-        kept = {} if commit.full else {k: v for k, v in self.files.items() if k not in set(commit.removed)}
+        gone = self.files if commit.full else set(commit.removed)
+        kept = {key: file for key, file in self.files.items() if key not in gone}
         added = {each.key: each for each in commit.added}
         return State(commit.version, commit.taken, commit.superseded, {**kept, **added})
 
@@ -180,12 +180,37 @@ def period(kind: str) -> pl.Expr:
     return pl.when(pl.col("interval") == "1d").then(day.dt.truncate("1y")).otherwise(day)
 
 
-def untaken(store: Store, topic: TopicMeta, state: State) -> Iterator[Chunk]:
-    """Yield what a topic's chains hold beyond what was taken, a partition after the other."""
+def untaken(store: Store, topic: TopicMeta, through: Mapping[str, int]) -> Iterator[Chunk]:
+    """Yield what a topic's chains hold beyond what was taken, a partition after the other.
+
+    Parameters
+    ----------
+    through
+        As `State.through` returns it.
+    """
     for partition in partitions(store, topic.topic):
-        start = state.through(topic.topic, partition)
-        first = topic.first_position(partition) if start is None else start
-        yield from chunks(store, topic, partition, first)
+        start = through.get(str(partition), topic.first_position(partition))
+        yield from chunks(store, topic, partition, start)
+
+
+class Kinds:
+    """What the topics of a lake hold; at each is looked once, for that reads a whole segment."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, str | None] = {}
+
+    def of(self, topic: TopicMeta, state: State | None = None) -> str | None:
+        """Return the kind of a topic's records; None if they are none of ours, or there were none yet."""
+        name = topic.topic
+        if name not in self._known:
+            taken = state.taken.get(name) if state else None
+            self._known[name] = taken.kind if taken else kind_of(self._store, topic)
+        return self._known[name]
+
+    def look_again(self) -> None:
+        """Forget of which topics the kind is not known: they may have records now."""
+        self._known = {name: kind for name, kind in self._known.items() if kind is not None}
 
 
 def commit_key(version: int) -> str:
@@ -199,7 +224,7 @@ def read_commit(store: Store, version: int) -> Commit:
     try:
         found = msgspec.json.decode(store.read(key), type=Commit)
     except msgspec.MsgspecError as error:
-        raise LakeError(f"{store.uri}/{key} is damaged: {error}.", _REBUILD) from error
+        raise LakeError(f"{store.uri}/{key} is damaged: {error}.", REBUILD) from error
     if found.format != 1:
         raise LakeError(
             f"{store.uri}/{key} has the format {found.format}, which a newer version wrote.",
@@ -208,7 +233,7 @@ def read_commit(store: Store, version: int) -> Commit:
     return found
 
 
-_REBUILD: Final = "Restore it, or remove curated/ as a whole: `tickerlake compact` makes it again from raw/."
+REBUILD: Final = "Restore it, or remove curated/ as a whole: `tickerlake compact` makes it again from raw/."
 
 
 def versions(store: Store) -> list[int]:
@@ -230,7 +255,7 @@ def read_state(store: Store) -> State:
             return _fold(store, versions(store))
         except ObjectMissing:
             continue  # an old commit was cleaned away between the listing and the reading
-    raise LakeError(f"{store.uri}/{LOG} lacks a commit in the middle.", _REBUILD)
+    raise LakeError(f"{store.uri}/{LOG} lacks a commit in the middle.", REBUILD)
 
 
 def _fold(store: Store, known: list[int]) -> State:

@@ -7,7 +7,6 @@ out as Parquet in a folder of this query's own; only kinds that are asked for. N
 import re
 import tempfile
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -16,17 +15,16 @@ import polars as pl
 
 from tickerlake.errors import UsageError
 from tickerlake.lake import curated
-from tickerlake.lake.curated import State
+from tickerlake.lake.curated import Kinds, State
 from tickerlake.lake.duck import latest, literal, names, open_database, parquet
 from tickerlake.lake.reader import topics
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.local import LocalStore
-from tickerlake.lake.typed import RANKED, SCHEMA_OF, SessionDates, frame_schema, kind_of, read_chunk
+from tickerlake.lake.typed import RANKED, SCHEMA_OF, Records, SessionDates, frame_schema, read_ahead
 from tickerlake.lake.views import views
 from tickerlake.lake.writer import read_topic
 
 KINDS: Final = tuple(SCHEMA_OF)
-_AHEAD: Final = 4
 _WORD: Final = re.compile(r"[a-z_]+")
 _SQL_TYPES: Final = {
     pl.String(): "varchar",
@@ -78,6 +76,7 @@ class LakeDatabase:
         for view in views().values():
             self._database.execute(f"create view lake.{view.name} as {view.sql}")
         self._state: State | None = None
+        self._kinds = Kinds(store)
         self._ready: set[str] = set()
         self._parts = 0
         self.misfits = 0
@@ -89,7 +88,7 @@ class LakeDatabase:
         else:
             from tickerlake.lake.store.files import StoreFiles
 
-            self._database.register_filesystem(StoreFiles(store, self._sizes))
+            self._database.register_filesystem(StoreFiles(store, self._size))
             self._root = "lake:/"
 
     def close(self) -> None:
@@ -100,6 +99,7 @@ class LakeDatabase:
     def refresh(self) -> None:
         """Show the lake as it is now."""
         self._state, self._ready = None, set()
+        self._kinds.look_again()
         self.misfits = self.not_curated = 0
 
     def query(self, sql: str, parameters: Iterable[Any] = ()) -> Any:
@@ -136,16 +136,15 @@ class LakeDatabase:
                 self._ready.add(name)
                 self._prepare_kind(name)
 
-    def _sizes(self) -> dict[str, int]:
-        return {file.key: file.bytes for file in (self._state or State()).files.values()}
+    def _size(self, key: str) -> int | None:
+        file = self._state.files.get(key) if self._state else None
+        return file.bytes if file else None
 
     def _prepare_kind(self, kind: str) -> None:
         if self._state is None:
             self._state = curated.read_state(self._store)
-        tail = self._read_tail(kind, self._state)
-        files = self._state.of(kind)
         columns = names(frame_schema(kind).names())
-        self._database.execute(f"create or replace view lake._{kind}_new as select {columns} from {tail}")
+        files = self._state.of(kind)
         if files:
             paths = [f"{self._root}/{file.key}" for file in files]
             hive = (
@@ -155,44 +154,37 @@ class LakeDatabase:
         else:
             source = f"(select *, session_date as date from {self._empty(kind)})"
         self._database.execute(f"create or replace view lake._{kind}_old as from {source}")
-        source = f"lake._{kind}_old"
-        old = f"select {columns}, date from {source}"
-        if self.not_curated and (key := RANKED.get(kind)):
-            sql = self._without_superseded(kind, columns, source, *key)
-        else:
-            new = f" union all select {columns}, session_date as date from lake._{kind}_new"
-            sql = f"{old}{new}" if self._has_new(kind) else old
+        sql = f"select {columns}, date from lake._{kind}_old"
+        if tail := self._read_tail(kind, self._state):
+            self._database.execute(f"create or replace view lake._{kind}_new as select {columns} from {tail}")
+            if key := RANKED.get(kind):
+                sql = self._without_superseded(kind, *key)
+            else:
+                sql += f" union all select {columns}, session_date as date from lake._{kind}_new"
         # by its date, the name of a folder, whole files can be passed over
         self._database.execute(f"create or replace view lake._{kind}_all as {sql}")
         self._database.execute(
             f"create or replace view lake.{kind} as select {columns} from lake._{kind}_all"
         )
 
-    def _has_new(self, kind: str) -> bool:
-        return bool(self._database.execute(f"select 1 from lake._{kind}_new limit 1").fetchone())
-
-    def _without_superseded(
-        self, kind: str, columns: str, source: str, key: tuple[str, ...], revision: str
-    ) -> str:
+    def _without_superseded(self, kind: str, key: tuple[str, ...], revision: str) -> str:
         """Return the SQL of rows of which no later revision is on the other side; a tie goes to the new."""
-        days = self._database.execute(
-            f"select min(session_date), max(session_date) from lake._{kind}_new"
-        ).fetchone()
-        if days is None or days[0] is None:
-            return f"select {columns}, date from {source}"
         same = " and ".join(f"a.{name} = b.{name}" for name in key)
-        qualified = names(frame_schema(kind).names(), "a.")
+        columns = names(frame_schema(kind).names(), "a.")
         newer = f"and b.{revision} >= a.{revision}" if revision else ""
         sql = (
-            f"select {qualified}, a.date from {source} a where not exists "
+            f"select {columns}, a.date from lake._{kind}_old a where not exists "
             f"(select 1 from lake._{kind}_new b where {same} {newer}) "
-            f"union all select {qualified}, a.session_date as date from lake._{kind}_new a"
+            f"union all select {columns}, a.session_date as date from lake._{kind}_new a"
         )
         if revision:
-            between = f"b.session_date between {_day(days[0])} and {_day(days[1])}"
+            low, high = self._database.execute(
+                f"select min(session_date), max(session_date) from lake._{kind}_new"
+            ).fetchone()
             sql += (
-                f" where not exists (select 1 from {source} b where {between} and {same} "
-                f"and b.{revision} > a.{revision})"
+                f" where not exists (select 1 from lake._{kind}_old b "
+                f"where b.session_date between {_day(low)} and {_day(high)} "
+                f"and {same} and b.{revision} > a.{revision})"
             )
         return sql
 
@@ -204,30 +196,24 @@ class LakeDatabase:
         return f"(select {columns} where false)"
 
     def _read_tail(self, kind: str, state: State) -> str:
-        """Lay out what is not curated yet, and return the SQL that reads it."""
+        """Lay out what is not curated yet, and return the SQL that reads it, empty if there is nothing."""
         paths: list[str] = []
-        with ThreadPoolExecutor(2) as pool:
-            for name in topics(self._store):
-                topic = read_topic(self._store, name)
-                known = state.taken.get(name)
-                if (known.kind if known else kind_of(self._store, topic)) != kind:
-                    continue
-                waiting: list[Any] = []
-                for chunk in curated.untaken(self._store, topic, state):
-                    waiting.append(pool.submit(read_chunk, self._store, chunk, kind, self._dates))
-                    if len(waiting) > _AHEAD:
-                        self._keep(waiting.pop(0).result(), paths, name)
-                for future in waiting:
-                    self._keep(future.result(), paths, name)
+        for name in topics(self._store):
+            topic = read_topic(self._store, name)
+            if self._kinds.of(topic, state) != kind:
+                continue
+            found = curated.untaken(self._store, topic, state.through(name))
+            for _, records in read_ahead(self._store, found, kind, self._dates):
+                self._keep(records, paths, name)
         if not paths:
-            return self._empty(kind)
+            return ""
         if kind not in RANKED:
             return parquet(paths)
         path = str(Path(self._folder.name) / f"{kind}-{self._parts}.parquet")
         self._database.execute(f"copy ({latest(kind, parquet(paths))}) to {literal(path)} (format parquet)")
         return parquet([path])
 
-    def _keep(self, records: Any, paths: list[str], topic: str) -> None:
+    def _keep(self, records: Records, paths: list[str], topic: str) -> None:
         self.misfits += len(records.misfits)
         if records.frame.height:
             self.not_curated += records.frame.height

@@ -5,8 +5,9 @@ record of the kind has, are misfits: they are kept apart, each with its reason.
 """
 
 import io
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +21,7 @@ from tickerlake.lake.objects import coverage
 from tickerlake.lake.reader import partitions, read_meta, segments
 from tickerlake.lake.segment import TopicMeta, columns_key, marker_of, segment_key
 from tickerlake.lake.store.base import Store
+from tickerlake.model.json import schema_of
 from tickerlake.model.schema import SCHEMAS, Type, fields, polars_type, times_of, with_timestamps
 
 KINDS: Final = {schema: schema.removesuffix(".v1") + "s" for schema in SCHEMAS}
@@ -52,15 +54,10 @@ SessionDates = Callable[[pl.Series, pl.Series], pl.Series]
 
 _OBJECTS: Final = 1_000
 _READERS: Final = 16
+_AHEAD: Final = 3
+_PARALLEL: Final = 2
 _INSTRUMENT: Final = "instrument_id"
 _INTERVAL: Final = r"^[0-9a-z]{1,16}$"
-
-
-class _Schema(msgspec.Struct):
-    schema: str = ""
-
-
-_SCHEMA: Final = msgspec.json.Decoder(_Schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +134,18 @@ def kind_of(store: Store, topic: TopicMeta) -> str | None:
             key = chunk.keys[0]
             if key.endswith(".parquet"):
                 frame, _ = parquet.unpack(store.read(key), key)
-                said = frame.get_column("schema")[0] if "schema" in frame.columns and frame.height else ""
+                said = frame.get_column("schema")[0] if "schema" in frame.columns else None
             else:
-                said = _schema_of(_lines(store, key).head(1))
-            return KINDS.get(said)
+                said = _schema_of(_lines(store, key)[0])
+            return KINDS.get(said or "")
     return None
 
 
-def _schema_of(line: pl.Series) -> str:
+def _schema_of(line: str) -> str | None:
     try:
-        return _SCHEMA.decode(line[0]).schema if len(line) else ""
-    except msgspec.MsgspecError:
-        return ""
+        return schema_of(line)
+    except msgspec.DecodeError:
+        return None
 
 
 def chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterator[Chunk]:
@@ -217,6 +214,21 @@ def read_chunk(store: Store, chunk: Chunk, kind: str, dates: SessionDates) -> Re
     else:
         read = columns.decode(_all_lines(store, chunk), _layout(kind))
     return _judge(read, chunk, kind, dates)
+
+
+def read_ahead(
+    store: Store, found: Iterable[Chunk], kind: str, dates: SessionDates
+) -> Iterator[tuple[Chunk, Records]]:
+    """Read chunks in order, a few of them ahead."""
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        reading: deque[tuple[Chunk, Future[Records]]] = deque()
+        for chunk in found:
+            reading.append((chunk, pool.submit(read_chunk, store, chunk, kind, dates)))
+            if len(reading) > _AHEAD:
+                first, records = reading.popleft()
+                yield first, records.result()
+        for first, records in reading:
+            yield first, records.result()
 
 
 def _all_lines(store: Store, chunk: Chunk) -> pl.Series:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Final
 
+import msgspec
 import polars as pl
 
 JSON_COLUMNS: Final = frozenset({"extra", "values"})
@@ -194,6 +195,27 @@ def _verbatim(text: str) -> str:
 
 def _expression(part: str | pl.Expr) -> pl.Expr:
     return pl.lit(part) if isinstance(part, str) else part
+
+
+class _Schema(msgspec.Struct):
+    schema: str | None = None
+
+
+_SCHEMA: Final = msgspec.json.Decoder(_Schema)
+
+
+def schema_of(document: bytes | str) -> str | None:
+    """Return which schema a JSON document names, None if it names none.
+
+    Raises
+    ------
+    msgspec.DecodeError, UnicodeDecodeError, RecursionError
+        It is not JSON; the bytes of other fields are not looked at.
+    """
+    try:
+        return _SCHEMA.decode(document).schema
+    except msgspec.ValidationError:
+        return None
 
 
 def to_bytes(lines: pl.Series) -> bytes:

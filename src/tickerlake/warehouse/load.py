@@ -15,7 +15,7 @@ import polars as pl
 from tickerlake import clock
 from tickerlake.errors import ObjectExists, ObjectMissing, StoreError, WarehouseError, WarehouseUnavailable
 from tickerlake.lake import curated
-from tickerlake.lake.curated import State, Taken, TakenTopic
+from tickerlake.lake.curated import Kinds
 from tickerlake.lake.reader import topics
 from tickerlake.lake.segment import TopicMeta
 from tickerlake.lake.store.base import Store
@@ -25,10 +25,8 @@ from tickerlake.lake.typed import (
     Misfit,
     SessionDates,
     chunks,
-    frame_schema,
-    kind_of,
     misfit_lines,
-    read_chunk,
+    read_ahead,
 )
 from tickerlake.lake.views import views
 from tickerlake.lake.writer import read_topic
@@ -102,7 +100,7 @@ class Loader:
         self._batch_rows = batch_rows
         self._wait = wait
         self._report = report
-        self._kinds: dict[str, str] = {}
+        self._kinds = Kinds(store)
         self._ready: set[str] = set()
         self._manifests: dict[str, Manifests] = {}
 
@@ -126,13 +124,13 @@ class Loader:
 
     def _topics(self, progress: LoadProgress) -> dict[str, list[TopicMeta]]:
         found: dict[str, list[TopicMeta]] = {}
+        self._kinds.look_again()
         for name in topics(self._store):
             topic = read_topic(self._store, name)
-            kind = self._kinds.get(name) or kind_of(self._store, topic)
+            kind = self._kinds.of(topic)
             if kind is None:
                 progress.skipped.append(name)
             else:
-                self._kinds[name] = kind
                 found.setdefault(kind, []).append(topic)
         return found
 
@@ -163,16 +161,10 @@ class Loader:
     def _next(self, found: list[TopicMeta], last: Manifest | None) -> list[Range]:
         """Return what comes after a manifest: about a batch, in whole objects."""
         through = last.through if last else {}
-        state = State(
-            taken={
-                topic: TakenTopic("", {number: Taken(0, end) for number, end in parts.items()})
-                for topic, parts in through.items()
-            }
-        )
         ranges: dict[tuple[str, int], Range] = {}
         rows = 0
         for topic in found:
-            for chunk in curated.untaken(self._store, topic, state):
+            for chunk in curated.untaken(self._store, topic, through.get(topic.topic, {})):
                 key = (chunk.topic, chunk.partition)
                 start = ranges[key].start if key in ranges else chunk.start
                 before = ranges[key].records if key in ranges else 0
@@ -206,13 +198,12 @@ class Loader:
         rows: list[int] = []
         misfits: list[Misfit] = []
         for each in manifest.ranges:
-            before = sum(frame.height for frame in frames)
-            for chunk in self._chunks(each):
-                records = read_chunk(self._store, chunk, manifest.kind, self._dates)
-                frames.append(records.frame)
-                misfits += records.misfits
-            rows.append(sum(frame.height for frame in frames) - before)
-        frame = pl.concat(frames) if frames else frame_schema(manifest.kind).to_frame()
+            read = read_ahead(self._store, self._chunks(each), manifest.kind, self._dates)
+            records = [records for _, records in read]
+            rows.append(sum(part.frame.height for part in records))
+            frames += [part.frame for part in records]
+            misfits += [misfit for part in records for misfit in part.misfits]
+        frame = pl.concat(frames)
         if misfits:
             self._keep(manifests.key(manifest.number, "misfits.ndjson"), misfit_lines(misfits))
         jobs = []

@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from tickerlake.model.json import schema_of
 from tickerlake.model.schema import ALERT, BAR, INDICATOR, TRADE
 
 Kind = Literal["trades", "bars", "indicators", "alerts"]
@@ -13,13 +14,6 @@ _ENDINGS: Final[dict[str, Kind]] = {"bars": "bars", "indicators": "indicators", 
 _SCHEMAS: Final[dict[str, Kind]] = {TRADE: "trades", BAR: "bars", INDICATOR: "indicators", ALERT: "alerts"}
 _NOT_SHOWN: Final = frozenset({"refused"})
 _OURS: Final = frozenset({"bars", "trades", "indicators", "alerts"})
-
-
-class _Schema(msgspec.Struct):
-    schema: str
-
-
-_DECODER: Final = msgspec.json.Decoder(_Schema)
 
 
 def prefix_of(topic: str) -> str:
@@ -49,6 +43,6 @@ def kind_by_name(topic: str) -> Kind | None:
 def kind_by_record(value: bytes | None) -> Kind | None:
     """Return what a topic holds by one of its records, None if that is nothing to show."""
     try:
-        return _SCHEMAS.get(_DECODER.decode(value or b"").schema)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _SCHEMAS.get(schema_of(value or b"") or "")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -18,22 +18,22 @@ class StoreFiles(fsspec.AbstractFileSystem):  # type: ignore[misc]
     ----------
     store
         Where they are.
-    sizes
-        The lengths of objects by key, as far as they are known: these need not be asked for.
+    size
+        Tells the length of an object by its key, as far as that is known: these need not be asked for.
     """
 
     protocol = "lake"
     cachable = False
 
-    def __init__(self, store: Store, sizes: Callable[[], dict[str, int]]) -> None:
+    def __init__(self, store: Store, size: Callable[[str], int | None]) -> None:
         super().__init__()
         self._store = store
-        self._sizes = sizes
+        self._size = size
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Return length and type of an object."""
         key = self._key(path)
-        size = self._sizes().get(key)
+        size = self._size(key)
         if size is None:
             found = self._store.stat(key)
             if found is None:
