@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -23,6 +23,8 @@ from tickerlake.lake.segment import TopicMeta, marker_of
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.typed import chunks, event_time
 from tickerlake.lake.writer import read_topic
+
+_LINEAGE: Final = ["kafka_topic", "kafka_partition", "kafka_offset"]
 
 
 @dataclass(slots=True)
@@ -76,8 +78,30 @@ def audit_curated(store: Store, *, deep: bool = False) -> list[CuratedAudit]:
             result.misfits += part.misfits
             result.findings += _check_taken(store, name, int(number), part)
     there = {info.key: info.size for info in store.list(curated.ROOT) if curated.version_of(info.key)}
-    for file in state.files.values():
-        result = results[file.place.kind]
+    for kind, result in results.items():
+        with tempfile.TemporaryDirectory(prefix="tickerlake-audit-") as folder:
+            _check_files(store, state.of(kind), there, result, Path(folder) if deep else None)
+            due = result.records - result.misfits - result.superseded
+            if due != result.rows:
+                message = f"{due} rows are due (records less misfits and superseded), {result.rows} are there"
+                result.findings.append(Finding("curated_count", f"{curated.ROOT}{kind}/", message))
+            if deep and result.files and not result.findings:
+                result.findings += _check_offsets(Path(folder), state, kind)
+    for key in there:
+        kind = curated.place_of(key).kind
+        if kind in results:
+            results[kind].left_over += 1
+    return list(results.values())
+
+
+def _check_files(
+    store: Store, files: list[CuratedFile], there: dict[str, int], result: CuratedAudit, folder: Path | None
+) -> None:
+    """Look for files, and take them out of what is ``there``; with a folder, read them, too.
+
+    Where the rows of each come from is left in the folder.
+    """
+    for number, file in enumerate(files):
         result.files += 1
         result.rows += file.rows
         result.bytes += file.bytes
@@ -85,20 +109,8 @@ def audit_curated(store: Store, *, deep: bool = False) -> list[CuratedAudit]:
         if size != file.bytes:
             how = "is gone" if size is None else f"has {size} bytes, its commit says {file.bytes}"
             result.findings.append(Finding("curated_file", file.key, how))
-        elif deep:
-            result.findings += _read(store, file)
-    for key in there:
-        kind = curated.place_of(key).kind
-        if kind in results:
-            results[kind].left_over += 1
-    for result in results.values():
-        due = result.records - result.misfits - result.superseded
-        if due != result.rows:
-            message = f"{due} rows are due (records less misfits and superseded), {result.rows} are there"
-            result.findings.append(Finding("curated_count", f"{curated.ROOT}{result.kind}/", message))
-        if deep and not result.findings:
-            result.findings += _check_offsets(store, state, result.kind)
-    return list(results.values())
+        elif folder:
+            result.findings += _read(store, file, folder / f"{number}.parquet")
 
 
 def _check_taken(store: Store, topic: str, partition: int, taken: curated.Taken) -> Iterator[Finding]:
@@ -136,51 +148,33 @@ def _raw(store: Store, topic: TopicMeta, partition: int, taken: curated.Taken) -
     return records, end
 
 
-def _read(store: Store, file: CuratedFile) -> Iterator[Finding]:
+def _read(store: Store, file: CuratedFile, lineage: Path) -> Iterator[Finding]:
     data = store.read(file.key)
     if checksum(data) != file.crc32c:
         yield Finding("curated_checksum", file.key, "its checksum is not that of its commit")
         return
     order = ["instrument_id", event_time(file.place.kind)]
-    frame = pl.read_parquet(data, columns=order)
+    read = pl.read_parquet(data, columns=[*order, *_LINEAGE])
+    read.select(_LINEAGE).write_parquet(lineage, compression="lz4")
+    frame = read.select(order)
     if frame.height != file.rows:
         yield Finding("curated_count", file.key, f"has {frame.height} rows, its commit says {file.rows}")
     instruments = frame.get_column("instrument_id")
     if frame.height and (instruments[0], instruments[-1]) != (file.first, file.last):
         message = f"holds {instruments[0]} to {instruments[-1]}, its commit says {file.first} to {file.last}"
         yield Finding("curated_range", file.key, message)
-    before = frame.shift(1)
-    place, when = pl.col(order[0]), pl.col(order[1])
-    ordered = pl.concat(
-        [frame, before.rename({name: f"{name}_before" for name in order})], how="horizontal"
-    ).select(
-        (place > pl.col(f"{order[0]}_before"))
-        | ((place == pl.col(f"{order[0]}_before")) & (when >= pl.col(f"{order[1]}_before")))
-    )
-    if not ordered.to_series().drop_nulls().all():
+    if not frame.equals(frame.sort(order)):
         yield Finding("curated_order", file.key, "is not sorted by instrument and time")
 
 
-def _check_offsets(store: Store, state: State, kind: str) -> Iterator[Finding]:
+def _check_offsets(lineage: Path, state: State, kind: str) -> Iterator[Finding]:
     """Check that each offset of a kind is there once, and was taken."""
-    with tempfile.TemporaryDirectory(prefix="tickerlake-audit-") as name:
-        folder = Path(name)
-        paths = []
-        for number, file in enumerate(state.of(kind)):
-            path = folder / f"{number}.parquet"
-            lineage = pl.read_parquet(
-                store.read(file.key), columns=["kafka_topic", "kafka_partition", "kafka_offset"]
-            )
-            lineage.write_parquet(path, compression="lz4")
-            paths.append(str(path))
-        if not paths:
-            return
-        database = open_database(folder, "1GB")
-        found = database.execute(
-            "select kafka_topic, kafka_partition, count(*), count(distinct kafka_offset), min(kafka_offset), "
-            f"max(kafka_offset) from {parquet(paths)} group by all order by all"
-        ).fetchall()
-        database.close()
+    database = open_database(lineage, "1GB")
+    found = database.execute(
+        "select kafka_topic, kafka_partition, count(*), count(distinct kafka_offset), min(kafka_offset), "
+        f"max(kafka_offset) from {parquet([f'{lineage}/*.parquet'])} group by all order by all"
+    ).fetchall()
+    database.close()
     for topic, partition, rows, distinct, low, high in found:
         key = f"{curated.ROOT}{kind}/"
         if rows != distinct:

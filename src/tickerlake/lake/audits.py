@@ -14,7 +14,7 @@ from tickerlake import clock
 from tickerlake.errors import ObjectMissing, StoreError, StoreUnavailable
 from tickerlake.lake.audit import PartitionAudit
 from tickerlake.lake.segment import TOPIC_NAME, check_topic
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import Store, discard
 
 _FOLDER: Final = "state/audits/"
 _KEY: Final = re.compile(rf"{_FOLDER}({TOPIC_NAME.pattern})/\d{{20}}\.json")
@@ -82,10 +82,8 @@ def _keep(store: Store, note: AuditNote, now_ns: int) -> None:
     store.create(f"{folder}{now_ns:020d}.json", data, metadata={}, content_type="application/json")
     keys = [info.key for info in store.list(folder) if _KEY.fullmatch(info.key)]
     for old in keys[:-_KEPT]:
-        try:
-            store.delete(old)
-        except (StoreError, StoreUnavailable):
-            return  # who may only create keeps them all; the bucket's life cycle can delete them
+        if not discard(store, old):
+            return
 
 
 def newest(store: Store) -> list[AuditNote]:

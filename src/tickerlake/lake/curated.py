@@ -20,7 +20,7 @@ from tickerlake import clock
 from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.reader import partitions
 from tickerlake.lake.segment import TopicMeta
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import Store, discard
 from tickerlake.lake.typed import Chunk, chunks, kind_of
 
 ROOT: Final = "curated/"
@@ -310,7 +310,7 @@ def clean(store: Store, keep_ms: int) -> Iterator[str]:
     """Delete what no reader of the last while can need, and yield each key.
 
     These are files that were replaced or left behind before the newest full commit that is older than
-    ``keep_ms``, and the commits before that one.
+    ``keep_ms``, and the commits before that one. Where nothing may be deleted, all stays.
     """
     before_ms = clock.now_ns() // 1_000_000 - keep_ms
     known = versions(store)
@@ -319,12 +319,10 @@ def clean(store: Store, keep_ms: int) -> Iterator[str]:
     if old is None:
         return
     needed = {each.key for each in read_commit(store, old).added}
-    for info in list(store.list(ROOT)):
-        version = version_of(info.key)
-        if version is not None and version <= old and info.key not in needed:
-            store.delete(info.key)
-            yield info.key
-    for version in known:
-        if version < old:
-            store.delete(commit_key(version))
-            yield commit_key(version)
+    versioned = ((info.key, version_of(info.key)) for info in list(store.list(ROOT)))
+    files = [key for key, version in versioned if version is not None and version <= old]
+    # commits go last: as long as one is there, so is what tells of its files
+    for key in [*(key for key in files if key not in needed), *(commit_key(v) for v in known if v < old)]:
+        if not discard(store, key):
+            return
+        yield key

@@ -6,9 +6,9 @@ the topic, so old ones are deleted.
 
 from typing import Final
 
-from tickerlake.errors import ObjectExists, StoreError, StoreUnavailable
+from tickerlake.errors import ObjectExists
 from tickerlake.lake.segment import check_topic
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import Store, discard
 
 _KEPT: Final = 2
 
@@ -43,10 +43,8 @@ class States:
         except ObjectExists:
             return False  # of the same records: the state is the same, but for what the clock has done since
         for old in [each for each in self._keys(partition) if _offset(each) <= offset][:-_KEPT]:
-            try:
-                self.store.delete(old)
-            except (StoreError, StoreUnavailable):
-                break  # who may only create keeps them all; the bucket's life cycle can delete them
+            if not discard(self.store, old):
+                break
         return True
 
     def _prefix(self, partition: int) -> str:

@@ -13,12 +13,12 @@ from typing import Final
 import polars as pl
 
 from tickerlake import clock
-from tickerlake.errors import ObjectExists, ObjectMissing, StoreError, WarehouseError, WarehouseUnavailable
+from tickerlake.errors import ObjectExists, ObjectMissing, WarehouseError, WarehouseUnavailable
 from tickerlake.lake import curated
 from tickerlake.lake.curated import Kinds
 from tickerlake.lake.reader import topics
 from tickerlake.lake.segment import TopicMeta
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import Store, discard
 from tickerlake.lake.typed import (
     SCHEMA_OF,
     Chunk,
@@ -274,7 +274,7 @@ class Loader:
                     "Compare the two with `tickerlake audit --bigquery`.",
                 )
             if isinstance(source, str):
-                self._remove(staged)
+                discard(self._store, staged)
             return job_id
 
     def _is_there(self, manifest: Manifest, spec: TableSpec, part: pl.DataFrame) -> bool:
@@ -304,12 +304,6 @@ class Loader:
             self._store.create(key, data, metadata={})
         except ObjectExists:
             return  # an attempt before stored it: the same records, so the same content
-
-    def _remove(self, key: str) -> None:
-        try:
-            self._store.delete(key)
-        except StoreError:
-            return  # who may only create keeps it; the bucket's life cycle can delete it
 
     def make_views(self, sources: dict[str, str] | None = None) -> int:
         """Create the views, and change those whose text is another one; return how many that were.

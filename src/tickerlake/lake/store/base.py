@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from tickerlake.errors import StoreError
+from tickerlake.errors import StoreError, StoreUnavailable
 
 TEMP_FOLDER = ".tmp"
 _MAX_KEY_BYTES = 1024  # Cloud Storage's limit
@@ -111,6 +111,18 @@ def check_deletable(key: str) -> None:
         raise StoreError(
             f"{key} is not deleted.", "Only snapshots, curated files and what was staged for a load can be."
         )
+
+
+def discard(store: Store, key: str) -> bool:
+    """Delete what is not needed; False if that fails.
+
+    Who may only create keeps it: the bucket's life cycle can delete it.
+    """
+    try:
+        store.delete(key)
+    except (StoreError, StoreUnavailable):
+        return False
+    return True
 
 
 def check_key(key: str) -> None:
