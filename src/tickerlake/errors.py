@@ -25,7 +25,13 @@ The figure is the process's exit code. ``Transient`` says that the same call may
 ``Terminal`` that it will not until somebody changes something.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+LOG_IN: Final = (
+    "Log in with `gcloud auth application-default login`, "
+    "or point GOOGLE_APPLICATION_CREDENTIALS at a key file."
+)
+"""What to do where Google Cloud is asked for without credentials."""
 
 
 class TickerlakeError(Exception):

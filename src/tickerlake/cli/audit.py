@@ -9,8 +9,6 @@ from tickerlake.cli.common import Json, Lake, Property, emit, properties, say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
     from tickerlake.lake.audit import PartitionAudit
     from tickerlake.lake.audit_curated import CuratedAudit
     from tickerlake.lake.store.base import Store
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 _CURATED = ("records", "misfits", "superseded", "rows", "files", "bytes", "left_over")
 _LOADED = ("partition", "loads", "through", "records", "misfits", "rows")
 _COLUMNS = (
-    "topic",
     "partition",
     "first",
     "next",
@@ -87,9 +84,9 @@ def audit(
     else:
         show(results)
         if curated:
-            show_curated(curated)
+            _show("curated", _CURATED, curated)
         if loaded:
-            show_loads(loaded)
+            _show("in bigquery", _LOADED, loaded)
     if findings:
         raise AuditFailed(
             f"{len(findings)} finding(s) in {store.uri}, the first: "
@@ -101,20 +98,7 @@ def audit(
 
 def show(results: "list[PartitionAudit]") -> None:
     """Print the table and the findings."""
-    table = _table(_COLUMNS)
-    for result in results:
-        figures = result.to_dict()
-        table.add_row(result.topic, *(f"{figures[name]:,}" for name in _COLUMNS[1:]))
-    _print(table, results)
-
-
-def show_curated(results: "list[CuratedAudit]") -> None:
-    """Print the table of the curated part, and the findings."""
-    table = _table(("curated", *_CURATED))
-    for result in results:
-        figures = result.to_dict()
-        table.add_row(result.kind, *(f"{figures[name]:,}" for name in _CURATED))
-    _print(table, results)
+    _show("topic", _COLUMNS, results)
 
 
 def _loads(store: "Store", place: str) -> "list[LoadAudit]":
@@ -133,29 +117,23 @@ def _loads(store: "Store", place: str) -> "list[LoadAudit]":
         warehouse.close()
 
 
-def show_loads(results: "list[LoadAudit]") -> None:
-    """Print the table of what BigQuery holds, and the findings."""
-    table = _table(("in bigquery", *_LOADED))
-    for result in results:
-        figures = result.to_dict()
-        table.add_row(result.topic, *(f"{figures[name]:,}" for name in _LOADED))
-    _print(table, results)
-
-
-def _table(columns: tuple[str, ...]) -> "Table":
+def _show(
+    heading: str, columns: tuple[str, ...], results: "Sequence[PartitionAudit | CuratedAudit | LoadAudit]"
+) -> None:
+    from rich.console import Console
     from rich.table import Table
 
     # a figure must never be cut: on a narrow terminal the line wraps instead
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(heading, no_wrap=True)
     for name in columns:
-        heading = "part" if name == "partition" else name.replace("_", " ")
-        table.add_column(heading, justify="left" if name == columns[0] else "right", no_wrap=True)
-    return table
-
-
-def _print(table: "Table", results: "Sequence[PartitionAudit | CuratedAudit | LoadAudit]") -> None:
-    from rich.console import Console
-
+        shown = "part" if name == "partition" else name.replace("_", " ")
+        table.add_column(shown, justify="right", no_wrap=True)
+    for result in results:
+        figures = result.to_dict()
+        table.add_row(
+            str(figures.get("topic") or figures["kind"]), *(f"{figures[name]:,}" for name in columns)
+        )
     console = Console()
     console.print(table, soft_wrap=True, width=max(console.width, 160))
     for result in results:

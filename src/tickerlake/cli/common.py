@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from tickerlake.pipeline.session_dates import SessionDates
     from tickerlake.sources.csv.options import Options
     from tickerlake.sources.replay import Replay
 
@@ -90,6 +91,19 @@ def properties(context: typer.Context, given: list[str] | None) -> dict[str, str
             raise UsageError(f"--property {name} has no value.", "Write it as name=value.")
         pairs[name.strip()] = value.strip()
     return pairs
+
+
+def session_dates(calendar: str) -> "SessionDates":
+    """Return what finds exchange days, and warns if for some instruments it can't."""
+    from tickerlake.pipeline.session_dates import SessionDates
+
+    return SessionDates(
+        calendar,
+        lambda: say(
+            "warning: some instruments are of an unknown market: the days of their trades and alerts are "
+            "those of UTC; --calendar XNYS, for example, gives them the sessions of New York."
+        ),
+    )
 
 
 def rate_of(text: str | None) -> float | None:

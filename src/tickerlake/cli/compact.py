@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import Calendar, Json, Lake, Ticker, emit, say, stopping
+from tickerlake.cli.common import Calendar, Json, Lake, Ticker, emit, say, session_dates, stopping
 
 if TYPE_CHECKING:
     from tickerlake.lake.compact import Progress
@@ -50,7 +50,6 @@ def compact(
     from tickerlake.lake.curated import clean
     from tickerlake.lake.store import open_store
     from tickerlake.model.interval import duration_ns
-    from tickerlake.pipeline.session_dates import SessionDates
 
     every_s = duration_ns(watch, "--watch") / 1e9 if watch else None
     keep_ms = None if keep == "never" else duration_ns(keep, "--keep") // 1_000_000
@@ -61,7 +60,7 @@ def compact(
     def show(now: "Progress") -> None:
         ticker.show(f"{store.uri}: {now.records:,} records compacted; {now.doing}")
 
-    dates = SessionDates(calendar, lambda: say(_NO_CALENDAR))
+    dates = session_dates(calendar)
     with stopping("giving up what is not complete …") as stop, tempfile.TemporaryDirectory() as folder:
         compactor = Compactor(
             store,
@@ -96,12 +95,6 @@ def compact(
             if every_s is None or stop.wait(every_s):
                 break
     store.close()
-
-
-_NO_CALENDAR = (
-    "warning: some instruments are of an unknown market: the days of their trades and alerts are those "
-    "of UTC; --calendar XNYS, for example, gives them the sessions of New York."
-)
 
 
 def _tell(uri: str, done: "Progress", deleted: int) -> None:

@@ -4,7 +4,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import Calendar, Dataset, Json, Lake, Project, Ticker, emit, say, stopping
+from tickerlake.cli.common import (
+    Calendar,
+    Dataset,
+    Json,
+    Lake,
+    Project,
+    Ticker,
+    emit,
+    say,
+    session_dates,
+    stopping,
+)
 
 if TYPE_CHECKING:
     from tickerlake.warehouse.load import LoadProgress
@@ -45,7 +56,6 @@ def load(
     from tickerlake.errors import Transient, UsageError
     from tickerlake.lake.store import open_store
     from tickerlake.model.interval import duration_ns
-    from tickerlake.pipeline.session_dates import SessionDates
     from tickerlake.warehouse.bigquery import Warehouse
     from tickerlake.warehouse.external import make_external
     from tickerlake.warehouse.load import Loader, LoadProgress
@@ -69,7 +79,7 @@ def load(
             loader = Loader(
                 store,
                 warehouse,
-                SessionDates(calendar, lambda: say(_NO_CALENDAR)),
+                session_dates(calendar),
                 wait=stop.wait,
                 report=show,
             )
@@ -98,12 +108,6 @@ def load(
         ticker.end()
         warehouse.close()
         store.close()
-
-
-_NO_CALENDAR = (
-    "warning: some instruments are of an unknown market: the days of their trades and alerts are those "
-    "of UTC; --calendar XNYS, for example, gives them the sessions of New York."
-)
 
 
 def _tell(name: str, done: "LoadProgress", *, quiet: bool) -> None:

@@ -49,9 +49,22 @@ def parquet(paths: Iterable[str], options: str = "") -> str:
 
 def latest(kind: str, source: str) -> str:
     """Return the SQL of the rows of a table that count (`typed.RANKED`), by what else it has a column of."""
+    return f"select * from {source} where true {counts(kind)}"
+
+
+def counts(kind: str, *also: str, of: str = "") -> str:
+    """Return the clause that leaves of rows that are the same the one that counts; empty where all do.
+
+    Parameters
+    ----------
+    also
+        Columns by which rows are compared, too.
+    of
+        What stands before each column, such as ``r.``.
+    """
     if kind not in RANKED:
-        return f"select * from {source}"
+        return ""
     key, revision = RANKED[kind]
-    order = f"{revision} desc, kafka_offset desc" if revision else "kafka_offset desc"
-    ranks = f"row_number() over (partition by {', '.join(key)} order by {order})"
-    return f"select * from {source} qualify {ranks} = 1"
+    same = ", ".join(f"{of}{name}" for name in (*also, *key))
+    order = ", ".join(f"{of}{name} desc" for name in (revision, "kafka_offset") if name)
+    return f"qualify row_number() over (partition by {same} order by {order}) = 1"

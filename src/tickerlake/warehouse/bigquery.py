@@ -16,6 +16,7 @@ from google.cloud.bigquery.format_options import ParquetOptions
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
 from tickerlake.errors import (
+    LOG_IN,
     SetupError,
     TickerlakeError,
     UsageError,
@@ -51,8 +52,8 @@ _PATIENCE: Final[dict[str, Any]] = {
 }
 _JOB_S: Final = 3600.0
 _UPLOAD_S: Final = 600.0
-_SQL_TYPES: Final = {"INTEGER": "INT64", "BOOLEAN": "BOOL"}
-_LEGACY: Final = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN"}
+_STANDARD: Final = {"INTEGER": "INT64", "BOOLEAN": "BOOL"}
+"""How types are called in SQL that BigQuery's interface calls otherwise."""
 _Result = TypeVar("_Result")
 
 
@@ -95,7 +96,7 @@ class Warehouse:
                 client_info=ClientInfo(user_agent=f"tickerlake/{VERSION}"),  # type: ignore[no-untyped-call]
             )
         except auth.DefaultCredentialsError as error:
-            raise SetupError(f"There are no usable Google Cloud credentials: {error}", _LOG_IN) from error
+            raise SetupError(f"There are no usable Google Cloud credentials: {error}", LOG_IN) from error
         self.location = ""
 
     @property
@@ -145,10 +146,8 @@ class Warehouse:
         wanted = bigquery.Table(name, schema=[_field(each) for each in spec.fields])
         wanted.time_partitioning = bigquery.TimePartitioning(type_=spec.partition, field=PARTITION_FIELD)
         wanted.clustering_fields = [CLUSTER_FIELD]
-        try:
-            found = self._call(lambda: self._client.get_table(name, **_PATIENCE))
-        except NotThere:
-            self._call(lambda: self._client.create_table(wanted, exists_ok=True, **_PATIENCE))
+        found = self._existing(wanted)
+        if found is None:
             return
         self._check(spec, found)
         known = {field.name for field in found.schema}
@@ -156,15 +155,26 @@ class Warehouse:
         if missing:
             added = ", ".join(
                 f"add column if not exists `{field.name}` "
-                + (f"array<{field.type}>" if field.repeated else _SQL_TYPES.get(field.type, field.type))
+                + (f"array<{field.type}>" if field.repeated else field.type)
                 for field in missing
             )
             self.query(f"alter table `{name}` {added}")
 
+    def _existing(self, wanted: Any) -> Any:
+        """Return what is there under the name of a table; create the table and return None if nothing is."""
+        try:
+            return self._call(lambda: self._client.get_table(wanted.reference, **_PATIENCE))
+        except NotThere:
+            self._call(lambda: self._client.create_table(wanted, exists_ok=True, **_PATIENCE))
+            return None
+
     def _check(self, spec: TableSpec, found: Any) -> None:
         remedy = "Move it away (`bq cp`, `bq rm -t`), or load into another dataset (--dataset)."
         name = f"{self.name}.{spec.name}"
-        types = {field.name: (_plain(field.field_type), field.mode == "REPEATED") for field in found.schema}
+        types = {
+            field.name: (_STANDARD.get(field.field_type, field.field_type), field.mode == "REPEATED")
+            for field in found.schema
+        }
         for field in spec.fields:
             have = types.get(field.name)
             if have is not None and have != (field.type, field.repeated):
@@ -229,15 +239,13 @@ class Warehouse:
             return None
 
     def _insert(self, spec: TableSpec, job_id: str, source: bytes | str) -> Any:
-        options: Any = ParquetOptions()  # type: ignore[no-untyped-call]
-        options.enable_list_inference = True
         config = bigquery.LoadJobConfig(
             source_format=bigquery.SourceFormat.PARQUET,
             write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
             create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
             schema=[_field(each) for each in spec.fields],
         )
-        config.parquet_options = options
+        config.parquet_options = _parquet()
         common = {
             "job_id": job_id,
             "job_config": config,
@@ -275,10 +283,8 @@ class Warehouse:
         wanted = bigquery.Table(place)
         wanted.view_query = sql
         wanted.description = about
-        try:
-            found = self._call(lambda: self._client.get_table(place, **_PATIENCE))
-        except NotThere:
-            self._call(lambda: self._client.create_table(wanted, exists_ok=True, **_PATIENCE))
+        found = self._existing(wanted)
+        if found is None:
             return True
         if found.table_type != "VIEW":
             raise WarehouseError(
@@ -302,15 +308,11 @@ class Warehouse:
         hive.mode = "AUTO"
         hive.source_uri_prefix = prefix
         config.hive_partitioning = hive
-        options: Any = ParquetOptions()  # type: ignore[no-untyped-call]
-        options.enable_list_inference = True
-        config.parquet_options = options
+        config.parquet_options = _parquet()
         wanted = bigquery.Table(place)
         wanted.external_data_configuration = config
-        try:
-            found = self._call(lambda: self._client.get_table(place, **_PATIENCE))
-        except NotThere:
-            self._call(lambda: self._client.create_table(wanted, exists_ok=True, **_PATIENCE))
+        found = self._existing(wanted)
+        if found is None:
             return
         if found.table_type != "EXTERNAL":
             raise WarehouseError(
@@ -357,14 +359,14 @@ class Warehouse:
             if status == 409:
                 return Exists(f"It exists already: {said}")
             if status == 401:
-                return WarehouseError(f"BigQuery did not accept the credentials: {said}", _LOG_IN)
+                return WarehouseError(f"BigQuery did not accept the credentials: {said}", LOG_IN)
             if status in _RETRYABLE or _reasons(error) & _TRANSIENT_REASONS:
                 return WarehouseUnavailable(f"BigQuery can't be reached now: {said}", "It is tried again.")
             if status == 403:
                 return WarehouseError(f"Access to {self.name} is denied: {said}", _role_of(said))
             return WarehouseError(f"BigQuery refused ({status}): {said}", _hint_of(said))
         if isinstance(error, auth.GoogleAuthError) and not error.retryable:
-            return WarehouseError(f"Google refused the credentials: {said}", _LOG_IN)
+            return WarehouseError(f"Google refused the credentials: {said}", LOG_IN)
         return WarehouseUnavailable(f"BigQuery can't be reached now: {said}", "Is the network up?")
 
 
@@ -374,12 +376,6 @@ class NotThere(WarehouseError):
 
 class Exists(WarehouseError):
     """There is one of that name."""
-
-
-_LOG_IN: Final = (
-    "Log in with `gcloud auth application-default login`, "
-    "or point GOOGLE_APPLICATION_CREDENTIALS at a key file."
-)
 
 
 def _reasons(error: api.GoogleAPICallError) -> set[str]:
@@ -403,8 +399,10 @@ def _hint_of(said: str) -> str:
     return "See the message; nothing was loaded by this job."
 
 
-def _plain(field_type: str) -> str:
-    return _LEGACY.get(field_type, field_type)
+def _parquet() -> Any:
+    options: Any = ParquetOptions()  # type: ignore[no-untyped-call]
+    options.enable_list_inference = True
+    return options
 
 
 def _field(field: Any) -> Any:

@@ -11,15 +11,16 @@ from typing import Final, Literal
 
 import polars as pl
 
-from tickerlake.lake.typed import RANKED, SCHEMA_OF, frame_schema
+from tickerlake.lake.duck import counts
+from tickerlake.lake.typed import SCHEMA_OF, frame_schema
 
 Partition = Literal["DAY", "MONTH"]
 DAILY: Final = "1d"
 _TYPES: Final = {
     pl.String(): "STRING",
-    pl.Int64(): "INTEGER",
+    pl.Int64(): "INT64",
     pl.Date(): "DATE",
-    pl.Boolean(): "BOOLEAN",
+    pl.Boolean(): "BOOL",
     pl.Datetime("us", "UTC"): "TIMESTAMP",
     pl.List(pl.String()): "STRING",
 }
@@ -90,15 +91,7 @@ def view_sql(kind: str, dataset: str, sources: Iterable[str]) -> str:
     The day is part of what rows are compared by, so that a condition on it passes over partitions.
     """
     union = " union all ".join(f"select * from `{dataset}`.{name}" for name in sources)
-    if kind not in RANKED:
-        return union
-    key, revision = RANKED[kind]
-    order = f"{revision} desc, kafka_offset desc" if revision else "kafka_offset desc"
-    names = ", ".join(f"r.{name}" for name in (PARTITION_FIELD, *key))
-    return (
-        f"select * from ({union}) as r where true "
-        f"qualify row_number() over (partition by {names} order by {order}) = 1"
-    )
+    return f"select * from ({union}) as r where true {counts(kind, PARTITION_FIELD, of='r.')}".rstrip()
 
 
 def all_sql(kind: str, dataset: str, source: str) -> str:

@@ -11,6 +11,7 @@ from google.auth import exceptions as auth
 from google.cloud.storage.exceptions import InvalidResponse
 
 from tickerlake.errors import (
+    LOG_IN,
     ObjectExists,
     ObjectMissing,
     SetupError,
@@ -31,15 +32,11 @@ FOREIGN = (
 )
 _REQUEST = re.compile(r"^[A-Z]+ \S+: ")
 _RETRYABLE_STATUS = {408, 429, 500, 502, 503, 504}
-_LOG_IN = (
-    "Log in with `gcloud auth application-default login`, "
-    "or point GOOGLE_APPLICATION_CREDENTIALS at a key file."
-)
 
 
 def no_credentials(error: Exception) -> SetupError:
     """Explain that this machine has no Google Cloud credentials."""
-    return SetupError(f"There are no usable Google Cloud credentials: {_first_line(error)}", _LOG_IN)
+    return SetupError(f"There are no usable Google Cloud credentials: {_first_line(error)}", LOG_IN)
 
 
 def no_bucket(bucket: str) -> StoreError:
@@ -70,7 +67,7 @@ def explain(error: Exception, bucket: str, name: str) -> TickerlakeError:
     if isinstance(error, auth.TransportError | auth.TimeoutError):
         return _unavailable(place, error)
     if isinstance(error, auth.GoogleAuthError) and not error.retryable:
-        return StoreError(f"Google refused the credentials for gs://{bucket}: {_first_line(error)}", _LOG_IN)
+        return StoreError(f"Google refused the credentials for gs://{bucket}: {_first_line(error)}", LOG_IN)
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
         return SetupError(
             f"The address of Cloud Storage is wrong: {_first_line(error)}",
@@ -99,7 +96,7 @@ def _explain_status(error: api.GoogleAPICallError, status: int, bucket: str, pla
     if status == 404:
         return ObjectMissing(f"{place} does not exist.")
     if status == 401:
-        return StoreError(f"Cloud Storage did not accept the credentials for gs://{bucket}: {said}", _LOG_IN)
+        return StoreError(f"Cloud Storage did not accept the credentials for gs://{bucket}: {said}", LOG_IN)
     if status == 403:
         return StoreError(
             f"Access to the bucket gs://{bucket} is denied: {said}",
