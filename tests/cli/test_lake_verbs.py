@@ -3,9 +3,7 @@
 import csv
 import io
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -14,20 +12,16 @@ import pytest
 from support.bigquery import PROJECT, FakeBigQuery, fake_bigquery
 from support.gcs import fake_gcs
 from support.lakes import Topic, bar, trade
+from support.process import tickerlake
 from tickerlake.lake.store.local import LocalStore
 
 __all__ = ["fake_bigquery", "fake_gcs"]
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from tickerlake.cli.app import main; main()", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, **(env or {})},
-    )
+    with tickerlake(*arguments, variables=env) as child:
+        out, err = child.communicate(timeout=120)
+    return subprocess.CompletedProcess(arguments, child.returncode, out, err)
 
 
 @pytest.fixture
@@ -135,13 +129,7 @@ def test_load_and_compare(lake: Path, fake_bigquery: FakeBigQuery) -> None:
 def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "lake")
     Topic(store, "t").add([trade("A", n) for n in range(30_000)])
-    command = [sys.executable, "-c", "from tickerlake.cli.app import main; main()", "query"]
-    with subprocess.Popen(
-        [*command, "from trades", "--lake", str(tmp_path / "lake")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as child:
+    with tickerlake("query", "from trades", "--lake", tmp_path / "lake") as child:
         assert child.stdout is not None
         assert child.stderr is not None
         assert child.stdout.readline().startswith("instrument_id,")
@@ -155,14 +143,12 @@ def test_killed_by_the_system_and_run_again(tmp_path: Path) -> None:
     topic = Topic(store, "t")
     for day in range(40):
         topic.add([trade("A", n, day=day) for n in range(20)])
-    command = [sys.executable, "-c", "from tickerlake.cli.app import main; main()", "compact", "--lake"]
     kills = 0
     for wanted in (1, 8, 20):
-        child = subprocess.Popen([*command, str(tmp_path / "lake")], stderr=subprocess.DEVNULL)
-        while child.poll() is None:
-            if len(list((tmp_path / "lake/curated").rglob("*.parquet"))) >= wanted:
-                child.kill()
-        child.wait()
+        with tickerlake("compact", "--lake", tmp_path / "lake") as child:
+            while child.poll() is None:
+                if len(list((tmp_path / "lake/curated").rglob("*.parquet"))) >= wanted:
+                    child.kill()
         kills += child.returncode == -9
         topic.add([trade("B", wanted)])
     assert kills, "the fault must happen"

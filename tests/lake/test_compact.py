@@ -396,19 +396,13 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=40)
-@given(ACTIONS, st.integers(1, 8), st.integers(1, 8))
-def test_any_history_gives_each_bar_its_latest_revision(
-    tmp_path_factory: pytest.TempPathFactory, history: list[Any], step_rows: int, file_rows: int
-) -> None:
-    folder = tmp_path_factory.mktemp("history")
-    store = MemoryStore()
-    topic = Topic(store, "t")
+def play(topic: Topic, history: list[Any], compacts: Callable[[], object]) -> list[int]:
+    """Store bars and compact, as a history says; return the offsets of those that count at its end."""
     best: dict[tuple[str, int, int], tuple[int, int]] = {}
     offset = 0
-    for action in [*history, "compact"]:
+    for action in history:
         if action == "compact":
-            compact(store, folder, step_rows=step_rows, file_rows=file_rows)
+            compacts()
             continue
         topic.add(
             [bar(symbol, minute, day=day, revision=revision) for symbol, minute, day, revision in action]
@@ -417,6 +411,22 @@ def test_any_history_gives_each_bar_its_latest_revision(
             key = (symbol, minute, day)
             best[key] = max(best.get(key, (-1, -1)), (revision, offset))
             offset += 1
+    return sorted(number for _, number in best.values())
+
+
+@settings(max_examples=40)
+@given(ACTIONS, st.integers(1, 8), st.integers(1, 8))
+def test_any_history_gives_each_bar_its_latest_revision(
+    tmp_path_factory: pytest.TempPathFactory, history: list[Any], step_rows: int, file_rows: int
+) -> None:
+    folder = tmp_path_factory.mktemp("history")
+    store = MemoryStore()
+    topic = Topic(store, "t")
+    due = play(
+        topic,
+        [*history, "compact"],
+        lambda: compact(store, folder, step_rows=step_rows, file_rows=file_rows),
+    )
     found = rows(store, "bars").get_column("kafka_offset").sort().to_list()
-    assert found == sorted(number for _, number in best.values())
+    assert found == due
     sound(store)

@@ -12,7 +12,7 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lake.test_compact import ACTIONS, FORMATS, compact
+from lake.test_compact import ACTIONS, FORMATS, compact, play
 from support.lakes import Topic, bar, trade, utc_dates
 from tickerlake.errors import UsageError
 from tickerlake.lake.query import KINDS, LakeDatabase
@@ -41,22 +41,9 @@ def test_any_history_shows_each_bar_at_its_latest_revision(
 ) -> None:
     folder = tmp_path_factory.mktemp("history")
     store = LocalStore(folder / "lake")
-    topic = Topic(store, "t", fmt)
-    best: dict[tuple[str, int, int], tuple[int, int]] = {}
-    offset = 0
-    for action in history:
-        if action == "compact":
-            compact(store, folder)
-            continue
-        topic.add(
-            [bar(symbol, minute, day=day, revision=revision) for symbol, minute, day, revision in action]
-        )
-        for symbol, minute, day, revision in action:
-            key = (symbol, minute, day)
-            best[key] = max(best.get(key, (-1, -1)), (revision, offset))
-            offset += 1
+    due = play(Topic(store, "t", fmt), history, lambda: compact(store, folder))
     found = ask(store, "select kafka_offset from bars order by 1").get_column("kafka_offset").to_list()
-    assert found == sorted(number for _, number in best.values())
+    assert found == due
 
 
 def test_all_kinds_have_their_columns_in_an_empty_lake_too(tmp_path: Path) -> None:

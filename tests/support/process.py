@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -21,9 +21,12 @@ class Child(subprocess.Popen[str]):
         super().__exit__(kind, error, trace)
 
 
-def tickerlake(*arguments: object, cwd: Path | None = None) -> Child:
-    """Start a verb."""
+def tickerlake(
+    *arguments: object, cwd: Path | None = None, variables: Mapping[str, str] | None = None
+) -> Child:
+    """Start a verb, with some variables of the environment set."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
+    environment |= variables or {}
     return Child(
         [sys.executable, "-c", "from tickerlake.cli.app import main; main()", *map(str, arguments)],
         stdout=subprocess.PIPE,
