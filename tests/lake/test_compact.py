@@ -14,6 +14,7 @@ from tickerlake.errors import LakeError, ObjectExists, StoreUnavailable
 from tickerlake.lake import curated
 from tickerlake.lake.audit_curated import audit_curated
 from tickerlake.lake.compact import Compactor, Progress, _Step
+from tickerlake.lake.rows import checksum
 from tickerlake.lake.segment import Format
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.local import LocalStore
@@ -343,6 +344,20 @@ def test_the_audit_finds_damage(tmp_path: Path, damage: Callable[[LocalStore, st
     damage(store, key)
     findings = [finding for result in audit_curated(store, deep=True) for finding in result.findings]
     assert findings
+
+
+def test_a_file_out_of_order_is_found(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "lake")
+    Topic(store, "t").add([bar("A", minute) for minute in range(4)])
+    compact(store, tmp_path)
+    (file,) = curated.read_state(store).files.values()
+    path, log = tmp_path / "lake" / file.key, tmp_path / "lake" / curated.commit_key(1)
+    pl.read_parquet(path).reverse().write_parquet(path)
+    data = path.read_bytes()
+    said = log.read_text().replace(f'"bytes":{file.bytes}', f'"bytes":{len(data)}')
+    log.write_text(said.replace(file.crc32c, checksum(data)))
+    findings = [finding for result in audit_curated(store, deep=True) for finding in result.findings]
+    assert [finding.kind for finding in findings] == ["curated_order"]
 
 
 def test_a_row_that_is_there_twice_is_found(tmp_path: Path) -> None:
