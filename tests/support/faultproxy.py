@@ -31,6 +31,8 @@ class FaultProxy:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self.uploads = 0
+        self.held = threading.Semaphore(0)
+        """Released when an upload has stalled, or its reply is held."""
         proxy = self
 
         class Handler(_Handler):
@@ -72,6 +74,10 @@ class FaultProxy:
     def stall(self, times: int = 1) -> None:
         """Take the next uploads and never answer; they do not reach the store."""
         self._faults.extend([("stall", 0, None)] * times)
+
+    def hold_reply(self, times: int = 1) -> None:
+        """Pass the next uploads on, and never tell the outcome."""
+        self._faults.extend([("hold", 0, None)] * times)
 
     def damage_download(self, times: int = 1) -> None:
         """Change the first byte of the next downloads."""
@@ -131,13 +137,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(status, retry_after)
             return
         if fault == "stall":
+            self.owner.held.release()
             self.owner.wait_for_stop()
             self.close_connection = True
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
         reply = self.owner.forward(self.command, self.path, headers, body)
-        if fault == "lose":
+        if fault in {"lose", "hold"}:
             self.close_connection = True
+            if fault == "hold":
+                self.owner.held.release()
+                self.owner.wait_for_stop()
             return
         content: bytes = reply.content  # type: ignore[attr-defined]
         is_download = self.command == "GET" and "alt=media" in self.path

@@ -1,7 +1,9 @@
 """The command line: the verbs, and how errors and Ctrl-C end the process."""
 
+import errno
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ from tickerlake.cli import (
     compact,
     convert,
     demo,
+    doctor,
     inspect,
     load,
     produce,
@@ -52,6 +55,7 @@ app.add_typer(alerts.app, name="alerts")
 app.add_typer(rules.app, name="rules")
 app.command("audit")(audit.audit)
 app.add_typer(broker.app, name="broker")
+app.command("doctor")(doctor.doctor)
 
 
 def _version(value: bool) -> None:
@@ -95,6 +99,13 @@ def _defaults(settings: "Settings") -> dict[str, dict[str, Any]]:
         "compact": {"lake": settings.lake},
         "query": {"lake": settings.lake},
         "load": {"lake": settings.lake, **_given(settings.load)},
+        "doctor": {
+            **kafka,
+            "lake": settings.lake,
+            "topic": settings.sink.topic,
+            "project": settings.load.project,
+            "dataset": settings.load.dataset,
+        },
         "alerts": {"tail": {name: value for name, value in kafka.items() if value is not None}},
     }
     return {
@@ -118,6 +129,18 @@ def main() -> None:
         if error.hint:
             print(f"  → {error.hint}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except Exception as error:
+        # libraries wrap it in errors of their own, which agree in the system's words only
+        full = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)]
+        if not full:
+            raise
+        print(f"tickerlake: A disk is full: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(
+            f"  → Free some space, or name another folder for temporary files ({tempfile.gettempdir()}) in "
+            "TMPDIR; run the same command again to continue.",
+            file=sys.stderr,
+        )
+        sys.exit(3)
     except KeyboardInterrupt:
         print("tickerlake: interrupted; run the same command again to continue.", file=sys.stderr)
         sys.exit(130)

@@ -13,7 +13,13 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka import KafkaError as RdError
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclOperation,
+    AdminClient,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
 from confluent_kafka.cimpl import NewTopic
 
 from tickerlake.errors import KafkaError
@@ -42,6 +48,40 @@ class Topic:
     topic_id: str
     cluster_id: str
     partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster, and what we may do to it as a whole: names of operations; None where it does not say."""
+
+    cluster_id: str
+    brokers: int
+    rights: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How safe a topic's records are, and what we may do.
+
+    Parameters
+    ----------
+    partitions
+        How many there are.
+    copies, in_sync
+        Of the partition that has the fewest: on how many brokers it is, and how many of them are up to date.
+    min_in_sync, retention_ms, compacted
+        The topic's configuration; None if we may not read it, retention -1 is for ever.
+    rights
+        Names of operations such as ``READ``; None where the cluster does not say.
+    """
+
+    partitions: int
+    copies: int
+    in_sync: int
+    min_in_sync: int | None
+    retention_ms: int | None
+    compacted: bool | None
+    rights: frozenset[str] | None
 
 
 class Admin:
@@ -87,6 +127,45 @@ class Admin:
                 return None
             raise translate(error.args[0], f"describing {topic}", self.bootstrap_servers) from error
         return Topic(topic, str(about.topic_id), str(cluster.cluster_id), len(about.partitions))
+
+    def cluster(self) -> Cluster:
+        """Describe the cluster."""
+        try:
+            found = self._client.describe_cluster(
+                include_authorized_operations=True, request_timeout=self._timeout_s
+            ).result()
+        except KafkaException as error:
+            raise translate(error.args[0], "describing the cluster", self.bootstrap_servers) from error
+        return Cluster(str(found.cluster_id), len(found.nodes), _names(found.authorized_operations))
+
+    def standing(self, topic: str) -> Standing | None:
+        """Describe how a topic stands, or None if the cluster does not have it."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        try:
+            asked = self._client.describe_topics(
+                TopicCollection([topic]), include_authorized_operations=True, request_timeout=self._timeout_s
+            )
+            about = asked[topic].result()
+        except KafkaException as error:
+            if error.args[0].code() == RdError.UNKNOWN_TOPIC_OR_PART:
+                return None
+            raise translate(error.args[0], f"describing {topic}", self.bootstrap_servers) from error
+        config: dict[str, str] = {}
+        try:
+            answer = self._client.describe_configs([resource], request_timeout=self._timeout_s)[resource]
+            config = {name: str(entry.value) for name, entry in answer.result().items()}
+        except KafkaException as error:
+            if error.args[0].code() != RdError.TOPIC_AUTHORIZATION_FAILED:
+                raise translate(error.args[0], f"describing {topic}", self.bootstrap_servers) from error
+        return Standing(
+            len(about.partitions),
+            min(len(each.replicas) for each in about.partitions),
+            min(len(each.isr) for each in about.partitions),
+            int(config["min.insync.replicas"]) if config else None,
+            int(config["retention.ms"]) if config else None,
+            "compact" in config["cleanup.policy"] if config else None,
+            _names(about.authorized_operations),
+        )
 
     def topics(self) -> dict[str, int]:
         """Return the names of all topics, but Kafka's own, and how many partitions each has."""
@@ -213,3 +292,7 @@ class Admin:
                 (place.topic, place.partition): int(place.offset) for place in places if place.offset >= 0
             }
         return found
+
+
+def _names(operations: Collection[AclOperation] | None) -> frozenset[str] | None:
+    return None if operations is None else frozenset(each.name for each in operations)

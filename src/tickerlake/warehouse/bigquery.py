@@ -4,6 +4,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import requests
@@ -15,6 +16,7 @@ from google.cloud import bigquery
 from google.cloud.bigquery.format_options import ParquetOptions
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
+from tickerlake import clock
 from tickerlake.errors import (
     LOG_IN,
     SetupError,
@@ -327,6 +329,40 @@ class Warehouse:
                     found, ["external_data_configuration"], autodetect_schema=True, **_PATIENCE
                 )
             )
+
+    def try_rights(self) -> list[tuple[str, str]]:
+        """Do what a load does, on a table of its own that is gone afterwards; return what is not allowed.
+
+        Returns
+        -------
+        list of tuple
+            For each thing that is not allowed a sentence and its remedy. Empty: all is.
+        """
+        table = bigquery.Table(
+            f"{self.name}.tickerlake_doctor", schema=[bigquery.SchemaField("checked", "INT64")]
+        )
+        table.expires = datetime.fromtimestamp(clock.now_ns() / 1e9 + 3600, UTC)  # should deleting fail
+        dry = bigquery.QueryJobConfig(dry_run=True)
+        steps: tuple[Callable[[], object], ...] = (
+            lambda: self._client.query(
+                "select 1", job_config=dry, location=self.location or None, retry=None
+            ),
+            lambda: self._client.create_table(table, exists_ok=True, **_PATIENCE),
+            lambda: self._client.query(
+                f"select checked from `{self.name}.tickerlake_doctor`",
+                job_config=dry,
+                location=self.location or None,
+                retry=None,
+            ),
+            lambda: self._client.delete_table(table, not_found_ok=True, **_PATIENCE),
+        )
+        missing: list[tuple[str, str]] = []
+        for step in steps:
+            try:
+                self._call(step)
+            except WarehouseError as error:
+                missing.append((error.message, error.hint))
+        return missing
 
     def query(self, sql: str, parameters: Iterable[tuple[str, str, Any]] = ()) -> list[tuple[Any, ...]]:
         """Run a query; parameters are names, types and values, lists for arrays."""

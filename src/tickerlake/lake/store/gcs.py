@@ -6,6 +6,8 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -30,6 +32,14 @@ _SLOWEST_BYTES_PER_S = 500_000
 _USER_AGENT = f"tickerlake/{VERSION}"
 _Result = TypeVar("_Result")
 _Timeout = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class BucketFacts:
+    """Where a bucket is (None: we may not know), and the service's time in seconds since the epoch."""
+
+    location: str | None
+    time_s: float | None
 
 
 class GcsStore:
@@ -193,6 +203,36 @@ class GcsStore:
         # one that is gone was deleted by a call of which the reply was lost, or by somebody else
         with contextlib.suppress(ObjectMissing):
             self._call(blob.name, lambda timeout: blob.delete(timeout=timeout, retry=None))
+
+    def about(self) -> BucketFacts:
+        """Ask where the bucket is, and what time it is there.
+
+        Raises
+        ------
+        StoreError
+            There is no such bucket, or the credentials are refused.
+        StoreUnavailable
+            It does not answer.
+        """
+
+        def ask(timeout: _Timeout) -> BucketFacts:
+            answer = self._session.get(
+                f"{self._client.api_endpoint}/storage/v1/b/{self._name}?fields=location,locationType",
+                timeout=timeout,
+            )
+            if answer.status_code not in {
+                200,
+                403,
+            }:  # 403: to store objects it is not needed to see the bucket
+                raise from_http_response(answer)  # type: ignore[no-untyped-call]
+            try:
+                said = parsedate_to_datetime(answer.headers["date"]).timestamp()
+            except (KeyError, ValueError):
+                said = None
+            location = answer.json().get("location") if answer.status_code == 200 else None
+            return BucketFacts(location, said)
+
+        return self._call("", ask)
 
     def close(self) -> None:
         """Close the connections and end the waits between retries."""
