@@ -134,8 +134,8 @@ def _show(
         table.add_row(
             str(figures.get("topic") or figures["kind"]), *(f"{figures[name]:,}" for name in columns)
         )
+    Console(width=1000).print(table, soft_wrap=True)
     console = Console()
-    console.print(table, soft_wrap=True, width=max(console.width, 160))
     for result in results:
         for finding in result.findings:
             console.print(
