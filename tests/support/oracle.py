@@ -5,6 +5,9 @@ import gzip
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,22 +78,85 @@ def rejects(lake: Path, topic: str) -> dict[Place, bytes]:
     return found
 
 
-def judge(servers: str, topic: str, lake: Path) -> int:
-    """Assert that each message is in the lake once, as it was; return how many there are."""
-    sent = {(m.partition(), m.offset()): m for m in messages(servers, topic)}
+@dataclass(frozen=True)
+class Verdict:
+    """What the judge found; a record is stored as a row or as a reject.
+
+    ``lost`` are records that Kafka holds and the lake does not, ``doubled`` those that it has more than once,
+    ``changed`` those that it has otherwise, ``foreign`` what it has and Kafka does not. ``disordered`` are
+    segments of which an offset is not above all before it.
+    """
+
+    sent: int
+    stored: int
+    rejected: int
+    lost: list[Place]
+    doubled: list[Place]
+    changed: list[Place]
+    foreign: list[Place]
+    disordered: list[str]
+
+    @property
+    def is_sound(self) -> bool:
+        """Tell whether each record is there once, as it was, in order."""
+        return not (self.lost or self.doubled or self.changed or self.foreign or self.disordered)
+
+
+def verdict(servers: str, topic: str, lake: Path, sent: Iterable[Message] | None = None) -> Verdict:
+    """Compare a lake with what Kafka holds, or with messages that it held."""
+    found = messages(servers, topic) if sent is None else sent
+    wanted = {(m.partition() or 0, m.offset() or 0): m for m in found}
     stored, refused = rows(lake, topic), rejects(lake, topic)
-    doubled = [place for place, found in stored.items() if len(found) > 1]
-    assert not doubled, f"doubled: {doubled[:5]}"
-    assert not stored.keys() & refused.keys(), "a record is both a row and a reject"
-    assert stored.keys() | refused.keys() == sent.keys()
-    for place, (row,) in stored.items():
-        message = sent[place]
-        assert row["kafka_timestamp_ms"] == message.timestamp()[1]
-        document = json.loads(message.value() or b"")
-        assert {name: row.get(name) for name in document} == document
-    for place, raw in refused.items():
-        assert raw == sent[place].value()
-    return len(sent)
+    changed = [
+        place for place, (row, *_) in stored.items() if place in wanted and not _same(row, wanted[place])
+    ]
+    changed += [place for place, raw in refused.items() if place in wanted and raw != wanted[place].value()]
+    have = stored.keys() | refused.keys()
+    return Verdict(
+        sent=len(wanted),
+        stored=len(stored),
+        rejected=len(refused),
+        lost=sorted(wanted.keys() - have),
+        doubled=[place for place, each in stored.items() if len(each) > 1 or place in refused],
+        changed=changed,
+        foreign=sorted(have - wanted.keys()),
+        disordered=_disordered(lake, topic),
+    )
+
+
+def _same(row: dict[str, Any], message: Message) -> bool:
+    if row["kafka_timestamp_ms"] != message.timestamp()[1]:
+        return False
+    value = message.value()
+    if value is None:
+        return bool(row.get("kafka_tombstone"))
+    document = json.loads(value)
+    if not isinstance(document, dict):
+        return bool(row.get("value") == document)
+    # what has no column of its own in a Parquet file stands in `extra`
+    extra = row.get("extra")
+    known = {**(json.loads(extra) if isinstance(extra, str) else extra or {}), **row}
+    return all(known.get(name) == value for name, value in document.items() if not name.startswith("kafka_"))
+
+
+def _disordered(lake: Path, topic: str) -> list[str]:
+    found = []
+    before: dict[Path, int] = {}
+    for file in sorted((lake / "raw" / topic).glob("partition=*/*")):
+        if not _SEGMENT.fullmatch(file.name):
+            continue
+        offsets = [row["kafka_offset"] for row in _rows(file)]
+        if any(b <= a for a, b in pairwise([before.get(file.parent, -1), *offsets])):
+            found.append(str(file.relative_to(lake)))
+        before[file.parent] = max([before.get(file.parent, -1), *offsets])
+    return found
+
+
+def judge(servers: str, topic: str, lake: Path) -> int:
+    """Assert that each message is in the lake once, as it was, in order; return how many there are."""
+    found = verdict(servers, topic, lake)
+    assert found.is_sound, found
+    return found.sent
 
 
 def each_once(servers: str, topic: str, field: str) -> Counter[Any]:

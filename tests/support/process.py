@@ -45,12 +45,15 @@ def run(*arguments: object, code: int = 0, cwd: Path | None = None) -> tuple[str
     return out, err
 
 
-def wait_until(holds: Callable[[], bool], child: "subprocess.Popen[str] | None" = None) -> None:
-    """Look until ``holds()``, or until the child ends; a minute at most."""
+def wait_until(
+    holds: Callable[[], bool], child: "subprocess.Popen[str] | None" = None, seconds: float = 60
+) -> float:
+    """Look until ``holds()``, or until the child ends, and return how long that took; a minute at most."""
     pause = threading.Event()
-    until = time.monotonic() + 60
+    began_s = time.monotonic()
     while not holds():
         if child is not None and child.poll() is not None:
-            return
-        assert time.monotonic() < until, "nothing happened for a minute"
+            break
+        assert time.monotonic() - began_s < seconds, f"nothing happened for {seconds:.0f} s"
         pause.wait(0.01)
+    return time.monotonic() - began_s

@@ -76,8 +76,10 @@ def _root(
     ] = False,
 ) -> None:
     """Track stocks: CSV files → Apache Kafka → data lake, every record exactly once."""
+    from tickerlake import failpoints
     from tickerlake.config import load as read_settings
 
+    failpoints.arm(os.environ)
     settings = read_settings(os.environ, config)
     context.obj = settings
     context.default_map = _defaults(settings)

@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
+from tickerlake import failpoints
 from tickerlake.errors import LakeError, ObjectExists
 from tickerlake.lake import curated
 from tickerlake.lake.curated import CuratedFile, Kinds, Place, State, Taken, TakenTopic
@@ -361,6 +362,7 @@ class _Step:
             if _rows_of(key, data) != rows:
                 raise LakeError(f"{key} does not hold the rows that its name stands for.", _FOREIGN) from None
             self._adopted += 1
+        failpoints.reach("compact.written")
         self._added.append(CuratedFile(key, rows, len(data), checksum(data), first, last))
         return rows
 
@@ -399,6 +401,7 @@ class _Step:
                 )
         taken = {**self._state.taken, **self.ranges}
         curated.commit(self._store, self._state, taken, self._superseded, self._added, self._removed)
+        failpoints.reach("compact.committed")
         progress.steps += 1
         progress.records += self._records
         progress.misfits += len(self._misfits)

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import polars as pl
 
+from tickerlake import failpoints
 from tickerlake.errors import ObjectExists
 from tickerlake.lake.rows import RejectedRecord, encode
 from tickerlake.lake.segment import (
@@ -110,7 +111,9 @@ class ObjectWriter:
 
     def _create(self, item: tuple[str, bytes]) -> bool:
         key, data = item
-        return _create(self.store, key, data)
+        created = _create(self.store, key, data)
+        failpoints.reach("object.stored")
+        return created
 
 
 def keep_rejects(store: Store, topic: str, partition: int, rejects: Iterable[RejectedRecord]) -> int:

@@ -6,6 +6,7 @@ the topic, so old ones are deleted.
 
 from typing import Final
 
+from tickerlake import failpoints
 from tickerlake.errors import ObjectExists
 from tickerlake.lake.segment import check_topic
 from tickerlake.lake.store.base import Store, discard
@@ -42,6 +43,7 @@ class States:
             self.store.create(key, data, metadata={})
         except ObjectExists:
             return False  # of the same records: the state is the same, but for what the clock has done since
+        failpoints.reach("track.snapshot")
         for old in [each for each in self._keys(partition) if _offset(each) <= offset][:-_KEPT]:
             if not discard(self.store, old):
                 break

@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 import polars as pl
 
+from tickerlake import failpoints
 from tickerlake.errors import LakeError, ObjectExists, ObjectMissing, UsageError
 from tickerlake.lake import columns, rows
 from tickerlake.lake.ndjson import NdjsonCodec
@@ -238,8 +239,10 @@ class PartitionWriter:
             ),
         )
         keep_rejects(self.store, self.topic.topic, self.partition, rejects)
+        failpoints.reach("segment.rejects")
         try:
             self.store.create(key, data, metadata=meta.to_text(), content_type=codec.content_type)
+            failpoints.reach("segment.stored")
         except ObjectExists:
             stored = self._adopt(key)
         else:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 import polars as pl
 
-from tickerlake import clock
+from tickerlake import clock, failpoints
 from tickerlake.errors import DataError, KafkaError
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
@@ -250,6 +250,7 @@ class _Run:
                 self._producer.begin()
                 opened_s = clock.monotonic_s()
             self._ingest.send(self._producer, load)
+            failpoints.reach("ingest.sent")
             self._note(load)
             if self._rows >= options.transaction_rows or clock.monotonic_s() - opened_s >= options.commit_s:
                 self._commit()
@@ -285,7 +286,9 @@ class _Run:
             return
         notes = [msgspec.json.encode(self._notes[n]) for n in changed]
         self._producer.send(PROGRESS_TOPIC, [self._keys[n] for n in changed], notes)
+        failpoints.reach("ingest.noted")
         self._producer.commit()
+        failpoints.reach("ingest.committed")
         self._committed = list(self._notes)
         self._on_progress(_sum(self._outcome(), self._source.rows, next_s))
 

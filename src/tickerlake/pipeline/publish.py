@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from tickerlake import failpoints
 from tickerlake.analytics.engine import Output
 from tickerlake.kafka.consumer import Partition
 from tickerlake.kafka.producer import Producer
@@ -88,8 +89,11 @@ class Publisher:
         self._producer.begin()
         for output in outputs:
             self._send(output)
+        failpoints.reach("track.sent")
         self._producer.send_offsets(positions, member)
+        failpoints.reach("track.offsets")
         self._producer.commit()
+        failpoints.reach("track.committed")
 
     def _send(self, output: Output) -> None:
         for what, records in (("bars", output.bars), ("indicators", output.indicators)):

@@ -12,7 +12,7 @@ from typing import Literal
 
 import polars as pl
 
-from tickerlake import clock
+from tickerlake import clock, failpoints
 from tickerlake.errors import LakeError
 from tickerlake.kafka.admin import Admin, Topic
 from tickerlake.kafka.consumer import Batch, Committed, Consumer, Partition
@@ -166,6 +166,8 @@ class Sink:
         self._chains: dict[str, TopicMeta] = {}
         self._lanes: dict[Partition, _Lane] = {}
         self._paused = False
+        self._checked_s = 0.0
+        self._pool = ThreadPoolExecutor(_STORING, thread_name_prefix="segment")
         self._consumer = Consumer(bootstrap_servers, group, properties or {}, self._open, self._drop)
 
     def run(
@@ -186,34 +188,49 @@ class Sink:
         StoreUnavailable
             The store gave no answer within its budget; nothing is lost, run again.
         """
-        for topic in self.topics:
-            self._chains[topic] = self._open_chain(topic)
-        checked_s = clock.monotonic_s()
-        self._consumer.subscribe(self.topics)
-        with ThreadPoolExecutor(max_workers=_STORING, thread_name_prefix="segment") as pool:
-            try:
-                while not stop.is_set():
-                    for batch in self._consumer.poll(_POLL_S):
-                        self._take(batch)
-                    self._flush(pool, everything=until_end and self._all_read())
-                    if on_progress:
-                        self.progress.lag = sum(map(self._lag, self._lanes))
-                        on_progress(self.progress)
-                    if until_end and self._all_read() and all(lane.idle for lane in self._lanes.values()):
-                        break
-                    if clock.monotonic_s() - checked_s > _RECHECK_S:
-                        for topic in self.topics:
-                            self._open_chain(topic)
-                        checked_s = clock.monotonic_s()
-                while any(not lane.idle for lane in self._lanes.values()):
-                    self._flush(pool, everything=True, last=True)
-            finally:
-                self._consumer.close()
-                if self._uploads:
-                    self._uploads.shutdown(wait=False, cancel_futures=True)
+        self.open()
+        try:
+            while not stop.is_set():
+                self.step(until_end=until_end)
+                if on_progress:
+                    self.progress.lag = sum(map(self._lag, self._lanes))
+                    on_progress(self.progress)
+                if until_end and self._all_read() and self._idle():
+                    break
+            while not self._idle():
+                self._flush(everything=True, last=True)
+        finally:
+            self.close()
         if on_progress:
             on_progress(self.progress)
         return self.progress
+
+    def open(self) -> None:
+        """Open the chains and join the group."""
+        for topic in self.topics:
+            self._chains[topic] = self._open_chain(topic)
+        self._checked_s = clock.monotonic_s()
+        self._consumer.subscribe(self.topics)
+
+    def step(self, *, until_end: bool = False) -> None:
+        """Take what there is to be read, and store what is due; `run` is this again and again."""
+        for batch in self._consumer.poll(_POLL_S):
+            self._take(batch)
+        self._flush(everything=until_end and self._all_read())
+        if clock.monotonic_s() - self._checked_s > _RECHECK_S:
+            for topic in self.topics:
+                self._open_chain(topic)
+            self._checked_s = clock.monotonic_s()
+
+    def close(self) -> None:
+        """Leave the group, when what is being stored is stored or has failed."""
+        self._consumer.close()
+        self._pool.shutdown()
+        if self._uploads:
+            self._uploads.shutdown(wait=False, cancel_futures=True)
+
+    def _idle(self) -> bool:
+        return all(lane.idle for lane in self._lanes.values())
 
     def _open_chain(self, topic: str) -> TopicMeta:
         about = self._admin.require(topic)
@@ -265,6 +282,7 @@ class Sink:
     def _take(self, batch: Batch) -> None:
         lane = self._lanes.get(batch.partition)
         if lane is not None:
+            failpoints.reach("sink.read")
             lane.add(batch.frame)
             lane.at_end = batch.at_end
 
@@ -278,21 +296,25 @@ class Sink:
             return 0
         return max(0, self._consumer.known_end(partition) - self.progress.partitions[partition])
 
-    def _flush(self, pool: ThreadPoolExecutor, *, everything: bool, last: bool = False) -> None:
+    def _flush(self, *, everything: bool, last: bool = False) -> None:
         now_s = clock.monotonic_s()
         for partition, lane in self._lanes.items():
             if lane.future is not None and (last or lane.future.done()):
                 self._landed(partition, lane, lane.future.result())
             if lane.future is None and (lane.due(self.options, now_s) or (everything and lane.frames)):
-                self._store(pool, lane)
-        self._limit_memory(pool)
+                self._store(lane)
+        self._limit_memory()
 
-    def _store(self, pool: ThreadPoolExecutor, lane: _Lane) -> None:
-        lane.future = pool.submit(lane.writer.put, lane.take(self.options))
+    def _store(self, lane: _Lane) -> None:
+        taken = lane.take(self.options)
+        failpoints.reach("sink.cut")
+        lane.future = self._pool.submit(lane.writer.put, taken)
 
     def _landed(self, partition: Partition, lane: _Lane, stored: Stored) -> None:
         lane.landed(stored)
+        failpoints.reach("sink.landed")
         self._consumer.commit(partition, stored.next_position, str(stored.position))
+        failpoints.reach("sink.committed")
         totals = self.progress
         totals.partitions[partition] = stored.next_position
         totals.segments += stored.objects
@@ -301,12 +323,12 @@ class Sink:
         totals.rejects += stored.rejects
         totals.bytes += stored.bytes
 
-    def _limit_memory(self, pool: ThreadPoolExecutor) -> None:
+    def _limit_memory(self) -> None:
         held = sum(lane.held for lane in self._lanes.values())
         if held > self.options.buffer_bytes and not self._paused:
             ready = [lane for lane in self._lanes.values() if lane.future is None and lane.frames]
             if ready and sum(lane.future is not None for lane in self._lanes.values()) < _STORING:
-                self._store(pool, max(ready, key=lambda lane: lane.bytes))
+                self._store(max(ready, key=lambda lane: lane.bytes))
             flying = [lane.future for lane in self._lanes.values() if lane.future is not None]
             # pausing makes the client drop what it has fetched: wait a while for room first
             if flying and wait(flying, _ROOM_S, FIRST_COMPLETED).done:

@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from tickerlake import clock
+from tickerlake import clock, failpoints
 from tickerlake.errors import ObjectExists, ObjectMissing, WarehouseError, WarehouseUnavailable
 from tickerlake.lake import curated
 from tickerlake.lake.curated import Kinds
@@ -150,6 +150,7 @@ class Loader:
                 return
             self._check_quota(manifests, last)
             last = manifests.plan(last, ranges)
+            failpoints.reach("load.planned")
             self._finish(manifests, last, progress)
 
     def _make_tables(self, kind: str) -> None:
@@ -210,8 +211,10 @@ class Loader:
         for spec, part in divide(manifest.kind, frame):
             jobs.append(self._load_part(manifests, manifest, spec, part, progress))
             progress.tables[spec.name] = progress.tables.get(spec.name, 0) + part.height
+        failpoints.reach("load.loaded")
         now_ms = clock.now_ns() // 1_000_000
         manifests.finish(manifest, Done(rows=rows, misfits=len(misfits), jobs=jobs, done_ms=now_ms))
+        failpoints.reach("load.noted")
         progress.loads += 1
         progress.records += sum(each.records for each in manifest.ranges)
         progress.misfits += misfits

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tickerlake import clock
+from tickerlake import clock, failpoints
 from tickerlake.errors import ObjectExists, ObjectMissing, StoreError, StoreUnavailable, TickerlakeError
 from tickerlake.lake.store.base import TEMP_FOLDER, ObjectInfo, check_deletable, check_key
 
@@ -61,8 +61,10 @@ class LocalStore:
         try:
             self._ensure_folder(folder)
             _write_synced(temp, data)
+            failpoints.reach("folder.written")
             try:
                 self._link(temp, path)
+                failpoints.reach("folder.linked")
             finally:
                 _unlink(temp)
                 # also where the name was taken: the caller will build on that object,

@@ -1,0 +1,215 @@
+"""What the stories of faults share: a topic, a lake, an independent judge, the table of what was survived."""
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from support import oracle
+from support.faultproxy import FaultProxy
+from support.gcs import FakeGcs, fake_gcs
+from support.process import Child, tickerlake
+from tickerlake.failpoints import VARIABLE
+from tickerlake.kafka.admin import Admin
+from tickerlake.kafka.embedded import EmbeddedBroker
+
+__all__ = ["fake_gcs"]
+
+_ROW = "fault"
+COLUMNS = ("no", "fault", "injected", "struck", "records", "stored", "lost", "doubled", "back after")
+
+
+@dataclass
+class Story:
+    """One topic and one lake, sinks that store the one in the other, and how it ended.
+
+    Parameters
+    ----------
+    servers
+        The broker.
+    lake
+        A folder, or ``gs://bucket``.
+    topic
+        Of four partitions.
+    copy
+        Lays out the lake as files in a folder, by plain calls, and returns that; a folder itself.
+    record
+        Takes the row of the table.
+    """
+
+    servers: str
+    lake: str
+    topic: str
+    copy: Callable[[], Path]
+    record: Callable[[str, object], None]
+    variables: dict[str, str] = field(default_factory=dict)
+    sent: int = 0
+
+    def fill(self, count: int, key: Callable[[int], str] = lambda n: f"K{n % 50}") -> None:
+        """Write so many records to the topic; their ids ascend."""
+        producer = Producer(
+            {"bootstrap.servers": self.servers, "queue.buffering.max.messages": 1_000_000, "linger.ms": 20}
+        )
+        for number in range(self.sent, self.sent + count):
+            producer.produce(
+                self.topic, json.dumps({"id": number, "price": number / 8}).encode(), key(number).encode()
+            )
+        assert producer.flush(60) == 0
+        self.sent += count
+
+    def sink(self, *options: object, at: str = "", topic: str = "") -> Child:
+        """Start a sink; ``at`` arms failpoints: ``segment.stored=kill@3``."""
+        return tickerlake(
+            *("sink", "-t", topic or self.topic, "--lake", self.lake, "-b", self.servers),
+            *("-X", "session.timeout.ms=6000", *options),
+            variables={**self.variables, **({VARIABLE: at} if at else {})},
+        )
+
+    def store_all(self, *options: object, code: int = 0, at: str = "") -> tuple[str, str]:
+        """Run a sink until all is stored (or to another exit code), and return what it printed."""
+        with self.sink("--until-end", *options, at=at) as child:
+            out, err = child.communicate(timeout=150)
+        assert child.returncode == code, f"exit {child.returncode}\n{out}\n{err}"
+        return out, err
+
+    def objects(self) -> list[str]:
+        """Return the names of the topic's objects."""
+        top = self.copy()
+        return sorted(str(file.relative_to(top)) for file in (top / "raw" / self.topic).rglob("*.*"))
+
+    def survived(
+        self,
+        no: str,
+        fault: str,
+        *,
+        injected: int,
+        struck: int,
+        back_s: float | None = None,
+        audit: bool = True,
+    ) -> oracle.Verdict:
+        """Judge, and add the story to the table.
+
+        Parameters
+        ----------
+        no, fault
+            Its number in the list of faults, and a few words.
+        injected, struck
+            How often it was asked for, and how often it really happened.
+        back_s
+            How long it took until records were stored again.
+        audit
+            Let `tickerlake audit --deep` agree.
+        """
+        assert 0 < struck >= injected, f"the fault was to strike {injected} times, and did {struck} times"
+        found = oracle.verdict(self.servers, self.topic, self.copy())
+        self.tell(no, fault, injected, struck, found, back_s)
+        assert found.is_sound, found
+        if audit:
+            with tickerlake(
+                *("audit", "--lake", self.lake, "-t", self.topic, "--deep", "-b", self.servers),
+                variables=self.variables,
+            ) as child:
+                out, err = child.communicate(timeout=120)
+            assert child.returncode == 0, out + err
+        return found
+
+    def tell(
+        self,
+        no: str,
+        fault: str,
+        injected: int,
+        struck: int,
+        found: oracle.Verdict | None = None,
+        back_s: float | None = None,
+    ) -> None:
+        """Add a row to the table."""
+        row: dict[str, Any] = {"no": no, "fault": fault, "injected": injected, "struck": struck}
+        if found:
+            row |= {
+                "records": found.sent,
+                "stored": found.stored + found.rejected,
+                "lost": len(found.lost),
+                "doubled": len(found.doubled),
+            }
+        if back_s is not None:
+            row["back after"] = f"{back_s:.1f} s"
+        self.record(_ROW, row)
+
+
+def name() -> str:
+    """Return a name that nobody has used."""
+    return f"t.{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def story(kafka: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> Story:
+    """A topic on the broker that all tests share, and a lake in a folder."""
+    return begin(kafka, tmp_path / "lake", record_property)
+
+
+def begin(servers: str, folder: Path, record: Callable[[str, object], None]) -> Story:
+    """Begin a story on some broker, with a lake in a folder."""
+    topic = name()
+    Admin(servers).create(topic, 4)
+    return Story(servers, str(folder), topic, lambda: folder, record)
+
+
+@pytest.fixture
+def cloud(
+    story: Story, fake_gcs: FakeGcs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Story, FaultProxy]]:
+    """A story with a lake in a bucket, behind a proxy that spoils uploads; what a topic has once is there."""
+    bucket = f"b-{secrets.token_hex(6)}"
+    fake_gcs.create_bucket(bucket)
+
+    def copy() -> Path:
+        folder = tmp_path / secrets.token_hex(4)
+        fake_gcs.download(bucket, folder)
+        return folder
+
+    with FaultProxy(fake_gcs.url) as proxy:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+        story.variables["STORAGE_EMULATOR_HOST"] = proxy.url
+        story.lake, story.copy = f"gs://{bucket}/", copy
+        story.store_all()
+        yield story, proxy
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+    """A broker of one's own, to be killed, paused and restarted."""
+    with EmbeddedBroker(tmp_path / "broker") as own:
+        yield own
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--table", metavar="FILE", help="Write the table of faults there, as Markdown.")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the table of all stories that told theirs."""
+    told = [
+        value
+        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        for key, value in report.user_properties
+        if key == _ROW and report.when == "call"
+    ]
+    if not told:
+        return
+    told.sort(key=lambda row: ([int(part) for part in row["no"].split(".")], row["fault"]))
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---|---|" + "--:|" * (len(COLUMNS) - 2)]
+    for row in told:
+        cells = [row.get(column, "") for column in COLUMNS]
+        lines.append(
+            "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in cells) + " |"
+        )
+    terminalreporter.section("faults survived")
+    for line in lines:
+        terminalreporter.write_line(line)
+    if target := config.getoption("--table"):
+        Path(target).write_text("\n".join(lines) + "\n")
