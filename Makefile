@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PAGE := src/tickerlake/dashboard/static/index.html
 
-.PHONY: demo page test lint bench reference format lock clean help
+.PHONY: demo page test fault simulate lint bench reference format lock clean help
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -15,6 +15,12 @@ demo: $(READY) $(PAGE)  ## run the whole pipeline on this machine (FRESH=1 start
 
 test: $(READY) $(PAGE) $(VENV)/.emulator  ## run the tests (a real Kafka, emulators of Cloud Storage and BigQuery)
 	$(BIN)/python -m pytest $(ARGS)
+
+fault: $(READY) $(VENV)/.emulator  ## let everything fail, each record must be there once (about 15 minutes; a table)
+	$(BIN)/python -m pytest tests/fault -m "full or not full" $(ARGS)
+
+simulate: $(READY)  ## simulate the sink under every mishap (SEEDS=20000, FIRST=0 to replay one)
+	$(BIN)/python tests/fault/simulation.py --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0)
 
 page: $(PAGE)  ## build the dashboard's page
 

@@ -211,5 +211,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.section("faults survived")
     for line in lines:
         terminalreporter.write_line(line)
-    if target := config.getoption("--table"):
+    if target := config.getoption("--table", None):
         Path(target).write_text("\n".join(lines) + "\n")
