@@ -39,7 +39,7 @@ class Flaky(LocalStore):
 
 
 def store_through_mishaps(story: Story) -> oracle.Verdict:
-    """Let one worker read and wait while another fails, comes again and overtakes it; a last one takes the rest."""
+    """Let a worker wait while another fails, comes again and overtakes it; a last one takes the rest."""
     lake = Path(story.lake)
     options = SinkOptions(flush_records=70, flush_age_s=3600)
     story.fill(2000)
