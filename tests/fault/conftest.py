@@ -1,9 +1,12 @@
 """What the stories of faults share: a topic, a lake, an independent judge, the table of what was survived."""
 
 import json
+import os
+import platform
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,12 @@ from support.process import Child, tickerlake
 from tickerlake.failpoints import VARIABLE
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.embedded import EmbeddedBroker
+from tickerlake.kafka.jars import pinned
 
 __all__ = ["fake_gcs"]
 
 _ROW = "fault"
+_BEGIN, _END = "<!-- faults -->", "<!-- end -->"
 COLUMNS = ("no", "fault", "injected", "struck", "records", "stored", "lost", "doubled", "back after")
 
 
@@ -188,7 +193,7 @@ def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--table", metavar="FILE", help="Write the table of faults there, as Markdown.")
+    parser.addoption("--table", metavar="FILE", help="Put the table of faults into this page.")
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -201,7 +206,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     ]
     if not told:
         return
-    told.sort(key=lambda row: ([int(part) for part in row["no"].split(".")], row["fault"]))
+    told.sort(key=lambda row: (row["no"].zfill(3) if row["no"].isdecimal() else row["no"], row["fault"]))
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---|---|" + "--:|" * (len(COLUMNS) - 2)]
     for row in told:
         cells = [row.get(column, "") for column in COLUMNS]
@@ -212,4 +217,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for line in lines:
         terminalreporter.write_line(line)
     if target := config.getoption("--table", None):
-        Path(target).write_text("\n".join(lines) + "\n")
+        _write(Path(target), lines)
+
+
+def _write(page: Path, lines: list[str]) -> None:
+    """Put the table between the page's marks."""
+    text = page.read_text()
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    count = len(lines) - 2
+    kafka = next(jar.version for jar in pinned() if jar.artifact == "kafka-clients")
+    head = (
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, Apache Kafka {kafka}: {count} stories."
+    )
+    page.write_text("\n".join([f"{before}{_BEGIN}", head, "", *lines, f"{_END}{after}"]))

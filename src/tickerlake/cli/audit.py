@@ -1,5 +1,6 @@
 """``tickerlake audit``: proof that every offset is in the lake exactly once."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from tickerlake.lake.audit import PartitionAudit
     from tickerlake.lake.audit_curated import CuratedAudit
+    from tickerlake.lake.repair import Repaired
     from tickerlake.lake.store.base import Store
     from tickerlake.warehouse.audit import LoadAudit
 
@@ -42,28 +44,47 @@ def audit(
         str | None,
         typer.Option(help="Also compare with what was loaded: PROJECT.DATASET.", show_default=False),
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Make what is missing or damaged anew, of what Kafka (-b) still has; then look again.",
+        ),
+    ] = False,
     property_: Property = None,
     json: Json = False,
 ) -> None:
     """Prove that every record is in the lake exactly once; exit code 4 if not.
 
-    Example: `tickerlake audit --lake ./lake --deep -b 127.0.0.1:9092`
+    With `--deep` every row is read, and with `-b` compared with what Kafka holds. `--repair` leaves sound
+    segments as they are, keeps what was damaged under `damaged/`, and names what can't be had back. Stop the
+    sinks of a topic before you repair it; the account has to be allowed to replace objects.
+
+    Examples: `tickerlake audit --lake ./lake --deep -b 127.0.0.1:9092` ·
+    `tickerlake audit --lake ./lake --repair -b 127.0.0.1:9092`
     """
-    from tickerlake.errors import AuditFailed
-    from tickerlake.lake.audit import audit as audit_lake
+    from tickerlake.errors import AuditFailed, UsageError
     from tickerlake.lake.audit_curated import audit_curated
     from tickerlake.lake.audits import record
     from tickerlake.lake.store import open_store
-    from tickerlake.pipeline.prove import check_against_kafka
+    from tickerlake.pipeline.prove import prove
+    from tickerlake.pipeline.repair import repair as repair_lake
 
+    if repair and not bootstrap_servers:
+        raise UsageError(
+            "--repair reads records from Kafka again.", "Say where it is: --bootstrap-servers (-b)."
+        )
+    deep = deep or repair
     store = open_store(lake)
-    results = list(audit_lake(store, topic, deep=deep))
-    if bootstrap_servers:
-        for name in sorted({result.topic for result in results}):
-            mine = [result for result in results if result.topic == name]
-            before = len(mine)
-            check_against_kafka(store, name, mine, bootstrap_servers, properties(context, property_))
-            results.extend(mine[before:])
+    servers, given = bootstrap_servers, properties(context, property_)
+    results = prove(store, topic, servers, given, deep=deep)
+    repaired: list[Repaired] = []
+    if repair and servers:
+        for each in repair_lake(store, results, servers, given):
+            repaired.append(each)
+            _tell(each)
+        if repaired:
+            results = prove(store, topic, servers, given, deep=True)
     if warning := record(store, results, deep=deep, compared=bool(bootstrap_servers)):
         say(f"warning: {warning}")
     curated = [] if topic else audit_curated(store, deep=deep)
@@ -79,6 +100,7 @@ def audit(
                 "partitions": [result.to_dict() for result in results],
                 "curated": [result.to_dict() for result in curated],
                 "bigquery": [result.to_dict() for result in loaded],
+                "repaired": [asdict(each) for each in repaired],
             }
         )
     else:
@@ -94,6 +116,18 @@ def audit(
             "`--json` lists them all.",
         )
     say("every record is there exactly once")
+
+
+def _tell(done: "Repaired") -> None:
+    place = f"{done.topic} partition {done.partition}"
+    if done.made:
+        say(f"{place}: made {len(done.made):,} object(s) of {done.records:,} records anew")
+    for key in done.aside:
+        say(f"{place}: took {key} out of the chain")
+    if done.made or done.aside:
+        say("  what was damaged or out of place is kept under damaged/")
+    for start, end in done.lost:
+        say(f"{place}: offsets {start} to {end - 1} can't be had back: Kafka no longer has them")
 
 
 def show(results: "list[PartitionAudit]") -> None:

@@ -1,6 +1,6 @@
 """Read topics as a member of a group: whole batches of one partition, with their offsets."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -239,7 +239,7 @@ def read_all(
     topic: str,
     starts: Mapping[int, int],
     followed: Callable[[], bool] = lambda: False,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Read partitions from given offsets to their present end, in no group (committed records only).
 
     Parameters

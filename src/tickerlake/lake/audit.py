@@ -9,12 +9,17 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import msgspec
+
 from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.objects import coverage
-from tickerlake.lake.reader import partitions, read_meta, read_offsets, segments, topics
-from tickerlake.lake.segment import SegmentMeta, TopicMeta, breaks, marker_of, reject_prefix
+from tickerlake.lake.reader import partitions, read_meta, read_segment, segments, topics
+from tickerlake.lake.rows import RejectedRecord
+from tickerlake.lake.segment import SegmentMeta, TopicMeta, breaks, marker_of, position_of, reject_prefix
 from tickerlake.lake.store.base import ObjectInfo, Store
 from tickerlake.lake.writer import read_topic
+
+_REJECT = msgspec.json.Decoder(RejectedRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,10 @@ def audit_partition(store: Store, topic: TopicMeta, partition: int, *, deep: boo
                 )
             )
             continue
+        if meta.position != position_of(info.key) or meta.next_position <= meta.position:
+            said = f"says that it holds offsets {meta.position} to {meta.next_position - 1}"
+            result.findings.append(Finding("misnamed", info.key, f"{said}: it is a copy, or was edited"))
+            continue
         chain.append((info.key, meta))
         result.records += meta.records
         result.rejects += meta.rejects
@@ -101,7 +110,7 @@ def audit_partition(store: Store, topic: TopicMeta, partition: int, *, deep: boo
             result.holes += meta.next_position - meta.position - meta.records - meta.rejects
         result.next = max(result.next, meta.next_position)
         if deep:
-            result.findings.extend(_read(store, info.key, meta))
+            result.findings.extend(_read(store, info, meta))
     for broken in breaks(first, chain):
         count = broken.end - broken.start
         if broken.kind == "missing":
@@ -115,39 +124,63 @@ def audit_partition(store: Store, topic: TopicMeta, partition: int, *, deep: boo
                 f"offsets {broken.start} to {broken.end - 1} are {_WORDS[broken.kind]}",
             )
         )
-    _check_rejects(store, result)
+    _check_rejects(store, result, deep=deep)
     return result
 
 
 _WORDS = {"missing": "in no segment", "overlap": "in two segments"}
 
 
-def _check_rejects(store: Store, result: PartitionAudit) -> None:
-    kept = sum(1 for _ in store.list(reject_prefix(result.topic, result.partition)))
+def _check_rejects(store: Store, result: PartitionAudit, *, deep: bool) -> None:
+    prefix = reject_prefix(result.topic, result.partition)
+    kept = 0
+    for info in store.list(prefix):
+        kept += 1
+        if deep:
+            result.findings.extend(_read_reject(store, info.key))
     if kept < result.rejects:
-        result.findings.append(
-            Finding(
-                "reject_missing",
-                reject_prefix(result.topic, result.partition),
-                f"{result.rejects} records were rejected, {kept} of them are kept",
-            )
-        )
+        said = f"{result.rejects} records were rejected, {kept} of them are kept"
+        result.findings.append(Finding("reject_missing", prefix, said))
 
 
-def _read(store: Store, key: str, meta: SegmentMeta) -> Iterator[Finding]:
+def _read_reject(store: Store, key: str) -> Iterator[Finding]:
     try:
-        offsets, crc32c = read_offsets(store, key)
+        reject = _REJECT.decode(store.read(key))
+    except msgspec.MsgspecError as error:
+        yield Finding("damaged", key, f"is not readable ({error})")
+        return
+    if reject.offset != position_of(key):
+        yield Finding("misnamed", key, f"holds the record of offset {reject.offset}")
+
+
+def _read(store: Store, info: ObjectInfo, meta: SegmentMeta) -> Iterator[Finding]:
+    key = info.key
+    try:
+        offsets, crc32c, said = read_segment(store, key)
     except LakeError as error:
         yield Finding("damaged", key, error.message)
         return
+    if said is not None and said != meta:
+        yield Finding(
+            "metadata", key, f"its metadata say {_told(meta, said)}, the object itself {_told(said, meta)}"
+        )
     if crc32c != meta.rows_crc32c:
         yield Finding("checksum", key, f"has the checksum {crc32c}, its metadata say {meta.rows_crc32c}")
     if len(offsets) != meta.records:
         yield Finding("count", key, f"has {len(offsets)} rows, its metadata say {meta.records}")
-    if any(b <= a for a, b in pairwise(offsets)):
-        yield Finding("order", key, "offsets are not ascending: a row is doubled or misplaced")
+    for before, after in pairwise(offsets):
+        if after <= before:
+            what = "doubled" if after == before else "misplaced"
+            yield Finding("order", key, f"the row of offset {after} is {what}")
+            break
     if offsets and (offsets[0] < meta.position or offsets[-1] >= meta.next_position):
         yield Finding("range", key, f"has offsets {offsets[0]} to {offsets[-1]}, outside of its own range")
+
+
+def _told(meta: SegmentMeta, other: SegmentMeta) -> str:
+    return ", ".join(
+        f"{name} {value}" for name, value in asdict(meta).items() if value != getattr(other, name)
+    )
 
 
 def _audit_objects(store: Store, result: PartitionAudit, *, deep: bool) -> None:
@@ -168,6 +201,8 @@ def _audit_objects(store: Store, result: PartitionAudit, *, deep: bool) -> None:
                 result.holes += new
         elif info.key.startswith("rejects/"):
             result.rejects += 1
+            if deep:
+                result.findings.extend(_read_reject(store, info.key))
         else:
             result.records += 1
             result.segments += 1
@@ -179,7 +214,7 @@ def _audit_objects(store: Store, result: PartitionAudit, *, deep: bool) -> None:
 
 def _read_object(store: Store, info: ObjectInfo, offset: int) -> Iterator[Finding]:
     try:
-        offsets, _ = read_offsets(store, info.key)
+        offsets, *_ = read_segment(store, info.key)
     except LakeError as error:
         yield Finding("damaged", info.key, error.message)
         return

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -59,12 +60,16 @@ def segments(store: Store, topic: str, partition: int, start_at: str = "") -> It
 
 
 def stored_ranges(store: Store, topic: TopicMeta, partition: int) -> Iterator[tuple[int, int]]:
-    """Offsets ``[start, end)`` that a partition's objects account for, in order; not those of gaps."""
+    """Offsets ``[start, end)`` that a partition's objects account for, in order; not those of gaps.
+
+    What can't be read, or is of another topic, accounts for none.
+    """
     if topic.format != "json":
         for info in segments(store, topic.topic, partition):
-            meta = read_meta(store, info)
-            if not meta.gap:
-                yield meta.position, meta.next_position
+            with suppress(LakeError):
+                meta = read_meta(store, info)
+                if meta.is_of(topic, partition, info.key) and not meta.gap:
+                    yield meta.position, meta.next_position
         return
     for start, end, info in coverage(store, topic.topic, partition, 0):
         marker = marker_of(info.key)
@@ -84,8 +89,8 @@ def read_meta(store: Store, info: ObjectInfo) -> SegmentMeta:
     return parquet.unpack_meta(store.read_range(info.key, start - more, more) + tail, info.key)
 
 
-def read_offsets(store: Store, key: str) -> tuple[list[int], str]:
-    """Read all of a segment, or of one record's object: its rows' offsets, and its checksum.
+def read_segment(store: Store, key: str) -> tuple[list[int], str, SegmentMeta | None]:
+    """Read all of a segment, or of one record's object: its rows' offsets, its checksum, what it says itself.
 
     Raises
     ------
@@ -95,10 +100,12 @@ def read_offsets(store: Store, key: str) -> tuple[list[int], str]:
     data = store.read(key)
     if key.endswith(".parquet"):
         frame, crc32c = parquet.unpack(data, key)
-        return frame.get_column("kafka_offset").to_list(), crc32c
-    lines = ndjson.unpack(data, key) if key.endswith(".ndjson.gz") else data
+        return frame.get_column("kafka_offset").to_list(), crc32c, parquet.unpack_meta(data, key)
+    packed = key.endswith(".ndjson.gz")
+    lines = ndjson.unpack(data, key) if packed else data
+    meta = ndjson.unpack_meta(data, key) if packed else None
     try:
-        return [_OFFSET.decode(line).kafka_offset for line in lines.splitlines()], checksum(lines)
+        return [_OFFSET.decode(line).kafka_offset for line in lines.splitlines()], checksum(lines), meta
     except msgspec.MsgspecError as error:
         raise LakeError(
             f"{key} is damaged: a row is not readable ({error}).", "Restore it from a copy."

@@ -21,7 +21,7 @@ _SEGMENT = re.compile(r"(?P<position>\d{20})\.(ndjson\.gz|parquet|json)")
 _MARKER = re.compile(r"(?P<start>\d{20})-(?P<end>\d{20})\.(?P<kind>hole|gap)")
 
 
-ROOMS = ("raw/", "rejects/", "curated/", "loads/", "state/")
+ROOMS = ("raw/", "rejects/", "curated/", "loads/", "state/", "damaged/")
 """What a lake holds at its top."""
 
 
@@ -122,6 +122,11 @@ class SegmentMeta:
     rows_crc32c: str
     gap: bool = False
     version: int = 1
+
+    def is_of(self, topic: "TopicMeta", partition: int, key: str) -> bool:
+        """Tell whether this is what the segment of a key says, if it belongs where it is."""
+        mine = (topic.topic, topic.topic_id, partition, position_of(key))
+        return mine == (self.topic, self.topic_id, self.partition, self.position)
 
     def to_text(self) -> dict[str, str]:
         """As the text pairs that an object store keeps beside an object."""

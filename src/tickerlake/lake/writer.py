@@ -198,8 +198,7 @@ class PartitionWriter:
         return segment_key(self.topic.topic, self.partition, position, self.topic.format)
 
     def _check(self, meta: SegmentMeta, key: str) -> SegmentMeta:
-        mine = (self.topic.topic, self.topic.topic_id, self.partition)
-        if (meta.topic, meta.topic_id, meta.partition) != mine or meta.position != position_of(key):
+        if not meta.is_of(self.topic, self.partition, key):
             raise LakeError(
                 f"{self.store.uri}/{key} holds records of {meta.topic} partition {meta.partition} from "
                 f"offset {meta.position} (topic id {meta.topic_id}): it does not belong here.",

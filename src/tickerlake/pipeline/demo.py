@@ -13,12 +13,12 @@ from tickerlake.analytics.engine import EngineOptions
 from tickerlake.analytics.sessions import ALWAYS
 from tickerlake.errors import UsageError
 from tickerlake.kafka import embedded
-from tickerlake.lake.audit import PartitionAudit, audit
+from tickerlake.lake.audit import PartitionAudit
 from tickerlake.lake.audits import record
 from tickerlake.lake.store import Store, open_store
 from tickerlake.model.alert import Alert
 from tickerlake.pipeline.ingest import Ingest, Ingested
-from tickerlake.pipeline.prove import check_against_kafka
+from tickerlake.pipeline.prove import prove
 from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
 from tickerlake.pipeline.track import Track, TrackOptions, TrackProgress
 from tickerlake.sources.builtin import stocks
@@ -120,8 +120,7 @@ class Demo:
             stored.records += rest.records
             stored.segments += rest.segments
             stored.bytes += rest.bytes
-        audited = list(audit(store, TOPIC, deep=True))
-        check_against_kafka(store, TOPIC, audited, servers)
+        audited = prove(store, TOPIC, servers, deep=True)
         record(store, audited, deep=True, compared=True)
         tracked, alerts = self._track(servers, store, stop)
         return Outcome(ingested, stored, audited, tracked, alerts)

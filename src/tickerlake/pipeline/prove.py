@@ -5,10 +5,36 @@ from collections.abc import Iterator, Mapping
 from tickerlake.errors import LakeError
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
-from tickerlake.lake.audit import Finding, PartitionAudit
+from tickerlake.lake.audit import Finding, PartitionAudit, audit
+from tickerlake.lake.compare import Comparison
 from tickerlake.lake.reader import stored_ranges
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.writer import read_topic
+
+
+def prove(
+    store: Store,
+    topic: str | None = None,
+    bootstrap_servers: str | None = None,
+    properties: Mapping[str, str] | None = None,
+    *,
+    deep: bool = False,
+) -> list[PartitionAudit]:
+    """Audit one topic or all topics of a lake and, where Kafka's address is given, compare with Kafka.
+
+    Raises
+    ------
+    LakeError
+        If this is not a lake, does not have the topic, or Kafka has another topic of the same name.
+    """
+    results = list(audit(store, topic, deep=deep))
+    if bootstrap_servers:
+        for name in sorted({result.topic for result in results}):
+            mine = [result for result in results if result.topic == name]
+            before = len(mine)
+            check_against_kafka(store, name, mine, bootstrap_servers, properties, deep=deep)
+            results += mine[before:]
+    return results
 
 
 def check_against_kafka(
@@ -17,6 +43,8 @@ def check_against_kafka(
     audited: list[PartitionAudit],
     bootstrap_servers: str,
     properties: Mapping[str, str] | None = None,
+    *,
+    deep: bool = False,
 ) -> None:
     """Add a finding to each partition of which Kafka holds committed records that the lake does not.
 
@@ -24,6 +52,8 @@ def check_against_kafka(
     ----------
     audited
         The partitions of ``topic`` as `lake.audit` found them; findings are added in place.
+    deep
+        Compare each row with its record, too.
 
     Raises
     ------
@@ -46,10 +76,21 @@ def check_against_kafka(
         audited.append(results[number])
     starts = {number: max(low, results[number].first) for number, (low, _) in retained.items()}
     ledgers = {number: _Ledger(stored_ranges(store, known, number)) for number in retained}
+    compared = {}
+    if deep:
+        standing = admin.standing(topic)
+        compacted = standing is None or standing.compacted is not False
+        compared = {
+            number: Comparison(store, known, number, start, compacted=compacted)
+            for number, start in starts.items()
+        }
     for batch in read_all(bootstrap_servers, dict(properties or {}), topic, starts):
         number = batch.partition[1]
-        offsets = batch.frame.get_column("offset").to_list()
-        ledgers[number].check(offsets)
+        ledgers[number].check(batch.frame.get_column("offset").to_list())
+        if deep:
+            results[number].findings += compared[number].take(batch.frame)
+    for number, comparison in compared.items():
+        results[number].findings += comparison.end()
     for number, ledger in ledgers.items():
         if ledger.missing:
             results[number].findings.append(

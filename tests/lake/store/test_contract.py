@@ -189,6 +189,21 @@ def test_another_store_at_the_place_sees_the_objects(store: Store, place: str) -
     other.close()
 
 
+def test_what_is_damaged_gives_way(store: Store) -> None:
+    _put(store, "raw/a", "raw/b", "raw/c")
+    store.mend("raw/b", b"sound", metadata={"records": "1"})
+    store.mend("raw/c", None, metadata={})
+    assert _keys(store) == ["raw/a", "raw/b"]
+    assert store.read("raw/b") == b"sound"
+    info = store.stat("raw/b")
+    assert info is not None
+    assert info.metadata in {None: None, 1: {"records": "1"}}.values()
+    for data in (b"new", None):
+        with pytest.raises(ObjectMissing):
+            store.mend("raw/c", data, metadata={})
+    assert _keys(store) == ["raw/a", "raw/b"]
+
+
 def test_only_snapshots_are_deleted(store: Store) -> None:
     store.create("state/a/1", b"x", metadata={})
     store.create("raw/a", b"x", metadata={})

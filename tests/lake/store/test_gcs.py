@@ -56,6 +56,16 @@ def test_a_lost_reply_ends_as_an_object_that_exists(store: GcsStore, proxy: Faul
     assert (proxy.uploads, store.retries) == (2, 1)
 
 
+def test_a_lost_reply_of_a_repair_ends_well(store: GcsStore, proxy: FaultProxy) -> None:
+    store.create("raw/a", b"damaged", metadata={})
+    proxy.lose_reply()
+    store.mend("raw/a", b"sound", metadata={"next": "7"})
+    info = store.stat("raw/a")
+    assert info is not None
+    assert info.metadata == {"next": "7"}
+    assert _contents(store) == {"raw/a": b"sound"}
+
+
 def test_a_cut_upload_is_sent_again(store: GcsStore, proxy: FaultProxy) -> None:
     content = bytes(range(256)) * 8192
     proxy.cut_body(2)

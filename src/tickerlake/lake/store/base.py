@@ -98,6 +98,20 @@ class Store(Protocol):
         """
         ...
 
+    def mend(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
+        """Put other content in the place of a damaged object, or with None delete it; in one step.
+
+        Only `lake.repair` may: it keeps the damaged content elsewhere first.
+
+        Raises
+        ------
+        ObjectMissing
+            There is no such object.
+        StoreError
+            We may not; whoever only creates and reads can't change what is stored.
+        """
+        ...
+
     def close(self) -> None:
         """Release connections. Calls under way may fail with ``StoreUnavailable``."""
         ...

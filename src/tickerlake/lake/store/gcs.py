@@ -19,7 +19,7 @@ from google.cloud import storage  # type: ignore[attr-defined]
 from google.cloud.storage.exceptions import DataCorruption
 
 from tickerlake import clock
-from tickerlake.errors import ObjectMissing, StoreError, StoreUnavailable, UsageError
+from tickerlake.errors import ObjectExists, ObjectMissing, StoreError, StoreUnavailable, UsageError
 from tickerlake.lake.store.base import ObjectInfo, check_deletable, check_key
 from tickerlake.lake.store.gcs_errors import FOREIGN, explain, no_bucket
 from tickerlake.lake.store.gcs_session import Uploader, open_session, tune
@@ -203,6 +203,32 @@ class GcsStore:
         # one that is gone was deleted by a call of which the reply was lost, or by somebody else
         with contextlib.suppress(ObjectMissing):
             self._call(blob.name, lambda timeout: blob.delete(timeout=timeout, retry=None))
+
+    def mend(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
+        """Put other content in the place of a damaged object, or with None delete it."""
+        blob = self._bucket.blob(self._object_name(key))
+        self._call(blob.name, lambda timeout: blob.reload(timeout=timeout, retry=None))
+        # of two who repair one comes too late, and is told so
+        same = {"if_generation_match": blob.generation, "retry": None}
+        if data is None:
+            with contextlib.suppress(ObjectMissing):  # the reply was lost
+                self._call(blob.name, lambda timeout: blob.delete(timeout=timeout, **same))
+            return
+        mended = self._bucket.blob(blob.name)
+        mended.metadata = dict(metadata)
+
+        def upload(timeout: _Timeout) -> None:
+            mended.upload_from_string(
+                data, content_type=blob.content_type, checksum="crc32c", timeout=timeout, **same
+            )
+
+        try:
+            self._call(blob.name, upload, size=len(data))
+        except ObjectExists as error:
+            if self.read(key) != data:  # else the reply was lost
+                raise StoreError(
+                    f"gs://{self._name}/{blob.name} was changed by somebody else.", "Look again."
+                ) from error
 
     def about(self) -> BucketFacts:
         """Ask where the bucket is, and what time it is there.

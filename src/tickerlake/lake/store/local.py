@@ -131,6 +131,23 @@ class LocalStore:
         except OSError as error:
             raise _translate(error, path) from error
 
+    def mend(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
+        """Put other content in the place of a damaged object, or with None delete it."""
+        del metadata
+        path = self._path(key)
+        temp = f"{self._temp}/{_HOST}.{os.getpid()}.{clock.nonce()}"
+        try:
+            Path(path).stat()
+            if data is None:
+                Path(path).unlink()
+            else:
+                _write_synced(temp, data)
+                Path(temp).replace(path)
+            _sync_folder(path.rpartition("/")[0])
+        except OSError as error:
+            _unlink(temp)
+            raise _translate(error, path) from error
+
     def close(self) -> None:
         """Do nothing: no file stays open between calls."""
 

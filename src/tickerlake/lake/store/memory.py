@@ -107,5 +107,18 @@ class MemoryStore:
             if self._shelf.objects.pop(key, None):
                 self._shelf.keys.remove(key)
 
+    def mend(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
+        """Put other content in the place of a damaged object, or with None delete it."""
+        check_key(key)
+        with self._shelf.lock:
+            if key not in self._shelf.objects:
+                raise ObjectMissing(f"{self.uri}/{key} does not exist.")
+            if data is None:
+                del self._shelf.objects[key]
+                self._shelf.keys.remove(key)
+                return
+            info = ObjectInfo(key, len(data), MappingProxyType(dict(metadata)), crc32c(data))
+            self._shelf.objects[key] = (data, info)
+
     def close(self) -> None:
         """Do nothing: the objects live as long as the process."""

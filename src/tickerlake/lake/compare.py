@@ -1,0 +1,178 @@
+"""Compares what the objects of a partition hold with the records that Kafka holds, row by row."""
+
+import base64
+import binascii
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+import polars as pl
+
+from tickerlake.errors import LakeError, ObjectMissing
+from tickerlake.lake import columns, ndjson, parquet, rows
+from tickerlake.lake.audit import Finding
+from tickerlake.lake.columns import Column
+from tickerlake.lake.objects import coverage
+from tickerlake.lake.reader import read_meta, segments
+from tickerlake.lake.rows import RejectedRecord
+from tickerlake.lake.segment import TopicMeta, columns_key, marker_of, position_of, reject_key
+from tickerlake.lake.store.base import Store
+from tickerlake.model.schema import KAFKA_RECORDS
+
+_OBJECTS_AT_ONCE = 1_000
+_ROWS = {"offset": pl.Int64, "row": pl.String}
+
+
+class _Offset(msgspec.Struct):
+    kafka_offset: int
+
+
+_OFFSET = msgspec.json.Decoder(_Offset)
+_REJECT = msgspec.json.Decoder(RejectedRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Objects that hold the rows of the offsets ``[start, end)``."""
+
+    start: int
+    end: int
+    keys: tuple[str, ...]
+
+
+class Comparison:
+    """Takes Kafka's records of one partition in order, and finds the rows that are not what they should be.
+
+    Objects that can't be read are passed over: the audit names them.
+
+    Parameters
+    ----------
+    store, topic, partition
+        What is compared.
+    start
+        The first offset that Kafka still has: objects that begin before it are passed over.
+    compacted
+        Kafka may have dropped records that were stored: that is no finding.
+    """
+
+    def __init__(
+        self, store: Store, topic: TopicMeta, partition: int, start: int, *, compacted: bool = False
+    ) -> None:
+        self._compacted = compacted
+        self._store, self._topic, self._partition = store, topic, partition
+        self._columns = read_columns(store, topic) if topic.format == "parquet" else []
+        self._pieces = (piece for piece in self._find() if piece.start >= start)
+        self._piece = next(self._pieces, None)
+        self._waiting: list[pl.DataFrame] = []
+
+    def _find(self) -> Iterator[_Piece]:
+        name, number = self._topic.topic, self._partition
+        if self._topic.format != "json":
+            for info in segments(self._store, name, number):
+                try:
+                    meta = read_meta(self._store, info)
+                except LakeError:
+                    continue
+                if not meta.gap:
+                    yield _Piece(meta.position, meta.next_position, (info.key,))
+            return
+        several: list[tuple[int, str]] = []
+        for start, _, info in coverage(self._store, name, number, 0):
+            if marker_of(info.key) is None and info.key.startswith("raw/"):
+                several.append((start, info.key))
+            if len(several) == _OBJECTS_AT_ONCE:
+                yield _Piece(several[0][0], several[-1][0] + 1, tuple(key for _, key in several))
+                several = []
+        if several:
+            yield _Piece(several[0][0], several[-1][0] + 1, tuple(key for _, key in several))
+
+    def take(self, records: pl.DataFrame) -> Iterator[Finding]:
+        """Compare as far as the records reach; columns as `model.schema.KAFKA_RECORDS`."""
+        self._waiting.append(records)
+        yield from self._compare_until(int(records.item(-1, "offset")) + 1)
+
+    def end(self) -> Iterator[Finding]:
+        """Compare the rest, when Kafka has no more records."""
+        while self._piece:
+            yield from self._compare_until(self._piece.end)
+
+    def _compare_until(self, end: int) -> Iterator[Finding]:
+        while self._piece and self._piece.end <= end:
+            piece, self._piece = self._piece, next(self._pieces, None)
+            known = pl.concat([pl.DataFrame(schema=KAFKA_RECORDS), *self._waiting])
+            part = known.filter(pl.col("offset").is_between(piece.start, piece.end - 1))
+            following = self._piece.start if self._piece else piece.end
+            self._waiting = [known.filter(pl.col("offset") >= following)]
+            yield from self._compare(piece, part)
+
+    def _compare(self, piece: _Piece, records: pl.DataFrame) -> Iterator[Finding]:
+        have, unread = [pl.DataFrame(schema=_ROWS)], []
+        for key in piece.keys:
+            try:
+                have.append(self._stored(key))
+            except (LakeError, ObjectMissing, msgspec.MsgspecError):
+                unread.append(position_of(key))
+        if len(unread) == len(piece.keys):
+            return
+        wanted, rejects = _expected(
+            records.filter(~pl.col("offset").is_in(unread)), self._topic, self._columns
+        )
+        both = wanted.join(pl.concat(have), on="offset", how="full", coalesce=True, suffix="_stored").sort(
+            "offset"
+        )
+        where = piece.keys[0] if len(piece.keys) == 1 else ""
+        for what, rows_ in (
+            ("lacks", both.filter(pl.col("row_stored").is_null())),
+            ("has what Kafka does not at", both.filter(pl.col("row").is_null() & (not self._compacted))),
+            ("does not say what Kafka says at", both.filter(pl.col("row") != pl.col("row_stored"))),
+        ):
+            if rows_.height:
+                first = int(rows_.item(0, "offset"))
+                more = f" and {rows_.height - 1:,} more" if rows_.height > 1 else ""
+                key = where or next((key for key in piece.keys if f"/{first:020d}." in key), piece.keys[0])
+                yield Finding("differs", key, f"{what} offset {first}{more}")
+        yield from self._compare_rejects(rejects)
+
+    def _stored(self, key: str) -> pl.DataFrame:
+        data = self._store.read(key)
+        if key.endswith(".parquet"):
+            return _as_rows(parquet.unpack(data, key)[0])
+        lines = (ndjson.unpack(data, key) if key.endswith(".gz") else data).splitlines()
+        offsets = [_OFFSET.decode(line).kafka_offset for line in lines]
+        return pl.DataFrame({"offset": offsets, "row": [line.decode() for line in lines]}, schema=_ROWS)
+
+    def _compare_rejects(self, rejects: list[RejectedRecord]) -> Iterator[Finding]:
+        for reject in rejects:
+            key = reject_key(self._topic.topic, self._partition, reject.offset)
+            try:
+                kept = _REJECT.decode(self._store.read(key))
+                value = None if kept.value_base64 is None else base64.b64decode(kept.value_base64)
+            except ObjectMissing:
+                yield Finding("reject_missing", key, "is not kept")
+            except (msgspec.MsgspecError, binascii.Error):
+                yield Finding("damaged", key, "is not readable")
+            else:
+                wanted = None if reject.value_base64 is None else base64.b64decode(reject.value_base64)
+                if value != wanted:
+                    yield Finding("differs", key, "does not hold the bytes that Kafka has")
+
+
+def read_columns(store: Store, topic: TopicMeta) -> list[Column]:
+    """Return the columns of a topic's Parquet segments; none if it has no segment yet."""
+    key = columns_key(topic.topic)
+    return columns.from_json(store.read(key), f"{store.uri}/{key}") if store.stat(key) else []
+
+
+def _expected(
+    records: pl.DataFrame, topic: TopicMeta, layout: list[Column]
+) -> tuple[pl.DataFrame, list[RejectedRecord]]:
+    if topic.format == "parquet":
+        frame, rejects = columns.encode(records, layout)
+        return _as_rows(frame), rejects
+    encoded = rows.encode(records)
+    return pl.DataFrame({"offset": encoded.offsets, "row": encoded.lines}, schema=_ROWS), encoded.rejects
+
+
+def _as_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    text = pl.Series("row", frame.write_ndjson().splitlines(), dtype=pl.String)
+    return pl.DataFrame({"offset": frame.get_column("kafka_offset"), "row": text}, schema=_ROWS)
