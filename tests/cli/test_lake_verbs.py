@@ -10,7 +10,6 @@ import polars as pl
 import pytest
 
 from support.bigquery import PROJECT, FakeBigQuery, fake_bigquery
-from support.faultproxy import FaultProxy
 from support.gcs import fake_gcs
 from support.lakes import Topic, bar, trade
 from support.process import tickerlake
@@ -127,31 +126,6 @@ def test_load_and_compare(lake: Path, fake_bigquery: FakeBigQuery) -> None:
     assert "in bigquery" in audit.stdout
 
 
-@pytest.mark.parametrize("fault", ["stall", "hold_reply"])
-def test_a_load_killed_by_the_system_and_run_again(
-    lake: Path, fake_bigquery: FakeBigQuery, fault: str
-) -> None:
-    dataset = f"killed_{fault}"
-    env = {"BIGQUERY_EMULATOR_HOST": fake_bigquery.url}
-    place = ("--lake", str(lake), "--project", PROJECT, "--dataset", dataset, "--location", "EU")
-    with FaultProxy(fake_bigquery.url, f"/upload/bigquery/v2/projects/{PROJECT}/jobs") as proxy:
-        getattr(proxy, fault)()
-        with tickerlake("load", *place, variables={"BIGQUERY_EMULATOR_HOST": proxy.url}) as child:
-            assert proxy.held.acquire(timeout=60), "the fault must happen"
-            child.kill()
-            child.communicate()
-        assert child.returncode == -9
-    Topic(LocalStore(lake), "x").add([trade("B", n) for n in range(3)])
-    done = run("load", *place, "--json", env=env)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["resumed"] == 1
-    audit = run("audit", "--lake", str(lake), "--bigquery", f"{PROJECT}.{dataset}", "--json", env=env)
-    assert audit.returncode == 0, audit.stderr
-    loaded = json.loads(audit.stdout)["bigquery"]
-    assert sum(each["rows"] for each in loaded) == 11
-    assert run("load", *place, env=env).stderr.startswith("nothing new")
-
-
 def test_no_room_for_temporary_files(tmp_path: Path) -> None:
     topic = Topic(LocalStore(tmp_path / "lake"), "t")
     topic.add([trade(f"A{n * 7919 % 1000}", n, price=n * 7919 % 65521 / 8) for n in range(100_000)])
@@ -184,25 +158,3 @@ def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path) -> None:
         child.stdout.close()
         assert child.stderr.read() == ""
     assert child.returncode == 0
-
-
-def test_killed_by_the_system_and_run_again(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "lake")
-    topic = Topic(store, "t")
-    for day in range(40):
-        topic.add([trade("A", n, day=day) for n in range(20)])
-    kills = 0
-    for wanted in (1, 8, 20):
-        with tickerlake("compact", "--lake", tmp_path / "lake") as child:
-            while child.poll() is None:
-                if len(list((tmp_path / "lake/curated").rglob("*.parquet"))) >= wanted:
-                    child.kill()
-        kills += child.returncode == -9
-        topic.add([trade("B", wanted)])
-    assert kills, "the fault must happen"
-    done = run("compact", "--lake", str(tmp_path / "lake"))
-    assert done.returncode == 0, done.stderr
-    audit = run("audit", "--lake", str(tmp_path / "lake"), "--deep", "--json")
-    assert audit.returncode == 0, audit.stderr
-    (curated,) = json.loads(audit.stdout)["curated"]
-    assert (curated["records"], curated["rows"]) == (803, 803)

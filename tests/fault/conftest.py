@@ -24,7 +24,8 @@ from tickerlake.kafka.jars import pinned
 
 __all__ = ["fake_gcs"]
 
-_ROW = "fault"
+ROW = "fault"
+"""Name of the property that a story tells its row by."""
 _BEGIN, _END = "<!-- faults -->", "<!-- end -->"
 COLUMNS = ("no", "fault", "injected", "struck", "records", "stored", "lost", "doubled", "back after")
 
@@ -143,7 +144,7 @@ class Story:
             }
         if back_s is not None:
             row["back after"] = f"{back_s:.1f} s"
-        self.record(_ROW, row)
+        self.record(ROW, row)
 
 
 def name() -> str:
@@ -202,7 +203,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         value
         for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
         for key, value in report.user_properties
-        if key == _ROW and report.when == "call"
+        if key == ROW and report.when == "call"
     ]
     if not told:
         return
