@@ -13,7 +13,7 @@ from tickerlake.lake import columns, ndjson, parquet, rows
 from tickerlake.lake.audit import Finding
 from tickerlake.lake.columns import Column
 from tickerlake.lake.objects import coverage
-from tickerlake.lake.reader import read_meta, segments
+from tickerlake.lake.reader import OFFSET, read_meta, segments
 from tickerlake.lake.rows import RejectedRecord
 from tickerlake.lake.segment import TopicMeta, columns_key, marker_of, position_of, reject_key
 from tickerlake.lake.store.base import Store
@@ -23,11 +23,6 @@ _OBJECTS_AT_ONCE = 1_000
 _ROWS = {"offset": pl.Int64, "row": pl.String}
 
 
-class _Offset(msgspec.Struct):
-    kafka_offset: int
-
-
-_OFFSET = msgspec.json.Decoder(_Offset)
 _REJECT = msgspec.json.Decoder(RejectedRecord)
 
 
@@ -138,7 +133,7 @@ class Comparison:
         if key.endswith(".parquet"):
             return _as_rows(parquet.unpack(data, key)[0])
         lines = (ndjson.unpack(data, key) if key.endswith(".gz") else data).splitlines()
-        offsets = [_OFFSET.decode(line).kafka_offset for line in lines]
+        offsets = [OFFSET.decode(line).kafka_offset for line in lines]
         return pl.DataFrame({"offset": offsets, "row": [line.decode() for line in lines]}, schema=_ROWS)
 
     def _compare_rejects(self, rejects: list[RejectedRecord]) -> Iterator[Finding]:

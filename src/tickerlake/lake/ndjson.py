@@ -10,7 +10,7 @@ from isal import igzip
 
 from tickerlake.errors import LakeError
 from tickerlake.lake.rows import RejectedRecord, checksum, encode
-from tickerlake.lake.segment import SegmentMeta
+from tickerlake.lake.segment import MEND, SegmentMeta
 from tickerlake.model.json import to_bytes
 
 HEAD_BYTES = 4096
@@ -54,7 +54,7 @@ def unpack_meta(head: bytes, key: str) -> SegmentMeta:
         return msgspec.json.decode(head[16 : 16 + length], type=SegmentMeta)
     except (ValueError, struct.error, msgspec.MsgspecError) as error:
         raise LakeError(
-            f"{key} is not a segment: {error}.", "It is damaged or something else wrote it; run the audit."
+            f"{key} is not a segment: {error}.", f"It is damaged or something else wrote it. {MEND}"
         ) from error
 
 
@@ -69,4 +69,4 @@ def unpack(data: bytes, key: str) -> bytes:
     try:
         return zlib.decompress(data, wbits=31)
     except zlib.error as error:
-        raise LakeError(f"{key} is damaged: {error}.", "Run `tickerlake audit --deep`.") from error
+        raise LakeError(f"{key} is damaged: {error}.", MEND) from error

@@ -13,7 +13,7 @@ import polars as pl
 from tickerlake.errors import LakeError
 from tickerlake.lake.columns import Column, encode
 from tickerlake.lake.rows import RejectedRecord, checksum
-from tickerlake.lake.segment import SegmentMeta
+from tickerlake.lake.segment import MEND, SegmentMeta
 
 TAIL_BYTES = 65_536
 _MAGIC = b"PAR1"
@@ -75,7 +75,7 @@ def unpack_meta(tail: bytes, key: str) -> SegmentMeta:
         return msgspec.json.decode(said, type=SegmentMeta)
     except (ValueError, msgspec.MsgspecError, pl.exceptions.PolarsError) as error:
         raise LakeError(
-            f"{key} is not a segment: {error}.", "It is damaged or something else wrote it; run the audit."
+            f"{key} is not a segment: {error}.", f"It is damaged or something else wrote it. {MEND}"
         ) from error
 
 
@@ -90,4 +90,4 @@ def unpack(data: bytes, key: str) -> tuple[pl.DataFrame, str]:
     try:
         return pl.read_parquet(io.BytesIO(data)), checksum(data[: _footer_start(data)])
     except (ValueError, pl.exceptions.PolarsError) as error:
-        raise LakeError(f"{key} is damaged: {error}.", "Run `tickerlake audit --deep`.") from error
+        raise LakeError(f"{key} is damaged: {error}.", MEND) from error

@@ -11,6 +11,7 @@ from tickerlake.lake import ndjson, parquet
 from tickerlake.lake.objects import coverage
 from tickerlake.lake.rows import checksum
 from tickerlake.lake.segment import (
+    MEND,
     SegmentMeta,
     TopicMeta,
     marker_of,
@@ -27,7 +28,7 @@ class _Offset(msgspec.Struct):
     kafka_offset: int
 
 
-_OFFSET = msgspec.json.Decoder(_Offset)
+OFFSET = msgspec.json.Decoder(_Offset)
 
 
 def topics(store: Store, prefix: str = "") -> list[str]:
@@ -105,8 +106,6 @@ def read_segment(store: Store, key: str) -> tuple[list[int], str, SegmentMeta | 
     lines = ndjson.unpack(data, key) if packed else data
     meta = ndjson.unpack_meta(data, key) if packed else None
     try:
-        return [_OFFSET.decode(line).kafka_offset for line in lines.splitlines()], checksum(lines), meta
+        return [OFFSET.decode(line).kafka_offset for line in lines.splitlines()], checksum(lines), meta
     except msgspec.MsgspecError as error:
-        raise LakeError(
-            f"{key} is damaged: a row is not readable ({error}).", "Restore it from a copy."
-        ) from error
+        raise LakeError(f"{key} is damaged: a row is not readable ({error}).", MEND) from error

@@ -21,6 +21,9 @@ _SEGMENT = re.compile(r"(?P<position>\d{20})\.(ndjson\.gz|parquet|json)")
 _MARKER = re.compile(r"(?P<start>\d{20})-(?P<end>\d{20})\.(?P<kind>hole|gap)")
 
 
+MEND = "`tickerlake audit --deep` names what is damaged; with --repair -b KAFKA it is made anew."
+"""What to do about a segment that is damaged or out of place."""
+
 ROOMS = ("raw/", "rejects/", "curated/", "loads/", "state/", "damaged/")
 """What a lake holds at its top."""
 
@@ -146,7 +149,7 @@ class SegmentMeta:
         except msgspec.ValidationError as error:
             raise LakeError(
                 f"{key} does not say which records it holds ({error}).",
-                "Something else wrote it, or its metadata was edited. Run `tickerlake audit --deep`.",
+                f"Something else wrote it, or its metadata was edited. {MEND}",
             ) from error
 
 

@@ -19,7 +19,7 @@ from tickerlake.lake import columns, ndjson, parquet
 from tickerlake.lake.columns import ENVELOPE, Column
 from tickerlake.lake.objects import coverage
 from tickerlake.lake.reader import partitions, read_meta, segments
-from tickerlake.lake.segment import TopicMeta, columns_key, marker_of, segment_key
+from tickerlake.lake.segment import MEND, TopicMeta, columns_key, marker_of, segment_key
 from tickerlake.lake.store.base import Store
 from tickerlake.model.json import schema_of
 from tickerlake.model.schema import SCHEMAS, Type, fields, polars_type, times_of, with_timestamps
@@ -251,7 +251,7 @@ def _lines(store: Store, key: str) -> pl.Series:
             schema={"line": pl.String()},
         )
     except pl.exceptions.PolarsError as error:
-        raise LakeError(f"{key} is damaged: {error}.", "Run `tickerlake audit --deep`.") from error
+        raise LakeError(f"{key} is damaged: {error}.", MEND) from error
     return read.get_column("line")
 
 

@@ -19,6 +19,7 @@ from tickerlake.lake.objects import ObjectWriter, keep_rejects
 from tickerlake.lake.parquet import ParquetCodec
 from tickerlake.lake.reader import read_meta
 from tickerlake.lake.segment import (
+    MEND,
     ROOMS,
     SegmentMeta,
     Stored,
@@ -205,9 +206,7 @@ class PartitionWriter:
                 "Two topics were written to one place. Nothing was changed; choose another --lake.",
             )
         if meta.next_position <= meta.position:
-            raise LakeError(
-                f"{self.store.uri}/{key} ends before it begins.", "Run `tickerlake audit --deep`."
-            )
+            raise LakeError(f"{self.store.uri}/{key} ends before it begins.", MEND)
         return meta
 
     def put(self, batch: pl.DataFrame) -> Stored:

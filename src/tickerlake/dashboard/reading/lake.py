@@ -20,6 +20,7 @@ from tickerlake.dashboard.reading.topics import Kind
 from tickerlake.errors import LakeError
 from tickerlake.lake import ndjson, parquet
 from tickerlake.lake.reader import partitions, read_meta, segments
+from tickerlake.lake.segment import MEND
 from tickerlake.lake.store.base import ObjectInfo, Store
 from tickerlake.model.alert import Alert
 
@@ -174,7 +175,7 @@ def _lines(data: bytes, key: str) -> pl.Series:
         # not `splitlines`: a JSON string may hold other line ends
         return pl.Series([line for line in text.decode().split("\n") if line], dtype=pl.String)
     except UnicodeDecodeError as error:
-        raise LakeError(f"{key} is damaged: {error}.", "Run `tickerlake audit --deep`.") from error
+        raise LakeError(f"{key} is damaged: {error}.", MEND) from error
 
 
 def _typed(rows: pl.DataFrame, kind: Kind) -> pl.DataFrame:
