@@ -1,0 +1,307 @@
+"""4–9, 17: a store that loses replies, refuses, is slow, damages, or never answers."""
+
+import json
+import shutil
+import signal
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from fault.conftest import Story
+from support.faultproxy import FaultProxy
+from support.gcs import FakeGcs
+from support.process import Child, is_stopped, tickerlake, wait_until
+
+Cloud = tuple[Story, FaultProxy]
+
+
+@pytest.mark.parametrize("cloud", ["ndjson", "parquet", "json"], indirect=True)
+def test_the_reply_is_lost_and_there_is_one_object(cloud: Cloud) -> None:
+    story, proxy = cloud
+    story.fill(40)
+    story.store_all()
+    story.fill(300)
+    before, uploads = len(story.objects()), proxy.uploads
+    proxy.lose_reply(3)
+    out, _ = story.store_all("--json", "--flush-records", 50)
+    told = json.loads(out)
+    added = len(story.objects()) - before
+    assert told["segments"] == added - 3, "what was there when it came again is not counted"
+    assert proxy.uploads == uploads + added + 3
+    if "json" not in story.options:
+        assert told["adopted"] == 3
+    what = f"reply of a put lost, {story.options[-1]}"
+    story.survived("4", what, injected=3, struck=3 - proxy.pending)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_another_topics_records_in_this_place(story: Story, tmp_path: Path, when: str) -> None:
+    other = Story(story.servers, str(tmp_path / "other"), f"{story.topic}.other", Path, story.record)
+    other.fill(100)
+    with tickerlake("sink", "-t", other.topic, "--lake", other.lake, "-b", story.servers, "--until-end") as c:
+        c.communicate(timeout=60)
+    theirs = next((tmp_path / "other" / "raw" / other.topic).glob("partition=*/*"))
+    story.fill(400)
+    story.options = ("--group", story.topic)
+    story.store_all("--until-end")
+    story.fill(400)
+    at = "sink.cut=stop" if when == "meanwhile" else ""
+    with story.sink("--until-end", at=at) as child:
+        if at:
+            wait_until(lambda: is_stopped(child), child)
+        ends = story.committed()
+        planted = []
+        for number, end in ends.items():
+            place = Path(story.lake, "raw", story.topic, f"partition={number}", f"{end:020d}.ndjson.gz")
+            shutil.copy(theirs, place)
+            planted.append(place)
+        held = contents(Path(story.lake))
+        child.send_signal(signal.SIGCONT)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 4, err
+    assert "it does not belong here" in err
+    assert "→" in err
+    assert contents(Path(story.lake)) == held, "nothing is changed"
+    assert story.committed() == ends
+    for place in planted:
+        place.unlink()
+    story.store_all()
+    story.survived("5", f"another topic's object at the same start, {when}", injected=1, struck=1)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_busy_store_is_asked_again(cloud: Cloud) -> None:
+    story, proxy = cloud
+    # in one partition, so that the uploads come one after the other
+    story.fill(2000, lambda number: "one partition")
+    proxy.answer(503, times=2)
+    proxy.answer(429, retry_after=3)
+    proxy.answer(408)
+    proxy.cut_body()
+    with story.sink("--until-end", "--flush-records", 300) as child:
+        wait_until(lambda: proxy.uploads > 0, child)
+        back_s = wait_until(lambda: proxy.uploads > 5, child)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 0, err
+    assert proxy.uploads == len(story.objects()) + 5
+    assert proxy.arrived_s[3] - proxy.arrived_s[2] >= 3, "it comes back when it was told to"
+    what = "503 twice, 429 with Retry-After, 408, a reset in mid-upload"
+    story.survived("6", what, injected=5, struck=5 - proxy.pending, back_s=back_s)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "Trying again would not help"),
+        (401, "did not accept the credentials"),
+        (403, "roles/storage.objectCreator"),
+    ],
+)
+def test_a_refusal_ends_it_at_once(cloud: Cloud, status: int, said: str) -> None:
+    story, proxy = cloud
+    story.options = ("--group", story.topic)
+    story.fill(200)
+    story.store_all()
+    noted, held, uploads = story.committed(), story.objects(), proxy.uploads
+    story.fill(2000)
+    proxy.answer(status, times=1000)
+    _, err = story.store_all("--flush-records", 50, code=2)
+    struck = 1000 - proxy.pending
+    assert said in err
+    assert struck == proxy.uploads - uploads
+    assert struck <= 4, "one upload of each partition, none of them again"
+    assert (story.committed(), story.objects()) == (noted, held)
+    proxy.heal()
+    story.store_all()
+    story.survived("7", f"{status}: ended at once", injected=1, struck=struck)
+
+
+Damage = Callable[[Path], None]
+
+
+def cut_in_half(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def cut_the_head(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:40])
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def change_a_byte(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-20] ^= 0x10
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("fmt", "damage"),
+    [
+        ("ndjson", cut_in_half),
+        ("ndjson", cut_the_head),
+        ("ndjson", change_a_byte),
+        ("parquet", cut_in_half),
+        ("parquet", empty),
+    ],
+)
+def test_a_damaged_segment_is_never_built_upon(story: Story, fmt: str, damage: Damage) -> None:
+    story.options = ("--format", fmt)
+    story.fill(400)
+    story.store_all()
+    last = Path(story.lake) / story.objects()[-1]
+    whole = last.read_bytes()
+    damage(last)
+    held = contents(Path(story.lake))
+    story.fill(400)
+    # every partition goes on from its last segment, which is that one for one of them
+    _, err = story.store_all(code=4)
+    assert last.name in err
+    assert "→" in err
+    assert contents(Path(story.lake)) == held, "nothing is changed"
+    _, err = audit(story, code=4)
+    assert last.name in err
+    last.write_bytes(whole)
+    story.store_all()
+    story.survived("8", f"the last segment is damaged: {damage.__name__}, {fmt}", injected=1, struck=1)
+
+
+def audit(story: Story, code: int) -> tuple[str, str]:
+    options = ("audit", "--lake", story.lake, "-t", story.topic, "--deep", "-b", story.servers)
+    with tickerlake(*options, variables=story.variables) as child:
+        out, err = child.communicate(timeout=60)
+    assert child.returncode == code, out + err
+    return out, err + out
+
+
+def test_an_object_that_does_not_say_what_it_holds(cloud: Cloud, fake_gcs: FakeGcs) -> None:
+    story, _ = cloud
+    story.options = ("--group", story.topic)
+    story.fill(400)
+    story.store_all()
+    number, end = next((number, end) for number, end in story.committed().items() if end > 0)
+    name = f"raw/{story.topic}/partition={number}/{end:020d}.ndjson.gz"
+    bucket = story.lake.removeprefix("gs://").strip("/")
+    where = f"{fake_gcs.url}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}"
+    urllib.request.urlopen(urllib.request.Request(where, b"something"), timeout=10).close()  # noqa: S310
+    story.fill(400)
+    noted = story.committed()
+    _, err = story.store_all(code=4)
+    assert f"{name} does not say which records it holds" in err
+    assert "→" in err
+    assert noted[number] == story.committed()[number]
+    out, _ = audit(story, code=4)
+    assert name in out
+    remove = urllib.request.Request(
+        f"{fake_gcs.url}/storage/v1/b/{bucket}/o/{name.replace('/', '%2F')}",
+        method="DELETE",  # noqa: S310
+    )
+    urllib.request.urlopen(remove, timeout=10).close()  # noqa: S310
+    story.store_all()
+    story.survived("8", "an object without metadata in the chain", injected=1, struck=1)
+
+
+def test_downloads_that_are_damaged_or_cut(cloud: Cloud) -> None:
+    story, proxy = cloud
+    story.fill(400)
+    story.store_all()
+    story.fill(400)
+    held = story.objects()
+    proxy.damage_download()
+    _, err = story.store_all(code=2)
+    assert "arrived damaged" in err
+    assert story.objects() == held
+    proxy.truncate_download(2)
+    story.store_all()
+    struck = 3 - proxy.pending
+    proxy.damage_download()
+    _, said = audit(story, code=2)
+    assert "arrived damaged" in said
+    story.survived("8", "downloads damaged and cut", injected=4, struck=struck + 1 - proxy.pending)
+
+
+def members(servers: str, group: str) -> int:
+    client = AdminClient({"bootstrap.servers": servers})
+    return len(client.describe_consumer_groups([group])[group].result(10).members)
+
+
+@pytest.mark.full
+def test_a_store_that_never_answers(cloud: Cloud) -> None:
+    """Its session is of 6 s, an upload waits for 30 s, and is tried for 90 s."""
+    story, proxy = cloud
+    story.options = ("--group", story.topic)
+    story.fill(500)
+    proxy.stall(1000)
+    kept: list[int] = []
+    with story.sink("--until-end") as child:
+        wait_until(lambda: proxy.uploads > 0, child)
+        began_s = time.monotonic()
+        while child.poll() is None and time.monotonic() - began_s < 150:
+            if proxy.uploads >= 5 and len(kept) < 20:
+                kept.append(members(story.servers, story.topic))
+            time.sleep(1)
+        child.kill()
+        _, err = child.communicate()
+    took_s = time.monotonic() - began_s
+    assert child.returncode == 3, err
+    assert "tries in 9" in err
+    assert 80 < took_s < 110
+    assert kept
+    assert set(kept) == {1}, "it stays a member of its group"
+    struck = 1000 - proxy.pending
+    proxy.heal()
+    story.store_all()
+    story.survived("9", "the store never answers; given up after 90 s", injected=1, struck=struck)
+
+
+def stop_while_refused(story: Story, proxy: FaultProxy) -> Child:
+    child = story.sink("--flush-records", 100, "--flush-age", 0.5)
+    wait_until(lambda: proxy.uploads > 1, child)
+    child.terminate()
+    return child
+
+
+def test_stopped_while_the_store_has_no_room_and_then_has(cloud: Cloud) -> None:
+    story, proxy = cloud
+    story.options = ("--group", story.topic)
+    story.fill(1000)
+    proxy.answer(429, times=6)
+    with stop_while_refused(story, proxy) as child:
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 0, err
+    assert "stopping" in err
+    found = story.survived("17", "SIGTERM during 429s that end", injected=6, struck=6 - proxy.pending)
+    assert found.stored == 1000
+    assert sum(story.committed().values()) == 1000
+
+
+def test_stopped_while_the_store_has_no_room(cloud: Cloud) -> None:
+    story, proxy = cloud
+    story.options = ("--group", story.topic)
+    story.fill(400)
+    story.store_all()
+    noted, held = story.committed(), story.objects()
+    story.fill(1000)
+    proxy.answer(429, times=1000)
+    with stop_while_refused(story, proxy) as child:
+        # longer than anybody would wait
+        struck = 1000 - proxy.pending
+        proxy.heal()
+        proxy.answer(429, times=1000, retry_after=3600)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 3, err
+    assert "stopping" in err
+    assert (story.committed(), story.objects()) == (noted, held)
+    struck += 1000 - proxy.pending
+    proxy.heal()
+    story.store_all()
+    story.survived("17", "SIGTERM during 429s that do not end", injected=1, struck=struck)
