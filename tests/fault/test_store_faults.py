@@ -7,11 +7,12 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from fault.conftest import Story
+from fault.conftest import Story, begin
 from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs
 from support.process import Child, is_stopped, tickerlake, wait_until
@@ -22,32 +23,32 @@ Cloud = tuple[Story, FaultProxy]
 @pytest.mark.parametrize("cloud", ["ndjson", "parquet", "json"], indirect=True)
 def test_the_reply_is_lost_and_there_is_one_object(cloud: Cloud) -> None:
     story, proxy = cloud
-    story.fill(40)
+    story.fill(20)
     story.store_all()
-    story.fill(300)
+    story.fill(100)
     before, uploads = len(story.objects()), proxy.uploads
     proxy.lose_reply(3)
-    out, _ = story.store_all("--json", "--flush-records", 50)
+    out, _ = story.store_all("--json", "--flush-records", 20)
     told = json.loads(out)
     added = len(story.objects()) - before
-    assert told["segments"] == added - 3, "what was there when it came again is not counted"
     assert proxy.uploads == uploads + added + 3
-    if "json" not in story.options:
-        assert told["adopted"] == 3
+    # the reply that is lost may be the second one of the same upload
+    found_there = added - told["segments"]
+    assert 0 < found_there <= 3
+    assert told["adopted"] == (0 if "json" in story.options else found_there)
     what = f"reply of a put lost, {story.options[-1]}"
     story.survived("4", what, injected=3, struck=3 - proxy.pending)
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 def test_another_topics_records_in_this_place(story: Story, tmp_path: Path, when: str) -> None:
-    other = Story(story.servers, str(tmp_path / "other"), f"{story.topic}.other", Path, story.record)
+    other = begin(story.servers, tmp_path / "other", story.record)
     other.fill(100)
-    with tickerlake("sink", "-t", other.topic, "--lake", other.lake, "-b", story.servers, "--until-end") as c:
-        c.communicate(timeout=60)
-    theirs = next((tmp_path / "other" / "raw" / other.topic).glob("partition=*/*"))
+    other.store_all()
+    theirs = Path(other.lake, other.objects()[0])
     story.fill(400)
     story.options = ("--group", story.topic)
-    story.store_all("--until-end")
+    story.store_all()
     story.fill(400)
     at = "sink.cut=stop" if when == "meanwhile" else ""
     with story.sink("--until-end", at=at) as child:
@@ -82,16 +83,19 @@ def test_a_busy_store_is_asked_again(cloud: Cloud) -> None:
     # in one partition, so that the uploads come one after the other
     story.fill(2000, lambda number: "one partition")
     proxy.answer(503, times=2)
-    proxy.answer(429, retry_after=3)
+    proxy.let_pass()
+    proxy.answer(429, retry_after=2)
+    proxy.let_pass()
     proxy.answer(408)
+    proxy.let_pass()
     proxy.cut_body()
     with story.sink("--until-end", "--flush-records", 300) as child:
         wait_until(lambda: proxy.uploads > 0, child)
-        back_s = wait_until(lambda: proxy.uploads > 5, child)
+        back_s = wait_until(lambda: proxy.uploads > 8, child)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
     assert proxy.uploads == len(story.objects()) + 5
-    assert proxy.arrived_s[3] - proxy.arrived_s[2] >= 3, "it comes back when it was told to"
+    assert proxy.arrived_s[4] - proxy.arrived_s[3] >= 2, "it comes back when it was told to"
     what = "503 twice, 429 with Retry-After, 408, a reset in mid-upload"
     story.survived("6", what, injected=5, struck=5 - proxy.pending, back_s=back_s)
 
@@ -100,7 +104,7 @@ def test_a_busy_store_is_asked_again(cloud: Cloud) -> None:
     ("status", "said"),
     [
         (400, "Trying again would not help"),
-        (401, "did not accept the credentials"),
+        (401, "gcloud auth application-default login"),
         (403, "roles/storage.objectCreator"),
     ],
 )
@@ -168,19 +172,18 @@ def test_a_damaged_segment_is_never_built_upon(story: Story, fmt: str, damage: D
     assert last.name in err
     assert "→" in err
     assert contents(Path(story.lake)) == held, "nothing is changed"
-    _, err = audit(story, code=4)
-    assert last.name in err
+    assert last.name in audit(story, code=4)
     last.write_bytes(whole)
     story.store_all()
     story.survived("8", f"the last segment is damaged: {damage.__name__}, {fmt}", injected=1, struck=1)
 
 
-def audit(story: Story, code: int) -> tuple[str, str]:
+def audit(story: Story, code: int) -> str:
     options = ("audit", "--lake", story.lake, "-t", story.topic, "--deep", "-b", story.servers)
     with tickerlake(*options, variables=story.variables) as child:
         out, err = child.communicate(timeout=60)
     assert child.returncode == code, out + err
-    return out, err + out
+    return out + err
 
 
 def test_an_object_that_does_not_say_what_it_holds(cloud: Cloud, fake_gcs: FakeGcs) -> None:
@@ -199,13 +202,9 @@ def test_an_object_that_does_not_say_what_it_holds(cloud: Cloud, fake_gcs: FakeG
     assert f"{name} does not say which records it holds" in err
     assert "→" in err
     assert noted[number] == story.committed()[number]
-    out, _ = audit(story, code=4)
-    assert name in out
-    remove = urllib.request.Request(
-        f"{fake_gcs.url}/storage/v1/b/{bucket}/o/{name.replace('/', '%2F')}",
-        method="DELETE",  # noqa: S310
-    )
-    urllib.request.urlopen(remove, timeout=10).close()  # noqa: S310
+    assert name in audit(story, code=4)
+    where = f"{fake_gcs.url}/storage/v1/b/{bucket}/o/{quote(name, safe='')}"
+    urllib.request.urlopen(urllib.request.Request(where, method="DELETE"), timeout=10).close()  # noqa: S310
     story.store_all()
     story.survived("8", "an object without metadata in the chain", injected=1, struck=1)
 
@@ -224,8 +223,7 @@ def test_downloads_that_are_damaged_or_cut(cloud: Cloud) -> None:
     story.store_all()
     struck = 3 - proxy.pending
     proxy.damage_download()
-    _, said = audit(story, code=2)
-    assert "arrived damaged" in said
+    assert "arrived damaged" in audit(story, code=2)
     story.survived("8", "downloads damaged and cut", injected=4, struck=struck + 1 - proxy.pending)
 
 
@@ -264,8 +262,9 @@ def test_a_store_that_never_answers(cloud: Cloud) -> None:
 
 
 def stop_while_refused(story: Story, proxy: FaultProxy) -> Child:
+    before = proxy.uploads
     child = story.sink("--flush-records", 100, "--flush-age", 0.5)
-    wait_until(lambda: proxy.uploads > 1, child)
+    wait_until(lambda: proxy.uploads > before + 1, child)
     child.terminate()
     return child
 

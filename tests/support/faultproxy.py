@@ -63,6 +63,10 @@ class FaultProxy:
         """How many faults were asked for and did not happen yet."""
         return len(self._faults) + len(self._download_faults)
 
+    def let_pass(self, times: int = 1) -> None:
+        """Pass the next uploads on."""
+        self._faults.extend([("pass", 0, None)] * times)
+
     def answer(self, status: int, times: int = 1, retry_after: int | None = None) -> None:
         """Answer the next uploads with a status; they do not reach the store."""
         self._faults.extend([("answer", status, retry_after)] * times)
