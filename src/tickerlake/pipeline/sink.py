@@ -225,7 +225,8 @@ class Sink:
     def close(self) -> None:
         """Leave the group, when what is being stored is stored or has failed."""
         self._consumer.close()
-        self._pool.shutdown()
+        # after a failure nobody would take what waits for a thread, and each might take as long to fail
+        self._pool.shutdown(cancel_futures=True)
         if self._uploads:
             self._uploads.shutdown(wait=False, cancel_futures=True)
 
