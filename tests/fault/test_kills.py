@@ -78,8 +78,7 @@ def test_produce_killed_at_each_place_and_run_again(story: Story, tmp_path: Path
     counts = oracle.each_once(story.servers, story.topic, "source_line")
     assert len(counts) == rows
     assert set(counts.values()) == {1}
-    story.store_all()
-    story.survived("1", f"produce killed at {place}", injected=2, struck=struck)
+    story.tell("1", f"produce killed at {place}", 2, struck)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +146,7 @@ def test_a_sink_killed_at_random_moments(story: Story, fmt: str, lives: int, unn
             struck += child.poll() is None
             child.kill()
     before = len(story.objects())
-    with story.sink("--until-end", "--format", fmt) as child:
+    with story.sink("--until-end", "--format", fmt, *(() if unnamed else NAMED)) as child:
         waits.append(wait_until(lambda: len(story.objects()) > before, child))
         _, err = child.communicate(timeout=60)
     assert child.returncode == 0, err

@@ -215,6 +215,7 @@ def test_an_object_that_does_not_say_what_it_holds(cloud: Cloud, fake_gcs: FakeG
     story.survived("8", "an object without metadata in the chain", injected=1, struck=1)
 
 
+@FULL
 def test_downloads_that_are_damaged_or_cut(cloud: Cloud) -> None:
     story, proxy = cloud
     story.fill(400)
