@@ -166,6 +166,7 @@ class Sink:
         self._chains: dict[str, TopicMeta] = {}
         self._lanes: dict[Partition, _Lane] = {}
         self._paused = False
+        self._failure: Exception | None = None
         self._checked_s = 0.0
         self._pool = ThreadPoolExecutor(_STORING, thread_name_prefix="segment")
         self._consumer = Consumer(bootstrap_servers, group, properties or {}, self._open, self._drop)
@@ -225,8 +226,7 @@ class Sink:
     def close(self) -> None:
         """Leave the group, when what is being stored is stored or has failed."""
         self._consumer.close()
-        # after a failure nobody would take what waits for a thread, and each might take as long to fail
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown()
         if self._uploads:
             self._uploads.shutdown(wait=False, cancel_futures=True)
 
@@ -309,7 +309,17 @@ class Sink:
     def _store(self, lane: _Lane) -> None:
         taken = lane.take(self.options)
         failpoints.reach("sink.cut")
-        lane.future = self._pool.submit(lane.writer.put, taken)
+        lane.future = self._pool.submit(self._put, lane.writer, taken)
+
+    def _put(self, writer: Writer, taken: pl.DataFrame) -> Stored:
+        # one failure ends the sink: what waited for a thread meanwhile might take as long to fail
+        if self._failure:
+            raise self._failure
+        try:
+            return writer.put(taken)
+        except Exception as error:
+            self._failure = error
+            raise
 
     def _landed(self, partition: Partition, lane: _Lane, stored: Stored) -> None:
         lane.landed(stored)
