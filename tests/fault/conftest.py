@@ -4,14 +4,14 @@ import json
 import os
 import platform
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from support import oracle
 from support.faultproxy import FaultProxy
@@ -46,6 +46,8 @@ class Story:
         Lays out the lake as files in a folder, by plain calls, and returns that; a folder itself.
     record
         Takes the row of the table.
+    variables, options
+        Given to every sink.
     """
 
     servers: str
@@ -54,6 +56,7 @@ class Story:
     copy: Callable[[], Path]
     record: Callable[[str, object], None]
     variables: dict[str, str] = field(default_factory=dict)
+    options: tuple[object, ...] = ()
     sent: int = 0
 
     def fill(self, count: int, key: Callable[[int], str] = lambda n: f"K{n % 50}") -> None:
@@ -68,11 +71,26 @@ class Story:
         assert producer.flush(60) == 0
         self.sent += count
 
+    def send(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+        """Write records of any key and value to the topic."""
+        producer = Producer({"bootstrap.servers": self.servers, "message.max.bytes": 20_000_000})
+        for key, value in records:
+            producer.produce(self.topic, value, key)
+        assert producer.flush(60) == 0
+
+    def committed(self) -> dict[int, int]:
+        """Return the offsets that the sinks' group has committed; they must name it: ``--group topic``."""
+        client = Consumer({"bootstrap.servers": self.servers, "group.id": self.topic})
+        numbers = client.list_topics(self.topic, timeout=10).topics[self.topic].partitions
+        found = client.committed([TopicPartition(self.topic, number) for number in numbers], timeout=10)
+        client.close()
+        return {place.partition: place.offset for place in found}
+
     def sink(self, *options: object, at: str = "", topic: str = "") -> Child:
         """Start a sink; ``at`` arms failpoints: ``segment.stored=kill@3``."""
         return tickerlake(
             *("sink", "-t", topic or self.topic, "--lake", self.lake, "-b", self.servers),
-            *("-X", "session.timeout.ms=6000", *options),
+            *("-X", "session.timeout.ms=6000", *self.options, *options),
             variables={**self.variables, **({VARIABLE: at} if at else {})},
         )
 
@@ -84,9 +102,9 @@ class Story:
         return out, err
 
     def objects(self) -> list[str]:
-        """Return the names of the topic's objects."""
+        """Return the names of the objects that hold the topic's records."""
         top = self.copy()
-        return sorted(str(file.relative_to(top)) for file in (top / "raw" / self.topic).rglob("*.*"))
+        return sorted(str(file.relative_to(top)) for file in (top / "raw" / self.topic).glob("*/*"))
 
     def survived(
         self,
@@ -167,9 +185,17 @@ def begin(servers: str, folder: Path, record: Callable[[str, object], None]) -> 
 
 @pytest.fixture
 def cloud(
-    story: Story, fake_gcs: FakeGcs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    story: Story,
+    fake_gcs: FakeGcs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Iterator[tuple[Story, FaultProxy]]:
-    """A story with a lake in a bucket, behind a proxy that spoils uploads; what a topic has once is there."""
+    """A story with a lake in a bucket, behind a proxy that spoils uploads of records.
+
+    Its parameter is the format.
+    """
+    story.options = ("--format", getattr(request, "param", "ndjson"))
     bucket = f"b-{secrets.token_hex(6)}"
     fake_gcs.create_bucket(bucket)
 
@@ -179,10 +205,10 @@ def cloud(
         return folder
 
     with FaultProxy(fake_gcs.url) as proxy:
+        proxy.only = b"/partition="
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
         story.variables["STORAGE_EMULATOR_HOST"] = proxy.url
         story.lake, story.copy = f"gs://{bucket}/", copy
-        story.store_all()
         yield story, proxy
 
 

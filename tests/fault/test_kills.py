@@ -1,23 +1,230 @@
 """1–3: a process that is killed, at each place and at random, leaves nothing lost and nothing doubled."""
 
+import json
+import os
+import random
+import secrets
 import signal
+import statistics
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from fault.conftest import Story
-from support.process import wait_until
+from support import oracle
+from support.faultproxy import FaultProxy
+from support.process import is_stopped, run, tickerlake, wait_until
+from support.tracker import Written, tracker, written
+from tickerlake.failpoints import POINTS, VARIABLE
+
+# who comes back under its name has its partitions at once, not when the session of the dead has ended
+NAMED = ("-X", "group.instance.id=sink")
+_ELSEWHERE = ("compact.", "load.", "repair.")
+_PRODUCE, _TRACK = "ingest.", "track."
+_QUICK = {"segment.stored", "ingest.noted", "track.offsets"}
+_FORMATS = {"object": "json", "folder": "parquet"}
 
 
-@pytest.mark.parametrize("at", ["segment.stored=kill@3", "segment.rejects=kill@2"])
-def test_killed_at_a_place_and_run_again(story: Story, at: str) -> None:
-    story.fill(4000)
-    with story.sink("--until-end", "--flush-records", 100, at=at) as child:
-        child.wait(60)
-    assert child.returncode == -signal.SIGKILL, "it must be killed there"
-    before = story.objects()
+def places(names: Iterable[str]) -> list[object]:
+    return [pytest.param(name, marks=() if name in _QUICK else pytest.mark.full) for name in names]
+
+
+@pytest.mark.parametrize(
+    "place", places(name for name in POINTS if not name.startswith((*_ELSEWHERE, _PRODUCE, _TRACK)))
+)
+def test_a_sink_killed_at_each_place_and_run_again(story: Story, place: str) -> None:
+    story.options = (*NAMED, "--format", _FORMATS.get(place.partition(".")[0], "ndjson"))
+    story.fill(1000)
+    story.send((b"K%d" % number, b"{") for number in range(50))
+    story.fill(1000)
+    stored: list[str] = []
+    struck = 0
+    for time_ in (1, 3):
+        with story.sink("--until-end", "--flush-records", 100, at=f"{place}=kill@{time_}") as child:
+            _, err = child.communicate(timeout=60)
+        struck += child.returncode == -signal.SIGKILL
+        assert set(stored) <= set(story.objects()), f"what was stored stays\n{err}"
+        stored = story.objects()
     with story.sink("--until-end", "--flush-records", 170) as child:
-        back_s = wait_until(lambda: len(story.objects()) > len(before), child)
+        back_s = wait_until(lambda: len(story.objects()) > len(stored), child)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
-    assert set(before) <= set(story.objects()), "what was stored stays"
-    story.survived("1", f"killed at {at}", injected=1, struck=1, back_s=back_s)
+    assert set(stored) <= set(story.objects()), "what was stored stays"
+    found = story.survived("1", f"sink killed at {place}", injected=2, struck=struck, back_s=back_s)
+    assert found.rejected == 50
+
+
+@pytest.mark.parametrize("place", places(name for name in POINTS if name.startswith(_PRODUCE)))
+def test_produce_killed_at_each_place_and_run_again(story: Story, tmp_path: Path, place: str) -> None:
+    first, rows = date(1990, 1, 1), 3000
+    lines = (f"{first + timedelta(days=n)},10.5,12.25,9.75,11,11,{1000 + n}" for n in range(rows))
+    path = tmp_path / "ACME.csv"
+    path.write_text("\n".join(["Date,Open,High,Low,Close,Adj Close,Volume", *lines]) + "\n")
+    options = ("produce", path, "-t", story.topic, "-b", story.servers)
+    struck = 0
+    for time_ in (1, 2):
+        armed = {VARIABLE: f"{place}=kill@{time_}"}
+        with tickerlake(*options, "--rate", "4000/s", variables=armed) as child:
+            _, err = child.communicate(timeout=60)
+        struck += child.returncode == -signal.SIGKILL
+    assert struck == 2, err
+    run(*options)
+    counts = oracle.each_once(story.servers, story.topic, "source_line")
+    assert len(counts) == rows
+    assert set(counts.values()) == {1}
+    story.tell("1", f"produce killed at {place}", 2, struck)
+
+
+@pytest.fixture(scope="module")
+def trades(kafka: str) -> str:
+    topic = f"t.{secrets.token_hex(6)}"
+    run("simulate", "-t", topic, "-b", kafka, "--trades", 4000, "--symbols", 6, "--days", 1, "--jumps", 3)
+    return topic
+
+
+@pytest.fixture(scope="module")
+def quiet(kafka: str, trades: str, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """What a run writes to which nothing happens."""
+    name = f"quiet.{secrets.token_hex(6)}"
+    subject = tracker(kafka, trades, name, name, tmp_path_factory.mktemp("quiet"), batch_records=50_000)
+    assert subject.run(threading.Event(), until_end=True).alerts
+    return written(kafka, name)
+
+
+@pytest.mark.parametrize("place", places(name for name in POINTS if name.startswith(_TRACK)))
+def test_track_killed_at_each_place_and_run_again(
+    story: Story, trades: str, quiet: Written, tmp_path: Path, place: str
+) -> None:
+    name = story.topic
+    arguments = (story.servers, trades, name, name, tmp_path / "state", 400, "until-end")
+    command = [sys.executable, "-m", "support.tracker", *map(str, arguments)]
+    struck = 0
+    for time_ in (1, 3):
+        armed = {**os.environ, VARIABLE: f"{place}=kill@{time_}"}
+        ended = subprocess.run(
+            command, env=armed, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL, timeout=60,
+            check=False,
+        )  # fmt: skip
+        struck += ended.returncode == -signal.SIGKILL
+    assert struck == 2, "it must be killed there"
+    tracker(story.servers, trades, name, name, tmp_path / "state").run(threading.Event(), until_end=True)
+    assert written(story.servers, name) == quiet
+    story.tell("1", f"track killed at {place}", 2, struck)
+
+
+@pytest.mark.parametrize(
+    ("fmt", "lives", "unnamed"),
+    [
+        ("ndjson", 2, 0),
+        pytest.param("ndjson", 50, 6, marks=[pytest.mark.full, pytest.mark.timeout(400)]),
+        pytest.param("parquet", 5, 0, marks=pytest.mark.full),
+        pytest.param("json", 5, 0, marks=pytest.mark.full),
+    ],
+)
+def test_a_sink_killed_at_random_moments(story: Story, fmt: str, lives: int, unnamed: int) -> None:
+    """The last ``unnamed`` lives come back as strangers, when the session of the dead has ended."""
+    seed = secrets.randbits(32)
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    each = 1 if fmt == "json" else 60
+    many = 20 if fmt == "json" else 1
+    story.fill(each * many * 8 * lives + 2000)
+    struck, waits = 0, []
+    for life in range(lives):
+        before = len(story.objects())
+        named = NAMED if life < lives - unnamed else ()
+        with story.sink("--until-end", "--flush-records", each, "--format", fmt, *named) as child:
+            waits.append(wait_until(partial(holds_more_than, story, before), child))
+            more = len(story.objects()) + dice.randint(0, 8) * many
+            wait_until(partial(holds_more_than, story, more), child)
+            struck += child.poll() is None
+            child.kill()
+    before = len(story.objects())
+    with story.sink("--until-end", "--format", fmt, *(() if unnamed else NAMED)) as child:
+        waits.append(wait_until(lambda: len(story.objects()) > before, child))
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 0, err
+    assert max(waits) < 30
+    what = f"sink killed at random moments, {fmt}; typically back after {statistics.median(waits):.1f} s"
+    # one or the other may have come to the end before it was killed
+    story.survived("1", what, injected=lives * 4 // 5, struck=struck, back_s=max(waits))
+
+
+def holds_more_than(story: Story, count: int) -> bool:
+    return len(story.objects()) > count
+
+
+@pytest.mark.parametrize("place", [pytest.param("segment.stored", marks=pytest.mark.full), "sink.landed"])
+def test_killed_between_put_and_commit_and_the_next_goes_on_from_there(story: Story, place: str) -> None:
+    story.options = (*NAMED, "--group", story.topic)
+    story.fill(100)
+    story.store_all()
+    noted = story.committed()
+    story.fill(2000)
+    with story.sink("--until-end", "--flush-records", 100, at=f"{place}=kill") as child:
+        child.communicate(timeout=60)
+    stored = {object_: (Path(story.lake) / object_).read_bytes() for object_ in story.objects()}
+    assert story.committed() == noted, "Kafka must not know of the segment"
+    ends = {number: last_offset(story, number) + 1 for number in noted}
+    assert ends != noted, "the lake must know it"
+    story.store_all()
+    assert {object_: (Path(story.lake) / object_).read_bytes() for object_ in stored} == stored
+    for number, end in ends.items():
+        assert f"raw/{story.topic}/partition={number}/{end:020d}.ndjson.gz" in story.objects()
+    story.survived("2", f"killed at {place}, before the commit", injected=1, struck=child.returncode == -9)
+
+
+def last_offset(story: Story, partition: int) -> int:
+    found = oracle.rows(Path(story.lake), story.topic)
+    return max(offset for number, offset in found if number == partition)
+
+
+def test_stored_by_one_that_was_killed_and_adopted_by_another(story: Story) -> None:
+    story.fill(1000)
+    with story.sink("--until-end", "--json", "--group", f"{story.topic}.b", at="sink.cut=stop") as late:
+        wait_until(lambda: is_stopped(late), late)
+        with story.sink("--until-end", "--flush-records", 60, at="sink.landed=kill@3") as early:
+            early.communicate(timeout=60)
+        stored = story.objects()
+        late.send_signal(signal.SIGCONT)
+        out, err = late.communicate(timeout=60)
+    assert late.returncode == 0, err
+    assert set(stored) <= set(story.objects())
+    adopted = json.loads(out)["adopted"]
+    story.survived("2", "another was first, and was killed: adopted", injected=1, struck=adopted)
+    assert early.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("stall", marks=pytest.mark.full),
+        "hold_half",
+        pytest.param("hold_reply", marks=pytest.mark.full),
+    ],
+)
+def test_killed_in_mid_upload(cloud: tuple[Story, FaultProxy], how: str) -> None:
+    story, proxy = cloud
+    story.options += NAMED
+    story.fill(2000, lambda number: "one partition")
+    getattr(proxy, how)()
+    before = story.objects()
+    with story.sink("--until-end", "--flush-records", 900) as child:
+        assert proxy.held.acquire(timeout=60)
+        child.kill()
+    stored = set(story.objects()) - set(before)
+    assert len(stored) == (how == "hold_reply"), "no object, or the whole one"
+    out, _ = story.store_all("--json")
+    assert json.loads(out)["records"] == (1100 if stored else 2000)
+    what = {
+        "stall": "no object is there",
+        "hold_half": "half of it arrived, no object",
+        "hold_reply": "the whole object is there",
+    }
+    story.survived("3", f"killed in mid-upload: {what[how]}", injected=1, struck=1 - proxy.pending)

@@ -6,6 +6,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -18,19 +19,22 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"
 class FaultProxy:
     """Passes requests on to ``upstream``; each fault asked for spoils one upload (or download).
 
-    An upload is a POST to ``path``, or below it.
+    An upload is a POST to ``path``, or below it, whose first bytes hold ``only``.
 
     A test that asks for faults ends with ``assert proxy.pending == 0``.
     """
 
     def __init__(self, upstream: str, path: str = "/upload/") -> None:
         self.path = path
+        self.only = b""
         self._upstream = urlsplit(upstream).netloc
         self._faults: deque[tuple[str, int, int | None]] = deque()
         self._download_faults: deque[str] = deque()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self.uploads = 0
+        self.arrived_s: list[float] = []
+        """When each upload came."""
         self.held = threading.Semaphore(0)
         """Released when an upload has stalled, or its reply is held."""
         proxy = self
@@ -59,6 +63,10 @@ class FaultProxy:
         """How many faults were asked for and did not happen yet."""
         return len(self._faults) + len(self._download_faults)
 
+    def let_pass(self, times: int = 1) -> None:
+        """Pass the next uploads on."""
+        self._faults.extend([("pass", 0, None)] * times)
+
     def answer(self, status: int, times: int = 1, retry_after: int | None = None) -> None:
         """Answer the next uploads with a status; they do not reach the store."""
         self._faults.extend([("answer", status, retry_after)] * times)
@@ -79,6 +87,16 @@ class FaultProxy:
         """Pass the next uploads on, and never tell the outcome."""
         self._faults.extend([("hold", 0, None)] * times)
 
+    def hold_half(self, times: int = 1) -> None:
+        """Pass on half of the next uploads' bodies, and nothing more."""
+        self._faults.extend([("half", 0, None)] * times)
+
+    def heal(self) -> None:
+        """Forget the faults that did not happen yet."""
+        with self._lock:
+            self._faults.clear()
+            self._download_faults.clear()
+
     def damage_download(self, times: int = 1) -> None:
         """Change the first byte of the next downloads."""
         self._download_faults.extend(["damage"] * times)
@@ -94,10 +112,20 @@ class FaultProxy:
     def next_fault(self) -> tuple[str, int, int | None]:
         with self._lock:
             self.uploads += 1
+            self.arrived_s.append(time.monotonic())
             return self._faults.popleft() if self._faults else ("pass", 0, None)
 
     def wait_for_stop(self) -> None:
         self._stopped.wait()
+
+    def forward_half(self, head: bytes, body: bytes) -> None:
+        """Send an upload's head and half of its body, end there, and see it dealt with."""
+        host, _, port = self._upstream.partition(":")
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            connection.sendall(head + body)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(4096):
+                pass
 
     def forward(
         self, method: str, path: str, headers: dict[str, str], body: bytes
@@ -124,15 +152,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         length = int(self.headers.get("content-length", "0"))
-        is_upload = self.command == "POST" and self.path.startswith(self.owner.path)
+        # enough for the name of what is uploaded
+        body = self.rfile.read(min(length, max(length // 2, 300)))
+        is_upload = (
+            self.command == "POST" and self.path.startswith(self.owner.path) and self.owner.only in body
+        )
         fault, status, retry_after = self.owner.next_fault() if is_upload else ("pass", 0, None)
         if fault == "cut":
-            self.rfile.read(length // 2)
             # no lingering: the client gets a reset, not an orderly end
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             return
-        body = self.rfile.read(length)
+        if fault == "half":
+            head = f"{self.command} {self.path} HTTP/1.1\r\n{self.headers}".encode()
+            self.owner.forward_half(head, body)
+            self.owner.held.release()
+            self.owner.wait_for_stop()
+            self.close_connection = True
+            return
+        body += self.rfile.read(length - len(body))
         if fault == "answer":
             self._refuse(status, retry_after)
             return

@@ -61,7 +61,7 @@ class FakeGcs:
         """Lay out a bucket's objects as files, by plain requests."""
         where = f"{self.url}/storage/v1/b/{bucket}/o"
         with urllib.request.urlopen(where, timeout=10) as reply:  # noqa: S310
-            names = [item["name"] for item in json.load(reply)["items"]]
+            names = [item["name"] for item in json.load(reply).get("items", [])]
         for name in names:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -131,11 +131,11 @@ def _same(row: dict[str, Any], message: Message) -> bool:
     if value is None:
         return bool(row.get("kafka_tombstone"))
     document = json.loads(value)
-    if not isinstance(document, dict):
-        return bool(row.get("value") == document)
     # what has no column of its own in a Parquet file stands in `extra`
     extra = row.get("extra")
     known = {**(json.loads(extra) if isinstance(extra, str) else extra or {}), **row}
+    if not isinstance(document, dict):
+        return bool(known.get("value") == document)
     return all(known.get(name) == value for name, value in document.items() if not name.startswith("kafka_"))
 
 

@@ -57,3 +57,8 @@ def wait_until(
         assert time.monotonic() - began_s < seconds, f"nothing happened for {seconds:.0f} s"
         pause.wait(0.01)
     return time.monotonic() - began_s
+
+
+def is_stopped(child: "subprocess.Popen[str]") -> bool:
+    """Tell whether a child was halted (SIGSTOP) and not continued."""
+    return os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None

@@ -1,10 +1,12 @@
 """A tracking worker in a process of its own, with small batches and many snapshots, and what it wrote."""
 
+import os
 import sys
 import threading
 from collections import defaultdict
 from pathlib import Path
 
+from tickerlake import failpoints
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.engine import EngineOptions
@@ -63,6 +65,8 @@ def written(servers: str, prefix: str) -> Written:
 
 def main(servers: str, topic: str, group: str, prefix: str, state: str, batch_records: str, end: str) -> None:
     """Track, and say after each batch how many records were read."""
+
+    failpoints.arm(os.environ)
 
     def show(now: TrackProgress) -> None:
         print(now.records, flush=True)

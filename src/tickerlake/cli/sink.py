@@ -96,6 +96,12 @@ def sink(
         say(f"  rejected records, with offset and reason: {store.uri}/rejects/")
     if json:
         emit(
-            {"records": done.records, "rejects": done.rejects, "segments": done.segments, "bytes": done.bytes}
+            {
+                "records": done.records,
+                "rejects": done.rejects,
+                "segments": done.segments,
+                "adopted": done.adopted,
+                "bytes": done.bytes,
+            }
         )
     store.close()

@@ -17,7 +17,7 @@ from tickerlake.lake import columns, rows
 from tickerlake.lake.ndjson import NdjsonCodec
 from tickerlake.lake.objects import ObjectWriter, keep_rejects
 from tickerlake.lake.parquet import ParquetCodec
-from tickerlake.lake.reader import read_meta
+from tickerlake.lake.reader import read_meta, read_segment
 from tickerlake.lake.segment import (
     MEND,
     ROOMS,
@@ -31,7 +31,7 @@ from tickerlake.lake.segment import (
     segment_key,
     topic_key,
 )
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ObjectInfo, Store
 from tickerlake.model.schema import KAFKA_RECORDS
 
 
@@ -189,7 +189,7 @@ class PartitionWriter:
                 last = info
         if last is None:
             return self.topic.first_position(self.partition)
-        return self._check(read_meta(self.store, last), last.key).next_position
+        return self._read(last).next_position
 
     def _ends_at(self, before: int, end: int) -> bool:
         info = self.store.stat(self._key(before))
@@ -197,6 +197,14 @@ class PartitionWriter:
 
     def _key(self, position: int) -> str:
         return segment_key(self.topic.topic, self.partition, position, self.topic.format)
+
+    def _read(self, info: ObjectInfo) -> SegmentMeta:
+        """Read what a segment says about itself, if it is one to build upon."""
+        meta = self._check(read_meta(self.store, info), info.key)
+        # a bucket looks after what it holds; a folder's disk may have cut it or turned a bit
+        if info.metadata is None and read_segment(self.store, info.key)[1] != meta.rows_crc32c:
+            raise LakeError(f"{self.store.uri}/{info.key} is damaged: its rows have another checksum.", MEND)
+        return meta
 
     def _check(self, meta: SegmentMeta, key: str) -> SegmentMeta:
         if not meta.is_of(self.topic, self.partition, key):
@@ -265,5 +273,5 @@ class PartitionWriter:
                 f"{self.store.uri}/{key} was there and is gone.",
                 "Something deletes objects from the lake; stop it.",
             )
-        meta = self._check(read_meta(self.store, info), key)
+        meta = self._read(info)
         return Stored(meta.position, meta.next_position, 0, 0, 0, 0, adopted=True)

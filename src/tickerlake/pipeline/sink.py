@@ -166,6 +166,7 @@ class Sink:
         self._chains: dict[str, TopicMeta] = {}
         self._lanes: dict[Partition, _Lane] = {}
         self._paused = False
+        self._failure: Exception | None = None
         self._checked_s = 0.0
         self._pool = ThreadPoolExecutor(_STORING, thread_name_prefix="segment")
         self._consumer = Consumer(bootstrap_servers, group, properties or {}, self._open, self._drop)
@@ -308,7 +309,17 @@ class Sink:
     def _store(self, lane: _Lane) -> None:
         taken = lane.take(self.options)
         failpoints.reach("sink.cut")
-        lane.future = self._pool.submit(lane.writer.put, taken)
+        lane.future = self._pool.submit(self._put, lane.writer, taken)
+
+    def _put(self, writer: Writer, taken: pl.DataFrame) -> Stored:
+        # one failure ends the sink: what waited for a thread meanwhile might take as long to fail
+        if self._failure:
+            raise self._failure
+        try:
+            return writer.put(taken)
+        except Exception as error:
+            self._failure = error
+            raise
 
     def _landed(self, partition: Partition, lane: _Lane, stored: Stored) -> None:
         lane.landed(stored)
