@@ -20,11 +20,12 @@ POISON = {
     "a byte order mark": b"\xef\xbb\xbf{}",
     "two documents": b"{}{}",
     "deep, and never closed": b"[" * 5000,
+    "nested a thousand deep": b'{"a":' * 1000 + b"1" + b"}" * 1000,
     "large, and cut off": b'{"text":"' + b"x" * (10 << 20),
 }
 UNUSUAL = {
     "negative": b'{"price":-5,"volume":-0.0}',
-    "nested nine hundred deep": b'{"a":' * 900 + b"1" + b"}" * 900,
+    "nested five hundred deep": b'{"a":' * 500 + b"1" + b"}" * 500,
     "ten megabytes": b'{"text":"' + b"x" * (10 << 20) + b'"}',
     "many digits": b'{"price":1234567890123456789.0123456789}',
     "no object": b"[1, 2]",
@@ -32,9 +33,6 @@ UNUSUAL = {
     "several lines": b'{"a":\n1,\r\n"b":2}',
     "tombstone": None,
 }
-
-# it depends on the version of Python whether that is still understood
-DEEP = b'{"a":' * 1000 + b"1" + b"}" * 1000
 
 
 @pytest.mark.parametrize(
@@ -45,18 +43,17 @@ def test_poison_is_kept_and_the_partition_moves_on(story: Story, fmt: str) -> No
     Admin(story.servers).create(story.topic, 4, {"max.message.bytes": "20000000"})
     story.fill(50)
     # all in the partition of one key: what comes after must get past them
-    values = [*POISON.values(), DEEP, *UNUSUAL.values()]
+    values = [*POISON.values(), *UNUSUAL.values()]
     story.send((b"\xff\x00key", value) for value in values)
     story.send((key, b'{"id":1}') for key in (b"\xff\x00key", None, b"", "ключ".encode()))
     out, _ = story.store_all("--format", fmt, "--json")
     kept = oracle.rejects(Path(story.lake), story.topic)
     assert json.loads(out)["rejects"] == len(kept)
-    struck = [value for value in kept.values() if value != DEEP]
-    assert sorted(struck) == sorted(POISON.values())
+    assert sorted(kept.values()) == sorted(POISON.values())
     for file in (Path(story.lake) / "rejects" / story.topic).rglob("*.json"):
         said = json.loads(file.read_bytes())
         assert said["reason"].startswith("not JSON: ")
         assert int(file.stem) == said["offset"]
         assert base64.b64decode(said["key_base64"]) == b"\xff\x00key"
-    found = story.survived("25", f"poison messages, {fmt}", injected=len(POISON), struck=len(struck))
+    found = story.survived("25", f"poison messages, {fmt}", injected=len(POISON), struck=len(kept))
     assert found.stored + found.rejected == 50 + len(values) + 4

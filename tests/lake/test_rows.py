@@ -87,6 +87,21 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.parametrize("shape", [b"[%b]", b'{"a":%b}', b'["[[[]{{", %b]'])
+def test_how_deep_a_record_may_be_nested_is_fixed(shape: bytes) -> None:
+    def nested(depth: int) -> bytes:
+        value = b"1"
+        for _ in range(depth):
+            value = shape % value
+        return value
+
+    assert one(nested(rows.MOST_NESTED))
+    (reject,) = rows.encode(frame((7, 1700, None, nested(rows.MOST_NESTED + 1)))).rejects
+    assert "deep" in reject.reason
+    # brackets in texts nest nothing
+    assert one(b'["' + b"[{" * 2000 + rb"\"[" + b'"]')
+
+
 @given(
     st.lists(
         st.one_of(st.binary(max_size=40), json_values.map(lambda v: json.dumps(v).encode())), max_size=12

@@ -7,6 +7,7 @@ ways give the same bytes.
 """
 
 import base64
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,6 +52,11 @@ _MEMBER: Final = f"{_NAME}(?:{_SCALAR}|{_ARRAY}|{_OBJECT})"
 PLAIN: Final = rf'^\{{(?:{_MEMBER}, ?)*(?:{_MEMBER}|"instrument_id": ?{_SCALAR}(?:, ?{_MEMBER})*)\}}$'
 """Objects on one line, with one member at least, no white space but single spaces after ``:`` and ``,``,
 no name that begins with ``kafka_``, and the name ``instrument_id`` at most once, not in an inner object."""
+MOST_NESTED: Final = 500
+"""A record that is nested deeper is a reject."""
+
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS: Final = re.compile(rb"[\[\]{}]")
 _PLAIN_KEY: Final = r"^[ !#-\[\]-~]*$"
 
 
@@ -154,6 +160,7 @@ def row(offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None) 
     if value is None:
         return b'%b%b,"kafka_tombstone":true}' % (head, _key_field(key))
     value.decode()
+    _check_nesting(value)
     if not value.lstrip().startswith(b"{"):
         _ANY.decode(value)
         return b'%b%b,"value":%b}' % (head, _key_field(key), _one_line(value.strip()))
@@ -167,6 +174,17 @@ def row(offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None) 
         return head + (b"," if fields else b"") + value.strip()[1:]
     body = b",".join(msgspec.json.encode(name) + b":" + _one_line(bytes(raw)) for name, raw in fields.items())
     return head + b"," + body + b"}" if body else head + b"}"
+
+
+def _check_nesting(value: bytes) -> None:
+    # how deep the parser goes depends on its caller's stack; the same record must always give the same row
+    if value.count(b"[") + value.count(b"{") <= MOST_NESTED:
+        return
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", value)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MOST_NESTED:
+            raise msgspec.DecodeError(f"nested more than {MOST_NESTED} deep")
 
 
 def with_extra(fields: dict[str, msgspec.Raw], extra: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
