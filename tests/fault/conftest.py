@@ -2,7 +2,9 @@
 
 import json
 import secrets
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,8 @@ class Story:
         Lays out the lake as files in a folder, by plain calls, and returns that; a folder itself.
     record
         Takes the row of the table.
+    padding
+        Characters that each record has in addition, which no packer makes smaller than half.
     """
 
     servers: str
@@ -49,18 +53,53 @@ class Story:
     record: Callable[[str, object], None]
     variables: dict[str, str] = field(default_factory=dict)
     sent: int = 0
+    padding: int = 0
 
     def fill(self, count: int, key: Callable[[int], str] = lambda n: f"K{n % 50}") -> None:
         """Write so many records to the topic; their ids ascend."""
-        producer = Producer(
-            {"bootstrap.servers": self.servers, "queue.buffering.max.messages": 1_000_000, "linger.ms": 20}
-        )
-        for number in range(self.sent, self.sent + count):
-            producer.produce(
-                self.topic, json.dumps({"id": number, "price": number / 8}).encode(), key(number).encode()
-            )
+        producer = self._producer()
+        self._send(producer, count, key)
         assert producer.flush(60) == 0
+
+    def _producer(self) -> Producer:
+        queue = {"queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 1 << 20}
+        own = {"linger.ms": 20, "enable.idempotence": True, "log_level": 0}
+        return Producer({"bootstrap.servers": self.servers, **queue, **own})
+
+    def _send(self, producer: Producer, count: int, key: Callable[[int], str]) -> None:
+        for number in range(self.sent, self.sent + count):
+            value: dict[str, object] = {"id": number, "price": number / 8}
+            if self.padding:
+                value["padding"] = secrets.token_hex(self.padding // 2)
+            producer.produce(self.topic, json.dumps(value).encode(), key(number).encode())
         self.sent += count
+
+    @contextmanager
+    def coming(self, per_second: int) -> Iterator[None]:
+        """Let records come all the time, whatever happens to the broker."""
+        producer, enough = self._producer(), threading.Event()
+
+        def send() -> None:
+            while not enough.wait(0.05):
+                self._send(producer, per_second // 20, lambda n: f"K{n % 50}")
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield
+        finally:
+            enough.set()
+            thread.join()
+            left = producer.flush(60)
+        assert left == 0, f"{left} records did not reach Kafka"
+
+    def rows(self) -> int:
+        """Return how many records the lake has."""
+        return len(oracle.rows(self.copy(), self.topic))
+
+    def has_all(self) -> bool:
+        """Tell whether the lake has as many records as were sent."""
+        return self.rows() >= self.sent
 
     def sink(self, *options: object, at: str = "", topic: str = "") -> Child:
         """Start a sink; ``at`` arms failpoints: ``segment.stored=kill@3``."""

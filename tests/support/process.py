@@ -57,3 +57,14 @@ def wait_until(
         assert time.monotonic() - began_s < seconds, f"nothing happened for {seconds:.0f} s"
         pause.wait(0.01)
     return time.monotonic() - began_s
+
+
+def is_halted(pid: int) -> bool:
+    """Tell whether a process is stopped by SIGSTOP."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def peak_mb(pid: int) -> float:
+    """Return the most memory that a running process ever had."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
