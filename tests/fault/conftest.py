@@ -19,6 +19,7 @@ from support.process import Child, tickerlake
 from tickerlake.failpoints import VARIABLE
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.embedded import EmbeddedBroker
+from tickerlake.kafka.embedded_files import free_port
 
 __all__ = ["fake_gcs"]
 
@@ -222,7 +223,8 @@ def cloud(
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
     """A broker of one's own, to be killed, paused and restarted."""
-    with EmbeddedBroker(tmp_path / "broker") as own:
+    # not the usual port, which another one may take while this one is away
+    with EmbeddedBroker(tmp_path / "broker", free_port()) as own:
         yield own
 
 

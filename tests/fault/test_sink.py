@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Producer
 
 from support import oracle
 from support.faultproxy import FaultProxy
@@ -118,43 +117,6 @@ def test_poison_is_kept_and_the_partition_moves_on(kafka: str, topic: str, tmp_p
     assert len(stored) == 5
     assert any(row.get("kafka_tombstone") for row in stored)
     run("audit", "--lake", tmp_path, "--deep", "-b", kafka)
-
-
-def test_a_topic_created_anew_stops_the_sink(kafka: str, topic: str, tmp_path: Path) -> None:
-    fill(kafka, topic, 100)
-    options = ("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end")
-    run(*options)
-    client = AdminClient({"bootstrap.servers": kafka})
-    client.delete_topics([topic])[topic].result()
-    admin = Admin(kafka)
-    wait_until(lambda: admin.describe(topic) is None)
-    wait_until(lambda: admin.create(topic, 4))
-    fill(kafka, topic, 50)
-    _, err = run(*options, code=4)
-    assert "created anew" in err
-    assert "→" in err
-    assert len(oracle.rows(tmp_path, topic)) == 100
-
-
-def test_deleted_records_are_a_gap_and_never_silent(kafka: str, topic: str, tmp_path: Path) -> None:
-    options = ("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end")
-    fill(kafka, topic, 1000)
-    run(*options)
-    fill(kafka, topic, 1000, 1000)
-    admin = Admin(kafka)
-    ends = admin.watermarks(admin.require(topic))
-    client = AdminClient({"bootstrap.servers": kafka})
-    deleted = client.delete_records([TopicPartition(topic, p, high) for p, (_, high) in ends.items()])
-    for future in deleted.values():
-        future.result()
-    fill(kafka, topic, 10, 2000)
-    _, err = run(*options, code=4)
-    assert "before they could be stored" in err
-    run(*options, "--on-gap", "record")
-    out, _ = run("audit", "--lake", tmp_path, "--deep", "-b", kafka, "--json")
-    parts = json.loads(out)["partitions"]
-    assert sum(part["gaps"] for part in parts) == 1000
-    assert sum(part["records"] for part in parts) == 1010
 
 
 def test_a_missing_record_is_found_by_comparing_with_kafka(kafka: str, topic: str, tmp_path: Path) -> None:
