@@ -31,7 +31,7 @@ MOST_MB = 400
 NEVER = threading.Event()
 
 
-@pytest.mark.parametrize("megabytes", [40, pytest.param(300, marks=pytest.mark.full)])
+@pytest.mark.parametrize("megabytes", [20, pytest.param(300, marks=pytest.mark.full)])
 def test_a_store_ten_times_slower_than_the_producer(cloud: tuple[Story, FaultProxy], megabytes: int) -> None:
     story, proxy = cloud
     story.padding = 2000
@@ -84,14 +84,13 @@ def test_the_disk_under_the_lake_is_full(story: Story) -> None:
         assert "→ Free some space" in err
         before = story.objects()
         found = oracle.verdict(story.servers, story.topic, story.copy())
-        assert found.stored and not (found.doubled or found.changed), "what can be seen is whole"
+        assert found.stored
+        assert not found.doubled + found.changed, "what can be seen is whole"
         enlarge("32m")
-        began_s = time.monotonic()
         with story.sink("--until-end", "--flush-records", 100) as child:
             back_s = wait_until(lambda: len(story.objects()) > len(before), child)
             _, err = child.communicate(timeout=60)
         assert child.returncode == 0, err
-        assert back_s <= time.monotonic() - began_s
         assert set(before) <= set(story.objects())
         story.survived("19", "disk under the lake full", injected=1, struck=1, back_s=back_s)
 
@@ -114,20 +113,20 @@ def test_files_may_not_be_as_large(story: Story) -> None:
 
 def test_a_write_error_that_only_closing_tells_is_seen(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     # network file systems do so when a quota is used up; no file system of this machine can be made to
+    story.store_all()  # what a topic has once is there: the fault hits a segment
     story.fill(400)
     store = open_store(story.lake)
     close, struck = os.close, 0
 
     def fail(descriptor: int) -> None:
         nonlocal struck
-        name = os.readlink(f"/proc/self/fd/{descriptor}")
+        name = str(Path(f"/proc/self/fd/{descriptor}").readlink())
         close(descriptor)
-        if not struck and name.startswith(story.lake) and "tmp" in name:
+        if not struck and name.startswith(f"{story.lake}/.tmp/"):
             struck += 1
             raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
     options = SinkOptions(flush_records=50)
-    Sink(story.servers, [story.topic], store, story.topic, options)._open_chain(story.topic)
     monkeypatch.setattr(os, "close", fail)
     with pytest.raises(StoreUnavailable, match="No room to write"):
         Sink(story.servers, [story.topic], store, story.topic, options).run(NEVER, until_end=True)
@@ -142,14 +141,10 @@ def test_the_disk_under_the_broker_is_full(
 ) -> None:
     folder, port = tmp_path / "disk", free_port()
     taken: list[int] = []
-    refused = 0
 
     def told(error: KafkaError | None, message: Message) -> None:
-        nonlocal refused
         if error is None:
             taken.append(json.loads(message.value() or b"")["id"])
-        else:
-            refused += 1
 
     with _small_disk(folder, "48m") as enlarge, EmbeddedBroker(folder / "broker", port) as broker:
         story = begin(broker.bootstrap_servers, tmp_path / "lake", record_property)
@@ -169,12 +164,12 @@ def test_the_disk_under_the_broker_is_full(
         ended = embedded.status(folder / "broker") is None
         enlarge("400m")
         broker.start()
-        _, back_s = story.store_all(), None
+        story.store_all()
         assert ended, "the broker must have stopped itself"
         assert taken
         held = oracle.each_once(story.servers, story.topic, "id")
         assert not [each for each in taken if held[each] != 1], "what was acknowledged is there once"
-        story.survived("19", "disk under the broker full", injected=1, struck=int(ended), back_s=back_s)
+        story.survived("19", "disk under the broker full", injected=1, struck=int(ended))
 
 
 def test_the_clock_steps_back_an_hour_and_forward_a_day(

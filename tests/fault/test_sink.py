@@ -70,39 +70,6 @@ def test_killed_at_random_moments(kafka: str, topic: str, tmp_path: Path, fmt: s
     assert sum(part["records"] for part in json.loads(out)["partitions"]) == count
 
 
-def test_two_sinks_on_the_same_partitions_by_force(kafka: str, topic: str, tmp_path: Path) -> None:
-    fill(kafka, topic, 30_000)
-    children = [
-        tickerlake("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--group", group, "--until-end",
-                   "--flush-records", size)
-        for group, size in (("force-a", 700), ("force-b", 301))
-    ]  # fmt: skip
-    for child in children:
-        with child:
-            _, err = child.communicate(timeout=120)
-            assert child.returncode == 0, err
-    assert oracle.judge(kafka, topic, tmp_path) == 30_000
-
-
-def test_a_group_survives_joins_and_deaths(kafka: str, topic: str, tmp_path: Path) -> None:
-    fill(kafka, topic, 20_000)
-    cuts = ("--flush-records", 200, "--flush-age", 0.2, "-X", "session.timeout.ms=6000")
-    options = ("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, *cuts)
-    with tickerlake(*options) as first:
-        wait_until(lambda: segments(tmp_path, topic) > 5, first)
-        with tickerlake(*options) as second:
-            fill(kafka, topic, 20_000, 20_000)
-            before = segments(tmp_path, topic)
-            wait_until(lambda: segments(tmp_path, topic) > before + 5, second)
-            first.kill()
-            fill(kafka, topic, 5_000, 40_000)
-            wait_until(lambda: len(oracle.rows(tmp_path, topic)) >= 45_000, second)
-            second.terminate()
-            _, err = second.communicate(timeout=60)
-            assert second.returncode == 0, err
-    assert oracle.judge(kafka, topic, tmp_path) == 45_000
-
-
 def test_poison_is_kept_and_the_partition_moves_on(kafka: str, topic: str, tmp_path: Path) -> None:
     producer = Producer({"bootstrap.servers": kafka})
     poison = [b"", b"{", b'{"price": NaN}', b"\xff\xfe", b"[" * 5000]
