@@ -36,7 +36,7 @@ def _strike(broker: EmbeddedBroker, how: str) -> None:
         broker.start()
 
 
-@pytest.mark.parametrize("how", ["restarted", "killed", "paused"])
+@pytest.mark.parametrize("how", [pytest.param("restarted", marks=pytest.mark.full), "killed", "paused"])
 def test_the_broker_is_away_while_a_sink_stores(own: Story, broker: EmbeddedBroker, how: str) -> None:
     _away(own, broker, how, 2)
 
@@ -100,6 +100,7 @@ def test_a_topic_created_anew_is_refused_at_the_start(story: Story) -> None:
     _refused(story, held, err, "created anew", "topic created anew, then a sink starts")
 
 
+@pytest.mark.full
 def test_a_broker_that_lost_its_log_is_refused_at_the_start(own: Story, broker: EmbeddedBroker) -> None:
     own.fill(100)
     own.store_all()
@@ -109,7 +110,7 @@ def test_a_broker_that_lost_its_log_is_refused_at_the_start(own: Story, broker: 
     _refused(own, held, err, "is of another cluster", "broker back with an empty log, then a sink starts")
 
 
-@pytest.mark.parametrize("count", [40, 4000])
+@pytest.mark.parametrize("count", [pytest.param(40, marks=pytest.mark.full), 4000])
 def test_a_topic_created_anew_stops_a_sink_that_runs(story: Story, count: int) -> None:
     story.fill(400)
     with story.sink(*OFTEN) as child:
@@ -175,6 +176,7 @@ def test_records_deleted_before_a_sink_starts_are_a_gap_and_never_silent(story: 
     _goes_on(story, held, err, "retention before a sink starts")
 
 
+@pytest.mark.full
 def test_records_deleted_while_a_sink_sleeps_are_a_gap_and_never_silent(story: Story) -> None:
     story.fill(1000)
     with story.sink(*OFTEN) as child:

@@ -60,7 +60,9 @@ def _end(*children: Child) -> None:
         assert child.returncode == 0, err
 
 
-@pytest.mark.parametrize("at", ["sink.cut=stop@2", "segment.rejects=stop@2"])
+@pytest.mark.parametrize(
+    "at", [pytest.param("sink.cut=stop@2", marks=pytest.mark.full), "segment.rejects=stop@2"]
+)
 def test_another_joins_in_the_middle_of_a_flush(story: Story, at: str) -> None:
     group = story.topic
     story.fill(600)
@@ -81,7 +83,11 @@ def test_another_joins_in_the_middle_of_a_flush(story: Story, at: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fmt", "at"), [("ndjson", "segment.rejects=stop@2"), ("json", "object.stored=stop@50")]
+    ("fmt", "at"),
+    [
+        ("ndjson", "segment.rejects=stop@2"),
+        pytest.param("json", "object.stored=stop@50", marks=pytest.mark.full),
+    ],
 )
 def test_a_worker_sleeps_too_long_and_comes_back(story: Story, fmt: str, at: str) -> None:
     group = story.topic
@@ -198,6 +204,7 @@ def _longest_silence_s(story: Story) -> float:
     return max(b - a for each in times for a, b in pairwise(each))
 
 
+@pytest.mark.full
 def test_two_groups_on_the_same_partitions_by_force(story: Story) -> None:
     story.fill(10_000)
     with (

@@ -92,6 +92,7 @@ def test_the_disk_under_the_lake_is_full(story: Story) -> None:
         story.survived("19", "disk under the lake full", injected=1, struck=1, back_s=back_s)
 
 
+@pytest.mark.full
 def test_files_may_not_be_as_large(story: Story) -> None:
     story.fill(10_000)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
