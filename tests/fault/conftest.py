@@ -4,7 +4,9 @@ import json
 import os
 import platform
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +22,7 @@ from support.process import Child, tickerlake
 from tickerlake.failpoints import VARIABLE
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.embedded import EmbeddedBroker
+from tickerlake.kafka.embedded_files import free_port
 from tickerlake.kafka.jars import pinned
 
 __all__ = ["fake_gcs"]
@@ -48,6 +51,8 @@ class Story:
         Takes the row of the table.
     variables, options
         Given to every sink.
+    padding
+        Characters that each record has in addition, which no packer makes smaller than half.
     """
 
     servers: str
@@ -58,17 +63,25 @@ class Story:
     variables: dict[str, str] = field(default_factory=dict)
     options: tuple[object, ...] = ()
     sent: int = 0
+    padding: int = 0
 
     def fill(self, count: int, key: Callable[[int], str] = lambda n: f"K{n % 50}") -> None:
         """Write so many records to the topic; their ids ascend."""
-        producer = Producer(
-            {"bootstrap.servers": self.servers, "queue.buffering.max.messages": 1_000_000, "linger.ms": 20}
-        )
-        for number in range(self.sent, self.sent + count):
-            producer.produce(
-                self.topic, json.dumps({"id": number, "price": number / 8}).encode(), key(number).encode()
-            )
+        producer = self._producer()
+        self._send(producer, count, key)
         assert producer.flush(60) == 0
+
+    def _producer(self) -> Producer:
+        queue = {"queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 1 << 20}
+        own = {"linger.ms": 20, "enable.idempotence": True, "log_level": 0}
+        return Producer({"bootstrap.servers": self.servers, **queue, **own})
+
+    def _send(self, producer: Producer, count: int, key: Callable[[int], str]) -> None:
+        for number in range(self.sent, self.sent + count):
+            value: dict[str, object] = {"id": number, "price": number / 8}
+            if self.padding:
+                value["padding"] = secrets.token_hex(self.padding // 2)
+            producer.produce(self.topic, json.dumps(value).encode(), key(number).encode())
         self.sent += count
 
     def send(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
@@ -85,6 +98,33 @@ class Story:
         found = client.committed([TopicPartition(self.topic, number) for number in numbers], timeout=10)
         client.close()
         return {place.partition: place.offset for place in found}
+
+    @contextmanager
+    def coming(self, per_second: int) -> Iterator[None]:
+        """Let records come all the time, whatever happens to the broker."""
+        producer, enough = self._producer(), threading.Event()
+
+        def send() -> None:
+            while not enough.wait(0.05):
+                self._send(producer, per_second // 20, lambda n: f"K{n % 50}")
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield
+        finally:
+            enough.set()
+            thread.join()
+            left = producer.flush(60)
+        assert left == 0, f"{left} records did not reach Kafka"
+
+    def rows(self) -> int:
+        """Return how many records the lake has."""
+        return len(oracle.rows(self.copy(), self.topic))
+
+    def has_all(self) -> bool:
+        """Tell whether the lake has as many records as were sent."""
+        return self.rows() >= self.sent
 
     def sink(self, *options: object, at: str = "", topic: str = "") -> Child:
         """Start a sink; ``at`` arms failpoints: ``segment.stored=kill@3``."""
@@ -215,7 +255,8 @@ def cloud(
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
     """A broker of one's own, to be killed, paused and restarted."""
-    with EmbeddedBroker(tmp_path / "broker") as own:
+    # not the usual port, which another one may take while this one is away
+    with EmbeddedBroker(tmp_path / "broker", free_port()) as own:
         yield own
 
 

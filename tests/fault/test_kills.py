@@ -19,7 +19,7 @@ import pytest
 from fault.conftest import Story
 from support import oracle
 from support.faultproxy import FaultProxy
-from support.process import is_stopped, run, tickerlake, wait_until
+from support.process import is_halted, run, tickerlake, wait_until
 from support.tracker import Written, tracker, written
 from tickerlake.failpoints import POINTS, VARIABLE
 
@@ -188,7 +188,7 @@ def last_offset(story: Story, partition: int) -> int:
 def test_stored_by_one_that_was_killed_and_adopted_by_another(story: Story) -> None:
     story.fill(1000)
     with story.sink("--until-end", "--json", "--group", f"{story.topic}.b", at="sink.cut=stop") as late:
-        wait_until(lambda: is_stopped(late), late)
+        wait_until(lambda: is_halted(late.pid), late)
         with story.sink("--until-end", "--flush-records", 60, at="sink.landed=kill@3") as early:
             early.communicate(timeout=60)
         stored = story.objects()

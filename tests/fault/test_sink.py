@@ -6,12 +6,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Producer
 
 from support import oracle
 from support.gcs import FakeGcs, fake_gcs
-from support.process import run, tickerlake, wait_until
+from support.process import run
 from tickerlake.kafka.admin import Admin
 from tickerlake.lake.store import open_store
 from tickerlake.pipeline.sink import Sink, SinkOptions
@@ -39,76 +38,6 @@ def fill(servers: str, topic: str, count: int, start: int = 0) -> None:
 
 def segments(lake: Path, topic: str) -> int:
     return len(list((lake / "raw" / topic).glob("partition=*/*")))
-
-
-def test_two_sinks_on_the_same_partitions_by_force(kafka: str, topic: str, tmp_path: Path) -> None:
-    fill(kafka, topic, 30_000)
-    children = [
-        tickerlake("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--group", group, "--until-end",
-                   "--flush-records", size)
-        for group, size in (("force-a", 700), ("force-b", 301))
-    ]  # fmt: skip
-    for child in children:
-        with child:
-            _, err = child.communicate(timeout=120)
-            assert child.returncode == 0, err
-    assert oracle.judge(kafka, topic, tmp_path) == 30_000
-
-
-def test_a_group_survives_joins_and_deaths(kafka: str, topic: str, tmp_path: Path) -> None:
-    fill(kafka, topic, 20_000)
-    cuts = ("--flush-records", 200, "--flush-age", 0.2, "-X", "session.timeout.ms=6000")
-    options = ("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, *cuts)
-    with tickerlake(*options) as first:
-        wait_until(lambda: segments(tmp_path, topic) > 5, first)
-        with tickerlake(*options) as second:
-            fill(kafka, topic, 20_000, 20_000)
-            before = segments(tmp_path, topic)
-            wait_until(lambda: segments(tmp_path, topic) > before + 5, second)
-            first.kill()
-            fill(kafka, topic, 5_000, 40_000)
-            wait_until(lambda: len(oracle.rows(tmp_path, topic)) >= 45_000, second)
-            second.terminate()
-            _, err = second.communicate(timeout=60)
-            assert second.returncode == 0, err
-    assert oracle.judge(kafka, topic, tmp_path) == 45_000
-
-
-def test_a_topic_created_anew_stops_the_sink(kafka: str, topic: str, tmp_path: Path) -> None:
-    fill(kafka, topic, 100)
-    options = ("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end")
-    run(*options)
-    client = AdminClient({"bootstrap.servers": kafka})
-    client.delete_topics([topic])[topic].result()
-    admin = Admin(kafka)
-    wait_until(lambda: admin.describe(topic) is None)
-    wait_until(lambda: admin.create(topic, 4))
-    fill(kafka, topic, 50)
-    _, err = run(*options, code=4)
-    assert "created anew" in err
-    assert "→" in err
-    assert len(oracle.rows(tmp_path, topic)) == 100
-
-
-def test_deleted_records_are_a_gap_and_never_silent(kafka: str, topic: str, tmp_path: Path) -> None:
-    options = ("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end")
-    fill(kafka, topic, 1000)
-    run(*options)
-    fill(kafka, topic, 1000, 1000)
-    admin = Admin(kafka)
-    ends = admin.watermarks(admin.require(topic))
-    client = AdminClient({"bootstrap.servers": kafka})
-    deleted = client.delete_records([TopicPartition(topic, p, high) for p, (_, high) in ends.items()])
-    for future in deleted.values():
-        future.result()
-    fill(kafka, topic, 10, 2000)
-    _, err = run(*options, code=4)
-    assert "before they could be stored" in err
-    run(*options, "--on-gap", "record")
-    out, _ = run("audit", "--lake", tmp_path, "--deep", "-b", kafka, "--json")
-    parts = json.loads(out)["partitions"]
-    assert sum(part["gaps"] for part in parts) == 1000
-    assert sum(part["records"] for part in parts) == 1010
 
 
 def test_a_missing_record_is_found_by_comparing_with_kafka(kafka: str, topic: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from fault.conftest import Story, begin
 from support import oracle
 from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs
-from support.process import Child, is_stopped, tickerlake, wait_until
+from support.process import Child, is_halted, tickerlake, wait_until
 
 FULL = pytest.mark.full
 Cloud = tuple[Story, FaultProxy]
@@ -58,7 +58,7 @@ def test_another_topics_records_in_this_place(story: Story, tmp_path: Path, when
     at = "sink.cut=stop" if when == "meanwhile" else ""
     with story.sink("--until-end", at=at) as child:
         if at:
-            wait_until(lambda: is_stopped(child), child)
+            wait_until(lambda: is_halted(child.pid), child)
         ends = story.committed()
         planted = []
         for number, end in ends.items():

@@ -35,6 +35,8 @@ class FaultProxy:
         self.uploads = 0
         self.arrived_s: list[float] = []
         """When each upload came."""
+        self.delay_s = 0.0
+        """How long each upload takes in addition."""
         self.held = threading.Semaphore(0)
         """Released when an upload has stalled, or its reply is held."""
         proxy = self
@@ -179,6 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.owner.wait_for_stop()
             self.close_connection = True
             return
+        if is_upload and self.owner.delay_s:
+            time.sleep(self.owner.delay_s)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
         reply = self.owner.forward(self.command, self.path, headers, body)
         if fault in {"lose", "hold"}:

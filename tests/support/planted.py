@@ -45,10 +45,9 @@ def commits_before_it_stores(patch: pytest.MonkeyPatch) -> None:
     """Says that records are done when it takes them, and believes that later."""
     real_open, real_store = Sink._open, Sink._store
 
-    def commit(self: Sink, lane: Any) -> None:
-        real_store(self, lane)
-        place = next(place for place, each in self._lanes.items() if each is lane)
-        self._consumer.commit(place, int(lane.flying.item(-1, "offset")) + 1, "")
+    def commit(self: Sink, partition: Partition, lane: Any) -> None:
+        real_store(self, partition, lane)
+        self._consumer.commit(partition, int(lane.flying.item(-1, "offset")) + 1, "")
 
     def resume(self: Sink, partition: Partition, committed: Committed | None) -> int:
         start = real_open(self, partition, None)

@@ -59,6 +59,12 @@ def wait_until(
     return time.monotonic() - began_s
 
 
-def is_stopped(child: "subprocess.Popen[str]") -> bool:
-    """Tell whether a child was halted (SIGSTOP) and not continued."""
-    return os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+def is_halted(pid: int) -> bool:
+    """Tell whether a process is stopped by SIGSTOP."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def peak_mb(pid: int) -> float:
+    """Return the most memory that a running process ever had."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024

@@ -139,6 +139,8 @@ class Consumer:
         yield from batches(messages, self._raise)
 
     def _raise(self, error: RdError, message: Message) -> None:
+        if error.code() == RdError._MAX_POLL_EXCEEDED:
+            return  # the partitions are lost, which on_revoke is told next; polling joins the group again
         if error.code() == RdError._AUTO_OFFSET_RESET:
             raise LakeError(
                 f"Kafka no longer has offset {message.offset()} of {message.topic()} partition "

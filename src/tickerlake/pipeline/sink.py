@@ -5,6 +5,7 @@ partition. The order is always: store the segment, then commit the offset as a h
 """
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from typing import Literal
 import polars as pl
 
 from tickerlake import clock, failpoints
-from tickerlake.errors import LakeError
+from tickerlake.errors import BrokerUnreachable, LakeError
 from tickerlake.kafka.admin import Admin, Topic
 from tickerlake.kafka.consumer import Batch, Committed, Consumer, Partition
 from tickerlake.lake.segment import Format, Stored, TopicMeta, check_topic
@@ -23,6 +24,8 @@ from tickerlake.lake.writer import Writer, check_same, open_topic, open_writer
 _POLL_S = 0.05
 _RECHECK_S = 5.0
 _ROOM_S = 2.0
+_PATIENCE_S = 60.0  # a broker that restarts does not answer for so long
+_AGAIN_S = 0.2
 _STORING = 2  # segments encoded at once
 _OBJECT_UPLOADS = 128  # in flight at once with one object a record: its rate is this over the latency
 _OBJECTS_AT_ONCE = 4_000
@@ -167,7 +170,9 @@ class Sink:
         self._lanes: dict[Partition, _Lane] = {}
         self._paused = False
         self._failure: Exception | None = None
+        self._ending = False
         self._checked_s = 0.0
+        self._answered_s = 0.0
         self._pool = ThreadPoolExecutor(_STORING, thread_name_prefix="segment")
         self._consumer = Consumer(bootstrap_servers, group, properties or {}, self._open, self._drop)
 
@@ -198,6 +203,7 @@ class Sink:
                     on_progress(self.progress)
                 if until_end and self._all_read() and self._idle():
                     break
+            self._ending = True
             while not self._idle():
                 self._flush(everything=True, last=True)
         finally:
@@ -210,18 +216,20 @@ class Sink:
         """Open the chains and join the group."""
         for topic in self.topics:
             self._chains[topic] = self._open_chain(topic)
-        self._checked_s = clock.monotonic_s()
+        self._checked_s = self._answered_s = clock.monotonic_s()
         self._consumer.subscribe(self.topics)
 
     def step(self, *, until_end: bool = False) -> None:
         """Take what there is to be read, and store what is due; `run` is this again and again."""
-        for batch in self._consumer.poll(_POLL_S):
-            self._take(batch)
+        try:
+            for batch in self._consumer.poll(_POLL_S):
+                self._take(batch)
+        except LakeError:
+            self._check_topics()  # a missing offset may be one of another topic: that is said first
+            raise
         self._flush(everything=until_end and self._all_read())
         if clock.monotonic_s() - self._checked_s > _RECHECK_S:
-            for topic in self.topics:
-                self._open_chain(topic)
-            self._checked_s = clock.monotonic_s()
+            self._check_topics()
 
     def close(self) -> None:
         """Leave the group, when what is being stored is stored or has failed."""
@@ -247,6 +255,17 @@ class Sink:
         )
         # a recheck compares with what is known: it costs the store nothing
         return check_same(known, wanted, self.store.uri) if known else open_topic(self.store, wanted)
+
+    def _check_topics(self) -> None:
+        try:
+            for topic in self.topics:
+                self._open_chain(topic)
+        except BrokerUnreachable:
+            if clock.monotonic_s() - self._answered_s > _PATIENCE_S:
+                raise
+        else:
+            self._answered_s = clock.monotonic_s()
+        self._checked_s = clock.monotonic_s()
 
     def _first_positions(self, topic: Topic) -> dict[str, int]:
         return {str(number): low for number, (low, _) in sorted(self._admin.watermarks(topic).items())}
@@ -303,23 +322,37 @@ class Sink:
             if lane.future is not None and (last or lane.future.done()):
                 self._landed(partition, lane, lane.future.result())
             if lane.future is None and (lane.due(self.options, now_s) or (everything and lane.frames)):
-                self._store(lane)
+                self._store(partition, lane)
         self._limit_memory()
 
-    def _store(self, lane: _Lane) -> None:
+    def _store(self, partition: Partition, lane: _Lane) -> None:
         taken = lane.take(self.options)
         failpoints.reach("sink.cut")
-        lane.future = self._pool.submit(self._put, lane.writer, taken)
+        lane.future = self._pool.submit(self._put, partition[0], lane.writer, taken)
 
-    def _put(self, writer: Writer, taken: pl.DataFrame) -> Stored:
-        # one failure ends the sink: what waited for a thread meanwhile might take as long to fail
-        if self._failure:
-            raise self._failure
+    def _put(self, topic: str, writer: Writer, taken: pl.DataFrame) -> Stored:
         try:
+            self._check_topic(topic)
             return writer.put(taken)
         except Exception as error:
             self._failure = error
             raise
+
+    def _check_topic(self, topic: str) -> None:
+        """See that records which were read are of the topic in the lake, not of one of its name made anew."""
+        until_s = clock.monotonic_s() + _PATIENCE_S
+        while True:
+            # one failure ends the sink: what waited for a thread meanwhile might take as long to fail
+            if self._failure:
+                raise self._failure
+            try:
+                self._open_chain(topic)
+            except BrokerUnreachable:
+                if self._ending or clock.monotonic_s() > until_s:
+                    raise
+                time.sleep(_AGAIN_S)
+            else:
+                return
 
     def _landed(self, partition: Partition, lane: _Lane, stored: Stored) -> None:
         lane.landed(stored)
@@ -337,9 +370,9 @@ class Sink:
     def _limit_memory(self) -> None:
         held = sum(lane.held for lane in self._lanes.values())
         if held > self.options.buffer_bytes and not self._paused:
-            ready = [lane for lane in self._lanes.values() if lane.future is None and lane.frames]
+            ready = [item for item in self._lanes.items() if item[1].future is None and item[1].frames]
             if ready and sum(lane.future is not None for lane in self._lanes.values()) < _STORING:
-                self._store(max(ready, key=lambda lane: lane.bytes))
+                self._store(*max(ready, key=lambda item: item[1].bytes))
             flying = [lane.future for lane in self._lanes.values() if lane.future is not None]
             # pausing makes the client drop what it has fetched: wait a while for room first
             if flying and wait(flying, _ROOM_S, FIRST_COMPLETED).done:
