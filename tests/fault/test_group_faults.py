@@ -122,21 +122,21 @@ def test_a_sink_that_polls_too_rarely_goes_on(story: Story) -> None:
 
     def sleep(now: SinkProgress) -> None:
         nonlocal struck, began_s, back_s
-        if now.records >= 200 and not struck:
+        if now.records >= 100 and not struck:
             wait_until(lambda: _is(story, group, ConsumerGroupState.EMPTY))
             assert not _too_far(story, group)
             struck, began_s = 1, time.monotonic()
             story.fill(400)
-        if struck and now.records > 400 and not back_s:
+        if struck and not back_s and story.rows() > 400:
             back_s = time.monotonic() - began_s
-        if now.records >= story.sent:
+        # what was in flight when the partitions were lost is stored, and in nobody's count
+        if struck and story.has_all():
             stop.set()
 
     story.fill(400)
     patience = {"max.poll.interval.ms": "6000", "session.timeout.ms": "6000"}
     store, options = LocalStore(Path(story.lake)), SinkOptions(flush_records=50, flush_age_s=0.2)
-    done = Sink(story.servers, [story.topic], store, group, options, patience).run(stop, on_progress=sleep)
-    assert done.records == 800
+    Sink(story.servers, [story.topic], store, group, options, patience).run(stop, on_progress=sleep)
     assert not _too_far(story, group)
     story.survived("15", "polls too rarely for its group", injected=1, struck=struck, back_s=back_s)
 
