@@ -5,6 +5,7 @@ import os
 import platform
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -190,8 +191,10 @@ class Story:
         struck: int,
         found: oracle.Verdict | None = None,
         back_s: float | None = None,
+        wanted: "Counter[Any] | None" = None,
+        there: "Counter[Any] | None" = None,
     ) -> None:
-        """Add a row to the table."""
+        """Add a row to the table; without a verdict of what was due and what is there."""
         row: dict[str, Any] = {"no": no, "fault": fault, "injected": injected, "struck": struck}
         if found:
             row |= {
@@ -200,6 +203,9 @@ class Story:
                 "lost": len(found.lost),
                 "doubled": len(found.doubled),
             }
+        if wanted is not None and there is not None:
+            row |= {"records": wanted.total(), "stored": there.total()}
+            row |= {"lost": (wanted - there).total(), "doubled": (there - wanted).total()}
         if back_s is not None:
             row["back after"] = f"{back_s:.1f} s"
         self.record(ROW, row)

@@ -36,7 +36,9 @@ def _strike(broker: EmbeddedBroker, how: str) -> None:
         broker.start()
 
 
-@pytest.mark.parametrize("how", [pytest.param("restarted", marks=pytest.mark.full), "killed", "paused"])
+@pytest.mark.parametrize(
+    "how", ["paused", *(pytest.param(how, marks=pytest.mark.full) for how in ("restarted", "killed"))]
+)
 def test_the_broker_is_away_while_a_sink_stores(own: Story, broker: EmbeddedBroker, how: str) -> None:
     _away(own, broker, how, 2)
 
@@ -124,6 +126,7 @@ def test_a_topic_created_anew_stops_a_sink_that_runs(story: Story, count: int) -
     _refused(story, held, err, "created anew", f"topic created anew with {count} records under a sink")
 
 
+@pytest.mark.full
 def test_a_broker_that_lost_its_log_stops_a_sink_that_runs(own: Story, broker: EmbeddedBroker) -> None:
     own.fill(400)
     with own.sink(*OFTEN) as child:

@@ -116,6 +116,7 @@ def _members(story: Story, group: str) -> list[str]:
     return [each.member_id for each in members if each.assignment and each.assignment.topic_partitions]
 
 
+@pytest.mark.full
 def test_a_sink_that_polls_too_rarely_goes_on(story: Story) -> None:
     group, stop, struck = story.topic, threading.Event(), 0
     began_s = back_s = 0.0
@@ -166,7 +167,8 @@ def test_what_is_committed_does_not_matter(story: Story) -> None:
     story.survived("16", "committed offsets wrong, group deleted", injected=5, struck=struck)
 
 
-@pytest.mark.parametrize("changes", [4, pytest.param(20, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("changes", [4, 20])
 def test_a_group_survives_joins_and_leaves(story: Story, changes: int) -> None:
     seed = secrets.randbits(32)
     print(f"seed {seed}")

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from datetime import date, timedelta
 from functools import partial
@@ -78,7 +79,7 @@ def test_produce_killed_at_each_place_and_run_again(story: Story, tmp_path: Path
     counts = oracle.each_once(story.servers, story.topic, "source_line")
     assert len(counts) == rows
     assert set(counts.values()) == {1}
-    story.tell("1", f"produce killed at {place}", 2, struck)
+    story.tell("1", f"produce killed at {place}", 2, struck, wanted=Counter(set(counts)), there=counts)
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +115,12 @@ def test_track_killed_at_each_place_and_run_again(
         struck += ended.returncode == -signal.SIGKILL
     assert struck == 2, "it must be killed there"
     tracker(story.servers, trades, name, name, tmp_path / "state").run(threading.Event(), until_end=True)
-    assert written(story.servers, name) == quiet
-    story.tell("1", f"track killed at {place}", 2, struck)
+    found = written(story.servers, name)
+    assert found == quiet
+    wanted, there = (
+        Counter(value for values in each.values() for value in values) for each in (quiet, found)
+    )
+    story.tell("1", f"track killed at {place}", 2, struck, wanted=wanted, there=there)
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def contents(story: Story) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("fmt", ["ndjson", "parquet"])
+@pytest.mark.parametrize("fmt", ["ndjson", pytest.param("parquet", marks=pytest.mark.full)])
 def test_each_damage_is_named_and_mended(story: Story, fmt: str) -> None:
     story.fill(2000)
     story.store_all("--format", fmt, "--flush-records", 60)
@@ -234,7 +234,9 @@ def test_the_end_of_the_chain_is_mended_and_the_sink_goes_on(story: Story) -> No
     story.survived("8", "the last segment emptied, repaired, and the sink goes on", injected=1, struck=1)
 
 
-@pytest.mark.parametrize("at", ["repair.aside=kill", "repair.replaced=kill"])
+@pytest.mark.parametrize(
+    "at", ["repair.aside=kill", pytest.param("repair.replaced=kill", marks=pytest.mark.full)]
+)
 def test_a_repair_that_is_killed_and_run_again(story: Story, at: str) -> None:
     story.fill(1200)
     story.store_all("--flush-records", 60)
@@ -258,6 +260,7 @@ def test_a_repair_that_is_killed_and_run_again(story: Story, at: str) -> None:
     story.survived("audit", f"a repair killed at {at}", injected=1, struck=1)
 
 
+@pytest.mark.full
 def test_in_cloud_storage(cloud: tuple[Story, FaultProxy], fake_gcs: FakeGcs) -> None:
     story, _ = cloud
     del fake_gcs

@@ -31,7 +31,8 @@ MOST_MB = 400
 NEVER = threading.Event()
 
 
-@pytest.mark.parametrize("megabytes", [20, pytest.param(300, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("megabytes", [20, 300])
 def test_a_store_ten_times_slower_than_the_producer(cloud: tuple[Story, FaultProxy], megabytes: int) -> None:
     story, proxy = cloud
     story.padding = 2000

@@ -83,6 +83,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
+@FULL
 def test_a_busy_store_is_asked_again(cloud: Cloud) -> None:
     story, proxy = cloud
     # in one partition, so that the uploads come one after the other
@@ -295,6 +296,7 @@ def test_stopped_while_the_store_has_no_room_and_then_has(cloud: Cloud) -> None:
     story.survived("17", "SIGTERM during 429s that end", injected=6, struck=6 - proxy.pending)
 
 
+@FULL
 def test_stopped_while_the_store_has_no_room(cloud: Cloud) -> None:
     story, proxy = cloud
     story.options = ("--group", story.topic)

@@ -168,6 +168,7 @@ class Sink:
         self._admin = Admin(bootstrap_servers, properties)
         self._chains: dict[str, TopicMeta] = {}
         self._lanes: dict[Partition, _Lane] = {}
+        self._left: list[Future[Stored]] = []
         self._paused = False
         self._failure: Exception | None = None
         self._ending = False
@@ -239,7 +240,7 @@ class Sink:
             self._uploads.shutdown(wait=False, cancel_futures=True)
 
     def _idle(self) -> bool:
-        return all(lane.idle for lane in self._lanes.values())
+        return not self._left and all(lane.idle for lane in self._lanes.values())
 
     def _open_chain(self, topic: str) -> TopicMeta:
         about = self._admin.require(topic)
@@ -297,7 +298,9 @@ class Sink:
     def _drop(self, partition: Partition) -> None:
         # what is buffered is read again by the next owner; an upload in flight is harmless: it is
         # create-only, and whoever comes second adopts it
-        self._lanes.pop(partition, None)
+        lane = self._lanes.pop(partition, None)
+        if lane and lane.future:
+            self._left.append(lane.future)
 
     def _take(self, batch: Batch) -> None:
         lane = self._lanes.get(batch.partition)
@@ -323,6 +326,9 @@ class Sink:
                 self._landed(partition, lane, lane.future.result())
             if lane.future is None and (lane.due(self.options, now_s) or (everything and lane.frames)):
                 self._store(partition, lane)
+        for future in [each for each in self._left if last or each.done()]:
+            self._left.remove(future)
+            self._count(future.result())
         self._limit_memory()
 
     def _store(self, partition: Partition, lane: _Lane) -> None:
@@ -359,8 +365,11 @@ class Sink:
         failpoints.reach("sink.landed")
         self._consumer.commit(partition, stored.next_position, str(stored.position))
         failpoints.reach("sink.committed")
+        self.progress.partitions[partition] = stored.next_position
+        self._count(stored)
+
+    def _count(self, stored: Stored) -> None:
         totals = self.progress
-        totals.partitions[partition] = stored.next_position
         totals.segments += stored.objects
         totals.adopted += stored.adopted
         totals.records += stored.records
