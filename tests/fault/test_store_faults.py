@@ -95,11 +95,12 @@ def test_a_busy_store_is_asked_again(cloud: Cloud) -> None:
     proxy.answer(408)
     proxy.let_pass()
     proxy.cut_body()
-    with story.sink("--until-end", "--flush-records", 300) as child:
+    with story.sink("--until-end", "--flush-records", 300, "--json") as child:
         wait_until(lambda: proxy.uploads > 0, child)
         back_s = wait_until(lambda: proxy.uploads > 8, child)
-        _, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
+    assert json.loads(out)["retries"] == 5, "it says how often it tried again"
     assert proxy.uploads == len(story.objects()) + 5
     assert proxy.arrived_s[4] - proxy.arrived_s[3] >= 2, "it comes back when it was told to"
     what = "503 twice, 429 with Retry-After, 408, a reset in mid-upload"

@@ -101,6 +101,7 @@ def sink(
                 "rejects": done.rejects,
                 "segments": done.segments,
                 "adopted": done.adopted,
+                "retries": getattr(store, "retries", 0),
                 "bytes": done.bytes,
             }
         )
