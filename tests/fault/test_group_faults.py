@@ -130,7 +130,7 @@ def test_a_sink_that_polls_too_rarely_goes_on(story: Story) -> None:
             story.fill(400)
         if struck and not back_s and story.rows() > 400:
             back_s = time.monotonic() - began_s
-        # what was in flight when the partitions were lost is stored, and in nobody's count
+        # what was in flight when the partitions were lost is stored as well
         if struck and story.has_all():
             stop.set()
 
