@@ -266,6 +266,13 @@ def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
         yield own
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let `make fault` know all of these."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.fault)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--table", metavar="FILE", help="Put the table of faults into this page.")
 

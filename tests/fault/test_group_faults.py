@@ -60,6 +60,7 @@ def _end(*children: Child) -> None:
         assert child.returncode == 0, err
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "at", [pytest.param("sink.cut=stop@2", marks=pytest.mark.full), "segment.rejects=stop@2"]
 )
@@ -142,6 +143,7 @@ def test_a_sink_that_polls_too_rarely_goes_on(story: Story) -> None:
     story.survived("15", "polls too rarely for its group", injected=1, struck=struck, back_s=back_s)
 
 
+@pytest.mark.full
 def test_what_is_committed_does_not_matter(story: Story) -> None:
     group = story.topic
     options = ("--group", group, "--flush-records", 20)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
 from confluent_kafka import Producer
 
 from fault.conftest import Story
@@ -25,6 +26,7 @@ def at(day: str, minute: float) -> int:
     return int((opens + timedelta(minutes=minute)).timestamp()) * 10**9
 
 
+@pytest.mark.full
 def test_each_trade_is_in_the_bar_of_its_day_or_refused(story: Story, tmp_path: Path) -> None:
     seed = 21
     dice = random.Random(seed)

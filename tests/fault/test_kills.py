@@ -61,6 +61,7 @@ def test_a_sink_killed_at_each_place_and_run_again(story: Story, place: str) -> 
     assert found.rejected == 50
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("place", places(name for name in POINTS if name.startswith(_PRODUCE)))
 def test_produce_killed_at_each_place_and_run_again(story: Story, tmp_path: Path, place: str) -> None:
     first, rows = date(1990, 1, 1), 3000
@@ -98,6 +99,7 @@ def quiet(kafka: str, trades: str, tmp_path_factory: pytest.TempPathFactory) -> 
     return written(kafka, name)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("place", places(name for name in POINTS if name.startswith(_TRACK)))
 def test_track_killed_at_each_place_and_run_again(
     story: Story, trades: str, quiet: Written, tmp_path: Path, place: str
@@ -165,6 +167,7 @@ def holds_more_than(story: Story, count: int) -> bool:
     return len(story.objects()) > count
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("place", [pytest.param("segment.stored", marks=pytest.mark.full), "sink.landed"])
 def test_killed_between_put_and_commit_and_the_next_goes_on_from_there(story: Story, place: str) -> None:
     story.options = (*NAMED, "--group", story.topic)
@@ -206,6 +209,7 @@ def test_stored_by_one_that_was_killed_and_adopted_by_another(story: Story) -> N
     assert early.returncode == -signal.SIGKILL
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "how",
     [

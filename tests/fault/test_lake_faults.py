@@ -55,6 +55,7 @@ def test_a_compaction_killed_at_a_place(lake: Path, at: str, record_property: Re
 LOAD_POINTS = [point for point in POINTS if point.startswith("load.")]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "fault",
     [

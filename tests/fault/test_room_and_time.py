@@ -171,6 +171,7 @@ def test_the_disk_under_the_broker_is_full(
         story.survived("19", "disk under the broker full", injected=1, struck=int(ended))
 
 
+@pytest.mark.full
 def test_the_clock_steps_back_an_hour_and_forward_a_day(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:

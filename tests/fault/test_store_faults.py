@@ -45,6 +45,7 @@ def test_the_reply_is_lost_and_there_is_one_object(cloud: Cloud) -> None:
     story.survived("4", what, injected=3, struck=3 - proxy.pending)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("when", [pytest.param("before", marks=FULL), "meanwhile"])
 def test_another_topics_records_in_this_place(story: Story, tmp_path: Path, when: str) -> None:
     other = begin(story.servers, tmp_path / "other", story.record)
@@ -107,6 +108,7 @@ def test_a_busy_store_is_asked_again(cloud: Cloud) -> None:
     story.survived("6", what, injected=5, struck=5 - proxy.pending, back_s=back_s)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("status", "said"),
     [

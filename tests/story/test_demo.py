@@ -5,6 +5,8 @@ import signal
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from support.process import run, tickerlake, wait_until
 
 ALL = "all 12,154 records are in the lake exactly once"
@@ -31,6 +33,7 @@ def test_once_and_again_and_fresh(tmp_path: Path) -> None:
     assert "wrote 12,154 records" in err
 
 
+@pytest.mark.full
 def test_interrupted(tmp_path: Path) -> None:
     with tickerlake("demo", cwd=tmp_path) as child:
         wait_until(partial(_stored, tmp_path / "lake"), child)

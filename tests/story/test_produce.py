@@ -133,7 +133,7 @@ def test_several_files_are_merged_by_time(kafka: str, tmp_path: Path) -> None:
     assert [each["source"] for each in found[:4]] == ["odd.csv", "even.csv"] * 2
 
 
-@pytest.mark.parametrize("rate", ["8000/s", "7777/s"])
+@pytest.mark.parametrize("rate", [pytest.param("8000/s", marks=pytest.mark.full), "7777/s"])
 def test_several_files_killed_and_run_again(kafka: str, tmp_path: Path, rate: str) -> None:
     """Each instant has a row of each symbol, in no order: a run is killed within instants."""
     topic = f"p.{secrets.token_hex(6)}"

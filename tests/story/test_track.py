@@ -109,6 +109,7 @@ def test_without_snapshots_the_topic_is_read_again(
     assert written(kafka, "forgetful") == quiet
 
 
+@pytest.mark.full
 def test_workers_come_and_go(
     kafka: str,
     market: str,
@@ -186,7 +187,7 @@ def test_a_bar_that_the_clock_closed_is_restated_by_who_comes_after(kafka: str, 
     assert bars.unnest("v").rows() == [(start, 0, 10), (start, 1, 15), (start + minute, 0, 5)]
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.full)])
 def test_a_commit_that_fails_is_made_up_for(
     kafka: str, market: str, quiet: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
