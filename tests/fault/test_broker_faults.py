@@ -53,12 +53,15 @@ def _away(own: Story, broker: EmbeddedBroker, how: str, seconds: int) -> None:
     with own.sink("--flush-records", 50, "--flush-age", 0.2) as child:
         with own.coming(500):
             wait_until(lambda: len(own.objects()) > 8, child)
+            began_s = time.monotonic()
             {"restarted": broker.stop, "killed": broker.kill, "paused": broker.pause}[how]()
             # at most so long: that the sink ends meanwhile is seen below
             with suppress(subprocess.TimeoutExpired):
                 child.wait(seconds)
             before = own.objects()
             (broker.resume if how == "paused" else broker.start)()
+            away_s = time.monotonic() - began_s
+            assert away_s < 50, f"this machine is too busy: the broker was away for {away_s:.0f} s"
             back_s = wait_until(lambda: len(own.objects()) > len(before) + 8, child)
         wait_until(own.has_all, child)
         assert child.poll() is None, child.communicate()
