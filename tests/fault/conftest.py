@@ -127,10 +127,10 @@ class Story:
         """Tell whether the lake has as many records as were sent."""
         return self.rows() >= self.sent
 
-    def sink(self, *options: object, at: str = "", topic: str = "") -> Child:
+    def sink(self, *options: object, at: str = "") -> Child:
         """Start a sink; ``at`` arms failpoints: ``segment.stored=kill@3``."""
         return tickerlake(
-            *("sink", "-t", topic or self.topic, "--lake", self.lake, "-b", self.servers),
+            *("sink", "-t", self.topic, "--lake", self.lake, "-b", self.servers),
             *("-X", "session.timeout.ms=6000", *self.options, *options),
             variables={**self.variables, **({VARIABLE: at} if at else {})},
         )
@@ -155,9 +155,8 @@ class Story:
         injected: int,
         struck: int,
         back_s: float | None = None,
-        audit: bool = True,
     ) -> oracle.Verdict:
-        """Judge, and add the story to the table.
+        """Judge, let `tickerlake audit --deep` agree, and add the story to the table.
 
         Parameters
         ----------
@@ -167,20 +166,17 @@ class Story:
             How often it was asked for, and how often it really happened.
         back_s
             How long it took until records were stored again.
-        audit
-            Let `tickerlake audit --deep` agree.
         """
         assert 0 < struck >= injected, f"the fault was to strike {injected} times, and did {struck} times"
         found = oracle.verdict(self.servers, self.topic, self.copy())
         self.tell(no, fault, injected, struck, found, back_s)
         assert found.is_sound, found
-        if audit:
-            with tickerlake(
-                *("audit", "--lake", self.lake, "-t", self.topic, "--deep", "-b", self.servers),
-                variables=self.variables,
-            ) as child:
-                out, err = child.communicate(timeout=120)
-            assert child.returncode == 0, out + err
+        with tickerlake(
+            *("audit", "--lake", self.lake, "-t", self.topic, "--deep", "-b", self.servers),
+            variables=self.variables,
+        ) as child:
+            out, err = child.communicate(timeout=120)
+        assert child.returncode == 0, out + err
         return found
 
     def tell(

@@ -97,6 +97,19 @@ def _refused(story: Story, held: list[Message], err: str, why: str, fault: str) 
     assert found.is_sound, found
 
 
+def _stopped_by(story: Story, change: Callable[[], None]) -> tuple[list[Message], str]:
+    """Change the topic while a sink sleeps; return what it held, and what the sink said."""
+    with story.sink(*OFTEN) as child:
+        wait_until(story.has_all, child)
+        held = oracle.messages(story.servers, story.topic)
+        child.send_signal(signal.SIGSTOP)
+        change()
+        child.send_signal(signal.SIGCONT)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 4, err
+    return held, err
+
+
 def test_a_topic_created_anew_is_refused_at_the_start(story: Story) -> None:
     story.fill(100)
     story.store_all()
@@ -119,28 +132,14 @@ def test_a_broker_that_lost_its_log_is_refused_at_the_start(own: Story, broker: 
 @pytest.mark.parametrize("count", [pytest.param(40, marks=pytest.mark.full), 4000])
 def test_a_topic_created_anew_stops_a_sink_that_runs(story: Story, count: int) -> None:
     story.fill(400)
-    with story.sink(*OFTEN) as child:
-        wait_until(story.has_all, child)
-        held = oracle.messages(story.servers, story.topic)
-        child.send_signal(signal.SIGSTOP)
-        _renew(story, count)
-        child.send_signal(signal.SIGCONT)
-        _, err = child.communicate(timeout=60)
-    assert child.returncode == 4, err
+    held, err = _stopped_by(story, lambda: _renew(story, count))
     _refused(story, held, err, "created anew", f"topic created anew with {count} records under a sink")
 
 
 @pytest.mark.full
 def test_a_broker_that_lost_its_log_stops_a_sink_that_runs(own: Story, broker: EmbeddedBroker) -> None:
     own.fill(400)
-    with own.sink(*OFTEN) as child:
-        wait_until(own.has_all, child)
-        held = oracle.messages(own.servers, own.topic)
-        child.send_signal(signal.SIGSTOP)
-        _lost_its_log(own, broker, 4000)
-        child.send_signal(signal.SIGCONT)
-        _, err = child.communicate(timeout=60)
-    assert child.returncode == 4, err
+    held, err = _stopped_by(own, lambda: _lost_its_log(own, broker, 4000))
     _refused(own, held, err, "is of another cluster", "broker back with an empty log under a sink")
 
 

@@ -36,10 +36,6 @@ def fill(servers: str, topic: str, count: int, start: int = 0) -> None:
     assert producer.flush(60) == 0
 
 
-def segments(lake: Path, topic: str) -> int:
-    return len(list((lake / "raw" / topic).glob("partition=*/*")))
-
-
 def test_a_missing_record_is_found_by_comparing_with_kafka(kafka: str, topic: str, tmp_path: Path) -> None:
     fill(kafka, topic, 4000)
     run("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end", "--flush-records", 100)

@@ -14,12 +14,10 @@ import msgspec
 from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.objects import coverage
 from tickerlake.lake.reader import partitions, read_meta, read_segment, segments, topics
-from tickerlake.lake.rows import RejectedRecord
+from tickerlake.lake.rows import REJECT
 from tickerlake.lake.segment import SegmentMeta, TopicMeta, breaks, marker_of, position_of, reject_prefix
 from tickerlake.lake.store.base import ObjectInfo, Store
 from tickerlake.lake.writer import read_topic
-
-_REJECT = msgspec.json.Decoder(RejectedRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +143,7 @@ def _check_rejects(store: Store, result: PartitionAudit, *, deep: bool) -> None:
 
 def _read_reject(store: Store, key: str) -> Iterator[Finding]:
     try:
-        reject = _REJECT.decode(store.read(key))
+        reject = REJECT.decode(store.read(key))
     except msgspec.MsgspecError as error:
         yield Finding("damaged", key, f"is not readable ({error})")
         return

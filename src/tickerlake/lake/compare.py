@@ -13,17 +13,14 @@ from tickerlake.lake import columns, ndjson, parquet, rows
 from tickerlake.lake.audit import Finding
 from tickerlake.lake.columns import Column
 from tickerlake.lake.objects import coverage
-from tickerlake.lake.reader import OFFSET, read_meta, segments
-from tickerlake.lake.rows import RejectedRecord
+from tickerlake.lake.reader import OFFSET, read_columns, read_meta, segments
+from tickerlake.lake.rows import REJECT, RejectedRecord
 from tickerlake.lake.segment import TopicMeta, columns_key, marker_of, position_of, reject_key
 from tickerlake.lake.store.base import Store
 from tickerlake.model.schema import KAFKA_RECORDS
 
 _OBJECTS_AT_ONCE = 1_000
 _ROWS = {"offset": pl.Int64, "row": pl.String}
-
-
-_REJECT = msgspec.json.Decoder(RejectedRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,8 @@ class Comparison:
     ) -> None:
         self._compacted = compacted
         self._store, self._topic, self._partition = store, topic, partition
-        self._columns = read_columns(store, topic) if topic.format == "parquet" else []
+        has_columns = topic.format == "parquet" and store.stat(columns_key(topic.topic))
+        self._columns = read_columns(store, topic.topic) if has_columns else []
         self._pieces = (piece for piece in self._find() if piece.start >= start)
         self._piece = next(self._pieces, None)
         self._waiting: list[pl.DataFrame] = []
@@ -140,7 +138,7 @@ class Comparison:
         for reject in rejects:
             key = reject_key(self._topic.topic, self._partition, reject.offset)
             try:
-                kept = _REJECT.decode(self._store.read(key))
+                kept = REJECT.decode(self._store.read(key))
                 value = None if kept.value_base64 is None else base64.b64decode(kept.value_base64)
             except ObjectMissing:
                 yield Finding("reject_missing", key, "is not kept")
@@ -150,12 +148,6 @@ class Comparison:
                 wanted = None if reject.value_base64 is None else base64.b64decode(reject.value_base64)
                 if value != wanted:
                     yield Finding("differs", key, "does not hold the bytes that Kafka has")
-
-
-def read_columns(store: Store, topic: TopicMeta) -> list[Column]:
-    """Return the columns of a topic's Parquet segments; none if it has no segment yet."""
-    key = columns_key(topic.topic)
-    return columns.from_json(store.read(key), f"{store.uri}/{key}") if store.stat(key) else []
 
 
 def _expected(

@@ -8,12 +8,14 @@ import msgspec
 
 from tickerlake.errors import LakeError
 from tickerlake.lake import ndjson, parquet
+from tickerlake.lake.columns import Column, from_json
 from tickerlake.lake.objects import coverage
 from tickerlake.lake.rows import checksum
 from tickerlake.lake.segment import (
     MEND,
     SegmentMeta,
     TopicMeta,
+    columns_key,
     marker_of,
     partition_prefix,
     position_of,
@@ -88,6 +90,12 @@ def read_meta(store: Store, info: ObjectInfo) -> SegmentMeta:
     tail = store.read_range(info.key, start, parquet.TAIL_BYTES)
     more = min(start, parquet.missing_bytes(tail))
     return parquet.unpack_meta(store.read_range(info.key, start - more, more) + tail, info.key)
+
+
+def read_columns(store: Store, topic: str) -> list[Column]:
+    """Return the columns of a topic's Parquet segments; ObjectMissing if it has no segment yet."""
+    key = columns_key(topic)
+    return from_json(store.read(key), f"{store.uri}/{key}")
 
 
 def read_segment(store: Store, key: str) -> tuple[list[int], str, SegmentMeta | None]:

@@ -16,11 +16,10 @@ from tickerlake import failpoints
 from tickerlake.errors import LakeError, ObjectExists
 from tickerlake.lake import rows
 from tickerlake.lake.audit import Finding, PartitionAudit
-from tickerlake.lake.compare import read_columns
 from tickerlake.lake.ndjson import NdjsonCodec
 from tickerlake.lake.objects import coverage, keep_rejects
 from tickerlake.lake.parquet import ParquetCodec
-from tickerlake.lake.reader import read_meta, segments
+from tickerlake.lake.reader import read_columns, read_meta, segments
 from tickerlake.lake.segment import (
     Marker,
     SegmentMeta,
@@ -149,8 +148,6 @@ class Repair:
         StoreError
             We may not replace objects.
         """
-        if not self._audited.findings:
-            return self.done
         if self._topic.format == "json":
             self._objects()
         else:
@@ -198,7 +195,7 @@ class Repair:
         codec = (
             NdjsonCodec()
             if self._topic.format == "ndjson"
-            else ParquetCodec(read_columns(self._store, self._topic))
+            else ParquetCodec(read_columns(self._store, self._topic.topic))
         )
         number = self.done.partition
         meta = SegmentMeta(self._topic.topic, self._topic.topic_id, number, start, stop, 0, 0, "")

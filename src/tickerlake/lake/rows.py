@@ -75,6 +75,10 @@ class RejectedRecord:
         return msgspec.json.encode(self)
 
 
+REJECT: Final = msgspec.json.Decoder(RejectedRecord)
+"""Reads what `RejectedRecord.to_json` wrote."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows in offset order and what was refused.

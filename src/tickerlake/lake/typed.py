@@ -18,8 +18,8 @@ from tickerlake.errors import LakeError
 from tickerlake.lake import columns, ndjson, parquet
 from tickerlake.lake.columns import ENVELOPE, Column
 from tickerlake.lake.objects import coverage
-from tickerlake.lake.reader import partitions, read_meta, segments
-from tickerlake.lake.segment import MEND, TopicMeta, columns_key, marker_of, segment_key
+from tickerlake.lake.reader import partitions, read_columns, read_meta, segments
+from tickerlake.lake.segment import MEND, TopicMeta, marker_of, segment_key
 from tickerlake.lake.store.base import Store
 from tickerlake.model.json import schema_of
 from tickerlake.model.schema import SCHEMAS, Type, fields, polars_type, times_of, with_timestamps
@@ -207,7 +207,7 @@ def read_chunk(store: Store, chunk: Chunk, kind: str, dates: SessionDates) -> Re
         wanted = {column.name: polars_type(column.type) for column in _layout(kind)}
         if any(frame.schema.get(name, dtype) != dtype for name, dtype in wanted.items()):
             # the topic's first records were not all of one kind, so its columns are nobody's
-            topic = columns.from_json(store.read(columns_key(chunk.topic)), columns_key(chunk.topic))
+            topic = read_columns(store, chunk.topic)
             read = columns.decode(columns.to_lines(frame, topic), _layout(kind))
         else:
             read = _conform(frame, wanted)

@@ -17,7 +17,7 @@ from tickerlake.lake import columns, rows
 from tickerlake.lake.ndjson import NdjsonCodec
 from tickerlake.lake.objects import ObjectWriter, keep_rejects
 from tickerlake.lake.parquet import ParquetCodec
-from tickerlake.lake.reader import read_meta, read_segment
+from tickerlake.lake.reader import read_columns, read_meta, read_segment
 from tickerlake.lake.segment import (
     MEND,
     ROOMS,
@@ -264,7 +264,7 @@ class PartitionWriter:
             chosen = columns.to_json(columns.choose(sample.lines))
             with suppress(ObjectExists):  # another worker was first: its columns count
                 self.store.create(key, chosen, metadata={}, content_type="application/json")
-        return columns.from_json(self.store.read(key), f"{self.store.uri}/{key}")
+        return read_columns(self.store, self.topic.topic)
 
     def _adopt(self, key: str) -> Stored:
         info = self.store.stat(key)
