@@ -4,12 +4,13 @@ import json
 import os
 import platform
 import secrets
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -127,12 +128,13 @@ class Story:
         """Tell whether the lake has as many records as were sent."""
         return self.rows() >= self.sent
 
-    def sink(self, *options: object, at: str = "") -> Child:
+    def sink(self, *options: object, at: str = "", stderr: int = subprocess.PIPE) -> Child:
         """Start a sink; ``at`` arms failpoints: ``segment.stored=kill@3``."""
         return tickerlake(
             *("sink", "-t", self.topic, "--lake", self.lake, "-b", self.servers),
             *("-X", "session.timeout.ms=6000", *self.options, *options),
             variables={**self.variables, **({VARIABLE: at} if at else {})},
+            stderr=stderr,
         )
 
     def store_all(self, *options: object, code: int = 0, at: str = "") -> tuple[str, str]:
@@ -223,6 +225,15 @@ def begin(servers: str, folder: Path, record: Callable[[str, object], None]) -> 
     topic = name()
     Admin(servers).create(topic, 4)
     return Story(servers, str(folder), topic, lambda: folder, record)
+
+
+def daily_csv(folder: Path, rows: int) -> Path:
+    """Write a file of daily bars."""
+    first = date(1990, 1, 1)
+    lines = (f"{first + timedelta(days=n)},10.5,12.25,9.75,11,11,{1000 + n}" for n in range(rows))
+    path = folder / "ACME.csv"
+    path.write_text("\n".join(["Date,Open,High,Low,Close,Adj Close,Volume", *lines]) + "\n")
+    return path
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 """13–16: workers that come, go, sleep and come too late; commits that fail, offsets that are wrong."""
 
+import os
 import random
 import secrets
 import signal
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -18,8 +19,6 @@ from fault.conftest import Story
 from support import oracle
 from support.process import Child, is_halted, wait_until
 from tickerlake.kafka.admin import Admin
-from tickerlake.lake.store.local import LocalStore
-from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
 
 OFTEN = ("--flush-records", 50, "--flush-age", 0.2)
 UNOWNED_S = 30
@@ -118,29 +117,36 @@ def _members(story: Story, group: str) -> list[str]:
 
 
 @pytest.mark.full
-def test_a_sink_that_polls_too_rarely_goes_on(story: Story) -> None:
-    group, stop, struck = story.topic, threading.Event(), 0
-    began_s = back_s = 0.0
-
-    def sleep(now: SinkProgress) -> None:
-        nonlocal struck, began_s, back_s
-        if now.records >= 100 and not struck:
-            wait_until(lambda: _is(story, group, ConsumerGroupState.EMPTY))
-            assert not _too_far(story, group)
-            struck, began_s = 1, time.monotonic()
-            story.fill(400)
-        if struck and not back_s and story.rows() > 400:
-            back_s = time.monotonic() - began_s
-        # what was in flight when the partitions were lost is stored as well
-        if struck and story.has_all():
-            stop.set()
-
+def test_a_terminal_is_halted_for_longer_than_the_group_waits(story: Story) -> None:
+    """Ctrl-S in a terminal halts who writes to it, the sink's loop; Ctrl-Q lets it go on."""
+    group = story.topic
+    keyboard, terminal = os.openpty()
     story.fill(400)
-    patience = {"max.poll.interval.ms": "6000", "session.timeout.ms": "6000"}
-    store, options = LocalStore(Path(story.lake)), SinkOptions(flush_records=50, flush_age_s=0.2)
-    Sink(story.servers, [story.topic], store, group, options, patience).run(stop, on_progress=sleep)
-    assert not _too_far(story, group)
-    story.survived("15", "polls too rarely for its group", injected=1, struck=struck, back_s=back_s)
+    with story.sink(*OFTEN, "--group", group, "-X", "max.poll.interval.ms=6000", stderr=terminal) as child:
+        screen = threading.Thread(target=_show, args=(keyboard,))
+        screen.start()
+        wait_until(story.has_all, child)
+        os.write(keyboard, b"\x13")
+        story.fill(400)
+        wait_until(lambda: _is(story, group, ConsumerGroupState.EMPTY), child)
+        assert not _too_far(story, group)
+        assert child.poll() is None
+        story.fill(400)
+        os.write(keyboard, b"\x11")
+        back_s = wait_until(story.has_all, child)
+        assert not _too_far(story, group)
+        _end(child)
+    os.close(terminal)
+    screen.join()
+    os.close(keyboard)
+    story.survived("15", "its terminal halted, so polls too rarely", injected=1, struck=1, back_s=back_s)
+
+
+def _show(keyboard: int) -> None:
+    # an error, when nobody writes to the terminal any more
+    with suppress(OSError):
+        while os.read(keyboard, 4096):
+            pass
 
 
 @pytest.mark.full

@@ -11,13 +11,12 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from fault.conftest import Story
+from fault.conftest import Story, daily_csv
 from support import oracle
 from support.faultproxy import FaultProxy
 from support.process import is_halted, run, tickerlake, wait_until
@@ -64,10 +63,8 @@ def test_a_sink_killed_at_each_place_and_run_again(story: Story, place: str) -> 
 @pytest.mark.full
 @pytest.mark.parametrize("place", places(name for name in POINTS if name.startswith(_PRODUCE)))
 def test_produce_killed_at_each_place_and_run_again(story: Story, tmp_path: Path, place: str) -> None:
-    first, rows = date(1990, 1, 1), 3000
-    lines = (f"{first + timedelta(days=n)},10.5,12.25,9.75,11,11,{1000 + n}" for n in range(rows))
-    path = tmp_path / "ACME.csv"
-    path.write_text("\n".join(["Date,Open,High,Low,Close,Adj Close,Volume", *lines]) + "\n")
+    rows = 3000
+    path = daily_csv(tmp_path, rows)
     options = ("produce", path, "-t", story.topic, "-b", story.servers)
     struck = 0
     for time_ in (1, 2):

@@ -22,7 +22,10 @@ class Child(subprocess.Popen[str]):
 
 
 def tickerlake(
-    *arguments: object, cwd: Path | None = None, variables: Mapping[str, str] | None = None
+    *arguments: object,
+    cwd: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+    stderr: int = subprocess.PIPE,
 ) -> Child:
     """Start a verb, with some variables of the environment set."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
@@ -30,7 +33,7 @@ def tickerlake(
     return Child(
         [sys.executable, "-c", "from tickerlake.cli.app import main; main()", *map(str, arguments)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         cwd=cwd,
         env=environment,

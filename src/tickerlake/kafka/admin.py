@@ -1,7 +1,8 @@
 """Topics: what there is, and creating what is missing."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from confluent_kafka import (
@@ -22,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from confluent_kafka.cimpl import NewTopic
 
-from tickerlake.errors import KafkaError
+from tickerlake.errors import BrokerUnreachable, KafkaError, TickerlakeError
 from tickerlake.kafka.client import settings, translate, watermarks
 
 _TIMEOUT_S = 10.0
@@ -35,6 +36,7 @@ _GONE = {
     RdError._UNKNOWN_TOPIC,
     RdError._NOENT,
 }
+_NO_TOPIC = {RdError.UNKNOWN_TOPIC_OR_PART}
 _EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _NO_GROUP = {RdError.GROUP_AUTHORIZATION_FAILED, RdError.GROUP_ID_NOT_FOUND, RdError.INVALID_GROUP_ID}
@@ -109,54 +111,67 @@ class Admin:
         self.bootstrap_servers = bootstrap_servers
         self._timeout_s = timeout_s
         self._properties = dict(properties or {})
+        self._client: AdminClient | None = None
+        with self._asking("starting a client"):
+            pass
+
+    @contextmanager
+    def _asking(self, doing: str, nothing: Collection[int] = ()) -> Iterator[AdminClient]:
+        """Lend the client; errors are translated, those whose codes say that there is nothing end the block.
+
+        Where no broker answers, the next call begins with a new client, as the old one may never find one
+        again: see `BrokerWatch`.
+        """
         try:
-            self._client = AdminClient(settings(bootstrap_servers, self._properties))
+            # another thread may drop it meanwhile
+            client = self._client
+            if client is None:
+                client = self._client = AdminClient(settings(self.bootstrap_servers, self._properties))
+            yield client
         except KafkaException as error:
-            raise translate(error.args[0], "starting a client", bootstrap_servers) from error
+            if error.args[0].code() not in nothing:
+                raise self._failed(error.args[0], doing) from error
+
+    def _failed(self, error: RdError, doing: str) -> TickerlakeError:
+        found = translate(error, doing, self.bootstrap_servers)
+        if isinstance(found, BrokerUnreachable):
+            self._client = None
+        return found
 
     def describe(self, topic: str) -> Topic | None:
         """Describe a topic, or None if the cluster does not have it."""
-        try:
-            cluster = self._client.list_topics(timeout=self._timeout_s)
-            if topic not in cluster.topics:
-                return None
-            found = self._client.describe_topics(TopicCollection([topic]), request_timeout=self._timeout_s)
-            about = found[topic].result()
-        except KafkaException as error:
-            if error.args[0].code() == RdError.UNKNOWN_TOPIC_OR_PART:
-                return None
-            raise translate(error.args[0], f"describing {topic}", self.bootstrap_servers) from error
-        return Topic(topic, str(about.topic_id), str(cluster.cluster_id), len(about.partitions))
+        about = None
+        with self._asking(f"describing {topic}", _NO_TOPIC) as client:
+            cluster = client.list_topics(timeout=self._timeout_s)
+            if topic in cluster.topics:
+                asked = client.describe_topics(TopicCollection([topic]), request_timeout=self._timeout_s)
+                found = asked[topic].result()
+                about = Topic(topic, str(found.topic_id), str(cluster.cluster_id), len(found.partitions))
+        return about
 
     def cluster(self) -> Cluster:
         """Describe the cluster."""
-        try:
-            found = self._client.describe_cluster(
+        with self._asking("describing the cluster") as client:
+            found = client.describe_cluster(
                 include_authorized_operations=True, request_timeout=self._timeout_s
             ).result()
-        except KafkaException as error:
-            raise translate(error.args[0], "describing the cluster", self.bootstrap_servers) from error
         return Cluster(str(found.cluster_id), len(found.nodes), _names(found.authorized_operations))
 
     def standing(self, topic: str) -> Standing | None:
         """Describe how a topic stands, or None if the cluster does not have it."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        try:
-            asked = self._client.describe_topics(
+        about = None
+        with self._asking(f"describing {topic}", _NO_TOPIC) as client:
+            asked = client.describe_topics(
                 TopicCollection([topic]), include_authorized_operations=True, request_timeout=self._timeout_s
             )
             about = asked[topic].result()
-        except KafkaException as error:
-            if error.args[0].code() == RdError.UNKNOWN_TOPIC_OR_PART:
-                return None
-            raise translate(error.args[0], f"describing {topic}", self.bootstrap_servers) from error
+        if about is None:
+            return None
         config: dict[str, str] = {}
-        try:
-            answer = self._client.describe_configs([resource], request_timeout=self._timeout_s)[resource]
+        with self._asking(f"describing {topic}", {RdError.TOPIC_AUTHORIZATION_FAILED}) as client:
+            answer = client.describe_configs([resource], request_timeout=self._timeout_s)[resource]
             config = {name: str(entry.value) for name, entry in answer.result().items()}
-        except KafkaException as error:
-            if error.args[0].code() != RdError.TOPIC_AUTHORIZATION_FAILED:
-                raise translate(error.args[0], f"describing {topic}", self.bootstrap_servers) from error
         return Standing(
             len(about.partitions),
             min(len(each.replicas) for each in about.partitions),
@@ -169,39 +184,33 @@ class Admin:
 
     def topics(self) -> dict[str, int]:
         """Return the names of all topics, but Kafka's own, and how many partitions each has."""
-        try:
-            found = self._client.list_topics(timeout=self._timeout_s).topics
-        except KafkaException as error:
-            raise translate(error.args[0], "listing topics", self.bootstrap_servers) from error
+        with self._asking("listing topics") as client:
+            found = client.list_topics(timeout=self._timeout_s).topics
         return {name: len(about.partitions) for name, about in found.items() if not name.startswith("__")}
 
     def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
         """Return the ids of topics; those that are not there are left out."""
         if not topics:
             return {}
-        asked = self._client.describe_topics(TopicCollection([*topics]), request_timeout=self._timeout_s)
         ids = {}
+        with self._asking("describing topics") as client:
+            asked = client.describe_topics(TopicCollection([*topics]), request_timeout=self._timeout_s)
         for name, answer in asked.items():
-            try:
+            with self._asking(f"describing {name}", _NO_TOPIC):
                 ids[name] = str(answer.result().topic_id)
-            except KafkaException as error:
-                if error.args[0].code() != RdError.UNKNOWN_TOPIC_OR_PART:
-                    raise translate(error.args[0], f"describing {name}", self.bootstrap_servers) from error
         return ids
 
     def create(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
         """Create a topic; False if somebody was first."""
         new = NewTopic(topic, num_partitions=partitions, config=dict(config or {}))
-        try:
-            created = self._client.create_topics(
+        exists = True
+        with self._asking(f"creating {topic}", {RdError.TOPIC_ALREADY_EXISTS}) as client:
+            asked = client.create_topics(
                 [new], operation_timeout=self._timeout_s, request_timeout=self._timeout_s
             )
-            created[topic].result()
-        except KafkaException as error:
-            if error.args[0].code() == RdError.TOPIC_ALREADY_EXISTS:
-                return False
-            raise translate(error.args[0], f"creating {topic}", self.bootstrap_servers) from error
-        return True
+            asked[topic].result()
+            exists = False
+        return not exists
 
     def require(self, topic: str) -> Topic:
         """Describe a topic that must be there."""
@@ -215,15 +224,10 @@ class Admin:
 
     def watermarks(self, topic: Topic) -> dict[int, tuple[int, int]]:
         """Earliest retained and next offset of each partition."""
-        client = Consumer(
-            settings(self.bootstrap_servers, self._properties, **{"group.id": "tickerlake-admin"})
-        )
-        try:
+        own = {"group.id": "tickerlake-admin"}
+        client = Consumer(settings(self.bootstrap_servers, self._properties, **own))
+        with self._asking(f"reading {topic.name}"), closing(client):
             return {number: watermarks(client, topic.name, number) for number in range(topic.partitions)}
-        except KafkaException as error:
-            raise translate(error.args[0], f"reading {topic.name}", self.bootstrap_servers) from error
-        finally:
-            client.close()
 
     def ends(self, topics: Mapping[str, int]) -> dict[tuple[str, int], tuple[int, int]]:
         """Earliest retained offset and end of the committed records of all partitions of topics, at once.
@@ -241,56 +245,49 @@ class Admin:
         places = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
         if not places:
             return {}
-        asked = [
-            self._client.list_offsets(
-                dict.fromkeys(places, spec),
-                isolation_level=IsolationLevel.READ_COMMITTED,
-                request_timeout=self._timeout_s,
-            )
-            for spec in (_EARLIEST, _LATEST)
-        ]
+        with self._asking("reading offsets") as client:
+            asked = [
+                client.list_offsets(
+                    dict.fromkeys(places, spec),
+                    isolation_level=IsolationLevel.READ_COMMITTED,
+                    request_timeout=self._timeout_s,
+                )
+                for spec in (_EARLIEST, _LATEST)
+            ]
         found: dict[tuple[str, int], list[int]] = {}
         for answers in asked:
             for place, answer in answers.items():
-                try:
+                with self._asking("reading offsets", _GONE):
                     found.setdefault((place.topic, place.partition), []).append(int(answer.result().offset))
-                except KafkaException as error:
-                    if error.args[0].code() not in _GONE:
-                        raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
         return {place: (both[0], both[1]) for place, both in found.items() if len(both) == 2}
 
     def groups(self) -> list[str]:
         """Return the names of the consumer groups that we may see."""
-        try:
-            found = self._client.list_consumer_groups(request_timeout=self._timeout_s).result()
-        except KafkaException as error:
-            raise translate(error.args[0], "listing groups", self.bootstrap_servers) from error
+        with self._asking("listing groups") as client:
+            found = client.list_consumer_groups(request_timeout=self._timeout_s).result()
         if found.errors and not found.valid:
             first = found.errors[0]
             # the client hands over both kinds
             cause = first.args[0] if isinstance(first, KafkaException) else first
-            raise translate(cause, "listing groups", self.bootstrap_servers)
+            raise self._failed(cause, "listing groups")
         return sorted(group.group_id for group in found.valid)
 
     def committed(self, groups: Collection[str]) -> dict[str, dict[tuple[str, int], int]]:
         """Return the offsets that groups have committed; without the groups that we may not read."""
         asked: dict[str, Future[ConsumerGroupTopicPartitions]] = {}
-        for group in groups:
-            # Kafka's client takes one group a call
-            asked |= self._client.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group)], request_timeout=self._timeout_s
-            )
+        with self._asking("reading offsets") as client:
+            for group in groups:
+                # Kafka's client takes one group a call
+                asked |= client.list_consumer_group_offsets(
+                    [ConsumerGroupTopicPartitions(group)], request_timeout=self._timeout_s
+                )
         found = {}
         for group, answer in asked.items():
-            try:
+            with self._asking("reading offsets", _NO_GROUP):
                 places = answer.result().topic_partitions or []
-            except KafkaException as error:
-                if error.args[0].code() in _NO_GROUP:
-                    continue
-                raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
-            found[group] = {
-                (place.topic, place.partition): int(place.offset) for place in places if place.offset >= 0
-            }
+                found[group] = {
+                    (place.topic, place.partition): int(place.offset) for place in places if place.offset >= 0
+                }
         return found
 
 

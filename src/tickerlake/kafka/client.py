@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import KafkaError as RdError
 
@@ -20,7 +21,13 @@ _DENIED = {
     RdError._AUTHENTICATION,
     RdError.SASL_AUTHENTICATION_FAILED,
 }
-_NO_LEADER_YET = {RdError.NOT_LEADER_FOR_PARTITION, RdError.LEADER_NOT_AVAILABLE}
+_ASK_AGAIN = {
+    RdError.NOT_LEADER_FOR_PARTITION,
+    RdError.LEADER_NOT_AVAILABLE,
+    RdError._TRANSPORT,
+    # what the client says while it is connected to none
+    RdError._UNKNOWN_PARTITION,
+}
 _REBALANCED = {
     RdError.ILLEGAL_GENERATION,
     RdError.UNKNOWN_MEMBER_ID,
@@ -28,6 +35,7 @@ _REBALANCED = {
     RdError.STALE_MEMBER_EPOCH,
 }
 _TIMEOUT_S = 10.0
+_STATISTICS_MS = 5_000
 _FENCED = {
     RdError._FENCED,
     # what a client says after one of the others
@@ -50,6 +58,7 @@ def settings(bootstrap_servers: str, properties: Mapping[str, str], **own: Any) 
         "log_level": 2,
         "error_cb": lambda _: None,
         "socket.keepalive.enable": True,
+        "reconnect.backoff.max.ms": 2_000,
         **own,
     }
     if not all(server.strip().startswith(_LOOPBACK) for server in bootstrap_servers.split(",")):
@@ -84,14 +93,62 @@ def translate(error: RdError, doing: str, bootstrap_servers: str) -> TickerlakeE
     return KafkaError(f"Kafka answered an error ({doing}): {text}.", "See the broker's log.")
 
 
+class _Broker(msgspec.Struct):
+    source: str
+
+
+class _Statistics(msgspec.Struct):
+    brokers: dict[str, _Broker]
+
+
+class BrokerWatch:
+    """Notices a client that knows no broker any more: it never will again, and must be replaced.
+
+    librdkafka drops the brokers that a reply to Metadata does not name. A broker that has only just come back
+    names none, not even itself, and a client that hears so may be left without one for good
+    (https://github.com/confluentinc/librdkafka/issues/5301).
+
+    Attributes
+    ----------
+    settings
+        For the client; it must be polled, or the statistics pile up.
+    """
+
+    def __init__(self) -> None:
+        self.settings = {"statistics.interval.ms": _STATISTICS_MS, "stats_cb": self._take}
+        self._decoder = msgspec.json.Decoder(_Statistics)
+        self._without = 0
+
+    def _take(self, statistics: str) -> None:
+        # what is left is the name of a role, such as the group's coordinator, with no address
+        known = any(each.source != "logical" for each in self._decoder.decode(statistics).brokers.values())
+        self._without = 0 if known else self._without + 1
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has known none for a while; for a moment it does not while it begins anew by itself."""
+        return self._without > 1
+
+
+def lost(bootstrap_servers: str) -> BrokerUnreachable:
+    """Return the error for a client that is lost."""
+    return BrokerUnreachable(
+        f"Kafka's client has lost all brokers of {bootstrap_servers}: one that came back told it of none.",
+        "Run it again.",
+    )
+
+
 def watermarks(client: Consumer, topic: str, partition: int) -> tuple[int, int]:
-    """Earliest retained and next offset of a partition; a topic just created has no leader for a moment."""
+    """Earliest retained and next offset of a partition.
+
+    A topic just created has no leader for a moment, and a connection may break: it is asked again.
+    """
     until_s = clock.monotonic_s() + _TIMEOUT_S
     while True:
         try:
             low, high = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
         except KafkaException as error:
-            if error.args[0].code() not in _NO_LEADER_YET or clock.monotonic_s() > until_s:
+            if error.args[0].code() not in _ASK_AGAIN or clock.monotonic_s() > until_s:
                 raise
             time.sleep(0.05)
         else:

@@ -9,13 +9,15 @@ from confluent_kafka import Consumer as RdConsumer
 from confluent_kafka import KafkaError as RdError
 from confluent_kafka import KafkaException, Message, TopicPartition
 
-from tickerlake.errors import LakeError
-from tickerlake.kafka.client import settings, translate, watermarks
+from tickerlake import clock
+from tickerlake.errors import BrokerUnreachable, LakeError
+from tickerlake.kafka.client import BrokerWatch, lost, settings, translate, watermarks
 from tickerlake.model.schema import KAFKA_RECORDS
 
 Partition = tuple[str, int]
 # a killed process's transaction hides for a while what was committed
 _COMMITTED_S = 30.0
+_PATIENCE_S = 60.0
 _READING = {
     "enable.auto.commit": False,
     "isolation.level": "read_committed",
@@ -50,6 +52,9 @@ class Committed:
 class Consumer:
     """A member of a consumer group that is told where to start by its user, not by Kafka.
 
+    Where no broker answers while partitions are taken, or its client has lost all of them, it gives up what
+    it has and joins anew.
+
     Parameters
     ----------
     bootstrap_servers, properties
@@ -78,8 +83,12 @@ class Consumer:
         self.assignments = 0
         self._on_assign = on_assign
         self._on_revoke = on_revoke
+        self._topics: list[str] = []
+        self._held: set[Partition] = set()
         self._failure: Exception | None = None
-        own = {
+        self._away_s: float | None = None
+        self._properties = properties
+        self._own: dict[str, Any] = {
             **_READING,
             "group.id": group,
             "enable.auto.offset.store": False,
@@ -91,14 +100,20 @@ class Consumer:
             "fetch.message.max.bytes": 1 << 20,
         }
         if instance:
-            own["group.instance.id"] = instance
+            self._own["group.instance.id"] = instance
+        self._client = self._start()
+
+    def _start(self) -> RdConsumer:
+        self._watch = BrokerWatch()
+        own = self._own | self._watch.settings
         try:
-            self._client = RdConsumer(settings(bootstrap_servers, properties, **own))
+            return RdConsumer(settings(self.bootstrap_servers, self._properties, **own))
         except KafkaException as error:
-            raise translate(error.args[0], "starting a consumer", bootstrap_servers) from error
+            raise translate(error.args[0], "starting a consumer", self.bootstrap_servers) from error
 
     def subscribe(self, topics: list[str]) -> None:
         """Join the group."""
+        self._topics = topics
         self._client.subscribe(
             topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )
@@ -108,7 +123,9 @@ class Consumer:
         try:
             for known in client.committed(partitions, timeout=_COMMITTED_S) if partitions else []:
                 committed = Committed(known.offset, known.metadata or "") if known.offset >= 0 else None
-                known.offset = self._on_assign((known.topic, known.partition), committed)
+                place = (known.topic, known.partition)
+                known.offset = self._on_assign(place, committed)
+                self._held.add(place)
                 client.incremental_assign([TopicPartition(known.topic, known.partition, known.offset)])
         except KafkaException as error:
             self._failure = translate(error.args[0], "taking a partition", self.bootstrap_servers)
@@ -117,23 +134,46 @@ class Consumer:
             self._failure = error
 
     def _revoked(self, client: RdConsumer, partitions: list[TopicPartition]) -> None:
-        for gone in partitions:
-            self._on_revoke((gone.topic, gone.partition))
+        self._release([(gone.topic, gone.partition) for gone in partitions])
         client.incremental_unassign(partitions)
+
+    def _release(self, places: list[Partition]) -> None:
+        for place in places:
+            self._held.discard(place)
+            self._on_revoke(place)
+
+    def _rejoin(self, error: BrokerUnreachable) -> None:
+        """Begin again with a new client, unless it has been tried for long enough."""
+        now_s = clock.monotonic_s()
+        self._away_s = now_s if self._away_s is None else self._away_s
+        if now_s - self._away_s > _PATIENCE_S:
+            raise error
+        self._client.close()
+        self._release(sorted(self._held))
+        self._failure = None
+        self._client = self._start()
+        self.subscribe(self._topics)
 
     def poll(self, timeout_s: float, most: int = 10_000) -> Iterator[Batch]:
         """Wait for records, then take what is there.
 
         Raises
         ------
+        BrokerUnreachable
+            No broker has answered for a minute when partitions were to be taken.
         TickerlakeError
             What librdkafka reports, and whatever ``on_assign`` raised.
         """
         first = self._client.poll(timeout_s)
-        if self._failure:
-            raise self._failure
+        failure = lost(self.bootstrap_servers) if self._watch.is_lost else self._failure
+        if isinstance(failure, BrokerUnreachable):
+            self._rejoin(failure)
+            return
+        if failure:
+            raise failure
         if first is None:
             return
+        self._away_s = None
         # consume(n, t) waits all of t unless n messages arrive, so it is only asked for what is there
         messages = [first, *self._client.consume(most - 1, 0)]
         yield from batches(messages, self._raise)
@@ -249,7 +289,8 @@ def read_all(
     followed
         While it says so, what comes later is read, too.
     """
-    own = {**_READING, "group.id": "tickerlake-reader", "auto.offset.reset": "earliest"}
+    watch = BrokerWatch()
+    own = {**_READING, "group.id": "tickerlake-reader", "auto.offset.reset": "earliest", **watch.settings}
 
     def fail(error: RdError, _: Message) -> None:
         raise translate(error, f"reading {topic}", bootstrap_servers)
@@ -260,6 +301,8 @@ def read_all(
         open_ends = set(starts)
         while open_ends or followed():
             first = client.poll(0.1)
+            if watch.is_lost:
+                raise lost(bootstrap_servers)
             messages = [] if first is None else [first, *client.consume(9_999, 0)]
             for batch in batches(messages, fail):
                 if batch.at_end:
@@ -285,11 +328,13 @@ class Tail:
         self.bootstrap_servers = bootstrap_servers
         self._starts: dict[Partition, int] = {}
         self.open_ends: set[Partition] = set()
+        self._watch = BrokerWatch()
         own = {
             **_READING,
             "group.id": "tickerlake-reader",
             "auto.offset.reset": "earliest",
             "queued.max.messages.kbytes": 16_384,
+            **self._watch.settings,
         }
         try:
             self._client = RdConsumer(settings(bootstrap_servers, properties, **own))
@@ -328,7 +373,10 @@ class Tail:
             What librdkafka reports, such as a topic that was deleted.
         """
         values: dict[str, list[bytes | None]] = {}
-        for message in self._client.consume(most, wait_s):
+        messages = self._client.consume(most, wait_s)
+        if self._watch.is_lost:
+            raise lost(self.bootstrap_servers)
+        for message in messages:
             topic = message.topic() or ""
             if (error := message.error()) is None:
                 if topic not in values:

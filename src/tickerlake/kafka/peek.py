@@ -55,10 +55,14 @@ class Peek:
 
     def __init__(self, bootstrap_servers: str, properties: Mapping[str, str]) -> None:
         self.bootstrap_servers = bootstrap_servers
+        self._properties = properties
+        self._client = self._start()
+
+    def _start(self) -> RdConsumer:
         try:
-            self._client = RdConsumer(settings(bootstrap_servers, properties, **_SETTINGS))
+            return RdConsumer(settings(self.bootstrap_servers, self._properties, **_SETTINGS))
         except KafkaException as error:
-            raise translate(error.args[0], "starting a consumer", bootstrap_servers) from error
+            raise translate(error.args[0], "starting a consumer", self.bootstrap_servers) from error
 
     def first(self, starts: Mapping[Partition, int], wait_s: float) -> dict[Partition, First]:
         """Return the first record at or after an offset of each partition.
@@ -82,6 +86,10 @@ class Peek:
                         found[place] = about
                     open_places.discard(place)
             self._client.unassign()
+            if len(open_places) == len(starts):
+                # this one may never find a broker again: see `BrokerWatch`
+                self._client.close()
+                self._client = self._start()
         except KafkaException as error:
             raise translate(error.args[0], "looking at records", self.bootstrap_servers) from error
         return found

@@ -1,7 +1,9 @@
 """Write records in transactions: a batch and the note of how far it got become visible together."""
 
+import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from functools import partial
 from itertools import islice, starmap
 from typing import Any
@@ -9,11 +11,14 @@ from typing import Any
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka import Producer as RdProducer
 
-from tickerlake.errors import UsageError
+from tickerlake import clock
+from tickerlake.errors import BrokerUnreachable, UsageError
 from tickerlake.kafka.client import settings, translate
 from tickerlake.kafka.consumer import Partition
 
 _TIMEOUT_S = 60.0
+_OFFSETS_S = 10.0
+_COMMIT_S = 100.0  # Kafka has dropped by then what was left open
 _SLICE = 500
 _QUEUE_MESSAGES = 100_000
 _QUEUE_BYTES = 48 << 20
@@ -104,25 +109,39 @@ class Producer:
         ------
         Rebalanced
             The partitions are another member's meanwhile; the transaction is dropped.
+        BrokerUnreachable
+            Nobody answered for long: this producer may be stuck, use another one.
         """
         offsets = [
             TopicPartition(*place, offset, metadata=note) for place, (offset, note) in positions.items()
         ]
+        send = partial(self._client.send_offsets_to_transaction, offsets, member, _OFFSETS_S)
         try:
-            self._client.send_offsets_to_transaction(offsets, member, _TIMEOUT_S)
+            _within(_OFFSETS_S + 1, send)
+        except TimeoutError as error:
+            raise BrokerUnreachable(
+                f"Kafka has not answered for {_OFFSETS_S:.0f} s ({self._doing}).", "It is tried again."
+            ) from error
         except KafkaException as error:
             if error.args[0].txn_requires_abort():
                 self.abort()
             raise translate(error.args[0], self._doing, self.bootstrap_servers) from error
 
     def commit(self) -> None:
-        """Make the transaction's records visible; returns when every one is acknowledged."""
+        """Make the transaction's records visible; returns when every one is acknowledged.
+
+        Raises
+        ------
+        BrokerUnreachable
+            Nobody answered for long; whether it is committed, only the topic knows.
+        """
+        until_s = clock.monotonic_s() + _COMMIT_S
         while True:
             try:
                 self._client.commit_transaction(_TIMEOUT_S)
             except KafkaException as error:
                 reason = error.args[0]
-                if reason.retriable():
+                if reason.retriable() and clock.monotonic_s() < until_s:
                     continue
                 if reason.txn_requires_abort():
                     self.abort()
@@ -135,3 +154,24 @@ class Producer:
             self._client.abort_transaction(_TIMEOUT_S)
         except KafkaException as error:
             raise translate(error.args[0], self._doing, self.bootstrap_servers) from error
+
+
+def _within(seconds: float, call: Callable[[], object]) -> None:
+    """Call something that may never return, and then leave it alone.
+
+    librdkafka forgets the time limit while it looks for a group's coordinator
+    (https://github.com/confluentinc/librdkafka/issues/5456).
+    """
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    # a daemon: a stuck one must not keep the process
+    threading.Thread(target=run, name="offsets", daemon=True).start()
+    done.result(seconds)
