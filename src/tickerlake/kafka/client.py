@@ -12,7 +12,14 @@ from tickerlake import clock
 from tickerlake.errors import BrokerUnreachable, Fenced, KafkaError, Rebalanced, TickerlakeError, UsageError
 
 _LOOPBACK = ("127.", "localhost", "[::1]")
-_UNREACHABLE = {RdError._TRANSPORT, RdError._ALL_BROKERS_DOWN, RdError._TIMED_OUT, RdError._RESOLVE}
+_UNREACHABLE = {
+    RdError._TRANSPORT,
+    RdError._ALL_BROKERS_DOWN,
+    RdError._TIMED_OUT,
+    RdError._RESOLVE,
+    # what is said of requests to a broker that the client has dropped meanwhile
+    RdError._DESTROY,
+}
 _DENIED = {
     RdError.TOPIC_AUTHORIZATION_FAILED,
     RdError.GROUP_AUTHORIZATION_FAILED,
@@ -25,6 +32,7 @@ _ASK_AGAIN = {
     RdError.NOT_LEADER_FOR_PARTITION,
     RdError.LEADER_NOT_AVAILABLE,
     RdError._TRANSPORT,
+    RdError._DESTROY,
     # what the client says while it is connected to none
     RdError._UNKNOWN_PARTITION,
 }

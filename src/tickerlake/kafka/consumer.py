@@ -66,7 +66,9 @@ class Consumer:
     on_revoke
         Called with a partition that is no longer ours.
     instance
-        A name that outlives the process: who comes back with it has its partitions at once.
+        A name that outlives the process: who comes back with it has its partitions at once. The members of
+        its group give up all partitions when they are shared out anew, not only those that go to others:
+        Kafka takes a named one back without asking what it had still to give up, and that would be nobody's.
     """
 
     def __init__(
@@ -100,7 +102,8 @@ class Consumer:
             "fetch.message.max.bytes": 1 << 20,
         }
         if instance:
-            self._own["group.instance.id"] = instance
+            self._own |= {"group.instance.id": instance, "partition.assignment.strategy": "range"}
+        self._is_eager = instance is not None
         self._client = self._start()
 
     def _start(self) -> RdConsumer:
@@ -120,13 +123,18 @@ class Consumer:
 
     def _assigned(self, client: RdConsumer, partitions: list[TopicPartition]) -> None:
         self.assignments += 1
+        taken = []
         try:
             for known in client.committed(partitions, timeout=_COMMITTED_S) if partitions else []:
                 committed = Committed(known.offset, known.metadata or "") if known.offset >= 0 else None
                 place = (known.topic, known.partition)
                 known.offset = self._on_assign(place, committed)
                 self._held.add(place)
-                client.incremental_assign([TopicPartition(known.topic, known.partition, known.offset)])
+                taken.append(TopicPartition(known.topic, known.partition, known.offset))
+                if not self._is_eager:
+                    client.incremental_assign(taken[-1:])
+            if self._is_eager:
+                client.assign(taken)
         except KafkaException as error:
             self._failure = translate(error.args[0], "taking a partition", self.bootstrap_servers)
         except Exception as error:
@@ -135,7 +143,10 @@ class Consumer:
 
     def _revoked(self, client: RdConsumer, partitions: list[TopicPartition]) -> None:
         self._release([(gone.topic, gone.partition) for gone in partitions])
-        client.incremental_unassign(partitions)
+        if self._is_eager:
+            client.unassign()
+        else:
+            client.incremental_unassign(partitions)
 
     def _release(self, places: list[Partition]) -> None:
         for place in places:
