@@ -18,7 +18,7 @@ _UNREACHABLE = {
     RdError._TIMED_OUT,
     RdError._RESOLVE,
     # what is said of requests to a broker that the client has dropped meanwhile
-    RdError._DESTROY,
+    RdError._DESTROY_BROKER,
 }
 _DENIED = {
     RdError.TOPIC_AUTHORIZATION_FAILED,
@@ -32,7 +32,7 @@ _ASK_AGAIN = {
     RdError.NOT_LEADER_FOR_PARTITION,
     RdError.LEADER_NOT_AVAILABLE,
     RdError._TRANSPORT,
-    RdError._DESTROY,
+    RdError._DESTROY_BROKER,
     # what the client says while it is connected to none
     RdError._UNKNOWN_PARTITION,
 }

@@ -184,7 +184,8 @@ class Consumer:
             raise failure
         if first is None:
             return
-        self._away_s = None
+        if (error := first.error()) is None or error.code() == RdError._PARTITION_EOF:
+            self._away_s = None
         # consume(n, t) waits all of t unless n messages arrive, so it is only asked for what is there
         messages = [first, *self._client.consume(most - 1, 0)]
         yield from batches(messages, self._raise)
@@ -198,7 +199,10 @@ class Consumer:
                 f"{message.partition()}: it was deleted, or the log was cut, before it was read.",
                 "Lengthen the topic's retention. `sink --on-gap record` notes the loss and goes on.",
             )
-        raise translate(error, "reading", self.bootstrap_servers)
+        found = translate(error, "reading", self.bootstrap_servers)
+        if not isinstance(found, BrokerUnreachable):
+            raise found
+        self._failure = found  # the next poll begins again
 
     def watermarks(self, partition: Partition) -> tuple[int, int]:
         """Earliest retained and next offset of a partition."""
