@@ -208,6 +208,13 @@ class Story:
             row["back after"] = f"{back_s:.1f} s"
         self.record(ROW, row)
 
+    def produced(self, no: str, fault: str, times: int, struck: int, rows: int) -> None:
+        """Judge that each row of a file is in the topic once, and add the story to the table."""
+        counts = oracle.each_once(self.servers, self.topic, "source_line")
+        assert len(counts) == rows
+        assert set(counts.values()) == {1}
+        self.tell(no, fault, times, struck, wanted=Counter(set(counts)), there=counts)
+
 
 def name() -> str:
     """Return a name that nobody has used."""

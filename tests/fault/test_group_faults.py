@@ -60,9 +60,7 @@ def _end(*children: Child) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    "at", [pytest.param("sink.cut=stop@2", marks=pytest.mark.full), "segment.rejects=stop@2"]
-)
+@pytest.mark.parametrize("at", ["sink.cut=stop@2", "segment.rejects=stop@2"])
 def test_another_joins_in_the_middle_of_a_flush(story: Story, at: str) -> None:
     group = story.topic
     story.fill(600)

@@ -9,7 +9,6 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -20,14 +19,14 @@ from fault.conftest import Story, daily_csv
 from support import oracle
 from support.faultproxy import FaultProxy
 from support.process import is_halted, run, tickerlake, wait_until
-from support.tracker import Written, tracker, written
+from support.tracker import Written, amounts, simulated, tracker, undisturbed, written
 from tickerlake.failpoints import POINTS, VARIABLE
 
 # who comes back under its name has its partitions at once, not when the session of the dead has ended
 NAMED = ("-X", "group.instance.id=sink")
 _ELSEWHERE = ("compact.", "load.", "repair.")
 _PRODUCE, _TRACK = "ingest.", "track."
-_QUICK = {"segment.stored", "ingest.noted", "track.offsets"}
+_QUICK = {"segment.stored"}
 _FORMATS = {"object": "json", "folder": "parquet"}
 
 
@@ -61,7 +60,7 @@ def test_a_sink_killed_at_each_place_and_run_again(story: Story, place: str) -> 
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("place", places(name for name in POINTS if name.startswith(_PRODUCE)))
+@pytest.mark.parametrize("place", [name for name in POINTS if name.startswith(_PRODUCE)])
 def test_produce_killed_at_each_place_and_run_again(story: Story, tmp_path: Path, place: str) -> None:
     rows = 3000
     path = daily_csv(tmp_path, rows)
@@ -74,30 +73,21 @@ def test_produce_killed_at_each_place_and_run_again(story: Story, tmp_path: Path
         struck += child.returncode == -signal.SIGKILL
     assert struck == 2, err
     run(*options)
-    counts = oracle.each_once(story.servers, story.topic, "source_line")
-    assert len(counts) == rows
-    assert set(counts.values()) == {1}
-    story.tell("1", f"produce killed at {place}", 2, struck, wanted=Counter(set(counts)), there=counts)
+    story.produced("1", f"produce killed at {place}", 2, struck, rows)
 
 
 @pytest.fixture(scope="module")
 def trades(kafka: str) -> str:
-    topic = f"t.{secrets.token_hex(6)}"
-    run("simulate", "-t", topic, "-b", kafka, "--trades", 4000, "--symbols", 6, "--days", 1, "--jumps", 3)
-    return topic
+    return simulated(kafka)
 
 
 @pytest.fixture(scope="module")
 def quiet(kafka: str, trades: str, tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """What a run writes to which nothing happens."""
-    name = f"quiet.{secrets.token_hex(6)}"
-    subject = tracker(kafka, trades, name, name, tmp_path_factory.mktemp("quiet"), batch_records=50_000)
-    assert subject.run(threading.Event(), until_end=True).alerts
-    return written(kafka, name)
+    return undisturbed(kafka, trades, tmp_path_factory.mktemp("quiet"))
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("place", places(name for name in POINTS if name.startswith(_TRACK)))
+@pytest.mark.parametrize("place", [name for name in POINTS if name.startswith(_TRACK)])
 def test_track_killed_at_each_place_and_run_again(
     story: Story, trades: str, quiet: Written, tmp_path: Path, place: str
 ) -> None:
@@ -116,10 +106,8 @@ def test_track_killed_at_each_place_and_run_again(
     tracker(story.servers, trades, name, name, tmp_path / "state").run(threading.Event(), until_end=True)
     found = written(story.servers, name)
     assert found == quiet
-    wanted, there = (
-        Counter(value for values in each.values() for value in values) for each in (quiet, found)
-    )
-    story.tell("1", f"track killed at {place}", 2, struck, wanted=wanted, there=there)
+    what = f"track killed at {place}"
+    story.tell("1", what, 2, struck, wanted=amounts(quiet), there=amounts(found))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +153,7 @@ def holds_more_than(story: Story, count: int) -> bool:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("place", [pytest.param("segment.stored", marks=pytest.mark.full), "sink.landed"])
+@pytest.mark.parametrize("place", ["segment.stored", "sink.landed"])
 def test_killed_between_put_and_commit_and_the_next_goes_on_from_there(story: Story, place: str) -> None:
     story.options = (*NAMED, "--group", story.topic)
     story.fill(100)
@@ -207,14 +195,7 @@ def test_stored_by_one_that_was_killed_and_adopted_by_another(story: Story) -> N
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    "how",
-    [
-        pytest.param("stall", marks=pytest.mark.full),
-        "hold_half",
-        pytest.param("hold_reply", marks=pytest.mark.full),
-    ],
-)
+@pytest.mark.parametrize("how", ["stall", "hold_half", "hold_reply"])
 def test_killed_in_mid_upload(cloud: tuple[Story, FaultProxy], how: str) -> None:
     story, proxy = cloud
     story.options += NAMED

@@ -1,6 +1,5 @@
 """16, and what befalls the replies of a broker: lost, cut off, changed into errors."""
 
-import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from fault.conftest import Story, begin, daily_csv
 from support import oracle
 from support.kafkaproxy import KafkaProxy
 from support.process import run, wait_until
-from support.tracker import Written, tracker, written
+from support.tracker import Written, amounts, simulated, tracker, undisturbed, written
 from tickerlake.errors import BrokerUnreachable
 from tickerlake.kafka.consumer import Tail, read_all
 from tickerlake.kafka.embedded import EmbeddedBroker
@@ -44,7 +43,7 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaProxy]:
 
 @pytest.fixture
 def own(wire: KafkaProxy, tmp_path: Path, record_property: Callable[[str, object], None]) -> Story:
-    wire.struck.clear()
+    wire.heal()
     return begin(wire.address, tmp_path / "lake", record_property)
 
 
@@ -147,29 +146,18 @@ def test_replies_to_produce_are_lost(own: Story, wire: KafkaProxy, tmp_path: Pat
     path = daily_csv(tmp_path, rows)
     wire.lose_reply(kind, TIMES)
     run("produce", path, "-t", own.topic, "-b", own.servers, "--rate", "4000/s")
-    counts = oracle.each_once(own.servers, own.topic, "source_line")
-    assert len(counts) == rows
-    assert set(counts.values()) == {1}
     assert wire.pending == 0
-    own.tell("10", f"replies to {kind} of produce lost", TIMES, wire.struck[kind],
-             wanted=Counter(set(counts)), there=counts)  # fmt: skip
+    own.produced("10", f"replies to {kind} of produce lost", TIMES, wire.struck[kind], rows)
 
 
 @pytest.fixture(scope="module")
 def trades(wire: KafkaProxy) -> str:
-    topic = f"t.{secrets.token_hex(6)}"
-    options = ("--trades", 4000, "--symbols", 6, "--days", 1, "--jumps", 3)
-    run("simulate", "-t", topic, "-b", wire.address, *options)
-    return topic
+    return simulated(wire.address)
 
 
 @pytest.fixture(scope="module")
 def quiet(wire: KafkaProxy, trades: str, tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """What a run writes to which nothing happens."""
-    name = f"quiet.{secrets.token_hex(6)}"
-    subject = tracker(wire.address, trades, name, name, tmp_path_factory.mktemp("quiet"))
-    assert subject.run(threading.Event(), until_end=True).alerts
-    return written(wire.address, name)
+    return undisturbed(wire.address, trades, tmp_path_factory.mktemp("quiet"))
 
 
 @pytest.mark.parametrize(
@@ -183,8 +171,6 @@ def test_replies_to_track_are_lost(
     worker.run(threading.Event(), until_end=True)
     assert wire.pending == 0
     found = written(wire.address, own.topic)
-    wanted, there = (
-        Counter(value for values in each.values() for value in values) for each in (quiet, found)
-    )
-    own.tell("10", f"replies to {kind} of track lost", TIMES, wire.struck[kind], wanted=wanted, there=there)
+    what = f"replies to {kind} of track lost"
+    own.tell("10", what, TIMES, wire.struck[kind], wanted=amounts(quiet), there=amounts(found))
     assert found == quiet

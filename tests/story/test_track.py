@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 from support.process import run
 from support.records import trade
 from support.topics import delete
-from support.tracker import RESULTS, Written, tracker, written
+from support.tracker import RESULTS, Written, amounts, tracker, written
 from tickerlake.errors import BrokerUnreachable, KafkaError, Rebalanced
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.producer import Producer
@@ -130,9 +129,7 @@ def test_workers_come_and_go(
         second.kill()
     tracker(kafka, market, "shared", "shared", tmp_path).run(NEVER, until_end=True)
     again = written(kafka, "shared")
-    wanted, found = (
-        Counter(value for values in each.values() for value in values) for each in (quiet, again)
-    )
+    wanted, found = amounts(quiet), amounts(again)
     row = {"no": "22", "fault": "tracked by three workers, in batches of 50", "injected": 2, "struck": 2}
     row |= {"records": wanted.total(), "stored": found.total()}
     row |= {"lost": (wanted - found).total(), "doubled": (found - wanted).total()}

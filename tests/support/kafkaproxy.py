@@ -14,21 +14,20 @@ from typing import Self
 
 # https://kafka.apache.org/protocol#protocol_api_keys
 KINDS = {
-    "Produce": 0,
-    "Fetch": 1,
-    "Metadata": 3,
-    "OffsetCommit": 8,
-    "OffsetFetch": 9,
-    "JoinGroup": 11,
-    "Heartbeat": 12,
-    "SyncGroup": 14,
-    "InitProducerId": 22,
-    "AddPartitionsToTxn": 24,
-    "AddOffsetsToTxn": 25,
-    "EndTxn": 26,
-    "TxnOffsetCommit": 28,
+    0: "Produce",
+    1: "Fetch",
+    3: "Metadata",
+    8: "OffsetCommit",
+    9: "OffsetFetch",
+    11: "JoinGroup",
+    12: "Heartbeat",
+    14: "SyncGroup",
+    22: "InitProducerId",
+    24: "AddPartitionsToTxn",
+    25: "AddOffsetsToTxn",
+    26: "EndTxn",
+    28: "TxnOffsetCommit",
 }
-_NAMES = {number: name for name, number in KINDS.items()}
 
 
 class KafkaProxy:
@@ -62,14 +61,19 @@ class KafkaProxy:
         # who waits for a connection is woken by this, and not by close alone
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
-        with self._lock:
-            for each in self._open:
-                _end(each)
+        self._hang_up(*self._open)
 
     @property
     def pending(self) -> int:
         """How many faults were asked for and did not happen yet."""
         return sum(map(len, self._faults.values()))
+
+    def heal(self) -> None:
+        """Forget the faults that did not happen yet, and those that did."""
+        with self._lock:
+            self._faults.clear()
+            self.struck.clear()
+            self.knows_no_broker = False
 
     def lose_reply(self, kind: str, times: int = 1) -> None:
         """Let the next requests of a kind reach the broker, and close the connection instead of answering."""
@@ -104,8 +108,8 @@ class KafkaProxy:
         with suppress(OSError):
             while body := _read(client):
                 kind, version, number = struct.unpack_from(">hhi", body)
-                if kind in _NAMES:
-                    asked[number] = (_NAMES[kind], version)
+                if kind in KINDS:
+                    asked[number] = (KINDS[kind], version)
                 broker.sendall(_frame(body))
         self._hang_up(client, broker)
 

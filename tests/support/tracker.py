@@ -1,11 +1,13 @@
 """A tracking worker in a process of its own, with small batches and many snapshots, and what it wrote."""
 
 import os
+import secrets
 import sys
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
+from support.process import run
 from tickerlake import failpoints
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
@@ -61,6 +63,27 @@ def written(servers: str, prefix: str) -> Written:
             for key, value in batch.frame.select("key", "value").iter_rows():
                 found[name, key].append(value)
     return dict(found)
+
+
+def simulated(servers: str) -> str:
+    """Return a topic of trades."""
+    topic = f"t.{secrets.token_hex(6)}"
+    options = ("--trades", 4000, "--symbols", 6, "--days", 1, "--jumps", 3)
+    run("simulate", "-t", topic, "-b", servers, *options)
+    return topic
+
+
+def undisturbed(servers: str, topic: str, state: Path) -> Written:
+    """Return what a run writes to which nothing happens."""
+    name = f"quiet.{secrets.token_hex(6)}"
+    subject = tracker(servers, topic, name, name, state, batch_records=50_000)
+    assert subject.run(threading.Event(), until_end=True).alerts
+    return written(servers, name)
+
+
+def amounts(found: Written) -> Counter[bytes | None]:
+    """Count each value."""
+    return Counter(value for values in found.values() for value in values)
 
 
 def main(servers: str, topic: str, group: str, prefix: str, state: str, batch_records: str, end: str) -> None:

@@ -6,7 +6,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from confluent_kafka import (
-    Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaException,
@@ -24,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from tickerlake.errors import BrokerUnreachable, KafkaError, TickerlakeError
-from tickerlake.kafka.client import settings, translate, watermarks
+from tickerlake.kafka.client import settings, start_consumer, translate, watermarks
 
 _TIMEOUT_S = 10.0
 _GONE = {
@@ -225,7 +224,7 @@ class Admin:
     def watermarks(self, topic: Topic) -> dict[int, tuple[int, int]]:
         """Earliest retained and next offset of each partition."""
         own = {"group.id": "tickerlake-admin"}
-        client = Consumer(settings(self.bootstrap_servers, self._properties, **own))
+        client = start_consumer(self.bootstrap_servers, self._properties, **own)
         with self._asking(f"reading {topic.name}"), closing(client):
             return {number: watermarks(client, topic.name, number) for number in range(topic.partitions)}
 

@@ -42,6 +42,8 @@ _REBALANCED = {
     RdError.REBALANCE_IN_PROGRESS,
     RdError.STALE_MEMBER_EPOCH,
 }
+PATIENCE_S = 60.0
+"""How long a broker that restarts may not answer."""
 _TIMEOUT_S = 10.0
 _STATISTICS_MS = 5_000
 _FENCED = {
@@ -136,6 +138,14 @@ class BrokerWatch:
     def is_lost(self) -> bool:
         """Whether it has known none for a while; for a moment it does not while it begins anew by itself."""
         return self._without > 1
+
+
+def start_consumer(bootstrap_servers: str, properties: Mapping[str, str], **own: Any) -> Consumer:
+    """Make a client that reads; ``own`` are settings of ours."""
+    try:
+        return Consumer(settings(bootstrap_servers, properties, **own))
+    except KafkaException as error:
+        raise translate(error.args[0], "starting a consumer", bootstrap_servers) from error
 
 
 def lost(bootstrap_servers: str) -> BrokerUnreachable:

@@ -11,13 +11,12 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 from tickerlake import clock
 from tickerlake.errors import BrokerUnreachable, LakeError
-from tickerlake.kafka.client import BrokerWatch, lost, settings, translate, watermarks
+from tickerlake.kafka.client import PATIENCE_S, BrokerWatch, lost, start_consumer, translate, watermarks
 from tickerlake.model.schema import KAFKA_RECORDS
 
 Partition = tuple[str, int]
 # a killed process's transaction hides for a while what was committed
 _COMMITTED_S = 30.0
-_PATIENCE_S = 60.0
 _READING = {
     "enable.auto.commit": False,
     "isolation.level": "read_committed",
@@ -109,10 +108,7 @@ class Consumer:
     def _start(self) -> RdConsumer:
         self._watch = BrokerWatch()
         own = self._own | self._watch.settings
-        try:
-            return RdConsumer(settings(self.bootstrap_servers, self._properties, **own))
-        except KafkaException as error:
-            raise translate(error.args[0], "starting a consumer", self.bootstrap_servers) from error
+        return start_consumer(self.bootstrap_servers, self._properties, **own)
 
     def subscribe(self, topics: list[str]) -> None:
         """Join the group."""
@@ -157,7 +153,7 @@ class Consumer:
         """Begin again with a new client, unless it has been tried for long enough."""
         now_s = clock.monotonic_s()
         self._away_s = now_s if self._away_s is None else self._away_s
-        if now_s - self._away_s > _PATIENCE_S:
+        if now_s - self._away_s > PATIENCE_S:
             raise error
         self._client.close()
         self._release(sorted(self._held))
@@ -310,7 +306,7 @@ def read_all(
     def fail(error: RdError, _: Message) -> None:
         raise translate(error, f"reading {topic}", bootstrap_servers)
 
-    client = RdConsumer(settings(bootstrap_servers, properties, **own))
+    client = start_consumer(bootstrap_servers, properties, **own)
     try:
         client.assign([TopicPartition(topic, number, start) for number, start in starts.items()])
         open_ends = set(starts)
@@ -351,10 +347,7 @@ class Tail:
             "queued.max.messages.kbytes": 16_384,
             **self._watch.settings,
         }
-        try:
-            self._client = RdConsumer(settings(bootstrap_servers, properties, **own))
-        except KafkaException as error:
-            raise translate(error.args[0], "starting a consumer", bootstrap_servers) from error
+        self._client = start_consumer(bootstrap_servers, properties, **own)
 
     def follow(self, starts: Mapping[Partition, int]) -> None:
         """Follow more partitions, from the given offsets on."""

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError as RdError
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from tickerlake import clock
-from tickerlake.kafka.client import settings, translate
+from tickerlake.kafka.client import start_consumer, translate
 from tickerlake.kafka.consumer import Partition
 
 _SETTINGS = {
@@ -59,10 +59,7 @@ class Peek:
         self._client = self._start()
 
     def _start(self) -> RdConsumer:
-        try:
-            return RdConsumer(settings(self.bootstrap_servers, self._properties, **_SETTINGS))
-        except KafkaException as error:
-            raise translate(error.args[0], "starting a consumer", self.bootstrap_servers) from error
+        return start_consumer(self.bootstrap_servers, self._properties, **_SETTINGS)
 
     def first(self, starts: Mapping[Partition, int], wait_s: float) -> dict[Partition, First]:
         """Return the first record at or after an offset of each partition.

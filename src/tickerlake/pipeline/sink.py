@@ -16,6 +16,7 @@ import polars as pl
 from tickerlake import clock, failpoints
 from tickerlake.errors import BrokerUnreachable, LakeError
 from tickerlake.kafka.admin import Admin, Topic
+from tickerlake.kafka.client import PATIENCE_S
 from tickerlake.kafka.consumer import Batch, Committed, Consumer, Partition
 from tickerlake.lake.segment import Format, Stored, TopicMeta, check_topic
 from tickerlake.lake.store.base import Store
@@ -24,7 +25,6 @@ from tickerlake.lake.writer import Writer, check_same, open_topic, open_writer
 _POLL_S = 0.05
 _RECHECK_S = 5.0
 _ROOM_S = 2.0
-_PATIENCE_S = 60.0  # a broker that restarts does not answer for so long
 _AGAIN_S = 0.2
 _STORING = 2  # segments encoded at once
 _OBJECT_UPLOADS = 128  # in flight at once with one object a record: its rate is this over the latency
@@ -262,7 +262,7 @@ class Sink:
             for topic in self.topics:
                 self._open_chain(topic)
         except BrokerUnreachable:
-            if clock.monotonic_s() - self._answered_s > _PATIENCE_S:
+            if clock.monotonic_s() - self._answered_s > PATIENCE_S:
                 raise
         else:
             self._answered_s = clock.monotonic_s()
@@ -346,7 +346,7 @@ class Sink:
 
     def _check_topic(self, topic: str) -> None:
         """See that records which were read are of the topic in the lake, not of one of its name made anew."""
-        until_s = clock.monotonic_s() + _PATIENCE_S
+        until_s = clock.monotonic_s() + PATIENCE_S
         while True:
             # one failure ends the sink: what waited for a thread meanwhile might take as long to fail
             if self._failure:
