@@ -6,7 +6,8 @@ import secrets
 import signal
 import threading
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -114,15 +115,38 @@ def _members(story: Story, group: str) -> list[str]:
     return [each.member_id for each in members if each.assignment and each.assignment.topic_partitions]
 
 
+@contextmanager
+def _terminal() -> Iterator[tuple[int, int]]:
+    """Open a terminal: its keyboard's end, where its screen is read, too, and the end that a process gets.
+
+    Ctrl-S halts who writes to it, the sink's loop; Ctrl-Q lets it go on.
+    """
+    keyboard, end = os.openpty()
+    screen = threading.Thread(target=_show, args=(keyboard,))
+    screen.start()
+    try:
+        yield keyboard, end
+    finally:
+        os.close(end)
+        screen.join()
+        os.close(keyboard)
+
+
+def _show(keyboard: int) -> None:
+    # an error, when nobody writes to the terminal any more
+    with suppress(OSError):
+        while os.read(keyboard, 4096):
+            pass
+
+
 @pytest.mark.full
 def test_a_terminal_is_halted_for_longer_than_the_group_waits(story: Story) -> None:
-    """Ctrl-S in a terminal halts who writes to it, the sink's loop; Ctrl-Q lets it go on."""
     group = story.topic
-    keyboard, terminal = os.openpty()
     story.fill(400)
-    with story.sink(*OFTEN, "--group", group, "-X", "max.poll.interval.ms=6000", stderr=terminal) as child:
-        screen = threading.Thread(target=_show, args=(keyboard,))
-        screen.start()
+    with (
+        _terminal() as (keyboard, terminal),
+        story.sink(*OFTEN, "--group", group, "-X", "max.poll.interval.ms=6000", stderr=terminal) as child,
+    ):
         wait_until(story.has_all, child)
         os.write(keyboard, b"\x13")
         story.fill(400)
@@ -134,17 +158,38 @@ def test_a_terminal_is_halted_for_longer_than_the_group_waits(story: Story) -> N
         back_s = wait_until(story.has_all, child)
         assert not _too_far(story, group)
         _end(child)
-    os.close(terminal)
-    screen.join()
-    os.close(keyboard)
     story.survived("15", "its terminal halted, so polls too rarely", injected=1, struck=1, back_s=back_s)
 
 
-def _show(keyboard: int) -> None:
-    # an error, when nobody writes to the terminal any more
-    with suppress(OSError):
-        while os.read(keyboard, 4096):
-            pass
+@pytest.mark.full
+def test_a_named_worker_begins_again_while_partitions_move(story: Story) -> None:
+    """It is killed where it would give partitions up: its name gets it back without being asked."""
+    common = (*OFTEN, "--group", story.topic, "-X", "heartbeat.interval.ms=500")
+    options = [(*common, "-X", f"group.instance.id={name}") for name in ("a", "b")]
+    story.fill(400)
+    with (
+        _terminal() as (keyboard, terminal),
+        story.sink(*options[0], stderr=terminal) as first,
+        ExitStack() as others,
+    ):
+        wait_until(story.has_all, first)
+        os.write(keyboard, b"\x13")
+        second = others.enter_context(story.sink(*options[1]))
+        wait_until(lambda: _is(story, story.topic, ConsumerGroupState.PREPARING_REBALANCING), second)
+        # who shares out all anew waits for the first; who does not is soon content with what it still holds
+        pause_s = time.monotonic() + 3
+        wait_until(
+            lambda: _is(story, story.topic, ConsumerGroupState.STABLE) or time.monotonic() > pause_s, second
+        )
+        first.kill()
+        again = others.enter_context(story.sink(*options[0]))
+        story.fill(400)
+        back_s = wait_until(story.has_all, again)
+        wait_until(lambda: len(_members(story, story.topic)) == 2, again)
+        _, err = story.store_all(*common, code=2)
+        assert "Either each member of a group has a name" in err
+        _end(second, again)
+    story.survived("13", "a named worker killed while partitions move", injected=1, struck=1, back_s=back_s)
 
 
 @pytest.mark.full

@@ -65,9 +65,8 @@ class Consumer:
     on_revoke
         Called with a partition that is no longer ours.
     instance
-        A name that outlives the process: who comes back with it has its partitions at once. The members of
-        its group give up all partitions when they are shared out anew, not only those that go to others:
-        Kafka takes a named one back without asking what it had still to give up, and that would be nobody's.
+        A name that outlives the process: who comes back with it has its partitions at once. A name among the
+        properties (``group.instance.id``) counts instead.
     """
 
     def __init__(
@@ -94,15 +93,19 @@ class Consumer:
             "group.id": group,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
-            "partition.assignment.strategy": "cooperative-sticky",
             # a killed worker's partitions are taken over after this long
             "session.timeout.ms": 15_000,
             "queued.max.messages.kbytes": 8192,
             "fetch.message.max.bytes": 1 << 20,
         }
         if instance:
-            self._own |= {"group.instance.id": instance, "partition.assignment.strategy": "range"}
-        self._is_eager = instance is not None
+            self._own["group.instance.id"] = instance
+        # a named member gives up all partitions when they are shared out anew: Kafka takes it back without
+        # asking what it had still to give up, and that would be nobody's
+        is_named = "group.instance.id" in {**self._own, **properties}
+        sharing = "range" if is_named else "cooperative-sticky"
+        self._own["partition.assignment.strategy"] = sharing
+        self._is_eager = properties.get("partition.assignment.strategy", sharing) != "cooperative-sticky"
         self._client = self._start()
 
     def _start(self) -> RdConsumer:
@@ -127,10 +130,10 @@ class Consumer:
                 known.offset = self._on_assign(place, committed)
                 self._held.add(place)
                 taken.append(TopicPartition(known.topic, known.partition, known.offset))
-                if not self._is_eager:
-                    client.incremental_assign(taken[-1:])
             if self._is_eager:
                 client.assign(taken)
+            else:
+                client.incremental_assign(taken)
         except KafkaException as error:
             self._failure = translate(error.args[0], "taking a partition", self.bootstrap_servers)
         except Exception as error:
