@@ -101,8 +101,8 @@ def translate(error: RdError, doing: str, bootstrap_servers: str) -> TickerlakeE
     if code == RdError.INCONSISTENT_GROUP_PROTOCOL:
         return KafkaError(
             f"The group's other members share out partitions in another way ({doing}: {text}).",
-            "Either each member of a group has a name (-X group.instance.id=…) or none has. Stop the others, "
-            "then start all of them alike.",
+            "Either each member of a group has a name (-X group.instance.id=…) or none has. Stop the others "
+            "(who was killed is forgotten after its session.timeout.ms), then start all of them alike.",
         )
     if code == RdError._INVALID_ARG:
         return UsageError(f"Kafka's client refuses a setting ({doing}): {text}.", "Check --property (-X).")
