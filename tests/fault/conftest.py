@@ -288,10 +288,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--table", metavar="FILE", help="Put the table of faults into this page.")
+    parser.addoption("--table", metavar="FILE", help="Put the table of faults into this page, if all pass.")
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """Print the table of all stories that told theirs."""
     told = [
         value
@@ -312,7 +312,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for line in lines:
         terminalreporter.write_line(line)
     if target := config.getoption("--table", None):
-        _write(Path(target), lines)
+        if exitstatus:
+            terminalreporter.write_line(f"The table is not put into {target}: not all passed.")
+        else:
+            _write(Path(target), lines)
 
 
 def _write(page: Path, lines: list[str]) -> None:

@@ -223,10 +223,11 @@ class Admin:
 
     def watermarks(self, topic: Topic) -> dict[int, tuple[int, int]]:
         """Earliest retained and next offset of each partition."""
-        own = {"group.id": "tickerlake-admin"}
-        client = start_consumer(self.bootstrap_servers, self._properties, **own)
-        with self._asking(f"reading {topic.name}"), closing(client):
-            return {number: watermarks(client, topic.name, number) for number in range(topic.partitions)}
+        servers, own = self.bootstrap_servers, {"group.id": "tickerlake-admin"}
+        with closing(start_consumer(servers, self._properties, **own)) as client:
+            return {
+                number: watermarks(client, servers, topic.name, number) for number in range(topic.partitions)
+            }
 
     def ends(self, topics: Mapping[str, int]) -> dict[tuple[str, int], tuple[int, int]]:
         """Earliest retained offset and end of the committed records of all partitions of topics, at once.

@@ -162,7 +162,7 @@ def lost(bootstrap_servers: str) -> BrokerUnreachable:
     )
 
 
-def watermarks(client: Consumer, topic: str, partition: int) -> tuple[int, int]:
+def watermarks(client: Consumer, bootstrap_servers: str, topic: str, partition: int) -> tuple[int, int]:
     """Earliest retained and next offset of a partition.
 
     A topic just created has no leader for a moment, and a connection may break: it is asked again.
@@ -173,7 +173,7 @@ def watermarks(client: Consumer, topic: str, partition: int) -> tuple[int, int]:
             low, high = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
         except KafkaException as error:
             if error.args[0].code() not in _ASK_AGAIN or clock.monotonic_s() > until_s:
-                raise
+                raise translate(error.args[0], f"reading offsets of {topic}", bootstrap_servers) from error
             time.sleep(0.05)
         else:
             return low, high

@@ -205,10 +205,7 @@ class Consumer:
 
     def watermarks(self, partition: Partition) -> tuple[int, int]:
         """Earliest retained and next offset of a partition."""
-        try:
-            return watermarks(self._client, *partition)
-        except KafkaException as error:
-            raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
+        return watermarks(self._client, self.bootstrap_servers, *partition)
 
     def known_end(self, partition: Partition) -> int:
         """Where a partition ended when it was last fetched from, without asking again; -1 if it never was."""
@@ -360,10 +357,7 @@ class Tail:
 
     def watermarks(self, partition: Partition) -> tuple[int, int]:
         """Earliest retained and next offset of a partition."""
-        try:
-            return watermarks(self._client, *partition)
-        except KafkaException as error:
-            raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
+        return watermarks(self._client, self.bootstrap_servers, *partition)
 
     def offset_at(self, partition: Partition, timestamp_ms: int) -> int:
         """Return the offset of the first message that Kafka took at a time or later; -1 if there is none."""
