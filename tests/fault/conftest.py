@@ -311,7 +311,9 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     terminalreporter.section("faults survived")
     for line in lines:
         terminalreporter.write_line(line)
-    if target := config.getoption("--table", None):
+    # each worker of the tests ends, too, and knows of its own part only
+    is_whole = not hasattr(config, "workerinput")
+    if is_whole and (target := config.getoption("--table", None)):
         if exitstatus:
             terminalreporter.write_line(f"The table is not put into {target}: not all passed.")
         else:

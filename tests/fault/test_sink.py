@@ -11,9 +11,10 @@ from confluent_kafka import Producer
 from support import oracle
 from support.gcs import FakeGcs, fake_gcs
 from support.process import run
+from tickerlake.kafka import consumer
 from tickerlake.kafka.admin import Admin
 from tickerlake.lake.store import open_store
-from tickerlake.pipeline.sink import Sink, SinkOptions
+from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
 
 __all__ = ["fake_gcs"]
 
@@ -99,3 +100,52 @@ def test_memory_while_the_only_partition_is_being_stored(kafka: str, tmp_path: P
     sink = Sink(kafka, [topic], open_store(str(tmp_path)), f"single-{topic}", options)
     assert sink.run(threading.Event(), until_end=True).records == 20_000
     assert oracle.judge(kafka, topic, tmp_path) == 20_000
+
+
+def hidden(servers: str, topic: str) -> Producer:
+    """Write records behind a transaction that is not finished, and return who has begun it."""
+    unfinished = Producer({"bootstrap.servers": servers, "transactional.id": topic})
+    unfinished.init_transactions(30)
+    fill(servers, topic, 100)
+    unfinished.begin_transaction()
+    for number in range(50):
+        unfinished.produce(topic, json.dumps({"id": -number}).encode(), b"%d" % number)
+    assert unfinished.flush(60) == 0
+    fill(servers, topic, 100, start=100)
+    return unfinished
+
+
+def test_a_transaction_that_is_about_to_be_finished_is_waited_for(
+    kafka: str, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "_UNFINISHED_S", 60.0)
+    open_ones = [hidden(kafka, topic)]
+    sink = Sink(kafka, [topic], open_store(str(tmp_path)), topic, SinkOptions(flush_age_s=0.0))
+
+    def show(now: SinkProgress) -> None:
+        if now.records == 100 and open_ones:
+            open_ones.pop().commit_transaction(30)
+
+    done = sink.run(threading.Event(), until_end=True, on_progress=show)
+    assert done.records == 250
+    assert done.unfinished == 0
+    assert oracle.judge(kafka, topic, tmp_path) == 250
+
+
+def test_a_transaction_that_nobody_finishes_is_told(
+    kafka: str, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished = hidden(kafka, topic)
+    out, err = run("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end", "--json")
+    assert json.loads(out)["records"] == 100
+    assert "4 partitions end in a transaction that is not finished" in err
+    monkeypatch.setattr(consumer, "_UNFINISHED_S", 0.0)
+    assert (
+        sum(batch.frame.height for batch in consumer.read_all(kafka, {}, topic, dict.fromkeys(range(4), 0)))
+        == 100
+    )
+    unfinished.abort_transaction(30)
+    out, err = run("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end", "--json")
+    assert json.loads(out)["records"] == 100
+    assert "not finished" not in err
+    assert oracle.judge(kafka, topic, tmp_path) == 200

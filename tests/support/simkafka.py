@@ -72,6 +72,7 @@ class SimConsumer:
         on_revoke: Callable[[Partition], None],
     ) -> None:
         self.assignments = 0
+        self.unfinished: set[Partition] = set()
         self._cluster, self._on_assign, self._on_revoke = cluster, on_assign, on_revoke
         self._positions: dict[int, int] = {}
         self._topic = ""

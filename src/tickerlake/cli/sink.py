@@ -59,6 +59,7 @@ def sink(
     import hashlib
 
     from tickerlake.errors import UsageError
+    from tickerlake.kafka.consumer import UNFINISHED
     from tickerlake.lake.segment import check_format
     from tickerlake.lake.store import open_store
     from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
@@ -94,6 +95,8 @@ def sink(
     )
     if done.rejects:
         say(f"  rejected records, with offset and reason: {store.uri}/rejects/")
+    if until_end and done.unfinished:
+        say(f"warning: {UNFINISHED.format(done.unfinished)}")
     if json:
         emit(
             {

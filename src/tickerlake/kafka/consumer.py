@@ -15,6 +15,11 @@ from tickerlake.kafka.client import PATIENCE_S, BrokerWatch, lost, start_consume
 from tickerlake.model.schema import KAFKA_RECORDS
 
 Partition = tuple[str, int]
+UNFINISHED = (
+    "{} partitions end in a transaction that is not finished: what stands behind it was not read. "
+    "Run again when it is finished, or has timed out."
+)
+_UNFINISHED_S = 5.0
 # a killed process's transaction hides for a while what was committed
 _COMMITTED_S = 30.0
 _READING = {
@@ -32,7 +37,7 @@ class Batch:
     """Records of one partition in offset order.
 
     ``frame`` has the columns offset, timestamp_ms, key and value (bytes, null where absent);
-    ``at_end`` says that no committed record followed when it was read.
+    ``at_end`` says that no committed record followed when it was read (see `Ends`).
     """
 
     partition: Partition
@@ -46,6 +51,49 @@ class Committed:
 
     offset: int
     note: str
+
+
+class Ends:
+    """Tells which partitions have been read to the end that they had when they were first read through.
+
+    Kafka says "end" where a transaction begins that is not finished, and hides all that follows. Mostly it is
+    finished in a moment: who commits is told so before the readers are. So that is waited for, but not for
+    long, as who began it may be dead.
+
+    Attributes
+    ----------
+    unfinished
+        Partitions where it was waited for in vain.
+    """
+
+    def __init__(self, client: RdConsumer) -> None:
+        self.unfinished: set[Partition] = set()
+        self._client = client
+        self._first: dict[Partition, tuple[int, float]] = {}
+        self._waiting: set[Partition] = set()
+
+    def is_reached(self, place: Partition, offset: int) -> bool:
+        """Take what Kafka calls the end of a partition."""
+        now_s = clock.monotonic_s()
+        if place not in self._first:
+            _, high = self._client.get_watermark_offsets(TopicPartition(*place), cached=True)
+            self._first[place] = (int(high), now_s + _UNFINISHED_S)
+        end, until_s = self._first[place]
+        if offset >= end:
+            self.unfinished.discard(place)
+        elif now_s <= until_s:
+            self._waiting.add(place)
+            return False
+        self._waiting.discard(place)
+        return True
+
+    def overdue(self) -> list[Batch]:
+        """Return an end for each partition that has been waited for in vain, once."""
+        now_s = clock.monotonic_s()
+        late = {place for place in self._waiting if now_s > self._first[place][1]}
+        self._waiting -= late
+        self.unfinished |= late
+        return [Batch(place, _frame([]).drop("topic", "partition"), at_end=True) for place in sorted(late)]
 
 
 class Consumer:
@@ -111,7 +159,14 @@ class Consumer:
     def _start(self) -> RdConsumer:
         self._watch = BrokerWatch()
         own = self._own | self._watch.settings
-        return start_consumer(self.bootstrap_servers, self._properties, **own)
+        client = start_consumer(self.bootstrap_servers, self._properties, **own)
+        self._ends = Ends(client)
+        return client
+
+    @property
+    def unfinished(self) -> set[Partition]:
+        """Partitions of which a transaction that is not finished hides what was there; see `Ends`."""
+        return self._ends.unfinished & self._held
 
     def subscribe(self, topics: list[str]) -> None:
         """Join the group."""
@@ -181,13 +236,14 @@ class Consumer:
             return
         if failure:
             raise failure
+        yield from self._ends.overdue()
         if first is None:
             return
         if (error := first.error()) is None or error.code() == RdError._PARTITION_EOF:
             self._away_s = None
         # consume(n, t) waits all of t unless n messages arrive, so it is only asked for what is there
         messages = [first, *self._client.consume(most - 1, 0)]
-        yield from batches(messages, self._raise)
+        yield from batches(messages, self._ends, self._raise)
 
     def _raise(self, error: RdError, message: Message) -> None:
         if error.code() == RdError._MAX_POLL_EXCEEDED:
@@ -250,7 +306,9 @@ class Consumer:
         self._client.close()
 
 
-def batches(messages: list[Message], on_error: Callable[[RdError, Message], None]) -> Iterator[Batch]:
+def batches(
+    messages: list[Message], ends: Ends, on_error: Callable[[RdError, Message], None]
+) -> Iterator[Batch]:
     """Sort messages by partition; ``on_error`` is called with what is neither a record nor an end."""
     ended: dict[Partition, bool] = {}
     errors = [message.error() for message in messages]
@@ -260,7 +318,7 @@ def batches(messages: list[Message], on_error: Callable[[RdError, Message], None
             if error is None:
                 ended[place] = False
             elif error.code() == RdError._PARTITION_EOF:
-                ended[place] = True
+                ended[place] = ends.is_reached(place, int(message.offset() or 0))
             else:
                 on_error(error, message)
         messages = [message for message, error in zip(messages, errors, strict=True) if error is None]
@@ -268,8 +326,9 @@ def batches(messages: list[Message], on_error: Callable[[RdError, Message], None
     for (topic, number), frame in frames.items():
         place = (topic, number)
         yield Batch(place, frame, ended.pop(place, False))
-    for place in ended:
-        yield Batch(place, _frame([]).drop("topic", "partition"), at_end=True)
+    for place, at_end in ended.items():
+        if at_end:
+            yield Batch(place, _frame([]).drop("topic", "partition"), at_end=True)
 
 
 def _frame(messages: list[Message]) -> pl.DataFrame:
@@ -307,6 +366,7 @@ def read_all(
         raise translate(error, f"reading {topic}", bootstrap_servers)
 
     client = start_consumer(bootstrap_servers, properties, **own)
+    ends = Ends(client)
     try:
         client.assign([TopicPartition(topic, number, start) for number, start in starts.items()])
         open_ends = set(starts)
@@ -315,7 +375,7 @@ def read_all(
             if watch.is_lost:
                 raise lost(bootstrap_servers)
             messages = [] if first is None else [first, *client.consume(9_999, 0)]
-            for batch in batches(messages, fail):
+            for batch in [*ends.overdue(), *batches(messages, ends, fail)]:
                 if batch.at_end:
                     open_ends.discard(batch.partition[1])
                 if batch.frame.height:

@@ -51,7 +51,11 @@ class SinkOptions:
 
 @dataclass(slots=True)
 class SinkProgress:
-    """Running totals of one worker; ``lag`` is what its partitions hold and the lake does not yet."""
+    """Running totals of one worker.
+
+    ``lag`` is what its partitions hold and the lake does not yet; ``unfinished`` are partitions of which the
+    end is hidden by a transaction that is not finished.
+    """
 
     records: int = 0
     rejects: int = 0
@@ -59,6 +63,7 @@ class SinkProgress:
     adopted: int = 0
     bytes: int = 0
     lag: int = 0
+    unfinished: int = 0
     partitions: dict[Partition, int] = field(default_factory=dict)
 
 
@@ -207,6 +212,7 @@ class Sink:
             self._ending = True
             while not self._idle():
                 self._flush(everything=True, last=True)
+            self.progress.unfinished = len(self._consumer.unfinished)
         finally:
             self.close()
         if on_progress:

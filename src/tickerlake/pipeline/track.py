@@ -36,7 +36,7 @@ from tickerlake.errors import (
     TickerlakeError,
 )
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.consumer import Batch, Committed, Consumer, Partition, read_all
+from tickerlake.kafka.consumer import UNFINISHED, Batch, Committed, Consumer, Partition, read_all
 from tickerlake.kafka.producer import Producer
 from tickerlake.lake.segment import check_topic
 from tickerlake.lake.states import States
@@ -300,6 +300,8 @@ class Track:
                     self._keep_old()
                 on_progress(self._now())
                 if until_end and self._all_read():
+                    if hidden := len(self._consumer.unfinished):
+                        self._on_warning(UNFINISHED.format(hidden))
                     break
             self._commit([], on_alert)
             publisher.settle()
