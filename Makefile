@@ -16,7 +16,7 @@ demo: $(READY) $(PAGE)  ## run the whole pipeline on this machine (FRESH=1 start
 test: $(READY) $(PAGE) $(VENV)/.emulator  ## run the tests (a real Kafka, emulators of Cloud Storage and BigQuery)
 	$(BIN)/python -m pytest $(ARGS)
 
-fault: $(READY) $(VENV)/.emulator  ## let everything fail, each record must be there once (about 15 minutes; a table)
+fault: $(READY) $(VENV)/.emulator  ## let everything fail, each record must be there once (about 10 minutes; a table)
 	$(BIN)/python -m pytest tests/fault tests/story -m "fault or full" $(ARGS)
 
 simulate: $(READY)  ## simulate the sink under every mishap (SEEDS=20000, FIRST=0 to replay one)
