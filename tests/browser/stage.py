@@ -32,6 +32,8 @@ INTERVALS = ("1m", "5m", "1h", "1d")
 INDICATORS = ("SMA(20)", "EMA(20)", "RSI(14)", "MACD(12,26,9)", "BBANDS(20,2,2)", "VWAP")
 NEVER = threading.Event()
 MINUTE_MS = 60_000
+START_MS = 1_704_153_600_000
+"""The midnight (UTC) before the market opens for the first time."""
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 import json
 import re
+import secrets
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import expect
 
-from browser.stage import Stage
+from browser.stage import START_MS, Stage, bar
 from browser.visit import Visit, Visitor
 from support.tracker import written
 from tickerlake.dashboard.server import Dashboard
@@ -61,6 +62,23 @@ def _values(stage: Stage) -> list[bytes]:
     return [
         value for (topic, _), values in found.items() if topic == "indicators" for value in values if value
     ]
+
+
+def test_an_interval_that_is_not_there_is_missed_only_by_who_chose_it(visit: Visitor, kafka: str) -> None:
+    small = Stage(kafka, f"i{secrets.token_hex(4)}")
+    small.write("bars", [bar("DAILY.XXXX", START_MS, 11), bar("MINUTES.XXXX", START_MS, 11, "1m")])
+    daily = {"instrument": "DAILY.XXXX", "interval": "1d"}
+    there = "(shown) => Object.entries(shown).every(([key, value]) => __tickerlake.chart()[key] === value)"
+    with small.served() as running:
+        reader = visit(running.url).show(f"?symbol={daily['instrument']}")
+        note = reader.page.get_by_test_id("chart-note")
+        reader.until(there, daily)
+        expect(note).to_be_hidden()
+        reader.page.keyboard.press("1")
+        expect(note).to_contain_text("No bars of 1m: these are of 1d")
+        reader.until(there, daily)
+    # asked for what is not there, and at the end left alone
+    reader.forgive("404")
 
 
 def test_the_past_is_loaded_as_one_goes_there(visit: Visitor, dashboard: Dashboard, stage: Stage) -> None:

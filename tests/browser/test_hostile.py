@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from browser.stage import Stage, alert, bar
+from browser.stage import START_MS, Stage, alert, bar
 from browser.visit import Visitor
 
 TEXTS = (
@@ -15,7 +15,6 @@ TEXTS = (
     "<svg/onload=alert(3)> ' onmouseover='alert(4)",
     "{{constructor.constructor('alert(5)')()}} ${alert(6)} javascript:alert(7)",
 )
-START_MS = 1_704_153_600_000
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,13 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-from browser.stage import Stage, bar, trade
+from browser.stage import START_MS, Stage, bar, trade
 from browser.visit import Visit, Visitor
 from support.process import Child, tickerlake
 from tickerlake.dashboard.server import Dashboard
 from tickerlake.kafka.embedded import EmbeddedBroker
 
 DAY_MS = 86_400_000
-START_MS = 1_704_153_600_000
 
 
 def last_bar(reader: Visit) -> list[float]:

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from browser.stage import Stage, bar
+from browser.stage import START_MS, Stage, bar
 from browser.visit import Visitor
 from tickerlake.dashboard.server import Dashboard
 
-START_MS = 1_704_153_600_000
 SYMBOLS = 5_000
 
 

@@ -158,7 +158,8 @@ export class ChartPanel {
     const other = nearest(lacking, others);
     if (!other) return false;
     await this.show(id, { ...(at === undefined ? {} : { at }), interval: other, fallback: [other] });
-    if (this.feed?.interval === other) this.#say(`No bars of ${lacking}: these are of ${other}`, false);
+    // nobody misses what nobody chose
+    if (this.feed?.interval === other && wanted.value) this.#say(`No bars of ${lacking}: these are of ${other}`, false);
     return true;
   }
 
