@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PAGE := src/tickerlake/dashboard/static/index.html
 
-.PHONY: demo page test fault simulate lint bench reference format lock clean help
+.PHONY: demo page test fault simulate soak lint bench reference format lock clean help
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -21,6 +21,9 @@ fault: $(READY) $(VENV)/.emulator  ## let everything fail, each record must be t
 
 simulate: $(READY)  ## simulate the sink under every mishap (SEEDS=20000, FIRST=0 to replay one)
 	$(BIN)/python tests/fault/simulation.py --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0)
+
+soak: $(READY) $(PAGE)  ## run the whole pipeline for an hour, nothing may grow (MINUTES=60, RATE=1000 trades a second)
+	cd tests && ../$(BIN)/python -m fault.soak --minutes $(or $(MINUTES),60) --rate $(or $(RATE),1000)
 
 page: $(PAGE)  ## build the dashboard's page
 

@@ -25,6 +25,7 @@ def tickerlake(
     *arguments: object,
     cwd: Path | None = None,
     variables: Mapping[str, str] | None = None,
+    stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
 ) -> Child:
     """Start a verb, with some variables of the environment set."""
@@ -32,7 +33,7 @@ def tickerlake(
     environment |= variables or {}
     return Child(
         [sys.executable, "-c", "from tickerlake.cli.app import main; main()", *map(str, arguments)],
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=stderr,
         text=True,
         cwd=cwd,
@@ -69,5 +70,10 @@ def is_halted(pid: int) -> bool:
 
 def peak_mb(pid: int) -> float:
     """Return the most memory that a running process ever had."""
+    return status(pid, "VmHWM") / 1024
+
+
+def status(pid: int, name: str) -> int:
+    """Return a figure of what Linux says of a running process; memory is in kB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
