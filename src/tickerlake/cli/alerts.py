@@ -10,15 +10,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import LOCAL_BROKER, Bootstrap, Json, Property, properties, say, stopping
+from tickerlake.cli.common import (
+    LOCAL_BROKER,
+    Bootstrap,
+    Json,
+    Property,
+    Ticker,
+    properties,
+    say,
+    stopping,
+)
 
 if TYPE_CHECKING:
     from tickerlake.alerts.engine import AlertEngine
     from tickerlake.alerts.rules.ruleset import RuleSet
     from tickerlake.model.alert import Alert
+    from tickerlake.notify.route import Route
 
-app = typer.Typer(help="Alerts: follow them, or try the targets that they are sent to.", no_args_is_help=True)
+app = typer.Typer(
+    help="Alerts: follow them, try the targets that they are sent to, send again what was not delivered.",
+    no_args_is_help=True,
+)
 _DEAD_LETTERS = Path(".tickerlake/dead-letters")
+
+Rules = Annotated[Path, typer.Option("--rules", help="The file of rules that has the targets.")]
+Only = Annotated[str | None, typer.Option("--target", help="Only the target of this name.")]
 
 
 class Printer:
@@ -92,10 +108,9 @@ def announced(
         return
     from tickerlake.errors import TickerlakeError
     from tickerlake.notify.dispatcher import Dispatcher
-    from tickerlake.notify.settings import read_targets
     from tickerlake.pipeline.announce import Announcer
 
-    routes = read_targets([(each.line, each.table) for each in rules.notify], os.environ)
+    routes = _routes(rules)
     announcer = Announcer(bootstrap_servers, topic, f"{group}-notify", given)
     stop = threading.Event()
     dispatcher = Dispatcher(routes, _DEAD_LETTERS)
@@ -116,6 +131,103 @@ def announced(
     for name, stats in dispatcher.stats().items():
         dead = f", {stats.dead:,} kept in {_DEAD_LETTERS}/ ({stats.last_error})" if stats.dead else ""
         say(f"  {name}: {stats.delivered:,} alerts delivered{dead}")
+
+
+def _routes(rules: "RuleSet") -> "list[Route]":
+    from tickerlake.notify.settings import read_targets
+
+    return read_targets([(each.line, each.table) for each in rules.notify], os.environ)
+
+
+def _targets(rules: Path, only: str | None) -> "list[Route]":
+    """Return the targets of a file, or one of them.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    from tickerlake.errors import UsageError
+
+    routes = _routes(rule_set(rules, ""))
+    chosen = [route for route in routes if only in {None, route.target.name}]
+    if chosen:
+        return chosen
+    names = ", ".join(route.target.name for route in routes)
+    if routes:
+        raise UsageError(f"{rules} has no target {only}.", f"There is {names}.")
+    raise UsageError(f"{rules} has no target.", "Add one ([[notify]]); docs/notify.md says how.")
+
+
+@app.command("try")
+def try_targets(rules: Rules, target: Only = None) -> None:
+    """Send a message to each target, to see that it arrives; exit code 2 if one does not take it.
+
+    Examples: `tickerlake alerts try --rules my-rules.toml` ·
+    `tickerlake alerts try --rules my-rules.toml --target desk`
+    """
+    from tickerlake import clock
+    from tickerlake.errors import SetupError, TickerlakeError
+    from tickerlake.notify.resend import trial
+
+    routes, failed = _targets(rules, target), 0
+    for route in routes:
+        try:
+            route.target.deliver(trial(clock.now_ns()))
+        except TickerlakeError as error:
+            failed += 1
+            say(f"✗ {route.target.name}: {error.message}")
+            if error.hint:
+                say(f"    → {error.hint}")
+        else:
+            say(f"✓ {route.target.name}: took the message")
+    if failed:
+        raise SetupError(f"{failed} of {len(routes)} targets did not take the message.", "Each stands above.")
+
+
+@app.command()
+def resend(
+    rules: Rules,
+    target: Only = None,
+    folder: Annotated[Path, typer.Option("--dead-letters", help="Where they are.")] = _DEAD_LETTERS,
+) -> None:
+    """Send again what could not be delivered; what fails again is kept again, exit code 3.
+
+    Each is tried for as long as its target says (`give_up_after_s`). Ctrl-C keeps the rest.
+
+    Example: `tickerlake alerts resend --rules my-rules.toml`
+    """
+    from tickerlake.notify.dead_letters import targets_of
+    from tickerlake.notify.resend import resend as send_again
+    from tickerlake.notify.targets.target import Unreachable
+
+    routes, dead = _targets(rules, target), 0
+    unknown = targets_of(folder) - {route.target.name for route in _targets(rules, None)}
+    ticker = Ticker()
+    with stopping("what is not delivered is kept …") as stop:
+        for route in routes:
+            name = route.target.name
+            found = send_again(
+                route,
+                folder,
+                stop,
+                lambda now, name=name: ticker.show(
+                    f"{name}: {now.delivered:,} delivered, {now.queued:,} left"
+                ),  # type: ignore[misc]
+            )
+            ticker.end()
+            stats = found.stats
+            dead += stats.dead + stats.lost
+            again = f", {stats.dead:,} kept again ({stats.last_error or 'stopped'})" if stats.dead else ""
+            say(f"{name}: {stats.delivered:,} delivered{again}")
+            if found.unreadable:
+                say(f"  {found.unreadable:,} lines are no dead letters, and stay where they are")
+    for name in sorted(unknown):
+        say(f"{name}: has dead letters in {folder}/, but is no target of {rules}")
+    if dead:
+        raise Unreachable(
+            f"{dead:,} alerts could not be delivered.", f"They are in {folder}/. Run it again later."
+        )
 
 
 @app.command()

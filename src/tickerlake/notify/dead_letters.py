@@ -3,12 +3,21 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
+from itertools import count, groupby
 from pathlib import Path
 
 import msgspec
 
 from tickerlake import clock
+from tickerlake.model.alert import Alert
 from tickerlake.notify.notification import Notification
+
+_SUFFIX = ".dead.ndjson"
+
+
+class _Letter(msgspec.Struct):
+    alert: Alert
+    group_id: str | None = None
 
 
 class DeadLetters:
@@ -25,7 +34,7 @@ class DeadLetters:
     """
 
     def __init__(self, folder: Path, target: str, now_ns: Callable[[], int] = clock.now_ns) -> None:
-        self.path = folder / f"{target}.dead.ndjson"
+        self.path = folder / f"{target}{_SUFFIX}"
         self._target = target
         self._now_ns = now_ns
         self._lock = threading.Lock()
@@ -65,6 +74,22 @@ class DeadLetters:
         with self._lock:
             self._append(b"".join(line + b"\n" for line in lines))
 
+    def set_aside(self) -> list[Path]:
+        """Begin a new file, and return the old one, after those that were set aside before."""
+        if self.path.exists():
+            free = (self._aside(number) for number in count())
+            self.path.rename(next(path for path in free if not path.exists()))
+        return sorted(self.path.parent.glob(self._aside("*").name))
+
+    def _aside(self, number: int | str) -> Path:
+        width = "" if isinstance(number, str) else "06"
+        return self.path.with_name(f"{self._target}.resending-{number:{width}}.ndjson")
+
+    def put_back(self, lines: Sequence[bytes]) -> None:
+        """Append lines as they are."""
+        with self._lock:
+            self._append(b"".join(line + b"\n" for line in lines))
+
     def _append(self, data: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not self.path.exists()
@@ -78,6 +103,25 @@ class DeadLetters:
             os.fsync(file.fileno())
         if is_new:
             _sync_folder(self.path.parent)
+
+
+def read_letters(data: bytes) -> tuple[list[Notification], list[bytes]]:
+    """Return what was to be told, groups as they were, and the lines that are no dead letters."""
+    letters: list[_Letter] = []
+    unreadable: list[bytes] = []
+    decoder = msgspec.json.Decoder(_Letter)
+    for line in filter(None, data.split(b"\n")):
+        try:
+            letters.append(decoder.decode(line))
+        except msgspec.MsgspecError:
+            unreadable.append(line)
+    grouped = groupby(letters, key=lambda letter: letter.group_id or letter.alert.alert_id)
+    return [Notification(tuple(letter.alert for letter in each)) for _, each in grouped], unreadable
+
+
+def targets_of(folder: Path) -> set[str]:
+    """Return the names of the targets that have dead letters in a folder."""
+    return {path.name.removesuffix(_SUFFIX) for path in folder.glob(f"*{_SUFFIX}")}
 
 
 def _sync_folder(folder: Path) -> None:
