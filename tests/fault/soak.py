@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from support.process import Child, run, status, tickerlake, wait_until
+from support.topics import more_than
 from tickerlake import clock
 from tickerlake.kafka.embedded import EmbeddedBroker
 from tickerlake.kafka.embedded_files import free_port
@@ -29,6 +30,8 @@ PREFIX = "soak"
 KINDS = ("trades", "bars", "indicators", "alerts")
 SAMPLE_S = 5.0
 SYMBOLS = 100
+# until the dashboard holds as many bars as it ever does
+FIRST = 12_000_000
 ROWS = 40
 # what the allocator and caches may still take when all has been seen once
 MOST_GROWTH, MOST_GROWTH_MB = 0.10, 10.0
@@ -87,30 +90,39 @@ def verbs(servers: str, folder: Path, rate: int, port: int) -> Iterator[dict[str
     topics = [f"{PREFIX}.{kind}" for kind in KINDS]
     common, lake = ("-b", servers), ("--lake", folder / "lake")
     market = ("--symbols", SYMBOLS, "--days", 252, "--trades", SYMBOLS * 1000 * 252)
-    commands = {
-        "simulate": ("simulate", "-t", topics[0], *common, *market, "--rate", f"{rate}/s"),
-        "track": ("track", "-t", topics[0], *common, "--calendar", "XNYS", "--state", folder / "state"),
-        "sink": ("sink", *(part for topic in topics for part in ("-t", topic)), *common, *lake),
-        "serve": ("serve", *common, *lake, "--prefix", PREFIX, "--port", port),
-    }
-    # what the next one needs is there
-    ready = {
-        "simulate": "created topic",
-        "track": f"created topic {topics[-1]}",
-        "serve": "the dashboard is at",
-    }
+    simulate = ("simulate", "-t", topics[0], *common, *market)
     with ExitStack() as stack:
         running: dict[str, Child] = {}
-        for verb, command in commands.items():
+
+        def begin(verb: str, *command: object, said: str = "") -> None:
             path = folder / f"{verb}.log"
             log = stack.enter_context(path.open("w")).fileno()
             child = running[verb] = stack.enter_context(tickerlake(*command, stdout=log, stderr=log))
-            wait_until(lambda path=path, verb=verb: ready.get(verb, "") in path.read_text(), child)  # type: ignore[misc]
+            wait_until(lambda: said in path.read_text(), child)
+
+        begin("simulate", *simulate, said="created topic")
+        begin(
+            "track",
+            *("track", "-t", topics[0], *common, "--calendar", "XNYS", "--state", folder / "state"),
+            said=f"created topic {topics[-1]}",
+        )
+        begin("sink", "sink", *(part for topic in topics for part in ("-t", topic)), *common, *lake)
+        begin(
+            "serve", "serve", *common, *lake, "--prefix", PREFIX, "--port", port, said="the dashboard is at"
+        )
+        wait_until(lambda: more_than(servers, topics[0], FIRST), running["simulate"], 600)
+        _end("simulate", running["simulate"])
+        # it goes on where it stopped
+        begin("simulate", *simulate, "--rate", f"{rate}/s")
         yield running
         for verb, child in running.items():
-            child.terminate()
-            child.wait(60)
-            assert child.returncode in {0, 130}, f"{verb} ended with {child.returncode}"
+            _end(verb, child)
+
+
+def _end(verb: str, child: Child) -> None:
+    child.terminate()
+    child.wait(60)
+    assert child.returncode in {0, 130}, f"{verb} ended with {child.returncode}"
 
 
 def watch(port: int, stop: threading.Event) -> None:

@@ -49,6 +49,22 @@ def test_the_broker_hangs_for_half_a_minute_while_a_sink_stores(own: Story, brok
     _away(own, broker, "paused", 30)
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("how", ["killed", "paused"])
+def test_a_sink_is_stopped_while_the_broker_is_away(own: Story, broker: EmbeddedBroker, how: str) -> None:
+    """Leaving the group needs an answer that does not come, and is not waited for."""
+    with own.sink(*OFTEN) as child, own.coming(500):
+        wait_until(lambda: len(own.objects()) > 8, child)
+        {"killed": broker.kill, "paused": broker.pause}[how]()
+        child.terminate()
+        _, err = child.communicate(timeout=60)
+        # 3: what it had read and not stored is left to the next one
+        assert child.returncode in {0, 3}, err
+        (broker.resume if how == "paused" else broker.start)()
+    own.store_all()
+    own.survived("10", f"sink stopped while the broker is {how}", injected=1, struck=1)
+
+
 def _away(own: Story, broker: EmbeddedBroker, how: str, seconds: int) -> None:
     with own.sink("--flush-records", 50, "--flush-age", 0.2) as child:
         with own.coming(500):

@@ -1,7 +1,9 @@
 """What every Kafka client here shares: safe settings and errors in our own words."""
 
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import msgspec
@@ -177,3 +179,26 @@ def watermarks(client: Consumer, bootstrap_servers: str, topic: str, partition: 
             time.sleep(0.05)
         else:
             return low, high
+
+
+def within(seconds: float, call: Callable[[], object]) -> None:
+    """Call something of librdkafka that may never return, and then leave it alone.
+
+    Raises
+    ------
+    TimeoutError
+        It has not returned in time; its thread waits on until the process ends.
+    """
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    # a daemon: a stuck one must not keep the process
+    threading.Thread(target=run, name="librdkafka", daemon=True).start()
+    done.result(seconds)

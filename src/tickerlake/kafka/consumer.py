@@ -1,6 +1,7 @@
 """Read topics as a member of a group: whole batches of one partition, with their offsets."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,15 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 from tickerlake import clock
 from tickerlake.errors import BrokerUnreachable, LakeError
-from tickerlake.kafka.client import PATIENCE_S, BrokerWatch, lost, start_consumer, translate, watermarks
+from tickerlake.kafka.client import (
+    PATIENCE_S,
+    BrokerWatch,
+    lost,
+    start_consumer,
+    translate,
+    watermarks,
+    within,
+)
 from tickerlake.model.schema import KAFKA_RECORDS
 
 Partition = tuple[str, int]
@@ -20,6 +29,7 @@ UNFINISHED = (
     "Run again when it is finished, or has timed out."
 )
 _UNFINISHED_S = 5.0
+_LEAVE_S = 5.0
 # a killed process's transaction hides for a while what was committed
 _COMMITTED_S = 30.0
 _READING = {
@@ -133,6 +143,7 @@ class Consumer:
         self._on_revoke = on_revoke
         self._topics: list[str] = []
         self._held: set[Partition] = set()
+        self._left: RdConsumer | None = None
         self._failure: Exception | None = None
         self._away_s: float | None = None
         self._properties = properties
@@ -176,6 +187,8 @@ class Consumer:
         )
 
     def _assigned(self, client: RdConsumer, partitions: list[TopicPartition]) -> None:
+        if client is self._left:
+            return
         self.assignments += 1
         taken = []
         try:
@@ -196,7 +209,8 @@ class Consumer:
             self._failure = error
 
     def _revoked(self, client: RdConsumer, partitions: list[TopicPartition]) -> None:
-        self._release([(gone.topic, gone.partition) for gone in partitions])
+        if client is not self._left:
+            self._release([(gone.topic, gone.partition) for gone in partitions])
         if self._is_eager:
             client.unassign()
         else:
@@ -204,8 +218,16 @@ class Consumer:
 
     def _release(self, places: list[Partition]) -> None:
         for place in places:
-            self._held.discard(place)
-            self._on_revoke(place)
+            if place in self._held:
+                self._held.discard(place)
+                self._on_revoke(place)
+
+    def _leave(self) -> None:
+        """Give up all partitions, and leave the group: without a broker librdkafka may never be done."""
+        self._left = self._client
+        self._release(sorted(self._held))
+        with suppress(TimeoutError):
+            within(_LEAVE_S, self._client.close)
 
     def _rejoin(self, error: BrokerUnreachable) -> None:
         """Begin again with a new client, unless it has been tried for long enough."""
@@ -213,8 +235,7 @@ class Consumer:
         self._away_s = now_s if self._away_s is None else self._away_s
         if now_s - self._away_s > PATIENCE_S:
             raise error
-        self._client.close()
-        self._release(sorted(self._held))
+        self._leave()
         self._failure = None
         self._client = self._start()
         self.subscribe(self._topics)
@@ -303,7 +324,7 @@ class Consumer:
 
     def close(self) -> None:
         """Leave the group."""
-        self._client.close()
+        self._leave()
 
 
 def batches(

@@ -1,9 +1,7 @@
 """Write records in transactions: a batch and the note of how far it got become visible together."""
 
-import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice, starmap
 from typing import Any
@@ -13,7 +11,7 @@ from confluent_kafka import Producer as RdProducer
 
 from tickerlake import clock
 from tickerlake.errors import BrokerUnreachable, UsageError
-from tickerlake.kafka.client import settings, translate
+from tickerlake.kafka.client import settings, translate, within
 from tickerlake.kafka.consumer import Partition
 
 _TIMEOUT_S = 60.0
@@ -117,7 +115,9 @@ class Producer:
         ]
         send = partial(self._client.send_offsets_to_transaction, offsets, member, _OFFSETS_S)
         try:
-            _within(_OFFSETS_S + 1, send)
+            # librdkafka forgets the time limit while it looks for a group's coordinator
+            # (https://github.com/confluentinc/librdkafka/issues/5456)
+            within(_OFFSETS_S + 1, send)
         except TimeoutError as error:
             raise BrokerUnreachable(
                 f"Kafka has not answered for {_OFFSETS_S:.0f} s ({self._doing}).", "It is tried again."
@@ -154,24 +154,3 @@ class Producer:
             self._client.abort_transaction(_TIMEOUT_S)
         except KafkaException as error:
             raise translate(error.args[0], self._doing, self.bootstrap_servers) from error
-
-
-def _within(seconds: float, call: Callable[[], object]) -> None:
-    """Call something that may never return, and then leave it alone.
-
-    librdkafka forgets the time limit while it looks for a group's coordinator
-    (https://github.com/confluentinc/librdkafka/issues/5456).
-    """
-    done: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:
-            done.set_exception(error)
-        else:
-            done.set_result(None)
-
-    # a daemon: a stuck one must not keep the process
-    threading.Thread(target=run, name="offsets", daemon=True).start()
-    done.result(seconds)
