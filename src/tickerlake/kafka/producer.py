@@ -17,6 +17,7 @@ from tickerlake.kafka.consumer import Partition
 _TIMEOUT_S = 60.0
 _OFFSETS_S = 10.0
 _COMMIT_S = 100.0  # Kafka has dropped by then what was left open
+_COMMIT_AT_ONCE_S = 5.0  # no signal is heard meanwhile
 _SLICE = 500
 _QUEUE_MESSAGES = 100_000
 _QUEUE_BYTES = 48 << 20
@@ -120,7 +121,8 @@ class Producer:
             within(_OFFSETS_S + 1, send)
         except TimeoutError as error:
             raise BrokerUnreachable(
-                f"Kafka has not answered for {_OFFSETS_S:.0f} s ({self._doing}).", "It is tried again."
+                f"Kafka has not answered for {_OFFSETS_S:.0f} s ({self._doing}).",
+                "Nothing is lost: run it again when it does.",
             ) from error
         except KafkaException as error:
             if error.args[0].txn_requires_abort():
@@ -138,7 +140,7 @@ class Producer:
         until_s = clock.monotonic_s() + _COMMIT_S
         while True:
             try:
-                self._client.commit_transaction(_TIMEOUT_S)
+                self._client.commit_transaction(_COMMIT_AT_ONCE_S)
             except KafkaException as error:
                 reason = error.args[0]
                 if reason.retriable() and clock.monotonic_s() < until_s:
