@@ -7,6 +7,7 @@ a day in a minute or two, so that each hour is a month of sessions, bars and ale
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -20,7 +21,7 @@ from pathlib import Path
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from support.process import Child, run, status, tickerlake, wait_until
+from support.process import Child, status, tickerlake, wait_until
 from support.topics import more_than
 from tickerlake import clock
 from tickerlake.kafka.embedded import EmbeddedBroker
@@ -85,11 +86,12 @@ def _median(samples: Sequence[Sample]) -> Sample:
 
 
 @contextmanager
-def verbs(servers: str, folder: Path, rate: int, port: int) -> Iterator[dict[str, Child]]:
+def verbs(servers: str, folder: Path, rate: int, seconds: float, port: int) -> Iterator[dict[str, Child]]:
     """Run a market, and all that follow it, until the end of the block; each has a log in the folder."""
     topics = [f"{PREFIX}.{kind}" for kind in KINDS]
     common, lake = ("-b", servers), ("--lake", folder / "lake")
-    market = ("--symbols", SYMBOLS, "--days", 252, "--trades", SYMBOLS * 1000 * 252)
+    # more than can be written in that time
+    market = ("--symbols", SYMBOLS, "--days", 252, "--trades", 2 * FIRST + int(2 * rate * seconds))
     simulate = ("simulate", "-t", topics[0], *common, *market)
     with ExitStack() as stack:
         running: dict[str, Child] = {}
@@ -167,7 +169,7 @@ def soak(folder: Path, minutes: float, rate: int) -> dict[str, Course]:
     port, stop = free_port(), threading.Event()
     with EmbeddedBroker(folder / "broker", free_port()) as broker:
         servers = broker.bootstrap_servers
-        with verbs(servers, folder, rate, port) as running, ThreadPoolExecutor(1) as pool:
+        with verbs(servers, folder, rate, minutes * 60, port) as running, ThreadPoolExecutor(1) as pool:
             page = pool.submit(watch, port, stop)
             try:
                 for held in _looked_at(running, folder, minutes * 60, page):
@@ -176,12 +178,34 @@ def soak(folder: Path, minutes: float, rate: int) -> dict[str, Course]:
             finally:
                 stop.set()
             page.result()
+        _tell({verb: Course.of(each) for verb, each in samples.items()})
         options = ("-b", servers, "--lake", folder / "lake")
-        for kind in KINDS:
-            run("sink", "-t", f"{PREFIX}.{kind}", *options, "--until-end")
-        audited, _ = run("audit", *options, "--deep")
-        print(audited)
+        _whole(
+            "sink", *(part for kind in KINDS for part in ("-t", f"{PREFIX}.{kind}")), *options, "--until-end"
+        )
+        _whole("audit", *options, "--deep")
     return {verb: Course.of(each) for verb, each in samples.items()}
+
+
+def _whole(*command: object) -> None:
+    """Run a verb to its end, however long that takes."""
+    with tickerlake(*command, stderr=subprocess.STDOUT) as child:
+        out, _ = child.communicate()
+    print(out)
+    assert child.returncode == 0, f"{command[0]} ended with {child.returncode}"
+
+
+def _tell(courses: Mapping[str, Course]) -> None:
+    print("| verb | memory, 2nd quarter | last quarter | descriptors | threads | grows |")
+    print("|---|--:|--:|--:|--:|---|")
+    for verb, course in courses.items():
+        early, late = course.early, course.late
+        print(
+            f"| {verb} | {early.memory_mb:.0f} MB | {late.memory_mb:.0f} MB "
+            f"| {early.descriptors} → {late.descriptors} | {early.threads} → {late.threads} "
+            f"| {', '.join(course.grows) or 'no'} |",
+            flush=True,
+        )
 
 
 def main(arguments: list[str]) -> int:
@@ -192,15 +216,6 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         courses = soak(Path(folder), given.minutes, given.rate)
-    print("| verb | memory, 2nd quarter | last quarter | descriptors | threads | grows |")
-    print("|---|--:|--:|--:|--:|---|")
-    for verb, course in courses.items():
-        early, late = course.early, course.late
-        print(
-            f"| {verb} | {early.memory_mb:.0f} MB | {late.memory_mb:.0f} MB "
-            f"| {early.descriptors} → {late.descriptors} | {early.threads} → {late.threads} "
-            f"| {', '.join(course.grows) or 'no'} |"
-        )
     return 1 if any(course.grows for course in courses.values()) else 0
 
 
