@@ -178,13 +178,14 @@ def soak(folder: Path, minutes: float, rate: int) -> dict[str, Course]:
             finally:
                 stop.set()
             page.result()
-        _tell({verb: Course.of(each) for verb, each in samples.items()})
+        courses = {verb: Course.of(each) for verb, each in samples.items()}
+        _tell(courses)
         options = ("-b", servers, "--lake", folder / "lake")
         _whole(
             "sink", *(part for kind in KINDS for part in ("-t", f"{PREFIX}.{kind}")), *options, "--until-end"
         )
         _whole("audit", *options, "--deep")
-    return {verb: Course.of(each) for verb, each in samples.items()}
+    return courses
 
 
 def _whole(*command: object) -> None:

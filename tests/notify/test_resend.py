@@ -146,6 +146,26 @@ def test_what_is_written_to_the_old_file_meanwhile_is_told(folder: Path) -> None
     assert ids(ops.taken) == ids([*NOTES, a_note("LATE")])
 
 
+def test_what_is_written_to_the_old_file_while_it_is_stopped_is_kept(folder: Path) -> None:
+    stop = threading.Event()
+    late = DeadLetters(folder / "elsewhere", "ops")
+    late.keep([a_note("LATE")], "ops answers 503.", [1])
+    line = late.path.read_bytes()
+    late.path.unlink()
+    late.path.parent.rmdir()
+
+    class Slow(Ops):
+        def deliver(self, notification: Notification) -> None:
+            if not self.taken:
+                (aside,) = folder.glob("ops.resending-*")
+                with aside.open("ab") as file:
+                    file.write(line)
+            super().deliver(notification)
+
+    send(Slow(stop=stop), folder, stop)
+    assert "LATE" in {alert.symbol for alert in kept(folder)}
+
+
 def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
     with Receiver(Reply(204), Reply(500)) as receiver:
         rules = tmp_path / "rules.toml"

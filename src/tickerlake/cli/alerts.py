@@ -139,7 +139,7 @@ def _routes(rules: "RuleSet") -> "list[Route]":
     return read_targets([(each.line, each.table) for each in rules.notify], os.environ)
 
 
-def _targets(rules: Path, only: str | None) -> "list[Route]":
+def _chosen(routes: "list[Route]", rules: Path, only: str | None) -> "list[Route]":
     """Return the targets of a file, or one of them.
 
     Raises
@@ -149,7 +149,6 @@ def _targets(rules: Path, only: str | None) -> "list[Route]":
     """
     from tickerlake.errors import UsageError
 
-    routes = _routes(rule_set(rules, ""))
     chosen = [route for route in routes if only in {None, route.target.name}]
     if chosen:
         return chosen
@@ -170,7 +169,7 @@ def try_targets(rules: Rules, target: Only = None) -> None:
     from tickerlake.errors import SetupError, TickerlakeError
     from tickerlake.notify.resend import trial
 
-    routes, failed = _targets(rules, target), 0
+    routes, failed = _chosen(_routes(rule_set(rules, "")), rules, target), 0
     for route in routes:
         try:
             route.target.deliver(trial(clock.now_ns()))
@@ -201,11 +200,11 @@ def resend(
     from tickerlake.notify.resend import resend as send_again
     from tickerlake.notify.targets.target import Unreachable
 
-    routes, dead = _targets(rules, target), 0
-    unknown = targets_of(folder) - {route.target.name for route in _targets(rules, None)}
+    known, dead = _routes(rule_set(rules, "")), 0
+    unknown = targets_of(folder) - {route.target.name for route in known}
     ticker = Ticker()
     with stopping("what is not delivered is kept …") as stop:
-        for route in routes:
+        for route in _chosen(known, rules, target):
             name = route.target.name
             found = send_again(
                 route,

@@ -103,7 +103,7 @@ class Ends:
         late = {place for place in self._waiting if now_s > self._first[place][1]}
         self._waiting -= late
         self.unfinished |= late
-        return [Batch(place, _frame([]).drop("topic", "partition"), at_end=True) for place in sorted(late)]
+        return [_end(place) for place in sorted(late)]
 
 
 class Consumer:
@@ -349,7 +349,11 @@ def batches(
         yield Batch(place, frame, ended.pop(place, False))
     for place, at_end in ended.items():
         if at_end:
-            yield Batch(place, _frame([]).drop("topic", "partition"), at_end=True)
+            yield _end(place)
+
+
+def _end(place: Partition) -> Batch:
+    return Batch(place, _frame([]).drop("topic", "partition"), at_end=True)
 
 
 def _frame(messages: list[Message]) -> pl.DataFrame:

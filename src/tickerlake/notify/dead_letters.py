@@ -71,19 +71,14 @@ class DeadLetters:
             for notification, tried in zip(notifications, attempts, strict=True)
             for alert in notification.alerts
         ]
-        with self._lock:
-            self._append(b"".join(line + b"\n" for line in lines))
+        self.put_back(lines)
 
     def set_aside(self) -> list[Path]:
         """Begin a new file, and return the old one, after those that were set aside before."""
         if self.path.exists():
-            free = (self._aside(number) for number in count())
+            free = (self.path.with_name(f"{self._target}.resending-{number:06}.ndjson") for number in count())
             self.path.rename(next(path for path in free if not path.exists()))
-        return sorted(self.path.parent.glob(self._aside("*").name))
-
-    def _aside(self, number: int | str) -> Path:
-        width = "" if isinstance(number, str) else "06"
-        return self.path.with_name(f"{self._target}.resending-{number:{width}}.ndjson")
+        return sorted(self.path.parent.glob(f"{self._target}.resending-*.ndjson"))
 
     def put_back(self, lines: Sequence[bytes]) -> None:
         """Append lines as they are."""

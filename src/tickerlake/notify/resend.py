@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tickerlake.model.alert import Alert, alert_id
+from tickerlake.model.instrument import UNKNOWN_MIC
 from tickerlake.notify.dead_letters import DeadLetters, read_letters
 from tickerlake.notify.delivery import Delivery, Stats
 from tickerlake.notify.notification import Notification
@@ -54,7 +55,7 @@ def resend(
     unreadable = 0
     try:
         for path in letters.set_aside():
-            done = 0
+            done, data = 0, b""
             # somebody who writes may have opened the file before it was set aside
             while (data := path.read_bytes()[done:]) and not stop.is_set():
                 done += len(data)
@@ -67,7 +68,8 @@ def resend(
                     unreadable += len(strange)
             if stop.is_set():
                 delivery.close(_CLOSE_S)
-            if done and not delivery.stats().lost:
+            # what was not read, or could not be kept again, is for the next run
+            if done and not data and not delivery.stats().lost:
                 path.unlink()
             if stop.is_set():
                 break
@@ -78,7 +80,7 @@ def resend(
 
 def trial(now_ns: int) -> Notification:
     """Return what shows that a target gets alerts."""
-    instrument = "TEST.XXXX"
+    instrument = f"TEST.{UNKNOWN_MIC}"
     return Notification(
         (
             Alert(
