@@ -10,7 +10,7 @@ from os import cpu_count
 from pathlib import Path
 
 from bench import convert, crowd, curated, dashboard, detection, flow, latency, live, stream
-from bench.bed import Bed
+from bench.bed import KafkaEnv
 from bench.measure import Result
 from tickerlake.kafka.embedded import EmbeddedBroker
 
@@ -37,22 +37,22 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--only", choices=list(PARTS), help="leave the other parts out")
     options = parser.parse_args()
-    for name, part in PARTS.items():
+    for name, run_part in PARTS.items():
         if options.only not in {None, name}:
             continue
-        text = part(quick=options.quick)
-        print(f"\n{text}\n", flush=True)
+        tables = run_part(quick=options.quick)
+        print(f"\n{tables}\n", flush=True)
         if options.write:
             begin = BEGIN.format(name)
             before, _, rest = DOCS.read_text().partition(begin)
-            DOCS.write_text(f"{before}{begin}\n{text}\n{END}{rest.partition(END)[2]}")
+            DOCS.write_text(f"{before}{begin}\n{tables}\n{END}{rest.partition(END)[2]}")
 
 
 def _kafka(*, quick: bool) -> str:
     records, rounds = (400_000, 1) if quick else (4_000_000, 3)
     with tempfile.TemporaryDirectory(prefix="tickerlake-bench-") as folder:
         with EmbeddedBroker(Path(folder) / "kafka") as broker:
-            bed = Bed(Path(folder), broker)
+            bed = KafkaEnv(Path(folder), broker)
             print(f"into Kafka: {records:,} bars", flush=True)
             into = flow.into_kafka(bed, records, rounds)
             print(f"out of Kafka: {records:,} trades", flush=True)
@@ -62,7 +62,7 @@ def _kafka(*, quick: bool) -> str:
         help_s = live.help_s(rounds)
     return "\n".join(
         [
-            *_about(records, rounds),
+            *_run_conditions(records, rounds),
             *_table("Into Kafka", into),
             "",
             *_table("Out of Kafka into fsynced files", out),
@@ -78,16 +78,16 @@ def _kafka(*, quick: bool) -> str:
 
 def _files(*, quick: bool) -> str:
     rows, rounds = (500_000, 1) if quick else (convert.ROWS, 3)
-    lines = _about(rows, rounds)
+    lines = _run_conditions(rows, rounds)
     with tempfile.TemporaryDirectory(prefix="tickerlake-bench-") as folder:
         print(f"files: {rows:,} rows", flush=True)
         for kind, results in convert.to_parquet(Path(folder), rows, rounds).items():
             lines += [*_table(f"CSV file of {kind} → Parquet", results), ""]
-        sniffed_s = convert.sniff_s(Path(folder))
+        detection_s = convert.detection_s(Path(folder))
     return "\n".join(
         [
             *lines,
-            f"Telling header and columns of the file of trades took {sniffed_s:.2f} s (goal < 0.5 s).",
+            f"Telling header and columns of the file of trades took {detection_s:.2f} s (goal < 0.5 s).",
         ]
     )
 
@@ -98,26 +98,26 @@ def _stream(*, quick: bool) -> str:
         tempfile.TemporaryDirectory(prefix="tickerlake-bench-") as folder,
         EmbeddedBroker(Path(folder) / "kafka") as broker,
     ):
-        bed = Bed(Path(folder), broker)
+        bed = KafkaEnv(Path(folder), broker)
         print(f"stream: {records:,} trades", flush=True)
-        results, written = stream.speeds(bed, records, rounds)
+        results, written = stream.measure_speeds(bed, records, rounds)
         print("latency", flush=True)
         delays = latency.measure(bed, seconds, warm_s)
         print(f"{crowd.SYMBOLS:,} symbols", flush=True)
-        many = crowd.measure(bed, 2 * records)
-    track, first = results[stream.TRACK].per_s, many.first
+        many_symbols = crowd.measure(bed, 2 * records)
+    track, first = results[stream.TRACK].per_s, many_symbols.first
     against = [
-        f"| {name} | {track / results[name].per_s:.1f} | ≥ {times} |"
-        for name, times in PEER_GOALS.items()
+        f"| {name} | {track / results[name].per_s:.1f} | ≥ {latency_ratio} |"
+        for name, latency_ratio in PEER_GOALS.items()
         if name in results
     ]
     times = f"{delays.alerts.p99_ms / delays.trades.p99_ms:.1f}"
     return "\n".join(
         [
-            *_about(records, rounds),
+            *_run_conditions(records, rounds),
             *_table("Topic → bars, indicators, alerts", results),
             "",
-            f"`track` wrote {_written(written)}, the same in every round.",
+            f"`track` wrote {_format_written(written)}, the same in every round.",
             "",
             "| `track` against | × its records/s | goal |",
             "|---|---|---|",
@@ -125,26 +125,26 @@ def _stream(*, quick: bool) -> str:
             "",
             f"| {latency.RATE_S:,} trades a second, {delays.fired:,} alerts | p50 | p99 | × plain | goal |",
             "|---|---|---|---|---|",
-            f"| trade produced → read (plain) | {_ms(delays.trades)} | 1.0 | |",
-            f"| trade produced → alert read, committed | {_ms(delays.alerts)} | {times} | ≤ 30 ms, ≤ 2 × |",
+            f"| trade produced → read (plain) | {_format_ms(delays.trades)} | 1.0 | |",
+            f"| trade produced → alert read, committed | {_format_ms(delays.alerts)} | {times} | ≤ 30 ms, ≤ 2 × |",
             "",
             f"| {first.records:,} trades of {crowd.SYMBOLS:,} symbols, all defaults | |",
             "|---|---|",
-            f"| written | {_written(many.written)} |",
+            f"| written | {_format_written(many_symbols.written)} |",
             f"| trades/s | {first.records / first.wall_s:,.0f} |",
             f"| peak memory | {first.peak_mb:,.0f} MB |",
-            f"| snapshots | {many.snapshots_mb:,.1f} MB |",
-            f"| second run: partitions given → one more trade committed | {many.again.wall_s:.1f} s |",
-            f"| the same, whole process | {many.again.whole_s:.1f} s |",
+            f"| snapshots | {many_symbols.snapshots_mb:,.1f} MB |",
+            f"| second run: partitions given → one more trade committed | {many_symbols.restarted.wall_s:.1f} s |",
+            f"| the same, whole process | {many_symbols.restarted.total_s:.1f} s |",
         ]
     )
 
 
-def _written(written: stream.Written) -> str:
+def _format_written(written: stream.TrackSummary) -> str:
     return f"{written.bars:,} bars, {written.indicators:,} records of indicators, {written.alerts:,} alerts"
 
 
-def _ms(times: latency.Times) -> str:
+def _format_ms(times: latency.LatencyQuantiles) -> str:
     return f"{times.p50_ms:.1f} ms | {times.p99_ms:.1f} ms"
 
 
@@ -157,9 +157,11 @@ def _alerts(*, quick: bool) -> str:
     for name, scores in quality.scores.items():
         pairs = " | ".join(f"{score.precision:.2f} / {score.recall:.2f}" for score in scores.values())
         at_8 = scores[8]
-        rows.append(f"| {name} | {pairs} | {at_8.false_a_day:.2f} | {at_8.late / max(1, at_8.found):.2f} |")
+        rows.append(
+            f"| {name} | {pairs} | {at_8.false_alarms_per_day:.2f} | {at_8.late / max(1, at_8.found):.2f} |"
+        )
     precision, recall, false = DETECTION_GOALS
-    missing = detection.missing(quality.daily)
+    missing = detection.misclassified(quality.daily)
     daily = Counter(alert.rule_id for alert in quality.daily)
     return "\n".join(
         [
@@ -172,8 +174,8 @@ def _alerts(*, quick: bool) -> str:
             "",
             "| Alerts of the default preset | in all | by rule |",
             "|---|---|---|",
-            f"| of a symbol in a day with two jumps of 8 σ | {_each(quality.preset, quality.days)} |",
-            f"| of a symbol in a year of the built-in daily bars | {_each(daily, quality.daily_years)} |",
+            f"| of a symbol in a day with two jumps of 8 σ | {_alert_rates(quality.preset, quality.days)} |",
+            f"| of a symbol in a year of the built-in daily bars | {_alert_rates(daily, quality.daily_years)} |",
             "",
             f"Not told as what they are: {missing}."
             if missing
@@ -182,15 +184,15 @@ def _alerts(*, quick: bool) -> str:
     )
 
 
-def _each(counts: Counter[str], over: float) -> str:
-    told = ", ".join(f"{name} {count / over:.2f}" for name, count in counts.most_common() if count)
-    return f"{counts.total() / over:.2f} | {told}"
+def _alert_rates(counts: Counter[str], over: float) -> str:
+    rates = ", ".join(f"{name} {count / over:.2f}" for name, count in counts.most_common() if count)
+    return f"{counts.total() / over:.2f} | {rates}"
 
 
 def _curated(*, quick: bool) -> str:
     rounds, count, symbols = (1, 500_000, 500) if quick else (3, 4_000_000, 2_000)
     records, lines = curated.measure(count, symbols, rounds)
-    return "\n".join([*_about(records, rounds), *lines])
+    return "\n".join([*_run_conditions(records, rounds), *lines])
 
 
 PARTS = {
@@ -203,7 +205,7 @@ PARTS = {
 }
 
 
-def _about(records: int, rounds: int) -> list[str]:
+def _run_conditions(records: int, rounds: int) -> list[str]:
     return [
         f"{datetime.now(UTC):%Y-%m-%d}. {_machine()}.",
         f"{records:,} records a run, medians of {rounds} interleaved rounds.",
@@ -213,11 +215,11 @@ def _about(records: int, rounds: int) -> list[str]:
 
 def _table(title: str, results: dict[str, Result]) -> list[str]:
     limit = next(iter(results.values()))
-    part = limit.whole_s is not None
+    measures_part = limit.total_s is not None
     lines = [
         f"| {title} | records/s | × limit | goal | µs CPU a record | × limit | goal | peak MB |"
-        + (" whole process |" if part else ""),
-        "|---|---|---|---|---|---|---|---|" + ("---|" if part else ""),
+        + (" whole process |" if measures_part else ""),
+        "|---|---|---|---|---|---|---|---|" + ("---|" if measures_part else ""),
     ]
     for name, result in results.items():
         speed, cpu = GOALS.get(name, (None, None))
@@ -230,7 +232,7 @@ def _table(title: str, results: dict[str, Result]) -> list[str]:
             f"{result.cpu_us / limit.cpu_us:.2f}",
             f"≤ {cpu}" if cpu else "",
             f"{result.peak_mb:.0f}",
-            *([f"{result.whole_s:.1f} s"] if result.whole_s else []),
+            *([f"{result.total_s:.1f} s"] if result.total_s else []),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines

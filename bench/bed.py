@@ -6,8 +6,8 @@ import sys
 import threading
 from pathlib import Path
 
-from bench.measure import Run, child
-from bench.ready import send
+from bench.measure import Run, run_child
+from bench.ready import send_in_transactions
 from tickerlake.kafka import jars, java
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.embedded import EmbeddedBroker
@@ -18,7 +18,7 @@ from tickerlake.sources.simulator.market import Market
 TICKERLAKE = Path(sys.executable).parent / "tickerlake"
 
 
-class Bed:
+class KafkaEnv:
     """A running broker and the topics made on it."""
 
     def __init__(self, folder: Path, broker: EmbeddedBroker) -> None:
@@ -28,47 +28,49 @@ class Bed:
         self._java = java.find_java().path
         self._classpath = ":".join(map(str, jars.classpath(tools=True)))
 
-    def topic(self) -> str:
+    def create_topic(self) -> str:
         """Make a topic of four partitions."""
         name = f"bench.{secrets.token_hex(4)}"
-        self.admin.create(name, 4)
+        self.admin.create_topic(name, 4)
         return name
 
-    def filled(self, keys: list[bytes], values: list[bytes]) -> str:
+    def topic_with_records(self, keys: list[bytes], values: list[bytes]) -> str:
         """Make a topic with records in transactions, as `tickerlake produce` writes them."""
-        topic = self.topic()
-        send(self.servers, topic, keys, values, len(values))
+        topic = self.create_topic()
+        send_in_transactions(self.servers, topic, keys, values, len(values))
         return topic
 
-    def traded(self, market: Market) -> str:
+    def topic_with_trades(self, market: Market) -> str:
         """Make a topic with the trades of a market, as `tickerlake simulate` writes them."""
-        ingest = Ingest(self.servers, self.topic())
+        ingest = Ingest(self.servers, self.create_topic())
         ingest.prepare()
         write_topic(market, ingest, threading.Event())
         return ingest.topic
 
-    def log(self, name: str) -> Path:
+    def log_path(self, name: str) -> Path:
         """Name the file of what the last child of a kind printed."""
         return self.folder / f"{name}.log"
 
-    def group(self) -> str:
+    def new_group(self) -> str:
         """Name a consumer group that nobody used before."""
         return f"bench.{secrets.token_hex(4)}"
 
-    def tool(self, records: int, name: str, *arguments: object) -> Run:
+    def run_tool(self, records: int, name: str, *arguments: object) -> Run:
         """Run one of Kafka's own performance tools."""
         command = (self._java, "-Xmx512m", "-cp", self._classpath, f"org.apache.kafka.tools.{name}")
-        return child(records, (*command, "--bootstrap-server", self.servers, *arguments), self.log("tool"))
+        return run_child(
+            records, (*command, "--bootstrap-server", self.servers, *arguments), self.log_path("tool")
+        )
 
-    def tickerlake(self, records: int, *arguments: object) -> Run:
+    def run_tickerlake(self, records: int, *arguments: object) -> Run:
         """Run a verb of the command line."""
-        return child(records, (TICKERLAKE, *arguments), self.log("tickerlake"))
+        return run_child(records, (TICKERLAKE, *arguments), self.log_path("tickerlake"))
 
-    def script(self, records: int, module: str, *arguments: object) -> Run:
+    def run_module(self, records: int, module: str, *arguments: object) -> Run:
         """Run a module of this package."""
-        return child(records, (sys.executable, "-m", module, *arguments), self.log("script"))
+        return run_child(records, (sys.executable, "-m", module, *arguments), self.log_path("script"))
 
-    def lake(self) -> Path:
+    def empty_lake(self) -> Path:
         """Make an empty folder for a lake, in place of the last one."""
         folder = self.folder / "lake"
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import material
 from bench.bed import TICKERLAKE
-from bench.measure import Result, Run, child, interleaved
+from bench.measure import Result, Run, run_child, run_interleaved
 from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.survey import read_head
 
@@ -16,30 +16,30 @@ ROWS = 5_000_000
 
 def to_parquet(folder: Path, rows: int, rounds: int) -> dict[str, dict[str, Result]]:
     """Return, for minute bars and for trades, records/s of each way."""
-    found = {}
-    for kind, make in (("minute bars", material.bars_csv), ("trades", material.trades_csv)):
-        source = make(folder / f"{kind}.csv", rows)
-        ways = {
-            "Polars, schema known (limit)": _plain("polars", source, rows, folder),
-            "pandas": _plain("pandas", source, rows, folder),
-            "tickerlake convert": _convert(source, rows, folder),
+    results = {}
+    for kind, write_csv in (("minute bars", material.bars_csv), ("trades", material.trades_csv)):
+        source = write_csv(folder / f"{kind}.csv", rows)
+        contenders = {
+            "Polars, schema known (limit)": _library_runner("polars", source, rows, folder),
+            "pandas": _library_runner("pandas", source, rows, folder),
+            "tickerlake convert": _convert_runner(source, rows, folder),
         }
-        found[kind] = interleaved(ways, rounds)
-    return found
+        results[kind] = run_interleaved(contenders, rounds)
+    return results
 
 
-def sniff_s(folder: Path) -> float:
+def detection_s(folder: Path) -> float:
     """Return how long it takes to tell compression, delimiter, header and columns of the largest file."""
     began_s = time.perf_counter()
     read_head(folder / "trades.csv", Options())
     return time.perf_counter() - began_s
 
 
-def _plain(way: str, source: Path, rows: int, folder: Path) -> Callable[[], Run]:
-    command = (sys.executable, "-m", "bench.plain", way, source, folder / f"{way}.parquet")
-    return lambda: child(rows, command, folder / "log")
+def _library_runner(library: str, source: Path, rows: int, folder: Path) -> Callable[[], Run]:
+    command = (sys.executable, "-m", "bench.plain", library, source, folder / f"{library}.parquet")
+    return lambda: run_child(rows, command, folder / "log")
 
 
-def _convert(source: Path, rows: int, folder: Path) -> Callable[[], Run]:
+def _convert_runner(source: Path, rows: int, folder: Path) -> Callable[[], Run]:
     options = ("--to", "parquet", "-o", folder / "converted.parquet", "--force")
-    return lambda: child(rows, (TICKERLAKE, "convert", source, *options), folder / "log")
+    return lambda: run_child(rows, (TICKERLAKE, "convert", source, *options), folder / "log")

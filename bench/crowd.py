@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from bench.bed import Bed
+from bench.bed import KafkaEnv
 from bench.measure import Run
-from bench.ready import send
-from bench.stream import Written, tracked
+from bench.ready import send_in_transactions
+from bench.stream import TrackSummary, run_track
 from tickerlake.model.json import to_json_lines
 from tickerlake.sources.simulator.market import Market
 from tickerlake.sources.simulator.plan import MarketOptions
@@ -13,26 +13,26 @@ from tickerlake.sources.simulator.plan import MarketOptions
 SYMBOLS = 10_000
 
 
-class Crowd(NamedTuple):
+class ManySymbolsResult(NamedTuple):
     """The first run, what its snapshots take, and the second run, which takes them up for one more record."""
 
     first: Run
-    written: Written
+    written: TrackSummary
     snapshots_mb: float
-    again: Run
+    restarted: Run
 
 
-def measure(bed: Bed, records: int) -> Crowd:
+def measure(bed: KafkaEnv, records: int) -> ManySymbolsResult:
     """Track a market of many symbols, and again after one more record."""
     market = Market(MarketOptions(symbols=SYMBOLS, trades=records, days=5))
-    topic, prefix, state = bed.traded(market), bed.group(), bed.lake()
+    topic, prefix, state = bed.topic_with_trades(market), bed.new_group(), bed.empty_lake()
     options = ("--calendar", "XNYS")
-    first = tracked(bed, records, topic, prefix, state, *options)
-    written = Written.of(bed.log("script"))
+    first = run_track(bed, records, topic, prefix, state, *options)
+    written = TrackSummary.from_log(bed.log_path("script"))
     assert written.records == records, written
     size = sum(path.stat().st_size for path in state.rglob("*") if path.is_file())
     last = list(market.batches([records - 1]))[-1].records.tail(1)
-    send(bed.servers, topic, [last.item(0, "instrument_id").encode()], to_json_lines(last), 1)
-    again = tracked(bed, 1, topic, prefix, state, *options)
-    assert Written.of(bed.log("script")).records == 1
-    return Crowd(first, written, size / 1e6, again)
+    send_in_transactions(bed.servers, topic, [last.item(0, "instrument_id").encode()], to_json_lines(last), 1)
+    restarted = run_track(bed, 1, topic, prefix, state, *options)
+    assert TrackSummary.from_log(bed.log_path("script")).records == 1
+    return ManySymbolsResult(first, written, size / 1e6, restarted)

@@ -13,15 +13,15 @@ import polars as pl
 
 from tickerlake.lake import cost
 from tickerlake.lake.compact import Compactor
-from tickerlake.lake.duck import literal, open_database
+from tickerlake.lake.duck import open_database, sql_literal
 from tickerlake.lake.query import LakeDatabase
 from tickerlake.lake.segment import Format, TopicMeta
 from tickerlake.lake.store.local import LocalStore
-from tickerlake.lake.writer import PartitionWriter, open_topic
+from tickerlake.lake.writer import SegmentWriter, open_topic
 
 DAY_NS = 86_400 * 10**9
-FIRST = 19_723  # 2024-01-01
-SEGMENT = 100_000
+FIRST_DAY = 19_723  # 2024-01-01
+SEGMENT_RECORDS = 100_000
 QUERIES = {
     "one symbol, a year of daily bars": "select * from bars where symbol = 'S77' and interval = '1d'",
     "all symbols, one day": "select * from bars where session_date = date '2024-06-03'",
@@ -31,14 +31,18 @@ QUERIES = {
         "select * from alerts where session_date between date '2024-03-04' and date '2024-03-10'"
     ),
 }
-READS = ("*.gz", "format='newline_delimited'"), ("*.parquet", "")
+DUCKDB_READERS = ("*.gz", "format='newline_delimited'"), ("*.parquet", "")
 
 
 def trades(count: int, symbols: int) -> pl.DataFrame:
     rng = np.random.default_rng(1)
     number = np.arange(count)
     day = number * 5 // count
-    ts = (FIRST + day) * DAY_NS + 14 * 3600 * 10**9 + number % (count // 5) * (23_400 * 10**9 // (count // 5))
+    ts = (
+        (FIRST_DAY + day) * DAY_NS
+        + 14 * 3600 * 10**9
+        + number % (count // 5) * (23_400 * 10**9 // (count // 5))
+    )
     return pl.DataFrame(
         {"s": rng.integers(0, symbols, count), "t": ts, "c": rng.integers(1000, 50_000, count), "n": number}
     ).select(
@@ -59,7 +63,7 @@ def bars(symbols: int, days: int) -> pl.DataFrame:
     count = symbols * days
     day = np.arange(count) // symbols
     frame = pl.DataFrame(
-        {"s": np.arange(count) % symbols, "d": FIRST + day, "c": rng.integers(10, 500, count)}
+        {"s": np.arange(count) % symbols, "d": FIRST_DAY + day, "c": rng.integers(10, 500, count)}
     )
     return frame.select(
         s=pl.format("S{}", "s"),
@@ -77,7 +81,7 @@ def bars(symbols: int, days: int) -> pl.DataFrame:
 
 def alerts(count: int) -> pl.DataFrame:
     frame = pl.DataFrame(
-        {"n": np.arange(count), "t": FIRST * DAY_NS + np.arange(count) * (366 * DAY_NS // count)}
+        {"n": np.arange(count), "t": FIRST_DAY * DAY_NS + np.arange(count) * (366 * DAY_NS // count)}
     )
     return frame.select(
         s=pl.format("S{}", pl.col("n") % 500),
@@ -91,11 +95,11 @@ def alerts(count: int) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def fill(store: LocalStore, fmt: Format, topics: dict[str, pl.DataFrame]) -> None:
+def store_topics(store: LocalStore, fmt: Format, topics: dict[str, pl.DataFrame]) -> None:
     for name, frame in topics.items():
-        writer = PartitionWriter(store, open_topic(store, TopicMeta(name, name, "c", fmt, {"0": 0}, 0)), 0)
-        for start in range(0, frame.height, SEGMENT):
-            part = frame.slice(start, SEGMENT)
+        writer = SegmentWriter(store, open_topic(store, TopicMeta(name, name, "c", fmt, {"0": 0}, 0)), 0)
+        for start in range(0, frame.height, SEGMENT_RECORDS):
+            part = frame.slice(start, SEGMENT_RECORDS)
             writer.put(
                 part.select(
                     offset=pl.int_range(start, start + part.height, dtype=pl.Int64),
@@ -110,7 +114,7 @@ def utc_dates(_: pl.Series, ts_ns: pl.Series) -> pl.Series:
     return (ts_ns // DAY_NS).cast(pl.Int32).cast(pl.Date)
 
 
-def timed(action: Callable[[], Any]) -> float:
+def time_s(action: Callable[[], Any]) -> float:
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
@@ -125,7 +129,7 @@ def measure(count: int, symbols: int, rounds: int) -> tuple[int, list[str]]:
         stores: dict[str, LocalStore] = {}
         for fmt in ("ndjson", "parquet"):
             stores[fmt] = LocalStore(folder / fmt)
-            fill(stores[fmt], "ndjson" if fmt == "ndjson" else "parquet", topics)
+            store_topics(stores[fmt], "ndjson" if fmt == "ndjson" else "parquet", topics)
         del topics
         lines = [f"{count:,} of the records are trades, of {symbols:,} symbols.", ""]
         lines += _compaction(folder, stores, records, rounds)
@@ -138,32 +142,36 @@ def _compaction(folder: Path, stores: dict[str, LocalStore], records: int, round
         "| Compaction of | records/s | MB/s (raw) | × limit | objects before | after | MB before | after |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for (pattern, options), (fmt, store) in zip(READS, stores.items(), strict=True):
+    for (pattern, options), (fmt, store) in zip(DUCKDB_READERS, stores.items(), strict=True):
         raw = [info for info in store.list("raw/") if info.key.endswith(pattern[1:])]
         size = sum(info.size for info in raw) / 1e6
-        ours, limit = [], []
+        ours_s, limit_s = [], []
         for _ in range(rounds):
             shutil.rmtree(folder / fmt / "curated", ignore_errors=True)
-            ours.append(timed(Compactor(LocalStore(folder / fmt), utc_dates, folder / "spool").run))
-            limit.append(timed(lambda p=pattern, o=options, f=fmt: _copy(folder, f, p, o)))  # type: ignore[misc]
-        made = [info for info in store.list("curated/") if info.key.endswith(".parquet")]
-        ratio = median(limit) / median(ours)
+            ours_s.append(time_s(Compactor(LocalStore(folder / fmt), utc_dates, folder / "spool").run))
+            limit_s.append(time_s(lambda p=pattern, o=options, f=fmt: _run_duckdb_copy(folder, f, p, o)))  # type: ignore[misc]
+        curated = [info for info in store.list("curated/") if info.key.endswith(".parquet")]
+        ratio = median(limit_s) / median(ours_s)
         lines.append(
-            f"| {fmt} | {records / median(ours):,.0f} | {size / median(ours):,.0f} | {ratio:.2f} | "
-            f"{len(raw)} | {len(made)} | {size:,.0f} | {sum(info.size for info in made) / 1e6:,.0f} |"
+            f"| {fmt} | {records / median(ours_s):,.0f} | {size / median(ours_s):,.0f} | {ratio:.2f} | "
+            f"{len(raw)} | {len(curated)} | {size:,.0f} | {sum(info.size for info in curated) / 1e6:,.0f} |"
         )
     lines += ["", "The limit is DuckDB's `COPY … TO` of the same rows, sorted, one file a topic, unchecked."]
     return lines
 
 
-def _copy(folder: Path, fmt: str, pattern: str, options: str) -> None:
+def _run_duckdb_copy(folder: Path, fmt: str, pattern: str, options: str) -> None:
     database = open_database(folder, "1GB")
-    for topic, when in (("x.trades", "ts_event_ns"), ("x.bars", "ts_open_ns"), ("x.alerts", "ts_event_ns")):
+    for topic, time_column in (
+        ("x.trades", "ts_event_ns"),
+        ("x.bars", "ts_open_ns"),
+        ("x.alerts", "ts_event_ns"),
+    ):
         function = "read_json" if options else "read_parquet"
-        place = literal(f"{folder}/{fmt}/raw/{topic}/partition=0/{pattern}")
+        source = sql_literal(f"{folder}/{fmt}/raw/{topic}/partition=0/{pattern}")
         database.execute(
-            f"copy (select * from {function}({place}{', ' if options else ''}{options}) "  # noqa: S608
-            f"order by instrument_id, {when}, kafka_offset) to {literal(str(folder / 'limit.parquet'))} "
+            f"copy (select * from {function}({source}{', ' if options else ''}{options}) "  # noqa: S608
+            f"order by instrument_id, {time_column}, kafka_offset) to {sql_literal(str(folder / 'limit.parquet'))} "
             "(format parquet, compression zstd)"
         )
     database.close()
@@ -171,21 +179,21 @@ def _copy(folder: Path, fmt: str, pattern: str, options: str) -> None:
 
 def _queries(folder: Path, stores: dict[str, LocalStore], rounds: int) -> list[str]:
     lines = ["| Query, seconds | raw ndjson | raw Parquet | curated |", "|---|---|---|---|"]
-    away = folder / "away"
+    hidden_dir = folder / "away"
     for question, sql in QUERIES.items():
         cells = []
         for name, store in stores.items():
-            kept = Path(store.uri) / "curated"
+            curated_dir = Path(store.uri) / "curated"
             if name != "curated":
-                kept.rename(away)
-            cells.append(median(timed(lambda s=store, q=sql: _ask(s, q)) for _ in range(rounds)))  # type: ignore[misc]
+                curated_dir.rename(hidden_dir)
+            cells.append(median(time_s(lambda s=store, q=sql: _run_query(s, q)) for _ in range(rounds)))  # type: ignore[misc]
             if name != "curated":
-                away.rename(kept)
+                hidden_dir.rename(curated_dir)
         lines.append(f"| {question} | {' | '.join(f'{cell:.2f}' for cell in cells)} |")
     return [*lines, "", "Each from nothing: the lake is opened, the question asked, all rows are fetched."]
 
 
-def _ask(store: LocalStore, sql: str) -> None:
+def _run_query(store: LocalStore, sql: str) -> None:
     database = LakeDatabase(store, utc_dates)
     database.query(sql).pl()
     database.close()
@@ -203,16 +211,16 @@ def _costs(stores: dict[str, LocalStore], records: int) -> list[str]:
     }
     for name, (store, prefix) in parts.items():
         infos = list(store.list(prefix))
-        found = cost.cost(len(infos), sum(info.size for info in infos))
+        estimate = cost.estimate_cost(len(infos), sum(info.size for info in infos))
         million = records / 1e6
         lines.append(
-            f"| {name} | {len(infos)} | ${found.operations_usd / million:.6f} | "
-            f"${found.storage_usd_per_month / million:.6f} |"
+            f"| {name} | {len(infos)} | ${estimate.operations_usd / million:.6f} | "
+            f"${estimate.storage_usd_per_month / million:.6f} |"
         )
     day = sum(info.size for info in stores["curated"].list("curated/trades/")) / 5
-    said = (
+    bigquery_note = (
         "BigQuery bills the bytes of the columns it reads ($6.25 a TiB on demand, 1 TiB a month free): "
         f"a day of these trades, read whole as an external table ({day / 1e6:,.0f} MB), is "
         f"${day / 2**40 * 6.25:.6f}. Load jobs are free."
     )
-    return [*lines, "", said]
+    return [*lines, "", bigquery_note]

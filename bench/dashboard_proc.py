@@ -6,31 +6,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-_TICKS_S: Final = os.sysconf("SC_CLK_TCK")
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_s(pid: int, thread: int | None = None) -> float:
     """Return the CPU seconds that a process, or one of its threads, has used; 0 if it has ended."""
-    place = f"{pid}/task/{thread}" if thread else str(pid)
+    path = f"{pid}/task/{thread}" if thread else str(pid)
     try:
-        fields = Path(f"/proc/{place}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{path}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / _TICKS_S
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
-def family(pid: int) -> list[int]:
+def process_tree(pid: int) -> list[int]:
     """Return a process and all that came of it."""
-    found = [pid]
-    for each in found:
+    pids = [pid]
+    for each in pids:
         for children in Path(f"/proc/{each}/task").glob("*/children"):
-            found += map(int, children.read_text().split())
-    return found
+            pids += map(int, children.read_text().split())
+    return pids
 
 
-def family_cpu_s(pid: int) -> float:
+def tree_cpu_s(pid: int) -> float:
     """Return the CPU seconds of a process and of all that came of it."""
-    return sum(map(cpu_s, family(pid)))
+    return sum(map(cpu_s, process_tree(pid)))
 
 
 def rss_mb(pid: int) -> float:
@@ -39,7 +39,9 @@ def rss_mb(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
-def share(used_s: Callable[[], float], seconds: float, wait: Callable[[float], object] = time.sleep) -> float:
+def core_share(
+    used_s: Callable[[], float], seconds: float, wait: Callable[[float], object] = time.sleep
+) -> float:
     """Return how much of one core something takes, over some seconds."""
     before_s, began_s = used_s(), time.perf_counter()
     wait(seconds)

@@ -11,11 +11,11 @@ from typing import IO, Final
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from bench.bed import TICKERLAKE, Bed
-from bench.dashboard_trades import Trades
+from bench.bed import TICKERLAKE, KafkaEnv
+from bench.dashboard_trades import TradeSender
 
 _START_S: Final = 60.0
-_FIGURE: Final = r"^tickerlake_dashboard_{}(?:_total)? (\S+)$"
+_METRIC: Final = r"^tickerlake_dashboard_{}(?:_total)? (\S+)$"
 
 
 class Stage:
@@ -27,14 +27,14 @@ class Stage:
         The server's.
     """
 
-    def __init__(self, bed: Bed, symbols: int) -> None:
+    def __init__(self, bed: KafkaEnv, symbols: int) -> None:
         self.symbols = symbols
         self.servers = bed.servers
         self.prefix = f"b{symbols}x{time.time_ns() % 10**9}"
         self.topic = f"{self.prefix}.trades"
-        bed.admin.create(self.topic, 4)
-        Trades(self.servers, self.topic, 5).each(symbols)
-        self._log = bed.log(self.prefix).open("wb")
+        bed.admin.create_topic(self.topic, 4)
+        TradeSender(self.servers, self.topic, 5).send_each(symbols)
+        self._log = bed.log_path(self.prefix).open("wb")
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/"
         command = [TICKERLAKE, "serve", "-b", self.servers, "--prefix", self.prefix, "--port", port]
@@ -43,18 +43,18 @@ class Stage:
 
     def wait(self) -> None:
         """Wait until the server knows all symbols."""
-        until(lambda: self.figure("instruments") >= self.symbols and self.figure("loading_ratio") == 1)
+        wait_until(lambda: self.metric("instruments") >= self.symbols and self.metric("loading_ratio") == 1)
 
-    def figure(self, name: str) -> float:
+    def metric(self, name: str) -> float:
         """Return one of the server's own figures; 0 if it does not answer yet."""
         assert self._process.poll() is None, "the server has ended"
         try:
             with urlopen(f"{self.url}metrics", timeout=10) as answer:  # noqa: S310
-                text = answer.read().decode()
+                body = answer.read().decode()
         except URLError:
             return 0.0
-        found = re.search(_FIGURE.format(name), text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
+        match = re.search(_METRIC.format(name), body, re.MULTILINE)
+        return float(match[1]) if match else 0.0
 
     def close(self) -> None:
         """End the server."""
@@ -74,17 +74,17 @@ class Stage:
             yield
 
     @contextmanager
-    def clients(self, count: int, way: str = "look") -> Iterator[Callable[[], int]]:
+    def clients(self, count: int, mode: str = "look") -> Iterator[Callable[[], int]]:
         """Open pages without a browser; yield what tells how many bytes they have got."""
         if not count:
             yield lambda: 0
             return
-        with _child("bench.dashboard_clients", self.url, count, way) as process:
-            yield lambda: _asked(process)
+        with _child("bench.dashboard_clients", self.url, count, mode) as process:
+            yield lambda: _request_count(process)
 
 
 @contextmanager
-def staged(bed: Bed, symbols: int) -> Iterator[Stage]:
+def serve_new_topic(bed: KafkaEnv, symbols: int) -> Iterator[Stage]:
     """Serve a new topic."""
     stage = Stage(bed, symbols)
     try:
@@ -94,10 +94,10 @@ def staged(bed: Bed, symbols: int) -> Iterator[Stage]:
         stage.close()
 
 
-def until(holds: Callable[[], bool], most_s: float = _START_S) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = _START_S) -> None:
     """Wait until something holds."""
-    end_s = time.perf_counter() + most_s
-    while not holds():
+    end_s = time.perf_counter() + timeout_s
+    while not condition():
         assert time.perf_counter() < end_s, "waited too long"
         time.sleep(0.1)
 
@@ -114,11 +114,11 @@ def _child(module: str, *arguments: object) -> Iterator["subprocess.Popen[str]"]
         process.communicate()
 
 
-def _asked(process: "subprocess.Popen[str]") -> int:
-    asks, answers = _pipes(process)
-    asks.write("\n")
-    asks.flush()
-    return int(answers.readline())
+def _request_count(process: "subprocess.Popen[str]") -> int:
+    stdin, stdout = _pipes(process)
+    stdin.write("\n")
+    stdin.flush()
+    return int(stdout.readline())
 
 
 def _pipes(process: "subprocess.Popen[str]") -> tuple[IO[str], IO[str]]:

@@ -20,7 +20,7 @@ from tickerlake.pipeline.markets import sessions_by_market
 from tickerlake.sources import builtin
 from tickerlake.sources.simulator import plan
 from tickerlake.sources.simulator.market import Market
-from tickerlake.sources.simulator.plan import MINUTE_NS, MINUTES, MarketOptions
+from tickerlake.sources.simulator.plan import MINUTE_NS, SESSION_MINUTES, MarketOptions
 
 SIZES = (6.0, 8.0, 12.0)
 SYMBOLS = 20
@@ -31,8 +31,8 @@ _START = date(2024, 1, 16)
 _JUMPS_A_DAY = 2
 _WARMUP_MINUTES = 30
 _BATCH = 50_000
-AS_IT_COMES = "the default preset's, which is silent for 15 minutes after an alert"
-EVENTS = {
+DEFAULT_PRESET = "the default preset's, which is silent for 15 minutes after an alert"
+KNOWN_EVENTS = {
     ("AAPL", date(2000, 6, 21)): "probable_split",
     ("AAPL", date(2005, 2, 28)): "probable_split",
     ("MSFT", date(2003, 2, 18)): "probable_split",
@@ -47,22 +47,22 @@ class Score:
     jumps: int
     found: int
     late: int
-    false: int
+    false_alarms: int
     days: int
 
     @property
     def precision(self) -> float:
         """Found jumps among all that it told, several alerts of one jump counted once."""
-        return self.found / max(1, self.found + self.false)
+        return self.found / max(1, self.found + self.false_alarms)
 
     @property
     def recall(self) -> float:
         return self.found / self.jumps
 
     @property
-    def false_a_day(self) -> float:
+    def false_alarms_per_day(self) -> float:
         """False alarms of a symbol in a day."""
-        return self.false / self.days
+        return self.false_alarms / self.days
 
 
 @dataclass(frozen=True)
@@ -100,40 +100,42 @@ def measure(days: int) -> Quality:
         splits=0,
     )
     trades = pl.concat(batch.records for batch in Market(options).batches())
-    jumps = _jumps(options, trades)
-    usual = preset("default").rules
-    rules = [*_rules(usual), *usual]
+    jumps = _choose_jumps(options, trades)
+    preset_rules = preset("default").rules
+    rules = [*_rules_under_test(preset_rules), *preset_rules]
     scores: dict[str, dict[float, Score]] = {rule.id: {} for rule in rules}
-    fired = {size: _alerts(_jumped(trades, jumps, size), rules, ("1m", "1d"), "XNYS") for size in SIZES}
+    fired = {
+        size: _fired_alerts(_with_jumps(trades, jumps, size), rules, ("1m", "1d"), "XNYS") for size in SIZES
+    }
     for size, alerts in fired.items():
         for rule in rules:
-            mine = [alert for alert in alerts if alert.rule_id == rule.id]
-            scores[rule.id][size] = _score(mine, jumps, SYMBOLS * days)
-    scores[AS_IT_COMES] = scores["big-move"]
-    names = {rule.id for rule in usual}
+            rule_alerts = [alert for alert in alerts if alert.rule_id == rule.id]
+            scores[rule.id][size] = _score(rule_alerts, jumps, SYMBOLS * days)
+    scores[DEFAULT_PRESET] = scores["big-move"]
+    preset_rule_ids = {rule.id for rule in preset_rules}
     bars = pl.concat(batch.records for batch in builtin.stocks().batches())
     return Quality(
-        {name: score for name, score in scores.items() if name not in names},
-        Counter(alert.rule_id for alert in fired[8] if alert.rule_id in names),
+        {name: score for name, score in scores.items() if name not in preset_rule_ids},
+        Counter(alert.rule_id for alert in fired[8] if alert.rule_id in preset_rule_ids),
         SYMBOLS * days,
-        _alerts(bars, usual, ("1d",), "24/7"),
+        _fired_alerts(bars, preset_rules, ("1d",), "24/7"),
         bars.height / 252,
     )
 
 
-def missing(daily: Iterable[Alert]) -> list[tuple[str, date]]:
+def misclassified(daily: Iterable[Alert]) -> list[tuple[str, date]]:
     """Return those of the four known events that are not told as what they are."""
-    gaps = {
+    causes = {
         (alert.symbol, datetime.fromtimestamp(alert.ts_event_ns / 1e9 - 1, UTC).date()): alert.cause
         for alert in daily
         if alert.kind == "gap_open"
     }
-    return [event for event, cause in EVENTS.items() if gaps.get(event) != cause]
+    return [event for event, cause in KNOWN_EVENTS.items() if causes.get(event) != cause]
 
 
-def _rules(preset: Iterable[Rule]) -> list[Rule]:
+def _rules_under_test(preset_rules: Iterable[Rule]) -> list[Rule]:
     """Return detectors without cooldown, by what they are."""
-    default = next(rule for rule in preset if rule.id == "big-move")
+    default = next(rule for rule in preset_rules if rule.id == "big-move")
     kinds: dict[str, tuple[str, dict[str, object]]] = {
         "fixed 0.5%": ("pct_change", {"window": 1, "pct": 0.5}),
         "fixed 0.25%": ("pct_change", {"window": 1, "pct": 0.25}),
@@ -148,39 +150,41 @@ def _rules(preset: Iterable[Rule]) -> list[Rule]:
     ]
 
 
-def _jumps(options: MarketOptions, trades: pl.DataFrame) -> list[Jump]:
+def _choose_jumps(options: MarketOptions, trades: pl.DataFrame) -> list[Jump]:
     """Choose minutes in which a symbol trades, neither the first nor the last of its day.
 
     A jump is as many times the symbol's sigma of that minute as its size says: the simulator's own, and what
     the rounding of both prices to the next tick adds.
     """
-    known = {row["symbol"]: row["sigma"] for row in plan.instruments(options).iter_rows(named=True)}
-    shares = np.sqrt(np.array(plan.VARIANCE) / sum(plan.VARIANCE))
+    sigmas = {row["symbol"]: row["sigma"] for row in plan.instruments(options).iter_rows(named=True)}
+    shares = np.sqrt(np.array(plan.VARIANCE_WEIGHTS) / sum(plan.VARIANCE_WEIGHTS))
     opens = [session.open_ns // MINUTE_NS for session in plan.sessions(options)]
     bars = trades.group_by("symbol", minute=pl.col("ts_event_ns") // MINUTE_NS).agg(pl.last("price"))
-    random, jumps = Random(SEED), []
+    rng, jumps = Random(SEED), []
     for (symbol,), frame in bars.sort("symbol", "minute").group_by("symbol", maintain_order=True):
         for opened in opens:
-            day = frame.filter(pl.col("minute").is_between(opened, opened + MINUTES - 1))
+            day = frame.filter(pl.col("minute").is_between(opened, opened + SESSION_MINUTES - 1))
             earliest = _WARMUP_MINUTES if opened == opens[0] else 1
-            spots = [at for at in range(1, day.height - 1) if day.item(at, "minute") - opened >= earliest]
-            for at in _apart(random, spots):
+            candidates = [
+                at for at in range(1, day.height - 1) if day.item(at, "minute") - opened >= earliest
+            ]
+            for at in _pick_apart(rng, candidates):
                 minute, price = day.item(at, "minute"), float(day.item(at, "price"))
                 tick = 0.01 if price >= 1 else 0.0001
-                sigma = np.hypot(known[symbol] * shares[minute - opened], tick / price * np.sqrt(2 / 3))
-                after, sign = day.item(at + 1, "minute"), random.choice((-1, 1))
+                sigma = np.hypot(sigmas[symbol] * shares[minute - opened], tick / price * np.sqrt(2 / 3))
+                after, sign = day.item(at + 1, "minute"), rng.choice((-1, 1))
                 jumps.append(Jump(str(symbol), minute, after, sign, float(sigma)))
     return jumps
 
 
-def _apart(random: Random, spots: list[int]) -> list[int]:
+def _pick_apart(rng: Random, candidates: list[int]) -> list[int]:
     while True:
-        first, second = sorted(random.sample(spots, _JUMPS_A_DAY))
+        first, second = sorted(rng.sample(candidates, _JUMPS_A_DAY))
         if second - first > 2:
             return [first, second]
 
 
-def _jumped(trades: pl.DataFrame, jumps: list[Jump], size: float) -> pl.DataFrame:
+def _with_jumps(trades: pl.DataFrame, jumps: list[Jump], size: float) -> pl.DataFrame:
     """Return trades whose prices have jumped, for good."""
     steps = pl.DataFrame(
         [(jump.symbol, jump.minute * MINUTE_NS, jump.sign * jump.sigma * size) for jump in jumps],
@@ -194,13 +198,13 @@ def _jumped(trades: pl.DataFrame, jumps: list[Jump], size: float) -> pl.DataFram
     return joined.with_columns(price=rounded.clip(0.0001, None).cast(DECIMAL)).select(trades.columns)
 
 
-def _alerts(
+def _fired_alerts(
     records: pl.DataFrame, rules: Iterable[Rule], intervals: tuple[str, ...], calendar: str
 ) -> list[Alert]:
     """Return what fires when records go through the engines, as `tickerlake track` has them."""
     options = EngineOptions(intervals)
     engine = Engine(options, sessions_by_market(calendar), AlertEngine(list(rules), intervals))
-    raised = [raised for batch in _batches(records) for raised in engine.take(batch).alerts]
+    raised = [raised for batch in _batches(records) for raised in engine.process(batch).alerts]
     return [one.alert for one in raised if one.alert.state == "fired"]
 
 
@@ -220,9 +224,9 @@ def _batches(records: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _score(fired: list[Alert], jumps: list[Jump], days: int) -> Score:
-    told = Counter((alert.symbol, alert.ts_event_ns // MINUTE_NS - 1) for alert in fired)
-    found = [jump for jump in jumps if (jump.symbol, jump.minute) in told]
-    late = [jump for jump in jumps if jump not in found and (jump.symbol, jump.after) in told]
-    right = {(jump.symbol, minute) for jump in jumps for minute in (jump.minute, jump.after)}
-    false = sum(count for bar, count in told.items() if bar not in right)
-    return Score(len(jumps), len(found) + len(late), len(late), false, days)
+    alert_counts = Counter((alert.symbol, alert.ts_event_ns // MINUTE_NS - 1) for alert in fired)
+    on_time = [jump for jump in jumps if (jump.symbol, jump.minute) in alert_counts]
+    late = [jump for jump in jumps if jump not in on_time and (jump.symbol, jump.after) in alert_counts]
+    jump_bars = {(jump.symbol, minute) for jump in jumps for minute in (jump.minute, jump.after)}
+    false_alarms = sum(count for bar, count in alert_counts.items() if bar not in jump_bars)
+    return Score(len(jumps), len(on_time) + len(late), len(late), false_alarms, days)

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from bench import material
-from bench.bed import Bed
-from bench.measure import Result, Run, interleaved
+from bench.bed import KafkaEnv
+from bench.measure import Result, Run, run_interleaved
 
 _PAYLOADS = 200_000
 
 
-def into_kafka(bed: Bed, records: int, rounds: int) -> dict[str, Result]:
+def into_kafka(bed: KafkaEnv, records: int, rounds: int) -> dict[str, Result]:
     """CSV file → acknowledged and committed, against kafka-producer-perf-test with the same documents."""
     csv = material.bars_csv(bed.folder / "bars.csv", records)
     _, values = material.bars(material.bars_csv(bed.folder / "few.csv", _PAYLOADS))
@@ -17,52 +17,52 @@ def into_kafka(bed: Bed, records: int, rounds: int) -> dict[str, Result]:
     payloads.write_bytes(b"\n".join(values))
 
     def limit() -> Run:
-        topic = bed.topic()
+        topic = bed.create_topic()
         properties = ("acks=all", "compression.type=lz4", "linger.ms=20", "batch.size=262144")
-        return bed.tool(
+        return bed.run_tool(
             records,
             "ProducerPerformance",
             *("--topic", topic, "--num-records", records, "--throughput", -1),
             *("--payload-file", payloads, "--command-property", *properties),
         )
 
-    def ready() -> Run:
-        topic = bed.topic()
-        return bed.script(records, "bench.ready", bed.servers, topic, payloads, records)
+    def preencoded() -> Run:
+        topic = bed.create_topic()
+        return bed.run_module(records, "bench.ready", bed.servers, topic, payloads, records)
 
     def produce() -> Run:
-        topic = bed.topic()
-        return bed.tickerlake(records, "produce", csv, "-t", topic, "-b", bed.servers)
+        topic = bed.create_topic()
+        return bed.run_tickerlake(records, "produce", csv, "-t", topic, "-b", bed.servers)
 
-    ways = {
+    contenders = {
         "kafka-producer-perf-test (limit)": limit,
-        "documents ready, in transactions": ready,
+        "documents ready, in transactions": preencoded,
         "tickerlake produce, CSV file": produce,
     }
-    return interleaved(ways, rounds)
+    return run_interleaved(contenders, rounds)
 
 
-def out_of_kafka(bed: Bed, records: int, rounds: int) -> dict[str, Result]:
+def out_of_kafka(bed: KafkaEnv, records: int, rounds: int) -> dict[str, Result]:
     """Topic → fsynced segments, against kafka-consumer-perf-test, which drops what it reads."""
-    topic = bed.filled(*material.trades(records))
+    topic = bed.topic_with_records(*material.trades(records))
 
     def limit() -> Run:
-        return bed.tool(
+        return bed.run_tool(
             records,
             "ConsumerPerformance",
-            *("--topic", topic, "--group", bed.group(), "--num-records", records),
+            *("--topic", topic, "--group", bed.new_group(), "--num-records", records),
         )
 
     def sink(name: str) -> Callable[[], Run]:
-        return lambda: bed.tickerlake(
+        return lambda: bed.run_tickerlake(
             records,
-            *("sink", "-t", topic, "--lake", bed.lake(), "-b", bed.servers),
-            *("--format", name, "--until-end", "--group", bed.group()),
+            *("sink", "-t", topic, "--lake", bed.empty_lake(), "-b", bed.servers),
+            *("--format", name, "--until-end", "--group", bed.new_group()),
         )
 
-    ways = {
+    contenders = {
         "kafka-consumer-perf-test (limit)": limit,
         "tickerlake sink, Parquet": sink("parquet"),
         "tickerlake sink, NDJSON": sink("ndjson"),
     }
-    return interleaved(ways, rounds)
+    return run_interleaved(contenders, rounds)

@@ -6,8 +6,8 @@ import sys
 
 import polars as pl
 
-from bench.told import Clock
-from tickerlake.kafka.consumer import Committed, Consumer, Partition
+from bench.told import Stopwatch
+from tickerlake.kafka.consumer import CommittedOffset, Consumer, Partition
 
 _SCHEMA = {"instrument_id": pl.String, "ts_event_ns": pl.Int64, "price": pl.Float64, "size": pl.Float64}
 _BATCH = 50_000
@@ -28,24 +28,24 @@ def bars(values: pl.Series) -> pl.DataFrame:
 
 
 def main(servers: str, topic: str, records: str) -> None:
-    clock, read = Clock(), 0
+    clock, read = Stopwatch(), 0
 
-    def assigned(_: Partition, __: Committed | None) -> int:
-        clock.begin()
+    def on_assign(_: Partition, __: CommittedOffset | None) -> int:
+        clock.start()
         return 0
 
-    consumer = Consumer(servers, secrets.token_hex(4), {}, assigned, lambda _: None)
+    consumer = Consumer(servers, secrets.token_hex(4), {}, on_assign, lambda _: None)
     consumer.subscribe([topic])
     while read < int(records):
         values = [batch.frame.get_column("value") for batch in consumer.poll(0.05, _BATCH)]
         if values:
-            together = pl.concat(values)
-            read += together.len()
-            if together.len():
-                bars(together)
-    clock.end()
+            values_of_poll = pl.concat(values)
+            read += values_of_poll.len()
+            if values_of_poll.len():
+                bars(values_of_poll)
+    clock.stop()
     consumer.close()
-    clock.tell(records=read)
+    clock.report(records=read)
 
 
 if __name__ == "__main__":

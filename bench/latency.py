@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bench.bed import TICKERLAKE, Bed
+from bench.bed import TICKERLAKE, KafkaEnv
 
 RATE_S = 1_000
 _SYMBOLS = 100
-_JUMPY = 10
+_CROSSING_SYMBOLS = 10
 """Symbols whose price crosses the level with every fifth trade: twenty alerts a second in all."""
 
-_EVERY = 5
+_CROSSING_PERIOD = 5
 _RULES = """\
 [[rule]]
 id = "level"
@@ -39,23 +39,23 @@ _TRADE = (
 )
 
 
-class Times(NamedTuple):
+class LatencyQuantiles(NamedTuple):
     """The middle and the 99th percentile, in milliseconds."""
 
     p50_ms: float
     p99_ms: float
 
     @classmethod
-    def of(cls, delays_ns: list[int]) -> "Times":
+    def from_delays(cls, delays_ns: list[int]) -> "LatencyQuantiles":
         cuts = quantiles(delays_ns, n=100)
         return cls(cuts[49] / 1e6, cuts[98] / 1e6)
 
 
-class Latency(NamedTuple):
+class LatencyResult(NamedTuple):
     """Of trades read as they are, and of alerts."""
 
-    trades: Times
-    alerts: Times
+    trades: LatencyQuantiles
+    alerts: LatencyQuantiles
     fired: int
 
 
@@ -65,15 +65,15 @@ class _Event(msgspec.Struct):
     state: str = "fired"
 
 
-def measure(bed: Bed, seconds: int, warm_s: int) -> Latency:
+def measure(bed: KafkaEnv, seconds: int, warm_s: int) -> LatencyResult:
     """Send trades by the clock, and wait for what comes of those after the first ``warm_s`` seconds."""
-    topic, prefix = bed.topic(), bed.group()
+    topic, prefix = bed.create_topic(), bed.new_group()
     rules = bed.folder / "level.toml"
     rules.write_text(_RULES)
     with _tracking(bed, topic, prefix, rules):
         sender = _Sender(bed, topic)
         sender.prepare()
-        with _Reader(bed, f"{prefix}.bars", "read_committed", begin=True) as bars:
+        with _Reader(bed, f"{prefix}.bars", "read_committed", from_beginning=True) as bars:
             bars.wait(_SYMBOLS)
         with (
             _Reader(bed, topic, "read_uncommitted") as trades,
@@ -88,29 +88,31 @@ def measure(bed: Bed, seconds: int, warm_s: int) -> Latency:
         (event.symbol, event.ts_event_ns): at_ns for at_ns, event in alerts.events() if event.state == "fired"
     }
     assert set(fired) == warm | crossed, f"{len(fired)} alerts of {len(warm | crossed)} crossings"
-    return Latency(
-        Times.of([at_ns - event.ts_event_ns for at_ns, event in trades.events()[warm_s * RATE_S :]]),
-        Times.of([fired[trade] - trade[1] for trade in crossed]),
+    return LatencyResult(
+        LatencyQuantiles.from_delays(
+            [at_ns - event.ts_event_ns for at_ns, event in trades.events()[warm_s * RATE_S :]]
+        ),
+        LatencyQuantiles.from_delays([fired[trade] - trade[1] for trade in crossed]),
         len(crossed),
     )
 
 
 @contextmanager
-def _tracking(bed: Bed, topic: str, prefix: str, rules: object) -> Iterator[None]:
-    options = ("--bars", "1m", "--indicators", "none", "--rules", rules, "--state", bed.lake())
+def _tracking(bed: KafkaEnv, topic: str, prefix: str, rules: object) -> Iterator[None]:
+    options = ("--bars", "1m", "--indicators", "none", "--rules", rules, "--state", bed.empty_lake())
     command = ("track", "-t", topic, "-b", bed.servers, "--prefix", prefix, "--group", prefix, *options)
-    with bed.log("live").open("wb") as log:
+    with bed.log_path("live").open("wb") as log:
         process = subprocess.Popen([TICKERLAKE, *map(str, command)], stdout=log, stderr=log)
         try:
             yield
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(30)
-    assert process.returncode == 0, bed.log("live").read_text()
+    assert process.returncode == 0, bed.log_path("live").read_text()
 
 
 class _Sender:
-    def __init__(self, bed: Bed, topic: str) -> None:
+    def __init__(self, bed: KafkaEnv, topic: str) -> None:
         self._topic = topic
         self._client = Producer({"bootstrap.servers": bed.servers, "linger.ms": 0})
 
@@ -127,10 +129,14 @@ class _Sender:
         for n in range(count):
             while (wait_s := began_s + n / RATE_S - time.perf_counter()) > 0:
                 time.sleep(wait_s)
-            number, turn = n % _SYMBOLS, n // _SYMBOLS
+            number, cycle_number = n % _SYMBOLS, n // _SYMBOLS
             now_ns = time.time_ns()
             # before a minute ends the price is below the level, so that the next bar can cross it again
-            high = number < _JUMPY and (turn + number) % _EVERY == 0 and now_ns // 1_000_000_000 % 60 < 58
+            high = (
+                number < _CROSSING_SYMBOLS
+                and (cycle_number + number) % _CROSSING_PERIOD == 0
+                and now_ns // 1_000_000_000 % 60 < 58
+            )
             symbol = self._trade(number, now_ns, 101 if high else 99)
             if high:
                 crossed.add((symbol, now_ns))
@@ -138,26 +144,28 @@ class _Sender:
         self._client.flush()
         return crossed
 
-    def _trade(self, number: int, moment_ns: int, price: int) -> str:
+    def _trade(self, number: int, ts_event_ns: int, price: int) -> str:
         symbol = f"S{number:03}"
-        self._client.produce(self._topic, _TRADE.format(symbol, moment_ns, price), f"{symbol}.XNAS")
+        self._client.produce(self._topic, _TRADE.format(symbol, ts_event_ns, price), f"{symbol}.XNAS")
         return symbol
 
 
 class _Reader:
     """Notes when each record of a topic arrives."""
 
-    def __init__(self, bed: Bed, topic: str, isolation: str, *, begin: bool = False) -> None:
+    def __init__(self, bed: KafkaEnv, topic: str, isolation: str, *, from_beginning: bool = False) -> None:
         for _ in range(600):
-            if bed.admin.describe(topic):
+            if bed.admin.describe_topic(topic):
                 break
             time.sleep(0.1)
         self._client = Consumer(
-            {"bootstrap.servers": bed.servers, "group.id": bed.group(), "isolation.level": isolation}
+            {"bootstrap.servers": bed.servers, "group.id": bed.new_group(), "isolation.level": isolation}
         )
-        ends = bed.admin.watermarks(bed.admin.require(topic))
-        self._client.assign([TopicPartition(topic, n, 0 if begin else end) for n, (_, end) in ends.items()])
-        self.found: list[tuple[int, bytes]] = []
+        watermarks = bed.admin.watermarks(bed.admin.require_topic(topic))
+        self._client.assign(
+            [TopicPartition(topic, n, 0 if from_beginning else end) for n, (_, end) in watermarks.items()]
+        )
+        self.arrivals: list[tuple[int, bytes]] = []
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._read)
 
@@ -171,18 +179,18 @@ class _Reader:
         self._thread.join()
         self._client.close()
 
-    def wait(self, count: int, most_s: float = 60.0) -> None:
+    def wait(self, count: int, timeout_s: float = 60.0) -> None:
         """Wait for so many records."""
-        for _ in itertools.takewhile(lambda _: len(self.found) < count, range(int(most_s / 0.02))):
+        for _ in itertools.takewhile(lambda _: len(self.arrivals) < count, range(int(timeout_s / 0.02))):
             time.sleep(0.02)
-        assert len(self.found) >= count, f"{len(self.found):,} of {count:,} records came"
+        assert len(self.arrivals) >= count, f"{len(self.arrivals):,} of {count:,} records came"
 
     def events(self) -> list[tuple[int, _Event]]:
         """Return when each record came, and what it says."""
-        return [(at_ns, msgspec.json.decode(value, type=_Event)) for at_ns, value in self.found]
+        return [(at_ns, msgspec.json.decode(value, type=_Event)) for at_ns, value in self.arrivals]
 
     def _read(self) -> None:
         while not self._done.is_set():
             message = self._client.poll(0.05)
             if message is not None and not message.error():
-                self.found.append((time.time_ns(), message.value() or b""))
+                self.arrivals.append((time.time_ns(), message.value() or b""))

@@ -9,31 +9,31 @@ from contextlib import contextmanager
 from statistics import median
 
 from bench import material
-from bench.bed import TICKERLAKE, Bed
+from bench.bed import TICKERLAKE, KafkaEnv
 from tickerlake.kafka.producer import Producer
 from tickerlake.lake.store import open_store
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.memory import MemoryStore
 from tickerlake.pipeline.sink import Sink, SinkOptions
 
-LATENCY_S = 0.05
+REQUEST_LATENCY_S = 0.05
 
 
 def help_s(rounds: int) -> float:
     """Return how long `tickerlake --help` takes."""
-    took = []
+    durations_s = []
     for _ in range(max(5, rounds)):
         began_s = time.perf_counter()
         subprocess.run([TICKERLAKE, "--help"], check=True, capture_output=True)
-        took.append(time.perf_counter() - began_s)
-    return median(took)
+        durations_s.append(time.perf_counter() - began_s)
+    return median(durations_s)
 
 
-def objects_per_s(bed: Bed, records: int) -> float:
+def objects_per_s(bed: KafkaEnv, records: int) -> float:
     """Return how many objects of one record a second a sink stores at 50 ms a request."""
-    topic = bed.filled(*material.trades(records))
-    store = MemoryStore(before_reply=lambda _: time.sleep(LATENCY_S))
-    sink = Sink(bed.servers, [topic], store, bed.group(), SinkOptions(format="json"))
+    topic = bed.topic_with_records(*material.trades(records))
+    store = MemoryStore(before_reply=lambda _: time.sleep(REQUEST_LATENCY_S))
+    sink = Sink(bed.servers, [topic], store, bed.new_group(), SinkOptions(format="json"))
     began_s = time.perf_counter()
     stored = sink.run(threading.Event(), until_end=True)
     took_s = time.perf_counter() - began_s
@@ -41,12 +41,12 @@ def objects_per_s(bed: Bed, records: int) -> float:
     return records / took_s
 
 
-def first_object_s(bed: Bed, rounds: int) -> float:
+def first_object_s(bed: KafkaEnv, rounds: int) -> float:
     """Return how long after its sending the first record of a topic is in the lake, at ``--flush-age 1``."""
-    took = []
+    durations_s = []
     for _ in range(rounds):
-        topic, store = bed.topic(), open_store(str(bed.lake()))
-        with _running(bed, topic, store) as sink:
+        topic, store = bed.create_topic(), open_store(str(bed.empty_lake()))
+        with _running_sink(bed, topic, store) as sink:
             while len(sink.progress.partitions) < 4:
                 time.sleep(0.01)
             producer = Producer(bed.servers, secrets.token_hex(4), {})
@@ -57,15 +57,15 @@ def first_object_s(bed: Bed, rounds: int) -> float:
             producer.commit()
             while not any(info.key.endswith(".ndjson.gz") for info in store.list("raw/")):
                 time.sleep(0.005)
-            took.append(time.perf_counter() - began_s)
+            durations_s.append(time.perf_counter() - began_s)
         store.close()
-    return median(took)
+    return median(durations_s)
 
 
 @contextmanager
-def _running(bed: Bed, topic: str, store: Store) -> Iterator[Sink]:
+def _running_sink(bed: KafkaEnv, topic: str, store: Store) -> Iterator[Sink]:
     sink, stop = (
-        Sink(bed.servers, [topic], store, bed.group(), SinkOptions(flush_age_s=1.0)),
+        Sink(bed.servers, [topic], store, bed.new_group(), SinkOptions(flush_age_s=1.0)),
         threading.Event(),
     )
     thread = threading.Thread(target=sink.run, args=(stop,))

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, Producer
 
-from bench.told import Clock
+from bench.told import Stopwatch
 
 _MINUTE_NS = 60_000_000_000
 _TRANSACTION = 50_000
 
 
-class Trade(msgspec.Struct):
+class TradeRecord(msgspec.Struct):
     """What is wanted of a record."""
 
     instrument_id: str
@@ -24,7 +24,7 @@ class Trade(msgspec.Struct):
 
 
 @dataclass
-class Bar:
+class FormingBar:
     """A bar that forms."""
 
     instrument_id: str
@@ -36,34 +36,34 @@ class Bar:
     volume: float = 0.0
     notional: float = 0.0
 
-    def take(self, price: float, size: float) -> None:
+    def update(self, price: float, size: float) -> None:
         self.high, self.low, self.close = max(self.high, price), min(self.low, price), price
         self.volume += size
         self.notional += price * size
 
-    def record(self) -> bytes:
+    def encode(self) -> bytes:
         return msgspec.json.encode({**asdict(self), "vwap": self.notional / self.volume})
 
 
 def main(servers: str, topic: str, target: str, records: str) -> None:
-    clock, read, bars = Clock(), 0, dict[str, Bar]()
-    decode = msgspec.json.Decoder(Trade).decode
+    clock, read, bars = Stopwatch(), 0, dict[str, FormingBar]()
+    decode = msgspec.json.Decoder(TradeRecord).decode
     base = {"bootstrap.servers": servers}
-    reading = {"auto.offset.reset": "earliest", "enable.auto.commit": False}
-    consumer = Consumer({**base, **reading, "group.id": secrets.token_hex(4)})
+    consumer_options = {"auto.offset.reset": "earliest", "enable.auto.commit": False}
+    consumer = Consumer({**base, **consumer_options, "group.id": secrets.token_hex(4)})
     producer = Producer({**base, "transactional.id": secrets.token_hex(4), "compression.type": "lz4"})
     producer.init_transactions()
 
-    def assigned(_: Any, __: Any) -> None:
-        clock.begin()
+    def on_assign(_: Any, __: Any) -> None:
+        clock.start()
 
     def commit() -> None:
         offsets = consumer.position(consumer.assignment())
         producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata())
         producer.commit_transaction()
-        clock.end()
+        clock.stop()
 
-    consumer.subscribe([topic], on_assign=assigned)
+    consumer.subscribe([topic], on_assign=on_assign)
     producer.begin_transaction()
     while read < int(records):
         message = consumer.poll(1.0)
@@ -74,16 +74,18 @@ def main(servers: str, topic: str, target: str, records: str) -> None:
         bar = bars.get(trade.instrument_id)
         if bar is None or bar.minute != minute:
             if bar:
-                producer.produce(target, bar.record(), bar.instrument_id)
-            bar = bars[trade.instrument_id] = Bar(trade.instrument_id, minute, price, price, price, price)
-        bar.take(price, trade.size)
+                producer.produce(target, bar.encode(), bar.instrument_id)
+            bar = bars[trade.instrument_id] = FormingBar(
+                trade.instrument_id, minute, price, price, price, price
+            )
+        bar.update(price, trade.size)
         read += 1
         if read % _TRANSACTION == 0:
             commit()
             producer.begin_transaction()
     commit()
     consumer.close()
-    clock.tell(records=read)
+    clock.report(records=read)
 
 
 if __name__ == "__main__":

@@ -87,5 +87,5 @@ def _ticker() -> pl.Expr:
 
 
 def _cents(column: str) -> pl.Expr:
-    units = pl.col(column)
-    return pl.format("{}.{}", units // 100, (units % 100).cast(pl.String).str.zfill(2))
+    cents = pl.col(column)
+    return pl.format("{}.{}", cents // 100, (cents % 100).cast(pl.String).str.zfill(2))

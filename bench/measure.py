@@ -23,7 +23,7 @@ class Run:
     wall_s: float
     cpu_s: float
     peak_mb: float
-    whole_s: float | None = None
+    total_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -33,26 +33,26 @@ class Result:
     per_s: float
     cpu_us: float
     peak_mb: float
-    whole_s: float | None = None
+    total_s: float | None = None
 
     @classmethod
-    def of(cls, runs: Sequence[Run]) -> "Result":
+    def from_runs(cls, runs: Sequence[Run]) -> "Result":
         return cls(
             median(run.records / run.wall_s for run in runs),
             median(run.cpu_s / run.records * 1e6 for run in runs),
             max(run.peak_mb for run in runs),
-            median(wholes) if (wholes := [run.whole_s for run in runs if run.whole_s]) else None,
+            median(wholes) if (wholes := [run.total_s for run in runs if run.total_s]) else None,
         )
 
 
-class Peak:
+class PeakMemory:
     """The most memory a process has held: its own usage counts what the parent held when it forked."""
 
     def __init__(self, pid: int) -> None:
         self.mb = 0.0
         self._status = Path(f"/proc/{pid}/status")
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look)
+        self._thread = threading.Thread(target=self._poll)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -62,7 +62,7 @@ class Peak:
         self._done.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         while not self._done.wait(0.02):
             with suppress(OSError, StopIteration):
                 line = next(
@@ -71,12 +71,12 @@ class Peak:
                 self.mb = max(self.mb, int(line.split()[1]) / 1024)
 
 
-def child(records: int, arguments: Sequence[object], log: Path) -> Run:
+def run_child(records: int, arguments: Sequence[object], log: Path) -> Run:
     """Run a command; what it prints goes to a file, and is shown if it fails."""
     with log.open("wb") as out:
         began_s = time.perf_counter()
         process = subprocess.Popen([str(each) for each in arguments], stdout=out, stderr=subprocess.STDOUT)
-        with Peak(process.pid) as peak:
+        with PeakMemory(process.pid) as peak:
             _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - began_s
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -85,16 +85,16 @@ def child(records: int, arguments: Sequence[object], log: Path) -> Run:
     return Run(records, wall_s, usage.ru_utime + usage.ru_stime, peak.mb)
 
 
-def interleaved(ways: dict[str, Callable[[], Run]], rounds: int) -> dict[str, Result]:
+def run_interleaved(contenders: dict[str, Callable[[], Run]], rounds: int) -> dict[str, Result]:
     """Run every way in turn, ``rounds`` times, and return the medians."""
-    runs: dict[str, list[Run]] = {name: [] for name in ways}
+    runs: dict[str, list[Run]] = {name: [] for name in contenders}
     for number in range(1, rounds + 1):
-        for name, way in ways.items():
-            run = way()
+        for name, run_contender in contenders.items():
+            run = run_contender()
             runs[name].append(run)
             print(
                 f"  round {number}  {name}: {run.records / run.wall_s:,.0f} records/s, "
                 f"{run.cpu_s / run.records * 1e6:.2f} µs CPU a record, {run.peak_mb:.0f} MB",
                 flush=True,
             )
-    return {name: Result.of(each) for name, each in runs.items()}
+    return {name: Result.from_runs(each) for name, each in runs.items()}

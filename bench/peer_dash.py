@@ -10,7 +10,7 @@ import random
 from typing import Any
 
 ROWS = 500
-EVERY_MS = 100
+UPDATE_MS = 100
 COLUMNS = ("symbol", "last", "change", "volume")
 
 
@@ -35,7 +35,7 @@ def create() -> Any:
         getRowId="params.data.symbol",
         style={"height": "700px"},
     )
-    app.layout = dash.html.Div([dash.dcc.Interval(id="timer", interval=EVERY_MS), grid])
+    app.layout = dash.html.Div([dash.dcc.Interval(id="timer", interval=UPDATE_MS), grid])
 
     @app.callback(  # type: ignore[untyped-decorator]
         dash.Output("grid", "rowTransaction"),

@@ -6,16 +6,16 @@ import sys
 import time
 from typing import Any
 
-BEGAN_S: list[float] = []
+started_s: list[float] = []
 
 
 def event_ms(value: Any, headers: Any, timestamp: Any, timestamp_type: Any) -> int:
-    if not BEGAN_S:
-        BEGAN_S.append(time.perf_counter())
+    if not started_s:
+        started_s.append(time.perf_counter())
     return int(value["ts_event_ns"] // 1_000_000)
 
 
-def first(trade: Any) -> dict[str, float]:
+def first_bar(trade: Any) -> dict[str, float]:
     price, size = trade["price"], trade["size"]
     return {
         "open": price,
@@ -27,7 +27,7 @@ def first(trade: Any) -> dict[str, float]:
     }
 
 
-def more(bar: dict[str, float], trade: Any) -> dict[str, float]:
+def update_bar(bar: dict[str, float], trade: Any) -> dict[str, float]:
     price, size = trade["price"], trade["size"]
     return {
         "open": bar["open"],
@@ -39,7 +39,7 @@ def more(bar: dict[str, float], trade: Any) -> dict[str, float]:
     }
 
 
-def finished(window: Any) -> dict[str, float]:
+def finish_bar(window: Any) -> dict[str, float]:
     bar = window["value"]
     return {**bar, "start_ms": window["start"], "vwap": bar["notional"] / bar["volume"]}
 
@@ -56,11 +56,13 @@ def main(servers: str, topic: str, target: str, records: str, folder: str) -> No
         loglevel="WARNING",
     )
     trades = app.topic(topic, value_deserializer="json", timestamp_extractor=event_ms)
-    frame = app.dataframe(trades).tumbling_window(60_000).reduce(more, first).final().apply(finished)
+    frame = (
+        app.dataframe(trades).tumbling_window(60_000).reduce(update_bar, first_bar).final().apply(finish_bar)
+    )
     frame.to_topic(app.topic(target, value_serializer="json"))
     app.run(count=int(records))
-    said = {"reading_s": time.perf_counter() - BEGAN_S[0]}
-    print(f"\n{json.dumps(said)}", file=sys.stderr, flush=True)
+    report = {"reading_s": time.perf_counter() - started_s[0]}
+    print(f"\n{json.dumps(report)}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -26,21 +26,21 @@ def main(servers: str, topic: str, target: str, records: str, folder: str, jars:
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("ERROR")
-    query(spark, servers, topic, target, int(records), f"{folder}/first")
+    run_query(spark, servers, topic, target, int(records), f"{folder}/first")
     jvm = Path(f"/proc/{spark._jvm.java.lang.ProcessHandle.current().pid()}")
     began_s, cpu_s = time.perf_counter(), _cpu_s(jvm)
-    read = query(spark, servers, topic, target, int(records), f"{folder}/second")
-    said = {
+    read = run_query(spark, servers, topic, target, int(records), f"{folder}/second")
+    report = {
         "reading_s": time.perf_counter() - began_s,
         "cpu_s": _cpu_s(jvm) - cpu_s,
         "peak_mb": int((jvm / "status").read_text().partition("VmHWM:")[2].split()[0]) / 1024,
         "records": read,
     }
     spark.stop()
-    print(f"\n{json.dumps(said)}", file=sys.stderr, flush=True)
+    print(f"\n{json.dumps(report)}", file=sys.stderr, flush=True)
 
 
-def query(spark: Any, servers: str, topic: str, target: str, records: int, checkpoint: str) -> int:
+def run_query(spark: Any, servers: str, topic: str, target: str, records: int, checkpoint: str) -> int:
     """Read the topic to its end, and return how many records that were."""
     f: Any = importlib.import_module("pyspark.sql.functions")
     kafka = {"kafka.bootstrap.servers": servers}

@@ -9,7 +9,7 @@ import random
 from typing import Any
 
 ROWS = 500
-EVERY_S = 0.1
+UPDATE_S = 0.1
 
 
 def main() -> None:
@@ -26,8 +26,8 @@ def main() -> None:
             }
         )
 
-    @st.fragment(run_every=EVERY_S)  # type: ignore[untyped-decorator]
-    def shown() -> None:
+    @st.fragment(run_every=UPDATE_S)  # type: ignore[untyped-decorator]
+    def show_table() -> None:
         table = st.session_state.table
         steps = pd.Series([random.randint(-5, 5) / 100 for _ in range(ROWS)])
         table["last"] = (table["last"] + steps).round(2)
@@ -35,7 +35,7 @@ def main() -> None:
         table["volume"] += 100
         st.dataframe(table, height=700, hide_index=True)
 
-    shown()
+    show_table()
 
 
 if __name__ == "__main__":

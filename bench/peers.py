@@ -9,7 +9,7 @@ from pathlib import Path
 from tickerlake.kafka import jars
 
 REQUIREMENTS = Path(__file__).parent.parent / "requirements"
-FOLDER = jars.cache_dir().parent / "bench-peers"
+CACHE_DIR = jars.cache_dir().parent / "bench-peers"
 SPARK_JARS = {
     "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0": (
         "64539c45e5d39f7ddb747312c239f38f5208d08c1a0ddf7d70beb2fbd9373705"
@@ -26,32 +26,32 @@ SPARK_JARS = {
 }
 
 
-class Missing(Exception):
+class PeerUnavailable(Exception):
     """The peers can't be fetched."""
 
 
-def python(name: str = "peers", size_mb: int = 700) -> Path:
+def peer_python(name: str = "peers", size_mb: int = 700) -> Path:
     """Return the interpreter that has the peers of a list installed, after installing them if needed."""
-    requirements, folder = REQUIREMENTS / f"{name}.txt", FOLDER.with_name(f"bench-{name}")
-    stamp, wanted = folder / "stamp", hashlib.sha256(requirements.read_bytes()).hexdigest()
+    requirements, folder = REQUIREMENTS / f"{name}.txt", CACHE_DIR.with_name(f"bench-{name}")
+    stamp, digest = folder / "stamp", hashlib.sha256(requirements.read_bytes()).hexdigest()
     binary = folder / "venv" / "bin" / "python"
-    if not stamp.is_file() or stamp.read_text() != wanted:
+    if not stamp.is_file() or stamp.read_text() != digest:
         print(f"installing the {name} (once, {size_mb} MB) …", flush=True)
         venv.create(folder / "venv", with_pip=True, clear=True)
         pip = (binary, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes")
         try:
             subprocess.run([*pip, "-r", requirements], check=True)
         except subprocess.CalledProcessError as error:
-            raise Missing("pip can't install them") from error
-        stamp.write_text(wanted)
+            raise PeerUnavailable("pip can't install them") from error
+        stamp.write_text(digest)
     return binary
 
 
-def pinned(package: str, name: str) -> str:
+def pinned_version(package: str, name: str) -> str:
     """Return the version of a package in a list."""
-    found = re.search(rf"^{package}==(\S+)", (REQUIREMENTS / f"{name}.txt").read_text(), re.MULTILINE)
-    assert found, f"{name}.txt has no {package}"
-    return found[1]
+    match = re.search(rf"^{package}==(\S+)", (REQUIREMENTS / f"{name}.txt").read_text(), re.MULTILINE)
+    assert match, f"{name}.txt has no {package}"
+    return match[1]
 
 
 def spark_jars() -> list[Path]:
@@ -59,15 +59,15 @@ def spark_jars() -> list[Path]:
     from jgo.config import GlobalSettings
     from jgo.maven import MavenContext
 
-    context = MavenContext(repo_cache=FOLDER / "maven", timeout=20)
+    context = MavenContext(repo_cache=CACHE_DIR / "maven", timeout=20)
     context.remote_repos = {**GlobalSettings.load().repositories, **context.remote_repos}
-    found = []
+    paths = []
     for coordinates, sha256 in SPARK_JARS.items():
         group, artifact, version = coordinates.split(":")
         try:
             path = context.project(group, artifact).at_version(version).artifact().resolve()
         except Exception as error:  # whatever the HTTP client raises
-            raise Missing(f"{coordinates}: {error}") from error
+            raise PeerUnavailable(f"{coordinates}: {error}") from error
         assert jars.sha256_of(path) == sha256, f"{path} is not the file that was pinned"
-        found.append(path)
-    return found
+        paths.append(path)
+    return paths

@@ -6,15 +6,17 @@ from pathlib import Path
 
 from tickerlake.kafka.producer import Producer
 
-_TRANSACTION = 200_000
+_RECORDS_PER_TRANSACTION = 200_000
 
 
-def send(servers: str, topic: str, keys: list[bytes], values: list[bytes], records: int) -> None:
+def send_in_transactions(
+    servers: str, topic: str, keys: list[bytes], values: list[bytes], records: int
+) -> None:
     """Send documents in transactions, as `tickerlake produce` does, from the first again after the last."""
     producer = Producer(servers, secrets.token_hex(4), {})
-    for sent in range(0, records, _TRANSACTION):
+    for sent in range(0, records, _RECORDS_PER_TRANSACTION):
         start = sent % len(values)
-        part = slice(start, start + min(_TRANSACTION, records - sent))
+        part = slice(start, start + min(_RECORDS_PER_TRANSACTION, records - sent))
         producer.begin()
         producer.send(topic, keys[part], values[part])
         producer.commit()
@@ -24,7 +26,7 @@ def main() -> None:
     servers, topic, payloads, records = sys.argv[1:]
     values = Path(payloads).read_bytes().split(b"\n")
     keys = [value.split(b'"', 8)[7] for value in values]
-    send(servers, topic, keys, values, int(records))
+    send_in_transactions(servers, topic, keys, values, int(records))
 
 
 if __name__ == "__main__":

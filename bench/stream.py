@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from bench import peers
-from bench.bed import Bed
-from bench.measure import Result, Run, child, interleaved
-from bench.told import reading
+from bench.bed import KafkaEnv
+from bench.measure import Result, Run, run_child, run_interleaved
+from bench.told import with_report
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
 from tickerlake.sources.simulator.market import Market
@@ -28,13 +28,13 @@ QUIX_RECORDS = 100_000
 """It does not end at a count that is the whole topic's, and is too slow for all of it."""
 LIMIT, TRACK = "kafka-consumer-perf-test (limit)", "tickerlake track"
 QUIX, SPARK = "Quix Streams", "Spark Structured Streaming, warm"
-_SAID = re.compile(
+_SUMMARY = re.compile(
     r"read ([\d,]+) records .*: ([\d,]+) bars.*, ([\d,]+) records of indicators, ([\d,]+) alerts"
 )
 
 
 @dataclass(frozen=True)
-class Written:
+class TrackSummary:
     """What a run of track said that it read and wrote."""
 
     records: int
@@ -43,70 +43,72 @@ class Written:
     alerts: int
 
     @classmethod
-    def of(cls, log: Path) -> "Written":
-        text = log.read_text()
-        found = _SAID.search(text)
-        assert found, text
-        return cls(*(int(number.replace(",", "")) for number in found.groups()))
+    def from_log(cls, log: Path) -> "TrackSummary":
+        log_text = log.read_text()
+        match = _SUMMARY.search(log_text)
+        assert match, log_text
+        return cls(*(int(number.replace(",", "")) for number in match.groups()))
 
 
-def speeds(bed: Bed, records: int, rounds: int) -> tuple[dict[str, Result], Written]:
+def measure_speeds(bed: KafkaEnv, records: int, rounds: int) -> tuple[dict[str, Result], TrackSummary]:
     """Topic → one-minute bars, indicators, alerts, committed; also what track wrote, each time the same."""
     market = Market(MarketOptions(trades=records, days=5))
-    topic, written = bed.traded(market), set[Written]()
-    expected = closed(market)
+    topic, written = bed.topic_with_trades(market), set[TrackSummary]()
+    expected = closed_bars(market)
     rules = bed.folder / "rules.toml"
     rules.write_text(RULES)
 
     def perf_test() -> Run:
-        run = bed.tool(
+        run = bed.run_tool(
             records,
             "ConsumerPerformance",
-            *("--topic", topic, "--group", bed.group(), "--num-records", records, "--hide-header"),
+            *("--topic", topic, "--group", bed.new_group(), "--num-records", records, "--hide-header"),
         )
         # the last but one of its columns are milliseconds of fetching, and bytes and records a second
         cells = [
-            line.split(", ") for line in bed.log("tool").read_text().splitlines() if line.count(", ") == 9
+            line.split(", ")
+            for line in bed.log_path("tool").read_text().splitlines()
+            if line.count(", ") == 9
         ]
         return Run(records, int(cells[-1][7]) / 1000, run.cpu_s, run.peak_mb, run.wall_s)
 
     def track() -> Run:
-        prefix = bed.group()
+        prefix = bed.new_group()
         # the last bars stay open: the clock would close them in some rounds, and not in others
         bars = ("--bars", "1m", "--calendar", "XNYS", "--idle", "1w")
-        run = tracked(
-            bed, records, topic, prefix, bed.lake(), *bars, "--indicators", INDICATORS, "--rules", rules
+        run = run_track(
+            bed, records, topic, prefix, bed.empty_lake(), *bars, "--indicators", INDICATORS, "--rules", rules
         )
-        said = Written.of(bed.log("script"))
-        assert said.records == records, said
-        assert (said.bars, trades_in(bed.servers, f"{prefix}.bars")) == expected, (said, expected)
-        written.add(said)
+        summary = TrackSummary.from_log(bed.log_path("script"))
+        assert summary.records == records, summary
+        assert (summary.bars, count_trades(bed.servers, f"{prefix}.bars")) == expected, (summary, expected)
+        written.add(summary)
         assert len(written) == 1, written
         return run
 
-    ways = {
+    contenders = {
         LIMIT: perf_test,
-        "consume, decode, group, drop": _script(bed, records, "grouped", topic),
+        "consume, decode, group, drop": _module_runner(bed, records, "grouped", topic),
         TRACK: track,
-        "a dictionary, message by message": _script(bed, records, "looped", topic, target=True),
-        **_peers(bed, records, topic),
+        "a dictionary, message by message": _module_runner(bed, records, "looped", topic, target=True),
+        **_peer_runners(bed, records, topic),
     }
-    results = interleaved(ways, rounds)
+    results = run_interleaved(contenders, rounds)
     return results, written.pop()
 
 
-def tracked(bed: Bed, records: int, topic: str, prefix: str, state: Path, *options: object) -> Run:
+def run_track(bed: KafkaEnv, records: int, topic: str, prefix: str, state: Path, *options: object) -> Run:
     """Run track to the end of a topic, timed from its first partition to its last transaction."""
-    run = bed.script(
+    run = bed.run_module(
         records,
         "bench.tracked",
         *("track", "-t", topic, "-b", bed.servers, "--prefix", prefix, "--group", prefix),
         *("--state", state, "--until-end", *options),
     )
-    return reading(run, bed.log("script"))
+    return with_report(run, bed.log_path("script"))
 
 
-def closed(market: Market) -> tuple[int, int]:
+def closed_bars(market: Market) -> tuple[int, int]:
     """Return how many one-minute bars a market closes, and their trades: each symbol's last stays open."""
     minute = pl.col("ts_event_ns") // 60_000_000_000
     counts = pl.concat(
@@ -117,36 +119,39 @@ def closed(market: Market) -> tuple[int, int]:
     return finished.height, int(finished.get_column("trades").sum())
 
 
-def trades_in(servers: str, topic: str) -> int:
+def count_trades(servers: str, topic: str) -> int:
     """Return how many trades the bars of a topic were made of."""
-    about = Admin(servers).require(topic)
+    description = Admin(servers).require_topic(topic)
     count = pl.col("value").cast(pl.String).str.extract(r'"trade_count":(\d+)').cast(pl.Int64)
-    batches = read_all(servers, {}, topic, dict.fromkeys(range(about.partitions), 0))
+    batches = read_all(servers, {}, topic, dict.fromkeys(range(description.partitions), 0))
     return sum(batch.frame.select(count.sum()).item() for batch in batches)
 
 
-def _script(bed: Bed, records: int, name: str, topic: str, *, target: bool = False) -> Callable[[], Run]:
+def _module_runner(
+    bed: KafkaEnv, records: int, name: str, topic: str, *, target: bool = False
+) -> Callable[[], Run]:
     def run() -> Run:
-        more = (bed.topic(),) if target else ()
-        return reading(
-            bed.script(records, f"bench.{name}", bed.servers, topic, *more, records), bed.log("script")
+        target_args = (bed.create_topic(),) if target else ()
+        return with_report(
+            bed.run_module(records, f"bench.{name}", bed.servers, topic, *target_args, records),
+            bed.log_path("script"),
         )
 
     return run
 
 
-def _peers(bed: Bed, records: int, topic: str) -> dict[str, Callable[[], Run]]:
+def _peer_runners(bed: KafkaEnv, records: int, topic: str) -> dict[str, Callable[[], Run]]:
     try:
-        python, jars = peers.python(), ",".join(map(str, peers.spark_jars()))
-    except peers.Missing as error:
+        python, jars = peers.peer_python(), ",".join(map(str, peers.spark_jars()))
+    except peers.PeerUnavailable as error:
         print(f"  the peers are left out: {error}", flush=True)
         return {}
 
-    def run(count: int, name: str, *more: object) -> Run:
+    def run(count: int, name: str, *extra_args: object) -> Run:
         script, folder = Path(__file__).with_name(f"{name}.py"), bed.folder / secrets.token_hex(4)
         log = bed.folder / "peer.log"
-        command = (python, script, bed.servers, topic, bed.topic(), count, folder, *more)
-        return reading(child(count, command, log), log)
+        command = (python, script, bed.servers, topic, bed.create_topic(), count, folder, *extra_args)
+        return with_report(run_child(count, command, log), log)
 
     return {
         QUIX: lambda: run(min(records // 2, QUIX_RECORDS), "peer_quix"),

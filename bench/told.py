@@ -10,41 +10,41 @@ from typing import Any
 from bench.measure import Run
 
 
-class Clock:
+class Stopwatch:
     """A child's stop watch: from its first partition, or record, to its last commit."""
 
     def __init__(self) -> None:
-        self._began_s = 0.0
-        self._ended_s = 0.0
+        self._started_s = 0.0
+        self._stopped_s = 0.0
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Begin, the first time that it is called."""
-        self._began_s = self._began_s or time.perf_counter()
+        self._started_s = self._started_s or time.perf_counter()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """End, the last time that it is called."""
-        self._ended_s = time.perf_counter()
+        self._stopped_s = time.perf_counter()
 
-    def tell(self, **more: Any) -> None:
+    def report(self, **fields: Any) -> None:
         """Write the line."""
-        said = {"reading_s": self._ended_s - self._began_s, **more}
-        print(f"\n{json.dumps(said)}", file=sys.stderr, flush=True)
+        measurements = {"reading_s": self._stopped_s - self._started_s, **fields}
+        print(f"\n{json.dumps(measurements)}", file=sys.stderr, flush=True)
 
 
-def told(log: Path) -> dict[str, Any]:
+def read_report(log: Path) -> dict[str, Any]:
     """Return what the last line of a child's output says."""
-    said: dict[str, Any] = json.loads(log.read_text().splitlines()[-1])
-    return said
+    report: dict[str, Any] = json.loads(log.read_text().splitlines()[-1])
+    return report
 
 
-def reading(run: Run, log: Path) -> Run:
+def with_report(run: Run, log: Path) -> Run:
     """Return a run by what the child says: how long it read, and of how many records."""
-    said = told(log)
-    assert said.get("records", run.records) == run.records, f"{said} of {run.records:,} records"
+    report = read_report(log)
+    assert report.get("records", run.records) == run.records, f"{report} of {run.records:,} records"
     return replace(
         run,
-        wall_s=said["reading_s"],
-        whole_s=run.wall_s,
-        cpu_s=said.get("cpu_s", run.cpu_s),
-        peak_mb=said.get("peak_mb", run.peak_mb),
+        wall_s=report["reading_s"],
+        total_s=run.wall_s,
+        cpu_s=report.get("cpu_s", run.cpu_s),
+        peak_mb=report.get("peak_mb", run.peak_mb),
     )

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from bench.told import Clock
+from bench.told import Stopwatch
 from tickerlake.cli.app import main as tickerlake
-from tickerlake.kafka.consumer import Committed, Consumer, Partition
+from tickerlake.kafka.consumer import CommittedOffset, Consumer, Partition
 from tickerlake.kafka.producer import Producer
 from tickerlake.pipeline import track
 
-_CLOCK = Clock()
+_STOPWATCH = Stopwatch()
 
 
 class TimedConsumer(Consumer):
@@ -20,15 +20,15 @@ class TimedConsumer(Consumer):
         servers: str,
         group: str,
         properties: dict[str, str],
-        on_assign: Callable[[Partition, Committed | None], int],
+        on_assign: Callable[[Partition, CommittedOffset | None], int],
         on_revoke: Callable[[Partition], None],
         **more: Any,
     ) -> None:
-        def assigned(place: Partition, committed: Committed | None) -> int:
-            _CLOCK.begin()
-            return on_assign(place, committed)
+        def timed_assign(partition: Partition, committed: CommittedOffset | None) -> int:
+            _STOPWATCH.start()
+            return on_assign(partition, committed)
 
-        super().__init__(servers, group, properties, assigned, on_revoke, **more)
+        super().__init__(servers, group, properties, timed_assign, on_revoke, **more)
 
 
 class TimedProducer(Producer):
@@ -36,7 +36,7 @@ class TimedProducer(Producer):
 
     def commit(self) -> None:
         super().commit()
-        _CLOCK.end()
+        _STOPWATCH.stop()
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     try:
         tickerlake()
     finally:
-        _CLOCK.tell()
+        _STOPWATCH.report()
 
 
 if __name__ == "__main__":

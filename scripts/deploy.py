@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parent.parent / "deploy" / "grafana" / "tickerlake.json"
+DASHBOARD_FILE = Path(__file__).parent.parent / "deploy" / "grafana" / "tickerlake.json"
 _DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _WIDTH = 24
-_MINE = 'job=~"$job",instance=~"$instance"'
-_TOPIC = f'{_MINE},topic=~"$topic"'
-_GROUP = f'{_TOPIC},group=~"$group"'
+_INSTANCE_FILTER = 'job=~"$job",instance=~"$instance"'
+_TOPIC_FILTER = f'{_INSTANCE_FILTER},topic=~"$topic"'
+_GROUP_FILTER = f'{_TOPIC_FILTER},group=~"$group"'
 _COMMITTED = "tickerlake_consumer_committed_records_total"
 _NEWEST = "tickerlake_lake_newest_record_timestamp_seconds"
-_GOOD_BAD = [
+_YES_NO_MAPPING = [
     {
         "type": "value",
         "options": {
@@ -29,19 +29,23 @@ Query = tuple[str, str]
 """An expression and the legend of its series."""
 
 
-def steps(*levels: tuple[float | None, str]) -> dict[str, Any]:
+def thresholds(*levels: tuple[float | None, str]) -> dict[str, Any]:
     """Return thresholds: from each value on, a colour."""
     return {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in levels]}
 
 
-def stat(title: str, expr: str, unit: str = "short", levels: Any = None, **defaults: Any) -> Panel:
+def stat(title: str, expr: str, unit: str = "short", threshold_levels: Any = None, **defaults: Any) -> Panel:
     """Return one figure."""
     return {
         "type": "stat",
         "title": title,
         "targets": _targets([(expr, "")], instant=True),
         "fieldConfig": {
-            "defaults": {"unit": unit, "thresholds": levels or steps((None, "blue")), **defaults},
+            "defaults": {
+                "unit": unit,
+                "thresholds": threshold_levels or thresholds((None, "blue")),
+                **defaults,
+            },
             "overrides": [],
         },
         "options": {
@@ -53,22 +57,24 @@ def stat(title: str, expr: str, unit: str = "short", levels: Any = None, **defau
     }
 
 
-def lines(title: str, *queries: Query, unit: str = "short", levels: Any = None, about: str = "") -> Panel:
+def timeseries(
+    title: str, *queries: Query, unit: str = "short", threshold_levels: Any = None, description: str = ""
+) -> Panel:
     """Return figures over time."""
     custom = {"fillOpacity": 8, "lineWidth": 1, "showPoints": "never", "spanNulls": False}
-    if levels:
+    if threshold_levels:
         custom["thresholdsStyle"] = {"mode": "line"}
     return {
         "type": "timeseries",
         "title": title,
-        "description": about,
+        "description": description,
         "targets": _targets(queries),
         "fieldConfig": {
             "defaults": {
                 "unit": unit,
                 "min": 0,
                 "custom": custom,
-                "thresholds": levels or steps((None, "green")),
+                "thresholds": threshold_levels or thresholds((None, "green")),
             },
             "overrides": [],
         },
@@ -79,12 +85,12 @@ def lines(title: str, *queries: Query, unit: str = "short", levels: Any = None, 
     }
 
 
-def audits() -> Panel:
+def audit_table() -> Panel:
     """Return a table of each topic's last audit."""
     columns = {
-        "A": ("passed", f"tickerlake_audit_ok{{{_TOPIC}}}"),
-        "B": ("findings", f"tickerlake_audit_findings{{{_TOPIC}}}"),
-        "C": ("age", f"time() - tickerlake_audit_timestamp_seconds{{{_TOPIC}}}"),
+        "A": ("passed", f"tickerlake_audit_ok{{{_TOPIC_FILTER}}}"),
+        "B": ("findings", f"tickerlake_audit_findings{{{_TOPIC_FILTER}}}"),
+        "C": ("age", f"time() - tickerlake_audit_timestamp_seconds{{{_TOPIC_FILTER}}}"),
     }
     targets = _targets([(expr, "") for _, expr in columns.values()], instant=True, format="table")
     hidden = dict.fromkeys(("Time", "__name__", "job", "instance"), True)
@@ -103,9 +109,11 @@ def audits() -> Panel:
             },
         ],
         "fieldConfig": {
-            "defaults": {"thresholds": steps((None, "blue"))},
+            "defaults": {"thresholds": thresholds((None, "blue"))},
             "overrides": [
-                _override("passed", mappings=_GOOD_BAD, **{"custom.cellOptions": {"type": "color-text"}}),
+                _override(
+                    "passed", mappings=_YES_NO_MAPPING, **{"custom.cellOptions": {"type": "color-text"}}
+                ),
                 _override("age", unit="s"),
             ],
         },
@@ -127,20 +135,20 @@ def _targets(queries: Sequence[Query], **more: Any) -> list[dict[str, Any]]:
     ]
 
 
-def rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
+def dashboard_rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
     """Return all panels: by title of the row, lines of panels with their width and height."""
-    late = steps((None, "green"), (60, "orange"), (300, "red"))
-    none_good = steps((None, "green"), (1, "red"))
-    some_bad = steps((None, "green"), (1, "orange"))
+    delay_levels = thresholds((None, "green"), (60, "orange"), (300, "red"))
+    error_levels = thresholds((None, "green"), (1, "red"))
+    warning_levels = thresholds((None, "green"), (1, "orange"))
 
     def per_topic(name: str) -> Query:
-        return f"sum by (topic) (rate({name}{{{_TOPIC}}}[$__rate_interval]))", "{{topic}}"
+        return f"sum by (topic) (rate({name}{{{_TOPIC_FILTER}}}[$__rate_interval]))", "{{topic}}"
 
     def of_topic(name: str) -> Query:
-        return f"max by (topic) ({name}{{{_TOPIC}}})", "{{topic}}"
+        return f"max by (topic) ({name}{{{_TOPIC_FILTER}}})", "{{topic}}"
 
     def of_server(name: str) -> str:
-        return f"sum(rate(tickerlake_dashboard_{name}{{{_MINE}}}[$__rate_interval]))"
+        return f"sum(rate(tickerlake_dashboard_{name}{{{_INSTANCE_FILTER}}}[$__rate_interval]))"
 
     return {
         "At a glance": [
@@ -148,14 +156,43 @@ def rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
                 3,
                 4,
                 [
-                    stat("Kafka answers", f"min(tickerlake_kafka_up{{{_MINE}}})", mappings=_GOOD_BAD),
-                    stat("Lake answers", f"min(tickerlake_lake_up{{{_MINE}}})", mappings=_GOOD_BAD),
-                    stat("Lake behind", f"max(tickerlake_lake_behind_seconds{{{_TOPIC}}})", "s", late),
-                    stat("Lag", f"sum(tickerlake_consumer_lag_records{{{_GROUP}}})"),
-                    stat("Rejects", f"sum(tickerlake_lake_rejects_total{{{_TOPIC}}})", levels=some_bad),
-                    stat("Lost", f"sum(tickerlake_lake_lost_records_total{{{_TOPIC}}})", levels=none_good),
-                    stat("Audits passed", f"min(tickerlake_audit_ok{{{_TOPIC}}})", mappings=_GOOD_BAD),
-                    stat("Cost so far", f"max(tickerlake_lake_cost_dollars{{{_MINE}}})", "currencyUSD"),
+                    stat(
+                        "Kafka answers",
+                        f"min(tickerlake_kafka_up{{{_INSTANCE_FILTER}}})",
+                        mappings=_YES_NO_MAPPING,
+                    ),
+                    stat(
+                        "Lake answers",
+                        f"min(tickerlake_lake_up{{{_INSTANCE_FILTER}}})",
+                        mappings=_YES_NO_MAPPING,
+                    ),
+                    stat(
+                        "Lake behind",
+                        f"max(tickerlake_lake_behind_seconds{{{_TOPIC_FILTER}}})",
+                        "s",
+                        delay_levels,
+                    ),
+                    stat("Lag", f"sum(tickerlake_consumer_lag_records{{{_GROUP_FILTER}}})"),
+                    stat(
+                        "Rejects",
+                        f"sum(tickerlake_lake_rejects_total{{{_TOPIC_FILTER}}})",
+                        threshold_levels=warning_levels,
+                    ),
+                    stat(
+                        "Lost",
+                        f"sum(tickerlake_lake_lost_records_total{{{_TOPIC_FILTER}}})",
+                        threshold_levels=error_levels,
+                    ),
+                    stat(
+                        "Audits passed",
+                        f"min(tickerlake_audit_ok{{{_TOPIC_FILTER}}})",
+                        mappings=_YES_NO_MAPPING,
+                    ),
+                    stat(
+                        "Cost so far",
+                        f"max(tickerlake_lake_cost_dollars{{{_INSTANCE_FILTER}}})",
+                        "currencyUSD",
+                    ),
                 ],
             )
         ],
@@ -164,34 +201,34 @@ def rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
                 8,
                 8,
                 [
-                    lines("Records in", per_topic("tickerlake_topic_records_total"), unit="cps"),
-                    lines(
+                    timeseries("Records in", per_topic("tickerlake_topic_records_total"), unit="cps"),
+                    timeseries(
                         "Records read by groups",
                         (
-                            f"sum by (group, topic) (rate({_COMMITTED}{{{_GROUP}}}[$__rate_interval]))",
+                            f"sum by (group, topic) (rate({_COMMITTED}{{{_GROUP_FILTER}}}[$__rate_interval]))",
                             "{{group}} {{topic}}",
                         ),
                         unit="cps",
                     ),
-                    lines("Records retained", of_topic("tickerlake_topic_retained_records")),
+                    timeseries("Records retained", of_topic("tickerlake_topic_retained_records")),
                 ],
             ),
             (
                 12,
                 8,
                 [
-                    lines(
+                    timeseries(
                         "Lag of groups",
                         (
-                            f"sum by (group, topic) (tickerlake_consumer_lag_records{{{_GROUP}}})",
+                            f"sum by (group, topic) (tickerlake_consumer_lag_records{{{_GROUP_FILTER}}})",
                             "{{group}} {{topic}}",
                         ),
-                        about="Offsets not committed yet; 0 where only ends of transactions follow.",
+                        description="Offsets not committed yet; 0 where only ends of transactions follow.",
                     ),
-                    lines(
+                    timeseries(
                         "Partitions with the most lag",
                         (
-                            f"topk(10, tickerlake_consumer_lag_records{{{_GROUP}}})",
+                            f"topk(10, tickerlake_consumer_lag_records{{{_GROUP_FILTER}}})",
                             "{{group}} {{topic}}/{{partition}}",
                         ),
                     ),
@@ -203,84 +240,90 @@ def rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
                 8,
                 8,
                 [
-                    lines(
+                    timeseries(
                         "Behind Kafka",
                         of_topic("tickerlake_lake_behind_seconds"),
                         unit="s",
-                        levels=late,
-                        about="Age of the first record that is not stored yet.",
+                        threshold_levels=delay_levels,
+                        description="Age of the first record that is not stored yet.",
                     ),
-                    lines("Records not stored yet", of_topic("tickerlake_lake_behind_records")),
-                    lines("Records stored", per_topic("tickerlake_lake_records_total"), unit="cps"),
+                    timeseries("Records not stored yet", of_topic("tickerlake_lake_behind_records")),
+                    timeseries("Records stored", per_topic("tickerlake_lake_records_total"), unit="cps"),
                 ],
             ),
             (
                 8,
                 8,
                 [
-                    lines(
+                    timeseries(
                         "Rejects and losses",
                         (
-                            f"sum by (topic) (increase(tickerlake_lake_rejects_total{{{_TOPIC}}}[1h]))",
+                            f"sum by (topic) (increase(tickerlake_lake_rejects_total{{{_TOPIC_FILTER}}}[1h]))",
                             "rejects {{topic}}",
                         ),
                         (
-                            f"sum by (topic) (increase(tickerlake_lake_lost_records_total{{{_TOPIC}}}[1h]))",
+                            f"sum by (topic) (increase(tickerlake_lake_lost_records_total{{{_TOPIC_FILTER}}}[1h]))",
                             "lost {{topic}}",
                         ),
-                        about="Within the last hour.",
+                        description="Within the last hour.",
                     ),
-                    lines("Segments", of_topic("tickerlake_lake_segments")),
-                    lines("Bytes", of_topic("tickerlake_lake_size_bytes"), unit="bytes"),
+                    timeseries("Segments", of_topic("tickerlake_lake_segments")),
+                    timeseries("Bytes", of_topic("tickerlake_lake_size_bytes"), unit="bytes"),
                 ],
             ),
             (
                 8,
                 8,
                 [
-                    lines(
+                    timeseries(
                         "Age of the newest stored record",
                         (
-                            f"time() - max by (topic) ({_NEWEST}{{{_TOPIC}}} > 0)",
+                            f"time() - max by (topic) ({_NEWEST}{{{_TOPIC_FILTER}}} > 0)",
                             "{{topic}}",
                         ),
                         unit="s",
                     ),
-                    lines(
+                    timeseries(
                         "Cost by list prices",
-                        (f"max(tickerlake_lake_cost_dollars{{{_MINE}}})", "objects created so far"),
-                        (f"max(tickerlake_lake_storage_dollars_per_month{{{_MINE}}})", "storage a month"),
+                        (
+                            f"max(tickerlake_lake_cost_dollars{{{_INSTANCE_FILTER}}})",
+                            "objects created so far",
+                        ),
+                        (
+                            f"max(tickerlake_lake_storage_dollars_per_month{{{_INSTANCE_FILTER}}})",
+                            "storage a month",
+                        ),
                         unit="currencyUSD",
                     ),
-                    lines(
+                    timeseries(
                         "Objects, and topics at fault or being counted",
-                        (f"max(tickerlake_lake_objects{{{_MINE}}})", "objects"),
-                        (f"sum(tickerlake_lake_faulty{{{_TOPIC}}})", "topics at fault"),
-                        (f"sum(tickerlake_lake_counting{{{_TOPIC}}})", "topics being counted"),
+                        (f"max(tickerlake_lake_objects{{{_INSTANCE_FILTER}}})", "objects"),
+                        (f"sum(tickerlake_lake_faulty{{{_TOPIC_FILTER}}})", "topics at fault"),
+                        (f"sum(tickerlake_lake_counting{{{_TOPIC_FILTER}}})", "topics being counted"),
                     ),
                 ],
             ),
         ],
-        "Audits": [(24, 8, [audits()])],
+        "Audits": [(24, 8, [audit_table()])],
         "Dashboard": [
             (
                 8,
                 8,
                 [
-                    lines(
+                    timeseries(
                         "Pages",
-                        (f"sum(tickerlake_dashboard_clients{{{_MINE}}})", "connected"),
+                        (f"sum(tickerlake_dashboard_clients{{{_INSTANCE_FILTER}}})", "connected"),
                         (
-                            f"sum(increase(tickerlake_dashboard_clients_dropped_total{{{_MINE}}}[5m]))",
+                            f"sum(increase(tickerlake_dashboard_clients_dropped_total{{{_INSTANCE_FILTER}}}[5m]))",
                             "dropped in 5 minutes",
                         ),
                         (
-                            f"sum(increase(tickerlake_dashboard_clients_refused_total{{{_MINE}}}[5m]))",
+                            f"sum(increase(tickerlake_dashboard_clients_refused_total{{{_INSTANCE_FILTER}}}[5m]))",
                             "refused in 5 minutes",
                         ),
                     ),
-                    lines("Bytes sent", (of_server("sent_bytes_total"), "bytes"), unit="Bps"),
-                    lines(
+                    timeseries("Bytes sent", (of_server("sent_bytes_total"), "bytes"), unit="Bps"),
+                    timeseries(
                         "Frames sent, records read",
                         (of_server("frames_sent_total"), "frames"),
                         (of_server("records_read_total"), "records"),
@@ -295,26 +338,28 @@ def rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
                 [
                     stat(
                         "Last record read",
-                        f"time() - max(tickerlake_dashboard_last_record_timestamp_seconds{{{_MINE}}} > 0)",
+                        f"time() - max(tickerlake_dashboard_last_record_timestamp_seconds{{{_INSTANCE_FILTER}}} > 0)",
                         "s",
                     ),
                     stat(
                         "Last look",
-                        f"time() - min(tickerlake_dashboard_look_timestamp_seconds{{{_MINE}}})",
+                        f"time() - min(tickerlake_dashboard_look_timestamp_seconds{{{_INSTANCE_FILTER}}})",
                         "s",
-                        late,
+                        delay_levels,
                     ),
                     stat(
-                        "History read", f"min(tickerlake_dashboard_loading_ratio{{{_MINE}}})", "percentunit"
+                        "History read",
+                        f"min(tickerlake_dashboard_loading_ratio{{{_INSTANCE_FILTER}}})",
+                        "percentunit",
                     ),
-                    stat("Instruments", f"max(tickerlake_dashboard_instruments{{{_MINE}}})"),
+                    stat("Instruments", f"max(tickerlake_dashboard_instruments{{{_INSTANCE_FILTER}}})"),
                     stat(
                         "Series left out",
-                        f"max(tickerlake_dashboard_series_left_out{{{_MINE}}})",
-                        levels=some_bad,
+                        f"max(tickerlake_dashboard_series_left_out{{{_INSTANCE_FILTER}}})",
+                        threshold_levels=warning_levels,
                     ),
                     {
-                        **stat("Version", f"max by (version) (tickerlake_build_info{{{_MINE}}})"),
+                        **stat("Version", f"max by (version) (tickerlake_build_info{{{_INSTANCE_FILTER}}})"),
                         "options": {
                             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
                             "colorMode": "none",
@@ -328,13 +373,13 @@ def rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
     }
 
 
-def variables() -> list[dict[str, Any]]:
+def template_variables() -> list[dict[str, Any]]:
     """Return what can be chosen above the panels."""
     labels = {
         "job": "label_values(tickerlake_build_info, job)",
         "instance": 'label_values(tickerlake_build_info{job=~"$job"}, instance)',
-        "topic": f"label_values(tickerlake_topic_retained_records{{{_MINE}}}, topic)",
-        "group": f"label_values(tickerlake_consumer_lag_records{{{_TOPIC}}}, group)",
+        "topic": f"label_values(tickerlake_topic_retained_records{{{_INSTANCE_FILTER}}}, topic)",
+        "group": f"label_values(tickerlake_consumer_lag_records{{{_TOPIC_FILTER}}}, group)",
     }
     return [
         {"name": "datasource", "label": "data source", "type": "datasource", "query": "prometheus"},
@@ -357,23 +402,25 @@ def variables() -> list[dict[str, Any]]:
     ]
 
 
-def placed() -> list[Panel]:
+def laid_out_panels() -> list[Panel]:
     """Return the panels with their places, each under the title of its row."""
     panels: list[Panel] = []
     top = 0
-    for title, content in rows().items():
+    for title, content in dashboard_rows().items():
         panels.append({"type": "row", "title": title, "collapsed": False, "panels": []})
         panels[-1] |= {"id": len(panels), "gridPos": {"x": 0, "y": top, "w": _WIDTH, "h": 1}}
         top += 1
-        for width, height, line in content:
-            for at, panel in enumerate(line):
-                place = {"x": at * width, "y": top, "w": width, "h": height}
-                panels.append({"id": len(panels) + 1, "datasource": _DATASOURCE, **panel, "gridPos": place})
+        for width, height, panel_line in content:
+            for column, panel in enumerate(panel_line):
+                grid_position = {"x": column * width, "y": top, "w": width, "h": height}
+                panels.append(
+                    {"id": len(panels) + 1, "datasource": _DATASOURCE, **panel, "gridPos": grid_position}
+                )
             top += height
     return panels
 
 
-def page() -> str:
+def dashboard_json() -> str:
     """Return the whole dashboard as JSON."""
     dashboard = {
         "uid": "tickerlake",
@@ -387,9 +434,9 @@ def page() -> str:
         "refresh": "30s",
         "time": {"from": "now-6h", "to": "now"},
         "timezone": "browser",
-        "templating": {"list": variables()},
+        "templating": {"list": template_variables()},
         "annotations": {"list": []},
-        "panels": placed(),
+        "panels": laid_out_panels(),
     }
     return json.dumps(dashboard, indent=1, ensure_ascii=False) + "\n"
 
@@ -397,9 +444,13 @@ def page() -> str:
 def main() -> None:
     """Write the file, or with ``--check`` say whether it is up to date."""
     if "--check" in sys.argv:
-        sys.exit(0 if PAGE.read_text() == page() else f"{PAGE.name} is out of date: python scripts/deploy.py")
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page())
+        sys.exit(
+            0
+            if DASHBOARD_FILE.read_text() == dashboard_json()
+            else f"{DASHBOARD_FILE.name} is out of date: python scripts/deploy.py"
+        )
+    DASHBOARD_FILE.parent.mkdir(parents=True, exist_ok=True)
+    DASHBOARD_FILE.write_text(dashboard_json())
 
 
 if __name__ == "__main__":

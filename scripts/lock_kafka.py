@@ -16,7 +16,7 @@ from pathlib import Path
 import jgo
 from jgo.maven import MavenContext
 
-from tickerlake.kafka.jars import KAFKA_VERSION, LOCK_FILE, TOOLS_MARK, sha256_of
+from tickerlake.kafka.jars import KAFKA_VERSION, LOCK_FILE, TOOLS_MARKER, sha256_of
 
 BROKER = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4")
 TOOLS = (f"org.apache.kafka:kafka-tools:{KAFKA_VERSION}",)
@@ -30,14 +30,14 @@ def main() -> None:
             broker.setdefault(f"{artifact.groupId}:{artifact.artifactId}", artifact.version)
     lines = [
         f"# Apache Kafka {KAFKA_VERSION}; written by scripts/lock_kafka.py",
-        *locked([f"{name}:{version}" for name, version in broker.items()]),
-        TOOLS_MARK,
-        *locked(list(TOOLS)),
+        *lock_lines([f"{name}:{version}" for name, version in broker.items()]),
+        TOOLS_MARKER,
+        *lock_lines(list(TOOLS)),
     ]
     LOCK_FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def locked(coordinates: list[str]) -> list[str]:
+def lock_lines(coordinates: list[str]) -> list[str]:
     """Return a lock line for each artifact, from freshly fetched bytes."""
     lines = []
     with tempfile.TemporaryDirectory() as folder:

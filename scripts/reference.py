@@ -8,10 +8,10 @@ import msgspec
 from typer.main import get_command
 
 from tickerlake.cli.app import app
-from tickerlake.config import PREFIX, SECTIONS, Settings
+from tickerlake.config import ENV_PREFIX, SECTIONS, Settings
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
-_HEAD = """# Reference
+_HEADER = """# Reference
 
 Written by `make reference` from the command line itself; `tickerlake VERB --help` says the same.
 
@@ -48,19 +48,19 @@ format = "parquet"
 """
 
 
-def page() -> str:
+def render_page() -> str:
     """Return the whole page."""
-    lines = [_HEAD]
+    lines = [_HEADER]
     root: Any = get_command(app)
     for name, command in sorted(root.commands.items()):
-        for verb, each in sorted(getattr(command, "commands", {"": command}).items()):
-            lines += _verb(f"{name} {verb}".strip(), each)
+        for subcommand, each in sorted(getattr(command, "commands", {"": command}).items()):
+            lines += _command_section(f"{name} {subcommand}".strip(), each)
     lines.append(_SETTINGS.rstrip("\n"))
-    lines += _settings(root)
+    lines += _settings_rows(root)
     return "\n".join(lines) + "\n"
 
 
-def _verb(name: str, command: Any) -> list[str]:
+def _command_section(name: str, command: Any) -> list[str]:
     arguments = " ".join(p.name.upper() + "…" for p in command.params if p.param_type_name == "argument")
     title = f"tickerlake {name} {arguments}".strip()
     lines = [
@@ -76,42 +76,44 @@ def _verb(name: str, command: Any) -> list[str]:
         # a long option first, as it is read
         names = sorted([*param.opts, *param.secondary_opts], key=lambda name: not name.startswith("--"))
         flags = ", ".join(f"`{name}`" for name in names)
-        default = "required" if param.required else _shown(param.default)
+        default = "required" if param.required else _format_default(param.default)
         lines.append(f"| {flags} | {param.help} | {default} |")
     return lines
 
 
-def _shown(default: Any) -> str:
+def _format_default(default: Any) -> str:
     return "" if default is None or default is False or default == [] else f"`{default}`"
 
 
-def _settings(root: Any) -> list[str]:
-    lines = [_setting("", "lake", root)]
+def _settings_rows(root: Any) -> list[str]:
+    lines = [_setting_row("", "lake", root)]
     for section, owner in SECTIONS.items():
-        lines += [_setting(section, key, root) for key in owner.__struct_fields__ if key != "properties"]
+        lines += [_setting_row(section, key, root) for key in owner.__struct_fields__ if key != "properties"]
     assert set(SECTIONS) < {field.name for field in msgspec.structs.fields(Settings)}
     return lines
 
 
-def _setting(section: str, key: str, root: Any) -> str:
-    verbs = [section] if section in root.commands else ["produce", "sink", "track", "audit"]
-    named = [
+def _setting_row(section: str, key: str, root: Any) -> str:
+    commands = [section] if section in root.commands else ["produce", "sink", "track", "audit"]
+    flags = [
         f"`{verb} {param.opts[0]}`"
-        for verb in verbs
+        for verb in commands
         for param in root.commands[verb].params
         # audit compares with Kafka only if it is told to
         if param.name.rstrip("_") == key and (verb, key) != ("audit", "bootstrap_servers")
     ]
-    assert named, f"{section}.{key} is the setting of no flag"
+    assert flags, f"{section}.{key} is the setting of no flag"
     dotted = f"{section}.{key}" if section else key
-    return f"| `{dotted}` | `{PREFIX}{dotted.replace('.', '__').upper()}` | {', '.join(named)} |"
+    return f"| `{dotted}` | `{ENV_PREFIX}{dotted.replace('.', '__').upper()}` | {', '.join(flags)} |"
 
 
 def main() -> None:
     """Write the page, or with ``--check`` say whether it is up to date."""
     if "--check" in sys.argv:
-        sys.exit(0 if PAGE.read_text() == page() else "docs/reference.md is out of date: make reference")
-    PAGE.write_text(page())
+        sys.exit(
+            0 if PAGE.read_text() == render_page() else "docs/reference.md is out of date: make reference"
+        )
+    PAGE.write_text(render_page())
 
 
 if __name__ == "__main__":

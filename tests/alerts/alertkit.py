@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tickerlake.alerts.engine import AlertEngine, Fired, Instrument
+from tickerlake.alerts.engine import AlertEngine, FiredAlert, Instrument
 from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.model.alert import Alert
@@ -27,14 +27,14 @@ def bars(
     day: int = 0,
     width: int = 1,
     rows: Sequence[int] | None = None,
-    **given: Any,
+    **overrides: Any,
 ) -> Bars:
     """One bar of each instrument, of some minutes of a session of 390; fields may be given."""
     close = np.array(closes, dtype=np.float64)
     k = len(close)
     ones = np.ones(k, dtype=np.int64)
     start = (FIRST_DAY + day) * DAY + OPEN * MINUTE
-    opened = np.array(given.pop("open", close), dtype=np.float64)
+    opened = np.array(overrides.pop("open", close), dtype=np.float64)
     fields = {
         "rows": np.arange(k) if rows is None else np.array(rows, dtype=np.int64),
         "ts_open_ns": ones * (start + minute * MINUTE),
@@ -50,55 +50,61 @@ def bars(
         "session_close_ns": ones * (start + MINUTES * MINUTE),
         "first_of_session": np.full(k, minute == 0),
     }
-    for name, value in given.items():
+    for name, value in overrides.items():
         fields[name] = np.broadcast_to(np.array(value, dtype=fields[name].dtype), k).copy()
     return Bars(**fields)
 
 
-def days(closes: Sequence[float], *, day: int = 0, **given: Any) -> Bars:
+def daily_bars(closes: Sequence[float], *, day: int = 0, **overrides: Any) -> Bars:
     """One bar of a whole UTC day of each instrument."""
     start = np.full(len(closes), (FIRST_DAY + day) * DAY)
-    whole = {
+    day_fields = {
         "ts_open_ns": start,
         "ts_close_ns": start + DAY,
         "session_open_ns": start,
         "session_close_ns": start + DAY,
         "first_of_session": True,
     }
-    return bars(closes, day=day, **{**whole, **given})
+    return bars(closes, day=day, **{**day_fields, **overrides})
 
 
-def engine(
-    text: str, symbols: Sequence[str] = ("AAPL",), intervals: Sequence[str] = ("1m", "1d")
+def make_engine(
+    rules_toml: str, symbols: Sequence[str] = ("AAPL",), intervals: Sequence[str] = ("1m", "1d")
 ) -> AlertEngine:
     """An engine with the rules of a text."""
-    made = AlertEngine(parse(text, "test").rules, intervals)
-    made.grow([Instrument(f"{symbol}.XNAS", symbol) for symbol in symbols])
-    return made
+    alert_engine = AlertEngine(parse(rules_toml, "test").rules, intervals)
+    alert_engine.add_instruments([Instrument(f"{symbol}.XNAS", symbol) for symbol in symbols])
+    return alert_engine
 
 
-def close(
-    made: AlertEngine, interval: str, given: Bars, values: Mapping[str, Floats] | None = None
+def close_bars(
+    alert_engine: AlertEngine, interval: str, closed_bars: Bars, values: Mapping[str, Floats] | None = None
 ) -> list[Alert]:
     """The alerts of closed bars."""
-    found = made.on_close(interval, given, values or {}, given.ts_close_ns + 5_000_000)
+    found = alert_engine.on_close(interval, closed_bars, values or {}, closed_bars.ts_close_ns + 5_000_000)
     return [fired.alert for fired in found]
 
 
-def told(found: Sequence[Fired]) -> list[tuple[int, bytes]]:
+def encoded_alerts(fired_alerts: Sequence[FiredAlert]) -> list[tuple[int, bytes]]:
     """Alerts as they are written, with their positions."""
-    return [(fired.at, fired.alert.to_json()) for fired in found]
+    return [(fired.position, fired.alert.to_json()) for fired in fired_alerts]
 
 
-def story(made: AlertEngine, interval: str, closes: Sequence[float], **given: Any) -> list[str]:
+def transitions_per_bar(
+    alert_engine: AlertEngine, interval: str, closes: Sequence[float], **overrides: Any
+) -> list[str]:
     """Each bar of one instrument in a line: what was told of it."""
     lines = []
     for number, price in enumerate(closes):
-        of_bar = {name: value[number] if isinstance(value, list) else value for name, value in given.items()}
+        of_bar = {
+            name: value[number] if isinstance(value, list) else value for name, value in overrides.items()
+        }
         one = (
             bars([price], minute=number, **of_bar)
             if interval == "1m"
-            else days([price], day=number, **of_bar)
+            else daily_bars([price], day=number, **of_bar)
         )
-        lines.append(" ".join(f"{alert.state} {alert.severity}" for alert in close(made, interval, one)))
+        lines.append(
+            " ".join(f"{alert.state} {alert.severity}" for alert in close_bars(alert_engine, interval, one))
+        )
     return lines

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tickerlake.alerts.detectors.detector import Detector, Reading, Values
+from tickerlake.alerts.detectors.detector import Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.kinds import register
 from tickerlake.analytics.bars import Bars
 from tickerlake.analytics.columnar import Fields, State
@@ -20,8 +20,8 @@ class Scripted(Detector):
     def fields(self) -> Fields:
         return Fields({})
 
-    def step(self, state: State, bars: Bars, values: Values) -> Reading:
-        return self.judged(bars.close - 100.0, reference=np.full(len(bars), 100.0))
+    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
+        return self.compare_to_threshold(bars.close - 100.0, reference=np.full(len(bars), 100.0))
 
 
 register(SCRIPTED, Scripted)

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.alertkit import DAY, MINUTE, OPEN, bars, close, days, engine, told
+from alerts.alertkit import DAY, MINUTE, OPEN, bars, close_bars, daily_bars, encoded_alerts, make_engine
 from alerts.scripted import SCRIPTED
 from tickerlake.alerts.engine import AlertEngine, Instrument
 from tickerlake.alerts.rules.presets import PRESETS
 from tickerlake.alerts.rules.ruleset import parse, preset
 from tickerlake.analytics.bars import Bars
 
-ALL = """
+ALL_RULES = """
 [[rule]]
 kind = "zscore"
 interval = "1m"
@@ -72,7 +72,7 @@ tier = 1
 SYMBOLS = ("A", "B", "C", "D")
 
 
-def walk(seed: int, rounds: int = 60) -> list[Bars]:
+def random_bars(seed: int, rounds: int = 60) -> list[Bars]:
     """Bars of four instruments over two days, with jumps, a split, and gaps."""
     rng = np.random.default_rng(seed)
     price = np.full(4, 100.0)
@@ -89,9 +89,9 @@ def walk(seed: int, rounds: int = 60) -> list[Bars]:
 
 
 def test_a_replay_gives_the_same_alerts_with_the_same_ids() -> None:
-    first, second = engine(ALL, SYMBOLS), engine(ALL, SYMBOLS)
-    found = [alert for one in walk(1) for alert in close(first, "1m", one)]
-    again = [alert for one in walk(1) for alert in close(second, "1m", one)]
+    first, second = make_engine(ALL_RULES, SYMBOLS), make_engine(ALL_RULES, SYMBOLS)
+    found = [alert for one in random_bars(1) for alert in close_bars(first, "1m", one)]
+    again = [alert for one in random_bars(1) for alert in close_bars(second, "1m", one)]
     assert len({alert.kind for alert in found}) >= 9
     assert found == again
     assert len({alert.alert_id for alert in found}) == len(found)
@@ -102,48 +102,48 @@ def test_a_replay_gives_the_same_alerts_with_the_same_ids() -> None:
 def test_any_grouping_of_instruments_gives_the_same(
     seed: int, groups: list[int], data: st.DataObject
 ) -> None:
-    together, apart = engine(ALL, SYMBOLS), engine(ALL, SYMBOLS)
-    for one, cut in zip(walk(seed), groups, strict=True):
-        whole = close(together, "1m", one)
+    together, apart = make_engine(ALL_RULES, SYMBOLS), make_engine(ALL_RULES, SYMBOLS)
+    for one, cut in zip(random_bars(seed), groups, strict=True):
+        whole = close_bars(together, "1m", one)
         order = np.array(data.draw(st.permutations(range(4)))) if cut else np.arange(4)
         parts = [part for part in np.split(order, [cut]) if len(part)]
-        by_part = [alert for part in parts for alert in close(apart, "1m", one.take(part))]
+        by_part = [alert for part in parts for alert in close_bars(apart, "1m", one.select(part))]
         assert sorted(a.to_json() for a in whole) == sorted(a.to_json() for a in by_part)
-    for name, table in together.components().items():
+    for name, table in together.tables().items():
         rows = np.arange(4)
-        np.testing.assert_array_equal(table.gather(rows), apart.components()[name].gather(rows), name)
+        np.testing.assert_array_equal(table.gather(rows), apart.tables()[name].gather(rows), name)
 
 
 @settings(max_examples=25)
 @given(seed=st.integers(0, 5), at=st.integers(1, 59), keep=st.permutations(range(4)), count=st.integers(1, 4))
-def test_a_fresh_engine_goes_on_from_a_snapshot(seed: int, at: int, keep: list[int], count: int) -> None:
-    made = engine(ALL, SYMBOLS)
-    given_bars = walk(seed)
+def test_a_fresh_engine_resumes_from_a_snapshot(seed: int, at: int, keep: list[int], count: int) -> None:
+    made = make_engine(ALL_RULES, SYMBOLS)
+    given_bars = random_bars(seed)
     for one in given_bars[:at]:
-        close(made, "1m", one)
+        close_bars(made, "1m", one)
     rows = np.array(keep[:count])
-    saved = {name: table.gather(rows) for name, table in made.components().items()}
-    fresh = engine(ALL, [SYMBOLS[row] for row in rows.tolist()])
-    assert saved.keys() == fresh.components().keys()
-    for name, table in fresh.components().items():
+    saved = {name: table.gather(rows) for name, table in made.tables().items()}
+    fresh = make_engine(ALL_RULES, [SYMBOLS[row] for row in rows.tolist()])
+    assert saved.keys() == fresh.tables().keys()
+    for name, table in fresh.tables().items():
         table.scatter(np.arange(count), saved[name])
-    made.keep(rows)
+    made.retain(rows)
     for one in given_bars[at:]:
-        renumbered = one.take(rows)
+        renumbered = one.select(rows)
         renumbered.rows[:] = np.arange(count)
-        expected = close(made, "1m", renumbered)
-        assert close(fresh, "1m", renumbered) == expected
+        expected = close_bars(made, "1m", renumbered)
+        assert close_bars(fresh, "1m", renumbered) == expected
 
 
-def test_alerts_come_by_position_then_in_the_order_of_the_rules() -> None:
+def test_alerts_are_ordered_by_position_then_rule() -> None:
     text = "".join(
         f'[[rule]]\nid = "{name}"\nkind = "{SCRIPTED}"\ninterval = "1m"\n{extra}\n'
         for name, extra in (("z", ""), ("b", 'symbols = ["B"]'), ("a", ""))
     )
-    made = engine(text, ["A", "B"])
+    made = make_engine(text, ["A", "B"])
     given_bars = bars([110, 110], rows=[1, 0])
     found = made.on_close("1m", given_bars, {}, given_bars.ts_close_ns)
-    assert [(one.at, one.alert.symbol, one.alert.rule_id) for one in found] == [
+    assert [(one.position, one.alert.symbol, one.alert.rule_id) for one in found] == [
         (0, "B", "z"),
         (0, "B", "b"),
         (0, "B", "a"),
@@ -152,15 +152,15 @@ def test_alerts_come_by_position_then_in_the_order_of_the_rules() -> None:
     ]
 
 
-def test_rules_are_for_the_symbols_that_they_name() -> None:
+def test_rules_apply_to_the_symbols_they_name() -> None:
     text = f'[lists]\ntech = ["AAPL", "MSFT"]\n[[rule]]\nkind = "{SCRIPTED}"\nsymbols = ["@tech", "BRK*"]\n'
-    made = engine(text + 'exclude = ["BRK.A"]', ["AAPL", "IBM", "BRK.A"])
-    made.grow([Instrument("BRK.B.XNYS", "BRK.B"), Instrument("MSFT.XNAS", "MSFT")])
-    found = close(made, "1m", bars([110] * 5))
+    made = make_engine(text + 'exclude = ["BRK.A"]', ["AAPL", "IBM", "BRK.A"])
+    made.add_instruments([Instrument("BRK.B.XNYS", "BRK.B"), Instrument("MSFT.XNAS", "MSFT")])
+    found = close_bars(made, "1m", bars([110] * 5))
     assert [alert.symbol for alert in found] == ["AAPL", "BRK.B", "MSFT"]
 
 
-def test_a_rule_without_an_interval_looks_at_the_finest_that_makes_sense() -> None:
+def test_a_rule_without_an_interval_uses_the_finest_suitable_one() -> None:
     text = f"""
 [[rule]]
 id = "any"
@@ -178,22 +178,24 @@ id = "vwap"
 kind = "vwap_deviation"
 pct = 5
 """
-    made = engine(text, intervals=["1d", "1m", "5m"])
-    assert made.needs == {"1m": {"VWAP"}, "1d": frozenset()}
-    assert [alert.rule_id for alert in close(made, "1m", bars([110.0]), {"VWAP": np.array([100.0])})] == [
+    made = make_engine(text, intervals=["1d", "1m", "5m"])
+    assert made.required_indicators == {"1m": {"VWAP"}, "1d": frozenset()}
+    assert [
+        alert.rule_id for alert in close_bars(made, "1m", bars([110.0]), {"VWAP": np.array([100.0])})
+    ] == [
         "any",
         "intraday",
         "both",
         "vwap",
     ]
-    assert [alert.rule_id for alert in close(made, "1d", days([110.0]))] == ["both"]
-    assert close(made, "5m", bars([110.0], width=5)) == []
-    only_days = engine(text, intervals=["1d"])
-    assert [rule.id for rule in only_days.idle] == ["intraday", "vwap"]
-    assert [alert.rule_id for alert in close(only_days, "1d", days([110.0]))] == ["any", "both"]
+    assert [alert.rule_id for alert in close_bars(made, "1d", daily_bars([110.0]))] == ["both"]
+    assert close_bars(made, "5m", bars([110.0], width=5)) == []
+    only_days = make_engine(text, intervals=["1d"])
+    assert [rule.id for rule in only_days.rules_without_interval] == ["intraday", "vwap"]
+    assert [alert.rule_id for alert in close_bars(only_days, "1d", daily_bars([110.0]))] == ["any", "both"]
 
 
-def test_indicators_that_rules_want_are_named_in_their_canonical_form() -> None:
+def test_required_indicators_are_canonical() -> None:
     text = """
 [[rule]]
 kind = "cross"
@@ -206,13 +208,15 @@ interval = "1d"
 [[rule]]
 kind = "range_expansion"
 """
-    made = engine(text)
-    assert made.needs["1d"] >= {"SMA(20)"}
-    assert any(name.startswith("BBANDS(") and name.endswith(".upper") for name in made.needs["1d"])
-    assert made.needs["1m"] == {"ATR(14)"}
+    made = make_engine(text)
+    assert made.required_indicators["1d"] >= {"SMA(20)"}
+    assert any(
+        name.startswith("BBANDS(") and name.endswith(".upper") for name in made.required_indicators["1d"]
+    )
+    assert made.required_indicators["1m"] == {"ATR(14)"}
 
 
-def test_what_a_rule_says_but_not_where_it_stands_makes_its_version() -> None:
+def test_a_rules_version_depends_on_its_content_not_its_position() -> None:
     (first,) = parse('[[rule]]\nkind = "zscore"', "x").rules
     (same,) = parse('# a comment\n\n[[rule]]\nkind = "zscore"', "x").rules
     (other,) = parse('[[rule]]\nkind = "zscore"\nthreshold = 6', "x").rules
@@ -223,15 +227,17 @@ def test_what_a_rule_says_but_not_where_it_stands_makes_its_version() -> None:
     assert first.state_version == louder.state_version != other.state_version
 
 
-def test_silence_within_a_session_is_told_once_and_is_over_with_the_next_trade() -> None:
-    made = engine('[[rule]]\nkind = "stale"\nafter = "10m"\nsymbols = ["AAPL", "IBM"]', ["AAPL", "IBM", "FB"])
+def test_a_stale_instrument_is_reported_once_and_cleared_by_the_next_trade() -> None:
+    made = make_engine(
+        '[[rule]]\nkind = "stale"\nafter = "10m"\nsymbols = ["AAPL", "IBM"]', ["AAPL", "IBM", "FB"]
+    )
     rows = np.arange(3)
     opened = np.full(3, DAY * 20_000 + OPEN * MINUTE)
     shut = opened + 390 * MINUTE
 
     def silence(last: list[int], now: int) -> list[tuple[str, str, int]]:
         last_ns = opened + np.array(last) * MINUTE
-        found = made.on_silence(rows, last_ns, int(opened[0]) + now * MINUTE, opened, shut)
+        found = made.on_idle(rows, last_ns, int(opened[0]) + now * MINUTE, opened, shut)
         return [
             (one.alert.symbol, one.alert.state, (one.alert.ts_event_ns - int(opened[0])) // MINUTE)
             for one in found
@@ -251,13 +257,13 @@ def test_silence_within_a_session_is_told_once_and_is_over_with_the_next_trade()
     assert silence([0, 0, 0], 1) == [("IBM", "cleared", 0)]
 
 
-def test_many_bad_records_in_a_window_are_told() -> None:
-    made = engine('[[rule]]\nkind = "data_quality"\ncount = 10\nwindow = "6m"', ["AAPL", "IBM"])
+def test_many_rejects_in_a_window_are_reported() -> None:
+    made = make_engine('[[rule]]\nkind = "data_quality"\ncount = 10\nwindow = "6m"', ["AAPL", "IBM"])
     start = DAY * 20_000
 
     def bad(row: int, count: int, minute: int) -> list[tuple[str, str, str]]:
         at = np.array([start + minute * MINUTE])
-        found = made.on_quality(np.array([row]), np.array([count]), at, at + 1)
+        found = made.on_rejects(np.array([row]), np.array([count]), at, at + 1)
         return [(one.alert.symbol, one.alert.state, str(one.alert.value)) for one in found]
 
     assert bad(0, 6, 0) == []
@@ -270,13 +276,15 @@ def test_many_bad_records_in_a_window_are_told() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_work_for_bars_of_minutes_and_days(name: str) -> None:
     made = AlertEngine(preset(name).rules, ["1m", "1d"])
-    made.grow([Instrument(f"{symbol}.XNAS", symbol) for symbol in SYMBOLS])
-    for one in walk(2):
+    made.add_instruments([Instrument(f"{symbol}.XNAS", symbol) for symbol in SYMBOLS])
+    for one in random_bars(2):
         made.on_close("1m", one, {}, one.ts_close_ns)
-    assert made.idle == []
+    assert made.rules_without_interval == []
 
 
 def test_positions_are_those_among_the_bars_that_were_given() -> None:
-    made = engine(f'[[rule]]\nkind = "{SCRIPTED}"\nsymbols = ["B"]', ["A", "B"])
+    made = make_engine(f'[[rule]]\nkind = "{SCRIPTED}"\nsymbols = ["B"]', ["A", "B"])
     given_bars = bars([100, 110], rows=[0, 1])
-    assert [at for at, _ in told(made.on_close("1m", given_bars, {}, given_bars.ts_close_ns))] == [1]
+    assert [at for at, _ in encoded_alerts(made.on_close("1m", given_bars, {}, given_bars.ts_close_ns))] == [
+        1
+    ]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tickerlake.alerts.rules.presets import PRESETS
-from tickerlake.alerts.rules.ruleset import RuleProblem, RulesRefused, load, parse, preset
+from tickerlake.alerts.rules.ruleset import RuleProblem, RulesError, load, parse, preset
 from tickerlake.errors import UsageError
 
-FULL = """\
+FULL_RULES = """\
 [lists]
 tech = ["AAPL", "MSFT"]
 
@@ -48,18 +48,18 @@ to = "desk@example.com"
 
 
 def problems(text: str) -> list[RuleProblem]:
-    with pytest.raises(RulesRefused) as caught:
+    with pytest.raises(RulesError) as caught:
         parse(text, "rules.toml")
     return caught.value.problems
 
 
-def one(line: str, kind: str = 'kind = "zscore"') -> RuleProblem:
+def single_problem(line: str, kind: str = 'kind = "zscore"') -> RuleProblem:
     (found,) = problems(f"\n[[rule]]\n{kind}\n{line}\n")
     return found
 
 
 def test_a_whole_file() -> None:
-    found = parse(FULL, "rules.toml")
+    found = parse(FULL_RULES, "rules.toml")
     big, cross, price = found.rules
     assert (big.id, cross.id, price.id) == ("big-move", "cross-1", "cross-2")
     assert big.symbols == ("AAPL", "BRK*", "MSFT")
@@ -73,18 +73,18 @@ def test_a_whole_file() -> None:
     assert (big.line, cross.line, price.line) == (4, 24, 28)
     assert (cross.given["level"], price.given["level"]) == ("SMA(200)", 150.5)
     (channel,) = found.notify
-    assert (channel.table["channel"], channel.line, channel.lines["to"]) == ("email", 32, 34)
+    assert (channel.table["channel"], channel.line, channel.key_lines["to"]) == ("email", 32, 34)
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "rules.toml"
-    path.write_text(FULL, encoding="utf-8")
-    assert load(path).rules == parse(FULL, "x").rules
+    path.write_text(FULL_RULES, encoding="utf-8")
+    assert load(path).rules == parse(FULL_RULES, "x").rules
     with pytest.raises(UsageError, match="can't be read"):
         load(tmp_path / "none.toml")
 
 
-def test_all_problems_come_at_once_with_their_lines() -> None:
+def test_all_errors_are_reported_at_once_with_their_lines() -> None:
     text = """\
 lsts = 1
 
@@ -182,16 +182,16 @@ pct = 3
         ("count = 0", "data_quality", "count is 0.", "1 to"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told(line: str, kind: str, message: str, hint: str) -> None:
-    found = one(line, f'kind = "{kind}"')
+def test_errors_are_reported(line: str, kind: str, message: str, hint: str) -> None:
+    found = single_problem(line, f'kind = "{kind}"')
     assert message in found.message
     assert hint in found.hint
     assert found.rule in {f"{kind}-1", "a b", "5"}
     assert 2 <= found.line <= 5
 
 
-def test_a_problem_names_its_line_and_the_whole_error_all_of_them() -> None:
-    with pytest.raises(RulesRefused) as caught:
+def test_each_error_names_its_line_and_the_exception_lists_them_all() -> None:
+    with pytest.raises(RulesError) as caught:
         parse('[[rule]]\nkind = "zscore"\nthreshold = 0\nclear_bars = 0\n', "rules.toml")
     assert str(caught.value) == (
         "rules.toml has 2 problems:\n"
@@ -207,12 +207,12 @@ def test_lines_are_found_behind_long_texts_and_quoted_keys() -> None:
     assert found.line == 7
 
 
-def test_what_is_no_toml_has_its_line() -> None:
+def test_a_toml_syntax_error_has_its_line() -> None:
     (found,) = problems("[[rule]]\nkind = \n")
     assert (found.line, found.rule) == (2, "")
 
 
-def test_tables_in_the_wrong_form() -> None:
+def test_malformed_tables() -> None:
     assert problems("rule = 5")[0].message == "rule is no list of tables."
     assert problems("[rule]\nkind = 'zscore'")[0].message == "rule is no list of tables."
     assert problems("[lists]\ntech = 'AAPL'")[0].message == "the list tech is no list of symbols."
@@ -220,9 +220,9 @@ def test_tables_in_the_wrong_form() -> None:
     assert problems("[[rule]]\nthreshold = 5")[0].message == "it has no kind."
 
 
-def test_symbols_that_nobody_has_are_told_when_the_symbols_are_known() -> None:
+def test_unknown_symbols_are_reported_once_the_symbols_are_known() -> None:
     text = '[[rule]]\nkind = "zscore"\nsymbols = ["AAPL", "aapl", "X*", "MSTF"]\n'
-    found = parse(text, "x").unmatched(["AAPL", "MSFT"])
+    found = parse(text, "x").unmatched_patterns(["AAPL", "MSFT"])
     assert [(p.line, p.message, p.hint) for p in found] == [
         (3, "no symbol is aapl.", "Did you mean AAPL?"),
         (3, "no symbol is X*.", ""),
@@ -230,7 +230,7 @@ def test_symbols_that_nobody_has_are_told_when_the_symbols_are_known() -> None:
     ]
 
 
-def test_a_preset_can_be_the_beginning_of_a_file() -> None:
+def test_a_file_can_extend_a_preset() -> None:
     found = parse('preset = "default"\n\n[[rule]]\nid = "gap"\nkind = "gap_open"\npct = 3\n', "x")
     assert [rule.given["pct"] for rule in found.rules if rule.id == "gap"] == [3]
     assert len(found.rules) == len(preset("default").rules)

@@ -22,7 +22,7 @@ def stocks() -> pl.DataFrame:
     return pl.concat(table.records for table in builtin.stocks(ts_recv_ns=1).batches())
 
 
-def sessions(symbols: list[str]) -> Iterator[Bars]:
+def daily_sessions(symbols: list[str]) -> Iterator[Bars]:
     number = pl.col("symbol").replace_strict(symbols, range(len(symbols)), return_dtype=pl.Int64)
     for _, frame in stocks().with_columns(row=number).group_by("session_date", maintain_order=True):
         prices = {
@@ -45,15 +45,15 @@ def sessions(symbols: list[str]) -> Iterator[Bars]:
 def alerts_of(name: str) -> list[Alert]:
     symbols = ["AAPL", "FB", "GOOG", "IBM", "MSFT"]
     engine = AlertEngine(preset(name).rules, ["1d"])
-    engine.grow([Instrument(f"{symbol}.XXXX", symbol) for symbol in symbols])
+    engine.add_instruments([Instrument(f"{symbol}.XXXX", symbol) for symbol in symbols])
     return [
         fired.alert
-        for bars in sessions(symbols)
+        for bars in daily_sessions(symbols)
         for fired in engine.on_close("1d", bars, {}, bars.ts_close_ns)
     ]
 
 
-def day(alert: Alert) -> tuple[str, date]:
+def alert_day(alert: Alert) -> tuple[str, date]:
     return alert.symbol, date.fromordinal(date(1970, 1, 1).toordinal() + alert.ts_event_ns // DAY - 1)
 
 
@@ -62,9 +62,9 @@ def default() -> list[Alert]:
     return [alert for alert in alerts_of("default") if alert.state == "fired"]
 
 
-def test_three_splits_are_no_crash_and_one_crash_is(default: list[Alert]) -> None:
+def test_three_splits_and_one_crash_are_distinguished(default: list[Alert]) -> None:
     gaps = {
-        day(alert): alert
+        alert_day(alert): alert
         for alert in default
         if alert.kind == "gap_open" and abs(float(alert.value or 0)) > 25
     }
@@ -74,17 +74,17 @@ def test_three_splits_are_no_crash_and_one_crash_is(default: list[Alert]) -> Non
     assert (gaps[CRASH].severity, gaps[CRASH].cause, gaps[CRASH].direction) == ("critical", "market", "down")
 
 
-def test_what_else_fires_on_a_split_has_its_cause_too(default: list[Alert]) -> None:
-    big = [alert for alert in default if alert.unit == "sigma" and day(alert) in {*SPLITS, CRASH}]
-    assert {(day(alert), alert.cause, alert.severity) for alert in big} == {
+def test_other_alerts_on_a_split_have_the_split_cause(default: list[Alert]) -> None:
+    big = [alert for alert in default if alert.unit == "sigma" and alert_day(alert) in {*SPLITS, CRASH}]
+    assert {(alert_day(alert), alert.cause, alert.severity) for alert in big} == {
         *((where, "probable_split", "warning") for where in SPLITS),
         (CRASH, "market", "critical"),
     }
-    assert {day(alert) for alert in default if alert.cause == "probable_split"} == SPLITS
+    assert {alert_day(alert) for alert in default if alert.cause == "probable_split"} == SPLITS
 
 
 def test_the_evidence_is_in_the_message(default: list[Alert]) -> None:
-    lines = {day(alert): alert.message for alert in default if alert.kind == "gap_open"}
+    lines = {alert_day(alert): alert.message for alert in default if alert.kind == "gap_open"}
     assert lines[CRASH] == (
         "AAPL fell 47.3% at the open: 28.19 after 53.50 (2000-09-28), volume 132.5 M, 22 × usual"
     )
@@ -96,7 +96,7 @@ def test_the_evidence_is_in_the_message(default: list[Alert]) -> None:
 
 def test_a_split_does_not_blind_the_detector(default: list[Alert]) -> None:
     # two weeks after its split, and on the days before the crash, AAPL has the sigma that it had before
-    crash = next(alert for alert in default if day(alert) == CRASH and alert.kind == "zscore")
+    crash = next(alert for alert in default if alert_day(alert) == CRASH and alert.kind == "zscore")
     assert crash.value is not None
     assert crash.value < -12
 
@@ -109,5 +109,5 @@ def test_alarms_are_few(default: list[Alert]) -> None:
 
 def test_the_other_presets_find_the_crash_too() -> None:
     for name in ("sensitive", "simple"):
-        found = [alert for alert in alerts_of(name) if day(alert) == CRASH and alert.state == "fired"]
+        found = [alert for alert in alerts_of(name) if alert_day(alert) == CRASH and alert.state == "fired"]
         assert any(alert.severity == "critical" and alert.cause == "market" for alert in found)

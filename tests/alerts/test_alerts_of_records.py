@@ -12,7 +12,7 @@ from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics import snapshot
 from tickerlake.analytics.engine import Engine, EngineOptions, Output
-from tickerlake.analytics.sessions import ALWAYS
+from tickerlake.analytics.sessions import ALWAYS_OPEN
 
 SECOND = 10**9
 START = 1_704_205_800 * SECOND
@@ -64,56 +64,56 @@ steps = st.lists(
 )
 
 
-def engine() -> Engine:
+def make_engine() -> Engine:
     options = EngineOptions(intervals=("1m", "5m"), lateness_ns=60 * SECOND)
-    return Engine(options, lambda _: ALWAYS, AlertEngine(RULES.rules, options.intervals))
+    return Engine(options, lambda _: ALWAYS_OPEN, AlertEngine(RULES.rules, options.intervals))
 
 
-def records(made: list[tuple[str, int, Decimal]]) -> pl.DataFrame:
+def make_records(events: list[tuple[str, int, Decimal]]) -> pl.DataFrame:
     now, values = START, []
-    for name, step, price in made:
+    for name, step, price in events:
         now += step * SECOND
         values.append(trade(name, now, price, Decimal(1)))
     return batch(values)
 
 
-def told(*outputs: Output) -> list[tuple[int, bytes]]:
+def raised_alerts(*outputs: Output) -> list[tuple[int, bytes]]:
     return [(raised.offset, raised.alert.to_json()) for output in outputs for raised in output.alerts]
 
 
-def cut(frame: pl.DataFrame, places: list[int]) -> list[pl.DataFrame]:
-    edges = sorted({0, frame.height, *(place for place in places if place < frame.height)})
+def split_frame(frame: pl.DataFrame, cut_points: list[int]) -> list[pl.DataFrame]:
+    edges = sorted({0, frame.height, *(place for place in cut_points if place < frame.height)})
     return [frame.slice(a, b - a) for a, b in itertools.pairwise(edges)]
 
 
 @settings(max_examples=30, derandomize=True)
 @given(steps, st.lists(st.integers(0, 60), max_size=8))
 def test_alerts_do_not_depend_on_batches(made: list[tuple[str, int, Decimal]], places: list[int]) -> None:
-    frame = records(made)
-    one_by_one = engine()
-    expected = told(*(one_by_one.take(frame.slice(n, 1)) for n in range(frame.height)))
-    subject = engine()
-    assert told(*(subject.take(part) for part in cut(frame, places))) == expected
-    assert told(engine().take(frame)) == expected
+    frame = make_records(made)
+    one_by_one = make_engine()
+    expected = raised_alerts(*(one_by_one.process(frame.slice(n, 1)) for n in range(frame.height)))
+    subject = make_engine()
+    assert raised_alerts(*(subject.process(part) for part in split_frame(frame, places))) == expected
+    assert raised_alerts(make_engine().process(frame)) == expected
 
 
 @settings(max_examples=40, derandomize=True)
 @given(steps, st.integers(0, 60))
-def test_alerts_do_not_depend_on_who_goes_on(made: list[tuple[str, int, Decimal]], at: int) -> None:
-    frame = records(made)
-    whole, before, after = engine(), engine(), engine()
-    whole.take(frame.head(at))
-    before.take(frame.head(at))
-    snapshot.restore(after, 0, snapshot.take(before, 0))
-    assert told(after.take(frame.slice(at))) == told(whole.take(frame.slice(at)))
+def test_alerts_do_not_depend_on_the_resuming_worker(made: list[tuple[str, int, Decimal]], at: int) -> None:
+    frame = make_records(made)
+    whole, before, after = make_engine(), make_engine(), make_engine()
+    whole.process(frame.head(at))
+    before.process(frame.head(at))
+    snapshot.restore(after, 0, snapshot.snapshot(before, 0))
+    assert raised_alerts(after.process(frame.slice(at))) == raised_alerts(whole.process(frame.slice(at)))
 
 
-def test_ticks_are_told_at_the_trade() -> None:
+def test_tick_rules_fire_at_the_trade() -> None:
     prices = [(0, "99"), (10, "98"), (70, "99"), (130, "99"), (135, "100.5"), (140, "102")]
     values = [trade("AAA.XNAS", START + at * SECOND, Decimal(price), Decimal(1)) for at, price in prices]
     found = [
         (raised.offset, raised.alert.rule_id, raised.alert.ts_event_ns - START)
-        for raised in engine().take(batch(values)).alerts
+        for raised in make_engine().process(batch(values)).alerts
         if raised.alert.rule_id in {"level", "closed"}
     ]
     # the trade that crosses, not the end of its bar; the close of the bar before at the trade that closed it
@@ -137,39 +137,39 @@ DATA_RULES = parse(
 )
 
 
-def data_engine() -> Engine:
+def make_data_engine() -> Engine:
     options = EngineOptions(intervals=("1m",))
-    return Engine(options, lambda _: ALWAYS, AlertEngine(DATA_RULES.rules, options.intervals))
+    return Engine(options, lambda _: ALWAYS_OPEN, AlertEngine(DATA_RULES.rules, options.intervals))
 
 
-def test_a_feed_that_goes_silent_is_told_by_the_clock() -> None:
-    subject = data_engine()
-    subject.take(batch([trade(name, START, Decimal(5), Decimal(1)) for name in ("AAA.XNAS", "BBB.XNAS")]))
-    assert subject.idle(0, START + 9 * 60 * SECOND, 0).alerts == []
-    subject.take(batch([trade("BBB.XNAS", START + 540 * SECOND, Decimal(5), Decimal(1))], first=2))
-    (raised,) = subject.idle(0, START + 11 * 60 * SECOND, 0).alerts
+def test_a_stale_instrument_is_reported_by_the_clock() -> None:
+    subject = make_data_engine()
+    subject.process(batch([trade(name, START, Decimal(5), Decimal(1)) for name in ("AAA.XNAS", "BBB.XNAS")]))
+    assert subject.close_idle(0, START + 9 * 60 * SECOND, 0).alerts == []
+    subject.process(batch([trade("BBB.XNAS", START + 540 * SECOND, Decimal(5), Decimal(1))], first_offset=2))
+    (raised,) = subject.close_idle(0, START + 11 * 60 * SECOND, 0).alerts
     assert (raised.alert.rule_id, raised.alert.symbol) == ("silent", "AAA")
     # once is enough
-    assert subject.idle(0, START + 12 * 60 * SECOND, 0).alerts == []
+    assert subject.close_idle(0, START + 12 * 60 * SECOND, 0).alerts == []
 
 
-def test_the_clock_says_nothing_of_history() -> None:
-    subject = data_engine()
-    subject.take(batch([trade("AAA.XNAS", START, Decimal(5), Decimal(1))]))
-    assert subject.idle(0, START + 400 * 86_400 * SECOND, 0).alerts == []
+def test_the_clock_reports_nothing_about_history() -> None:
+    subject = make_data_engine()
+    subject.process(batch([trade("AAA.XNAS", START, Decimal(5), Decimal(1))]))
+    assert subject.close_idle(0, START + 400 * 86_400 * SECOND, 0).alerts == []
 
 
-def test_records_that_are_refused_are_told_of_whatever_the_batches() -> None:
+def test_rejects_are_reported_for_any_batching() -> None:
     bad = trade("AAA.XNAS", START, Decimal(-1), Decimal(1))
     values = [trade("AAA.XNAS", START, Decimal(5), Decimal(1)), *[bad] * 5]
-    whole = data_engine().take(batch(values))
+    whole = make_data_engine().process(batch(values))
     assert [(raised.offset, raised.alert.rule_id) for raised in whole.alerts] == [(3, "bad")]
-    subject = data_engine()
-    parts = [subject.take(batch(values).slice(n, 1)) for n in range(len(values))]
-    assert told(*parts) == told(whole)
+    subject = make_data_engine()
+    parts = [subject.process(batch(values).slice(n, 1)) for n in range(len(values))]
+    assert raised_alerts(*parts) == raised_alerts(whole)
 
 
-FEED_RULES = parse(
+INPUT_INTERVAL_RULES = parse(
     """
     [[rule]]
     id = "any"
@@ -193,7 +193,7 @@ FEED_RULES = parse(
 )
 
 
-def daily(name: str, day: int, price: int) -> bytes:
+def daily_bar(name: str, day: int, price: int) -> bytes:
     start = (19_724 + day) * 86_400 * SECOND
     prices = ",".join(f'"{each}":{price}' for each in ("open", "high", "low", "close"))
     date = f"2024-01-{2 + day:02}"
@@ -203,53 +203,57 @@ def daily(name: str, day: int, price: int) -> bytes:
     ).encode()
 
 
-def test_a_rule_without_an_interval_looks_at_the_shortest_bars_that_there_are() -> None:
+def test_a_rule_without_an_interval_uses_the_shortest_available_bars() -> None:
     options = EngineOptions(intervals=("1m", "5m", "1d"))
-    watcher = AlertEngine(FEED_RULES.rules, options.intervals)
-    subject = Engine(options, lambda _: ALWAYS, watcher)
+    watcher = AlertEngine(INPUT_INTERVAL_RULES.rules, options.intervals)
+    subject = Engine(options, lambda _: ALWAYS_OPEN, watcher)
     minutes = [trade("AAA.XNAS", START + n * 60 * SECOND, Decimal(100 + 2 * n), Decimal(1)) for n in range(4)]
-    days = [daily("BBB.XNAS", n, price) for n, price in enumerate((100, 110, 121, 90))]
+    days = [daily_bar("BBB.XNAS", n, price) for n, price in enumerate((100, 110, 121, 90))]
     # the one instrument comes first in one order, and second in the other
     for values in ([*minutes, *days], [*days, *minutes]):
         found = {
             (raised.alert.symbol, raised.alert.rule_id, raised.alert.window)
-            for raised in Engine(options, lambda _: ALWAYS, AlertEngine(FEED_RULES.rules, options.intervals))
-            .take(batch(values))
+            for raised in Engine(
+                options, lambda _: ALWAYS_OPEN, AlertEngine(INPUT_INTERVAL_RULES.rules, options.intervals)
+            )
+            .process(batch(values))
             .alerts
             if raised.alert.state == "fired"
         }
         assert found == {("AAA", "any", "1m"), ("BBB", "any", "1d"), ("BBB", "average", "1d")}
-    subject.take(batch(minutes))
-    assert [rule.id for rule in watcher.unseen] == ["ten"]
+    subject.process(batch(minutes))
+    assert [rule.id for rule in watcher.rules_without_data] == ["ten"]
 
 
-def test_who_goes_on_knows_of_feeds_that_are_not_built() -> None:
+def test_a_resumed_worker_tracks_input_intervals_that_are_not_built() -> None:
     options = EngineOptions(intervals=("1m",))
-    values = [daily("BBB.XNAS", n, price) for n, price in enumerate((100, 110, 100, 90, 120, 80))]
+    values = [daily_bar("BBB.XNAS", n, price) for n, price in enumerate((100, 110, 100, 90, 120, 80))]
 
     def make() -> Engine:
-        return Engine(options, lambda _: ALWAYS, AlertEngine(FEED_RULES.rules, options.intervals))
+        return Engine(
+            options, lambda _: ALWAYS_OPEN, AlertEngine(INPUT_INTERVAL_RULES.rules, options.intervals)
+        )
 
     whole, before, after = make(), make(), make()
     for subject in (whole, before):
-        subject.take(batch(values[:3]))
-    snapshot.restore(after, 0, snapshot.take(before, 0))
-    expected = told(whole.take(batch(values[3:], first=3)))
+        subject.process(batch(values[:3]))
+    snapshot.restore(after, 0, snapshot.snapshot(before, 0))
+    expected = raised_alerts(whole.process(batch(values[3:], first_offset=3)))
     assert len(expected) > 2
-    assert told(after.take(batch(values[3:], first=3))) == expected
+    assert raised_alerts(after.process(batch(values[3:], first_offset=3))) == expected
 
 
-def test_records_are_counted_since_their_instrument_is_known_whatever_the_batches() -> None:
+def test_records_are_counted_from_their_instruments_first_for_any_batching() -> None:
     bad = trade("AAA.XNAS", START, Decimal(-1), Decimal(1))
     values = [*[bad] * 3, trade("AAA.XNAS", START, Decimal(5), Decimal(1)), *[bad] * 3]
-    whole = data_engine().take(batch(values))
+    whole = make_data_engine().process(batch(values))
     assert [(raised.offset, raised.alert.rule_id) for raised in whole.alerts] == [(6, "bad")]
-    subject = data_engine()
-    parts = [subject.take(batch(values).slice(n, 1)) for n in range(len(values))]
-    assert told(*parts) == told(whole)
+    subject = make_data_engine()
+    parts = [subject.process(batch(values).slice(n, 1)) for n in range(len(values))]
+    assert raised_alerts(*parts) == raised_alerts(whole)
 
 
-def test_what_one_record_raises_is_told_in_the_same_order_whatever_the_batches() -> None:
+def test_alerts_of_one_record_have_the_same_order_for_any_batching() -> None:
     rules = parse(
         """
         [[rule]]
@@ -273,46 +277,46 @@ def test_what_one_record_raises_is_told_in_the_same_order_whatever_the_batches()
 
     def subject() -> Engine:
         options = EngineOptions(intervals=("45s", "1m"))
-        return Engine(options, lambda _: ALWAYS, AlertEngine(rules.rules, options.intervals))
+        return Engine(options, lambda _: ALWAYS_OPEN, AlertEngine(rules.rules, options.intervals))
 
     # the sixth closes a bar of a minute, and is in the middle of one of 45 seconds
     prices = [(0, 100), (50, 100), (70, 100), (95, 100), (110, 102), (125, 103), (140, 103)]
     values = [trade("AAA.XNAS", START + at * SECOND, price, 1) for at, price in prices]
     one_by_one = subject()
-    parts = [one_by_one.take(batch(values).slice(n, 1)) for n in range(len(values))]
-    both = [offset for offset, _ in told(*parts)]
+    parts = [one_by_one.process(batch(values).slice(n, 1)) for n in range(len(values))]
+    both = [offset for offset, _ in raised_alerts(*parts)]
     assert len(both) > len(set(both))
-    assert told(subject().take(batch(values))) == told(*parts)
+    assert raised_alerts(subject().process(batch(values))) == raised_alerts(*parts)
 
 
-def test_a_look_at_the_clock_that_tells_nothing_changes_nothing() -> None:
-    subject = data_engine()
+def test_a_clock_check_without_alerts_changes_nothing() -> None:
+    subject = make_data_engine()
     times = [0, 660, 1300]
     for n, at in enumerate(times):
-        subject.take(batch([trade("AAA.XNAS", START + at * SECOND, 5, 1)], first=n))
-        subject.idle(0, START + (at + 1) * SECOND, 10**15)
-        before = snapshot.take(subject, 0)
+        subject.process(batch([trade("AAA.XNAS", START + at * SECOND, 5, 1)], first_offset=n))
+        subject.close_idle(0, START + (at + 1) * SECOND, 10**15)
+        before = snapshot.snapshot(subject, 0)
         # the second silence is within the cooldown of the first
-        if not subject.idle(0, START + (at + 601) * SECOND, 10**15).alerts:
-            assert snapshot.take(subject, 0) == before
+        if not subject.close_idle(0, START + (at + 601) * SECOND, 10**15).alerts:
+            assert snapshot.snapshot(subject, 0) == before
             break
     else:
         raise AssertionError("each silence was told")
 
 
-def test_alerts_of_bars_and_of_refused_records_are_told_in_the_order_of_the_records() -> None:
+def test_alerts_of_bars_and_rejects_follow_record_order() -> None:
     rules = (*DATA_RULES.rules, *(rule for rule in RULES.rules if rule.id == "level"))
-    subject = Engine(EngineOptions(), lambda _: ALWAYS, AlertEngine(rules, ("1m",)))
+    subject = Engine(EngineOptions(), lambda _: ALWAYS_OPEN, AlertEngine(rules, ("1m",)))
     bad = [trade("AAA.XNAS", START, Decimal(-1), Decimal(1))] * 3
     prices = [(0, 99), (60, 99), (120, 99)]
     good = [trade("AAA.XNAS", START + at * SECOND, Decimal(price), Decimal(1)) for at, price in prices]
     crossing = trade("AAA.XNAS", START + 125 * SECOND, Decimal(101), Decimal(1))
-    found = subject.take(batch([*good, *bad, crossing])).alerts
+    found = subject.process(batch([*good, *bad, crossing])).alerts
     assert [(raised.offset, raised.alert.rule_id) for raised in found] == [(5, "bad"), (6, "level")]
 
 
-def test_a_trade_at_the_time_of_the_one_before_is_told() -> None:
+def test_a_trade_with_an_equal_timestamp_is_evaluated() -> None:
     prices = [(0, "99"), (60, "99"), (120, "99"), (125, "99"), (125, "101")]
     values = [trade("AAA.XNAS", START + at * SECOND, Decimal(price), Decimal(1)) for at, price in prices]
-    found = engine().take(batch(values)).alerts
+    found = make_engine().process(batch(values)).alerts
     assert [raised.offset for raised in found if raised.alert.rule_id == "level"] == [4]

@@ -15,17 +15,17 @@ from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics import snapshot
 from tickerlake.analytics.engine import Engine, EngineOptions, Output
-from tickerlake.analytics.sessions import ALWAYS, Sessions
+from tickerlake.analytics.sessions import ALWAYS_OPEN, Sessions
 
 SECOND = 10**9
 MINUTE = 60 * SECOND
 DAY = 24 * 60 * MINUTE
-FIRST = 19_724
+FIRST_DAY = 19_724
 START = 1_704_205_800 * SECOND  # 2024-01-02 09:30 in New York
 OPENS = np.array([START, START + DAY, START + 3 * DAY])
 # a half day, and a day without a session
 NEW_YORK = Sessions(
-    np.array([FIRST, FIRST + 1, FIRST + 3]),
+    np.array([FIRST_DAY, FIRST_DAY + 1, FIRST_DAY + 3]),
     OPENS,
     OPENS + np.array([390, 210, 390]) * MINUTE,
 )
@@ -77,20 +77,20 @@ RULES = parse(
     """,
     "test",
 )
-Moment = tuple[int, int]
+ClockTick = tuple[int, int]
 
 
-def engine(grace: int, lateness: int) -> Engine:
+def make_engine(grace: int, lateness: int) -> Engine:
     options = EngineOptions(
         intervals=("45s", "1m", "1d"),
         indicators=("SMA(2)", "VWAP"),
         grace_ns=grace * SECOND,
         lateness_ns=lateness * SECOND,
-        ahead_ns=None,
+        max_ahead_ns=None,
     )
     markets = {"XNYS": NEW_YORK}
     watcher = AlertEngine(RULES.rules, options.intervals)
-    return Engine(options, lambda mic: markets.get(mic, ALWAYS), watcher)
+    return Engine(options, lambda mic: markets.get(mic, ALWAYS_OPEN), watcher)
 
 
 def bar(name: str, interval: str, ts_ns: int, price: Decimal, width_s: int) -> bytes:
@@ -125,14 +125,16 @@ steps = st.lists(
     max_size=50,
 )
 cuts = st.lists(st.integers(0, 50), max_size=8)
-NAMES = ("bars", "indicators", "refused")
+NAMES = ("bars", "indicators", "rejects")
 
 
-def story(made: list[tuple[str, int, Decimal, str, int | None]]) -> tuple[pl.DataFrame, dict[int, Moment]]:
+def make_records(
+    events: list[tuple[str, int, Decimal, str, int | None]],
+) -> tuple[pl.DataFrame, dict[int, ClockTick]]:
     """Records, and after which of them the clock closes bars."""
-    now, values, times, moments = START, [], [], {}
+    now, values, times, clock_ticks = START, [], [], {}
     clock = START
-    for number, (name, step, price, kind, waits) in enumerate(made):
+    for number, (name, step, price, kind, waits) in enumerate(events):
         now += step * SECOND
         clock = max(clock, now)
         times.append(clock // 10**6)
@@ -143,12 +145,12 @@ def story(made: list[tuple[str, int, Decimal, str, int | None]]) -> tuple[pl.Dat
             values.append(bar(name, "1m" if kind == "bar" else "60s", now, price, width_s))
         if waits is not None:
             clock += waits * SECOND
-            moments[number + 1] = (clock, 10 * SECOND)
+            clock_ticks[number + 1] = (clock, 10 * SECOND)
     frame = batch(values).with_columns(timestamp_ms=pl.Series(times, dtype=pl.Int64))
-    return frame, moments
+    return frame, clock_ticks
 
 
-def told(outputs: list[Output]) -> dict[str, Any]:
+def collect_results(outputs: list[Output]) -> dict[str, Any]:
     found: dict[str, Any] = {
         name: [row for o in outputs for row in getattr(o, name).rows()] for name in NAMES
     }
@@ -156,52 +158,56 @@ def told(outputs: list[Output]) -> dict[str, Any]:
     return {**found, "alerts": alerts, "rows": sum(o.rows for o in outputs)}
 
 
-def run(one: Engine, frame: pl.DataFrame, moments: dict[int, Moment], places: list[int]) -> list[Output]:
-    edges = sorted({0, frame.height, *moments, *(place for place in places if place < frame.height)})
+def run_engine(
+    subject: Engine, frame: pl.DataFrame, clock_ticks: dict[int, ClockTick], cut_points: list[int]
+) -> list[Output]:
+    edges = sorted({0, frame.height, *clock_ticks, *(place for place in cut_points if place < frame.height)})
     outputs = []
     for a, b in itertools.pairwise(edges):
-        outputs.append(one.take(frame.slice(a, b - a)))
-        if b in moments:
-            outputs.append(one.idle(0, *moments[b]))
+        outputs.append(subject.process(frame.slice(a, b - a)))
+        if b in clock_ticks:
+            outputs.append(subject.close_idle(0, *clock_ticks[b]))
     return outputs
 
 
 @settings(max_examples=30, derandomize=True)
 @given(steps, cuts, st.sampled_from([0, 50]), st.sampled_from([0, 90]))
-def test_no_cut_shows(
+def test_results_do_not_depend_on_batching(
     made: list[tuple[str, int, Decimal, str, int | None]], places: list[int], grace: int, lateness: int
 ) -> None:
-    frame, moments = story(made)
-    expected = told(run(engine(grace, lateness), frame, moments, list(range(frame.height))))
-    assert told(run(engine(grace, lateness), frame, moments, places)) == expected
+    frame, moments = make_records(made)
+    expected = collect_results(
+        run_engine(make_engine(grace, lateness), frame, moments, list(range(frame.height)))
+    )
+    assert collect_results(run_engine(make_engine(grace, lateness), frame, moments, places)) == expected
 
 
 @settings(max_examples=20, derandomize=True)
 @given(steps, steps, st.lists(st.integers(0, 50), max_size=5, unique=True), st.sampled_from([0, 50]))
-def test_no_change_of_hands_shows(
+def test_results_do_not_depend_on_rebalances(
     made: list[tuple[str, int, Decimal, str, int | None]],
     others: list[tuple[str, int, Decimal, str, int | None]],
     hands: list[int],
     grace: int,
 ) -> None:
-    frame, moments = story(made)
-    expected = told(run(engine(grace, 90), frame, moments, []))
-    other, _ = story(others)
+    frame, moments = make_records(made)
+    expected = collect_results(run_engine(make_engine(grace, 90), frame, moments, []))
+    other, _ = make_records(others)
     other = other.with_columns(partition=pl.lit(1, dtype=pl.Int64))
     edges = sorted({0, frame.height, *moments, *(place for place in hands if place < frame.height)})
-    one, outputs, has_other = engine(grace, 90), [], False
+    one, outputs, has_other = make_engine(grace, 90), [], False
     for a, b in itertools.pairwise(edges):
-        outputs.append(one.take(frame.slice(a, b - a)))
+        outputs.append(one.process(frame.slice(a, b - a)))
         if b in moments:
-            outputs.append(one.idle(0, *moments[b]))
+            outputs.append(one.close_idle(0, *moments[b]))
         if b not in hands:
             continue
         if has_other:
             # who has it already drops another partition, and gets it back
-            one.drop(1)
+            one.drop_partition(1)
         else:
-            state, one = snapshot.take(one, 0), engine(grace, 90)
-            one.take(other)
+            state, one = snapshot.snapshot(one, 0), make_engine(grace, 90)
+            one.process(other)
             snapshot.restore(one, 0, state)
         has_other = not has_other
-    assert told(outputs) == expected
+    assert collect_results(outputs) == expected

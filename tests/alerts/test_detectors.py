@@ -9,32 +9,38 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.alertkit import DAY, FIRST_DAY, MINUTE, bars, days
+from alerts.alertkit import DAY, FIRST_DAY, MINUTE, bars, daily_bars
 from tickerlake.alerts.detectors import kinds
 from tickerlake.alerts.detectors.detector import Detector, Reading
-from tickerlake.alerts.detectors.profile import EVEN, PARTS, Profile, parts, volatility_prior
+from tickerlake.alerts.detectors.profile import (
+    EVEN_PARTS,
+    PART_COUNT,
+    TimeOfDayProfile,
+    session_parts,
+    volatility_prior,
+)
 from tickerlake.alerts.detectors.surprise import lee_mykland_threshold
 from tickerlake.analytics.bars import Bars, Floats
 
-NO: dict[str, Floats] = {}
+NO_VALUES: dict[str, Floats] = {}
 
 
-def make(kind: str, interval: str = "1m", size: int = 1, **given_parameters: Any) -> Detector:
-    detector = kinds.find(kind)(given_parameters, interval)
+def make_detector(kind: str, interval: str = "1m", size: int = 1, **given_parameters: Any) -> Detector:
+    detector = kinds.detector_class(kind)(given_parameters, interval)
     detector.table.grow(size)
-    if detector.past is not None:
-        detector.past.grow(size)
+    if detector.history is not None:
+        detector.history.grow(size)
     return detector
 
 
-def run(
+def run_detector(
     detector: Detector, series: Sequence[Bars], values: Sequence[Mapping[str, Floats]] | None = None
 ) -> list[Reading]:
     with np.errstate(all="ignore"):
-        return [detector.update(one, values[n] if values else NO) for n, one in enumerate(series)]
+        return [detector.update(one, values[n] if values else NO_VALUES) for n, one in enumerate(series)]
 
 
-def of(readings: Sequence[Reading]) -> list[float | None]:
+def values_of(readings: Sequence[Reading]) -> list[float | None]:
     """The values, None for not ready."""
     return [None if math.isnan(one.value[0]) else round(float(one.value[0]), 6) for one in readings]
 
@@ -43,7 +49,7 @@ def fires(readings: Sequence[Reading]) -> list[bool]:
     return [bool(one.fire[0]) for one in readings]
 
 
-def minutes(closes: Sequence[float] | Floats, **fields: Any) -> list[Bars]:
+def minute_bars(closes: Sequence[float] | Floats, **fields: Any) -> list[Bars]:
     return [bars([float(price)], minute=number, **fields) for number, price in enumerate(closes)]
 
 
@@ -51,22 +57,28 @@ def minutes(closes: Sequence[float] | Floats, **fields: Any) -> list[Bars]:
 
 
 def test_pct_change_over_bars() -> None:
-    found = run(make("pct_change", window=2, pct=10), minutes([100, 50, 110, 45, 99, 100]))
-    assert of(found) == [None, None, 10.0, -10.0, -10.0, round(100 * (100 / 45 - 1), 6)]
+    found = run_detector(
+        make_detector("pct_change", window=2, pct=10), minute_bars([100, 50, 110, 45, 99, 100])
+    )
+    assert values_of(found) == [None, None, 10.0, -10.0, -10.0, round(100 * (100 / 45 - 1), 6)]
     assert fires(found) == [False, False, True, True, True, True]
-    up = run(make("pct_change", window=2, pct=10, direction="up"), minutes([100, 50, 110, 45]))
+    up = run_detector(
+        make_detector("pct_change", window=2, pct=10, direction="up"), minute_bars([100, 50, 110, 45])
+    )
     assert fires(up) == [False, False, True, False]
-    down = run(make("pct_change", window=2, pct=10, direction="down"), minutes([100, 50, 110, 45]))
+    down = run_detector(
+        make_detector("pct_change", window=2, pct=10, direction="down"), minute_bars([100, 50, 110, 45])
+    )
     assert fires(down) == [False, False, False, True]
 
 
-def test_pct_change_within_a_time_takes_the_last_price_before_it() -> None:
+def test_pct_change_over_a_duration_uses_the_last_price_before_it() -> None:
     series = [
         bars([price], minute=minute) for minute, price in ((0, 100), (1, 101), (6, 102), (7, 103), (12, 104))
     ]
-    found = run(make("pct_change", window="5m", pct=1), series)
+    found = run_detector(make_detector("pct_change", window="5m", pct=1), series)
     # minute 6 ends at 7, and five minutes before that the last price was the one of minute 1
-    assert of(found) == [
+    assert values_of(found) == [
         0.0,
         1.0,
         round(100 / 101, 6),
@@ -75,25 +87,26 @@ def test_pct_change_within_a_time_takes_the_last_price_before_it() -> None:
     ]
 
 
-def test_pct_change_within_a_time_does_not_look_over_the_night() -> None:
+def test_pct_change_over_a_duration_does_not_span_the_night() -> None:
     series = [bars([100], minute=389), bars([121], day=1, open=[120.0]), bars([126], day=1, minute=1)]
-    found = run(make("pct_change", window="5m", pct=1), series)
-    assert of(found)[1:] == [round(100 / 120, 6), 5.0]
+    found = run_detector(make_detector("pct_change", window="5m", pct=1), series)
+    assert values_of(found)[1:] == [round(100 / 120, 6), 5.0]
     # but where there is no night it does
     around: dict[str, Any] = {"session_open_ns": 0, "session_close_ns": DAY}
-    found = run(
-        make("pct_change", window="5m", pct=1), [bars([100], **around), bars([110], minute=9, **around)]
+    found = run_detector(
+        make_detector("pct_change", window="5m", pct=1),
+        [bars([100], **around), bars([110], minute=9, **around)],
     )
-    assert of(found) == [None, 10.0]
+    assert values_of(found) == [None, 10.0]
 
 
-def test_pct_change_within_days_of_minutes_is_since_a_sessions_close() -> None:
+def test_pct_change_over_days_of_minute_bars_is_since_a_sessions_close() -> None:
     series = [
         bars([price], day=day, minute=minute)
         for day in range(3)
         for minute, price in ((0, 100 + day), (1, 110 + day))
     ]
-    assert of(run(make("pct_change", window="1d", pct=1), series)) == [
+    assert values_of(run_detector(make_detector("pct_change", window="1d", pct=1), series)) == [
         None,
         None,
         round(100 * (101 / 110 - 1), 6),
@@ -101,61 +114,65 @@ def test_pct_change_within_days_of_minutes_is_since_a_sessions_close() -> None:
         round(100 * (102 / 111 - 1), 6),
         round(100 * (112 / 111 - 1), 6),
     ]
-    two = of(run(make("pct_change", window="2d", pct=1), series))
+    two = values_of(run_detector(make_detector("pct_change", window="2d", pct=1), series))
     assert two == [None] * 4 + [round(100 * (102 / 110 - 1), 6), round(100 * (112 / 110 - 1), 6)]
 
 
 # cross and channel
 
 
-def test_cross_wants_the_other_side() -> None:
+def test_cross_requires_the_other_side_first() -> None:
     closes = [99, 100, 101, 100, 101, 99, 98, 102]
-    both = run(make("cross", level=100.0), minutes(closes))
+    both = run_detector(make_detector("cross", level=100.0), minute_bars(closes))
     assert fires(both) == [False, False, True, False, False, True, False, True]
-    assert of(both)[:3] == [-1.0, 0.0, 1.0]
-    up = run(make("cross", level=100.0, direction="up"), minutes(closes))
+    assert values_of(both)[:3] == [-1.0, 0.0, 1.0]
+    up = run_detector(make_detector("cross", level=100.0, direction="up"), minute_bars(closes))
     assert fires(up) == [False, False, True, False, False, False, False, True]
-    down = run(make("cross", level=100.0, direction="down"), minutes(closes))
+    down = run_detector(make_detector("cross", level=100.0, direction="down"), minute_bars(closes))
     assert fires(down) == [False] * 5 + [True, False, False]
     assert [bool(one.clear[0]) for one in up] == [True, False, False, False, False, True, True, False]
 
 
 def test_cross_of_an_indicator_waits_for_its_first_value() -> None:
     level = [{"SMA(3)": np.array([value])} for value in (np.nan, 100.0, 102.0, 102.0)]
-    found = run(make("cross", level="SMA(3)"), minutes([99, 101, 101, 103]), level)
+    found = run_detector(make_detector("cross", level="SMA(3)"), minute_bars([99, 101, 101, 103]), level)
     assert fires(found) == [False, False, True, True]
-    assert of(found) == [None, 1.0, -1.0, 1.0]
+    assert values_of(found) == [None, 1.0, -1.0, 1.0]
 
 
-def test_channel_edges_belong_to_it() -> None:
+def test_channel_edges_are_inclusive() -> None:
     closes = [100, 110, 110.01, 120, 110, 90, 89.99, 95]
-    leave = run(make("channel", upper=110.0, lower=90.0), minutes(closes))
+    leave = run_detector(make_detector("channel", upper=110.0, lower=90.0), minute_bars(closes))
     assert fires(leave) == [False, False, True, False, False, False, True, False]
-    enter = run(make("channel", upper=110.0, lower=90.0, event="enter"), minutes(closes))
+    enter = run_detector(
+        make_detector("channel", upper=110.0, lower=90.0, event="enter"), minute_bars(closes)
+    )
     assert fires(enter) == [False] * 4 + [True, False, False, True]
     assert [float(one.direction[0]) for one in enter if one.fire[0] and one.direction is not None] == [
         -1.0,
         1.0,
     ]
-    up = run(make("channel", upper=110.0, lower=90.0, direction="up"), minutes(closes))
+    up = run_detector(make_detector("channel", upper=110.0, lower=90.0, direction="up"), minute_bars(closes))
     assert fires(up) == [False, False, True] + [False] * 5
-    only_lower = run(make("channel", lower=90.0), minutes(closes))
+    only_lower = run_detector(make_detector("channel", lower=90.0), minute_bars(closes))
     assert fires(only_lower) == [False] * 6 + [True, False]
 
 
 def test_channel_of_an_indicator_waits_for_its_first_value() -> None:
     edge = [{"EMA(5)": np.array([value])} for value in (np.nan, 100.0, 100.0)]
-    assert fires(run(make("channel", upper="EMA(5)"), minutes([150, 99, 101]), edge)) == [False, False, True]
+    assert fires(
+        run_detector(make_detector("channel", upper="EMA(5)"), minute_bars([150, 99, 101]), edge)
+    ) == [False, False, True]
 
 
 def test_vwap_deviation() -> None:
     vwap = [{"VWAP": np.array([value])} for value in (np.nan, 100.0, 100.0)]
-    found = run(make("vwap_deviation", pct=1.0), minutes([100, 101, 98]), vwap)
-    assert of(found) == [None, 1.0, -2.0]
+    found = run_detector(make_detector("vwap_deviation", pct=1.0), minute_bars([100, 101, 98]), vwap)
+    assert values_of(found) == [None, 1.0, -2.0]
     assert fires(found) == [False, True, True]
-    in_bps = make("vwap_deviation", bps=150.0, direction="down")
+    in_bps = make_detector("vwap_deviation", bps=150.0, direction="down")
     assert (in_bps.unit, in_bps.threshold) == ("bps", 150.0)
-    assert fires(run(in_bps, minutes([100, 102, 98]), vwap)) == [False, False, True]
+    assert fires(run_detector(in_bps, minute_bars([100, 102, 98]), vwap)) == [False, False, True]
 
 
 # gaps and extremes
@@ -169,91 +186,103 @@ def test_gap_open_is_only_at_the_first_bar_of_a_session() -> None:
         bars([200], day=1, minute=1),
         bars([190], day=2, minute=0, open=[180]),
     ]
-    found = run(make("gap_open", pct=10), series)
-    assert of(found) == [None, None, 10.0, None, -10.0]
+    found = run_detector(make_detector("gap_open", pct=10), series)
+    assert values_of(found) == [None, None, 10.0, None, -10.0]
     assert fires(found) == [False, False, True, False, True]
     assert [float(one.since[0]) for one in (found[2], found[4]) if not isinstance(one.since, float)] == [
         FIRST_DAY,
         FIRST_DAY + 1,
     ]
-    assert fires(run(make("gap_open", pct=10, direction="down"), series)) == [False] * 4 + [True]
+    assert fires(run_detector(make_detector("gap_open", pct=10, direction="down"), series)) == [False] * 4 + [
+        True
+    ]
 
 
 @pytest.mark.parametrize("interval", ["1m", "1d"])
-def test_new_high_wants_a_full_window_and_more_than_its_high(interval: str) -> None:
+def test_new_high_requires_a_full_window_and_exceeding_its_high(interval: str) -> None:
     if interval == "1m":
-        series, window = minutes([10, 12, 11, 12, 12.5, 11, 11, 11, 12]), 3
+        series, window = minute_bars([10, 12, 11, 12, 12.5, 11, 11, 11, 12]), 3
     else:
-        series = [days([price], day=day) for day, price in enumerate([10, 12, 11, 12, 12.5, 11, 11, 11, 12])]
+        series = [
+            daily_bars([price], day=day) for day, price in enumerate([10, 12, 11, 12, 12.5, 11, 11, 11, 12])
+        ]
         window = "3d"  # type: ignore[assignment]
-    high = run(make("new_high", interval, window=window), series)
+    high = run_detector(make_detector("new_high", interval, window=window), series)
     assert fires(high) == [False] * 4 + [True, False, False, False, True]
-    assert of(high)[4] == round(100 * (12.5 / 12 - 1), 6)
-    low = run(make("new_low", interval, window=window), series)
+    assert values_of(high)[4] == round(100 * (12.5 / 12 - 1), 6)
+    low = run_detector(make_detector("new_low", interval, window=window), series)
     assert fires(low) == [False] * 9
 
 
 def test_new_low_of_minutes_within_days() -> None:
     lows = [[100, 90], [95, 80, 85], [79, 81, 78]]
     series = [bars([p], day=d, minute=m) for d, prices in enumerate(lows) for m, p in enumerate(prices)]
-    found = run(make("new_low", window="2d"), series)
-    assert of(found)[:5] == [None] * 5
+    found = run_detector(make_detector("new_low", window="2d"), series)
+    assert values_of(found)[:5] == [None] * 5
     # below the low of both days, then above it, then below the low of this day too
     assert fires(found)[5:] == [True, False, True]
-    assert of(found)[7] == round(100 * (78 / 79 - 1), 6)
+    assert values_of(found)[7] == round(100 * (78 / 79 - 1), 6)
 
 
 # volume and range
 
 
-def test_volume_spike_is_in_multiples_of_the_usual() -> None:
-    detector = make("volume_spike", "1d", times=5.0)
+def test_volume_spike_is_in_multiples_of_the_baseline() -> None:
+    detector = make_detector("volume_spike", "1d", times=5.0)
     series = [
-        days([100], day=day, volume=[volume])
+        daily_bars([100], day=day, volume=[volume])
         for day, volume in enumerate([100, 100, 100, 500, 499, np.nan, 600])
     ]
-    found = run(detector, series)
-    assert of(found)[:4] == [None, 1.0, 1.0, 5.0]
+    found = run_detector(detector, series)
+    assert values_of(found)[:4] == [None, 1.0, 1.0, 5.0]
     assert fires(found)[3]
-    assert of(found)[5] is None
+    assert values_of(found)[5] is None
     # a volume counts for four times the usual at most
-    assert of(found)[4] == round(499 / (100 + 300 / 4), 6)
+    assert values_of(found)[4] == round(499 / (100 + 300 / 4), 6)
 
 
-def test_volume_spike_knows_the_time_of_the_day() -> None:
-    detector = make("volume_spike", "1m", times=3.0)
-    usual = [400.0 if minute % MINUTES_A_DAY < 30 else 100.0 for minute in range(MINUTES_A_DAY)]
+def test_volume_spike_accounts_for_time_of_day() -> None:
+    detector = make_detector("volume_spike", "1m", times=3.0)
+    usual = [400.0 if minute % MINUTES_PER_SESSION < 30 else 100.0 for minute in range(MINUTES_PER_SESSION)]
     series = [
         bars([100], day=day, minute=minute, volume=[usual[minute]])
         for day in range(12)
-        for minute in range(MINUTES_A_DAY)
+        for minute in range(MINUTES_PER_SESSION)
     ]
-    last = np.array([value for value in of(run(detector, series))[-MINUTES_A_DAY:] if value is not None])
+    last = np.array(
+        [
+            value
+            for value in values_of(run_detector(detector, series))[-MINUTES_PER_SESSION:]
+            if value is not None
+        ]
+    )
     assert last.max() < 2
     assert 0.5 < last[5:25].mean() < 1.5
 
 
-MINUTES_A_DAY = 390
+MINUTES_PER_SESSION = 390
 
 
-def test_volume_spike_leaves_out_what_is_small() -> None:
-    detector = make("volume_spike", "1d", times=5.0, least=1000.0)
-    series = [days([100], day=day, volume=[volume]) for day, volume in enumerate([100, 100, 100, 999, 1000])]
-    assert fires(run(detector, series)) == [False, False, False, False, True]
+def test_volume_spike_ignores_small_volumes() -> None:
+    detector = make_detector("volume_spike", "1d", times=5.0, least=1000.0)
+    series = [
+        daily_bars([100], day=day, volume=[volume]) for day, volume in enumerate([100, 100, 100, 999, 1000])
+    ]
+    assert fires(run_detector(detector, series)) == [False, False, False, False, True]
 
 
 def test_range_expansion_is_against_the_average_before() -> None:
     atr = [{"ATR(14)": np.array([value])} for value in (np.nan, 2.0, 3.0, 0.0, 1.0)]
     series = [bars([close], minute=n, open=[100]) for n, close in enumerate([101, 101, 106, 94, 101])]
-    found = run(make("range_expansion", k=3.0), series, atr)
-    assert of(found) == [None, None, 3.0, -2.0, None]
+    found = run_detector(make_detector("range_expansion", k=3.0), series, atr)
+    assert values_of(found) == [None, None, 3.0, -2.0, None]
     assert fires(found) == [False, False, True, False, False]
 
 
 # zscore and jump
 
 
-def noise(count: int, sigma: float = 0.001, seed: int = 0) -> Floats:
+def random_walk(count: int, sigma: float = 0.001, seed: int = 0) -> Floats:
     rng = np.random.default_rng(seed)
     return np.asarray(100 * np.exp(np.cumsum(sigma * rng.standard_normal(count))))
 
@@ -263,53 +292,53 @@ def test_zscore_is_in_sigmas_of_the_returns_before() -> None:
     for number in range(400):
         closes.append(closes[-1] * math.exp(0.001 * (-1) ** number))
     closes.append(closes[-1] * math.exp(0.005))
-    detector = make("zscore", time_of_day=False)
-    found = run(detector, minutes(closes[:380] + closes[-2:]))
-    assert of(found)[0] is None
-    assert of(found)[-2] == pytest.approx(-1.0, abs=1e-3)
+    detector = make_detector("zscore", time_of_day=False)
+    found = run_detector(detector, minute_bars(closes[:380] + closes[-2:]))
+    assert values_of(found)[0] is None
+    assert values_of(found)[-2] == pytest.approx(-1.0, abs=1e-3)
     # all returns were of one size: it is the sigma, and the return itself is not in it
-    assert of(found)[-1] == pytest.approx(5.0, abs=2e-3)
+    assert values_of(found)[-1] == pytest.approx(5.0, abs=2e-3)
 
 
 def test_one_jump_does_not_blind_zscore() -> None:
-    closes = noise(300)
+    closes = random_walk(300)
     closes[250:] *= 1.2
     closes[260:] *= 1.02
-    found = run(make("zscore", time_of_day=False, threshold=5.0), minutes(closes))
+    found = run_detector(make_detector("zscore", time_of_day=False, threshold=5.0), minute_bars(closes))
     assert fires(found)[250]
     assert fires(found)[260]
     # returns of the same size again and again become usual
     assert not any(fires(found)[261:])
 
 
-def test_zscore_does_not_see_the_night() -> None:
-    series = [bars([price], minute=minute) for minute, price in enumerate(noise(200))]
+def test_zscore_ignores_overnight_gaps() -> None:
+    series = [bars([price], minute=minute) for minute, price in enumerate(random_walk(200))]
     night = [bars([130.0], open=[130.0], day=1, minute=0), bars([130.0], day=1, minute=1)]
-    found = run(make("zscore", time_of_day=False), [*series, *night])
-    assert of(found)[-2] == 0.0
-    by_day = [days([price], day=day) for day, price in enumerate(noise(60, 0.01))]
-    jump = days([140.0], open=[140.0], day=60)
-    assert fires(run(make("zscore", "1d"), [*by_day, jump]))[-1]
+    found = run_detector(make_detector("zscore", time_of_day=False), [*series, *night])
+    assert values_of(found)[-2] == 0.0
+    by_day = [daily_bars([price], day=day) for day, price in enumerate(random_walk(60, 0.01))]
+    jump = daily_bars([140.0], open=[140.0], day=60)
+    assert fires(run_detector(make_detector("zscore", "1d"), [*by_day, jump]))[-1]
 
 
-def test_zscore_after_a_silence_expects_more() -> None:
-    series = minutes(noise(100))
+def test_zscore_after_a_gap_scales_sigma() -> None:
+    series = minute_bars(random_walk(100))
     close = float(series[-1].close[0])
     soon = bars([close * 1.003], minute=100)
     late = bars([close * 1.003], minute=108)
     at_once, after_nine = (
-        run(make("zscore", time_of_day=False), [*series, soon]),
-        run(make("zscore", time_of_day=False), [*series, late]),
+        run_detector(make_detector("zscore", time_of_day=False), [*series, soon]),
+        run_detector(make_detector("zscore", time_of_day=False), [*series, late]),
     )
     assert float(at_once[-1].value[0]) == pytest.approx(3 * float(after_nine[-1].value[0]))
 
 
 @pytest.mark.parametrize("time_of_day", [True, False])
-def test_zscore_takes_a_flip_between_ticks_for_noise(time_of_day: bool) -> None:
+def test_zscore_treats_one_tick_moves_as_noise(time_of_day: bool) -> None:
     flat = [100.0] * 50 + [100.01, 100.0, 100.01, 100.02]
     series = [bars([price], minute=150 + number) for number, price in enumerate(flat)]
-    found = run(make("zscore", time_of_day=time_of_day), series)
-    assert max(abs(value) for value in of(found) if value is not None) <= 2.01
+    found = run_detector(make_detector("zscore", time_of_day=time_of_day), series)
+    assert max(abs(value) for value in values_of(found) if value is not None) <= 2.01
     assert not any(fires(found))
 
 
@@ -324,22 +353,22 @@ def test_zscore_learns_the_time_of_the_day() -> None:
                 price * math.exp((0.004 if 120 <= minute < 150 else 0.0005) * rng.standard_normal()),
             )
             series.append(bars([price], open=[opened], day=day, minute=minute, width=5))
-    plain = run(make("zscore", "5m", time_of_day=False), series)
-    knowing = run(make("zscore", "5m"), series)
+    plain = run_detector(make_detector("zscore", "5m", time_of_day=False), series)
+    knowing = run_detector(make_detector("zscore", "5m"), series)
     last = slice(10 * 78, None)
     assert sum(fires(plain)[last]) > 15
     assert sum(fires(knowing)[last]) < sum(fires(plain)[last]) / 3
 
 
 def test_jump_is_the_test_of_lee_and_mykland() -> None:
-    closes = noise(80)
+    closes = random_walk(80)
     changes = np.diff(np.log(closes))
-    found = run(make("jump", window=48, time_of_day=False), minutes(closes))
+    found = run_detector(make_detector("jump", window=48, time_of_day=False), minute_bars(closes))
     # the last 3 * 16 products at most, the window moves in blocks
     products = np.abs(changes[1:-1] * changes[:-2])
     candidates = [abs(changes[-1]) / math.sqrt(products[-count:].mean()) for count in range(44, 52)]
     assert min(abs(abs(float(found[-1].value[0])) - candidate) for candidate in candidates) < 1e-6
-    assert of(found)[:29] == [None] * 29
+    assert values_of(found)[:29] == [None] * 29
 
 
 def test_the_threshold_of_lee_and_mykland() -> None:
@@ -351,33 +380,35 @@ def test_the_threshold_of_lee_and_mykland() -> None:
     assert lee_mykland_threshold(390, 0.01) == pytest.approx(5.466, abs=1e-3)
 
 
-def test_jump_finds_what_jumps() -> None:
-    closes = noise(400)
+def test_jump_finds_jumps() -> None:
+    closes = random_walk(400)
     closes[350:] *= 1.012
-    found = run(make("jump", time_of_day=False), minutes(closes))
+    found = run_detector(make_detector("jump", time_of_day=False), minute_bars(closes))
     assert [n for n, fire in enumerate(fires(found)) if fire] == [350]
 
 
 # halts and limits
 
 
-def test_halt_is_told_when_trading_resumes() -> None:
+def test_halt_fires_when_trading_resumes() -> None:
     series = [bars([100], minute=minute) for minute in [*range(60), 64, *range(65, 70), 75, 76]]
-    found = run(make("halt", minutes=5.0), series)
+    found = run_detector(make_detector("halt", minutes=5.0), series)
     assert [float(one.value[0]) for one in found if one.fire[0]] == [300.0]
     assert fires(found)[-2]
     # the night is no halt
     busy = [bars([100], minute=minute) for minute in range(60)]
-    assert fires(run(make("halt", minutes=5.0), [*busy, bars([100], minute=65)]))[-1]
-    assert not fires(run(make("halt", minutes=5.0), [*busy, bars([100], day=1, minute=0)]))[-1]
+    assert fires(run_detector(make_detector("halt", minutes=5.0), [*busy, bars([100], minute=65)]))[-1]
+    assert not fires(run_detector(make_detector("halt", minutes=5.0), [*busy, bars([100], day=1, minute=0)]))[
+        -1
+    ]
 
 
 def test_an_instrument_that_seldom_trades_is_not_halted() -> None:
     series = [bars([100], minute=minute) for minute in range(0, 300, 7)]
-    assert not any(fires(run(make("halt", minutes=5.0), series)))
+    assert not any(fires(run_detector(make_detector("halt", minutes=5.0), series)))
 
 
-def banded(
+def limit_band_readings(
     moves: Mapping[int, float], *, tier: int = 1, day: int = 0, price: float = 100.0, **fields: Any
 ) -> list[Reading]:
     """A day before at the price, then minutes at it, some of which move by so many percent."""
@@ -387,7 +418,7 @@ def banded(
         series.append(
             bars([price], day=day, minute=minute, low=[min(low, price)], high=[max(low, price)], **fields)
         )
-    return run(make("limit_band", tier=tier), series)[1:]
+    return run_detector(make_detector("limit_band", tier=tier), series)[1:]
 
 
 @pytest.mark.parametrize(
@@ -411,20 +442,22 @@ def banded(
 )
 def test_limit_bands(price: float, tier: int, minute: int, day: int, band: float) -> None:
     for sign in (-1, 1):
-        reached = banded({minute: sign * band}, price=price, tier=tier, day=day)
+        reached = limit_band_readings({minute: sign * band}, price=price, tier=tier, day=day)
         assert [n for n, fire in enumerate(fires(reached)) if fire] == [minute]
-        assert not any(fires(banded({minute: sign * (band - 0.1)}, price=price, tier=tier, day=day)))
+        assert not any(
+            fires(limit_band_readings({minute: sign * (band - 0.1)}, price=price, tier=tier, day=day))
+        )
 
 
 def test_no_limit_is_known_before_there_were_any() -> None:
-    assert not any(fires(banded({100: -50.0}, day=-7_000)))
+    assert not any(fires(limit_band_readings({100: -50.0}, day=-7_000)))
 
 
 def test_the_reference_price_follows_the_last_five_minutes() -> None:
     # 4 % a minute: each is within the band of the minutes before, but not of the open
     series = [bars([100], day=-1, minute=389, first_of_session=True), bars([100], minute=0)]
     series += [bars([100 * 0.99**minute], minute=minute) for minute in range(1, 20)]
-    found = run(make("limit_band"), series)
+    found = run_detector(make_detector("limit_band"), series)
     assert not any(fires(found))
     references = [float(one.reference[0]) for one in found if not isinstance(one.reference, float)]
     assert references[-1] == pytest.approx(np.mean([100 * 0.99**n for n in range(14, 19)]), rel=0.011)
@@ -433,9 +466,10 @@ def test_the_reference_price_follows_the_last_five_minutes() -> None:
 def test_the_market_wide_breakers() -> None:
     def at(fall: float, minute: int = 100, day: int = 0) -> tuple[bool, float]:
         series = [bars([5000], day=day - 1, minute=0), bars([5000], day=day, minute=0)]
-        one = run(make("market_breaker"), [*series, bars([5000 * (1 - fall / 100)], day=day, minute=minute)])[
-            -1
-        ]
+        one = run_detector(
+            make_detector("market_breaker"),
+            [*series, bars([5000 * (1 - fall / 100)], day=day, minute=minute)],
+        )[-1]
         assert not isinstance(one.threshold, float)
         return bool(one.fire[0]), float(one.threshold[0])
 
@@ -455,8 +489,10 @@ def test_the_market_wide_breakers() -> None:
 # for all
 
 
-@pytest.mark.parametrize("kind", [name for name in kinds.names() if name not in {"stale", "data_quality"}])
-def test_a_peek_changes_nothing_and_sees_what_an_update_sees(kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", [name for name in kinds.kind_names() if name not in {"stale", "data_quality"}]
+)
+def test_a_preview_changes_nothing_and_equals_an_update(kind: str) -> None:
     needed: dict[str, dict[str, Any]] = {
         "pct_change": {"pct": 1.0, "window": "3m"},
         "cross": {"level": 100.0},
@@ -465,7 +501,7 @@ def test_a_peek_changes_nothing_and_sees_what_an_update_sees(kind: str) -> None:
         "gap_open": {"pct": 1.0},
         "vwap_deviation": {"pct": 1.0},
     }
-    detector = make(kind, size=3, **needed.get(kind, {}))
+    detector = make_detector(kind, size=3, **needed.get(kind, {}))
     rng = np.random.default_rng(1)
     values = {"VWAP": np.full(3, 100.0), "ATR(14)": np.full(3, 0.2)}
     rows = np.arange(3)
@@ -474,11 +510,11 @@ def test_a_peek_changes_nothing_and_sees_what_an_update_sees(kind: str) -> None:
             day, minute = divmod(number, 30)
             one = bars(list(100 + rng.standard_normal(3)), day=day, minute=minute)
             before = detector.table.gather(rows)
-            past = None if detector.past is None else detector.past.gather(rows)
-            peeked = detector.peek(one, values)
+            past = None if detector.history is None else detector.history.gather(rows)
+            peeked = detector.preview(one, values)
             np.testing.assert_array_equal(before, detector.table.gather(rows))
-            if past is not None and detector.past is not None:
-                np.testing.assert_array_equal(past, detector.past.gather(rows))
+            if past is not None and detector.history is not None:
+                np.testing.assert_array_equal(past, detector.history.gather(rows))
             updated = detector.update(one, values)
             for mine, other in zip(peeked, updated, strict=True):
                 np.testing.assert_array_equal(mine, other)
@@ -493,16 +529,14 @@ def test_a_peek_changes_nothing_and_sees_what_an_update_sees(kind: str) -> None:
         ("pct_change", {"window": "4m", "pct": 2.0}),
     ],
 )
-def test_after_a_split_the_detector_goes_on_as_if_prices_had_always_been_so(
-    kind: str, given_parameters: dict[str, Any]
-) -> None:
-    old, new = make(kind, **given_parameters), make(kind, **given_parameters)
-    closes = noise(120)
-    run(old, minutes(closes[:80]))
-    run(new, minutes(closes[:80] / 2))
-    old.split(np.array([0]), np.array([0.5]))
+def test_a_detector_adjusts_its_history_for_a_split(kind: str, given_parameters: dict[str, Any]) -> None:
+    old, new = make_detector(kind, **given_parameters), make_detector(kind, **given_parameters)
+    closes = random_walk(120)
+    run_detector(old, minute_bars(closes[:80]))
+    run_detector(new, minute_bars(closes[:80] / 2))
+    old.adjust_for_split(np.array([0]), np.array([0.5]))
     after = [bars([price / 2], minute=80 + number) for number, price in enumerate(closes[80:])]
-    for mine, other in zip(run(old, after), run(new, after), strict=True):
+    for mine, other in zip(run_detector(old, after), run_detector(new, after), strict=True):
         # the least tick that was seen stays that of the old prices
         assert float(mine.value[0]) == pytest.approx(float(other.value[0]), rel=1e-9, nan_ok=True)
 
@@ -513,33 +547,33 @@ def test_each_time_of_a_session_is_in_one_part(length: int, at: int) -> None:
     at %= length
     one = bars([1.0], minute=at)
     one.session_close_ns[:] = one.session_open_ns + length * MINUTE
-    number, until = parts(one)
-    assert 0 <= number[0] < PARTS
+    number, until = session_parts(one)
+    assert 0 <= number[0] < PART_COUNT
     assert int(one.ts_open_ns[0]) < until[0] <= int(one.session_close_ns[0])
     inside = bars([1.0], minute=at)
     inside.session_close_ns[:] = one.session_close_ns
     inside.ts_open_ns[:] = int(until[0]) - 1_000
-    assert parts(inside)[0][0] == number[0]
+    assert session_parts(inside)[0][0] == number[0]
 
 
-def test_what_is_learned_keeps_a_profile_at_one_on_average() -> None:
-    detector = make("volume_spike", times=5.0)
+def test_learning_keeps_a_profile_normalized() -> None:
+    detector = make_detector("volume_spike", times=5.0)
     series = [
         bars([100], day=day, minute=minute, volume=[1000.0 + 9000.0 * (minute > 300)])
         for day in range(8)
         for minute in range(0, 390, 3)
     ]
-    run(detector, series)
-    assert detector.past is not None
-    factors = detector.past.gather(np.array([0]))[:EVEN, 0]
+    run_detector(detector, series)
+    assert detector.history is not None
+    factors = detector.history.gather(np.array([0]))[:EVEN_PARTS, 0]
     assert factors.mean() == pytest.approx(1.0)
     assert factors[-4] > 1.5
     assert factors[8] < 0.8
 
 
 def test_a_profile_is_one_on_average() -> None:
-    profile = Profile(volatility_prior, (1.4, 1.0))
-    factors = list(profile.past_fields.values())
-    assert len(factors) == PARTS
-    assert sum(factors[:EVEN]) / EVEN == pytest.approx(1.0)
-    assert factors[EVEN] > factors[0] > factors[EVEN // 2]
+    profile = TimeOfDayProfile(volatility_prior, (1.4, 1.0))
+    factors = list(profile.history_fields.values())
+    assert len(factors) == PART_COUNT
+    assert sum(factors[:EVEN_PARTS]) / EVEN_PARTS == pytest.approx(1.0)
+    assert factors[EVEN_PARTS] > factors[0] > factors[EVEN_PARTS // 2]

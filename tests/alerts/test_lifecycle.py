@@ -3,86 +3,117 @@
 import numpy as np
 import pytest
 
-from alerts.alertkit import DAY, FIRST_DAY, MINUTE, OPEN, bars, close, engine, story
+from alerts.alertkit import DAY, FIRST_DAY, MINUTE, OPEN, bars, close_bars, make_engine, transitions_per_bar
 from alerts.scripted import SCRIPTED
 from tickerlake.alerts.engine import AlertEngine
 
-W = "fired warning"
-C = "fired critical"
-OFF = "cleared warning"
+FIRED_WARNING = "fired warning"
+FIRED_CRITICAL = "fired critical"
+CLEARED_WARNING = "cleared warning"
 
 
-def rule(extra: str) -> AlertEngine:
-    return engine(f'[[rule]]\nkind = "{SCRIPTED}"\ninterval = "1m"\nthreshold = 5\nclear = 2\n{extra}')
+def make_scripted_engine(extra: str) -> AlertEngine:
+    return make_engine(f'[[rule]]\nkind = "{SCRIPTED}"\ninterval = "1m"\nthreshold = 5\nclear = 2\n{extra}')
 
 
 @pytest.mark.parametrize(
     ("extra", "values", "told"),
     [
         # fires at the threshold, and clears after three bars below 2
-        ("", [4.9, 5, 1, 1.9, 0, 0], ["", W, "", "", OFF, ""]),
+        ("", [4.9, 5, 1, 1.9, 0, 0], ["", FIRED_WARNING, "", "", CLEARED_WARNING, ""]),
         # a bar that is neither above one nor below the other threshold begins the count anew
-        ("", [5, 1, 1, 2, 1, 1, 1], [W, "", "", "", "", "", OFF]),
+        ("", [5, 1, 1, 2, 1, 1, 1], [FIRED_WARNING, "", "", "", "", "", CLEARED_WARNING]),
         # and so does one that would have fired
-        ("", [5, 1, 1, 6, 1, 1, 1], [W, "", "", "", "", "", OFF]),
+        ("", [5, 1, 1, 6, 1, 1, 1], [FIRED_WARNING, "", "", "", "", "", CLEARED_WARNING]),
         # what is not known breaks nothing
-        ("", [5, 1, 1, None, 1], [W, "", "", "", OFF]),
+        ("", [5, 1, 1, None, 1], [FIRED_WARNING, "", "", "", CLEARED_WARNING]),
         # within the cooldown only a move of twice the size is told …
-        ("", [5, 6, 9.9, 10, 19], [W, "", "", W, ""]),
+        ("", [5, 6, 9.9, 10, 19], [FIRED_WARNING, "", "", FIRED_WARNING, ""]),
         # … in the same direction …
-        ("", [5, -11, 0, 0], [W, "", "", ""]),
+        ("", [5, -11, 0, 0], [FIRED_WARNING, "", "", ""]),
         # … or a higher severity
-        ("critical = 8", [5, 7, 8, 9], [W, "", C, ""]),
+        ("critical = 8", [5, 7, 8, 9], [FIRED_WARNING, "", FIRED_CRITICAL, ""]),
         # a severity that falls and rises to where it was is no news
-        ("critical = 6", [6, 5, 7], [C, "", ""]),
+        ("critical = 6", [6, 5, 7], [FIRED_CRITICAL, "", ""]),
         # the cooldown counts from the last alert, also when it has cleared since
-        ('clear_bars = 1\ncooldown = "4m"', [5, 0, 5, 5, 5, 5], [W, OFF, "", "", W, ""]),
-        ("clear_bars = 1", [5, 0, 5, 0], [W, OFF, "", ""]),
-        ("clear_bars = 1\ncooldown = 0", [5, 5, 0, 5], [W, W, OFF, W]),
-        ('repeat = "every"', [5, 5, 1, 5], [W, W, "", W]),
-        ('repeat = "every"\ncooldown = "2m"', [5, 5, 5], [W, "", W]),
-        ('repeat = "once"\nclear_bars = 1\ncritical = 9', [5, 0, 9, 20], [W, OFF, "", ""]),
-        ("direction = 'up'", [-9, 5, -9, -9, -9], ["", W, "", "", OFF]),
-        ("direction = 'down'", [9, -5, 9, 9, 9], ["", W, "", "", OFF]),
-        ("warmup = 2", [9, 9, 5], ["", "", W]),
-        ('severity = "info"\nwarning = 7\ncritical = 9', [5, 7, 9], ["fired info", W, C]),
+        (
+            'clear_bars = 1\ncooldown = "4m"',
+            [5, 0, 5, 5, 5, 5],
+            [FIRED_WARNING, CLEARED_WARNING, "", "", FIRED_WARNING, ""],
+        ),
+        ("clear_bars = 1", [5, 0, 5, 0], [FIRED_WARNING, CLEARED_WARNING, "", ""]),
+        (
+            "clear_bars = 1\ncooldown = 0",
+            [5, 5, 0, 5],
+            [FIRED_WARNING, FIRED_WARNING, CLEARED_WARNING, FIRED_WARNING],
+        ),
+        ('repeat = "every"', [5, 5, 1, 5], [FIRED_WARNING, FIRED_WARNING, "", FIRED_WARNING]),
+        ('repeat = "every"\ncooldown = "2m"', [5, 5, 5], [FIRED_WARNING, "", FIRED_WARNING]),
+        (
+            'repeat = "once"\nclear_bars = 1\ncritical = 9',
+            [5, 0, 9, 20],
+            [FIRED_WARNING, CLEARED_WARNING, "", ""],
+        ),
+        ("direction = 'up'", [-9, 5, -9, -9, -9], ["", FIRED_WARNING, "", "", CLEARED_WARNING]),
+        ("direction = 'down'", [9, -5, 9, 9, 9], ["", FIRED_WARNING, "", "", CLEARED_WARNING]),
+        ("warmup = 2", [9, 9, 5], ["", "", FIRED_WARNING]),
+        (
+            'severity = "info"\nwarning = 7\ncritical = 9',
+            [5, 7, 9],
+            ["fired info", FIRED_WARNING, FIRED_CRITICAL],
+        ),
     ],
 )
-def test_stories(extra: str, values: list[float | None], told: list[str]) -> None:
+def test_lifecycle_scenarios(extra: str, values: list[float | None], told: list[str]) -> None:
     prices = [100.0 + value if value is not None else np.nan for value in values]
-    assert story(rule(extra), "1m", prices) == told
+    assert transitions_per_bar(make_scripted_engine(extra), "1m", prices) == told
 
 
-def test_what_is_kept_back_is_counted_and_told_with_the_next_alert() -> None:
-    made = rule("")
+def test_suppressed_alerts_are_counted_in_the_next_alert() -> None:
+    made = make_scripted_engine("")
     counts = []
     for minute, price in enumerate([105, 106, 107, 90, 111, 112, 100, 100, 100]):
-        counts += [(a.state, a.suppressed_count) for a in close(made, "1m", bars([price], minute=minute))]
+        counts += [
+            (a.state, a.suppressed_count) for a in close_bars(made, "1m", bars([price], minute=minute))
+        ]
     assert counts == [("fired", 0), ("fired", 3), ("cleared", 1)]
 
 
-def test_a_rule_expires_once_and_says_so_if_it_was_on() -> None:
-    made = rule("expires = 2024-10-04T14:34:00Z\ncooldown = 0")
+def test_a_rule_expires_once_and_ends_an_open_episode() -> None:
+    made = make_scripted_engine("expires = 2024-10-04T14:34:00Z\ncooldown = 0")
     assert (FIRST_DAY * DAY + (OPEN + 4) * MINUTE) == 1_728_052_440 * 10**9
-    assert story(made, "1m", [105, 105, 100, 105, 105, 105]) == [W, W, "", "expired warning", "", ""]
-    expired = rule("expires = 2024-10-04T14:34:00Z\nclear_bars = 1\ncooldown = 0")
-    assert story(expired, "1m", [105, 100, 100, 105, 105]) == [W, OFF, "", "", ""]
+    assert transitions_per_bar(made, "1m", [105, 105, 100, 105, 105, 105]) == [
+        FIRED_WARNING,
+        FIRED_WARNING,
+        "",
+        "expired warning",
+        "",
+        "",
+    ]
+    expired = make_scripted_engine("expires = 2024-10-04T14:34:00Z\nclear_bars = 1\ncooldown = 0")
+    assert transitions_per_bar(expired, "1m", [105, 100, 100, 105, 105]) == [
+        FIRED_WARNING,
+        CLEARED_WARNING,
+        "",
+        "",
+        "",
+    ]
 
 
-def test_bars_outside_the_session_are_not_seen() -> None:
-    made = rule('session = "regular"\nwarmup = 1')
-    assert close(made, "1m", bars([105], minute=-1, first_of_session=True)) == []
-    assert close(made, "1m", bars([105], minute=0)) == []  # the first that counts for the warm-up
-    assert close(made, "1m", bars([105], minute=1)) != []
-    everything = rule("warmup = 1")
-    close(everything, "1m", bars([105], minute=-1, first_of_session=True))
-    assert close(everything, "1m", bars([105], minute=0)) != []
+def test_bars_outside_the_session_are_ignored() -> None:
+    made = make_scripted_engine('session = "regular"\nwarmup = 1')
+    assert close_bars(made, "1m", bars([105], minute=-1, first_of_session=True)) == []
+    assert close_bars(made, "1m", bars([105], minute=0)) == []  # the first that counts for the warm-up
+    assert close_bars(made, "1m", bars([105], minute=1)) != []
+    everything = make_scripted_engine("warmup = 1")
+    close_bars(everything, "1m", bars([105], minute=-1, first_of_session=True))
+    assert close_bars(everything, "1m", bars([105], minute=0)) != []
 
 
-def test_an_alert_tells_all_that_it_should() -> None:
-    made = engine(f'[[rule]]\nid = "mine"\nkind = "{SCRIPTED}"\ninterval = "1m"\nthreshold = 5')
+def test_an_alert_has_all_fields() -> None:
+    made = make_engine(f'[[rule]]\nid = "mine"\nkind = "{SCRIPTED}"\ninterval = "1m"\nthreshold = 5')
     one = bars([107.5], minute=3, volume=[1.9e6])
-    (alert,) = close(made, "1m", one)
+    (alert,) = close_bars(made, "1m", one)
     event_ns = int(one.ts_close_ns[0])
     assert (alert.rule_id, alert.kind, alert.instrument_id, alert.symbol) == (
         "mine",
@@ -106,12 +137,12 @@ def test_an_alert_tells_all_that_it_should() -> None:
     assert alert.message == "AAPL: scripted is 7.5 σ: 107.50 after 100.00, volume 1.9 M"
 
 
-def test_what_fires_and_what_clears_it_have_one_key_and_two_ids() -> None:
-    made = rule("clear_bars = 1")
+def test_fired_and_cleared_share_a_key_but_not_an_id() -> None:
+    made = make_scripted_engine("clear_bars = 1")
     fired, cleared = (
         alert
         for minute, price in enumerate([105, 100])
-        for alert in close(made, "1m", bars([price], minute=minute))
+        for alert in close_bars(made, "1m", bars([price], minute=minute))
     )
     assert fired.dedup_key == cleared.dedup_key
     assert fired.alert_id != cleared.alert_id
@@ -122,5 +153,5 @@ def test_what_fires_and_what_clears_it_have_one_key_and_two_ids() -> None:
 )
 def test_history_has_no_latency(late_ns: int, latency: str) -> None:
     one = bars([105])
-    (fired,) = rule("").on_close("1m", one, {}, one.ts_close_ns + late_ns)
+    (fired,) = make_scripted_engine("").on_close("1m", one, {}, one.ts_close_ns + late_ns)
     assert str(fired.alert.latency_ms) == latency

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.alertkit import MINUTE, SECOND, bars, close, engine, told
+from alerts.alertkit import MINUTE, SECOND, bars, close_bars, encoded_alerts, make_engine
 from alerts.scripted import SCRIPTED
-from tickerlake.alerts.engine import AlertEngine, Fired
+from tickerlake.alerts.engine import AlertEngine, FiredAlert
 from tickerlake.analytics.bars import Bars
 
 RULES = f"""
@@ -44,54 +44,56 @@ threshold = 5
 SYMBOLS = ("A", "B", "C")
 
 
-def ticks(
-    made: AlertEngine, trades: list[tuple[int, float]], minute: int, first_second: int = 0
-) -> list[Fired]:
+def process_ticks(
+    alert_engine: AlertEngine, trades: list[tuple[int, float]], minute: int, first_second: int = 0
+) -> list[FiredAlert]:
     """Trades of one minute, one a second: row and price."""
     rows = [row for row, _ in trades]
     forming = bars([price for _, price in trades], minute=minute, rows=rows)
     event_ns = forming.ts_open_ns + np.arange(first_second, first_second + len(trades)) * SECOND
-    return made.on_tick("1m", forming, {}, event_ns, event_ns + 1_000_000)
+    return alert_engine.on_tick("1m", forming, {}, event_ns, event_ns + 1_000_000)
 
 
-def test_a_trade_is_told_at_its_time_and_the_bar_says_nothing_more() -> None:
-    made = engine(RULES, SYMBOLS)
-    found = ticks(made, [(0, 101), (0, 105), (1, 100), (0, 106)], minute=1)
-    assert [(one.at, one.alert.rule_id) for one in found] == [(1, "ticks")]
+def test_an_alert_fires_at_the_trade_and_not_again_at_the_bar() -> None:
+    made = make_engine(RULES, SYMBOLS)
+    found = process_ticks(made, [(0, 101), (0, 105), (1, 100), (0, 106)], minute=1)
+    assert [(one.position, one.alert.rule_id) for one in found] == [(1, "ticks")]
     assert found[0].alert.ts_event_ns == int(bars([1], minute=1).ts_open_ns[0]) + SECOND
-    assert [alert.rule_id for alert in close(made, "1m", bars([106], minute=1))] == ["closes"]
+    assert [alert.rule_id for alert in close_bars(made, "1m", bars([106], minute=1))] == ["closes"]
     # what came after it in its bar is not counted, what came in the next bar is, once
-    ticks(made, [(0, 106), (0, 106)], minute=2)
-    (again,) = ticks(made, [(0, 112)], minute=3)[:1]
+    process_ticks(made, [(0, 106), (0, 106)], minute=2)
+    (again,) = process_ticks(made, [(0, 112)], minute=3)[:1]
     assert (again.alert.rule_id, again.alert.suppressed_count) == ("ticks", 1)
 
 
-def test_a_severity_that_rises_within_the_bar_is_told() -> None:
-    made = engine(RULES, SYMBOLS)
-    found = ticks(made, [(0, 105), (0, 110), (0, 111)], minute=1)
-    assert [(one.at, one.alert.severity) for one in found if one.alert.rule_id == "ticks"] == [
+def test_a_severity_that_rises_within_the_bar_is_reported() -> None:
+    made = make_engine(RULES, SYMBOLS)
+    found = process_ticks(made, [(0, 105), (0, 110), (0, 111)], minute=1)
+    assert [(one.position, one.alert.severity) for one in found if one.alert.rule_id == "ticks"] == [
         (0, "warning"),
         (1, "critical"),
     ]
 
 
-def test_trades_are_only_looked_at() -> None:
-    made, other = engine(RULES, SYMBOLS), engine(RULES, SYMBOLS)
+def test_trades_do_not_change_detector_state() -> None:
+    made, other = make_engine(RULES, SYMBOLS), make_engine(RULES, SYMBOLS)
     for minute in range(6):
-        ticks(made, [(0, 99), (1, 101), (0, 98)], minute)
+        process_ticks(made, [(0, 99), (1, 101), (0, 98)], minute)
         one = bars([100, 101, 100 + minute], minute=minute)
-        assert close(made, "1m", one) == close(other, "1m", one)
-    detectors = {name: table for name, table in made.components().items() if name.endswith("detector")}
+        assert close_bars(made, "1m", one) == close_bars(other, "1m", one)
+    detectors = {name: table for name, table in made.tables().items() if name.endswith("detector")}
     rows = np.arange(3)
     for name, table in detectors.items():
-        np.testing.assert_array_equal(table.gather(rows), other.components()[name].gather(rows))
+        np.testing.assert_array_equal(table.gather(rows), other.tables()[name].gather(rows))
 
 
-def test_only_intervals_with_such_rules_want_trades() -> None:
-    assert engine(RULES).tick_intervals == {"1m"}
-    assert engine('[[rule]]\nkind = "zscore"').tick_intervals == frozenset()
+def test_only_intervals_with_tick_rules_need_trades() -> None:
+    assert make_engine(RULES).tick_intervals == {"1m"}
+    assert make_engine('[[rule]]\nkind = "zscore"').tick_intervals == frozenset()
     one = bars([200.0])
-    assert engine('[[rule]]\nkind = "zscore"').on_tick("1m", one, {}, one.ts_open_ns, one.ts_open_ns) == []
+    assert (
+        make_engine('[[rule]]\nkind = "zscore"').on_tick("1m", one, {}, one.ts_open_ns, one.ts_open_ns) == []
+    )
 
 
 TRADE = st.tuples(st.integers(0, 2), st.sampled_from([100.0, 104.0, 105.0, 107.0, 109.0, 112.0, 95.0]))
@@ -100,27 +102,29 @@ MINUTES = st.lists(st.lists(TRADE, max_size=12), min_size=1, max_size=5)
 
 @settings(max_examples=60)
 @given(minutes=MINUTES, size=st.integers(1, 12))
-def test_any_cut_of_the_trades_gives_the_same(minutes: list[list[tuple[int, float]]], size: int) -> None:
-    whole, cut = engine(RULES, SYMBOLS), engine(RULES, SYMBOLS)
+def test_any_batching_of_the_trades_gives_the_same_alerts(
+    minutes: list[list[tuple[int, float]]], size: int
+) -> None:
+    whole, cut = make_engine(RULES, SYMBOLS), make_engine(RULES, SYMBOLS)
     for minute, trades in enumerate(minutes):
-        at_once = told(ticks(whole, trades, minute))
+        at_once = encoded_alerts(process_ticks(whole, trades, minute))
         in_parts = []
         for start in range(0, len(trades), size):
-            part = ticks(cut, trades[start : start + size], minute, first_second=start)
-            in_parts += [(at + start, alert) for at, alert in told(part)]
+            part = process_ticks(cut, trades[start : start + size], minute, first_second=start)
+            in_parts += [(at + start, alert) for at, alert in encoded_alerts(part)]
         assert at_once == in_parts
         ending = bars([trades[-1][1] if trades else 100.0] * 3, minute=minute)
-        assert close(whole, "1m", ending) == close(cut, "1m", ending)
+        assert close_bars(whole, "1m", ending) == close_bars(cut, "1m", ending)
 
 
 def test_times_of_trades_are_kept_to_the_nanosecond() -> None:
-    made = engine(RULES, SYMBOLS)
+    made = make_engine(RULES, SYMBOLS)
     forming: Bars = bars([108.0, 108.0, 108.0], rows=[0, 0, 0])
     start = int(forming.ts_open_ns[0])
     event_ns = np.array([start + 1, start + 1, start + 2])
     found = made.on_tick("1m", forming, {}, event_ns, event_ns)
     # the second is the same event as the first, the third is another
-    assert [one.at for one in found if one.alert.rule_id == "each"] == [0, 2]
+    assert [one.position for one in found if one.alert.rule_id == "each"] == [0, 2]
     # also in another batch
     repeated = made.on_tick("1m", bars([108.0]), {}, event_ns[2:], event_ns[2:])
     assert [one for one in repeated if one.alert.rule_id == "each"] == []

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from support.records import batch, trade
 from tickerlake.analytics import snapshot
 from tickerlake.analytics.engine import Engine, EngineOptions, Output
-from tickerlake.analytics.sessions import ALWAYS, Sessions
+from tickerlake.analytics.sessions import ALWAYS_OPEN, Sessions
 from tickerlake.errors import DataError
 
 SECOND = 1_000_000_000
@@ -30,7 +30,7 @@ START = 1_704_205_800 * SECOND  # 2024-01-02 09:30 in New York
 
 def engine(**options: Any) -> Engine:
     given_options = {"intervals": ("1m",), "lateness_ns": 0, **options}
-    return Engine(EngineOptions(**given_options), lambda _: ALWAYS)
+    return Engine(EngineOptions(**given_options), lambda _: ALWAYS_OPEN)
 
 
 def bars(*outputs: Output) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ class Bar:
     revision: int = 0
 
     @classmethod
-    def of(cls, ts: int, price: Decimal, size: Decimal) -> "Bar":
+    def from_trade(cls, ts: int, price: Decimal, size: Decimal) -> "Bar":
         return cls((ts, price), (ts, price), price, price, size, price * size)
 
     def add(self, ts: int, price: Decimal, size: Decimal) -> None:
@@ -70,46 +70,46 @@ class Oracle:
     length: int
     grace: int
     lateness: int
-    mark: dict[str, int] = field(default_factory=dict)
-    began: dict[str, int] = field(default_factory=dict)
+    watermark: dict[str, int] = field(default_factory=dict)
+    first_bucket: dict[str, int] = field(default_factory=dict)
     open: dict[str, dict[int, Bar]] = field(default_factory=dict)
     closed: dict[str, dict[int, Bar]] = field(default_factory=dict)
-    out: list[dict[str, Any]] = field(default_factory=list)
-    refused: list[int] = field(default_factory=list)
+    emitted: list[dict[str, Any]] = field(default_factory=list)
+    rejected: list[int] = field(default_factory=list)
 
-    def take(self, offset: int, name: str, ts: int, price: Decimal, size: Decimal) -> None:
+    def process(self, offset: int, name: str, ts: int, price: Decimal, size: Decimal) -> None:
         bucket = ts // self.length
-        if name not in self.began:
-            whole = ts - bucket * self.length <= min(MINUTE, self.length // 20)
-            self.began[name] = -1 if whole else bucket
-        before = self.mark.get(name)
+        if name not in self.first_bucket:
+            complete = ts - bucket * self.length <= min(MINUTE, self.length // 20)
+            self.first_bucket[name] = -1 if complete else bucket
+        before = self.watermark.get(name)
         opened, closed = self.open.setdefault(name, {}), self.closed.setdefault(name, {})
         if before is not None and (before - self.grace) // self.length > bucket:
             if (before - self.grace - self.lateness) // self.length > bucket:
-                self.refused.append(offset)
+                self.rejected.append(offset)
             else:
                 if bucket in closed:
                     closed[bucket].add(ts, price, size)
                     closed[bucket].revision += 1
                 else:
-                    closed[bucket] = Bar.of(ts, price, size)
-                self.tell(offset, name, bucket, closed[bucket])
+                    closed[bucket] = Bar.from_trade(ts, price, size)
+                self.emit(offset, name, bucket, closed[bucket])
         elif bucket in opened:
             opened[bucket].add(ts, price, size)
         else:
-            opened[bucket] = Bar.of(ts, price, size)
-        self.mark[name] = ts if before is None else max(before, ts)
-        for over in sorted(b for b in opened if (self.mark[name] - self.grace) // self.length > b):
-            closed[over] = opened.pop(over)
-            self.tell(offset, name, over, closed[over])
+            opened[bucket] = Bar.from_trade(ts, price, size)
+        self.watermark[name] = ts if before is None else max(before, ts)
+        for passed in sorted(b for b in opened if (self.watermark[name] - self.grace) // self.length > b):
+            closed[passed] = opened.pop(passed)
+            self.emit(offset, name, passed, closed[passed])
 
-    def tell(self, offset: int, name: str, bucket: int, bar: Bar) -> None:
+    def emit(self, offset: int, name: str, bucket: int, bar: Bar) -> None:
         vwap = None
         if bar.volume:
             units = int(bar.notional * 10**18)
             volume = int(bar.volume * 10**9)
             vwap = Decimal((units + volume // 2) // volume).scaleb(-9)
-        self.out.append(
+        self.emitted.append(
             {
                 "instrument_id": name,
                 "interval": "1m",
@@ -121,7 +121,7 @@ class Oracle:
                 "volume": bar.volume,
                 "vwap": vwap,
                 "trade_count": bar.count,
-                "is_partial": bucket <= self.began[name],
+                "is_partial": bucket <= self.first_bucket[name],
                 "revision": bar.revision,
                 "offset": offset,
             }
@@ -138,15 +138,15 @@ trades = st.lists(
     ),
     max_size=60,
 )
-cuts = st.lists(st.integers(0, 60), max_size=6)
+split_points_lists = st.lists(st.integers(0, 60), max_size=6)
 
 
-def cut(frame: pl.DataFrame, places: list[int]) -> list[pl.DataFrame]:
-    edges = sorted({0, frame.height, *(place for place in places if place < frame.height)})
+def split_frame(frame: pl.DataFrame, split_points: list[int]) -> list[pl.DataFrame]:
+    edges = sorted({0, frame.height, *(place for place in split_points if place < frame.height)})
     return [frame.slice(a, b - a) for a, b in itertools.pairwise(edges)]
 
 
-def records(steps: list[tuple[str, int, Decimal, Decimal]]) -> list[tuple[str, int, Decimal, Decimal]]:
+def at_times(steps: list[tuple[str, int, Decimal, Decimal]]) -> list[tuple[str, int, Decimal, Decimal]]:
     now, found = START, []
     for name, step, price, size in steps:
         now += step * SECOND
@@ -155,27 +155,27 @@ def records(steps: list[tuple[str, int, Decimal, Decimal]]) -> list[tuple[str, i
 
 
 @settings(max_examples=150, derandomize=True)
-@given(trades, cuts, st.sampled_from([0, 30, 90]), st.sampled_from([0, 60, 150]))
-def test_bars_are_as_the_rules_say_however_records_are_cut(
+@given(trades, split_points_lists, st.sampled_from([0, 30, 90]), st.sampled_from([0, 60, 150]))
+def test_bars_match_the_reference_for_any_batching(
     steps: list[tuple[str, int, Decimal, Decimal]], places: list[int], grace: int, lateness: int
 ) -> None:
     oracle = Oracle(MINUTE, grace * SECOND, lateness * SECOND)
-    made = records(steps)
+    made = at_times(steps)
     for offset, record in enumerate(made):
-        oracle.take(offset, *record)
+        oracle.process(offset, *record)
     frame = batch([trade(*record) for record in made])
     subject = engine(grace_ns=grace * SECOND, lateness_ns=lateness * SECOND)
-    outputs = [subject.take(part) for part in cut(frame, places)]
-    assert bars(*outputs) == oracle.out
-    assert [offset for output in outputs for offset in output.refused["offset"]] == oracle.refused
+    outputs = [subject.process(part) for part in split_frame(frame, places)]
+    assert bars(*outputs) == oracle.emitted
+    assert [offset for output in outputs for offset in output.rejects["offset"]] == oracle.rejected
 
 
 @settings(max_examples=60, derandomize=True)
 @given(trades, st.integers(0, 60), st.sampled_from([0, 30]), st.sampled_from([0, 60]))
-def test_another_engine_goes_on_from_a_snapshot(
+def test_another_engine_resumes_from_a_snapshot(
     steps: list[tuple[str, int, Decimal, Decimal]], at: int, grace: int, lateness: int
 ) -> None:
-    frame = batch([trade(*record) for record in records(steps)])
+    frame = batch([trade(*record) for record in at_times(steps)])
     options = {
         "intervals": ("1m", "5m", "1d"),
         "grace_ns": grace * SECOND,
@@ -184,37 +184,37 @@ def test_another_engine_goes_on_from_a_snapshot(
     }
     whole = engine(**options)
     first, rest = frame.head(at), frame.slice(at)
-    expected = [whole.take(first), whole.take(rest)][1]
+    expected = [whole.process(first), whole.process(rest)][1]
     before, after = engine(**options), engine(**options)
-    before.take(first)
+    before.process(first)
     # an engine that has other partitions already
-    after.take(batch([trade("CCC.XNAS", START, Decimal(5), Decimal(1))], partition=7))
-    snapshot.restore(after, 0, snapshot.take(before, 0))
-    again = after.take(rest)
+    after.process(batch([trade("CCC.XNAS", START, Decimal(5), Decimal(1))], partition=7))
+    snapshot.restore(after, 0, snapshot.snapshot(before, 0))
+    again = after.process(rest)
     assert again.bars.equals(expected.bars)
     assert again.indicators.equals(expected.indicators)
-    assert again.refused.equals(expected.refused)
+    assert again.rejects.equals(expected.rejects)
 
 
 @settings(max_examples=40, derandomize=True)
-@given(trades, trades, cuts)
-def test_partitions_do_not_know_of_each_other(
+@given(trades, trades, split_points_lists)
+def test_partitions_are_independent(
     here: list[tuple[str, int, Decimal, Decimal]],
     there: list[tuple[str, int, Decimal, Decimal]],
     places: list[int],
 ) -> None:
-    first = batch([trade(*record) for record in records(here)], partition=0)
-    second = batch([trade(*record) for record in records(there)], partition=1)
+    first = batch([trade(*record) for record in at_times(here)], partition=0)
+    second = batch([trade(*record) for record in at_times(there)], partition=1)
     options = {"indicators": ("EMA(3)", "ATR(2)"), "lateness_ns": MINUTE}
     together, one, two = engine(**options), engine(**options), engine(**options)
     both = [
-        together.take(pl.concat([a, b]))
-        for a, b in zip(cut(first, places), cut(second, places), strict=False)
+        together.process(pl.concat([a, b]))
+        for a, b in zip(split_frame(first, places), split_frame(second, places), strict=False)
     ]
     most = len(both)
-    alone = [one.take(part) for part in cut(first, places)[:most]]
-    others = [two.take(part) for part in cut(second, places)[:most]]
-    for name in ("bars", "indicators", "refused"):
+    alone = [one.process(part) for part in split_frame(first, places)[:most]]
+    others = [two.process(part) for part in split_frame(second, places)[:most]]
+    for name in ("bars", "indicators", "rejects"):
         found = pl.concat([getattr(output, name) for output in both]) if both else None
         for number, outputs in ((0, alone), (1, others)):
             if found is not None:
@@ -229,16 +229,16 @@ def test_a_dropped_partition_leaves_the_others_as_they_were() -> None:
         partition=1,
     )
     alone, both = engine(indicators=("EMA(3)",)), engine(indicators=("EMA(3)",))
-    alone.take(second.head(30))
-    both.take(pl.concat([first.head(30), second.head(30)]))
-    both.drop(0)
+    alone.process(second.head(30))
+    both.process(pl.concat([first.head(30), second.head(30)]))
+    both.drop_partition(0)
     assert len(both.instruments) == 1
-    assert both.take(second.slice(30)).indicators.equals(alone.take(second.slice(30)).indicators)
+    assert both.process(second.slice(30)).indicators.equals(alone.process(second.slice(30)).indicators)
 
 
 def test_several_intervals_are_built_at_once() -> None:
     subject = engine(intervals=("1m", "5m", "1h"))
-    output = subject.take(
+    output = subject.process(
         batch([trade("AAA.XNAS", START + n * MINUTE, Decimal(100 + n), Decimal(1)) for n in range(61)])
     )
     counts = output.bars.group_by("interval").len().sort("len").rows()
@@ -258,7 +258,7 @@ def test_a_day_is_the_exchanges_session() -> None:
     subject = Engine(EngineOptions(intervals=("1d",), lateness_ns=0), lambda _: new_york)
     # at the open, after hours (past midnight UTC), and before the next open
     times = [START, START + 10 * 60 * MINUTE, START + 20 * 60 * MINUTE]
-    output = subject.take(
+    output = subject.process(
         batch([trade("AAA.XNAS", ts, Decimal(n + 1), Decimal(1)) for n, ts in enumerate(times)])
     )
     (day,) = output.bars.iter_rows(named=True)
@@ -271,10 +271,10 @@ def test_a_day_is_the_exchanges_session() -> None:
     assert day["ts_open_ns"] == 19_724 * 24 * 60 * MINUTE
 
 
-def test_bars_are_built_of_finer_bars_and_close_with_the_last_of_them() -> None:
+def test_bars_built_from_finer_bars_close_with_the_last_of_them() -> None:
     subject = engine(intervals=("5m", "1d"), indicators=("SMA(2)",))
     made = [bar("AAA.XNAS", "1m", START + n * MINUTE, 10 + n, volume=100, vwap=10 + n) for n in range(10)]
-    output = subject.take(batch(made))
+    output = subject.process(batch(made))
     assert output.bars.select(
         "interval", "open", "high", "low", "close", "volume", "vwap", "offset"
     ).rows() == [
@@ -285,7 +285,7 @@ def test_bars_are_built_of_finer_bars_and_close_with_the_last_of_them() -> None:
     assert output.indicators.group_by("interval").len().sort("interval").rows() == [("1m", 9), ("5m", 1)]
 
 
-def bar(name: str, interval: str, ts_open: int, price: int, **more: Any) -> bytes:
+def bar(name: str, interval: str, ts_open: int, price: int, **overrides: Any) -> bytes:
     length = MINUTE if interval == "1m" else 5 * MINUTE
     return msgspec.json.encode(
         {
@@ -303,47 +303,47 @@ def bar(name: str, interval: str, ts_open: int, price: int, **more: Any) -> byte
             "is_partial": False,
             "revision": 0,
             "source": "file",
-            **more,
+            **overrides,
         }
     )
 
 
-def test_a_bar_twice_is_not_counted_twice() -> None:
+def test_a_duplicate_bar_is_not_counted_twice() -> None:
     subject = engine(intervals=("5m",), lateness_ns=5 * MINUTE)
     made = [bar("AAA.XNAS", "1m", START + n * MINUTE, 10, volume=1) for n in (0, 1, 1, 2, 3, 4)]
-    output = subject.take(batch(made))
+    output = subject.process(batch(made))
     assert output.bars["volume"].to_list() == [5]
-    assert output.refused.select("offset", "reason").rows() == [(2, "late")]
+    assert output.rejects.select("offset", "reason").rows() == [(2, "late")]
 
 
-def test_bars_without_volume_have_none() -> None:
-    output = engine(intervals=("5m",)).take(
+def test_bars_without_volume_give_null_volume() -> None:
+    output = engine(intervals=("5m",)).process(
         batch([bar("AAA.XNAS", "1m", START + n * MINUTE, 10) for n in range(5)])
     )
     assert output.bars.select("volume", "vwap").rows() == [(None, None)]
 
 
-def test_an_instrument_keeps_to_what_it_sends() -> None:
+def test_an_instrument_keeps_its_record_type_and_interval() -> None:
     made = [bar("AAA.XNAS", "1m", START, 10), bar("AAA.XNAS", "5m", START + MINUTE, 10)]
-    output = engine().take(batch([*made, trade("AAA.XNAS", START + 9 * MINUTE, Decimal(1), Decimal(1))]))
-    assert output.refused["reason"].to_list() == ["interval_changed", "interval_changed"]
+    output = engine().process(batch([*made, trade("AAA.XNAS", START + 9 * MINUTE, Decimal(1), Decimal(1))]))
+    assert output.rejects["reason"].to_list() == ["interval_changed", "interval_changed"]
 
 
-def test_own_and_unfinished_and_restated_bars_are_passed_over() -> None:
+def test_our_own_and_unfinished_and_restated_bars_are_skipped() -> None:
     made = [
         bar("AAA.XNAS", "1m", START, 10, source="track"),
         bar("AAA.XNAS", "1m", START, 10, is_final=False),
         bar("AAA.XNAS", "1m", START, 10, is_partial=True),
         bar("AAA.XNAS", "1m", START, 10, revision=1),
     ]
-    output = engine(own="track").take(batch(made))
+    output = engine(source_tag="track").process(batch(made))
     assert output.rows == 0
-    assert output.ignored == {"own bars": 1, "unfinished bars": 1, "partial bars": 1, "restated bars": 1}
+    assert output.skipped == {"own bars": 1, "unfinished bars": 1, "partial bars": 1, "restated bars": 1}
 
 
-def test_partial_bars_are_told_but_kept_out_of_indicators() -> None:
+def test_partial_bars_are_emitted_but_excluded_from_indicators() -> None:
     made = [trade("AAA.XNAS", START + (30 + 60 * n) * SECOND, Decimal(10), Decimal(1)) for n in range(4)]
-    output = engine(indicators=("SMA(1)",)).take(batch(made))
+    output = engine(indicators=("SMA(1)",)).process(batch(made))
     assert output.bars["is_partial"].to_list() == [True, False, False]
     assert output.indicators["ts_open_ns"].to_list() == [START + MINUTE, START + 2 * MINUTE]
 
@@ -352,15 +352,17 @@ NOW = START + 10**18
 
 
 @pytest.mark.parametrize(("waited", "closes"), [(59 + 30, False), (60 + 30, True)])
-def test_the_clock_closes_a_bar_when_nothing_more_can_come(waited: int, closes: bool) -> None:
+def test_the_clock_closes_a_bar_once_no_more_records_can_arrive(waited: int, closes: bool) -> None:
     subject = engine(lateness_ns=MINUTE)
     # a minute is left of the bar when its only record comes
-    subject.take(batch([trade("AAA.XNAS", START, Decimal(10), Decimal(1))], timestamp_ms=NOW // 10**6))
-    output = subject.idle(0, NOW + waited * SECOND, 30 * SECOND)
+    subject.process(batch([trade("AAA.XNAS", START, Decimal(10), Decimal(1))], timestamp_ms=NOW // 10**6))
+    output = subject.close_idle(0, NOW + waited * SECOND, 30 * SECOND)
     assert output.bars.height == closes
-    assert subject.idle(0, NOW + waited * SECOND, 30 * SECOND).bars.is_empty()
+    assert subject.close_idle(0, NOW + waited * SECOND, 30 * SECOND).bars.is_empty()
     if closes:
-        late = subject.take(batch([trade("AAA.XNAS", START + SECOND, Decimal(11), Decimal(1))], first=1))
+        late = subject.process(
+            batch([trade("AAA.XNAS", START + SECOND, Decimal(11), Decimal(1))], first_offset=1)
+        )
         assert late.bars.select("revision", "high").rows() == [(1, 11)]
 
 
@@ -368,8 +370,8 @@ def test_another_partition_is_not_closed_by_the_clock() -> None:
     subject = engine()
     for number in (0, 1):
         frame = batch([trade(f"A{number}.XNAS", START, Decimal(10), Decimal(1))], partition=number)
-        subject.take(frame)
-    assert subject.idle(1, NOW * 2, 0).bars["instrument_id"].to_list() == ["A1.XNAS"]
+        subject.process(frame)
+    assert subject.close_idle(1, NOW * 2, 0).bars["instrument_id"].to_list() == ["A1.XNAS"]
 
 
 def test_bars_close_in_their_order_when_the_clock_closes_them() -> None:
@@ -377,81 +379,85 @@ def test_bars_close_in_their_order_when_the_clock_closes_them() -> None:
     # the earlier bar has its last record after the later one has
     for offset, (at, seen) in enumerate([(0, 0), (110, 110), (59, 200)]):
         made = [trade("AAA.XNAS", START + at * SECOND, Decimal(10), Decimal(1))]
-        subject.take(batch(made, first=offset, timestamp_ms=START // 10**6 + seen * 1_000))
-    told = [subject.idle(0, START + seen * SECOND, 30 * SECOND).bars for seen in range(200, 800, 10)]
+        subject.process(batch(made, first_offset=offset, timestamp_ms=START // 10**6 + seen * 1_000))
+    told = [subject.close_idle(0, START + seen * SECOND, 30 * SECOND).bars for seen in range(200, 800, 10)]
     assert pl.concat(told).select("ts_open_ns", "volume").rows() == [(START, 2), (START + MINUTE, 1)]
 
 
-def test_what_comes_after_the_clock_has_closed_is_refused_where_nothing_is_restated() -> None:
+def test_records_after_a_clock_close_are_rejected_without_restatement() -> None:
     subject = engine(lateness_ns=0)
-    subject.take(batch([trade("AAA.XNAS", START, Decimal(10), Decimal(1))]))
-    assert subject.idle(0, NOW * 2, 0).bars.height == 1
-    late = subject.take(batch([trade("AAA.XNAS", START + SECOND, Decimal(11), Decimal(1))], first=1))
-    assert late.refused.select("offset", "reason").rows() == [(1, "late")]
+    subject.process(batch([trade("AAA.XNAS", START, Decimal(10), Decimal(1))]))
+    assert subject.close_idle(0, NOW * 2, 0).bars.height == 1
+    late = subject.process(
+        batch([trade("AAA.XNAS", START + SECOND, Decimal(11), Decimal(1))], first_offset=1)
+    )
+    assert late.rejects.select("offset", "reason").rows() == [(1, "late")]
 
 
 @pytest.mark.parametrize("options", [{"lateness_ns": 10 * MINUTE}, {"grace_ns": 10 * MINUTE}])
-def test_a_closed_bar_does_not_begin_again_with_more_time(options: dict[str, Any]) -> None:
+def test_a_closed_bar_is_not_reopened_by_more_lateness(options: dict[str, Any]) -> None:
     before, after = engine(), engine(**options)
     times = [0, 61]
-    before.take(batch([trade("AAA.XNAS", START + at * SECOND, Decimal(10), Decimal(1)) for at in times]))
+    before.process(batch([trade("AAA.XNAS", START + at * SECOND, Decimal(10), Decimal(1)) for at in times]))
     for _ in range(2):
         # also not with the one after the next
-        snapshot.restore(after, 0, snapshot.take(before, 0))
+        snapshot.restore(after, 0, snapshot.snapshot(before, 0))
         before, after = after, engine(**options)
-    output = before.take(batch([trade("AAA.XNAS", START + 30 * SECOND, Decimal(11), Decimal(1))], first=2))
+    output = before.process(
+        batch([trade("AAA.XNAS", START + 30 * SECOND, Decimal(11), Decimal(1))], first_offset=2)
+    )
     assert output.bars.is_empty()
-    assert output.refused.select("offset", "reason").rows() == [(2, "late")]
+    assert output.rejects.select("offset", "reason").rows() == [(2, "late")]
 
 
-def test_a_closed_bar_is_still_restated_with_more_grace() -> None:
+def test_a_closed_bar_is_still_restated_with_a_longer_grace_period() -> None:
     before, after = engine(lateness_ns=MINUTE), engine(grace_ns=10 * MINUTE, lateness_ns=MINUTE)
     made = [trade("AAA.XNAS", START + at * SECOND, Decimal(10), Decimal(1)) for at in (0, 61, 30)]
-    before.take(batch(made[:2]))
-    snapshot.restore(after, 0, snapshot.take(before, 0))
-    output = after.take(batch(made[2:], first=2))
+    before.process(batch(made[:2]))
+    snapshot.restore(after, 0, snapshot.snapshot(before, 0))
+    output = after.process(batch(made[2:], first_offset=2))
     assert output.bars.select("ts_open_ns", "volume", "revision").rows() == [(START, 2, 1)]
 
 
-def test_what_an_instrument_sends_is_what_it_sent_first_however_it_is_cut() -> None:
+def test_an_instruments_record_type_is_fixed_by_its_first_for_any_batching() -> None:
     made = [bar("AAA.XNAS", "1m", START, 10), trade("AAA.XNAS", START + MINUTE, Decimal(1), Decimal(1))]
-    assert engine().take(batch(made)).refused["offset"].to_list() == [1]
+    assert engine().process(batch(made)).rejects["offset"].to_list() == [1]
 
 
-def test_a_refused_bar_makes_no_other_late() -> None:
+def test_a_rejected_bar_makes_no_other_bar_late() -> None:
     made = [bar("AAA.XNAS", "1m", START + at * SECOND, 10, volume=1) for at in (0, 30, 60)]
-    assert engine(intervals=("5m",)).take(batch(made)).refused["offset"].to_list() == [1]
+    assert engine(intervals=("5m",)).process(batch(made)).rejects["offset"].to_list() == [1]
 
 
-def test_a_bar_that_tells_of_next_year_makes_no_other_late() -> None:
+def test_a_bar_from_next_year_makes_no_other_bar_late() -> None:
     made = [bar("AAA.XNAS", "1m", START + n * MINUTE, 10, volume=1) for n in range(5)]
     made[1] = bar("AAA.XNAS", "1m", START + MINUTE, 10, ts_close_ns=START + 365 * 24 * 60 * MINUTE)
-    output = engine(intervals=("5m",)).take(batch(made))
-    assert output.refused.select("offset", "reason").rows() == [(1, "timestamp_off_grid")]
+    output = engine(intervals=("5m",)).process(batch(made))
+    assert output.rejects.select("offset", "reason").rows() == [(1, "timestamp_off_grid")]
     assert output.bars["volume"].to_list() == [4]
 
 
-def test_the_largest_sizes_can_be_added_up() -> None:
+def test_the_largest_sizes_can_be_summed() -> None:
     made = [trade("AAA.XNAS", START, "0.000000001", "1000000000000000000")] * 2_000
     made += [trade("AAA.XNAS", START, "10000000000", "10000000")] * 1_700
-    output = engine().take(batch([*made, trade("AAA.XNAS", START + MINUTE, "1", "1")]))
+    output = engine().process(batch([*made, trade("AAA.XNAS", START + MINUTE, "1", "1")]))
     (found,) = output.bars.iter_rows(named=True)
-    assert output.refused.is_empty()
+    assert output.rejects.is_empty()
     assert found["volume"] == 2_000 * 10**18 + 1_700 * 10**7
     assert found["low"] <= found["vwap"] <= found["high"]
 
 
-def test_a_damaged_snapshot_is_told() -> None:
+def test_a_damaged_snapshot_is_reported() -> None:
     subject = engine(indicators=("SMA(2)",))
-    subject.take(batch([trade("AAA.XNAS", START, Decimal(10), Decimal(1))]))
-    state = snapshot.take(subject, 0)
+    subject.process(batch([trade("AAA.XNAS", START, Decimal(10), Decimal(1))]))
+    state = snapshot.snapshot(subject, 0)
     flipped = [state[:at] + bytes([state[at] ^ 1]) + state[at + 1 :] for at in range(len(state))]
 
     def restored(data: bytes) -> bytes | None:
         other = engine(indicators=("SMA(2)",))
         with contextlib.suppress(DataError):
             snapshot.restore(other, 0, data)
-            return snapshot.take(other, 0)
+            return snapshot.snapshot(other, 0)
         return None
 
     assert restored(b"") is restored(state[:-1]) is None
@@ -461,69 +467,69 @@ def test_a_damaged_snapshot_is_told() -> None:
     assert set(found) == {None, restored(state)}
 
 
-def rewritten(state: bytes, **changes: Any) -> bytes:
+def modify_snapshot(state: bytes, **changes: Any) -> bytes:
     """Return a snapshot of which something is changed."""
-    plain = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(state))
-    return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(plain | changes))
+    document = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(state))
+    return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(document | changes))
 
 
-def test_a_snapshot_of_another_version_is_told() -> None:
-    state = rewritten(snapshot.take(engine(), 0), version=snapshot.VERSION + 1)
+def test_a_snapshot_of_another_version_is_reported() -> None:
+    state = modify_snapshot(snapshot.snapshot(engine(), 0), version=snapshot.VERSION + 1)
     with pytest.raises(DataError, match="version"):
         snapshot.restore(engine(), 0, state)
 
 
-def test_an_indicator_that_keeps_something_else_now_begins_anew() -> None:
+def test_an_indicator_with_a_changed_state_restarts() -> None:
     before, after = engine(indicators=("SMA(2)",)), engine(indicators=("SMA(2)",))
     made = [trade("AAA.XNAS", START + n * MINUTE, Decimal(10 + n), Decimal(1)) for n in range(6)]
-    before.take(batch(made[:3]))
-    state = snapshot.take(before, 0)
+    before.process(batch(made[:3]))
+    state = snapshot.snapshot(before, 0)
     other = {"1m SMA(2)": {"kind": "<f8", "shape": [1, 1], "data": bytes(8)}}
-    snapshot.restore(after, 0, rewritten(state, tables=other))
-    assert after.take(batch(made[3:], first=3)).indicators["ts_open_ns"].to_list() == [
+    snapshot.restore(after, 0, modify_snapshot(state, tables=other))
+    assert after.process(batch(made[3:], first_offset=3)).indicators["ts_open_ns"].to_list() == [
         START + 3 * MINUTE,
         START + 4 * MINUTE,
     ]
 
 
-def test_the_earliest_trade_gives_the_open_though_it_comes_in_a_later_batch() -> None:
+def test_the_earliest_trade_gives_the_open_even_in_a_later_batch() -> None:
     subject = engine()
     for offset, (at, price) in enumerate([(20, 10), (5, 11), (20, 12), (61, 13)]):
         made = [trade("AAA.XNAS", START + at * SECOND, Decimal(price), Decimal(1))]
-        output = subject.take(batch(made, first=offset))
+        output = subject.process(batch(made, first_offset=offset))
     assert output.bars.select("open", "close").rows() == [(11, 12)]
 
 
 @pytest.mark.parametrize(("last", "closes_s"), [(10, 50 + 90 + 30), (130, 90 + 30)])
-def test_the_clock_gives_a_bar_its_grace_too(last: int, closes_s: int) -> None:
+def test_the_clock_respects_the_grace_period(last: int, closes_s: int) -> None:
     subject = engine(grace_ns=90 * SECOND)
     made = [trade("AAA.XNAS", START + at * SECOND, Decimal(10), Decimal(1)) for at in (0, last)]
-    subject.take(batch(made, timestamp_ms=NOW // 10**6))
-    assert subject.idle(0, NOW + closes_s * SECOND - 1, 30 * SECOND).bars.is_empty()
-    closed = subject.idle(0, NOW + closes_s * SECOND, 30 * SECOND).bars
+    subject.process(batch(made, timestamp_ms=NOW // 10**6))
+    assert subject.close_idle(0, NOW + closes_s * SECOND - 1, 30 * SECOND).bars.is_empty()
+    closed = subject.close_idle(0, NOW + closes_s * SECOND, 30 * SECOND).bars
     assert closed["ts_open_ns"].to_list() == [START]
 
 
-def test_no_more_closed_bars_are_kept_than_can_be_restated() -> None:
+def test_only_bars_that_can_be_restated_are_retained() -> None:
     subject = engine(lateness_ns=2 * MINUTE)
     for n in range(20):
         made = [trade("AAA.XNAS", START + n * MINUTE, Decimal(10), Decimal(1))]
-        subject.take(batch(made, first=n))
-        assert subject.builders["1m"].recent.height <= 2
+        subject.process(batch(made, first_offset=n))
+        assert subject.builders["1m"].recent_bars.height <= 2
 
 
 @pytest.mark.parametrize(("late_s", "is_partial"), [(60, False), (61, True)])
-def test_an_hour_that_begins_a_minute_late_is_whole(late_s: int, is_partial: bool) -> None:
+def test_an_hour_that_starts_a_minute_late_is_complete(late_s: int, is_partial: bool) -> None:
     hour = START // (60 * MINUTE) * 60 * MINUTE
     made = [trade("AAA.XNAS", hour + at * SECOND, Decimal(10), Decimal(1)) for at in (late_s, 3_600)]
-    assert engine(intervals=("1h",)).take(batch(made)).bars["is_partial"].to_list() == [is_partial]
+    assert engine(intervals=("1h",)).process(batch(made)).bars["is_partial"].to_list() == [is_partial]
 
 
 @pytest.mark.parametrize(("late_s", "is_partial"), [(60, False), (61, True)])
-def test_a_day_that_opens_in_the_evening_before_begins_there(late_s: int, is_partial: bool) -> None:
+def test_a_session_that_opens_the_evening_before_starts_there(late_s: int, is_partial: bool) -> None:
     opens = np.array([19_724, 19_725]) * 24 * 60 * MINUTE - 60 * MINUTE
     futures = Sessions(np.array([19_724, 19_725]), opens, opens + 23 * 60 * MINUTE)
     subject = Engine(EngineOptions(intervals=("1d",), lateness_ns=0), lambda _: futures)
     made = [trade("AAA.XNAS", int(ts) + late_s * SECOND, Decimal(10), Decimal(1)) for ts in opens]
-    (day,) = subject.take(batch(made)).bars.iter_rows(named=True)
+    (day,) = subject.process(batch(made)).bars.iter_rows(named=True)
     assert (str(day["session_date"]), day["is_partial"]) == ("2024-01-02", is_partial)

@@ -8,38 +8,38 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.records import NOON_MS, batch, trade
-from tickerlake.analytics.decode import ROWS, decode
+from support.records import KAFKA_TIMESTAMP_MS, batch, trade
+from tickerlake.analytics.decode import ROW_SCHEMA, decode
 
-GOOD = trade("AAA.XNAS", 5, "10.5", "3")
+VALID_TRADE = trade("AAA.XNAS", 5, "10.5", "3")
 HOUR_NS = 3600 * 10**9
 
 BROKEN: dict[str, bytes] = {
-    "truncated": GOOD[:-9],
+    "truncated": VALID_TRADE[:-9],
     "not UTF-8": b'{"schema":"trade.v1","symbol":"\xff"}',
     "a number that is none": trade("AAA.XNAS", 5, "NaN", "3"),
     "deep": b'{"schema":"trade.v1","a":' + b"[" * 2000 + b"]" * 2000 + b"}",
-    "two documents": GOOD + GOOD,
-    "two documents on two lines": GOOD + b"\n" + GOOD,
+    "two documents": VALID_TRADE + VALID_TRADE,
+    "two documents on two lines": VALID_TRADE + b"\n" + VALID_TRADE,
     "nothing": b"",
     "text": b"hello",
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_no_json_is_refused_and_its_neighbours_go_through(name: str) -> None:
-    found = decode(batch([GOOD, BROKEN[name], GOOD]))
+def test_invalid_json_is_rejected_without_affecting_its_neighbors(name: str) -> None:
+    found = decode(batch([VALID_TRADE, BROKEN[name], VALID_TRADE]))
     assert found.rows["offset"].to_list() == [0, 2]
-    assert found.refused.select("offset", "reason").rows() == [(1, "not_json")]
-    assert found.refused["value"].to_list() == [BROKEN[name]]
+    assert found.rejects.select("offset", "reason").rows() == [(1, "not_json")]
+    assert found.rejects["value"].to_list() == [BROKEN[name]]
 
 
 def test_lines_within_a_record_do_not_shift_the_others() -> None:
-    spread = GOOD.replace(b",", b",\n")
-    found = decode(batch([spread, GOOD, GOOD + b"\n", b"\n" + GOOD]))
+    spread = VALID_TRADE.replace(b",", b",\n")
+    found = decode(batch([spread, VALID_TRADE, VALID_TRADE + b"\n", b"\n" + VALID_TRADE]))
     assert found.rows["offset"].to_list() == [0, 1, 2, 3]
     assert found.rows["start_ns"].to_list() == [5, 5, 5, 5]
-    assert found.refused.is_empty()
+    assert found.rejects.is_empty()
 
 
 @pytest.mark.parametrize(
@@ -56,18 +56,18 @@ def test_lines_within_a_record_do_not_shift_the_others() -> None:
         (trade("AAA.XNAS", 5, "1", "null"), "size_missing"),
         (trade("AAA.XNAS", 5, "1", "-2"), "volume_negative"),
         (trade("AAA.XNAS", 5, "1", "2", correction='"cancel"'), "correction"),
-        (GOOD.replace(b":5,", b":null,"), "time_missing"),
-        (GOOD.replace(b'"instrument_id":"AAA.XNAS",', b""), "instrument_invalid"),
-        (trade("AAA.XNAS", (NOON_MS * 1_000_000) + HOUR_NS + 1, "1", "2"), "future_timestamp"),
+        (VALID_TRADE.replace(b":5,", b":null,"), "time_missing"),
+        (VALID_TRADE.replace(b'"instrument_id":"AAA.XNAS",', b""), "instrument_invalid"),
+        (trade("AAA.XNAS", (KAFKA_TIMESTAMP_MS * 1_000_000) + HOUR_NS + 1, "1", "2"), "future_timestamp"),
     ],
 )
-def test_trades_that_can_not_be(value: bytes, reason: str) -> None:
-    found = decode(batch([GOOD, value]), ahead_ns=HOUR_NS)
+def test_invalid_trades(value: bytes, reason: str) -> None:
+    found = decode(batch([VALID_TRADE, value]), max_ahead_ns=HOUR_NS)
     assert found.rows["offset"].to_list() == [0]
-    assert found.refused["reason"].to_list() == [reason]
+    assert found.rejects["reason"].to_list() == [reason]
 
 
-def bar(**more: Any) -> bytes:
+def bar(**overrides: Any) -> bytes:
     return msgspec.json.encode(
         {
             "schema": "bar.v1",
@@ -81,7 +81,7 @@ def bar(**more: Any) -> bytes:
             "low": 9,
             "close": 11,
             "volume": 5,
-            **more,
+            **overrides,
         }
     )
 
@@ -108,27 +108,27 @@ def bar(**more: Any) -> bytes:
         ({"volume": -1}, "volume_negative"),
     ],
 )
-def test_bars_that_can_not_be(more: dict[str, Any], reason: str) -> None:
+def test_invalid_bars(more: dict[str, Any], reason: str) -> None:
     found = decode(batch([bar(), bar(**more)]))
     assert found.rows["offset"].to_list() == [0]
-    assert found.refused["reason"].to_list() == [reason]
+    assert found.rejects["reason"].to_list() == [reason]
 
 
-def test_what_is_at_a_limit_is_used() -> None:
-    latest_ns = NOON_MS * 1_000_000 + HOUR_NS
+def test_values_at_a_limit_are_accepted() -> None:
+    latest_ns = KAFKA_TIMESTAMP_MS * 1_000_000 + HOUR_NS
     trades = [trade("AAA.XNAS", latest_ns + late, "1", "2") for late in (0, 1)]
     bars = [bar(ts_open_ns=latest_ns + late, ts_close_ns=latest_ns + 120 * 10**9) for late in (0, 1)]
-    found = decode(batch([*trades, *bars]), ahead_ns=HOUR_NS)
+    found = decode(batch([*trades, *bars]), max_ahead_ns=HOUR_NS)
     assert found.rows["offset"].to_list() == [0, 2]
-    assert found.refused["reason"].to_list() == ["future_timestamp"] * 2
+    assert found.rejects["reason"].to_list() == ["future_timestamp"] * 2
 
 
-def test_what_is_none_of_our_business_is_counted() -> None:
+def test_other_record_types_are_counted_as_skipped() -> None:
     values = [b'{"schema":"quote.v1"}', b'{"a":1}', b"3", None, b'{"schema":"alert.v1"}']
-    found = decode(batch([*values, GOOD]))
+    found = decode(batch([*values, VALID_TRADE]))
     assert found.rows["offset"].to_list() == [5]
-    assert found.refused.is_empty()
-    assert found.ignored == {
+    assert found.rejects.is_empty()
+    assert found.skipped == {
         "quote.v1": 1,
         "alert.v1": 1,
         "records of no known schema": 2,
@@ -146,16 +146,17 @@ def test_a_trade_is_exact() -> None:
 
 @settings(max_examples=100, derandomize=True)
 @given(
-    st.lists(st.sampled_from([GOOD, bar(), *BROKEN.values(), b"{}", None]), max_size=12), st.integers(0, 12)
+    st.lists(st.sampled_from([VALID_TRADE, bar(), *BROKEN.values(), b"{}", None]), max_size=12),
+    st.integers(0, 12),
 )
-def test_every_record_is_a_row_or_refused_or_counted_however_it_is_cut(
+def test_every_record_is_decoded_rejected_or_skipped_for_any_batching(
     values: list[bytes | None], at: int
 ) -> None:
     frame = batch(values)
     whole = decode(frame)
-    assert whole.rows.height + whole.refused.height + whole.ignored.total() == len(values)
+    assert whole.rows.height + whole.rejects.height + whole.skipped.total() == len(values)
     parts = [decode(frame.head(at)), decode(frame.slice(at))]
     key = ["partition", "offset"]
     assert whole.rows.sort(key).equals(pl.concat([part.rows for part in parts]).sort(key))
-    assert whole.refused.equals(pl.concat([part.refused for part in parts]))
-    assert whole.rows.schema == ROWS
+    assert whole.rejects.equals(pl.concat([part.rejects for part in parts]))
+    assert whole.rows.schema == ROW_SCHEMA

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.indicators.indicator import Indicator
-from tickerlake.analytics.indicators.registry import known, make, parse
+from tickerlake.analytics.indicators.registry import available, make, parse
 from tickerlake.analytics.indicators.rolling import total
 
 DAY_NS: Final = 86_400 * 10**9
@@ -64,15 +64,15 @@ LOOKBACK: Final = {
 }
 """Index of the first bar that has a value; a session of these tests has ten bars."""
 
-SMALL: Final = (
+SHORT_SPECS: Final = (
     "SMA(7) EMA(4) MACD(3,6,4) BBANDS(5) RSI(5) ROC(3) STOCH(4,2,3) ATR(4) ADX(3) "
     "OBV VWAP RVWAP(5) RELVOL(2) REALVOL(6)"
 ).split()
 
 
 def test_every_indicator_is_tested_here() -> None:
-    built_in = {name for name, cls in known().items() if cls.__module__.startswith("tickerlake.")}
-    assert {parse(text).name for text in LOOKBACK} == {parse(text).name for text in SMALL} == built_in
+    built_in = {name for name, cls in available().items() if cls.__module__.startswith("tickerlake.")}
+    assert {parse(text).name for text in LOOKBACK} == {parse(text).name for text in SHORT_SPECS} == built_in
 
 
 def random_walk(
@@ -137,7 +137,7 @@ def bar(prices: Prices, number: int, which: Ints | None = None, per_session: int
     )
 
 
-def fresh(text: str, instruments: int) -> Indicator:
+def new_indicator(text: str, instruments: int) -> Indicator:
     indicator = make(parse(text))
     indicator.table.grow(instruments)
     return indicator
@@ -146,9 +146,9 @@ def fresh(text: str, instruments: int) -> Indicator:
 def values(text: str, prices: Prices, per_session: int = 10) -> Floats:
     """Return all outputs, of the shape (outputs, bars, instruments)."""
     bars, instruments = prices["close"].shape
-    indicator = fresh(text, instruments)
-    every = [indicator.update(bar(prices, number, per_session=per_session)) for number in range(bars)]
-    return np.array(every).transpose(1, 0, 2)
+    indicator = new_indicator(text, instruments)
+    outputs = [indicator.update(bar(prices, number, per_session=per_session)) for number in range(bars)]
+    return np.array(outputs).transpose(1, 0, 2)
 
 
 def state_of(indicator: Indicator) -> Floats:
@@ -247,7 +247,7 @@ def test_a_price_that_never_moves(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", TALIB)
-def test_prices_that_begin_and_end_in_silence_give_talibs_values(text: str) -> None:
+def test_prices_that_start_and_end_constant_give_talibs_values(text: str) -> None:
     def silence(bars: int, price: float) -> Prices:
         return {**constant(price, bars), "volume": np.zeros((bars, 1))}
 
@@ -265,7 +265,7 @@ def test_bands_close_again_when_a_price_stops_moving() -> None:
 
 @pytest.mark.parametrize("text", TALIB)
 @pytest.mark.parametrize("way", [1.0, -1.0])
-def test_a_price_that_goes_only_one_way(text: str, way: float) -> None:
+def test_a_price_that_only_rises_or_falls(text: str, way: float) -> None:
     line = 100 + way * np.arange(80.0).reshape(-1, 1)
     volume = np.full_like(line, 5.0)
     prices = {"open": line, "high": line + 0.5, "low": line - 0.5, "close": line, "volume": volume}
@@ -275,7 +275,7 @@ def test_a_price_that_goes_only_one_way(text: str, way: float) -> None:
         np.testing.assert_allclose(values(text, prices)[0, -1, 0], extreme, atol=1e-12)
 
 
-def test_the_session_vwap_begins_anew_with_each_session() -> None:
+def test_the_session_vwap_restarts_with_each_session() -> None:
     prices = random_walk(5, bars=30)
     found = values("VWAP", prices)[0, :, 0]
     price = ((prices["high"] + prices["low"] + prices["close"]) / 3)[:, 0]
@@ -285,7 +285,7 @@ def test_the_session_vwap_begins_anew_with_each_session() -> None:
         assert found[last] == pytest.approx(np.average(price[session], weights=volume[session]), rel=1e-14)
 
 
-def test_the_rolling_vwap_and_the_realised_volatility_are_what_they_say() -> None:
+def test_the_rolling_vwap_and_the_realized_volatility_match_their_definitions() -> None:
     prices = random_walk(5, bars=30)
     price = ((prices["high"] + prices["low"] + prices["close"]) / 3)[:, 0]
     volume, close = prices["volume"][:, 0], prices["close"][:, 0]
@@ -339,7 +339,7 @@ def test_relative_volume_is_relative_to_the_same_time_of_earlier_sessions() -> N
     assert found[43] == pytest.approx(3 / 5)
 
 
-def test_relative_volume_takes_the_bars_of_a_part_of_a_session_together() -> None:
+def test_relative_volume_buckets_the_bars_of_a_session() -> None:
     # 60 bars a session, two in each of the thirty parts.
     volume = np.tile([10.0, 30.0], 3 * 30)
     prices = {**constant(1.0, 180), "volume": volume.reshape(-1, 1)}
@@ -357,9 +357,9 @@ def test_relative_volume_of_daily_bars_is_relative_to_the_days_before() -> None:
     assert found[4] == 100 / 400
 
 
-def test_relative_volume_keeps_the_hours_outside_of_the_session_apart() -> None:
+def test_relative_volume_separates_hours_outside_the_session() -> None:
     minute_ns = 60 * 10**9
-    indicator = fresh("RELVOL(1)", 1)
+    indicator = new_indicator("RELVOL(1)", 1)
     found = []
     for session in range(3):
         for offset, volume in ((-120, 5.0 * (session + 1)), (0, 1000.0), (475, 2000.0), (1200, 7.0)):
@@ -377,43 +377,41 @@ def test_relative_volume_keeps_the_hours_outside_of_the_session_apart() -> None:
     assert found[4:] == [2.0, 1.0, 1.0, 1.0, 1.5, 1.0, 1.0, 1.0]
 
 
-def odd_prices(seed: int, bars: int, instruments: int) -> Prices:
+def prices_with_missing_volumes(seed: int, bars: int, instruments: int) -> Prices:
     prices = random_walk(seed, bars, instruments, sigma=0.02)
     rng = np.random.default_rng(seed + 1)
     prices["volume"][rng.random((bars, instruments)) < 0.05] = np.nan
     return prices
 
 
-def same_bits(one: Iterable[Floats], other: Iterable[Floats]) -> bool:
+def bitwise_equal(one: Iterable[Floats], other: Iterable[Floats]) -> bool:
     return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
 
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.sets(st.integers(0, 49), max_size=8))
-def test_a_state_that_is_saved_and_restored_goes_on_as_if_nothing_had_been(seed: int, cuts: set[int]) -> None:
-    prices = odd_prices(seed, 50, 3)
-    for text in SMALL:
-        whole, part = fresh(text, 3), fresh(text, 3)
+def test_a_restored_snapshot_continues_identically(seed: int, cuts: set[int]) -> None:
+    prices = prices_with_missing_volumes(seed, 50, 3)
+    for text in SHORT_SPECS:
+        whole, part = new_indicator(text, 3), new_indicator(text, 3)
         for number in range(50):
             if number in cuts:
                 saved = state_of(part).tobytes()
-                part = fresh(text, 3)
+                part = new_indicator(text, 3)
                 part.table.scatter(np.arange(3), np.frombuffer(saved).reshape(-1, 3))
             now = bar(prices, number)
-            assert same_bits(whole.update(now), part.update(now)), text
-        assert same_bits([state_of(whole)], [state_of(part)]), text
+            assert bitwise_equal(whole.update(now), part.update(now)), text
+        assert bitwise_equal([state_of(whole)], [state_of(part)]), text
 
 
 @settings(max_examples=6)
 @given(seed=st.integers(0, 2**32 - 1), instruments=st.integers(2, 21))
-def test_an_instrument_has_the_same_values_whichever_others_share_its_steps(
-    seed: int, instruments: int
-) -> None:
-    prices = odd_prices(seed, 40, instruments)
+def test_an_instruments_values_do_not_depend_on_other_instruments(seed: int, instruments: int) -> None:
+    prices = prices_with_missing_volumes(seed, 40, instruments)
     rng = np.random.default_rng(seed)
     begins = rng.integers(0, 25, instruments)
-    for text in SMALL:
-        alone, together = fresh(text, instruments), fresh(text, instruments)
+    for text in SHORT_SPECS:
+        alone, together = new_indicator(text, instruments), new_indicator(text, instruments)
         for number in range(40):
             present = rng.permutation(np.flatnonzero(begins <= number))
             singly = {int(row): alone.update(bar(prices, number, np.array([row]))) for row in present}
@@ -421,47 +419,47 @@ def test_an_instrument_has_the_same_values_whichever_others_share_its_steps(
                 outputs = together.update(bar(prices, number, group))
                 for place, row in enumerate(group):
                     expected = singly[int(row)]
-                    assert same_bits((output[[place]] for output in outputs), expected), (text, number)
-        assert same_bits([state_of(alone)], [state_of(together)]), text
+                    assert bitwise_equal((output[[place]] for output in outputs), expected), (text, number)
+        assert bitwise_equal([state_of(alone)], [state_of(together)]), text
 
 
-@pytest.mark.parametrize("text", SMALL)
-def test_a_glance_at_a_bar_that_is_not_closed_changes_nothing(text: str) -> None:
-    prices = odd_prices(11, 50, 3)
-    indicator = fresh(text, 3)
+@pytest.mark.parametrize("text", SHORT_SPECS)
+def test_previewing_a_forming_bar_changes_nothing(text: str) -> None:
+    prices = prices_with_missing_volumes(11, 50, 3)
+    indicator = new_indicator(text, 3)
     for number in range(50):
         before = state_of(indicator)
         for other in (number, (number + 7) % 50, number):
-            seen = indicator.peek(bar(prices, other))
-        assert same_bits([before], [state_of(indicator)])
-        assert same_bits(seen, indicator.update(bar(prices, number)))
+            seen = indicator.preview(bar(prices, other))
+        assert bitwise_equal([before], [state_of(indicator)])
+        assert bitwise_equal(seen, indicator.update(bar(prices, number)))
 
 
-@pytest.mark.parametrize("text", SMALL)
-def test_results_stay_what_they_were_when_more_bars_come(text: str) -> None:
-    prices = odd_prices(12, 50, 2)
-    indicator = fresh(text, 2)
+@pytest.mark.parametrize("text", SHORT_SPECS)
+def test_earlier_results_are_not_modified_by_later_bars(text: str) -> None:
+    prices = prices_with_missing_volumes(12, 50, 2)
+    indicator = new_indicator(text, 2)
     kept = [indicator.update(bar(prices, number)) for number in range(50)]
-    assert same_bits(np.array(kept), values(text, prices).transpose(1, 0, 2))
+    assert bitwise_equal(np.array(kept), values(text, prices).transpose(1, 0, 2))
 
 
-@pytest.mark.parametrize("text", SMALL)
-def test_instruments_may_join_and_leave(text: str) -> None:
-    prices = odd_prices(13, 50, 40)
-    whole, part = fresh(text, 40), fresh(text, 3)
+@pytest.mark.parametrize("text", SHORT_SPECS)
+def test_instruments_can_be_added_and_removed(text: str) -> None:
+    prices = prices_with_missing_volumes(13, 50, 40)
+    whole, part = new_indicator(text, 40), new_indicator(text, 3)
     for number in range(50):
         rows = np.arange(3 if number < 20 else 40)
         part.table.grow(len(rows))
-        assert same_bits(whole.update(bar(prices, number, rows)), part.update(bar(prices, number, rows)))
+        assert bitwise_equal(whole.update(bar(prices, number, rows)), part.update(bar(prices, number, rows)))
     left = np.array([39, 1, 20])
-    part.table.keep(left)
+    part.table.retain(left)
     assert len(part.table) == 3
-    assert same_bits([whole.table.gather(left)], [state_of(part)])
+    assert bitwise_equal([whole.table.gather(left)], [state_of(part)])
 
 
-@pytest.mark.parametrize("text", SMALL)
-def test_a_step_of_no_instruments_is_none(text: str) -> None:
-    found = fresh(text, 2).update(bar(random_walk(1, bars=1), 0, np.empty(0, dtype=np.int64)))
+@pytest.mark.parametrize("text", SHORT_SPECS)
+def test_a_step_without_instruments_is_empty(text: str) -> None:
+    found = new_indicator(text, 2).update(bar(random_walk(1, bars=1), 0, np.empty(0, dtype=np.int64)))
     assert [len(output) for output in found] == [0] * len(found)
 
 

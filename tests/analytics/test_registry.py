@@ -14,7 +14,15 @@ from tickerlake.analytics.indicators import registry
 from tickerlake.analytics.indicators.averages import MACD
 from tickerlake.analytics.indicators.indicator import Indicator
 from tickerlake.analytics.indicators.momentum import RSI
-from tickerlake.analytics.indicators.registry import Spec, known, make, outputs_of, parse, register, signature
+from tickerlake.analytics.indicators.registry import (
+    IndicatorSpec,
+    available,
+    make,
+    outputs_of,
+    parse,
+    register,
+    signature,
+)
 from tickerlake.errors import UsageError
 
 
@@ -37,7 +45,7 @@ from tickerlake.errors import UsageError
         ("STOCH(14,3,3).slowd", "STOCH(14,3,3).slowd"),
     ],
 )
-def test_what_a_user_writes_has_one_canonical_text(written: str, canonical: str) -> None:
+def test_every_spelling_has_one_canonical_form(written: str, canonical: str) -> None:
     spec = parse(written)
     assert spec.text == canonical
     assert parse(canonical) == spec
@@ -72,7 +80,7 @@ def test_what_a_user_writes_has_one_canonical_text(written: str, canonical: str)
         ("RSI(14) RSI", "'RSI(14) RSI' is no indicator.", "Write it as"),
     ],
 )
-def test_what_can_not_be_is_refused_with_a_remedy(written: str, message: str, hint: str) -> None:
+def test_invalid_indicators_are_rejected_with_a_remedy(written: str, message: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse(written)
     assert message in caught.value.message
@@ -84,14 +92,14 @@ def test_what_can_not_be_is_refused_with_a_remedy(written: str, message: str, hi
     st.integers(2, 10_000),
     st.floats(allow_nan=False, allow_infinity=False),
 )
-def test_canonical_texts_say_all(name: str, timeperiod: int, deviations: float) -> None:
+def test_canonical_forms_include_every_parameter(name: str, timeperiod: int, deviations: float) -> None:
     base, _, output = name.partition(".")
-    spec = Spec(base, (float(timeperiod), deviations, 2.0), output)
+    spec = IndicatorSpec(base, (float(timeperiod), deviations, 2.0), output)
     assert parse(spec.text) == spec
 
 
 @given(st.text(alphabet="RSImacd(),.=0123456789 \n", max_size=20))
-def test_any_text_is_either_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     with suppress(UsageError):
         spec = parse(text)
         assert parse(spec.text) == spec
@@ -110,22 +118,22 @@ def test_an_indicator_without_an_output_means_all_of_them() -> None:
 def test_an_indicator_is_made_with_its_parameters() -> None:
     indicator = make(parse("MACD(5,signalperiod=4).hist"))
     assert isinstance(indicator, MACD)
-    assert indicator.given == {"fastperiod": 5, "slowperiod": 26, "signalperiod": 4}
+    assert indicator.arguments == {"fastperiod": 5, "slowperiod": 26, "signalperiod": 4}
 
 
 def test_help_lists_all_with_their_defaults() -> None:
-    assert list(known()) == sorted(known())
-    assert [signature(name) for name in known()][:3] == [
+    assert list(available()) == sorted(available())
+    assert [signature(name) for name in available()][:3] == [
         "ADX(timeperiod=14)",
         "ATR(timeperiod=14)",
         "BBANDS(timeperiod=20, nbdevup=2, nbdevdn=2): upper, middle, lower",
     ]
 
 
-@pytest.mark.parametrize("name", known())
-def test_every_indicator_keeps_the_rules_of_the_registry(name: str) -> None:
-    cls = known()[name]
-    assert set(cls.least) <= set(cls.parameters)
+@pytest.mark.parametrize("name", available())
+def test_every_indicator_follows_the_registry_rules(name: str) -> None:
+    cls = available()[name]
+    assert set(cls.minimums) <= set(cls.parameters)
     spec = parse(name)
     state = make(spec).table.fields
     assert len(spec.parameters) == len(cls.parameters)
@@ -148,11 +156,11 @@ def _registered_for_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_indicators", dict(registry._indicators))
 
 
-def test_a_program_registers_its_own() -> None:
+def test_a_program_registers_an_indicator() -> None:
     register("double", Double)
     register("DOUBLE", Double)
     assert isinstance(make(parse("Double")), Double)
-    assert known()["DOUBLE"] is Double
+    assert available()["DOUBLE"] is Double
     with pytest.raises(UsageError, match="There is an indicator RSI already"):
         register("RSI", Double)
     with pytest.raises(UsageError, match="can't be the name"):
@@ -161,12 +169,12 @@ def test_a_program_registers_its_own() -> None:
         register("NUMBER", int)  # type: ignore[arg-type]
 
 
-def install(folder: Path, monkeypatch: pytest.MonkeyPatch, points: str, code: str) -> None:
+def install_package(folder: Path, monkeypatch: pytest.MonkeyPatch, points: str, code: str) -> None:
     (folder / "strange_indicators.py").write_text(code)
     information = folder / "strange-1.0.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: strange\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{points}\n")
+    (information / "entry_points.txt").write_text(f"[{registry.ENTRY_POINT_GROUP}]\n{points}\n")
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "strange_indicators", raising=False)
 
@@ -182,27 +190,27 @@ class Half(Indicator):
         return Fields({"nothing": 0.0})
 
     def step(self, state, bars):
-        return (bars.close / self.given["by"],)
+        return (bars.close / self.arguments["by"],)
 """
 
 
-def test_another_package_brings_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_package_provides_an_indicator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = "half = strange_indicators:Half\nrsi = strange_indicators:Half\nlost = strange_indicators:Lost"
-    install(tmp_path, monkeypatch, points, CODE)
+    install_package(tmp_path, monkeypatch, points, CODE)
     assert parse("RSI").parameters == (14,)
     assert "strange_indicators" not in sys.modules
     assert parse("half(by=2.5)").text == "HALF(2.5)"
-    assert known()["HALF"].__name__ == "Half"
-    assert known()["RSI"] is RSI
+    assert available()["HALF"].__name__ == "Half"
+    assert available()["RSI"] is RSI
     with pytest.raises(UsageError, match="Did you mean HALF"):
         parse("HALV")
     with pytest.raises(UsageError, match=r"LOST \(strange_indicators:Lost\) failed"):
         parse("LOST")
-    assert "LOST" not in known()
+    assert "LOST" not in available()
 
 
 def test_a_broken_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(
+    install_package(
         tmp_path,
         monkeypatch,
         "half = strange_indicators:Half\nint = builtins:int",
@@ -214,7 +222,7 @@ def test_a_broken_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         parse("INT")
 
 
-def test_no_package_is_loaded_that_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_requested_packages_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked(**_: object) -> metadata.EntryPoints:
         raise AssertionError("the entry points were read")
 

@@ -10,30 +10,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickerlake.analytics.bars import Ints
-from tickerlake.analytics.sessions import ALWAYS, Sessions, calendar_of_mic, load
+from tickerlake.analytics.sessions import ALWAYS_OPEN, Sessions, calendar_of_mic, load_sessions
 from tickerlake.errors import UsageError
 
 DAY_NS = 86_400 * 10**9
 ZONES = {"XNYS": "America/New_York", "XTKS": "Asia/Tokyo", "XBOM": "Asia/Kolkata", "CMES": "America/Chicago"}
 
-exchange = cache(load)
+load_cached = cache(load_sessions)
 
 
 def days(*texts: str) -> Ints:
     return np.array([(date.fromisoformat(text) - date(1970, 1, 1)).days for text in texts])
 
 
-def nanoseconds(calendar: str, *texts: str) -> Ints:
+def local_to_utc_ns(calendar: str, *texts: str) -> Ints:
     """Return moments of an exchange's own clock."""
     zone = ZoneInfo(ZONES[calendar])
-    moments = (datetime.fromisoformat(text).replace(tzinfo=zone) for text in texts)
-    return np.array([int(moment.timestamp()) * 10**9 for moment in moments])
+    times = (datetime.fromisoformat(text).replace(tzinfo=zone) for text in texts)
+    return np.array([int(moment.timestamp()) * 10**9 for moment in times])
 
 
-def on_the_clock(calendar: str, times_ns: Ints) -> list[str]:
+def local_times(calendar: str, times_ns: Ints) -> list[str]:
     zone = ZoneInfo(ZONES[calendar])
-    moments = [datetime.fromtimestamp(int(time) // 10**9, UTC).astimezone(zone) for time in times_ns]
-    return [f"{moment:%Y-%m-%d %H:%M}" for moment in moments]
+    times = [datetime.fromtimestamp(int(time) // 10**9, UTC).astimezone(zone) for time in times_ns]
+    return [f"{moment:%Y-%m-%d %H:%M}" for moment in times]
 
 
 @pytest.mark.parametrize(
@@ -49,16 +49,16 @@ def on_the_clock(calendar: str, times_ns: Ints) -> list[str]:
         ("CMES", "2024-05-07", "2024-05-06 17:00", "2024-05-07 17:00"),
     ],
 )
-def test_exchanges_open_and_close_when_they_do(calendar: str, day: str, opens: str, closes: str) -> None:
-    sessions = exchange(calendar, 1990, 2025)
-    open_ns, close_ns = sessions.by_day(days(day))
-    assert on_the_clock(calendar, np.concatenate([open_ns, close_ns])) == [opens, closes]
+def test_exchange_hours_are_correct(calendar: str, day: str, opens: str, closes: str) -> None:
+    sessions = load_cached(calendar, 1990, 2025)
+    open_ns, close_ns = sessions.hours(days(day))
+    assert local_times(calendar, np.concatenate([open_ns, close_ns])) == [opens, closes]
     session, first_ns, last_ns = sessions.lookup(open_ns)
     assert (session, first_ns, last_ns) == (days(day), open_ns, close_ns)
 
 
 def test_the_clock_change_moves_the_session_in_utc() -> None:
-    open_ns, _ = exchange("XNYS", 1990, 2025).by_day(days("2024-03-08", "2024-03-11"))
+    open_ns, _ = load_cached("XNYS", 1990, 2025).hours(days("2024-03-08", "2024-03-11"))
     assert (open_ns % DAY_NS // 60_000_000_000).tolist() == [14 * 60 + 30, 13 * 60 + 30]
 
 
@@ -83,35 +83,35 @@ def test_the_clock_change_moves_the_session_in_utc() -> None:
     ],
 )
 def test_a_time_belongs_to_the_nearest_session(calendar: str, moment: str, day: str) -> None:
-    found, _, _ = exchange(calendar, 1990, 2025).lookup(nanoseconds(calendar, moment))
+    found, _, _ = load_cached(calendar, 1990, 2025).lookup(local_to_utc_ns(calendar, moment))
     assert found == days(day)
 
 
 def test_days_without_a_session_are_utc_days() -> None:
     christmas = days("2024-12-25", "2024-12-28", "1970-01-01", "2100-01-01")
-    open_ns, close_ns = exchange("XNYS", 1990, 2025).by_day(christmas)
+    open_ns, close_ns = load_cached("XNYS", 1990, 2025).hours(christmas)
     assert (open_ns == christmas * DAY_NS).all()
     assert (close_ns == open_ns + DAY_NS).all()
 
 
 def test_outside_of_the_table_a_session_is_the_utc_day() -> None:
-    sessions = exchange("XNYS", 2023, 2024)
+    sessions = load_cached("XNYS", 2023, 2024)
     last = days("2024-12-31")
     times_ns = np.concatenate([days("2022-12-31", "2025-06-01") * DAY_NS + 5, last * DAY_NS + DAY_NS - 1])
     session, open_ns, close_ns = sessions.lookup(times_ns)
     assert (session == np.concatenate([days("2022-12-31", "2025-06-01"), last])).all()
     assert (open_ns[:2] == session[:2] * DAY_NS).all()
     assert (close_ns[:2] == open_ns[:2] + DAY_NS).all()
-    assert on_the_clock("XNYS", open_ns[2:]) == ["2024-12-31 09:30"]
+    assert local_times("XNYS", open_ns[2:]) == ["2024-12-31 09:30"]
 
 
 @given(st.lists(st.integers(-(2**61), 2**61), max_size=5))
 def test_without_a_calendar_a_session_is_the_utc_day(times: list[int]) -> None:
     times_ns = np.array(times, dtype=np.int64)
-    session, open_ns, close_ns = ALWAYS.lookup(times_ns)
+    session, open_ns, close_ns = ALWAYS_OPEN.lookup(times_ns)
     assert ((open_ns <= times_ns) & (times_ns < close_ns)).all()
     assert (close_ns - open_ns == DAY_NS).all()
-    for found, expected in zip(ALWAYS.by_day(session), (open_ns, close_ns), strict=True):
+    for found, expected in zip(ALWAYS_OPEN.hours(session), (open_ns, close_ns), strict=True):
         assert (found == expected).all()
 
 
@@ -142,28 +142,26 @@ def test_no_other_session_is_nearer(data: st.DataObject) -> None:
         ([1, 2], [10, 20], [10, 25]),
     ],
 )
-def test_what_is_no_table_of_sessions_is_refused(
-    dates: list[int], opens: list[int], closes: list[int]
-) -> None:
+def test_an_invalid_session_table_is_rejected(dates: list[int], opens: list[int], closes: list[int]) -> None:
     with pytest.raises(ValueError, match="sessions"):
         Sessions(np.array(dates), np.array(opens), np.array(closes))
 
 
-def test_a_calendar_is_loaded_as_far_as_it_knows() -> None:
-    bombay = exchange("XBOM", 1990, 2100)
+def test_a_calendar_is_loaded_up_to_its_bounds() -> None:
+    bombay = load_cached("XBOM", 1990, 2100)
     assert days("1997-01-01") <= bombay.dates[0] < days("1997-02-01")
-    assert len(load("XSAU", 1990, 1995)) == 0
-    new_york = exchange("XNYS", 1990, 2025)
+    assert len(load_sessions("XSAU", 1990, 1995)) == 0
+    new_york = load_cached("XNYS", 1990, 2025)
     assert new_york.dates[[0, -1]].tolist() == days("1990-01-02", "2025-12-31").tolist()
     assert new_york.dates.dtype == new_york.open_ns.dtype == new_york.close_ns.dtype == np.int64
 
 
-def test_a_calendar_that_is_not_known_is_refused_with_a_remedy() -> None:
+def test_an_unknown_calendar_is_rejected_with_a_remedy() -> None:
     with pytest.raises(UsageError, match=r"There is no exchange calendar 'xnyse'\. Did you mean XNYS\?"):
-        load("xnyse", 2020, 2021)
+        load_sessions("xnyse", 2020, 2021)
 
 
-def test_a_calendar_that_its_library_can_not_compute_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_calendar_that_cannot_be_computed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise NotImplementedError("no Easter")
 
@@ -171,7 +169,7 @@ def test_a_calendar_that_its_library_can_not_compute_is_named(monkeypatch: pytes
     with pytest.raises(
         UsageError, match=r"can't compute its calendar ASEX: NotImplementedError\('no Easter'\)"
     ):
-        load("ASEX", 2020, 2021)
+        load_sessions("ASEX", 2020, 2021)
 
 
 @pytest.mark.parametrize(
@@ -199,8 +197,8 @@ def test_the_calendar_library_is_not_imported_before_it_is_needed() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_new_york_in_a_year_of_minutes_is_always_in_order() -> None:
-    sessions = exchange("XNYS", 1990, 2025)
+def test_new_york_sessions_are_ordered_over_a_year_of_minutes() -> None:
+    sessions = load_cached("XNYS", 1990, 2025)
     first = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp()) * 10**9
     times_ns = first + np.arange(0, timedelta(days=366) // timedelta(minutes=7)) * 7 * 60 * 10**9
     session, open_ns, close_ns = sessions.lookup(times_ns)

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench.dashboard_chromium import find
+from bench.dashboard_chromium import find_chromium
 from playwright.sync_api import Browser, sync_playwright
 
-from browser.stage import Stage, play
-from browser.visit import Visit, Visitor
+from browser.stage import Stage, create_stage
+from browser.visit import Visit, VisitFactory
 from tickerlake.dashboard.server import Dashboard
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[tuple[Browser, asyncio.AbstractEventLoop]]:
     """A headless Chromium, and the loop that speaks to it."""
-    program = find()
+    program = find_chromium()
     with sync_playwright() as playwright:
         browser = program.launch(playwright)
         loop = asyncio.get_running_loop()
@@ -37,15 +37,15 @@ def browser(chromium: tuple[Browser, asyncio.AbstractEventLoop]) -> Iterator[Bro
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Visitor]:
+def visit(browser: Browser) -> Iterator[VisitFactory]:
     """Makes visits; at the end of the test nothing may have happened in them that should not."""
     visits: list[Visit] = []
 
-    def begin(url: str, **options: object) -> Visit:
+    def open_visit(url: str, **options: object) -> Visit:
         visits.append(Visit(browser, url, **options))
         return visits[-1]
 
-    yield begin
+    yield open_visit
     for each in visits:
         each.close()
 
@@ -54,11 +54,11 @@ def visit(browser: Browser) -> Iterator[Visitor]:
 def stage(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """A market that has been tracked and stored; tests that write to it use instruments of their own."""
     folder: Path = tmp_path_factory.mktemp("browser")
-    return play(kafka, f"b{secrets.token_hex(4)}", folder)
+    return create_stage(kafka, f"b{secrets.token_hex(4)}", folder)
 
 
 @pytest.fixture(scope="session")
 def dashboard(stage: Stage) -> Iterator[Dashboard]:
     """The dashboard of the stage."""
-    with stage.served() as running:
+    with stage.serve_dashboard() as running:
         yield running

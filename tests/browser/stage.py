@@ -24,13 +24,13 @@ from tickerlake.pipeline.ingest import Ingest
 from tickerlake.pipeline.markets import sessions_by_market
 from tickerlake.pipeline.simulate import write_topic
 from tickerlake.pipeline.sink import Sink, SinkOptions
-from tickerlake.pipeline.track import Track, TrackOptions
+from tickerlake.pipeline.track import Tracker, TrackOptions
 from tickerlake.sources.simulator.market import Market
 from tickerlake.sources.simulator.plan import MarketOptions
 
 INTERVALS = ("1m", "5m", "1h", "1d")
 INDICATORS = ("SMA(20)", "EMA(20)", "RSI(14)", "MACD(12,26,9)", "BBANDS(20,2,2)", "VWAP")
-NEVER = threading.Event()
+NEVER_STOP = threading.Event()
 MINUTE_MS = 60_000
 START_MS = 1_704_153_600_000
 """The midnight (UTC) before the market opens for the first time."""
@@ -44,41 +44,41 @@ class Stage:
     prefix: str
     lake: Path | None = None
 
-    def write(self, kind: str, records: Iterable[Mapping[str, Any]]) -> None:
+    def write(self, record_type: str, records: Iterable[Mapping[str, Any]]) -> None:
         """Write records to one of the topics, which is created if it is missing."""
-        Admin(self.servers).create(f"{self.prefix}.{kind}", 1)
+        Admin(self.servers).create_topic(f"{self.prefix}.{record_type}", 1)
         producer = Producer({"bootstrap.servers": self.servers})
         for record in records:
-            producer.produce(f"{self.prefix}.{kind}", json.dumps(record), str(record["instrument_id"]))
+            producer.produce(f"{self.prefix}.{record_type}", json.dumps(record), str(record["instrument_id"]))
         assert producer.flush(30) == 0
 
     @contextmanager
-    def served(self, **options: Any) -> Iterator[Dashboard]:
+    def serve_dashboard(self, **options: Any) -> Iterator[Dashboard]:
         """Serve the dashboard on a free port; it has read everything."""
         store = open_store(str(self.lake)) if self.lake else None
         serving = DashboardOptions(port=0, prefixes=[self.prefix], calendar="XNYS", **options)
         with Dashboard(self.servers, {}, store, serving) as dashboard:
-            wait_until(lambda: dashboard.feed.status.loading is None)
+            wait_until(lambda: dashboard.reader.status.loading is None)
             yield dashboard
         if store:
             store.close()
 
-    def stored(self, topic: str) -> Iterator[dict[str, Any]]:
+    def read_lake(self, topic: str) -> Iterator[dict[str, Any]]:
         """Read the lake's records of a topic with nothing of ours."""
         assert self.lake
         for file in sorted((self.lake / "raw" / f"{self.prefix}.{topic}").glob("*/*.ndjson.gz")):
             yield from map(json.loads, gzip.decompress(file.read_bytes()).splitlines())
 
 
-def play(servers: str, prefix: str, folder: Path) -> Stage:
+def create_stage(servers: str, prefix: str, folder: Path) -> Stage:
     """Let a small market trade for three days, track it, and store what comes of it."""
     trades = f"{prefix}.trades"
     ingest = Ingest(servers, trades)
     ingest.prepare()
     market = Market(MarketOptions(symbols=40, trades=40_000, days=3, jumps=1, halts=0, splits=0))
-    write_topic(market, ingest, NEVER)
+    write_topic(market, ingest, NEVER_STOP)
     lake = open_store(str(folder / "lake"))
-    Track(
+    Tracker(
         servers,
         trades,
         open_store(str(folder / "state")),
@@ -86,9 +86,9 @@ def play(servers: str, prefix: str, folder: Path) -> Stage:
         TrackOptions(EngineOptions(INTERVALS, INDICATORS), prefix),
         sessions_by_market("XNYS"),
         AlertEngine(preset("sensitive").rules, INTERVALS),
-    ).run(NEVER, until_end=True)
+    ).run(NEVER_STOP, until_end=True)
     topics = [f"{prefix}.{kind}" for kind in ("bars", "indicators", "alerts")]
-    Sink(servers, topics, lake, f"{prefix}-sink", SinkOptions()).run(NEVER, until_end=True)
+    Sink(servers, topics, lake, f"{prefix}-sink", SinkOptions()).run(NEVER_STOP, until_end=True)
     lake.close()
     return Stage(servers, prefix, folder / "lake")
 

@@ -10,15 +10,15 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.stage import START_MS, Stage, bar
-from browser.visit import Visit, Visitor
-from support.tracker import written
+from browser.visit import Visit, VisitFactory
+from support.tracker import read_results
 from tickerlake.dashboard.server import Dashboard
 
 BUSY = "S000.XXXX"
 
 
 def stored_bars(stage: Stage, instrument: str, interval: str) -> dict[float, list[float]]:
-    wanted = (each for each in stage.stored("bars") if each["instrument_id"] == instrument)
+    wanted = (each for each in stage.read_lake("bars") if each["instrument_id"] == instrument)
     return {
         each["ts_open_ns"] / 1e6: [each[name] for name in ("open", "high", "low", "close", "volume")]
         for each in sorted(wanted, key=lambda each: (each["ts_open_ns"], each["revision"]))
@@ -35,11 +35,11 @@ def drawn_bars(reader: Visit) -> dict[float, list[float]]:
 
 @pytest.mark.parametrize(("key", "interval"), [("1", "1m"), ("3", "1h"), ("4", "1d")])
 def test_bars_and_indicators_are_those_that_were_written(
-    visit: Visitor, dashboard: Dashboard, stage: Stage, key: str, interval: str
+    visit: VisitFactory, dashboard: Dashboard, stage: Stage, key: str, interval: str
 ) -> None:
-    reader = visit(dashboard.url).show(f"?symbol={BUSY}")
+    reader = visit(dashboard.url).open_chart(f"?symbol={BUSY}")
     reader.page.keyboard.press(key)
-    reader.until(f"() => __tickerlake.chart().interval === '{interval}'")
+    reader.wait_for(f"() => __tickerlake.chart().interval === '{interval}'")
     stored, drawn = stored_bars(stage, BUSY, interval), drawn_bars(reader)
     *closed, forming = sorted(drawn)
     assert forming not in stored
@@ -50,41 +50,43 @@ def test_bars_and_indicators_are_those_that_were_written(
     for name in ("SMA(20)", "MACD(12,26,9).signal", "VWAP"):
         told = {
             row["ts_open_ns"] / 1e6: row["values"][name]
-            for row in map(json.loads, _values(stage))
+            for row in map(json.loads, _stored_indicators(stage))
             if row["instrument_id"] == BUSY and row["interval"] == interval and name in row["values"]
         }
-        shown = {ms: value for ms, value in reader.ask("(name) => __tickerlake.values(name)", name) if value}
+        shown = {
+            ms: value for ms, value in reader.evaluate("(name) => __tickerlake.values(name)", name) if value
+        }
         assert shown == pytest.approx({ms: told[ms] for ms in told if ms >= closed[0]}, rel=1e-12), name
 
 
-def _values(stage: Stage) -> list[bytes]:
-    found = written(stage.servers, stage.prefix)
+def _stored_indicators(stage: Stage) -> list[bytes]:
+    found = read_results(stage.servers, stage.prefix)
     return [
         value for (topic, _), values in found.items() if topic == "indicators" for value in values if value
     ]
 
 
-def test_an_interval_that_is_not_there_is_missed_only_by_who_chose_it(visit: Visitor, kafka: str) -> None:
+def test_a_missing_interval_is_reported_only_when_selected(visit: VisitFactory, kafka: str) -> None:
     small = Stage(kafka, f"i{secrets.token_hex(4)}")
     small.write("bars", [bar("DAILY.XXXX", START_MS, 11), bar("MINUTES.XXXX", START_MS, 11, "1m")])
     daily = {"instrument": "DAILY.XXXX", "interval": "1d"}
     there = "(shown) => Object.entries(shown).every(([key, value]) => __tickerlake.chart()[key] === value)"
-    with small.served() as running:
-        reader = visit(running.url).show(f"?symbol={daily['instrument']}")
+    with small.serve_dashboard() as running:
+        reader = visit(running.url).open_chart(f"?symbol={daily['instrument']}")
         note = reader.page.get_by_test_id("chart-note")
-        reader.until(there, daily)
+        reader.wait_for(there, daily)
         expect(note).to_be_hidden()
         reader.page.keyboard.press("1")
         expect(note).to_contain_text("No bars of 1m: these are of 1d")
-        reader.until(there, daily)
+        reader.wait_for(there, daily)
     # asked for what is not there, and at the end left alone
-    reader.forgive("404")
+    reader.ignore_problems("404")
 
 
-def test_the_past_is_loaded_as_one_goes_there(visit: Visitor, dashboard: Dashboard, stage: Stage) -> None:
-    reader = visit(dashboard.url).show(f"?symbol={BUSY}")
+def test_history_is_loaded_on_scrolling(visit: VisitFactory, dashboard: Dashboard, stage: Stage) -> None:
+    reader = visit(dashboard.url).open_chart(f"?symbol={BUSY}")
     reader.page.keyboard.press("1")
-    reader.until("() => __tickerlake.chart().interval === '1m' && __tickerlake.bars().time.length > 500")
+    reader.wait_for("() => __tickerlake.chart().interval === '1m' && __tickerlake.bars().time.length > 500")
     stored = stored_bars(stage, BUSY, "1m")
     first = min(stored)
     assert reader.bars()["time"][0] > first, "not all at once"
@@ -93,22 +95,22 @@ def test_the_past_is_loaded_as_one_goes_there(visit: Visitor, dashboard: Dashboa
         reader.page.keyboard.press("ArrowLeft")
         if reader.bars()["time"][0] == first:
             break
-    reader.until("(first) => __tickerlake.bars().time[0] === first", first)
+    reader.wait_for("(first) => __tickerlake.bars().time[0] === first", first)
     *closed, _ = sorted(drawn_bars(reader))
     assert closed == sorted(stored)
 
 
-def test_an_alert_opens_its_evidence_and_its_moment(
-    visit: Visitor, dashboard: Dashboard, stage: Stage
+def test_an_alert_opens_its_evidence_at_its_time(
+    visit: VisitFactory, dashboard: Dashboard, stage: Stage
 ) -> None:
-    reader = visit(dashboard.url).show()
+    reader = visit(dashboard.url).open_chart()
     page = reader.page
     item = page.locator("[data-testid=alert][data-way=down]:not(:has(.tag))").first
     wanted = item.get_attribute("data-id")
-    alert = next(each for each in stage.stored("alerts") if each["alert_id"] == wanted)
+    alert = next(each for each in stage.read_lake("alerts") if each["alert_id"] == wanted)
     item.locator(".open").click()
-    _shows(reader, stage, alert)
-    reader.picture("evidence")
+    _check_alert_details(reader, stage, alert)
+    reader.save_screenshot("evidence")
     query = parse_qs(urlsplit(page.url).query)
     assert query == {"symbol": [alert["instrument_id"]], "t": [str(alert["ts_event_ns"] // 10**6)]}
     expect(item).not_to_have_class(re.compile(r"\bseen\b"))
@@ -118,10 +120,10 @@ def test_an_alert_opens_its_evidence_and_its_moment(
     expect(page.get_by_test_id("evidence")).to_be_hidden()
     # the address leads others there
     other = visit(dashboard.url).open(urlsplit(page.url)._replace(scheme="", netloc="").geturl()[1:])
-    _shows(other, stage, alert)
+    _check_alert_details(other, stage, alert)
 
 
-def _shows(reader: Visit, stage: Stage, alert: dict[str, Any]) -> None:
+def _check_alert_details(reader: Visit, stage: Stage, alert: dict[str, Any]) -> None:
     """Check the evidence, and the bar that the chart points to."""
     card = reader.page.get_by_test_id("evidence")
     expect(card).to_contain_text(alert["message"])
@@ -132,7 +134,7 @@ def _shows(reader: Visit, stage: Stage, alert: dict[str, Any]) -> None:
     assert alert["rule_id"] in facts["Rule"]
     assert {"Reference price", "Baseline", "Volume", "Window"} & facts.keys()
     interval = alert["dedup_key"].rsplit(" ", 1)[1]
-    reader.until(
+    reader.wait_for(
         "([instrument, interval]) => { const { chart, bars } = __tickerlake; const now = chart();"
         " return now.instrument === instrument && now.interval === interval && bars()?.time.length > 0 }",
         [alert["instrument_id"], interval],

@@ -7,9 +7,9 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.stage import START_MS, Stage, alert, bar
-from browser.visit import Visitor
+from browser.visit import VisitFactory
 
-TEXTS = (
+HOSTILE_TEXTS = (
     "<img src=x onerror=alert(1)>",
     '"><script>alert(2)</script>',
     "<svg/onload=alert(3)> ' onmouseover='alert(4)",
@@ -22,42 +22,45 @@ def small(kafka: str) -> Stage:
     """One instrument with an alert for each text."""
     stage = Stage(kafka, f"h{secrets.token_hex(4)}")
     stage.write("bars", [bar(f"{name}.XXXX", START_MS, 11) for name in ("AAA", "BBB", "CCC")])
-    names = {"rule_id": TEXTS[0], "dedup_key": TEXTS[1], "window": TEXTS[2]}
+    names = {"rule_id": HOSTILE_TEXTS[0], "dedup_key": HOSTILE_TEXTS[1], "window": HOSTILE_TEXTS[2]}
     stage.write(
         "alerts",
-        [alert("AAA.XXXX", START_MS + n, text, kind=TEXTS[3], **names) for n, text in enumerate(TEXTS)],
+        [
+            alert("AAA.XXXX", START_MS + n, text, kind=HOSTILE_TEXTS[3], **names)
+            for n, text in enumerate(HOSTILE_TEXTS)
+        ],
     )
     return stage
 
 
-def test_texts_of_alerts_are_shown_literally(visit: Visitor, small: Stage) -> None:
-    with small.served() as dashboard:
-        reader = visit(dashboard.url).show()
+def test_texts_of_alerts_are_shown_literally(visit: VisitFactory, small: Stage) -> None:
+    with small.serve_dashboard() as dashboard:
+        reader = visit(dashboard.url).open_chart()
         page = reader.page
-        for text in TEXTS:
+        for text in HOSTILE_TEXTS:
             item = page.get_by_test_id("alert").filter(has_text=text)
             expect(item).to_have_count(1)
             item.locator(".open").click()
             card = page.get_by_test_id("evidence")
             expect(card).to_contain_text(text)
-            expect(card).to_contain_text(TEXTS[0])
-            expect(card).to_contain_text(TEXTS[2])
-        _is_clean(reader.ask(_FOREIGN))
+            expect(card).to_contain_text(HOSTILE_TEXTS[0])
+            expect(card).to_contain_text(HOSTILE_TEXTS[2])
+        _check_clean(reader.evaluate(_FIND_INJECTED))
         reader.close()
 
 
-def test_symbols_are_shown_literally_wherever_they_come_from(visit: Visitor, small: Stage) -> None:
+def test_symbols_are_shown_literally_wherever_they_come_from(visit: VisitFactory, small: Stage) -> None:
     def rename(told: dict[str, Any]) -> None:
         if told["t"] == "instruments":
-            told["symbol"][1:] = TEXTS[:2]
-            told["instrument"][1:] = [f"{text}.XXXX" for text in TEXTS[:2]]
-            told["zone"][1:] = TEXTS[2:]
+            told["symbol"][1:] = HOSTILE_TEXTS[:2]
+            told["instrument"][1:] = [f"{text}.XXXX" for text in HOSTILE_TEXTS[:2]]
+            told["zone"][1:] = HOSTILE_TEXTS[2:]
 
-    with small.served() as dashboard:
+    with small.serve_dashboard() as dashboard:
         reader = visit(dashboard.url)
-        reader.rewrite(rename)
-        reader.show("?symbol=AAA.XXXX")
-        for text in TEXTS[:2]:
+        reader.rewrite_messages(rename)
+        reader.open_chart("?symbol=AAA.XXXX")
+        for text in HOSTILE_TEXTS[:2]:
             row = reader.rows.filter(has_text=text)
             expect(row).to_have_count(1)
             row.click()
@@ -65,17 +68,17 @@ def test_symbols_are_shown_literally_wherever_they_come_from(visit: Visitor, sma
             # the server knows no such instrument, and says so
             expect(reader.page.get_by_test_id("chart-note")).to_contain_text(text[:20])
         reader.page.get_by_role("tab", name="Overview").click()
-        expect(reader.page.locator("#overview")).to_contain_text(TEXTS[0])
+        expect(reader.page.locator("#overview")).to_contain_text(HOSTILE_TEXTS[0])
         heat = reader.page.get_by_test_id("heatmap")
         heat.focus()
         for _ in range(3):
             reader.page.keyboard.press("ArrowRight")
-        _is_clean(reader.ask(_FOREIGN))
-        reader.forgive("404")
+        _check_clean(reader.evaluate(_FIND_INJECTED))
+        reader.ignore_problems("404")
         reader.close()
 
 
-_FOREIGN = """() => ({
+_FIND_INJECTED = """() => ({
   scripts: [...document.scripts].map((each) => each.getAttribute("src")),
   images: document.images.length,
   handlers: [...document.querySelectorAll("*")]
@@ -83,5 +86,5 @@ _FOREIGN = """() => ({
 })"""
 
 
-def _is_clean(found: dict[str, object]) -> None:
+def _check_clean(found: dict[str, object]) -> None:
     assert found == {"scripts": ["/static/app.js"], "images": 0, "handlers": 0}

@@ -5,16 +5,16 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from browser.stage import Stage
-from browser.visit import Visitor
-from support.certificates import Authority
+from browser.visit import VisitFactory
+from support.certificates import CertificateAuthority
 
 PASSWORD = "correct horse battery staple"
 
 
-def test_the_page_opens_with_the_password_alone(visit: Visitor, stage: Stage, tmp_path: Path) -> None:
-    Authority(tmp_path).server("127.0.0.1")
+def test_the_page_opens_with_the_password_alone(visit: VisitFactory, stage: Stage, tmp_path: Path) -> None:
+    CertificateAuthority(tmp_path).server_context("127.0.0.1")
     pem = tmp_path / "127.0.0.1.pem"
-    with stage.served(password=PASSWORD, tls_cert=pem, tls_key=pem) as dashboard:
+    with stage.serve_dashboard(password=PASSWORD, tls_cert=pem, tls_key=pem) as dashboard:
         assert dashboard.url.startswith("https://")
         reader = visit(dashboard.url, ignore_https_errors=True)
         page = reader.page
@@ -24,13 +24,13 @@ def test_the_page_opens_with_the_password_alone(visit: Visitor, stage: Stage, tm
         field.fill("wrong horse battery staple")
         page.get_by_role("button", name="Log in").click()
         expect(page.get_by_role("alert")).to_have_text("That is not the password.")
-        reader.forgive("status of 403")
-        reader.picture("login")
+        reader.ignore_problems("status of 403")
+        reader.save_screenshot("login")
         field.fill(PASSWORD)
         field.press("Enter")
-        reader.until("() => __tickerlake.chart().instrument === 'S002.XXXX'")
+        reader.wait_for("() => __tickerlake.chart().instrument === 'S002.XXXX'")
         expect(reader.status()).to_have_text("Live")
-        assert reader.ask("() => document.cookie") == "", "no script can read the login"
+        assert reader.evaluate("() => document.cookie") == "", "no script can read the login"
         page.get_by_label("Settings").click()
         page.get_by_role("button", name="Log out").click()
         expect(page).to_have_url(f"{dashboard.url}login")

@@ -3,41 +3,41 @@
 import re
 
 from browser.stage import INDICATORS, Stage
-from browser.visit import Visitor
+from browser.visit import VisitFactory
 from tickerlake.dashboard.server import Dashboard
 
-MOST_BYTES = 400_000
+MAX_PAGE_BYTES = 400_000
 
 
-def test_the_page_fills_by_itself_from_one_origin(visit: Visitor, dashboard: Dashboard) -> None:
-    reader = visit(dashboard.url).show()
+def test_the_page_fills_by_itself_from_one_origin(visit: VisitFactory, dashboard: Dashboard) -> None:
+    reader = visit(dashboard.url).open_chart()
     page = reader.page
-    assert reader.ask("() => __tickerlake.size()") == 40
+    assert reader.evaluate("() => __tickerlake.size()") == 40
     assert reader.rows.count() >= 20
     assert page.get_by_test_id("alert").count() >= 5
-    shown = reader.shown()
+    shown = reader.chart_state()
     assert page.title() == f"{shown['instrument'].partition('.')[0]} · tickerlake"
     assert page.get_by_role("tab", name="Chart").get_attribute("aria-selected") == "true"
-    sizes = reader.ask(
+    sizes = reader.evaluate(
         """() => performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
             .map((entry) => [new URL(entry.name).pathname, entry.decodedBodySize])"""
     )
     page_files = {path: size for path, size in sizes if path == "/" or path.startswith("/static/")}
     assert {"/", "/static/app.js", "/static/app.css"} <= page_files.keys()
-    assert sum(page_files.values()) <= MOST_BYTES, page_files
+    assert sum(page_files.values()) <= MAX_PAGE_BYTES, page_files
     assert any("/live" in url for url in reader.requests)
-    reader.picture("dark")
+    reader.save_screenshot("dark")
 
 
-def test_every_part_has_figures(visit: Visitor, dashboard: Dashboard, stage: Stage) -> None:
-    reader = visit(dashboard.url, color_scheme="light").show()
+def test_every_panel_has_values(visit: VisitFactory, dashboard: Dashboard, stage: Stage) -> None:
+    reader = visit(dashboard.url, color_scheme="light").open_chart()
     page = reader.page
-    reader.picture("light")
+    reader.save_screenshot("light")
     page.get_by_role("tab", name="Overview").click()
-    reader.until("() => document.querySelectorAll('#gainers tr').length > 3")
+    reader.wait_for("() => document.querySelectorAll('#gainers tr').length > 3")
     breadth = " ".join(page.locator(f"#breadth-{way}").inner_text() for way in ("up", "flat", "down"))
     assert sum(map(int, re.findall(r"(\d+) (?:up|unchanged|down)", breadth))) == 40, breadth
-    reader.picture("overview")
+    reader.save_screenshot("overview")
     page.get_by_role("tab", name="Pipeline").click()
     topics = page.locator("#topics tr")
     topics.first.wait_for()
@@ -45,7 +45,7 @@ def test_every_part_has_figures(visit: Visitor, dashboard: Dashboard, stage: Sta
     for kind in ("trades", "bars", "indicators", "alerts"):
         assert f"{stage.prefix}.{kind}" in said
     page.locator("#lake tr").first.wait_for()
-    reader.picture("pipeline")
+    reader.save_screenshot("pipeline")
     page.get_by_role("tab", name="Chart").click()
     page.get_by_test_id("indicators").locator("summary").click()
     offered = page.locator("#indicator-menu").inner_text()

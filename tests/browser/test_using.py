@@ -8,26 +8,26 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.stage import START_MS, Stage, bar
-from browser.visit import Visitor
+from browser.visit import VisitFactory
 from tickerlake.dashboard.server import Dashboard
 
 SYMBOLS = 5_000
 
 
 @pytest.fixture(scope="module")
-def crowd(kafka: str) -> Iterator[Dashboard]:
+def many_symbols(kafka: str) -> Iterator[Dashboard]:
     """Five thousand instruments, the dearest in the middle."""
     stage = Stage(kafka, f"c{secrets.token_hex(4)}")
     closes = {f"S{number:04}.XXXX": 10 + number * 2017 % SYMBOLS / 100 for number in range(SYMBOLS)}
     stage.write("bars", (bar(name, START_MS, close) for name, close in closes.items()))
-    with stage.served() as dashboard:
+    with stage.serve_dashboard() as dashboard:
         yield dashboard
 
 
-def test_thousands_of_symbols_take_few_rows(visit: Visitor, crowd: Dashboard) -> None:
-    reader = visit(crowd.url).show()
+def test_thousands_of_symbols_take_few_rows(visit: VisitFactory, many_symbols: Dashboard) -> None:
+    reader = visit(many_symbols.url).open_chart()
     page = reader.page
-    reader.until(f"() => __tickerlake.size() === {SYMBOLS}")
+    reader.wait_for(f"() => __tickerlake.size() === {SYMBOLS}")
     grid = page.get_by_role("grid", name="Watch list")
     assert grid.get_attribute("aria-rowcount") == str(SYMBOLS + 1)
     grid.hover()
@@ -60,8 +60,8 @@ def test_thousands_of_symbols_take_few_rows(visit: Visitor, crowd: Dashboard) ->
     expect(page.locator("#watch-count")).to_have_text("10 of 5,000")
 
 
-def test_the_keyboard_is_enough(visit: Visitor, dashboard: Dashboard) -> None:
-    reader = visit(dashboard.url).show()
+def test_the_keyboard_is_enough(visit: VisitFactory, dashboard: Dashboard) -> None:
+    reader = visit(dashboard.url).open_chart()
     page, keys = reader.page, reader.page.keyboard
     search = page.get_by_role("searchbox", name="Search symbols")
     keys.press("/")
@@ -71,7 +71,7 @@ def test_the_keyboard_is_enough(visit: Visitor, dashboard: Dashboard) -> None:
     keys.press("ArrowDown")
     keys.press("ArrowDown")
     keys.press("Enter")
-    reader.until("() => __tickerlake.chart().instrument === 'S011.XXXX'")
+    reader.wait_for("() => __tickerlake.chart().instrument === 'S011.XXXX'")
     expect(page.get_by_test_id("chart-symbol")).to_have_text("S011")
     keys.press("/")
     keys.press("Escape")
@@ -79,7 +79,7 @@ def test_the_keyboard_is_enough(visit: Visitor, dashboard: Dashboard) -> None:
     expect(search).not_to_be_focused()
     for number, interval in enumerate(("1m", "5m", "1h", "1d"), 1):
         keys.press(str(number))
-        reader.until("(name) => __tickerlake.chart().interval === name", interval)
+        reader.wait_for("(name) => __tickerlake.chart().interval === name", interval)
         expect(page.get_by_role("button", name=interval, exact=True)).to_have_attribute(
             "aria-pressed", "true"
         )
@@ -88,7 +88,7 @@ def test_the_keyboard_is_enough(visit: Visitor, dashboard: Dashboard) -> None:
         expect(page.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
     keys.press("ArrowDown")
     keys.press("Enter")
-    reader.until("() => __tickerlake.chart().instrument === 'S012.XXXX'")
+    reader.wait_for("() => __tickerlake.chart().instrument === 'S012.XXXX'")
     keys.press("f")
     expect(reader.row("S012.XXXX")).to_have_class(re.compile(r"\bfavourite\b"))
     keys.press("?")
@@ -98,8 +98,8 @@ def test_the_keyboard_is_enough(visit: Visitor, dashboard: Dashboard) -> None:
     expect(help_).to_be_hidden()
 
 
-def test_everything_has_a_name(visit: Visitor, dashboard: Dashboard) -> None:
-    reader = visit(dashboard.url).show()
+def test_everything_has_a_name(visit: VisitFactory, dashboard: Dashboard) -> None:
+    reader = visit(dashboard.url).open_chart()
     page = reader.page
     for role, name in (
         ("grid", "Watch list"),
@@ -114,7 +114,7 @@ def test_everything_has_a_name(visit: Visitor, dashboard: Dashboard) -> None:
         ("heading", "S000"),
     ):
         expect(page.get_by_role(role, name=name).first).to_be_visible()  # type: ignore[arg-type]
-    nameless = reader.ask(
+    nameless = reader.evaluate(
         """() => [...document.querySelectorAll("button, a[href], input, select, summary")]
             .filter((each) => each.checkVisibility())
             .filter((each) => !(each.ariaLabel || each.textContent.trim()))
@@ -124,7 +124,7 @@ def test_everything_has_a_name(visit: Visitor, dashboard: Dashboard) -> None:
     assert nameless == []
 
 
-def test_a_phone_has_room_for_all(visit: Visitor, dashboard: Dashboard) -> None:
+def test_everything_fits_on_a_phone(visit: VisitFactory, dashboard: Dashboard) -> None:
     phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
     reader = visit(dashboard.url, device_scale_factor=2, **phone)
     page = reader.page
@@ -138,16 +138,16 @@ def test_a_phone_has_room_for_all(visit: Visitor, dashboard: Dashboard) -> None:
     ):
         page.get_by_role("tab", name=name).tap()
         expect(page.get_by_test_id(panel)).to_be_visible()
-        wide = reader.ask(
+        wide = reader.evaluate(
             """() => [document.documentElement.scrollWidth, document.body.scrollWidth, innerWidth]"""
         )
         assert wide == [390, 390, 390], name
-        reader.picture(f"phone-{name.lower()}")
+        reader.save_screenshot(f"phone-{name.lower()}")
     page.get_by_role("tab", name="Watch").tap()
     reader.row("S003.XXXX").tap()
     expect(page.get_by_test_id("chart")).to_be_visible()
-    reader.until("() => __tickerlake.chart().instrument === 'S003.XXXX'")
+    reader.wait_for("() => __tickerlake.chart().instrument === 'S003.XXXX'")
     page.get_by_role("tab", name="Alerts").tap()
     page.get_by_test_id("alert").first.locator(".open").tap()
     expect(page.get_by_test_id("evidence")).to_be_visible()
-    reader.picture("phone-evidence")
+    reader.save_screenshot("phone-evidence")

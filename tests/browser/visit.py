@@ -19,7 +19,7 @@ from playwright.sync_api import (
 )
 
 # the policy's own event: the console tells of it in other words in every version
-_WATCH = """
+_REPORT_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) => {
   console.error(`forbidden by the policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`);
 });
@@ -46,7 +46,7 @@ class Visit:
         defaults = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark", "locale": "en-US"}
         self.context: BrowserContext = browser.new_context(**{**defaults, **options})
         self.context.set_default_timeout(20_000)
-        self.context.add_init_script(_WATCH)
+        self.context.add_init_script(_REPORT_VIOLATIONS)
         self.page: Page = self.context.new_page()
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.problems.append(f"exception: {error}"))
@@ -63,12 +63,12 @@ class Visit:
         dialog.dismiss()
 
     def _request(self, request: Request) -> None:
-        self._asked(request.url)
+        self._record_request(request.url)
 
     def _websocket(self, socket: WebSocket) -> None:
-        self._asked(socket.url)
+        self._record_request(socket.url)
 
-    def _asked(self, url: str) -> None:
+    def _record_request(self, url: str) -> None:
         self.requests.append(url)
         parts = urlsplit(url)
         if parts.netloc != self._origin and parts.scheme not in {"data", "blob"}:
@@ -80,10 +80,10 @@ class Visit:
         self.rows.first.wait_for()
         return self
 
-    def show(self, path: str = "") -> "Visit":
+    def open_chart(self, path: str = "") -> "Visit":
         """Go to the page, and wait until its chart has bars."""
         self.open(path)
-        self.until("() => (__tickerlake.bars()?.time.length ?? 0) > 0")
+        self.wait_for("() => (__tickerlake.bars()?.time.length ?? 0) > 0")
         return self
 
     @property
@@ -99,7 +99,7 @@ class Visit:
         """Return what is said of the connection."""
         return self.page.get_by_test_id("status")
 
-    def rewrite(self, change: Callable[[dict[str, Any]], None]) -> None:
+    def rewrite_messages(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Change the messages of the server on their way; to be called before the page is opened."""
 
         def connect(route: WebSocketRoute) -> None:
@@ -116,30 +116,30 @@ class Visit:
 
         self.page.route_web_socket("**/live", connect)
 
-    def forgive(self, text: str) -> None:
+    def ignore_problems(self, text: str) -> None:
         """Drop the problems that a test brings about itself."""
         self.problems = [each for each in self.problems if text not in each]
 
-    def ask(self, script: str, argument: Any = None) -> Any:
+    def evaluate(self, script: str, argument: Any = None) -> Any:
         """Evaluate a script in the page."""
         return self.page.evaluate(script, argument)
 
-    def until(self, script: str, argument: Any = None) -> Any:
+    def wait_for(self, script: str, argument: Any = None) -> Any:
         """Wait until a script says yes, looking with each frame."""
         self.page.wait_for_function("() => window.__tickerlake")
         return self.page.wait_for_function(script, arg=argument).json_value()
 
-    def shown(self) -> dict[str, Any]:
+    def chart_state(self) -> dict[str, Any]:
         """Return what the chart shows: instrument, interval, view."""
-        found: dict[str, Any] = self.ask("() => __tickerlake.chart()")
+        found: dict[str, Any] = self.evaluate("() => __tickerlake.chart()")
         return found
 
     def bars(self) -> dict[str, list[float]]:
         """Return the bars of the chart."""
-        found: dict[str, list[float]] = self.ask("() => __tickerlake.bars()")
+        found: dict[str, list[float]] = self.evaluate("() => __tickerlake.bars()")
         return found
 
-    def picture(self, name: str) -> None:
+    def save_screenshot(self, name: str) -> None:
         """Keep a picture of the page, if the run was asked for pictures."""
         folder = os.environ.get("SCREENSHOTS")
         if folder:
@@ -155,4 +155,4 @@ class Visit:
         assert not problems, "\n".join(problems)
 
 
-Visitor = Callable[..., Visit]
+VisitFactory = Callable[..., Visit]

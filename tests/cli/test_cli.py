@@ -9,14 +9,14 @@ import pytest
 from support.process import run
 
 
-def test_help_names_the_verbs() -> None:
+def test_help_lists_the_commands() -> None:
     out, _ = run("--help")
     for verb in ("demo", "produce", "simulate", "sink", "audit", "broker"):
         assert verb in out
 
 
 @pytest.mark.parametrize("verb", ["demo", "inspect", "produce", "simulate", "sink", "audit", "broker start"])
-def test_every_verb_has_help(verb: str) -> None:
+def test_every_command_has_help(verb: str) -> None:
     out, _ = run(*verb.split(), "--help")
     assert "Usage" in out
 
@@ -39,13 +39,13 @@ def test_every_verb_has_help(verb: str) -> None:
 def test_errors_are_one_sentence_and_a_remedy(
     tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    _, err = run(*arguments, code=code, cwd=tmp_path)
+    _, err = run(*arguments, exit_code=code, cwd=tmp_path)
     assert said in err
     assert "→" in err
     assert "Traceback" not in err
 
 
-def test_heavy_parts_are_imported_late() -> None:
+def test_heavy_modules_are_imported_lazily() -> None:
     code = (
         "import sys, tickerlake.cli.app; "
         "print([m for m in ('polars', 'confluent_kafka', 'google.cloud.storage') if m in sys.modules])"

@@ -15,13 +15,13 @@ import pytest
 
 from support.process import run, tickerlake, wait_until
 from tickerlake.errors import UsageError
-from tickerlake.model.schema import polars_schema, times_of, with_timestamps
-from tickerlake.pipeline.files import whole
+from tickerlake.model.schema import polars_schema, time_columns, with_timestamps
+from tickerlake.pipeline.files import atomic_write
 
 DATA = Path(__file__).parent.parent / "data"
 NOON = datetime(2024, 1, 2, 12, tzinfo=UTC)
 HEADER = "time,open,high,low,close,volume\n"
-VERB = [sys.executable, "-c", "from tickerlake.cli.app import main; main()", "convert"]
+COMMAND = [sys.executable, "-c", "from tickerlake.cli.app import main; main()", "convert"]
 
 
 def bars(path: Path, *, rows: int = 5, first: int = 0, step: int = 1, price: str = "1.5") -> Path:
@@ -44,11 +44,11 @@ def records(text: str) -> list[dict[str, Any]]:
     return [json.loads(line, parse_float=Decimal) for line in text.splitlines()]
 
 
-def lines_of(text: str) -> list[tuple[str, int]]:
+def source_lines(text: str) -> list[tuple[str, int]]:
     return [(record["source"], record["source_line"]) for record in records(text)]
 
 
-def left(folder: Path) -> list[str]:
+def file_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -63,10 +63,10 @@ def test_ndjson_to_standard_output(tmp_path: Path) -> None:
     assert (first["open"], first["volume"]) == (Decimal("1.5"), 0)
     assert first["ts_open_ns"] == int(NOON.timestamp()) * 10**9
     assert "5 records to standard output" in err
-    assert left(tmp_path) == ["ACME.csv"]
+    assert file_names(tmp_path) == ["ACME.csv"]
 
 
-def test_a_file_holds_what_standard_output_would(tmp_path: Path) -> None:
+def test_a_file_equals_standard_output(tmp_path: Path) -> None:
     source = bars(tmp_path / "ACME.csv")
     out, _ = run("convert", source, cwd=tmp_path)
     run("convert", source, "-o", tmp_path / "plain.ndjson")
@@ -91,8 +91,8 @@ def test_parquet_has_every_column_and_exact_decimals(tmp_path: Path, kind: str) 
     )
     run("convert", source, "--to", "parquet", "-o", tmp_path / "out.parquet")
     table = pl.read_parquet(tmp_path / "out.parquet")
-    assert table.schema == with_timestamps(polars_schema(kind).to_frame(), times_of(kind)).schema
-    for name in times_of(kind):
+    assert table.schema == with_timestamps(polars_schema(kind).to_frame(), time_columns(kind)).schema
+    for name in time_columns(kind):
         assert table[name.removesuffix("_ns")].dt.epoch("us").to_list() == (table[name] // 1000).to_list()
     if kind == "bar.v1":
         assert table["open"].to_list() == [Decimal("1.123456789")] * 5
@@ -106,7 +106,7 @@ def test_parquet_has_every_column_and_exact_decimals(tmp_path: Path, kind: str) 
         ]
 
 
-def test_parquet_and_ndjson_say_the_same(tmp_path: Path) -> None:
+def test_parquet_and_ndjson_have_the_same_records(tmp_path: Path) -> None:
     source = DATA / "broken_rows.csv"
     out, _ = run("convert", source, cwd=tmp_path)
     run("convert", source, "--to", "parquet", "-o", tmp_path / "out.parquet")
@@ -122,7 +122,7 @@ def test_files_are_merged_by_time(tmp_path: Path) -> None:
     even = bars(tmp_path / "EVEN.csv", step=2)
     odd = bars(tmp_path / "ODD.csv", step=2, first=1)
     out, _ = run("convert", odd, even, cwd=tmp_path)
-    assert lines_of(out) == [(name, line) for line in range(2, 7) for name in ("EVEN.csv", "ODD.csv")]
+    assert source_lines(out) == [(name, line) for line in range(2, 7) for name in ("EVEN.csv", "ODD.csv")]
 
 
 @pytest.mark.parametrize("names", [["data"], ["data/**/*.csv"], ["data", "data/A.csv"]])
@@ -137,18 +137,18 @@ def test_a_folder_and_a_pattern_mean_the_same_files(tmp_path: Path, names: list[
     # bars that are read twice would be refused, and the records the same
     assert [each["source"] for each in told["files"]] == ["A.csv", "B.csv"]
     assert told["rejects"] == 0
-    assert lines_of((tmp_path / "out.ndjson").read_text()) == [
+    assert source_lines((tmp_path / "out.ndjson").read_text()) == [
         (name, line) for line in range(2, 7) for name in ("A.csv", "B.csv")
     ]
 
 
 @pytest.mark.parametrize("name", ["empty", "none*.csv", "none.csv"])
-def test_no_file_is_said(tmp_path: Path, name: str) -> None:
+def test_no_matching_file_is_reported(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    _, err = run("convert", tmp_path / name, "-o", tmp_path / "out.ndjson", code=4)
+    _, err = run("convert", tmp_path / name, "-o", tmp_path / "out.ndjson", exit_code=4)
     assert name in err
     assert "→" in err
-    assert left(tmp_path) == ["empty"]
+    assert file_names(tmp_path) == ["empty"]
 
 
 def test_more_files_than_are_merged_at_once(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_more_files_than_are_merged_at_once(tmp_path: Path) -> None:
     assert places == sorted(places)
 
 
-def test_a_bar_that_an_earlier_file_has_is_refused(tmp_path: Path) -> None:
+def test_a_bar_repeated_by_a_later_file_is_rejected(tmp_path: Path) -> None:
     first = bars(tmp_path / "one.csv")
     second = bars(tmp_path / "two.csv", rows=6)
     out, err = run("convert", first, second, "--symbol", "ACME", "-o", tmp_path / "out.ndjson", "--json")
@@ -175,21 +175,21 @@ def test_a_bar_that_an_earlier_file_has_is_refused(tmp_path: Path) -> None:
     assert [(each["file"], each["line"], each["reason"]) for each in kept] == [
         ("two.csv", line, "duplicate_key") for line in range(2, 7)
     ]
-    assert lines_of((tmp_path / "out.ndjson").read_text()) == [
+    assert source_lines((tmp_path / "out.ndjson").read_text()) == [
         *(("one.csv", line) for line in range(2, 7)),
         ("two.csv", 7),
     ]
 
 
-def test_kinds_are_not_mixed(tmp_path: Path) -> None:
+def test_record_types_are_not_mixed(tmp_path: Path) -> None:
     bars(tmp_path / "ACME.csv")
     trades(tmp_path / "trades.csv")
     _, err = run(
-        "convert", tmp_path / "ACME.csv", tmp_path / "trades.csv", "-o", tmp_path / "o.ndjson", code=4
+        "convert", tmp_path / "ACME.csv", tmp_path / "trades.csv", "-o", tmp_path / "o.ndjson", exit_code=4
     )
     assert "ACME.csv holds bar.v1 records, trades.csv trade.v1" in err
     assert "one kind at a time" in err
-    assert left(tmp_path) == ["ACME.csv", "trades.csv"]
+    assert file_names(tmp_path) == ["ACME.csv", "trades.csv"]
 
 
 # --- standard input
@@ -199,18 +199,18 @@ def test_standard_input(tmp_path: Path) -> None:
     source = bars(tmp_path / "ACME.csv")
     for data in (source.read_bytes(), gzip.compress(source.read_bytes())):
         done = subprocess.run(
-            [*VERB, "-", "--symbol", "ACME"],
+            [*COMMAND, "-", "--symbol", "ACME"],
             input=data,
             capture_output=True,
             timeout=60,
             check=True,
             cwd=tmp_path,
         )
-        assert lines_of(done.stdout.decode()) == [("stdin", line) for line in range(2, 7)]
+        assert source_lines(done.stdout.decode()) == [("stdin", line) for line in range(2, 7)]
 
 
-def test_standard_input_twice_is_refused() -> None:
-    _, err = run("convert", "-", "-", code=2)
+def test_standard_input_twice_is_rejected() -> None:
+    _, err = run("convert", "-", "-", exit_code=2)
     assert "can be given once" in err
 
 
@@ -224,20 +224,22 @@ def test_head_ends_it_quietly(tmp_path: Path) -> None:
         err = child.stderr.read()
         assert child.wait(timeout=60) == 0
     assert err == ""
-    assert left(tmp_path) == ["ACME.csv"]
+    assert file_names(tmp_path) == ["ACME.csv"]
 
 
 # --- refused rows
 
 
-def broken(path: Path) -> Path:
+def with_invalid_rows(path: Path) -> Path:
     bars(path)
     path.write_text(path.read_text() + '2024-01-02T12:05:00+00:00,oops,2,1,1,1\n"\n')
     return path
 
 
-def test_refused_rows_are_kept_with_file_line_reason_and_text(tmp_path: Path) -> None:
-    out, err = run("convert", broken(tmp_path / "ACME.csv"), "-o", tmp_path / "out.ndjson", "--json")
+def test_rejected_rows_are_kept_with_file_line_reason_and_text(tmp_path: Path) -> None:
+    out, err = run(
+        "convert", with_invalid_rows(tmp_path / "ACME.csv"), "-o", tmp_path / "out.ndjson", "--json"
+    )
     assert records((tmp_path / "out.ndjson.rejects.ndjson").read_text()) == [
         {
             "file": "ACME.csv",
@@ -254,63 +256,63 @@ def test_refused_rows_are_kept_with_file_line_reason_and_text(tmp_path: Path) ->
     assert len(records((tmp_path / "out.ndjson").read_text())) == 5
 
 
-def test_where_refused_rows_go_may_be_said(tmp_path: Path) -> None:
-    broken(tmp_path / "ACME.csv")
+def test_the_rejects_file_can_be_chosen(tmp_path: Path) -> None:
+    with_invalid_rows(tmp_path / "ACME.csv")
     run("convert", "ACME.csv", "--rejects", "bad.ndjson", "-o", "out.ndjson", cwd=tmp_path)
-    assert left(tmp_path) == ["ACME.csv", "bad.ndjson", "out.ndjson"]
+    assert file_names(tmp_path) == ["ACME.csv", "bad.ndjson", "out.ndjson"]
     out, _ = run("convert", "ACME.csv", cwd=tmp_path)
-    assert left(tmp_path) == ["ACME.csv", "ACME.csv.rejects.ndjson", "bad.ndjson", "out.ndjson"]
+    assert file_names(tmp_path) == ["ACME.csv", "ACME.csv.rejects.ndjson", "bad.ndjson", "out.ndjson"]
     assert len(records(out)) == 5
 
 
-def test_none_refused_leaves_no_rejects_file(tmp_path: Path) -> None:
+def test_without_rejects_there_is_no_rejects_file(tmp_path: Path) -> None:
     bars(tmp_path / "ACME.csv")
     out, _ = run("convert", "ACME.csv", "-o", "out.ndjson", "--json", cwd=tmp_path)
-    assert left(tmp_path) == ["ACME.csv", "out.ndjson"]
+    assert file_names(tmp_path) == ["ACME.csv", "out.ndjson"]
     assert json.loads(out)["rejects_file"] is None
 
 
-def test_forced_the_rejects_of_an_earlier_run_go(tmp_path: Path) -> None:
-    broken(tmp_path / "ACME.csv")
+def test_force_removes_the_rejects_of_an_earlier_run(tmp_path: Path) -> None:
+    with_invalid_rows(tmp_path / "ACME.csv")
     run("convert", "ACME.csv", "-o", "out.ndjson", cwd=tmp_path)
     bars(tmp_path / "ACME.csv")
     run("convert", "ACME.csv", "-o", "out.ndjson", "--force", cwd=tmp_path)
-    assert left(tmp_path) == ["ACME.csv", "out.ndjson"]
+    assert file_names(tmp_path) == ["ACME.csv", "out.ndjson"]
 
 
 @pytest.mark.parametrize("output", ["-", "out.ndjson", "out.ndjson.gz", "out.parquet"])
 def test_strict_writes_all_or_nothing(tmp_path: Path, output: str) -> None:
-    broken(tmp_path / "ACME.csv")
+    with_invalid_rows(tmp_path / "ACME.csv")
     to = "parquet" if output.endswith("parquet") else "ndjson"
-    out, err = run("convert", "ACME.csv", "--strict", "--to", to, "-o", output, cwd=tmp_path, code=4)
+    out, err = run("convert", "ACME.csv", "--strict", "--to", to, "-o", output, cwd=tmp_path, exit_code=4)
     assert out == ""
     assert "ACME.csv, line 7 is refused (unparsable_number)" in err
-    assert left(tmp_path) == ["ACME.csv"]
+    assert file_names(tmp_path) == ["ACME.csv"]
     bars(tmp_path / "ACME.csv")
     run("convert", "ACME.csv", "--strict", "--to", to, "-o", output, cwd=tmp_path)
 
 
-def test_strict_refuses_what_is_assumed(tmp_path: Path) -> None:
+def test_strict_rejects_assumptions(tmp_path: Path) -> None:
     (tmp_path / "ACME.csv").write_text(HEADER.replace("time", "date") + "2024-01-02 09:30:00,1,2,1,1,1\n" * 1)
     _, err = run(
-        "convert", "ACME.csv", "--interval", "1m", "--strict", "-o", "o.ndjson", cwd=tmp_path, code=4
+        "convert", "ACME.csv", "--interval", "1m", "--strict", "-o", "o.ndjson", cwd=tmp_path, exit_code=4
     )
     assert "--tz" in err
-    assert left(tmp_path) == ["ACME.csv"]
+    assert file_names(tmp_path) == ["ACME.csv"]
 
 
 def test_a_file_without_records_makes_no_output(tmp_path: Path) -> None:
     (tmp_path / "ACME.csv").write_text(HEADER + "2024-01-02T12:00:00Z,-1,2,1,1,1\n" * 3)
-    _, err = run("convert", "ACME.csv", "--interval", "1m", "-o", "out.ndjson", cwd=tmp_path, code=4)
+    _, err = run("convert", "ACME.csv", "--interval", "1m", "-o", "out.ndjson", cwd=tmp_path, exit_code=4)
     assert "→" in err
-    assert left(tmp_path) == ["ACME.csv"]
+    assert file_names(tmp_path) == ["ACME.csv"]
 
 
 # --- the output appears whole or not at all
 
 
 @pytest.mark.parametrize("to", ["ndjson", "parquet"])
-def test_interrupted_it_leaves_no_half_file(tmp_path: Path, to: str) -> None:
+def test_an_interrupt_leaves_no_partial_file(tmp_path: Path, to: str) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     source = bars(tmp_path / "ACME.csv", rows=1_000_000)
@@ -322,18 +324,18 @@ def test_interrupted_it_leaves_no_half_file(tmp_path: Path, to: str) -> None:
         _, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
     assert "Traceback" not in err
-    assert left(folder) == []
+    assert file_names(folder) == []
 
 
 def test_an_existing_file_is_left_alone(tmp_path: Path) -> None:
     bars(tmp_path / "ACME.csv")
     for name in ("out.ndjson", "out.ndjson.rejects.ndjson"):
         (tmp_path / name).write_text("mine")
-        _, err = run("convert", "ACME.csv", "-o", "out.ndjson", cwd=tmp_path, code=2)
+        _, err = run("convert", "ACME.csv", "-o", "out.ndjson", cwd=tmp_path, exit_code=2)
         assert name in err
         assert "--force" in err
         assert (tmp_path / name).read_text() == "mine"
-        assert left(tmp_path) == ["ACME.csv", name]
+        assert file_names(tmp_path) == ["ACME.csv", name]
         (tmp_path / name).unlink()
     (tmp_path / "out.ndjson").write_text("old")
     run("convert", "ACME.csv", "-o", "out.ndjson", "--force", cwd=tmp_path)
@@ -351,45 +353,45 @@ def test_an_existing_file_is_left_alone(tmp_path: Path) -> None:
 def test_the_input_is_never_its_own_output(tmp_path: Path, options: tuple[str, ...], remedy: str) -> None:
     source = bars(tmp_path / "ACME.csv")
     before = source.read_bytes()
-    _, err = run("convert", "ACME.csv", *options, "--force", cwd=tmp_path, code=2)
+    _, err = run("convert", "ACME.csv", *options, "--force", cwd=tmp_path, exit_code=2)
     assert "ACME.csv is one of the files that are read" in err
     assert remedy in err
     assert source.read_bytes() == before
-    assert left(tmp_path) == ["ACME.csv"]
+    assert file_names(tmp_path) == ["ACME.csv"]
 
 
-def test_the_input_by_another_way_is_the_input(tmp_path: Path) -> None:
+def test_the_input_by_another_path_is_the_input(tmp_path: Path) -> None:
     source = bars(tmp_path / "ACME.csv")
     (tmp_path / "here").symlink_to(tmp_path)
     for option in ("-o", "--rejects"):
         other = ("-o", "out.ndjson") if option == "--rejects" else ()
-        run("convert", "ACME.csv", option, "here/ACME.csv", *other, "--force", cwd=tmp_path, code=2)
+        run("convert", "ACME.csv", option, "here/ACME.csv", *other, "--force", cwd=tmp_path, exit_code=2)
     assert source.read_text().startswith(HEADER)
 
 
-def test_a_file_that_appears_meanwhile_is_left_alone(tmp_path: Path) -> None:
+def test_a_concurrently_created_file_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "out.ndjson"
 
     def write_too_late() -> None:
-        with whole(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_text("ours")
             path.write_text("theirs")
 
     with pytest.raises(UsageError, match="is there already"):
         write_too_late()
     assert path.read_text() == "theirs"
-    assert left(tmp_path) == ["out.ndjson"]
+    assert file_names(tmp_path) == ["out.ndjson"]
 
 
-def test_output_and_rejects_are_two_files(tmp_path: Path) -> None:
-    broken(tmp_path / "ACME.csv")
-    run("convert", "ACME.csv", "-o", "x.ndjson", "--rejects", "x.ndjson", cwd=tmp_path, code=2)
-    assert left(tmp_path) == ["ACME.csv"]
+def test_output_and_rejects_must_differ(tmp_path: Path) -> None:
+    with_invalid_rows(tmp_path / "ACME.csv")
+    run("convert", "ACME.csv", "-o", "x.ndjson", "--rejects", "x.ndjson", cwd=tmp_path, exit_code=2)
+    assert file_names(tmp_path) == ["ACME.csv"]
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_output_folder(tmp_path: Path) -> None:
     bars(tmp_path / "ACME.csv")
-    _, err = run("convert", "ACME.csv", "-o", "none/out.ndjson", cwd=tmp_path, code=2)
+    _, err = run("convert", "ACME.csv", "-o", "none/out.ndjson", cwd=tmp_path, exit_code=2)
     assert "none/out.ndjson can't be written" in err
 
 
@@ -405,10 +407,10 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 )
 def test_ambiguous_names_the_option(tmp_path: Path, text: str, option: str, answer: str) -> None:
     (tmp_path / "ACME.csv").write_text(text)
-    _, err = run("convert", "ACME.csv", "-o", "out.ndjson", cwd=tmp_path, code=4)
+    _, err = run("convert", "ACME.csv", "-o", "out.ndjson", cwd=tmp_path, exit_code=4)
     assert "ACME.csv" in err
     assert option in err
-    assert left(tmp_path) == ["ACME.csv"]
+    assert file_names(tmp_path) == ["ACME.csv"]
     run("convert", "ACME.csv", "-o", "out.ndjson", option, answer, cwd=tmp_path)
 
 
@@ -430,7 +432,7 @@ def test_ambiguous_names_the_option(tmp_path: Path, text: str, option: str, answ
         (("--interval", "1h"), 4, "--interval"),
     ],
 )
-def test_an_option_that_makes_no_sense(
+def test_an_invalid_option(
     tmp_path: Path, options: tuple[str, ...], code: int | tuple[int, ...], says: str
 ) -> None:
     bars(tmp_path / "ACME.csv")
@@ -441,10 +443,10 @@ def test_an_option_that_makes_no_sense(
     assert says in err
     assert "→" in err
     assert "Traceback" not in err
-    assert left(tmp_path) == ["ACME.csv"]
+    assert file_names(tmp_path) == ["ACME.csv"]
 
 
-def test_the_summary_for_programs(tmp_path: Path) -> None:
+def test_the_machine_readable_summary(tmp_path: Path) -> None:
     bars(tmp_path / "A.csv")
     bars(tmp_path / "B.csv")
     out, _ = run("convert", "A.csv", "B.csv", "-o", "out.ndjson", "--json", cwd=tmp_path)

@@ -11,14 +11,14 @@ from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs, fake_gcs
 from support.process import tickerlake
 from tickerlake import clock
-from tickerlake.kafka.admin import Admin, Standing
+from tickerlake.kafka.admin import Admin, TopicHealth
 from tickerlake.pipeline import doctor
 from tickerlake.pipeline.doctor import Check, check_lake, check_locations, check_warehouse
 from tickerlake.warehouse.bigquery import Warehouse
 
 __all__ = ["fake_bigquery", "fake_gcs"]
 
-SOUND = Standing(4, 3, 3, 2, -1, False, frozenset({"READ", "WRITE", "DESCRIBE"}))
+HEALTHY = TopicHealth(4, 3, 3, 2, -1, False, frozenset({"READ", "WRITE", "DESCRIBE"}))
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def bucket(fake_gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_all_is_well(kafka: str, bucket: str, fake_gcs: FakeGcs, fake_bigquery: FakeBigQuery) -> None:
     topic, dataset = f"doctor.{uuid4().hex}", f"d{uuid4().hex}"
-    Admin(kafka).create(topic, 2, {"cleanup.policy": "compact"})
+    Admin(kafka).create_topic(topic, 2, {"cleanup.policy": "compact"})
     env = {"STORAGE_EMULATOR_HOST": fake_gcs.url, "BIGQUERY_EMULATOR_HOST": fake_bigquery.url}
     arguments = ["--lake", f"gs://{bucket}/lake", "-b", kafka, "-t", topic, "-t", "nowhere"]
     arguments += ["--project", PROJECT, "--dataset", dataset]
-    with tickerlake("doctor", *arguments, variables=env) as child:
+    with tickerlake("doctor", *arguments, env=env) as child:
         out, err = child.communicate(timeout=120)
     assert child.returncode == 2, err
     assert "does not exist" in out
@@ -45,7 +45,7 @@ def test_all_is_well(kafka: str, bucket: str, fake_gcs: FakeGcs, fake_bigquery: 
         warehouse = Warehouse(PROJECT, dataset)
         warehouse.open("US")
         warehouse.close()
-    with tickerlake("doctor", *arguments, "--json", variables=env) as child:
+    with tickerlake("doctor", *arguments, "--json", env=env) as child:
         out, err = child.communicate(timeout=120)
     assert child.returncode == 0, out + err
     checks = [Check(**each) for each in json.loads(out)]
@@ -60,13 +60,13 @@ def test_all_is_well(kafka: str, bucket: str, fake_gcs: FakeGcs, fake_bigquery: 
     assert f"gs://{bucket}/lake: objects can be created, read and listed" in {each.found for each in checks}
 
 
-def test_what_is_broken_is_named_with_its_remedy(bucket: str, fake_gcs: FakeGcs, tmp_path: Path) -> None:
+def test_problems_are_reported_with_a_remedy(bucket: str, fake_gcs: FakeGcs, tmp_path: Path) -> None:
     (missing,) = [each for each in check_lake("gs://nobody-has-this/lake") if each.state == "failed"]
     assert "does not exist" in missing.found
     assert "gcloud storage buckets create" in missing.remedy
     with FaultProxy(fake_gcs.url) as proxy, pytest.MonkeyPatch.context() as patch:
         patch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
-        proxy.answer(403)
+        proxy.reply_with_status(403)
         (denied,) = [each for each in check_lake(f"gs://{bucket}") if each.state == "failed"]
         assert "roles/storage.objectCreator" in denied.remedy
         assert proxy.pending == 0
@@ -75,7 +75,7 @@ def test_what_is_broken_is_named_with_its_remedy(bucket: str, fake_gcs: FakeGcs,
     assert check.state == "failed"
 
 
-def test_rights_that_bigquery_refuses(
+def test_missing_bigquery_permissions(
     bucket: str, fake_bigquery: FakeBigQuery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = f"d{uuid4().hex}"
@@ -85,7 +85,7 @@ def test_rights_that_bigquery_refuses(
     warehouse.close()
     with FaultProxy(fake_bigquery.url, path=f"/bigquery/v2/projects/{PROJECT}/jobs") as proxy:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.url)
-        proxy.answer(403, times=2)
+        proxy.reply_with_status(403, times=2)
         checks = list(check_warehouse(PROJECT, dataset, f"gs://{bucket}/lake"))
         assert proxy.pending == 0
     failed = [each for each in checks if each.state == "failed"]
@@ -115,34 +115,34 @@ def test_locations(bucket_place: str, dataset: str, state: str) -> None:
 @pytest.mark.parametrize(
     ("standing", "brokers", "told"),
     [
-        (SOUND, 3, ""),
-        (Standing(4, 1, 1, 1, None, None, None), 1, ""),
-        (Standing(4, 1, 1, 1, -1, False, None), 3, "one broker only"),
-        (Standing(4, 3, 2, 2, 1, False, None), 3, "2 of 3 copies"),
-        (Standing(4, 3, 3, 1, 1, False, None), 3, "min.insync.replicas"),
-        (Standing(4, 3, 3, 2, 1, True, None), 3, "compacted"),
-        (Standing(4, 3, 3, 2, 1, False, frozenset({"READ", "DESCRIBE"})), 3, "may not WRITE"),
+        (HEALTHY, 3, ""),
+        (TopicHealth(4, 1, 1, 1, None, None, None), 1, ""),
+        (TopicHealth(4, 1, 1, 1, -1, False, None), 3, "one broker only"),
+        (TopicHealth(4, 3, 2, 2, 1, False, None), 3, "2 of 3 copies"),
+        (TopicHealth(4, 3, 3, 1, 1, False, None), 3, "min.insync.replicas"),
+        (TopicHealth(4, 3, 3, 2, 1, True, None), 3, "compacted"),
+        (TopicHealth(4, 3, 3, 2, 1, False, frozenset({"READ", "DESCRIBE"})), 3, "may not WRITE"),
     ],
 )
-def test_topics(standing: Standing, brokers: int, told: str) -> None:
-    checks = list(doctor._topic("t", standing, brokers, None))
+def test_topics(standing: TopicHealth, brokers: int, told: str) -> None:
+    checks = list(doctor._check_topic("t", standing, brokers, None))
     warnings = [each.found for each in checks if each.state == "warning"]
     assert checks[0].state == "ok"
     assert (len(warnings) == 1 and told in warnings[0]) if told else not warnings
 
 
-def test_a_topic_that_nobody_may_create() -> None:
-    (check,) = doctor._topic("t", None, 3, frozenset({"DESCRIBE"}))
+def test_a_topic_without_create_permission() -> None:
+    (check,) = doctor._check_topic("t", None, 3, frozenset({"DESCRIBE"}))
     assert check.state == "failed"
-    (check,) = doctor._topic("t", None, 3, frozenset({"CREATE"}))
+    (check,) = doctor._check_topic("t", None, 3, frozenset({"CREATE"}))
     assert check.state == "warning"
 
 
 def test_clock_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = clock.now_ns() / 1e9
-    assert doctor._clock(now_s - 2).state == "ok"
-    late = doctor._clock(now_s + 90)
+    assert doctor._check_clock(now_s - 2).state == "ok"
+    late = doctor._check_clock(now_s + 90)
     assert (late.state, "90 s behind" in late.found) == ("failed", True)
-    assert doctor._disk("x", tmp_path / "not" / "there").state == "ok"
+    assert doctor._check_disk("x", tmp_path / "not" / "there").state == "ok"
     monkeypatch.setattr(doctor, "LOW_DISK_BYTES", 1 << 62)
-    assert doctor._disk("x", tmp_path).state == "warning"
+    assert doctor._check_disk("x", tmp_path).state == "warning"

@@ -8,7 +8,7 @@ from support.process import run
 DATA = Path(__file__).parent.parent / "data"
 
 
-def test_a_report_for_people() -> None:
+def test_the_human_readable_report() -> None:
     out, _ = run("inspect", DATA / "broken_rows.csv", DATA / "day_first_duplicate_date.csv")
     assert "rows      4 accepted, 11 rejected" in out
     assert "line 4    price_missing: AAA,2024-01-03,null" in out
@@ -17,7 +17,7 @@ def test_a_report_for_people() -> None:
     assert "DAY-FIRST-DUPLICATE-DATE is made from its name" in out
 
 
-def test_a_report_for_programs() -> None:
+def test_the_machine_readable_report() -> None:
     out, _ = run("inspect", DATA / "broken_rows.csv", "--json")
     (report,) = json.loads(out)["files"]
     assert report["columns"]["close"] == "Close"
@@ -25,16 +25,16 @@ def test_a_report_for_programs() -> None:
     assert [each["line"] for each in report["first_rejects"]] == [3, 4, 5, 6, 7]
 
 
-def test_the_others_are_reported_beside_one_that_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_reported_next_to_a_rejected_one(tmp_path: Path) -> None:
     empty = tmp_path / "EMPTY.csv"
     empty.touch()
-    out, err = run("inspect", empty, DATA / "newest_first.csv", code=4)
+    out, err = run("inspect", empty, DATA / "newest_first.csv", exit_code=4)
     assert "EMPTY.csv is empty" in out
     assert "3 accepted, 0 rejected" in out
     assert "1 of 2 files can't be read" in err
 
 
-def test_what_the_user_says_goes_over_the_file(tmp_path: Path) -> None:
+def test_options_override_detection(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("Date;Open;High;Low;Close\n01/02/2012;1,5;2,5;1,5;2,5\n")
     answers = ("--symbol", "ACME", "--date-format", "MM/DD/YYYY", "--decimal", ",", "--interval", "1d")
     out, _ = run("inspect", "x.csv", *answers, "--json", cwd=tmp_path)
@@ -43,6 +43,6 @@ def test_what_the_user_says_goes_over_the_file(tmp_path: Path) -> None:
     assert (report["decimal"], report["interval"]) == (",", "1d")
 
 
-def test_nothing_is_written_so_nothing_is_strict() -> None:
-    _, err = run("inspect", DATA / "newest_first.csv", "--strict", code=2)
+def test_inspect_has_no_strict_option() -> None:
+    _, err = run("inspect", DATA / "newest_first.csv", "--strict", exit_code=2)
     assert "--strict" in err

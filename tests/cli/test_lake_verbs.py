@@ -11,7 +11,7 @@ import pytest
 
 from support.bigquery import PROJECT, FakeBigQuery, fake_bigquery
 from support.gcs import fake_gcs
-from support.lakes import Topic, bar, trade
+from support.lakes import LakeTopic, bar, trade
 from support.process import tickerlake
 from tickerlake.lake.store.local import LocalStore
 
@@ -19,7 +19,7 @@ __all__ = ["fake_bigquery", "fake_gcs"]
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    with tickerlake(*arguments, variables=env) as child:
+    with tickerlake(*arguments, env=env) as child:
         out, err = child.communicate(timeout=120)
     return subprocess.CompletedProcess(arguments, child.returncode, out, err)
 
@@ -27,10 +27,10 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
 @pytest.fixture
 def lake(tmp_path: Path) -> Path:
     store = LocalStore(tmp_path / "lake")
-    topic = Topic(store, "t")
-    topic.add([bar("A", n, source="=cmd()") for n in range(4)])
-    topic.add([bar("A", 0, revision=1), {"schema": "bar.v1", "instrument_id": "A.XXXX"}])
-    Topic(store, "x").add([trade("B", n) for n in range(3)])
+    topic = LakeTopic(store, "t")
+    topic.add_segment([bar("A", n, source="=cmd()") for n in range(4)])
+    topic.add_segment([bar("A", 0, revision=1), {"schema": "bar.v1", "instrument_id": "A.XXXX"}])
+    LakeTopic(store, "x").add_segment([trade("B", n) for n in range(3)])
     return tmp_path / "lake"
 
 
@@ -62,7 +62,7 @@ def test_compact_query_and_audit(lake: Path) -> None:
     assert "is gone" in broken.stdout
 
 
-def test_query_writes_files_whole_and_safe(lake: Path, tmp_path: Path) -> None:
+def test_query_writes_files_atomically(lake: Path, tmp_path: Path) -> None:
     sql = "select symbol, close, ts_open, quality, source from bars order by ts_open"
     found = run("query", sql, "--lake", str(lake))
     rows = list(csv.DictReader(io.StringIO(found.stdout)))
@@ -99,7 +99,7 @@ def test_query_writes_files_whole_and_safe(lake: Path, tmp_path: Path) -> None:
         (("audit", "--bigquery", "dataset"), "PROJECT.DATASET"),
     ],
 )
-def test_what_is_wrong_is_said(lake: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_errors_are_reported(lake: Path, arguments: tuple[str, ...], said: str) -> None:
     done = run(*arguments, "--lake", str(lake), env={"BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:1"})
     assert done.returncode in {2, 4}, done.stderr
     assert said in done.stderr
@@ -126,9 +126,9 @@ def test_load_and_compare(lake: Path, fake_bigquery: FakeBigQuery) -> None:
     assert "in bigquery" in audit.stdout
 
 
-def test_no_room_for_temporary_files(tmp_path: Path) -> None:
-    topic = Topic(LocalStore(tmp_path / "lake"), "t")
-    topic.add([trade(f"A{n * 7919 % 1000}", n, price=n * 7919 % 65521 / 8) for n in range(100_000)])
+def test_no_space_for_temporary_files(tmp_path: Path) -> None:
+    topic = LakeTopic(LocalStore(tmp_path / "lake"), "t")
+    topic.add_segment([trade(f"A{n * 7919 % 1000}", n, price=n * 7919 % 65521 / 8) for n in range(100_000)])
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(
@@ -148,9 +148,9 @@ def test_no_room_for_temporary_files(tmp_path: Path) -> None:
     assert "compacted 100,000 records" in done.stderr
 
 
-def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "lake")
-    Topic(store, "t").add([trade("A", n) for n in range(30_000)])
+    LakeTopic(store, "t").add_segment([trade("A", n) for n in range(30_000)])
     with tickerlake("query", "from trades", "--lake", tmp_path / "lake") as child:
         assert child.stdout is not None
         assert child.stderr is not None

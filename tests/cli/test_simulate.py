@@ -13,11 +13,11 @@ import pytest
 
 from support.process import run, tickerlake, wait_until
 
-MARKET = ("simulate", "--symbols", 5, "--trades", 20_000, "--days", 2, "--seed", 3, "--jumps", 2)
-ENDINGS = (".csv", ".csv.gz", ".ndjson", ".ndjson.gz", ".parquet")
+COMMAND = ("simulate", "--symbols", 5, "--trades", 20_000, "--days", 2, "--seed", 3, "--jumps", 2)
+EXTENSIONS = (".csv", ".csv.gz", ".ndjson", ".ndjson.gz", ".parquet")
 
 
-def text(path: Path) -> str:
+def read_text(path: Path) -> str:
     data = path.read_bytes()
     return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
 
@@ -26,17 +26,17 @@ def text(path: Path) -> str:
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One market in every format."""
     folder = tmp_path_factory.mktemp("market")
-    for ending in ENDINGS:
-        run(*MARKET, "-o", folder / f"t{ending}")
-    return {ending: folder / f"t{ending}" for ending in ENDINGS}
+    for ending in EXTENSIONS:
+        run(*COMMAND, "-o", folder / f"t{ending}")
+    return {ending: folder / f"t{ending}" for ending in EXTENSIONS}
 
 
 def records(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line, parse_float=Decimal) for line in text(path).splitlines()]
+    return [json.loads(line, parse_float=Decimal) for line in read_text(path).splitlines()]
 
 
-def test_the_table_for_people(files: dict[str, Path]) -> None:
-    rows = list(csv.DictReader(text(files[".csv"]).splitlines()))
+def test_the_human_readable_table(files: dict[str, Path]) -> None:
+    rows = list(csv.DictReader(read_text(files[".csv"]).splitlines()))
     kept = records(files[".ndjson"])
     assert list(rows[0]) == ["symbol", "timestamp", "price", "size", "trade_id", "sequence"]
     assert len(rows) == len(kept) == 20_000
@@ -50,9 +50,9 @@ def test_the_table_for_people(files: dict[str, Path]) -> None:
     assert {len(row["price"].partition(".")[2]) for row in rows} == {2}
 
 
-def test_all_formats_hold_the_same(files: dict[str, Path]) -> None:
-    assert text(files[".csv"]) == text(files[".csv.gz"])
-    assert text(files[".ndjson"]) == text(files[".ndjson.gz"])
+def test_all_formats_have_the_same_records(files: dict[str, Path]) -> None:
+    assert read_text(files[".csv"]) == read_text(files[".csv.gz"])
+    assert read_text(files[".ndjson"]) == read_text(files[".ndjson.gz"])
     kept = records(files[".ndjson"])
     query = duckdb.execute(
         "select symbol, ts_event_ns, epoch_us(ts_event), price, trade_id from read_parquet(?)",
@@ -63,43 +63,43 @@ def test_all_formats_hold_the_same(files: dict[str, Path]) -> None:
         assert row == (record["symbol"], ns, ns // 1000, record["price"], record["trade_id"])
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_the_same_bytes_again(files: dict[str, Path], tmp_path: Path, ending: str) -> None:
-    run(*MARKET, "-o", tmp_path / f"t{ending}")
+@pytest.mark.parametrize("ending", EXTENSIONS)
+def test_the_same_seed_gives_the_same_bytes(files: dict[str, Path], tmp_path: Path, ending: str) -> None:
+    run(*COMMAND, "-o", tmp_path / f"t{ending}")
     assert (tmp_path / f"t{ending}").read_bytes() == files[ending].read_bytes()
     truth = f"t{ending}.truth.ndjson"
     assert (tmp_path / truth).read_bytes() == (files[ending].parent / truth).read_bytes()
 
 
 def test_the_truth_and_the_summary(tmp_path: Path) -> None:
-    out, err = run(*MARKET, "-o", tmp_path / "t.csv", "--truth", tmp_path / "truth", "--json")
+    out, err = run(*COMMAND, "-o", tmp_path / "t.csv", "--truth", tmp_path / "truth", "--json")
     summary = json.loads(out)
-    labels = [json.loads(line) for line in text(tmp_path / "truth").splitlines()]
+    labels = [json.loads(line) for line in read_text(tmp_path / "truth").splitlines()]
     jumps = [label for label in labels if label["kind"] == "jump"]
     assert summary["labels"]["jump"] == len(jumps) > 0
     assert all(jump["instrument_id"] == f"{jump['symbol']}.XXXX" for jump in jumps)
     assert all(jump["sigmas"] >= 8 and (jump["return"] > 0) == (jump["direction"] == "up") for jump in jumps)
     assert {jump["ts_event_ns"] for jump in jumps} <= {
-        record["ts_event_ns"] for record in _records_again(tmp_path)
+        record["ts_event_ns"] for record in _simulated_records(tmp_path)
     }
     told = {name: summary[name] for name in ("seed", "symbols", "trades", "days", "finished")}
     assert told == {"seed": 3, "symbols": 5, "trades": 20_000, "days": 2, "finished": True}
     assert "20,000 trades of 5 symbols, 2024-01-02 to 2024-01-03, seed 3" in err
 
 
-def _records_again(folder: Path) -> list[dict[str, Any]]:
-    run(*MARKET, "-o", folder / "t.ndjson")
+def _simulated_records(folder: Path) -> list[dict[str, Any]]:
+    run(*COMMAND, "-o", folder / "t.ndjson")
     return records(folder / "t.ndjson")
 
 
 def test_to_stdout(files: dict[str, Path], tmp_path: Path) -> None:
-    out, _ = run(*MARKET, "-o", "-", "--truth", tmp_path / "truth")
-    assert out == text(files[".ndjson"])
-    assert text(tmp_path / "truth") == text(files[".csv"].parent / "t.csv.truth.ndjson")
+    out, _ = run(*COMMAND, "-o", "-", "--truth", tmp_path / "truth")
+    assert out == read_text(files[".ndjson"])
+    assert read_text(tmp_path / "truth") == read_text(files[".csv"].parent / "t.csv.truth.ndjson")
 
 
-def test_a_reader_that_has_enough(tmp_path: Path) -> None:
-    with tickerlake(*MARKET, "-o", "-", cwd=tmp_path) as child:
+def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+    with tickerlake(*COMMAND, "-o", "-", cwd=tmp_path) as child:
         assert child.stdout
         assert child.stderr
         child.stdout.readline()
@@ -111,15 +111,15 @@ def test_a_reader_that_has_enough(tmp_path: Path) -> None:
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     target = tmp_path / "t.csv"
     target.write_text("mine")
-    _, err = run(*MARKET, "-o", target, code=2)
+    _, err = run(*COMMAND, "-o", target, exit_code=2)
     assert "is there already" in err
     assert "--force" in err
     assert target.read_text() == "mine"
     other = tmp_path / "u.csv.truth.ndjson"
     other.write_text("mine")
-    run(*MARKET, "-o", tmp_path / "u.csv", code=2)
+    run(*COMMAND, "-o", tmp_path / "u.csv", exit_code=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv", "u.csv.truth.ndjson"]
-    run(*MARKET, "-o", target, "--force")
+    run(*COMMAND, "-o", target, "--force")
     assert target.read_text().startswith("symbol,")
 
 
@@ -149,8 +149,8 @@ def test_stopped_in_the_middle(tmp_path: Path, ending: str) -> None:
         (("-o", "t.csv", "--symbols", "0"), "can't have 0 symbols"),
     ],
 )
-def test_what_cannot_be(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
-    _, err = run("simulate", *arguments, code=2, cwd=tmp_path)
+def test_invalid_options(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    _, err = run("simulate", *arguments, exit_code=2, cwd=tmp_path)
     assert said in err
     assert "→" in err
     assert list(tmp_path.iterdir()) == []

@@ -13,8 +13,8 @@ import uvicorn
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message
 
-from tickerlake.dashboard.access.paths import PUBLIC
-from tickerlake.dashboard.access.sockets import Door
+from tickerlake.dashboard.access.paths import PUBLIC_PATHS
+from tickerlake.dashboard.access.sockets import Listener
 
 PASSWORD = "correct horse battery"
 # the cheapest that is taken
@@ -36,17 +36,17 @@ class Clock:
         return self.now_s
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run to the end; a test that waits for what never comes fails by itself."""
 
     async def limited() -> T:
         async with asyncio.timeout(20):
-            return await work
+            return await coroutine
 
     return asyncio.run(limited())
 
 
-def ask(
+def send_request(
     app: ASGIApp,
     path: str,
     headers: dict[str, str] | Sequence[tuple[str, str]] | None = None,
@@ -54,16 +54,16 @@ def ask(
     method: str = "GET",
     content: str | bytes | None = None,
     client: str = "203.0.113.7",
-    base: str = ORIGIN,
+    base_url: str = ORIGIN,
 ) -> httpx.Response:
     """Send one request to an app, without a socket."""
 
     async def answer() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(client, 4711))
-        async with httpx.AsyncClient(transport=transport, base_url=base) as session:
+        async with httpx.AsyncClient(transport=transport, base_url=base_url) as session:
             return await session.request(method, path, headers=headers, content=content)
 
-    return run(answer())
+    return run_async(answer())
 
 
 def send_password(
@@ -77,10 +77,12 @@ def send_password(
     """Send the form of the login page."""
     content = str(httpx.QueryParams({"password": password, "next": target}))
     headers = {"origin": origin, "content-type": "application/x-www-form-urlencoded"}
-    return ask(app, "/login", headers, method="POST", content=content, client=client, base=origin)
+    return send_request(
+        app, "/login", headers, method="POST", content=content, client=client, base_url=origin
+    )
 
 
-def cookie_of(response: httpx.Response) -> dict[str, str]:
+def cookie_header(response: httpx.Response) -> dict[str, str]:
     """Return the header that sends an answer's cookie back."""
     return {"cookie": response.headers["set-cookie"].partition(";")[0]}
 
@@ -98,7 +100,7 @@ def handshake(app: ASGIApp, path: str = "/live", headers: dict[str, str] | None 
         async def send(message: Message) -> None:
             sent.append(message)
 
-        given = {"host": "localhost:8080"} | (headers or {})
+        all_headers = {"host": "localhost:8080"} | (headers or {})
         scope = {
             "type": "websocket",
             "path": path,
@@ -106,7 +108,7 @@ def handshake(app: ASGIApp, path: str = "/live", headers: dict[str, str] | None 
             "query_string": b"",
             "root_path": "",
             "scheme": "ws",
-            "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+            "headers": [(name.encode(), value.encode()) for name, value in all_headers.items()],
             "client": ("203.0.113.7", 4711),
             "server": ("127.0.0.1", 8080),
             "subprotocols": [],
@@ -115,16 +117,18 @@ def handshake(app: ASGIApp, path: str = "/live", headers: dict[str, str] | None 
         }
         await app(scope, receive, send)
 
-    run(talk())
+    run_async(talk())
     return sent
 
 
-def addresses(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
+def route_paths(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield ("http" or "websocket", path) of every route, with something in place of parameters."""
     for route in routes:
         if isinstance(route, Mount):
             inner = f"{prefix}{route.path}"
-            yield from addresses(route.routes, inner) if route.routes else [("http", f"{inner}/anything.js")]
+            yield from (
+                route_paths(route.routes, inner) if route.routes else [("http", f"{inner}/anything.js")]
+            )
         elif isinstance(route, Route | WebSocketRoute):
             kind = "http" if isinstance(route, Route) else "websocket"
             path = route.path_format.format_map(dict.fromkeys(route.param_convertors, "1"))
@@ -139,53 +143,53 @@ def check_default_deny(guarded: ASGIApp, routes: Iterable[BaseRoute], host: str 
     ``guarded`` is the app as it is served, where a password is set; ``host`` a name under which it answers.
     Returns the number of routes that were asked.
     """
-    base = f"http://{host}"
-    asked = 0
-    for kind, path in addresses(routes):
+    base_url = f"http://{host}"
+    checked = 0
+    for kind, path in route_paths(routes):
         if kind == "websocket":
             sent = handshake(guarded, path, {"host": host})
             assert [m["type"] for m in sent[:1]] == ["websocket.http.response.start"], (path, sent)
             assert sent[0]["status"] == 401, (path, sent)
-            sent = handshake(guarded, path, {"host": host, "origin": base})
+            sent = handshake(guarded, path, {"host": host, "origin": base_url})
             assert [m.get("code") for m in sent] == [None, 4401], (path, sent)
-            asked += 1
-        elif path not in PUBLIC:
+            checked += 1
+        elif path not in PUBLIC_PATHS:
             for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"):
-                answer = ask(guarded, path, {"origin": base}, method=method, base=base)
+                answer = send_request(guarded, path, {"origin": base_url}, method=method, base_url=base_url)
                 assert answer.status_code in {401, 405}, (method, path, answer)
-            answer = ask(guarded, path, NAVIGATION, base=base)
+            answer = send_request(guarded, path, NAVIGATION, base_url=base_url)
             redirected = answer.status_code == 303 and answer.headers["location"].startswith("/login")
             assert redirected or answer.status_code == 401, (path, answer)
-            asked += 1
-    return asked
+            checked += 1
+    return checked
 
 
-class _Started(uvicorn.Server):
+class _SignalingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.is_up = asyncio.Event()
+        self.has_started = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.is_up.set()
+        self.has_started.set()
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, door: Door, **options: Any) -> AsyncIterator[int]:
+async def serve_app(app: ASGIApp, listener: Listener, **options: Any) -> AsyncIterator[int]:
     """Serve an app on a free port of this machine; gives the port."""
-    listener = door.bind("127.0.0.1", 0)
-    port = int(listener.getsockname()[1])
+    sock = listener.bind("127.0.0.1", 0)
+    port = int(sock.getsockname()[1])
     config = uvicorn.Config(
         app,
         lifespan="off",
         log_config=None,
         timeout_graceful_shutdown=1,
-        **(door.uvicorn_options() | options),
+        **(listener.uvicorn_options() | options),
     )
-    server = _Started(config)
-    task = asyncio.create_task(server.serve([listener]))
+    server = _SignalingServer(config)
+    task = asyncio.create_task(server.serve([sock]))
     try:
-        await server.is_up.wait()
+        await server.has_started.wait()
         yield port
     finally:
         server.should_exit = True

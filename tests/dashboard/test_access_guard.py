@@ -20,25 +20,25 @@ from dashboard.access_support import (
     PASSWORD,
     TOKEN,
     Clock,
-    ask,
     check_default_deny,
     handshake,
-    run,
+    run_async,
+    send_request,
 )
 from tickerlake.dashboard.access.authenticator import Authenticator
-from tickerlake.dashboard.access.guard import Guard
+from tickerlake.dashboard.access.guard import AccessMiddleware
 from tickerlake.dashboard.access.login import login_routes
 from tickerlake.dashboard.access.password import Password
 from tickerlake.dashboard.access.policy import CSP, SECURITY_HEADERS, Policy
-from tickerlake.dashboard.access.rate import Buckets
+from tickerlake.dashboard.access.rate import RateLimiter
 
-HERE = Policy("127.0.0.1", 8080)
-OWN_HEADERS = {"content-security-policy": "default-src *", "cache-control": "public"}
-PROXIED = Policy("127.0.0.1", 8080, behind_proxy=True)
+LOCAL_POLICY = Policy("127.0.0.1", 8080)
+APP_HEADERS = {"content-security-policy": "default-src *", "cache-control": "public"}
+PROXIED_POLICY = Policy("127.0.0.1", 8080, behind_proxy=True)
 
 
 async def page(request: Request) -> Response:
-    return PlainTextResponse("page", headers=OWN_HEADERS)
+    return PlainTextResponse("page", headers=APP_HEADERS)
 
 
 async def whoami(request: Request) -> Response:
@@ -71,32 +71,36 @@ def routes() -> list[BaseRoute]:
         Route("/crash", crash),
         Route("/everything", page, methods=["GET", "POST", "DELETE", "PUT"]),
         WebSocketRoute("/live", live),
-        Mount("/static", PlainTextResponse("page", headers=OWN_HEADERS)),
+        Mount("/static", PlainTextResponse("page", headers=APP_HEADERS)),
         Mount("/more", routes=[Route("/inner", page), WebSocketRoute("/live", live)]),
     ]
 
 
-def guarded(policy: Policy = HERE, *, needs_login: bool = False, requests: Buckets | None = None) -> Guard:
+def create_middleware(
+    policy: Policy = LOCAL_POLICY, *, needs_login: bool = False, rate_limiter: RateLimiter | None = None
+) -> AccessMiddleware:
     if not needs_login:
-        return Guard(Starlette(routes=routes()), policy, None, requests)
+        return AccessMiddleware(Starlette(routes=routes()), policy, None, rate_limiter)
     authenticator = Authenticator(Password(HASH), policy, TOKEN)
-    return Guard(Starlette(routes=[*login_routes(authenticator), *routes()]), policy, authenticator, requests)
+    return AccessMiddleware(
+        Starlette(routes=[*login_routes(authenticator), *routes()]), policy, authenticator, rate_limiter
+    )
 
 
 def test_nothing_is_shown_without_a_login() -> None:
-    roomy = Buckets(1e6, 10**6)
-    assert check_default_deny(guarded(needs_login=True, requests=roomy), routes()) == 11
+    roomy = RateLimiter(1e6, 10**6)
+    assert check_default_deny(create_middleware(needs_login=True, rate_limiter=roomy), routes()) == 11
 
 
 @pytest.mark.parametrize("route", [Route("/", page), WebSocketRoute("/live", live)])
 def test_the_check_of_default_deny_sees_an_open_route(route: BaseRoute) -> None:
     with pytest.raises(AssertionError):
-        check_default_deny(guarded(), [route])
+        check_default_deny(create_middleware(), [route])
 
 
 @pytest.mark.parametrize("path", ["/login", "/healthz", "/static/login.css", "/static/favicon.svg"])
-def test_what_the_login_needs_is_shown(path: str) -> None:
-    assert ask(guarded(needs_login=True), path).status_code == 200
+def test_login_assets_are_public(path: str) -> None:
+    assert send_request(create_middleware(needs_login=True), path).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -104,18 +108,18 @@ def test_what_the_login_needs_is_shown(path: str) -> None:
     "//login /login/ /Login /login/.. /healthz/../ /login;x /login%2f.. /./login /static/ /static/app.js "
     "/static/../login.css /static/login.css/ /static/login.css%00 /healthz%0a".split(),
 )
-def test_what_looks_like_it_is_not(path: str) -> None:
+def test_paths_resembling_login_assets_are_not_public(path: str) -> None:
     answers: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         answers.append(scope["path"])
 
-    guard = Guard(app, HERE, Authenticator(Password(HASH), HERE))
-    run(guard(scope_of(path), nothing, ignore))
+    guard = AccessMiddleware(app, LOCAL_POLICY, Authenticator(Password(HASH), LOCAL_POLICY))
+    run_async(guard(http_scope(path), receive_nothing, discard_message))
     assert answers == []
 
 
-def scope_of(path: str) -> dict[str, Any]:
+def http_scope(path: str) -> dict[str, Any]:
     return {
         "type": "http",
         "method": "GET",
@@ -126,11 +130,11 @@ def scope_of(path: str) -> dict[str, Any]:
     }
 
 
-async def nothing() -> dict[str, object]:
+async def receive_nothing() -> dict[str, object]:
     return {"type": "http.request"}
 
 
-async def ignore(message: object) -> None:
+async def discard_message(message: object) -> None:
     pass
 
 
@@ -149,29 +153,29 @@ async def ignore(message: object) -> None:
         ("/metrics", {"accept": "text/html"}, 401, None),
     ],
 )
-def test_readers_go_to_the_login_and_programs_get_a_401(
+def test_browsers_are_redirected_to_login_and_programs_get_401(
     target: str, headers: dict[str, str], status: int, location: str | None
 ) -> None:
     if target == "/logout":
         headers = headers | {"origin": ORIGIN}
-        answer = ask(guarded(needs_login=True), target, headers, method="POST")
+        answer = send_request(create_middleware(needs_login=True), target, headers, method="POST")
         assert (answer.status_code, answer.headers["location"]) == (303, "/login")
         return
-    answer = ask(guarded(needs_login=True), ORIGIN + target, headers)
+    answer = send_request(create_middleware(needs_login=True), ORIGIN + target, headers)
     assert (answer.status_code, answer.headers.get("location")) == (status, location)
     if status == 401:
         assert answer.headers["www-authenticate"] == "Bearer"
         assert set(answer.json()) == {"error", "hint"}
 
 
-def test_a_link_from_another_site_starts_again_from_ours() -> None:
-    guard = guarded(needs_login=True)
+def test_a_cross_site_link_is_reloaded_from_our_origin() -> None:
+    guard = create_middleware(needs_login=True)
     link = NAVIGATION | {"sec-fetch-site": "cross-site"}
-    answer = ask(guard, "/?symbol=%22%3E%3Cscript%3E", link)
+    answer = send_request(guard, "/?symbol=%22%3E%3Cscript%3E", link)
     assert answer.status_code == 403
     assert 'content="0; url=/login?next=/%3Fsymbol%3D%2522%253E%253Cscript%253E"' in answer.text
     assert "<script" not in answer.text
-    assert ask(guard, "/", link | {"authorization": f"Bearer {TOKEN}"}).text == "page"
+    assert send_request(guard, "/", link | {"authorization": f"Bearer {TOKEN}"}).text == "page"
 
 
 CASES: list[tuple[str, str, dict[str, str], int]] = [
@@ -193,8 +197,10 @@ CASES: list[tuple[str, str, dict[str, str], int]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "headers", "status"), CASES, ids=range(len(CASES)))
-def test_every_answer_is_sealed(method: str, path: str, headers: dict[str, str], status: int) -> None:
-    answer = ask(guarded(), path, headers, method=method)
+def test_every_response_has_security_headers(
+    method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    answer = send_request(create_middleware(), path, headers, method=method)
     assert answer.status_code == status
     assert answer.headers["content-security-policy"] == CSP
     for name, value in SECURITY_HEADERS.items():
@@ -202,18 +208,18 @@ def test_every_answer_is_sealed(method: str, path: str, headers: dict[str, str],
     assert answer.headers["cache-control"] == ("public" if path == "/static/app.js" else "no-store")
 
 
-def test_an_app_that_fails_on_its_own_is_sealed_too() -> None:
+def test_error_responses_have_security_headers() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError("no")
 
-    answer = ask(Guard(app, HERE, None), "/")
+    answer = send_request(AccessMiddleware(app, LOCAL_POLICY, None), "/")
     assert answer.status_code == 500
     assert answer.headers["content-security-policy"] == CSP
     assert "no" not in answer.json()["hint"]
 
 
 @pytest.mark.parametrize(("size", "status"), [(0, 200), (4096, 200), (4097, 413), (1_000_000, 413)])
-def test_forms_are_small(size: int, status: int) -> None:
+def test_large_forms_are_rejected(size: int, status: int) -> None:
     sent = 0
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -223,47 +229,50 @@ def test_forms_are_small(size: int, status: int) -> None:
             yield b"x" * min(1024, size - start)
 
     async def post() -> httpx.Response:
-        transport = httpx.ASGITransport(guarded())
+        transport = httpx.ASGITransport(create_middleware())
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as session:
             return await session.post("/logout", content=chunks(), headers={"origin": ORIGIN})
 
-    answer = run(post())
+    answer = run_async(post())
     assert answer.status_code == status
     assert sent <= 5 * 1024
     if status == 200:
         assert len(answer.content) == size
 
 
-def test_a_client_asks_so_often_and_no_more() -> None:
+def test_requests_are_rate_limited_per_client() -> None:
     clock = Clock()
-    guard = guarded(requests=Buckets(1, 3, monotonic_s=clock))
-    assert [ask(guard, "/").status_code for _ in range(4)] == [200, 200, 200, 429]
-    assert ask(guard, "/").headers["retry-after"] == "1"
+    guard = create_middleware(rate_limiter=RateLimiter(1, 3, monotonic_s=clock))
+    assert [send_request(guard, "/").status_code for _ in range(4)] == [200, 200, 200, 429]
+    assert send_request(guard, "/").headers["retry-after"] == "1"
     assert handshake(guard)[0]["status"] == 429
-    assert ask(guard, "/", client="203.0.113.8").status_code == 200
+    assert send_request(guard, "/", client="203.0.113.8").status_code == 200
     clock.now_s += 1
-    assert ask(guard, "/").status_code == 200
+    assert send_request(guard, "/").status_code == 200
 
 
 @pytest.mark.parametrize(
     ("policy", "forwarded", "client", "scheme"),
     [
-        (HERE, [], "203.0.113.7", "http"),
-        (HERE, ["198.51.100.1"], "203.0.113.7", "http"),
-        (PROXIED, [], "203.0.113.7", "https"),
-        (PROXIED, ["198.51.100.1"], "198.51.100.1", "https"),
-        (PROXIED, ["10.0.0.1, 198.51.100.1"], "198.51.100.1", "https"),
-        (PROXIED, ["10.0.0.1", "10.0.0.2,198.51.100.1"], "198.51.100.1", "https"),
-        (PROXIED, ["2001:db8::5"], "2001:db8::5", "https"),
-        (PROXIED, ["198.51.100.1, evil"], "203.0.113.7", "https"),
-        (PROXIED, [""], "203.0.113.7", "https"),
+        (LOCAL_POLICY, [], "203.0.113.7", "http"),
+        (LOCAL_POLICY, ["198.51.100.1"], "203.0.113.7", "http"),
+        (PROXIED_POLICY, [], "203.0.113.7", "https"),
+        (PROXIED_POLICY, ["198.51.100.1"], "198.51.100.1", "https"),
+        (PROXIED_POLICY, ["10.0.0.1, 198.51.100.1"], "198.51.100.1", "https"),
+        (PROXIED_POLICY, ["10.0.0.1", "10.0.0.2,198.51.100.1"], "198.51.100.1", "https"),
+        (PROXIED_POLICY, ["2001:db8::5"], "2001:db8::5", "https"),
+        (PROXIED_POLICY, ["198.51.100.1, evil"], "203.0.113.7", "https"),
+        (PROXIED_POLICY, [""], "203.0.113.7", "https"),
     ],
 )
-def test_only_the_proxy_says_who_asks(
+def test_only_the_proxy_sets_the_client_address(
     policy: Policy, forwarded: Sequence[str], client: str, scheme: str
 ) -> None:
     headers = [("x-forwarded-for", value) for value in forwarded]
-    assert ask(guarded(policy), "/api/v1/whoami", headers).json() == {"client": client, "scheme": scheme}
+    assert send_request(create_middleware(policy), "/api/v1/whoami", headers).json() == {
+        "client": client,
+        "scheme": scheme,
+    }
 
 
 @pytest.mark.parametrize(
@@ -277,9 +286,9 @@ def test_only_the_proxy_says_who_asks(
     ],
 )
 @pytest.mark.parametrize("needs_login", [False, True])
-def test_other_sites_open_no_socket(headers: dict[str, str], status: int, needs_login: bool) -> None:
+def test_other_sites_cannot_open_a_websocket(headers: dict[str, str], status: int, needs_login: bool) -> None:
     headers = headers | {"authorization": f"Bearer {TOKEN}"}
-    sent = handshake(guarded(needs_login=needs_login), headers=headers)
+    sent = handshake(create_middleware(needs_login=needs_login), headers=headers)
     assert [message["type"] for message in sent] == [
         "websocket.http.response.start",
         "websocket.http.response.body",
@@ -288,17 +297,17 @@ def test_other_sites_open_no_socket(headers: dict[str, str], status: int, needs_
 
 
 @pytest.mark.parametrize("headers", [{}, {"origin": ORIGIN}])
-def test_sockets_need_a_login(headers: dict[str, str]) -> None:
+def test_websockets_require_a_login(headers: dict[str, str]) -> None:
     token = {"authorization": f"Bearer {TOKEN}"}
-    assert handshake(guarded(), headers=headers)[1]["text"] == "open"
-    assert handshake(guarded(needs_login=True), headers=headers | token)[1]["text"] == "open"
-    sent = handshake(guarded(needs_login=True), headers=headers)
+    assert handshake(create_middleware(), headers=headers)[1]["text"] == "open"
+    assert handshake(create_middleware(needs_login=True), headers=headers | token)[1]["text"] == "open"
+    sent = handshake(create_middleware(needs_login=True), headers=headers)
     assert not any("text" in message for message in sent)
     # the page is told to go to the login
     assert sent[-1].get("code") == (4401 if headers else None)
 
 
-def test_a_server_without_refusals_by_http_closes_the_socket() -> None:
+def test_without_the_http_response_extension_the_websocket_is_closed() -> None:
     sent = []
 
     async def talk() -> None:
@@ -308,16 +317,16 @@ def test_a_server_without_refusals_by_http_closes_the_socket() -> None:
         async def send(message: object) -> None:
             sent.append(message)
 
-        scope = scope_of("/live") | {"type": "websocket", "headers": [(b"host", b"evil.example")]}
-        await guarded()(scope, receive, send)
+        scope = http_scope("/live") | {"type": "websocket", "headers": [(b"host", b"evil.example")]}
+        await create_middleware()(scope, receive, send)
 
-    run(talk())
+    run_async(talk())
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
-def test_a_page_of_the_dashboard_itself_may_ask_for_everything() -> None:
+def test_same_origin_pages_can_request_everything() -> None:
     own = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors", "origin": ORIGIN}
-    app: ASGIApp = guarded()
+    app: ASGIApp = create_middleware()
     for path in ("/", "/metrics", "/api/v1/whoami", "/static/app.js"):
-        assert ask(app, path, own).status_code == 200
+        assert send_request(app, path, own).status_code == 200
     assert PASSWORD not in repr(app)

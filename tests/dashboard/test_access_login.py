@@ -13,28 +13,37 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from dashboard.access_support import HASH, ORIGIN, PASSWORD, TOKEN, Clock, ask, cookie_of, send_password
+from dashboard.access_support import (
+    HASH,
+    ORIGIN,
+    PASSWORD,
+    TOKEN,
+    Clock,
+    cookie_header,
+    send_password,
+    send_request,
+)
 from tickerlake.dashboard.access.authenticator import Authenticator
-from tickerlake.dashboard.access.guard import Guard
+from tickerlake.dashboard.access.guard import AccessMiddleware
 from tickerlake.dashboard.access.login import login_routes
 from tickerlake.dashboard.access.password import Password
-from tickerlake.dashboard.access.paths import local_path, login_path
+from tickerlake.dashboard.access.paths import login_path, safe_local_path
 from tickerlake.dashboard.access.policy import Policy
-from tickerlake.dashboard.access.rate import Buckets
-from tickerlake.dashboard.access.sessions import AGE_MAX_S, IDLE_MAX_S, Sessions
+from tickerlake.dashboard.access.rate import RateLimiter
+from tickerlake.dashboard.access.sessions import MAX_AGE_S, MAX_IDLE_S, Sessions
 from tickerlake.errors import UsageError
 
-HERE = Policy("127.0.0.1", 8080)
+LOCAL_POLICY = Policy("127.0.0.1", 8080)
 
 
-class World:
+class LoginApp:
     """A guarded app with one page, and its clock."""
 
-    def __init__(self, policy: Policy = HERE, token: str = TOKEN) -> None:
+    def __init__(self, policy: Policy = LOCAL_POLICY, token: str = TOKEN) -> None:
         self.clock = Clock()
         self.authenticator = Authenticator(Password(HASH), policy, token, self.clock)
         app = Starlette(routes=[*login_routes(self.authenticator), Route("/", self._page)])
-        self.app = Guard(app, policy, self.authenticator, Buckets(1e6, 10**6))
+        self.app = AccessMiddleware(app, policy, self.authenticator, RateLimiter(1e6, 10**6))
 
     @staticmethod
     async def _page(request: Request) -> Response:
@@ -42,39 +51,39 @@ class World:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> LoginApp:
+    return LoginApp()
 
 
-def test_a_login_opens_the_page_until_the_logout(world: World) -> None:
-    assert ask(world.app, "/").status_code == 401
+def test_a_login_opens_the_page_until_the_logout(world: LoginApp) -> None:
+    assert send_request(world.app, "/").status_code == 401
     answer = send_password(world.app, target="/?symbol=AAPL&t=1")
     assert (answer.status_code, answer.headers["location"]) == (303, "/?symbol=AAPL&t=1")
-    cookie = cookie_of(answer)
-    assert ask(world.app, "/", cookie).text == "prices"
-    assert ask(world.app, "/login?next=/x", cookie).headers["location"] == "/x"
+    cookie = cookie_header(answer)
+    assert send_request(world.app, "/", cookie).text == "prices"
+    assert send_request(world.app, "/login?next=/x", cookie).headers["location"] == "/x"
 
-    assert ask(world.app, "/logout", cookie, method="POST").status_code == 403
-    assert ask(world.app, "/", cookie).status_code == 200
-    answer = ask(world.app, "/logout", cookie | {"origin": ORIGIN}, method="POST")
+    assert send_request(world.app, "/logout", cookie, method="POST").status_code == 403
+    assert send_request(world.app, "/", cookie).status_code == 200
+    answer = send_request(world.app, "/logout", cookie | {"origin": ORIGIN}, method="POST")
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
     assert "Max-Age=0" in answer.headers["set-cookie"]
-    assert ask(world.app, "/", cookie).status_code == 401
+    assert send_request(world.app, "/", cookie).status_code == 401
 
 
-def test_a_new_login_ends_the_one_before(world: World) -> None:
-    first = cookie_of(send_password(world.app))
+def test_a_new_login_ends_the_one_before(world: LoginApp) -> None:
+    first = cookie_header(send_password(world.app))
     form = {"origin": ORIGIN, "content-type": "application/x-www-form-urlencoded"}
-    second = ask(world.app, "/login", first | form, method="POST", content=f"password={PASSWORD}")
-    assert cookie_of(second) != first
-    assert ask(world.app, "/", first).status_code == 401
-    assert ask(world.app, "/", cookie_of(second)).status_code == 200
+    second = send_request(world.app, "/login", first | form, method="POST", content=f"password={PASSWORD}")
+    assert cookie_header(second) != first
+    assert send_request(world.app, "/", first).status_code == 401
+    assert send_request(world.app, "/", cookie_header(second)).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("policy", "origin", "flags"),
     [
-        (HERE, ORIGIN, "tickerlake-8080=; Path=/; HttpOnly; SameSite=Strict"),
+        (LOCAL_POLICY, ORIGIN, "tickerlake-8080=; Path=/; HttpOnly; SameSite=Strict"),
         (
             Policy("127.0.0.1", 8080, tls=True),
             "https://localhost:8080",
@@ -88,13 +97,13 @@ def test_a_new_login_ends_the_one_before(world: World) -> None:
     ],
 )
 def test_the_cookie_is_for_the_browser_and_this_site_alone(policy: Policy, origin: str, flags: str) -> None:
-    world = World(policy)
+    world = LoginApp(policy)
     answer = send_password(world.app, origin=origin)
     pair, *given_flags = answer.headers["set-cookie"].split("; ")
     name, _, secret = pair.partition("=")
     assert len(bytes.fromhex(secret)) == 32
     assert "; ".join([f"{name}=", *(flag for flag in given_flags if not flag.startswith("Max-Age"))]) == flags
-    assert ask(world.app, "/", {"cookie": f"a=b; {pair}; c"}, base=origin).status_code == 200
+    assert send_request(world.app, "/", {"cookie": f"a=b; {pair}; c"}, base_url=origin).status_code == 200
     for forged in (
         f"x{pair}",
         f"{name}=",
@@ -104,7 +113,7 @@ def test_the_cookie_is_for_the_browser_and_this_site_alone(policy: Policy, origi
         "=",
         ";;",
     ):
-        assert ask(world.app, "/", {"cookie": forged}, base=origin).status_code == 401
+        assert send_request(world.app, "/", {"cookie": forged}, base_url=origin).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -122,8 +131,8 @@ def test_the_cookie_is_for_the_browser_and_this_site_alone(policy: Policy, origi
         ('{"password": "x"}', "application/json"),
     ],
 )
-def test_what_is_not_the_password_opens_nothing(world: World, content: str | bytes, kind: str) -> None:
-    answer = ask(
+def test_a_wrong_password_is_denied(world: LoginApp, content: str | bytes, kind: str) -> None:
+    answer = send_request(
         world.app, "/login", {"origin": ORIGIN, "content-type": kind}, method="POST", content=content
     )
     assert answer.status_code == 403
@@ -131,14 +140,17 @@ def test_what_is_not_the_password_opens_nothing(world: World, content: str | byt
     assert "set-cookie" not in answer.headers
 
 
-def test_other_sites_cannot_log_in(world: World) -> None:
+def test_other_sites_cannot_log_in(world: LoginApp) -> None:
     content, kind = f"password={PASSWORD}", {"content-type": "application/x-www-form-urlencoded"}
     for origin in ({}, {"origin": "null"}, {"origin": "http://evil.example"}):
-        assert ask(world.app, "/login", origin | kind, method="POST", content=content).status_code == 403
+        assert (
+            send_request(world.app, "/login", origin | kind, method="POST", content=content).status_code
+            == 403
+        )
     assert len(world.authenticator._sessions) == 0
 
 
-def test_brute_force_is_slowed_down(world: World) -> None:
+def test_brute_force_is_slowed_down(world: LoginApp) -> None:
     answers = [send_password(world.app, f"guess {number}") for number in range(7)]
     assert [answer.status_code for answer in answers] == [403] * 5 + [429] * 2
     assert answers[-1].headers["retry-after"] == "12"
@@ -150,7 +162,7 @@ def test_brute_force_is_slowed_down(world: World) -> None:
     assert send_password(world.app).status_code == 303
 
 
-def test_brute_force_by_many_is_slowed_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distributed_brute_force_is_slowed_down(world: LoginApp, monkeypatch: pytest.MonkeyPatch) -> None:
     async def matches(self: Password, text: str) -> bool:
         return text == PASSWORD
 
@@ -164,49 +176,49 @@ def test_brute_force_by_many_is_slowed_down(world: World, monkeypatch: pytest.Mo
     assert send_password(world.app, client="10.0.1.1").status_code == 303
 
 
-def test_a_token_is_for_programs() -> None:
-    world = World()
-    assert ask(world.app, "/", {"authorization": f"Bearer {TOKEN}"}).status_code == 200
-    assert ask(world.app, "/", {"authorization": f"bearer  {TOKEN}"}).status_code == 200
+def test_a_token_authenticates_programs() -> None:
+    world = LoginApp()
+    assert send_request(world.app, "/", {"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert send_request(world.app, "/", {"authorization": f"bearer  {TOKEN}"}).status_code == 200
     for wrong in (TOKEN, f"Bearer {TOKEN}0", f"Bearer {TOKEN[:-1]}", "Bearer ", "Bearer", f"Basic {TOKEN}"):
-        assert ask(world.app, "/", {"authorization": wrong}).status_code == 401
+        assert send_request(world.app, "/", {"authorization": wrong}).status_code == 401
     assert world.authenticator.identify(Headers({"authorization": "Bearer é\xff"})) is None
-    assert ask(World(token="").app, "/", {"authorization": "Bearer "}).status_code == 401
+    assert send_request(LoginApp(token="").app, "/", {"authorization": "Bearer "}).status_code == 401
 
 
 @pytest.mark.parametrize("token", ["short", "x" * 31, "é" * 40, "x" * 40 + "\n"])
-def test_weak_tokens_are_refused(token: str) -> None:
+def test_weak_tokens_are_rejected(token: str) -> None:
     with pytest.raises(UsageError) as caught:
-        Authenticator(Password(HASH), HERE, token)
+        Authenticator(Password(HASH), LOCAL_POLICY, token)
     assert token not in str(caught.value)
 
 
 def test_sessions_end() -> None:
     clock = Clock()
     sessions = Sessions(monotonic_s=clock)
-    idle, used = sessions.begin(), sessions.begin()
-    for _ in range(AGE_MAX_S // (IDLE_MAX_S // 2) - 1):
-        clock.now_s += IDLE_MAX_S // 2
+    idle, used = sessions.open(), sessions.open()
+    for _ in range(MAX_AGE_S // (MAX_IDLE_S // 2) - 1):
+        clock.now_s += MAX_IDLE_S // 2
         assert sessions.is_open(used)
     assert not sessions.is_open(idle)
-    clock.now_s += IDLE_MAX_S // 2
+    clock.now_s += MAX_IDLE_S // 2
     assert not sessions.is_open(used)
     assert len(sessions) == 0
 
 
 def test_sessions_are_bounded_and_kept_as_hashes() -> None:
-    sessions = Sessions(sessions_max=3, monotonic_s=Clock())
-    secrets = [sessions.begin() for _ in range(3)]
+    sessions = Sessions(max_sessions=3, monotonic_s=Clock())
+    secrets = [sessions.open() for _ in range(3)]
     assert sessions.is_open(secrets[0])
-    secrets.append(sessions.begin())
+    secrets.append(sessions.open())
     assert [sessions.is_open(secret) for secret in secrets] == [True, False, True, True]
     assert len(sessions) == 3
     assert not any(secret in repr(vars(sessions)) for secret in secrets)
     assert len(set(secrets)) == 4
 
 
-def test_a_connection_that_lasts_learns_that_the_login_ended(world: World) -> None:
-    cookie = cookie_of(send_password(world.app))
+def test_an_open_connection_ends_with_its_session(world: LoginApp) -> None:
+    cookie = cookie_header(send_password(world.app))
     is_open = world.authenticator.identify(Headers(cookie))
     assert is_open is not None
     assert is_open()
@@ -214,10 +226,10 @@ def test_a_connection_that_lasts_learns_that_the_login_ended(world: World) -> No
     assert not is_open()
 
 
-def test_the_page_shows_hostile_addresses_as_text(world: World) -> None:
+def test_the_page_escapes_hostile_addresses(world: LoginApp) -> None:
     hostile = '/?x="><script>alert(1)</script>'
     for answer in (
-        ask(world.app, "/login", method="GET"),
+        send_request(world.app, "/login", method="GET"),
         send_password(world.app, "wrong", target=hostile),
     ):
         assert "<script" not in answer.text
@@ -225,24 +237,24 @@ def test_the_page_shows_hostile_addresses_as_text(world: World) -> None:
         assert '<label for="password">' in answer.text
         assert "autofocus" in answer.text
     assert f'<input name="next" type="hidden" value="{escape(hostile)}">' in answer.text
-    assert ask(world.app, "/static/login.css").headers["content-type"].startswith("text/css")
+    assert send_request(world.app, "/static/login.css").headers["content-type"].startswith("text/css")
 
 
-def test_secrets_are_never_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_secrets_are_never_exposed(world: LoginApp, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     wrong = "almost the password"
     send_password(world.app, wrong)
     answer = send_password(world.app)
-    cookie = cookie_of(answer)
-    ask(world.app, "/", cookie)
-    ask(world.app, "/", {"authorization": f"Bearer {TOKEN}"})
+    cookie = cookie_header(answer)
+    send_request(world.app, "/", cookie)
+    send_request(world.app, "/", {"authorization": f"Bearer {TOKEN}"})
     told = caplog.text + repr(world.authenticator) + repr(vars(world.authenticator)) + repr(vars(world.app))
     for secret in (PASSWORD, wrong, TOKEN, HASH, HASH.rpartition("$")[2], cookie["cookie"].partition("=")[2]):
         assert secret not in told
     assert "203.0.113.7" in caplog.text
 
 
-EVIL = [
+UNSAFE_TARGETS = [
     *(
         "//evil.example",
         "/\\evil.example",
@@ -273,26 +285,26 @@ EVIL = [
 ]
 
 
-@pytest.mark.parametrize("text", EVIL)
-def test_the_login_leads_nowhere_else(text: str, world: World) -> None:
-    assert local_path(text) == "/"
+@pytest.mark.parametrize("text", UNSAFE_TARGETS)
+def test_the_login_never_redirects_to_another_site(text: str, world: LoginApp) -> None:
+    assert safe_local_path(text) == "/"
     assert login_path(text) == "/login"
     answer = send_password(world.app, target=text)
     assert answer.headers["location"] == "/"
-    again = ask(world.app, f"/login?{urlencode({'next': text})}", cookie_of(answer))
+    again = send_request(world.app, f"/login?{urlencode({'next': text})}", cookie_header(answer))
     assert (again.status_code, again.headers["location"]) == (303, "/")
 
 
 @pytest.mark.parametrize("text", ["/", "/?symbol=AAPL&t=1704205860000", "/a//b", "/a?u=http://x/", "/#x"])
-def test_the_login_leads_on(text: str) -> None:
-    assert local_path(text) == text
+def test_the_login_redirects_to_the_requested_page(text: str) -> None:
+    assert safe_local_path(text) == text
 
 
 @given(st.text(max_size=60) | st.text(alphabet="/\\.:@?#%\t\r\n aevil0", max_size=20).map("/".__add__))
 @example("/.//evil.example")
 @example("/..//evil.example")
-def test_a_next_page_is_always_ours(text: str) -> None:
-    path = local_path(text)
+def test_the_next_page_is_always_local(text: str) -> None:
+    path = safe_local_path(text)
     assert path.startswith("/")
     assert path.isascii()
     assert path.isprintable()

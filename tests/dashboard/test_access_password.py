@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from dashboard.access_support import HASH as CHEAP
-from dashboard.access_support import PASSWORD, Clock, run
+from dashboard.access_support import PASSWORD, Clock, run_async
 from tickerlake.dashboard.access import password as module
 from tickerlake.dashboard.access.password import Password, hash_password
-from tickerlake.dashboard.access.rate import Buckets, network_of
+from tickerlake.dashboard.access.rate import RateLimiter, network_of
 from tickerlake.errors import UsageError
 
 HASH = hash_password(PASSWORD)
@@ -19,29 +19,29 @@ HASH = hash_password(PASSWORD)
 @pytest.mark.parametrize("setting", [PASSWORD, CHEAP])
 def test_only_the_password_matches(setting: str) -> None:
     password = Password(setting)
-    assert run(password.matches(PASSWORD))
+    assert run_async(password.matches(PASSWORD))
     for wrong in ("", PASSWORD + " ", PASSWORD.upper(), HASH, "\x00", "\ud800"):
-        assert not run(password.matches(wrong))
+        assert not run_async(password.matches(wrong))
 
 
-def test_letters_count_however_the_keyboard_writes_them() -> None:
-    assert run(Password("café du lac!").matches("cafe\u0301 du lac!"))
+def test_passwords_are_unicode_normalized() -> None:
+    assert run_async(Password("café du lac!").matches("cafe\u0301 du lac!"))
 
 
-def test_hashes_differ_and_tell_nothing() -> None:
+def test_hashes_are_salted_and_reveal_nothing() -> None:
     assert hash_password(PASSWORD) != HASH
     assert HASH.startswith("scrypt$32768$8$1$")
     assert PASSWORD not in HASH
 
 
-def test_the_password_is_forgotten() -> None:
+def test_the_password_is_not_retained() -> None:
     for setting in (PASSWORD, HASH):
         password = Password(setting)
         assert setting not in repr(password) + repr(vars(password))
 
 
-def test_short_passwords_are_refused() -> None:
-    for make in (hash_password, lambda text: Password(text, length_min=12)):
+def test_short_passwords_are_rejected() -> None:
+    for make in (hash_password, lambda text: Password(text, min_length=12)):
         with pytest.raises(UsageError) as caught:
             make("elevenchars")
         assert "elevenchars" not in str(caught.value)
@@ -64,7 +64,7 @@ def test_short_passwords_are_refused() -> None:
         HASH.replace("$32768$", "$536870912$"),
     ],
 )
-def test_damaged_weak_and_ruinous_hashes_are_refused(setting: str) -> None:
+def test_damaged_weak_and_excessive_hashes_are_rejected(setting: str) -> None:
     with pytest.raises(UsageError) as caught:
         Password(setting)
     assert HASH.rpartition("$")[2][:32] not in str(caught.value)
@@ -84,32 +84,32 @@ def test_two_are_checked_at_once(monkeypatch: pytest.MonkeyPatch, at_once: int, 
     async def attempts() -> list[bool | BaseException]:
         return await asyncio.gather(*(password.matches("x") for _ in range(6)), return_exceptions=True)
 
-    met = not any(isinstance(result, threading.BrokenBarrierError) for result in run(attempts()))
+    met = not any(isinstance(result, threading.BrokenBarrierError) for result in run_async(attempts()))
     assert met == happens
 
 
 def test_a_bucket_refills() -> None:
     clock = Clock()
-    buckets = Buckets(0.5, 2, monotonic_s=clock)
-    assert [buckets.take("a") for _ in range(4)] == [0, 0, 2, 2]
-    assert buckets.take("b") == 0
+    buckets = RateLimiter(0.5, 2, monotonic_s=clock)
+    assert [buckets.acquire("a") for _ in range(4)] == [0, 0, 2, 2]
+    assert buckets.acquire("b") == 0
     clock.now_s += 1
-    assert buckets.take("a") == 1
+    assert buckets.acquire("a") == 1
     clock.now_s += 1
-    assert [buckets.take("a") for _ in range(2)] == [0, 2]
+    assert [buckets.acquire("a") for _ in range(2)] == [0, 2]
     clock.now_s += 1e6
-    assert [buckets.take("a") for _ in range(3)] == [0, 0, 2]
+    assert [buckets.acquire("a") for _ in range(3)] == [0, 0, 2]
 
 
 def test_many_clients_take_little_memory() -> None:
-    buckets = Buckets(1, 1, clients_max=100, monotonic_s=Clock())
-    assert buckets.take("busy") == 0
+    buckets = RateLimiter(1, 1, max_clients=100, monotonic_s=Clock())
+    assert buckets.acquire("busy") == 0
     for number in range(1000):
-        assert buckets.take(str(number)) == 0
+        assert buckets.acquire(str(number)) == 0
         # not forgotten, so no fresh tokens
-        assert buckets.take("busy") > 0
+        assert buckets.acquire("busy") > 0
     assert len(buckets) == 100
-    assert buckets.take("0") == 0
+    assert buckets.acquire("0") == 0
 
 
 @pytest.mark.parametrize(

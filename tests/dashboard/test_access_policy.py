@@ -13,19 +13,21 @@ from tickerlake.dashboard.access.policy import Policy, allowed_hosts, check_bind
 from tickerlake.errors import UsageError
 
 WILDCARD = str(ipaddress.IPv4Address(0))
-HERE = Policy("127.0.0.1", 8080)
-PROXIED = Policy("127.0.0.1", 8080, behind_proxy=True, allow_hosts=("dash.example.com",))
+LOCAL_POLICY = Policy("127.0.0.1", 8080)
+PROXIED_POLICY = Policy("127.0.0.1", 8080, behind_proxy=True, allow_hosts=("dash.example.com",))
 
 
-def status(policy: Policy, headers: dict[str, str], *, is_page: bool = False, changes: bool = False) -> int:
-    refusal = policy.refusal(Headers(headers), is_page=is_page, changes=changes)
+def status(
+    policy: Policy, headers: dict[str, str], *, is_page: bool = False, changes_state: bool = False
+) -> int:
+    refusal = policy.find_refusal(Headers(headers), is_page=is_page, changes_state=changes_state)
     return 200 if refusal is None else refusal.status
 
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.8.9.10", "::1", "localhost", "LOCALHOST", "::ffff:127.0.0.1"]
 )
-def test_loopback_may_be_bound_by_anyone(host: str) -> None:
+def test_loopback_can_always_be_bound(host: str) -> None:
     check_binding(host, password=False, tls=False, behind_proxy=False)
 
 
@@ -46,7 +48,7 @@ def test_loopback_may_be_bound_by_anyone(host: str) -> None:
 @pytest.mark.parametrize("behind_proxy", [False, True])
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("password", [False, True])
-def test_others_need_a_password_that_travels_encrypted(
+def test_remote_hosts_require_a_password_and_tls(
     host: str, password: bool, tls: bool, behind_proxy: bool
 ) -> None:
     if password and (tls or behind_proxy):
@@ -92,14 +94,14 @@ def test_only_loopback_addresses_are_loopback(
         ("[evil]:8080", 400),
     ],
 )
-def test_names_of_others_are_not_answered(host: str, expected: int) -> None:
-    assert status(HERE, {"host": host}) == expected
+def test_foreign_host_names_are_denied(host: str, expected: int) -> None:
+    assert status(LOCAL_POLICY, {"host": host}) == expected
 
 
 def test_a_request_has_one_host() -> None:
     doubled = Headers(raw=[(b"host", b"localhost:8080"), (b"host", b"evil.example")])
     for headers in (doubled, Headers({})):
-        refusal = HERE.refusal(headers, is_page=False, changes=False)
+        refusal = LOCAL_POLICY.find_refusal(headers, is_page=False, changes_state=False)
         assert refusal is not None
         assert refusal.status == 400
 
@@ -121,20 +123,20 @@ def test_a_request_has_one_host() -> None:
             200,
         ),
         (Policy("::", 443, tls=True, allow_hosts=("2001:db8::5",)), "[2001:db8::5]", 200),
-        (PROXIED, "dash.example.com", 200),
-        (PROXIED, "dash.example.com:8443", 200),
-        (PROXIED, "localhost:1", 200),
-        (PROXIED, "evil.example", 421),
+        (PROXIED_POLICY, "dash.example.com", 200),
+        (PROXIED_POLICY, "dash.example.com:8443", 200),
+        (PROXIED_POLICY, "localhost:1", 200),
+        (PROXIED_POLICY, "evil.example", 421),
     ],
 )
-def test_names_that_were_allowed_are_answered(policy: Policy, host: str, expected: int) -> None:
+def test_allowed_host_names_are_served(policy: Policy, host: str, expected: int) -> None:
     assert status(policy, {"host": host}) == expected
 
 
 @pytest.mark.parametrize(
     "name", ["", "https://dash.example.com", "a b", "*", "dash.example.com/", "-x", "x:y"]
 )
-def test_a_wrong_name_stops_the_start(name: str) -> None:
+def test_an_invalid_host_name_prevents_startup(name: str) -> None:
     with pytest.raises(UsageError, match="no name of a host"):
         Policy("127.0.0.1", 8080, allow_hosts=(name,))
     with pytest.raises(UsageError):
@@ -144,62 +146,62 @@ def test_a_wrong_name_stops_the_start(name: str) -> None:
 @pytest.mark.parametrize(
     ("policy", "host", "origin", "expected"),
     [
-        (HERE, "localhost:8080", "http://localhost:8080", 200),
-        (HERE, "localhost:8080", "https://localhost:8080", 403),
-        (HERE, "localhost:8080", "http://localhost:3000", 403),
-        (HERE, "localhost:8080", "http://127.0.0.1:8080", 403),
-        (HERE, "localhost:8080", "http://evil.example", 403),
-        (HERE, "localhost:8080", "http://localhost:8080.evil.example", 403),
-        (HERE, "localhost:8080", "http://evil.example@localhost:8080", 403),
-        (HERE, "localhost:8080", "http://localhost:8080/", 403),
-        (HERE, "localhost:8080", "null", 403),
-        (HERE, "localhost:8080", "", 403),
-        (HERE, "localhost:8080", "file://", 403),
-        (HERE, "localhost:8080", "chrome-extension://abcdef", 403),
-        (PROXIED, "dash.example.com", "https://dash.example.com", 200),
-        (PROXIED, "dash.example.com", "https://dash.example.com:443", 200),
-        (PROXIED, "dash.example.com", "http://dash.example.com", 403),
-        (PROXIED, "dash.example.com", "https://dash.example.com:8443", 403),
-        (PROXIED, "127.0.0.1:8080", "https://dash.example.com", 403),
+        (LOCAL_POLICY, "localhost:8080", "http://localhost:8080", 200),
+        (LOCAL_POLICY, "localhost:8080", "https://localhost:8080", 403),
+        (LOCAL_POLICY, "localhost:8080", "http://localhost:3000", 403),
+        (LOCAL_POLICY, "localhost:8080", "http://127.0.0.1:8080", 403),
+        (LOCAL_POLICY, "localhost:8080", "http://evil.example", 403),
+        (LOCAL_POLICY, "localhost:8080", "http://localhost:8080.evil.example", 403),
+        (LOCAL_POLICY, "localhost:8080", "http://evil.example@localhost:8080", 403),
+        (LOCAL_POLICY, "localhost:8080", "http://localhost:8080/", 403),
+        (LOCAL_POLICY, "localhost:8080", "null", 403),
+        (LOCAL_POLICY, "localhost:8080", "", 403),
+        (LOCAL_POLICY, "localhost:8080", "file://", 403),
+        (LOCAL_POLICY, "localhost:8080", "chrome-extension://abcdef", 403),
+        (PROXIED_POLICY, "dash.example.com", "https://dash.example.com", 200),
+        (PROXIED_POLICY, "dash.example.com", "https://dash.example.com:443", 200),
+        (PROXIED_POLICY, "dash.example.com", "http://dash.example.com", 403),
+        (PROXIED_POLICY, "dash.example.com", "https://dash.example.com:8443", 403),
+        (PROXIED_POLICY, "127.0.0.1:8080", "https://dash.example.com", 403),
     ],
 )
 @pytest.mark.parametrize("changes", [False, True])
-def test_pages_of_others_are_refused(
+def test_foreign_origins_are_denied(
     policy: Policy, host: str, origin: str, expected: int, changes: bool
 ) -> None:
-    assert status(policy, {"host": host, "origin": origin}, changes=changes) == expected
+    assert status(policy, {"host": host, "origin": origin}, changes_state=changes) == expected
 
 
-def test_what_changes_something_must_tell_its_origin() -> None:
-    assert status(HERE, {"host": "localhost:8080"}) == 200
-    assert status(HERE, {"host": "localhost:8080"}, changes=True) == 403
+def test_unsafe_methods_require_an_origin() -> None:
+    assert status(LOCAL_POLICY, {"host": "localhost:8080"}) == 200
+    assert status(LOCAL_POLICY, {"host": "localhost:8080"}, changes_state=True) == 403
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_other_sites_may_link_to_pages_and_nothing_else(site: str) -> None:
+def test_other_sites_can_only_link_to_pages(site: str) -> None:
     link = {"host": "localhost:8080"} | NAVIGATION | {"sec-fetch-site": site}
-    assert status(HERE, link, is_page=True) == 200
-    assert status(HERE, link) == 403
-    assert status(HERE, link | {"sec-fetch-dest": "iframe"}, is_page=True) == 403
-    assert status(HERE, link | {"sec-fetch-mode": "no-cors"}, is_page=True) == 403
+    assert status(LOCAL_POLICY, link, is_page=True) == 200
+    assert status(LOCAL_POLICY, link) == 403
+    assert status(LOCAL_POLICY, link | {"sec-fetch-dest": "iframe"}, is_page=True) == 403
+    assert status(LOCAL_POLICY, link | {"sec-fetch-mode": "no-cors"}, is_page=True) == 403
     for own in ("same-origin", "none"):
-        assert status(HERE, {"host": "localhost:8080", "sec-fetch-site": own}) == 200
+        assert status(LOCAL_POLICY, {"host": "localhost:8080", "sec-fetch-site": own}) == 200
 
 
 def test_forms_keep_their_origin() -> None:
     # with no-referrer, browsers send "Origin: null" with the login's form
-    assert HERE.security_headers["referrer-policy"] == "same-origin"
+    assert LOCAL_POLICY.security_headers["referrer-policy"] == "same-origin"
 
 
-def test_https_is_demanded_for_a_day_where_a_name_of_our_own_has_a_certificate() -> None:
+def test_hsts_lasts_a_day_for_a_configured_name_with_a_certificate() -> None:
     name = "strict-transport-security"
     assert Policy(WILDCARD, 443, tls=True).security_headers[name] == "max-age=86400"
     assert name not in Policy("127.0.0.1", 443, tls=True).security_headers
-    assert name not in PROXIED.security_headers
+    assert name not in PROXIED_POLICY.security_headers
 
 
 @given(st.text(max_size=40) | st.from_regex(r"\A[\[\]a-z0-9.:@/-]{0,30}\Z"))
-def test_what_is_read_as_a_host_has_nothing_else_in_it(text: str) -> None:
+def test_a_parsed_host_contains_nothing_else(text: str) -> None:
     authority = Authority.parse(text)
     if authority is not None:
         assert not set(authority.name) & set("@/\\#?[] \t\r\n%")
@@ -209,7 +211,7 @@ def test_what_is_read_as_a_host_has_nothing_else_in_it(text: str) -> None:
 
 
 @given(st.text(max_size=40))
-def test_origins_are_read_without_a_crash(text: str) -> None:
+def test_parsing_origins_never_fails(text: str) -> None:
     for origin in (text, f"http://{text}", f"https://{text}"):
         parsed = parse_origin(origin)
         assert parsed is None or parsed[1].port is not None

@@ -15,14 +15,14 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from dashboard.access_support import HASH, TOKEN, run, serving
-from support.certificates import Authority
+from dashboard.access_support import HASH, TOKEN, run_async, serve_app
+from support.certificates import CertificateAuthority
 from tickerlake.dashboard.access import sockets
 from tickerlake.dashboard.access.authenticator import Authenticator
-from tickerlake.dashboard.access.guard import Guard
+from tickerlake.dashboard.access.guard import AccessMiddleware
 from tickerlake.dashboard.access.password import Password
 from tickerlake.dashboard.access.policy import CSP, Policy
-from tickerlake.dashboard.access.sockets import Door
+from tickerlake.dashboard.access.sockets import Listener
 from tickerlake.errors import UsageError
 
 GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -48,18 +48,18 @@ async def live(socket: WebSocket) -> None:
 APP = Starlette(routes=[Route("/", page), Route("/huge", huge), WebSocketRoute("/live", live)])
 
 
-async def opened(port: int, data: bytes = b"") -> Streams:
+async def open_connection(port: int, data: bytes = b"") -> Streams:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(data)
     return reader, writer
 
 
-async def answer(streams: Streams) -> bytes:
+async def read_response(streams: Streams) -> bytes:
     head = await streams[0].readuntil(b"\r\n\r\n")
     return head + await streams[0].readexactly(len("prices"))
 
 
-async def closed(streams: Streams) -> bytes:
+async def read_until_closed(streams: Streams) -> bytes:
     """Wait until the server has closed it; return what came before."""
     reader, writer = streams
     data = bytearray()
@@ -74,37 +74,37 @@ async def closed(streams: Streams) -> bytes:
 
 def test_idle_sockets_are_capped() -> None:
     async def story() -> None:
-        door = Door(connections_max=20)
-        async with serving(APP, door) as port:
-            held = [await opened(port) for _ in range(20)]
-            assert b"200 OK" in await answer_of(held[19])
+        door = Listener(max_connections=20)
+        async with serve_app(APP, door) as port:
+            held = [await open_connection(port) for _ in range(20)]
+            assert b"200 OK" in await get_page(held[19])
             for _ in range(200):
-                assert await closed(await opened(port, GET)) == b""
-            assert (door.connections, door.refused) == (20, 200)
+                assert await read_until_closed(await open_connection(port, GET)) == b""
+            assert (door.connection_count, door.refused) == (20, 200)
             # the ones that are open still are served, and a place that becomes free is given
-            assert b"200 OK" in await answer_of(held[0])
+            assert b"200 OK" in await get_page(held[0])
             held[1][1].close()
-            while door.connections == 20:
+            while door.connection_count == 20:
                 await asyncio.sleep(0)
-            last = await opened(port)
-            assert b"200 OK" in await answer_of(last)
+            last = await open_connection(port)
+            assert b"200 OK" in await get_page(last)
             for _, writer in [*held, last]:
                 writer.close()
-        assert door.connections == 0
+        assert door.connection_count == 0
 
-    run(story())
+    run_async(story())
 
 
-async def answer_of(streams: Streams) -> bytes:
+async def get_page(streams: Streams) -> bytes:
     streams[1].write(GET)
-    return await answer(streams)
+    return await read_response(streams)
 
 
-def test_requests_that_never_arrive_are_hung_up() -> None:
+def test_incomplete_requests_time_out() -> None:
     head = GET.removesuffix(b"\r\n")
 
     async def dripping(port: int) -> None:
-        reader, writer = await opened(port, head)
+        reader, writer = await open_connection(port, head)
         gone = asyncio.create_task(reader.read())
         drops = 0
         while not gone.done():
@@ -116,113 +116,113 @@ def test_requests_that_never_arrive_are_hung_up() -> None:
         writer.close()
 
     async def second(port: int) -> None:
-        streams = await opened(port)
-        assert b"200 OK" in await answer_of(streams)
+        streams = await open_connection(port)
+        assert b"200 OK" in await get_page(streams)
         streams[1].write(head)
-        assert await closed(streams) == b""
+        assert await read_until_closed(streams) == b""
 
     async def story() -> None:
-        async with serving(APP, Door(request_s=0.2), timeout_keep_alive=60) as port:
+        async with serve_app(APP, Listener(request_timeout_s=0.2), timeout_keep_alive=60) as port:
             await asyncio.gather(
-                closed(await opened(port)),
-                closed(await opened(port, head)),
-                closed(await opened(port, head + b"content-length: 100\r\n\r\nx")),
+                read_until_closed(await open_connection(port)),
+                read_until_closed(await open_connection(port, head)),
+                read_until_closed(await open_connection(port, head + b"content-length: 100\r\n\r\nx")),
                 dripping(port),
                 second(port),
             )
 
-    run(story())
+    run_async(story())
 
 
-def test_quiet_connections_that_have_spoken_stay() -> None:
+def test_idle_connections_that_sent_a_request_stay_open() -> None:
     async def story() -> None:
-        async with serving(APP, Door(request_s=0.2), timeout_keep_alive=60) as port:
-            kept = await opened(port)
-            assert b"200 OK" in await answer_of(kept)
+        async with serve_app(APP, Listener(request_timeout_s=0.2), timeout_keep_alive=60) as port:
+            kept = await open_connection(port)
+            assert b"200 OK" in await get_page(kept)
             async with connect(f"ws://127.0.0.1:{port}/live") as socket:
                 # hung up later than the others would be
-                await closed(await opened(port))
-                assert b"200 OK" in await answer_of(kept)
+                await read_until_closed(await open_connection(port))
+                assert b"200 OK" in await get_page(kept)
                 await socket.send("hello")
                 assert await socket.recv() == "hello"
             kept[1].close()
 
-    run(story())
+    run_async(story())
 
 
-def test_answers_that_nobody_reads_are_given_up() -> None:
+def test_unread_responses_time_out() -> None:
     async def story() -> None:
-        door = Door(stall_s=0.2)
-        async with serving(APP, door) as port:
-            _, writer = await opened(port, GET_HUGE)
-            while door.connections == 0:
+        door = Listener(stall_timeout_s=0.2)
+        async with serve_app(APP, door) as port:
+            _, writer = await open_connection(port, GET_HUGE)
+            while door.connection_count == 0:
                 await asyncio.sleep(0)
-            while door.connections:
+            while door.connection_count:
                 await asyncio.sleep(0.01)
             writer.close()
 
-    run(story())
+    run_async(story())
 
 
-def test_answers_that_are_read_slowly_are_not() -> None:
+def test_slowly_read_responses_do_not_time_out() -> None:
     async def story() -> None:
-        async with serving(APP, Door(stall_s=0.25)) as port:
-            reader, writer = await opened(port, GET_HUGE)
+        async with serve_app(APP, Listener(stall_timeout_s=0.25)) as port:
+            reader, writer = await open_connection(port, GET_HUGE)
             for _ in range(12):
                 await reader.readexactly(1024 * 1024)
                 await asyncio.sleep(0.05)
-            assert len(await closed((reader, writer))) > HUGE - 13 * 1024 * 1024
+            assert len(await read_until_closed((reader, writer))) > HUGE - 13 * 1024 * 1024
 
-    run(story())
+    run_async(story())
 
 
-def test_handshakes_of_tls_count_and_end(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    server, client = authority.server("localhost"), authority.client()
+def test_tls_handshakes_are_counted_and_time_out(tmp_path: Path) -> None:
+    authority = CertificateAuthority(tmp_path)
+    server, client = authority.server_context("localhost"), authority.client_context()
 
     def context(*_: object) -> ssl.SSLContext:
         return server
 
     async def story() -> None:
-        door = Door(connections_max=2, request_s=0.5)
-        async with serving(APP, door, ssl_context_factory=context) as port:
+        door = Listener(max_connections=2, request_timeout_s=0.5)
+        async with serve_app(APP, door, ssl_context_factory=context) as port:
             reader, writer = await asyncio.open_connection("localhost", port, ssl=client)
-            assert b"200 OK" in await answer_of((reader, writer))
-            silent = await opened(port)
-            while door.connections < 2:
+            assert b"200 OK" in await get_page((reader, writer))
+            silent = await open_connection(port)
+            while door.connection_count < 2:
                 await asyncio.sleep(0)
-            assert await closed(await opened(port)) == b""
+            assert await read_until_closed(await open_connection(port)) == b""
             assert door.refused == 1
             writer.close()
-            assert await closed(silent) == b""
-        assert (door.connections, door._handshakes) == (0, {})
+            assert await read_until_closed(silent) == b""
+        assert (door.connection_count, door._handshake_timers) == (0, {})
 
-    run(story())
+    run_async(story())
 
 
-def test_what_is_no_http_gets_a_sealed_answer() -> None:
+def test_invalid_http_gets_security_headers() -> None:
     async def story() -> None:
-        async with serving(APP, Door()) as port:
-            data = await closed(await opened(port, b"\x16\x03\x01 no http\r\n\r\n"))
+        async with serve_app(APP, Listener()) as port:
+            data = await read_until_closed(await open_connection(port, b"\x16\x03\x01 no http\r\n\r\n"))
             assert data.startswith(b"HTTP/1.1 400 ")
             assert CSP.encode() in data
-            many = await opened(port, b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 5000)
-            assert b"HTTP/1.1 4" in await closed(many)
+            many = await open_connection(port, b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 5000)
+            assert b"HTTP/1.1 4" in await read_until_closed(many)
 
-    run(story())
+    run_async(story())
 
 
-def test_pages_of_others_open_no_socket() -> None:
+def test_foreign_origins_cannot_open_a_websocket() -> None:
     async def story() -> None:
-        door = Door()
-        holder: list[Guard] = []
+        door = Listener()
+        holder: list[AccessMiddleware] = []
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await holder[0](scope, receive, send)
 
-        async with serving(app, door) as port:
+        async with serve_app(app, door) as port:
             policy = Policy("127.0.0.1", port)
-            holder.append(Guard(APP, policy, Authenticator(Password(HASH), policy, TOKEN)))
+            holder.append(AccessMiddleware(APP, policy, Authenticator(Password(HASH), policy, TOKEN)))
             url, token = f"ws://localhost:{port}/live", {"Authorization": f"Bearer {TOKEN}"}
             async with connect(url, additional_headers=token, origin=f"http://localhost:{port}") as socket:  # type: ignore[arg-type]
                 await socket.send("hello")
@@ -240,25 +240,25 @@ def test_pages_of_others_open_no_socket() -> None:
                     await socket.recv()
                 assert socket.close_code == 4401
 
-    run(story())
+    run_async(story())
 
 
-def test_a_port_in_use_is_said_plainly() -> None:
-    listener = Door().bind("localhost", 0)
+def test_a_port_in_use_is_reported() -> None:
+    listener = Listener().bind("localhost", 0)
     host, port = listener.getsockname()
     assert host == "127.0.0.1"
     listener.listen()
     with pytest.raises(UsageError, match=f"port {port}, cannot be served"):
-        Door().bind("localhost", port)
+        Listener().bind("localhost", port)
     listener.close()
     with pytest.raises(UsageError, match="is no address to serve"):
-        Door().bind("no.such.host.invalid", 0)
+        Listener().bind("no.such.host.invalid", 0)
 
 
-def test_descriptors_are_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "_descriptors_max", lambda: 256)
-    assert Door().connections_max == 128
-    assert Door(connections_max=50).connections_max == 50
+def test_spare_file_descriptors_are_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "_max_descriptors", lambda: 256)
+    assert Listener().max_connections == 128
+    assert Listener(max_connections=50).max_connections == 50
 
 
 def test_tokens_are_not_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,12 +269,12 @@ def test_tokens_are_not_logged(caplog: pytest.LogCaptureFixture, monkeypatch: py
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
 
     async def story() -> None:
-        async with serving(APP, Door()) as port:
+        async with serve_app(APP, Listener()) as port:
             request = GET.replace(b"\r\n\r\n", b"\r\nauthorization: Bearer " + TOKEN.encode() + b"\r\n\r\n")
-            streams = await opened(port, request)
-            await answer(streams)
+            streams = await open_connection(port, request)
+            await read_response(streams)
             streams[1].close()
 
-    run(story())
+    run_async(story())
     assert "GET /" in caplog.text
     assert TOKEN not in caplog.text

@@ -13,14 +13,14 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from support.process import wait_until
-from support.topics import delete
-from tickerlake.dashboard.health.look import Health
+from support.topics import delete_topic
+from tickerlake.dashboard.health.look import HealthMonitor
 from tickerlake.dashboard.health.rates import Rates
 from tickerlake.errors import KafkaError, StoreUnavailable
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.embedded import EmbeddedBroker
 from tickerlake.lake.audit import audit
-from tickerlake.lake.audits import record
+from tickerlake.lake.audits import save_audit_records
 from tickerlake.lake.segment import Format
 from tickerlake.lake.store import Store, open_store
 from tickerlake.lake.store.memory import MemoryStore
@@ -34,11 +34,11 @@ def prefix() -> str:
 
 @pytest.fixture
 def topic(kafka: str, prefix: str) -> str:
-    Admin(kafka).create(f"{prefix}.bars", 2)
+    Admin(kafka).create_topic(f"{prefix}.bars", 2)
     return f"{prefix}.bars"
 
 
-class Writer:
+class TransactionalWriter:
     """Writes each call in a transaction of its own, whose end takes an offset."""
 
     def __init__(self, servers: str) -> None:
@@ -47,11 +47,11 @@ class Writer:
         self._producer.init_transactions(30)
 
     def write(self, topic: str, count: int, *, partition: int = 0, value: bytes = b'{"a":1}') -> None:
-        before = self._admin.ends({topic: 2})
+        before = self._admin.offset_ranges({topic: 2})
         self.begin(topic, count, partition=partition, value=value)
         self._producer.commit_transaction(30)
         # what is committed is seen a moment later
-        wait_until(lambda: self._admin.ends({topic: 2}) != before)
+        wait_until(lambda: self._admin.offset_ranges({topic: 2}) != before)
 
     def begin(self, topic: str, count: int, *, partition: int = 0, value: bytes = b'{"a":1}') -> None:
         self._producer.begin_transaction()
@@ -63,12 +63,12 @@ class Writer:
         self._producer.abort_transaction(30)
 
 
-def sink(servers: str, topic: str, store: Store, fmt: Format = "ndjson", **options: Any) -> None:
+def run_sink(servers: str, topic: str, store: Store, fmt: Format = "ndjson", **options: Any) -> None:
     wanted = SinkOptions(format=fmt, **options)
     Sink(servers, [topic], store, f"sink-{topic}", wanted).run(threading.Event(), until_end=True)
 
 
-def commit(servers: str, group: str, topic: str, offset: int) -> None:
+def commit_offset(servers: str, group: str, topic: str, offset: int) -> None:
     member = Consumer({"bootstrap.servers": servers, "group.id": group, "enable.auto.commit": False})
     member.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
     member.close()
@@ -80,91 +80,91 @@ def delete_records(servers: str, topic: str, before: int) -> None:
         future.result()
 
 
-class Watch:
+class MonitoredPipeline:
     """Looks at the lake at each look, instead of every ten seconds."""
 
     def __init__(self, servers: str, store: Store | None, prefix: str) -> None:
-        self.health = Health(servers, {}, store, lake_s=0.0)
+        self.health = HealthMonitor(servers, {}, store, lake_interval_s=0.0)
         self._prefix = prefix
 
-    def look(self) -> dict[str, Any]:
-        return self.health.look([self._prefix])
+    def poll(self) -> dict[str, Any]:
+        return self.health.poll([self._prefix])
 
-    def topic(self) -> dict[str, Any]:
-        (found,) = self.look()["lake"]["topics"]
+    def lake_topic(self) -> dict[str, Any]:
+        (found,) = self.poll()["lake"]["topics"]
         assert isinstance(found, dict)
         return found
 
-    def until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    def poll_until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Look until the lake's topic is so: what is asked of Kafka may be answered a look later."""
-        seen: list[dict[str, Any]] = []
+        latest: list[dict[str, Any]] = []
 
-        def so() -> bool:
-            seen[:] = [self.topic()]
-            return holds(seen[0])
+        def is_true() -> bool:
+            latest[:] = [self.lake_topic()]
+            return condition(latest[0])
 
-        wait_until(so)
-        return seen[0]
+        wait_until(is_true)
+        return latest[0]
 
 
 @pytest.fixture
-def watch(kafka: str, prefix: str, tmp_path: Path) -> Iterator[Watch]:
-    made = Watch(kafka, open_store(str(tmp_path)), prefix)
+def watch(kafka: str, prefix: str, tmp_path: Path) -> Iterator[MonitoredPipeline]:
+    made = MonitoredPipeline(kafka, open_store(str(tmp_path)), prefix)
     yield made
     made.health.close()
 
 
 @pytest.mark.parametrize("fmt", ["ndjson", "parquet", "json"])
-def test_what_is_stored_and_what_is_not(
-    kafka: str, topic: str, prefix: str, watch: Watch, tmp_path: Path, fmt: Format
+def test_stored_and_pending_records(
+    kafka: str, topic: str, prefix: str, watch: MonitoredPipeline, tmp_path: Path, fmt: Format
 ) -> None:
-    store, writer = open_store(str(tmp_path)), Writer(kafka)
+    store, writer = open_store(str(tmp_path)), TransactionalWriter(kafka)
     for _ in range(3):
         writer.write(topic, 5)
     writer.write(topic, 4, partition=1, value=b"poison")
-    sink(kafka, topic, store, fmt, flush_records=6)
-    first = watch.topic()
-    assert first == watch.until(lambda _: True)
+    run_sink(kafka, topic, store, fmt, flush_records=6)
+    first = watch.lake_topic()
+    assert first == watch.poll_until(lambda _: True)
     assert (first["records"], first["rejects"], first["gaps"], first["error"]) == (15, 4, 0, "")
     # the ends of the transactions are offsets, but nothing that is to be stored
     assert (first["behind"], first["behind_s"], first["counting"]) == (0, 0, False)
     assert first["stored_ms"] > 1_700_000_000_000
 
     writer.write(topic, 7)
-    found = watch.until(lambda now: bool(now["behind"]))
+    found = watch.poll_until(lambda now: bool(now["behind"]))
     assert (found["behind"], found["records"]) == (8, 15)
     assert 0 < found["behind_s"] < 60
-    sink(kafka, topic, store, fmt)
-    found = watch.topic()
+    run_sink(kafka, topic, store, fmt)
+    found = watch.lake_topic()
     assert (found["records"], found["behind"], found["behind_s"]) == (22, 0, 0)
     assert found["stored_ms"] >= first["stored_ms"]
 
-    fresh = Watch(kafka, store, prefix)
-    again = fresh.topic()
+    fresh = MonitoredPipeline(kafka, store, prefix)
+    again = fresh.lake_topic()
     assert again == found
     files = [path for room in ("raw", "rejects") for path in (tmp_path / room).rglob("*") if path.is_file()]
-    state = watch.look()
+    state = watch.poll()
     assert state["lake"]["cost"]["objects"] == len(files)
     stored = [
         path for path in files if "/raw/" in str(path) and path.suffix != ".hole" and path.name[0] != "_"
     ]
     assert found["bytes"] == sum(path.stat().st_size for path in stored) == state["lake"]["cost"]["bytes"]
     assert found["segments"] == len(stored)
-    assert not watch.health.look([prefix[:-1]])["lake"]["topics"], "another prefix"
+    assert not watch.health.poll([prefix[:-1]])["lake"]["topics"], "another prefix"
     json.dumps(state)
     fresh.health.close()
 
 
-def test_lag_is_of_records(kafka: str, topic: str, prefix: str, watch: Watch) -> None:
-    writer = Writer(kafka)
+def test_lag_counts_records(kafka: str, topic: str, prefix: str, watch: MonitoredPipeline) -> None:
+    writer = TransactionalWriter(kafka)
     for _ in range(3):
         writer.write(topic, 5)  # 0 to 4 and an end at 5, 6 to 10, 11, 12 to 16, 17
 
     def lag() -> dict[str, int]:
-        return {group["group"].removeprefix(prefix): group["lag"] for group in watch.look()["groups"]}
+        return {group["group"].removeprefix(prefix): group["lag"] for group in watch.poll()["groups"]}
 
     for name, offset in {"-done": 18, "-read": 17, "-part": 13, "-end": 11}.items():
-        commit(kafka, prefix + name, topic, offset)
+        commit_offset(kafka, prefix + name, topic, offset)
     # who stands before an end of a transaction has as much to read as who stands behind it
     assert lag() == {"-done": 0, "-read": 0, "-part": 5, "-end": 6}
     writer.begin(topic, 100)
@@ -175,108 +175,122 @@ def test_lag_is_of_records(kafka: str, topic: str, prefix: str, watch: Watch) ->
     writer.write(topic, 1)
     wait_until(lambda: lag()["-read"] == lag()["-done"] == 2)
     delete_records(kafka, topic, 16)
-    state = watch.look()
+    state = watch.poll()
     assert [part["low"] for part in state["topics"][0]["partitions"]] == [16, 0]
     assert state["topics"][0]["records"] == 121 - 16
     assert lag()["-part"] == lag()["-end"] == 121 - 16
     assert state["lake"]["topics"] == []
 
 
-def test_a_group_that_reads_something_else_is_asked_again(kafka: str, topic: str, prefix: str) -> None:
-    Admin(kafka).create(f"other.{prefix}", 1)
-    commit(kafka, f"{prefix}-late", f"other.{prefix}", 0)
-    health = Health(kafka, {}, None)
-    assert health.look([prefix])["groups"] == []
-    Writer(kafka).write(topic, 3)
-    commit(kafka, f"{prefix}-late", topic, 1)
-    assert health.look([prefix])["groups"] == []
-    health._cluster._others.clear()  # ten seconds later
-    (group,) = health.look([prefix])["groups"]
+def test_a_group_that_changes_topics_is_queried_again(kafka: str, topic: str, prefix: str) -> None:
+    Admin(kafka).create_topic(f"other.{prefix}", 1)
+    commit_offset(kafka, f"{prefix}-late", f"other.{prefix}", 0)
+    health = HealthMonitor(kafka, {}, None)
+    assert health.poll([prefix])["groups"] == []
+    TransactionalWriter(kafka).write(topic, 3)
+    commit_offset(kafka, f"{prefix}-late", topic, 1)
+    assert health.poll([prefix])["groups"] == []
+    health._cluster._other_groups.clear()  # ten seconds later
+    (group,) = health.poll([prefix])["groups"]
     assert (group["group"], group["topic"], group["lag"]) == (f"{prefix}-late", topic, 3)
     health.close()
 
 
-def test_groups_that_may_not_be_listed_are_those_from_before(
+def test_cached_groups_are_used_when_listing_fails(
     kafka: str, topic: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Writer(kafka).write(topic, 3)
-    commit(kafka, f"{prefix}-group", topic, 1)
-    health = Health(kafka, {}, None)
-    before = health.look([prefix])
+    TransactionalWriter(kafka).write(topic, 3)
+    commit_offset(kafka, f"{prefix}-group", topic, 1)
+    health = HealthMonitor(kafka, {}, None)
+    before = health.poll([prefix])
     assert len(before["groups"]) == 1
 
     def refuse(_: Admin) -> list[str]:
         raise KafkaError("Kafka refused listing groups.")
 
     monkeypatch.setattr(Admin, "groups", refuse)
-    state = health.look([prefix])
+    state = health.poll([prefix])
     assert state["kafka"] == {"ok": True, "error": "Kafka refused listing groups."}
     assert state["groups"] == before["groups"]
     health.close()
 
 
-def test_what_retention_took_is_seen(kafka: str, topic: str, watch: Watch, tmp_path: Path) -> None:
-    store, writer = open_store(str(tmp_path)), Writer(kafka)
+def test_records_lost_to_retention_are_reported(
+    kafka: str, topic: str, watch: MonitoredPipeline, tmp_path: Path
+) -> None:
+    store, writer = open_store(str(tmp_path)), TransactionalWriter(kafka)
     writer.write(topic, 5)  # 0 to 4, and an end at 5
-    sink(kafka, topic, store)
-    assert watch.topic()["gaps"] == 0
+    run_sink(kafka, topic, store)
+    assert watch.lake_topic()["gaps"] == 0
     delete_records(kafka, topic, 6)
-    assert watch.topic()["gaps"] == 0, "an end of a transaction is no loss"
+    assert watch.lake_topic()["gaps"] == 0, "an end of a transaction is no loss"
     writer.write(topic, 9)
     delete_records(kafka, topic, 10)
-    found = watch.topic()
+    found = watch.lake_topic()
     assert found["gaps"] == 4
     assert found["behind"] == 6
-    sink(kafka, topic, store, on_gap="record")
-    found = watch.until(lambda now: not now["behind"])
+    run_sink(kafka, topic, store, on_gap="record")
+    found = watch.poll_until(lambda now: not now["behind"])
     assert (found["gaps"], found["records"]) == (5, 10)  # the sink counts the end, too
 
 
-def test_another_topic_of_the_same_name(kafka: str, topic: str, watch: Watch, tmp_path: Path) -> None:
-    Writer(kafka).write(topic, 5)
+def test_another_topic_of_the_same_name(
+    kafka: str, topic: str, watch: MonitoredPipeline, tmp_path: Path
+) -> None:
+    TransactionalWriter(kafka).write(topic, 5)
     store = open_store(str(tmp_path))
-    sink(kafka, topic, store)
-    assert not watch.topic()["error"]
-    delete(kafka, topic)
-    assert watch.topic()["records"] == 5
-    wait_until(lambda: Admin(kafka).create(topic, 2))
-    Writer(kafka).write(topic, 50)
-    watch.health._ids_s = 0.0
-    found = watch.topic()
+    run_sink(kafka, topic, store)
+    assert not watch.lake_topic()["error"]
+    delete_topic(kafka, topic)
+    assert watch.lake_topic()["records"] == 5
+    wait_until(lambda: Admin(kafka).create_topic(topic, 2))
+    TransactionalWriter(kafka).write(topic, 50)
+    watch.health._next_ids_s = 0.0
+    found = watch.lake_topic()
     assert "created anew" in found["error"]
     assert found["behind"] == 0
 
 
-def test_a_damaged_segment_is_told_and_forgotten_when_repaired(
-    kafka: str, topic: str, watch: Watch, tmp_path: Path
+def test_a_damaged_segment_is_reported_until_repaired(
+    kafka: str, topic: str, watch: MonitoredPipeline, tmp_path: Path
 ) -> None:
-    store, writer = open_store(str(tmp_path)), Writer(kafka)
+    store, writer = open_store(str(tmp_path)), TransactionalWriter(kafka)
     writer.write(topic, 10)
-    sink(kafka, topic, store, flush_records=5)
-    assert watch.topic()["segments"] == 2
+    run_sink(kafka, topic, store, flush_records=5)
+    assert watch.lake_topic()["segments"] == 2
     writer.write(topic, 10)
-    sink(kafka, topic, store)
+    run_sink(kafka, topic, store)
     path = sorted((tmp_path / "raw" / topic / "partition=0").iterdir())[-1]
     data = path.read_bytes()
     path.write_bytes(b"")
-    found = watch.topic()
+    found = watch.lake_topic()
     assert path.name in found["error"]
     assert (found["records"], found["behind"]) == (10, 11)
     path.write_bytes(data)
-    found = watch.topic()
+    found = watch.lake_topic()
     assert (found["error"], found["records"], found["behind"]) == ("", 20, 0)
     path.with_name(f"{0:020d}.ndjson.gz").unlink()
-    assert "lacks the offsets 0 to" in Watch(kafka, store, topic.partition(".")[0]).topic()["error"]
+    assert (
+        "lacks the offsets 0 to"
+        in MonitoredPipeline(kafka, store, topic.partition(".")[0]).lake_topic()["error"]
+    )
 
 
-def test_the_last_audits_are_told(kafka: str, topic: str, prefix: str, watch: Watch, tmp_path: Path) -> None:
-    Writer(kafka).write(topic, 5)
+def test_the_last_audits_are_reported(
+    kafka: str, topic: str, prefix: str, watch: MonitoredPipeline, tmp_path: Path
+) -> None:
+    TransactionalWriter(kafka).write(topic, 5)
     store = open_store(str(tmp_path))
-    sink(kafka, topic, store)
-    assert watch.look()["audits"] == []
-    assert record(store, audit(store, deep=True), deep=True, compared=False) == ""
-    assert record(store, [replace(next(audit(store)), topic="others.bars")], deep=False, compared=False) == ""
-    (found,) = watch.look()["audits"]
+    run_sink(kafka, topic, store)
+    assert watch.poll()["audits"] == []
+    assert save_audit_records(store, audit(store, deep=True), deep=True, compared=False) == ""
+    assert (
+        save_audit_records(
+            store, [replace(next(audit(store)), topic="others.bars")], deep=False, compared=False
+        )
+        == ""
+    )
+    (found,) = watch.poll()["audits"]
     assert found["ts_ms"] > 0
     found.pop("ts_ms")
     assert found == {
@@ -289,37 +303,37 @@ def test_the_last_audits_are_told(kafka: str, topic: str, prefix: str, watch: Wa
     }
 
 
-class Stuck(MemoryStore):
+class HangingStore(MemoryStore):
     """A store that does not answer, or says that it can't."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.go_on = threading.Event()
+        self.released = threading.Event()
         self.fail = False
 
     def read(self, key: str) -> bytes:
-        self.go_on.wait(60)
+        self.released.wait(60)
         if self.fail:
             raise StoreUnavailable("It can't be reached now.")
         return super().read(key)
 
 
-def test_a_lake_that_does_not_answer_holds_nobody_up(
+def test_an_unresponsive_lake_blocks_nothing(
     kafka: str, topic: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickerlake.dashboard.health.look._WAIT_S", 0.05)
-    monkeypatch.setattr("tickerlake.dashboard.health.look._SILENT_S", 0.0)
-    store = Stuck()
-    watch = Watch(kafka, store, prefix)
-    state = watch.look()
+    monkeypatch.setattr("tickerlake.dashboard.health.look._JOIN_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("tickerlake.dashboard.health.look._RESPONSE_TIMEOUT_S", 0.0)
+    store = HangingStore()
+    watch = MonitoredPipeline(kafka, store, prefix)
+    state = watch.poll()
     assert state["kafka"]["ok"]
     assert [each["topic"] for each in state["topics"]] == [topic]
     assert (state["lake"]["ok"], state["lake"]["error"]) == (False, "The lake does not answer.")
     store.fail = True
-    store.go_on.set()
-    wait_until(lambda: watch.look()["lake"]["error"] == "It can't be reached now.")
+    store.released.set()
+    wait_until(lambda: watch.poll()["lake"]["error"] == "It can't be reached now.")
     store.fail = False
-    wait_until(lambda: bool(watch.look()["lake"]["ok"]))
+    wait_until(lambda: bool(watch.poll()["lake"]["ok"]))
     watch.health.close()
 
 
@@ -327,16 +341,16 @@ def test_kafka_is_lost_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("tickerlake.dashboard.health.cluster._TIMEOUT_S", 1.0)
     store = open_store(str(tmp_path / "lake"))
     with EmbeddedBroker(tmp_path / "broker", heap="256m") as broker:
-        Admin(broker.bootstrap_servers).create("s.bars", 2)
-        writer = Writer(broker.bootstrap_servers)
+        Admin(broker.bootstrap_servers).create_topic("s.bars", 2)
+        writer = TransactionalWriter(broker.bootstrap_servers)
         writer.write("s.bars", 5)
-        sink(broker.bootstrap_servers, "s.bars", store)
+        run_sink(broker.bootstrap_servers, "s.bars", store)
         writer.write("s.bars", 5)
-        watch = Watch(broker.bootstrap_servers, store, "s")
-        before = watch.look()
+        watch = MonitoredPipeline(broker.bootstrap_servers, store, "s")
+        before = watch.poll()
         assert before["kafka"] == {"ok": True, "error": ""}
         broker.pause()
-        lost = watch.look()
+        lost = watch.poll()
         assert not lost["kafka"]["ok"]
         assert "No Kafka broker answers" in lost["kafka"]["error"]
         assert lost["topics"] == before["topics"]
@@ -344,18 +358,18 @@ def test_kafka_is_lost_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert lost["lake"]["topics"][0]["behind"] == before["lake"]["topics"][0]["behind"] == 6
         assert lost["lake"]["topics"][0]["behind_s"] >= before["lake"]["topics"][0]["behind_s"] + 1
         broker.resume()
-        wait_until(lambda: bool(watch.look()["kafka"]["ok"]))
+        wait_until(lambda: bool(watch.poll()["kafka"]["ok"]))
         watch.health.close()
 
 
 def test_rates_are_of_the_last_ten_seconds() -> None:
     rates: Rates[str] = Rates()
-    assert rates.of("a") == 0
+    assert rates.rate("a") == 0
     for second in range(0, 31, 2):
-        rates.mark(second, {"a": second * second, "b": 100 - second} | ({"c": second} if second > 25 else {}))
-    assert rates.of("a") == (900 - 400) / 10
-    assert rates.of("b") == 0, "a topic that began anew"
-    assert rates.of("c") == 1, "no more than has been seen of it"
+        rates.add(second, {"a": second * second, "b": 100 - second} | ({"c": second} if second > 25 else {}))
+    assert rates.rate("a") == (900 - 400) / 10
+    assert rates.rate("b") == 0, "a topic that began anew"
+    assert rates.rate("c") == 1, "no more than has been seen of it"
     rates.clear()
-    rates.mark(40, {"a": 2000})
-    assert rates.of("a") == 0
+    rates.add(40, {"a": 2000})
+    assert rates.rate("a") == 0

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tickerlake.dashboard.health.rejects import MOST_BYTES, newest_rejects, read_reject
+from tickerlake.dashboard.health.rejects import MAX_BYTES, newest_rejects, read_reject
 from tickerlake.errors import LakeError, ObjectMissing, UsageError
-from tickerlake.lake.objects import keep_rejects
+from tickerlake.lake.objects import store_rejects
 from tickerlake.lake.rows import RejectedRecord
 from tickerlake.lake.segment import reject_key
 from tickerlake.lake.store import Store, open_store
@@ -15,11 +15,11 @@ from tickerlake.lake.store import Store, open_store
 TOPIC = "s.bars"
 
 
-def keep(
+def store_reject(
     store: Store, partition: int, offset: int, ms: int, value: bytes | None, key: bytes | None = None
 ) -> None:
     both = [None if part is None else base64.b64encode(part).decode() for part in (key, value)]
-    keep_rejects(store, TOPIC, partition, [RejectedRecord(offset, ms, "not JSON: x", *both)])
+    store_rejects(store, TOPIC, partition, [RejectedRecord(offset, ms, "not JSON: x", *both)])
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def store(tmp_path: Path) -> Store:
 
 def test_the_newest_of_all_partitions_by_time(store: Store) -> None:
     for number in range(20):
-        keep(store, number % 2, number * 7, 1_000 + number, b"x" * number)
-    keep(store, 10, 3, 5_000, b"late")
+        store_reject(store, number % 2, number * 7, 1_000 + number, b"x" * number)
+    store_reject(store, 10, 3, 5_000, b"late")
     found = newest_rejects(store, TOPIC, 5)
     assert [each["timestamp_ms"] for each in found["rejects"]] == [5_000, 1_019, 1_018, 1_017, 1_016]
     assert (found["topic"], found["more"], found["complete"]) == (TOPIC, True, True)
@@ -48,19 +48,19 @@ def test_the_newest_of_all_partitions_by_time(store: Store) -> None:
     assert newest_rejects(store, "s.bar")["rejects"] == [], "a topic whose name begins with it"
 
 
-def test_so_many_that_the_time_is_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep(store, 0, 1, 9, b"x")
-    keep(store, 0, 2, 9, b"x")
-    monkeypatch.setattr("tickerlake.dashboard.health.rejects._LIST_S", -1.0)
+def test_listing_stops_at_the_time_limit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_reject(store, 0, 1, 9, b"x")
+    store_reject(store, 0, 2, 9, b"x")
+    monkeypatch.setattr("tickerlake.dashboard.health.rejects._LIST_TIMEOUT_S", -1.0)
     found = newest_rejects(store, TOPIC)
     assert (len(found["rejects"]), found["complete"]) == (1, False)
 
 
-def test_one_as_a_whole(store: Store) -> None:
-    keep(store, 0, 1, 9, b'{"\xc3\xa9', b"key")
-    keep(store, 0, 2, -1, b"\xff\x00")
-    keep(store, 0, 3, 9, None)
-    keep(store, 0, 4, 9, b"." + "é".encode() * MOST_BYTES)
+def test_one_reject_in_full(store: Store) -> None:
+    store_reject(store, 0, 1, 9, b'{"\xc3\xa9', b"key")
+    store_reject(store, 0, 2, -1, b"\xff\x00")
+    store_reject(store, 0, 3, 9, None)
+    store_reject(store, 0, 4, 9, b"." + "é".encode() * MAX_BYTES)
     text = read_reject(store, TOPIC, 0, 1)
     assert (text["value"], text["value_base64"], text["key"], text["bytes"]) == ('{"é', None, "key", 4)
     raw = read_reject(store, TOPIC, 0, 2)
@@ -69,12 +69,12 @@ def test_one_as_a_whole(store: Store) -> None:
     assert (none["value"], none["value_base64"], none["bytes"]) == (None, None, 0)
     long = read_reject(store, TOPIC, 0, 4)
     assert long["value_cut"]
-    assert long["value"] == "." + "é" * (MOST_BYTES // 2 - 1), "not through a character"
-    assert long["bytes"] == 2 * MOST_BYTES + 1
+    assert long["value"] == "." + "é" * (MAX_BYTES // 2 - 1), "not through a character"
+    assert long["bytes"] == 2 * MAX_BYTES + 1
 
 
-def test_what_is_damaged_or_not_there(store: Store) -> None:
-    keep(store, 0, 1, 9, b"x")
+def test_damaged_and_missing_rejects(store: Store) -> None:
+    store_reject(store, 0, 1, 9, b"x")
     store.create(reject_key(TOPIC, 0, 2), b"{", metadata={})
     store.create(f"rejects/{TOPIC}/partition=0/notes.txt", b"", metadata={})
     offsets = [
@@ -96,6 +96,6 @@ def test_names_are_checked(store: Store, topic: str) -> None:
 
 
 @pytest.mark.parametrize(("partition", "offset"), [(-1, 0), (0, -1), (1 << 31, 0), (0, 1 << 63)])
-def test_places_are_checked(store: Store, partition: int, offset: int) -> None:
+def test_partitions_and_offsets_are_validated(store: Store, partition: int, offset: int) -> None:
     with pytest.raises(UsageError):
         read_reject(store, TOPIC, partition, offset)

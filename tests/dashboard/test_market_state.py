@@ -11,26 +11,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tickerlake.analytics.sessions import ALWAYS
-from tickerlake.dashboard.market.decode import read_bars, read_indicators
+from tickerlake.analytics.sessions import ALWAYS_OPEN
+from tickerlake.dashboard.market.decode import decode_bars, decode_indicators
 from tickerlake.dashboard.market.latest import (
     AVERAGE_VOLUME,
     HIGH,
     LAST,
     LOW,
     OPEN,
-    PREVIOUS,
+    PREVIOUS_CLOSE,
     TIME_MS,
     VOLUME,
 )
-from tickerlake.dashboard.market.market import Market, order_ns
-from tickerlake.dashboard.market.ticks import fold
+from tickerlake.dashboard.market.market import MarketState, nominal_length_ns
+from tickerlake.dashboard.market.ticks import aggregate_trades
 from tickerlake.model.alert import Alert
 
 MINUTE = 60 * 10**9
 DAY = 86_400 * 10**9
 START = 19_723 * DAY + 14 * 60 * MINUTE + 30 * MINUTE
-FAR = 2**62
+NO_TIME_LIMIT_NS = 2**62
 
 
 def trade(symbol: str, at_ns: int, price: float, size: float = 100.0, **more: Any) -> bytes:
@@ -39,7 +39,7 @@ def trade(symbol: str, at_ns: int, price: float, size: float = 100.0, **more: An
 
 
 def bar(symbol: str, interval: str, open_ns: int, prices: list[float], **more: Any) -> str:
-    length = order_ns(interval)
+    length = nominal_length_ns(interval)
     fields = {
         "schema": "bar.v1",
         "instrument_id": f"{symbol}.XXXX",
@@ -55,17 +55,17 @@ def bar(symbol: str, interval: str, open_ns: int, prices: list[float], **more: A
 
 
 def bars(*lines: str) -> pl.DataFrame:
-    return read_bars(pl.Series(lines, dtype=pl.String))
+    return decode_bars(pl.Series(lines, dtype=pl.String))
 
 
-def market() -> Market:
-    return Market(lambda _: ALWAYS)
+def create_market() -> MarketState:
+    return MarketState(lambda _: ALWAYS_OPEN)
 
 
-def of(known: Market, symbol: str) -> dict[int, float]:
-    number = known.names.find(symbol)
+def latest_values(market: MarketState, symbol: str) -> dict[int, float]:
+    number = market.instruments.find(symbol)
     assert number is not None
-    return dict(enumerate(known.latest.values[:, number].tolist()))
+    return dict(enumerate(market.latest.values[:, number].tolist()))
 
 
 TRADES = st.lists(
@@ -87,27 +87,27 @@ def test_trades_make_sessions_and_forming_bars(
 ) -> None:
     trades = [(symbol, START + at * 60_000, price, size) for symbol, at, price, size in trades]
     trades.sort(key=lambda each: each[1])
-    known = market()
-    known.take_bars(bars(bar("Z", "5m", START, [1, 1, 1, 1, 1])))
+    known = create_market()
+    known.add_bars(bars(bar("Z", "5m", START, [1, 1, 1, 1, 1])))
     edges = [0, *sorted(min(cut, len(trades)) for cut in cuts), len(trades)]
     for start, end in pairwise(edges):
-        known.take_trades(fold([trade(*each) for each in trades[start:end]], FAR))
+        known.add_trades(aggregate_trades([trade(*each) for each in trades[start:end]], NO_TIME_LIMIT_NS))
     for symbol in {each[0] for each in trades}:
         mine = [each for each in trades if each[0] == symbol]
         day = mine[-1][1] // DAY
         today = [each for each in mine if each[1] // DAY == day]
         before = [each for each in mine if each[1] // DAY < day]
         prices = [each[2] for each in today]
-        values = of(known, symbol)
+        values = latest_values(known, symbol)
         assert values[LAST] == mine[-1][2]
         assert values[TIME_MS] == mine[-1][1] // 1_000_000
         assert (values[OPEN], values[HIGH], values[LOW]) == (prices[0], max(prices), min(prices))
         assert values[VOLUME] == pytest.approx(sum(each[3] for each in today))
-        assert values[PREVIOUS] == before[-1][2] if before else np.isnan(values[PREVIOUS])
+        assert values[PREVIOUS_CLOSE] == before[-1][2] if before else np.isnan(values[PREVIOUS_CLOSE])
         for interval, length in (("5m", 5 * MINUTE), ("1d", DAY)):
-            number = known.names.find(symbol)
+            number = known.instruments.find(symbol)
             assert number is not None
-            found = known.forming((number, interval))
+            found = known.forming_bars((number, interval))
             buckets = sorted({each[1] // length for each in mine})[-2:]
             assert [row[0] for row in found] == [bucket * length / 1e6 for bucket in buckets]
             inside = [each for each in mine if each[1] // length == buckets[-1]]
@@ -136,7 +136,7 @@ def test_trades_make_sessions_and_forming_bars(
     )
 )
 def test_folding_counts_every_value_once(values: list[bytes | None]) -> None:
-    folded = fold(values, 8 * MINUTE)
+    folded = aggregate_trades(values, 8 * MINUTE)
     assert folded.trades + folded.skipped == len(values)
     good = []
     for value in values:
@@ -153,52 +153,52 @@ def test_folding_counts_every_value_once(values: list[bytes | None]) -> None:
 
 
 def test_numbers_written_as_text_are_read() -> None:
-    folded = fold([trade("A", 1, 1).replace(b'"price": 1', b'"price": "12.5"')], FAR)
+    folded = aggregate_trades([trade("A", 1, 1).replace(b'"price": 1', b'"price": "12.5"')], NO_TIME_LIMIT_NS)
     assert folded.prices[:, 0].tolist() == [12.5, 12.5, 12.5, 12.5, 100.0]
 
 
-def test_daily_bars_alone_make_the_list() -> None:
-    known = market()
+def test_daily_bars_alone_fill_the_list() -> None:
+    known = create_market()
     days = [bar("A", "1d", n * DAY, [10 + n, 12 + n, 9 + n, 11 + n, 100 * (n + 1)]) for n in range(30)]
     for cut in (7, 23):  # whatever the batches
-        known.take_bars(bars(*days[:cut]))
+        known.add_bars(bars(*days[:cut]))
         days = days[cut:]
-    known.take_bars(bars(*days))
-    values = of(known, "A")
-    assert (values[LAST], values[PREVIOUS], values[OPEN], values[HIGH]) == (40, 39, 39, 41)
+    known.add_bars(bars(*days))
+    values = latest_values(known, "A")
+    assert (values[LAST], values[PREVIOUS_CLOSE], values[OPEN], values[HIGH]) == (40, 39, 39, 41)
     assert values[AVERAGE_VOLUME] == pytest.approx(np.mean([100 * (n + 1) for n in range(10, 30)]))
-    assert known.latest.closes[0][-3:].tolist() == [38, 39, 40]
+    assert known.latest.sparklines[0][-3:].tolist() == [38, 39, 40]
     assert known.intervals_of(0) == ["1d"]
-    assert known.forming((0, "1d")) == []
+    assert known.forming_bars((0, "1d")) == []
 
 
-def test_trades_go_on_where_bars_end() -> None:
-    known = market()
-    known.take_bars(
-        bars(*(bar("A", "1d", START // DAY * DAY - DAY * n, [5, 6, 4, 5.5, 900]) for n in (2, 1)))
-    )
+def test_trades_continue_where_bars_end() -> None:
+    known = create_market()
+    known.add_bars(bars(*(bar("A", "1d", START // DAY * DAY - DAY * n, [5, 6, 4, 5.5, 900]) for n in (2, 1))))
     minutes = [bar("A", "1m", START + n * MINUTE, [10, 11 + n, 9, 10, 50]) for n in range(3)]
-    known.take_bars(bars(*minutes, bar("A", "5m", START - 5 * MINUTE, [10, 10, 10, 10, 1])))
+    known.add_bars(bars(*minutes, bar("A", "5m", START - 5 * MINUTE, [10, 10, 10, 10, 1])))
     # the trades of these minutes come again, as they are read from a little earlier on
     again = [trade("A", START + n * MINUTE + 5, 10 + n) for n in range(3)]
-    known.take_trades(fold([*again, trade("A", START + 3 * MINUTE + 1, 20.0, 7)], FAR))
-    values = of(known, "A")
-    assert (values[LAST], values[PREVIOUS], values[HIGH], values[LOW]) == (20, 5.5, 20, 9)
+    known.add_trades(
+        aggregate_trades([*again, trade("A", START + 3 * MINUTE + 1, 20.0, 7)], NO_TIME_LIMIT_NS)
+    )
+    values = latest_values(known, "A")
+    assert (values[LAST], values[PREVIOUS_CLOSE], values[HIGH], values[LOW]) == (20, 5.5, 20, 9)
     assert values[VOLUME] == 157
-    assert known.forming((0, "5m")) == [[START / 1e6, 10, 20, 9, 20, 157]]
-    assert known.forming((0, "1m")) == [[(START + 3 * MINUTE) / 1e6, 20, 20, 20, 20, 7]]
-    known.take_bars(bars(bar("A", "1m", START + 3 * MINUTE, [20, 20, 20, 20, 7])))
-    assert known.forming((0, "1m")) == [], "the closed bar has taken its place"
-    assert of(known, "A")[VOLUME] == 157, "trades count, not the bars that are made of them"
+    assert known.forming_bars((0, "5m")) == [[START / 1e6, 10, 20, 9, 20, 157]]
+    assert known.forming_bars((0, "1m")) == [[(START + 3 * MINUTE) / 1e6, 20, 20, 20, 20, 7]]
+    known.add_bars(bars(bar("A", "1m", START + 3 * MINUTE, [20, 20, 20, 20, 7])))
+    assert known.forming_bars((0, "1m")) == [], "the closed bar has taken its place"
+    assert latest_values(known, "A")[VOLUME] == 157, "trades count, not the bars that are made of them"
 
 
-def test_the_highest_revision_of_a_bar_counts() -> None:
-    known = market()
+def test_the_highest_revision_of_a_bar_wins() -> None:
+    known = create_market()
     first = bar("A", "1m", START, [1, 2, 1, 2, 10])
     second = bar("A", "1m", START + MINUTE, [2, 3, 2, 3, 10])
-    known.take_bars(bars(first, second))
-    known.take_bars(bars(bar("A", "1m", START, [1, 5, 1, 2, 30], revision=1)))
-    known.take_bars(bars(first))
+    known.add_bars(bars(first, second))
+    known.add_bars(bars(bar("A", "1m", START, [1, 5, 1, 2, 30], revision=1)))
+    known.add_bars(bars(first))
     rows, more = known.bars((0, "1m"), None, 10)
     assert rows.rows() == [(START, 1, 5, 1, 2, 30), (START + MINUTE, 2, 3, 2, 3, 10)]
     assert not more
@@ -208,14 +208,14 @@ def test_the_highest_revision_of_a_bar_counts() -> None:
     assert rows.get_column("open_ns").to_list() == [START + MINUTE]
 
 
-def test_the_oldest_rows_go_when_there_are_too_many() -> None:
-    known = Market(lambda _: ALWAYS, most_bars=120_000)
+def test_the_oldest_rows_are_evicted() -> None:
+    known = MarketState(lambda _: ALWAYS_OPEN, max_bars=120_000)
     for start in range(0, 200_000, 20_000):
         rows = bars(bar("A", "1m", 0, [1, 1, 1, 1, 1]))
         opens = pl.int_range(start, start + 20_000, eager=True) * MINUTE
         many = pl.concat([rows] * 20_000).with_columns(open_ns=opens, close_ns=opens + MINUTE)
-        known.take_bars(many)
-    known.take_bars(bars(bar("A", "1d", 0, [1, 1, 1, 1, 1])))
+        known.add_bars(many)
+    known.add_bars(bars(bar("A", "1d", 0, [1, 1, 1, 1, 1])))
     rows, more = known.bars((0, "1m"), None, 10**6)
     assert more
     assert 60_000 <= rows.height <= 120_000
@@ -223,13 +223,13 @@ def test_the_oldest_rows_go_when_there_are_too_many() -> None:
     assert known.bars((0, "1d"), None, 10)[0].height == 1, "the few of another interval stay"
 
 
-def test_a_watched_chart_is_told_what_closes() -> None:
-    known = market()
-    known.take_bars(bars(bar("A", "1m", START, [1, 2, 1, 2, 10]), bar("B", "1m", START, [1, 2, 1, 2, 10])))
+def test_a_subscribed_chart_gets_closed_bars() -> None:
+    known = create_market()
+    known.add_bars(bars(bar("A", "1m", START, [1, 2, 1, 2, 10]), bar("B", "1m", START, [1, 2, 1, 2, 10])))
     known.watch((0, "1m"))
     tick = known.latest.tick
-    known.take_bars(bars(bar("B", "1m", START + MINUTE, [9, 9, 9, 9, 9])))
-    known.take_bars(bars(bar("A", "1m", START + MINUTE, [2, 3, 2, 3, 20])))
+    known.add_bars(bars(bar("B", "1m", START + MINUTE, [9, 9, 9, 9, 9])))
+    known.add_bars(bars(bar("A", "1m", START + MINUTE, [2, 3, 2, 3, 20])))
     line = json.dumps(
         {
             "schema": "indicator.v1",
@@ -239,7 +239,7 @@ def test_a_watched_chart_is_told_what_closes() -> None:
             "values": {"SMA(2)": 2.5},
         }
     )
-    known.take_indicators(read_indicators(pl.Series([line])))
+    known.add_indicators(decode_indicators(pl.Series([line])))
     events = known.events((0, "1m"), tick)
     assert [event["t"] for event in events] == ["bar", "values"]
     assert events[0]["bar"] == [(START + MINUTE) / 1e6, 2, 3, 2, 3, 20]
@@ -249,15 +249,17 @@ def test_a_watched_chart_is_told_what_closes() -> None:
     assert known.events((0, "1m"), 0) == []
 
 
-def test_names_that_are_no_instruments_are_left_out() -> None:
-    known = market()
+def test_invalid_instrument_names_are_skipped() -> None:
+    known = create_market()
     hostile = ["<img src=x onerror=alert(1)>", "../../etc", "a b", "", "=cmd()", "A" * 40]
-    known.take_trades(fold([trade(name, START, 1.0) for name in [*hostile, "GOOD"]], FAR))
-    known.take_bars(bars(*(bar(name, "1m", START, [1, 1, 1, 1, 1]) for name in hostile)))
-    assert known.names.symbols == ["GOOD"]
+    known.add_trades(
+        aggregate_trades([trade(name, START, 1.0) for name in [*hostile, "GOOD"]], NO_TIME_LIMIT_NS)
+    )
+    known.add_bars(bars(*(bar(name, "1m", START, [1, 1, 1, 1, 1]) for name in hostile)))
+    assert known.instruments.symbols == ["GOOD"]
 
 
-def test_bars_that_contradict_themselves_are_left_out() -> None:
+def test_inconsistent_bars_are_skipped() -> None:
     lines = [
         bar("A", "1m", START, [1, 2, 1, 2, 10]),
         bar("A", "1m", START, [1, 1, 2, 2, 10]),
@@ -273,7 +275,7 @@ def test_bars_that_contradict_themselves_are_left_out() -> None:
     assert bars(*lines).height == 1
 
 
-def test_indicators_have_a_column_each() -> None:
+def test_each_indicator_has_a_column() -> None:
     lines = [
         {
             "schema": "indicator.v1",
@@ -284,13 +286,13 @@ def test_indicators_have_a_column_each() -> None:
         }
         for n, values in enumerate([{"SMA(2)": 1.5}, {"MACD(12,26,9).hist": -0.25}, {}])
     ]
-    found = read_indicators(pl.Series([json.dumps(line) for line in lines]))
+    found = decode_indicators(pl.Series([json.dumps(line) for line in lines]))
     assert found.get_column("SMA(2)").to_list() == [1.5, None, None]
     assert found.get_column("MACD(12,26,9).hist").to_list() == [None, -0.25, None]
-    known = market()
-    known.take_indicators(found)
+    known = create_market()
+    known.add_indicators(found)
     assert known.indicators() == ["MACD(12,26,9).hist", "SMA(2)"]
-    rows, _ = known.values((0, "1d"), None, 10)
+    rows, _ = known.indicator_values((0, "1d"), None, 10)
     assert rows.get_column("open_ns").to_list() == [0, 1, 2]
 
 
@@ -318,18 +320,18 @@ def alert(number: int, **more: Any) -> Alert:
 
 
 def test_alerts_are_found_by_instrument_severity_and_time() -> None:
-    known = market()
-    known.take_alerts(
+    known = create_market()
+    known.add_alerts(
         [alert(n) for n in range(5)] + [alert(2), alert(9, severity="critical", instrument_id="B.XXXX")]
     )
     assert known.alerts.count == 6, "the same alert counts once"
-    found, more = known.alerts.find(None, "info", None, 3)
+    found, more = known.alerts.search(None, "info", None, 3)
     assert [told.alert.alert_id for told in found] == ["9", "4", "3"]
     assert more
-    found, more = known.alerts.find(known.names.find("A"), "warning", START + 2, 10)
+    found, more = known.alerts.search(known.instruments.find("A"), "warning", START + 2, 10)
     assert [told.alert.alert_id for told in found] == ["1", "0"]
     assert not more
-    assert [told.alert.alert_id for told in known.alerts.find(None, "critical", None, 10)[0]] == ["9"]
+    assert [told.alert.alert_id for told in known.alerts.search(None, "critical", None, 10)[0]] == ["9"]
     shown = json.loads(found[0].to_json())
     assert (shown["id"], shown["event_ms"], shown["value"]) == (0, (START + 1) / 1e6, 5.25)
     assert [told.alert.alert_id for told in known.alerts.since(4, 100)] == ["4", "9"]

@@ -9,34 +9,34 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.figures import PIPELINE, SERVER
+from support.figures import PIPELINE_STATUS, SERVER_STATS
 from tickerlake.dashboard.health.state import PipelineState
-from tickerlake.dashboard.metrics import MOST_SERIES, exposition
+from tickerlake.dashboard.metrics import MAX_SERIES, exposition
 from tickerlake.version import VERSION
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def series(pipeline: dict[str, Any], server: dict[str, float] = SERVER) -> Series:
-    found: Series = {}
+def series(pipeline: dict[str, Any], server: dict[str, float] = SERVER_STATS) -> Series:
+    values: Series = {}
     for family in text_string_to_metric_families(exposition(pipeline, server).decode()):
         assert family.documentation
         for sample in family.samples:
-            place = (sample.name, tuple(sorted(sample.labels.items())))
-            assert place not in found
-            found[place] = sample.value
-    return found
+            key = (sample.name, tuple(sorted(sample.labels.items())))
+            assert key not in values
+            values[key] = sample.value
+    return values
 
 
-def changed(**parts: Any) -> dict[str, Any]:
-    return copy.deepcopy(PIPELINE) | parts
+def pipeline_with(**parts: Any) -> dict[str, Any]:
+    return copy.deepcopy(PIPELINE_STATUS) | parts
 
 
-def test_the_example_is_what_a_look_returns() -> None:
-    assert msgspec.to_builtins(msgspec.convert(PIPELINE, PipelineState)) == PIPELINE
+def test_the_example_matches_the_pipeline_state() -> None:
+    assert msgspec.to_builtins(msgspec.convert(PIPELINE_STATUS, PipelineState)) == PIPELINE_STATUS
 
 
-def test_every_figure_is_there_in_base_units() -> None:
+def test_every_metric_uses_base_units() -> None:
     bars = (("topic", "s.bars"),)
     group = (("group", "g"), *bars)
     expected = {
@@ -77,23 +77,25 @@ def test_every_figure_is_there_in_base_units() -> None:
         ("tickerlake_audit_findings", bars): 3,
         ("tickerlake_audit_timestamp_seconds", bars): 1_799_999_000,
     }
-    assert series(PIPELINE) == expected
+    assert series(PIPELINE_STATUS) == expected
 
 
-def test_before_the_first_look_and_without_a_lake() -> None:
+def test_before_the_first_poll_and_without_a_lake() -> None:
     names = {name for name, _ in series({}, {"clients": 0})}
     assert names == {
         "tickerlake_build_info",
         "tickerlake_dashboard_clients",
         "tickerlake_dashboard_series_left_out",
     }
-    names = {name for name, _ in series(changed(lake=None, audits=[], kafka={"ok": False, "error": "x"}))}
+    names = {
+        name for name, _ in series(pipeline_with(lake=None, audits=[], kafka={"ok": False, "error": "x"}))
+    }
     assert not any(name.startswith(("tickerlake_lake", "tickerlake_audit")) for name in names)
-    assert series(changed(kafka={"ok": False, "error": "x"}))["tickerlake_kafka_up", ()] == 0
+    assert series(pipeline_with(kafka={"ok": False, "error": "x"}))["tickerlake_kafka_up", ()] == 0
 
 
-def test_what_is_being_counted_does_not_look_like_a_rise() -> None:
-    pipeline = changed()
+def test_counting_in_progress_does_not_look_like_an_increase() -> None:
+    pipeline = pipeline_with()
     pipeline["lake"]["topics"][0] |= {"counting": True, "error": "damaged"}
     found = series(pipeline)
     bars = (("topic", "s.bars"),)
@@ -104,7 +106,7 @@ def test_what_is_being_counted_does_not_look_like_a_rise() -> None:
 
 def test_hostile_names_stay_values() -> None:
     name = 'x"} 1\ntickerlake_kafka_up 0\\\u2028\udcff' + "y" * 1_000
-    pipeline = changed()
+    pipeline = pipeline_with()
     pipeline["groups"][0]["group"] = name
     found = series(pipeline)
     assert found["tickerlake_kafka_up", ()] == 1
@@ -113,12 +115,12 @@ def test_hostile_names_stay_values() -> None:
 
 
 def test_series_are_counted_and_capped() -> None:
-    pipeline = changed()
+    pipeline = pipeline_with()
     lag = {"partition": 0, "committed": 1, "lag": 1}
-    parts = [lag | {"partition": number} for number in range(MOST_SERIES + 10)]
+    parts = [lag | {"partition": number} for number in range(MAX_SERIES + 10)]
     pipeline["groups"][0]["partitions"] = parts
     found = series(pipeline)
-    assert sum(name == "tickerlake_consumer_lag_records" for name, _ in found) == MOST_SERIES
+    assert sum(name == "tickerlake_consumer_lag_records" for name, _ in found) == MAX_SERIES
     assert found["tickerlake_dashboard_series_left_out", ()] == 10
 
 
@@ -126,7 +128,7 @@ def test_series_are_counted_and_capped() -> None:
 def test_promtool_finds_nothing_wrong_with_them() -> None:
     done = subprocess.run(
         ["promtool", "check", "metrics"],
-        input=exposition(PIPELINE, SERVER),
+        input=exposition(PIPELINE_STATUS, SERVER_STATS),
         capture_output=True,
         check=False,
     )

@@ -17,21 +17,21 @@ from openapi_spec_validator import validate
 from starlette.routing import Mount, Route
 
 from dashboard.access_support import PASSWORD, check_default_deny
-from dashboard.pages import page
+from dashboard.pages import connect_client
 from support import oracle
-from support.certificates import Authority
+from support.certificates import CertificateAuthority
 from support.process import run, tickerlake, wait_until
 from tickerlake.dashboard.access.authenticator import Authenticator
-from tickerlake.dashboard.access.guard import Guard
+from tickerlake.dashboard.access.guard import AccessMiddleware
 from tickerlake.dashboard.access.login import login_routes
 from tickerlake.dashboard.access.password import Password
 from tickerlake.dashboard.access.policy import Policy
-from tickerlake.dashboard.access.rate import Buckets
-from tickerlake.dashboard.app import Parts, create
-from tickerlake.dashboard.health.look import Health
+from tickerlake.dashboard.access.rate import RateLimiter
+from tickerlake.dashboard.app import Backend, create_app
+from tickerlake.dashboard.health.look import HealthMonitor
 from tickerlake.dashboard.live.hub import Hub
-from tickerlake.dashboard.market.market import Market
-from tickerlake.dashboard.reading.feed import Feed
+from tickerlake.dashboard.market.market import MarketState
+from tickerlake.dashboard.reading.feed import DashboardReader
 from tickerlake.dashboard.server import Dashboard, DashboardOptions
 from tickerlake.errors import UsageError
 from tickerlake.lake.store import open_store
@@ -39,7 +39,9 @@ from tickerlake.pipeline.markets import sessions_by_market
 
 
 @contextmanager
-def serving(servers: str, lake: Path | None, **options: Any) -> Iterator[tuple[Dashboard, httpx.Client]]:
+def serve_dashboard(
+    servers: str, lake: Path | None, **options: Any
+) -> Iterator[tuple[Dashboard, httpx.Client]]:
     store = open_store(str(lake)) if lake else None
     with (
         Dashboard(servers, {}, store, DashboardOptions(port=0, **options)) as dashboard,
@@ -48,30 +50,30 @@ def serving(servers: str, lake: Path | None, **options: Any) -> Iterator[tuple[D
         yield dashboard, client
 
 
-def bars_of(rows: list[dict[str, Any]], symbol: str, interval: str) -> list[tuple[float, ...]]:
+def stored_bars(rows: list[dict[str, Any]], symbol: str, interval: str) -> list[tuple[float, ...]]:
     """Return the bars of a symbol as the lake holds them, the highest revision of each."""
-    found: dict[int, dict[str, Any]] = {}
+    newest: dict[int, dict[str, Any]] = {}
     for row in rows:
         if (row["symbol"], row["interval"]) == (symbol, interval):
-            known = found.get(row["ts_open_ns"])
+            known = newest.get(row["ts_open_ns"])
             if known is None or row["revision"] > known["revision"]:
-                found[row["ts_open_ns"]] = row
+                newest[row["ts_open_ns"]] = row
     names = ("open", "high", "low", "close", "volume")
-    return [(open_ns / 1e6, *(float(found[open_ns][name]) for name in names)) for open_ns in sorted(found)]
+    return [(open_ns / 1e6, *(float(newest[open_ns][name]) for name in names)) for open_ns in sorted(newest)]
 
 
-def asked(client: httpx.Client, path: str, **parameters: Any) -> dict[str, Any]:
+def get_json(client: httpx.Client, path: str, **parameters: Any) -> dict[str, Any]:
     answer = client.get(f"/api/v1/{path}", params=parameters)
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    content: dict[str, Any] = answer.json()
+    return content
 
 
-def paged(client: httpx.Client, limit: int, **parameters: Any) -> list[tuple[float, ...]]:
+def read_all_pages(client: httpx.Client, limit: int, **parameters: Any) -> list[tuple[float, ...]]:
     """Read all bars, from the newest backwards."""
     found: list[tuple[float, ...]] = []
     while True:
-        page = asked(client, "bars", limit=limit, **parameters)
+        page = get_json(client, "bars", limit=limit, **parameters)
         names = ("time", "open", "high", "low", "close", "volume")
         rows = list(zip(*(page[name] for name in names), strict=True))
         found = rows + found
@@ -85,42 +87,45 @@ def prefix() -> str:
     return f"v{secrets.token_hex(4)}"
 
 
-def test_what_is_answered_equals_the_lake(kafka: str, tmp_path: Path, prefix: str) -> None:
+def test_responses_match_the_lake(kafka: str, tmp_path: Path, prefix: str) -> None:
     trades = f"{prefix}.trades"
     run("simulate", "-t", trades, "-b", kafka, "--symbols", 3, "--trades", 9_000, "--days", 3)
     run("track", "-t", trades, "-b", kafka, "--until-end", "--calendar", "XNYS", cwd=tmp_path)
     for fmt in ("ndjson", "parquet"):
-        _stored_and_answered(kafka, tmp_path / fmt, prefix, fmt)
+        _check_answers_equal_lake(kafka, tmp_path / fmt, prefix, fmt)
 
 
-def _stored_and_answered(kafka: str, lake: Path, prefix: str, fmt: str) -> None:
+def _check_answers_equal_lake(kafka: str, lake: Path, prefix: str, fmt: str) -> None:
     topics = [each for name in ("bars", "indicators", "alerts") for each in ("-t", f"{prefix}.{name}")]
     cut = ("--format", fmt, "--flush-records", 400, "--group", f"{prefix}-{fmt}")
     run("sink", *topics, "--lake", lake, "-b", kafka, "--until-end", *cut)
     run("audit", "--lake", lake, "-b", kafka)
-    stored = [row for (row,) in oracle.rows(lake, f"{prefix}.bars").values()]
-    with serving(kafka, lake, prefixes=[prefix], calendar="XNYS", most_bars=1_500) as (dashboard, client):
-        wait_until(lambda: dashboard.feed.status.loading is None)
+    stored = [row for (row,) in oracle.read_rows(lake, f"{prefix}.bars").values()]
+    with serve_dashboard(kafka, lake, prefixes=[prefix], calendar="XNYS", max_bars=1_500) as (
+        dashboard,
+        client,
+    ):
+        wait_until(lambda: dashboard.reader.status.loading is None)
         symbols = sorted({row["symbol"] for row in stored})
-        assert sorted(each["symbol"] for each in asked(client, "instruments")["instruments"]) == symbols
+        assert sorted(each["symbol"] for each in get_json(client, "instruments")["instruments"]) == symbols
         for symbol in symbols:
             for interval in ("1m", "1h", "1d"):
-                closed = bars_of(stored, symbol, interval)
-                shown = paged(client, 250, instrument=symbol, interval=interval)
+                closed = stored_bars(stored, symbol, interval)
+                shown = read_all_pages(client, 250, instrument=symbol, interval=interval)
                 assert shown[: len(closed)] == closed, (symbol, interval)
                 assert all(row[0] > closed[-1][0] for row in shown[len(closed) :]), (
                     "what is forming comes after"
                 )
-        _indicators_equal(client, oracle.rows(lake, f"{prefix}.indicators"), symbols[0])
-        alerts = asked(client, "alerts", limit=1000)["alerts"]
-        kept = {row["alert_id"] for (row,) in oracle.rows(lake, f"{prefix}.alerts").values()}
+        _check_indicators(client, oracle.read_rows(lake, f"{prefix}.indicators"), symbols[0])
+        alerts = get_json(client, "alerts", limit=1000)["alerts"]
+        kept = {row["alert_id"] for (row,) in oracle.read_rows(lake, f"{prefix}.alerts").values()}
         assert {alert["alert_id"] for alert in alerts} == kept
-        _answers_are_as_described(client, symbols[0])
-        _the_pipeline_is_told(client, prefix)
+        _check_openapi(client, symbols[0])
+        _check_pipeline(client, prefix)
 
 
-def _indicators_equal(client: httpx.Client, rows: dict[Any, list[dict[str, Any]]], symbol: str) -> None:
-    answer = asked(client, "indicators", instrument=symbol, interval="1h", limit=5000)
+def _check_indicators(client: httpx.Client, rows: dict[Any, list[dict[str, Any]]], symbol: str) -> None:
+    answer = get_json(client, "indicators", instrument=symbol, interval="1h", limit=5000)
     said = {
         (time, name): value
         for name, column in answer["values"].items()
@@ -135,8 +140,8 @@ def _indicators_equal(client: httpx.Client, rows: dict[Any, list[dict[str, Any]]
     assert said == stored
 
 
-def _answers_are_as_described(client: httpx.Client, symbol: str) -> None:
-    document = asked(client, "openapi.json")
+def _check_openapi(client: httpx.Client, symbol: str) -> None:
+    document = get_json(client, "openapi.json")
     validate(document)
     some = {"instrument": symbol, "interval": "1m", "limit": 5}
     for path, parameters in (("instruments", {}), ("bars", some), ("indicators", some), ("alerts", {})):
@@ -144,19 +149,21 @@ def _answers_are_as_described(client: httpx.Client, symbol: str) -> None:
             "schema"
         ]
         schema = about | {"components": document["components"]}
-        Draft202012Validator(schema).validate(asked(client, path, **parameters))
-    assert {route.path for route in create_routes()} == {*document["paths"], "/openapi.json"}
+        Draft202012Validator(schema).validate(get_json(client, path, **parameters))
+    assert {route.path for route in api_routes()} == {*document["paths"], "/openapi.json"}
 
 
-def create_routes() -> list[Route]:
-    parts = parts_of("127.0.0.1:9")
-    (mount,) = [each for each in create(parts).routes if isinstance(each, Mount) and each.path == "/api/v1"]
+def api_routes() -> list[Route]:
+    parts = create_backend("127.0.0.1:9")
+    (mount,) = [
+        each for each in create_app(parts).routes if isinstance(each, Mount) and each.path == "/api/v1"
+    ]
     return [each for each in mount.routes if isinstance(each, Route)]
 
 
-def _the_pipeline_is_told(client: httpx.Client, prefix: str) -> None:
-    wait_until(lambda: bool(asked(client, "pipeline").get("lake")))
-    state = asked(client, "pipeline")
+def _check_pipeline(client: httpx.Client, prefix: str) -> None:
+    wait_until(lambda: bool(get_json(client, "pipeline").get("lake")))
+    state = get_json(client, "pipeline")
     assert state["kafka"]["ok"]
     assert {f"{prefix}.bars", f"{prefix}.trades"} <= {topic["topic"] for topic in state["topics"]}
     (bars,) = [topic for topic in state["lake"]["topics"] if topic["topic"] == f"{prefix}.bars"]
@@ -182,7 +189,7 @@ def _the_pipeline_is_told(client: httpx.Client, prefix: str) -> None:
         ("nothing", 404, ""),
     ],
 )
-def test_errors_say_what_is_wrong(aapl: httpx.Client, path: str, status: int, said: str) -> None:
+def test_errors_explain_the_problem(aapl: httpx.Client, path: str, status: int, said: str) -> None:
     answer = aapl.get(f"/api/v1/{path}")
     assert answer.status_code == status, answer.text
     if status == 400 or said:
@@ -200,27 +207,27 @@ def aapl(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx
     (folder / "AAPL.csv").write_text("Date,Open,High,Low,Close,Volume\n2024-01-02,10,12,9,11,1000\n")
     run("produce", folder / "AAPL.csv", "-t", f"{name}.bars", "-b", kafka)
     run("sink", "-t", f"{name}.bars", "--lake", folder / "lake", "-b", kafka, "--until-end")
-    with serving(kafka, folder / "lake", prefixes=[name]) as (dashboard, client):
-        wait_until(lambda: dashboard.feed.status.loading is None)
+    with serve_dashboard(kafka, folder / "lake", prefixes=[name]) as (dashboard, client):
+        wait_until(lambda: dashboard.reader.status.loading is None)
         yield client
 
 
-def parts_of(servers: str) -> Parts:
-    feed = Feed(servers, {}, None, ["x"], lambda: Market(sessions_by_market("24/7")))
-    return Parts(feed, Health(servers, {}, None), Hub(feed), None)
+def create_backend(servers: str) -> Backend:
+    feed = DashboardReader(servers, {}, None, ["x"], lambda: MarketState(sessions_by_market("24/7")))
+    return Backend(feed, HealthMonitor(servers, {}, None), Hub(feed), None)
 
 
-def test_nothing_is_answered_without_a_login() -> None:
+def test_every_route_requires_a_login() -> None:
     policy = Policy("127.0.0.1", 8080)
     authenticator = Authenticator(Password(PASSWORD), policy)
-    app = create(parts_of("127.0.0.1:9"), login_routes(authenticator))
-    guarded = Guard(app, policy, authenticator, Buckets(1e6, 10**6))
+    app = create_app(create_backend("127.0.0.1:9"), login_routes(authenticator))
+    guarded = AccessMiddleware(app, policy, authenticator, RateLimiter(1e6, 10**6))
     assert check_default_deny(guarded, app.routes) > 10
 
 
-def test_a_password_and_tls_open_it_to_others(kafka: str, tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    authority.server("localhost")
+def test_a_password_and_tls_allow_remote_hosts(kafka: str, tmp_path: Path) -> None:
+    authority = CertificateAuthority(tmp_path)
+    authority.server_context("localhost")
     both = tmp_path / "localhost.pem"
     store = open_store(f"memory://{secrets.token_hex(4)}")
     options = DashboardOptions(
@@ -233,7 +240,7 @@ def test_a_password_and_tls_open_it_to_others(kafka: str, tmp_path: Path) -> Non
     )
     with Dashboard(kafka, {}, store, options) as dashboard:
         url = f"https://localhost:{dashboard.port}"
-        with httpx.Client(base_url=url, verify=authority.client()) as client:
+        with httpx.Client(base_url=url, verify=authority.client_context()) as client:
             assert client.get("/api/v1/instruments").status_code == 401
             client.headers["Authorization"] = f"Bearer {'t' * 40}"
             assert client.get("/api/v1/instruments").status_code == 200
@@ -252,12 +259,12 @@ def test_a_password_and_tls_open_it_to_others(kafka: str, tmp_path: Path) -> Non
         ({"calendar": "MOON"}, "MOON"),
     ],
 )
-def test_what_is_unsafe_does_not_start(options: dict[str, Any], said: str) -> None:
+def test_unsafe_settings_do_not_start(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
         Dashboard("127.0.0.1:9", {}, None, DashboardOptions(port=0, **options))
 
 
-def test_a_port_that_is_taken_is_said() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -272,8 +279,8 @@ def test_the_command_prints_a_link_and_ends_at_once(kafka: str, tmp_path: Path) 
         line = child.stderr.readline()
         match = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
         assert match, line
-        with page(f"ws://127.0.0.1:{match[1]}/live") as one:
-            while not one.of("status"):
-                one.read()
+        with connect_client(f"ws://127.0.0.1:{match[1]}/live") as one:
+            while not one.messages_of("status"):
+                one.receive()
             child.send_signal(signal.SIGINT)
             assert child.wait(timeout=30) == 0

@@ -14,77 +14,81 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.figures import PIPELINE, SERVER
+from support.figures import PIPELINE_STATUS, SERVER_STATS
 from tickerlake.dashboard.metrics import exposition
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
 GRAFANA: dict[str, Any] = json.loads((ROOT / "deploy" / "grafana" / "tickerlake.json").read_text())
 PANELS = [panel for panel in GRAFANA["panels"] if panel["type"] != "row"]
-OF_PROMETHEUS = {"up"}
-promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool (apt install prometheus)")
+BUILTIN_METRICS = {"up"}
+needs_promtool = pytest.mark.skipif(
+    not shutil.which("promtool"), reason="needs promtool (apt install prometheus)"
+)
 
 
 def rules() -> list[dict[str, Any]]:
     return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 
 
-def in_panels() -> list[str]:
+def panel_expressions() -> list[str]:
     return [target["expr"] for panel in PANELS for target in panel["targets"]]
 
 
-def in_variables() -> list[str]:
+def variable_expressions() -> list[str]:
     queries = [each["definition"] for each in GRAFANA["templating"]["list"] if each["type"] == "query"]
     return [re.fullmatch(r"label_values\((.+), \w+\)", query)[1] for query in queries]  # type: ignore[index]
 
 
 def selectors(expr: str) -> Iterator[tuple[str, set[str]]]:
     """Yield each metric's name with the labels that it is chosen by."""
-    found: list[promql_parser.VectorSelector] = []
+    matches: list[promql_parser.VectorSelector] = []
 
-    def take(node: promql_parser.Expr) -> None:
+    def collect(node: promql_parser.Expr) -> None:
         if isinstance(node, promql_parser.MatrixSelector):
             node = node.vector_selector
         if isinstance(node, promql_parser.VectorSelector):
-            found.append(node)
+            matches.append(node)
 
-    promql_parser.walk(promql_parser.parse(expr.replace("$__rate_interval", "5m")), take)
-    for each in found:
+    promql_parser.walk(promql_parser.parse(expr.replace("$__rate_interval", "5m")), collect)
+    for each in matches:
         yield str(each.name), {matcher.name for matcher in each.matchers.matchers}
 
 
-def exposed() -> dict[str, set[str]]:
+def exposed_labels() -> dict[str, set[str]]:
     """Return the labels of all metrics that there are."""
-    families = text_string_to_metric_families(exposition(PIPELINE, SERVER).decode())
+    families = text_string_to_metric_families(exposition(PIPELINE_STATUS, SERVER_STATS).decode())
     labels: dict[str, set[str]] = {}
     for sample in (sample for family in families for sample in family.samples):
         labels[sample.name] = labels.get(sample.name, set()) | set(sample.labels)
     return labels
 
 
-@pytest.mark.parametrize("expr", [*(rule["expr"] for rule in rules()), *in_panels(), *in_variables()])
-def test_expressions_ask_for_figures_that_there_are(expr: str) -> None:
-    known = exposed()
+@pytest.mark.parametrize(
+    "expr", [*(rule["expr"] for rule in rules()), *panel_expressions(), *variable_expressions()]
+)
+def test_expressions_use_existing_metrics(expr: str) -> None:
+    known = exposed_labels()
     found = list(selectors(expr))
     assert found
     for name, labels in found:
-        assert name in known.keys() | OF_PROMETHEUS
+        assert name in known.keys() | BUILTIN_METRICS
         assert labels <= known.get(name, set()) | {"job", "instance"}
 
 
-@pytest.mark.parametrize("expr", in_panels())
-def test_panels_follow_what_is_chosen(expr: str) -> None:
+@pytest.mark.parametrize("expr", panel_expressions())
+def test_panels_use_the_template_variables(expr: str) -> None:
     for name, labels in selectors(expr):
-        choice = {"topic", "group"} & exposed()[name]
+        choice = {"topic", "group"} & exposed_labels()[name]
         assert labels == {"job", "instance"} | choice
 
 
-def test_no_figure_is_forgotten() -> None:
-    shown = {name for expr in in_panels() for name, _ in selectors(expr)}
-    assert shown == set(exposed())
+def test_every_metric_is_used() -> None:
+    shown = {name for expr in panel_expressions() for name, _ in selectors(expr)}
+    assert shown == set(exposed_labels())
 
 
-def test_the_dashboard_is_what_the_script_makes() -> None:
+def test_the_dashboard_file_is_up_to_date() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "deploy.py", "--check"], capture_output=True, check=False
     )
@@ -114,13 +118,15 @@ def test_the_dashboard_can_be_imported() -> None:
         assert all(target["datasource"]["uid"] == "${datasource}" for target in panel["targets"])
         assert {"fieldConfig", "options"} <= set(panel)
     names = {each["name"] for each in GRAFANA["templating"]["list"]}
-    used = set(re.findall(r'=~"\$(\w+)"', " ".join([*in_panels(), *in_variables()]))) | {"datasource"}
+    used = set(re.findall(r'=~"\$(\w+)"', " ".join([*panel_expressions(), *variable_expressions()]))) | {
+        "datasource"
+    }
     assert used == names
     assert GRAFANA["uid"] == "tickerlake"
     assert "id" not in GRAFANA, "Grafana gives it one"
 
 
-def test_every_alert_says_what_to_do() -> None:
+def test_every_alert_has_a_remedy() -> None:
     names = [rule["alert"] for rule in rules()]
     assert len(set(names)) == len(names)
     for rule in rules():
@@ -144,7 +150,7 @@ def test_the_example_takes_the_rules() -> None:
     assert "credentials_file" in job["authorization"]
 
 
-@promtool
+@needs_promtool
 @pytest.mark.parametrize("arguments", [("check", "rules", "rules.yml"), ("test", "rules", "rules.test.yml")])
 def test_promtool_agrees(arguments: tuple[str, ...]) -> None:
     done = subprocess.run(

@@ -16,9 +16,9 @@ from typer.main import get_command
 from tickerlake import config
 from tickerlake.alerts.detectors import kinds
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.alerts.message import PLACES
+from tickerlake.alerts.message import TEMPLATE_FIELDS
 from tickerlake.alerts.rules import presets
-from tickerlake.alerts.rules.table import _COMMON
+from tickerlake.alerts.rules.table import COMMON_KEYS
 from tickerlake.analytics import decode
 from tickerlake.analytics.indicators import registry
 from tickerlake.cli.app import app
@@ -28,33 +28,35 @@ from tickerlake.model.schema import ALERT, fields
 DOCS: Final = Path(__file__).parents[2] / "docs"
 GUIDES: Final = {name: (DOCS / f"{name}.md").read_text() for name in ("alerts", "tracking", "extending")}
 NOTIFY: Final = (DOCS / "notify.md").read_text()
-BUILT_IN: Final = sorted(
-    name for name, cls in registry.known().items() if cls.__module__.startswith("tickerlake.")
+BUILT_IN_INDICATORS: Final = sorted(
+    name for name, cls in registry.available().items() if cls.__module__.startswith("tickerlake.")
 )
-KINDS: Final = [name for name in kinds.names() if kinds.find(name).__module__.startswith("tickerlake.")]
-TARGETS: Final = {
+DETECTOR_KINDS: Final = [
+    name for name in kinds.kind_names() if kinds.detector_class(name).__module__.startswith("tickerlake.")
+]
+TARGET_SECRETS: Final = {
     "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T/B/x",
     "OPS_WEBHOOK_SECRET": f"whsec_{base64.b64encode(bytes(32)).decode()}",
     "SMTP_PASSWORD": "x",
 }
 
 
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+def code_blocks(markdown: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", markdown, re.MULTILINE | re.DOTALL)
 
 
-def row_of(text: str, name: str) -> str:
+def table_row(markdown: str, name: str) -> str:
     """Return the row of a table whose first cell names something."""
-    (row,) = (line for line in text.splitlines() if re.match(rf"\| [^|]*`{re.escape(name)}`", line))
+    (row,) = (line for line in markdown.splitlines() if re.match(rf"\| [^|]*`{re.escape(name)}`", line))
     return row
 
 
-def run(*arguments: object, folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": str(folder), "NO_COLOR": "1", **variables}
+def run(*arguments: object, folder: Path, **env: str) -> "subprocess.CompletedProcess[str]":
+    child_env = {**os.environ, "PYTHONPATH": str(folder), "NO_COLOR": "1", **env}
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=folder,
-        env=environment,
+        env=child_env,
         capture_output=True,
         text=True,
         timeout=120,
@@ -62,75 +64,75 @@ def run(*arguments: object, folder: Path, **variables: str) -> "subprocess.Compl
     )
 
 
-def tickerlake(*arguments: object, folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return run("-c", "from tickerlake.cli.app import main; main()", *arguments, folder=folder, **variables)
+def run_tickerlake(*arguments: object, folder: Path, **env: str) -> "subprocess.CompletedProcess[str]":
+    return run("-c", "from tickerlake.cli.app import main; main()", *arguments, folder=folder, **env)
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package of the guide, installed as its pyproject.toml says, and its programs."""
     folder = tmp_path_factory.mktemp("mystocks")
-    for code in blocks(GUIDES["extending"], "python"):
+    for code in code_blocks(GUIDES["extending"], "python"):
         (folder / code.splitlines()[0].removeprefix("# ")).write_text(code)
-    (project,) = (text for text in blocks(GUIDES["extending"], "toml") if "[project]" in text)
-    information = folder / "mystocks-1.0.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: mystocks\nVersion: 1.0\n")
+    (project,) = (text for text in code_blocks(GUIDES["extending"], "toml") if "[project]" in text)
+    dist_info = folder / "mystocks-1.0.dist-info"
+    dist_info.mkdir()
+    (dist_info / "METADATA").write_text("Metadata-Version: 2.1\nName: mystocks\nVersion: 1.0\n")
     lines = []
     for group, points in tomllib.loads(project)["project"]["entry-points"].items():
         lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
-    (information / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    (dist_info / "entry_points.txt").write_text("\n".join(lines) + "\n")
     return folder
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_stands_there_with_its_parameters(kind: str) -> None:
-    row, cls = row_of(GUIDES["alerts"], kind), kinds.find(kind)
-    for name, told in cls.parameters.items():
-        default = Parameter.of(told).default
+@pytest.mark.parametrize("kind", DETECTOR_KINDS)
+def test_every_detector_is_documented_with_its_parameters(kind: str) -> None:
+    row, cls = table_row(GUIDES["alerts"], kind), kinds.detector_class(kind)
+    for name, declaration in cls.parameters.items():
+        default = Parameter.coerce(declaration).default
         assert f"`{name}`" in row
         if default is not None:
             shown = f'"{default}"' if isinstance(default, str) else f"{default:g}"
             assert f"`{str(default).lower() if isinstance(default, bool) else shown}`" in row
-        if Parameter.of(told).needed:
+        if Parameter.coerce(declaration).required:
             assert f"**`{name}`**" in row
     assert cls.unit in row
-    assert ("below a day" in row) == (cls.intraday and not cls.widest)
-    assert cls.widest in row
+    assert ("below a day" in row) == (cls.intraday_only and not cls.max_interval)
+    assert cls.max_interval in row
 
 
-@pytest.mark.parametrize("key", _COMMON)
-def test_every_key_of_a_rule_stands_there(key: str) -> None:
+@pytest.mark.parametrize("key", COMMON_KEYS)
+def test_every_rule_key_is_documented(key: str) -> None:
     assert re.search(
         rf"^\| [^|]*`{key}`", GUIDES["alerts"].partition("## Keys of every rule")[2], re.MULTILINE
     )
 
 
-def test_what_rules_can_say_is_complete() -> None:
-    text = GUIDES["alerts"]
-    assert [place for place in PLACES if f"`{{{place}}}`" not in text] == []
-    assert [name for name in presets.PRESETS if not row_of(text, name)] == []
-    undirected = [kind for kind in KINDS if not kinds.find(kind).directed]
+def test_placeholders_presets_and_directions_are_documented() -> None:
+    guide = GUIDES["alerts"]
+    assert [place for place in TEMPLATE_FIELDS if f"`{{{place}}}`" not in guide] == []
+    assert [name for name in presets.PRESETS if not table_row(guide, name)] == []
+    undirected = [kind for kind in DETECTOR_KINDS if not kinds.detector_class(kind).has_direction]
     assert set(
-        re.findall(r"`(\w+)`", re.findall(r"looks one way only; not for(.*?)\.", text, re.DOTALL)[0])
+        re.findall(r"`(\w+)`", re.findall(r"looks one way only; not for(.*?)\.", guide, re.DOTALL)[0])
     ) == {*undirected}
 
 
-def test_every_field_of_an_alert_stands_there() -> None:
-    text = GUIDES["alerts"].partition("## alert.v1")[2]
-    assert [field.name for field in fields(ALERT) if not row_of(text, field.name)] == []
-    for words in (alert.Severity, alert.AlertState, alert.Direction, alert.Unit, alert.Cause):
-        assert [word for word in get_args(words) if f"`{word}`" not in text] == []
+def test_every_alert_field_is_documented() -> None:
+    section = GUIDES["alerts"].partition("## alert.v1")[2]
+    assert [field.name for field in fields(ALERT) if not table_row(section, field.name)] == []
+    for values in (alert.Severity, alert.AlertState, alert.Direction, alert.Unit, alert.Cause):
+        assert [word for word in get_args(values) if f"`{word}`" not in section] == []
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
-def test_every_indicator_stands_there_with_its_defaults(name: str) -> None:
+@pytest.mark.parametrize("name", BUILT_IN_INDICATORS)
+def test_every_indicator_is_documented_with_its_defaults(name: str) -> None:
     call, _, outputs = registry.signature(name).partition(": ")
-    row = row_of(GUIDES["tracking"], call)
+    row = table_row(GUIDES["tracking"], call)
     assert [output for output in outputs.split(", ") if output and f"`{output}`" not in row] == []
 
 
-def test_every_reason_of_a_refusal_stands_there() -> None:
+def test_every_reject_reason_is_documented() -> None:
     others = {"TRADES", "BAR", "TRADE"}
     reasons = {
         value
@@ -138,103 +140,105 @@ def test_every_reason_of_a_refusal_stands_there() -> None:
         if isinstance(value, str) and name.isupper() and name[0] != "_" and name not in others
     }
     assert len(reasons) > 10
-    assert [reason for reason in reasons if not row_of(GUIDES["tracking"], reason)] == []
+    assert [reason for reason in reasons if not table_row(GUIDES["tracking"], reason)] == []
 
 
-def commands() -> list[tuple[str, bool]]:
+def guide_commands() -> list[tuple[str, bool]]:
     """Return the commands of all guides, and whether each is whole."""
-    found = []
-    for text in [*GUIDES.values(), NOTIFY]:
-        found += [(line, True) for line in re.findall(r"^(?:    |\$ )(tickerlake .*)$", text, re.MULTILINE)]
-        found += [(line, False) for line in re.findall(r"`(tickerlake [a-z][^`]*)`", text)]
-    return found
+    result = []
+    for guide in [*GUIDES.values(), NOTIFY]:
+        result += [(line, True) for line in re.findall(r"^(?:    |\$ )(tickerlake .*)$", guide, re.MULTILINE)]
+        result += [(line, False) for line in re.findall(r"`(tickerlake [a-z][^`]*)`", guide)]
+    return result
 
 
-@pytest.mark.parametrize(("line", "whole"), commands())
-def test_every_command_parses(line: str, whole: bool) -> None:
+@pytest.mark.parametrize(("line", "is_complete"), guide_commands())
+def test_every_command_parses(line: str, is_complete: bool) -> None:
     words = shlex.split(line, comments=True)[1:]
     command: Any = get_command(app)
     while hasattr(command, "commands"):
         assert words[0] in command.commands, line
         command = command.commands[words.pop(0)]
-    known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
-    assert {word for word in words if word.startswith("-")} <= known
-    if whole:
+    known_options = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+    assert {word for word in words if word.startswith("-")} <= known_options
+    if is_complete:
         command.make_context(command.name, words)
 
 
 def rules_files() -> list[str]:
-    texts = [text for guide in GUIDES.values() for text in blocks(guide, "toml")]
-    return [text for text in [*texts, *blocks(NOTIFY, "toml")] if "[[" in text]
+    texts = [text for guide in GUIDES.values() for text in code_blocks(guide, "toml")]
+    return [text for text in [*texts, *code_blocks(NOTIFY, "toml")] if "[[" in text]
 
 
 @pytest.mark.parametrize("text", rules_files())
-def test_every_rules_file_is_right(text: str, installed: Path, tmp_path: Path) -> None:
+def test_every_rules_file_is_valid(text: str, installed_package: Path, tmp_path: Path) -> None:
     (path := tmp_path / "rules.toml").write_text(text)
-    done = tickerlake("rules", "check", path, folder=installed, **TARGETS)
-    assert done.returncode == 0, done.stderr
+    result = run_tickerlake("rules", "check", path, folder=installed_package, **TARGET_SECRETS)
+    assert result.returncode == 0, result.stderr
 
 
-def test_every_setting_of_track_stands_there(tmp_path: Path) -> None:
-    (text,) = (text for text in blocks(GUIDES["tracking"], "toml") if "[track]" in text)
+def test_every_track_setting_is_documented(tmp_path: Path) -> None:
+    (text,) = (text for text in code_blocks(GUIDES["tracking"], "toml") if "[track]" in text)
     (path := tmp_path / "tickerlake.toml").write_text(text)
-    found = config.load({}, path)
-    missing = [name for name in found.track.__struct_fields__ if getattr(found.track, name) is None]
+    settings = config.load_settings({}, path)
+    missing = [name for name in settings.track.__struct_fields__ if getattr(settings.track, name) is None]
     assert missing == ["preset"]
     assert 'preset = "' in text
 
 
-def test_the_first_rules_tell_what_the_guide_shows(tmp_path: Path) -> None:
-    (tmp_path / "my-rules.toml").write_text(blocks(GUIDES["alerts"], "toml")[0])
-    (console,) = blocks(GUIDES["alerts"], "console")
-    for told in console.removeprefix("$ ").split("\n$ "):
-        line, _, expected = told.partition("\n")
-        done = tickerlake(*shlex.split(line)[1:], folder=tmp_path)
+def test_the_first_rules_print_what_the_guide_shows(tmp_path: Path) -> None:
+    (tmp_path / "my-rules.toml").write_text(code_blocks(GUIDES["alerts"], "toml")[0])
+    (console,) = code_blocks(GUIDES["alerts"], "console")
+    for session in console.removeprefix("$ ").split("\n$ "):
+        line, _, expected = session.partition("\n")
+        result = run_tickerlake(*shlex.split(line)[1:], folder=tmp_path)
         # on a terminal both are one
-        assert (done.stdout + done.stderr).strip() == expected.strip()
-        assert done.returncode == 0
+        assert (result.stdout + result.stderr).strip() == expected.strip()
+        assert result.returncode == 0
 
 
-def test_the_split_and_the_crash_are_told_as_shown(tmp_path: Path) -> None:
+def test_the_split_and_the_crash_are_reported_as_shown(tmp_path: Path) -> None:
     from importlib import resources
 
     (tmp_path / "stocks.csv.gz").write_bytes(
         (resources.files("tickerlake.data") / "stocks.csv.gz").read_bytes()
     )
     arguments = ("rules", "test", "default", "--data", "stocks.csv.gz", "--examples", 100)
-    told = tickerlake(*arguments, folder=tmp_path).stdout.splitlines()
+    printed = run_tickerlake(*arguments, folder=tmp_path).stdout.splitlines()
     shown = re.findall(r"^    (\d{4}-.*)$", GUIDES["alerts"], re.MULTILINE)
     assert len(shown) == 2
-    assert set(shown) <= set(told)
+    assert set(shown) <= set(printed)
 
 
-def test_an_installed_package_brings_what_it_names(installed: Path) -> None:
+def test_an_installed_package_provides_its_entry_points(installed_package: Path) -> None:
     program = (
         "from tickerlake.cli.track import engine_options\n"
         "print(engine_options('1m', 'DONCHIAN(55),RSI', '0s', '1m', '30s', '5m', 'g').indicators)\n"
     )
-    done = run("-c", program, folder=installed)
-    assert done.stdout == "('DONCHIAN(55)', 'RSI(14)')\n", done.stderr
-    (installed / "wrong.toml").write_text('[[rule]]\nkind = "streak"\nbras = 3\n')
-    done = tickerlake("rules", "check", "wrong.toml", folder=installed)
-    assert done.returncode == 2
-    assert "Did you mean bars?" in done.stderr
+    result = run("-c", program, folder=installed_package)
+    assert result.stdout == "('DONCHIAN(55)', 'RSI(14)')\n", result.stderr
+    (installed_package / "wrong.toml").write_text('[[rule]]\nkind = "streak"\nbras = 3\n')
+    result = run_tickerlake("rules", "check", "wrong.toml", folder=installed_package)
+    assert result.returncode == 2
+    assert "Did you mean bars?" in result.stderr
 
 
-def test_a_program_registers_its_own(installed: Path) -> None:
-    done = run("my_program.py", folder=installed)
-    assert done.stdout == "DONCHIAN(timeperiod=20): upper, lower\n", done.stderr
+def test_a_program_registers_an_indicator(installed_package: Path) -> None:
+    result = run("my_program.py", folder=installed_package)
+    assert result.stdout == "DONCHIAN(timeperiod=20): upper, lower\n", result.stderr
 
 
-def test_the_test_of_the_guide_passes(installed: Path) -> None:
-    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mystocks.py", folder=installed)
-    assert done.returncode == 0, done.stdout
+def test_the_test_of_the_guide_passes(installed_package: Path) -> None:
+    result = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mystocks.py", folder=installed_package)
+    assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.parametrize("name", GUIDES)
-def test_links_lead_somewhere(name: str) -> None:
+def test_links_resolve(name: str) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", GUIDES[name]):
         file, _, anchor = target.partition("#")
-        text = (DOCS / (file or f"{name}.md")).read_text()
-        headings = [title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
+        content = (DOCS / (file or f"{name}.md")).read_text()
+        headings = [
+            title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.*)$", content, re.MULTILINE)
+        ]
         assert not anchor or anchor in headings

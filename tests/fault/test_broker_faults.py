@@ -13,20 +13,22 @@ import pytest
 from confluent_kafka import Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from fault.conftest import Story, begin
+from fault.conftest import Scenario, create_scenario
 from support import oracle, topics
 from support.process import peak_mb, run, wait_until
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.embedded import EmbeddedBroker
 
-OFTEN = ("--flush-records", 300, "--flush-age", 0.2)
+FREQUENT_FLUSH = ("--flush-records", 300, "--flush-age", 0.2)
 # 140 MB of interpreter and libraries, 32 MB of records, what encodes two segments
-MOST_MB = 400
+MAX_PEAK_MB = 400
 
 
 @pytest.fixture
-def own(broker: EmbeddedBroker, tmp_path: Path, record_property: Callable[[str, object], None]) -> Story:
-    return begin(broker.bootstrap_servers, tmp_path / "lake", record_property)
+def broker_scenario(
+    broker: EmbeddedBroker, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> Scenario:
+    return create_scenario(broker.bootstrap_servers, tmp_path / "lake", record_property)
 
 
 def _strike(broker: EmbeddedBroker, how: str) -> None:
@@ -38,178 +40,216 @@ def _strike(broker: EmbeddedBroker, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", ["paused", *(pytest.param(how, marks=pytest.mark.full) for how in ("restarted", "killed"))]
+    "outage",
+    ["paused", *(pytest.param(outage, marks=pytest.mark.full) for outage in ("restarted", "killed"))],
 )
-def test_the_broker_is_away_while_a_sink_stores(own: Story, broker: EmbeddedBroker, how: str) -> None:
-    _away(own, broker, how, 2)
+def test_the_broker_is_down_while_a_sink_stores(
+    broker_scenario: Scenario, broker: EmbeddedBroker, outage: str
+) -> None:
+    _check_broker_outage(broker_scenario, broker, outage, 2)
 
 
 @pytest.mark.full
-def test_the_broker_hangs_for_half_a_minute_while_a_sink_stores(own: Story, broker: EmbeddedBroker) -> None:
-    _away(own, broker, "paused", 30)
+def test_the_broker_hangs_for_half_a_minute_while_a_sink_stores(
+    broker_scenario: Scenario, broker: EmbeddedBroker
+) -> None:
+    _check_broker_outage(broker_scenario, broker, "paused", 30)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("how", ["killed", "paused"])
-def test_a_sink_is_stopped_while_the_broker_is_away(own: Story, broker: EmbeddedBroker, how: str) -> None:
+@pytest.mark.parametrize("outage", ["killed", "paused"])
+def test_a_sink_is_stopped_while_the_broker_is_down(
+    broker_scenario: Scenario, broker: EmbeddedBroker, outage: str
+) -> None:
     """Leaving the group needs an answer that does not come, and is not waited for."""
-    with own.sink(*OFTEN) as child, own.coming(500):
-        wait_until(lambda: len(own.objects()) > 8, child)
-        {"killed": broker.kill, "paused": broker.pause}[how]()
+    with broker_scenario.start_sink(*FREQUENT_FLUSH) as child, broker_scenario.continuous_load(500):
+        wait_until(lambda: len(broker_scenario.object_keys()) > 8, child)
+        {"killed": broker.kill, "paused": broker.pause}[outage]()
         child.terminate()
         _, err = child.communicate(timeout=60)
         # 3: what it had read and not stored is left to the next one
         assert child.returncode in {0, 3}, err
-        (broker.resume if how == "paused" else broker.start)()
-    own.store_all()
-    own.survived("10", f"sink stopped while the broker is {how}", injected=1, struck=1)
+        (broker.resume if outage == "paused" else broker.start)()
+    broker_scenario.run_sink()
+    broker_scenario.assert_survived(
+        "10", f"sink stopped while the broker is {outage}", injected=1, triggered=1
+    )
 
 
-def _away(own: Story, broker: EmbeddedBroker, how: str, seconds: int) -> None:
-    with own.sink("--flush-records", 50, "--flush-age", 0.2) as child:
-        with own.coming(500):
-            wait_until(lambda: len(own.objects()) > 8, child)
-            began_s = time.monotonic()
-            {"restarted": broker.stop, "killed": broker.kill, "paused": broker.pause}[how]()
+def _check_broker_outage(
+    broker_scenario: Scenario, broker: EmbeddedBroker, outage: str, seconds: int
+) -> None:
+    with broker_scenario.start_sink("--flush-records", 50, "--flush-age", 0.2) as child:
+        with broker_scenario.continuous_load(500):
+            wait_until(lambda: len(broker_scenario.object_keys()) > 8, child)
+            outage_started_s = time.monotonic()
+            {"restarted": broker.stop, "killed": broker.kill, "paused": broker.pause}[outage]()
             # at most so long: that the sink ends meanwhile is seen below
             with suppress(subprocess.TimeoutExpired):
                 child.wait(seconds)
-            before = own.objects()
-            (broker.resume if how == "paused" else broker.start)()
-            away_s = time.monotonic() - began_s
-            assert away_s < 50, f"this machine is too busy: the broker was away for {away_s:.0f} s"
-            back_s = wait_until(lambda: len(own.objects()) > len(before) + 8, child)
-        wait_until(own.has_all, child)
+            stored_before = broker_scenario.object_keys()
+            (broker.resume if outage == "paused" else broker.start)()
+            outage_s = time.monotonic() - outage_started_s
+            assert outage_s < 50, f"this machine is too busy: the broker was away for {outage_s:.0f} s"
+            recovery_s = wait_until(
+                lambda: len(broker_scenario.object_keys()) > len(stored_before) + 8, child
+            )
+        wait_until(broker_scenario.has_stored_all, child)
         assert child.poll() is None, child.communicate()
-        assert peak_mb(child.pid) < MOST_MB
+        assert peak_mb(child.pid) < MAX_PEAK_MB
         child.terminate()
         _, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
-    assert oracle.each_once(own.servers, own.topic, "id").total() == own.sent
-    own.survived("10", f"broker {how}, away for {seconds} s", injected=1, struck=1, back_s=back_s)
+    assert (
+        oracle.count_by_field(broker_scenario.servers, broker_scenario.topic, "id").total()
+        == broker_scenario.sent_count
+    )
+    broker_scenario.assert_survived(
+        "10", f"broker {outage}, away for {seconds} s", injected=1, triggered=1, recovery_s=recovery_s
+    )
 
 
-def _renew(story: Story, count: int) -> None:
+def _recreate_topic(scenario: Scenario, count: int) -> None:
     """Create the topic anew, with so many records."""
-    topics.delete(story.servers, story.topic)
-    wait_until(lambda: Admin(story.servers).create(story.topic, 4))
-    story.fill(count)
+    topics.delete_topic(scenario.servers, scenario.topic)
+    wait_until(lambda: Admin(scenario.servers).create_topic(scenario.topic, 4))
+    scenario.produce(count)
 
 
-def _lost_its_log(story: Story, broker: EmbeddedBroker, count: int) -> None:
+def _restart_with_empty_log(scenario: Scenario, broker: EmbeddedBroker, count: int) -> None:
     """Let the broker come back empty, and its users begin again."""
     broker.stop()
     shutil.rmtree(broker.info.data_dir)
     broker.start()
-    Admin(story.servers).create(story.topic, 4)
-    story.fill(count)
+    Admin(scenario.servers).create_topic(scenario.topic, 4)
+    scenario.produce(count)
 
 
-def _refused(story: Story, held: list[Message], err: str, why: str, fault: str) -> None:
-    assert why in err
+def _assert_rejected(
+    scenario: Scenario, original: list[Message], err: str, expected_error: str, fault: str
+) -> None:
+    assert expected_error in err
     assert "→" in err
-    found = oracle.verdict(story.servers, story.topic, story.copy(), held)
-    story.tell("11", fault, 1, 1, found)
-    assert found.is_sound, found
+    verdict = oracle.compare_with_kafka(scenario.servers, scenario.topic, scenario.copy_lake(), original)
+    scenario.record_result("11", fault, 1, 1, verdict)
+    assert verdict.is_sound, verdict
 
 
-def _stopped_by(story: Story, change: Callable[[], None]) -> tuple[list[Message], str]:
+def _run_until_stopped_by(scenario: Scenario, change: Callable[[], None]) -> tuple[list[Message], str]:
     """Change the topic while a sink sleeps; return what it held, and what the sink said."""
-    with story.sink(*OFTEN) as child:
-        wait_until(story.has_all, child)
-        held = oracle.messages(story.servers, story.topic)
+    with scenario.start_sink(*FREQUENT_FLUSH) as child:
+        wait_until(scenario.has_stored_all, child)
+        original = oracle.read_messages(scenario.servers, scenario.topic)
         child.send_signal(signal.SIGSTOP)
         change()
         child.send_signal(signal.SIGCONT)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 4, err
-    return held, err
+    return original, err
 
 
-def test_a_topic_created_anew_is_refused_at_the_start(story: Story) -> None:
-    story.fill(100)
-    story.store_all()
-    held = oracle.messages(story.servers, story.topic)
-    _renew(story, 400)
-    _, err = story.store_all(code=4)
-    _refused(story, held, err, "created anew", "topic created anew, then a sink starts")
+def test_a_recreated_topic_is_rejected_at_startup(scenario: Scenario) -> None:
+    scenario.produce(100)
+    scenario.run_sink()
+    original = oracle.read_messages(scenario.servers, scenario.topic)
+    _recreate_topic(scenario, 400)
+    _, err = scenario.run_sink(exit_code=4)
+    _assert_rejected(scenario, original, err, "created anew", "topic created anew, then a sink starts")
 
 
 @pytest.mark.full
-def test_a_broker_that_lost_its_log_is_refused_at_the_start(own: Story, broker: EmbeddedBroker) -> None:
-    own.fill(100)
-    own.store_all()
-    held = oracle.messages(own.servers, own.topic)
-    _lost_its_log(own, broker, 400)
-    _, err = own.store_all(code=4)
-    _refused(own, held, err, "is of another cluster", "broker back with an empty log, then a sink starts")
+def test_a_broker_that_lost_its_log_is_rejected_at_startup(
+    broker_scenario: Scenario, broker: EmbeddedBroker
+) -> None:
+    broker_scenario.produce(100)
+    broker_scenario.run_sink()
+    original = oracle.read_messages(broker_scenario.servers, broker_scenario.topic)
+    _restart_with_empty_log(broker_scenario, broker, 400)
+    _, err = broker_scenario.run_sink(exit_code=4)
+    _assert_rejected(
+        broker_scenario,
+        original,
+        err,
+        "is of another cluster",
+        "broker back with an empty log, then a sink starts",
+    )
 
 
 @pytest.mark.parametrize("count", [pytest.param(40, marks=pytest.mark.full), 4000])
-def test_a_topic_created_anew_stops_a_sink_that_runs(story: Story, count: int) -> None:
-    story.fill(400)
-    held, err = _stopped_by(story, lambda: _renew(story, count))
-    _refused(story, held, err, "created anew", f"topic created anew with {count} records under a sink")
+def test_a_recreated_topic_stops_a_running_sink(scenario: Scenario, count: int) -> None:
+    scenario.produce(400)
+    original, err = _run_until_stopped_by(scenario, lambda: _recreate_topic(scenario, count))
+    _assert_rejected(
+        scenario, original, err, "created anew", f"topic created anew with {count} records under a sink"
+    )
 
 
 @pytest.mark.full
-def test_a_broker_that_lost_its_log_stops_a_sink_that_runs(own: Story, broker: EmbeddedBroker) -> None:
-    own.fill(400)
-    held, err = _stopped_by(own, lambda: _lost_its_log(own, broker, 4000))
-    _refused(own, held, err, "is of another cluster", "broker back with an empty log under a sink")
+def test_a_broker_that_lost_its_log_stops_a_running_sink(
+    broker_scenario: Scenario, broker: EmbeddedBroker
+) -> None:
+    broker_scenario.produce(400)
+    original, err = _run_until_stopped_by(
+        broker_scenario, lambda: _restart_with_empty_log(broker_scenario, broker, 4000)
+    )
+    _assert_rejected(
+        broker_scenario, original, err, "is of another cluster", "broker back with an empty log under a sink"
+    )
 
 
-def _overtake(story: Story) -> None:
+def _delete_all_records(scenario: Scenario) -> None:
     """Delete all that Kafka holds, as retention does."""
-    admin = Admin(story.servers)
-    ends = admin.watermarks(admin.require(story.topic))
-    places = [TopicPartition(story.topic, number, high) for number, (_, high) in ends.items()]
-    client = AdminClient({"bootstrap.servers": story.servers})
-    for done in client.delete_records(places).values():
-        done.result(30)
+    admin = Admin(scenario.servers)
+    watermarks = admin.watermarks(admin.require_topic(scenario.topic))
+    partitions = [TopicPartition(scenario.topic, number, high) for number, (_, high) in watermarks.items()]
+    client = AdminClient({"bootstrap.servers": scenario.servers})
+    for future in client.delete_records(partitions).values():
+        future.result(30)
 
 
-def _goes_on(story: Story, held: list[Message], err: str, fault: str) -> None:
+def _assert_gap_recorded(scenario: Scenario, original: list[Message], err: str, fault: str) -> None:
     """Let the gap be recorded, and what is missing be what it says."""
     assert "Lengthen the topic's retention" in err
-    story.store_all("--on-gap", "record")
-    out, _ = run("audit", "--lake", story.lake, "-t", story.topic, "--deep", "-b", story.servers, "--json")
+    scenario.run_sink("--on-gap", "record")
+    out, _ = run(
+        "audit", "--lake", scenario.lake, "-t", scenario.topic, "--deep", "-b", scenario.servers, "--json"
+    )
     parts = json.loads(out)["partitions"]
     gaps = sum(part["gaps"] for part in parts)
-    ever = oracle.verdict(story.servers, story.topic, story.copy(), held)
-    assert 0 < len(ever.lost) == gaps
-    assert sum(part["records"] for part in parts) == story.sent - gaps
-    gone = set(ever.lost)
-    rest = [m for m in held if (m.partition(), m.offset()) not in gone]
-    found = oracle.verdict(story.servers, story.topic, story.copy(), rest)
-    story.tell("12", f"{fault}: {gaps:,} are gone, and counted", 1, 1, found)
-    assert found.is_sound, found
+    full_verdict = oracle.compare_with_kafka(scenario.servers, scenario.topic, scenario.copy_lake(), original)
+    assert 0 < len(full_verdict.lost) == gaps
+    assert sum(part["records"] for part in parts) == scenario.sent_count - gaps
+    lost = set(full_verdict.lost)
+    retained = [m for m in original if (m.partition(), m.offset()) not in lost]
+    verdict = oracle.compare_with_kafka(scenario.servers, scenario.topic, scenario.copy_lake(), retained)
+    scenario.record_result("12", f"{fault}: {gaps:,} are gone, and counted", 1, 1, verdict)
+    assert verdict.is_sound, verdict
 
 
-def test_records_deleted_before_a_sink_starts_are_a_gap_and_never_silent(story: Story) -> None:
-    story.fill(1000)
-    story.store_all()
-    story.fill(1000)
-    held = oracle.messages(story.servers, story.topic)
-    _overtake(story)
-    story.fill(10)
-    held += oracle.messages(story.servers, story.topic)
-    _, err = story.store_all(code=4)
-    _goes_on(story, held, err, "retention before a sink starts")
+def test_records_deleted_before_a_sink_starts_are_reported_as_a_gap(scenario: Scenario) -> None:
+    scenario.produce(1000)
+    scenario.run_sink()
+    scenario.produce(1000)
+    original = oracle.read_messages(scenario.servers, scenario.topic)
+    _delete_all_records(scenario)
+    scenario.produce(10)
+    original += oracle.read_messages(scenario.servers, scenario.topic)
+    _, err = scenario.run_sink(exit_code=4)
+    _assert_gap_recorded(scenario, original, err, "retention before a sink starts")
 
 
 @pytest.mark.full
-def test_records_deleted_while_a_sink_sleeps_are_a_gap_and_never_silent(story: Story) -> None:
-    story.fill(1000)
-    with story.sink(*OFTEN) as child:
-        wait_until(story.has_all, child)
+def test_records_deleted_while_a_sink_is_paused_are_reported_as_a_gap(scenario: Scenario) -> None:
+    scenario.produce(1000)
+    with scenario.start_sink(*FREQUENT_FLUSH) as child:
+        wait_until(scenario.has_stored_all, child)
         child.send_signal(signal.SIGSTOP)
-        story.fill(1000)
-        held = oracle.messages(story.servers, story.topic)
-        _overtake(story)
-        story.fill(10)
-        held += oracle.messages(story.servers, story.topic)
+        scenario.produce(1000)
+        original = oracle.read_messages(scenario.servers, scenario.topic)
+        _delete_all_records(scenario)
+        scenario.produce(10)
+        original += oracle.read_messages(scenario.servers, scenario.topic)
         child.send_signal(signal.SIGCONT)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 4, err
-    _goes_on(story, held, err, "retention while a sink sleeps")
+    _assert_gap_recorded(scenario, original, err, "retention while a sink sleeps")

@@ -15,204 +15,244 @@ from pathlib import Path
 
 import pytest
 
-from fault.conftest import Story, daily_csv
+from fault.conftest import Scenario, write_daily_csv
 from support import oracle
 from support.faultproxy import FaultProxy
 from support.process import is_halted, run, tickerlake, wait_until
-from support.tracker import Written, amounts, simulated, tracker, undisturbed, written
-from tickerlake.failpoints import POINTS, VARIABLE
+from support.tracker import (
+    TrackResults,
+    count_values,
+    make_tracker,
+    read_results,
+    run_baseline,
+    simulate_trades,
+)
+from tickerlake.failpoints import ENV_VARIABLE, FAILPOINTS
 
 # who comes back under its name has its partitions at once, not when the session of the dead has ended
-NAMED = ("-X", "group.instance.id=sink")
-_ELSEWHERE = ("compact.", "load.", "repair.")
-_PRODUCE, _TRACK = "ingest.", "track."
-_QUICK = {"segment.stored"}
-_FORMATS = {"object": "json", "folder": "parquet"}
+STATIC_MEMBER = ("-X", "group.instance.id=sink")
+_OTHER_PREFIXES = ("compact.", "load.", "repair.")
+_PRODUCE_PREFIX, _TRACK_PREFIX = "ingest.", "track."
+_FAST_FAILPOINTS = {"segment.stored"}
+_FORMAT_BY_PREFIX = {"object": "json", "folder": "parquet"}
 
 
-def places(names: Iterable[str]) -> list[object]:
-    return [pytest.param(name, marks=() if name in _QUICK else pytest.mark.full) for name in names]
+def failpoint_params(names: Iterable[str]) -> list[object]:
+    return [pytest.param(name, marks=() if name in _FAST_FAILPOINTS else pytest.mark.full) for name in names]
 
 
 @pytest.mark.parametrize(
-    "place", places(name for name in POINTS if not name.startswith((*_ELSEWHERE, _PRODUCE, _TRACK)))
+    "failpoint",
+    failpoint_params(
+        name for name in FAILPOINTS if not name.startswith((*_OTHER_PREFIXES, _PRODUCE_PREFIX, _TRACK_PREFIX))
+    ),
 )
-def test_a_sink_killed_at_each_place_and_run_again(story: Story, place: str) -> None:
-    story.options = (*NAMED, "--format", _FORMATS.get(place.partition(".")[0], "ndjson"))
-    story.fill(1000)
-    story.send((b"K%d" % number, b"{") for number in range(50))
-    story.fill(1000)
+def test_a_sink_killed_at_each_failpoint_and_rerun(scenario: Scenario, failpoint: str) -> None:
+    scenario.sink_options = (
+        *STATIC_MEMBER,
+        "--format",
+        _FORMAT_BY_PREFIX.get(failpoint.partition(".")[0], "ndjson"),
+    )
+    scenario.produce(1000)
+    scenario.produce_raw((b"K%d" % number, b"{") for number in range(50))
+    scenario.produce(1000)
     stored: list[str] = []
-    struck = 0
-    for time_ in (1, 3):
-        with story.sink("--until-end", "--flush-records", 100, at=f"{place}=kill@{time_}") as child:
+    triggered = 0
+    for occurrence in (1, 3):
+        with scenario.start_sink(
+            "--until-end", "--flush-records", 100, failpoints=f"{failpoint}=kill@{occurrence}"
+        ) as child:
             _, err = child.communicate(timeout=60)
-        struck += child.returncode == -signal.SIGKILL
-        assert set(stored) <= set(story.objects()), f"what was stored stays\n{err}"
-        stored = story.objects()
-    with story.sink("--until-end", "--flush-records", 170) as child:
-        back_s = wait_until(lambda: len(story.objects()) > len(stored), child)
+        triggered += child.returncode == -signal.SIGKILL
+        assert set(stored) <= set(scenario.object_keys()), f"what was stored stays\n{err}"
+        stored = scenario.object_keys()
+    with scenario.start_sink("--until-end", "--flush-records", 170) as child:
+        recovery_s = wait_until(lambda: len(scenario.object_keys()) > len(stored), child)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
-    assert set(stored) <= set(story.objects()), "what was stored stays"
-    found = story.survived("1", f"sink killed at {place}", injected=2, struck=struck, back_s=back_s)
-    assert found.rejected == 50
+    assert set(stored) <= set(scenario.object_keys()), "what was stored stays"
+    verdict = scenario.assert_survived(
+        "1", f"sink killed at {failpoint}", injected=2, triggered=triggered, recovery_s=recovery_s
+    )
+    assert verdict.rejected == 50
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("place", [name for name in POINTS if name.startswith(_PRODUCE)])
-def test_produce_killed_at_each_place_and_run_again(story: Story, tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("failpoint", [name for name in FAILPOINTS if name.startswith(_PRODUCE_PREFIX)])
+def test_produce_killed_at_each_failpoint_and_rerun(
+    scenario: Scenario, tmp_path: Path, failpoint: str
+) -> None:
     rows = 3000
-    path = daily_csv(tmp_path, rows)
-    options = ("produce", path, "-t", story.topic, "-b", story.servers)
-    struck = 0
-    for time_ in (1, 2):
-        armed = {VARIABLE: f"{place}=kill@{time_}"}
-        with tickerlake(*options, "--rate", "4000/s", variables=armed) as child:
+    path = write_daily_csv(tmp_path, rows)
+    options = ("produce", path, "-t", scenario.topic, "-b", scenario.servers)
+    triggered = 0
+    for occurrence in (1, 2):
+        env = {ENV_VARIABLE: f"{failpoint}=kill@{occurrence}"}
+        with tickerlake(*options, "--rate", "4000/s", env=env) as child:
             _, err = child.communicate(timeout=60)
-        struck += child.returncode == -signal.SIGKILL
-    assert struck == 2, err
+        triggered += child.returncode == -signal.SIGKILL
+    assert triggered == 2, err
     run(*options)
-    story.produced("1", f"produce killed at {place}", 2, struck, rows)
+    scenario.assert_produced_once("1", f"produce killed at {failpoint}", 2, triggered, rows)
 
 
 @pytest.fixture(scope="module")
 def trades(kafka: str) -> str:
-    return simulated(kafka)
+    return simulate_trades(kafka)
 
 
 @pytest.fixture(scope="module")
-def quiet(kafka: str, trades: str, tmp_path_factory: pytest.TempPathFactory) -> Written:
-    return undisturbed(kafka, trades, tmp_path_factory.mktemp("quiet"))
+def baseline(kafka: str, trades: str, tmp_path_factory: pytest.TempPathFactory) -> TrackResults:
+    return run_baseline(kafka, trades, tmp_path_factory.mktemp("quiet"))
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("place", [name for name in POINTS if name.startswith(_TRACK)])
-def test_track_killed_at_each_place_and_run_again(
-    story: Story, trades: str, quiet: Written, tmp_path: Path, place: str
+@pytest.mark.parametrize("failpoint", [name for name in FAILPOINTS if name.startswith(_TRACK_PREFIX)])
+def test_track_killed_at_each_failpoint_and_rerun(
+    scenario: Scenario, trades: str, baseline: TrackResults, tmp_path: Path, failpoint: str
 ) -> None:
-    name = story.topic
-    arguments = (story.servers, trades, name, name, tmp_path / "state", 400, "until-end")
+    name = scenario.topic
+    arguments = (scenario.servers, trades, name, name, tmp_path / "state", 400, "until-end")
     command = [sys.executable, "-m", "support.tracker", *map(str, arguments)]
-    struck = 0
-    for time_ in (1, 3):
-        armed = {**os.environ, VARIABLE: f"{place}=kill@{time_}"}
-        ended = subprocess.run(
-            command, env=armed, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL, timeout=60,
+    triggered = 0
+    for occurrence in (1, 3):
+        env = {**os.environ, ENV_VARIABLE: f"{failpoint}=kill@{occurrence}"}
+        completed = subprocess.run(
+            command, env=env, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL, timeout=60,
             check=False,
         )  # fmt: skip
-        struck += ended.returncode == -signal.SIGKILL
-    assert struck == 2, "it must be killed there"
-    tracker(story.servers, trades, name, name, tmp_path / "state").run(threading.Event(), until_end=True)
-    found = written(story.servers, name)
-    assert found == quiet
-    what = f"track killed at {place}"
-    story.tell("1", what, 2, struck, wanted=amounts(quiet), there=amounts(found))
+        triggered += completed.returncode == -signal.SIGKILL
+    assert triggered == 2, "it must be killed there"
+    make_tracker(scenario.servers, trades, name, name, tmp_path / "state").run(
+        threading.Event(), until_end=True
+    )
+    results = read_results(scenario.servers, name)
+    assert results == baseline
+    fault = f"track killed at {failpoint}"
+    scenario.record_result(
+        "1", fault, 2, triggered, expected=count_values(baseline), actual=count_values(results)
+    )
 
 
 @pytest.mark.parametrize(
-    ("fmt", "lives", "named"),
+    ("fmt", "kills", "membership_options"),
     [
-        ("ndjson", 2, NAMED),
-        pytest.param("ndjson", 40, NAMED, marks=[pytest.mark.full, pytest.mark.timeout(400)]),
+        ("ndjson", 2, STATIC_MEMBER),
+        pytest.param("ndjson", 40, STATIC_MEMBER, marks=[pytest.mark.full, pytest.mark.timeout(400)]),
         # without a name it comes back as a stranger, when the session of the dead has ended
         pytest.param("ndjson", 10, (), marks=[pytest.mark.full, pytest.mark.timeout(400)]),
-        pytest.param("parquet", 5, NAMED, marks=pytest.mark.full),
-        pytest.param("json", 5, NAMED, marks=pytest.mark.full),
+        pytest.param("parquet", 5, STATIC_MEMBER, marks=pytest.mark.full),
+        pytest.param("json", 5, STATIC_MEMBER, marks=pytest.mark.full),
     ],
 )
-def test_a_sink_killed_at_random_moments(story: Story, fmt: str, lives: int, named: tuple[str, ...]) -> None:
+def test_a_sink_killed_at_random_times(
+    scenario: Scenario, fmt: str, kills: int, membership_options: tuple[str, ...]
+) -> None:
     seed = secrets.randbits(32)
     print(f"seed {seed}")
-    dice = random.Random(seed)
-    each = 1 if fmt == "json" else 60
-    many = 20 if fmt == "json" else 1
-    story.fill(each * many * 8 * lives + 2000)
-    struck, waits = 0, []
-    for _ in range(lives):
-        before = len(story.objects())
-        with story.sink("--until-end", "--flush-records", each, "--format", fmt, *named) as child:
-            waits.append(wait_until(partial(holds_more_than, story, before), child))
-            more = len(story.objects()) + dice.randint(0, 8) * many
-            wait_until(partial(holds_more_than, story, more), child)
-            struck += child.poll() is None
+    rng = random.Random(seed)
+    records_per_object = 1 if fmt == "json" else 60
+    objects_per_flush = 20 if fmt == "json" else 1
+    scenario.produce(records_per_object * objects_per_flush * 8 * kills + 2000)
+    triggered, recovery_times_s = 0, []
+    for _ in range(kills):
+        stored_before = len(scenario.object_keys())
+        with scenario.start_sink(
+            "--until-end", "--flush-records", records_per_object, "--format", fmt, *membership_options
+        ) as child:
+            recovery_times_s.append(
+                wait_until(partial(has_more_objects_than, scenario, stored_before), child)
+            )
+            target_count = len(scenario.object_keys()) + rng.randint(0, 8) * objects_per_flush
+            wait_until(partial(has_more_objects_than, scenario, target_count), child)
+            triggered += child.poll() is None
             child.kill()
-    before = len(story.objects())
-    with story.sink("--until-end", "--format", fmt, *named) as child:
-        waits.append(wait_until(lambda: len(story.objects()) > before, child))
+    stored_before = len(scenario.object_keys())
+    with scenario.start_sink("--until-end", "--format", fmt, *membership_options) as child:
+        recovery_times_s.append(wait_until(lambda: len(scenario.object_keys()) > stored_before, child))
         _, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
-    assert max(waits) < 30
-    who = f"{fmt}, {'a name' if named else 'no name'}"
-    what = f"sink killed at random moments, {who}; typically back after {statistics.median(waits):.1f} s"
+    assert max(recovery_times_s) < 30
+    variant = f"{fmt}, {'a name' if membership_options else 'no name'}"
+    fault = f"sink killed at random moments, {variant}; typically back after {statistics.median(recovery_times_s):.1f} s"
     # one or the other may have come to the end before it was killed
-    story.survived("1", what, injected=lives * 4 // 5, struck=struck, back_s=max(waits))
+    scenario.assert_survived(
+        "1", fault, injected=kills * 4 // 5, triggered=triggered, recovery_s=max(recovery_times_s)
+    )
 
 
-def holds_more_than(story: Story, count: int) -> bool:
-    return len(story.objects()) > count
+def has_more_objects_than(scenario: Scenario, count: int) -> bool:
+    return len(scenario.object_keys()) > count
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("place", ["segment.stored", "sink.landed"])
-def test_killed_between_put_and_commit_and_the_next_goes_on_from_there(story: Story, place: str) -> None:
-    story.options = (*NAMED, "--group", story.topic)
-    story.fill(100)
-    story.store_all()
-    noted = story.committed()
-    story.fill(2000)
-    with story.sink("--until-end", "--flush-records", 100, at=f"{place}=kill") as child:
+@pytest.mark.parametrize("failpoint", ["segment.stored", "sink.landed"])
+def test_a_sink_killed_between_put_and_commit_is_resumed(scenario: Scenario, failpoint: str) -> None:
+    scenario.sink_options = (*STATIC_MEMBER, "--group", scenario.topic)
+    scenario.produce(100)
+    scenario.run_sink()
+    committed = scenario.committed_offsets()
+    scenario.produce(2000)
+    with scenario.start_sink("--until-end", "--flush-records", 100, failpoints=f"{failpoint}=kill") as child:
         child.communicate(timeout=60)
-    stored = {object_: (Path(story.lake) / object_).read_bytes() for object_ in story.objects()}
-    assert story.committed() == noted, "Kafka must not know of the segment"
-    ends = {number: last_offset(story, number) + 1 for number in noted}
-    assert ends != noted, "the lake must know it"
-    story.store_all()
-    assert {object_: (Path(story.lake) / object_).read_bytes() for object_ in stored} == stored
-    for number, end in ends.items():
-        assert f"raw/{story.topic}/partition={number}/{end:020d}.ndjson.gz" in story.objects()
-    story.survived("2", f"killed at {place}, before the commit", injected=1, struck=child.returncode == -9)
+    stored = {object_: (Path(scenario.lake) / object_).read_bytes() for object_ in scenario.object_keys()}
+    assert scenario.committed_offsets() == committed, "Kafka must not know of the segment"
+    next_offsets = {number: last_offset(scenario, number) + 1 for number in committed}
+    assert next_offsets != committed, "the lake must know it"
+    scenario.run_sink()
+    assert {object_: (Path(scenario.lake) / object_).read_bytes() for object_ in stored} == stored
+    for number, end in next_offsets.items():
+        assert f"raw/{scenario.topic}/partition={number}/{end:020d}.ndjson.gz" in scenario.object_keys()
+    scenario.assert_survived(
+        "2", f"killed at {failpoint}, before the commit", injected=1, triggered=child.returncode == -9
+    )
 
 
-def last_offset(story: Story, partition: int) -> int:
-    found = oracle.rows(Path(story.lake), story.topic)
-    return max(offset for number, offset in found if number == partition)
+def last_offset(scenario: Scenario, partition: int) -> int:
+    stored = oracle.read_rows(Path(scenario.lake), scenario.topic)
+    return max(offset for number, offset in stored if number == partition)
 
 
-def test_stored_by_one_that_was_killed_and_adopted_by_another(story: Story) -> None:
-    story.fill(1000)
-    with story.sink("--until-end", "--json", "--group", f"{story.topic}.b", at="sink.cut=stop") as late:
+def test_a_killed_workers_segment_is_adopted(scenario: Scenario) -> None:
+    scenario.produce(1000)
+    with scenario.start_sink(
+        "--until-end", "--json", "--group", f"{scenario.topic}.b", failpoints="sink.cut=stop"
+    ) as late:
         wait_until(lambda: is_halted(late.pid), late)
-        with story.sink("--until-end", "--flush-records", 60, at="sink.landed=kill@3") as early:
+        with scenario.start_sink(
+            "--until-end", "--flush-records", 60, failpoints="sink.landed=kill@3"
+        ) as early:
             early.communicate(timeout=60)
-        stored = story.objects()
+        stored = scenario.object_keys()
         late.send_signal(signal.SIGCONT)
         out, err = late.communicate(timeout=60)
     assert late.returncode == 0, err
-    assert set(stored) <= set(story.objects())
+    assert set(stored) <= set(scenario.object_keys())
     adopted = json.loads(out)["adopted"]
-    story.survived("2", "another was first, and was killed: adopted", injected=1, struck=adopted)
+    scenario.assert_survived("2", "another was first, and was killed: adopted", injected=1, triggered=adopted)
     assert early.returncode == -signal.SIGKILL
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("how", ["stall", "hold_half", "hold_reply"])
-def test_killed_in_mid_upload(cloud: tuple[Story, FaultProxy], how: str) -> None:
-    story, proxy = cloud
-    story.options += NAMED
-    story.fill(2000, lambda number: "one partition")
-    getattr(proxy, how)()
-    before = story.objects()
-    with story.sink("--until-end", "--flush-records", 900) as child:
-        assert proxy.held.acquire(timeout=60)
+@pytest.mark.parametrize("fault", ["stall", "hold_half", "hold_reply"])
+def test_a_sink_killed_during_an_upload(cloud: tuple[Scenario, FaultProxy], fault: str) -> None:
+    scenario, proxy = cloud
+    scenario.sink_options += STATIC_MEMBER
+    scenario.produce(2000, lambda number: "one partition")
+    getattr(proxy, fault)()
+    stored_before = scenario.object_keys()
+    with scenario.start_sink("--until-end", "--flush-records", 900) as child:
+        assert proxy.blocked.acquire(timeout=60)
         child.kill()
-    stored = set(story.objects()) - set(before)
-    assert len(stored) == (how == "hold_reply"), "no object, or the whole one"
-    out, _ = story.store_all("--json")
+    stored = set(scenario.object_keys()) - set(stored_before)
+    assert len(stored) == (fault == "hold_reply"), "no object, or the whole one"
+    out, _ = scenario.run_sink("--json")
     assert json.loads(out)["records"] == (1100 if stored else 2000)
-    what = {
+    outcomes = {
         "stall": "no object is there",
         "hold_half": "half of it arrived, no object",
         "hold_reply": "the whole object is there",
     }
-    story.survived("3", f"killed in mid-upload: {what[how]}", injected=1, struck=1 - proxy.pending)
+    scenario.assert_survived(
+        "3", f"killed in mid-upload: {outcomes[fault]}", injected=1, triggered=1 - proxy.pending
+    )

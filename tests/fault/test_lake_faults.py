@@ -7,52 +7,58 @@ from pathlib import Path
 
 import pytest
 
-from fault.conftest import ROW
+from fault.conftest import RESULT_PROPERTY
 from support.bigquery import PROJECT, FakeBigQuery, fake_bigquery
 from support.faultproxy import FaultProxy
-from support.lakes import Topic, bar, trade
+from support.lakes import LakeTopic, bar, trade
 from support.process import run, tickerlake
-from tickerlake.failpoints import POINTS, VARIABLE
+from tickerlake.failpoints import ENV_VARIABLE, FAILPOINTS
 from tickerlake.lake.store.local import LocalStore
 
 __all__ = ["fake_bigquery"]
 
-Record = Callable[[str, object], None]
+RecordProperty = Callable[[str, object], None]
 
 
-def tell(record: Record, no: str, fault: str, struck: int, records: int, stored: int) -> None:
-    row = {"no": no, "fault": fault, "injected": struck, "struck": struck, "records": records}
-    record(
-        ROW, row | {"stored": stored, "lost": max(0, records - stored), "doubled": max(0, stored - records)}
+def record_result(
+    record_property: RecordProperty, fault_id: str, fault: str, triggered: int, records: int, stored: int
+) -> None:
+    row = {"no": fault_id, "fault": fault, "injected": triggered, "struck": triggered, "records": records}
+    record_property(
+        RESULT_PROPERTY,
+        row | {"stored": stored, "lost": max(0, records - stored), "doubled": max(0, stored - records)},
     )
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Path:
-    topic = Topic(LocalStore(tmp_path / "lake"), "t")
+    topic = LakeTopic(LocalStore(tmp_path / "lake"), "t")
     for day in range(6):
-        topic.add([trade("A", n, day=day) for n in range(20)])
+        topic.add_segment([trade("A", n, day=day) for n in range(20)])
     return tmp_path / "lake"
 
 
 @pytest.mark.parametrize(
-    "at", [*(f"{point}=kill" for point in POINTS if point.startswith("compact.")), "compact.written=kill@3"]
+    "failpoints",
+    [*(f"{point}=kill" for point in FAILPOINTS if point.startswith("compact.")), "compact.written=kill@3"],
 )
-def test_a_compaction_killed_at_a_place(lake: Path, at: str, record_property: Record) -> None:
-    with tickerlake("compact", "--lake", lake, variables={VARIABLE: at}) as child:
+def test_a_compaction_killed_at_each_failpoint(
+    lake: Path, failpoints: str, record_property: RecordProperty
+) -> None:
+    with tickerlake("compact", "--lake", lake, env={ENV_VARIABLE: failpoints}) as child:
         child.communicate(timeout=60)
     assert child.returncode == -signal.SIGKILL
     out, _ = run("query", "select count(*) as n from trades", "--lake", lake, "-f", "json")
     assert json.loads(out) == {"n": 120}, "a reader sees each record once, whenever it looks"
-    Topic(LocalStore(lake), "t").add([trade("B", 1)])
+    LakeTopic(LocalStore(lake), "t").add_segment([trade("B", 1)])
     run("compact", "--lake", lake)
     out, _ = run("audit", "--lake", lake, "--deep", "--json")
     (curated,) = json.loads(out)["curated"]
     assert (curated["records"], curated["rows"]) == (121, 121)
-    tell(record_property, "1", f"compact killed at {at}", 1, 121, curated["rows"])
+    record_result(record_property, "1", f"compact killed at {failpoints}", 1, 121, curated["rows"])
 
 
-LOAD_POINTS = [point for point in POINTS if point.startswith("load.")]
+LOAD_FAILPOINTS = [point for point in FAILPOINTS if point.startswith("load.")]
 
 
 @pytest.mark.full
@@ -63,41 +69,43 @@ LOAD_POINTS = [point for point in POINTS if point.startswith("load.")]
         "load.loaded",
         *(
             pytest.param(fault, marks=pytest.mark.full)
-            for fault in ("stall", "lose_reply", *LOAD_POINTS)
+            for fault in ("stall", "lose_reply", *LOAD_FAILPOINTS)
             if fault != "load.loaded"
         ),
     ],
 )
 def test_a_load_killed_or_without_a_reply(
-    lake: Path, fake_bigquery: FakeBigQuery, fault: str, record_property: Record
+    lake: Path, fake_bigquery: FakeBigQuery, fault: str, record_property: RecordProperty
 ) -> None:
-    Topic(LocalStore(lake), "bars").add([bar("A", n) for n in range(4)])
+    LakeTopic(LocalStore(lake), "bars").add_segment([bar("A", n) for n in range(4)])
     dataset = f"faults_{fault.replace('.', '_')}"
-    place = ("--lake", lake, "--project", PROJECT, "--dataset", dataset, "--location", "EU")
-    direct = {"BIGQUERY_EMULATOR_HOST": fake_bigquery.url}
+    load_options = ("--lake", lake, "--project", PROJECT, "--dataset", dataset, "--location", "EU")
+    direct_env = {"BIGQUERY_EMULATOR_HOST": fake_bigquery.url}
     with FaultProxy(fake_bigquery.url, f"/upload/bigquery/v2/projects/{PROJECT}/jobs") as proxy:
-        variables = {"BIGQUERY_EMULATOR_HOST": proxy.url}
-        if fault in LOAD_POINTS:
-            variables[VARIABLE] = f"{fault}=kill"
+        proxy_env = {"BIGQUERY_EMULATOR_HOST": proxy.url}
+        if fault in LOAD_FAILPOINTS:
+            proxy_env[ENV_VARIABLE] = f"{fault}=kill"
         else:
             getattr(proxy, fault)()
-        with tickerlake("load", *place, variables=variables) as child:
+        with tickerlake("load", *load_options, env=proxy_env) as child:
             if fault in {"stall", "hold_reply"}:
-                assert proxy.held.acquire(timeout=60), "the fault must happen"
+                assert proxy.blocked.acquire(timeout=60), "the fault must happen"
                 child.kill()
             _, err = child.communicate(timeout=100)
         assert proxy.pending == 0
     assert child.returncode == (0 if fault == "lose_reply" else -signal.SIGKILL), err
-    Topic(LocalStore(lake), "t").add([trade("B", n) for n in range(3)])
-    with tickerlake("load", *place, variables=direct) as child:
+    LakeTopic(LocalStore(lake), "t").add_segment([trade("B", n) for n in range(3)])
+    with tickerlake("load", *load_options, env=direct_env) as child:
         _, err = child.communicate(timeout=100)
     assert child.returncode == 0, err
     with tickerlake(
-        "audit", "--lake", lake, "--bigquery", f"{PROJECT}.{dataset}", "--json", variables=direct
+        "audit", "--lake", lake, "--bigquery", f"{PROJECT}.{dataset}", "--json", env=direct_env
     ) as child:
         out, err = child.communicate(timeout=100)
     assert child.returncode == 0, err
     rows = sum(each["rows"] for each in json.loads(out)["bigquery"])
     assert rows == 127
-    what = f"load killed at {fault}" if fault in LOAD_POINTS else f"load: {fault.replace('_', ' ')} of a job"
-    tell(record_property, "23", what, 1, 127, rows)
+    description = (
+        f"load killed at {fault}" if fault in LOAD_FAILPOINTS else f"load: {fault.replace('_', ' ')} of a job"
+    )
+    record_result(record_property, "23", description, 1, 127, rows)

@@ -7,89 +7,97 @@ from pathlib import Path
 
 import pytest
 
-from fault.conftest import ROW, Story
+from fault.conftest import RESULT_PROPERTY, Scenario
 from support import oracle
-from support.planted import PLANTS
+from support.planted import SEEDED_BUGS
 from support.process import wait_until
 from tickerlake.errors import StoreUnavailable
 from tickerlake.lake.store.local import LocalStore
 from tickerlake.pipeline.sink import Sink, SinkOptions
 
-MISTAKES = (
+REAL_BROKER_BUGS = (
     "overwrites",
-    "commits_before_it_stores",
-    "skips_a_record_at_a_rebalance",
-    "names_by_time",
-    "adopts_without_looking",
+    "commits_before_storing",
+    "skips_a_record_on_rebalance",
+    "names_segments_by_time",
+    "adopts_without_checking",
 )
 
 
-class Flaky(LocalStore):
+class FlakyStore(LocalStore):
     """Fails once, at its third segment."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.segments = 0
+        self.segments_created = 0
 
     def create(self, key: str, data: bytes, *, metadata: Mapping[str, str], content_type: str = "") -> None:
-        self.segments += key.endswith(".gz")
-        if self.segments == 3:
+        self.segments_created += key.endswith(".gz")
+        if self.segments_created == 3:
             raise StoreUnavailable("The disk was away for a moment.")
         super().create(key, data, metadata=metadata)
 
 
-def store_through_mishaps(story: Story) -> oracle.Verdict:
+def store_under_faults(scenario: Scenario) -> oracle.Verdict:
     """Let a worker wait while another fails, comes again and overtakes it; a last one takes the rest."""
-    lake = Path(story.lake)
+    lake = Path(scenario.lake)
     options = SinkOptions(flush_records=70, flush_age_s=3600)
-    story.fill(2000)
-    early = Sink(
-        story.servers,
-        [story.topic],
+    scenario.produce(2000)
+    zombie = Sink(
+        scenario.servers,
+        [scenario.topic],
         LocalStore(lake),
-        f"{story.topic}-b",
+        f"{scenario.topic}-b",
         replace(options, flush_records=10**6),
     )
-    early.open()
+    zombie.open()
 
     def has_read() -> bool:
-        early.step()
-        return early._all_read()
+        zombie.step()
+        return zombie._has_read_all()
 
     wait_until(has_read)
-    early.options = replace(options, flush_records=31)
+    zombie.options = replace(options, flush_records=31)
     with pytest.raises(StoreUnavailable):
-        Sink(story.servers, [story.topic], Flaky(lake), story.topic, options).run(
+        Sink(scenario.servers, [scenario.topic], FlakyStore(lake), scenario.topic, options).run(
             threading.Event(), until_end=True
         )
-    again = Sink(story.servers, [story.topic], LocalStore(lake), story.topic, options)
-    again.run(threading.Event(), until_end=True)
+    restarted = Sink(scenario.servers, [scenario.topic], LocalStore(lake), scenario.topic, options)
+    restarted.run(threading.Event(), until_end=True)
     try:
-        while not early._idle():
-            early.step(until_end=True)
+        while not zombie._is_idle():
+            zombie.step(until_end=True)
     finally:
-        early.close()
-    story.fill(500)
-    last = Sink(
-        story.servers, [story.topic], LocalStore(lake), story.topic, replace(options, flush_records=40)
+        zombie.close()
+    scenario.produce(500)
+    final = Sink(
+        scenario.servers,
+        [scenario.topic],
+        LocalStore(lake),
+        scenario.topic,
+        replace(options, flush_records=40),
     )
-    last.run(threading.Event(), until_end=True)
-    return oracle.verdict(story.servers, story.topic, lake)
+    final.run(threading.Event(), until_end=True)
+    return oracle.compare_with_kafka(scenario.servers, scenario.topic, lake)
 
 
-def test_a_sink_without_mistakes_is_sound(story: Story) -> None:
-    assert store_through_mishaps(story).is_sound
+def test_the_oracle_accepts_a_correct_sink(scenario: Scenario) -> None:
+    assert store_under_faults(scenario).is_sound
 
 
 @pytest.mark.parametrize(
-    "name", [*MISTAKES[:1], *(pytest.param(name, marks=pytest.mark.full) for name in MISTAKES[1:])]
+    "name",
+    [*REAL_BROKER_BUGS[:1], *(pytest.param(name, marks=pytest.mark.full) for name in REAL_BROKER_BUGS[1:])],
 )
-def test_a_planted_mistake_is_noticed(
-    story: Story, name: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+def test_the_oracle_detects_a_seeded_bug(
+    scenario: Scenario,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    PLANTS[name](monkeypatch)
-    found = store_through_mishaps(story)
-    assert not found.is_sound
+    SEEDED_BUGS[name](monkeypatch)
+    verdict = store_under_faults(scenario)
+    assert not verdict.is_sound
     row = {"no": "oracle", "fault": f"planted: a sink that {name.replace('_', ' ')}; noticed"}
-    counts = {"lost": len(found.lost), "doubled": len(found.doubled)}
-    record_property(ROW, row | {"injected": 1, "struck": 1, "records": found.sent} | counts)
+    counts = {"lost": len(verdict.lost), "doubled": len(verdict.duplicated)}
+    record_property(RESULT_PROPERTY, row | {"injected": 1, "struck": 1, "records": verdict.sent} | counts)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fault.conftest import Story
+from fault.conftest import Scenario
 from support import oracle
 from tickerlake.kafka.admin import Admin
 
@@ -38,22 +38,24 @@ UNUSUAL = {
 @pytest.mark.parametrize(
     "fmt", ["ndjson", *(pytest.param(fmt, marks=pytest.mark.full) for fmt in ("parquet", "json"))]
 )
-def test_poison_is_kept_and_the_partition_moves_on(story: Story, fmt: str) -> None:
-    story.topic += ".large"
-    Admin(story.servers).create(story.topic, 4, {"max.message.bytes": "20000000"})
-    story.fill(50)
+def test_poison_messages_are_rejected_and_the_partition_continues(scenario: Scenario, fmt: str) -> None:
+    scenario.topic += ".large"
+    Admin(scenario.servers).create_topic(scenario.topic, 4, {"max.message.bytes": "20000000"})
+    scenario.produce(50)
     # all in the partition of one key: what comes after must get past them
     values = [*POISON.values(), *UNUSUAL.values()]
-    story.send((b"\xff\x00key", value) for value in values)
-    story.send((key, b'{"id":1}') for key in (b"\xff\x00key", None, b"", "ключ".encode()))
-    out, _ = story.store_all("--format", fmt, "--json")
-    kept = oracle.rejects(Path(story.lake), story.topic)
-    assert json.loads(out)["rejects"] == len(kept)
-    assert sorted(kept.values()) == sorted(POISON.values())
-    for file in (Path(story.lake) / "rejects" / story.topic).rglob("*.json"):
-        said = json.loads(file.read_bytes())
-        assert said["reason"].startswith("not JSON: ")
-        assert int(file.stem) == said["offset"]
-        assert base64.b64decode(said["key_base64"]) == b"\xff\x00key"
-    found = story.survived("25", f"poison messages, {fmt}", injected=len(POISON), struck=len(kept))
-    assert found.stored + found.rejected == 50 + len(values) + 4
+    scenario.produce_raw((b"\xff\x00key", value) for value in values)
+    scenario.produce_raw((key, b'{"id":1}') for key in (b"\xff\x00key", None, b"", "ключ".encode()))
+    out, _ = scenario.run_sink("--format", fmt, "--json")
+    rejects = oracle.read_rejects(Path(scenario.lake), scenario.topic)
+    assert json.loads(out)["rejects"] == len(rejects)
+    assert sorted(rejects.values()) == sorted(POISON.values())
+    for file in (Path(scenario.lake) / "rejects" / scenario.topic).rglob("*.json"):
+        reject = json.loads(file.read_bytes())
+        assert reject["reason"].startswith("not JSON: ")
+        assert int(file.stem) == reject["offset"]
+        assert base64.b64decode(reject["key_base64"]) == b"\xff\x00key"
+    verdict = scenario.assert_survived(
+        "25", f"poison messages, {fmt}", injected=len(POISON), triggered=len(rejects)
+    )
+    assert verdict.stored + verdict.rejected == 50 + len(values) + 4

@@ -5,35 +5,35 @@ from collections.abc import Callable
 
 import pytest
 
-from fault.simulation import Wrong, play, try_seed
-from support.planted import PLANTS
+from fault.simulation import InvariantViolation, run_seed, try_seed
+from support.planted import SEEDED_BUGS
 
-RUNS = 200
-CHUNK = 50
+SEEDS = 200
+SEEDS_PER_TEST = 50
 
 
-@pytest.mark.parametrize("first", range(0, RUNS, CHUNK))
-def test_each_record_is_stored_once_whatever_happens(
+@pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_PER_TEST))
+def test_each_record_is_stored_exactly_once(
     first: int, record_property: Callable[[str, object], None]
 ) -> None:
-    happened: Counter[str] = Counter()
-    for seed in range(first, first + CHUNK):
-        _, wrong, counts = try_seed(seed)
-        assert not wrong, f"seed {seed}: {wrong}\nreplay: make simulate SEEDS=1 FIRST={seed}"
-        happened += counts
-    for what in ("killed while storing", "late request arrived", "reply lost", "zombie", "compacted"):
-        assert happened[what] > 5, f"{what} must happen, to prove anything"
-    mishaps = sum(count for what, count in happened.items() if what != "nothing fetched")
-    row = {"no": "24", "fault": f"{CHUNK} runs of mishaps by seed, from {first} on"}
-    record_property("fault", row | {"injected": mishaps, "struck": mishaps, "lost": 0, "doubled": 0})
+    event_counts: Counter[str] = Counter()
+    for seed in range(first, first + SEEDS_PER_TEST):
+        _, violation, counts = try_seed(seed)
+        assert not violation, f"seed {seed}: {violation}\nreplay: make simulate SEEDS=1 FIRST={seed}"
+        event_counts += counts
+    for event in ("killed while storing", "late request arrived", "reply lost", "zombie", "compacted"):
+        assert event_counts[event] > 5, f"{event} must happen, to prove anything"
+    fault_count = sum(count for what, count in event_counts.items() if what != "nothing fetched")
+    row = {"no": "24", "fault": f"{SEEDS_PER_TEST} runs of mishaps by seed, from {first} on"}
+    record_property("fault", row | {"injected": fault_count, "struck": fault_count, "lost": 0, "doubled": 0})
 
 
-@pytest.mark.parametrize("name", PLANTS)
-def test_a_planted_mistake_is_noticed(name: str) -> None:
+@pytest.mark.parametrize("name", SEEDED_BUGS)
+def test_the_simulation_detects_a_seeded_bug(name: str) -> None:
     for seed in range(200):
         try:
-            play(seed, PLANTS[name])
-        except Wrong as noticed:
+            run_seed(seed, SEEDED_BUGS[name])
+        except InvariantViolation as noticed:
             print(f"{name} is noticed with seed {seed}: {noticed}")
             return
     pytest.fail("nobody notices it")

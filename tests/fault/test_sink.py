@@ -22,11 +22,11 @@ __all__ = ["fake_gcs"]
 @pytest.fixture
 def topic(kafka: str) -> str:
     name = f"t.{secrets.token_hex(6)}"
-    Admin(kafka).create(name, 4)
+    Admin(kafka).create_topic(name, 4)
     return name
 
 
-def fill(servers: str, topic: str, count: int, start: int = 0) -> None:
+def produce(servers: str, topic: str, count: int, start: int = 0) -> None:
     producer = Producer(
         {"bootstrap.servers": servers, "queue.buffering.max.messages": 1_000_000, "linger.ms": 20}
     )
@@ -38,12 +38,12 @@ def fill(servers: str, topic: str, count: int, start: int = 0) -> None:
 
 
 def test_a_missing_record_is_found_by_comparing_with_kafka(kafka: str, topic: str, tmp_path: Path) -> None:
-    fill(kafka, topic, 4000)
+    produce(kafka, topic, 4000)
     run("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end", "--flush-records", 100)
     last = sorted((tmp_path / "raw" / topic / "partition=2").glob("*.gz"))[-1]
     last.unlink()
     run("audit", "--lake", tmp_path)
-    _, err = run("audit", "--lake", tmp_path, "-b", kafka, code=4)
+    _, err = run("audit", "--lake", tmp_path, "-b", kafka, exit_code=4)
     assert "in no segment" in err
 
 
@@ -53,7 +53,7 @@ def test_into_cloud_storage(
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", fake_gcs.url)
     bucket = f"b-{secrets.token_hex(4)}"
     fake_gcs.create_bucket(bucket)
-    fill(kafka, topic, 5000)
+    produce(kafka, topic, 5000)
     options = ("sink", "-t", topic, "--lake", f"gs://{bucket}/lake", "-b", kafka, "--until-end")
     run(*options, "--flush-records", 300)
     out, _ = run(*options, "--json")
@@ -62,17 +62,17 @@ def test_into_cloud_storage(
     assert sum(part["records"] for part in json.loads(out)["partitions"]) == 5000
 
 
-def test_memory_for_less_than_a_segment_of_each_partition(kafka: str, topic: str, tmp_path: Path) -> None:
-    fill(kafka, topic, 20_000)
+def test_a_buffer_smaller_than_one_segment_per_partition(kafka: str, topic: str, tmp_path: Path) -> None:
+    produce(kafka, topic, 20_000)
     options = SinkOptions(flush_bytes=1 << 30, flush_age_s=3600, buffer_bytes=100_000)
     store = open_store(str(tmp_path))
     sink = Sink(kafka, [topic], store, f"memory-{topic}", options, {"fetch.message.max.bytes": "20000"})
     lags: list[int] = []
-    done = sink.run(threading.Event(), until_end=True, on_progress=lambda now: lags.append(now.lag))
-    assert done.records == 20_000
+    progress = sink.run(threading.Event(), until_end=True, on_progress=lambda now: lags.append(now.lag))
+    assert progress.records == 20_000
     assert 0 < max(lags) <= 20_000
-    assert done.lag == 0
-    assert oracle.judge(kafka, topic, tmp_path) == 20_000
+    assert progress.lag == 0
+    assert oracle.assert_stored_once(kafka, topic, tmp_path) == 20_000
 
 
 def test_aborted_transactions_are_not_stored(kafka: str, topic: str, tmp_path: Path) -> None:
@@ -88,58 +88,58 @@ def test_aborted_transactions_are_not_stored(kafka: str, topic: str, tmp_path: P
         else:
             producer.abort_transaction(30)
     run("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end", "--flush-records", 60)
-    assert oracle.judge(kafka, topic, tmp_path) == 26 * 25
+    assert oracle.assert_stored_once(kafka, topic, tmp_path) == 26 * 25
     run("audit", "--lake", tmp_path, "--deep", "-b", kafka)
 
 
-def test_memory_while_the_only_partition_is_being_stored(kafka: str, tmp_path: Path) -> None:
+def test_the_buffer_limit_holds_while_the_only_partition_is_stored(kafka: str, tmp_path: Path) -> None:
     topic = f"t.{secrets.token_hex(6)}"
-    Admin(kafka).create(topic, 1)
-    fill(kafka, topic, 20_000)
+    Admin(kafka).create_topic(topic, 1)
+    produce(kafka, topic, 20_000)
     options = SinkOptions(flush_records=5_000, buffer_bytes=100_000)
     sink = Sink(kafka, [topic], open_store(str(tmp_path)), f"single-{topic}", options)
     assert sink.run(threading.Event(), until_end=True).records == 20_000
-    assert oracle.judge(kafka, topic, tmp_path) == 20_000
+    assert oracle.assert_stored_once(kafka, topic, tmp_path) == 20_000
 
 
-def hidden(servers: str, topic: str) -> Producer:
+def produce_behind_open_transaction(servers: str, topic: str) -> Producer:
     """Write records behind a transaction that is not finished, and return who has begun it."""
     unfinished = Producer({"bootstrap.servers": servers, "transactional.id": topic})
     unfinished.init_transactions(30)
-    fill(servers, topic, 100)
+    produce(servers, topic, 100)
     unfinished.begin_transaction()
     for number in range(50):
         unfinished.produce(topic, json.dumps({"id": -number}).encode(), b"%d" % number)
     assert unfinished.flush(60) == 0
-    fill(servers, topic, 100, start=100)
+    produce(servers, topic, 100, start=100)
     return unfinished
 
 
-def test_a_transaction_that_is_about_to_be_finished_is_waited_for(
+def test_the_sink_waits_for_an_open_transaction(
     kafka: str, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "_UNFINISHED_S", 60.0)
-    open_ones = [hidden(kafka, topic)]
+    monkeypatch.setattr(consumer, "_OPEN_TRANSACTION_GRACE_S", 60.0)
+    open_transactions = [produce_behind_open_transaction(kafka, topic)]
     sink = Sink(kafka, [topic], open_store(str(tmp_path)), topic, SinkOptions(flush_age_s=0.0))
 
-    def show(now: SinkProgress) -> None:
-        if now.records == 100 and open_ones:
-            open_ones.pop().commit_transaction(30)
+    def finish_transaction(now: SinkProgress) -> None:
+        if now.records == 100 and open_transactions:
+            open_transactions.pop().commit_transaction(30)
 
-    done = sink.run(threading.Event(), until_end=True, on_progress=show)
-    assert done.records == 250
-    assert done.unfinished == 0
-    assert oracle.judge(kafka, topic, tmp_path) == 250
+    progress = sink.run(threading.Event(), until_end=True, on_progress=finish_transaction)
+    assert progress.records == 250
+    assert progress.blocked_partitions == 0
+    assert oracle.assert_stored_once(kafka, topic, tmp_path) == 250
 
 
-def test_a_transaction_that_nobody_finishes_is_told(
+def test_an_abandoned_transaction_is_reported(
     kafka: str, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unfinished = hidden(kafka, topic)
+    unfinished = produce_behind_open_transaction(kafka, topic)
     out, err = run("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end", "--json")
     assert json.loads(out)["records"] == 100
     assert "4 partitions end in a transaction that is not finished" in err
-    monkeypatch.setattr(consumer, "_UNFINISHED_S", 0.0)
+    monkeypatch.setattr(consumer, "_OPEN_TRANSACTION_GRACE_S", 0.0)
     assert (
         sum(batch.frame.height for batch in consumer.read_all(kafka, {}, topic, dict.fromkeys(range(4), 0)))
         == 100
@@ -148,4 +148,4 @@ def test_a_transaction_that_nobody_finishes_is_told(
     out, err = run("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end", "--json")
     assert json.loads(out)["records"] == 100
     assert "not finished" not in err
-    assert oracle.judge(kafka, topic, tmp_path) == 200
+    assert oracle.assert_stored_once(kafka, topic, tmp_path) == 200

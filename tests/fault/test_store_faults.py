@@ -11,313 +11,329 @@ from urllib.parse import quote
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from fault.conftest import Story, begin
+from fault.conftest import Scenario, create_scenario
 from support import oracle
 from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs
 from support.process import Child, is_halted, tickerlake, wait_until
 
-FULL = pytest.mark.full
-Cloud = tuple[Story, FaultProxy]
+FULL_ONLY = pytest.mark.full
+CloudScenario = tuple[Scenario, FaultProxy]
 
 
 @pytest.mark.parametrize(
     "cloud",
-    ["ndjson", pytest.param("parquet", marks=FULL), pytest.param("json", marks=FULL)],
+    ["ndjson", pytest.param("parquet", marks=FULL_ONLY), pytest.param("json", marks=FULL_ONLY)],
     indirect=True,
 )
-def test_the_reply_is_lost_and_there_is_one_object(cloud: Cloud) -> None:
-    story, proxy = cloud
-    story.fill(20)
-    story.store_all()
-    story.fill(100)
-    before, uploads = len(story.objects()), proxy.uploads
+def test_the_reply_is_lost_and_there_is_one_object(cloud: CloudScenario) -> None:
+    scenario, proxy = cloud
+    scenario.produce(20)
+    scenario.run_sink()
+    scenario.produce(100)
+    before, uploads = len(scenario.object_keys()), proxy.uploads
     proxy.lose_reply(3)
-    out, _ = story.store_all("--json", "--flush-records", 20)
-    told = json.loads(out)
-    added = len(story.objects()) - before
+    out, _ = scenario.run_sink("--json", "--flush-records", 20)
+    summary = json.loads(out)
+    added = len(scenario.object_keys()) - before
     assert proxy.uploads == uploads + added + 3
     # the reply that is lost may be the second one of the same upload
-    found_there = added - told["segments"]
-    assert 0 < found_there <= 3
-    assert told["adopted"] == (0 if "json" in story.options else found_there)
-    what = f"reply of a put lost, {story.options[-1]}"
-    story.survived("4", what, injected=3, struck=3 - proxy.pending)
+    adopted_count = added - summary["segments"]
+    assert 0 < adopted_count <= 3
+    assert summary["adopted"] == (0 if "json" in scenario.sink_options else adopted_count)
+    fault = f"reply of a put lost, {scenario.sink_options[-1]}"
+    scenario.assert_survived("4", fault, injected=3, triggered=3 - proxy.pending)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("when", [pytest.param("before", marks=FULL), "meanwhile"])
-def test_another_topics_records_in_this_place(story: Story, tmp_path: Path, when: str) -> None:
-    other = begin(story.servers, tmp_path / "other", story.record)
-    other.fill(100)
-    other.store_all()
-    theirs = Path(other.lake, other.objects()[0])
-    story.fill(400)
-    story.options = ("--group", story.topic)
-    story.store_all()
-    story.fill(400)
-    at = "sink.cut=stop" if when == "meanwhile" else ""
-    with story.sink("--until-end", at=at) as child:
-        if at:
+@pytest.mark.parametrize("timing", [pytest.param("before", marks=FULL_ONLY), "meanwhile"])
+def test_another_topics_segment_at_the_same_position(scenario: Scenario, tmp_path: Path, timing: str) -> None:
+    other = create_scenario(scenario.servers, tmp_path / "other", scenario.record_property)
+    other.produce(100)
+    other.run_sink()
+    foreign_segment = Path(other.lake, other.object_keys()[0])
+    scenario.produce(400)
+    scenario.sink_options = ("--group", scenario.topic)
+    scenario.run_sink()
+    scenario.produce(400)
+    failpoints = "sink.cut=stop" if timing == "meanwhile" else ""
+    with scenario.start_sink("--until-end", failpoints=failpoints) as child:
+        if failpoints:
             wait_until(lambda: is_halted(child.pid), child)
-        ends = story.committed()
-        planted = []
-        for number, end in ends.items():
-            place = Path(story.lake, "raw", story.topic, f"partition={number}", f"{end:020d}.ndjson.gz")
-            shutil.copy(theirs, place)
-            planted.append(place)
-        held = contents(Path(story.lake))
+        committed = scenario.committed_offsets()
+        foreign_copies = []
+        for number, end in committed.items():
+            segment_path = Path(
+                scenario.lake, "raw", scenario.topic, f"partition={number}", f"{end:020d}.ndjson.gz"
+            )
+            shutil.copy(foreign_segment, segment_path)
+            foreign_copies.append(segment_path)
+        lake_contents = contents(Path(scenario.lake))
         child.send_signal(signal.SIGCONT)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 4, err
     assert "it does not belong here" in err
     assert "→" in err
-    assert contents(Path(story.lake)) == held, "nothing is changed"
-    assert story.committed() == ends
-    for place in planted:
-        place.unlink()
-    story.store_all()
-    story.survived("5", f"another topic's object at the same start, {when}", injected=1, struck=1)
+    assert contents(Path(scenario.lake)) == lake_contents, "nothing is changed"
+    assert scenario.committed_offsets() == committed
+    for segment_path in foreign_copies:
+        segment_path.unlink()
+    scenario.run_sink()
+    scenario.assert_survived(
+        "5", f"another topic's object at the same start, {timing}", injected=1, triggered=1
+    )
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-@FULL
-def test_a_busy_store_is_asked_again(cloud: Cloud) -> None:
-    story, proxy = cloud
+@FULL_ONLY
+def test_a_busy_store_is_retried(cloud: CloudScenario) -> None:
+    scenario, proxy = cloud
     # in one partition, so that the uploads come one after the other
-    story.fill(2000, lambda number: "one partition")
-    proxy.answer(503, times=2)
-    proxy.let_pass()
-    proxy.answer(429, retry_after=2)
-    proxy.let_pass()
-    proxy.answer(408)
-    proxy.let_pass()
-    proxy.cut_body()
-    with story.sink("--until-end", "--flush-records", 300, "--json") as child:
+    scenario.produce(2000, lambda number: "one partition")
+    proxy.reply_with_status(503, times=2)
+    proxy.pass_through()
+    proxy.reply_with_status(429, retry_after=2)
+    proxy.pass_through()
+    proxy.reply_with_status(408)
+    proxy.pass_through()
+    proxy.reset_mid_body()
+    with scenario.start_sink("--until-end", "--flush-records", 300, "--json") as child:
         wait_until(lambda: proxy.uploads > 0, child)
-        back_s = wait_until(lambda: proxy.uploads > 8, child)
+        recovery_s = wait_until(lambda: proxy.uploads > 8, child)
         out, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
     assert json.loads(out)["retries"] == 5, "it says how often it tried again"
-    assert proxy.uploads == len(story.objects()) + 5
-    assert proxy.arrived_s[4] - proxy.arrived_s[3] >= 2, "it comes back when it was told to"
-    what = "503 twice, 429 with Retry-After, 408, a reset in mid-upload"
-    story.survived("6", what, injected=5, struck=5 - proxy.pending, back_s=back_s)
+    assert proxy.uploads == len(scenario.object_keys()) + 5
+    assert proxy.upload_times_s[4] - proxy.upload_times_s[3] >= 2, "it comes back when it was told to"
+    fault = "503 twice, 429 with Retry-After, 408, a reset in mid-upload"
+    scenario.assert_survived("6", fault, injected=5, triggered=5 - proxy.pending, recovery_s=recovery_s)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "remedy"),
     [
-        pytest.param(400, "Trying again would not help", marks=FULL),
-        pytest.param(401, "gcloud auth application-default login", marks=FULL),
+        pytest.param(400, "Trying again would not help", marks=FULL_ONLY),
+        pytest.param(401, "gcloud auth application-default login", marks=FULL_ONLY),
         (403, "roles/storage.objectCreator"),
     ],
 )
-def test_a_refusal_ends_it_at_once(cloud: Cloud, status: int, said: str) -> None:
-    story, proxy = cloud
-    story.options = ("--group", story.topic)
-    story.fill(200)
-    story.store_all()
-    noted, held, uploads = story.committed(), story.objects(), proxy.uploads
-    story.fill(2000)
-    proxy.answer(status, times=1000)
-    _, err = story.store_all("--flush-records", 50, code=2)
-    struck = 1000 - proxy.pending
-    assert said in err
-    assert struck == proxy.uploads - uploads
-    assert struck <= 2, "those which are on their way at once, none of them again"
-    assert (story.committed(), story.objects()) == (noted, held)
-    proxy.heal()
-    story.store_all()
-    story.survived("7", f"{status}: ended at once", injected=1, struck=struck)
+def test_a_permanent_error_stops_the_sink_at_once(cloud: CloudScenario, status: int, remedy: str) -> None:
+    scenario, proxy = cloud
+    scenario.sink_options = ("--group", scenario.topic)
+    scenario.produce(200)
+    scenario.run_sink()
+    committed, stored_before, uploads_before = (
+        scenario.committed_offsets(),
+        scenario.object_keys(),
+        proxy.uploads,
+    )
+    scenario.produce(2000)
+    proxy.reply_with_status(status, times=1000)
+    _, err = scenario.run_sink("--flush-records", 50, exit_code=2)
+    triggered = 1000 - proxy.pending
+    assert remedy in err
+    assert triggered == proxy.uploads - uploads_before
+    assert triggered <= 2, "those which are on their way at once, none of them again"
+    assert (scenario.committed_offsets(), scenario.object_keys()) == (committed, stored_before)
+    proxy.clear_faults()
+    scenario.run_sink()
+    scenario.assert_survived("7", f"{status}: ended at once", injected=1, triggered=triggered)
 
 
-Damage = Callable[[Path], None]
+Corruption = Callable[[Path], None]
 
 
-def cut_in_half(file: Path) -> None:
+def truncate_to_half(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
-def cut_the_head(file: Path) -> None:
+def truncate_to_head(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:40])
 
 
-def empty(file: Path) -> None:
+def truncate_to_zero(file: Path) -> None:
     file.write_bytes(b"")
 
 
-def change_a_byte(file: Path) -> None:
+def flip_bit(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-20] ^= 0x10
     file.write_bytes(data)
 
 
 @pytest.mark.parametrize(
-    ("fmt", "damage"),
+    ("fmt", "corrupt"),
     [
-        ("ndjson", cut_in_half),
-        pytest.param("ndjson", cut_the_head, marks=FULL),
-        pytest.param("ndjson", change_a_byte, marks=FULL),
-        pytest.param("parquet", cut_in_half, marks=FULL),
-        pytest.param("parquet", empty, marks=FULL),
+        ("ndjson", truncate_to_half),
+        pytest.param("ndjson", truncate_to_head, marks=FULL_ONLY),
+        pytest.param("ndjson", flip_bit, marks=FULL_ONLY),
+        pytest.param("parquet", truncate_to_half, marks=FULL_ONLY),
+        pytest.param("parquet", truncate_to_zero, marks=FULL_ONLY),
     ],
 )
-def test_a_damaged_segment_is_never_built_upon(story: Story, fmt: str, damage: Damage) -> None:
-    story.options = ("--format", fmt)
-    story.fill(400)
-    story.store_all()
-    last = Path(story.lake) / story.objects()[-1]
-    whole = last.read_bytes()
-    damage(last)
-    held = contents(Path(story.lake))
-    story.fill(400)
+def test_a_damaged_segment_is_never_extended(scenario: Scenario, fmt: str, corrupt: Corruption) -> None:
+    scenario.sink_options = ("--format", fmt)
+    scenario.produce(400)
+    scenario.run_sink()
+    last = Path(scenario.lake) / scenario.object_keys()[-1]
+    original = last.read_bytes()
+    corrupt(last)
+    lake_contents = contents(Path(scenario.lake))
+    scenario.produce(400)
     # every partition goes on from its last segment, which is that one for one of them
-    _, err = story.store_all(code=4)
+    _, err = scenario.run_sink(exit_code=4)
     assert last.name in err
     assert "→" in err
-    assert contents(Path(story.lake)) == held, "nothing is changed"
-    assert last.name in audit(story, code=4)
-    last.write_bytes(whole)
-    story.store_all()
-    story.survived("8", f"the last segment is damaged: {damage.__name__}, {fmt}", injected=1, struck=1)
+    assert contents(Path(scenario.lake)) == lake_contents, "nothing is changed"
+    assert last.name in run_audit(scenario, exit_code=4)
+    last.write_bytes(original)
+    scenario.run_sink()
+    scenario.assert_survived(
+        "8", f"the last segment is damaged: {corrupt.__name__}, {fmt}", injected=1, triggered=1
+    )
 
 
-def audit(story: Story, code: int) -> str:
-    options = ("audit", "--lake", story.lake, "-t", story.topic, "--deep", "-b", story.servers)
-    with tickerlake(*options, variables=story.variables) as child:
+def run_audit(scenario: Scenario, exit_code: int) -> str:
+    options = ("audit", "--lake", scenario.lake, "-t", scenario.topic, "--deep", "-b", scenario.servers)
+    with tickerlake(*options, env=scenario.env) as child:
         out, err = child.communicate(timeout=60)
-    assert child.returncode == code, out + err
+    assert child.returncode == exit_code, out + err
     return out + err
 
 
-@FULL
-def test_an_object_that_does_not_say_what_it_holds(cloud: Cloud, fake_gcs: FakeGcs) -> None:
-    story, _ = cloud
-    story.options = ("--group", story.topic)
-    story.fill(400)
-    story.store_all()
-    number, end = next((number, end) for number, end in story.committed().items() if end > 0)
-    name = f"raw/{story.topic}/partition={number}/{end:020d}.ndjson.gz"
-    bucket = story.lake.removeprefix("gs://").strip("/")
-    where = f"{fake_gcs.url}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}"
-    urllib.request.urlopen(urllib.request.Request(where, b"something"), timeout=10).close()  # noqa: S310
-    story.fill(400)
-    noted = story.committed()
-    _, err = story.store_all(code=4)
+@FULL_ONLY
+def test_an_object_without_metadata_stops_the_sink(cloud: CloudScenario, fake_gcs: FakeGcs) -> None:
+    scenario, _ = cloud
+    scenario.sink_options = ("--group", scenario.topic)
+    scenario.produce(400)
+    scenario.run_sink()
+    number, end = next((number, end) for number, end in scenario.committed_offsets().items() if end > 0)
+    name = f"raw/{scenario.topic}/partition={number}/{end:020d}.ndjson.gz"
+    bucket = scenario.lake.removeprefix("gs://").strip("/")
+    url = f"{fake_gcs.url}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}"
+    urllib.request.urlopen(urllib.request.Request(url, b"something"), timeout=10).close()  # noqa: S310
+    scenario.produce(400)
+    committed = scenario.committed_offsets()
+    _, err = scenario.run_sink(exit_code=4)
     assert f"{name} does not say which records it holds" in err
     assert "→" in err
-    assert noted[number] == story.committed()[number]
-    assert name in audit(story, code=4)
-    where = f"{fake_gcs.url}/storage/v1/b/{bucket}/o/{quote(name, safe='')}"
-    urllib.request.urlopen(urllib.request.Request(where, method="DELETE"), timeout=10).close()  # noqa: S310
-    story.store_all()
-    story.survived("8", "an object without metadata in the chain", injected=1, struck=1)
+    assert committed[number] == scenario.committed_offsets()[number]
+    assert name in run_audit(scenario, exit_code=4)
+    url = f"{fake_gcs.url}/storage/v1/b/{bucket}/o/{quote(name, safe='')}"
+    urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=10).close()  # noqa: S310
+    scenario.run_sink()
+    scenario.assert_survived("8", "an object without metadata in the chain", injected=1, triggered=1)
 
 
-@FULL
-def test_downloads_that_are_damaged_or_cut(cloud: Cloud) -> None:
-    story, proxy = cloud
-    story.fill(400)
-    story.store_all()
-    story.fill(400)
-    held = story.objects()
-    proxy.damage_download()
-    _, err = story.store_all(code=2)
+@FULL_ONLY
+def test_corrupt_or_truncated_downloads(cloud: CloudScenario) -> None:
+    scenario, proxy = cloud
+    scenario.produce(400)
+    scenario.run_sink()
+    scenario.produce(400)
+    stored_before = scenario.object_keys()
+    proxy.corrupt_download()
+    _, err = scenario.run_sink(exit_code=2)
     assert "arrived damaged" in err
-    assert story.objects() == held
+    assert scenario.object_keys() == stored_before
     proxy.truncate_download(2)
-    story.store_all()
-    struck = 3 - proxy.pending
-    proxy.damage_download()
-    assert "arrived damaged" in audit(story, code=2)
-    story.survived("8", "downloads damaged and cut", injected=4, struck=struck + 1 - proxy.pending)
+    scenario.run_sink()
+    triggered = 3 - proxy.pending
+    proxy.corrupt_download()
+    assert "arrived damaged" in run_audit(scenario, exit_code=2)
+    scenario.assert_survived(
+        "8", "downloads damaged and cut", injected=4, triggered=triggered + 1 - proxy.pending
+    )
 
 
-@FULL
+@FULL_ONLY
 @pytest.mark.timeout(300)
-def test_a_store_that_never_answers(cloud: Cloud) -> None:
+def test_a_store_that_never_answers(cloud: CloudScenario) -> None:
     """Its session is of 6 s; an upload waits 30 s for its answer, and is tried for 90 s."""
-    story, proxy = cloud
-    story.options = ("--group", story.topic)
-    story.fill(500)
+    scenario, proxy = cloud
+    scenario.sink_options = ("--group", scenario.topic)
+    scenario.produce(500)
     proxy.stall(1000)
-    client = AdminClient({"bootstrap.servers": story.servers})
-    members: dict[int, int] = {}
+    client = AdminClient({"bootstrap.servers": scenario.servers})
+    members_by_attempt: dict[int, int] = {}
 
-    def ended() -> bool:
-        tries = proxy.uploads
-        if tries not in members:
-            about = client.describe_consumer_groups([story.topic])[story.topic].result(10)
-            members[tries] = len(about.members)
+    def sink_has_ended() -> bool:
+        attempt = proxy.uploads
+        if attempt not in members_by_attempt:
+            description = client.describe_consumer_groups([scenario.topic])[scenario.topic].result(10)
+            members_by_attempt[attempt] = len(description.members)
         return child.poll() is not None
 
-    with story.sink("--until-end") as child:
+    with scenario.start_sink("--until-end") as child:
         wait_until(lambda: proxy.uploads > 1, child)
-        took_s = wait_until(ended, seconds=250)
+        took_s = wait_until(sink_has_ended, timeout_s=250)
         _, err = child.communicate(timeout=10)
     assert child.returncode == 3, err
     assert "3 tries in " in err
     assert "→" in err
     assert 80 < took_s < 110
-    assert len(members) >= 3
-    assert set(members.values()) == {1}, "it stays in its group all the time"
-    assert max(story.committed().values()) < 0, "nothing is committed"
-    struck = 1000 - proxy.pending
-    proxy.heal()
-    story.store_all()
-    story.survived("9", f"the store never answers: given up after {took_s:.0f} s", injected=1, struck=struck)
+    assert len(members_by_attempt) >= 3
+    assert set(members_by_attempt.values()) == {1}, "it stays in its group all the time"
+    assert max(scenario.committed_offsets().values()) < 0, "nothing is committed"
+    triggered = 1000 - proxy.pending
+    proxy.clear_faults()
+    scenario.run_sink()
+    scenario.assert_survived(
+        "9", f"the store never answers: given up after {took_s:.0f} s", injected=1, triggered=triggered
+    )
 
 
-def stop_while_refused(story: Story, proxy: FaultProxy) -> Child:
+def stop_during_errors(scenario: Scenario, proxy: FaultProxy) -> Child:
     before = proxy.uploads
-    child = story.sink("--flush-records", 100, "--flush-age", 0.5)
+    child = scenario.start_sink("--flush-records", 100, "--flush-age", 0.5)
     wait_until(lambda: proxy.uploads > before + 1, child)
     child.terminate()
     return child
 
 
-@FULL
-def test_stopped_while_the_store_has_no_room_and_then_has(cloud: Cloud) -> None:
-    story, proxy = cloud
-    story.options = ("--group", story.topic)
-    story.fill(1000)
-    proxy.answer(429, times=6)
-    with stop_while_refused(story, proxy) as child:
+@FULL_ONLY
+def test_stopped_while_the_store_is_throttled_temporarily(cloud: CloudScenario) -> None:
+    scenario, proxy = cloud
+    scenario.sink_options = ("--group", scenario.topic)
+    scenario.produce(1000)
+    proxy.reply_with_status(429, times=6)
+    with stop_during_errors(scenario, proxy) as child:
         _, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
     assert "stopping" in err
-    stored = sum(map(len, oracle.rows(story.copy(), story.topic).values()))
+    stored = sum(map(len, oracle.read_rows(scenario.copy_lake(), scenario.topic).values()))
     assert f"stored {stored:,} records" in err
-    assert stored == sum(end for end in story.committed().values() if end > 0), "it says how far it got"
+    assert stored == sum(end for end in scenario.committed_offsets().values() if end > 0), (
+        "it says how far it got"
+    )
     assert stored > 0
-    story.store_all()
-    story.survived("17", "SIGTERM during 429s that end", injected=6, struck=6 - proxy.pending)
+    scenario.run_sink()
+    scenario.assert_survived("17", "SIGTERM during 429s that end", injected=6, triggered=6 - proxy.pending)
 
 
-@FULL
-def test_stopped_while_the_store_has_no_room(cloud: Cloud) -> None:
-    story, proxy = cloud
-    story.options = ("--group", story.topic)
-    story.fill(400)
-    story.store_all()
-    noted, held = story.committed(), story.objects()
-    story.fill(1000)
-    proxy.answer(429, times=1000)
-    with stop_while_refused(story, proxy) as child:
+@FULL_ONLY
+def test_stopped_while_the_store_is_throttled_permanently(cloud: CloudScenario) -> None:
+    scenario, proxy = cloud
+    scenario.sink_options = ("--group", scenario.topic)
+    scenario.produce(400)
+    scenario.run_sink()
+    committed, stored_before = scenario.committed_offsets(), scenario.object_keys()
+    scenario.produce(1000)
+    proxy.reply_with_status(429, times=1000)
+    with stop_during_errors(scenario, proxy) as child:
         # longer than anybody would wait
-        struck = 1000 - proxy.pending
-        proxy.heal()
-        proxy.answer(429, times=1000, retry_after=3600)
+        triggered = 1000 - proxy.pending
+        proxy.clear_faults()
+        proxy.reply_with_status(429, times=1000, retry_after=3600)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 3, err
     assert "stopping" in err
-    assert (story.committed(), story.objects()) == (noted, held)
-    struck += 1000 - proxy.pending
-    proxy.heal()
-    story.store_all()
-    story.survived("17", "SIGTERM during 429s that do not end", injected=1, struck=struck)
+    assert (scenario.committed_offsets(), scenario.object_keys()) == (committed, stored_before)
+    triggered += 1000 - proxy.pending
+    proxy.clear_faults()
+    scenario.run_sink()
+    scenario.assert_survived("17", "SIGTERM during 429s that do not end", injected=1, triggered=triggered)

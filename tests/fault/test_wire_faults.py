@@ -7,26 +7,33 @@ from pathlib import Path
 
 import pytest
 
-from fault.conftest import Story, begin, daily_csv
+from fault.conftest import Scenario, create_scenario, write_daily_csv
 from support import oracle
 from support.kafkaproxy import KafkaProxy
 from support.process import run, wait_until
-from support.tracker import Written, amounts, simulated, tracker, undisturbed, written
+from support.tracker import (
+    TrackResults,
+    count_values,
+    make_tracker,
+    read_results,
+    run_baseline,
+    simulate_trades,
+)
 from tickerlake.errors import BrokerUnreachable
-from tickerlake.kafka.consumer import Tail, read_all
+from tickerlake.kafka.consumer import TopicTailer, read_all
 from tickerlake.kafka.embedded import EmbeddedBroker
 from tickerlake.kafka.embedded_files import free_port
-from tickerlake.kafka.peek import Peek
+from tickerlake.kafka.peek import OffsetProbe
 
-OFTEN = ("--flush-records", 50, "--flush-age", 0.2)
+FREQUENT_FLUSH = ("--flush-records", 50, "--flush-age", 0.2)
 # what Kafka says to a member that is late, unknown, or to join again, and of a coordinator that has moved
-REFUSALS = {
+ERROR_CODES = {
     22: "ILLEGAL_GENERATION",
     25: "UNKNOWN_MEMBER_ID",
     27: "REBALANCE_IN_PROGRESS",
     16: "NOT_COORDINATOR",
 }
-TIMES = 3
+FAULT_COUNT = 3
 
 pytestmark = pytest.mark.full
 
@@ -42,135 +49,144 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaProxy]:
 
 
 @pytest.fixture
-def own(wire: KafkaProxy, tmp_path: Path, record_property: Callable[[str, object], None]) -> Story:
-    wire.heal()
-    return begin(wire.address, tmp_path / "lake", record_property)
+def scenario(wire: KafkaProxy, tmp_path: Path, record_property: Callable[[str, object], None]) -> Scenario:
+    wire.reset()
+    return create_scenario(wire.address, tmp_path / "lake", record_property)
 
 
-def _stores(own: Story, wire: KafkaProxy, fault: str) -> None:
+def _check_sink_survives(scenario: Scenario, wire: KafkaProxy, fault: str) -> None:
     """Let a sink store while faults strike; it goes on, ends well, and its last commits are heard."""
-    due = wire.pending
-    with own.sink(*OFTEN, "--group", own.topic) as child:
-        wait_until(own.has_all, child)
+    injected = wire.pending
+    with scenario.start_sink(*FREQUENT_FLUSH, "--group", scenario.topic) as child:
+        wait_until(scenario.has_stored_all, child)
         while wire.pending and child.poll() is None:
-            own.fill(200)
-            wait_until(own.has_all, child)
-        own.fill(600)
-        wait_until(own.has_all, child)
+            scenario.produce(200)
+            wait_until(scenario.has_stored_all, child)
+        scenario.produce(600)
+        wait_until(scenario.has_stored_all, child)
         child.terminate()
         _, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
-    ends: Counter[int] = Counter()
-    for number, offset in oracle.rows(own.copy(), own.topic):
-        ends[number] = max(ends[number], offset + 1)
-    assert own.committed() == ends
-    own.survived("16", fault, injected=due, struck=wire.struck.total())
+    next_offsets: Counter[int] = Counter()
+    for number, offset in oracle.read_rows(scenario.copy_lake(), scenario.topic):
+        next_offsets[number] = max(next_offsets[number], offset + 1)
+    assert scenario.committed_offsets() == next_offsets
+    scenario.assert_survived("16", fault, injected=injected, triggered=wire.triggered.total())
 
 
 @pytest.mark.parametrize(
-    "kind", ["OffsetCommit", "JoinGroup", "SyncGroup", "Heartbeat", "OffsetFetch", "Fetch"]
+    "api", ["OffsetCommit", "JoinGroup", "SyncGroup", "Heartbeat", "OffsetFetch", "Fetch"]
 )
-def test_replies_to_a_sink_are_lost(own: Story, wire: KafkaProxy, kind: str) -> None:
-    own.fill(600)
-    wire.lose_reply(kind, TIMES)
-    _stores(own, wire, f"replies to a sink's {kind} lost")
+def test_replies_to_a_sink_are_lost(scenario: Scenario, wire: KafkaProxy, api: str) -> None:
+    scenario.produce(600)
+    wire.lose_reply(api, FAULT_COUNT)
+    _check_sink_survives(scenario, wire, f"replies to a sink's {api} lost")
 
 
-def test_replies_to_a_sink_are_cut(own: Story, wire: KafkaProxy) -> None:
-    own.fill(600)
-    wire.cut_reply("Fetch", TIMES)
-    _stores(own, wire, "replies to a sink's Fetch cut off")
+def test_replies_to_a_sink_are_truncated(scenario: Scenario, wire: KafkaProxy) -> None:
+    scenario.produce(600)
+    wire.truncate_reply("Fetch", FAULT_COUNT)
+    _check_sink_survives(scenario, wire, "replies to a sink's Fetch cut off")
 
 
-@pytest.mark.parametrize("code", REFUSALS, ids=REFUSALS.get)
-def test_commits_are_refused(own: Story, wire: KafkaProxy, code: int) -> None:
-    own.fill(600)
-    wire.refuse("OffsetCommit", code, TIMES)
-    _stores(own, wire, f"commits refused: {REFUSALS[code]}")
+@pytest.mark.parametrize("code", ERROR_CODES, ids=ERROR_CODES.get)
+def test_commits_fail_with_group_errors(scenario: Scenario, wire: KafkaProxy, code: int) -> None:
+    scenario.produce(600)
+    wire.reply_with_error("OffsetCommit", code, FAULT_COUNT)
+    _check_sink_survives(scenario, wire, f"commits refused: {ERROR_CODES[code]}")
 
 
 @pytest.mark.timeout(180)
-def test_the_broker_comes_back_and_knows_no_broker(own: Story, wire: KafkaProxy) -> None:
+def test_the_broker_returns_with_empty_metadata(scenario: Scenario, wire: KafkaProxy) -> None:
     """A client that hears so may never find one again; its first setting makes that sure, the second soon."""
-    forgetful = ("-X", "metadata.recovery.strategy=none", "-X", "topic.metadata.refresh.interval.ms=500")
-    own.fill(600)
-    with own.sink(*OFTEN, "--group", own.topic, *forgetful) as child:
-        wait_until(own.has_all, child)
-        wire.knows_no_broker = True
+    no_rebootstrap = ("-X", "metadata.recovery.strategy=none", "-X", "topic.metadata.refresh.interval.ms=500")
+    scenario.produce(600)
+    with scenario.start_sink(*FREQUENT_FLUSH, "--group", scenario.topic, *no_rebootstrap) as child:
+        wait_until(scenario.has_stored_all, child)
+        wire.hides_brokers = True
         # who consumes, and who asks for the topic's id
-        wait_until(lambda: wire.struck.total() > 1, child)
-        wire.knows_no_broker = False
-        own.fill(600)
-        back_s = wait_until(own.has_all, child)
+        wait_until(lambda: wire.triggered.total() > 1, child)
+        wire.hides_brokers = False
+        scenario.produce(600)
+        recovery_s = wait_until(scenario.has_stored_all, child)
         child.terminate()
         _, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
-    own.survived(
+    scenario.assert_survived(
         "10",
         "a broker that came back and knew of none",
         injected=2,
-        struck=wire.struck.total(),
-        back_s=back_s,
+        triggered=wire.triggered.total(),
+        recovery_s=recovery_s,
     )
 
 
-def test_readers_say_that_they_have_lost_the_brokers(own: Story, wire: KafkaProxy) -> None:
-    forgetful = {"metadata.recovery.strategy": "none", "topic.metadata.refresh.interval.ms": "500"}
-    own.fill(100)
-    tail, peek = Tail(own.servers, forgetful), Peek(own.servers, forgetful)
-    starts = {(own.topic, number): 0 for number in range(4)}
+def test_readers_report_that_all_brokers_are_lost(scenario: Scenario, wire: KafkaProxy) -> None:
+    no_rebootstrap = {"metadata.recovery.strategy": "none", "topic.metadata.refresh.interval.ms": "500"}
+    scenario.produce(100)
+    tail, peek = TopicTailer(scenario.servers, no_rebootstrap), OffsetProbe(scenario.servers, no_rebootstrap)
+    starts = {(scenario.topic, number): 0 for number in range(4)}
     tail.follow(starts)
-    found = 0
-    while found < own.sent:
-        found += len(tail.take(0.2).get(own.topic, []))
-    assert len(peek.first(starts, 30)) == 4
-    follower = read_all(own.servers, forgetful, own.topic, {0: 0}, lambda: True)
+    read_count = 0
+    while read_count < scenario.sent_count:
+        read_count += len(tail.poll(0.2).get(scenario.topic, []))
+    assert len(peek.next_records(starts, 30)) == 4
+    follower = read_all(scenario.servers, no_rebootstrap, scenario.topic, {0: 0}, lambda: True)
     assert next(follower).frame.height
-    wire.knows_no_broker = True
+    wire.hides_brokers = True
     with pytest.raises(BrokerUnreachable, match="lost all brokers"):
-        wait_until(lambda: bool(tail.take(0.2)))
+        wait_until(lambda: bool(tail.poll(0.2)))
     with pytest.raises(BrokerUnreachable, match="lost all brokers"):
         list(follower)
     tail.close()
     # it helps itself
-    wait_until(lambda: not peek.first(starts, 0.2))
-    wire.knows_no_broker = False
-    wait_until(lambda: len(peek.first(starts, 1)) == 4)
+    wait_until(lambda: not peek.next_records(starts, 0.2))
+    wire.hides_brokers = False
+    wait_until(lambda: len(peek.next_records(starts, 1)) == 4)
     peek.close()
-    assert wire.struck.total() >= 3
+    assert wire.triggered.total() >= 3
 
 
-@pytest.mark.parametrize("kind", ["InitProducerId", "AddPartitionsToTxn", "Produce", "EndTxn"])
-def test_replies_to_produce_are_lost(own: Story, wire: KafkaProxy, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("api", ["InitProducerId", "AddPartitionsToTxn", "Produce", "EndTxn"])
+def test_replies_to_produce_are_lost(scenario: Scenario, wire: KafkaProxy, tmp_path: Path, api: str) -> None:
     rows = 3000
-    path = daily_csv(tmp_path, rows)
-    wire.lose_reply(kind, TIMES)
-    run("produce", path, "-t", own.topic, "-b", own.servers, "--rate", "4000/s")
+    path = write_daily_csv(tmp_path, rows)
+    wire.lose_reply(api, FAULT_COUNT)
+    run("produce", path, "-t", scenario.topic, "-b", scenario.servers, "--rate", "4000/s")
     assert wire.pending == 0
-    own.produced("10", f"replies to {kind} of produce lost", TIMES, wire.struck[kind], rows)
+    scenario.assert_produced_once(
+        "10", f"replies to {api} of produce lost", FAULT_COUNT, wire.triggered[api], rows
+    )
 
 
 @pytest.fixture(scope="module")
 def trades(wire: KafkaProxy) -> str:
-    return simulated(wire.address)
+    return simulate_trades(wire.address)
 
 
 @pytest.fixture(scope="module")
-def quiet(wire: KafkaProxy, trades: str, tmp_path_factory: pytest.TempPathFactory) -> Written:
-    return undisturbed(wire.address, trades, tmp_path_factory.mktemp("quiet"))
+def baseline(wire: KafkaProxy, trades: str, tmp_path_factory: pytest.TempPathFactory) -> TrackResults:
+    return run_baseline(wire.address, trades, tmp_path_factory.mktemp("quiet"))
 
 
 @pytest.mark.parametrize(
-    "kind", ["AddPartitionsToTxn", "AddOffsetsToTxn", "TxnOffsetCommit", "Produce", "EndTxn"]
+    "api", ["AddPartitionsToTxn", "AddOffsetsToTxn", "TxnOffsetCommit", "Produce", "EndTxn"]
 )
 def test_replies_to_track_are_lost(
-    own: Story, wire: KafkaProxy, trades: str, quiet: Written, tmp_path: Path, kind: str
+    scenario: Scenario, wire: KafkaProxy, trades: str, baseline: TrackResults, tmp_path: Path, api: str
 ) -> None:
-    wire.lose_reply(kind, TIMES)
-    worker = tracker(wire.address, trades, own.topic, own.topic, tmp_path / "state")
+    wire.lose_reply(api, FAULT_COUNT)
+    worker = make_tracker(wire.address, trades, scenario.topic, scenario.topic, tmp_path / "state")
     worker.run(threading.Event(), until_end=True)
     assert wire.pending == 0
-    found = written(wire.address, own.topic)
-    what = f"replies to {kind} of track lost"
-    own.tell("10", what, TIMES, wire.struck[kind], wanted=amounts(quiet), there=amounts(found))
-    assert found == quiet
+    results = read_results(wire.address, scenario.topic)
+    fault = f"replies to {api} of track lost"
+    scenario.record_result(
+        "10",
+        fault,
+        FAULT_COUNT,
+        wire.triggered[api],
+        expected=count_values(baseline),
+        actual=count_values(results),
+    )
+    assert results == baseline

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from tickerlake.errors import SetupError, UsageError
 from tickerlake.kafka import embedded, embedded_launch
 from tickerlake.kafka.embedded import EmbeddedBroker
-from tickerlake.kafka.embedded_files import Layout, State, free_port
+from tickerlake.kafka.embedded_files import BrokerState, Layout, free_port
 from tickerlake.kafka.java import Java
 
 TOPIC = "written"
@@ -97,13 +97,13 @@ def test_another_process_sees_and_stops_it(broker: EmbeddedBroker) -> None:
 def test_a_broken_archive_does_not_break_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "classes.jsa"
     broken.write_bytes(b"\xff" * 100_000)
-    original = embedded_launch.Archive.__init__
+    original = embedded_launch.ClassArchive.__init__
 
-    def init(self: embedded_launch.Archive, java: Java) -> None:
+    def init(self: embedded_launch.ClassArchive, java: Java) -> None:
         original(self, java)
         self.path = broken
 
-    monkeypatch.setattr(embedded_launch.Archive, "__init__", init)
+    monkeypatch.setattr(embedded_launch.ClassArchive, "__init__", init)
     with EmbeddedBroker(tmp_path / "broker", free_port()) as running:
         produce(running.bootstrap_servers, b"x")
 
@@ -115,7 +115,7 @@ def test_a_broker_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
     assert embedded.status(tmp_path) is None
 
 
-def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
+def test_a_port_in_use_is_rejected(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(UsageError, match=f"Port {port} is in use") as caught:
@@ -123,7 +123,7 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     assert "--port" in caught.value.hint
 
 
-def test_a_port_that_is_taken_meanwhile_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_occupied_port_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         monkeypatch.setattr(embedded, "_choose_port", lambda *_: port)
@@ -140,7 +140,7 @@ def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
 
 def test_the_pid_of_another_process_is_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        State(free_port(), other.pid).save(Layout(tmp_path))
+        BrokerState(free_port(), other.pid).save(Layout(tmp_path))
         assert embedded.status(tmp_path) is None
         assert not embedded.stop(tmp_path)
         assert other.poll() is None
@@ -161,7 +161,7 @@ def test_an_archive_is_kept_only_if_the_jvm_finished_it(
 ) -> None:
     made, target = tmp_path / "made", tmp_path / "cache.jsa"
     made.write_bytes(b"classes")
-    embedded_launch.keep_archive(f"{made}\n{target}", ended_by_itself)
-    embedded_launch.keep_archive("", True)
+    embedded_launch.save_archive(f"{made}\n{target}", ended_by_itself)
+    embedded_launch.save_archive("", True)
     assert target.read_bytes() == kept
     assert sorted(tmp_path.iterdir()) == [target, made]

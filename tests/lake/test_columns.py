@@ -15,56 +15,58 @@ from tickerlake.errors import LakeError
 from tickerlake.lake import columns, parquet, rows
 from tickerlake.lake.columns import Column
 from tickerlake.lake.segment import SegmentMeta
-from tickerlake.model.schema import KAFKA_RECORDS, SCHEMAS, Type, with_timestamps
+from tickerlake.model.schema import KAFKA_RECORD_SCHEMA, SCHEMAS, FieldType, with_timestamps
 
 META = SegmentMeta("t", "id", 0, 5, 9, 3, 1, "")
-EXTRA = Column("extra", Type.JSON)
+EXTRA = Column("extra", FieldType.JSON)
 
 
 def batch(*fields: str, start: int = 0, key: bytes | None = None) -> pl.DataFrame:
     records = [(start + at, 1700, key, f"{{{text}}}".encode()) for at, text in enumerate(fields)]
-    return pl.DataFrame(records, schema=KAFKA_RECORDS, orient="row")
+    return pl.DataFrame(records, schema=KAFKA_RECORD_SCHEMA, orient="row")
 
 
-def typed(layout: list[Column], *fields: str, start: int = 0, key: bytes | None = None) -> pl.DataFrame:
+def encode_typed(
+    layout: list[Column], *fields: str, start: int = 0, key: bytes | None = None
+) -> pl.DataFrame:
     frame, rejects = columns.encode(batch(*fields, start=start, key=key), layout)
     assert not rejects
     return frame
 
 
-def chosen_by(*fields: str) -> list[Column]:
-    return columns.choose(rows.encode(batch(*fields)).lines)
+def inferred_from(*fields: str) -> list[Column]:
+    return columns.infer_columns(rows.encode(batch(*fields)).lines)
 
 
-def one(fields: str, *given_: Column, key: bytes | None = None) -> dict[str, Any]:
-    frame = typed([*given_, EXTRA], fields, key=key)
+def encode_one(fields: str, *layout: Column, key: bytes | None = None) -> dict[str, Any]:
+    frame = encode_typed([*layout, EXTRA], fields, key=key)
     return {name: value for name, value in frame.row(0, named=True).items() if value is not None}
 
 
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
-        (Type.TEXT, '"x\\n\\u00e9"', "x\né"),
-        (Type.DECIMAL, "56.79", Decimal("56.79")),
-        (Type.DECIMAL, "0.000000001", Decimal("0.000000001")),
-        (Type.DECIMAL, "-12", Decimal(-12)),
-        (Type.DECIMAL, "12345678901234567890.123456789", Decimal("12345678901234567890.123456789")),
-        (Type.DECIMAL, "1.5e3", Decimal(1500)),
-        (Type.DECIMAL, "0e99", Decimal(0)),
-        (Type.DECIMAL, "1.0000000000", Decimal(1)),
-        (Type.INT, "9223372036854775807", 2**63 - 1),
-        (Type.INT, "-9223372036854775808", -(2**63)),
-        (Type.FLOAT, "56.79000091552734", 56.79000091552734),
-        (Type.FLOAT, "1e-7", 1e-7),
-        (Type.FLOAT, "3", 3.0),
-        (Type.DATE, '"2024-02-29"', date(2024, 2, 29)),
-        (Type.BOOL, "true", True),
-        (Type.TEXTS, '["a", "b"]', ["a", "b"]),
-        (Type.TEXTS, "[]", []),
+        (FieldType.STRING, '"x\\n\\u00e9"', "x\né"),
+        (FieldType.DECIMAL, "56.79", Decimal("56.79")),
+        (FieldType.DECIMAL, "0.000000001", Decimal("0.000000001")),
+        (FieldType.DECIMAL, "-12", Decimal(-12)),
+        (FieldType.DECIMAL, "12345678901234567890.123456789", Decimal("12345678901234567890.123456789")),
+        (FieldType.DECIMAL, "1.5e3", Decimal(1500)),
+        (FieldType.DECIMAL, "0e99", Decimal(0)),
+        (FieldType.DECIMAL, "1.0000000000", Decimal(1)),
+        (FieldType.INT, "9223372036854775807", 2**63 - 1),
+        (FieldType.INT, "-9223372036854775808", -(2**63)),
+        (FieldType.FLOAT, "56.79000091552734", 56.79000091552734),
+        (FieldType.FLOAT, "1e-7", 1e-7),
+        (FieldType.FLOAT, "3", 3.0),
+        (FieldType.DATE, '"2024-02-29"', date(2024, 2, 29)),
+        (FieldType.BOOL, "true", True),
+        (FieldType.STRING_LIST, '["a", "b"]', ["a", "b"]),
+        (FieldType.STRING_LIST, "[]", []),
     ],
 )
-def test_a_value_that_fits_is_kept_exactly(kind: Type, text: str, value: object) -> None:
-    found = one(f'"x":{text}', Column("x", kind))
+def test_a_value_that_fits_is_kept_exactly(kind: FieldType, text: str, value: object) -> None:
+    found = encode_one(f'"x":{text}', Column("x", kind))
     assert found["x"] == value
     assert "extra" not in found
 
@@ -72,79 +74,79 @@ def test_a_value_that_fits_is_kept_exactly(kind: Type, text: str, value: object)
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        (Type.TEXT, "5"),
-        (Type.TEXT, "true"),
-        (Type.DECIMAL, '"5"'),
-        (Type.DECIMAL, "0.0000000001"),
-        (Type.DECIMAL, "1e40"),
-        (Type.DECIMAL, "1e999999999"),
-        (Type.DECIMAL, "false"),
-        (Type.INT, "9223372036854775808"),
-        (Type.INT, "1.0"),
-        (Type.INT, '"1"'),
-        (Type.FLOAT, "1e999"),
-        (Type.FLOAT, "0.123456789012345678"),
-        (Type.DATE, '"2023-02-29"'),
-        (Type.DATE, '"20240229"'),
-        (Type.BOOL, "1"),
-        (Type.TEXTS, '["a", 1]'),
-        (Type.TEXTS, '"a"'),
+        (FieldType.STRING, "5"),
+        (FieldType.STRING, "true"),
+        (FieldType.DECIMAL, '"5"'),
+        (FieldType.DECIMAL, "0.0000000001"),
+        (FieldType.DECIMAL, "1e40"),
+        (FieldType.DECIMAL, "1e999999999"),
+        (FieldType.DECIMAL, "false"),
+        (FieldType.INT, "9223372036854775808"),
+        (FieldType.INT, "1.0"),
+        (FieldType.INT, '"1"'),
+        (FieldType.FLOAT, "1e999"),
+        (FieldType.FLOAT, "0.123456789012345678"),
+        (FieldType.DATE, '"2023-02-29"'),
+        (FieldType.DATE, '"20240229"'),
+        (FieldType.BOOL, "1"),
+        (FieldType.STRING_LIST, '["a", 1]'),
+        (FieldType.STRING_LIST, '"a"'),
     ],
 )
-def test_what_does_not_fit_goes_to_extra_as_it_was(kind: Type, text: str) -> None:
-    found = one(f'"x":{text}', Column("x", kind))
+def test_a_value_that_does_not_fit_goes_to_extra_unchanged(kind: FieldType, text: str) -> None:
+    found = encode_one(f'"x":{text}', Column("x", kind))
     assert "x" not in found
     assert found["extra"] == f'{{"x":{text}}}'
 
 
-def test_a_field_without_a_column_goes_to_extra_beside_the_messages_own() -> None:
-    assert json.loads(one('"y":[1.10],"extra":{"z":2}')["extra"]) == {"z": 2, "y": [1.10]}
-    assert json.loads(one('"extra":3')["extra"]) == {"extra": 3}
-    assert json.loads(one('"extra":{"z":2}')["extra"]) == {"z": 2}
-    assert "extra" not in one('"y":null,"extra":null')
+def test_a_field_without_a_column_is_merged_into_the_messages_extra() -> None:
+    assert json.loads(encode_one('"y":[1.10],"extra":{"z":2}')["extra"]) == {"z": 2, "y": [1.10]}
+    assert json.loads(encode_one('"extra":3')["extra"]) == {"extra": 3}
+    assert json.loads(encode_one('"extra":{"z":2}')["extra"]) == {"z": 2}
+    assert "extra" not in encode_one('"y":null,"extra":null')
 
 
-def test_each_time_has_a_timestamp_beside_it_that_is_cut() -> None:
-    column = Column("ts_open_ns", Type.TIMESTAMP_NS)
-    assert typed([column, EXTRA], '"ts_open_ns":1999', '"ts_open_ns":-1')["ts_open"].to_list() == [
+def test_each_ns_time_has_a_truncated_timestamp_column() -> None:
+    column = Column("ts_open_ns", FieldType.TIMESTAMP_NS)
+    assert encode_typed([column, EXTRA], '"ts_open_ns":1999', '"ts_open_ns":-1')["ts_open"].to_list() == [
         datetime(1970, 1, 1, microsecond=1, tzinfo=UTC),
         datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
     ]
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)
-def test_records_of_our_own_have_our_columns(kind: str) -> None:
-    chosen = chosen_by(f'"schema":"{kind}"', f'"schema":"{kind}","odd":1')
+def test_known_record_types_have_fixed_columns(kind: str) -> None:
+    chosen = inferred_from(f'"schema":"{kind}"', f'"schema":"{kind}","odd":1')
     assert [column.name for column in chosen if column.name != "extra"] == [
         field.name for field in SCHEMAS[kind] if field.name != "extra"
     ]
     assert chosen[-1] == EXTRA
 
 
-def test_other_records_have_columns_of_what_all_their_values_are() -> None:
-    assert chosen_by(
+def test_other_records_have_columns_of_the_common_type() -> None:
+    assert inferred_from(
         '"a":1,"b":1,"c":"x","d":true,"e":{"y":1},"f":1,"g":null',
         '"a":2,"b":1.5,"c":"y","d":false,"e":[],"f":"z","h":"new"',
     ) == [
-        Column("a", Type.INT),
-        Column("b", Type.FLOAT),
-        Column("c", Type.TEXT),
-        Column("d", Type.BOOL),
-        Column("e", Type.JSON),
-        Column("f", Type.JSON),
-        Column("h", Type.TEXT),
+        Column("a", FieldType.INT),
+        Column("b", FieldType.FLOAT),
+        Column("c", FieldType.STRING),
+        Column("d", FieldType.BOOL),
+        Column("e", FieldType.JSON),
+        Column("f", FieldType.JSON),
+        Column("h", FieldType.STRING),
         EXTRA,
     ]
 
 
-def test_columns_come_back() -> None:
-    chosen = [Column(kind.name.lower(), kind) for kind in Type]
-    assert columns.from_json(columns.to_json(chosen), "k") == chosen
+def test_columns_round_trip() -> None:
+    chosen = [Column(kind.name.lower(), kind) for kind in FieldType]
+    assert columns.decode_columns(columns.encode_columns(chosen), "k") == chosen
     with pytest.raises(LakeError, match="damaged"):
-        columns.from_json(b'{"version":1}', "k")
+        columns.decode_columns(b'{"version":1}', "k")
 
 
-LAYOUT = [*(Column(kind.name.lower(), kind) for kind in Type if kind is not Type.JSON), EXTRA]
+LAYOUT = [*(Column(kind.name.lower(), kind) for kind in FieldType if kind is not FieldType.JSON), EXTRA]
 numbers = st.one_of(
     st.integers(-(2**70), 2**70).map(str),
     st.decimals(allow_nan=False, allow_infinity=False, places=9).map(str),
@@ -170,29 +172,31 @@ fields = st.dictionaries(
 
 @settings(max_examples=600, deadline=None)
 @given(st.lists(fields, min_size=1, max_size=6))
-def test_together_or_one_by_one_is_the_same(records: list[dict[str, str]]) -> None:
+def test_batches_and_single_records_encode_identically(records: list[dict[str, str]]) -> None:
     order = [column.name for column in LAYOUT]
     texts_ = [
         ",".join(f'"{n}":{r[n]}' for n in sorted(r, key=lambda n: order.index(n) if n in order else 99))
         for r in records
     ]
-    together = typed(LAYOUT, *texts_)
-    alone = pl.concat([typed(LAYOUT, text, start=at) for at, text in enumerate(texts_)])
+    together = encode_typed(LAYOUT, *texts_)
+    alone = pl.concat([encode_typed(LAYOUT, text, start=at) for at, text in enumerate(texts_)])
     assert_frame_equal(together, alone, check_exact=True)
     everything = [*columns.ENVELOPE, *LAYOUT]
-    times = [column.name for column in everything if column.type is Type.TIMESTAMP_NS]
-    parsed = with_timestamps(columns._one_by_one(rows.encode(batch(*texts_)).lines, everything), times)
-    # the year 0 is a date for Polars only
-    dates = pl.col("date").is_null() | (pl.col("date") >= date(1, 1, 1))
+    times = [column.name for column in everything if column.type is FieldType.TIMESTAMP_NS]
+    parsed = with_timestamps(
+        columns._parse_individually(rows.encode(batch(*texts_)).lines, everything), times
+    )
+    # only Polars accepts the year 0: compare the rows of which both read the date
+    is_common = together.select(pl.col("date").is_null() | (pl.col("date") >= date(1, 1, 1))).to_series()
     assert_frame_equal(
-        together.drop("extra").filter(dates), parsed.drop("extra").filter(dates), check_exact=True
+        together.drop("extra").filter(is_common), parsed.drop("extra").filter(is_common), check_exact=True
     )
     for mine, theirs in zip(together["extra"], parsed["extra"], strict=True):
         assert (mine and json.loads(mine)) == (theirs and json.loads(theirs))
 
 
 @given(fields.map(lambda items: ",".join(f'"{n}":{v}' for n, v in items.items())), st.data())
-def test_what_seems_to_fit_is_json(text: str, data: st.DataObject) -> None:
+def test_matching_records_are_valid_json(text: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(text)))
     cut = data.draw(st.integers(0, 2))
     put = data.draw(
@@ -210,51 +214,51 @@ OURS = (
 )
 
 
-def test_our_records_are_parsed_together() -> None:
-    assert pl.Series([f"{{{OURS}}}"]).str.contains(columns._pattern(chosen_by(OURS)))[0]
+def test_known_record_types_are_parsed_in_bulk() -> None:
+    assert pl.Series([f"{{{OURS}}}"]).str.contains(columns._pattern(inferred_from(OURS)))[0]
 
 
 @pytest.mark.parametrize(
     ("key", "name"), [(b"A.XNAS", None), (b"B", "kafka_key"), (b"\xff", "kafka_key_base64")]
 )
-def test_the_key_is_there_unless_the_record_carries_it(key: bytes, name: str | None) -> None:
-    row = one(OURS, *chosen_by(OURS)[:-1], key=key)
+def test_the_key_is_stored_unless_the_record_contains_it(key: bytes, name: str | None) -> None:
+    row = encode_one(OURS, *inferred_from(OURS)[:-1], key=key)
     assert {n for n in row if n.startswith("kafka_key")} == ({name} if name else set())
 
 
 def test_names_of_columns_are_not_patterns() -> None:
     odd = ['a"b', "a.b", "a\\b", "é", "x|y", "("]
-    layout = [*(Column(name, Type.INT) for name in odd), EXTRA]
+    layout = [*(Column(name, FieldType.INT) for name in odd), EXTRA]
     for name in odd:
-        assert one(f"{json.dumps(name)}:5", *layout[:-1])[name] == 5
-    assert one('"axb":5', *layout[:-1])["extra"] == '{"axb":5}'
+        assert encode_one(f"{json.dumps(name)}:5", *layout[:-1])[name] == 5
+    assert encode_one('"axb":5', *layout[:-1])["extra"] == '{"axb":5}'
 
 
 def segment() -> tuple[bytes, SegmentMeta]:
-    return parquet.pack(typed([Column("a", Type.INT), EXTRA], *['"a":1'] * 50), META)
+    return parquet.encode_segment(encode_typed([Column("a", FieldType.INT), EXTRA], *['"a":1'] * 50), META)
 
 
 def test_a_parquet_segment_describes_itself() -> None:
     data, meta = segment()
     assert meta.rows_crc32c != ""
-    assert parquet.unpack_meta(data, "k") == meta
-    frame, crc32c = parquet.unpack(data, "k")
+    assert parquet.decode_meta(data, "k") == meta
+    frame, crc32c = parquet.decode_rows(data, "k")
     assert frame["kafka_offset"].to_list() == list(range(50))
     assert crc32c == meta.rows_crc32c
 
 
-def test_a_footer_longer_than_the_tail_is_read_whole() -> None:
+def test_a_footer_longer_than_the_first_read_is_read_completely() -> None:
     data, meta = segment()
     short = data[-100:]
-    more = parquet.missing_bytes(short)
+    more = parquet.missing_footer_bytes(short)
     assert more > 0
-    assert parquet.unpack_meta(data[-100 - more :], "k") == meta
+    assert parquet.decode_meta(data[-100 - more :], "k") == meta
 
 
 @pytest.mark.parametrize("cut", [0, 3, 40, -9, -1])
-def test_a_cut_parquet_segment_is_damaged(cut: int) -> None:
+def test_a_truncated_parquet_segment_is_damaged(cut: int) -> None:
     data = segment()[0][:cut]
     with pytest.raises(LakeError):
-        parquet.unpack(data, "k")
+        parquet.decode_rows(data, "k")
     with pytest.raises(LakeError):
-        parquet.unpack_meta(data, "k")
+        parquet.decode_meta(data, "k")

@@ -12,10 +12,10 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lake.test_compact import ACTIONS, FORMATS, compact, play
-from support.lakes import Topic, bar, trade, utc_dates
+from lake.test_compact import ACTIONS, FORMATS, apply_history, compact
+from support.lakes import LakeTopic, bar, trade, utc_dates
 from tickerlake.errors import UsageError
-from tickerlake.lake.query import KINDS, LakeDatabase
+from tickerlake.lake.query import RECORD_TYPES, LakeDatabase
 from tickerlake.lake.segment import Format
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.local import LocalStore
@@ -25,11 +25,11 @@ from tickerlake.lake.views import views
 from tickerlake.model.schema import ALERT
 
 
-def ask(store: Store, sql: str) -> pl.DataFrame:
+def query_lake(store: Store, sql: str) -> pl.DataFrame:
     database = LakeDatabase(store, utc_dates)
     try:
-        found: pl.DataFrame = database.query(sql).pl()
-        return found
+        frame: pl.DataFrame = database.query(sql).pl()
+        return frame
     finally:
         database.close()
 
@@ -41,47 +41,47 @@ def test_any_history_shows_each_bar_at_its_latest_revision(
 ) -> None:
     folder = tmp_path_factory.mktemp("history")
     store = LocalStore(folder / "lake")
-    due = play(Topic(store, "t", fmt), history, lambda: compact(store, folder))
-    found = ask(store, "select kafka_offset from bars order by 1").get_column("kafka_offset").to_list()
+    due = apply_history(LakeTopic(store, "t", fmt), history, lambda: compact(store, folder))
+    found = query_lake(store, "select kafka_offset from bars order by 1").get_column("kafka_offset").to_list()
     assert found == due
 
 
-def test_all_kinds_have_their_columns_in_an_empty_lake_too(tmp_path: Path) -> None:
+def test_all_record_types_have_columns_in_an_empty_lake(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    for kind in KINDS:
-        assert ask(store, f"select * from {kind}").columns == frame_schema(kind).names()
+    for kind in RECORD_TYPES:
+        assert query_lake(store, f"select * from {kind}").columns == frame_schema(kind).names()
     for name in views():
-        assert ask(store, f"select * from {name}").height == 0
+        assert query_lake(store, f"select * from {name}").height == 0
 
 
 @pytest.mark.parametrize("compacted", [False, True])
 def test_trades_have_types_and_days(tmp_path: Path, compacted: bool) -> None:
     store = LocalStore(tmp_path / "lake")
-    Topic(store, "t").add([trade("A", 1, price=1.25), trade("B", 2, day=1)])
+    LakeTopic(store, "t").add_segment([trade("A", 1, price=1.25), trade("B", 2, day=1)])
     if compacted:
         compact(store, tmp_path)
-    found = ask(store, "select * from trades order by ts_event")
+    found = query_lake(store, "select * from trades order by ts_event")
     assert dict(found.schema) == dict(frame_schema("trades"))
     assert found.get_column("session_date").cast(str).to_list() == ["2024-01-01", "2024-01-02"]
     assert str(found.get_column("price")[0]) == "1.250000000"
 
 
-def test_a_store_that_is_no_folder_is_read_by_ranges(tmp_path: Path) -> None:
+def test_a_remote_store_is_read_by_ranges(tmp_path: Path) -> None:
     store = MemoryStore("elsewhere")
-    topic = Topic(store, "t")
-    topic.add([bar(symbol, minute) for symbol in "AB" for minute in range(50)])
+    topic = LakeTopic(store, "t")
+    topic.add_segment([bar(symbol, minute) for symbol in "AB" for minute in range(50)])
     compact(store, tmp_path)
-    topic.add([bar("A", 3, revision=1)])
-    found = ask(store, "select count(*) as n, sum(revision) as r, min(interval) as i from bars")
+    topic.add_segment([bar("A", 3, revision=1)])
+    found = query_lake(store, "select count(*) as n, sum(revision) as r, min(interval) as i from bars")
     assert found.rows() == [(100, 1, "1m")]
 
 
-def test_misfits_are_counted_not_shown(tmp_path: Path) -> None:
+def test_rejects_are_counted_not_shown(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    Topic(store, "t").add([bar("A", 0), b'{"schema":"bar.v1"}'])
+    LakeTopic(store, "t").add_segment([bar("A", 0), b'{"schema":"bar.v1"}'])
     database = LakeDatabase(store, utc_dates)
     assert database.query("select count(*) from bars").fetchall() == [(1,)]
-    assert (database.misfits, database.not_curated) == (1, 1)
+    assert (database.rejects, database.not_curated) == (1, 1)
     database.close()
 
 
@@ -95,9 +95,9 @@ def test_misfits_are_counted_not_shown(tmp_path: Path) -> None:
         "select nope from bars",
     ],
 )
-def test_what_does_not_read_is_refused(tmp_path: Path, sql: str) -> None:
+def test_statements_that_do_not_read_are_rejected(tmp_path: Path, sql: str) -> None:
     with pytest.raises(UsageError):
-        ask(LocalStore(tmp_path), sql)
+        query_lake(LocalStore(tmp_path), sql)
     assert not Path("x.csv").exists()
 
 
@@ -113,9 +113,9 @@ def closes(count: int) -> list[dict[str, Any]]:
 
 def test_averages_and_bands_are_those_of_the_stream(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "lake")
-    Topic(store, "t").add(closes(120))
+    LakeTopic(store, "t").add_segment(closes(120))
     compact(store, tmp_path)
-    found = ask(store, "select * from moving_averages order by ts_open")
+    found = query_lake(store, "select * from moving_averages order by ts_open")
     close = found.get_column("close").cast(pl.Float64).to_numpy()
     upper, middle, lower = talib.BBANDS(close, 20, 2, 2)
     for name, wanted in (("sma_20", middle), ("upper_band", upper), ("lower_band", lower)):
@@ -126,15 +126,15 @@ def test_averages_and_bands_are_those_of_the_stream(tmp_path: Path) -> None:
 def test_returns_and_volatility_and_volume(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     bars = closes(40)
-    Topic(store, "t").add(bars)
+    LakeTopic(store, "t").add_segment(bars)
     close = np.array([each["close"] for each in bars])
     logs = np.diff(np.log(close))
-    returns = ask(store, "select * from returns order by session_date")
+    returns = query_lake(store, "select * from returns order by session_date")
     np.testing.assert_allclose(returns.get_column("log_return").to_numpy(), logs, rtol=1e-12)
-    volatility = ask(store, "select volatility_20 from volatility order by session_date").to_series()
+    volatility = query_lake(store, "select volatility_20 from volatility order by session_date").to_series()
     assert volatility.null_count() == 19
     assert math.isclose(volatility[-1], np.std(logs[-20:], ddof=1) * math.sqrt(252), rel_tol=1e-12)
-    volume = ask(store, "select * from relative_volume order by session_date")
+    volume = query_lake(store, "select * from relative_volume order by session_date")
     before = np.mean([each["volume"] for each in bars[19:39]])
     assert volume.get_column("relative_volume").null_count() == 20
     assert math.isclose(volume.get_column("relative_volume")[-1], bars[-1]["volume"] / before)
@@ -142,31 +142,31 @@ def test_returns_and_volatility_and_volume(tmp_path: Path) -> None:
 
 def test_vwap_latest_quality_freshness(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    Topic(store, "t").add(
+    LakeTopic(store, "t").add_segment(
         [
             trade("A", 1, price=10, size=1),
             trade("A", 2, price=20, size=3),
             trade("A", 3, price=99, size=9, correction="cancel", quality=["late", "out_of_order"]),
         ]
     )
-    Topic(store, "b").add([bar("A", 0), bar("B", 5)])
-    (vwap,) = ask(store, "select vwap, trades from session_vwap").rows()
+    LakeTopic(store, "b").add_segment([bar("A", 0), bar("B", 5)])
+    (vwap,) = query_lake(store, "select vwap, trades from session_vwap").rows()
     assert vwap == (17.5, 2)
-    latest = ask(store, "select symbol, price, origin from latest_prices order by 1").rows()
+    latest = query_lake(store, "select symbol, price, origin from latest_prices order by 1").rows()
     assert [(symbol, float(price), origin) for symbol, price, origin in latest] == [
         ("A", 100.5, "bar"),
         ("B", 105.5, "bar"),
     ]
-    quality = ask(store, "select kind, codes, row_count from data_quality order by 1, 2").rows()
+    quality = query_lake(store, "select kind, codes, row_count from data_quality order by 1, 2").rows()
     assert quality == [("bars", "", 2), ("trades", "", 2), ("trades", "late,out_of_order", 1)]
-    fresh = ask(store, "select kind, kafka_topic, row_count from freshness order by 1").rows()
+    fresh = query_lake(store, "select kind, kafka_topic, row_count from freshness order by 1").rows()
     assert fresh == [("bars", "b", 2), ("trades", "t", 3)]
 
 
-def test_alerts_stand_beside_their_session(tmp_path: Path) -> None:
+def test_alerts_are_joined_with_their_session(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     bars = closes(3)
-    Topic(store, "b").add(bars)
+    LakeTopic(store, "b").add_segment(bars)
     told = {
         "schema": ALERT, "alert_id": "1", "rule_id": "r", "rule_version": 1, "kind": "move",
         "severity": "info", "state": "fired", "instrument_id": "A.XXXX", "symbol": "A",
@@ -174,8 +174,8 @@ def test_alerts_stand_beside_their_session(tmp_path: Path) -> None:
         "ts_detected_ns": 1, "direction": "up", "unit": "pct", "suppressed_count": 0, "dedup_key": "k",
         "cause": "market", "message": "A rose",
     }  # fmt: skip
-    Topic(store, "a").add([told, told, {**told, "alert_id": "2", "state": "cleared"}])
-    (row,) = ask(store, "select alert_id, session_close, session_return from alerts_in_context").rows()
+    LakeTopic(store, "a").add_segment([told, told, {**told, "alert_id": "2", "state": "cleared"}])
+    (row,) = query_lake(store, "select alert_id, session_close, session_return from alerts_in_context").rows()
     close = [each["close"] for each in bars]
     assert row[0] == "1"
     assert float(row[1]) == close[1]
@@ -183,11 +183,11 @@ def test_alerts_stand_beside_their_session(tmp_path: Path) -> None:
 
 
 def test_views_are_documented_and_ordered() -> None:
-    done: set[str] = set(KINDS)
+    done: set[str] = set(RECORD_TYPES)
     for view in views().values():
-        assert view.about
-        assert set(view.reads) <= done
+        assert view.description
+        assert set(view.dependencies) <= done
         done.add(view.name)
-        assert "`p.d`." in view.in_dataset("p.d")
-        assert "lake." not in view.in_dataset("p.d")
+        assert "`p.d`." in view.sql_for_dataset("p.d")
+        assert "lake." not in view.sql_for_dataset("p.d")
         assert duckdb.extract_statements(view.sql)

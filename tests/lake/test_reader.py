@@ -15,7 +15,7 @@ from tickerlake.lake.store import Store, open_store
 NAMES = ["a", "a-b", "a.b", "a0", "a.bars", "ab", "b"]
 
 
-def fill(store: Store, keys: list[str]) -> None:
+def create_empty_objects(store: Store, keys: list[str]) -> None:
     for key in keys:
         store.create(key, b"", metadata={})
 
@@ -28,9 +28,11 @@ def fill(store: Store, keys: list[str]) -> None:
 )
 def test_all_are_found(complete: set[str], parts: dict[str, set[int]], prefix: str) -> None:
     store = open_store(f"memory://{secrets.token_hex(8)}")
-    fill(store, [topic_key(name) for name in complete])
+    create_empty_objects(store, [topic_key(name) for name in complete])
     for name, numbers in parts.items():
-        fill(store, [f"raw/{name}/partition={n}/{k:020d}.ndjson.gz" for n in numbers for k in range(3)])
+        create_empty_objects(
+            store, [f"raw/{name}/partition={n}/{k:020d}.ndjson.gz" for n in numbers for k in range(3)]
+        )
     listed = [info.key for info in store.list("raw/")]
     described = {match[1] for key in listed if (match := re.fullmatch(r"raw/([^/]+)/_topic\.json", key))}
     assert topics(store) == sorted(described)
@@ -40,10 +42,12 @@ def test_all_are_found(complete: set[str], parts: dict[str, set[int]], prefix: s
 
 
 @pytest.mark.parametrize("kind", ["memory", "folder"])
-def test_what_is_not_ours_hides_nothing(kind: str, tmp_path: Path) -> None:
+def test_foreign_objects_hide_nothing(kind: str, tmp_path: Path) -> None:
     store = open_store(str(tmp_path) if kind == "folder" else f"memory://{secrets.token_hex(8)}")
-    fill(store, ["raw/b", "raw/b-c/_topic.json", "raw/b0/_topic.json", "raw/x/partition=1x/o"])
-    fill(store, ["raw/b0/partition=1", "raw/b0/partition=1-2/o", "raw/b0/partition=10/o"])
+    create_empty_objects(
+        store, ["raw/b", "raw/b-c/_topic.json", "raw/b0/_topic.json", "raw/x/partition=1x/o"]
+    )
+    create_empty_objects(store, ["raw/b0/partition=1", "raw/b0/partition=1-2/o", "raw/b0/partition=10/o"])
     assert topics(store) == ["b-c", "b0"]
     assert partitions(store, "b0") == [10]
     assert partitions(store, "x") == []
@@ -51,7 +55,9 @@ def test_what_is_not_ours_hides_nothing(kind: str, tmp_path: Path) -> None:
 
 def test_segments_are_not_listed_to_find_them(monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(f"memory://{secrets.token_hex(8)}")
-    fill(store, [topic_key("a"), *(f"raw/a/partition=0/{k:020d}.ndjson.gz" for k in range(500))])
+    create_empty_objects(
+        store, [topic_key("a"), *(f"raw/a/partition=0/{k:020d}.ndjson.gz" for k in range(500))]
+    )
     seen = []
     whole = type(store).list
 

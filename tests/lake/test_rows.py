@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from tickerlake.errors import LakeError
 from tickerlake.lake import ndjson, rows
 from tickerlake.lake.segment import SegmentMeta
-from tickerlake.model.schema import KAFKA_RECORDS
+from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
 META = SegmentMeta("t", "id", 0, 5, 9, 3, 1, "00000000")
 
 
 def frame(*records: tuple[int, int, bytes | None, bytes | None]) -> pl.DataFrame:
-    return pl.DataFrame(list(records), schema=KAFKA_RECORDS, orient="row")
+    return pl.DataFrame(list(records), schema=KAFKA_RECORD_SCHEMA, orient="row")
 
 
-def one(value: bytes | None, key: bytes | None = None) -> Any:
+def encode_one(value: bytes | None, key: bytes | None = None) -> Any:
     encoded = rows.encode(frame((7, 1700, key, value)))
     assert not encoded.rejects
     (line,) = encoded.lines
@@ -30,7 +30,7 @@ def one(value: bytes | None, key: bytes | None = None) -> Any:
 
 
 def test_a_row_is_the_message_and_where_it_was() -> None:
-    assert one(b'{"a": 1}') == {"kafka_offset": 7, "kafka_timestamp_ms": 1700, "a": 1}
+    assert encode_one(b'{"a": 1}') == {"kafka_offset": 7, "kafka_timestamp_ms": 1700, "a": 1}
 
 
 def test_figures_keep_every_digit() -> None:
@@ -58,15 +58,15 @@ def test_figures_keep_every_digit() -> None:
         (None, b"  [1,\n2] ", "value", [1, 2]),
     ],
 )
-def test_what_goes_where(key: bytes | None, value: bytes | None, field: str, expected: object) -> None:
-    assert one(value, key).get(field) == expected
+def test_mapping_of_fields(key: bytes | None, value: bytes | None, field: str, expected: object) -> None:
+    assert encode_one(value, key).get(field) == expected
 
 
 @pytest.mark.parametrize(
     "value",
     [b"", b"{", b'{"a":NaN}', b'{"a":"\xff"}', b"not json", b'{"a":1}{"b":2}', b'{"a":' + b"[" * 5000 + b"}"],
 )
-def test_bytes_that_do_not_decode_are_kept_whole(value: bytes) -> None:
+def test_undecodable_bytes_are_kept_complete(value: bytes) -> None:
     encoded = rows.encode(frame((1, 10, b"k", b'{"a":1}'), (2, 20, b"k", value), (3, 30, b"k", b'{"a":3}')))
     assert len(encoded.lines) == 2
     (reject,) = encoded.rejects
@@ -88,18 +88,18 @@ json_values = st.recursive(
 
 
 @pytest.mark.parametrize("shape", [b"[%b]", b'{"a":%b}', b'["[[[]{{", %b]'])
-def test_how_deep_a_record_may_be_nested_is_fixed(shape: bytes) -> None:
+def test_the_nesting_limit_is_fixed(shape: bytes) -> None:
     def nested(depth: int) -> bytes:
         value = b"1"
         for _ in range(depth):
             value = shape % value
         return value
 
-    assert one(nested(rows.MOST_NESTED))
-    (reject,) = rows.encode(frame((7, 1700, None, nested(rows.MOST_NESTED + 1)))).rejects
+    assert encode_one(nested(rows.MAX_NESTING_DEPTH))
+    (reject,) = rows.encode(frame((7, 1700, None, nested(rows.MAX_NESTING_DEPTH + 1)))).rejects
     assert "deep" in reject.reason
     # brackets in texts nest nothing
-    assert one(b'["' + b"[{" * 2000 + rb"\"[" + b'"]')
+    assert encode_one(b'["' + b"[{" * 2000 + rb"\"[" + b'"]')
 
 
 @given(
@@ -108,7 +108,7 @@ def test_how_deep_a_record_may_be_nested_is_fixed(shape: bytes) -> None:
     ),
     st.data(),
 )
-def test_no_record_depends_on_its_neighbours(values: list[bytes], data: st.DataObject) -> None:
+def test_no_record_depends_on_its_neighbors(values: list[bytes], data: st.DataObject) -> None:
     records = [(n, n, None, value) for n, value in enumerate(values)]
     cut = data.draw(st.integers(0, len(records)))
     whole, left, right = (rows.encode(frame(*part)) for part in (records, records[:cut], records[cut:]))
@@ -117,9 +117,9 @@ def test_no_record_depends_on_its_neighbours(values: list[bytes], data: st.DataO
 
 
 @given(st.dictionaries(st.text().filter(lambda name: not name.startswith("kafka_")), json_values, max_size=6))
-def test_any_object_comes_back(document: dict[str, Any]) -> None:
+def test_any_object_round_trips(document: dict[str, Any]) -> None:
     for indent in (None, 2):
-        row = one(json.dumps(document, indent=indent).encode())
+        row = encode_one(json.dumps(document, indent=indent).encode())
         assert {k: v for k, v in row.items() if not k.startswith("kafka_")} == document
 
 
@@ -141,14 +141,16 @@ keys = st.none() | st.sampled_from([b"AAPL", b"", b'q"', b"\xff", "é".encode(),
         max_size=8,
     )
 )
-def test_both_ways_give_the_same_bytes(
+def test_fast_and_slow_paths_give_the_same_bytes(
     given_: list[tuple[bytes | None, dict[str, Any], bool, bool]],
 ) -> None:
     batch = [
         (n, n, key, json.dumps(doc, ensure_ascii=ascii_, separators=None if spaced else (",", ":")).encode())
         for n, (key, doc, ascii_, spaced) in enumerate(given_)
     ]
-    assert [line.encode() for line in rows.encode(frame(*batch)).lines] == [rows.row(*one) for one in batch]
+    assert [line.encode() for line in rows.encode(frame(*batch)).lines] == [
+        rows.encode_record(*one) for one in batch
+    ]
 
 
 @given(json_values.map(json.dumps), st.data())
@@ -157,37 +159,37 @@ def test_what_counts_as_plain_is_json(text: str, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, 2))
     put = data.draw(st.sampled_from(["", ",", '"', "0", "-", ".", "e", "{", "}", "\\", "\t", " ", ":1", "a"]))
     damaged = '{"a":' + text[:at] + put + text[at + cut :] + "}"
-    if pl.Series([damaged]).str.contains(rows.PLAIN)[0]:
+    if pl.Series([damaged]).str.contains(rows.PLAIN_OBJECT_PATTERN)[0]:
         json.loads(damaged, strict=True)
-        assert rows.row(0, 0, None, damaged.encode())
+        assert rows.encode_record(0, 0, None, damaged.encode())
 
 
 def test_common_records_are_plain() -> None:
     for text in ('{"a":1}', '{"a": 1.5, "b": "x\\n\\u00e9é", "c": [], "d": {"x": [1, "y"], "z": null}}'):
-        assert pl.Series([text]).str.contains(rows.PLAIN)[0]
+        assert pl.Series([text]).str.contains(rows.PLAIN_OBJECT_PATTERN)[0]
 
 
 @given(st.binary())
 def test_a_segment_describes_itself(lines: bytes) -> None:
-    data = ndjson.pack(lines, META)
-    assert ndjson.unpack(data, "k") == lines
-    assert ndjson.unpack_meta(data[:4096], "k") == META
+    data = ndjson.encode_segment(lines, META)
+    assert ndjson.decode_rows(data, "k") == lines
+    assert ndjson.decode_meta(data[:4096], "k") == META
 
 
 @pytest.mark.parametrize("cut", [0, 3, 11, 15, 40, -9, -1])
-def test_a_cut_segment_is_damaged(cut: int) -> None:
-    data = ndjson.pack(b'{"kafka_offset":1}\n' * 100, META)[:cut]
+def test_a_truncated_segment_is_damaged(cut: int) -> None:
+    data = ndjson.encode_segment(b'{"kafka_offset":1}\n' * 100, META)[:cut]
     with pytest.raises(LakeError):
-        ndjson.unpack(data, "k")
+        ndjson.decode_rows(data, "k")
 
 
 def test_other_files_are_not_segments() -> None:
     for data in (b"", b"PAR1", b"\x1f\x8b\x08\x00" + b"\0" * 20, b"\x1f\x8b\x08\x04" + b"\0" * 20):
         with pytest.raises(LakeError, match="not a segment"):
-            ndjson.unpack_meta(data, "k")
+            ndjson.decode_meta(data, "k")
 
 
 def test_metadata_survives_a_text_store() -> None:
-    assert SegmentMeta.from_text(META.to_text(), "k") == META
+    assert SegmentMeta.from_metadata(META.to_metadata(), "k") == META
     with pytest.raises(LakeError):
-        SegmentMeta.from_text({**META.to_text(), "next_position": "x"}, "k")
+        SegmentMeta.from_metadata({**META.to_metadata(), "next_position": "x"}, "k")

@@ -16,8 +16,8 @@ from tickerlake.errors import LakeError, StoreUnavailable, UsageError
 from tickerlake.lake.audit import audit
 from tickerlake.lake.segment import Format, Marker, TopicMeta, marker_key, segment_key
 from tickerlake.lake.store.memory import MemoryStore
-from tickerlake.lake.writer import PartitionWriter, open_topic, open_writer
-from tickerlake.model.schema import KAFKA_RECORDS
+from tickerlake.lake.writer import SegmentWriter, open_topic, open_writer
+from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
 TOPIC = TopicMeta("bars", "id-1", "cluster-1", "ndjson", {"0": 0}, 0)
 FORMATS: list[Format] = ["ndjson", "parquet", "json"]
@@ -28,7 +28,7 @@ def records(offsets: list[int]) -> pl.DataFrame:
     values = [b"poison" if offset % 7 == 3 else b'{"id":%d}' % offset for offset in offsets]
     return pl.DataFrame(
         {"offset": offsets, "timestamp_ms": offsets, "key": [None] * len(offsets), "value": values},
-        schema=KAFKA_RECORDS,
+        schema=KAFKA_RECORD_SCHEMA,
     )
 
 
@@ -54,10 +54,10 @@ class Worker:
         self.writer = open_writer(store, topic, 0, None, UPLOADS)
 
     def step(self, size: int) -> bool:
-        waiting = [offset for offset in self.log if offset >= self.writer.position][:size]
-        if not waiting:
+        pending = [offset for offset in self.log if offset >= self.writer.position][:size]
+        if not pending:
             return False
-        self.writer.put(records(waiting))
+        self.writer.put(records(pending))
         return True
 
 
@@ -102,7 +102,7 @@ def test_crashes_zombies_and_other_cuts_store_each_record_once(
 def test_a_second_write_adopts_the_first() -> None:
     store = MemoryStore()
     open_topic(store, TOPIC)
-    first, second = PartitionWriter(store, TOPIC, 0), PartitionWriter(store, TOPIC, 0)
+    first, second = SegmentWriter(store, TOPIC, 0), SegmentWriter(store, TOPIC, 0)
     first.put(records([0, 1]))
     stored = second.put(records([0, 1, 2]))
     assert stored.adopted
@@ -111,12 +111,12 @@ def test_a_second_write_adopts_the_first() -> None:
 
 def test_another_topics_segment_is_never_adopted() -> None:
     store = MemoryStore()
-    PartitionWriter(store, replace(TOPIC, topic_id="id-2"), 0).put(records([0, 1]))
+    SegmentWriter(store, replace(TOPIC, topic_id="id-2"), 0).put(records([0, 1]))
     with pytest.raises(LakeError, match="does not belong here"):
-        PartitionWriter(store, TOPIC, 0)
+        SegmentWriter(store, TOPIC, 0)
 
 
-def test_a_topic_created_anew_is_refused() -> None:
+def test_a_recreated_topic_is_rejected() -> None:
     store = MemoryStore()
     open_topic(store, TOPIC)
     with pytest.raises(LakeError, match="created anew"):
@@ -130,13 +130,13 @@ def test_a_topic_created_anew_is_refused() -> None:
 def test_a_hint_is_only_a_hint(hint: tuple[int, int] | None) -> None:
     store = MemoryStore()
     open_topic(store, TOPIC)
-    writer = PartitionWriter(store, TOPIC, 0)
+    writer = SegmentWriter(store, TOPIC, 0)
     for start in (0, 2, 4):
         writer.put(records([start, start + 1]))
-    assert PartitionWriter(store, TOPIC, 0, hint).position == 6
+    assert SegmentWriter(store, TOPIC, 0, hint).position == 6
 
 
-def test_a_place_that_is_no_lake_is_refused() -> None:
+def test_a_location_that_is_not_a_lake_is_rejected() -> None:
     store = MemoryStore()
     store.create(".hidden", b"", metadata={})
     store.create("photos/1.jpg", b"x", metadata={})
@@ -148,7 +148,7 @@ def test_a_place_that_is_no_lake_is_refused() -> None:
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
-def test_a_gap_is_said(fmt: Format) -> None:
+def test_a_gap_is_reported(fmt: Format) -> None:
     store = MemoryStore()
     topic = open_topic(store, replace(TOPIC, format=fmt))
     writer = open_writer(store, topic, 0, None, UPLOADS)
@@ -168,7 +168,7 @@ def test_names_are_made_of_valid_parts_only(topic: str) -> None:
 def test_a_record_before_the_chains_end_is_never_stored_again() -> None:
     store = MemoryStore()
     open_topic(store, TOPIC)
-    writer = PartitionWriter(store, TOPIC, 0)
+    writer = SegmentWriter(store, TOPIC, 0)
     writer.put(records([0, 1, 2]))
     with pytest.raises(AssertionError):
         writer.put(records([2, 3]))
@@ -178,7 +178,7 @@ def test_keys_sort_as_positions_do() -> None:
     assert segment_key("t", 0, 9, "ndjson") < segment_key("t", 0, 10, "ndjson")
 
 
-def test_one_object_a_record_continues_at_the_first_that_is_missing() -> None:
+def test_one_object_per_record_continues_at_the_first_missing_offset() -> None:
     store = MemoryStore()
     topic = open_topic(store, replace(TOPIC, format="json"))
     writer = open_writer(store, topic, 0, None, UPLOADS)
@@ -213,7 +213,7 @@ def test_damaged_objects_are_found(damage: str) -> None:
     assert len(result.findings) == 1
 
 
-def test_the_first_segment_fixes_the_columns_for_everybody() -> None:
+def test_the_first_segment_fixes_the_columns_for_all_writers() -> None:
     store = MemoryStore()
     topic = open_topic(store, replace(TOPIC, format="parquet"))
     first, second = (open_writer(store, topic, number, None, None) for number in (0, 1))

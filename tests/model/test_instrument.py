@@ -13,7 +13,7 @@ from tickerlake.model.instrument import (
     split_instrument_id,
 )
 
-GOOD = [
+VALID_SYMBOLS = [
     "BRK.B",
     "BRK-B",
     "^GSPC",
@@ -26,7 +26,7 @@ GOOD = [
     ".DJI",
     "7203.T",
 ]
-BAD = [
+INVALID_SYMBOLS = [
     "",
     ".",
     "..",
@@ -45,14 +45,14 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("symbol", GOOD)
+@pytest.mark.parametrize("symbol", VALID_SYMBOLS)
 def test_symbols_that_exist_are_valid(symbol: str) -> None:
     assert is_symbol(symbol)
     assert split_instrument_id(instrument_id(symbol, "XNAS")) == (symbol, "XNAS")
 
 
-@pytest.mark.parametrize("symbol", BAD)
-def test_unsafe_symbols_are_refused(symbol: str) -> None:
+@pytest.mark.parametrize("symbol", INVALID_SYMBOLS)
+def test_unsafe_symbols_are_rejected(symbol: str) -> None:
     assert not is_symbol(symbol)
     with pytest.raises(DataError):
         instrument_id(symbol)

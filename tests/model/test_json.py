@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from tickerlake.model.json import to_json_lines
 from tickerlake.model.schema import DECIMAL
 
-MANY = 40
+REPEATS = 40
 decimals = st.decimals(allow_nan=False, allow_infinity=False, places=9, min_value=-(10**20), max_value=10**20)
 
 
-def plain(value: Decimal) -> str:
+def shortest_decimal(value: Decimal) -> str:
     text = f"{value:.9f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
@@ -22,9 +22,9 @@ def plain(value: Decimal) -> str:
 @given(st.lists(st.one_of(decimals, st.decimals(-9999, 9999, places=2), st.integers(0, 10**9)), min_size=1))
 def test_decimals_are_exact_and_shortest(values: list[Decimal | int]) -> None:
     column = pl.Series("x", [Decimal(v) for v in values], DECIMAL)
-    expected = [f'{{"x":{plain(Decimal(v))}}}'.encode() for v in values]
+    expected = [f'{{"x":{shortest_decimal(Decimal(v))}}}'.encode() for v in values]
     assert to_json_lines(column.to_frame()) == expected
-    assert to_json_lines(many(column.to_frame())) == expected * MANY
+    assert to_json_lines(repeat(column.to_frame())) == expected * REPEATS
 
 
 @given(
@@ -45,11 +45,11 @@ def test_any_text_survives(rows: list[tuple[str, str | None, Decimal | None, lis
         got = json.loads(line, parse_float=Decimal, parse_int=Decimal)
         assert got == {k: v for k, v in expected.items() if v is not None}
     # many are written column by column, few one by one
-    assert to_json_lines(many(frame)) == to_json_lines(frame) * MANY
+    assert to_json_lines(repeat(frame)) == to_json_lines(frame) * REPEATS
 
 
-def many(frame: pl.DataFrame) -> pl.DataFrame:
-    return pl.concat([frame] * MANY)
+def repeat(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([frame] * REPEATS)
 
 
 def test_few_and_many_records_are_written_alike() -> None:
@@ -69,10 +69,10 @@ def test_few_and_many_records_are_written_alike() -> None:
         b'{"a":"x","n":-5,"d":-0.5,"day":"2024-02-29","l":[]}',
         b'{"a":"y","d":1200,"b":true,"l":[],"extra":{"k": [1]}}',
     ]
-    assert to_json_lines(many(frame)) == lines * MANY
+    assert to_json_lines(repeat(frame)) == lines * REPEATS
 
 
-def test_extra_is_nested_and_nulls_are_left_out() -> None:
+def test_extra_is_nested_and_nulls_are_omitted() -> None:
     frame = pl.DataFrame({"s": ["a", "b"], "extra": ['{"x": 1}', None], "flag": [True, False]})
     assert to_json_lines(frame) == [b'{"s":"a","extra":{"x": 1},"flag":true}', b'{"s":"b","flag":false}']
 
@@ -81,6 +81,6 @@ def test_no_records_no_lines() -> None:
     assert to_json_lines(pl.DataFrame(schema={"a": pl.String})) == []
 
 
-def test_floats_are_no_prices() -> None:
+def test_float_prices_are_rejected() -> None:
     with pytest.raises(TypeError, match="price"):
         to_json_lines(pl.DataFrame({"price": [1.5]}))

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.receivers import Receiver, Reply, a_note
+from support.receivers import Receiver, Reply, make_notification
 from tickerlake.notify.targets.address import Endpoint, is_permitted
 from tickerlake.notify.targets.network import Network
-from tickerlake.notify.targets.target import Refused, Unreachable
-from tickerlake.notify.targets.webhook import Webhook
+from tickerlake.notify.targets.target import DeliveryRefused, TargetUnreachable
+from tickerlake.notify.targets.webhook import WebhookTarget
 
 PUBLIC = ("93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808")
 PRIVATE = (
@@ -59,12 +59,12 @@ def test_public_addresses_are_permitted(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_the_own_network_needs_to_be_allowed(address: str) -> None:
+def test_private_addresses_are_denied_by_default(address: str) -> None:
     assert not is_permitted(address, allow_private=False)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "fc00::1", "100.64.0.1"])
-def test_the_own_network_can_be_allowed(address: str) -> None:
+def test_private_addresses_can_be_allowed(address: str) -> None:
     assert is_permitted(address, allow_private=True)
 
 
@@ -98,21 +98,23 @@ def silent() -> Iterator[socket.socket]:
         "::ffff:127.0.0.1",
     ],
 )
-def test_no_spelling_of_this_machine_is_connected_to(host: str, silent: socket.socket) -> None:
+def test_no_spelling_of_loopback_is_allowed(host: str, silent: socket.socket) -> None:
     # built by hand: `parse` would refuse most of them before
     endpoint = Endpoint("https", host, silent.getsockname()[1], "/")
-    with pytest.raises((Refused, Unreachable)):
-        Webhook("ops", endpoint).deliver(a_note())
+    with pytest.raises((DeliveryRefused, TargetUnreachable)):
+        WebhookTarget("ops", endpoint).deliver(make_notification())
 
 
 @pytest.mark.parametrize("address", [*PRIVATE, *NEVER])
-def test_no_name_leads_to_a_private_address(address: str) -> None:
+def test_names_of_private_addresses_are_denied(address: str) -> None:
     network = Network(resolve=lambda host, port: ["8.8.8.8", address], connect=_must_not_connect)
-    with pytest.raises(Refused, match="not permitted; nothing was sent"):
-        Webhook("ops", Endpoint.parse("https://example.com/"), network=network).deliver(a_note())
+    with pytest.raises(DeliveryRefused, match="not permitted; nothing was sent"):
+        WebhookTarget("ops", Endpoint.parse("https://example.com/"), network=network).deliver(
+            make_notification()
+        )
 
 
-def test_a_name_that_changes_its_mind_is_asked_once(silent: socket.socket) -> None:
+def test_a_name_is_resolved_only_once(silent: socket.socket) -> None:
     answers = iter([["8.8.8.8"], ["127.0.0.1"]])
     tried: list[str] = []
 
@@ -122,8 +124,8 @@ def test_a_name_that_changes_its_mind_is_asked_once(silent: socket.socket) -> No
 
     url = f"https://example.com:{silent.getsockname()[1]}/"
     network = Network(resolve=lambda host, port: next(answers), connect=connect)
-    with pytest.raises(Unreachable):
-        Webhook("ops", Endpoint.parse(url), network=network).deliver(a_note())
+    with pytest.raises(TargetUnreachable):
+        WebhookTarget("ops", Endpoint.parse(url), network=network).deliver(make_notification())
     assert tried == ["8.8.8.8"]
     assert next(answers) == ["127.0.0.1"]
 
@@ -132,9 +134,9 @@ def test_a_redirect_is_not_followed(silent: socket.socket) -> None:
     location = f"http://127.0.0.1:{silent.getsockname()[1]}/"
     for status in (301, 302, 303, 307, 308):
         with Receiver(Reply(status, {"Location": location})) as receiver:
-            target = Webhook("ops", Endpoint.parse(receiver.url, allow_private=True))
-            with pytest.raises(Refused, match="Redirects are not followed"):
-                target.deliver(a_note())
+            target = WebhookTarget("ops", Endpoint.parse(receiver.url, allow_private=True))
+            with pytest.raises(DeliveryRefused, match="Redirects are not followed"):
+                target.deliver(make_notification())
 
 
 @pytest.mark.parametrize(
@@ -160,24 +162,24 @@ def test_a_redirect_is_not_followed(silent: socket.socket) -> None:
         ("https://169.254.169.254./latest", "not permitted"),
     ],
 )
-def test_other_urls_are_refused(url: str, reason: str) -> None:
+def test_other_urls_are_rejected(url: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Endpoint.parse(url)
 
 
-def test_file_urls_are_refused_with_private_addresses_allowed() -> None:
+def test_file_urls_are_rejected_even_with_private_addresses_allowed() -> None:
     with pytest.raises(ValueError, match="does not begin with https:// or http://"):
         Endpoint.parse("file:///etc/passwd", allow_private=True)
     with pytest.raises(ValueError, match="not permitted"):
         Endpoint.parse("http://169.254.169.254/latest", allow_private=True)
 
 
-def test_the_port_stands_in_the_host_header_where_it_is_unusual() -> None:
+def test_the_host_header_includes_a_nondefault_port() -> None:
     urls = ("https://a.com/", "https://a.com:8443/", "https://[2606:4700::1]/")
     assert [Endpoint.parse(url).authority for url in urls] == ["a.com", "a.com:8443", "[2606:4700::1]"]
 
 
-def test_an_endpoint_shows_nothing() -> None:
+def test_the_repr_of_an_endpoint_is_redacted() -> None:
     assert "example" not in repr(Endpoint.parse("https://example.com/T0/secret"))
 
 

@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import AuthResult, Envelope
 
-from support.certificates import Authority
-from support.receivers import MailReceiver, TrickleServer, a_note, an_alert
+from support.certificates import CertificateAuthority
+from support.receivers import MailReceiver, TrickleServer, make_alert, make_notification
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.targets.mail import Mail, MailServer, is_loopback
+from tickerlake.notify.targets.mail import EmailTarget, SmtpServer, is_loopback
 from tickerlake.notify.targets.network import Network
-from tickerlake.notify.targets.target import Refused, Unreachable
+from tickerlake.notify.targets.target import DeliveryRefused, TargetUnreachable
 
 PASSWORD = "correct-horse-battery"
 
 
-def _mail(port: int, **options: Any) -> Mail:
-    server = options.pop("server", MailServer("127.0.0.1", port, "none"))
+def _mail(port: int, **options: Any) -> EmailTarget:
+    server = options.pop("server", SmtpServer("127.0.0.1", port, "none"))
     options.setdefault("recipients", ["ann@example.com"])
-    return Mail("desk", server, sender="lake@example.com", **options)
+    return EmailTarget("desk", server, sender="lake@example.com", **options)
 
 
 def _read(envelope: Envelope) -> EmailMessage:
@@ -44,7 +44,7 @@ def _part(message: EmailMessage, kind: str) -> str:
 
 def test_an_alert_arrives_in_text_and_html() -> None:
     with MailReceiver() as receiver:
-        alert = an_alert(message="AAPL fell <b>3.1 %</b>")
+        alert = make_alert(message="AAPL fell <b>3.1 %</b>")
         target = _mail(
             receiver.port,
             recipients=["ann@example.com", "ben@example.com"],
@@ -75,7 +75,7 @@ def test_an_alert_arrives_in_text_and_html() -> None:
 
 def test_a_group_is_one_mail() -> None:
     with MailReceiver() as receiver:
-        _mail(receiver.port).deliver(Notification(tuple(an_alert(f"S{number}") for number in range(25))))
+        _mail(receiver.port).deliver(Notification(tuple(make_alert(f"S{number}") for number in range(25))))
         message = _read(receiver.mails.get(timeout=30))
         assert receiver.mails.empty()
     assert message["Subject"] == "[WARNING] 25 alerts: pct_change down"
@@ -83,12 +83,12 @@ def test_a_group_is_one_mail() -> None:
 
 
 @pytest.mark.parametrize("field", ["message", "symbol", "kind", "rule_id", "alert_id"])
-def test_no_text_of_an_alert_makes_a_header(field: str) -> None:
+def test_alert_text_cannot_inject_headers(field: str) -> None:
     evil = "x\r\nBcc: eve@example.com\r\n\r\n.\r\nMAIL FROM:<eve@example.com>"
     with MailReceiver() as receiver:
         # refusing to send would be as well
         with contextlib.suppress(ValueError):
-            _mail(receiver.port).deliver(a_note(**{"message": "AAPL moved", field: evil}))
+            _mail(receiver.port).deliver(make_notification(**{"message": "AAPL moved", field: evil}))
             envelope = receiver.mails.get(timeout=30)
             assert envelope.rcpt_tos == ["ann@example.com"]
             assert _read(envelope)["Bcc"] is None
@@ -97,7 +97,7 @@ def test_no_text_of_an_alert_makes_a_header(field: str) -> None:
 
 def test_a_symbol_with_a_line_end_stays_on_the_subject_line() -> None:
     with MailReceiver() as receiver:
-        _mail(receiver.port).deliver(a_note(symbol="A\nB", instrument_id="A"))
+        _mail(receiver.port).deliver(make_notification(symbol="A\nB", instrument_id="A"))
         message = _read(receiver.mails.get(timeout=30))
     assert message["Subject"] == "[WARNING] A B: pct_change down"
 
@@ -105,105 +105,114 @@ def test_a_symbol_with_a_line_end_stays_on_the_subject_line() -> None:
 @pytest.mark.parametrize(
     ("refusals", "recipients", "error", "told"),
     [
-        (["450 later"], 1, Unreachable, "desk refuses all recipients (450)."),
-        (["550 nobody"], 1, Refused, "desk refuses all recipients (550)."),
-        (["550 nobody", "450 later"], 2, Unreachable, "desk refuses all recipients (450)."),
-        (["550 nobody", ""], 2, Refused, "desk took the mail, but not for 1 of its recipients."),
-        (["DATA:451 later"], 1, Unreachable, "desk refuses (451)."),
-        (["DATA:554 spam"], 1, Refused, "desk refuses (554)."),
+        (["450 later"], 1, TargetUnreachable, "desk refuses all recipients (450)."),
+        (["550 nobody"], 1, DeliveryRefused, "desk refuses all recipients (550)."),
+        (["550 nobody", "450 later"], 2, TargetUnreachable, "desk refuses all recipients (450)."),
+        (["550 nobody", ""], 2, DeliveryRefused, "desk took the mail, but not for 1 of its recipients."),
+        (["DATA:451 later"], 1, TargetUnreachable, "desk refuses (451)."),
+        (["DATA:554 spam"], 1, DeliveryRefused, "desk refuses (554)."),
     ],
 )
-def test_refusals(refusals: list[str], recipients: int, error: type[Exception], told: str) -> None:
+def test_smtp_errors(refusals: list[str], recipients: int, error: type[Exception], told: str) -> None:
     with MailReceiver(refusals) as receiver:
         names = [f"user{number}@example.com" for number in range(recipients)]
         with pytest.raises(error) as caught:
-            _mail(receiver.port, recipients=names).deliver(a_note())
-    assert isinstance(caught.value, Unreachable | Refused)
+            _mail(receiver.port, recipients=names).deliver(make_notification())
+    assert isinstance(caught.value, TargetUnreachable | DeliveryRefused)
     assert caught.value.message == told
 
 
-def test_a_dead_server_may_come_back() -> None:
+def test_a_dead_server_is_retryable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(Unreachable, match="Connection refused"):
-        _mail(port).deliver(a_note())
+    with pytest.raises(TargetUnreachable, match="Connection refused"):
+        _mail(port).deliver(make_notification())
 
 
-def test_a_server_that_never_speaks_is_left() -> None:
+def test_a_server_that_never_greets_times_out() -> None:
     silent = socket.create_server(("127.0.0.1", 0))
-    with silent, pytest.raises(Unreachable, match=r"no answer within 0\.2 s"):
-        _mail(silent.getsockname()[1], network=Network(total_s=0.2)).deliver(a_note())
+    with silent, pytest.raises(TargetUnreachable, match=r"no answer within 0\.2 s"):
+        _mail(silent.getsockname()[1], network=Network(total_timeout_s=0.2)).deliver(make_notification())
 
 
-def test_a_server_that_never_stops_speaking_is_left() -> None:
-    with TrickleServer(b"220 ") as server, pytest.raises(Unreachable, match=r"no answer within 0\.3 s"):
-        _mail(server.port, network=Network(total_s=0.3)).deliver(a_note())
+def test_an_endless_response_times_out() -> None:
+    with TrickleServer(b"220 ") as server, pytest.raises(TargetUnreachable, match=r"no answer within 0\.3 s"):
+        _mail(server.port, network=Network(total_timeout_s=0.3)).deliver(make_notification())
 
 
-def test_a_web_server_is_no_mail_server() -> None:
+def test_a_web_server_is_not_a_mail_server() -> None:
     web = TrickleServer(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    with web as server, pytest.raises(Unreachable, match="desk does not speak SMTP"):
-        _mail(server.port).deliver(a_note())
+    with web as server, pytest.raises(TargetUnreachable, match="desk does not speak SMTP"):
+        _mail(server.port).deliver(make_notification())
 
 
-def _login(server: object, session: object, envelope: object, mechanism: str, given: Any) -> AuthResult:
+def _authenticate(
+    server: object, session: object, envelope: object, mechanism: str, given: Any
+) -> AuthResult:
     is_right = (given.login, given.password) == (b"lake", PASSWORD.encode())
     return AuthResult(success=is_right, handled=False)
 
 
-def _secured(tmp_path: Path, port: int, **server: Any) -> dict[str, Any]:
+def _secure_options(tmp_path: Path, port: int, **server: Any) -> dict[str, Any]:
     about = {"host": "mail.example.com", "port": port, "user": "lake", "password": PASSWORD, **server}
     return {
-        "server": MailServer(**about),
+        "server": SmtpServer(**about),
         "network": Network(
             connect=lambda host, at, timeout_s: socket.create_connection(("127.0.0.1", at), timeout_s),
-            tls=_authority(tmp_path).client,
+            tls_context=_authority(tmp_path).client_context,
         ),
     }
 
 
-_AUTHORITIES: dict[Path, Authority] = {}
+_AUTHORITIES: dict[Path, CertificateAuthority] = {}
 
 
-def _authority(tmp_path: Path) -> Authority:
-    return _AUTHORITIES.setdefault(tmp_path, Authority(tmp_path))
+def _authority(tmp_path: Path) -> CertificateAuthority:
+    return _AUTHORITIES.setdefault(tmp_path, CertificateAuthority(tmp_path))
 
 
 def test_starttls_and_login(tmp_path: Path) -> None:
-    context = _authority(tmp_path).server("mail.example.com")
-    options: dict[str, Any] = {"tls_context": context, "require_starttls": True, "authenticator": _login}
+    context = _authority(tmp_path).server_context("mail.example.com")
+    options: dict[str, Any] = {
+        "tls_context": context,
+        "require_starttls": True,
+        "authenticator": _authenticate,
+    }
     with MailReceiver(**options, auth_required=True) as receiver:
-        _mail(receiver.port, **_secured(tmp_path, receiver.port)).deliver(a_note())
+        _mail(receiver.port, **_secure_options(tmp_path, receiver.port)).deliver(make_notification())
         assert receiver.mails.get(timeout=30).rcpt_tos == ["ann@example.com"]
-        with pytest.raises(Refused, match=r"refuses to log in \(535\)"):
-            _mail(receiver.port, **_secured(tmp_path, receiver.port, password="wrong")).deliver(a_note())
-        with pytest.raises(Refused, match="The certificate of desk is not valid: Hostname mismatch"):
-            _mail(receiver.port, **_secured(tmp_path, receiver.port, host="evil.example.com")).deliver(
-                a_note()
+        with pytest.raises(DeliveryRefused, match=r"refuses to log in \(535\)"):
+            _mail(receiver.port, **_secure_options(tmp_path, receiver.port, password="wrong")).deliver(
+                make_notification()
+            )
+        with pytest.raises(DeliveryRefused, match="The certificate of desk is not valid: Hostname mismatch"):
+            _mail(receiver.port, **_secure_options(tmp_path, receiver.port, host="evil.example.com")).deliver(
+                make_notification()
             )
         assert receiver.mails.empty()
 
 
-def test_tls_from_the_start(tmp_path: Path) -> None:
+def test_implicit_tls(tmp_path: Path) -> None:
     with MailReceiver(
-        ssl_context=_authority(tmp_path).server("mail.example.com"), server_hostname="mail.example.com"
+        ssl_context=_authority(tmp_path).server_context("mail.example.com"),
+        server_hostname="mail.example.com",
     ) as receiver:
-        options = _secured(tmp_path, receiver.port, encryption="tls", user=None, password=None)
-        _mail(receiver.port, **options).deliver(a_note())
+        options = _secure_options(tmp_path, receiver.port, encryption="tls", user=None, password=None)
+        _mail(receiver.port, **options).deliver(make_notification())
         assert receiver.mails.get(timeout=30).rcpt_tos == ["ann@example.com"]
 
 
 def test_a_server_without_starttls_gets_nothing(tmp_path: Path) -> None:
-    with MailReceiver(authenticator=_login, auth_require_tls=False) as receiver:
-        with pytest.raises(Refused, match="can't do what is asked"):
-            _mail(receiver.port, **_secured(tmp_path, receiver.port)).deliver(a_note())
+    with MailReceiver(authenticator=_authenticate, auth_require_tls=False) as receiver:
+        with pytest.raises(DeliveryRefused, match="can't do what is asked"):
+            _mail(receiver.port, **_secure_options(tmp_path, receiver.port)).deliver(make_notification())
         assert receiver.mails.empty()
 
 
-def test_what_the_server_says_is_not_repeated(tmp_path: Path) -> None:
+def test_server_responses_are_not_exposed(tmp_path: Path) -> None:
     echo = base64.b64encode(PASSWORD.encode()).decode()
-    with MailReceiver([f"DATA:554 {PASSWORD} {echo}"]) as receiver, pytest.raises(Refused) as caught:
-        _mail(receiver.port).deliver(a_note())
+    with MailReceiver([f"DATA:554 {PASSWORD} {echo}"]) as receiver, pytest.raises(DeliveryRefused) as caught:
+        _mail(receiver.port).deliver(make_notification())
     told = f"{caught.value} {caught.value.__cause__!r}"
     assert PASSWORD not in told
     assert echo not in told
@@ -221,5 +230,5 @@ def test_what_the_server_says_is_not_repeated(tmp_path: Path) -> None:
         ("127.0.0.1.example.com", False),
     ],
 )
-def test_this_machine(host: str, answer: bool) -> None:
+def test_loopback(host: str, answer: bool) -> None:
     assert is_loopback(host) is answer

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from support.process import run
-from support.receivers import Receiver, Reply, SkippingTimes, a_note, an_alert
+from support.receivers import Receiver, Reply, SkippingClock, make_alert, make_notification
 from tickerlake.model.alert import Alert
 from tickerlake.notify.dead_letters import DeadLetters
 from tickerlake.notify.notification import Notification
 from tickerlake.notify.resend import resend
 from tickerlake.notify.route import Route
-from tickerlake.notify.targets.target import Refused
+from tickerlake.notify.targets.target import DeliveryRefused
 
 RULES = """
 preset = "default"
@@ -32,28 +32,33 @@ name = "desk"
 url = "{url}"
 allow_private = true
 """
-GROUP = Notification(tuple(an_alert(f"G{number}") for number in range(7)))
-NOTES = [a_note("AAPL"), GROUP, a_note("IBM"), a_note("IBM", state="cleared")]
+GROUP = Notification(tuple(make_alert(f"G{number}") for number in range(7)))
+NOTIFICATIONS = [
+    make_notification("AAPL"),
+    GROUP,
+    make_notification("IBM"),
+    make_notification("IBM", state="cleared"),
+]
 
 
-class Ops:
+class FakeTarget:
     """A target that takes all but some symbols; it may stop the run after the first."""
 
     name = "ops"
 
     def __init__(self, refused: Sequence[str] = (), stop: threading.Event | None = None) -> None:
-        self.taken: list[Notification] = []
+        self.delivered: list[Notification] = []
         self._refused, self._stop = refused, stop
 
     def deliver(self, notification: Notification) -> None:
         if notification.first.symbol in self._refused:
-            raise Refused("ops has had enough.")
-        self.taken.append(notification)
+            raise DeliveryRefused("ops has had enough.")
+        self.delivered.append(notification)
         if self._stop:
             self._stop.set()
 
 
-def kept(folder: Path) -> list[Alert]:
+def dead_letter_alerts(folder: Path) -> list[Alert]:
     """Return what is among the dead letters, wherever."""
     lines = (line for path in sorted(folder.iterdir()) for line in path.read_bytes().splitlines())
     return [Alert(**json.loads(line)["alert"]) for line in lines]
@@ -65,74 +70,77 @@ def ids(notes: Sequence[Notification]) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    DeadLetters(tmp_path / "dead", "ops").keep(NOTES, "ops answers 503.", [3] * len(NOTES))
+    DeadLetters(tmp_path / "dead", "ops").append(NOTIFICATIONS, "ops answers 503.", [3] * len(NOTIFICATIONS))
     return tmp_path / "dead"
 
 
-def send(target: Ops, folder: Path, stop: threading.Event | None = None) -> tuple[int, int, int]:
-    found = resend(Route(target), folder, stop or threading.Event(), times=SkippingTimes().times)
-    return found.stats.delivered, found.stats.dead, found.unreadable
+def run_resend(target: FakeTarget, folder: Path, stop: threading.Event | None = None) -> tuple[int, int, int]:
+    found = resend(Route(target), folder, stop or threading.Event(), timing=SkippingClock().times)
+    return found.stats.delivered, found.stats.dead_lettered, found.unreadable
 
 
-def test_all_is_told_as_it_was_to_be_told(folder: Path) -> None:
-    ops = Ops()
-    assert send(ops, folder) == (10, 0, 0)
-    assert ids(ops.taken) == ids(NOTES)
+def test_dead_letters_are_resent_unchanged(folder: Path) -> None:
+    ops = FakeTarget()
+    assert run_resend(ops, folder) == (10, 0, 0)
+    assert ids(ops.delivered) == ids(NOTIFICATIONS)
     assert not list(folder.iterdir())
-    assert send(ops, folder) == (0, 0, 0)
+    assert run_resend(ops, folder) == (0, 0, 0)
 
 
-def test_what_is_refused_again_is_kept_again(folder: Path) -> None:
-    ops = Ops(refused=["G0", "AAPL"])
-    assert send(ops, folder) == (2, 8, 0)
+def test_resends_that_fail_become_dead_letters_again(folder: Path) -> None:
+    ops = FakeTarget(refused=["G0", "AAPL"])
+    assert run_resend(ops, folder) == (2, 8, 0)
     (path,) = folder.iterdir()
     assert path.name == "ops.dead.ndjson"
-    assert [alert.symbol for alert in kept(folder)] == ["AAPL", *(f"G{number}" for number in range(7))]
+    assert [alert.symbol for alert in dead_letter_alerts(folder)] == [
+        "AAPL",
+        *(f"G{number}" for number in range(7)),
+    ]
     assert "ops has had enough." in path.read_text()
-    later = Ops()
-    assert send(later, folder) == (8, 0, 0)
-    assert ids(later.taken) == ids(NOTES[:2])
+    later = FakeTarget()
+    assert run_resend(later, folder) == (8, 0, 0)
+    assert ids(later.delivered) == ids(NOTIFICATIONS[:2])
 
 
-def test_what_a_killed_run_had_begun_is_told_with_what_came_since(folder: Path) -> None:
+def test_a_killed_resend_is_resumed_with_newer_dead_letters(folder: Path) -> None:
     letters = DeadLetters(folder, "ops")
-    letters.set_aside()
-    letters.keep([a_note("MSFT")], "ops answers 503.", [1])
-    letters.set_aside()
-    letters.keep([a_note("FB")], "ops answers 503.", [1])
-    ops = Ops()
-    assert send(ops, folder) == (12, 0, 0)
-    assert ids(ops.taken) == ids([*NOTES, a_note("MSFT"), a_note("FB")])
+    letters.rotate()
+    letters.append([make_notification("MSFT")], "ops answers 503.", [1])
+    letters.rotate()
+    letters.append([make_notification("FB")], "ops answers 503.", [1])
+    ops = FakeTarget()
+    assert run_resend(ops, folder) == (12, 0, 0)
+    assert ids(ops.delivered) == ids([*NOTIFICATIONS, make_notification("MSFT"), make_notification("FB")])
     assert not list(folder.iterdir())
 
 
-def test_lines_that_are_no_letters_stay(folder: Path) -> None:
+def test_lines_that_are_not_dead_letters_stay(folder: Path) -> None:
     path = folder / "ops.dead.ndjson"
     torn = path.read_bytes().splitlines()[0][:40]
     with path.open("ab") as file:
         file.write(torn)
-    assert send(Ops(), folder) == (10, 0, 1)
+    assert run_resend(FakeTarget(), folder) == (10, 0, 1)
     assert path.read_bytes() == torn + b"\n"
 
 
-def test_who_stops_it_loses_nothing(folder: Path) -> None:
+def test_an_interrupted_resend_loses_nothing(folder: Path) -> None:
     letters = DeadLetters(folder, "ops")
-    letters.set_aside()
-    letters.keep([a_note("MSFT")], "ops answers 503.", [1])
+    letters.rotate()
+    letters.append([make_notification("MSFT")], "ops answers 503.", [1])
     stop = threading.Event()
-    ops = Ops(stop=stop)
-    send(ops, folder, stop)
-    told = [alert.alert_id for note in ops.taken for alert in note.alerts]
-    left = [alert.alert_id for alert in kept(folder)]
-    due = [alert.alert_id for note in [*NOTES, a_note("MSFT")] for alert in note.alerts]
+    ops = FakeTarget(stop=stop)
+    run_resend(ops, folder, stop)
+    told = [alert.alert_id for note in ops.delivered for alert in note.alerts]
+    left = [alert.alert_id for alert in dead_letter_alerts(folder)]
+    due = [alert.alert_id for note in [*NOTIFICATIONS, make_notification("MSFT")] for alert in note.alerts]
     assert sorted(told + left) == sorted(due)
 
 
-def test_what_is_written_to_the_old_file_meanwhile_is_told(folder: Path) -> None:
+def test_dead_letters_added_during_a_resend_are_sent(folder: Path) -> None:
     late = DeadLetters(folder / "elsewhere", "ops")
-    late.keep([a_note("LATE")], "ops answers 503.", [1])
+    late.append([make_notification("LATE")], "ops answers 503.", [1])
 
-    class Slow(Ops):
+    class Slow(FakeTarget):
         def deliver(self, notification: Notification) -> None:
             if late.path.exists():
                 (aside,) = folder.glob("ops.resending-*")
@@ -142,50 +150,50 @@ def test_what_is_written_to_the_old_file_meanwhile_is_told(folder: Path) -> None
             super().deliver(notification)
 
     ops = Slow()
-    assert send(ops, folder) == (11, 0, 0)
-    assert ids(ops.taken) == ids([*NOTES, a_note("LATE")])
+    assert run_resend(ops, folder) == (11, 0, 0)
+    assert ids(ops.delivered) == ids([*NOTIFICATIONS, make_notification("LATE")])
 
 
-def test_what_is_written_to_the_old_file_while_it_is_stopped_is_kept(folder: Path) -> None:
+def test_dead_letters_added_to_a_stopped_resend_are_kept(folder: Path) -> None:
     stop = threading.Event()
     late = DeadLetters(folder / "elsewhere", "ops")
-    late.keep([a_note("LATE")], "ops answers 503.", [1])
+    late.append([make_notification("LATE")], "ops answers 503.", [1])
     line = late.path.read_bytes()
     late.path.unlink()
     late.path.parent.rmdir()
 
-    class Slow(Ops):
+    class Slow(FakeTarget):
         def deliver(self, notification: Notification) -> None:
-            if not self.taken:
+            if not self.delivered:
                 (aside,) = folder.glob("ops.resending-*")
                 with aside.open("ab") as file:
                     file.write(line)
             super().deliver(notification)
 
-    send(Slow(stop=stop), folder, stop)
-    assert "LATE" in {alert.symbol for alert in kept(folder)}
+    run_resend(Slow(stop=stop), folder, stop)
+    assert "LATE" in {alert.symbol for alert in dead_letter_alerts(folder)}
 
 
 def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
     with Receiver(Reply(204), Reply(500)) as receiver:
         rules = tmp_path / "rules.toml"
         rules.write_text(RULES.format(url=receiver.url))
-        _, err = run("alerts", "try", "--rules", rules, code=2)
+        _, err = run("alerts", "try", "--rules", rules, exit_code=2)
         assert "✓ ops: took the message" in err
         assert "✗ desk: " in err
-        assert "alerts will arrive here" in json.loads(receiver.received().body)["data"]["message"]
-        receiver.received()
-        _, err = run("alerts", "try", "--rules", rules, "--target", "nobody", code=2)
+        assert "alerts will arrive here" in json.loads(receiver.next_request().body)["data"]["message"]
+        receiver.next_request()
+        _, err = run("alerts", "try", "--rules", rules, "--target", "nobody", exit_code=2)
         assert "There is ops, desk." in err
         options = ("alerts", "resend", "--rules", rules, "--dead-letters", folder)
-        DeadLetters(folder, "former").keep([a_note()], "gone", [1])
+        DeadLetters(folder, "former").append([make_notification()], "gone", [1])
         _, err = run(*options)
         assert "ops: 10 delivered" in err
         assert "former: has dead letters" in err
-        bodies = [json.loads(receiver.received().body) for _ in NOTES]
+        bodies = [json.loads(receiver.next_request().body) for _ in NOTIFICATIONS]
         assert {body["type"] for body in bodies} == {"alert.fired", "alert.cleared", "alert.group"}
     # nobody is there any more
-    DeadLetters(folder, "ops").keep(NOTES, "ops answers 503.", [3] * len(NOTES))
-    _, err = run(*options, "--target", "ops", code=3)
+    DeadLetters(folder, "ops").append(NOTIFICATIONS, "ops answers 503.", [3] * len(NOTIFICATIONS))
+    _, err = run(*options, "--target", "ops", exit_code=3)
     assert "10 kept again" in err
     assert len((folder / "ops.dead.ndjson").read_bytes().splitlines()) == 10

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from support.receivers import Receiver, Reply, SkippingTimes, a_note, an_alert
+from support.receivers import Receiver, Reply, SkippingClock, make_alert, make_notification
 from tickerlake.errors import UsageError
 from tickerlake.notify.dispatcher import Dispatcher
-from tickerlake.notify.settings import KEYS, read_targets
+from tickerlake.notify.settings import KEYS_BY_KIND, read_routes
 from tickerlake.notify.targets.network import Network
 
 SECRET = "whsec_" + base64.b64encode(b"sesame-" * 4).decode()
@@ -29,12 +29,12 @@ MAIL = {"kind": "email", "host": "mail.example.com", "from": "a@example.com", "t
 
 def _problems(*tables: dict[str, Any]) -> list[str]:
     with pytest.raises(UsageError) as caught:
-        read_targets([(10 * (n + 1), table) for n, table in enumerate(tables)], ENVIRONMENT)
+        read_routes([(10 * (n + 1), table) for n, table in enumerate(tables)], ENVIRONMENT)
     return caught.value.message.split("\n")
 
 
 def test_targets_of_each_kind() -> None:
-    webhook, slack, mail = read_targets(
+    webhook, slack, mail = read_routes(
         [
             (1, {"kind": "webhook", "name": "ops", "url_env": "HOOK", "secret_env": "SECRET"}),
             (2, {"kind": "slack", "url_env": "SLACK", "severity": "critical", "group": False}),
@@ -54,8 +54,8 @@ def test_targets_of_each_kind() -> None:
         ENVIRONMENT,
         dashboard_url="https://lake.example.com",
     )
-    assert (webhook.target.name, webhook.severity, webhook.states) == ("ops", "info", ("fired",))
-    assert (slack.target.name, slack.severity, slack.group) == ("slack", "critical", False)
+    assert (webhook.target.name, webhook.min_severity, webhook.states) == ("ops", "info", ("fired",))
+    assert (slack.target.name, slack.min_severity, slack.group) == ("slack", "critical", False)
     assert (mail.target.name, mail.symbols, mail.rules) == ("email", ("A*",), ("fast-*",))
     assert (mail.states, mail.give_up_after_s) == (("fired", "cleared"), 60)
 
@@ -97,12 +97,12 @@ def test_targets_of_each_kind() -> None:
         ({key: MAIL[key] for key in ("kind", "host", "from")}, "to is missing."),
     ],
 )
-def test_what_is_wrong_is_said(table: dict[str, Any], problem: str) -> None:
+def test_errors_are_reported(table: dict[str, Any], problem: str) -> None:
     (told,) = _problems(table)
     assert told.startswith(f"Line 10: {problem}")
 
 
-def test_everything_is_said_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     told = _problems(
         {"kind": "webhook", "sevrity": "x"}, SLACK, {**SLACK, "name": "Slack"}, {"kind": "email"}
     )
@@ -123,7 +123,7 @@ def test_everything_is_said_at_once() -> None:
         {**MAIL, "user": "lake", "password_env": "open sesame"},
     ],
 )
-def test_a_secret_in_the_file_is_refused_and_not_shown(table: dict[str, Any]) -> None:
+def test_a_secret_in_the_file_is_rejected_and_not_shown(table: dict[str, Any]) -> None:
     told = "\n".join(_problems(table))
     assert "sesame" not in told
     assert SECRET not in told
@@ -138,8 +138,8 @@ def test_a_secret_in_the_file_is_refused_and_not_shown(table: dict[str, Any]) ->
         ({**MAIL, "host": "127.0.0.1", "tls": "starttls"}, "starttls", 25),
     ],
 )
-def test_mail_is_encrypted_except_on_this_machine(table: dict[str, Any], encryption: str, port: int) -> None:
-    (route,) = read_targets([(1, table)], {})
+def test_mail_is_encrypted_except_on_loopback(table: dict[str, Any], encryption: str, port: int) -> None:
+    (route,) = read_routes([(1, table)], {})
     server = vars(route.target)["_server"]
     assert (server.encryption, server.port) == (encryption, port)
 
@@ -152,12 +152,12 @@ def test_mail_is_encrypted_except_on_this_machine(table: dict[str, Any], encrypt
         ({**MAIL, "password": "x"}, "password", "password_env"),
     ],
 )
-def test_it_is_said_where_a_secret_belongs(table: dict[str, Any], key: str, named: str) -> None:
+def test_the_error_says_where_a_secret_belongs(table: dict[str, Any], key: str, named: str) -> None:
     expected = f"Line 10: a secret must not stand in the file ({key}). Name a variable with {named}."
     assert _problems(table) == [expected]
 
 
-def test_secrets_stand_nowhere(
+def test_secrets_appear_nowhere(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(0)
@@ -169,7 +169,7 @@ def test_secrets_stand_nowhere(
             "HOOK": f"{receiver.url}&token=sesame",
             "SLACK": f"{receiver.url}/services/sesame",
         }
-        routes = read_targets(
+        routes = read_routes(
             [
                 (1, {"kind": "webhook", "url_env": "HOOK", "secret_env": "SECRET", "allow_private": True}),
                 (2, {"kind": "slack", "url_env": "SLACK", "allow_private": True, "group": False}),
@@ -179,9 +179,9 @@ def test_secrets_stand_nowhere(
             {**environment, "GONE": "https://sesame.invalid/sesame"},
             network=_OFFLINE,
         )
-        with Dispatcher(routes, tmp_path, times=SkippingTimes().times) as dispatcher:
+        with Dispatcher(routes, tmp_path, timing=SkippingClock().times) as dispatcher:
             for symbol in "ABC":
-                dispatcher.offer(an_alert(symbol))
+                dispatcher.offer(make_alert(symbol))
                 assert dispatcher.flush(60) == 0
             stats = dispatcher.stats()
     files = [path.read_text() for path in tmp_path.iterdir()]
@@ -193,47 +193,47 @@ def test_secrets_stand_nowhere(
 
 
 def test_errors_show_no_secret_with_their_causes() -> None:
-    (route,) = read_targets(
+    (route,) = read_routes(
         [(1, {"kind": "slack", "url_env": "X"})], {"X": "https://sesame.invalid/sesame"}, network=_OFFLINE
     )
     with pytest.raises(Exception, match="slack") as caught:
-        route.target.deliver(a_note())
+        route.target.deliver(make_notification())
     assert "sesame" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_the_guide_names_every_setting() -> None:
-    for keys in KEYS.values():
+    for keys in KEYS_BY_KIND.values():
         for key in keys:
-            assert f"`{key}`" in _GUIDE, key
+            assert f"`{key}`" in _GUIDE_TEXT, key
 
 
 def test_the_example_of_the_guide_is_read() -> None:
-    tables = tomllib.loads(_block("toml"))["notify"]
+    tables = tomllib.loads(_guide_code_block("toml"))["notify"]
     environment = {
         "SLACK_WEBHOOK_URL": ENVIRONMENT["SLACK"],
         "OPS_WEBHOOK_SECRET": SECRET,
         "SMTP_PASSWORD": "sesame",
     }
-    routes = read_targets([(1, table) for table in tables], environment)
+    routes = read_routes([(1, table) for table in tables], environment)
     assert [route.target.name for route in routes] == ["trading-desk", "ops", "email"]
 
 
-def test_the_receiver_of_the_guide_verifies_what_we_send() -> None:
+def test_the_guides_receiver_verifies_our_signature() -> None:
     names: dict[str, Any] = {}
-    exec(_block("python"), names)  # noqa: S102 - it is our own text
+    exec(_guide_code_block("python"), names)  # noqa: S102 - it is our own text
     with Receiver() as receiver:
         table = {"kind": "webhook", "url": receiver.url, "secret_env": "SECRET", "allow_private": True}
-        read_targets([(1, table)], ENVIRONMENT)[0].target.deliver(a_note())
-        request = receiver.received()
+        read_routes([(1, table)], ENVIRONMENT)[0].target.deliver(make_notification())
+        request = receiver.next_request()
     assert names["is_genuine"](SECRET, request.headers, request.body)
     assert not names["is_genuine"](SECRET, request.headers, request.body + b" ")
 
 
-_GUIDE = (Path(__file__).parents[2] / "docs" / "notify.md").read_text(encoding="utf-8")
+_GUIDE_TEXT = (Path(__file__).parents[2] / "docs" / "notify.md").read_text(encoding="utf-8")
 
 
-def _block(language: str) -> str:
-    return _GUIDE.split(f"```{language}\n")[1].split("```")[0]
+def _guide_code_block(language: str) -> str:
+    return _GUIDE_TEXT.split(f"```{language}\n")[1].split("```")[0]
 
 
 def _resolve(host: str, port: int) -> list[str]:

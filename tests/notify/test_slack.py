@@ -3,22 +3,22 @@
 import json
 from typing import Any
 
-from support.receivers import Receiver, a_note, an_alert
+from support.receivers import Receiver, make_alert, make_notification
 from tickerlake.notify.notification import Notification
 from tickerlake.notify.targets.address import Endpoint
-from tickerlake.notify.targets.slack import Slack
+from tickerlake.notify.targets.slack import SlackTarget
 
 
-def _posted(note: Notification, **options: Any) -> dict[str, Any]:
+def _post_and_read(note: Notification, **options: Any) -> dict[str, Any]:
     with Receiver() as receiver:
         endpoint = Endpoint.parse(receiver.url, allow_private=True)
-        Slack("desk", endpoint, **options).deliver(note)
-        document: dict[str, Any] = json.loads(receiver.received().body)
+        SlackTarget("desk", endpoint, **options).deliver(note)
+        document: dict[str, Any] = json.loads(receiver.next_request().body)
     return document
 
 
 def test_an_alert_is_text_and_blocks() -> None:
-    document = _posted(a_note(), dashboard_url="https://lake.example.com/")
+    document = _post_and_read(make_notification(), dashboard_url="https://lake.example.com/")
     assert document["text"] == "WARNING AAPL fell 3.1 % in a minute"
     section, context = document["blocks"]
     assert section["text"] == {
@@ -32,8 +32,8 @@ def test_an_alert_is_text_and_blocks() -> None:
 
 
 def test_control_characters_of_slack_are_escaped() -> None:
-    note = a_note("A&B", message="<!channel> *bold* :tada: <https://evil.example|click> & more")
-    document = _posted(note, dashboard_url="https://lake.example.com")
+    note = make_notification("A&B", message="<!channel> *bold* :tada: <https://evil.example|click> & more")
+    document = _post_and_read(note, dashboard_url="https://lake.example.com")
     shown = "WARNING A&amp;B: &lt;!channel&gt; *bold* :tada: &lt;https://evil.example|click&gt; &amp; more"
     assert document["text"] == shown
     assert document["mrkdwn"] is False
@@ -41,13 +41,13 @@ def test_control_characters_of_slack_are_escaped() -> None:
     assert "symbol=A%26B&amp;t=" in document["blocks"][1]["elements"][1]["text"]
 
 
-def test_a_cleared_alert_says_so() -> None:
-    assert _posted(a_note(state="cleared", message="calm"))["text"] == "cleared: AAPL: calm"
+def test_a_cleared_alert_is_marked() -> None:
+    assert _post_and_read(make_notification(state="cleared", message="calm"))["text"] == "cleared: AAPL: calm"
 
 
 def test_a_group_is_listed_up_to_twenty() -> None:
-    note = Notification(tuple(an_alert(f"S{number}") for number in range(25)), 100)
-    lines = _posted(note)["blocks"][0]["text"]["text"].split("\n")
+    note = Notification(tuple(make_alert(f"S{number}") for number in range(25)), 100)
+    lines = _post_and_read(note)["blocks"][0]["text"]["text"].split("\n")
     assert lines[0].startswith("WARNING market-wide: 25 of 100 symbols fell")
     assert lines[1] == "• S0 fell 3.1 % in a minute"
     assert len(lines) == 22
@@ -55,6 +55,6 @@ def test_a_group_is_listed_up_to_twenty() -> None:
 
 
 def test_a_block_stays_within_slacks_limit() -> None:
-    text = _posted(a_note(message="&" * 5_000))["blocks"][0]["text"]["text"]
+    text = _post_and_read(make_notification(message="&" * 5_000))["blocks"][0]["text"]["text"]
     assert len(text) <= 3_000
     assert text.endswith("&amp;…")

@@ -11,21 +11,21 @@ from hypothesis import strategies as st
 
 import tickerlake
 from lake.test_compact import compact
-from support.lakes import Topic, bar, trade
+from support.lakes import LakeTopic, bar, trade
 from tickerlake.errors import UsageError
 from tickerlake.lake.store.local import LocalStore
-from tickerlake.pipeline.dataset import _floats
+from tickerlake.pipeline.dataset import _to_floats
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> str:
     store = LocalStore(tmp_path / "lake")
-    topic = Topic(store, "t")
+    topic = LakeTopic(store, "t")
     days = [bar(s, m, day=day) for s in ("A", "B") for day in range(3) for m in (600, 601)]
-    topic.add([*days, bar("A", 0, day=1, interval="1d", adj_close=50.25)])
+    topic.add_segment([*days, bar("A", 0, day=1, interval="1d", adj_close=50.25)])
     compact(store, tmp_path)
-    topic.add([bar("C", 600, day=2), bar("A", 600, day=2, revision=1, close=107.5)])
-    Topic(store, "x").add([trade("A", 5), trade("B", 6, day=1)])
+    topic.add_segment([bar("C", 600, day=2), bar("A", 600, day=2, revision=1, close=107.5)])
+    LakeTopic(store, "x").add_segment([trade("A", 5), trade("B", 6, day=1)])
     return str(tmp_path / "lake")
 
 
@@ -50,7 +50,7 @@ def test_symbols_intervals_and_times(lake: str) -> None:
             opened.bars(start="soon")
 
 
-def test_frames_are_sorted_typed_and_of_other_libraries(lake: str) -> None:
+def test_frames_are_sorted_typed_and_convertible(lake: str) -> None:
     with tickerlake.open_lake(lake) as opened:
         frame = opened.bars(interval="1m")
         assert frame.equals(frame.sort("instrument_id", "ts_open_ns"))
@@ -79,18 +79,18 @@ def test_adjusted_prices_need_a_factor(lake: str) -> None:
             opened.bars(adjusted=True, exact=True)
 
 
-def test_it_shows_what_came_since_when_asked_to(lake: str) -> None:
+def test_refresh_shows_new_records(lake: str) -> None:
     with tickerlake.open_lake(lake) as opened:
         before = opened.trades().height
-        topic = Topic(LocalStore(Path(lake)), "x")
-        topic.add([trade("A", 7)])
+        topic = LakeTopic(LocalStore(Path(lake)), "x")
+        topic.add_segment([trade("A", 7)])
         assert opened.trades().height == before
         opened.refresh()
         assert opened.trades().height == before + 1
 
 
 @given(st.integers(-(2**52), 2**52))
-def test_doubles_are_the_nearest(units: int) -> None:
+def test_doubles_are_correctly_rounded(units: int) -> None:
     value = Decimal(units).scaleb(-9)
     frame = pl.DataFrame({"price": pl.Series([value], dtype=pl.Decimal(38, 9))})
-    assert _floats(frame).item() == float(value)
+    assert _to_floats(frame).item() == float(value)

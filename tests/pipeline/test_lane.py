@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import polars as pl
 import pytest
 
-from tickerlake.lake.segment import Stored
-from tickerlake.model.schema import KAFKA_RECORDS
-from tickerlake.pipeline.sink import SinkOptions, _Lane
+from tickerlake.lake.segment import StoreResult
+from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
+from tickerlake.pipeline.sink import SinkOptions, _PartitionBuffer
 
 
 @dataclass
@@ -17,10 +17,10 @@ class Writer:
 
     position: int = 0
 
-    def put(self, frame: pl.DataFrame) -> Stored:
+    def put(self, frame: pl.DataFrame) -> StoreResult:
         raise AssertionError("not called")
 
-    def put_gap(self, end: int) -> Stored:
+    def put_gap(self, end: int) -> StoreResult:
         raise AssertionError("not called")
 
 
@@ -28,32 +28,32 @@ def records(start: int, end: int) -> pl.DataFrame:
     offsets = list(range(start, end))
     return pl.DataFrame(
         {"offset": offsets, "timestamp_ms": offsets, "key": None, "value": [b"{}"] * len(offsets)},
-        schema=KAFKA_RECORDS,
+        schema=KAFKA_RECORD_SCHEMA,
     )
 
 
-def waiting(lane: _Lane) -> list[int]:
-    return [offset for frame in lane.frames for offset in frame.get_column("offset")]
+def pending_offsets(buffer: _PartitionBuffer) -> list[int]:
+    return [offset for frame in buffer.frames for offset in frame.get_column("offset")]
 
 
 @pytest.mark.parametrize(
     ("adopted_end", "left"), [(10, range(10, 30)), (4, range(4, 30)), (25, range(25, 30)), (99, range(0))]
 )
-def test_what_an_adopted_segment_does_not_cover_waits_again(adopted_end: int, left: range) -> None:
-    lane = _Lane(Writer())
+def test_records_not_covered_by_an_adopted_segment_stay_buffered(adopted_end: int, left: range) -> None:
+    lane = _PartitionBuffer(Writer())
     for start in (0, 6, 15):
         lane.add(records(start, {0: 6, 6: 15, 15: 30}[start]))
-    taken = lane.take(SinkOptions(flush_records=10))
+    taken = lane.cut_segment(SinkOptions(flush_records=10))
     assert taken.get_column("offset").to_list() == list(range(10))
-    assert waiting(lane) == list(range(10, 30))
+    assert pending_offsets(lane) == list(range(10, 30))
     lane.future = Future()
-    lane.landed(Stored(0, adopted_end, records=0, rejects=0, objects=0, bytes=0, adopted=True))
-    assert waiting(lane) == list(left)
+    lane.on_stored(StoreResult(0, adopted_end, records=0, rejects=0, objects=0, bytes=0, adopted=True))
+    assert pending_offsets(lane) == list(left)
     assert lane.records == len(left)
     assert lane.future is None
 
 
-def test_what_the_lake_has_is_not_taken_again() -> None:
-    lane = _Lane(Writer(position=5))
+def test_stored_records_are_not_buffered_again() -> None:
+    lane = _PartitionBuffer(Writer(position=5))
     lane.add(records(0, 8))
-    assert waiting(lane) == [5, 6, 7]
+    assert pending_offsets(lane) == [5, 6, 7]

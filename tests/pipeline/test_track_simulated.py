@@ -13,18 +13,18 @@ import polars as pl
 import pytest
 
 from support.records import trade
-from support.simkafka import Cluster, Event, Killed, Log, SimAdmin, SimConsumer, SimPool, SimProducer
+from support.simkafka import Event, Killed, Log, SimAdmin, SimCluster, SimConsumer, SimPool, SimProducer
 from tickerlake import clock
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics.engine import Engine, EngineOptions, Output
-from tickerlake.analytics.sessions import ALWAYS
+from tickerlake.analytics.sessions import ALWAYS_OPEN
 from tickerlake.errors import BrokerUnreachable, Rebalanced, StoreUnavailable
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.memory import MemoryStore
 from tickerlake.model.json import to_json_lines
 from tickerlake.pipeline import publish, track
-from tickerlake.pipeline.track import Moment, Track, TrackOptions
+from tickerlake.pipeline.track import ClockClose, Tracker, TrackOptions
 
 SECOND = 10**9
 START_S = 1_704_205_800
@@ -64,10 +64,10 @@ Written = dict[tuple[str, bytes | None], list[bytes]]
 
 
 def engine() -> Engine:
-    return Engine(OPTIONS, lambda _: ALWAYS, AlertEngine(RULES.rules, OPTIONS.intervals))
+    return Engine(OPTIONS, lambda _: ALWAYS_OPEN, AlertEngine(RULES.rules, OPTIONS.intervals))
 
 
-class Stop(threading.Event):
+class NoWaitStop(threading.Event):
     """Does not wait."""
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -75,23 +75,23 @@ class Stop(threading.Event):
         return self.is_set()
 
 
-class Kafka:
+class SimulatedTracking:
     """Workers that come one after another, with one store and one Kafka."""
 
     def __init__(self, logs: dict[int, Log], *, is_slow: bool = False, **options: Any) -> None:
         self.store: Store = MemoryStore()
         self.options = TrackOptions(OPTIONS, "x", **options)
-        self.cluster = Cluster(logs, iter(()), lambda: None, START_S, is_slow=is_slow)
+        self.cluster = SimCluster(logs, iter(()), lambda: None, START_S, defers_writes=is_slow)
         self.warnings: list[str] = []
 
     def run(self, events: Iterable[Event]) -> None:
         """Let a worker live until the events are over, or until it is killed."""
-        stop = Stop()
+        stop = NoWaitStop()
         self.cluster.script, self.cluster.stop = iter(events), stop.set
-        self.cluster.failing, self.cluster.is_killed = "", False
+        self.cluster.commit_fault, self.cluster.is_killed = "", False
         with self._simulated():
             watcher = AlertEngine(RULES.rules, OPTIONS.intervals)
-            worker = Track("", "t", self.store, "g", self.options, lambda _: ALWAYS, watcher)
+            worker = Tracker("", "t", self.store, "g", self.options, lambda _: ALWAYS_OPEN, watcher)
             try:
                 worker.run(stop, on_warning=self.warnings.append)
             except Killed:
@@ -107,17 +107,17 @@ class Kafka:
             patch.setattr(track, "Producer", lambda *_, **__: SimProducer(cluster))
             patch.setattr(track, "Consumer", lambda a, b, c, *on, instance: SimConsumer(cluster, *on))
             patch.setattr(publish, "ThreadPoolExecutor", lambda *_, **__: SimPool(cluster))
-            patch.setattr(track, "slot", lambda _: nullcontext(0))
+            patch.setattr(track, "instance_slot", lambda _: nullcontext(0))
             patch.setattr(clock, "now_ns", lambda: int(cluster.now_s * SECOND))
             patch.setattr(clock, "monotonic_s", lambda: cluster.now_s)
             yield
 
     def written(self) -> Written:
-        found = {place: list(values) for place, values in self.cluster.written.items()}
-        said = map(msgspec.json.decode, found.pop(("x.refused", None), []))
-        places = [(each["partition"], each["offset"], each["reason"]) for each in said]
+        found = {place: list(values) for place, values in self.cluster.published.items()}
+        rejects = map(msgspec.json.decode, found.pop(("x.refused", None), []))
+        keys = [(each["partition"], each["offset"], each["reason"]) for each in rejects]
         # the partitions share the topic of what is refused
-        return found | {("x.refused", None): [msgspec.json.encode(place) for place in sorted(places)]}
+        return found | {("x.refused", None): [msgspec.json.encode(place) for place in sorted(keys)]}
 
     def expected(self) -> Written:
         """Return what one engine says of all that was read, with the clock's moments at their places."""
@@ -125,76 +125,78 @@ class Kafka:
         for number, log in self.cluster.logs.items():
             committed = self.cluster.committed.get(number)
             end = committed.offset if committed else 0
-            moments = list(self.cluster.moments[number])
-            for output in reference(number, [record for record in log if record[0] < end], moments):
-                add(found, output)
+            clock_closes = list(self.cluster.idle_closes[number])
+            for output in reference_outputs(
+                number, [record for record in log if record[0] < end], clock_closes
+            ):
+                add_output(found, output)
         return dict(found)
 
 
-def reference(number: int, log: Log, moments: list[Moment]) -> Iterator[Output]:
+def reference_outputs(number: int, log: Log, clock_closes: list[ClockClose]) -> Iterator[Output]:
     """One engine, that takes all records between two moments at once."""
-    one, at = engine(), 0
-    for moment in [*moments, None]:
+    subject, at = engine(), 0
+    for moment in [*clock_closes, None]:
         until = moment.offset if moment else log[-1][0] + 1 if log else 0
         part = [record for record in log[at:] if record[0] < until]
         at += len(part)
         if part:
             rows = [(number, offset, ms, value) for offset, ms, value in part]
             schema = {"partition": pl.Int64, "offset": pl.Int64, "timestamp_ms": pl.Int64, "value": pl.Binary}
-            yield one.take(pl.DataFrame(rows, schema=schema, orient="row"))
+            yield subject.process(pl.DataFrame(rows, schema=schema, orient="row"))
         if moment is not None:
-            yield one.idle(number, moment.now_ns, moment.idle_ns)
+            yield subject.close_idle(number, moment.now_ns, moment.idle_ns)
 
 
-def add(found: Written, output: Output) -> None:
+def add_output(written: Written, output: Output) -> None:
     for what, frame in (("bars", output.bars), ("indicators", output.indicators)):
         plain = frame.drop("partition", "offset")
         for key, value in zip(plain["instrument_id"].to_list(), to_json_lines(plain), strict=True):
-            found[f"x.{what}", key.encode()].append(bytes(value))
+            written[f"x.{what}", key.encode()].append(bytes(value))
     for raised in output.alerts:
-        found["x.alerts", raised.alert.instrument_id.encode()].append(raised.alert.to_json())
-    for place in output.refused.select("partition", "offset", "reason").iter_rows():
-        found["x.refused", None].append(msgspec.json.encode(place))
+        written["x.alerts", raised.alert.instrument_id.encode()].append(raised.alert.to_json())
+    for place in output.rejects.select("partition", "offset", "reason").iter_rows():
+        written["x.refused", None].append(msgspec.json.encode(place))
 
 
-def log_of(number: int, steps: Iterable[tuple[int, int, int, int, int]]) -> Log:
+def make_log(number: int, steps: Iterable[tuple[int, int, int, int, int]]) -> Log:
     """Records of two instruments, some of them late or impossible, with holes between offsets."""
-    made: Log = []
+    log: Log = []
     now, offset = START_S, 0
     for instrument, step, late, cents, hole in steps:
         now += step
         offset += 1 + hole
         price = Decimal(cents) / 100
         name = f"{'AB'[instrument]}{number}.XNAS"
-        made.append((offset, now * 1000, trade(name, (now - late) * SECOND, price, Decimal(1))))
-    return made
+        log.append((offset, now * 1000, trade(name, (now - late) * SECOND, price, Decimal(1))))
+    return log
 
 
-def steps(chance: random.Random) -> Iterator[tuple[int, int, int, int, int]]:
-    for _ in range(chance.randrange(5, 60)):
-        late = chance.choice([0, 0, 0, chance.randrange(40)])
-        cents = chance.choice([-5, *[chance.randrange(9_800, 10_200)] * 9])
-        yield chance.randrange(2), chance.choice([0, 1, 4, 12]), late, cents, chance.choice([0, 0, 0, 2])
+def random_steps(rng: random.Random) -> Iterator[tuple[int, int, int, int, int]]:
+    for _ in range(rng.randrange(5, 60)):
+        late = rng.choice([0, 0, 0, rng.randrange(40)])
+        cents = rng.choice([-5, *[rng.randrange(9_800, 10_200)] * 9])
+        yield rng.randrange(2), rng.choice([0, 1, 4, 12]), late, cents, rng.choice([0, 0, 0, 2])
 
 
-def life(chance: random.Random) -> Iterator[Event]:
+def random_events(rng: random.Random) -> Iterator[Event]:
     """What happens to a worker: records come and are read, time passes, and there are accidents."""
-    for _ in range(chance.randrange(5, 60)):
-        match chance.choice("grrrrwwwmf"):
+    for _ in range(rng.randrange(5, 60)):
+        match rng.choice("grrrrwwwmf"):
             case "g":
-                yield "grow", chance.randrange(2), chance.randrange(1, 12)
+                yield "grow", rng.randrange(2), rng.randrange(1, 12)
             case "r":
-                yield "read", chance.choice([(99, 99), (99, 99), (chance.randrange(6), chance.randrange(6))])
+                yield "read", rng.choice([(99, 99), (99, 99), (rng.randrange(6), rng.randrange(6))])
             case "w":
-                yield "wait", chance.choice([0.5, 1.5, 2.5, 6.0, 20.0])
+                yield "wait", rng.choice([0.5, 1.5, 2.5, 6.0, 20.0])
             case "m":
-                yield "move", chance.randrange(2)
+                yield "move", rng.randrange(2)
             case "f":
-                yield "fail", chance.choice(["before", "after", "kill before", "kill after"])
-    yield chance.choice([("kill",), ("kill",), ("stop",)])
+                yield "fail", rng.choice(["before", "after", "kill before", "kill after"])
+    yield rng.choice([("kill",), ("kill",), ("stop",)])
 
 
-LAST: list[Event] = [
+DRAIN_EVENTS: list[Event] = [
     ("grow", 0, 99),
     ("grow", 1, 99),
     ("read", (99, 99)),
@@ -206,106 +208,131 @@ LAST: list[Event] = [
 
 
 @pytest.mark.parametrize("first", range(0, 60, 10))
-def test_whatever_happens_the_results_are_those_of_one_engine(first: int) -> None:
+def test_results_equal_those_of_one_engine_under_any_faults(first: int) -> None:
     for seed in range(first, first + 10):
         chance = random.Random(seed)
-        logs = {number: log_of(number, steps(chance)) for number in (0, 1)}
+        logs = {number: make_log(number, random_steps(chance)) for number in (0, 1)}
         often = chance.choice([3, 10, 1000])
-        kafka = Kafka(logs, is_slow=chance.random() < 0.5, snapshot_records=often, snapshot_s=30.0)
+        kafka = SimulatedTracking(
+            logs, is_slow=chance.random() < 0.5, snapshot_records=often, snapshot_s=30.0
+        )
         for _ in range(chance.randrange(1, 6)):
-            kafka.run(life(chance))
-        kafka.run(LAST)
+            kafka.run(random_events(chance))
+        kafka.run(DRAIN_EVENTS)
         assert kafka.written() == kafka.expected(), f"seed {seed}"
 
 
-READ: Event = ("read", (99, 99))
+READ_ALL: Event = ("read", (99, 99))
 
 
-def test_silence_that_was_told_before_a_stop_is_over_once_after_it() -> None:
-    kafka = Kafka({0: log_of(0, [(0, 0, 0, 10_000, 0), (1, 4, 0, 10_000, 0), (1, 30, 0, 10_000, 0)])})
+def test_a_stale_alert_before_a_restart_clears_once_after_it() -> None:
+    kafka = SimulatedTracking(
+        {0: make_log(0, [(0, 0, 0, 10_000, 0), (1, 4, 0, 10_000, 0), (1, 30, 0, 10_000, 0)])}
+    )
     # two moments at one offset, both in the snapshot of the end, and in the note
-    kafka.run([("grow", 0, 2), READ, ("wait", 8.5), READ, READ, ("wait", 4.0), READ, READ, ("stop",)])
-    kafka.run([("grow", 0, 9), READ, ("wait", 1.5), READ])
-    kafka.run([READ, ("wait", 3.0), READ, ("wait", 1.5), READ])
+    kafka.run(
+        [
+            ("grow", 0, 2),
+            READ_ALL,
+            ("wait", 8.5),
+            READ_ALL,
+            READ_ALL,
+            ("wait", 4.0),
+            READ_ALL,
+            READ_ALL,
+            ("stop",),
+        ]
+    )
+    kafka.run([("grow", 0, 9), READ_ALL, ("wait", 1.5), READ_ALL])
+    kafka.run([READ_ALL, ("wait", 3.0), READ_ALL, ("wait", 1.5), READ_ALL])
     assert kafka.written() == kafka.expected()
     told = [msgspec.json.decode(value)["state"] for value in kafka.written()["x.alerts", b"B0.XNAS"]]
     assert told[:2] == ["fired", "cleared"]
 
 
-def test_a_moment_after_a_snapshot_is_not_taken_for_one_that_is_committed() -> None:
-    logs = {0: log_of(0, [(0, 0, 0, 10_000, 0), (1, 4, 0, 10_000, 0)])}
-    kafka = Kafka(logs, snapshot_records=1)
+def test_a_clock_close_after_a_snapshot_is_not_mistaken_for_a_committed_one() -> None:
+    logs = {0: make_log(0, [(0, 0, 0, 10_000, 0), (1, 4, 0, 10_000, 0)])}
+    kafka = SimulatedTracking(logs, snapshot_records=1)
     # the turn after the snapshot takes so long that the clock is asked again before anything is committed
-    kafka.run([("grow", 0, 2), READ, ("wait", 8.5), READ, *[("wait", 4.0), READ] * 3, ("kill",)])
+    kafka.run([("grow", 0, 2), READ_ALL, ("wait", 8.5), READ_ALL, *[("wait", 4.0), READ_ALL] * 3, ("kill",)])
     assert kafka.written()["x.alerts", b"B0.XNAS"]
     assert kafka.written() == kafka.expected()
 
 
-def test_the_clock_closes_all_bars_though_nothing_comes_for_hours() -> None:
+def test_the_clock_closes_all_bars_without_new_records() -> None:
     # many instruments fall silent one after the other: more moments than a note holds, at one offset
     names = [f"N{number}.XNAS" for number in range(200)]
     log = [
         (number, (START_S + 3 * number) * 1000, trade(name, (START_S + 3 * number) * SECOND, 5, 1))
         for number, name in enumerate(names)
     ]
-    kafka = Kafka({0: log})
+    kafka = SimulatedTracking({0: log})
     kafka.run(
-        [("grow", 0, 999), READ, READ, READ, *[("wait", 2.1), READ] * 300, *[("wait", 600.0), READ] * 60]
+        [
+            ("grow", 0, 999),
+            READ_ALL,
+            READ_ALL,
+            READ_ALL,
+            *[("wait", 2.1), READ_ALL] * 300,
+            *[("wait", 600.0), READ_ALL] * 60,
+        ]
     )
     closed = {key for (topic, key) in kafka.written() if topic == "x.bars"}
     assert closed == {name.encode() for name in names}
-    notes = [committed.note for committed in kafka.cluster.committed.values()]
+    notes = [committed.metadata for committed in kafka.cluster.committed.values()]
     assert all(len(note) < 4_096 for note in notes)
-    kafka.run([("grow", 0, 0), READ, ("wait", 1.5), READ])
+    kafka.run([("grow", 0, 0), READ_ALL, ("wait", 1.5), READ_ALL])
     assert kafka.written() == kafka.expected()
 
 
-def bars(kafka: Kafka) -> list[tuple[int, int]]:
+def ten_second_bars(kafka: SimulatedTracking) -> list[tuple[int, int]]:
     """Seconds since the start, and trades, of the bars of 10 seconds of the first instrument."""
-    told = map(msgspec.json.decode, kafka.written().get(("x.bars", b"A0.XNAS"), []))
+    records = map(msgspec.json.decode, kafka.written().get(("x.bars", b"A0.XNAS"), []))
     return [
         (each["ts_open_ns"] // SECOND - START_S, each["trade_count"])
-        for each in told
+        for each in records
         if each["interval"] == "10s"
     ]
 
 
-TWO = [(0, 0, 0, 10_000, 0), (0, 1, 0, 10_000, 0)]
+TWO_TRADES = [(0, 0, 0, 10_000, 0), (0, 1, 0, 10_000, 0)]
 
 
-def test_who_goes_on_closes_bars_by_the_clock_though_nothing_comes() -> None:
-    kafka = Kafka({0: log_of(0, TWO)})
-    kafka.run([("grow", 0, 2), READ, ("wait", 1.5), READ, ("kill",)])
-    assert bars(kafka) == []
-    kafka.run([READ, ("wait", 30.0), READ])
-    assert bars(kafka) == [(0, 2)]
+def test_a_resumed_worker_closes_bars_by_the_clock_without_new_records() -> None:
+    kafka = SimulatedTracking({0: make_log(0, TWO_TRADES)})
+    kafka.run([("grow", 0, 2), READ_ALL, ("wait", 1.5), READ_ALL, ("kill",)])
+    assert ten_second_bars(kafka) == []
+    kafka.run([READ_ALL, ("wait", 30.0), READ_ALL])
+    assert ten_second_bars(kafka) == [(0, 2)]
 
 
 def test_the_clock_closes_nothing_before_all_is_read() -> None:
-    kafka = Kafka({0: log_of(0, TWO)})
-    kafka.run([("grow", 0, 2), ("wait", 3_600.0), ("read", (1,)), ("wait", 5.0), READ, ("wait", 5.0), READ])
-    assert bars(kafka) == [(0, 2)]
+    kafka = SimulatedTracking({0: make_log(0, TWO_TRADES)})
+    kafka.run(
+        [("grow", 0, 2), ("wait", 3_600.0), ("read", (1,)), ("wait", 5.0), READ_ALL, ("wait", 5.0), READ_ALL]
+    )
+    assert ten_second_bars(kafka) == [(0, 2)]
 
 
-def test_moments_fit_into_the_note_while_no_snapshot_can_be_stored() -> None:
+def test_clock_closes_fit_into_the_commit_metadata_without_snapshots() -> None:
     class Away(MemoryStore):
         def create(self, key: str, data: bytes, **more: Any) -> None:
             del key, data, more
             raise StoreUnavailable("no answer")
 
-    kafka = Kafka({0: log_of(0, [(0, 12, 0, 10_000, 0)] * 150)})
+    kafka = SimulatedTracking({0: make_log(0, [(0, 12, 0, 10_000, 0)] * 150)})
     kafka.store = Away()
-    kafka.run([("wait", 30.0), *[("grow", 0, 1), READ, ("wait", 12.0), READ] * 150, ("stop",)])
-    assert len(kafka.cluster.committed[0].note) < 4_096
-    assert len(kafka.cluster.moments[0]) > 50
+    kafka.run([("wait", 30.0), *[("grow", 0, 1), READ_ALL, ("wait", 12.0), READ_ALL] * 150, ("stop",)])
+    assert len(kafka.cluster.committed[0].metadata) < 4_096
+    assert len(kafka.cluster.idle_closes[0]) > 50
     assert any("no snapshot was stored" in text for text in kafka.warnings)
 
 
-def test_a_snapshot_of_before_what_kafka_still_has_is_not_used() -> None:
-    kafka = Kafka({0: log_of(0, [(0, 2, 0, 10_000, 0)] * 9)})
-    kafka.run([("grow", 0, 3), READ, ("wait", 1.5), READ, ("stop",)])
-    kafka.cluster.low[0] = 7
-    kafka.run([("grow", 0, 99), READ, ("wait", 90.0), READ])
+def test_a_snapshot_older_than_retention_is_not_used() -> None:
+    kafka = SimulatedTracking({0: make_log(0, [(0, 2, 0, 10_000, 0)] * 9)})
+    kafka.run([("grow", 0, 3), READ_ALL, ("wait", 1.5), READ_ALL, ("stop",)])
+    kafka.cluster.low_watermarks[0] = 7
+    kafka.run([("grow", 0, 99), READ_ALL, ("wait", 90.0), READ_ALL])
     assert any("Kafka deleted the offsets 4 to 6" in text for text in kafka.warnings)
     # the seventh is at 14 seconds: the bar that has begun before is not told as if it were whole
     (first, *_) = map(msgspec.json.decode, kafka.written()["x.bars", b"A0.XNAS"])

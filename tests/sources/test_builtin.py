@@ -10,7 +10,7 @@ from tickerlake.model.json import to_json_lines
 from tickerlake.sources import builtin
 
 
-def test_the_built_in_file_comes_whole_and_exact() -> None:
+def test_the_built_in_file_is_complete_and_exact() -> None:
     source = builtin.stocks(ts_recv_ns=1)
     tables = list(source.batches())
     bars = pl.concat(table.records for table in tables)

@@ -14,10 +14,16 @@ from hypothesis import strategies as st
 from tickerlake.pipeline.pace import Pace
 from tickerlake.sources import merge as module
 from tickerlake.sources.csv.options import Options
-from tickerlake.sources.csv.read import Table
-from tickerlake.sources.csv.sort import refuse_repeats, timed
+from tickerlake.sources.csv.read import CsvBatch
+from tickerlake.sources.csv.sort import fill_reject_times, reject_duplicates
 from tickerlake.sources.merge import FAN_IN, merge, read_run, write_run
-from tickerlake.sources.replay import Replay, Shifted, find_files, open_replay, period_ns
+from tickerlake.sources.replay import (
+    MergedSource,
+    TimeShiftedSource,
+    expand_paths,
+    open_merged_source,
+    repeat_period_ns,
+)
 from tickerlake.sources.source import Batch
 
 SCHEMA = {"t": pl.Int64, "n": pl.Int64}
@@ -45,12 +51,12 @@ def streams_of(
 
 
 @st.composite
-def dealt(draw: st.DrawFn, most_streams: int = 6) -> list[list[pl.DataFrame]]:
+def row_streams(draw: st.DrawFn, max_streams: int = 6) -> list[list[pl.DataFrame]]:
     times = draw(st.lists(st.integers(-5, 12) | st.integers(-(2**62), 2**62), max_size=60))
     size = len(times)
     return streams_of(
         times,
-        draw(st.lists(st.integers(0, most_streams - 1), min_size=size, max_size=size)),
+        draw(st.lists(st.integers(0, max_streams - 1), min_size=size, max_size=size)),
         draw(st.lists(st.booleans(), min_size=size, max_size=size)),
     )
 
@@ -64,12 +70,12 @@ def check_merged(streams: list[list[pl.DataFrame]]) -> None:
         assert before["t"][-1] < after["t"][0], "an instant is in two tables"
 
 
-@given(dealt())
-def test_whatever_the_split_it_comes_back_sorted_and_whole(streams: list[list[pl.DataFrame]]) -> None:
+@given(row_streams())
+def test_any_split_merges_sorted_and_complete(streams: list[list[pl.DataFrame]]) -> None:
     check_merged(streams)
 
 
-@given(dealt(most_streams=20))
+@given(row_streams(max_streams=20))
 @settings(max_examples=50)
 def test_more_streams_than_are_merged_at_once(streams: list[list[pl.DataFrame]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -95,7 +101,7 @@ def test_no_stream_and_empty_streams() -> None:
     assert list(merge([iter([empty, empty]), iter([])], "t", by_time_and_number)) == []
 
 
-def test_of_each_stream_only_the_next_table_is_read() -> None:
+def test_only_the_next_table_of_each_stream_is_read() -> None:
     pulled = [0, 0]
 
     def counted(number: int) -> Iterator[pl.DataFrame]:
@@ -109,7 +115,7 @@ def test_of_each_stream_only_the_next_table_is_read() -> None:
         assert max(pulled) <= yielded + 2
 
 
-def test_a_run_on_disk_is_read_once_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_spilled_run_is_read_once_and_removed(tmp_path: Path) -> None:
     tables = [pl.DataFrame([(n, n)], SCHEMA, orient="row") for n in range(3)]
     assert [table["t"][0] for table in read_run(write_run(tables, tmp_path))] == [0, 1, 2]
     assert list(tmp_path.iterdir()) == []
@@ -123,19 +129,19 @@ bars = st.lists(
 )
 
 
-def bar_rows(given_: list[Bar]) -> pl.DataFrame:
+def bar_rows(bar_specs: list[Bar]) -> pl.DataFrame:
     """Bars by time and symbol; one that is refused already keeps its reason."""
-    ordered = sorted(given_, key=lambda bar: bar[:2])
+    sorted_bars = sorted(bar_specs, key=lambda bar: bar[:2])
     return pl.DataFrame(
         {
-            "ts_open_ns": [bar[0] for bar in ordered],
-            "symbol": [bar[1] for bar in ordered],
-            "interval": ["1d"] * len(ordered),
-            "price_type": ["trade"] * len(ordered),
-            **{name: [bar[2] for bar in ordered] for name in ("open", "high", "low", "close")},
-            "volume": [None if bar[2] == 2 else 1 for bar in ordered],
-            "_reason": ["field_count" if bar[3] and bar[2] == 2 else None for bar in ordered],
-            "_blank": [False] * len(ordered),
+            "ts_open_ns": [bar[0] for bar in sorted_bars],
+            "symbol": [bar[1] for bar in sorted_bars],
+            "interval": ["1d"] * len(sorted_bars),
+            "price_type": ["trade"] * len(sorted_bars),
+            **{name: [bar[2] for bar in sorted_bars] for name in ("open", "high", "low", "close")},
+            "volume": [None if bar[2] == 2 else 1 for bar in sorted_bars],
+            "_reason": ["field_count" if bar[3] and bar[2] == 2 else None for bar in sorted_bars],
+            "_blank": [False] * len(sorted_bars),
         },
         {
             "ts_open_ns": pl.Int64,
@@ -167,7 +173,7 @@ def expected_reasons(rows: pl.DataFrame) -> list[str | None]:
 
 
 @given(bars, st.data())
-def test_any_cut_into_tables_refuses_the_same_repeats(given_: list[Bar], data: st.DataObject) -> None:
+def test_any_batching_rejects_the_same_duplicates(given_: list[Bar], data: st.DataObject) -> None:
     rows = bar_rows(given_)
     times = rows["ts_open_ns"].to_list()
     # a table holds whole instants: a cut stands where the time changes
@@ -178,14 +184,14 @@ def test_any_cut_into_tables_refuses_the_same_repeats(given_: list[Bar], data: s
         for start, end in zip([0, *cuts], [*cuts, rows.height], strict=True)
         if end > start
     ]
-    out = [refuse_repeats(table) for table in tables]
+    out = [reject_duplicates(table) for table in tables]
     assert [table.height for table in out] == [table.height for table in tables]
     assert [reason for table in out for reason in table["_reason"]] == expected_reasons(rows)
 
 
-def test_rows_that_are_no_bars_pass() -> None:
+def test_rows_that_are_not_bars_pass_through() -> None:
     trades = pl.DataFrame({"ts_event_ns": [1, 1], "_reason": [None, None]})
-    assert refuse_repeats(trades).equals(trades)
+    assert reject_duplicates(trades).equals(trades)
 
 
 # --- cursors of a Replay
@@ -206,40 +212,40 @@ def rows_of(batch: Batch) -> list[tuple[object, ...]]:
     return records + [(reject.file, reject.line, reject.reason, reject.raw) for reject in batch.rejects]
 
 
-def replay_of(folder: Path, *files: str) -> Replay:
+def open_texts(folder: Path, *files: str) -> MergedSource:
     paths = []
     for number, text in enumerate(files):
         path = folder / f"part{number}.csv"
         path.write_text(HEADER + text)
         paths.append(path)
-    return open_replay(paths, Options(interval="1m"), ts_recv_ns=1)
+    return open_merged_source(paths, Options(interval="1m"), ts_recv_ns=1)
 
 
-def mixed_files(folder: Path) -> Replay:
+def open_mixed_files(folder: Path) -> MergedSource:
     """Three files: newest first, broken rows, repeats across files, symbols in no order within an instant."""
     first = "".join(bar(n, symbol) for n in range(40) for symbol in ("ZED", "ACME"))
     second = "".join(bar(n, symbol) for n in reversed(range(30)) for symbol in ("MID", "BETA"))
     third = "".join(bar(n, "ACME", 5 + n % 2) + ("broken\n" if n % 3 == 0 else "") for n in range(10, 45))
-    return replay_of(folder, first, second, third)
+    return open_texts(folder, first, second, third)
 
 
-def check_resumes(replay: Replay, batches: Sequence[Batch]) -> None:
+def check_resumes(replay: MergedSource, batches: Sequence[Batch]) -> None:
     everything = [rows_of(batch) for batch in batches]
-    assert batches[-1].done == tuple(source.rows for source in replay.sources)
+    assert batches[-1].position == tuple(source.rows for source in replay.sources)
     for number, batch in enumerate(batches):
         expected = sorted(map(repr, (row for rows in everything[number + 1 :] for row in rows)))
-        rest = sorted(repr(row) for table in replay.batches(batch.done) for row in rows_of(table))
-        assert rest == expected, f"resumed after batch {number}, done {batch.done}"
+        rest = sorted(repr(row) for table in replay.batches(batch.position) for row in rows_of(table))
+        assert rest == expected, f"resumed after batch {number}, done {batch.position}"
 
 
 @pytest.mark.parametrize("batch_rows", [1, 7, 50_000])
 def test_a_replay_resumes_after_any_batch(tmp_path: Path, batch_rows: int) -> None:
-    replay = mixed_files(tmp_path)
+    replay = open_mixed_files(tmp_path)
     check_resumes(replay, list(replay.batches(batch_rows=batch_rows)))
 
 
-def test_batches_hold_whole_instants_by_time(tmp_path: Path) -> None:
-    tables = list(mixed_files(tmp_path).batches(batch_rows=3))
+def test_batches_contain_whole_instants_in_time_order(tmp_path: Path) -> None:
+    tables = list(open_mixed_files(tmp_path).batches(batch_rows=3))
     events = [table.rows["_event"].to_list() for table in tables]
     together = [event for some in events for event in some]
     assert together == sorted(together)
@@ -249,26 +255,26 @@ def test_batches_hold_whole_instants_by_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate_s", [10, 30])
 def test_a_replay_resumes_after_any_part_of_a_pace(tmp_path: Path, rate_s: int) -> None:
     """``--rate`` cuts batches anywhere, and a run may be killed after any commit."""
-    replay = mixed_files(tmp_path)
-    parts = [part for table in replay.batches() for _, part in Pace(rate_s=rate_s).parts(table)]
+    replay = open_mixed_files(tmp_path)
+    parts = [part for table in replay.batches() for _, part in Pace(rows_per_s=rate_s).parts(table)]
     assert len(parts) > 10
     check_resumes(replay, parts)
 
 
-def test_two_files_cut_within_an_instant_lose_and_double_nothing(tmp_path: Path) -> None:
-    replay = replay_of(
+def test_two_files_split_within_an_instant_lose_and_duplicate_nothing(tmp_path: Path) -> None:
+    replay = open_texts(
         tmp_path,
         "".join(bar(n, symbol) for n in range(3) for symbol in ("ZED", "ACME")),
         "".join(bar(n, "MID") for n in range(3)),
     )
     everything = [row for table in replay.batches() for row in rows_of(table)]
-    first: Table = next(next(iter(replay.batches())).split(1))
+    first: CsvBatch = next(next(iter(replay.batches())).split(1))
     assert first.rows.height == 3, "rows of one instant stay together"
-    rest = [row for each in replay.batches(first.done) for row in rows_of(each)]
+    rest = [row for each in replay.batches(first.position) for row in rows_of(each)]
     assert sorted(map(repr, rows_of(first) + rest)) == sorted(map(repr, everything))
 
 
-def test_a_repeat_is_found_whatever_stands_between(tmp_path: Path) -> None:
+def test_a_duplicate_is_found_at_any_distance(tmp_path: Path) -> None:
     """At each fifth minute a bar of five minutes ends between two files' bars of one."""
     minutes = "".join(bar(n, "ACME") for n in range(20))
     fives = "".join(bar(n, "ACME") for n in range(0, 20, 5))
@@ -276,7 +282,7 @@ def test_a_repeat_is_found_whatever_stands_between(tmp_path: Path) -> None:
     for name, text in (("A.csv", minutes), ("B.csv", fives), ("C.csv", minutes)):
         paths.append(tmp_path / name)
         paths[-1].write_text(HEADER + text)
-    replay = open_replay(paths)
+    replay = open_merged_source(paths)
     rejects = [reject for table in replay.batches() for reject in table.rejects]
     assert [(reject.file, reject.line, reject.reason) for reject in rejects] == [
         ("C.csv", 2 + n, "duplicate_key") for n in range(20)
@@ -302,7 +308,7 @@ def test_any_files_give_each_key_once_and_resume(
         for number, file in enumerate(files)
     ]
     texts = ["".join(bar(*pair) for pair in file) for file in files]
-    replay = replay_of(folder, *texts)
+    replay = open_texts(folder, *texts)
     batches = list(replay.batches(batch_rows=batch_rows))
     keys = [key for batch in batches for key in batch.records.select("ts_open_ns", "symbol").iter_rows()]
     assert len(keys) == len(set(keys))
@@ -311,29 +317,29 @@ def test_any_files_give_each_key_once_and_resume(
     check_resumes(replay, batches)
 
 
-def test_a_reject_says_which_row_of_which_file(tmp_path: Path) -> None:
-    replay = replay_of(tmp_path, bar(0, "ACME") + bar(1, "ACME"), bar(2, "ACME") + bar(1, "ACME", 9))
+def test_a_reject_names_its_file_and_row(tmp_path: Path) -> None:
+    replay = open_texts(tmp_path, bar(0, "ACME") + bar(1, "ACME"), bar(2, "ACME") + bar(1, "ACME", 9))
     rejects = [reject for table in replay.batches() for reject in table.rejects]
     assert [json.loads(reject.to_json()) for reject in rejects] == [
         {"file": "part1.csv", "line": 3, "reason": "conflicting_duplicate", "raw": bar(1, "ACME", 9).strip()}
     ]
 
 
-def test_a_reject_takes_the_time_of_the_record_before_it_also_across_tables() -> None:
+def test_a_reject_has_the_time_of_the_preceding_record_across_tables() -> None:
     times = [[None, 5, None], [None, 7], [None]]
     tables = [pl.DataFrame({"_event": each}, {"_event": pl.Int64}) for each in times]
-    assert [table["_event"].to_list() for table in timed(tables)] == [[0, 5, 5], [5, 7], [7]]
+    assert [table["_event"].to_list() for table in fill_reject_times(tables)] == [[0, 5, 5], [5, 7], [7]]
 
 
-def test_rows_of_one_instant_stand_by_symbol_then_file_then_line(tmp_path: Path) -> None:
+def test_rows_of_one_instant_are_ordered_by_symbol_file_and_line(tmp_path: Path) -> None:
     symbols = [["MID", "ZED", "ACME"], ["ZOO", "BETA"]]
-    replay = replay_of(tmp_path, *("".join(bar(0, symbol) for symbol in each) for each in symbols))
+    replay = open_texts(tmp_path, *("".join(bar(0, symbol) for symbol in each) for each in symbols))
     (table,) = replay.batches()
     assert table.records["symbol"].to_list() == ["ACME", "BETA", "MID", "ZED", "ZOO"]
     trades = [tmp_path / "b.csv", tmp_path / "a.csv"]
     for path in trades:
         path.write_text("timestamp,symbol,price,size\n" + "2024-01-02T12:00:00Z,A,1,1\n" * 2)
-    (table,) = open_replay(trades).batches()
+    (table,) = open_merged_source(trades).batches()
     assert table.records.select("source", "source_line").rows() == [
         (name, line) for name in ("b.csv", "a.csv") for line in (2, 3)
     ]
@@ -342,14 +348,14 @@ def test_rows_of_one_instant_stand_by_symbol_then_file_then_line(tmp_path: Path)
 # --- a replay without an end
 
 
-def test_a_later_turn_has_later_days_and_ids_of_its_own(tmp_path: Path) -> None:
+def test_a_later_cycle_has_later_days_and_distinct_ids(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("timestamp,symbol,price,size,trade_id\n2024-01-02T12:00:00Z,A,1,1,x\n")
-    trades = open_replay([path])
-    (turn,) = Shifted(trades, 2, period_ns(trades)).batches()
+    trades = open_merged_source([path])
+    (turn,) = TimeShiftedSource(trades, 2, repeat_period_ns(trades)).batches()
     assert turn.records["trade_id"].to_list() == ["x#2"]
-    bars_ = replay_of(tmp_path, bar(0, "A") + bar(1, "A") + bar(8 * 24 * 60, "A"))
-    (turn,) = Shifted(bars_, 3, period_ns(bars_)).batches()
+    bars_ = open_texts(tmp_path, bar(0, "A") + bar(1, "A") + bar(8 * 24 * 60, "A"))
+    (turn,) = TimeShiftedSource(bars_, 3, repeat_period_ns(bars_)).batches()
     # eight days take two weeks: weekdays stay
     later = timedelta(weeks=6)
     assert turn.records["session_date"].to_list() == [
@@ -361,12 +367,12 @@ def test_a_later_turn_has_later_days_and_ids_of_its_own(tmp_path: Path) -> None:
 # --- the files that names mean
 
 
-def test_a_folder_means_its_files_by_name_whatever_the_case_of_their_endings(tmp_path: Path) -> None:
+def test_a_folder_selects_its_files_by_case_insensitive_suffix(tmp_path: Path) -> None:
     names = ["B.CSV", "a.csv", "c.txt.gz", "d.Zip", "deep/e.csv", "f.tsv", "no.md", "z.csv"]
     (tmp_path / "deep").mkdir()
     for name in reversed(names):
         (tmp_path / name).touch()
-    found = find_files([str(tmp_path / "z.csv"), str(tmp_path), str(tmp_path / "deep" / ".." / "a.csv")])
+    found = expand_paths([str(tmp_path / "z.csv"), str(tmp_path), str(tmp_path / "deep" / ".." / "a.csv")])
     assert [str(path.relative_to(tmp_path)) for path in found] == [
         "z.csv", "B.CSV", "a.csv", "c.txt.gz", "d.Zip", "deep/e.csv", "f.tsv",
     ]  # fmt: skip

@@ -16,39 +16,43 @@ from hypothesis import strategies as st
 
 from tickerlake.errors import UsageError
 from tickerlake.model.schema import TRADE, polars_schema
-from tickerlake.sources.simulator.draws import apportion, draw, normal, sizes
+from tickerlake.sources.simulator.draws import apportion, draw_bits, normal_quantiles, trade_sizes
 from tickerlake.sources.simulator.events import Label
 from tickerlake.sources.simulator.market import Market
-from tickerlake.sources.simulator.plan import MarketOptions, weekday
+from tickerlake.sources.simulator.plan import MarketOptions, nth_weekday
 
 NEW_YORK = ZoneInfo("America/New_York")
-BUSY = MarketOptions(symbols=20, trades=200_000, seed=11, days=10, jumps=2.0, halts=0.2, splits=0.05)
+BUSY_MARKET = MarketOptions(symbols=20, trades=200_000, seed=11, days=10, jumps=2.0, halts=0.2, splits=0.05)
 
 
 @cache
-def made(options: MarketOptions = BUSY, batch_rows: int = 50_000) -> tuple[pl.DataFrame, list[Label]]:
+def simulate(
+    options: MarketOptions = BUSY_MARKET, batch_rows: int = 50_000
+) -> tuple[pl.DataFrame, list[Label]]:
     batches = list(Market(options).batches(batch_rows=batch_rows))
     return pl.concat(batch.records for batch in batches), [each for batch in batches for each in batch.labels]
 
 
-def of(kind: str) -> list[Label]:
-    return [label for label in made()[1] if label.kind == kind]
+def labels_of_kind(kind: str) -> list[Label]:
+    return [label for label in simulate()[1] if label.kind == kind]
 
 
-def around(label: Label) -> tuple[float, float]:
+def prices_around(label: Label) -> tuple[float, float]:
     """Return the symbol's price before an event and at it."""
-    trades = made()[0].filter(pl.col("symbol") == label.symbol).with_columns(pl.col("price").cast(pl.Float64))
+    trades = (
+        simulate()[0].filter(pl.col("symbol") == label.symbol).with_columns(pl.col("price").cast(pl.Float64))
+    )
     before = trades.filter(pl.col("ts_event_ns") < label.ts_event_ns)["price"][-1]
     return before, trades.filter(pl.col("ts_event_ns") == label.ts_event_ns)["price"][0]
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_determines_the_market() -> None:
     options = MarketOptions(symbols=5, trades=3_000, seed=1)
-    trades, labels = made(options)
+    trades, labels = simulate(options)
     again = list(Market(options).batches())
     assert pl.concat(batch.records for batch in again).equals(trades)
     assert [label for batch in again for label in batch.labels] == labels
-    other, _ = made(MarketOptions(symbols=5, trades=3_000, seed=2))
+    other, _ = simulate(MarketOptions(symbols=5, trades=3_000, seed=2))
     assert not other["price"].equals(trades["price"])
 
 
@@ -67,7 +71,7 @@ def test_any_option_makes_another_market() -> None:
 
 def test_the_market_is_the_same_on_every_machine() -> None:
     # these were written down; if they change on purpose, raise the market's version
-    trades, labels = made(MarketOptions(symbols=5, trades=3_000, seed=1, jumps=2.0))
+    trades, labels = simulate(MarketOptions(symbols=5, trades=3_000, seed=1, jumps=2.0))
     assert trades["price"].to_physical().cast(pl.Int64).sum() == 795_365_240_000_000
     assert (trades["ts_event_ns"] % 10**9).sum() == 1_513_316_347_785
     assert trades["size"].cast(pl.Int64).sum() == 546_520
@@ -78,7 +82,7 @@ def test_the_market_is_the_same_on_every_machine() -> None:
 @given(st.integers(100, 9_000), st.integers(0, 6_000))
 def test_batches_have_no_influence(batch_rows: int, skip_rows: int) -> None:
     options = MarketOptions(symbols=7, trades=6_000, seed=3, days=2, jumps=3.0)
-    trades, labels = made(options)
+    trades, labels = simulate(options)
     market = Market(options)
     batches = list(market.batches(batch_rows=batch_rows))
     assert pl.concat(batch.records for batch in batches).equals(trades)
@@ -89,18 +93,18 @@ def test_batches_have_no_influence(batch_rows: int, skip_rows: int) -> None:
     assert pl.concat([trades.clear(), *rest]).equals(trades.slice(skip_rows))
 
 
-def test_parts_say_how_far_they_reach() -> None:
+def test_parts_report_their_resume_position() -> None:
     options = MarketOptions(symbols=5, trades=100)
     _, batch = Market(options).batches(batch_rows=50)
-    assert [part.done for part in batch.split(20)] == [(70,), (90,), (100,)]
+    assert [part.position for part in batch.split(20)] == [(70,), (90,), (100,)]
 
 
 def test_labels_come_with_the_trades_that_show_them() -> None:
     until_ns = 0
-    for batch in Market(BUSY).batches(batch_rows=5_000):
+    for batch in Market(BUSY_MARKET).batches(batch_rows=5_000):
         assert all(until_ns < label.ts_event_ns for label in batch.labels)
         until_ns = batch.event_ns[-1]
-        if batch.rows_done < BUSY.trades:
+        if batch.rows_done < BUSY_MARKET.trades:
             assert all(label.ts_event_ns <= until_ns for label in batch.labels)
 
 
@@ -116,12 +120,12 @@ def test_the_count_is_exact_and_the_columns_are_canonical(
     assert frame.schema == polars_schema(TRADE)
     assert frame.height == trades
     assert frame["ts_event_ns"].is_sorted()
-    assert market.span() == (frame["ts_event_ns"][0], frame["ts_event_ns"][-1])
+    assert market.time_span_ns() == (frame["ts_event_ns"][0], frame["ts_event_ns"][-1])
     assert set(frame["symbol"]) <= set(market.symbols)
 
 
 def test_ids_and_sequences() -> None:
-    trades, _ = made()
+    trades, _ = simulate()
     assert trades["trade_id"].n_unique() == trades.height
     counted = trades.select(pl.col("sequence"), (pl.int_range(pl.len()).over("symbol") + 1).alias("expected"))
     assert counted["sequence"].equals(counted["expected"], check_dtypes=False)
@@ -133,7 +137,7 @@ def test_ids_and_sequences() -> None:
 def test_sessions_are_weekdays_in_new_york_also_when_clocks_change() -> None:
     # Friday to Tuesday around 10 March and 3 November 2024
     for start, opens in ((date(2024, 3, 8), ["14:30", "13:30"]), (date(2024, 11, 1), ["13:30", "14:30"])):
-        trades, _ = made(MarketOptions(symbols=3, trades=9_000, start=start, days=3))
+        trades, _ = simulate(MarketOptions(symbols=3, trades=9_000, start=start, days=3))
         at = [datetime.fromtimestamp(ns // 10**9, UTC) for ns in trades["ts_event_ns"]]
         local = [each.astimezone(NEW_YORK) for each in at]
         assert sorted({each.isoweekday() for each in local}) == [1, 2, 5]
@@ -143,12 +147,12 @@ def test_sessions_are_weekdays_in_new_york_also_when_clocks_change() -> None:
 
 
 def test_days() -> None:
-    assert [weekday(date(2024, 1, 6), n) for n in (0, 4, 5)] == [
+    assert [nth_weekday(date(2024, 1, 6), n) for n in (0, 4, 5)] == [
         date(2024, 1, 8),
         date(2024, 1, 12),
         date(2024, 1, 15),
     ]
-    assert [weekday(date(2024, 1, 3), n) for n in (0, 2, 3)] == [
+    assert [nth_weekday(date(2024, 1, 3), n) for n in (0, 2, 3)] == [
         date(2024, 1, 3),
         date(2024, 1, 5),
         date(2024, 1, 8),
@@ -160,12 +164,12 @@ def test_days() -> None:
     assert (market.first_day, market.last_day) == (date(2024, 1, 8), date(2024, 1, 15))
 
 
-def test_jumps_show() -> None:
-    jumps = of("jump")
+def test_jumps_are_visible() -> None:
+    jumps = labels_of_kind("jump")
     # 20 symbols on 10 days, two each on average; a few come before a first trade or behind another
     assert 330 <= len(jumps) <= 450
     for jump in jumps:
-        before, after = around(jump)
+        before, after = prices_around(jump)
         assert jump.return_ is not None
         assert jump.sigmas is not None
         sigma = abs(math.log1p(jump.return_)) / jump.sigmas
@@ -177,7 +181,9 @@ def test_jumps_show() -> None:
 
 
 def test_a_jump_is_not_hidden_in_the_gap_of_a_night() -> None:
-    trades, labels = made(MarketOptions(symbols=20, trades=2_000, days=10, jumps=5.0, halts=0.0, splits=0.0))
+    trades, labels = simulate(
+        MarketOptions(symbols=20, trades=2_000, days=10, jumps=5.0, halts=0.0, splits=0.0)
+    )
     day = pl.from_epoch("ts_event_ns", "ns").dt.date()
     first = trades.group_by("symbol", day.alias("day")).agg(pl.col("ts_event_ns").min())
     assert len(labels) > 100
@@ -186,9 +192,9 @@ def test_a_jump_is_not_hidden_in_the_gap_of_a_night() -> None:
     )
 
 
-def test_without_jumps_nothing_looks_like_one() -> None:
+def test_without_jumps_nothing_resembles_one() -> None:
     calm = MarketOptions(symbols=20, trades=200_000, seed=11, days=10, jumps=0.0, halts=0.0, splits=0.0)
-    trades, labels = made(calm)
+    trades, labels = simulate(calm)
     assert labels == []
     day = pl.from_epoch("ts_event_ns", "ns").dt.date()
     moves = trades.with_columns(
@@ -198,11 +204,11 @@ def test_without_jumps_nothing_looks_like_one() -> None:
     assert moves.filter(pl.col("price") > 50)["move"].abs().max() < 0.02  # type: ignore[operator]
 
 
-def test_splits_show() -> None:
-    splits = of("split")
+def test_splits_are_visible() -> None:
+    splits = labels_of_kind("split")
     assert splits
     for split in splits:
-        before, after = around(split)
+        before, after = prices_around(split)
         assert split.ratio is not None
         new, old = map(int, split.ratio.split(":"))
         # between them is a night's gap
@@ -213,7 +219,7 @@ def test_splits_show() -> None:
 
 def test_a_symbol_that_rarely_trades_splits_once_between_two_trades() -> None:
     rare = MarketOptions(symbols=20, trades=400, days=40, splits=1.0, jumps=0.0, halts=0.0, seed=3)
-    trades, labels = made(rare)
+    trades, labels = simulate(rare)
     shown = 0
     for split in labels:
         own = trades.filter(pl.col("symbol") == split.symbol)
@@ -227,9 +233,9 @@ def test_a_symbol_that_rarely_trades_splits_once_between_two_trades() -> None:
 
 
 def test_halts_are_silent() -> None:
-    halts = of("halt")
+    halts = labels_of_kind("halt")
     assert len(halts) > 10
-    trades, _ = made()
+    trades, _ = simulate()
     for halt in halts:
         assert halt.ts_end_ns is not None
         minutes = (halt.ts_end_ns - halt.ts_event_ns) / 60e9
@@ -242,8 +248,8 @@ def test_halts_are_silent() -> None:
     assert "S000" not in {halt.symbol for halt in halts}
 
 
-def test_volume_and_volatility_are_a_u() -> None:
-    trades, _ = made(MarketOptions(symbols=10, trades=300_000, seed=5, days=10, jumps=0.0))
+def test_volume_and_volatility_are_u_shaped() -> None:
+    trades, _ = simulate(MarketOptions(symbols=10, trades=300_000, seed=5, days=10, jumps=0.0))
     minute = (pl.col("ts_event_ns") // 60_000_000_000 % 1440 - 870).alias("minute")
     frame = trades.select(
         "symbol", minute, pl.from_epoch("ts_event_ns", "ns").dt.date().alias("day"), "price"
@@ -261,7 +267,7 @@ def test_volume_and_volatility_are_a_u() -> None:
 
 
 def test_activity_sizes_and_prices() -> None:
-    trades, _ = made(MarketOptions(symbols=50, trades=100_000, seed=2))
+    trades, _ = simulate(MarketOptions(symbols=50, trades=100_000, seed=2))
     counts = trades["symbol"].value_counts().sort("count", descending=True)
     assert counts["symbol"][0] == "S000"
     assert counts["count"][0] > 8 * counts["count"][-1]
@@ -284,7 +290,7 @@ def test_activity_sizes_and_prices() -> None:
 
 def test_prices_stay_prices_over_the_years() -> None:
     options = MarketOptions(symbols=5, trades=20_000, seed=4, days=400, jumps=1.0, splits=0.01)
-    trades, _ = made(options)
+    trades, _ = simulate(options)
     assert (trades["price"] > 0).all()
     assert trades["price"].max() < 1_000_000  # type: ignore[operator]
 
@@ -292,7 +298,7 @@ def test_prices_stay_prices_over_the_years() -> None:
 def test_a_daily_return_has_the_sigma_of_its_symbol() -> None:
     options = MarketOptions(symbols=30, trades=300_000, seed=6, days=60, jumps=0.0, splits=0.0)
     market = Market(options)
-    trades, _ = made(options)
+    trades, _ = simulate(options)
     day = pl.from_epoch("ts_event_ns", "ns").dt.date().alias("day")
     log = pl.col("price").cast(pl.Float64).log()
     moves = trades.group_by("symbol", day).agg((log.last() - log.first()).alias("move"))
@@ -318,7 +324,7 @@ def test_a_daily_return_has_the_sigma_of_its_symbol() -> None:
         {"start": date(9999, 1, 1)},
     ],
 )
-def test_markets_that_cannot_be(wrong: dict[str, object]) -> None:
+def test_impossible_markets(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError) as caught:
         MarketOptions(**wrong)  # type: ignore[arg-type]
     assert caught.value.hint
@@ -338,7 +344,7 @@ def test_a_total_is_split_exactly_and_fairly(total: int, weights: list[int], dra
 
 def test_draws_are_the_published_generator() -> None:
     # the first outputs of SplitMix64 of the seed 1234567, as in its reference in C
-    first = draw(1234567, pl.Series([1, 2, 3, 4, 5]))
+    first = draw_bits(1234567, pl.Series([1, 2, 3, 4, 5]))
     assert first.to_list() == [
         6457827717110365317,
         3203168211198807973,
@@ -348,18 +354,18 @@ def test_draws_are_the_published_generator() -> None:
     ]
 
 
-def test_tables_are_what_they_say() -> None:
-    values = normal().to_list()
+def test_lookup_tables_have_the_documented_statistics() -> None:
+    values = normal_quantiles().to_list()
     assert abs(fmean(values)) < 1e-9
     assert math.isclose(stdev(values), 1, rel_tol=1e-3)
-    assert sizes().min() == 1
-    assert sizes().max() == 50_000
+    assert trade_sizes().min() == 1
+    assert trade_sizes().max() == 50_000
 
 
-def test_prices_walk_on_through_a_busy_day() -> None:
+def test_prices_keep_moving_through_a_busy_day() -> None:
     # a day that is made in several blocks: where one begins, nothing happens to the price
     options = MarketOptions(symbols=2, trades=150_000, seed=3, days=1, jumps=0, halts=0, splits=0)
-    trades, _ = made(options)
+    trades, _ = simulate(options)
     log = pl.col("price").cast(pl.Float64).log()
     steps = trades.select(log.diff().over("symbol").abs().alias("step")).get_column("step")
     assert 0 < max(steps.drop_nulls().to_list()) < 0.008

@@ -30,9 +30,7 @@ group = false
 SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
 
 
-def test_alerts_reach_a_webhook_and_who_follows_them(
-    kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_alerts_reach_a_webhook_and_tail(kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DESK_SECRET", SECRET)
     run("simulate", "-t", "told.trades", "-b", kafka, "--trades", 3_000, "--symbols", 3, "--days", 1)
     with Receiver(Reply(503)) as receiver:
@@ -46,12 +44,12 @@ def test_alerts_reach_a_webhook_and_who_follows_them(
         fired = {alert["alert_id"] for alert in printed if alert["state"] == "fired"}
         assert len(fired) > 10
         assert f"desk: {len(fired)} alerts delivered" in err
-        received = [receiver.received() for _ in range(len(fired) + 1)]
-    told = set()
+        received = [receiver.next_request() for _ in range(len(fired) + 1)]
+    delivered = set()
     for request in received:
         Webhook(SECRET).verify(request.body, dict(request.headers))
-        told.add(json.loads(request.body)["data"]["alert_id"])
-    assert told == fired
+        delivered.add(json.loads(request.body)["data"]["alert_id"])
+    assert delivered == fired
     out, _ = run("alerts", "tail", "-t", "told.alerts", "-b", kafka, "-n", 5, "--no-follow", "--json")
     assert [json.loads(line) for line in out.splitlines()] == printed[-5:]
     # run again, nothing is told twice

@@ -15,12 +15,12 @@ import pytest
 
 from support import oracle
 from support.process import run, tickerlake, wait_until
-from support.topics import more_than, retained
+from support.topics import has_more_than, total_high_watermark
 
 HEADER = "Date,Open,High,Low,Close,Adj Close,Volume"
 
 
-def prices(folder: Path, rows: int, name: str = "ACME.csv") -> Path:
+def write_daily_csv(folder: Path, rows: int, name: str = "ACME.csv") -> Path:
     first = date(1950, 1, 2)
     lines = [f"{first + timedelta(days=n)},10.5,12.25,9.75,11,11,{1000 + n}" for n in range(rows)]
     path = folder / name
@@ -28,17 +28,17 @@ def prices(folder: Path, rows: int, name: str = "ACME.csv") -> Path:
     return path
 
 
-def test_killed_and_run_again(kafka: str, tmp_path: Path) -> None:
+def test_produce_killed_and_rerun(kafka: str, tmp_path: Path) -> None:
     topic = f"p.{secrets.token_hex(6)}"
-    path = prices(tmp_path, 20_000)
+    path = write_daily_csv(tmp_path, 20_000)
     options = ("produce", path, "-t", topic, "-b", kafka, "--rate", "8000/s")
     for _ in range(3):
         with tickerlake(*options) as child:
-            wait_until(partial(more_than, kafka, topic, retained(kafka, topic) + 2000), child)
+            wait_until(partial(has_more_than, kafka, topic, total_high_watermark(kafka, topic) + 2000), child)
             assert child.poll() is None, "it ended before it could be killed"
             child.kill()
     run("produce", path, "-t", topic, "-b", kafka)
-    counts = oracle.each_once(kafka, topic, "source_line")
+    counts = oracle.count_by_field(kafka, topic, "source_line")
     assert len(counts) == 20_000
     assert set(counts.values()) == {1}
     _, err = run("produce", path, "-t", topic, "-b", kafka)
@@ -47,72 +47,84 @@ def test_killed_and_run_again(kafka: str, tmp_path: Path) -> None:
 
 def test_order_and_key_of_an_instrument(kafka: str, tmp_path: Path) -> None:
     topic = f"p.{secrets.token_hex(6)}"
-    run("produce", prices(tmp_path, 500), prices(tmp_path, 500, "ZED.csv"), "-t", topic, "-b", kafka)
-    found = oracle.messages(kafka, topic)
-    assert {message.key() for message in found} == {b"ACME.XXXX", b"ZED.XXXX"}
+    run(
+        "produce",
+        write_daily_csv(tmp_path, 500),
+        write_daily_csv(tmp_path, 500, "ZED.csv"),
+        "-t",
+        topic,
+        "-b",
+        kafka,
+    )
+    messages = oracle.read_messages(kafka, topic)
+    assert {message.key() for message in messages} == {b"ACME.XXXX", b"ZED.XXXX"}
     for key in (b"ACME.XXXX", b"ZED.XXXX"):
-        mine = [message for message in found if message.key() == key]
-        assert len({message.partition() for message in mine}) == 1
-        opens = [json.loads(message.value() or b"")["ts_open_ns"] for message in mine]
+        of_key = [message for message in messages if message.key() == key]
+        assert len({message.partition() for message in of_key}) == 1
+        opens = [json.loads(message.value() or b"")["ts_open_ns"] for message in of_key]
         assert opens == sorted(opens)
         assert len(opens) == 500
 
 
-def test_a_changed_file_is_noticed(kafka: str, tmp_path: Path) -> None:
+def test_a_changed_file_is_detected(kafka: str, tmp_path: Path) -> None:
     topic = f"p.{secrets.token_hex(6)}"
-    path = prices(tmp_path, 100)
+    path = write_daily_csv(tmp_path, 100)
     run("produce", path, "-t", topic, "-b", kafka)
     path.write_text(path.read_text().replace("1005", "9999"))
-    _, err = run("produce", path, "-t", topic, "-b", kafka, code=4)
+    _, err = run("produce", path, "-t", topic, "-b", kafka, exit_code=4)
     assert "changed since" in err
-    assert len(oracle.messages(kafka, topic)) == 100
+    assert len(oracle.read_messages(kafka, topic)) == 100
 
 
-def test_refused_rows_are_kept_beside_the_topic(kafka: str, tmp_path: Path) -> None:
+def test_rejected_rows_go_to_the_rejects_topic(kafka: str, tmp_path: Path) -> None:
     topic = f"p.{secrets.token_hex(6)}"
-    path = prices(tmp_path, 10)
+    path = write_daily_csv(tmp_path, 10)
     path.write_text(path.read_text() + "1990-01-02,null,null,null,null,null,null\n1990-01-03,-1,2,-2,1,1,5\n")
     out, _ = run("produce", path, "-t", topic, "-b", kafka, "--json")
     assert json.loads(out)["files"][0]["rejects"] == 2
-    kept = [json.loads(message.value() or b"") for message in oracle.messages(kafka, f"{topic}.rejects")]
-    assert sorted(reject["line"] for reject in kept) == [12, 13]
-    assert all(reject["reason"] and reject["raw"] for reject in kept)
+    rejects = [
+        json.loads(message.value() or b"") for message in oracle.read_messages(kafka, f"{topic}.rejects")
+    ]
+    assert sorted(reject["line"] for reject in rejects) == [12, 13]
+    assert all(reject["reason"] and reject["raw"] for reject in rejects)
 
 
 def test_no_create(kafka: str, tmp_path: Path) -> None:
-    _, err = run("produce", prices(tmp_path, 3), "-t", "not.there", "-b", kafka, "--no-create", code=2)
+    _, err = run(
+        "produce", write_daily_csv(tmp_path, 3), "-t", "not.there", "-b", kafka, "--no-create", exit_code=2
+    )
     assert "no topic not.there" in err
 
 
 def test_paced_by_event_time_and_stopped(kafka: str, tmp_path: Path) -> None:
     topic = f"p.{secrets.token_hex(6)}"
     # a bar a day, a day an hour: only the first is due when it is stopped
-    options = ("produce", prices(tmp_path, 1000), "-t", topic, "-b", kafka, "--speed", "24x")
+    options = ("produce", write_daily_csv(tmp_path, 1000), "-t", topic, "-b", kafka, "--speed", "24x")
     with tickerlake(*options) as child:
-        wait_until(partial(more_than, kafka, topic, 0), child)
+        wait_until(partial(has_more_than, kafka, topic, 0), child)
         child.send_signal(signal.SIGINT)
         assert child.wait(timeout=30) == 130
-    assert len(oracle.messages(kafka, topic)) == 1
+    assert len(oracle.read_messages(kafka, topic)) == 1
     run("produce", tmp_path / "ACME.csv", "-t", topic, "-b", kafka)
-    counts = oracle.each_once(kafka, topic, "source_line")
+    counts = oracle.count_by_field(kafka, topic, "source_line")
     assert len(counts) == 1000
     assert set(counts.values()) == {1}
 
 
-def test_a_pace_that_is_none(kafka: str, tmp_path: Path) -> None:
-    options = ("produce", prices(tmp_path, 3), "-t", "p.pace", "-b", kafka)
+def test_invalid_pace_options(kafka: str, tmp_path: Path) -> None:
+    options = ("produce", write_daily_csv(tmp_path, 3), "-t", "p.pace", "-b", kafka)
     for pace in (("--speed", "fast"), ("--speed", "0x"), ("--rate", "-1/s"), ("--rate", "nan")):
-        _, err = run(*options, *pace, code=2)
+        _, err = run(*options, *pace, exit_code=2)
         assert f"{pace[0]} {pace[1]} is not understood" in err
-    _, err = run(*options, "--speed", "60x", "--rate", "5/s", code=2)
+    _, err = run(*options, "--speed", "60x", "--rate", "5/s", exit_code=2)
     assert "both say how fast" in err
 
 
 def documents(servers: str, topic: str) -> list[dict[str, Any]]:
-    return [json.loads(message.value() or b"") for message in oracle.messages(servers, topic)]
+    return [json.loads(message.value() or b"") for message in oracle.read_messages(servers, topic)]
 
 
-def places(servers: str, topic: str) -> Counter[tuple[str, int]]:
+def count_by_line(servers: str, topic: str) -> Counter[tuple[str, int]]:
     """Count the committed records by file and line."""
     return Counter((each["source"], each["source_line"]) for each in documents(servers, topic))
 
@@ -120,67 +132,67 @@ def places(servers: str, topic: str) -> Counter[tuple[str, int]]:
 def test_several_files_are_merged_by_time(kafka: str, tmp_path: Path) -> None:
     """The rows of one instrument lie in two files, turn about."""
     topic = f"p.{secrets.token_hex(6)}"
-    lines = prices(tmp_path, 400).read_text().splitlines()
+    lines = write_daily_csv(tmp_path, 400).read_text().splitlines()
     halves = [tmp_path / "odd.csv", tmp_path / "even.csv"]
     for number, path in enumerate(halves):
         path.write_text("\n".join([HEADER, *lines[1 + number :: 2]]) + "\n")
     out, _ = run("produce", *halves, "--symbol", "ACME", "-t", topic, "-b", kafka, "--json")
     assert [each["records"] for each in json.loads(out)["files"]] == [200, 200]
-    found = documents(kafka, topic)
-    opens = [each["ts_open_ns"] for each in found]
+    bars = documents(kafka, topic)
+    opens = [each["ts_open_ns"] for each in bars]
     assert opens == sorted(opens)
     assert len(set(opens)) == 400
-    assert [each["source"] for each in found[:4]] == ["odd.csv", "even.csv"] * 2
+    assert [each["source"] for each in bars[:4]] == ["odd.csv", "even.csv"] * 2
 
 
 @pytest.mark.parametrize("rate", [pytest.param("8000/s", marks=pytest.mark.full), "7777/s"])
-def test_several_files_killed_and_run_again(kafka: str, tmp_path: Path, rate: str) -> None:
+def test_several_files_killed_and_rerun(kafka: str, tmp_path: Path, rate: str) -> None:
     """Each instant has a row of each symbol, in no order: a run is killed within instants."""
     topic = f"p.{secrets.token_hex(6)}"
     folder = tmp_path / "data"
     folder.mkdir()
     rows = 4_000
     for name, symbols in (("one.csv", ("ZED", "ACME")), ("two.csv", ("MID",)), ("three.csv", ("YAK", "BEE"))):
-        lines = prices(tmp_path, rows).read_text().splitlines()[1:]
+        lines = write_daily_csv(tmp_path, rows).read_text().splitlines()[1:]
         each = [f"{symbol},{line}" for line in lines for symbol in symbols]
         (folder / name).write_text("\n".join([f"Symbol,{HEADER}", *each]) + "\n")
     for _ in range(3):
         with tickerlake("produce", folder, "-t", topic, "-b", kafka, "--rate", rate) as child:
-            wait_until(partial(more_than, kafka, topic, retained(kafka, topic) + 1000), child)
+            wait_until(partial(has_more_than, kafka, topic, total_high_watermark(kafka, topic) + 1000), child)
             assert child.poll() is None, "it ended before it could be killed"
             child.kill()
     run("produce", folder, "-t", topic, "-b", kafka)
-    counts = places(kafka, topic)
+    counts = count_by_line(kafka, topic)
     assert set(counts.values()) == {1}
     assert len(counts) == 5 * rows
     _, err = run("produce", folder, "-t", topic, "-b", kafka)
     assert err.count("nothing new") == 3
 
 
-def test_a_file_more_is_the_only_one_written(kafka: str, tmp_path: Path) -> None:
+def test_only_an_added_file_is_written(kafka: str, tmp_path: Path) -> None:
     topic = f"p.{secrets.token_hex(6)}"
     folder = tmp_path / "data"
     folder.mkdir()
-    prices(folder, 100, "A.csv")
-    prices(folder, 100, "B.csv")
+    write_daily_csv(folder, 100, "A.csv")
+    write_daily_csv(folder, 100, "B.csv")
     run("produce", folder, "-t", topic, "-b", kafka)
-    prices(folder, 50, "AB.csv")
+    write_daily_csv(folder, 50, "AB.csv")
     out, _ = run("produce", folder, "-t", topic, "-b", kafka, "--json")
     assert {each["source"]: each["new_records"] for each in json.loads(out)["files"]} == {
         "A.csv": 0,
         "AB.csv": 50,
         "B.csv": 0,
     }
-    counts = places(kafka, topic)
+    counts = count_by_line(kafka, topic)
     assert set(counts.values()) == {1}
     assert Counter(name for name, _ in counts) == {"A.csv": 100, "B.csv": 100, "AB.csv": 50}
 
 
 def test_a_loop_gives_later_times_until_it_is_stopped(kafka: str, tmp_path: Path) -> None:
     topic = f"p.{secrets.token_hex(6)}"
-    with tickerlake("produce", prices(tmp_path, 20), "-t", topic, "-b", kafka, "--loop") as child:
+    with tickerlake("produce", write_daily_csv(tmp_path, 20), "-t", topic, "-b", kafka, "--loop") as child:
         # a transaction's marker takes an offset of its own
-        wait_until(partial(more_than, kafka, topic, 120), child)
+        wait_until(partial(has_more_than, kafka, topic, 120), child)
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
@@ -200,57 +212,57 @@ def test_trades(kafka: str, tmp_path: Path) -> None:
     lines = [f"2024-01-02T12:00:{n:02}.{n:09}Z,ACME,10.25,{n + 1},t{n}" for n in range(50)]
     path.write_text("\n".join(["timestamp,symbol,price,size,trade_id", *lines]) + "\n")
     run("produce", path, "-t", topic, "-b", kafka)
-    found = documents(kafka, topic)
-    assert {each["schema"] for each in found} == {"trade.v1"}
-    assert [each["trade_id"] for each in found] == [f"t{n}" for n in range(50)]
-    assert found[7]["ts_event_ns"] % 10**9 == 7
-    assert {message.key() for message in oracle.messages(kafka, topic)} == {b"ACME.XXXX"}
+    trades = documents(kafka, topic)
+    assert {each["schema"] for each in trades} == {"trade.v1"}
+    assert [each["trade_id"] for each in trades] == [f"t{n}" for n in range(50)]
+    assert trades[7]["ts_event_ns"] % 10**9 == 7
+    assert {message.key() for message in oracle.read_messages(kafka, topic)} == {b"ACME.XXXX"}
 
 
-def test_strict_writes_nothing_if_a_row_is_refused(kafka: str, tmp_path: Path) -> None:
+def test_strict_writes_nothing_if_a_row_is_rejected(kafka: str, tmp_path: Path) -> None:
     topic = f"p.{secrets.token_hex(6)}"
-    good, bad = prices(tmp_path, 10, "A.csv"), prices(tmp_path, 10, "B.csv")
-    bad.write_text(bad.read_text() + "1990-01-02,null,null,null,null,null,null\n")
-    _, err = run("produce", good, bad, "--strict", "-t", topic, "-b", kafka, code=4)
+    valid, invalid = write_daily_csv(tmp_path, 10, "A.csv"), write_daily_csv(tmp_path, 10, "B.csv")
+    invalid.write_text(invalid.read_text() + "1990-01-02,null,null,null,null,null,null\n")
+    _, err = run("produce", valid, invalid, "--strict", "-t", topic, "-b", kafka, exit_code=4)
     assert "B.csv, line 12" in err
-    assert retained(kafka, topic) == retained(kafka, f"{topic}.rejects") == 0
-    out, _ = run("produce", good, bad, "-t", topic, "-b", kafka, "--json")
+    assert total_high_watermark(kafka, topic) == total_high_watermark(kafka, f"{topic}.rejects") == 0
+    out, _ = run("produce", valid, invalid, "-t", topic, "-b", kafka, "--json")
     parts = json.loads(out)["files"]
     assert [(part["source"], part["records"], part["rejects"]) for part in parts] == [
         ("A.csv", 10, 0),
         ("B.csv", 10, 1),
     ]
-    assert len(places(kafka, topic)) == 20
+    assert len(count_by_line(kafka, topic)) == 20
 
 
 def test_standard_input_twice_is_written_once(kafka: str, tmp_path: Path) -> None:
     topic = f"p.{secrets.token_hex(6)}"
-    verb = [sys.executable, "-c", "from tickerlake.cli.app import main; main()", "produce", "-"]
+    command = [sys.executable, "-c", "from tickerlake.cli.app import main; main()", "produce", "-"]
     options = ["--symbol", "ACME", "-t", topic, "-b", kafka]
-    data = prices(tmp_path, 30).read_bytes()
+    data = write_daily_csv(tmp_path, 30).read_bytes()
     for _ in range(2):
-        subprocess.run([*verb, *options], input=data, capture_output=True, timeout=60, check=True)
-    counts = places(kafka, topic)
+        subprocess.run([*command, *options], input=data, capture_output=True, timeout=60, check=True)
+    counts = count_by_line(kafka, topic)
     assert len(counts) == 30
     assert set(counts.values()) == {1}
     other = data.replace(b"10.5", b"10.25")
-    subprocess.run([*verb, *options], input=other, capture_output=True, timeout=60, check=True)
-    assert set(places(kafka, topic).values()) == {2}
+    subprocess.run([*command, *options], input=other, capture_output=True, timeout=60, check=True)
+    assert set(count_by_line(kafka, topic).values()) == {2}
 
 
 def test_two_runs_over_some_of_the_same_files(kafka: str, tmp_path: Path) -> None:
     topic = f"p.{secrets.token_hex(6)}"
-    first, shared, third = (prices(tmp_path, 300, f"{name}.csv") for name in "ABC")
+    first, shared, third = (write_daily_csv(tmp_path, 300, f"{name}.csv") for name in "ABC")
     with tickerlake("produce", first, shared, "-t", topic, "-b", kafka, "--rate", "20/s") as child:
-        wait_until(partial(more_than, kafka, topic, 0), child)
+        wait_until(partial(has_more_than, kafka, topic, 0), child)
         assert child.poll() is None
-        _, err = run("produce", shared, third, "-t", topic, "-b", kafka, code=4)
+        _, err = run("produce", shared, third, "-t", topic, "-b", kafka, exit_code=4)
         assert "Another process" in err
         assert child.poll() is None, "the first run has to go on"
         child.send_signal(signal.SIGINT)
         assert child.wait(timeout=60) == 130
-    assert not [name for name, _ in places(kafka, topic) if name == "C.csv"]
+    assert not [name for name, _ in count_by_line(kafka, topic) if name == "C.csv"]
     run("produce", first, shared, third, "-t", topic, "-b", kafka)
-    counts = places(kafka, topic)
+    counts = count_by_line(kafka, topic)
     assert len(counts) == 900
     assert set(counts.values()) == {1}

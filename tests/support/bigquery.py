@@ -47,14 +47,14 @@ class FakeBigQuery:
                     stderr=log,
                     env={**os.environ, "STORAGE_EMULATOR_HOST": storage},
                 )
-            if self._answers():
+            if self._wait_until_ready():
                 return
             self.stop()  # somebody else took a port
         raise RuntimeError(f"the emulator does not start: {self.log.read_text()[-2000:]}")
 
-    def _answers(self) -> bool:
-        give_up = time.monotonic() + 60
-        while self._process.poll() is None and time.monotonic() < give_up:
+    def _wait_until_ready(self) -> bool:
+        deadline_s = time.monotonic() + 60
+        while self._process.poll() is None and time.monotonic() < deadline_s:
             try:
                 with urllib.request.urlopen(f"{self.url}/bigquery/v2/projects", timeout=5):  # noqa: S310
                     return True

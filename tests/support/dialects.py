@@ -33,7 +33,7 @@ class Bar:
     """One bar; ``at`` is the time on the clocks of the table's zone, midnight for a day's bar."""
 
     symbol: str
-    at: datetime
+    local_time: datetime
     open: Decimal
     high: Decimal
     low: Decimal
@@ -42,7 +42,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Table:
+class BarTable:
     """Bars, oldest first within each symbol."""
 
     bars: list[Bar]
@@ -52,19 +52,19 @@ class Table:
     has_volume: bool
 
     @property
-    def daily(self) -> bool:
+    def is_daily(self) -> bool:
         """True if its bars are days."""
         return self.interval == "1d"
 
-    def ts(self, bar: Bar) -> int:
+    def open_ns(self, bar: Bar) -> int:
         """Return when a bar opens, in nanoseconds."""
-        instant = bar.at.replace(tzinfo=UTC if self.daily else ZoneInfo(self.zone))
+        instant = bar.local_time.replace(tzinfo=UTC if self.is_daily else ZoneInfo(self.zone))
         seconds = (instant - EPOCH) // timedelta(seconds=1)
         return seconds * 10**9
 
 
 @dataclass
-class Written:
+class WrittenFile:
     """A file, and what must come out of it."""
 
     name: str
@@ -72,7 +72,7 @@ class Written:
     options: Options
     expected: list[tuple[Any, ...]]
     text: str
-    rejected: list[int] = field(default_factory=list)
+    rejected_lines: list[int] = field(default_factory=list)
     choices: dict[str, Any] = field(default_factory=dict)
 
 
@@ -83,10 +83,12 @@ STARTS: Final = (
     date(2024, 1, 2), date(2023, 12, 20), date(2012, 1, 31), date(2024, 5, 1), date(1999, 11, 29),
     date(2025, 6, 13),
 )  # fmt: skip
-STEPS: Final = {"1d": 86_400, "1m": 60, "5m": 300, "1h": 3600}
+INTERVAL_SECONDS: Final = {"1d": 86_400, "1m": 60, "5m": 300, "1h": 3600}
 
 
-def table(pick: Pick, *, rows: Sequence[int], symbols: Sequence[int], intervals: Sequence[str]) -> Table:
+def random_table(
+    pick: Pick, *, rows: Sequence[int], symbols: Sequence[int], intervals: Sequence[str]
+) -> BarTable:
     """Return a random walk."""
     interval = pick(intervals)
     count = pick(symbols)
@@ -103,14 +105,14 @@ def table(pick: Pick, *, rows: Sequence[int], symbols: Sequence[int], intervals:
     times = _times(interval, start, length, around_the_clock=around_the_clock)
     for name in names:
         bars += _walk(name, times, random, max(level, 20 * tick), tick, volumes)
-    return Table(bars, interval, zone, tick, volumes != "none")
+    return BarTable(bars, interval, zone, tick, volumes != "none")
 
 
 def _times(interval: str, start: date, length: int, *, around_the_clock: bool) -> list[datetime]:
     # not from midnight: bars of a minute that all stand at 00:00 are a day's for every reader
     begin = time(0) if interval == "1d" else time(22, 15) if around_the_clock else time(9, 30)
     at = datetime.combine(start, begin)
-    step = timedelta(seconds=STEPS[interval])
+    step = timedelta(seconds=INTERVAL_SECONDS[interval])
     times: list[datetime] = []
     while len(times) < length:
         if around_the_clock or at.weekday() < 5:
@@ -150,7 +152,7 @@ def _walk(
 
 # ------------------------------------------------------------------------------------------- spellings
 
-ENGLISH: Final[dict[str, tuple[str, ...]]] = {
+ENGLISH_HEADERS: Final[dict[str, tuple[str, ...]]] = {
     "date": ("date", "trade date", "trading date", "day", "price date", "as of date"),
     "moment": ("datetime", "timestamp", "time", "date", "date time", "open time", "bar time"),
     "clock": ("time", "time of day"),
@@ -161,7 +163,7 @@ ENGLISH: Final[dict[str, tuple[str, ...]]] = {
     "close": ("close", "close price", "closing price", "last", "last price"),
     "volume": ("volume", "vol", "total volume", "shares traded", "traded volume", "qty"),
 }
-FOREIGN: Final[dict[str, tuple[str, ...]]] = {
+FOREIGN_HEADERS: Final[dict[str, tuple[str, ...]]] = {
     # date, moment, clock, symbol, open, high, low, close, volume
     "German": ("Datum", "Zeitpunkt", "Uhrzeit", "Kürzel", "Eröffnung", "Hoch", "Tief", "Schluss", "Volumen"),
     "German 2": (
@@ -187,7 +189,7 @@ FOREIGN: Final[dict[str, tuple[str, ...]]] = {
     "Chinese": ("日期", "时间", "时间", "股票代码", "开盘", "最高", "最低", "收盘", "成交量"),
 }  # fmt: skip
 _ORDER: Final = ("date", "moment", "clock", "symbol", *ROLES, "volume")
-CASES: Final[dict[str, Callable[[str], str]]] = {
+HEADER_STYLES: Final[dict[str, Callable[[str], str]]] = {
     "Title": str.title,
     "lower": lambda text: text,
     "UPPER": str.upper,
@@ -206,16 +208,16 @@ CASES: Final[dict[str, Callable[[str], str]]] = {
 }
 
 
-def names_of(pick: Pick, *, plain: bool, western: bool) -> dict[str, str]:
+def header_names(pick: Pick, *, plain: bool, western: bool) -> dict[str, str]:
     """Return a name for each role."""
-    languages = ["English"] if plain else ["English", "English", *FOREIGN]
+    languages = ["English"] if plain else ["English", "English", *FOREIGN_HEADERS]
     if western:
         languages = [x for x in languages if x not in {"Polish", "Turkish", "Russian", "Japanese", "Chinese"}]
     language = pick(languages)
     if language != "English":
-        return dict(zip(_ORDER, FOREIGN[language], strict=True))
-    case = CASES[pick(list(CASES))]
-    return {role: case(pick(names)) for role, names in ENGLISH.items()}
+        return dict(zip(_ORDER, FOREIGN_HEADERS[language], strict=True))
+    case = HEADER_STYLES[pick(list(HEADER_STYLES))]
+    return {role: case(pick(names)) for role, names in ENGLISH_HEADERS.items()}
 
 
 # ----------------------------------------------------------------------------------------------- dates
@@ -224,7 +226,7 @@ MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 LONG_MONTHS: Final = (
     "January February March April May June July August September October November December".split()
 )
-DATES: Final[dict[str, Callable[[date], str]]] = {
+DATE_FORMATS: Final[dict[str, Callable[[date], str]]] = {
     "YYYY-MM-DD": date.isoformat,
     "YYYYMMDD": lambda d: f"{d:%Y%m%d}",
     "YYYY/MM/DD": lambda d: f"{d:%Y/%m/%d}",
@@ -250,22 +252,22 @@ DATES: Final[dict[str, Callable[[date], str]]] = {
         f"{'Mon Tue Wed Thu Fri Sat Sun'.split()[d.weekday()]}, {d.day} {MONTHS[d.month - 1]} {d.year}"
     ),
 }
-PLAIN_DATES: Final = ("YYYY-MM-DD", "YYYYMMDD", "YYYY/MM/DD", "DD-Mon-YYYY", "Mon D, YYYY")
-CLOCKS: Final[dict[str, Callable[[datetime], str]]] = {
+PLAIN_DATE_FORMATS: Final = ("YYYY-MM-DD", "YYYYMMDD", "YYYY/MM/DD", "DD-Mon-YYYY", "Mon D, YYYY")
+TIME_FORMATS: Final[dict[str, Callable[[datetime], str]]] = {
     "HH:MM:SS": lambda t: f"{t:%H:%M:%S}",
     "HH:MM": lambda t: f"{t:%H:%M}",
     "H:MM AM": lambda t: f"{(t.hour + 11) % 12 + 1}:{t:%M} {'AM' if t.hour < 12 else 'PM'}",
     "HH:MM:SS PM": lambda t: f"{(t.hour + 11) % 12 + 1:02}:{t:%M:%S} {'AM' if t.hour < 12 else 'PM'}",
     "HH:MM:SS.fff": lambda t: f"{t:%H:%M:%S}.000",
 }
-CLOCK_DIGITS: Final[dict[str, Callable[[datetime], str]]] = {
+DIGIT_TIME_FORMATS: Final[dict[str, Callable[[datetime], str]]] = {
     "HHMMSS": lambda t: f"{t:%H%M%S}",
     "HHMM": lambda t: f"{t:%H%M}",
     "HMMSS": lambda t: str(int(f"{t:%H%M%S}")),
     "HHMMSSmmm": lambda t: f"{t:%H%M%S}000",
     "HHMMSSnnnnnnnnn": lambda t: f"{t:%H%M%S}000000000",
 }
-UNITS: Final = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
+EPOCH_UNITS: Final = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
 
 
 @dataclass(frozen=True)
@@ -273,78 +275,94 @@ class TimeStyle:
     """How times are written: in one column or in two."""
 
     name: str
-    naive: bool
+    is_naive: bool
     write: Callable[[Bar], list[str]]
 
 
-def serial(at: datetime) -> str:
+def spreadsheet_serial(local_time: datetime) -> str:
     """Return the days since 1899 that a spreadsheet counts."""
-    days = Decimal((at - datetime.combine(date(1899, 12, 30), time())) // timedelta(seconds=1)) / 86_400
+    days = (
+        Decimal((local_time - datetime.combine(date(1899, 12, 30), time())) // timedelta(seconds=1)) / 86_400
+    )
     return f"{days:.9f}".rstrip("0").rstrip(".")
 
 
-def _offset(at: datetime, colon: str) -> str:
-    minutes = int((at.utcoffset() or timedelta()).total_seconds()) // 60
+def _utc_offset(local_time: datetime, separator: str) -> str:
+    minutes = int((local_time.utcoffset() or timedelta()).total_seconds()) // 60
     sign = "-" if minutes < 0 else "+"
-    return f"{sign}{abs(minutes) // 60:02}{colon}{abs(minutes) % 60:02}"
+    return f"{sign}{abs(minutes) // 60:02}{separator}{abs(minutes) % 60:02}"
 
 
-def time_style(pick: Pick, made: Table, *, plain: bool, iso: bool = False) -> TimeStyle:
+def time_style(pick: Pick, bar_table: BarTable, *, plain: bool, iso: bool = False) -> TimeStyle:
     """Choose how times are written."""
-    day = pick(PLAIN_DATES if plain else list(DATES)) if not iso else "YYYY-MM-DD"
-    kinds = (
+    date_format = pick(PLAIN_DATE_FORMATS if plain else list(DATE_FORMATS)) if not iso else "YYYY-MM-DD"
+    styles = (
         ["date", "epoch", "midnight", "midnight offset", "serial"]
-        if made.daily
+        if bar_table.is_daily
         else ["one", "epoch", "zone", "two", "digits", "serial"]
     )
-    kind = pick(kinds[:1] if iso or (plain and made.daily) else kinds)
-    of_day = DATES[day]
-    if kind == "epoch":
-        unit = pick(list(UNITS))
-        return TimeStyle(f"epoch {unit}", naive=False, write=lambda bar: [str(made.ts(bar) // UNITS[unit])])
-    if kind == "serial":
-        # as a spreadsheet shows dates that lost their format
-        return TimeStyle("serial", naive=not made.daily, write=lambda bar: [serial(bar.at)])
-    if kind == "digits":
-        return TimeStyle("YYYYMMDDhhmmssmmm", naive=True, write=lambda bar: [f"{bar.at:%Y%m%d%H%M%S}000"])
-    if kind == "date":
-        return TimeStyle(day, naive=False, write=lambda bar: [of_day(bar.at.date())])
-    if kind == "midnight":
+    style = pick(styles[:1] if iso or (plain and bar_table.is_daily) else styles)
+    format_date = DATE_FORMATS[date_format]
+    if style == "epoch":
+        unit = pick(list(EPOCH_UNITS))
         return TimeStyle(
-            f"{day} 00:00:00", naive=False, write=lambda bar: [f"{of_day(bar.at.date())} 00:00:00"]
+            f"epoch {unit}",
+            is_naive=False,
+            write=lambda bar: [str(bar_table.open_ns(bar) // EPOCH_UNITS[unit])],
         )
-    if kind == "midnight offset":
+    if style == "serial":
+        # as a spreadsheet shows dates that lost their format
+        return TimeStyle(
+            "serial", is_naive=not bar_table.is_daily, write=lambda bar: [spreadsheet_serial(bar.local_time)]
+        )
+    if style == "digits":
+        return TimeStyle(
+            "YYYYMMDDhhmmssmmm", is_naive=True, write=lambda bar: [f"{bar.local_time:%Y%m%d%H%M%S}000"]
+        )
+    if style == "date":
+        return TimeStyle(date_format, is_naive=False, write=lambda bar: [format_date(bar.local_time.date())])
+    if style == "midnight":
+        return TimeStyle(
+            f"{date_format} 00:00:00",
+            is_naive=False,
+            write=lambda bar: [f"{format_date(bar.local_time.date())} 00:00:00"],
+        )
+    if style == "midnight offset":
         tail = pick(["-05:00", "Z", "+05:30", "+0100"])
         return TimeStyle(
             f"ISO midnight {tail}",
-            naive=False,
-            write=lambda bar: [f"{bar.at.date().isoformat()}T00:00:00{tail}"],
+            is_naive=False,
+            write=lambda bar: [f"{bar.local_time.date().isoformat()}T00:00:00{tail}"],
         )
-    if kind == "zone":
+    if style == "zone":
         form = pick(["Z", "+hh:mm", "+hhmm", "Z blank", "UTC"])
-        zone, gap = ZoneInfo(made.zone), pick(["T", " "])
+        zone, separator = ZoneInfo(bar_table.zone), pick(["T", " "])
 
-        def zoned(bar: Bar) -> list[str]:
-            at = bar.at.replace(tzinfo=zone)
+        def format_zoned(bar: Bar) -> list[str]:
+            at = bar.local_time.replace(tzinfo=zone)
             if form.startswith(("Z", "U")):
                 at = at.astimezone(UTC)
-            tail = {"Z": "Z", "Z blank": " Z", "UTC": " UTC"}.get(form) or _offset(
+            tail = {"Z": "Z", "Z blank": " Z", "UTC": " UTC"}.get(form) or _utc_offset(
                 at, ":" if ":" in form else ""
             )
-            return [f"{at.date().isoformat()}{gap}{at:%H:%M:%S}{tail}"]
+            return [f"{at.date().isoformat()}{separator}{at:%H:%M:%S}{tail}"]
 
-        return TimeStyle(f"ISO {form}", naive=False, write=zoned)
-    if kind == "two":
-        clocks = {**CLOCKS, **CLOCK_DIGITS}
+        return TimeStyle(f"ISO {form}", is_naive=False, write=format_zoned)
+    if style == "two":
+        clocks = {**TIME_FORMATS, **DIGIT_TIME_FORMATS}
         clock = pick(list(clocks))
         return TimeStyle(
-            f"{day}|{clock}", naive=True, write=lambda bar: [of_day(bar.at.date()), clocks[clock](bar.at)]
+            f"{date_format}|{clock}",
+            is_naive=True,
+            write=lambda bar: [format_date(bar.local_time.date()), clocks[clock](bar.local_time)],
         )
-    clock, gap = pick(list(CLOCKS)), pick([" ", "T"] if day == "YYYY-MM-DD" else [" "])
+    clock, separator = pick(list(TIME_FORMATS)), pick([" ", "T"] if date_format == "YYYY-MM-DD" else [" "])
     return TimeStyle(
-        f"{day}{gap}{clock}",
-        naive=True,
-        write=lambda bar: [f"{of_day(bar.at.date())}{gap}{CLOCKS[clock](bar.at)}"],
+        f"{date_format}{separator}{clock}",
+        is_naive=True,
+        write=lambda bar: [
+            f"{format_date(bar.local_time.date())}{separator}{TIME_FORMATS[clock](bar.local_time)}"
+        ],
     )
 
 
@@ -357,44 +375,46 @@ class NumberStyle:
 
     decimal: str = "."
     thousands: str = ""
-    money: str = ""
-    cut: bool = False
-    suffix: bool = False
+    currency: str = ""
+    strips_zeros: bool = False
+    uses_suffix: bool = False
 
-    def write(self, value: Decimal, places: int) -> str:
+    def format_number(self, value: Decimal, decimals: int) -> str:
         """Return a number with a fixed count of decimals, or without zeros at its end."""
-        text = f"{value:.{places}f}" if -value.as_tuple().exponent <= places else f"{value:f}"  # type: ignore[operator]
-        if self.cut and "." in text:
-            text = text.rstrip("0").rstrip(".")
-        sign, text = ("-", text[1:]) if text.startswith("-") else ("", text)
-        whole, point, rest = text.partition(".")
+        formatted = f"{value:.{decimals}f}" if -value.as_tuple().exponent <= decimals else f"{value:f}"  # type: ignore[operator]
+        if self.strips_zeros and "." in formatted:
+            formatted = formatted.rstrip("0").rstrip(".")
+        sign, formatted = ("-", formatted[1:]) if formatted.startswith("-") else ("", formatted)
+        integer, point, fraction = formatted.partition(".")
         if self.thousands:
-            whole = f"{int(whole):,}".replace(",", self.thousands)
-        return sign + whole + (self.decimal if point else "") + rest
+            integer = f"{int(integer):,}".replace(",", self.thousands)
+        return sign + integer + (self.decimal if point else "") + fraction
 
-    def price(self, value: Decimal, tick: Decimal) -> str:
+    def format_price(self, value: Decimal, tick: Decimal) -> str:
         """Return a price."""
-        return self.money + self.write(value, max(0, -int(tick.as_tuple().exponent)))
+        return self.currency + self.format_number(value, max(0, -int(tick.as_tuple().exponent)))
 
-    def volume(self, value: Decimal) -> str:
+    def format_volume(self, value: Decimal) -> str:
         """Return a volume, shortened if that loses nothing."""
         for sign, size in (("M", 10**6), ("K", 1000)):
-            if self.suffix and value >= size and value % (size // 100) == 0:
-                return self.write(value / size, 2) + sign
-        return self.write(value, 0)
+            if self.uses_suffix and value >= size and value % (size // 100) == 0:
+                return self.format_number(value / size, 2) + sign
+        return self.format_number(value, 0)
 
 
 # ---------------------------------------------------------------------------------------------- writing
 
-EXTRAS: Final[dict[str, Callable[[Bar, Random, NumberStyle], str]]] = {
-    "Change %": lambda bar, random, style: style.write(Decimal(random.randint(-400, 400)) / 100, 2) + "%",
-    "Turnover": lambda bar, random, style: style.write(bar.close * (bar.volume or 7), 0),
+EXTRA_COLUMNS: Final[dict[str, Callable[[Bar, Random, NumberStyle], str]]] = {
+    "Change %": lambda bar, random, style: (
+        style.format_number(Decimal(random.randint(-400, 400)) / 100, 2) + "%"
+    ),
+    "Turnover": lambda bar, random, style: style.format_number(bar.close * (bar.volume or 7), 0),
     "Notes": lambda bar, random, style: random.choice(
         ["", "ex dividend", 'said "hold"', "split, 2:1; see |"]
     ),
-    "Prev Close": lambda bar, random, style: style.price(bar.open * Decimal("0.99"), Decimal("0.01")),
-    "Adj Close": lambda bar, random, style: style.price(bar.close * Decimal("0.9"), Decimal("0.01")),
-    "MA20": lambda bar, random, style: style.write(bar.close * Decimal("1.01"), 2),
+    "Prev Close": lambda bar, random, style: style.format_price(bar.open * Decimal("0.99"), Decimal("0.01")),
+    "Adj Close": lambda bar, random, style: style.format_price(bar.close * Decimal("0.9"), Decimal("0.01")),
+    "MA20": lambda bar, random, style: style.format_number(bar.close * Decimal("1.01"), 2),
     "Trades": lambda bar, random, style: str(random.randint(1, 9000)),
     "Exchange": lambda bar, random, style: "XNAS",
     "Row": lambda bar, random, style: str(random.randint(1, 10**6)),
@@ -416,11 +436,16 @@ FAULTS: Final = (
 )
 
 
-def written(
-    pick: Pick, made: Table, *, plain: bool = False, header: bool | None = None, faults: Sequence[str] = ()
-) -> Written:
+def write_in_dialect(
+    pick: Pick,
+    bar_table: BarTable,
+    *,
+    plain: bool = False,
+    header: bool | None = None,
+    faults: Sequence[str] = (),
+) -> WrittenFile:
     """Write a table in a dialect; one row is broken for each of the faults and must not come back."""
-    several = len({bar.symbol for bar in made.bars}) > 1
+    has_several_symbols = len({bar.symbol for bar in bar_table.bars}) > 1
     encoding = pick(
         ["utf-8", "utf-8-sig"] if plain else ["utf-8", "utf-8-sig", "utf-16", "cp1252", "utf-16-le"]
     )
@@ -429,20 +454,20 @@ def written(
     decimal = pick(["."] if plain else [".", ","])
     groups = ["", ",", ".", "'", " ", "\u00a0"]
     thousands = pick([""] if plain else [sign for sign in groups if sign != decimal])
-    money = pick([""] if plain else ["", "", "", "$", "€"])
+    currency = pick([""] if plain else ["", "", "", "$", "€"])
     style = NumberStyle(
-        decimal, thousands, money, pick([False, True]), pick([False] if plain else [False, False, True])
+        decimal, thousands, currency, pick([False, True]), pick([False] if plain else [False, False, True])
     )
-    times = time_style(pick, made, plain=plain, iso=bool(faults))
-    place = "column" if several else pick(["column", "file", "option"])
-    if not has_header and place == "column" and any(bar.symbol.isdigit() for bar in made.bars):
-        place = "column" if several else "file"
+    times = time_style(pick, bar_table, plain=plain, iso=bool(faults))
+    symbol_source = "column" if has_several_symbols else pick(["column", "file", "option"])
+    if not has_header and symbol_source == "column" and any(bar.symbol.isdigit() for bar in bar_table.bars):
+        symbol_source = "column" if has_several_symbols else "file"
     missing = pick(["", "-", "N/A", "null", "NaN"])
     quoting = pick(["minimal", "all"])
-    blanks = pick([False, False, True])
-    trailing = pick([False, False, False, True])
-    names = names_of(pick, plain=plain, western=encoding == "cp1252")
-    extras = [] if not has_header else [name for name in EXTRAS if pick([False, False, False, True])]
+    pads_cells = pick([False, False, True])
+    has_trailing_delimiter = pick([False, False, False, True])
+    names = header_names(pick, plain=plain, western=encoding == "cp1252")
+    extras = [] if not has_header else [name for name in EXTRA_COLUMNS if pick([False, False, False, True])]
     order = pick(["oldest first", "newest first", "shuffled", "by symbol"])
     newline = pick(["\n", "\r\n", "\r"])
     compression = pick(["none", "gz", "bz2", "xz", "zip", "zst"])
@@ -450,24 +475,24 @@ def written(
     footer = "" if faults else pick(FOOTERS)
     random = Random(pick(range(50)))
 
-    bars = list(made.bars)
+    bars = list(bar_table.bars)
     if order == "oldest first":
-        bars.sort(key=lambda bar: bar.at)
+        bars.sort(key=lambda bar: bar.local_time)
     elif order == "newest first":
-        bars.sort(key=lambda bar: bar.at, reverse=True)
+        bars.sort(key=lambda bar: bar.local_time, reverse=True)
     elif order == "shuffled":
         random.shuffle(bars)
 
-    def cells(bar: Bar) -> dict[str, str]:
+    def row_cells(bar: Bar) -> dict[str, str]:
         row = dict(zip(("time", "clock"), times.write(bar), strict=False))
-        if place == "column":
+        if symbol_source == "column":
             row["symbol"] = bar.symbol
-        row |= {role: style.price(getattr(bar, role), made.tick) for role in ROLES}
-        if made.has_volume:
-            row["volume"] = style.volume(bar.volume) if bar.volume is not None else missing
-        return row | {name: EXTRAS[name](bar, random, style) for name in extras}
+        row |= {role: style.format_price(getattr(bar, role), bar_table.tick) for role in ROLES}
+        if bar_table.has_volume:
+            row["volume"] = style.format_volume(bar.volume) if bar.volume is not None else missing
+        return row | {name: EXTRA_COLUMNS[name](bar, random, style) for name in extras}
 
-    rows = [cells(bar) for bar in bars]
+    rows = [row_cells(bar) for bar in bars]
     columns = list(rows[0])
     permuted = pick([False, False, True])
     if permuted and has_header:
@@ -477,7 +502,7 @@ def written(
         random.shuffle(prices)
         columns = [prices.pop(0) if column in ROLES else column for column in columns]
     titles = {
-        "time": names["date" if made.daily or "clock" in rows[0] else "moment"],
+        "time": names["date" if bar_table.is_daily or "clock" in rows[0] else "moment"],
         **{role: names[role] for role in ("clock", "symbol", *ROLES, "volume")},
     }
 
@@ -487,12 +512,12 @@ def written(
             if quoting == "all" or delimiter in value or '"' in value:
                 out.append('"' + value.replace('"', '""') + '"')
             else:
-                out.append(f" {value} " if blanks and delimiter != "\t" else value)
-        return str(delimiter.join(out) + (delimiter if trailing else ""))
+                out.append(f" {value} " if pads_cells and delimiter != "\t" else value)
+        return str(delimiter.join(out) + (delimiter if has_trailing_delimiter else ""))
 
     broken = dict(zip(random.sample(range(len(bars)), len(faults)), faults, strict=True))
 
-    def cells_of(index: int) -> list[str]:
+    def faulty_cells(index: int) -> list[str]:
         row, fault = dict(rows[index]), broken.get(index)
         if fault == "text in a price":
             row["close"] = "closed"
@@ -501,66 +526,72 @@ def written(
         elif fault == "negative price":
             row["low"] = "-" + row["low"]
         elif fault == "30 February":
-            row["time"] = f"{bars[index].at.year}-02-30"
+            row["time"] = f"{bars[index].local_time.year}-02-30"
         values = [row[column] for column in columns]
         if fault == "one cell less":
-            return values[: -2 if trailing else -1]  # a delimiter at the end stands for an empty cell
+            return values[
+                : -2 if has_trailing_delimiter else -1
+            ]  # a delimiter at the end stands for an empty cell
         return [*values, "7"] if fault == "one cell more" else values
 
     lines = list(preamble)
     hash_ = pick(["", "", "", "# ", "#"]) if quoting == "minimal" else ""
     lines += [hash_ + line([titles.get(column, column) for column in columns])] if has_header else []
     first = len(lines) + 1
-    lines += [line(cells_of(index)) for index in range(len(rows))]
+    lines += [line(faulty_cells(index)) for index in range(len(rows))]
     lines += [footer] if footer else []
-    text = newline.join(lines) + newline
+    content = newline.join(lines) + newline
     symbol = bars[0].symbol
-    stem = symbol if place == "file" else "prices"
-    if place == "file":
+    stem = symbol if symbol_source == "file" else "prices"
+    if symbol_source == "file":
         forms = ["{}", "{}_history", "{} Historical Data"]
         stem = pick(forms[:1] if symbol.isdigit() else forms).format(symbol)  # 2024_history is no symbol
-    option = symbol if place == "option" else None
-    zone = made.zone if times.naive and (made.zone != "UTC" or "." in symbol or pick([False, True])) else None
+    option = symbol if symbol_source == "option" else None
+    zone = (
+        bar_table.zone
+        if times.is_naive and (bar_table.zone != "UTC" or "." in symbol or pick([False, True]))
+        else None
+    )
     expected = sorted(
         (
-            made.ts(bar),
+            bar_table.open_ns(bar),
             bar.symbol,
-            bar.at.date() if made.daily else None,
+            bar.local_time.date() if bar_table.is_daily else None,
             *(getattr(bar, r) for r in (*ROLES, "volume")),
         )
         for index, bar in enumerate(bars)
         if index not in broken
     )
     name = f"{stem}.csv"
-    data = _packed(text.encode(encoding), compression, name)
+    data = _compress(content.encode(encoding), compression, name)
     choices = {
         "encoding": encoding, "header": has_header, "delimiter": delimiter, "style": style,
-        "times": times.name, "place": place, "order": order, "newline": newline, "compression": compression,
+        "times": times.name, "place": symbol_source, "order": order, "newline": newline, "compression": compression,
         "preamble": preamble,
-        "footer": footer, "extras": extras, "columns": columns, "trailing": trailing, "quoting": quoting,
-        "blanks": blanks, "rows": len(bars), "interval": made.interval, "zone": made.zone,
+        "footer": footer, "extras": extras, "columns": columns, "trailing": has_trailing_delimiter, "quoting": quoting,
+        "blanks": pads_cells, "rows": len(bars), "interval": bar_table.interval, "zone": bar_table.zone,
     }  # fmt: skip
     ending = "" if compression in {"none", "zip"} else f".{compression}"
     name = f"{stem}.zip" if compression == "zip" else name + ending
-    return Written(
+    return WrittenFile(
         name,
         data,
         Options(symbol=option, tz=zone),
         expected,
-        text,
+        content,
         sorted(first + index for index in broken),
         choices,
     )
 
 
-def _packed(data: bytes, compression: str, name: str) -> bytes:
+def _compress(data: bytes, compression: str, name: str) -> bytes:
     if compression == "zip":
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(zipfile.ZipInfo(name), data)
         return stream.getvalue()
-    pack: dict[str, Callable[[bytes], bytes]] = {
+    compressors: dict[str, Callable[[bytes], bytes]] = {
         "none": bytes, "gz": lambda b: gzip.compress(b, mtime=0), "bz2": bz2.compress, "xz": lzma.compress,
         "zst": zstandard.ZstdCompressor().compress,
     }  # fmt: skip
-    return pack[compression](data)
+    return compressors[compression](data)

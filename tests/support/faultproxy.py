@@ -26,18 +26,18 @@ class FaultProxy:
 
     def __init__(self, upstream: str, path: str = "/upload/") -> None:
         self.path = path
-        self.only = b""
+        self.body_marker = b""
         self._upstream = urlsplit(upstream).netloc
         self._faults: deque[tuple[str, int, int | None]] = deque()
         self._download_faults: deque[str] = deque()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self.uploads = 0
-        self.arrived_s: list[float] = []
+        self.upload_times_s: list[float] = []
         """When each upload came."""
         self.delay_s = 0.0
         """How long each upload takes in addition."""
-        self.held = threading.Semaphore(0)
+        self.blocked = threading.Semaphore(0)
         """Released when an upload has stalled, or its reply is held."""
         proxy = self
 
@@ -65,11 +65,11 @@ class FaultProxy:
         """How many faults were asked for and did not happen yet."""
         return len(self._faults) + len(self._download_faults)
 
-    def let_pass(self, times: int = 1) -> None:
+    def pass_through(self, times: int = 1) -> None:
         """Pass the next uploads on."""
         self._faults.extend([("pass", 0, None)] * times)
 
-    def answer(self, status: int, times: int = 1, retry_after: int | None = None) -> None:
+    def reply_with_status(self, status: int, times: int = 1, retry_after: int | None = None) -> None:
         """Answer the next uploads with a status; they do not reach the store."""
         self._faults.extend([("answer", status, retry_after)] * times)
 
@@ -77,7 +77,7 @@ class FaultProxy:
         """Pass the next uploads on, and close the connection instead of telling the outcome."""
         self._faults.extend([("lose", 0, None)] * times)
 
-    def cut_body(self, times: int = 1) -> None:
+    def reset_mid_body(self, times: int = 1) -> None:
         """Reset the connection in the middle of the next uploads' bodies."""
         self._faults.extend([("cut", 0, None)] * times)
 
@@ -93,13 +93,13 @@ class FaultProxy:
         """Pass on half of the next uploads' bodies, and nothing more."""
         self._faults.extend([("half", 0, None)] * times)
 
-    def heal(self) -> None:
+    def clear_faults(self) -> None:
         """Forget the faults that did not happen yet."""
         with self._lock:
             self._faults.clear()
             self._download_faults.clear()
 
-    def damage_download(self, times: int = 1) -> None:
+    def corrupt_download(self, times: int = 1) -> None:
         """Change the first byte of the next downloads."""
         self._download_faults.extend(["damage"] * times)
 
@@ -114,7 +114,7 @@ class FaultProxy:
     def next_fault(self) -> tuple[str, int, int | None]:
         with self._lock:
             self.uploads += 1
-            self.arrived_s.append(time.monotonic())
+            self.upload_times_s.append(time.monotonic())
             return self._faults.popleft() if self._faults else ("pass", 0, None)
 
     def wait_for_stop(self) -> None:
@@ -157,7 +157,9 @@ class _Handler(BaseHTTPRequestHandler):
         # enough for the name of what is uploaded
         body = self.rfile.read(min(length, max(length // 2, 300)))
         is_upload = (
-            self.command == "POST" and self.path.startswith(self.owner.path) and self.owner.only in body
+            self.command == "POST"
+            and self.path.startswith(self.owner.path)
+            and self.owner.body_marker in body
         )
         fault, status, retry_after = self.owner.next_fault() if is_upload else ("pass", 0, None)
         if fault == "cut":
@@ -168,16 +170,16 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "half":
             head = f"{self.command} {self.path} HTTP/1.1\r\n{self.headers}".encode()
             self.owner.forward_half(head, body)
-            self.owner.held.release()
+            self.owner.blocked.release()
             self.owner.wait_for_stop()
             self.close_connection = True
             return
         body += self.rfile.read(length - len(body))
         if fault == "answer":
-            self._refuse(status, retry_after)
+            self._send_error(status, retry_after)
             return
         if fault == "stall":
-            self.owner.held.release()
+            self.owner.blocked.release()
             self.owner.wait_for_stop()
             self.close_connection = True
             return
@@ -188,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in {"lose", "hold"}:
             self.close_connection = True
             if fault == "hold":
-                self.owner.held.release()
+                self.owner.blocked.release()
                 self.owner.wait_for_stop()
             return
         content: bytes = reply.content  # type: ignore[attr-defined]
@@ -207,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         self.wfile.write(content)
 
-    def _refuse(self, status: int, retry_after: int | None) -> None:
+    def _send_error(self, status: int, retry_after: int | None) -> None:
         error = {"code": status, "message": f"injected {status}", "errors": [{"reason": "injected"}]}
         content = json.dumps({"error": error}).encode()
         self.send_response(status)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-PIPELINE: dict[str, Any] = {
+PIPELINE_STATUS: dict[str, Any] = {
     "now_ms": 1_800_000_000_500,
     "kafka": {"ok": True, "error": ""},
     "topics": [
@@ -58,7 +58,7 @@ PIPELINE: dict[str, Any] = {
         }
     ],
 }
-SERVER: dict[str, float] = {
+SERVER_STATS: dict[str, float] = {
     "clients": 2,
     "dropped_clients": 1,
     "refused_clients": 4,

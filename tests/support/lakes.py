@@ -10,11 +10,11 @@ import polars as pl
 from tickerlake.lake.segment import Format, TopicMeta
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.writer import open_topic, open_writer
-from tickerlake.model.schema import KAFKA_RECORDS
+from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
 DAY_NS = 86_400 * 10**9
 FIRST_DAY = 19_723  # 2024-01-01
-_UPLOADS = ThreadPoolExecutor(2)
+_UPLOAD_POOL = ThreadPoolExecutor(2)
 
 
 def utc_dates(_: pl.Series, ts_ns: pl.Series) -> pl.Series:
@@ -22,7 +22,7 @@ def utc_dates(_: pl.Series, ts_ns: pl.Series) -> pl.Series:
     return (ts_ns // DAY_NS).cast(pl.Int32).cast(pl.Date)
 
 
-def bar(symbol: str, minute: int, *, day: int = 0, revision: int = 0, **more: Any) -> dict[str, Any]:
+def bar(symbol: str, minute: int, *, day: int = 0, revision: int = 0, **fields: Any) -> dict[str, Any]:
     """A one-minute bar, `minute` minutes into a day."""
     open_ns = (FIRST_DAY + day) * DAY_NS + minute * 60 * 10**9
     date = str(pl.Series([FIRST_DAY + day]).cast(pl.Int32).cast(pl.Date)[0])
@@ -47,11 +47,11 @@ def bar(symbol: str, minute: int, *, day: int = 0, revision: int = 0, **more: An
         "ts_recv_ns": open_ns + 61 * 10**9,
         "source": "test",
         "quality": [],
-        **more,
+        **fields,
     }
 
 
-def trade(symbol: str, second: int, *, day: int = 0, **more: Any) -> dict[str, Any]:
+def trade(symbol: str, second: int, *, day: int = 0, **fields: Any) -> dict[str, Any]:
     """A trade, `second` seconds into a day."""
     ts_ns = (FIRST_DAY + day) * DAY_NS + second * 10**9
     return {
@@ -68,19 +68,19 @@ def trade(symbol: str, second: int, *, day: int = 0, **more: Any) -> dict[str, A
         "correction": "new",
         "source": "test",
         "quality": [],
-        **more,
+        **fields,
     }
 
 
-class Topic:
+class LakeTopic:
     """A topic of one partition in a lake, to which segments are added."""
 
     def __init__(self, store: Store, name: str, fmt: Format = "ndjson") -> None:
         self.store, self.name = store, name
         topic = open_topic(store, TopicMeta(name, f"id-{name}", "cluster", fmt, {"0": 0}, 0))
-        self._writer = open_writer(store, topic, 0, None, _UPLOADS)
+        self._writer = open_writer(store, topic, 0, None, _UPLOAD_POOL)
 
-    def add(self, values: Sequence[dict[str, Any] | bytes | None], timestamp_ms: int = 1) -> None:
+    def add_segment(self, values: Sequence[dict[str, Any] | bytes | None], timestamp_ms: int = 1) -> None:
         """Store records as one segment."""
         offsets = range(self._writer.position, self._writer.position + len(values))
         data = [json.dumps(each).encode() if isinstance(each, dict) else each for each in values]
@@ -88,6 +88,6 @@ class Topic:
         self._writer.put(
             pl.DataFrame(
                 {"offset": offsets, "timestamp_ms": [timestamp_ms] * len(data), "key": keys, "value": data},
-                schema=KAFKA_RECORDS,
+                schema=KAFKA_RECORD_SCHEMA,
             )
         )

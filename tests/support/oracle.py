@@ -14,11 +14,11 @@ from typing import Any
 import duckdb
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-Place = tuple[int, int]
+PartitionOffset = tuple[int, int]
 _SEGMENT = re.compile(r"\d{20}\.(ndjson\.gz|parquet|json)")
 
 
-def messages(servers: str, topic: str) -> list[Message]:
+def read_messages(servers: str, topic: str) -> list[Message]:
     """Every committed message of a topic."""
     client = Consumer(
         {
@@ -30,52 +30,52 @@ def messages(servers: str, topic: str) -> list[Message]:
             "enable.partition.eof": True,
         }
     )
-    about = client.list_topics(topic, timeout=10).topics[topic]
-    client.assign([TopicPartition(topic, number, 0) for number in about.partitions])
-    found: list[Message] = []
-    ended: set[int | None] = set()
-    while len(ended) < len(about.partitions):
+    metadata = client.list_topics(topic, timeout=10).topics[topic]
+    client.assign([TopicPartition(topic, number, 0) for number in metadata.partitions])
+    result: list[Message] = []
+    finished: set[int | None] = set()
+    while len(finished) < len(metadata.partitions):
         for message in client.consume(5000, 0.2):
             error = message.error()
             if error is None:
-                found.append(message)
+                result.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                ended.add(message.partition())
+                finished.add(message.partition())
     client.close()
-    return found
+    return result
 
 
-def rows(lake: Path, topic: str) -> dict[Place, list[dict[str, Any]]]:
+def read_rows(lake: Path, topic: str) -> dict[PartitionOffset, list[dict[str, Any]]]:
     """Rows of a local lake by (partition, offset); a list longer than one is a double."""
-    found: dict[Place, list[dict[str, Any]]] = {}
+    by_offset: dict[PartitionOffset, list[dict[str, Any]]] = {}
     for file in sorted((lake / "raw" / topic).glob("partition=*/*")):
         if not _SEGMENT.fullmatch(file.name):
             continue
         number = int(file.parent.name.removeprefix("partition="))
-        for row in _rows(file):
-            found.setdefault((number, row["kafka_offset"]), []).append(row)
-    return found
+        for row in _read_segment(file):
+            by_offset.setdefault((number, row["kafka_offset"]), []).append(row)
+    return by_offset
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
+def _read_segment(file: Path) -> list[dict[str, Any]]:
     if file.suffix == ".parquet":
         query = duckdb.execute("select * from read_parquet(?)", [str(file)])
         names = [column[0] for column in query.description or []]
-        found = [dict(zip(names, values, strict=True)) for values in query.fetchall()]
-        return [{name: value for name, value in row.items() if value is not None} for row in found]
+        records = [dict(zip(names, values, strict=True)) for values in query.fetchall()]
+        return [{name: value for name, value in row.items() if value is not None} for row in records]
     data = file.read_bytes()
     lines = gzip.decompress(data) if file.suffix == ".gz" else data
     return [json.loads(line) for line in lines.splitlines()]
 
 
-def rejects(lake: Path, topic: str) -> dict[Place, bytes]:
+def read_rejects(lake: Path, topic: str) -> dict[PartitionOffset, bytes]:
     """Raw bytes of the rejected records by (partition, offset)."""
-    found = {}
+    by_offset = {}
     for file in (lake / "rejects" / topic).glob("partition=*/*.json"):
-        kept = json.loads(file.read_bytes())
+        reject = json.loads(file.read_bytes())
         number = int(file.parent.name.removeprefix("partition="))
-        found[number, kept["offset"]] = base64.b64decode(kept["value_base64"])
-    return found
+        by_offset[number, reject["offset"]] = base64.b64decode(reject["value_base64"])
+    return by_offset
 
 
 @dataclass(frozen=True)
@@ -90,41 +90,47 @@ class Verdict:
     sent: int
     stored: int
     rejected: int
-    lost: list[Place]
-    doubled: list[Place]
-    changed: list[Place]
-    foreign: list[Place]
-    disordered: list[str]
+    lost: list[PartitionOffset]
+    duplicated: list[PartitionOffset]
+    changed: list[PartitionOffset]
+    unexpected: list[PartitionOffset]
+    out_of_order: list[str]
 
     @property
     def is_sound(self) -> bool:
         """Tell whether each record is there once, as it was, in order."""
-        return not (self.lost or self.doubled or self.changed or self.foreign or self.disordered)
+        return not (self.lost or self.duplicated or self.changed or self.unexpected or self.out_of_order)
 
 
-def verdict(servers: str, topic: str, lake: Path, sent: Iterable[Message] | None = None) -> Verdict:
+def compare_with_kafka(
+    servers: str, topic: str, lake: Path, sent: Iterable[Message] | None = None
+) -> Verdict:
     """Compare a lake with what Kafka holds, or with messages that it held."""
-    found = messages(servers, topic) if sent is None else sent
-    wanted = {(m.partition() or 0, m.offset() or 0): m for m in found}
-    stored, refused = rows(lake, topic), rejects(lake, topic)
+    expected_messages = read_messages(servers, topic) if sent is None else sent
+    expected = {(m.partition() or 0, m.offset() or 0): m for m in expected_messages}
+    stored, rejected = read_rows(lake, topic), read_rejects(lake, topic)
     changed = [
-        place for place, (row, *_) in stored.items() if place in wanted and not _same(row, wanted[place])
+        place
+        for place, (row, *_) in stored.items()
+        if place in expected and not _row_matches(row, expected[place])
     ]
-    changed += [place for place, raw in refused.items() if place in wanted and raw != wanted[place].value()]
-    have = stored.keys() | refused.keys()
+    changed += [
+        place for place, raw in rejected.items() if place in expected and raw != expected[place].value()
+    ]
+    present = stored.keys() | rejected.keys()
     return Verdict(
-        sent=len(wanted),
+        sent=len(expected),
         stored=len(stored),
-        rejected=len(refused),
-        lost=sorted(wanted.keys() - have),
-        doubled=[place for place, each in stored.items() if len(each) > 1 or place in refused],
+        rejected=len(rejected),
+        lost=sorted(expected.keys() - present),
+        duplicated=[place for place, each in stored.items() if len(each) > 1 or place in rejected],
         changed=changed,
-        foreign=sorted(have - wanted.keys()),
-        disordered=_disordered(lake, topic),
+        unexpected=sorted(present - expected.keys()),
+        out_of_order=_out_of_order_segments(lake, topic),
     )
 
 
-def _same(row: dict[str, Any], message: Message) -> bool:
+def _row_matches(row: dict[str, Any], message: Message) -> bool:
     if row["kafka_timestamp_ms"] != message.timestamp()[1]:
         return False
     value = message.value()
@@ -133,41 +139,43 @@ def _same(row: dict[str, Any], message: Message) -> bool:
     document = json.loads(value)
     # what has no column of its own in a Parquet file stands in `extra`
     extra = row.get("extra")
-    known = {**(json.loads(extra) if isinstance(extra, str) else extra or {}), **row}
+    fields = {**(json.loads(extra) if isinstance(extra, str) else extra or {}), **row}
     if not isinstance(document, dict):
-        return _is(known.get("value"), document)
+        return _value_matches(fields.get("value"), document)
     return all(
-        _is(known.get(name), value) for name, value in document.items() if not name.startswith("kafka_")
+        _value_matches(fields.get(name), value)
+        for name, value in document.items()
+        if not name.startswith("kafka_")
     )
 
 
-def _is(stored: object, value: object) -> bool:
+def _value_matches(stored: object, value: object) -> bool:
     # a column of values of several types holds them as JSON text
     return stored == value or (
         isinstance(stored, str) and not isinstance(value, str) and json.loads(stored) == value
     )
 
 
-def _disordered(lake: Path, topic: str) -> list[str]:
-    found = []
-    before: dict[Path, int] = {}
+def _out_of_order_segments(lake: Path, topic: str) -> list[str]:
+    segments = []
+    last_offsets: dict[Path, int] = {}
     for file in sorted((lake / "raw" / topic).glob("partition=*/*")):
         if not _SEGMENT.fullmatch(file.name):
             continue
-        offsets = [row["kafka_offset"] for row in _rows(file)]
-        if any(b <= a for a, b in pairwise([before.get(file.parent, -1), *offsets])):
-            found.append(str(file.relative_to(lake)))
-        before[file.parent] = max([before.get(file.parent, -1), *offsets])
-    return found
+        offsets = [row["kafka_offset"] for row in _read_segment(file)]
+        if any(b <= a for a, b in pairwise([last_offsets.get(file.parent, -1), *offsets])):
+            segments.append(str(file.relative_to(lake)))
+        last_offsets[file.parent] = max([last_offsets.get(file.parent, -1), *offsets])
+    return segments
 
 
-def judge(servers: str, topic: str, lake: Path) -> int:
+def assert_stored_once(servers: str, topic: str, lake: Path) -> int:
     """Assert that each message is in the lake once, as it was, in order; return how many there are."""
-    found = verdict(servers, topic, lake)
-    assert found.is_sound, found
-    return found.sent
+    result = compare_with_kafka(servers, topic, lake)
+    assert result.is_sound, result
+    return result.sent
 
 
-def each_once(servers: str, topic: str, field: str) -> Counter[Any]:
+def count_by_field(servers: str, topic: str, field: str) -> Counter[Any]:
     """Count the committed messages by a field of theirs."""
-    return Counter(json.loads(message.value() or b"")[field] for message in messages(servers, topic))
+    return Counter(json.loads(message.value() or b"")[field] for message in read_messages(servers, topic))

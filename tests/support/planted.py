@@ -9,109 +9,111 @@ import polars as pl
 import pytest
 
 from tickerlake import clock
-from tickerlake.kafka.consumer import Committed, Partition
-from tickerlake.lake.segment import Stored, partition_prefix
+from tickerlake.kafka.consumer import CommittedOffset, Partition
+from tickerlake.lake.segment import StoreResult, partition_prefix
 from tickerlake.lake.store.base import ObjectInfo
 from tickerlake.lake.store.local import LocalStore
 from tickerlake.lake.store.memory import MemoryStore, crc32c
-from tickerlake.lake.writer import PartitionWriter
+from tickerlake.lake.writer import SegmentWriter
 from tickerlake.pipeline.sink import Sink
 
-PLANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {}
+SEEDED_BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {}
 
 
-def _plant(function: Callable[[pytest.MonkeyPatch], None]) -> None:
-    PLANTS[function.__name__] = function
+def _seeded_bug(function: Callable[[pytest.MonkeyPatch], None]) -> None:
+    SEEDED_BUGS[function.__name__] = function
 
 
-@_plant
+@_seeded_bug
 def overwrites(patch: pytest.MonkeyPatch) -> None:
     """Writes over what is there."""
     create = MemoryStore.create
 
-    def over(self: MemoryStore, key: str, data: bytes, *, metadata: Mapping[str, str], **more: str) -> None:
+    def create_or_overwrite(
+        self: MemoryStore, key: str, data: bytes, *, metadata: Mapping[str, str], **more: str
+    ) -> None:
         if self.stat(key):
             info = ObjectInfo(key, len(data), MappingProxyType(dict(metadata)), crc32c(data))
-            self._shelf.objects[key] = (data, info)
+            self._bucket.objects[key] = (data, info)
         else:
             create(self, key, data, metadata=metadata, **more)
 
-    patch.setattr(MemoryStore, "create", over)
+    patch.setattr(MemoryStore, "create", create_or_overwrite)
     patch.setattr(LocalStore, "_link", lambda _, temp, path: os.replace(temp, path))  # noqa: PTH105
 
 
-@_plant
-def commits_before_it_stores(patch: pytest.MonkeyPatch) -> None:
+@_seeded_bug
+def commits_before_storing(patch: pytest.MonkeyPatch) -> None:
     """Says that records are done when it takes them, and believes that later."""
-    real_open, real_store = Sink._open, Sink._store
+    real_open, real_store = Sink._open_partition, Sink._start_store
 
-    def commit(self: Sink, partition: Partition, lane: Any) -> None:
-        real_store(self, partition, lane)
-        self._consumer.commit(partition, int(lane.flying.item(-1, "offset")) + 1, "")
+    def commit(self: Sink, partition: Partition, buffer: Any) -> None:
+        real_store(self, partition, buffer)
+        self._consumer.commit(partition, int(buffer.in_flight.item(-1, "offset")) + 1, "")
 
-    def resume(self: Sink, partition: Partition, committed: Committed | None) -> int:
+    def resume(self: Sink, partition: Partition, committed: CommittedOffset | None) -> int:
         start = real_open(self, partition, None)
         if committed is None:
             return start
-        self._lanes[partition].writer.position = committed.offset  # type: ignore[misc]
+        self._buffers[partition].writer.position = committed.offset  # type: ignore[misc]
         return committed.offset
 
-    patch.setattr(Sink, "_store", commit)
-    patch.setattr(Sink, "_open", resume)
+    patch.setattr(Sink, "_start_store", commit)
+    patch.setattr(Sink, "_open_partition", resume)
 
 
-@_plant
-def skips_a_record_at_a_rebalance(patch: pytest.MonkeyPatch) -> None:
+@_seeded_bug
+def skips_a_record_on_rebalance(patch: pytest.MonkeyPatch) -> None:
     """Takes an offset that was committed for the last one done."""
-    real = Sink._open
+    real = Sink._open_partition
 
-    def resume(self: Sink, partition: Partition, committed: Committed | None) -> int:
+    def resume(self: Sink, partition: Partition, committed: CommittedOffset | None) -> int:
         start = real(self, partition, committed)
         return start + 1 if committed else start
 
-    patch.setattr(Sink, "_open", resume)
+    patch.setattr(Sink, "_open_partition", resume)
 
 
-@_plant
-def names_by_time(patch: pytest.MonkeyPatch) -> None:
+@_seeded_bug
+def names_segments_by_time(patch: pytest.MonkeyPatch) -> None:
     """Names a segment by when it was cut."""
-    places: dict[str, int] = {}
+    numbers: dict[str, int] = {}
 
-    def key(self: PartitionWriter, position: int) -> str:
+    def key(self: SegmentWriter, position: int) -> str:
         # each writer cuts at moments of its own
-        place = f"{id(self)}:{position}"
-        places.setdefault(place, clock.now_ns() // 1000 + len(places))
+        cut_id = f"{id(self)}:{position}"
+        numbers.setdefault(cut_id, clock.now_ns() // 1000 + len(numbers))
         extension = {"ndjson": "ndjson.gz"}.get(self.topic.format, self.topic.format)
-        return f"{partition_prefix(self.topic.topic, self.partition)}{places[place]:020d}.{extension}"
+        return f"{partition_prefix(self.topic.topic, self.partition)}{numbers[cut_id]:020d}.{extension}"
 
-    patch.setattr(PartitionWriter, "_key", key)
-    patch.setattr(PartitionWriter, "_check", lambda _, meta, __: meta)
+    patch.setattr(SegmentWriter, "_key", key)
+    patch.setattr(SegmentWriter, "_check_meta", lambda _, meta, __: meta)
 
 
-@_plant
-def adopts_without_looking(patch: pytest.MonkeyPatch) -> None:
+@_seeded_bug
+def adopts_without_checking(patch: pytest.MonkeyPatch) -> None:
     """Takes what has its segment's name for its segment."""
-    real = PartitionWriter.put
+    real = SegmentWriter.put
 
-    def put(self: PartitionWriter, batch: pl.DataFrame) -> Stored:
+    def put(self: SegmentWriter, batch: pl.DataFrame) -> StoreResult:
         self.wanted = int(batch.item(-1, "offset")) + 1  # type: ignore[attr-defined]
         return real(self, batch)
 
-    def adopt(self: PartitionWriter, key: str) -> Stored:
+    def adopt(self: SegmentWriter, key: str) -> StoreResult:
         del key
-        return Stored(self.position, self.wanted, 0, 0, 0, 0, adopted=True)  # type: ignore[attr-defined]
+        return StoreResult(self.position, self.wanted, 0, 0, 0, 0, adopted=True)  # type: ignore[attr-defined]
 
-    patch.setattr(PartitionWriter, "put", put)
-    patch.setattr(PartitionWriter, "_adopt", adopt)
+    patch.setattr(SegmentWriter, "put", put)
+    patch.setattr(SegmentWriter, "_adopt", adopt)
 
 
-@_plant
-def names_by_the_first_record(patch: pytest.MonkeyPatch) -> None:
+@_seeded_bug
+def names_segments_by_first_record(patch: pytest.MonkeyPatch) -> None:
     """Names a segment by its first record, which another reader may not see any more."""
-    real = PartitionWriter.put
+    real = SegmentWriter.put
 
-    def put(self: PartitionWriter, batch: pl.DataFrame) -> Stored:
+    def put(self: SegmentWriter, batch: pl.DataFrame) -> StoreResult:
         self.position = int(batch.item(0, "offset"))
         return real(self, batch)
 
-    patch.setattr(PartitionWriter, "put", put)
+    patch.setattr(SegmentWriter, "put", put)

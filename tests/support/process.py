@@ -24,43 +24,43 @@ class Child(subprocess.Popen[str]):
 def tickerlake(
     *arguments: object,
     cwd: Path | None = None,
-    variables: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
 ) -> Child:
     """Start a verb, with some variables of the environment set."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
-    environment |= variables or {}
+    child_env = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
+    child_env |= env or {}
     return Child(
         [sys.executable, "-c", "from tickerlake.cli.app import main; main()", *map(str, arguments)],
         stdout=stdout,
         stderr=stderr,
         text=True,
         cwd=cwd,
-        env=environment,
+        env=child_env,
     )
 
 
-def run(*arguments: object, code: int = 0, cwd: Path | None = None) -> tuple[str, str]:
+def run(*arguments: object, exit_code: int = 0, cwd: Path | None = None) -> tuple[str, str]:
     """Run a verb to its end, check its exit code, and return what it printed."""
     with tickerlake(*arguments, cwd=cwd) as child:
         out, err = child.communicate(timeout=120)
-    assert child.returncode == code, f"exit {child.returncode}\n{out}\n{err}"
+    assert child.returncode == exit_code, f"exit {child.returncode}\n{out}\n{err}"
     return out, err
 
 
 def wait_until(
-    holds: Callable[[], bool], child: "subprocess.Popen[str] | None" = None, seconds: float = 60
+    condition: Callable[[], bool], child: "subprocess.Popen[str] | None" = None, timeout_s: float = 60
 ) -> float:
     """Look until ``holds()``, or until the child ends, and return how long that took; a minute at most."""
-    pause = threading.Event()
-    began_s = time.monotonic()
-    while not holds():
+    sleeper = threading.Event()
+    started_s = time.monotonic()
+    while not condition():
         if child is not None and child.poll() is not None:
             break
-        assert time.monotonic() - began_s < seconds, f"nothing happened for {seconds:.0f} s"
-        pause.wait(0.01)
-    return time.monotonic() - began_s
+        assert time.monotonic() - started_s < timeout_s, f"nothing happened for {timeout_s:.0f} s"
+        sleeper.wait(0.01)
+    return time.monotonic() - started_s
 
 
 def is_halted(pid: int) -> bool:
@@ -70,10 +70,10 @@ def is_halted(pid: int) -> bool:
 
 def peak_mb(pid: int) -> float:
     """Return the most memory that a running process ever had."""
-    return status(pid, "VmHWM") / 1024
+    return proc_status(pid, "VmHWM") / 1024
 
 
-def status(pid: int, name: str) -> int:
+def proc_status(pid: int, name: str) -> int:
     """Return a figure of what Linux says of a running process; memory is in kB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

@@ -17,15 +17,15 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tickerlake.model.alert import Alert, alert_id
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.times import Times
+from tickerlake.notify.times import Timing
 
-MOMENT_NS = 1_704_205_800_000_000_000
+EVENT_NS = 1_704_205_800_000_000_000
 """2024-01-02 14:30 UTC."""
 
 
-def an_alert(symbol: str = "AAPL", **changes: Any) -> Alert:
+def make_alert(symbol: str = "AAPL", **changes: Any) -> Alert:
     """Return an alert; what is not given is usual."""
-    about: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "rule_id": "fast-move",
         "rule_version": 1,
         "kind": "pct_change",
@@ -33,8 +33,8 @@ def an_alert(symbol: str = "AAPL", **changes: Any) -> Alert:
         "state": "fired",
         "instrument_id": f"{symbol}.XNAS",
         "symbol": symbol,
-        "ts_event_ns": MOMENT_NS,
-        "ts_detected_ns": MOMENT_NS + 1,
+        "ts_event_ns": EVENT_NS,
+        "ts_detected_ns": EVENT_NS + 1,
         "direction": "down",
         "unit": "pct",
         "suppressed_count": 0,
@@ -44,22 +44,22 @@ def an_alert(symbol: str = "AAPL", **changes: Any) -> Alert:
         "value": Decimal("-3.1"),
         **changes,
     }
-    ids = alert_id(about["rule_id"], about["instrument_id"], "1m", about["ts_event_ns"], about["state"])
-    return Alert(**{"alert_id": ids, **about})
+    ids = alert_id(fields["rule_id"], fields["instrument_id"], "1m", fields["ts_event_ns"], fields["state"])
+    return Alert(**{"alert_id": ids, **fields})
 
 
-def a_note(symbol: str = "AAPL", **changes: Any) -> Notification:
+def make_notification(symbol: str = "AAPL", **changes: Any) -> Notification:
     """Return a notification of one alert."""
-    return Notification((an_alert(symbol, **changes),))
+    return Notification((make_alert(symbol, **changes),))
 
 
-class SkippingTimes:
+class SkippingClock:
     """A clock that jumps to the end of every wait; remembers how long the waits were to be."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
         self.waits: list[float] = []
-        self.times = Times(lambda: self.now_s, lambda delay_s: delay_s, self._wait)
+        self.times = Timing(lambda: self.now_s, lambda delay_s: delay_s, self._wait)
 
     def _wait(self, condition: threading.Condition, until_s: float | None) -> None:
         if until_s is None:
@@ -70,7 +70,7 @@ class SkippingTimes:
         condition.wait(0)
 
 
-class HeldTimes:
+class ManualClock:
     """A clock that stands still until a test moves it."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class HeldTimes:
         self._lock = threading.Lock()
         self._conditions: set[threading.Condition] = set()
         self._arrived: SimpleQueue[float] = SimpleQueue()
-        self.times = Times(lambda: self._now_s, lambda delay_s: delay_s, self._wait)
+        self.times = Timing(lambda: self._now_s, lambda delay_s: delay_s, self._wait)
 
     def advance(self, seconds: float) -> None:
         with self._lock:
@@ -88,7 +88,7 @@ class HeldTimes:
             with condition:
                 condition.notify_all()
 
-    def until_someone_waits(self) -> float:
+    def next_deadline_s(self) -> float:
         """Return until when somebody waits, as soon as somebody does."""
         return self._arrived.get(timeout=30)
 
@@ -148,7 +148,7 @@ class Receiver:
         self._server.server_close()
         self._thread.join()
 
-    def received(self) -> Request:
+    def next_request(self) -> Request:
         """Return the next request, as soon as there is one."""
         return self.requests.get(timeout=30)
 
@@ -197,8 +197,8 @@ class _Handler(BaseHTTPRequestHandler):
 class TrickleServer:
     """Accepts one connection, and sends one byte of an endless line after the other."""
 
-    def __init__(self, beginning: bytes) -> None:
-        self._beginning = beginning
+    def __init__(self, prefix: bytes) -> None:
+        self._prefix = prefix
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._stopped = threading.Event()
@@ -219,7 +219,7 @@ class TrickleServer:
         connection, _ = self._listener.accept()
         with connection:
             try:
-                connection.sendall(self._beginning)
+                connection.sendall(self._prefix)
                 while not self._stopped.wait(0.02):
                     connection.sendall(b"x")
             except OSError:
@@ -232,8 +232,8 @@ class MailReceiver:
     ``refusals`` are answers to the next recipients, or ``DATA:`` and an answer to the next mail.
     """
 
-    def __init__(self, refusals: Sequence[str] = (), **options: Any) -> None:
-        self._refusals = deque(refusals)
+    def __init__(self, error_replies: Sequence[str] = (), **options: Any) -> None:
+        self._error_replies = deque(error_replies)
         self.mails: SimpleQueue[Envelope] = SimpleQueue()
         self._controller = _Controller(self, hostname="127.0.0.1", **options)
 
@@ -253,18 +253,18 @@ class MailReceiver:
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        if self._refusals and not self._refusals[0].startswith("DATA:"):
-            answer = self._refusals.popleft()
-            if answer:
-                return answer
+        if self._error_replies and not self._error_replies[0].startswith("DATA:"):
+            reply = self._error_replies.popleft()
+            if reply:
+                return reply
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(  # noqa: N802 - aiosmtpd's name
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
-        if self._refusals:
-            return self._refusals.popleft().removeprefix("DATA:")
+        if self._error_replies:
+            return self._error_replies.popleft().removeprefix("DATA:")
         self.mails.put(envelope)
         return "250 OK"
 

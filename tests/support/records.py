@@ -6,31 +6,35 @@ from typing import Any
 
 import polars as pl
 
-NOON_MS = 1_800_000_000_000
+KAFKA_TIMESTAMP_MS = 1_800_000_000_000
 
 
 def trade(
-    name: str, ts_ns: int, price: Decimal | float | str, size: Decimal | float | str, **more: Any
+    instrument_id: str, ts_ns: int, price: Decimal | float | str, size: Decimal | float | str, **fields: Any
 ) -> bytes:
     """Return a trade as a message's value."""
-    extra = "".join(f',"{key}":{value}' for key, value in more.items())
+    extra = "".join(f',"{key}":{value}' for key, value in fields.items())
     return (
-        f'{{"schema":"trade.v1","instrument_id":"{name}","symbol":"{name.rpartition(".")[0]}",'
+        f'{{"schema":"trade.v1","instrument_id":"{instrument_id}","symbol":"{instrument_id.rpartition(".")[0]}",'
         f'"ts_event_ns":{ts_ns},"ts_recv_ns":{ts_ns},"price":{price:f},"size":{size:f}{extra}}}'
         if isinstance(price, Decimal) and isinstance(size, Decimal)
-        else f'{{"schema":"trade.v1","instrument_id":"{name}","ts_event_ns":{ts_ns},"ts_recv_ns":{ts_ns},'
+        else f'{{"schema":"trade.v1","instrument_id":"{instrument_id}","ts_event_ns":{ts_ns},"ts_recv_ns":{ts_ns},'
         f'"price":{price},"size":{size}{extra}}}'
     ).encode()
 
 
 def batch(
-    values: Sequence[bytes | None], *, partition: int = 0, first: int = 0, timestamp_ms: int = NOON_MS
+    values: Sequence[bytes | None],
+    *,
+    partition: int = 0,
+    first_offset: int = 0,
+    timestamp_ms: int = KAFKA_TIMESTAMP_MS,
 ) -> pl.DataFrame:
     """Return messages as a batch of one partition."""
     return pl.DataFrame(
         {
             "partition": [partition] * len(values),
-            "offset": range(first, first + len(values)),
+            "offset": range(first_offset, first_offset + len(values)),
             "timestamp_ms": [timestamp_ms] * len(values),
             "value": values,
         },

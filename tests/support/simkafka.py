@@ -12,9 +12,9 @@ import polars as pl
 
 from tickerlake.errors import BrokerUnreachable, Rebalanced
 from tickerlake.kafka.admin import Topic
-from tickerlake.kafka.consumer import Batch, Committed, Partition
-from tickerlake.model.schema import KAFKA_RECORDS
-from tickerlake.pipeline.track import Moment, Note
+from tickerlake.kafka.consumer import Batch, CommittedOffset, Partition
+from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
+from tickerlake.pipeline.track import ClockClose, CommitMetadata
 
 Event = tuple[Any, ...]
 Log = list[tuple[int, int, bytes]]
@@ -26,7 +26,7 @@ class Killed(BaseException):
 
 
 @dataclass
-class Cluster:
+class SimCluster:
     """What outlives a worker, and the time.
 
     Parameters
@@ -43,23 +43,23 @@ class Cluster:
     script: Iterator[Event]
     stop: Callable[[], None]
     now_s: float
-    low: dict[int, int] = field(default_factory=dict)
-    high: dict[int, int] = field(default_factory=dict)
-    committed: dict[int, Committed] = field(default_factory=dict)
-    written: dict[tuple[str, bytes | None], list[bytes]] = field(default_factory=lambda: defaultdict(list))
-    moments: dict[int, dict[Moment, None]] = field(default_factory=lambda: defaultdict(dict))
-    failing: str = ""
+    low_watermarks: dict[int, int] = field(default_factory=dict)
+    high_watermarks: dict[int, int] = field(default_factory=dict)
+    committed: dict[int, CommittedOffset] = field(default_factory=dict)
+    published: dict[tuple[str, bytes | None], list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    idle_closes: dict[int, dict[ClockClose, None]] = field(default_factory=lambda: defaultdict(dict))
+    commit_fault: str = ""
     is_killed: bool = False
-    is_slow: bool = False
+    defers_writes: bool = False
 
     def kill(self) -> None:
         """End the process, as far as it can be seen."""
         self.is_killed = True
         raise Killed
 
-    def ends(self, partition: int) -> int:
+    def high_watermark(self, partition: int) -> int:
         """Return how much of a partition there is yet."""
-        return self.high.get(partition, 0)
+        return self.high_watermarks.get(partition, 0)
 
 
 class SimConsumer:
@@ -67,12 +67,12 @@ class SimConsumer:
 
     def __init__(
         self,
-        cluster: Cluster,
-        on_assign: Callable[[Partition, Committed | None], int],
+        cluster: SimCluster,
+        on_assign: Callable[[Partition, CommittedOffset | None], int],
         on_revoke: Callable[[Partition], None],
     ) -> None:
         self.assignments = 0
-        self.unfinished: set[Partition] = set()
+        self.blocked_partitions: set[Partition] = set()
         self._cluster, self._on_assign, self._on_revoke = cluster, on_assign, on_revoke
         self._positions: dict[int, int] = {}
         self._topic = ""
@@ -80,7 +80,7 @@ class SimConsumer:
     def subscribe(self, topics: list[str]) -> None:
         (self._topic,) = topics
 
-    def poll(self, timeout_s: float, most: int) -> Iterator[Batch]:
+    def poll(self, timeout_s: float, max_records: int) -> Iterator[Batch]:
         del timeout_s
         if not self.assignments:
             for number in self._cluster.logs:
@@ -95,10 +95,10 @@ class SimConsumer:
             case ("read", counts):
                 for number, count in enumerate(counts):
                     if number in self._positions:
-                        yield self._batch(number, min(count, most))
+                        yield self._batch(number, min(count, max_records))
             case ("grow", number, count):
-                end = min(len(self._cluster.logs[number]), self._cluster.ends(number) + count)
-                self._cluster.high[number] = end
+                end = min(len(self._cluster.logs[number]), self._cluster.high_watermark(number) + count)
+                self._cluster.high_watermarks[number] = end
             case ("wait", seconds):
                 self._cluster.now_s += seconds
             case ("move", number):
@@ -108,7 +108,7 @@ class SimConsumer:
                 else:
                     self._assign(number)
             case ("fail", when):
-                self._cluster.failing = when
+                self._cluster.commit_fault = when
             case ("kill",):
                 self._cluster.kill()
             case ("stop",):
@@ -120,20 +120,20 @@ class SimConsumer:
 
     def _batch(self, number: int, count: int) -> Batch:
         log, start = self._cluster.logs[number], self._positions[number]
-        start = max(start, self._cluster.low.get(number, 0))
-        there = [record for record in log[: self._cluster.ends(number)] if record[0] >= start]
-        found = there[:count]
-        if found:
-            self._positions[number] = found[-1][0] + 1
-        rows = [(offset, ms, None, value) for offset, ms, value in found]
-        frame = pl.DataFrame(rows, schema=KAFKA_RECORDS, orient="row")
-        return Batch((self._topic, number), frame, len(found) == len(there))
+        start = max(start, self._cluster.low_watermarks.get(number, 0))
+        available = [record for record in log[: self._cluster.high_watermark(number)] if record[0] >= start]
+        fetched = available[:count]
+        if fetched:
+            self._positions[number] = fetched[-1][0] + 1
+        rows = [(offset, ms, None, value) for offset, ms, value in fetched]
+        frame = pl.DataFrame(rows, schema=KAFKA_RECORD_SCHEMA, orient="row")
+        return Batch((self._topic, number), frame, len(fetched) == len(available))
 
     def watermarks(self, partition: Partition) -> tuple[int, int]:
-        log = self._cluster.logs[partition[1]][: self._cluster.ends(partition[1])]
-        return self._cluster.low.get(partition[1], 0), log[-1][0] + 1 if log else 0
+        log = self._cluster.logs[partition[1]][: self._cluster.high_watermark(partition[1])]
+        return self._cluster.low_watermarks.get(partition[1], 0), log[-1][0] + 1 if log else 0
 
-    def known_end(self, partition: Partition) -> int:
+    def cached_high_watermark(self, partition: Partition) -> int:
         return self.watermarks(partition)[1]
 
     def group_metadata(self) -> None:
@@ -148,7 +148,7 @@ class SimConsumer:
 class SimProducer:
     """Stands for `kafka.producer.Producer`; a commit may fail, or be lost, or its reply be."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: SimCluster) -> None:
         self._cluster = cluster
         self.begin()
 
@@ -159,45 +159,45 @@ class SimProducer:
     def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes]) -> None:
         self._records += [(topic, key, bytes(value)) for key, value in zip(keys, values, strict=True)]
 
-    def send_offsets(self, positions: Mapping[Partition, tuple[int, str]], member: None) -> None:
-        del member
+    def send_offsets(self, positions: Mapping[Partition, tuple[int, str]], group_metadata: None) -> None:
+        del group_metadata
         self._offsets = positions
 
     def commit(self) -> None:
-        when, self._cluster.failing = self._cluster.failing, ""
-        if when == "before":
+        fault, self._cluster.commit_fault = self._cluster.commit_fault, ""
+        if fault == "before":
             raise Rebalanced("no longer ours")
-        if when == "kill before":
+        if fault == "kill before":
             self._cluster.kill()
         for topic, key, value in self._records:
-            self._cluster.written[topic, key].append(value)
-        for (_, number), (offset, note) in self._offsets.items():
-            self._cluster.committed[number] = Committed(offset, note)
-            known = msgspec.json.decode(note, type=Note)
-            self._cluster.moments[number] |= dict.fromkeys(known.idle)
-        if when == "after":
+            self._cluster.published[topic, key].append(value)
+        for (_, number), (offset, encoded) in self._offsets.items():
+            self._cluster.committed[number] = CommittedOffset(offset, encoded)
+            metadata = msgspec.json.decode(encoded, type=CommitMetadata)
+            self._cluster.idle_closes[number] |= dict.fromkeys(metadata.idle)
+        if fault == "after":
             raise BrokerUnreachable("the reply was lost")
-        if when == "kill after":
+        if fault == "kill after":
             self._cluster.kill()
 
 
 class SimPool:
     """Stands for the thread that writes: it is done at once, or only when it is waited for."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: SimCluster) -> None:
         self._cluster = cluster
-        self._waiting: list[tuple[Future[None], Callable[[], None]]] = []
+        self._pending: list[tuple[Future[None], Callable[[], None]]] = []
 
     def submit(self, write: Callable[..., None], *given: Any) -> Future[None]:
         future = SimFuture(self.shutdown)
-        self._waiting.append((future, partial(write, *given)))
-        if not self._cluster.is_slow:
+        self._pending.append((future, partial(write, *given)))
+        if not self._cluster.defers_writes:
             self.shutdown()
         return future
 
     def shutdown(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for future, write in [] if self._cluster.is_killed else waiting:
+        pending, self._pending = self._pending, []
+        for future, write in [] if self._cluster.is_killed else pending:
             try:
                 future.set_result(write())
             except BaseException as error:
@@ -219,11 +219,11 @@ class SimFuture(Future[None]):
 class SimAdmin:
     """Stands for `kafka.admin.Admin`."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: SimCluster) -> None:
         self._cluster = cluster
 
-    def require(self, topic: str) -> Topic:
+    def require_topic(self, topic: str) -> Topic:
         return Topic(topic, "id", "cluster", len(self._cluster.logs))
 
-    def describe(self, topic: str) -> Topic:
-        return self.require(topic)
+    def describe_topic(self, topic: str) -> Topic:
+        return self.require_topic(topic)

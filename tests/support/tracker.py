@@ -16,14 +16,14 @@ from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
 from tickerlake.lake.store import open_store
 from tickerlake.pipeline.markets import sessions_by_market
-from tickerlake.pipeline.track import Track, TrackOptions, TrackProgress
+from tickerlake.pipeline.track import Tracker, TrackOptions, TrackProgress
 
-RESULTS = ("bars", "indicators", "alerts", "refused")
+RESULT_TOPICS = ("bars", "indicators", "alerts", "refused")
 INTERVALS = ("1m", "5m")
-Written = dict[tuple[str, bytes | None], list[bytes | None]]
+TrackResults = dict[tuple[str, bytes | None], list[bytes | None]]
 
 
-def tracker(
+def make_tracker(
     servers: str,
     topic: str,
     group: str,
@@ -31,7 +31,7 @@ def tracker(
     state: Path | str,
     batch_records: int = 400,
     idle_ns: int = 10**15,
-) -> Track:
+) -> Tracker:
     """Return a worker that is quick to be somewhere in between."""
     engine = EngineOptions(
         intervals=INTERVALS,
@@ -39,9 +39,9 @@ def tracker(
         lateness_ns=60 * 10**9,
         idle_ns=idle_ns,
         # the same for all groups that are compared
-        own="track",
+        source_tag="track",
     )
-    return Track(
+    return Tracker(
         servers,
         topic,
         open_store(str(state)),
@@ -52,20 +52,20 @@ def tracker(
     )
 
 
-def written(servers: str, prefix: str) -> Written:
+def read_results(servers: str, prefix: str) -> TrackResults:
     """Return what consumers see of the results: the values of each key of each topic, in order."""
-    found: Written = defaultdict(list)
+    results: TrackResults = defaultdict(list)
     admin = Admin(servers)
-    for name in RESULTS:
-        about = admin.describe(f"{prefix}.{name}")
-        starts = dict.fromkeys(range(about.partitions), 0) if about else {}
+    for name in RESULT_TOPICS:
+        description = admin.describe_topic(f"{prefix}.{name}")
+        starts = dict.fromkeys(range(description.partitions), 0) if description else {}
         for batch in read_all(servers, {}, f"{prefix}.{name}", starts):
             for key, value in batch.frame.select("key", "value").iter_rows():
-                found[name, key].append(value)
-    return dict(found)
+                results[name, key].append(value)
+    return dict(results)
 
 
-def simulated(servers: str) -> str:
+def simulate_trades(servers: str) -> str:
     """Return a topic of trades."""
     topic = f"t.{secrets.token_hex(6)}"
     options = ("--trades", 4000, "--symbols", 6, "--days", 1, "--jumps", 3)
@@ -73,29 +73,31 @@ def simulated(servers: str) -> str:
     return topic
 
 
-def undisturbed(servers: str, topic: str, state: Path) -> Written:
+def run_baseline(servers: str, topic: str, state: Path) -> TrackResults:
     """Return what a run writes to which nothing happens."""
     name = f"quiet.{secrets.token_hex(6)}"
-    subject = tracker(servers, topic, name, name, state, batch_records=50_000)
-    assert subject.run(threading.Event(), until_end=True).alerts
-    return written(servers, name)
+    worker = make_tracker(servers, topic, name, name, state, batch_records=50_000)
+    assert worker.run(threading.Event(), until_end=True).alerts
+    return read_results(servers, name)
 
 
-def amounts(found: Written) -> Counter[bytes | None]:
+def count_values(results: TrackResults) -> Counter[bytes | None]:
     """Count each value."""
-    return Counter(value for values in found.values() for value in values)
+    return Counter(value for values in results.values() for value in values)
 
 
-def main(servers: str, topic: str, group: str, prefix: str, state: str, batch_records: str, end: str) -> None:
+def main(
+    servers: str, topic: str, group: str, prefix: str, state: str, batch_records: str, stop_mode: str
+) -> None:
     """Track, and say after each batch how many records were read."""
 
     failpoints.arm(os.environ)
 
-    def show(now: TrackProgress) -> None:
+    def print_progress(now: TrackProgress) -> None:
         print(now.records, flush=True)
 
-    worker = tracker(servers, topic, group, prefix, state, int(batch_records))
-    worker.run(threading.Event(), until_end=end == "until-end", on_progress=show)
+    worker = make_tracker(servers, topic, group, prefix, state, int(batch_records))
+    worker.run(threading.Event(), until_end=stop_mode == "until-end", on_progress=print_progress)
 
 
 if __name__ == "__main__":

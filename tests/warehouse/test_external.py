@@ -6,62 +6,62 @@ from typing import Any
 import pytest
 
 from lake.test_compact import compact
-from support.lakes import Topic, bar, utc_dates
+from support.lakes import LakeTopic, bar, utc_dates
 from tickerlake.errors import LakeError, WarehouseError
 from tickerlake.lake import curated
 from tickerlake.lake.store.base import Store
 from tickerlake.warehouse.bigquery import Warehouse
-from tickerlake.warehouse.external import make_external
+from tickerlake.warehouse.external import ensure_external_tables
 from tickerlake.warehouse.load import Loader
 from warehouse.test_load import emulators, store, warehouse
 
 __all__ = ["emulators", "store", "warehouse"]
 
 
-def test_they_name_the_files_that_count_now(
+def test_external_tables_list_the_current_files(
     store: Store, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loader = Loader(store, warehouse, utc_dates, wait=lambda _: False)
     with pytest.raises(LakeError, match="no curated files"):
-        make_external(store, warehouse, loader, with_views=False)
+        ensure_external_tables(store, warehouse, loader, with_views=False)
     # the emulator makes a plain table of an external one: look at what it is told, and keep that for it
-    told: list[dict[str, Any]] = []
+    sent_configurations: list[dict[str, Any]] = []
     get = warehouse._client.get_table
 
-    def keep(*given: Any, **named: Any) -> Any:
+    def get_external_table(*given: Any, **named: Any) -> Any:
         table = get(*given, **named)
-        table._properties |= {"type": "EXTERNAL", "externalDataConfiguration": told[-1]}
+        table._properties |= {"type": "EXTERNAL", "externalDataConfiguration": sent_configurations[-1]}
         return table
 
-    monkeypatch.setattr(warehouse._client, "get_table", keep)
+    monkeypatch.setattr(warehouse._client, "get_table", get_external_table)
     for name in ("create_table", "update_table"):
         real = getattr(warehouse._client, name)
 
-        def tell(table: Any, *more: Any, real: Any = real, **named: Any) -> Any:
-            told.append(table.to_api_repr()["externalDataConfiguration"])
+        def record_configuration(table: Any, *more: Any, real: Any = real, **named: Any) -> Any:
+            sent_configurations.append(table.to_api_repr()["externalDataConfiguration"])
             return real(table, *more, **named)
 
-        monkeypatch.setattr(warehouse._client, name, tell)
-    topic = Topic(store, "t")
+        monkeypatch.setattr(warehouse._client, name, record_configuration)
+    topic = LakeTopic(store, "t")
     for minute in range(2):
-        topic.add([bar("A", minute), bar("A", minute, interval="1d")])
+        topic.add_segment([bar("A", minute), bar("A", minute, interval="1d")])
         compact(store, tmp_path)
-        assert make_external(store, warehouse, loader, with_views=False) == 2
-        files = curated.read_state(store).of("bars")
-        make_external(store, warehouse, loader, with_views=False)
-        assert told[-1]["sourceUris"] == [f"{store.uri}/{file.key}" for file in files]
-    assert len(told) == 2
-    assert told[0]["sourceFormat"] == "PARQUET"
-    assert told[0]["hivePartitioningOptions"] == {
+        assert ensure_external_tables(store, warehouse, loader, with_views=False) == 2
+        files = curated.read_state(store).files_of("bars")
+        ensure_external_tables(store, warehouse, loader, with_views=False)
+        assert sent_configurations[-1]["sourceUris"] == [f"{store.uri}/{file.key}" for file in files]
+    assert len(sent_configurations) == 2
+    assert sent_configurations[0]["sourceFormat"] == "PARQUET"
+    assert sent_configurations[0]["hivePartitioningOptions"] == {
         "mode": "AUTO",
         "sourceUriPrefix": f"{store.uri}/curated/bars/",
     }
 
 
-def test_a_table_of_another_kind_is_left_alone(store: Store, warehouse: Warehouse, tmp_path: Path) -> None:
-    Topic(store, "t").add([bar("A", 0)])
+def test_a_table_of_another_type_is_left_alone(store: Store, warehouse: Warehouse, tmp_path: Path) -> None:
+    LakeTopic(store, "t").add_segment([bar("A", 0)])
     compact(store, tmp_path)
     warehouse.query(f"create table `{warehouse.name}`.curated_bars (a int64)")
     loader = Loader(store, warehouse, utc_dates, wait=lambda _: False)
     with pytest.raises(WarehouseError, match="is no external table"):
-        make_external(store, warehouse, loader, with_views=False)
+        ensure_external_tables(store, warehouse, loader, with_views=False)

@@ -15,7 +15,7 @@ import pytest
 from support.bigquery import PROJECT, FakeBigQuery
 from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs
-from support.lakes import DAY_NS, Topic, bar, trade, utc_dates
+from support.lakes import DAY_NS, LakeTopic, bar, trade, utc_dates
 from tickerlake import clock
 from tickerlake.errors import UsageError, WarehouseError, WarehouseUnavailable
 from tickerlake.lake.query import LakeDatabase
@@ -69,19 +69,19 @@ def offsets(warehouse: Warehouse, table: str, topic: str = "t") -> list[int]:
     return [row[0] for row in found]
 
 
-def sound(store: Store, warehouse: Warehouse) -> None:
+def assert_no_findings(store: Store, warehouse: Warehouse) -> None:
     for result in audit_loads(store, warehouse):
         assert not result.findings, result.findings
 
 
 def test_each_record_is_loaded_once_exact_and_typed(store: Store, warehouse: Warehouse) -> None:
-    topic = Topic(store, "t")
-    topic.add([trade("A", 1, price=1.000000001, size=0.5), trade("B", 2, day=1)])
-    topic.add([trade("A", 3, conditions=["x", "y"])])
+    topic = LakeTopic(store, "t")
+    topic.add_segment([trade("A", 1, price=1.000000001, size=0.5), trade("B", 2, day=1)])
+    topic.add_segment([trade("A", 3, conditions=["x", "y"])])
     done = load(store, warehouse)
     assert (done.tables, done.loads, done.records) == ({"raw_trades": 3}, 1, 3)
     assert load(store, warehouse).loads == 0
-    topic.add([trade("A", 4)])
+    topic.add_segment([trade("A", 4)])
     assert load(store, warehouse).records == 1
     assert offsets(warehouse, "raw_trades") == [0, 1, 2, 3]
     (row,) = warehouse.query(
@@ -97,14 +97,14 @@ def test_each_record_is_loaded_once_exact_and_typed(store: Store, warehouse: War
     assert table.clustering_fields == ["instrument_id"]
     assert {f.name: f.field_type for f in table.schema}["price"] == "NUMERIC"
     assert not [info.key for info in store.list("loads/") if info.key.endswith(".parquet")]
-    sound(store, warehouse)
+    assert_no_findings(store, warehouse)
 
 
-def test_daily_bars_have_a_table_of_their_own_and_views_show_what_counts(
+def test_daily_bars_have_a_separate_table_and_views_show_latest_revisions(
     store: Store, warehouse: Warehouse
 ) -> None:
-    topic = Topic(store, "t", "parquet")
-    topic.add([bar("A", 0), bar("A", 0, interval="1d"), bar("A", 0, revision=1)])
+    topic = LakeTopic(store, "t", "parquet")
+    topic.add_segment([bar("A", 0), bar("A", 0, interval="1d"), bar("A", 0, revision=1)])
     done = load(store, warehouse, with_views=True)
     assert done.tables == {"raw_bars": 2, "raw_bars_daily": 1}
     assert done.views == 5 + len(views())
@@ -112,30 +112,30 @@ def test_daily_bars_have_a_table_of_their_own_and_views_show_what_counts(
     found = warehouse.query(f"select kafka_offset from `{warehouse.name}`.bars order by 1")
     assert [row[0] for row in found] == [1, 2]
     assert warehouse.query(f"select count(*) from `{warehouse.name}`.daily_bars") == [(1,)]
-    sound(store, warehouse)
+    assert_no_findings(store, warehouse)
 
 
 def test_a_lake_in_a_folder_is_uploaded(emulators: None, warehouse: Warehouse, tmp_path: Any) -> None:
     store = open_store(str(tmp_path))
-    topic = Topic(store, "t", "json")
-    topic.add([trade("A", n) for n in range(5)])
+    topic = LakeTopic(store, "t", "json")
+    topic.add_segment([trade("A", n) for n in range(5)])
     assert load(store, warehouse).tables == {"raw_trades": 5}
-    topic.add([trade("A", n) for n in range(2)])
+    topic.add_segment([trade("A", n) for n in range(2)])
     assert load(store, warehouse, batch_rows=1).records == 2
     assert offsets(warehouse, "raw_trades") == list(range(7))
-    sound(store, warehouse)
+    assert_no_findings(store, warehouse)
 
 
-def test_what_does_not_fit_is_named_and_the_rest_is_loaded(store: Store, warehouse: Warehouse) -> None:
-    topic = Topic(store, "t")
-    topic.add([trade("A", 1), trade("A", 2, price="dear"), None, trade("A", 3)])
+def test_rejects_are_reported_and_the_rest_is_loaded(store: Store, warehouse: Warehouse) -> None:
+    topic = LakeTopic(store, "t")
+    topic.add_segment([trade("A", 1), trade("A", 2, price="dear"), None, trade("A", 3)])
     done = load(store, warehouse)
     assert done.tables == {"raw_trades": 2}
-    assert [(each.line, each.kafka_offset) for each in done.misfits] == [(2, 1), (3, 2)]
-    assert done.misfits[0].object == f"raw/t/partition=0/{0:020d}.ndjson.gz"
+    assert [(each.line, each.kafka_offset) for each in done.rejects] == [(2, 1), (3, 2)]
+    assert done.rejects[0].object == f"raw/t/partition=0/{0:020d}.ndjson.gz"
     (key,) = [info.key for info in store.list("loads/") if info.key.endswith(".misfits.ndjson")]
     assert [json.loads(line)["kafka_offset"] for line in store.read(key).splitlines()] == [1, 2]
-    sound(store, warehouse)
+    assert_no_findings(store, warehouse)
 
 
 class Crash(Exception):
@@ -155,22 +155,22 @@ def _crash(*_: Any, **__: Any) -> None:
 
 @step
 def before_the_manifest(monkeypatch: pytest.MonkeyPatch, _: Warehouse) -> None:
-    monkeypatch.setattr(Manifests, "plan", _crash)
+    monkeypatch.setattr(Manifests, "create_next", _crash)
 
 
 @step
 def after_the_manifest(monkeypatch: pytest.MonkeyPatch, _: Warehouse) -> None:
-    monkeypatch.setattr(Loader, "_finish", _crash)
+    monkeypatch.setattr(Loader, "_complete", _crash)
 
 
 @step
 def before_the_job(monkeypatch: pytest.MonkeyPatch, _: Warehouse) -> None:
-    monkeypatch.setattr(Warehouse, "_insert", _crash)
+    monkeypatch.setattr(Warehouse, "_start_job", _crash)
 
 
 @step
 def after_the_job(monkeypatch: pytest.MonkeyPatch, _: Warehouse) -> None:
-    monkeypatch.setattr(Warehouse, "_result", _crash)
+    monkeypatch.setattr(Warehouse, "_wait_for_job", _crash)
 
 
 @step
@@ -188,13 +188,13 @@ def between_two_tables(monkeypatch: pytest.MonkeyPatch, _: Warehouse) -> None:
 
 
 @step
-def before_the_note(monkeypatch: pytest.MonkeyPatch, _: Warehouse) -> None:
-    monkeypatch.setattr(Manifests, "finish", _crash)
+def before_the_load_result(monkeypatch: pytest.MonkeyPatch, _: Warehouse) -> None:
+    monkeypatch.setattr(Manifests, "record_result", _crash)
 
 
 @pytest.mark.parametrize("where", STEPS)
 @pytest.mark.parametrize("place", ["gs", "folder"])
-def test_killed_at_each_step_and_run_again(
+def test_killed_at_each_step_and_rerun(
     request: pytest.FixtureRequest,
     warehouse: Warehouse,
     monkeypatch: pytest.MonkeyPatch,
@@ -203,48 +203,50 @@ def test_killed_at_each_step_and_run_again(
     tmp_path: Any,
 ) -> None:
     store = request.getfixturevalue("store") if place == "gs" else open_store(str(tmp_path))
-    topic = Topic(store, "t")
-    topic.add([bar("A", 0), bar("A", 0, interval="1d"), bar("B", 1)])
+    topic = LakeTopic(store, "t")
+    topic.add_segment([bar("A", 0), bar("A", 0, interval="1d"), bar("B", 1)])
     with monkeypatch.context() as patch:
         STEPS[where](patch, warehouse)
         with pytest.raises(Crash):
             load(store, warehouse)
     # what came meanwhile must not change what the job that was begun takes
-    topic.add([bar("C", 2)])
+    topic.add_segment([bar("C", 2)])
     load(store, warehouse)
     assert offsets(warehouse, "raw_bars") == [0, 2, 3]
     assert offsets(warehouse, "raw_bars_daily") == [1]
-    sound(store, warehouse)
+    assert_no_findings(store, warehouse)
 
 
 @pytest.mark.parametrize("fault", ["lose", "503", "cut"])
-def test_a_job_of_which_the_reply_is_lost_runs_once(
+def test_a_job_whose_reply_is_lost_runs_once(
     store: Store,
     warehouse: Warehouse,
     fake_bigquery: FakeBigQuery,
     monkeypatch: pytest.MonkeyPatch,
     fault: str,
 ) -> None:
-    Topic(store, "t").add([trade("A", n) for n in range(4)])
+    LakeTopic(store, "t").add_segment([trade("A", n) for n in range(4)])
     load(store, warehouse)
-    Topic(store, "t").add([trade("A", n) for n in range(4)])
+    LakeTopic(store, "t").add_segment([trade("A", n) for n in range(4)])
     with FaultProxy(fake_bigquery.url, f"/bigquery/v2/projects/{PROJECT}/jobs") as proxy:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.url)
-        {"lose": proxy.lose_reply, "503": lambda: proxy.answer(503), "cut": proxy.cut_body}[fault]()
+        {"lose": proxy.lose_reply, "503": lambda: proxy.reply_with_status(503), "cut": proxy.reset_mid_body}[
+            fault
+        ]()
         through = Warehouse(PROJECT, warehouse.dataset)
         through.open()
         load(store, through)
         assert proxy.pending == 0, "the fault must happen"
         through.close()
     assert offsets(warehouse, "raw_trades") == list(range(8))
-    sound(store, warehouse)
+    assert_no_findings(store, warehouse)
 
 
 def test_two_loaders_at_once_load_once(
     store: Store, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Topic(store, "t").add([trade("A", n) for n in range(4)])
-    real = Manifests.plan
+    LakeTopic(store, "t").add_segment([trade("A", n) for n in range(4)])
+    real = Manifests.create_next
     others: list[LoadProgress] = []
 
     def plan(self: Manifests, *given: Any) -> Any:
@@ -253,45 +255,47 @@ def test_two_loaders_at_once_load_once(
             others[0] = load(store, warehouse)
         return real(self, *given)
 
-    monkeypatch.setattr(Manifests, "plan", plan)
+    monkeypatch.setattr(Manifests, "create_next", plan)
     load(store, warehouse)
     assert others[0].loads == 1
     assert offsets(warehouse, "raw_trades") == list(range(4))
-    sound(store, warehouse)
+    assert_no_findings(store, warehouse)
 
 
 def test_a_failed_job_is_repeated_under_another_name(
     store: Store, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Topic(store, "t").add([trade("A", 1)])
-    real = Warehouse._insert
+    LakeTopic(store, "t").add_segment([trade("A", 1)])
+    real = Warehouse._start_job
     with monkeypatch.context() as patch:
         # the service read a file that is no Parquet: the job fails, and its name is used up
-        patch.setattr(Warehouse, "_insert", lambda self, spec, job, _: real(self, spec, job, b"garbage" * 10))
+        patch.setattr(
+            Warehouse, "_start_job", lambda self, spec, job, _: real(self, spec, job, b"garbage" * 10)
+        )
         with pytest.raises(JobFailed, match=r"tickerlake_raw_trades_1_.*_0 failed"):
             load(store, warehouse)
     assert offsets(warehouse, "raw_trades") == []
     done = load(store, warehouse)
     assert done.resumed == 1
     manifests = Manifests(store, PROJECT, warehouse.dataset, "trades")
-    ended = manifests.done(1)
+    ended = manifests.find_result(1)
     assert ended is not None
     assert ended.jobs[0].endswith("_1")
     assert offsets(warehouse, "raw_trades") == [0]
-    sound(store, warehouse)
+    assert_no_findings(store, warehouse)
 
 
-def test_passing_failures_are_tried_again_without_help(
+def test_transient_failures_are_retried_automatically(
     store: Store, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Topic(store, "t").add([trade("A", 1)])
+    LakeTopic(store, "t").add_segment([trade("A", 1)])
     real = Warehouse.load
     failed: list[str] = []
 
     def fails(self: Warehouse, spec: TableSpec, job_id: str, source: Any) -> int:
         if len(failed) < 2:
             failed.append(job_id)
-            raise JobFailed("backendError", "", transient=True, earlier=False)
+            raise JobFailed("backendError", "", transient=True, preexisting=False)
         return real(self, spec, job_id, source)
 
     monkeypatch.setattr(Warehouse, "load", fails)
@@ -301,28 +305,30 @@ def test_passing_failures_are_tried_again_without_help(
 
 
 @pytest.mark.parametrize("loaded", [True, False])
-def test_a_load_of_which_the_jobs_are_forgotten_is_looked_up_in_the_table(
+def test_a_load_whose_jobs_have_expired_is_looked_up_in_the_table(
     store: Store, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, loaded: bool
 ) -> None:
-    Topic(store, "t").add([trade("A", n) for n in range(3)])
+    LakeTopic(store, "t").add_segment([trade("A", n) for n in range(3)])
     with monkeypatch.context() as patch:
-        patch.setattr(*((Manifests, "finish", _crash) if loaded else (Warehouse, "_insert", _crash)))
+        patch.setattr(
+            *((Manifests, "record_result", _crash) if loaded else (Warehouse, "_start_job", _crash))
+        )
         with pytest.raises(Crash):
             load(store, warehouse)
     later = clock.now_ns() + 170 * DAY_NS
     monkeypatch.setattr(clock, "now_ns", lambda: later)
-    monkeypatch.setattr(Warehouse, "_find", lambda *_: None)
+    monkeypatch.setattr(Warehouse, "_find_job", lambda *_: None)
     load(store, warehouse)
     assert offsets(warehouse, "raw_trades") == [0, 1, 2]
 
 
-def test_batches_stay_under_the_days_limit(
+def test_batches_stay_under_the_daily_limit(
     store: Store, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    topic = Topic(store, "t")
+    topic = LakeTopic(store, "t")
     for second in range(4):
-        topic.add([trade("A", second)])
-    monkeypatch.setattr(load_module, "LOADS_A_DAY", 3)
+        topic.add_segment([trade("A", second)])
+    monkeypatch.setattr(load_module, "MAX_LOADS_PER_DAY", 3)
     with pytest.raises(WarehouseUnavailable, match="3 loads of trades were made within a day") as caught:
         load(store, warehouse, batch_rows=1)
     assert 86_000 < caught.value.retry_after_s <= 86_400
@@ -332,11 +338,11 @@ def test_batches_stay_under_the_days_limit(
     assert load(store, warehouse, batch_rows=1).loads == 1
 
 
-def test_a_new_column_is_added_without_a_stop(
+def test_a_new_column_is_added_without_downtime(
     store: Store, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fields = TableSpec.fields.fget  # type: ignore[attr-defined]
-    Topic(store, "t").add([trade("A", 1)])
+    LakeTopic(store, "t").add_segment([trade("A", 1)])
     with monkeypatch.context() as patch:
         patch.setattr(TableSpec, "fields", property(lambda self: fields(self)[:-1]))
         warehouse.ensure_table(TABLES["raw_trades"])
@@ -351,13 +357,13 @@ def test_a_table_of_another_schema_is_left_alone(store: Store, warehouse: Wareho
     wrong = bigquery.Table(f"{warehouse.name}.raw_trades")
     wrong.schema = [bigquery.SchemaField("price", "FLOAT")]
     warehouse._client.create_table(wrong)
-    Topic(store, "t").add([trade("A", 1)])
+    LakeTopic(store, "t").add_segment([trade("A", 1)])
     with pytest.raises(WarehouseError, match="column price is FLOAT, not NUMERIC") as caught:
         load(store, warehouse)
     assert "--dataset" in caught.value.hint
 
 
-def test_a_dataset_that_is_not_there_is_said(emulators: None) -> None:
+def test_a_missing_dataset_is_reported(emulators: None) -> None:
     warehouse = Warehouse(PROJECT, next(NAMES))
     with pytest.raises(UsageError, match="does not exist") as caught:
         warehouse.open()
@@ -368,12 +374,12 @@ def test_a_dataset_that_is_not_there_is_said(emulators: None) -> None:
         Manifests(open_store("memory://x"), "p", "d-d", "bars")
 
 
-def test_the_audit_finds_lost_and_doubled_rows(store: Store, warehouse: Warehouse) -> None:
-    topic = Topic(store, "t")
+def test_the_audit_finds_lost_and_duplicated_rows(store: Store, warehouse: Warehouse) -> None:
+    topic = LakeTopic(store, "t")
     for first in (0, 10, 20):
-        topic.add([trade("A", second) for second in range(first, first + 10)])
+        topic.add_segment([trade("A", second) for second in range(first, first + 10)])
     load(store, warehouse, batch_rows=10)
-    sound(store, warehouse)
+    assert_no_findings(store, warehouse)
     table = f"`{warehouse.name}`.raw_trades"
     warehouse.query(f"delete from {table} where kafka_offset = 13")
     warehouse.query(f"insert into {table} select * from {table} where kafka_offset = 25")
@@ -385,24 +391,24 @@ def test_the_audit_finds_lost_and_doubled_rows(store: Store, warehouse: Warehous
     assert "1 of them twice" in result.findings[1].message
 
 
-def test_views_say_the_same_in_both_places(store: Store, warehouse: Warehouse) -> None:
+def test_views_agree_in_duckdb_and_bigquery(store: Store, warehouse: Warehouse) -> None:
     daily = [
         bar("A", 0, day=day, interval="1d", open=p, high=p + 2, low=p - 2, close=p, volume=100 + day % 9)
         for day, p in enumerate([100 + 7 * math.sin(day / 3) // 0.01 / 100 for day in range(45)])
     ]
-    Topic(store, "t").add([*daily, bar("B", 1, quality=["late"]), bar("B", 1, revision=1)])
-    Topic(store, "x").add([trade("A", 1, price=10), trade("A", 2, price=20, correction="cancel")])
+    LakeTopic(store, "t").add_segment([*daily, bar("B", 1, quality=["late"]), bar("B", 1, revision=1)])
+    LakeTopic(store, "x").add_segment([trade("A", 1, price=10), trade("A", 2, price=20, correction="cancel")])
     load(store, warehouse, with_views=True)
     local = LakeDatabase(store, utc_dates)
     for view in views().values():
         here = local.query(f"select * from {view.name}").pl()
         there = warehouse.query(f"select {', '.join(here.columns)} from `{warehouse.name}`.{view.name}")
-        assert _plain(there) == _plain(here.rows()), view.name
+        assert _normalized(there) == _normalized(here.rows()), view.name
         assert here.height or view.name == "alerts_in_context"
     local.close()
 
 
-def _plain(rows: list[tuple[Any, ...]]) -> list[str]:
+def _normalized(rows: list[tuple[Any, ...]]) -> list[str]:
     def text(value: Any) -> str:
         if isinstance(value, float | Decimal):
             return f"{float(value):.9g}"
@@ -413,7 +419,7 @@ def _plain(rows: list[tuple[Any, ...]]) -> list[str]:
 
 def test_parquet_that_is_loaded_has_the_tables_columns_in_order() -> None:
     for spec in TABLES.values():
-        frame = pl.DataFrame(schema=frame_schema(spec.kind))
+        frame = pl.DataFrame(schema=frame_schema(spec.record_type))
         buffer = io.BytesIO()
         frame.write_parquet(buffer)
         buffer.seek(0)

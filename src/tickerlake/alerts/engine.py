@@ -8,20 +8,20 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tickerlake.alerts.cause import Splits
+from tickerlake.alerts.cause import SplitDetector
 from tickerlake.alerts.detectors import kinds
 from tickerlake.alerts.detectors.silence import DataQuality, Stale
-from tickerlake.alerts.duration import nanoseconds
+from tickerlake.alerts.duration import parse_duration_ns
 from tickerlake.alerts.rules.rule import Rule
-from tickerlake.alerts.watch import Context, Fired, Instrument, Watch
+from tickerlake.alerts.watch import DetectionContext, FiredAlert, Instrument, RuleEvaluator
 from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
-from tickerlake.analytics.columnar import Table
+from tickerlake.analytics.columnar import StateTable
 from tickerlake.errors import UsageError
 
-__all__ = ["AlertEngine", "Fired", "Instrument"]
+__all__ = ["AlertEngine", "FiredAlert", "Instrument"]
 
 
-class Named(Protocol):
+class InstrumentLike(Protocol):
     """What is wanted of an instrument."""
 
     @property
@@ -35,66 +35,73 @@ class Named(Protocol):
         ...
 
     @property
-    def feed(self) -> str:
+    def input_interval(self) -> str:
         """What it sends: trades (empty), or bars of an interval."""
         ...
 
 
-class _Group:
+class _RuleGroup:
     """Rules for the same symbols and hours, in bars of one interval: they are shown the same bars.
 
     ``feeds`` are what instruments send whose bars of this interval the rules look at; None for any.
     """
 
-    def __init__(self, rule: Rule, feeds: set[str] | None = None) -> None:
+    def __init__(self, rule: Rule, input_intervals: set[str] | None = None) -> None:
         self.rule = rule
-        self.feeds = feeds
-        self.watches: list[tuple[int, Watch]] = []
+        self.input_intervals = input_intervals
+        self.evaluators: list[tuple[int, RuleEvaluator]] = []
         self._matched: Flags = np.zeros(0, dtype=bool)
-        self._all = True
+        self._matches_all = True
 
-    def grow(self, instruments: Sequence[Instrument]) -> None:
+    def add_instruments(self, instruments: Sequence[Instrument]) -> None:
         more = [
-            (self.feeds is None or one.feed in self.feeds) and self.rule.matches(one.symbol)
+            (self.input_intervals is None or one.input_interval in self.input_intervals)
+            and self.rule.matches(one.symbol)
             for one in instruments
         ]
-        self._set(np.concatenate([self._matched, np.array(more, dtype=bool)]))
+        self._set_matched(np.concatenate([self._matched, np.array(more, dtype=bool)]))
 
-    def keep(self, rows: Ints) -> None:
-        self._set(self._matched[rows])
+    def retain(self, rows: Ints) -> None:
+        self._set_matched(self._matched[rows])
 
-    def watch_feed(self, feed: str, instruments: Sequence[Instrument]) -> None:
+    def add_input_interval(self, input_interval: str, instruments: Sequence[Instrument]) -> None:
         """Look at the bars of further instruments."""
-        assert self.feeds is not None
-        self.feeds.add(feed)
-        self._set(self._matched[:0])
-        self.grow(instruments)
+        assert self.input_intervals is not None
+        self.input_intervals.add(input_interval)
+        self._set_matched(self._matched[:0])
+        self.add_instruments(instruments)
 
-    def _set(self, matched: Flags) -> None:
-        self._matched, self._all = matched, bool(matched.all())
+    def _set_matched(self, matched: Flags) -> None:
+        self._matched, self._matches_all = matched, bool(matched.all())
 
     def positions(self, rows: Ints, regular: Flags | None) -> Ints | None:
         """Return which bars its rules see; None for all."""
-        seen = None if self._all else self._matched[rows]
+        seen = None if self._matches_all else self._matched[rows]
         if self.rule.session == "regular" and regular is not None:
             seen = regular if seen is None else seen & regular
         return None if seen is None else np.flatnonzero(seen)
 
 
-class _Bars(NamedTuple):
+class _BarBatch(NamedTuple):
     """Bars of a call, and what all rules want to know of them."""
 
     bars: Bars
     values: Mapping[str, Floats]
-    context: Context
+    context: DetectionContext
     regular: Flags | None
 
-    def part(self, where: Ints, needs: frozenset[str]) -> "_Bars":
-        at = {int(position): number for number, position in enumerate(where)} if self.context.splits else {}
+    def select(self, positions: Ints, indicators: frozenset[str]) -> "_BarBatch":
+        at = (
+            {int(position): number for number, position in enumerate(positions)}
+            if self.context.splits
+            else {}
+        )
         splits = {at[position]: split for position, split in self.context.splits.items() if position in at}
-        context = Context(self.context.event_ns[where], self.context.detected_ns[where], splits)
-        values = {name: self.values[name][where] for name in needs}
-        return _Bars(self.bars.take(where), values, context, None)
+        context = DetectionContext(
+            self.context.event_ns[positions], self.context.detected_ns[positions], splits
+        )
+        values = {name: self.values[name][positions] for name in indicators}
+        return _BarBatch(self.bars.select(positions), values, context, None)
 
 
 class AlertEngine:
@@ -121,47 +128,56 @@ class AlertEngine:
 
     def __init__(self, rules: Sequence[Rule], intervals: Sequence[str]) -> None:
         self._instruments: list[Instrument] = []
-        self._groups: dict[str, list[_Group]] = {}
-        self._needs: dict[tuple[str, int], frozenset[str]] = {}
-        self._splits: dict[str, Splits] = {}
-        self._data: list[tuple[int, Watch, _Group]] = []
-        self._feeds: set[str] = set()
-        self._tracked = list(intervals)
-        self._rules = [(n, rule) for n, rule in enumerate(rules) if not self._is_about_data(rule, n)]
-        self.needs: dict[str, frozenset[str]] = {}
+        self._groups: dict[str, list[_RuleGroup]] = {}
+        self._indicators_by_group: dict[tuple[str, int], frozenset[str]] = {}
+        self._split_detectors: dict[str, SplitDetector] = {}
+        self._data_evaluators: list[tuple[int, RuleEvaluator, _RuleGroup]] = []
+        self._input_intervals: set[str] = set()
+        self._built_intervals = list(intervals)
+        self._rules = [(n, rule) for n, rule in enumerate(rules) if not self._try_add_data_rule(rule, n)]
+        self.required_indicators: dict[str, frozenset[str]] = {}
         self.tick_intervals: frozenset[str] = frozenset()
-        self._meet("")
-        self.idle = [rule for _, rule in self._rules if not rule.intervals_of(self._tracked)]
-        self.counts_refused = any(isinstance(watch.detector, DataQuality) for _, watch, _ in self._data)
+        self._add_input_interval("")
+        self.rules_without_interval = [
+            rule for _, rule in self._rules if not rule.select_intervals(self._built_intervals)
+        ]
+        self.counts_rejects = any(
+            isinstance(watch.detector, DataQuality) for _, watch, _ in self._data_evaluators
+        )
 
     @property
-    def unseen(self) -> list[Rule]:
+    def rules_without_data(self) -> list[Rule]:
         """Rules that nothing was shown to so far."""
-        seen = {watch.rule.id for group in self._all_groups() for _, watch in group.watches if watch.has_seen}
+        seen = {
+            watch.rule.id
+            for group in self._all_groups()
+            for _, watch in group.evaluators
+            if watch.has_seen_bars
+        }
         return [rule for _, rule in self._rules if rule.id not in seen]
 
-    def grow(self, instruments: Sequence[Named]) -> None:
+    def add_instruments(self, instruments: Sequence[InstrumentLike]) -> None:
         """Take further instruments, numbered on from the last."""
-        found = [Instrument(one.instrument_id, one.symbol, one.feed) for one in instruments]
-        for feed in dict.fromkeys(one.feed for one in found):
-            self._meet(feed)
-        self._instruments += found
+        added = [Instrument(one.instrument_id, one.symbol, one.input_interval) for one in instruments]
+        for feed in dict.fromkeys(one.input_interval for one in added):
+            self._add_input_interval(feed)
+        self._instruments += added
         for group in self._all_groups():
-            group.grow(found)
-        for table in self.components().values():
+            group.add_instruments(added)
+        for table in self.tables().values():
             table.grow(len(self._instruments))
 
-    def keep(self, rows: Ints) -> None:
+    def retain(self, rows: Ints) -> None:
         """Drop all instruments but some, which are numbered anew in the given order."""
         self._instruments[:] = [self._instruments[row] for row in rows.tolist()]
         for group in self._all_groups():
-            group.keep(rows)
-        for table in self.components().values():
-            table.keep(rows)
+            group.retain(rows)
+        for table in self.tables().values():
+            table.retain(rows)
 
     def on_close(
         self, interval: str, bars: Bars, values: Mapping[str, Floats], detected_ns: Ints
-    ) -> list[Fired]:
+    ) -> list[FiredAlert]:
         """Look at closed bars.
 
         Parameters
@@ -178,17 +194,17 @@ class AlertEngine:
         if interval not in self._groups or not len(bars):
             return []
         with np.errstate(all="ignore"):
-            usual = self._splits[interval]
-            splits = usual.look(bars)
-            found = self._show(
-                interval, bars, values, Context(bars.ts_close_ns, detected_ns, splits), ticks=False
+            split_detector = self._split_detectors[interval]
+            splits = split_detector.detect(bars)
+            found = self._evaluate(
+                interval, bars, values, DetectionContext(bars.ts_close_ns, detected_ns, splits), ticks=False
             )
-            usual.take(bars, splits)
+            split_detector.update(bars, splits)
         return found
 
     def on_tick(
         self, interval: str, bars: Bars, values: Mapping[str, Floats], event_ns: Ints, detected_ns: Ints
-    ) -> list[Fired]:
+    ) -> list[FiredAlert]:
         """Look at forming bars, one after each trade, in order.
 
         Detectors remember nothing of them, only what was told is remembered.
@@ -196,12 +212,14 @@ class AlertEngine:
         if interval not in self.tick_intervals or not len(bars):
             return []
         with np.errstate(all="ignore"):
-            splits = self._splits[interval].look(bars)
-            return self._show(interval, bars, values, Context(event_ns, detected_ns, splits), ticks=True)
+            splits = self._split_detectors[interval].detect(bars)
+            return self._evaluate(
+                interval, bars, values, DetectionContext(event_ns, detected_ns, splits), ticks=True
+            )
 
-    def on_silence(
+    def on_idle(
         self, rows: Ints, last_event_ns: Ints, now_ns: int, session_open_ns: Ints, session_close_ns: Ints
-    ) -> list[Fired]:
+    ) -> list[FiredAlert]:
         """Look for instruments that send nothing.
 
         Parameters
@@ -215,20 +233,20 @@ class AlertEngine:
         session_open_ns, session_close_ns
             Of the session that it is now, or that is nearest.
         """
-        found: list[tuple[int, int, Fired]] = []
-        for order, watch, group in self._data:
+        found: list[tuple[int, int, FiredAlert]] = []
+        for order, watch, group in self._data_evaluators:
             if isinstance(watch.detector, Stale):
-                where = _where(group, rows)
+                where = _positions(group, rows)
                 last_ns, open_ns = last_event_ns[where], session_open_ns[where]
-                reading = watch.detector.silence(last_ns, now_ns, open_ns, session_close_ns[where])
+                reading = watch.detector.measure_idle(last_ns, now_ns, open_ns, session_close_ns[where])
                 due_ns = np.maximum(last_ns, open_ns) + watch.detector.after_ns
                 event_ns = np.where(reading.fire, due_ns, last_ns)
                 detected_ns = np.full(len(where), now_ns)
-                fired = watch.look(reading, rows[where], event_ns, detected_ns)
-                found += _placed(fired, where, order)
-        return _sorted(found)
+                fired = watch.process_idle_reading(reading, rows[where], event_ns, detected_ns)
+                found += _with_positions(fired, where, order)
+        return _in_order(found)
 
-    def on_quality(self, rows: Ints, counts: Ints, event_ns: Ints, detected_ns: Ints) -> list[Fired]:
+    def on_rejects(self, rows: Ints, counts: Ints, event_ns: Ints, detected_ns: Ints) -> list[FiredAlert]:
         """Take how many records of some instruments were refused.
 
         Parameters
@@ -238,131 +256,152 @@ class AlertEngine:
         event_ns, detected_ns
             When the last of them was, and when Kafka took it.
         """
-        found: list[tuple[int, int, Fired]] = []
-        for order, watch, group in self._data:
+        found: list[tuple[int, int, FiredAlert]] = []
+        for order, watch, group in self._data_evaluators:
             if isinstance(watch.detector, DataQuality):
-                where = _where(group, rows)
-                reading = watch.detector.quality(rows[where], counts[where], event_ns[where])
-                fired = watch.judge(reading, rows[where], event_ns[where], detected_ns[where])
-                found += _placed(fired, where, order)
-        return _sorted(found)
+                where = _positions(group, rows)
+                reading = watch.detector.process_counts(rows[where], counts[where], event_ns[where])
+                fired = watch.process_reading(reading, rows[where], event_ns[where], detected_ns[where])
+                found += _with_positions(fired, where, order)
+        return _in_order(found)
 
-    def components(self) -> dict[str, Table]:
+    def tables(self) -> dict[str, StateTable]:
         """Return everything that is kept for each instrument, by names that stay the same."""
-        tables: dict[str, Table] = {}
-        for interval, splits in self._splits.items():
+        tables: dict[str, StateTable] = {}
+        for interval, splits in self._split_detectors.items():
             tables[f"splits@{interval}:closes"] = splits.closes
             tables[f"splits@{interval}:volumes"] = splits.volumes
         for group in self._all_groups():
-            for _, watch in group.watches:
+            for _, watch in group.evaluators:
                 tables |= watch.tables()
         return tables
 
-    def _show(
-        self, interval: str, bars: Bars, values: Mapping[str, Floats], context: Context, *, ticks: bool
-    ) -> list[Fired]:
-        given = _Bars(bars, values, context, _regular(bars))
-        found: list[tuple[int, int, Fired]] = []
+    def _evaluate(
+        self,
+        interval: str,
+        bars: Bars,
+        values: Mapping[str, Floats],
+        context: DetectionContext,
+        *,
+        ticks: bool,
+    ) -> list[FiredAlert]:
+        batch = _BarBatch(bars, values, context, _regular_session(bars))
+        found: list[tuple[int, int, FiredAlert]] = []
         for number, group in enumerate(self._groups[interval]):
-            watches = [one for one in group.watches if not ticks or one[1].rule.when == "tick"]
+            watches = [one for one in group.evaluators if not ticks or one[1].rule.when == "tick"]
             if not watches:
                 continue
-            where = group.positions(bars.rows, given.regular)
+            where = group.positions(bars.rows, batch.regular)
             if where is not None and not len(where):
                 continue
-            part = given if where is None else given.part(where, self._needs[interval, number])
+            part = (
+                batch if where is None else batch.select(where, self._indicators_by_group[interval, number])
+            )
             for order, watch in watches:
-                look = watch.tick if ticks else watch.close
-                if fired := look(part.bars, part.values, part.context):
-                    found += _placed(fired, where, order)
-        return _sorted(found)
+                evaluate = watch.on_tick if ticks else watch.on_close
+                if fired := evaluate(part.bars, part.values, part.context):
+                    found += _with_positions(fired, where, order)
+        return _in_order(found)
 
-    def _is_about_data(self, rule: Rule, order: int) -> bool:
-        if not rule.about_data:
+    def _try_add_data_rule(self, rule: Rule, order: int) -> bool:
+        if not rule.monitors_data:
             return False
-        watch = Watch(rule, "", self._instruments, Splits())
-        group = _Group(rule)
-        group.watches.append((order, watch))
-        self._data.append((order, watch, group))
+        watch = RuleEvaluator(rule, "", self._instruments, SplitDetector())
+        group = _RuleGroup(rule)
+        group.evaluators.append((order, watch))
+        self._data_evaluators.append((order, watch, group))
         return True
 
-    def _meet(self, feed: str) -> None:
+    def _add_input_interval(self, input_interval: str) -> None:
         """Prepare for instruments that send trades, or bars of an interval."""
-        if feed in self._feeds:
+        if input_interval in self._input_intervals:
             return
-        self._feeds.add(feed)
-        longer = [text for text in self._tracked if feed and nanoseconds(text) > nanoseconds(feed)]
+        self._input_intervals.add(input_interval)
+        longer = [
+            text
+            for text in self._built_intervals
+            if input_interval and parse_duration_ns(text) > parse_duration_ns(input_interval)
+        ]
         for order, rule in self._rules:
-            for interval in rule.intervals_of([feed, *longer] if feed else self._tracked):
-                self._watch(rule, interval, order, feed)
-        self.needs = self._all_needs()
+            for interval in rule.select_intervals(
+                [input_interval, *longer] if input_interval else self._built_intervals
+            ):
+                self._add_evaluator(rule, interval, order, input_interval)
+        self.required_indicators = self._collect_required_indicators()
         self.tick_intervals = frozenset(
             interval
             for interval, groups in self._groups.items()
-            if any(watch.rule.when == "tick" for group in groups for _, watch in group.watches)
+            if any(watch.rule.when == "tick" for group in groups for _, watch in group.evaluators)
         )
 
-    def _watch(self, rule: Rule, interval: str, order: int, feed: str) -> None:
-        usual = self._splits.setdefault(interval, Splits())
+    def _add_evaluator(self, rule: Rule, interval: str, order: int, input_interval: str) -> None:
+        split_detector = self._split_detectors.setdefault(interval, SplitDetector())
         groups = self._groups.setdefault(interval, [])
-        group = next((g for g in groups if any(one.rule is rule for _, one in g.watches)), None)
+        group = next((g for g in groups if any(one.rule is rule for _, one in g.evaluators)), None)
         if group is not None:
-            group.watch_feed(feed, self._instruments)
+            group.add_input_interval(input_interval, self._instruments)
             return
         try:
-            watch = Watch(rule, interval, self._instruments, usual)
+            watch = RuleEvaluator(rule, interval, self._instruments, split_detector)
         except UsageError as error:
             raise UsageError(f"Rule {rule.id}: {error.message}", error.hint) from error
-        key = _same_bars(rule)
-        group = next((g for g in groups if _same_bars(g.rule) == key and g.feeds == {feed}), None)
+        key = _bar_filter_key(rule)
+        group = next(
+            (g for g in groups if _bar_filter_key(g.rule) == key and g.input_intervals == {input_interval}),
+            None,
+        )
         if group is None:
-            group = _Group(rule, {feed})
-            group.grow(self._instruments)
+            group = _RuleGroup(rule, {input_interval})
+            group.add_instruments(self._instruments)
             groups.append(group)
-        group.watches.append((order, watch))
-        for table in (*watch.tables().values(), usual.closes, usual.volumes):
+        group.evaluators.append((order, watch))
+        for table in (*watch.tables().values(), split_detector.closes, split_detector.volumes):
             table.grow(len(self._instruments))
 
-    def _all_needs(self) -> dict[str, frozenset[str]]:
+    def _collect_required_indicators(self) -> dict[str, frozenset[str]]:
         found: dict[str, frozenset[str]] = {}
         for interval, groups in self._groups.items():
             for number, group in enumerate(groups):
-                needs = frozenset[str]().union(*(watch.detector.needs() for _, watch in group.watches))
-                self._needs[interval, number] = needs
+                needs = frozenset[str]().union(
+                    *(watch.detector.required_indicators() for _, watch in group.evaluators)
+                )
+                self._indicators_by_group[interval, number] = needs
                 found[interval] = found.get(interval, frozenset()) | needs
         return found
 
-    def _all_groups(self) -> Iterable[_Group]:
+    def _all_groups(self) -> Iterable[_RuleGroup]:
         for groups in self._groups.values():
             yield from groups
-        yield from (group for _, _, group in self._data)
+        yield from (group for _, _, group in self._data_evaluators)
 
 
-def _same_bars(rule: Rule) -> tuple[object, ...]:
+def _bar_filter_key(rule: Rule) -> tuple[object, ...]:
     """Return what rules have in common that look at the same bars."""
-    kind = kinds.find(rule.kind)
-    return rule.symbols, rule.exclude, rule.session, rule.intervals, kind.intraday, kind.widest
+    kind = kinds.detector_class(rule.kind)
+    return rule.symbols, rule.exclude, rule.session, rule.intervals, kind.intraday_only, kind.max_interval
 
 
-def _regular(bars: Bars) -> Flags | None:
+def _regular_session(bars: Bars) -> Flags | None:
     """Tell which bars are within their sessions, in part at least; None for all."""
     regular = (bars.ts_open_ns < bars.session_close_ns) & (bars.ts_close_ns > bars.session_open_ns)
     return None if np.count_nonzero(regular) == len(bars) else regular
 
 
-def _where(group: _Group, rows: Ints) -> Ints:
+def _positions(group: _RuleGroup, rows: Ints) -> Ints:
     where = group.positions(rows, None)
     return np.arange(len(rows)) if where is None else where
 
 
-def _placed(fired: list[Fired], where: Ints | None, order: int) -> list[tuple[int, int, Fired]]:
+def _with_positions(
+    fired: list[FiredAlert], positions: Ints | None, order: int
+) -> list[tuple[int, int, FiredAlert]]:
     """Return alerts with their positions among all bars, and the order of their rules."""
     placed = []
     for at, alert in fired:
-        position = at if where is None else int(where[at])
-        placed.append((position, order, Fired(position, alert)))
+        position = at if positions is None else int(positions[at])
+        placed.append((position, order, FiredAlert(position, alert)))
     return placed
 
 
-def _sorted(found: list[tuple[int, int, Fired]]) -> list[Fired]:
+def _in_order(found: list[tuple[int, int, FiredAlert]]) -> list[FiredAlert]:
     return [fired for _, _, fired in sorted(found, key=lambda one: one[:2])]

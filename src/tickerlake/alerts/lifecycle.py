@@ -17,16 +17,16 @@ import numpy as np
 
 from tickerlake.alerts.rules.rule import Rule
 from tickerlake.analytics.bars import Flags, Floats, Ints
-from tickerlake.analytics.columnar import Fields, Table
+from tickerlake.analytics.columnar import Fields, StateTable
 from tickerlake.model.alert import AlertState
 
 _NAN: Final = float("nan")
 _SECOND_NS: Final = 1_000_000_000
-Grade = Callable[[int], int]
+SeverityAt = Callable[[int], int]
 """The severity of what is at a position: its place in ``SEVERITIES``."""
 
 
-class Moments(NamedTuple):
+class Events(NamedTuple):
     """Where and when something is judged; arrays of the shape (k,).
 
     Parameters
@@ -42,56 +42,58 @@ class Moments(NamedTuple):
     """
 
     rows: Ints
-    bar_ns: Ints
+    bar_open_ns: Ints
     event_ns: Ints
     price: Floats
     reference: Floats | float
 
 
-class Told(NamedTuple):
+class Transition(NamedTuple):
     """An alert to be told: of which position, which state and severity, and how many were kept back."""
 
-    at: int
+    position: int
     state: AlertState
     severity: int
-    suppressed: int
+    suppressed_count: int
     event_ns: int
 
 
-class _Life:
+class _InstrumentState:
     """What one instrument has been told by one rule."""
 
     # two numbers hold a time in nanoseconds exactly
-    names: Final = "second nano severity price reference clears suppressed counted_ns bar_ns".split()
-    initial: Final = (_NAN, 0.0, -1.0, _NAN, _NAN, 0.0, 0.0, _NAN, _NAN)
+    field_names: Final = "second nano severity price reference clears suppressed counted_ns bar_ns".split()
+    initial_values: Final = (_NAN, 0.0, -1.0, _NAN, _NAN, 0.0, 0.0, _NAN, _NAN)
 
     def __init__(self, column: list[float]) -> None:
         second, nano, severity, self.price, self.reference = column[:5]
-        self.clears, self.suppressed, self.counted_ns, self.bar_ns = column[5:]
+        self.clear_count, self.suppressed_count, self.suppressed_bar_ns, self.fired_bar_ns = column[5:]
         self.severity = int(severity)
         known = second == second  # noqa: PLR0124 - NaN is not itself
-        self.at_ns = int(second) * _SECOND_NS + int(nano) if known else None
+        self.fired_at_ns = int(second) * _SECOND_NS + int(nano) if known else None
 
-    def column(self) -> list[float]:
-        second, nano = (_NAN, 0.0) if self.at_ns is None else map(float, divmod(self.at_ns, _SECOND_NS))
-        rest = (self.clears, self.suppressed, self.counted_ns, self.bar_ns)
+    def to_column(self) -> list[float]:
+        second, nano = (
+            (_NAN, 0.0) if self.fired_at_ns is None else map(float, divmod(self.fired_at_ns, _SECOND_NS))
+        )
+        rest = (self.clear_count, self.suppressed_count, self.suppressed_bar_ns, self.fired_bar_ns)
         return [second, nano, float(self.severity), self.price, self.reference, *rest]
 
-    def keep_back(self, bar_ns: float) -> None:
-        if self.counted_ns != bar_ns:
-            self.suppressed += 1
-            self.counted_ns = bar_ns
+    def suppress(self, bar_ns: float) -> None:
+        if self.suppressed_bar_ns != bar_ns:
+            self.suppressed_count += 1
+            self.suppressed_bar_ns = bar_ns
 
-    def speak(self, event_ns: int, bar_ns: float, severity: int, price: float, reference: float) -> int:
-        suppressed = int(self.suppressed)
-        self.at_ns, self.bar_ns, self.severity = event_ns, bar_ns, severity
+    def fire(self, event_ns: int, bar_ns: float, severity: int, price: float, reference: float) -> int:
+        suppressed = int(self.suppressed_count)
+        self.fired_at_ns, self.fired_bar_ns, self.severity = event_ns, bar_ns, severity
         self.price, self.reference = price, reference
-        self.suppressed = 0.0
+        self.suppressed_count = 0.0
         # the rest of the bar in which it spoke is no news
-        self.counted_ns = bar_ns
+        self.suppressed_bar_ns = bar_ns
         return suppressed
 
-    def doubled(self, price: float) -> bool:
+    def has_doubled(self, price: float) -> bool:
         move = self.price - self.reference
         now = price - self.reference
         return abs(now) >= 2 * abs(move) and now * move > 0
@@ -110,116 +112,134 @@ class Lifecycle:
         True if it speaks within the cooldown when the move has doubled.
     """
 
-    def __init__(self, rule: Rule, warmup: int, clear_bars: int, *, doubles: bool = True) -> None:
+    def __init__(self, rule: Rule, warmup: int, clear_bars: int, *, refires_on_double: bool = True) -> None:
         self.rule = rule
-        self._doubles = doubles
+        self._refires_on_double = refires_on_double
         self.warmup, self.clear_bars = warmup, clear_bars
         # looked at in each round; the rest only where something happens
-        self.pulse = Table(Fields({"bars": 0.0, "active": 0.0}))
-        self.life = Table(Fields(dict(zip(_Life.names, _Life.initial, strict=True))))
+        self.hot_table = StateTable(Fields({"bars": 0.0, "active": 0.0}))
+        self.cold_table = StateTable(
+            Fields(dict(zip(_InstrumentState.field_names, _InstrumentState.initial_values, strict=True)))
+        )
 
-    def close(self, moments: Moments, fire: Flags, clear: Flags, value: Floats, grade: Grade) -> list[Told]:
+    def on_close(
+        self, events: Events, fire: Flags, clear: Flags, value: Floats, severity_at: SeverityAt
+    ) -> list[Transition]:
         """Take what a detector says of closed bars, at most one of each instrument."""
-        block = self.pulse.gather(moments.rows)
+        block = self.hot_table.gather(events.rows)
         bars, active = block
         bars += 1.0
         fire = fire & (bars > self.warmup)
         if self.rule.expires_ns is not None:
-            fire &= moments.event_ns < self.rule.expires_ns
+            fire &= events.event_ns < self.rule.expires_ns
         busy = fire | (active > 0)
-        told: list[Told] = []
+        transitions: list[Transition] = []
         if np.count_nonzero(busy):
-            told = self._closed(moments, np.flatnonzero(busy), fire, clear, value, active, grade)
-        self.pulse.scatter(moments.rows, block)
-        return told
+            transitions = self._transitions(
+                events, np.flatnonzero(busy), fire, clear, value, active, severity_at
+            )
+        self.hot_table.scatter(events.rows, block)
+        return transitions
 
-    def tick(self, moments: Moments, fire: Flags, grade: Grade) -> list[Told]:
+    def on_tick(self, events: Events, fire: Flags, severity_at: SeverityAt) -> list[Transition]:
         """Take what a detector says of bars that are still forming, in the order of their trades."""
         if not np.count_nonzero(fire):
             return []
-        fire = fire & (self.pulse.gather(moments.rows)[0] + 1.0 > self.warmup)
+        fire = fire & (self.hot_table.gather(events.rows)[0] + 1.0 > self.warmup)
         if self.rule.expires_ns is not None:
-            fire &= moments.event_ns < self.rule.expires_ns
-        lives: dict[int, _Life] = {}
-        told = []
+            fire &= events.event_ns < self.rule.expires_ns
+        states: dict[int, _InstrumentState] = {}
+        transitions = []
         for at in np.flatnonzero(fire).tolist():
-            row = int(moments.rows[at])
-            if row not in lives:
-                lives[row] = _Life(self.life.gather(moments.rows[at : at + 1])[:, 0].tolist())
-            told += self._fired(lives[row], moments, at, grade)
-        self._write(lives)
-        if spoken := sorted({int(moments.rows[one.at]) for one in told}):
-            rows = np.array(spoken)
-            block = self.pulse.gather(rows)
+            row = int(events.rows[at])
+            if row not in states:
+                states[row] = _InstrumentState(
+                    self.cold_table.gather(events.rows[at : at + 1])[:, 0].tolist()
+                )
+            transitions += self._try_fire(states[row], events, at, severity_at)
+        self._save_states(states)
+        if fired_rows := sorted({int(events.rows[one.position]) for one in transitions}):
+            rows = np.array(fired_rows)
+            block = self.hot_table.gather(rows)
             block[1] = 1.0
-            self.pulse.scatter(rows, block)
-        return told
+            self.hot_table.scatter(rows, block)
+        return transitions
 
-    def _closed(
+    def _transitions(
         self,
-        moments: Moments,
-        where: Ints,
+        events: Events,
+        positions: Ints,
         fire: Flags,
         clear: Flags,
         value: Floats,
         active: Floats,
-        grade: Grade,
-    ) -> list[Told]:
-        rows = moments.rows[where]
-        lives = dict(zip(rows.tolist(), map(_Life, self.life.gather(rows).T.tolist()), strict=True))
-        told = []
-        for at, life in zip(where.tolist(), lives.values(), strict=True):
-            event_ns = int(moments.event_ns[at])
+        severity_at: SeverityAt,
+    ) -> list[Transition]:
+        rows = events.rows[positions]
+        states = dict(
+            zip(rows.tolist(), map(_InstrumentState, self.cold_table.gather(rows).T.tolist()), strict=True)
+        )
+        transitions = []
+        for at, state in zip(positions.tolist(), states.values(), strict=True):
+            event_ns = int(events.event_ns[at])
             expires_ns = self.rule.expires_ns
             if active[at] and expires_ns is not None and event_ns >= expires_ns:
                 active[at] = 0.0
-                told.append(Told(at, "expired", life.severity, int(life.suppressed), expires_ns))
+                transitions.append(
+                    Transition(at, "expired", state.severity, int(state.suppressed_count), expires_ns)
+                )
             elif fire[at]:
-                life.clears = 0.0
-                spoken = self._fired(life, moments, at, grade)
-                active[at] = 1.0 if spoken else active[at]
-                told += spoken
+                state.clear_count = 0.0
+                fired = self._try_fire(state, events, at, severity_at)
+                active[at] = 1.0 if fired else active[at]
+                transitions += fired
             elif clear[at]:
-                life.clears += 1
-                if life.clears >= self.clear_bars:
-                    active[at] = life.clears = 0.0
-                    told.append(Told(at, "cleared", life.severity, int(life.suppressed), event_ns))
-                    life.suppressed = 0.0
+                state.clear_count += 1
+                if state.clear_count >= self.clear_bars:
+                    active[at] = state.clear_count = 0.0
+                    transitions.append(
+                        Transition(at, "cleared", state.severity, int(state.suppressed_count), event_ns)
+                    )
+                    state.suppressed_count = 0.0
             elif value[at] == value[at]:
-                life.clears = 0.0
-        self._write(lives)
-        return told
+                state.clear_count = 0.0
+        self._save_states(states)
+        return transitions
 
-    def _fired(self, life: _Life, moments: Moments, at: int, grade: Grade) -> list[Told]:
-        event_ns, bar_ns = int(moments.event_ns[at]), float(moments.bar_ns[at])
+    def _try_fire(
+        self, state: _InstrumentState, events: Events, at: int, severity_at: SeverityAt
+    ) -> list[Transition]:
+        event_ns, bar_ns = int(events.event_ns[at]), float(events.bar_open_ns[at])
         # one event is one alert, however often it is looked at
-        if event_ns == life.at_ns:
+        if event_ns == state.fired_at_ns:
             return []
-        severity, price = grade(at), float(moments.price[at])
-        if not self._speaks(life, event_ns, bar_ns, severity, price):
-            life.keep_back(bar_ns)
+        severity, price = severity_at(at), float(events.price[at])
+        if not self._should_fire(state, event_ns, bar_ns, severity, price):
+            state.suppress(bar_ns)
             return []
-        suppressed = life.speak(event_ns, bar_ns, severity, price, number_at(moments.reference, at))
-        return [Told(at, "fired", severity, suppressed, event_ns)]
+        suppressed = state.fire(event_ns, bar_ns, severity, price, value_at(events.reference, at))
+        return [Transition(at, "fired", severity, suppressed, event_ns)]
 
-    def _speaks(self, life: _Life, event_ns: int, bar_ns: float, severity: int, price: float) -> bool:
+    def _should_fire(
+        self, state: _InstrumentState, event_ns: int, bar_ns: float, severity: int, price: float
+    ) -> bool:
         repeat = self.rule.repeat
-        if life.at_ns is None:
+        if state.fired_at_ns is None:
             return True
         if repeat == "once":
             return False
-        if repeat != "every" and bar_ns == life.bar_ns:
-            return severity > life.severity
-        if event_ns - life.at_ns < self.rule.cooldown_ns:
-            return severity > life.severity or (self._doubles and life.doubled(price))
+        if repeat != "every" and bar_ns == state.fired_bar_ns:
+            return severity > state.severity
+        if event_ns - state.fired_at_ns < self.rule.cooldown_ns:
+            return severity > state.severity or (self._refires_on_double and state.has_doubled(price))
         return True
 
-    def _write(self, lives: dict[int, _Life]) -> None:
-        if lives:
-            columns = np.array([life.column() for life in lives.values()]).T
-            self.life.scatter(np.fromiter(lives, dtype=np.int64), columns)
+    def _save_states(self, states: dict[int, _InstrumentState]) -> None:
+        if states:
+            columns = np.array([life.to_column() for life in states.values()]).T
+            self.cold_table.scatter(np.fromiter(states, dtype=np.int64), columns)
 
 
-def number_at(values: Floats | float, at: int) -> float:
+def value_at(values: Floats | float, at: int) -> float:
     """Return the value at a position, or the one that is the same for all."""
     return values if isinstance(values, float) else float(values[at])

@@ -52,6 +52,6 @@ class Bars:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, which: Ints | Flags | slice) -> Self:
+    def select(self, selection: Ints | Flags | slice) -> Self:
         """Return some of the bars."""
-        return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))
+        return type(self)(*(getattr(self, field.name)[selection] for field in fields(self)))

@@ -16,14 +16,14 @@ import numpy as np
 import polars as pl
 
 from tickerlake.analytics.bars import Flags, Ints
-from tickerlake.model.interval import length_ns
+from tickerlake.model.interval import interval_ns
 from tickerlake.model.schema import DECIMAL
 
-Lookup = Callable[[Ints, Ints], tuple[Ints, Ints, Ints]]
+SessionLookup = Callable[[Ints, Ints], tuple[Ints, Ints, Ints]]
 """Instruments and times → session (days since 1970-01-01), and when it opens and closes (UTC nanoseconds)."""
 
 _INT: Final = pl.Int64()
-OPEN: Final = pl.Schema(
+OPEN_SCHEMA: Final = pl.Schema(
     [
         *((name, _INT) for name in ("row", "first_ns", "last_ns")),
         *((name, DECIMAL) for name in ("open", "high", "low", "close", "volume")),
@@ -35,43 +35,45 @@ OPEN: Final = pl.Schema(
 the times of the records that gave open and close, ``sized`` counts those that had a volume, ``timestamp_ms``
 is when Kafka took the last one."""
 
-CLOSED: Final = pl.Schema([*OPEN.items(), ("revision", _INT), ("partial", pl.Boolean()), ("offset", _INT)])
+CLOSED_SCHEMA: Final = pl.Schema(
+    [*OPEN_SCHEMA.items(), ("revision", _INT), ("partial", pl.Boolean()), ("offset", _INT)]
+)
 """Columns of closed bars: ``offset`` and ``timestamp_ms`` are of the record that closed or restated it, or -1
 and the time, where the clock closed it."""
 
-NONE_OPEN: Final = OPEN.to_frame()
-NONE_CLOSED: Final = CLOSED.to_frame()
+NO_OPEN_BARS: Final = OPEN_SCHEMA.to_frame()
+NO_CLOSED_BARS: Final = CLOSED_SCHEMA.to_frame()
 _NO_ROWS: Final[Ints] = np.empty(0, dtype=np.int64)
-_SUMS: Final = [
+_COMMON_AGGREGATES: Final = [
     pl.col("high").max(),
     pl.col("low").min(),
     pl.col("volume", "notional", "sized", "count").sum(),
     pl.col("recv_ns", "timestamp_ms").max(),
 ]
-_FIRST_TO_LAST: Final = [
+_ORDERED_AGGREGATES: Final = [
     pl.col("first_ns", "open").first(),
     pl.col("last_ns", "close").last(),
-    *_SUMS,
+    *_COMMON_AGGREGATES,
 ]
-_BY_TIME: Final = [
+_BY_TIME_AGGREGATES: Final = [
     pl.col("first_ns").min(),
     pl.col("last_ns").max(),
     pl.col("open").sort_by("first_ns", maintain_order=True).first(),
     pl.col("close").sort_by("last_ns", maintain_order=True).last(),
-    *_SUMS,
+    *_COMMON_AGGREGATES,
 ]
-_FEW: Final = 500
+_MAX_BARS_TO_POP_ALL: Final = 500
 """Open bars that are quicker to go through than to choose from."""
 
 _UNSEEN: Final = np.iinfo(np.int64).max
-_WHOLE: Final = np.iinfo(np.int64).min
-_TOLERANCE_NS: Final = 60_000_000_000
-_TOLERANCE: Final = 20
-_BITS: Final = 40
+_MIN_BUCKET: Final = np.iinfo(np.int64).min
+_MAX_START_DELAY_NS: Final = 60_000_000_000
+_START_DELAY_DIVISOR: Final = 20
+_BUCKET_BITS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class InputRows:
     """Rows of a batch, sorted by instrument and offset, with what is known of their times.
 
     Parameters
@@ -92,13 +94,13 @@ class Rows:
     bars: pl.DataFrame
     row: Ints
     start_ns: Ints
-    before_ns: Ints
-    mark_ns: Ints
-    rises: bool
+    watermark_before_ns: Ints
+    watermark_ns: Ints
+    in_order: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuildResult:
     """What became of rows.
 
     ``closed`` and ``restated`` bars have the columns `CLOSED`; ``too_late`` are the places of the rows that
@@ -112,7 +114,7 @@ class Built:
     forming: pl.DataFrame
 
 
-class Builder:
+class BarBuilder:
     """Builds the bars of one interval for all instruments.
 
     Parameters
@@ -125,86 +127,99 @@ class Builder:
         How long a bar waits for records after its end, and for how long after that it can be restated.
     """
 
-    def __init__(self, interval: str, lookup: Lookup, grace_ns: int, lateness_ns: int) -> None:
+    def __init__(self, interval: str, lookup: SessionLookup, grace_ns: int, lateness_ns: int) -> None:
         self.interval = interval
-        self.length_ns = length_ns(interval)
-        self.open = NONE_OPEN
-        self.recent = NONE_CLOSED
+        self.length_ns = interval_ns(interval)
+        self.open_bars = NO_OPEN_BARS
+        self.recent_bars = NO_CLOSED_BARS
         # the bucket in which an instrument's first record lies, where that was not the bar's beginning
-        self.began: Ints = np.empty(0, dtype=np.int64)
+        self.first_bucket: Ints = np.empty(0, dtype=np.int64)
         # the bucket of the watermark, less the grace
-        self.reached: Ints = np.empty(0, dtype=np.int64)
+        self.watermark_bucket: Ints = np.empty(0, dtype=np.int64)
         # bars before this bucket are closed, whatever the watermark says: by the clock, or with less grace
-        self.floor: Ints = np.empty(0, dtype=np.int64)
+        self.closed_before: Ints = np.empty(0, dtype=np.int64)
         # bars before this bucket can't be restated, as nobody knows them any more
-        self.forgotten: Ints = np.empty(0, dtype=np.int64)
+        self.restatable_from: Ints = np.empty(0, dtype=np.int64)
         self._lookup = lookup
         self._grace_ns = grace_ns
         self._lateness_ns = lateness_ns
 
     def grow(self, size: int) -> None:
         """Make room for instruments up to ``size``."""
-        more = size - len(self.began)
-        self.began = np.concatenate([self.began, np.full(more, _UNSEEN)])
-        self.floor = np.concatenate([self.floor, np.full(more, _WHOLE)])
-        self.forgotten = np.concatenate([self.forgotten, np.full(more, _WHOLE)])
-        self.reached = np.concatenate([self.reached, np.full(more, _WHOLE)])
+        more = size - len(self.first_bucket)
+        self.first_bucket = np.concatenate([self.first_bucket, np.full(more, _UNSEEN)])
+        self.closed_before = np.concatenate([self.closed_before, np.full(more, _MIN_BUCKET)])
+        self.restatable_from = np.concatenate([self.restatable_from, np.full(more, _MIN_BUCKET)])
+        self.watermark_bucket = np.concatenate([self.watermark_bucket, np.full(more, _MIN_BUCKET)])
 
-    def keep(self, rows: Ints) -> None:
+    def retain(self, rows: Ints) -> None:
         """Drop all instruments but some, which are numbered anew in the given order."""
-        self.began, self.reached = self.began[rows], self.reached[rows]
-        self.floor, self.forgotten = self.floor[rows], self.forgotten[rows]
-        self.open, self.recent = renumbered(self.open, rows), renumbered(self.recent, rows)
+        self.first_bucket, self.watermark_bucket = self.first_bucket[rows], self.watermark_bucket[rows]
+        self.closed_before, self.restatable_from = self.closed_before[rows], self.restatable_from[rows]
+        self.open_bars, self.recent_bars = (
+            renumber_rows(self.open_bars, rows),
+            renumber_rows(self.recent_bars, rows),
+        )
 
-    def go_on(self, row: Ints, mark_ns: Ints, grace_ns: int, lateness_ns: int) -> None:
+    def resume(self, row: Ints, watermark_ns: Ints, grace_ns: int, lateness_ns: int) -> None:
         """Take over instruments whose bars were closed with a grace and a lateness that may be others."""
-        closed = np.maximum(self.floor[row], self.bucket(row, mark_ns - grace_ns))
-        kept = self.bucket(row, mark_ns - grace_ns - lateness_ns) if lateness_ns else closed
-        self.floor[row], self.forgotten[row] = closed, np.maximum(self.forgotten[row], kept)
+        closed = np.maximum(self.closed_before[row], self.bucket(row, watermark_ns - grace_ns))
+        restatable_from = self.bucket(row, watermark_ns - grace_ns - lateness_ns) if lateness_ns else closed
+        self.closed_before[row], self.restatable_from[row] = (
+            closed,
+            np.maximum(self.restatable_from[row], restatable_from),
+        )
 
     def bucket(self, row: Ints, ts_ns: Ints) -> Ints:
         """Return the numbers of the bars in which times lie."""
         return self._lookup(row, ts_ns)[0] if self.interval == "1d" else ts_ns // self.length_ns
 
-    def take(self, rows: Rows, *, forming: bool = False) -> Built:
+    def process(self, rows: InputRows, *, forming: bool = False) -> BuildResult:
         """Take the rows of a batch; with ``forming`` also tell of the bar after each of them."""
         bucket = self.bucket(rows.row, rows.start_ns)
-        reached = self.bucket(rows.row, rows.mark_ns - self._grace_ns)
-        self._begin(rows, bucket)
+        watermark_bucket = self.bucket(rows.row, rows.watermark_ns - self._grace_ns)
+        self._record_first_buckets(rows, bucket)
         last = np.flatnonzero(np.append(rows.row[1:] != rows.row[:-1], values=True))
-        self.reached[rows.row[last]] = reached[last]
+        self.watermark_bucket[rows.row[last]] = watermark_bucket[last]
         bars = rows.bars.hstack([pl.Series("bucket", bucket)])
-        if rows.rises and not (bucket < self.floor[rows.row]).any():
-            after_each = self._forming(bars, rows) if forming else NONE_CLOSED
-            closed = self._close(self._merge(bars), rows, reached)
+        if rows.in_order and not (bucket < self.closed_before[rows.row]).any():
+            after_each = self._forming_bars(bars, rows) if forming else NO_CLOSED_BARS
+            closed = self._close_passed(self._merge(bars), rows, watermark_bucket)
             if self._lateness_ns:
-                self._remember(closed, rows, last)
-            return Built(closed, NONE_CLOSED, _NO_ROWS, after_each)
-        return self._take_unordered(bars, rows, bucket, reached, last, forming=forming)
+                self._add_recent(closed, rows, last)
+            return BuildResult(closed, NO_CLOSED_BARS, _NO_ROWS, after_each)
+        return self._process_unordered(bars, rows, bucket, watermark_bucket, last, forming=forming)
 
-    def _take_unordered(
-        self, bars: pl.DataFrame, rows: Rows, bucket: Ints, reached: Ints, last: Ints, *, forming: bool
-    ) -> Built:
-        before = self.bucket(rows.row, rows.before_ns - self._grace_ns)
-        late = np.maximum(before, self.floor[rows.row]) > bucket
-        kept = self.bucket(rows.row, rows.before_ns - self._grace_ns - self._lateness_ns)
-        too_late = late & (np.maximum(kept, self.forgotten[rows.row]) > bucket)
+    def _process_unordered(
+        self,
+        bars: pl.DataFrame,
+        rows: InputRows,
+        bucket: Ints,
+        watermark_bucket: Ints,
+        last: Ints,
+        *,
+        forming: bool,
+    ) -> BuildResult:
+        bucket_before = self.bucket(rows.row, rows.watermark_before_ns - self._grace_ns)
+        late = np.maximum(bucket_before, self.closed_before[rows.row]) > bucket
+        restatable_from = self.bucket(rows.row, rows.watermark_before_ns - self._grace_ns - self._lateness_ns)
+        too_late = late & (np.maximum(restatable_from, self.restatable_from[rows.row]) > bucket)
         if not self._lateness_ns:
             too_late = late
         on_time = bars[np.flatnonzero(~late)]
-        after_each = self._forming(on_time, rows, ~late) if forming else NONE_CLOSED
-        closed = self._close(self._merge_unordered(on_time), rows, reached)
-        restated = NONE_CLOSED
+        after_each = self._forming_bars(on_time, rows, ~late) if forming else NO_CLOSED_BARS
+        closed = self._close_passed(self._merge_unordered(on_time), rows, watermark_bucket)
+        restated = NO_CLOSED_BARS
         if self._lateness_ns:
-            self._remember(closed, rows, last, forget=False)
-            which = np.flatnonzero(late & ~too_late)
-            if len(which):
+            self._add_recent(closed, rows, last, prune=False)
+            restatable = np.flatnonzero(late & ~too_late)
+            if len(restatable):
                 offsets = rows.frame.get_column("offset")
-                restated = self._restate(bars.hstack([offsets])[which])
-            self._forget(rows.row[last], rows.mark_ns[last])
-        return Built(closed, restated, np.flatnonzero(too_late), after_each)
+                restated = self._restate(bars.hstack([offsets])[restatable])
+            self._prune_recent(rows.row[last], rows.watermark_ns[last])
+        return BuildResult(closed, restated, np.flatnonzero(too_late), after_each)
 
-    def close_idle(self, row: Ints, mark_ns: Ints, now_ns: int, idle_ns: int) -> pl.DataFrame:
+    def close_idle(self, row: Ints, watermark_ns: Ints, now_ns: int, idle_ns: int) -> pl.DataFrame:
         """Close bars for which the clock says that nothing more will come.
 
         That is when its instrument's last record is older than what was left of the bar then, ``grace`` and
@@ -217,32 +232,32 @@ class Builder:
         now_ns
             The time by the clock.
         """
-        mine = self.open.filter(pl.col("row").is_in(row.tolist()))
+        open_bars = self.open_bars.filter(pl.col("row").is_in(row.tolist()))
         order = np.argsort(row)
-        mark = mark_ns[order][np.searchsorted(row[order], _ints(mine, "row"))]
-        left_ns = np.maximum(self.end_ns(mine) - mark, 0)
-        last_ms = mine.select(pl.col("timestamp_ms").max().over("row"))
-        over = _ints(last_ms, "timestamp_ms") * 1_000_000 + left_ns + self._grace_ns + idle_ns <= now_ns
-        if not over.any():
-            return NONE_CLOSED
-        closed = self._finish(
-            mine[np.flatnonzero(over)],
+        bar_watermark_ns = watermark_ns[order][np.searchsorted(row[order], _ints(open_bars, "row"))]
+        left_ns = np.maximum(self.end_ns(open_bars) - bar_watermark_ns, 0)
+        last_ms = open_bars.select(pl.col("timestamp_ms").max().over("row"))
+        expired = _ints(last_ms, "timestamp_ms") * 1_000_000 + left_ns + self._grace_ns + idle_ns <= now_ns
+        if not expired.any():
+            return NO_CLOSED_BARS
+        closed = self._finalize(
+            open_bars[np.flatnonzero(expired)],
             offset=pl.lit(-1, dtype=pl.Int64),
             timestamp_ms=pl.lit(now_ns // 1_000_000, dtype=pl.Int64),
         )
-        self.open = self.open.join(closed, on=["row", "bucket"], how="anti")
-        self.floor[_ints(closed, "row")] = _ints(closed, "bucket") + 1
+        self.open_bars = self.open_bars.join(closed, on=["row", "bucket"], how="anti")
+        self.closed_before[_ints(closed, "row")] = _ints(closed, "bucket") + 1
         if self._lateness_ns:
-            self.recent = pl.concat([self.recent, closed])
+            self.recent_bars = pl.concat([self.recent_bars, closed])
         return closed
 
     def end_ns(self, bars: pl.DataFrame) -> Ints:
         """Return when bars end, by their names (a day: at midnight UTC after the session's date)."""
         return (_ints(bars, "bucket") + 1) * self.length_ns
 
-    def _begin(self, rows: Rows, bucket: Ints) -> None:
+    def _record_first_buckets(self, rows: InputRows, bucket: Ints) -> None:
         first = np.flatnonzero(np.append(True, values=rows.row[1:] != rows.row[:-1]))
-        first = first[self.began[rows.row[first]] == _UNSEEN]
+        first = first[self.first_bucket[rows.row[first]] == _UNSEEN]
         if not len(first):
             return
         row, at_ns = rows.row[first], rows.start_ns[first]
@@ -250,149 +265,165 @@ class Builder:
         start_ns = bucket[first] * self.length_ns
         inside = (start_ns <= open_ns) & (open_ns < start_ns + self.length_ns)
         begin_ns = np.where(inside | (self.interval == "1d"), open_ns, start_ns)
-        whole = at_ns - begin_ns <= min(_TOLERANCE_NS, self.length_ns // _TOLERANCE)
-        self.began[row] = np.where(whole, _WHOLE, bucket[first])
+        complete = at_ns - begin_ns <= min(_MAX_START_DELAY_NS, self.length_ns // _START_DELAY_DIVISOR)
+        self.first_bucket[row] = np.where(complete, _MIN_BUCKET, bucket[first])
 
     def _merge(self, fresh: pl.DataFrame) -> pl.DataFrame:
         """Add rows, in the order of their times, to the open bars; return those of their instruments."""
-        waiting = self._waiting(fresh)
-        return pl.concat([waiting, fresh]).group_by("row", "bucket").agg(_FIRST_TO_LAST).select(OPEN.names())
+        open_bars = self._pop_open_bars(fresh)
+        return (
+            pl.concat([open_bars, fresh])
+            .group_by("row", "bucket")
+            .agg(_ORDERED_AGGREGATES)
+            .select(OPEN_SCHEMA.names())
+        )
 
     def _merge_unordered(self, fresh: pl.DataFrame) -> pl.DataFrame:
         """Do the same where rows are older than others before them: the times decide on open and close."""
-        waiting = self._waiting(fresh)
+        open_bars = self._pop_open_bars(fresh)
         by_time = fresh.sort("row", "bucket", "first_ns", maintain_order=True)
-        bars = by_time.group_by("row", "bucket").agg(_FIRST_TO_LAST).select(OPEN.names())
-        return pl.concat([waiting, bars]).group_by("row", "bucket").agg(_BY_TIME).select(OPEN.names())
+        bars = by_time.group_by("row", "bucket").agg(_ORDERED_AGGREGATES).select(OPEN_SCHEMA.names())
+        return (
+            pl.concat([open_bars, bars])
+            .group_by("row", "bucket")
+            .agg(_BY_TIME_AGGREGATES)
+            .select(OPEN_SCHEMA.names())
+        )
 
-    def _waiting(self, fresh: pl.DataFrame) -> pl.DataFrame:
+    def _pop_open_bars(self, fresh: pl.DataFrame) -> pl.DataFrame:
         """Take the open bars of the rows' instruments out of the others, where these are many."""
-        if self.open.height <= _FEW:
-            waiting, self.open = self.open, NONE_OPEN
-            return waiting
-        touched = np.zeros(len(self.began), dtype=np.bool_)
+        if self.open_bars.height <= _MAX_BARS_TO_POP_ALL:
+            open_bars, self.open_bars = self.open_bars, NO_OPEN_BARS
+            return open_bars
+        touched = np.zeros(len(self.first_bucket), dtype=np.bool_)
         touched[_ints(fresh, "row")] = True
-        here = touched[_ints(self.open, "row")]
-        waiting = self.open[np.flatnonzero(here)]
-        self.open = self.open[np.flatnonzero(~here)]
-        return waiting
+        is_touched = touched[_ints(self.open_bars, "row")]
+        open_bars = self.open_bars[np.flatnonzero(is_touched)]
+        self.open_bars = self.open_bars[np.flatnonzero(~is_touched)]
+        return open_bars
 
-    def _forming(self, bars: pl.DataFrame, rows: Rows, on_time: Flags | None = None) -> pl.DataFrame:
+    def _forming_bars(
+        self, bars: pl.DataFrame, rows: InputRows, on_time: Flags | None = None
+    ) -> pl.DataFrame:
         """Return the bar after each row, but for rows that are older than others before them."""
         offsets = rows.frame.get_column("offset")
-        ahead = rows.start_ns >= rows.before_ns
+        is_newest = rows.start_ns >= rows.watermark_before_ns
         if on_time is not None:
-            offsets, ahead = offsets.filter(on_time), ahead[on_time]
-        fresh = bars.hstack([offsets, pl.Series("ahead", ahead)])
-        waiting = self.open.with_columns(offset=pl.lit(-1, dtype=pl.Int64), ahead=pl.lit(value=False))
-        touched = np.zeros(len(self.began), dtype=np.bool_)
+            offsets, is_newest = offsets.filter(on_time), is_newest[on_time]
+        fresh = bars.hstack([offsets, pl.Series("ahead", is_newest)])
+        open_bars = self.open_bars.with_columns(offset=pl.lit(-1, dtype=pl.Int64), ahead=pl.lit(value=False))
+        touched = np.zeros(len(self.first_bucket), dtype=np.bool_)
         touched[rows.row] = True
-        waiting = waiting[np.flatnonzero(touched[_ints(waiting, "row")])]
-        bar = ["row", "bucket"]
+        open_bars = open_bars[np.flatnonzero(touched[_ints(open_bars, "row")])]
+        key = ["row", "bucket"]
         after = (
-            pl.concat([waiting, fresh])
+            pl.concat([open_bars, fresh])
             .sort("row", "offset", maintain_order=True)
-            .with_columns(pl.col("first_ns").cum_min().over(bar).alias("earliest_ns"))
+            .with_columns(pl.col("first_ns").cum_min().over(key).alias("earliest_ns"))
             .with_columns(
-                pl.when(pl.col("earliest_ns") < pl.col("earliest_ns").shift(fill_value=_UNSEEN).over(bar))
+                pl.when(pl.col("earliest_ns") < pl.col("earliest_ns").shift(fill_value=_UNSEEN).over(key))
                 .then("open")
                 .forward_fill()
-                .over(bar),
-                pl.col("high").cum_max().over(bar),
-                pl.col("low").cum_min().over(bar),
-                pl.col("volume").fill_null(0).cum_sum().over(bar),
-                pl.col("notional", "sized", "count").cum_sum().over(bar),
+                .over(key),
+                pl.col("high").cum_max().over(key),
+                pl.col("low").cum_min().over(key),
+                pl.col("volume").fill_null(0).cum_sum().over(key),
+                pl.col("notional", "sized", "count").cum_sum().over(key),
             )
             .filter("ahead")
         )
         return after.with_columns(
             revision=pl.lit(0, dtype=pl.Int64), partial=pl.Series(self._is_partial(after))
-        ).select(CLOSED.names())
+        ).select(CLOSED_SCHEMA.names())
 
-    def _close(self, bars: pl.DataFrame, rows: Rows, reached: Ints) -> pl.DataFrame:
+    def _close_passed(self, bars: pl.DataFrame, rows: InputRows, watermark_bucket: Ints) -> pl.DataFrame:
         """Close the bars that the watermarks have passed; the others stay open."""
         row, bucket = _ints(bars, "row"), _ints(bars, "bucket")
-        over = self.reached[row] > bucket
-        if not over.any():
-            self.open = pl.concat([self.open, bars]) if self.open.height else bars
-            return NONE_CLOSED
-        still = bars[np.flatnonzero(~over)]
-        self.open = pl.concat([self.open, still]) if self.open.height else still
+        passed = self.watermark_bucket[row] > bucket
+        if not passed.any():
+            self.open_bars = pl.concat([self.open_bars, bars]) if self.open_bars.height else bars
+            return NO_CLOSED_BARS
+        still_open = bars[np.flatnonzero(~passed)]
+        self.open_bars = pl.concat([self.open_bars, still_open]) if self.open_bars.height else still_open
         # the first row of the instrument whose watermark lies beyond the bar: rows are sorted by both
-        least = int(reached.min())
-        place = _key(rows.row, reached - least)
-        wanted = _key(row[over], np.maximum(bucket[over] + 1 - least, 0))
-        by = np.searchsorted(place, wanted)
-        return self._finish(
-            bars[np.flatnonzero(over)],
-            offset=pl.Series(_ints(rows.frame, "offset")[by]),
-            timestamp_ms=pl.Series(_ints(rows.frame, "timestamp_ms")[by]),
+        min_bucket = int(watermark_bucket.min())
+        row_keys = _sort_key(rows.row, watermark_bucket - min_bucket)
+        bar_keys = _sort_key(row[passed], np.maximum(bucket[passed] + 1 - min_bucket, 0))
+        closing_row = np.searchsorted(row_keys, bar_keys)
+        return self._finalize(
+            bars[np.flatnonzero(passed)],
+            offset=pl.Series(_ints(rows.frame, "offset")[closing_row]),
+            timestamp_ms=pl.Series(_ints(rows.frame, "timestamp_ms")[closing_row]),
         )
 
     def _is_partial(self, bars: pl.DataFrame) -> Flags:
-        began: Ints = self.began[_ints(bars, "row")]
-        partial: Flags = (began != _UNSEEN) & (_ints(bars, "bucket") <= began)
+        first_bucket: Ints = self.first_bucket[_ints(bars, "row")]
+        partial: Flags = (first_bucket != _UNSEEN) & (_ints(bars, "bucket") <= first_bucket)
         return partial
 
-    def _finish(self, bars: pl.DataFrame, **by: pl.Series | pl.Expr) -> pl.DataFrame:
+    def _finalize(self, bars: pl.DataFrame, **closed_by: pl.Series | pl.Expr) -> pl.DataFrame:
         partial = pl.Series(self._is_partial(bars))
         return (
-            bars.with_columns(revision=pl.lit(0, dtype=pl.Int64), partial=partial, **by)
-            .select(CLOSED.names())
+            bars.with_columns(revision=pl.lit(0, dtype=pl.Int64), partial=partial, **closed_by)
+            .select(CLOSED_SCHEMA.names())
             .sort("row", "bucket")
         )
 
     def _restate(self, late: pl.DataFrame) -> pl.DataFrame:
         """Take late rows into closed bars, one by one: each is a restatement of its own."""
-        names = late.select("row", "bucket").unique()
-        known = {
+        keys = late.select("row", "bucket").unique()
+        bars = {
             (bar["row"], bar["bucket"]): bar
-            for bar in self.recent.join(names, on=["row", "bucket"], how="semi").iter_rows(named=True)
+            for bar in self.recent_bars.join(keys, on=["row", "bucket"], how="semi").iter_rows(named=True)
         }
-        self.recent = self.recent.join(names, on=["row", "bucket"], how="anti")
+        self.recent_bars = self.recent_bars.join(keys, on=["row", "bucket"], how="anti")
         restated = []
         for row in late.iter_rows(named=True):
-            place = (row["row"], row["bucket"])
-            known[place] = _restated(known[place], row) if place in known else self._begun_late(row)
-            restated.append(known[place])
-        self.recent = pl.concat([self.recent, pl.DataFrame(list(known.values()), schema=CLOSED)])
-        return pl.DataFrame(restated, schema=CLOSED)
+            key = (row["row"], row["bucket"])
+            bars[key] = _apply_late_row(bars[key], row) if key in bars else self._new_late_bar(row)
+            restated.append(bars[key])
+        self.recent_bars = pl.concat(
+            [self.recent_bars, pl.DataFrame(list(bars.values()), schema=CLOSED_SCHEMA)]
+        )
+        return pl.DataFrame(restated, schema=CLOSED_SCHEMA)
 
-    def _begun_late(self, row: dict[str, Any]) -> dict[str, Any]:
-        began = self.began[row["row"]]
+    def _new_late_bar(self, row: dict[str, Any]) -> dict[str, Any]:
+        first_bucket = self.first_bucket[row["row"]]
         return {
             **row,
             "volume": row["volume"] or 0,
             "revision": 0,
-            "partial": bool(began != _UNSEEN and row["bucket"] <= began),
+            "partial": bool(first_bucket != _UNSEEN and row["bucket"] <= first_bucket),
         }
 
-    def _remember(self, closed: pl.DataFrame, rows: Rows, last: Ints, *, forget: bool = True) -> None:
+    def _add_recent(self, closed: pl.DataFrame, rows: InputRows, last: Ints, *, prune: bool = True) -> None:
         """Keep closed bars for as long as they can be restated."""
         if closed.height:
-            self.recent = pl.concat([self.recent, closed])
-            if forget:
-                self._forget(rows.row[last], rows.mark_ns[last])
+            self.recent_bars = pl.concat([self.recent_bars, closed])
+            if prune:
+                self._prune_recent(rows.row[last], rows.watermark_ns[last])
 
-    def _forget(self, row: Ints, mark_ns: Ints) -> None:
+    def _prune_recent(self, row: Ints, watermark_ns: Ints) -> None:
         """Drop the bars that can't be restated any more."""
-        if self.recent.is_empty():
+        if self.recent_bars.is_empty():
             return
-        at = np.searchsorted(row, mine := _ints(self.recent, "row"))
-        here = (at < len(row)) & (row[np.minimum(at, len(row) - 1)] == mine)
-        mark = np.where(here, mark_ns[np.minimum(at, len(row) - 1)], 0)
-        passed = self.bucket(mine, mark - self._grace_ns - self._lateness_ns) > _ints(self.recent, "bucket")
-        self.recent = self.recent[np.flatnonzero(~(here & passed))]
+        at = np.searchsorted(row, recent_rows := _ints(self.recent_bars, "row"))
+        is_affected = (at < len(row)) & (row[np.minimum(at, len(row) - 1)] == recent_rows)
+        mark = np.where(is_affected, watermark_ns[np.minimum(at, len(row) - 1)], 0)
+        passed = self.bucket(recent_rows, mark - self._grace_ns - self._lateness_ns) > _ints(
+            self.recent_bars, "bucket"
+        )
+        self.recent_bars = self.recent_bars[np.flatnonzero(~(is_affected & passed))]
 
 
-def renumbered(frame: pl.DataFrame, rows: Ints) -> pl.DataFrame:
+def renumber_rows(frame: pl.DataFrame, rows: Ints) -> pl.DataFrame:
     """Return the lines of some instruments, which are numbered from 0 in the given order."""
     numbers = pl.DataFrame({"row": rows, "new": np.arange(len(rows))})
-    kept = frame.join(numbers, on="row", how="inner", maintain_order="left")
-    return kept.with_columns(row=pl.col("new")).drop("new")
+    retained = frame.join(numbers, on="row", how="inner", maintain_order="left")
+    return retained.with_columns(row=pl.col("new")).drop("new")
 
 
-def _restated(bar: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+def _apply_late_row(bar: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     earlier, later = row["first_ns"] < bar["first_ns"], row["last_ns"] >= bar["last_ns"]
     return {
         **bar,
@@ -413,9 +444,9 @@ def _restated(bar: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _key(row: Ints, number: Ints) -> Ints:
+def _sort_key(row: Ints, bucket: Ints) -> Ints:
     """Return one number that sorts like both."""
-    return (row << _BITS) + np.minimum(number, (1 << _BITS) - 1)
+    return (row << _BUCKET_BITS) + np.minimum(bucket, (1 << _BUCKET_BITS) - 1)
 
 
 def _ints(frame: pl.DataFrame, name: str) -> Ints:

@@ -17,7 +17,7 @@ State = Mapping[str, Floats]
 A step writes into the arrays: ``state["x"][:] = …``.
 """
 
-_GROWTH: Final = 1.5
+_GROWTH_FACTOR: Final = 1.5
 
 
 class Fields:
@@ -33,12 +33,12 @@ class Fields:
 
     def __init__(self, initial: Mapping[str, float], windows: Mapping[str, int] | None = None) -> None:
         self._slices: dict[str, slice | int] = {}
-        first: list[float] = []
+        values: list[float] = []
         for name, value in initial.items():
             size = (windows or {}).get(name)
-            self._slices[name] = len(first) if size is None else slice(len(first), len(first) + size)
-            first += [value] * (1 if size is None else size)
-        self.initial = np.array(first, dtype=np.float64).reshape(-1, 1)
+            self._slices[name] = len(values) if size is None else slice(len(values), len(values) + size)
+            values += [value] * (1 if size is None else size)
+        self.initial = np.array(values, dtype=np.float64).reshape(-1, 1)
 
     @property
     def height(self) -> int:
@@ -50,7 +50,7 @@ class Fields:
         return {name: block[place] for name, place in self._slices.items()}
 
 
-class Table:
+class StateTable:
     """The state of a component for all instruments, which are numbered from 0.
 
     Parameters
@@ -70,8 +70,8 @@ class Table:
     def grow(self, size: int) -> None:
         """Make room for instruments up to ``size``, with the state of the beginning."""
         if size > self._block.shape[1]:
-            more = max(size, int(self._block.shape[1] * _GROWTH)) - self._block.shape[1]
-            self._block = np.concatenate([self._block, np.repeat(self.fields.initial, more, axis=1)], axis=1)
+            extra = max(size, int(self._block.shape[1] * _GROWTH_FACTOR)) - self._block.shape[1]
+            self._block = np.concatenate([self._block, np.repeat(self.fields.initial, extra, axis=1)], axis=1)
         self._size = max(self._size, size)
 
     def gather(self, rows: Ints) -> Floats:
@@ -83,7 +83,7 @@ class Table:
         """Write the state of some instruments back."""
         self._block[:, rows] = block
 
-    def keep(self, rows: Ints) -> None:
+    def retain(self, rows: Ints) -> None:
         """Drop all instruments but some, which are numbered anew in the given order."""
         self._block = np.ascontiguousarray(self._block[:, rows])
         self._size = len(rows)

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from tickerlake.model.interval import length_ns
-from tickerlake.model.json import read_documents, schema_of, to_text
+from tickerlake.model.interval import interval_ns
+from tickerlake.model.json import decode_utf8, find_schema, parse_documents
 from tickerlake.model.quality import (
     OHLC_HIGH_LT_LOW,
     OHLC_OPEN_CLOSE_OUTSIDE_RANGE,
@@ -39,13 +39,13 @@ TRADES: Final = ""
 
 _TEXT, _INT, _BOOL = pl.String(), pl.Int64(), pl.Boolean()
 _PRICES: Final = ("open", "high", "low", "close")
-_COMMON: Final[dict[str, pl.DataType]] = {"schema": _TEXT, "instrument_id": _TEXT, "ts_recv_ns": _INT}
-_TRADE: Final = pl.Schema(
-    {**_COMMON, "ts_event_ns": _INT, "price": _TEXT, "size": _TEXT, "correction": _TEXT}
+_COMMON_COLUMNS: Final[dict[str, pl.DataType]] = {"schema": _TEXT, "instrument_id": _TEXT, "ts_recv_ns": _INT}
+_TRADE_SCHEMA: Final = pl.Schema(
+    {**_COMMON_COLUMNS, "ts_event_ns": _INT, "price": _TEXT, "size": _TEXT, "correction": _TEXT}
 )
-_BAR: Final = pl.Schema(
+_BAR_SCHEMA: Final = pl.Schema(
     {
-        **_COMMON,
+        **_COMMON_COLUMNS,
         "interval": _TEXT,
         "ts_open_ns": _INT,
         "ts_close_ns": _INT,
@@ -58,17 +58,17 @@ _BAR: Final = pl.Schema(
         "source": _TEXT,
     }
 )
-_NANO: Final = 1_000_000_000
-_LARGEST_PRICE: Final = 10**10
+_SECOND_NS: Final = 1_000_000_000
+_MAX_PRICE: Final = 10**10
 # of the largest, a bar can hold 100 billion and 1,700 before their sums are too long
-_LARGEST_SIZE: Final = 10**18
-_LARGEST_NOTIONAL: Final = 10**17
-_INTERVAL: Final = r"^[1-9][0-9]{0,4}[smhdw]$"
-_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_LONGEST: Final = 2.0
+_MAX_SIZE: Final = 10**18
+_MAX_NOTIONAL: Final = 10**17
+_INTERVAL_PATTERN: Final = r"^[1-9][0-9]{0,4}[smhdw]$"
+_UNIT_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_MAX_LENGTH_RATIO: Final = 2.0
 """In lengths of its interval: a day may have 25 hours, but a bar must not tell of next year."""
 
-ROWS: Final = pl.Schema(
+ROW_SCHEMA: Final = pl.Schema(
     [
         *((name, _INT) for name in ("partition", "offset", "timestamp_ms")),
         *((name, _TEXT) for name in ("instrument_id", "feed")),
@@ -82,7 +82,7 @@ ROWS: Final = pl.Schema(
 trade's time; a bar's edges), ``session`` the day of a bar (days since 1970-01-01, null for trades),
 ``notional`` price times volume in units of 10^-18."""
 
-REFUSED: Final = pl.Schema(
+REJECT_SCHEMA: Final = pl.Schema(
     {
         "partition": pl.Int64,
         "offset": pl.Int64,
@@ -95,8 +95,8 @@ REFUSED: Final = pl.Schema(
 """Columns of refused records."""
 
 
-_NO_ROWS: Final = ROWS.to_frame()
-_NO_REFUSED: Final = REFUSED.to_frame()
+_NO_ROWS: Final = ROW_SCHEMA.to_frame()
+_NO_REJECTS: Final = REJECT_SCHEMA.to_frame()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,11 @@ class Decoded:
     """Rows, what was refused, and how many records are none of our business, by what they are."""
 
     rows: pl.DataFrame
-    refused: pl.DataFrame
-    ignored: Counter[str] = field(default_factory=Counter)
+    rejects: pl.DataFrame
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
-def decode(batch: pl.DataFrame, *, own: str = "", ahead_ns: int | None = None) -> Decoded:
+def decode(batch: pl.DataFrame, *, source_tag: str = "", max_ahead_ns: int | None = None) -> Decoded:
     """Read records.
 
     Parameters
@@ -120,47 +120,55 @@ def decode(batch: pl.DataFrame, *, own: str = "", ahead_ns: int | None = None) -
     ahead_ns
         By how much a record may be ahead of the time at which Kafka took it; None: by any.
     """
-    ignored: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     if batch.is_empty():
-        return Decoded(_NO_ROWS, _NO_REFUSED)
-    text = to_text(batch.get_column("value"))
+        return Decoded(_NO_ROWS, _NO_REJECTS)
+    text = decode_utf8(batch.get_column("value"))
     is_trade = text.str.contains('"trade.v1"', literal=True).fill_null(value=False)
     if is_trade.all():
-        rows, refused = _trades(batch, text, ahead_ns)
+        rows, refused = _decode_trades(batch, text, max_ahead_ns)
     else:
         is_bar = text.str.contains('"bar.v1"', literal=True).fill_null(value=False) & ~is_trade
         parts = [
-            _trades(batch.filter(is_trade), text.filter(is_trade), ahead_ns),
-            _bars(batch.filter(is_bar), text.filter(is_bar), own, ahead_ns, ignored),
-            _others(batch.filter(~is_trade & ~is_bar), ignored),
+            _decode_trades(batch.filter(is_trade), text.filter(is_trade), max_ahead_ns),
+            _decode_bars(batch.filter(is_bar), text.filter(is_bar), source_tag, max_ahead_ns, skipped),
+            _decode_others(batch.filter(~is_trade & ~is_bar), skipped),
         ]
         rows = pl.concat([rows for rows, _ in parts]).sort("partition", "offset")
-        refused = pl.concat([refused for _, refused in parts])
-    return Decoded(rows, refused.sort("partition", "offset") if refused.height else _NO_REFUSED, ignored)
+        refused = pl.concat([rejects for _, rejects in parts])
+    return Decoded(rows, refused.sort("partition", "offset") if refused.height else _NO_REJECTS, skipped)
 
 
-def refuse(batch: pl.DataFrame, reason: str | pl.Expr) -> pl.DataFrame:
+def reject(batch: pl.DataFrame, reason: str | pl.Expr) -> pl.DataFrame:
     """Return records as refused ones; those whose reason is null are left out."""
-    said = pl.lit(reason) if isinstance(reason, str) else reason
-    names = [name for name in REFUSED if name != "reason"]
-    missing = [pl.lit(None, dtype=REFUSED[name]).alias(name) for name in names if name not in batch.columns]
-    return batch.with_columns(*missing, reason=said).drop_nulls("reason").select(REFUSED.names())
+    reason_column = pl.lit(reason) if isinstance(reason, str) else reason
+    names = [name for name in REJECT_SCHEMA if name != "reason"]
+    missing = [
+        pl.lit(None, dtype=REJECT_SCHEMA[name]).alias(name) for name in names if name not in batch.columns
+    ]
+    return (
+        batch.with_columns(*missing, reason=reason_column).drop_nulls("reason").select(REJECT_SCHEMA.names())
+    )
 
 
-def _parsed(batch: pl.DataFrame, text: pl.Series, schema: pl.Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _parse(batch: pl.DataFrame, text: pl.Series, schema: pl.Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the fields of records beside their places, and the records that are not JSON."""
-    place = batch.select("partition", "offset", "timestamp_ms", "value")
-    read, good = read_documents(text, schema)
-    if good.all():
-        return pl.concat([place, read], how="horizontal"), _NO_REFUSED
-    return pl.concat([place.filter(good), read], how="horizontal"), refuse(place.filter(~good), NOT_JSON)
+    origin = batch.select("partition", "offset", "timestamp_ms", "value")
+    parsed, is_valid = parse_documents(text, schema)
+    if is_valid.all():
+        return pl.concat([origin, parsed], how="horizontal"), _NO_REJECTS
+    return pl.concat([origin.filter(is_valid), parsed], how="horizontal"), reject(
+        origin.filter(~is_valid), NOT_JSON
+    )
 
 
-def _trades(batch: pl.DataFrame, text: pl.Series, ahead_ns: int | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _decode_trades(
+    batch: pl.DataFrame, text: pl.Series, max_ahead_ns: int | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     if batch.is_empty():
-        return _NO_ROWS, _NO_REFUSED
-    read, broken = _parsed(batch, text, _TRADE)
-    read = read.with_columns(pl.col("price", "size").cast(DECIMAL, strict=False))
+        return _NO_ROWS, _NO_REJECTS
+    parsed, rejects_not_json = _parse(batch, text, _TRADE_SCHEMA)
+    parsed = parsed.with_columns(pl.col("price", "size").cast(DECIMAL, strict=False))
     price, size, time = pl.col("price"), pl.col("size"), pl.col("ts_event_ns")
     notional = price.cast(pl.Float64) * size.cast(pl.Float64)
     reason = (
@@ -168,7 +176,7 @@ def _trades(batch: pl.DataFrame, text: pl.Series, ahead_ns: int | None) -> tuple
         .then(pl.lit(INSTRUMENT_INVALID))
         .when(time.is_null())
         .then(pl.lit(TIME_MISSING))
-        .when(_ahead(time, ahead_ns))
+        .when(_is_too_far_ahead(time, max_ahead_ns))
         .then(pl.lit(FUTURE_TIMESTAMP))
         .when(pl.col("correction").is_in(["cancel", "correct"]))
         .then(pl.lit(CORRECTION))
@@ -180,11 +188,11 @@ def _trades(batch: pl.DataFrame, text: pl.Series, ahead_ns: int | None) -> tuple
         .then(pl.lit(SIZE_MISSING))
         .when(size < 0)
         .then(pl.lit(VOLUME_NEGATIVE))
-        .when((price > _LARGEST_PRICE) | (size > _LARGEST_SIZE) | (notional > _LARGEST_NOTIONAL))
+        .when((price > _MAX_PRICE) | (size > _MAX_SIZE) | (notional > _MAX_NOTIONAL))
         .then(pl.lit(OUT_OF_RANGE))
     )
-    good, refused = _separate(read, reason, broken)
-    rows = good.select(
+    valid, rejects = _split_rejects(parsed, reason, rejects_not_json)
+    rows = valid.select(
         "partition",
         "offset",
         "timestamp_ms",
@@ -202,47 +210,49 @@ def _trades(batch: pl.DataFrame, text: pl.Series, ahead_ns: int | None) -> tuple
         count=pl.lit(1, dtype=pl.Int64),
         recv_ns=pl.col("ts_recv_ns").fill_null(time),
     )
-    return rows, refused
+    return rows, rejects
 
 
-def _bars(
-    batch: pl.DataFrame, text: pl.Series, own: str, ahead_ns: int | None, ignored: Counter[str]
+def _decode_bars(
+    batch: pl.DataFrame, text: pl.Series, source_tag: str, max_ahead_ns: int | None, skipped: Counter[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     if batch.is_empty():
-        return _NO_ROWS, _NO_REFUSED
-    read, broken = _parsed(batch, text, _BAR)
-    read = read.with_columns(
+        return _NO_ROWS, _NO_REJECTS
+    parsed, rejects_not_json = _parse(batch, text, _BAR_SCHEMA)
+    parsed = parsed.with_columns(
         pl.col(*_PRICES, "volume", "vwap").cast(DECIMAL, strict=False),
         pl.col("session_date").str.to_date("%Y-%m-%d", strict=False),
     )
-    if own:
-        mine = read.get_column("source").eq_missing(own)
-        ignored["own bars"] += int(mine.sum())
-        read = read.filter(~mine)
+    if source_tag:
+        is_own = parsed.get_column("source").eq_missing(source_tag)
+        skipped["own bars"] += int(is_own.sum())
+        parsed = parsed.filter(~is_own)
     for name, unwanted in (
         ("unfinished bars", ~pl.col("is_final").fill_null(value=True)),
         ("partial bars", pl.col("is_partial").fill_null(value=False)),
         ("restated bars", pl.col("revision").fill_null(0) > 0),
     ):
-        kept = read.filter(~unwanted)
-        ignored[name] += read.height - kept.height
-        read = kept
+        retained = parsed.filter(~unwanted)
+        skipped[name] += parsed.height - retained.height
+        parsed = retained
     lowest, highest = pl.min_horizontal(_PRICES), pl.max_horizontal(_PRICES)
     volume, vwap = pl.col("volume"), pl.col("vwap")
-    dearest = pl.max_horizontal("high", "vwap").cast(pl.Float64)
+    max_price = pl.max_horizontal("high", "vwap").cast(pl.Float64)
     open_ns, close_ns = pl.col("ts_open_ns"), pl.col("ts_close_ns")
     reason = (
         pl.when(pl.col("schema").ne_missing(BAR) | pl.col("instrument_id").is_null())
         .then(pl.lit(INSTRUMENT_INVALID))
-        .when(~pl.col("interval").str.contains(_INTERVAL).fill_null(value=False))
+        .when(~pl.col("interval").str.contains(_INTERVAL_PATTERN).fill_null(value=False))
         .then(pl.lit(INTERVAL_UNKNOWN))
         .when(pl.any_horizontal(pl.col("ts_open_ns", "ts_close_ns", "session_date").is_null()))
         .then(pl.lit(TIME_MISSING))
         .when(close_ns <= open_ns)
         .then(pl.lit(TIME_MISSING))
-        .when(close_ns.cast(pl.Float64) - open_ns.cast(pl.Float64) > _length_ns("interval") * _LONGEST)
+        .when(
+            close_ns.cast(pl.Float64) - open_ns.cast(pl.Float64) > _length_ns("interval") * _MAX_LENGTH_RATIO
+        )
         .then(pl.lit(TIMESTAMP_OFF_GRID))
-        .when(_ahead(open_ns, ahead_ns))
+        .when(_is_too_far_ahead(open_ns, max_ahead_ns))
         .then(pl.lit(FUTURE_TIMESTAMP))
         .when(pl.any_horizontal(pl.col(*_PRICES).is_null()))
         .then(pl.lit(PRICE_MISSING))
@@ -255,16 +265,16 @@ def _bars(
         .when(volume < 0)
         .then(pl.lit(VOLUME_NEGATIVE))
         .when(
-            (dearest > _LARGEST_PRICE)
+            (max_price > _MAX_PRICE)
             | (vwap < 0)
-            | (volume > _LARGEST_SIZE)
-            | (dearest * volume.cast(pl.Float64).fill_null(0.0) > _LARGEST_NOTIONAL)
+            | (volume > _MAX_SIZE)
+            | (max_price * volume.cast(pl.Float64).fill_null(0.0) > _MAX_NOTIONAL)
         )
         .then(pl.lit(OUT_OF_RANGE))
     )
-    good, refused = _separate(read, reason, broken)
+    valid, rejects = _split_rejects(parsed, reason, rejects_not_json)
     typical = (pl.col("high") + pl.col("low") + pl.col("close")).to_physical() // 3
-    rows = good.select(
+    rows = valid.select(
         "partition",
         "offset",
         "timestamp_ms",
@@ -282,44 +292,50 @@ def _bars(
         count=pl.col("trade_count").fill_null(0),
         recv_ns=pl.col("ts_recv_ns").fill_null(pl.col("ts_close_ns")),
     )
-    return rows.cast(dict(ROWS)), refused  # type: ignore[arg-type]
+    return rows.cast(dict(ROW_SCHEMA)), rejects  # type: ignore[arg-type]
 
 
-def _ahead(time: pl.Expr, ahead_ns: int | None) -> pl.Expr:
-    return pl.lit(value=False) if ahead_ns is None else time > pl.col("timestamp_ms") * 1_000_000 + ahead_ns
+def _is_too_far_ahead(time: pl.Expr, max_ahead_ns: int | None) -> pl.Expr:
+    return (
+        pl.lit(value=False)
+        if max_ahead_ns is None
+        else time > pl.col("timestamp_ms") * 1_000_000 + max_ahead_ns
+    )
 
 
 def _length_ns(interval: str) -> pl.Expr:
-    unit_s = pl.col(interval).str.tail(1).replace_strict(_UNITS_S, default=None, return_dtype=pl.Float64)
-    return pl.col(interval).str.head(-1).cast(pl.Float64, strict=False) * unit_s * _NANO
+    unit_s = pl.col(interval).str.tail(1).replace_strict(_UNIT_SECONDS, default=None, return_dtype=pl.Float64)
+    return pl.col(interval).str.head(-1).cast(pl.Float64, strict=False) * unit_s * _SECOND_NS
 
 
-def _separate(read: pl.DataFrame, reason: pl.Expr, broken: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    reasons = read.select(reason.alias("reason")).get_column("reason")
+def _split_rejects(
+    parsed: pl.DataFrame, reason: pl.Expr, earlier_rejects: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    reasons = parsed.select(reason.alias("reason")).get_column("reason")
     if not reasons.is_not_null().any():
-        return read, broken
-    wrong = refuse(read.with_columns(reasons), pl.col("reason"))
-    return read.filter(reasons.is_null()), pl.concat([broken, wrong])
+        return parsed, earlier_rejects
+    rejects = reject(parsed.with_columns(reasons), pl.col("reason"))
+    return parsed.filter(reasons.is_null()), pl.concat([earlier_rejects, rejects])
 
 
-def _others(batch: pl.DataFrame, ignored: Counter[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _decode_others(batch: pl.DataFrame, skipped: Counter[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Count what is neither a trade nor a bar; refuse what is no JSON at all."""
     reasons: list[str | None] = []
     for value in batch.get_column("value"):
         try:
-            ignored["deleted keys" if value is None else _schema(value)] += 1
+            skipped["deleted keys" if value is None else _schema_name(value)] += 1
             reasons.append(None)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             reasons.append(NOT_JSON)
-    return ROWS.to_frame(), refuse(batch, pl.lit(pl.Series(reasons, dtype=pl.String)))
+    return ROW_SCHEMA.to_frame(), reject(batch, pl.lit(pl.Series(reasons, dtype=pl.String)))
 
 
-def _schema(value: bytes) -> str:
+def _schema_name(value: bytes) -> str:
     value.decode()
-    schema = schema_of(value)
+    schema = find_schema(value)
     return "records of no known schema" if schema is None else schema
 
 
-def is_longer(interval: str, feed: str) -> bool:
+def can_build(interval: str, input_interval: str) -> bool:
     """Tell whether bars of an interval can be built of a feed."""
-    return feed == TRADES or length_ns(interval) > length_ns(feed)
+    return input_interval == TRADES or interval_ns(interval) > interval_ns(input_interval)

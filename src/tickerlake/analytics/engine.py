@@ -13,29 +13,29 @@ import numpy as np
 import polars as pl
 
 from tickerlake.analytics.bars import Bars, Floats, Ints
-from tickerlake.analytics.builder import NONE_CLOSED, Builder, Rows
-from tickerlake.analytics.columnar import Table
+from tickerlake.analytics.builder import NO_CLOSED_BARS, BarBuilder, InputRows
+from tickerlake.analytics.columnar import StateTable
 from tickerlake.analytics.decode import (
     INSTRUMENT_INVALID,
     INTERVAL_CHANGED,
     LATE,
-    REFUSED,
+    REJECT_SCHEMA,
     TRADES,
+    can_build,
     decode,
-    is_longer,
-    refuse,
+    reject,
 )
 from tickerlake.analytics.instruments import Instrument, Instruments
 from tickerlake.analytics.publish import bar_records, indicator_records
-from tickerlake.analytics.series import Series, rounds
+from tickerlake.analytics.series import BarSeries, split_into_rounds
 from tickerlake.analytics.sessions import Sessions
 from tickerlake.model.alert import Alert
-from tickerlake.model.interval import length_ns
+from tickerlake.model.interval import interval_ns
 
 _SECOND_NS: Final = 1_000_000_000
 _OFFSET_BITS: Final = 42
-_LIVE_NS: Final = 4 * 86_400 * _SECOND_NS
-BY_THE_CLOCK: Final = -1
+_LIVE_WINDOW_NS: Final = 4 * 86_400 * _SECOND_NS
+CLOCK_OFFSET: Final = -1
 """The offset of what no record has raised."""
 
 
@@ -64,15 +64,15 @@ class EngineOptions:
     grace_ns: int = 0
     lateness_ns: int = 60 * _SECOND_NS
     idle_ns: int = 30 * _SECOND_NS
-    ahead_ns: int | None = 300 * _SECOND_NS
-    own: str = "track"
+    max_ahead_ns: int | None = 300 * _SECOND_NS
+    source_tag: str = "track"
 
 
-class Fired(Protocol):
+class FiredAlert(Protocol):
     """An alert and the place of its bar among those that were given."""
 
     @property
-    def at(self) -> int:
+    def position(self) -> int:
         """Index of the bar."""
         ...
 
@@ -85,47 +85,47 @@ class Fired(Protocol):
 class Watcher(Protocol):
     """What looks at bars as they close: see :class:`tickerlake.alerts.engine.AlertEngine`."""
 
-    needs: dict[str, frozenset[str]]
+    required_indicators: dict[str, frozenset[str]]
     tick_intervals: frozenset[str]
-    counts_refused: bool
+    counts_rejects: bool
 
-    def grow(self, instruments: Sequence[Any]) -> None:
+    def add_instruments(self, instruments: Sequence[Any]) -> None:
         """Take further instruments."""
         ...
 
-    def keep(self, rows: Ints) -> None:
+    def retain(self, rows: Ints) -> None:
         """Drop all instruments but some, which are numbered anew."""
         ...
 
     def on_close(
         self, interval: str, bars: Bars, values: Mapping[str, Floats], detected_ns: Ints
-    ) -> Sequence[Fired]:
+    ) -> Sequence[FiredAlert]:
         """Look at closed bars, one of an instrument at most."""
         ...
 
     def on_tick(
         self, interval: str, bars: Bars, values: Mapping[str, Floats], event_ns: Ints, detected_ns: Ints
-    ) -> Sequence[Fired]:
+    ) -> Sequence[FiredAlert]:
         """Look at forming bars, one after each trade."""
         ...
 
-    def on_silence(
+    def on_idle(
         self, rows: Ints, last_event_ns: Ints, now_ns: int, session_open_ns: Ints, session_close_ns: Ints
-    ) -> Sequence[Fired]:
+    ) -> Sequence[FiredAlert]:
         """Look at instruments by the clock, each once."""
         ...
 
-    def on_quality(self, rows: Ints, counts: Ints, event_ns: Ints, detected_ns: Ints) -> Sequence[Fired]:
+    def on_rejects(self, rows: Ints, counts: Ints, event_ns: Ints, detected_ns: Ints) -> Sequence[FiredAlert]:
         """Take how many records of instruments were refused."""
         ...
 
-    def components(self) -> dict[str, Table]:
+    def tables(self) -> dict[str, StateTable]:
         """Return everything that is kept for each instrument."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Raised:
+class RaisedAlert:
     """An alert, and the record that raised it (`BY_THE_CLOCK` for none)."""
 
     partition: int
@@ -156,9 +156,9 @@ class Output:
 
     bars: pl.DataFrame
     indicators: pl.DataFrame
-    alerts: list[Raised]
-    refused: pl.DataFrame
-    ignored: Counter[str] = field(default_factory=Counter)
+    alerts: list[RaisedAlert]
+    rejects: pl.DataFrame
+    skipped: Counter[str] = field(default_factory=Counter)
     rows: int = 0
 
 
@@ -185,16 +185,16 @@ class Engine:
         self.instruments = Instruments(sessions_of)
         self.watcher = watcher
         self.builders = {
-            interval: Builder(
+            interval: BarBuilder(
                 interval, self.instruments.sessions.lookup, options.grace_ns, options.lateness_ns
             )
             for interval in options.intervals
         }
-        self.series: dict[str, Series] = {}
+        self.series: dict[str, BarSeries] = {}
         for interval in options.intervals:
             self.series_of(interval)
 
-    def take(self, batch: pl.DataFrame) -> Output:
+    def process(self, batch: pl.DataFrame) -> Output:
         """Take records.
 
         Parameters
@@ -203,26 +203,26 @@ class Engine:
             Columns partition, offset, timestamp_ms and value; each partition in the order of its offsets.
         """
         before = len(self.instruments)
-        decoded = decode(batch, own=self.options.own, ahead_ns=self.options.ahead_ns)
-        refused = [decoded.refused] if decoded.refused.height else []
-        frame = self._numbered(decoded.rows, refused)
-        found = self._built(frame, refused)
-        output = self._results(found)
-        if not refused:
-            return replace(output, ignored=decoded.ignored, rows=frame.height)
-        missing = pl.concat(refused).drop("value").sort("partition", "offset")
+        decoded = decode(batch, source_tag=self.options.source_tag, max_ahead_ns=self.options.max_ahead_ns)
+        rejects = [decoded.rejects] if decoded.rejects.height else []
+        frame = self._assign_rows(decoded.rows, rejects)
+        changes = self._build_bars(frame, rejects)
+        output = self._to_output(changes)
+        if not rejects:
+            return replace(output, skipped=decoded.skipped, rows=frame.height)
+        rejected = pl.concat(rejects).drop("value").sort("partition", "offset")
         values = batch.select("partition", "offset", "value")
-        missing = missing.join(values, on=["partition", "offset"], maintain_order="left")
-        alerts = [*output.alerts, *self._counted(missing, self._since(decoded.rows, before))]
+        rejected = rejected.join(values, on=["partition", "offset"], maintain_order="left")
+        alerts = [*output.alerts, *self._report_rejects(rejected, self._known_since(decoded.rows, before))]
         return replace(
             output,
-            alerts=sorted(alerts, key=_by_record),
-            refused=missing.select(REFUSED.names()),
-            ignored=decoded.ignored,
+            alerts=sorted(alerts, key=_record_key),
+            rejects=rejected.select(REJECT_SCHEMA.names()),
+            skipped=decoded.skipped,
             rows=frame.height,
         )
 
-    def idle(self, partition: int, now_ns: int, idle_ns: int) -> Output:
+    def close_idle(self, partition: int, now_ns: int, idle_ns: int) -> Output:
         """Close the bars of a partition for which the clock says that nothing more will come.
 
         Parameters
@@ -232,204 +232,206 @@ class Engine:
         idle_ns
             How long a bar of which the end has passed waits for the record that closes it.
         """
-        row = self.instruments.of(partition)
-        found = _Found()
+        row = self.instruments.rows_of(partition)
+        changes = _BarChanges()
         for interval, builder in self.builders.items():
-            bars = builder.close_idle(row, self.instruments.mark_ns[row], now_ns, idle_ns)
+            bars = builder.close_idle(row, self.instruments.watermark_ns[row], now_ns, idle_ns)
             if bars.height:
-                found.closed[interval] = self._named(bars, interval)
-        output = self._results(found)
-        return replace(output, alerts=[*output.alerts, *self._silent(partition, row, now_ns)])
+                changes.closed[interval] = self._with_edges(bars, interval)
+        output = self._to_output(changes)
+        return replace(output, alerts=[*output.alerts, *self._check_idle(partition, row, now_ns)])
 
-    def _silent(self, partition: int, row: Ints, now_ns: int) -> list[Raised]:
+    def _check_idle(self, partition: int, row: Ints, now_ns: int) -> list[RaisedAlert]:
         """Let the watcher look for live instruments that send nothing; the clock says nothing of history."""
-        live = row[self.instruments.mark_ns[row] > now_ns - _LIVE_NS]
+        live = row[self.instruments.watermark_ns[row] > now_ns - _LIVE_WINDOW_NS]
         if self.watcher is None or not len(live):
             return []
         _, opens_ns, closes_ns = self.instruments.sessions.lookup(live, np.full(len(live), now_ns))
-        fired = self.watcher.on_silence(live, self.instruments.mark_ns[live], now_ns, opens_ns, closes_ns)
-        return [Raised(partition, BY_THE_CLOCK, one.alert) for one in fired]
+        fired = self.watcher.on_idle(live, self.instruments.watermark_ns[live], now_ns, opens_ns, closes_ns)
+        return [RaisedAlert(partition, CLOCK_OFFSET, one.alert) for one in fired]
 
-    def _since(self, rows: pl.DataFrame, before: int) -> pl.DataFrame:
+    def _known_since(self, rows: pl.DataFrame, before: int) -> pl.DataFrame:
         """Return the instruments' names, and since which record those are known that came with these rows."""
         names = ["partition", "instrument_id"]
         first = rows.group_by(names).agg(pl.col("offset").min().alias("since"))
         since = pl.when(pl.col("row") >= before).then("since").fill_null(-1)
-        return self.instruments.names.join(first, on=names, how="left").select(*names, "row", since)
+        return self.instruments.index.join(first, on=names, how="left").select(*names, "row", since)
 
-    def _counted(self, refused: pl.DataFrame, since: pl.DataFrame) -> list[Raised]:
+    def _report_rejects(self, rejects: pl.DataFrame, since: pl.DataFrame) -> list[RaisedAlert]:
         """Let the watcher count refused records of instruments that are known, in their order."""
-        raised: list[Raised] = []
-        if self.watcher is None or not self.watcher.counts_refused or refused.is_empty():
+        raised: list[RaisedAlert] = []
+        if self.watcher is None or not self.watcher.counts_rejects or rejects.is_empty():
             return raised
         names = ["partition", "instrument_id"]
-        known = refused.join(since, on=names, how="inner", maintain_order="left")
-        known = known.filter(pl.col("offset") > pl.col("since"))
-        for row, partition, offset, ms in known.select(
+        of_known = rejects.join(since, on=names, how="inner", maintain_order="left")
+        of_known = of_known.filter(pl.col("offset") > pl.col("since"))
+        for row, partition, offset, ms in of_known.select(
             "row", "partition", "offset", "timestamp_ms"
         ).iter_rows():
             at_ns = np.array([ms * 1_000_000])
-            fired = self.watcher.on_quality(np.array([row]), np.array([1]), at_ns, at_ns)
-            raised += [Raised(partition, offset, one.alert) for one in fired]
+            fired = self.watcher.on_rejects(np.array([row]), np.array([1]), at_ns, at_ns)
+            raised += [RaisedAlert(partition, offset, one.alert) for one in fired]
         return raised
 
     @property
     def open_bars(self) -> int:
         """How many bars are open."""
-        return sum(builder.open.height for builder in self.builders.values())
+        return sum(builder.open_bars.height for builder in self.builders.values())
 
-    def drop(self, partition: int) -> None:
+    def drop_partition(self, partition: int) -> None:
         """Forget a partition."""
-        rows = np.setdiff1d(np.arange(len(self.instruments)), self.instruments.of(partition))
+        rows = np.setdiff1d(np.arange(len(self.instruments)), self.instruments.rows_of(partition))
         if len(rows) < len(self.instruments):
-            self.instruments.keep(rows)
+            self.instruments.retain(rows)
             for builder in self.builders.values():
-                builder.keep(rows)
+                builder.retain(rows)
             for series in self.series.values():
-                series.keep(rows)
+                series.retain(rows)
             if self.watcher:
-                self.watcher.keep(rows)
+                self.watcher.retain(rows)
 
-    def tables(self) -> dict[str, Table]:
+    def tables(self) -> dict[str, StateTable]:
         """Return what indicators and watcher keep, by the names of what keeps it."""
         tables = {name: table for series in self.series.values() for name, table in series.tables().items()}
-        return tables | {
-            f"alert {n}": t for n, t in (self.watcher.components() if self.watcher else {}).items()
-        }
+        return tables | {f"alert {n}": t for n, t in (self.watcher.tables() if self.watcher else {}).items()}
 
-    def admit(self, found: Sequence[Instrument], mark_ns: Ints) -> Ints:
+    def add_instruments(self, instruments: Sequence[Instrument], watermark_ns: Ints) -> Ints:
         """Take further instruments with their watermarks, and return their numbers."""
         first = len(self.instruments)
-        self.instruments.add(found, mark_ns)
-        self._grow(found)
+        self.instruments.add(instruments, watermark_ns)
+        self._grow(instruments)
         return np.arange(first, len(self.instruments))
 
-    def series_of(self, interval: str) -> Series:
+    def series_of(self, interval: str) -> BarSeries:
         """Return the closed bars of an interval."""
         if interval not in self.series:
-            needed = self.watcher.needs.get(interval, frozenset()) if self.watcher else frozenset()
-            self.series[interval] = Series(interval, self.options.indicators, sorted(needed))
+            needed = (
+                self.watcher.required_indicators.get(interval, frozenset()) if self.watcher else frozenset()
+            )
+            self.series[interval] = BarSeries(interval, self.options.indicators, sorted(needed))
             self.series[interval].grow(len(self.instruments))
         return self.series[interval]
 
-    def _numbered(self, rows: pl.DataFrame, refused: list[pl.DataFrame]) -> pl.DataFrame:
+    def _assign_rows(self, rows: pl.DataFrame, rejects: list[pl.DataFrame]) -> pl.DataFrame:
         """Return the rows that can be used, with their instruments' numbers, by instrument and offset."""
-        frame, found = self.instruments.number(rows)
-        if found:
-            self._grow(found)
+        frame, new = self.instruments.resolve(rows)
+        if new:
+            self._grow(new)
         invalid = frame.get_column("row").is_null()
-        other = (frame.get_column("feed") != frame.get_column("own_feed")).fill_null(value=False)
-        if not invalid.any() and not other.any():
+        is_other_interval = (frame.get_column("feed") != frame.get_column("own_feed")).fill_null(value=False)
+        if not invalid.any() and not is_other_interval.any():
             return frame.sort("row", "offset")
         reason = (
             pl.when(pl.lit(invalid))
             .then(pl.lit(INSTRUMENT_INVALID))
-            .when(pl.lit(other))
+            .when(pl.lit(is_other_interval))
             .then(pl.lit(INTERVAL_CHANGED))
         )
-        refused.append(refuse(frame, reason))
-        return frame.filter(~invalid & ~other).sort("row", "offset")
+        rejects.append(reject(frame, reason))
+        return frame.filter(~invalid & ~is_other_interval).sort("row", "offset")
 
-    def _grow(self, found: Sequence[Instrument]) -> None:
+    def _grow(self, new: Sequence[Instrument]) -> None:
         size = len(self.instruments)
         for builder in self.builders.values():
             builder.grow(size)
         for series in self.series.values():
             series.grow(size)
         if self.watcher:
-            self.watcher.grow(found)
+            self.watcher.add_instruments(new)
             # a feed that it had not met before may be looked at in other ways
             for interval, series in self.series.items():
-                series.want(sorted(self.watcher.needs.get(interval, frozenset())))
+                series.add_indicators(sorted(self.watcher.required_indicators.get(interval, frozenset())))
 
-    def _built(self, frame: pl.DataFrame, refused: list[pl.DataFrame]) -> "_Found":
+    def _build_bars(self, frame: pl.DataFrame, rejects: list[pl.DataFrame]) -> "_BarChanges":
         """Return bars that closed, were restated, and are forming."""
-        found = _Found()
+        changes = _BarChanges()
         if frame.is_empty():
-            return found
-        rows = self._rows(frame)
-        if not rows.rises:
-            repeated = self._repeated(frame)
+            return changes
+        rows = self._with_watermarks(frame)
+        if not rows.in_order:
+            repeated = self._is_repeated(frame)
             if repeated.any():
-                refused.append(refuse(frame.filter(repeated), LATE))
+                rejects.append(reject(frame.filter(repeated), LATE))
                 frame = frame.filter(~repeated)
                 if frame.is_empty():
-                    return found
-                rows = self._rows(frame)
+                    return changes
+                rows = self._with_watermarks(frame)
         late = []
-        feeds = frame.get_column("feed").unique(maintain_order=True).to_list()
+        input_intervals = frame.get_column("feed").unique(maintain_order=True).to_list()
         for interval, builder in self.builders.items():
-            usable = [feed for feed in feeds if is_longer(interval, feed)]
-            part = rows if len(usable) == len(feeds) else self._part(rows, usable)
+            usable = [feed for feed in input_intervals if can_build(interval, feed)]
+            part = rows if len(usable) == len(input_intervals) else self._select_inputs(rows, usable)
             if not len(part.row):
                 continue
             watched = self.watcher is not None and interval in self.watcher.tick_intervals
-            built = builder.take(part, forming=watched)
+            built = builder.process(part, forming=watched)
             if built.closed.height:
-                found.closed[interval] = self._named(built.closed, interval)
+                changes.closed[interval] = self._with_edges(built.closed, interval)
             if built.restated.height:
-                found.restated.append(self._named(built.restated, interval))
+                changes.restated.append(self._with_edges(built.restated, interval))
             if built.forming.height:
-                found.forming[interval] = self._named(built.forming, interval)
+                changes.forming[interval] = self._with_edges(built.forming, interval)
             if len(built.too_late):
                 late.append(part.frame[built.too_late])
         if late:
-            refused.append(refuse(pl.concat(late).unique(["partition", "offset"]), LATE))
-        for feed in sorted(set(feeds) - {TRADES}):
+            rejects.append(reject(pl.concat(late).unique(["partition", "offset"]), LATE))
+        for feed in sorted(set(input_intervals) - {TRADES}):
             # one instrument may send the bars that are built of what another sends
             own = self._as_closed(frame, feed)
-            found.closed[feed] = pl.concat([found.closed[feed], own]) if feed in found.closed else own
-        self.instruments.mark_ns[rows.row] = np.maximum(self.instruments.mark_ns[rows.row], rows.mark_ns)
-        return found
+            changes.closed[feed] = pl.concat([changes.closed[feed], own]) if feed in changes.closed else own
+        self.instruments.watermark_ns[rows.row] = np.maximum(
+            self.instruments.watermark_ns[rows.row], rows.watermark_ns
+        )
+        return changes
 
-    def _repeated(self, frame: pl.DataFrame) -> pl.Series:
+    def _is_repeated(self, frame: pl.DataFrame) -> pl.Series:
         """Tell which bars are older than the last one that could be used.
 
         They are repetitions or corrections, which can't be added up.
         """
         repeated = np.zeros(frame.height, dtype=np.bool_)
-        at = np.flatnonzero((frame.get_column("feed") != TRADES).to_numpy())
-        reached: dict[int, int] = {}
-        places = frame[at].select("row", "start_ns", "mark_ns").iter_rows()
-        for number, (row, start_ns, mark_ns) in zip(at.tolist(), places, strict=True):
-            last_ns = reached.setdefault(row, int(self.instruments.mark_ns[row]))
+        positions = np.flatnonzero((frame.get_column("feed") != TRADES).to_numpy())
+        watermarks: dict[int, int] = {}
+        entries = frame[positions].select("row", "start_ns", "mark_ns").iter_rows()
+        for number, (row, start_ns, mark_ns) in zip(positions.tolist(), entries, strict=True):
+            last_ns = watermarks.setdefault(row, int(self.instruments.watermark_ns[row]))
             repeated[number] = start_ns < last_ns
-            reached[row] = last_ns if start_ns < last_ns else mark_ns
+            watermarks[row] = last_ns if start_ns < last_ns else mark_ns
         return pl.Series(repeated)
 
-    def _rows(self, frame: pl.DataFrame) -> Rows:
+    def _with_watermarks(self, frame: pl.DataFrame) -> InputRows:
         """Return rows with their instruments' watermarks before and after each."""
-        row, told_ns = frame.get_column("row").to_numpy(), frame.get_column("mark_ns").to_numpy()
+        row, row_end_ns = frame.get_column("row").to_numpy(), frame.get_column("mark_ns").to_numpy()
         start_ns = frame.get_column("start_ns").to_numpy()
         first = np.append(True, values=row[1:] != row[:-1])
-        known_ns = self.instruments.mark_ns[row[first]]
-        before_ns = np.empty_like(told_ns)
-        before_ns[1:] = told_ns[:-1]
-        before_ns[first] = known_ns
-        bars = frame.select(_AS_BARS)
+        previous_ns = self.instruments.watermark_ns[row[first]]
+        before_ns = np.empty_like(row_end_ns)
+        before_ns[1:] = row_end_ns[:-1]
+        before_ns[first] = previous_ns
+        bars = frame.select(_BAR_COLUMNS)
         if (start_ns >= before_ns).all():
-            return Rows(frame, bars, row, start_ns, before_ns, told_ns, rises=True)
-        told = pl.DataFrame({"row": row, "mark": told_ns})
-        highest_ns = told.select(pl.col("mark").cum_max().over("row")).to_series().to_numpy()
+            return InputRows(frame, bars, row, start_ns, before_ns, row_end_ns, in_order=True)
+        row_ends = pl.DataFrame({"row": row, "mark": row_end_ns})
+        highest_ns = row_ends.select(pl.col("mark").cum_max().over("row")).to_series().to_numpy()
         sizes = np.diff(np.append(np.flatnonzero(first), len(row)))
-        mark_ns = np.maximum(highest_ns, np.repeat(known_ns, sizes))
-        before_ns[1:] = mark_ns[:-1]
-        before_ns[first] = known_ns
-        return Rows(frame, bars, row, start_ns, before_ns, mark_ns, rises=False)
+        watermark_ns = np.maximum(highest_ns, np.repeat(previous_ns, sizes))
+        before_ns[1:] = watermark_ns[:-1]
+        before_ns[first] = previous_ns
+        return InputRows(frame, bars, row, start_ns, before_ns, watermark_ns, in_order=False)
 
-    def _part(self, rows: Rows, feeds: list[str]) -> Rows:
-        chosen = np.flatnonzero(rows.frame.get_column("feed").is_in(feeds).to_numpy())
-        return Rows(
-            rows.frame[chosen],
-            rows.bars[chosen],
-            rows.row[chosen],
-            rows.start_ns[chosen],
-            rows.before_ns[chosen],
-            rows.mark_ns[chosen],
-            rows.rises,
+    def _select_inputs(self, rows: InputRows, input_intervals: list[str]) -> InputRows:
+        selection = np.flatnonzero(rows.frame.get_column("feed").is_in(input_intervals).to_numpy())
+        return InputRows(
+            rows.frame[selection],
+            rows.bars[selection],
+            rows.row[selection],
+            rows.start_ns[selection],
+            rows.watermark_before_ns[selection],
+            rows.watermark_ns[selection],
+            rows.in_order,
         )
 
-    def _named(self, bars: pl.DataFrame, interval: str) -> pl.DataFrame:
+    def _with_edges(self, bars: pl.DataFrame, interval: str) -> pl.DataFrame:
         """Return built bars with their edges."""
         length_ns = self.builders[interval].length_ns
         row, bucket = bars.get_column("row").to_numpy(), bars.get_column("bucket").to_numpy()
@@ -442,76 +444,82 @@ class Engine:
             built=pl.lit(value=True),
         )
 
-    def _as_closed(self, frame: pl.DataFrame, feed: str) -> pl.DataFrame:
+    def _as_closed(self, frame: pl.DataFrame, input_interval: str) -> pl.DataFrame:
         """Return the bars of a feed of bars: each is closed as it is."""
-        return frame.filter(pl.col("feed") == feed).select(
-            *_AS_BARS,
+        return frame.filter(pl.col("feed") == input_interval).select(
+            *_BAR_COLUMNS,
             bucket=pl.col("start_ns"),
             revision=pl.lit(0, dtype=pl.Int64),
             partial=pl.lit(value=False),
             offset=pl.col("offset"),
-            interval=pl.lit(feed),
+            interval=pl.lit(input_interval),
             ts_open_ns=pl.col("start_ns"),
             ts_close_ns=pl.col("mark_ns"),
             session=pl.col("session"),
             built=pl.lit(value=False),
         )
 
-    def _results(self, found: "_Found") -> Output:
+    def _to_output(self, changes: "_BarChanges") -> Output:
         values, alerts = [], []
         # always in the same order, as what one record has raised is told in it
-        for interval in sorted({**found.closed, **found.forming}, key=lambda each: (length_ns(each), each)):
+        for interval in sorted(
+            {**changes.closed, **changes.forming}, key=lambda each: (interval_ns(each), each)
+        ):
             closed = (
-                found.closed.get(interval, _NONE_NAMED).filter(~pl.col("partial")).sort("row", "ts_open_ns")
+                changes.closed.get(interval, _NO_BARS_WITH_EDGES)
+                .filter(~pl.col("partial"))
+                .sort("row", "ts_open_ns")
             )
-            forming = found.forming.get(interval, _NONE_NAMED).filter(~pl.col("partial"))
+            forming = changes.forming.get(interval, _NO_BARS_WITH_EDGES).filter(~pl.col("partial"))
             if closed.height or forming.height:
-                told, raised = self._watched(self.series_of(interval), closed, forming)
-                values.append(told)
+                indicator_frame, raised = self._update_and_watch(self.series_of(interval), closed, forming)
+                values.append(indicator_frame)
                 alerts += raised
-        built = [bars.filter("built") for bars in (*found.closed.values(), *found.restated)]
-        bars = pl.concat(built) if built else _NONE_NAMED
+        built = [bars.filter("built") for bars in (*changes.closed.values(), *changes.restated)]
+        bars = pl.concat(built) if built else _NO_BARS_WITH_EDGES
         return Output(
-            bar_records(_in_order(self.identified(bars)), self.options.own) if bars.height else _NO_BARS,
-            _in_order(pl.concat(values)) if values else _NO_INDICATORS,
-            sorted(alerts, key=_by_record),
-            _NO_REFUSED,
+            bar_records(_sort_by_record(self.with_instruments(bars)), self.options.source_tag)
+            if bars.height
+            else _NO_BAR_RECORDS,
+            _sort_by_record(pl.concat(values)) if values else _NO_INDICATOR_RECORDS,
+            sorted(alerts, key=_record_key),
+            _NO_REJECTS,
         )
 
-    def _watched(
-        self, series: Series, closed: pl.DataFrame, forming: pl.DataFrame
-    ) -> tuple[pl.DataFrame, list[Raised]]:
+    def _update_and_watch(
+        self, series: BarSeries, closed: pl.DataFrame, forming: pl.DataFrame
+    ) -> tuple[pl.DataFrame, list[RaisedAlert]]:
         """Compute the indicators of closed bars, and let the watcher look at them, in rounds.
 
         What a forming bar is compared with is what the bars that closed before it have left.
         """
-        unordered = self.columns(closed)
-        order, each = rounds(unordered.rows)
-        columns = unordered.take(order)
-        seen_ns = closed.get_column("timestamp_ms").to_numpy()[order] * 1_000_000
-        values = {name: np.empty(len(order)) for name in series.names}
-        identified = self.identified(closed)
-        ticks = _Ticks(self, series, closed, forming) if forming.height else None
-        raised: list[Raised] = []
-        for number, place in enumerate(each):
+        unordered = self.to_arrays(closed)
+        order, round_slices = split_into_rounds(unordered.rows)
+        columns = unordered.select(order)
+        detected_ns = closed.get_column("timestamp_ms").to_numpy()[order] * 1_000_000
+        values = {name: np.empty(len(order)) for name in series.output_names}
+        identified = self.with_instruments(closed)
+        ticks = _FormingBars(self, series, closed, forming) if forming.height else None
+        raised: list[RaisedAlert] = []
+        for number, selection in enumerate(round_slices):
             if ticks:
-                raised += ticks.after(number)
-            part = columns.take(place)
-            now = series.update(part)
-            for name, told in now.items():
-                values[name][place] = told
+                raised += ticks.watch_after(number)
+            part = columns.select(selection)
+            current = series.update(part)
+            for name, result in current.items():
+                values[name][selection] = result
             if self.watcher:
-                fired = self.watcher.on_close(series.interval, part, now, seen_ns[place])
-                raised += _raised(
-                    identified, [(int(order[place.start + one.at]), one.alert) for one in fired]
+                fired = self.watcher.on_close(series.interval, part, current, detected_ns[selection])
+                raised += _to_raised_alerts(
+                    identified, [(int(order[selection.start + one.position]), one.alert) for one in fired]
                 )
         if ticks:
-            raised += ticks.after(len(each))
-        back = np.argsort(order)
-        table = pl.DataFrame({name: values[name][back] for name in series.published})
+            raised += ticks.watch_after(len(round_slices))
+        inverse = np.argsort(order)
+        table = pl.DataFrame({name: values[name][inverse] for name in series.published})
         return indicator_records(identified, table), raised
 
-    def columns(self, bars: pl.DataFrame) -> Bars:
+    def to_arrays(self, bars: pl.DataFrame) -> Bars:
         """Return bars as arrays."""
         row, session = bars.get_column("row").to_numpy(), bars.get_column("session").to_numpy()
         opens_ns, closes_ns = self.instruments.sessions.hours(row, session)
@@ -536,14 +544,14 @@ class Engine:
             np.zeros(len(row), dtype=np.bool_),
         )
 
-    def identified(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def with_instruments(self, bars: pl.DataFrame) -> pl.DataFrame:
         """Return bars with the columns partition, instrument_id and symbol."""
-        known = self.instruments.names
-        return bars.with_columns(known[bars.get_column("row")].select("partition", "instrument_id", "symbol"))
+        index = self.instruments.index
+        return bars.with_columns(index[bars.get_column("row")].select("partition", "instrument_id", "symbol"))
 
 
 @dataclass(slots=True)
-class _Found:
+class _BarChanges:
     """Bars of a batch, with their edges: by interval, and those that were restated."""
 
     closed: dict[str, pl.DataFrame] = field(default_factory=dict)
@@ -551,44 +559,48 @@ class _Found:
     restated: list[pl.DataFrame] = field(default_factory=list)
 
 
-class _Ticks:
+class _FormingBars:
     """Forming bars, by how many bars of their instrument have closed before them in the batch."""
 
-    def __init__(self, engine: Engine, series: Series, closed: pl.DataFrame, forming: pl.DataFrame) -> None:
+    def __init__(
+        self, engine: Engine, series: BarSeries, closed: pl.DataFrame, forming: pl.DataFrame
+    ) -> None:
         self._engine, self._series = engine, series
-        ends = _place(closed)
+        ends = _sort_key(closed)
         first = np.searchsorted(ends, forming.get_column("row").to_numpy() << _OFFSET_BITS)
-        self._count = np.searchsorted(ends, _place(forming), side="right") - first
-        self._bars = engine.columns(forming)
-        self._forming = engine.identified(forming)
+        self._closed_before = np.searchsorted(ends, _sort_key(forming), side="right") - first
+        self._bars = engine.to_arrays(forming)
+        self._forming = engine.with_instruments(forming)
         self._event_ns = forming.get_column("last_ns").to_numpy()
-        self._seen_ns = forming.get_column("timestamp_ms").to_numpy() * 1_000_000
+        self._detected_ns = forming.get_column("timestamp_ms").to_numpy() * 1_000_000
 
-    def after(self, count: int) -> list[Raised]:
+    def watch_after(self, count: int) -> list[RaisedAlert]:
         """Let the watcher look at the bars that form after so many have closed."""
-        which = np.flatnonzero(self._count == count)
+        selection = np.flatnonzero(self._closed_before == count)
         watcher, series = self._engine.watcher, self._series
-        if not len(which) or watcher is None:
+        if not len(selection) or watcher is None:
             return []
-        bars = self._bars.take(which)
-        series.mark_first(bars)
-        values = series.peek(bars, watcher.needs.get(series.interval, frozenset()))
-        fired = watcher.on_tick(series.interval, bars, values, self._event_ns[which], self._seen_ns[which])
-        return _raised(self._forming, [(int(which[one.at]), one.alert) for one in fired])
+        bars = self._bars.select(selection)
+        series.mark_session_starts(bars)
+        values = series.preview(bars, watcher.required_indicators.get(series.interval, frozenset()))
+        fired = watcher.on_tick(
+            series.interval, bars, values, self._event_ns[selection], self._detected_ns[selection]
+        )
+        return _to_raised_alerts(self._forming, [(int(selection[one.position]), one.alert) for one in fired])
 
 
-def _place(bars: pl.DataFrame) -> Ints:
+def _sort_key(bars: pl.DataFrame) -> Ints:
     """Return one number that sorts by instrument and offset."""
     row: Ints = bars.get_column("row").to_numpy()
     offset: Ints = bars.get_column("offset").to_numpy()
     return (row << _OFFSET_BITS) + offset
 
 
-def _raised(bars: pl.DataFrame, fired: Sequence[tuple[int, Alert]]) -> list[Raised]:
-    return [Raised(bars.item(at, "partition"), bars.item(at, "offset"), alert) for at, alert in fired]
+def _to_raised_alerts(bars: pl.DataFrame, fired: Sequence[tuple[int, Alert]]) -> list[RaisedAlert]:
+    return [RaisedAlert(bars.item(at, "partition"), bars.item(at, "offset"), alert) for at, alert in fired]
 
 
-def _in_order(bars: pl.DataFrame) -> pl.DataFrame:
+def _sort_by_record(bars: pl.DataFrame) -> pl.DataFrame:
     """Sort by the record that made them: an instrument's intervals end with the longest."""
     length = (pl.col("ts_close_ns") - pl.col("ts_open_ns")).alias("length")
     keys = ["partition", "offset", "ts_close_ns", "length", "instrument_id"]
@@ -596,7 +608,7 @@ def _in_order(bars: pl.DataFrame) -> pl.DataFrame:
     return bars.with_columns(length).sort(*keys, *revision).drop("length")
 
 
-def _by_record(raised: Raised) -> tuple[int, int]:
+def _record_key(raised: RaisedAlert) -> tuple[int, int]:
     return raised.partition, raised.offset
 
 
@@ -605,7 +617,7 @@ def _floats(bars: pl.DataFrame, name: str) -> Floats:
     return bars.get_column(name).to_physical().cast(pl.Float64).to_numpy() / 1e9
 
 
-_AS_BARS: Final = [
+_BAR_COLUMNS: Final = [
     pl.col("row"),
     pl.col("start_ns").alias("first_ns"),
     pl.col("start_ns").alias("last_ns"),
@@ -613,15 +625,15 @@ _AS_BARS: Final = [
     pl.col("volume").is_not_null().cast(pl.Int64).alias("sized"),
     *(pl.col(name) for name in ("count", "recv_ns", "timestamp_ms")),
 ]
-_NONE_NAMED: Final = NONE_CLOSED.with_columns(
+_NO_BARS_WITH_EDGES: Final = NO_CLOSED_BARS.with_columns(
     *(pl.lit(None, dtype=pl.Int64).alias(name) for name in ("ts_open_ns", "ts_close_ns", "session")),
     interval=pl.lit(None, dtype=pl.String),
     built=pl.lit(value=True),
 )
-_NONE_IDENTIFIED: Final = _NONE_NAMED.with_columns(
+_NO_BARS_WITH_INSTRUMENTS: Final = _NO_BARS_WITH_EDGES.with_columns(
     pl.lit(None, dtype=pl.Int64).alias("partition"),
     *(pl.lit(None, dtype=pl.String).alias(name) for name in ("instrument_id", "symbol")),
 )
-_NO_BARS: Final = bar_records(_NONE_IDENTIFIED, "")
-_NO_INDICATORS: Final = indicator_records(_NONE_IDENTIFIED, pl.DataFrame())
-_NO_REFUSED: Final = REFUSED.to_frame()
+_NO_BAR_RECORDS: Final = bar_records(_NO_BARS_WITH_INSTRUMENTS, "")
+_NO_INDICATOR_RECORDS: Final = indicator_records(_NO_BARS_WITH_INSTRUMENTS, pl.DataFrame())
+_NO_REJECTS: Final = REJECT_SCHEMA.to_frame()

@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 
 from tickerlake.analytics.bars import Ints
-from tickerlake.analytics.sessions import Sessions, SessionsByRow
+from tickerlake.analytics.sessions import InstrumentSessions, Sessions
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import split_instrument_id
 
-_NAMES: Final = pl.Schema(
+_INDEX_SCHEMA: Final = pl.Schema(
     [
         ("partition", pl.Int64()),
         *((name, pl.String()) for name in ("instrument_id", "symbol")),
@@ -19,7 +19,7 @@ _NAMES: Final = pl.Schema(
         ("own_feed", pl.String()),
     ]
 )
-NEVER: Final = -(1 << 62)
+NO_WATERMARK: Final = -(1 << 62)
 """The watermark of an instrument without a record."""
 
 
@@ -29,7 +29,7 @@ class Instrument(NamedTuple):
     partition: int
     instrument_id: str
     symbol: str
-    feed: str
+    input_interval: str
 
 
 class Instruments:
@@ -42,40 +42,40 @@ class Instruments:
     """
 
     def __init__(self, sessions_of: Callable[[str], Sessions]) -> None:
-        self.known: list[Instrument] = []
-        self.mark_ns: Ints = np.empty(0, dtype=np.int64)
-        self.sessions = SessionsByRow(sessions_of)
-        self.names = _NAMES.to_frame()
+        self.entries: list[Instrument] = []
+        self.watermark_ns: Ints = np.empty(0, dtype=np.int64)
+        self.sessions = InstrumentSessions(sessions_of)
+        self.index = _INDEX_SCHEMA.to_frame()
 
     def __len__(self) -> int:
-        return len(self.known)
+        return len(self.entries)
 
-    def add(self, found: Sequence[Instrument], mark_ns: Ints | None = None) -> None:
+    def add(self, instruments: Sequence[Instrument], watermark_ns: Ints | None = None) -> None:
         """Give numbers to further instruments, which are all new."""
-        first = len(self.known)
-        self.known += found
-        fresh = np.full(len(found), NEVER) if mark_ns is None else mark_ns
-        self.mark_ns = np.concatenate([self.mark_ns, fresh])
-        self.sessions.add(split_instrument_id(each.instrument_id)[1] for each in found)
+        first = len(self.entries)
+        self.entries += instruments
+        new_watermark_ns = np.full(len(instruments), NO_WATERMARK) if watermark_ns is None else watermark_ns
+        self.watermark_ns = np.concatenate([self.watermark_ns, new_watermark_ns])
+        self.sessions.add(split_instrument_id(each.instrument_id)[1] for each in instruments)
         rows = [
-            (each.partition, each.instrument_id, each.symbol, first + n, each.feed)
-            for n, each in enumerate(found)
+            (each.partition, each.instrument_id, each.symbol, first + n, each.input_interval)
+            for n, each in enumerate(instruments)
         ]
-        self.names = pl.concat([self.names, pl.DataFrame(rows, schema=_NAMES, orient="row")])
+        self.index = pl.concat([self.index, pl.DataFrame(rows, schema=_INDEX_SCHEMA, orient="row")])
 
-    def keep(self, rows: Ints) -> None:
+    def retain(self, rows: Ints) -> None:
         """Drop all instruments but some, which are numbered anew in the given order."""
-        kept, mark_ns = [self.known[row] for row in rows], self.mark_ns[rows]
-        self.known, self.mark_ns = [], self.mark_ns[:0]
+        retained, watermark_ns = [self.entries[row] for row in rows], self.watermark_ns[rows]
+        self.entries, self.watermark_ns = [], self.watermark_ns[:0]
         self.sessions.clear()
-        self.names = self.names.clear()
-        self.add(kept, mark_ns)
+        self.index = self.index.clear()
+        self.add(retained, watermark_ns)
 
-    def of(self, partition: int) -> Ints:
+    def rows_of(self, partition: int) -> Ints:
         """Return the numbers of a partition's instruments."""
-        return self.names.filter(pl.col("partition") == partition).get_column("row").to_numpy()
+        return self.index.filter(pl.col("partition") == partition).get_column("row").to_numpy()
 
-    def number(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Instrument]]:
+    def resolve(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Instrument]]:
         """Add the columns ``row`` and ``own_feed``, null for what is no instrument; also return the new ones.
 
         Parameters
@@ -84,16 +84,16 @@ class Instruments:
             Rows with the columns partition, instrument_id and feed, in the order of the records.
         """
         key = ["partition", "instrument_id"]
-        numbered = frame.join(self.names.drop("symbol"), on=key, how="left", maintain_order="left")
+        numbered = frame.join(self.index.drop("symbol"), on=key, how="left", maintain_order="left")
         if not numbered.get_column("row").null_count():
             return numbered, []
         unknown = numbered.filter(pl.col("row").is_null()).unique(key, keep="first", maintain_order=True)
-        found = []
-        for partition, instrument_id, feed in unknown.select(*key, "feed").iter_rows():
+        new = []
+        for partition, instrument_id, input_interval in unknown.select(*key, "feed").iter_rows():
             try:
                 symbol, _ = split_instrument_id(instrument_id)
             except DataError:
                 continue
-            found.append(Instrument(partition, instrument_id, symbol, feed))
-        self.add(found)
-        return frame.join(self.names.drop("symbol"), on=key, how="left", maintain_order="left"), found
+            new.append(Instrument(partition, instrument_id, symbol, input_interval))
+        self.add(new)
+        return frame.join(self.index.drop("symbol"), on=key, how="left", maintain_order="left"), new

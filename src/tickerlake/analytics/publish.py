@@ -7,7 +7,7 @@ import polars as pl
 
 from tickerlake.model.schema import BAR, DECIMAL, INDICATOR, polars_schema
 
-_PLACE: Final = ["partition", "offset"]
+_RECORD_COLUMNS: Final = ["partition", "offset"]
 _NANO: Final = "0.000000001"
 
 
@@ -39,7 +39,7 @@ def bar_records(bars: pl.DataFrame, source: str) -> pl.DataFrame:
         source=pl.lit(source),
         quality=pl.lit([], dtype=pl.List(pl.String)),
     )
-    return _as(BAR, records)
+    return _conform(BAR, records)
 
 
 def indicator_records(bars: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
@@ -53,14 +53,18 @@ def indicator_records(bars: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
         A column of float64 for each indicator, of which NaN is no value; a bar without any is left out.
     """
     if not values.width or bars.is_empty():
-        return polars_schema(INDICATOR).to_frame().select(*_nulls(_PLACE), *polars_schema(INDICATOR))
+        return (
+            polars_schema(INDICATOR)
+            .to_frame()
+            .select(*_null_columns(_RECORD_COLUMNS), *polars_schema(INDICATOR))
+        )
     values = values.fill_nan(None)
     records = bars.with_columns(
         schema=pl.lit(INDICATOR),
         session_date=pl.col("session").cast(pl.Int32).cast(pl.Date),
         values=_without_nulls(values.to_struct("values").struct.json_encode()),
     ).filter(values.select(pl.any_horizontal(pl.all().is_not_null())).to_series())
-    return _as(INDICATOR, records)
+    return _conform(INDICATOR, records)
 
 
 def _without_nulls(documents: pl.Series) -> pl.Series:
@@ -70,11 +74,11 @@ def _without_nulls(documents: pl.Series) -> pl.Series:
     return documents.str.replace_all(r'"[^"]*":null,?', "").str.replace(",}", "}", literal=True)
 
 
-def _as(kind: str, records: pl.DataFrame) -> pl.DataFrame:
-    schema = polars_schema(kind)
+def _conform(record_type: str, records: pl.DataFrame) -> pl.DataFrame:
+    schema = polars_schema(record_type)
     missing = [pl.lit(None, dtype=schema[name]).alias(name) for name in schema if name not in records.columns]
-    return records.with_columns(*missing).select(*_PLACE, *schema).cast(dict(schema))  # type: ignore[arg-type]
+    return records.with_columns(*missing).select(*_RECORD_COLUMNS, *schema).cast(dict(schema))  # type: ignore[arg-type]
 
 
-def _nulls(names: Sequence[str]) -> list[pl.Expr]:
+def _null_columns(names: Sequence[str]) -> list[pl.Expr]:
     return [pl.lit(None, dtype=pl.Int64).alias(name) for name in names]

@@ -6,14 +6,14 @@ from itertools import pairwise
 import numpy as np
 
 from tickerlake.analytics.bars import Bars, Floats, Ints
-from tickerlake.analytics.columnar import Table
+from tickerlake.analytics.columnar import StateTable
 from tickerlake.analytics.indicators.indicator import Indicator
 from tickerlake.analytics.indicators.registry import make, outputs_of, parse
 
 _NO_SESSION = np.iinfo(np.int64).min
 
 
-class Series:
+class BarSeries:
     """The closed bars of one interval of all instruments.
 
     Parameters
@@ -26,66 +26,68 @@ class Series:
 
     def __init__(self, interval: str, published: Sequence[str], needed: Sequence[str] = ()) -> None:
         self.interval = interval
-        self.session: Ints = np.empty(0, dtype=np.int64)
+        self.last_session: Ints = np.empty(0, dtype=np.int64)
         self._indicators: dict[str, Indicator] = {}
         self._outputs: dict[str, tuple[str, ...]] = {}
         self.published = [each.text for text in published for each in outputs_of(parse(text))]
-        self.want([*published, *needed])
+        self.add_indicators([*published, *needed])
 
-    def want(self, needed: Sequence[str]) -> None:
+    def add_indicators(self, texts: Sequence[str]) -> None:
         """Compute further indicators from now on."""
-        for text in needed:
+        for text in texts:
             spec = parse(text)
             if spec.indicator_text not in self._indicators:
                 indicator = self._indicators[spec.indicator_text] = make(spec)
-                indicator.table.grow(len(self.session))
-                every = outputs_of(parse(spec.indicator_text))
-                self._outputs[spec.indicator_text] = tuple(each.text for each in every)
+                indicator.table.grow(len(self.last_session))
+                outputs = outputs_of(parse(spec.indicator_text))
+                self._outputs[spec.indicator_text] = tuple(each.text for each in outputs)
 
     @property
-    def names(self) -> list[str]:
+    def output_names(self) -> list[str]:
         """Names of all values, as ``RSI(14)`` or ``MACD(12,26,9).signal``."""
         return [name for names in self._outputs.values() for name in names]
 
-    def tables(self) -> dict[str, Table]:
+    def tables(self) -> dict[str, StateTable]:
         """Return what is kept for each instrument, by indicator."""
         return {f"{self.interval} {text}": each.table for text, each in self._indicators.items()}
 
     def grow(self, size: int) -> None:
         """Make room for instruments up to ``size``."""
-        self.session = np.concatenate([self.session, np.full(size - len(self.session), _NO_SESSION)])
+        self.last_session = np.concatenate(
+            [self.last_session, np.full(size - len(self.last_session), _NO_SESSION)]
+        )
         for indicator in self._indicators.values():
             indicator.table.grow(size)
 
-    def keep(self, rows: Ints) -> None:
+    def retain(self, rows: Ints) -> None:
         """Drop all instruments but some, which are numbered anew in the given order."""
-        self.session = self.session[rows]
+        self.last_session = self.last_session[rows]
         for indicator in self._indicators.values():
-            indicator.table.keep(rows)
+            indicator.table.retain(rows)
 
-    def mark_first(self, bars: Bars) -> None:
+    def mark_session_starts(self, bars: Bars) -> None:
         """Say of bars, one of an instrument at most, which are the first of their session."""
-        bars.first_of_session[:] = self.session[bars.rows] != bars.session
+        bars.first_of_session[:] = self.last_session[bars.rows] != bars.session
 
     def update(self, bars: Bars) -> dict[str, Floats]:
         """Take closed bars, one of an instrument at most, and return the indicators' values."""
-        self.mark_first(bars)
-        self.session[bars.rows] = bars.session
+        self.mark_session_starts(bars)
+        self.last_session[bars.rows] = bars.session
         values: dict[str, Floats] = {}
         for text, indicator in self._indicators.items():
             values.update(zip(self._outputs[text], indicator.update(bars), strict=True))
         return values
 
-    def peek(self, bars: Bars, wanted: frozenset[str]) -> Mapping[str, Floats]:
+    def preview(self, bars: Bars, requested: frozenset[str]) -> Mapping[str, Floats]:
         """Return what some values would be if these bars closed now."""
         values: dict[str, Floats] = {}
         for text, indicator in self._indicators.items():
-            if wanted.intersection(self._outputs[text]):
-                values.update(zip(self._outputs[text], indicator.peek(bars), strict=True))
+            if requested.intersection(self._outputs[text]):
+                values.update(zip(self._outputs[text], indicator.preview(bars), strict=True))
         return values
 
 
-def rounds(row: Ints) -> tuple[Ints, list[slice]]:
+def split_into_rounds(row: Ints) -> tuple[Ints, list[slice]]:
     """Return an order of bars, and its rounds: in the n-th there is the n-th bar of each instrument.
 
     Parameters

@@ -20,11 +20,11 @@ FIRST_YEAR: Final = 1990
 """Since when the hours of exchanges are worth loading."""
 
 _DAY_NS: Final = 86_400 * 10**9
-_NEW_YORK: Final = frozenset(
+_NEW_YORK_MICS: Final = frozenset(
     "XNYS XNAS ARCX XASE BATS BATY EDGA EDGX IEXG XBOS XPHL XPSX XCHI XCIS MEMX "
     "LTSE EPRL OOTC XNGS XNMS XNCM XADF".split()
 )
-_ALIASES: Final = {**dict.fromkeys(_NEW_YORK, "XNYS"), "XNSE": "XBOM"}
+_CALENDAR_ALIASES: Final = {**dict.fromkeys(_NEW_YORK_MICS, "XNYS"), "XNSE": "XBOM"}
 
 
 class Sessions:
@@ -81,10 +81,10 @@ class Sessions:
             return _utc_days(days)
         first_ns = min(self.open_ns[0], self.dates[0] * _DAY_NS)
         end_ns = max(self.close_ns[-1], (self.dates[-1] + 1) * _DAY_NS)
-        places = np.searchsorted(self._boundaries, ts_ns, side="right")
-        return self._pick(places, (ts_ns >= first_ns) & (ts_ns < end_ns), days)
+        positions = np.searchsorted(self._boundaries, ts_ns, side="right")
+        return self._select(positions, (ts_ns >= first_ns) & (ts_ns < end_ns), days)
 
-    def by_day(self, days: Ints) -> tuple[Ints, Ints]:
+    def hours(self, days: Ints) -> tuple[Ints, Ints]:
         """Return when the exchange opens and closes on given days.
 
         Parameters
@@ -99,16 +99,16 @@ class Sessions:
         """
         if not len(self):
             return _utc_days(days)[1:]
-        places = np.minimum(np.searchsorted(self.dates, days), len(self) - 1)
-        return self._pick(places, self.dates[places] == days, days)[1:]
+        positions = np.minimum(np.searchsorted(self.dates, days), len(self) - 1)
+        return self._select(positions, self.dates[positions] == days, days)[1:]
 
-    def _pick(self, places: Ints, covered: Flags, days: Ints) -> tuple[Ints, Ints, Ints]:
+    def _select(self, positions: Ints, covered: Flags, days: Ints) -> tuple[Ints, Ints, Ints]:
         """Return the sessions at some places of the table, but the UTC day where it does not cover it."""
         day, open_ns, close_ns = _utc_days(days)
         return (
-            np.where(covered, self.dates[places], day),
-            np.where(covered, self.open_ns[places], open_ns),
-            np.where(covered, self.close_ns[places], close_ns),
+            np.where(covered, self.dates[positions], day),
+            np.where(covered, self.open_ns[positions], open_ns),
+            np.where(covered, self.close_ns[positions], close_ns),
         )
 
 
@@ -116,7 +116,7 @@ def _utc_days(days: Ints) -> tuple[Ints, Ints, Ints]:
     return days, days * _DAY_NS, (days + 1) * _DAY_NS
 
 
-class SessionsByRow:
+class InstrumentSessions:
     """The sessions of instruments, which are numbered from 0, each that of its market.
 
     Parameters
@@ -128,19 +128,19 @@ class SessionsByRow:
     def __init__(self, sessions_of: Callable[[str], Sessions]) -> None:
         self._sessions_of = sessions_of
         self._sessions: list[Sessions] = []
-        self._market: Ints = np.empty(0, dtype=np.int64)
+        self._market_index: Ints = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self._market)
+        return len(self._market_index)
 
     def add(self, markets: Iterable[str]) -> None:
         """Add an instrument for each of some markets; loading the sessions of a new one may take seconds."""
-        numbers = [self._number(self._sessions_of(market)) for market in markets]
-        self._market = np.concatenate([self._market, np.array(numbers, dtype=np.int64)])
+        numbers = [self._index_of(self._sessions_of(market)) for market in markets]
+        self._market_index = np.concatenate([self._market_index, np.array(numbers, dtype=np.int64)])
 
     def clear(self) -> None:
         """Drop all instruments."""
-        self._market = self._market[:0]
+        self._market_index = self._market_index[:0]
 
     def lookup(self, row: Ints, ts_ns: Ints) -> tuple[Ints, Ints, Ints]:
         """Return the sessions in which times lie, and when these open and close."""
@@ -148,24 +148,24 @@ class SessionsByRow:
 
     def hours(self, row: Ints, session: Ints) -> tuple[Ints, Ints]:
         """Return when sessions open and close, by their days."""
-        _, opens, closes = self._by_market(row, session, lambda each, days: (days, *each.by_day(days)))
+        _, opens, closes = self._by_market(row, session, lambda each, days: (days, *each.hours(days)))
         return opens, closes
 
     def _by_market(
-        self, row: Ints, of: Ints, ask: Callable[[Sessions, Ints], tuple[Ints, Ints, Ints]]
+        self, row: Ints, values: Ints, query: Callable[[Sessions, Ints], tuple[Ints, Ints, Ints]]
     ) -> tuple[Ints, Ints, Ints]:
         if len(self._sessions) == 1:
-            return ask(self._sessions[0], of)
-        market = self._market[row]
-        found = (np.empty_like(of), np.empty_like(of), np.empty_like(of))
+            return query(self._sessions[0], values)
+        market = self._market_index[row]
+        results = (np.empty_like(values), np.empty_like(values), np.empty_like(values))
         for number, sessions in enumerate(self._sessions):
-            here = market == number
-            if here.any():
-                for result, part in zip(found, ask(sessions, of[here]), strict=True):
-                    result[here] = part
-        return found
+            in_market = market == number
+            if in_market.any():
+                for result, part in zip(results, query(sessions, values[in_market]), strict=True):
+                    result[in_market] = part
+        return results
 
-    def _number(self, sessions: Sessions) -> int:
+    def _index_of(self, sessions: Sessions) -> int:
         for number, known in enumerate(self._sessions):
             if known is sessions:
                 return number
@@ -173,12 +173,12 @@ class SessionsByRow:
         return len(self._sessions) - 1
 
 
-_NONE: Final = np.empty(0, dtype=np.int64)
-ALWAYS: Final = Sessions(_NONE, _NONE, _NONE)
+_EMPTY: Final = np.empty(0, dtype=np.int64)
+ALWAYS_OPEN: Final = Sessions(_EMPTY, _EMPTY, _EMPTY)
 """No calendar: a session is the UTC day, open for 24 hours."""
 
 
-def load(calendar: str, first_year: int, last_year: int) -> Sessions:
+def load_sessions(calendar: str, first_year: int, last_year: int) -> Sessions:
     """Load the sessions of an exchange from `exchange_calendars`, which takes up to a few seconds.
 
     Parameters
@@ -197,14 +197,14 @@ def load(calendar: str, first_year: int, last_year: int) -> Sessions:
 
     names = exchange_calendars.get_calendar_names()
     if calendar not in names:
-        near = difflib.get_close_matches(calendar.upper(), names, n=1, cutoff=0.5)
-        hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(sorted(names))}."
+        matches = difflib.get_close_matches(calendar.upper(), names, n=1, cutoff=0.5)
+        hint = f"Did you mean {matches[0]}?" if matches else f"Known are {', '.join(sorted(names))}."
         raise UsageError(f"There is no exchange calendar {calendar!r}.", hint)
     # It uses what its own dependency, pandas, has announced to remove: nothing that a user could change.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            return _load(exchange_calendars, calendar, f"{first_year}-01-01", f"{last_year}-12-31")
+            return _load_calendar(exchange_calendars, calendar, f"{first_year}-01-01", f"{last_year}-12-31")
         except Exception as error:
             message = f"exchange_calendars can't compute its calendar {calendar}: {error!r}"
             raise UsageError(message, "Use another version of it, or no calendar.") from error
@@ -214,22 +214,24 @@ def calendar_of_mic(mic: str) -> str | None:
     """Return the name of the calendar of a market, given its ISO 10383 code; None if there is none."""
     if mic == UNKNOWN_MIC:
         return None
-    if mic in _ALIASES:
-        return _ALIASES[mic]
+    if mic in _CALENDAR_ALIASES:
+        return _CALENDAR_ALIASES[mic]
     import exchange_calendars
 
-    known = mic in exchange_calendars.get_calendar_names()
-    return str(exchange_calendars.resolve_alias(mic)) if known else None
+    is_listed = mic in exchange_calendars.get_calendar_names()
+    return str(exchange_calendars.resolve_alias(mic)) if is_listed else None
 
 
-def _load(library: ModuleType, calendar: str, first: str, last: str) -> Sessions:
+def _load_calendar(library: ModuleType, calendar: str, first: str, last: str) -> Sessions:
     # Only an instance tells publicly how far its calendar reaches; asking for more is an error.
-    widest = library.get_calendar(calendar)
-    earliest, latest = widest.bound_min(), widest.bound_max()
+    full_calendar = library.get_calendar(calendar)
+    earliest, latest = full_calendar.bound_min(), full_calendar.bound_max()
     first = first if earliest is None else max(first, f"{earliest:%Y-%m-%d}")
     last = last if latest is None else min(last, f"{latest:%Y-%m-%d}")
     if first > last:
-        return ALWAYS
-    found = library.get_calendar(calendar, start=first, end=last)
-    dates = found.sessions.to_numpy().astype("datetime64[D]").astype(np.int64)
-    return Sessions(dates, found.opens_nanos, found.closes_nanos, str(found.tz))
+        return ALWAYS_OPEN
+    bounded_calendar = library.get_calendar(calendar, start=first, end=last)
+    dates = bounded_calendar.sessions.to_numpy().astype("datetime64[D]").astype(np.int64)
+    return Sessions(
+        dates, bounded_calendar.opens_nanos, bounded_calendar.closes_nanos, str(bounded_calendar.tz)
+    )

@@ -12,13 +12,13 @@ import typer
 
 from tickerlake.cli.common import (
     LOCAL_BROKER,
-    Bootstrap,
+    BootstrapServers,
     Json,
     Property,
-    Ticker,
-    properties,
-    say,
-    stopping,
+    StatusLine,
+    graceful_shutdown,
+    librdkafka_properties,
+    print_status,
 )
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ app = typer.Typer(
     help="Alerts: follow them, try the targets that they are sent to, send again what was not delivered.",
     no_args_is_help=True,
 )
-_DEAD_LETTERS = Path(".tickerlake/dead-letters")
+_DEAD_LETTER_FOLDER = Path(".tickerlake/dead-letters")
 
-Rules = Annotated[Path, typer.Option("--rules", help="The file of rules that has the targets.")]
-Only = Annotated[str | None, typer.Option("--target", help="Only the target of this name.")]
+RulesFile = Annotated[Path, typer.Option("--rules", help="The file of rules that has the targets.")]
+TargetName = Annotated[str | None, typer.Option("--target", help="Only the target of this name.")]
 
 
-class Printer:
+class AlertPrinter:
     """Prints alerts on stdout: a line for people, or a document for programs."""
 
     def __init__(self, *, json: bool) -> None:
@@ -56,7 +56,7 @@ class Printer:
             self._console.print(console_line(alert))
 
 
-def rule_set(path: Path | None, preset: str) -> "RuleSet":
+def load_rules(path: Path | None, preset: str) -> "RuleSet":
     """Return the rules of a file, or of a preset.
 
     Raises
@@ -80,14 +80,16 @@ def rule_set(path: Path | None, preset: str) -> "RuleSet":
     return ruleset.preset(preset)
 
 
-def warn_of_unseen(watcher: "AlertEngine") -> None:
+def warn_rules_without_data(watcher: "AlertEngine") -> None:
     """Say which rules nothing was shown to."""
-    for rule in watcher.unseen:
+    for rule in watcher.rules_without_data:
         bars = f"bars of {' or '.join(rule.intervals)}" if rule.intervals else "bars that it looks at"
-        say(f"warning: rule {rule.id} was shown nothing: there were no {bars} of its symbols; see --bars")
+        print_status(
+            f"warning: rule {rule.id} was shown nothing: there were no {bars} of its symbols; see --bars"
+        )
 
 
-def named_rules(name: str) -> "RuleSet":
+def load_named_rules(name: str) -> "RuleSet":
     """Return the rules of a file, or of a preset if there is no such file.
 
     Raises
@@ -95,12 +97,14 @@ def named_rules(name: str) -> "RuleSet":
     UsageError
         If there is neither.
     """
-    return rule_set(None, name) if name.isalpha() and not Path(name).exists() else rule_set(Path(name), "")
+    return (
+        load_rules(None, name) if name.isalpha() and not Path(name).exists() else load_rules(Path(name), "")
+    )
 
 
 @contextmanager
-def announced(
-    rules: "RuleSet", bootstrap_servers: str, topic: str, group: str, given: Mapping[str, str]
+def forward_alerts(
+    rules: "RuleSet", bootstrap_servers: str, topic: str, group: str, kafka_properties: Mapping[str, str]
 ) -> Iterator[None]:
     """Send the alerts of a topic to the targets of the rules, in the background, until the block ends."""
     if not rules.notify:
@@ -108,18 +112,18 @@ def announced(
         return
     from tickerlake.errors import TickerlakeError
     from tickerlake.notify.dispatcher import Dispatcher
-    from tickerlake.pipeline.announce import Announcer
+    from tickerlake.pipeline.announce import AlertForwarder
 
-    routes = _routes(rules)
-    announcer = Announcer(bootstrap_servers, topic, f"{group}-notify", given)
+    routes = _read_routes(rules)
+    forwarder = AlertForwarder(bootstrap_servers, topic, f"{group}-notify", kafka_properties)
     stop = threading.Event()
-    dispatcher = Dispatcher(routes, _DEAD_LETTERS)
+    dispatcher = Dispatcher(routes, _DEAD_LETTER_FOLDER)
 
     def run() -> None:
         try:
-            announcer.run(dispatcher, stop)
+            forwarder.run(dispatcher, stop)
         except TickerlakeError as error:
-            say(f"warning: alerts are not sent any more: {error}")
+            print_status(f"warning: alerts are not sent any more: {error}")
 
     thread = threading.Thread(target=run, name="announce")
     thread.start()
@@ -129,17 +133,21 @@ def announced(
         stop.set()
         thread.join()
     for name, stats in dispatcher.stats().items():
-        dead = f", {stats.dead:,} kept in {_DEAD_LETTERS}/ ({stats.last_error})" if stats.dead else ""
-        say(f"  {name}: {stats.delivered:,} alerts delivered{dead}")
+        dead = (
+            f", {stats.dead_lettered:,} kept in {_DEAD_LETTER_FOLDER}/ ({stats.last_error})"
+            if stats.dead_lettered
+            else ""
+        )
+        print_status(f"  {name}: {stats.delivered:,} alerts delivered{dead}")
 
 
-def _routes(rules: "RuleSet") -> "list[Route]":
-    from tickerlake.notify.settings import read_targets
+def _read_routes(rules: "RuleSet") -> "list[Route]":
+    from tickerlake.notify.settings import read_routes
 
-    return read_targets([(each.line, each.table) for each in rules.notify], os.environ)
+    return read_routes([(each.line, each.table) for each in rules.notify], os.environ)
 
 
-def _chosen(routes: "list[Route]", rules: Path, only: str | None) -> "list[Route]":
+def _select_routes(routes: "list[Route]", rules: Path, target_name: str | None) -> "list[Route]":
     """Return the targets of a file, or one of them.
 
     Raises
@@ -149,17 +157,17 @@ def _chosen(routes: "list[Route]", rules: Path, only: str | None) -> "list[Route
     """
     from tickerlake.errors import UsageError
 
-    chosen = [route for route in routes if only in {None, route.target.name}]
-    if chosen:
-        return chosen
+    selected = [route for route in routes if target_name in {None, route.target.name}]
+    if selected:
+        return selected
     names = ", ".join(route.target.name for route in routes)
     if routes:
-        raise UsageError(f"{rules} has no target {only}.", f"There is {names}.")
+        raise UsageError(f"{rules} has no target {target_name}.", f"There is {names}.")
     raise UsageError(f"{rules} has no target.", "Add one ([[notify]]); docs/notify.md says how.")
 
 
 @app.command("try")
-def try_targets(rules: Rules, target: Only = None) -> None:
+def try_targets(rules: RulesFile, target: TargetName = None) -> None:
     """Send a message to each target, to see that it arrives; exit code 2 if one does not take it.
 
     Examples: `tickerlake alerts try --rules my-rules.toml` ·
@@ -167,28 +175,28 @@ def try_targets(rules: Rules, target: Only = None) -> None:
     """
     from tickerlake import clock
     from tickerlake.errors import SetupError, TickerlakeError
-    from tickerlake.notify.resend import trial
+    from tickerlake.notify.resend import trial_notification
 
-    routes, failed = _chosen(_routes(rule_set(rules, "")), rules, target), 0
+    routes, failed = _select_routes(_read_routes(load_rules(rules, "")), rules, target), 0
     for route in routes:
         try:
-            route.target.deliver(trial(clock.now_ns()))
+            route.target.deliver(trial_notification(clock.now_ns()))
         except TickerlakeError as error:
             failed += 1
-            say(f"✗ {route.target.name}: {error.message}")
+            print_status(f"✗ {route.target.name}: {error.message}")
             if error.hint:
-                say(f"    → {error.hint}")
+                print_status(f"    → {error.hint}")
         else:
-            say(f"✓ {route.target.name}: took the message")
+            print_status(f"✓ {route.target.name}: took the message")
     if failed:
         raise SetupError(f"{failed} of {len(routes)} targets did not take the message.", "Each stands above.")
 
 
 @app.command()
 def resend(
-    rules: Rules,
-    target: Only = None,
-    folder: Annotated[Path, typer.Option("--dead-letters", help="Where they are.")] = _DEAD_LETTERS,
+    rules: RulesFile,
+    target: TargetName = None,
+    folder: Annotated[Path, typer.Option("--dead-letters", help="Where they are.")] = _DEAD_LETTER_FOLDER,
 ) -> None:
     """Send again what could not be delivered; what fails again is kept again, exit code 3.
 
@@ -196,35 +204,39 @@ def resend(
 
     Example: `tickerlake alerts resend --rules my-rules.toml`
     """
-    from tickerlake.notify.dead_letters import targets_of
+    from tickerlake.notify.dead_letters import dead_letter_targets
     from tickerlake.notify.resend import resend as send_again
-    from tickerlake.notify.targets.target import Unreachable
+    from tickerlake.notify.targets.target import TargetUnreachable
 
-    known, dead = _routes(rule_set(rules, "")), 0
-    unknown = targets_of(folder) - {route.target.name for route in known}
-    ticker = Ticker()
-    with stopping("what is not delivered is kept …") as stop:
-        for route in _chosen(known, rules, target):
+    known, dead = _read_routes(load_rules(rules, "")), 0
+    unknown = dead_letter_targets(folder) - {route.target.name for route in known}
+    ticker = StatusLine()
+    with graceful_shutdown("what is not delivered is kept …") as stop:
+        for route in _select_routes(known, rules, target):
             name = route.target.name
             found = send_again(
                 route,
                 folder,
                 stop,
-                lambda now, name=name: ticker.show(
+                lambda now, name=name: ticker.update(
                     f"{name}: {now.delivered:,} delivered, {now.queued:,} left"
                 ),  # type: ignore[misc]
             )
-            ticker.end()
+            ticker.clear()
             stats = found.stats
-            dead += stats.dead + stats.lost
-            again = f", {stats.dead:,} kept again ({stats.last_error or 'stopped'})" if stats.dead else ""
-            say(f"{name}: {stats.delivered:,} delivered{again}")
+            dead += stats.dead_lettered + stats.lost
+            again = (
+                f", {stats.dead_lettered:,} kept again ({stats.last_error or 'stopped'})"
+                if stats.dead_lettered
+                else ""
+            )
+            print_status(f"{name}: {stats.delivered:,} delivered{again}")
             if found.unreadable:
-                say(f"  {found.unreadable:,} lines are no dead letters, and stay where they are")
+                print_status(f"  {found.unreadable:,} lines are no dead letters, and stay where they are")
     for name in sorted(unknown):
-        say(f"{name}: has dead letters in {folder}/, but is no target of {rules}")
+        print_status(f"{name}: has dead letters in {folder}/, but is no target of {rules}")
     if dead:
-        raise Unreachable(
+        raise TargetUnreachable(
             f"{dead:,} alerts could not be delivered.", f"They are in {folder}/. Run it again later."
         )
 
@@ -233,7 +245,7 @@ def resend(
 def tail(
     context: typer.Context,
     topic: Annotated[str, typer.Option("--topic", "-t", help="Topic of alerts.")] = "stocks.alerts",
-    bootstrap_servers: Bootstrap = LOCAL_BROKER,
+    bootstrap_servers: BootstrapServers = LOCAL_BROKER,
     last: Annotated[int, typer.Option("--last", "-n", min=0, help="Begin with so many that are there.")] = 10,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for more.")] = True,
     property_: Property = None,
@@ -246,33 +258,35 @@ def tail(
     from tickerlake.kafka.admin import Admin
     from tickerlake.kafka.consumer import read_all
 
-    given, printer = properties(context, property_), Printer(json=json)
-    admin = Admin(bootstrap_servers, given)
-    ranges = admin.watermarks(admin.require(topic))
+    kafka_properties, printer = librdkafka_properties(context, property_), AlertPrinter(json=json)
+    admin = Admin(bootstrap_servers, kafka_properties)
+    ranges = admin.watermarks(admin.require_topic(topic))
     # ends of transactions have offsets, too: twice as many are enough
     starts = {number: max(low, high - 2 * last) for number, (low, high) in ranges.items() if last}
-    before = [
+    backlog = [
         (moment_ms, value)
-        for batch in read_all(bootstrap_servers, given, topic, starts)
+        for batch in read_all(bootstrap_servers, kafka_properties, topic, starts)
         for offset, moment_ms, value in batch.frame.select("offset", "timestamp_ms", "value").iter_rows()
         if offset < ranges[batch.partition[1]][1]
     ]
-    before.sort(key=lambda one: one[0])
-    for _, value in before[len(before) - min(last, len(before)) :]:
-        _print(printer, value)
+    backlog.sort(key=lambda one: one[0])
+    for _, value in backlog[len(backlog) - min(last, len(backlog)) :]:
+        _print_alert(printer, value)
     if follow:
         ends = {number: high for number, (_, high) in ranges.items()}
-        with stopping("…") as stop:
-            for batch in read_all(bootstrap_servers, given, topic, ends, lambda: not stop.is_set()):
+        with graceful_shutdown("…") as stop:
+            for batch in read_all(
+                bootstrap_servers, kafka_properties, topic, ends, lambda: not stop.is_set()
+            ):
                 for value in batch.frame.get_column("value"):
-                    _print(printer, value)
+                    _print_alert(printer, value)
 
 
-def _print(printer: Printer, value: bytes | None) -> None:
+def _print_alert(printer: AlertPrinter, value: bytes | None) -> None:
     from tickerlake.errors import DataError
-    from tickerlake.pipeline.announce import read_alert
+    from tickerlake.pipeline.announce import decode_alert
 
     try:
-        printer.print(read_alert(value))
+        printer.print(decode_alert(value))
     except DataError as error:
-        say(f"passed over: {error}")
+        print_status(f"passed over: {error}")

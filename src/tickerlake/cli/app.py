@@ -58,7 +58,7 @@ app.add_typer(broker.app, name="broker")
 app.command("doctor")(doctor.doctor)
 
 
-def _version(value: bool) -> None:
+def _print_version(value: bool) -> None:
     if value:
         typer.echo(f"tickerlake {VERSION}")
         raise typer.Exit
@@ -72,35 +72,36 @@ def _root(
         typer.Option("--config", help="Settings file; by default tickerlake.toml, if it is in this folder."),
     ] = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Track stocks: CSV files → Apache Kafka → data lake, every record exactly once."""
     from tickerlake import failpoints
-    from tickerlake.config import load as read_settings
+    from tickerlake.config import load_settings as read_settings
 
     failpoints.arm(os.environ)
     settings = read_settings(os.environ, config)
     context.obj = settings
-    context.default_map = _defaults(settings)
+    context.default_map = _command_defaults(settings)
 
 
-def _defaults(settings: "Settings") -> dict[str, dict[str, Any]]:
+def _command_defaults(settings: "Settings") -> dict[str, dict[str, Any]]:
     """Return the options of each verb that the settings give."""
     import msgspec
 
     kafka = {"bootstrap_servers": settings.kafka.bootstrap_servers}
     sink = msgspec.structs.asdict(settings.sink)
-    verbs = {
+    commands = {
         "produce": {**kafka, **msgspec.structs.asdict(settings.produce)},
         "simulate": kafka,
         "sink": {**kafka, "lake": settings.lake, **sink, "format_": sink["format"]},
-        "track": {**kafka, "state": settings.lake, **_given(settings.track)},
-        "serve": {**kafka, "lake": settings.lake, **_given(settings.serve)},
+        "track": {**kafka, "state": settings.lake, **_present_settings(settings.track)},
+        "serve": {**kafka, "lake": settings.lake, **_present_settings(settings.serve)},
         "audit": {"lake": settings.lake},
         "compact": {"lake": settings.lake},
         "query": {"lake": settings.lake},
-        "load": {"lake": settings.lake, **_given(settings.load)},
+        "load": {"lake": settings.lake, **_present_settings(settings.load)},
         "doctor": {
             **kafka,
             "lake": settings.lake,
@@ -111,12 +112,12 @@ def _defaults(settings: "Settings") -> dict[str, dict[str, Any]]:
         "alerts": {"tail": {name: value for name, value in kafka.items() if value is not None}},
     }
     return {
-        verb: {name: value for name, value in given.items() if value is not None}
-        for verb, given in verbs.items()
+        command: {name: value for name, value in options.items() if value is not None}
+        for command, options in commands.items()
     }
 
 
-def _given(section: Any) -> dict[str, Any]:
+def _present_settings(section: Any) -> dict[str, Any]:
     import msgspec
 
     return {name: value for name, value in msgspec.structs.asdict(section).items() if value is not None}
@@ -133,8 +134,10 @@ def main() -> None:
         sys.exit(error.exit_code)
     except Exception as error:
         # libraries wrap it in errors of their own, which agree in the system's words only
-        full = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)]
-        if not full:
+        disk_errors = [
+            os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)
+        ]
+        if not disk_errors:
             raise
         print(f"tickerlake: A disk is full: {str(error).splitlines()[0]}", file=sys.stderr)
         print(

@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import Json, Lake, Property, emit, properties, say
+from tickerlake.cli.common import Json, Lake, Property, librdkafka_properties, print_json, print_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tickerlake.lake.audit import PartitionAudit
     from tickerlake.lake.audit_curated import CuratedAudit
-    from tickerlake.lake.repair import Repaired
+    from tickerlake.lake.repair import RepairResult
     from tickerlake.lake.store.base import Store
     from tickerlake.warehouse.audit import LoadAudit
 
-_CURATED = ("records", "misfits", "superseded", "rows", "files", "bytes", "left_over")
-_LOADED = ("partition", "loads", "through", "records", "misfits", "rows")
-_COLUMNS = (
+_CURATED_COLUMNS = ("records", "misfits", "superseded", "rows", "files", "bytes", "left_over")
+_LOAD_COLUMNS = ("partition", "loads", "through", "records", "misfits", "rows")
+_PARTITION_COLUMNS = (
     "partition",
     "first",
     "next",
@@ -65,10 +65,10 @@ def audit(
     """
     from tickerlake.errors import AuditFailed, UsageError
     from tickerlake.lake.audit_curated import audit_curated
-    from tickerlake.lake.audits import record
+    from tickerlake.lake.audits import save_audit_records
     from tickerlake.lake.store import open_store
-    from tickerlake.pipeline.prove import prove
-    from tickerlake.pipeline.repair import repair as repair_lake
+    from tickerlake.pipeline.prove import audit_lake
+    from tickerlake.pipeline.repair import repair_lake
 
     if repair and not bootstrap_servers:
         raise UsageError(
@@ -76,24 +76,24 @@ def audit(
         )
     deep = deep or repair
     store = open_store(lake)
-    servers, given = bootstrap_servers, properties(context, property_)
-    results = prove(store, topic, servers, given, deep=deep)
-    repaired: list[Repaired] = []
+    servers, kafka_properties = bootstrap_servers, librdkafka_properties(context, property_)
+    results = audit_lake(store, topic, servers, kafka_properties, deep=deep)
+    repaired: list[RepairResult] = []
     if repair and servers:
-        for each in repair_lake(store, results, servers, given):
+        for each in repair_lake(store, results, servers, kafka_properties):
             repaired.append(each)
-            _tell(each)
+            _report_repair(each)
         if repaired:
-            results = prove(store, topic, servers, given, deep=True)
-    if warning := record(store, results, deep=deep, compared=bool(bootstrap_servers)):
-        say(f"warning: {warning}")
+            results = audit_lake(store, topic, servers, kafka_properties, deep=True)
+    if warning := save_audit_records(store, results, deep=deep, compared=bool(bootstrap_servers)):
+        print_status(f"warning: {warning}")
     curated = [] if topic else audit_curated(store, deep=deep)
-    loaded = _loads(store, bigquery) if bigquery else []
+    loaded = _audit_loads(store, bigquery) if bigquery else []
     findings = [finding for result in results for finding in result.findings]
     findings += [finding for result in loaded for finding in result.findings]
     findings += [finding for result in curated for finding in result.findings]
     if json:
-        emit(
+        print_json(
             {
                 "lake": store.uri,
                 "ok": not findings,
@@ -104,45 +104,49 @@ def audit(
             }
         )
     else:
-        show(results)
+        print_audit(results)
         if curated:
-            _show("curated", _CURATED, curated)
+            _print_table("curated", _CURATED_COLUMNS, curated)
         if loaded:
-            _show("in bigquery", _LOADED, loaded)
+            _print_table("in bigquery", _LOAD_COLUMNS, loaded)
     if findings:
         raise AuditFailed(
             f"{len(findings)} finding(s) in {store.uri}, the first: "
             f"{findings[0].key}: {findings[0].message}.",
             "`--json` lists them all.",
         )
-    say("every record is there exactly once")
+    print_status("every record is there exactly once")
 
 
-def _tell(done: "Repaired") -> None:
-    place = f"{done.topic} partition {done.partition}"
-    if done.made:
-        say(f"{place}: made {len(done.made):,} object(s) of {done.records:,} records anew")
-    for key in done.aside:
-        say(f"{place}: took {key} out of the chain")
-    if done.made or done.aside:
-        say("  what was damaged or out of place is kept under damaged/")
-    for start, end in done.lost:
-        say(f"{place}: offsets {start} to {end - 1} can't be had back: Kafka no longer has them")
+def _report_repair(result: "RepairResult") -> None:
+    topic_partition = f"{result.topic} partition {result.partition}"
+    if result.made:
+        print_status(
+            f"{topic_partition}: made {len(result.made):,} object(s) of {result.records:,} records anew"
+        )
+    for key in result.aside:
+        print_status(f"{topic_partition}: took {key} out of the chain")
+    if result.made or result.aside:
+        print_status("  what was damaged or out of place is kept under damaged/")
+    for start, end in result.lost:
+        print_status(
+            f"{topic_partition}: offsets {start} to {end - 1} can't be had back: Kafka no longer has them"
+        )
 
 
-def show(results: "list[PartitionAudit]") -> None:
+def print_audit(results: "list[PartitionAudit]") -> None:
     """Print the table and the findings."""
-    _show("topic", _COLUMNS, results)
+    _print_table("topic", _PARTITION_COLUMNS, results)
 
 
-def _loads(store: "Store", place: str) -> "list[LoadAudit]":
+def _audit_loads(store: "Store", dataset_id: str) -> "list[LoadAudit]":
     from tickerlake.errors import UsageError
     from tickerlake.warehouse.audit import audit_loads
     from tickerlake.warehouse.bigquery import Warehouse
 
-    project, dot, dataset = place.rpartition(".")
+    project, dot, dataset = dataset_id.rpartition(".")
     if not dot:
-        raise UsageError(f"--bigquery {place} names no dataset.", "Write it as PROJECT.DATASET.")
+        raise UsageError(f"--bigquery {dataset_id} names no dataset.", "Write it as PROJECT.DATASET.")
     warehouse = Warehouse(project, dataset)
     try:
         warehouse.open()
@@ -151,7 +155,7 @@ def _loads(store: "Store", place: str) -> "list[LoadAudit]":
         warehouse.close()
 
 
-def _show(
+def _print_table(
     heading: str, columns: tuple[str, ...], results: "Sequence[PartitionAudit | CuratedAudit | LoadAudit]"
 ) -> None:
     from rich.console import Console
@@ -161,13 +165,11 @@ def _show(
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(heading, no_wrap=True)
     for name in columns:
-        shown = "part" if name == "partition" else name.replace("_", " ")
-        table.add_column(shown, justify="right", no_wrap=True)
+        title = "part" if name == "partition" else name.replace("_", " ")
+        table.add_column(title, justify="right", no_wrap=True)
     for result in results:
-        figures = result.to_dict()
-        table.add_row(
-            str(figures.get("topic") or figures["kind"]), *(f"{figures[name]:,}" for name in columns)
-        )
+        values = result.to_dict()
+        table.add_row(str(values.get("topic") or values["kind"]), *(f"{values[name]:,}" for name in columns))
     Console(width=1000).print(table, soft_wrap=True)
     console = Console()
     for result in results:

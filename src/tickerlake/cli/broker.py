@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from tickerlake.kafka.embedded import BrokerInfo
 
-NOT_RUNNING = 3
+NOT_RUNNING_EXIT_CODE = 3
 
 app = typer.Typer(no_args_is_help=True, help="Run a real Apache Kafka broker on this machine.")
 
@@ -34,7 +34,7 @@ def start(
     """Start the broker, unless it runs already, and print where clients connect to."""
     from tickerlake.kafka import embedded
 
-    info = embedded.start(_folder(data_dir), port, progress=lambda line: typer.echo(line, err=True))
+    info = embedded.start(_resolve_data_dir(data_dir), port, progress=lambda line: typer.echo(line, err=True))
     typer.echo(json.dumps(_as_dict(info)) if as_json else info.bootstrap_servers)
 
 
@@ -43,7 +43,7 @@ def stop(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Stop the broker; its data stay."""
     from tickerlake.kafka import embedded
 
-    folder = _folder(data_dir)
+    folder = _resolve_data_dir(data_dir)
     stopped = embedded.stop(folder)
     if as_json:
         typer.echo(json.dumps({"stopped": stopped, "data_dir": str(folder)}))
@@ -56,7 +56,7 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Say whether the broker runs: exit code 0 if it does, 3 if not."""
     from tickerlake.kafka import embedded
 
-    folder = _folder(data_dir)
+    folder = _resolve_data_dir(data_dir)
     info = embedded.status(folder)
     if as_json:
         typer.echo(json.dumps(_as_dict(info) if info else {"running": False, "data_dir": str(folder)}))
@@ -65,10 +65,10 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     else:
         typer.echo(f"No broker runs on {folder}.", err=True)
     if info is None:
-        raise typer.Exit(NOT_RUNNING)
+        raise typer.Exit(NOT_RUNNING_EXIT_CODE)
 
 
-def _folder(data_dir: Path | None) -> Path:
+def _resolve_data_dir(data_dir: Path | None) -> Path:
     from tickerlake.kafka import embedded
 
     return data_dir or embedded.default_data_dir()

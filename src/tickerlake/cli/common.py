@@ -13,9 +13,9 @@ import typer
 if TYPE_CHECKING:
     from tickerlake.pipeline.session_dates import SessionDates
     from tickerlake.sources.csv.options import Options
-    from tickerlake.sources.replay import Replay
+    from tickerlake.sources.replay import MergedSource
 
-Bootstrap = Annotated[
+BootstrapServers = Annotated[
     str,
     typer.Option(
         "--bootstrap-servers", "-b", help="Kafka's address.", envvar="TICKERLAKE_KAFKA__BOOTSTRAP_SERVERS"
@@ -57,35 +57,37 @@ def input_files(names: list[str], folder: Path) -> list[Path]:
     """Return the files that the arguments mean; standard input is laid out in a folder."""
     from tickerlake.errors import UsageError
     from tickerlake.sources.csv.chunks import spool_stdin
-    from tickerlake.sources.replay import find_files
+    from tickerlake.sources.replay import expand_paths
 
     if names.count("-") > 1:
         raise UsageError("- stands for standard input, and can be given once.", "Leave one out.")
-    return find_files([str(spool_stdin(folder)) if name == "-" else name for name in names])
+    return expand_paths([str(spool_stdin(folder)) if name == "-" else name for name in names])
 
 
-def open_files(paths: list[Path], options: "Options", ticker: "Ticker", *, digest: bool = True) -> "Replay":
+def open_files(
+    paths: list[Path], options: "Options", status_line: "StatusLine", *, digest: bool = True
+) -> "MergedSource":
     """Open files for reading, and say what is to be known about them."""
-    from tickerlake.sources.replay import open_replay
+    from tickerlake.sources.replay import open_merged_source
 
     try:
-        replay = open_replay(paths, options, digest=digest, reading=ticker.reading)
+        replay = open_merged_source(paths, options, digest=digest, byte_reporter=status_line.read_progress)
     finally:
-        ticker.end()
+        status_line.clear()
     for source in replay.sources:
         for warning in source.warnings:
-            say(f"warning: {warning}")
+            print_status(f"warning: {warning}")
     return replay
 
 
-def properties(context: typer.Context, given: list[str] | None) -> dict[str, str]:
+def librdkafka_properties(context: typer.Context, arguments: list[str] | None) -> dict[str, str]:
     """Return librdkafka's properties: those of the settings, and ``name=value`` pairs over them."""
     from tickerlake.errors import UsageError
 
     pairs = {}
     for name, value in context.obj.kafka.properties.items():
         pairs[name] = str(value).lower() if isinstance(value, bool) else str(value)
-    for text in given or []:
+    for text in arguments or []:
         name, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--property {name} has no value.", "Write it as name=value.")
@@ -99,34 +101,34 @@ def session_dates(calendar: str) -> "SessionDates":
 
     return SessionDates(
         calendar,
-        lambda: say(
+        lambda: print_status(
             "warning: some instruments are of an unknown market: the days of their trades and alerts are "
             "those of UTC; --calendar XNYS, for example, gives them the sessions of New York."
         ),
     )
 
 
-def rate_of(text: str | None) -> float | None:
+def parse_rate(text: str | None) -> float | None:
     """Return what ``--rate`` says, in rows a second."""
-    return None if text is None else _positive("--rate", text, "/s", "rows a second, for example 500/s")
+    return None if text is None else _parse_positive("--rate", text, "/s", "rows a second, for example 500/s")
 
 
-def speed_of(text: str) -> float | None:
+def parse_speed(text: str) -> float | None:
     """Return what ``--speed`` says, in seconds of event time a second; None for the most."""
-    return None if text == "max" else _positive("--speed", text, "x", "max, 1x, 60x …")
+    return None if text == "max" else _parse_positive("--speed", text, "x", "max, 1x, 60x …")
 
 
-def longest_of(text: str | None, speed: float | None) -> float | None:
+def parse_longest_wait(text: str | None, speed: float | None) -> float | None:
     """Return what ``--longest-wait`` says, in seconds."""
     from tickerlake.errors import UsageError
-    from tickerlake.model.interval import duration_ns
+    from tickerlake.model.interval import parse_duration_ns
 
     if text is not None and speed is None:
         raise UsageError("--longest-wait is for --speed.", "Give both, or none.")
-    return None if text is None else duration_ns(text, "--longest-wait") / 1e9
+    return None if text is None else parse_duration_ns(text, "--longest-wait") / 1e9
 
 
-def _positive(option: str, text: str, unit: str, wanted: str) -> float:
+def _parse_positive(option: str, text: str, unit: str, expected: str) -> float:
     from math import isfinite
 
     from tickerlake.errors import UsageError
@@ -136,78 +138,80 @@ def _positive(option: str, text: str, unit: str, wanted: str) -> float:
     except ValueError:
         number = 0.0
     if not isfinite(number) or number <= 0:
-        raise UsageError(f"{option} {text} is not understood.", f"Give {wanted}.")
+        raise UsageError(f"{option} {text} is not understood.", f"Give {expected}.")
     return number
 
 
 @contextmanager
-def stopping(told: str = "finishing what has been read …") -> Iterator[threading.Event]:
+def graceful_shutdown(message: str = "finishing what has been read …") -> Iterator[threading.Event]:
     """Give an event that the first SIGINT or SIGTERM sets; a second SIGINT ends at once."""
     stop = threading.Event()
 
-    def ask(signum: int, _: Any) -> None:
+    def request_stop(signum: int, _: Any) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        say(f"stopping: {told}")
+        print_status(f"stopping: {message}")
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous_handlers = {
+        number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
 
 
-def say(text: str) -> None:
+def print_status(text: str) -> None:
     """One line for people, on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
-def emit(document: Any) -> None:
+def print_json(document: Any) -> None:
     """One JSON document for programs, on stdout."""
     import msgspec
 
     print(msgspec.json.encode(document).decode(), flush=True)
 
 
-class Ticker:
+class StatusLine:
     """A status line on a terminal, nothing elsewhere."""
 
     def __init__(self) -> None:
         from tickerlake.clock import monotonic_s
 
-        self._now_s = monotonic_s
-        self._live = sys.stderr.isatty()
+        self._monotonic_s = monotonic_s
+        self._is_terminal = sys.stderr.isatty()
         self._shown = ""
-        self._next_s = 0.0
-        self._marks = [(monotonic_s(), 0)]
+        self._next_update_s = 0.0
+        self._samples = [(monotonic_s(), 0)]
 
     def rate(self, count: int) -> float:
         """Return by how much a running total grew a second, over the last seconds."""
-        now_s = self._now_s()
-        if count < self._marks[-1][1]:
-            self._marks = [(now_s, 0)]
-        if now_s - self._marks[-1][0] >= 0.5:
-            self._marks = [*self._marks[-10:], (now_s, count)]
-        since_s, before = self._marks[0]
-        return (count - before) / (now_s - since_s) if now_s > since_s else 0.0
+        now_s = self._monotonic_s()
+        if count < self._samples[-1][1]:
+            self._samples = [(now_s, 0)]
+        if now_s - self._samples[-1][0] >= 0.5:
+            self._samples = [*self._samples[-10:], (now_s, count)]
+        start_s, start_count = self._samples[0]
+        return (count - start_count) / (now_s - start_s) if now_s > start_s else 0.0
 
-    def reading(self, path: Path) -> Callable[[int], None]:
+    def read_progress(self, path: Path) -> Callable[[int], None]:
         """Return what shows how much of a file has been read."""
         size = max(1, path.stat().st_size) if path.is_file() else 1
-        return lambda count: self.show(
+        return lambda count: self.update(
             f"{path.name}: reading it once to see how, {min(1.0, count / size):.0%}"
         )
 
-    def show(self, text: str) -> None:
+    def update(self, text: str) -> None:
         """Replace the line, ten times a second at most."""
-        if self._live and text != self._shown and self._now_s() >= self._next_s:
+        if self._is_terminal and text != self._shown and self._monotonic_s() >= self._next_update_s:
             print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
-            self._shown, self._next_s = text, self._now_s() + 0.1
+            self._shown, self._next_update_s = text, self._monotonic_s() + 0.1
 
-    def end(self) -> None:
+    def clear(self) -> None:
         """Clear the line."""
-        if self._live and self._shown:
+        if self._is_terminal and self._shown:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
             self._shown = ""

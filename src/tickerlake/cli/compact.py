@@ -4,10 +4,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import Calendar, Json, Lake, Ticker, emit, say, session_dates, stopping
+from tickerlake.cli.common import (
+    Calendar,
+    Json,
+    Lake,
+    StatusLine,
+    graceful_shutdown,
+    print_json,
+    print_status,
+    session_dates,
+)
 
 if TYPE_CHECKING:
-    from tickerlake.lake.compact import Progress
+    from tickerlake.lake.compact import CompactionProgress
 
 
 def compact(
@@ -47,21 +56,24 @@ def compact(
 
     from tickerlake.errors import Transient
     from tickerlake.lake.compact import Compactor
-    from tickerlake.lake.curated import clean
+    from tickerlake.lake.curated import delete_obsolete
     from tickerlake.lake.store import open_store
-    from tickerlake.model.interval import duration_ns
+    from tickerlake.model.interval import parse_duration_ns
 
-    every_s = duration_ns(watch, "--watch") / 1e9 if watch else None
-    keep_ms = None if keep == "never" else duration_ns(keep, "--keep") // 1_000_000
+    every_s = parse_duration_ns(watch, "--watch") / 1e9 if watch else None
+    keep_ms = None if keep == "never" else parse_duration_ns(keep, "--keep") // 1_000_000
     until_ms = _until_ms(until) if until else None
     store = open_store(lake)
-    ticker = Ticker()
+    ticker = StatusLine()
 
-    def show(now: "Progress") -> None:
-        ticker.show(f"{store.uri}: {now.records:,} records compacted; {now.doing}")
+    def show(now: "CompactionProgress") -> None:
+        ticker.update(f"{store.uri}: {now.records:,} records compacted; {now.activity}")
 
     dates = session_dates(calendar)
-    with stopping("giving up what is not complete …") as stop, tempfile.TemporaryDirectory() as folder:
+    with (
+        graceful_shutdown("giving up what is not complete …") as stop,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         compactor = Compactor(
             store,
             dates,
@@ -69,7 +81,7 @@ def compact(
             topic=topic,
             until_ms=until_ms,
             memory=memory,
-            stop=stop.is_set,
+            should_stop=stop.is_set,
             report=show,
         )
         while True:
@@ -78,42 +90,44 @@ def compact(
             except Transient as error:
                 if every_s is None:
                     raise
-                ticker.end()
-                say(f"{error} The next look is in {watch}.")
+                ticker.clear()
+                print_status(f"{error} The next look is in {watch}.")
                 if stop.wait(every_s):
                     break
                 continue
-            ticker.end()
-            deleted = 0 if keep_ms is None else sum(1 for _ in clean(store, keep_ms))
+            ticker.clear()
+            deleted = 0 if keep_ms is None else sum(1 for _ in delete_obsolete(store, keep_ms))
             if not watch or done.steps or deleted:
-                _tell(store.uri, done, deleted)
+                _report(store.uri, done, deleted)
             if json:
-                figures = {
-                    name: value for name, value in msgspec.to_builtins(done).items() if name != "doing"
+                counts = {
+                    name: value for name, value in msgspec.to_builtins(done).items() if name != "activity"
                 }
-                emit({"lake": store.uri, **figures, "deleted": deleted})
+                print_json({"lake": store.uri, **counts, "deleted": deleted})
             if every_s is None or stop.wait(every_s):
                 break
     store.close()
 
 
-def _tell(uri: str, done: "Progress", deleted: int) -> None:
+def _report(uri: str, done: "CompactionProgress", deleted: int) -> None:
     if not done.steps:
-        say(f"nothing new to compact in {uri}")
+        print_status(f"nothing new to compact in {uri}")
     else:
-        say(
+        print_status(
             f"compacted {done.records:,} records of {done.segments:,} objects "
             f"({done.raw_bytes / 1e6:,.1f} MB) into {done.files:,} files "
             f"({done.file_bytes / 1e6:,.1f} MB) at {uri}/curated"
         )
     if done.superseded:
-        say(f"  {done.superseded:,} gave way to a later revision")
+        print_status(f"  {done.superseded:,} gave way to a later revision")
     if done.misfits:
-        say(f"  {done.misfits:,} are no records of their topic's kind; the reasons: {uri}/curated/_misfits/")
+        print_status(
+            f"  {done.misfits:,} are no records of their topic's kind; the reasons: {uri}/curated/_misfits/"
+        )
     if done.replaced or deleted:
-        say(f"  {done.replaced:,} files were replaced, {deleted:,} old ones deleted")
+        print_status(f"  {done.replaced:,} files were replaced, {deleted:,} old ones deleted")
     if done.skipped:
-        say(f"  without records of ours, and left as they are: {', '.join(done.skipped)}")
+        print_status(f"  without records of ours, and left as they are: {', '.join(done.skipped)}")
 
 
 def _until_ms(text: str) -> int:
@@ -122,9 +136,9 @@ def _until_ms(text: str) -> int:
     from tickerlake.errors import UsageError
 
     try:
-        moment = datetime.fromisoformat(text)
+        timestamp = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(
             f"--until {text} is no time.", "Write it as 2026-11-27, or 2026-11-27T20:00:00Z."
         ) from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return int((timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)).timestamp() * 1000)

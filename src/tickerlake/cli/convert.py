@@ -6,15 +6,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import Files, Force, Json, Ticker, emit, input_files, open_files, say, stopping
-from tickerlake.cli.options import takes_options
+from tickerlake.cli.common import (
+    Files,
+    Force,
+    Json,
+    StatusLine,
+    graceful_shutdown,
+    input_files,
+    open_files,
+    print_json,
+    print_status,
+)
+from tickerlake.cli.options import with_file_options
 
 if TYPE_CHECKING:
-    from tickerlake.pipeline.convert import Converted
+    from tickerlake.pipeline.convert import ConvertStats
     from tickerlake.sources.csv.options import Options
 
 
-@takes_options()
+@with_file_options()
 def convert(
     files: Files,
     to: Annotated[str, typer.Option("--to", help="ndjson or parquet.")] = "ndjson",
@@ -51,51 +61,51 @@ def convert(
         raise UsageError(f"--to {to} is not known.", "Give ndjson or parquet.")
     if to == "parquet" and output == STDOUT:
         raise UsageError("Parquet can't be written to standard output.", "Name a file: -o records.parquet")
-    ending = f".{to}.gz" if to == "ndjson" and output.endswith(".gz") else f".{to}"
+    extension = f".{to}.gz" if to == "ndjson" and output.endswith(".gz") else f".{to}"
     if json and output == STDOUT:
         raise UsageError(
             "--json would mix with the records on standard output.", "Name a file: -o records.ndjson"
         )
-    ticker = Ticker()
-    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, stopping() as stop:
+    ticker = StatusLine()
+    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, graceful_shutdown() as stop:
         paths = input_files(files, Path(folder))
-        replay = open_files(paths, options, ticker, digest=False)
-        kept = rejects or Path(f"{paths[0].name if output == STDOUT else output}.rejects.ndjson")
+        merged = open_files(paths, options, ticker, digest=False)
+        rejects_path = rejects or Path(f"{paths[0].name if output == STDOUT else output}.rejects.ndjson")
 
-        def show(now: "Converted") -> None:
-            ticker.show(
-                f"{now.rows / max(1, replay.rows):.0%}, {now.records:,} records, "
+        def show(now: "ConvertStats") -> None:
+            ticker.update(
+                f"{now.rows / max(1, merged.rows):.0%}, {now.records:,} records, "
                 f"{ticker.rate(now.records):,.0f}/s"
             )
 
         try:
-            done = run(
-                replay,
-                ending,
+            stats = run(
+                merged,
+                extension,
                 output,
-                kept,
+                rejects_path,
                 strict=options.strict,
                 force=force,
                 on_progress=show,
-                stopped=stop.is_set,
+                should_stop=stop.is_set,
             )
         except BrokenPipeError:
             return  # who reads has enough, as `head` has
         finally:
-            ticker.end()
-    where = "standard output" if output == STDOUT else output
-    say(f"{done.records:,} records to {where}")
-    if done.rejects:
-        say(f"{done.rejects:,} rows refused, kept with line and reason in {kept}:")
-        for reject in done.first_rejects:
-            say(f"  {reject.file}, line {reject.line}: {reject.reason}: {reject.raw[:80]}")
+            ticker.clear()
+    destination = "standard output" if output == STDOUT else output
+    print_status(f"{stats.records:,} records to {destination}")
+    if stats.rejects:
+        print_status(f"{stats.rejects:,} rows refused, kept with line and reason in {rejects_path}:")
+        for reject in stats.first_rejects:
+            print_status(f"  {reject.file}, line {reject.line}: {reject.reason}: {reject.raw[:80]}")
     if json:
-        emit(
+        print_json(
             {
                 "output": output,
-                "records": done.records,
-                "rejects": done.rejects,
-                "rejects_file": str(kept) if done.rejects else None,
-                "files": [source.describe() for source in replay.sources],
+                "records": stats.records,
+                "rejects": stats.rejects,
+                "rejects_file": str(rejects_path) if stats.rejects else None,
+                "files": [source.describe() for source in merged.sources],
             }
         )

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import Ticker, say, stopping
+from tickerlake.cli.common import StatusLine, graceful_shutdown, print_status
 
 if TYPE_CHECKING:
     import threading
     from datetime import date
 
-    from tickerlake.pipeline.demo import Outcome
+    from tickerlake.pipeline.demo import DemoResult
 
 
 def demo(
@@ -39,39 +39,39 @@ def demo(
     """
     from tickerlake.pipeline.demo import Demo
 
-    shown = serve if serve is not None else sys.stderr.isatty()
-    ticker = Ticker()
-    with stopping() as stop:
-        work = Demo(lake, data_dir, say, ticker.show)
+    with_dashboard = serve if serve is not None else sys.stderr.isatty()
+    status_line = StatusLine()
+    with graceful_shutdown() as stop:
+        runner = Demo(lake, data_dir, print_status, status_line.update)
         if fresh:
-            work.start_over()
+            runner.reset()
 
-        def then(servers: str, outcome: "Outcome") -> None:
-            ticker.end()
+        def on_finished(servers: str, outcome: "DemoResult") -> None:
+            status_line.clear()
             if not stop.is_set():
-                _report(outcome, lake, shown=shown)
-            if shown and not stop.is_set():
+                _print_summary(outcome, lake, with_dashboard=with_dashboard)
+            if with_dashboard and not stop.is_set():
                 _serve(servers, lake, port, stop)
                 stop.clear()
 
-        work.run(stop, then)
+        runner.run(stop, on_finished)
     if stop.is_set():
-        say("stopped; run `make demo` again to continue.")
+        print_status("stopped; run `make demo` again to continue.")
         raise typer.Exit(130)
 
 
-def _report(outcome: "Outcome", lake: Path, *, shown: bool) -> None:
+def _print_summary(outcome: "DemoResult", lake: Path, *, with_dashboard: bool) -> None:
     """Say what was done, and what can be done next."""
-    from tickerlake.cli.audit import show
+    from tickerlake.cli.audit import print_audit
     from tickerlake.pipeline.demo import TOPIC
 
-    produced = outcome.ingested
-    if produced.new_records:
-        say(f"✓ wrote {produced.new_records:,} records to the topic {TOPIC}")
+    ingested = outcome.ingested
+    if ingested.new_records:
+        print_status(f"✓ wrote {ingested.new_records:,} records to the topic {TOPIC}")
     else:
-        say(f"✓ already ingested ({produced.records:,} records in {TOPIC}); nothing new")
-    say(f"✓ stored {outcome.stored.records:,} records in {outcome.stored.segments} segments\n")
-    show(outcome.audited)
+        print_status(f"✓ already ingested ({ingested.records:,} records in {TOPIC}); nothing new")
+    print_status(f"✓ stored {outcome.stored.records:,} records in {outcome.stored.segments} segments\n")
+    print_audit(outcome.audited)
     findings = [finding for result in outcome.audited for finding in result.findings]
     if findings:
         from tickerlake.errors import AuditFailed
@@ -80,25 +80,27 @@ def _report(outcome: "Outcome", lake: Path, *, shown: bool) -> None:
             f"The lake does not hold: {findings[0].key}: {findings[0].message}.", "Try --fresh."
         )
     total = sum(result.records for result in outcome.audited)
-    say(f"\n✓ all {total:,} records are in the lake exactly once (every row read, compared with Kafka)\n")
-    _told(outcome)
-    say(f"\nthe files       {lake}/raw/{TOPIC}/")
-    say(f"look inside     gzip -dc {lake}/raw/{TOPIC}/partition=*/*.ndjson.gz | head -3")
+    print_status(
+        f"\n✓ all {total:,} records are in the lake exactly once (every row read, compared with Kafka)\n"
+    )
+    _print_tracking(outcome)
+    print_status(f"\nthe files       {lake}/raw/{TOPIC}/")
+    print_status(f"look inside     gzip -dc {lake}/raw/{TOPIC}/partition=*/*.ndjson.gz | head -3")
     if which("tickerlake") is None:
-        say(f"the command     export PATH={Path(sys.executable).parent}:$PATH")
-    say(f"prices, by SQL  tickerlake query --lake {lake} 'from latest_prices'")
-    say(f"sorted Parquet  tickerlake compact --lake {lake}")
-    say("your own file   tickerlake broker start && tickerlake produce FILE.csv -t my.bars")
-    say(
+        print_status(f"the command     export PATH={Path(sys.executable).parent}:$PATH")
+    print_status(f"prices, by SQL  tickerlake query --lake {lake} 'from latest_prices'")
+    print_status(f"sorted Parquet  tickerlake compact --lake {lake}")
+    print_status("your own file   tickerlake broker start && tickerlake produce FILE.csv -t my.bars")
+    print_status(
         "then            tickerlake sink -t my.bars --lake my-lake --until-end && "
         "tickerlake audit --lake my-lake"
     )
-    say(
+    print_status(
         "alerts          tickerlake rules show > rules.toml && tickerlake track -t my.bars --rules rules.toml"
     )
-    if not shown:
-        say("the dashboard   tickerlake demo --serve")
-    say("start over      make demo FRESH=1")
+    if not with_dashboard:
+        print_status("the dashboard   tickerlake demo --serve")
+    print_status("start over      make demo FRESH=1")
 
 
 def _serve(servers: str, lake: Path, port: int, stop: "threading.Event") -> None:
@@ -110,23 +112,25 @@ def _serve(servers: str, lake: Path, port: int, stop: "threading.Event") -> None
     from tickerlake.pipeline.live import CALENDAR, SPEED, LiveMarket
 
     store = open_store(str(lake))
-    ended = threading.Event()
+    stop_market = threading.Event()
     market = LiveMarket(servers, store, _today())
-    running = threading.Thread(target=market.run, args=[ended])
+    market_thread = threading.Thread(target=market.run, args=[stop_market])
     options = DashboardOptions(port=port, calendar=CALENDAR)
     with Dashboard(servers, {}, store, options) as dashboard:
-        running.start()
-        say(f"\n✓ the dashboard is at {dashboard.url}")
-        say(f"  with the data above, and a simulated market at {SPEED:.0f} × its pace; Ctrl-C ends it")
+        market_thread.start()
+        print_status(f"\n✓ the dashboard is at {dashboard.url}")
+        print_status(
+            f"  with the data above, and a simulated market at {SPEED:.0f} × its pace; Ctrl-C ends it"
+        )
         try:
             while not stop.wait(0.5) and market.failure is None:
                 pass
         finally:
-            ended.set()
-            running.join()
+            stop_market.set()
+            market_thread.join()
     if market.failure:
         raise market.failure
-    say("the dashboard has ended; run the same again to go on")
+    print_status("the dashboard has ended; run the same again to go on")
 
 
 def _today() -> "date":
@@ -137,21 +141,21 @@ def _today() -> "date":
     return datetime.fromtimestamp(clock.now_ns() / 1e9, UTC).date()
 
 
-def _told(outcome: "Outcome") -> None:
+def _print_tracking(outcome: "DemoResult") -> None:
     """Say what tracking has found: all crashes and splits, and how much else."""
-    from tickerlake.cli.alerts import Printer
+    from tickerlake.cli.alerts import AlertPrinter
 
     fired = sorted(
         (alert for alert in outcome.alerts if alert.state == "fired"), key=lambda alert: alert.ts_event_ns
     )
     if not outcome.tracked.records:
-        say("✓ already tracked; nothing new")
+        print_status("✓ already tracked; nothing new")
         return
-    say(
+    print_status(
         f"✓ tracked {outcome.tracked.records:,} bars: {outcome.tracked.indicators:,} records of indicators, "
         f"{len(fired):,} alerts in the topic stocks.alerts; the gravest, and what looks like a split:\n"
     )
-    printer = Printer(json=False)
+    printer = AlertPrinter(json=False)
     for alert in fired:
         if alert.severity == "critical" or alert.cause == "probable_split":
             printer.print(alert)

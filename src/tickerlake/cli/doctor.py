@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tickerlake.cli.common import Json, Property, emit, properties, say
+from tickerlake.cli.common import Json, Property, librdkafka_properties, print_json, print_status
 
 _MARKS = {"ok": "✓", "warning": "!", "failed": "✗"}
 
@@ -61,7 +61,10 @@ def doctor(
 
     if dataset and not project:
         raise UsageError("--dataset needs --project.", "Give it, or set GOOGLE_CLOUD_PROJECT.")
-    parts = [check_machine(), check_kafka(bootstrap_servers, properties(context, property_), topic or ())]
+    parts = [
+        check_machine(),
+        check_kafka(bootstrap_servers, librdkafka_properties(context, property_), topic or ()),
+    ]
     if lake:
         parts.append(check_lake(lake))
     if project and dataset:
@@ -74,12 +77,12 @@ def doctor(
             if check.remedy:
                 print(f"{'':18} → {check.remedy}", flush=True)
     if json:
-        emit([asdict(check) for check in checks])
-    not_asked = [
-        name for name, asked in (("--lake", lake), ("--project and --dataset", dataset)) if not asked
+        print_json([asdict(check) for check in checks])
+    not_checked = [
+        name for name, requested in (("--lake", lake), ("--project and --dataset", dataset)) if not requested
     ]
-    if not_asked and not json:
-        say(f"not checked: {', '.join(not_asked)}")
+    if not_checked and not json:
+        print_status(f"not checked: {', '.join(not_checked)}")
     failed = sum(check.state == "failed" for check in checks)
     if failed:
         raise SetupError(f"{failed} of {len(checks)} checks failed.", "Each stands above with its remedy.")

@@ -10,11 +10,11 @@ from tickerlake.cli.common import (
     Json,
     Lake,
     Project,
-    Ticker,
-    emit,
-    say,
+    StatusLine,
+    graceful_shutdown,
+    print_json,
+    print_status,
     session_dates,
-    stopping,
 )
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def load(
     """
     from tickerlake.errors import Transient, UsageError
     from tickerlake.lake.store import open_store
-    from tickerlake.model.interval import duration_ns
+    from tickerlake.model.interval import parse_duration_ns
     from tickerlake.warehouse.bigquery import Warehouse
-    from tickerlake.warehouse.external import make_external
+    from tickerlake.warehouse.external import ensure_external_tables
     from tickerlake.warehouse.load import Loader, LoadProgress
 
     if external and not lake.startswith("gs://"):
@@ -65,17 +65,17 @@ def load(
             "BigQuery reads external tables from Cloud Storage only.",
             "Leave out --external: a lake in a folder is uploaded.",
         )
-    every_s = duration_ns(watch, "--watch") / 1e9 if watch else None
+    every_s = parse_duration_ns(watch, "--watch") / 1e9 if watch else None
     store = open_store(lake)
     warehouse = Warehouse(project, dataset)
-    ticker = Ticker()
+    ticker = StatusLine()
 
     def show(now: LoadProgress) -> None:
-        ticker.show(f"{warehouse.name}: {now.rows:,} rows in {now.loads:,} loads; {now.doing}")
+        ticker.update(f"{warehouse.name}: {now.rows:,} rows in {now.loads:,} loads; {now.activity}")
 
     try:
         warehouse.open(location)
-        with stopping("waiting for the jobs that were begun …") as stop:
+        with graceful_shutdown("waiting for the jobs that were begun …") as stop:
             loader = Loader(
                 store,
                 warehouse,
@@ -86,57 +86,57 @@ def load(
             while True:
                 wait_s = every_s
                 if external:
-                    files = make_external(store, warehouse, loader, with_views=views)
-                    say(f"{warehouse.name} shows {files:,} curated files of {store.uri}")
+                    files = ensure_external_tables(store, warehouse, loader, with_views=views)
+                    print_status(f"{warehouse.name} shows {files:,} curated files of {store.uri}")
                 else:
                     try:
                         done = loader.run(with_views=views)
                     except Transient as error:
                         if every_s is None:
                             raise
-                        ticker.end()
-                        say(f"{error}")
+                        ticker.clear()
+                        print_status(f"{error}")
                         wait_s = max(every_s, error.retry_after_s)
                     else:
-                        ticker.end()
-                        _tell(warehouse.name, done, quiet=every_s is not None)
+                        ticker.clear()
+                        _report(warehouse.name, done, quiet=every_s is not None)
                         if json:
-                            emit(_figures(warehouse.name, done))
+                            print_json(_stats(warehouse.name, done))
                 if wait_s is None or stop.wait(wait_s):
                     break
     finally:
-        ticker.end()
+        ticker.clear()
         warehouse.close()
         store.close()
 
 
-def _tell(name: str, done: "LoadProgress", *, quiet: bool) -> None:
+def _report(name: str, done: "LoadProgress", *, quiet: bool) -> None:
     if done.loads:
         tables = ", ".join(f"{rows:,} into {table}" for table, rows in sorted(done.tables.items()))
-        say(f"loaded {done.records:,} records into {name}: {tables or 'none'}")
+        print_status(f"loaded {done.records:,} records into {name}: {tables or 'none'}")
     elif not quiet:
-        say(f"nothing new to load into {name}")
+        print_status(f"nothing new to load into {name}")
     if done.resumed:
-        say(f"  {done.resumed} load(s) that had been begun before were completed")
-    if done.misfits:
-        first = done.misfits[0]
-        say(
-            f"  {len(done.misfits):,} records are none of their topic's kind, and were left out; the first: "
+        print_status(f"  {done.resumed} load(s) that had been begun before were completed")
+    if done.rejects:
+        first = done.rejects[0]
+        print_status(
+            f"  {len(done.rejects):,} records are none of their topic's kind, and were left out; the first: "
             f"{first.object}, line {first.line}: {first.reason} (all: loads/…/*.misfits.ndjson in the lake)"
         )
     if done.views:
-        say(f"  {done.views} views were created or changed")
+        print_status(f"  {done.views} views were created or changed")
     if done.skipped and not quiet:
-        say(f"  without records of ours: {', '.join(done.skipped)}")
+        print_status(f"  without records of ours: {', '.join(done.skipped)}")
 
 
-def _figures(name: str, done: "LoadProgress") -> dict[str, object]:
+def _stats(name: str, done: "LoadProgress") -> dict[str, object]:
     return {
         "dataset": name,
         "loads": done.loads,
         "records": done.records,
         "tables": done.tables,
-        "misfits": len(done.misfits),
+        "misfits": len(done.rejects),
         "resumed": done.resumed,
         "views": done.views,
     }

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tickerlake.sources.csv.options import Options
 
 
-def takes_options(*, strict: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_file_options(*, strict: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Hand a verb one value ``options``; the command line has the options of `_read` in its place.
 
     Parameters
@@ -19,7 +19,11 @@ def takes_options(*, strict: bool = True) -> Callable[[Callable[..., None]], Cal
     strict
         False to leave out ``--strict``.
     """
-    shared = [each for each in signature(_read).parameters.values() if strict or each.name != "strict"]
+    shared = [
+        parameter
+        for parameter in signature(_file_options).parameters.values()
+        if strict or parameter.name != "strict"
+    ]
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         parameters = []
@@ -28,7 +32,7 @@ def takes_options(*, strict: bool = True) -> Callable[[Callable[..., None]], Cal
 
         @wraps(verb)
         def run(**given: Any) -> None:
-            options = _read(**{each.name: given.pop(each.name) for each in shared})
+            options = _file_options(**{each.name: given.pop(each.name) for each in shared})
             verb(**given, options=options)
 
         # typer builds the command from these two
@@ -39,7 +43,7 @@ def takes_options(*, strict: bool = True) -> Callable[[Callable[..., None]], Cal
     return decorate
 
 
-def _read(
+def _file_options(
     *,
     symbol: Annotated[
         str | None, typer.Option(help="Symbol of every row, where neither a column nor the name tells.")
@@ -73,9 +77,9 @@ def _read(
         typer.Option("--strict", help="Refuse everything if a row is refused or anything would be assumed."),
     ] = False,
 ) -> "Options":
-    from tickerlake.sources.csv.options import read_options
+    from tickerlake.sources.csv.options import parse_options
 
-    return read_options(
+    return parse_options(
         symbol=symbol,
         tz=tz,
         date_format=date_format,

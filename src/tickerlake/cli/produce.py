@@ -8,35 +8,35 @@ import typer
 
 from tickerlake.cli.common import (
     LOCAL_BROKER,
-    Bootstrap,
+    BootstrapServers,
     Files,
     Json,
     LongestWait,
     Property,
-    Ticker,
-    emit,
+    StatusLine,
+    graceful_shutdown,
     input_files,
-    longest_of,
+    librdkafka_properties,
     open_files,
-    properties,
-    rate_of,
-    say,
-    speed_of,
-    stopping,
+    parse_longest_wait,
+    parse_rate,
+    parse_speed,
+    print_json,
+    print_status,
 )
-from tickerlake.cli.options import takes_options
+from tickerlake.cli.options import with_file_options
 
 if TYPE_CHECKING:
-    from tickerlake.pipeline.ingest import Ingested
+    from tickerlake.pipeline.ingest import IngestProgress
     from tickerlake.sources.csv.options import Options
 
 
-@takes_options()
+@with_file_options()
 def produce(
     context: typer.Context,
     files: Files,
     topic: Annotated[str, typer.Option("--topic", "-t", help="Topic to write to; created if missing.")],
-    bootstrap_servers: Bootstrap = LOCAL_BROKER,
+    bootstrap_servers: BootstrapServers = LOCAL_BROKER,
     *,
     options: "Options",
     speed: Annotated[
@@ -67,78 +67,80 @@ def produce(
     """
     from tickerlake.pipeline.ingest import Ingest, IngestOptions
     from tickerlake.pipeline.pace import Pace
-    from tickerlake.sources.replay import Shifted, period_ns
+    from tickerlake.sources.replay import TimeShiftedSource, repeat_period_ns
 
-    times = speed_of(speed)
-    pace = Pace(rate_of(rate), times, longest_of(longest_wait, times))
-    ticker, results = Ticker(), []
-    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, stopping() as stop:
+    event_speed = parse_speed(speed)
+    pace = Pace(parse_rate(rate), event_speed, parse_longest_wait(longest_wait, event_speed))
+    status_line, results = StatusLine(), []
+    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, graceful_shutdown() as stop:
         paths = input_files(files, Path(folder))
         # every file is opened before the first row is sent: a wrong name stops the run, not half of it
-        replay = open_files(paths, options, ticker)
+        replay = open_files(paths, options, status_line)
         if options.strict:
-            replay.refuse_rejects()
+            replay.check_no_rejects()
         ingest = Ingest(
             bootstrap_servers,
             topic,
             IngestOptions(
-                rate_s=pace.rate_s,
+                rows_per_s=pace.rows_per_s,
                 speed=pace.speed,
-                longest_s=pace.longest_s,
+                max_wait_s=pace.max_wait_s,
                 partitions=partitions,
-                create=create,
+                create_topic=create,
             ),
-            properties(context, property_),
+            librdkafka_properties(context, property_),
         )
         if ingest.prepare():
-            say(f"created topic {topic} with {partitions} partitions")
+            print_status(f"created topic {topic} with {partitions} partitions")
         identities = [
             f"stdin {source.fingerprint.digest}" if path.parent == Path(folder) else str(path.resolve())
             for path, source in zip(paths, replay.sources, strict=True)
         ]
 
-        def show(now: "Ingested") -> None:
-            ticker.show(_progress(now, ticker.rate(now.new_records)))
+        def on_progress(now: "IngestProgress") -> None:
+            status_line.update(_format_progress(now, status_line.rate(now.new_records)))
 
-        turn = 0
+        cycle = 0
         while not stop.is_set():
-            again = f"#{turn}" if turn else ""
-            source_ = Shifted(replay, turn, period_ns(replay)) if turn else replay
-            done = ingest.run(source_, stop, show, [f"{identity}{again}" for identity in identities])
-            ticker.end()
-            results += [_told(each, again) for each in done]
-            for each in done:
-                _report(each, topic, again)
+            cycle_suffix = f"#{cycle}" if cycle else ""
+            cycle_source = TimeShiftedSource(replay, cycle, repeat_period_ns(replay)) if cycle else replay
+            progress = ingest.run(
+                cycle_source, stop, on_progress, [f"{identity}{cycle_suffix}" for identity in identities]
+            )
+            status_line.clear()
+            results += [_as_result(each, cycle_suffix) for each in progress]
+            for each in progress:
+                _print_result(each, topic, cycle_suffix)
             if not loop:
                 break
-            turn += 1
+            cycle += 1
     if json:
-        emit({"topic": topic, "files": results})
+        print_json({"topic": topic, "files": results})
     if stop.is_set():
         raise typer.Exit(130)
 
 
-def _told(done: "Ingested", again: str) -> dict[str, object]:
+def _as_result(progress: "IngestProgress", cycle_suffix: str) -> dict[str, object]:
     from dataclasses import asdict
 
-    told = {name: value for name, value in asdict(done).items() if name != "next_s"}
-    return told | {"source": f"{done.source}{again}"}
+    result = {name: value for name, value in asdict(progress).items() if name != "next_s"}
+    return result | {"source": f"{progress.source}{cycle_suffix}"}
 
 
-def _report(done: "Ingested", topic: str, again: str) -> None:
-    name = f"{done.source}{again}"
-    if done.finished and not done.new_records:
-        say(f"{name}: already ingested ({done.records:,} records); nothing new")
+def _print_result(progress: "IngestProgress", topic: str, cycle_suffix: str) -> None:
+    name = f"{progress.source}{cycle_suffix}"
+    if progress.finished and not progress.new_records:
+        print_status(f"{name}: already ingested ({progress.records:,} records); nothing new")
         return
-    say(f"{name}: {done.new_records:,} records to {topic}, {done.rejects} rows rejected")
-    if done.rejects:
-        say(f"  rejected rows, with line and reason: topic {topic}.rejects")
+    print_status(f"{name}: {progress.new_records:,} records to {topic}, {progress.rejects} rows rejected")
+    if progress.rejects:
+        print_status(f"  rejected rows, with line and reason: topic {topic}.rejects")
 
 
-def _progress(now: "Ingested", rate_s: float) -> str:
-    share = now.rows_done / now.rows if now.rows else 1.0
-    line = f"{now.source}: {share:.0%}, {now.records:,} records, {rate_s:,.0f}/s"
-    if now.rejects:
-        line += f", {now.rejects:,} rows rejected"
+def _format_progress(progress: "IngestProgress", rate_s: float) -> str:
+    share = progress.rows_done / progress.rows if progress.rows else 1.0
+    line = f"{progress.source}: {share:.0%}, {progress.records:,} records, {rate_s:,.0f}/s"
+    if progress.rejects:
+        line += f", {progress.rejects:,} rows rejected"
     # at the pace of event time a night or a weekend is a long silence: say so
-    return f"{line}, next in {now.next_s:,.0f} s" if now.next_s >= 2 else line
+    return f"{line}, next in {progress.next_s:,.0f} s" if progress.next_s >= 2 else line

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tickerlake.cli.common import Calendar, Force, Lake, Ticker, say
+from tickerlake.cli.common import Calendar, Force, Lake, StatusLine, print_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _FORMATS = ("table", "csv", "json", "parquet")
-_SHOWN = 100
-_FORMULA = r"^[=+\-@\t\r]"
+_MAX_TABLE_ROWS = 100
+_FORMULA_PATTERN = r"^[=+\-@\t\r]"
 
 
 def query(
@@ -50,65 +50,67 @@ def query(
     from tickerlake.lake.store import open_store
     from tickerlake.pipeline.session_dates import SessionDates
 
-    named = output.suffix.lstrip(".") if output else ""
-    wanted = format_ or (
-        named if named in _FORMATS else "csv" if output or not sys.stdout.isatty() else "table"
+    suffix = output.suffix.lstrip(".") if output else ""
+    output_format = format_ or (
+        suffix if suffix in _FORMATS else "csv" if output or not sys.stdout.isatty() else "table"
     )
-    if wanted not in _FORMATS:
-        raise UsageError(f"There is no format {wanted!r}.", f"Use one of {', '.join(_FORMATS)}.")
-    if wanted == "parquet" and output is None:
+    if output_format not in _FORMATS:
+        raise UsageError(f"There is no format {output_format!r}.", f"Use one of {', '.join(_FORMATS)}.")
+    if output_format == "parquet" and output is None:
         raise UsageError("Parquet is written to a file.", "Name it with --output.")
     if output and output.exists() and not force:
         raise UsageError(f"{output} is there already.", "Choose another name, or replace it with --force.")
     if sql == "-":
         sql = sys.stdin.read()
-    ticker = Ticker()
+    ticker = StatusLine()
     store = open_store(lake)
-    database = LakeDatabase(store, SessionDates(calendar), memory=memory, report=ticker.show)
+    database = LakeDatabase(store, SessionDates(calendar), memory=memory, report=ticker.update)
     try:
         result = database.query(sql)
-        ticker.end()
-        if database.misfits:
-            say(f"note: {database.misfits:,} records are none of their topic's kind, and left out")
-        _write(result, wanted, output)
-        if database.not_curated > _MANY:
-            say(f"note: {database.not_curated:,} records are not compacted; `tickerlake compact` helps")
+        ticker.clear()
+        if database.rejects:
+            print_status(f"note: {database.rejects:,} records are none of their topic's kind, and left out")
+        _write(result, output_format, output)
+        if database.not_curated > _UNCOMPACTED_NOTE_ROWS:
+            print_status(
+                f"note: {database.not_curated:,} records are not compacted; `tickerlake compact` helps"
+            )
     finally:
-        ticker.end()
+        ticker.clear()
         database.close()
         store.close()
 
 
-_MANY = 1_000_000
+_UNCOMPACTED_NOTE_ROWS = 1_000_000
 
 
-def _write(result: Any, wanted: str, output: Path | None) -> None:
-    if wanted == "table":
-        _show(result.limit(_SHOWN + 1).pl())
+def _write(result: Any, output_format: str, output: Path | None) -> None:
+    if output_format == "table":
+        _print_table(result.limit(_MAX_TABLE_ROWS + 1).pl())
         return
     if output is None:
-        _print(result, wanted)
+        _write_stdout(result, output_format)
         return
     # whole or not at all: it gets its name at the end
     temporary = output.with_name(f".{output.name}.part")
     try:
-        if wanted == "parquet":
+        if output_format == "parquet":
             result.write_parquet(str(temporary), compression="zstd")
         else:
             with temporary.open("wb") as file:
                 for number, frame in enumerate(_frames(result)):
-                    _text(frame, wanted, file, first=number == 0)
+                    _write_frame(frame, output_format, file, first=number == 0)
         temporary.replace(output)
     finally:
         temporary.unlink(missing_ok=True)
-    say(f"wrote {output} ({output.stat().st_size:,} bytes)")
+    print_status(f"wrote {output} ({output.stat().st_size:,} bytes)")
 
 
-def _print(result: Any, wanted: str) -> None:
+def _write_stdout(result: Any, output_format: str) -> None:
     try:
         for number, frame in enumerate(_frames(result)):
             text = io.BytesIO()
-            _text(frame, wanted, text, first=number == 0)
+            _write_frame(frame, output_format, text, first=number == 0)
             sys.stdout.buffer.write(text.getbuffer())
         sys.stdout.flush()
     except BrokenPipeError:
@@ -128,14 +130,14 @@ def _frames(result: Any) -> "Iterator[pl.DataFrame]":
         yield pl.DataFrame(reader.schema.empty_table())
 
 
-def _text(frame: "pl.DataFrame", wanted: str, file: Any, *, first: bool) -> None:
+def _write_frame(frame: "pl.DataFrame", output_format: str, file: Any, *, first: bool) -> None:
     import polars as pl
 
-    from tickerlake.model.json import decimal_text
+    from tickerlake.model.json import format_decimals
 
     decimals = [column for column in frame.get_columns() if isinstance(column.dtype, pl.Decimal)]
-    frame = frame.with_columns(decimal_text(column).alias(column.name) for column in decimals)
-    if wanted == "json":
+    frame = frame.with_columns(format_decimals(column).alias(column.name) for column in decimals)
+    if output_format == "json":
         names = {column.name for column in decimals}
         frame.with_columns(pl.col(name).cast(pl.Float64) for name in names).write_ndjson(file)
         return
@@ -145,13 +147,16 @@ def _text(frame: "pl.DataFrame", wanted: str, file: Any, *, first: bool) -> None
     texts = [name for name, kind in frame.schema.items() if kind == pl.String() and name not in numbers]
     # a spreadsheet would run a text that begins like a formula
     frame = frame.with_columns(
-        pl.when(pl.col(name).str.contains(_FORMULA)).then("'" + pl.col(name)).otherwise(name).alias(name)
+        pl.when(pl.col(name).str.contains(_FORMULA_PATTERN))
+        .then("'" + pl.col(name))
+        .otherwise(name)
+        .alias(name)
         for name in texts
     )
     frame.write_csv(file, include_header=first, datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
 
 
-def _show(frame: "pl.DataFrame") -> None:
+def _print_table(frame: "pl.DataFrame") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -159,14 +164,14 @@ def _show(frame: "pl.DataFrame") -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name, kind in frame.schema.items():
         table.add_column(name, justify="right" if kind.is_numeric() else "left")
-    for row in frame.head(_SHOWN).iter_rows():
-        table.add_row(*(Text(_cell(value)) for value in row))
+    for row in frame.head(_MAX_TABLE_ROWS).iter_rows():
+        table.add_row(*(Text(_format_cell(value)) for value in row))
     Console().print(table)
-    if frame.height > _SHOWN:
-        say(f"the first {_SHOWN} rows; --format csv gives all")
+    if frame.height > _MAX_TABLE_ROWS:
+        print_status(f"the first {_MAX_TABLE_ROWS} rows; --format csv gives all")
 
 
-def _cell(value: object) -> str:
+def _format_cell(value: object) -> str:
     from datetime import datetime
     from decimal import Decimal
 

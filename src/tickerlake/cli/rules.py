@@ -6,15 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import Calendar, Json, Ticker, emit, input_files, open_files, say, stopping
-from tickerlake.cli.options import takes_options
+from tickerlake.cli.common import (
+    Calendar,
+    Json,
+    StatusLine,
+    graceful_shutdown,
+    input_files,
+    open_files,
+    print_json,
+    print_status,
+)
+from tickerlake.cli.options import with_file_options
 from tickerlake.cli.track import DEFAULT_BARS, Bars, Grace, Lateness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tickerlake.alerts.rules.rule import Rule
-    from tickerlake.pipeline.backtest import Backtest
+    from tickerlake.pipeline.backtest import BacktestResult
     from tickerlake.sources.csv.options import Options
 
 app = typer.Typer(
@@ -33,25 +42,25 @@ def check(rules: RulesFile) -> None:
     import os
 
     from tickerlake.alerts.engine import AlertEngine
-    from tickerlake.cli.alerts import named_rules
-    from tickerlake.notify.settings import read_targets
+    from tickerlake.cli.alerts import load_named_rules
+    from tickerlake.notify.settings import read_routes
 
-    found = named_rules(rules)
-    AlertEngine(found.rules, DEFAULT_BARS.split(","))
-    targets = read_targets([(each.line, each.table) for each in found.notify], os.environ)
-    for rule in found.rules:
-        of = ", ".join(rule.symbols) if rule.symbols != ("*",) else "all symbols"
+    ruleset = load_named_rules(rules)
+    AlertEngine(ruleset.rules, DEFAULT_BARS.split(","))
+    targets = read_routes([(each.line, each.table) for each in ruleset.notify], os.environ)
+    for rule in ruleset.rules:
+        symbols = ", ".join(rule.symbols) if rule.symbols != ("*",) else "all symbols"
         when = "at every trade" if rule.when == "tick" else "when a bar closes"
         bars = f"{', '.join(rule.intervals) or 'the shortest'} bars, {when}"
-        seen = "the data themselves" if rule.about_data else bars
-        say(f"  line {rule.line}: {rule.id}: {rule.kind} of {of}, {seen}, {rule.severity}")
+        scope = "the data themselves" if rule.monitors_data else bars
+        print_status(f"  line {rule.line}: {rule.id}: {rule.kind} of {symbols}, {scope}, {rule.severity}")
     for route in targets:
-        say(f"  target {route.target.name}: from {route.severity} on")
-    say(f"✓ {rules}: {_count(len(found.rules), 'rule')}, {_count(len(targets), 'target')}")
+        print_status(f"  target {route.target.name}: from {route.min_severity} on")
+    print_status(f"✓ {rules}: {_pluralize(len(ruleset.rules), 'rule')}, {_pluralize(len(targets), 'target')}")
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _pluralize(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @app.command()
@@ -69,8 +78,8 @@ def show(preset: Annotated[str, typer.Argument(help="default, sensitive or simpl
 
 
 @app.command("test")
-@takes_options(strict=False)
-def try_on(
+@with_file_options(strict=False)
+def backtest_command(
     rules: RulesFile,
     data: Annotated[list[str], typer.Option("--data", "-d", help="CSV files, folders or patterns.")],
     *,
@@ -90,55 +99,65 @@ def try_on(
     `tickerlake rules test default --data 'daily/*.csv' --bars 1d`
     """
     from tickerlake.alerts.engine import AlertEngine
-    from tickerlake.cli.alerts import Printer, named_rules, warn_of_unseen
+    from tickerlake.cli.alerts import AlertPrinter, load_named_rules, warn_rules_without_data
     from tickerlake.cli.track import engine_options
-    from tickerlake.pipeline.backtest import Backtest, backtest
+    from tickerlake.pipeline.backtest import BacktestResult, backtest
     from tickerlake.pipeline.markets import sessions_by_market
 
-    found = named_rules(rules)
-    engine = engine_options(bars, "none", grace, lateness, "0s", "1d", "test")
-    watcher = AlertEngine(found.rules, engine.intervals)
-    ticker, printer, done = Ticker(), Printer(json=json), Backtest()
+    ruleset = load_named_rules(rules)
+    tracking_options = engine_options(bars, "none", grace, lateness, "0s", "1d", "test")
+    watcher = AlertEngine(ruleset.rules, tracking_options.intervals)
+    ticker, printer, result = StatusLine(), AlertPrinter(json=json), BacktestResult()
     shown: dict[str, int] = {}
-    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, stopping() as stop:
-        replay = open_files(input_files(data, Path(folder)), options, ticker, digest=False)
-        found_alerts = backtest(replay, engine, sessions_by_market(calendar), watcher, done, stop.is_set)
-        for alerts in found_alerts:
+    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, graceful_shutdown() as stop:
+        source = open_files(input_files(data, Path(folder)), options, ticker, digest=False)
+        alert_batches = backtest(
+            source, tracking_options, sessions_by_market(calendar), watcher, result, stop.is_set
+        )
+        for alerts in alert_batches:
             for alert in alerts:
                 count = shown[alert.rule_id] = shown.get(alert.rule_id, 0) + (alert.state == "fired")
                 if json or (alert.state == "fired" and count <= examples):
-                    ticker.end()
+                    ticker.clear()
                     printer.print(alert)
-            share = done.records / max(1, replay.rows)
-            ticker.show(f"{share:.0%}, {done.records:,} records, {done.fired.total():,} alerts")
-    ticker.end()
+            share = result.records / max(1, source.rows)
+            ticker.update(f"{share:.0%}, {result.records:,} records, {result.fired.total():,} alerts")
+    ticker.clear()
     if Path(rules).is_file():
-        for problem in found.unmatched(done.symbols):
-            say(f"warning: {problem}")
-        warn_of_unseen(watcher)
-    _summary(done, found.rules)
+        for problem in ruleset.unmatched_patterns(result.symbols):
+            print_status(f"warning: {problem}")
+        warn_rules_without_data(watcher)
+    _print_summary(result, ruleset.rules)
     if json:
-        emit(
+        print_json(
             {
-                "records": done.records,
-                "symbol_days": done.days,
-                "fired": dict(done.fired),
-                "refused": dict(done.refused),
+                "records": result.records,
+                "symbol_days": result.symbol_days,
+                "fired": dict(result.fired),
+                "refused": dict(result.rejected_records),
             }
         )
 
 
-def _summary(done: "Backtest", rules: "Sequence[Rule]") -> None:
-    say(
-        f"\n{done.records:,} records of {len(done.symbols):,} symbols, {done.days:,} symbol-days"
-        f"{f', {done.rejects:,} rows refused' if done.rejects else ''}"
+def _print_summary(result: "BacktestResult", rules: "Sequence[Rule]") -> None:
+    print_status(
+        f"\n{result.records:,} records of {len(result.symbols):,} symbols, {result.symbol_days:,} symbol-days"
+        f"{f', {result.rejected_rows:,} rows refused' if result.rejected_rows else ''}"
     )
-    for reason, count in done.refused.most_common():
-        say(f"  refused: {count:,} {reason}")
+    for reason, count in result.rejected_records.most_common():
+        print_status(f"  refused: {count:,} {reason}")
     width = max([len(rule.id) for rule in rules], default=0)
     for rule in rules:
-        count = done.fired[rule.id]
-        often = f", one in {done.days / count:,.0f} symbol-days" if 0 < count < done.days else ""
-        often = f", {count / done.days:,.1f} for each symbol-day" if 0 < done.days <= count else often
-        said = "is about live data" if rule.about_data else f"{count:>7,} alerts{often}"
-        say(f"  {rule.id:<{width}}  {said}")
+        count = result.fired[rule.id]
+        frequency = (
+            f", one in {result.symbol_days / count:,.0f} symbol-days"
+            if 0 < count < result.symbol_days
+            else ""
+        )
+        frequency = (
+            f", {count / result.symbol_days:,.1f} for each symbol-day"
+            if 0 < result.symbol_days <= count
+            else frequency
+        )
+        outcome = "is about live data" if rule.monitors_data else f"{count:>7,} alerts{frequency}"
+        print_status(f"  {rule.id:<{width}}  {outcome}")

@@ -6,12 +6,20 @@ from typing import Annotated
 
 import typer
 
-from tickerlake.cli.common import LOCAL_BROKER, Bootstrap, Calendar, Property, properties, say, stopping
+from tickerlake.cli.common import (
+    LOCAL_BROKER,
+    BootstrapServers,
+    Calendar,
+    Property,
+    graceful_shutdown,
+    librdkafka_properties,
+    print_status,
+)
 
 
 def serve(
     context: typer.Context,
-    bootstrap_servers: Bootstrap = LOCAL_BROKER,
+    bootstrap_servers: BootstrapServers = LOCAL_BROKER,
     lake: Annotated[
         str | None,
         typer.Option(
@@ -62,7 +70,7 @@ def serve(
     `tickerlake serve --host 0.0.0.0 --tls-cert chain.pem --tls-key key.pem --allow-host dash.example.com`
     """
     if hash_password:
-        _print_hash()
+        _print_password_hash()
         return
     from tickerlake.dashboard.server import Dashboard, DashboardOptions
     from tickerlake.lake.store import open_store
@@ -80,21 +88,23 @@ def serve(
         token=os.environ.get("TICKERLAKE_SERVE__TOKEN", ""),
     )
     if behind_proxy and not options.password:
-        say("warning: without a password, whoever the proxy lets through sees everything")
+        print_status("warning: without a password, whoever the proxy lets through sees everything")
     store = open_store(lake) if lake else None
     try:
         with (
-            stopping("closing connections …") as stop,
-            Dashboard(bootstrap_servers, properties(context, property_), store, options) as dashboard,
+            graceful_shutdown("closing connections …") as stop,
+            Dashboard(
+                bootstrap_servers, librdkafka_properties(context, property_), store, options
+            ) as dashboard,
         ):
-            say(f"the dashboard is at {dashboard.url} (Ctrl-C ends it)")
+            print_status(f"the dashboard is at {dashboard.url} (Ctrl-C ends it)")
             stop.wait()
     finally:
         if store:
             store.close()
 
 
-def _print_hash() -> None:
+def _print_password_hash() -> None:
     import getpass
 
     from tickerlake.dashboard.access.password import hash_password

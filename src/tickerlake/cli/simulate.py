@@ -8,19 +8,19 @@ import typer
 
 from tickerlake.cli.common import (
     LOCAL_BROKER,
-    Bootstrap,
+    BootstrapServers,
     Force,
     Json,
     LongestWait,
     Property,
-    Ticker,
-    emit,
-    longest_of,
-    properties,
-    rate_of,
-    say,
-    speed_of,
-    stopping,
+    StatusLine,
+    graceful_shutdown,
+    librdkafka_properties,
+    parse_longest_wait,
+    parse_rate,
+    parse_speed,
+    print_json,
+    print_status,
 )
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
-    from tickerlake.pipeline.ingest import Ingest, Ingested
-    from tickerlake.pipeline.simulate import Show, Simulated
+    from tickerlake.pipeline.ingest import Ingest, IngestProgress
+    from tickerlake.pipeline.simulate import OnProgress, SimulateStats
     from tickerlake.sources.simulator.market import Market
 
 _STDOUT = Path("-")
@@ -48,7 +48,7 @@ def simulate(
     topic: Annotated[
         str | None, typer.Option("--topic", "-t", help="Or a topic to write to; created if missing.")
     ] = None,
-    bootstrap_servers: Bootstrap = LOCAL_BROKER,
+    bootstrap_servers: BootstrapServers = LOCAL_BROKER,
     symbols: Annotated[int, typer.Option(help="How many symbols; the first is the most active.")] = 100,
     trades: Annotated[int, typer.Option(help="How many trades in all, exactly.")] = 1_000_000,
     seed: Annotated[int, typer.Option(help="The same seed and options give the same market.")] = 7,
@@ -104,53 +104,59 @@ def simulate(
         raise UsageError("A market goes to a file or to a topic.", "Give -o FILE, -o - or --topic.")
     if json and output == _STDOUT:
         raise UsageError("The trades and --json can't both go to stdout.", "Leave out one of them.")
-    rate_s, times = rate_of(rate), speed_of(speed)
-    longest_s = longest_of(longest_wait, times)
-    if output and (rate_s or times):
+    rate_s, speed_factor = parse_rate(rate), parse_speed(speed)
+    max_wait_s = parse_longest_wait(longest_wait, speed_factor)
+    if output and (rate_s or speed_factor):
         raise UsageError("--rate and --speed are for topics.", "Leave them out: a file is written at once.")
-    market = Market(MarketOptions(symbols, trades, seed, _day(start), days, jumps, halts, splits))
-    with stopping("dropping what is not whole …" if output else "finishing what was made …") as stop:
+    market = Market(MarketOptions(symbols, trades, seed, _parse_day(start), days, jumps, halts, splits))
+    with graceful_shutdown("dropping what is not whole …" if output else "finishing what was made …") as stop:
         try:
             if output:
-                done = _to_file(market, output, truth, stop, force=force)
+                result = _to_file(market, output, truth, stop, force=force)
             else:
                 options = IngestOptions(
-                    rate_s=rate_s, speed=times, longest_s=longest_s, partitions=partitions, create=create
+                    rows_per_s=rate_s,
+                    speed=speed_factor,
+                    max_wait_s=max_wait_s,
+                    partitions=partitions,
+                    create_topic=create,
                 )
-                ingest = Ingest(bootstrap_servers, topic or "", options, properties(context, property_))
-                done = _to_topic(market, ingest, truth, stop, force=force)
+                ingest = Ingest(
+                    bootstrap_servers, topic or "", options, librdkafka_properties(context, property_)
+                )
+                result = _to_topic(market, ingest, truth, stop, force=force)
         except Stopped:
-            say("stopped; no file was written.")
+            print_status("stopped; no file was written.")
             raise typer.Exit(130) from None
     if json:
-        emit(_about(market) | done)
-    if not done["finished"]:
+        print_json(_summarize(market) | result)
+    if not result["finished"]:
         raise typer.Exit(130)
 
 
 def _to_file(
     market: "Market", output: Path, truth: Path | None, stop: "threading.Event", *, force: bool
 ) -> dict[str, Any]:
-    from tickerlake.pipeline.files import standard_output
-    from tickerlake.pipeline.simulate import TRUTH, write_file, write_stream
+    from tickerlake.pipeline.files import open_stdout
+    from tickerlake.pipeline.simulate import TRUTH_SUFFIX, write_file, write_stream
 
-    with _showing(market) as show:
+    with _progress_reporter(market) as show:
         if output == _STDOUT:
             try:
-                with standard_output() as stream:
-                    done = write_stream(market, stream, truth, stop, show, force=force)
+                with open_stdout() as stream:
+                    stats = write_stream(market, stream, truth, stop, show, force=force)
             except BrokenPipeError:
                 return {"finished": True}  # who reads has enough, as `head` has
         else:
-            truth = truth or output.with_name(output.name + TRUTH)
-            done = write_file(market, output, truth, stop, show, force=force)
-    say(f"{'stdout' if output == _STDOUT else output}: {_told(market)}")
+            truth = truth or output.with_name(output.name + TRUTH_SUFFIX)
+            stats = write_file(market, output, truth, stop, show, force=force)
+    print_status(f"{'stdout' if output == _STDOUT else output}: {_format_market(market)}")
     if truth:
-        say(f"{truth}: {_counted(done.labels)}")
+        print_status(f"{truth}: {_format_label_counts(stats.labels)}")
     return {
         "output": str(output),
         "truth": str(truth) if truth else None,
-        "labels": done.labels,
+        "labels": stats.labels,
         "finished": True,
     }
 
@@ -161,55 +167,59 @@ def _to_topic(
     from tickerlake.pipeline.simulate import write_topic, write_truth
 
     if ingest.prepare():
-        say(f"created topic {ingest.topic} with {ingest.options.partitions} partitions")
+        print_status(f"created topic {ingest.topic} with {ingest.options.partitions} partitions")
     labels = None
     if truth:
-        with _showing(market) as show:
+        with _progress_reporter(market) as show:
             labels = write_truth(market, truth, stop, show, force=force).labels
-        say(f"{truth}: {_counted(labels)}")
-    ticker = Ticker()
+        print_status(f"{truth}: {_format_label_counts(labels)}")
+    ticker = StatusLine()
 
-    def progress(now: "Ingested") -> None:
+    def progress(now: "IngestProgress") -> None:
         made = (
             f"{now.rows_done / now.rows:.0%}, {now.records:,} trades, {ticker.rate(now.new_records):,.0f}/s"
         )
         # at the pace of event time a night or a weekend is a long silence: say so
         waits = f", next in {now.next_s:,.0f} s" if now.next_s >= 2 else ""
-        ticker.show(f"{ingest.topic}: {made}{waits}")
+        ticker.update(f"{ingest.topic}: {made}{waits}")
 
-    done = write_topic(market, ingest, stop, progress)
-    ticker.end()
-    if done.finished and not done.new_records:
-        say(f"{ingest.topic}: this market is there already ({done.records:,} trades); nothing new")
-    elif done.finished:
-        say(f"{ingest.topic}: {_told(market)}; {done.new_records:,} are new")
+    progress_total = write_topic(market, ingest, stop, progress)
+    ticker.clear()
+    if progress_total.finished and not progress_total.new_records:
+        print_status(
+            f"{ingest.topic}: this market is there already ({progress_total.records:,} trades); nothing new"
+        )
+    elif progress_total.finished:
+        print_status(f"{ingest.topic}: {_format_market(market)}; {progress_total.new_records:,} are new")
     else:
-        say(f"{ingest.topic}: {done.records:,} of {done.rows:,} trades; run it again to continue.")
+        print_status(
+            f"{ingest.topic}: {progress_total.records:,} of {progress_total.rows:,} trades; run it again to continue."
+        )
     return {
         "topic": ingest.topic,
-        "records": done.records,
-        "new_records": done.new_records,
+        "records": progress_total.records,
+        "new_records": progress_total.new_records,
         "truth": str(truth) if truth else None,
         "labels": labels,
-        "finished": done.finished,
+        "finished": progress_total.finished,
     }
 
 
 @contextmanager
-def _showing(market: "Market") -> "Iterator[Show]":
-    ticker = Ticker()
+def _progress_reporter(market: "Market") -> "Iterator[OnProgress]":
+    ticker = StatusLine()
 
-    def show(now: "Simulated") -> None:
+    def show(now: "SimulateStats") -> None:
         made = f"{now.trades / market.rows:.0%}, {now.trades:,} trades, {ticker.rate(now.trades):,.0f}/s"
-        ticker.show(f"{market.source}: {made}")
+        ticker.update(f"{market.source}: {made}")
 
     try:
         yield show
     finally:
-        ticker.end()
+        ticker.clear()
 
 
-def _day(text: str) -> "date":
+def _parse_day(text: str) -> "date":
     from datetime import date
 
     from tickerlake.errors import UsageError
@@ -220,8 +230,8 @@ def _day(text: str) -> "date":
         raise UsageError(f"--start {text} is no date.", "Write it as 2024-01-02.") from error
 
 
-def _about(market: "Market") -> dict[str, Any]:
-    options, (first_ns, last_ns) = market.options, market.span()
+def _summarize(market: "Market") -> dict[str, Any]:
+    options, (first_ns, last_ns) = market.options, market.time_span_ns()
     return {
         "seed": options.seed,
         "symbols": options.symbols,
@@ -232,10 +242,10 @@ def _about(market: "Market") -> dict[str, Any]:
     }
 
 
-def _told(market: "Market") -> str:
-    made = f"{market.rows:,} trades of {market.options.symbols:,} symbols"
-    return f"{made}, {market.first_day} to {market.last_day}, seed {market.options.seed}"
+def _format_market(market: "Market") -> str:
+    trade_counts = f"{market.rows:,} trades of {market.options.symbols:,} symbols"
+    return f"{trade_counts}, {market.first_day} to {market.last_day}, seed {market.options.seed}"
 
 
-def _counted(labels: "Mapping[str, int]") -> str:
+def _format_label_counts(labels: "Mapping[str, int]") -> str:
     return ", ".join(f"{labels.get(kind, 0):,} {kind}s" for kind in ("jump", "split", "halt"))

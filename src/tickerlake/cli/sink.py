@@ -6,18 +6,18 @@ import typer
 
 from tickerlake.cli.common import (
     LOCAL_BROKER,
-    Bootstrap,
+    BootstrapServers,
     Json,
     Lake,
     Property,
-    Ticker,
-    emit,
-    properties,
-    say,
-    stopping,
+    StatusLine,
+    graceful_shutdown,
+    librdkafka_properties,
+    print_json,
+    print_status,
 )
 
-_COST_OF_OBJECTS = (
+_OBJECT_COST_WARNING = (
     "--format json stores one object a record: on Cloud Storage about $5 for a million records, and a new "
     "bucket takes about 1,000 objects a second. ndjson and parquet store many records in one object."
 )
@@ -27,7 +27,7 @@ def sink(
     context: typer.Context,
     topic: Annotated[list[str], typer.Option("--topic", "-t", help="Topic to store; may be repeated.")],
     lake: Lake,
-    bootstrap_servers: Bootstrap = LOCAL_BROKER,
+    bootstrap_servers: BootstrapServers = LOCAL_BROKER,
     group: Annotated[str | None, typer.Option(help="Consumer group; default: one per lake.")] = None,
     format_: Annotated[
         str,
@@ -59,7 +59,7 @@ def sink(
     import hashlib
 
     from tickerlake.errors import UsageError
-    from tickerlake.kafka.consumer import UNFINISHED
+    from tickerlake.kafka.consumer import OPEN_TRANSACTIONS_WARNING
     from tickerlake.lake.segment import check_format
     from tickerlake.lake.store import open_store
     from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
@@ -76,36 +76,36 @@ def sink(
     store = open_store(lake)
     group = group or f"tickerlake-sink-{hashlib.blake2b(store.uri.encode(), digest_size=6).hexdigest()}"
     if options.format == "json":
-        say(_COST_OF_OBJECTS)
-    ticker = Ticker()
+        print_status(_OBJECT_COST_WARNING)
+    status_line = StatusLine()
 
-    def show(now: SinkProgress) -> None:
-        ticker.show(
-            f"{store.uri}: {now.records:,} records, {ticker.rate(now.records):,.0f}/s, "
+    def on_progress(now: SinkProgress) -> None:
+        status_line.update(
+            f"{store.uri}: {now.records:,} records, {status_line.rate(now.records):,.0f}/s, "
             f"{now.segments:,} segments, {now.bytes / 1e6:,.1f} MB, lag {now.lag:,}"
         )
 
-    worker = Sink(bootstrap_servers, topic, store, group, options, properties(context, property_))
-    with stopping() as stop:
-        done = worker.run(stop, until_end=until_end, on_progress=show)
-    ticker.end()
-    say(
-        f"stored {done.records:,} records in {done.segments} segments ({done.bytes:,} bytes) at {store.uri}; "
-        f"{done.rejects} rejected"
+    worker = Sink(bootstrap_servers, topic, store, group, options, librdkafka_properties(context, property_))
+    with graceful_shutdown() as stop:
+        totals = worker.run(stop, until_end=until_end, on_progress=on_progress)
+    status_line.clear()
+    print_status(
+        f"stored {totals.records:,} records in {totals.segments} segments ({totals.bytes:,} bytes) at {store.uri}; "
+        f"{totals.rejects} rejected"
     )
-    if done.rejects:
-        say(f"  rejected records, with offset and reason: {store.uri}/rejects/")
-    if until_end and done.unfinished:
-        say(f"warning: {UNFINISHED.format(done.unfinished)}")
+    if totals.rejects:
+        print_status(f"  rejected records, with offset and reason: {store.uri}/rejects/")
+    if until_end and totals.blocked_partitions:
+        print_status(f"warning: {OPEN_TRANSACTIONS_WARNING.format(totals.blocked_partitions)}")
     if json:
-        emit(
+        print_json(
             {
-                "records": done.records,
-                "rejects": done.rejects,
-                "segments": done.segments,
-                "adopted": done.adopted,
+                "records": totals.records,
+                "rejects": totals.rejects,
+                "segments": totals.segments,
+                "adopted": totals.adopted,
                 "retries": getattr(store, "retries", 0),
-                "bytes": done.bytes,
+                "bytes": totals.bytes,
             }
         )
     store.close()

@@ -7,14 +7,14 @@ import typer
 
 from tickerlake.cli.common import (
     LOCAL_BROKER,
-    Bootstrap,
+    BootstrapServers,
     Calendar,
     Json,
     Property,
-    Ticker,
-    properties,
-    say,
-    stopping,
+    StatusLine,
+    graceful_shutdown,
+    librdkafka_properties,
+    print_status,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ Lateness = Annotated[
 def track(
     context: typer.Context,
     topic: Annotated[str, typer.Option("--topic", "-t", help="Topic of trades or bars.")],
-    bootstrap_servers: Bootstrap = LOCAL_BROKER,
+    bootstrap_servers: BootstrapServers = LOCAL_BROKER,
     bars: Bars = DEFAULT_BARS,
     indicators: Indicators = DEFAULT_INDICATORS,
     rules: Rules = None,
@@ -95,57 +95,62 @@ def track(
     `tickerlake track -t stocks.trades -b kafka:9092 --state gs://my-bucket/lake`
     """
     from tickerlake.alerts.engine import AlertEngine
-    from tickerlake.cli.alerts import Printer, announced, rule_set, warn_of_unseen
+    from tickerlake.cli.alerts import AlertPrinter, forward_alerts, load_rules, warn_rules_without_data
     from tickerlake.lake.store import open_store
     from tickerlake.pipeline.markets import sessions_by_market
-    from tickerlake.pipeline.track import Track, TrackOptions
+    from tickerlake.pipeline.track import Tracker, TrackOptions
 
     options = engine_options(bars, indicators, grace, lateness, idle, ahead, group)
-    chosen = rule_set(rules, preset)
-    watcher = AlertEngine(chosen.rules, options.intervals)
+    ruleset = load_rules(rules, preset)
+    watcher = AlertEngine(ruleset.rules, options.intervals)
     prefix = prefix or topic.partition(".")[0]
     store = open_store(state)
-    given = properties(context, property_)
-    worker = Track(
+    kafka_properties = librdkafka_properties(context, property_)
+    worker = Tracker(
         bootstrap_servers,
         topic,
         store,
         group,
         TrackOptions(options, prefix),
-        sessions_by_market(calendar, lambda: say(_NO_CALENDAR)),
+        sessions_by_market(calendar, lambda: print_status(_NO_CALENDAR)),
         watcher,
-        given,
+        kafka_properties,
     )
     for name in worker.prepare():
-        say(f"created topic {name}")
-    ticker, printer = Ticker(), Printer(json=json)
+        print_status(f"created topic {name}")
+    ticker, printer = StatusLine(), AlertPrinter(json=json)
 
-    def show(now: "TrackProgress") -> None:
-        ticker.show(_summary(topic, now, ticker.rate(now.records)))
+    def show_progress(now: "TrackProgress") -> None:
+        ticker.update(_progress_line(topic, now, ticker.rate(now.records)))
 
-    def tell(alert: "Alert") -> None:
-        ticker.end()
+    def print_alert(alert: "Alert") -> None:
+        ticker.clear()
         printer.print(alert)
 
     def warn(text: str) -> None:
-        ticker.end()
-        say(f"warning: {text}")
+        ticker.clear()
+        print_status(f"warning: {text}")
 
-    with stopping() as stop, announced(chosen, bootstrap_servers, f"{prefix}.alerts", group, given):
-        done = worker.run(stop, until_end=until_end, on_progress=show, on_alert=tell, on_warning=warn)
-    ticker.end()
-    restated = f", {done.restated:,} restated" if done.restated else ""
-    say(
-        f"read {done.records:,} records of {done.instruments:,} symbols: {done.bars:,} bars built{restated}, "
-        f"{done.open_bars:,} still open, {done.indicators:,} records of indicators, {done.alerts:,} alerts"
+    with (
+        graceful_shutdown() as stop,
+        forward_alerts(ruleset, bootstrap_servers, f"{prefix}.alerts", group, kafka_properties),
+    ):
+        totals = worker.run(
+            stop, until_end=until_end, on_progress=show_progress, on_alert=print_alert, on_warning=warn
+        )
+    ticker.clear()
+    restated = f", {totals.restated:,} restated" if totals.restated else ""
+    print_status(
+        f"read {totals.records:,} records of {totals.instruments:,} symbols: {totals.bars:,} bars built{restated}, "
+        f"{totals.open_bars:,} still open, {totals.indicators:,} records of indicators, {totals.alerts:,} alerts"
     )
-    for reason, count in done.refused.most_common():
-        say(f"  refused: {count:,} {reason} (kept in the topic {prefix}.refused)")
-    for what, count in done.ignored.most_common():
+    for reason, count in totals.rejects.most_common():
+        print_status(f"  refused: {count:,} {reason} (kept in the topic {prefix}.refused)")
+    for what, count in totals.skipped.most_common():
         if count:
-            say(f"  passed over: {count:,} {what}")
-    if rules and done.records:
-        warn_of_unseen(watcher)
+            print_status(f"  passed over: {count:,} {what}")
+    if rules and totals.records:
+        warn_rules_without_data(watcher)
     store.close()
 
 
@@ -161,20 +166,20 @@ def engine_options(
     """
     from tickerlake.analytics.engine import EngineOptions
     from tickerlake.analytics.indicators.registry import parse
-    from tickerlake.model.interval import check_built, duration_ns
+    from tickerlake.model.interval import parse_duration_ns, validate_bar_interval
 
     return EngineOptions(
-        intervals=tuple(dict.fromkeys(check_built(text) for text in bars.split(","))),
-        indicators=tuple(dict.fromkeys(parse(text).text for text in _separated(indicators))),
-        grace_ns=duration_ns(grace, "--grace"),
-        lateness_ns=duration_ns(lateness, "--lateness"),
-        idle_ns=duration_ns(idle, "--idle"),
-        ahead_ns=duration_ns(ahead, "--ahead"),
-        own=f"track:{group}",
+        intervals=tuple(dict.fromkeys(validate_bar_interval(text) for text in bars.split(","))),
+        indicators=tuple(dict.fromkeys(parse(text).text for text in _split_indicators(indicators))),
+        grace_ns=parse_duration_ns(grace, "--grace"),
+        lateness_ns=parse_duration_ns(lateness, "--lateness"),
+        idle_ns=parse_duration_ns(idle, "--idle"),
+        max_ahead_ns=parse_duration_ns(ahead, "--ahead"),
+        source_tag=f"track:{group}",
     )
 
 
-def _separated(text: str) -> list[str]:
+def _split_indicators(text: str) -> list[str]:
     """Split at the commas that are not between parentheses."""
     import re
 
@@ -183,16 +188,16 @@ def _separated(text: str) -> list[str]:
     )
 
 
-def _summary(topic: str, now: "TrackProgress", rate: float) -> str:
-    late = now.refused["late"]
+def _progress_line(topic: str, progress: "TrackProgress", rate: float) -> str:
+    late = progress.rejects["late"]
     parts = [
-        f"{topic}: {now.instruments:,} symbols",
+        f"{topic}: {progress.instruments:,} symbols",
         f"{rate:,.0f}/s",
-        f"lag {now.lag:,}",
-        f"{now.bars:,} bars",
-        f"{now.alerts:,} alerts",
+        f"lag {progress.lag:,}",
+        f"{progress.bars:,} bars",
+        f"{progress.alerts:,} alerts",
         f"{late:,} late" if late else "",
-        f"{now.refused.total() - late:,} refused" if now.refused.total() > late else "",
-        "catching up on what was there" if now.replaying else "",
+        f"{progress.rejects.total() - late:,} refused" if progress.rejects.total() > late else "",
+        "catching up on what was there" if progress.replaying else "",
     ]
     return ", ".join(part for part in parts if part)

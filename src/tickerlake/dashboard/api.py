@@ -10,19 +10,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tickerlake.dashboard.health.rejects import MOST, newest_rejects, read_reject
+from tickerlake.dashboard.health.rejects import MAX_REJECTS, newest_rejects, read_reject
 from tickerlake.dashboard.market.latest import COLUMNS
-from tickerlake.dashboard.market.market import Chart
-from tickerlake.dashboard.openapi import document
-from tickerlake.dashboard.reading.feed import Feed
-from tickerlake.dashboard.reading.topics import Kind
+from tickerlake.dashboard.market.market import ChartKey
+from tickerlake.dashboard.openapi import openapi_document
+from tickerlake.dashboard.reading.feed import DashboardReader
+from tickerlake.dashboard.reading.topics import RecordType
 from tickerlake.errors import ObjectMissing, TickerlakeError, UsageError
 from tickerlake.lake.store.base import Store
 from tickerlake.model.alert import SEVERITIES, Severity
 
-MOST_ROWS: Final = 5_000
-MOST_ALERTS: Final = 1_000
-_LATEST_MS: Final = 9_000_000_000_000
+MAX_ROWS: Final = 5_000
+MAX_ALERTS: Final = 1_000
+_MAX_TIME_MS: Final = 9_000_000_000_000
 
 
 class NotFound(TickerlakeError):
@@ -42,58 +42,60 @@ class Api:
         Returns the pipeline's state as JSON, empty if it is not known yet.
     """
 
-    def __init__(self, feed: Feed, store: Store | None, pipeline: Callable[[], bytes]) -> None:
-        self._feed = feed
+    def __init__(
+        self, reader: DashboardReader, store: Store | None, pipeline_json: Callable[[], bytes]
+    ) -> None:
+        self._reader = reader
         self._store = store
-        self._pipeline = pipeline
+        self._pipeline_json = pipeline_json
 
     def routes(self) -> list[Route]:
         """Return the routes below ``/api/v1``."""
-        answers: dict[str, Callable[[Request], Any]] = {
+        handlers: dict[str, Callable[[Request], Any]] = {
             "/instruments": self._instruments,
             "/bars": self._bars,
             "/indicators": self._indicators,
             "/alerts": self._alerts,
             "/rejects": self._rejects,
             "/rejects/{topic}/{partition}/{offset}": self._reject,
-            "/openapi.json": lambda _: document(),
-            "/pipeline": lambda _: msgspec.Raw(self._pipeline() or b"{}"),
+            "/openapi.json": lambda _: openapi_document(),
+            "/pipeline": lambda _: msgspec.Raw(self._pipeline_json() or b"{}"),
         }
-        return [Route(path, _endpoint(answer), methods=["GET"]) for path, answer in answers.items()]
+        return [Route(path, _endpoint(answer), methods=["GET"]) for path, answer in handlers.items()]
 
     def _instruments(self, request: Request) -> dict[str, Any]:
-        market = self._feed.market
+        market = self._reader.market
         name = request.query_params.get("instrument")
-        wanted = range(market.ready) if name is None else [self._number(name)]
+        numbers = range(market.ready_count) if name is None else [self._find_instrument_number(name)]
         with market.lock:
-            names, columns = market.names, market.latest.values[:, list(wanted)].T.tolist()
+            names, columns = market.instruments, market.latest.values[:, list(numbers)].T.tolist()
             rows = [
                 {
                     "id": number,
-                    "instrument": names.instruments[number],
+                    "instrument": names.instrument_ids[number],
                     "symbol": names.symbols[number],
                     "zone": market.zone(names.markets[number]),
-                    **{name: _number(value) for name, value in zip(COLUMNS, values, strict=True)},
+                    **{name: _null_if_nan(value) for name, value in zip(COLUMNS, values, strict=True)},
                     "intervals": market.intervals_of(number),
                 }
-                for number, values in zip(wanted, columns, strict=True)
+                for number, values in zip(numbers, columns, strict=True)
             ]
         return {"instruments": rows}
 
     def _bars(self, request: Request) -> dict[str, Any]:
-        chart, name, end_ns, limit = self._chart(request)
-        market = self._feed.market
+        chart, name, end_ns, limit = self._parse_chart_query(request)
+        market = self._reader.market
         rows, dropped = market.bars(chart, end_ns, limit)
-        rows, more = self._older("bars", rows, name, chart[1], end_ns, limit, dropped=dropped)
+        rows, more = self._add_older_rows("bars", rows, name, chart[1], end_ns, limit, dropped=dropped)
         columns = {
             column: rows.get_column(column).to_list() for column in ("open", "high", "low", "close", "volume")
         }
-        times = _times(rows)
-        forming = market.forming(chart) if end_ns is None else []
+        times = _times_ms(rows)
+        forming = market.forming_bars(chart) if end_ns is None else []
         for bar in forming:
             times.append(bar[0])
             for column, value in zip(columns.values(), bar[1:], strict=True):
-                column.append(_number(value))
+                column.append(_null_if_nan(value))
         return {
             "instrument": name,
             "interval": chart[1],
@@ -104,21 +106,23 @@ class Api:
         }
 
     def _indicators(self, request: Request) -> dict[str, Any]:
-        chart, name, end_ns, limit = self._chart(request)
-        rows, dropped = self._feed.market.values(chart, end_ns, limit)
-        rows, more = self._older("indicators", rows, name, chart[1], end_ns, limit, dropped=dropped)
-        wanted = [column for column in rows.columns if rows.get_column(column).null_count() < rows.height]
+        chart, name, end_ns, limit = self._parse_chart_query(request)
+        rows, dropped = self._reader.market.indicator_values(chart, end_ns, limit)
+        rows, more = self._add_older_rows("indicators", rows, name, chart[1], end_ns, limit, dropped=dropped)
+        non_empty = [column for column in rows.columns if rows.get_column(column).null_count() < rows.height]
         return {
             "instrument": name,
             "interval": chart[1],
-            "time": _times(rows),
-            "values": {column: rows.get_column(column).to_list() for column in wanted if column != "open_ns"},
+            "time": _times_ms(rows),
+            "values": {
+                column: rows.get_column(column).to_list() for column in non_empty if column != "open_ns"
+            },
             "more": rows.height > 0 and (more or dropped),
         }
 
-    def _older(
+    def _add_older_rows(
         self,
-        kind: Kind,
+        record_type: RecordType,
         rows: pl.DataFrame,
         name: str,
         interval: str,
@@ -134,14 +138,18 @@ class Api:
             end_ns = int(rows.item(0, "open_ns"))
         more = False
         parts = [rows]
-        for topic in list(self._feed.older.values()):
-            if topic.kind == kind:
-                found, rest = topic.older(name, interval, end_ns, limit - rows.height, all_=dropped)
-                more |= rest
-                if found.height:
-                    found = found.sort("open_ns", *(["revision"] if kind == "bars" else []))
+        for topic in list(self._reader.lake_history.values()):
+            if topic.record_type == record_type:
+                older, has_more = topic.older_rows(
+                    name, interval, end_ns, limit - rows.height, include_loaded=dropped
+                )
+                more |= has_more
+                if older.height:
+                    older = older.sort("open_ns", *(["revision"] if record_type == "bars" else []))
                     parts.append(
-                        found.select(rows.columns) if kind == "bars" else found.drop("instrument", "interval")
+                        older.select(rows.columns)
+                        if record_type == "bars"
+                        else older.drop("instrument", "interval")
                     )
         if len(parts) == 1:
             return rows, more
@@ -151,102 +159,107 @@ class Api:
 
     def _alerts(self, request: Request) -> dict[str, Any]:
         name = request.query_params.get("instrument")
-        number = self._number(name) if name else None
-        end_ns = _end_ns(request)
-        market = self._feed.market
+        number = self._find_instrument_number(name) if name else None
+        end_ns = _parse_end_ns(request)
+        market = self._reader.market
         with market.lock:
-            told, more = market.alerts.find(
-                number, _severity(request), end_ns, _int(request, "limit", 200, 1, MOST_ALERTS)
+            alerts, more = market.alerts.search(
+                number, _parse_severity(request), end_ns, _parse_int(request, "limit", 200, 1, MAX_ALERTS)
             )
-        return {"alerts": [msgspec.Raw(each.to_json()) for each in told], "more": more}
+        return {"alerts": [msgspec.Raw(each.to_json()) for each in alerts], "more": more}
 
     def _rejects(self, request: Request) -> Any:
         if self._store is None:
             raise NotFound("There is no lake.", "Start with --lake.")
         topic = request.query_params.get("topic", "")
-        return newest_rejects(self._store, topic, _int(request, "limit", 100, 1, MOST))
+        return newest_rejects(self._store, topic, _parse_int(request, "limit", 100, 1, MAX_REJECTS))
 
     def _reject(self, request: Request) -> Any:
         if self._store is None:
             raise NotFound("There is no lake.", "Start with --lake.")
-        given = request.path_params
+        parameters = request.path_params
         try:
-            partition, offset = int(given["partition"]), int(given["offset"])
+            partition, offset = int(parameters["partition"]), int(parameters["offset"])
         except ValueError as error:
             raise UsageError("Partition and offset are numbers.") from error
-        return read_reject(self._store, given["topic"], partition, offset)
+        return read_reject(self._store, parameters["topic"], partition, offset)
 
-    def _number(self, name: str) -> int:
-        market = self._feed.market
-        number = market.names.find(name)
-        if number is None or number >= market.ready:
+    def _find_instrument_number(self, name: str) -> int:
+        market = self._reader.market
+        number = market.instruments.find(name)
+        if number is None or number >= market.ready_count:
             raise NotFound(f"There is no instrument {name[:64]!r}.", "/api/v1/instruments lists them.")
         return number
 
-    def _chart(self, request: Request) -> tuple[Chart, str, int | None, int]:
+    def _parse_chart_query(self, request: Request) -> tuple[ChartKey, str, int | None, int]:
         name = request.query_params.get("instrument", "")
-        number = self._number(name)
-        market = self._feed.market
+        number = self._find_instrument_number(name)
+        market = self._reader.market
         interval = request.query_params.get("interval", "")
-        known = market.intervals_of(number)
-        if interval not in known:
+        intervals = market.intervals_of(number)
+        if interval not in intervals:
             raise NotFound(
                 f"{name[:64]} has no bars of the interval {interval[:16]}.",
-                f"It has {', '.join(known) or 'none yet'}.",
+                f"It has {', '.join(intervals) or 'none yet'}.",
             )
-        limit = _int(request, "limit", 1_000, 1, MOST_ROWS)
-        return (number, interval), market.names.instruments[number], _end_ns(request), limit
+        limit = _parse_int(request, "limit", 1_000, 1, MAX_ROWS)
+        return (number, interval), market.instruments.instrument_ids[number], _parse_end_ns(request), limit
 
 
-def _endpoint(answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
+def _endpoint(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         try:
-            content = await to_thread.run_sync(answer, request)
+            content = await to_thread.run_sync(handler, request)
         except (NotFound, ObjectMissing) as error:
-            return failure(404, error)
+            return error_response(404, error)
         except UsageError as error:
-            return failure(400, error)
+            return error_response(400, error)
         except TickerlakeError as error:
-            return failure(503, error)
+            return error_response(503, error)
         return Response(msgspec.json.encode(content), media_type="application/json")
 
     return endpoint
 
 
-def failure(status: int, error: TickerlakeError) -> Response:
+def error_response(status: int, error: TickerlakeError) -> Response:
     """Return an error as JSON."""
     content = msgspec.json.encode({"error": error.message, "hint": error.hint})
     return Response(content, status, media_type="application/json")
 
 
-def _times(rows: pl.DataFrame) -> list[float]:
+def _times_ms(rows: pl.DataFrame) -> list[float]:
     return (rows.get_column("open_ns") / 1e6).to_list()
 
 
-def _number(value: float) -> float | None:
+def _null_if_nan(value: float) -> float | None:
     return value if value == value else None  # noqa: PLR0124 - NaN is not itself
 
 
-def _int(request: Request, name: str, default: int, least: int, most: int) -> int:
+def _parse_int(request: Request, name: str, default: int, minimum: int, maximum: int) -> int:
     text = request.query_params.get(name)
     if text is None:
         return default
     if not (
-        text.isascii() and text.lstrip("-").isdecimal() and len(text) <= 20 and least <= int(text) <= most
+        text.isascii()
+        and text.lstrip("-").isdecimal()
+        and len(text) <= 20
+        and minimum <= int(text) <= maximum
     ):
-        raise UsageError(f"{name}={text[:32]} can't be.", f"Give a whole number from {least:,} to {most:,}.")
+        raise UsageError(
+            f"{name}={text[:32]} can't be.", f"Give a whole number from {minimum:,} to {maximum:,}."
+        )
     return int(text)
 
 
-def _end_ns(request: Request) -> int | None:
+def _parse_end_ns(request: Request) -> int | None:
     if request.query_params.get("end") is None:
         return None
-    return _int(request, "end", 0, -_LATEST_MS, _LATEST_MS) * 1_000_000
+    return _parse_int(request, "end", 0, -_MAX_TIME_MS, _MAX_TIME_MS) * 1_000_000
 
 
-def _severity(request: Request) -> Severity:
+def _parse_severity(request: Request) -> Severity:
     text = request.query_params.get("severity", SEVERITIES[0])
-    for known in SEVERITIES:
-        if text == known:
-            return known
+    for severity in SEVERITIES:
+        if text == severity:
+            return severity
     raise UsageError(f"severity={text[:32]} can't be.", f"Give one of {', '.join(SEVERITIES)}.")

@@ -16,45 +16,45 @@ from starlette.staticfiles import StaticFiles
 
 from tickerlake import clock
 from tickerlake.dashboard.api import Api
-from tickerlake.dashboard.health.look import Health
+from tickerlake.dashboard.health.look import HealthMonitor
 from tickerlake.dashboard.live.hub import Hub
 from tickerlake.dashboard.metrics import exposition
-from tickerlake.dashboard.reading.feed import Feed
+from tickerlake.dashboard.reading.feed import DashboardReader
 from tickerlake.errors import SetupError
 from tickerlake.lake.store.base import Store
 
 STATIC: Final = Path(__file__).parent / "static"
-_LOOK_S: Final = 2.0
-_JOIN_S: Final = 15.0
+_POLL_INTERVAL_S: Final = 2.0
+_JOIN_TIMEOUT_S: Final = 15.0
 
 
-class Parts:
+class Backend:
     """What runs behind the page: a thread that reads, one that looks after the pipeline, and the hub."""
 
-    def __init__(self, feed: Feed, health: Health, hub: Hub, store: Store | None) -> None:
-        self.feed = feed
+    def __init__(self, reader: DashboardReader, health: HealthMonitor, hub: Hub, store: Store | None) -> None:
+        self.reader = reader
         self.health = health
         self.hub = hub
         self.store = store
         self.stop = threading.Event()
 
-    def pipeline(self) -> bytes:
+    def pipeline_json(self) -> bytes:
         """Return the pipeline's state as JSON, empty if it is not known yet."""
-        return self.hub.pipeline
+        return self.hub.pipeline_json
 
     @asynccontextmanager
-    async def running(self, _: Starlette) -> AsyncIterator[None]:
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
         """Run the threads while the server does."""
         loop = asyncio.get_running_loop()
 
-        def wake() -> None:
+        def notify_clients() -> None:
             with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self.hub.wake)
+                loop.call_soon_threadsafe(self.hub.notify_clients)
 
-        self.feed.on_batch = wake
+        self.reader.on_batch = notify_clients
         threads = [
-            threading.Thread(target=self.feed.run, args=[self.stop], name="reading"),
-            threading.Thread(target=self._look, name="looking"),
+            threading.Thread(target=self.reader.run, args=[self.stop], name="reading"),
+            threading.Thread(target=self._poll_health, name="looking"),
         ]
         for thread in threads:
             thread.start()
@@ -63,34 +63,34 @@ class Parts:
         finally:
             self.stop.set()
             for thread in threads:
-                await asyncio.to_thread(thread.join, _JOIN_S)
+                await asyncio.to_thread(thread.join, _JOIN_TIMEOUT_S)
 
-    def _look(self) -> None:
+    def _poll_health(self) -> None:
         while not self.stop.is_set():
-            state = self.health.look(self.feed.prefixes)
-            self.hub.kafka_answers = state["kafka"]["ok"]
-            self.hub.pipeline = msgspec.json.encode({"t": "pipeline", **state})
+            state = self.health.poll(self.reader.prefixes)
+            self.hub.is_kafka_up = state["kafka"]["ok"]
+            self.hub.pipeline_json = msgspec.json.encode({"t": "pipeline", **state})
             # it goes out with the next frame
-            self.stop.wait(_LOOK_S)
+            self.stop.wait(_POLL_INTERVAL_S)
 
-    def figures(self) -> dict[str, float]:
+    def stats(self) -> dict[str, float]:
         """Return the server's own figures, for metrics."""
-        hub, status = self.hub.figures, self.feed.status
+        hub, status = self.hub.stats, self.reader.status
         return {
             "clients": hub.clients,
-            "dropped_clients": hub.dropped,
-            "refused_clients": hub.refused,
-            "frames": hub.frames,
-            "bytes": hub.bytes,
+            "dropped_clients": hub.dropped_clients,
+            "refused_clients": hub.refused_clients,
+            "frames": hub.frames_sent,
+            "bytes": hub.bytes_sent,
             "records_read": status.records,
             "records_skipped": status.skipped,
-            "instruments": len(self.feed.market.names),
+            "instruments": len(self.reader.market.instruments),
             "loading": 1.0 if status.loading is None else status.loading,
             "last_record_ms": status.last_record_ms,
         }
 
 
-def create(parts: Parts, login: Sequence[BaseRoute] = ()) -> Starlette:
+def create_app(backend: Backend, login: Sequence[BaseRoute] = ()) -> Starlette:
     """Return the application, without what guards it.
 
     Parameters
@@ -113,21 +113,21 @@ def create(parts: Parts, login: Sequence[BaseRoute] = ()) -> Starlette:
         return FileResponse(page, headers={"Cache-Control": "no-cache"})
 
     def metrics(_: Request) -> Response:
-        state = msgspec.json.decode(parts.pipeline() or b"{}")
-        return Response(exposition(state, parts.figures()), media_type="text/plain; version=0.0.4")
+        state = msgspec.json.decode(backend.pipeline_json() or b"{}")
+        return Response(exposition(state, backend.stats()), media_type="text/plain; version=0.0.4")
 
     def healthz(_: Request) -> Response:
-        late_ms = clock.now_ns() / 1e6 - parts.feed.status.last_record_ms
-        about = {"status": "ok", "kafka": parts.feed.status.kafka, "ms_since_record": round(late_ms)}
-        return Response(msgspec.json.encode(about), media_type="application/json")
+        age_ms = clock.now_ns() / 1e6 - backend.reader.status.last_record_ms
+        health = {"status": "ok", "kafka": backend.reader.status.kafka, "ms_since_record": round(age_ms)}
+        return Response(msgspec.json.encode(health), media_type="application/json")
 
     routes: list[BaseRoute] = [
         *login,
         Route("/", index, methods=["GET"]),
-        WebSocketRoute("/live", parts.hub.serve),
-        Mount("/api/v1", routes=Api(parts.feed, parts.store, parts.pipeline).routes()),
+        WebSocketRoute("/live", backend.hub.serve),
+        Mount("/api/v1", routes=Api(backend.reader, backend.store, backend.pipeline_json).routes()),
         Route("/metrics", metrics, methods=["GET"]),
         Route("/healthz", healthz, methods=["GET"]),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
-    return Starlette(routes=routes, lifespan=parts.running)
+    return Starlette(routes=routes, lifespan=backend.lifespan)

@@ -9,13 +9,13 @@ from prometheus_client.registry import Collector
 
 from tickerlake.version import VERSION
 
-MOST_SERIES: Final = 2_000
+MAX_SERIES: Final = 2_000
 """Of one metric: a name made of somebody's topics and groups must not flood who collects."""
-_MOST_CHARS: Final = 256
+_MAX_LABEL_CHARS: Final = 256
 
-Row = tuple[tuple[str, ...], float]
+LabeledValue = tuple[tuple[str, ...], float]
 
-_SERVER: Final = (
+_SERVER_METRICS: Final = (
     ("clients", "clients", "gauge", "Pages that are connected"),
     ("dropped_clients", "clients_dropped", "counter", "Pages that were dropped because they did not read"),
     ("refused_clients", "clients_refused", "counter", "Pages that were refused, or closed for bad manners"),
@@ -39,27 +39,27 @@ def exposition(pipeline: Mapping[str, Any], server: Mapping[str, float]) -> byte
         The server's own figures; those that are missing are left out.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Figures(pipeline, server))
+    registry.register(_DashboardCollector(pipeline, server))
     return generate_latest(registry)
 
 
-class _Figures(Collector):
+class _DashboardCollector(Collector):
     def __init__(self, pipeline: Mapping[str, Any], server: Mapping[str, float]) -> None:
         self._pipeline, self._server = pipeline, server
-        self._left_out = 0
+        self._omitted = 0
 
     def collect(self) -> Iterator[Metric]:
         yield self._gauge("tickerlake_build_info", "The version that runs", [((VERSION,), 1)], "version")
-        yield from self._of_server()
+        yield from self._server_metrics()
         if self._pipeline:
-            yield from self._of_kafka()
-            yield from self._of_lake()
-            yield from self._of_audits()
+            yield from self._kafka_metrics()
+            yield from self._lake_metrics()
+            yield from self._audit_metrics()
         name = "tickerlake_dashboard_series_left_out"
-        yield self._gauge(name, "Series that are not told because there are too many", [((), self._left_out)])
+        yield self._gauge(name, "Series that are not told because there are too many", [((), self._omitted)])
 
-    def _of_server(self) -> Iterator[Metric]:
-        for key, name, kind, help_ in _SERVER:
+    def _server_metrics(self) -> Iterator[Metric]:
+        for key, name, kind, help_ in _SERVER_METRICS:
             if key in self._server:
                 make = self._counter if kind == "counter" else self._gauge
                 yield make(f"tickerlake_dashboard_{name}", help_, [((), self._server[key])])
@@ -69,7 +69,7 @@ class _Figures(Collector):
                 name, "When a record was read last; 0: never", [((), self._server["last_record_ms"] / 1e3)]
             )
 
-    def _of_kafka(self) -> Iterator[Metric]:
+    def _kafka_metrics(self) -> Iterator[Metric]:
         now, topics, groups = (self._pipeline[name] for name in ("now_ms", "topics", "groups"))
         name = "tickerlake_dashboard_look_timestamp_seconds"
         yield self._gauge(name, "When the pipeline was looked at last", [((), now / 1e3)])
@@ -110,14 +110,14 @@ class _Figures(Collector):
             "partition",
         )
 
-    def _of_lake(self) -> Iterator[Metric]:
+    def _lake_metrics(self) -> Iterator[Metric]:
         lake = self._pipeline["lake"]
         if lake is None:
             return
         # what is still being counted would look like a sudden rise
         topics = [each for each in lake["topics"] if not each["counting"]]
 
-        def column(name: str, scale: float = 1) -> Iterator[Row]:
+        def column(name: str, scale: float = 1) -> Iterator[LabeledValue]:
             return (((each["topic"],), each[name] * scale) for each in topics)
 
         yield self._gauge("tickerlake_lake_up", "Whether the lake answers", [((), float(lake["ok"]))])
@@ -160,7 +160,7 @@ class _Figures(Collector):
             [((), cost["usd_per_month"])],
         )
 
-    def _of_audits(self) -> Iterator[Metric]:
+    def _audit_metrics(self) -> Iterator[Metric]:
         audits = self._pipeline["audits"]
         for name, key, scale, help_ in (
             ("ok", "ok", 1, "Whether the last audit found nothing wrong"),
@@ -170,22 +170,22 @@ class _Figures(Collector):
             rows = (((each["topic"],), float(each[key]) * scale) for each in audits)
             yield self._gauge(f"tickerlake_audit_{name}", help_, rows, "topic")
 
-    def _gauge(self, name: str, help_: str, rows: Iterable[Row], *labels: str) -> Metric:
-        return self._filled(GaugeMetricFamily(name, f"{help_}.", labels=labels), rows)
+    def _gauge(self, name: str, help_: str, rows: Iterable[LabeledValue], *labels: str) -> Metric:
+        return self._add_samples(GaugeMetricFamily(name, f"{help_}.", labels=labels), rows)
 
-    def _counter(self, name: str, help_: str, rows: Iterable[Row], *labels: str) -> Metric:
-        return self._filled(CounterMetricFamily(name, f"{help_}.", labels=labels), rows)
+    def _counter(self, name: str, help_: str, rows: Iterable[LabeledValue], *labels: str) -> Metric:
+        return self._add_samples(CounterMetricFamily(name, f"{help_}.", labels=labels), rows)
 
-    def _filled(self, family: Any, rows: Iterable[Row]) -> Metric:
+    def _add_samples(self, family: Any, rows: Iterable[LabeledValue]) -> Metric:
         for number, (labels, value) in enumerate(rows):
-            if number < MOST_SERIES:
-                family.add_metric([_plain(label) for label in labels], value)
+            if number < MAX_SERIES:
+                family.add_metric([_label_value(label) for label in labels], value)
             else:
-                self._left_out += 1
+                self._omitted += 1
         metric: Metric = family
         return metric
 
 
-def _plain(text: str) -> str:
+def _label_value(text: str) -> str:
     """Return a label's value that can be written as UTF-8, and is not too long."""
-    return text[:_MOST_CHARS].encode("utf-8", "replace").decode()
+    return text[:_MAX_LABEL_CHARS].encode("utf-8", "replace").decode()

@@ -4,28 +4,28 @@ from typing import Any, Final
 
 from tickerlake.dashboard.market.latest import COLUMNS
 from tickerlake.model.alert import SEVERITIES
-from tickerlake.model.schema import ALERT, Type, fields
+from tickerlake.model.schema import ALERT, FieldType, fields
 from tickerlake.version import VERSION
 
 _NUMBER: Final = {"type": ["number", "null"]}
 _TEXT: Final = {"type": "string"}
 _TIME: Final = {"type": "number", "description": "milliseconds since 1970, UTC"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
-_KINDS: Final[dict[Type, dict[str, Any]]] = {
-    Type.TEXT: _TEXT,
-    Type.INT: {"type": "integer"},
-    Type.TIMESTAMP_NS: {"type": "integer", "description": "nanoseconds since 1970, UTC"},
-    Type.DECIMAL: {"type": "number"},
+_SCHEMAS_BY_TYPE: Final[dict[FieldType, dict[str, Any]]] = {
+    FieldType.STRING: _TEXT,
+    FieldType.INT: {"type": "integer"},
+    FieldType.TIMESTAMP_NS: {"type": "integer", "description": "nanoseconds since 1970, UTC"},
+    FieldType.DECIMAL: {"type": "number"},
 }
 
 
-def document() -> dict[str, Any]:
+def openapi_document() -> dict[str, Any]:
     """Return the description."""
     chart = [
-        _query("instrument", _TEXT, "identifier or symbol: AAPL.XNAS, AAPL", required=True),
-        _query("interval", _TEXT, "1m, 5m, 1h, 1d: those that the instrument has", required=True),
-        _query("end", {"type": "integer"}, "only what opens before: milliseconds since 1970"),
-        _query(
+        _query_parameter("instrument", _TEXT, "identifier or symbol: AAPL.XNAS, AAPL", required=True),
+        _query_parameter("interval", _TEXT, "1m, 5m, 1h, 1d: those that the instrument has", required=True),
+        _query_parameter("end", {"type": "integer"}, "only what opens before: milliseconds since 1970"),
+        _query_parameter(
             "limit", {"type": "integer", "minimum": 1, "maximum": 5000, "default": 1000}, "the newest so many"
         ),
     ]
@@ -35,15 +35,15 @@ def document() -> dict[str, Any]:
         interval=_TEXT,
         time=_array(_TIME),
         **{name: _array(_NUMBER) for name in columns},
-        forming=_flag("the last ones are not closed yet"),
-        more=_flag("there may be older ones"),
+        forming=_boolean("the last ones are not closed yet"),
+        more=_boolean("there may be older ones"),
     )
     indicators = _object(
         instrument=_TEXT,
         interval=_TEXT,
         time=_array(_TIME),
         values={"type": "object", "additionalProperties": _array(_NUMBER)},
-        more=_flag("there may be older ones"),
+        more=_boolean("there may be older ones"),
     )
     instrument = _object(
         id=_COUNT,
@@ -55,33 +55,42 @@ def document() -> dict[str, Any]:
     )
     limit = {"type": "integer", "minimum": 1, "maximum": 1000}
     paths = {
-        "/instruments": _get(
+        "/instruments": _get_operation(
             "Instruments with their latest values",
             _object(instruments=_array(instrument)),
-            [_query("instrument", _TEXT, "identifier or symbol; by default all")],
+            [_query_parameter("instrument", _TEXT, "identifier or symbol; by default all")],
         ),
-        "/bars": _get("Bars of an instrument, in columns, ascending", bars, chart),
-        "/indicators": _get("Indicators of an instrument's closed bars, in columns", indicators, chart),
-        "/alerts": _get(
+        "/bars": _get_operation("Bars of an instrument, in columns, ascending", bars, chart),
+        "/indicators": _get_operation(
+            "Indicators of an instrument's closed bars, in columns", indicators, chart
+        ),
+        "/alerts": _get_operation(
             "Alerts, newest event first",
-            _object(alerts=_array(_reference("Alert")), more=_flag("there may be older ones")),
+            _object(alerts=_array(_reference("Alert")), more=_boolean("there may be older ones")),
             [
-                _query("instrument", _TEXT, "identifier or symbol"),
-                _query("severity", {"type": "string", "enum": [*SEVERITIES]}, "at least so grave"),
-                _query("end", {"type": "integer"}, "only events before: milliseconds since 1970"),
-                _query("limit", limit, "at most so many"),
+                _query_parameter("instrument", _TEXT, "identifier or symbol"),
+                _query_parameter("severity", {"type": "string", "enum": [*SEVERITIES]}, "at least so grave"),
+                _query_parameter("end", {"type": "integer"}, "only events before: milliseconds since 1970"),
+                _query_parameter("limit", limit, "at most so many"),
             ],
         ),
-        "/pipeline": _get("Topics, consumer groups, the lake, audits and cost", {"type": "object"}),
-        "/rejects": _get(
+        "/pipeline": _get_operation("Topics, consumer groups, the lake, audits and cost", {"type": "object"}),
+        "/rejects": _get_operation(
             "The newest records of a topic that the lake could not take as they are",
             {"type": "object"},
-            [_query("topic", _TEXT, "the topic", required=True), _query("limit", limit, "at most so many")],
+            [
+                _query_parameter("topic", _TEXT, "the topic", required=True),
+                _query_parameter("limit", limit, "at most so many"),
+            ],
         ),
-        "/rejects/{topic}/{partition}/{offset}": _get(
+        "/rejects/{topic}/{partition}/{offset}": _get_operation(
             "One of them",
             {"type": "object"},
-            [_path("topic", _TEXT), _path("partition", _COUNT), _path("offset", _COUNT)],
+            [
+                _path_parameter("topic", _TEXT),
+                _path_parameter("partition", _COUNT),
+                _path_parameter("offset", _COUNT),
+            ],
         ),
     }
     return {
@@ -93,21 +102,21 @@ def document() -> dict[str, Any]:
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": {
-                "Alert": _alert(),
+                "Alert": _alert_schema(),
                 "Error": _object(error=_TEXT, hint=_TEXT),
             },
         },
     }
 
 
-def _alert() -> dict[str, Any]:
-    members = {field.name: _KINDS[field.type] for field in fields(ALERT)}
-    needed = [field.name for field in fields(ALERT) if not field.nullable]
-    more = {"id": {"type": "integer"}, "event_ms": _TIME, "detected_ms": _TIME}
-    return {"type": "object", "properties": members | more, "required": [*needed, *more]}
+def _alert_schema() -> dict[str, Any]:
+    properties = {field.name: _SCHEMAS_BY_TYPE[field.type] for field in fields(ALERT)}
+    required = [field.name for field in fields(ALERT) if not field.nullable]
+    added = {"id": {"type": "integer"}, "event_ms": _TIME, "detected_ms": _TIME}
+    return {"type": "object", "properties": properties | added, "required": [*required, *added]}
 
 
-def _get(
+def _get_operation(
     summary: str, schema: dict[str, Any], parameters: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
     failure = {"content": {"application/json": {"schema": _reference("Error")}}}
@@ -130,7 +139,7 @@ def _array(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 
-def _flag(description: str) -> dict[str, Any]:
+def _boolean(description: str) -> dict[str, Any]:
     return {"type": "boolean", "description": description}
 
 
@@ -138,9 +147,11 @@ def _reference(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _query(name: str, schema: dict[str, Any], description: str, *, required: bool = False) -> dict[str, Any]:
+def _query_parameter(
+    name: str, schema: dict[str, Any], description: str, *, required: bool = False
+) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
 
 
-def _path(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _path_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": schema}

@@ -14,28 +14,28 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tickerlake.dashboard.access.authenticator import Authenticator
-from tickerlake.dashboard.access.guard import Guard
+from tickerlake.dashboard.access.guard import AccessMiddleware
 from tickerlake.dashboard.access.login import login_routes
-from tickerlake.dashboard.access.password import LENGTH_MIN, Password
+from tickerlake.dashboard.access.password import MIN_PASSWORD_LENGTH, Password
 from tickerlake.dashboard.access.policy import Policy, check_binding
-from tickerlake.dashboard.access.sockets import Door
-from tickerlake.dashboard.app import Parts, create
-from tickerlake.dashboard.health.look import Health
+from tickerlake.dashboard.access.sockets import Listener
+from tickerlake.dashboard.app import Backend, create_app
+from tickerlake.dashboard.health.look import HealthMonitor
 from tickerlake.dashboard.live.hub import Hub
-from tickerlake.dashboard.market.market import Market
-from tickerlake.dashboard.reading.feed import Feed
+from tickerlake.dashboard.market.market import MarketState
+from tickerlake.dashboard.reading.feed import DashboardReader
 from tickerlake.errors import SetupError, UsageError
 from tickerlake.lake.store.base import Store
 from tickerlake.pipeline.markets import ROUND_THE_CLOCK, sessions_by_market
 
-MOST_BARS: Final = 2_000_000
-MOST_INDICATORS: Final = 1_000_000
+MAX_BARS: Final = 2_000_000
+MAX_INDICATORS: Final = 1_000_000
 SEND_BUFFER_BYTES: Final = 1 << 18
 """What the kernel keeps for a client that does not read; without a bound it is megabytes."""
 
-_COLLECT: Final = (100_000, 50, 100)
-_START_S: Final = 20.0
-_STOP_S: Final = 20.0
+_GC_THRESHOLDS: Final = (100_000, 50, 100)
+_START_TIMEOUT_S: Final = 20.0
+_STOP_TIMEOUT_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class DashboardOptions:
     allow_hosts: tuple[str, ...] = ()
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
-    most_bars: int = MOST_BARS
-    most_indicators: int = MOST_INDICATORS
+    max_bars: int = MAX_BARS
+    max_indicators: int = MAX_INDICATORS
 
 
 class Dashboard:
@@ -114,21 +114,21 @@ class Dashboard:
                 "Set TICKERLAKE_SERVE__PASSWORD, too, or no token.",
             )
         sessions = sessions_by_market(options.calendar)
-        self.feed = Feed(
+        self.reader = DashboardReader(
             bootstrap_servers,
             properties,
             store,
             options.prefixes,
-            lambda: Market(sessions, options.most_bars, options.most_indicators),
+            lambda: MarketState(sessions, options.max_bars, options.max_indicators),
         )
-        hub = Hub(self.feed, login=bool(options.password))
-        self._parts = Parts(self.feed, Health(bootstrap_servers, properties, store), hub, store)
-        self._door = Door()
-        self._socket = self._door.bind(options.host, options.port)
+        hub = Hub(self.reader, login=bool(options.password))
+        self._backend = Backend(self.reader, HealthMonitor(bootstrap_servers, properties, store), hub, store)
+        self._listener = Listener()
+        self._socket = self._listener.bind(options.host, options.port)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.port = int(self._socket.getsockname()[1])
         try:
-            self._server = uvicorn.Server(self._config(options))
+            self._server = uvicorn.Server(self._uvicorn_config(options))
         except BaseException:
             self._socket.close()
             raise
@@ -137,25 +137,25 @@ class Dashboard:
         name = f"[{options.host}]" if ":" in options.host else options.host
         self.url = f"{scheme}://{name}:{self.port}/"
 
-    def _config(self, options: DashboardOptions) -> uvicorn.Config:
+    def _uvicorn_config(self, options: DashboardOptions) -> uvicorn.Config:
         policy = Policy(
             options.host, self.port, bool(options.tls_cert), options.behind_proxy, options.allow_hosts
         )
         authenticator = None
         if options.password:
             authenticator = Authenticator(
-                Password(options.password, length_min=LENGTH_MIN), policy, options.token
+                Password(options.password, min_length=MIN_PASSWORD_LENGTH), policy, options.token
             )
-        app: ASGIApp = create(self._parts, login_routes(authenticator) if authenticator else [])
+        app: ASGIApp = create_app(self._backend, login_routes(authenticator) if authenticator else [])
         config = uvicorn.Config(
-            Guard(app, policy, authenticator),
+            AccessMiddleware(app, policy, authenticator),
             log_config=None,
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=3,
             ssl_certfile=options.tls_cert,
             ssl_keyfile=options.tls_key,
-            **self._door.uvicorn_options(),
+            **self._listener.uvicorn_options(),
         )
         try:
             config.load()
@@ -171,15 +171,15 @@ class Dashboard:
 
     async def _serve(self) -> None:
         await self._server.serve(sockets=[self._socket])
-        await self._door.close()
+        await self._listener.close()
 
     def start(self) -> Self:
         """Serve; return when the page can be opened."""
         # a message is an object that the collector looks at: by default it took a quarter of the server's CPU
-        gc.set_threshold(*_COLLECT)
+        gc.set_threshold(*_GC_THRESHOLDS)
         self._thread.start()
         ready = threading.Event()
-        for _ in range(int(_START_S / 0.02)):
+        for _ in range(int(_START_TIMEOUT_S / 0.02)):
             if self._server.started or not self._thread.is_alive():
                 break
             ready.wait(0.02)
@@ -190,7 +190,7 @@ class Dashboard:
     def stop(self) -> None:
         """End all connections, and wait until everything has ended."""
         self._server.should_exit = True
-        self._thread.join(_STOP_S)
+        self._thread.join(_STOP_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -23,10 +23,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from tickerlake.errors import BrokerUnreachable, KafkaError, TickerlakeError
-from tickerlake.kafka.client import settings, start_consumer, translate, watermarks
+from tickerlake.kafka.client import client_settings, start_consumer, translate_error, watermarks
 
 _TIMEOUT_S = 10.0
-_GONE = {
+_PARTITION_UNAVAILABLE = {
     RdError.UNKNOWN_TOPIC_OR_PART,
     RdError.NOT_LEADER_FOR_PARTITION,
     RdError.LEADER_NOT_AVAILABLE,
@@ -35,10 +35,10 @@ _GONE = {
     RdError._UNKNOWN_TOPIC,
     RdError._NOENT,
 }
-_NO_TOPIC = {RdError.UNKNOWN_TOPIC_OR_PART}
+_UNKNOWN_TOPIC = {RdError.UNKNOWN_TOPIC_OR_PART}
 _EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-_NO_GROUP = {RdError.GROUP_AUTHORIZATION_FAILED, RdError.GROUP_ID_NOT_FOUND, RdError.INVALID_GROUP_ID}
+_UNREADABLE_GROUP = {RdError.GROUP_AUTHORIZATION_FAILED, RdError.GROUP_ID_NOT_FOUND, RdError.INVALID_GROUP_ID}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class Cluster:
 
     cluster_id: str
     brokers: int
-    rights: frozenset[str] | None
+    authorized_operations: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class TopicHealth:
     """How safe a topic's records are, and what we may do.
 
     Parameters
@@ -77,12 +77,12 @@ class Standing:
     """
 
     partitions: int
-    copies: int
-    in_sync: int
-    min_in_sync: int | None
+    replicas: int
+    in_sync_replicas: int
+    min_in_sync_replicas: int | None
     retention_ms: int | None
     compacted: bool | None
-    rights: frozenset[str] | None
+    authorized_operations: frozenset[str] | None
 
 
 class Admin:
@@ -111,11 +111,11 @@ class Admin:
         self._timeout_s = timeout_s
         self._properties = dict(properties or {})
         self._client: AdminClient | None = None
-        with self._asking("starting a client"):
+        with self._request("starting a client"):
             pass
 
     @contextmanager
-    def _asking(self, doing: str, nothing: Collection[int] = ()) -> Iterator[AdminClient]:
+    def _request(self, action: str, expected_errors: Collection[int] = ()) -> Iterator[AdminClient]:
         """Lend the client; errors are translated, those whose codes say that there is nothing end the block.
 
         Where no broker answers, the next call begins with a new client, as the old one may never find one
@@ -125,111 +125,117 @@ class Admin:
             # another thread may drop it meanwhile
             client = self._client
             if client is None:
-                client = self._client = AdminClient(settings(self.bootstrap_servers, self._properties))
+                client = self._client = AdminClient(client_settings(self.bootstrap_servers, self._properties))
             yield client
         except KafkaException as error:
-            if error.args[0].code() not in nothing:
-                raise self._failed(error.args[0], doing) from error
+            if error.args[0].code() not in expected_errors:
+                raise self._translate(error.args[0], action) from error
 
-    def _failed(self, error: RdError, doing: str) -> TickerlakeError:
-        found = translate(error, doing, self.bootstrap_servers)
-        if isinstance(found, BrokerUnreachable):
+    def _translate(self, error: RdError, action: str) -> TickerlakeError:
+        translated = translate_error(error, action, self.bootstrap_servers)
+        if isinstance(translated, BrokerUnreachable):
             self._client = None
-        return found
+        return translated
 
-    def describe(self, topic: str) -> Topic | None:
+    def describe_topic(self, topic: str) -> Topic | None:
         """Describe a topic, or None if the cluster does not have it."""
-        about = None
-        with self._asking(f"describing {topic}", _NO_TOPIC) as client:
+        description = None
+        with self._request(f"describing {topic}", _UNKNOWN_TOPIC) as client:
             cluster = client.list_topics(timeout=self._timeout_s)
             if topic in cluster.topics:
-                asked = client.describe_topics(TopicCollection([topic]), request_timeout=self._timeout_s)
-                found = asked[topic].result()
-                about = Topic(topic, str(found.topic_id), str(cluster.cluster_id), len(found.partitions))
-        return about
+                futures = client.describe_topics(TopicCollection([topic]), request_timeout=self._timeout_s)
+                result = futures[topic].result()
+                description = Topic(
+                    topic, str(result.topic_id), str(cluster.cluster_id), len(result.partitions)
+                )
+        return description
 
-    def cluster(self) -> Cluster:
+    def describe_cluster(self) -> Cluster:
         """Describe the cluster."""
-        with self._asking("describing the cluster") as client:
-            found = client.describe_cluster(
+        with self._request("describing the cluster") as client:
+            description = client.describe_cluster(
                 include_authorized_operations=True, request_timeout=self._timeout_s
             ).result()
-        return Cluster(str(found.cluster_id), len(found.nodes), _names(found.authorized_operations))
+        return Cluster(
+            str(description.cluster_id),
+            len(description.nodes),
+            _operation_names(description.authorized_operations),
+        )
 
-    def standing(self, topic: str) -> Standing | None:
+    def topic_health(self, topic: str) -> TopicHealth | None:
         """Describe how a topic stands, or None if the cluster does not have it."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        about = None
-        with self._asking(f"describing {topic}", _NO_TOPIC) as client:
-            asked = client.describe_topics(
+        description = None
+        with self._request(f"describing {topic}", _UNKNOWN_TOPIC) as client:
+            futures = client.describe_topics(
                 TopicCollection([topic]), include_authorized_operations=True, request_timeout=self._timeout_s
             )
-            about = asked[topic].result()
-        if about is None:
+            description = futures[topic].result()
+        if description is None:
             return None
         config: dict[str, str] = {}
-        with self._asking(f"describing {topic}", {RdError.TOPIC_AUTHORIZATION_FAILED}) as client:
-            answer = client.describe_configs([resource], request_timeout=self._timeout_s)[resource]
-            config = {name: str(entry.value) for name, entry in answer.result().items()}
-        return Standing(
-            len(about.partitions),
-            min(len(each.replicas) for each in about.partitions),
-            min(len(each.isr) for each in about.partitions),
+        with self._request(f"describing {topic}", {RdError.TOPIC_AUTHORIZATION_FAILED}) as client:
+            future = client.describe_configs([resource], request_timeout=self._timeout_s)[resource]
+            config = {name: str(entry.value) for name, entry in future.result().items()}
+        return TopicHealth(
+            len(description.partitions),
+            min(len(each.replicas) for each in description.partitions),
+            min(len(each.isr) for each in description.partitions),
             int(config["min.insync.replicas"]) if config else None,
             int(config["retention.ms"]) if config else None,
             "compact" in config["cleanup.policy"] if config else None,
-            _names(about.authorized_operations),
+            _operation_names(description.authorized_operations),
         )
 
     def topics(self) -> dict[str, int]:
         """Return the names of all topics, but Kafka's own, and how many partitions each has."""
-        with self._asking("listing topics") as client:
-            found = client.list_topics(timeout=self._timeout_s).topics
-        return {name: len(about.partitions) for name, about in found.items() if not name.startswith("__")}
+        with self._request("listing topics") as client:
+            metadata = client.list_topics(timeout=self._timeout_s).topics
+        return {name: len(topic.partitions) for name, topic in metadata.items() if not name.startswith("__")}
 
     def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
         """Return the ids of topics; those that are not there are left out."""
         if not topics:
             return {}
         ids = {}
-        with self._asking("describing topics") as client:
-            asked = client.describe_topics(TopicCollection([*topics]), request_timeout=self._timeout_s)
-        for name, answer in asked.items():
-            with self._asking(f"describing {name}", _NO_TOPIC):
-                ids[name] = str(answer.result().topic_id)
+        with self._request("describing topics") as client:
+            futures = client.describe_topics(TopicCollection([*topics]), request_timeout=self._timeout_s)
+        for name, future in futures.items():
+            with self._request(f"describing {name}", _UNKNOWN_TOPIC):
+                ids[name] = str(future.result().topic_id)
         return ids
 
-    def create(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
+    def create_topic(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
         """Create a topic; False if somebody was first."""
-        new = NewTopic(topic, num_partitions=partitions, config=dict(config or {}))
+        new_topic = NewTopic(topic, num_partitions=partitions, config=dict(config or {}))
         exists = True
-        with self._asking(f"creating {topic}", {RdError.TOPIC_ALREADY_EXISTS}) as client:
-            asked = client.create_topics(
-                [new], operation_timeout=self._timeout_s, request_timeout=self._timeout_s
+        with self._request(f"creating {topic}", {RdError.TOPIC_ALREADY_EXISTS}) as client:
+            futures = client.create_topics(
+                [new_topic], operation_timeout=self._timeout_s, request_timeout=self._timeout_s
             )
-            asked[topic].result()
+            futures[topic].result()
             exists = False
         return not exists
 
-    def require(self, topic: str) -> Topic:
+    def require_topic(self, topic: str) -> Topic:
         """Describe a topic that must be there."""
-        about = self.describe(topic)
-        if about is None:
+        description = self.describe_topic(topic)
+        if description is None:
             raise KafkaError(
                 f"{self.bootstrap_servers} has no topic {topic}.",
                 "Check --topic; `tickerlake produce` creates it.",
             )
-        return about
+        return description
 
     def watermarks(self, topic: Topic) -> dict[int, tuple[int, int]]:
         """Earliest retained and next offset of each partition."""
-        servers, own = self.bootstrap_servers, {"group.id": "tickerlake-admin"}
-        with closing(start_consumer(servers, self._properties, **own)) as client:
+        servers, defaults = self.bootstrap_servers, {"group.id": "tickerlake-admin"}
+        with closing(start_consumer(servers, self._properties, **defaults)) as client:
             return {
                 number: watermarks(client, servers, topic.name, number) for number in range(topic.partitions)
             }
 
-    def ends(self, topics: Mapping[str, int]) -> dict[tuple[str, int], tuple[int, int]]:
+    def offset_ranges(self, topics: Mapping[str, int]) -> dict[tuple[str, int], tuple[int, int]]:
         """Earliest retained offset and end of the committed records of all partitions of topics, at once.
 
         Parameters
@@ -242,54 +248,60 @@ class Admin:
         dict
             Without the partitions that are gone or have no leader for now.
         """
-        places = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
-        if not places:
+        partitions = [
+            TopicPartition(name, number) for name, count in topics.items() for number in range(count)
+        ]
+        if not partitions:
             return {}
-        with self._asking("reading offsets") as client:
-            asked = [
+        with self._request("reading offsets") as client:
+            futures_by_spec = [
                 client.list_offsets(
-                    dict.fromkeys(places, spec),
+                    dict.fromkeys(partitions, spec),
                     isolation_level=IsolationLevel.READ_COMMITTED,
                     request_timeout=self._timeout_s,
                 )
                 for spec in (_EARLIEST, _LATEST)
             ]
-        found: dict[tuple[str, int], list[int]] = {}
-        for answers in asked:
-            for place, answer in answers.items():
-                with self._asking("reading offsets", _GONE):
-                    found.setdefault((place.topic, place.partition), []).append(int(answer.result().offset))
-        return {place: (both[0], both[1]) for place, both in found.items() if len(both) == 2}
+        offsets: dict[tuple[str, int], list[int]] = {}
+        for futures in futures_by_spec:
+            for place, future in futures.items():
+                with self._request("reading offsets", _PARTITION_UNAVAILABLE):
+                    offsets.setdefault((place.topic, place.partition), []).append(int(future.result().offset))
+        return {
+            partition: (bounds[0], bounds[1]) for partition, bounds in offsets.items() if len(bounds) == 2
+        }
 
     def groups(self) -> list[str]:
         """Return the names of the consumer groups that we may see."""
-        with self._asking("listing groups") as client:
-            found = client.list_consumer_groups(request_timeout=self._timeout_s).result()
-        if found.errors and not found.valid:
-            first = found.errors[0]
+        with self._request("listing groups") as client:
+            listing = client.list_consumer_groups(request_timeout=self._timeout_s).result()
+        if listing.errors and not listing.valid:
+            first = listing.errors[0]
             # the client hands over both kinds
             cause = first.args[0] if isinstance(first, KafkaException) else first
-            raise self._failed(cause, "listing groups")
-        return sorted(group.group_id for group in found.valid)
+            raise self._translate(cause, "listing groups")
+        return sorted(group.group_id for group in listing.valid)
 
-    def committed(self, groups: Collection[str]) -> dict[str, dict[tuple[str, int], int]]:
+    def committed_offsets(self, groups: Collection[str]) -> dict[str, dict[tuple[str, int], int]]:
         """Return the offsets that groups have committed; without the groups that we may not read."""
-        asked: dict[str, Future[ConsumerGroupTopicPartitions]] = {}
-        with self._asking("reading offsets") as client:
+        futures: dict[str, Future[ConsumerGroupTopicPartitions]] = {}
+        with self._request("reading offsets") as client:
             for group in groups:
                 # Kafka's client takes one group a call
-                asked |= client.list_consumer_group_offsets(
+                futures |= client.list_consumer_group_offsets(
                     [ConsumerGroupTopicPartitions(group)], request_timeout=self._timeout_s
                 )
-        found = {}
-        for group, answer in asked.items():
-            with self._asking("reading offsets", _NO_GROUP):
-                places = answer.result().topic_partitions or []
-                found[group] = {
-                    (place.topic, place.partition): int(place.offset) for place in places if place.offset >= 0
+        offsets = {}
+        for group, future in futures.items():
+            with self._request("reading offsets", _UNREADABLE_GROUP):
+                partitions = future.result().topic_partitions or []
+                offsets[group] = {
+                    (partition.topic, partition.partition): int(partition.offset)
+                    for partition in partitions
+                    if partition.offset >= 0
                 }
-        return found
+        return offsets
 
 
-def _names(operations: Collection[AclOperation] | None) -> frozenset[str] | None:
-    return None if operations is None else frozenset(each.name for each in operations)
+def _operation_names(operations: Collection[AclOperation] | None) -> frozenset[str] | None:
+    return None if operations is None else frozenset(operation.name for operation in operations)

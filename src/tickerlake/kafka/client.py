@@ -30,7 +30,7 @@ _DENIED = {
     RdError._AUTHENTICATION,
     RdError.SASL_AUTHENTICATION_FAILED,
 }
-_ASK_AGAIN = {
+_RETRIABLE = {
     RdError.NOT_LEADER_FOR_PARTITION,
     RdError.LEADER_NOT_AVAILABLE,
     RdError._TRANSPORT,
@@ -44,10 +44,10 @@ _REBALANCED = {
     RdError.REBALANCE_IN_PROGRESS,
     RdError.STALE_MEMBER_EPOCH,
 }
-PATIENCE_S = 60.0
+BROKER_GRACE_S = 60.0
 """How long a broker that restarts may not answer."""
 _TIMEOUT_S = 10.0
-_STATISTICS_MS = 5_000
+_STATISTICS_INTERVAL_MS = 5_000
 _FENCED = {
     RdError._FENCED,
     # what a client says after one of the others
@@ -58,7 +58,7 @@ _FENCED = {
 }
 
 
-def settings(bootstrap_servers: str, properties: Mapping[str, str], **own: Any) -> dict[str, Any]:
+def client_settings(bootstrap_servers: str, properties: Mapping[str, str], **defaults: Any) -> dict[str, Any]:
     """Merge our settings with the user's librdkafka properties; theirs win.
 
     Beyond loopback TLS is expected: ``security.protocol`` is ``SSL`` (or ``SASL_SSL`` where a SASL
@@ -71,44 +71,44 @@ def settings(bootstrap_servers: str, properties: Mapping[str, str], **own: Any) 
         "error_cb": lambda _: None,
         "socket.keepalive.enable": True,
         "reconnect.backoff.max.ms": 2_000,
-        **own,
+        **defaults,
     }
     if not all(server.strip().startswith(_LOOPBACK) for server in bootstrap_servers.split(",")):
         merged["security.protocol"] = "SASL_SSL" if "sasl.mechanisms" in properties else "SSL"
     return {**merged, **properties}
 
 
-def translate(error: RdError, doing: str, bootstrap_servers: str) -> TickerlakeError:
+def translate_error(error: RdError, action: str, bootstrap_servers: str) -> TickerlakeError:
     """Turn librdkafka's error into ours, with a remedy."""
     code, text = error.code(), error.str()
     if code in _UNREACHABLE:
         return BrokerUnreachable(
-            f"No Kafka broker answers at {bootstrap_servers} ({doing}: {text}).",
+            f"No Kafka broker answers at {bootstrap_servers} ({action}: {text}).",
             "Is it running (`tickerlake broker status`), the port right, and the address that the broker "
             "advertises reachable from here? Beyond this machine TLS is expected: for a plaintext listener "
             "add -X security.protocol=PLAINTEXT.",
         )
     if code in _DENIED:
         return KafkaError(
-            f"Kafka refused {doing}: {text}.", "Check the credentials and the principal's ACLs."
+            f"Kafka refused {action}: {text}.", "Check the credentials and the principal's ACLs."
         )
     if code in _REBALANCED:
-        return Rebalanced(f"The group gave partitions to others ({doing}: {text}).", "It is tried again.")
+        return Rebalanced(f"The group gave partitions to others ({action}: {text}).", "It is tried again.")
     if code in _FENCED:
         return Fenced(
-            f"Another process took over {doing}.", "Run only one of them, or wait until it is done."
+            f"Another process took over {action}.", "Run only one of them, or wait until it is done."
         )
     if code == RdError.UNKNOWN_TOPIC_OR_PART:
-        return KafkaError(f"The topic is not there ({doing}).", "Create it, or check its name.")
+        return KafkaError(f"The topic is not there ({action}).", "Create it, or check its name.")
     if code == RdError.INCONSISTENT_GROUP_PROTOCOL:
         return KafkaError(
-            f"The group's other members share out partitions in another way ({doing}: {text}).",
+            f"The group's other members share out partitions in another way ({action}: {text}).",
             "Either each member of a group has a name (-X group.instance.id=…) or none has. Stop the others "
             "(who was killed is forgotten after its session.timeout.ms), then start all of them alike.",
         )
     if code == RdError._INVALID_ARG:
-        return UsageError(f"Kafka's client refuses a setting ({doing}): {text}.", "Check --property (-X).")
-    return KafkaError(f"Kafka answered an error ({doing}): {text}.", "See the broker's log.")
+        return UsageError(f"Kafka's client refuses a setting ({action}): {text}.", "Check --property (-X).")
+    return KafkaError(f"Kafka answered an error ({action}): {text}.", "See the broker's log.")
 
 
 class _Broker(msgspec.Struct):
@@ -133,30 +133,32 @@ class BrokerWatch:
     """
 
     def __init__(self) -> None:
-        self.settings = {"statistics.interval.ms": _STATISTICS_MS, "stats_cb": self._take}
+        self.settings = {"statistics.interval.ms": _STATISTICS_INTERVAL_MS, "stats_cb": self._on_statistics}
         self._decoder = msgspec.json.Decoder(_Statistics)
-        self._without = 0
+        self._reports_without_broker = 0
 
-    def _take(self, statistics: str) -> None:
+    def _on_statistics(self, statistics: str) -> None:
         # what is left is the name of a role, such as the group's coordinator, with no address
-        known = any(each.source != "logical" for each in self._decoder.decode(statistics).brokers.values())
-        self._without = 0 if known else self._without + 1
+        has_broker = any(
+            each.source != "logical" for each in self._decoder.decode(statistics).brokers.values()
+        )
+        self._reports_without_broker = 0 if has_broker else self._reports_without_broker + 1
 
     @property
-    def is_lost(self) -> bool:
+    def has_lost_brokers(self) -> bool:
         """Whether it has known none for a while; for a moment it does not while it begins anew by itself."""
-        return self._without > 1
+        return self._reports_without_broker > 1
 
 
-def start_consumer(bootstrap_servers: str, properties: Mapping[str, str], **own: Any) -> Consumer:
+def start_consumer(bootstrap_servers: str, properties: Mapping[str, str], **defaults: Any) -> Consumer:
     """Make a client that reads; ``own`` are settings of ours."""
     try:
-        return Consumer(settings(bootstrap_servers, properties, **own))
+        return Consumer(client_settings(bootstrap_servers, properties, **defaults))
     except KafkaException as error:
-        raise translate(error.args[0], "starting a consumer", bootstrap_servers) from error
+        raise translate_error(error.args[0], "starting a consumer", bootstrap_servers) from error
 
 
-def lost(bootstrap_servers: str) -> BrokerUnreachable:
+def brokers_lost_error(bootstrap_servers: str) -> BrokerUnreachable:
     """Return the error for a client that is lost."""
     return BrokerUnreachable(
         f"Kafka's client has lost all brokers of {bootstrap_servers}: one that came back told it of none.",
@@ -169,19 +171,21 @@ def watermarks(client: Consumer, bootstrap_servers: str, topic: str, partition: 
 
     A topic just created has no leader for a moment, and a connection may break: it is asked again.
     """
-    until_s = clock.monotonic_s() + _TIMEOUT_S
+    deadline_s = clock.monotonic_s() + _TIMEOUT_S
     while True:
         try:
             low, high = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
         except KafkaException as error:
-            if error.args[0].code() not in _ASK_AGAIN or clock.monotonic_s() > until_s:
-                raise translate(error.args[0], f"reading offsets of {topic}", bootstrap_servers) from error
+            if error.args[0].code() not in _RETRIABLE or clock.monotonic_s() > deadline_s:
+                raise translate_error(
+                    error.args[0], f"reading offsets of {topic}", bootstrap_servers
+                ) from error
             time.sleep(0.05)
         else:
             return low, high
 
 
-def within(seconds: float, call: Callable[[], object]) -> None:
+def call_with_timeout(timeout_s: float, function: Callable[[], object]) -> None:
     """Call something of librdkafka that may never return, and then leave it alone.
 
     Raises
@@ -193,7 +197,7 @@ def within(seconds: float, call: Callable[[], object]) -> None:
 
     def run() -> None:
         try:
-            call()
+            function()
         except BaseException as error:
             done.set_exception(error)
         else:
@@ -201,4 +205,4 @@ def within(seconds: float, call: Callable[[], object]) -> None:
 
     # a daemon: a stuck one must not keep the process
     threading.Thread(target=run, name="librdkafka", daemon=True).start()
-    done.result(seconds)
+    done.result(timeout_s)

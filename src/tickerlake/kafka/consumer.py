@@ -13,26 +13,26 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 from tickerlake import clock
 from tickerlake.errors import BrokerUnreachable, LakeError
 from tickerlake.kafka.client import (
-    PATIENCE_S,
+    BROKER_GRACE_S,
     BrokerWatch,
-    lost,
+    brokers_lost_error,
+    call_with_timeout,
     start_consumer,
-    translate,
+    translate_error,
     watermarks,
-    within,
 )
-from tickerlake.model.schema import KAFKA_RECORDS
+from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
 Partition = tuple[str, int]
-UNFINISHED = (
+OPEN_TRANSACTIONS_WARNING = (
     "{} partitions end in a transaction that is not finished: what stands behind it was not read. "
     "Run again when it is finished, or has timed out."
 )
-_UNFINISHED_S = 5.0
-_LEAVE_S = 5.0
+_OPEN_TRANSACTION_GRACE_S = 5.0
+_LEAVE_TIMEOUT_S = 5.0
 # a killed process's transaction hides for a while what was committed
-_COMMITTED_S = 30.0
-_READING = {
+_COMMITTED_OFFSETS_TIMEOUT_S = 30.0
+_READER_SETTINGS = {
     "enable.auto.commit": False,
     "isolation.level": "read_committed",
     "enable.partition.eof": True,
@@ -56,14 +56,14 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Committed:
+class CommittedOffset:
     """An offset committed to Kafka and the note kept with it."""
 
     offset: int
-    note: str
+    metadata: str
 
 
-class Ends:
+class EndTracker:
     """Tells which partitions have been read to the end that they had when they were first read through.
 
     Kafka says "end" where a transaction begins that is not finished, and hides all that follows. Mostly it is
@@ -77,33 +77,33 @@ class Ends:
     """
 
     def __init__(self, client: RdConsumer) -> None:
-        self.unfinished: set[Partition] = set()
+        self.blocked_partitions: set[Partition] = set()
         self._client = client
-        self._first: dict[Partition, tuple[int, float]] = {}
-        self._waiting: set[Partition] = set()
+        self._targets: dict[Partition, tuple[int, float]] = {}
+        self._pending: set[Partition] = set()
 
-    def is_reached(self, place: Partition, offset: int) -> bool:
+    def confirm_end(self, partition: Partition, offset: int) -> bool:
         """Take what Kafka calls the end of a partition."""
         now_s = clock.monotonic_s()
-        if place not in self._first:
-            _, high = self._client.get_watermark_offsets(TopicPartition(*place), cached=True)
-            self._first[place] = (int(high), now_s + _UNFINISHED_S)
-        end, until_s = self._first[place]
+        if partition not in self._targets:
+            _, high = self._client.get_watermark_offsets(TopicPartition(*partition), cached=True)
+            self._targets[partition] = (int(high), now_s + _OPEN_TRANSACTION_GRACE_S)
+        end, deadline_s = self._targets[partition]
         if offset >= end:
-            self.unfinished.discard(place)
-        elif now_s <= until_s:
-            self._waiting.add(place)
+            self.blocked_partitions.discard(partition)
+        elif now_s <= deadline_s:
+            self._pending.add(partition)
             return False
-        self._waiting.discard(place)
+        self._pending.discard(partition)
         return True
 
-    def overdue(self) -> list[Batch]:
+    def overdue_ends(self) -> list[Batch]:
         """Return an end for each partition that has been waited for in vain, once."""
         now_s = clock.monotonic_s()
-        late = {place for place in self._waiting if now_s > self._first[place][1]}
-        self._waiting -= late
-        self.unfinished |= late
-        return [_end(place) for place in sorted(late)]
+        overdue = {place for place in self._pending if now_s > self._targets[place][1]}
+        self._pending -= overdue
+        self.blocked_partitions |= overdue
+        return [_end_batch(place) for place in sorted(overdue)]
 
 
 class Consumer:
@@ -132,7 +132,7 @@ class Consumer:
         bootstrap_servers: str,
         group: str,
         properties: Mapping[str, str],
-        on_assign: Callable[[Partition, Committed | None], int],
+        on_assign: Callable[[Partition, CommittedOffset | None], int],
         on_revoke: Callable[[Partition], None],
         *,
         instance: str | None = None,
@@ -142,13 +142,13 @@ class Consumer:
         self._on_assign = on_assign
         self._on_revoke = on_revoke
         self._topics: list[str] = []
-        self._held: set[Partition] = set()
-        self._left: RdConsumer | None = None
+        self._owned: set[Partition] = set()
+        self._closed_client: RdConsumer | None = None
         self._failure: Exception | None = None
-        self._away_s: float | None = None
+        self._unreachable_since_s: float | None = None
         self._properties = properties
-        self._own: dict[str, Any] = {
-            **_READING,
+        self._defaults: dict[str, Any] = {
+            **_READER_SETTINGS,
             "group.id": group,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
@@ -158,89 +158,91 @@ class Consumer:
             "fetch.message.max.bytes": 1 << 20,
         }
         if instance:
-            self._own["group.instance.id"] = instance
+            self._defaults["group.instance.id"] = instance
         # a named member gives up all partitions when they are shared out anew: Kafka takes it back without
         # asking what it had still to give up, and that would be nobody's
-        is_named = "group.instance.id" in {**self._own, **properties}
-        sharing = "range" if is_named else "cooperative-sticky"
-        self._own["partition.assignment.strategy"] = sharing
-        self._is_eager = properties.get("partition.assignment.strategy", sharing) != "cooperative-sticky"
-        self._client = self._start()
+        is_named = "group.instance.id" in {**self._defaults, **properties}
+        strategy = "range" if is_named else "cooperative-sticky"
+        self._defaults["partition.assignment.strategy"] = strategy
+        self._is_eager = properties.get("partition.assignment.strategy", strategy) != "cooperative-sticky"
+        self._client = self._start_client()
 
-    def _start(self) -> RdConsumer:
-        self._watch = BrokerWatch()
-        own = self._own | self._watch.settings
-        client = start_consumer(self.bootstrap_servers, self._properties, **own)
-        self._ends = Ends(client)
+    def _start_client(self) -> RdConsumer:
+        self._broker_watch = BrokerWatch()
+        defaults = self._defaults | self._broker_watch.settings
+        client = start_consumer(self.bootstrap_servers, self._properties, **defaults)
+        self._end_tracker = EndTracker(client)
         return client
 
     @property
-    def unfinished(self) -> set[Partition]:
+    def blocked_partitions(self) -> set[Partition]:
         """Partitions of which a transaction that is not finished hides what was there; see `Ends`."""
-        return self._ends.unfinished & self._held
+        return self._end_tracker.blocked_partitions & self._owned
 
     def subscribe(self, topics: list[str]) -> None:
         """Join the group."""
         self._topics = topics
         self._client.subscribe(
-            topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+            topics, on_assign=self._handle_assign, on_revoke=self._handle_revoke, on_lost=self._handle_revoke
         )
 
-    def _assigned(self, client: RdConsumer, partitions: list[TopicPartition]) -> None:
-        if client is self._left:
+    def _handle_assign(self, client: RdConsumer, partitions: list[TopicPartition]) -> None:
+        if client is self._closed_client:
             return
         self.assignments += 1
-        taken = []
+        assigned = []
         try:
-            for known in client.committed(partitions, timeout=_COMMITTED_S) if partitions else []:
-                committed = Committed(known.offset, known.metadata or "") if known.offset >= 0 else None
-                place = (known.topic, known.partition)
-                known.offset = self._on_assign(place, committed)
-                self._held.add(place)
-                taken.append(TopicPartition(known.topic, known.partition, known.offset))
+            for entry in (
+                client.committed(partitions, timeout=_COMMITTED_OFFSETS_TIMEOUT_S) if partitions else []
+            ):
+                committed = CommittedOffset(entry.offset, entry.metadata or "") if entry.offset >= 0 else None
+                partition = (entry.topic, entry.partition)
+                entry.offset = self._on_assign(partition, committed)
+                self._owned.add(partition)
+                assigned.append(TopicPartition(entry.topic, entry.partition, entry.offset))
             if self._is_eager:
-                client.assign(taken)
+                client.assign(assigned)
             else:
-                client.incremental_assign(taken)
+                client.incremental_assign(assigned)
         except KafkaException as error:
-            self._failure = translate(error.args[0], "taking a partition", self.bootstrap_servers)
+            self._failure = translate_error(error.args[0], "taking a partition", self.bootstrap_servers)
         except Exception as error:
             # librdkafka's callback would swallow it: poll() raises it again on the caller's side
             self._failure = error
 
-    def _revoked(self, client: RdConsumer, partitions: list[TopicPartition]) -> None:
-        if client is not self._left:
-            self._release([(gone.topic, gone.partition) for gone in partitions])
+    def _handle_revoke(self, client: RdConsumer, partitions: list[TopicPartition]) -> None:
+        if client is not self._closed_client:
+            self._release([(revoked.topic, revoked.partition) for revoked in partitions])
         if self._is_eager:
             client.unassign()
         else:
             client.incremental_unassign(partitions)
 
-    def _release(self, places: list[Partition]) -> None:
-        for place in places:
-            if place in self._held:
-                self._held.discard(place)
-                self._on_revoke(place)
+    def _release(self, partitions: list[Partition]) -> None:
+        for partition in partitions:
+            if partition in self._owned:
+                self._owned.discard(partition)
+                self._on_revoke(partition)
 
-    def _leave(self) -> None:
+    def _leave_group(self) -> None:
         """Give up all partitions, and leave the group: without a broker librdkafka may never be done."""
-        self._left = self._client
-        self._release(sorted(self._held))
+        self._closed_client = self._client
+        self._release(sorted(self._owned))
         with suppress(TimeoutError):
-            within(_LEAVE_S, self._client.close)
+            call_with_timeout(_LEAVE_TIMEOUT_S, self._client.close)
 
     def _rejoin(self, error: BrokerUnreachable) -> None:
         """Begin again with a new client, unless it has been tried for long enough."""
         now_s = clock.monotonic_s()
-        self._away_s = now_s if self._away_s is None else self._away_s
-        if now_s - self._away_s > PATIENCE_S:
+        self._unreachable_since_s = now_s if self._unreachable_since_s is None else self._unreachable_since_s
+        if now_s - self._unreachable_since_s > BROKER_GRACE_S:
             raise error
-        self._leave()
+        self._leave_group()
         self._failure = None
-        self._client = self._start()
+        self._client = self._start_client()
         self.subscribe(self._topics)
 
-    def poll(self, timeout_s: float, most: int = 10_000) -> Iterator[Batch]:
+    def poll(self, timeout_s: float, max_records: int = 10_000) -> Iterator[Batch]:
         """Wait for records, then take what is there.
 
         Raises
@@ -251,22 +253,26 @@ class Consumer:
             What librdkafka reports, and whatever ``on_assign`` raised.
         """
         first = self._client.poll(timeout_s)
-        failure = lost(self.bootstrap_servers) if self._watch.is_lost else self._failure
+        failure = (
+            brokers_lost_error(self.bootstrap_servers)
+            if self._broker_watch.has_lost_brokers
+            else self._failure
+        )
         if isinstance(failure, BrokerUnreachable):
             self._rejoin(failure)
             return
         if failure:
             raise failure
-        yield from self._ends.overdue()
+        yield from self._end_tracker.overdue_ends()
         if first is None:
             return
         if (error := first.error()) is None or error.code() == RdError._PARTITION_EOF:
-            self._away_s = None
+            self._unreachable_since_s = None
         # consume(n, t) waits all of t unless n messages arrive, so it is only asked for what is there
-        messages = [first, *self._client.consume(most - 1, 0)]
-        yield from batches(messages, self._ends, self._raise)
+        messages = [first, *self._client.consume(max_records - 1, 0)]
+        yield from split_by_partition(messages, self._end_tracker, self._handle_error)
 
-    def _raise(self, error: RdError, message: Message) -> None:
+    def _handle_error(self, error: RdError, message: Message) -> None:
         if error.code() == RdError._MAX_POLL_EXCEEDED:
             return  # the partitions are lost, which on_revoke is told next; polling joins the group again
         if error.code() == RdError._AUTO_OFFSET_RESET:
@@ -275,16 +281,16 @@ class Consumer:
                 f"{message.partition()}: it was deleted, or the log was cut, before it was read.",
                 "Lengthen the topic's retention. `sink --on-gap record` notes the loss and goes on.",
             )
-        found = translate(error, "reading", self.bootstrap_servers)
-        if not isinstance(found, BrokerUnreachable):
-            raise found
-        self._failure = found  # the next poll begins again
+        translated = translate_error(error, "reading", self.bootstrap_servers)
+        if not isinstance(translated, BrokerUnreachable):
+            raise translated
+        self._failure = translated  # the next poll begins again
 
     def watermarks(self, partition: Partition) -> tuple[int, int]:
         """Earliest retained and next offset of a partition."""
         return watermarks(self._client, self.bootstrap_servers, *partition)
 
-    def known_end(self, partition: Partition) -> int:
+    def cached_high_watermark(self, partition: Partition) -> int:
         """Where a partition ended when it was last fetched from, without asking again; -1 if it never was."""
         try:
             _, high = self._client.get_watermark_offsets(TopicPartition(*partition), cached=True)
@@ -292,14 +298,14 @@ class Consumer:
             return -1
         return int(high)
 
-    def committed(self, topic: str, numbers: Iterable[int]) -> dict[int, int]:
+    def committed_offsets(self, topic: str, numbers: Iterable[int]) -> dict[int, int]:
         """Return the offsets that the group has committed for partitions; without those that have none."""
-        wanted = [TopicPartition(topic, number) for number in numbers]
+        partitions = [TopicPartition(topic, number) for number in numbers]
         try:
-            found = self._client.committed(wanted, timeout=_COMMITTED_S)
+            committed = self._client.committed(partitions, timeout=_COMMITTED_OFFSETS_TIMEOUT_S)
         except KafkaException as error:
-            raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
-        return {known.partition: known.offset for known in found if known.offset >= 0}
+            raise translate_error(error.args[0], "reading offsets", self.bootstrap_servers) from error
+        return {entry.partition: entry.offset for entry in committed if entry.offset >= 0}
 
     def group_metadata(self) -> Any:
         """Return what a transaction needs to commit this group's offsets."""
@@ -307,56 +313,58 @@ class Consumer:
 
     def pause(self, partitions: list[Partition]) -> None:
         """Stop fetching these partitions, without leaving the group."""
-        self._client.pause([TopicPartition(*place) for place in partitions])
+        self._client.pause([TopicPartition(*partition) for partition in partitions])
 
     def resume(self, partitions: list[Partition]) -> None:
         """Fetch these partitions again."""
-        self._client.resume([TopicPartition(*place) for place in partitions])
+        self._client.resume([TopicPartition(*partition) for partition in partitions])
 
-    def commit(self, partition: Partition, offset: int, note: str) -> None:
+    def commit(self, partition: Partition, offset: int, metadata: str) -> None:
         """Commit an offset without waiting; what is committed is a hint, the lake is the truth."""
         try:
             self._client.commit(
-                offsets=[TopicPartition(*partition, offset, metadata=note)], asynchronous=True
+                offsets=[TopicPartition(*partition, offset, metadata=metadata)], asynchronous=True
             )
         except KafkaException:
             return  # a lost hint costs a listing at the next start, nothing else
 
     def close(self) -> None:
         """Leave the group."""
-        self._leave()
+        self._leave_group()
 
 
-def batches(
-    messages: list[Message], ends: Ends, on_error: Callable[[RdError, Message], None]
+def split_by_partition(
+    messages: list[Message], end_tracker: EndTracker, on_error: Callable[[RdError, Message], None]
 ) -> Iterator[Batch]:
     """Sort messages by partition; ``on_error`` is called with what is neither a record nor an end."""
-    ended: dict[Partition, bool] = {}
+    at_end_by_partition: dict[Partition, bool] = {}
     errors = [message.error() for message in messages]
     if any(errors):
         for message, error in zip(messages, errors, strict=True):
-            place = (str(message.topic()), int(message.partition() or 0))
+            partition = (str(message.topic()), int(message.partition() or 0))
             if error is None:
-                ended[place] = False
+                at_end_by_partition[partition] = False
             elif error.code() == RdError._PARTITION_EOF:
-                ended[place] = ends.is_reached(place, int(message.offset() or 0))
+                at_end_by_partition[partition] = end_tracker.confirm_end(
+                    partition, int(message.offset() or 0)
+                )
             else:
                 on_error(error, message)
         messages = [message for message, error in zip(messages, errors, strict=True) if error is None]
-    frames = _frame(messages).partition_by("topic", "partition", as_dict=True, include_key=False)
+    frames = _to_frame(messages).partition_by("topic", "partition", as_dict=True, include_key=False)
     for (topic, number), frame in frames.items():
-        place = (topic, number)
-        yield Batch(place, frame, ended.pop(place, False))
-    for place, at_end in ended.items():
+        partition = (topic, number)
+        yield Batch(partition, frame, at_end_by_partition.pop(partition, False))
+    for partition, at_end in at_end_by_partition.items():
         if at_end:
-            yield _end(place)
+            yield _end_batch(partition)
 
 
-def _end(place: Partition) -> Batch:
-    return Batch(place, _frame([]).drop("topic", "partition"), at_end=True)
+def _end_batch(partition: Partition) -> Batch:
+    return Batch(partition, _to_frame([]).drop("topic", "partition"), at_end=True)
 
 
-def _frame(messages: list[Message]) -> pl.DataFrame:
+def _to_frame(messages: list[Message]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "topic": [message.topic() for message in messages],
@@ -366,7 +374,7 @@ def _frame(messages: list[Message]) -> pl.DataFrame:
             "key": [message.key() for message in messages],
             "value": [message.value() for message in messages],
         },
-        schema={"topic": pl.String, "partition": pl.Int64, **KAFKA_RECORDS},
+        schema={"topic": pl.String, "partition": pl.Int64, **KAFKA_RECORD_SCHEMA},
     )
 
 
@@ -375,7 +383,7 @@ def read_all(
     properties: Mapping[str, str],
     topic: str,
     starts: Mapping[int, int],
-    followed: Callable[[], bool] = lambda: False,
+    should_follow: Callable[[], bool] = lambda: False,
 ) -> Generator[Batch]:
     """Read partitions from given offsets to their present end, in no group (committed records only).
 
@@ -385,33 +393,38 @@ def read_all(
         While it says so, what comes later is read, too.
     """
     watch = BrokerWatch()
-    own = {**_READING, "group.id": "tickerlake-reader", "auto.offset.reset": "earliest", **watch.settings}
+    reader_settings = {
+        **_READER_SETTINGS,
+        "group.id": "tickerlake-reader",
+        "auto.offset.reset": "earliest",
+        **watch.settings,
+    }
 
     def fail(error: RdError, _: Message) -> None:
-        raise translate(error, f"reading {topic}", bootstrap_servers)
+        raise translate_error(error, f"reading {topic}", bootstrap_servers)
 
-    client = start_consumer(bootstrap_servers, properties, **own)
-    ends = Ends(client)
+    client = start_consumer(bootstrap_servers, properties, **reader_settings)
+    end_tracker = EndTracker(client)
     try:
         client.assign([TopicPartition(topic, number, start) for number, start in starts.items()])
-        open_ends = set(starts)
-        while open_ends or followed():
+        unread = set(starts)
+        while unread or should_follow():
             first = client.poll(0.1)
-            if watch.is_lost:
-                raise lost(bootstrap_servers)
+            if watch.has_lost_brokers:
+                raise brokers_lost_error(bootstrap_servers)
             messages = [] if first is None else [first, *client.consume(9_999, 0)]
-            for batch in [*ends.overdue(), *batches(messages, ends, fail)]:
+            for batch in [*end_tracker.overdue_ends(), *split_by_partition(messages, end_tracker, fail)]:
                 if batch.at_end:
-                    open_ends.discard(batch.partition[1])
+                    unread.discard(batch.partition[1])
                 if batch.frame.height:
                     yield batch
     except KafkaException as error:
-        raise translate(error.args[0], f"reading {topic}", bootstrap_servers) from error
+        raise translate_error(error.args[0], f"reading {topic}", bootstrap_servers) from error
     finally:
         client.close()
 
 
-class Tail:
+class TopicTailer:
     """Follows partitions in no group, for who wants values by topic and no offsets (committed ones only).
 
     Attributes
@@ -423,22 +436,24 @@ class Tail:
     def __init__(self, bootstrap_servers: str, properties: Mapping[str, str]) -> None:
         self.bootstrap_servers = bootstrap_servers
         self._starts: dict[Partition, int] = {}
-        self.open_ends: set[Partition] = set()
-        self._watch = BrokerWatch()
-        own = {
-            **_READING,
+        self.catching_up: set[Partition] = set()
+        self._broker_watch = BrokerWatch()
+        reader_settings = {
+            **_READER_SETTINGS,
             "group.id": "tickerlake-reader",
             "auto.offset.reset": "earliest",
             "queued.max.messages.kbytes": 16_384,
-            **self._watch.settings,
+            **self._broker_watch.settings,
         }
-        self._client = start_consumer(bootstrap_servers, properties, **own)
+        self._client = start_consumer(bootstrap_servers, properties, **reader_settings)
 
     def follow(self, starts: Mapping[Partition, int]) -> None:
         """Follow more partitions, from the given offsets on."""
-        self._client.incremental_assign([TopicPartition(*place, start) for place, start in starts.items()])
+        self._client.incremental_assign(
+            [TopicPartition(*partition, start) for partition, start in starts.items()]
+        )
         self._starts |= starts
-        self.open_ends |= set(starts)
+        self.catching_up |= set(starts)
 
     def watermarks(self, partition: Partition) -> tuple[int, int]:
         """Earliest retained and next offset of a partition."""
@@ -447,14 +462,14 @@ class Tail:
     def offset_at(self, partition: Partition, timestamp_ms: int) -> int:
         """Return the offset of the first message that Kafka took at a time or later; -1 if there is none."""
         try:
-            (found,) = self._client.offsets_for_times(
+            (result,) = self._client.offsets_for_times(
                 [TopicPartition(*partition, timestamp_ms)], timeout=10.0
             )
         except KafkaException as error:
-            raise translate(error.args[0], "reading offsets", self.bootstrap_servers) from error
-        return int(found.offset)
+            raise translate_error(error.args[0], "reading offsets", self.bootstrap_servers) from error
+        return int(result.offset)
 
-    def take(self, wait_s: float, most: int = 10_000) -> dict[str, list[bytes | None]]:
+    def poll(self, timeout_s: float, max_records: int = 10_000) -> dict[str, list[bytes | None]]:
         """Gather messages for some time, or until there are so many; return their values by topic.
 
         Raises
@@ -463,9 +478,9 @@ class Tail:
             What librdkafka reports, such as a topic that was deleted.
         """
         values: dict[str, list[bytes | None]] = {}
-        messages = self._client.consume(most, wait_s)
-        if self._watch.is_lost:
-            raise lost(self.bootstrap_servers)
+        messages = self._client.consume(max_records, timeout_s)
+        if self._broker_watch.has_lost_brokers:
+            raise brokers_lost_error(self.bootstrap_servers)
         for message in messages:
             topic = message.topic() or ""
             if (error := message.error()) is None:
@@ -473,17 +488,17 @@ class Tail:
                     values[topic] = []
                 values[topic].append(message.value())
             elif error.code() == RdError._PARTITION_EOF:
-                self.open_ends.discard((topic, int(message.partition() or 0)))
+                self.catching_up.discard((topic, int(message.partition() or 0)))
             else:
-                raise translate(error, f"reading {topic}", self.bootstrap_servers)
+                raise translate_error(error, f"reading {topic}", self.bootstrap_servers)
         return values
 
     def positions(self) -> dict[Partition, int]:
         """Return the offsets that will be read next, by partition."""
-        at = self._client.position([TopicPartition(*place) for place in self._starts])
+        entries = self._client.position([TopicPartition(*entry) for entry in self._starts])
         return {
             (place.topic, place.partition): max(place.offset, self._starts[place.topic, place.partition])
-            for place in at
+            for place in entries
         }
 
     def close(self) -> None:

@@ -24,10 +24,10 @@ from tickerlake.kafka import embedded_files as files
 from tickerlake.kafka import embedded_launch as launch
 from tickerlake.kafka import embedded_process as process
 from tickerlake.kafka.embedded_process import Jvm
-from tickerlake.kafka.jars import Progress, classpath, exclusive
+from tickerlake.kafka.jars import ProgressCallback, classpath, exclusive_lock
 from tickerlake.kafka.java import find_java
 
-_USUAL_PORT = 9092
+_DEFAULT_PORT = 9092
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def start(
     background: bool = True,
     properties: Mapping[str, str] = {},
     heap: str = "512m",
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     timeout_s: float = 120,
 ) -> BrokerInfo:
     """Start the broker of a data folder, unless it runs already, and wait until it answers.
@@ -93,10 +93,10 @@ def start(
         Java, the jars or the folder are not usable, or the broker died; with the end of its log.
     """
     layout = _layout(data_dir)
-    say = progress or (lambda _line: None)
+    report = progress or (lambda _line: None)
     try:
         layout.root.mkdir(parents=True, exist_ok=True)
-        with exclusive(layout.lock):
+        with exclusive_lock(layout.lock):
             running = status(layout.root)
             if running is not None:
                 if port not in (None, running.port):
@@ -106,22 +106,22 @@ def start(
                     )
                 launch.wait_ready(layout, running.pid, running.port, timeout_s)
                 return running
-            chosen = _choose_port(layout, port)
+            selected_port = _choose_port(layout, port)
             jvm = Jvm(find_java(), os.pathsep.join(str(path) for path in classpath(progress=progress)), heap)
             files.format_storage(layout, jvm.java, jvm.classpath)
 
-            def launched(chosen: int) -> BrokerInfo:
-                say(f"Starting Apache Kafka on port {chosen}")
+            def launch_on(chosen: int) -> BrokerInfo:
+                report(f"Starting Apache Kafka on port {chosen}")
                 files.write_config(layout, chosen, properties)
-                return _info(layout, launch.launch(layout, jvm, chosen, timeout_s))
+                return _broker_info(layout, launch.launch(layout, jvm, chosen, timeout_s))
 
             try:
-                info = launched(chosen)
-            except launch.DiedError:
-                if port is not None or files.port_is_free(chosen):
+                info = launch_on(selected_port)
+            except launch.BrokerExitedError:
+                if port is not None or files.is_port_free(selected_port):
                     raise
                 # another process took it meanwhile
-                info = launched(files.free_port())
+                info = launch_on(files.free_port())
     except OSError as error:
         raise SetupError(
             f"The broker's folder {layout.root} cannot be used: {error}.", "Choose another with --data-dir."
@@ -144,22 +144,22 @@ def stop(data_dir: Path, timeout_s: float = 20) -> bool:
     layout = _layout(data_dir)
     if not layout.root.is_dir():
         return False
-    with exclusive(layout.lock):
-        state = files.State.load(layout)
+    with exclusive_lock(layout.lock):
+        state = files.BrokerState.load(layout)
         if state is None or not process.is_broker(state.pid, layout):
             return False
-        ended_by_itself = process.terminate(state.pid, layout, timeout_s)
-        launch.keep_archive(state.training, ended_by_itself)
+        exited_cleanly = process.terminate(state.pid, layout, timeout_s)
+        launch.save_archive(state.training, exited_cleanly)
     return True
 
 
 def status(data_dir: Path) -> BrokerInfo | None:
     """Return the broker that runs on a data folder, if one does."""
     layout = _layout(data_dir)
-    state = files.State.load(layout)
+    state = files.BrokerState.load(layout)
     if state is None or not process.is_broker(state.pid, layout):
         return None
-    return _info(layout, state)
+    return _broker_info(layout, state)
 
 
 class EmbeddedBroker:
@@ -238,19 +238,19 @@ def _layout(data_dir: Path) -> files.Layout:
     return files.Layout(data_dir.expanduser().resolve())
 
 
-def _info(layout: files.Layout, state: files.State) -> BrokerInfo:
+def _broker_info(layout: files.Layout, state: files.BrokerState) -> BrokerInfo:
     return BrokerInfo(f"{files.HOST}:{state.port}", state.pid, state.port, layout.root, layout.log)
 
 
 def _choose_port(layout: files.Layout, port: int | None) -> int:
     if port is not None:
-        if not files.port_is_free(port):
+        if not files.is_port_free(port):
             raise UsageError(
                 f"Port {port} is in use by another process.", "Stop that one or choose another with --port."
             )
         return port
-    last = files.State.load(layout)
-    for candidate in (last.port if last else _USUAL_PORT, _USUAL_PORT):
-        if files.port_is_free(candidate):
+    last = files.BrokerState.load(layout)
+    for candidate in (last.port if last else _DEFAULT_PORT, _DEFAULT_PORT):
+        if files.is_port_free(candidate):
             return candidate
     return files.free_port()

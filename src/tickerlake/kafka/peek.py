@@ -8,10 +8,10 @@ from confluent_kafka import KafkaError as RdError
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from tickerlake import clock
-from tickerlake.kafka.client import start_consumer, translate
+from tickerlake.kafka.client import start_consumer, translate_error
 from tickerlake.kafka.consumer import Partition
 
-_SETTINGS = {
+_PROBE_SETTINGS = {
     "group.id": "tickerlake-reader",
     "enable.auto.commit": False,
     "isolation.level": "read_committed",
@@ -28,7 +28,7 @@ _POLL_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class First:
+class NextRecord:
     """The first committed record at an offset or after it; with ``is_end``, that there is none yet.
 
     Parameters
@@ -44,7 +44,7 @@ class First:
     is_end: bool
 
 
-class Peek:
+class OffsetProbe:
     """Tells what stands at offsets; one connection for all calls, which come from one thread.
 
     Parameters
@@ -59,9 +59,9 @@ class Peek:
         self._client = self._start()
 
     def _start(self) -> RdConsumer:
-        return start_consumer(self.bootstrap_servers, self._properties, **_SETTINGS)
+        return start_consumer(self.bootstrap_servers, self._properties, **_PROBE_SETTINGS)
 
-    def first(self, starts: Mapping[Partition, int], wait_s: float) -> dict[Partition, First]:
+    def next_records(self, starts: Mapping[Partition, int], timeout_s: float) -> dict[Partition, NextRecord]:
         """Return the first record at or after an offset of each partition.
 
         Returns
@@ -69,37 +69,37 @@ class Peek:
         dict
             Without the partitions that did not answer in time, or have no such offset.
         """
-        found: dict[Partition, First] = {}
+        records: dict[Partition, NextRecord] = {}
         if not starts:
-            return found
-        until_s = clock.monotonic_s() + wait_s
+            return records
+        deadline_s = clock.monotonic_s() + timeout_s
         try:
-            self._client.assign([TopicPartition(*place, start) for place, start in starts.items()])
-            open_places = set(starts)
-            while open_places and clock.monotonic_s() < until_s:
+            self._client.assign([TopicPartition(*partition, start) for partition, start in starts.items()])
+            pending = set(starts)
+            while pending and clock.monotonic_s() < deadline_s:
                 for message in self._client.consume(1_000, _POLL_S):
                     place = (str(message.topic()), int(message.partition() or 0))
-                    if place in open_places and (about := _first(message, starts[place])):
-                        found[place] = about
-                    open_places.discard(place)
+                    if place in pending and (record := _next_record(message, starts[place])):
+                        records[place] = record
+                    pending.discard(place)
             self._client.unassign()
-            if len(open_places) == len(starts):
+            if len(pending) == len(starts):
                 # this one may never find a broker again: see `BrokerWatch`
                 self._client.close()
                 self._client = self._start()
         except KafkaException as error:
-            raise translate(error.args[0], "looking at records", self.bootstrap_servers) from error
-        return found
+            raise translate_error(error.args[0], "looking at records", self.bootstrap_servers) from error
+        return records
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
 
-def _first(message: Message, start: int) -> First | None:
+def _next_record(message: Message, start: int) -> NextRecord | None:
     error, offset = message.error(), int(message.offset() or 0)
     if offset < start:
         return None
     if error is None:
-        return First(offset, max(0, int(message.timestamp()[1])), is_end=False)
-    return First(offset, 0, is_end=True) if error.code() == RdError._PARTITION_EOF else None
+        return NextRecord(offset, max(0, int(message.timestamp()[1])), is_end=False)
+    return NextRecord(offset, 0, is_end=True) if error.code() == RdError._PARTITION_EOF else None

@@ -14,8 +14,15 @@ import msgspec
 from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.objects import coverage
 from tickerlake.lake.reader import partitions, read_meta, read_segment, segments, topics
-from tickerlake.lake.rows import REJECT
-from tickerlake.lake.segment import SegmentMeta, TopicMeta, breaks, marker_of, position_of, reject_prefix
+from tickerlake.lake.rows import REJECT_DECODER
+from tickerlake.lake.segment import (
+    SegmentMeta,
+    TopicMeta,
+    find_breaks,
+    parse_marker,
+    parse_position,
+    reject_prefix,
+)
 from tickerlake.lake.store.base import ObjectInfo, Store
 from tickerlake.lake.writer import read_topic
 
@@ -64,13 +71,13 @@ def audit(store: Store, topic: str | None = None, *, deep: bool = False) -> Iter
         raise LakeError(f"There is no lake at {store.uri}.", "Check --lake; a lake has a folder `raw/`.")
     for name in names:
         try:
-            about = read_topic(store, name)
+            topic_meta = read_topic(store, name)
         except ObjectMissing as error:
-            known = ", ".join(topics(store)) or "none"
-            raise LakeError(f"{store.uri} has no topic {name}.", f"It has: {known}.") from error
-        numbers = sorted({int(text) for text in about.first_positions} | set(partitions(store, name)))
+            available = ", ".join(topics(store)) or "none"
+            raise LakeError(f"{store.uri} has no topic {name}.", f"It has: {available}.") from error
+        numbers = sorted({int(text) for text in topic_meta.first_positions} | set(partitions(store, name)))
         for number in numbers:
-            yield audit_partition(store, about, number, deep=deep)
+            yield audit_partition(store, topic_meta, number, deep=deep)
 
 
 def audit_partition(store: Store, topic: TopicMeta, partition: int, *, deep: bool) -> PartitionAudit:
@@ -96,9 +103,11 @@ def audit_partition(store: Store, topic: TopicMeta, partition: int, *, deep: boo
                 )
             )
             continue
-        if meta.position != position_of(info.key) or meta.next_position <= meta.position:
-            said = f"says that it holds offsets {meta.position} to {meta.next_position - 1}"
-            result.findings.append(Finding("misnamed", info.key, f"{said}: it is a copy, or was edited"))
+        if meta.position != parse_position(info.key) or meta.next_position <= meta.position:
+            description = f"says that it holds offsets {meta.position} to {meta.next_position - 1}"
+            result.findings.append(
+                Finding("misnamed", info.key, f"{description}: it is a copy, or was edited")
+            )
             continue
         chain.append((info.key, meta))
         result.records += meta.records
@@ -108,59 +117,61 @@ def audit_partition(store: Store, topic: TopicMeta, partition: int, *, deep: boo
             result.holes += meta.next_position - meta.position - meta.records - meta.rejects
         result.next = max(result.next, meta.next_position)
         if deep:
-            result.findings.extend(_read(store, info, meta))
-    for broken in breaks(first, chain):
-        count = broken.end - broken.start
-        if broken.kind == "missing":
+            result.findings.extend(_check_segment(store, info, meta))
+    for chain_break in find_breaks(first, chain):
+        count = chain_break.end - chain_break.start
+        if chain_break.kind == "missing":
             result.gaps += count
         else:
             result.doubles += count
         result.findings.append(
             Finding(
-                broken.kind,
-                broken.key,
-                f"offsets {broken.start} to {broken.end - 1} are {_WORDS[broken.kind]}",
+                chain_break.kind,
+                chain_break.key,
+                f"offsets {chain_break.start} to {chain_break.end - 1} are {_BREAK_DESCRIPTIONS[chain_break.kind]}",
             )
         )
     _check_rejects(store, result, deep=deep)
     return result
 
 
-_WORDS = {"missing": "in no segment", "overlap": "in two segments"}
+_BREAK_DESCRIPTIONS = {"missing": "in no segment", "overlap": "in two segments"}
 
 
 def _check_rejects(store: Store, result: PartitionAudit, *, deep: bool) -> None:
     prefix = reject_prefix(result.topic, result.partition)
-    kept = 0
+    stored = 0
     for info in store.list(prefix):
-        kept += 1
+        stored += 1
         if deep:
-            result.findings.extend(_read_reject(store, info.key))
-    if kept < result.rejects:
-        said = f"{result.rejects} records were rejected, {kept} of them are kept"
-        result.findings.append(Finding("reject_missing", prefix, said))
+            result.findings.extend(_check_reject(store, info.key))
+    if stored < result.rejects:
+        message = f"{result.rejects} records were rejected, {stored} of them are kept"
+        result.findings.append(Finding("reject_missing", prefix, message))
 
 
-def _read_reject(store: Store, key: str) -> Iterator[Finding]:
+def _check_reject(store: Store, key: str) -> Iterator[Finding]:
     try:
-        reject = REJECT.decode(store.read(key))
+        reject = REJECT_DECODER.decode(store.read(key))
     except msgspec.MsgspecError as error:
         yield Finding("damaged", key, f"is not readable ({error})")
         return
-    if reject.offset != position_of(key):
+    if reject.offset != parse_position(key):
         yield Finding("misnamed", key, f"holds the record of offset {reject.offset}")
 
 
-def _read(store: Store, info: ObjectInfo, meta: SegmentMeta) -> Iterator[Finding]:
+def _check_segment(store: Store, info: ObjectInfo, meta: SegmentMeta) -> Iterator[Finding]:
     key = info.key
     try:
-        offsets, crc32c, said = read_segment(store, key)
+        offsets, crc32c, embedded_meta = read_segment(store, key)
     except LakeError as error:
         yield Finding("damaged", key, error.message)
         return
-    if said is not None and said != meta:
+    if embedded_meta is not None and embedded_meta != meta:
         yield Finding(
-            "metadata", key, f"its metadata say {_told(meta, said)}, the object itself {_told(said, meta)}"
+            "metadata",
+            key,
+            f"its metadata say {_format_differences(meta, embedded_meta)}, the object itself {_format_differences(embedded_meta, meta)}",
         )
     if crc32c != meta.rows_crc32c:
         yield Finding("checksum", key, f"has the checksum {crc32c}, its metadata say {meta.rows_crc32c}")
@@ -168,14 +179,14 @@ def _read(store: Store, info: ObjectInfo, meta: SegmentMeta) -> Iterator[Finding
         yield Finding("count", key, f"has {len(offsets)} rows, its metadata say {meta.records}")
     for before, after in pairwise(offsets):
         if after <= before:
-            what = "doubled" if after == before else "misplaced"
-            yield Finding("order", key, f"the row of offset {after} is {what}")
+            problem = "doubled" if after == before else "misplaced"
+            yield Finding("order", key, f"the row of offset {after} is {problem}")
             break
     if offsets and (offsets[0] < meta.position or offsets[-1] >= meta.next_position):
         yield Finding("range", key, f"has offsets {offsets[0]} to {offsets[-1]}, outside of its own range")
 
 
-def _told(meta: SegmentMeta, other: SegmentMeta) -> str:
+def _format_differences(meta: SegmentMeta, other: SegmentMeta) -> str:
     return ", ".join(
         f"{name} {value}" for name, value in asdict(meta).items() if value != getattr(other, name)
     )
@@ -184,33 +195,33 @@ def _told(meta: SegmentMeta, other: SegmentMeta) -> str:
 def _audit_objects(store: Store, result: PartitionAudit, *, deep: bool) -> None:
     """Audit a partition of the format ``json``: every offset has an object, a reject or a marker."""
     for start, end, info in coverage(store, result.topic, result.partition, 0):
-        marker = marker_of(info.key)
+        marker = parse_marker(info.key)
         if start > result.next:
             result.gaps += start - result.next
-            message = f"offsets {result.next} to {start - 1} are {_WORDS['missing']}"
+            message = f"offsets {result.next} to {start - 1} are {_BREAK_DESCRIPTIONS['missing']}"
             result.findings.append(Finding("missing", info.key, message))
         if end <= result.first:
             result.findings.append(Finding("range", info.key, "is before the beginning of the chain"))
         if marker:
-            new = max(0, end - max(start, result.next))
+            new_offsets = max(0, end - max(start, result.next))
             if marker.kind == "gap":
-                result.gaps += new
+                result.gaps += new_offsets
             else:
-                result.holes += new
+                result.holes += new_offsets
         elif info.key.startswith("rejects/"):
             result.rejects += 1
             if deep:
-                result.findings.extend(_read_reject(store, info.key))
+                result.findings.extend(_check_reject(store, info.key))
         else:
             result.records += 1
             result.segments += 1
             result.bytes += info.size
             if deep:
-                result.findings.extend(_read_object(store, info, start))
+                result.findings.extend(_check_object(store, info, start))
         result.next = max(result.next, end)
 
 
-def _read_object(store: Store, info: ObjectInfo, offset: int) -> Iterator[Finding]:
+def _check_object(store: Store, info: ObjectInfo, offset: int) -> Iterator[Finding]:
     try:
         offsets, *_ = read_segment(store, info.key)
     except LakeError as error:

@@ -18,10 +18,10 @@ from tickerlake.lake.store.base import Store, discard
 
 _FOLDER: Final = "state/audits/"
 _KEY: Final = re.compile(rf"{_FOLDER}({TOPIC_NAME.pattern})/\d{{20}}\.json")
-_KEPT: Final = 2
+_RETAINED_PER_TOPIC: Final = 2
 
 
-class AuditNote(msgspec.Struct, frozen=True, kw_only=True):
+class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of one audit of one topic.
 
     Parameters
@@ -47,7 +47,7 @@ class AuditNote(msgspec.Struct, frozen=True, kw_only=True):
     findings: int
 
 
-def record(store: Store, results: Iterable[PartitionAudit], *, deep: bool, compared: bool) -> str:
+def save_audit_records(store: Store, results: Iterable[PartitionAudit], *, deep: bool, compared: bool) -> str:
     """Note the outcome of an audit, a topic at a time, and delete the notes before the last two.
 
     Returns
@@ -61,7 +61,7 @@ def record(store: Store, results: Iterable[PartitionAudit], *, deep: bool, compa
         for topic, group in groupby(ordered, key=lambda result: result.topic):
             parts = list(group)
             findings = sum(len(part.findings) for part in parts)
-            note = AuditNote(
+            audit_record = AuditRecord(
                 topic=topic,
                 ts_ms=now_ns // 1_000_000,
                 ok=not findings,
@@ -70,38 +70,40 @@ def record(store: Store, results: Iterable[PartitionAudit], *, deep: bool, compa
                 records=sum(part.records for part in parts),
                 findings=findings,
             )
-            _keep(store, note, now_ns)
+            _save(store, audit_record, now_ns)
     except (StoreError, StoreUnavailable) as error:
         return f"the audit could not be noted in the lake: {error.message}"
     return ""
 
 
-def _keep(store: Store, note: AuditNote, now_ns: int) -> None:
-    folder = f"{_FOLDER}{check_topic(note.topic)}/"
-    data = msgspec.json.encode(note)
+def _save(store: Store, audit_record: AuditRecord, now_ns: int) -> None:
+    folder = f"{_FOLDER}{check_topic(audit_record.topic)}/"
+    data = msgspec.json.encode(audit_record)
     store.create(f"{folder}{now_ns:020d}.json", data, metadata={}, content_type="application/json")
     keys = [info.key for info in store.list(folder) if _KEY.fullmatch(info.key)]
-    for old in keys[:-_KEPT]:
-        if not discard(store, old):
+    for old_key in keys[:-_RETAINED_PER_TOPIC]:
+        if not discard(store, old_key):
             return
 
 
-def newest(store: Store) -> list[AuditNote]:
+def read_latest(store: Store) -> list[AuditRecord]:
     """Return the last note of each topic, by topic; one that can't be read is passed over."""
-    last: dict[str, list[str]] = {}
+    keys_by_topic: dict[str, list[str]] = {}
     for info in store.list(_FOLDER):
         if match := _KEY.fullmatch(info.key):
-            last.setdefault(match[1], []).append(info.key)
-    notes = ((topic, _newest(store, keys[-_KEPT:])) for topic, keys in last.items())
+            keys_by_topic.setdefault(match[1], []).append(info.key)
+    audit_records = (
+        (topic, _read_latest_of(store, keys[-_RETAINED_PER_TOPIC:])) for topic, keys in keys_by_topic.items()
+    )
     return sorted(
-        (note for topic, note in notes if note and note.topic == topic), key=lambda note: note.topic
+        (note for topic, note in audit_records if note and note.topic == topic), key=lambda note: note.topic
     )
 
 
-def _newest(store: Store, keys: list[str]) -> AuditNote | None:
+def _read_latest_of(store: Store, keys: list[str]) -> AuditRecord | None:
     for key in reversed(keys):
         try:
-            return msgspec.json.decode(store.read(key), type=AuditNote)
+            return msgspec.json.decode(store.read(key), type=AuditRecord)
         except (ObjectMissing, msgspec.MsgspecError):
             continue  # deleted meanwhile, or somebody else's
     return None

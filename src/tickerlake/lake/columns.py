@@ -20,10 +20,10 @@ import polars as pl
 from tickerlake.errors import LakeError
 from tickerlake.lake import rows
 from tickerlake.lake.rows import STRING, RejectedRecord, with_extra
-from tickerlake.model.json import to_bytes, to_text
-from tickerlake.model.schema import SCHEMAS, Type, polars_type, with_timestamps
+from tickerlake.model.json import decode_utf8, to_ndjson
+from tickerlake.model.schema import SCHEMAS, FieldType, polars_type, with_timestamps
 
-MOST_COLUMNS: Final = 1000
+MAX_COLUMNS: Final = 1000
 """Further fields of a record go to ``extra``."""
 
 SAMPLE_RECORDS: Final = 10_000
@@ -31,28 +31,30 @@ _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 _TEXTS = msgspec.json.Decoder(list[str])
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_FLOAT_DIGITS = 17  # a double is written with so many at most
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MAX_FLOAT_DIGITS = 17  # a double is written with so many at most
 
 # up to 15 significant digits, which a double carries through Polars' reader without change
-_SHORT: Final = r"-?(?:[1-9][0-9]{0,14}|(?:0|[1-9][0-9]{0,5})\.[0-9]{1,9}|[1-9][0-9]{0,10}\.[0-9]{1,4}|0)"
-_SCALAR: Final = f"(?:{STRING}|{_SHORT}|true|false|null)"
+_SHORT_NUMBER: Final = (
+    r"-?(?:[1-9][0-9]{0,14}|(?:0|[1-9][0-9]{0,5})\.[0-9]{1,9}|[1-9][0-9]{0,10}\.[0-9]{1,4}|0)"
+)
+_SCALAR: Final = f"(?:{STRING}|{_SHORT_NUMBER}|true|false|null)"
 _ARRAY: Final = rf"\[(?:{_SCALAR}(?:, ?{_SCALAR})*)?\]"
 _MEMBER: Final = f"{STRING}: ?(?:{_SCALAR}|{_ARRAY})"
 _OBJECT: Final = rf"\{{(?:{_MEMBER}(?:, ?{_MEMBER})*)?\}}"
-_PATTERNS: Final[dict[Type, str]] = {
-    Type.TEXT: STRING,
-    Type.DECIMAL: _SHORT,
-    Type.FLOAT: r"-?(?:0|[1-9][0-9]{0,7})\.[0-9]{1,9}|-?(?:0|[1-9])\.[0-9]{1,16}|-?(?:0|[1-9][0-9]{0,14})",
-    Type.INT: r"-?(?:0|[1-9][0-9]{0,17}|[1-8][0-9]{18})",
-    Type.TIMESTAMP_NS: r"-?(?:0|[1-9][0-9]{0,17}|[1-8][0-9]{18})",
-    Type.DATE: r'"[0-9]{4}-[0-9]{2}-[0-9]{2}"',
-    Type.BOOL: "true|false",
-    Type.TEXTS: rf"\[(?:{STRING}(?:, ?{STRING})*)?\]",
-    Type.JSON: f"{_OBJECT}|{_ARRAY}",
+_PATTERNS: Final[dict[FieldType, str]] = {
+    FieldType.STRING: STRING,
+    FieldType.DECIMAL: _SHORT_NUMBER,
+    FieldType.FLOAT: r"-?(?:0|[1-9][0-9]{0,7})\.[0-9]{1,9}|-?(?:0|[1-9])\.[0-9]{1,16}|-?(?:0|[1-9][0-9]{0,14})",
+    FieldType.INT: r"-?(?:0|[1-9][0-9]{0,17}|[1-8][0-9]{18})",
+    FieldType.TIMESTAMP_NS: r"-?(?:0|[1-9][0-9]{0,17}|[1-8][0-9]{18})",
+    FieldType.DATE: r'"[0-9]{4}-[0-9]{2}-[0-9]{2}"',
+    FieldType.BOOL: "true|false",
+    FieldType.STRING_LIST: rf"\[(?:{STRING}(?:, ?{STRING})*)?\]",
+    FieldType.JSON: f"{_OBJECT}|{_ARRAY}",
 }
 # what Polars' JSON reader makes of a value, before it becomes the column's type
-_READ_AS_TEXT: Final = frozenset({Type.TEXT, Type.DECIMAL, Type.DATE, Type.JSON})
+_READ_AS_TEXT: Final = frozenset({FieldType.STRING, FieldType.DECIMAL, FieldType.DATE, FieldType.JSON})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,67 +62,69 @@ class Column:
     """One column: the field's name in the row and what it holds."""
 
     name: str
-    type: Type
+    type: FieldType
 
 
 ENVELOPE: Final = (
-    Column("kafka_offset", Type.INT),
-    Column("kafka_timestamp_ms", Type.INT),
-    Column("kafka_key", Type.TEXT),
-    Column("kafka_key_base64", Type.TEXT),
-    Column("kafka_tombstone", Type.BOOL),
+    Column("kafka_offset", FieldType.INT),
+    Column("kafka_timestamp_ms", FieldType.INT),
+    Column("kafka_key", FieldType.STRING),
+    Column("kafka_key_base64", FieldType.STRING),
+    Column("kafka_tombstone", FieldType.BOOL),
 )
-_EXTRA: Final = Column("extra", Type.JSON)
+_EXTRA: Final = Column("extra", FieldType.JSON)
 
 
-def choose(lines: pl.Series) -> list[Column]:
+def infer_columns(lines: pl.Series) -> list[Column]:
     """Choose a topic's columns from the first rows of its first segment (`SAMPLE_RECORDS` of them).
 
     If every record names one schema of ours, they are that schema's. Otherwise each field's type is
     what all its values are: text, bool, int, float (also where some are whole), else JSON text.
     """
-    kinds: Counter[str] = Counter()
-    seen: dict[str, set[Type]] = {}
+    schema_counts: Counter[str] = Counter()
+    types_by_field: dict[str, set[FieldType]] = {}
     for line in lines:
         fields = _FIELDS.decode(line)
-        kinds[bytes(fields.get("schema", b'""')).decode().strip('"')] += 1
+        schema_counts[bytes(fields.get("schema", b'""')).decode().strip('"')] += 1
         for name, raw in fields.items():
-            kind = _type_of(bytes(raw))
-            if kind and not name.startswith("kafka_") and name != _EXTRA.name:
-                seen.setdefault(name, set()).add(kind)
-    if len(kinds) == 1 and (kind_ := next(iter(kinds))) in SCHEMAS:
-        own = [Column(field.name, field.type) for field in SCHEMAS[kind_] if field.name != _EXTRA.name]
-        return [*own, _EXTRA]
-    inferred = [Column(name, _common(types)) for name, types in seen.items()]
-    return [*inferred[:MOST_COLUMNS], _EXTRA]
+            field_type = _infer_type(bytes(raw))
+            if field_type and not name.startswith("kafka_") and name != _EXTRA.name:
+                types_by_field.setdefault(name, set()).add(field_type)
+    if len(schema_counts) == 1 and (schema := next(iter(schema_counts))) in SCHEMAS:
+        schema_columns = [
+            Column(field.name, field.type) for field in SCHEMAS[schema] if field.name != _EXTRA.name
+        ]
+        return [*schema_columns, _EXTRA]
+    inferred = [Column(name, _common_type(types)) for name, types in types_by_field.items()]
+    return [*inferred[:MAX_COLUMNS], _EXTRA]
 
 
-def _type_of(raw: bytes) -> Type | None:
+def _infer_type(raw: bytes) -> FieldType | None:
     first = raw[:1]
     if first == b"n":
         return None
     if first == b'"':
-        return Type.TEXT
+        return FieldType.STRING
     if first in b"tf":
-        return Type.BOOL
+        return FieldType.BOOL
     if first in b"{[":
-        return Type.JSON
-    return Type.INT if _INTEGER.fullmatch(raw.decode()) else Type.FLOAT
+        return FieldType.JSON
+    return FieldType.INT if _INTEGER.fullmatch(raw.decode()) else FieldType.FLOAT
 
 
-def _common(types: set[Type]) -> Type:
+def _common_type(types: set[FieldType]) -> FieldType:
     if len(types) == 1:
         return next(iter(types))
-    return Type.FLOAT if types == {Type.INT, Type.FLOAT} else Type.JSON
+    return FieldType.FLOAT if types == {FieldType.INT, FieldType.FLOAT} else FieldType.JSON
 
 
-def to_json(columns: list[Column]) -> bytes:
+def encode_columns(columns: list[Column]) -> bytes:
     """Return the content of ``_columns.json``."""
     listed = [{"name": column.name, "type": column.type.value} for column in columns]
     return msgspec.json.encode({"version": 1, "columns": listed})
 
 
-def from_json(data: bytes, key: str) -> list[Column]:
+def decode_columns(data: bytes, key: str) -> list[Column]:
     """Read what `to_json` wrote; LakeError if it is something else."""
 
     class Document(msgspec.Struct):
@@ -146,19 +150,21 @@ def encode(batch: pl.DataFrame, columns: list[Column]) -> tuple[pl.DataFrame, li
     columns
         From `choose`.
     """
-    value, key = to_text(batch.get_column("value")), to_text(batch.get_column("key"))
+    value, key = decode_utf8(batch.get_column("value")), decode_utf8(batch.get_column("key"))
     fits = value.str.contains(_pattern(columns)).fill_null(value=False)
     fits &= key.is_not_null() | batch.get_column("key").is_null()
-    read, good = _together(value.filter(fits), columns)
-    near = batch.select("offset", "timestamp_ms", key=key).filter(fits)
-    frame = pl.concat([_envelope(near, read), read], how="horizontal").filter(good)
+    read, converted = _parse_together(value.filter(fits), columns)
+    kafka_fields = batch.select("offset", "timestamp_ms", key=key).filter(fits)
+    frame = pl.concat([_envelope(kafka_fields, read), read], how="horizontal").filter(converted)
     rejects: list[RejectedRecord] = []
     if frame.height < batch.height:
-        taken = frame.get_column("kafka_offset")
-        others = rows.encode(batch.filter(~pl.col("offset").is_in(taken.implode())))
+        parsed_offsets = frame.get_column("kafka_offset")
+        others = rows.encode(batch.filter(~pl.col("offset").is_in(parsed_offsets.implode())))
         rejects = others.rejects
-        frame = pl.concat([frame, _one_by_one(others.lines, [*ENVELOPE, *columns])]).sort("kafka_offset")
-    times = [column.name for column in columns if column.type is Type.TIMESTAMP_NS]
+        frame = pl.concat([frame, _parse_individually(others.lines, [*ENVELOPE, *columns])]).sort(
+            "kafka_offset"
+        )
+    times = [column.name for column in columns if column.type is FieldType.TIMESTAMP_NS]
     return with_timestamps(frame, times), rejects
 
 
@@ -168,15 +174,15 @@ def decode(lines: pl.Series, layout: list[Column]) -> pl.DataFrame:
     What a column cannot hold, and what has no column, goes to ``extra``, which the layout must have.
     """
     fits = lines.str.contains(_pattern(layout))
-    read, good = _together(lines.filter(fits), layout)
-    read = read.filter(good)
+    read, converted = _parse_together(lines.filter(fits), layout)
+    read = read.filter(converted)
     if read.height == len(lines):
         return read
-    place = pl.int_range(len(lines), dtype=pl.Int64(), eager=True)
-    together = place.filter(fits).filter(good)
-    alone = place.filter(~place.is_in(together.implode()))
-    frame = pl.concat([read, _one_by_one(lines.gather(alone), layout)])
-    return frame[pl.concat([together, alone]).arg_sort()]
+    row_numbers = pl.int_range(len(lines), dtype=pl.Int64(), eager=True)
+    parsed_together = row_numbers.filter(fits).filter(converted)
+    parsed_individually = row_numbers.filter(~row_numbers.is_in(parsed_together.implode()))
+    frame = pl.concat([read, _parse_individually(lines.gather(parsed_individually), layout)])
+    return frame[pl.concat([parsed_together, parsed_individually]).arg_sort()]
 
 
 def to_lines(frame: pl.DataFrame, layout: list[Column]) -> pl.Series:
@@ -187,7 +193,7 @@ def to_lines(frame: pl.DataFrame, layout: list[Column]) -> pl.Series:
     frame
         `ENVELOPE` and ``layout``; other columns are left out.
     """
-    raw = {column.name for column in layout if column.type is Type.JSON}
+    raw = {column.name for column in layout if column.type is FieldType.JSON}
     names = [column.name for column in (*ENVELOPE, *layout) if column.name in frame.columns]
     lines = []
     for row in frame.select(names).iter_rows():
@@ -200,13 +206,17 @@ def to_lines(frame: pl.DataFrame, layout: list[Column]) -> pl.Series:
     return pl.Series("line", lines, dtype=pl.String)
 
 
-def _envelope(near: pl.DataFrame, read: pl.DataFrame) -> pl.DataFrame:
-    own = read.schema.get("instrument_id") == pl.String()
-    carried = near.get_column("key") == read.get_column("instrument_id") if own else pl.lit(value=False)
-    return near.select(
+def _envelope(kafka_fields: pl.DataFrame, read: pl.DataFrame) -> pl.DataFrame:
+    has_instrument_id = read.schema.get("instrument_id") == pl.String()
+    key_in_value = (
+        kafka_fields.get_column("key") == read.get_column("instrument_id")
+        if has_instrument_id
+        else pl.lit(value=False)
+    )
+    return kafka_fields.select(
         kafka_offset="offset",
         kafka_timestamp_ms="timestamp_ms",
-        kafka_key=pl.when(~carried.fill_null(value=False)).then("key"),
+        kafka_key=pl.when(~key_in_value.fill_null(value=False)).then("key"),
         kafka_key_base64=pl.lit(None, dtype=pl.String),
         kafka_tombstone=pl.lit(None, dtype=pl.Boolean),
     )
@@ -219,62 +229,70 @@ def _pattern(columns: list[Column]) -> str:
     """
     values = [_OBJECT if column == _EXTRA else _PATTERNS[column.type] for column in columns]
     members = [
-        rf'"{_escaped(column.name)}": ?(?:null|{value})'
+        rf'"{_escape_for_regex(column.name)}": ?(?:null|{value})'
         for column, value in zip(columns, values, strict=True)
     ]
     return rf"^\{{{members[0]}" + "".join(f"(?:, ?{member})?" for member in members[1:]) + r"\}$"
 
 
-def _escaped(name: str) -> str:
+def _escape_for_regex(name: str) -> str:
     text = msgspec.json.encode(name).decode()[1:-1]
     return "".join(c if c.isalnum() or c == "_" else f"\\x{{{ord(c):x}}}" for c in text)
 
 
-def _together(lines: pl.Series, columns: list[Column]) -> tuple[pl.DataFrame, pl.Series]:
+def _parse_together(lines: pl.Series, columns: list[Column]) -> tuple[pl.DataFrame, pl.Series]:
     """Parse records that fit; also say which of them Polars could convert."""
     schema = {c.name: pl.String() if c.type in _READ_AS_TEXT else polars_type(c.type) for c in columns}
     target = {column.name: polars_type(column.type) for column in columns}
     if lines.is_empty():
         return pl.DataFrame(schema=target), pl.Series([], dtype=pl.Boolean)
-    read = pl.read_ndjson(io.BytesIO(to_bytes(lines)), schema=schema)
+    read = pl.read_ndjson(io.BytesIO(to_ndjson(lines)), schema=schema)
     converted = read.with_columns(
-        _converted(pl.col(name), kind) for name, kind in target.items() if kind != schema[name]
+        _convert(pl.col(name), kind) for name, kind in target.items() if kind != schema[name]
     )
-    whole = [
+    conversions = [
         read.get_column(name).is_null() | converted.get_column(name).is_not_null()
         for name, kind in target.items()
         if kind != schema[name]
     ]
-    good = (
-        pl.select(pl.all_horizontal(whole)).to_series() if whole else pl.repeat(True, len(lines), eager=True)
+    all_converted = (
+        pl.select(pl.all_horizontal(conversions)).to_series()
+        if conversions
+        else pl.repeat(True, len(lines), eager=True)
     )
-    return converted, good
+    return converted, all_converted
 
 
-def _converted(text: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    return text.str.to_date("%Y-%m-%d", strict=False) if kind == pl.Date() else text.cast(kind, strict=False)
+def _convert(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    return (
+        column.str.to_date("%Y-%m-%d", strict=False)
+        if dtype == pl.Date()
+        else column.cast(dtype, strict=False)
+    )
 
 
-def _one_by_one(lines: pl.Series, layout: list[Column]) -> pl.DataFrame:
+def _parse_individually(lines: pl.Series, layout: list[Column]) -> pl.DataFrame:
     types = {column.name: column.type for column in layout}
     values: dict[str, list[Any]] = {name: [] for name in types}
     for line in lines:
         fields = _FIELDS.decode(line)
         fitting: dict[str, Any] = {}
-        misfits: dict[str, msgspec.Raw] = {}
+        extra_members: dict[str, msgspec.Raw] = {}
         for name, raw in fields.items():
-            value, fits = _value(bytes(raw).decode(), types[name]) if name in types else (None, False)
+            value, fits = _parse_value(bytes(raw).decode(), types[name]) if name in types else (None, False)
             if name == _EXTRA.name:
                 continue
             if fits:
                 fitting[name] = value
             elif bytes(raw) != b"null":
-                misfits[name] = raw
-        own = fields.get(_EXTRA.name)
-        if misfits or (own is not None and not bytes(own).startswith(b"{") and bytes(own) != b"null"):
-            own = with_extra({_EXTRA.name: own} if own is not None else {}, misfits)[_EXTRA.name]
-        if own is not None and bytes(own) != b"null":
-            fitting[_EXTRA.name] = bytes(own).decode()
+                extra_members[name] = raw
+        extra = fields.get(_EXTRA.name)
+        if extra_members or (
+            extra is not None and not bytes(extra).startswith(b"{") and bytes(extra) != b"null"
+        ):
+            extra = with_extra({_EXTRA.name: extra} if extra is not None else {}, extra_members)[_EXTRA.name]
+        if extra is not None and bytes(extra) != b"null":
+            fitting[_EXTRA.name] = bytes(extra).decode()
         for name, column in values.items():
             column.append(fitting.get(name))
     return pl.DataFrame(
@@ -282,33 +300,37 @@ def _one_by_one(lines: pl.Series, layout: list[Column]) -> pl.DataFrame:
     )
 
 
-def _value(raw: str, kind: Type) -> tuple[Any, bool]:
+def _parse_value(raw: str, column_type: FieldType) -> tuple[Any, bool]:
     """Return a JSON value as its column holds it, and whether it can."""
-    if kind is Type.JSON:
+    if column_type is FieldType.JSON:
         return raw, raw != "null"
     try:
-        return _PARSERS[kind](raw), True
+        return _PARSERS[column_type](raw), True
     except (ValueError, InvalidOperation, msgspec.MsgspecError):
         return None, False
 
 
-def _integer(raw: str) -> int:
+def _parse_integer(raw: str) -> int:
     if not _INTEGER.fullmatch(raw) or not -(2**63) <= (number := int(raw)) < 2**63:
         raise ValueError(raw)
     return number
 
 
-def _float(raw: str) -> float:
+def _parse_float(raw: str) -> float:
     digits = raw.lower().partition("e")[0].strip("-").replace(".", "").lstrip("0")
-    if raw[0] not in "-0123456789" or len(digits) > _FLOAT_DIGITS or (number := float(raw)) in _INFINITE:
+    if (
+        raw[0] not in "-0123456789"
+        or len(digits) > _MAX_FLOAT_DIGITS
+        or (number := float(raw)) in _INFINITIES
+    ):
         raise ValueError(raw)
     return number
 
 
-_INFINITE = (float("inf"), float("-inf"))
+_INFINITIES = (float("inf"), float("-inf"))
 
 
-def _decimal(raw: str) -> Decimal:
+def _parse_decimal(raw: str) -> Decimal:
     if raw[0] not in "-0123456789":
         raise ValueError(raw)
     number = Decimal(raw)
@@ -324,26 +346,26 @@ def _decimal(raw: str) -> Decimal:
     return Decimal((sign, (*units, *[0] * max(0, exponent + 9)), -9))
 
 
-def _day(raw: str) -> date:
+def _parse_date(raw: str) -> date:
     text = _TEXT.decode(raw)
-    if not _DAY.fullmatch(text):
+    if not _DATE.fullmatch(text):
         raise ValueError(raw)
     return date.fromisoformat(text)
 
 
-def _bool(raw: str) -> bool:
+def _parse_bool(raw: str) -> bool:
     if raw not in {"true", "false"}:
         raise ValueError(raw)
     return raw == "true"
 
 
 _PARSERS: Final = {
-    Type.TEXT: _TEXT.decode,
-    Type.DECIMAL: _decimal,
-    Type.FLOAT: _float,
-    Type.INT: _integer,
-    Type.TIMESTAMP_NS: _integer,
-    Type.DATE: _day,
-    Type.BOOL: _bool,
-    Type.TEXTS: _TEXTS.decode,
+    FieldType.STRING: _TEXT.decode,
+    FieldType.DECIMAL: _parse_decimal,
+    FieldType.FLOAT: _parse_float,
+    FieldType.INT: _parse_integer,
+    FieldType.TIMESTAMP_NS: _parse_integer,
+    FieldType.DATE: _parse_date,
+    FieldType.BOOL: _parse_bool,
+    FieldType.STRING_LIST: _TEXTS.decode,
 }

@@ -44,7 +44,7 @@ class Cost:
         """Return the dollars for a million records: their operations, and one month of their bytes."""
         return (self.operations_usd + self.storage_usd_per_month) / records * 1e6 if records > 0 else 0.0
 
-    def explained(self) -> str:
+    def summary(self) -> str:
         """Return one sentence for people."""
         return (
             f"List prices of Cloud Storage (Standard, us-central1): ${self.operations_usd:,.4f} to create "
@@ -53,7 +53,7 @@ class Cost:
         )
 
 
-def cost(objects: int, size: int, *, listings: int = 0, reads: int = 0) -> Cost:
+def estimate_cost(objects: int, total_bytes: int, *, listings: int = 0, reads: int = 0) -> Cost:
     """Return what objects cost.
 
     Parameters
@@ -68,4 +68,4 @@ def cost(objects: int, size: int, *, listings: int = 0, reads: int = 0) -> Cost:
         Objects read, whole or in part, or looked up.
     """
     operations = (objects + listings) * CLASS_A_USD_PER_OPERATION + reads * CLASS_B_USD_PER_OPERATION
-    return Cost(objects, size, operations, size / GB * STORAGE_USD_PER_GB_MONTH)
+    return Cost(objects, total_bytes, operations, total_bytes / GB * STORAGE_USD_PER_GB_MONTH)

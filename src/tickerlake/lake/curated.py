@@ -21,22 +21,22 @@ from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.reader import partitions
 from tickerlake.lake.segment import TopicMeta
 from tickerlake.lake.store.base import Store, discard
-from tickerlake.lake.typed import Chunk, chunks, kind_of
+from tickerlake.lake.typed import Chunk, chunks, detect_record_type
 
 ROOT: Final = "curated/"
 LOG: Final = f"{ROOT}_log/"
-MISFITS: Final = f"{ROOT}_misfits/"
-FULL_EVERY: Final = 32
-_KEY: Final = re.compile(
+REJECTS: Final = f"{ROOT}_misfits/"
+FULL_COMMIT_EVERY: Final = 32
+_FILE_KEY: Final = re.compile(
     rf"{ROOT}(?P<kind>[a-z]+)(?:/interval=(?P<interval>[0-9a-z]+))?/date=(?P<date>\d{{4}}-\d\d-\d\d)/"
     r"(?P<version>\d{10})-[0-9a-f]{16}\.parquet"
 )
-_COMMIT: Final = re.compile(rf"{LOG}(\d{{20}})\.json")
-_TRIES: Final = 3
+_COMMIT_KEY: Final = re.compile(rf"{LOG}(\d{{20}})\.json")
+_MAX_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class CuratedFolder:
     """A folder of curated files.
 
     Parameters
@@ -49,7 +49,7 @@ class Place:
         The first of the exchange days of its rows, from `period`.
     """
 
-    kind: str
+    record_type: str
     interval: str
     date: date
 
@@ -57,7 +57,7 @@ class Place:
     def prefix(self) -> str:
         """What its keys begin with."""
         interval = f"interval={self.interval}/" if self.interval else ""
-        return f"{ROOT}{self.kind}/{interval}date={self.date.isoformat()}/"
+        return f"{ROOT}{self.record_type}/{interval}date={self.date.isoformat()}/"
 
 
 class CuratedFile(msgspec.Struct, frozen=True):
@@ -71,12 +71,12 @@ class CuratedFile(msgspec.Struct, frozen=True):
     last: str
 
     @property
-    def place(self) -> Place:
+    def folder(self) -> CuratedFolder:
         """The folder in which it lies."""
-        return place_of(self.key)
+        return parse_folder(self.key)
 
 
-class Taken(msgspec.Struct, frozen=True):
+class ConsumedRange(msgspec.Struct, frozen=True):
     """How much of one partition has been taken: its offsets ``[first, through)``, and what they held."""
 
     first: int
@@ -85,11 +85,11 @@ class Taken(msgspec.Struct, frozen=True):
     misfits: int = 0
 
 
-class TakenTopic(msgspec.Struct, frozen=True):
+class ConsumedTopic(msgspec.Struct, frozen=True):
     """How much of a topic has been taken, by partition (as text)."""
 
     kind: str
-    partitions: dict[str, Taken]
+    partitions: dict[str, ConsumedRange]
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +97,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int
     created_ms: int
-    taken: dict[str, TakenTopic]
+    taken: dict[str, ConsumedTopic]
     superseded: dict[str, int]
     added: list[CuratedFile]
     removed: list[str]
@@ -106,7 +106,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class CuratedState:
     """What there is after a number of commits.
 
     Parameters
@@ -122,29 +122,33 @@ class State:
     """
 
     version: int = 0
-    taken: dict[str, TakenTopic] = field(default_factory=dict)
+    consumed: dict[str, ConsumedTopic] = field(default_factory=dict)
     superseded: dict[str, int] = field(default_factory=dict)
     files: dict[str, CuratedFile] = field(default_factory=dict)
 
-    def through(self, topic: str) -> dict[str, int]:
+    def next_offsets(self, topic: str) -> dict[str, int]:
         """Return up to which offset each partition of a topic has been taken, by its number as text."""
-        known = self.taken.get(topic)
-        return {number: part.through for number, part in known.partitions.items()} if known else {}
+        consumed = self.consumed.get(topic)
+        return (
+            {number: consumed_range.through for number, consumed_range in consumed.partitions.items()}
+            if consumed
+            else {}
+        )
 
-    def of(self, kind: str) -> list[CuratedFile]:
+    def files_of(self, record_type: str) -> list[CuratedFile]:
         """Return the files of a kind, by key."""
-        prefix = f"{ROOT}{kind}/"
+        prefix = f"{ROOT}{record_type}/"
         return [self.files[key] for key in sorted(self.files) if key.startswith(prefix)]
 
-    def then(self, commit: Commit) -> "State":
+    def apply(self, commit: Commit) -> "CuratedState":
         """Return what there is after one commit more."""
-        gone = self.files if commit.full else set(commit.removed)
-        kept = {key: file for key, file in self.files.items() if key not in gone}
+        removed = self.files if commit.full else set(commit.removed)
+        remaining = {key: file for key, file in self.files.items() if key not in removed}
         added = {each.key: each for each in commit.added}
-        return State(commit.version, commit.taken, commit.superseded, {**kept, **added})
+        return CuratedState(commit.version, commit.taken, commit.superseded, {**remaining, **added})
 
 
-def place_of(key: str) -> Place:
+def parse_folder(key: str) -> CuratedFolder:
     """Return the folder of a curated file's key.
 
     Raises
@@ -152,35 +156,35 @@ def place_of(key: str) -> Place:
     LakeError
         If it is no such key.
     """
-    match = _KEY.fullmatch(key)
+    match = _FILE_KEY.fullmatch(key)
     if not match:
         raise LakeError(
             f"{key} is not the name of a curated file.", "Something else wrote it, or its commit."
         )
-    return Place(match["kind"], match["interval"] or "", date.fromisoformat(match["date"]))
+    return CuratedFolder(match["kind"], match["interval"] or "", date.fromisoformat(match["date"]))
 
 
-def version_of(key: str) -> int | None:
+def parse_version(key: str) -> int | None:
     """Return for which commit a curated file was written; None if the key is none of a file."""
-    match = _KEY.fullmatch(key)
+    match = _FILE_KEY.fullmatch(key)
     return int(match["version"]) if match else None
 
 
-def period(kind: str) -> pl.Expr:
+def folder_date(record_type: str) -> pl.Expr:
     """Return the first of the exchange days that share a folder with that of a row.
 
     A day has its own, but daily bars and indicators, of which a day has few, share it with their year, and
     alerts with their month.
     """
     day = pl.col("session_date")
-    if kind == "alerts":
+    if record_type == "alerts":
         return day.dt.truncate("1mo")
-    if kind not in {"bars", "indicators"}:
+    if record_type not in {"bars", "indicators"}:
         return day
     return pl.when(pl.col("interval") == "1d").then(day.dt.truncate("1y")).otherwise(day)
 
 
-def untaken(store: Store, topic: TopicMeta, through: Mapping[str, int]) -> Iterator[Chunk]:
+def pending_chunks(store: Store, topic: TopicMeta, next_offsets: Mapping[str, int]) -> Iterator[Chunk]:
     """Yield what a topic's chains hold beyond what was taken, a partition after the other.
 
     Parameters
@@ -189,28 +193,28 @@ def untaken(store: Store, topic: TopicMeta, through: Mapping[str, int]) -> Itera
         As `State.through` returns it.
     """
     for partition in partitions(store, topic.topic):
-        start = through.get(str(partition), topic.first_position(partition))
+        start = next_offsets.get(str(partition), topic.first_position(partition))
         yield from chunks(store, topic, partition, start)
 
 
-class Kinds:
+class TopicRecordTypes:
     """What the topics of a lake hold; at each is looked once, for that reads a whole segment."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[str, str | None] = {}
+        self._cached: dict[str, str | None] = {}
 
-    def of(self, topic: TopicMeta, state: State | None = None) -> str | None:
+    def find(self, topic: TopicMeta, state: CuratedState | None = None) -> str | None:
         """Return the kind of a topic's records; None if they are none of ours, or there were none yet."""
         name = topic.topic
-        if name not in self._known:
-            taken = state.taken.get(name) if state else None
-            self._known[name] = taken.kind if taken else kind_of(self._store, topic)
-        return self._known[name]
+        if name not in self._cached:
+            consumed = state.consumed.get(name) if state else None
+            self._cached[name] = consumed.kind if consumed else detect_record_type(self._store, topic)
+        return self._cached[name]
 
-    def look_again(self) -> None:
+    def refresh(self) -> None:
         """Forget of which topics the kind is not known: they may have records now."""
-        self._known = {name: kind for name, kind in self._known.items() if kind is not None}
+        self._cached = {name: kind for name, kind in self._cached.items() if kind is not None}
 
 
 def commit_key(version: int) -> str:
@@ -222,27 +226,29 @@ def read_commit(store: Store, version: int) -> Commit:
     """Read one commit; ObjectMissing if there is none."""
     key = commit_key(version)
     try:
-        found = msgspec.json.decode(store.read(key), type=Commit)
+        decoded = msgspec.json.decode(store.read(key), type=Commit)
     except msgspec.MsgspecError as error:
-        raise LakeError(f"{store.uri}/{key} is damaged: {error}.", REBUILD) from error
-    if found.format != 1:
+        raise LakeError(f"{store.uri}/{key} is damaged: {error}.", REBUILD_HINT) from error
+    if decoded.format != 1:
         raise LakeError(
-            f"{store.uri}/{key} has the format {found.format}, which a newer version wrote.",
+            f"{store.uri}/{key} has the format {decoded.format}, which a newer version wrote.",
             "Update tickerlake.",
         )
-    return found
+    return decoded
 
 
-REBUILD: Final = "Restore it, or remove curated/ as a whole: `tickerlake compact` makes it again from raw/."
+REBUILD_HINT: Final = (
+    "Restore it, or remove curated/ as a whole: `tickerlake compact` makes it again from raw/."
+)
 
 
-def versions(store: Store) -> list[int]:
+def commit_versions(store: Store) -> list[int]:
     """Return the numbers of the commits that are kept, in order."""
-    found = (_COMMIT.fullmatch(info.key) for info in store.list(LOG))
-    return sorted(int(match[1]) for match in found if match)
+    matches = (_COMMIT_KEY.fullmatch(info.key) for info in store.list(LOG))
+    return sorted(int(match[1]) for match in matches if match)
 
 
-def read_state(store: Store) -> State:
+def read_state(store: Store) -> CuratedState:
     """Return what the curated part of a lake consists of now.
 
     Raises
@@ -250,36 +256,36 @@ def read_state(store: Store) -> State:
     LakeError
         If a commit is missing or damaged.
     """
-    for _ in range(_TRIES):
+    for _ in range(_MAX_ATTEMPTS):
         try:
-            return _fold(store, versions(store))
+            return _apply_commits(store, commit_versions(store))
         except ObjectMissing:
             continue  # an old commit was cleaned away between the listing and the reading
-    raise LakeError(f"{store.uri}/{LOG} lacks a commit in the middle.", REBUILD)
+    raise LakeError(f"{store.uri}/{LOG} lacks a commit in the middle.", REBUILD_HINT)
 
 
-def _fold(store: Store, known: list[int]) -> State:
-    if not known:
-        return State()
+def _apply_commits(store: Store, stored_versions: list[int]) -> CuratedState:
+    if not stored_versions:
+        return CuratedState()
     newer: list[Commit] = []
-    for version in range(known[-1], 0, -1):
+    for version in range(stored_versions[-1], 0, -1):
         newer.append(read_commit(store, version))
         if newer[-1].full:
             break
-    state = State()
+    state = CuratedState()
     for commit in reversed(newer):
-        state = state.then(commit)
+        state = state.apply(commit)
     return state
 
 
 def commit(
     store: Store,
-    state: State,
-    taken: dict[str, TakenTopic],
+    state: CuratedState,
+    consumed: dict[str, ConsumedTopic],
     superseded: dict[str, int],
     added: Iterable[CuratedFile],
     removed: Iterable[str],
-) -> State:
+) -> CuratedState:
     """Add a commit to the log.
 
     Raises
@@ -290,39 +296,44 @@ def commit(
     change = Commit(
         version=state.version + 1,
         created_ms=clock.now_ns() // 1_000_000,
-        taken=taken,
+        taken=consumed,
         superseded=superseded,
         added=sorted(added, key=lambda each: each.key),
         removed=sorted(removed),
         full=False,
     )
-    after = state.then(change)
-    if change.version % FULL_EVERY == 0:
+    new_state = state.apply(change)
+    if change.version % FULL_COMMIT_EVERY == 0:
         change = msgspec.structs.replace(
-            change, added=[after.files[k] for k in sorted(after.files)], full=True
+            change, added=[new_state.files[k] for k in sorted(new_state.files)], full=True
         )
     data = msgspec.json.encode(change)
     store.create(commit_key(change.version), data, metadata={}, content_type="application/json")
-    return after
+    return new_state
 
 
-def clean(store: Store, keep_ms: int) -> Iterator[str]:
+def delete_obsolete(store: Store, retention_ms: int) -> Iterator[str]:
     """Delete what no reader of the last while can need, and yield each key.
 
     These are files that were replaced or left behind before the newest full commit that is older than
     ``keep_ms``, and the commits before that one. Where nothing may be deleted, all stays.
     """
-    before_ms = clock.now_ns() // 1_000_000 - keep_ms
-    known = versions(store)
-    fulls = [v for v in known if v % FULL_EVERY == 0]
-    old = next((v for v in reversed(fulls) if read_commit(store, v).created_ms < before_ms), None)
-    if old is None:
+    before_ms = clock.now_ns() // 1_000_000 - retention_ms
+    stored_versions = commit_versions(store)
+    full_versions = [v for v in stored_versions if v % FULL_COMMIT_EVERY == 0]
+    base_version = next(
+        (v for v in reversed(full_versions) if read_commit(store, v).created_ms < before_ms), None
+    )
+    if base_version is None:
         return
-    needed = {each.key for each in read_commit(store, old).added}
-    versioned = ((info.key, version_of(info.key)) for info in list(store.list(ROOT)))
-    files = [key for key, version in versioned if version is not None and version <= old]
+    needed = {each.key for each in read_commit(store, base_version).added}
+    versioned = ((info.key, parse_version(info.key)) for info in list(store.list(ROOT)))
+    files = [key for key, version in versioned if version is not None and version <= base_version]
     # commits go last: as long as one is there, so is what tells of its files
-    for key in [*(key for key in files if key not in needed), *(commit_key(v) for v in known if v < old)]:
+    for key in [
+        *(key for key in files if key not in needed),
+        *(commit_key(v) for v in stored_versions if v < base_version),
+    ]:
         if not discard(store, key):
             return
         yield key

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tickerlake.lake.typed import RANKED
+from tickerlake.lake.typed import DEDUP_KEYS
 
 
 def open_database(folder: Path, memory: str) -> Any:
@@ -32,27 +32,27 @@ def open_database(folder: Path, memory: str) -> Any:
     return database
 
 
-def literal(text: str) -> str:
+def sql_literal(text: str) -> str:
     """Return a text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def names(columns: Iterable[str], of: str = "") -> str:
+def column_list(columns: Iterable[str], prefix: str = "") -> str:
     """Return columns as SQL lists them; some have names that are words of SQL."""
-    return ", ".join(f'{of}"{name}"' for name in columns)
+    return ", ".join(f'{prefix}"{name}"' for name in columns)
 
 
-def parquet(paths: Iterable[str], options: str = "") -> str:
+def read_parquet_sql(paths: Iterable[str], options: str = "") -> str:
     """Return the SQL that reads Parquet files."""
-    return f"read_parquet([{', '.join(map(literal, paths))}]{options})"
+    return f"read_parquet([{', '.join(map(sql_literal, paths))}]{options})"
 
 
-def latest(kind: str, source: str) -> str:
+def latest_rows_sql(record_type: str, source: str) -> str:
     """Return the SQL of the rows of a table that count (`typed.RANKED`), by what else it has a column of."""
-    return f"select * from {source} where true {counts(kind)}"
+    return f"select * from {source} where true {latest_rows_clause(record_type)}"
 
 
-def counts(kind: str, *also: str, of: str = "") -> str:
+def latest_rows_clause(record_type: str, *extra_columns: str, prefix: str = "") -> str:
     """Return the clause that leaves of rows that are the same the one that counts; empty where all do.
 
     Parameters
@@ -62,9 +62,9 @@ def counts(kind: str, *also: str, of: str = "") -> str:
     of
         What stands before each column, such as ``r.``.
     """
-    if kind not in RANKED:
+    if record_type not in DEDUP_KEYS:
         return ""
-    key, revision = RANKED[kind]
-    same = ", ".join(f"{of}{name}" for name in (*also, *key))
-    order = ", ".join(f"{of}{name} desc" for name in (revision, "kafka_offset") if name)
-    return f"qualify row_number() over (partition by {same} order by {order}) = 1"
+    key, revision = DEDUP_KEYS[record_type]
+    key_columns = ", ".join(f"{prefix}{name}" for name in (*extra_columns, *key))
+    order = ", ".join(f"{prefix}{name} desc" for name in (revision, "kafka_offset") if name)
+    return f"qualify row_number() over (partition by {key_columns} order by {order}) = 1"

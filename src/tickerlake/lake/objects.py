@@ -18,33 +18,33 @@ from tickerlake.errors import ObjectExists
 from tickerlake.lake.rows import RejectedRecord, encode
 from tickerlake.lake.segment import (
     Marker,
-    Stored,
+    StoreResult,
     TopicMeta,
     marker_key,
-    marker_of,
+    parse_marker,
+    parse_position,
     partition_prefix,
-    position_of,
     reject_key,
     reject_prefix,
     segment_key,
 )
 from tickerlake.lake.store.base import ObjectInfo, Store
 
-Covered = tuple[int, int, ObjectInfo]
+CoveredRange = tuple[int, int, ObjectInfo]
 
 
-def coverage(store: Store, topic: str, partition: int, start: int) -> Iterator[Covered]:
+def coverage(store: Store, topic: str, partition: int, start: int) -> Iterator[CoveredRange]:
     """Yield the offsets ``[start, end)`` that each object of a partition stands for, by offset."""
     return merge(
-        _covered(store, partition_prefix(topic, partition), start),
-        _covered(store, reject_prefix(topic, partition), start),
+        _covered_ranges(store, partition_prefix(topic, partition), start),
+        _covered_ranges(store, reject_prefix(topic, partition), start),
         key=lambda found: found[:2],
     )
 
 
-def _covered(store: Store, prefix: str, start: int) -> Iterator[Covered]:
+def _covered_ranges(store: Store, prefix: str, start: int) -> Iterator[CoveredRange]:
     for info in store.list(prefix, f"{prefix}{start:020d}"):
-        position, marker = position_of(info.key), marker_of(info.key)
+        position, marker = parse_position(info.key), parse_marker(info.key)
         if position is not None:
             yield position, position + 1, info
         elif marker:
@@ -81,12 +81,12 @@ class ObjectWriter:
             end = max(end, stop)
         return end
 
-    def put(self, batch: pl.DataFrame) -> Stored:
+    def put(self, batch: pl.DataFrame) -> StoreResult:
         """Store each record; those which are there already are left alone."""
         offsets = batch.get_column("offset").to_list()
         assert offsets[0] >= self.position, "a record before the chain's end must never be stored again"
         rows = encode(batch)
-        kept = keep_rejects(self.store, self.topic.topic, self.partition, rows.rejects)
+        new_rejects = store_rejects(self.store, self.topic.topic, self.partition, rows.rejects)
         holes = [
             (marker_key(self.topic.topic, self.partition, Marker("hole", before + 1, after)), b"")
             for before, after in pairwise([self.position - 1, *offsets])
@@ -98,35 +98,36 @@ class ObjectWriter:
         ]
         created = list(self._uploads.map(self._create, [*holes, *documents]))[len(holes) :]
         sizes = [len(data) for (_, data), new in zip(documents, created, strict=True) if new]
-        return self._advance(offsets[-1] + 1, len(sizes), kept, sum(sizes))
+        return self._advance(offsets[-1] + 1, len(sizes), new_rejects, sum(sizes))
 
-    def put_gap(self, end: int) -> Stored:
+    def put_gap(self, end: int) -> StoreResult:
         """Record that the offsets from `position` to ``end`` were lost before they could be stored."""
         self._create((marker_key(self.topic.topic, self.partition, Marker("gap", self.position, end)), b""))
         return self._advance(end, 0, 0, 0)
 
-    def _advance(self, end: int, records: int, rejects: int, size: int) -> Stored:
+    def _advance(self, end: int, records: int, rejects: int, size: int) -> StoreResult:
         start, self.position = self.position, end
-        return Stored(start, end, records, rejects, records, size)
+        return StoreResult(start, end, records, rejects, records, size)
 
-    def _create(self, item: tuple[str, bytes]) -> bool:
-        key, data = item
-        created = _create(self.store, key, data)
+    def _create(self, entry: tuple[str, bytes]) -> bool:
+        key, data = entry
+        created = _create_if_absent(self.store, key, data)
         failpoints.reach("object.stored")
         return created
 
 
-def keep_rejects(store: Store, topic: str, partition: int, rejects: Iterable[RejectedRecord]) -> int:
+def store_rejects(store: Store, topic: str, partition: int, rejects: Iterable[RejectedRecord]) -> int:
     """Keep records that do not decode, each as an object of its own; return how many were not there yet.
 
     They are stored before what covers them is.
     """
     return sum(
-        _create(store, reject_key(topic, partition, reject.offset), reject.to_json()) for reject in rejects
+        _create_if_absent(store, reject_key(topic, partition, reject.offset), reject.to_json())
+        for reject in rejects
     )
 
 
-def _create(store: Store, key: str, data: bytes) -> bool:
+def _create_if_absent(store: Store, key: str, data: bytes) -> bool:
     try:
         store.create(key, data, metadata={}, content_type="application/json")
     except ObjectExists:

@@ -17,7 +17,7 @@ from tickerlake.errors import LakeError, ObjectExists
 from tickerlake.lake import rows
 from tickerlake.lake.audit import Finding, PartitionAudit
 from tickerlake.lake.ndjson import NdjsonCodec
-from tickerlake.lake.objects import coverage, keep_rejects
+from tickerlake.lake.objects import coverage, store_rejects
 from tickerlake.lake.parquet import ParquetCodec
 from tickerlake.lake.reader import read_columns, read_meta, segments
 from tickerlake.lake.segment import (
@@ -25,20 +25,20 @@ from tickerlake.lake.segment import (
     SegmentMeta,
     TopicMeta,
     marker_key,
-    marker_of,
-    position_of,
+    parse_marker,
+    parse_position,
     reject_key,
     segment_key,
 )
 from tickerlake.lake.store.base import Store
 
-Read = Callable[[int, int], pl.DataFrame]
+ReadRecords = Callable[[int, int], pl.DataFrame]
 """Returns the committed records of the offsets ``[start, end)`` of a partition."""
 
-MOST_RECORDS: Final = 200_000
+MAX_SEGMENT_OFFSETS: Final = 200_000
 """A segment made by a repair spans so many offsets at most."""
 
-_BAD: Final = {
+_DAMAGE_KINDS: Final = {
     "unreadable", "foreign", "misnamed", "damaged", "metadata", "checksum", "count", "order", "range",
     "differs",
 }  # fmt: skip
@@ -46,7 +46,7 @@ _BAD: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RepairPlan:
     """What has to be done to a chain.
 
     Parameters
@@ -58,11 +58,11 @@ class Plan:
     """
 
     ranges: list[tuple[int, int]]
-    aside: list[str]
+    to_quarantine: list[str]
 
 
 @dataclass(slots=True)
-class Repaired:
+class RepairResult:
     """What was done to one partition; ``lost`` are offsets ``[start, end)`` that can't be had back."""
 
     topic: str
@@ -73,9 +73,13 @@ class Repaired:
     lost: list[tuple[int, int]] = field(default_factory=list)
 
 
-def plan(
-    first: int, end: int, low: int, sound: Iterable[tuple[str, SegmentMeta]], bad: Iterable[tuple[str, int]]
-) -> Plan:
+def plan_repair(
+    first: int,
+    end: int,
+    low_watermark: int,
+    sound: Iterable[tuple[str, SegmentMeta]],
+    damaged: Iterable[tuple[str, int]],
+) -> RepairPlan:
     """Say what makes a chain whole. Pure.
 
     Parameters
@@ -92,28 +96,30 @@ def plan(
     bad
         Keys and positions of those that are not, by position.
     """
-    aside: list[str] = []
+    to_quarantine: list[str] = []
     gaps: list[tuple[int, int]] = []
-    reached = first
+    next_offset = first
     for key, meta in sound:
-        if meta.position < reached and (meta.next_position <= reached or reached >= low):
-            aside.append(key)
+        if meta.position < next_offset and (
+            meta.next_position <= next_offset or next_offset >= low_watermark
+        ):
+            to_quarantine.append(key)
             continue
-        if meta.position > reached:
-            gaps.append((reached, meta.position))
-        reached = meta.next_position
-    if end > reached:
-        gaps.append((reached, end))
-    places = {position: key for key, position in bad}
+        if meta.position > next_offset:
+            gaps.append((next_offset, meta.position))
+        next_offset = meta.next_position
+    if end > next_offset:
+        gaps.append((next_offset, end))
+    damaged_at = {position: key for key, position in damaged}
     ranges: list[tuple[int, int]] = []
     for start, stop in gaps:
         # an object that can give way to its successor need not be deleted
-        inside = sorted(place for place in places if start < place < stop)
+        inside = sorted(place for place in damaged_at if start < place < stop)
         for a, b in pairwise([start, *inside, stop]):
-            ranges += [(at, min(at + MOST_RECORDS, b)) for at in range(a, b, MOST_RECORDS)]
+            ranges += [(at, min(at + MAX_SEGMENT_OFFSETS, b)) for at in range(a, b, MAX_SEGMENT_OFFSETS)]
     starts = {start for start, _ in ranges}
-    aside += [key for place, key in places.items() if place not in starts]
-    return Plan(ranges, aside)
+    to_quarantine += [key for place, key in damaged_at.items() if place not in starts]
+    return RepairPlan(ranges, to_quarantine)
 
 
 class Repair:
@@ -132,15 +138,20 @@ class Repair:
     """
 
     def __init__(
-        self, store: Store, topic: TopicMeta, audited: PartitionAudit, retained: tuple[int, int], read: Read
+        self,
+        store: Store,
+        topic: TopicMeta,
+        audit: PartitionAudit,
+        watermarks: tuple[int, int],
+        read: ReadRecords,
     ) -> None:
-        self._store, self._topic, self._audited = store, topic, audited
-        self._low, self._high = retained
+        self._store, self._topic, self._audit = store, topic, audit
+        self._low_watermark, self._high_watermark = watermarks
         self._read = read
-        self._bad = {finding.key for finding in audited.findings if finding.kind in _BAD}
-        self.done = Repaired(topic.topic, audited.partition)
+        self._damaged_keys = {finding.key for finding in audit.findings if finding.kind in _DAMAGE_KINDS}
+        self.result = RepairResult(topic.topic, audit.partition)
 
-    def run(self) -> Repaired:
+    def run(self) -> RepairResult:
         """Make whole what can be.
 
         Raises
@@ -149,47 +160,47 @@ class Repair:
             We may not replace objects.
         """
         if self._topic.format == "json":
-            self._objects()
+            self._repair_objects()
         else:
-            self._chain()
-        self._rejects(self._audited.findings)
-        return self.done
+            self._repair_chain()
+        self._repair_rejects(self._audit.findings)
+        return self.result
 
-    def _chain(self) -> None:
+    def _repair_chain(self) -> None:
         sound: list[tuple[str, SegmentMeta]] = []
-        bad: list[tuple[str, int]] = []
-        end, unknown = self._audited.first, -1
-        for info in segments(self._store, self._topic.topic, self.done.partition):
-            position = position_of(info.key)
+        damaged: list[tuple[str, int]] = []
+        end, unknown_position = self._audit.first, -1
+        for info in segments(self._store, self._topic.topic, self.result.partition):
+            position = parse_position(info.key)
             assert position is not None, "segments have positions"
             try:
                 meta = read_meta(self._store, info)
             except LakeError:
-                bad.append((info.key, position))
-                unknown = position
+                damaged.append((info.key, position))
+                unknown_position = position
                 continue
-            if info.key in self._bad:
-                bad.append((info.key, position))
+            if info.key in self._damaged_keys:
+                damaged.append((info.key, position))
             else:
                 sound.append((info.key, meta))
-            if meta.is_of(self._topic, self.done.partition, info.key):
-                end = max(end, min(meta.next_position, self._high))
+            if meta.matches(self._topic, self.result.partition, info.key):
+                end = max(end, min(meta.next_position, self._high_watermark))
             else:
-                unknown = position
-        if unknown >= end:
-            end = self._high  # nobody knows how far the one that is due there reached
-        todo = plan(self._audited.first, end, self._low, sound, bad)
-        for start, stop in todo.ranges:
-            self._make(start, stop)
-        for key in todo.aside:
-            self._keep(key)
-            self._store.mend(key, None, metadata={})
-            self.done.aside.append(key)
+                unknown_position = position
+        if unknown_position >= end:
+            end = self._high_watermark  # nobody knows how far the one that is due there reached
+        repair_plan = plan_repair(self._audit.first, end, self._low_watermark, sound, damaged)
+        for start, stop in repair_plan.ranges:
+            self._rebuild_segment(start, stop)
+        for key in repair_plan.to_quarantine:
+            self._quarantine(key)
+            self._store.replace_damaged(key, None, metadata={})
+            self.result.aside.append(key)
 
-    def _make(self, start: int, stop: int) -> None:
-        if start < self._low:
-            self.done.lost.append((start, min(stop, self._low)))
-            start = self._low
+    def _rebuild_segment(self, start: int, stop: int) -> None:
+        if start < self._low_watermark:
+            self.result.lost.append((start, min(stop, self._low_watermark)))
+            start = self._low_watermark
         if start >= stop:
             return
         codec = (
@@ -197,72 +208,74 @@ class Repair:
             if self._topic.format == "ndjson"
             else ParquetCodec(read_columns(self._store, self._topic.topic))
         )
-        number = self.done.partition
+        number = self.result.partition
         meta = SegmentMeta(self._topic.topic, self._topic.topic_id, number, start, stop, 0, 0, "")
-        data, meta, rejects = codec.pack(self._read(start, stop), meta)
-        keep_rejects(self._store, self._topic.topic, number, rejects)
+        data, meta, rejects = codec.encode(self._read(start, stop), meta)
+        store_rejects(self._store, self._topic.topic, number, rejects)
         key = segment_key(self._topic.topic, number, start, self._topic.format)
-        self._put(key, data, meta.to_text(), codec.content_type)
-        self.done.records += meta.records
+        self._create_or_replace(key, data, meta.to_metadata(), codec.content_type)
+        self.result.records += meta.records
 
-    def _put(self, key: str, data: bytes, metadata: dict[str, str], content_type: str) -> None:
+    def _create_or_replace(self, key: str, data: bytes, metadata: dict[str, str], content_type: str) -> None:
         try:
             self._store.create(key, data, metadata=metadata, content_type=content_type)
         except ObjectExists:
-            self._keep(key)
-            self._store.mend(key, data, metadata=metadata)
+            self._quarantine(key)
+            self._store.replace_damaged(key, data, metadata=metadata)
         failpoints.reach("repair.replaced")
-        self.done.made.append(key)
+        self.result.made.append(key)
 
-    def _keep(self, key: str) -> None:
+    def _quarantine(self, key: str) -> None:
         """Keep what is damaged, under a name that says what it was and which bytes they are."""
         data = self._store.read(key)
-        kept = f"damaged/{key}.{rows.checksum(data)}"
+        quarantine_key = f"damaged/{key}.{rows.checksum(data)}"
         with suppress(ObjectExists):  # a repair that was ended kept it
-            self._store.create(kept, data, metadata={})
+            self._store.create(quarantine_key, data, metadata={})
         failpoints.reach("repair.aside")
 
-    def _objects(self) -> None:
+    def _repair_objects(self) -> None:
         """Make the objects of single records that are missing or damaged."""
-        name, number = self._topic.topic, self.done.partition
+        name, number = self._topic.topic, self.result.partition
         missing: list[tuple[int, int]] = []
-        reached = self._audited.first
+        next_offset = self._audit.first
         for start, stop, info in coverage(self._store, name, number, 0):
-            if start > reached:
-                missing.append((reached, start))
-            if info.key in self._bad and start >= self._audited.first and not marker_of(info.key):
+            if start > next_offset:
+                missing.append((next_offset, start))
+            if info.key in self._damaged_keys and start >= self._audit.first and not parse_marker(info.key):
                 missing.append((start, stop))
-            reached = max(reached, stop)
+            next_offset = max(next_offset, stop)
         for start, stop in missing:
-            if start < self._low:
-                self.done.lost.append((start, min(stop, self._low)))
-            if stop > self._low:
-                self._make_objects(max(start, self._low), stop)
+            if start < self._low_watermark:
+                self.result.lost.append((start, min(stop, self._low_watermark)))
+            if stop > self._low_watermark:
+                self._rebuild_objects(max(start, self._low_watermark), stop)
 
-    def _make_objects(self, start: int, stop: int) -> None:
-        name, number = self._topic.topic, self.done.partition
+    def _rebuild_objects(self, start: int, stop: int) -> None:
+        name, number = self._topic.topic, self.result.partition
         encoded = rows.encode(self._read(start, stop))
-        keep_rejects(self._store, name, number, encoded.rejects)
+        store_rejects(self._store, name, number, encoded.rejects)
         for offset, line in zip(encoded.offsets, encoded.lines, strict=True):
-            self._put(segment_key(name, number, offset, "json"), f"{line}\n".encode(), {}, "application/json")
-            self.done.records += 1
-        taken = sorted([*encoded.offsets, *(reject.offset for reject in encoded.rejects)])
-        for before, after in zip([start - 1, *taken], [*taken, stop], strict=True):
+            self._create_or_replace(
+                segment_key(name, number, offset, "json"), f"{line}\n".encode(), {}, "application/json"
+            )
+            self.result.records += 1
+        offsets = sorted([*encoded.offsets, *(reject.offset for reject in encoded.rejects)])
+        for before, after in zip([start - 1, *offsets], [*offsets, stop], strict=True):
             if after > before + 1:
                 key = marker_key(name, number, Marker("hole", before + 1, after))
-                self._put(key, b"", {}, "application/json")
+                self._create_or_replace(key, b"", {}, "application/json")
 
-    def _rejects(self, findings: Iterable[Finding]) -> None:
+    def _repair_rejects(self, findings: Iterable[Finding]) -> None:
         """Keep the rejects again that are missing or damaged, where the comparison named them."""
-        wanted = {
+        offsets = {
             int(finding.key.rpartition("/")[2].partition(".")[0])
             for finding in findings
             if finding.key.startswith("rejects/") and finding.key.endswith(".json")
         }
-        for offset in sorted(wanted):
-            if offset < self._low:
-                self.done.lost.append((offset, offset + 1))
+        for offset in sorted(offsets):
+            if offset < self._low_watermark:
+                self.result.lost.append((offset, offset + 1))
                 continue
             for reject in rows.encode(self._read(offset, offset + 1)).rejects:
-                key = reject_key(self._topic.topic, self.done.partition, offset)
-                self._put(key, reject.to_json(), {}, "application/json")
+                key = reject_key(self._topic.topic, self.result.partition, offset)
+                self._create_or_replace(key, reject.to_json(), {}, "application/json")

@@ -15,7 +15,7 @@ import google_crc32c
 import msgspec
 import polars as pl
 
-from tickerlake.model.json import to_text
+from tickerlake.model.json import decode_utf8
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder(msgspec.Raw)
@@ -28,31 +28,33 @@ _NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _ANY_CHARS: Final = r'[^"\\\x00-\x1f]*'
 
 
-def _not(char: str) -> str:
+def _not_starting_with(char: str) -> str:
     return rf'[^{char}"\\\x00-\x1f]{_ANY_CHARS}'
 
 
-def _unlike(word: str, *, prefix: bool) -> str:
+def _other_than(word: str, *, prefix: bool) -> str:
     """Match what is not ``word``, or with ``prefix`` what does not begin with it; no look-ahead needed."""
     if not word:
-        return _not("")
+        return _not_starting_with("")
     if prefix and len(word) == 1:
-        return f"(?:{_not(word)})?"
-    return f"(?:{_not(word[0])}|{word[0]}{_unlike(word[1:], prefix=prefix)})?"
+        return f"(?:{_not_starting_with(word)})?"
+    return f"(?:{_not_starting_with(word[0])}|{word[0]}{_other_than(word[1:], prefix=prefix)})?"
 
 
-_ID_TAIL: Final = _unlike("nstrument_id", prefix=False)
-_NAME: Final = f'"(?:{_not("ki")}|k{_unlike("afka_", prefix=True)}|i{_ID_TAIL})?": ?'
-_INNER_NAME: Final = f'"(?:{_not("i")}|i{_ID_TAIL})?": ?'
+_ID_TAIL: Final = _other_than("nstrument_id", prefix=False)
+_NAME: Final = f'"(?:{_not_starting_with("ki")}|k{_other_than("afka_", prefix=True)}|i{_ID_TAIL})?": ?'
+_INNER_NAME: Final = f'"(?:{_not_starting_with("i")}|i{_ID_TAIL})?": ?'
 _SCALAR: Final = f"(?:{STRING}|{_NUMBER}|true|false|null)"
 _ARRAY: Final = rf"\[(?:{_SCALAR}(?:, ?{_SCALAR})*)?\]"
 _INNER: Final = f"{_INNER_NAME}(?:{_SCALAR}|{_ARRAY})"
 _OBJECT: Final = rf"\{{(?:{_INNER}(?:, ?{_INNER})*)?\}}"
 _MEMBER: Final = f"{_NAME}(?:{_SCALAR}|{_ARRAY}|{_OBJECT})"
-PLAIN: Final = rf'^\{{(?:{_MEMBER}, ?)*(?:{_MEMBER}|"instrument_id": ?{_SCALAR}(?:, ?{_MEMBER})*)\}}$'
+PLAIN_OBJECT_PATTERN: Final = (
+    rf'^\{{(?:{_MEMBER}, ?)*(?:{_MEMBER}|"instrument_id": ?{_SCALAR}(?:, ?{_MEMBER})*)\}}$'
+)
 """Objects on one line, with one member at least, no white space but single spaces after ``:`` and ``,``,
 no name that begins with ``kafka_``, and the name ``instrument_id`` at most once, not in an inner object."""
-MOST_NESTED: Final = 500
+MAX_NESTING_DEPTH: Final = 500
 """A record that is nested deeper is a reject."""
 
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -75,7 +77,7 @@ class RejectedRecord:
         return msgspec.json.encode(self)
 
 
-REJECT: Final = msgspec.json.Decoder(RejectedRecord)
+REJECT_DECODER: Final = msgspec.json.Decoder(RejectedRecord)
 """Reads what `RejectedRecord.to_json` wrote."""
 
 
@@ -106,23 +108,23 @@ def encode(batch: pl.DataFrame) -> Rows:
     parsed: list[str | None] = []
     for offset, timestamp_ms, key, value in batch.filter(spliced.get_column("line").is_null()).iter_rows():
         try:
-            parsed.append(row(offset, timestamp_ms, key, value).decode())
+            parsed.append(encode_record(offset, timestamp_ms, key, value).decode())
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             parsed.append(None)
             rejects.append(
                 RejectedRecord(offset, timestamp_ms, f"not JSON: {error}", _base64(key), _base64(value))
             )
-    others = spliced.filter(pl.col("line").is_null()).select(
+    parsed_rows = spliced.filter(pl.col("line").is_null()).select(
         "offset", line=pl.Series(parsed, dtype=pl.String)
     )
-    both = pl.concat([spliced.drop_nulls("line"), others.drop_nulls("line")]).sort("offset")
-    return Rows(both.get_column("line"), both.get_column("offset"), rejects)
+    all_rows = pl.concat([spliced.drop_nulls("line"), parsed_rows.drop_nulls("line")]).sort("offset")
+    return Rows(all_rows.get_column("line"), all_rows.get_column("offset"), rejects)
 
 
 def _splice(batch: pl.DataFrame) -> pl.DataFrame:
     """Rows of plain records as ``offset, line``; the line is null where a parser has to decide."""
-    value = to_text(batch.get_column("value"))
-    text = batch.select("offset", "timestamp_ms", value=value, plain=value.str.contains(PLAIN))
+    value = decode_utf8(batch.get_column("value"))
+    text = batch.select("offset", "timestamp_ms", value=value, plain=value.str.contains(PLAIN_OBJECT_PATTERN))
     parts = [
         pl.lit('{"kafka_offset":'),
         pl.col("offset"),
@@ -138,21 +140,24 @@ def _splice(batch: pl.DataFrame) -> pl.DataFrame:
 
 def _key_fields(keys: pl.Series, values: pl.Series) -> pl.Series:
     """Text of the field of each key, empty where there is none; null where a parser has to write it."""
-    key = to_text(keys)
+    key = decode_utf8(keys)
     frame = pl.DataFrame({"key": key, "value": values})
     needle = pl.concat_str([pl.lit('"instrument_id":"'), pl.col("key"), pl.lit('"')])
-    carried = frame.select(pl.col("value").str.contains(needle, literal=True)).to_series()
-    if not carried.all():
+    key_in_value = frame.select(pl.col("value").str.contains(needle, literal=True)).to_series()
+    if not key_in_value.all():
         needle = pl.concat_str([pl.lit('"instrument_id": "'), pl.col("key"), pl.lit('"')])
-        carried |= frame.select(pl.col("value").str.contains(needle, literal=True)).to_series()
+        key_in_value |= frame.select(pl.col("value").str.contains(needle, literal=True)).to_series()
     field = pl.concat_str([pl.lit(',"kafka_key":"'), pl.col("key"), pl.lit('"')])
     absent = keys.is_null()
     return frame.select(
-        pl.when(absent | carried).then(pl.lit("")).when(pl.col("key").str.contains(_PLAIN_KEY)).then(field)
+        pl.when(absent | key_in_value)
+        .then(pl.lit(""))
+        .when(pl.col("key").str.contains(_PLAIN_KEY))
+        .then(field)
     ).to_series()
 
 
-def row(offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None) -> bytes:
+def encode_record(offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None) -> bytes:
     """Make the row of one record with a JSON parser.
 
     Raises
@@ -160,44 +165,48 @@ def row(offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None) 
     msgspec.DecodeError, UnicodeDecodeError, RecursionError
         The value is not JSON.
     """
-    head = b'{"kafka_offset":%d,"kafka_timestamp_ms":%d' % (offset, timestamp_ms)
+    prefix = b'{"kafka_offset":%d,"kafka_timestamp_ms":%d' % (offset, timestamp_ms)
     if value is None:
-        return b'%b%b,"kafka_tombstone":true}' % (head, _key_field(key))
+        return b'%b%b,"kafka_tombstone":true}' % (prefix, _key_field(key))
     value.decode()
     _check_nesting(value)
     if not value.lstrip().startswith(b"{"):
         _ANY.decode(value)
-        return b'%b%b,"value":%b}' % (head, _key_field(key), _one_line(value.strip()))
+        return b'%b%b,"value":%b}' % (prefix, _key_field(key), _one_line(value.strip()))
     fields = _FIELDS.decode(value)
     if key is not None and bytes(fields.get("instrument_id", b"")) != b'"%b"' % key:
-        head += _key_field(key)
+        prefix += _key_field(key)
     if any(name.startswith("kafka_") for name in fields):
-        kept = {name: raw for name, raw in fields.items() if not name.startswith("kafka_")}
-        fields = with_extra(kept, {n: raw for n, raw in fields.items() if n.startswith("kafka_")})
+        plain_fields = {name: raw for name, raw in fields.items() if not name.startswith("kafka_")}
+        fields = with_extra(plain_fields, {n: raw for n, raw in fields.items() if n.startswith("kafka_")})
     elif b"\n" not in value and b"\r" not in value:
-        return head + (b"," if fields else b"") + value.strip()[1:]
+        return prefix + (b"," if fields else b"") + value.strip()[1:]
     body = b",".join(msgspec.json.encode(name) + b":" + _one_line(bytes(raw)) for name, raw in fields.items())
-    return head + b"," + body + b"}" if body else head + b"}"
+    return prefix + b"," + body + b"}" if body else prefix + b"}"
 
 
 def _check_nesting(value: bytes) -> None:
     # how deep the parser goes depends on its caller's stack; the same record must always give the same row
-    if value.count(b"[") + value.count(b"{") <= MOST_NESTED:
+    if value.count(b"[") + value.count(b"{") <= MAX_NESTING_DEPTH:
         return
     depth = 0
     for bracket in _BRACKETS.findall(_STRINGS.sub(b"", value)):
         depth += 1 if bracket in b"[{" else -1
-        if depth > MOST_NESTED:
-            raise msgspec.DecodeError(f"nested more than {MOST_NESTED} deep")
+        if depth > MAX_NESTING_DEPTH:
+            raise msgspec.DecodeError(f"nested more than {MAX_NESTING_DEPTH} deep")
 
 
 def with_extra(fields: dict[str, msgspec.Raw], extra: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
     """Add members to a record's object ``extra``; an ``extra`` that is no object becomes a member of it."""
-    kept = dict(fields)
-    own = kept.pop("extra", None)
-    if own is not None:
-        extra = {**_FIELDS.decode(own), **extra} if bytes(own).startswith(b"{") else {**extra, "extra": own}
-    return {**kept, "extra": msgspec.Raw(msgspec.json.encode(extra))}
+    members = dict(fields)
+    existing = members.pop("extra", None)
+    if existing is not None:
+        extra = (
+            {**_FIELDS.decode(existing), **extra}
+            if bytes(existing).startswith(b"{")
+            else {**extra, "extra": existing}
+        )
+    return {**members, "extra": msgspec.Raw(msgspec.json.encode(extra))}
 
 
 def _one_line(document: bytes) -> bytes:

@@ -17,14 +17,14 @@ from tickerlake.errors import LakeError, UsageError
 Format = Literal["ndjson", "parquet", "json"]
 EXTENSIONS: dict[Format, str] = {"ndjson": "ndjson.gz", "parquet": "parquet", "json": "json"}
 TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-_SEGMENT = re.compile(r"(?P<position>\d{20})\.(ndjson\.gz|parquet|json)")
-_MARKER = re.compile(r"(?P<start>\d{20})-(?P<end>\d{20})\.(?P<kind>hole|gap)")
+_SEGMENT_NAME = re.compile(r"(?P<position>\d{20})\.(ndjson\.gz|parquet|json)")
+_MARKER_NAME = re.compile(r"(?P<start>\d{20})-(?P<end>\d{20})\.(?P<kind>hole|gap)")
 
 
-MEND = "`tickerlake audit --deep` names what is damaged; with --repair -b KAFKA it is made anew."
+REPAIR_HINT = "`tickerlake audit --deep` names what is damaged; with --repair -b KAFKA it is made anew."
 """What to do about a segment that is damaged or out of place."""
 
-ROOMS = ("raw/", "rejects/", "curated/", "loads/", "state/", "damaged/")
+TOP_LEVEL_PREFIXES = ("raw/", "rejects/", "curated/", "loads/", "state/", "damaged/")
 """What a lake holds at its top."""
 
 
@@ -74,9 +74,9 @@ def reject_key(topic: str, partition: int, offset: int) -> str:
     return f"{reject_prefix(topic, partition)}{offset:020d}.json"
 
 
-def position_of(key: str) -> int | None:
+def parse_position(key: str) -> int | None:
     """Chain position in a segment's key, or None if the key is not a segment's."""
-    match = _SEGMENT.fullmatch(key.rpartition("/")[2])
+    match = _SEGMENT_NAME.fullmatch(key.rpartition("/")[2])
     return int(match["position"]) if match else None
 
 
@@ -97,9 +97,9 @@ def marker_key(topic: str, partition: int, marker: Marker) -> str:
     return f"{partition_prefix(topic, partition)}{marker.start:020d}-{marker.end:020d}.{marker.kind}"
 
 
-def marker_of(key: str) -> Marker | None:
+def parse_marker(key: str) -> Marker | None:
     """Marker in a key, or None if the key is not a marker's."""
-    match = _MARKER.fullmatch(key.rpartition("/")[2])
+    match = _MARKER_NAME.fullmatch(key.rpartition("/")[2])
     if not match:
         return None
     return Marker(cast(MarkerKind, match["kind"]), int(match["start"]), int(match["end"]))
@@ -126,17 +126,17 @@ class SegmentMeta:
     gap: bool = False
     version: int = 1
 
-    def is_of(self, topic: "TopicMeta", partition: int, key: str) -> bool:
+    def matches(self, topic: "TopicMeta", partition: int, key: str) -> bool:
         """Tell whether this is what the segment of a key says, if it belongs where it is."""
-        mine = (topic.topic, topic.topic_id, partition, position_of(key))
-        return mine == (self.topic, self.topic_id, self.partition, self.position)
+        expected = (topic.topic, topic.topic_id, partition, parse_position(key))
+        return expected == (self.topic, self.topic_id, self.partition, self.position)
 
-    def to_text(self) -> dict[str, str]:
+    def to_metadata(self) -> dict[str, str]:
         """As the text pairs that an object store keeps beside an object."""
         return {name: msgspec.json.encode(value).decode().strip('"') for name, value in asdict(self).items()}
 
     @classmethod
-    def from_text(cls, metadata: Mapping[str, str], key: str) -> Self:
+    def from_metadata(cls, metadata: Mapping[str, str], key: str) -> Self:
         """Read what `to_text` wrote.
 
         Raises
@@ -149,12 +149,12 @@ class SegmentMeta:
         except msgspec.ValidationError as error:
             raise LakeError(
                 f"{key} does not say which records it holds ({error}).",
-                f"Something else wrote it, or its metadata was edited. {MEND}",
+                f"Something else wrote it, or its metadata was edited. {REPAIR_HINT}",
             ) from error
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoreResult:
     """What one write added to a chain, which now ends at ``next_position``.
 
     ``adopted`` means that another write had been first at ``position``; then nothing was added.
@@ -191,7 +191,7 @@ class TopicMeta:
 
 
 @dataclass(frozen=True, slots=True)
-class Break:
+class ChainBreak:
     """A place where a chain does not hold: offsets ``[start, end)`` are missing or doubled."""
 
     kind: Literal["missing", "overlap"]
@@ -200,7 +200,7 @@ class Break:
     key: str
 
 
-def breaks(first_position: int, chain: Iterable[tuple[str, SegmentMeta]]) -> list[Break]:
+def find_breaks(first_position: int, chain: Iterable[tuple[str, SegmentMeta]]) -> list[ChainBreak]:
     """Compare where each segment begins with where the one before it ended.
 
     Parameters
@@ -210,12 +210,12 @@ def breaks(first_position: int, chain: Iterable[tuple[str, SegmentMeta]]) -> lis
     chain
         Key and metadata of each segment, by position.
     """
-    found = []
+    chain_breaks = []
     end = first_position
     for key, meta in chain:
         if meta.position > end:
-            found.append(Break("missing", end, meta.position, key))
+            chain_breaks.append(ChainBreak("missing", end, meta.position, key))
         elif meta.position < end:
-            found.append(Break("overlap", meta.position, min(end, meta.next_position), key))
+            chain_breaks.append(ChainBreak("overlap", meta.position, min(end, meta.next_position), key))
         end = max(end, meta.next_position)
-    return found
+    return chain_breaks

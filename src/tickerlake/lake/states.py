@@ -11,10 +11,10 @@ from tickerlake.errors import ObjectExists
 from tickerlake.lake.segment import check_topic
 from tickerlake.lake.store.base import Store, discard
 
-_KEPT: Final = 2
+_RETAINED_SNAPSHOTS: Final = 2
 
 
-class States:
+class Snapshots:
     """The snapshots of one job on one topic.
 
     Parameters
@@ -28,15 +28,15 @@ class States:
     def __init__(self, store: Store, job: str, topic: str, topic_id: str) -> None:
         self.store = store
         # Kafka writes ids in base64, of which two characters don't go into a name
-        plain = topic_id.replace("/", "_").replace("+", "-")
-        self._folder = f"state/{check_topic(job)}/{check_topic(topic)}/{plain}"
+        key_safe_id = topic_id.replace("/", "_").replace("+", "-")
+        self._folder = f"state/{check_topic(job)}/{check_topic(topic)}/{key_safe_id}"
 
-    def newest(self, partition: int, at_most: int) -> tuple[int, bytes] | None:
+    def read_latest(self, partition: int, max_offset: int) -> tuple[int, bytes] | None:
         """Return offset and content of the last snapshot that lies at an offset or before it."""
-        keys = [key for key in self._keys(partition) if _offset(key) <= at_most]
+        keys = [key for key in self._keys(partition) if _offset(key) <= max_offset]
         return (_offset(keys[-1]), self.store.read(keys[-1])) if keys else None
 
-    def keep(self, partition: int, offset: int, data: bytes) -> bool:
+    def save(self, partition: int, offset: int, data: bytes) -> bool:
         """Store a snapshot, and delete those that are older than the last two; False if there is one."""
         key = f"{self._prefix(partition)}{offset:020d}"
         try:
@@ -44,8 +44,10 @@ class States:
         except ObjectExists:
             return False  # of the same records: the state is the same, but for what the clock has done since
         failpoints.reach("track.snapshot")
-        for old in [each for each in self._keys(partition) if _offset(each) <= offset][:-_KEPT]:
-            if not discard(self.store, old):
+        for old_key in [each for each in self._keys(partition) if _offset(each) <= offset][
+            :-_RETAINED_SNAPSHOTS
+        ]:
+            if not discard(self.store, old_key):
                 break
         return True
 

@@ -19,15 +19,15 @@ from tickerlake.lake import columns, ndjson, parquet
 from tickerlake.lake.columns import ENVELOPE, Column
 from tickerlake.lake.objects import coverage
 from tickerlake.lake.reader import partitions, read_columns, read_meta, segments
-from tickerlake.lake.segment import MEND, TopicMeta, marker_of, segment_key
+from tickerlake.lake.segment import REPAIR_HINT, TopicMeta, parse_marker, segment_key
 from tickerlake.lake.store.base import Store
-from tickerlake.model.json import schema_of
-from tickerlake.model.schema import SCHEMAS, Type, fields, polars_type, times_of, with_timestamps
+from tickerlake.model.json import find_schema
+from tickerlake.model.schema import SCHEMAS, FieldType, fields, polars_type, time_columns, with_timestamps
 
-KINDS: Final = {schema: schema.removesuffix(".v1") + "s" for schema in SCHEMAS}
+RECORD_TYPE_OF: Final = {schema: schema.removesuffix(".v1") + "s" for schema in SCHEMAS}
 """The name of a table or folder of each kind of record: ``bars`` of ``bar.v1``."""
 
-SCHEMA_OF: Final = {name: schema for schema, name in KINDS.items()}
+SCHEMA_OF: Final = {name: schema for schema, name in RECORD_TYPE_OF.items()}
 LINEAGE: Final = pl.Schema(
     {
         "kafka_topic": pl.String,
@@ -38,7 +38,7 @@ LINEAGE: Final = pl.Schema(
 )
 """Where each row comes from."""
 
-RANKED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+DEDUP_KEYS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "bars": (("kafka_topic", "instrument_id", "interval", "ts_open_ns", "price_type"), "revision"),
     "indicators": (("kafka_topic", "instrument_id", "interval", "ts_open_ns"), ""),
     "alerts": (("kafka_topic", "alert_id"), ""),
@@ -49,15 +49,15 @@ It is the highest revision, if the kind has any, else the last one that was writ
 count.
 """
 
-SessionDates = Callable[[pl.Series, pl.Series], pl.Series]
+SessionDateLookup = Callable[[pl.Series, pl.Series], pl.Series]
 """From instruments and times (UTC nanoseconds), each of the shape (n,), to exchange days."""
 
-_OBJECTS: Final = 1_000
-_READERS: Final = 16
-_AHEAD: Final = 3
-_PARALLEL: Final = 2
+_OBJECTS_PER_CHUNK: Final = 1_000
+_OBJECT_READ_THREADS: Final = 16
+_PREFETCH_CHUNKS: Final = 3
+_CHUNK_READ_THREADS: Final = 2
 _INSTRUMENT: Final = "instrument_id"
-_INTERVAL: Final = r"^[0-9a-z]{1,16}$"
+_INTERVAL_PATTERN: Final = r"^[0-9a-z]{1,16}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class RejectedRow:
     """A row that is no record of its topic's kind."""
 
     kafka_topic: str
@@ -99,33 +99,33 @@ class Records:
     """What was read: a frame as `frame_schema` has it, and misfits."""
 
     frame: pl.DataFrame
-    misfits: list[Misfit] = field(default_factory=list)
+    rejects: list[RejectedRow] = field(default_factory=list)
 
 
-def frame_schema(kind: str) -> pl.Schema:
+def frame_schema(record_type: str) -> pl.Schema:
     """Return the columns of a kind: its fields, timestamps, the exchange's day, and `LINEAGE`.
 
     Times ``ts_…_ns`` are int64 nanoseconds; beside each stands ``ts_…``, a timestamp in microseconds. The
     kind itself (``schema``) is left out: it is the same for all rows.
     """
-    found: dict[str, pl.DataType] = {}
-    for each in fields(SCHEMA_OF[kind]):
+    dtypes: dict[str, pl.DataType] = {}
+    for each in fields(SCHEMA_OF[record_type]):
         if each.name == "schema":
             continue
-        found[each.name] = polars_type(each.type)
-        if each.type is Type.TIMESTAMP_NS:
-            found[each.name.removesuffix("_ns")] = pl.Datetime("us", "UTC")
-    found.setdefault("session_date", pl.Date())
-    found.setdefault("extra", pl.String())
-    return pl.Schema({**found, **LINEAGE})
+        dtypes[each.name] = polars_type(each.type)
+        if each.type is FieldType.TIMESTAMP_NS:
+            dtypes[each.name.removesuffix("_ns")] = pl.Datetime("us", "UTC")
+    dtypes.setdefault("session_date", pl.Date())
+    dtypes.setdefault("extra", pl.String())
+    return pl.Schema({**dtypes, **LINEAGE})
 
 
-def event_time(kind: str) -> str:
+def event_time_column(record_type: str) -> str:
     """Return the name of the time by which a kind is ordered."""
-    return "ts_open_ns" if kind in {"bars", "indicators"} else "ts_event_ns"
+    return "ts_open_ns" if record_type in {"bars", "indicators"} else "ts_event_ns"
 
 
-def kind_of(store: Store, topic: TopicMeta) -> str | None:
+def detect_record_type(store: Store, topic: TopicMeta) -> str | None:
     """Return the kind of a topic's records, None if they are none of ours or there are none yet."""
     for partition in partitions(store, topic.topic):
         for chunk in chunks(store, topic, partition, topic.first_position(partition)):
@@ -133,17 +133,17 @@ def kind_of(store: Store, topic: TopicMeta) -> str | None:
                 continue
             key = chunk.keys[0]
             if key.endswith(".parquet"):
-                frame, _ = parquet.unpack(store.read(key), key)
-                said = frame.get_column("schema")[0] if "schema" in frame.columns else None
+                frame, _ = parquet.decode_rows(store.read(key), key)
+                schema = frame.get_column("schema")[0] if "schema" in frame.columns else None
             else:
-                said = _schema_of(_lines(store, key)[0])
-            return KINDS.get(said or "")
+                schema = _parse_schema(_read_lines(store, key)[0])
+            return RECORD_TYPE_OF.get(schema or "")
     return None
 
 
-def _schema_of(line: str) -> str | None:
+def _parse_schema(line: str) -> str | None:
     try:
-        return schema_of(line)
+        return find_schema(line)
     except msgspec.DecodeError:
         return None
 
@@ -159,8 +159,8 @@ def chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterat
     if topic.format == "json":
         yield from _object_chunks(store, topic.topic, partition, start)
         return
-    first = segment_key(topic.topic, partition, start, topic.format)
-    for info in segments(store, topic.topic, partition, first):
+    first_key = segment_key(topic.topic, partition, start, topic.format)
+    for info in segments(store, topic.topic, partition, first_key):
         meta = read_meta(store, info)
         if meta.position != start or meta.next_position <= start:
             raise LakeError(
@@ -175,23 +175,23 @@ def chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterat
 def _object_chunks(store: Store, topic: str, partition: int, start: int) -> Iterator[Chunk]:
     keys: list[str] = []
     first, end, size = start, start, 0
-    for begin, stop, info in coverage(store, topic, partition, start):
-        if begin > end:
+    for object_start, stop, info in coverage(store, topic, partition, start):
+        if object_start > end:
             break  # uploads are in flight
         if stop <= end:
             continue
         end = stop
-        if info.key.startswith("raw/") and not marker_of(info.key):
+        if info.key.startswith("raw/") and not parse_marker(info.key):
             keys.append(info.key)
             size += info.size
-        if len(keys) == _OBJECTS:
+        if len(keys) == _OBJECTS_PER_CHUNK:
             yield Chunk(topic, partition, first, end, tuple(keys), len(keys), size)
             keys, first, size = [], end, 0
     if end > first:
         yield Chunk(topic, partition, first, end, tuple(keys), len(keys), size)
 
 
-def read_chunk(store: Store, chunk: Chunk, kind: str, dates: SessionDates) -> Records:
+def read_chunk(store: Store, chunk: Chunk, record_type: str, session_dates: SessionDateLookup) -> Records:
     """Read the records of a chunk.
 
     Raises
@@ -200,50 +200,50 @@ def read_chunk(store: Store, chunk: Chunk, kind: str, dates: SessionDates) -> Re
         If an object is damaged.
     """
     if not chunk.keys:
-        return Records(frame_schema(kind).to_frame())
+        return Records(frame_schema(record_type).to_frame())
     if chunk.keys[0].endswith(".parquet"):
         key = chunk.keys[0]
-        frame, _ = parquet.unpack(store.read(key), key)
-        wanted = {column.name: polars_type(column.type) for column in _layout(kind)}
-        if any(frame.schema.get(name, dtype) != dtype for name, dtype in wanted.items()):
+        frame, _ = parquet.decode_rows(store.read(key), key)
+        dtypes = {column.name: polars_type(column.type) for column in _layout(record_type)}
+        if any(frame.schema.get(name, dtype) != dtype for name, dtype in dtypes.items()):
             # the topic's first records were not all of one kind, so its columns are nobody's
-            topic = read_columns(store, chunk.topic)
-            read = columns.decode(columns.to_lines(frame, topic), _layout(kind))
+            topic_columns = read_columns(store, chunk.topic)
+            decoded = columns.decode(columns.to_lines(frame, topic_columns), _layout(record_type))
         else:
-            read = _conform(frame, wanted)
+            decoded = _conform(frame, dtypes)
     else:
-        read = columns.decode(_all_lines(store, chunk), _layout(kind))
-    return _judge(read, chunk, kind, dates)
+        decoded = columns.decode(_read_all_lines(store, chunk), _layout(record_type))
+    return _split_rejects(decoded, chunk, record_type, session_dates)
 
 
-def read_ahead(
-    store: Store, found: Iterable[Chunk], kind: str, dates: SessionDates
+def prefetch_chunks(
+    store: Store, pending: Iterable[Chunk], record_type: str, session_dates: SessionDateLookup
 ) -> Iterator[tuple[Chunk, Records]]:
     """Read chunks in order, a few of them ahead."""
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        reading: deque[tuple[Chunk, Future[Records]]] = deque()
-        for chunk in found:
-            reading.append((chunk, pool.submit(read_chunk, store, chunk, kind, dates)))
-            if len(reading) > _AHEAD:
-                first, records = reading.popleft()
+    with ThreadPoolExecutor(_CHUNK_READ_THREADS) as pool:
+        in_flight: deque[tuple[Chunk, Future[Records]]] = deque()
+        for chunk in pending:
+            in_flight.append((chunk, pool.submit(read_chunk, store, chunk, record_type, session_dates)))
+            if len(in_flight) > _PREFETCH_CHUNKS:
+                first, records = in_flight.popleft()
                 yield first, records.result()
-        for first, records in reading:
+        for first, records in in_flight:
             yield first, records.result()
 
 
-def _all_lines(store: Store, chunk: Chunk) -> pl.Series:
+def _read_all_lines(store: Store, chunk: Chunk) -> pl.Series:
     if len(chunk.keys) == 1:
-        return _lines(store, chunk.keys[0])
-    with ThreadPoolExecutor(_READERS) as pool:
-        return pl.concat(pool.map(lambda key: _lines(store, key), chunk.keys))
+        return _read_lines(store, chunk.keys[0])
+    with ThreadPoolExecutor(_OBJECT_READ_THREADS) as pool:
+        return pl.concat(pool.map(lambda key: _read_lines(store, key), chunk.keys))
 
 
-def _lines(store: Store, key: str) -> pl.Series:
+def _read_lines(store: Store, key: str) -> pl.Series:
     data = store.read(key)
-    text = ndjson.unpack(data, key) if key.endswith(".ndjson.gz") else data
+    text = ndjson.decode_rows(data, key) if key.endswith(".ndjson.gz") else data
     try:
         # no JSON has this separator, so that each line is one cell: twenty times as quick as splitting
-        read = pl.read_csv(
+        frame = pl.read_csv(
             io.BytesIO(text),
             has_header=False,
             separator="\x01",
@@ -251,72 +251,78 @@ def _lines(store: Store, key: str) -> pl.Series:
             schema={"line": pl.String()},
         )
     except pl.exceptions.PolarsError as error:
-        raise LakeError(f"{key} is damaged: {error}.", MEND) from error
-    return read.get_column("line")
+        raise LakeError(f"{key} is damaged: {error}.", REPAIR_HINT) from error
+    return frame.get_column("line")
 
 
-def _layout(kind: str) -> list[Column]:
-    own = [Column(each.name, each.type) for each in fields(SCHEMA_OF[kind]) if each.name != "extra"]
-    return [*ENVELOPE, *own, Column("extra", Type.JSON)]
+def _layout(record_type: str) -> list[Column]:
+    record_columns = [
+        Column(each.name, each.type) for each in fields(SCHEMA_OF[record_type]) if each.name != "extra"
+    ]
+    return [*ENVELOPE, *record_columns, Column("extra", FieldType.JSON)]
 
 
-def _conform(frame: pl.DataFrame, wanted: dict[str, pl.DataType]) -> pl.DataFrame:
+def _conform(frame: pl.DataFrame, dtypes: dict[str, pl.DataType]) -> pl.DataFrame:
     """Give a Parquet segment the kind's columns: those that it lacks are null, others go."""
     return frame.select(
         pl.col(name) if name in frame.columns else pl.lit(None, dtype).alias(name)
-        for name, dtype in wanted.items()
+        for name, dtype in dtypes.items()
     )
 
 
-def _judge(read: pl.DataFrame, chunk: Chunk, kind: str, dates: SessionDates) -> Records:
-    schema = SCHEMA_OF[kind]
+def _split_rejects(
+    frame: pl.DataFrame, chunk: Chunk, record_type: str, session_dates: SessionDateLookup
+) -> Records:
+    schema = SCHEMA_OF[record_type]
     required = [each for each in fields(schema) if not each.nullable and each.name != "schema"]
-    lists = [each.name for each in required if each.type is Type.TEXTS]
-    read = read.with_columns(pl.col(name).fill_null([]) for name in lists)
+    lists = [each.name for each in required if each.type is FieldType.STRING_LIST]
+    frame = frame.with_columns(pl.col(name).fill_null([]) for name in lists)
     fits = (pl.col("schema") == schema).fill_null(value=False)
     for each in required:
         fits &= pl.col(each.name).is_not_null()
-    if "interval" in read.columns:
+    if "interval" in frame.columns:
         # it becomes the name of a folder
-        fits &= read.get_column("interval").str.contains(_INTERVAL).fill_null(value=False)
-    bad = read.with_row_index("line").filter(~fits)
-    good = read.filter(fits) if bad.height else read
-    if "session_date" not in good.columns:
-        days = dates(good.get_column(_INSTRUMENT), good.get_column(event_time(kind)))
-        good = good.with_columns(session_date=days)
-    good = with_timestamps(good, times_of(schema)).with_columns(
+        fits &= frame.get_column("interval").str.contains(_INTERVAL_PATTERN).fill_null(value=False)
+    rejected = frame.with_row_index("line").filter(~fits)
+    accepted = frame.filter(fits) if rejected.height else frame
+    if "session_date" not in accepted.columns:
+        resolved_dates = session_dates(
+            accepted.get_column(_INSTRUMENT), accepted.get_column(event_time_column(record_type))
+        )
+        accepted = accepted.with_columns(session_date=resolved_dates)
+    accepted = with_timestamps(accepted, time_columns(schema)).with_columns(
         kafka_topic=pl.lit(chunk.topic), kafka_partition=pl.lit(chunk.partition, pl.Int64)
     )
-    misfits = [_misfit(row, chunk, schema, [each.name for each in required]) for row in bad.to_dicts()]
-    return Records(good.select(frame_schema(kind).names()), misfits)
+    rejects = [_reject(row, chunk, schema, [each.name for each in required]) for row in rejected.to_dicts()]
+    return Records(accepted.select(frame_schema(record_type).names()), rejects)
 
 
-def _misfit(row: dict[str, object], chunk: Chunk, schema: str, required: list[str]) -> Misfit:
+def _reject(row: dict[str, object], chunk: Chunk, schema: str, required: list[str]) -> RejectedRow:
     if row["kafka_tombstone"]:
         reason = "a tombstone: it has a key, but no record"
     elif row["schema"] != schema:
         reason = f"its schema is {row['schema'] or 'missing'}, the topic holds {schema}"
     else:
-        lacking = next((name for name in required if row[name] is None), None)
+        missing_field = next((name for name in required if row[name] is None), None)
         reason = (
-            f"it has no {lacking} that the kind {schema} allows"
-            if lacking
+            f"it has no {missing_field} that the kind {schema} allows"
+            if missing_field
             else f"its interval {str(row['interval'])[:40]!r} is none such as 1m or 1d"
         )
     line = int(str(row.pop("line")))
     key = chunk.keys[line] if len(chunk.keys) > 1 else chunk.keys[0]
-    shown = {name: value for name, value in row.items() if value not in (None, [])}
-    return Misfit(
+    present = {name: value for name, value in row.items() if value not in (None, [])}
+    return RejectedRow(
         chunk.topic,
         chunk.partition,
         int(str(row["kafka_offset"])),
         key,
         1 if len(chunk.keys) > 1 else line + 1,
         reason,
-        msgspec.json.encode(shown, enc_hook=str).decode(),
+        msgspec.json.encode(present, enc_hook=str).decode(),
     )
 
 
-def misfit_lines(misfits: list[Misfit]) -> bytes:
+def encode_rejects(rejects: list[RejectedRow]) -> bytes:
     """Return misfits as newline-delimited JSON, which is how they are kept."""
-    return b"".join(msgspec.json.encode(each) + b"\n" for each in misfits)
+    return b"".join(msgspec.json.encode(each) + b"\n" for each in rejects)

@@ -15,24 +15,24 @@ from tickerlake import failpoints
 from tickerlake.errors import LakeError, ObjectExists, ObjectMissing, UsageError
 from tickerlake.lake import columns, rows
 from tickerlake.lake.ndjson import NdjsonCodec
-from tickerlake.lake.objects import ObjectWriter, keep_rejects
+from tickerlake.lake.objects import ObjectWriter, store_rejects
 from tickerlake.lake.parquet import ParquetCodec
 from tickerlake.lake.reader import read_columns, read_meta, read_segment
 from tickerlake.lake.segment import (
-    MEND,
-    ROOMS,
+    REPAIR_HINT,
+    TOP_LEVEL_PREFIXES,
     SegmentMeta,
-    Stored,
+    StoreResult,
     TopicMeta,
     check_topic,
     columns_key,
+    parse_position,
     partition_prefix,
-    position_of,
     segment_key,
     topic_key,
 )
 from tickerlake.lake.store.base import ObjectInfo, Store
-from tickerlake.model.schema import KAFKA_RECORDS
+from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
 
 class Writer(Protocol):
@@ -43,7 +43,7 @@ class Writer(Protocol):
         """Where the chain ends: records below it are done."""
         ...
 
-    def put(self, batch: pl.DataFrame) -> Stored:
+    def put(self, batch: pl.DataFrame) -> StoreResult:
         """Store records.
 
         Parameters
@@ -53,7 +53,7 @@ class Writer(Protocol):
         """
         ...
 
-    def put_gap(self, end: int) -> Stored:
+    def put_gap(self, end: int) -> StoreResult:
         """Record that the offsets from `position` to ``end`` were lost before they could be stored."""
         ...
 
@@ -73,7 +73,7 @@ def open_writer(
     if topic.format == "json":
         assert uploads is not None, "one object a record needs threads"
         return ObjectWriter(store, topic, partition, uploads)
-    return PartitionWriter(store, topic, partition, hint)
+    return SegmentWriter(store, topic, partition, hint)
 
 
 class Codec(Protocol):
@@ -84,14 +84,14 @@ class Codec(Protocol):
         """Media type of the object."""
         ...
 
-    def pack(
+    def encode(
         self, batch: pl.DataFrame, meta: SegmentMeta
     ) -> tuple[bytes, SegmentMeta, list[rows.RejectedRecord]]:
         """Return the object's bytes, ``meta`` with counts and checksum, and what was refused."""
         ...
 
 
-def open_topic(store: Store, wanted: TopicMeta) -> TopicMeta:
+def open_topic(store: Store, expected: TopicMeta) -> TopicMeta:
     """Create the topic's description in the lake, or check that the one there is of the same topic.
 
     Returns
@@ -106,18 +106,18 @@ def open_topic(store: Store, wanted: TopicMeta) -> TopicMeta:
     UsageError
         The chain has another format, or the place holds something that is no lake.
     """
-    key = topic_key(check_topic(wanted.topic))
-    _check_place(store)
+    key = topic_key(check_topic(expected.topic))
+    _check_location(store)
     try:
-        store.create(key, msgspec.json.encode(wanted), metadata={}, content_type="application/json")
+        store.create(key, msgspec.json.encode(expected), metadata={}, content_type="application/json")
     except ObjectExists:
-        return check_same(read_topic(store, wanted.topic), wanted, store.uri)
-    return wanted
+        return check_same_topic(read_topic(store, expected.topic), expected, store.uri)
+    return expected
 
 
-def _check_place(store: Store) -> None:
+def _check_location(store: Store) -> None:
     first = next((info for info in store.list("") if not info.key.startswith(".")), None)
-    if first and not first.key.startswith(ROOMS) and next(store.list("raw/"), None) is None:
+    if first and not first.key.startswith(TOP_LEVEL_PREFIXES) and next(store.list("raw/"), None) is None:
         raise UsageError(
             f"{store.uri} is no lake: it holds {first.key}.",
             "Name an empty folder or prefix, or one that holds a lake (--lake).",
@@ -133,28 +133,28 @@ def read_topic(store: Store, topic: str) -> TopicMeta:
         raise LakeError(f"{store.uri}/{key} is damaged: {error}.", "Restore it from a copy.") from error
 
 
-def check_same(found: TopicMeta, wanted: TopicMeta, uri: str) -> TopicMeta:
+def check_same_topic(stored: TopicMeta, expected: TopicMeta, uri: str) -> TopicMeta:
     """Return ``found`` if it is of the topic that is ``wanted``; raises as `open_topic` does."""
-    if (found.cluster_id, found.topic_id) != (wanted.cluster_id, wanted.topic_id):
-        what = (
+    if (stored.cluster_id, stored.topic_id) != (expected.cluster_id, expected.topic_id):
+        reason = (
             "was deleted and created anew"
-            if found.cluster_id == wanted.cluster_id
+            if stored.cluster_id == expected.cluster_id
             else "is of another cluster"
         )
         raise LakeError(
-            f"The topic {wanted.topic} {what} since {uri} began to store it (topic id {found.topic_id} on "
-            f"cluster {found.cluster_id} there, {wanted.topic_id} on {wanted.cluster_id} here).",
+            f"The topic {expected.topic} {reason} since {uri} began to store it (topic id {stored.topic_id} on "
+            f"cluster {stored.cluster_id} there, {expected.topic_id} on {expected.cluster_id} here).",
             "Its offsets mean other records now. Store the new topic in another lake (--lake).",
         )
-    if found.format != wanted.format:
+    if stored.format != expected.format:
         raise UsageError(
-            f"{uri} stores the topic {wanted.topic} as {found.format}, not {wanted.format}.",
-            f"Use --format {found.format}, or another lake.",
+            f"{uri} stores the topic {expected.topic} as {stored.format}, not {expected.format}.",
+            f"Use --format {stored.format}, or another lake.",
         )
-    return found
+    return stored
 
 
-class PartitionWriter:
+class SegmentWriter:
     """Adds segments to the chain of one partition, one at a time.
 
     Parameters
@@ -185,52 +185,54 @@ class PartitionWriter:
             start_at = self._key(hint[0])
         last = None
         for info in self.store.list(partition_prefix(self.topic.topic, self.partition), start_at):
-            if position_of(info.key) is not None:
+            if parse_position(info.key) is not None:
                 last = info
         if last is None:
             return self.topic.first_position(self.partition)
-        return self._read(last).next_position
+        return self._read_checked_meta(last).next_position
 
-    def _ends_at(self, before: int, end: int) -> bool:
-        info = self.store.stat(self._key(before))
+    def _ends_at(self, position: int, end: int) -> bool:
+        info = self.store.stat(self._key(position))
         return info is not None and read_meta(self.store, info).next_position == end
 
     def _key(self, position: int) -> str:
         return segment_key(self.topic.topic, self.partition, position, self.topic.format)
 
-    def _read(self, info: ObjectInfo) -> SegmentMeta:
+    def _read_checked_meta(self, info: ObjectInfo) -> SegmentMeta:
         """Read what a segment says about itself, if it is one to build upon."""
-        meta = self._check(read_meta(self.store, info), info.key)
+        meta = self._check_meta(read_meta(self.store, info), info.key)
         # a bucket looks after what it holds; a folder's disk may have cut it or turned a bit
         if info.metadata is None and read_segment(self.store, info.key)[1] != meta.rows_crc32c:
-            raise LakeError(f"{self.store.uri}/{info.key} is damaged: its rows have another checksum.", MEND)
+            raise LakeError(
+                f"{self.store.uri}/{info.key} is damaged: its rows have another checksum.", REPAIR_HINT
+            )
         return meta
 
-    def _check(self, meta: SegmentMeta, key: str) -> SegmentMeta:
-        if not meta.is_of(self.topic, self.partition, key):
+    def _check_meta(self, meta: SegmentMeta, key: str) -> SegmentMeta:
+        if not meta.matches(self.topic, self.partition, key):
             raise LakeError(
                 f"{self.store.uri}/{key} holds records of {meta.topic} partition {meta.partition} from "
                 f"offset {meta.position} (topic id {meta.topic_id}): it does not belong here.",
                 "Two topics were written to one place. Nothing was changed; choose another --lake.",
             )
         if meta.next_position <= meta.position:
-            raise LakeError(f"{self.store.uri}/{key} ends before it begins.", MEND)
+            raise LakeError(f"{self.store.uri}/{key} ends before it begins.", REPAIR_HINT)
         return meta
 
-    def put(self, batch: pl.DataFrame) -> Stored:
+    def put(self, batch: pl.DataFrame) -> StoreResult:
         """Store records as the next segment, or adopt the one that is already there."""
         offsets = batch.get_column("offset")
         assert offsets[0] >= self.position, "a record before the chain's end must never be stored again"
         return self._create(batch, offsets[-1] + 1)
 
-    def put_gap(self, end: int) -> Stored:
+    def put_gap(self, end: int) -> StoreResult:
         """Record that the offsets from `position` to ``end`` were lost before they could be stored."""
-        return self._create(pl.DataFrame(schema=KAFKA_RECORDS), end, gap=True)
+        return self._create(pl.DataFrame(schema=KAFKA_RECORD_SCHEMA), end, gap=True)
 
-    def _create(self, batch: pl.DataFrame, end: int, *, gap: bool = False) -> Stored:
-        self._codec = codec = self._codec or ParquetCodec(self._columns(batch))
+    def _create(self, batch: pl.DataFrame, end: int, *, gap: bool = False) -> StoreResult:
+        self._codec = codec = self._codec or ParquetCodec(self._ensure_columns(batch))
         key = self._key(self.position)
-        data, meta, rejects = codec.pack(
+        data, meta, rejects = codec.encode(
             batch,
             SegmentMeta(
                 topic=self.topic.topic,
@@ -244,34 +246,34 @@ class PartitionWriter:
                 gap=gap,
             ),
         )
-        keep_rejects(self.store, self.topic.topic, self.partition, rejects)
+        store_rejects(self.store, self.topic.topic, self.partition, rejects)
         failpoints.reach("segment.rejects")
         try:
-            self.store.create(key, data, metadata=meta.to_text(), content_type=codec.content_type)
+            self.store.create(key, data, metadata=meta.to_metadata(), content_type=codec.content_type)
             failpoints.reach("segment.stored")
         except ObjectExists:
             stored = self._adopt(key)
         else:
-            stored = Stored(meta.position, meta.next_position, meta.records, meta.rejects, 1, len(data))
+            stored = StoreResult(meta.position, meta.next_position, meta.records, meta.rejects, 1, len(data))
         self.position = stored.next_position
         return stored
 
-    def _columns(self, batch: pl.DataFrame) -> list[columns.Column]:
+    def _ensure_columns(self, batch: pl.DataFrame) -> list[columns.Column]:
         """Read the topic's columns, or fix them by these records if nobody has yet."""
         key = columns_key(self.topic.topic)
         if not self.store.stat(key):
             sample = rows.encode(batch.head(columns.SAMPLE_RECORDS))
-            chosen = columns.to_json(columns.choose(sample.lines))
+            inferred = columns.encode_columns(columns.infer_columns(sample.lines))
             with suppress(ObjectExists):  # another worker was first: its columns count
-                self.store.create(key, chosen, metadata={}, content_type="application/json")
+                self.store.create(key, inferred, metadata={}, content_type="application/json")
         return read_columns(self.store, self.topic.topic)
 
-    def _adopt(self, key: str) -> Stored:
+    def _adopt(self, key: str) -> StoreResult:
         info = self.store.stat(key)
         if info is None:
             raise ObjectMissing(
                 f"{self.store.uri}/{key} was there and is gone.",
                 "Something deletes objects from the lake; stop it.",
             )
-        meta = self._read(info)
-        return Stored(meta.position, meta.next_position, 0, 0, 0, 0, adopted=True)
+        meta = self._read_checked_meta(info)
+        return StoreResult(meta.position, meta.next_position, 0, 0, 0, 0, adopted=True)

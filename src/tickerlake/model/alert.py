@@ -18,7 +18,7 @@ SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
 """From the least to the most."""
 
 _NAMESPACE: Final = UUID("8e1f1c52-6a7b-5d0e-9c77-0b6f1c1f2a10")
-_NAMES: Final = tuple(field.name for field in fields(ALERT))
+_FIELD_NAMES: Final = tuple(field.name for field in fields(ALERT))
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -85,11 +85,13 @@ class Alert(msgspec.Struct, frozen=True):
 
     def to_json(self) -> bytes:
         """Return one JSON document, in the order of the fields of the schema."""
-        given = msgspec.structs.asdict(self)
-        return msgspec.json.encode({n: _raw(given[n]) for n in _NAMES if given[n] is not None})
+        values = msgspec.structs.asdict(self)
+        return msgspec.json.encode(
+            {name: _encodable(values[name]) for name in _FIELD_NAMES if values[name] is not None}
+        )
 
 
-def _raw(value: object) -> object:
+def _encodable(value: object) -> object:
     # msgspec would write small decimals with an exponent
     return msgspec.Raw(f"{value:f}".encode()) if isinstance(value, Decimal) else value
 
@@ -99,7 +101,7 @@ def alert_id(rule_id: str, instrument_id: str, interval: str, ts_event_ns: int, 
     return str(uuid5(_NAMESPACE, f"{rule_id}\0{instrument_id}\0{interval}\0{ts_event_ns}\0{state}"))
 
 
-def plain(number: float) -> Decimal | None:
+def to_decimal(number: float) -> Decimal | None:
     """Return a number as records hold it: nine decimals at most, no exponent; None for what is no number."""
     if number != number or number in {float("inf"), float("-inf")}:  # noqa: PLR0124 - NaN is not itself
         return None

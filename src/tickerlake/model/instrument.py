@@ -14,16 +14,16 @@ import polars as pl
 from tickerlake.errors import DataError
 
 UNKNOWN_MIC: Final = "XXXX"
-MAX_SYMBOL: Final = 32
+MAX_SYMBOL_LENGTH: Final = 32
 SYMBOL_PATTERN: Final = r"^[A-Za-z0-9^._][A-Za-z0-9.\-_^=&]{0,31}$"
-_SYMBOL: Final = re.compile(SYMBOL_PATTERN[:-1])
+_SYMBOL_REGEX: Final = re.compile(SYMBOL_PATTERN[:-1])
 _HAS_LETTER_OR_DIGIT: Final = r"[A-Za-z0-9]"
-_MIC: Final = re.compile(r"[A-Z0-9]{4}")
+_MIC_REGEX: Final = re.compile(r"[A-Z0-9]{4}")
 
 
 def is_symbol(text: str) -> bool:
     """Tell whether a text is a valid symbol."""
-    return _SYMBOL.fullmatch(text) is not None and re.search(_HAS_LETTER_OR_DIGIT, text) is not None
+    return _SYMBOL_REGEX.fullmatch(text) is not None and re.search(_HAS_LETTER_OR_DIGIT, text) is not None
 
 
 def is_symbol_expr(column: str) -> pl.Expr:
@@ -44,7 +44,7 @@ def check_symbol(text: str) -> str:
     if not is_symbol(text):
         raise DataError(
             f"{text!r} is not a symbol.",
-            f"Use at most {MAX_SYMBOL} of the characters A-Z a-z 0-9 . - _ ^ = & (no leading - = &).",
+            f"Use at most {MAX_SYMBOL_LENGTH} of the characters A-Z a-z 0-9 . - _ ^ = & (no leading - = &).",
         )
     return text
 
@@ -59,7 +59,7 @@ def instrument_id(symbol: str, mic: str = UNKNOWN_MIC) -> str:
     mic
         The market's ISO 10383 code, ``XXXX`` if it is unknown.
     """
-    if not _MIC.fullmatch(mic):
+    if not _MIC_REGEX.fullmatch(mic):
         raise DataError(f"{mic!r} is not a market identifier code.", "Use the four characters of ISO 10383.")
     return f"{check_symbol(symbol)}.{mic}"
 
@@ -72,11 +72,15 @@ def instrument_id_expr(column: str, mic: str = UNKNOWN_MIC) -> pl.Expr:
 def split_instrument_id(identifier: str) -> tuple[str, str]:
     """Return the symbol and the market of an identifier."""
     symbol, _, mic = identifier.rpartition(".")
-    if not _MIC.fullmatch(mic) or not is_symbol(symbol):
+    if not _MIC_REGEX.fullmatch(mic) or not is_symbol(symbol):
         raise DataError(f"{identifier!r} is not an instrument identifier.", "It looks like AAPL.XNAS.")
     return symbol, mic
 
 
 def slug(text: str) -> str:
     """Return a symbol made of any text, empty if nothing is left: ``Dataset Stocks``, ``DATASET-STOCKS``."""
-    return re.sub(r"[^A-Z0-9]+", "-", text.upper())[: MAX_SYMBOL + 1].strip("-")[:MAX_SYMBOL].strip("-")
+    return (
+        re.sub(r"[^A-Z0-9]+", "-", text.upper())[: MAX_SYMBOL_LENGTH + 1]
+        .strip("-")[:MAX_SYMBOL_LENGTH]
+        .strip("-")
+    )

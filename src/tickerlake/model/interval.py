@@ -7,27 +7,27 @@ import polars as pl
 
 from tickerlake.errors import UsageError
 
-DAILY: Final = ("1d", "1w", "1mo", "3mo", "1y")
+DAILY_OR_LONGER: Final = ("1d", "1w", "1mo", "3mo", "1y")
 """Intervals that begin with a day, not at a time of day."""
 
 SECOND_NS: Final = 1_000_000_000
 DAY_NS: Final = 86_400 * SECOND_NS
-_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
-def length_ns(interval: str) -> int:
+def interval_ns(interval: str) -> int:
     """Return the length of an interval that always has the same."""
-    return int(interval[:-1]) * _UNITS_S[interval[-1]] * SECOND_NS
+    return int(interval[:-1]) * _UNIT_SECONDS[interval[-1]] * SECOND_NS
 
 
-def close_of(opens: pl.Expr, interval: str) -> pl.Expr:
+def interval_end(opens: pl.Expr, interval: str) -> pl.Expr:
     """Return the exclusive end, in nanoseconds, of intervals by their beginning."""
     if interval.endswith(("mo", "y")):
         return opens.cast(pl.Datetime("ns")).dt.offset_by(interval).to_physical()
-    return opens + length_ns(interval)
+    return opens + interval_ns(interval)
 
 
-def check_built(text: str) -> str:
+def validate_bar_interval(text: str) -> str:
     """Return the interval of bars to build: seconds, minutes or hours that divide a day, or ``1d``.
 
     Raises
@@ -35,18 +35,18 @@ def check_built(text: str) -> str:
     UsageError
         If it is something else.
     """
-    plain = text.strip()
-    if re.fullmatch(r"[1-9]\d{0,4}[smh]", plain) and DAY_NS % length_ns(plain) == 0:
-        return "1d" if length_ns(plain) == DAY_NS else plain
-    if plain == "1d":
-        return plain
+    interval = text.strip()
+    if re.fullmatch(r"[1-9]\d{0,4}[smh]", interval) and DAY_NS % interval_ns(interval) == 0:
+        return "1d" if interval_ns(interval) == DAY_NS else interval
+    if interval == "1d":
+        return interval
     raise UsageError(
         f"Bars of {text!r} can't be built.",
         "Use 1d, or seconds, minutes or hours that divide a day: 1m, 5m, 1h.",
     )
 
 
-def duration_ns(text: str, option: str) -> int:
+def parse_duration_ns(text: str, option: str) -> int:
     """Return a length of time such as ``500ms``, ``30s``, ``5m`` or ``0s`` in nanoseconds.
 
     Raises
@@ -59,4 +59,4 @@ def duration_ns(text: str, option: str) -> int:
         raise UsageError(f"{option} {text} is no length of time.", "Write it as 500ms, 30s, 5m, 1h or 1d.")
     if match[2] == "ms":
         return int(match[1]) * SECOND_NS // 1000
-    return int(match[1]) * _UNITS_S[match[2]] * SECOND_NS
+    return int(match[1]) * _UNIT_SECONDS[match[2]] * SECOND_NS

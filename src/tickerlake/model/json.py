@@ -12,12 +12,12 @@ import msgspec
 import polars as pl
 
 JSON_COLUMNS: Final = frozenset({"extra", "values"})
-_LINE: Final = "\n"
+_LINE_COLUMN: Final = "\n"
 _NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'
 _SCALES: Final = (0, 2, 4, 6)
-_TABLE_DECIMALS: Final = 4
-_FEW: Final = 32
-_ESCAPED: Final = re.compile(_NEEDS_ESCAPE)
+_MAX_TABLE_DECIMALS: Final = 4
+_MAX_ROWWISE_RECORDS: Final = 32
+_ESCAPE_REGEX: Final = re.compile(_NEEDS_ESCAPE)
 
 
 def to_json_lines(records: pl.DataFrame) -> list[bytes]:
@@ -41,22 +41,22 @@ def to_json_series(records: pl.DataFrame) -> pl.Series:
     columns = [c for c in records.get_columns() if c.null_count() < len(c)]
     if not columns or columns[0].null_count():
         raise ValueError("the first column of records must have no nulls")
-    if records.height <= _FEW and (lines := _one_by_one(records)) is not None:
+    if records.height <= _MAX_ROWWISE_RECORDS and (lines := _encode_rowwise(records)) is not None:
         return pl.Series("json", lines, pl.String)
     parts: list[str | pl.Expr] = ["{"]
     for position, column in enumerate(columns):
-        parts += _member(column, "," if position else "")
-    parts = _merge([*parts, "}"])
+        parts += _member_parts(column, "," if position else "")
+    parts = _merge_literals([*parts, "}"])
     # one template is twice as quick as joining every piece
-    template = "".join(_verbatim(part) if isinstance(part, str) else "{}" for part in parts)
+    template = "".join(_escape_braces(part) if isinstance(part, str) else "{}" for part in parts)
     line = pl.format(template, *[part for part in parts if isinstance(part, pl.Expr)])
     # `pl.format` panics on columns whose first chunks are empty (Polars 2.1)
     records = records.rechunk()
     # `with_columns` gives every record its line even if all of them are the same constant.
-    return records.with_columns(line.alias(_LINE)).get_column(_LINE)
+    return records.with_columns(line.alias(_LINE_COLUMN)).get_column(_LINE_COLUMN)
 
 
-def _one_by_one(records: pl.DataFrame) -> list[str] | None:
+def _encode_rowwise(records: pl.DataFrame) -> list[str] | None:
     """Return the documents of a few records, which is quicker one by one; None where texts need care."""
     names = [(json.dumps(name), name in JSON_COLUMNS) for name in records.columns]
     lines = []
@@ -65,7 +65,7 @@ def _one_by_one(records: pl.DataFrame) -> list[str] | None:
         for (name, is_json), value in zip(names, row, strict=True):
             if value is None:
                 continue
-            text = value if is_json else _plain_text(value)
+            text = value if is_json else _encode_scalar(value)
             if text is None:
                 return None
             members.append(f"{name}:{text}")
@@ -73,7 +73,7 @@ def _one_by_one(records: pl.DataFrame) -> list[str] | None:
     return lines
 
 
-def _plain_text(value: object) -> str | None:
+def _encode_scalar(value: object) -> str | None:
     match value:
         case bool():
             return "true" if value else "false"
@@ -83,7 +83,7 @@ def _plain_text(value: object) -> str | None:
             text = f"{value:f}"
             return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
         case str():
-            return None if _ESCAPED.search(value) else f'"{value}"'
+            return None if _ESCAPE_REGEX.search(value) else f'"{value}"'
         case date():
             return f'"{value.isoformat()}"'
         case []:
@@ -92,16 +92,16 @@ def _plain_text(value: object) -> str | None:
             return None
 
 
-def _member(column: pl.Series, comma: str) -> list[str | pl.Expr]:
+def _member_parts(column: pl.Series, comma: str) -> list[str | pl.Expr]:
     """Return key and values of a column, as expressions: Polars runs them side by side."""
     key = f"{comma}{json.dumps(column.name)}:"
     if column.null_count():
-        return [pl.concat_str([pl.lit(key), *map(_expression, _value(column))]).fill_null("")]
+        return [pl.concat_str([pl.lit(key), *map(_as_expression, _value_parts(column))]).fill_null("")]
     if _is_constant(column):
         first = column.head(1)
-        value = pl.concat_str([_expression(part) for part in _value(first)])
+        value = pl.concat_str([_as_expression(part) for part in _value_parts(first)])
         return [key, str(first.to_frame().select(value).item())]
-    return [key, *_value(column)]
+    return [key, *_value_parts(column)]
 
 
 def _is_constant(column: pl.Series) -> bool:
@@ -110,32 +110,32 @@ def _is_constant(column: pl.Series) -> bool:
     return bool((column == column[0]).all())
 
 
-def _value(column: pl.Series) -> list[str | pl.Expr]:
+def _value_parts(column: pl.Series) -> list[str | pl.Expr]:
     """Return the text of a column's values, null for null."""
-    kind, text = column.dtype, pl.col(column.name)
+    dtype, text = column.dtype, pl.col(column.name)
     if column.name in JSON_COLUMNS:
         return [text]
-    if isinstance(kind, pl.Decimal):
+    if isinstance(dtype, pl.Decimal):
         return _decimal_parts(column)
-    if isinstance(kind, pl.Date):
+    if isinstance(dtype, pl.Date):
         days = column.unique().drop_nulls()
         return ['"', text.replace_strict(days, days.cast(pl.String), return_dtype=pl.String), '"']
-    if kind.is_integer() or isinstance(kind, pl.Boolean):
+    if dtype.is_integer() or isinstance(dtype, pl.Boolean):
         return [text.cast(pl.String)]
-    if isinstance(kind, pl.String) and not column.str.contains(_NEEDS_ESCAPE).any():
+    if isinstance(dtype, pl.String) and not column.str.contains(_NEEDS_ESCAPE).any():
         return ['"', text, '"']
-    if isinstance(kind, pl.String | pl.List):
-        return [_encoded(text)]
-    raise TypeError(f"column {column.name} has the type {kind}, which no record has")
+    if isinstance(dtype, pl.String | pl.List):
+        return [_json_encoded(text)]
+    raise TypeError(f"column {column.name} has the type {dtype}, which no record has")
 
 
-def _encoded(text: pl.Expr) -> pl.Expr:
+def _json_encoded(text: pl.Expr) -> pl.Expr:
     # Polars encodes structs only: {"x":…}, of which the value is all but the first 5 and the last character.
     document = pl.struct(text.alias("x")).struct.json_encode()
     return pl.when(text.is_not_null()).then(document.str.slice(5).str.strip_suffix("}"))
 
 
-def decimal_text(column: pl.Series) -> pl.Expr:
+def format_decimals(column: pl.Series) -> pl.Expr:
     """Return an expression for decimals as the shortest plain text: ``12.5``, ``0.000000001``, ``-3``.
 
     Parameters
@@ -143,26 +143,26 @@ def decimal_text(column: pl.Series) -> pl.Expr:
     column
         The decimals, of the frame for which the expression is meant: it is made for their values.
     """
-    shown = _decimals_needed(column)
-    text = pl.col(column.name).cast(pl.Decimal(38, shown)).cast(pl.String)
-    return text.str.strip_chars_end("0").str.strip_suffix(".") if shown else text
+    decimals = _decimals_needed(column)
+    text = pl.col(column.name).cast(pl.Decimal(38, decimals)).cast(pl.String)
+    return text.str.strip_chars_end("0").str.strip_suffix(".") if decimals else text
 
 
 def _decimal_parts(column: pl.Series) -> list[str | pl.Expr]:
     """Return the text of decimals in two parts, the second from a table: half the cost of trimming zeros."""
-    scale, shown = getattr(column.dtype, "scale", 0), _decimals_needed(column)
+    scale, decimals = getattr(column.dtype, "scale", 0), _decimals_needed(column)
     smallest = column.to_physical().min()
-    if not 0 < shown <= _TABLE_DECIMALS or not isinstance(smallest, int) or smallest < 0:
-        return [decimal_text(column)]
+    if not 0 < decimals <= _MAX_TABLE_DECIMALS or not isinstance(smallest, int) or smallest < 0:
+        return [format_decimals(column)]
     units = pl.col(column.name).to_physical().cast(pl.Int64)
-    index = units % 10**scale // 10 ** (scale - shown)
-    return [(units // 10**scale).cast(pl.String), pl.lit(_fractions(shown)).gather(index)]
+    index = units % 10**scale // 10 ** (scale - decimals)
+    return [(units // 10**scale).cast(pl.String), pl.lit(_fraction_strings(decimals)).gather(index)]
 
 
 @cache
-def _fractions(shown: int) -> pl.Series:
+def _fraction_strings(decimals: int) -> pl.Series:
     """Return the texts of all fractions of so many decimals: ``.25`` for 2500 of four."""
-    return pl.Series([f".{n:0{shown}}".rstrip("0").rstrip(".") for n in range(10**shown)])
+    return pl.Series([f".{n:0{decimals}}".rstrip("0").rstrip(".") for n in range(10**decimals)])
 
 
 def _decimals_needed(column: pl.Series) -> int:
@@ -177,7 +177,7 @@ def _decimals_needed(column: pl.Series) -> int:
     return next(fewer, scale)
 
 
-def _merge(parts: list[str | pl.Expr]) -> list[str | pl.Expr]:
+def _merge_literals(parts: list[str | pl.Expr]) -> list[str | pl.Expr]:
     """Join neighbouring constant texts."""
     merged: list[str | pl.Expr] = []
     for part in parts:
@@ -188,12 +188,12 @@ def _merge(parts: list[str | pl.Expr]) -> list[str | pl.Expr]:
     return merged
 
 
-def _verbatim(text: str) -> str:
+def _escape_braces(text: str) -> str:
     """Return what a template says for a text that holds braces."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _expression(part: str | pl.Expr) -> pl.Expr:
+def _as_expression(part: str | pl.Expr) -> pl.Expr:
     return pl.lit(part) if isinstance(part, str) else part
 
 
@@ -201,10 +201,10 @@ class _Schema(msgspec.Struct):
     schema: str | None = None
 
 
-_SCHEMA: Final = msgspec.json.Decoder(_Schema)
+_SCHEMA_DECODER: Final = msgspec.json.Decoder(_Schema)
 
 
-def schema_of(document: bytes | str) -> str | None:
+def find_schema(document: bytes | str) -> str | None:
     """Return which schema a JSON document names, None if it names none.
 
     Raises
@@ -213,12 +213,12 @@ def schema_of(document: bytes | str) -> str | None:
         It is not JSON; the bytes of other fields are not looked at.
     """
     try:
-        return _SCHEMA.decode(document).schema
+        return _SCHEMA_DECODER.decode(document).schema
     except msgspec.ValidationError:
         return None
 
 
-def to_bytes(lines: pl.Series) -> bytes:
+def to_ndjson(lines: pl.Series) -> bytes:
     """Join documents to newline-terminated JSON (NDJSON)."""
     buffer = io.BytesIO()
     # without quoting, CSV of one column is its lines; unlike a join in Python it needs no lock
@@ -226,22 +226,22 @@ def to_bytes(lines: pl.Series) -> bytes:
     return buffer.getvalue()
 
 
-def to_text(column: pl.Series) -> pl.Series:
+def decode_utf8(column: pl.Series) -> pl.Series:
     """Return bytes as text, null where they are not UTF-8."""
     try:
         return column.cast(pl.String)
     except pl.exceptions.ComputeError:  # some value is not: find out which, one by one
-        return pl.Series([_utf8(value) for value in column], dtype=pl.String)
+        return pl.Series([_decode_value(value) for value in column], dtype=pl.String)
 
 
-def _utf8(value: bytes | None) -> str | None:
+def _decode_value(value: bytes | None) -> str | None:
     try:
         return None if value is None else value.decode()
     except UnicodeDecodeError:
         return None
 
 
-def read_documents(lines: pl.Series, schema: pl.Schema) -> tuple[pl.DataFrame, pl.Series]:
+def parse_documents(lines: pl.Series, schema: pl.Schema) -> tuple[pl.DataFrame, pl.Series]:
     """Read the fields of JSON documents, and tell which of them are JSON at all.
 
     Parameters
@@ -256,28 +256,28 @@ def read_documents(lines: pl.Series, schema: pl.Schema) -> tuple[pl.DataFrame, p
     frame, good
         The fields of those that could be read, in order, and for each document whether it could.
     """
-    read = _read(lines, schema)
-    if read is not None:
-        return read, pl.repeat(value=True, n=len(lines), dtype=pl.Boolean(), eager=True)
+    frame = _parse_lines(lines, schema)
+    if frame is not None:
+        return frame, pl.repeat(value=True, n=len(lines), dtype=pl.Boolean(), eager=True)
     # inside a string JSON has no line ends, so they are white space
-    parts = _bisected(lines.str.replace_all(r"[\r\n]", " "), schema)
-    good = pl.Series([part is not None for part, count in parts for _ in range(count)], dtype=pl.Boolean)
-    return pl.concat([schema.to_frame(), *(part for part, _ in parts if part is not None)]), good
+    parts = _parse_by_bisection(lines.str.replace_all(r"[\r\n]", " "), schema)
+    is_valid = pl.Series([part is not None for part, count in parts for _ in range(count)], dtype=pl.Boolean)
+    return pl.concat([schema.to_frame(), *(part for part, _ in parts if part is not None)]), is_valid
 
 
-def _read(lines: pl.Series, schema: pl.Schema) -> pl.DataFrame | None:
+def _parse_lines(lines: pl.Series, schema: pl.Schema) -> pl.DataFrame | None:
     """Return the fields of documents, None if one of them is broken or stands on several lines."""
     try:
-        read = pl.read_ndjson(io.BytesIO(to_bytes(lines)), schema=schema, ignore_errors=True)
+        frame = pl.read_ndjson(io.BytesIO(to_ndjson(lines)), schema=schema, ignore_errors=True)
     except pl.exceptions.PolarsError:
         return None
-    return read if read.height == len(lines) else None
+    return frame if frame.height == len(lines) else None
 
 
-def _bisected(lines: pl.Series, schema: pl.Schema) -> list[tuple[pl.DataFrame | None, int]]:
+def _parse_by_bisection(lines: pl.Series, schema: pl.Schema) -> list[tuple[pl.DataFrame | None, int]]:
     """Return the fields of documents in parts, with their counts; None for a document that is broken."""
-    read = _read(lines, schema)
-    if read is not None or len(lines) == 1:
-        return [(read, len(lines))]
+    frame = _parse_lines(lines, schema)
+    if frame is not None or len(lines) == 1:
+        return [(frame, len(lines))]
     half = len(lines) // 2
-    return _bisected(lines.head(half), schema) + _bisected(lines.slice(half), schema)
+    return _parse_by_bisection(lines.head(half), schema) + _parse_by_bisection(lines.slice(half), schema)

@@ -21,10 +21,10 @@ ALERT: Final = "alert.v1"
 INDICATOR: Final = "indicator.v1"
 
 
-class Type(Enum):
+class FieldType(Enum):
     """What a field holds."""
 
-    TEXT = "text"
+    STRING = "text"
     DECIMAL = "decimal"
     INT = "int"
     FLOAT = "float"
@@ -32,21 +32,21 @@ class Type(Enum):
     TIMESTAMP_NS = "ts"
     DATE = "date"
     BOOL = "bool"
-    TEXTS = "texts"
+    STRING_LIST = "texts"
     JSON = "json"
     """JSON text; in a message it is nested JSON."""
 
 
-_POLARS: Final[dict[Type, pl.DataType]] = {
-    Type.TEXT: pl.String(),
-    Type.DECIMAL: DECIMAL,
-    Type.INT: pl.Int64(),
-    Type.FLOAT: pl.Float64(),
-    Type.TIMESTAMP_NS: pl.Int64(),
-    Type.DATE: pl.Date(),
-    Type.BOOL: pl.Boolean(),
-    Type.TEXTS: pl.List(pl.String()),
-    Type.JSON: pl.String(),
+_POLARS_TYPES: Final[dict[FieldType, pl.DataType]] = {
+    FieldType.STRING: pl.String(),
+    FieldType.DECIMAL: DECIMAL,
+    FieldType.INT: pl.Int64(),
+    FieldType.FLOAT: pl.Float64(),
+    FieldType.TIMESTAMP_NS: pl.Int64(),
+    FieldType.DATE: pl.Date(),
+    FieldType.BOOL: pl.Boolean(),
+    FieldType.STRING_LIST: pl.List(pl.String()),
+    FieldType.JSON: pl.String(),
 }
 
 
@@ -65,21 +65,21 @@ class Field:
     """
 
     name: str
-    type: Type
+    type: FieldType
     nullable: bool = False
 
 
-def _fields(spec: str) -> tuple[Field, ...]:
+def _parse_fields(spec: str) -> tuple[Field, ...]:
     """Read ``name:type`` pairs; a question mark after the type makes the field nullable."""
     fields = []
     for pair in spec.split():
         name, type_ = pair.rstrip("?").split(":")
-        fields.append(Field(name, Type(type_), pair.endswith("?")))
+        fields.append(Field(name, FieldType(type_), pair.endswith("?")))
     return tuple(fields)
 
 
 SCHEMAS: Final[dict[str, tuple[Field, ...]]] = {
-    BAR: _fields("""
+    BAR: _parse_fields("""
         schema:text instrument_id:text symbol:text venue:text? interval:text
         ts_open_ns:ts ts_close_ns:ts session_date:date
         open:decimal high:decimal low:decimal close:decimal
@@ -87,25 +87,25 @@ SCHEMAS: Final[dict[str, tuple[Field, ...]]] = {
         price_type:text is_final:bool is_partial:bool revision:int
         ts_recv_ns:ts source:text source_line:int? quality:texts extra:json?
     """),
-    TRADE: _fields("""
+    TRADE: _parse_fields("""
         schema:text instrument_id:text symbol:text venue:text?
         ts_event_ns:ts ts_recv_ns:ts price:decimal size:decimal aggressor_side:text
         trade_id:text? sequence:int? conditions:texts correction:text
         source:text source_line:int? quality:texts extra:json?
     """),
-    QUOTE: _fields("""
+    QUOTE: _parse_fields("""
         schema:text instrument_id:text symbol:text venue:text?
         ts_event_ns:ts ts_recv_ns:ts bid_price:decimal? bid_size:decimal? ask_price:decimal? ask_size:decimal?
         sequence:int? source:text source_line:int? quality:texts extra:json?
     """),
-    ALERT: _fields("""
+    ALERT: _parse_fields("""
         schema:text alert_id:text rule_id:text rule_version:int kind:text severity:text state:text
         instrument_id:text symbol:text ts_event_ns:ts ts_detected_ns:ts latency_ms:decimal? direction:text
         value:decimal? threshold:decimal? baseline:decimal? unit:text window:text?
         price:decimal? reference_price:decimal? volume:decimal? score:decimal?
         suppressed_count:int dedup_key:text cause:text message:text
     """),
-    INDICATOR: _fields("""
+    INDICATOR: _parse_fields("""
         schema:text instrument_id:text symbol:text venue:text? interval:text
         ts_open_ns:ts ts_close_ns:ts session_date:date close:decimal values:json
     """),
@@ -113,7 +113,7 @@ SCHEMAS: Final[dict[str, tuple[Field, ...]]] = {
 """The fields of each kind of record, in the order in which they are written."""
 
 
-def fields(kind: str) -> tuple[Field, ...]:
+def fields(record_type: str) -> tuple[Field, ...]:
     """Return the fields of a kind of record.
 
     Parameters
@@ -121,40 +121,40 @@ def fields(kind: str) -> tuple[Field, ...]:
     kind
         One of ``bar.v1``, ``trade.v1``, ``quote.v1``, ``alert.v1``, ``indicator.v1``.
     """
-    return SCHEMAS[kind]
+    return SCHEMAS[record_type]
 
 
-def times_of(kind: str) -> list[str]:
+def time_columns(record_type: str) -> list[str]:
     """Return the names of the times of a kind of record."""
-    return [field.name for field in fields(kind) if field.type is Type.TIMESTAMP_NS]
+    return [field.name for field in fields(record_type) if field.type is FieldType.TIMESTAMP_NS]
 
 
-def polars_type(kind: Type) -> pl.DataType:
+def polars_type(field_type: FieldType) -> pl.DataType:
     """Return the type of a column in memory."""
-    return _POLARS[kind]
+    return _POLARS_TYPES[field_type]
 
 
-def polars_schema(kind: str) -> pl.Schema:
+def polars_schema(record_type: str) -> pl.Schema:
     """Return the schema of a kind of record in memory."""
-    return pl.Schema({field.name: polars_type(field.type) for field in fields(kind)})
+    return pl.Schema({field.name: polars_type(field.type) for field in fields(record_type)})
 
 
-def with_timestamps(frame: pl.DataFrame, times: Iterable[str]) -> pl.DataFrame:
+def with_timestamps(frame: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:
     """Add a timestamp ``ts_…`` behind each column ``ts_…_ns`` of ``times``.
 
     It is in microseconds (UTC), cut, not rounded.
     """
-    wanted = set(times)
+    selected = set(columns)
     expressions: list[pl.Expr] = []
     for name in frame.columns:
         expressions.append(pl.col(name))
-        if name in wanted:
-            moment = (pl.col(name) // 1000).cast(pl.Datetime("us", "UTC"))
-            expressions.append(moment.alias(name.removesuffix("_ns")))
+        if name in selected:
+            timestamp = (pl.col(name) // 1000).cast(pl.Datetime("us", "UTC"))
+            expressions.append(timestamp.alias(name.removesuffix("_ns")))
     return frame.select(expressions)
 
 
-KAFKA_RECORDS: Final = pl.Schema(
+KAFKA_RECORD_SCHEMA: Final = pl.Schema(
     {"offset": pl.Int64, "timestamp_ms": pl.Int64, "key": pl.Binary, "value": pl.Binary}
 )
 """Columns of a batch of Kafka records of one partition, by offset; ``key`` and ``value`` may be null."""

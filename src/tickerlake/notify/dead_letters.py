@@ -15,7 +15,7 @@ from tickerlake.notify.notification import Notification
 _SUFFIX = ".dead.ndjson"
 
 
-class _Letter(msgspec.Struct):
+class _DeadLetter(msgspec.Struct):
     alert: Alert
     group_id: str | None = None
 
@@ -39,7 +39,7 @@ class DeadLetters:
         self._now_ns = now_ns
         self._lock = threading.Lock()
 
-    def keep(self, notifications: Sequence[Notification], reason: str, attempts: Sequence[int]) -> None:
+    def append(self, notifications: Sequence[Notification], reason: str, attempts: Sequence[int]) -> None:
         """Append all alerts of some notifications; they are on disk when this returns.
 
         Parameters
@@ -71,21 +71,21 @@ class DeadLetters:
             for notification, tried in zip(notifications, attempts, strict=True)
             for alert in notification.alerts
         ]
-        self.put_back(lines)
+        self.append_raw(lines)
 
-    def set_aside(self) -> list[Path]:
+    def rotate(self) -> list[Path]:
         """Begin a new file, and return the old one, after those that were set aside before."""
         if self.path.exists():
             free = (self.path.with_name(f"{self._target}.resending-{number:06}.ndjson") for number in count())
             self.path.rename(next(path for path in free if not path.exists()))
         return sorted(self.path.parent.glob(f"{self._target}.resending-*.ndjson"))
 
-    def put_back(self, lines: Sequence[bytes]) -> None:
+    def append_raw(self, lines: Sequence[bytes]) -> None:
         """Append lines as they are."""
         with self._lock:
-            self._append(b"".join(line + b"\n" for line in lines))
+            self._write(b"".join(line + b"\n" for line in lines))
 
-    def _append(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not self.path.exists()
         with self.path.open("a+b") as file:
@@ -97,14 +97,14 @@ class DeadLetters:
             file.flush()
             os.fsync(file.fileno())
         if is_new:
-            _sync_folder(self.path.parent)
+            _fsync_folder(self.path.parent)
 
 
-def read_letters(data: bytes) -> tuple[list[Notification], list[bytes]]:
+def read_dead_letters(data: bytes) -> tuple[list[Notification], list[bytes]]:
     """Return what was to be told, groups as they were, and the lines that are no dead letters."""
-    letters: list[_Letter] = []
+    letters: list[_DeadLetter] = []
     unreadable: list[bytes] = []
-    decoder = msgspec.json.Decoder(_Letter)
+    decoder = msgspec.json.Decoder(_DeadLetter)
     for line in filter(None, data.split(b"\n")):
         try:
             letters.append(decoder.decode(line))
@@ -114,12 +114,12 @@ def read_letters(data: bytes) -> tuple[list[Notification], list[bytes]]:
     return [Notification(tuple(letter.alert for letter in each)) for _, each in grouped], unreadable
 
 
-def targets_of(folder: Path) -> set[str]:
+def dead_letter_targets(folder: Path) -> set[str]:
     """Return the names of the targets that have dead letters in a folder."""
     return {path.name.removesuffix(_SUFFIX) for path in folder.glob(f"*{_SUFFIX}")}
 
 
-def _sync_folder(folder: Path) -> None:
+def _fsync_folder(folder: Path) -> None:
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

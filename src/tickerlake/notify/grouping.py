@@ -7,10 +7,10 @@ from typing import Final
 from tickerlake.model.alert import Alert
 from tickerlake.notify.notification import Notification
 
-WINDOW_S: Final = 2.0
-GROUP_MIN: Final = 5
-_SPREAD_NS: Final = 60 * 1_000_000_000
-_MAX_HELD: Final = 10_000
+GROUP_WINDOW_S: Final = 2.0
+MIN_GROUP_SIZE: Final = 5
+_MAX_SPREAD_NS: Final = 60 * 1_000_000_000
+_MAX_PENDING: Final = 10_000
 
 _Key = tuple[str, str, str, str]
 
@@ -23,8 +23,8 @@ class _Bucket:
     opened_s: float
     alerts: list[Alert] = field(default_factory=list)
 
-    def takes(self, alert: Alert) -> bool:
-        return abs(alert.ts_event_ns - self.alerts[0].ts_event_ns) < _SPREAD_NS
+    def accepts(self, alert: Alert) -> bool:
+        return abs(alert.ts_event_ns - self.alerts[0].ts_event_ns) < _MAX_SPREAD_NS
 
 
 class Grouper:
@@ -41,41 +41,41 @@ class Grouper:
         How many instruments make a group; alerts of fewer pass one by one.
     """
 
-    def __init__(self, window_s: float = WINDOW_S, group_min: int = GROUP_MIN) -> None:
+    def __init__(self, window_s: float = GROUP_WINDOW_S, min_group_size: int = MIN_GROUP_SIZE) -> None:
         self._window_s = window_s
-        self._group_min = max(group_min, 2)
-        self._open: dict[_Bucket, None] = {}
-        self._of_key: dict[_Key, list[_Bucket]] = {}
-        self._of_alert: dict[str, _Bucket] = {}
-        self._closed: list[_Bucket] = []
-        self._held = 0
+        self._min_group_size = max(min_group_size, 2)
+        self._open_buckets: dict[_Bucket, None] = {}
+        self._buckets_by_key: dict[_Key, list[_Bucket]] = {}
+        self._bucket_by_dedup_key: dict[str, _Bucket] = {}
+        self._closed_buckets: list[_Bucket] = []
+        self._pending_count = 0
 
     @property
-    def held(self) -> int:
+    def pending_count(self) -> int:
         """How many alerts wait."""
-        return self._held
+        return self._pending_count
 
     @property
     def due_s(self) -> float | None:
         """When the next ones are due; None if none wait."""
-        if self._closed:
-            return self._closed[0].opened_s
-        return next(iter(self._open)).opened_s + self._window_s if self._open else None
+        if self._closed_buckets:
+            return self._closed_buckets[0].opened_s
+        return next(iter(self._open_buckets)).opened_s + self._window_s if self._open_buckets else None
 
     def add(self, alert: Alert, now_s: float) -> None:
         """Take an alert that arrived at ``now_s`` (monotonic)."""
         bucket = self._bucket_for(alert, now_s)
-        other = self._of_alert.get(alert.dedup_key)
+        other = self._bucket_by_dedup_key.get(alert.dedup_key)
         if other is not None and other is not bucket:
             # what cleared must not be told before what fired
             self._close(other)
         bucket.alerts.append(alert)
-        self._of_alert[alert.dedup_key] = bucket
-        self._held += 1
-        if self._held >= _MAX_HELD:
+        self._bucket_by_dedup_key[alert.dedup_key] = bucket
+        self._pending_count += 1
+        if self._pending_count >= _MAX_PENDING:
             self._close_all()
 
-    def due(self, now_s: float, tracked: int | None = None) -> list[Notification]:
+    def pop_due(self, now_s: float, tracked_count: int | None = None) -> list[Notification]:
         """Return what has waited long enough, in the order of arrival.
 
         Parameters
@@ -85,50 +85,57 @@ class Grouper:
         tracked
             How many symbols are tracked in all.
         """
-        while self._open and (first := next(iter(self._open))).opened_s + self._window_s <= now_s:
+        while (
+            self._open_buckets
+            and (first := next(iter(self._open_buckets))).opened_s + self._window_s <= now_s
+        ):
             self._close(first)
-        return self._take(tracked)
+        return self._drain_closed(tracked_count)
 
-    def flush(self, tracked: int | None = None) -> list[Notification]:
+    def flush(self, tracked_count: int | None = None) -> list[Notification]:
         """Return everything now."""
         self._close_all()
-        return self._take(tracked)
+        return self._drain_closed(tracked_count)
 
     def _bucket_for(self, alert: Alert, now_s: float) -> _Bucket:
         key = (alert.rule_id, alert.kind, alert.direction, alert.state)
-        for bucket in self._of_key.get(key, ()):
-            if now_s - bucket.opened_s < self._window_s and bucket.takes(alert):
+        for bucket in self._buckets_by_key.get(key, ()):
+            if now_s - bucket.opened_s < self._window_s and bucket.accepts(alert):
                 return bucket
         bucket = _Bucket(key, now_s)
-        self._open[bucket] = None
-        self._of_key.setdefault(key, []).append(bucket)
+        self._open_buckets[bucket] = None
+        self._buckets_by_key.setdefault(key, []).append(bucket)
         return bucket
 
     def _close_all(self) -> None:
-        for bucket in list(self._open):
+        for bucket in list(self._open_buckets):
             self._close(bucket)
 
     def _close(self, bucket: _Bucket) -> None:
-        del self._open[bucket]
-        others = self._of_key[bucket.key]
+        del self._open_buckets[bucket]
+        others = self._buckets_by_key[bucket.key]
         others.remove(bucket)
         if not others:
-            del self._of_key[bucket.key]
+            del self._buckets_by_key[bucket.key]
         for alert in bucket.alerts:
-            if self._of_alert.get(alert.dedup_key) is bucket:
-                del self._of_alert[alert.dedup_key]
-        self._closed.append(bucket)
+            if self._bucket_by_dedup_key.get(alert.dedup_key) is bucket:
+                del self._bucket_by_dedup_key[alert.dedup_key]
+        self._closed_buckets.append(bucket)
 
-    def _take(self, tracked: int | None) -> list[Notification]:
-        found = [note for bucket in self._closed for note in self._notifications(bucket.alerts, tracked)]
-        self._closed.clear()
-        self._held = sum(len(bucket.alerts) for bucket in self._open)
+    def _drain_closed(self, tracked_count: int | None) -> list[Notification]:
+        found = [
+            note
+            for bucket in self._closed_buckets
+            for note in self._notifications(bucket.alerts, tracked_count)
+        ]
+        self._closed_buckets.clear()
+        self._pending_count = sum(len(bucket.alerts) for bucket in self._open_buckets)
         return found
 
-    def _notifications(self, alerts: list[Alert], tracked: int | None) -> Iterable[Notification]:
-        if len({alert.instrument_id for alert in alerts}) < self._group_min:
+    def _notifications(self, alerts: list[Alert], tracked_count: int | None) -> Iterable[Notification]:
+        if len({alert.instrument_id for alert in alerts}) < self._min_group_size:
             return [Notification((alert,)) for alert in alerts]
-        return [Notification(tuple(sorted(alerts, key=_largest_first)), tracked)]
+        return [Notification(tuple(sorted(alerts, key=_largest_first)), tracked_count)]
 
 
 def _largest_first(alert: Alert) -> tuple[float, str]:

@@ -8,15 +8,15 @@ from uuid import UUID, uuid5
 import msgspec
 
 from tickerlake.model.alert import SEVERITIES, Alert, Severity
-from tickerlake.notify.words import headline, literal, quantity
+from tickerlake.notify.words import format_quantity, headline, sanitize_line
 
-LISTED: Final = 20
+MAX_LISTED: Final = 20
 """How many alerts of a group are shown one by one."""
-MARKET_WIDE: Final = 0.25
+MARKET_WIDE_SHARE: Final = 0.25
 """A group of this share of all tracked symbols is called market-wide."""
 
 _NAMESPACE: Final = UUID("5d3c7b9a-1f0e-5c64-8a35-7f7b1c0d9e42")
-_VERBS: Final = {"up": "rose", "down": "fell"}
+_MOVE_VERBS: Final = {"up": "rose", "down": "fell"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Notification:
     """
 
     alerts: tuple[Alert, ...]
-    tracked: int | None = None
+    tracked_count: int | None = None
 
     @property
     def first(self) -> Alert:
@@ -69,14 +69,14 @@ class Notification:
     @property
     def text(self) -> str:
         """One line for a person."""
-        return _summary(self.alerts, self.tracked) if self.is_group else headline(self.first)
+        return _group_summary(self.alerts, self.tracked_count) if self.is_group else headline(self.first)
 
     def data(self) -> Any:
         """Return what JSON says about it: the alert, or the group with its first 20 alerts."""
         if not self.is_group:
             return msgspec.Raw(self.first.to_json())
         first = self.first
-        listed = self.alerts[:LISTED]
+        listed = self.alerts[:MAX_LISTED]
         return {
             "group_id": self.id,
             "rule_id": first.rule_id,
@@ -92,18 +92,22 @@ class Notification:
         }
 
 
-def _summary(alerts: tuple[Alert, ...], tracked: int | None) -> str:
+def _group_summary(alerts: tuple[Alert, ...], tracked_count: int | None) -> str:
     first = alerts[0]
     count = len({alert.instrument_id for alert in alerts})
-    is_wide = tracked is not None and count >= MARKET_WIDE * tracked
-    who = f"{count} of {tracked} symbols" if tracked is not None and tracked >= count else f"{count} symbols"
-    what = _VERBS.get(first.direction, "alerted")
+    is_wide = tracked_count is not None and count >= MARKET_WIDE_SHARE * tracked_count
+    who = (
+        f"{count} of {tracked_count} symbols"
+        if tracked_count is not None and tracked_count >= count
+        else f"{count} symbols"
+    )
+    what = _MOVE_VERBS.get(first.direction, "alerted")
     state = "" if first.state == "fired" else f"{first.state}: "
     wide = "market-wide: " if is_wide else ""
-    return f"{state}{wide}{who} {what} ({literal(first.kind)}){_figures(alerts)}"
+    return f"{state}{wide}{who} {what} ({sanitize_line(first.kind)}){_value_summary(alerts)}"
 
 
-def _figures(alerts: tuple[Alert, ...]) -> str:
+def _value_summary(alerts: tuple[Alert, ...]) -> str:
     unit = alerts[0].unit
     # prices of different instruments have no median that says anything
     if unit == "price" or any(alert.unit != unit for alert in alerts):
@@ -113,11 +117,13 @@ def _figures(alerts: tuple[Alert, ...]) -> str:
     )
     if not known:
         return ""
-    low, high = ("worst", "best") if alerts[0].direction in _VERBS else ("lowest", "highest")
+    low, high = ("worst", "best") if alerts[0].direction in _MOVE_VERBS else ("lowest", "highest")
     ends = [(low, known[0]), (high, known[-1])]
-    told = [f"{name} {literal(symbol)} {quantity(value, unit)}" for name, (value, symbol) in ends]
+    extremes = [
+        f"{name} {sanitize_line(symbol)} {format_quantity(value, unit)}" for name, (value, symbol) in ends
+    ]
     middle = _median([value for value, _ in known])
-    return f", median {quantity(middle, unit)}, {', '.join(told)}"
+    return f", median {format_quantity(middle, unit)}, {', '.join(extremes)}"
 
 
 def _median(ordered: list[Decimal]) -> Decimal:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from tickerlake.model.alert import SEVERITIES, Alert, AlertState, Severity
-from tickerlake.notify.delivery import GIVE_UP_AFTER_S
+from tickerlake.notify.delivery import DEFAULT_GIVE_UP_AFTER_S
 from tickerlake.notify.targets.target import Target
 
 
@@ -29,22 +29,22 @@ class Route:
     """
 
     target: Target
-    severity: Severity = "info"
+    min_severity: Severity = "info"
     symbols: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     states: tuple[AlertState, ...] = ("fired",)
     group: bool = True
-    give_up_after_s: float = GIVE_UP_AFTER_S
+    give_up_after_s: float = DEFAULT_GIVE_UP_AFTER_S
 
-    def wants(self, alert: Alert) -> bool:
+    def accepts(self, alert: Alert) -> bool:
         """Tell whether the target gets this alert."""
         return (
             alert.state in self.states
-            and SEVERITIES.index(alert.severity) >= SEVERITIES.index(self.severity)
-            and (_matches(alert.symbol, self.symbols) or _matches(alert.instrument_id, self.symbols))
-            and _matches(alert.rule_id, self.rules)
+            and SEVERITIES.index(alert.severity) >= SEVERITIES.index(self.min_severity)
+            and (_matches_any(alert.symbol, self.symbols) or _matches_any(alert.instrument_id, self.symbols))
+            and _matches_any(alert.rule_id, self.rules)
         )
 
 
-def _matches(text: str, patterns: tuple[str, ...]) -> bool:
+def _matches_any(text: str, patterns: tuple[str, ...]) -> bool:
     return not patterns or any(fnmatchcase(text, pattern) for pattern in patterns)

@@ -11,34 +11,36 @@ from urllib.parse import urlsplit
 
 from tickerlake.errors import UsageError
 from tickerlake.model.alert import SEVERITIES, AlertState
-from tickerlake.notify.delivery import GIVE_UP_AFTER_S
+from tickerlake.notify.delivery import DEFAULT_GIVE_UP_AFTER_S
 from tickerlake.notify.route import Route
 from tickerlake.notify.targets.address import Endpoint
-from tickerlake.notify.targets.mail import Encryption, Mail, MailServer, is_loopback
+from tickerlake.notify.targets.mail import EmailTarget, Encryption, SmtpServer, is_loopback
 from tickerlake.notify.targets.network import Network
-from tickerlake.notify.targets.slack import Slack
+from tickerlake.notify.targets.slack import SlackTarget
 from tickerlake.notify.targets.target import Target
-from tickerlake.notify.targets.webhook import Webhook, signing_key
+from tickerlake.notify.targets.webhook import WebhookTarget, signing_key
 
 _T = TypeVar("_T")
 
-_COMMON: Final = tuple("kind name severity symbols rules states group dashboard_url give_up_after_s".split())
-KEYS: Final[dict[str, tuple[str, ...]]] = {
-    "webhook": (*_COMMON, "url", "url_env", "secret_env", "allow_private"),
-    "slack": (*_COMMON, "url_env", "allow_private"),
-    "email": (*_COMMON, *"host port tls user password_env from to".split()),
+_COMMON_KEYS: Final = tuple(
+    "kind name severity symbols rules states group dashboard_url give_up_after_s".split()
+)
+KEYS_BY_KIND: Final[dict[str, tuple[str, ...]]] = {
+    "webhook": (*_COMMON_KEYS, "url", "url_env", "secret_env", "allow_private"),
+    "slack": (*_COMMON_KEYS, "url_env", "allow_private"),
+    "email": (*_COMMON_KEYS, *"host port tls user password_env from to".split()),
 }
 """What may stand in a table of each kind."""
 
 _STATES: Final[tuple[AlertState, ...]] = get_args(AlertState)
 _ENCRYPTIONS: Final[tuple[Encryption, ...]] = get_args(Encryption)
 _SECRET_KEYS: Final = {"secret": "secret_env", "password": "password_env", "token": "url_env"}
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}")
-_MAIL_ADDRESS: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
-_HOST: Final = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
+_NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}")
+_EMAIL_PATTERN: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
+_HOST_PATTERN: Final = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 
 
-def read_targets(
+def read_routes(
     tables: Sequence[tuple[int, Mapping[str, Any]]],
     environment: Mapping[str, str],
     *,
@@ -67,12 +69,12 @@ def read_targets(
     routes: list[Route] = []
     names: set[str] = set()
     for line, content in tables:
-        table = _Table(line, content, environment, problems)
-        route = _route(table, dashboard_url, network or Network())
+        table = _TableReader(line, content, environment, problems)
+        route = _read_route(table, dashboard_url, network or Network())
         if route is None:
             continue
         if route.target.name.casefold() in names:
-            table.problem(f"there are two targets named {route.target.name}", "Give each its own name.")
+            table.add_problem(f"there are two targets named {route.target.name}", "Give each its own name.")
         names.add(route.target.name.casefold())
         routes.append(route)
     if problems:
@@ -80,7 +82,7 @@ def read_targets(
     return routes
 
 
-class _Table:
+class _TableReader:
     """One table; what is wrong with it goes to ``problems``."""
 
     def __init__(
@@ -91,120 +93,124 @@ class _Table:
         self._environment = environment
         self._problems = problems
 
-    def problem(self, what: str, hint: str = "") -> None:
+    def add_problem(self, what: str, hint: str = "") -> None:
         self._problems.append(f"Line {self._line}: {what}. {hint}".rstrip())
 
     def has(self, key: str) -> bool:
         return key in self._content
 
-    def check_keys(self, known: Sequence[str]) -> None:
+    def check_keys(self, allowed: Sequence[str]) -> None:
         for key in self._content:
-            if key in known:
+            if key in allowed:
                 continue
-            if key in _SECRET_KEYS or (key == "url" and "url_env" in known):
+            if key in _SECRET_KEYS or (key == "url" and "url_env" in allowed):
                 named = _SECRET_KEYS.get(key, "url_env")
-                self.problem(f"a secret must not stand in the file ({key})", f"Name a variable with {named}.")
+                self.add_problem(
+                    f"a secret must not stand in the file ({key})", f"Name a variable with {named}."
+                )
             else:
-                self.problem(f"there is no setting {key!r}", _did_you_mean(key, known))
+                self.add_problem(f"there is no setting {key!r}", _did_you_mean(key, allowed))
 
-    def text(self, key: str, default: str | None = None) -> str | None:
+    def string(self, key: str, default: str | None = None) -> str | None:
         value = self._content.get(key, default)
         if value is None or (isinstance(value, str) and value.strip()):
             return value
-        self.problem(f"{key} is not a text")
+        self.add_problem(f"{key} is not a text")
         return default
 
-    def required(self, key: str) -> str | None:
+    def required_string(self, key: str) -> str | None:
         if not self.has(key):
-            self.problem(f"{key} is missing")
-        return self.text(key)
+            self.add_problem(f"{key} is missing")
+        return self.string(key)
 
-    def choice(self, key: str, known: Sequence[_T], default: _T) -> _T:
+    def choice(self, key: str, allowed: Sequence[_T], default: _T) -> _T:
         value = self._content.get(key, default)
-        if value in known:
+        if value in allowed:
             found: _T = value
             return found
-        self.problem(f"{key} is none of {', '.join(map(str, known))}", _did_you_mean(str(value), known))
+        self.add_problem(
+            f"{key} is none of {', '.join(map(str, allowed))}", _did_you_mean(str(value), allowed)
+        )
         return default
 
-    def texts(self, key: str) -> tuple[str, ...]:
+    def strings(self, key: str) -> tuple[str, ...]:
         value = self._content.get(key, [])
         found = [value] if isinstance(value, str) else value
         if isinstance(found, list) and all(isinstance(text, str) and text for text in found):
             return tuple(found)
-        self.problem(f"{key} is not a list of texts")
+        self.add_problem(f"{key} is not a list of texts")
         return ()
 
-    def choices(self, key: str, known: Sequence[_T], default: tuple[_T, ...]) -> tuple[_T, ...]:
-        given = self.texts(key)
+    def choices(self, key: str, allowed: Sequence[_T], default: tuple[_T, ...]) -> tuple[_T, ...]:
+        given = self.strings(key)
         for text in given:
-            if text not in known:
-                self.problem(f"{key}: there is no {text!r}", _did_you_mean(text, known))
-        return tuple(value for value in known if value in given) or default
+            if text not in allowed:
+                self.add_problem(f"{key}: there is no {text!r}", _did_you_mean(text, allowed))
+        return tuple(value for value in allowed if value in given) or default
 
-    def flag(self, key: str, *, default: bool) -> bool:
+    def boolean(self, key: str, *, default: bool) -> bool:
         value = self._content.get(key, default)
         if isinstance(value, bool):
             return value
-        self.problem(f"{key} is neither true nor false")
+        self.add_problem(f"{key} is neither true nor false")
         return default
 
-    def number(self, key: str, default: float, least: float, most: float) -> float:
+    def number(self, key: str, default: float, min_value: float, max_value: float) -> float:
         value = self._content.get(key, default)
-        if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
+        if isinstance(value, int | float) and not isinstance(value, bool) and min_value <= value <= max_value:
             return float(value)
-        self.problem(f"{key} is not a number from {least:g} to {most:g}")
+        self.add_problem(f"{key} is not a number from {min_value:g} to {max_value:g}")
         return default
 
     def secret(self, key: str) -> str | None:
         """Return what the environment variable holds that ``key`` names."""
-        name = self.text(key)
+        name = self.string(key)
         if name is None:
             return None
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             # perhaps the secret itself: it is not shown
-            self.problem(f"{key} is not the name of an environment variable", "The secret belongs there.")
+            self.add_problem(f"{key} is not the name of an environment variable", "The secret belongs there.")
             return None
         value = self._environment.get(name, "")
         if not value.strip():
-            self.problem(f"the environment variable that {key} names, {name}, is not set")
+            self.add_problem(f"the environment variable that {key} names, {name}, is not set")
             return None
         return value.strip()
 
-    def read(self, key: str, value: str | None, reader: Callable[[str], _T]) -> _T | None:
+    def parse(self, key: str, value: str | None, parser: Callable[[str], _T]) -> _T | None:
         """Read a value; what the reader raises does not show it."""
         if value is None:
             return None
         try:
-            return reader(value)
+            return parser(value)
         except ValueError as error:
-            self.problem(f"{key}: the value {error}")
+            self.add_problem(f"{key}: the value {error}")
             return None
 
 
-def _route(table: _Table, dashboard_url: str | None, network: Network) -> Route | None:
-    kind = table.required("kind")
+def _read_route(table: _TableReader, dashboard_url: str | None, network: Network) -> Route | None:
+    kind = table.required_string("kind")
     if kind is None:
         return None
-    if kind not in KEYS:
-        table.problem(f"there is no kind {kind!r}", _did_you_mean(kind, list(KEYS)))
+    if kind not in KEYS_BY_KIND:
+        table.add_problem(f"there is no kind {kind!r}", _did_you_mean(kind, list(KEYS_BY_KIND)))
         return None
-    table.check_keys(KEYS[kind])
-    name = table.text("name", kind) or kind
-    if not _NAME.fullmatch(name):
-        table.problem("name is not made of at most 41 letters, digits, - and _")
-    link = table.read("dashboard_url", table.text("dashboard_url", dashboard_url), _dashboard_url)
-    target = _MAKERS[kind](table, name, link, network)
+    table.check_keys(KEYS_BY_KIND[kind])
+    name = table.string("name", kind) or kind
+    if not _NAME_PATTERN.fullmatch(name):
+        table.add_problem("name is not made of at most 41 letters, digits, - and _")
+    link = table.parse("dashboard_url", table.string("dashboard_url", dashboard_url), _parse_dashboard_url)
+    target = _TARGET_FACTORIES[kind](table, name, link, network)
     states = table.choices("states", _STATES, ("fired",))
     severity = table.choice("severity", SEVERITIES, SEVERITIES[0])
-    symbols, rules = table.texts("symbols"), table.texts("rules")
-    group = table.flag("group", default=True)
-    give_up_after_s = table.number("give_up_after_s", GIVE_UP_AFTER_S, 0, 86_400)
+    symbols, rules = table.strings("symbols"), table.strings("rules")
+    group = table.boolean("group", default=True)
+    give_up_after_s = table.number("give_up_after_s", DEFAULT_GIVE_UP_AFTER_S, 0, 86_400)
     if target is None:
         return None
     return Route(
         target,
-        severity=severity,
+        min_severity=severity,
         symbols=symbols,
         rules=rules,
         states=states,
@@ -213,66 +219,68 @@ def _route(table: _Table, dashboard_url: str | None, network: Network) -> Route 
     )
 
 
-def _webhook(table: _Table, name: str, link: str | None, network: Network) -> Target | None:
+def _make_webhook(table: _TableReader, name: str, link: str | None, network: Network) -> Target | None:
     if table.has("url") == table.has("url_env"):
-        table.problem("a webhook needs either url or url_env")
+        table.add_problem("a webhook needs either url or url_env")
     key = "url" if table.has("url") else "url_env"
-    endpoint = _endpoint(table, key, table.text("url") if key == "url" else table.secret("url_env"))
-    keys = table.read("secret_env", table.secret("secret_env"), _signing_keys)
+    endpoint = _read_endpoint(table, key, table.string("url") if key == "url" else table.secret("url_env"))
+    keys = table.parse("secret_env", table.secret("secret_env"), _parse_signing_keys)
     if endpoint is None or (keys is None and table.has("secret_env")):
         return None
-    return Webhook(name, endpoint, keys=keys or (), dashboard_url=link, network=network)
+    return WebhookTarget(name, endpoint, keys=keys or (), dashboard_url=link, network=network)
 
 
-def _slack(table: _Table, name: str, link: str | None, network: Network) -> Target | None:
+def _make_slack(table: _TableReader, name: str, link: str | None, network: Network) -> Target | None:
     if not table.has("url_env"):
-        table.problem("url_env is missing")
-    endpoint = _endpoint(table, "url_env", table.secret("url_env"))
-    return Slack(name, endpoint, dashboard_url=link, network=network) if endpoint else None
+        table.add_problem("url_env is missing")
+    endpoint = _read_endpoint(table, "url_env", table.secret("url_env"))
+    return SlackTarget(name, endpoint, dashboard_url=link, network=network) if endpoint else None
 
 
-def _email(table: _Table, name: str, link: str | None, network: Network) -> Target | None:
-    host, sender = table.required("host"), table.required("from")
+def _make_email(table: _TableReader, name: str, link: str | None, network: Network) -> Target | None:
+    host, sender = table.required_string("host"), table.required_string("from")
     if not table.has("to"):
-        table.problem("to is missing")
-    recipients = table.texts("to")
+        table.add_problem("to is missing")
+    recipients = table.strings("to")
     for address in (*recipients, *([sender] if sender else [])):
-        if not _MAIL_ADDRESS.fullmatch(address):
-            table.problem(f"{address!r} is not an address such as ann@example.com")
-    if host is not None and not _HOST.fullmatch(host):
-        table.problem(f"{host!r} is not a host")
+        if not _EMAIL_PATTERN.fullmatch(address):
+            table.add_problem(f"{address!r} is not an address such as ann@example.com")
+    if host is not None and not _HOST_PATTERN.fullmatch(host):
+        table.add_problem(f"{host!r} is not a host")
     is_local = host is not None and is_loopback(host)
     port = int(table.number("port", 25 if is_local else 587, 1, 65_535))
-    usual: Encryption = "none" if is_local else "tls" if port == 465 else "starttls"
-    encryption = table.choice("tls", _ENCRYPTIONS, usual)
+    default_encryption: Encryption = "none" if is_local else "tls" if port == 465 else "starttls"
+    encryption = table.choice("tls", _ENCRYPTIONS, default_encryption)
     if encryption == "none" and not is_local:
-        table.problem("mail to another machine goes over TLS", "Set tls to starttls or tls.")
-    user, password = table.text("user"), table.secret("password_env")
+        table.add_problem("mail to another machine goes over TLS", "Set tls to starttls or tls.")
+    user, password = table.string("user"), table.secret("password_env")
     if (user is None) != (not table.has("password_env")):
-        table.problem("user and password_env belong together")
+        table.add_problem("user and password_env belong together")
     if host is None or sender is None:
         return None
-    server = MailServer(host, port, encryption, user, password)
-    return Mail(name, server, sender=sender, recipients=recipients, dashboard_url=link, network=network)
+    server = SmtpServer(host, port, encryption, user, password)
+    return EmailTarget(
+        name, server, sender=sender, recipients=recipients, dashboard_url=link, network=network
+    )
 
 
-_MAKERS: Final[dict[str, Callable[[_Table, str, str | None, Network], Target | None]]] = {
-    "webhook": _webhook,
-    "slack": _slack,
-    "email": _email,
+_TARGET_FACTORIES: Final[dict[str, Callable[[_TableReader, str, str | None, Network], Target | None]]] = {
+    "webhook": _make_webhook,
+    "slack": _make_slack,
+    "email": _make_email,
 }
 
 
-def _endpoint(table: _Table, key: str, url: str | None) -> Endpoint | None:
-    allow_private = table.flag("allow_private", default=False)
-    return table.read(key, url, lambda text: Endpoint.parse(text, allow_private=allow_private))
+def _read_endpoint(table: _TableReader, key: str, url: str | None) -> Endpoint | None:
+    allow_private = table.boolean("allow_private", default=False)
+    return table.parse(key, url, lambda text: Endpoint.parse(text, allow_private=allow_private))
 
 
-def _signing_keys(secrets: str) -> tuple[bytes, ...]:
+def _parse_signing_keys(secrets: str) -> tuple[bytes, ...]:
     return tuple(signing_key(secret) for secret in secrets.split())
 
 
-def _dashboard_url(text: str) -> str:
+def _parse_dashboard_url(text: str) -> str:
     try:
         parts = urlsplit(text)
     except ValueError:

@@ -12,7 +12,7 @@ def _wait(condition: threading.Condition, until_s: float | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class Timing:
     """Clock, chance and waiting.
 
     Parameters

@@ -8,76 +8,76 @@ from urllib.parse import quote
 
 from tickerlake.model.alert import Alert, Unit
 
-_BLANKS: Final = {"Zl", "Zp", "Zs"}
-_HIDDEN: Final = {"Cc", "Cf", "Cs", "Cn"}
-_SIGNED: Final[set[Unit]] = {"pct", "sigma", "bps"}
-_NAMES: Final[dict[Unit, str]] = {"pct": " %", "sigma": " σ", "bps": " bps", "x": " ×", "s": " s"}
+_SPACE_CATEGORIES: Final = {"Zl", "Zp", "Zs"}
+_INVISIBLE_CATEGORIES: Final = {"Cc", "Cf", "Cs", "Cn"}
+_SIGNED_UNITS: Final[set[Unit]] = {"pct", "sigma", "bps"}
+_UNIT_SUFFIXES: Final[dict[Unit, str]] = {"pct": " %", "sigma": " σ", "bps": " bps", "x": " ×", "s": " s"}
 _ARROWS: Final = {"up": "▲", "down": "▼"}
 _MAX_LINE: Final = 2_000
 
 
-def literal(text: str, limit: int = _MAX_LINE) -> str:
+def sanitize_line(text: str, limit: int = _MAX_LINE) -> str:
     """Return a text on one line in which nothing can hide.
 
     Line ends become blanks; terminal controls, changes of the writing direction and other invisible
     characters become U+FFFD.
     """
-    return cut("".join(_shown(character) for character in text), limit)
+    return truncate("".join(_printable(character) for character in text), limit)
 
 
-def cut(text: str, limit: int) -> str:
+def truncate(text: str, limit: int) -> str:
     """Return at most ``limit`` characters; the last is ``…`` if there were more."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _shown(character: str) -> str:
-    if character in "\n\r\t" or (category := unicodedata.category(character)) in _BLANKS:
+def _printable(character: str) -> str:
+    if character in "\n\r\t" or (category := unicodedata.category(character)) in _SPACE_CATEGORIES:
         return " "
-    return "\N{REPLACEMENT CHARACTER}" if category in _HIDDEN else character
+    return "\N{REPLACEMENT CHARACTER}" if category in _INVISIBLE_CATEGORIES else character
 
 
 def headline(alert: Alert) -> str:
     """Return the alert's message, after its symbol if the message does not begin with it."""
-    message = literal(alert.message)
-    symbol = literal(alert.symbol)
+    message = sanitize_line(alert.message)
+    symbol = sanitize_line(alert.symbol)
     return message if message.split(" ", 1)[0].rstrip(":,") == symbol else f"{symbol}: {message}"
 
 
-def arrow(direction: str) -> str:
+def direction_arrow(direction: str) -> str:
     """Return ▲ or ▼, or nothing for alerts without direction."""
     return _ARROWS.get(direction, "")
 
 
-def quantity(value: Decimal, unit: Unit) -> str:
+def format_quantity(value: Decimal, unit: Unit) -> str:
     """Return a value as people write it: ``−3.1 %``, ``6.2 ×``."""
-    rounded = _rounded(value)
+    rounded = _round(value)
     text = f"{abs(rounded):f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
-    sign = "−" if rounded < 0 else "+" if rounded > 0 and unit in _SIGNED else ""
-    return f"{sign}{text}{_NAMES.get(unit, '')}"
+    sign = "−" if rounded < 0 else "+" if rounded > 0 and unit in _SIGNED_UNITS else ""
+    return f"{sign}{text}{_UNIT_SUFFIXES.get(unit, '')}"
 
 
-def _rounded(value: Decimal) -> Decimal:
+def _round(value: Decimal) -> Decimal:
     if abs(value) < 1:
         return Decimal(f"{value:.2g}")
     # quantize refuses numbers that have more digits than the context
     return value if abs(value) >= 10**15 else value.quantize(Decimal("0.1"), ROUND_HALF_EVEN)
 
 
-def time_of(ts_ns: int) -> datetime:
+def utc_datetime(ts_ns: int) -> datetime:
     """Return a time in UTC, cut to microseconds."""
     seconds, rest = divmod(ts_ns, 1_000_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1_000)
 
 
-def iso(ts_ns: int) -> str:
+def format_iso(ts_ns: int) -> str:
     """Return a time as ``2024-01-02T14:30:00.000000Z``."""
-    return time_of(ts_ns).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return utc_datetime(ts_ns).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def dashboard_link(dashboard_url: str | None, alert: Alert) -> str | None:
     """Return the dashboard's page of an alert's symbol; ``t`` is in milliseconds since the epoch."""
     if dashboard_url is None:
         return None
-    moment = alert.ts_event_ns // 1_000_000
-    return f"{dashboard_url.rstrip('/')}/?symbol={quote(alert.symbol, safe='')}&t={moment}"
+    ts_ms = alert.ts_event_ns // 1_000_000
+    return f"{dashboard_url.rstrip('/')}/?symbol={quote(alert.symbol, safe='')}&t={ts_ms}"

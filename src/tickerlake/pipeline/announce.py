@@ -14,17 +14,17 @@ import msgspec
 from tickerlake import clock
 from tickerlake.errors import DataError
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.consumer import Batch, Committed, Consumer, Partition, read_all
+from tickerlake.kafka.consumer import Batch, CommittedOffset, Consumer, Partition, read_all
 from tickerlake.model.alert import Alert
 from tickerlake.notify.dispatcher import Dispatcher
 
 _POLL_S: Final = 0.1
-_MOST: Final = 1_000
-_JOIN_S: Final = 15.0
+_MAX_RECORDS: Final = 1_000
+_JOIN_TIMEOUT_S: Final = 15.0
 _DECODER: Final = msgspec.json.Decoder(Alert)
 
 
-class Announcer:
+class AlertForwarder:
     """Reads the alerts of a topic as a member of a group, and hands them to a dispatcher.
 
     Parameters
@@ -47,40 +47,42 @@ class Announcer:
         properties: Mapping[str, str],
     ) -> None:
         self.topic = topic
-        self.told = 0
+        self.forwarded = 0
         self.skipped: Counter[str] = Counter()
         admin = Admin(bootstrap_servers, properties)
-        self._ends = {number: high for number, (_, high) in admin.watermarks(admin.require(topic)).items()}
+        self._initial_high_watermarks = {
+            number: high for number, (_, high) in admin.watermarks(admin.require_topic(topic)).items()
+        }
         self._positions: dict[Partition, int] = {}
         self._committed: dict[Partition, int] = {}
-        self._reached = (bootstrap_servers, properties)
-        self._consumer = Consumer(bootstrap_servers, group, properties, self._open, self._drop)
+        self._cluster = (bootstrap_servers, properties)
+        self._consumer = Consumer(bootstrap_servers, group, properties, self._on_assign, self._on_revoke)
 
     def run(self, dispatcher: Dispatcher, stop: threading.Event) -> None:
         """Tell alerts until ``stop`` is set, and then what is there at that time; closes the dispatcher."""
         try:
             self._consumer.subscribe([self.topic])
-            until_s = clock.monotonic_s() + _JOIN_S
+            until_s = clock.monotonic_s() + _JOIN_TIMEOUT_S
             while not stop.is_set() or (not self._consumer.assignments and clock.monotonic_s() < until_s):
-                self._tell(dispatcher, stop, self._consumer.poll(_POLL_S, _MOST))
-                if not dispatcher.under_way():
+                self._forward(dispatcher, stop, self._consumer.poll(_POLL_S, _MAX_RECORDS))
+                if not dispatcher.in_flight_count():
                     self._commit()
             starts = {number: offset for (_, number), offset in self._positions.items()}
-            self._tell(dispatcher, stop, read_all(*self._reached, self.topic, starts))
+            self._forward(dispatcher, stop, read_all(*self._cluster, self.topic, starts))
         finally:
             # what could not be delivered is among the dead letters then
             dispatcher.close()
             self._commit()
             self._consumer.close()
 
-    def _tell(self, dispatcher: Dispatcher, stop: threading.Event, batches: Iterable[Batch]) -> None:
+    def _forward(self, dispatcher: Dispatcher, stop: threading.Event, batches: Iterable[Batch]) -> None:
         for batch in batches:
-            for alert in self._alerts(batch.frame.get_column("value").to_list()):
+            for alert in self._decode_alerts(batch.frame.get_column("value").to_list()):
                 # far too much waits: let the topic wait, too
                 while not dispatcher.offer(alert):
                     if stop.wait(_POLL_S):
                         return  # the next one begins with this batch
-                self.told += 1
+                self.forwarded += 1
             if batch.frame.height and batch.partition in self._positions:
                 self._positions[batch.partition] = int(batch.frame.item(-1, "offset")) + 1
 
@@ -90,24 +92,26 @@ class Announcer:
                 self._consumer.commit(place, end, "")
                 self._committed[place] = end
 
-    def _open(self, place: Partition, committed: Committed | None) -> int:
-        low, _ = self._consumer.watermarks(place)
-        start = max(low, committed.offset if committed else self._ends.get(place[1], 0))
-        self._positions[place] = self._committed[place] = start
+    def _on_assign(self, partition: Partition, committed: CommittedOffset | None) -> int:
+        low, _ = self._consumer.watermarks(partition)
+        start = max(
+            low, committed.offset if committed else self._initial_high_watermarks.get(partition[1], 0)
+        )
+        self._positions[partition] = self._committed[partition] = start
         return start
 
-    def _drop(self, place: Partition) -> None:
-        self._positions.pop(place, None)
+    def _on_revoke(self, partition: Partition) -> None:
+        self._positions.pop(partition, None)
 
-    def _alerts(self, values: list[bytes | None]) -> Iterator[Alert]:
+    def _decode_alerts(self, values: list[bytes | None]) -> Iterator[Alert]:
         for value in values:
             try:
-                yield read_alert(value)
+                yield decode_alert(value)
             except DataError as error:
                 self.skipped[error.message] += 1
 
 
-def read_alert(value: bytes | None) -> Alert:
+def decode_alert(value: bytes | None) -> Alert:
     """Return an alert of a message.
 
     Raises

@@ -11,16 +11,16 @@ import polars as pl
 
 from tickerlake.errors import DataError, UsageError
 from tickerlake.model.reject import Reject
-from tickerlake.pipeline.files import refuse_existing, standard_output, whole, write_records
-from tickerlake.sources.ahead import ahead
-from tickerlake.sources.replay import Replay, refuse
+from tickerlake.pipeline.files import atomic_write, check_absent, open_stdout, write_records
+from tickerlake.sources.ahead import prefetch
+from tickerlake.sources.replay import MergedSource, check_no_rejects
 
 STDOUT: Final = "-"
-_SHOWN: Final = 5
+_MAX_SHOWN_REJECTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class ConvertStats:
     """How much of the files is done: rows read, records and rejects written."""
 
     rows: int
@@ -30,16 +30,16 @@ class Converted:
 
 
 def convert(
-    replay: Replay,
-    ending: str,
+    merged: MergedSource,
+    extension: str,
     output: str,
-    rejects: Path,
+    rejects_path: Path,
     *,
     strict: bool = False,
     force: bool = False,
-    on_progress: Callable[[Converted], None] | None = None,
-    stopped: Callable[[], bool] = lambda: False,
-) -> Converted:
+    on_progress: Callable[[ConvertStats], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> ConvertStats:
     """Write the records of files; no file is left behind unless all of them are written.
 
     Parameters
@@ -66,35 +66,41 @@ def convert(
     KeyboardInterrupt
         If it was stopped.
     """
-    written = [] if output == STDOUT else [Path(output)]
-    _refuse_same([source.found.head.text.file for source in replay.sources], written, rejects)
+    output_paths = [] if output == STDOUT else [Path(output)]
+    _check_distinct_files(
+        [source.scan.head.text_file.file for source in merged.sources], output_paths, rejects_path
+    )
     if not force:
-        refuse_existing(rejects, *written)
+        check_absent(rejects_path, *output_paths)
     if strict and output == STDOUT:
         # what is on standard output can't be taken back
-        replay.refuse_rejects()
-    with _Rejects(rejects) as refused:
-        reading = _Reading(replay, refused, strict=strict, on_progress=on_progress, stopped=stopped)
+        merged.check_no_rejects()
+    with _RejectsFile(rejects_path) as rejects_file:
+        reader = _RecordReader(
+            merged, rejects_file, strict=strict, on_progress=on_progress, should_stop=should_stop
+        )
         if output == STDOUT:
-            with standard_output() as stream:
-                write_records(reading.records(), stream, ending, replay.kind)
+            with open_stdout() as stream:
+                write_records(reader.records(), stream, extension, merged.record_type)
         else:
-            with whole(Path(output), force=force) as draft, draft.open("wb") as file:
-                write_records(reading.records(), file, ending, replay.kind)
-    return reading.done
+            with atomic_write(Path(output), force=force) as draft, draft.open("wb") as file:
+                write_records(reader.records(), file, extension, merged.record_type)
+    return reader.stats
 
 
-def _refuse_same(read: Sequence[object], written: Sequence[Path], rejects: Path) -> None:
-    inputs = {path.resolve() for path in read if isinstance(path, Path)}
-    names = [(path, "the output") for path in written] + [(rejects, "--rejects")]
+def _check_distinct_files(
+    input_paths: Sequence[object], output_paths: Sequence[Path], rejects_path: Path
+) -> None:
+    inputs = {path.resolve() for path in input_paths if isinstance(path, Path)}
+    names = [(path, "the output") for path in output_paths] + [(rejects_path, "--rejects")]
     for path, name in names:
         if path.resolve() in inputs:
             raise UsageError(f"{path} is one of the files that are read.", f"Give {name} another name.")
-    if rejects.resolve() in {path.resolve() for path in written}:
+    if rejects_path.resolve() in {path.resolve() for path in output_paths}:
         raise UsageError("The records and the rejects can't go to one file.", "Give --rejects another name.")
 
 
-class _Rejects:
+class _RejectsFile:
     """A file of refused rows, made with the first of them."""
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +108,7 @@ class _Rejects:
         self._file: BinaryIO | None = None
         self._stack = ExitStack()
 
-    def __enter__(self) -> "_Rejects":
+    def __enter__(self) -> "_RejectsFile":
         self._stack.__enter__()
         return self
 
@@ -116,49 +122,49 @@ class _Rejects:
 
     def write(self, rejects: list[Reject]) -> None:
         if rejects and self._file is None:
-            draft = self._stack.enter_context(whole(self._path, force=True))
+            draft = self._stack.enter_context(atomic_write(self._path, force=True))
             self._file = self._stack.enter_context(draft.open("wb"))
         for reject in rejects:
             assert self._file is not None
             self._file.write(f"{reject.to_json()}\n".encode())
 
 
-class _Reading:
+class _RecordReader:
     """Reads records; keeps what is refused, and counts."""
 
     def __init__(
         self,
-        replay: Replay,
-        refused: _Rejects,
+        merged: MergedSource,
+        rejects_file: _RejectsFile,
         *,
         strict: bool,
-        on_progress: Callable[[Converted], None] | None,
-        stopped: Callable[[], bool],
+        on_progress: Callable[[ConvertStats], None] | None,
+        should_stop: Callable[[], bool],
     ) -> None:
-        self.done = Converted(0, 0, 0)
-        self._replay = replay
-        self._refused = refused
+        self.stats = ConvertStats(0, 0, 0)
+        self._merged = merged
+        self._rejects_file = rejects_file
         self._strict = strict
         self._on_progress = on_progress or (lambda _: None)
-        self._stopped = stopped
+        self._should_stop = should_stop
 
     def records(self) -> Iterator[pl.DataFrame]:
-        for table in ahead(self._replay.batches()):
-            if self._stopped():
+        for batch in prefetch(self._merged.batches()):
+            if self._should_stop():
                 raise KeyboardInterrupt
-            rejects, records = table.rejects, table.records
+            rejects, records = batch.rejects, batch.records
             if self._strict:
-                refuse(rejects)
-            self._refused.write(rejects)
-            shown = self.done.first_rejects
-            self.done = Converted(
-                sum(table.done),
-                self.done.records + records.height,
-                self.done.rejects + len(rejects),
-                shown + tuple(rejects[: _SHOWN - len(shown)]),
+                check_no_rejects(rejects)
+            self._rejects_file.write(rejects)
+            shown = self.stats.first_rejects
+            self.stats = ConvertStats(
+                sum(batch.position),
+                self.stats.records + records.height,
+                self.stats.rejects + len(rejects),
+                shown + tuple(rejects[: _MAX_SHOWN_REJECTS - len(shown)]),
             )
-            self._on_progress(self.done)
+            self._on_progress(self.stats)
             if records.height:
                 yield records
-        if not self.done.records:
+        if not self.stats.records:
             raise DataError("These files hold no record.", "See tickerlake inspect.")

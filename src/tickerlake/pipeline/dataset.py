@@ -7,13 +7,13 @@ from typing import Any, Final
 import polars as pl
 
 from tickerlake.errors import UsageError
-from tickerlake.lake.duck import names
+from tickerlake.lake.duck import column_list
 from tickerlake.lake.query import LakeDatabase
 from tickerlake.lake.store import open_store
-from tickerlake.lake.typed import event_time, frame_schema
+from tickerlake.lake.typed import event_time_column, frame_schema
 from tickerlake.pipeline.session_dates import SessionDates
 
-When = str | date | datetime | None
+TimeLike = str | date | datetime | None
 _PRICES: Final = ("open", "high", "low", "close", "vwap")
 
 
@@ -69,15 +69,15 @@ class Lake:
         UsageError
             The query is wrong, or does something else than read.
         """
-        found: pl.DataFrame = self._database.query(query, parameters).pl()
-        return found
+        frame: pl.DataFrame = self._database.query(query, parameters).pl()
+        return frame
 
     def bars(
         self,
         symbols: str | Sequence[str] | None = None,
         interval: str | None = None,
-        start: When = None,
-        end: When = None,
+        start: TimeLike = None,
+        end: TimeLike = None,
         *,
         topic: str | None = None,
         exact: bool = False,
@@ -101,14 +101,14 @@ class Lake:
         if adjusted and exact:
             raise UsageError("Adjusted prices are quotients, and never exact.", "Leave out one of the two.")
         frame = self._read("bars", symbols, start, end, topic, exact=exact or adjusted, interval=interval)
-        return _floats(_adjusted(frame)) if adjusted else frame
+        return _to_floats(_adjust_prices(frame)) if adjusted else frame
 
     def indicators(
         self,
         symbols: str | Sequence[str] | None = None,
         interval: str | None = None,
-        start: When = None,
-        end: When = None,
+        start: TimeLike = None,
+        end: TimeLike = None,
         *,
         topic: str | None = None,
         exact: bool = False,
@@ -119,8 +119,8 @@ class Lake:
     def trades(
         self,
         symbols: str | Sequence[str] | None = None,
-        start: When = None,
-        end: When = None,
+        start: TimeLike = None,
+        end: TimeLike = None,
         *,
         topic: str | None = None,
         exact: bool = False,
@@ -131,8 +131,8 @@ class Lake:
     def quotes(
         self,
         symbols: str | Sequence[str] | None = None,
-        start: When = None,
-        end: When = None,
+        start: TimeLike = None,
+        end: TimeLike = None,
         *,
         topic: str | None = None,
         exact: bool = False,
@@ -143,8 +143,8 @@ class Lake:
     def alerts(
         self,
         symbols: str | Sequence[str] | None = None,
-        start: When = None,
-        end: When = None,
+        start: TimeLike = None,
+        end: TimeLike = None,
         *,
         topic: str | None = None,
         exact: bool = False,
@@ -154,44 +154,46 @@ class Lake:
 
     def _read(
         self,
-        kind: str,
+        record_type: str,
         symbols: str | Sequence[str] | None,
-        start: When,
-        end: When,
+        start: TimeLike,
+        end: TimeLike,
         topic: str | None,
         *,
         exact: bool,
         interval: str | None = None,
     ) -> pl.DataFrame:
-        self._database.prepare([kind])
+        self._database.prepare([record_type])
         conditions: list[str] = []
         values: list[Any] = []
         if symbols is not None:
-            some = [symbols] if isinstance(symbols, str) else list(symbols)
+            symbol_list = [symbols] if isinstance(symbols, str) else list(symbols)
             conditions.append("(list_contains(?, symbol) or list_contains(?, instrument_id))")
-            values += [some, some]
+            values += [symbol_list, symbol_list]
         if interval is not None:
             conditions.append("interval = ?")
             values.append(interval)
         if topic is not None:
             conditions.append("kafka_topic = ?")
             values.append(topic)
-        for moment, sign, name in ((start, ">=", "start"), (end, "<", "end")):
-            if moment is not None:
-                condition, value = _bound(kind, _moment(moment, name), sign)
+        for bound, comparison, name in ((start, ">=", "start"), (end, "<", "end")):
+            if bound is not None:
+                condition, value = _bound_condition(record_type, _parse_bound(bound, name), comparison)
                 conditions.append(condition)
                 values += value
-        columns = names(frame_schema(kind).names())
+        columns = column_list(frame_schema(record_type).names())
         where = f"where {' and '.join(conditions)}" if conditions else ""
-        query = f"select {columns} from lake._{kind}_all {where} order by instrument_id, {event_time(kind)}, "
-        found: pl.DataFrame = self._database.query(
+        query = f"select {columns} from lake._{record_type}_all {where} order by instrument_id, {event_time_column(record_type)}, "
+        frame: pl.DataFrame = self._database.query(
             f"{query} kafka_topic, kafka_partition, kafka_offset", values
         ).pl()
-        found = found.cast({name: dtype for name, dtype in frame_schema(kind).items() if dtype == _UTC})
-        return found if exact else _floats(found)
+        frame = frame.cast(
+            {name: dtype for name, dtype in frame_schema(record_type).items() if dtype == _UTC_TIMESTAMP}
+        )
+        return frame if exact else _to_floats(frame)
 
 
-_UTC: Final = pl.Datetime("us", "UTC")
+_UTC_TIMESTAMP: Final = pl.Datetime("us", "UTC")
 
 
 def open_lake(uri: str, *, calendar: str = "24/7", memory: str = "2GB") -> Lake:
@@ -214,41 +216,41 @@ def open_lake(uri: str, *, calendar: str = "24/7", memory: str = "2GB") -> Lake:
     return Lake(uri, calendar=calendar, memory=memory)
 
 
-def _moment(given: str | date | datetime, name: str) -> date | datetime:
-    if isinstance(given, str):
+def _parse_bound(value: str | date | datetime, name: str) -> date | datetime:
+    if isinstance(value, str):
         try:
-            given = (
-                date.fromisoformat(given)
-                if len(given) == len("2026-11-27")
-                else datetime.fromisoformat(given)
+            value = (
+                date.fromisoformat(value)
+                if len(value) == len("2026-11-27")
+                else datetime.fromisoformat(value)
             )
         except ValueError as error:
             raise UsageError(
-                f"{name}={given!r} is no date and no time.", "Write 2026-11-27, or 2026-11-27T14:30Z."
+                f"{name}={value!r} is no date and no time.", "Write 2026-11-27, or 2026-11-27T14:30Z."
             ) from error
-    if isinstance(given, datetime):
-        return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
-    return given
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return value
 
 
-def _bound(kind: str, moment: date | datetime, sign: str) -> tuple[str, list[Any]]:
+def _bound_condition(record_type: str, bound: date | datetime, comparison: str) -> tuple[str, list[Any]]:
     """Return a condition; its part on ``date``, the folder's name, lets files be passed over.
 
     Sessions may open the day before and end the day after, and folders may hold a year.
     """
     value: list[Any]
-    if not isinstance(moment, datetime):
-        day, condition, value = moment, f"session_date {sign} ?", [moment]
+    if not isinstance(bound, datetime):
+        day, condition, value = bound, f"session_date {comparison} ?", [bound]
     else:
-        day = moment.date()
-        ns = int((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) * 1000
-        condition, value = f"{event_time(kind)} {sign} ?", [ns]
-    if sign == ">=":
+        day = bound.date()
+        ns = int((bound - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) * 1000
+        condition, value = f"{event_time_column(record_type)} {comparison} ?", [ns]
+    if comparison == ">=":
         return f"{condition} and date >= ?", [*value, day - timedelta(days=368)]
     return f"{condition} and date <= ?", [*value, day + timedelta(days=2)]
 
 
-def _floats(frame: pl.DataFrame) -> pl.DataFrame:
+def _to_floats(frame: pl.DataFrame) -> pl.DataFrame:
     # through the scaled integer: a cast of decimals is one unit in the last place off for some
     return frame.with_columns(
         (pl.col(name).to_physical().cast(pl.Float64) / 10**9).alias(name)
@@ -257,14 +259,14 @@ def _floats(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _adjusted(frame: pl.DataFrame) -> pl.DataFrame:
-    plain = _floats(frame)
+def _adjust_prices(frame: pl.DataFrame) -> pl.DataFrame:
+    unadjusted = _to_floats(frame)
     factor = pl.coalesce("adj_factor", pl.col("adj_close") / pl.col("close"))
-    unknown = plain.filter(factor.is_null())
-    if unknown.height:
+    without_factor = unadjusted.filter(factor.is_null())
+    if without_factor.height:
         raise UsageError(
-            f"Of {unknown.height:,} of {plain.height:,} bars no factor is known, the first of them of "
-            f"{unknown.get_column('instrument_id')[0]} on {unknown.get_column('session_date')[0]}.",
+            f"Of {without_factor.height:,} of {unadjusted.height:,} bars no factor is known, the first of them of "
+            f"{without_factor.get_column('instrument_id')[0]} on {without_factor.get_column('session_date')[0]}.",
             "Their source tells neither adj_factor nor adj_close; leave out `adjusted`, or name others.",
         )
-    return plain.with_columns(pl.col(name) * factor for name in _PRICES)
+    return unadjusted.with_columns(pl.col(name) * factor for name in _PRICES)

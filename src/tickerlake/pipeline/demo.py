@@ -10,17 +10,17 @@ from pathlib import Path
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.engine import EngineOptions
-from tickerlake.analytics.sessions import ALWAYS
+from tickerlake.analytics.sessions import ALWAYS_OPEN
 from tickerlake.errors import UsageError
 from tickerlake.kafka import embedded
 from tickerlake.lake.audit import PartitionAudit
-from tickerlake.lake.audits import record
+from tickerlake.lake.audits import save_audit_records
 from tickerlake.lake.store import Store, open_store
 from tickerlake.model.alert import Alert
-from tickerlake.pipeline.ingest import Ingest, Ingested
-from tickerlake.pipeline.prove import prove
+from tickerlake.pipeline.ingest import Ingest, IngestProgress
+from tickerlake.pipeline.prove import audit_lake
 from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
-from tickerlake.pipeline.track import Track, TrackOptions, TrackProgress
+from tickerlake.pipeline.track import Tracker, TrackOptions, TrackProgress
 from tickerlake.sources.builtin import stocks
 
 TOPIC = "stocks.bars"
@@ -28,10 +28,10 @@ INDICATORS = ("SMA(20)", "RSI(14)", "MACD(12,26,9)", "BBANDS(20,2,2)", "ATR(14)"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DemoResult:
     """What one run of the demo did."""
 
-    ingested: Ingested
+    ingested: IngestProgress
     stored: SinkProgress
     audited: list[PartitionAudit]
     tracked: TrackProgress
@@ -48,14 +48,14 @@ class Demo:
     """
 
     def __init__(
-        self, lake: Path, data_dir: Path, say: Callable[[str], None], show: Callable[[str], None]
+        self, lake: Path, data_dir: Path, report: Callable[[str], None], report_status: Callable[[str], None]
     ) -> None:
         self.lake = lake
         self.data_dir = data_dir
-        self._say = say
-        self._show = show
+        self._report = report
+        self._report_status = report_status
 
-    def start_over(self) -> None:
+    def reset(self) -> None:
         """Delete the lake and the broker's data.
 
         Raises
@@ -72,7 +72,9 @@ class Demo:
             shutil.rmtree(folder, ignore_errors=True)
 
     def run(
-        self, stop: threading.Event, then: Callable[[str, Outcome], None] = lambda _servers, _outcome: None
+        self,
+        stop: threading.Event,
+        on_finished: Callable[[str, DemoResult], None] = lambda _servers, _outcome: None,
     ) -> None:
         """Run the pipeline to its end, or until ``stop`` is set.
 
@@ -81,72 +83,72 @@ class Demo:
         then
             Called with Kafka's address and what was done, while Kafka still runs.
         """
-        broker = embedded.start(self.data_dir, progress=self._say)
-        self._say(f"✓ Kafka answers at {broker.bootstrap_servers}")
+        broker = embedded.start(self.data_dir, progress=self._report)
+        self._report(f"✓ Kafka answers at {broker.bootstrap_servers}")
         try:
-            then(broker.bootstrap_servers, self._flow(broker.bootstrap_servers, stop))
+            on_finished(broker.bootstrap_servers, self._run_pipeline(broker.bootstrap_servers, stop))
         finally:
             embedded.stop(self.data_dir)
 
-    def _flow(self, servers: str, stop: threading.Event) -> Outcome:
+    def _run_pipeline(self, servers: str, stop: threading.Event) -> DemoResult:
         store = open_store(str(self.lake))
         ingest = Ingest(servers, TOPIC)
         ingest.prepare()
         sent = [0]
 
-        def sending(now: Ingested) -> None:
+        def on_ingest_progress(now: IngestProgress) -> None:
             sent[0] = now.records
 
-        def storing(now: SinkProgress) -> None:
-            self._show(
+        def on_sink_progress(now: SinkProgress) -> None:
+            self._report_status(
                 f"into Kafka {sent[0]:,} records · into the lake {now.records:,} in {now.segments} segments"
             )
 
         with ThreadPoolExecutor(max_workers=1) as pool:
-            producing = pool.submit(ingest.run, stocks(), stop, sending)
+            ingest_future = pool.submit(ingest.run, stocks(), stop, on_ingest_progress)
             # two passes: what is produced while the first one runs, then the rest
             options = SinkOptions(flush_age_s=1.0)
             try:
                 sink = Sink(servers, [TOPIC], store, "tickerlake-demo", options)
-                stored = sink.run(_either(stop, producing.done), on_progress=storing)
+                stored = sink.run(_EitherEvent(stop, ingest_future.done), on_progress=on_sink_progress)
             except BaseException:
                 stop.set()
                 raise
-            (ingested,) = producing.result()
+            (ingested,) = ingest_future.result()
         if not stop.is_set():
             rest = Sink(servers, [TOPIC], store, "tickerlake-demo", options).run(
-                stop, until_end=True, on_progress=storing
+                stop, until_end=True, on_progress=on_sink_progress
             )
             stored.records += rest.records
             stored.segments += rest.segments
             stored.bytes += rest.bytes
-        audited = prove(store, TOPIC, servers, deep=True)
-        record(store, audited, deep=True, compared=True)
+        audited = audit_lake(store, TOPIC, servers, deep=True)
+        save_audit_records(store, audited, deep=True, compared=True)
         tracked, alerts = self._track(servers, store, stop)
-        return Outcome(ingested, stored, audited, tracked, alerts)
+        return DemoResult(ingested, stored, audited, tracked, alerts)
 
     def _track(self, servers: str, store: Store, stop: threading.Event) -> tuple[TrackProgress, list[Alert]]:
-        options = EngineOptions(intervals=("1d",), indicators=INDICATORS, own="track:demo")
+        options = EngineOptions(intervals=("1d",), indicators=INDICATORS, source_tag="track:demo")
         watcher = AlertEngine(preset("default").rules, options.intervals)
         prefix = TOPIC.partition(".")[0]
-        work = Track(
+        track = Tracker(
             servers,
             TOPIC,
             store,
             "tickerlake-demo-track",
             TrackOptions(options, prefix),
-            lambda _: ALWAYS,
+            lambda _: ALWAYS_OPEN,
             watcher,
         )
         alerts: list[Alert] = []
 
-        def tracking(now: TrackProgress) -> None:
-            self._show(f"tracking {now.records:,} bars, {now.alerts:,} alerts")
+        def on_track_progress(now: TrackProgress) -> None:
+            self._report_status(f"tracking {now.records:,} bars, {now.alerts:,} alerts")
 
-        return work.run(stop, until_end=True, on_progress=tracking, on_alert=alerts.append), alerts
+        return track.run(stop, until_end=True, on_progress=on_track_progress, on_alert=alerts.append), alerts
 
 
-class _either(threading.Event):  # noqa: N801 - reads as a condition
+class _EitherEvent(threading.Event):
     """Set when ``stop`` is, or when ``done()`` says so."""
 
     def __init__(self, stop: threading.Event, done: Callable[[], bool]) -> None:

@@ -13,18 +13,18 @@ from typing import Final, Literal
 from tickerlake import clock
 from tickerlake.errors import ObjectExists, StoreError, TickerlakeError
 from tickerlake.kafka import embedded
-from tickerlake.kafka.admin import Admin, Standing
+from tickerlake.kafka.admin import Admin, TopicHealth
 from tickerlake.kafka.jars import cache_dir
 from tickerlake.kafka.java import find_java
 from tickerlake.lake.store import LocalStore, Store, open_store
 
-PROBE: Final = "state/doctor.json"
+PROBE_KEY: Final = "state/doctor.json"
 LOW_DISK_BYTES: Final = 2_000_000_000
-LATE_S: Final = 30.0
+MAX_CLOCK_SKEW_S: Final = 30.0
 """A clock may be off by so much; signatures of requests are refused from a few minutes on."""
 
 _DAY_MS: Final = 86_400_000
-_EUROPE: Final = ("EUROPE-", "EUR")
+_EU_LOCATION_PREFIXES: Final = ("EUROPE-", "EUR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ def check_machine() -> Iterator[Check]:
         yield Check("java", "ok", f"{java.major} at {java.path}")
     except TickerlakeError as error:
         yield Check("java", "warning", f"{error.message} Only the embedded Kafka needs it.", error.hint)
-    yield _disk("temporary files", Path(tempfile.gettempdir()))
-    yield _disk("cache", cache_dir())
+    yield _check_disk("temporary files", Path(tempfile.gettempdir()))
+    yield _check_disk("cache", cache_dir())
 
 
 def check_kafka(
@@ -63,20 +63,22 @@ def check_kafka(
         bootstrap_servers = running.bootstrap_servers
     try:
         admin = Admin(bootstrap_servers, properties)
-        cluster = admin.cluster()
+        cluster = admin.describe_cluster()
         yield Check("kafka", "ok", f"{bootstrap_servers}: {cluster.brokers} broker(s), {cluster.cluster_id}")
         for topic in topics:
-            yield from _topic(topic, admin.standing(topic), cluster.brokers, cluster.rights)
+            yield from _check_topic(
+                topic, admin.topic_health(topic), cluster.brokers, cluster.authorized_operations
+            )
     except TickerlakeError as error:
         yield Check("kafka", "failed", error.message, error.hint)
 
 
-def _topic(
-    name: str, standing: Standing | None, brokers: int, of_cluster: frozenset[str] | None
+def _check_topic(
+    name: str, health: TopicHealth | None, brokers: int, cluster_operations: frozenset[str] | None
 ) -> Iterator[Check]:
     part = f"topic {name}"
-    if standing is None:
-        if of_cluster is not None and "CREATE" not in of_cluster:
+    if health is None:
+        if cluster_operations is not None and "CREATE" not in cluster_operations:
             yield Check(
                 part,
                 "failed",
@@ -86,16 +88,20 @@ def _topic(
         else:
             yield Check(part, "warning", "it is not there yet", "`tickerlake produce` creates it.")
         return
-    kept = standing.retention_ms
-    told = f"{standing.partitions} partition(s), {standing.copies} copies each, " + (
+    retention_ms = health.retention_ms
+    summary = f"{health.partitions} partition(s), {health.replicas} copies each, " + (
         "retention not to be seen"
-        if kept is None
+        if retention_ms is None
         else "kept for ever"
-        if kept < 0
-        else f"kept for {kept / _DAY_MS:.3g} days: a sink must not stand still for longer"
+        if retention_ms < 0
+        else f"kept for {retention_ms / _DAY_MS:.3g} days: a sink must not stand still for longer"
     )
-    yield Check(part, "ok", told)
-    missing = sorted({"READ", "WRITE", "DESCRIBE"} - standing.rights) if standing.rights is not None else []
+    yield Check(part, "ok", summary)
+    missing = (
+        sorted({"READ", "WRITE", "DESCRIBE"} - health.authorized_operations)
+        if health.authorized_operations is not None
+        else []
+    )
     if missing:
         yield Check(
             part,
@@ -104,28 +110,28 @@ def _topic(
             "`produce` needs WRITE and DESCRIBE, `sink` and `track` READ and DESCRIBE: "
             f"kafka-acls.sh --add --topic {name} --allow-principal … --operation …",
         )
-    if standing.in_sync < standing.copies:
+    if health.in_sync_replicas < health.replicas:
         yield Check(
             part,
             "warning",
-            f"a partition has {standing.in_sync} of {standing.copies} copies up to date",
+            f"a partition has {health.in_sync_replicas} of {health.replicas} copies up to date",
             "A broker is down or behind: see its log.",
         )
-    if standing.copies == 1 and brokers > 1:
+    if health.replicas == 1 and brokers > 1:
         yield Check(
             part,
             "warning",
             "each record is on one broker only",
             "What is not in the lake yet is lost with its disk: give it a replication factor of 3.",
         )
-    if standing.copies > 1 and standing.min_in_sync == 1:
+    if health.replicas > 1 and health.min_in_sync_replicas == 1:
         yield Check(
             part,
             "warning",
             "Kafka confirms a record when one broker has it (min.insync.replicas is 1)",
             f"kafka-configs.sh --alter --topic {name} --add-config min.insync.replicas=2",
         )
-    if standing.compacted:
+    if health.compacted:
         yield Check(
             part,
             "warning",
@@ -142,29 +148,29 @@ def check_lake(uri: str) -> Iterator[Check]:
         yield Check("lake", "failed", error.message, error.hint)
         return
     try:
-        yield from _lake(store)
+        yield from _check_store(store)
     except TickerlakeError as error:
         yield Check("lake", "failed", error.message, error.hint)
     finally:
         store.close()
 
 
-def _lake(store: Store) -> Iterator[Check]:
+def _check_store(store: Store) -> Iterator[Check]:
     if isinstance(store, LocalStore):
-        yield _disk("lake", Path(store.uri))
+        yield _check_disk("lake", Path(store.uri))
     else:
-        location, time_s = bucket_facts(store)
+        location, time_s = bucket_location_and_time(store)
         if time_s is not None:
-            yield _clock(time_s)
+            yield _check_clock(time_s)
         yield Check("bucket", "ok", f"in {location}" if location else "its location may not be seen")
     # one may be left of an earlier check that could not delete it: to be told so takes the right to create
     with contextlib.suppress(ObjectExists):
-        store.create(PROBE, b"{}", metadata={}, content_type="application/json")
-    store.read(PROBE)
+        store.create(PROBE_KEY, b"{}", metadata={}, content_type="application/json")
+    store.read(PROBE_KEY)
     next(iter(store.list("raw/")), None)
     yield Check("lake", "ok", f"{store.uri}: objects can be created, read and listed")
     try:
-        store.delete(PROBE)
+        store.delete(PROBE_KEY)
     except StoreError as error:
         yield Check(
             "lake",
@@ -175,14 +181,14 @@ def _lake(store: Store) -> Iterator[Check]:
         )
 
 
-def bucket_facts(store: Store) -> tuple[str | None, float | None]:
+def bucket_location_and_time(store: Store) -> tuple[str | None, float | None]:
     """Return where a store's bucket is, and the service's time; None: not known."""
     from tickerlake.lake.store.gcs import GcsStore  # takes half a second to import
 
     if not isinstance(store, GcsStore):
         return None, None
-    facts = store.about()
-    return facts.location, facts.time_s
+    facts = store.bucket_info()
+    return facts.location, facts.server_time_s
 
 
 def check_warehouse(project: str, dataset: str, lake: str | None) -> Iterator[Check]:
@@ -199,12 +205,12 @@ def check_warehouse(project: str, dataset: str, lake: str | None) -> Iterator[Ch
             if lake is not None and lake.startswith("gs://"):
                 store = open_store(lake)
                 try:
-                    bucket, _ = bucket_facts(store)
+                    bucket, _ = bucket_location_and_time(store)
                 finally:
                     store.close()
                 if bucket:
                     yield check_locations(bucket, warehouse.location)
-            missing = warehouse.try_rights()
+            missing = warehouse.check_permissions()
             if not missing:
                 yield Check("bigquery", "ok", "jobs can be run, tables created, read and deleted")
             for each in missing:
@@ -221,38 +227,38 @@ def check_locations(bucket: str, dataset: str) -> Check:
     A job reads from its own location, a dataset in EU from buckets within the EU, one in US from any.
     """
     bucket, dataset = bucket.upper(), dataset.upper()
-    told = f"the bucket is in {bucket}, the dataset in {dataset}"
-    if dataset in {bucket, "US"} or (dataset == "EU" and bucket.startswith(_EUROPE)):
-        return Check("locations", "ok", told)
+    summary = f"the bucket is in {bucket}, the dataset in {dataset}"
+    if dataset in {bucket, "US"} or (dataset == "EU" and bucket.startswith(_EU_LOCATION_PREFIXES)):
+        return Check("locations", "ok", summary)
     if "-" not in bucket and bucket not in {"US", "EU", "ASIA"}:
         return Check(
             "locations",
             "warning",
-            f"{told}: a pair of regions, which has to hold that of the dataset",
+            f"{summary}: a pair of regions, which has to hold that of the dataset",
             "If `load` is refused, use a dataset in one of the two regions.",
         )
     return Check(
         "locations",
         "failed",
-        f"{told}: BigQuery can't load from there",
+        f"{summary}: BigQuery can't load from there",
         f"Use another dataset: `tickerlake load --dataset … --location {bucket}` creates it.",
     )
 
 
-def _disk(part: str, folder: Path) -> Check:
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    free = shutil.disk_usage(there).free
-    told = f"{free / 1e9:,.1f} GB free in {folder}"
+def _check_disk(part: str, folder: Path) -> Check:
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    free = shutil.disk_usage(existing).free
+    summary = f"{free / 1e9:,.1f} GB free in {folder}"
     if free < LOW_DISK_BYTES:
-        return Check(part, "warning", told, "Make room: work pauses or stops when it is full.")
-    return Check(part, "ok", told)
+        return Check(part, "warning", summary, "Make room: work pauses or stops when it is full.")
+    return Check(part, "ok", summary)
 
 
-def _clock(time_s: float) -> Check:
-    off_s = clock.now_ns() / 1e9 - time_s
-    told = f"this machine's clock is {abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} Google's"
-    if abs(off_s) > LATE_S:
+def _check_clock(time_s: float) -> Check:
+    skew_s = clock.now_ns() / 1e9 - time_s
+    summary = f"this machine's clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} Google's"
+    if abs(skew_s) > MAX_CLOCK_SKEW_S:
         return Check(
-            "clock", "failed", told, f"Set it by NTP on {socket.gethostname()}: `timedatectl set-ntp on`."
+            "clock", "failed", summary, f"Set it by NTP on {socket.gethostname()}: `timedatectl set-ntp on`."
         )
-    return Check("clock", "ok", told)
+    return Check("clock", "ok", summary)

@@ -16,19 +16,19 @@ from polars.io.plugins import register_io_source
 
 from tickerlake import clock
 from tickerlake.errors import UsageError
-from tickerlake.model.json import decimal_text, to_bytes, to_json_series
-from tickerlake.model.schema import polars_schema, times_of, with_timestamps
+from tickerlake.model.json import format_decimals, to_json_series, to_ndjson
+from tickerlake.model.schema import polars_schema, time_columns, with_timestamps
 
-FORMATS: Final = (".csv", ".csv.gz", ".ndjson", ".ndjson.gz", ".parquet")
+EXTENSIONS: Final = (".csv", ".csv.gz", ".ndjson", ".ndjson.gz", ".parquet")
 """What a file's name ends with says what it becomes: a table for people, or canonical records."""
 
-_GZIP: Final = ".gz"
+_GZIP_SUFFIX: Final = ".gz"
 _GZIP_FILE: Final[Any] = igzip.IGzipFile
-_ROW_GROUP: Final = 250_000
-_NO_HARD_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV}
+_ROW_GROUP_ROWS: Final = 250_000
+_HARD_LINK_ERRORS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV}
 
 
-def format_of(path: Path) -> str:
+def output_extension(path: Path) -> str:
     """Return which of `FORMATS` a file is to have.
 
     Raises
@@ -36,15 +36,15 @@ def format_of(path: Path) -> str:
     UsageError
         If its name ends with none of them.
     """
-    for ending in FORMATS:
-        if path.name.lower().endswith(ending) and path.name.lower() != ending:
-            return ending
+    for extension in EXTENSIONS:
+        if path.name.lower().endswith(extension) and path.name.lower() != extension:
+            return extension
     raise UsageError(
-        f"The name {path.name} does not say what to write.", f"End it with {', '.join(FORMATS)}."
+        f"The name {path.name} does not say what to write.", f"End it with {', '.join(EXTENSIONS)}."
     )
 
 
-def refuse_existing(*paths: Path) -> None:
+def check_absent(*paths: Path) -> None:
     """Refuse to overwrite.
 
     Raises
@@ -54,18 +54,18 @@ def refuse_existing(*paths: Path) -> None:
     """
     for path in paths:
         if path.exists():
-            raise _exists(path)
+            raise _already_exists(path)
 
 
 @contextlib.contextmanager
-def standard_output() -> Iterator[BinaryIO]:
+def open_stdout() -> Iterator[BinaryIO]:
     """Give standard output for bytes: Python's own may be unbuffered, and write only a part."""
     with open(sys.stdout.fileno(), "wb", closefd=False) as stream:
         yield stream
 
 
 @contextlib.contextmanager
-def whole(path: Path, *, force: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Give the path of a file to write; it takes its name when the block ends, and goes if that fails.
 
     Parameters
@@ -84,12 +84,12 @@ def whole(path: Path, *, force: bool = False) -> Iterator[Path]:
     try:
         draft.touch(exist_ok=False)
         yield draft
-        _sync(draft, os.O_RDWR)
+        _fsync(draft, os.O_RDWR)
         if force:
             draft.replace(path)
         else:
-            _name(draft, path)
-        _sync(path.parent, os.O_RDONLY)
+            _link_into_place(draft, path)
+        _fsync(path.parent, os.O_RDONLY)
     except OSError as error:
         # a closed pipe is no fault of the file
         if isinstance(error, BrokenPipeError):
@@ -102,7 +102,7 @@ def whole(path: Path, *, force: bool = False) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
-def write_records(batches: Iterator[pl.DataFrame], file: BinaryIO, ending: str, kind: str) -> None:
+def write_records(batches: Iterator[pl.DataFrame], file: BinaryIO, extension: str, record_type: str) -> None:
     """Write records in canonical columns.
 
     The table for people is of trades: symbol, timestamp (ISO 8601, nanoseconds, UTC), price, size, trade_id,
@@ -119,25 +119,25 @@ def write_records(batches: Iterator[pl.DataFrame], file: BinaryIO, ending: str, 
     kind
         ``bar.v1``, ``trade.v1`` or ``quote.v1``.
     """
-    if ending == ".parquet":
-        _write_parquet(batches, file, kind)
+    if extension == ".parquet":
+        _write_parquet(batches, file, record_type)
         return
-    encode = _csv() if ending.startswith(".csv") else _ndjson
-    if not ending.endswith(_GZIP):
+    encode = _csv_encoder() if extension.startswith(".csv") else _encode_ndjson
+    if not extension.endswith(_GZIP_SUFFIX):
         for records in batches:
             file.write(encode(records))
         return
     # neither a name nor a time in the header: the same records are the same bytes
-    with _GZIP_FILE(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as packed:
+    with _GZIP_FILE(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as compressed:
         for records in batches:
-            packed.write(encode(records))
+            compressed.write(encode(records))
 
 
-def _ndjson(records: pl.DataFrame) -> bytes:
-    return to_bytes(to_json_series(records))
+def _encode_ndjson(records: pl.DataFrame) -> bytes:
+    return to_ndjson(to_json_series(records))
 
 
-def _csv() -> Callable[[pl.DataFrame], bytes]:
+def _csv_encoder() -> Callable[[pl.DataFrame], bytes]:
     header = True
 
     def encode(records: pl.DataFrame) -> bytes:
@@ -147,7 +147,7 @@ def _csv() -> Callable[[pl.DataFrame], bytes]:
             (pl.from_epoch("ts_event_ns", "ns").dt.to_string("iso:strict") + "Z").alias("timestamp"),
             # cents where there are, or the hundredths of a cent of a price under a dollar
             pl.col("price").cast(pl.Decimal(38, 4)).cast(pl.String).str.strip_suffix("00").alias("price"),
-            decimal_text(records.get_column("size")).alias("size"),
+            format_decimals(records.get_column("size")).alias("size"),
             "trade_id",
             "sequence",
         )
@@ -158,9 +158,9 @@ def _csv() -> Callable[[pl.DataFrame], bytes]:
     return encode
 
 
-def _write_parquet(batches: Iterator[pl.DataFrame], file: BinaryIO, kind: str) -> None:
-    empty, times = polars_schema(kind).to_frame(), times_of(kind)
-    failed: list[BaseException] = []
+def _write_parquet(batches: Iterator[pl.DataFrame], file: BinaryIO, record_type: str) -> None:
+    empty, times = polars_schema(record_type).to_frame(), time_columns(record_type)
+    errors: list[BaseException] = []
 
     def rows(*_: object) -> Iterator[pl.DataFrame]:
         # Polars would wrap what goes wrong in here
@@ -173,39 +173,39 @@ def _write_parquet(batches: Iterator[pl.DataFrame], file: BinaryIO, kind: str) -
                 )
                 yield with_timestamps(whole, times)
         except BaseException as error:
-            failed.append(error)
+            errors.append(error)
 
     def write() -> None:
         source = register_io_source(rows, schema=with_timestamps(empty, times).schema)
         source.sink_parquet(
-            file, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP, maintain_order=True
+            file, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP_ROWS, maintain_order=True
         )
 
     # the main thread has to be free for Ctrl-C
     with ThreadPoolExecutor(1, thread_name_prefix="parquet") as pool:
         pool.submit(write).result()
-    if failed:
-        raise failed[0]
+    if errors:
+        raise errors[0]
 
 
-def _name(draft: Path, path: Path) -> None:
+def _link_into_place(draft: Path, path: Path) -> None:
     try:
         path.hardlink_to(draft)
     except FileExistsError as error:
         if not filecmp.cmp(draft, path, shallow=False):
-            raise _exists(path) from error
+            raise _already_exists(path) from error
     except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
+        if error.errno not in _HARD_LINK_ERRORS:
             raise
-        refuse_existing(path)
+        check_absent(path)
         draft.rename(path)
 
 
-def _exists(path: Path) -> UsageError:
+def _already_exists(path: Path) -> UsageError:
     return UsageError(f"{path} is there already.", "Give another name, or --force to replace it.")
 
 
-def _sync(path: Path, flags: int) -> None:
+def _fsync(path: Path, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)

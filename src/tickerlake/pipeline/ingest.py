@@ -20,18 +20,18 @@ from tickerlake.kafka.consumer import read_all
 from tickerlake.kafka.producer import Producer
 from tickerlake.lake.segment import check_topic
 from tickerlake.model.json import to_json_lines
-from tickerlake.pipeline.locks import held
+from tickerlake.pipeline.locks import hold_locks
 from tickerlake.pipeline.pace import Pace
-from tickerlake.sources.ahead import ahead
-from tickerlake.sources.csv.parse import FILE, IS_RECORD, IS_REJECT
+from tickerlake.sources.ahead import prefetch
+from tickerlake.sources.csv.parse import FILE_NUMBER, IS_RECORD, IS_REJECT
 from tickerlake.sources.source import Batch, Source
 
 PROGRESS_TOPIC = "tickerlake.progress"
-_LOADS_AHEAD = 2
-_FOREVER = {"retention.ms": "-1"}
+_PREFETCH_BATCHES = 2
+_UNLIMITED_RETENTION = {"retention.ms": "-1"}
 
 
-class Note(msgspec.Struct, frozen=True):
+class Checkpoint(msgspec.Struct, frozen=True):
     """How far one file has been written to one topic."""
 
     fingerprint: str
@@ -52,19 +52,19 @@ class IngestOptions:
     ``partitions`` and ``create`` say what happens if the topic is missing.
     """
 
-    rate_s: float | None = None
+    rows_per_s: float | None = None
     speed: float | None = None
-    longest_s: float | None = None
+    max_wait_s: float | None = None
     paced_from_ns: int | None = None
     batch_rows: int = 50_000
     transaction_rows: int = 200_000
-    commit_s: float = 1.0
+    commit_interval_s: float = 1.0
     partitions: int = 4
-    create: bool = True
+    create_topic: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Ingested:
+class IngestProgress:
     """What became of one part of a source so far, or of all of them.
 
     ``records`` and ``rejects`` are in the topics, ``new_records`` of them written by this run;
@@ -82,16 +82,16 @@ class Ingested:
 
 
 @dataclass(frozen=True, slots=True)
-class _Load:
+class _MessageBatch:
     """Rows as messages, and when they are due; records and rejects are counted for each part."""
 
     due_s: float
     keys: list[bytes]
     values: list[bytes]
     rejects: list[bytes]
-    done: tuple[int, ...]
-    records_of: dict[int, int]
-    rejects_of: dict[int, int]
+    cursor: tuple[int, ...]
+    records_by_part: dict[int, int]
+    rejects_by_part: dict[int, int]
 
 
 class Ingest:
@@ -117,29 +117,29 @@ class Ingest:
         self.options = options or IngestOptions()
         self.properties = dict(properties or {})
         self.admin = Admin(bootstrap_servers, self.properties)
-        self._rejects_kept = False
+        self._has_rejects_topic = False
 
     def prepare(self) -> bool:
         """Create the topics that are missing; True if the topic itself was."""
-        created = self.admin.describe(self.topic) is None
+        created = self.admin.describe_topic(self.topic) is None
         if created:
-            if not self.options.create:
+            if not self.options.create_topic:
                 raise KafkaError(
                     f"{self.bootstrap_servers} has no topic {self.topic}.",
                     "Create it, or leave out --no-create.",
                 )
-            self.admin.create(self.topic, self.options.partitions)
-        if self.admin.describe(PROGRESS_TOPIC) is None:
-            self.admin.create(PROGRESS_TOPIC, 1, {"cleanup.policy": "compact"})
+            self.admin.create_topic(self.topic, self.options.partitions)
+        if self.admin.describe_topic(PROGRESS_TOPIC) is None:
+            self.admin.create_topic(PROGRESS_TOPIC, 1, {"cleanup.policy": "compact"})
         return created
 
     def run(
         self,
         source: Source,
         stop: threading.Event,
-        on_progress: Callable[[Ingested], None] | None = None,
+        on_progress: Callable[[IngestProgress], None] | None = None,
         identities: Sequence[str] | None = None,
-    ) -> list[Ingested]:
+    ) -> list[IngestProgress]:
         """Write what is not yet written of a source; returns early if ``stop`` is set.
 
         Parameters
@@ -162,16 +162,16 @@ class Ingest:
         Fenced
             Another process writes one of the files to the same topic.
         """
-        about = self.admin.require(self.topic)
-        prints = source.fingerprints
-        names = identities or [each.name for each in prints]
+        topic = self.admin.require_topic(self.topic)
+        fingerprints = source.fingerprints
+        names = identities or [fingerprint.name for fingerprint in fingerprints]
         # the topic's id is part of the key: a topic created anew holds none of the file
-        keys = [f"{about.topic_id} {name}".encode() for name in names]
-        work = hashlib.blake2b(b"\0".join(sorted(keys)), digest_size=8).hexdigest()
-        with held([hashlib.blake2b(key, digest_size=16).hexdigest() for key in keys]):
-            producer = Producer(self.bootstrap_servers, f"tickerlake-{self.topic}-{work}", self.properties)
-            notes = self._last_notes(keys)
-            for number, (each, note) in enumerate(zip(prints, list(notes), strict=True)):
+        keys = [f"{topic.topic_id} {name}".encode() for name in names]
+        work_id = hashlib.blake2b(b"\0".join(sorted(keys)), digest_size=8).hexdigest()
+        with hold_locks([hashlib.blake2b(key, digest_size=16).hexdigest() for key in keys]):
+            producer = Producer(self.bootstrap_servers, f"tickerlake-{self.topic}-{work_id}", self.properties)
+            checkpoints = self._load_checkpoints(keys)
+            for number, (each, note) in enumerate(zip(fingerprints, list(checkpoints), strict=True)):
                 content = f"{each.size} {each.digest}"
                 if note and note.fingerprint != content:
                     raise DataError(
@@ -180,12 +180,12 @@ class Ingest:
                         "Restore it, or give the new content another file name: "
                         "it will be written as a file of its own.",
                     )
-                notes[number] = note or Note(content, 0, 0, 0, finished=False)
+                checkpoints[number] = note or Checkpoint(content, 0, 0, 0, finished=False)
             run = _Run(
                 self,
                 source,
                 keys,
-                [note for note in notes if note],
+                [checkpoint for checkpoint in checkpoints if checkpoint],
                 producer,
                 on_progress or (lambda _: None),
             )
@@ -195,22 +195,22 @@ class Ingest:
                 producer.abort()
                 raise
 
-    def send(self, producer: Producer, load: _Load) -> None:
+    def send(self, producer: Producer, batch: _MessageBatch) -> None:
         """Send rows in the open transaction."""
-        producer.send(self.topic, load.keys, load.values)
-        if load.rejects:
-            if not self._rejects_kept:
-                self.admin.create(f"{self.topic}.rejects", 1, _FOREVER)
-                self._rejects_kept = True
-            producer.send(f"{self.topic}.rejects", [None] * len(load.rejects), load.rejects)
+        producer.send(self.topic, batch.keys, batch.values)
+        if batch.rejects:
+            if not self._has_rejects_topic:
+                self.admin.create_topic(f"{self.topic}.rejects", 1, _UNLIMITED_RETENTION)
+                self._has_rejects_topic = True
+            producer.send(f"{self.topic}.rejects", [None] * len(batch.rejects), batch.rejects)
 
-    def _last_notes(self, keys: Sequence[bytes]) -> list[Note | None]:
+    def _load_checkpoints(self, keys: Sequence[bytes]) -> list[Checkpoint | None]:
         last: dict[bytes, bytes] = {}
         for batch in read_all(self.bootstrap_servers, self.properties, PROGRESS_TOPIC, {0: 0}):
-            for noted, value in batch.frame.select("key", "value").iter_rows():
-                if noted in keys and value is not None:
-                    last[noted] = value
-        return [msgspec.json.decode(last[key], type=Note) if key in last else None for key in keys]
+            for record_key, value in batch.frame.select("key", "value").iter_rows():
+                if record_key in keys and value is not None:
+                    last[record_key] = value
+        return [msgspec.json.decode(last[key], type=Checkpoint) if key in last else None for key in keys]
 
 
 class _Run:
@@ -221,96 +221,105 @@ class _Run:
         ingest: Ingest,
         source: Source,
         keys: Sequence[bytes],
-        notes: list[Note],
+        checkpoints: list[Checkpoint],
         producer: Producer,
-        on_progress: Callable[[Ingested], None],
+        on_progress: Callable[[IngestProgress], None],
     ) -> None:
         self._ingest = ingest
         self._source = source
         self._keys = keys
-        self._before = list(notes)
-        self._notes = notes
-        self._committed = list(notes)
+        self._initial = list(checkpoints)
+        self._checkpoints = checkpoints
+        self._committed = list(checkpoints)
         self._producer = producer
         self._on_progress = on_progress
 
-    def write(self, stop: threading.Event) -> list[Ingested]:
-        options, opened_s, began_s = self._ingest.options, 0.0, clock.monotonic_s()
-        if all(note.finished for note in self._notes):
-            return self._outcome()
-        start = [note.rows_done for note in self._notes]
-        for load in ahead(_loads(self._source, start, options), _LOADS_AHEAD):
-            early_s = load.due_s - (clock.monotonic_s() - began_s)
-            if early_s > 0:
-                self._commit(early_s)
-                stop.wait(early_s)
+    def write(self, stop: threading.Event) -> list[IngestProgress]:
+        options, transaction_start_s, run_start_s = self._ingest.options, 0.0, clock.monotonic_s()
+        if all(note.finished for note in self._checkpoints):
+            return self._progress()
+        cursor = [note.rows_done for note in self._checkpoints]
+        for batch in prefetch(_message_batches(self._source, cursor, options), _PREFETCH_BATCHES):
+            wait_s = batch.due_s - (clock.monotonic_s() - run_start_s)
+            if wait_s > 0:
+                self._commit(wait_s)
+                stop.wait(wait_s)
             if stop.is_set():
                 break
-            if not self._open:
+            if not self._is_transaction_open:
                 self._producer.begin()
-                opened_s = clock.monotonic_s()
-            self._ingest.send(self._producer, load)
+                transaction_start_s = clock.monotonic_s()
+            self._ingest.send(self._producer, batch)
             failpoints.reach("ingest.sent")
-            self._note(load)
-            if self._rows >= options.transaction_rows or clock.monotonic_s() - opened_s >= options.commit_s:
+            self._advance(batch)
+            if (
+                self._uncommitted_rows >= options.transaction_rows
+                or clock.monotonic_s() - transaction_start_s >= options.commit_interval_s
+            ):
                 self._commit()
         if not stop.is_set():
-            if not self._open:
+            if not self._is_transaction_open:
                 self._producer.begin()
-            self._notes = [msgspec.structs.replace(note, finished=True) for note in self._notes]
+            self._checkpoints = [msgspec.structs.replace(note, finished=True) for note in self._checkpoints]
         self._commit()
-        return self._outcome()
+        return self._progress()
 
     @property
-    def _open(self) -> bool:
-        return self._notes != self._committed
+    def _is_transaction_open(self) -> bool:
+        return self._checkpoints != self._committed
 
     @property
-    def _rows(self) -> int:
-        return sum(note.rows_done for note in self._notes) - sum(note.rows_done for note in self._committed)
+    def _uncommitted_rows(self) -> int:
+        return sum(checkpoint.rows_done for checkpoint in self._checkpoints) - sum(
+            note.rows_done for note in self._committed
+        )
 
-    def _note(self, load: _Load) -> None:
-        self._notes = [
+    def _advance(self, batch: _MessageBatch) -> None:
+        self._checkpoints = [
             msgspec.structs.replace(
-                note,
-                rows_done=load.done[number],
-                records=note.records + load.records_of.get(number, 0),
-                rejects=note.rejects + load.rejects_of.get(number, 0),
+                checkpoint,
+                rows_done=batch.cursor[number],
+                records=checkpoint.records + batch.records_by_part.get(number, 0),
+                rejects=checkpoint.rejects + batch.rejects_by_part.get(number, 0),
             )
-            for number, note in enumerate(self._notes)
+            for number, checkpoint in enumerate(self._checkpoints)
         ]
 
     def _commit(self, next_s: float = 0.0) -> None:
-        changed = [n for n, note in enumerate(self._notes) if note != self._committed[n]]
+        changed = [n for n, note in enumerate(self._checkpoints) if note != self._committed[n]]
         if not changed:
             return
-        notes = [msgspec.json.encode(self._notes[n]) for n in changed]
-        self._producer.send(PROGRESS_TOPIC, [self._keys[n] for n in changed], notes)
+        values = [msgspec.json.encode(self._checkpoints[n]) for n in changed]
+        self._producer.send(PROGRESS_TOPIC, [self._keys[n] for n in changed], values)
         failpoints.reach("ingest.noted")
         self._producer.commit()
         failpoints.reach("ingest.committed")
-        self._committed = list(self._notes)
-        self._on_progress(_sum(self._outcome(), self._source.rows, next_s))
+        self._committed = list(self._checkpoints)
+        self._on_progress(_total(self._progress(), self._source.rows, next_s))
 
-    def _outcome(self) -> list[Ingested]:
+    def _progress(self) -> list[IngestProgress]:
         return [
-            Ingested(
-                print_.name,
-                note.records,
-                note.rejects,
-                note.records - before.records,
-                note.finished,
-                note.rows_done,
-                note.rows_done if note.finished else self._source.rows if len(self._notes) == 1 else 0,
+            IngestProgress(
+                fingerprint.name,
+                checkpoint.records,
+                checkpoint.rejects,
+                checkpoint.records - initial.records,
+                checkpoint.finished,
+                checkpoint.rows_done,
+                checkpoint.rows_done
+                if checkpoint.finished
+                else self._source.rows
+                if len(self._checkpoints) == 1
+                else 0,
             )
-            for print_, note, before in zip(
-                self._source.fingerprints, self._committed, self._before, strict=True
+            for fingerprint, checkpoint, initial in zip(
+                self._source.fingerprints, self._committed, self._initial, strict=True
             )
         ]
 
 
-def _sum(parts: Sequence[Ingested], rows: int, next_s: float) -> Ingested:
-    return Ingested(
+def _total(parts: Sequence[IngestProgress], rows: int, next_s: float) -> IngestProgress:
+    return IngestProgress(
         parts[0].source if len(parts) == 1 else f"{len(parts):,} files",
         sum(part.records for part in parts),
         sum(part.rejects for part in parts),
@@ -322,26 +331,28 @@ def _sum(parts: Sequence[Ingested], rows: int, next_s: float) -> Ingested:
     )
 
 
-def _loads(source: Source, done: Sequence[int], options: IngestOptions) -> Iterator[_Load]:
-    pace = Pace(options.rate_s, options.speed, options.longest_s, options.paced_from_ns)
-    for batch in source.batches(done, options.batch_rows):
+def _message_batches(
+    source: Source, cursor: Sequence[int], options: IngestOptions
+) -> Iterator[_MessageBatch]:
+    pace = Pace(options.rows_per_s, options.speed, options.max_wait_s, options.paced_from_ns)
+    for batch in source.batches(cursor, options.batch_rows):
         for due_s, part in pace.parts(batch):
             frame, rejects = part.records, part.rejects
-            yield _Load(
+            yield _MessageBatch(
                 due_s,
                 frame.get_column("instrument_id").cast(pl.Binary).to_list(),
                 to_json_lines(frame),
                 [reject.to_json().encode() for reject in rejects],
-                part.done,
-                _counted(part, frame.height, records=True),
-                _counted(part, len(rejects), records=False),
+                part.position,
+                _count_by_part(part, frame.height, records=True),
+                _count_by_part(part, len(rejects), records=False),
             )
 
 
-def _counted(part: Batch, total: int, *, records: bool) -> dict[int, int]:
+def _count_by_part(part: Batch, total: int, *, records: bool) -> dict[int, int]:
     """Count records or rejects for each part of the source."""
-    if len(part.done) == 1 or not total:
+    if len(part.position) == 1 or not total:
         return {0: total} if total else {}
-    wanted = IS_RECORD if records else IS_REJECT
-    counts = part.rows.filter(wanted).get_column(FILE).value_counts()
+    predicate = IS_RECORD if records else IS_REJECT
+    counts = part.rows.filter(predicate).get_column(FILE_NUMBER).value_counts()
     return dict(counts.iter_rows())

@@ -15,7 +15,7 @@ from tickerlake.pipeline.ingest import Ingest, IngestOptions
 from tickerlake.pipeline.markets import sessions_by_market
 from tickerlake.pipeline.simulate import write_topic
 from tickerlake.pipeline.sink import Sink, SinkOptions
-from tickerlake.pipeline.track import Track, TrackOptions
+from tickerlake.pipeline.track import Tracker, TrackOptions
 from tickerlake.sources.simulator.market import Market
 from tickerlake.sources.simulator.plan import MarketOptions
 
@@ -24,15 +24,15 @@ SPEED: Final = 10.0
 CALENDAR: Final = "XNYS"
 _INTERVALS: Final = ("1m", "5m", "1h", "1d")
 _SYMBOLS: Final = 60
-_DAYS: Final = 10
-_AT_ONCE: Final = 6
-_TRADES_A_DAY: Final = 120_000
-_LONGEST_S: Final = 2.0
+_TRADING_DAYS: Final = 10
+_BACKFILL_DAYS: Final = 6
+_TRADES_PER_DAY: Final = 120_000
+_MAX_WAIT_S: Final = 2.0
 _NOON_NS: Final = 12 * 3600 * 10**9
 _DAY_NS: Final = 86_400 * 10**9
 
 
-def last_weeks(today: date) -> date:
+def market_start(today: date) -> date:
     """Return the Monday two whole weeks before this week's, so that all of the market is past."""
     return today - timedelta(days=today.weekday() + 14)
 
@@ -54,18 +54,22 @@ class LiveMarket:
 
     def __init__(self, bootstrap_servers: str, store: Store, today: date) -> None:
         self.topic = f"{PREFIX}.trades"
-        first = last_weeks(today)
-        seen = first + timedelta(days=_AT_ONCE + 2 * (_AT_ONCE // 5))
+        first = market_start(today)
+        paced_from = first + timedelta(days=_BACKFILL_DAYS + 2 * (_BACKFILL_DAYS // 5))
         options = MarketOptions(
-            symbols=_SYMBOLS, trades=_TRADES_A_DAY * _DAYS, start=first, days=_DAYS, jumps=0.5
+            symbols=_SYMBOLS,
+            trades=_TRADES_PER_DAY * _TRADING_DAYS,
+            start=first,
+            days=_TRADING_DAYS,
+            jumps=0.5,
         )
         self._market = Market(options)
-        pace = IngestOptions(
+        ingest_options = IngestOptions(
             speed=SPEED,
-            longest_s=_LONGEST_S,
-            paced_from_ns=(seen - date(1970, 1, 1)).days * _DAY_NS + _NOON_NS,
+            max_wait_s=_MAX_WAIT_S,
+            paced_from_ns=(paced_from - date(1970, 1, 1)).days * _DAY_NS + _NOON_NS,
         )
-        self._ingest = Ingest(bootstrap_servers, self.topic, pace)
+        self._ingest = Ingest(bootstrap_servers, self.topic, ingest_options)
         self._servers = bootstrap_servers
         self._store = store
         self.failure: TickerlakeError | None = None
@@ -73,8 +77,8 @@ class LiveMarket:
     def run(self, stop: threading.Event) -> None:
         """Run until ``stop`` is set; what goes wrong ends it and is kept in ``failure``."""
         self._ingest.prepare()
-        engine = EngineOptions(_INTERVALS, (*INDICATORS, "VWAP"), own="track:live")
-        track = Track(
+        engine = EngineOptions(_INTERVALS, (*INDICATORS, "VWAP"), source_tag="track:live")
+        track = Tracker(
             self._servers,
             self.topic,
             self._store,
@@ -85,22 +89,22 @@ class LiveMarket:
         )
         track.prepare()
         topics = [self.topic, *(f"{PREFIX}.{name}" for name in ("bars", "indicators", "alerts"))]
-        cut = SinkOptions(flush_age_s=20.0)
-        sink = Sink(self._servers, topics, self._store, "tickerlake-demo-live-sink", cut)
-        parts: list[Callable[[], object]] = [
+        sink_options = SinkOptions(flush_age_s=20.0)
+        sink = Sink(self._servers, topics, self._store, "tickerlake-demo-live-sink", sink_options)
+        jobs: list[Callable[[], object]] = [
             lambda: write_topic(self._market, self._ingest, stop),
             lambda: track.run(stop),
             lambda: sink.run(stop),
         ]
-        threads = [threading.Thread(target=self._guarded, args=[part, stop]) for part in parts]
+        threads = [threading.Thread(target=self._run_job, args=[job, stop]) for job in jobs]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    def _guarded(self, part: Callable[[], object], stop: threading.Event) -> None:
+    def _run_job(self, job: Callable[[], object], stop: threading.Event) -> None:
         try:
-            part()
+            job()
         except TickerlakeError as error:
             self.failure = self.failure or error
             stop.set()

@@ -11,7 +11,7 @@ from tickerlake.errors import Fenced
 
 
 @contextmanager
-def held(names: Sequence[str]) -> Iterator[None]:
+def hold_locks(names: Sequence[str]) -> Iterator[None]:
     """Hold a lock for each name on this machine, until the block or the process ends.
 
     Kafka fences a second run over the same files; it can't fence one over some of them.
@@ -37,7 +37,7 @@ def held(names: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def slot(work: str) -> Iterator[int]:
+def instance_slot(name: str) -> Iterator[int]:
     """Hold the first number that no other process of this machine holds for some work.
 
     A process that begins again after a crash gets the number that it had.
@@ -45,7 +45,7 @@ def slot(work: str) -> Iterator[int]:
     for number in count():
         with ExitStack() as stack:
             try:
-                stack.enter_context(held([f"{work}.{number}"]))
+                stack.enter_context(hold_locks([f"{name}.{number}"]))
             except Fenced:
                 continue
             yield number

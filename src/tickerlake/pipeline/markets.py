@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from functools import cache
 
 from tickerlake import clock
-from tickerlake.analytics.sessions import ALWAYS, FIRST_YEAR, Sessions, calendar_of_mic, load
+from tickerlake.analytics.sessions import ALWAYS_OPEN, FIRST_YEAR, Sessions, calendar_of_mic, load_sessions
 from tickerlake.model.instrument import UNKNOWN_MIC
 
 ROUND_THE_CLOCK = "24/7"
 
 
 def sessions_by_market(
-    calendar: str, on_unknown: Callable[[], None] = lambda: None
+    calendar: str, on_unknown_market: Callable[[], None] = lambda: None
 ) -> Callable[[str], Sessions]:
     """Return the sessions of markets by their ISO 10383 code.
 
@@ -28,19 +28,19 @@ def sessions_by_market(
     UsageError
         If there is no such calendar.
     """
-    last_year = datetime.fromtimestamp(clock.now_ns() / 1e9, UTC).year + 1
+    final_year = datetime.fromtimestamp(clock.now_ns() / 1e9, UTC).year + 1
 
     @cache
-    def loaded(name: str) -> Sessions:
-        return load(name, FIRST_YEAR, last_year)
+    def load_once(name: str) -> Sessions:
+        return load_sessions(name, FIRST_YEAR, final_year)
 
-    other = ALWAYS if calendar == ROUND_THE_CLOCK else loaded(calendar)
+    fallback = ALWAYS_OPEN if calendar == ROUND_THE_CLOCK else load_once(calendar)
 
     @cache
-    def of(mic: str) -> Sessions:
+    def sessions_of(mic: str) -> Sessions:
         known = None if mic == UNKNOWN_MIC else calendar_of_mic(mic)
-        if known is None and other is ALWAYS:
-            on_unknown()
-        return loaded(known) if known else other
+        if known is None and fallback is ALWAYS_OPEN:
+            on_unknown_market()
+        return load_once(known) if known else fallback
 
-    return of
+    return sessions_of

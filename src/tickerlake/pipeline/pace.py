@@ -28,47 +28,47 @@ class Pace:
         What is before this event time is due at once.
     """
 
-    rate_s: float | None = None
+    rows_per_s: float | None = None
     speed: float | None = None
-    longest_s: float | None = None
+    max_wait_s: float | None = None
     paced_from_ns: int | None = None
     _rows: int = 0
     _last_ns: int | None = None
-    _by_now_s: float = 0.0
+    _elapsed_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.rate_s is not None and self.speed is not None:
+        if self.rows_per_s is not None and self.speed is not None:
             raise UsageError("--rate and --speed both say how fast.", "Give one of them.")
 
-    def parts(self, table: Batch) -> Iterator[tuple[float, Batch]]:
+    def parts(self, batch: Batch) -> Iterator[tuple[float, Batch]]:
         """Yield the parts of a batch, each with the second, counted from the first row, when it is due."""
-        if self.rate_s is not None:
-            yield from self._by_count(table, self.rate_s)
+        if self.rows_per_s is not None:
+            yield from self._parts_by_count(batch, self.rows_per_s)
         elif self.speed is not None:
-            yield from self._by_time(table, self.speed)
+            yield from self._parts_by_time(batch, self.speed)
         else:
-            yield 0.0, table
+            yield 0.0, batch
 
-    def _by_count(self, table: Batch, rate_s: float) -> Iterator[tuple[float, Batch]]:
-        most = max(1, int(rate_s * _TICK_S))
-        for part in table.split(most):
-            yield self._rows / rate_s, part
+    def _parts_by_count(self, batch: Batch, rows_per_s: float) -> Iterator[tuple[float, Batch]]:
+        max_rows = max(1, int(rows_per_s * _TICK_S))
+        for part in batch.split(max_rows):
+            yield self._rows / rows_per_s, part
             self._rows += len(part.rows)
 
-    def _by_time(self, table: Batch, speed: float) -> Iterator[tuple[float, Batch]]:
+    def _parts_by_time(self, batch: Batch, speed: float) -> Iterator[tuple[float, Batch]]:
         # a row without a time, or one that is late, is due with the one before it
-        events = table.event_ns.fill_null(strategy="forward").cum_max()
+        events = batch.event_ns.fill_null(strategy="forward").cum_max()
         if self._last_ns is None and events.count():
             self._last_ns = events.drop_nulls()[0]
         events = events.fill_null(self._last_ns or 0).clip(self._last_ns, None)
         paced = events if self.paced_from_ns is None else events.clip(self.paced_from_ns, None)
         before_ns = max(self._last_ns or 0, self.paced_from_ns or 0)
         waits_s = (paced - paced.shift(1, fill_value=before_ns)) / (1e9 * speed)
-        due_s = waits_s.clip(0.0, self.longest_s).cum_sum() + self._by_now_s
+        due_s = waits_s.clip(0.0, self.max_wait_s).cum_sum() + self._elapsed_s
         if self._last_ns is not None:
-            self._last_ns, self._by_now_s = int(events[-1]), float(due_s[-1])
+            self._last_ns, self._elapsed_s = int(events[-1]), float(due_s[-1])
         ticks = (due_s / _TICK_S).floor().rle().struct.field("len")
         start = 0
         for length in ticks:
-            yield float(due_s[start]), table.cut(start, length)
+            yield float(due_s[start]), batch.slice(start, length)
             start += length

@@ -12,7 +12,7 @@ from tickerlake.lake.store.base import Store
 from tickerlake.lake.writer import read_topic
 
 
-def prove(
+def audit_lake(
     store: Store,
     topic: str | None = None,
     bootstrap_servers: str | None = None,
@@ -30,17 +30,17 @@ def prove(
     results = list(audit(store, topic, deep=deep))
     if bootstrap_servers:
         for name in sorted({result.topic for result in results}):
-            mine = [result for result in results if result.topic == name]
-            before = len(mine)
-            check_against_kafka(store, name, mine, bootstrap_servers, properties, deep=deep)
-            results += mine[before:]
+            topic_audits = [result for result in results if result.topic == name]
+            known_count = len(topic_audits)
+            check_against_kafka(store, name, topic_audits, bootstrap_servers, properties, deep=deep)
+            results += topic_audits[known_count:]
     return results
 
 
 def check_against_kafka(
     store: Store,
     topic: str,
-    audited: list[PartitionAudit],
+    audits: list[PartitionAudit],
     bootstrap_servers: str,
     properties: Mapping[str, str] | None = None,
     *,
@@ -61,36 +61,36 @@ def check_against_kafka(
         The topic in Kafka is another one than that in the lake.
     """
     admin = Admin(bootstrap_servers, properties)
-    about = admin.require(topic)
-    known = read_topic(store, topic)
-    if about.topic_id != known.topic_id:
+    kafka_topic = admin.require_topic(topic)
+    lake_topic = read_topic(store, topic)
+    if kafka_topic.topic_id != lake_topic.topic_id:
         raise LakeError(
             f"The topic {topic} at {bootstrap_servers} is not the one in the lake "
-            f"(topic id {about.topic_id} there, {known.topic_id} here).",
+            f"(topic id {kafka_topic.topic_id} there, {lake_topic.topic_id} here).",
             "It was created anew, or is of another cluster; audit without --bootstrap-servers.",
         )
-    results = {result.partition: result for result in audited}
-    retained = admin.watermarks(about)
-    for number in set(retained) - set(results):
+    results = {result.partition: result for result in audits}
+    watermarks = admin.watermarks(kafka_topic)
+    for number in set(watermarks) - set(results):
         results[number] = PartitionAudit(topic, number)
-        audited.append(results[number])
-    starts = {number: max(low, results[number].first) for number, (low, _) in retained.items()}
-    ledgers = {number: _Ledger(stored_ranges(store, known, number)) for number in retained}
-    compared = {}
+        audits.append(results[number])
+    starts = {number: max(low, results[number].first) for number, (low, _) in watermarks.items()}
+    ledgers = {number: _StoredOffsets(stored_ranges(store, lake_topic, number)) for number in watermarks}
+    comparisons = {}
     if deep:
-        standing = admin.standing(topic)
-        compacted = standing is None or standing.compacted is not False
-        compared = {
-            number: Comparison(store, known, number, start, compacted=compacted)
+        topic_health = admin.topic_health(topic)
+        compacted = topic_health is None or topic_health.compacted is not False
+        comparisons = {
+            number: Comparison(store, lake_topic, number, start, compacted=compacted)
             for number, start in starts.items()
         }
     for batch in read_all(bootstrap_servers, dict(properties or {}), topic, starts):
         number = batch.partition[1]
         ledgers[number].check(batch.frame.get_column("offset").to_list())
         if deep:
-            results[number].findings += compared[number].take(batch.frame)
-    for number, comparison in compared.items():
-        results[number].findings += comparison.end()
+            results[number].findings += comparisons[number].process(batch.frame)
+    for number, comparison in comparisons.items():
+        results[number].findings += comparison.finish()
     for number, ledger in ledgers.items():
         if ledger.missing:
             results[number].findings.append(
@@ -103,7 +103,7 @@ def check_against_kafka(
             )
 
 
-class _Ledger:
+class _StoredOffsets:
     """Offsets that the lake accounts for, compared with those that Kafka holds; both ascend."""
 
     def __init__(self, ranges: Iterator[tuple[int, int]]) -> None:

@@ -32,15 +32,15 @@ class Publisher:
         self._producer = producer
         self._topic, self._prefix = topic, prefix
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="publish")
-        self._flying: Future[None] | None = None
-        self._then: Callable[[], None] = lambda: None
+        self._in_flight: Future[None] | None = None
+        self._on_committed: Callable[[], None] = lambda: None
 
     def publish(
         self,
         outputs: Sequence[Output],
         positions: Mapping[Partition, tuple[int, str]],
-        member: Any,
-        then: Callable[[], None],
+        group_metadata: Any,
+        on_committed: Callable[[], None],
     ) -> None:
         """Hand results over, when the ones before are written.
 
@@ -60,11 +60,11 @@ class Publisher:
         TickerlakeError
             If those before could not be written: these are not taken.
         """
-        self.settle()
-        self._then = then
-        self._flying = self._pool.submit(self._write, outputs, positions, member)
+        self.complete()
+        self._on_committed = on_committed
+        self._in_flight = self._pool.submit(self._write_transaction, outputs, positions, group_metadata)
 
-    def settle(self, *, wait: bool = True) -> None:
+    def complete(self, *, wait: bool = True) -> None:
         """Wait until what was handed over is committed, or with ``wait=False`` see whether it is.
 
         Raises
@@ -72,50 +72,50 @@ class Publisher:
         TickerlakeError
             If it could not be written.
         """
-        flying = self._flying
-        if flying is None or not (wait or flying.done()):
+        in_flight = self._in_flight
+        if in_flight is None or not (wait or in_flight.done()):
             return
-        self._flying = None
-        flying.result()
-        self._then()
+        self._in_flight = None
+        in_flight.result()
+        self._on_committed()
 
     def close(self) -> None:
         """End the thread, when what was handed over is written or has failed."""
         self._pool.shutdown()
 
-    def _write(
-        self, outputs: Sequence[Output], positions: Mapping[Partition, tuple[int, str]], member: Any
+    def _write_transaction(
+        self, outputs: Sequence[Output], positions: Mapping[Partition, tuple[int, str]], group_metadata: Any
     ) -> None:
         self._producer.begin()
         for output in outputs:
-            self._send(output)
+            self._send_output(output)
         failpoints.reach("track.sent")
-        self._producer.send_offsets(positions, member)
+        self._producer.send_offsets(positions, group_metadata)
         failpoints.reach("track.offsets")
         self._producer.commit()
         failpoints.reach("track.committed")
 
-    def _send(self, output: Output) -> None:
-        for what, records in (("bars", output.bars), ("indicators", output.indicators)):
+    def _send_output(self, output: Output) -> None:
+        for suffix, records in (("bars", output.bars), ("indicators", output.indicators)):
             if records.height:
-                plain = records.drop("partition", "offset")
-                keys = plain.get_column("instrument_id").cast(pl.Binary).to_list()
-                self._producer.send(f"{self._prefix}.{what}", keys, to_json_lines(plain))
+                rows = records.drop("partition", "offset")
+                keys = rows.get_column("instrument_id").cast(pl.Binary).to_list()
+                self._producer.send(f"{self._prefix}.{suffix}", keys, to_json_lines(rows))
         if output.alerts:
             alerts = [raised.alert for raised in output.alerts]
             keys = [alert.instrument_id.encode() for alert in alerts]
             self._producer.send(f"{self._prefix}.alerts", keys, [alert.to_json() for alert in alerts])
-        if output.refused.height:
-            values = [_refusal(self._topic, row) for row in output.refused.iter_rows(named=True)]
+        if output.rejects.height:
+            values = [_encode_reject(self._topic, row) for row in output.rejects.iter_rows(named=True)]
             self._producer.send(f"{self._prefix}.refused", [None] * len(values), values)
 
 
-def _refusal(topic: str, row: dict[str, object]) -> bytes:
+def _encode_reject(topic: str, row: dict[str, object]) -> bytes:
     value = row.pop("value")
-    said: dict[str, object] = {"reason": row.pop("reason"), "topic": topic, **row}
+    document: dict[str, object] = {"reason": row.pop("reason"), "topic": topic, **row}
     if isinstance(value, bytes):
         try:
-            said["value"] = value.decode()
+            document["value"] = value.decode()
         except UnicodeDecodeError:
-            said["value_base64"] = base64.b64encode(value).decode()
-    return msgspec.json.encode({name: each for name, each in said.items() if each is not None})
+            document["value_base64"] = base64.b64encode(value).decode()
+    return msgspec.json.encode({name: each for name, each in document.items() if each is not None})

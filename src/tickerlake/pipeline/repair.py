@@ -8,18 +8,18 @@ import polars as pl
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
 from tickerlake.lake.audit import PartitionAudit
-from tickerlake.lake.repair import Repair, Repaired
+from tickerlake.lake.repair import Repair, RepairResult
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.writer import read_topic
-from tickerlake.model.schema import KAFKA_RECORDS
+from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
 
-def repair(
+def repair_lake(
     store: Store,
-    audited: list[PartitionAudit],
+    audits: list[PartitionAudit],
     bootstrap_servers: str,
     properties: Mapping[str, str] | None = None,
-) -> Iterator[Repaired]:
+) -> Iterator[RepairResult]:
     """Repair the partitions in which the audit found something.
 
     Parameters
@@ -33,17 +33,19 @@ def repair(
         This account may not replace objects.
     """
     admin = Admin(bootstrap_servers, properties)
-    for result in audited:
+    for result in audits:
         if not result.findings:
             continue
         name, number = result.topic, result.partition
-        retained = admin.watermarks(admin.require(name)).get(number)
-        if retained is None:
+        watermarks = admin.watermarks(admin.require_topic(name)).get(number)
+        if watermarks is None:
             continue
 
-        def read(start: int, end: int, place: tuple[str, int] = (name, number)) -> pl.DataFrame:
-            frames = [pl.DataFrame(schema=KAFKA_RECORDS)]
-            batches = read_all(bootstrap_servers, dict(properties or {}), place[0], {place[1]: start})
+        def read(start: int, end: int, topic_partition: tuple[str, int] = (name, number)) -> pl.DataFrame:
+            frames = [pl.DataFrame(schema=KAFKA_RECORD_SCHEMA)]
+            batches = read_all(
+                bootstrap_servers, dict(properties or {}), topic_partition[0], {topic_partition[1]: start}
+            )
             with closing(batches):
                 for batch in batches:
                     frames.append(batch.frame.filter(pl.col("offset") < end))
@@ -51,6 +53,6 @@ def repair(
                         break
             return pl.concat(frames)
 
-        done = Repair(store, read_topic(store, name), result, retained, read).run()
+        done = Repair(store, read_topic(store, name), result, watermarks, read).run()
         if done.made or done.aside or done.lost:
             yield done

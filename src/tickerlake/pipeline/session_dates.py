@@ -6,7 +6,7 @@ from functools import cached_property
 
 import polars as pl
 
-from tickerlake.analytics.sessions import SessionsByRow
+from tickerlake.analytics.sessions import InstrumentSessions
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import UNKNOWN_MIC, split_instrument_id
 from tickerlake.pipeline.markets import sessions_by_market
@@ -23,15 +23,15 @@ class SessionDates:
         Called once if there are such instruments and ``calendar`` says nothing of them.
     """
 
-    def __init__(self, calendar: str, on_unknown: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, calendar: str, on_unknown_market: Callable[[], None] = lambda: None) -> None:
         self._calendar = calendar
-        self._on_unknown = on_unknown
+        self._on_unknown_market = on_unknown_market
         self._rows: dict[str, int] = {}
         self._lock = threading.Lock()
 
     @cached_property
-    def _sessions(self) -> SessionsByRow:
-        return SessionsByRow(sessions_by_market(self._calendar, self._on_unknown))
+    def _sessions(self) -> InstrumentSessions:
+        return InstrumentSessions(sessions_by_market(self._calendar, self._on_unknown_market))
 
     def __call__(self, instruments: pl.Series, ts_ns: pl.Series) -> pl.Series:
         """Return exchange days.
@@ -51,7 +51,7 @@ class SessionDates:
         unique = instruments.unique()
         with self._lock:
             new = [name for name in unique if name not in self._rows]
-            self._sessions.add(_market(name) for name in new)
+            self._sessions.add(_mic_of(name) for name in new)
             self._rows |= {name: len(self._rows) + n for n, name in enumerate(new)}
             numbers = [self._rows[name] for name in unique]
             row = instruments.replace_strict(unique, numbers, return_dtype=pl.Int64)
@@ -59,8 +59,8 @@ class SessionDates:
         return pl.Series(days).cast(pl.Int32).cast(pl.Date)
 
 
-def _market(identifier: str) -> str:
+def _mic_of(instrument_id: str) -> str:
     try:
-        return split_instrument_id(identifier)[1]
+        return split_instrument_id(instrument_id)[1]
     except DataError:
         return UNKNOWN_MIC  # somebody else's record, with an identifier of its own

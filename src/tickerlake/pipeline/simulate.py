@@ -12,12 +12,12 @@ import polars as pl
 
 from tickerlake.errors import UsageError
 from tickerlake.model.schema import TRADE
-from tickerlake.pipeline.files import format_of, refuse_existing, whole, write_records
-from tickerlake.pipeline.ingest import Ingest, Ingested
+from tickerlake.pipeline.files import atomic_write, check_absent, output_extension, write_records
+from tickerlake.pipeline.ingest import Ingest, IngestProgress
 from tickerlake.sources.simulator.events import Label
 from tickerlake.sources.simulator.market import Market
 
-TRUTH: Final = ".truth.ndjson"
+TRUTH_SUFFIX: Final = ".truth.ndjson"
 """What the name of a file of labels has more than the name of the file of trades."""
 
 
@@ -26,19 +26,25 @@ class Stopped(Exception):
 
 
 @dataclass(slots=True)
-class Simulated:
+class SimulateStats:
     """How many trades were made so far, and how many labels of each kind."""
 
     trades: int = 0
     labels: Counter[str] = field(default_factory=Counter)
 
 
-Show = Callable[[Simulated], None]
+OnProgress = Callable[[SimulateStats], None]
 
 
 def write_file(
-    market: Market, path: Path, truth: Path, stop: threading.Event, show: Show, *, force: bool = False
-) -> Simulated:
+    market: Market,
+    path: Path,
+    truth: Path,
+    stop: threading.Event,
+    on_progress: OnProgress,
+    *,
+    force: bool = False,
+) -> SimulateStats:
     """Write a market and its labels to two files; none of them is there before both are whole.
 
     Parameters
@@ -57,51 +63,59 @@ def write_file(
     UsageError
         If a file is there, or can't be written.
     """
-    kind = format_of(path)
+    file_format = output_extension(path)
     if path.absolute() == truth.absolute():
         raise UsageError(f"{path} can't hold both the trades and the truth.", "Give --truth another name.")
     if not force:
-        refuse_existing(path, truth)
+        check_absent(path, truth)
     # the inner one takes its name first: where there are trades there is the truth about them
     with (
-        whole(path, force=force) as draft,
-        whole(truth, force=force) as told,
+        atomic_write(path, force=force) as draft,
+        atomic_write(truth, force=force) as truth_draft,
         draft.open("wb") as file,
-        told.open("wb") as labels,
+        truth_draft.open("wb") as labels,
     ):
-        return _write(market, file, kind, labels, stop, show)
+        return _write_records(market, file, file_format, labels, stop, on_progress)
 
 
 def write_stream(
-    market: Market, stream: BinaryIO, truth: Path | None, stop: threading.Event, show: Show, *, force: bool
-) -> Simulated:
+    market: Market,
+    stream: BinaryIO,
+    truth: Path | None,
+    stop: threading.Event,
+    on_progress: OnProgress,
+    *,
+    force: bool,
+) -> SimulateStats:
     """Write a market as newline-delimited JSON to a stream, and its labels to a file, if one is named."""
     if truth is None:
-        return _write(market, stream, ".ndjson", None, stop, show)
+        return _write_records(market, stream, ".ndjson", None, stop, on_progress)
     if not force:
-        refuse_existing(truth)
-    with whole(truth, force=force) as told, told.open("wb") as labels:
-        return _write(market, stream, ".ndjson", labels, stop, show)
+        check_absent(truth)
+    with atomic_write(truth, force=force) as truth_draft, truth_draft.open("wb") as labels:
+        return _write_records(market, stream, ".ndjson", labels, stop, on_progress)
 
 
-def write_truth(market: Market, truth: Path, stop: threading.Event, show: Show, *, force: bool) -> Simulated:
+def write_truth(
+    market: Market, truth: Path, stop: threading.Event, on_progress: OnProgress, *, force: bool
+) -> SimulateStats:
     """Write only the labels of a market; they may be there, from a run that is continued."""
-    done = Simulated()
-    with whole(truth, force=force) as told, told.open("wb") as file:
+    stats = SimulateStats()
+    with atomic_write(truth, force=force) as truth_draft, truth_draft.open("wb") as file:
         for labels in market.labels():
             if stop.is_set():
                 raise Stopped
-            _tell(labels, file, done)
-            show(done)
-    return done
+            _write_labels(labels, file, stats)
+            on_progress(stats)
+    return stats
 
 
 def write_topic(
     market: Market,
     ingest: Ingest,
     stop: threading.Event,
-    on_progress: Callable[[Ingested], None] | None = None,
-) -> Ingested:
+    on_progress: Callable[[IngestProgress], None] | None = None,
+) -> IngestProgress:
     """Write a market to a topic, each trade once: what an earlier run wrote is not written again.
 
     A market is told from others by its seed and all else that it is made of.
@@ -110,31 +124,31 @@ def write_topic(
     return ingest.run(market, stop, on_progress, [identity])[0]
 
 
-def _write(
+def _write_records(
     market: Market,
     file: BinaryIO,
-    kind: str,
-    labels: BinaryIO | None,
+    file_format: str,
+    labels_file: BinaryIO | None,
     stop: threading.Event,
-    show: Show,
-) -> Simulated:
-    done = Simulated()
+    on_progress: OnProgress,
+) -> SimulateStats:
+    stats = SimulateStats()
 
     def records() -> Iterator[pl.DataFrame]:
         for batch in market.batches():
             if stop.is_set():
                 raise Stopped
             yield batch.records
-            _tell(batch.labels, labels, done)
-            done.trades = batch.rows_done
-            show(done)
+            _write_labels(batch.labels, labels_file, stats)
+            stats.trades = batch.rows_done
+            on_progress(stats)
 
-    write_records(records(), file, kind, TRADE)
-    return done
+    write_records(records(), file, file_format, TRADE)
+    return stats
 
 
-def _tell(labels: Iterable[Label], file: BinaryIO | None, done: Simulated) -> None:
+def _write_labels(labels: Iterable[Label], file: BinaryIO | None, stats: SimulateStats) -> None:
     for label in labels:
-        done.labels[label.kind] += 1
+        stats.labels[label.kind] += 1
         if file:
             file.write(msgspec.json.encode(label) + b"\n")

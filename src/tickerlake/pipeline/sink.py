@@ -16,19 +16,19 @@ import polars as pl
 from tickerlake import clock, failpoints
 from tickerlake.errors import BrokerUnreachable, LakeError
 from tickerlake.kafka.admin import Admin, Topic
-from tickerlake.kafka.client import PATIENCE_S
-from tickerlake.kafka.consumer import Batch, Committed, Consumer, Partition
-from tickerlake.lake.segment import Format, Stored, TopicMeta, check_topic
+from tickerlake.kafka.client import BROKER_GRACE_S
+from tickerlake.kafka.consumer import Batch, CommittedOffset, Consumer, Partition
+from tickerlake.lake.segment import Format, StoreResult, TopicMeta, check_topic
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.writer import Writer, check_same, open_topic, open_writer
+from tickerlake.lake.writer import Writer, check_same_topic, open_topic, open_writer
 
-_POLL_S = 0.05
-_RECHECK_S = 5.0
-_ROOM_S = 2.0
-_AGAIN_S = 0.2
-_STORING = 2  # segments encoded at once
-_OBJECT_UPLOADS = 128  # in flight at once with one object a record: its rate is this over the latency
-_OBJECTS_AT_ONCE = 4_000
+_POLL_TIMEOUT_S = 0.05
+_TOPIC_CHECK_INTERVAL_S = 5.0
+_MEMORY_WAIT_S = 2.0
+_RETRY_DELAY_S = 0.2
+_MAX_SEGMENTS_IN_FLIGHT = 2  # segments encoded at once
+_MAX_OBJECT_UPLOADS = 128  # in flight at once with one object a record: its rate is this over the latency
+_OBJECT_BATCH_RECORDS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ class SinkProgress:
     adopted: int = 0
     bytes: int = 0
     lag: int = 0
-    unfinished: int = 0
+    blocked_partitions: int = 0
     partitions: dict[Partition, int] = field(default_factory=dict)
 
 
-class _Lane:
+class _PartitionBuffer:
     """Records of one partition on their way to one writer."""
 
     def __init__(self, writer: Writer) -> None:
@@ -75,64 +75,64 @@ class _Lane:
         self.frames: list[pl.DataFrame] = []
         self.records = 0
         self.bytes = 0
-        self.born_s = 0.0
+        self.oldest_s = 0.0
         self.at_end = False
-        self.flying: pl.DataFrame | None = None
-        self.future: Future[Stored] | None = None
+        self.in_flight: pl.DataFrame | None = None
+        self.future: Future[StoreResult] | None = None
 
     @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         return self.future is None and not self.frames
 
     @property
-    def held(self) -> int:
+    def held_bytes(self) -> int:
         """Bytes waiting and being stored."""
-        return self.bytes + (0 if self.flying is None else _size(self.flying))
+        return self.bytes + (0 if self.in_flight is None else _frame_bytes(self.in_flight))
 
     def add(self, frame: pl.DataFrame) -> None:
         if frame.height and frame.item(0, "offset") < self.writer.position:
             frame = frame.filter(pl.col("offset") >= self.writer.position)
         if frame.height:
             if not self.frames:
-                self.born_s = clock.monotonic_s()
+                self.oldest_s = clock.monotonic_s()
             self.frames.append(frame)
             self.records += frame.height
-            self.bytes += _size(frame)
+            self.bytes += _frame_bytes(frame)
 
-    def due(self, options: SinkOptions, now_s: float) -> bool:
+    def is_due(self, options: SinkOptions, now_s: float) -> bool:
         return bool(self.frames) and (
             self.bytes >= options.flush_bytes
             or self.records >= options.flush_records
-            or now_s - self.born_s >= options.flush_age_s
+            or now_s - self.oldest_s >= options.flush_age_s
         )
 
-    def take(self, options: SinkOptions) -> pl.DataFrame:
+    def cut_segment(self, options: SinkOptions) -> pl.DataFrame:
         records = size = count = 0
         for frame in self.frames:
-            records, size, count = records + frame.height, size + _size(frame), count + 1
+            records, size, count = records + frame.height, size + _frame_bytes(frame), count + 1
             if records >= options.flush_records or size >= options.flush_bytes:
                 break
-        taken = pl.concat(self.frames[:count]).head(options.flush_records)
-        self._reset([self.frames[count - 1].tail(records - taken.height), *self.frames[count:]])
-        self.flying = taken
-        return taken
+        segment = pl.concat(self.frames[:count]).head(options.flush_records)
+        self._reset([self.frames[count - 1].tail(records - segment.height), *self.frames[count:]])
+        self.in_flight = segment
+        return segment
 
-    def landed(self, stored: Stored) -> None:
+    def on_stored(self, stored: StoreResult) -> None:
         """Drop what the stored segment covers; what an adopted one does not cover waits again."""
-        assert self.flying is not None
+        assert self.in_flight is not None
         self.future = None
-        waiting = [self.flying, *self.frames]
-        self.flying = None
+        pending = [self.in_flight, *self.frames]
+        self.in_flight = None
         end = stored.next_position
-        self._reset([frame.filter(pl.col("offset") >= end) for frame in waiting])
+        self._reset([frame.filter(pl.col("offset") >= end) for frame in pending])
 
     def _reset(self, frames: list[pl.DataFrame]) -> None:
         self.frames = [frame for frame in frames if frame.height]
         self.records = sum(frame.height for frame in self.frames)
-        self.bytes = sum(map(_size, self.frames))
+        self.bytes = sum(map(_frame_bytes, self.frames))
 
 
-def _size(frame: pl.DataFrame) -> int:
+def _frame_bytes(frame: pl.DataFrame) -> int:
     # the fixed part stands for offset, timestamp, key and the views that point to them
     return int(frame.get_column("value").bin.size().sum() or 0) + 64 * frame.height
 
@@ -165,22 +165,24 @@ class Sink:
         self._uploads: ThreadPoolExecutor | None = None
         if self.options.format == "json":
             # objects of one record gain nothing by waiting for others
-            self.options = replace(self.options, flush_records=_OBJECTS_AT_ONCE, flush_age_s=0)
-            self._uploads = ThreadPoolExecutor(_OBJECT_UPLOADS, thread_name_prefix="object")
+            self.options = replace(self.options, flush_records=_OBJECT_BATCH_RECORDS, flush_age_s=0)
+            self._uploads = ThreadPoolExecutor(_MAX_OBJECT_UPLOADS, thread_name_prefix="object")
         self.store = store
         self.topics = [check_topic(topic) for topic in topics]
         self.progress = SinkProgress()
         self._admin = Admin(bootstrap_servers, properties)
         self._chains: dict[str, TopicMeta] = {}
-        self._lanes: dict[Partition, _Lane] = {}
-        self._left: list[Future[Stored]] = []
+        self._buffers: dict[Partition, _PartitionBuffer] = {}
+        self._revoked_uploads: list[Future[StoreResult]] = []
         self._paused = False
         self._failure: Exception | None = None
-        self._ending = False
-        self._checked_s = 0.0
-        self._answered_s = 0.0
-        self._pool = ThreadPoolExecutor(_STORING, thread_name_prefix="segment")
-        self._consumer = Consumer(bootstrap_servers, group, properties or {}, self._open, self._drop)
+        self._is_stopping = False
+        self._last_check_s = 0.0
+        self._last_answer_s = 0.0
+        self._pool = ThreadPoolExecutor(_MAX_SEGMENTS_IN_FLIGHT, thread_name_prefix="segment")
+        self._consumer = Consumer(
+            bootstrap_servers, group, properties or {}, self._open_partition, self._release_partition
+        )
 
     def run(
         self,
@@ -205,14 +207,14 @@ class Sink:
             while not stop.is_set():
                 self.step(until_end=until_end)
                 if on_progress:
-                    self.progress.lag = sum(map(self._lag, self._lanes))
+                    self.progress.lag = sum(map(self._lag, self._buffers))
                     on_progress(self.progress)
-                if until_end and self._all_read() and self._idle():
+                if until_end and self._has_read_all() and self._is_idle():
                     break
-            self._ending = True
-            while not self._idle():
-                self._flush(everything=True, last=True)
-            self.progress.unfinished = len(self._consumer.unfinished)
+            self._is_stopping = True
+            while not self._is_idle():
+                self._flush(flush_all=True, wait_for_all=True)
+            self.progress.blocked_partitions = len(self._consumer.blocked_partitions)
         finally:
             self.close()
         if on_progress:
@@ -223,19 +225,19 @@ class Sink:
         """Open the chains and join the group."""
         for topic in self.topics:
             self._chains[topic] = self._open_chain(topic)
-        self._checked_s = self._answered_s = clock.monotonic_s()
+        self._last_check_s = self._last_answer_s = clock.monotonic_s()
         self._consumer.subscribe(self.topics)
 
     def step(self, *, until_end: bool = False) -> None:
         """Take what there is to be read, and store what is due; `run` is this again and again."""
         try:
-            for batch in self._consumer.poll(_POLL_S):
-                self._take(batch)
+            for batch in self._consumer.poll(_POLL_TIMEOUT_S):
+                self._buffer_batch(batch)
         except LakeError:
             self._check_topics()  # a missing offset may be one of another topic: that is said first
             raise
-        self._flush(everything=until_end and self._all_read())
-        if clock.monotonic_s() - self._checked_s > _RECHECK_S:
+        self._flush(flush_all=until_end and self._has_read_all())
+        if clock.monotonic_s() - self._last_check_s > _TOPIC_CHECK_INTERVAL_S:
             self._check_topics()
 
     def close(self) -> None:
@@ -245,41 +247,47 @@ class Sink:
         if self._uploads:
             self._uploads.shutdown(wait=False, cancel_futures=True)
 
-    def _idle(self) -> bool:
-        return not self._left and all(lane.idle for lane in self._lanes.values())
+    def _is_idle(self) -> bool:
+        return not self._revoked_uploads and all(buffer.is_idle for buffer in self._buffers.values())
 
     def _open_chain(self, topic: str) -> TopicMeta:
-        about = self._admin.require(topic)
-        known = self._chains.get(topic)
-        firsts = known.first_positions if known else self._first_positions(about)
-        wanted = TopicMeta(
+        description = self._admin.require_topic(topic)
+        cached = self._chains.get(topic)
+        first_positions = cached.first_positions if cached else self._first_positions(description)
+        expected = TopicMeta(
             topic,
-            about.topic_id,
-            about.cluster_id,
+            description.topic_id,
+            description.cluster_id,
             self.options.format,
-            firsts,
+            first_positions,
             clock.now_ns() // 1_000_000,
         )
         # a recheck compares with what is known: it costs the store nothing
-        return check_same(known, wanted, self.store.uri) if known else open_topic(self.store, wanted)
+        return (
+            check_same_topic(cached, expected, self.store.uri) if cached else open_topic(self.store, expected)
+        )
 
     def _check_topics(self) -> None:
         try:
             for topic in self.topics:
                 self._open_chain(topic)
         except BrokerUnreachable:
-            if clock.monotonic_s() - self._answered_s > PATIENCE_S:
+            if clock.monotonic_s() - self._last_answer_s > BROKER_GRACE_S:
                 raise
         else:
-            self._answered_s = clock.monotonic_s()
-        self._checked_s = clock.monotonic_s()
+            self._last_answer_s = clock.monotonic_s()
+        self._last_check_s = clock.monotonic_s()
 
     def _first_positions(self, topic: Topic) -> dict[str, int]:
         return {str(number): low for number, (low, _) in sorted(self._admin.watermarks(topic).items())}
 
-    def _open(self, partition: Partition, committed: Committed | None) -> int:
+    def _open_partition(self, partition: Partition, committed: CommittedOffset | None) -> int:
         topic, number = partition
-        hint = (int(committed.note), committed.offset) if committed and committed.note.isdigit() else None
+        hint = (
+            (int(committed.metadata), committed.offset)
+            if committed and committed.metadata.isdigit()
+            else None
+        )
         writer = open_writer(self.store, self._chains[topic], number, hint, self._uploads)
         low, high = self._consumer.watermarks(partition)
         if low > writer.position:
@@ -297,62 +305,64 @@ class Sink:
                 f"but Kafka's log ends at {high}.",
                 "The broker lost its log. Store what comes from now on in another lake (--lake).",
             )
-        self._lanes[partition] = _Lane(writer)
+        self._buffers[partition] = _PartitionBuffer(writer)
         self.progress.partitions[partition] = writer.position
         return writer.position
 
-    def _drop(self, partition: Partition) -> None:
+    def _release_partition(self, partition: Partition) -> None:
         # what is buffered is read again by the next owner; an upload in flight is harmless: it is
         # create-only, and whoever comes second adopts it
-        lane = self._lanes.pop(partition, None)
-        if lane and lane.future:
-            self._left.append(lane.future)
+        buffer = self._buffers.pop(partition, None)
+        if buffer and buffer.future:
+            self._revoked_uploads.append(buffer.future)
 
-    def _take(self, batch: Batch) -> None:
-        lane = self._lanes.get(batch.partition)
-        if lane is not None:
+    def _buffer_batch(self, batch: Batch) -> None:
+        buffer = self._buffers.get(batch.partition)
+        if buffer is not None:
             failpoints.reach("sink.read")
-            lane.add(batch.frame)
-            lane.at_end = batch.at_end
+            buffer.add(batch.frame)
+            buffer.at_end = batch.at_end
 
-    def _all_read(self) -> bool:
-        return self._consumer.assignments > 0 and all(lane.at_end for lane in self._lanes.values())
+    def _has_read_all(self) -> bool:
+        return self._consumer.assignments > 0 and all(buffer.at_end for buffer in self._buffers.values())
 
     def _lag(self, partition: Partition) -> int:
-        lane = self._lanes[partition]
+        buffer = self._buffers[partition]
         # the end of a transaction is an offset without a record: nothing is left to be stored there
-        if lane.at_end and lane.idle:
+        if buffer.at_end and buffer.is_idle:
             return 0
-        return max(0, self._consumer.known_end(partition) - self.progress.partitions[partition])
+        return max(0, self._consumer.cached_high_watermark(partition) - self.progress.partitions[partition])
 
-    def _flush(self, *, everything: bool, last: bool = False) -> None:
+    def _flush(self, *, flush_all: bool, wait_for_all: bool = False) -> None:
         now_s = clock.monotonic_s()
-        for partition, lane in self._lanes.items():
-            if lane.future is not None and (last or lane.future.done()):
-                self._landed(partition, lane, lane.future.result())
-            if lane.future is None and (lane.due(self.options, now_s) or (everything and lane.frames)):
-                self._store(partition, lane)
-        for future in [each for each in self._left if last or each.done()]:
-            self._left.remove(future)
-            self._count(future.result())
+        for partition, buffer in self._buffers.items():
+            if buffer.future is not None and (wait_for_all or buffer.future.done()):
+                self._on_stored(partition, buffer, buffer.future.result())
+            if buffer.future is None and (
+                buffer.is_due(self.options, now_s) or (flush_all and buffer.frames)
+            ):
+                self._start_store(partition, buffer)
+        for future in [each for each in self._revoked_uploads if wait_for_all or each.done()]:
+            self._revoked_uploads.remove(future)
+            self._add_to_totals(future.result())
         self._limit_memory()
 
-    def _store(self, partition: Partition, lane: _Lane) -> None:
-        taken = lane.take(self.options)
+    def _start_store(self, partition: Partition, buffer: _PartitionBuffer) -> None:
+        segment = buffer.cut_segment(self.options)
         failpoints.reach("sink.cut")
-        lane.future = self._pool.submit(self._put, partition[0], lane.writer, taken)
+        buffer.future = self._pool.submit(self._store_segment, partition[0], buffer.writer, segment)
 
-    def _put(self, topic: str, writer: Writer, taken: pl.DataFrame) -> Stored:
+    def _store_segment(self, topic: str, writer: Writer, segment: pl.DataFrame) -> StoreResult:
         try:
             self._check_topic(topic)
-            return writer.put(taken)
+            return writer.put(segment)
         except Exception as error:
             self._failure = error
             raise
 
     def _check_topic(self, topic: str) -> None:
         """See that records which were read are of the topic in the lake, not of one of its name made anew."""
-        until_s = clock.monotonic_s() + PATIENCE_S
+        deadline_s = clock.monotonic_s() + BROKER_GRACE_S
         while True:
             # one failure ends the sink: what waited for a thread meanwhile might take as long to fail
             if self._failure:
@@ -360,21 +370,21 @@ class Sink:
             try:
                 self._open_chain(topic)
             except BrokerUnreachable:
-                if self._ending or clock.monotonic_s() > until_s:
+                if self._is_stopping or clock.monotonic_s() > deadline_s:
                     raise
-                time.sleep(_AGAIN_S)
+                time.sleep(_RETRY_DELAY_S)
             else:
                 return
 
-    def _landed(self, partition: Partition, lane: _Lane, stored: Stored) -> None:
-        lane.landed(stored)
+    def _on_stored(self, partition: Partition, buffer: _PartitionBuffer, stored: StoreResult) -> None:
+        buffer.on_stored(stored)
         failpoints.reach("sink.landed")
         self._consumer.commit(partition, stored.next_position, str(stored.position))
         failpoints.reach("sink.committed")
         self.progress.partitions[partition] = stored.next_position
-        self._count(stored)
+        self._add_to_totals(stored)
 
-    def _count(self, stored: Stored) -> None:
+    def _add_to_totals(self, stored: StoreResult) -> None:
         totals = self.progress
         totals.segments += stored.objects
         totals.adopted += stored.adopted
@@ -383,17 +393,20 @@ class Sink:
         totals.bytes += stored.bytes
 
     def _limit_memory(self) -> None:
-        held = sum(lane.held for lane in self._lanes.values())
-        if held > self.options.buffer_bytes and not self._paused:
-            ready = [item for item in self._lanes.items() if item[1].future is None and item[1].frames]
-            if ready and sum(lane.future is not None for lane in self._lanes.values()) < _STORING:
-                self._store(*max(ready, key=lambda item: item[1].bytes))
-            flying = [lane.future for lane in self._lanes.values() if lane.future is not None]
+        held_bytes = sum(buffer.held_bytes for buffer in self._buffers.values())
+        if held_bytes > self.options.buffer_bytes and not self._paused:
+            ready = [item for item in self._buffers.items() if item[1].future is None and item[1].frames]
+            if (
+                ready
+                and sum(lane.future is not None for lane in self._buffers.values()) < _MAX_SEGMENTS_IN_FLIGHT
+            ):
+                self._start_store(*max(ready, key=lambda item: item[1].bytes))
+            in_flight = [lane.future for lane in self._buffers.values() if lane.future is not None]
             # pausing makes the client drop what it has fetched: wait a while for room first
-            if flying and wait(flying, _ROOM_S, FIRST_COMPLETED).done:
+            if in_flight and wait(in_flight, _MEMORY_WAIT_S, FIRST_COMPLETED).done:
                 return
-            self._consumer.pause(list(self._lanes))
+            self._consumer.pause(list(self._buffers))
             self._paused = True
-        elif self._paused and held <= self.options.buffer_bytes // 2:
-            self._consumer.resume(list(self._lanes))
+        elif self._paused and held_bytes <= self.options.buffer_bytes // 2:
+            self._consumer.resume(list(self._buffers))
             self._paused = False

@@ -36,27 +36,34 @@ from tickerlake.errors import (
     TickerlakeError,
 )
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.consumer import UNFINISHED, Batch, Committed, Consumer, Partition, read_all
+from tickerlake.kafka.consumer import (
+    OPEN_TRANSACTIONS_WARNING,
+    Batch,
+    CommittedOffset,
+    Consumer,
+    Partition,
+    read_all,
+)
 from tickerlake.kafka.producer import Producer
 from tickerlake.lake.segment import check_topic
-from tickerlake.lake.states import States
+from tickerlake.lake.states import Snapshots
 from tickerlake.lake.store.base import Store
 from tickerlake.model.alert import Alert
-from tickerlake.pipeline.locks import slot
+from tickerlake.pipeline.locks import instance_slot
 from tickerlake.pipeline.publish import Publisher
 
-_POLL_S = 0.05
-_TRANSACTION_MS: Final = 15_000
-_COMMIT_S: Final = 1.0
-_IDLE_CHECK_S: Final = 2.0
-_CHECK_S: Final = 5.0
-_RETRY_S: Final = 1.0
-_ASK_S: Final = 1.0
-_FENCED_AGAIN_S: Final = 60.0
+_POLL_TIMEOUT_S = 0.05
+_TRANSACTION_TIMEOUT_MS: Final = 15_000
+_COMMIT_INTERVAL_S: Final = 1.0
+_IDLE_CHECK_INTERVAL_S: Final = 2.0
+_MAINTENANCE_INTERVAL_S: Final = 5.0
+_RETRY_BACKOFF_S: Final = 1.0
+_END_CHECK_INTERVAL_S: Final = 1.0
+_FENCING_WINDOW_S: Final = 60.0
 """Who is ended by another twice within this time gives way: both work under one name."""
-_MOST_IDLE: Final = 60
+_MAX_CLOCK_CLOSES: Final = 60
 """Moments that fit into a note: Kafka takes 4,096 bytes."""
-_RARER: Final = 1.2
+_IDLE_CHECK_BACKOFF: Final = 1.2
 """The longer nothing comes, the less often the clock is asked: so many moments last for days."""
 
 
@@ -90,11 +97,11 @@ class TrackProgress:
     lag: int = 0
     replaying: int = 0
     open_bars: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    ignored: Counter[str] = field(default_factory=Counter)
+    rejects: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
-class Moment(NamedTuple):
+class ClockClose(NamedTuple):
     """When the clock closed bars: before which offset, at which time, and how long they had to be idle."""
 
     offset: int
@@ -102,46 +109,48 @@ class Moment(NamedTuple):
     idle_ns: int
 
 
-class Note(msgspec.Struct, frozen=True):
+class CommitMetadata(msgspec.Struct, frozen=True):
     """What stands beside a committed offset.
 
     ``idle`` are the moments since the last snapshot.
     """
 
     topic_id: str
-    idle: list[Moment] = []
+    idle: list[ClockClose] = []
 
 
 @dataclass(slots=True)
-class _Lane:
+class PartitionState:
     """How far one partition has been read; up to ``emit_from`` what comes out was written before."""
 
     position: int
     emit_from: int
-    idle: list[Moment] = field(default_factory=list)
-    again: list[Moment] = field(default_factory=list)
-    committed: tuple[int, tuple[Moment, ...]] = (-1, ())
-    kept: int = -1
-    since: int = 0
-    kept_s: float = 0.0
-    looked_ns: int = 0
+    clock_closes: list[ClockClose] = field(default_factory=list)
+    closes_to_replay: list[ClockClose] = field(default_factory=list)
+    committed: tuple[int, tuple[ClockClose, ...]] = (-1, ())
+    snapshot_offset: int = -1
+    records_since_snapshot: int = 0
+    snapshot_at_s: float = 0.0
+    idle_checked_ns: int = 0
     at_end: bool = False
 
     @property
-    def state(self) -> tuple[int, tuple[Moment, ...]]:
-        return self.position, tuple(self.idle)
+    def checkpoint(self) -> tuple[int, tuple[ClockClose, ...]]:
+        """The next offset, and what the clock closed since the last snapshot."""
+        return self.position, tuple(self.clock_closes)
 
     @property
-    def here(self) -> list[Moment]:
+    def closes_at_position(self) -> list[ClockClose]:
         """The clock's moments since the last record."""
-        return [moment for moment in self.idle if moment.offset == self.position]
+        return [moment for moment in self.clock_closes if moment.offset == self.position]
 
     @property
-    def replaying(self) -> bool:
+    def is_replaying(self) -> bool:
+        """True while records are read again whose results are committed."""
         return self.position < self.emit_from
 
 
-class Track:
+class Tracker:
     """One tracking worker; any number may share the group and the topic.
 
     Parameters
@@ -177,21 +186,24 @@ class Track:
         self._servers, self._properties = bootstrap_servers, properties or {}
         self._admin = Admin(bootstrap_servers, self._properties)
         self._store = store
-        self._lanes: dict[int, _Lane] = {}
-        self._asked_s = 0.0
+        self._partition_states: dict[int, PartitionState] = {}
+        self._end_checked_s = 0.0
         self._on_warning: Callable[[str], None] = lambda _: None
 
     def prepare(self) -> list[str]:
         """Create the topics that are missing, and return their names."""
-        about = self._admin.require(self.topic)
-        self._topic_id, self._partitions = about.topic_id, about.partitions
-        self._states = States(self._store, self.group, self.topic, about.topic_id)
-        wanted = {self._name("bars"): about.partitions, self._name("indicators"): about.partitions}
-        wanted |= {self._name("alerts"): 1, self._name("refused"): 1}
+        topic = self._admin.require_topic(self.topic)
+        self._topic_id, self._partition_count = topic.topic_id, topic.partitions
+        self._snapshots = Snapshots(self._store, self.group, self.topic, topic.topic_id)
+        partition_counts = {
+            self._topic_name("bars"): topic.partitions,
+            self._topic_name("indicators"): topic.partitions,
+        }
+        partition_counts |= {self._topic_name("alerts"): 1, self._topic_name("refused"): 1}
         return [
             name
-            for name, count in wanted.items()
-            if self._admin.describe(name) is None and self._admin.create(name, count)
+            for name, count in partition_counts.items()
+            if self._admin.describe_topic(name) is None and self._admin.create_topic(name, count)
         ]
 
     def run(
@@ -221,13 +233,15 @@ class Track:
         """
         self._on_warning = on_warning or self._on_warning
         self.prepare()
-        with slot(f"track.{self.group}") as number:
+        with instance_slot(f"track.{self.group}") as number:
             # one that comes back after a crash ends at once what it left open, and has its partitions again
             name = f"tickerlake-track-{self.group}-{socket.gethostname()}-{number}"
-            self._run(name, stop, until_end, on_progress or (lambda _: None), on_alert or (lambda _: None))
+            self._run_with_restarts(
+                name, stop, until_end, on_progress or (lambda _: None), on_alert or (lambda _: None)
+            )
         return self.progress
 
-    def _run(
+    def _run_with_restarts(
         self,
         name: str,
         stop: threading.Event,
@@ -237,42 +251,42 @@ class Track:
     ) -> None:
         """Turn the crank; where Kafka was away, or gave work to others, begin where it was committed."""
         producer: Producer | None = None
-        fenced_s = clock.monotonic_s() - _FENCED_AGAIN_S
+        fenced_s = clock.monotonic_s() - _FENCING_WINDOW_S
         while True:
             self._consumer = Consumer(
-                self._servers, self.group, self._properties, self._open, self._drop, instance=name
+                self._servers, self.group, self._properties, self._on_assign, self._on_revoke, instance=name
             )
             try:
                 self._consumer.subscribe([self.topic])
-                producer = producer or self._producer(name)
-                self._turn(producer, stop, until_end, on_progress, on_alert)
-                self._now()
+                producer = producer or self._open_producer(name)
+                self._run_loop(producer, stop, until_end, on_progress, on_alert)
+                self._refresh_progress()
             except (BrokerUnreachable, Rebalanced, Fenced) as error:
                 now_s = clock.monotonic_s()
-                if stop.is_set() or (isinstance(error, Fenced) and now_s - fenced_s < _FENCED_AGAIN_S):
+                if stop.is_set() or (isinstance(error, Fenced) and now_s - fenced_s < _FENCING_WINDOW_S):
                     raise
                 if isinstance(error, Fenced):
                     fenced_s = now_s
                 if not isinstance(error, Rebalanced):
                     producer = None
                 self._on_warning(f"{error.message} Beginning again where it was committed.")
-                self._forget()
-                stop.wait(_RETRY_S)
+                self._discard_partitions()
+                stop.wait(_RETRY_BACKOFF_S)
             else:
                 return
             finally:
                 self._consumer.close()
 
-    def _producer(self, name: str) -> Producer:
-        return Producer(self._servers, name, self._properties, timeout_ms=_TRANSACTION_MS)
+    def _open_producer(self, name: str) -> Producer:
+        return Producer(self._servers, name, self._properties, transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS)
 
-    def _forget(self) -> None:
+    def _discard_partitions(self) -> None:
         """Drop what was computed and not written."""
-        for partition in list(self._lanes):
-            del self._lanes[partition]
-            self.engine.drop(partition)
+        for partition in list(self._partition_states):
+            del self._partition_states[partition]
+            self.engine.drop_partition(partition)
 
-    def _turn(
+    def _run_loop(
         self,
         producer: Producer,
         stop: threading.Event,
@@ -281,45 +295,45 @@ class Track:
         on_alert: Callable[[Alert], None],
     ) -> None:
         self._publisher = publisher = Publisher(producer, self.topic, self.options.prefix)
-        self._failure: Exception | None = None
+        self._revoke_error: Exception | None = None
         committed_s = checked_s = clock.monotonic_s()
         try:
             while not stop.is_set():
-                outputs = [*self._read(), *self._closed_by_clock()]
-                if self._failure:
-                    raise self._failure
-                self._count(outputs)
+                outputs = [*self._poll_and_process(), *self._close_idle_bars()]
+                if self._revoke_error:
+                    raise self._revoke_error
+                self._add_to_totals(outputs)
                 now_s = clock.monotonic_s()
-                if any(map(_says_something, outputs)) or now_s - committed_s >= _COMMIT_S:
+                if any(map(_has_results, outputs)) or now_s - committed_s >= _COMMIT_INTERVAL_S:
                     committed_s = now_s
                     self._commit(outputs, on_alert)
-                publisher.settle(wait=False)
-                if now_s - checked_s >= _CHECK_S:
+                publisher.complete(wait=False)
+                if now_s - checked_s >= _MAINTENANCE_INTERVAL_S:
                     checked_s = now_s
                     self._check_topic()
-                    self._keep_old()
-                on_progress(self._now())
-                if until_end and self._all_read():
-                    if hidden := len(self._consumer.unfinished):
-                        self._on_warning(UNFINISHED.format(hidden))
+                    self._store_due_snapshots()
+                on_progress(self._refresh_progress())
+                if until_end and self._has_reached_end():
+                    if unfinished := len(self._consumer.blocked_partitions):
+                        self._on_warning(OPEN_TRANSACTIONS_WARNING.format(unfinished))
                     break
             self._commit([], on_alert)
-            publisher.settle()
-            on_progress(self._now())
-            for partition in self._lanes:
-                self._keep(partition)
+            publisher.complete()
+            on_progress(self._refresh_progress())
+            for partition in self._partition_states:
+                self._store_snapshot(partition)
         finally:
             publisher.close()
 
-    def _name(self, what: str) -> str:
-        return f"{self.options.prefix}.{what}"
+    def _topic_name(self, suffix: str) -> str:
+        return f"{self.options.prefix}.{suffix}"
 
     # -- partitions come and go
 
-    def _open(self, place: Partition, committed: Committed | None) -> int:
-        partition = place[1]
-        low, high = self._consumer.watermarks(place)
-        note = self._note(committed)
+    def _on_assign(self, topic_partition: Partition, committed: CommittedOffset | None) -> int:
+        partition = topic_partition[1]
+        low, high = self._consumer.watermarks(topic_partition)
+        metadata = self._decode_metadata(committed)
         emit_from = committed.offset if committed else low
         if committed and committed.offset > high:
             raise KafkaError(
@@ -327,26 +341,39 @@ class Track:
                 f"{committed.offset - 1}, but Kafka's log ends at {high}.",
                 "The broker lost its log. Begin anew with another --group.",
             )
-        found = self._states.newest(partition, emit_from) if committed else None
-        start, known = low, list[int]()
-        if found and found[0] >= low:
-            start = found[0]
-            known = snapshot.restore(self.engine, partition, found[1])
+        stored = self._snapshots.read_latest(partition, emit_from) if committed else None
+        start, closes_in_snapshot = low, list[int]()
+        if stored and stored[0] >= low:
+            start = stored[0]
+            closes_in_snapshot = snapshot.restore(self.engine, partition, stored[1])
         elif emit_from > low or low > 0:
             self._warn_of_gap(partition, low, emit_from, committed)
         emit_from = max(emit_from, low)
-        again = [moment for moment in note.idle if start <= moment.offset <= emit_from] if note else []
-        # those at the snapshot's offset may be in it
-        again = [moment for moment in again if moment.offset > start or moment.now_ns not in known]
-        lane = _Lane(
-            start, emit_from, list(again), again, kept=start if found else -1, kept_s=clock.monotonic_s()
+        closes_to_replay = (
+            [moment for moment in metadata.idle if start <= moment.offset <= emit_from] if metadata else []
         )
-        lane.committed = (emit_from, tuple(again)) if committed else (-1, ())
-        self._lanes[partition] = lane
-        self._repeat_moments(partition, lane)
+        # those at the snapshot's offset may be in it
+        closes_to_replay = [
+            moment
+            for moment in closes_to_replay
+            if moment.offset > start or moment.now_ns not in closes_in_snapshot
+        ]
+        state = PartitionState(
+            start,
+            emit_from,
+            list(closes_to_replay),
+            closes_to_replay,
+            snapshot_offset=start if stored else -1,
+            snapshot_at_s=clock.monotonic_s(),
+        )
+        state.committed = (emit_from, tuple(closes_to_replay)) if committed else (-1, ())
+        self._partition_states[partition] = state
+        self._replay_clock_closes(partition, state)
         return start
 
-    def _warn_of_gap(self, partition: int, low: int, emit_from: int, committed: Committed | None) -> None:
+    def _warn_of_gap(
+        self, partition: int, low: int, emit_from: int, committed: CommittedOffset | None
+    ) -> None:
         if committed and committed.offset < low:
             self._on_warning(
                 f"Kafka deleted the offsets {committed.offset} to {low - 1} of {self.topic} partition "
@@ -358,184 +385,208 @@ class Track:
                 f"{emit_from - 1} again"
             )
 
-    def _note(self, committed: Committed | None) -> Note | None:
-        if not committed or not committed.note:
+    def _decode_metadata(self, committed: CommittedOffset | None) -> CommitMetadata | None:
+        if not committed or not committed.metadata:
             return None
         try:
-            note = msgspec.json.decode(committed.note, type=Note)
+            metadata = msgspec.json.decode(committed.metadata, type=CommitMetadata)
         except msgspec.MsgspecError:
             return None  # another program's
-        if note.topic_id != self._topic_id:
-            raise self._renewed()
-        return note
+        if metadata.topic_id != self._topic_id:
+            raise self._recreated_error()
+        return metadata
 
     def _check_topic(self) -> None:
         with suppress(BrokerUnreachable):
-            if self._admin.require(self.topic).topic_id != self._topic_id:
-                raise self._renewed()
+            if self._admin.require_topic(self.topic).topic_id != self._topic_id:
+                raise self._recreated_error()
 
-    def _renewed(self) -> KafkaError:
+    def _recreated_error(self) -> KafkaError:
         return KafkaError(
             f"The topic {self.topic} was deleted and created anew since {self.group} has read it.",
             "Begin with the new one under another --group.",
         )
 
-    def _drop(self, place: Partition) -> None:
-        partition = place[1]
-        if partition in self._lanes:
+    def _on_revoke(self, topic_partition: Partition) -> None:
+        partition = topic_partition[1]
+        if partition in self._partition_states:
             try:
-                self._publisher.settle()
+                self._publisher.complete()
             except TickerlakeError as error:
                 # told to `_turn`, as the client would swallow it
-                self._failure = error
-            self._keep(partition)
-            del self._lanes[partition]
-        self.engine.drop(partition)
+                self._revoke_error = error
+            self._store_snapshot(partition)
+            del self._partition_states[partition]
+        self.engine.drop_partition(partition)
 
     # -- reading
 
-    def _read(self) -> list[Output]:
-        batches = self._polled()
-        outputs, together = [], []
+    def _poll_and_process(self) -> list[Output]:
+        batches = self._poll()
+        outputs, live_frames = [], []
         for batch in batches:
-            lane = self._lanes[batch.partition[1]]
-            lane.at_end = batch.at_end
+            state = self._partition_states[batch.partition[1]]
+            state.at_end = batch.at_end
             if not batch.frame.height:
                 continue
             self.progress.records += batch.frame.height
-            if lane.again or lane.replaying:
-                outputs += self._replayed(batch, lane)
+            if state.closes_to_replay or state.is_replaying:
+                outputs += self._replay(batch, state)
             else:
-                together.append(_placed(batch.frame, batch.partition[1]))
-                self._advance(lane, batch.frame)
-        if together:
-            outputs.append(self.engine.take(pl.concat(together)))
+                live_frames.append(_with_partition(batch.frame, batch.partition[1]))
+                self._advance(state, batch.frame)
+        if live_frames:
+            outputs.append(self.engine.process(pl.concat(live_frames)))
         return outputs
 
-    def _polled(self) -> list[Batch]:
+    def _poll(self) -> list[Batch]:
         try:
-            polled = list(self._consumer.poll(_POLL_S, self.options.batch_records))
+            batches = list(self._consumer.poll(_POLL_TIMEOUT_S, self.options.batch_records))
         except LakeError:
             self._check_topic()
             raise
-        return [batch for batch in polled if batch.partition[1] in self._lanes]
+        return [batch for batch in batches if batch.partition[1] in self._partition_states]
 
-    def _replayed(self, batch: Batch, lane: _Lane) -> list[Output]:
+    def _replay(self, batch: Batch, state: PartitionState) -> list[Output]:
         """Repeat what was done, with the clock's moments at their places; only what is new comes out."""
         partition, rest, outputs = batch.partition[1], batch.frame, []
         while rest.height:
-            until = lane.again[0].offset if lane.again else rest.item(-1, "offset") + 1
+            until = (
+                state.closes_to_replay[0].offset if state.closes_to_replay else rest.item(-1, "offset") + 1
+            )
             part, rest = rest.filter(pl.col("offset") < until), rest.filter(pl.col("offset") >= until)
             if part.height:
-                outputs.append(_from(self.engine.take(_placed(part, partition)), lane.emit_from))
-                self._advance(lane, part)
+                outputs.append(
+                    _results_from(self.engine.process(_with_partition(part, partition)), state.emit_from)
+                )
+                self._advance(state, part)
             if rest.height:
                 # nothing is left before it, though a batch may end before a moment's place
-                lane.position = max(lane.position, until)
-            self._repeat_moments(partition, lane)
+                state.position = max(state.position, until)
+            self._replay_clock_closes(partition, state)
         return outputs
 
-    def _repeat_moments(self, partition: int, lane: _Lane) -> None:
-        while lane.again and lane.again[0].offset <= lane.position:
-            moment = lane.again.pop(0)
-            self.engine.idle(partition, moment.now_ns, moment.idle_ns)
+    def _replay_clock_closes(self, partition: int, state: PartitionState) -> None:
+        while state.closes_to_replay and state.closes_to_replay[0].offset <= state.position:
+            close = state.closes_to_replay.pop(0)
+            self.engine.close_idle(partition, close.now_ns, close.idle_ns)
 
-    def _advance(self, lane: _Lane, frame: pl.DataFrame) -> None:
-        lane.position = int(frame.item(-1, "offset")) + 1
-        lane.since += frame.height
+    def _advance(self, state: PartitionState, frame: pl.DataFrame) -> None:
+        state.position = int(frame.item(-1, "offset")) + 1
+        state.records_since_snapshot += frame.height
 
-    def _closed_by_clock(self) -> list[Output]:
+    def _close_idle_bars(self) -> list[Output]:
         now_ns, outputs = clock.now_ns(), []
-        for partition, lane in self._lanes.items():
-            if not lane.at_end or lane.replaying or lane.again or len(lane.idle) >= _MOST_IDLE:
+        for partition, state in self._partition_states.items():
+            if (
+                not state.at_end
+                or state.is_replaying
+                or state.closes_to_replay
+                or len(state.clock_closes) >= _MAX_CLOCK_CLOSES
+            ):
                 continue
-            if now_ns - lane.looked_ns < _IDLE_CHECK_S * _RARER ** len(lane.here) * 1_000_000_000:
+            if (
+                now_ns - state.idle_checked_ns
+                < _IDLE_CHECK_INTERVAL_S
+                * _IDLE_CHECK_BACKOFF ** len(state.closes_at_position)
+                * 1_000_000_000
+            ):
                 continue
-            lane.looked_ns = now_ns
+            state.idle_checked_ns = now_ns
             idle_ns = self.options.engine.idle_ns
-            output = self.engine.idle(partition, now_ns, idle_ns)
-            if _says_something(output):
-                lane.idle.append(Moment(lane.position, now_ns, idle_ns))
+            output = self.engine.close_idle(partition, now_ns, idle_ns)
+            if _has_results(output):
+                state.clock_closes.append(ClockClose(state.position, now_ns, idle_ns))
                 outputs.append(output)
         return outputs
 
-    def _all_read(self) -> bool:
+    def _has_reached_end(self) -> bool:
         """Tell whether nothing is left, nor in partitions that are not ours: they may be soon."""
-        if not self._consumer.assignments or not all(lane.at_end for lane in self._lanes.values()):
+        if not self._consumer.assignments or not all(lane.at_end for lane in self._partition_states.values()):
             return False
-        others = set(range(self._partitions)) - set(self._lanes)
+        others = set(range(self._partition_count)) - set(self._partition_states)
         now_s = clock.monotonic_s()
-        if not others or now_s - self._asked_s < _ASK_S:
+        if not others or now_s - self._end_checked_s < _END_CHECK_INTERVAL_S:
             return not others
-        self._asked_s = now_s
-        starts = dict.fromkeys(others, 0) | self._consumer.committed(self.topic, others)
-        left = read_all(self._servers, self._properties, self.topic, starts)
-        return next(left, None) is None
+        self._end_checked_s = now_s
+        starts = dict.fromkeys(others, 0) | self._consumer.committed_offsets(self.topic, others)
+        unread = read_all(self._servers, self._properties, self.topic, starts)
+        return next(unread, None) is None
 
     # -- writing
 
     def _commit(self, outputs: Sequence[Output], on_alert: Callable[[Alert], None]) -> None:
         """Hand results over to be written; what is computed next waits for them at most."""
-        self._publisher.settle()
-        moved = {
+        self._publisher.complete()
+        advanced = {
             partition: lane
-            for partition, lane in self._lanes.items()
-            if not lane.replaying and lane.state != lane.committed
+            for partition, lane in self._partition_states.items()
+            if not lane.is_replaying and lane.checkpoint != lane.committed
         }
-        if not moved:
+        if not advanced:
             return
-        states = {partition: lane.state for partition, lane in moved.items()}
+        checkpoints = {partition: lane.checkpoint for partition, lane in advanced.items()}
         positions = {
             (self.topic, partition): (
                 lane.position,
-                msgspec.json.encode(Note(self._topic_id, lane.idle)).decode(),
+                msgspec.json.encode(CommitMetadata(self._topic_id, lane.clock_closes)).decode(),
             )
-            for partition, lane in moved.items()
+            for partition, lane in advanced.items()
         }
 
-        def then() -> None:
-            for partition, state in states.items():
+        def on_committed() -> None:
+            for partition, state in checkpoints.items():
                 # one that was given away meanwhile is no longer ours to count
-                if self._lanes.get(partition) is moved[partition]:
-                    moved[partition].committed = state
+                if self._partition_states.get(partition) is advanced[partition]:
+                    advanced[partition].committed = state
             raised = [each.alert for output in outputs for each in output.alerts]
             # partitions are read side by side: people read by time
             for alert in sorted(raised, key=lambda alert: alert.ts_event_ns):
                 on_alert(alert)
 
-        self._publisher.publish(outputs, positions, self._consumer.group_metadata(), then)
+        self._publisher.publish(outputs, positions, self._consumer.group_metadata(), on_committed)
 
     # -- snapshots
 
-    def _keep_old(self) -> None:
+    def _store_due_snapshots(self) -> None:
         now_s, options = clock.monotonic_s(), self.options
-        for partition, lane in self._lanes.items():
-            old = now_s - lane.kept_s >= options.snapshot_s or lane.since >= options.snapshot_records
-            if (old and lane.since) or len(lane.idle) >= _MOST_IDLE:
-                self._publisher.settle()
-                self._keep(partition)
+        for partition, state in self._partition_states.items():
+            is_due = (
+                now_s - state.snapshot_at_s >= options.snapshot_s
+                or state.records_since_snapshot >= options.snapshot_records
+            )
+            if (is_due and state.records_since_snapshot) or len(state.clock_closes) >= _MAX_CLOCK_CLOSES:
+                self._publisher.complete()
+                self._store_snapshot(partition)
 
-    def _keep(self, partition: int) -> None:
+    def _store_snapshot(self, partition: int) -> None:
         """Store the state at the offset that is committed, and forget the moments before it."""
-        lane = self._lanes[partition]
-        if lane.replaying or lane.state != lane.committed or (lane.position == lane.kept and not lane.idle):
+        partition_state = self._partition_states[partition]
+        if (
+            partition_state.is_replaying
+            or partition_state.checkpoint != partition_state.committed
+            or (
+                partition_state.position == partition_state.snapshot_offset
+                and not partition_state.clock_closes
+            )
+        ):
             return
-        lane.kept_s = clock.monotonic_s()
+        partition_state.snapshot_at_s = clock.monotonic_s()
         try:
-            moments = [moment.now_ns for moment in lane.here]
-            state = snapshot.take(self.engine, partition, moments)
-            created = self._states.keep(partition, lane.position, state)
+            clock_closes_ns = [moment.now_ns for moment in partition_state.closes_at_position]
+            data = snapshot.snapshot(self.engine, partition, clock_closes_ns)
+            created = self._snapshots.save(partition, partition_state.position, data)
         except (StoreError, StoreUnavailable) as error:
             self._on_warning(f"no snapshot was stored, it is tried again later: {error}")
             return
         if created:
             # moments at the offset of a snapshot that was there before are not in it
-            lane.idle = []
-        lane.kept, lane.since = lane.position, 0
+            partition_state.clock_closes = []
+        partition_state.snapshot_offset, partition_state.records_since_snapshot = partition_state.position, 0
 
     # -- counting
 
-    def _count(self, outputs: Sequence[Output]) -> None:
+    def _add_to_totals(self, outputs: Sequence[Output]) -> None:
         totals = self.progress
         for output in outputs:
             totals.rows += output.rows
@@ -544,39 +595,41 @@ class Track:
             totals.restated += restated
             totals.indicators += output.indicators.height
             totals.alerts += len(output.alerts)
-            totals.ignored += output.ignored
-            totals.refused.update(output.refused.get_column("reason"))
+            totals.skipped += output.skipped
+            totals.rejects.update(output.rejects.get_column("reason"))
 
-    def _now(self) -> TrackProgress:
+    def _refresh_progress(self) -> TrackProgress:
         totals = self.progress
         totals.instruments = len(self.engine.instruments)
         totals.open_bars = self.engine.open_bars
-        totals.replaying = sum(lane.replaying for lane in self._lanes.values())
+        totals.replaying = sum(lane.is_replaying for lane in self._partition_states.values())
         totals.lag = sum(
-            0 if lane.at_end else max(0, self._consumer.known_end((self.topic, partition)) - lane.position)
-            for partition, lane in self._lanes.items()
+            0
+            if lane.at_end
+            else max(0, self._consumer.cached_high_watermark((self.topic, partition)) - lane.position)
+            for partition, lane in self._partition_states.items()
         )
         return totals
 
 
-def _placed(frame: pl.DataFrame, partition: int) -> pl.DataFrame:
+def _with_partition(frame: pl.DataFrame, partition: int) -> pl.DataFrame:
     return frame.select(
         pl.lit(partition, dtype=pl.Int64).alias("partition"), "offset", "timestamp_ms", "value"
     )
 
 
-def _says_something(output: Output) -> bool:
-    return bool(output.bars.height or output.indicators.height or output.alerts or output.refused.height)
+def _has_results(output: Output) -> bool:
+    return bool(output.bars.height or output.indicators.height or output.alerts or output.rejects.height)
 
 
-def _from(output: Output, offset: int) -> Output:
+def _results_from(output: Output, offset: int) -> Output:
     """Leave out what was written before."""
     new = pl.col("offset") >= offset
     return Output(
         output.bars.filter(new),
         output.indicators.filter(new),
         [raised for raised in output.alerts if raised.offset >= offset],
-        output.refused.filter(new),
-        output.ignored,
+        output.rejects.filter(new),
+        output.skipped,
         output.rows,
     )

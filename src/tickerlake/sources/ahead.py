@@ -9,7 +9,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+def prefetch(items: Iterator[T], depth: int = 1) -> Iterator[T]:
     """Yield the items of an iterator, which runs in a thread of its own.
 
     Parameters
@@ -20,13 +20,13 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
         How many items may wait.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
-        coming: deque[Future[T | None]] = deque(pool.submit(next, items, None) for _ in range(depth))
-        while (item := coming.popleft().result()) is not None:
-            coming.append(pool.submit(next, items, None))
+        pending: deque[Future[T | None]] = deque(pool.submit(next, items, None) for _ in range(depth))
+        while (item := pending.popleft().result()) is not None:
+            pending.append(pool.submit(next, items, None))
             yield item
 
 
-def mapped(items: Iterator[S], function: Callable[[S], T], workers: int = 2) -> Iterator[T]:
+def parallel_map(items: Iterator[S], function: Callable[[S], T], workers: int = 2) -> Iterator[T]:
     """Yield a function's results in the order of its items, a few of which are worked on at once.
 
     Parameters
@@ -39,10 +39,10 @@ def mapped(items: Iterator[S], function: Callable[[S], T], workers: int = 2) -> 
         How many items are worked on, or wait, at once.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="mapped") as pool:
-        coming: deque[Future[T]] = deque()
+        pending: deque[Future[T]] = deque()
         for item in items:
-            coming.append(pool.submit(function, item))
-            if len(coming) > workers:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

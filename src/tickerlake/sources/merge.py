@@ -12,13 +12,13 @@ from typing import Final
 
 import polars as pl
 
-Stream = Iterator[pl.DataFrame]
-Sort = Callable[[pl.DataFrame], pl.DataFrame]
+TableStream = Iterator[pl.DataFrame]
+SortRows = Callable[[pl.DataFrame], pl.DataFrame]
 FAN_IN: Final = 64
-_RUN_ROWS: Final = 5_000
+_RUN_FILE_ROWS: Final = 5_000
 
 
-def merge(streams: Sequence[Stream], key: str, sort: Sort) -> Stream:
+def merge(streams: Sequence[TableStream], key: str, sort: SortRows) -> TableStream:
     """Merge streams of tables by time.
 
     Every table that is yielded holds all rows of its instants, sorted.
@@ -44,48 +44,48 @@ def merge(streams: Sequence[Stream], key: str, sort: Sort) -> Stream:
         yield from merge([read_run(run) for run in runs], key, sort)
 
 
-def _merge(streams: Sequence[Stream], key: str, sort: Sort) -> Stream:
+def _merge(streams: Sequence[TableStream], key: str, sort: SortRows) -> TableStream:
     live = dict(enumerate(streams))
-    held: dict[int, pl.DataFrame] = {}
+    buffered: dict[int, pl.DataFrame] = {}
     while True:
-        for number in [n for n in live if n not in held]:
-            table = _next(live[number])
+        for number in [n for n in live if n not in buffered]:
+            table = _next_table(live[number])
             if table is None:
                 del live[number]
             else:
-                held[number] = table
-        if not held:
+                buffered[number] = table
+        if not buffered:
             return
         # every row before the earliest end of a stream that goes on is complete
-        ends = {number: held[number].get_column(key)[-1] for number in held if number in live}
+        ends = {number: buffered[number].get_column(key)[-1] for number in buffered if number in live}
         if not ends:
-            yield sort(pl.concat(held.values(), how="diagonal_relaxed"))
+            yield sort(pl.concat(buffered.values(), how="diagonal_relaxed"))
             return
         bound = min(ends.values())
         ready = []
-        for number in list(held):
-            table = held[number]
+        for number in list(buffered):
+            table = buffered[number]
             count = table.get_column(key).search_sorted(bound, side="left")
             ready.append(table.head(count))
             rest = table.slice(count)
             if rest.height and not (number in live and ends[number] == bound):
-                held[number] = rest
+                buffered[number] = rest
                 continue
-            more = _next(live[number]) if number in live else None
+            more = _next_table(live[number]) if number in live else None
             if more is None:
                 live.pop(number, None)
                 if rest.height:
-                    held[number] = rest
+                    buffered[number] = rest
                 else:
-                    del held[number]
+                    del buffered[number]
             else:
-                held[number] = pl.concat([rest, more], how="diagonal_relaxed") if rest.height else more
-        some = [table for table in ready if table.height]
-        if some:
-            yield sort(pl.concat(some, how="diagonal_relaxed"))
+                buffered[number] = pl.concat([rest, more], how="diagonal_relaxed") if rest.height else more
+        parts = [table for table in ready if table.height]
+        if parts:
+            yield sort(pl.concat(parts, how="diagonal_relaxed"))
 
 
-def _next(stream: Stream) -> pl.DataFrame | None:
+def _next_table(stream: TableStream) -> pl.DataFrame | None:
     for table in stream:
         if table.height:
             return table
@@ -95,13 +95,13 @@ def _next(stream: Stream) -> pl.DataFrame | None:
 def write_run(tables: Iterable[pl.DataFrame], folder: Path) -> Path:
     """Lay a stream out on disk."""
     for number, table in enumerate(tables):
-        for start in range(0, table.height, _RUN_ROWS):
+        for start in range(0, table.height, _RUN_FILE_ROWS):
             name = folder / f"{number:08}-{start:08}.arrow"
-            table.slice(start, _RUN_ROWS).write_ipc(name, compression="lz4")
+            table.slice(start, _RUN_FILE_ROWS).write_ipc(name, compression="lz4")
     return folder
 
 
-def read_run(folder: Path) -> Stream:
+def read_run(folder: Path) -> TableStream:
     """Read a stream that was laid out on disk; what is read is deleted."""
     for name in sorted(folder.iterdir()):
         table = pl.read_ipc(io.BytesIO(name.read_bytes()))

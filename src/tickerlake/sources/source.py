@@ -48,13 +48,13 @@ class Batch(Protocol):
         """When each row happened, in nanoseconds since the epoch; null where it is no record."""
 
     @property
-    def done(self) -> tuple[int, ...]:
+    def position(self) -> tuple[int, ...]:
         """For each part of the source: rows from its beginning to the end of this batch."""
 
-    def split(self, most: int) -> Iterator[Self]:
+    def split(self, max_rows: int) -> Iterator[Self]:
         """Yield its rows in batches of about so many, each of which ends where a cursor may stand."""
 
-    def cut(self, start: int, length: int) -> Self:
+    def slice(self, start: int, length: int) -> Self:
         """Return some of its rows as a batch of their own."""
 
 
@@ -72,5 +72,5 @@ class Source(Protocol):
     def rows(self) -> int:
         """How many rows there are."""
 
-    def batches(self, done: Sequence[int] = (), batch_rows: int = 50_000) -> Iterator[Batch]:
+    def batches(self, start_position: Sequence[int] = (), batch_rows: int = 50_000) -> Iterator[Batch]:
         """Yield the rows from a position on: the ``done`` of an earlier batch; nothing is the beginning."""

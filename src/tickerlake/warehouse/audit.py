@@ -7,11 +7,11 @@ from typing import Any, Final
 from tickerlake.lake.audit import Finding
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.typed import SCHEMA_OF
-from tickerlake.warehouse.bigquery import NotThere, Warehouse
+from tickerlake.warehouse.bigquery import NotFound, Warehouse
 from tickerlake.warehouse.manifests import Manifests, Range
 from tickerlake.warehouse.tables import tables
 
-_AT_ONCE: Final = 5_000
+_RANGES_PER_QUERY: Final = 5_000
 
 
 @dataclass(slots=True)
@@ -45,41 +45,43 @@ def audit_loads(store: Store, warehouse: Warehouse) -> list[LoadAudit]:
 
     Nothing is said of a load that has not ended: run `tickerlake load` first.
     """
-    found: list[LoadAudit] = []
-    for kind in SCHEMA_OF:
-        loaded = _loaded(Manifests(store, warehouse.project, warehouse.dataset, kind))
+    results: list[LoadAudit] = []
+    for record_type in SCHEMA_OF:
+        loaded = _loaded_ranges(Manifests(store, warehouse.project, warehouse.dataset, record_type))
         for (topic, partition), ranges in sorted(loaded.items()):
             result = LoadAudit(topic, partition, loads=len(ranges), through=ranges[-1][0].end)
             result.records = sum(each.records for each, _ in ranges)
             result.misfits = result.records - sum(rows for _, rows in ranges)
-            for first in range(0, len(ranges), _AT_ONCE):
-                result.findings += _compare(warehouse, kind, ranges[first : first + _AT_ONCE], result)
-            found.append(result)
-    return found
+            for first in range(0, len(ranges), _RANGES_PER_QUERY):
+                result.findings += _compare(
+                    warehouse, record_type, ranges[first : first + _RANGES_PER_QUERY], result
+                )
+            results.append(result)
+    return results
 
 
-def _loaded(manifests: Manifests) -> dict[tuple[str, int], list[tuple[Range, int]]]:
+def _loaded_ranges(manifests: Manifests) -> dict[tuple[str, int], list[tuple[Range, int]]]:
     """Return the ranges of each partition that were loaded, in order, and how many rows each gave."""
-    found: dict[tuple[str, int], list[tuple[Range, int]]] = {}
-    last = manifests.last()
-    for number in range(1, last.number + 1 if last else 1):
-        done = manifests.done(number)
-        if done is not None:
-            for each, rows in zip(manifests.read(number).ranges, done.rows, strict=True):
-                found.setdefault((each.topic, each.partition), []).append((each, rows))
-    return found
+    ranges_by_partition: dict[tuple[str, int], list[tuple[Range, int]]] = {}
+    latest = manifests.find_latest()
+    for number in range(1, latest.number + 1 if latest else 1):
+        result = manifests.find_result(number)
+        if result is not None:
+            for each, rows in zip(manifests.read(number).ranges, result.rows, strict=True):
+                ranges_by_partition.setdefault((each.topic, each.partition), []).append((each, rows))
+    return ranges_by_partition
 
 
 def _compare(
-    warehouse: Warehouse, kind: str, ranges: list[tuple[Range, int]], result: LoadAudit
+    warehouse: Warehouse, record_type: str, ranges: list[tuple[Range, int]], result: LoadAudit
 ) -> Iterator[Finding]:
     first = ranges[0][0]
     sources = " union all ".join(
         f"select kafka_topic, kafka_partition, kafka_offset from `{warehouse.name}`.{table.name}"
-        for table in tables(kind)
+        for table in tables(record_type)
     )
     try:
-        counted = warehouse.query(
+        bucket_counts = warehouse.query(
             "select bucket, count(*) as n, count(distinct kafka_offset) as offsets from ("
             f"select range_bucket(r.kafka_offset, @starts) as bucket, r.kafka_offset from ({sources}) as r "
             "where r.kafka_topic = @topic and r.kafka_partition = @partition "
@@ -92,18 +94,18 @@ def _compare(
                 ("end", "INT64", ranges[-1][0].end),
             ],
         )
-    except NotThere as error:
-        yield Finding("table_missing", f"{warehouse.name}.raw_{kind}", error.message)
+    except NotFound as error:
+        yield Finding("table_missing", f"{warehouse.name}.raw_{record_type}", error.message)
         return
-    by_bucket = {int(bucket): (int(n), int(offsets)) for bucket, n, offsets in counted}
-    for number, (each, due) in enumerate(ranges, 1):
+    by_bucket = {int(bucket): (int(n), int(offsets)) for bucket, n, offsets in bucket_counts}
+    for number, (each, expected_rows) in enumerate(ranges, 1):
         rows, offsets = by_bucket.get(number, (0, 0))
         result.rows += rows
-        if rows != due or offsets != rows:
+        if rows != expected_rows or offsets != rows:
             doubled = f", {rows - offsets:,} of them twice" if rows > offsets else ""
             yield Finding(
                 "loaded",
                 f"raw/{each.topic}/partition={each.partition}/",
                 f"of the offsets {each.start} to {each.end - 1}, {rows:,} rows are in "
-                f"{warehouse.name}{doubled}; {due:,} are due",
+                f"{warehouse.name}{doubled}; {expected_rows:,} are due",
             )

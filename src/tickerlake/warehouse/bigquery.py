@@ -18,7 +18,7 @@ from google.cloud.bigquery.retry import DEFAULT_RETRY
 
 from tickerlake import clock
 from tickerlake.errors import (
-    LOG_IN,
+    GCLOUD_LOGIN_HINT,
     SetupError,
     TickerlakeError,
     UsageError,
@@ -29,8 +29,8 @@ from tickerlake.version import VERSION
 from tickerlake.warehouse.manifests import check_dataset, check_project
 from tickerlake.warehouse.tables import CLUSTER_FIELD, PARTITION_FIELD, TableSpec
 
-_FOREIGN: Final = (api.GoogleAPIError, auth.GoogleAuthError, requests.RequestException, OSError)
-_RETRYABLE: Final = {408, 429, 500, 502, 503, 504}
+_CLIENT_ERRORS: Final = (api.GoogleAPIError, auth.GoogleAuthError, requests.RequestException, OSError)
+_RETRYABLE_STATUSES: Final = {408, 429, 500, 502, 503, 504}
 _TRANSIENT_REASONS: Final = {
     "backendError",
     "internalError",
@@ -48,13 +48,13 @@ _ROLES: Final = (
     ("bigquery.", "roles/bigquery.dataEditor on the dataset"),
     ("storage.", "roles/storage.objectViewer on the bucket"),
 )
-_PATIENCE: Final[dict[str, Any]] = {
+_CALL_OPTIONS: Final[dict[str, Any]] = {
     "timeout": 60.0,
     "retry": DEFAULT_RETRY.with_timeout(60.0),  # by itself the client goes on for ten minutes
 }
-_JOB_S: Final = 3600.0
-_UPLOAD_S: Final = 600.0
-_STANDARD: Final = {"INTEGER": "INT64", "BOOLEAN": "BOOL"}
+_JOB_TIMEOUT_S: Final = 3600.0
+_UPLOAD_TIMEOUT_S: Final = 600.0
+_STANDARD_SQL_TYPES: Final = {"INTEGER": "INT64", "BOOLEAN": "BOOL"}
 """How types are called in SQL that BigQuery's interface calls otherwise."""
 _Result = TypeVar("_Result")
 
@@ -65,9 +65,9 @@ class JobFailed(WarehouseError):
     ``transient`` says that another attempt makes sense, ``earlier`` that it was found, not begun just now.
     """
 
-    def __init__(self, message: str, hint: str, *, transient: bool, earlier: bool) -> None:
+    def __init__(self, message: str, hint: str, *, transient: bool, preexisting: bool) -> None:
         super().__init__(message, hint)
-        self.transient, self.earlier = transient, earlier
+        self.transient, self.preexisting = transient, preexisting
 
 
 class Warehouse:
@@ -98,7 +98,9 @@ class Warehouse:
                 client_info=ClientInfo(user_agent=f"tickerlake/{VERSION}"),  # type: ignore[no-untyped-call]
             )
         except auth.DefaultCredentialsError as error:
-            raise SetupError(f"There are no usable Google Cloud credentials: {error}", LOG_IN) from error
+            raise SetupError(
+                f"There are no usable Google Cloud credentials: {error}", GCLOUD_LOGIN_HINT
+            ) from error
         self.location = ""
 
     @property
@@ -119,17 +121,19 @@ class Warehouse:
             It is not there, or elsewhere.
         """
         try:
-            found = self._call(lambda: self._client.get_dataset(self.name, **_PATIENCE))
-        except NotThere as error:
+            dataset = self._call(lambda: self._client.get_dataset(self.name, **_CALL_OPTIONS))
+        except NotFound as error:
             if location is None:
                 raise UsageError(
                     f"The dataset {self.name} does not exist, or this account may not see it.",
                     "Create it with --location, for example --location EU: where the bucket is.",
                 ) from error
-            wanted = bigquery.Dataset(self.name)
-            wanted.location = location
-            found = self._call(lambda: self._client.create_dataset(wanted, exists_ok=True, **_PATIENCE))
-        self.location = str(found.location or "")
+            new_dataset = bigquery.Dataset(self.name)
+            new_dataset.location = location
+            dataset = self._call(
+                lambda: self._client.create_dataset(new_dataset, exists_ok=True, **_CALL_OPTIONS)
+            )
+        self.location = str(dataset.location or "")
         if location and self.location.upper() != location.upper():
             raise UsageError(
                 f"The dataset {self.name} is in {self.location}, not in {location}.",
@@ -145,15 +149,15 @@ class Warehouse:
             It has another schema, partitioning or clustering.
         """
         name = f"{self.name}.{spec.name}"
-        wanted = bigquery.Table(name, schema=[_field(each) for each in spec.fields])
-        wanted.time_partitioning = bigquery.TimePartitioning(type_=spec.partition, field=PARTITION_FIELD)
-        wanted.clustering_fields = [CLUSTER_FIELD]
-        found = self._existing(wanted)
-        if found is None:
+        table = bigquery.Table(name, schema=[_schema_field(each) for each in spec.fields])
+        table.time_partitioning = bigquery.TimePartitioning(type_=spec.granularity, field=PARTITION_FIELD)
+        table.clustering_fields = [CLUSTER_FIELD]
+        existing = self._get_or_create(table)
+        if existing is None:
             return
-        self._check(spec, found)
-        known = {field.name for field in found.schema}
-        missing = [field for field in spec.fields if field.name not in known]
+        self._check_table(spec, existing)
+        existing_columns = {field.name for field in existing.schema}
+        missing = [field for field in spec.fields if field.name not in existing_columns]
         if missing:
             added = ", ".join(
                 f"add column if not exists `{field.name}` "
@@ -162,41 +166,44 @@ class Warehouse:
             )
             self.query(f"alter table `{name}` {added}")
 
-    def _existing(self, wanted: Any) -> Any:
+    def _get_or_create(self, table: Any) -> Any:
         """Return what is there under the name of a table; create the table and return None if nothing is."""
         try:
-            return self._call(lambda: self._client.get_table(wanted.reference, **_PATIENCE))
-        except NotThere:
-            self._call(lambda: self._client.create_table(wanted, exists_ok=True, **_PATIENCE))
+            return self._call(lambda: self._client.get_table(table.reference, **_CALL_OPTIONS))
+        except NotFound:
+            self._call(lambda: self._client.create_table(table, exists_ok=True, **_CALL_OPTIONS))
             return None
 
-    def _check(self, spec: TableSpec, found: Any) -> None:
+    def _check_table(self, spec: TableSpec, table: Any) -> None:
         remedy = "Move it away (`bq cp`, `bq rm -t`), or load into another dataset (--dataset)."
         name = f"{self.name}.{spec.name}"
         types = {
-            field.name: (_STANDARD.get(field.field_type, field.field_type), field.mode == "REPEATED")
-            for field in found.schema
+            field.name: (
+                _STANDARD_SQL_TYPES.get(field.field_type, field.field_type),
+                field.mode == "REPEATED",
+            )
+            for field in table.schema
         }
         for field in spec.fields:
-            have = types.get(field.name)
-            if have is not None and have != (field.type, field.repeated):
+            actual = types.get(field.name)
+            if actual is not None and actual != (field.type, field.repeated):
                 raise WarehouseError(
-                    f"The table {name} has another schema: its column {field.name} is {have[0]}"
-                    f"{' (repeated)' if have[1] else ''}, not {field.type}.",
+                    f"The table {name} has another schema: its column {field.name} is {actual[0]}"
+                    f"{' (repeated)' if actual[1] else ''}, not {field.type}.",
                     remedy,
                 )
-        for each in found.schema:
+        for each in table.schema:
             if each.mode == "REQUIRED" and each.name not in {field.name for field in spec.fields}:
                 raise WarehouseError(
                     f"The table {name} has another schema: its column {each.name} is required.", remedy
                 )
-        partitioning = found.time_partitioning
+        partitioning = table.time_partitioning
         if partitioning is None or (partitioning.field, partitioning.type_) != (
             PARTITION_FIELD,
-            spec.partition,
+            spec.granularity,
         ):
             raise WarehouseError(
-                f"The table {name} is not partitioned by {PARTITION_FIELD} ({spec.partition}).", remedy
+                f"The table {name} is not partitioned by {PARTITION_FIELD} ({spec.granularity}).", remedy
             )
 
     def load(self, spec: TableSpec, job_id: str, source: bytes | str) -> int:
@@ -219,35 +226,35 @@ class Warehouse:
         WarehouseUnavailable
             It may run, or not: ask again under the same name.
         """
-        job = self._find(job_id)
+        job = self._find_job(job_id)
         if job is not None:
-            return self._result(job, earlier=True)
+            return self._wait_for_job(job, preexisting=True)
         try:
-            job = self._call(lambda: self._insert(spec, job_id, source))
-        except Exists:
-            job = self._find(job_id)
+            job = self._call(lambda: self._start_job(spec, job_id, source))
+        except AlreadyExists:
+            job = self._find_job(job_id)
         if job is None:
             raise WarehouseUnavailable(f"The job {job_id} can't be found.", "It is asked for again.")
-        return self._result(job, earlier=False)
+        return self._wait_for_job(job, preexisting=False)
 
-    def _find(self, job_id: str) -> Any:
+    def _find_job(self, job_id: str) -> Any:
         try:
             return self._call(
                 lambda: self._client.get_job(
-                    job_id, project=self.project, location=self.location or None, **_PATIENCE
+                    job_id, project=self.project, location=self.location or None, **_CALL_OPTIONS
                 )
             )
-        except NotThere:
+        except NotFound:
             return None
 
-    def _insert(self, spec: TableSpec, job_id: str, source: bytes | str) -> Any:
+    def _start_job(self, spec: TableSpec, job_id: str, source: bytes | str) -> Any:
         config = bigquery.LoadJobConfig(
             source_format=bigquery.SourceFormat.PARQUET,
             write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
             create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
-            schema=[_field(each) for each in spec.fields],
+            schema=[_schema_field(each) for each in spec.fields],
         )
-        config.parquet_options = _parquet()
+        config.parquet_options = _parquet_options()
         common = {
             "job_id": job_id,
             "job_config": config,
@@ -256,53 +263,60 @@ class Warehouse:
         }
         name = f"{self.name}.{spec.name}"
         if isinstance(source, str):
-            return self._client.load_table_from_uri([source], name, **_PATIENCE, **common)
-        return self._client.load_table_from_file(io.BytesIO(source), name, timeout=_UPLOAD_S, **common)
-
-    def _result(self, job: Any, *, earlier: bool) -> int:
-        try:
-            job.result(timeout=_JOB_S)
-        except _FOREIGN as error:
-            if job.error_result is None:
-                raise self._explain(error) from error
-        if (failed := job.error_result) is not None:
-            raise self._failed(job, failed, earlier=earlier)
-        return int(job.output_rows or 0)
-
-    def _failed(self, job: Any, failed: dict[str, Any], *, earlier: bool) -> JobFailed:
-        said = str(failed.get("message", ""))
-        details = {str(each.get("message", "")) for each in job.errors or ()} - {said}
-        more = f" ({'; '.join(sorted(details))[:500]})" if details else ""
-        transient = failed.get("reason") in _TRANSIENT_REASONS
-        hint = "It is tried again." if transient else _hint_of(said)
-        return JobFailed(
-            f"The job {job.job_id} failed: {said}{more}", hint, transient=transient, earlier=earlier
+            return self._client.load_table_from_uri([source], name, **_CALL_OPTIONS, **common)
+        return self._client.load_table_from_file(
+            io.BytesIO(source), name, timeout=_UPLOAD_TIMEOUT_S, **common
         )
 
-    def ensure_view(self, name: str, sql: str, about: str) -> bool:
+    def _wait_for_job(self, job: Any, *, preexisting: bool) -> int:
+        try:
+            job.result(timeout=_JOB_TIMEOUT_S)
+        except _CLIENT_ERRORS as error:
+            if job.error_result is None:
+                raise self._translate_error(error) from error
+        if (error_result := job.error_result) is not None:
+            raise self._job_error(job, error_result, preexisting=preexisting)
+        return int(job.output_rows or 0)
+
+    def _job_error(self, job: Any, error_result: dict[str, Any], *, preexisting: bool) -> JobFailed:
+        message = str(error_result.get("message", ""))
+        details = {str(each.get("message", "")) for each in job.errors or ()} - {message}
+        more = f" ({'; '.join(sorted(details))[:500]})" if details else ""
+        transient = error_result.get("reason") in _TRANSIENT_REASONS
+        hint = "It is tried again." if transient else _hint_for(message)
+        return JobFailed(
+            f"The job {job.job_id} failed: {message}{more}",
+            hint,
+            transient=transient,
+            preexisting=preexisting,
+        )
+
+    def ensure_view(self, name: str, sql: str, description: str) -> bool:
         """Create a view, or change it if its text is another one; True if something was done."""
-        place = f"{self.name}.{name}"
-        wanted = bigquery.Table(place)
-        wanted.view_query = sql
-        wanted.description = about
-        found = self._existing(wanted)
-        if found is None:
+        table_id = f"{self.name}.{name}"
+        view = bigquery.Table(table_id)
+        view.view_query = sql
+        view.description = description
+        existing = self._get_or_create(view)
+        if existing is None:
             return True
-        if found.table_type != "VIEW":
+        if existing.table_type != "VIEW":
             raise WarehouseError(
-                f"{place} is there, and is no view ({found.table_type}).",
+                f"{table_id} is there, and is no view ({existing.table_type}).",
                 "Move it away (`bq cp`, `bq rm -t`), load into another dataset, or use --no-views.",
             )
-        if found.view_query == sql:
+        if existing.view_query == sql:
             return False
-        found.view_query = sql
-        found.description = about
-        self._call(lambda: self._client.update_table(found, ["view_query", "description"], **_PATIENCE))
+        existing.view_query = sql
+        existing.description = description
+        self._call(
+            lambda: self._client.update_table(existing, ["view_query", "description"], **_CALL_OPTIONS)
+        )
         return True
 
-    def ensure_external(self, name: str, prefix: str, uris: Sequence[str]) -> None:
+    def ensure_external_table(self, name: str, prefix: str, uris: Sequence[str]) -> None:
         """Create a table over Parquet files in folders (``key=value``), or make it show other files."""
-        place = f"{self.name}.{name}"
+        table_id = f"{self.name}.{name}"
         config = bigquery.ExternalConfig("PARQUET")
         config.source_uris = list(uris)
         config.autodetect = True
@@ -310,27 +324,27 @@ class Warehouse:
         hive.mode = "AUTO"
         hive.source_uri_prefix = prefix
         config.hive_partitioning = hive
-        config.parquet_options = _parquet()
-        wanted = bigquery.Table(place)
-        wanted.external_data_configuration = config
-        found = self._existing(wanted)
-        if found is None:
+        config.parquet_options = _parquet_options()
+        table = bigquery.Table(table_id)
+        table.external_data_configuration = config
+        existing = self._get_or_create(table)
+        if existing is None:
             return
-        if found.table_type != "EXTERNAL":
+        if existing.table_type != "EXTERNAL":
             raise WarehouseError(
-                f"{place} is there, and is no external table ({found.table_type}).",
+                f"{table_id} is there, and is no external table ({existing.table_type}).",
                 "Move it away (`bq cp`, `bq rm -t`), or use another dataset.",
             )
-        shown = found.external_data_configuration
-        if shown is None or list(shown.source_uris) != list(uris):
-            found.external_data_configuration = config
+        current_config = existing.external_data_configuration
+        if current_config is None or list(current_config.source_uris) != list(uris):
+            existing.external_data_configuration = config
             self._call(
                 lambda: self._client.update_table(
-                    found, ["external_data_configuration"], autodetect_schema=True, **_PATIENCE
+                    existing, ["external_data_configuration"], autodetect_schema=True, **_CALL_OPTIONS
                 )
             )
 
-    def try_rights(self) -> list[tuple[str, str]]:
+    def check_permissions(self) -> list[tuple[str, str]]:
         """Do what a load does, on a table of its own that is gone afterwards; return what is not allowed.
 
         Returns
@@ -342,19 +356,19 @@ class Warehouse:
             f"{self.name}.tickerlake_doctor", schema=[bigquery.SchemaField("checked", "INT64")]
         )
         table.expires = datetime.fromtimestamp(clock.now_ns() / 1e9 + 3600, UTC)  # should deleting fail
-        dry = bigquery.QueryJobConfig(dry_run=True)
+        dry_run_config = bigquery.QueryJobConfig(dry_run=True)
         steps: tuple[Callable[[], object], ...] = (
             lambda: self._client.query(
-                "select 1", job_config=dry, location=self.location or None, retry=None
+                "select 1", job_config=dry_run_config, location=self.location or None, retry=None
             ),
-            lambda: self._client.create_table(table, exists_ok=True, **_PATIENCE),
+            lambda: self._client.create_table(table, exists_ok=True, **_CALL_OPTIONS),
             lambda: self._client.query(
                 f"select checked from `{self.name}.tickerlake_doctor`",
-                job_config=dry,
+                job_config=dry_run_config,
                 location=self.location or None,
                 retry=None,
             ),
-            lambda: self._client.delete_table(table, not_found_ok=True, **_PATIENCE),
+            lambda: self._client.delete_table(table, not_found_ok=True, **_CALL_OPTIONS),
         )
         missing: list[tuple[str, str]] = []
         for step in steps:
@@ -366,51 +380,53 @@ class Warehouse:
 
     def query(self, sql: str, parameters: Iterable[tuple[str, str, Any]] = ()) -> list[tuple[Any, ...]]:
         """Run a query; parameters are names, types and values, lists for arrays."""
-        given: list[Any] = [
+        query_parameters: list[Any] = [
             bigquery.ArrayQueryParameter(name, kind, value)
             if isinstance(value, list)
             else bigquery.ScalarQueryParameter(name, kind, value)
             for name, kind, value in parameters
         ]
-        config = bigquery.QueryJobConfig(query_parameters=given)
+        config = bigquery.QueryJobConfig(query_parameters=query_parameters)
         rows = self._call(
             lambda: self._client.query(
-                sql, job_config=config, location=self.location or None, retry=_PATIENCE["retry"]
-            ).result(timeout=_JOB_S)
+                sql, job_config=config, location=self.location or None, retry=_CALL_OPTIONS["retry"]
+            ).result(timeout=_JOB_TIMEOUT_S)
         )
         return [tuple(row.values()) for row in rows]
 
     def _call(self, action: Callable[[], _Result]) -> _Result:
         try:
             return action()
-        except _FOREIGN as error:
-            raise self._explain(error) from error
+        except _CLIENT_ERRORS as error:
+            raise self._translate_error(error) from error
 
-    def _explain(self, error: Exception) -> TickerlakeError:
-        said = str(getattr(error, "message", "") or error).splitlines()[0][:600]
+    def _translate_error(self, error: Exception) -> TickerlakeError:
+        message = str(getattr(error, "message", "") or error).splitlines()[0][:600]
         if isinstance(error, api.GoogleAPICallError) and error.code is not None:
             status = int(error.code)
             if status == 404:
-                return NotThere(f"BigQuery does not find it: {said}", _hint_of(said))
+                return NotFound(f"BigQuery does not find it: {message}", _hint_for(message))
             if status == 409:
-                return Exists(f"It exists already: {said}")
+                return AlreadyExists(f"It exists already: {message}")
             if status == 401:
-                return WarehouseError(f"BigQuery did not accept the credentials: {said}", LOG_IN)
-            if status in _RETRYABLE or _reasons(error) & _TRANSIENT_REASONS:
-                return WarehouseUnavailable(f"BigQuery can't be reached now: {said}", "It is tried again.")
+                return WarehouseError(
+                    f"BigQuery did not accept the credentials: {message}", GCLOUD_LOGIN_HINT
+                )
+            if status in _RETRYABLE_STATUSES or _reasons(error) & _TRANSIENT_REASONS:
+                return WarehouseUnavailable(f"BigQuery can't be reached now: {message}", "It is tried again.")
             if status == 403:
-                return WarehouseError(f"Access to {self.name} is denied: {said}", _role_of(said))
-            return WarehouseError(f"BigQuery refused ({status}): {said}", _hint_of(said))
+                return WarehouseError(f"Access to {self.name} is denied: {message}", _role_hint(message))
+            return WarehouseError(f"BigQuery refused ({status}): {message}", _hint_for(message))
         if isinstance(error, auth.GoogleAuthError) and not error.retryable:
-            return WarehouseError(f"Google refused the credentials: {said}", LOG_IN)
-        return WarehouseUnavailable(f"BigQuery can't be reached now: {said}", "Is the network up?")
+            return WarehouseError(f"Google refused the credentials: {message}", GCLOUD_LOGIN_HINT)
+        return WarehouseUnavailable(f"BigQuery can't be reached now: {message}", "Is the network up?")
 
 
-class NotThere(WarehouseError):
+class NotFound(WarehouseError):
     """There is no such dataset, table or job."""
 
 
-class Exists(WarehouseError):
+class AlreadyExists(WarehouseError):
     """There is one of that name."""
 
 
@@ -418,28 +434,28 @@ def _reasons(error: api.GoogleAPICallError) -> set[str]:
     return {str(each.get("reason", "")) for each in error.errors if isinstance(each, dict)}
 
 
-def _role_of(said: str) -> str:
-    role = next((role for permission, role in _ROLES if permission in said), None)
-    wanted = role or "roles/bigquery.jobUser on the project and roles/bigquery.dataEditor on the dataset"
-    return f"Grant {wanted}."
+def _role_hint(message: str) -> str:
+    role = next((role for permission, role in _ROLES if permission in message), None)
+    roles = role or "roles/bigquery.jobUser on the project and roles/bigquery.dataEditor on the dataset"
+    return f"Grant {roles}."
 
 
-def _hint_of(said: str) -> str:
-    lower = said.lower()
+def _hint_for(message: str) -> str:
+    lower = message.lower()
     if "different location" in lower or ("locations" in lower and "source" in lower):
         return "Bucket and dataset must be in the same location: use a dataset where the bucket is."
     if "access denied" in lower or "permission" in lower:
-        return _role_of(said)
+        return _role_hint(message)
     if re.search(r"project\b", lower) and "not found" in lower:
         return "Check --project; `gcloud projects list` shows those that you can use."
     return "See the message; nothing was loaded by this job."
 
 
-def _parquet() -> Any:
+def _parquet_options() -> Any:
     options: Any = ParquetOptions()  # type: ignore[no-untyped-call]
     options.enable_list_inference = True
     return options
 
 
-def _field(field: Any) -> Any:
+def _schema_field(field: Any) -> Any:
     return bigquery.SchemaField(field.name, field.type, mode="REPEATED" if field.repeated else "NULLABLE")

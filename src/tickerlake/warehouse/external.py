@@ -8,11 +8,11 @@ from tickerlake.lake.store.base import Store
 from tickerlake.warehouse.bigquery import Warehouse
 from tickerlake.warehouse.load import Loader
 
-MOST_FILES: Final = 10_000
+MAX_FILES: Final = 10_000
 """So many a table of BigQuery may name."""
 
 
-def make_external(store: Store, warehouse: Warehouse, loader: Loader, *, with_views: bool) -> int:
+def ensure_external_tables(store: Store, warehouse: Warehouse, loader: Loader, *, with_views: bool) -> int:
     """Make a table ``curated_<kind>`` for each kind that has files, or make it show those of now.
 
     Returns
@@ -28,19 +28,19 @@ def make_external(store: Store, warehouse: Warehouse, loader: Loader, *, with_vi
     state = curated.read_state(store)
     if not state.files:
         raise LakeError(f"{store.uri} has no curated files.", f"Run `tickerlake compact --lake {store.uri}`.")
-    kinds = sorted({file.place.kind for file in state.files.values()})
-    for kind in kinds:
-        files = state.of(kind)
-        if len(files) > MOST_FILES:
+    record_types = sorted({file.folder.record_type for file in state.files.values()})
+    for record_type in record_types:
+        files = state.files_of(record_type)
+        if len(files) > MAX_FILES:
             raise LakeError(
-                f"{len(files):,} files hold the {kind}; a table of BigQuery can show {MOST_FILES:,}.",
+                f"{len(files):,} files hold the {record_type}; a table of BigQuery can show {MAX_FILES:,}.",
                 "Load them instead: leave out --external.",
             )
-        warehouse.ensure_external(
-            f"curated_{kind}",
-            f"{store.uri}/{curated.ROOT}{kind}/",
+        warehouse.ensure_external_table(
+            f"curated_{record_type}",
+            f"{store.uri}/{curated.ROOT}{record_type}/",
             [f"{store.uri}/{file.key}" for file in files],
         )
     if with_views:
-        loader.make_views({kind: f"curated_{kind}" for kind in kinds})
+        loader.ensure_views({kind: f"curated_{kind}" for kind in record_types})
     return len(state.files)

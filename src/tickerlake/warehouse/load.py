@@ -15,35 +15,35 @@ import polars as pl
 from tickerlake import clock, failpoints
 from tickerlake.errors import ObjectExists, ObjectMissing, WarehouseError, WarehouseUnavailable
 from tickerlake.lake import curated
-from tickerlake.lake.curated import Kinds
+from tickerlake.lake.curated import TopicRecordTypes
 from tickerlake.lake.reader import topics
 from tickerlake.lake.segment import TopicMeta
 from tickerlake.lake.store.base import Store, discard
 from tickerlake.lake.typed import (
     SCHEMA_OF,
     Chunk,
-    Misfit,
-    SessionDates,
+    RejectedRow,
+    SessionDateLookup,
     chunks,
-    misfit_lines,
-    read_ahead,
+    encode_rejects,
+    prefetch_chunks,
 )
 from tickerlake.lake.views import views
 from tickerlake.lake.writer import read_topic
 from tickerlake.warehouse.bigquery import JobFailed, Warehouse
-from tickerlake.warehouse.manifests import Done, Manifest, Manifests, Range
-from tickerlake.warehouse.tables import TableSpec, all_sql, divide, tables, view_sql
+from tickerlake.warehouse.manifests import LoadResult, Manifest, Manifests, Range
+from tickerlake.warehouse.tables import TableSpec, latest_view_sql, plain_view_sql, split_by_table, tables
 
 BATCH_ROWS: Final = 1_000_000
-LOADS_A_DAY: Final = 1_450
+MAX_LOADS_PER_DAY: Final = 1_450
 """BigQuery takes 1,500 a table; some are left for attempts that are repeated."""
 
 _DAY_MS: Final = 86_400_000
-_REMEMBERED_MS: Final = 150 * _DAY_MS
+_JOB_NAME_RETENTION_MS: Final = 150 * _DAY_MS
 """BigQuery forgets the names of jobs after 180 days."""
 
-_ATTEMPTS: Final = 6
-_LONGEST_DELAY_S: Final = 60.0
+_MAX_ATTEMPTS: Final = 6
+_MAX_BACKOFF_S: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -54,10 +54,10 @@ class LoadProgress:
     loads: int = 0
     resumed: int = 0
     records: int = 0
-    misfits: list[Misfit] = field(default_factory=list)
+    rejects: list[RejectedRow] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     views: int = 0
-    doing: str = ""
+    activity: str = ""
 
     @property
     def rows(self) -> int:
@@ -88,7 +88,7 @@ class Loader:
         self,
         store: Store,
         warehouse: Warehouse,
-        dates: SessionDates,
+        session_dates: SessionDateLookup,
         *,
         batch_rows: int = BATCH_ROWS,
         wait: Callable[[float], bool],
@@ -96,12 +96,12 @@ class Loader:
     ) -> None:
         self._store = store
         self._warehouse = warehouse
-        self._dates = dates
+        self._session_dates = session_dates
         self._batch_rows = batch_rows
         self._wait = wait
         self._report = report
-        self._kinds = Kinds(store)
-        self._ready: set[str] = set()
+        self._record_types = TopicRecordTypes(store)
+        self._ensured_tables: set[str] = set()
         self._manifests: dict[str, Manifests] = {}
 
     def run(self, *, with_views: bool = True) -> LoadProgress:
@@ -115,57 +115,59 @@ class Loader:
             It does not answer, or the day's loads are used up; a later run goes on.
         """
         progress = LoadProgress()
-        by_kind = self._topics(progress)
-        for kind, found in by_kind.items():
-            self._load_kind(kind, found, progress)
-        if with_views and by_kind:
-            progress.views = self.make_views()
+        topics_by_type = self._topics_by_record_type(progress)
+        for record_type, topic_metas in topics_by_type.items():
+            self._load_record_type(record_type, topic_metas, progress)
+        if with_views and topics_by_type:
+            progress.views = self.ensure_views()
         return progress
 
-    def _topics(self, progress: LoadProgress) -> dict[str, list[TopicMeta]]:
-        found: dict[str, list[TopicMeta]] = {}
-        self._kinds.look_again()
+    def _topics_by_record_type(self, progress: LoadProgress) -> dict[str, list[TopicMeta]]:
+        topics_by_type: dict[str, list[TopicMeta]] = {}
+        self._record_types.refresh()
         for name in topics(self._store):
             topic = read_topic(self._store, name)
-            kind = self._kinds.of(topic)
-            if kind is None:
+            record_type = self._record_types.find(topic)
+            if record_type is None:
                 progress.skipped.append(name)
             else:
-                found.setdefault(kind, []).append(topic)
-        return found
+                topics_by_type.setdefault(record_type, []).append(topic)
+        return topics_by_type
 
-    def _load_kind(self, kind: str, found: list[TopicMeta], progress: LoadProgress) -> None:
-        self._make_tables(kind)
-        manifests = self._manifests.get(kind)
+    def _load_record_type(
+        self, record_type: str, topic_metas: list[TopicMeta], progress: LoadProgress
+    ) -> None:
+        self._ensure_tables(record_type)
+        manifests = self._manifests.get(record_type)
         if manifests is None:
-            manifests = Manifests(self._store, self._warehouse.project, self._warehouse.dataset, kind)
-            self._manifests[kind] = manifests
-        last = manifests.last()
-        if last is not None and manifests.done(last.number) is None:
+            manifests = Manifests(self._store, self._warehouse.project, self._warehouse.dataset, record_type)
+            self._manifests[record_type] = manifests
+        last = manifests.find_latest()
+        if last is not None and manifests.find_result(last.number) is None:
             progress.resumed += 1
-            self._finish(manifests, last, progress)
+            self._complete(manifests, last, progress)
         while not self._wait(0):
-            ranges = self._next(found, last)
+            ranges = self._next_ranges(topic_metas, last)
             if not ranges:
                 return
             self._check_quota(manifests, last)
-            last = manifests.plan(last, ranges)
+            last = manifests.create_next(last, ranges)
             failpoints.reach("load.planned")
-            self._finish(manifests, last, progress)
+            self._complete(manifests, last, progress)
 
-    def _make_tables(self, kind: str) -> None:
-        for spec in tables(kind):
-            if spec.name not in self._ready:
+    def _ensure_tables(self, record_type: str) -> None:
+        for spec in tables(record_type):
+            if spec.name not in self._ensured_tables:
                 self._warehouse.ensure_table(spec)
-                self._ready.add(spec.name)
+                self._ensured_tables.add(spec.name)
 
-    def _next(self, found: list[TopicMeta], last: Manifest | None) -> list[Range]:
+    def _next_ranges(self, topic_metas: list[TopicMeta], last: Manifest | None) -> list[Range]:
         """Return what comes after a manifest: about a batch, in whole objects."""
-        through = last.through if last else {}
+        next_offsets = last.through if last else {}
         ranges: dict[tuple[str, int], Range] = {}
         rows = 0
-        for topic in found:
-            for chunk in curated.untaken(self._store, topic, through.get(topic.topic, {})):
+        for topic in topic_metas:
+            for chunk in curated.pending_chunks(self._store, topic, next_offsets.get(topic.topic, {})):
                 key = (chunk.topic, chunk.partition)
                 start = ranges[key].start if key in ranges else chunk.start
                 before = ranges[key].records if key in ranges else 0
@@ -176,56 +178,58 @@ class Loader:
         return list(ranges.values()) if rows else []
 
     def _check_quota(self, manifests: Manifests, last: Manifest | None) -> None:
-        if last is None or last.number < LOADS_A_DAY:
+        if last is None or last.number < MAX_LOADS_PER_DAY:
             return
         try:
-            then = manifests.read(last.number - LOADS_A_DAY + 1)
+            oldest = manifests.read(last.number - MAX_LOADS_PER_DAY + 1)
         except ObjectMissing:
             return
-        left_ms = then.created_ms + _DAY_MS - clock.now_ns() // 1_000_000
-        if left_ms > 0:
-            failed = WarehouseUnavailable(
-                f"{LOADS_A_DAY:,} loads of {manifests.kind} were made within a day, BigQuery takes 1,500.",
-                f"Go on in {left_ms / 60_000:,.0f} minutes, with a longer --watch.",
+        remaining_ms = oldest.created_ms + _DAY_MS - clock.now_ns() // 1_000_000
+        if remaining_ms > 0:
+            unavailable = WarehouseUnavailable(
+                f"{MAX_LOADS_PER_DAY:,} loads of {manifests.record_type} were made within a day, BigQuery takes 1,500.",
+                f"Go on in {remaining_ms / 60_000:,.0f} minutes, with a longer --watch.",
             )
-            failed.retry_after_s = left_ms / 1000
-            raise failed
+            unavailable.retry_after_s = remaining_ms / 1000
+            raise unavailable
 
-    def _finish(self, manifests: Manifests, manifest: Manifest, progress: LoadProgress) -> None:
+    def _complete(self, manifests: Manifests, manifest: Manifest, progress: LoadProgress) -> None:
         """Bring a manifest's records into their tables, or see that they are."""
-        progress.doing = f"reading what load {manifest.number:,} of {manifest.kind} takes"
+        progress.activity = f"reading what load {manifest.number:,} of {manifest.kind} takes"
         self._report(progress)
         frames: list[pl.DataFrame] = []
         rows: list[int] = []
-        misfits: list[Misfit] = []
+        rejects: list[RejectedRow] = []
         for each in manifest.ranges:
-            read = read_ahead(self._store, self._chunks(each), manifest.kind, self._dates)
+            read = prefetch_chunks(self._store, self._chunks_in(each), manifest.kind, self._session_dates)
             records = [records for _, records in read]
             rows.append(sum(part.frame.height for part in records))
             frames += [part.frame for part in records]
-            misfits += [misfit for part in records for misfit in part.misfits]
+            rejects += [misfit for part in records for misfit in part.rejects]
         frame = pl.concat(frames)
-        if misfits:
-            self._keep(manifests.key(manifest.number, "misfits.ndjson"), misfit_lines(misfits))
+        if rejects:
+            self._stage(manifests.key(manifest.number, "misfits.ndjson"), encode_rejects(rejects))
         jobs = []
-        for spec, part in divide(manifest.kind, frame):
+        for spec, part in split_by_table(manifest.kind, frame):
             jobs.append(self._load_part(manifests, manifest, spec, part, progress))
             progress.tables[spec.name] = progress.tables.get(spec.name, 0) + part.height
         failpoints.reach("load.loaded")
         now_ms = clock.now_ns() // 1_000_000
-        manifests.finish(manifest, Done(rows=rows, misfits=len(misfits), jobs=jobs, done_ms=now_ms))
+        manifests.record_result(
+            manifest, LoadResult(rows=rows, misfits=len(rejects), jobs=jobs, done_ms=now_ms)
+        )
         failpoints.reach("load.noted")
         progress.loads += 1
         progress.records += sum(each.records for each in manifest.ranges)
-        progress.misfits += misfits
+        progress.rejects += rejects
         self._report(progress)
 
-    def _chunks(self, wanted: Range) -> Iterator[Chunk]:
-        topic = read_topic(self._store, wanted.topic)
-        for chunk in chunks(self._store, topic, wanted.partition, wanted.start):
-            if chunk.start >= wanted.end:
+    def _chunks_in(self, offset_range: Range) -> Iterator[Chunk]:
+        topic = read_topic(self._store, offset_range.topic)
+        for chunk in chunks(self._store, topic, offset_range.partition, offset_range.start):
+            if chunk.start >= offset_range.end:
                 return
-            yield _cut(chunk, wanted.end)
+            yield _truncate_chunk(chunk, offset_range.end)
 
     def _load_part(
         self,
@@ -235,7 +239,7 @@ class Loader:
         part: pl.DataFrame,
         progress: LoadProgress,
     ) -> str:
-        if clock.now_ns() // 1_000_000 - manifest.created_ms > _REMEMBERED_MS and self._is_there(
+        if clock.now_ns() // 1_000_000 - manifest.created_ms > _JOB_NAME_RETENTION_MS and self._is_loaded(
             manifest, spec, part
         ):
             return ""
@@ -243,33 +247,33 @@ class Loader:
         part.write_parquet(buffer, compression="zstd", statistics=True)
         data = buffer.getvalue()
         source: bytes | str = data
-        staged = manifests.key(manifest.number, f"{spec.name}.parquet")
+        staged_key = manifests.key(manifest.number, f"{spec.name}.parquet")
         if self._store.uri.startswith("gs://"):
-            self._keep(staged, data)
-            source = f"{self._store.uri}/{staged}"
-        delay, tries = 1.0, 0
+            self._stage(staged_key, data)
+            source = f"{self._store.uri}/{staged_key}"
+        backoff_s, failures = 1.0, 0
         # a job that failed has no effect, and its name is used up; of one that may run the name is kept
         attempt = 0
         while True:
-            progress.doing = f"loading {part.height:,} rows into {spec.name}"
+            progress.activity = f"loading {part.height:,} rows into {spec.name}"
             self._report(progress)
             job_id = manifest.job_id(spec.name, attempt)
             try:
                 loaded = self._warehouse.load(spec, job_id, source)
             except WarehouseUnavailable:
-                tries += 1
-                if tries == _ATTEMPTS or self._wait(delay):
+                failures += 1
+                if failures == _MAX_ATTEMPTS or self._wait(backoff_s):
                     raise
-                delay = min(delay * 4, _LONGEST_DELAY_S)
+                backoff_s = min(backoff_s * 4, _MAX_BACKOFF_S)
                 continue
             except JobFailed as failed:
                 attempt += 1
-                if failed.earlier:
+                if failed.preexisting:
                     continue
-                tries += 1
-                if not failed.transient or tries == _ATTEMPTS or self._wait(delay):
+                failures += 1
+                if not failed.transient or failures == _MAX_ATTEMPTS or self._wait(backoff_s):
                     raise
-                delay = min(delay * 4, _LONGEST_DELAY_S)
+                backoff_s = min(backoff_s * 4, _MAX_BACKOFF_S)
                 continue
             if loaded != part.height:
                 raise WarehouseError(
@@ -277,14 +281,14 @@ class Loader:
                     "Compare the two with `tickerlake audit --bigquery`.",
                 )
             if isinstance(source, str):
-                discard(self._store, staged)
+                discard(self._store, staged_key)
             return job_id
 
-    def _is_there(self, manifest: Manifest, spec: TableSpec, part: pl.DataFrame) -> bool:
+    def _is_loaded(self, manifest: Manifest, spec: TableSpec, part: pl.DataFrame) -> bool:
         """Tell whether the rows of a load, the jobs of which nobody remembers, are in the table."""
-        found = 0
+        row_count = 0
         for each in manifest.ranges:
-            found += self._warehouse.query(
+            row_count += self._warehouse.query(
                 f"select count(*) from `{self._warehouse.name}`.{spec.name} where kafka_topic = @topic "
                 "and kafka_partition = @partition and kafka_offset >= @first and kafka_offset < @end",
                 [
@@ -294,21 +298,21 @@ class Loader:
                     ("end", "INT64", each.end),
                 ],
             )[0][0]
-        if found not in {0, part.height}:
+        if row_count not in {0, part.height}:
             raise WarehouseError(
-                f"Of load {manifest.number} of {manifest.kind}, {found:,} of {part.height:,} rows are in "
+                f"Of load {manifest.number} of {manifest.kind}, {row_count:,} of {part.height:,} rows are in "
                 f"{spec.name}, and it is so old that BigQuery has forgotten its jobs.",
                 "Delete these rows from the table, then run it again.",
             )
-        return found > 0
+        return row_count > 0
 
-    def _keep(self, key: str, data: bytes) -> None:
+    def _stage(self, key: str, data: bytes) -> None:
         try:
             self._store.create(key, data, metadata={})
         except ObjectExists:
             return  # an attempt before stored it: the same records, so the same content
 
-    def make_views(self, sources: dict[str, str] | None = None) -> int:
+    def ensure_views(self, sources: dict[str, str] | None = None) -> int:
         """Create the views, and change those whose text is another one; return how many that were.
 
         Parameters
@@ -318,23 +322,25 @@ class Loader:
             which are created if they are missing.
         """
         changed = 0
-        for kind in SCHEMA_OF:
-            if sources and kind in sources:
-                names = [sources[kind]]
-                sql = all_sql(kind, self._warehouse.name, sources[kind])
+        for record_type in SCHEMA_OF:
+            if sources and record_type in sources:
+                table_names = [sources[record_type]]
+                sql = plain_view_sql(record_type, self._warehouse.name, sources[record_type])
             else:
-                self._make_tables(kind)
-                names = [spec.name for spec in tables(kind)]
-                sql = view_sql(kind, self._warehouse.name, names)
-            changed += self._warehouse.ensure_view(kind, sql, f"What counts of {', '.join(names)}.")
+                self._ensure_tables(record_type)
+                table_names = [spec.name for spec in tables(record_type)]
+                sql = latest_view_sql(record_type, self._warehouse.name, table_names)
+            changed += self._warehouse.ensure_view(
+                record_type, sql, f"What counts of {', '.join(table_names)}."
+            )
         for view in views().values():
             changed += self._warehouse.ensure_view(
-                view.name, view.in_dataset(self._warehouse.name), view.about
+                view.name, view.sql_for_dataset(self._warehouse.name), view.description
             )
         return changed
 
 
-def _cut(chunk: Chunk, end: int) -> Chunk:
+def _truncate_chunk(chunk: Chunk, end: int) -> Chunk:
     """Return what of a chunk lies before an offset: chunks of single objects may end elsewhere now."""
     if chunk.end <= end:
         return chunk

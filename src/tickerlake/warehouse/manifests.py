@@ -16,7 +16,7 @@ from tickerlake.lake.store.base import Store
 _PROJECT: Final = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{0,62}")
 _DATASET: Final = re.compile(r"[A-Za-z0-9_]{1,1024}")
 _Document = TypeVar("_Document", bound=msgspec.Struct)
-_DAMAGED: Final = "Restore it from a copy."
+_DAMAGED_HINT: Final = "Restore it from a copy."
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return f"tickerlake_{table}_{self.number}_{self.nonce}_{attempt}"
 
 
-class Done(msgspec.Struct, frozen=True, kw_only=True):
+class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a load ended: rows of each range (as the manifest lists them), and the jobs that did it."""
 
     rows: list[int]
@@ -73,30 +73,32 @@ class Manifests:
         What is loaded, and where to.
     """
 
-    def __init__(self, store: Store, project: str, dataset: str, kind: str) -> None:
+    def __init__(self, store: Store, project: str, dataset: str, record_type: str) -> None:
         self._store = store
-        self.kind = kind
-        self._known = 0
-        self._prefix = f"loads/{check_project(project).replace(':', '_')}.{check_dataset(dataset)}/{kind}/"
+        self.record_type = record_type
+        self._latest_number = 0
+        self._prefix = (
+            f"loads/{check_project(project).replace(':', '_')}.{check_dataset(dataset)}/{record_type}/"
+        )
 
-    def key(self, number: int, ending: str) -> str:
+    def key(self, number: int, suffix: str) -> str:
         """Return the key of a manifest, or of what lies beside it."""
-        return f"{self._prefix}{number:020d}.{ending}"
+        return f"{self._prefix}{number:020d}.{suffix}"
 
-    def last(self) -> Manifest | None:
+    def find_latest(self) -> Manifest | None:
         """Return the newest manifest, None if there is none.
 
         They are numbered without a gap from 1 on, so a few lookups find it among any number.
         """
         step = 1
-        while self._exists(self._known + step):
-            self._known += step
+        while self._exists(self._latest_number + step):
+            self._latest_number += step
             step *= 2
         while step > 1:
             step //= 2
-            if self._exists(self._known + step):
-                self._known += step
-        return self.read(self._known) if self._known else None
+            if self._exists(self._latest_number + step):
+                self._latest_number += step
+        return self.read(self._latest_number) if self._latest_number else None
 
     def _exists(self, number: int) -> bool:
         return self._store.stat(self.key(number, "json")) is not None
@@ -105,29 +107,29 @@ class Manifests:
         """Read one; ObjectMissing if it is not there."""
         return self._read(self.key(number, "json"), Manifest)
 
-    def done(self, number: int) -> Done | None:
+    def find_result(self, number: int) -> LoadResult | None:
         """Return how a load ended, None if it has not yet."""
         try:
-            return self._read(self.key(number, "done.json"), Done)
+            return self._read(self.key(number, "done.json"), LoadResult)
         except ObjectMissing:
             return None
 
-    def _read(self, key: str, what: type[_Document]) -> _Document:
+    def _read(self, key: str, document_type: type[_Document]) -> _Document:
         try:
-            return msgspec.json.decode(self._store.read(key), type=what)
+            return msgspec.json.decode(self._store.read(key), type=document_type)
         except msgspec.MsgspecError as error:
-            raise LakeError(f"{self._store.uri}/{key} is damaged: {error}.", _DAMAGED) from error
+            raise LakeError(f"{self._store.uri}/{key} is damaged: {error}.", _DAMAGED_HINT) from error
 
-    def plan(self, before: Manifest | None, ranges: list[Range]) -> Manifest:
+    def create_next(self, previous: Manifest | None, ranges: list[Range]) -> Manifest:
         """Create the next manifest, or return the one that somebody else created first."""
-        through = {topic: dict(parts) for topic, parts in (before.through if before else {}).items()}
+        through = {topic: dict(parts) for topic, parts in (previous.through if previous else {}).items()}
         for each in ranges:
             through.setdefault(each.topic, {})[str(each.partition)] = each.end
         manifest = Manifest(
-            number=before.number + 1 if before else 1,
+            number=previous.number + 1 if previous else 1,
             created_ms=clock.now_ns() // 1_000_000,
             nonce=clock.nonce(),
-            kind=self.kind,
+            kind=self.record_type,
             ranges=ranges,
             through=through,
         )
@@ -138,10 +140,10 @@ class Manifests:
             return self.read(manifest.number)
         return manifest
 
-    def finish(self, manifest: Manifest, done: Done) -> None:
+    def record_result(self, manifest: Manifest, result: LoadResult) -> None:
         """Note that a load is in the table."""
         try:
-            self._create(self.key(manifest.number, "done.json"), done)
+            self._create(self.key(manifest.number, "done.json"), result)
         except ObjectExists:
             return  # another loader saw the same jobs end
 

@@ -11,11 +11,11 @@ from typing import Final, Literal
 
 import polars as pl
 
-from tickerlake.lake.duck import counts
+from tickerlake.lake.duck import latest_rows_clause
 from tickerlake.lake.typed import SCHEMA_OF, frame_schema
 
-Partition = Literal["DAY", "MONTH"]
-DAILY: Final = "1d"
+Granularity = Literal["DAY", "MONTH"]
+DAILY_INTERVAL: Final = "1d"
 _TYPES: Final = {
     pl.String(): "STRING",
     pl.Int64(): "INT64",
@@ -27,7 +27,7 @@ _TYPES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class ColumnSpec:
     """One column: its name, BigQuery's type, and whether it is a list."""
 
     name: str
@@ -50,23 +50,25 @@ class TableSpec:
     """
 
     name: str
-    kind: str
-    partition: Partition
+    record_type: str
+    granularity: Granularity
 
     @property
-    def fields(self) -> tuple[Field, ...]:
+    def fields(self) -> tuple[ColumnSpec, ...]:
         """Its columns."""
         return tuple(
-            Field(name, _TYPES.get(dtype, "NUMERIC"), isinstance(dtype, pl.List))
-            for name, dtype in frame_schema(self.kind).items()
+            ColumnSpec(name, _TYPES.get(dtype, "NUMERIC"), isinstance(dtype, pl.List))
+            for name, dtype in frame_schema(self.record_type).items()
         )
 
 
-def tables(kind: str) -> tuple[TableSpec, ...]:
+def tables(record_type: str) -> tuple[TableSpec, ...]:
     """Return the tables of a kind; of bars and indicators the second is for daily ones."""
-    if kind in {"bars", "indicators"}:
-        return TableSpec(f"raw_{kind}", kind, "DAY"), TableSpec(f"raw_{kind}_daily", kind, "MONTH")
-    return (TableSpec(f"raw_{kind}", kind, "MONTH" if kind == "alerts" else "DAY"),)
+    if record_type in {"bars", "indicators"}:
+        return TableSpec(f"raw_{record_type}", record_type, "DAY"), TableSpec(
+            f"raw_{record_type}_daily", record_type, "MONTH"
+        )
+    return (TableSpec(f"raw_{record_type}", record_type, "MONTH" if record_type == "alerts" else "DAY"),)
 
 
 TABLES: Final = {table.name: table for kind in SCHEMA_OF for table in tables(kind)}
@@ -74,27 +76,27 @@ PARTITION_FIELD: Final = "session_date"
 CLUSTER_FIELD: Final = "instrument_id"
 
 
-def divide(kind: str, frame: pl.DataFrame) -> list[tuple[TableSpec, pl.DataFrame]]:
+def split_by_table(record_type: str, frame: pl.DataFrame) -> list[tuple[TableSpec, pl.DataFrame]]:
     """Return what of a frame goes into which table; tables that get nothing are left out."""
-    own = tables(kind)
-    if len(own) == 1:
-        parts = [(own[0], frame)]
+    specs = tables(record_type)
+    if len(specs) == 1:
+        parts = [(specs[0], frame)]
     else:
-        daily = pl.col("interval") == DAILY
-        parts = [(own[0], frame.filter(~daily)), (own[1], frame.filter(daily))]
+        daily = pl.col("interval") == DAILY_INTERVAL
+        parts = [(specs[0], frame.filter(~daily)), (specs[1], frame.filter(daily))]
     return [(table, part) for table, part in parts if part.height]
 
 
-def view_sql(kind: str, dataset: str, sources: Iterable[str]) -> str:
+def latest_view_sql(record_type: str, dataset: str, sources: Iterable[str]) -> str:
     """Return the text of a kind's view: what counts of some tables.
 
     The day is part of what rows are compared by, so that a condition on it passes over partitions.
     """
     union = " union all ".join(f"select * from `{dataset}`.{name}" for name in sources)
-    return f"select * from ({union}) as r where true {counts(kind, PARTITION_FIELD, of='r.')}".rstrip()
+    return f"select * from ({union}) as r where true {latest_rows_clause(record_type, PARTITION_FIELD, prefix='r.')}".rstrip()
 
 
-def all_sql(kind: str, dataset: str, source: str) -> str:
+def plain_view_sql(record_type: str, dataset: str, source: str) -> str:
     """Return the text of a kind's view over a table of which every row counts."""
-    columns = ", ".join(f"r.{name}" for name in frame_schema(kind).names())
+    columns = ", ".join(f"r.{name}" for name in frame_schema(record_type).names())
     return f"select {columns} from `{dataset}`.{source} as r"

@@ -33,7 +33,7 @@ def store(place: str) -> Store:
     return open_store(place)
 
 
-def _put(store: Store, *keys: str) -> None:
+def _create_objects(store: Store, *keys: str) -> None:
     for key in keys:
         store.create(key, key.encode(), metadata={})
 
@@ -43,7 +43,7 @@ def _keys(store: Store, prefix: str = "", start_at: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("size", [0, 1, 200, 20 * 1024 * 1024 + 1], ids=str)
-def test_content_comes_back(store: Store, size: int) -> None:
+def test_content_round_trips(store: Store, size: int) -> None:
     data = bytes(range(251)) * (size // 251 + 1)
     data = data[:size]
     store.create("raw/t/partition=0/00000000000000000000.ndjson.gz", data, metadata={"records": "1"})
@@ -53,7 +53,7 @@ def test_content_comes_back(store: Store, size: int) -> None:
     assert info.size == size
 
 
-def test_compressed_content_comes_back_as_it_is(store: Store) -> None:
+def test_compressed_content_round_trips_unchanged(store: Store) -> None:
     gzip_header = b"\x1f\x8b\x08\x00 not really\r\n--boundary--\r\n"
     store.create("a.gz", gzip_header, metadata={}, content_type="application/gzip")
     assert store.read("a.gz") == gzip_header
@@ -83,8 +83,8 @@ def test_one_of_many_creators_wins(store: Store) -> None:
     assert _keys(store) == ["raw/t/partition=0/1"]
 
 
-def test_what_is_not_there_is_missing(store: Store) -> None:
-    _put(store, "folder/file")
+def test_a_missing_object_is_reported_as_missing(store: Store) -> None:
+    _create_objects(store, "folder/file")
     assert store.stat("folder/other") is None
     assert store.stat("folder") is None
     for key in ("folder/other", "folder", "x/y/z"):
@@ -103,7 +103,7 @@ def test_ranges(store: Store, start: int, length: int, expected: bytes) -> None:
     assert store.read_range("a", start, length) == expected
 
 
-def test_metadata_comes_back_or_is_not_kept(store: Store) -> None:
+def test_metadata_round_trips_or_is_not_stored(store: Store) -> None:
     metadata = {"position": "0", "next": "17", "topic": "stocks.raw", "note": 'naïve – 株 "q" \\'}
     store.create("a", b"content", metadata=metadata)
     crc32c = base64.b64encode(google_crc32c.value(b"content").to_bytes(4, "big")).decode()
@@ -129,7 +129,7 @@ def test_lists_are_in_byte_order(store: Store) -> None:
         "raw/a𝛑/1",
         "z",
     ]
-    _put(store, *reversed(keys))
+    _create_objects(store, *reversed(keys))
     assert sorted(keys, key=str.encode) == keys
     assert _keys(store) == keys
     assert _keys(store, "raw/a") == keys[:-1]
@@ -138,9 +138,9 @@ def test_lists_are_in_byte_order(store: Store) -> None:
     assert _keys(store, "nothing/") == []
 
 
-def test_lists_start_where_asked(store: Store) -> None:
+def test_lists_start_at_the_requested_key(store: Store) -> None:
     keys = [f"raw/t.x/partition={p}/{n:020d}" for p in (0, 1, 10, 2) for n in (0, 5, 70)]
-    _put(store, *keys)
+    _create_objects(store, *keys)
     for first in range(len(keys)):
         assert _keys(store, "raw/t.x/", keys[first]) == keys[first:]
         assert _keys(store, "raw/t.x/", keys[first] + "0") == keys[first + 1 :]
@@ -152,7 +152,7 @@ def test_lists_start_where_asked(store: Store) -> None:
 def test_long_lists_are_whole(store: Store) -> None:
     keys = [f"t/{number:06d}" for number in range(1010)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda key: _put(store, key), keys))
+        list(pool.map(lambda key: _create_objects(store, key), keys))
     assert _keys(store, "t/") == keys
 
 
@@ -175,24 +175,24 @@ def test_long_lists_are_whole(store: Store) -> None:
         "k" * 1025,
     ],
 )
-def test_dangerous_names_are_refused(store: Store, key: str) -> None:
+def test_dangerous_names_are_rejected(store: Store, key: str) -> None:
     with pytest.raises(StoreError, match="not a valid object name"):
         store.create(key, b"", metadata={})
     assert _keys(store) == []
 
 
-def test_another_store_at_the_place_sees_the_objects(store: Store, place: str) -> None:
-    _put(store, "topic.with.dots/a")
+def test_another_store_at_the_same_location_sees_the_objects(store: Store, place: str) -> None:
+    _create_objects(store, "topic.with.dots/a")
     other = open_store(place)
     assert other.uri == store.uri == place
     assert _keys(other) == ["topic.with.dots/a"]
     other.close()
 
 
-def test_what_is_damaged_gives_way(store: Store) -> None:
-    _put(store, "raw/a", "raw/b", "raw/c")
-    store.mend("raw/b", b"sound", metadata={"records": "1"})
-    store.mend("raw/c", None, metadata={})
+def test_a_damaged_object_can_be_replaced(store: Store) -> None:
+    _create_objects(store, "raw/a", "raw/b", "raw/c")
+    store.replace_damaged("raw/b", b"sound", metadata={"records": "1"})
+    store.replace_damaged("raw/c", None, metadata={})
     assert _keys(store) == ["raw/a", "raw/b"]
     assert store.read("raw/b") == b"sound"
     info = store.stat("raw/b")
@@ -200,7 +200,7 @@ def test_what_is_damaged_gives_way(store: Store) -> None:
     assert info.metadata in {None: None, 1: {"records": "1"}}.values()
     for data in (b"new", None):
         with pytest.raises(ObjectMissing):
-            store.mend("raw/c", data, metadata={})
+            store.replace_damaged("raw/c", data, metadata={})
     assert _keys(store) == ["raw/a", "raw/b"]
 
 

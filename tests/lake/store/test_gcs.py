@@ -36,7 +36,7 @@ def bucket(fake_gcs: FakeGcs) -> str:
 
 @pytest.fixture
 def store(proxy: FaultProxy, bucket: str) -> Iterator[GcsStore]:
-    store = GcsStore(bucket, "lake", budget_s=60)
+    store = GcsStore(bucket, "lake", call_timeout_s=60)
     yield store
     store.close()
 
@@ -56,34 +56,34 @@ def test_a_lost_reply_ends_as_an_object_that_exists(store: GcsStore, proxy: Faul
     assert (proxy.uploads, store.retries) == (2, 1)
 
 
-def test_a_lost_reply_of_a_repair_ends_well(store: GcsStore, proxy: FaultProxy) -> None:
+def test_a_lost_repair_reply_succeeds(store: GcsStore, proxy: FaultProxy) -> None:
     store.create("raw/a", b"damaged", metadata={})
     proxy.lose_reply()
-    store.mend("raw/a", b"sound", metadata={"next": "7"})
+    store.replace_damaged("raw/a", b"sound", metadata={"next": "7"})
     info = store.stat("raw/a")
     assert info is not None
     assert info.metadata == {"next": "7"}
     assert _contents(store) == {"raw/a": b"sound"}
 
 
-def test_a_cut_upload_is_sent_again(store: GcsStore, proxy: FaultProxy) -> None:
+def test_an_interrupted_upload_is_retried(store: GcsStore, proxy: FaultProxy) -> None:
     content = bytes(range(256)) * 8192
-    proxy.cut_body(2)
+    proxy.reset_mid_body(2)
     store.create("a", content, metadata={})
     assert _contents(store) == {"a": content}
     assert (proxy.uploads, store.retries) == (3, 2)
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_a_busy_store_is_asked_again(store: GcsStore, proxy: FaultProxy, status: int) -> None:
-    proxy.answer(status, times=2)
+def test_a_busy_store_is_retried(store: GcsStore, proxy: FaultProxy, status: int) -> None:
+    proxy.reply_with_status(status, times=2)
     store.create("a", b"content", metadata={})
     assert _contents(store) == {"a": b"content"}
     assert store.retries == 2
 
 
-def test_the_store_says_when_to_come_back(store: GcsStore, proxy: FaultProxy) -> None:
-    proxy.answer(429, retry_after=3600)
+def test_a_retry_after_beyond_the_budget_gives_up(store: GcsStore, proxy: FaultProxy) -> None:
+    proxy.reply_with_status(429, retry_after=3600)
     with pytest.raises(StoreUnavailable, match="1 tries"):
         store.create("a", b"content", metadata={})
 
@@ -92,8 +92,10 @@ def test_the_store_says_when_to_come_back(store: GcsStore, proxy: FaultProxy) ->
     ("status", "said"),
     [(400, "refused"), (401, "gcloud auth application-default login"), (403, "roles/storage.objectCreator")],
 )
-def test_a_refusal_is_final(store: GcsStore, proxy: FaultProxy, bucket: str, status: int, said: str) -> None:
-    proxy.answer(status)
+def test_a_permanent_error_is_final(
+    store: GcsStore, proxy: FaultProxy, bucket: str, status: int, said: str
+) -> None:
+    proxy.reply_with_status(status)
     with pytest.raises(StoreError, match=said) as caught:
         store.create("a", b"content", metadata={})
     assert bucket in str(caught.value)
@@ -102,7 +104,7 @@ def test_a_refusal_is_final(store: GcsStore, proxy: FaultProxy, bucket: str, sta
     assert _contents(store) == {}
 
 
-def test_a_truncated_download_is_asked_for_again(store: GcsStore, proxy: FaultProxy) -> None:
+def test_a_truncated_download_is_retried(store: GcsStore, proxy: FaultProxy) -> None:
     store.create("a", b"0123456789" * 1000, metadata={})
     proxy.truncate_download(2)
     assert store.read("a") == b"0123456789" * 1000
@@ -110,9 +112,9 @@ def test_a_truncated_download_is_asked_for_again(store: GcsStore, proxy: FaultPr
     assert store.read_range("a", 10, 20) == b"0123456789" * 2
 
 
-def test_a_damaged_download_is_refused(store: GcsStore, proxy: FaultProxy) -> None:
+def test_a_damaged_download_is_rejected(store: GcsStore, proxy: FaultProxy) -> None:
     store.create("a", b"content", metadata={})
-    proxy.damage_download()
+    proxy.corrupt_download()
     with pytest.raises(StoreError, match="damaged"):
         store.read("a")
 
@@ -134,17 +136,17 @@ def test_a_withdrawn_token_is_renewed_once(
     token = _Token()
     monkeypatch.setattr("tickerlake.lake.store.gcs_session.AnonymousCredentials", lambda: token)
     store = GcsStore(bucket)
-    proxy.answer(401)
+    proxy.reply_with_status(401)
     store.create("a", b"content", metadata={})
     assert token.token == "fresh"
-    proxy.answer(401, times=2)
+    proxy.reply_with_status(401, times=2)
     with pytest.raises(StoreError, match="did not accept the credentials"):
         store.create("b", b"content", metadata={})
     assert proxy.uploads == 4
 
 
-def test_a_silent_store_runs_into_the_deadline(proxy: FaultProxy, bucket: str) -> None:
-    store = GcsStore(bucket, budget_s=0.5)
+def test_an_unresponsive_store_hits_the_deadline(proxy: FaultProxy, bucket: str) -> None:
+    store = GcsStore(bucket, call_timeout_s=0.5)
     proxy.stall()
     with pytest.raises(StoreUnavailable):
         store.create("a", b"content", metadata={})
@@ -155,17 +157,17 @@ def test_a_store_that_stays_busy_exhausts_the_budget(
     proxy: FaultProxy, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickerlake.clock.jitter", lambda delay_s: delay_s)
-    store = GcsStore(bucket, budget_s=1.2)
-    proxy.answer(503, times=2)  # after 0.5 s once more; the next wait of 1 s is beyond the budget
+    store = GcsStore(bucket, call_timeout_s=1.2)
+    proxy.reply_with_status(503, times=2)  # after 0.5 s once more; the next wait of 1 s is beyond the budget
     with pytest.raises(StoreUnavailable, match="2 tries"):
         store.create("a", b"content", metadata={})
 
 
-def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound, never listening: connections are refused
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"127.0.0.1:{unused.getsockname()[1]}")
-        store = GcsStore("bucket", budget_s=0.1)
+        store = GcsStore("bucket", call_timeout_s=0.1)
         for call in (
             lambda: store.create("a", b"", metadata={}),
             lambda: store.read("a"),
@@ -176,7 +178,7 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
                 call()
 
 
-def test_closing_ends_the_wait_for_another_try(
+def test_close_interrupts_the_backoff(
     store: GcsStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = threading.Event()
@@ -186,7 +188,7 @@ def test_closing_ends_the_wait_for_another_try(
         return 50.0
 
     monkeypatch.setattr("tickerlake.clock.jitter", long_wait)
-    proxy.answer(503)
+    proxy.reply_with_status(503)
     failures: list[Exception] = []
 
     def create() -> None:
@@ -211,7 +213,9 @@ def test_a_missing_bucket_is_named(proxy: FaultProxy) -> None:
         list(store.list(""))
 
 
-def test_without_credentials_it_says_how_to_log_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_error_explains_how_to_log_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
@@ -221,7 +225,9 @@ def test_without_credentials_it_says_how_to_log_in(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("content", ["", "not json", '{"type": "unheard of"}', '{"type": "service_account"}'])
-def test_a_broken_key_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+def test_an_invalid_key_file_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     (tmp_path / "key.json").write_text(content)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
@@ -229,7 +235,7 @@ def test_a_broken_key_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         open_store("gs://bucket/lake")
 
 
-def test_an_address_without_sense_is_a_matter_of_setup(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_emulator_url_is_a_setup_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://")
     with pytest.raises(SetupError, match="STORAGE_EMULATOR_HOST"):
-        GcsStore("bucket", budget_s=0.1).read("a")
+        GcsStore("bucket", call_timeout_s=0.1).read("a")

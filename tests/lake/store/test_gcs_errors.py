@@ -10,10 +10,10 @@ from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 
 from tickerlake.errors import ObjectExists, ObjectMissing, StoreError, StoreUnavailable
-from tickerlake.lake.store.gcs_errors import FOREIGN, explain
+from tickerlake.lake.store.gcs_errors import CLIENT_ERRORS, translate_error
 
 
-def _answer(status: int, reason: str, message: str = "said") -> Exception:
+def _http_error(status: int, reason: str, message: str = "said") -> Exception:
     error: Exception = api.from_http_status(status, message, errors=[{"reason": reason}])  # type: ignore[no-untyped-call]
     return error
 
@@ -21,14 +21,14 @@ def _answer(status: int, reason: str, message: str = "said") -> Exception:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (_answer(412, "conditionNotMet"), ObjectExists),
-        (_answer(412, "orgPolicyConstraintFailed"), StoreError),
-        (_answer(404, "notFound", "No such object: bucket/name"), ObjectMissing),
-        (_answer(404, "notFound", "The specified bucket does not exist."), StoreError),
-        (_answer(401, "authError"), StoreError),
-        (_answer(403, "forbidden"), StoreError),
-        (_answer(403, "rateLimitExceeded"), StoreUnavailable),
-        (_answer(418, "teapot"), StoreError),
+        (_http_error(412, "conditionNotMet"), ObjectExists),
+        (_http_error(412, "orgPolicyConstraintFailed"), StoreError),
+        (_http_error(404, "notFound", "No such object: bucket/name"), ObjectMissing),
+        (_http_error(404, "notFound", "The specified bucket does not exist."), StoreError),
+        (_http_error(401, "authError"), StoreError),
+        (_http_error(403, "forbidden"), StoreError),
+        (_http_error(403, "rateLimitExceeded"), StoreUnavailable),
+        (_http_error(418, "teapot"), StoreError),
         (api.RetryError("gave up", None), StoreUnavailable),  # type: ignore[no-untyped-call]
         (auth.RefreshError("invalid_grant"), StoreError),  # type: ignore[no-untyped-call]
         (auth.RefreshError("busy", retryable=True), StoreUnavailable),  # type: ignore[no-untyped-call]
@@ -46,5 +46,5 @@ def _answer(status: int, reason: str, message: str = "said") -> Exception:
     ids=repr,
 )
 def test_every_family_is_translated(error: Exception, kind: type[Exception]) -> None:
-    assert isinstance(error, FOREIGN)
-    assert type(explain(error, "bucket", "name")) is kind
+    assert isinstance(error, CLIENT_ERRORS)
+    assert type(translate_error(error, "bucket", "name")) is kind

@@ -186,7 +186,7 @@ def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP])
-def test_a_file_system_without_hard_links_is_refused(
+def test_a_file_system_without_hard_links_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     monkeypatch.setattr(os, "link", _failing_once(os.link, code, first=False))
@@ -194,7 +194,9 @@ def test_a_file_system_without_hard_links_is_refused(
         LocalStore(tmp_path).create("a", b"", metadata={})
 
 
-def test_a_name_that_another_made_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_created_by_another_writer_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = LocalStore(tmp_path)
     store.create("raw/a", b"", metadata={})
     synced: list[str] = []
@@ -238,7 +240,7 @@ def test_an_unmounted_lake_is_not_an_empty_one(tmp_path: Path) -> None:
             call()
 
 
-def test_a_folder_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
+def test_a_concurrently_removed_folder_is_recreated(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.create("raw/t/a", b"", metadata={})
     (tmp_path / "raw/t/a").unlink()

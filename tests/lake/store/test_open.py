@@ -20,7 +20,7 @@ from tickerlake.lake.store import LocalStore, MemoryStore, open_store
         "file://x",
     ],
 )
-def test_other_places_are_refused(uri: str) -> None:
+def test_unsupported_uris_are_rejected(uri: str) -> None:
     with pytest.raises(UsageError):
         open_store(uri)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from support.dialects import FAULTS, ROLES, Written, table, written
+from support.dialects import FAULTS, ROLES, WrittenFile, random_table, write_in_dialect
 from tickerlake.errors import DataError, UsageError
 from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.read import CsvSource, open_csv
@@ -31,42 +31,44 @@ INTERVALS = ("1d", "1m", "5m", "1h")
 
 
 @st.composite
-def any_file(draw: st.DrawFn) -> Written:
+def any_files(draw: st.DrawFn) -> WrittenFile:
     def pick(options: Any) -> Any:
         return draw(st.sampled_from(options))
 
-    return written(pick, table(pick, rows=ANY_ROWS, symbols=(1, 1, 2, 3), intervals=INTERVALS))
+    return write_in_dialect(
+        pick, random_table(pick, rows=ANY_ROWS, symbols=(1, 1, 2, 3), intervals=INTERVALS)
+    )
 
 
 @st.composite
-def plain_file(draw: st.DrawFn) -> Written:
+def plain_files(draw: st.DrawFn) -> WrittenFile:
     """Return a file without questions: an English header, dates in one order, a point before decimals."""
 
     def pick(options: Any) -> Any:
         return draw(st.sampled_from(options))
 
-    made = table(pick, rows=(5, 8, 12, 30, 60), symbols=(1, 1, 3), intervals=INTERVALS)
-    return written(pick, made, plain=True, header=True)
+    made = random_table(pick, rows=(5, 8, 12, 30, 60), symbols=(1, 1, 3), intervals=INTERVALS)
+    return write_in_dialect(pick, made, plain=True, header=True)
 
 
 @st.composite
-def broken_file(draw: st.DrawFn) -> Written:
+def broken_files(draw: st.DrawFn) -> WrittenFile:
     def pick(options: Any) -> Any:
         return draw(st.sampled_from(options))
 
     faults = draw(st.lists(st.sampled_from(FAULTS), min_size=1, max_size=4))
-    made = table(pick, rows=(30, 45, 60), symbols=(1, 2), intervals=INTERVALS)
-    return written(pick, made, plain=True, header=True, faults=faults)
+    made = random_table(pick, rows=(30, 45, 60), symbols=(1, 2), intervals=INTERVALS)
+    return write_in_dialect(pick, made, plain=True, header=True, faults=faults)
 
 
-def save(factory: pytest.TempPathFactory, file: Written) -> Path:
+def save(factory: pytest.TempPathFactory, file: WrittenFile) -> Path:
     note(f"{file.name} {file.options}\n{file.choices}\n{file.text[:2000]!r}")
     path = factory.mktemp("t") / file.name
     path.write_bytes(file.data)
     return path
 
 
-def read(source: CsvSource, *, daily: bool) -> list[tuple[Any, ...]]:
+def read_rows(source: CsvSource, *, daily: bool) -> list[tuple[Any, ...]]:
     """Return what the property compares, by time and symbol."""
     rows = [row for batch in source.batches() for row in batch.records.iter_rows(named=True)]
     return sorted(
@@ -84,9 +86,9 @@ def read(source: CsvSource, *, daily: bool) -> list[tuple[Any, ...]]:
 
 
 @examples(200)
-@given(any_file())
-def test_any_file_comes_back_equal_or_is_refused(
-    tmp_path_factory: pytest.TempPathFactory, file: Written
+@given(any_files())
+def test_any_file_round_trips_or_is_rejected(
+    tmp_path_factory: pytest.TempPathFactory, file: WrittenFile
 ) -> None:
     refusal: DataError | None = None
     try:
@@ -96,28 +98,28 @@ def test_any_file_comes_back_equal_or_is_refused(
     if refusal is not None:
         assert re.search("--[a-z]", refusal.hint), refusal
         return
-    assert source.kind == "bar.v1", source.describe()
-    assert read(source, daily=file.choices["interval"] == "1d") == file.expected, source.describe()
+    assert source.record_type == "bar.v1", source.describe()
+    assert read_rows(source, daily=file.choices["interval"] == "1d") == file.expected, source.describe()
 
 
 @examples(100)
-@given(plain_file())
-def test_a_file_without_questions_is_not_refused(
-    tmp_path_factory: pytest.TempPathFactory, file: Written
+@given(plain_files())
+def test_an_unambiguous_file_is_not_rejected(
+    tmp_path_factory: pytest.TempPathFactory, file: WrittenFile
 ) -> None:
     source = open_csv(save(tmp_path_factory, file), file.options)
-    assert read(source, daily=file.choices["interval"] == "1d") == file.expected, source.describe()
+    assert read_rows(source, daily=file.choices["interval"] == "1d") == file.expected, source.describe()
 
 
 @examples(40)
-@given(plain_file(), st.sampled_from([1000, 1500, 4000]))
+@given(plain_files(), st.sampled_from([1000, 1500, 4000]))
 def test_the_size_of_chunks_changes_nothing(
-    tmp_path_factory: pytest.TempPathFactory, file: Written, chunk: int
+    tmp_path_factory: pytest.TempPathFactory, file: WrittenFile, chunk: int
 ) -> None:
     path = save(tmp_path_factory, file)
 
     def outcome(size: int) -> object:
-        source = open_csv(path, file.options, ts_recv_ns=1, chunk=size)
+        source = open_csv(path, file.options, ts_recv_ns=1, chunk_bytes=size)
         tables = list(source.batches())
         records = [row for each in tables for row in each.records.iter_rows(named=True)]
         return records, [reject for each in tables for reject in each.rejects], source.describe()
@@ -126,14 +128,14 @@ def test_the_size_of_chunks_changes_nothing(
 
 
 @examples(60)
-@given(broken_file())
+@given(broken_files())
 def test_exactly_the_broken_rows_are_rejected(
-    tmp_path_factory: pytest.TempPathFactory, file: Written
+    tmp_path_factory: pytest.TempPathFactory, file: WrittenFile
 ) -> None:
     source = open_csv(save(tmp_path_factory, file), file.options)
     rejects = {r.line: r.reason for each in source.batches() for r in each.rejects}
-    assert sorted(rejects) == file.rejected, rejects
-    assert read(source, daily=file.choices["interval"] == "1d") == file.expected
+    assert sorted(rejects) == file.rejected_lines, rejects
+    assert read_rows(source, daily=file.choices["interval"] == "1d") == file.expected
 
 
 CONTRADICTIONS = {
@@ -150,7 +152,7 @@ CONTRADICTIONS = {
 @pytest.mark.parametrize("option", CONTRADICTIONS)
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("interval", ["1d", "1m"])
-def test_an_option_that_contradicts_the_file_is_refused(
+def test_an_option_that_contradicts_the_file_is_rejected(
     tmp_path: Path, option: str, delimiter: str, interval: str
 ) -> None:
     moments = [
@@ -163,13 +165,13 @@ def test_an_option_that_contradicts_the_file_is_refused(
     ]
     path = tmp_path / "AAPL.csv"
     path.write_text("".join(delimiter.join(cells) + "\n" for cells in lines))
-    assert len(read(open_csv(path), daily=True)) == len(moments)
+    assert len(read_rows(open_csv(path), daily=True)) == len(moments)
     with pytest.raises((DataError, UsageError)) as caught:
         open_csv(path, CONTRADICTIONS[option])
     assert caught.value.hint
 
 
-def test_another_symbol_for_a_file_of_several_is_refused(tmp_path: Path) -> None:
+def test_a_symbol_option_for_a_file_of_several_symbols_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     rows = "".join(f"{day},{name},1,2,1,2\n" for day in ("2024-01-02", "2024-01-03") for name in ("A", "B"))
     path.write_text("Date,Symbol,Open,High,Low,Close\n" + rows)

@@ -10,35 +10,35 @@ import polars as pl
 import pytest
 
 from tickerlake.errors import DataError
-from tickerlake.sources.csv.options import read_options
+from tickerlake.sources.csv.options import parse_options
 from tickerlake.sources.csv.read import CsvSource, open_csv
 
 FOLDER = Path(__file__).parents[2] / "data" / "layouts"
 CASES: list[dict[str, Any]] = [
     json.loads(line) for line in (FOLDER / "expected.ndjson").read_text("utf-8").splitlines()
 ]
-NINE = Decimal("1e-9")
+NINE_DECIMALS = Decimal("1e-9")
 TIMES = {"bar": "ts_open_ns", "trade": "ts_event_ns", "quote": "ts_event_ns"}
 
 
-def ns(text: str) -> int:
+def parse_ns(text: str) -> int:
     whole, _, fraction = text.removesuffix("Z").partition(".")
     return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0"))
 
 
-def opened(case: dict[str, Any], options: dict[str, str] | None = None) -> CsvSource:
-    given: dict[str, Any] = {
+def open_case(case: dict[str, Any], options: dict[str, str] | None = None) -> CsvSource:
+    typed_options: dict[str, Any] = {
         name.removeprefix("--").replace("-", "_"): value for name, value in (options or {}).items()
     }
-    return open_csv(FOLDER / case["file"], read_options(**given), ts_recv_ns=1, digest=False)
+    return open_csv(FOLDER / case["file"], parse_options(**typed_options), ts_recv_ns=1, digest=False)
 
 
-def check(case: dict[str, Any], expected: dict[str, Any], source: CsvSource) -> None:
+def check_case(case: dict[str, Any], expected: dict[str, Any], source: CsvSource) -> None:
     kind = case["kind"]
     tables = list(source.batches())
     records = pl.concat([table.records for table in tables], how="diagonal")
     rejected = {reject.line for table in tables for reject in table.rejects}
-    assert source.kind == f"{kind}.v1"
+    assert source.record_type == f"{kind}.v1"
     assert records.height == expected["rows"]
     assert set(case["rejects"]) <= rejected
     if case["interval"]:
@@ -54,40 +54,42 @@ def check(case: dict[str, Any], expected: dict[str, Any], source: CsvSource) -> 
         want = expected.get(place) or {}
         row = ordered.row(at, named=True)
         if "ts" in want and not want.get("ts_or"):
-            assert row[TIMES[kind]] == ns(want["ts"]), place
+            assert row[TIMES[kind]] == parse_ns(want["ts"]), place
         if "date" in want:
             assert str(row["session_date"]) == want["date"], place
         for name in row.keys() & want.keys() - {"symbol"}:
-            assert row[name] == Decimal(want[name]).quantize(NINE, "ROUND_HALF_EVEN"), f"{place} {name}"
+            assert row[name] == Decimal(want[name]).quantize(NINE_DECIMALS, "ROUND_HALF_EVEN"), (
+                f"{place} {name}"
+            )
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["file"] for case in CASES])
-def test_a_layout(case: dict[str, Any]) -> None:
+def test_each_layout_is_read(case: dict[str, Any]) -> None:
     hints = case["hints"]
     if case["outcome"] == "refuse":
         with pytest.raises(DataError) as refused:
-            opened(case)
+            open_case(case)
         assert refused.value.hint
         for hint in hints:
             assert hint["option"] in f"{refused.value}"
     elif case["outcome"] == "zone_warning":
         options = {hint["option"]: hint["value"] for hint in hints}
         try:
-            plain = opened(case)
+            plain = open_case(case)
         except DataError as error:
             assert all(option in f"{error}" for option in options)  # noqa: PT017 - both ways are right
         else:
             assert plain.parser.zone or any("--tz" in warning for warning in plain.warnings)
-        check(case, case, opened(case, options))
+        check_case(case, case, open_case(case, options))
     else:
-        check(case, case, opened(case))
+        check_case(case, case, open_case(case))
 
 
-def test_the_answers_to_a_question_settle_it() -> None:
+def test_the_suggested_options_resolve_ambiguity() -> None:
     asked = [case for case in CASES if case["outcome"] == "refuse" and case["hints"]]
     assert len(asked) >= 5
     for case in asked:
         for hint in case["hints"]:
             if "expect" in hint:
                 about = {**case, "interval": None, "rejects": [], "symbols_ok": {}}
-                check(about, hint["expect"], opened(case, {hint["option"]: hint["value"]}))
+                check_case(about, hint["expect"], open_case(case, {hint["option"]: hint["value"]}))

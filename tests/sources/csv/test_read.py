@@ -21,7 +21,7 @@ from tickerlake.sources.csv.read import CsvSource, open_csv
 DATA = Path(__file__).parents[2] / "data"
 
 
-def bars(source: CsvSource) -> pl.DataFrame:
+def read_bars(source: CsvSource) -> pl.DataFrame:
     return pl.concat(table.records for table in source.batches())
 
 
@@ -31,13 +31,13 @@ def write(folder: Path, text: str, name: str = "AAA.csv") -> Path:
     return path
 
 
-def rejected(source: CsvSource) -> dict[int, str]:
+def reasons_by_line(source: CsvSource) -> dict[int, str]:
     return {r.line: r.reason for table in source.batches() for r in table.rejects}
 
 
 def test_day_first_dates_and_a_repeated_date_column() -> None:
     source = open_csv(DATA / "day_first_duplicate_date.csv", ts_recv_ns=7)
-    records = bars(source)
+    records = read_bars(source)
     assert len(records) == 20
     assert records["session_date"].to_list()[:2] == [date(2022, 1, 3), date(2022, 1, 4)]
     assert records["close"].sum() == Decimal("233.354322")
@@ -50,7 +50,7 @@ def test_day_first_dates_and_a_repeated_date_column() -> None:
 
 def test_broken_rows_are_rejected_with_line_and_reason() -> None:
     source = open_csv(DATA / "broken_rows.csv")
-    assert rejected(source) == {
+    assert reasons_by_line(source) == {
         3: "field_count",
         4: "price_missing",
         5: "ohlc_high_lt_low",
@@ -63,7 +63,7 @@ def test_broken_rows_are_rejected_with_line_and_reason() -> None:
         13: "field_count",
         17: "field_count",
     }
-    records = bars(source)
+    records = read_bars(source)
     assert records["source_line"].to_list() == [2, 14, 15, 18]
     assert records["open"].to_list()[1] == Decimal("1010.25")
     assert records["quality"].to_list() == [[], [], ["ohlc_open_close_outside_range"], []]
@@ -77,41 +77,41 @@ def test_broken_rows_are_rejected_with_line_and_reason() -> None:
 def test_newest_first_comes_out_oldest_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, packed: bool
 ) -> None:
-    monkeypatch.setattr(read, "SORT_ROWS", limit)
+    monkeypatch.setattr(read, "MAX_IN_MEMORY_SORT_ROWS", limit)
     data = (DATA / "newest_first.csv").read_bytes()
     path = tmp_path / "AAA.csv"
     path.write_bytes(gzip.compress(data) if packed else data)
-    source = open_csv(path, chunk=40)
+    source = open_csv(path, chunk_bytes=40)
     assert source.order == ("sorted" if limit else "newest first")
-    assert bars(source)["source_line"].to_list() == [4, 3, 2]
+    assert read_bars(source)["source_line"].to_list() == [4, 3, 2]
 
 
 @pytest.mark.parametrize("chunk", [60, 1 << 20])
 @pytest.mark.parametrize("name", ["broken_rows.csv", "day_first_duplicate_date.csv", "newest_first.csv"])
 def test_a_cursor_resumes_exactly(name: str, chunk: int) -> None:
-    source = open_csv(DATA / name, ts_recv_ns=1, chunk=chunk)
+    source = open_csv(DATA / name, ts_recv_ns=1, chunk_bytes=chunk)
     tables = list(source.batches(batch_rows=3))
     for i, table in enumerate(tables):
-        rest = list(source.batches(table.done, batch_rows=2))
+        rest = list(source.batches(table.position, batch_rows=2))
         lines = [n for t in tables[i + 1 :] for n in t.records["source_line"]]
         assert [n for t in rest for n in t.records["source_line"]] == lines
         assert [r for t in rest for r in t.rejects] == [r for t in tables[i + 1 :] for r in t.rejects]
 
 
-def test_duplicates_are_told_apart(tmp_path: Path) -> None:
+def test_duplicates_are_distinguished(tmp_path: Path) -> None:
     head = "Date,Open,High,Low,Close,Volume\n"
     first, second = "2024-01-02,1,2,1,2,5\n", "2024-01-03,1,2,1,2,5\n"
     path = write(tmp_path, head + second + first + first + "2024-01-03,1,2,1,1,5\n")
     source = open_csv(path)
-    assert rejected(source) == {4: "duplicate_key", 5: "conflicting_duplicate"}
+    assert reasons_by_line(source) == {4: "duplicate_key", 5: "conflicting_duplicate"}
     raw = [r.raw for table in source.batches() for r in table.rejects]
     assert raw == [first.strip(), "2024-01-03,1,2,1,1,5"]
-    assert bars(source)["source_line"].to_list() == [3, 2]
+    assert read_bars(source)["source_line"].to_list() == [3, 2]
 
 
 def test_unknown_columns_go_to_extra(tmp_path: Path) -> None:
     path = write(tmp_path, 'Date,Open,High,Low,Close,Note,Year\n2024-01-02,1,2,1,2,"a ""b""",1999\n')
-    assert bars(open_csv(path))["extra"].to_list() == ['{"Note":"a \\"b\\"","Year":"1999"}']
+    assert read_bars(open_csv(path))["extra"].to_list() == ['{"Note":"a \\"b\\"","Year":"1999"}']
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_unknown_columns_go_to_extra(tmp_path: Path) -> None:
 def test_times(tmp_path: Path, times: list[str], interval: str, opens: int) -> None:
     rows = "".join(f"{time},1,2,1,2\n" for time in times)
     source = open_csv(write(tmp_path, "time,open,high,low,close\n" + rows))
-    records = bars(source)
+    records = read_bars(source)
     assert len(records) == 2
     assert records["ts_open_ns"][0] == opens * 10**9
     if interval:
@@ -138,26 +138,28 @@ def test_times(tmp_path: Path, times: list[str], interval: str, opens: int) -> N
     assert any("--tz" in w for w in source.warnings) == (times[0] == "2024-01-02 09:30:00")
 
 
-def test_a_year_that_nanoseconds_cannot_hold_is_no_date(tmp_path: Path) -> None:
+def test_a_year_beyond_the_nanosecond_range_is_rejected(tmp_path: Path) -> None:
     rows = "".join(
         f"{day},1,2,1,2\n" for day in ("2024-01-02 09:30:00", "9999-12-31 00:00:00", "2024-01-02 09:31:00")
     )
     source = open_csv(write(tmp_path, "time,open,high,low,close\n" + rows))
-    assert rejected(source) == {3: "unparsable_date"}
+    assert reasons_by_line(source) == {3: "unparsable_date"}
 
 
-def test_the_order_of_day_and_month_is_settled_or_asked(tmp_path: Path) -> None:
+def test_day_month_order_is_inferred_or_must_be_given(tmp_path: Path) -> None:
     head = "Date,Open,High,Low,Close\n"
 
     def of(*days: str) -> Path:
         return write(tmp_path, head + "".join(f"{day},1,2,1,2\n" for day in days))
 
-    assert bars(open_csv(of("12/30/2024", "12/31/2024")))["session_date"][0] == date(2024, 12, 30)
-    assert bars(open_csv(of("01/02/2024", "02/02/2024", "01/03/2024")))["session_date"][0] == date(2024, 2, 1)
+    assert read_bars(open_csv(of("12/30/2024", "12/31/2024")))["session_date"][0] == date(2024, 12, 30)
+    assert read_bars(open_csv(of("01/02/2024", "02/02/2024", "01/03/2024")))["session_date"][0] == date(
+        2024, 2, 1
+    )
     with pytest.raises(DataError, match="--date-format"):
         open_csv(of("01/02/2012", "02/03/2012"))
     for option in ("MM/DD/YYYY", "%m/%d/%Y"):
-        records = bars(open_csv(of("01/02/2012", "02/03/2012"), Options(date_format=option)))
+        records = read_bars(open_csv(of("01/02/2012", "02/03/2012"), Options(date_format=option)))
         assert records["session_date"].to_list() == [date(2012, 1, 2), date(2012, 2, 3)]
 
 
@@ -173,7 +175,7 @@ def test_the_order_of_day_and_month_is_settled_or_asked(tmp_path: Path) -> None:
         (b"\x1f\x8b\x08\x00junk", "can't be read"),
     ],
 )
-def test_what_is_no_price_file_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_file_without_prices_is_rejected(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "AAA.csv"
     path.write_bytes(content)
     with pytest.raises(DataError, match=says) as caught:
@@ -182,18 +184,18 @@ def test_what_is_no_price_file_is_refused(tmp_path: Path, content: bytes, says: 
     assert caught.value.hint
 
 
-def test_a_folder_or_nothing_is_refused(tmp_path: Path) -> None:
+def test_a_folder_or_a_missing_file_is_rejected(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.csv"):
         with pytest.raises(DataError):
             open_csv(path)
 
 
-def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_read_is_detected(tmp_path: Path) -> None:
     path = write(tmp_path, "Date,Open,High,Low,Close\n2024-01-02,1,2,1,2\n")
     source = open_csv(path)
     path.write_text("Date,Open,High,Low,Close\n2024-01-02,1,2,1,2.5\n")
     with pytest.raises(DataError, match="changed"):
-        bars(source)
+        read_bars(source)
     assert open_csv(path).fingerprint != source.fingerprint
 
 
@@ -201,7 +203,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None
 def test_encodings(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "AAA.csv"
     path.write_bytes("Date;Eröffnung;Hoch;Tief;Schluss\r\n2024-01-02;1;2;1;2\r\n".encode(encoding))
-    assert bars(open_csv(path))["close"].to_list() == [2]
+    assert read_bars(open_csv(path))["close"].to_list() == [2]
 
 
 prices = st.decimals(Decimal("0.000000001"), 10**9, places=9)
@@ -219,7 +221,7 @@ def test_any_table_of_bars_survives(
         writer.writerow(
             [day, *(f"{x:f}" for x in (a, max(a, b), min(a, b), b)), "" if volume is None else volume]
         )
-    records = bars(open_csv(write(tmp_path_factory.mktemp("t"), text.getvalue())))
+    records = read_bars(open_csv(write(tmp_path_factory.mktemp("t"), text.getvalue())))
     assert records["open"].to_list() == [row[0] for row in rows]
     assert records["close"].to_list() == [row[1] for row in rows]
     assert records["volume"].to_list() == [row[2] for row in rows]
@@ -246,7 +248,7 @@ def ns(moment: datetime) -> int:
     return int(moment.timestamp()) * 10**9
 
 
-def test_what_a_trade_says_of_itself(tmp_path: Path) -> None:
+def test_trade_attributes(tmp_path: Path) -> None:
     rows = [
         ("B", "00", '"14,37"', "7"),
         ("sell", "12", "@ F", ""),
@@ -255,23 +257,23 @@ def test_what_a_trade_says_of_itself(tmp_path: Path) -> None:
         ("BUY", "", "", "t5"),
     ]
     text = "".join(f"{at(n)},AAA,10,1,{','.join(row)}\n" for n, row in enumerate(rows))
-    records = bars(open_csv(write(tmp_path, f"{TRADES},side,correction,conditions,trade_id\n{text}")))
+    records = read_bars(open_csv(write(tmp_path, f"{TRADES},side,correction,conditions,trade_id\n{text}")))
     assert records["aggressor_side"].to_list() == ["buy", "sell", "sell", "none", "buy"]
     assert records["correction"].to_list() == ["new", "correct", "cancel", "correct", "new"]
     assert records["conditions"].to_list() == [["14", "37"], ["F"], [], ["R", "I"], []]
     assert records["trade_id"].to_list() == ["7", None, "9", "9", "t5"]
 
 
-def test_a_buyer_who_waited_was_sold_to(tmp_path: Path) -> None:
+def test_the_aggressor_is_the_opposite_of_the_passive_side(tmp_path: Path) -> None:
     rows = "".join(f"{at(n)},AAA,10,1,{maker}\n" for n, maker in enumerate(["True", "false", "1", "0", ""]))
-    records = bars(open_csv(write(tmp_path, f"{TRADES},is_buyer_maker\n{rows}")))
+    records = read_bars(open_csv(write(tmp_path, f"{TRADES},is_buyer_maker\n{rows}")))
     assert records["aggressor_side"].to_list() == ["sell", "buy", "sell", "buy", "none"]
 
 
 def test_quotes_that_cross_or_have_one_side(tmp_path: Path) -> None:
     prices = ["10,11", "12,11", "0,11", "9,"]
     rows = "".join(f"{at(n)},AAA,{pair},1,2\n" for n, pair in enumerate(prices))
-    records = bars(open_csv(write(tmp_path, f"timestamp,symbol,bid,ask,bid_size,ask_size\n{rows}")))
+    records = read_bars(open_csv(write(tmp_path, f"timestamp,symbol,bid,ask,bid_size,ask_size\n{rows}")))
     assert records["bid_price"].to_list() == [10, 12, None, 9]
     assert records["ask_price"].to_list() == [11, 11, 11, None]
     assert records["quality"].to_list() == [[], ["crossed_quote"], ["sentinel_value"], []]
@@ -279,42 +281,47 @@ def test_quotes_that_cross_or_have_one_side(tmp_path: Path) -> None:
 
 def test_bars_of_bids_and_their_currency(tmp_path: Path) -> None:
     head = "Date,Bid Open,Bid High,Bid Low,Bid Close,Currency\n"
-    records = bars(open_csv(write(tmp_path, head + "2024-01-02,1,2,1,2,usd\n2024-01-03,1,2,1,2,\n")))
+    records = read_bars(open_csv(write(tmp_path, head + "2024-01-02,1,2,1,2,usd\n2024-01-03,1,2,1,2,\n")))
     assert records["price_type"].to_list() == ["bid", "bid"]
     assert records["currency"].to_list() == ["USD", None]
 
 
 @pytest.mark.parametrize("cell", ["C:\\new", "a\tb", "{}", 'say "x"'])
-def test_extra_is_json_whatever_a_cell_or_a_name_holds(tmp_path: Path, cell: str) -> None:
+def test_extra_is_valid_json_for_any_cell_or_name(tmp_path: Path, cell: str) -> None:
     quoted = cell.replace('"', '""')
     path = write(tmp_path, f'{BARS},Path,"A {{b}}"\n2024-01-02,1,2,1,2,"{quoted}",x\n')
-    assert json.loads(bars(open_csv(path))["extra"][0]) == {"Path": cell, "A {b}": "x"}
+    assert json.loads(read_bars(open_csv(path))["extra"][0]) == {"Path": cell, "A {b}": "x"}
 
 
-def test_a_symbol_without_prices_on_a_day_is_not_refused(tmp_path: Path) -> None:
+def test_a_symbol_without_prices_on_a_day_is_not_rejected(tmp_path: Path) -> None:
     head = "Date," + ",".join(
         f"{symbol}.{role}" for symbol in "AB" for role in ("Open", "High", "Low", "Close")
     )
     rows = "2024-01-02,1,2,1,2,3,4,3,4\n2024-01-03,1,2,1,2,,,,\n2024-01-04,1,2,1,2,3,4,3,\n"
     path = write(tmp_path, f"{head}\n{rows}")
     source = open_csv(path)
-    assert bars(source).select("source_line", "symbol").rows() == [(2, "A"), (2, "B"), (3, "A"), (4, "A")]
-    assert rejected(source) == {4: "price_missing"}
+    assert read_bars(source).select("source_line", "symbol").rows() == [
+        (2, "A"),
+        (2, "B"),
+        (3, "A"),
+        (4, "A"),
+    ]
+    assert reasons_by_line(source) == {4: "price_missing"}
     with pytest.raises(DataError, match="2 symbols"):
         open_csv(path, Options(symbol="A"))
 
 
-def test_words_for_thousands_and_more(tmp_path: Path) -> None:
+def test_magnitude_suffixes(tmp_path: Path) -> None:
     volumes = ["3K", "1.25M", "2B", "2 Lakh", "1.5Cr"]
     rows = "".join(f"2024-01-{2 + n:02},1,2,1,2,{volume}\n" for n, volume in enumerate(volumes))
-    records = bars(open_csv(write(tmp_path, f"{BARS},Volume\n{rows}")))
+    records = read_bars(open_csv(write(tmp_path, f"{BARS},Volume\n{rows}")))
     assert records["volume"].to_list() == [3_000, 1_250_000, 2 * 10**9, 200_000, 15_000_000]
 
 
 def test_a_price_scale_is_exact_and_for_every_price(tmp_path: Path) -> None:
     rows = "2024-01-02,100000000000000001,200000000000000000,100000000000000001,150000000000000000,7,12,11\n"
     path = write(tmp_path, f"{BARS},Volume,VWAP,Adj Close\n{rows}")
-    record = bars(open_csv(path, Options(price_scale=9))).row(0, named=True)
+    record = read_bars(open_csv(path, Options(price_scale=9))).row(0, named=True)
     assert record["open"] == Decimal("100000000.000000001")
     assert record["close"] == 150_000_000
     assert (record["vwap"], record["adj_close"]) == (Decimal("0.000000012"), Decimal("0.000000011"))
@@ -340,7 +347,7 @@ def test_a_bar_closes_when_its_interval_ends(
     tmp_path: Path, opens: list[str], interval: str, closes: str
 ) -> None:
     rows = "".join(f"{day},1,2,1,2\n" for day in opens)
-    first = bars(open_csv(write(tmp_path, f"{BARS}\n{rows}"))).row(0, named=True)
+    first = read_bars(open_csv(write(tmp_path, f"{BARS}\n{rows}"))).row(0, named=True)
     assert first["interval"] == interval
     assert first["ts_close_ns"] == ns(datetime.fromisoformat(f"{closes}+00:00"))
     if interval == "1d":
@@ -358,16 +365,16 @@ def test_a_bar_closes_when_its_interval_ends(
         (["2024-01-04", "2024-01-11", "2024-01-18"], [date(2024, 1, n) for n in (4, 11, 18)]),
     ],
 )
-def test_bars_that_are_called_by_their_last_day(tmp_path: Path, days: list[str], opens: list[date]) -> None:
+def test_bars_labeled_by_their_last_day(tmp_path: Path, days: list[str], opens: list[date]) -> None:
     rows = "".join(f"{day},1,2,1,2\n" for day in days)
-    records = bars(open_csv(write(tmp_path, f"{BARS}\n{rows}")))
+    records = read_bars(open_csv(write(tmp_path, f"{BARS}\n{rows}")))
     assert [moment.date() for moment in pl.from_epoch(records["ts_open_ns"], "ns")] == opens
     assert [f"{day}" for day in records["session_date"]] == days
     assert records["ts_close_ns"].to_list()[:-1] == records["ts_open_ns"].to_list()[1:]
 
 
 @pytest.mark.parametrize("symbol", ["NA", "NULL", "NAN"])
-def test_a_symbol_that_looks_like_nothing_is_one_without_a_header(tmp_path: Path, symbol: str) -> None:
+def test_a_symbol_that_looks_like_a_missing_value_without_a_header(tmp_path: Path, symbol: str) -> None:
     walk = [100 + day * 7 % 11 for day in range(32)]
     rows = "".join(
         f"{symbol},2024-01-{day:02},{walk[day]}.5,115,95,{walk[day + 1]}.5,5000\n" for day in range(1, 31)
@@ -376,23 +383,23 @@ def test_a_symbol_that_looks_like_nothing_is_one_without_a_header(tmp_path: Path
     assert source.symbols == [symbol]
 
 
-def test_a_volume_by_another_name_is_told_by_the_money_or_asked_after(tmp_path: Path) -> None:
+def test_an_unlabeled_volume_is_inferred_from_turnover_or_warned_about(tmp_path: Path) -> None:
     rows = [(f"2024-01-{day:02},10,12,9,11", 1000 + day) for day in range(1, 9)]
     text = "".join(f"{bar},{shares},{shares * 11}\n" for bar, shares in rows)
-    records = bars(open_csv(write(tmp_path, f"{BARS},Foo,Bar\n{text}")))
+    records = read_bars(open_csv(write(tmp_path, f"{BARS},Foo,Bar\n{text}")))
     assert records["volume"].to_list() == [shares for _, shares in rows]
     text = "".join(f"{bar},{shares}\n" for bar, shares in rows)
     ones = "".join(f"{bar},1,10.5\n" for bar, _ in rows)
-    assert "volume" not in bars(open_csv(write(tmp_path, f"{BARS},Foo,Bar\n{ones}"))).columns
+    assert "volume" not in read_bars(open_csv(write(tmp_path, f"{BARS},Foo,Bar\n{ones}"))).columns
     source = open_csv(write(tmp_path, f"{BARS},Foo\n{text}"))
     assert "Foo may be" in source.warnings[0]
-    assert json.loads(bars(source)["extra"][0]) == {"Foo": "1001"}
+    assert json.loads(read_bars(source)["extra"][0]) == {"Foo": "1001"}
 
 
 def test_trades_may_have_no_size(tmp_path: Path) -> None:
     source = open_csv(write(tmp_path, f"timestamp,symbol,price\n{at(1)},A,10\n{at(2)},A,-1\n"))
-    assert bars(source)["price"].to_list() == [10]
-    assert rejected(source) == {3: "price_nonpositive"}
+    assert read_bars(source)["price"].to_list() == [10]
+    assert reasons_by_line(source) == {3: "price_nonpositive"}
 
 
 @pytest.mark.parametrize(
@@ -403,16 +410,16 @@ def test_trades_may_have_no_size(tmp_path: Path) -> None:
     ],
     ids=["order book", "options"],
 )
-def test_other_tables_with_prices_are_refused(tmp_path: Path, text: str) -> None:
+def test_other_tables_with_prices_are_rejected(tmp_path: Path, text: str) -> None:
     with pytest.raises(DataError, match="by its header"):
         open_csv(write(tmp_path, text))
 
 
-def test_the_length_of_bars_that_are_often_missing(tmp_path: Path) -> None:
+def test_the_interval_of_sparse_bars(tmp_path: Path) -> None:
     """Two minutes is the median, three the commonest; one is what all are made of."""
     minutes = (0, 1, 3, 6, 8, 11, 12, 15, 17, 20)
     rows = "".join(f"2024-01-02T12:{minute:02}:00Z,1,2,1,2\n" for minute in minutes)
-    assert set(bars(open_csv(write(tmp_path, f"{BARS}\n{rows}")))["interval"]) == {"1m"}
+    assert set(read_bars(open_csv(write(tmp_path, f"{BARS}\n{rows}")))["interval"]) == {"1m"}
 
 
 def test_times_that_many_symbols_share(tmp_path: Path) -> None:
@@ -420,7 +427,7 @@ def test_times_that_many_symbols_share(tmp_path: Path) -> None:
     moments = [datetime(2024, 1, 2, 9, tzinfo=UTC) + timedelta(minutes=7 * n) for n in range(300)]
     rows = "".join(f"S{n},{moment:%d-%b-%Y %H:%M},1,2,1,2\n" for moment in moments for n in range(5))
     path = write(tmp_path, f"Symbol,{BARS}\n{rows}")
-    records = bars(open_csv(path, Options(tz="UTC")))
+    records = read_bars(open_csv(path, Options(tz="UTC")))
     assert records["source_line"].to_list() == list(range(2, 1502))
     assert records["ts_open_ns"].to_list() == [ns(moment) for moment in moments for _ in range(5)]
 
@@ -428,38 +435,38 @@ def test_times_that_many_symbols_share(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("zone", "written"), [("America/New_York", "2024-01-02 19:59"), ("Asia/Tokyo", "2024-01-02 08:59")]
 )
-def test_the_session_is_the_day_at_the_exchange(tmp_path: Path, zone: str, written: str) -> None:
+def test_the_session_date_is_the_exchanges_date(tmp_path: Path, zone: str, written: str) -> None:
     path = write(tmp_path, f"{BARS}\n{written},1,2,1,2\n")
-    records = bars(open_csv(path, Options(tz=zone, interval="1m")))
+    records = read_bars(open_csv(path, Options(tz=zone, interval="1m")))
     assert records["session_date"].to_list() == [date(2024, 1, 2)]
 
 
-def test_what_is_said_of_the_zone_goes_before_what_the_layout_is_known_for(tmp_path: Path) -> None:
+def test_an_explicit_zone_overrides_the_layouts_zone(tmp_path: Path) -> None:
     rows = "".join(f"T,SBER,1,2,1,2,2024-01-02 10:0{minute}:00\n" for minute in range(3))
     path = write(tmp_path, f"BOARDID,SECID,OPEN,HIGH,LOW,CLOSE,BEGIN\n{rows}")
     for options, hour in ((None, 7), (Options(tz="UTC"), 10)):
-        first = bars(open_csv(path, options))["ts_open_ns"][0]
+        first = read_bars(open_csv(path, options))["ts_open_ns"][0]
         assert first == ns(datetime(2024, 1, 2, hour, tzinfo=UTC))
 
 
-def test_an_hour_that_clocks_repeat_or_skip_is_refused(tmp_path: Path) -> None:
+def test_ambiguous_and_nonexistent_local_times_are_rejected(tmp_path: Path) -> None:
     def of(day: str, *hours: int) -> CsvSource:
         rows = "".join(f"{day} {hour:02}:{minute},1,2,1,2\n" for hour in hours for minute in ("00", "30"))
         return open_csv(write(tmp_path, f"{BARS}\n{rows}"), Options(tz="America/New_York"))
 
-    assert rejected(of("2024-11-03", 0, 1, 1, 2)) == dict.fromkeys((4, 5, 6, 7), "no_local_time")
-    assert rejected(of("2024-03-10", 1, 2, 3)) == dict.fromkeys((4, 5), "no_local_time")
+    assert reasons_by_line(of("2024-11-03", 0, 1, 1, 2)) == dict.fromkeys((4, 5, 6, 7), "no_local_time")
+    assert reasons_by_line(of("2024-03-10", 1, 2, 3)) == dict.fromkeys((4, 5), "no_local_time")
 
 
 def test_a_zone_in_three_letters(tmp_path: Path) -> None:
     zones = {"EST": 14, "EDT": 13, "UTC": 9, "CET": 8, "JST": 0}
     for zone, hour in zones.items():
         rows = "".join(f"2024-07-01 09:30:0{second} {zone},AAA,1,1\n" for second in range(3))
-        first = bars(open_csv(write(tmp_path, f"{TRADES}\n{rows}")))["ts_event_ns"][0]
+        first = read_bars(open_csv(write(tmp_path, f"{TRADES}\n{rows}")))["ts_event_ns"][0]
         assert first == ns(datetime(2024, 7, 1, hour, 30, tzinfo=UTC))
 
 
-def test_days_in_seconds_that_begin_on_sundays_are_asked_about(tmp_path: Path) -> None:
+def test_daily_epoch_seconds_starting_on_sundays_suggest_tz(tmp_path: Path) -> None:
     """A day in Tokyo begins at 15:00 UTC of the day before."""
     days = [date(2024, 1, 8) + timedelta(n) for n in range(12) if n % 7 < 5]
     begin = [int(datetime.combine(day, time(), ZoneInfo("Asia/Tokyo")).timestamp()) for day in days]
@@ -467,21 +474,21 @@ def test_days_in_seconds_that_begin_on_sundays_are_asked_about(tmp_path: Path) -
     assert "--tz" in open_csv(path).warnings[0]
     source = open_csv(path, Options(tz="Asia/Tokyo"))
     assert source.warnings == []
-    assert bars(source)["session_date"].to_list() == days
+    assert read_bars(source)["session_date"].to_list() == days
 
 
 # --- in what order
 
 
-def test_trades_of_one_time_stand_as_they_happened(tmp_path: Path) -> None:
+def test_trades_of_one_time_keep_their_order(tmp_path: Path) -> None:
     newest_first = [3, 2, 2, 2, 1, 1]
     rows = "".join(f"{at(second)},AAA,10,1\n" for second in newest_first)
     source = open_csv(write(tmp_path, f"{TRADES}\n{rows}"))
-    assert bars(source)["source_line"].to_list() == [7, 6, 5, 4, 3, 2]
+    assert read_bars(source)["source_line"].to_list() == [7, 6, 5, 4, 3, 2]
     numbered = [(2, 3), (1, 9), (2, 1), (2, 2)]
     rows = "".join(f"{at(second)},AAA,10,1,{number}\n" for second, number in numbered)
     source = open_csv(write(tmp_path, f"{TRADES},sequence\n{rows}"))
-    assert bars(source)["sequence"].to_list() == [9, 1, 2, 3]
+    assert read_bars(source)["sequence"].to_list() == [9, 1, 2, 3]
 
 
 # --- questions
@@ -523,7 +530,7 @@ def test_trades_of_one_time_stand_as_they_happened(tmp_path: Path) -> None:
     ],
     ids=["weekends on few days", "--date-format", "column of intervals", "twelve hours", "header", "series"],
 )
-def test_what_contradicts_itself_is_refused(tmp_path: Path, text: str, options: Options, says: str) -> None:
+def test_contradictory_options_are_rejected(tmp_path: Path, text: str, options: Options, says: str) -> None:
     with pytest.raises(DataError, match=says) as caught:
         open_csv(write(tmp_path, text), options)
     assert caught.value.hint

@@ -5,16 +5,16 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from tickerlake.alerts.detectors.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.alerts.detectors.profile import Profile, volume_prior
+from tickerlake.alerts.detectors.profile import TimeOfDayProfile, volume_prior
 from tickerlake.alerts.duration import MINUTE_NS
 from tickerlake.analytics.bars import Bars, Flags
 from tickerlake.analytics.columnar import Fields, State
 from tickerlake.model.alert import Unit
 
-_WINSOR: Final = 4.0
-_EDGES: Final = (3.0, 3.0)
+_WINSOR_LIMIT: Final = 4.0
+_EDGE_MULTIPLIERS: Final = (3.0, 3.0)
 """The auctions are in the first and the last minute."""
 
 
@@ -26,57 +26,61 @@ class VolumeSpike(Detector):
     """
 
     parameters: ClassVar[Mapping[str, object]] = {
-        "times": Parameter.number(needed=True),
+        "times": Parameter.number(required=True),
         "least": Parameter.number(0.0, above=-1.0),
     }
     unit: ClassVar[Unit] = "x"
-    limit = "times"
-    directed = False
+    threshold_parameter = "times"
+    has_direction = False
     warmup = 30
-    shares = ("usual",)
+    share_fields = ("usual",)
 
-    def __init__(self, given: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
-        self.profile: Profile | None = None
-        super().__init__(given, interval)
-        self.decay = 0.95 if self.daily else 0.99
+    def __init__(self, arguments: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
+        self.profile: TimeOfDayProfile | None = None
+        super().__init__(arguments, interval)
+        self.decay = 0.95 if self.is_daily else 0.99
 
     def fields(self) -> Fields:
         """Keep the usual volume, and of how many it is made."""
-        kept = {"usual": 0.0, "count": 0.0}
-        if not self.daily:
-            self.profile = Profile(volume_prior, _EDGES if self.interval_ns <= MINUTE_NS else (1.0, 1.0))
-            kept |= self.profile.fields
-        return Fields(kept)
+        initial = {"usual": 0.0, "count": 0.0}
+        if not self.is_daily:
+            self.profile = TimeOfDayProfile(
+                volume_prior, _EDGE_MULTIPLIERS if self.interval_ns <= MINUTE_NS else (1.0, 1.0)
+            )
+            initial |= self.profile.fields
+        return Fields(initial)
 
-    def past_fields(self) -> Fields | None:
+    def history_fields(self) -> Fields | None:
         """Return the factors of the time of the day."""
-        return Fields(self.profile.past_fields) if self.profile else None
+        return Fields(self.profile.history_fields) if self.profile else None
 
-    def due(self, state: State, bars: Bars) -> Flags:
+    def rollover_due(self, state: State, bars: Bars) -> Flags:
         """Tell for which bars another part of the session begins."""
-        return Profile.due(state, bars)
+        return TimeOfDayProfile.rollover_due(state, bars)
 
-    def turn(self, past: State, state: State, bars: Bars) -> None:
+    def roll_over(self, history: State, state: State, bars: Bars) -> None:
         """Bring the factor of the part of the session that begins."""
         assert self.profile is not None
-        self.profile.turn(past, state, bars)
+        self.profile.roll_over(history, state, bars)
 
-    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Compare the volume with the usual one before it, then take it in."""
         factor = state["factor"] if self.profile else 1.0
         usual, count = state["usual"], state["count"]
         expected = usual * factor
         np.copyto(expected, NAN, where=expected <= 0)
         value = bars.volume / expected
-        small = bars.volume < self.given["least"]
+        small = bars.volume < self.arguments["least"]
         missing = np.isnan(bars.volume)
-        level = np.minimum(bars.volume / factor, np.where(count > 0, _WINSOR * usual, np.inf))
+        level = np.minimum(bars.volume / factor, np.where(count > 0, _WINSOR_LIMIT * usual, np.inf))
         if self.profile:
-            self.profile.learn(state, np.minimum(value, _WINSOR) * factor)
+            self.profile.record(state, np.minimum(value, _WINSOR_LIMIT) * factor)
         weight = np.maximum(1 - self.decay, 1 / (count + 1.0))
         usual[:] = np.where(missing, usual, usual + weight * (level - usual))
         count += ~missing
-        reading = self.judged(value, baseline=expected, reference=bars.open, direction=bars.close - bars.open)
+        reading = self.compare_to_threshold(
+            value, baseline=expected, reference=bars.open, direction=bars.close - bars.open
+        )
         return reading._replace(fire=reading.fire & ~small)
 
 
@@ -85,24 +89,24 @@ class RangeExpansion(Detector):
 
     parameters: ClassVar[Mapping[str, object]] = {
         "k": Parameter.number(3.0),
-        "timeperiod": Parameter.count(14, least=2, most=1_000),
+        "timeperiod": Parameter.integer(14, min_value=2, max_value=1_000),
     }
     unit: ClassVar[Unit] = "x"
-    limit = "k"
-    prices = ("atr",)
+    threshold_parameter = "k"
+    price_fields = ("atr",)
 
-    def needs(self) -> frozenset[str]:
+    def required_indicators(self) -> frozenset[str]:
         """Return the average true range."""
-        return frozenset({f"ATR({self.given['timeperiod']})"})
+        return frozenset({f"ATR({self.arguments['timeperiod']})"})
 
     def fields(self) -> Fields:
         """Keep the average as it was after the bar before."""
         return Fields({"atr": NAN})
 
-    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Compare the range with the average of the bars before."""
         before = state["atr"].copy()
-        state["atr"][:] = next(values[name] for name in self.needs())
+        state["atr"][:] = next(values[name] for name in self.required_indicators())
         np.copyto(before, NAN, where=before <= 0)
         value = np.copysign((bars.high - bars.low) / before, bars.close - bars.open)
-        return self.judged(value, baseline=before, reference=bars.open)
+        return self.compare_to_threshold(value, baseline=before, reference=bars.open)

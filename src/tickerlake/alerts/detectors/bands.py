@@ -6,15 +6,15 @@ from typing import ClassVar, Final
 import numpy as np
 
 from tickerlake.alerts.detectors import rulesets
-from tickerlake.alerts.detectors.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.alerts.detectors.rulesets import LimitBands
+from tickerlake.alerts.detectors.rulesets import LimitBandRules
 from tickerlake.alerts.duration import MINUTE_NS
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.columnar import Fields, State
 
-_SLOTS: Final = rulesets.REFERENCE_MINUTES
-_DUST: Final = 1e-9
+_REFERENCE_MINUTES: Final = rulesets.REFERENCE_MINUTES
+_EPSILON: Final = 1e-9
 
 
 class LimitBand(Detector):
@@ -27,13 +27,13 @@ class LimitBand(Detector):
     """
 
     parameters: ClassVar[Mapping[str, object]] = {
-        "tier": Parameter.count(1, most=2),
-        "near": Parameter.number(1.0, below=1.0 + _DUST),
+        "tier": Parameter.integer(1, max_value=2),
+        "near": Parameter.number(1.0, below=1.0 + _EPSILON),
     }
-    limit = ""
-    intraday = True
-    widest = "5m"
-    prices = ("close", "last", "reference", "sums")
+    threshold_parameter = ""
+    intraday_only = True
+    max_interval = "5m"
+    price_fields = ("close", "last", "reference", "sums")
 
     @property
     def window(self) -> str:
@@ -42,71 +42,75 @@ class LimitBand(Detector):
 
     def fields(self) -> Fields:
         """Keep the reference price, the last closes, and the mean price of each of the last minutes."""
-        kept = {"reference": NAN, "close": NAN, "last": NAN, "sums": 0.0, "counts": 0.0, "minutes": NAN}
-        return Fields(kept, dict.fromkeys(("sums", "counts", "minutes"), _SLOTS))
+        initial = {"reference": NAN, "close": NAN, "last": NAN, "sums": 0.0, "counts": 0.0, "minutes": NAN}
+        return Fields(initial, dict.fromkeys(("sums", "counts", "minutes"), _REFERENCE_MINUTES))
 
-    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Compare high and low with the band around the reference price of the bars before."""
         first = bars.first_of_session
         np.copyto(state["last"], state["close"], where=first)
         np.copyto(state["reference"], bars.open, where=first)
         minute = bars.ts_open_ns // MINUTE_NS
-        mean = self._mean(state, bars, minute)
+        mean = self._reference_mean(state, bars, minute)
         reference = state["reference"].copy()
-        far = np.abs(mean - reference) >= rulesets.RATCHET * reference
+        far = np.abs(mean - reference) >= rulesets.MIN_REFERENCE_MOVE * reference
         np.copyto(reference, mean, where=far)
         state["reference"][:] = reference
-        self._take(state, bars, minute)
+        self._add_prices(state, bars, minute)
         state["close"][:] = bars.close
-        band = self._band(np.where(np.isnan(state["last"]), reference, state["last"]), reference, bars)
+        band = self._band_pct(np.where(np.isnan(state["last"]), reference, state["last"]), reference, bars)
         above, below = bars.high / reference - 1.0, bars.low / reference - 1.0
         value = 100.0 * np.where(above >= -below, above, below)
-        threshold = band * self.given["near"]
+        threshold = band * self.arguments["near"]
         size = np.abs(value) if self.direction == "both" else value if self.direction == "up" else -value
         price = np.where(value > 0, bars.high, bars.low)
-        clear = size < self.clear_share * threshold
-        return Reading(value, size >= threshold - _DUST, clear, threshold, threshold, reference, price=price)
+        clear = size < self.clear_ratio * threshold
+        return Reading(
+            value, size >= threshold - _EPSILON, clear, threshold, threshold, reference, price=price
+        )
 
     @staticmethod
-    def _mean(state: State, bars: Bars, minute: Ints) -> Floats:
+    def _reference_mean(state: State, bars: Bars, minute: Ints) -> Floats:
         """Return the mean price of the five minutes before, in this session; NaN if there was no trade."""
-        begin = np.maximum(minute - _SLOTS, bars.session_open_ns // MINUTE_NS)
+        begin = np.maximum(minute - _REFERENCE_MINUTES, bars.session_open_ns // MINUTE_NS)
         recent = (state["minutes"] >= begin) & (state["minutes"] <= minute)
         sums, counts = np.where(recent, state["sums"], 0.0), np.where(recent, state["counts"], 0.0)
         total, count = sums[0], counts[0]
-        for slot in range(1, _SLOTS):
+        for slot in range(1, _REFERENCE_MINUTES):
             total, count = total + sums[slot], count + counts[slot]
         # 0 / 0 is unknown
         mean: Floats = total / count
         return mean
 
     @staticmethod
-    def _take(state: State, bars: Bars, minute: Ints) -> None:
-        slot, columns = minute % _SLOTS, np.arange(len(bars))
+    def _add_prices(state: State, bars: Bars, minute: Ints) -> None:
+        slot, columns = minute % _REFERENCE_MINUTES, np.arange(len(bars))
         fresh = state["minutes"][slot, columns] != minute
         state["sums"][slot, columns] = np.where(fresh, 0.0, state["sums"][slot, columns]) + bars.vwap
         state["counts"][slot, columns] = np.where(fresh, 0.0, state["counts"][slot, columns]) + 1.0
         state["minutes"][slot, columns] = minute
 
-    def _band(self, last_close: Floats, reference: Floats, bars: Bars) -> Floats:
+    def _band_pct(self, last_close: Floats, reference: Floats, bars: Bars) -> Floats:
         """Return the half width of the band in percent; NaN for days of which no rule is known."""
         band = np.full(len(bars), NAN)
         newest = rulesets.LIMIT_BANDS[-1]
         if np.count_nonzero(bars.session >= newest.since) == len(bars):
-            return self._band_by(newest, last_close, reference, bars)
+            return self._band_pct_by(newest, last_close, reference, bars)
         for rules in rulesets.LIMIT_BANDS:
             begun = bars.session >= rules.since
             if np.count_nonzero(begun):
-                band = np.where(begun, self._band_by(rules, last_close, reference, bars), band)
+                band = np.where(begun, self._band_pct_by(rules, last_close, reference, bars), band)
         return band
 
-    def _band_by(self, rules: LimitBands, last_close: Floats, reference: Floats, bars: Bars) -> Floats:
-        tier = self.given["tier"] - 1
+    def _band_pct_by(
+        self, rules: LimitBandRules, last_close: Floats, reference: Floats, bars: Bars
+    ) -> Floats:
+        tier = self.arguments["tier"] - 1
         cheap = np.minimum(rules.below_075, 100.0 * rules.below_075_dollars / reference)
         high, low = last_close > 3.0, last_close < 0.75
         band = np.where(high, rules.above_3[tier], np.where(low, cheap, rules.from_075))
-        early = bars.ts_open_ns < bars.session_open_ns + rulesets.OPEN_MINUTES * MINUTE_NS
-        late = bars.ts_open_ns >= bars.session_close_ns - rulesets.CLOSE_MINUTES * MINUTE_NS
+        early = bars.ts_open_ns < bars.session_open_ns + rulesets.DOUBLED_OPEN_MINUTES * MINUTE_NS
+        late = bars.ts_open_ns >= bars.session_close_ns - rulesets.DOUBLED_CLOSE_MINUTES * MINUTE_NS
         doubled = (early & rules.doubled_at_open) | (late & (~high | rules.doubled_at_close[tier]))
         return np.where(doubled, 2.0 * band, band)
 
@@ -118,9 +122,9 @@ class MarketBreaker(Detector):
     """
 
     parameters: ClassVar[Mapping[str, object]] = {}
-    limit = ""
-    directed = False
-    prices = ("close", "last")
+    threshold_parameter = ""
+    has_direction = False
+    price_fields = ("close", "last")
 
     @property
     def window(self) -> str:
@@ -131,7 +135,7 @@ class MarketBreaker(Detector):
         """Keep the close of the session before, and the last close."""
         return Fields({"close": NAN, "last": NAN, "session": NAN, "last_session": NAN})
 
-    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Compare the low with the close of the session before."""
         first = bars.first_of_session
         np.copyto(state["last"], state["close"], where=first)
@@ -141,18 +145,18 @@ class MarketBreaker(Detector):
         state["session"][:] = bars.session
         value = 100.0 * (bars.low / reference - 1.0)
         threshold = self._threshold(-value, bars)
-        clear = -value < self.clear_share * threshold
-        fire = -value >= threshold - _DUST
+        clear = -value < self.clear_ratio * threshold
+        fire = -value >= threshold - _EPSILON
         return Reading(value, fire, clear, threshold, reference=reference, price=bars.low, since=since)
 
     def _threshold(self, fall: Floats, bars: Bars) -> Floats:
         threshold = np.full(len(bars), NAN)
         for rules in rulesets.BREAKERS:
-            late = bars.ts_open_ns >= bars.session_close_ns - rules.until_minutes * MINUTE_NS
-            if self.daily:
+            late = bars.ts_open_ns >= bars.session_close_ns - rules.final_minutes * MINUTE_NS
+            if self.is_daily:
                 late = np.zeros(len(bars), dtype=bool)
             reached = np.where(late, rules.levels[2], rules.levels[0])
             for level in rules.levels[1:]:
-                reached = np.where(fall >= level - _DUST, level, reached)
+                reached = np.where(fall >= level - _EPSILON, level, reached)
             threshold = np.where(bars.session >= rules.since, reached, threshold)
         return threshold

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.alerts.duration import nanoseconds
+from tickerlake.alerts.duration import parse_duration_ns
 from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
-from tickerlake.analytics.columnar import Fields, State, Table
+from tickerlake.analytics.columnar import Fields, State, StateTable
 from tickerlake.model.alert import Cause, Unit
 
 NAN: Final = float("nan")
-Values = Mapping[str, Floats]
+IndicatorValues = Mapping[str, Floats]
 """Indicators by their canonical texts, each of the shape (k,)."""
 
 
@@ -74,57 +74,57 @@ class Detector(ABC):
 
     unit: ClassVar[Unit] = "pct"
 
-    limit: ClassVar[str] = "threshold"
+    threshold_parameter: ClassVar[str] = "threshold"
     """The name of the parameter that the value is compared with; empty for none."""
 
-    clear_share: ClassVar[float] = 0.4
+    clear_ratio: ClassVar[float] = 0.4
     """The clear threshold in parts of the threshold, where a rule says nothing."""
 
     warmup: ClassVar[int] = 0
     """How many bars are looked at before the first alert, where a rule says nothing."""
 
     clear_bars: ClassVar[int] = 3
-    intraday: ClassVar[bool] = False
+    intraday_only: ClassVar[bool] = False
     """True if bars of days tell it nothing."""
 
-    widest: ClassVar[str] = ""
+    max_interval: ClassVar[str] = ""
     """The widest bars that tell it something; empty for any."""
 
-    ticks: ClassVar[bool] = True
+    supports_ticks: ClassVar[bool] = True
     """True if it can look at bars that are not closed."""
 
-    directed: ClassVar[bool] = True
+    has_direction: ClassVar[bool] = True
     """True if a rule can ask for one direction only."""
 
-    doubles: ClassVar[bool] = True
+    refires_on_double: ClassVar[bool] = True
     """True if twice the move is news: not where the price is compared with what it has just passed."""
 
-    about_data: ClassVar[bool] = False
+    monitors_data: ClassVar[bool] = False
     """True if it is shown what comes and what does not, rather than bars."""
 
     cause: ClassVar[Cause] = "market"
-    prices: ClassVar[tuple[str, ...]] = ()
+    price_fields: ClassVar[tuple[str, ...]] = ()
     """The fields that hold prices, which a split changes …"""
 
-    shares: ClassVar[tuple[str, ...]] = ()
+    share_fields: ClassVar[tuple[str, ...]] = ()
     """… and those that hold numbers of shares."""
 
-    def __init__(self, given: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
-        self.given: dict[str, Any] = {**defaults(type(self)), **(given or {})}
+    def __init__(self, arguments: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
+        self.arguments: dict[str, Any] = {**default_arguments(type(self)), **(arguments or {})}
         self.interval = interval
-        self.interval_ns = nanoseconds(interval)
-        self.daily = self.interval_ns >= nanoseconds("1d")
-        self.direction: str = self.given.get("direction", "both")
-        limit = self.given.get(self.limit)
+        self.interval_ns = parse_duration_ns(interval)
+        self.is_daily = self.interval_ns >= parse_duration_ns("1d")
+        self.direction: str = self.arguments.get("direction", "both")
+        limit = self.arguments.get(self.threshold_parameter)
         self.threshold = NAN if limit is None else float(limit)
-        clear = self.given.get("clear")
-        self.clear = self.threshold * self.clear_share if clear is None else float(clear)
-        self.table = Table(self.fields())
-        past = self.past_fields()
-        self.past = None if past is None else Table(past)
+        clear = self.arguments.get("clear")
+        self.clear_threshold = self.threshold * self.clear_ratio if clear is None else float(clear)
+        self.table = StateTable(self.fields())
+        past = self.history_fields()
+        self.history = None if past is None else StateTable(past)
 
     @classmethod
-    def complain(cls, given: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    def validate(cls, arguments: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """Return what is wrong with parameters that are right one by one: name, message, hint."""
         return []
 
@@ -133,49 +133,49 @@ class Detector(ABC):
         """Over how long it looks, for a person."""
         return self.interval
 
-    def needs(self) -> frozenset[str]:
+    def required_indicators(self) -> frozenset[str]:
         """Return the canonical texts of the indicators that ``step`` wants."""
         return frozenset()
 
     @abstractmethod
     def fields(self) -> Fields:
-        """Return what is kept for each instrument; ``self.given`` holds the parameters."""
+        """Return what is kept for each instrument; ``self.arguments`` holds the parameters."""
 
     @abstractmethod
-    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Take one bar of each of some instruments into their state, in place, and judge it."""
 
-    def past_fields(self) -> Fields | None:
+    def history_fields(self) -> Fields | None:
         """Return what is kept besides, and is only wanted when ``due`` says so: for long memories."""
         return None
 
-    def due(self, state: State, bars: Bars) -> Flags:
+    def rollover_due(self, state: State, bars: Bars) -> Flags:
         """Tell for which bars ``turn`` comes before ``step``: by default, for the first of a session."""
         return bars.first_of_session
 
-    def turn(self, past: State, state: State, bars: Bars) -> None:  # noqa: B027 - most have no long memory
+    def roll_over(self, history: State, state: State, bars: Bars) -> None:  # noqa: B027 - most have no long memory
         """Move between the long memory and the state, in place."""
 
-    def judged(self, value: Floats, **rest: Any) -> Reading:
+    def compare_to_threshold(self, value: Floats, **rest: Any) -> Reading:
         """Compare values with the threshold, in the direction of the rule."""
         size = np.abs(value) if self.direction == "both" else value if self.direction == "up" else -value
-        return Reading(value, size >= self.threshold, size < self.clear, self.threshold, **rest)
+        return Reading(value, size >= self.threshold, size < self.clear_threshold, self.threshold, **rest)
 
-    def update(self, bars: Bars, values: Values) -> Reading:
+    def update(self, bars: Bars, values: IndicatorValues) -> Reading:
         """Take closed bars, at most one of each instrument, and judge them."""
         block = self.table.gather(bars.rows)
-        self._turn(block, bars, save=True)
+        self._roll_over(block, bars, save=True)
         reading = self.step(self.table.fields.view(block), bars, values)
         self.table.scatter(bars.rows, block)
         return reading
 
-    def peek(self, bars: Bars, values: Values) -> Reading:
+    def preview(self, bars: Bars, values: IndicatorValues) -> Reading:
         """Judge bars as if they closed now; nothing changes."""
         block = self.table.gather(bars.rows)
-        self._turn(block, bars, save=False)
+        self._roll_over(block, bars, save=False)
         return self.step(self.table.fields.view(block), bars, values)
 
-    def split(self, rows: Ints, factor: Floats) -> None:
+    def adjust_for_split(self, rows: Ints, factor: Floats) -> None:
         """Bring what is remembered to the scale of the new shares.
 
         Parameters
@@ -183,31 +183,31 @@ class Detector(ABC):
         rows, factor
             Which instruments, and their new price in parts of the old one.
         """
-        for table in (self.table, self.past):
+        for table in (self.table, self.history):
             if table is not None:
                 block = table.gather(rows)
                 state = table.fields.view(block)
-                for name in state.keys() & set(self.prices):
+                for name in state.keys() & set(self.price_fields):
                     state[name] *= factor
-                for name in state.keys() & set(self.shares):
+                for name in state.keys() & set(self.share_fields):
                     state[name] /= factor
                 table.scatter(rows, block)
 
-    def _turn(self, block: Floats, bars: Bars, *, save: bool) -> None:
-        if self.past is None:
+    def _roll_over(self, block: Floats, bars: Bars, *, save: bool) -> None:
+        if self.history is None:
             return
-        due = self.due(self.table.fields.view(block), bars)
+        due = self.rollover_due(self.table.fields.view(block), bars)
         if not np.count_nonzero(due):
             return
         which = np.flatnonzero(due)
         part, rows = block[:, which], bars.rows[which]
-        past = self.past.gather(rows)
-        self.turn(self.past.fields.view(past), self.table.fields.view(part), bars.take(which))
+        past = self.history.gather(rows)
+        self.roll_over(self.history.fields.view(past), self.table.fields.view(part), bars.select(which))
         block[:, which] = part
         if save:
-            self.past.scatter(rows, past)
+            self.history.scatter(rows, past)
 
 
-def defaults(kind: type[Detector]) -> dict[str, Any]:
+def default_arguments(cls: type[Detector]) -> dict[str, Any]:
     """Return the defaults of a detector's parameters."""
-    return {name: Parameter.of(told).default for name, told in kind.parameters.items()}
+    return {name: Parameter.coerce(told).default for name, told in cls.parameters.items()}

@@ -13,8 +13,8 @@ A detector of your own::
             return Fields({"close": NAN})
 
         def step(self, state: State, bars: Bars, values: Values) -> Reading:
-            before = np.floor(state["close"] / self.given["step"])
-            value = (np.floor(bars.close / self.given["step"]) - before) * self.given["step"]
+            before = np.floor(state["close"] / self.arguments["step"])
+            value = (np.floor(bars.close / self.arguments["step"]) - before) * self.arguments["step"]
             reference = state["close"].copy()
             state["close"][:] = bars.close
             return Reading(value, np.abs(value) > 0, value == 0, reference=reference)
@@ -37,11 +37,11 @@ from tickerlake.alerts.detectors.surprise import Jump, ZScore
 from tickerlake.alerts.words import did_you_mean
 from tickerlake.errors import UsageError
 
-GROUP: Final = "tickerlake.detectors"
+ENTRY_POINT_GROUP: Final = "tickerlake.detectors"
 """The entry-point group in which other packages name their detectors."""
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
-_kinds: dict[str, type[Detector]] = {
+_NAME_PATTERN: Final = re.compile(r"[a-z][a-z0-9_]*")
+_detectors: dict[str, type[Detector]] = {
     "pct_change": PctChange,
     "cross": Cross,
     "channel": Channel,
@@ -69,7 +69,7 @@ def register(name: str, cls: type[Detector]) -> None:
     UsageError
         If the name is taken by another or is no name, or if it is no detector.
     """
-    if not _NAME.fullmatch(name):
+    if not _NAME_PATTERN.fullmatch(name):
         raise UsageError(
             f"{name!r} can't be the name of a detector.", "Use small letters, digits and underscores."
         )
@@ -77,11 +77,11 @@ def register(name: str, cls: type[Detector]) -> None:
         raise UsageError(
             f"The detector {name} is no subclass of Detector.", "Correct the package that it is from."
         )
-    if _kinds.setdefault(name, cls) is not cls:
+    if _detectors.setdefault(name, cls) is not cls:
         raise UsageError(f"There is a detector {name} already.", "Choose another name.")
 
 
-def find(name: str) -> type[Detector]:
+def detector_class(name: str) -> type[Detector]:
     """Return a detector by its name.
 
     Raises
@@ -89,8 +89,8 @@ def find(name: str) -> type[Detector]:
     UsageError
         If there is none.
     """
-    if name not in _kinds:
-        for entry in metadata.entry_points(group=GROUP, name=name):
+    if name not in _detectors:
+        for entry in metadata.entry_points(group=ENTRY_POINT_GROUP, name=name):
             try:
                 found = entry.load()
             except Exception as error:
@@ -99,12 +99,12 @@ def find(name: str) -> type[Detector]:
                     "Correct the package that it is from.",
                 ) from error
             register(name, found)
-    if name not in _kinds:
-        raise UsageError(f"There is no kind of rule {name!r}.", did_you_mean(name, names()))
-    return _kinds[name]
+    if name not in _detectors:
+        raise UsageError(f"There is no kind of rule {name!r}.", did_you_mean(name, kind_names()))
+    return _detectors[name]
 
 
-def names() -> list[str]:
+def kind_names() -> list[str]:
     """Return the names of all kinds, those of other packages last."""
-    others = {entry.name for entry in metadata.entry_points(group=GROUP)}
-    return [*_kinds, *sorted(others - set(_kinds))]
+    others = {entry.name for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
+    return [*_detectors, *sorted(others - set(_detectors))]

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tickerlake.alerts.detectors.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.analytics.columnar import Fields, State
@@ -19,23 +19,23 @@ class Cross(Detector):
     the close is back; where both directions are told, that is a crossing itself, and it clears at once.
     """
 
-    parameters: ClassVar[Mapping[str, object]] = {"level": Parameter.level(needed=True)}
+    parameters: ClassVar[Mapping[str, object]] = {"level": Parameter.level(required=True)}
     unit: ClassVar[Unit] = "price"
-    limit = ""
+    threshold_parameter = ""
     clear_bars = 1
-    doubles = False
+    refires_on_double = False
 
-    def needs(self) -> frozenset[str]:
+    def required_indicators(self) -> frozenset[str]:
         """Return the level if it is an indicator."""
-        return _indicators(self.given["level"])
+        return _level_indicators(self.arguments["level"])
 
     def fields(self) -> Fields:
         """Keep the side that the last close was on: -1 below, 1 above."""
         return Fields({"side": NAN})
 
-    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Compare the side with that of the bar before."""
-        level = _level(self.given["level"], bars, values)
+        level = _level_values(self.arguments["level"], bars, values)
         value = bars.close - level
         side, before = np.sign(value), state["side"].copy()
         crossed = side * before < 0
@@ -56,14 +56,14 @@ class Channel(Detector):
         "event": Parameter.choice("exit", ("enter", "exit")),
     }
     unit: ClassVar[Unit] = "price"
-    limit = ""
+    threshold_parameter = ""
     clear_bars = 1
-    doubles = False
+    refires_on_double = False
 
     @classmethod
-    def complain(cls, given: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    def validate(cls, arguments: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """Refuse a channel without edges, or upside down."""
-        upper, lower = given.get("upper"), given.get("lower")
+        upper, lower = arguments.get("upper"), arguments.get("lower")
         if upper is None and lower is None:
             return [
                 (
@@ -76,25 +76,25 @@ class Channel(Detector):
             return [("lower", f"lower is {lower:g}, which is not below upper, {upper:g}.", "Exchange them.")]
         return []
 
-    def needs(self) -> frozenset[str]:
+    def required_indicators(self) -> frozenset[str]:
         """Return those edges that are indicators."""
-        return _indicators(self.given["upper"]) | _indicators(self.given["lower"])
+        return _level_indicators(self.arguments["upper"]) | _level_indicators(self.arguments["lower"])
 
     def fields(self) -> Fields:
         """Keep where the last close was: -1 below, 0 inside, 1 above."""
         return Fields({"place": NAN})
 
-    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Compare the place with that of the bar before."""
-        upper = _level(self.given["upper"], bars, values, np.inf)
-        lower = _level(self.given["lower"], bars, values, -np.inf)
+        upper = _level_values(self.arguments["upper"], bars, values, np.inf)
+        lower = _level_values(self.arguments["lower"], bars, values, -np.inf)
         place = np.where(bars.close > upper, 1.0, np.where(bars.close < lower, -1.0, 0.0))
         known = ~np.isnan(upper) & ~np.isnan(lower)
         before = state["place"].copy()
         inside, was_inside = place == 0, before == 0
         was_outside = np.abs(before) == 1
         edge = np.where(np.where(inside, before, place) > 0, upper, lower)
-        if self.given["event"] == "exit":
+        if self.arguments["event"] == "exit":
             fire, clear = known & was_inside & ~inside, known & inside
         else:
             fire, clear = known & was_outside & inside, known & ~inside
@@ -112,23 +112,23 @@ class VwapDeviation(Detector):
     """The close against the volume-weighted price of the session, in percent or basis points."""
 
     parameters: ClassVar[Mapping[str, object]] = {"pct": Parameter.number(), "bps": Parameter.number()}
-    limit = "pct"
-    intraday = True
+    threshold_parameter = "pct"
+    intraday_only = True
 
-    def __init__(self, given: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
-        in_bps = (given or {}).get("bps") is not None
-        self.limit = "bps" if in_bps else "pct"  # type: ignore[misc]
+    def __init__(self, arguments: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
+        in_bps = (arguments or {}).get("bps") is not None
+        self.threshold_parameter = "bps" if in_bps else "pct"  # type: ignore[misc]
         self.unit = "bps" if in_bps else "pct"  # type: ignore[misc]
-        super().__init__(given, interval)
+        super().__init__(arguments, interval)
 
     @classmethod
-    def complain(cls, given: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    def validate(cls, arguments: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """Want one of the two thresholds."""
-        if (given.get("pct") is None) == (given.get("bps") is None):
+        if (arguments.get("pct") is None) == (arguments.get("bps") is None):
             return [("pct", "one of pct and bps is needed", "Write pct = 1.5, or bps = 150.")]
         return []
 
-    def needs(self) -> frozenset[str]:
+    def required_indicators(self) -> frozenset[str]:
         """Return the session's VWAP."""
         return frozenset({"VWAP"})
 
@@ -136,18 +136,20 @@ class VwapDeviation(Detector):
         """Keep nothing."""
         return Fields({})
 
-    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Compare the close with the indicator."""
         vwap = values["VWAP"]
         parts = 1e4 if self.unit == "bps" else 100.0
-        return self.judged(parts * (bars.close - vwap) / vwap, baseline=vwap, reference=vwap)
+        return self.compare_to_threshold(parts * (bars.close - vwap) / vwap, baseline=vwap, reference=vwap)
 
 
-def _indicators(level: float | str | None) -> frozenset[str]:
+def _level_indicators(level: float | str | None) -> frozenset[str]:
     return frozenset({level}) if isinstance(level, str) else frozenset()
 
 
-def _level(level: float | str | None, bars: Bars, values: Values, missing: float = NAN) -> Floats:
+def _level_values(
+    level: float | str | None, bars: Bars, values: IndicatorValues, missing: float = NAN
+) -> Floats:
     if isinstance(level, str):
         return values[level]
     return np.full(len(bars), missing if level is None else level)

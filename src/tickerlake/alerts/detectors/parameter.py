@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tickerlake.alerts.duration import nanoseconds
+from tickerlake.alerts.duration import parse_duration_ns
 from tickerlake.alerts.words import did_you_mean
 from tickerlake.errors import UsageError
 
-Read = Callable[[object], Any]
+Validator = Callable[[object], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +27,21 @@ class Parameter:
     """
 
     default: Any
-    read: Read
-    needed: bool = False
+    validate: Validator
+    required: bool = False
 
     @classmethod
-    def of(cls, told: object) -> "Parameter":
+    def coerce(cls, default: object) -> "Parameter":
         """Return a parameter as it is, and make one of a plain default: the kind of value is that of it."""
-        if isinstance(told, Parameter):
-            return told
-        if isinstance(told, bool):
-            return Parameter(told, _truth)
-        if isinstance(told, int | float):
-            return Parameter(told, lambda value: _number(value, -math.inf, math.inf))
-        if isinstance(told, str):
-            return Parameter(told, _text)
-        raise TypeError(f"a parameter can't be {told!r}")
+        if isinstance(default, Parameter):
+            return default
+        if isinstance(default, bool):
+            return Parameter(default, _validate_boolean)
+        if isinstance(default, int | float):
+            return Parameter(default, lambda value: _validate_number(value, -math.inf, math.inf))
+        if isinstance(default, str):
+            return Parameter(default, _validate_string)
+        raise TypeError(f"a parameter can't be {default!r}")
 
     @classmethod
     def number(
@@ -50,45 +50,45 @@ class Parameter:
         *,
         above: float = 0.0,
         below: float = math.inf,
-        needed: bool = False,
+        required: bool = False,
     ) -> Self:
         """Take numbers between two bounds, which are not allowed themselves."""
-        return cls(default, lambda value: _number(value, above, below), needed)
+        return cls(default, lambda value: _validate_number(value, above, below), required)
 
     @classmethod
-    def count(cls, default: int | None = None, *, least: int = 1, most: int = 10_000) -> Self:
+    def integer(cls, default: int | None = None, *, min_value: int = 1, max_value: int = 10_000) -> Self:
         """Take whole numbers."""
-        return cls(default, lambda value: _count(value, least, most), default is None)
+        return cls(default, lambda value: _validate_integer(value, min_value, max_value), default is None)
 
     @classmethod
     def choice(cls, default: str, allowed: Sequence[str]) -> Self:
         """Take one of some words."""
-        return cls(default, lambda value: _choice(value, allowed))
+        return cls(default, lambda value: _validate_choice(value, allowed))
 
     @classmethod
-    def truth(cls, *, default: bool) -> Self:
+    def boolean(cls, *, default: bool) -> Self:
         """Take true and false."""
-        return cls(default, _truth)
+        return cls(default, _validate_boolean)
 
     @classmethod
     def duration(cls, default: str | None = None) -> Self:
         """Take lengths of time."""
-        return cls(default, _duration, default is None)
+        return cls(default, _validate_duration, default is None)
 
     @classmethod
-    def window(cls, default: int | str | None = None, *, most: int = 10_000) -> Self:
+    def window(cls, default: int | str | None = None, *, max_bars: int = 10_000) -> Self:
         """Take a number of bars or a length of time."""
-        return cls(default, lambda value: _window(value, most), default is None)
+        return cls(default, lambda value: _validate_window(value, max_bars), default is None)
 
     @classmethod
-    def level(cls, *, needed: bool = False) -> Self:
+    def level(cls, *, required: bool = False) -> Self:
         """Take a price or an indicator, whose canonical text is returned."""
-        return cls(None, _level, needed)
+        return cls(None, _validate_level, required)
 
 
-def _number(value: object, above: float, below: float) -> float:
+def _validate_number(value: object, above: float, below: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(f"is {_shown(value)}, not a number.", "Write it without quotes.")
+        raise UsageError(f"is {_format_value(value)}, not a number.", "Write it without quotes.")
     if not math.isfinite(value):
         raise UsageError(f"is {value}.", "Give a finite number.")
     if not above < value < below:
@@ -98,49 +98,53 @@ def _number(value: object, above: float, below: float) -> float:
     return value
 
 
-def _count(value: object, least: int, most: int) -> int:
+def _validate_integer(value: object, min_value: int, max_value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise UsageError(f"is {_shown(value)}, not a whole number.", "Write it without quotes and point.")
-    if not least <= value <= most:
-        raise UsageError(f"is {value:,}.", f"It has to be {least:,} to {most:,}.")
+        raise UsageError(
+            f"is {_format_value(value)}, not a whole number.", "Write it without quotes and point."
+        )
+    if not min_value <= value <= max_value:
+        raise UsageError(f"is {value:,}.", f"It has to be {min_value:,} to {max_value:,}.")
     return value
 
 
-def _truth(value: object) -> bool:
+def _validate_boolean(value: object) -> bool:
     if not isinstance(value, bool):
-        raise UsageError(f"is {_shown(value)}.", "Write true or false, without quotes.")
+        raise UsageError(f"is {_format_value(value)}.", "Write true or false, without quotes.")
     return value
 
 
-def _text(value: object) -> str:
+def _validate_string(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise UsageError(f"is {_shown(value)}, not a text.", "Write it in quotes.")
+        raise UsageError(f"is {_format_value(value)}, not a text.", "Write it in quotes.")
     return value
 
 
-def _choice(value: object, allowed: Sequence[str]) -> str:
+def _validate_choice(value: object, allowed: Sequence[str]) -> str:
     if value not in allowed:
-        raise UsageError(f"is {_shown(value)}.", did_you_mean(str(value), allowed))
+        raise UsageError(f"is {_format_value(value)}.", did_you_mean(str(value), allowed))
     return str(value)
 
 
-def _duration(value: object) -> str:
+def _validate_duration(value: object) -> str:
     try:
-        nanoseconds(_text(value))
+        parse_duration_ns(_validate_string(value))
     except ValueError as error:
-        raise UsageError(f"is {_shown(value)}, not a length of time.", 'Write "90s", "15m", "4h".') from error
+        raise UsageError(
+            f"is {_format_value(value)}, not a length of time.", 'Write "90s", "15m", "4h".'
+        ) from error
     return str(value).strip()
 
 
-def _window(value: object, most: int) -> int | str:
+def _validate_window(value: object, max_bars: int) -> int | str:
     if isinstance(value, str):
-        return _duration(value)
-    return _count(value, 1, most)
+        return _validate_duration(value)
+    return _validate_integer(value, 1, max_bars)
 
 
-def _level(value: object) -> float | str:
+def _validate_level(value: object) -> float | str:
     if not isinstance(value, str):
-        return _number(value, 0.0, math.inf)
+        return _validate_number(value, 0.0, math.inf)
     # the indicators are only loaded by those who use them
     from tickerlake.analytics.indicators.registry import outputs_of, parse
 
@@ -151,5 +155,5 @@ def _level(value: object) -> float | str:
     return str(spec.text)
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else "true" if value is True else str(value).lower()

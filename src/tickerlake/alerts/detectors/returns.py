@@ -7,19 +7,19 @@ import numpy as np
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.analytics.columnar import State
 
-MOST_MISSING: Final = 30.0
+MAX_MISSING_INTERVALS: Final = 30.0
 """A return over a longer silence is not taken for a wider one."""
 
-TICK_FLOOR: Final = 0.5
+MIN_SIGMA_TICKS: Final = 0.5
 """The least sigma, in ticks: below it, a price that flips between two ticks looks like news."""
 
-LEAST_SIGMA: Final = 1e-6
-_MOST_FLOOR: Final = 0.01
-FIELDS: Final = {"close": np.nan, "closed": np.nan, "tick": np.inf}
+MIN_SIGMA: Final = 1e-6
+_MAX_SIGMA_FLOOR: Final = 0.01
+RETURN_FIELDS: Final = {"close": np.nan, "closed": np.nan, "tick": np.inf}
 """The last close, when that was (ns), and the smallest change of the price that was seen."""
 
 
-def step(state: State, bars: Bars, interval_ns: int, *, daily: bool) -> tuple[Floats, Floats, Floats]:
+def log_returns(state: State, bars: Bars, interval_ns: int, *, daily: bool) -> tuple[Floats, Floats, Floats]:
     """Return the log return of each bar, its reference price, and how many intervals it took.
 
     The first bar of a session is measured from its open: the night is another matter (see ``gap_open``). Bars
@@ -30,7 +30,7 @@ def step(state: State, bars: Bars, interval_ns: int, *, daily: bool) -> tuple[Fl
         reference, width = before, np.ones(len(bars))
     else:
         width = (bars.ts_close_ns - state["closed"]) / interval_ns
-        width = np.fmin(np.fmax(width, 1.0), MOST_MISSING + 1.0)
+        width = np.fmin(np.fmax(width, 1.0), MAX_MISSING_INTERVALS + 1.0)
         reference = before
         if np.count_nonzero(bars.first_of_session):
             reference = np.where(bars.first_of_session, bars.open, before)
@@ -44,6 +44,6 @@ def step(state: State, bars: Bars, interval_ns: int, *, daily: bool) -> tuple[Fl
     return np.log(close / reference), reference, width
 
 
-def floor(state: State, reference: Floats) -> Floats:
+def sigma_floor(state: State, reference: Floats) -> Floats:
     """Return the least sigma of a return that is more than the noise of ticks."""
-    return np.minimum(np.maximum(state["tick"] * TICK_FLOOR / reference, LEAST_SIGMA), _MOST_FLOOR)
+    return np.minimum(np.maximum(state["tick"] * MIN_SIGMA_TICKS / reference, MIN_SIGMA), _MAX_SIGMA_FLOOR)

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 EPOCH: Final = date(1970, 1, 1)
 
 
-class LimitBands(NamedTuple):
+class LimitBandRules(NamedTuple):
     """Limit bands from a day on.
 
     Parameters
@@ -45,7 +45,7 @@ class LimitBands(NamedTuple):
     doubled_at_close: tuple[bool, bool]
 
 
-class Breakers(NamedTuple):
+class BreakerRules(NamedTuple):
     """Market-wide breakers from a day on: falls of the S&P 500 from its last close, in percent.
 
     Parameters
@@ -58,23 +58,23 @@ class Breakers(NamedTuple):
 
     since: int
     levels: tuple[float, float, float]
-    until_minutes: int
+    final_minutes: int
 
 
-def _day(year: int, month: int, day: int) -> int:
+def _epoch_day(year: int, month: int, day: int) -> int:
     return (date(year, month, day) - EPOCH).days
 
 
 LIMIT_BANDS: Final = (
-    LimitBands(_day(2013, 4, 8), (5.0, 10.0), 20.0, 75.0, 0.15, True, (True, True)),
-    LimitBands(_day(2020, 2, 24), (5.0, 10.0), 20.0, 75.0, 0.15, False, (True, False)),
+    LimitBandRules(_epoch_day(2013, 4, 8), (5.0, 10.0), 20.0, 75.0, 0.15, True, (True, True)),
+    LimitBandRules(_epoch_day(2020, 2, 24), (5.0, 10.0), 20.0, 75.0, 0.15, False, (True, False)),
 )
 """In order of time."""
 
-BREAKERS: Final = (Breakers(_day(2013, 4, 8), (7.0, 13.0, 20.0), 35),)
+BREAKERS: Final = (BreakerRules(_epoch_day(2013, 4, 8), (7.0, 13.0, 20.0), 35),)
 
-OPEN_MINUTES: Final = 15
-CLOSE_MINUTES: Final = 25
+DOUBLED_OPEN_MINUTES: Final = 15
+DOUBLED_CLOSE_MINUTES: Final = 25
 REFERENCE_MINUTES: Final = 5
-RATCHET: Final = 0.01
+MIN_REFERENCE_MOVE: Final = 0.01
 """The reference price only follows the mean price when that is so far away (section V.A)."""

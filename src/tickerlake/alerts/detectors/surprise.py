@@ -7,65 +7,65 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from tickerlake.alerts.detectors import returns
-from tickerlake.alerts.detectors.detector import NAN, Detector, Reading, Values
+from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.alerts.detectors.profile import Profile, volatility_prior
+from tickerlake.alerts.detectors.profile import TimeOfDayProfile, volatility_prior
 from tickerlake.alerts.duration import MINUTE_NS
 from tickerlake.analytics.bars import Bars, Flags, Floats
 from tickerlake.analytics.columnar import Fields, State
 from tickerlake.model.alert import Unit
 
-_MEAN_SIZE: Final = math.sqrt(2 / math.pi)
+_MEAN_ABS_NORMAL: Final = math.sqrt(2 / math.pi)
 """The mean of |x| of a standard normal x."""
 
-_WINSOR: Final = 4.0
-_EDGES: Final = (1.4, 1.0)
+_WINSOR_LIMIT: Final = 4.0
+_EDGE_MULTIPLIERS: Final = (1.4, 1.0)
 _SESSION_MINUTES: Final = 390
-_DAYS_A_YEAR: Final = 252
+_DAYS_PER_YEAR: Final = 252
 
 
-class Surprise(Detector):
+class ReturnDetector(Detector):
     """What both have in common: returns in units of what is usual at this time of the day."""
 
     unit: ClassVar[Unit] = "sigma"
     warmup = 30
-    prices = ("close",)
-    shares = ()
+    price_fields = ("close",)
+    share_fields = ()
 
-    def __init__(self, given: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
-        self.profile: Profile | None = None
-        super().__init__(given, interval)
+    def __init__(self, arguments: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
+        self.profile: TimeOfDayProfile | None = None
+        super().__init__(arguments, interval)
 
-    def _with_profile(self) -> dict[str, float]:
-        if self.daily or not self.given["time_of_day"]:
-            return dict(returns.FIELDS)
-        edges = _EDGES if self.interval_ns <= MINUTE_NS else (1.0, 1.0)
-        self.profile = Profile(volatility_prior, edges)
-        return {**returns.FIELDS, **self.profile.fields}
+    def _return_fields(self) -> dict[str, float]:
+        if self.is_daily or not self.arguments["time_of_day"]:
+            return dict(returns.RETURN_FIELDS)
+        edges = _EDGE_MULTIPLIERS if self.interval_ns <= MINUTE_NS else (1.0, 1.0)
+        self.profile = TimeOfDayProfile(volatility_prior, edges)
+        return {**returns.RETURN_FIELDS, **self.profile.fields}
 
-    def past_fields(self) -> Fields | None:
+    def history_fields(self) -> Fields | None:
         """Return the factors of the time of the day."""
-        return Fields(self.profile.past_fields) if self.profile else None
+        return Fields(self.profile.history_fields) if self.profile else None
 
-    def due(self, state: State, bars: Bars) -> Flags:
+    def rollover_due(self, state: State, bars: Bars) -> Flags:
         """Tell for which bars another part of the session begins."""
-        return Profile.due(state, bars)
+        return TimeOfDayProfile.rollover_due(state, bars)
 
-    def turn(self, past: State, state: State, bars: Bars) -> None:
+    def roll_over(self, history: State, state: State, bars: Bars) -> None:
         """Bring the factor of the part of the session that begins."""
         assert self.profile is not None
-        self.profile.turn(past, state, bars)
+        self.profile.roll_over(history, state, bars)
 
-    def _usual_return(self, state: State, bars: Bars) -> tuple[Floats, Floats, Floats]:
+    def _normalized_return(self, state: State, bars: Bars) -> tuple[Floats, Floats, Floats]:
         """Return the return of one interval at a usual time, its reference, and by how much it was scaled."""
-        change, reference, width = returns.step(state, bars, self.interval_ns, daily=self.daily)
-        scale = width if self.daily else np.sqrt(width)
+        change, reference, width = returns.log_returns(state, bars, self.interval_ns, daily=self.is_daily)
+        scale = width if self.is_daily else np.sqrt(width)
         if self.profile:
             scale = scale * state["factor"]
         return change / scale, reference, scale
 
 
-class ZScore(Surprise):
+class ZScore(ReturnDetector):
     r"""Return in units of the sigma of the returns before it: the default detector.
 
     The variance is an exponentially weighted mean of squared returns, weight ``decay`` (RiskMetrics Technical
@@ -77,23 +77,23 @@ class ZScore(Surprise):
     parameters: ClassVar[Mapping[str, object]] = {
         "threshold": Parameter.number(5.0),
         "decay": Parameter.number(0.97, above=0.0, below=1.0),
-        "time_of_day": Parameter.truth(default=True),
+        "time_of_day": Parameter.boolean(default=True),
     }
 
     def fields(self) -> Fields:
         """Keep the variance and how many returns it is made of."""
-        return Fields({"variance": 0.0, "count": 0.0, **self._with_profile()})
+        return Fields({"variance": 0.0, "count": 0.0, **self._return_fields()})
 
-    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Judge the return by the variance before it, then take it in."""
-        change, reference, scale = self._usual_return(state, bars)
+        change, reference, scale = self._normalized_return(state, bars)
         variance, count = state["variance"], state["count"]
-        sigma = np.maximum(np.sqrt(variance), returns.floor(state, reference) / scale)
+        sigma = np.maximum(np.sqrt(variance), returns.sigma_floor(state, reference) / scale)
         z = change / sigma
-        size = np.minimum(np.abs(z), _WINSOR)
-        taken = size * sigma
-        weight = np.maximum(1 - self.given["decay"], 1 / (count + 1.0))
-        after = variance + weight * (taken * taken - variance)
+        size = np.minimum(np.abs(z), _WINSOR_LIMIT)
+        winsorized = size * sigma
+        weight = np.maximum(1 - self.arguments["decay"], 1 / (count + 1.0))
+        after = variance + weight * (winsorized * winsorized - variance)
         np.copyto(z, NAN, where=count < 1)
         count += 1.0
         unknown = np.isnan(change)
@@ -102,11 +102,11 @@ class ZScore(Surprise):
             count -= unknown
         variance[:] = after
         if self.profile:
-            self.profile.learn(state, size * (state["factor"] / _MEAN_SIZE))
-        return self.judged(z, baseline=sigma * scale * 100.0, reference=reference)
+            self.profile.record(state, size * (state["factor"] / _MEAN_ABS_NORMAL))
+        return self.compare_to_threshold(z, baseline=sigma * scale * 100.0, reference=reference)
 
 
-class Jump(Surprise):
+class Jump(ReturnDetector):
     r"""Lee and Mykland's test for a jump, the "sensitive" detector.
 
     :math:`L_i = r_i / \hat\sigma_i`, :math:`\hat\sigma_i^2 = \frac{1}{K-2} \sum |r_j| |r_{j-1}|` over the K
@@ -121,77 +121,77 @@ class Jump(Surprise):
 
     parameters: ClassVar[Mapping[str, object]] = {
         "alpha": Parameter.number(0.01, above=0.0, below=0.5),
-        "time_of_day": Parameter.truth(default=True),
-        "window": Parameter(None, Parameter.count(270, least=16).read),
+        "time_of_day": Parameter.boolean(default=True),
+        "window": Parameter(None, Parameter.integer(270, min_value=16).validate),
     }
-    limit = ""
-    _BLOCKS: Final = 16
+    threshold_parameter = ""
+    _BLOCK_COUNT: Final = 16
 
-    def __init__(self, given: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
-        super().__init__(given, interval)
-        self.threshold = lee_mykland_threshold(self._observations_a_day(), self.given["alpha"])
-        if self.given.get("clear") is None:
-            self.clear = self.threshold * self.clear_share
+    def __init__(self, arguments: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
+        super().__init__(arguments, interval)
+        self.threshold = lee_mykland_threshold(self._observations_per_day(), self.arguments["alpha"])
+        if self.arguments.get("clear") is None:
+            self.clear = self.threshold * self.clear_ratio
 
     @property
-    def returns_wanted(self) -> int:
+    def window_size(self) -> int:
         """The number of returns in the window."""
-        a_year = _DAYS_A_YEAR * max(1.0, _SESSION_MINUTES * MINUTE_NS / self.interval_ns)
-        return self.given["window"] or math.ceil(math.sqrt(a_year))
+        a_year = _DAYS_PER_YEAR * max(1.0, _SESSION_MINUTES * MINUTE_NS / self.interval_ns)
+        return self.arguments["window"] or math.ceil(math.sqrt(a_year))
 
-    def _observations_a_day(self) -> float:
+    def _observations_per_day(self) -> float:
         # of days, the test is over a month
         return max(21.0, _SESSION_MINUTES * MINUTE_NS / self.interval_ns)
 
     def fields(self) -> Fields:
         """Keep the last return, the sums of the whole window, and of the block at its end."""
-        kept = {"last": NAN, "all": 0.0, "all_count": 0.0, "block": 0.0, "count": 0.0}
-        return Fields({**kept, **self._with_profile()})
+        initial = {"last": NAN, "all": 0.0, "all_count": 0.0, "block": 0.0, "count": 0.0}
+        return Fields({**initial, **self._return_fields()})
 
-    def past_fields(self) -> Fields | None:
+    def history_fields(self) -> Fields | None:
         """Keep the sums of the blocks, and the factors of the time of the day."""
         blocks = {"sums": 0.0, "counts": 0.0, "at": 0.0}
-        windows = {"sums": self._BLOCKS, "counts": self._BLOCKS}
-        return Fields({**blocks, **(self.profile.past_fields if self.profile else {})}, windows)
+        windows = {"sums": self._BLOCK_COUNT, "counts": self._BLOCK_COUNT}
+        return Fields({**blocks, **(self.profile.history_fields if self.profile else {})}, windows)
 
-    def due(self, state: State, bars: Bars) -> Flags:
+    def rollover_due(self, state: State, bars: Bars) -> Flags:
         """Tell where a block is full, or another part of the session begins."""
         full = state["count"] >= self._block_size
-        return full | Profile.due(state, bars) if self.profile else full
+        return full | TimeOfDayProfile.rollover_due(state, bars) if self.profile else full
 
     @property
     def _block_size(self) -> int:
-        return max(1, self.returns_wanted // self._BLOCKS)
+        return max(1, self.window_size // self._BLOCK_COUNT)
 
-    def turn(self, past: State, state: State, bars: Bars) -> None:
+    def roll_over(self, history: State, state: State, bars: Bars) -> None:
         """Put a full block away, over the oldest; bring the factor of the part of the session that begins."""
         full = np.flatnonzero(state["count"] >= self._block_size)
-        at = past["at"][full].astype(np.int64)
-        past["sums"][at, full], past["counts"][at, full] = state["block"][full], state["count"][full]
-        past["at"][full] = (at + 1) % self._BLOCKS
+        at = history["at"][full].astype(np.int64)
+        history["sums"][at, full], history["counts"][at, full] = state["block"][full], state["count"][full]
+        history["at"][full] = (at + 1) % self._BLOCK_COUNT
         state["block"][full] = state["count"][full] = 0.0
         total, count = np.zeros(len(bars)), np.zeros(len(bars))
-        for block in range(self._BLOCKS):
-            total, count = total + past["sums"][block], count + past["counts"][block]
+        for block in range(self._BLOCK_COUNT):
+            total, count = total + history["sums"][block], count + history["counts"][block]
         state["all"][:], state["all_count"][:] = total, count
         if self.profile:
-            part = Profile.due(state, bars)
+            part = TimeOfDayProfile.rollover_due(state, bars)
             which = np.flatnonzero(part)
             inner = {name: values[which] for name, values in state.items()}
-            outer = {name: past[name][which] for name in self.profile.past_fields}
-            self.profile.turn(outer, inner, bars.take(which))
+            outer = {name: history[name][which] for name in self.profile.history_fields}
+            self.profile.roll_over(outer, inner, bars.select(which))
             for name, values in outer.items():
-                past[name][which] = values
+                history[name][which] = values
             for name in self.profile.fields:
                 state[name][which] = inner[name]
 
-    def step(self, state: State, bars: Bars, values: Values) -> Reading:
+    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Judge the return by the bipower variation before it, then take it in."""
-        change, reference, scale = self._usual_return(state, bars)
+        change, reference, scale = self._normalized_return(state, bars)
         count = state["all_count"] + state["count"]
-        enough = count >= min(self.returns_wanted - 2, self.warmup) - 1
+        enough = count >= min(self.window_size - 2, self.warmup) - 1
         variation = (state["all"] + state["block"]) / np.where(enough, count, NAN)
-        least = _MEAN_SIZE * returns.floor(state, reference) / scale
+        least = _MEAN_ABS_NORMAL * returns.sigma_floor(state, reference) / scale
         sigma = np.maximum(np.sqrt(variation), least)
         statistic = change / sigma
         size = np.abs(change)
@@ -201,8 +201,8 @@ class Jump(Surprise):
         state["count"][:] += known
         state["last"][:] = size
         if self.profile:
-            self.profile.learn(state, np.minimum(np.abs(statistic), _WINSOR) * state["factor"])
-        return self.judged(statistic, baseline=sigma * scale * 100.0, reference=reference)
+            self.profile.record(state, np.minimum(np.abs(statistic), _WINSOR_LIMIT) * state["factor"])
+        return self.compare_to_threshold(statistic, baseline=sigma * scale * 100.0, reference=reference)
 
 
 def lee_mykland_threshold(count: float, alpha: float) -> float:
@@ -216,6 +216,8 @@ def lee_mykland_threshold(count: float, alpha: float) -> float:
         … with a chance of this at most.
     """
     root = math.sqrt(2 * math.log(count))
-    c_n = root / _MEAN_SIZE - (math.log(math.pi) + math.log(math.log(count))) / (2 * _MEAN_SIZE * root)
-    s_n = 1 / (_MEAN_SIZE * root)
+    c_n = root / _MEAN_ABS_NORMAL - (math.log(math.pi) + math.log(math.log(count))) / (
+        2 * _MEAN_ABS_NORMAL * root
+    )
+    s_n = 1 / (_MEAN_ABS_NORMAL * root)
     return c_n - s_n * math.log(-math.log(1 - alpha))

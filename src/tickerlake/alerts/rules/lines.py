@@ -5,10 +5,10 @@ from typing import Final
 
 _HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
 _KEY: Final = re.compile(r"""\s*["']?([\w.-]+?)["']?\s*=""")
-_LONG: Final = ('"""', "'''")
+_MULTILINE_QUOTES: Final = ('"""', "'''")
 
 
-class Lines:
+class TomlLines:
     """Lines of tables and keys.
 
     Parameters
@@ -34,9 +34,9 @@ class Lines:
                 self._tables[here, number] = line_number
             elif key := _KEY.match(line):
                 self._keys.setdefault((here, number, key[1].split(".")[0]), line_number)
-            inside = next((mark for mark in _LONG if line.count(mark) % 2), "")
+            inside = next((mark for mark in _MULTILINE_QUOTES if line.count(mark) % 2), "")
 
-    def of(self, table: str, number: int = 0, key: str = "") -> int:
+    def line_of(self, table: str, index: int = 0, key: str = "") -> int:
         """Return the line of a key of the n-th table of a name, or that of the table itself; 1 if unknown."""
-        found = self._keys.get((table, number, key)) if key else None
-        return found or self._tables.get((table, number)) or self._keys.get(("", 0, table), 1)
+        found = self._keys.get((table, index, key)) if key else None
+        return found or self._tables.get((table, index)) or self._keys.get(("", 0, table), 1)

@@ -18,7 +18,7 @@ class RuleProblem(NamedTuple):
         return f"line {self.line}: {rule}{self.message} {self.hint}".rstrip()
 
 
-class RulesRefused(UsageError):
+class RulesError(UsageError):
     """A file of rules is wrong; ``problems`` has everything that is.
 
     Parameters
@@ -31,6 +31,6 @@ class RulesRefused(UsageError):
 
     def __init__(self, name: str, problems: list[RuleProblem]) -> None:
         self.problems = sorted(problems)
-        told = "\n".join(f"  {problem}" for problem in self.problems)
+        listing = "\n".join(f"  {problem}" for problem in self.problems)
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__(f"{name} has {count}:\n{told}\n", "See docs/alerts.md.")
+        super().__init__(f"{name} has {count}:\n{listing}\n", "See docs/alerts.md.")

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from tickerlake.alerts.detectors import kinds
 from tickerlake.alerts.detectors.detector import Detector
-from tickerlake.alerts.duration import DAY_NS, MINUTE_NS, nanoseconds
+from tickerlake.alerts.duration import DAY_NS, MINUTE_NS, parse_duration_ns
 from tickerlake.model.alert import Severity
 
 Repeat = Literal["once", "once_per_bar", "once_per_bar_close", "every"]
@@ -20,7 +20,7 @@ SessionFilter = Literal["all", "regular"]
 INTRADAY: Final = "intraday"
 """As an interval: the finest of those that are tracked below a day."""
 
-COOLDOWN_NS: Final = 15 * MINUTE_NS
+DEFAULT_COOLDOWN_NS: Final = 15 * MINUTE_NS
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Rule:
     critical: float | None = None
     when: When = "close"
     repeat: Repeat = "once_per_bar_close"
-    cooldown_ns: int = COOLDOWN_NS
+    cooldown_ns: int = DEFAULT_COOLDOWN_NS
     session: SessionFilter = "all"
     warmup: int | None = None
     expires_ns: int | None = None
@@ -71,8 +71,8 @@ class Rule:
     @cached_property
     def version(self) -> int:
         """A number that changes with what the rule says."""
-        told = {name: value for name, value in vars(self).items() if name not in {"line", "version"}}
-        return checksum(told)
+        content = {name: value for name, value in vars(self).items() if name not in {"line", "version"}}
+        return checksum(content)
 
     @cached_property
     def state_version(self) -> int:
@@ -80,36 +80,36 @@ class Rule:
         return checksum({"kind": self.kind, "given": self.given, "session": self.session})
 
     @property
-    def about_data(self) -> bool:
+    def monitors_data(self) -> bool:
         """True if it looks at what comes and what does not, rather than at prices."""
-        return kinds.find(self.kind).about_data
+        return kinds.detector_class(self.kind).monitors_data
 
     def matches(self, symbol: str) -> bool:
         """Tell whether the rule is for a symbol."""
-        wanted = any(fnmatchcase(symbol, pattern) for pattern in self.symbols)
-        return wanted and not any(fnmatchcase(symbol, pattern) for pattern in self.exclude)
+        included = any(fnmatchcase(symbol, pattern) for pattern in self.symbols)
+        return included and not any(fnmatchcase(symbol, pattern) for pattern in self.exclude)
 
-    def detector(self, interval: str) -> Detector:
+    def build_detector(self, interval: str) -> Detector:
         """Make its detector for bars of an interval."""
-        return kinds.find(self.kind)(self.given, interval)
+        return kinds.detector_class(self.kind)(self.given, interval)
 
-    def intervals_of(self, tracked: list[str]) -> list[str]:
+    def select_intervals(self, tracked: list[str]) -> list[str]:
         """Return those of the tracked intervals that the rule looks at."""
-        cls = kinds.find(self.kind)
-        by_width = sorted(tracked, key=nanoseconds)
+        cls = kinds.detector_class(self.kind)
+        by_width = sorted(tracked, key=parse_duration_ns)
         if self.intervals and self.intervals != (INTRADAY,):
-            wanted = {nanoseconds(text) for text in self.intervals}
-            return [text for text in by_width if nanoseconds(text) in wanted]
-        most_ns = nanoseconds(cls.widest) if cls.widest else None
+            wanted = {parse_duration_ns(text) for text in self.intervals}
+            return [text for text in by_width if parse_duration_ns(text) in wanted]
+        most_ns = parse_duration_ns(cls.max_interval) if cls.max_interval else None
         fit = [
             text
             for text in by_width
-            if (most_ns is None or nanoseconds(text) <= most_ns)
-            and not (nanoseconds(text) >= DAY_NS and (cls.intraday or self.intervals))
+            if (most_ns is None or parse_duration_ns(text) <= most_ns)
+            and not (parse_duration_ns(text) >= DAY_NS and (cls.intraday_only or self.intervals))
         ]
         return fit[:1]
 
 
-def checksum(told: object) -> int:
+def checksum(value: object) -> int:
     """Return a number of 32 bits that follows from a value's canonical form."""
-    return zlib.crc32(json.dumps(told, sort_keys=True, default=str).encode())
+    return zlib.crc32(json.dumps(value, sort_keys=True, default=str).encode())

@@ -11,18 +11,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tickerlake.alerts.rules.lines import Lines
+from tickerlake.alerts.rules.lines import TomlLines
 from tickerlake.alerts.rules.presets import PRESETS
-from tickerlake.alerts.rules.problems import RuleProblem, RulesRefused
+from tickerlake.alerts.rules.problems import RuleProblem, RulesError
 from tickerlake.alerts.rules.rule import Rule
 from tickerlake.alerts.rules.table import RuleTable
 from tickerlake.alerts.words import did_you_mean
 from tickerlake.errors import UsageError
 
-__all__ = ["NotifyTable", "RuleProblem", "RuleSet", "RulesRefused", "load", "parse"]
+__all__ = ["NotifyTable", "RuleProblem", "RuleSet", "RulesError", "load", "parse"]
 
-_TOP: Final = ("preset", "lists", "rule", "notify")
-_MOST_RULES: Final = 1_000
+_TOP_LEVEL_KEYS: Final = ("preset", "lists", "rule", "notify")
+_MAX_RULES: Final = 1_000
 
 
 class NotifyTable(NamedTuple):
@@ -40,7 +40,7 @@ class NotifyTable(NamedTuple):
 
     table: dict[str, Any]
     line: int
-    lines: dict[str, int]
+    key_lines: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ class RuleSet:
     name: str
     rules: tuple[Rule, ...]
     notify: tuple[NotifyTable, ...] = ()
-    written: tuple[tuple[Rule, str, int], ...] = field(default=(), repr=False)
+    symbol_patterns: tuple[tuple[Rule, str, int], ...] = field(default=(), repr=False)
 
-    def unmatched(self, symbols_seen: Iterable[str]) -> list[RuleProblem]:
+    def unmatched_patterns(self, symbols_seen: Iterable[str]) -> list[RuleProblem]:
         """Return the symbols and patterns that none of the symbols that there are goes with."""
         seen = sorted(set(symbols_seen))
         return [
-            RuleProblem(line, rule.id, f"no symbol is {pattern}.", _meant_symbol(pattern, seen))
-            for rule, pattern, line in self.written
+            RuleProblem(line, rule.id, f"no symbol is {pattern}.", _symbol_hint(pattern, seen))
+            for rule, pattern, line in self.symbol_patterns
             if not any(replace(rule, symbols=(pattern,), exclude=()).matches(symbol) for symbol in seen)
         ]
 
@@ -98,16 +98,16 @@ def parse(text: str, name: str) -> RuleSet:
         If something is wrong; it tells all that is.
     """
     try:
-        given = tomllib.loads(text)
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"at line (\d+)", str(error))
         problem = RuleProblem(int(found[1]) if found else 1, "", f"it is not TOML: {error}.")
-        raise RulesRefused(name, [problem]) from error
-    reader = _File(given, Lines(text))
-    rules = reader.rules()
+        raise RulesError(name, [problem]) from error
+    reader = _RulesFile(document, TomlLines(text))
+    rules = reader.read_rules()
     if reader.problems:
-        raise RulesRefused(name, reader.problems)
-    return RuleSet(name, tuple(rules), tuple(reader.notify()), tuple(reader.written))
+        raise RulesError(name, reader.problems)
+    return RuleSet(name, tuple(rules), tuple(reader.notify_tables()), tuple(reader.symbol_patterns))
 
 
 @cache
@@ -116,28 +116,28 @@ def preset(name: str) -> RuleSet:
     return parse(PRESETS[name], f"the preset {name}")
 
 
-class _File:
+class _RulesFile:
     """What a file says, and what is wrong with it."""
 
-    def __init__(self, given: dict[str, Any], lines: Lines) -> None:
+    def __init__(self, document: dict[str, Any], lines: TomlLines) -> None:
         self.problems: list[RuleProblem] = []
-        self.written: list[tuple[Rule, str, int]] = []
+        self.symbol_patterns: list[tuple[Rule, str, int]] = []
         self.lines = lines
-        self._given = given
-        for key in given:
-            if key not in _TOP:
-                line = lines.of(key)
+        self._document = document
+        for key in document:
+            if key not in _TOP_LEVEL_KEYS:
+                line = lines.line_of(key)
                 self.problems.append(
-                    RuleProblem(line, "", f"{key} is not known here.", did_you_mean(key, _TOP))
+                    RuleProblem(line, "", f"{key} is not known here.", did_you_mean(key, _TOP_LEVEL_KEYS))
                 )
-        self.lists = self._lists(given.get("lists", {}))
+        self.lists = self._read_lists(document.get("lists", {}))
 
-    def rules(self) -> list[Rule]:
+    def read_rules(self) -> list[Rule]:
         """Read all rules; those of a preset come first, and give way to one of the same id."""
         tables = self._tables("rule")
-        if len(tables) > _MOST_RULES:
-            self._wrong(
-                self.lines.of("rule"), "", f"there are {len(tables):,} rules.", f"{_MOST_RULES:,} can be."
+        if len(tables) > _MAX_RULES:
+            self._add_problem(
+                self.lines.line_of("rule"), "", f"there are {len(tables):,} rules.", f"{_MAX_RULES:,} can be."
             )
             return []
         rules: list[Rule] = []
@@ -147,55 +147,55 @@ class _File:
             numbers[kind] = numbers.get(kind, 0) + 1
             default_id = f"{kind}-{numbers[kind]}"
             reader = RuleTable(table, number, default_id, self.lists, self.lines, self.problems)
-            rule = reader.rule()
+            rule = reader.read_rule()
             if rule is not None:
                 rules.append(rule)
-                self.written += reader.written(rule)
+                self.symbol_patterns += reader.symbol_patterns(rule)
         self._check_ids(rules)
         own = {rule.id for rule in rules}
-        return [rule for rule in self._preset() if rule.id not in own] + rules
+        return [rule for rule in self._preset_rules() if rule.id not in own] + rules
 
-    def notify(self) -> list[NotifyTable]:
+    def notify_tables(self) -> list[NotifyTable]:
         """Return the tables of channels."""
         return [
             NotifyTable(
                 table,
-                self.lines.of("notify", number),
-                {key: self.lines.of("notify", number, key) for key in table},
+                self.lines.line_of("notify", number),
+                {key: self.lines.line_of("notify", number, key) for key in table},
             )
             for number, table in enumerate(self._tables("notify"))
         ]
 
     def _tables(self, name: str) -> list[dict[str, Any]]:
-        found = self._given.get(name, [])
+        found = self._document.get(name, [])
         if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
-            self._wrong(
-                self.lines.of(name), "", f"{name} is no list of tables.", f"Begin each with [[{name}]]."
+            self._add_problem(
+                self.lines.line_of(name), "", f"{name} is no list of tables.", f"Begin each with [[{name}]]."
             )
             return []
         return found
 
-    def _preset(self) -> list[Rule]:
-        name = self._given.get("preset")
+    def _preset_rules(self) -> list[Rule]:
+        name = self._document.get("preset")
         if name is None:
             return []
         if name not in PRESETS:
             hint = did_you_mean(str(name), PRESETS)
-            self._wrong(self.lines.of("", 0, "preset"), "", f"there is no preset {name!r}.", hint)
+            self._add_problem(self.lines.line_of("", 0, "preset"), "", f"there is no preset {name!r}.", hint)
             return []
         return list(preset(name).rules)
 
-    def _lists(self, given: object) -> dict[str, list[str]]:
-        if not isinstance(given, dict):
-            self._wrong(
-                self.lines.of("lists"), "", "lists is no table.", 'Write [lists] and tech = ["AAPL"].'
+    def _read_lists(self, lists_table: object) -> dict[str, list[str]]:
+        if not isinstance(lists_table, dict):
+            self._add_problem(
+                self.lines.line_of("lists"), "", "lists is no table.", 'Write [lists] and tech = ["AAPL"].'
             )
             return {}
         lists = {}
-        for name, symbols in given.items():
+        for name, symbols in lists_table.items():
             if not isinstance(symbols, list) or not all(isinstance(text, str) and text for text in symbols):
-                line = self.lines.of("lists", 0, name)
-                self._wrong(
+                line = self.lines.line_of("lists", 0, name)
+                self._add_problem(
                     line, "", f"the list {name} is no list of symbols.", 'Write it as ["AAPL", "MSFT"].'
                 )
                 continue
@@ -207,16 +207,16 @@ class _File:
         for rule in rules:
             if rule.id in first:
                 message = f"this id is taken by the rule of line {first[rule.id]}."
-                self._wrong(rule.line, rule.id, message, "Give each rule its own.")
+                self._add_problem(rule.line, rule.id, message, "Give each rule its own.")
             first.setdefault(rule.id, rule.line)
 
-    def _wrong(self, line: int, rule: str, message: str, hint: str = "") -> None:
+    def _add_problem(self, line: int, rule: str, message: str, hint: str = "") -> None:
         self.problems.append(RuleProblem(line, rule, message, hint))
 
 
-def _meant_symbol(pattern: str, seen: list[str]) -> str:
-    for symbol in seen:
+def _symbol_hint(pattern: str, symbols: list[str]) -> str:
+    for symbol in symbols:
         if symbol.upper() == pattern.upper():
             return f"Did you mean {symbol}?"
-    hint = did_you_mean(pattern, seen)
+    hint = did_you_mean(pattern, symbols)
     return hint if hint.startswith("Did") else ""

@@ -7,18 +7,18 @@ import numpy as np
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.analytics.columnar import Fields, State
 from tickerlake.analytics.indicators.indicator import Indicator
-from tickerlake.analytics.indicators.rolling import push, settle, since, total
+from tickerlake.analytics.indicators.rolling import nan_before, push, total, update_average
 
 
 class SMA(Indicator):
     """Simple moving average: the mean of the last n closes, a price. First value at bar n − 1 (from 0)."""
 
     parameters: ClassVar = {"timeperiod": 30}
-    least: ClassVar = {"timeperiod": 1}
+    minimums: ClassVar = {"timeperiod": 1}
 
     def fields(self) -> Fields:
         """Return the last n closes."""
-        return Fields({"closes": np.nan}, {"closes": self.whole("timeperiod")})
+        return Fields({"closes": np.nan}, {"closes": self.int_argument("timeperiod")})
 
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the mean."""
@@ -34,7 +34,7 @@ class EMA(Indicator):
     """
 
     parameters: ClassVar = {"timeperiod": 30}
-    least: ClassVar = {"timeperiod": 1}
+    minimums: ClassVar = {"timeperiod": 1}
 
     def fields(self) -> Fields:
         """Return the average and how many closes it has seen."""
@@ -42,11 +42,11 @@ class EMA(Indicator):
 
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the average."""
-        timeperiod = self.whole("timeperiod")
+        timeperiod = self.int_argument("timeperiod")
         count, mean = state["count"], state["mean"]
         count += 1
-        settle(mean, bars.close, count, timeperiod, 2 / (timeperiod + 1))
-        return (since(timeperiod, count, mean),)
+        update_average(mean, bars.close, count, timeperiod, 2 / (timeperiod + 1))
+        return (nan_before(timeperiod, count, mean),)
 
 
 class MACD(Indicator):
@@ -58,7 +58,7 @@ class MACD(Indicator):
     """
 
     parameters: ClassVar = {"fastperiod": 12, "slowperiod": 26, "signalperiod": 9}
-    least: ClassVar = {"fastperiod": 2, "slowperiod": 2, "signalperiod": 1}
+    minimums: ClassVar = {"fastperiod": 2, "slowperiod": 2, "signalperiod": 1}
     outputs: ClassVar = ("macd", "signal", "hist")
 
     def fields(self) -> Fields:
@@ -67,16 +67,16 @@ class MACD(Indicator):
 
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the difference of the averages, its average, and the difference of these."""
-        fastperiod, slowperiod = sorted((self.whole("fastperiod"), self.whole("slowperiod")))
-        signalperiod = self.whole("signalperiod")
+        fastperiod, slowperiod = sorted((self.int_argument("fastperiod"), self.int_argument("slowperiod")))
+        signalperiod = self.int_argument("signalperiod")
         count, fast, slow, signal = state["count"], state["fast"], state["slow"], state["signal"]
         count += 1
-        settle(fast, bars.close, count - (slowperiod - fastperiod), fastperiod, 2 / (fastperiod + 1))
-        settle(slow, bars.close, count, slowperiod, 2 / (slowperiod + 1))
-        settle(signal, fast - slow, count - (slowperiod - 1), signalperiod, 2 / (signalperiod + 1))
+        update_average(fast, bars.close, count - (slowperiod - fastperiod), fastperiod, 2 / (fastperiod + 1))
+        update_average(slow, bars.close, count, slowperiod, 2 / (slowperiod + 1))
+        update_average(signal, fast - slow, count - (slowperiod - 1), signalperiod, 2 / (signalperiod + 1))
         first = slowperiod + signalperiod - 1
-        macd = since(first, count, fast - slow)
-        return macd, since(first, count, signal), macd - signal
+        macd = nan_before(first, count, fast - slow)
+        return macd, nan_before(first, count, signal), macd - signal
 
 
 class BBANDS(Indicator):
@@ -88,12 +88,12 @@ class BBANDS(Indicator):
     """
 
     parameters: ClassVar = {"timeperiod": 20, "nbdevup": 2.0, "nbdevdn": 2.0}
-    least: ClassVar = {"timeperiod": 2}
+    minimums: ClassVar = {"timeperiod": 2}
     outputs: ClassVar = ("upper", "middle", "lower")
 
     def fields(self) -> Fields:
         """Return the last n closes."""
-        return Fields({"closes": np.nan}, {"closes": self.whole("timeperiod")})
+        return Fields({"closes": np.nan}, {"closes": self.int_argument("timeperiod")})
 
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the upper band, the mean and the lower band."""
@@ -101,4 +101,8 @@ class BBANDS(Indicator):
         push(closes, bars.close)
         middle = total(closes) / len(closes)
         deviation = np.sqrt(total(np.square(closes - middle)) / len(closes))
-        return middle + self.given["nbdevup"] * deviation, middle, middle - self.given["nbdevdn"] * deviation
+        return (
+            middle + self.arguments["nbdevup"] * deviation,
+            middle,
+            middle - self.arguments["nbdevdn"] * deviation,
+        )

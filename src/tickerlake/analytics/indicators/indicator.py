@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from tickerlake.analytics.bars import Bars, Floats
-from tickerlake.analytics.columnar import Fields, State, Table
+from tickerlake.analytics.columnar import Fields, State, StateTable
 
 
 class Indicator(ABC):
@@ -18,23 +18,23 @@ class Indicator(ABC):
     parameters: ClassVar[dict[str, float]] = {}
     """Names (TA-Lib's) and defaults, in the order in which they are written."""
 
-    least: ClassVar[dict[str, int]] = {}
+    minimums: ClassVar[dict[str, int]] = {}
     """Parameters that are whole numbers, and the least that each may be; the others may be any number."""
 
     outputs: ClassVar[tuple[str, ...]] = ("",)
     """Names of the results; one without a name for an indicator that has a single result."""
 
-    def __init__(self, **given: float) -> None:
-        self.given = {**self.parameters, **given}
-        self.table = Table(self.fields())
+    def __init__(self, **arguments: float) -> None:
+        self.arguments = {**self.parameters, **arguments}
+        self.table = StateTable(self.fields())
 
-    def whole(self, name: str) -> int:
+    def int_argument(self, name: str) -> int:
         """Return a parameter that is a whole number."""
-        return int(self.given[name])
+        return int(self.arguments[name])
 
     @abstractmethod
     def fields(self) -> Fields:
-        """Return what is kept for each instrument; ``self.given`` holds the parameters."""
+        """Return what is kept for each instrument; ``self.arguments`` holds the parameters."""
 
     @abstractmethod
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
@@ -53,6 +53,6 @@ class Indicator(ABC):
         self.table.scatter(bars.rows, block)
         return values
 
-    def peek(self, bars: Bars) -> tuple[Floats, ...]:
+    def preview(self, bars: Bars) -> tuple[Floats, ...]:
         """Return what the outputs would be if these bars closed now; nothing changes."""
         return self.step(self.table.fields.view(self.table.gather(bars.rows)), bars)

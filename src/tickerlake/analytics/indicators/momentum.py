@@ -7,7 +7,7 @@ import numpy as np
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.analytics.columnar import Fields, State
 from tickerlake.analytics.indicators.indicator import Indicator
-from tickerlake.analytics.indicators.rolling import push, ratio, settle, since, total
+from tickerlake.analytics.indicators.rolling import nan_before, push, ratio, total, update_average
 
 
 class RSI(Indicator):
@@ -19,7 +19,7 @@ class RSI(Indicator):
     """
 
     parameters: ClassVar = {"timeperiod": 14}
-    least: ClassVar = {"timeperiod": 2}
+    minimums: ClassVar = {"timeperiod": 2}
 
     def fields(self) -> Fields:
         """Return the last close, the number of moves, and the mean gain and loss."""
@@ -27,25 +27,25 @@ class RSI(Indicator):
 
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the index."""
-        timeperiod = self.whole("timeperiod")
+        timeperiod = self.int_argument("timeperiod")
         close, count, moves = state["close"], state["count"], state["moves"]
         count += 1
         change = bars.close - close
         close[:] = bars.close
-        settle(moves, np.maximum((change, -change), 0.0), count, timeperiod, 1 / timeperiod)
+        update_average(moves, np.maximum((change, -change), 0.0), count, timeperiod, 1 / timeperiod)
         gains, losses = moves
-        return (since(timeperiod, count, 100 * ratio(gains, gains + losses, 0.0)),)
+        return (nan_before(timeperiod, count, 100 * ratio(gains, gains + losses, 0.0)),)
 
 
 class ROC(Indicator):
     """Rate of change of the close over n bars, in percent. First value at bar n."""
 
     parameters: ClassVar = {"timeperiod": 10}
-    least: ClassVar = {"timeperiod": 1}
+    minimums: ClassVar = {"timeperiod": 1}
 
     def fields(self) -> Fields:
         """Return the last n closes."""
-        return Fields({"closes": np.nan}, {"closes": self.whole("timeperiod")})
+        return Fields({"closes": np.nan}, {"closes": self.int_argument("timeperiod")})
 
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the change."""
@@ -64,12 +64,12 @@ class STOCH(Indicator):
     """
 
     parameters: ClassVar = {"fastk_period": 5, "slowk_period": 3, "slowd_period": 3}
-    least: ClassVar = {"fastk_period": 1, "slowk_period": 1, "slowd_period": 1}
+    minimums: ClassVar = {"fastk_period": 1, "slowk_period": 1, "slowd_period": 1}
     outputs: ClassVar = ("slowk", "slowd")
 
     def fields(self) -> Fields:
         """Return the last highs and lows, and the last values of the two averages."""
-        fastk, slowk, slowd = (self.whole(name) for name in self.parameters)
+        fastk, slowk, slowd = (self.int_argument(name) for name in self.parameters)
         windows = {"highs": fastk, "lows": fastk, "fastk": slowk, "slowk": slowd}
         return Fields(dict.fromkeys(windows, np.nan), windows)
 

@@ -7,7 +7,7 @@ import numpy as np
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.analytics.columnar import Fields, State
 from tickerlake.analytics.indicators.indicator import Indicator
-from tickerlake.analytics.indicators.rolling import ratio, settle, since
+from tickerlake.analytics.indicators.rolling import nan_before, ratio, update_average
 
 
 class ATR(Indicator):
@@ -18,7 +18,7 @@ class ATR(Indicator):
     """
 
     parameters: ClassVar = {"timeperiod": 14}
-    least: ClassVar = {"timeperiod": 1}
+    minimums: ClassVar = {"timeperiod": 1}
 
     def fields(self) -> Fields:
         """Return the last close, the number of true ranges, and their average."""
@@ -26,13 +26,13 @@ class ATR(Indicator):
 
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the average."""
-        timeperiod = self.whole("timeperiod")
+        timeperiod = self.int_argument("timeperiod")
         close, count, mean = state["close"], state["count"], state["mean"]
         count += 1
         true_range = np.maximum(bars.high, close) - np.minimum(bars.low, close)
         close[:] = bars.close
-        settle(mean, true_range, count, timeperiod, 1 / timeperiod)
-        return (since(timeperiod, count, mean),)
+        update_average(mean, true_range, count, timeperiod, 1 / timeperiod)
+        return (nan_before(timeperiod, count, mean),)
 
 
 class ADX(Indicator):
@@ -44,7 +44,7 @@ class ADX(Indicator):
     """
 
     parameters: ClassVar = {"timeperiod": 14}
-    least: ClassVar = {"timeperiod": 2}
+    minimums: ClassVar = {"timeperiod": 2}
 
     def fields(self) -> Fields:
         """Return the last bar, the number of moves, the sums of moves up and down, and the average."""
@@ -53,20 +53,20 @@ class ADX(Indicator):
 
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the average."""
-        timeperiod = self.whole("timeperiod")
+        timeperiod = self.int_argument("timeperiod")
         count, moves, adx = state["count"], state["moves"], state["adx"]
         count += 1
         # TA-Lib sums the first n − 1 moves as they are, and lets the sums fade from the n-th on.
         moves -= moves * (count >= timeperiod) / timeperiod
-        moves += self._moves(state, bars)
+        moves += self._directional_moves(state, bars)
         up, down = moves
         # Nothing has moved yet where it is 0/0: as in TA-Lib, such a DX counts as 0.
         dx = ratio(100 * np.abs(up - down), up + down, 0.0)
-        settle(adx, dx, count - (timeperiod - 1), timeperiod, 1 / timeperiod)
-        return (since(2 * timeperiod - 1, count, adx),)
+        update_average(adx, dx, count - (timeperiod - 1), timeperiod, 1 / timeperiod)
+        return (nan_before(2 * timeperiod - 1, count, adx),)
 
     @staticmethod
-    def _moves(state: State, bars: Bars) -> Floats:
+    def _directional_moves(state: State, bars: Bars) -> Floats:
         up, down = bars.high - state["high"], state["low"] - bars.low
         state["high"][:], state["low"][:] = bars.high, bars.low
         # Of the two only the larger counts. NaN, at the first bar, is no move.

@@ -20,22 +20,22 @@ from tickerlake.analytics.indicators.volatility import REALVOL
 from tickerlake.analytics.indicators.volumes import OBV, RELVOL, RVWAP, VWAP
 from tickerlake.errors import UsageError
 
-GROUP: Final = "tickerlake.indicators"
+ENTRY_POINT_GROUP: Final = "tickerlake.indicators"
 """The entry-point group in which other packages name their indicators."""
 
-LARGEST: Final = 10_000
+MAX_INT_PARAMETER: Final = 10_000
 """The most that a whole-number parameter may be: windows of that many values are kept for each instrument."""
 
 _BUILT_IN: Final = (ADX, ATR, BBANDS, EMA, MACD, OBV, REALVOL, RELVOL, ROC, RSI, RVWAP, SMA, STOCH, VWAP)
 _indicators: dict[str, type[Indicator]] = {cls.__name__: cls for cls in _BUILT_IN}
-_FORM: Final = re.compile(r"\s*(\w+)\s*(?:\((.*)\)\s*)?(?:\.\s*(\w+)\s*)?", re.ASCII | re.DOTALL)
-_DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-_NAME: Final = re.compile(r"[A-Z]\w*", re.ASCII)
-_WRITE: Final = "Write it as RSI, RSI(14), RSI(timeperiod=14) or MACD(12,26,9).signal."
+_SPEC_PATTERN: Final = re.compile(r"\s*(\w+)\s*(?:\((.*)\)\s*)?(?:\.\s*(\w+)\s*)?", re.ASCII | re.DOTALL)
+_NUMBER_PATTERN: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_NAME_PATTERN: Final = re.compile(r"[A-Z]\w*", re.ASCII)
+_SYNTAX_HINT: Final = "Write it as RSI, RSI(14), RSI(timeperiod=14) or MACD(12,26,9).signal."
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class IndicatorSpec:
     """An indicator with its parameters, and which of its outputs.
 
     Parameters
@@ -55,7 +55,9 @@ class Spec:
     @property
     def indicator_text(self) -> str:
         """The canonical text without the output: the same for all outputs of one indicator."""
-        return f"{self.name}({','.join(map(_number, self.parameters))})" if self.parameters else self.name
+        return (
+            f"{self.name}({','.join(map(_format_number, self.parameters))})" if self.parameters else self.name
+        )
 
     @property
     def text(self) -> str:
@@ -63,7 +65,7 @@ class Spec:
         return f"{self.indicator_text}.{self.output}" if self.output else self.indicator_text
 
 
-def parse(text: str) -> Spec:
+def parse(text: str) -> IndicatorSpec:
     """Read what a user writes.
 
     Parameters
@@ -76,28 +78,28 @@ def parse(text: str) -> Spec:
     UsageError
         If there is no such indicator, parameter or output, or a parameter can't have that value.
     """
-    match = _FORM.fullmatch(text)
+    match = _SPEC_PATTERN.fullmatch(text)
     if not match:
-        raise UsageError(f"{text!r} is no indicator.", _WRITE)
+        raise UsageError(f"{text!r} is no indicator.", _SYNTAX_HINT)
     name, arguments, output = match[1].upper(), match[2] or "", (match[3] or "").lower()
-    cls = _find(name)
-    values = _values(name, cls, arguments)
+    cls = _resolve(name)
+    values = _parse_arguments(name, cls, arguments)
     if output and output not in cls.outputs:
-        raise _unknown(f"{name} has no output {output!r}.", output, filter(None, cls.outputs))
-    return Spec(name, values, output)
+        raise _unknown_name(f"{name} has no output {output!r}.", output, filter(None, cls.outputs))
+    return IndicatorSpec(name, values, output)
 
 
-def make(spec: Spec) -> Indicator:
+def make(spec: IndicatorSpec) -> Indicator:
     """Return a new indicator with a specification's parameters; it computes all outputs."""
-    cls = _find(spec.name)
+    cls = _resolve(spec.name)
     return cls(**dict(zip(cls.parameters, spec.parameters, strict=True)))
 
 
-def outputs_of(spec: Spec) -> tuple[Spec, ...]:
+def outputs_of(spec: IndicatorSpec) -> tuple[IndicatorSpec, ...]:
     """Return what a specification asks for, one for each output: all of the indicator's if none is named."""
     if spec.output:
         return (spec,)
-    return tuple(replace(spec, output=output) for output in _find(spec.name).outputs)
+    return tuple(replace(spec, output=output) for output in _resolve(spec.name).outputs)
 
 
 def register(name: str, cls: type[Indicator]) -> None:
@@ -109,7 +111,7 @@ def register(name: str, cls: type[Indicator]) -> None:
         If the name is taken by another, or is not a letter followed by letters, digits and underscores.
     """
     name = name.upper()
-    if not _NAME.fullmatch(name):
+    if not _NAME_PATTERN.fullmatch(name):
         raise UsageError(
             f"{name!r} can't be the name of an indicator.", "Use letters, digits and underscores."
         )
@@ -121,14 +123,14 @@ def register(name: str, cls: type[Indicator]) -> None:
         raise UsageError(f"There is an indicator {name} already.", "Choose another name.")
 
 
-def known() -> dict[str, type[Indicator]]:
+def available() -> dict[str, type[Indicator]]:
     """Return all indicators by name, those of other packages included, in the order of the alphabet.
 
     One of another package that can't be loaded is left out here; asking for it says why.
     """
-    for name in _points():
+    for name in _entry_points():
         try:
-            _find(name)
+            _resolve(name)
         except UsageError:
             continue
     return dict(sorted(_indicators.items()))
@@ -139,16 +141,16 @@ def signature(name: str) -> str:
 
     For example ``MACD(fastperiod=12, slowperiod=26, signalperiod=9): macd, signal, hist``.
     """
-    outputs = ", ".join(filter(None, _find(name.upper()).outputs))
-    return _call(name.upper()) + (f": {outputs}" if outputs else "")
+    outputs = ", ".join(filter(None, _resolve(name.upper()).outputs))
+    return _format_call(name.upper()) + (f": {outputs}" if outputs else "")
 
 
-def _find(name: str) -> type[Indicator]:
+def _resolve(name: str) -> type[Indicator]:
     if name in _indicators:
         return _indicators[name]
-    points = _points()
+    points = _entry_points()
     if name not in points:
-        raise _unknown(f"There is no indicator {name}.", name, {*_indicators, *points})
+        raise _unknown_name(f"There is no indicator {name}.", name, {*_indicators, *points})
     point = points[name]
     try:
         cls = point.load()
@@ -161,58 +163,64 @@ def _find(name: str) -> type[Indicator]:
     return _indicators[name]
 
 
-def _points() -> dict[str, metadata.EntryPoint]:
+def _entry_points() -> dict[str, metadata.EntryPoint]:
     """Return the indicators that other packages name; built-in names stay ours."""
-    return {point.name.upper(): point for point in metadata.entry_points(group=GROUP)}
+    return {point.name.upper(): point for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}
 
 
-def _values(name: str, cls: type[Indicator], text: str) -> tuple[float, ...]:
+def _parse_arguments(name: str, cls: type[Indicator], text: str) -> tuple[float, ...]:
     """Return all parameters of an indicator, given those between the parentheses."""
     arguments = text.split(",") if text.strip() else []
     names = list(cls.parameters)
     if len(arguments) > len(names):
-        raise UsageError(f"{name} is given {len(arguments)} parameters, but has {len(names)}.", _usage(name))
-    given: dict[str, float] = {}
+        raise UsageError(
+            f"{name} is given {len(arguments)} parameters, but has {len(names)}.", _usage_hint(name)
+        )
+    values: dict[str, float] = {}
     by_name = False
-    for place, argument in enumerate(arguments):
+    for position, argument in enumerate(arguments):
         key, equals, number = (part.strip() for part in argument.rpartition("="))
         if by_name and not equals:
-            raise UsageError(f"{name}: {number!r} has no name, but follows one that has.", _usage(name))
+            raise UsageError(f"{name}: {number!r} has no name, but follows one that has.", _usage_hint(name))
         by_name = bool(equals)
-        key = key.lower() if by_name else names[place]
+        key = key.lower() if by_name else names[position]
         if key not in names:
-            raise _unknown(f"{name} has no parameter {key!r}.", key, names)
-        if key in given:
-            raise UsageError(f"{name}: {key} is given twice.", _usage(name))
-        given[key] = _value(f"{name}: {key}", number, cls.least.get(key))
-    return tuple(given.get(key, float(default)) for key, default in cls.parameters.items())
+            raise _unknown_name(f"{name} has no parameter {key!r}.", key, names)
+        if key in values:
+            raise UsageError(f"{name}: {key} is given twice.", _usage_hint(name))
+        values[key] = _parse_number(f"{name}: {key}", number, cls.minimums.get(key))
+    return tuple(values.get(key, float(default)) for key, default in cls.parameters.items())
 
 
-def _value(what: str, text: str, least: int | None) -> float:
-    value = float(text) if _DECIMAL.fullmatch(text) else math.nan
+def _parse_number(label: str, text: str, minimum: int | None) -> float:
+    value = float(text) if _NUMBER_PATTERN.fullmatch(text) else math.nan
     if not math.isfinite(value):
-        raise UsageError(f"{what} is {text!r}, which is no number.", _WRITE)
-    if least is not None and not (value.is_integer() and least <= value <= LARGEST):
-        raise UsageError(f"{what} can't be {text}.", f"It is a whole number from {least} to {LARGEST}.")
+        raise UsageError(f"{label} is {text!r}, which is no number.", _SYNTAX_HINT)
+    if minimum is not None and not (value.is_integer() and minimum <= value <= MAX_INT_PARAMETER):
+        raise UsageError(
+            f"{label} can't be {text}.", f"It is a whole number from {minimum} to {MAX_INT_PARAMETER}."
+        )
     return value
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
-def _call(name: str) -> str:
-    parameters = ", ".join(f"{key}={_number(value)}" for key, value in _find(name).parameters.items())
+def _format_call(name: str) -> str:
+    parameters = ", ".join(
+        f"{key}={_format_number(value)}" for key, value in _resolve(name).parameters.items()
+    )
     return f"{name}({parameters})" if parameters else name
 
 
-def _usage(name: str) -> str:
-    return f"Write it as {_call(name)}."
+def _usage_hint(name: str) -> str:
+    return f"Write it as {_format_call(name)}."
 
 
-def _unknown(message: str, text: str, names: Iterable[str]) -> UsageError:
-    among = sorted(names)
-    near = difflib.get_close_matches(text, among, n=1, cutoff=0.5)
-    if near:
-        return UsageError(message, f"Did you mean {near[0]}?")
-    return UsageError(message, f"Known are {', '.join(among)}." if among else "Leave it out.")
+def _unknown_name(message: str, text: str, names: Iterable[str]) -> UsageError:
+    candidates = sorted(names)
+    matches = difflib.get_close_matches(text, candidates, n=1, cutoff=0.5)
+    if matches:
+        return UsageError(message, f"Did you mean {matches[0]}?")
+    return UsageError(message, f"Known are {', '.join(candidates)}." if candidates else "Leave it out.")

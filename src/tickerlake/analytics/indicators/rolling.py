@@ -29,7 +29,7 @@ def total(window: Floats) -> Floats:
     return np.asarray(window[0])
 
 
-def settle(mean: Floats, values: Floats, counts: Floats, timeperiod: int, gain: float) -> None:
+def update_average(mean: Floats, values: Floats, counts: Floats, timeperiod: int, weight: float) -> None:
     """Take new values into an exponential average that begins as a simple one, as all of TA-Lib's do.
 
     Parameters
@@ -45,20 +45,20 @@ def settle(mean: Floats, values: Floats, counts: Floats, timeperiod: int, gain: 
     gain
         Weight of each later value: 2 / (n + 1) for an exponential average, 1 / n for Wilder's.
     """
-    gains: float | Floats = gain
+    weights: float | Floats = weight
     if counts.min(initial=np.inf) <= timeperiod:
         values = np.where(counts > 0, values, 0.0)
-        gains = np.where(counts > timeperiod, gain, 1.0 / np.maximum(counts, 1.0))
-    mean += (values - mean) * gains
+        weights = np.where(counts > timeperiod, weight, 1.0 / np.maximum(counts, 1.0))
+    mean += (values - mean) * weights
 
 
-def ratio(above: Floats, below: Floats, otherwise: float | Floats) -> Floats:
+def ratio(numerator: Floats, denominator: Floats, default: float | Floats) -> Floats:
     """Return a quotient, and something else where it would be one by zero."""
-    result = np.empty_like(above)
-    result[...] = otherwise
-    return np.divide(above, below, out=result, where=below != 0)
+    result = np.empty_like(numerator)
+    result[...] = default
+    return np.divide(numerator, denominator, out=result, where=denominator != 0)
 
 
-def since(count: float, counts: Floats, values: Floats) -> Floats:
+def nan_before(min_count: float, counts: Floats, values: Floats) -> Floats:
     """Return values from a count on, NaN before."""
-    return np.where(counts >= count, values, np.nan)
+    return np.where(counts >= min_count, values, np.nan)

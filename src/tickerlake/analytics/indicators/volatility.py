@@ -19,11 +19,11 @@ class REALVOL(Indicator):
     """
 
     parameters: ClassVar = {"timeperiod": 20}
-    least: ClassVar = {"timeperiod": 1}
+    minimums: ClassVar = {"timeperiod": 1}
 
     def fields(self) -> Fields:
         """Return the last close and the last n squared returns."""
-        return Fields({"close": np.nan, "squares": np.nan}, {"squares": self.whole("timeperiod")})
+        return Fields({"close": np.nan, "squares": np.nan}, {"squares": self.int_argument("timeperiod")})
 
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the volatility."""

@@ -9,11 +9,11 @@ from tickerlake.analytics.columnar import Fields, State
 from tickerlake.analytics.indicators.indicator import Indicator
 from tickerlake.analytics.indicators.rolling import push, ratio, total
 
-_BUCKETS: Final = 30
+_SESSION_PARTS: Final = 30
 """Parts of a session whose usual volumes are kept apart: 13 minutes each on the New York exchange."""
 
 
-def _known(volume: Floats) -> Floats:
+def _volume_or_zero(volume: Floats) -> Floats:
     return np.where(np.isnan(volume), 0.0, volume)
 
 
@@ -32,7 +32,7 @@ class OBV(Indicator):
         close, balance = state["close"], state["balance"]
         direction = np.where(np.isnan(close), 1.0, np.sign(bars.close - close))
         close[:] = bars.close
-        balance += direction * _known(bars.volume)
+        balance += direction * _volume_or_zero(bars.volume)
         return (balance.copy(),)
 
 
@@ -49,10 +49,10 @@ class VWAP(Indicator):
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the average."""
         turnover, volume = state["turnover"], state["volume"]
-        known = _known(bars.volume)
-        begun = ~bars.first_of_session
-        turnover[:] = turnover * begun + bars.vwap * known
-        volume[:] = volume * begun + known
+        volume_or_zero = _volume_or_zero(bars.volume)
+        continues = ~bars.first_of_session
+        turnover[:] = turnover * continues + bars.vwap * volume_or_zero
+        volume[:] = volume * continues + volume_or_zero
         return (ratio(turnover, volume, np.nan),)
 
 
@@ -63,20 +63,20 @@ class RVWAP(Indicator):
     """
 
     parameters: ClassVar = {"timeperiod": 20}
-    least: ClassVar = {"timeperiod": 1}
+    minimums: ClassVar = {"timeperiod": 1}
 
     def fields(self) -> Fields:
         """Return turnover and volume of the last n bars."""
-        timeperiod = self.whole("timeperiod")
+        timeperiod = self.int_argument("timeperiod")
         return Fields(
             {"turnovers": np.nan, "volumes": np.nan}, {"turnovers": timeperiod, "volumes": timeperiod}
         )
 
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the average."""
-        known = _known(bars.volume)
-        push(state["turnovers"], bars.vwap * known)
-        push(state["volumes"], known)
+        volume_or_zero = _volume_or_zero(bars.volume)
+        push(state["turnovers"], bars.vwap * volume_or_zero)
+        push(state["volumes"], volume_or_zero)
         return (ratio(total(state["turnovers"]), total(state["volumes"]), np.nan),)
 
 
@@ -94,41 +94,47 @@ class RELVOL(Indicator):
     """
 
     parameters: ClassVar = {"timeperiod": 20}
-    least: ClassVar = {"timeperiod": 1}
+    minimums: ClassVar = {"timeperiod": 1}
 
     def fields(self) -> Fields:
         """Return the means and sessions of the parts; the part that goes on, its volume and bars."""
         names = ("means", "sessions", "part", "volume", "bars")
-        return Fields(dict.fromkeys(names, 0.0), {"means": _BUCKETS + 2, "sessions": _BUCKETS + 2})
+        return Fields(
+            dict.fromkeys(names, 0.0), {"means": _SESSION_PARTS + 2, "sessions": _SESSION_PARTS + 2}
+        )
 
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the multiple."""
-        part = _part(bars)
+        part = _session_part(bars)
         ended = (state["bars"] > 0) & (bars.first_of_session | (state["part"] != part))
         if ended.any():
-            self._close(state, np.flatnonzero(ended))
+            self._close_part(state, np.flatnonzero(ended))
         state["part"][:] = part
-        places = part, np.arange(len(bars))
-        usual = np.where(state["sessions"][places] >= self.given["timeperiod"], state["means"][places], 0.0)
+        index = part, np.arange(len(bars))
+        baseline = np.where(
+            state["sessions"][index] >= self.arguments["timeperiod"], state["means"][index], 0.0
+        )
         volume, count = state["volume"], state["bars"]
-        volume += _known(bars.volume)
+        volume += _volume_or_zero(bars.volume)
         count += ~np.isnan(bars.volume)
-        return (ratio(bars.volume, usual, np.nan),)
+        return (ratio(bars.volume, baseline, np.nan),)
 
-    def _close(self, state: State, which: Ints) -> None:
+    def _close_part(self, state: State, selection: Ints) -> None:
         """Take a part that is over into its mean."""
-        places = state["part"][which].astype(np.int64), which
-        sessions = state["sessions"][places] + 1
-        mean = state["means"][places]
-        volume = state["volume"][which] / state["bars"][which]
-        state["means"][places] = mean + (volume - mean) / np.minimum(sessions, self.given["timeperiod"])
-        state["sessions"][places] = sessions
-        state["volume"][which] = 0.0
-        state["bars"][which] = 0.0
+        index = state["part"][selection].astype(np.int64), selection
+        sessions = state["sessions"][index] + 1
+        mean = state["means"][index]
+        volume = state["volume"][selection] / state["bars"][selection]
+        state["means"][index] = mean + (volume - mean) / np.minimum(sessions, self.arguments["timeperiod"])
+        state["sessions"][index] = sessions
+        state["volume"][selection] = 0.0
+        state["bars"][selection] = 0.0
 
 
-def _part(bars: Bars) -> Ints:
+def _session_part(bars: Bars) -> Ints:
     """Return the part of the session of each bar: 0 before it, 1 to 30 in it, 31 after it."""
     length = np.maximum(bars.session_close_ns - bars.session_open_ns, 1)
-    part = np.clip((bars.ts_open_ns - bars.session_open_ns) * _BUCKETS // length + 1, 0, _BUCKETS + 1)
+    part = np.clip(
+        (bars.ts_open_ns - bars.session_open_ns) * _SESSION_PARTS // length + 1, 0, _SESSION_PARTS + 1
+    )
     return np.where(bars.ts_close_ns - bars.ts_open_ns >= length, 1, part)

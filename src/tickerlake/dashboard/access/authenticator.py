@@ -10,12 +10,12 @@ from starlette.datastructures import Headers
 from tickerlake import clock
 from tickerlake.dashboard.access.password import Password
 from tickerlake.dashboard.access.policy import Policy
-from tickerlake.dashboard.access.rate import Buckets, network_of
-from tickerlake.dashboard.access.sessions import AGE_MAX_S, Sessions
+from tickerlake.dashboard.access.rate import RateLimiter, network_of
+from tickerlake.dashboard.access.sessions import MAX_AGE_S, Sessions
 from tickerlake.errors import UsageError
 
-TOKEN_LENGTH_MIN: Final = 32
-_EVERYONE: Final = "everyone"
+MIN_TOKEN_LENGTH: Final = 32
+_ALL_CLIENTS: Final = "everyone"
 
 
 class WrongPassword(Exception):
@@ -59,19 +59,19 @@ class Authenticator:
         token: str = "",
         monotonic_s: Callable[[], float] = clock.monotonic_s,
     ) -> None:
-        if token and (len(token) < TOKEN_LENGTH_MIN or not token.isascii() or not token.isprintable()):
+        if token and (len(token) < MIN_TOKEN_LENGTH or not token.isascii() or not token.isprintable()):
             raise UsageError(
-                f"The token must have {TOKEN_LENGTH_MIN} or more letters and digits.",
+                f"The token must have {MIN_TOKEN_LENGTH} or more letters and digits.",
                 "Set TICKERLAKE_SERVE__TOKEN to a random one, such as that of `openssl rand -hex 32`.",
             )
         self._password = password
         self._token = _digest(token) if token else None
         self._sessions = Sessions(monotonic_s=monotonic_s)
-        self._by_client = Buckets(5 / 60, 5, monotonic_s=monotonic_s)
-        self._overall = Buckets(30 / 60, 30, monotonic_s=monotonic_s)
-        self._secure = policy.secure
+        self._client_limiter = RateLimiter(5 / 60, 5, monotonic_s=monotonic_s)
+        self._global_limiter = RateLimiter(30 / 60, 30, monotonic_s=monotonic_s)
+        self._is_secure = policy.is_secure
         # browsers share cookies between the ports of a host
-        self.cookie_name = f"{'__Host-' if policy.secure else ''}tickerlake-{policy.port}"
+        self.cookie_name = f"{'__Host-' if policy.is_secure else ''}tickerlake-{policy.port}"
 
     def identify(self, headers: Headers) -> Callable[[], bool] | None:
         """Find who sent a request.
@@ -81,7 +81,7 @@ class Authenticator:
         callable or None
             None if nobody we know; else a function that tells, later on, whether that login still is open.
         """
-        for secret in self._secrets(headers):
+        for secret in self._session_secrets(headers):
             if self._sessions.is_open(secret):
                 return lambda: self._sessions.is_open(secret)
         return (lambda: True) if self._has_token(headers) else None
@@ -108,34 +108,36 @@ class Authenticator:
         TooManyAttempts
             If too many were tried; this one was not looked at.
         """
-        wait_s = self._by_client.take(network_of(client)) or self._overall.take(_EVERYONE)
+        wait_s = self._client_limiter.acquire(network_of(client)) or self._global_limiter.acquire(
+            _ALL_CLIENTS
+        )
         if wait_s > 0:
             raise TooManyAttempts(wait_s)
         if not await self._password.matches(password):
             raise WrongPassword
-        return self._cookie(self._sessions.begin(), AGE_MAX_S)
+        return self._session_cookie(self._sessions.open(), MAX_AGE_S)
 
     def log_out(self, headers: Headers) -> str:
         """End the login of a request; return the value of ``Set-Cookie`` that removes the cookie."""
-        for secret in self._secrets(headers):
-            self._sessions.end(secret)
-        return self._cookie("", 0)
+        for secret in self._session_secrets(headers):
+            self._sessions.close(secret)
+        return self._session_cookie("", 0)
 
-    def _secrets(self, headers: Headers) -> list[str]:
+    def _session_secrets(self, headers: Headers) -> list[str]:
         pairs = (
             pair.strip().partition("=") for line in headers.getlist("cookie") for pair in line.split(";")
         )
         return [value for name, _, value in pairs if name == self.cookie_name]
 
     def _has_token(self, headers: Headers) -> bool:
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        if self._token is None or kind.lower() != "bearer":
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if self._token is None or scheme.lower() != "bearer":
             return False
         return hmac.compare_digest(_digest(token.strip()), self._token)
 
-    def _cookie(self, value: str, age_max_s: int) -> str:
-        secure = "; Secure" if self._secure else ""
-        return f"{self.cookie_name}={value}; Max-Age={age_max_s}; Path=/; HttpOnly; SameSite=Strict{secure}"
+    def _session_cookie(self, value: str, max_age_s: int) -> str:
+        secure = "; Secure" if self._is_secure else ""
+        return f"{self.cookie_name}={value}; Max-Age={max_age_s}; Path=/; HttpOnly; SameSite=Strict{secure}"
 
 
 def _digest(token: str) -> bytes:

@@ -41,7 +41,7 @@ class Authority(NamedTuple):
         except ValueError:
             return None
 
-    def at(self, scheme: str) -> Self:
+    def with_default_port(self, scheme: str) -> Self:
         """Fill in the port that the scheme implies."""
         return self if self.port is not None else self._replace(port=_DEFAULT_PORTS[scheme])
 
@@ -51,7 +51,7 @@ def parse_origin(text: str) -> tuple[str, Authority] | None:
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower()
     authority = Authority.parse(rest) if separator and scheme in _DEFAULT_PORTS else None
-    return None if authority is None else (scheme, authority.at(scheme))
+    return None if authority is None else (scheme, authority.with_default_port(scheme))
 
 
 def is_loopback(host: str) -> bool:

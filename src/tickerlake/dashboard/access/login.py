@@ -16,8 +16,8 @@ from tickerlake.dashboard.access import paths
 from tickerlake.dashboard.access.authenticator import Authenticator, TooManyAttempts, WrongPassword
 
 _LOG: Final = logging.getLogger(__name__)
-_FORM: Final = "application/x-www-form-urlencoded"
-_PAGE: Final = """<!doctype html>
+_FORM_MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
+_LOGIN_HTML: Final = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -54,10 +54,10 @@ def login_routes(authenticator: Authenticator) -> list[BaseRoute]:
     style = (Path(__file__).parent / "login.css").read_bytes()
 
     async def show(request: Request) -> Response:
-        target = paths.local_path(request.query_params.get("next", paths.HOME))
+        target = paths.safe_local_path(request.query_params.get("next", paths.HOME))
         if authenticator.identify(request.headers) is not None:
             return RedirectResponse(target, 303)
-        return _page(target)
+        return _login_page(target)
 
     async def log_in(request: Request) -> Response:
         return await _log_in(request, authenticator)
@@ -78,26 +78,26 @@ def login_routes(authenticator: Authenticator) -> list[BaseRoute]:
 
 
 async def _log_in(request: Request, authenticator: Authenticator) -> Response:
-    fields = _read_form(request.headers, await request.body())
-    target = paths.local_path(fields.get("next", paths.HOME))
+    fields = _parse_form(request.headers, await request.body())
+    target = paths.safe_local_path(fields.get("next", paths.HOME))
     client = request.client.host if request.client else "unknown"
     try:
         cookie = await authenticator.log_in(fields.get("password", ""), client)
     except WrongPassword:
         _LOG.warning("A wrong password was sent from %s.", client)
-        return _page(target, "That is not the password.", 403)
+        return _login_page(target, "That is not the password.", 403)
     except TooManyAttempts as error:
         wait_s = math.ceil(error.wait_s)
-        response = _page(target, f"Too many attempts. Try again in {wait_s} seconds.", 429)
+        response = _login_page(target, f"Too many attempts. Try again in {wait_s} seconds.", 429)
         response.headers["retry-after"] = str(wait_s)
         return response
     authenticator.log_out(request.headers)
     return RedirectResponse(target, 303, {"set-cookie": cookie})
 
 
-def _read_form(headers: Headers, body: bytes) -> dict[str, str]:
+def _parse_form(headers: Headers, body: bytes) -> dict[str, str]:
     """Read a form; anything else has no fields, and so no password."""
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM_MEDIA_TYPE:
         return {}
     try:
         fields = parse_qs(body.decode("utf-8"), keep_blank_values=True, max_num_fields=8)
@@ -106,7 +106,7 @@ def _read_form(headers: Headers, body: bytes) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
-def _page(target: str, error: str = "", status: int = 200) -> Response:
+def _login_page(target: str, error: str = "", status: int = 200) -> Response:
     alert = f'<p id="error" role="alert">{escape(error)}</p>\n' if error else ""
     invalid = ' aria-invalid="true" aria-describedby="error"' if error else ""
-    return HTMLResponse(_PAGE.format(error=alert, invalid=invalid, next=escape(target)), status)
+    return HTMLResponse(_LOGIN_HTML.format(error=alert, invalid=invalid, next=escape(target)), status)

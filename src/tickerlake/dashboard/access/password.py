@@ -11,18 +11,18 @@ from typing import Final, NamedTuple
 from tickerlake import clock
 from tickerlake.errors import UsageError
 
-LENGTH_MIN: Final = 12
+MIN_PASSWORD_LENGTH: Final = 12
 _PREFIX: Final = "scrypt$"
-_HASH: Final = re.compile(
+_HASH_PATTERN: Final = re.compile(
     r"scrypt\$([0-9]{1,9})\$([0-9]{1,3})\$([0-9]{1,3})\$([0-9a-f]{32,128})\$([0-9a-f]{64,128})"
 )
-_MEMORY_MAX: Final = 256 * 1024 * 1024
-_ADVICE: Final = (
+_MAX_MEMORY_BYTES: Final = 256 * 1024 * 1024
+_HASH_HINT: Final = (
     "Make one with `tickerlake serve --hash-password`, and quote it: '$' means something to shells."
 )
 
 
-class _Cost(NamedTuple):
+class _ScryptCost(NamedTuple):
     n: int
     r: int
     p: int
@@ -32,7 +32,7 @@ class _Cost(NamedTuple):
         return 128 * self.r * (self.n + self.p + 2)
 
 
-_COST: Final = _Cost(2**15, 8, 1)
+_DEFAULT_COST: Final = _ScryptCost(2**15, 8, 1)
 
 
 class Password:
@@ -51,25 +51,25 @@ class Password:
         If the password is too short, or the hash is damaged or too weak.
     """
 
-    def __init__(self, setting: str, *, length_min: int = 1) -> None:
+    def __init__(self, setting: str, *, min_length: int = 1) -> None:
         if setting.startswith(_PREFIX):
-            self._cost, self._salt, self._hash = _parse(setting)
+            self._cost, self._salt, self._hash = _parse_hash(setting)
         else:
-            if len(setting) < length_min:
+            if len(setting) < min_length:
                 raise UsageError(
-                    f"The password is shorter than {length_min} characters.", "Choose a longer one."
+                    f"The password is shorter than {min_length} characters.", "Choose a longer one."
                 )
-            self._cost, self._salt = _COST, _new_salt()
+            self._cost, self._salt = _DEFAULT_COST, _new_salt()
             self._hash = _scrypt(setting, self._cost, self._salt, 32)
         # of its own: with the loop's threads, requests that were given up would let more than two run
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="password")
+        self._executor = ThreadPoolExecutor(2, thread_name_prefix="password")
 
     async def matches(self, text: str) -> bool:
         """Whether ``text`` is the password."""
-        given = await asyncio.get_running_loop().run_in_executor(
-            self._threads, _scrypt, text, self._cost, self._salt, len(self._hash)
+        candidate = await asyncio.get_running_loop().run_in_executor(
+            self._executor, _scrypt, text, self._cost, self._salt, len(self._hash)
         )
-        return hmac.compare_digest(given, self._hash)
+        return hmac.compare_digest(candidate, self._hash)
 
 
 def hash_password(text: str) -> str:
@@ -80,35 +80,37 @@ def hash_password(text: str) -> str:
     UsageError
         If it is shorter than 12 characters.
     """
-    if len(text) < LENGTH_MIN:
-        raise UsageError(f"The password is shorter than {LENGTH_MIN} characters.", "Choose a longer one.")
+    if len(text) < MIN_PASSWORD_LENGTH:
+        raise UsageError(
+            f"The password is shorter than {MIN_PASSWORD_LENGTH} characters.", "Choose a longer one."
+        )
     salt = _new_salt()
-    n, r, p = _COST
-    return f"{_PREFIX}{n}${r}${p}${salt.hex()}${_scrypt(text, _COST, salt, 32).hex()}"
+    n, r, p = _DEFAULT_COST
+    return f"{_PREFIX}{n}${r}${p}${salt.hex()}${_scrypt(text, _DEFAULT_COST, salt, 32).hex()}"
 
 
 def _new_salt() -> bytes:
     return bytes.fromhex(clock.nonce() + clock.nonce())
 
 
-def _parse(setting: str) -> tuple[_Cost, bytes, bytes]:
-    match = _HASH.fullmatch(setting)
+def _parse_hash(setting: str) -> tuple[_ScryptCost, bytes, bytes]:
+    match = _HASH_PATTERN.fullmatch(setting)
     if match is None:
-        raise UsageError("The hash of the password is damaged.", _ADVICE)
-    cost = _Cost(*(int(digits) for digits in match.groups()[:3]))
+        raise UsageError("The hash of the password is damaged.", _HASH_HINT)
+    cost = _ScryptCost(*(int(digits) for digits in match.groups()[:3]))
     if cost.n & (cost.n - 1) or cost.n < 2**14 or cost.r < 8 or cost.p < 1:
-        raise UsageError("The hash of the password is too weak.", _ADVICE)
-    if cost.memory > _MEMORY_MAX or cost.p > 16:
-        raise UsageError("The hash of the password would take too long to check.", _ADVICE)
+        raise UsageError("The hash of the password is too weak.", _HASH_HINT)
+    if cost.memory > _MAX_MEMORY_BYTES or cost.p > 16:
+        raise UsageError("The hash of the password would take too long to check.", _HASH_HINT)
     try:
         salt, digest = (bytes.fromhex(digits) for digits in match.groups()[3:])
     except ValueError:
         # half a byte
-        raise UsageError("The hash of the password is damaged.", _ADVICE) from None
+        raise UsageError("The hash of the password is damaged.", _HASH_HINT) from None
     return cost, salt, digest
 
 
-def _scrypt(text: str, cost: _Cost, salt: bytes, length: int) -> bytes:
+def _scrypt(text: str, cost: _ScryptCost, salt: bytes, length: int) -> bytes:
     # keyboards differ in how they write é
     secret = unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
     return hashlib.scrypt(

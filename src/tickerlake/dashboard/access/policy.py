@@ -139,14 +139,14 @@ class Policy:
         _ = self.hosts  # a wrong name stops the start, not the first request
 
     @property
-    def secure(self) -> bool:
+    def is_secure(self) -> bool:
         """Whether browsers reach us by https."""
         return self.tls or self.behind_proxy
 
     @property
     def scheme(self) -> str:
         """The scheme that browsers use."""
-        return "https" if self.secure else "http"
+        return "https" if self.is_secure else "http"
 
     @cached_property
     def hosts(self) -> frozenset[Authority]:
@@ -159,7 +159,7 @@ class Policy:
         hsts = self.tls and not is_loopback(self.host)
         return SECURITY_HEADERS | ({"strict-transport-security": _HSTS} if hsts else {})
 
-    def refusal(self, headers: Headers, *, is_page: bool, changes: bool) -> Refusal | None:
+    def find_refusal(self, headers: Headers, *, is_page: bool, changes_state: bool) -> Refusal | None:
         """Judge where a request is sent to and where it comes from.
 
         Parameters
@@ -176,18 +176,18 @@ class Policy:
         Refusal or None
             None if the request may go on.
         """
-        texts = headers.getlist("host")
-        host = Authority.parse(texts[0]) if len(texts) == 1 else None
+        host_headers = headers.getlist("host")
+        host = Authority.parse(host_headers[0]) if len(host_headers) == 1 else None
         if host is None:
             return Refusal(400, "The request has no usable Host header.")
-        host = host.at(self.scheme)
+        host = host.with_default_port(self.scheme)
         if host not in self.hosts and Authority(host.name, None) not in self.hosts:
             return Refusal(421, "This host is not served here.", f"If it should be: --allow-host {host.name}")
-        return self._foreign_origin(headers, host, required=changes) or _foreign_fetch(
+        return self._check_origin(headers, host, required=changes_state) or _check_fetch_metadata(
             headers, is_page=is_page
         )
 
-    def _foreign_origin(self, headers: Headers, host: Authority, *, required: bool) -> Refusal | None:
+    def _check_origin(self, headers: Headers, host: Authority, *, required: bool) -> Refusal | None:
         origins = headers.getlist("origin")
         if not origins and not required:
             return None
@@ -197,7 +197,7 @@ class Policy:
         return Refusal(403, "The request does not come from this dashboard's own page.", hint)
 
 
-def _foreign_fetch(headers: Headers, *, is_page: bool) -> Refusal | None:
+def _check_fetch_metadata(headers: Headers, *, is_page: bool) -> Refusal | None:
     if headers.get("sec-fetch-site", "none") in {"same-origin", "none"}:
         return None
     if (

@@ -7,10 +7,10 @@ from typing import Final
 
 from tickerlake import clock
 
-CLIENTS_MAX: Final = 10_000
+MAX_CLIENTS: Final = 10_000
 
 
-class Buckets:
+class RateLimiter:
     """One token bucket for each client.
 
     Parameters
@@ -29,28 +29,28 @@ class Buckets:
         self,
         rate_per_s: float,
         burst: int,
-        clients_max: int = CLIENTS_MAX,
+        max_clients: int = MAX_CLIENTS,
         monotonic_s: Callable[[], float] = clock.monotonic_s,
     ) -> None:
         self._rate_per_s = rate_per_s
         self._burst = burst
-        self._clients_max = clients_max
+        self._max_clients = max_clients
         self._monotonic_s = monotonic_s
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._left)
+        return len(self._buckets)
 
-    def take(self, client: str) -> float:
+    def acquire(self, client: str) -> float:
         """Take one token; return 0, or the seconds until there is one."""
         now_s = self._monotonic_s()
-        tokens, since_s = self._left.get(client, (float(self._burst), now_s))
+        tokens, since_s = self._buckets.get(client, (float(self._burst), now_s))
         tokens = min(tokens + (now_s - since_s) * self._rate_per_s, self._burst)
         wait_s = 0.0 if tokens >= 1 else (1 - tokens) / self._rate_per_s
-        self._left[client] = (tokens if wait_s else tokens - 1, now_s)
-        self._left.move_to_end(client)
-        if len(self._left) > self._clients_max:
-            self._left.popitem(last=False)
+        self._buckets[client] = (tokens if wait_s else tokens - 1, now_s)
+        self._buckets.move_to_end(client)
+        if len(self._buckets) > self._max_clients:
+            self._buckets.popitem(last=False)
         return wait_s
 
 

@@ -13,22 +13,22 @@ from typing import Any, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tickerlake.dashboard.access.guard import HEADER_BYTES_MAX
+from tickerlake.dashboard.access.guard import MAX_HEADER_BYTES
 from tickerlake.dashboard.access.policy import SECURITY_HEADERS
 from tickerlake.errors import UsageError
 
-CONNECTIONS_MAX: Final = 1_000
-_STEP_S: Final = 0.02
+MAX_CONNECTIONS: Final = 1_000
+_POLL_S: Final = 0.02
 _BAD_REQUEST_HEADERS: Final = [
     *SECURITY_HEADERS.items(),
     ("content-type", "text/plain; charset=utf-8"),
     ("cache-control", "no-store"),
     ("connection", "close"),
 ]
-_UNREAD: Final = (h11.IDLE, h11.SEND_BODY)
+_RECEIVING_STATES: Final = (h11.IDLE, h11.SEND_BODY)
 
 
-class Door:
+class Listener:
     """The listening side of one server.
 
     Parameters
@@ -43,19 +43,22 @@ class Door:
     """
 
     def __init__(
-        self, connections_max: int = CONNECTIONS_MAX, request_s: float = 10, stall_s: float = 30
+        self,
+        max_connections: int = MAX_CONNECTIONS,
+        request_timeout_s: float = 10,
+        stall_timeout_s: float = 30,
     ) -> None:
-        self.connections_max = min(connections_max, _descriptors_max() // 2)
-        self.request_s = request_s
-        self.stall_s = stall_s
+        self.max_connections = min(max_connections, _max_descriptors() // 2)
+        self.request_timeout_s = request_timeout_s
+        self.stall_timeout_s = stall_timeout_s
         self.refused = 0
-        self._open: set[_Connection] = set()
-        self._handshakes: dict[int, asyncio.TimerHandle] = {}
+        self._connections: set[_ClientSocket] = set()
+        self._handshake_timers: dict[int, asyncio.TimerHandle] = {}
 
     @property
-    def connections(self) -> int:
+    def connection_count(self) -> int:
         """Connections that are open."""
-        return len(self._open)
+        return len(self._connections)
 
     def bind(self, host: str, port: int) -> socket.socket:
         """Bind an address, to be given to ``uvicorn.Server.serve(sockets=[…])``.
@@ -73,23 +76,23 @@ class Door:
             If it cannot be bound.
         """
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            family, *_, address = min(found, key=lambda info: info[0] != socket.AF_INET)
-            listener = _Listener(self, family)
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, *_, address = min(addresses, key=lambda info: info[0] != socket.AF_INET)
+            sock = _ListeningSocket(self, family)
         except OSError as error:
             raise UsageError(
                 f"{host} is no address to serve: {error.strerror}.", "Choose another --host."
             ) from error
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
         except OSError as error:
-            listener.close()
+            sock.close()
             raise UsageError(
                 f"{host}, port {port}, cannot be served: {error.strerror}.",
                 "Choose another --port or --host.",
             ) from error
-        return listener
+        return sock
 
     def uvicorn_options(self) -> dict[str, Any]:
         """Return what ``uvicorn.Config`` needs for the limits to hold."""
@@ -99,76 +102,76 @@ class Door:
             "ws": "websockets-sansio",
             "ws_per_message_deflate": False,
             "ws_max_size": 8 * 1024,
-            "h11_max_incomplete_event_size": HEADER_BYTES_MAX,
+            "h11_max_incomplete_event_size": MAX_HEADER_BYTES,
             "timeout_keep_alive": 5,
             # the guard reads X-Forwarded-For, and only if told so
             "proxy_headers": False,
             "server_header": False,
         }
 
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Whether another connection may open."""
-        return len(self._open) < self.connections_max
+        return len(self._connections) < self.max_connections
 
-    async def close(self, patience_s: float = 2.0) -> None:
+    async def close(self, grace_s: float = 2.0) -> None:
         """Hang up on all who are still there, and wait until their connections are closed."""
-        for _ in range(int(patience_s / _STEP_S)):
-            if not self._open:
+        for _ in range(int(grace_s / _POLL_S)):
+            if not self._connections:
                 return
-            for connection in list(self._open):
-                connection.hang_up()
-            await asyncio.sleep(_STEP_S)
+            for connection in list(self._connections):
+                connection.disconnect()
+            await asyncio.sleep(_POLL_S)
 
-    def enter(self, connection: "_Connection") -> None:
+    def register(self, connection: "_ClientSocket") -> None:
         """Count a connection, and give it its time for the handshake."""
-        self._open.add(connection)
-        self._handshakes[connection.fileno()] = asyncio.get_running_loop().call_later(
-            self.request_s, connection.hang_up
+        self._connections.add(connection)
+        self._handshake_timers[connection.fileno()] = asyncio.get_running_loop().call_later(
+            self.request_timeout_s, connection.disconnect
         )
 
-    def has_spoken(self, descriptor: int) -> None:
+    def finish_handshake(self, descriptor: int) -> None:
         """Note that a connection's handshake, if it has one, is done."""
-        handshake = self._handshakes.pop(descriptor, None)
+        handshake = self._handshake_timers.pop(descriptor, None)
         if handshake is not None:
             handshake.cancel()
 
-    def leave(self, connection: "_Connection") -> None:
+    def unregister(self, connection: "_ClientSocket") -> None:
         """Count a connection no longer; its descriptor is still its own."""
-        self.has_spoken(connection.fileno())
-        self._open.discard(connection)
+        self.finish_handshake(connection.fileno())
+        self._connections.discard(connection)
 
 
-class _Listener(socket.socket):
-    def __init__(self, door: Door, family: int) -> None:
+class _ListeningSocket(socket.socket):
+    def __init__(self, listener: Listener, family: int) -> None:
         super().__init__(family, socket.SOCK_STREAM)
-        self._door = door
+        self._listener = listener
 
     def accept(self) -> tuple[socket.socket, Any]:
-        plain, address = super().accept()
-        if not self._door.has_room():
-            plain.close()
-            self._door.refused += 1
+        sock, address = super().accept()
+        if not self._listener.has_capacity():
+            sock.close()
+            self._listener.refused += 1
             # for asyncio: there is none to take, look again
             raise ConnectionAbortedError
-        return _Connection(self._door, plain), address
+        return _ClientSocket(self._listener, sock), address
 
 
-class _Connection(socket.socket):
-    def __init__(self, door: Door, plain: socket.socket) -> None:
-        super().__init__(plain.family, plain.type, plain.proto, plain.detach())
-        self._door = door
-        door.enter(self)
+class _ClientSocket(socket.socket):
+    def __init__(self, listener: Listener, sock: socket.socket) -> None:
+        super().__init__(sock.family, sock.type, sock.proto, sock.detach())
+        self._listener = listener
+        listener.register(self)
 
     def close(self) -> None:
-        self._door.leave(self)
+        self._listener.unregister(self)
         super().close()
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         with contextlib.suppress(OSError):
             self.shutdown(socket.SHUT_RDWR)
 
 
-def _protocol_class(door: Door) -> type[H11Protocol]:
+def _protocol_class(listener: Listener) -> type[H11Protocol]:
     class Protocol(H11Protocol):
         """uvicorn's own, with a time for each request to arrive and for each answer to be read."""
 
@@ -176,46 +179,48 @@ def _protocol_class(door: Door) -> type[H11Protocol]:
         stall_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            door.has_spoken(transport.get_extra_info("socket").fileno())
+            listener.finish_handshake(transport.get_extra_info("socket").fileno())
             super().connection_made(transport)
-            self.request_timer = self.loop.call_later(door.request_s, transport.abort)
+            self.request_timer = self.loop.call_later(listener.request_timeout_s, transport.abort)
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            if self.transport.get_protocol() is not self or self.conn.their_state not in _UNREAD:
-                self._request_arrived()
+            if self.transport.get_protocol() is not self or self.conn.their_state not in _RECEIVING_STATES:
+                self._stop_request_timer()
             elif self.request_timer is None:
-                self.request_timer = self.loop.call_later(door.request_s, self.transport.abort)
+                self.request_timer = self.loop.call_later(listener.request_timeout_s, self.transport.abort)
 
-        def _request_arrived(self) -> None:
+        def _stop_request_timer(self) -> None:
             if self.request_timer is not None:
                 self.request_timer.cancel()
                 self.request_timer = None
 
-        def _answer_moves(self) -> None:
+        def _stop_stall_timer(self) -> None:
             if self.stall_timer is not None:
                 self.stall_timer.cancel()
                 self.stall_timer = None
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._watch_answer()
+            self._check_write_progress()
 
-        def _watch_answer(self, unread: int | None = None) -> None:
+        def _check_write_progress(self, last_unsent: int | None = None) -> None:
             # a large answer may take long on a slow line, as long as it gets on
-            left = self.transport.get_write_buffer_size()
-            if left == unread:
+            unsent = self.transport.get_write_buffer_size()
+            if unsent == last_unsent:
                 self.transport.abort()
             else:
-                self.stall_timer = self.loop.call_later(door.stall_s, self._watch_answer, left)
+                self.stall_timer = self.loop.call_later(
+                    listener.stall_timeout_s, self._check_write_progress, unsent
+                )
 
         def resume_writing(self) -> None:
             super().resume_writing()
-            self._answer_moves()
+            self._stop_stall_timer()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._request_arrived()
-            self._answer_moves()
+            self._stop_request_timer()
+            self._stop_stall_timer()
             super().connection_lost(exc)
 
         def send_400_response(self, msg: str) -> None:
@@ -228,10 +233,10 @@ def _protocol_class(door: Door) -> type[H11Protocol]:
     return Protocol
 
 
-def _descriptors_max() -> int:
+def _max_descriptors() -> int:
     try:
         import resource
     except ImportError:
-        return 2 * CONNECTIONS_MAX
+        return 2 * MAX_CONNECTIONS
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 2 * CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else soft
+    return 2 * MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else soft

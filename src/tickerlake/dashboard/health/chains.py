@@ -6,18 +6,18 @@ from typing import Final, Protocol
 
 from tickerlake import clock
 from tickerlake.errors import LakeError, ObjectMissing
-from tickerlake.lake.objects import Covered, coverage
+from tickerlake.lake.objects import CoveredRange, coverage
 from tickerlake.lake.reader import read_meta
-from tickerlake.lake.segment import TopicMeta, marker_of, partition_prefix, position_of, segment_key
+from tickerlake.lake.segment import TopicMeta, parse_marker, parse_position, partition_prefix, segment_key
 from tickerlake.lake.store.base import ObjectInfo, Store
 
-_WALK: Final = 8
+_MAX_LOOKUPS: Final = 8
 """A listing costs Cloud Storage twelve times what a look at one object does."""
-_AUDIT: Final = "Run `tickerlake audit`."
+_AUDIT_HINT: Final = "Run `tickerlake audit`."
 
 
 @dataclass(slots=True)
-class Counts:
+class PartitionCounts:
     """Figures of one partition; ``objects`` counts segments, rejects and markers."""
 
     end: int
@@ -31,63 +31,63 @@ class Counts:
     error: str = ""
 
 
-class Chain(Protocol):
+class ChainCounter(Protocol):
     """Follows one partition."""
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> PartitionCounts:
         """The figures so far."""
         ...
 
-    def step(self, until_s: float) -> None:
+    def count_new(self, deadline_s: float) -> None:
         """Count what is new, until a time at the latest; the next call goes on from there."""
         ...
 
 
-def follow(store: Store, topic: TopicMeta, partition: int) -> Chain:
+def create_counter(store: Store, topic: TopicMeta, partition: int) -> ChainCounter:
     """Return what follows a partition in the topic's format."""
-    kind = ObjectChain if topic.format == "json" else SegmentChain
-    return kind(store, topic, partition)
+    counter_type = ObjectChainCounter if topic.format == "json" else SegmentChainCounter
+    return counter_type(store, topic, partition)
 
 
-class SegmentChain:
+class SegmentChainCounter:
     """Follows a chain of segments: lists it once, then looks for the name that the next one will have."""
 
     def __init__(self, store: Store, topic: TopicMeta, partition: int) -> None:
         self._store, self._topic, self._partition = store, topic, partition
         self._last_key = ""
-        self._listing: Iterator[ObjectInfo] | None = self._list()
-        self._stuck = False
-        self.counts = Counts(topic.first_position(partition))
+        self._listing: Iterator[ObjectInfo] | None = self._list_segments()
+        self._is_blocked = False
+        self.counts = PartitionCounts(topic.first_position(partition))
 
-    def _list(self) -> Iterator[ObjectInfo]:
+    def _list_segments(self) -> Iterator[ObjectInfo]:
         return self._store.list(partition_prefix(self._topic.topic, self._partition), self._last_key)
 
-    def step(self, until_s: float) -> None:
+    def count_new(self, deadline_s: float) -> None:
         """Count what is new."""
         if self._listing is None:
-            self._walk(until_s)
+            self._look_up_next(deadline_s)
         if self._listing is not None:
-            self._go_on(self._listing, until_s)
+            self._continue_listing(self._listing, deadline_s)
 
-    def _go_on(self, listing: Iterator[ObjectInfo], until_s: float) -> None:
-        self._listing = self._list()  # in case that this one breaks
+    def _continue_listing(self, listing: Iterator[ObjectInfo], deadline_s: float) -> None:
+        self._listing = self._list_segments()  # in case that this one breaks
         for info in listing:
-            if position_of(info.key) is not None and info.key > self._last_key:
+            if parse_position(info.key) is not None and info.key > self._last_key:
                 self._last_key = info.key
                 try:
                     self._add(info)
                 except (LakeError, ObjectMissing) as error:
                     self.counts.error = error.message
-            if clock.monotonic_s() >= until_s:
+            if clock.monotonic_s() >= deadline_s:
                 self._listing = listing
                 return
         self._listing = None
         self.counts.counting = False
 
-    def _walk(self, until_s: float) -> None:
+    def _look_up_next(self, deadline_s: float) -> None:
         topic = self._topic
-        for _ in range(_WALK):
+        for _ in range(_MAX_LOOKUPS):
             key = segment_key(topic.topic, self._partition, self.counts.end, topic.format)
             info = self._store.stat(key)
             if info is None:
@@ -95,14 +95,14 @@ class SegmentChain:
             try:
                 self._add(info)
             except (LakeError, ObjectMissing) as error:
-                self.counts.error, self._stuck = error.message, True
+                self.counts.error, self._is_blocked = error.message, True
                 return
-            if self._stuck:
-                self.counts.error, self._stuck = "", False  # somebody has repaired it
+            if self._is_blocked:
+                self.counts.error, self._is_blocked = "", False  # somebody has repaired it
             self._last_key = key
-            if clock.monotonic_s() >= until_s:
+            if clock.monotonic_s() >= deadline_s:
                 return
-        self._listing = self._list()
+        self._listing = self._list_segments()
 
     def _add(self, info: ObjectInfo) -> None:
         counts = self.counts
@@ -112,7 +112,7 @@ class SegmentChain:
             self._topic.topic_id,
             self._partition,
         ) or meta.next_position <= meta.position:
-            raise LakeError(f"{info.key} does not belong to this chain.", _AUDIT)
+            raise LakeError(f"{info.key} does not belong to this chain.", _AUDIT_HINT)
         if meta.position > counts.end:
             counts.error = (
                 f"Partition {self._partition} lacks the offsets {counts.end} to {meta.position - 1}."
@@ -126,15 +126,15 @@ class SegmentChain:
         counts.objects += 1 + meta.rejects
 
 
-class ObjectChain:
+class ObjectChainCounter:
     """Follows one object a record: what lies beyond a break is being stored, and counts when it is closed."""
 
     def __init__(self, store: Store, topic: TopicMeta, partition: int) -> None:
         self._store, self._topic, self._partition = store, topic, partition
-        self._listing: Iterator[Covered] | None = None
-        self.counts = Counts(topic.first_position(partition))
+        self._listing: Iterator[CoveredRange] | None = None
+        self.counts = PartitionCounts(topic.first_position(partition))
 
-    def step(self, until_s: float) -> None:
+    def count_new(self, deadline_s: float) -> None:
         """Count what is new."""
         listing, self._listing = self._listing, None
         if listing is None:
@@ -143,13 +143,13 @@ class ObjectChain:
             if start > self.counts.end:
                 break
             self._add(end, info)
-            if clock.monotonic_s() >= until_s:
+            if clock.monotonic_s() >= deadline_s:
                 self._listing = listing
                 return
         self.counts.counting = False
 
     def _add(self, end: int, info: ObjectInfo) -> None:
-        counts, marker = self.counts, marker_of(info.key)
+        counts, marker = self.counts, parse_marker(info.key)
         counts.objects += 1
         if marker and marker.kind == "gap":
             counts.gaps += end - counts.end

@@ -10,21 +10,23 @@ from typing import Final
 
 from tickerlake import clock
 from tickerlake.kafka.consumer import Partition
-from tickerlake.kafka.peek import First, Peek
+from tickerlake.kafka.peek import NextRecord, OffsetProbe
 
-_KEPT: Final = 32
-_ROUNDS: Final = 3
-_AT_ONCE: Final = 256
+_MAX_CACHED: Final = 32
+_MAX_ROUNDS: Final = 3
+_BATCH_SIZE: Final = 256
 
 
-class Firsts:
+class NextRecordCache:
     """Answers from memory; `ask` fetches what was wanted and not known."""
 
     def __init__(self) -> None:
-        self._known: dict[Partition, dict[int, First]] = {}  # oldest first
-        self._wanted: dict[Partition, set[int]] = {}
+        self._cached: dict[Partition, dict[int, NextRecord]] = {}  # oldest first
+        self._pending: dict[Partition, set[int]] = {}
 
-    def after(self, place: Partition, offset: int, end: int, *, ask: bool = True) -> First | None:
+    def find_after(
+        self, partition: Partition, offset: int, end: int, *, fetch: bool = True
+    ) -> NextRecord | None:
         """Return the first record at ``offset`` or after it, None if it is not known.
 
         Parameters
@@ -34,45 +36,45 @@ class Firsts:
         ask
             Fetch it at the next `ask`.
         """
-        known = self._known.get(place) or {}
-        for start, first in known.items():
+        cached = self._cached.get(partition) or {}
+        for start, first in cached.items():
             # what follows a start follows all offsets up to it, too
             if start <= offset <= first.offset and (not first.is_end or first.offset >= end):
                 return first
-        if ask:
-            self._wanted.setdefault(place, set()).add(offset)
+        if fetch:
+            self._pending.setdefault(partition, set()).add(offset)
         return None
 
-    def empty_until(self, place: Partition, offset: int) -> int:
+    def empty_until(self, partition: Partition, offset: int) -> int:
         """Return up to where there was no record from ``offset`` on, as far as is known."""
-        known = self._known.get(place) or {}
-        return max((f.offset for s, f in known.items() if s <= offset <= f.offset), default=offset)
+        cached = self._cached.get(partition) or {}
+        return max((f.offset for s, f in cached.items() if s <= offset <= f.offset), default=offset)
 
-    def ask(self, peek: Peek, within_s: float) -> None:
+    def fetch_pending(self, probe: OffsetProbe, timeout_s: float) -> None:
         """Fetch what was wanted, as far as the time allows; the rest is wanted again at the next look."""
-        until_s = clock.monotonic_s() + within_s
-        for _ in range(_ROUNDS):
-            left_s = until_s - clock.monotonic_s()
-            if not self._wanted or left_s <= 0:
+        deadline_s = clock.monotonic_s() + timeout_s
+        for _ in range(_MAX_ROUNDS):
+            remaining_s = deadline_s - clock.monotonic_s()
+            if not self._pending or remaining_s <= 0:
                 break
             # the furthest first: a record there is one for who stands before it, too
-            starts = {place: max(offsets) for place, offsets in list(self._wanted.items())[:_AT_ONCE]}
-            self._learn(starts, peek.first(starts, left_s))
-        self._wanted.clear()
+            starts = {place: max(offsets) for place, offsets in list(self._pending.items())[:_BATCH_SIZE]}
+            self._update(starts, probe.next_records(starts, remaining_s))
+        self._pending.clear()
 
-    def _learn(self, starts: Mapping[Partition, int], found: Mapping[Partition, First]) -> None:
+    def _update(self, starts: Mapping[Partition, int], records: Mapping[Partition, NextRecord]) -> None:
         for place, start in starts.items():
-            self._wanted[place].discard(start)
-            if not self._wanted[place]:
-                del self._wanted[place]
-            if place in found:
-                known = self._known.setdefault(place, {})
-                known.pop(start, None)
-                known[start] = found[place]
-                while len(known) > _KEPT:
-                    del known[next(iter(known))]
+            self._pending[place].discard(start)
+            if not self._pending[place]:
+                del self._pending[place]
+            if place in records:
+                cached = self._cached.setdefault(place, {})
+                cached.pop(start, None)
+                cached[start] = records[place]
+                while len(cached) > _MAX_CACHED:
+                    del cached[next(iter(cached))]
 
-    def forget(self, topic: str) -> None:
+    def discard(self, topic: str) -> None:
         """Forget a topic: it was deleted, or its offsets mean other records now."""
-        for place in [place for place in self._known if place[0] == topic]:
-            del self._known[place]
+        for place in [place for place in self._cached if place[0] == topic]:
+            del self._cached[place]

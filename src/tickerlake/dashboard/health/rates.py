@@ -7,31 +7,31 @@ from typing import Final, Generic, TypeVar
 WINDOW_S: Final = 10.5
 """Looks of every two seconds make ten seconds of this."""
 
-_Place = TypeVar("_Place", bound=Hashable)
+_Key = TypeVar("_Key", bound=Hashable)
 
 
-class Rates(Generic[_Place]):
+class Rates(Generic[_Key]):
     """Compares offsets with those of about ten seconds ago."""
 
     def __init__(self) -> None:
-        self._marks: deque[tuple[float, Mapping[_Place, int]]] = deque()
+        self._samples: deque[tuple[float, Mapping[_Key, int]]] = deque()
 
-    def mark(self, now_s: float, offsets: Mapping[_Place, int]) -> None:
+    def add(self, now_s: float, offsets: Mapping[_Key, int]) -> None:
         """Note the offsets of a moment."""
-        while self._marks and now_s - self._marks[0][0] > WINDOW_S:
-            self._marks.popleft()
-        self._marks.append((now_s, offsets))
+        while self._samples and now_s - self._samples[0][0] > WINDOW_S:
+            self._samples.popleft()
+        self._samples.append((now_s, offsets))
 
     def clear(self) -> None:
         """Forget all: what follows is not to be compared with what was."""
-        self._marks.clear()
+        self._samples.clear()
 
-    def of(self, place: _Place) -> float:
+    def rate(self, key: _Key) -> float:
         """Return offsets a second; a place that is new, or began anew, has not advanced."""
-        if len(self._marks) < 2:
+        if len(self._samples) < 2:
             return 0.0
-        now_s, offsets = self._marks[-1]
-        marks = [(then_s, then[place]) for then_s, then in self._marks if place in then]
-        if len(marks) < 2 or place not in offsets or marks[0][0] >= now_s:
+        now_s, offsets = self._samples[-1]
+        marks = [(then_s, then[key]) for then_s, then in self._samples if key in then]
+        if len(marks) < 2 or key not in offsets or marks[0][0] >= now_s:
             return 0.0
-        return max(0, offsets[place] - marks[0][1]) / (now_s - marks[0][0])
+        return max(0, offsets[key] - marks[0][1]) / (now_s - marks[0][0])

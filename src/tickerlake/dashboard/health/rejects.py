@@ -19,13 +19,13 @@ from tickerlake.lake.rows import RejectedRecord
 from tickerlake.lake.segment import check_topic, reject_key
 from tickerlake.lake.store.base import Store
 
-MOST: Final = 1_000
-_REASON: Final = 500
-MOST_BYTES: Final = 1 << 16
+MAX_REJECTS: Final = 1_000
+_MAX_REASON_CHARS: Final = 500
+MAX_BYTES: Final = 1 << 16
 """Of a key and of a value, in an answer."""
-_LIST_S: Final = 5.0
-_AT_ONCE: Final = 8
-_KEY: Final = re.compile(r"rejects/[^/]+/partition=(\d{1,10})/(\d{20})\.json")
+_LIST_TIMEOUT_S: Final = 5.0
+_READER_THREADS: Final = 8
+_KEY_PATTERN: Final = re.compile(r"rejects/[^/]+/partition=(\d{1,10})/(\d{20})\.json")
 _DECODER: Final = msgspec.json.Decoder(RejectedRecord)
 
 
@@ -45,36 +45,39 @@ def newest_rejects(store: Store, topic: str, limit: int = 100) -> dict[str, Any]
         The name is none of a topic.
     """
     check_topic(topic)
-    limit = max(1, min(limit, MOST))
-    last: dict[int, deque[int]] = {}
+    limit = max(1, min(limit, MAX_REJECTS))
+    offsets_by_partition: dict[int, deque[int]] = {}
     count, complete = 0, True
-    until_s = clock.monotonic_s() + _LIST_S
+    deadline_s = clock.monotonic_s() + _LIST_TIMEOUT_S
     for info in store.list(f"rejects/{topic}/partition="):
-        if match := _KEY.fullmatch(info.key):
+        if match := _KEY_PATTERN.fullmatch(info.key):
             count += 1
-            last.setdefault(int(match[1]), deque(maxlen=limit)).append(int(match[2]))
-        if clock.monotonic_s() > until_s:
+            offsets_by_partition.setdefault(int(match[1]), deque(maxlen=limit)).append(int(match[2]))
+        if clock.monotonic_s() > deadline_s:
             complete = False
             break
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="reject") as pool:
-        newest = [_descending(store, topic, number, offsets, pool) for number, offsets in last.items()]
-        found = list(islice(merge(*newest, key=lambda reject: -reject["timestamp_ms"]), limit))
-    return {"topic": topic, "rejects": found, "more": count > len(found), "complete": complete}
+    with ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="reject") as pool:
+        newest = [
+            _read_descending(store, topic, number, offsets, pool)
+            for number, offsets in offsets_by_partition.items()
+        ]
+        rejects = list(islice(merge(*newest, key=lambda reject: -reject["timestamp_ms"]), limit))
+    return {"topic": topic, "rejects": rejects, "more": count > len(rejects), "complete": complete}
 
 
-def _descending(
+def _read_descending(
     store: Store, topic: str, partition: int, offsets: deque[int], pool: ThreadPoolExecutor
 ) -> Iterator[dict[str, Any]]:
-    def line(offset: int) -> dict[str, Any]:
+    def summarize(offset: int) -> dict[str, Any]:
         try:
-            found = _read(store, topic, partition, offset)
+            found = _read_record(store, topic, partition, offset)
         except (ObjectMissing, LakeError) as error:
             found = RejectedRecord(offset, 0, error.message, None, None)
-        return _about(topic, partition, offset, found) | {"reason": found.reason[:_REASON]}
+        return _summary(topic, partition, offset, found) | {"reason": found.reason[:_MAX_REASON_CHARS]}
 
     downwards = iter(reversed(offsets))
-    while some := list(islice(downwards, _AT_ONCE)):
-        yield from pool.map(line, some)
+    while some := list(islice(downwards, _READER_THREADS)):
+        yield from pool.map(summarize, some)
 
 
 def read_reject(store: Store, topic: str, partition: int, offset: int) -> dict[str, Any]:
@@ -99,26 +102,26 @@ def read_reject(store: Store, topic: str, partition: int, offset: int) -> dict[s
     check_topic(topic)
     if not (0 <= partition < 1 << 31 and 0 <= offset < 1 << 63):
         raise UsageError("There is no such partition or offset.", "Both are whole numbers from 0 on.")
-    found = _read(store, topic, partition, offset)
+    record = _read_record(store, topic, partition, offset)
     return {
-        **_about(topic, partition, offset, found),
-        **_shown("key", _bytes(found.key_base64)),
-        **_shown("value", _bytes(found.value_base64)),
+        **_summary(topic, partition, offset, record),
+        **_preview("key", _decode_base64(record.key_base64)),
+        **_preview("value", _decode_base64(record.value_base64)),
     }
 
 
-def _about(topic: str, partition: int, offset: int, found: RejectedRecord) -> dict[str, Any]:
+def _summary(topic: str, partition: int, offset: int, record: RejectedRecord) -> dict[str, Any]:
     return {
         "topic": topic,
         "partition": partition,
         "offset": offset,
-        "timestamp_ms": max(0, found.timestamp_ms),
-        "reason": found.reason,
-        "bytes": len(_bytes(found.value_base64) or b""),
+        "timestamp_ms": max(0, record.timestamp_ms),
+        "reason": record.reason,
+        "bytes": len(_decode_base64(record.value_base64) or b""),
     }
 
 
-def _read(store: Store, topic: str, partition: int, offset: int) -> RejectedRecord:
+def _read_record(store: Store, topic: str, partition: int, offset: int) -> RejectedRecord:
     key = reject_key(topic, partition, offset)
     try:
         return _DECODER.decode(store.read(key))
@@ -126,21 +129,21 @@ def _read(store: Store, topic: str, partition: int, offset: int) -> RejectedReco
         raise LakeError(f"{key} is damaged: {error}.", "Restore it from a copy.") from error
 
 
-def _bytes(text: str | None) -> bytes | None:
+def _decode_base64(text: str | None) -> bytes | None:
     try:
         return None if text is None else base64.b64decode(text)
     except (binascii.Error, ValueError):
         return None
 
 
-def _shown(name: str, data: bytes | None) -> dict[str, Any]:
-    kept = (data or b"")[:MOST_BYTES]
-    cut = data is not None and len(data) > MOST_BYTES
+def _preview(name: str, data: bytes | None) -> dict[str, Any]:
+    shown = (data or b"")[:MAX_BYTES]
+    is_truncated = data is not None and len(data) > MAX_BYTES
     text = in_base64 = None
     if data is not None:
         try:
             # a cut may go through a character
-            text = getincrementaldecoder("utf-8")().decode(kept, final=not cut)
+            text = getincrementaldecoder("utf-8")().decode(shown, final=not is_truncated)
         except UnicodeDecodeError:
-            in_base64 = base64.b64encode(kept).decode()
-    return {name: text, f"{name}_base64": in_base64, f"{name}_cut": cut}
+            in_base64 = base64.b64encode(shown).decode()
+    return {name: text, f"{name}_base64": in_base64, f"{name}_cut": is_truncated}

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tickerlake.lake.audits import AuditNote
+from tickerlake.lake.audits import AuditRecord
 
 
 class KafkaState(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ class TopicState(msgspec.Struct, frozen=True):
     partitions: list[PartitionState]
 
 
-class LagState(msgspec.Struct, frozen=True):
+class PartitionLagState(msgspec.Struct, frozen=True):
     """How far a group is in a partition; ``lag`` is 0 where only offsets without a record follow."""
 
     partition: int
@@ -44,10 +44,10 @@ class GroupState(msgspec.Struct, frozen=True):
     topic: str
     lag: int
     rate: float
-    partitions: list[LagState]
+    partitions: list[PartitionLagState]
 
 
-class StoredState(msgspec.Struct, frozen=True):
+class LakeTopicState(msgspec.Struct, frozen=True):
     """A topic in the lake.
 
     Parameters
@@ -94,7 +94,7 @@ class LakeState(msgspec.Struct, frozen=True):
     uri: str
     ok: bool
     error: str
-    topics: list[StoredState]
+    topics: list[LakeTopicState]
     cost: CostState
 
 
@@ -106,4 +106,4 @@ class PipelineState(msgspec.Struct, frozen=True):
     topics: list[TopicState]
     groups: list[GroupState]
     lake: LakeState | None
-    audits: list[AuditNote]
+    audits: list[AuditRecord]

@@ -6,14 +6,14 @@ from typing import Final
 import numpy as np
 
 from tickerlake.analytics.bars import Ints
-from tickerlake.dashboard.market.latest import POINTS, Latest
+from tickerlake.dashboard.market.latest import SPARKLINE_POINTS, LatestValues
 
-ROWS: Final = 1
-SPARKLINES: Final = 2
+ROWS_FRAME: Final = 1
+SPARKLINES_FRAME: Final = 2
 _HEADER: Final = struct.Struct("<BBHId")
 
 
-def pack_rows(latest: Latest, ids: Ints, now_ms: float) -> bytes:
+def encode_rows(latest: LatestValues, ids: Ints, now_ms: float) -> bytes:
     """Pack the latest values of instruments.
 
     Returns
@@ -21,11 +21,11 @@ def pack_rows(latest: Latest, ids: Ints, now_ms: float) -> bytes:
     frame
         Kind 1, 0, 0, n and the time; `latest.COLUMNS` as float64 of n each; the numbers as uint32.
     """
-    header = _HEADER.pack(ROWS, 0, 0, len(ids), now_ms)
+    header = _HEADER.pack(ROWS_FRAME, 0, 0, len(ids), now_ms)
     return header + latest.values[:, ids].astype("<f8").tobytes() + ids.astype("<u4").tobytes()
 
 
-def pack_sparklines(latest: Latest, ids: Ints, now_ms: float) -> bytes:
+def encode_sparklines(latest: LatestValues, ids: Ints, now_ms: float) -> bytes:
     """Pack the sparklines of instruments.
 
     Returns
@@ -33,8 +33,8 @@ def pack_sparklines(latest: Latest, ids: Ints, now_ms: float) -> bytes:
     frame
         Kind 2, 0, the number of points m, n and the time; closes as float32 (n, m); the numbers as uint32.
     """
-    header = _HEADER.pack(SPARKLINES, 0, POINTS, len(ids), now_ms)
-    return header + latest.closes[ids].astype("<f4").tobytes() + ids.astype("<u4").tobytes()
+    header = _HEADER.pack(SPARKLINES_FRAME, 0, SPARKLINE_POINTS, len(ids), now_ms)
+    return header + latest.sparklines[ids].astype("<f4").tobytes() + ids.astype("<u4").tobytes()
 
 
 def changed_since(changed: Ints, ids: Ints | None, tick: int) -> Ints:

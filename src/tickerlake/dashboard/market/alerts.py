@@ -7,54 +7,56 @@ import msgspec
 
 from tickerlake.model.alert import SEVERITIES, Alert, Severity
 
-MOST: Final = 20_000
+MAX_ALERTS: Final = 20_000
 
 
-class Told(msgspec.Struct, frozen=True):
+class NumberedAlert(msgspec.Struct, frozen=True):
     """An alert, the number of its instrument (-1: unknown), and how many came before it."""
 
     alert: Alert
-    id: int
-    number: int
+    instrument_number: int
+    sequence: int
 
     def to_json(self) -> bytes:
         """Return the record with the fields ``id``, ``event_ms`` and ``detected_ms``."""
         times = (self.alert.ts_event_ns / 1e6, self.alert.ts_detected_ns / 1e6)
-        more = msgspec.json.encode({"id": self.id, "event_ms": times[0], "detected_ms": times[1]})
-        return self.alert.to_json()[:-1] + b"," + more[1:]
+        extra = msgspec.json.encode(
+            {"id": self.instrument_number, "event_ms": times[0], "detected_ms": times[1]}
+        )
+        return self.alert.to_json()[:-1] + b"," + extra[1:]
 
 
-class Alerts:
+class AlertBuffer:
     """Alerts in the order in which they were fired; the oldest go when there are too many."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, max_alerts: int = MAX_ALERTS) -> None:
         self.count = 0
-        self._told: deque[Told] = deque()
-        self._known: set[str] = set()
-        self._most = most
+        self._alerts: deque[NumberedAlert] = deque()
+        self._ids: set[str] = set()
+        self._max_alerts = max_alerts
 
     def add(self, alert: Alert, number: int) -> None:
         """Add an alert, unless it is there."""
-        if alert.alert_id in self._known:
+        if alert.alert_id in self._ids:
             return
-        self._known.add(alert.alert_id)
-        self._told.append(Told(alert, number, self.count))
+        self._ids.add(alert.alert_id)
+        self._alerts.append(NumberedAlert(alert, number, self.count))
         self.count += 1
-        if len(self._told) > self._most:
-            self._known.discard(self._told.popleft().alert.alert_id)
+        if len(self._alerts) > self._max_alerts:
+            self._ids.discard(self._alerts.popleft().alert.alert_id)
 
-    def since(self, number: int, limit: int) -> list[Told]:
+    def since(self, sequence: int, limit: int) -> list[NumberedAlert]:
         """Return the alerts from the one of a number on, the newest ``limit`` of them, oldest first."""
-        found: list[Told] = []
-        for told in reversed(self._told):
-            if told.number < number or len(found) == limit:
+        newest: list[NumberedAlert] = []
+        for numbered in reversed(self._alerts):
+            if numbered.sequence < sequence or len(newest) == limit:
                 break
-            found.append(told)
-        return found[::-1]
+            newest.append(numbered)
+        return newest[::-1]
 
-    def find(
+    def search(
         self, number: int | None, severity: Severity, end_ns: int | None, limit: int
-    ) -> tuple[list[Told], bool]:
+    ) -> tuple[list[NumberedAlert], bool]:
         """Return alerts by instrument, least severity and event time, newest event first.
 
         Returns
@@ -62,13 +64,13 @@ class Alerts:
         alerts, more
             At most ``limit``, and whether there were more.
         """
-        least = SEVERITIES.index(severity)
-        fitting = [
+        min_rank = SEVERITIES.index(severity)
+        matches = [
             told
-            for told in self._told
-            if (number is None or told.id == number)
-            and SEVERITIES.index(told.alert.severity) >= least
+            for told in self._alerts
+            if (number is None or told.instrument_number == number)
+            and SEVERITIES.index(told.alert.severity) >= min_rank
             and (end_ns is None or told.alert.ts_event_ns < end_ns)
         ]
-        fitting.sort(key=lambda told: (told.alert.ts_event_ns, told.number), reverse=True)
-        return fitting[:limit], len(fitting) > limit or self.count > len(self._told)
+        matches.sort(key=lambda told: (told.alert.ts_event_ns, told.sequence), reverse=True)
+        return matches[:limit], len(matches) > limit or self.count > len(self._alerts)

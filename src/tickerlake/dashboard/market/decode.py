@@ -4,10 +4,10 @@ from typing import Final
 
 import polars as pl
 
-from tickerlake.model.json import read_documents
+from tickerlake.model.json import parse_documents
 from tickerlake.model.schema import BAR, INDICATOR
 
-BARS: Final = pl.Schema(
+BAR_SCHEMA: Final = pl.Schema(
     {
         "instrument": pl.String,
         "interval": pl.String,
@@ -22,7 +22,7 @@ BARS: Final = pl.Schema(
 
 _TEXT, _INT, _BOOL = pl.String(), pl.Int64(), pl.Boolean()
 _PRICES: Final = ("open", "high", "low", "close")
-_BAR: Final = pl.Schema(
+_BAR_FIELDS: Final = pl.Schema(
     {
         "schema": _TEXT,
         "instrument_id": _TEXT,
@@ -35,22 +35,22 @@ _BAR: Final = pl.Schema(
         "revision": _INT,
     }
 )
-_INDICATOR: Final = pl.Schema(
+_INDICATOR_FIELDS: Final = pl.Schema(
     {"schema": _TEXT, "instrument_id": _TEXT, "interval": _TEXT, "ts_open_ns": _INT, "values": _TEXT}
 )
-_INTERVAL: Final = r"^[1-9][0-9]{0,4}([smhdwy]|mo)$"
-_VALUES: Final = 1_000
+_INTERVAL_PATTERN: Final = r"^[1-9][0-9]{0,4}([smhdwy]|mo)$"
+_MAX_INDICATORS: Final = 1_000
 """Indicators of one batch beyond these are not looked at."""
 
 
-def read_bars(lines: pl.Series) -> pl.DataFrame:
+def decode_bars(lines: pl.Series) -> pl.DataFrame:
     """Read the finished bars among messages; what is none, or no sound one, is left out."""
     if lines.is_empty():
-        return BARS.to_frame()
-    return bars_of(read_documents(lines, _BAR)[0])
+        return BAR_SCHEMA.to_frame()
+    return bars_from_fields(parse_documents(lines, _BAR_FIELDS)[0])
 
 
-def bars_of(fields: pl.DataFrame) -> pl.DataFrame:
+def bars_from_fields(fields: pl.DataFrame) -> pl.DataFrame:
     """Make bars of the fields of records ``bar.v1``, as JSON or Parquet have them."""
     number = pl.col(*_PRICES, "volume").cast(pl.Float64, strict=False)
     date = fields.schema["session_date"]
@@ -61,17 +61,17 @@ def bars_of(fields: pl.DataFrame) -> pl.DataFrame:
         .to_physical()
         .cast(pl.Int32),
     )
-    whole = (
+    is_valid = (
         (pl.col("schema") == BAR)
         & pl.col("is_final").fill_null(value=True)
-        & pl.col("interval").str.contains(_INTERVAL)
+        & pl.col("interval").str.contains(_INTERVAL_PATTERN)
         & (pl.col("ts_close_ns") > pl.col("ts_open_ns"))
         & pl.col("session").is_not_null()
         & (pl.min_horizontal(_PRICES) > 0)
         & pl.all_horizontal(pl.col(*_PRICES).is_finite())
         & (pl.col("high") >= pl.col("low"))
     )
-    return fields.filter(whole).select(
+    return fields.filter(is_valid).select(
         instrument="instrument_id",
         interval="interval",
         open_ns="ts_open_ns",
@@ -86,7 +86,7 @@ def bars_of(fields: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def read_indicators(lines: pl.Series) -> pl.DataFrame:
+def decode_indicators(lines: pl.Series) -> pl.DataFrame:
     """Read the indicators among messages.
 
     Returns
@@ -95,23 +95,23 @@ def read_indicators(lines: pl.Series) -> pl.DataFrame:
         Columns instrument, interval, open_ns, and one of float64 for each indicator (null: no value).
     """
     if lines.is_empty():
-        return indicators_of(_INDICATOR.to_frame())
-    return indicators_of(read_documents(lines, _INDICATOR)[0])
+        return indicators_from_fields(_INDICATOR_FIELDS.to_frame())
+    return indicators_from_fields(parse_documents(lines, _INDICATOR_FIELDS)[0])
 
 
-def indicators_of(fields: pl.DataFrame) -> pl.DataFrame:
+def indicators_from_fields(fields: pl.DataFrame) -> pl.DataFrame:
     """Make rows of the fields of records ``indicator.v1``; ``values`` is JSON text."""
-    sound = fields.filter(
+    valid = fields.filter(
         (pl.col("schema") == INDICATOR)
-        & pl.col("interval").str.contains(_INTERVAL)
+        & pl.col("interval").str.contains(_INTERVAL_PATTERN)
         & pl.col("ts_open_ns").is_not_null()
         & pl.col("instrument_id").is_not_null()
     )
-    place = sound.select(instrument="instrument_id", interval="interval", open_ns="ts_open_ns")
-    return pl.concat([place, _values(sound.get_column("values"))], how="horizontal")
+    keys = valid.select(instrument="instrument_id", interval="interval", open_ns="ts_open_ns")
+    return pl.concat([keys, _decode_values(valid.get_column("values"))], how="horizontal")
 
 
-def _values(texts: pl.Series) -> pl.DataFrame:
+def _decode_values(texts: pl.Series) -> pl.DataFrame:
     """Return the members of flat objects as columns of float64."""
     texts = texts.fill_null("{}")
     distinct = texts.str.replace_all(r":[^,}]*", ":").unique()
@@ -122,19 +122,19 @@ def _values(texts: pl.Series) -> pl.DataFrame:
         .str.slice(1)
         .str.head(-2)
     )
-    wanted = [
+    indicator_names = [
         name for name in sorted(names.drop_nulls()) if name not in {"instrument", "interval", "open_ns"}
     ]
-    if not wanted:
+    if not indicator_names:
         return pl.DataFrame(height=len(texts))
-    schema = pl.Schema(dict.fromkeys(wanted[:_VALUES], pl.Float64()))
-    read, good = read_documents(texts, schema)
-    if good.all():
-        return read
-    spread = pl.Series(range(len(texts)))
-    places = spread.filter(good)
+    schema = pl.Schema(dict.fromkeys(indicator_names[:_MAX_INDICATORS], pl.Float64()))
+    decoded, is_valid = parse_documents(texts, schema)
+    if is_valid.all():
+        return decoded
+    all_rows = pl.Series(range(len(texts)))
+    valid_rows = all_rows.filter(is_valid)
     return (
-        pl.DataFrame({"n": spread})
-        .join(read.with_columns(n=places), on="n", how="left", maintain_order="left")
+        pl.DataFrame({"n": all_rows})
+        .join(decoded.with_columns(n=valid_rows), on="n", how="left", maintain_order="left")
         .drop("n")
     )

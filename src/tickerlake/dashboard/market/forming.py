@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from tickerlake.analytics.bars import Floats, Ints
 
-_NONE = np.iinfo(np.int64).min
+_NO_BUCKET = np.iinfo(np.int64).min
 
 
-class Forming:
+class FormingBars:
     """The bar that is forming and the one before it, in columns.
 
     The one before is kept, as a closed bar comes from Kafka a little later than the trade that closes it.
@@ -25,16 +25,16 @@ class Forming:
     """
 
     def __init__(self) -> None:
-        self.bucket: Ints = np.empty((2, 0), dtype=np.int64)
+        self.buckets: Ints = np.empty((2, 0), dtype=np.int64)
         self.prices: Floats = np.empty((2, 5, 0))
 
     def grow(self, size: int) -> None:
         """Make room for instruments up to ``size``."""
-        more = size - self.bucket.shape[1]
-        self.bucket = np.concatenate([self.bucket, np.full((2, more), _NONE)], axis=1)
+        more = size - self.buckets.shape[1]
+        self.buckets = np.concatenate([self.buckets, np.full((2, more), _NO_BUCKET)], axis=1)
         self.prices = np.concatenate([self.prices, np.full((2, 5, more), np.nan)], axis=2)
 
-    def add(self, ids: NDArray[np.int64], bucket: Ints, prices: Floats) -> None:
+    def add(self, ids: NDArray[np.int64], buckets: Ints, prices: Floats) -> None:
         """Add a piece of a bar to each of some instruments, none twice; older pieces are passed over.
 
         Parameters
@@ -44,34 +44,34 @@ class Forming:
         prices
             Open, high, low, close and volume of the pieces: (5, k).
         """
-        now = self.bucket[0, ids]
-        newer = bucket > now
+        current = self.buckets[0, ids]
+        newer = buckets > current
         if newer.any():
-            fresh = ids[newer]
-            self.bucket[1, fresh], self.prices[1][:, fresh] = now[newer], self.prices[0][:, fresh]
-            self.bucket[0, fresh], self.prices[0][:, fresh] = bucket[newer], prices[:, newer]
-        for slot, same in ((0, bucket == now), (1, bucket == self.bucket[1, ids])):
+            new_ids = ids[newer]
+            self.buckets[1, new_ids], self.prices[1][:, new_ids] = current[newer], self.prices[0][:, new_ids]
+            self.buckets[0, new_ids], self.prices[0][:, new_ids] = buckets[newer], prices[:, newer]
+        for row, same in ((0, buckets == current), (1, buckets == self.buckets[1, ids])):
             same = same & ~newer  # noqa: PLW2901
             if same.any():
-                self._merge(slot, ids[same], prices[:, same])
+                self._merge(row, ids[same], prices[:, same])
 
-    def _merge(self, slot: int, ids: NDArray[np.int64], prices: Floats) -> None:
-        mine = self.prices[slot]
-        mine[1, ids] = np.maximum(mine[1, ids], prices[1])
-        mine[2, ids] = np.minimum(mine[2, ids], prices[2])
-        mine[3, ids] = prices[3]
-        mine[4, ids] += prices[4]
+    def _merge(self, row: int, ids: NDArray[np.int64], prices: Floats) -> None:
+        columns = self.prices[row]
+        columns[1, ids] = np.maximum(columns[1, ids], prices[1])
+        columns[2, ids] = np.minimum(columns[2, ids], prices[2])
+        columns[3, ids] = prices[3]
+        columns[4, ids] += prices[4]
 
-    def of(self, number: int, after_bucket: int) -> list[tuple[int, Floats]]:
+    def bars_after(self, number: int, after_bucket: int) -> list[tuple[int, Floats]]:
         """Return an instrument's bars later than a closed one: bucket and prices (5,), oldest first."""
-        found = []
-        for slot in (1, 0):
-            bucket = int(self.bucket[slot, number])
-            if bucket > max(after_bucket, _NONE):
-                found.append((bucket, self.prices[slot][:, number].copy()))
-        return found
+        bars = []
+        for row in (1, 0):
+            bucket = int(self.buckets[row, number])
+            if bucket > max(after_bucket, _NO_BUCKET):
+                bars.append((bucket, self.prices[row][:, number].copy()))
+        return bars
 
     def oldest_first(self) -> Iterator[tuple[Ints, Floats]]:
         """Yield the bars before, then the forming ones: buckets (n,) and prices (5, n)."""
-        for slot in (1, 0):
-            yield self.bucket[slot], self.prices[slot]
+        for row in (1, 0):
+            yield self.buckets[row], self.prices[row]

@@ -7,21 +7,21 @@ from numpy.typing import NDArray
 
 from tickerlake.analytics.bars import Floats, Ints
 
-LAST, TIME_MS, PREVIOUS, OPEN, HIGH, LOW, VOLUME, AVERAGE_VOLUME = range(8)
+LAST, TIME_MS, PREVIOUS_CLOSE, OPEN, HIGH, LOW, VOLUME, AVERAGE_VOLUME = range(8)
 COLUMNS: Final = ("last", "time_ms", "previous", "open", "high", "low", "volume", "average_volume")
 """The rows of `Latest.values`: last price and its time, the close of the session before, the session's open,
 high, low and volume, and the mean volume of the last sessions. NaN where it is not known."""
 
-POINTS: Final = 48
+SPARKLINE_POINTS: Final = 48
 """Closes of a sparkline."""
 
-SESSIONS: Final = 20
+AVERAGE_SESSIONS: Final = 20
 """Sessions of which the mean volume is taken."""
 
 _NEVER: Final = np.iinfo(np.int64).min
 
 
-class Latest:
+class LatestValues:
     """Latest values, sparklines and daily volumes of instruments.
 
     Attributes
@@ -41,23 +41,25 @@ class Latest:
     def __init__(self) -> None:
         self.values: Floats = np.empty((len(COLUMNS), 0))
         self.session: Ints = np.empty(0, dtype=np.int64)
-        self.changed: Ints = np.empty(0, dtype=np.int64)
-        self.moved: Ints = np.empty(0, dtype=np.int64)
-        self.closes: NDArray[np.float32] = np.empty((0, POINTS), dtype=np.float32)
+        self.changed_tick: Ints = np.empty(0, dtype=np.int64)
+        self.sparkline_tick: Ints = np.empty(0, dtype=np.int64)
+        self.sparklines: NDArray[np.float32] = np.empty((0, SPARKLINE_POINTS), dtype=np.float32)
         self.tick = 0
-        self._volumes: Floats = np.empty((0, SESSIONS))
-        self._daily: Ints = np.empty(0, dtype=np.int64)
+        self._daily_volumes: Floats = np.empty((0, AVERAGE_SESSIONS))
+        self._daily_session: Ints = np.empty(0, dtype=np.int64)
 
     def grow(self, size: int) -> None:
         """Make room for instruments up to ``size``."""
         more = size - len(self.session)
         self.values = np.concatenate([self.values, np.full((len(COLUMNS), more), np.nan)], axis=1)
         self.session = np.concatenate([self.session, np.full(more, _NEVER)])
-        self._daily = np.concatenate([self._daily, np.full(more, _NEVER)])
-        self.changed = np.concatenate([self.changed, np.zeros(more, dtype=np.int64)])
-        self.moved = np.concatenate([self.moved, np.zeros(more, dtype=np.int64)])
-        self.closes = np.concatenate([self.closes, np.full((more, POINTS), np.nan, dtype=np.float32)])
-        self._volumes = np.concatenate([self._volumes, np.full((more, SESSIONS), np.nan)])
+        self._daily_session = np.concatenate([self._daily_session, np.full(more, _NEVER)])
+        self.changed_tick = np.concatenate([self.changed_tick, np.zeros(more, dtype=np.int64)])
+        self.sparkline_tick = np.concatenate([self.sparkline_tick, np.zeros(more, dtype=np.int64)])
+        self.sparklines = np.concatenate(
+            [self.sparklines, np.full((more, SPARKLINE_POINTS), np.nan, dtype=np.float32)]
+        )
+        self._daily_volumes = np.concatenate([self._daily_volumes, np.full((more, AVERAGE_SESSIONS), np.nan)])
 
     def add(self, ids: Ints, session: Ints, last_ns: Ints, prices: Floats) -> None:
         """Add a piece of a session to each of some instruments, none twice.
@@ -69,42 +71,49 @@ class Latest:
         prices
             Open, high, low, close and volume of the pieces: (5, k).
         """
-        kept = session >= self.session[ids]
-        ids, session, last_ns, prices = ids[kept], session[kept], last_ns[kept], prices[:, kept]
+        is_current = session >= self.session[ids]
+        ids, session, last_ns, prices = (
+            ids[is_current],
+            session[is_current],
+            last_ns[is_current],
+            prices[:, is_current],
+        )
         if not len(ids):
             return
         values = self.values
-        rolls = session > self.session[ids]
-        fresh, same = ids[rolls], ids[~rolls]
-        values[PREVIOUS, fresh] = values[LAST, fresh]
-        self.session[fresh] = session[rolls]
-        values[OPEN : LOW + 1, fresh] = prices[:3, rolls]
-        values[VOLUME, fresh] = prices[4, rolls]
-        values[HIGH, same] = np.fmax(values[HIGH, same], prices[1, ~rolls])
-        values[LOW, same] = np.fmin(values[LOW, same], prices[2, ~rolls])
-        values[VOLUME, same] = np.nan_to_num(values[VOLUME, same]) + np.nan_to_num(prices[4, ~rolls])
+        starts_session = session > self.session[ids]
+        new_session_ids, same_session_ids = ids[starts_session], ids[~starts_session]
+        values[PREVIOUS_CLOSE, new_session_ids] = values[LAST, new_session_ids]
+        self.session[new_session_ids] = session[starts_session]
+        values[OPEN : LOW + 1, new_session_ids] = prices[:3, starts_session]
+        values[VOLUME, new_session_ids] = prices[4, starts_session]
+        values[HIGH, same_session_ids] = np.fmax(values[HIGH, same_session_ids], prices[1, ~starts_session])
+        values[LOW, same_session_ids] = np.fmin(values[LOW, same_session_ids], prices[2, ~starts_session])
+        values[VOLUME, same_session_ids] = np.nan_to_num(values[VOLUME, same_session_ids]) + np.nan_to_num(
+            prices[4, ~starts_session]
+        )
         newest = ~(last_ns / 1e6 < values[TIME_MS, ids])
         values[LAST, ids[newest]] = prices[3, newest]
         values[TIME_MS, ids[newest]] = last_ns[newest] // 1_000_000
         self.tick += 1
-        self.changed[ids] = self.tick
+        self.changed_tick[ids] = self.tick
 
-    def add_daily(self, ids: Ints, session: Ints, volume: Floats) -> None:
+    def add_daily_volume(self, ids: Ints, session: Ints, volume: Floats) -> None:
         """Add the volume of a whole session to the means, none of an instrument twice."""
-        kept = (session > self._daily[ids]) & np.isfinite(volume)
-        ids, session, volume = ids[kept], session[kept], volume[kept]
+        is_newer = (session > self._daily_session[ids]) & np.isfinite(volume)
+        ids, session, volume = ids[is_newer], session[is_newer], volume[is_newer]
         if not len(ids):
             return
-        self._daily[ids] = session
-        self._volumes[ids, :-1] = self._volumes[ids, 1:]
-        self._volumes[ids, -1] = volume
-        self.values[AVERAGE_VOLUME, ids] = np.nanmean(self._volumes[ids], axis=1)
+        self._daily_session[ids] = session
+        self._daily_volumes[ids, :-1] = self._daily_volumes[ids, 1:]
+        self._daily_volumes[ids, -1] = volume
+        self.values[AVERAGE_VOLUME, ids] = np.nanmean(self._daily_volumes[ids], axis=1)
         self.tick += 1
-        self.changed[ids] = self.tick
+        self.changed_tick[ids] = self.tick
 
     def add_close(self, ids: Ints, close: Floats) -> None:
         """Move the sparklines of some instruments on by one close, none twice."""
-        self.closes[ids, :-1] = self.closes[ids, 1:]
-        self.closes[ids, -1] = close
+        self.sparklines[ids, :-1] = self.sparklines[ids, 1:]
+        self.sparklines[ids, -1] = close
         self.tick += 1
-        self.moved[ids] = self.tick
+        self.sparkline_tick[ids] = self.tick

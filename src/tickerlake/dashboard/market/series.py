@@ -10,40 +10,40 @@ from typing import Final
 
 import polars as pl
 
-_CHUNK: Final = 50_000
+_CHUNK_ROWS: Final = 50_000
 
 
 @dataclass(slots=True)
-class _Rows:
+class _IntervalRows:
     """The rows of one interval: whole chunks, oldest first, and what is not a whole one yet."""
 
     chunks: deque[pl.DataFrame] = field(default_factory=deque)
     fresh: list[pl.DataFrame] = field(default_factory=list)
-    fresh_rows: int = 0
-    rows: int = 0
-    dropped: bool = False
+    fresh_row_count: int = 0
+    row_count: int = 0
+    has_dropped: bool = False
 
     def add(self, frame: pl.DataFrame) -> None:
         self.fresh.append(frame)
-        self.fresh_rows += frame.height
-        self.rows += frame.height
-        if self.fresh_rows >= _CHUNK or len(self.fresh) >= _SMALL:
+        self.fresh_row_count += frame.height
+        self.row_count += frame.height
+        if self.fresh_row_count >= _CHUNK_ROWS or len(self.fresh) >= _MAX_FRESH_FRAMES:
             merged = pl.concat(self.fresh, how="diagonal", rechunk=True)
-            self.fresh, self.fresh_rows = [], 0
-            if self.chunks and self.chunks[-1].height + merged.height <= _CHUNK:
+            self.fresh, self.fresh_row_count = [], 0
+            if self.chunks and self.chunks[-1].height + merged.height <= _CHUNK_ROWS:
                 merged = pl.concat([self.chunks.pop(), merged], how="diagonal", rechunk=True)
             self.chunks.append(merged)
 
-    def drop(self) -> None:
+    def drop_oldest(self) -> None:
         if self.chunks:
-            self.rows -= self.chunks.popleft().height
-            self.dropped = True
+            self.row_count -= self.chunks.popleft().height
+            self.has_dropped = True
 
 
-_SMALL: Final = 50
+_MAX_FRESH_FRAMES: Final = 50
 
 
-class Series:
+class RowHistory:
     """Rows with the columns id, open_ns and others, by interval.
 
     Parameters
@@ -52,27 +52,27 @@ class Series:
         Rows kept in all; beyond that the oldest chunk of the interval that has most is dropped.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._rows: dict[str, _Rows] = {}
+    def __init__(self, max_rows: int) -> None:
+        self.max_rows = max_rows
+        self._rows: dict[str, _IntervalRows] = {}
 
     def add(self, interval: str, frame: pl.DataFrame) -> None:
         """Add rows of one interval, newer than those that are there."""
         if frame.is_empty():
             return
-        self._rows.setdefault(interval, _Rows()).add(frame)
-        while sum(rows.rows for rows in self._rows.values()) > self.most:
-            fullest = max(self._rows.values(), key=lambda rows: rows.rows)
-            if not fullest.chunks:
+        self._rows.setdefault(interval, _IntervalRows()).add(frame)
+        while sum(rows.row_count for rows in self._rows.values()) > self.max_rows:
+            largest = max(self._rows.values(), key=lambda rows: rows.row_count)
+            if not largest.chunks:
                 break
-            fullest.drop()
+            largest.drop_oldest()
 
     def __len__(self) -> int:
-        return sum(rows.rows for rows in self._rows.values())
+        return sum(rows.row_count for rows in self._rows.values())
 
-    def is_full(self, interval: str) -> bool:
+    def has_dropped_rows(self, interval: str) -> bool:
         """Tell whether rows of an interval had to be dropped."""
-        return interval in self._rows and self._rows[interval].dropped
+        return interval in self._rows and self._rows[interval].has_dropped
 
     def intervals(self) -> list[str]:
         """Return the intervals of which there are rows."""
@@ -84,17 +84,17 @@ class Series:
         return [*rows.chunks, *rows.fresh] if rows else []
 
 
-def newest(frames: list[pl.DataFrame], number: int, end_ns: int | None, limit: int) -> pl.DataFrame:
+def newest_rows(frames: list[pl.DataFrame], number: int, end_ns: int | None, limit: int) -> pl.DataFrame:
     """Return the last rows of an instrument that open before a time, ascending, each key once.
 
     Of rows that open at the same time the one with the highest ``revision`` counts, or else the last.
     """
-    mine = pl.col("id") == number
+    condition = pl.col("id") == number
     if end_ns is not None:
-        mine &= pl.col("open_ns") < end_ns
-    found = [part for frame in frames if (part := frame.filter(mine)).height]
-    if not found:
+        condition &= pl.col("open_ns") < end_ns
+    parts = [part for frame in frames if (part := frame.filter(condition)).height]
+    if not parts:
         return pl.DataFrame()
-    rows = pl.concat(found, how="diagonal")
+    rows = pl.concat(parts, how="diagonal")
     by = ["open_ns", "revision"] if "revision" in rows.columns else ["open_ns"]
     return rows.sort(by, maintain_order=True).unique("open_ns", keep="last", maintain_order=True).tail(limit)

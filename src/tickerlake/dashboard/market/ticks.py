@@ -14,8 +14,8 @@ import numpy as np
 from tickerlake.analytics.bars import Floats, Ints
 
 MINUTE_NS: Final = 60_000_000_000
-_CANCELS: Final = frozenset({"cancel", "correct"})
-_LARGEST: Final = 1e18
+_VOID_CORRECTIONS: Final = frozenset({"cancel", "correct"})
+_MAX_VALUE: Final = 1e18
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -26,12 +26,12 @@ class _Trade(msgspec.Struct, gc=False):
     correction: str | None = None
 
 
-_STRICT: Final = msgspec.json.Decoder(_Trade)
-_LENIENT: Final = msgspec.json.Decoder(_Trade, strict=False)
+_STRICT_DECODER: Final = msgspec.json.Decoder(_Trade)
+_LENIENT_DECODER: Final = msgspec.json.Decoder(_Trade, strict=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
+class AggregatedTrades:
     """Trades of a batch, folded.
 
     Parameters
@@ -53,7 +53,7 @@ class Folded:
     skipped: int
 
 
-def fold(values: Iterable[bytes | None], latest_ns: int) -> Folded:
+def aggregate_trades(values: Iterable[bytes | None], max_time_ns: int) -> AggregatedTrades:
     """Fold trades by instrument and minute.
 
     Parameters
@@ -70,19 +70,19 @@ def fold(values: Iterable[bytes | None], latest_ns: int) -> Folded:
     rows: list[list[float]] = []
     ends: list[int] = []
     trades = skipped = 0
-    decode = _STRICT.decode
+    decode = _STRICT_DECODER.decode
     for value in values:
         try:
             trade = decode(value or b"")
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            lenient = _lenient(value)
+            lenient = _decode_lenient(value)
             if lenient is None:
                 skipped += 1
                 continue
             trade = lenient
         price, size, at_ns = trade.price, trade.size, trade.ts_event_ns
-        usable = 0 < price < _LARGEST and 0 <= size <= _LARGEST and at_ns <= latest_ns
-        if not usable or trade.correction in _CANCELS:
+        usable = 0 < price < _MAX_VALUE and 0 <= size <= _MAX_VALUE and at_ns <= max_time_ns
+        if not usable or trade.correction in _VOID_CORRECTIONS:
             skipped += 1
             continue
         trades += 1
@@ -107,12 +107,12 @@ def fold(values: Iterable[bytes | None], latest_ns: int) -> Folded:
     rows += running.values()
     ends += (times[name] for name in running)
     prices = np.array(rows, dtype=np.float64).reshape(-1, 5).T
-    return Folded(names, np.array(ends, dtype=np.int64), prices, trades, skipped)
+    return AggregatedTrades(names, np.array(ends, dtype=np.int64), prices, trades, skipped)
 
 
-def _lenient(value: bytes | None) -> _Trade | None:
+def _decode_lenient(value: bytes | None) -> _Trade | None:
     """Read a trade whose numbers are written as text."""
     try:
-        return _LENIENT.decode(value or b"")
+        return _LENIENT_DECODER.decode(value or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None

@@ -98,7 +98,7 @@ class Store(Protocol):
         """
         ...
 
-    def mend(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
+    def replace_damaged(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
         """Put other content in the place of a damaged object, or with None delete it; in one step.
 
         Only `lake.repair` may: it keeps the damaged content elsewhere first.

@@ -8,10 +8,10 @@ import fsspec
 
 from tickerlake.lake.store.base import Store
 
-_BLOCK: Final = 4 << 20
+_BLOCK_BYTES: Final = 4 << 20
 
 
-class StoreFiles(fsspec.AbstractFileSystem):  # type: ignore[misc]
+class StoreFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]
     """The objects of a store, as ``lake://key``.
 
     Parameters
@@ -25,26 +25,26 @@ class StoreFiles(fsspec.AbstractFileSystem):  # type: ignore[misc]
     protocol = "lake"
     cachable = False
 
-    def __init__(self, store: Store, size: Callable[[str], int | None]) -> None:
+    def __init__(self, store: Store, find_size: Callable[[str], int | None]) -> None:
         super().__init__()
         self._store = store
-        self._size = size
+        self._find_size = find_size
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Return length and type of an object."""
         key = self._key(path)
-        size = self._size(key)
+        size = self._find_size(key)
         if size is None:
-            found = self._store.stat(key)
-            if found is None:
+            object_info = self._store.stat(key)
+            if object_info is None:
                 raise FileNotFoundError(path)
-            size = found.size
+            size = object_info.size
         return {"name": path, "size": size, "type": "file"}
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """Return the one object of that name; folders are not listed."""
-        found = self.info(path)
-        return [found if detail else found["name"]]
+        entry = self.info(path)
+        return [entry if detail else entry["name"]]
 
     def glob(self, path: str, **_: Any) -> list[str]:
         """Return the path itself: no pattern is understood."""
@@ -58,7 +58,7 @@ class StoreFiles(fsspec.AbstractFileSystem):  # type: ignore[misc]
         if mode != "rb":
             raise OSError("This file system only reads.")
         size = self.info(path)["size"]
-        return _StoreFile(self, path, mode, block_size or _BLOCK, size=size)
+        return _StoreFile(self, path, mode, block_size or _BLOCK_BYTES, size=size)
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
         """Return a part of an object."""
@@ -70,5 +70,5 @@ class StoreFiles(fsspec.AbstractFileSystem):  # type: ignore[misc]
 
 class _StoreFile(fsspec.spec.AbstractBufferedFile):  # type: ignore[misc]
     def _fetch_range(self, start: int, end: int) -> bytes:
-        files: StoreFiles = self.fs
-        return files.read_range(self.path, start, end)
+        file_system: StoreFileSystem = self.fs
+        return file_system.read_range(self.path, start, end)

@@ -21,25 +21,25 @@ from google.cloud.storage.exceptions import DataCorruption
 from tickerlake import clock
 from tickerlake.errors import ObjectExists, ObjectMissing, StoreError, StoreUnavailable, UsageError
 from tickerlake.lake.store.base import ObjectInfo, check_deletable, check_key
-from tickerlake.lake.store.gcs_errors import FOREIGN, explain, no_bucket
-from tickerlake.lake.store.gcs_session import Uploader, open_session, tune
+from tickerlake.lake.store.gcs_errors import CLIENT_ERRORS, bucket_not_found, translate_error
+from tickerlake.lake.store.gcs_session import Uploader, configure_session, open_session
 from tickerlake.version import VERSION
 
-_FIRST_DELAY_S = 0.5
-_LONGEST_DELAY_S = 16.0
-_REPLY_S = 30.0
-_SLOWEST_BYTES_PER_S = 500_000
+_INITIAL_BACKOFF_S = 0.5
+_MAX_BACKOFF_S = 16.0
+_READ_TIMEOUT_S = 30.0
+_MIN_UPLOAD_BYTES_PER_S = 500_000
 _USER_AGENT = f"tickerlake/{VERSION}"
 _Result = TypeVar("_Result")
 _Timeout = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class BucketFacts:
+class BucketInfo:
     """Where a bucket is (None: we may not know), and the service's time in seconds since the epoch."""
 
     location: str | None
-    time_s: float | None
+    server_time_s: float | None
 
 
 class GcsStore:
@@ -65,16 +65,16 @@ class GcsStore:
     """
 
     def __init__(
-        self, bucket: str, prefix: str = "", *, budget_s: float = 90.0, connections: int = 64
+        self, bucket: str, prefix: str = "", *, call_timeout_s: float = 90.0, connections: int = 64
     ) -> None:
         if not 3 <= len(bucket) <= 222 or quote(bucket, safe="") != bucket or bucket != bucket.lower():
             raise UsageError(f"{bucket!r} is not a bucket's name.", "It looks like gs://bucket/prefix.")
         prefix = prefix.strip("/")
         if prefix:
             check_key(prefix)
-        self._name = bucket
+        self._bucket_name = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        self._budget_s = budget_s
+        self._call_timeout_s = call_timeout_s
         self._closed = threading.Event()
         self._retries = 0
         self._retries_lock = threading.Lock()
@@ -89,19 +89,19 @@ class GcsStore:
             client_options={"api_endpoint": endpoint} if endpoint else None,
         )
         self._bucket: Any = self._client.bucket(bucket)
-        adapter = tune(self._session, self._client.api_endpoint, connections)
+        adapter = configure_session(self._session, self._client.api_endpoint, connections)
         url = f"{self._client.api_endpoint}/upload/storage/v1/b/{bucket}/o"
         try:
             self._uploader = Uploader(
                 self._session, adapter, f"{url}?uploadType=multipart&ifGenerationMatch=0"
             )
-        except FOREIGN as error:
-            raise explain(error, bucket, "") from error
+        except CLIENT_ERRORS as error:
+            raise translate_error(error, bucket, "") from error
 
     @property
     def uri(self) -> str:
         """``gs://bucket/prefix``."""
-        return f"gs://{self._name}/{self._prefix}".rstrip("/")
+        return f"gs://{self._bucket_name}/{self._prefix}".rstrip("/")
 
     @property
     def retries(self) -> int:
@@ -140,9 +140,9 @@ class GcsStore:
                 raise from_http_response(response)  # type: ignore[no-untyped-call]
 
         try:
-            self._call(name, upload, size=len(body))
+            self._call_with_retries(name, upload, size=len(body))
         except ObjectMissing as error:
-            raise no_bucket(self._name) from error
+            raise bucket_not_found(self._bucket_name) from error
 
     def read(self, key: str) -> bytes:
         """Return an object's content; its checksum was verified."""
@@ -154,7 +154,7 @@ class GcsStore:
             )
             return content
 
-        return self._call(name, download)
+        return self._call_with_retries(name, download)
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """Return a part of an object."""
@@ -176,22 +176,22 @@ class GcsStore:
                 return b""  # the object ends before
             return content
 
-        return self._call(name, download)
+        return self._call_with_retries(name, download)
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Return what is known about an object."""
         blob = self._bucket.blob(self._object_name(key))
         try:
-            self._call(blob.name, lambda timeout: blob.reload(timeout=timeout, retry=None))
+            self._call_with_retries(blob.name, lambda timeout: blob.reload(timeout=timeout, retry=None))
         except ObjectMissing:
             return None
-        return self._info(blob)
+        return self._object_info(blob)
 
     def list(self, prefix: str, start_at: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects under ``prefix``, in order."""
         token: str | None = None
         while True:
-            page, token = self._call("", partial(self._page, prefix, start_at, token))
+            page, token = self._call_with_retries("", partial(self._list_page, prefix, start_at, token))
             yield from page
             if not token:
                 return
@@ -202,35 +202,35 @@ class GcsStore:
         blob = self._bucket.blob(self._object_name(key))
         # one that is gone was deleted by a call of which the reply was lost, or by somebody else
         with contextlib.suppress(ObjectMissing):
-            self._call(blob.name, lambda timeout: blob.delete(timeout=timeout, retry=None))
+            self._call_with_retries(blob.name, lambda timeout: blob.delete(timeout=timeout, retry=None))
 
-    def mend(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
+    def replace_damaged(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
         """Put other content in the place of a damaged object, or with None delete it."""
         blob = self._bucket.blob(self._object_name(key))
-        self._call(blob.name, lambda timeout: blob.reload(timeout=timeout, retry=None))
+        self._call_with_retries(blob.name, lambda timeout: blob.reload(timeout=timeout, retry=None))
         # of two who repair one comes too late, and is told so
-        same = {"if_generation_match": blob.generation, "retry": None}
+        conditions = {"if_generation_match": blob.generation, "retry": None}
         if data is None:
             with contextlib.suppress(ObjectMissing):  # the reply was lost
-                self._call(blob.name, lambda timeout: blob.delete(timeout=timeout, **same))
+                self._call_with_retries(blob.name, lambda timeout: blob.delete(timeout=timeout, **conditions))
             return
-        mended = self._bucket.blob(blob.name)
-        mended.metadata = dict(metadata)
+        replacement = self._bucket.blob(blob.name)
+        replacement.metadata = dict(metadata)
 
         def upload(timeout: _Timeout) -> None:
-            mended.upload_from_string(
-                data, content_type=blob.content_type, checksum="crc32c", timeout=timeout, **same
+            replacement.upload_from_string(
+                data, content_type=blob.content_type, checksum="crc32c", timeout=timeout, **conditions
             )
 
         try:
-            self._call(blob.name, upload, size=len(data))
+            self._call_with_retries(blob.name, upload, size=len(data))
         except ObjectExists as error:
             if self.read(key) != data:  # else the reply was lost
                 raise StoreError(
-                    f"gs://{self._name}/{blob.name} was changed by somebody else.", "Look again."
+                    f"gs://{self._bucket_name}/{blob.name} was changed by somebody else.", "Look again."
                 ) from error
 
-    def about(self) -> BucketFacts:
+    def bucket_info(self) -> BucketInfo:
         """Ask where the bucket is, and what time it is there.
 
         Raises
@@ -241,34 +241,34 @@ class GcsStore:
             It does not answer.
         """
 
-        def ask(timeout: _Timeout) -> BucketFacts:
-            answer = self._session.get(
-                f"{self._client.api_endpoint}/storage/v1/b/{self._name}?fields=location,locationType",
+        def request(timeout: _Timeout) -> BucketInfo:
+            response = self._session.get(
+                f"{self._client.api_endpoint}/storage/v1/b/{self._bucket_name}?fields=location,locationType",
                 timeout=timeout,
             )
-            if answer.status_code not in {
+            if response.status_code not in {
                 200,
                 403,
             }:  # 403: to store objects it is not needed to see the bucket
-                raise from_http_response(answer)  # type: ignore[no-untyped-call]
+                raise from_http_response(response)  # type: ignore[no-untyped-call]
             try:
-                said = parsedate_to_datetime(answer.headers["date"]).timestamp()
+                server_time_s = parsedate_to_datetime(response.headers["date"]).timestamp()
             except (KeyError, ValueError):
-                said = None
-            location = answer.json().get("location") if answer.status_code == 200 else None
-            return BucketFacts(location, said)
+                server_time_s = None
+            location = response.json().get("location") if response.status_code == 200 else None
+            return BucketInfo(location, server_time_s)
 
-        return self._call("", ask)
+        return self._call_with_retries("", request)
 
     def close(self) -> None:
         """Close the connections and end the waits between retries."""
         self._closed.set()
         self._client.close()
 
-    def _page(
+    def _list_page(
         self, prefix: str, start_at: str, token: str | None, timeout: _Timeout
     ) -> tuple[Sequence[ObjectInfo], str | None]:
-        found = self._client.list_blobs(
+        blobs = self._client.list_blobs(
             self._bucket,
             prefix=self._prefix + prefix or None,
             start_offset=self._prefix + start_at if start_at else None,
@@ -277,41 +277,41 @@ class GcsStore:
             timeout=timeout,
             retry=None,
         )
-        page = [self._info(blob) for blob in next(found.pages, ())]
-        return page, found.next_page_token
+        page = [self._object_info(blob) for blob in next(blobs.pages, ())]
+        return page, blobs.next_page_token
 
-    def _info(self, blob: Any) -> ObjectInfo:
+    def _object_info(self, blob: Any) -> ObjectInfo:
         return ObjectInfo(blob.name.removeprefix(self._prefix), blob.size, blob.metadata or {}, blob.crc32c)
 
     def _object_name(self, key: str) -> str:
         check_key(key)
         return self._prefix + key
 
-    def _call(self, name: str, action: Callable[[_Timeout], _Result], size: int = 0) -> _Result:
+    def _call_with_retries(self, name: str, action: Callable[[_Timeout], _Result], size: int = 0) -> _Result:
         """Do something, again and again while that can help and the budget lasts."""
         started = clock.monotonic_s()
-        give_up = started + self._budget_s
-        delay, tries = _FIRST_DELAY_S, 0
+        deadline = started + self._call_timeout_s
+        backoff_s, attempts = _INITIAL_BACKOFF_S, 0
         while True:
-            tries += 1
-            left = max(give_up - clock.monotonic_s(), 0.1)
+            attempts += 1
+            remaining_s = max(deadline - clock.monotonic_s(), 0.1)
             # the first figure bounds connecting as well as sending the whole body
-            send = 10 + size / _SLOWEST_BYTES_PER_S
+            send_timeout_s = 10 + size / _MIN_UPLOAD_BYTES_PER_S
             try:
-                return action((min(send, left), min(_REPLY_S, left)))
+                return action((min(send_timeout_s, remaining_s), min(_READ_TIMEOUT_S, remaining_s)))
             except DataCorruption as error:
-                raise StoreError(f"gs://{self._name}/{name} arrived damaged: {error}") from error
-            except FOREIGN as error:
-                known, cause = explain(error, self._name, name), error
-            if not isinstance(known, StoreUnavailable):
-                raise known from cause
-            wait = max(clock.jitter(delay), known.retry_after_s)
-            if clock.monotonic_s() + wait >= give_up or self._closed.wait(wait):
-                took = clock.monotonic_s() - started
-                said = f"{known.message} (after {tries} tries in {took:.0f} s)"
-                failed = StoreUnavailable(said, "Is the network up? It is tried again.")
-                failed.retry_after_s = max(known.retry_after_s, failed.retry_after_s)
-                raise failed from cause
-            delay = min(delay * 2, _LONGEST_DELAY_S)
+                raise StoreError(f"gs://{self._bucket_name}/{name} arrived damaged: {error}") from error
+            except CLIENT_ERRORS as error:
+                translated, cause = translate_error(error, self._bucket_name, name), error
+            if not isinstance(translated, StoreUnavailable):
+                raise translated from cause
+            wait_s = max(clock.jitter(backoff_s), translated.retry_after_s)
+            if clock.monotonic_s() + wait_s >= deadline or self._closed.wait(wait_s):
+                elapsed_s = clock.monotonic_s() - started
+                message = f"{translated.message} (after {attempts} tries in {elapsed_s:.0f} s)"
+                unavailable = StoreUnavailable(message, "Is the network up? It is tried again.")
+                unavailable.retry_after_s = max(translated.retry_after_s, unavailable.retry_after_s)
+                raise unavailable from cause
+            backoff_s = min(backoff_s * 2, _MAX_BACKOFF_S)
             with self._retries_lock:
                 self._retries += 1

@@ -11,7 +11,7 @@ from google.auth import exceptions as auth
 from google.cloud.storage.exceptions import InvalidResponse
 
 from tickerlake.errors import (
-    LOG_IN,
+    GCLOUD_LOGIN_HINT,
     ObjectExists,
     ObjectMissing,
     SetupError,
@@ -21,7 +21,7 @@ from tickerlake.errors import (
 )
 
 # what may come out of the client; OSError holds sockets, TLS and requests' own errors
-FOREIGN = (
+CLIENT_ERRORS = (
     InvalidResponse,
     api.GoogleAPIError,
     auth.GoogleAuthError,
@@ -30,16 +30,18 @@ FOREIGN = (
     http.client.HTTPException,
     OSError,
 )
-_REQUEST = re.compile(r"^[A-Z]+ \S+: ")
-_RETRYABLE_STATUS = {408, 429, 500, 502, 503, 504}
+_REQUEST_PREFIX = re.compile(r"^[A-Z]+ \S+: ")
+_RETRYABLE_STATUSES = {408, 429, 500, 502, 503, 504}
 
 
-def no_credentials(error: Exception) -> SetupError:
+def credentials_not_found(error: Exception) -> SetupError:
     """Explain that this machine has no Google Cloud credentials."""
-    return SetupError(f"There are no usable Google Cloud credentials: {_first_line(error)}", LOG_IN)
+    return SetupError(
+        f"There are no usable Google Cloud credentials: {_first_line(error)}", GCLOUD_LOGIN_HINT
+    )
 
 
-def no_bucket(bucket: str) -> StoreError:
+def bucket_not_found(bucket: str) -> StoreError:
     """Explain that a bucket does not exist."""
     return StoreError(
         f"The bucket gs://{bucket} does not exist.",
@@ -47,7 +49,7 @@ def no_bucket(bucket: str) -> StoreError:
     )
 
 
-def explain(error: Exception, bucket: str, name: str) -> TickerlakeError:
+def translate_error(error: Exception, bucket: str, name: str) -> TickerlakeError:
     """Translate an error; ``StoreUnavailable`` means that trying again makes sense.
 
     Parameters
@@ -59,15 +61,17 @@ def explain(error: Exception, bucket: str, name: str) -> TickerlakeError:
     name
         The object it was about, or empty.
     """
-    place = f"gs://{bucket}/{name}"
+    uri = f"gs://{bucket}/{name}"
     if isinstance(error, InvalidResponse):
         error = api.from_http_response(error.response)  # type: ignore[no-untyped-call]
     if isinstance(error, api.GoogleAPICallError) and error.code is not None:
-        return _explain_status(error, int(error.code), bucket, place)
+        return _translate_status(error, int(error.code), bucket, uri)
     if isinstance(error, auth.TransportError | auth.TimeoutError):
-        return _unavailable(place, error)
+        return _unavailable(uri, error)
     if isinstance(error, auth.GoogleAuthError) and not error.retryable:
-        return StoreError(f"Google refused the credentials for gs://{bucket}: {_first_line(error)}", LOG_IN)
+        return StoreError(
+            f"Google refused the credentials for gs://{bucket}: {_first_line(error)}", GCLOUD_LOGIN_HINT
+        )
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
         return SetupError(
             f"The address of Cloud Storage is wrong: {_first_line(error)}",
@@ -78,47 +82,49 @@ def explain(error: Exception, bucket: str, name: str) -> TickerlakeError:
             f"The certificate of Cloud Storage is not to be trusted: {_first_line(error)}",
             "Is there a proxy on the way? Name its certificate in REQUESTS_CA_BUNDLE.",
         )
-    return _unavailable(place, error)
+    return _unavailable(uri, error)
 
 
-def _explain_status(error: api.GoogleAPICallError, status: int, bucket: str, place: str) -> TickerlakeError:
-    said = _first_line(error)
+def _translate_status(error: api.GoogleAPICallError, status: int, bucket: str, uri: str) -> TickerlakeError:
+    message = _first_line(error)
     reasons = {item.get("reason", "") for item in error.errors if isinstance(item, Mapping)}
-    if status in _RETRYABLE_STATUS or reasons & {"rateLimitExceeded", "userRateLimitExceeded"}:
-        unavailable = _unavailable(place, error)
+    if status in _RETRYABLE_STATUSES or reasons & {"rateLimitExceeded", "userRateLimitExceeded"}:
+        unavailable = _unavailable(uri, error)
         unavailable.retry_after_s = _retry_after_s(error)
         return unavailable
     # an organisation's policy answers 412 too, and says so
     if status == 412 and not any("policy" in reason.lower() for reason in reasons):
-        return ObjectExists(f"{place} exists already.")
-    if status == 404 and (said.startswith("The specified bucket") or place.endswith("/")):
-        return no_bucket(bucket)
+        return ObjectExists(f"{uri} exists already.")
+    if status == 404 and (message.startswith("The specified bucket") or uri.endswith("/")):
+        return bucket_not_found(bucket)
     if status == 404:
-        return ObjectMissing(f"{place} does not exist.")
+        return ObjectMissing(f"{uri} does not exist.")
     if status == 401:
-        return StoreError(f"Cloud Storage did not accept the credentials for gs://{bucket}: {said}", LOG_IN)
+        return StoreError(
+            f"Cloud Storage did not accept the credentials for gs://{bucket}: {message}", GCLOUD_LOGIN_HINT
+        )
     if status == 403:
         return StoreError(
-            f"Access to the bucket gs://{bucket} is denied: {said}",
+            f"Access to the bucket gs://{bucket} is denied: {message}",
             "Grant roles/storage.objectCreator and roles/storage.objectViewer: `gcloud storage buckets "
             f"add-iam-policy-binding gs://{bucket} --member=… --role=…`.",
         )
-    return StoreError(f"Cloud Storage refused {place} ({status}): {said}", "Trying again would not help.")
+    return StoreError(f"Cloud Storage refused {uri} ({status}): {message}", "Trying again would not help.")
 
 
-def _unavailable(place: str, error: Exception) -> StoreUnavailable:
-    unavailable = StoreUnavailable(f"{place}: {_first_line(error)}")
+def _unavailable(uri: str, error: Exception) -> StoreUnavailable:
+    unavailable = StoreUnavailable(f"{uri}: {_first_line(error)}")
     unavailable.retry_after_s = 0.0
     return unavailable
 
 
 def _retry_after_s(error: api.GoogleAPICallError) -> float:
     headers = getattr(error.response, "headers", {})
-    said = headers.get("retry-after", "")
-    return float(said) if said.isascii() and said.isdecimal() else 0.0
+    value = headers.get("retry-after", "")
+    return float(value) if value.isascii() and value.isdecimal() else 0.0
 
 
 def _first_line(error: Exception) -> str:
     text = error.message if isinstance(error, api.GoogleAPICallError) else str(error)
-    lines = _REQUEST.sub("", str(text).strip()).splitlines()
+    lines = _REQUEST_PREFIX.sub("", str(text).strip()).splitlines()
     return lines[0][:300] if lines else type(error).__name__

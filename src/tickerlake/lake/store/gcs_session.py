@@ -13,7 +13,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3.util import Timeout
 
-from tickerlake.lake.store.gcs_errors import no_credentials
+from tickerlake.lake.store.gcs_errors import credentials_not_found
 
 _SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
 
@@ -36,11 +36,11 @@ def open_session(*, anonymous: bool) -> AuthorizedSession:
     try:
         credentials, _ = google.auth.default(scopes=_SCOPES)
     except (GoogleAuthError, OSError, ValueError) as error:
-        raise no_credentials(error) from error
+        raise credentials_not_found(error) from error
     return AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
 
 
-def tune(session: AuthorizedSession, endpoint: str, connections: int) -> HTTPAdapter:
+def configure_session(session: AuthorizedSession, endpoint: str, connections: int) -> HTTPAdapter:
     """Let many threads share a session, each with a connection that stays open.
 
     Parameters
@@ -106,14 +106,14 @@ class Uploader:
     def _post(
         self, body: bytes, headers: dict[str, str], timeout: tuple[float, float]
     ) -> requests.Response | None:
-        signed = dict(headers)
+        signed_headers = dict(headers)
         token_request = partial(self._auth_request, timeout=timeout[1])
-        self._credentials.before_request(token_request, "POST", self._url, signed)
+        self._credentials.before_request(token_request, "POST", self._url, signed_headers)
         answer = self._pool.urlopen(
             "POST",
             self._target,
             body=body,
-            headers=signed,
+            headers=signed_headers,
             timeout=Timeout(connect=timeout[0], read=timeout[1]),
             retries=False,
             redirect=False,

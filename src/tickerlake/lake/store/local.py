@@ -19,10 +19,10 @@ from tickerlake.errors import ObjectExists, ObjectMissing, StoreError, StoreUnav
 from tickerlake.lake.store.base import TEMP_FOLDER, ObjectInfo, check_deletable, check_key
 
 _DAY_NS = 86_400_000_000_000
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_BUSY = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT}
+_NO_SPACE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PERMISSION_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_HARD_LINK_ERRNOS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_TRANSIENT_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT}
 _HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:64]
 
 
@@ -32,8 +32,8 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self._root = str(root.absolute())
         self._temp = f"{self._root}/{TEMP_FOLDER}"
-        self._known: set[str] = set()  # folders whose own entry is durable
-        self._known_lock = threading.Lock()
+        self._durable_folders: set[str] = set()  # folders whose own entry is durable
+        self._durable_folders_lock = threading.Lock()
         try:
             Path(self._temp).mkdir(parents=True, exist_ok=True)
             _sync_folder(str(root.absolute().parent))
@@ -72,9 +72,9 @@ class LocalStore:
                 _sync_folder(folder)
         except OSError as error:
             _unlink(temp)
-            with self._known_lock:
-                self._known.clear()
-            self._check_present()
+            with self._durable_folders_lock:
+                self._durable_folders.clear()
+            self._check_mounted()
             if error.errno == errno.ENOENT:
                 raise StoreUnavailable(
                     f"{path} was not written: its folder was removed.", "It is tried again."
@@ -103,20 +103,20 @@ class LocalStore:
         """Return what is known about an object."""
         path = Path(self._path(key))
         try:
-            found = path.stat()
+            file_stat = path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            self._check_present()
+            self._check_mounted()
             return None
         except OSError as error:
             raise _translate(error, str(path)) from error
-        return ObjectInfo(key, found.st_size, None, None) if stat.S_ISREG(found.st_mode) else None
+        return ObjectInfo(key, file_stat.st_size, None, None) if stat.S_ISREG(file_stat.st_mode) else None
 
     def list(self, prefix: str, start_at: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects under ``prefix``, in order."""
         folder, separator, _ = prefix.rpartition("/")
         if folder:
             check_key(folder)
-        self._check_present()
+        self._check_mounted()
         try:
             yield from self._walk(folder + separator, prefix, start_at)
         except OSError as error:
@@ -131,7 +131,7 @@ class LocalStore:
         except OSError as error:
             raise _translate(error, path) from error
 
-    def mend(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
+    def replace_damaged(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
         """Put other content in the place of a damaged object, or with None delete it."""
         del metadata
         path = self._path(key)
@@ -152,7 +152,7 @@ class LocalStore:
         """Do nothing: no file stays open between calls."""
 
     def _walk(self, folder: str, prefix: str, start_at: str) -> Iterator[ObjectInfo]:
-        below: list[tuple[str, os.DirEntry[str]]] = []
+        children: list[tuple[str, os.DirEntry[str]]] = []
         try:
             with os.scandir(f"{self._root}/{folder}") as entries:
                 for entry in entries:
@@ -164,11 +164,11 @@ class LocalStore:
                     if key < start_at and not (is_folder and start_at.startswith(key)):
                         continue
                     if key != f"{TEMP_FOLDER}/" and (is_folder or entry.is_file()):
-                        below.append((key, entry))
+                        children.append((key, entry))
         except (FileNotFoundError, NotADirectoryError):
             return
-        below.sort(key=lambda item: item[0])
-        for key, entry in below:
+        children.sort(key=lambda item: item[0])
+        for key, entry in children:
             if key.endswith("/"):
                 yield from self._walk(key, prefix, start_at)
             else:
@@ -179,17 +179,17 @@ class LocalStore:
         return f"{self._root}/{key}"
 
     def _ensure_folder(self, folder: str) -> None:
-        if folder in self._known or folder == self._root:
+        if folder in self._durable_folders or folder == self._root:
             return
         parent = folder.rpartition("/")[0]
         self._ensure_folder(parent)
         Path(folder).mkdir(exist_ok=True)
         # another process may have made it a moment ago, so sync even if it was there
         _sync_folder(parent)
-        with self._known_lock:
-            self._known.add(folder)
+        with self._durable_folders_lock:
+            self._durable_folders.add(folder)
 
-    def _check_present(self) -> None:
+    def _check_mounted(self) -> None:
         # an unmounted disk leaves an empty folder behind, which must not pass for an empty lake
         if not Path(self._temp).is_dir():
             raise StoreUnavailable(f"{self._root} has lost its folder {TEMP_FOLDER}.", "Is the disk mounted?")
@@ -200,7 +200,7 @@ class LocalStore:
         except FileExistsError as error:
             raise ObjectExists(f"{path} exists already.") from error
         except OSError as error:
-            if error.errno in _NO_HARD_LINKS:
+            if error.errno in _NO_HARD_LINK_ERRNOS:
                 raise StoreError(
                     f"The file system of {self._root} refuses hard links ({error.strerror}), "
                     "so a segment can't be created without the danger of overwriting one.",
@@ -224,9 +224,9 @@ class LocalStore:
 def _write_synced(path: str, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        remaining = memoryview(data)
+        while remaining:
+            remaining = remaining[os.write(descriptor, remaining) :]
         os.fsync(descriptor)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -262,12 +262,12 @@ def _translate(error: OSError, path: str) -> TickerlakeError:
     reason = error.strerror or str(error)
     if error.errno in {errno.ENOENT, errno.EISDIR}:
         return ObjectMissing(f"{path} does not exist.")
-    if error.errno in _FULL:
+    if error.errno in _NO_SPACE_ERRNOS:
         return StoreUnavailable(
             f"No room to write {path}: {reason}.", "Free some space; the next try goes on from there."
         )
-    if error.errno in _BUSY:
+    if error.errno in _TRANSIENT_ERRNOS:
         return StoreUnavailable(f"{path} can't be reached now: {reason}.", "It is tried again.")
-    if error.errno in _FORBIDDEN:
+    if error.errno in _PERMISSION_ERRNOS:
         return StoreError(f"No permission for {path}: {reason}.", "Give this user the right to write there.")
     return StoreError(f"{path} can't be used: {reason}.", "Check the path and the disk.")

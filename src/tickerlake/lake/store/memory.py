@@ -17,7 +17,7 @@ def crc32c(data: bytes) -> str:
     return base64.b64encode(int(google_crc32c.value(data)).to_bytes(4, "big")).decode()
 
 
-class _Shelf:
+class _Bucket:
     """The objects of one name, shared by every store opened on it."""
 
     def __init__(self) -> None:
@@ -26,8 +26,8 @@ class _Shelf:
         self.keys: list[str] = []  # sorted; code points sort like UTF-8 bytes
 
 
-_shelves: dict[str, _Shelf] = {}
-_shelves_lock = threading.Lock()
+_buckets: dict[str, _Bucket] = {}
+_buckets_lock = threading.Lock()
 
 
 class MemoryStore:
@@ -46,10 +46,10 @@ class MemoryStore:
         self._name = name
         self._before_reply = before_reply
         if name:
-            with _shelves_lock:
-                self._shelf = _shelves.setdefault(name, _Shelf())
+            with _buckets_lock:
+                self._bucket = _buckets.setdefault(name, _Bucket())
         else:
-            self._shelf = _Shelf()
+            self._bucket = _Bucket()
 
     @property
     def uri(self) -> str:
@@ -67,20 +67,20 @@ class MemoryStore:
         """Store an object unless there is one."""
         check_key(key)
         info = ObjectInfo(key, len(data), MappingProxyType(dict(metadata)), crc32c(data))
-        with self._shelf.lock:
-            if key in self._shelf.objects:
+        with self._bucket.lock:
+            if key in self._bucket.objects:
                 raise ObjectExists(f"{self.uri}/{key} exists already.")
-            self._shelf.objects[key] = (bytes(data), info)
-            insort(self._shelf.keys, key)
+            self._bucket.objects[key] = (bytes(data), info)
+            insort(self._bucket.keys, key)
         if self._before_reply is not None:
             self._before_reply(key)
 
     def read(self, key: str) -> bytes:
         """Return an object's content."""
-        found = self._shelf.objects.get(key)
-        if found is None:
+        entry = self._bucket.objects.get(key)
+        if entry is None:
             raise ObjectMissing(f"{self.uri}/{key} does not exist.")
-        return found[0]
+        return entry[0]
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """Return a part of an object."""
@@ -88,37 +88,37 @@ class MemoryStore:
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Return what is known about an object."""
-        found = self._shelf.objects.get(key)
-        return found[1] if found else None
+        entry = self._bucket.objects.get(key)
+        return entry[1] if entry else None
 
     def list(self, prefix: str, start_at: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects under ``prefix`` as they are now, in order."""
-        with self._shelf.lock:
-            keys = self._shelf.keys[bisect_left(self._shelf.keys, max(prefix, start_at)) :]
+        with self._bucket.lock:
+            keys = self._bucket.keys[bisect_left(self._bucket.keys, max(prefix, start_at)) :]
         for key in keys:
             if not key.startswith(prefix):
                 break
-            yield self._shelf.objects[key][1]
+            yield self._bucket.objects[key][1]
 
     def delete(self, key: str) -> None:
         """Delete a snapshot."""
         check_deletable(key)
-        with self._shelf.lock:
-            if self._shelf.objects.pop(key, None):
-                self._shelf.keys.remove(key)
+        with self._bucket.lock:
+            if self._bucket.objects.pop(key, None):
+                self._bucket.keys.remove(key)
 
-    def mend(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
+    def replace_damaged(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
         """Put other content in the place of a damaged object, or with None delete it."""
         check_key(key)
-        with self._shelf.lock:
-            if key not in self._shelf.objects:
+        with self._bucket.lock:
+            if key not in self._bucket.objects:
                 raise ObjectMissing(f"{self.uri}/{key} does not exist.")
             if data is None:
-                del self._shelf.objects[key]
-                self._shelf.keys.remove(key)
+                del self._bucket.objects[key]
+                self._bucket.keys.remove(key)
                 return
             info = ObjectInfo(key, len(data), MappingProxyType(dict(metadata)), crc32c(data))
-            self._shelf.objects[key] = (data, info)
+            self._bucket.objects[key] = (data, info)
 
     def close(self) -> None:
         """Do nothing: the objects live as long as the process."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_NEVER: Final = tuple(
+_BLOCKED_NETWORKS: Final = tuple(
     ipaddress.ip_network(text)
     for text in (
         "0.0.0.0/8",
@@ -27,7 +27,7 @@ _NEVER: Final = tuple(
         "fd20:ce::254/128",  # Google's metadata
     )
 )
-_NOT_PUBLIC: Final = tuple(ipaddress.ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24"))
+_NON_PUBLIC_NETWORKS: Final = tuple(ipaddress.ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24"))
 _GLOBAL_V6: Final = ipaddress.IPv6Network("2000::/3")
 _TEREDO: Final = ipaddress.IPv6Network("2001::/32")
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
@@ -70,7 +70,7 @@ class Endpoint:
         if port == 0:
             raise ValueError("has port 0")
         host = parts.hostname.rstrip(".")
-        if _is_address(host) and not is_permitted(host, allow_private=allow_private):
+        if _is_ip_address(host) and not is_permitted(host, allow_private=allow_private):
             raise ValueError("leads to an address that is not permitted; see allow_private")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         default = 443 if parts.scheme == "https" else 80
@@ -87,15 +87,15 @@ class Endpoint:
 def is_permitted(address: str, *, allow_private: bool) -> bool:
     """Tell whether a webhook may connect to an IP address."""
     try:
-        found = _innermost(ipaddress.ip_address(address))
+        found = _effective_address(ipaddress.ip_address(address))
     except ValueError:
         return False
-    if _is_in(found, _NEVER) or found.is_multicast or found.is_unspecified:
+    if _is_in(found, _BLOCKED_NETWORKS) or found.is_multicast or found.is_unspecified:
         return False
     return allow_private or _is_public(found)
 
 
-def _is_address(host: str) -> bool:
+def _is_ip_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -103,7 +103,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _innermost(address: _Address) -> _Address:
+def _effective_address(address: _IpAddress) -> _IpAddress:
     """Return the IPv4 address that an IPv6 address leads to, if it does."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
@@ -113,11 +113,11 @@ def _innermost(address: _Address) -> _Address:
     return inner or address
 
 
-def _is_public(address: _Address) -> bool:
+def _is_public(address: _IpAddress) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         return address in _GLOBAL_V6 and address not in _TEREDO and address.is_global
-    return address.is_global and not address.is_reserved and not _is_in(address, _NOT_PUBLIC)
+    return address.is_global and not address.is_reserved and not _is_in(address, _NON_PUBLIC_NETWORKS)
 
 
-def _is_in(address: _Address, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:
+def _is_in(address: _IpAddress, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:
     return any(address.version == network.version and address in network for network in networks)

@@ -10,10 +10,10 @@ from rich.text import Text
 from tickerlake import clock
 from tickerlake.model.alert import Alert, Severity
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.words import arrow, time_of
+from tickerlake.notify.words import direction_arrow, utc_datetime
 
 _STYLES: Final[dict[Severity, str]] = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
-_WIDTH: Final = max(len(severity) for severity in _STYLES)
+_SEVERITY_WIDTH: Final = max(len(severity) for severity in _STYLES)
 
 
 def console_line(alert: Alert, *, now_ns: int | None = None, zone: tzinfo = UTC) -> Text:
@@ -28,10 +28,10 @@ def console_line(alert: Alert, *, now_ns: int | None = None, zone: tzinfo = UTC)
     zone
         Of the time that is shown.
     """
-    return _line(Notification((alert,)), clock.now_ns() if now_ns is None else now_ns, zone)
+    return _format_line(Notification((alert,)), clock.now_ns() if now_ns is None else now_ns, zone)
 
 
-class Terminal:
+class ConsoleTarget:
     """Writes notifications to a terminal, one line each.
 
     Parameters
@@ -61,27 +61,31 @@ class Terminal:
 
     def deliver(self, notification: Notification) -> None:
         """Write one line."""
-        self._console.print(_line(notification, self._now_ns(), self._zone), soft_wrap=True, highlight=False)
+        self._console.print(
+            _format_line(notification, self._now_ns(), self._zone), soft_wrap=True, highlight=False
+        )
 
 
-def _line(notification: Notification, now_ns: int, zone: tzinfo) -> Text:
+def _format_line(notification: Notification, now_ns: int, zone: tzinfo) -> Text:
     first = notification.first
     is_over = first.state != "fired"
     style = "dim" if is_over else _STYLES[notification.severity]
     word = first.state if is_over else notification.severity
     # a Text is never read as markup: `[red]` in a message stays `[red]`
     line = Text(no_wrap=True)
-    line.append(_moment(time_of(notification.ts_event_ns).astimezone(zone), now_ns, zone), style="dim")
-    line.append(f" {word:<{_WIDTH}} ", style=style)
+    line.append(
+        _format_time(utc_datetime(notification.ts_event_ns).astimezone(zone), now_ns, zone), style="dim"
+    )
+    line.append(f" {word:<{_SEVERITY_WIDTH}} ", style=style)
     # of what is over the direction is that of the last bar, which says nothing
-    line.append(f"{(not is_over and arrow(first.direction)) or ' '} ", style=style)
+    line.append(f"{(not is_over and direction_arrow(first.direction)) or ' '} ", style=style)
     line.append(notification.text)
     return line
 
 
-def _moment(event: datetime, now_ns: int, zone: tzinfo) -> str:
+def _format_time(event: datetime, now_ns: int, zone: tzinfo) -> str:
     if event.astimezone(UTC).time() == time():
         # the end of a daily bar: what people call it by is the day
         return f"{event.astimezone(UTC) - timedelta(days=1):%Y-%m-%d}"
-    today = time_of(now_ns).astimezone(zone).date()
+    today = utc_datetime(now_ns).astimezone(zone).date()
     return f"{event:%H:%M:%S}" if event.date() == today else f"{event:%Y-%m-%d %H:%M:%S}"

@@ -14,18 +14,25 @@ from email.utils import format_datetime
 from typing import Final, Literal
 
 from tickerlake import clock
-from tickerlake.notify.notification import LISTED, Notification
+from tickerlake.notify.notification import MAX_LISTED, Notification
 from tickerlake.notify.targets.network import Deadline, Network
-from tickerlake.notify.targets.target import Refused, Unreachable
-from tickerlake.notify.words import cut, dashboard_link, headline, iso, literal, time_of
+from tickerlake.notify.targets.target import DeliveryRefused, TargetUnreachable
+from tickerlake.notify.words import (
+    dashboard_link,
+    format_iso,
+    headline,
+    sanitize_line,
+    truncate,
+    utc_datetime,
+)
 
 Encryption = Literal["starttls", "tls", "none"]
 
-_MAX_SUBJECT: Final = 150
+_MAX_SUBJECT_CHARS: Final = 150
 
 
 @dataclass(frozen=True, slots=True)
-class MailServer:
+class SmtpServer:
     """How to reach an SMTP server.
 
     Parameters
@@ -55,7 +62,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Mail:
+class EmailTarget:
     """Sends mail.
 
     Parameters
@@ -77,7 +84,7 @@ class Mail:
     def __init__(
         self,
         name: str,
-        server: MailServer,
+        server: SmtpServer,
         *,
         sender: str,
         recipients: Sequence[str],
@@ -100,24 +107,24 @@ class Mail:
     def deliver(self, notification: Notification) -> None:
         """Send one notification to all recipients."""
         message = self._message(notification)
-        with Deadline(self._network.total_s) as deadline:
+        with Deadline(self._network.total_timeout_s) as deadline:
             try:
                 refused = self._send(message, deadline)
             except smtplib.SMTPException as error:
-                raise self._told(error, deadline) from None
+                raise self._delivery_error(error, deadline) from None
             except ssl.SSLCertVerificationError as error:
-                raise Refused(
+                raise DeliveryRefused(
                     f"The certificate of {self.name} is not valid: {error.verify_message}.", "Check its host."
                 ) from None
             except OSError as error:
-                raise self._unreachable(error.strerror or type(error).__name__, deadline) from None
+                raise self._unreachable_error(error.strerror or type(error).__name__, deadline) from None
         if refused:
-            raise Refused(
+            raise DeliveryRefused(
                 f"{self.name} took the mail, but not for {len(refused)} of its recipients.", "Check `to`."
             )
 
     def _send(self, message: EmailMessage, deadline: Deadline) -> dict[str, tuple[int, bytes]]:
-        connection = _Connection(self._server, self._network, deadline)
+        connection = _SmtpConnection(self._server, self._network, deadline)
         with contextlib.ExitStack() as stack:
             stack.callback(connection.close)
             connection.secure()
@@ -129,98 +136,102 @@ class Mail:
                 connection.quit()
             return refused
 
-    def _told(self, error: smtplib.SMTPException, deadline: Deadline) -> Unreachable | Refused:
+    def _delivery_error(
+        self, error: smtplib.SMTPException, deadline: Deadline
+    ) -> TargetUnreachable | DeliveryRefused:
         # what the server says is not passed on: servers repeat what they did not understand
         if deadline.has_passed or isinstance(error, smtplib.SMTPServerDisconnected):
-            return self._unreachable("it hung up", deadline)
+            return self._unreachable_error("it hung up", deadline)
         if isinstance(error, smtplib.SMTPRecipientsRefused):
             codes = [code for code, _ in error.recipients.values()]
-            return self._answered("refuses all recipients", min(codes), "Check `to`.")
+            return self._response_error("refuses all recipients", min(codes), "Check `to`.")
         if isinstance(error, smtplib.SMTPAuthenticationError):
-            return self._answered("refuses to log in", error.smtp_code, "Check `user` and `password_env`.")
+            return self._response_error(
+                "refuses to log in", error.smtp_code, "Check `user` and `password_env`."
+            )
         if isinstance(error, smtplib.SMTPResponseException):
-            return self._answered("refuses", error.smtp_code, "Check `host`, `from` and `to`.")
-        return Refused(
+            return self._response_error("refuses", error.smtp_code, "Check `host`, `from` and `to`.")
+        return DeliveryRefused(
             f"{self.name} can't do what is asked ({type(error).__name__}).", "Check `tls`, `user`."
         )
 
-    def _answered(self, what: str, code: int, hint: str) -> Unreachable | Refused:
+    def _response_error(self, what: str, code: int, hint: str) -> TargetUnreachable | DeliveryRefused:
         message = f"{self.name} {what} ({code})."
         if 500 <= code < 600:
-            return Refused(message, hint)
+            return DeliveryRefused(message, hint)
         # smtplib reports -1 for what is no answer of SMTP
-        return Unreachable(message if code > 0 else f"{self.name} does not speak SMTP.", hint)
+        return TargetUnreachable(message if code > 0 else f"{self.name} does not speak SMTP.", hint)
 
-    def _unreachable(self, what: str, deadline: Deadline) -> Unreachable:
-        told = f"no answer within {self._network.total_s:g} s" if deadline.has_passed else what
-        return Unreachable(f"{self.name} can't be reached: {told}.", "Check `host` and `port`.")
+    def _unreachable_error(self, what: str, deadline: Deadline) -> TargetUnreachable:
+        reason = f"no answer within {self._network.total_timeout_s:g} s" if deadline.has_passed else what
+        return TargetUnreachable(f"{self.name} can't be reached: {reason}.", "Check `host` and `port`.")
 
     def _message(self, notification: Notification) -> EmailMessage:
-        lines = self._lines(notification)
+        lines = self._body_lines(notification)
         link = dashboard_link(self._dashboard_url, notification.first)
         message = EmailMessage(SMTP)
-        message["Subject"] = subject(notification)
+        message["Subject"] = subject_line(notification)
         message["From"] = self._sender
         message["To"] = ", ".join(self._recipients)
-        message["Date"] = format_datetime(time_of(self._now_ns()))
-        message["Message-ID"] = f"<{literal(notification.id)}@tickerlake>"
+        message["Date"] = format_datetime(utc_datetime(self._now_ns()))
+        message["Message-ID"] = f"<{sanitize_line(notification.id)}@tickerlake>"
         message["Auto-Submitted"] = "auto-generated"
         message.set_content("\n".join([*lines, *([link] if link else [])]) + "\n", cte="quoted-printable")
-        message.add_alternative(_html(lines, link), subtype="html", cte="quoted-printable")
+        message.add_alternative(_render_html(lines, link), subtype="html", cte="quoted-printable")
         return message
 
-    def _lines(self, notification: Notification) -> list[str]:
+    def _body_lines(self, notification: Notification) -> list[str]:
         first = notification.first
         lines = [notification.text, ""]
         if notification.is_group:
-            lines += [headline(alert) for alert in notification.alerts[:LISTED]]
-            more = len(notification.alerts) - LISTED
+            lines += [headline(alert) for alert in notification.alerts[:MAX_LISTED]]
+            more = len(notification.alerts) - MAX_LISTED
             lines += [f"… and {more} more"] if more > 0 else []
             lines.append("")
-        lines.append(f"{notification.severity} · {first.state} · {iso(notification.ts_event_ns)}")
-        lines.append(f"rule {literal(first.rule_id)}")
+        lines.append(f"{notification.severity} · {first.state} · {format_iso(notification.ts_event_ns)}")
+        lines.append(f"rule {sanitize_line(first.rule_id)}")
         return lines
 
 
-def subject(notification: Notification) -> str:
+def subject_line(notification: Notification) -> str:
     """Return the subject line: severity or state, symbol, kind and direction."""
     first = notification.first
     word = notification.severity.upper() if first.state == "fired" else first.state
     who = f"{len(notification.alerts)} alerts" if notification.is_group else first.symbol
     way = f" {first.direction}" if first.direction != "none" else ""
-    return cut(literal(f"[{word}] {who}: {first.kind}{way}"), _MAX_SUBJECT)
+    return truncate(sanitize_line(f"[{word}] {who}: {first.kind}{way}"), _MAX_SUBJECT_CHARS)
 
 
-def _html(lines: Sequence[str], link: str | None) -> str:
+def _render_html(lines: Sequence[str], link: str | None) -> str:
     body = "<br>\n".join(html.escape(line) for line in lines)
     anchor = f'\n<p><a href="{html.escape(link)}">Dashboard</a></p>' if link else ""
     return f"<!doctype html>\n<p>{body}</p>{anchor}\n"
 
 
-class _Connection(smtplib.SMTP):
+class _SmtpConnection(smtplib.SMTP):
     """An SMTP connection with a deadline, and with TLS as asked."""
 
-    def __init__(self, server: MailServer, network: Network, deadline: Deadline) -> None:
-        self._about = server
+    def __init__(self, server: SmtpServer, network: Network, deadline: Deadline) -> None:
+        self._settings = server
         self._network = network
         self._deadline = deadline
         # connects
-        super().__init__(server.host, server.port, socket.gethostname(), timeout=network.connect_s)
+        super().__init__(server.host, server.port, socket.gethostname(), timeout=network.connect_timeout_s)
 
     def secure(self) -> None:
         """Put TLS over the connection if that is asked for; a server without it is refused."""
-        if self._about.encryption == "starttls":
-            self.starttls(context=self._network.tls())
+        if self._settings.encryption == "starttls":
+            self.starttls(context=self._network.tls_context())
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         plain = self._network.connect(host, port, timeout)
-        self._deadline.watch(plain)
+        self._deadline.add(plain)
         # the deadline comes first
-        plain.settimeout(self._deadline.left_s() + 1)
-        if self._about.encryption != "tls":
+        plain.settimeout(self._deadline.remaining_s() + 1)
+        if self._settings.encryption != "tls":
             return plain
         try:
-            return self._network.tls().wrap_socket(plain, server_hostname=host)
+            return self._network.tls_context().wrap_socket(plain, server_hostname=host)
         except BaseException:
             plain.close()
             raise

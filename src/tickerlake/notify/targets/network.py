@@ -10,8 +10,8 @@ from typing import Final, Self
 
 from tickerlake import clock
 
-CONNECT_S: Final = 3.0
-TOTAL_S: Final = 10.0
+CONNECT_TIMEOUT_S: Final = 3.0
+TOTAL_TIMEOUT_S: Final = 10.0
 
 
 def _resolve(host: str, port: int) -> list[str]:
@@ -41,9 +41,9 @@ class Network:
 
     resolve: Callable[[str, int], list[str]] = _resolve
     connect: Callable[[str, int, float], socket.socket] = _connect
-    tls: Callable[[], ssl.SSLContext] = ssl.create_default_context
-    connect_s: float = CONNECT_S
-    total_s: float = TOTAL_S
+    tls_context: Callable[[], ssl.SSLContext] = ssl.create_default_context
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    total_timeout_s: float = TOTAL_TIMEOUT_S
 
 
 class Deadline:
@@ -52,10 +52,10 @@ class Deadline:
     A socket's own timeout starts anew with every byte; this one does not.
     """
 
-    def __init__(self, total_s: float) -> None:
-        self._end_s = clock.monotonic_s() + total_s
-        self._twins: list[socket.socket] = []
-        self._timer = threading.Timer(total_s, self._cut)
+    def __init__(self, timeout_s: float) -> None:
+        self._end_s = clock.monotonic_s() + timeout_s
+        self._duplicates: list[socket.socket] = []
+        self._timer = threading.Timer(timeout_s, self._expire)
         self._timer.daemon = True
         self._lock = threading.Lock()
         self.has_passed = False
@@ -69,32 +69,32 @@ class Deadline:
     ) -> None:
         self._timer.cancel()
         self._timer.join()
-        for twin in self._twins:
+        for twin in self._duplicates:
             twin.close()
 
-    def watch(self, connection: socket.socket) -> None:
+    def add(self, connection: socket.socket) -> None:
         """Cut this connection too; TLS may be put over it later."""
         # TLS takes the socket's descriptor away: a twin still reaches the connection
         twin = connection.dup()
         with self._lock:
-            self._twins.append(twin)
+            self._duplicates.append(twin)
             has_passed = self.has_passed
         if has_passed:
-            _shut(twin)
+            _shutdown(twin)
 
-    def left_s(self) -> float:
+    def remaining_s(self) -> float:
         """Return how much time is left; never 0, which sockets take for "do not wait"."""
         return max(self._end_s - clock.monotonic_s(), 0.001)
 
-    def _cut(self) -> None:
+    def _expire(self) -> None:
         with self._lock:
             self.has_passed = True
-            twins = list(self._twins)
+            twins = list(self._duplicates)
         for twin in twins:
-            _shut(twin)
+            _shutdown(twin)
 
 
-def _shut(connection: socket.socket) -> None:
+def _shutdown(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:

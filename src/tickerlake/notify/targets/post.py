@@ -11,12 +11,16 @@ from typing import Final
 from tickerlake import clock
 from tickerlake.notify.targets.address import Endpoint, is_permitted
 from tickerlake.notify.targets.network import Deadline, Network
-from tickerlake.notify.targets.target import Refused, Unreachable
+from tickerlake.notify.targets.target import DeliveryRefused, TargetUnreachable
 
-_TRANSIENT: Final = {408, 425, 429}
+_TRANSIENT_STATUSES: Final = {408, 425, 429}
 _MAX_ADDRESSES: Final = 4
-_RETRY_AFTER_S_MAX: Final = 3600.0
-_HEADERS: Final = {"Content-Type": "application/json", "User-Agent": "tickerlake", "Connection": "close"}
+_MAX_RETRY_AFTER_S: Final = 3600.0
+_DEFAULT_HEADERS: Final = {
+    "Content-Type": "application/json",
+    "User-Agent": "tickerlake",
+    "Connection": "close",
+}
 
 
 def post(
@@ -47,35 +51,37 @@ def post(
     Refused
         For any other answer but 2xx, for a bad certificate, and for an address that is not permitted.
     """
-    addresses = _permitted(name, endpoint, network)
-    given = {"Host": endpoint.authority, **_HEADERS, **headers}
-    with Deadline(network.total_s) as deadline:
+    addresses = _permitted_addresses(name, endpoint, network)
+    all_headers = {"Host": endpoint.authority, **_DEFAULT_HEADERS, **headers}
+    with Deadline(network.total_timeout_s) as deadline:
         try:
-            status, retry_after = _exchange(addresses, endpoint, body, given, network, deadline)
+            status, retry_after = _exchange(addresses, endpoint, body, all_headers, network, deadline)
         except ssl.SSLCertVerificationError as error:
-            raise Refused(
+            raise DeliveryRefused(
                 f"The certificate of {name} is not valid: {error.verify_message}.",
                 "Check the host in its URL and its certificate.",
             ) from None
         except (OSError, http.client.HTTPException) as error:
             # not chained: what the receiver sent may hold its own URL
-            what = _late(network) if deadline.has_passed else _told(error)
-            raise Unreachable(f"{name} can't be reached: {what}.", "Check that it is up.") from None
+            what = _timeout_reason(network) if deadline.has_passed else _error_reason(error)
+            raise TargetUnreachable(f"{name} can't be reached: {what}.", "Check that it is up.") from None
         if deadline.has_passed:
             # the cut is read as the end of the header, and half an answer is none
-            raise Unreachable(f"{name} can't be reached: {_late(network)}.", "Check that it is up.")
-    _judge(name, status, retry_after, now_ns)
+            raise TargetUnreachable(
+                f"{name} can't be reached: {_timeout_reason(network)}.", "Check that it is up."
+            )
+    _check_status(name, status, retry_after, now_ns)
 
 
-def _permitted(name: str, endpoint: Endpoint, network: Network) -> list[str]:
+def _permitted_addresses(name: str, endpoint: Endpoint, network: Network) -> list[str]:
     try:
         addresses = network.resolve(endpoint.host, endpoint.port)
     except (OSError, UnicodeError):
-        raise Unreachable(f"The host of {name} is not known.", "Check its URL and the DNS.") from None
+        raise TargetUnreachable(f"The host of {name} is not known.", "Check its URL and the DNS.") from None
     if not addresses:
-        raise Unreachable(f"The host of {name} has no address.", "Check its URL and the DNS.")
+        raise TargetUnreachable(f"The host of {name} has no address.", "Check its URL and the DNS.")
     if not all(is_permitted(address, allow_private=endpoint.allow_private) for address in addresses):
-        raise Refused(
+        raise DeliveryRefused(
             f"The host of {name} has an address that is not permitted; nothing was sent.",
             "A receiver in your own network needs allow_private = true."
             if not endpoint.allow_private
@@ -93,14 +99,14 @@ def _exchange(
     deadline: Deadline,
 ) -> tuple[int, str | None]:
     with contextlib.ExitStack() as stack:
-        plain = _connected(addresses, endpoint.port, network)
+        plain = _connect_any(addresses, endpoint.port, network)
         stack.callback(plain.close)
-        deadline.watch(plain)
+        deadline.add(plain)
         # the deadline comes first
-        plain.settimeout(deadline.left_s() + 1)
+        plain.settimeout(deadline.remaining_s() + 1)
         link: socket.socket = plain
         if endpoint.scheme == "https":
-            link = network.tls().wrap_socket(plain, server_hostname=endpoint.host)
+            link = network.tls_context().wrap_socket(plain, server_hostname=endpoint.host)
             stack.callback(link.close)
         connection = http.client.HTTPConnection(endpoint.host, endpoint.port)
         # it must never connect by itself, to an address that nobody checked
@@ -112,8 +118,8 @@ def _exchange(
         return reply.status, reply.getheader("Retry-After")
 
 
-def _connected(addresses: list[str], port: int, network: Network) -> socket.socket:
-    end_s = clock.monotonic_s() + network.connect_s
+def _connect_any(addresses: list[str], port: int, network: Network) -> socket.socket:
+    end_s = clock.monotonic_s() + network.connect_timeout_s
     for address in addresses[:-1]:
         with contextlib.suppress(OSError):
             left_s = (end_s - clock.monotonic_s()) / 2
@@ -121,33 +127,33 @@ def _connected(addresses: list[str], port: int, network: Network) -> socket.sock
     return network.connect(addresses[-1], port, max(end_s - clock.monotonic_s(), 0.001))
 
 
-def _judge(name: str, status: int, retry_after: str | None, now_ns: Callable[[], int]) -> None:
+def _check_status(name: str, status: int, retry_after: str | None, now_ns: Callable[[], int]) -> None:
     if 200 <= status < 300:
         return
-    if status in _TRANSIENT or status >= 500:
-        wait_s = _seconds(retry_after, now_ns)
-        raise Unreachable(f"{name} answers {status}.", "It may recover.", retry_after_s=wait_s)
+    if status in _TRANSIENT_STATUSES or status >= 500:
+        wait_s = _parse_retry_after_s(retry_after, now_ns)
+        raise TargetUnreachable(f"{name} answers {status}.", "It may recover.", retry_after_s=wait_s)
     if 300 <= status < 400:
-        raise Refused(f"{name} answers {status}.", "Redirects are not followed: name the final URL.")
-    raise Refused(f"{name} answers {status}.", "Check its URL and what it accepts.")
+        raise DeliveryRefused(f"{name} answers {status}.", "Redirects are not followed: name the final URL.")
+    raise DeliveryRefused(f"{name} answers {status}.", "Check its URL and what it accepts.")
 
 
-def _seconds(retry_after: str | None, now_ns: Callable[[], int]) -> float:
+def _parse_retry_after_s(retry_after: str | None, now_ns: Callable[[], int]) -> float:
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
-        return min(float(text[:9]), _RETRY_AFTER_S_MAX)
+        return min(float(text[:9]), _MAX_RETRY_AFTER_S)
     try:
         left_s = email.utils.parsedate_to_datetime(text).timestamp() - now_ns() / 1e9
     except (ValueError, OverflowError):
         return 0.0
-    return min(max(left_s, 0.0), _RETRY_AFTER_S_MAX)
+    return min(max(left_s, 0.0), _MAX_RETRY_AFTER_S)
 
 
-def _late(network: Network) -> str:
-    return f"no answer within {network.total_s:g} s"
+def _timeout_reason(network: Network) -> str:
+    return f"no answer within {network.total_timeout_s:g} s"
 
 
-def _told(error: Exception) -> str:
+def _error_reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "it does not answer"
     return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__

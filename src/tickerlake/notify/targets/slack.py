@@ -4,18 +4,18 @@ from typing import Any, Final
 
 import msgspec
 
-from tickerlake.notify.notification import LISTED, Notification
+from tickerlake.notify.notification import MAX_LISTED, Notification
 from tickerlake.notify.targets.address import Endpoint
 from tickerlake.notify.targets.network import Network
 from tickerlake.notify.targets.post import post
-from tickerlake.notify.words import dashboard_link, headline, iso, literal
+from tickerlake.notify.words import dashboard_link, format_iso, headline, sanitize_line
 
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_MAX_TEXT: Final = 2_900
+_MAX_TEXT_CHARS: Final = 2_900
 """Slack refuses a block of more than 3,000 characters."""
 
 
-class Slack:
+class SlackTarget:
     """Posts one message for each notification.
 
     Parameters
@@ -58,37 +58,41 @@ class Slack:
             title = f"{notification.first.state}: {notification.text}"
         lines = [title]
         if notification.is_group:
-            lines += [f"• {headline(alert)}" for alert in notification.alerts[:LISTED]]
-            lines += _more(notification)
+            lines += [f"• {headline(alert)}" for alert in notification.alerts[:MAX_LISTED]]
+            lines += _more_line(notification)
         blocks: list[dict[str, Any]] = [
-            {"type": "section", "text": _literal("\n".join(lines))},
+            {"type": "section", "text": _plain_text("\n".join(lines))},
             {"type": "context", "elements": self._context(notification)},
         ]
         # `text` is for push messages and readers aloud
-        return {"text": _escaped(title), "mrkdwn": False, "unfurl_links": False, "blocks": blocks}
+        return {"text": _escape(title), "mrkdwn": False, "unfurl_links": False, "blocks": blocks}
 
     def _context(self, notification: Notification) -> list[dict[str, Any]]:
-        context = [_literal(f"{iso(notification.ts_event_ns)} · {literal(notification.first.rule_id)}")]
+        context = [
+            _plain_text(
+                f"{format_iso(notification.ts_event_ns)} · {sanitize_line(notification.first.rule_id)}"
+            )
+        ]
         if link := dashboard_link(self._dashboard_url, notification.first):
-            context.append({"type": "mrkdwn", "verbatim": True, "text": f"<{_escaped(link)}|Dashboard>"})
+            context.append({"type": "mrkdwn", "verbatim": True, "text": f"<{_escape(link)}|Dashboard>"})
         return context
 
 
-def _more(notification: Notification) -> list[str]:
-    more = len(notification.alerts) - LISTED
+def _more_line(notification: Notification) -> list[str]:
+    more = len(notification.alerts) - MAX_LISTED
     return [f"… and {more} more"] if more > 0 else []
 
 
-def _literal(text: str) -> dict[str, Any]:
+def _plain_text(text: str) -> dict[str, Any]:
     # plain text: no *bold*, no :emoji:, no <!channel>
-    return {"type": "plain_text", "emoji": False, "text": _escaped(text)}
+    return {"type": "plain_text", "emoji": False, "text": _escape(text)}
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     parts = [_ENTITIES.get(character, character) for character in text]
     length = 0
     for index, part in enumerate(parts):
         length += len(part)
-        if length > _MAX_TEXT:
+        if length > _MAX_TEXT_CHARS:
             return "".join(parts[:index]) + "…"
     return "".join(parts)

@@ -6,7 +6,7 @@ from tickerlake.errors import Terminal, TickerlakeError, Transient
 from tickerlake.notify.notification import Notification
 
 
-class Unreachable(TickerlakeError, Transient):
+class TargetUnreachable(TickerlakeError, Transient):
     """The target does not answer, or asks to be left alone for ``retry_after_s``."""
 
     exit_code = 3
@@ -16,7 +16,7 @@ class Unreachable(TickerlakeError, Transient):
         self.retry_after_s = retry_after_s
 
 
-class Refused(TickerlakeError, Terminal):
+class DeliveryRefused(TickerlakeError, Terminal):
     """The target, or our own guard, refuses this notification."""
 
 

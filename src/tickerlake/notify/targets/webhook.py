@@ -14,13 +14,13 @@ from tickerlake.notify.notification import Notification
 from tickerlake.notify.targets.address import Endpoint
 from tickerlake.notify.targets.network import Network
 from tickerlake.notify.targets.post import post
-from tickerlake.notify.words import dashboard_link, iso
+from tickerlake.notify.words import dashboard_link, format_iso
 
-_PREFIX: Final = "whsec_"
-_KEY_BYTES: Final = range(24, 65)
+_SECRET_PREFIX: Final = "whsec_"  # noqa: S105  the prefix that the specification gives to keys
+_KEY_LENGTHS: Final = range(24, 65)
 
 
-class Webhook:
+class WebhookTarget:
     """Posts JSON ``{"type", "timestamp", "data"}``, and ``url`` if there is a dashboard.
 
     Parameters
@@ -73,7 +73,7 @@ class Webhook:
     def _body(self, notification: Notification) -> bytes:
         document: dict[str, Any] = {
             "type": notification.type,
-            "timestamp": iso(notification.ts_event_ns),
+            "timestamp": format_iso(notification.ts_event_ns),
             "data": notification.data(),
         }
         if link := dashboard_link(self._dashboard_url, notification.first):
@@ -81,9 +81,9 @@ class Webhook:
         return msgspec.json.encode(document)
 
 
-def signature(key: bytes, signed: bytes) -> str:
+def signature(key: bytes, signed_content: bytes) -> str:
     """Return ``v1,`` and the HMAC-SHA256 in base64."""
-    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    return "v1," + base64.b64encode(hmac.new(key, signed_content, hashlib.sha256).digest()).decode()
 
 
 def signing_key(secret: str) -> bytes:
@@ -94,13 +94,13 @@ def signing_key(secret: str) -> bytes:
     ValueError
         Says what is wrong, without showing the secret.
     """
-    if not secret.startswith(_PREFIX):
-        raise ValueError(f"does not begin with {_PREFIX}")
-    text = secret.removeprefix(_PREFIX).rstrip("=")
+    if not secret.startswith(_SECRET_PREFIX):
+        raise ValueError(f"does not begin with {_SECRET_PREFIX}")
+    text = secret.removeprefix(_SECRET_PREFIX).rstrip("=")
     try:
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except binascii.Error:
-        raise ValueError(f"is not base64 after {_PREFIX}") from None
-    if len(key) not in _KEY_BYTES:
+        raise ValueError(f"is not base64 after {_SECRET_PREFIX}") from None
+    if len(key) not in _KEY_LENGTHS:
         raise ValueError(f"holds {len(key)} bytes; 24 to 64 are needed")
     return key

@@ -20,26 +20,26 @@ from isal import igzip
 
 from tickerlake.errors import DataError
 
-CHUNK: Final = 4 << 20
-LONGEST_LINE: Final = 1 << 20
+CHUNK_BYTES: Final = 4 << 20
+MAX_LINE_BYTES: Final = 1 << 20
 """A line of more bytes than this is no row of prices."""
 
 CODE_PAGES: Final = ("cp1252", "cp1250", "cp1251", "cp949", "cp932", "gb18030", "big5", "cp1254")
 """Encodings that are tried where a file is not UTF-8."""
 
-_MOST_LINES: Final = 200_000
-_PACKED_BYTES: Final = 64 << 10
-_BOMB_FROM: Final = 64 << 20
-_BOMB_RATIO: Final = 200
+_MAX_CHUNK_LINES: Final = 200_000
+_COMPRESSED_READ_BYTES: Final = 64 << 10
+_BOMB_MIN_BYTES: Final = 64 << 20
+_MAX_COMPRESSION_RATIO: Final = 200
 _BOMS: Final = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_MAGIC: Final = {
+_COMPRESSION_MAGIC: Final = {
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "zip",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
 }
-_BINARY: Final = {
+_BINARY_FORMATS: Final = {
     b"%PDF": "a PDF document",
     b"\xd0\xcf\x11\xe0": "an Excel workbook (.xls)",
     b"PAR1": "a Parquet file",
@@ -126,7 +126,7 @@ class TextFile:
     compression: str
     encoding: str
     newline: bytes = b"\n"
-    chunk: int = CHUNK
+    chunk_bytes: int = CHUNK_BYTES
     member: str = ""
 
     @property
@@ -135,15 +135,15 @@ class TextFile:
         return self.member or self.file.name
 
     @property
-    def plain(self) -> bool:
+    def is_plain(self) -> bool:
         """True if the file's own bytes are the decoded stream."""
         return self.compression == "none" and self.encoding == "utf-8"
 
     def chunks(self, *, meter: Meter | None = None) -> Iterator[Chunk]:
         """Yield the whole file; ``meter`` is told its bytes as they are stored."""
         offset, line = 0, 1
-        for data, count in self._lines(meter):
-            text = self._text(data)
+        for data, count in self._line_blocks(meter):
+            text = self._normalize_newlines(data)
             # a line feed may still stand among carriage returns
             lines = count if self.newline == b"\n" else text.count(b"\n")
             yield Chunk(offset, len(data), line, text, lines)
@@ -152,87 +152,90 @@ class TextFile:
 
     def reversed_chunks(self, index: list[Extent]) -> Iterator[Chunk]:
         """Yield the chunks of an index from the last to the first."""
-        with self._seekable() as stream:
+        with self._open_seekable() as stream:
             for offset, length, line, _ in reversed(index):
                 stream.seek(offset)
                 data = stream.read(length)
-                text = self._text(data)
+                text = self._normalize_newlines(data)
                 text = text if text.endswith(b"\n") else text + b"\n"
                 yield Chunk(offset, length, line, text, text.count(b"\n"))
 
-    def _text(self, data: bytes) -> bytes:
+    def _normalize_newlines(self, data: bytes) -> bytes:
         if self.newline == b"\r":
             return data.replace(b"\r", b"\n")
         return data.replace(b"\r\n", b"\n") if b"\r" in data else data
 
-    def _seekable(self) -> IO[bytes]:
-        if self.plain:
+    def _open_seekable(self) -> IO[bytes]:
+        if self.is_plain:
             return self.file.open("rb")
         # A compressed stream can't be read backwards, so it is laid out on disk once.
         spool = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-        for data, _ in self._lines(None):
+        for data, _ in self._line_blocks(None):
             spool.write(data)
         return spool
 
-    def _lines(self, meter: Meter | None) -> Iterator[tuple[bytes, int]]:
+    def _line_blocks(self, meter: Meter | None) -> Iterator[tuple[bytes, int]]:
         """Yield whole lines, and how many they are."""
         rest: list[bytes] = []
-        waiting = 0
-        for block in self._decoded(meter):
+        pending_bytes = 0
+        for block in self._decoded_blocks(meter):
             end = block.rfind(self.newline) + 1
             if end:
-                yield from self._cut(b"".join([*rest, memoryview(block)[:end]]))
-                rest, waiting = [block[end:]], len(block) - end
+                yield from self._split_block(b"".join([*rest, memoryview(block)[:end]]))
+                rest, pending_bytes = [block[end:]], len(block) - end
             else:
                 rest.append(block)
-                waiting += len(block)
-            if waiting > LONGEST_LINE:
+                pending_bytes += len(block)
+            if pending_bytes > MAX_LINE_BYTES:
                 raise DataError(
-                    f"{self.file.name} has a line longer than {LONGEST_LINE >> 20} MiB.", "Is it a CSV file?"
+                    f"{self.file.name} has a line longer than {MAX_LINE_BYTES >> 20} MiB.",
+                    "Is it a CSV file?",
                 )
-        if waiting:
+        if pending_bytes:
             yield b"".join([*rest, self.newline]), 1
 
-    def _cut(self, lines: bytes) -> Iterator[tuple[bytes, int]]:
+    def _split_block(self, lines: bytes) -> Iterator[tuple[bytes, int]]:
         """Yield whole lines in pieces of not too many: each line costs memory, however short it is."""
         count = lines.count(self.newline)
-        if count <= _MOST_LINES:
+        if count <= _MAX_CHUNK_LINES:
             yield lines, count
             return
-        step, start = max(1, len(lines) * _MOST_LINES // count), 0
+        step, start = max(1, len(lines) * _MAX_CHUNK_LINES // count), 0
         while start < len(lines):
             end = lines.find(self.newline, min(start + step, len(lines)) - 1) + 1 or len(lines)
             yield lines[start:end], lines.count(self.newline, start, end)
             start = end
 
-    def _decoded(self, meter: Meter | None) -> Iterator[bytes]:
+    def _decoded_blocks(self, meter: Meter | None) -> Iterator[bytes]:
         if self.encoding == "utf-8":
-            yield from self._blocks(meter)
+            yield from self._decompressed_blocks(meter)
             return
         decoder = codecs.getincrementaldecoder(self.encoding)("replace")
-        for block in self._blocks(meter):
+        for block in self._decompressed_blocks(meter):
             yield decoder.decode(block).encode()
         yield decoder.decode(b"", True).encode()
 
-    def _blocks(self, meter: Meter | None) -> Iterator[bytes]:
+    def _decompressed_blocks(self, meter: Meter | None) -> Iterator[bytes]:
         meter = meter or Meter(digest=False)
-        unpacked = 0
-        with reading(self.file.name), self.file.open("rb") as stored:
-            stream = _unpacked(_Tap(stored, meter) if self.compression != "zip" else stored, self.compression)
-            while block := stream.read(self.chunk):
-                unpacked += len(block)
+        decompressed_bytes = 0
+        with wrap_read_errors(self.file.name), self.file.open("rb") as stored:
+            stream = _open_decompressed(
+                _MeteredReader(stored, meter) if self.compression != "zip" else stored, self.compression
+            )
+            while block := stream.read(self.chunk_bytes):
+                decompressed_bytes += len(block)
                 if self.compression == "zip":
                     meter.update(block)
-                elif unpacked > max(_BOMB_FROM, _BOMB_RATIO * meter.size):
+                elif decompressed_bytes > max(_BOMB_MIN_BYTES, _MAX_COMPRESSION_RATIO * meter.size):
                     raise DataError(
-                        f"{self.file.name} unpacks to more than {_BOMB_RATIO} times its size.",
+                        f"{self.file.name} unpacks to more than {_MAX_COMPRESSION_RATIO} times its size.",
                         "If that is right, unpack it first.",
                     )
                 yield block
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
+def wrap_read_errors(name: str) -> Iterator[None]:
     """Turn what may go wrong with a file into an error with a remedy."""
     try:
         yield
@@ -242,7 +245,7 @@ def reading(name: str) -> Iterator[None]:
         raise DataError(f"{name} can't be read: {error}.", "Fetch the file again.") from error
 
 
-class _Tap(io.RawIOBase):
+class _MeteredReader(io.RawIOBase):
     """A readable that shows what passes to a meter."""
 
     def __init__(self, stream: IO[bytes], meter: Meter) -> None:
@@ -263,81 +266,84 @@ class _Tap(io.RawIOBase):
         return len(data)
 
 
-class _Zstd:
+class _ZstdReader:
     """Unpacks frames of Zstandard; one that ends too early is an error (the library's reader hides it)."""
 
     def __init__(self, stream: Any) -> None:
         import zstandard
 
-        self._library = zstandard
+        self._zstandard = zstandard
         self._stream = stream
         self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._rest = b""
+        self._buffer = b""
         self._started = False
 
     def read(self, size: int) -> bytes:
-        parts, have = [self._rest], len(self._rest)
+        parts, have = [self._buffer], len(self._buffer)
         while have < size:
-            packed = self._stream.read(_PACKED_BYTES)
-            if not packed:
+            compressed = self._stream.read(_COMPRESSED_READ_BYTES)
+            if not compressed:
                 if self._started and not self._frame.eof:
                     raise EOFError("it ends in the middle of a frame")
                 break
-            part = self._unpack(packed)
+            part = self._decompress(compressed)
             parts.append(part)
             have += len(part)
         data = b"".join(parts)
-        self._rest = data[size:]
+        self._buffer = data[size:]
         return data[:size]
 
-    def _unpack(self, packed: bytes) -> bytes:
+    def _decompress(self, compressed: bytes) -> bytes:
         parts = []
         try:
-            while packed:
+            while compressed:
                 if self._frame.eof:
-                    self._frame = self._library.ZstdDecompressor().decompressobj()
+                    self._frame = self._zstandard.ZstdDecompressor().decompressobj()
                 self._started = True
-                parts.append(self._frame.decompress(packed))
-                packed = self._frame.unused_data if self._frame.eof else b""
-        except self._library.ZstdError as error:
+                parts.append(self._frame.decompress(compressed))
+                compressed = self._frame.unused_data if self._frame.eof else b""
+        except self._zstandard.ZstdError as error:
             raise ValueError(str(error)) from error
         return b"".join(parts)
 
 
-def _unpacked(stream: Any, compression: str) -> Any:
+def _open_decompressed(stream: Any, compression: str) -> Any:
     if compression == "gzip":
         gzip_file: Any = igzip.GzipFile  # the package has no types
         return gzip_file(fileobj=stream)
     if compression == "zip":
         archive = zipfile.ZipFile(stream)
-        (member,) = _members(archive)
+        (member,) = _csv_members(archive)
         return archive.open(member)
     if compression == "zstd":
-        return _Zstd(stream)
+        return _ZstdReader(stream)
     if compression == "bzip2":
         return bz2.BZ2File(stream)
     return lzma.LZMAFile(stream) if compression == "xz" else stream
 
 
-def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+def _csv_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     name = Path(str(archive.filename or getattr(archive.fp, "name", "The archive"))).name
     names = {m.filename for m in archive.infolist()}
     if "[Content_Types].xml" in names:
         raise DataError(f"{name} is an Excel workbook or the like, not CSV.", "Export it as CSV.")
-    found = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX")]
-    found = [m for m in found if not Path(m.filename).name.startswith(".")]
-    texts = [m for m in found if m.filename.lower().endswith((".csv", ".txt", ".tsv"))] or found
-    if len(texts) != 1:
-        raise DataError(f"{name} holds {len(texts)} files, not one.", "Unpack it and name them.")
-    if texts[0].file_size > max(_BOMB_FROM, _BOMB_RATIO * texts[0].compress_size):
+    candidates = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX")]
+    candidates = [m for m in candidates if not Path(m.filename).name.startswith(".")]
+    csv_members = [
+        m for m in candidates if m.filename.lower().endswith((".csv", ".txt", ".tsv"))
+    ] or candidates
+    if len(csv_members) != 1:
+        raise DataError(f"{name} holds {len(csv_members)} files, not one.", "Unpack it and name them.")
+    if csv_members[0].file_size > max(_BOMB_MIN_BYTES, _MAX_COMPRESSION_RATIO * csv_members[0].compress_size):
         raise DataError(
-            f"{name} unpacks to more than {_BOMB_RATIO} times its size.", "If that is right, unpack it first."
+            f"{name} unpacks to more than {_MAX_COMPRESSION_RATIO} times its size.",
+            "If that is right, unpack it first.",
         )
-    return texts
+    return csv_members
 
 
-def sniff_bytes(
-    file: Traversable, sense: Callable[[str], int] = len, *, chunk: int = CHUNK
+def detect_text_file(
+    file: Traversable, score_text: Callable[[str], int] = len, *, chunk_bytes: int = CHUNK_BYTES
 ) -> tuple[TextFile, bytes]:
     """Tell compression by the file's first bytes, and encoding and line ends by its beginning.
 
@@ -362,12 +368,12 @@ def sniff_bytes(
     DataError
         If it is no text.
     """
-    with reading(file.name), file.open("rb") as stream:
+    with wrap_read_errors(file.name), file.open("rb") as stream:
         magic = stream.read(8)
-    compression = next((name for sign, name in _MAGIC.items() if magic.startswith(sign)), "none")
-    with reading(file.name), file.open("rb") as stored:
-        head = _unpacked(stored, compression).read(LONGEST_LINE)
-    for sign, what in _BINARY.items():
+    compression = next((name for sign, name in _COMPRESSION_MAGIC.items() if magic.startswith(sign)), "none")
+    with wrap_read_errors(file.name), file.open("rb") as stored:
+        head = _open_decompressed(stored, compression).read(MAX_LINE_BYTES)
+    for sign, what in _BINARY_FORMATS.items():
         if head.startswith(sign):
             raise DataError(f"{file.name} is {what}, not CSV.", "Export it as CSV.")
     if not head.strip(b"\0 \t\r\n"):
@@ -375,30 +381,36 @@ def sniff_bytes(
             raise DataError(f"{file.name} holds nothing but NUL bytes.", "Fetch the file again.")
         if not head:
             raise DataError(f"{file.name} is empty.", "Fetch the file again.")
-    text = TextFile(file, compression, _encoding(head), chunk=chunk, member=_member(file, compression))
-    begin = codecs.getincrementaldecoder(text.encoding)("replace").decode(head[: 1 << 16]).encode()
+    text_file = TextFile(
+        file,
+        compression,
+        _detect_encoding(head),
+        chunk_bytes=chunk_bytes,
+        member=_member_name(file, compression),
+    )
+    begin = codecs.getincrementaldecoder(text_file.encoding)("replace").decode(head[: 1 << 16]).encode()
     if b"\n" not in begin and b"\r" in begin:
-        text = replace(text, newline=b"\r")
+        text_file = replace(text_file, newline=b"\r")
     # how much is read at once must not decide how the file is read
-    beginning = replace(text, chunk=LONGEST_LINE)
+    beginning = replace(text_file, chunk_bytes=MAX_LINE_BYTES)
     first = next(beginning.chunks(), None)
     data = first.data if first else b""
-    if text.encoding == "utf-8" and not is_utf8(data):
-        text = replace(text, encoding=_code_page(data, sense))
-        data = next(replace(text, chunk=LONGEST_LINE).chunks()).data
+    if text_file.encoding == "utf-8" and not is_utf8(data):
+        text_file = replace(text_file, encoding=_detect_code_page(data, score_text))
+        data = next(replace(text_file, chunk_bytes=MAX_LINE_BYTES).chunks()).data
     if not data.strip():
         raise DataError(f"{file.name} is empty.", "Fetch the file again.")
-    return text, data
+    return text_file, data
 
 
-def _member(file: Traversable, compression: str) -> str:
+def _member_name(file: Traversable, compression: str) -> str:
     if compression != "zip":
         return ""
-    with reading(file.name), file.open("rb") as stored:
-        return Path(_members(zipfile.ZipFile(stored))[0].filename).name
+    with wrap_read_errors(file.name), file.open("rb") as stored:
+        return Path(_csv_members(zipfile.ZipFile(stored))[0].filename).name
 
 
-def _encoding(head: bytes) -> str:
+def _detect_encoding(head: bytes) -> str:
     for bom, encoding in _BOMS.items():
         if head.startswith(bom):
             return encoding
@@ -409,17 +421,17 @@ def _encoding(head: bytes) -> str:
     return "utf-8"
 
 
-def _code_page(data: bytes, sense: Callable[[str], int]) -> str:
+def _detect_code_page(data: bytes, score_text: Callable[[str], int]) -> str:
     """Return the encoding in which the beginning of a file makes most sense."""
-    best, most = CODE_PAGES[0], -1
+    best, best_score = CODE_PAGES[0], -1
     for encoding in CODE_PAGES:
         try:
             # a character of two bytes may be cut at the end
             text = codecs.getincrementaldecoder(encoding)("strict").decode(data[: 1 << 16])
         except UnicodeDecodeError:
             continue
-        if (made := sense(text)) > most:
-            best, most = encoding, made
+        if (score := score_text(text)) > best_score:
+            best, best_score = encoding, score
     return best
 
 
@@ -436,7 +448,7 @@ def is_utf8(data: bytes) -> bool:
 
 def check_is_file(file: Traversable) -> None:
     """Refuse a folder, a device and what is not there."""
-    with reading(file.name):
+    with wrap_read_errors(file.name):
         folder = file.is_dir()
     if folder:
         raise DataError(f"{file.name} is a folder.", "Name a CSV file.")
@@ -447,11 +459,11 @@ def check_is_file(file: Traversable) -> None:
         raise DataError(f"{file.name} does not exist.", "Check the path.")
 
 
-def stamp(file: Traversable) -> tuple[int, ...]:
+def stat_signature(file: Traversable) -> tuple[int, ...]:
     """Return what changes when a file on disk is changed."""
     if not isinstance(file, Path):
         return ()
-    with reading(file.name):
+    with wrap_read_errors(file.name):
         state = file.stat()
     return (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
 
@@ -460,6 +472,6 @@ def spool_stdin(folder: Path) -> Path:
     """Write standard input to a file: it is read more than once."""
     path = folder / "stdin"
     with path.open("wb") as file:
-        while block := sys.stdin.buffer.read(CHUNK):
+        while block := sys.stdin.buffer.read(CHUNK_BYTES):
             file.write(block)
     return path

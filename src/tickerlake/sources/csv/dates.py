@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from tickerlake.errors import DataError, UsageError
-from tickerlake.sources.csv.timeform import MONTHS, WEEKDAY, TimeForm
+from tickerlake.sources.csv.timeform import MONTHS, WEEKDAY_PATTERN, TimeFormat
 from tickerlake.sources.csv.zones import OFFSETS
 
-_UNIT_BY_DIGITS: Final = {9: "s", 10: "s", 12: "ms", 13: "ms", 15: "us", 16: "us", 18: "ns", 19: "ns"}
-_FROM_NAMES: Final = {
+_EPOCH_UNIT_BY_DIGITS: Final = {9: "s", 10: "s", 12: "ms", 13: "ms", 15: "us", 16: "us", 18: "ns", 19: "ns"}
+_DIRECTIVES: Final = {
     "YYYY": "%Y",
     "YY": "%y",
     "MM": "%m",
@@ -20,8 +20,8 @@ _FROM_NAMES: Final = {
     "mm": "%M",
     "ss": "%S",
 }
-_WORD: Final = r"[^\W\d_]+\.?"
-_TIME: Final = re.compile(
+_WORD_PATTERN: Final = r"[^\W\d_]+\.?"
+_DATE_TIME_PATTERN: Final = re.compile(
     r"(?P<date>.+?)"
     r"(?:(?P<sep>[TD _;-]|, ?| +|:| @ )"
     r"(?P<time>\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?|\d{9}|\d{6}(?:\.\d{1,9})?|\d{4})"
@@ -29,15 +29,15 @@ _TIME: Final = re.compile(
     r"(?P<zone> ?(?:Z|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|[A-Z]{3,4})(?:\[[^\]]*\])?"
     r"| [A-Z][A-Za-z]+/[A-Za-z_/]+)?)"
 )
-_GLUED: Final = {4: "%H%M", 6: "%H%M%S", 9: "%H%M%S%3f"}
-_WHOLE: Final = {12: "%H%M", 14: "%H%M%S", 17: "%H%M%S%3f"}
-_ROC: Final = "roc:"
+_COMPACT_TIMES: Final = {4: "%H%M", 6: "%H%M%S", 9: "%H%M%S%3f"}
+_COMPACT_DATE_TIMES: Final = {12: "%H%M", 14: "%H%M%S", 17: "%H%M%S%3f"}
+_ROC_PREFIX: Final = "roc:"
 _DATE_SHAPES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (r"\d{4}-\d\d?-\d\d?", ("%Y-%m-%d",)),
     (r"\d{4}/\d\d?/\d\d?", ("%Y/%m/%d",)),
     (r"\d{4}\.\d\d?\.\d\d?", ("%Y.%m.%d",)),
     (r"\d{4}\.\d\d?\.\d\d?\.", ("%Y.%m.%d.",)),
-    (r"1[01]\d/\d\d/\d\d", (f"{_ROC}%Y/%m/%d",)),
+    (r"1[01]\d/\d\d/\d\d", (f"{_ROC_PREFIX}%Y/%m/%d",)),
     (r"\d{4} \d\d? \d\d?", ("%Y %m %d",)),
     (r"\d{4}年\d\d?月\d\d?日", ("%Y年%m月%d日",)),
     (r"\d{8}", ("%Y%m%d", "%d%m%Y", "%m%d%Y")),
@@ -52,31 +52,31 @@ _DATE_SHAPES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (r"\d\d?-\d\d?-\d\d", ("%d-%m-%y", "%m-%d-%y", "%y-%m-%d")),
     (r"\d\d?/\d\d?/\d\d", ("%d/%m/%y", "%m/%d/%y", "%y/%m/%d")),
     (r"\d\d?\.\d\d?\.\d\d", ("%d.%m.%y", "%m.%d.%y", "%y.%m.%d")),
-    (rf"\d\d?-{_WORD}-\d{{4}}", ("%d-%B-%Y",)),
-    (rf"\d\d?-{_WORD}-\d\d", ("%d-%B-%y",)),
-    (rf"\d\d?/{_WORD}/\d{{4}}", ("%d/%B/%Y",)),
-    (rf"\d\d?/{_WORD}/\d\d", ("%d/%B/%y",)),
-    (rf"\d\d?\.? ?{_WORD} ?\d{{4}}", ("%d %B %Y",)),
-    (rf"\d\d? {_WORD} \d\d", ("%d %B %y",)),
-    (rf"\d\d? de {_WORD} de \d{{4}}", ("%d %B %Y",)),
-    (rf"{_WORD} \d\d?,? \d{{4}}", ("%B %d %Y",)),
-    (rf"{_WORD}-\d\d?-\d{{4}}", ("%B-%d-%Y",)),
-    (rf"\d{{4}}-{_WORD}-\d\d?", ("%Y-%B-%d",)),
-    (rf"\d{{4}} {_WORD} \d\d?", ("%Y %B %d",)),
-    (rf"\d{{4}}{_WORD}\d\d", ("%Y%B%d",)),
+    (rf"\d\d?-{_WORD_PATTERN}-\d{{4}}", ("%d-%B-%Y",)),
+    (rf"\d\d?-{_WORD_PATTERN}-\d\d", ("%d-%B-%y",)),
+    (rf"\d\d?/{_WORD_PATTERN}/\d{{4}}", ("%d/%B/%Y",)),
+    (rf"\d\d?/{_WORD_PATTERN}/\d\d", ("%d/%B/%y",)),
+    (rf"\d\d?\.? ?{_WORD_PATTERN} ?\d{{4}}", ("%d %B %Y",)),
+    (rf"\d\d? {_WORD_PATTERN} \d\d", ("%d %B %y",)),
+    (rf"\d\d? de {_WORD_PATTERN} de \d{{4}}", ("%d %B %Y",)),
+    (rf"{_WORD_PATTERN} \d\d?,? \d{{4}}", ("%B %d %Y",)),
+    (rf"{_WORD_PATTERN}-\d\d?-\d{{4}}", ("%B-%d-%Y",)),
+    (rf"\d{{4}}-{_WORD_PATTERN}-\d\d?", ("%Y-%B-%d",)),
+    (rf"\d{{4}} {_WORD_PATTERN} \d\d?", ("%Y %B %d",)),
+    (rf"\d{{4}}{_WORD_PATTERN}\d\d", ("%Y%B%d",)),
 )
-_COMPILED: Final = tuple((re.compile(shape), formats) for shape, formats in _DATE_SHAPES)
-_DIGITS: Final = re.compile(r"\d+(?:\.\d*)?")
-CLOCK: Final = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d{1,9})?)?( ?[AaPp]\.?[Mm]\.?)?")
+_DATE_PATTERNS: Final = tuple((re.compile(shape), formats) for shape, formats in _DATE_SHAPES)
+_NUMBER_PATTERN: Final = re.compile(r"\d+(?:\.\d*)?")
+CLOCK_PATTERN: Final = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d{1,9})?)?( ?[AaPp]\.?[Mm]\.?)?")
 """A time of day by itself."""
 
 
-def from_option(option: str) -> str:
+def parse_date_format(option: str) -> str:
     """Return the ``strptime`` format that an option names: ``DD-MM-YYYY`` or ``%d-%m-%Y``."""
     if "%" in option:
         return option.replace("%b", "%B")
     text = option
-    for word, directive in _FROM_NAMES.items():
+    for word, directive in _DIRECTIVES.items():
         text = text.replace(word, directive)
     directives = set(re.findall("%.", text))
     if not {"%d"} <= directives or not directives & {"%m", "%B"}:
@@ -86,9 +86,9 @@ def from_option(option: str) -> str:
     return text
 
 
-def candidates(
-    sample: Sequence[str], date_format: str | None, *, file: str, fractions: bool = False
-) -> list[TimeForm]:
+def candidate_time_formats(
+    sample: Sequence[str], date_format: str | None, *, file: str, with_fractions: bool = False
+) -> list[TimeFormat]:
     """Return every way in which the sample may be read, the commonest shape of its values deciding.
 
     Parameters
@@ -102,157 +102,163 @@ def candidates(
     fractions
         True to read fractions of seconds although the sample has none, which is much slower.
     """
-    texts = [text.strip() for text in sample]
-    found = [shape for text in texts if (shape := _shape(text))]
-    shapes = Counter(shape[:3] for shape in found)
-    if not shapes and date_format is None and texts and all(map(is_serial, filter(None, texts))):
-        return [TimeForm("excel", daily=not any("." in text for text in texts))]
+    values = [text.strip() for text in sample]
+    matched_shapes = [shape for text in values if (shape := _match_shape(text))]
+    shapes = Counter(shape[:3] for shape in matched_shapes)
+    if not shapes and date_format is None and values and all(map(is_excel_serial, filter(None, values))):
+        return [TimeFormat("excel", date_only=not any("." in text for text in values))]
     if not shapes:
         if date_format is None:
             raise DataError(
                 f"{file}: no date is readable, such as {sample[0]!r}." if sample else f"{file} has no dates.",
                 "Name the format: --date-format DD-MM-YYYY",
             )
-        return [TimeForm(from_option(date_format), daily=_is_daily(from_option(date_format)))]
+        return [
+            TimeFormat(
+                parse_date_format(date_format), date_only=_is_date_only(parse_date_format(date_format))
+            )
+        ]
     dates, time, zone = shapes.most_common(1)[0][0]
     if dates[0].startswith("epoch:"):
-        return [TimeForm(dates[0])]
-    chosen = from_option(date_format) if date_format is not None else ""
-    if chosen and not _is_daily(chosen):
-        return [TimeForm(chosen, zone=zone, words="%B" in chosen)]
-    times = {shape.clock for shape in found if shape.clock}
+        return [TimeFormat(dates[0])]
+    requested = parse_date_format(date_format) if date_format is not None else ""
+    if requested and not _is_date_only(requested):
+        return [TimeFormat(requested, zone=zone, has_month_names="%B" in requested)]
+    times = {shape.time_text for shape in matched_shapes if shape.time_text}
     daily = not time or (all(set(each) <= set("0:.") for each in times) and "%p" not in time)
     if daily and time:
-        longest = max(times, key=len)
-        time = time[: time.index("%")] + longest
-    elif fractions or any("." in each or "," in each for each in times):
+        longest_time = max(times, key=len)
+        time = time[: time.index("%")] + longest_time
+    elif with_fractions or any("." in each or "," in each for each in times):
         time = time.replace("%S", "%S%.f")
     suffix = "%z" if zone == "offset" and not daily else ""
-    forms = [chosen] if chosen else _turned(list(dates), texts)
-    weekdays = any(map(_has_weekday, texts))
+    forms = [requested] if requested else _swap_day_and_month(list(dates), values)
+    weekdays = any(map(_has_weekday, values))
     return [
-        TimeForm(
-            f"{day.removeprefix(_ROC)}{time}{suffix}",
+        TimeFormat(
+            f"{day.removeprefix(_ROC_PREFIX)}{time}{suffix}",
             daily,
             zone,
-            words="%B" in day,
-            weekdays=weekdays,
-            years=1911 * day.startswith(_ROC),
+            has_month_names="%B" in day,
+            has_weekdays=weekdays,
+            year_offset=1911 * day.startswith(_ROC_PREFIX),
         )
         for day in forms
     ]
 
 
-def _turned(dates: list[str], texts: list[str]) -> list[str]:
+def _swap_day_and_month(dates: list[str], values: list[str]) -> list[str]:
     """Return year-day-month for year-month-day, if only that can be read."""
     if len(dates) > 1 or not dates[0].startswith(("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d")):
         return dates
     parts = [
-        (int(m[1]), int(m[2])) for text in texts if (m := re.match(r"\d{4}[-/.](\d\d?)[-/.](\d\d?)", text))
+        (int(m[1]), int(m[2])) for text in values if (m := re.match(r"\d{4}[-/.](\d\d?)[-/.](\d\d?)", text))
     ]
-    turned = any(month > 12 for month, _ in parts) and not any(day > 12 for _, day in parts)
-    return [dates[0].replace("%m", "%D").replace("%d", "%m").replace("%D", "%d")] if turned else dates
+    is_swapped = any(month > 12 for month, _ in parts) and not any(day > 12 for _, day in parts)
+    return [dates[0].replace("%m", "%D").replace("%d", "%m").replace("%D", "%d")] if is_swapped else dates
 
 
-def _is_daily(form: str) -> bool:
+def _is_date_only(form: str) -> bool:
     return not any(each in form for each in ("%H", "%I", "%T"))
 
 
 def is_temporal(text: str) -> bool:
     """Tell whether a text looks like a date or a time, a number of digits only excepted."""
     text = text.strip()
-    return not _DIGITS.fullmatch(text) and (CLOCK.fullmatch(text) is not None or _shape(text) is not None)
+    return not _NUMBER_PATTERN.fullmatch(text) and (
+        CLOCK_PATTERN.fullmatch(text) is not None or _match_shape(text) is not None
+    )
 
 
-def is_serial(text: str) -> bool:
+def is_excel_serial(text: str) -> bool:
     """Tell whether a number may be a date in a spreadsheet: days since 1899, from 1970 to 2117."""
     return re.fullmatch(r"\d{5}(?:\.\d+)?", text) is not None and 25_569 <= float(text) < 79_569
 
 
-def is_moment(text: str) -> bool:
+def is_timestamp(text: str) -> bool:
     """Tell whether a text may be a date, with or without a time."""
-    return _shape(text.strip()) is not None
+    return _match_shape(text.strip()) is not None
 
 
 def has_time(text: str) -> bool:
     """Tell whether a text holds a time of day beside a date, or counts seconds."""
-    shape = _shape(text.strip())
-    return shape is not None and (shape.time != "" or shape.dates[0].startswith("epoch:"))
+    shape = _match_shape(text.strip())
+    return shape is not None and (shape.time_format != "" or shape.date_formats[0].startswith("epoch:"))
 
 
 def has_zone(text: str) -> bool:
     """Tell whether a text says an instant without a question."""
-    shape = _shape(text.strip())
-    return shape is not None and (shape.zone != "none" or shape.dates[0].startswith("epoch:"))
+    shape = _match_shape(text.strip())
+    return shape is not None and (shape.zone != "none" or shape.date_formats[0].startswith("epoch:"))
 
 
 class _Shape(NamedTuple):
     """What one text may be: formats of its date, format of its time, kind of zone, its time as it is."""
 
-    dates: tuple[str, ...]
-    time: str = ""
+    date_formats: tuple[str, ...]
+    time_format: str = ""
     zone: str = "none"
-    clock: str = ""
+    time_text: str = ""
 
 
-def _shape(text: str) -> _Shape | None:
+def _match_shape(text: str) -> _Shape | None:
     if len(text) > 60 or not any(c.isdigit() for c in text):
         return None
     text = re.sub(r"(\d)(?:er|st|nd|rd|th)\b", r"\1", text)
     if digits := re.fullmatch(r"(\d{9,19})(?:\.\d*)?", text):
-        if digits[1] == text and len(text) in _WHOLE and _calendar(text):
-            return _Shape(("%Y%m%d",), _WHOLE[len(text)], clock=text[8:])
-        unit = _UNIT_BY_DIGITS.get(len(digits[1]))
+        if digits[1] == text and len(text) in _COMPACT_DATE_TIMES and _is_compact_date_time(text):
+            return _Shape(("%Y%m%d",), _COMPACT_DATE_TIMES[len(text)], time_text=text[8:])
+        unit = _EPOCH_UNIT_BY_DIGITS.get(len(digits[1]))
         return _Shape((f"epoch:{unit}",)) if unit and text[0] != "0" else None
-    if dates := _dates(text):
+    if dates := _date_formats(text):
         return _Shape(dates)
     if _has_weekday(text):
-        text = re.sub(WEEKDAY, "", text)
-        if dates := _dates(text):
+        text = re.sub(WEEKDAY_PATTERN, "", text)
+        if dates := _date_formats(text):
             return _Shape(dates)
-    match = _TIME.fullmatch(text)
-    if match is None or not (dates := _dates(match["date"])):
+    match = _DATE_TIME_PATTERN.fullmatch(text)
+    if match is None or not (dates := _date_formats(match["date"])):
         return None
     zone = (match["zone"] or "").strip()
     if zone.isalpha() and zone not in OFFSETS and zone != "Z":
         return None
     clock = match["time"].replace(",", ".").partition(".")[0]
-    spell = ("", "%H:%M", "%H:%M:%S")[clock.count(":")] or _GLUED[len(clock)]
+    time_format = ("", "%H:%M", "%H:%M:%S")[clock.count(":")] or _COMPACT_TIMES[len(clock)]
     if match["noon"]:
-        spell = spell.replace("%H", "%I") + " %p"
+        time_format = time_format.replace("%H", "%I") + " %p"
     sep = match["sep"].replace(",", "") or " " if "%B" in dates[0] else match["sep"]
     kind = zone if "/" in zone and "[" not in zone else "offset" if zone else "none"
-    return _Shape(dates, f"{sep}{spell}", kind, match["time"])
+    return _Shape(dates, f"{sep}{time_format}", kind, match["time"])
 
 
-def _dates(text: str) -> tuple[str, ...]:
+def _date_formats(text: str) -> tuple[str, ...]:
     """Return the formats in which a date without a time may be read."""
-    found = next((formats for shape, formats in _COMPILED if shape.fullmatch(text)), ())
-    if found and "%B" in found[0] and not _has_month(text):
+    formats = next((formats for shape, formats in _DATE_PATTERNS if shape.fullmatch(text)), ())
+    if formats and "%B" in formats[0] and not _has_month_name(text):
         return ()
-    if len(found) > 1 and text.isdigit():
-        return tuple(form for form in found if _plausible(text, form))
-    return found
+    if len(formats) > 1 and text.isdigit():
+        return tuple(form for form in formats if _is_plausible_date(text, form))
+    return formats
 
 
 def _has_weekday(text: str) -> bool:
     """Tell whether a text begins with a day of the week; ``Mar`` is Tuesday in Spanish, and a month."""
-    rest = re.sub(WEEKDAY, "", text)
-    return rest != text and not _dates(text) and not _reads(text)
+    rest = re.sub(WEEKDAY_PATTERN, "", text)
+    return rest != text and not _date_formats(text) and not _is_date_time(text)
 
 
-def _reads(text: str) -> bool:
-    match = _TIME.fullmatch(text)
-    return match is not None and bool(_dates(match["date"]))
+def _is_date_time(text: str) -> bool:
+    match = _DATE_TIME_PATTERN.fullmatch(text)
+    return match is not None and bool(_date_formats(match["date"]))
 
 
-def _has_month(text: str) -> bool:
+def _has_month_name(text: str) -> bool:
     words = [word.lower() for word in re.findall(r"[^\W\d_]+", text)]
-    known = {word.lower() for word in MONTHS}
-    return any(word in known for word in words)
+    month_names = {word.lower() for word in MONTHS}
+    return any(word in month_names for word in words)
 
 
-def _calendar(text: str) -> bool:
+def _is_compact_date_time(text: str) -> bool:
     """Tell whether digits read as a date followed by a time of day."""
     month, day, hour, minute = (int(text[i : i + 2]) for i in (4, 6, 8, 10))
     second = int(text[12:14] or 0)
@@ -266,11 +272,11 @@ def _calendar(text: str) -> bool:
     )
 
 
-def _plausible(digits: str, form: str) -> bool:
+def _is_plausible_date(digits: str, form: str) -> bool:
     """Tell whether digits read as a date of 1900 to 2099 in a format without separators."""
-    place, parts = 0, {}
+    position, parts = 0, {}
     for directive in re.findall("%.", form):
         width = 4 if directive == "%Y" else 2
-        parts[directive[1]] = int(digits[place : place + width])
-        place += width
+        parts[directive[1]] = int(digits[position : position + width])
+        position += width
     return 1 <= parts["m"] <= 12 and 1 <= parts["d"] <= 31 and 1900 <= parts.get("Y", 2000) < 2100

@@ -7,35 +7,41 @@ from typing import Final
 
 from tickerlake.errors import DataError, UsageError
 from tickerlake.model.schema import BAR
-from tickerlake.sources.csv.cells import Cells, counts_shares
+from tickerlake.sources.csv.cells import ColumnSample, is_share_count
 from tickerlake.sources.csv.cut import (
-    BLANKS,
-    HEADER_WITHIN,
-    SEPARATORS,
-    Cut,
-    choose_cut,
-    columns_of,
-    cut_line,
-    numbers_of,
+    DELIMITERS,
+    HEADER_SEARCH_LINES,
+    SPACES,
+    ColumnSplit,
+    choose_split,
+    column_samples,
+    numeric_cells,
+    split_line,
 )
-from tickerlake.sources.csv.header import aligned, contradicted, find_header, holds, readable
-from tickerlake.sources.csv.layout import Layout, is_header, normal_name
-from tickerlake.sources.csv.numbers import decimals_possible
-from tickerlake.sources.csv.roles import missing_roles, read_columns
+from tickerlake.sources.csv.header import (
+    align_header,
+    contradiction_error,
+    find_header,
+    format_roles,
+    has_consistent_prices,
+)
+from tickerlake.sources.csv.layout import Layout, count_named_roles, normalize_name
+from tickerlake.sources.csv.numbers import possible_decimal_separators
+from tickerlake.sources.csv.roles import detect_roles, missing_roles
 
-MOST_COLUMNS: Final = 2000
-_WORDS: Final = {
+MAX_COLUMNS: Final = 2000
+_DELIMITER_NAMES: Final = {
     "comma": ",",
     "semicolon": ";",
     "tab": "\t",
     "\\t": "\t",
     "pipe": "|",
-    "space": BLANKS,
-    "blanks": BLANKS,
+    "space": SPACES,
+    "blanks": SPACES,
 }
 
 
-_OTHER_TABLES: Final = {
+_UNSUPPORTED_TABLES: Final = {
     frozenset({"issnapshot", "side"}): "changes of an order book",
     frozenset({"calls", "puts", "strike"}): "a chain of options",
 }
@@ -69,30 +75,30 @@ class Dialect:
         True if every line ends with a separator: then the last cell is always empty.
     """
 
-    separator: str
+    delimiter: str
     header_lines: tuple[int, ...]
     first_line: int
-    fields: int
-    decimals: frozenset[str]
+    field_count: int
+    decimal_separators: frozenset[str]
     layout: Layout
-    headers: tuple[str, ...] = ()
+    raw_headers: tuple[str, ...] = ()
     preamble: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    closed: bool = False
+    has_trailing_delimiter: bool = False
 
 
-def delimiter_option(text: str) -> str:
+def parse_delimiter(text: str) -> str:
     """Return the delimiter that an option names: a character, or ``tab``, ``comma``, ``space`` and so on."""
-    found = _WORDS.get(text.lower(), text)
-    if len(found) != 1 or found.isalnum() or found in {'"', "\n", "\r"}:
+    delimiter = _DELIMITER_NAMES.get(text.lower(), text)
+    if len(delimiter) != 1 or delimiter.isalnum() or delimiter in {'"', "\n", "\r"}:
         raise UsageError(
             f"--delimiter {text!r} is no delimiter.",
             "Give one character, or tab, comma, semicolon, pipe, space.",
         )
-    return found
+    return delimiter
 
 
-def read_dialect(
+def detect_dialect(
     name: str,
     lines: Sequence[str],
     *,
@@ -118,102 +124,111 @@ def read_dialect(
     DataError
         If the file is no table of prices, or leaves a question open.
     """
-    _refuse_documents(name, lines)
-    widest = max((line.count(sign) for line in lines[:HEADER_WITHIN] for sign in SEPARATORS), default=0)
-    if widest >= MOST_COLUMNS:
+    _check_is_csv(name, lines)
+    widest = max((line.count(sign) for line in lines[:HEADER_SEARCH_LINES] for sign in DELIMITERS), default=0)
+    if widest >= MAX_COLUMNS:
         raise DataError(
-            f"{name} has {widest + 1:,} columns, more than {MOST_COLUMNS:,}.", "Is it a table of prices?"
+            f"{name} has {widest + 1:,} columns, more than {MAX_COLUMNS:,}.", "Is it a table of prices?"
         )
-    cut = choose_cut(name, lines, delimiter)
-    cells = columns_of(cut)
-    decimals = frozenset(decimal or decimals_possible(numbers_of(cells), cut.separator))
-    found = _read(name, lines, cut, cells, decimals, columns)
-    used = [cells[i] for i in found.layout.numbers]
-    found = replace(found, closed=all(not text for text in cells[-1].texts))
-    sure = frozenset(decimal or decimals_possible(numbers_of(used), cut.separator))
+    split = choose_split(name, lines, delimiter)
+    cells = column_samples(split)
+    decimal_separators = frozenset(
+        decimal or possible_decimal_separators(numeric_cells(cells), split.delimiter)
+    )
+    dialect = _detect_dialect(name, lines, split, cells, decimal_separators, columns)
+    number_columns = [cells[i] for i in dialect.layout.decimal_columns]
+    dialect = replace(dialect, has_trailing_delimiter=all(not text for text in cells[-1].strings))
+    certain_separators = frozenset(
+        decimal or possible_decimal_separators(numeric_cells(number_columns), split.delimiter)
+    )
     # the columns that are no numbers of ours may have commas of their own
-    if sure == decimals:
-        return found
-    return replace(_read(name, lines, cut, cells, sure, columns), closed=found.closed)
+    if certain_separators == decimal_separators:
+        return dialect
+    return replace(
+        _detect_dialect(name, lines, split, cells, certain_separators, columns),
+        has_trailing_delimiter=dialect.has_trailing_delimiter,
+    )
 
 
-def _read(
+def _detect_dialect(
     name: str,
     lines: Sequence[str],
-    cut: Cut,
-    cells: list[Cells],
-    decimals: frozenset[str],
+    split: ColumnSplit,
+    cells: list[ColumnSample],
+    decimal_separators: frozenset[str],
     columns: Sequence[str] | None,
 ) -> Dialect:
-    cells = [Cells(each.texts, min(decimals, key=".,".index)) for each in cells]
-    first = cut.data[0]
+    cells = [ColumnSample(each.strings, min(decimal_separators, key=".,".index)) for each in cells]
+    first_data_row = split.data_rows[0]
     if columns is not None:
-        return _with_names(name, lines, cut, cells, decimals, list(columns))
-    header = find_header(cut, first)
+        return _dialect_with_names(name, lines, split, cells, decimal_separators, list(columns))
+    header = find_header(split, first_data_row)
     if header is None:
-        layout = read_columns([""] * cut.fields, cells)
-        if not layout.kind:
-            raise _no_header(name, lines, first, layout)
+        layout = detect_roles([""] * split.field_count, cells)
+        if not layout.record_type:
+            raise _no_header_error(name, lines, first_data_row, layout)
         return Dialect(
-            cut.separator,
+            split.delimiter,
             (),
-            first + 1,
-            cut.fields,
-            decimals,
+            first_data_row + 1,
+            split.field_count,
+            decimal_separators,
             layout,
             (),
-            tuple(lines[:first]),
-            (_said(name, layout),),
+            tuple(lines[:first_data_row]),
+            (_no_header_warning(name, layout),),
         )
-    top, symbols, names = header
-    _refuse_others(name, names)
-    layout, warnings = aligned(name, names, cells, symbols)
-    if not layout.kind:
-        raise _lacking(name, top[0] + 1, layout)
-    _refuse_blank_symbols(name, layout, cells)
-    headers = tuple(lines[i] for i in top)
-    warnings += _maybe_volume(name, layout, cells)
+    header_rows, symbols, names = header
+    _check_supported_table(name, names)
+    layout, warnings = align_header(name, names, cells, symbols)
+    if not layout.record_type:
+        raise _missing_roles_error(name, header_rows[0] + 1, layout)
+    _check_symbols_present(name, layout, cells)
+    headers = tuple(lines[i] for i in header_rows)
+    warnings += _volume_warnings(name, layout, cells)
     return Dialect(
-        cut.separator,
-        tuple(i + 1 for i in top),
-        top[-1] + 2,
-        cut.fields,
-        decimals,
+        split.delimiter,
+        tuple(i + 1 for i in header_rows),
+        header_rows[-1] + 2,
+        split.field_count,
+        decimal_separators,
         layout,
         headers,
-        tuple(lines[: top[0]]),
+        tuple(lines[: header_rows[0]]),
         warnings,
     )
 
 
-def known_names(text: str) -> int:
+def count_known_names(text: str) -> int:
     """Return how many roles the first lines name, at most: how much sense an encoding makes."""
-    lines = text.splitlines()[:HEADER_WITHIN]
+    lines = text.splitlines()[:HEADER_SEARCH_LINES]
     return max(
-        (is_header(cut_line(line, sign)) for line in lines for sign in SEPARATORS if sign in line), default=0
+        (count_named_roles(split_line(line, sign)) for line in lines for sign in DELIMITERS if sign in line),
+        default=0,
     )
 
 
-def _refuse_documents(name: str, lines: Sequence[str]) -> None:
+def _check_is_csv(name: str, lines: Sequence[str]) -> None:
     text = "\n".join(lines[:20]).lstrip("\ufeff \n\t")
-    what = {"{": "JSON", "[": "JSON", "<": "a page or XML"}.get(text[:1], "")
+    format_name = {"{": "JSON", "[": "JSON", "<": "a page or XML"}.get(text[:1], "")
     # <TICKER>,<PER>,… is a header
-    if what and not (text.startswith("<") and re.match(r"<[A-Za-z_ ]+>\s*[,;\t|]", text)):
+    if format_name and not (text.startswith("<") and re.match(r"<[A-Za-z_ ]+>\s*[,;\t|]", text)):
         if re.match(r"\[[^\]\"'{]*\]?\s*[,;\t|]", text):
             return
-        said = " ".join(text.split())[:160]
+        excerpt = " ".join(text.split())[:160]
         raise DataError(
-            f"{name} is {what}, not CSV: {said}", "A vendor's message instead of data? Fetch it again."
+            f"{name} is {format_name}, not CSV: {excerpt}",
+            "A vendor's message instead of data? Fetch it again.",
         )
     nuls = sum(line.count("\0") for line in lines[:50])
     if nuls > 0.1 * sum(map(len, lines[:50])) + 10:
         raise DataError(f"{name} is not text: it is full of NUL bytes.", "Export it as CSV.")
 
 
-def _refuse_blank_symbols(name: str, layout: Layout, cells: list[Cells]) -> None:
+def _check_symbols_present(name: str, layout: Layout, cells: list[ColumnSample]) -> None:
     if "symbol" not in layout.roles:
         return
-    texts = cells[layout.roles["symbol"]].texts
+    texts = cells[layout.roles["symbol"]].strings
     if sum(not text for text in texts) > 0.5 * len(texts):
         raise DataError(
             f"{name}: the column {layout.names[layout.roles['symbol']]} is blank on most rows: "
@@ -223,90 +238,96 @@ def _refuse_blank_symbols(name: str, layout: Layout, cells: list[Cells]) -> None
         )
 
 
-def _maybe_volume(name: str, layout: Layout, cells: Sequence[Cells]) -> tuple[str, ...]:
+def _volume_warnings(name: str, layout: Layout, cells: Sequence[ColumnSample]) -> tuple[str, ...]:
     """Warn of bars without a volume, if a column looks like one."""
-    if layout.kind != BAR or layout.panels or "volume" in layout.roles:
+    if layout.record_type != BAR or layout.panels or "volume" in layout.roles:
         return ()
-    used = {*layout.roles.values(), *layout.repeats}
-    like = [layout.names[i] for i, each in enumerate(cells) if i not in used and counts_shares(each)]
-    if not like:
+    used = {*layout.roles.values(), *layout.date_duplicates}
+    candidates = [layout.names[i] for i, each in enumerate(cells) if i not in used and is_share_count(each)]
+    if not candidates:
         return ()
     warning = (
-        f"{name}: no column is known to be the volume; {', '.join(like)} may be. Kept as extra: "
+        f"{name}: no column is known to be the volume; {', '.join(candidates)} may be. Kept as extra: "
         "name the columns with --columns if one is."
     )
     return (warning,)
 
 
-def _refuse_others(name: str, names: Sequence[str]) -> None:
+def _check_supported_table(name: str, names: Sequence[str]) -> None:
     """Refuse tables with prices that are none of bars, trades or quotes."""
-    plain = {normal_name(each) for each in names}
-    what = next((what for columns, what in _OTHER_TABLES.items() if columns <= plain), "")
-    if what:
+    normalized = {normalize_name(each) for each in names}
+    description = next((what for columns, what in _UNSUPPORTED_TABLES.items() if columns <= normalized), "")
+    if description:
         raise DataError(
-            f"{name} holds {what}, by its header.", "Bars, trades and quotes of one price a row are read."
+            f"{name} holds {description}, by its header.",
+            "Bars, trades and quotes of one price a row are read.",
         )
 
 
-def _with_names(
-    name: str, lines: Sequence[str], cut: Cut, cells: list[Cells], decimals: frozenset[str], names: list[str]
+def _dialect_with_names(
+    name: str,
+    lines: Sequence[str],
+    split: ColumnSplit,
+    cells: list[ColumnSample],
+    decimal_separators: frozenset[str],
+    names: list[str],
 ) -> Dialect:
     """Read a file with the names that the user gives its columns."""
-    if len(names) > cut.fields:
+    if len(names) > split.field_count:
         raise UsageError(
-            f"--columns has {len(names)} names, the rows of {name} have {cut.fields} fields.",
+            f"--columns has {len(names)} names, the rows of {name} have {split.field_count} fields.",
             "Name each column; leave unknown ones blank.",
         )
-    names = names + [""] * (cut.fields - len(names))
-    layout = read_columns(names, cells)
-    if not layout.kind:
-        lacks = ", ".join(missing_roles(layout))
+    names = names + [""] * (split.field_count - len(names))
+    layout = detect_roles(names, cells)
+    if not layout.record_type:
+        missing = ", ".join(missing_roles(layout))
         raise UsageError(
-            f"--columns: {name} would lack {lacks}.",
+            f"--columns: {name} would lack {missing}.",
             "Name them as date, time, open, high, low, close, volume, symbol, price, size, bid, ask.",
         )
-    if layout.kind == BAR and not holds(layout, cells):
-        raise contradicted(name, layout)
-    above = [i for i in range(cut.data[0]) if any(cut.rows[i])]
-    header = above[-1:] if above and is_header(cut.rows[above[-1]]) >= 2 else []
+    if layout.record_type == BAR and not has_consistent_prices(layout, cells):
+        raise contradiction_error(name, layout)
+    above = [i for i in range(split.data_rows[0]) if any(split.rows[i])]
+    header = above[-1:] if above and count_named_roles(split.rows[above[-1]]) >= 2 else []
     headers = tuple(lines[i] for i in header)
-    start = header[-1] + 1 if header else cut.data[0]
+    start = header[-1] + 1 if header else split.data_rows[0]
     return Dialect(
-        cut.separator,
+        split.delimiter,
         tuple(i + 1 for i in header),
         start + 1,
-        cut.fields,
-        decimals,
+        split.field_count,
+        decimal_separators,
         layout,
         headers,
         tuple(lines[: start - len(header)]),
     )
 
 
-def _said(name: str, layout: Layout) -> str:
+def _no_header_warning(name: str, layout: Layout) -> str:
     return (
-        f"{name} has no header; by their values its columns are {readable(layout)}. "
+        f"{name} has no header; by their values its columns are {format_roles(layout)}. "
         "Name them with --columns if that is wrong."
     )
 
 
-def _no_header(name: str, lines: Sequence[str], first: int, layout: Layout) -> DataError:
-    what = (
+def _no_header_error(name: str, lines: Sequence[str], first_data_row: int, layout: Layout) -> DataError:
+    problem = (
         "no column of dates"
         if "time" not in layout.roles and "clock" not in layout.roles
         else "the values don't tell which column is what"
     )
     return DataError(
-        f"{name} has no header, and {what}: line {first + 1} is {lines[first][:80].strip()!r}.",
+        f"{name} has no header, and {problem}: line {first_data_row + 1} is {lines[first_data_row][:80].strip()!r}.",
         "Name the columns: --columns date,open,high,low,close,volume",
     )
 
 
-def _lacking(name: str, line: int, layout: Layout) -> DataError:
-    lacks = ", ".join(missing_roles(layout)) or "date"
+def _missing_roles_error(name: str, line: int, layout: Layout) -> DataError:
+    missing = ", ".join(missing_roles(layout)) or "date"
     names = ", ".join(each for each in layout.names[:12] if each) + (" …" if len(layout.names) > 12 else "")
     return DataError(
-        f"{name}, line {line}: no column for {lacks} among {names}.",
+        f"{name}, line {line}: no column for {missing} among {names}.",
         "Bars need date, open, high, low and close; trades a time and a price; quotes a bid and an ask. "
         "If the columns have other names: --columns date,open,high,low,close,volume",
     )

@@ -13,7 +13,7 @@ DATE_PARTS: Final = ("year", "month", "day")
 """Columns which often repeat the date; they are dropped if they really do."""
 
 # A role's names, the likeliest first; of two columns for one role that whose name stands further left has it.
-_NAMES: Final[dict[str, str]] = {
+_ROLE_NAMES: Final[dict[str, str]] = {
     "time": """
         tsevent|participanttimestamp|timestamp|datetime|date|tradedate|time|tradingdate|tradingday
         pricedate|quotedate|datadate
@@ -167,25 +167,28 @@ _NAMES: Final[dict[str, str]] = {
 }  # fmt: skip
 
 
-_WRAPPED: Final = re.compile(
+_NAME_WRAPPER: Final = re.compile(
     r"^(?:@|(?:data|results?|values?|payload|fields|_source|after|doc|candles?|bars?|ohlcv?|quotes?|ticks?)\.)|\.keyword$",
     re.IGNORECASE,
 )
 """What is left around a name where nested records became columns: ``candles.open``, ``@timestamp``."""
 
 
-def _plain(text: str) -> str:
+def _strip_accents(text: str) -> str:
     """Return a text without accents: files lose them, and people leave them out."""
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
-RANKS: Final[dict[str, dict[str, int]]] = {
-    role: {_plain(name): rank for rank, name in reversed(list(enumerate(re.split(r"[|\s]+", names.strip()))))}
-    for role, names in _NAMES.items()
+ROLE_RANKS: Final[dict[str, dict[str, int]]] = {
+    role: {
+        _strip_accents(name): rank
+        for rank, name in reversed(list(enumerate(re.split(r"[|\s]+", names.strip()))))
+    }
+    for role, names in _ROLE_NAMES.items()
 }
 """Role to its names (small letters and digits only), each with its rank: 0 is the likeliest."""
 
-_NOISE: Final = frozenset(
+_NOISE_WORDS: Final = frozenset(
     """
     usd eur gbp gbx inr rs chf jpy cad aud hkd cny rub brl usdt usdc btc eth px raw unadjusted local in of the
     de du des
@@ -193,7 +196,7 @@ _NOISE: Final = frozenset(
     ist jst hkt msk
     """.split()
 )
-_FOREIGN: Final = frozenset(
+_UNRELATED_WORDS: Final = frozenset(
     """
     prev previous prior pre yesterday vorherige vortag chg change changes chng net pct percent
     percentage perc veränderung 52w 52wk 52week wk52 ma sma ema wma rsi macd  moving cum cumulative
@@ -207,36 +210,36 @@ _PRICE_WORDS: Final = frozenset(
     preț τιμή цена saham
     """.split()
 )
-_QUOTED: Final = frozenset("usd usdt usdc eur gbp jpy inr".split())
-_AMOUNTS: Final = frozenset("volume vol qty qnty quantity shares volumen wolumen".split())
-_NO_AMOUNTS: Final = frozenset(
+_CURRENCY_WORDS: Final = frozenset("usd usdt usdc eur gbp jpy inr".split())
+_QUANTITY_WORDS: Final = frozenset("volume vol qty qnty quantity shares volumen wolumen".split())
+_NOT_QUANTITY_WORDS: Final = frozenset(
     """
     avg average mean value money turnover percent ratio weighted price outstanding float id code time date
     """.split()
 )
-_TIMES: Final = frozenset("time date timestamp datetime ts".split())
-_OTHER_TIMES: Final = frozenset(
+_TIME_WORDS: Final = frozenset("time date timestamp datetime ts".split())
+_OTHER_TIME_WORDS: Final = frozenset(
     """
     close closing end ending expiry expiration expire settle settlement update updated listing ipo
     ex dividend until last
     """.split()
 )
-_ADJUSTED: Final = frozenset({"adj", "adjusted", "adjusted:", "div", "split"})
-_UNITS: Final = {
+_ADJUSTED_WORDS: Final = frozenset({"adj", "adjusted", "adjusted:", "div", "split"})
+_UNIT_FACTORS: Final = {
     **dict.fromkeys(("000", "000s", "thousand", "thousands", "tsd"), 1_000),
     **dict.fromkeys(("lac", "lacs", "lakh", "lakhs"), 100_000),
     **dict.fromkeys(("million", "millions", "mio", "mln", "mn"), 1_000_000),
     **dict.fromkeys(("crore", "crores"), 10_000_000),
 }
-_SIDES: Final = {"bid": "bid", "ask": "ask", "mid": "mid", "offer": "ask"}
-NEEDED: Final[dict[str, tuple[str, ...]]] = {
+_SIDE_WORDS: Final = {"bid": "bid", "ask": "ask", "mid": "mid", "offer": "ask"}
+REQUIRED_ROLES: Final[dict[str, tuple[str, ...]]] = {
     BAR: ("time", *PRICES),
     QUOTE: ("time", "bid_price", "ask_price"),
     TRADE: ("time", "price"),
 }
 """The roles without which rows are not records of a kind."""
 
-ROLES_OF: Final[dict[str, tuple[str, ...]]] = {
+ROLES_BY_TYPE: Final[dict[str, tuple[str, ...]]] = {
     BAR: (*PRICES, "volume", "vwap", "trade_count", "adj_close", "currency", "interval"),
     QUOTE: ("bid_price", "bid_size", "ask_price", "ask_size", "sequence"),
     TRADE: (
@@ -250,7 +253,7 @@ ROLES_OF: Final[dict[str, tuple[str, ...]]] = {
         "correction",
     ),
 }
-NUMBERS: Final[dict[str, tuple[str, ...]]] = {
+DECIMAL_ROLES: Final[dict[str, tuple[str, ...]]] = {
     BAR: (*PRICES, "volume", "vwap", "trade_count", "adj_close"),
     QUOTE: ("bid_price", "bid_size", "ask_price", "ask_size"),
     TRADE: ("price", "size"),
@@ -259,7 +262,7 @@ NUMBERS: Final[dict[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Known:
+class VendorLayout:
     """Facts about a vendor's layout that its values don't tell.
 
     Parameters
@@ -277,39 +280,39 @@ class Known:
     """
 
     name: str
-    header: frozenset[str]
+    columns: frozenset[str]
     zone: str = ""
     scale: int = 0
-    kind: str = ""
+    record_type: str = ""
 
 
-LAYOUTS: Final = (
-    Known(
+VENDOR_LAYOUTS: Final = (
+    VendorLayout(
         "Databento OHLCV",
         frozenset({"tsevent", "rtype", "publisherid", "instrumentid", "open", "close"}),
         scale=9,
     ),
-    Known(
+    VendorLayout(
         "Databento MBP-1",
         frozenset({"tsevent", "publisherid", "instrumentid", "bidpx00", "askpx00"}),
         scale=9,
-        kind=QUOTE,
+        record_type=QUOTE,
     ),
-    Known(
+    VendorLayout(
         "Databento trades",
         frozenset({"tsevent", "rtype", "publisherid", "instrumentid", "price", "size"}),
         scale=9,
     ),
-    Known("MetaTrader 5", frozenset({"date", "time", "open", "tickvol", "vol", "spread"})),
-    Known("Stooq", frozenset({"ticker", "per", "date", "time", "open", "openint"})),
-    Known("Nasdaq Data Link WIKI", frozenset({"date", "exdividend", "splitratio", "adjclose"})),
-    Known(
+    VendorLayout("MetaTrader 5", frozenset({"date", "time", "open", "tickvol", "vol", "spread"})),
+    VendorLayout("Stooq", frozenset({"ticker", "per", "date", "time", "open", "openint"})),
+    VendorLayout("Nasdaq Data Link WIKI", frozenset({"date", "exdividend", "splitratio", "adjclose"})),
+    VendorLayout(
         "NSE bhavcopy", frozenset({"symbol", "series", "prevclose", "tottrdqty", "isin"}), zone="Asia/Kolkata"
     ),
-    Known(
+    VendorLayout(
         "NSE bhavcopy (UDiFF)", frozenset({"traddt", "tckrsymb", "opnpric", "clspric"}), zone="Asia/Kolkata"
     ),
-    Known("Moscow Exchange", frozenset({"boardid", "secid", "open", "close"}), zone="Europe/Moscow"),
+    VendorLayout("Moscow Exchange", frozenset({"boardid", "secid", "open", "close"}), zone="Europe/Moscow"),
 )
 """Layouts that are recognised by their columns; adding one is a line."""
 
@@ -338,36 +341,36 @@ class Layout:
         The vendor's layout, if it is a known one.
     """
 
-    kind: str
+    record_type: str
     names: tuple[str, ...]
     roles: dict[str, int]
-    repeats: dict[int, str] = field(default_factory=dict)
+    date_duplicates: dict[int, str] = field(default_factory=dict)
     panels: dict[str, dict[str, int]] = field(default_factory=dict)
     price_type: str = "last"
     reasons: dict[str, str] = field(default_factory=dict)
-    known: Known | None = None
+    vendor_layout: VendorLayout | None = None
 
     @property
-    def columns(self) -> list[str]:
+    def column_ids(self) -> list[str]:
         """Unique names for the columns: ``c0``, ``c1`` and so on."""
         return [f"c{i}" for i in range(len(self.names))]
 
-    def column(self, role: str) -> str:
+    def column_id(self, role: str) -> str:
         """Return the unique name of the column of a role."""
         return f"c{self.roles[role]}"
 
     @property
-    def numbers(self) -> list[int]:
+    def decimal_columns(self) -> list[int]:
         """The columns that are decimals, of all symbols."""
         parts = (self.roles, *self.panels.values())
-        decimals = NUMBERS.get(self.kind, ())
+        decimals = DECIMAL_ROLES.get(self.record_type, ())
         return [column for roles in parts for role, column in roles.items() if role in decimals]
 
-    def extras(self) -> dict[str, str]:
+    def extra_columns(self) -> dict[str, str]:
         """Return the columns without a role: unique name to a key for ``extra``, which is unique as well."""
         used = {
             *self.roles.values(),
-            *self.repeats,
+            *self.date_duplicates,
             *(i for roles in self.panels.values() for i in roles.values()),
         }
         extras: dict[str, str] = {}
@@ -384,85 +387,90 @@ class Layout:
 
 
 @dataclass
-class Found:
+class RoleAssignment:
     """Roles found so far, and why."""
 
     roles: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
 
-    def take(self, role: str, index: int, why: str) -> None:
+    def assign(self, role: str, index: int, reason: str) -> None:
         """Give a column a role."""
-        self.roles[role], self.reasons[role] = index, why
+        self.roles[role], self.reasons[role] = index, reason
 
 
-def words_of(name: str) -> list[str]:
+def split_words(name: str) -> list[str]:
     """Return the words of a column's name: ``<AdjClose*>``, ``adj close``."""
-    apart = re.sub(r"(?<=[a-zа-я0-9])(?=[A-ZА-Я])", " ", name)
-    return [word for word in re.split(r"[\W_]+", _plain(apart.casefold())) if word]
+    spaced = re.sub(r"(?<=[a-zа-я0-9])(?=[A-ZА-Я])", " ", name)
+    return [word for word in re.split(r"[\W_]+", _strip_accents(spaced.casefold())) if word]
 
 
-def normal_name(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Return a column's name for look-up: ``<Adj Close>`` becomes ``adjclose``."""
-    return re.sub(r"[\W_]+", "", _plain(name.casefold()))
+    return re.sub(r"[\W_]+", "", _strip_accents(name.casefold()))
 
 
-def ranks_of(name: str) -> dict[str, int]:
+def role_ranks(name: str) -> dict[str, int]:
     """Return the roles that a column's name may mean, each with its rank; smaller is likelier."""
-    name = _WRAPPED.sub("", name.strip())
-    plain = normal_name(name)
-    found = {role: ranks[plain] for role, ranks in RANKS.items() if plain in ranks}
-    if (found and not {"price"} & set(found)) or not plain:
+    name = _NAME_WRAPPER.sub("", name.strip())
+    normalized = normalize_name(name)
+    found = {role: ranks[normalized] for role, ranks in ROLE_RANKS.items() if normalized in ranks}
+    if (found and not {"price"} & set(found)) or not normalized:
         return found
-    words = list(dict.fromkeys(words_of(name)))
+    words = list(dict.fromkeys(split_words(name)))
     if words and words[0].isdigit():
         words = words[1:]  # `1. open`
-    if _FOREIGN & set(words):
+    if _UNRELATED_WORDS & set(words):
         return {}
-    bare = [word for word in words if word not in _NOISE and word not in _SIDES]
-    plainer = [word for word in bare if word not in _PRICE_WORDS]
-    for worse, attempt in ((500, "".join(bare)), (600, "".join(plainer))):
-        for role, ranks in RANKS.items():
+    core_words = [word for word in words if word not in _NOISE_WORDS and word not in _SIDE_WORDS]
+    core_words_without_price = [word for word in core_words if word not in _PRICE_WORDS]
+    for penalty, attempt in ((500, "".join(core_words)), (600, "".join(core_words_without_price))):
+        for role, ranks in ROLE_RANKS.items():
             if attempt in ranks:
-                found.setdefault(role, worse + ranks[attempt] + 50 * bool(_QUOTED & set(words)))
+                found.setdefault(role, penalty + ranks[attempt] + 50 * bool(_CURRENCY_WORDS & set(words)))
     if found:
         return found
-    if bare and _AMOUNTS & set(bare) and not _NO_AMOUNTS & set(bare) and not _SIDES.keys() & set(words):
+    if (
+        core_words
+        and _QUANTITY_WORDS & set(core_words)
+        and not _NOT_QUANTITY_WORDS & set(core_words)
+        and not _SIDE_WORDS.keys() & set(words)
+    ):
         return {"volume": 950, "size": 950}  # `TTL_TRD_QNTY`
     if (
-        bare
-        and bare[0] in {"volume", "vol"}
-        and len(bare) == 2
+        core_words
+        and core_words[0] in {"volume", "vol"}
+        and len(core_words) == 2
         and re.search(r"[ _(]+[A-Z0-9]{2,6}\)?$", name.strip())
     ):
         return {"volume": 500, "size": 500}  # `Volume BTC`
-    if _TIMES & set(bare) and not _OTHER_TIMES & set(bare):
+    if _TIME_WORDS & set(core_words) and not _OTHER_TIME_WORDS & set(core_words):
         return {"time": 900}
-    if _ADJUSTED & set(bare):
-        rest = "".join(word for word in bare if word not in _ADJUSTED)
-        return {f"adj_{role}": 800 for role in (*PRICES, "volume") if RANKS[role].get(rest, 99) < 12}
+    if _ADJUSTED_WORDS & set(core_words):
+        rest = "".join(word for word in core_words if word not in _ADJUSTED_WORDS)
+        return {f"adj_{role}": 800 for role in (*PRICES, "volume") if ROLE_RANKS[role].get(rest, 99) < 12}
     return {}
 
 
-def unit_of(name: str) -> int:
+def unit_factor(name: str) -> int:
     """Return the unit that a column's name says its numbers are in: ``Volume (000s)``, 1000."""
-    return next((_UNITS[word] for word in words_of(name) if word in _UNITS), 1)
+    return next((_UNIT_FACTORS[word] for word in split_words(name) if word in _UNIT_FACTORS), 1)
 
 
-def side_of(name: str) -> str:
+def price_side(name: str) -> str:
     """Return ``bid``, ``ask`` or ``mid`` if a column's name says so."""
-    return next((_SIDES[word] for word in words_of(name) if word in _SIDES), "")
+    return next((_SIDE_WORDS[word] for word in split_words(name) if word in _SIDE_WORDS), "")
 
 
-def is_header(cells: Sequence[str]) -> int:
+def count_named_roles(cells: Sequence[str]) -> int:
     """Return how many different roles the cells of a line name."""
     named: set[str] = set()
     for cell in cells:
         if len(cell) <= 64:
-            named.update(list(ranks_of(cell))[:1])
+            named.update(list(role_ranks(cell))[:1])
     return len(named)
 
 
-def known_layout(names: Sequence[str]) -> Known | None:
+def find_vendor_layout(names: Sequence[str]) -> VendorLayout | None:
     """Return the known layout that has these columns, if any."""
-    plain = {normal_name(name) for name in names}
-    return next((known for known in LAYOUTS if known.header <= plain), None)
+    plain = {normalize_name(name) for name in names}
+    return next((known for known in VENDOR_LAYOUTS if known.columns <= plain), None)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from tickerlake.errors import UsageError
 from tickerlake.model.instrument import check_symbol
-from tickerlake.sources.csv.dialect import delimiter_option
+from tickerlake.sources.csv.dialect import parse_delimiter
 from tickerlake.sources.csv.interval import parse_interval
-from tickerlake.sources.csv.zones import check_zone
+from tickerlake.sources.csv.zones import normalize_zone
 
-_MOST_SCALE = 9
+_MAX_PRICE_SCALE = 9
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Options:
     strict: bool = False
 
 
-def read_options(
+def parse_options(
     *,
     symbol: str | None = None,
     tz: str | None = None,
@@ -69,20 +69,20 @@ def read_options(
     """
     if decimal not in {None, ".", ","}:
         raise UsageError(f"--decimal {decimal!r} is not understood.", "Give . or ,")
-    if price_scale is not None and not 0 <= price_scale <= _MOST_SCALE:
+    if price_scale is not None and not 0 <= price_scale <= _MAX_PRICE_SCALE:
         raise UsageError(
             f"--price-scale {price_scale} is out of range.",
-            f"Give 0 to {_MOST_SCALE}: 4 for prices in 1/10,000.",
+            f"Give 0 to {_MAX_PRICE_SCALE}: 4 for prices in 1/10,000.",
         )
     length = parse_interval(interval) if interval is not None else None
     if length == "":
         raise UsageError(f"--interval {interval!r} is no interval.", "Give 1s, 1m, 5m, 1h, 1d, 1w, 1mo …")
     return Options(
         symbol=check_symbol(symbol) if symbol is not None else None,
-        tz=check_zone(tz) if tz is not None else None,
+        tz=normalize_zone(tz) if tz is not None else None,
         date_format=date_format,
         decimal=decimal,
-        delimiter=delimiter_option(delimiter) if delimiter is not None else None,
+        delimiter=parse_delimiter(delimiter) if delimiter is not None else None,
         interval=length,
         price_scale=price_scale,
         columns=tuple(name.strip() for name in columns.split(",")) if columns is not None else None,

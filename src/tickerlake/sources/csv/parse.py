@@ -8,22 +8,22 @@ import polars as pl
 
 from tickerlake.model import quality
 from tickerlake.model.instrument import instrument_id_expr, is_symbol_expr
-from tickerlake.model.interval import DAILY, close_of
+from tickerlake.model.interval import DAILY_OR_LONGER, interval_end
 from tickerlake.model.reject import Reject
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
 from tickerlake.sources.csv.chunks import Chunk
-from tickerlake.sources.csv.interval import open_of
-from tickerlake.sources.csv.layout import NUMBERS, PRICES, Layout, unit_of
-from tickerlake.sources.csv.numbers import MISSING, NumberForm
-from tickerlake.sources.csv.rows import BLANK, FIELDS, LINE, RAW, Rows
-from tickerlake.sources.csv.survey import Head
-from tickerlake.sources.csv.timeform import DAY_NS, TimeForm
+from tickerlake.sources.csv.interval import period_start
+from tickerlake.sources.csv.layout import DECIMAL_ROLES, PRICES, Layout, unit_factor
+from tickerlake.sources.csv.numbers import MISSING_VALUES, NumberFormat
+from tickerlake.sources.csv.rows import BLANK, FIELD_COUNT, LINE, RAW, ChunkRows
+from tickerlake.sources.csv.survey import FileHead
+from tickerlake.sources.csv.timeform import DAY_NS, TimeFormat
 
 REASON: Final = "_reason"
-FILE: Final = "_file"
+FILE_NUMBER: Final = "_file"
 """The number of a row's file, where several are merged."""
 
-EVENT: Final = "_event"
+EVENT_NS: Final = "_event"
 """When a record was known, in nanoseconds; a reject has that of the record before it."""
 
 IS_RECORD: Final = pl.col(REASON).is_null() & ~pl.col(BLANK)
@@ -32,17 +32,17 @@ IS_RECORD: Final = pl.col(REASON).is_null() & ~pl.col(BLANK)
 IS_REJECT: Final = pl.col(REASON).is_not_null() & ~pl.col(BLANK)
 """Tells the rows that are none, and no blank lines either."""
 
-OWN: Final = (LINE, RAW, BLANK, REASON, EVENT)
+INTERNAL_COLUMNS: Final = (LINE, RAW, BLANK, REASON, EVENT_NS)
 """Columns of a parsed table that are not of the record."""
 
 _TS: Final = "_ts"
-_LOCAL: Final = "_local"
+_LOCAL_TS: Final = "_local"
 _PRICE_ROLES: Final = {
     BAR: (*PRICES, "vwap", "adj_close"),
     TRADE: ("price",),
     QUOTE: ("bid_price", "ask_price"),
 }
-_AMOUNT_ROLES: Final = ("volume", "size", "bid_size", "ask_size")
+_QUANTITY_ROLES: Final = ("volume", "size", "bid_size", "ask_size")
 _SIDES: Final = {
     "b": "buy",
     "buy": "buy",
@@ -102,14 +102,14 @@ class Parser:
     """
 
     source: str
-    head: Head
-    form: TimeForm
-    numbers: NumberForm
+    head: FileHead
+    time_format: TimeFormat
+    number_format: NumberFormat
     symbol: str | None
     interval: str
     zone: str
-    ends: bool
-    extras: dict[str, str]
+    period_end_dates: bool
+    extra_columns: dict[str, str]
     ts_recv_ns: int
 
     @property
@@ -117,15 +117,15 @@ class Parser:
         """What the columns mean."""
         return self.head.dialect.layout
 
-    def parse(self, chunk: Chunk, *, keep_text: bool = False) -> pl.DataFrame:
+    def parse(self, chunk: Chunk, *, include_raw: bool = False) -> pl.DataFrame:
         """Return a chunk's rows: canonical columns, ``_line``, ``_raw``, ``_blank``, ``_reason``, ``_event``.
 
         ``_raw`` is the line's text, of rejects only if not ``keep_text``; ``_reason`` is null for a record. A
         file with columns for each symbol gives as many rows a line.
         """
-        rows, panels = self.head.rows(chunk, plain=self._plain), self.layout.panels
+        rows, panels = self.head.read_rows(chunk, number_columns=self._number_columns), self.layout.panels
         if not panels:
-            return self._with_raw(self._parse(rows, self.layout.roles, self.symbol), rows, keep_text)
+            return self._with_raw(self._parse(rows, self.layout.roles, self.symbol), rows, include_raw)
         parts = [
             self._parse(
                 rows,
@@ -135,71 +135,73 @@ class Parser:
             )
             for symbol, roles in panels.items()
         ]
-        return self._with_raw(pl.concat(parts).sort(LINE, maintain_order=True), rows, keep_text)
+        return self._with_raw(pl.concat(parts).sort(LINE, maintain_order=True), rows, include_raw)
 
     @property
-    def _plain(self) -> list[str]:
+    def _number_columns(self) -> list[str]:
         """The columns that may be plain numbers."""
-        if self.numbers.decimal != ".":
+        if self.number_format.decimal_separator != ".":
             return []
-        return [f"c{column}" for column in self.layout.numbers]
+        return [f"c{column}" for column in self.layout.decimal_columns]
 
     def _parse(
-        self, rows: Rows, roles: dict[str, int], symbol: str | None, *, panel: bool = False
+        self, rows: ChunkRows, roles: dict[str, int], symbol: str | None, *, panel: bool = False
     ) -> pl.DataFrame:
-        kind, frame = self.layout.kind, rows.frame
-        numbers = {role: f"c{roles[role]}" for role in NUMBERS[kind] if role in roles}
+        kind, frame = self.layout.record_type, rows.frame
+        numbers = {role: f"c{roles[role]}" for role in DECIMAL_ROLES[kind] if role in roles}
         texts = {role: cell for role, cell in numbers.items() if frame.schema[cell] == pl.String}
         name, valid = pl.lit(symbol), True
         if symbol is None:
-            symbols, valid = _looked_at(frame.select(self.head.symbol_text()).to_series())
+            symbols, valid = _check_symbols(frame.select(self.head.symbol_expr()).to_series())
             name = pl.lit(symbols)
         typed = frame.select(
             LINE,
-            *([] if rows.even else [FIELDS, BLANK]),
+            *([] if rows.uniform else [FIELD_COUNT, BLANK]),
             name.alias("symbol"),
-            self.head.moment_ns(self.form).alias(_TS),
+            self.head.timestamp_ns(self.time_format).alias(_TS),
             *(
-                [replace(self.form, zone="none").ns(self.head.time_text()).alias(_LOCAL)]
-                if self.form.local
+                [replace(self.time_format, zone="none").to_ns(self.head.time_expr()).alias(_LOCAL_TS)]
+                if self.time_format.is_local
                 else []
             ),
             *(pl.col(cell).alias(f"_{role}") for role, cell in texts.items()),
             *(
-                (self.numbers.direct(pl.col(cell)) if role in texts else pl.col(cell)).alias(role)
+                (self.number_format.parse_plain(pl.col(cell)) if role in texts else pl.col(cell)).alias(role)
                 for role, cell in numbers.items()
             ),
             *(
                 pl.col(f"c{roles[role]}").str.strip_chars().alias(f"_{role}")
-                for role in self._other_texts(roles)
+                for role in self._text_roles(roles)
             ),
-            *self._extra(frame),
+            *self._extra_exprs(frame),
         )
-        typed, gappy = self._second_look(typed, list(texts))
-        gappy += [role for role in numbers if role not in texts and typed[role].null_count()]
-        if self.numbers.scale:
+        typed, null_roles = self._parse_remaining(typed, list(texts))
+        null_roles += [role for role in numbers if role not in texts and typed[role].null_count()]
+        if self.number_format.scale:
             typed = typed.with_columns(
-                self.numbers.scaled(pl.col(role)).alias(role)
+                self.number_format.apply_scale(pl.col(role)).alias(role)
                 for role in _PRICE_ROLES[kind]
                 if role in numbers
             )
-        units = {role: unit_of(self.layout.names[roles[role]]) for role in _AMOUNT_ROLES if role in numbers}
+        units = {
+            role: unit_factor(self.layout.names[roles[role]]) for role in _QUANTITY_ROLES if role in numbers
+        }
         typed = typed.with_columns(pl.col(role) * unit for role, unit in units.items() if unit > 1)
-        faults = self._faults(list(numbers), gappy, symbols=not valid, even=rows.even)
-        typed = typed.with_columns(_first(faults, typed).alias(REASON))
-        if rows.even:
+        checks = self._reject_checks(list(numbers), null_roles, symbols=not valid, uniform=rows.uniform)
+        typed = typed.with_columns(_first_reason(checks, typed).alias(REASON))
+        if rows.uniform:
             # every line has its separators, maybe with nothing between them
             cells = frame.drop(LINE).iter_columns() if typed[_TS].null_count() else []
-            blank = pl.all_horizontal(map(_empty, cells)) if cells else pl.lit(value=False)
+            blank = pl.all_horizontal(map(_is_empty, cells)) if cells else pl.lit(value=False)
             typed = typed.with_columns(blank.alias(BLANK))
         if panel:
             # a symbol without prices on a day is not a broken row: it was not traded, or not listed yet
             prices = [frame.get_column(numbers[role]) for role in PRICES if role in numbers]
-            typed = typed.with_columns(pl.col(BLANK) | pl.all_horizontal(map(_empty, prices)))
-        return typed.select(LINE, BLANK, REASON, *self._canonical(list(numbers), roles))
+            typed = typed.with_columns(pl.col(BLANK) | pl.all_horizontal(map(_is_empty, prices)))
+        return typed.select(LINE, BLANK, REASON, *self._canonical_columns(list(numbers), roles))
 
-    def _other_texts(self, roles: dict[str, int]) -> list[str]:
-        known = (
+    def _text_roles(self, roles: dict[str, int]) -> list[str]:
+        text_roles = (
             "currency",
             "aggressor_side",
             "buyer_is_maker",
@@ -208,31 +210,33 @@ class Parser:
             "conditions",
             "correction",
         )
-        return [role for role in known if role in roles]
+        return [role for role in text_roles if role in roles]
 
-    def _with_raw(self, out: pl.DataFrame, rows: Rows, keep_text: bool) -> pl.DataFrame:
-        bad = (out if keep_text else out.filter(IS_REJECT)).get_column(LINE).unique()
-        if bad.is_empty():
+    def _with_raw(self, out: pl.DataFrame, rows: ChunkRows, include_raw: bool) -> pl.DataFrame:
+        lines = (out if include_raw else out.filter(IS_REJECT)).get_column(LINE).unique()
+        if lines.is_empty():
             return out.with_columns(pl.lit(None, pl.String).alias(RAW))
-        texts = pl.DataFrame({LINE: bad, RAW: rows.texts(bad)})
+        texts = pl.DataFrame({LINE: lines, RAW: rows.raw_lines(lines)})
         return out.join(texts, on=LINE, how="left", maintain_order="left")
 
-    def _extra(self, frame: pl.DataFrame) -> list[pl.Expr]:
-        if not self.extras:
+    def _extra_exprs(self, frame: pl.DataFrame) -> list[pl.Expr]:
+        if not self.extra_columns:
             return []
-        columns = list(self.extras)
+        columns = list(self.extra_columns)
         if not frame.select(
             pl.any_horizontal(pl.col(c).str.contains(_NEEDS_ESCAPE).any() for c in columns)
         ).item():
             # three times as quick as encoding structs
-            keys = [json.dumps(key).replace("{", "{{").replace("}", "}}") for key in self.extras.values()]
+            keys = [
+                json.dumps(key).replace("{", "{{").replace("}", "}}") for key in self.extra_columns.values()
+            ]
             return [
                 pl.format("{{" + ",".join(f'{key}:"{{}}"' for key in keys) + "}}", *columns).alias("extra")
             ]
-        members = [pl.col(column).alias(key) for column, key in self.extras.items()]
+        members = [pl.col(column).alias(key) for column, key in self.extra_columns.items()]
         return [pl.struct(members).struct.json_encode().alias("extra")]
 
-    def _second_look(self, rows: pl.DataFrame, roles: list[str]) -> tuple[pl.DataFrame, list[str]]:
+    def _parse_remaining(self, rows: pl.DataFrame, roles: list[str]) -> tuple[pl.DataFrame, list[str]]:
         """Read numbers that the quick cast did not.
 
         Returns the rows and the columns with nulls; a column ``_broken_…`` marks those of their texts that
@@ -241,49 +245,49 @@ class Parser:
         nulls = [role for role in roles if rows[role].null_count()]
         if not nulls:
             return rows, []
-        odd = [
+        unparsed = [
             role
             for role in nulls
             if rows.select((pl.col(role).is_null() & (pl.col(f"_{role}") != "")).any()).item()
         ]
         rows = rows.with_columns(
             pl.when(pl.col(role).is_null())
-            .then(self.numbers.closely(pl.col(f"_{role}")))
+            .then(self.number_format.parse_lenient(pl.col(f"_{role}")))
             .otherwise(pl.col(role))
             .alias(role)
-            for role in odd
+            for role in unparsed
         )
         rows = rows.with_columns(
             (
                 pl.col(role).is_null()
-                & ~pl.col(f"_{role}").str.strip_chars().str.to_lowercase().is_in(list(MISSING))
+                & ~pl.col(f"_{role}").str.strip_chars().str.to_lowercase().is_in(list(MISSING_VALUES))
             ).alias(f"_broken_{role}")
             for role in nulls
         )
         return rows, nulls
 
-    def _faults(
-        self, roles: list[str], gappy: list[str], *, symbols: bool, even: bool
+    def _reject_checks(
+        self, roles: list[str], null_roles: list[str], *, symbols: bool, uniform: bool
     ) -> list[tuple[pl.Expr, str]]:
         """Return what may be wrong with a row, the first thing first, and its name."""
-        faults: list[tuple[pl.Expr, str]] = []
-        if not even:
-            faults.append((pl.col(FIELDS) != self.head.dialect.fields, quality.FIELD_COUNT))
+        checks: list[tuple[pl.Expr, str]] = []
+        if not uniform:
+            checks.append((pl.col(FIELD_COUNT) != self.head.dialect.field_count, quality.FIELD_COUNT))
         if symbols:
-            faults += [
+            checks += [
                 (pl.col("symbol") == "", quality.SYMBOL_MISSING),
                 (~is_symbol_expr("symbol"), quality.SYMBOL_INVALID),
             ]
-        if self.form.local:
-            faults.append((pl.col(_TS).is_null() & pl.col(_LOCAL).is_not_null(), quality.NO_LOCAL_TIME))
-        faults += [
+        if self.time_format.is_local:
+            checks.append((pl.col(_TS).is_null() & pl.col(_LOCAL_TS).is_not_null(), quality.NO_LOCAL_TIME))
+        checks += [
             (pl.col(_TS).is_null(), quality.UNPARSABLE_DATE),
             (pl.any_horizontal(pl.lit(value=False), "^_broken_.*$"), quality.UNPARSABLE_NUMBER),
         ]
-        return faults + _FAULTS[self.layout.kind](roles, gappy)
+        return checks + _CHECKS_BY_TYPE[self.layout.record_type](roles, null_roles)
 
-    def _canonical(self, numbers: list[str], roles: dict[str, int]) -> list[pl.Expr]:
-        kind = self.layout.kind
+    def _canonical_columns(self, numbers: list[str], roles: dict[str, int]) -> list[pl.Expr]:
+        kind = self.layout.record_type
         values = {role: pl.col(role) for role in numbers}
         if "trade_count" in values:
             values["trade_count"] = pl.col("trade_count").cast(pl.Int64, strict=False)
@@ -295,25 +299,27 @@ class Parser:
             "source": pl.lit(self.source),
             "source_line": pl.col(LINE).cast(pl.Int64),
         }
-        if self.extras:
+        if self.extra_columns:
             values["extra"] = pl.col("extra")
         if "currency" in roles:
             values["currency"] = pl.when(pl.col("_currency") != "").then(
                 pl.col("_currency").str.to_uppercase()
             )
-        values |= self._bar(numbers) if kind == BAR else self._tick(roles)
+        values |= self._bar_columns(numbers) if kind == BAR else self._tick_columns(roles)
         order = [field.name for field in fields(kind)]
-        columns = [values[name].cast(_TYPES[kind][name]).alias(name) for name in order if name in values]
+        columns = [
+            values[name].cast(_COLUMN_TYPES[kind][name]).alias(name) for name in order if name in values
+        ]
         event = values["ts_close_ns" if kind == BAR else "ts_event_ns"]
-        return [*columns, pl.when(pl.col(REASON).is_null()).then(event).alias(EVENT)]
+        return [*columns, pl.when(pl.col(REASON).is_null()).then(event).alias(EVENT_NS)]
 
-    def _bar(self, numbers: list[str]) -> dict[str, pl.Expr]:
-        daily = self.interval in DAILY
+    def _bar_columns(self, numbers: list[str]) -> dict[str, pl.Expr]:
+        daily = self.interval in DAILY_OR_LONGER
         opens = pl.col(_TS)
         opens = opens - opens % DAY_NS if daily else opens
         local = opens
-        if self.ends:
-            opens = open_of(opens, self.interval)
+        if self.period_end_dates:
+            opens = period_start(opens, self.interval)
         if not daily and self.zone and self.zone != "UTC":
             local = (
                 opens.cast(pl.Datetime("ns", "UTC"))
@@ -321,115 +327,117 @@ class Parser:
                 .dt.replace_time_zone(None)
                 .to_physical()
             )
-        outside = _any(
+        outside = _any_true(
             [(pl.col(p) > pl.col("high")) | (pl.col(p) < pl.col("low")) for p in ("open", "close")]
         )
         return {
             "interval": pl.lit(self.interval),
             "ts_open_ns": opens,
-            "ts_close_ns": close_of(opens, self.interval),
+            "ts_close_ns": interval_end(opens, self.interval),
             "session_date": local.floordiv(DAY_NS).cast(pl.Int32).cast(pl.Date),
             "price_type": pl.lit(self.layout.price_type),
             "is_final": pl.lit(value=True),
             "is_partial": pl.lit(value=False),
             "revision": pl.lit(0, pl.Int64),
-            "quality": _flags([(outside, quality.OHLC_OPEN_CLOSE_OUTSIDE_RANGE)]),
+            "quality": _quality_flags([(outside, quality.OHLC_OPEN_CLOSE_OUTSIDE_RANGE)]),
         }
 
-    def _tick(self, roles: dict[str, int]) -> dict[str, pl.Expr]:
+    def _tick_columns(self, roles: dict[str, int]) -> dict[str, pl.Expr]:
         values: dict[str, pl.Expr] = {"ts_event_ns": pl.col(_TS)}
         if "sequence" in roles:
             values["sequence"] = pl.col("_sequence").cast(pl.Int64, strict=False)
-        if self.layout.kind == QUOTE:
+        if self.layout.record_type == QUOTE:
             for name in ("bid_price", "ask_price"):
                 values[name] = pl.when(pl.col(name) != 0).then(pl.col(name))
-            zero = _any([pl.col(name) == 0 for name in ("bid_price", "ask_price")])
+            zero = _any_true([pl.col(name) == 0 for name in ("bid_price", "ask_price")])
             crossed = (pl.col("bid_price") > pl.col("ask_price")) & ~zero
             return values | {
-                "quality": _flags([(crossed, quality.CROSSED_QUOTE), (zero, quality.SENTINEL_VALUE)])
+                "quality": _quality_flags([(crossed, quality.CROSSED_QUOTE), (zero, quality.SENTINEL_VALUE)])
             }
         side = pl.lit("none")
         if "aggressor_side" in roles:
-            side = _mapped("_aggressor_side", _SIDES, "none")
+            side = _map_values("_aggressor_side", _SIDES, "none")
         elif "buyer_is_maker" in roles:
-            side = _mapped(
+            side = _map_values(
                 "_buyer_is_maker",
                 {"true": "sell", "1": "sell", "t": "sell", "false": "buy", "0": "buy", "f": "buy"},
                 "none",
             )
-        correction = _mapped("_correction", _CORRECTIONS, "new") if "correction" in roles else pl.lit("new")
-        values |= {"aggressor_side": side, "correction": correction, "quality": _flags([])}
+        correction = (
+            _map_values("_correction", _CORRECTIONS, "new") if "correction" in roles else pl.lit("new")
+        )
+        values |= {"aggressor_side": side, "correction": correction, "quality": _quality_flags([])}
         if "trade_id" in roles:
             values["trade_id"] = pl.when(pl.col("_trade_id") != "").then(pl.col("_trade_id"))
-        values["conditions"] = _listed("_conditions") if "conditions" in roles else _flags([])
+        values["conditions"] = _split_list("_conditions") if "conditions" in roles else _quality_flags([])
         return values
 
 
-_TYPES: Final = {
+_COLUMN_TYPES: Final = {
     kind: {field.name: polars_type(field.type) for field in fields(kind)} for kind in (BAR, TRADE, QUOTE)
 }
 
 
-def _looked_at(symbols: pl.Series) -> tuple[pl.Series, bool]:
+def _check_symbols(symbols: pl.Series) -> tuple[pl.Series, bool]:
     """Return symbols without blanks around them, and whether all are valid: each is looked at once."""
     distinct = symbols.unique().to_frame("symbol")
-    tidy = pl.col("symbol").str.strip_chars()
-    if distinct.select((tidy != pl.col("symbol")).any()).item():
-        symbols, distinct = symbols.str.strip_chars(), distinct.select(tidy)
+    stripped = pl.col("symbol").str.strip_chars()
+    if distinct.select((stripped != pl.col("symbol")).any()).item():
+        symbols, distinct = symbols.str.strip_chars(), distinct.select(stripped)
     return symbols, bool(distinct.select(is_symbol_expr("symbol").all()).item())
 
 
-def _first(faults: list[tuple[pl.Expr, str]], rows: pl.DataFrame) -> pl.Expr:
+def _first_reason(checks: list[tuple[pl.Expr, str]], rows: pl.DataFrame) -> pl.Expr:
     """Return the first fault of each row, null if it has none."""
-    if not rows.select(pl.any_horizontal(fault for fault, _ in faults).any()).item():
+    if not rows.select(pl.any_horizontal(fault for fault, _ in checks).any()).item():
         return pl.lit(None, pl.String)
-    return pl.coalesce(pl.when(fault).then(pl.lit(code)) for fault, code in faults)
+    return pl.coalesce(pl.when(fault).then(pl.lit(code)) for fault, code in checks)
 
 
-def _empty(cells: pl.Series) -> pl.Series:
+def _is_empty(cells: pl.Series) -> pl.Series:
     """Tell which cells hold nothing."""
     return cells.str.strip_chars() == "" if cells.dtype == pl.String else cells.is_null()
 
 
-def _bar_faults(roles: list[str], gappy: list[str]) -> list[tuple[pl.Expr, str]]:
-    faults = [
-        (_any([pl.col(role).is_null() for role in PRICES if role in gappy]), quality.PRICE_MISSING),
-        (_any([pl.col(role) <= 0 for role in PRICES]), quality.PRICE_NONPOSITIVE),
+def _bar_checks(roles: list[str], null_roles: list[str]) -> list[tuple[pl.Expr, str]]:
+    checks = [
+        (_any_true([pl.col(role).is_null() for role in PRICES if role in null_roles]), quality.PRICE_MISSING),
+        (_any_true([pl.col(role) <= 0 for role in PRICES]), quality.PRICE_NONPOSITIVE),
         (pl.col("high") < pl.col("low"), quality.OHLC_HIGH_LT_LOW),
     ]
-    return [*faults, *([(pl.col("volume") < 0, quality.VOLUME_NEGATIVE)] if "volume" in roles else [])]
+    return [*checks, *([(pl.col("volume") < 0, quality.VOLUME_NEGATIVE)] if "volume" in roles else [])]
 
 
-def _trade_faults(roles: list[str], gappy: list[str]) -> list[tuple[pl.Expr, str]]:
-    faults = [
-        (pl.col("price").is_null() if "price" in gappy else pl.lit(value=False), quality.PRICE_MISSING),
+def _trade_checks(roles: list[str], null_roles: list[str]) -> list[tuple[pl.Expr, str]]:
+    checks = [
+        (pl.col("price").is_null() if "price" in null_roles else pl.lit(value=False), quality.PRICE_MISSING),
         (pl.col("price") <= 0, quality.PRICE_NONPOSITIVE),
     ]
     if "size" not in roles:
-        return faults
+        return checks
     return [
-        *faults,
-        (pl.col("size").is_null() if "size" in gappy else pl.lit(value=False), quality.SIZE_MISSING),
+        *checks,
+        (pl.col("size").is_null() if "size" in null_roles else pl.lit(value=False), quality.SIZE_MISSING),
         (pl.col("size") < 0, quality.VOLUME_NEGATIVE),
     ]
 
 
-def _quote_faults(roles: list[str], gappy: list[str]) -> list[tuple[pl.Expr, str]]:
-    del gappy
+def _quote_checks(roles: list[str], null_roles: list[str]) -> list[tuple[pl.Expr, str]]:
+    del null_roles
     return [
         (pl.col("bid_price").is_null() & pl.col("ask_price").is_null(), quality.PRICE_MISSING),
-        (_any([pl.col(role) < 0 for role in ("bid_price", "ask_price")]), quality.PRICE_NONPOSITIVE),
+        (_any_true([pl.col(role) < 0 for role in ("bid_price", "ask_price")]), quality.PRICE_NONPOSITIVE),
         (
-            _any([pl.col(role) < 0 for role in ("bid_size", "ask_size") if role in roles]),
+            _any_true([pl.col(role) < 0 for role in ("bid_size", "ask_size") if role in roles]),
             quality.VOLUME_NEGATIVE,
         ),
     ]
 
 
-_FAULTS: Final = {BAR: _bar_faults, TRADE: _trade_faults, QUOTE: _quote_faults}
+_CHECKS_BY_TYPE: Final = {BAR: _bar_checks, TRADE: _trade_checks, QUOTE: _quote_checks}
 
 
-def _flags(flags: list[tuple[pl.Expr, str]]) -> pl.Expr:
+def _quality_flags(flags: list[tuple[pl.Expr, str]]) -> pl.Expr:
     empty = pl.lit([], pl.List(pl.String))
     flagged = empty
     for fault, code in reversed(flags):
@@ -439,7 +447,7 @@ def _flags(flags: list[tuple[pl.Expr, str]]) -> pl.Expr:
     return flagged
 
 
-def _mapped(column: str, table: dict[str, str], default: str) -> pl.Expr:
+def _map_values(column: str, table: dict[str, str], default: str) -> pl.Expr:
     return (
         pl.col(column)
         .str.to_lowercase()
@@ -447,7 +455,7 @@ def _mapped(column: str, table: dict[str, str], default: str) -> pl.Expr:
     )
 
 
-def _listed(column: str) -> pl.Expr:
+def _split_list(column: str) -> pl.Expr:
     """Return the members of a text such as ``14,37,41`` or ``['R', 'I']``."""
     bare = pl.col(column).str.replace_all(r"[\[\]'\" ]", "")
     return (
@@ -457,16 +465,16 @@ def _listed(column: str) -> pl.Expr:
     )
 
 
-def _any(flags: list[pl.Expr]) -> pl.Expr:
+def _any_true(flags: list[pl.Expr]) -> pl.Expr:
     return pl.any_horizontal(flags) if flags else pl.lit(value=False)
 
 
-def rejects_of(parsed: pl.DataFrame) -> list[Reject]:
+def extract_rejects(parsed: pl.DataFrame) -> list[Reject]:
     """Return the rejected rows of a parsed table."""
-    bad = parsed.filter(IS_REJECT).select("source", LINE, REASON, RAW)
-    return [Reject(source, line, reason, raw) for source, line, reason, raw in bad.iter_rows()]
+    rejected = parsed.filter(IS_REJECT).select("source", LINE, REASON, RAW)
+    return [Reject(source, line, reason, raw) for source, line, reason, raw in rejected.iter_rows()]
 
 
-def records_of(parsed: pl.DataFrame) -> pl.DataFrame:
+def extract_records(parsed: pl.DataFrame) -> pl.DataFrame:
     """Return the records of a parsed table."""
-    return parsed.filter(IS_RECORD).drop(*OWN, FILE, strict=False)
+    return parsed.filter(IS_RECORD).drop(*INTERNAL_COLUMNS, FILE_NUMBER, strict=False)

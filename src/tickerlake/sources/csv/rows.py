@@ -9,16 +9,16 @@ import polars as pl
 
 from tickerlake.model.schema import DECIMAL
 from tickerlake.sources.csv.chunks import Chunk
-from tickerlake.sources.csv.cut import BLANKS
+from tickerlake.sources.csv.cut import SPACES
 from tickerlake.sources.csv.dialect import Dialect
 
 LINE: Final = "_line"
 RAW: Final = "_raw"
-FIELDS: Final = "_fields"
+FIELD_COUNT: Final = "_fields"
 BLANK: Final = "_blank"
 
 
-class Rows(NamedTuple):
+class ChunkRows(NamedTuple):
     """The rows of a chunk.
 
     Parameters
@@ -34,17 +34,17 @@ class Rows(NamedTuple):
     """
 
     frame: pl.DataFrame
-    even: bool
+    uniform: bool
     chunk: Chunk
 
-    def texts(self, lines: pl.Series) -> pl.Series:
+    def raw_lines(self, line_numbers: pl.Series) -> pl.Series:
         """Return the text of lines by their numbers."""
-        return _texts(self.chunk).gather(lines - self.chunk.first_line)
+        return _raw_lines(self.chunk).gather(line_numbers - self.chunk.first_line)
 
 
 def read_rows(
-    chunk: Chunk, dialect: Dialect, wanted: Sequence[str] | None = None, plain: Sequence[str] = ()
-) -> Rows:
+    chunk: Chunk, dialect: Dialect, columns: Sequence[str] | None = None, number_columns: Sequence[str] = ()
+) -> ChunkRows:
     """Return the cells ``c0``, ``c1`` … of each line of the table, or only the cells ``wanted``.
 
     A line is a row: a quoted line end would let one stray quote swallow the rest of a file.
@@ -61,14 +61,14 @@ def read_rows(
         Cells that are likely to be plain numbers. They are read as decimals at once, which is much quicker,
         if they are nothing else on any line of the chunk.
     """
-    chunk = _below_header(chunk, dialect)
-    frame = _even(chunk, dialect, wanted, plain)
+    chunk = _skip_header(chunk, dialect)
+    frame = _read_uniform(chunk, dialect, columns, number_columns)
     if frame is not None:
-        return Rows(frame, even=True, chunk=chunk)
-    return Rows(_uneven(chunk, dialect, wanted), even=False, chunk=chunk)
+        return ChunkRows(frame, uniform=True, chunk=chunk)
+    return ChunkRows(_read_ragged(chunk, dialect, columns), uniform=False, chunk=chunk)
 
 
-def _below_header(chunk: Chunk, dialect: Dialect) -> Chunk:
+def _skip_header(chunk: Chunk, dialect: Dialect) -> Chunk:
     skip = dialect.first_line - chunk.first_line
     if skip <= 0:
         return chunk
@@ -80,103 +80,109 @@ def _below_header(chunk: Chunk, dialect: Dialect) -> Chunk:
     return chunk._replace(data=chunk.data[at:], lines=chunk.lines - skip, first_line=dialect.first_line)
 
 
-def _named(data: bytes, fields: int, separator: str) -> bytes:
-    return separator.join(f"c{i}" for i in range(fields)).encode() + b"\n" + data
+def _with_header(data: bytes, fields: int, delimiter: str) -> bytes:
+    return delimiter.join(f"c{i}" for i in range(fields)).encode() + b"\n" + data
 
 
-def _even(
-    chunk: Chunk, dialect: Dialect, wanted: Sequence[str] | None, plain: Sequence[str]
+def _read_uniform(
+    chunk: Chunk, dialect: Dialect, columns: Sequence[str] | None, number_columns: Sequence[str]
 ) -> pl.DataFrame | None:
     """Read a chunk without quotes whose every line has as many cells as there are columns."""
-    data, separator = chunk.data, dialect.separator
-    if separator == BLANKS or b'"' in data or not data:
+    data, delimiter = chunk.data, dialect.delimiter
+    if delimiter == SPACES or b'"' in data or not data:
         return None
-    if data.count(separator.encode()) != chunk.lines * (dialect.fields - 1):
+    if data.count(delimiter.encode()) != chunk.lines * (dialect.field_count - 1):
         return None
-    if any(header and header.encode() in data for header in dialect.headers):
+    if any(header and header.encode() in data for header in dialect.raw_headers):
         return None
     try:
         cells = pl.read_csv(
-            _named(data, dialect.fields, separator),
-            columns=wanted,
+            _with_header(data, dialect.field_count, delimiter),
+            columns=columns,
             infer_schema=False,
-            schema_overrides=dict.fromkeys(plain, DECIMAL),
-            separator=separator,
+            schema_overrides=dict.fromkeys(number_columns, DECIMAL),
+            separator=delimiter,
             quote_char=None,
             empty_string_is_null=False,
         )
     except pl.exceptions.ComputeError:
         # a number is not plain; or one line has more cells and another has fewer
-        return _even(chunk, dialect, wanted, ()) if plain else None
+        return _read_uniform(chunk, dialect, columns, ()) if number_columns else None
     if cells.height != chunk.lines:
         return None
     return cells.with_columns(pl.int_range(chunk.first_line, chunk.first_line + chunk.lines).alias(LINE))
 
 
-def _texts(chunk: Chunk) -> pl.Series:
+def _raw_lines(chunk: Chunk) -> pl.Series:
     return pl.read_lines(io.BytesIO(chunk.data), name=RAW).get_column(RAW)
 
 
-def _uneven(chunk: Chunk, dialect: Dialect, wanted: Sequence[str] | None) -> pl.DataFrame:
+def _read_ragged(chunk: Chunk, dialect: Dialect, columns: Sequence[str] | None) -> pl.DataFrame:
     if not chunk.data:
-        empty = {name: pl.String() for name in (wanted or [f"c{i}" for i in range(dialect.fields)])}
-        return pl.DataFrame(schema={LINE: pl.Int64(), FIELDS: pl.Int32(), BLANK: pl.Boolean(), **empty})
-    raw = _texts(chunk)
-    lines, data, separator = raw.to_frame(), chunk.data, dialect.separator
-    if separator == BLANKS:
+        empty = {name: pl.String() for name in (columns or [f"c{i}" for i in range(dialect.field_count)])}
+        return pl.DataFrame(schema={LINE: pl.Int64(), FIELD_COUNT: pl.Int32(), BLANK: pl.Boolean(), **empty})
+    raw = _raw_lines(chunk)
+    lines, data, delimiter = raw.to_frame(), chunk.data, dialect.delimiter
+    if delimiter == SPACES:
         data = re.sub(rb"[ \t]+", b" ", re.sub(rb"(?m)^[ \t]+|[ \t]+$", b"", data))
-        lines = _texts(chunk._replace(data=data)).to_frame()
+        lines = _raw_lines(chunk._replace(data=data)).to_frame()
     quoted = b'"' in data
-    cells = _cells(data, lines, dialect.fields, separator, wanted, quoted=quoted)
-    text, fields = pl.col(RAW), _fields(separator, quoted=quoted)
-    nothing = text.str.strip_chars(f" \t{separator}") == ""
+    cells = _read_cells(data, lines, dialect.field_count, delimiter, columns, quoted=quoted)
+    text, fields = pl.col(RAW), _field_counts(delimiter, quoted=quoted)
+    is_blank = text.str.strip_chars(f" \t{delimiter}") == ""
     # One separator more at the end of a full line is a habit of some vendors, not a field.
-    habit = text.str.ends_with(separator) & (fields == dialect.fields + 1) & (not dialect.closed)
+    has_trailing_delimiter = (
+        text.str.ends_with(delimiter)
+        & (fields == dialect.field_count + 1)
+        & (not dialect.has_trailing_delimiter)
+    )
     marks = lines.select(
         pl.int_range(chunk.first_line, chunk.first_line + chunk.lines).alias(LINE),
-        (fields - habit.cast(pl.Int32)).alias(FIELDS),
-        (nothing | text.is_in(list(dialect.headers))).alias(BLANK),
+        (fields - has_trailing_delimiter.cast(pl.Int32)).alias(FIELD_COUNT),
+        (is_blank | text.is_in(list(dialect.raw_headers))).alias(BLANK),
     )
     return pl.concat([marks, cells], how="horizontal")
 
 
-def _fields(separator: str, *, quoted: bool) -> pl.Expr:
+def _field_counts(delimiter: str, *, quoted: bool) -> pl.Expr:
     """Count a line's fields; none if a quote is left open."""
     raw = pl.col(RAW)
     if not quoted:
-        return raw.str.count_matches(separator, literal=True).cast(pl.Int32) + 1
+        return raw.str.count_matches(delimiter, literal=True).cast(pl.Int32) + 1
     bare = raw.str.replace_all(r'"[^"]*"', "")
-    count = bare.str.count_matches(separator, literal=True).cast(pl.Int32) + 1
+    count = bare.str.count_matches(delimiter, literal=True).cast(pl.Int32) + 1
     return pl.when(bare.str.contains('"', literal=True)).then(0).otherwise(count)
 
 
-def _cells(
+def _read_cells(
     data: bytes,
     lines: pl.DataFrame,
-    fields: int,
-    separator: str,
-    wanted: Sequence[str] | None,
+    field_count: int,
+    delimiter: str,
+    columns: Sequence[str] | None,
     *,
     quoted: bool,
 ) -> pl.DataFrame:
     if quoted:
         raw = pl.col(RAW)
-        count = _fields(separator, quoted=True)
+        count = _field_counts(delimiter, quoted=True)
         # a quote in the wrong place may not reach other lines
-        stray = (count != fields) & ~((count == fields + 1) & raw.str.ends_with(separator))
+        has_stray_quote = (count != field_count) & ~(
+            (count == field_count + 1) & raw.str.ends_with(delimiter)
+        )
         # a blank before a quote makes the quote a part of the cell
-        tidy = raw.str.replace_all(f'{re.escape(separator)} +"', f'{separator}"').str.replace(r'^ +"', '"')
-        tidy = pl.when(stray).then(pl.lit("")).otherwise(tidy)
+        tidy = raw.str.replace_all(f'{re.escape(delimiter)} +"', f'{delimiter}"').str.replace(r'^ +"', '"')
+        tidy = pl.when(has_stray_quote).then(pl.lit("")).otherwise(tidy)
         changed = lines.select(tidy.alias("tidy"), (tidy != raw).alias("changed"))
         if changed["changed"].any():
             data = "\n".join(changed["tidy"]).encode() + b"\n"
     for quote in ('"', None) if quoted else (None,):
         try:
             cells = pl.read_csv(
-                _named(data, fields, separator),
-                columns=wanted,
+                _with_header(data, field_count, delimiter),
+                columns=columns,
                 infer_schema=False,
-                separator=separator,
+                separator=delimiter,
                 quote_char=quote,
                 empty_string_is_null=False,
                 truncate_ragged_lines=True,

@@ -16,7 +16,7 @@ _ANY_DATE: Final = re.compile(
     r"(?<!\d)(?:(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])|\d\d[-_.]\d\d[-_.](?:19|20)\d\d"
     r"|(?:19|20)\d\d[-_](?:0[1-9]|1[0-2]))(?!\d)"
 )
-_WORDS: Final = frozenset(
+_GENERIC_WORDS: Final = frozenset(
     """
     historical history hist data datas dataset price prices quote quotes stock stocks share shares
     ohlc ohlcv adjusted adj unadjusted raw bar bars trade trades tick ticks candle candles kline
@@ -33,7 +33,7 @@ _WORDS: Final = frozenset(
 )
 
 
-class Told(NamedTuple):
+class NameHints(NamedTuple):
     """What a file's name tells; empty where it says nothing."""
 
     symbol: str
@@ -41,7 +41,7 @@ class Told(NamedTuple):
     interval: str
 
 
-def stem(name: str) -> str:
+def strip_extensions(name: str) -> str:
     """Return a file's name without its endings."""
     while shorter := _SUFFIXES.sub("", name):
         if shorter == name:
@@ -50,7 +50,7 @@ def stem(name: str) -> str:
     return name
 
 
-def told_by_name(name: str) -> Told:
+def parse_file_name(name: str) -> NameHints:
     """Return the symbol, the date and the interval that a file's name tells.
 
     Parameters
@@ -58,41 +58,41 @@ def told_by_name(name: str) -> Told:
     name
         For example ``AAPL.csv``, ``BRK-B_1min.csv.gz``, ``BATS_KLMN, 1D_60720.csv``, ``2024-01-02.csv``.
     """
-    text = stem(name)
+    text = strip_extensions(name)
     if (
-        _usable(text)
+        _is_ticker(text)
         and not re.fullmatch(r"(19|20)\d\d", text)
         and not parse_interval(text)
-        and text.lower() not in _WORDS
+        and text.lower() not in _GENERIC_WORDS
         and not _ANY_DATE.search(text)
     ):
-        return Told(text, "", "")
-    days = [f"{m[1]}-{m[2]}-{m[3]}" for m in _DATE.finditer(text) if _is_day(m)]
+        return NameHints(text, "", "")
+    days = [f"{m[1]}-{m[2]}-{m[3]}" for m in _DATE.finditer(text) if _is_valid_date(m)]
     bare = _ANY_DATE.sub(" ", re.sub(r"\(\d+\)$", "", text)).strip()
-    interval, left = "", []
+    interval, tokens = "", []
     for token in re.split(r"[\s_,;()\[\]@]+", bare):
         parts = [part for part in token.split("-") if part]
         for part in parts:
             interval = interval or (parse_interval(part) if len(part) > 1 or len(parts) == 1 else "")
         # BRK-B is one symbol, AAPL-1min and WIKI-ORCX are a symbol and a word
-        kept = "-".join(part for part in parts if not _says_nothing(part, alone=len(parts) == 1))
-        left += [kept] if kept else []
+        symbol_part = "-".join(part for part in parts if not _is_generic_part(part, alone=len(parts) == 1))
+        tokens += [symbol_part] if symbol_part else []
     day = days[0] if len(set(days)) == 1 else ""
-    upper = [token.upper() if token.islower() or token.isupper() else token for token in left]
+    upper = [token.upper() if token.islower() or token.isupper() else token for token in tokens]
     # of several words the one in capitals: `AAPL - Historical prices of mine`
-    capitals = [token for token in left if token.isupper() and _usable(token) and len(token) <= 10]
-    chosen = upper if len(upper) == 1 else capitals
-    symbol = chosen[0] if len(chosen) == 1 and _usable(chosen[0]) else ""
-    return Told(symbol, day, interval)
+    capitals = [token for token in tokens if token.isupper() and _is_ticker(token) and len(token) <= 10]
+    candidates = upper if len(upper) == 1 else capitals
+    symbol = candidates[0] if len(candidates) == 1 and _is_ticker(candidates[0]) else ""
+    return NameHints(symbol, day, interval)
 
 
-def _says_nothing(part: str, *, alone: bool) -> bool:
-    if part.lower() in _WORDS or re.fullmatch(r"\d{1,2}|\d{4,}" if alone else r"\d+", part):
+def _is_generic_part(part: str, *, alone: bool) -> bool:
+    if part.lower() in _GENERIC_WORDS or re.fullmatch(r"\d{1,2}|\d{4,}" if alone else r"\d+", part):
         return True
     return bool(parse_interval(part)) and (alone or len(part) > 1)
 
 
-def _usable(text: str) -> bool:
+def _is_ticker(text: str) -> bool:
     return (
         _TICKER.fullmatch(text) is not None
         and re.search("[A-Z]|^[0-9]{4,6}$|[0-9]\\.[A-Z]", text) is not None
@@ -100,7 +100,7 @@ def _usable(text: str) -> bool:
     )
 
 
-def _is_day(match: re.Match[str]) -> bool:
+def _is_valid_date(match: re.Match[str]) -> bool:
     try:
         date(int(match[1]), int(match[2]), int(match[3]))
     except ValueError:
@@ -108,7 +108,7 @@ def _is_day(match: re.Match[str]) -> bool:
     return True
 
 
-def symbol_of(name: str, container: str = "", folder: str = "") -> tuple[str, str, str]:
+def infer_symbol(name: str, archive_name: str = "", folder: str = "") -> tuple[str, str, str]:
     """Return a symbol, where it comes from, and a warning that is empty if the symbol is sure.
 
     Parameters
@@ -125,8 +125,8 @@ def symbol_of(name: str, container: str = "", folder: str = "") -> tuple[str, st
     DataError
         If nothing is left of which a symbol could be made.
     """
-    for each in dict.fromkeys((name, container)):
-        if each and (symbol := told_by_name(each).symbol):
+    for each in dict.fromkeys((name, archive_name)):
+        if each and (symbol := parse_file_name(each).symbol):
             return symbol, "file name", ""
     parts = PurePath(folder).parts
     for part in reversed(parts):
@@ -135,21 +135,25 @@ def symbol_of(name: str, container: str = "", folder: str = "") -> tuple[str, st
             return value, "folder", ""
     last = parts[-1] if parts else ""
     if (
-        _says_little(name)
-        and _usable(last)
-        and last.lower() not in _WORDS
+        _is_generic_name(name)
+        and _is_ticker(last)
+        and last.lower() not in _GENERIC_WORDS
         and not parse_interval(last)
         and not _ANY_DATE.search(last)
     ):
         return last, "folder", ""
-    made = slug(stem(name))
-    if not made:
+    derived = slug(strip_extensions(name))
+    if not derived:
         raise DataError(f"{name} has no column with the symbol.", "Name it: --symbol AAPL")
-    warning = f"{name} has no column with the symbol: {made} is made from its name. Name it with --symbol."
-    return made, "file name", warning
+    warning = f"{name} has no column with the symbol: {derived} is made from its name. Name it with --symbol."
+    return derived, "file name", warning
 
 
-def _says_little(name: str) -> bool:
+def _is_generic_name(name: str) -> bool:
     """Tell whether a file's name holds nothing but dates, intervals, numbers and common words."""
-    tokens = [token for token in re.split(r"[^A-Za-z0-9]+", _ANY_DATE.sub(" ", stem(name))) if token]
-    return all(token.isdigit() or token.lower() in _WORDS or parse_interval(token) for token in tokens)
+    tokens = [
+        token for token in re.split(r"[^A-Za-z0-9]+", _ANY_DATE.sub(" ", strip_extensions(name))) if token
+    ]
+    return all(
+        token.isdigit() or token.lower() in _GENERIC_WORDS or parse_interval(token) for token in tokens
+    )

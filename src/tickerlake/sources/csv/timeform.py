@@ -10,12 +10,12 @@ import polars as pl
 from tickerlake.sources.csv.zones import OFFSETS
 
 DAY_NS: Final = 86_400_000_000_000
-_NANOS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
-_DAYS: Final = (date(1700, 1, 1), date(2200, 1, 1))
-_FEW: Final = 1000
+_NS_BY_UNIT: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+_DATE_RANGE: Final = (date(1700, 1, 1), date(2200, 1, 1))
+_SAMPLE_ROWS: Final = 1000
 _EXCEL_EPOCH_DAYS: Final = 25_569
-_EXCEL_DAYS: Final = (0, 54_000)
-_NAMES: Final = {
+_EXCEL_DAY_RANGE: Final = (0, 54_000)
+_DIRECTIVE_NAMES: Final = {
     "%Y": "YYYY",
     "%y": "YY",
     "%m": "MM",
@@ -66,14 +66,14 @@ MONTHS: Final[dict[str, str]] = {
     for word in (month, *words.split())
 }
 _MONTH_WORDS: Final = sorted(MONTHS, key=len, reverse=True)
-WEEKDAY: Final = (
+WEEKDAY_PATTERN: Final = (
     r"(?i)^(?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so|lun|mar|mer|mié|mie|jeu|jue|ven|vie|sam|sáb|sab|dim|dom|"
     r"seg|ter|qua|qui|sex)[^\W\d]*\.?,?\s+"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class TimeForm:
+class TimeFormat:
     """One way to read a column of dates or times.
 
     Parameters
@@ -96,115 +96,121 @@ class TimeForm:
     """
 
     format: str
-    daily: bool = False
+    date_only: bool = False
     zone: str = "none"
-    words: bool = False
-    weekdays: bool = False
-    written: bool = False
-    years: int = 0
+    has_month_names: bool = False
+    has_weekdays: bool = False
+    ignore_offset: bool = False
+    year_offset: int = 0
 
     @property
-    def epoch(self) -> bool:
+    def is_epoch(self) -> bool:
         """True if the text counts from 1970."""
         return self.format.startswith("epoch:")
 
     @property
     def _unit_ns(self) -> int:
-        return _NANOS[self.format.removeprefix("epoch:")]
+        return _NS_BY_UNIT[self.format.removeprefix("epoch:")]
 
     @property
-    def naive(self) -> bool:
+    def is_naive(self) -> bool:
         """True if the text says a time of day, but not where."""
-        return not self.daily and self.zone == "none" and not self.epoch
+        return not self.date_only and self.zone == "none" and not self.is_epoch
 
     @property
-    def local(self) -> bool:
+    def is_local(self) -> bool:
         """True if the text is a time on the clocks of a zone, which skip an hour and repeat one."""
-        return not self.daily and not self.epoch and self.zone not in {"none", "offset", "UTC"}
+        return not self.date_only and not self.is_epoch and self.zone not in {"none", "offset", "UTC"}
 
     @property
     def name(self) -> str:
         """The format for people: ``DD-MM-YYYY``."""
         text = self.format
-        for directive, word in _NAMES.items():
+        for directive, word in _DIRECTIVE_NAMES.items():
             text = text.replace(directive, word)
         return text
 
-    def ns(self, text: pl.Expr) -> pl.Expr:
+    def to_ns(self, text: pl.Expr) -> pl.Expr:
         """Return nanoseconds since the epoch of texts; null where one can't be read."""
-        return text.map_batches(self.read, return_dtype=pl.Int64())
+        return text.map_batches(self.parse, return_dtype=pl.Int64())
 
-    def read(self, texts: pl.Series) -> pl.Series:
+    def parse(self, values: pl.Series) -> pl.Series:
         """Return nanoseconds since the epoch of texts; null where one can't be read."""
-        read = self._read_all(texts)
-        if read.null_count():
-            tidy = texts.str.strip_chars()
-            if (tidy != texts).any():
-                return self._read_all(tidy)
-        return read
+        parsed = self._parse_distinct(values)
+        if parsed.null_count():
+            stripped = values.str.strip_chars()
+            if (stripped != values).any():
+                return self._parse_distinct(stripped)
+        return parsed
 
-    def _read_all(self, texts: pl.Series) -> pl.Series:
-        if self.epoch:
-            whole = texts.cast(pl.Int64, strict=False)
+    def _parse_distinct(self, values: pl.Series) -> pl.Series:
+        if self.is_epoch:
+            integers = values.cast(pl.Int64, strict=False)
             limit = 2**62 // self._unit_ns
-            if self.zone in {"none", "UTC"} and not whole.null_count() and whole.is_between(0, limit).all():
-                return whole * self._unit_ns
-        elif len(texts) > _FEW and texts.head(_FEW).n_unique() < _FEW // 2:
+            if (
+                self.zone in {"none", "UTC"}
+                and not integers.null_count()
+                and integers.is_between(0, limit).all()
+            ):
+                return integers * self._unit_ns
+        elif len(values) > _SAMPLE_ROWS and values.head(_SAMPLE_ROWS).n_unique() < _SAMPLE_ROWS // 2:
             # many symbols have one time: it is read once
-            distinct = texts.unique()
-            return texts.replace_strict(distinct, self._read(distinct), return_dtype=pl.Int64())
-        return self._read(texts)
+            distinct = values.unique()
+            return values.replace_strict(distinct, self._parse(distinct), return_dtype=pl.Int64())
+        return self._parse(values)
 
-    def _read(self, texts: pl.Series) -> pl.Series:
-        frame = texts.alias("t").to_frame()
-        if self.zone == "offset" and not self.daily and not self.written and len(texts):
-            ending = re.search(r" ?(Z|[+-]\d\d:?\d\d)$", str(texts[0]))
-            if ending:
+    def _parse(self, values: pl.Series) -> pl.Series:
+        frame = values.alias("t").to_frame()
+        if self.zone == "offset" and not self.date_only and not self.ignore_offset and len(values):
+            offset = re.search(r" ?(Z|[+-]\d\d:?\d\d)$", str(values[0]))
+            if offset:
                 # one offset for all: reading it as if it were a word is ten times as quick
-                plain = replace(self, format=self.format.removesuffix("%z") + ending[0], zone="none")
-                naive = plain._read(texts)
+                fixed_offset = replace(self, format=self.format.removesuffix("%z") + offset[0], zone="none")
+                naive = fixed_offset._parse(values)
                 if not naive.null_count():
-                    return naive - _minutes(ending[1]) * 60_000_000_000
-        if "%S%.f" in self.format and not self.daily and self.zone != "offset":
-            nanos = self._read_fractions(texts)
+                    return naive - _offset_minutes(offset[1]) * 60_000_000_000
+        if "%S%.f" in self.format and not self.date_only and self.zone != "offset":
+            nanos = self._parse_fractions(values)
             if not nanos.null_count():
                 return nanos
-        return frame.select(self._ns(pl.col("t"))).to_series()
+        return frame.select(self._to_ns(pl.col("t"))).to_series()
 
-    def _read_fractions(self, texts: pl.Series) -> pl.Series:
+    def _parse_fractions(self, values: pl.Series) -> pl.Series:
         """Read whole seconds and fractions of them apart, which is much quicker; null where it can't be."""
         ending = self.format.partition("%.f")[2]
-        first = str(texts[0]) if len(texts) else ""
+        first = str(values[0]) if len(values) else ""
         width = len(re.sub(r"[.,]\d*$", "", first.removesuffix(ending)))
-        whole = replace(self, format=self.format.replace("%.f", ""))
+        whole_seconds = replace(self, format=self.format.replace("%.f", ""))
         text = pl.col("t")
         digits = text.str.slice(width).str.strip_suffix(ending).str.slice(1)
         fraction = digits.str.pad_end(9, "0").cast(pl.Int64, strict=False)
-        sound = text.str.contains(rf"\d(?:[.,]\d{{1,9}})?{re.escape(ending)}$")
-        seconds = whole._ns(pl.concat_str(text.str.slice(0, width), pl.lit(ending)))
-        return texts.alias("t").to_frame().select(pl.when(sound).then(seconds + fraction)).to_series()
+        is_valid = text.str.contains(rf"\d(?:[.,]\d{{1,9}})?{re.escape(ending)}$")
+        seconds = whole_seconds._to_ns(pl.concat_str(text.str.slice(0, width), pl.lit(ending)))
+        return values.alias("t").to_frame().select(pl.when(is_valid).then(seconds + fraction)).to_series()
 
-    def _ns(self, text: pl.Expr) -> pl.Expr:
-        if self.epoch:
-            return self._since_epoch(text)
-        text = self._tidied(text)
+    def _to_ns(self, text: pl.Expr) -> pl.Expr:
+        if self.is_epoch:
+            return self._epoch_to_ns(text)
+        text = self._normalize(text)
         if self.format == "excel":
             day = text.cast(pl.Decimal(38, 9), strict=False) - _EXCEL_EPOCH_DAYS
             # nine decimals of a day are a tenth of a millisecond; the sheet meant whole seconds
             seconds = (day * 86_400).round(0).cast(pl.Int64, strict=False)
-            moment = self._utc((seconds * 1_000_000_000).cast(pl.Datetime("ns")))
-            return pl.when(day.is_between(*_EXCEL_DAYS)).then(moment.to_physical())
-        if self.daily:
+            timestamp = self._to_utc((seconds * 1_000_000_000).cast(pl.Datetime("ns")))
+            return pl.when(day.is_between(*_EXCEL_DAY_RANGE)).then(timestamp.to_physical())
+        if self.date_only:
             day = text.str.to_date(self.format, strict=False)
-            return pl.when(day.is_between(*_DAYS)).then(day.cast(pl.Int64) * DAY_NS)
-        micros = self._moment(text, "us")
+            return pl.when(day.is_between(*_DATE_RANGE)).then(day.cast(pl.Int64) * DAY_NS)
+        micros = self._to_datetime(text, "us")
         # Nanoseconds of a year such as 9999 wrap round to a date that looks right; microseconds don't.
         nanos = (
-            self._moment(text, "ns").to_physical() if "%.f" in self.format else micros.to_physical() * 1000
+            self._to_datetime(text, "ns").to_physical()
+            if "%.f" in self.format
+            else micros.to_physical() * 1000
         )
-        return pl.when(micros.dt.date().is_between(*_DAYS)).then(nanos)
+        return pl.when(micros.dt.date().is_between(*_DATE_RANGE)).then(nanos)
 
-    def _since_epoch(self, text: pl.Expr) -> pl.Expr:
+    def _epoch_to_ns(self, text: pl.Expr) -> pl.Expr:
         factor = self._unit_ns
         limit = 2**62 // factor
         whole = text.cast(pl.Int64, strict=False)
@@ -213,29 +219,29 @@ class TimeForm:
             pl.Int64, strict=False
         )
         nanos = pl.when(whole.is_not_null()).then(whole * factor).otherwise(number)
-        sane = pl.coalesce(whole, text.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False))
-        nanos = pl.when(sane.is_between(-limit, limit)).then(nanos)
+        magnitude = pl.coalesce(whole, text.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False))
+        nanos = pl.when(magnitude.is_between(-limit, limit)).then(nanos)
         if self.zone in {"none", "offset", "UTC"}:
             return nanos
         instant = nanos.cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(self.zone)
         return instant.dt.replace_time_zone(None).to_physical()
 
-    def _moment(self, text: pl.Expr, unit: Literal["us", "ns"]) -> pl.Expr:
-        if self.zone == "offset" and not self.written:
+    def _to_datetime(self, text: pl.Expr, unit: Literal["us", "ns"]) -> pl.Expr:
+        if self.zone == "offset" and not self.ignore_offset:
             return text.str.to_datetime(self.format, time_unit=unit, strict=False, time_zone="UTC")
-        return self._utc(text.str.to_datetime(self.format, time_unit=unit, strict=False))
+        return self._to_utc(text.str.to_datetime(self.format, time_unit=unit, strict=False))
 
-    def _utc(self, naive: pl.Expr) -> pl.Expr:
+    def _to_utc(self, naive: pl.Expr) -> pl.Expr:
         """Return the moments of times on the clocks of the zone."""
-        if not self.local:
+        if not self.is_local:
             return naive
         local = naive.dt.replace_time_zone(self.zone, ambiguous="null", non_existent="null")
         return local.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
-    def _tidied(self, text: pl.Expr) -> pl.Expr:
-        if self.weekdays:
-            text = text.str.replace(WEEKDAY, "")
-        if self.words:
+    def _normalize(self, text: pl.Expr) -> pl.Expr:
+        if self.has_weekdays:
+            text = text.str.replace(WEEKDAY_PATTERN, "")
+        if self.has_month_names:
             text = text.str.replace_many(
                 _MONTH_WORDS,
                 [MONTHS[word] for word in _MONTH_WORDS],
@@ -246,19 +252,19 @@ class TimeForm:
             text = text.str.replace_all(r"([^\W\d_])\.", "${1}").str.replace_all(",", "", literal=True)
             if self.format.startswith("%d %B"):
                 text = text.str.replace(r"^(\d+)\.? ?(\D+?) ?(\d)", "${1} ${2} ${3}")
-        if self.years:
-            year = text.str.extract(r"^(\d{3})").cast(pl.Int32, strict=False) + self.years
+        if self.year_offset:
+            year = text.str.extract(r"^(\d{3})").cast(pl.Int32, strict=False) + self.year_offset
             text = pl.concat_str(year.cast(pl.String), text.str.replace(r"^\d{3}", ""))
         if "%p" in self.format:
             text = text.str.replace(r"(?i) ?([ap])\.?m\.?", " ${1}m")
         if "%.f" in self.format:
-            text = text.str.replace(r"(\d),(\d+)", "${1}.${2}") if not self.words else text
-        if "/" in self.zone and not self.epoch:
+            text = text.str.replace(r"(\d),(\d+)", "${1}.${2}") if not self.has_month_names else text
+        if "/" in self.zone and not self.is_epoch:
             return text.str.strip_suffix(f" {self.zone}")
         if self.zone != "offset":
             return text
         text = text.str.replace(r"\[.*\]$", "")
-        if self.daily or self.written:
+        if self.date_only or self.ignore_offset:
             return text.str.replace(r" ?(?:Z|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|[A-Z]{3,4})$", "")
         text = text.str.replace(r" ?(?:UTC|GMT)?([+-]\d\d)(?::?(\d\d))?$", "${1}:${2}").str.replace(
             r":$", ":00"
@@ -269,7 +275,7 @@ class TimeForm:
         return text
 
 
-def _minutes(offset: str) -> int:
+def _offset_minutes(offset: str) -> int:
     """Return the minutes of ``Z``, ``+0530`` or ``-05:00``."""
     if offset == "Z":
         return 0

@@ -15,7 +15,7 @@ OFFSETS: Final[dict[str, str]] = {
 }  # fmt: skip
 """What an abbreviation after a time means."""
 
-_NAMED: Final[dict[str, str]] = {
+_ZONE_WORDS: Final[dict[str, str]] = {
     "utc": "UTC", "gmt": "UTC", "zulu": "UTC", "et": "America/New_York", "est": "America/New_York",
     "edt": "America/New_York", "eastern": "America/New_York", "est5edt": "America/New_York",
     "newyork": "America/New_York", "ct": "America/Chicago", "cst": "America/Chicago",
@@ -25,7 +25,7 @@ _NAMED: Final[dict[str, str]] = {
 }  # fmt: skip
 """What a word in a column's name means."""
 
-_VENUES: Final[dict[str, str]] = {
+_VENUE_SUFFIXES: Final[dict[str, str]] = {
     "Europe/London": "L IL LN",
     "Asia/Kolkata": "NS BO NSE BSE",
     "Europe/Berlin": "DE F BE DU HM MU SG XETRA",
@@ -59,10 +59,12 @@ _VENUES: Final[dict[str, str]] = {
     "America/Mexico_City": "MX",
     "Africa/Johannesburg": "JO",
 }
-_BY_SUFFIX: Final = {suffix: zone for zone, suffixes in _VENUES.items() for suffix in suffixes.split()}
+_ZONE_BY_SUFFIX: Final = {
+    suffix: zone for zone, suffixes in _VENUE_SUFFIXES.items() for suffix in suffixes.split()
+}
 
 
-def check_zone(name: str) -> str:
+def normalize_zone(name: str) -> str:
     """Return the name of a time zone as the database spells it.
 
     Raises
@@ -87,11 +89,11 @@ def check_zone(name: str) -> str:
     return name
 
 
-def zone_of_header(name: str) -> str:
+def zone_from_header(name: str) -> str:
     """Return the zone that a column's name tells, empty if none: ``Gmt time``, ``Time (ET)``."""
     for word in re.split(r"[^a-z0-9]+", name.lower()):
-        if word in _NAMED:
-            return _NAMED[word]
+        if word in _ZONE_WORDS:
+            return _ZONE_WORDS[word]
     return next((zone for zone in re.findall(r"[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+", name) if _is_zone(zone)), "")
 
 
@@ -103,7 +105,9 @@ def _is_zone(name: str) -> bool:
     return True
 
 
-def zone_of_symbols(symbols: list[str]) -> str:
+def zone_from_symbols(symbols: list[str]) -> str:
     """Return the zone of the venue that every symbol's ending names; empty if none: ``RELIANCE.NS``."""
-    zones = {_BY_SUFFIX.get(symbol.rpartition(".")[2], "") if "." in symbol else "" for symbol in symbols}
+    zones = {
+        _ZONE_BY_SUFFIX.get(symbol.rpartition(".")[2], "") if "." in symbol else "" for symbol in symbols
+    }
     return zones.pop() if len(zones) == 1 else ""

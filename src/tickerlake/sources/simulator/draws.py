@@ -13,28 +13,28 @@ from typing import Final
 import polars as pl
 
 TABLE_BITS: Final = 16
-SHARE_BITS: Final = 20
+SYMBOL_BITS: Final = 20
 """A draw of so many bits chooses the symbol of a trade."""
 
-_GOLDEN: Final = 0x9E3779B97F4A7C15
-_FACTORS: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
-_LAST_SHIFT: Final = 31
+_GOLDEN_GAMMA: Final = 0x9E3779B97F4A7C15
+_MIX_ROUNDS: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_FINAL_SHIFT: Final = 31
 _MASK: Final = (1 << 64) - 1
-_LOT: Final = 100
-_MOST_LOTS: Final = 500
-_ODD_LOTS: Final = 0.3
-_TAIL: Final = 1.5
+_LOT_SHARES: Final = 100
+_MAX_LOTS: Final = 500
+_ODD_LOT_SHARE: Final = 0.3
+_PARETO_EXPONENT: Final = 1.5
 
 
-def key(*numbers: int) -> int:
+def stream_key(*numbers: int) -> int:
     """Return the key of a stream: one number made of the seed and of what the stream is for."""
     mixed = 0
     for number in numbers:
-        mixed = _mix((mixed ^ (number & _MASK)) + _GOLDEN)
+        mixed = _mix((mixed ^ (number & _MASK)) + _GOLDEN_GAMMA)
     return mixed
 
 
-def draw(stream: int, counter: pl.Series) -> pl.Series:
+def draw_bits(stream: int, counter: pl.Series) -> pl.Series:
     """Return 64 random bits for each value of a counter.
 
     Parameters
@@ -45,31 +45,31 @@ def draw(stream: int, counter: pl.Series) -> pl.Series:
         Whole numbers, not negative.
     """
     # an expression would be computed again wherever it is repeated
-    z = counter.cast(pl.UInt64) * _u64(_GOLDEN) + _u64(stream)
-    for shift, factor in _FACTORS:
+    z = counter.cast(pl.UInt64) * _u64(_GOLDEN_GAMMA) + _u64(stream)
+    for shift, factor in _MIX_ROUNDS:
         z = (z ^ z // (1 << shift)) * _u64(factor)
-    return z ^ z // (1 << _LAST_SHIFT)
+    return z ^ z // (1 << _FINAL_SHIFT)
 
 
-def bits(drawn: pl.Expr, low: int, count: int) -> pl.Expr:
+def bit_field(drawn: pl.Expr, low: int, count: int) -> pl.Expr:
     """Return some of the bits of a draw, as a whole number."""
     return drawn // (1 << low) % (1 << count)
 
 
-def below(drawn: pl.Series, chance: float) -> pl.Series:
+def is_below(drawn: pl.Series, probability: float) -> pl.Series:
     """Tell which draws fall into a chance."""
-    return drawn < _u64(min(_MASK, int(chance * _MASK)))
+    return drawn < _u64(min(_MASK, int(probability * _MASK)))
 
 
 def apportion(total: int, weights: list[int], drawn: int) -> list[int]:
     """Split a total by weights, exactly; the draw decides where the rounding falls."""
-    whole = sum(weights)
-    edges = [(total * upto + drawn % whole) // whole for upto in accumulate(weights, initial=0)]
+    weight_sum = sum(weights)
+    edges = [(total * upto + drawn % weight_sum) // weight_sum for upto in accumulate(weights, initial=0)]
     return [after - before for before, after in pairwise(edges)]
 
 
 @cache
-def normal() -> pl.Series:
+def normal_quantiles() -> pl.Series:
     """Return quantiles of the standard normal distribution, by `TABLE_BITS` of a draw."""
     count = 1 << TABLE_BITS
     quantile = NormalDist().inv_cdf
@@ -77,7 +77,7 @@ def normal() -> pl.Series:
 
 
 @cache
-def sizes() -> pl.Series:
+def trade_sizes() -> pl.Series:
     """Return sizes of trades in shares, by `TABLE_BITS` of a draw.
 
     Three of ten are odd lots of less than 100 shares; the others are lots of 100 with a Pareto tail of
@@ -85,20 +85,20 @@ def sizes() -> pl.Series:
     Phys. Rev. E 62, 2000).
     """
     count = 1 << TABLE_BITS
-    odd = int(count * _ODD_LOTS)
-    shares = [1 + n * (_LOT - 1) // odd for n in range(odd)]
+    odd = int(count * _ODD_LOT_SHARE)
+    shares = [1 + n * (_LOT_SHARES - 1) // odd for n in range(odd)]
     for n in range(count - odd):
         rest = 1 - (n + 0.5) / (count - odd)
         # the rounding takes away what two C libraries may differ in
-        shares.append(_LOT * min(_MOST_LOTS, int(round(rest ** (-1 / _TAIL), 6))))
+        shares.append(_LOT_SHARES * min(_MAX_LOTS, int(round(rest ** (-1 / _PARETO_EXPONENT), 6))))
     return pl.Series(shares, dtype=pl.Int64)
 
 
 def _mix(number: int) -> int:
     z = number & _MASK
-    for shift, factor in _FACTORS:
+    for shift, factor in _MIX_ROUNDS:
         z = (z ^ z >> shift) * factor & _MASK
-    return z ^ z >> _LAST_SHIFT
+    return z ^ z >> _FINAL_SHIFT
 
 
 def _u64(number: int) -> pl.Series:

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-LEVEL: Final = 10**12
+LEVEL_SCALE: Final = 10**12
 """Steps in a level of 1: levels are whole numbers, so that sums of them are exact in any order."""
 
 
@@ -50,7 +50,7 @@ def sort_labels(labels: list[Label]) -> list[Label]:
     return sorted(labels, key=lambda label: (label.ts_event_ns, label.kind, label.symbol))
 
 
-def next_trades(jumps: pl.DataFrame, trades: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def first_trades_after(jumps: pl.DataFrame, trades: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Find the first trade after each jump; also return the jumps after which there is none yet.
 
     Parameters
@@ -60,9 +60,11 @@ def next_trades(jumps: pl.DataFrame, trades: pl.DataFrame) -> tuple[pl.DataFrame
     trades
         ``number`` and ``ts_event_ns`` by time, and whatever is wanted of the trade.
     """
-    mine = trades.with_row_index("at").filter(pl.col("number").is_in(jumps.get_column("number").implode()))
-    found = jumps.join_asof(
-        mine,
+    candidates = trades.with_row_index("at").filter(
+        pl.col("number").is_in(jumps.get_column("number").implode())
+    )
+    matched = jumps.join_asof(
+        candidates,
         left_on="ts_ns",
         right_on="ts_event_ns",
         by="number",
@@ -70,21 +72,21 @@ def next_trades(jumps: pl.DataFrame, trades: pl.DataFrame) -> tuple[pl.DataFrame
         coalesce=False,
         check_sortedness=False,
     )
-    waiting = found.filter(pl.col("at").is_null()).select(jumps.columns)
+    pending = matched.filter(pl.col("at").is_null()).select(jumps.columns)
     # of two jumps between two trades the second would be hidden in the first
-    return found.drop_nulls("at").unique("at", keep="first", maintain_order=True), waiting
+    return matched.drop_nulls("at").unique("at", keep="first", maintain_order=True), pending
 
 
-def jump_labels(found: pl.DataFrame, symbols: pl.DataFrame) -> list[Label]:
+def jump_labels(jumps: pl.DataFrame, symbols: pl.DataFrame) -> list[Label]:
     """Return the labels of jumps, of which ``jump`` is the change of the level."""
-    columns = found.select("number", "ts_event_ns", "jump", "sigmas")
+    columns = jumps.select("number", "ts_event_ns", "jump", "sigmas")
     return [
         Label(
             "jump",
-            *_names(symbols, number),
+            *_symbol_and_id(symbols, number),
             ts_event_ns,
             direction="up" if jump > 0 else "down",
-            return_=round(expm1(jump / LEVEL), 9),
+            return_=round(expm1(jump / LEVEL_SCALE), 9),
             sigmas=abs(sigmas),
         )
         for number, ts_event_ns, jump, sigmas in columns.iter_rows()
@@ -97,7 +99,7 @@ def split_labels(trades: pl.DataFrame, ratios: dict[int, str], symbols: pl.DataF
         return []
     first = trades.filter(pl.col("number").is_in(list(ratios))).unique("number", keep="first")
     return [
-        Label("split", *_names(symbols, number), ts_event_ns, ratio=ratios.pop(number))
+        Label("split", *_symbol_and_id(symbols, number), ts_event_ns, ratio=ratios.pop(number))
         for number, ts_event_ns in first.select("number", "ts_event_ns").iter_rows()
     ]
 
@@ -107,7 +109,7 @@ def halt_labels(halts: pl.DataFrame, open_ns: int, minute_ns: int, symbols: pl.D
     return [
         Label(
             "halt",
-            *_names(symbols, number),
+            *_symbol_and_id(symbols, number),
             open_ns + first * minute_ns,
             ts_end_ns=open_ns + (last + 1) * minute_ns,
         )
@@ -115,5 +117,5 @@ def halt_labels(halts: pl.DataFrame, open_ns: int, minute_ns: int, symbols: pl.D
     ]
 
 
-def _names(symbols: pl.DataFrame, number: int) -> tuple[str, str]:
+def _symbol_and_id(symbols: pl.DataFrame, number: int) -> tuple[str, str]:
     return symbols["symbol"][number], symbols["instrument_id"][number]

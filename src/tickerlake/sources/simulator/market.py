@@ -16,17 +16,17 @@ from tickerlake.model.schema import DECIMAL, TRADE, polars_schema
 from tickerlake.sources.simulator import plan
 from tickerlake.sources.simulator.events import Label
 from tickerlake.sources.simulator.plan import MarketOptions, Session
-from tickerlake.sources.simulator.walk import Walk, delay_ns, is_buy, size, times
+from tickerlake.sources.simulator.walk import PriceWalk, is_buy, receive_delay_ns, trade_size, trade_times
 from tickerlake.sources.source import Fingerprint
 
 _VERSION: Final = 2
 """To be raised when the same options give another market."""
 
-_UNIT: Final = Decimal(1) / plan.UNITS
+_UNIT_PRICE: Final = Decimal(1) / plan.UNITS_PER_DOLLAR
 
 
 @dataclass(frozen=True)
-class Trades:
+class TradeBatch:
     """Some trades of a market, by time.
 
     Parameters
@@ -59,19 +59,19 @@ class Trades:
         return self.records.get_column("ts_event_ns").alias("event_ns")
 
     @property
-    def done(self) -> tuple[int]:
+    def position(self) -> tuple[int]:
         """How many there are to the end of these, as a cursor."""
         return (self.rows_done,)
 
-    def split(self, most: int) -> Iterator["Trades"]:
+    def split(self, max_rows: int) -> Iterator["TradeBatch"]:
         """Yield the trades in batches of so many."""
-        for start in range(0, self.records.height, most):
-            yield self.cut(start, most)
+        for start in range(0, self.records.height, max_rows):
+            yield self.slice(start, max_rows)
 
-    def cut(self, start: int, length: int) -> "Trades":
+    def slice(self, start: int, length: int) -> "TradeBatch":
         """Return some of the trades, without labels."""
         records = self.records.slice(start, length)
-        return Trades(records, self.rows_done - self.records.height + start + records.height)
+        return TradeBatch(records, self.rows_done - self.records.height + start + records.height)
 
 
 class Market:
@@ -104,8 +104,8 @@ class Market:
     @cached_property
     def fingerprint(self) -> Fingerprint:
         """What tells this market from another."""
-        told = msgspec.json.encode([_VERSION, self.options])
-        return Fingerprint(self.source, self.rows, hashlib.blake2b(told, digest_size=16).hexdigest())
+        encoded = msgspec.json.encode([_VERSION, self.options])
+        return Fingerprint(self.source, self.rows, hashlib.blake2b(encoded, digest_size=16).hexdigest())
 
     @property
     def fingerprints(self) -> tuple[Fingerprint]:
@@ -117,7 +117,7 @@ class Market:
         """The symbols, the most active first."""
         return self._instruments.get_column("symbol").to_list()
 
-    def batches(self, done: Sequence[int] = (), batch_rows: int = 50_000) -> Iterator[Trades]:
+    def batches(self, start_position: Sequence[int] = (), batch_rows: int = 50_000) -> Iterator[TradeBatch]:
         """Yield the trades from a position on.
 
         Parameters
@@ -127,37 +127,37 @@ class Market:
         batch_rows
             The trades in one batch, fewer in the last; it has no influence on what they are.
         """
-        skip, at, labels = sum(done), 0, list[Label]()
-        waiting = pl.DataFrame()
-        for trades, told in self._blocks():
-            waiting = pl.concat([waiting, trades]) if waiting.height else trades
-            labels += told
-            skipped = min(max(0, skip - at), waiting.height)
-            waiting, at = waiting.slice(skipped), at + skipped
-            while waiting.height >= batch_rows or 0 < waiting.height == self.rows - at:
-                part, waiting = waiting.head(batch_rows), waiting.slice(batch_rows)
-                at += part.height
-                until_ns = part["ts_event_ns"][-1] if at < self.rows else None
+        skip, position, labels = sum(start_position), 0, list[Label]()
+        buffered = pl.DataFrame()
+        for trades, block_labels in self._blocks():
+            buffered = pl.concat([buffered, trades]) if buffered.height else trades
+            labels += block_labels
+            skipped = min(max(0, skip - position), buffered.height)
+            buffered, position = buffered.slice(skipped), position + skipped
+            while buffered.height >= batch_rows or 0 < buffered.height == self.rows - position:
+                part, buffered = buffered.head(batch_rows), buffered.slice(batch_rows)
+                position += part.height
+                until_ns = part["ts_event_ns"][-1] if position < self.rows else None
                 due = [label for label in labels if until_ns is None or label.ts_event_ns <= until_ns]
                 labels = labels[len(due) :]
-                yield Trades(self._records(part, at - part.height), at, due)
+                yield TradeBatch(self._records(part, position - part.height), position, due)
 
     @property
     def first_day(self) -> date:
         """The first day on which the market is open."""
-        return plan.weekday(self.options.start, 0)
+        return plan.nth_weekday(self.options.start, 0)
 
     @property
     def last_day(self) -> date:
         """The last day on which the market is open."""
-        return plan.weekday(self.options.start, self.options.day_count - 1)
+        return plan.nth_weekday(self.options.start, self.options.day_count - 1)
 
-    def span(self) -> tuple[int, int]:
+    def time_span_ns(self) -> tuple[int, int]:
         """Return when the first and the last trade happen, in nanoseconds since the epoch."""
-        busy = [session for session in plan.sessions(self.options) if any(session.counts)]
-        first = next(minute for minute, count in enumerate(busy[0].counts) if count)
-        last = max(minute for minute, count in enumerate(busy[-1].counts) if count)
-        return self._times(busy[0], first)[0], self._times(busy[-1], last)[-1]
+        active = [session for session in plan.sessions(self.options) if any(session.counts)]
+        first = next(minute for minute, count in enumerate(active[0].counts) if count)
+        last = max(minute for minute, count in enumerate(active[-1].counts) if count)
+        return self._trade_times(active[0], first)[0], self._trade_times(active[-1], last)[-1]
 
     def labels(self) -> Iterator[list[Label]]:
         """Yield what happens, by time; all trades are made for it."""
@@ -165,27 +165,29 @@ class Market:
             yield labels
 
     def _blocks(self) -> Iterator[tuple[pl.DataFrame, list[Label]]]:
-        walk = Walk(self.options, self._instruments)
+        walk = PriceWalk(self.options, self._instruments)
         for session in plan.sessions(self.options):
-            yield from walk.day(session)
+            yield from walk.simulate_day(session)
 
-    def _times(self, session: Session, minute: int) -> pl.Series:
+    def _trade_times(self, session: Session, minute: int) -> pl.Series:
         first, count = session.first_trade + sum(session.counts[:minute]), session.counts[minute]
         n = pl.int_range(first, first + count, eager=True)
-        return times(self.options, session.open_ns, pl.repeat(minute, count, dtype=pl.Int64, eager=True), n)
+        return trade_times(
+            self.options, session.open_ns, pl.repeat(minute, count, dtype=pl.Int64, eager=True), n
+        )
 
     def _records(self, trades: pl.DataFrame, before: int) -> pl.DataFrame:
         """Return trades in canonical columns; an id is a trade's number in the whole market."""
         drawn, number = pl.col("drawn"), pl.col("number")
-        ticks = pl.col("units").cast(pl.Decimal(38, 0)) * pl.lit(_UNIT)
+        ticks = pl.col("units").cast(pl.Decimal(38, 0)) * pl.lit(_UNIT_PRICE)
         columns = {
             "schema": pl.lit(TRADE),
             "instrument_id": pl.lit(self._instruments.get_column("instrument_id")).gather(number),
             "symbol": pl.lit(self._instruments.get_column("symbol")).gather(number),
             "ts_event_ns": pl.col("ts_event_ns"),
-            "ts_recv_ns": pl.col("ts_event_ns") + delay_ns(drawn),
+            "ts_recv_ns": pl.col("ts_event_ns") + receive_delay_ns(drawn),
             "price": ticks.cast(DECIMAL),
-            "size": size(drawn).cast(DECIMAL),
+            "size": trade_size(drawn).cast(DECIMAL),
             "aggressor_side": pl.when(is_buy(drawn)).then(pl.lit("buy")).otherwise(pl.lit("sell")),
             "trade_id": pl.int_range(before + 1, before + 1 + trades.height).cast(pl.String),
             "sequence": pl.col("sequence"),
@@ -193,9 +195,9 @@ class Market:
             "source": pl.lit(self.source),
         }
         schema = polars_schema(TRADE)
-        nothing = {
+        null_columns = {
             name: pl.lit([] if isinstance(kind, pl.List) else None, dtype=kind)
             for name, kind in schema.items()
             if name not in columns
         }
-        return trades.select(**columns, **nothing).select(schema.names())
+        return trades.select(**columns, **null_columns).select(schema.names())

@@ -13,34 +13,41 @@ import polars as pl
 
 from tickerlake.errors import UsageError
 from tickerlake.model.instrument import instrument_id_expr
-from tickerlake.sources.simulator.draws import SHARE_BITS, apportion, below, bits, draw, key
+from tickerlake.sources.simulator.draws import (
+    SYMBOL_BITS,
+    apportion,
+    bit_field,
+    draw_bits,
+    is_below,
+    stream_key,
+)
 
-MINUTES: Final = 390
+SESSION_MINUTES: Final = 390
 MINUTE_NS: Final = 60_000_000_000
-UNITS: Final = 10_000
+UNITS_PER_DOLLAR: Final = 10_000
 """Units in a dollar: the smallest tick, of prices below one dollar."""
 
-MOST_SYMBOLS: Final = 10_000
-MOST_EVENTS: Final = 50.0
+MAX_SYMBOLS: Final = 10_000
+MAX_JUMPS_PER_DAY: Final = 50.0
 """The most jumps of a symbol in a day."""
 
 NEVER_HALTED: Final = 0
 """The number of the symbol that is never halted, so that somebody is there to trade: the most active."""
 
-_TRADES_OF_A_SYMBOL_DAY: Final = 500
-_MOST_DERIVED_DAYS: Final = 252
+_TRADES_PER_SYMBOL_DAY: Final = 500
+_MAX_DEFAULT_DAYS: Final = 252
 _FIRST_DAY: Final = date(1970, 1, 5)
 _LAST_DAY: Final = date(2250, 1, 1)
-_MOST_DAYS: Final = 10_000
-_SMALLEST_JUMP: Final = 8.0
-_LARGEST_JUMP: Final = 25.0
+_MAX_DAYS: Final = 10_000
+_MIN_JUMP_SIGMAS: Final = 8.0
+_MAX_JUMP_SIGMAS: Final = 25.0
 _HALT_MINUTES: Final = (5, 10, 15, 30)
 _SPLITS: Final = ((2, 1), (2, 1), (3, 1), (3, 2), (4, 1))
 _REVERSE_SPLIT: Final = (1, 10)
-_PENNY_EVERY: Final = 25
+_PENNY_STOCK_EVERY: Final = 25
 
 # what a stream of random numbers is for
-SYMBOLS, DAYS, MINUTE_COUNTS, JUMPS, JUMP_SIZES, HALTS, SPLITS, NIGHTS, TIMES, TRADES, AGAIN = range(11)
+SYMBOLS, DAYS, MINUTE_COUNTS, JUMPS, JUMP_SIZES, HALTS, SPLITS, NIGHTS, TIMES, TRADES, REDRAWS = range(11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +80,18 @@ class MarketOptions:
     splits: float = 0.002
 
     def __post_init__(self) -> None:
-        if not 1 <= self.symbols <= MOST_SYMBOLS:
+        if not 1 <= self.symbols <= MAX_SYMBOLS:
             raise UsageError(
-                f"A market can't have {self.symbols:,} symbols.", f"1 to {MOST_SYMBOLS:,} can be."
+                f"A market can't have {self.symbols:,} symbols.", f"1 to {MAX_SYMBOLS:,} can be."
             )
         if self.trades < 1:
             raise UsageError(f"A market can't have {self.trades:,} trades.", "It has 1 at least.")
-        if not 1 <= self.day_count <= _MOST_DAYS:
-            raise UsageError(f"A market can't have {self.days:,} days.", f"1 to {_MOST_DAYS:,} can be.")
-        for name, most in (("jumps", MOST_EVENTS), ("halts", 1.0), ("splits", 1.0)):
-            if not 0 <= getattr(self, name) <= most:
+        if not 1 <= self.day_count <= _MAX_DAYS:
+            raise UsageError(f"A market can't have {self.days:,} days.", f"1 to {_MAX_DAYS:,} can be.")
+        for name, maximum in (("jumps", MAX_JUMPS_PER_DAY), ("halts", 1.0), ("splits", 1.0)):
+            if not 0 <= getattr(self, name) <= maximum:
                 raise UsageError(
-                    f"{getattr(self, name)} {name} a symbol and day can't be.", f"0 to {most:g} can."
+                    f"{getattr(self, name)} {name} a symbol and day can't be.", f"0 to {maximum:g} can."
                 )
         if not _FIRST_DAY <= self.start <= _LAST_DAY - timedelta(days=2 * self.day_count):
             raise UsageError(f"{self.day_count:,} days from {self.start} can't be.", "1970 to 2249 can.")
@@ -94,12 +101,12 @@ class MarketOptions:
         """How many days the market is open."""
         if self.days is not None:
             return self.days
-        wanted = -(-self.trades // (self.symbols * _TRADES_OF_A_SYMBOL_DAY))
-        return min(wanted, _MOST_DERIVED_DAYS)
+        default_days = -(-self.trades // (self.symbols * _TRADES_PER_SYMBOL_DAY))
+        return min(default_days, _MAX_DEFAULT_DAYS)
 
     def stream(self, purpose: int, day: int = 0) -> int:
         """Return the key of a stream of random numbers."""
-        return key(self.seed, purpose, day)
+        return stream_key(self.seed, purpose, day)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +125,15 @@ class Session:
 def sessions(options: MarketOptions) -> Iterator[Session]:
     """Yield the days of a market."""
     stream = options.stream(DAYS)
-    weights = [750 + key(stream, day) % 501 for day in range(options.day_count)]
+    weights = [750 + stream_key(stream, day) % 501 for day in range(options.day_count)]
     first = 0
     for day, count in enumerate(apportion(options.trades, weights, stream)):
-        open_ns = _open_ns(weekday(options.start, day))
+        open_ns = _open_ns(nth_weekday(options.start, day))
         yield Session(day, open_ns, first, _minute_counts(options, day, count))
         first += count
 
 
-def weekday(start: date, number: int) -> date:
+def nth_weekday(start: date, number: int) -> date:
     """Return the weekday that comes ``number`` weekdays after the first one from ``start`` on."""
     monday = start - timedelta(days=start.weekday())
     weeks, day = divmod(min(start.weekday(), 5) + number, 5)
@@ -141,24 +148,26 @@ def _open_ns(day: date) -> int:
 
 def _minute_counts(options: MarketOptions, day: int, count: int) -> list[int]:
     stream = options.stream(MINUTE_COUNTS, day)
-    weights = [weight * (750 + key(stream, minute) % 501) for minute, weight in enumerate(VOLUME)]
+    weights = [
+        weight * (750 + stream_key(stream, minute) % 501) for minute, weight in enumerate(VOLUME_WEIGHTS)
+    ]
     return apportion(count, weights, stream)
 
 
-def _volume(minute: int) -> int:
+def _volume_weight(minute: int) -> int:
     """Return the share of a minute in the day's trades, in no unit: a U."""
-    off = abs(2 * minute + 1 - MINUTES) / MINUTES
+    off = abs(2 * minute + 1 - SESSION_MINUTES) / SESSION_MINUTES
     return round(1000 * (1 + 3 * off * off + 2 * off**8))
 
 
-def _variance(minute: int) -> int:
+def _variance_weight(minute: int) -> int:
     """Return the share of a minute in the day's variance, in no unit: a U, higher at the open."""
-    at = (2 * minute + 1) / (2 * MINUTES)
+    at = (2 * minute + 1) / (2 * SESSION_MINUTES)
     return round(1000 * (1 + 5 * (1 - at) ** 8 + 1.5 * at**8))
 
 
-VOLUME: Final = tuple(_volume(minute) for minute in range(MINUTES))
-VARIANCE: Final = tuple(_variance(minute) for minute in range(MINUTES))
+VOLUME_WEIGHTS: Final = tuple(_volume_weight(minute) for minute in range(SESSION_MINUTES))
+VARIANCE_WEIGHTS: Final = tuple(_variance_weight(minute) for minute in range(SESSION_MINUTES))
 
 
 def instruments(options: MarketOptions) -> pl.DataFrame:
@@ -171,14 +180,14 @@ def instruments(options: MarketOptions) -> pl.DataFrame:
     count = options.symbols
     stream = options.stream(SYMBOLS)
     # Zipf's law, flattened at its head as in Mandelbrot's
-    slots = apportion(1 << SHARE_BITS, [10**9 // (rank + 3) for rank in range(count)], 0)
-    draws = [key(stream, number) for number in range(count)]
-    sigmas = [round(0.008 + 0.032 * _unit(drawn) ** 2, 6) for drawn in draws]
-    bases = [_base(number, _unit(key(drawn))) for number, drawn in enumerate(draws)]
+    slots = apportion(1 << SYMBOL_BITS, [10**9 // (rank + 3) for rank in range(count)], 0)
+    draws = [stream_key(stream, number) for number in range(count)]
+    sigmas = [round(0.008 + 0.032 * _to_unit_interval(drawn) ** 2, 6) for drawn in draws]
+    bases = [_base_price(number, _to_unit_interval(stream_key(drawn))) for number, drawn in enumerate(draws)]
     # a symbol that trades less than once a day must not move by more than a day's worth
     rarest = options.day_count / options.trades
     steps = [
-        sigma / sqrt(max(of / (1 << SHARE_BITS), rarest)) for sigma, of in zip(sigmas, slots, strict=True)
+        sigma / sqrt(max(of / (1 << SYMBOL_BITS), rarest)) for sigma, of in zip(sigmas, slots, strict=True)
     ]
     width = max(3, len(str(count - 1)))
     frame = pl.DataFrame(
@@ -195,15 +204,15 @@ def instruments(options: MarketOptions) -> pl.DataFrame:
     return frame.with_columns(instrument_id_expr("symbol").alias("instrument_id"))
 
 
-def _base(number: int, unit: float) -> int:
+def _base_price(number: int, unit: float) -> int:
     """Return a price in `UNITS`, in whole ticks: one symbol in 25 costs less than a dollar."""
-    if number % _PENNY_EVERY == _PENNY_EVERY - 1:
-        return round((0.2 + 0.75 * unit) * UNITS)
+    if number % _PENNY_STOCK_EVERY == _PENNY_STOCK_EVERY - 1:
+        return round((0.2 + 0.75 * unit) * UNITS_PER_DOLLAR)
     cents: float = 500 * 100**unit
-    return round(cents) * (UNITS // 100)
+    return round(cents) * (UNITS_PER_DOLLAR // 100)
 
 
-def _unit(drawn: int) -> float:
+def _to_unit_interval(drawn: int) -> float:
     return (drawn >> 11) / (1 << 53)
 
 
@@ -213,27 +222,29 @@ def jumps(options: MarketOptions, session: Session) -> pl.DataFrame:
     Each minute of each symbol has one with the same small chance: a Poisson process, but for the second jump
     in a minute.
     """
-    cells = pl.int_range(options.symbols * MINUTES, dtype=pl.UInt64, eager=True)
-    cells = cells.filter(below(draw(options.stream(JUMPS, session.day), cells), options.jumps / MINUTES))
-    hit = pl.DataFrame({"cell": cells, "drawn": draw(options.stream(JUMP_SIZES, session.day), cells)})
+    cells = pl.int_range(options.symbols * SESSION_MINUTES, dtype=pl.UInt64, eager=True)
+    cells = cells.filter(
+        is_below(draw_bits(options.stream(JUMPS, session.day), cells), options.jumps / SESSION_MINUTES)
+    )
+    events = pl.DataFrame({"cell": cells, "drawn": draw_bits(options.stream(JUMP_SIZES, session.day), cells)})
     drawn = pl.col("drawn")
-    unit = bits(drawn, 0, 16).cast(pl.Float64) / (1 << 16)
-    size = (_SMALLEST_JUMP + (_LARGEST_JUMP - _SMALLEST_JUMP) * unit * unit).round(2)
-    second_ns = pl.col("cell") % MINUTES * MINUTE_NS + bits(drawn, 17, 47) % MINUTE_NS
-    return hit.select(
-        number=(pl.col("cell") // MINUTES).cast(pl.UInt16),
+    unit = bit_field(drawn, 0, 16).cast(pl.Float64) / (1 << 16)
+    size = (_MIN_JUMP_SIGMAS + (_MAX_JUMP_SIGMAS - _MIN_JUMP_SIGMAS) * unit * unit).round(2)
+    second_ns = pl.col("cell") % SESSION_MINUTES * MINUTE_NS + bit_field(drawn, 17, 47) % MINUTE_NS
+    return events.select(
+        number=(pl.col("cell") // SESSION_MINUTES).cast(pl.UInt16),
         ts_ns=session.open_ns + second_ns.cast(pl.Int64),
-        sigmas=pl.when(bits(drawn, 16, 1) == 1).then(size).otherwise(-size),
+        sigmas=pl.when(bit_field(drawn, 16, 1) == 1).then(size).otherwise(-size),
     ).sort("ts_ns", "number")
 
 
 def halts(options: MarketOptions, session: Session) -> pl.DataFrame:
     """Return the halts of a day: ``number``, and ``first`` and ``last`` minute without a trade."""
-    hit = _hit(options, HALTS, session, options.halts).filter(pl.col("number") != NEVER_HALTED)
+    events = _draw_events(options, HALTS, session, options.halts).filter(pl.col("number") != NEVER_HALTED)
     drawn = pl.col("drawn")
-    first = (bits(drawn, 2, 20) % (MINUTES - max(_HALT_MINUTES))).cast(pl.Int64)
-    length = pl.lit(pl.Series(_HALT_MINUTES, dtype=pl.Int64)).gather(bits(drawn, 0, 2))
-    return hit.select("number", first=first, last=first + length - 1)
+    first = (bit_field(drawn, 2, 20) % (SESSION_MINUTES - max(_HALT_MINUTES))).cast(pl.Int64)
+    length = pl.lit(pl.Series(_HALT_MINUTES, dtype=pl.Int64)).gather(bit_field(drawn, 0, 2))
+    return events.select("number", first=first, last=first + length - 1)
 
 
 def splits(options: MarketOptions, session: Session, prices: list[float]) -> list[tuple[int, int, int]]:
@@ -248,12 +259,12 @@ def splits(options: MarketOptions, session: Session, prices: list[float]) -> lis
         return []
     return [
         (number, *(_REVERSE_SPLIT if prices[number] < 5 else _SPLITS[drawn % len(_SPLITS)]))
-        for number, drawn in _hit(options, SPLITS, session, options.splits).iter_rows()
+        for number, drawn in _draw_events(options, SPLITS, session, options.splits).iter_rows()
     ]
 
 
-def _hit(options: MarketOptions, purpose: int, session: Session, chance: float) -> pl.DataFrame:
+def _draw_events(options: MarketOptions, purpose: int, session: Session, probability: float) -> pl.DataFrame:
     """Return the symbols to which something happens on a day: ``number`` and ``drawn``."""
     number = pl.int_range(options.symbols, dtype=pl.UInt16, eager=True)
-    drawn = draw(options.stream(purpose, session.day), number)
-    return pl.DataFrame({"number": number, "drawn": drawn}).filter(below(drawn, chance))
+    drawn = draw_bits(options.stream(purpose, session.day), number)
+    return pl.DataFrame({"number": number, "drawn": drawn}).filter(is_below(drawn, probability))

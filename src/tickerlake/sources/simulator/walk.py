@@ -11,35 +11,48 @@ from typing import Final
 import polars as pl
 
 from tickerlake.sources.simulator import plan
-from tickerlake.sources.simulator.draws import SHARE_BITS, TABLE_BITS, bits, draw, normal, sizes
+from tickerlake.sources.simulator.draws import (
+    SYMBOL_BITS,
+    TABLE_BITS,
+    bit_field,
+    draw_bits,
+    normal_quantiles,
+    trade_sizes,
+)
 from tickerlake.sources.simulator.events import (
-    LEVEL,
+    LEVEL_SCALE,
     Label,
+    first_trades_after,
     halt_labels,
     jump_labels,
-    next_trades,
     sort_labels,
     split_labels,
 )
-from tickerlake.sources.simulator.plan import MINUTE_NS, MINUTES, UNITS, MarketOptions, Session
+from tickerlake.sources.simulator.plan import (
+    MINUTE_NS,
+    SESSION_MINUTES,
+    UNITS_PER_DOLLAR,
+    MarketOptions,
+    Session,
+)
 
 _BLOCK_TRADES: Final = 65_536
-_NIGHT: Final = 0.5
-_PULL: Final = 200
-_CENT: Final = UNITS // 100
+_OVERNIGHT_SIGMAS: Final = 0.5
+_MEAN_REVERSION_DIVISOR: Final = 200
+_UNITS_PER_CENT: Final = UNITS_PER_DOLLAR // 100
 _SQUARINGS: Final = 6
-_TERMS: Final = 10
-_TIMES_AGAIN: Final = 2
-_VARIANCE: Final = sum(plan.VARIANCE)
+_SERIES_TERMS: Final = 10
+_MAX_REDRAWS: Final = 2
+_VARIANCE_SUM: Final = sum(plan.VARIANCE_WEIGHTS)
 
 # where in a trade's draw the bits stand that decide; the lowest choose the symbol
-_STEP, _SIZE, _SIDE, _DELAY = SHARE_BITS, 36, 52, 53
+_STEP_BIT, _SIZE_BIT, _SIDE_BIT, _DELAY_BIT = SYMBOL_BITS, 36, 52, 53
 _DELAY_BITS: Final = 11
-_SHORTEST_DELAY_NS: Final = 150_000
+_MIN_DELAY_NS: Final = 150_000
 _DELAY_UNIT_NS: Final = 500
 
 
-class Walk:
+class PriceWalk:
     """Where every symbol stands; makes one day's trades after another's.
 
     Parameters
@@ -59,138 +72,146 @@ class Walk:
         # not the same series: `scatter` writes in place
         self._sequence = pl.zeros(options.symbols, dtype=pl.Int64, eager=True)
         self._slots = symbols.select(pl.col("number").repeat_by("slots").explode()).to_series()
-        self._ratios: dict[int, str] = {}
+        self._pending_splits: dict[int, str] = {}
 
-    def day(self, session: Session) -> Iterator[tuple[pl.DataFrame, list[Label]]]:
+    def simulate_day(self, session: Session) -> Iterator[tuple[pl.DataFrame, list[Label]]]:
         """Yield the trades of the next day in blocks, by time, and what happened in each.
 
         Columns: ``number`` of the symbol, ``sequence``, ``ts_event_ns``, ``units`` (the price), ``drawn``.
         """
         if session.day:
-            self._pass_night(session)
+            self._apply_overnight(session)
         opening, first = self._sequence.clone(), session.first_trade
         jumps, halts = plan.jumps(self.options, session), plan.halts(self.options, session)
-        for begin, end in _blocks(session.counts):
-            minutes = _minutes(session, begin, end)
-            trades = self._trades(minutes, session.open_ns, first, _silent(halts))
+        for begin, end in _minute_blocks(session.counts):
+            minutes = _minute_table(session, begin, end)
+            trades = self._trades(minutes, session.open_ns, first, _halted_minutes(halts))
             first += trades.height
             open_ns, end_ns = session.open_ns, session.open_ns + end * MINUTE_NS
-            found, waiting = next_trades(jumps.filter(pl.col("ts_ns") < end_ns), trades)
-            found = self._sized(found, opening)
-            jumps = pl.concat([waiting, jumps.filter(pl.col("ts_ns") >= end_ns)])
-            begun = halts.filter(pl.col("first").is_between(begin, end, closed="left"))
+            jump_trades, pending = first_trades_after(jumps.filter(pl.col("ts_ns") < end_ns), trades)
+            jump_trades = self._with_jump_sizes(jump_trades, opening)
+            jumps = pl.concat([pending, jumps.filter(pl.col("ts_ns") >= end_ns)])
+            started_halts = halts.filter(pl.col("first").is_between(begin, end, closed="left"))
             labels = [
-                *jump_labels(found, self.symbols),
-                *split_labels(trades, self._ratios, self.symbols),
-                *halt_labels(begun, open_ns, MINUTE_NS, self.symbols),
+                *jump_labels(jump_trades, self.symbols),
+                *split_labels(trades, self._pending_splits, self.symbols),
+                *halt_labels(started_halts, open_ns, MINUTE_NS, self.symbols),
             ]
-            yield self._moved(trades, found), sort_labels(labels)
+            yield self._with_prices(trades, jump_trades), sort_labels(labels)
 
-    def _pass_night(self, session: Session) -> None:
+    def _apply_overnight(self, session: Session) -> None:
         """Let every price gap, and some split."""
         stream = self.options.stream(plan.NIGHTS, session.day)
-        drawn = draw(stream, self.symbols.get_column("number"))
-        gap = pl.select(_normal(pl.lit(drawn), 0) * pl.lit(self._sigma) * _NIGHT)
+        drawn = draw_bits(stream, self.symbols.get_column("number"))
+        gap = pl.select(_normal_quantile(pl.lit(drawn), 0) * pl.lit(self._sigma) * _OVERNIGHT_SIGMAS)
         # the pull towards the first price keeps a walk of years in sight
-        self._level = self._level - self._level // _PULL + gap.select(_level(pl.first())).to_series()
-        prices = _units(self._base, self._level) / UNITS
+        self._level = (
+            self._level
+            - self._level // _MEAN_REVERSION_DIVISOR
+            + gap.select(_to_level(pl.first())).to_series()
+        )
+        prices = _to_units(self._base, self._level) / UNITS_PER_DOLLAR
         for number, new, old in plan.splits(self.options, session, prices.to_list()):
             # before its first trade since the last one nobody could tell two splits apart
-            if number not in self._ratios:
+            if number not in self._pending_splits:
                 self._base = self._base.scatter(number, self._base[number] * old / new)
-                self._ratios[number] = f"{new}:{old}"
+                self._pending_splits[number] = f"{new}:{old}"
 
-    def _trades(self, minutes: pl.DataFrame, open_ns: int, first: int, silent: pl.Series) -> pl.DataFrame:
+    def _trades(
+        self, minutes: pl.DataFrame, open_ns: int, first: int, halted_minutes: pl.Series
+    ) -> pl.DataFrame:
         """Return the trades of some minutes, all but their prices."""
         trades = minutes.select(pl.all().repeat_by("count").explode(empty_as_null=False))
         n = pl.int_range(first, first + trades.height, dtype=pl.UInt64, eager=True)
-        drawn = draw(self.options.stream(plan.TRADES), n)
+        drawn = draw_bits(self.options.stream(plan.TRADES), n)
         trades = trades.with_columns(
             drawn.alias("drawn"),
-            self._symbol(drawn).alias("number"),
-            times(self.options, open_ns, trades["minute"], n).alias("ts_event_ns"),
+            self._draw_symbols(drawn).alias("number"),
+            trade_times(self.options, open_ns, trades["minute"], n).alias("ts_event_ns"),
         )
-        trades = self._keep_silent(trades, n, silent)
+        trades = self._reassign_halted_trades(trades, n, halted_minutes)
         before = pl.lit(self._sequence).gather("number")
         return trades.with_columns(sequence=before + 1 + pl.int_range(pl.len()).over("number"))
 
-    def _symbol(self, drawn: pl.Series) -> pl.Series:
-        return self._slots.gather(drawn % (1 << SHARE_BITS))
+    def _draw_symbols(self, drawn: pl.Series) -> pl.Series:
+        return self._slots.gather(drawn % (1 << SYMBOL_BITS))
 
-    def _keep_silent(self, trades: pl.DataFrame, n: pl.Series, silent: pl.Series) -> pl.DataFrame:
+    def _reassign_halted_trades(
+        self, trades: pl.DataFrame, n: pl.Series, halted_minutes: pl.Series
+    ) -> pl.DataFrame:
         """Give the trades of halted symbols to others."""
-        if silent.is_empty():
+        if halted_minutes.is_empty():
             return trades
-        cell = pl.col("number").cast(pl.Int64) * MINUTES + pl.col("minute")
-        halted = cell.is_in(silent.implode())
-        others = [
-            pl.lit(self._symbol(draw(self.options.stream(plan.AGAIN, attempt), n)))
-            for attempt in range(_TIMES_AGAIN)
+        cell = pl.col("number").cast(pl.Int64) * SESSION_MINUTES + pl.col("minute")
+        halted = cell.is_in(halted_minutes.implode())
+        redrawn = [
+            pl.lit(self._draw_symbols(draw_bits(self.options.stream(plan.REDRAWS, attempt), n)))
+            for attempt in range(_MAX_REDRAWS)
         ]
-        for other in [*others, pl.lit(plan.NEVER_HALTED, dtype=pl.UInt16)]:
+        for other in [*redrawn, pl.lit(plan.NEVER_HALTED, dtype=pl.UInt16)]:
             trades = trades.with_columns(number=pl.when(halted).then(other).otherwise("number"))
         return trades
 
-    def _sized(self, found: pl.DataFrame, opening: pl.Series) -> pl.DataFrame:
+    def _with_jump_sizes(self, jump_trades: pl.DataFrame, opening: pl.Series) -> pl.DataFrame:
         """Say by how much the level jumps; a jump that the night's gap hides does not happen."""
         sigma = pl.lit(self._sigma).gather("number") * pl.col("spread_minute")
         step = pl.lit(self._step).gather("number") * pl.col("spread")
-        seen = found.filter(pl.col("sequence") > pl.lit(opening).gather("number") + 1)
-        return seen.with_columns(jump=_level(pl.col("sigmas") * pl.max_horizontal(sigma, step)))
+        visible = jump_trades.filter(pl.col("sequence") > pl.lit(opening).gather("number") + 1)
+        return visible.with_columns(jump=_to_level(pl.col("sigmas") * pl.max_horizontal(sigma, step)))
 
-    def _moved(self, trades: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    def _with_prices(self, trades: pl.DataFrame, jump_trades: pl.DataFrame) -> pl.DataFrame:
         """Return the trades with their prices; every symbol then stands where its last trade was."""
-        step = _normal(pl.col("drawn"), _STEP) * pl.lit(self._step).gather("number")
-        trades = trades.with_columns(step=_level(step * pl.col("spread")))
-        if not found.is_empty():
-            jumps = trades.get_column("step").gather(found["at"]) + found["jump"]
-            trades = trades.with_columns(trades.get_column("step").scatter(found["at"], jumps))
+        step = _normal_quantile(pl.col("drawn"), _STEP_BIT) * pl.lit(self._step).gather("number")
+        trades = trades.with_columns(step=_to_level(step * pl.col("spread")))
+        if not jump_trades.is_empty():
+            jumps = trades.get_column("step").gather(jump_trades["at"]) + jump_trades["jump"]
+            trades = trades.with_columns(trades.get_column("step").scatter(jump_trades["at"], jumps))
         start = pl.lit(self._level).gather("number")
         trades = trades.with_columns(level=start + pl.col("step").cum_sum().over("number"))
-        raw = _units(self._base.gather(trades["number"]), trades["level"])
-        trades = trades.with_columns(raw.alias("raw")).with_columns(units=_on_tick())
+        raw = _to_units(self._base.gather(trades["number"]), trades["level"])
+        trades = trades.with_columns(raw.alias("raw")).with_columns(units=_round_to_tick())
         last = trades.select("number", "level", "sequence").unique("number", keep="last")
         self._level = self._level.scatter(last["number"], last["level"])
         self._sequence = self._sequence.scatter(last["number"], last["sequence"])
         return trades.select("number", "sequence", "ts_event_ns", "units", "drawn")
 
 
-def times(options: MarketOptions, open_ns: int, minute: pl.Series, n: pl.Series) -> pl.Series:
+def trade_times(options: MarketOptions, open_ns: int, minute: pl.Series, n: pl.Series) -> pl.Series:
     """Return when the trades of some minutes happen, in order; ``n`` counts them from the market's first."""
-    offset = (draw(options.stream(plan.TIMES), n) % MINUTE_NS).cast(pl.Int64)
+    offset = (draw_bits(options.stream(plan.TIMES), n) % MINUTE_NS).cast(pl.Int64)
     # nothing else is known of a trade yet, so the times can be sorted alone
     return (minute * MINUTE_NS + offset + open_ns).sort()
 
 
-def size(drawn: pl.Expr) -> pl.Expr:
+def trade_size(drawn: pl.Expr) -> pl.Expr:
     """Return the shares of a trade."""
-    return pl.lit(sizes()).gather(bits(drawn, _SIZE, TABLE_BITS))
+    return pl.lit(trade_sizes()).gather(bit_field(drawn, _SIZE_BIT, TABLE_BITS))
 
 
 def is_buy(drawn: pl.Expr) -> pl.Expr:
     """Tell whether the buyer took the offer; else the seller took the bid."""
-    return bits(drawn, _SIDE, 1) == 1
+    return bit_field(drawn, _SIDE_BIT, 1) == 1
 
 
-def delay_ns(drawn: pl.Expr) -> pl.Expr:
+def receive_delay_ns(drawn: pl.Expr) -> pl.Expr:
     """Return how long after the trade it was received: 0.15 to 1.2 ms."""
-    return _SHORTEST_DELAY_NS + bits(drawn, _DELAY, _DELAY_BITS).cast(pl.Int64) * _DELAY_UNIT_NS
+    return _MIN_DELAY_NS + bit_field(drawn, _DELAY_BIT, _DELAY_BITS).cast(pl.Int64) * _DELAY_UNIT_NS
 
 
-def _blocks(counts: list[int]) -> Iterator[tuple[int, int]]:
+def _minute_blocks(counts: list[int]) -> Iterator[tuple[int, int]]:
     """Yield runs of minutes, as first and end, of about so many trades that memory is bounded."""
-    begin, held = 0, 0
+    begin, block_trades = 0, 0
     for end, count in enumerate(counts, 1):
-        held += count
-        if held >= _BLOCK_TRADES or end == len(counts):
+        block_trades += count
+        if block_trades >= _BLOCK_TRADES or end == len(counts):
             yield begin, end
-            begin, held = end, 0
+            begin, block_trades = end, 0
 
 
-def _minutes(session: Session, begin: int, end: int) -> pl.DataFrame:
+def _minute_table(session: Session, begin: int, end: int) -> pl.DataFrame:
     """Return minutes, their trades, and which part of a day's sigma a minute and a trade of it has."""
     counts = session.counts[begin:end]
-    shares = [variance / _VARIANCE for variance in plan.VARIANCE[begin:end]]
+    shares = [variance / _VARIANCE_SUM for variance in plan.VARIANCE_WEIGHTS[begin:end]]
     return pl.DataFrame(
         {
             "minute": pl.int_range(begin, end, eager=True),
@@ -201,36 +222,36 @@ def _minutes(session: Session, begin: int, end: int) -> pl.DataFrame:
     )
 
 
-def _silent(halts: pl.DataFrame) -> pl.Series:
+def _halted_minutes(halts: pl.DataFrame) -> pl.Series:
     """Return the minutes of symbols in which they are halted, as one number each."""
-    start = pl.col("number").cast(pl.Int64) * MINUTES
+    start = pl.col("number").cast(pl.Int64) * SESSION_MINUTES
     return halts.select(
         pl.int_ranges(start + pl.col("first"), start + pl.col("last") + 1).explode()
     ).to_series()
 
 
-def _normal(drawn: pl.Expr, low: int) -> pl.Expr:
-    return pl.lit(normal()).gather(bits(drawn, low, TABLE_BITS))
+def _normal_quantile(drawn: pl.Expr, low: int) -> pl.Expr:
+    return pl.lit(normal_quantiles()).gather(bit_field(drawn, low, TABLE_BITS))
 
 
-def _level(change: pl.Expr) -> pl.Expr:
-    return (change * LEVEL).round().cast(pl.Int64)
+def _to_level(change: pl.Expr) -> pl.Expr:
+    return (change * LEVEL_SCALE).round().cast(pl.Int64)
 
 
-def _units(base: pl.Series, level: pl.Series) -> pl.Series:
+def _to_units(base: pl.Series, level: pl.Series) -> pl.Series:
     """Return prices between the ticks: the series of exp(x / 64), raised to 64 by squaring."""
-    x = level.cast(pl.Float64) * (1 / LEVEL / (1 << _SQUARINGS))
-    power = x * (1 / _TERMS) + 1.0
-    for term in range(_TERMS - 1, 0, -1):
+    x = level.cast(pl.Float64) * (1 / LEVEL_SCALE / (1 << _SQUARINGS))
+    power = x * (1 / _SERIES_TERMS) + 1.0
+    for term in range(_SERIES_TERMS - 1, 0, -1):
         power = power * x * (1 / term) + 1.0
     for _ in range(_SQUARINGS):
         power = power * power
     return base * power
 
 
-def _on_tick() -> pl.Expr:
+def _round_to_tick() -> pl.Expr:
     """Return the next tick, above where a buyer trades, else below: a cent, or 1/100 under a dollar."""
     raw = pl.col("raw")
-    tick = pl.when(raw < UNITS).then(1.0).otherwise(float(_CENT))
+    tick = pl.when(raw < UNITS_PER_DOLLAR).then(1.0).otherwise(float(_UNITS_PER_CENT))
     ticks = pl.when(is_buy(pl.col("drawn"))).then((raw / tick).ceil()).otherwise((raw / tick).floor())
     return (ticks * tick).clip(1.0, None).cast(pl.Int64)
