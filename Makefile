@@ -17,7 +17,7 @@ test: $(READY) $(PAGE) $(VENV)/.emulator  ## run the tests (a real Kafka, emulat
 	$(BIN)/python -m pytest $(ARGS)
 
 fault: $(READY) $(VENV)/.emulator  ## let everything fail, each record must be there once (about 10 minutes; a table)
-	$(BIN)/python -m pytest tests/fault tests/story -m "fault or full" $(ARGS)
+	$(BIN)/python -m pytest tests/fault tests/e2e -m "fault or full" $(ARGS)
 
 simulate: $(READY)  ## simulate the sink under every mishap (SEEDS=20000, FIRST=0 to replay one)
 	$(BIN)/python tests/fault/simulation.py --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0)

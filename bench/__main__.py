@@ -9,10 +9,10 @@ from importlib.metadata import version
 from os import cpu_count
 from pathlib import Path
 
-from bench import convert, crowd, curated, dashboard, detection, flow, latency, live, stream
-from bench.bed import KafkaEnv
+from bench import convert, curated, dashboard, detection, flow, latency, live, many_symbols, stream
+from bench.kafka_env import KafkaEnv
 from bench.measure import Result
-from tickerlake.kafka.embedded import EmbeddedBroker
+from tickerlake.kafka.embedded.broker import EmbeddedBroker
 
 DOCS = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- written by make bench: {} -->", "<!-- end -->"
@@ -103,9 +103,9 @@ def _stream(*, quick: bool) -> str:
         results, written = stream.measure_speeds(bed, records, rounds)
         print("latency", flush=True)
         delays = latency.measure(bed, seconds, warm_s)
-        print(f"{crowd.SYMBOLS:,} symbols", flush=True)
-        many_symbols = crowd.measure(bed, 2 * records)
-    track, first = results[stream.TRACK].per_s, many_symbols.first
+        print(f"{many_symbols.SYMBOLS:,} symbols", flush=True)
+        crowded = many_symbols.measure(bed, 2 * records)
+    track, first = results[stream.TRACK].per_s, crowded.first
     against = [
         f"| {name} | {track / results[name].per_s:.1f} | ≥ {latency_ratio} |"
         for name, latency_ratio in PEER_GOALS.items()
@@ -128,14 +128,14 @@ def _stream(*, quick: bool) -> str:
             f"| trade produced → read (plain) | {_format_ms(delays.trades)} | 1.0 | |",
             f"| trade produced → alert read, committed | {_format_ms(delays.alerts)} | {times} | ≤ 30 ms, ≤ 2 × |",
             "",
-            f"| {first.records:,} trades of {crowd.SYMBOLS:,} symbols, all defaults | |",
+            f"| {first.records:,} trades of {many_symbols.SYMBOLS:,} symbols, all defaults | |",
             "|---|---|",
-            f"| written | {_format_written(many_symbols.written)} |",
+            f"| written | {_format_written(crowded.written)} |",
             f"| trades/s | {first.records / first.wall_s:,.0f} |",
             f"| peak memory | {first.peak_mb:,.0f} MB |",
-            f"| snapshots | {many_symbols.snapshots_mb:,.1f} MB |",
-            f"| second run: partitions given → one more trade committed | {many_symbols.restarted.wall_s:.1f} s |",
-            f"| the same, whole process | {many_symbols.restarted.total_s:.1f} s |",
+            f"| snapshots | {crowded.snapshots_mb:,.1f} MB |",
+            f"| second run: partitions given → one more trade committed | {crowded.restarted.wall_s:.1f} s |",
+            f"| the same, whole process | {crowded.restarted.total_s:.1f} s |",
         ]
     )
 

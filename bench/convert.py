@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import material
-from bench.bed import TICKERLAKE
+from bench import datasets
+from bench.kafka_env import TICKERLAKE
 from bench.measure import Result, Run, run_child, run_interleaved
+from tickerlake.sources.csv.detect.scan import read_head
 from tickerlake.sources.csv.options import Options
-from tickerlake.sources.csv.survey import read_head
 
 ROWS = 5_000_000
 
@@ -17,7 +17,7 @@ ROWS = 5_000_000
 def to_parquet(folder: Path, rows: int, rounds: int) -> dict[str, dict[str, Result]]:
     """Return, for minute bars and for trades, records/s of each way."""
     results = {}
-    for kind, write_csv in (("minute bars", material.bars_csv), ("trades", material.trades_csv)):
+    for kind, write_csv in (("minute bars", datasets.bars_csv), ("trades", datasets.trades_csv)):
         source = write_csv(folder / f"{kind}.csv", rows)
         contenders = {
             "Polars, schema known (limit)": _library_runner("polars", source, rows, folder),
@@ -36,7 +36,7 @@ def detection_s(folder: Path) -> float:
 
 
 def _library_runner(library: str, source: Path, rows: int, folder: Path) -> Callable[[], Run]:
-    command = (sys.executable, "-m", "bench.plain", library, source, folder / f"{library}.parquet")
+    command = (sys.executable, "-m", "bench.csv_libraries", library, source, folder / f"{library}.parquet")
     return lambda: run_child(rows, command, folder / "log")
 
 

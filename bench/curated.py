@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tickerlake.lake import cost
+from tickerlake.dashboard.health import cost
 from tickerlake.lake.compact import Compactor
-from tickerlake.lake.duck import open_database, sql_literal
+from tickerlake.lake.duckdb_sql import open_database, sql_literal
 from tickerlake.lake.query import LakeDatabase
 from tickerlake.lake.segment import Format, TopicMeta
 from tickerlake.lake.store.local import LocalStore

@@ -19,14 +19,14 @@ from typing import Final, NamedTuple
 from playwright.sync_api import Browser, sync_playwright
 
 from bench import dashboard_chromium, dashboard_page, dashboard_peers, dashboard_server
-from bench.bed import KafkaEnv
 from bench.dashboard_page import CpuShares
 from bench.dashboard_peers import Measurement
 from bench.dashboard_server import CLIENTS, RATE_S, Load, Memory
 from bench.dashboard_stage import Stage, serve_new_topic
+from bench.kafka_env import KafkaEnv
 from bench.latency import LatencyQuantiles
-from bench.peers import PeerUnavailable
-from tickerlake.kafka.embedded import EmbeddedBroker
+from bench.peer_envs import PeerUnavailable
+from tickerlake.kafka.embedded.broker import EmbeddedBroker
 
 OURS: Final = "tickerlake, {:,} trades/s from Kafka"
 SYMBOLS: Final = (500, 5_000)

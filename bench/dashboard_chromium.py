@@ -15,7 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Playwright
 
-from tickerlake.kafka.jars import exclusive_lock
+from tickerlake.kafka.embedded.jars import exclusive_lock
 
 PACKAGE = Path(__file__).parent.parent / "tests" / "browser"
 _MODULES = PACKAGE / "node_modules"

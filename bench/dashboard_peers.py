@@ -11,14 +11,14 @@ from typing import Final, NamedTuple
 
 from playwright.sync_api import Browser, Page, WebSocket
 
-from bench import peers
+from bench import peer_envs
 from bench.dashboard_page import CpuShares, measure_cpu, open_page
 from bench.dashboard_proc import tree_cpu_s
 from bench.dashboard_stage import free_port, wait_until
 
 _PEER_LIST: Final = "webpeers"
-STREAMLIT: Final = f"Streamlit {peers.pinned_version('streamlit', _PEER_LIST)}"
-DASH: Final = f"Dash {peers.pinned_version('dash', _PEER_LIST)}, AG Grid"
+STREAMLIT: Final = f"Streamlit {peer_envs.pinned_version('streamlit', _PEER_LIST)}"
+DASH: Final = f"Dash {peer_envs.pinned_version('dash', _PEER_LIST)}, AG Grid"
 _HERE: Final = Path(__file__).parent
 _WARM_MS: Final = 5_000
 
@@ -33,7 +33,7 @@ class Measurement(NamedTuple):
 
 def measure(folder: Path, browser: Browser, seconds: float) -> dict[str, Measurement]:
     """Serve each, and look at it."""
-    python = peers.peer_python(_PEER_LIST, 600)
+    python = peer_envs.peer_python(_PEER_LIST, 600)
     measurements = {}
     for name, (command, shown) in _peer_apps(python).items():
         port = free_port()

@@ -11,8 +11,8 @@ from typing import IO, Final
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from bench.bed import TICKERLAKE, KafkaEnv
 from bench.dashboard_trades import TradeSender
+from bench.kafka_env import TICKERLAKE, KafkaEnv
 
 _START_S: Final = 60.0
 _METRIC: Final = r"^tickerlake_dashboard_{}(?:_total)? (\S+)$"

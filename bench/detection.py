@@ -12,11 +12,11 @@ import polars as pl
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.rule import Rule
 from tickerlake.alerts.rules.ruleset import preset
+from tickerlake.analytics.calendars import sessions_by_market
 from tickerlake.analytics.engine import Engine, EngineOptions
 from tickerlake.model.alert import Alert
 from tickerlake.model.json import to_json_lines
 from tickerlake.model.schema import DECIMAL
-from tickerlake.pipeline.markets import sessions_by_market
 from tickerlake.sources import builtin
 from tickerlake.sources.simulator import plan
 from tickerlake.sources.simulator.market import Market

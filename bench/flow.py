@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from bench import material
-from bench.bed import KafkaEnv
+from bench import datasets
+from bench.kafka_env import KafkaEnv
 from bench.measure import Result, Run, run_interleaved
 
 _PAYLOADS = 200_000
@@ -11,8 +11,8 @@ _PAYLOADS = 200_000
 
 def into_kafka(bed: KafkaEnv, records: int, rounds: int) -> dict[str, Result]:
     """CSV file → acknowledged and committed, against kafka-producer-perf-test with the same documents."""
-    csv = material.bars_csv(bed.folder / "bars.csv", records)
-    _, values = material.bars(material.bars_csv(bed.folder / "few.csv", _PAYLOADS))
+    csv = datasets.bars_csv(bed.folder / "bars.csv", records)
+    _, values = datasets.bars(datasets.bars_csv(bed.folder / "few.csv", _PAYLOADS))
     payloads = bed.folder / "payloads.ndjson"
     payloads.write_bytes(b"\n".join(values))
 
@@ -28,7 +28,7 @@ def into_kafka(bed: KafkaEnv, records: int, rounds: int) -> dict[str, Result]:
 
     def preencoded() -> Run:
         topic = bed.create_topic()
-        return bed.run_module(records, "bench.ready", bed.servers, topic, payloads, records)
+        return bed.run_module(records, "bench.producer_child", bed.servers, topic, payloads, records)
 
     def produce() -> Run:
         topic = bed.create_topic()
@@ -44,7 +44,7 @@ def into_kafka(bed: KafkaEnv, records: int, rounds: int) -> dict[str, Result]:
 
 def out_of_kafka(bed: KafkaEnv, records: int, rounds: int) -> dict[str, Result]:
     """Topic → fsynced segments, against kafka-consumer-perf-test, which drops what it reads."""
-    topic = bed.topic_with_records(*material.trades(records))
+    topic = bed.topic_with_records(*datasets.trades(records))
 
     def limit() -> Run:
         return bed.run_tool(

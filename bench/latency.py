@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bench.bed import TICKERLAKE, KafkaEnv
+from bench.kafka_env import TICKERLAKE, KafkaEnv
 
 RATE_S = 1_000
 _SYMBOLS = 100

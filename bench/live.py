@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import median
 
-from bench import material
-from bench.bed import TICKERLAKE, KafkaEnv
+from bench import datasets
+from bench.kafka_env import TICKERLAKE, KafkaEnv
 from tickerlake.kafka.producer import Producer
 from tickerlake.lake.store import open_store
 from tickerlake.lake.store.base import Store
@@ -31,7 +31,7 @@ def help_s(rounds: int) -> float:
 
 def objects_per_s(bed: KafkaEnv, records: int) -> float:
     """Return how many objects of one record a second a sink stores at 50 ms a request."""
-    topic = bed.topic_with_records(*material.trades(records))
+    topic = bed.topic_with_records(*datasets.trades(records))
     store = MemoryStore(before_reply=lambda _: time.sleep(REQUEST_LATENCY_S))
     sink = Sink(bed.servers, [topic], store, bed.new_group(), SinkOptions(format="json"))
     began_s = time.perf_counter()
@@ -50,7 +50,7 @@ def first_object_s(bed: KafkaEnv, rounds: int) -> float:
             while len(sink.progress.partitions) < 4:
                 time.sleep(0.01)
             producer = Producer(bed.servers, secrets.token_hex(4), {})
-            keys, values = material.trades(1)
+            keys, values = datasets.trades(1)
             began_s = time.perf_counter()
             producer.begin()
             producer.send(topic, keys, values)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from bench import peers
-from bench.bed import KafkaEnv
+from bench import peer_envs
+from bench.child_report import with_report
+from bench.kafka_env import KafkaEnv
 from bench.measure import Result, Run, run_child, run_interleaved
-from bench.told import with_report
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
 from tickerlake.sources.simulator.market import Market
@@ -101,7 +101,7 @@ def run_track(bed: KafkaEnv, records: int, topic: str, prefix: str, state: Path,
     """Run track to the end of a topic, timed from its first partition to its last transaction."""
     run = bed.run_module(
         records,
-        "bench.tracked",
+        "bench.track_child",
         *("track", "-t", topic, "-b", bed.servers, "--prefix", prefix, "--group", prefix),
         *("--state", state, "--until-end", *options),
     )
@@ -142,8 +142,8 @@ def _module_runner(
 
 def _peer_runners(bed: KafkaEnv, records: int, topic: str) -> dict[str, Callable[[], Run]]:
     try:
-        python, jars = peers.peer_python(), ",".join(map(str, peers.spark_jars()))
-    except peers.PeerUnavailable as error:
+        python, jars = peer_envs.peer_python(), ",".join(map(str, peer_envs.spark_jars()))
+    except peer_envs.PeerUnavailable as error:
         print(f"  the peers are left out: {error}", flush=True)
         return {}
 

@@ -1,6 +1,6 @@
-"""Write ``src/tickerlake/kafka/kafka.lock`` from what Maven resolves today.
+"""Write ``src/tickerlake/kafka/embedded/kafka.lock`` from what Maven resolves today.
 
-Run by hand after changing ``KAFKA_VERSION`` in ``tickerlake.kafka.jars``::
+Run by hand after changing ``KAFKA_VERSION`` in ``tickerlake.kafka.embedded.jars``::
 
     PYTHONPATH=src python scripts/lock_kafka.py
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import jgo
 from jgo.maven import MavenContext
 
-from tickerlake.kafka.jars import KAFKA_VERSION, LOCK_FILE, TOOLS_MARKER, sha256_of
+from tickerlake.kafka.embedded.jars import KAFKA_VERSION, LOCK_FILE, TOOLS_MARKER, sha256_of
 
 BROKER = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4")
 TOOLS = (f"org.apache.kafka:kafka-tools:{KAFKA_VERSION}",)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tickerlake.kafka.embedded import EmbeddedBroker
+from tickerlake.kafka.embedded.broker import EmbeddedBroker
 
 settings.register_profile("ci", print_blob=True, deadline=None)
 settings.load_profile("ci")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from tickerlake.version import VERSION as __version__  # noqa: N811 - the name by which it is known
 
 if TYPE_CHECKING:
-    from tickerlake.pipeline.dataset import Lake, open_lake
+    from tickerlake.dataset import Lake, open_lake
 
 __all__ = ["Lake", "__version__", "open_lake"]
 
@@ -13,7 +13,7 @@ __all__ = ["Lake", "__version__", "open_lake"]
 def __getattr__(name: str) -> Any:
     """Import what is heavy when it is asked for."""
     if name in {"Lake", "open_lake"}:
-        from tickerlake.pipeline import dataset
+        from tickerlake import dataset
 
         return getattr(dataset, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from tickerlake.alerts.detectors.detector import Detector, IndicatorValues, Reading
-from tickerlake.alerts.detectors.kinds import register
+from tickerlake.alerts.detectors.registry import register
 from tickerlake.analytics.bars import Bars
-from tickerlake.analytics.columnar import Fields, State
+from tickerlake.analytics.state_table import Fields, State
 
 SCRIPTED = "scripted"
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.alertkit import DAY, MINUTE, OPEN, bars, close_bars, daily_bars, encoded_alerts, make_engine
+from alerts.alert_builders import DAY, MINUTE, OPEN, bars, close_bars, daily_bars, encoded_alerts, make_engine
 from alerts.scripted import SCRIPTED
 from tickerlake.alerts.engine import AlertEngine, Instrument
 from tickerlake.alerts.rules.presets import PRESETS

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from alerts.alertkit import DAY
+from alerts.alert_builders import DAY
 from tickerlake.alerts.engine import AlertEngine, Instrument
 from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.bars import Bars

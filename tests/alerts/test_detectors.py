@@ -9,24 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.alertkit import DAY, FIRST_DAY, MINUTE, bars, daily_bars
-from tickerlake.alerts.detectors import kinds
+from alerts.alert_builders import DAY, FIRST_DAY, MINUTE, bars, daily_bars
+from tickerlake.alerts.detectors import registry
 from tickerlake.alerts.detectors.detector import Detector, Reading
-from tickerlake.alerts.detectors.profile import (
+from tickerlake.alerts.detectors.surprise import lee_mykland_threshold
+from tickerlake.alerts.detectors.time_of_day import (
     EVEN_PARTS,
     PART_COUNT,
     TimeOfDayProfile,
     session_parts,
     volatility_prior,
 )
-from tickerlake.alerts.detectors.surprise import lee_mykland_threshold
 from tickerlake.analytics.bars import Bars, Floats
 
 NO_VALUES: dict[str, Floats] = {}
 
 
 def make_detector(kind: str, interval: str = "1m", size: int = 1, **given_parameters: Any) -> Detector:
-    detector = kinds.detector_class(kind)(given_parameters, interval)
+    detector = registry.detector_class(kind)(given_parameters, interval)
     detector.table.grow(size)
     if detector.history is not None:
         detector.history.grow(size)
@@ -490,7 +490,7 @@ def test_the_market_wide_breakers() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [name for name in kinds.kind_names() if name not in {"stale", "data_quality"}]
+    "kind", [name for name in registry.kind_names() if name not in {"stale", "data_quality"}]
 )
 def test_a_preview_changes_nothing_and_equals_an_update(kind: str) -> None:
     needed: dict[str, dict[str, Any]] = {

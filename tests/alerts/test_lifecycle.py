@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from alerts.alertkit import DAY, FIRST_DAY, MINUTE, OPEN, bars, close_bars, make_engine, transitions_per_bar
+from alerts.alert_builders import (
+    DAY,
+    FIRST_DAY,
+    MINUTE,
+    OPEN,
+    bars,
+    close_bars,
+    make_engine,
+    transitions_per_bar,
+)
 from alerts.scripted import SCRIPTED
 from tickerlake.alerts.engine import AlertEngine
 

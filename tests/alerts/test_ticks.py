@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.alertkit import MINUTE, SECOND, bars, close_bars, encoded_alerts, make_engine
+from alerts.alert_builders import MINUTE, SECOND, bars, close_bars, encoded_alerts, make_engine
 from alerts.scripted import SCRIPTED
 from tickerlake.alerts.engine import AlertEngine, FiredAlert
 from tickerlake.analytics.bars import Bars

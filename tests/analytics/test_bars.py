@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.records import batch, trade
-from tickerlake.analytics import snapshot
+from tickerlake.analytics import engine_state
 from tickerlake.analytics.engine import Engine, EngineOptions, Output
 from tickerlake.analytics.sessions import ALWAYS_OPEN, Sessions
 from tickerlake.errors import DataError
@@ -189,7 +189,7 @@ def test_another_engine_resumes_from_a_snapshot(
     before.process(first)
     # an engine that has other partitions already
     after.process(batch([trade("CCC.XNAS", START, Decimal(5), Decimal(1))], partition=7))
-    snapshot.restore(after, 0, snapshot.snapshot(before, 0))
+    engine_state.restore(after, 0, engine_state.snapshot(before, 0))
     again = after.process(rest)
     assert again.bars.equals(expected.bars)
     assert again.indicators.equals(expected.indicators)
@@ -401,7 +401,7 @@ def test_a_closed_bar_is_not_reopened_by_more_lateness(options: dict[str, Any]) 
     before.process(batch([trade("AAA.XNAS", START + at * SECOND, Decimal(10), Decimal(1)) for at in times]))
     for _ in range(2):
         # also not with the one after the next
-        snapshot.restore(after, 0, snapshot.snapshot(before, 0))
+        engine_state.restore(after, 0, engine_state.snapshot(before, 0))
         before, after = after, engine(**options)
     output = before.process(
         batch([trade("AAA.XNAS", START + 30 * SECOND, Decimal(11), Decimal(1))], first_offset=2)
@@ -414,7 +414,7 @@ def test_a_closed_bar_is_still_restated_with_a_longer_grace_period() -> None:
     before, after = engine(lateness_ns=MINUTE), engine(grace_ns=10 * MINUTE, lateness_ns=MINUTE)
     made = [trade("AAA.XNAS", START + at * SECOND, Decimal(10), Decimal(1)) for at in (0, 61, 30)]
     before.process(batch(made[:2]))
-    snapshot.restore(after, 0, snapshot.snapshot(before, 0))
+    engine_state.restore(after, 0, engine_state.snapshot(before, 0))
     output = after.process(batch(made[2:], first_offset=2))
     assert output.bars.select("ts_open_ns", "volume", "revision").rows() == [(START, 2, 1)]
 
@@ -450,14 +450,14 @@ def test_the_largest_sizes_can_be_summed() -> None:
 def test_a_damaged_snapshot_is_reported() -> None:
     subject = engine(indicators=("SMA(2)",))
     subject.process(batch([trade("AAA.XNAS", START, Decimal(10), Decimal(1))]))
-    state = snapshot.snapshot(subject, 0)
+    state = engine_state.snapshot(subject, 0)
     flipped = [state[:at] + bytes([state[at] ^ 1]) + state[at + 1 :] for at in range(len(state))]
 
     def restored(data: bytes) -> bytes | None:
         other = engine(indicators=("SMA(2)",))
         with contextlib.suppress(DataError):
-            snapshot.restore(other, 0, data)
-            return snapshot.snapshot(other, 0)
+            engine_state.restore(other, 0, data)
+            return engine_state.snapshot(other, 0)
         return None
 
     assert restored(b"") is restored(state[:-1]) is None
@@ -474,18 +474,18 @@ def modify_snapshot(state: bytes, **changes: Any) -> bytes:
 
 
 def test_a_snapshot_of_another_version_is_reported() -> None:
-    state = modify_snapshot(snapshot.snapshot(engine(), 0), version=snapshot.VERSION + 1)
+    state = modify_snapshot(engine_state.snapshot(engine(), 0), version=engine_state.VERSION + 1)
     with pytest.raises(DataError, match="version"):
-        snapshot.restore(engine(), 0, state)
+        engine_state.restore(engine(), 0, state)
 
 
 def test_an_indicator_with_a_changed_state_restarts() -> None:
     before, after = engine(indicators=("SMA(2)",)), engine(indicators=("SMA(2)",))
     made = [trade("AAA.XNAS", START + n * MINUTE, Decimal(10 + n), Decimal(1)) for n in range(6)]
     before.process(batch(made[:3]))
-    state = snapshot.snapshot(before, 0)
+    state = engine_state.snapshot(before, 0)
     other = {"1m SMA(2)": {"kind": "<f8", "shape": [1, 1], "data": bytes(8)}}
-    snapshot.restore(after, 0, modify_snapshot(state, tables=other))
+    engine_state.restore(after, 0, modify_snapshot(state, tables=other))
     assert after.process(batch(made[3:], first_offset=3)).indicators["ts_open_ns"].to_list() == [
         START + 3 * MINUTE,
         START + 4 * MINUTE,

@@ -8,9 +8,9 @@ import numpy as np
 
 from support.records import batch, trade
 from tickerlake.analytics.bars import Bars, Floats, Ints
-from tickerlake.analytics.columnar import StateTable
 from tickerlake.analytics.engine import Engine, EngineOptions, FiredAlert
 from tickerlake.analytics.sessions import Sessions
+from tickerlake.analytics.state_table import StateTable
 
 SECOND = 10**9
 MINUTE = 60 * SECOND

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickerlake.analytics.bars import Bars, Floats
-from tickerlake.analytics.columnar import Fields, State
 from tickerlake.analytics.indicators import registry
 from tickerlake.analytics.indicators.averages import MACD
 from tickerlake.analytics.indicators.indicator import Indicator
@@ -23,6 +22,7 @@ from tickerlake.analytics.indicators.registry import (
     register,
     signature,
 )
+from tickerlake.analytics.state_table import Fields, State
 from tickerlake.errors import UsageError
 
 
@@ -180,7 +180,7 @@ def install_package(folder: Path, monkeypatch: pytest.MonkeyPatch, points: str, 
 
 
 CODE = """
-from tickerlake.analytics.columnar import Fields
+from tickerlake.analytics.state_table import Fields
 from tickerlake.analytics.indicators.indicator import Indicator
 
 class Half(Indicator):

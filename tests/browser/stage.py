@@ -16,17 +16,17 @@ from confluent_kafka import Producer
 from support.process import wait_until
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
+from tickerlake.analytics.calendars import sessions_by_market
 from tickerlake.analytics.engine import EngineOptions
 from tickerlake.dashboard.server import Dashboard, DashboardOptions
 from tickerlake.kafka.admin import Admin
 from tickerlake.lake.store import open_store
 from tickerlake.pipeline.ingest import Ingest
-from tickerlake.pipeline.markets import sessions_by_market
-from tickerlake.pipeline.simulate import write_topic
 from tickerlake.pipeline.sink import Sink, SinkOptions
 from tickerlake.pipeline.track import Tracker, TrackOptions
 from tickerlake.sources.simulator.market import Market
 from tickerlake.sources.simulator.plan import MarketOptions
+from tickerlake.tools.simulate import write_topic
 
 INTERVALS = ("1m", "5m", "1h", "1d")
 INDICATORS = ("SMA(20)", "EMA(20)", "RSI(14)", "MACD(12,26,9)", "BBANDS(20,2,2)", "VWAP")

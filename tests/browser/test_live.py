@@ -9,7 +9,7 @@ from browser.stage import START_MS, Stage, bar, trade
 from browser.visit import Visit, VisitFactory
 from support.process import Child, tickerlake
 from tickerlake.dashboard.server import Dashboard
-from tickerlake.kafka.embedded import EmbeddedBroker
+from tickerlake.kafka.embedded.broker import EmbeddedBroker
 
 DAY_MS = 86_400_000
 

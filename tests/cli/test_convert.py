@@ -16,7 +16,7 @@ import pytest
 from support.process import run, tickerlake, wait_until
 from tickerlake.errors import UsageError
 from tickerlake.model.schema import polars_schema, time_columns, with_timestamps
-from tickerlake.pipeline.files import atomic_write
+from tickerlake.tools.files import atomic_write
 
 DATA = Path(__file__).parent.parent / "data"
 NOON = datetime(2024, 1, 2, 12, tzinfo=UTC)

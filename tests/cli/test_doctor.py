@@ -12,8 +12,8 @@ from support.gcs import FakeGcs, fake_gcs
 from support.process import tickerlake
 from tickerlake import clock
 from tickerlake.kafka.admin import Admin, TopicHealth
-from tickerlake.pipeline import doctor
-from tickerlake.pipeline.doctor import Check, check_lake, check_locations, check_warehouse
+from tickerlake.tools import doctor
+from tickerlake.tools.doctor import Check, check_lake, check_locations, check_warehouse
 from tickerlake.warehouse.bigquery import Warehouse
 
 __all__ = ["fake_bigquery", "fake_gcs"]

@@ -13,8 +13,8 @@ import uvicorn
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message
 
+from tickerlake.dashboard.access.listener import Listener
 from tickerlake.dashboard.access.paths import PUBLIC_PATHS
-from tickerlake.dashboard.access.sockets import Listener
 
 PASSWORD = "correct horse battery"
 # the cheapest that is taken

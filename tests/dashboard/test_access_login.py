@@ -24,12 +24,12 @@ from dashboard.access_support import (
     send_request,
 )
 from tickerlake.dashboard.access.authenticator import Authenticator
-from tickerlake.dashboard.access.guard import AccessMiddleware
 from tickerlake.dashboard.access.login import login_routes
+from tickerlake.dashboard.access.middleware import AccessMiddleware
 from tickerlake.dashboard.access.password import Password
 from tickerlake.dashboard.access.paths import login_path, safe_local_path
 from tickerlake.dashboard.access.policy import Policy
-from tickerlake.dashboard.access.rate import RateLimiter
+from tickerlake.dashboard.access.rate_limiter import RateLimiter
 from tickerlake.dashboard.access.sessions import MAX_AGE_S, MAX_IDLE_S, Sessions
 from tickerlake.errors import UsageError
 

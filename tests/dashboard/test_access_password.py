@@ -10,7 +10,7 @@ from dashboard.access_support import HASH as CHEAP
 from dashboard.access_support import PASSWORD, Clock, run_async
 from tickerlake.dashboard.access import password as module
 from tickerlake.dashboard.access.password import Password, hash_password
-from tickerlake.dashboard.access.rate import RateLimiter, network_of
+from tickerlake.dashboard.access.rate_limiter import RateLimiter, network_of
 from tickerlake.errors import UsageError
 
 HASH = hash_password(PASSWORD)

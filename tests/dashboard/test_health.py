@@ -14,13 +14,13 @@ from confluent_kafka.admin import AdminClient
 
 from support.process import wait_until
 from support.topics import delete_topic
-from tickerlake.dashboard.health.look import HealthMonitor
+from tickerlake.dashboard.health.monitor import HealthMonitor
 from tickerlake.dashboard.health.rates import Rates
 from tickerlake.errors import KafkaError, StoreUnavailable
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.embedded import EmbeddedBroker
-from tickerlake.lake.audit import audit
-from tickerlake.lake.audits import save_audit_records
+from tickerlake.kafka.embedded.broker import EmbeddedBroker
+from tickerlake.lake.audit.history import save_audit_records
+from tickerlake.lake.audit.segments import audit
 from tickerlake.lake.segment import Format
 from tickerlake.lake.store import Store, open_store
 from tickerlake.lake.store.memory import MemoryStore
@@ -321,8 +321,8 @@ class HangingStore(MemoryStore):
 def test_an_unresponsive_lake_blocks_nothing(
     kafka: str, topic: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickerlake.dashboard.health.look._JOIN_TIMEOUT_S", 0.05)
-    monkeypatch.setattr("tickerlake.dashboard.health.look._RESPONSE_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("tickerlake.dashboard.health.monitor._JOIN_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("tickerlake.dashboard.health.monitor._RESPONSE_TIMEOUT_S", 0.0)
     store = HangingStore()
     watch = MonitoredPipeline(kafka, store, prefix)
     state = watch.poll()

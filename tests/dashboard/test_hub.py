@@ -8,12 +8,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from dashboard.pages import HubClient, connect_client, serve_hub
+from dashboard.hub_client import HubClient, connect_client, serve_hub
 from dashboard.test_market_state import MINUTE, NO_TIME_LIMIT_NS, START, alert, bar, bars, trade
 from support.process import wait_until
 from tickerlake.dashboard.live import hub as hub_module
-from tickerlake.dashboard.market.market import MarketState
-from tickerlake.dashboard.market.ticks import aggregate_trades
+from tickerlake.dashboard.market.state import MarketState
+from tickerlake.dashboard.market.trades import aggregate_trades
 
 
 def add_trades(market: MarketState, price: float, *symbols: str, at_ns: int = START) -> None:

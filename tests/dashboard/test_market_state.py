@@ -23,8 +23,8 @@ from tickerlake.dashboard.market.latest import (
     TIME_MS,
     VOLUME,
 )
-from tickerlake.dashboard.market.market import MarketState, nominal_length_ns
-from tickerlake.dashboard.market.ticks import aggregate_trades
+from tickerlake.dashboard.market.state import MarketState, nominal_length_ns
+from tickerlake.dashboard.market.trades import aggregate_trades
 from tickerlake.model.alert import Alert
 
 MINUTE = 60 * 10**9

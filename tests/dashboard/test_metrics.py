@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.figures import PIPELINE_STATUS, SERVER_STATS
+from support.pipeline_state import PIPELINE_STATUS, SERVER_STATS
 from tickerlake.dashboard.health.state import PipelineState
 from tickerlake.dashboard.metrics import MAX_SERIES, exposition
 from tickerlake.version import VERSION

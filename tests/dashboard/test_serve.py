@@ -17,25 +17,25 @@ from openapi_spec_validator import validate
 from starlette.routing import Mount, Route
 
 from dashboard.access_support import PASSWORD, check_default_deny
-from dashboard.pages import connect_client
+from dashboard.hub_client import connect_client
 from support import oracle
 from support.certificates import CertificateAuthority
 from support.process import run, tickerlake, wait_until
+from tickerlake.analytics.calendars import sessions_by_market
 from tickerlake.dashboard.access.authenticator import Authenticator
-from tickerlake.dashboard.access.guard import AccessMiddleware
 from tickerlake.dashboard.access.login import login_routes
+from tickerlake.dashboard.access.middleware import AccessMiddleware
 from tickerlake.dashboard.access.password import Password
 from tickerlake.dashboard.access.policy import Policy
-from tickerlake.dashboard.access.rate import RateLimiter
+from tickerlake.dashboard.access.rate_limiter import RateLimiter
 from tickerlake.dashboard.app import Backend, create_app
-from tickerlake.dashboard.health.look import HealthMonitor
+from tickerlake.dashboard.health.monitor import HealthMonitor
 from tickerlake.dashboard.live.hub import Hub
-from tickerlake.dashboard.market.market import MarketState
-from tickerlake.dashboard.reading.feed import DashboardReader
+from tickerlake.dashboard.market.state import MarketState
+from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.dashboard.server import Dashboard, DashboardOptions
 from tickerlake.errors import UsageError
 from tickerlake.lake.store import open_store
-from tickerlake.pipeline.markets import sessions_by_market
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.figures import PIPELINE_STATUS, SERVER_STATS
+from support.pipeline_state import PIPELINE_STATUS, SERVER_STATS
 from tickerlake.dashboard.metrics import exposition
 
 ROOT = Path(__file__).parents[2]

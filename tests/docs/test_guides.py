@@ -14,13 +14,13 @@ import pytest
 from typer.main import get_command
 
 from tickerlake import config
-from tickerlake.alerts.detectors import kinds
+from tickerlake.alerts.detectors import registry as detectors
 from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.alerts.message import TEMPLATE_FIELDS
 from tickerlake.alerts.rules import presets
-from tickerlake.alerts.rules.table import COMMON_KEYS
+from tickerlake.alerts.rules.rule_table import COMMON_KEYS
 from tickerlake.analytics import decode
-from tickerlake.analytics.indicators import registry
+from tickerlake.analytics.indicators import registry as indicators
 from tickerlake.cli.app import app
 from tickerlake.model import alert
 from tickerlake.model.schema import ALERT, fields
@@ -29,10 +29,12 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 GUIDES: Final = {name: (DOCS / f"{name}.md").read_text() for name in ("alerts", "tracking", "extending")}
 NOTIFY: Final = (DOCS / "notify.md").read_text()
 BUILT_IN_INDICATORS: Final = sorted(
-    name for name, cls in registry.available().items() if cls.__module__.startswith("tickerlake.")
+    name for name, cls in indicators.available().items() if cls.__module__.startswith("tickerlake.")
 )
 DETECTOR_KINDS: Final = [
-    name for name in kinds.kind_names() if kinds.detector_class(name).__module__.startswith("tickerlake.")
+    name
+    for name in detectors.kind_names()
+    if detectors.detector_class(name).__module__.startswith("tickerlake.")
 ]
 TARGET_SECRETS: Final = {
     "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T/B/x",
@@ -87,7 +89,7 @@ def installed_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", DETECTOR_KINDS)
 def test_every_detector_is_documented_with_its_parameters(kind: str) -> None:
-    row, cls = table_row(GUIDES["alerts"], kind), kinds.detector_class(kind)
+    row, cls = table_row(GUIDES["alerts"], kind), detectors.detector_class(kind)
     for name, declaration in cls.parameters.items():
         default = Parameter.coerce(declaration).default
         assert f"`{name}`" in row
@@ -112,7 +114,7 @@ def test_placeholders_presets_and_directions_are_documented() -> None:
     guide = GUIDES["alerts"]
     assert [place for place in TEMPLATE_FIELDS if f"`{{{place}}}`" not in guide] == []
     assert [name for name in presets.PRESETS if not table_row(guide, name)] == []
-    undirected = [kind for kind in DETECTOR_KINDS if not kinds.detector_class(kind).has_direction]
+    undirected = [kind for kind in DETECTOR_KINDS if not detectors.detector_class(kind).has_direction]
     assert set(
         re.findall(r"`(\w+)`", re.findall(r"looks one way only; not for(.*?)\.", guide, re.DOTALL)[0])
     ) == {*undirected}
@@ -127,7 +129,7 @@ def test_every_alert_field_is_documented() -> None:
 
 @pytest.mark.parametrize("name", BUILT_IN_INDICATORS)
 def test_every_indicator_is_documented_with_its_defaults(name: str) -> None:
-    call, _, outputs = registry.signature(name).partition(": ")
+    call, _, outputs = indicators.signature(name).partition(": ")
     row = table_row(GUIDES["tracking"], call)
     assert [output for output in outputs.split(", ") if output and f"`{output}`" not in row] == []
 

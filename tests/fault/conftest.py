@@ -23,9 +23,9 @@ from support.gcs import FakeGcs, fake_gcs
 from support.process import Child, tickerlake
 from tickerlake.failpoints import ENV_VARIABLE
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.embedded import EmbeddedBroker
-from tickerlake.kafka.embedded_files import free_port
-from tickerlake.kafka.jars import pinned_jars
+from tickerlake.kafka.embedded.broker import EmbeddedBroker
+from tickerlake.kafka.embedded.files import free_port
+from tickerlake.kafka.embedded.jars import pinned_jars
 
 __all__ = ["fake_gcs"]
 

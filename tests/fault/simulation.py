@@ -30,7 +30,7 @@ from tickerlake import clock
 from tickerlake.errors import ObjectExists, StoreUnavailable
 from tickerlake.kafka.admin import Topic
 from tickerlake.kafka.consumer import Batch, CommittedOffset, Partition
-from tickerlake.lake.audit import audit
+from tickerlake.lake.audit.segments import audit
 from tickerlake.lake.segment import Format
 from tickerlake.lake.store.base import ObjectInfo
 from tickerlake.lake.store.memory import MemoryStore

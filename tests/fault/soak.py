@@ -24,8 +24,8 @@ from websockets.sync.client import connect
 from support.process import Child, proc_status, tickerlake, wait_until
 from support.topics import has_more_than
 from tickerlake import clock
-from tickerlake.kafka.embedded import EmbeddedBroker
-from tickerlake.kafka.embedded_files import free_port
+from tickerlake.kafka.embedded.broker import EmbeddedBroker
+from tickerlake.kafka.embedded.files import free_port
 
 PREFIX = "soak"
 RECORD_TYPES = ("trades", "bars", "indicators", "alerts")

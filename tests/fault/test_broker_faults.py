@@ -17,7 +17,7 @@ from fault.conftest import Scenario, create_scenario
 from support import oracle, topics
 from support.process import peak_mb, run, wait_until
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.embedded import EmbeddedBroker
+from tickerlake.kafka.embedded.broker import EmbeddedBroker
 
 FREQUENT_FLUSH = ("--flush-records", 300, "--flush-age", 0.2)
 # 140 MB of interpreter and libraries, 32 MB of records, what encodes two segments

@@ -9,8 +9,8 @@ import pytest
 
 from fault.conftest import RESULT_PROPERTY, Scenario
 from support import oracle
-from support.planted import SEEDED_BUGS
 from support.process import wait_until
+from support.seeded_bugs import SEEDED_BUGS
 from tickerlake.errors import StoreUnavailable
 from tickerlake.lake.store.local import LocalStore
 from tickerlake.pipeline.sink import Sink, SinkOptions

@@ -19,14 +19,14 @@ from fault.conftest import Scenario
 from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs
 from support.process import run, tickerlake
-from tickerlake.lake import ndjson, parquet
-from tickerlake.lake.audit import Finding
-from tickerlake.lake.repair import RepairResult, plan_repair
-from tickerlake.lake.rows import checksum
+from tickerlake.lake.audit.repair import RepairResult, plan_repair
+from tickerlake.lake.audit.segments import Finding
+from tickerlake.lake.formats import ndjson, parquet
+from tickerlake.lake.formats.rows import checksum
 from tickerlake.lake.segment import SegmentMeta, segment_key
 from tickerlake.lake.store import open_store
-from tickerlake.pipeline.prove import audit_lake
-from tickerlake.pipeline.repair import repair_lake
+from tickerlake.tools.audit import audit_lake
+from tickerlake.tools.repair import repair_lake
 
 Corruption = Callable[[Path], str]
 """Damages a segment in the middle of a chain; returns the kind of the finding that names it."""

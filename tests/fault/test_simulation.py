@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from fault.simulation import InvariantViolation, run_seed, try_seed
-from support.planted import SEEDED_BUGS
+from support.seeded_bugs import SEEDED_BUGS
 
 SEEDS = 200
 SEEDS_PER_TEST = 50

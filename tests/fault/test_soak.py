@@ -30,7 +30,7 @@ def test_usage_that_levels_off_is_not_growth() -> None:
 
 
 @pytest.mark.parametrize(
-    ("figures", "growing"),
+    ("measurements", "growing"),
     [((121,), "memory"), ((100, 23), "descriptors"), ((100, 20, 23), "threads")],
 )
 def test_usage_that_still_rises_is_growth(measurements: tuple[int, ...], growing: str) -> None:

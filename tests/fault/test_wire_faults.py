@@ -21,9 +21,9 @@ from support.tracker import (
 )
 from tickerlake.errors import BrokerUnreachable
 from tickerlake.kafka.consumer import TopicTailer, read_all
-from tickerlake.kafka.embedded import EmbeddedBroker
-from tickerlake.kafka.embedded_files import free_port
-from tickerlake.kafka.peek import OffsetProbe
+from tickerlake.kafka.embedded.broker import EmbeddedBroker
+from tickerlake.kafka.embedded.files import free_port
+from tickerlake.kafka.probe import OffsetProbe
 
 FREQUENT_FLUSH = ("--flush-records", 50, "--flush-age", 0.2)
 # what Kafka says to a member that is late, unknown, or to join again, and of a coordinator that has moved

@@ -9,8 +9,8 @@ import pytest
 
 from lake.test_writer import TOPIC, records
 from tickerlake.errors import LakeError
-from tickerlake.lake import ndjson, parquet
-from tickerlake.lake.audit import audit
+from tickerlake.lake.audit.segments import audit
+from tickerlake.lake.formats import ndjson, parquet
 from tickerlake.lake.segment import segment_key
 from tickerlake.lake.store.local import LocalStore
 from tickerlake.lake.writer import SegmentWriter, open_topic

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from tickerlake.errors import LakeError
-from tickerlake.lake import columns, parquet, rows
-from tickerlake.lake.columns import Column
+from tickerlake.lake.formats import columns, parquet, rows
+from tickerlake.lake.formats.columns import Column
 from tickerlake.lake.segment import SegmentMeta
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA, SCHEMAS, FieldType, with_timestamps
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from support.lakes import LakeTopic, bar, trade, utc_dates
 from tickerlake.errors import LakeError, ObjectExists, StoreUnavailable
 from tickerlake.lake import curated
-from tickerlake.lake.audit_curated import audit_curated
+from tickerlake.lake.audit.curated import audit_curated
 from tickerlake.lake.compact import CompactionProgress, Compactor, _Step
-from tickerlake.lake.rows import checksum
+from tickerlake.lake.formats.rows import checksum
 from tickerlake.lake.segment import Format
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.local import LocalStore
 from tickerlake.lake.store.memory import MemoryStore
-from tickerlake.lake.typed import Chunk, Records, frame_schema, read_chunk
+from tickerlake.lake.typed_records import Chunk, Records, frame_schema, read_chunk
 
 FORMATS: list[Format] = ["ndjson", "parquet", "json"]
 
@@ -263,7 +263,7 @@ def test_the_loser_of_two_concurrent_compactions_restarts(
             others[0] = compact(store, tmp_path / "theirs")
         return read_chunk(*given)
 
-    monkeypatch.setattr("tickerlake.lake.typed.read_chunk", late)
+    monkeypatch.setattr("tickerlake.lake.typed_records.read_chunk", late)
     done = mine.run()
     assert (others[0].records, done.records) == (2, 0)
     assert rows(store, "bars").height == 2

@@ -20,7 +20,7 @@ from tickerlake.lake.segment import Format
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.local import LocalStore
 from tickerlake.lake.store.memory import MemoryStore
-from tickerlake.lake.typed import frame_schema
+from tickerlake.lake.typed_records import frame_schema
 from tickerlake.lake.views import views
 from tickerlake.model.schema import ALERT
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickerlake.errors import LakeError
-from tickerlake.lake import ndjson, rows
+from tickerlake.lake.formats import ndjson, rows
 from tickerlake.lake.segment import SegmentMeta
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickerlake.errors import LakeError, StoreUnavailable, UsageError
-from tickerlake.lake.audit import audit
+from tickerlake.lake.audit.segments import audit
 from tickerlake.lake.segment import Format, Marker, TopicMeta, marker_key, segment_key
 from tickerlake.lake.store.memory import MemoryStore
 from tickerlake.lake.writer import SegmentWriter, open_topic, open_writer

@@ -23,7 +23,7 @@ from tickerlake.errors import BrokerUnreachable, Rebalanced, StoreUnavailable
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.memory import MemoryStore
 from tickerlake.model.json import to_json_lines
-from tickerlake.pipeline import publish, track
+from tickerlake.pipeline import publisher, track
 from tickerlake.pipeline.track import ClockClose, Tracker, TrackOptions
 
 SECOND = 10**9
@@ -106,7 +106,7 @@ class SimulatedTracking:
             patch.setattr(track, "Admin", lambda *_: SimAdmin(cluster))
             patch.setattr(track, "Producer", lambda *_, **__: SimProducer(cluster))
             patch.setattr(track, "Consumer", lambda a, b, c, *on, instance: SimConsumer(cluster, *on))
-            patch.setattr(publish, "ThreadPoolExecutor", lambda *_, **__: SimPool(cluster))
+            patch.setattr(publisher, "ThreadPoolExecutor", lambda *_, **__: SimPool(cluster))
             patch.setattr(track, "instance_slot", lambda _: nullcontext(0))
             patch.setattr(clock, "now_ns", lambda: int(cluster.now_s * SECOND))
             patch.setattr(clock, "monotonic_s", lambda: cluster.now_s)

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tickerlake.pipeline.pace import Pace
 from tickerlake.sources import merge as module
 from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.read import CsvBatch
 from tickerlake.sources.csv.sort import fill_reject_times, reject_duplicates
 from tickerlake.sources.merge import FAN_IN, merge, read_run, write_run
+from tickerlake.sources.pace import Pace
 from tickerlake.sources.replay import (
     MergedSource,
     TimeShiftedSource,

@@ -11,11 +11,11 @@ from support.process import run
 from tickerlake import failpoints
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
+from tickerlake.analytics.calendars import sessions_by_market
 from tickerlake.analytics.engine import EngineOptions
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
 from tickerlake.lake.store import open_store
-from tickerlake.pipeline.markets import sessions_by_market
 from tickerlake.pipeline.track import Tracker, TrackOptions, TrackProgress
 
 RESULT_TOPICS = ("bars", "indicators", "alerts", "refused")

@@ -11,7 +11,7 @@ from tickerlake.errors import LakeError, WarehouseError
 from tickerlake.lake import curated
 from tickerlake.lake.store.base import Store
 from tickerlake.warehouse.bigquery import Warehouse
-from tickerlake.warehouse.external import ensure_external_tables
+from tickerlake.warehouse.external_tables import ensure_external_tables
 from tickerlake.warehouse.load import Loader
 from warehouse.test_load import emulators, store, warehouse
 

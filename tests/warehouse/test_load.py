@@ -21,7 +21,7 @@ from tickerlake.errors import UsageError, WarehouseError, WarehouseUnavailable
 from tickerlake.lake.query import LakeDatabase
 from tickerlake.lake.store import open_store
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.typed import frame_schema
+from tickerlake.lake.typed_records import frame_schema
 from tickerlake.lake.views import views
 from tickerlake.warehouse import load as load_module
 from tickerlake.warehouse.audit import audit_loads

@@ -8,14 +8,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tickerlake.alerts.cause import SplitDetector
-from tickerlake.alerts.detectors import kinds
-from tickerlake.alerts.detectors.silence import DataQuality, Stale
+from tickerlake.alerts.detectors import registry
+from tickerlake.alerts.detectors.data_health import DataQuality, Stale
 from tickerlake.alerts.duration import parse_duration_ns
+from tickerlake.alerts.evaluator import DetectionContext, FiredAlert, Instrument, RuleEvaluator
 from tickerlake.alerts.rules.rule import Rule
-from tickerlake.alerts.watch import DetectionContext, FiredAlert, Instrument, RuleEvaluator
+from tickerlake.alerts.splits import SplitDetector
 from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
-from tickerlake.analytics.columnar import StateTable
+from tickerlake.analytics.state_table import StateTable
 from tickerlake.errors import UsageError
 
 __all__ = ["AlertEngine", "FiredAlert", "Instrument"]
@@ -377,7 +377,7 @@ class AlertEngine:
 
 def _bar_filter_key(rule: Rule) -> tuple[object, ...]:
     """Return what rules have in common that look at the same bars."""
-    kind = kinds.detector_class(rule.kind)
+    kind = registry.detector_class(rule.kind)
     return rule.symbols, rule.exclude, rule.session, rule.intervals, kind.intraday_only, kind.max_interval
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from tickerlake.alerts.rules.rule import Rule
 from tickerlake.analytics.bars import Flags, Floats, Ints
-from tickerlake.analytics.columnar import Fields, StateTable
+from tickerlake.analytics.state_table import Fields, StateTable
 from tickerlake.model.alert import AlertState
 
 _NAN: Final = float("nan")

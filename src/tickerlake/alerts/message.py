@@ -3,8 +3,8 @@
 from datetime import date, timedelta
 from typing import Any, Final, NamedTuple
 
-from tickerlake.alerts.cause import SplitCandidate
 from tickerlake.alerts.duration import SECOND_NS, format_duration
+from tickerlake.alerts.splits import SplitCandidate
 from tickerlake.model.alert import AlertState, Cause, Direction, Severity, Unit
 
 TEMPLATE_FIELDS: Final = (

@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 import polars as pl
 
+from tickerlake.analytics.bar_builder import NO_CLOSED_BARS, BarBuilder, InputRows
+from tickerlake.analytics.bar_series import BarSeries, split_into_rounds
 from tickerlake.analytics.bars import Bars, Floats, Ints
-from tickerlake.analytics.builder import NO_CLOSED_BARS, BarBuilder, InputRows
-from tickerlake.analytics.columnar import StateTable
 from tickerlake.analytics.decode import (
     INSTRUMENT_INVALID,
     INTERVAL_CHANGED,
@@ -26,9 +26,9 @@ from tickerlake.analytics.decode import (
     reject,
 )
 from tickerlake.analytics.instruments import Instrument, Instruments
-from tickerlake.analytics.publish import bar_records, indicator_records
-from tickerlake.analytics.series import BarSeries, split_into_rounds
+from tickerlake.analytics.records import bar_records, indicator_records
 from tickerlake.analytics.sessions import Sessions
+from tickerlake.analytics.state_table import StateTable
 from tickerlake.model.alert import Alert
 from tickerlake.model.interval import interval_ns
 

@@ -112,7 +112,7 @@ def forward_alerts(
         return
     from tickerlake.errors import TickerlakeError
     from tickerlake.notify.dispatcher import Dispatcher
-    from tickerlake.pipeline.announce import AlertForwarder
+    from tickerlake.pipeline.forward_alerts import AlertForwarder
 
     routes = _read_routes(rules)
     forwarder = AlertForwarder(bootstrap_servers, topic, f"{group}-notify", kafka_properties)
@@ -284,7 +284,7 @@ def tail(
 
 def _print_alert(printer: AlertPrinter, value: bytes | None) -> None:
     from tickerlake.errors import DataError
-    from tickerlake.pipeline.announce import decode_alert
+    from tickerlake.pipeline.forward_alerts import decode_alert
 
     try:
         printer.print(decode_alert(value))

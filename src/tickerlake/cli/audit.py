@@ -10,9 +10,9 @@ from tickerlake.cli.common import Json, Lake, Property, librdkafka_properties, p
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tickerlake.lake.audit import PartitionAudit
-    from tickerlake.lake.audit_curated import CuratedAudit
-    from tickerlake.lake.repair import RepairResult
+    from tickerlake.lake.audit.curated import CuratedAudit
+    from tickerlake.lake.audit.repair import RepairResult
+    from tickerlake.lake.audit.segments import PartitionAudit
     from tickerlake.lake.store.base import Store
     from tickerlake.warehouse.audit import LoadAudit
 
@@ -64,11 +64,11 @@ def audit(
     `tickerlake audit --lake ./lake --repair -b 127.0.0.1:9092`
     """
     from tickerlake.errors import AuditFailed, UsageError
-    from tickerlake.lake.audit_curated import audit_curated
-    from tickerlake.lake.audits import save_audit_records
+    from tickerlake.lake.audit.curated import audit_curated
+    from tickerlake.lake.audit.history import save_audit_records
     from tickerlake.lake.store import open_store
-    from tickerlake.pipeline.prove import audit_lake
-    from tickerlake.pipeline.repair import repair_lake
+    from tickerlake.tools.audit import audit_lake
+    from tickerlake.tools.repair import repair_lake
 
     if repair and not bootstrap_servers:
         raise UsageError(

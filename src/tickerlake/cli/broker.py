@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from tickerlake.kafka.embedded import BrokerInfo
+    from tickerlake.kafka.embedded.broker import BrokerInfo
 
 NOT_RUNNING_EXIT_CODE = 3
 
@@ -32,7 +32,7 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Start the broker, unless it runs already, and print where clients connect to."""
-    from tickerlake.kafka import embedded
+    from tickerlake.kafka.embedded import broker as embedded
 
     info = embedded.start(_resolve_data_dir(data_dir), port, progress=lambda line: typer.echo(line, err=True))
     typer.echo(json.dumps(_as_dict(info)) if as_json else info.bootstrap_servers)
@@ -41,7 +41,7 @@ def start(
 @app.command()
 def stop(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Stop the broker; its data stay."""
-    from tickerlake.kafka import embedded
+    from tickerlake.kafka.embedded import broker as embedded
 
     folder = _resolve_data_dir(data_dir)
     stopped = embedded.stop(folder)
@@ -54,7 +54,7 @@ def stop(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Say whether the broker runs: exit code 0 if it does, 3 if not."""
-    from tickerlake.kafka import embedded
+    from tickerlake.kafka.embedded import broker as embedded
 
     folder = _resolve_data_dir(data_dir)
     info = embedded.status(folder)
@@ -69,7 +69,7 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 
 def _resolve_data_dir(data_dir: Path | None) -> Path:
-    from tickerlake.kafka import embedded
+    from tickerlake.kafka.embedded import broker as embedded
 
     return data_dir or embedded.default_data_dir()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from tickerlake.pipeline.session_dates import SessionDates
+    from tickerlake.analytics.calendars import SessionDates
     from tickerlake.sources.csv.options import Options
     from tickerlake.sources.replay import MergedSource
 
@@ -97,7 +97,7 @@ def librdkafka_properties(context: typer.Context, arguments: list[str] | None) -
 
 def session_dates(calendar: str) -> "SessionDates":
     """Return what finds exchange days, and warns if for some instruments it can't."""
-    from tickerlake.pipeline.session_dates import SessionDates
+    from tickerlake.analytics.calendars import SessionDates
 
     return SessionDates(
         calendar,

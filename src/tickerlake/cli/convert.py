@@ -20,8 +20,8 @@ from tickerlake.cli.common import (
 from tickerlake.cli.options import with_file_options
 
 if TYPE_CHECKING:
-    from tickerlake.pipeline.convert import ConvertStats
     from tickerlake.sources.csv.options import Options
+    from tickerlake.tools.convert import ConvertStats
 
 
 @with_file_options()
@@ -54,8 +54,8 @@ def convert(
     `zcat x.csv.gz | tickerlake convert - --symbol AAPL --tz America/New_York`
     """
     from tickerlake.errors import UsageError
-    from tickerlake.pipeline.convert import STDOUT
-    from tickerlake.pipeline.convert import convert as run
+    from tickerlake.tools.convert import STDOUT
+    from tickerlake.tools.convert import convert as run
 
     if to not in {"ndjson", "parquet"}:
         raise UsageError(f"--to {to} is not known.", "Give ndjson or parquet.")

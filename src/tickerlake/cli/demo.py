@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import threading
     from datetime import date
 
-    from tickerlake.pipeline.demo import DemoResult
+    from tickerlake.tools.demo import DemoResult
 
 
 def demo(
@@ -37,7 +37,7 @@ def demo(
 
     Run again, it continues; Ctrl-C at any moment leaves nothing broken.
     """
-    from tickerlake.pipeline.demo import Demo
+    from tickerlake.tools.demo import Demo
 
     with_dashboard = serve if serve is not None else sys.stderr.isatty()
     status_line = StatusLine()
@@ -63,7 +63,7 @@ def demo(
 def _print_summary(outcome: "DemoResult", lake: Path, *, with_dashboard: bool) -> None:
     """Say what was done, and what can be done next."""
     from tickerlake.cli.audit import print_audit
-    from tickerlake.pipeline.demo import TOPIC
+    from tickerlake.tools.demo import TOPIC
 
     ingested = outcome.ingested
     if ingested.new_records:
@@ -109,7 +109,7 @@ def _serve(servers: str, lake: Path, port: int, stop: "threading.Event") -> None
 
     from tickerlake.dashboard.server import Dashboard, DashboardOptions
     from tickerlake.lake.store import open_store
-    from tickerlake.pipeline.live import CALENDAR, SPEED, LiveMarket
+    from tickerlake.tools.demo_market import CALENDAR, SPEED, LiveMarket
 
     store = open_store(str(lake))
     stop_market = threading.Event()

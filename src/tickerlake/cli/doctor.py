@@ -57,7 +57,7 @@ def doctor(
     from itertools import chain
 
     from tickerlake.errors import SetupError, UsageError
-    from tickerlake.pipeline.doctor import Check, check_kafka, check_lake, check_machine, check_warehouse
+    from tickerlake.tools.doctor import Check, check_kafka, check_lake, check_machine, check_warehouse
 
     if dataset and not project:
         raise UsageError("--dataset needs --project.", "Give it, or set GOOGLE_CLOUD_PROJECT.")

@@ -57,7 +57,7 @@ def load(
     from tickerlake.lake.store import open_store
     from tickerlake.model.interval import parse_duration_ns
     from tickerlake.warehouse.bigquery import Warehouse
-    from tickerlake.warehouse.external import ensure_external_tables
+    from tickerlake.warehouse.external_tables import ensure_external_tables
     from tickerlake.warehouse.load import Loader, LoadProgress
 
     if external and not lake.startswith("gs://"):

@@ -66,7 +66,7 @@ def produce(
     `tickerlake produce 'ticks/*.csv.gz' -t stocks.trades --tz America/New_York --rate 500/s --loop`
     """
     from tickerlake.pipeline.ingest import Ingest, IngestOptions
-    from tickerlake.pipeline.pace import Pace
+    from tickerlake.sources.pace import Pace
     from tickerlake.sources.replay import TimeShiftedSource, repeat_period_ns
 
     event_speed = parse_speed(speed)

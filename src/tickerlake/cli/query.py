@@ -45,10 +45,10 @@ def query(
     `tickerlake query "describe bars" --lake ./lake` ·
     `tickerlake query "select * from bars where symbol = 'AAPL'" --lake ./lake -o aapl.parquet`
     """
+    from tickerlake.analytics.calendars import SessionDates
     from tickerlake.errors import UsageError
     from tickerlake.lake.query import LakeDatabase
     from tickerlake.lake.store import open_store
-    from tickerlake.pipeline.session_dates import SessionDates
 
     suffix = output.suffix.lstrip(".") if output else ""
     output_format = format_ or (

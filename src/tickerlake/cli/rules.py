@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tickerlake.alerts.rules.rule import Rule
-    from tickerlake.pipeline.backtest import BacktestResult
     from tickerlake.sources.csv.options import Options
+    from tickerlake.tools.backtest import BacktestResult
 
 app = typer.Typer(
     help="Rules of alerts: check a file, try it on history, print a preset.", no_args_is_help=True
@@ -99,10 +99,10 @@ def backtest_command(
     `tickerlake rules test default --data 'daily/*.csv' --bars 1d`
     """
     from tickerlake.alerts.engine import AlertEngine
+    from tickerlake.analytics.calendars import sessions_by_market
     from tickerlake.cli.alerts import AlertPrinter, load_named_rules, warn_rules_without_data
     from tickerlake.cli.track import engine_options
-    from tickerlake.pipeline.backtest import BacktestResult, backtest
-    from tickerlake.pipeline.markets import sessions_by_market
+    from tickerlake.tools.backtest import BacktestResult, backtest
 
     ruleset = load_named_rules(rules)
     tracking_options = engine_options(bars, "none", grace, lateness, "0s", "1d", "test")

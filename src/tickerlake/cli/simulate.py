@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from tickerlake.pipeline.ingest import Ingest, IngestProgress
-    from tickerlake.pipeline.simulate import OnProgress, SimulateStats
     from tickerlake.sources.simulator.market import Market
+    from tickerlake.tools.simulate import OnProgress, SimulateStats
 
 _STDOUT = Path("-")
 
@@ -96,9 +96,9 @@ def simulate(
     """
     from tickerlake.errors import UsageError
     from tickerlake.pipeline.ingest import Ingest, IngestOptions
-    from tickerlake.pipeline.simulate import Stopped
     from tickerlake.sources.simulator.market import Market
     from tickerlake.sources.simulator.plan import MarketOptions
+    from tickerlake.tools.simulate import Stopped
 
     if (output is None) == (topic is None):
         raise UsageError("A market goes to a file or to a topic.", "Give -o FILE, -o - or --topic.")
@@ -137,8 +137,8 @@ def simulate(
 def _to_file(
     market: "Market", output: Path, truth: Path | None, stop: "threading.Event", *, force: bool
 ) -> dict[str, Any]:
-    from tickerlake.pipeline.files import open_stdout
-    from tickerlake.pipeline.simulate import TRUTH_SUFFIX, write_file, write_stream
+    from tickerlake.tools.files import open_stdout
+    from tickerlake.tools.simulate import TRUTH_SUFFIX, write_file, write_stream
 
     with _progress_reporter(market) as show:
         if output == _STDOUT:
@@ -164,7 +164,7 @@ def _to_file(
 def _to_topic(
     market: "Market", ingest: "Ingest", truth: Path | None, stop: "threading.Event", *, force: bool
 ) -> dict[str, Any]:
-    from tickerlake.pipeline.simulate import write_topic, write_truth
+    from tickerlake.tools.simulate import write_topic, write_truth
 
     if ingest.prepare():
         print_status(f"created topic {ingest.topic} with {ingest.options.partitions} partitions")

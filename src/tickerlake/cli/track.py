@@ -95,9 +95,9 @@ def track(
     `tickerlake track -t stocks.trades -b kafka:9092 --state gs://my-bucket/lake`
     """
     from tickerlake.alerts.engine import AlertEngine
+    from tickerlake.analytics.calendars import sessions_by_market
     from tickerlake.cli.alerts import AlertPrinter, forward_alerts, load_rules, warn_rules_without_data
     from tickerlake.lake.store import open_store
-    from tickerlake.pipeline.markets import sessions_by_market
     from tickerlake.pipeline.track import Tracker, TrackOptions
 
     options = engine_options(bars, indicators, grace, lateness, idle, ahead, group)

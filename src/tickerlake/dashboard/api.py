@@ -12,9 +12,9 @@ from starlette.routing import Route
 
 from tickerlake.dashboard.health.rejects import MAX_REJECTS, newest_rejects, read_reject
 from tickerlake.dashboard.market.latest import COLUMNS
-from tickerlake.dashboard.market.market import ChartKey
+from tickerlake.dashboard.market.state import ChartKey
 from tickerlake.dashboard.openapi import openapi_document
-from tickerlake.dashboard.reading.feed import DashboardReader
+from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.dashboard.reading.topics import RecordType
 from tickerlake.errors import ObjectMissing, TickerlakeError, UsageError
 from tickerlake.lake.store.base import Store

@@ -16,10 +16,10 @@ from starlette.staticfiles import StaticFiles
 
 from tickerlake import clock
 from tickerlake.dashboard.api import Api
-from tickerlake.dashboard.health.look import HealthMonitor
+from tickerlake.dashboard.health.monitor import HealthMonitor
 from tickerlake.dashboard.live.hub import Hub
 from tickerlake.dashboard.metrics import exposition
-from tickerlake.dashboard.reading.feed import DashboardReader
+from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.errors import SetupError
 from tickerlake.lake.store.base import Store
 

@@ -13,20 +13,20 @@ from typing import Final, Self
 import uvicorn
 from starlette.types import ASGIApp
 
+from tickerlake.analytics.calendars import ROUND_THE_CLOCK, sessions_by_market
 from tickerlake.dashboard.access.authenticator import Authenticator
-from tickerlake.dashboard.access.guard import AccessMiddleware
+from tickerlake.dashboard.access.listener import Listener
 from tickerlake.dashboard.access.login import login_routes
+from tickerlake.dashboard.access.middleware import AccessMiddleware
 from tickerlake.dashboard.access.password import MIN_PASSWORD_LENGTH, Password
 from tickerlake.dashboard.access.policy import Policy, check_binding
-from tickerlake.dashboard.access.sockets import Listener
 from tickerlake.dashboard.app import Backend, create_app
-from tickerlake.dashboard.health.look import HealthMonitor
+from tickerlake.dashboard.health.monitor import HealthMonitor
 from tickerlake.dashboard.live.hub import Hub
-from tickerlake.dashboard.market.market import MarketState
-from tickerlake.dashboard.reading.feed import DashboardReader
+from tickerlake.dashboard.market.state import MarketState
+from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.errors import SetupError, UsageError
 from tickerlake.lake.store.base import Store
-from tickerlake.pipeline.markets import ROUND_THE_CLOCK, sessions_by_market
 
 MAX_BARS: Final = 2_000_000
 MAX_INDICATORS: Final = 1_000_000

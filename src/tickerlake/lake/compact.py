@@ -30,12 +30,18 @@ from tickerlake.lake.curated import (
     CuratedState,
     TopicRecordTypes,
 )
-from tickerlake.lake.duck import column_list, latest_rows_sql, open_database, read_parquet_sql, sql_literal
+from tickerlake.lake.duckdb_sql import (
+    column_list,
+    latest_rows_sql,
+    open_database,
+    read_parquet_sql,
+    sql_literal,
+)
+from tickerlake.lake.formats.rows import checksum
 from tickerlake.lake.reader import topics
-from tickerlake.lake.rows import checksum
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.local import LocalStore
-from tickerlake.lake.typed import (
+from tickerlake.lake.typed_records import (
     DEDUP_KEYS,
     Chunk,
     Records,

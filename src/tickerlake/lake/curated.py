@@ -21,7 +21,7 @@ from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.reader import partitions
 from tickerlake.lake.segment import TopicMeta
 from tickerlake.lake.store.base import Store, discard
-from tickerlake.lake.typed import Chunk, chunks, detect_record_type
+from tickerlake.lake.typed_records import Chunk, chunks, detect_record_type
 
 ROOT: Final = "curated/"
 LOG: Final = f"{ROOT}_log/"

@@ -16,11 +16,17 @@ import polars as pl
 from tickerlake.errors import UsageError
 from tickerlake.lake import curated
 from tickerlake.lake.curated import CuratedState, TopicRecordTypes
-from tickerlake.lake.duck import column_list, latest_rows_sql, open_database, read_parquet_sql, sql_literal
+from tickerlake.lake.duckdb_sql import (
+    column_list,
+    latest_rows_sql,
+    open_database,
+    read_parquet_sql,
+    sql_literal,
+)
 from tickerlake.lake.reader import topics
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.local import LocalStore
-from tickerlake.lake.typed import (
+from tickerlake.lake.typed_records import (
     DEDUP_KEYS,
     SCHEMA_OF,
     Records,
@@ -93,7 +99,7 @@ class LakeDatabase:
         if isinstance(store, LocalStore):
             self._root = store.uri
         else:
-            from tickerlake.lake.store.files import StoreFileSystem
+            from tickerlake.lake.store.filesystem import StoreFileSystem
 
             self._database.register_filesystem(StoreFileSystem(store, self._find_size))
             self._root = "lake:/"

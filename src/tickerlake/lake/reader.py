@@ -7,10 +7,10 @@ from contextlib import suppress
 import msgspec
 
 from tickerlake.errors import LakeError
-from tickerlake.lake import ndjson, parquet
-from tickerlake.lake.columns import Column, decode_columns
-from tickerlake.lake.objects import coverage
-from tickerlake.lake.rows import checksum
+from tickerlake.lake.formats import ndjson, parquet
+from tickerlake.lake.formats.columns import Column, decode_columns
+from tickerlake.lake.formats.record_objects import coverage
+from tickerlake.lake.formats.rows import checksum
 from tickerlake.lake.segment import (
     REPAIR_HINT,
     SegmentMeta,

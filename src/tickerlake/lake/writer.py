@@ -13,10 +13,10 @@ import polars as pl
 
 from tickerlake import failpoints
 from tickerlake.errors import LakeError, ObjectExists, ObjectMissing, UsageError
-from tickerlake.lake import columns, rows
-from tickerlake.lake.ndjson import NdjsonCodec
-from tickerlake.lake.objects import ObjectWriter, store_rejects
-from tickerlake.lake.parquet import ParquetCodec
+from tickerlake.lake.formats import columns, rows
+from tickerlake.lake.formats.ndjson import NdjsonCodec
+from tickerlake.lake.formats.parquet import ParquetCodec
+from tickerlake.lake.formats.record_objects import ObjectWriter, store_rejects
 from tickerlake.lake.reader import read_columns, read_meta, read_segment
 from tickerlake.lake.segment import (
     REPAIR_HINT,

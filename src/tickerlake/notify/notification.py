@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from tickerlake.model.alert import SEVERITIES, Alert, Severity
-from tickerlake.notify.words import format_quantity, headline, sanitize_line
+from tickerlake.notify.text import format_quantity, headline, sanitize_line
 
 MAX_LISTED: Final = 20
 """How many alerts of a group are shown one by one."""

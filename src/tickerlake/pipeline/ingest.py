@@ -20,10 +20,10 @@ from tickerlake.kafka.consumer import read_all
 from tickerlake.kafka.producer import Producer
 from tickerlake.lake.segment import check_topic
 from tickerlake.model.json import to_json_lines
+from tickerlake.parallel import prefetch
 from tickerlake.pipeline.locks import hold_locks
-from tickerlake.pipeline.pace import Pace
-from tickerlake.sources.ahead import prefetch
 from tickerlake.sources.csv.parse import FILE_NUMBER, IS_RECORD, IS_REJECT
+from tickerlake.sources.pace import Pace
 from tickerlake.sources.source import Batch, Source
 
 PROGRESS_TOPIC = "tickerlake.progress"

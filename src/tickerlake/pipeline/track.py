@@ -22,7 +22,7 @@ import msgspec
 import polars as pl
 
 from tickerlake import clock
-from tickerlake.analytics import snapshot
+from tickerlake.analytics import engine_state
 from tickerlake.analytics.engine import Engine, EngineOptions, Output, Watcher
 from tickerlake.analytics.sessions import Sessions
 from tickerlake.errors import (
@@ -46,11 +46,11 @@ from tickerlake.kafka.consumer import (
 )
 from tickerlake.kafka.producer import Producer
 from tickerlake.lake.segment import check_topic
-from tickerlake.lake.states import Snapshots
+from tickerlake.lake.snapshots import Snapshots
 from tickerlake.lake.store.base import Store
 from tickerlake.model.alert import Alert
 from tickerlake.pipeline.locks import instance_slot
-from tickerlake.pipeline.publish import Publisher
+from tickerlake.pipeline.publisher import Publisher
 
 _POLL_TIMEOUT_S = 0.05
 _TRANSACTION_TIMEOUT_MS: Final = 15_000
@@ -345,7 +345,7 @@ class Tracker:
         start, closes_in_snapshot = low, list[int]()
         if stored and stored[0] >= low:
             start = stored[0]
-            closes_in_snapshot = snapshot.restore(self.engine, partition, stored[1])
+            closes_in_snapshot = engine_state.restore(self.engine, partition, stored[1])
         elif emit_from > low or low > 0:
             self._warn_of_gap(partition, low, emit_from, committed)
         emit_from = max(emit_from, low)
@@ -574,7 +574,7 @@ class Tracker:
         partition_state.snapshot_at_s = clock.monotonic_s()
         try:
             clock_closes_ns = [moment.now_ns for moment in partition_state.closes_at_position]
-            data = snapshot.snapshot(self.engine, partition, clock_closes_ns)
+            data = engine_state.snapshot(self.engine, partition, clock_closes_ns)
             created = self._snapshots.save(partition, partition_state.position, data)
         except (StoreError, StoreUnavailable) as error:
             self._on_warning(f"no snapshot was stored, it is tried again later: {error}")

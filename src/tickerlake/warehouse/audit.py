@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from tickerlake.lake.audit import Finding
+from tickerlake.lake.audit.segments import Finding
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.typed import SCHEMA_OF
+from tickerlake.lake.typed_records import SCHEMA_OF
 from tickerlake.warehouse.bigquery import NotFound, Warehouse
 from tickerlake.warehouse.manifests import Manifests, Range
 from tickerlake.warehouse.tables import tables

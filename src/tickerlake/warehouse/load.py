@@ -19,7 +19,7 @@ from tickerlake.lake.curated import TopicRecordTypes
 from tickerlake.lake.reader import topics
 from tickerlake.lake.segment import TopicMeta
 from tickerlake.lake.store.base import Store, discard
-from tickerlake.lake.typed import (
+from tickerlake.lake.typed_records import (
     SCHEMA_OF,
     Chunk,
     RejectedRow,

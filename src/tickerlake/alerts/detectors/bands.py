@@ -5,15 +5,15 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from tickerlake.alerts.detectors import rulesets
+from tickerlake.alerts.detectors import us_limits
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.alerts.detectors.rulesets import LimitBandRules
+from tickerlake.alerts.detectors.us_limits import LimitBandRules
 from tickerlake.alerts.duration import MINUTE_NS
 from tickerlake.analytics.bars import Bars, Floats, Ints
-from tickerlake.analytics.columnar import Fields, State
+from tickerlake.analytics.state_table import Fields, State
 
-_REFERENCE_MINUTES: Final = rulesets.REFERENCE_MINUTES
+_REFERENCE_MINUTES: Final = us_limits.REFERENCE_MINUTES
 _EPSILON: Final = 1e-9
 
 
@@ -38,7 +38,7 @@ class LimitBand(Detector):
     @property
     def window(self) -> str:
         """Over how long it looks, for a person."""
-        return f"{rulesets.REFERENCE_MINUTES}m"
+        return f"{us_limits.REFERENCE_MINUTES}m"
 
     def fields(self) -> Fields:
         """Keep the reference price, the last closes, and the mean price of each of the last minutes."""
@@ -53,7 +53,7 @@ class LimitBand(Detector):
         minute = bars.ts_open_ns // MINUTE_NS
         mean = self._reference_mean(state, bars, minute)
         reference = state["reference"].copy()
-        far = np.abs(mean - reference) >= rulesets.MIN_REFERENCE_MOVE * reference
+        far = np.abs(mean - reference) >= us_limits.MIN_REFERENCE_MOVE * reference
         np.copyto(reference, mean, where=far)
         state["reference"][:] = reference
         self._add_prices(state, bars, minute)
@@ -93,10 +93,10 @@ class LimitBand(Detector):
     def _band_pct(self, last_close: Floats, reference: Floats, bars: Bars) -> Floats:
         """Return the half width of the band in percent; NaN for days of which no rule is known."""
         band = np.full(len(bars), NAN)
-        newest = rulesets.LIMIT_BANDS[-1]
+        newest = us_limits.LIMIT_BANDS[-1]
         if np.count_nonzero(bars.session >= newest.since) == len(bars):
             return self._band_pct_by(newest, last_close, reference, bars)
-        for rules in rulesets.LIMIT_BANDS:
+        for rules in us_limits.LIMIT_BANDS:
             begun = bars.session >= rules.since
             if np.count_nonzero(begun):
                 band = np.where(begun, self._band_pct_by(rules, last_close, reference, bars), band)
@@ -109,8 +109,8 @@ class LimitBand(Detector):
         cheap = np.minimum(rules.below_075, 100.0 * rules.below_075_dollars / reference)
         high, low = last_close > 3.0, last_close < 0.75
         band = np.where(high, rules.above_3[tier], np.where(low, cheap, rules.from_075))
-        early = bars.ts_open_ns < bars.session_open_ns + rulesets.DOUBLED_OPEN_MINUTES * MINUTE_NS
-        late = bars.ts_open_ns >= bars.session_close_ns - rulesets.DOUBLED_CLOSE_MINUTES * MINUTE_NS
+        early = bars.ts_open_ns < bars.session_open_ns + us_limits.DOUBLED_OPEN_MINUTES * MINUTE_NS
+        late = bars.ts_open_ns >= bars.session_close_ns - us_limits.DOUBLED_CLOSE_MINUTES * MINUTE_NS
         doubled = (early & rules.doubled_at_open) | (late & (~high | rules.doubled_at_close[tier]))
         return np.where(doubled, 2.0 * band, band)
 
@@ -151,7 +151,7 @@ class MarketBreaker(Detector):
 
     def _threshold(self, fall: Floats, bars: Bars) -> Floats:
         threshold = np.full(len(bars), NAN)
-        for rules in rulesets.BREAKERS:
+        for rules in us_limits.BREAKERS:
             late = bars.ts_open_ns >= bars.session_close_ns - rules.final_minutes * MINUTE_NS
             if self.is_daily:
                 late = np.zeros(len(bars), dtype=bool)

@@ -1,6 +1,6 @@
 """What a detector is: one number of each bar, and whether it is out of the ordinary.
 
-A detector of your own takes few lines; see :func:`tickerlake.alerts.detectors.kinds.register`.
+A detector of your own takes few lines; see :func:`tickerlake.alerts.detectors.registry.register`.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ import numpy as np
 from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.alerts.duration import parse_duration_ns
 from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
-from tickerlake.analytics.columnar import Fields, State, StateTable
+from tickerlake.analytics.state_table import Fields, State, StateTable
 from tickerlake.model.alert import Cause, Unit
 
 NAN: Final = float("nan")

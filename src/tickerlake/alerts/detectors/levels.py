@@ -8,7 +8,7 @@ import numpy as np
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.analytics.bars import Bars, Floats
-from tickerlake.analytics.columnar import Fields, State
+from tickerlake.analytics.state_table import Fields, State
 from tickerlake.model.alert import Unit
 
 

@@ -9,7 +9,7 @@ from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues,
 from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.alerts.duration import DAY_NS, parse_duration_ns, parse_sessions
 from tickerlake.analytics.bars import Bars, Floats
-from tickerlake.analytics.columnar import Fields, State
+from tickerlake.analytics.state_table import Fields, State
 from tickerlake.errors import UsageError
 
 MAX_WINDOW_BARS: Final = 2_000

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from tickerlake.analytics.bars import Bars, Floats
-from tickerlake.analytics.columnar import State
+from tickerlake.analytics.state_table import State
 
 MAX_MISSING_INTERVALS: Final = 30.0
 """A return over a longer silence is not taken for a wider one."""

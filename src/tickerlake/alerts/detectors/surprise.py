@@ -9,10 +9,10 @@ import numpy as np
 from tickerlake.alerts.detectors import returns
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.alerts.detectors.profile import TimeOfDayProfile, volatility_prior
+from tickerlake.alerts.detectors.time_of_day import TimeOfDayProfile, volatility_prior
 from tickerlake.alerts.duration import MINUTE_NS
 from tickerlake.analytics.bars import Bars, Flags, Floats
-from tickerlake.analytics.columnar import Fields, State
+from tickerlake.analytics.state_table import Fields, State
 from tickerlake.model.alert import Unit
 
 _MEAN_ABS_NORMAL: Final = math.sqrt(2 / math.pi)

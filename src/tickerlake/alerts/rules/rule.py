@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from tickerlake.alerts.detectors import kinds
+from tickerlake.alerts.detectors import registry
 from tickerlake.alerts.detectors.detector import Detector
 from tickerlake.alerts.duration import DAY_NS, MINUTE_NS, parse_duration_ns
 from tickerlake.model.alert import Severity
@@ -82,7 +82,7 @@ class Rule:
     @property
     def monitors_data(self) -> bool:
         """True if it looks at what comes and what does not, rather than at prices."""
-        return kinds.detector_class(self.kind).monitors_data
+        return registry.detector_class(self.kind).monitors_data
 
     def matches(self, symbol: str) -> bool:
         """Tell whether the rule is for a symbol."""
@@ -91,11 +91,11 @@ class Rule:
 
     def build_detector(self, interval: str) -> Detector:
         """Make its detector for bars of an interval."""
-        return kinds.detector_class(self.kind)(self.given, interval)
+        return registry.detector_class(self.kind)(self.given, interval)
 
     def select_intervals(self, tracked: list[str]) -> list[str]:
         """Return those of the tracked intervals that the rule looks at."""
-        cls = kinds.detector_class(self.kind)
+        cls = registry.detector_class(self.kind)
         by_width = sorted(tracked, key=parse_duration_ns)
         if self.intervals and self.intervals != (INTRADAY,):
             wanted = {parse_duration_ns(text) for text in self.intervals}

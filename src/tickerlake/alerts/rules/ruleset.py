@@ -11,13 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tickerlake.alerts.rules.lines import TomlLines
 from tickerlake.alerts.rules.presets import PRESETS
 from tickerlake.alerts.rules.problems import RuleProblem, RulesError
 from tickerlake.alerts.rules.rule import Rule
-from tickerlake.alerts.rules.table import RuleTable
+from tickerlake.alerts.rules.rule_table import RuleTable
 from tickerlake.alerts.words import did_you_mean
 from tickerlake.errors import UsageError
+from tickerlake.toml_lines import TomlLines
 
 __all__ = ["NotifyTable", "RuleProblem", "RuleSet", "RulesError", "load", "parse"]
 

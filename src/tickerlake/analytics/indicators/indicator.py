@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from tickerlake.analytics.bars import Bars, Floats
-from tickerlake.analytics.columnar import Fields, State, StateTable
+from tickerlake.analytics.state_table import Fields, State, StateTable
 
 
 class Indicator(ABC):

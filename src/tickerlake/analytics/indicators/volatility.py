@@ -5,9 +5,9 @@ from typing import ClassVar
 import numpy as np
 
 from tickerlake.analytics.bars import Bars, Floats
-from tickerlake.analytics.columnar import Fields, State
 from tickerlake.analytics.indicators.indicator import Indicator
 from tickerlake.analytics.indicators.rolling import push, total
+from tickerlake.analytics.state_table import Fields, State
 
 
 class REALVOL(Indicator):

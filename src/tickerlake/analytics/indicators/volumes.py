@@ -5,9 +5,9 @@ from typing import ClassVar, Final
 import numpy as np
 
 from tickerlake.analytics.bars import Bars, Floats, Ints
-from tickerlake.analytics.columnar import Fields, State
 from tickerlake.analytics.indicators.indicator import Indicator
 from tickerlake.analytics.indicators.rolling import push, ratio, total
+from tickerlake.analytics.state_table import Fields, State
 
 _SESSION_PARTS: Final = 30
 """Parts of a session whose usual volumes are kept apart: 13 minutes each on the New York exchange."""

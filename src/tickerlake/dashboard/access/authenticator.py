@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from tickerlake import clock
 from tickerlake.dashboard.access.password import Password
 from tickerlake.dashboard.access.policy import Policy
-from tickerlake.dashboard.access.rate import RateLimiter, network_of
+from tickerlake.dashboard.access.rate_limiter import RateLimiter, network_of
 from tickerlake.dashboard.access.sessions import MAX_AGE_S, Sessions
 from tickerlake.errors import UsageError
 

@@ -10,7 +10,7 @@ from tickerlake.dashboard.health.state import GroupState, PartitionLagState, Par
 from tickerlake.errors import BrokerUnreachable, KafkaError
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import Partition
-from tickerlake.kafka.peek import OffsetProbe
+from tickerlake.kafka.probe import OffsetProbe
 
 MAX_TOPICS: Final = 500
 MAX_GROUPS: Final = 200

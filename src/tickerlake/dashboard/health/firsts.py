@@ -10,7 +10,7 @@ from typing import Final
 
 from tickerlake import clock
 from tickerlake.kafka.consumer import Partition
-from tickerlake.kafka.peek import NextRecord, OffsetProbe
+from tickerlake.kafka.probe import NextRecord, OffsetProbe
 
 _MAX_CACHED: Final = 32
 _MAX_ROUNDS: Final = 3

@@ -15,7 +15,7 @@ import msgspec
 
 from tickerlake import clock
 from tickerlake.errors import LakeError, ObjectMissing, UsageError
-from tickerlake.lake.rows import RejectedRecord
+from tickerlake.lake.formats.rows import RejectedRecord
 from tickerlake.lake.segment import check_topic, reject_key
 from tickerlake.lake.store.base import Store
 

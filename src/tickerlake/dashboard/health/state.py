@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tickerlake.lake.audits import AuditRecord
+from tickerlake.lake.audit.history import AuditRecord
 
 
 class KafkaState(msgspec.Struct, frozen=True):

@@ -16,8 +16,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from tickerlake import clock
 from tickerlake.analytics.bars import Ints
 from tickerlake.dashboard.live.frames import changed_since, encode_rows, encode_sparklines
-from tickerlake.dashboard.market.market import ChartKey, MarketState
-from tickerlake.dashboard.reading.feed import DashboardReader
+from tickerlake.dashboard.market.state import ChartKey, MarketState
+from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.version import VERSION
 
 FRAME_S: Final = 0.1

@@ -10,7 +10,7 @@ from rich.text import Text
 from tickerlake import clock
 from tickerlake.model.alert import Alert, Severity
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.words import direction_arrow, utc_datetime
+from tickerlake.notify.text import direction_arrow, utc_datetime
 
 _STYLES: Final[dict[Severity, str]] = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
 _SEVERITY_WIDTH: Final = max(len(severity) for severity in _STYLES)

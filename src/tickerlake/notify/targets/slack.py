@@ -8,7 +8,7 @@ from tickerlake.notify.notification import MAX_LISTED, Notification
 from tickerlake.notify.targets.address import Endpoint
 from tickerlake.notify.targets.network import Network
 from tickerlake.notify.targets.post import post
-from tickerlake.notify.words import dashboard_link, format_iso, headline, sanitize_line
+from tickerlake.notify.text import dashboard_link, format_iso, headline, sanitize_line
 
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MAX_TEXT_CHARS: Final = 2_900

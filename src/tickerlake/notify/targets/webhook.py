@@ -14,7 +14,7 @@ from tickerlake.notify.notification import Notification
 from tickerlake.notify.targets.address import Endpoint
 from tickerlake.notify.targets.network import Network
 from tickerlake.notify.targets.post import post
-from tickerlake.notify.words import dashboard_link, format_iso
+from tickerlake.notify.text import dashboard_link, format_iso
 
 _SECRET_PREFIX: Final = "whsec_"  # noqa: S105  the prefix that the specification gives to keys
 _KEY_LENGTHS: Final = range(24, 65)

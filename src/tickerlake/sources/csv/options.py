@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from tickerlake.errors import UsageError
 from tickerlake.model.instrument import check_symbol
-from tickerlake.sources.csv.dialect import parse_delimiter
-from tickerlake.sources.csv.interval import parse_interval
+from tickerlake.sources.csv.detect.dialect import parse_delimiter
+from tickerlake.sources.csv.detect.interval import parse_interval
 from tickerlake.sources.csv.zones import normalize_zone
 
 _MAX_PRICE_SCALE = 9

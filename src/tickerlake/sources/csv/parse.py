@@ -12,11 +12,11 @@ from tickerlake.model.interval import DAILY_OR_LONGER, interval_end
 from tickerlake.model.reject import Reject
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
 from tickerlake.sources.csv.chunks import Chunk
-from tickerlake.sources.csv.interval import period_start
-from tickerlake.sources.csv.layout import DECIMAL_ROLES, PRICES, Layout, unit_factor
+from tickerlake.sources.csv.detect.interval import period_start
+from tickerlake.sources.csv.detect.layout import DECIMAL_ROLES, PRICES, Layout, unit_factor
+from tickerlake.sources.csv.detect.rows import BLANK, FIELD_COUNT, LINE, RAW, ChunkRows
+from tickerlake.sources.csv.detect.scan import FileHead
 from tickerlake.sources.csv.numbers import MISSING_VALUES, NumberFormat
-from tickerlake.sources.csv.rows import BLANK, FIELD_COUNT, LINE, RAW, ChunkRows
-from tickerlake.sources.csv.survey import FileHead
 from tickerlake.sources.csv.timeform import DAY_NS, TimeFormat
 
 REASON: Final = "_reason"

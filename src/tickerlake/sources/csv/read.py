@@ -16,9 +16,9 @@ from tickerlake.errors import DataError
 from tickerlake.model.interval import DAILY_OR_LONGER
 from tickerlake.model.reject import Reject
 from tickerlake.model.schema import BAR
-from tickerlake.sources.ahead import parallel_map
+from tickerlake.parallel import parallel_map
 from tickerlake.sources.csv.chunks import CHUNK_BYTES, Chunk, stat_signature
-from tickerlake.sources.csv.decide import (
+from tickerlake.sources.csv.detect.decide import (
     check_has_records,
     check_single_series,
     choose_date_format,
@@ -27,9 +27,10 @@ from tickerlake.sources.csv.decide import (
     choose_symbol,
     choose_zone,
 )
+from tickerlake.sources.csv.detect.order import TimeOrder
+from tickerlake.sources.csv.detect.scan import FileScan, read_head, scan_file
 from tickerlake.sources.csv.numbers import NumberFormat
 from tickerlake.sources.csv.options import Options
-from tickerlake.sources.csv.order import TimeOrder
 from tickerlake.sources.csv.parse import (
     EVENT_NS,
     FILE_NUMBER,
@@ -39,7 +40,6 @@ from tickerlake.sources.csv.parse import (
     extract_rejects,
 )
 from tickerlake.sources.csv.sort import fill_reject_times, reject_duplicates, sort_rows
-from tickerlake.sources.csv.survey import FileScan, read_head, scan_file
 from tickerlake.sources.merge import merge, read_run, write_run
 from tickerlake.sources.source import Fingerprint
 

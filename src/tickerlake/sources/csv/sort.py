@@ -6,8 +6,8 @@ from typing import Final
 import polars as pl
 
 from tickerlake.model import quality
+from tickerlake.sources.csv.detect.rows import LINE
 from tickerlake.sources.csv.parse import EVENT_NS, FILE_NUMBER, IS_RECORD, REASON
-from tickerlake.sources.csv.rows import LINE
 
 _ROW_INDEX: Final = "_at"
 _KEY_COLUMNS: Final = ("ts_open_ns", "symbol", "interval", "price_type")

@@ -1,0 +1,272 @@
+"""One rule in bars of one interval: its detector, its life-cycle, and the alerts that come of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from tickerlake.alerts.detectors.detector import Detector, Reading
+from tickerlake.alerts.lifecycle import Events, Lifecycle, Transition, value_at
+from tickerlake.alerts.message import Facts, format_message
+from tickerlake.alerts.rules.rule import Rule
+from tickerlake.alerts.splits import SplitCandidate, SplitDetector, split_factors
+from tickerlake.analytics.bars import Bars, Floats, Ints
+from tickerlake.analytics.state_table import StateTable
+from tickerlake.model.alert import SEVERITIES, Alert, Cause, Direction, alert_id, to_decimal
+
+_DAY_NS: Final = 86_400_000_000_000
+_MS_NS: Final = 1_000_000
+_NAN: Final = float("nan")
+
+
+class Instrument(NamedTuple):
+    """What alerts say of an instrument, and what it sends: trades (empty), or bars of an interval."""
+
+    instrument_id: str
+    symbol: str
+    input_interval: str = ""
+
+
+class FiredAlert(NamedTuple):
+    """An alert, and the index of what raised it among what was given."""
+
+    position: int
+    alert: Alert
+
+
+class DetectionContext(NamedTuple):
+    """What is known of the bars besides what detectors want.
+
+    Parameters
+    ----------
+    event_ns, detected_ns
+        When each happened, and when Kafka took the record that shows it; arrays of the shape (k,).
+    splits
+        What looks like a split, by position.
+    """
+
+    event_ns: Ints
+    detected_ns: Ints
+    splits: Mapping[int, SplitCandidate]
+
+
+class RuleEvaluator:
+    """A rule in bars of one interval.
+
+    Parameters
+    ----------
+    rule
+        What is looked for.
+    interval
+        Of the bars; empty where it is not about bars.
+    instruments
+        All instruments by number; they become more.
+    usual
+        What knows the usual volumes.
+    """
+
+    def __init__(
+        self, rule: Rule, interval: str, instruments: Sequence[Instrument], split_detector: SplitDetector
+    ) -> None:
+        self.rule, self.interval = rule, interval
+        self.detector: Detector = rule.build_detector(interval or "1d")
+        warmup = self.detector.warmup if rule.warmup is None else rule.warmup
+        clear_bars = self.detector.clear_bars if rule.clear_bars is None else rule.clear_bars
+        self.lifecycle = Lifecycle(
+            rule, warmup, clear_bars, refires_on_double=self.detector.refires_on_double
+        )
+        self._instruments, self._split_detector = instruments, split_detector
+        self._base_severity = SEVERITIES.index(rule.severity)
+        self._level = str(self.detector.arguments.get("level") or "")
+        self.has_seen_bars = False
+
+    def on_close(
+        self, bars: Bars, values: Mapping[str, Floats], context: DetectionContext
+    ) -> list[FiredAlert]:
+        """Take closed bars, at most one of each instrument."""
+        self.has_seen_bars = True
+        reading = self._update(bars, values, context.splits)
+        events = _events(reading, bars, context)
+
+        def severity_at(at: int) -> int:
+            return self._severity_index(reading, at, context.splits.get(at))
+
+        transitions = self.lifecycle.on_close(events, reading.fire, reading.clear, reading.value, severity_at)
+        return (
+            [self._fired_alert(one, reading, events, context, bars) for one in transitions]
+            if transitions
+            else []
+        )
+
+    def on_tick(
+        self, bars: Bars, values: Mapping[str, Floats], context: DetectionContext
+    ) -> list[FiredAlert]:
+        """Take forming bars, one after each trade."""
+        reading = self.detector.preview(bars, values)
+        if not np.count_nonzero(reading.fire):
+            return []
+        events = _events(reading, bars, context)
+
+        def severity_at(at: int) -> int:
+            return self._severity_index(reading, at, context.splits.get(at))
+
+        transitions = self.lifecycle.on_tick(events, reading.fire, severity_at)
+        return [self._fired_alert(one, reading, events, context, bars) for one in transitions]
+
+    def process_reading(
+        self, reading: Reading, rows: Ints, event_ns: Ints, detected_ns: Ints
+    ) -> list[FiredAlert]:
+        """Take what is said of something else than bars."""
+        context = DetectionContext(event_ns, detected_ns, {})
+        events = Events(rows, event_ns, event_ns, np.full(len(rows), _NAN), _NAN)
+
+        def severity_at(at: int) -> int:
+            return self._severity_index(reading, at, None)
+
+        transitions = self.lifecycle.on_close(events, reading.fire, reading.clear, reading.value, severity_at)
+        return [self._fired_alert(one, reading, events, context, None) for one in transitions]
+
+    def process_idle_reading(
+        self, reading: Reading, rows: Ints, event_ns: Ints, detected_ns: Ints
+    ) -> list[FiredAlert]:
+        """Take what the clock says; where nothing is told nothing changes, as that look is not repeated."""
+        life, pulse = self.lifecycle.cold_table.gather(rows), self.lifecycle.hot_table.gather(rows)
+        fired = self.process_reading(reading, rows, event_ns, detected_ns)
+        unfired = np.setdiff1d(np.arange(len(rows)), [at for at, _ in fired])
+        self.lifecycle.cold_table.scatter(rows[unfired], life[:, unfired])
+        self.lifecycle.hot_table.scatter(rows[unfired], pulse[:, unfired])
+        return fired
+
+    def tables(self) -> dict[str, StateTable]:
+        """Return what is kept, by names that stay the same as long as it can be used."""
+        name = f"{self.rule.id}@{self.interval or 'data'}:{self.rule.state_version:08x}"
+        tables = {
+            f"{name}:detector": self.detector.table,
+            f"{name}:pulse": self.lifecycle.hot_table,
+            f"{name}:life": self.lifecycle.cold_table,
+        }
+        return tables if self.detector.history is None else {**tables, f"{name}:past": self.detector.history}
+
+    def _update(
+        self, bars: Bars, values: Mapping[str, Floats], splits: Mapping[int, SplitCandidate]
+    ) -> Reading:
+        if not any(split.is_probable for split in splits.values()):
+            return self.detector.update(bars, values)
+        # judged by the old prices, but remembered as if they had always been the new ones
+        reading = self.detector.preview(bars, values)
+        where, factor = split_factors(splits)
+        self.detector.adjust_for_split(bars.rows[where], factor)
+        self.detector.update(bars, values)
+        return reading
+
+    def _severity_index(self, reading: Reading, at: int, split: SplitCandidate | None) -> int:
+        size = abs(float(reading.value[at]))
+        severity = self._base_severity
+        for name, threshold in (("warning", self.rule.warning), ("critical", self.rule.critical)):
+            if threshold is not None and size >= threshold:
+                severity = max(severity, SEVERITIES.index(name))
+        return max(0, severity - 1) if split and split.is_probable else severity
+
+    def _fired_alert(
+        self,
+        transition: Transition,
+        reading: Reading,
+        events: Events,
+        context: DetectionContext,
+        bars: Bars | None,
+    ) -> FiredAlert:
+        at, row = transition.position, int(events.rows[transition.position])
+        instrument = self._instruments[row]
+        split = context.splits.get(at) if transition.state == "fired" else None
+        facts = self._facts(transition, reading, events, bars, split)
+        detected_ns = int(context.detected_ns[at])
+        late_ns = detected_ns - transition.event_ns
+        key_parts = (self.rule.id, instrument.instrument_id, self.interval)
+        value = to_decimal(facts.value)
+        threshold = to_decimal(facts.threshold)
+        return FiredAlert(
+            at,
+            Alert(
+                alert_id=alert_id(*key_parts, transition.event_ns, transition.state),
+                rule_id=self.rule.id,
+                rule_version=self.rule.version,
+                kind=self.rule.kind,
+                severity=facts.severity,
+                state=transition.state,
+                instrument_id=instrument.instrument_id,
+                symbol=instrument.symbol,
+                ts_event_ns=transition.event_ns,
+                ts_detected_ns=detected_ns,
+                direction=facts.direction,
+                unit=facts.unit,
+                suppressed_count=transition.suppressed_count,
+                dedup_key=" ".join(part for part in key_parts if part),
+                cause=facts.cause,
+                message=format_message(facts, self.rule.message if transition.state == "fired" else None),
+                latency_ms=to_decimal(late_ns / _MS_NS) if 0 <= late_ns < _DAY_NS else None,
+                value=value,
+                threshold=threshold,
+                baseline=to_decimal(facts.baseline),
+                window=facts.window,
+                price=to_decimal(facts.price),
+                reference_price=to_decimal(facts.reference),
+                volume=to_decimal(facts.volume),
+                score=to_decimal(abs(facts.value) / facts.threshold)
+                if value is not None and threshold
+                else None,
+            ),
+        )
+
+    def _facts(
+        self,
+        transition: Transition,
+        reading: Reading,
+        events: Events,
+        bars: Bars | None,
+        split: SplitCandidate | None,
+    ) -> Facts:
+        at, row = transition.position, int(events.rows[transition.position])
+        volume = _NAN if bars is None else float(bars.volume[at])
+        first = bars is not None and bool(bars.first_of_session[at])
+        return Facts(
+            symbol=self._instruments[row].symbol,
+            kind=self.rule.kind,
+            rule_id=self.rule.id,
+            severity=SEVERITIES[max(0, transition.severity)],
+            state=transition.state,
+            direction=_direction(reading, at),
+            cause=_cause(self.detector.cause, split),
+            unit=self.detector.unit,
+            value=float(reading.value[at]),
+            threshold=value_at(reading.threshold, at),
+            baseline=value_at(reading.baseline, at),
+            price=float(events.price[at]),
+            reference=value_at(events.reference, at),
+            volume=volume,
+            window=self.detector.window,
+            interval=self.interval,
+            reference_session=value_at(reading.since, at),
+            level=self._level,
+            split=split,
+            volume_multiple=volume / self._split_detector.median_volume(row) if first else _NAN,
+            suppressed_count=transition.suppressed_count,
+        )
+
+
+def _events(reading: Reading, bars: Bars, context: DetectionContext) -> Events:
+    price = bars.close if reading.price is None else reading.price
+    return Events(bars.rows, bars.ts_open_ns, context.event_ns, price, reading.reference)
+
+
+def _direction(reading: Reading, at: int) -> Direction:
+    sign = float((reading.value if reading.direction is None else reading.direction)[at])
+    return "up" if sign > 0 else "down" if sign < 0 else "none"
+
+
+def _cause(default_cause: Cause, split: SplitCandidate | None) -> Cause:
+    if split is None:
+        return default_cause
+    if split.is_probable:
+        return "probable_split"
+    known = split.volume_ratio == split.volume_ratio
+    return default_cause if known else "unknown"

@@ -1,0 +1,239 @@
+"""What stands in front of every request: default deny."""
+
+import ipaddress
+import math
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tickerlake.dashboard.access import paths
+from tickerlake.dashboard.access.authenticator import Authenticator
+from tickerlake.dashboard.access.policy import Policy, Refusal
+from tickerlake.dashboard.access.rate_limiter import RateLimiter, network_of
+
+MAX_TARGET_BYTES: Final = 4096
+MAX_HEADER_BYTES: Final = 16 * 1024
+MAX_HEADERS: Final = 64
+MAX_BODY_BYTES: Final = 4096
+CLOSE_LOGIN_REQUIRED: Final = 4401
+_READ_METHODS: Final = ("GET", "HEAD")
+
+
+class AccessMiddleware:
+    """Middleware around the whole app, outside its own handling of errors.
+
+    Each scope that passes carries ``login_open``: a function that tells whether the login still is open, for
+    connections that last. ``client`` and ``scheme`` are those of the browser, also behind a proxy.
+
+    Parameters
+    ----------
+    app
+        What is guarded.
+    policy
+        How it is served.
+    authenticator
+        None if no login is needed.
+    requests
+        How often a client may ask: 50 times a second, and 200 times at once.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        policy: Policy,
+        authenticator: Authenticator | None,
+        rate_limiter: RateLimiter | None = None,
+    ) -> None:
+        self._app = app
+        self._policy = policy
+        self._authenticator = authenticator
+        self._rate_limiter = RateLimiter(50, 200) if rate_limiter is None else rate_limiter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or let it pass."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        assert scope["type"] in {"http", "websocket"}
+        headers = Headers(raw=scope["headers"])
+        scope = {**scope, "client": (_client_address(scope, headers, self._policy), 0)}
+        if self._policy.is_secure:
+            scope["scheme"] = "https" if scope["type"] == "http" else "wss"
+        secure_send = _SecureSender(self._policy, scope["path"], send)
+        refusal = self._refusal_response(scope, headers)
+        if refusal is not None:
+            await _send_refusal(refusal, scope, receive, secure_send)
+        elif not self._authenticate(scope, headers):
+            await self._require_login(scope, headers, receive, secure_send)
+        else:
+            await self._forward(scope, receive, secure_send)
+
+    def _refusal_response(self, scope: Scope, headers: Headers) -> Response | None:
+        too_large = _size_refusal(scope)
+        if too_large is not None:
+            return _error_response(too_large)
+        method, path = scope.get("method", "GET"), scope["path"]
+        allowed = (*_READ_METHODS, "POST") if path in paths.POST_PATHS else _READ_METHODS
+        if method not in allowed:
+            return _error_response(
+                Refusal(405, "The dashboard can only be read."), {"allow": ", ".join(allowed)}
+            )
+        is_page = scope["type"] == "http" and method in _READ_METHODS and not paths.is_api(path)
+        refusal = self._policy.find_refusal(
+            headers, is_page=is_page, changes_state=method not in _READ_METHODS
+        )
+        if refusal is not None:
+            return _error_response(refusal)
+        wait_s = self._rate_limiter.acquire(network_of(scope["client"][0]))
+        if wait_s > 0:
+            return _error_response(
+                Refusal(429, "Too many requests.", "Ask less often."), {"retry-after": _retry_after(wait_s)}
+            )
+        return None
+
+    def _authenticate(self, scope: Scope, headers: Headers) -> bool:
+        if self._authenticator is None:
+            scope["login_open"] = lambda: True
+            return True
+        login_open = self._authenticator.identify(headers)
+        scope["login_open"] = login_open or (lambda: False)
+        return login_open is not None or (scope["type"] == "http" and scope["path"] in paths.PUBLIC_PATHS)
+
+    async def _require_login(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and "origin" in headers:
+            # a page is not told why its handshake was refused, so it would try for ever
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": CLOSE_LOGIN_REQUIRED, "reason": "log in"})
+            return
+        await _send_refusal(_login_response(scope, headers), scope, receive, send)
+
+    async def _forward(self, scope: Scope, receive: Receive, send: "_SecureSender") -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            body = await _read_body(receive)
+            if body is None:
+                refusal = Refusal(413, f"The body is larger than {MAX_BODY_BYTES} bytes.")
+                await _error_response(refusal, {"connection": "close"})(scope, receive, send)
+                return
+            receive = _replay_body(body, receive)
+        try:
+            await self._app(scope, receive, send)
+        except Exception:
+            if scope["type"] == "http" and not send.has_started:
+                await _error_response(Refusal(500, "The dashboard failed to answer."))(scope, receive, send)
+            raise
+
+
+class _SecureSender:
+    """Sends messages, with the security headers on each answer."""
+
+    def __init__(self, policy: Policy, path: str, send: Send) -> None:
+        self._security_headers = policy.security_headers
+        self._is_static = path.startswith("/static/")
+        self._send = send
+        self.has_started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+            self.has_started = True
+            message = {**message, "headers": list(message.get("headers", ()))}
+            self._add_security_headers(message)
+        await self._send(message)
+
+    def _add_security_headers(self, message: MutableMapping[str, Any]) -> None:
+        headers = MutableHeaders(raw=message["headers"])
+        headers.update(self._security_headers)
+        if not self._is_static or message["status"] >= 400:
+            headers["cache-control"] = "no-store"
+        else:
+            headers.setdefault("cache-control", "no-cache")
+
+
+def _client_address(scope: Scope, headers: Headers, policy: Policy) -> str:
+    client = scope.get("client")
+    socket_address = str(client[0]) if client else "unknown"
+    forwarded = headers.getlist("x-forwarded-for")
+    if not policy.behind_proxy or not forwarded:
+        return socket_address
+    # only the last entry is the proxy's own; the ones before are the client's words
+    try:
+        return str(ipaddress.ip_address(forwarded[-1].rpartition(",")[2].strip()))
+    except ValueError:
+        return socket_address
+
+
+def _size_refusal(scope: Scope) -> Refusal | None:
+    raw_path = scope.get("raw_path") or scope["path"].encode()
+    if len(raw_path) + len(scope["query_string"]) > MAX_TARGET_BYTES:
+        return Refusal(414, f"The address is longer than {MAX_TARGET_BYTES} bytes.")
+    headers = scope["headers"]
+    if len(headers) > MAX_HEADERS or sum(len(k) + len(v) for k, v in headers) > MAX_HEADER_BYTES:
+        return Refusal(431, "The request has too many headers.")
+    return None
+
+
+def _login_response(scope: Scope, headers: Headers) -> Response:
+    mode = headers.get("sec-fetch-mode") or ("navigate" if "text/html" in headers.get("accept", "") else "")
+    if scope["type"] == "websocket" or mode != "navigate" or paths.is_api(scope["path"]):
+        hint = "Log in at /login, or send Authorization: Bearer with the token."
+        return _error_response(Refusal(401, "A login is needed.", hint), {"www-authenticate": "Bearer"})
+    target = (scope.get("raw_path") or b"/").decode("latin-1")
+    query = scope["query_string"].decode("latin-1")
+    address = paths.login_path(f"{target}?{query}" if query else target)
+    if headers.get("sec-fetch-site") == "cross-site":
+        return _same_site_redirect(address)
+    return RedirectResponse(address, 303)
+
+
+def _same_site_redirect(address: str) -> Response:
+    """Send a page that goes to the login by itself.
+
+    With a link from another site, and all redirects after it, browsers keep a strict cookie back. What this
+    page asks for is of our own site, so that a reader who is logged in gets on to where the link leads.
+    """
+    assert not set(address) & set("\"'<>")
+    return HTMLResponse(
+        f'<!doctype html><html lang="en"><meta http-equiv="refresh" content="0; url={address}">'
+        f'<title>tickerlake</title><p><a href="{address}">Continue</a></p></html>',
+        status_code=403,
+    )
+
+
+def _error_response(refusal: Refusal, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": refusal.error, "hint": refusal.hint}, refusal.status, headers)
+
+
+def _retry_after(wait_s: float) -> str:
+    return str(math.ceil(wait_s))
+
+
+async def _send_refusal(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008})
+            return
+    await response(scope, receive, send)
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    body: bytes = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES or message["type"] == "http.disconnect":
+            return None
+        if not message.get("more_body", False):
+            return body
+
+
+def _replay_body(body: bytes, receive: Receive) -> Receive:
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_replayed() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return receive_replayed

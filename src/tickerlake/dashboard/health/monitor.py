@@ -1,0 +1,282 @@
+"""One look at the whole pipeline, every two seconds or so."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tickerlake import clock
+from tickerlake.dashboard.health.cluster import ClusterMonitor
+from tickerlake.dashboard.health.cost import estimate_cost
+from tickerlake.dashboard.health.lake_counter import LakeCounter, LakeCounts, TopicCounts
+from tickerlake.dashboard.health.state import (
+    CostState,
+    KafkaState,
+    LakeState,
+    LakeTopicState,
+    PipelineState,
+)
+from tickerlake.errors import TickerlakeError
+from tickerlake.lake.store.base import Store
+
+LAKE_INTERVAL_S: Final = 10.0
+_COUNT_TIMEOUT_S: Final = 1.0
+_JOIN_TIMEOUT_S: Final = 1.2
+_RESPONSE_TIMEOUT_S: Final = 20.0
+_RECREATED_TOPIC: Final = "The topic in Kafka is not the one that the lake holds: it was created anew."
+
+
+class HealthMonitor:
+    """Looks at Kafka and the lake; remembers what it saw, so that a look costs little.
+
+    Parameters
+    ----------
+    bootstrap_servers, properties
+        How to reach the cluster.
+    store
+        The lake; None if there is none.
+    lake_s
+        How often it is looked at.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        properties: Mapping[str, str],
+        store: Store | None,
+        lake_interval_s: float = LAKE_INTERVAL_S,
+    ) -> None:
+        self._cluster = ClusterMonitor(bootstrap_servers, properties)
+        self._store = store
+        self._lake_counter = BackgroundLakeCounter(store, lake_interval_s) if store else None
+        self._topic_ids: dict[str, str] = {}
+        self._next_ids_s = 0.0
+        self._stored_ms: dict[str, int] = {}
+
+    def poll(self, prefixes: Sequence[str]) -> dict[str, Any]:
+        """Return the state of the pipeline, as plain data; from one thread.
+
+        It takes some tens of milliseconds, about three seconds where Kafka does not answer: then what was
+        known before is told again. A store that does not answer is not waited for.
+
+        Parameters
+        ----------
+        prefixes
+            Topics whose name begins with one of these and a dot.
+        """
+        kafka = self._poll_kafka(prefixes)
+        lake_counts = self._lake_counter.poll(prefixes, self._end_offsets()) if self._lake_counter else None
+        if lake_counts and kafka.ok:
+            self._request_next_records(lake_counts)
+        if kafka.ok:
+            kafka = self._fetch_next_records() or kafka
+        # the lake's gaps use what has been learnt of records, so it comes after them
+        lake = self._lake_state(lake_counts) if lake_counts else None
+        state = PipelineState(
+            clock.now_ns() // 1_000_000,
+            kafka,
+            self._cluster.topics(),
+            self._cluster.groups(),
+            lake,
+            list(lake_counts.audits) if lake_counts else [],
+        )
+        plain: dict[str, Any] = msgspec.to_builtins(state)
+        return plain
+
+    def _poll_kafka(self, prefixes: Sequence[str]) -> KafkaState:
+        try:
+            self._cluster.poll(prefixes)
+            now_s = clock.monotonic_s()
+            if now_s >= self._next_ids_s:
+                self._update_topic_ids()
+                self._next_ids_s = now_s + LAKE_INTERVAL_S
+        except TickerlakeError as error:
+            self._cluster.clear_rates()
+            return KafkaState(ok=False, error=error.message)
+        return KafkaState(ok=True, error=self._cluster.groups_error)
+
+    def _update_topic_ids(self) -> None:
+        before, self._topic_ids = (
+            self._topic_ids,
+            self._cluster.topic_ids(sorted({place[0] for place in self._cluster.watermarks})),
+        )
+        for topic, previous_id in before.items():
+            if self._topic_ids.get(topic) != previous_id:
+                self._cluster.next_records.discard(topic)
+                self._stored_ms.pop(topic, None)
+
+    def _fetch_next_records(self) -> KafkaState | None:
+        self._cluster.groups()  # says which records it wants
+        try:
+            self._cluster.fetch_next_records()
+        except TickerlakeError as error:
+            return KafkaState(ok=False, error=error.message)
+        return None
+
+    def _end_offsets(self) -> dict[tuple[str, int], int]:
+        """Return where partitions end, without what is known to hold no record."""
+        topics = self._lake_counter.counts.topics if self._lake_counter else {}
+        ends = {}
+        for partition, (_, high) in self._cluster.watermarks.items():
+            counts = topics[partition[0]].partitions.get(partition[1]) if partition[0] in topics else None
+            is_stored = (
+                counts is not None and self._cluster.count_remaining(partition, counts.end, fetch=False) == 0
+            )
+            ends[partition] = counts.end if counts and is_stored else high
+        return ends
+
+    def _request_next_records(self, lake_counts: LakeCounts) -> None:
+        """Say which records are wanted: the first that is not stored, and the last that is."""
+        for topic, topic_counts in lake_counts.topics.items():
+            if self._is_recreated(topic_counts) or any(
+                counts.counting for counts in topic_counts.partitions.values()
+            ):
+                continue
+            for number, end in _chain_ends(topic_counts, self._cluster.topic_watermarks(topic)).items():
+                low, high = self._cluster.watermarks[topic, number]
+                self._cluster.count_remaining((topic, number), max(end, low))
+                if low < end <= high:
+                    self._cluster.next_records.find_after((topic, number), end - 1, high)
+
+    def _is_recreated(self, topic_counts: TopicCounts) -> bool:
+        return (
+            self._topic_ids.get(topic_counts.metadata.topic, topic_counts.metadata.topic_id)
+            != topic_counts.metadata.topic_id
+        )
+
+    def _lake_state(self, lake_counts: LakeCounts) -> LakeState:
+        assert self._store is not None
+        assert self._lake_counter is not None
+        topics = [self._topic_state(held) for held in lake_counts.topics.values()]
+        topics += [
+            LakeTopicState(name, 0, 0, 0, 0, 0.0, 0, 0, 0, counting=False, error=error)
+            for name, error in lake_counts.errors.items()
+            if name not in lake_counts.topics
+        ]
+        objects = sum(
+            counts.objects for held in lake_counts.topics.values() for counts in held.partitions.values()
+        )
+        objects += sum(1 + (held.metadata.format == "parquet") for held in lake_counts.topics.values())
+        estimate = estimate_cost(objects, sum(topic.bytes for topic in topics))
+        cost_state = CostState(
+            estimate.operations_usd,
+            estimate.storage_usd_per_month,
+            estimate.objects,
+            estimate.bytes,
+            estimate.summary(),
+        )
+        error = self._lake_counter.error
+        return LakeState(self._store.uri, not error, error, topics, cost_state)
+
+    def _topic_state(self, topic_counts: TopicCounts) -> LakeTopicState:
+        topic = topic_counts.metadata.topic
+        partitions = topic_counts.partitions.values()
+        errors = [counts.error for counts in partitions if counts.error]
+        counting = any(counts.counting for counts in partitions)
+        behind, oldest_ms, lost = 0, 0, 0
+        if self._is_recreated(topic_counts):
+            errors.insert(0, _RECREATED_TOPIC)
+        elif not counting:
+            behind, oldest_ms, lost = self._compare_with_kafka(topic_counts)
+        age_s = max(0.0, clock.now_ns() / 1e9 - oldest_ms / 1e3) if oldest_ms else 0.0
+        return LakeTopicState(
+            topic,
+            segments=sum(counts.segments for counts in partitions),
+            bytes=sum(counts.bytes for counts in partitions),
+            records=sum(counts.records for counts in partitions),
+            behind=behind,
+            behind_s=round(age_s, 3),
+            stored_ms=self._stored_ms.get(topic, 0),
+            rejects=sum(counts.rejects for counts in partitions),
+            gaps=sum(counts.gaps for counts in partitions) + lost,
+            counting=counting,
+            error=" ".join(errors[:3]),
+        )
+
+    def _compare_with_kafka(self, topic_counts: TopicCounts) -> tuple[int, int, int]:
+        """Return what is not stored, Kafka's time of the oldest of it, and what was lost before it was."""
+        topic, cluster = topic_counts.metadata.topic, self._cluster
+        behind, lost, oldest = 0, 0, []
+        for number, end in _chain_ends(topic_counts, cluster.topic_watermarks(topic)).items():
+            partition = (topic, number)
+            low, high = cluster.watermarks[partition]
+            # offsets that are known to have held no record are no loss
+            lost += max(0, low - cluster.next_records.empty_until(partition, end))
+            remaining = cluster.count_remaining(partition, max(end, low), fetch=False)
+            behind += remaining
+            first = cluster.next_records.find_after(partition, max(end, low), high, fetch=False)
+            if remaining and first and first.timestamp_ms:
+                oldest.append(first.timestamp_ms)
+            last = cluster.next_records.find_after(partition, end - 1, high, fetch=False)
+            if last and not last.is_end and last.offset < end:
+                self._stored_ms[topic] = max(self._stored_ms.get(topic, 0), last.timestamp_ms)
+        return behind, min(oldest, default=0), lost
+
+    def close(self) -> None:
+        """Close the connections to Kafka."""
+        self._cluster.close()
+
+
+def _chain_ends(topic_counts: TopicCounts, partitions: Mapping[int, tuple[int, int]]) -> dict[int, int]:
+    """Return where the lake's chain of each of Kafka's partitions ends."""
+    return {
+        number: topic_counts.partitions[number].end
+        if number in topic_counts.partitions
+        else topic_counts.metadata.first_position(number)
+        for number in partitions
+    }
+
+
+class BackgroundLakeCounter:
+    """Counts the lake in a thread of its own, as a store may take its time.
+
+    Attributes
+    ----------
+    error
+        Why the last count failed, else empty.
+    """
+
+    def __init__(self, store: Store, interval_s: float) -> None:
+        self._counter = LakeCounter(store, interval_s)
+        self._interval_s = interval_s
+        self._prefixes: tuple[str, ...] = ()
+        self._thread: threading.Thread | None = None
+        self._started_s = self._next_s = 0.0
+        self._last_error = ""
+        self.error = ""
+
+    @property
+    def counts(self) -> LakeCounts:
+        """What the lake held when it was last counted."""
+        return self._counter.counts
+
+    def poll(self, prefixes: Sequence[str], end_offsets: Mapping[tuple[str, int], int]) -> LakeCounts:
+        """Count on if it is time to; return what is known, without waiting longer than about a second."""
+        now_s = clock.monotonic_s()
+        due = now_s >= self._next_s or self._counter.is_counting or tuple(prefixes) != self._prefixes
+        if self._thread is None and due:
+            self._started_s, self._next_s, self._prefixes = now_s, now_s + self._interval_s, tuple(prefixes)
+            # a daemon: what waits for a store that does not answer must not keep the process from ending
+            self._thread = threading.Thread(
+                target=self._count, args=(self._prefixes, dict(end_offsets)), name="lake", daemon=True
+            )
+            self._thread.start()
+        if self._thread is not None:
+            self._thread.join(_JOIN_TIMEOUT_S)
+            if not self._thread.is_alive():
+                self._thread = None
+                self.error = self._last_error
+            elif clock.monotonic_s() > self._started_s + _RESPONSE_TIMEOUT_S:
+                self.error = "The lake does not answer."
+        return self._counter.counts
+
+    def _count(self, prefixes: Sequence[str], end_offsets: Mapping[tuple[str, int], int]) -> None:
+        try:
+            self._counter.count_new(prefixes, end_offsets, _COUNT_TIMEOUT_S)
+            self._last_error = ""
+        except TickerlakeError as error:
+            self._last_error = error.message
+        except Exception as error:
+            # a fault of ours must be seen, and must not end the page
+            self._last_error = f"The dashboard failed to count the lake: {error!r}."

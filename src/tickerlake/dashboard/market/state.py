@@ -1,0 +1,404 @@
+"""All that the page shows of instruments: fed with batches, asked for rows, bars, indicators and alerts."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from tickerlake.analytics.bars import Floats, Ints
+from tickerlake.analytics.sessions import InstrumentSessions, Sessions
+from tickerlake.dashboard.market.alerts import AlertBuffer
+from tickerlake.dashboard.market.forming import FormingBars
+from tickerlake.dashboard.market.instruments import InstrumentIndex
+from tickerlake.dashboard.market.latest import SPARKLINE_POINTS, LatestValues
+from tickerlake.dashboard.market.row_history import RowHistory, newest_rows
+from tickerlake.dashboard.market.trades import MINUTE_NS, AggregatedTrades
+from tickerlake.model.alert import Alert
+from tickerlake.model.interval import DAY_NS, interval_ns
+
+ChartKey = tuple[int, str]
+"""An instrument's number and an interval."""
+
+DAILY: Final = "1d"
+_PRICES: Final = ("open", "high", "low", "close", "volume")
+_MAX_EVENTS: Final = 1_000
+_NEVER: Final = np.iinfo(np.int64).min
+_NOMINAL_NS: Final = {"mo": 30 * DAY_NS, "y": 365 * DAY_NS}
+
+
+class MarketState:
+    """What is known of the market. Every method may be called from any thread.
+
+    Parameters
+    ----------
+    sessions
+        The sessions of a market, by its ISO 10383 code.
+    most_bars, most_indicators
+        How many rows of history are kept in memory.
+
+    Attributes
+    ----------
+    ready
+        How many instruments can be shown.
+    """
+
+    def __init__(
+        self,
+        sessions: Callable[[str], Sessions],
+        max_bars: int = 2_000_000,
+        max_indicators: int = 1_000_000,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.instruments = InstrumentIndex()
+        self.latest = LatestValues()
+        self.alerts = AlertBuffer()
+        self.has_trades = False
+        self.ready_count = 0
+        self.max_bars, self.max_indicators = max_bars, max_indicators
+        self._sessions = sessions
+        self._zones: dict[str, str] = {}
+        self._bars = RowHistory(max_bars)
+        self._indicators = RowHistory(max_indicators)
+        self._forming: dict[str, FormingBars] = {DAILY: FormingBars()}
+        # the opening of the last closed bar of each instrument, by interval
+        self._last_closed_ns: dict[str, Ints] = {}
+        self._has_traded = np.empty(0, dtype=np.bool_)
+        # up to here an instrument's session was built of bars, not of trades
+        self._bars_end_ns: Ints = np.empty(0, dtype=np.int64)
+        self._finest_interval_ns: Ints = np.empty(0, dtype=np.int64)
+        self._sessions_by_row = InstrumentSessions(sessions)
+        self._watchers: dict[ChartKey, int] = {}
+        self._events: dict[ChartKey, deque[tuple[int, dict[str, Any]]]] = {}
+
+    # what comes in
+
+    def add_trades(self, trades: AggregatedTrades) -> None:
+        """Take trades: they move last prices, the sessions and the forming bars."""
+        with self.lock:
+            ids = self._numbers(trades.instruments)
+        self._load_sessions()
+        with self.lock:
+            known = ids >= 0
+            self.has_trades |= bool(known.any())
+            for part in _unique_passes(ids, known):
+                self._add_trades(ids[part], trades.last_ns[part], trades.prices[:, part])
+
+    def add_bars(self, bars: pl.DataFrame) -> None:
+        """Take closed bars (columns `decode.BARS`), older ones before newer ones."""
+        with self.lock:
+            bars = self._with_ids(bars)
+            for interval in sorted(bars.get_column("interval").unique(), key=nominal_length_ns):
+                self._add_interval(interval)
+            for (interval,), interval_bars in bars.partition_by(
+                "interval", as_dict=True, maintain_order=True
+            ).items():
+                self._add_interval_bars(str(interval), interval_bars.drop("interval"))
+
+    def add_indicators(self, values: pl.DataFrame) -> None:
+        """Take the values of closed bars (columns of `decode.read_indicators`)."""
+        with self.lock:
+            values = self._with_ids(values)
+            for (interval,), interval_values in values.partition_by(
+                "interval", as_dict=True, maintain_order=True
+            ).items():
+                rows = interval_values.drop("interval")
+                rows = rows[
+                    [name for name in rows.columns if rows.get_column(name).null_count() < rows.height]
+                ]
+                self._indicators.add(str(interval), rows)
+                self._append_events(str(interval), rows, _values_event)
+
+    def add_alerts(self, alerts: Iterable[Alert]) -> None:
+        """Take alerts, oldest first."""
+        with self.lock:
+            for alert in alerts:
+                (number,) = self._numbers([alert.instrument_id]).tolist()
+                self.alerts.add(alert, number)
+
+    def prepare(self) -> None:
+        """Load what is to be known of new markets before their instruments are shown; may take seconds."""
+        self.ready_count = self._load_sessions()
+
+    def _load_sessions(self) -> int:
+        """Load the sessions of new markets, without the lock; return how many instruments they cover."""
+        with self.lock:
+            markets = list(self.instruments.markets)
+        self._zones |= {name: self._sessions(name).zone for name in {*markets} - self._zones.keys()}
+        return len(markets)
+
+    # what is asked
+
+    def zone(self, market: str) -> str:
+        """Return the time zone of a market that `prepare` has seen, as IANA names it."""
+        return self._zones[market]
+
+    def intervals(self) -> list[str]:
+        """Return the intervals of which there are bars, shortest first."""
+        with self.lock:
+            return sorted({*self._bars.intervals(), *self._last_closed_ns}, key=nominal_length_ns)
+
+    def intervals_of(self, number: int) -> list[str]:
+        """Return the intervals of which an instrument has bars, shortest first."""
+        with self.lock:
+            intervals = {name for name, opens in self._last_closed_ns.items() if opens[number] != _NEVER}
+            intervals |= {
+                name for name, forming in self._forming.items() if forming.buckets[0, number] != _NEVER
+            }
+            return sorted(intervals, key=nominal_length_ns)
+
+    def indicators(self) -> list[str]:
+        """Return the names of all indicators that there are values of."""
+        with self.lock:
+            frames = [
+                frame for name in self._indicators.intervals() for frame in self._indicators.frames(name)
+            ]
+        return sorted({name for frame in frames for name in frame.columns} - {"id", "open_ns"})
+
+    def bars(self, chart: ChartKey, end_ns: int | None, limit: int) -> tuple[pl.DataFrame, bool]:
+        """Return the closed bars of an instrument that open before a time, ascending.
+
+        Returns
+        -------
+        frame, more
+            Columns open_ns, open, high, low, close, volume; and whether older ones had to be dropped.
+        """
+        number, interval = chart
+        with self.lock:
+            frames, full = self._bars.frames(interval), self._bars.has_dropped_rows(interval)
+        rows = newest_rows(frames, number, end_ns, limit)
+        if not rows.width:
+            rows = pl.DataFrame(schema=_BAR_COLUMNS)
+        return rows.select(_BAR_COLUMNS.names()), full
+
+    def indicator_values(self, chart: ChartKey, end_ns: int | None, limit: int) -> tuple[pl.DataFrame, bool]:
+        """Return the indicators of an instrument's bars, as `bars` does: open_ns and a column for each."""
+        number, interval = chart
+        with self.lock:
+            frames, full = self._indicators.frames(interval), self._indicators.has_dropped_rows(interval)
+        rows = newest_rows(frames, number, end_ns, limit)
+        if not rows.width:
+            rows = pl.DataFrame(schema={"open_ns": pl.Int64})
+        return rows.drop("id", strict=False), full
+
+    def forming_bars(self, chart: ChartKey) -> list[list[float]]:
+        """Return the bars that are not closed: open_ms, open, high, low, close, volume; oldest first."""
+        number, interval = chart
+        with self.lock:
+            forming = self._forming.get(interval)
+            if forming is None:
+                return []
+            closed_ns = self._last_closed_ns[interval][number] if interval in self._last_closed_ns else _NEVER
+            length = interval_ns(interval)
+            after = closed_ns // length if closed_ns != _NEVER else _NEVER
+            return [
+                [bucket * length / 1e6, *prices.tolist()]
+                for bucket, prices in forming.bars_after(number, int(after))
+            ]
+
+    def watch(self, chart: ChartKey) -> None:
+        """Keep what closes of a chart for `events`, until `unwatch`."""
+        with self.lock:
+            self._watchers[chart] = self._watchers.get(chart, 0) + 1
+            self._events.setdefault(chart, deque(maxlen=_MAX_EVENTS))
+
+    def unwatch(self, chart: ChartKey) -> None:
+        """Undo one `watch`."""
+        with self.lock:
+            self._watchers[chart] -= 1
+            if not self._watchers[chart]:
+                del self._watchers[chart], self._events[chart]
+
+    def events(self, chart: ChartKey, after: int) -> list[dict[str, Any]]:
+        """Return what has closed of a watched chart since a tick, as messages."""
+        with self.lock:
+            return [event for tick, event in self._events.get(chart, ()) if tick > after]
+
+    # how it is kept
+
+    def _numbers(self, names: Iterable[str]) -> Ints:
+        """Return the numbers of instruments, and make room for new ones."""
+        numbers = self.instruments.numbers(names)
+        if len(self.instruments) > len(self._has_traded):
+            self._grow(max(256, 2 * len(self.instruments)))
+        return numbers
+
+    def _grow(self, size: int) -> None:
+        more = size - len(self._has_traded)
+        self.latest.grow(size)
+        self._has_traded = np.concatenate([self._has_traded, np.zeros(more, dtype=np.bool_)])
+        self._bars_end_ns = np.concatenate([self._bars_end_ns, np.full(more, _NEVER)])
+        self._finest_interval_ns = np.concatenate(
+            [self._finest_interval_ns, np.full(more, np.iinfo(np.int64).max)]
+        )
+        for name, opens in self._last_closed_ns.items():
+            self._last_closed_ns[name] = np.concatenate([opens, np.full(more, _NEVER)])
+        for forming in self._forming.values():
+            forming.grow(size)
+
+    def _with_ids(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Replace instruments by their numbers; rows of none are left out."""
+        names = frame.get_column("instrument").unique(maintain_order=True)
+        known = pl.DataFrame({"instrument": names, "id": self._numbers(names.to_list())})
+        joined = frame.join(known, on="instrument", how="left", maintain_order="left")
+        return joined.filter(pl.col("id") >= 0).drop("instrument")
+
+    def _add_interval_bars(self, interval: str, bars: pl.DataFrame) -> None:
+        ids = _ints(bars, "id")
+        if not len(ids):
+            return
+        np.maximum.at(self._last_closed_ns[interval], ids, _ints(bars, "open_ns"))
+        length = nominal_length_ns(interval)
+        self._finest_interval_ns[ids] = np.minimum(self._finest_interval_ns[ids], length)
+        rows = bars.select("id", *_BAR_COLUMNS.names(), "revision")
+        self._bars.add(interval, rows)
+        self._append_events(interval, rows, _bar_event)
+        if interval == DAILY:
+            self._add_daily_volumes(bars)
+        finest = bars.filter(pl.Series(self._finest_interval_ns[ids] == length))
+        if finest.height:
+            self._add_sparklines(finest)
+            self._add_session_bars(finest, intraday=interval != DAILY)
+
+    def _add_interval(self, interval: str) -> None:
+        """Begin to keep an interval; its forming bars begin with what is known of shorter ones."""
+        if interval in self._last_closed_ns:
+            return
+        size = len(self._has_traded)
+        self._last_closed_ns[interval] = np.full(size, _NEVER)
+        if interval[-1] not in "smh" or interval_ns(interval) % MINUTE_NS or interval in self._forming:
+            return
+        forming = self._forming[interval] = FormingBars()
+        forming.grow(size)
+        shorter = [
+            name for name in self._forming if name != DAILY and interval_ns(name) < interval_ns(interval)
+        ]
+        if shorter:
+            finest = min(shorter, key=interval_ns)
+            for bucket, prices in self._forming[finest].oldest_first():
+                ids = np.flatnonzero(bucket != _NEVER)
+                forming.add(ids, bucket[ids] * interval_ns(finest) // interval_ns(interval), prices[:, ids])
+
+    def _add_daily_volumes(self, bars: pl.DataFrame) -> None:
+        last = bars.group_by("id", maintain_order=True).tail(20)
+        ids, session = _ints(last, "id"), _ints(last, "session")
+        volume = last.get_column("volume").fill_null(float("nan")).to_numpy()
+        for part in _unique_passes(ids):
+            self.latest.add_daily_volume(ids[part], session[part], volume[part])
+
+    def _add_sparklines(self, bars: pl.DataFrame) -> None:
+        last = bars.filter(pl.col("revision") == 0).group_by("id", maintain_order=True).tail(SPARKLINE_POINTS)
+        ids, close = _ints(last, "id"), last.get_column("close").to_numpy()
+        for part in _unique_passes(ids):
+            self.latest.add_close(ids[part], close[part])
+
+    def _add_session_bars(self, bars: pl.DataFrame, *, intraday: bool) -> None:
+        """Let bars move what trades do not move, as there are none yet."""
+        ids = _ints(bars, "id")
+        untraded = bars.filter(pl.Series(~self._has_traded[ids]) & (pl.col("revision") == 0))
+        if not untraded.height:
+            return
+        ends = untraded.group_by("id").agg(pl.col("close_ns").max())
+        self._bars_end_ns[_ints(ends, "id")] = _ints(ends, "close_ns")
+        for ids, session, last_ns, prices in _merge_bars(untraded, pl.col("session")):
+            self.latest.add(ids, session, last_ns, prices)
+        if not intraday:
+            return
+        for interval, forming in self._forming.items():
+            bucket = pl.col("session" if interval == DAILY else "open_ns")
+            length = 1 if interval == DAILY else interval_ns(interval)
+            for ids, number, _, prices in _merge_bars(untraded, bucket // length):
+                forming.add(ids, number, prices)
+
+    def _add_trades(self, ids: Ints, last_ns: Ints, prices: Floats) -> None:
+        self._has_traded[ids] = True
+        late = last_ns < self._bars_end_ns[ids]
+        if late.any():
+            ids, last_ns, prices = ids[~late], last_ns[~late], prices[:, ~late]
+        self._sessions_by_row.add(self.instruments.markets[len(self._sessions_by_row) :])
+        session = self._sessions_by_row.lookup(ids, last_ns)[0]
+        self.latest.add(ids, session, last_ns, prices)
+        for interval, forming in self._forming.items():
+            bucket = session if interval == DAILY else last_ns // interval_ns(interval)
+            forming.add(ids, bucket, prices)
+
+    def _append_events(
+        self, interval: str, rows: pl.DataFrame, create_event: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> None:
+        watched = [number for number, name in self._watchers if name == interval]
+        if not watched:
+            return
+        watched_rows = rows.filter(pl.col("id").is_in(watched))
+        if watched_rows.height:
+            self.latest.tick += 1
+        for row in watched_rows.iter_rows(named=True):
+            event = {"id": row["id"], "interval": interval, **create_event(row)}
+            self._events[row["id"], interval].append((self.latest.tick, event))
+
+
+_BAR_COLUMNS: Final = pl.Schema({"open_ns": pl.Int64, **dict.fromkeys(_PRICES, pl.Float64)})
+
+
+def nominal_length_ns(interval: str) -> int:
+    """Return a length by which intervals sort: that of a month or year is a usual one."""
+    for unit, length in _NOMINAL_NS.items():
+        if interval.endswith(unit):
+            return int(interval.removesuffix(unit)) * length
+    return interval_ns(interval)
+
+
+def _merge_bars(bars: pl.DataFrame, bucket: pl.Expr) -> Iterator[tuple[Ints, Ints, Ints, Floats]]:
+    """Merge bars, in order, that belong to the same longer bar or session; yield the last two of each.
+
+    Yields
+    ------
+    ids, numbers, last_ns, prices
+        Instruments, none twice, the numbers of their longer bars, the ends, and the prices (5, k).
+    """
+    merged = (
+        bars.group_by("id", bucket.alias("number"), maintain_order=True)
+        .agg(
+            pl.col("open").first(),
+            pl.col("high").max(),
+            pl.col("low").min(),
+            pl.col("close").last(),
+            pl.col("volume").sum(),
+            pl.col("close_ns").max(),
+        )
+        .group_by("id", maintain_order=True)
+        .tail(2)
+    )
+    ids, numbers, last_ns = (_ints(merged, name) for name in ("id", "number", "close_ns"))
+    prices = merged.select(_PRICES).to_numpy().T
+    for part in _unique_passes(ids):
+        yield ids[part], numbers[part], last_ns[part], prices[:, part]
+
+
+def _unique_passes(ids: Ints, mask: "np.ndarray[Any, np.dtype[np.bool_]] | None" = None) -> Iterator[Ints]:
+    """Yield places such that no instrument is there twice, and each one's rows keep their order."""
+    indices = np.arange(len(ids)) if mask is None else np.flatnonzero(mask)
+    while len(indices):
+        _, first = np.unique(ids[indices], return_index=True)
+        yield indices[first]
+        if len(first) == len(indices):
+            return
+        rest = np.ones(len(indices), dtype=np.bool_)
+        rest[first] = False
+        indices = indices[rest]
+
+
+def _bar_event(row: dict[str, Any]) -> dict[str, Any]:
+    return {"t": "bar", "bar": [row["open_ns"] / 1e6, *(row[name] for name in _PRICES)], "final": True}
+
+
+def _values_event(row: dict[str, Any]) -> dict[str, Any]:
+    values = {
+        name: value for name, value in row.items() if name not in {"id", "open_ns"} and value is not None
+    }
+    return {"t": "values", "ms": row["open_ns"] / 1e6, "values": values}
+
+
+def _ints(frame: pl.DataFrame, name: str) -> Ints:
+    return frame.get_column(name).cast(pl.Int64).to_numpy()

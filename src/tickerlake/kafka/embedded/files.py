@@ -1,0 +1,229 @@
+"""What the embedded broker keeps in its data folder, and what it is configured with."""
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from tickerlake.errors import SetupError
+from tickerlake.kafka.embedded import jars
+from tickerlake.kafka.embedded.java import Java
+
+HOST = "127.0.0.1"
+NODE_ID = 1
+_MAX_EXPIRATION_MS = 2**31 - 1  # ms: the largest figure that Kafka takes for ids, 24 days
+
+# Replayed records carry old timestamps and a sink may pause for weeks, so nothing expires by itself.
+_BROKER_DEFAULTS: Mapping[str, object] = {
+    "auto.create.topics.enable": "false",
+    # After a crash the controller keeps the broker's old session for this long before it admits it again.
+    "broker.heartbeat.interval.ms": 500,
+    "broker.session.timeout.ms": 3000,
+    "group.initial.rebalance.delay.ms": 0,
+    "log.message.timestamp.after.max.ms": 2**63 - 1,
+    "log.retention.bytes": -1,
+    "log.retention.ms": -1,
+    "offsets.retention.minutes": _MAX_EXPIRATION_MS,
+    "offsets.topic.num.partitions": 4,
+    "offsets.topic.replication.factor": 1,
+    "producer.id.expiration.ms": _MAX_EXPIRATION_MS,
+    "share.coordinator.state.topic.min.isr": 1,
+    "share.coordinator.state.topic.num.partitions": 1,
+    "share.coordinator.state.topic.replication.factor": 1,
+    "transaction.max.timeout.ms": 3_600_000,
+    "transaction.state.log.min.isr": 1,
+    "transaction.state.log.num.partitions": 4,
+    "transaction.state.log.replication.factor": 1,
+    "transactional.id.expiration.ms": _MAX_EXPIRATION_MS,
+}
+
+_LOG4J_TEMPLATE = """\
+status = error
+appender.file.type = RollingFile
+appender.file.name = file
+appender.file.fileName = {log}
+appender.file.filePattern = {log}.%i
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d{{yyyy-MM-dd'T'HH:mm:ss.SSSXXX}} %-5p %c{{1}} %m%n
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 4MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 2
+rootLogger.level = warn
+rootLogger.appenderRef.file.ref = file
+"""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything is in one data folder."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """Kafka's configuration; its path on a command line tells whose broker a process is."""
+        return self.root / "server.properties"
+
+    @property
+    def log4j(self) -> Path:
+        """The configuration of Kafka's logging."""
+        return self.root / "log4j2.properties"
+
+    @property
+    def log(self) -> Path:
+        """Kafka's log, warnings and worse."""
+        return self.root / "broker.log"
+
+    @property
+    def output(self) -> Path:
+        """What the JVM itself said during the last start."""
+        return self.root / "jvm.log"
+
+    @property
+    def data(self) -> Path:
+        """The partitions and the cluster's metadata."""
+        return self.root / "logs"
+
+    @property
+    def scratch(self) -> Path:
+        """Native libraries that the JVM unpacks; emptied on start."""
+        return self.root / "tmp"
+
+    @property
+    def state(self) -> Path:
+        """The last start, see `State`."""
+        return self.root / "broker.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while somebody starts or stops the broker."""
+        return self.root / "start.lock"
+
+
+@dataclass(frozen=True)
+class BrokerState:
+    """The last start of a broker, kept so that another process can find it and the port stays the same."""
+
+    port: int
+    pid: int
+    training: str = ""
+
+    def save(self, layout: Layout) -> None:
+        """Write it to the data folder."""
+        jars.write_atomically(layout.state, json.dumps(asdict(self)).encode())
+
+    @classmethod
+    def load(cls, layout: Layout) -> "BrokerState | None":
+        """Read it; what cannot be read was never there."""
+        try:
+            loaded = json.loads(layout.state.read_bytes())
+            state = cls(**{field.name: loaded[field.name] for field in fields(cls)})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return state if isinstance(state.port, int) and isinstance(state.pid, int) else None
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_port_free(port: int) -> bool:
+    """Whether a broker could listen on this loopback port."""
+    with socket.socket() as probe:
+        # As Java does: connections of a stopped broker that linger do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def read_cluster_id(layout: Layout) -> str:
+    """Read the id of the cluster that lives in this folder."""
+    for line in (layout.data / "meta.properties").read_text(encoding="utf-8").splitlines():
+        if line.startswith("cluster.id="):
+            return line.removeprefix("cluster.id=").strip()
+    raise SetupError(
+        f"{layout.data / 'meta.properties'} names no cluster.",
+        "The folder is damaged: move it away and start with an empty one.",
+    )
+
+
+def write_config(layout: Layout, port: int, properties: Mapping[str, str]) -> None:
+    """Write the configuration of Kafka and of its logging for this start."""
+    layout.log4j.write_text(_LOG4J_TEMPLATE.format(log=layout.log.as_posix()), encoding="utf-8")
+    controller = free_port()
+    while controller == port:
+        controller = free_port()
+    layout.config.write_text(_render_properties(layout.data, port, controller, properties), encoding="utf-8")
+
+
+def format_storage(layout: Layout, java: Java, classpath: str) -> None:
+    """Make an empty folder into a cluster of its own; leave a formatted one alone."""
+    meta = layout.data / "meta.properties"
+    if meta.exists():
+        return
+    layout.data.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(_bootstrap_checkpoint(java, classpath), layout.data / "bootstrap.checkpoint")
+    lines = ("version=1", f"cluster.id={_random_id()}", f"node.id={NODE_ID}", f"directory.id={_random_id()}")
+    # Last, for its presence means formatted.
+    jars.write_atomically(meta, ("\n".join(lines) + "\n").encode())
+
+
+def _bootstrap_checkpoint(java: Java, classpath: str) -> Path:
+    """Return the feature levels of a new cluster, the same for all: made by Kafka's own tool, once."""
+    cached = jars.cache_dir() / "bootstrap.checkpoint"
+    if not cached.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            config = Path(folder) / "server.properties"
+            data = Path(folder) / "logs"
+            config.write_text(_render_properties(data, 1, 2, {}), encoding="utf-8")
+            command = [str(java.path), "-XX:TieredStopAtLevel=1", "-cp", classpath]
+            command += ["kafka.tools.StorageTool", "format", "-t", _random_id(), "-c", str(config)]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            if result.returncode:
+                output = (result.stderr or result.stdout).strip()
+                raise SetupError(
+                    f"Kafka's storage tool failed ({result.returncode}): {output}",
+                    "Check that the Java found is a complete one (JAVA_HOME).",
+                )
+            jars.write_atomically(cached, (data / "bootstrap.checkpoint").read_bytes())
+    return cached
+
+
+def _random_id() -> str:
+    """Return a random id as Kafka writes them; one that starts with a dash would look like an option."""
+    random_id = "-"
+    while random_id.startswith("-"):
+        random_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return random_id
+
+
+def _render_properties(data: Path, port: int, controller: int, properties: Mapping[str, str]) -> str:
+    settings: dict[str, object] = {
+        "process.roles": "broker,controller",
+        "node.id": NODE_ID,
+        "controller.quorum.voters": f"{NODE_ID}@{HOST}:{controller}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "log.dirs": data.as_posix(),
+        **_BROKER_DEFAULTS,
+        **properties,
+    }
+    return "".join(f"{name}={value}\n" for name, value in settings.items())

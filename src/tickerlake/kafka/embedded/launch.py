@@ -1,0 +1,154 @@
+"""From a formatted folder to a broker that answers, with the help of an archive of loaded classes."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from tickerlake.errors import SetupError
+from tickerlake.kafka.embedded import jars, process
+from tickerlake.kafka.embedded.files import HOST, BrokerState, Layout, read_cluster_id
+from tickerlake.kafka.embedded.java import Java
+
+_POLL_S = 0.02
+
+
+def launch(layout: Layout, jvm: process.Jvm, port: int, timeout_s: float) -> BrokerState:
+    """Start the JVM and wait until the broker answers; a broker that does not is ended again."""
+    archive = ClassArchive(jvm.java)
+    read_options = archive.read_options()
+    if read_options is not None:
+        try:
+            return _attempt(layout, jvm, BrokerState(port, 0), read_options, timeout_s)
+        except BrokerExitedError:
+            if not read_options:
+                raise
+            # Perhaps the archive's fault: once more without, and if that works it was.
+    options, output_path = archive.write_options(layout)
+    initial_state = BrokerState(port, 0, f"{output_path}\n{archive.path}")
+    state = _attempt(layout, jvm, initial_state, options, timeout_s)
+    archive.path.unlink(missing_ok=True)
+    return state
+
+
+def wait_ready(layout: Layout, pid: int, port: int, timeout_s: float) -> None:
+    """Wait until this very broker answers on the port, or has ended, or the time is over."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    expected = read_cluster_id(layout)
+    deadline = time.monotonic() + timeout_s
+    # "log_level" 0: that nothing answers yet is expected and not worth a line on stderr.
+    settings: dict[str, Any] = {
+        "bootstrap.servers": f"{HOST}:{port}",
+        "log_level": 0,
+        "error_cb": lambda _error: None,
+    }
+    while process.is_broker(pid, layout):
+        if time.monotonic() > deadline:
+            raise SetupError(
+                f"The broker did not answer within {timeout_s:.0f} s.{_log_excerpt(layout)}",
+                _log_hint(layout),
+            )
+        if _accepts_connections(port):
+            with contextlib.suppress(KafkaException):
+                answer = AdminClient(settings).list_topics(timeout=2)
+                if str(answer.cluster_id) == expected and answer.brokers:
+                    return
+        time.sleep(_POLL_S)
+    raise BrokerExitedError(f"The broker ended while it started.{_log_excerpt(layout)}", _log_hint(layout))
+
+
+class ClassArchive:
+    """The classes that the JVM has loaded before, so that the next start is quicker.
+
+    Made by the JVM at the first orderly stop, which takes some seconds longer for it. It is a help
+    only: the JVM ignores one that does not fit, and `launch` removes one that a start died with.
+
+    Parameters
+    ----------
+    java
+        The Java that reads and writes it.
+    """
+
+    def __init__(self, java: Java) -> None:
+        key = f"{java.path.resolve()}\n{jars.LOCK_FILE.read_text(encoding='utf-8')}\n"
+        with contextlib.suppress(OSError):
+            key += (java.path.resolve().parent.parent / "release").read_text(encoding="utf-8")
+        # -XX:AOTCacheOutput came with Java 25; 24 knows the cache but needs two runs to make one.
+        self._is_aot_cache = java.major >= 25
+        self.path = jars.cache_dir() / f"classes-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsa"
+
+    def read_options(self) -> list[str] | None:
+        """Return the JVM's arguments to read it; None if it has yet to be made."""
+        try:
+            if self.path.stat().st_size == 0:
+                return []  # this machine takes too long to make one, see `keep_archive`
+        except OSError:
+            return None
+        return [f"-XX:AOTCache={self.path}"] if self._is_aot_cache else [f"-XX:SharedArchiveFile={self.path}"]
+
+    def write_options(self, layout: Layout) -> tuple[list[str], Path]:
+        """Return the JVM's arguments to write it at exit, and where to."""
+        output_path = layout.scratch / "classes.jsa"
+        option = "AOTCacheOutput" if self._is_aot_cache else "ArchiveClassesAtExit"
+        return [f"-XX:{option}={output_path}"], output_path
+
+
+def save_archive(training: str, exited_cleanly: bool) -> None:
+    """Move what a training run wrote into the cache; an empty file there says not to try again."""
+    source, _, target_path = training.partition("\n")
+    target = Path(target_path)
+    with contextlib.suppress(OSError):
+        if target_path and not target.exists():
+            staged = target.with_suffix(f".{os.getpid()}")
+            if exited_cleanly:
+                shutil.copyfile(source, staged)
+            else:
+                staged.touch()
+            staged.replace(target)
+
+
+class BrokerExitedError(SetupError):
+    """The process ended before the broker answered."""
+
+
+def _attempt(
+    layout: Layout, jvm: process.Jvm, state: BrokerState, options: list[str], timeout_s: float
+) -> BrokerState:
+    pid = process.spawn(layout, jvm, options)
+    try:
+        state = BrokerState(state.port, pid, state.training)
+        state.save(layout)
+        wait_ready(layout, pid, state.port, timeout_s)
+    except BaseException:
+        process.kill(pid, layout)
+        raise
+    return state
+
+
+def _accepts_connections(port: int) -> bool:
+    # Connects: a trial bind could take the port from the broker at the very moment it wants it.
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _log_excerpt(layout: Layout, lines: int = 12) -> str:
+    shown: list[str] = []
+    for path in (layout.output, layout.log):
+        if path.exists():
+            logged = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            # The causes, not the forty stack frames under each.
+            shown += [line for line in logged if not line.startswith("\tat ")][-lines:]
+    return "".join(f"\n  {line}" for line in shown) + "\n"
+
+
+def _log_hint(layout: Layout) -> str:
+    return f"The whole log is in {layout.log} and {layout.output}."

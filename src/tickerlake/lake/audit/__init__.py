@@ -1,0 +1,1 @@
+"""Checks what a lake holds, and repairs it."""

@@ -1,0 +1,204 @@
+"""Proof that the curated part of a lake holds what was taken from its segments, each record once.
+
+The plain audit compares counts: what the segments say, what the commits say, and the files. ``deep`` reads
+every file: its checksum, its order, and that no offset is in it twice.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from tickerlake.errors import LakeError, ObjectMissing
+from tickerlake.lake import curated
+from tickerlake.lake.audit.segments import Finding
+from tickerlake.lake.curated import CuratedFile, CuratedState
+from tickerlake.lake.duckdb_sql import open_database, read_parquet_sql
+from tickerlake.lake.formats.record_objects import coverage
+from tickerlake.lake.formats.rows import checksum
+from tickerlake.lake.segment import TopicMeta, parse_marker
+from tickerlake.lake.store.base import Store
+from tickerlake.lake.typed_records import chunks, event_time_column
+from tickerlake.lake.writer import read_topic
+
+_OFFSET_COLUMNS: Final = ["kafka_topic", "kafka_partition", "kafka_offset"]
+
+
+@dataclass(slots=True)
+class CuratedAudit:
+    """Figures of one kind; ``findings`` is empty if all is well.
+
+    Parameters
+    ----------
+    records, misfits, superseded
+        What was taken, what of it is no record of the kind, and what gave way to a later revision.
+    rows, files, bytes
+        What there is: ``records`` less ``misfits`` and ``superseded``.
+    left_over
+        Files that no commit names: replaced ones, or those of a compaction that was killed.
+    """
+
+    kind: str
+    records: int = 0
+    misfits: int = 0
+    superseded: int = 0
+    rows: int = 0
+    files: int = 0
+    bytes: int = 0
+    left_over: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``--json`` shows it."""
+        return asdict(self)
+
+
+def audit_curated(store: Store, *, deep: bool = False) -> list[CuratedAudit]:
+    """Audit the curated part of a lake, by kind; nothing if there is none.
+
+    Raises
+    ------
+    LakeError
+        If its log is damaged.
+    """
+    state = curated.read_state(store)
+    if not state.version:
+        return []
+    record_types = {topic.kind for topic in state.consumed.values()} | {
+        file.folder.record_type for file in state.files.values()
+    }
+    results = {
+        record_type: CuratedAudit(record_type, superseded=state.superseded.get(record_type, 0))
+        for record_type in sorted(record_types)
+    }
+    for name, consumed in state.consumed.items():
+        result = results[consumed.kind]
+        for number, consumed_range in consumed.partitions.items():
+            result.records += consumed_range.records
+            result.misfits += consumed_range.misfits
+            result.findings += _check_consumed(store, name, int(number), consumed_range)
+    stored_sizes = {
+        info.key: info.size for info in store.list(curated.ROOT) if curated.parse_version(info.key)
+    }
+    for kind, result in results.items():
+        with tempfile.TemporaryDirectory(prefix="tickerlake-audit-") as folder:
+            _check_files(store, state.files_of(kind), stored_sizes, result, Path(folder) if deep else None)
+            expected_rows = result.records - result.misfits - result.superseded
+            if expected_rows != result.rows:
+                message = f"{expected_rows} rows are due (records less misfits and superseded), {result.rows} are there"
+                result.findings.append(Finding("curated_count", f"{curated.ROOT}{kind}/", message))
+            if deep and result.files and not result.findings:
+                result.findings += _check_offsets(Path(folder), state, kind)
+    for key in stored_sizes:
+        kind = curated.parse_folder(key).record_type
+        if kind in results:
+            results[kind].left_over += 1
+    return list(results.values())
+
+
+def _check_files(
+    store: Store,
+    files: list[CuratedFile],
+    stored_sizes: dict[str, int],
+    result: CuratedAudit,
+    folder: Path | None,
+) -> None:
+    """Look for files, and take them out of what is ``there``; with a folder, read them, too.
+
+    Where the rows of each come from is left in the folder.
+    """
+    for number, file in enumerate(files):
+        result.files += 1
+        result.rows += file.rows
+        result.bytes += file.bytes
+        size = stored_sizes.pop(file.key, None)
+        if size != file.bytes:
+            problem = "is gone" if size is None else f"has {size} bytes, its commit says {file.bytes}"
+            result.findings.append(Finding("curated_file", file.key, problem))
+        elif folder:
+            result.findings += _check_file(store, file, folder / f"{number}.parquet")
+
+
+def _check_consumed(
+    store: Store, topic: str, partition: int, consumed: curated.ConsumedRange
+) -> Iterator[Finding]:
+    key = f"raw/{topic}/partition={partition}/"
+    try:
+        topic_meta = read_topic(store, topic)
+        records, end = _count_raw(store, topic_meta, partition, consumed)
+    except (LakeError, ObjectMissing) as error:
+        yield Finding("curated_source", key, error.message)
+        return
+    if consumed.first != topic_meta.first_position(partition):
+        yield Finding(
+            "curated_source", key, f"taken from {consumed.first} on, not from the chain's beginning"
+        )
+    if end != consumed.through:
+        yield Finding("curated_source", key, f"taken up to {consumed.through}, where no segment ends")
+    if records != consumed.records:
+        message = (
+            f"{consumed.records} records were taken up to {consumed.through}, the segments hold {records}"
+        )
+        yield Finding("curated_source", key, message)
+
+
+def _count_raw(
+    store: Store, topic: TopicMeta, partition: int, consumed: curated.ConsumedRange
+) -> tuple[int, int]:
+    """Count the records of a chain, and find where it ends, in what was taken of it."""
+    records, end = 0, consumed.first
+    if topic.format == "json":
+        for start, stop, info in coverage(store, topic.topic, partition, consumed.first):
+            if start >= consumed.through:
+                break
+            records += info.key.startswith("raw/") and not parse_marker(info.key)
+            end = max(end, stop)
+        return records, end
+    for chunk in chunks(store, topic, partition, consumed.first):
+        if chunk.start >= consumed.through:
+            break
+        records += chunk.records
+        end = chunk.end
+    return records, end
+
+
+def _check_file(store: Store, file: CuratedFile, lineage: Path) -> Iterator[Finding]:
+    data = store.read(file.key)
+    if checksum(data) != file.crc32c:
+        yield Finding("curated_checksum", file.key, "its checksum is not that of its commit")
+        return
+    order = ["instrument_id", event_time_column(file.folder.record_type)]
+    rows = pl.read_parquet(data, columns=[*order, *_OFFSET_COLUMNS])
+    rows.select(_OFFSET_COLUMNS).write_parquet(lineage, compression="lz4")
+    frame = rows.select(order)
+    if frame.height != file.rows:
+        yield Finding("curated_count", file.key, f"has {frame.height} rows, its commit says {file.rows}")
+    instruments = frame.get_column("instrument_id")
+    if frame.height and (instruments[0], instruments[-1]) != (file.first, file.last):
+        message = f"holds {instruments[0]} to {instruments[-1]}, its commit says {file.first} to {file.last}"
+        yield Finding("curated_range", file.key, message)
+    if not frame.equals(frame.sort(order)):
+        yield Finding("curated_order", file.key, "is not sorted by instrument and time")
+
+
+def _check_offsets(lineage: Path, state: CuratedState, record_type: str) -> Iterator[Finding]:
+    """Check that each offset of a kind is there once, and was taken."""
+    database = open_database(lineage, "1GB")
+    counts = database.execute(
+        "select kafka_topic, kafka_partition, count(*), count(distinct kafka_offset), min(kafka_offset), "
+        f"max(kafka_offset) from {read_parquet_sql([f'{lineage}/*.parquet'])} group by all order by all"
+    ).fetchall()
+    database.close()
+    for topic, partition, rows, distinct, low, high in counts:
+        key = f"{curated.ROOT}{record_type}/"
+        if rows != distinct:
+            message = f"{rows - distinct} offsets of {topic} partition {partition} are there twice"
+            yield Finding("curated_double", key, message)
+        consumed = state.consumed.get(topic)
+        consumed_range = consumed.partitions.get(str(partition)) if consumed else None
+        if consumed_range is None or low < consumed_range.first or high >= consumed_range.through:
+            message = f"offsets {low} to {high} of {topic} partition {partition} were never taken"
+            yield Finding("curated_source", key, message)

@@ -1,0 +1,70 @@
+"""DuckDB, as the lake uses it: within bounds, and without fetching anything from elsewhere."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tickerlake.lake.typed_records import DEDUP_KEYS
+
+
+def open_database(folder: Path, memory: str) -> Any:
+    """Open a database in memory, which spills to a folder what does not fit.
+
+    Parameters
+    ----------
+    memory
+        Its limit, such as ``1GB``.
+    """
+    import duckdb
+
+    database = duckdb.connect(
+        config={
+            "memory_limit": memory,
+            "temp_directory": str(folder / "spill"),
+            "threads": str(os.cpu_count() or 1),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
+    )
+    database.execute("set enable_progress_bar = false")
+    database.execute("set timezone = 'UTC'")
+    return database
+
+
+def sql_literal(text: str) -> str:
+    """Return a text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def column_list(columns: Iterable[str], prefix: str = "") -> str:
+    """Return columns as SQL lists them; some have names that are words of SQL."""
+    return ", ".join(f'{prefix}"{name}"' for name in columns)
+
+
+def read_parquet_sql(paths: Iterable[str], options: str = "") -> str:
+    """Return the SQL that reads Parquet files."""
+    return f"read_parquet([{', '.join(map(sql_literal, paths))}]{options})"
+
+
+def latest_rows_sql(record_type: str, source: str) -> str:
+    """Return the SQL of the rows of a table that count (`typed.RANKED`), by what else it has a column of."""
+    return f"select * from {source} where true {latest_rows_clause(record_type)}"
+
+
+def latest_rows_clause(record_type: str, *extra_columns: str, prefix: str = "") -> str:
+    """Return the clause that leaves of rows that are the same the one that counts; empty where all do.
+
+    Parameters
+    ----------
+    also
+        Columns by which rows are compared, too.
+    of
+        What stands before each column, such as ``r.``.
+    """
+    if record_type not in DEDUP_KEYS:
+        return ""
+    key, revision = DEDUP_KEYS[record_type]
+    key_columns = ", ".join(f"{prefix}{name}" for name in (*extra_columns, *key))
+    order = ", ".join(f"{prefix}{name} desc" for name in (revision, "kafka_offset") if name)
+    return f"qualify row_number() over (partition by {key_columns} order by {order}) = 1"

@@ -1,0 +1,1 @@
+"""How records become objects of the lake, and back: ndjson, parquet, json."""

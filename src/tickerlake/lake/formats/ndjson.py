@@ -1,0 +1,74 @@
+"""Segments as newline-delimited JSON in one gzip member, whose header says what they hold. Pure."""
+
+import struct
+import zlib
+from dataclasses import replace
+
+import msgspec
+import polars as pl
+from isal import igzip
+
+from tickerlake.errors import LakeError
+from tickerlake.lake.formats.rows import RejectedRecord, checksum, encode
+from tickerlake.lake.segment import REPAIR_HINT, SegmentMeta
+from tickerlake.model.json import to_ndjson
+
+HEADER_READ_BYTES = 4096
+_SUBFIELD = b"TL"
+
+
+class NdjsonCodec:
+    """Packs rows for the format ``ndjson``."""
+
+    content_type = "application/gzip"
+
+    def encode(
+        self, batch: pl.DataFrame, meta: SegmentMeta
+    ) -> tuple[bytes, SegmentMeta, list[RejectedRecord]]:
+        """Return the segment's bytes, ``meta`` with counts and checksum, and what was refused."""
+        rows = encode(batch)
+        data = to_ndjson(rows.lines)
+        meta = replace(meta, records=len(rows.lines), rejects=len(rows.rejects), rows_crc32c=checksum(data))
+        return encode_segment(data, meta), meta, rows.rejects
+
+
+def encode_segment(lines: bytes, meta: SegmentMeta) -> bytes:
+    """Compress rows to one gzip member whose header carries the segment's metadata.
+
+    The header's extra field (RFC 1952, 2.3.1.1, subfield ``TL``) makes the object describe itself,
+    so that a store without object metadata, such as a folder, needs nothing beside it.
+    """
+    metadata = msgspec.json.encode(meta)
+    extra = _SUBFIELD + struct.pack("<H", len(metadata)) + metadata
+    header = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff" + struct.pack("<H", len(extra)) + extra
+    deflater = igzip.compress(lines, compresslevel=1, mtime=0)[10:]
+    return header + deflater
+
+
+def decode_meta(head: bytes, key: str) -> SegmentMeta:
+    """Read a segment's metadata from its first `HEAD_BYTES`."""
+    try:
+        if head[:4] != b"\x1f\x8b\x08\x04":
+            raise ValueError("no gzip header with an extra field")
+        (length,) = struct.unpack("<H", head[14:16])
+        if head[12:14] != _SUBFIELD:
+            raise ValueError("the extra field is not ours")
+        return msgspec.json.decode(head[16 : 16 + length], type=SegmentMeta)
+    except (ValueError, struct.error, msgspec.MsgspecError) as error:
+        raise LakeError(
+            f"{key} is not a segment: {error}.", f"It is damaged or something else wrote it. {REPAIR_HINT}"
+        ) from error
+
+
+def decode_rows(data: bytes, key: str) -> bytes:
+    """Decompress a segment's rows.
+
+    Raises
+    ------
+    LakeError
+        If the object is cut off or damaged.
+    """
+    try:
+        return zlib.decompress(data, wbits=31)
+    except zlib.error as error:
+        raise LakeError(f"{key} is damaged: {error}.", REPAIR_HINT) from error

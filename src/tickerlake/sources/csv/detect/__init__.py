@@ -1,0 +1,1 @@
+"""Detects how a CSV file is written: dialect, header, columns, dates, symbol."""

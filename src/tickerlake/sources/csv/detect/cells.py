@@ -1,0 +1,118 @@
+"""The first cells of a column, and what they may be. Pure."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from statistics import median
+from typing import Final
+
+from tickerlake.model.instrument import is_symbol
+from tickerlake.sources.csv.detect.dates import CLOCK_PATTERN, is_temporal, is_timestamp
+from tickerlake.sources.csv.numbers import bare_number, is_missing
+
+SAMPLE_CELLS: Final = 60
+"""How many cells are looked at to tell what a column is."""
+
+_MIN_SHARE: Final = 0.8
+_MIN_MEDIAN_SHARES: Final = 100
+_CLOCK_WIDTHS: Final = {1: 4, 2: 4, 3: 4, 4: 4, 5: 6, 6: 6, 8: 9, 9: 9, 12: 12, 15: 15}
+"""Digits of a time of day as it is written, with its noughts: 930, 93000, 093000123."""
+
+
+@dataclass(frozen=True)
+class ColumnSample:
+    """The first cells of a column.
+
+    Parameters
+    ----------
+    texts
+        Without blanks around them.
+    decimal
+        What stands before decimals.
+    """
+
+    strings: Sequence[str]
+    decimal_separator: str = "."
+
+    @cached_property
+    def non_missing(self) -> list[str]:
+        """The cells that say something."""
+        return [text for text in self.strings if not is_missing(text)]
+
+    def share_where(self, predicate: Callable[[str], object]) -> float:
+        """Return for how many of the cells that say something a test holds."""
+        sample = self.non_missing[:SAMPLE_CELLS]
+        return sum(bool(predicate(text)) for text in sample) / len(sample) if sample else 0.0
+
+    @cached_property
+    def is_numeric(self) -> bool:
+        """True if its cells are numbers, and not dates."""
+        return self.share_where(bare_number) >= _MIN_SHARE and not self.share_where(is_temporal) >= _MIN_SHARE
+
+    @cached_property
+    def is_price_like(self) -> bool:
+        """True if its cells may be prices: numbers, and no percentages."""
+        return self.is_numeric and self.share_where(lambda text: text.endswith("%")) < 0.5
+
+    @cached_property
+    def temporal_kind(self) -> str:
+        """``moment`` (a date, maybe with a time), ``clock``, or nothing."""
+        if self.share_where(CLOCK_PATTERN.fullmatch) >= _MIN_SHARE:
+            return "clock"
+        return "moment" if self.share_where(is_timestamp) >= _MIN_SHARE else ""
+
+    @cached_property
+    def is_symbol_like(self) -> bool:
+        """True if its cells may be symbols. ``NA`` and ``NULL`` are."""
+        sample = [text for text in self.strings[:SAMPLE_CELLS] if text]
+        return bool(sample) and sum(map(is_symbol, sample)) >= 0.5 * len(sample)
+
+    @cached_property
+    def numbers(self) -> list[float | None]:
+        """Its numbers, None where a cell is none."""
+        return [self._to_number(text) for text in self.strings]
+
+    def _to_number(self, text: str) -> float | None:
+        digits = re.sub(r"[ \u00a0\u2009\u202f'’_]", "", bare_number(text)).replace("−", "-")
+        group = "," if self.decimal_separator == "." else "."
+        try:
+            return float(digits.replace(group, "").replace(",", "."))
+        except ValueError:
+            return None
+
+
+def complete_rows(columns: Sequence[ColumnSample], indexes: Sequence[int]) -> list[tuple[float, ...]]:
+    """Return the numbers of some columns, of the rows in which each has one."""
+    rows = zip(*(columns[i].numbers for i in indexes), strict=True)
+    return [tuple(v for v in row if v is not None) for row in rows if None not in row]
+
+
+def is_clock_digits(text: str) -> bool:
+    """Tell whether digits may be a time of day: ``930``, ``93000``."""
+    if not text.isdigit() or len(text) not in _CLOCK_WIDTHS or (len(text) == 8 and is_timestamp(text)):
+        return False
+    digits = text.zfill(_CLOCK_WIDTHS[len(text)]).ljust(6, "0")
+    return int(digits[:2]) < 24 and int(digits[2:4]) < 60 and int(digits[4:6]) < 60
+
+
+def clock_width(strings: Sequence[str]) -> int:
+    """Return to how many digits times of day are filled up, 0 if they are not written as digits."""
+    digits = [text for text in strings if text.isdigit()]
+    longest = max(map(len, digits), default=0)
+    return _CLOCK_WIDTHS.get(longest, 0) if len(digits) > 0.9 * len(strings) else 0
+
+
+def is_share_count(cells: ColumnSample) -> bool:
+    """Tell whether a column may be numbers of shares: whole, most of them large, and not running."""
+    values = [value for value in cells.numbers if value is not None]
+    if not values or not cells.is_numeric or median(values) < _MIN_MEDIAN_SHARES:
+        return False
+    return all(value >= 0 and value == int(value) for value in values) and not is_running_number(cells)
+
+
+def is_running_number(cells: ColumnSample) -> bool:
+    """Tell whether a column is a running number: of trades, of rows."""
+    values = [value for value in cells.numbers if value is not None]
+    return len(values) >= 10 and all(b > a and b == int(b) for a, b in pairwise(values))

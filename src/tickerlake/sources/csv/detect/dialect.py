@@ -1,0 +1,333 @@
+"""Where a file's table begins and how its lines are cut into cells. Pure, on the first lines of a file."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tickerlake.errors import DataError, UsageError
+from tickerlake.model.schema import BAR
+from tickerlake.sources.csv.detect.cells import ColumnSample, is_share_count
+from tickerlake.sources.csv.detect.header import (
+    align_header,
+    contradiction_error,
+    find_header,
+    format_roles,
+    has_consistent_prices,
+)
+from tickerlake.sources.csv.detect.layout import Layout, count_named_roles, normalize_name
+from tickerlake.sources.csv.detect.roles import detect_roles, missing_roles
+from tickerlake.sources.csv.detect.split_lines import (
+    DELIMITERS,
+    HEADER_SEARCH_LINES,
+    SPACES,
+    ColumnSplit,
+    choose_split,
+    column_samples,
+    numeric_cells,
+    split_line,
+)
+from tickerlake.sources.csv.numbers import possible_decimal_separators
+
+MAX_COLUMNS: Final = 2000
+_DELIMITER_NAMES: Final = {
+    "comma": ",",
+    "semicolon": ";",
+    "tab": "\t",
+    "\\t": "\t",
+    "pipe": "|",
+    "space": SPACES,
+    "blanks": SPACES,
+}
+
+
+_UNSUPPORTED_TABLES: Final = {
+    frozenset({"issnapshot", "side"}): "changes of an order book",
+    frozenset({"calls", "puts", "strike"}): "a chain of options",
+}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the lines of a file are read.
+
+    Parameters
+    ----------
+    separator
+        What stands between cells; :data:`BLANKS` for any number of blanks.
+    header_lines
+        The lines of the header, from 1; none if there is no header.
+    first_line
+        The first line below the header, or of the table.
+    fields
+        How many cells a row has.
+    decimals
+        The signs that may stand before decimals, as far as the first lines tell.
+    layout
+        What the columns mean.
+    headers
+        The header's lines as they are written: where they occur again they are no rows.
+    preamble
+        Lines above the header.
+    warnings
+        What was assumed.
+    closed
+        True if every line ends with a separator: then the last cell is always empty.
+    """
+
+    delimiter: str
+    header_lines: tuple[int, ...]
+    first_line: int
+    field_count: int
+    decimal_separators: frozenset[str]
+    layout: Layout
+    raw_headers: tuple[str, ...] = ()
+    preamble: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    has_trailing_delimiter: bool = False
+
+
+def parse_delimiter(text: str) -> str:
+    """Return the delimiter that an option names: a character, or ``tab``, ``comma``, ``space`` and so on."""
+    delimiter = _DELIMITER_NAMES.get(text.lower(), text)
+    if len(delimiter) != 1 or delimiter.isalnum() or delimiter in {'"', "\n", "\r"}:
+        raise UsageError(
+            f"--delimiter {text!r} is no delimiter.",
+            "Give one character, or tab, comma, semicolon, pipe, space.",
+        )
+    return delimiter
+
+
+def detect_dialect(
+    name: str,
+    lines: Sequence[str],
+    *,
+    delimiter: str | None = None,
+    decimal: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> Dialect:
+    """Find delimiter, header and the roles of the columns.
+
+    Parameters
+    ----------
+    name
+        The file's, for errors.
+    lines
+        The first lines of the file, without line ends.
+    delimiter, decimal
+        What the user says.
+    columns
+        The columns' names, where the user gives them.
+
+    Raises
+    ------
+    DataError
+        If the file is no table of prices, or leaves a question open.
+    """
+    _check_is_csv(name, lines)
+    widest = max((line.count(sign) for line in lines[:HEADER_SEARCH_LINES] for sign in DELIMITERS), default=0)
+    if widest >= MAX_COLUMNS:
+        raise DataError(
+            f"{name} has {widest + 1:,} columns, more than {MAX_COLUMNS:,}.", "Is it a table of prices?"
+        )
+    split = choose_split(name, lines, delimiter)
+    cells = column_samples(split)
+    decimal_separators = frozenset(
+        decimal or possible_decimal_separators(numeric_cells(cells), split.delimiter)
+    )
+    dialect = _detect_dialect(name, lines, split, cells, decimal_separators, columns)
+    number_columns = [cells[i] for i in dialect.layout.decimal_columns]
+    dialect = replace(dialect, has_trailing_delimiter=all(not text for text in cells[-1].strings))
+    certain_separators = frozenset(
+        decimal or possible_decimal_separators(numeric_cells(number_columns), split.delimiter)
+    )
+    # the columns that are no numbers of ours may have commas of their own
+    if certain_separators == decimal_separators:
+        return dialect
+    return replace(
+        _detect_dialect(name, lines, split, cells, certain_separators, columns),
+        has_trailing_delimiter=dialect.has_trailing_delimiter,
+    )
+
+
+def _detect_dialect(
+    name: str,
+    lines: Sequence[str],
+    split: ColumnSplit,
+    cells: list[ColumnSample],
+    decimal_separators: frozenset[str],
+    columns: Sequence[str] | None,
+) -> Dialect:
+    cells = [ColumnSample(each.strings, min(decimal_separators, key=".,".index)) for each in cells]
+    first_data_row = split.data_rows[0]
+    if columns is not None:
+        return _dialect_with_names(name, lines, split, cells, decimal_separators, list(columns))
+    header = find_header(split, first_data_row)
+    if header is None:
+        layout = detect_roles([""] * split.field_count, cells)
+        if not layout.record_type:
+            raise _no_header_error(name, lines, first_data_row, layout)
+        return Dialect(
+            split.delimiter,
+            (),
+            first_data_row + 1,
+            split.field_count,
+            decimal_separators,
+            layout,
+            (),
+            tuple(lines[:first_data_row]),
+            (_no_header_warning(name, layout),),
+        )
+    header_rows, symbols, names = header
+    _check_supported_table(name, names)
+    layout, warnings = align_header(name, names, cells, symbols)
+    if not layout.record_type:
+        raise _missing_roles_error(name, header_rows[0] + 1, layout)
+    _check_symbols_present(name, layout, cells)
+    headers = tuple(lines[i] for i in header_rows)
+    warnings += _volume_warnings(name, layout, cells)
+    return Dialect(
+        split.delimiter,
+        tuple(i + 1 for i in header_rows),
+        header_rows[-1] + 2,
+        split.field_count,
+        decimal_separators,
+        layout,
+        headers,
+        tuple(lines[: header_rows[0]]),
+        warnings,
+    )
+
+
+def count_known_names(text: str) -> int:
+    """Return how many roles the first lines name, at most: how much sense an encoding makes."""
+    lines = text.splitlines()[:HEADER_SEARCH_LINES]
+    return max(
+        (count_named_roles(split_line(line, sign)) for line in lines for sign in DELIMITERS if sign in line),
+        default=0,
+    )
+
+
+def _check_is_csv(name: str, lines: Sequence[str]) -> None:
+    text = "\n".join(lines[:20]).lstrip("\ufeff \n\t")
+    format_name = {"{": "JSON", "[": "JSON", "<": "a page or XML"}.get(text[:1], "")
+    # <TICKER>,<PER>,… is a header
+    if format_name and not (text.startswith("<") and re.match(r"<[A-Za-z_ ]+>\s*[,;\t|]", text)):
+        if re.match(r"\[[^\]\"'{]*\]?\s*[,;\t|]", text):
+            return
+        excerpt = " ".join(text.split())[:160]
+        raise DataError(
+            f"{name} is {format_name}, not CSV: {excerpt}",
+            "A vendor's message instead of data? Fetch it again.",
+        )
+    nuls = sum(line.count("\0") for line in lines[:50])
+    if nuls > 0.1 * sum(map(len, lines[:50])) + 10:
+        raise DataError(f"{name} is not text: it is full of NUL bytes.", "Export it as CSV.")
+
+
+def _check_symbols_present(name: str, layout: Layout, cells: list[ColumnSample]) -> None:
+    if "symbol" not in layout.roles:
+        return
+    texts = cells[layout.roles["symbol"]].strings
+    if sum(not text for text in texts) > 0.5 * len(texts):
+        raise DataError(
+            f"{name}: the column {layout.names[layout.roles['symbol']]} is blank on most rows: "
+            "are its cells merged?",
+            "Write the symbol on every row, or name the columns without it: "
+            "--columns ,date,open,high,low,close",
+        )
+
+
+def _volume_warnings(name: str, layout: Layout, cells: Sequence[ColumnSample]) -> tuple[str, ...]:
+    """Warn of bars without a volume, if a column looks like one."""
+    if layout.record_type != BAR or layout.panels or "volume" in layout.roles:
+        return ()
+    used = {*layout.roles.values(), *layout.date_duplicates}
+    candidates = [layout.names[i] for i, each in enumerate(cells) if i not in used and is_share_count(each)]
+    if not candidates:
+        return ()
+    warning = (
+        f"{name}: no column is known to be the volume; {', '.join(candidates)} may be. Kept as extra: "
+        "name the columns with --columns if one is."
+    )
+    return (warning,)
+
+
+def _check_supported_table(name: str, names: Sequence[str]) -> None:
+    """Refuse tables with prices that are none of bars, trades or quotes."""
+    normalized = {normalize_name(each) for each in names}
+    description = next((what for columns, what in _UNSUPPORTED_TABLES.items() if columns <= normalized), "")
+    if description:
+        raise DataError(
+            f"{name} holds {description}, by its header.",
+            "Bars, trades and quotes of one price a row are read.",
+        )
+
+
+def _dialect_with_names(
+    name: str,
+    lines: Sequence[str],
+    split: ColumnSplit,
+    cells: list[ColumnSample],
+    decimal_separators: frozenset[str],
+    names: list[str],
+) -> Dialect:
+    """Read a file with the names that the user gives its columns."""
+    if len(names) > split.field_count:
+        raise UsageError(
+            f"--columns has {len(names)} names, the rows of {name} have {split.field_count} fields.",
+            "Name each column; leave unknown ones blank.",
+        )
+    names = names + [""] * (split.field_count - len(names))
+    layout = detect_roles(names, cells)
+    if not layout.record_type:
+        missing = ", ".join(missing_roles(layout))
+        raise UsageError(
+            f"--columns: {name} would lack {missing}.",
+            "Name them as date, time, open, high, low, close, volume, symbol, price, size, bid, ask.",
+        )
+    if layout.record_type == BAR and not has_consistent_prices(layout, cells):
+        raise contradiction_error(name, layout)
+    above = [i for i in range(split.data_rows[0]) if any(split.rows[i])]
+    header = above[-1:] if above and count_named_roles(split.rows[above[-1]]) >= 2 else []
+    headers = tuple(lines[i] for i in header)
+    start = header[-1] + 1 if header else split.data_rows[0]
+    return Dialect(
+        split.delimiter,
+        tuple(i + 1 for i in header),
+        start + 1,
+        split.field_count,
+        decimal_separators,
+        layout,
+        headers,
+        tuple(lines[: start - len(header)]),
+    )
+
+
+def _no_header_warning(name: str, layout: Layout) -> str:
+    return (
+        f"{name} has no header; by their values its columns are {format_roles(layout)}. "
+        "Name them with --columns if that is wrong."
+    )
+
+
+def _no_header_error(name: str, lines: Sequence[str], first_data_row: int, layout: Layout) -> DataError:
+    problem = (
+        "no column of dates"
+        if "time" not in layout.roles and "clock" not in layout.roles
+        else "the values don't tell which column is what"
+    )
+    return DataError(
+        f"{name} has no header, and {problem}: line {first_data_row + 1} is {lines[first_data_row][:80].strip()!r}.",
+        "Name the columns: --columns date,open,high,low,close,volume",
+    )
+
+
+def _missing_roles_error(name: str, line: int, layout: Layout) -> DataError:
+    missing = ", ".join(missing_roles(layout)) or "date"
+    names = ", ".join(each for each in layout.names[:12] if each) + (" …" if len(layout.names) > 12 else "")
+    return DataError(
+        f"{name}, line {line}: no column for {missing} among {names}.",
+        "Bars need date, open, high, low and close; trades a time and a price; quotes a bid and an ask. "
+        "If the columns have other names: --columns date,open,high,low,close,volume",
+    )

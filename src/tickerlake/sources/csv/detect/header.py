@@ -1,0 +1,235 @@
+"""The header of a file: its lines, and how its names match the rows below it. Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tickerlake.errors import DataError
+from tickerlake.model.instrument import is_symbol
+from tickerlake.model.schema import BAR
+from tickerlake.sources.csv.detect.cells import ColumnSample, complete_rows
+from tickerlake.sources.csv.detect.dates import is_temporal
+from tickerlake.sources.csv.detect.layout import PRICES, Layout, count_named_roles, role_ranks
+from tickerlake.sources.csv.detect.roles import detect_roles, split_panel_names
+from tickerlake.sources.csv.detect.split_lines import HEADER_SEARCH_LINES, ColumnSplit
+from tickerlake.sources.csv.numbers import bare_number
+
+_UNIT_NAMES: Final = frozenset(
+    "USD EUR GBP GBX CHF JPY INR CAD AUD HKD CNY SEK NOK DKK PLN STK PCS KPL".split()
+)
+_MIN_CHECKED_ROWS: Final = 5
+
+
+def find_header(split: ColumnSplit, first_data_row: int) -> tuple[list[int], list[str], list[str]] | None:
+    """Return the header's lines, the symbol of each column if a line tells it, and the columns' names."""
+    above = [
+        i for i in range(max(0, first_data_row - HEADER_SEARCH_LINES), first_data_row) if any(split.rows[i])
+    ]
+    if not above:
+        return None
+    role_counts = {i: count_named_roles(split.rows[i]) for i in above}
+    best = max(above, key=lambda i: (role_counts[i], i))
+    if role_counts[best] < 2:
+        last = above[-1]
+        if split_panel_names(split.rows[last]) is not None:
+            return [last], [], list(split.rows[last])
+        # a header in words that are not known: as wide as the rows, and no value in it
+        wide = (
+            len(split.rows[last]) == split.field_count
+            and sum(bool(cell) for cell in split.rows[last]) > 0.5 * split.field_count
+        )
+        if wide and not any(bare_number(cell) or is_temporal(cell) for cell in split.rows[last]):
+            return [last], [], list(split.rows[last])
+        return None
+    levels = _multi_level_header(split, above, best)
+    if levels is not None:
+        return levels
+    stacked = _index_header(split, above, best)
+    if stacked is not None:
+        return stacked
+    return [best], [], list(split.rows[best])
+
+
+def _multi_level_header(
+    split: ColumnSplit, above: list[int], best: int
+) -> tuple[list[int], list[str], list[str]] | None:
+    """Read a header of two or three lines: the prices' names, the symbols, and the time's name."""
+    near = [i for i in (best - 1, best + 1) if i in above and len(split.rows[i]) == len(split.rows[best])]
+    for other in near:
+        if split.rows[other][0].startswith("#"):
+            continue
+        names, symbols = _forward_fill(split.rows[best]), _forward_fill(split.rows[other])
+        prices = [
+            k
+            for k, name in enumerate(names)
+            if set(role_ranks(name)) & {*PRICES, "adj_close", "volume"}
+            and not set(role_ranks(symbols[k])) & {"symbol", "price"}
+            and symbols[k].upper().strip(".") not in _UNIT_NAMES
+        ]
+        if all(len(symbols[k]) > 1 and role_ranks(symbols[k]) for k in prices):
+            continue
+        if len(prices) < 4 or not all(
+            is_symbol(symbols[k]) and not set(role_ranks(symbols[k])) & set(PRICES) for k in prices
+        ):
+            continue
+        header_rows = sorted((best, other))
+        third = header_rows[-1] + 1
+        names = list(names)
+        if (
+            third in above
+            and sum(bool(cell) for cell in split.rows[third]) == 1
+            and len(split.rows[third]) == len(names)
+        ):
+            k = next(k for k, cell in enumerate(split.rows[third]) if cell)
+            names[k] = split.rows[third][k]
+            header_rows.append(third)
+        panel_symbols = [symbols[k] if k in prices else "" for k in range(len(names))]
+        for k in range(len(names)):
+            if k not in prices and k < min(prices) and not set(role_ranks(names[k])) & {"time"}:
+                names[k] = "Date" if k == 0 else names[k]
+        return header_rows, panel_symbols, names
+    return None
+
+
+def _index_header(
+    split: ColumnSplit, above: list[int], best: int
+) -> tuple[list[int], list[str], list[str]] | None:
+    """Read a header whose last line names the first columns only, as pandas writes a grouped table."""
+    row, below = split.rows[best], best + 1
+    if below not in above or len(split.rows[below]) != len(row):
+        return None
+    index = [k for k, cell in enumerate(split.rows[below]) if cell]
+    if not index or index != list(range(len(index))) or any(row[k] for k in index):
+        return None
+    names = [split.rows[below][k] if k in index else cell for k, cell in enumerate(row)]
+    header_rows = [best, below]
+    if best - 1 in above and len(split.rows[best - 1]) == len(row):
+        upper = _forward_fill(split.rows[best - 1])
+        names = [
+            name if k in index or set(role_ranks(name)) & set(PRICES) else f"{upper[k]} {name}"
+            for k, name in enumerate(names)
+        ]
+        header_rows = [best - 1, *header_rows]
+    return header_rows, [], names
+
+
+def _forward_fill(cells: Sequence[str]) -> list[str]:
+    """Fill blanks with the cell before them: merged cells leave them."""
+    filled, last = [], ""
+    for k, cell in enumerate(cells):
+        last = cell or (last if k > 1 else "")
+        filled.append(last)
+    return filled
+
+
+def align_header(
+    name: str, names: list[str], cells: list[ColumnSample], symbols: list[str]
+) -> tuple[Layout, tuple[str, ...]]:
+    """Match a header to rows that may have more cells, or fewer, than it has names."""
+    fields = len(cells)
+    while len(names) > fields and not names[-1]:
+        names = names[:-1]
+    if len(names) == fields - 1 and not any(cells[-1].strings):
+        names = [*names, ""]
+    symbols = symbols[: len(names)] + [""] * (fields - len(symbols)) if symbols else []
+    if len(names) == fields:
+        layout = detect_roles(names, cells, symbols)
+        if (
+            layout.record_type != BAR
+            or len(cells[0].strings) < _MIN_CHECKED_ROWS
+            or has_consistent_prices(layout, cells)
+        ):
+            return layout, ()
+        raise contradiction_error(name, layout)
+    if len(names) < fields and len(names) >= 2:
+        extra = fields - len(names)
+        alignments = [
+            [*names[:at], *[""] * extra, *names[at:]] for at in (len(names), *range(len(names) - 1, -1, -1))
+        ]
+        layouts = [detect_roles(each, cells) for each in alignments]
+        valid = [
+            each
+            for each in layouts
+            if each.record_type
+            and _has_date_column(each, cells)
+            and (each.record_type != BAR or has_consistent_prices(each, cells))
+        ]
+        if valid:
+            best = _with_clock_column(valid[0], cells)
+            others = [each for each in valid if each.roles != valid[0].roles]
+            if others and any(_price_columns(each) != _price_columns(valid[0]) for each in others):
+                raise DataError(
+                    f"{name}: the header has {len(names)} names, the rows have {fields} fields, "
+                    "and it is not clear which name is missing.",
+                    "Name the columns: --columns date,open,high,low,close,volume",
+                )
+            warning = (
+                f"{name}: the header has {len(names)} names, the rows have {fields} fields; "
+                f"read as {format_roles(best)}."
+            )
+            return best, (warning,)
+    if len(names) > fields:
+        layout = detect_roles(names[:fields], cells)
+        if layout.record_type and (layout.record_type != BAR or has_consistent_prices(layout, cells)):
+            warning = (
+                f"{name}: the header has {len(names)} names, the rows have {fields} fields; "
+                "the last names are left out."
+            )
+            return layout, (warning,)
+    return Layout(
+        "", tuple(names), detect_roles(names[:fields] + [""] * (fields - len(names)), cells).roles
+    ), ()
+
+
+def _price_columns(layout: Layout) -> list[int | None]:
+    return [layout.roles.get(role) for role in (*PRICES, "price", "bid_price", "time")]
+
+
+def _with_clock_column(layout: Layout, cells: list[ColumnSample]) -> Layout:
+    """Take the unnamed column beside a date as its time of day, if it is one."""
+    if "clock" in layout.roles or "time" not in layout.roles:
+        return layout
+    at = layout.roles["time"] + 1
+    if at < len(cells) and not layout.names[at] and cells[at].temporal_kind == "clock":
+        reasons = {**layout.reasons, "clock": "its values are times of day"}
+        return Layout(
+            layout.record_type,
+            layout.names,
+            {**layout.roles, "clock": at},
+            layout.date_duplicates,
+            reasons=reasons,
+            vendor_layout=layout.vendor_layout,
+        )
+    return layout
+
+
+def _has_date_column(layout: Layout, cells: list[ColumnSample]) -> bool:
+    return "time" in layout.roles and cells[layout.roles["time"]].temporal_kind == "moment"
+
+
+def has_consistent_prices(layout: Layout, cells: list[ColumnSample]) -> bool:
+    """Tell whether the values agree with the names of the prices on most rows."""
+    roles = {**layout.roles, **next(iter(layout.panels.values()), {})}
+    rows = complete_rows(cells, [roles[role] for role in PRICES])
+    consistent = sum(h >= max(o, c) * 0.98 and lo <= min(o, c) * 1.02 and h >= lo for o, h, lo, c in rows)
+    return not rows or consistent >= 0.5 * len(rows)
+
+
+def contradiction_error(name: str, layout: Layout) -> DataError:
+    """Return the error of a header that the prices below it contradict."""
+    assignments = ", ".join(f"{role} = {layout.names[layout.roles[role]]}" for role in PRICES)
+    return DataError(
+        f"{name}: on most rows the high is not the highest or the low not the lowest price ({assignments}).",
+        "Does the header name the columns it stands over? "
+        "Name them: --columns date,open,high,low,close,volume",
+    )
+
+
+def format_roles(layout: Layout) -> str:
+    """Return the roles of columns from the left, in the words of ``--columns``."""
+    role_by_column = {index: role for role, index in layout.roles.items()}
+    return ", ".join(
+        {"time": "date", "clock": "time"}.get(role_by_column[i], role_by_column[i])
+        if i in role_by_column
+        else layout.names[i] or "?"
+        for i in range(len(layout.names))
+    )

@@ -1,0 +1,170 @@
+"""Files → canonical records in a file, without Kafka."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final
+
+import polars as pl
+
+from tickerlake.errors import DataError, UsageError
+from tickerlake.model.reject import Reject
+from tickerlake.parallel import prefetch
+from tickerlake.sources.replay import MergedSource, check_no_rejects
+from tickerlake.tools.files import atomic_write, check_absent, open_stdout, write_records
+
+STDOUT: Final = "-"
+_MAX_SHOWN_REJECTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertStats:
+    """How much of the files is done: rows read, records and rejects written."""
+
+    rows: int
+    records: int
+    rejects: int
+    first_rejects: tuple[Reject, ...] = ()
+
+
+def convert(
+    merged: MergedSource,
+    extension: str,
+    output: str,
+    rejects_path: Path,
+    *,
+    strict: bool = False,
+    force: bool = False,
+    on_progress: Callable[[ConvertStats], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> ConvertStats:
+    """Write the records of files; no file is left behind unless all of them are written.
+
+    Parameters
+    ----------
+    replay
+        The opened files.
+    ending
+        One of :data:`tickerlake.tools.files.FORMATS`, but no CSV.
+    output
+        A path, or ``-`` for standard output.
+    rejects
+        Where refused rows go, one JSON object a line; the file is made only if there are any.
+    strict
+        True to refuse everything if a row is refused.
+    force
+        True to replace files that are there.
+
+    Raises
+    ------
+    DataError
+        If a row is refused in strict mode, or there is no record.
+    UsageError
+        If a file is there, or can't be written.
+    KeyboardInterrupt
+        If it was stopped.
+    """
+    output_paths = [] if output == STDOUT else [Path(output)]
+    _check_distinct_files(
+        [source.scan.head.text_file.file for source in merged.sources], output_paths, rejects_path
+    )
+    if not force:
+        check_absent(rejects_path, *output_paths)
+    if strict and output == STDOUT:
+        # what is on standard output can't be taken back
+        merged.check_no_rejects()
+    with _RejectsFile(rejects_path) as rejects_file:
+        reader = _RecordReader(
+            merged, rejects_file, strict=strict, on_progress=on_progress, should_stop=should_stop
+        )
+        if output == STDOUT:
+            with open_stdout() as stream:
+                write_records(reader.records(), stream, extension, merged.record_type)
+        else:
+            with atomic_write(Path(output), force=force) as draft, draft.open("wb") as file:
+                write_records(reader.records(), file, extension, merged.record_type)
+    return reader.stats
+
+
+def _check_distinct_files(
+    input_paths: Sequence[object], output_paths: Sequence[Path], rejects_path: Path
+) -> None:
+    inputs = {path.resolve() for path in input_paths if isinstance(path, Path)}
+    names = [(path, "the output") for path in output_paths] + [(rejects_path, "--rejects")]
+    for path, name in names:
+        if path.resolve() in inputs:
+            raise UsageError(f"{path} is one of the files that are read.", f"Give {name} another name.")
+    if rejects_path.resolve() in {path.resolve() for path in output_paths}:
+        raise UsageError("The records and the rejects can't go to one file.", "Give --rejects another name.")
+
+
+class _RejectsFile:
+    """A file of refused rows, made with the first of them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "_RejectsFile":
+        self._stack.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self._file is None:
+            # those of an earlier run, which this one replaces
+            self._path.unlink(missing_ok=True)
+        self._stack.__exit__(kind, error, trace)
+
+    def write(self, rejects: list[Reject]) -> None:
+        if rejects and self._file is None:
+            draft = self._stack.enter_context(atomic_write(self._path, force=True))
+            self._file = self._stack.enter_context(draft.open("wb"))
+        for reject in rejects:
+            assert self._file is not None
+            self._file.write(f"{reject.to_json()}\n".encode())
+
+
+class _RecordReader:
+    """Reads records; keeps what is refused, and counts."""
+
+    def __init__(
+        self,
+        merged: MergedSource,
+        rejects_file: _RejectsFile,
+        *,
+        strict: bool,
+        on_progress: Callable[[ConvertStats], None] | None,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.stats = ConvertStats(0, 0, 0)
+        self._merged = merged
+        self._rejects_file = rejects_file
+        self._strict = strict
+        self._on_progress = on_progress or (lambda _: None)
+        self._should_stop = should_stop
+
+    def records(self) -> Iterator[pl.DataFrame]:
+        for batch in prefetch(self._merged.batches()):
+            if self._should_stop():
+                raise KeyboardInterrupt
+            rejects, records = batch.rejects, batch.records
+            if self._strict:
+                check_no_rejects(rejects)
+            self._rejects_file.write(rejects)
+            shown = self.stats.first_rejects
+            self.stats = ConvertStats(
+                sum(batch.position),
+                self.stats.records + records.height,
+                self.stats.rejects + len(rejects),
+                shown + tuple(rejects[: _MAX_SHOWN_REJECTS - len(shown)]),
+            )
+            self._on_progress(self.stats)
+            if records.height:
+                yield records
+        if not self.stats.records:
+            raise DataError("These files hold no record.", "See tickerlake inspect.")

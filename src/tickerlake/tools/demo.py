@@ -1,0 +1,160 @@
+"""All of it in one go: broker, replay of the built-in data, sink, audit, tracking."""
+
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tickerlake.alerts.engine import AlertEngine
+from tickerlake.alerts.rules.ruleset import preset
+from tickerlake.analytics.engine import EngineOptions
+from tickerlake.analytics.sessions import ALWAYS_OPEN
+from tickerlake.errors import UsageError
+from tickerlake.kafka.embedded import broker as embedded
+from tickerlake.lake.audit.history import save_audit_records
+from tickerlake.lake.audit.segments import PartitionAudit
+from tickerlake.lake.store import Store, open_store
+from tickerlake.model.alert import Alert
+from tickerlake.pipeline.ingest import Ingest, IngestProgress
+from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
+from tickerlake.pipeline.track import Tracker, TrackOptions, TrackProgress
+from tickerlake.sources.builtin import stocks
+from tickerlake.tools.audit import audit_lake
+
+TOPIC = "stocks.bars"
+INDICATORS = ("SMA(20)", "RSI(14)", "MACD(12,26,9)", "BBANDS(20,2,2)", "ATR(14)")
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What one run of the demo did."""
+
+    ingested: IngestProgress
+    stored: SinkProgress
+    audited: list[PartitionAudit]
+    tracked: TrackProgress
+    alerts: list[Alert]
+
+
+class Demo:
+    """The demo on two folders: one for the lake, one for the broker.
+
+    Parameters
+    ----------
+    say, show
+        Called with a line to keep, and with a line to replace.
+    """
+
+    def __init__(
+        self, lake: Path, data_dir: Path, report: Callable[[str], None], report_status: Callable[[str], None]
+    ) -> None:
+        self.lake = lake
+        self.data_dir = data_dir
+        self._report = report
+        self._report_status = report_status
+
+    def reset(self) -> None:
+        """Delete the lake and the broker's data.
+
+        Raises
+        ------
+        UsageError
+            If the folder is not a lake: then nothing is deleted.
+        """
+        if self.lake.exists() and any(self.lake.iterdir()) and not (self.lake / "raw").is_dir():
+            raise UsageError(
+                f"{self.lake} is not a lake; it is not deleted.", "Name another folder with --lake."
+            )
+        embedded.stop(self.data_dir)
+        for folder in (self.lake, self.data_dir):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def run(
+        self,
+        stop: threading.Event,
+        on_finished: Callable[[str, DemoResult], None] = lambda _servers, _outcome: None,
+    ) -> None:
+        """Run the pipeline to its end, or until ``stop`` is set.
+
+        Parameters
+        ----------
+        then
+            Called with Kafka's address and what was done, while Kafka still runs.
+        """
+        broker = embedded.start(self.data_dir, progress=self._report)
+        self._report(f"✓ Kafka answers at {broker.bootstrap_servers}")
+        try:
+            on_finished(broker.bootstrap_servers, self._run_pipeline(broker.bootstrap_servers, stop))
+        finally:
+            embedded.stop(self.data_dir)
+
+    def _run_pipeline(self, servers: str, stop: threading.Event) -> DemoResult:
+        store = open_store(str(self.lake))
+        ingest = Ingest(servers, TOPIC)
+        ingest.prepare()
+        sent = [0]
+
+        def on_ingest_progress(now: IngestProgress) -> None:
+            sent[0] = now.records
+
+        def on_sink_progress(now: SinkProgress) -> None:
+            self._report_status(
+                f"into Kafka {sent[0]:,} records · into the lake {now.records:,} in {now.segments} segments"
+            )
+
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            ingest_future = pool.submit(ingest.run, stocks(), stop, on_ingest_progress)
+            # two passes: what is produced while the first one runs, then the rest
+            options = SinkOptions(flush_age_s=1.0)
+            try:
+                sink = Sink(servers, [TOPIC], store, "tickerlake-demo", options)
+                stored = sink.run(_EitherEvent(stop, ingest_future.done), on_progress=on_sink_progress)
+            except BaseException:
+                stop.set()
+                raise
+            (ingested,) = ingest_future.result()
+        if not stop.is_set():
+            rest = Sink(servers, [TOPIC], store, "tickerlake-demo", options).run(
+                stop, until_end=True, on_progress=on_sink_progress
+            )
+            stored.records += rest.records
+            stored.segments += rest.segments
+            stored.bytes += rest.bytes
+        audited = audit_lake(store, TOPIC, servers, deep=True)
+        save_audit_records(store, audited, deep=True, compared=True)
+        tracked, alerts = self._track(servers, store, stop)
+        return DemoResult(ingested, stored, audited, tracked, alerts)
+
+    def _track(self, servers: str, store: Store, stop: threading.Event) -> tuple[TrackProgress, list[Alert]]:
+        options = EngineOptions(intervals=("1d",), indicators=INDICATORS, source_tag="track:demo")
+        watcher = AlertEngine(preset("default").rules, options.intervals)
+        prefix = TOPIC.partition(".")[0]
+        track = Tracker(
+            servers,
+            TOPIC,
+            store,
+            "tickerlake-demo-track",
+            TrackOptions(options, prefix),
+            lambda _: ALWAYS_OPEN,
+            watcher,
+        )
+        alerts: list[Alert] = []
+
+        def on_track_progress(now: TrackProgress) -> None:
+            self._report_status(f"tracking {now.records:,} bars, {now.alerts:,} alerts")
+
+        return track.run(stop, until_end=True, on_progress=on_track_progress, on_alert=alerts.append), alerts
+
+
+class _EitherEvent(threading.Event):
+    """Set when ``stop`` is, or when ``done()`` says so."""
+
+    def __init__(self, stop: threading.Event, done: Callable[[], bool]) -> None:
+        super().__init__()
+        self._stop = stop
+        self._done = done
+
+    def is_set(self) -> bool:
+        return self._stop.is_set() or self._done()

@@ -1,0 +1,264 @@
+"""Checks of what the pipeline stands on, before it runs: each finding with its remedy."""
+
+import contextlib
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from tickerlake import clock
+from tickerlake.errors import ObjectExists, StoreError, TickerlakeError
+from tickerlake.kafka.admin import Admin, TopicHealth
+from tickerlake.kafka.embedded import broker as embedded
+from tickerlake.kafka.embedded.jars import cache_dir
+from tickerlake.kafka.embedded.java import find_java
+from tickerlake.lake.store import LocalStore, Store, open_store
+
+PROBE_KEY: Final = "state/doctor.json"
+LOW_DISK_BYTES: Final = 2_000_000_000
+MAX_CLOCK_SKEW_S: Final = 30.0
+"""A clock may be off by so much; signatures of requests are refused from a few minutes on."""
+
+_DAY_MS: Final = 86_400_000
+_EU_LOCATION_PREFIXES: Final = ("EUROPE-", "EUR")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was found of one part, and if it is not well, what to do about it."""
+
+    part: str
+    state: Literal["ok", "warning", "failed"]
+    found: str
+    remedy: str = ""
+
+
+def check_machine() -> Iterator[Check]:
+    """Look at Python, Java and the folders for temporary and cached files."""
+    yield Check("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
+    try:
+        java = find_java()
+        yield Check("java", "ok", f"{java.major} at {java.path}")
+    except TickerlakeError as error:
+        yield Check("java", "warning", f"{error.message} Only the embedded Kafka needs it.", error.hint)
+    yield _check_disk("temporary files", Path(tempfile.gettempdir()))
+    yield _check_disk("cache", cache_dir())
+
+
+def check_kafka(
+    bootstrap_servers: str | None, properties: Mapping[str, str], topics: Iterable[str]
+) -> Iterator[Check]:
+    """Look at a cluster and at topics in it; without an address at the embedded broker."""
+    if bootstrap_servers is None:
+        running = embedded.status(embedded.default_data_dir())
+        if running is None:
+            yield Check(
+                "kafka", "ok", "no address given, no embedded broker running: `tickerlake broker start`"
+            )
+            return
+        bootstrap_servers = running.bootstrap_servers
+    try:
+        admin = Admin(bootstrap_servers, properties)
+        cluster = admin.describe_cluster()
+        yield Check("kafka", "ok", f"{bootstrap_servers}: {cluster.brokers} broker(s), {cluster.cluster_id}")
+        for topic in topics:
+            yield from _check_topic(
+                topic, admin.topic_health(topic), cluster.brokers, cluster.authorized_operations
+            )
+    except TickerlakeError as error:
+        yield Check("kafka", "failed", error.message, error.hint)
+
+
+def _check_topic(
+    name: str, health: TopicHealth | None, brokers: int, cluster_operations: frozenset[str] | None
+) -> Iterator[Check]:
+    part = f"topic {name}"
+    if health is None:
+        if cluster_operations is not None and "CREATE" not in cluster_operations:
+            yield Check(
+                part,
+                "failed",
+                "it is not there, and this principal may not create topics",
+                "Create it, or allow CREATE for the cluster or the topic.",
+            )
+        else:
+            yield Check(part, "warning", "it is not there yet", "`tickerlake produce` creates it.")
+        return
+    retention_ms = health.retention_ms
+    summary = f"{health.partitions} partition(s), {health.replicas} copies each, " + (
+        "retention not to be seen"
+        if retention_ms is None
+        else "kept for ever"
+        if retention_ms < 0
+        else f"kept for {retention_ms / _DAY_MS:.3g} days: a sink must not stand still for longer"
+    )
+    yield Check(part, "ok", summary)
+    missing = (
+        sorted({"READ", "WRITE", "DESCRIBE"} - health.authorized_operations)
+        if health.authorized_operations is not None
+        else []
+    )
+    if missing:
+        yield Check(
+            part,
+            "warning",
+            f"this principal may not {', '.join(missing)}",
+            "`produce` needs WRITE and DESCRIBE, `sink` and `track` READ and DESCRIBE: "
+            f"kafka-acls.sh --add --topic {name} --allow-principal … --operation …",
+        )
+    if health.in_sync_replicas < health.replicas:
+        yield Check(
+            part,
+            "warning",
+            f"a partition has {health.in_sync_replicas} of {health.replicas} copies up to date",
+            "A broker is down or behind: see its log.",
+        )
+    if health.replicas == 1 and brokers > 1:
+        yield Check(
+            part,
+            "warning",
+            "each record is on one broker only",
+            "What is not in the lake yet is lost with its disk: give it a replication factor of 3.",
+        )
+    if health.replicas > 1 and health.min_in_sync_replicas == 1:
+        yield Check(
+            part,
+            "warning",
+            "Kafka confirms a record when one broker has it (min.insync.replicas is 1)",
+            f"kafka-configs.sh --alter --topic {name} --add-config min.insync.replicas=2",
+        )
+    if health.compacted:
+        yield Check(
+            part,
+            "warning",
+            "it is compacted: of records with the same key Kafka keeps the last",
+            f"kafka-configs.sh --alter --topic {name} --add-config cleanup.policy=delete",
+        )
+
+
+def check_lake(uri: str) -> Iterator[Check]:
+    """Create, read, list and delete an object in a lake; look at its disk, or at the service's clock."""
+    try:
+        store = open_store(uri)
+    except TickerlakeError as error:
+        yield Check("lake", "failed", error.message, error.hint)
+        return
+    try:
+        yield from _check_store(store)
+    except TickerlakeError as error:
+        yield Check("lake", "failed", error.message, error.hint)
+    finally:
+        store.close()
+
+
+def _check_store(store: Store) -> Iterator[Check]:
+    if isinstance(store, LocalStore):
+        yield _check_disk("lake", Path(store.uri))
+    else:
+        location, time_s = bucket_location_and_time(store)
+        if time_s is not None:
+            yield _check_clock(time_s)
+        yield Check("bucket", "ok", f"in {location}" if location else "its location may not be seen")
+    # one may be left of an earlier check that could not delete it: to be told so takes the right to create
+    with contextlib.suppress(ObjectExists):
+        store.create(PROBE_KEY, b"{}", metadata={}, content_type="application/json")
+    store.read(PROBE_KEY)
+    next(iter(store.list("raw/")), None)
+    yield Check("lake", "ok", f"{store.uri}: objects can be created, read and listed")
+    try:
+        store.delete(PROBE_KEY)
+    except StoreError as error:
+        yield Check(
+            "lake",
+            "warning",
+            f"objects can't be deleted: {error.message}",
+            "Records never are; snapshots of `track` and old curated files stay until the bucket's life "
+            "cycle deletes them, or grant roles/storage.objectUser.",
+        )
+
+
+def bucket_location_and_time(store: Store) -> tuple[str | None, float | None]:
+    """Return where a store's bucket is, and the service's time; None: not known."""
+    from tickerlake.lake.store.gcs import GcsStore  # takes half a second to import
+
+    if not isinstance(store, GcsStore):
+        return None, None
+    facts = store.bucket_info()
+    return facts.location, facts.server_time_s
+
+
+def check_warehouse(project: str, dataset: str, lake: str | None) -> Iterator[Check]:
+    """Look whether a dataset is there, near the lake's bucket, and try what a load does."""
+    from tickerlake.warehouse.bigquery import Warehouse
+
+    try:
+        warehouse = Warehouse(project, dataset)
+        try:
+            warehouse.open()
+            yield Check(
+                "bigquery", "ok", f"{warehouse.name} in {warehouse.location or 'an unknown location'}"
+            )
+            if lake is not None and lake.startswith("gs://"):
+                store = open_store(lake)
+                try:
+                    bucket, _ = bucket_location_and_time(store)
+                finally:
+                    store.close()
+                if bucket:
+                    yield check_locations(bucket, warehouse.location)
+            missing = warehouse.check_permissions()
+            if not missing:
+                yield Check("bigquery", "ok", "jobs can be run, tables created, read and deleted")
+            for each in missing:
+                yield Check("bigquery", "failed", *each)
+        finally:
+            warehouse.close()
+    except TickerlakeError as error:
+        yield Check("bigquery", "failed", error.message, error.hint)
+
+
+def check_locations(bucket: str, dataset: str) -> Check:
+    """Say whether a load job can read a bucket, by BigQuery's rules of locations.
+
+    A job reads from its own location, a dataset in EU from buckets within the EU, one in US from any.
+    """
+    bucket, dataset = bucket.upper(), dataset.upper()
+    summary = f"the bucket is in {bucket}, the dataset in {dataset}"
+    if dataset in {bucket, "US"} or (dataset == "EU" and bucket.startswith(_EU_LOCATION_PREFIXES)):
+        return Check("locations", "ok", summary)
+    if "-" not in bucket and bucket not in {"US", "EU", "ASIA"}:
+        return Check(
+            "locations",
+            "warning",
+            f"{summary}: a pair of regions, which has to hold that of the dataset",
+            "If `load` is refused, use a dataset in one of the two regions.",
+        )
+    return Check(
+        "locations",
+        "failed",
+        f"{summary}: BigQuery can't load from there",
+        f"Use another dataset: `tickerlake load --dataset … --location {bucket}` creates it.",
+    )
+
+
+def _check_disk(part: str, folder: Path) -> Check:
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    free = shutil.disk_usage(existing).free
+    summary = f"{free / 1e9:,.1f} GB free in {folder}"
+    if free < LOW_DISK_BYTES:
+        return Check(part, "warning", summary, "Make room: work pauses or stops when it is full.")
+    return Check(part, "ok", summary)
+
+
+def _check_clock(time_s: float) -> Check:
+    skew_s = clock.now_ns() / 1e9 - time_s
+    summary = f"this machine's clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} Google's"
+    if abs(skew_s) > MAX_CLOCK_SKEW_S:
+        return Check(
+            "clock", "failed", summary, f"Set it by NTP on {socket.gethostname()}: `timedatectl set-ntp on`."
+        )
+    return Check("clock", "ok", summary)

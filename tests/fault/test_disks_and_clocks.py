@@ -1,0 +1,220 @@
+"""18–20: a slow consumer, disks that are full, a clock that jumps."""
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError, Message, Producer
+
+from fault.conftest import Scenario, create_scenario
+from support import oracle
+from support.faultproxy import FaultProxy
+from support.process import peak_mb, wait_until
+from tickerlake import clock
+from tickerlake.errors import StoreUnavailable
+from tickerlake.kafka.embedded import broker as embedded
+from tickerlake.kafka.embedded.broker import EmbeddedBroker
+from tickerlake.kafka.embedded.files import free_port
+from tickerlake.lake.store import open_store
+from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
+
+# 140 MB of interpreter and libraries, 32 MB of records, what encodes two segments
+MAX_PEAK_MB = 400
+NEVER_STOP = threading.Event()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("megabytes", [20, 300])
+def test_a_store_ten_times_slower_than_the_producer(
+    cloud: tuple[Scenario, FaultProxy], megabytes: int
+) -> None:
+    scenario, proxy = cloud
+    scenario.padding_chars = 2000
+    began_s = time.monotonic()
+    scenario.produce(megabytes * 500)
+    produce_s = time.monotonic() - began_s
+    # two uploads at once, each a fortieth
+    proxy.delay_s = 10 * produce_s * 2 / 40
+    with scenario.start_sink("--until-end", "--flush-records", megabytes * 500 // 40) as child:
+        uploads_before = proxy.uploads
+        wait_until(lambda: proxy.uploads > uploads_before, child)
+        slow_s = wait_until(lambda: proxy.uploads >= uploads_before + 10, child, 120)
+        peak = peak_mb(child.pid)
+        proxy.delay_s = 0
+        _, err = child.communicate(timeout=120)
+    assert child.returncode == 0, err
+    assert peak < MAX_PEAK_MB
+    # the first pair had begun before, the last has not ended
+    triggered = int(slow_s / (8 / 40) > 10 * produce_s)
+    scenario.assert_survived(
+        "18", f"{megabytes} MB, a store 10× slower: {peak:.0f} MB of memory", injected=1, triggered=triggered
+    )
+
+
+@contextmanager
+def _small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
+    """Mount a file system of that size; what it gives makes it larger."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def mount(*options: str) -> None:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", *options, "tmpfs", folder], check=True)
+
+    mount(f"size={size}")
+    try:
+        yield lambda larger: mount(f"remount,size={larger}")
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_the_disk_under_the_lake_is_full(scenario: Scenario) -> None:
+    with _small_disk(Path(scenario.lake), "256k") as enlarge:
+        scenario.produce(10_000)
+        _, err = scenario.run_sink("--flush-records", 100, exit_code=3)
+        assert "No room to write" in err
+        assert "→ Free some space" in err
+        stored_before = scenario.object_keys()
+        verdict = oracle.compare_with_kafka(scenario.servers, scenario.topic, scenario.copy_lake())
+        assert verdict.stored
+        assert not verdict.duplicated + verdict.changed, "what can be seen is whole"
+        enlarge("32m")
+        with scenario.start_sink("--until-end", "--flush-records", 100) as child:
+            recovery_s = wait_until(lambda: len(scenario.object_keys()) > len(stored_before), child)
+            _, err = child.communicate(timeout=60)
+        assert child.returncode == 0, err
+        assert set(stored_before) <= set(scenario.object_keys())
+        scenario.assert_survived(
+            "19", "disk under the lake full", injected=1, triggered=1, recovery_s=recovery_s
+        )
+
+
+@pytest.mark.full
+def test_the_file_size_limit_is_reached(scenario: Scenario) -> None:
+    scenario.produce(10_000)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        child = scenario.start_sink("--until-end")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    with child:
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 3, err
+    assert "No room to write" in err
+    scenario.run_sink()
+    scenario.assert_survived("19", "files may not be larger than 4 kB", injected=1, triggered=1)
+
+
+def test_a_write_error_reported_only_by_close_is_detected(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # network file systems do so when a quota is used up; no file system of this machine can be made to
+    scenario.run_sink()  # what a topic has once is there: the fault hits a segment
+    scenario.produce(400)
+    store = open_store(scenario.lake)
+    close, triggered = os.close, 0
+
+    def fail(descriptor: int) -> None:
+        nonlocal triggered
+        name = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        close(descriptor)
+        if not triggered and name.startswith(f"{scenario.lake}/.tmp/"):
+            triggered += 1
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    options = SinkOptions(flush_records=50)
+    monkeypatch.setattr(os, "close", fail)
+    with pytest.raises(StoreUnavailable, match="No room to write"):
+        Sink(scenario.servers, [scenario.topic], store, scenario.topic, options).run(
+            NEVER_STOP, until_end=True
+        )
+    monkeypatch.undo()
+    scenario.run_sink()
+    scenario.assert_survived("19", "a write error told by close only", injected=1, triggered=triggered)
+
+
+@pytest.mark.full
+def test_the_disk_under_the_broker_is_full(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    folder, port = tmp_path / "disk", free_port()
+    acknowledged: list[int] = []
+
+    def on_delivery(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            acknowledged.append(json.loads(message.value() or b"")["id"])
+
+    with _small_disk(folder, "48m") as enlarge, EmbeddedBroker(folder / "broker", port) as broker:
+        scenario = create_scenario(broker.bootstrap_servers, tmp_path / "lake", record_property)
+        settings = {"bootstrap.servers": scenario.servers, "message.timeout.ms": 5000, "log_level": 0}
+        producer = Producer({**settings, "enable.idempotence": True, "queue.buffering.max.messages": 10})
+        number = 0
+        until_s = time.monotonic() + 90
+        while embedded.status(folder / "broker") is not None and time.monotonic() < until_s:
+            value = {"id": number, "padding": os.urandom(10_000).hex()}
+            try:
+                producer.produce(
+                    scenario.topic, json.dumps(value).encode(), b"%d" % number, on_delivery=on_delivery
+                )
+                number += 1
+            except BufferError:
+                pass
+            producer.poll(0.01)
+        producer.flush(10)
+        broker_stopped = embedded.status(folder / "broker") is None
+        enlarge("400m")
+        broker.start()
+        scenario.run_sink()
+        assert broker_stopped, "the broker must have stopped itself"
+        assert acknowledged
+        counts = oracle.count_by_field(scenario.servers, scenario.topic, "id")
+        assert not [each for each in acknowledged if counts[each] != 1], "what was acknowledged is there once"
+        scenario.assert_survived(
+            "19", "disk under the broker full", injected=1, triggered=int(broker_stopped)
+        )
+
+
+@pytest.mark.full
+def test_the_clock_steps_back_an_hour_and_forward_a_day(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the clock of Python, that is: librdkafka's own is read in C, and measures waits by a steady one
+    shift_s, steps, steps_done = 0, [-3600, 86_400, -3600, 86_400], 0
+    real_time, real_time_ns = time.time, time.time_ns
+    stop = threading.Event()
+
+    def step(now: SinkProgress) -> None:
+        nonlocal shift_s, steps_done
+        if now.lag and steps_done < scenario.sent_count // 250:
+            # records are read and wait for their age
+            shift_s += steps[steps_done]
+            steps_done += 1
+        elif now.records == scenario.sent_count and steps_done < len(steps):
+            scenario.produce(250)
+        elif now.records == scenario.sent_count:
+            stop.set()
+
+    monkeypatch.setattr(time, "time", lambda: real_time() + shift_s)
+    monkeypatch.setattr(time, "time_ns", lambda: real_time_ns() + shift_s * 10**9)
+    scenario.produce(250)
+    options = SinkOptions(flush_age_s=0.5)
+    progress = Sink(
+        scenario.servers, [scenario.topic], open_store(scenario.lake), scenario.topic, options
+    ).run(stop, on_progress=step)
+    assert abs(clock.now_ns() - real_time_ns()) > 86_400 * 10**9
+    restarted = Sink(scenario.servers, [scenario.topic], open_store(scenario.lake), scenario.topic, options)
+    assert restarted.run(NEVER_STOP, until_end=True).records == 0
+    monkeypatch.undo()
+    assert progress.records == scenario.sent_count
+    scenario.assert_survived(
+        "20", "clock back an hour, forward a day", injected=len(steps), triggered=steps_done
+    )

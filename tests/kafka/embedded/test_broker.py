@@ -1,0 +1,170 @@
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from tickerlake.errors import SetupError, UsageError
+from tickerlake.kafka.embedded import broker as embedded
+from tickerlake.kafka.embedded import launch
+from tickerlake.kafka.embedded.broker import EmbeddedBroker
+from tickerlake.kafka.embedded.files import BrokerState, Layout, free_port
+from tickerlake.kafka.embedded.java import Java
+
+TOPIC = "written"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker(tmp_path / "broker", free_port(), heap="256m") as running:
+        yield running
+
+
+def produce(servers: str, value: bytes) -> None:
+    admin = AdminClient({"bootstrap.servers": servers})
+    admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(30)
+    errors: list[object] = []
+    producer = Producer({"bootstrap.servers": servers, "enable.idempotence": True})
+    producer.produce(TOPIC, value, on_delivery=lambda error, _message: errors.append(error))
+    producer.flush(30)
+    assert errors == [None]
+
+
+def consume(servers: str) -> bytes | None:
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "test", "enable.auto.commit": False})
+    try:
+        consumer.assign([TopicPartition(TOPIC, 0, 0)])
+        message = consumer.poll(30)
+        assert message is not None
+        assert message.error() is None
+        return message.value()
+    finally:
+        consumer.close()
+
+
+def test_survives_a_crash_on_the_same_port(broker: EmbeddedBroker) -> None:
+    before = broker.info
+    produce(broker.bootstrap_servers, b"still there")
+    broker.kill()
+    assert embedded.status(before.data_dir) is None
+    after = broker.start()
+    assert (after.port, after.data_dir) == (before.port, before.data_dir)
+    assert after.pid != before.pid
+    assert consume(broker.bootstrap_servers) == b"still there"
+
+
+def test_a_second_start_returns_the_same_broker(broker: EmbeddedBroker) -> None:
+    folder = broker.info.data_dir
+    assert embedded.start(folder) == broker.info
+    assert embedded.start(folder, broker.info.port) == broker.info
+    assert embedded.status(folder) == broker.info
+    with pytest.raises(UsageError, match="already runs on port"):
+        embedded.start(folder, free_port())
+
+
+def test_stop_leaves_nothing_running(broker: EmbeddedBroker) -> None:
+    info = broker.info
+    assert embedded.stop(info.data_dir)
+    with pytest.raises(ProcessLookupError):
+        os.kill(info.pid, 0)
+    assert embedded.status(info.data_dir) is None
+    assert not embedded.stop(info.data_dir)
+
+
+def test_a_paused_broker_can_be_resumed_and_stopped(broker: EmbeddedBroker) -> None:
+    broker.pause()
+    assert embedded.status(broker.info.data_dir) == broker.info
+    broker.resume()
+    produce(broker.bootstrap_servers, b"awake")
+    broker.pause()
+    assert embedded.stop(broker.info.data_dir)
+    assert embedded.status(broker.info.data_dir) is None
+
+
+def test_another_process_sees_and_stops_it(broker: EmbeddedBroker) -> None:
+    code = (
+        "import sys, pathlib as p, tickerlake.kafka.embedded.broker as e; print(e.stop(p.Path(sys.argv[1])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(broker.info.data_dir)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "True"
+    assert embedded.status(broker.info.data_dir) is None
+
+
+def test_a_broken_archive_does_not_break_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "classes.jsa"
+    broken.write_bytes(b"\xff" * 100_000)
+    original = launch.ClassArchive.__init__
+
+    def init(self: launch.ClassArchive, java: Java) -> None:
+        original(self, java)
+        self.path = broken
+
+    monkeypatch.setattr(launch.ClassArchive, "__init__", init)
+    with EmbeddedBroker(tmp_path / "broker", free_port()) as running:
+        produce(running.bootstrap_servers, b"x")
+
+
+def test_a_broker_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"ended while it started[\s\S]*process\.roles") as caught:
+        embedded.start(tmp_path, free_port(), properties={"process.roles": "nonsense"})
+    assert str(tmp_path / "broker.log") in caught.value.hint
+    assert embedded.status(tmp_path) is None
+
+
+def test_a_port_in_use_is_rejected(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(UsageError, match=f"Port {port} is in use") as caught:
+            embedded.start(tmp_path, port)
+    assert "--port" in caught.value.hint
+
+
+def test_an_occupied_port_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(embedded, "_choose_port", lambda *_: port)
+        with EmbeddedBroker(tmp_path / "broker", heap="256m") as broker:
+            assert broker.info.port != port
+            produce(broker.bootstrap_servers, b"x")
+
+
+def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SetupError, match="cannot be used"):
+        embedded.start(tmp_path / "file")
+
+
+def test_the_pid_of_another_process_is_left_alone(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        BrokerState(free_port(), other.pid).save(Layout(tmp_path))
+        assert embedded.status(tmp_path) is None
+        assert not embedded.stop(tmp_path)
+        assert other.poll() is None
+        other.communicate(b"\n")
+        assert other.returncode == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": "x", "port": null, "training": ""}'])
+def test_a_damaged_state_file_means_not_running(tmp_path: Path, content: bytes) -> None:
+    Layout(tmp_path).state.write_bytes(content)
+    assert embedded.status(tmp_path) is None
+    assert not embedded.stop(tmp_path)
+
+
+@pytest.mark.parametrize(("ended_by_itself", "kept"), [(True, b"classes"), (False, b"")])
+def test_an_archive_is_kept_only_if_the_jvm_finished_it(
+    tmp_path: Path, ended_by_itself: bool, kept: bytes
+) -> None:
+    made, target = tmp_path / "made", tmp_path / "cache.jsa"
+    made.write_bytes(b"classes")
+    launch.save_archive(f"{made}\n{target}", ended_by_itself)
+    launch.save_archive("", True)
+    assert target.read_bytes() == kept
+    assert sorted(tmp_path.iterdir()) == [target, made]
