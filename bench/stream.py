@@ -88,9 +88,9 @@ def measure_speeds(bed: KafkaEnv, records: int, rounds: int) -> tuple[dict[str, 
 
     contenders = {
         LIMIT: perf_test,
-        "consume, decode, group, drop": _module_runner(bed, records, "grouped", topic),
+        "consume, decode, group, drop": _module_runner(bed, records, "polars_group", topic),
         TRACK: track,
-        "a dictionary, message by message": _module_runner(bed, records, "looped", topic, target=True),
+        "a dictionary, message by message": _module_runner(bed, records, "python_loop", topic, target=True),
         **_peer_runners(bed, records, topic),
     }
     results = run_interleaved(contenders, rounds)
