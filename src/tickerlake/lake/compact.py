@@ -10,7 +10,6 @@ import hashlib
 import io
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -39,7 +38,7 @@ from tickerlake.lake.duckdb_sql import (
 )
 from tickerlake.lake.formats.rows import checksum
 from tickerlake.lake.reader import topics
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import Store, create_if_absent
 from tickerlake.lake.store.local import LocalStore
 from tickerlake.lake.typed_records import (
     DEDUP_KEYS,
@@ -416,10 +415,9 @@ class _Step:
         if self._rejects:
             lines = encode_rejects(self._rejects)
             name = f"{self._state.version + 1:010d}-{hashlib.sha256(lines).hexdigest()[:16]}.ndjson"
-            with suppress(ObjectExists):
-                self._store.create(
-                    f"{curated.REJECTS}{name}", lines, metadata={}, content_type="application/x-ndjson"
-                )
+            create_if_absent(
+                self._store, f"{curated.REJECTS}{name}", lines, content_type="application/x-ndjson"
+            )
         consumed = {**self._state.consumed, **self.consumed}
         curated.commit(self._store, self._state, consumed, self._superseded, self._added, self._removed)
         failpoints.reach("compact.committed")

@@ -7,9 +7,8 @@ the topic, so old ones are deleted.
 from typing import Final
 
 from tickerlake import failpoints
-from tickerlake.errors import ObjectExists
 from tickerlake.lake.segment import check_topic
-from tickerlake.lake.store.base import Store, discard
+from tickerlake.lake.store.base import Store, create_if_absent, discard
 
 _RETAINED_SNAPSHOTS: Final = 2
 
@@ -39,9 +38,7 @@ class Snapshots:
     def save(self, partition: int, offset: int, data: bytes) -> bool:
         """Store a snapshot, and delete those that are older than the last two; False if there is one."""
         key = f"{self._prefix(partition)}{offset:020d}"
-        try:
-            self.store.create(key, data, metadata={})
-        except ObjectExists:
+        if not create_if_absent(self.store, key, data):
             return False  # of the same records: the state is the same, but for what the clock has done since
         failpoints.reach("track.snapshot")
         for old_key in [each for each in self._keys(partition) if _offset(each) <= offset][

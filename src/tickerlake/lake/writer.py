@@ -5,7 +5,6 @@ chain position is the one that stays, and everybody else adopts where it ends.
 """
 
 from concurrent.futures import Executor
-from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -31,7 +30,7 @@ from tickerlake.lake.segment import (
     segment_key,
     topic_key,
 )
-from tickerlake.lake.store.base import ObjectInfo, Store
+from tickerlake.lake.store.base import ObjectInfo, Store, create_if_absent
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
 
@@ -264,8 +263,8 @@ class SegmentWriter:
         if not self.store.stat(key):
             sample = rows.encode(batch.head(columns.SAMPLE_RECORDS))
             inferred = columns.encode_columns(columns.infer_columns(sample.lines))
-            with suppress(ObjectExists):  # another worker was first: its columns count
-                self.store.create(key, inferred, metadata={}, content_type="application/json")
+            # if another worker was first, its columns count
+            create_if_absent(self.store, key, inferred, content_type="application/json")
         return read_columns(self.store, self.topic.topic)
 
     def _adopt(self, key: str) -> StoreResult:

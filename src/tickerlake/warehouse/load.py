@@ -13,12 +13,12 @@ from typing import Final
 import polars as pl
 
 from tickerlake import clock, failpoints
-from tickerlake.errors import ObjectExists, ObjectMissing, WarehouseError, WarehouseUnavailable
+from tickerlake.errors import ObjectMissing, WarehouseError, WarehouseUnavailable
 from tickerlake.lake import curated
 from tickerlake.lake.curated import TopicRecordTypes
 from tickerlake.lake.reader import topics
 from tickerlake.lake.segment import TopicMeta
-from tickerlake.lake.store.base import Store, discard
+from tickerlake.lake.store.base import Store, create_if_absent, discard
 from tickerlake.lake.typed_records import (
     SCHEMA_OF,
     Chunk,
@@ -208,7 +208,9 @@ class Loader:
             rejects += [misfit for part in records for misfit in part.rejects]
         frame = pl.concat(frames)
         if rejects:
-            self._stage(manifests.key(manifest.number, "misfits.ndjson"), encode_rejects(rejects))
+            create_if_absent(
+                self._store, manifests.key(manifest.number, "misfits.ndjson"), encode_rejects(rejects)
+            )
         jobs = []
         for spec, part in split_by_table(manifest.kind, frame):
             jobs.append(self._load_part(manifests, manifest, spec, part, progress))
@@ -249,7 +251,8 @@ class Loader:
         source: bytes | str = data
         staged_key = manifests.key(manifest.number, f"{spec.name}.parquet")
         if self._store.uri.startswith("gs://"):
-            self._stage(staged_key, data)
+            # an earlier attempt may have stored it: the same records give the same content
+            create_if_absent(self._store, staged_key, data)
             source = f"{self._store.uri}/{staged_key}"
         backoff_s, failures = 1.0, 0
         # a job that failed has no effect, and its name is used up; of one that may run the name is kept
@@ -305,12 +308,6 @@ class Loader:
                 "Delete these rows from the table, then run it again.",
             )
         return row_count > 0
-
-    def _stage(self, key: str, data: bytes) -> None:
-        try:
-            self._store.create(key, data, metadata={})
-        except ObjectExists:
-            return  # an attempt before stored it: the same records, so the same content
 
     def ensure_views(self, sources: dict[str, str] | None = None) -> int:
         """Create the views, and change those whose text is another one; return how many that were.

@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from tickerlake import clock
-from tickerlake.errors import LakeError, ObjectExists, ObjectMissing, UsageError
-from tickerlake.lake.store.base import Store
+from tickerlake.errors import LakeError, ObjectMissing, UsageError
+from tickerlake.lake.store.base import Store, create_if_absent
 
 _PROJECT: Final = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{0,62}")
 _DATASET: Final = re.compile(r"[A-Za-z0-9_]{1,1024}")
@@ -134,22 +134,15 @@ class Manifests:
             through=through,
         )
         key = self.key(manifest.number, "json")
-        try:
-            self._create(key, manifest)
-        except ObjectExists:
-            return self.read(manifest.number)
-        return manifest
+        return manifest if self._create(key, manifest) else self.read(manifest.number)
 
     def record_result(self, manifest: Manifest, result: LoadResult) -> None:
         """Note that a load is in the table."""
-        try:
-            self._create(self.key(manifest.number, "done.json"), result)
-        except ObjectExists:
-            return  # another loader saw the same jobs end
+        self._create(self.key(manifest.number, "done.json"), result)  # no-op if another loader was first
 
-    def _create(self, key: str, document: msgspec.Struct) -> None:
+    def _create(self, key: str, document: msgspec.Struct) -> bool:
         data = msgspec.json.encode(document)
-        self._store.create(key, data, metadata={}, content_type="application/json")
+        return create_if_absent(self._store, key, data, content_type="application/json")
 
 
 def check_project(project: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 from support.gcs import FakeGcs
 from tickerlake.errors import ObjectExists, ObjectMissing, StoreError
 from tickerlake.lake.store import Store, open_store
+from tickerlake.lake.store.base import create_if_absent
 
 _numbers = itertools.count()
 
@@ -51,6 +52,12 @@ def test_content_round_trips(store: Store, size: int) -> None:
     info = store.stat("raw/t/partition=0/00000000000000000000.ndjson.gz")
     assert info is not None
     assert info.size == size
+
+
+def test_create_if_absent_leaves_the_first_version(store: Store) -> None:
+    assert create_if_absent(store, "a.json", b"1", content_type="application/json")
+    assert not create_if_absent(store, "a.json", b"2", content_type="application/json")
+    assert store.read("a.json") == b"1"
 
 
 def test_compressed_content_round_trips_unchanged(store: Store) -> None:

@@ -5,7 +5,6 @@ A sound segment is never touched. What is damaged, and what does not belong wher
 """
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -30,7 +29,7 @@ from tickerlake.lake.segment import (
     reject_key,
     segment_key,
 )
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import Store, create_if_absent
 
 ReadRecords = Callable[[int, int], pl.DataFrame]
 """Returns the committed records of the offsets ``[start, end)`` of a partition."""
@@ -229,8 +228,7 @@ class Repair:
         """Keep what is damaged, under a name that says what it was and which bytes they are."""
         data = self._store.read(key)
         quarantine_key = f"damaged/{key}.{rows.checksum(data)}"
-        with suppress(ObjectExists):  # a repair that was ended kept it
-            self._store.create(quarantine_key, data, metadata={})
+        create_if_absent(self._store, quarantine_key, data)  # an interrupted repair may have stored it
         failpoints.reach("repair.aside")
 
     def _repair_objects(self) -> None:

@@ -14,7 +14,6 @@ from itertools import pairwise
 import polars as pl
 
 from tickerlake import failpoints
-from tickerlake.errors import ObjectExists
 from tickerlake.lake.formats.rows import RejectedRecord, encode
 from tickerlake.lake.segment import (
     Marker,
@@ -28,7 +27,7 @@ from tickerlake.lake.segment import (
     reject_prefix,
     segment_key,
 )
-from tickerlake.lake.store.base import ObjectInfo, Store
+from tickerlake.lake.store.base import ObjectInfo, Store, create_if_absent
 
 CoveredRange = tuple[int, int, ObjectInfo]
 
@@ -111,7 +110,8 @@ class ObjectWriter:
 
     def _create(self, entry: tuple[str, bytes]) -> bool:
         key, data = entry
-        created = _create_if_absent(self.store, key, data)
+        # an earlier attempt may have stored it: its content depends on the record only
+        created = create_if_absent(self.store, key, data, content_type="application/json")
         failpoints.reach("object.stored")
         return created
 
@@ -122,14 +122,11 @@ def store_rejects(store: Store, topic: str, partition: int, rejects: Iterable[Re
     They are stored before what covers them is.
     """
     return sum(
-        _create_if_absent(store, reject_key(topic, partition, reject.offset), reject.to_json())
+        create_if_absent(
+            store,
+            reject_key(topic, partition, reject.offset),
+            reject.to_json(),
+            content_type="application/json",
+        )
         for reject in rejects
     )
-
-
-def _create_if_absent(store: Store, key: str, data: bytes) -> bool:
-    try:
-        store.create(key, data, metadata={}, content_type="application/json")
-    except ObjectExists:
-        return False  # an earlier attempt stored it: its content depends on the record only
-    return True

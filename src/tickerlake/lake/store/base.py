@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from tickerlake.errors import StoreError, StoreUnavailable
+from tickerlake.errors import ObjectExists, StoreError, StoreUnavailable
 
 TEMP_FOLDER = ".tmp"
 _MAX_KEY_BYTES = 1024  # Cloud Storage's limit
@@ -125,6 +125,20 @@ def check_deletable(key: str) -> None:
         raise StoreError(
             f"{key} is not deleted.", "Only snapshots, curated files and what was staged for a load can be."
         )
+
+
+def create_if_absent(
+    store: Store, key: str, data: bytes, *, content_type: str = "application/octet-stream"
+) -> bool:
+    """Create an object unless its key exists; return whether this call created it.
+
+    For objects whose first version counts, or whose content is the same for every writer.
+    """
+    try:
+        store.create(key, data, metadata={}, content_type=content_type)
+    except ObjectExists:
+        return False
+    return True
 
 
 def discard(store: Store, key: str) -> bool:
