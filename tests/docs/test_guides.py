@@ -19,7 +19,6 @@ from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.alerts.message import TEMPLATE_FIELDS
 from tickerlake.alerts.rules import presets
 from tickerlake.alerts.rules.rule_table import COMMON_KEYS
-from tickerlake.analytics import decode
 from tickerlake.analytics.indicators import registry as indicators
 from tickerlake.cli.app import app
 from tickerlake.model import alert
@@ -132,17 +131,6 @@ def test_every_indicator_is_documented_with_its_defaults(name: str) -> None:
     call, _, outputs = indicators.signature(name).partition(": ")
     row = table_row(GUIDES["tracking"], call)
     assert [output for output in outputs.split(", ") if output and f"`{output}`" not in row] == []
-
-
-def test_every_reject_reason_is_documented() -> None:
-    others = {"TRADES", "BAR", "TRADE"}
-    reasons = {
-        value
-        for name, value in vars(decode).items()
-        if isinstance(value, str) and name.isupper() and name[0] != "_" and name not in others
-    }
-    assert len(reasons) > 10
-    assert [reason for reason in reasons if not table_row(GUIDES["tracking"], reason)] == []
 
 
 def guide_commands() -> list[tuple[str, bool]]:

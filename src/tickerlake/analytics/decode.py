@@ -13,26 +13,8 @@ import polars as pl
 
 from tickerlake.model.interval import interval_ns
 from tickerlake.model.json import decode_utf8, find_schema, parse_documents
-from tickerlake.model.quality import (
-    OHLC_HIGH_LT_LOW,
-    OHLC_OPEN_CLOSE_OUTSIDE_RANGE,
-    PRICE_MISSING,
-    PRICE_NONPOSITIVE,
-    SIZE_MISSING,
-    VOLUME_NEGATIVE,
-)
+from tickerlake.model.reject import RejectReason
 from tickerlake.model.schema import BAR, DECIMAL, TRADE
-
-NOT_JSON: Final = "not_json"
-TIME_MISSING: Final = "time_missing"
-FUTURE_TIMESTAMP: Final = "future_timestamp"
-CORRECTION: Final = "correction"
-OUT_OF_RANGE: Final = "out_of_range"
-INTERVAL_UNKNOWN: Final = "interval_unknown"
-INSTRUMENT_INVALID: Final = "instrument_invalid"
-INTERVAL_CHANGED: Final = "interval_changed"
-TIMESTAMP_OFF_GRID: Final = "timestamp_off_grid"
-LATE: Final = "late"
 
 TRADES: Final = ""
 """The feed of an instrument that sends trades; of one that sends bars it is their interval."""
@@ -158,7 +140,7 @@ def _parse(batch: pl.DataFrame, text: pl.Series, schema: pl.Schema) -> tuple[pl.
     if is_valid.all():
         return pl.concat([origin, parsed], how="horizontal"), _NO_REJECTS
     return pl.concat([origin.filter(is_valid), parsed], how="horizontal"), reject(
-        origin.filter(~is_valid), NOT_JSON
+        origin.filter(~is_valid), RejectReason.NOT_JSON
     )
 
 
@@ -173,23 +155,23 @@ def _decode_trades(
     notional = price.cast(pl.Float64) * size.cast(pl.Float64)
     reason = (
         pl.when(pl.col("schema").ne_missing(TRADE) | pl.col("instrument_id").is_null())
-        .then(pl.lit(INSTRUMENT_INVALID))
+        .then(pl.lit(RejectReason.INSTRUMENT_INVALID))
         .when(time.is_null())
-        .then(pl.lit(TIME_MISSING))
+        .then(pl.lit(RejectReason.TIME_MISSING))
         .when(_is_too_far_ahead(time, max_ahead_ns))
-        .then(pl.lit(FUTURE_TIMESTAMP))
+        .then(pl.lit(RejectReason.FUTURE_TIMESTAMP))
         .when(pl.col("correction").is_in(["cancel", "correct"]))
-        .then(pl.lit(CORRECTION))
+        .then(pl.lit(RejectReason.CORRECTION))
         .when(price.is_null())
-        .then(pl.lit(PRICE_MISSING))
+        .then(pl.lit(RejectReason.PRICE_MISSING))
         .when(price <= 0)
-        .then(pl.lit(PRICE_NONPOSITIVE))
+        .then(pl.lit(RejectReason.PRICE_NONPOSITIVE))
         .when(size.is_null())
-        .then(pl.lit(SIZE_MISSING))
+        .then(pl.lit(RejectReason.SIZE_MISSING))
         .when(size < 0)
-        .then(pl.lit(VOLUME_NEGATIVE))
+        .then(pl.lit(RejectReason.VOLUME_NEGATIVE))
         .when((price > _MAX_PRICE) | (size > _MAX_SIZE) | (notional > _MAX_NOTIONAL))
-        .then(pl.lit(OUT_OF_RANGE))
+        .then(pl.lit(RejectReason.OUT_OF_RANGE))
     )
     valid, rejects = _split_rejects(parsed, reason, rejects_not_json)
     rows = valid.select(
@@ -241,36 +223,36 @@ def _decode_bars(
     open_ns, close_ns = pl.col("ts_open_ns"), pl.col("ts_close_ns")
     reason = (
         pl.when(pl.col("schema").ne_missing(BAR) | pl.col("instrument_id").is_null())
-        .then(pl.lit(INSTRUMENT_INVALID))
+        .then(pl.lit(RejectReason.INSTRUMENT_INVALID))
         .when(~pl.col("interval").str.contains(_INTERVAL_PATTERN).fill_null(value=False))
-        .then(pl.lit(INTERVAL_UNKNOWN))
+        .then(pl.lit(RejectReason.INTERVAL_UNKNOWN))
         .when(pl.any_horizontal(pl.col("ts_open_ns", "ts_close_ns", "session_date").is_null()))
-        .then(pl.lit(TIME_MISSING))
+        .then(pl.lit(RejectReason.TIME_MISSING))
         .when(close_ns <= open_ns)
-        .then(pl.lit(TIME_MISSING))
+        .then(pl.lit(RejectReason.TIME_MISSING))
         .when(
             close_ns.cast(pl.Float64) - open_ns.cast(pl.Float64) > _length_ns("interval") * _MAX_LENGTH_RATIO
         )
-        .then(pl.lit(TIMESTAMP_OFF_GRID))
+        .then(pl.lit(RejectReason.TIMESTAMP_OFF_GRID))
         .when(_is_too_far_ahead(open_ns, max_ahead_ns))
-        .then(pl.lit(FUTURE_TIMESTAMP))
+        .then(pl.lit(RejectReason.FUTURE_TIMESTAMP))
         .when(pl.any_horizontal(pl.col(*_PRICES).is_null()))
-        .then(pl.lit(PRICE_MISSING))
+        .then(pl.lit(RejectReason.PRICE_MISSING))
         .when(lowest <= 0)
-        .then(pl.lit(PRICE_NONPOSITIVE))
+        .then(pl.lit(RejectReason.PRICE_NONPOSITIVE))
         .when(pl.col("high") < pl.col("low"))
-        .then(pl.lit(OHLC_HIGH_LT_LOW))
+        .then(pl.lit(RejectReason.OHLC_HIGH_LT_LOW))
         .when((pl.col("low") > lowest) | (pl.col("high") < highest))
-        .then(pl.lit(OHLC_OPEN_CLOSE_OUTSIDE_RANGE))
+        .then(pl.lit(RejectReason.OHLC_OPEN_CLOSE_OUTSIDE_RANGE))
         .when(volume < 0)
-        .then(pl.lit(VOLUME_NEGATIVE))
+        .then(pl.lit(RejectReason.VOLUME_NEGATIVE))
         .when(
             (max_price > _MAX_PRICE)
             | (vwap < 0)
             | (volume > _MAX_SIZE)
             | (max_price * volume.cast(pl.Float64).fill_null(0.0) > _MAX_NOTIONAL)
         )
-        .then(pl.lit(OUT_OF_RANGE))
+        .then(pl.lit(RejectReason.OUT_OF_RANGE))
     )
     valid, rejects = _split_rejects(parsed, reason, rejects_not_json)
     typical = (pl.col("high") + pl.col("low") + pl.col("close")).to_physical() // 3
@@ -326,7 +308,7 @@ def _decode_others(batch: pl.DataFrame, skipped: Counter[str]) -> tuple[pl.DataF
             skipped["deleted keys" if value is None else _schema_name(value)] += 1
             reasons.append(None)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            reasons.append(NOT_JSON)
+            reasons.append(RejectReason.NOT_JSON)
     return ROW_SCHEMA.to_frame(), reject(batch, pl.lit(pl.Series(reasons, dtype=pl.String)))
 
 

@@ -16,9 +16,6 @@ from tickerlake.analytics.bar_builder import NO_CLOSED_BARS, BarBuilder, InputRo
 from tickerlake.analytics.bar_series import BarSeries, split_into_rounds
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.decode import (
-    INSTRUMENT_INVALID,
-    INTERVAL_CHANGED,
-    LATE,
     REJECT_SCHEMA,
     TRADES,
     can_build,
@@ -31,6 +28,7 @@ from tickerlake.analytics.sessions import Sessions
 from tickerlake.analytics.state_table import StateTable
 from tickerlake.model.alert import Alert
 from tickerlake.model.interval import interval_ns
+from tickerlake.model.reject import RejectReason
 
 _SECOND_NS: Final = 1_000_000_000
 _OFFSET_BITS: Final = 42
@@ -323,9 +321,9 @@ class Engine:
             return frame.sort("row", "offset")
         reason = (
             pl.when(pl.lit(invalid))
-            .then(pl.lit(INSTRUMENT_INVALID))
+            .then(pl.lit(RejectReason.INSTRUMENT_INVALID))
             .when(pl.lit(is_other_interval))
-            .then(pl.lit(INTERVAL_CHANGED))
+            .then(pl.lit(RejectReason.INTERVAL_CHANGED))
         )
         rejects.append(reject(frame, reason))
         return frame.filter(~invalid & ~is_other_interval).sort("row", "offset")
@@ -351,7 +349,7 @@ class Engine:
         if not rows.in_order:
             repeated = self._is_repeated(frame)
             if repeated.any():
-                rejects.append(reject(frame.filter(repeated), LATE))
+                rejects.append(reject(frame.filter(repeated), RejectReason.LATE))
                 frame = frame.filter(~repeated)
                 if frame.is_empty():
                     return changes
@@ -374,7 +372,7 @@ class Engine:
             if len(built.too_late):
                 late.append(part.frame[built.too_late])
         if late:
-            rejects.append(reject(pl.concat(late).unique(["partition", "offset"]), LATE))
+            rejects.append(reject(pl.concat(late).unique(["partition", "offset"]), RejectReason.LATE))
         for feed in sorted(set(input_intervals) - {TRADES}):
             # one instrument may send the bars that are built of what another sends
             own = self._as_closed(frame, feed)

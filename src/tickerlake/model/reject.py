@@ -1,22 +1,56 @@
-"""A row that can't be a record: never an exception, never dropped without a word."""
+"""Rejects: input that cannot become a record, stored with its reason."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import msgspec
 
 
+class RejectReason(StrEnum):
+    """Why a CSV row is not a record, or why a record cannot be used to build bars."""
+
+    FIELD_COUNT = "field_count"
+    SYMBOL_MISSING = "symbol_missing"
+    SYMBOL_INVALID = "symbol_invalid"
+    UNPARSABLE_DATE = "unparsable_date"
+    NO_LOCAL_TIME = "no_local_time"
+    """A time of day that the zone's clocks skip or repeat on that date."""
+    UNPARSABLE_NUMBER = "unparsable_number"
+    DUPLICATE_KEY = "duplicate_key"
+    CONFLICTING_DUPLICATE = "conflicting_duplicate"
+    """The key of an earlier bar, with other values."""
+
+    NOT_JSON = "not_json"
+    INSTRUMENT_INVALID = "instrument_invalid"
+    TIME_MISSING = "time_missing"
+    FUTURE_TIMESTAMP = "future_timestamp"
+    CORRECTION = "correction"
+    TIMESTAMP_OFF_GRID = "timestamp_off_grid"
+    OUT_OF_RANGE = "out_of_range"
+    INTERVAL_UNKNOWN = "interval_unknown"
+    INTERVAL_CHANGED = "interval_changed"
+    LATE = "late"
+
+    PRICE_MISSING = "price_missing"
+    PRICE_NONPOSITIVE = "price_nonpositive"
+    SIZE_MISSING = "size_missing"
+    VOLUME_NEGATIVE = "volume_negative"
+    OHLC_HIGH_LT_LOW = "ohlc_high_lt_low"
+    OHLC_OPEN_CLOSE_OUTSIDE_RANGE = "ohlc_open_close_outside_range"
+
+
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A refused row.
+    """A rejected row.
 
     Parameters
     ----------
     file
-        The name of the file or stream that it stood in.
+        Name of the file or stream that it comes from.
     line
-        Its physical line; the first is 1, a header counts.
+        Physical line number; the first line is 1, a header counts.
     reason
-        A code of ``tickerlake.model.quality``.
+        A `RejectReason`.
     raw
         The row as it was read.
     """

@@ -9,7 +9,7 @@ import polars as pl
 from tickerlake.model import quality
 from tickerlake.model.instrument import instrument_id_expr, is_symbol_expr
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_end
-from tickerlake.model.reject import Reject
+from tickerlake.model.reject import Reject, RejectReason
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
 from tickerlake.sources.csv.chunks import Chunk
 from tickerlake.sources.csv.detect.interval import period_start
@@ -70,6 +70,7 @@ _CORRECTIONS: Final = {
     "cancel": "cancel",
     "c": "cancel",
 }
+_Check = tuple[pl.Expr, RejectReason]
 _NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'
 
 
@@ -268,21 +269,23 @@ class Parser:
 
     def _reject_checks(
         self, roles: list[str], null_roles: list[str], *, symbols: bool, uniform: bool
-    ) -> list[tuple[pl.Expr, str]]:
+    ) -> list[_Check]:
         """Return what may be wrong with a row, the first thing first, and its name."""
-        checks: list[tuple[pl.Expr, str]] = []
+        checks: list[_Check] = []
         if not uniform:
-            checks.append((pl.col(FIELD_COUNT) != self.head.dialect.field_count, quality.FIELD_COUNT))
+            checks.append((pl.col(FIELD_COUNT) != self.head.dialect.field_count, RejectReason.FIELD_COUNT))
         if symbols:
             checks += [
-                (pl.col("symbol") == "", quality.SYMBOL_MISSING),
-                (~is_symbol_expr("symbol"), quality.SYMBOL_INVALID),
+                (pl.col("symbol") == "", RejectReason.SYMBOL_MISSING),
+                (~is_symbol_expr("symbol"), RejectReason.SYMBOL_INVALID),
             ]
         if self.time_format.is_local:
-            checks.append((pl.col(_TS).is_null() & pl.col(_LOCAL_TS).is_not_null(), quality.NO_LOCAL_TIME))
+            checks.append(
+                (pl.col(_TS).is_null() & pl.col(_LOCAL_TS).is_not_null(), RejectReason.NO_LOCAL_TIME)
+            )
         checks += [
-            (pl.col(_TS).is_null(), quality.UNPARSABLE_DATE),
-            (pl.any_horizontal(pl.lit(value=False), "^_broken_.*$"), quality.UNPARSABLE_NUMBER),
+            (pl.col(_TS).is_null(), RejectReason.UNPARSABLE_DATE),
+            (pl.any_horizontal(pl.lit(value=False), "^_broken_.*$"), RejectReason.UNPARSABLE_NUMBER),
         ]
         return checks + _CHECKS_BY_TYPE[self.layout.record_type](roles, null_roles)
 
@@ -387,7 +390,7 @@ def _check_symbols(symbols: pl.Series) -> tuple[pl.Series, bool]:
     return symbols, bool(distinct.select(is_symbol_expr("symbol").all()).item())
 
 
-def _first_reason(checks: list[tuple[pl.Expr, str]], rows: pl.DataFrame) -> pl.Expr:
+def _first_reason(checks: list[_Check], rows: pl.DataFrame) -> pl.Expr:
     """Return the first fault of each row, null if it has none."""
     if not rows.select(pl.any_horizontal(fault for fault, _ in checks).any()).item():
         return pl.lit(None, pl.String)
@@ -399,37 +402,49 @@ def _is_empty(cells: pl.Series) -> pl.Series:
     return cells.str.strip_chars() == "" if cells.dtype == pl.String else cells.is_null()
 
 
-def _bar_checks(roles: list[str], null_roles: list[str]) -> list[tuple[pl.Expr, str]]:
+def _bar_checks(roles: list[str], null_roles: list[str]) -> list[_Check]:
     checks = [
-        (_any_true([pl.col(role).is_null() for role in PRICES if role in null_roles]), quality.PRICE_MISSING),
-        (_any_true([pl.col(role) <= 0 for role in PRICES]), quality.PRICE_NONPOSITIVE),
-        (pl.col("high") < pl.col("low"), quality.OHLC_HIGH_LT_LOW),
+        (
+            _any_true([pl.col(role).is_null() for role in PRICES if role in null_roles]),
+            RejectReason.PRICE_MISSING,
+        ),
+        (_any_true([pl.col(role) <= 0 for role in PRICES]), RejectReason.PRICE_NONPOSITIVE),
+        (pl.col("high") < pl.col("low"), RejectReason.OHLC_HIGH_LT_LOW),
     ]
-    return [*checks, *([(pl.col("volume") < 0, quality.VOLUME_NEGATIVE)] if "volume" in roles else [])]
+    return [*checks, *([(pl.col("volume") < 0, RejectReason.VOLUME_NEGATIVE)] if "volume" in roles else [])]
 
 
-def _trade_checks(roles: list[str], null_roles: list[str]) -> list[tuple[pl.Expr, str]]:
+def _trade_checks(roles: list[str], null_roles: list[str]) -> list[_Check]:
     checks = [
-        (pl.col("price").is_null() if "price" in null_roles else pl.lit(value=False), quality.PRICE_MISSING),
-        (pl.col("price") <= 0, quality.PRICE_NONPOSITIVE),
+        (
+            pl.col("price").is_null() if "price" in null_roles else pl.lit(value=False),
+            RejectReason.PRICE_MISSING,
+        ),
+        (pl.col("price") <= 0, RejectReason.PRICE_NONPOSITIVE),
     ]
     if "size" not in roles:
         return checks
     return [
         *checks,
-        (pl.col("size").is_null() if "size" in null_roles else pl.lit(value=False), quality.SIZE_MISSING),
-        (pl.col("size") < 0, quality.VOLUME_NEGATIVE),
+        (
+            pl.col("size").is_null() if "size" in null_roles else pl.lit(value=False),
+            RejectReason.SIZE_MISSING,
+        ),
+        (pl.col("size") < 0, RejectReason.VOLUME_NEGATIVE),
     ]
 
 
-def _quote_checks(roles: list[str], null_roles: list[str]) -> list[tuple[pl.Expr, str]]:
+def _quote_checks(roles: list[str], null_roles: list[str]) -> list[_Check]:
     del null_roles
     return [
-        (pl.col("bid_price").is_null() & pl.col("ask_price").is_null(), quality.PRICE_MISSING),
-        (_any_true([pl.col(role) < 0 for role in ("bid_price", "ask_price")]), quality.PRICE_NONPOSITIVE),
+        (pl.col("bid_price").is_null() & pl.col("ask_price").is_null(), RejectReason.PRICE_MISSING),
+        (
+            _any_true([pl.col(role) < 0 for role in ("bid_price", "ask_price")]),
+            RejectReason.PRICE_NONPOSITIVE,
+        ),
         (
             _any_true([pl.col(role) < 0 for role in ("bid_size", "ask_size") if role in roles]),
-            quality.VOLUME_NEGATIVE,
+            RejectReason.VOLUME_NEGATIVE,
         ),
     ]
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import polars as pl
 
-from tickerlake.model import quality
+from tickerlake.model.reject import RejectReason
 from tickerlake.sources.csv.detect.rows import LINE
 from tickerlake.sources.csv.parse import EVENT_NS, FILE_NUMBER, IS_RECORD, REASON
 
@@ -62,4 +62,8 @@ def _duplicate_reason(bars: pl.DataFrame) -> pl.Expr:
     equal = pl.all_horizontal(
         pl.col(name).eq_missing(pl.col(name).first().over(_KEY_COLUMNS)) for name in values
     )
-    return pl.when(equal).then(pl.lit(quality.DUPLICATE_KEY)).otherwise(pl.lit(quality.CONFLICTING_DUPLICATE))
+    return (
+        pl.when(equal)
+        .then(pl.lit(RejectReason.DUPLICATE_KEY))
+        .otherwise(pl.lit(RejectReason.CONFLICTING_DUPLICATE))
+    )

@@ -7,9 +7,8 @@ from typing import Final
 import polars as pl
 
 from tickerlake.errors import DataError
-from tickerlake.model import quality
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
-from tickerlake.model.reject import Reject
+from tickerlake.model.reject import Reject, RejectReason
 from tickerlake.sources.csv.detect.file_name import infer_symbol, parse_file_name
 from tickerlake.sources.csv.detect.interval import infer_interval, parse_interval, share_true
 from tickerlake.sources.csv.detect.order import TimeOrder
@@ -299,7 +298,7 @@ def check_single_series(scan: FileScan, parser: Parser, name: str) -> None:
     """Refuse a file of several series that no column tells apart."""
     rows = parser.parse(next(scan.head.text_file.chunks()))
     checked = reject_duplicates(sort_rows(next(fill_reject_times([rows]))))
-    conflicts = checked.filter(pl.col(REASON) == quality.CONFLICTING_DUPLICATE)
+    conflicts = checked.filter(pl.col(REASON) == RejectReason.CONFLICTING_DUPLICATE)
     if conflicts.height > _MAX_CONFLICTING_SHARE * checked.height:
         raise DataError(
             f"{name} has several rows for each time, such as line {conflicts.get_column(LINE).min()!r}: "
