@@ -385,6 +385,10 @@ def test_jump_finds_jumps() -> None:
     closes[350:] *= 1.012
     found = run_detector(make_detector("jump", time_of_day=False), minute_bars(closes))
     assert [n for n, fire in enumerate(fires(found)) if fire] == [350]
+    # its threshold follows from alpha, and so does the one at which it clears
+    clears = [bool(one.clear[0]) for one in found]
+    assert not clears[350]
+    assert sum(clears[351:]) > 40
 
 
 # halts and limits

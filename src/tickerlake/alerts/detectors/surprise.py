@@ -131,7 +131,7 @@ class Jump(ReturnDetector):
         super().__init__(arguments, interval)
         self.threshold = lee_mykland_threshold(self._observations_per_day(), self.arguments["alpha"])
         if self.arguments.get("clear") is None:
-            self.clear = self.threshold * self.clear_ratio
+            self.clear_threshold = self.threshold * self.clear_ratio
 
     @property
     def window_size(self) -> int:
