@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -70,8 +70,8 @@ class Rule:
 
     @cached_property
     def version(self) -> int:
-        """A number that changes with what the rule says."""
-        content = {name: value for name, value in vars(self).items() if name not in {"line", "version"}}
+        """A number that changes with the content of the rule; part of each of its alerts."""
+        content = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "line"}
         return checksum(content)
 
     @cached_property
