@@ -284,7 +284,7 @@ def tail(
 
 def _print_alert(printer: AlertPrinter, value: bytes | None) -> None:
     from tickerlake.errors import DataError
-    from tickerlake.pipeline.forward_alerts import decode_alert
+    from tickerlake.model.alert import decode_alert
 
     try:
         printer.print(decode_alert(value))

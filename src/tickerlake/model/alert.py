@@ -6,6 +6,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from tickerlake.errors import DataError
 from tickerlake.model.schema import ALERT, fields
 
 Severity = Literal["info", "warning", "critical"]
@@ -89,6 +90,23 @@ class Alert(msgspec.Struct, frozen=True):
         return msgspec.json.encode(
             {name: _encodable(values[name]) for name in _FIELD_NAMES if values[name] is not None}
         )
+
+
+_DECODER: Final = msgspec.json.Decoder(Alert)
+
+
+def decode_alert(value: bytes | None) -> Alert:
+    """Return the alert in the value of a Kafka message; None is a tombstone.
+
+    Raises
+    ------
+    DataError
+        If it is not an alert.
+    """
+    try:
+        return _DECODER.decode(value or b"")
+    except msgspec.MsgspecError as error:
+        raise DataError("a record is not an alert", "Is this the topic of alerts?") from error
 
 
 def _encodable(value: object) -> object:

@@ -9,19 +9,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-import msgspec
-
 from tickerlake import clock
 from tickerlake.errors import DataError
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import Batch, CommittedOffset, Consumer, Partition, read_all
-from tickerlake.model.alert import Alert
+from tickerlake.model.alert import Alert, decode_alert
 from tickerlake.notify.dispatcher import Dispatcher
 
 _POLL_S: Final = 0.1
 _MAX_RECORDS: Final = 1_000
 _JOIN_TIMEOUT_S: Final = 15.0
-_DECODER: Final = msgspec.json.Decoder(Alert)
 
 
 class AlertForwarder:
@@ -109,17 +106,3 @@ class AlertForwarder:
                 yield decode_alert(value)
             except DataError as error:
                 self.skipped[error.message] += 1
-
-
-def decode_alert(value: bytes | None) -> Alert:
-    """Return an alert of a message.
-
-    Raises
-    ------
-    DataError
-        If it is none.
-    """
-    try:
-        return _DECODER.decode(value or b"")
-    except msgspec.MsgspecError as error:
-        raise DataError("a record is no alert", "Is this the topic of alerts?") from error

@@ -25,9 +25,8 @@ from tickerlake.kafka.consumer import Partition, TopicTailer, read_all
 from tickerlake.lake.reader import topics as lake_topics
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.writer import read_topic
-from tickerlake.model.alert import Alert
+from tickerlake.model.alert import Alert, decode_alert
 from tickerlake.model.json import decode_utf8
-from tickerlake.pipeline.forward_alerts import decode_alert
 
 BATCH_S: Final = 0.1
 _RETRY_S: Final = 2.0
