@@ -13,7 +13,8 @@ from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.rule import Rule
 from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.calendars import sessions_by_market
-from tickerlake.analytics.engine import Engine, EngineOptions
+from tickerlake.analytics.engine import Engine
+from tickerlake.analytics.types import EngineOptions
 from tickerlake.model.alert import Alert
 from tickerlake.model.json import to_json_lines
 from tickerlake.model.schema import DECIMAL

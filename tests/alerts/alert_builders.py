@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from tickerlake.alerts.engine import AlertEngine, FiredAlert, Instrument
+from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics.bars import Bars, Floats
+from tickerlake.analytics.types import FiredAlert, Instrument
 from tickerlake.model.alert import Alert
 
 SECOND = 1_000_000_000

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from alerts.alert_builders import DAY, MINUTE, OPEN, bars, close_bars, daily_bars, encoded_alerts, make_engine
 from alerts.scripted import SCRIPTED
-from tickerlake.alerts.engine import AlertEngine, Instrument
+from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.presets import PRESETS
 from tickerlake.alerts.rules.ruleset import parse, preset
 from tickerlake.analytics.bars import Bars
+from tickerlake.analytics.types import Instrument
 
 ALL_RULES = """
 [[rule]]

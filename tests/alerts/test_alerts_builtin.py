@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 
 from alerts.alert_builders import DAY
-from tickerlake.alerts.engine import AlertEngine, Instrument
+from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.bars import Bars
+from tickerlake.analytics.types import Instrument
 from tickerlake.model.alert import Alert
 from tickerlake.sources import builtin
 

@@ -14,8 +14,9 @@ from support.records import batch, trade
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics import engine_state
-from tickerlake.analytics.engine import Engine, EngineOptions, Output
+from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.sessions import ALWAYS_OPEN, Sessions
+from tickerlake.analytics.types import EngineOptions, Output
 
 SECOND = 10**9
 MINUTE = 60 * SECOND

@@ -11,8 +11,9 @@ from support.records import batch, trade
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics import engine_state
-from tickerlake.analytics.engine import Engine, EngineOptions, Output
+from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.sessions import ALWAYS_OPEN
+from tickerlake.analytics.types import EngineOptions, Output
 
 SECOND = 10**9
 START = 1_704_205_800 * SECOND

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from alerts.alert_builders import MINUTE, SECOND, bars, close_bars, encoded_alerts, make_engine
 from alerts.scripted import SCRIPTED
-from tickerlake.alerts.engine import AlertEngine, FiredAlert
+from tickerlake.alerts.engine import AlertEngine
 from tickerlake.analytics.bars import Bars
+from tickerlake.analytics.types import FiredAlert
 
 RULES = f"""
 [[rule]]

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from support.records import batch, trade
 from tickerlake.analytics import engine_state
-from tickerlake.analytics.engine import Engine, EngineOptions, Output
+from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.sessions import ALWAYS_OPEN, Sessions
+from tickerlake.analytics.types import EngineOptions, Output
 from tickerlake.errors import DataError
 
 SECOND = 1_000_000_000

@@ -8,9 +8,10 @@ import numpy as np
 
 from support.records import batch, trade
 from tickerlake.analytics.bars import Bars, Floats, Ints
-from tickerlake.analytics.engine import Engine, EngineOptions, FiredAlert
+from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.sessions import Sessions
 from tickerlake.analytics.state_table import StateTable
+from tickerlake.analytics.types import EngineOptions, FiredAlert
 
 SECOND = 10**9
 MINUTE = 60 * SECOND

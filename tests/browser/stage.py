@@ -17,7 +17,7 @@ from support.process import wait_until
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.calendars import sessions_by_market
-from tickerlake.analytics.engine import EngineOptions
+from tickerlake.analytics.types import EngineOptions
 from tickerlake.dashboard.server import Dashboard, DashboardOptions
 from tickerlake.kafka.admin import Admin
 from tickerlake.lake.store import open_store

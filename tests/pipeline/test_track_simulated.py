@@ -17,8 +17,9 @@ from support.simkafka import Event, Killed, Log, SimAdmin, SimCluster, SimConsum
 from tickerlake import clock
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
-from tickerlake.analytics.engine import Engine, EngineOptions, Output
+from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.sessions import ALWAYS_OPEN
+from tickerlake.analytics.types import EngineOptions, Output
 from tickerlake.errors import BrokerUnreachable, Rebalanced, StoreUnavailable
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.memory import MemoryStore

@@ -12,7 +12,7 @@ from tickerlake import failpoints
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.calendars import sessions_by_market
-from tickerlake.analytics.engine import EngineOptions
+from tickerlake.analytics.types import EngineOptions
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
 from tickerlake.lake.store import open_store

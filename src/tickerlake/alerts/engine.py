@@ -4,40 +4,20 @@ Everything follows from what is given, in its order: a replay gives the same ale
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from tickerlake.alerts.detectors import registry
 from tickerlake.alerts.detectors.data_health import DataQuality, Stale
 from tickerlake.alerts.duration import parse_duration_ns
-from tickerlake.alerts.evaluator import DetectionContext, FiredAlert, Instrument, RuleEvaluator
+from tickerlake.alerts.evaluator import DetectionContext, RuleEvaluator
 from tickerlake.alerts.rules.rule import Rule
 from tickerlake.alerts.splits import SplitDetector
 from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
 from tickerlake.analytics.state_table import StateTable
+from tickerlake.analytics.types import TRADES, FiredAlert, Instrument
 from tickerlake.errors import UsageError
-
-__all__ = ["AlertEngine", "FiredAlert", "Instrument"]
-
-
-class InstrumentLike(Protocol):
-    """What is wanted of an instrument."""
-
-    @property
-    def instrument_id(self) -> str:
-        """``AAPL.XNAS``."""
-        ...
-
-    @property
-    def symbol(self) -> str:
-        """``AAPL``."""
-        ...
-
-    @property
-    def input_interval(self) -> str:
-        """What it sends: trades (empty), or bars of an interval."""
-        ...
 
 
 class _RuleGroup:
@@ -137,7 +117,7 @@ class AlertEngine:
         self._rules = [(n, rule) for n, rule in enumerate(rules) if not self._try_add_data_rule(rule, n)]
         self.required_indicators: dict[str, frozenset[str]] = {}
         self.tick_intervals: frozenset[str] = frozenset()
-        self._add_input_interval("")
+        self._add_input_interval(TRADES)
         self.rules_without_interval = [
             rule for _, rule in self._rules if not rule.select_intervals(self._built_intervals)
         ]
@@ -156,14 +136,13 @@ class AlertEngine:
         }
         return [rule for _, rule in self._rules if rule.id not in seen]
 
-    def add_instruments(self, instruments: Sequence[InstrumentLike]) -> None:
+    def add_instruments(self, instruments: Sequence[Instrument]) -> None:
         """Take further instruments, numbered on from the last."""
-        added = [Instrument(one.instrument_id, one.symbol, one.input_interval) for one in instruments]
-        for feed in dict.fromkeys(one.input_interval for one in added):
-            self._add_input_interval(feed)
-        self._instruments += added
+        for input_interval in dict.fromkeys(one.input_interval for one in instruments):
+            self._add_input_interval(input_interval)
+        self._instruments += instruments
         for group in self._all_groups():
-            group.add_instruments(added)
+            group.add_instruments(instruments)
         for table in self.tables().values():
             table.grow(len(self._instruments))
 

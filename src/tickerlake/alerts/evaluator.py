@@ -12,26 +12,12 @@ from tickerlake.alerts.rules.rule import Rule
 from tickerlake.alerts.splits import SplitCandidate, SplitDetector, split_factors
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.state_table import StateTable
+from tickerlake.analytics.types import FiredAlert, Instrument
 from tickerlake.model.alert import SEVERITIES, Alert, Cause, Direction, alert_id, to_decimal
 
 _DAY_NS: Final = 86_400_000_000_000
 _MS_NS: Final = 1_000_000
 _NAN: Final = float("nan")
-
-
-class Instrument(NamedTuple):
-    """What alerts say of an instrument, and what it sends: trades (empty), or bars of an interval."""
-
-    instrument_id: str
-    symbol: str
-    input_interval: str = ""
-
-
-class FiredAlert(NamedTuple):
-    """An alert, and the index of what raised it among what was given."""
-
-    position: int
-    alert: Alert
 
 
 class DetectionContext(NamedTuple):

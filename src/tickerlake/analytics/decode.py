@@ -11,13 +11,11 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from tickerlake.analytics.types import TRADES
 from tickerlake.model.interval import interval_ns
 from tickerlake.model.json import decode_utf8, find_schema, parse_documents
 from tickerlake.model.reject import RejectReason
 from tickerlake.model.schema import BAR, DECIMAL, TRADE
-
-TRADES: Final = ""
-"""The feed of an instrument that sends trades; of one that sends bars it is their interval."""
 
 _TEXT, _INT, _BOOL = pl.String(), pl.Int64(), pl.Boolean()
 _PRICES: Final = ("open", "high", "low", "close")

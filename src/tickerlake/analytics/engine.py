@@ -4,10 +4,9 @@ The engine works on whole batches, and what comes out does not depend on where t
 belongs to one record, the one that closed a bar or restated it, and results are ordered by it.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -17,147 +16,29 @@ from tickerlake.analytics.bar_series import BarSeries, split_into_rounds
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.decode import (
     REJECT_SCHEMA,
-    TRADES,
     can_build,
     decode,
     reject,
 )
-from tickerlake.analytics.instruments import Instrument, Instruments
+from tickerlake.analytics.instruments import Instruments
 from tickerlake.analytics.records import bar_records, indicator_records
 from tickerlake.analytics.sessions import Sessions
 from tickerlake.analytics.state_table import StateTable
+from tickerlake.analytics.types import (
+    CLOCK_OFFSET,
+    TRADES,
+    EngineOptions,
+    Instrument,
+    Output,
+    RaisedAlert,
+    Watcher,
+)
 from tickerlake.model.alert import Alert
 from tickerlake.model.interval import interval_ns
 from tickerlake.model.reject import RejectReason
 
-_SECOND_NS: Final = 1_000_000_000
 _OFFSET_BITS: Final = 42
-_LIVE_WINDOW_NS: Final = 4 * 86_400 * _SECOND_NS
-CLOCK_OFFSET: Final = -1
-"""The offset of what no record has raised."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """What is computed.
-
-    Parameters
-    ----------
-    intervals
-        Bars to build, for example ``("1m", "1d")``; of an instrument that sends bars, only longer ones are.
-    indicators
-        Indicators of every closed bar, as :func:`tickerlake.analytics.indicators.registry.parse` reads them.
-    grace_ns, lateness_ns
-        How long a bar waits for records after its end, and for how long after that it can be restated.
-    idle_ns
-        How long a bar of which the end has passed by the clock waits for the record that closes it.
-    ahead_ns
-        By how much a record's time may be ahead of the time at which Kafka took it.
-    own
-        The ``source`` of bars that this job writes.
-    """
-
-    intervals: tuple[str, ...] = ("1m",)
-    indicators: tuple[str, ...] = ()
-    grace_ns: int = 0
-    lateness_ns: int = 60 * _SECOND_NS
-    idle_ns: int = 30 * _SECOND_NS
-    max_ahead_ns: int | None = 300 * _SECOND_NS
-    source_tag: str = "track"
-
-
-class FiredAlert(Protocol):
-    """An alert and the place of its bar among those that were given."""
-
-    @property
-    def position(self) -> int:
-        """Index of the bar."""
-        ...
-
-    @property
-    def alert(self) -> Alert:
-        """The alert."""
-        ...
-
-
-class Watcher(Protocol):
-    """What looks at bars as they close: see :class:`tickerlake.alerts.engine.AlertEngine`."""
-
-    required_indicators: dict[str, frozenset[str]]
-    tick_intervals: frozenset[str]
-    counts_rejects: bool
-
-    def add_instruments(self, instruments: Sequence[Any]) -> None:
-        """Take further instruments."""
-        ...
-
-    def retain(self, rows: Ints) -> None:
-        """Drop all instruments but some, which are numbered anew."""
-        ...
-
-    def on_close(
-        self, interval: str, bars: Bars, values: Mapping[str, Floats], detected_ns: Ints
-    ) -> Sequence[FiredAlert]:
-        """Look at closed bars, one of an instrument at most."""
-        ...
-
-    def on_tick(
-        self, interval: str, bars: Bars, values: Mapping[str, Floats], event_ns: Ints, detected_ns: Ints
-    ) -> Sequence[FiredAlert]:
-        """Look at forming bars, one after each trade."""
-        ...
-
-    def on_idle(
-        self, rows: Ints, last_event_ns: Ints, now_ns: int, session_open_ns: Ints, session_close_ns: Ints
-    ) -> Sequence[FiredAlert]:
-        """Look at instruments by the clock, each once."""
-        ...
-
-    def on_rejects(self, rows: Ints, counts: Ints, event_ns: Ints, detected_ns: Ints) -> Sequence[FiredAlert]:
-        """Take how many records of instruments were refused."""
-        ...
-
-    def tables(self) -> dict[str, StateTable]:
-        """Return everything that is kept for each instrument."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class RaisedAlert:
-    """An alert, and the record that raised it (`BY_THE_CLOCK` for none)."""
-
-    partition: int
-    offset: int
-    alert: Alert
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What a batch gave.
-
-    Parameters
-    ----------
-    bars
-        Bars that closed or were restated, as records of the kind ``bar.v1``, after the columns partition and
-        offset of the record that made them so.
-    indicators
-        Values of closed bars, as records of the kind ``indicator.v1``, likewise.
-    alerts
-        Alerts, likewise in the order of the records.
-    refused
-        Records that can't be used (`decode.REFUSED`).
-    ignored
-        How many records are none of our business, by what they are.
-    rows
-        How many records were used.
-    """
-
-    bars: pl.DataFrame
-    indicators: pl.DataFrame
-    alerts: list[RaisedAlert]
-    rejects: pl.DataFrame
-    skipped: Counter[str] = field(default_factory=Counter)
-    rows: int = 0
+_LIVE_WINDOW_NS: Final = 4 * 86_400_000_000_000
 
 
 class Engine:

@@ -15,7 +15,7 @@ import zstandard
 
 from tickerlake.analytics.bar_builder import renumber_rows
 from tickerlake.analytics.engine import Engine
-from tickerlake.analytics.instruments import Instrument
+from tickerlake.analytics.types import Instrument
 from tickerlake.errors import DataError
 
 VERSION: Final = 1
@@ -100,7 +100,7 @@ def restore(engine: Engine, partition: int, data: bytes) -> list[int]:
             f"A snapshot has the version {state.version}; this program reads {VERSION}.",
             "Use the program that wrote it, or delete it: the topic is read from its beginning.",
         )
-    instruments = [Instrument(partition, *each) for each in state.instruments]
+    instruments = [Instrument(*each, partition) for each in state.instruments]
     rows = engine.add_instruments(instruments, watermark_ns := _decode_array(state.mark_ns))
     for name, built in state.bars.items():
         if builder := engine.builders.get(name):

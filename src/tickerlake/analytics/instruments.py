@@ -1,13 +1,14 @@
 """The instruments of some partitions, numbered from 0, and what is known of each."""
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import polars as pl
 
 from tickerlake.analytics.bars import Ints
 from tickerlake.analytics.sessions import InstrumentSessions, Sessions
+from tickerlake.analytics.types import Instrument
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import split_instrument_id
 
@@ -21,15 +22,6 @@ _INDEX_SCHEMA: Final = pl.Schema(
 )
 NO_WATERMARK: Final = -(1 << 62)
 """The watermark of an instrument without a record."""
-
-
-class Instrument(NamedTuple):
-    """An instrument of a partition, and what it sends: trades (``""``) or bars of an interval."""
-
-    partition: int
-    instrument_id: str
-    symbol: str
-    input_interval: str
 
 
 class Instruments:
@@ -94,6 +86,6 @@ class Instruments:
                 symbol, _ = split_instrument_id(instrument_id)
             except DataError:
                 continue
-            new.append(Instrument(partition, instrument_id, symbol, input_interval))
+            new.append(Instrument(instrument_id, symbol, input_interval, partition))
         self.add(new)
         return frame.join(self.index.drop("symbol"), on=key, how="left", maintain_order="left"), new

@@ -18,7 +18,7 @@ from tickerlake.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from tickerlake.analytics.engine import EngineOptions
+    from tickerlake.analytics.types import EngineOptions
     from tickerlake.model.alert import Alert
     from tickerlake.pipeline.track import TrackProgress
 
@@ -164,8 +164,8 @@ def engine_options(
     UsageError
         If one of them can't be.
     """
-    from tickerlake.analytics.engine import EngineOptions
     from tickerlake.analytics.indicators.registry import parse
+    from tickerlake.analytics.types import EngineOptions
     from tickerlake.model.interval import parse_duration_ns, validate_bar_interval
 
     return EngineOptions(

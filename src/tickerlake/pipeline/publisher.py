@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 
 from tickerlake import failpoints
-from tickerlake.analytics.engine import Output
+from tickerlake.analytics.types import Output
 from tickerlake.kafka.consumer import Partition
 from tickerlake.kafka.producer import Producer
 from tickerlake.model.json import to_json_lines

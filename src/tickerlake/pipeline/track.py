@@ -23,8 +23,9 @@ import polars as pl
 
 from tickerlake import clock
 from tickerlake.analytics import engine_state
-from tickerlake.analytics.engine import Engine, EngineOptions, Output, Watcher
+from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.sessions import Sessions
+from tickerlake.analytics.types import EngineOptions, Output, Watcher
 from tickerlake.errors import (
     BrokerUnreachable,
     Fenced,

@@ -7,8 +7,9 @@ from typing import Final
 
 import polars as pl
 
-from tickerlake.analytics.engine import Engine, EngineOptions, Output, Watcher
+from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.sessions import Sessions
+from tickerlake.analytics.types import EngineOptions, Output, Watcher
 from tickerlake.model.alert import Alert
 from tickerlake.model.json import to_json_series
 from tickerlake.parallel import prefetch

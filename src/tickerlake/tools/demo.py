@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
-from tickerlake.analytics.engine import EngineOptions
 from tickerlake.analytics.sessions import ALWAYS_OPEN
+from tickerlake.analytics.types import EngineOptions
 from tickerlake.errors import UsageError
 from tickerlake.kafka.embedded import broker as embedded
 from tickerlake.lake.audit.history import save_audit_records

@@ -8,7 +8,7 @@ from typing import Final
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.calendars import sessions_by_market
-from tickerlake.analytics.engine import EngineOptions
+from tickerlake.analytics.types import EngineOptions
 from tickerlake.errors import TickerlakeError
 from tickerlake.lake.store.base import Store
 from tickerlake.pipeline.ingest import Ingest, IngestOptions

@@ -1,0 +1,171 @@
+"""What goes into the engine and what comes out: options, instruments, results, and the alerts' interface."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
+
+import polars as pl
+
+from tickerlake.analytics.bars import Bars, Floats, Ints
+from tickerlake.analytics.state_table import StateTable
+from tickerlake.model.alert import Alert
+
+_SECOND_NS: Final = 1_000_000_000
+
+TRADES: Final = ""
+"""The input interval of an instrument that sends trades; of one that sends bars it is the bars' interval."""
+
+CLOCK_OFFSET: Final = -1
+"""The offset of a result that no record caused: the clock did."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Which bars and indicators to compute, and how long to wait for records.
+
+    The defaults of ``idle_ns`` and ``lateness_ns`` cover the usual delay of trade reports; ``max_ahead_ns``
+    covers clock skew between producer and broker.
+
+    Parameters
+    ----------
+    intervals
+        Bars to build, for example ``("1m", "1d")``. For an instrument that sends bars, only intervals longer
+        than its own are built.
+    indicators
+        Indicators of every closed bar, in the syntax of
+        :func:`tickerlake.analytics.indicators.registry.parse`.
+    grace_ns
+        How long a bar waits for records after its end, in event time.
+    lateness_ns
+        How long after ``grace_ns`` a late record still restates its bar.
+    idle_ns
+        How long after its end, by the clock, a bar waits for the record that closes it.
+    max_ahead_ns
+        How far a record's time may be ahead of its Kafka timestamp; None for no limit.
+    source_tag
+        The ``source`` of the bars that this job writes.
+    """
+
+    intervals: tuple[str, ...] = ("1m",)
+    indicators: tuple[str, ...] = ()
+    grace_ns: int = 0
+    lateness_ns: int = 60 * _SECOND_NS
+    idle_ns: int = 30 * _SECOND_NS
+    max_ahead_ns: int | None = 300 * _SECOND_NS
+    source_tag: str = "track"
+
+
+class Instrument(NamedTuple):
+    """An instrument of a partition.
+
+    Parameters
+    ----------
+    instrument_id, symbol
+        ``AAPL.XNAS`` and ``AAPL``.
+    input_interval
+        What it sends: `TRADES`, or the interval of its bars.
+    partition
+        The partition that its records are in.
+    """
+
+    instrument_id: str
+    symbol: str
+    input_interval: str = TRADES
+    partition: int = 0
+
+
+class FiredAlert(NamedTuple):
+    """An alert, and the index of the bar (or instrument, or reject) that raised it in the call's arguments."""
+
+    position: int
+    alert: Alert
+
+
+class RaisedAlert(NamedTuple):
+    """An alert, and the record that raised it (offset `CLOCK_OFFSET` if none did)."""
+
+    partition: int
+    offset: int
+    alert: Alert
+
+
+class Watcher(Protocol):
+    """Raises alerts on what the engine computes: see :class:`tickerlake.alerts.engine.AlertEngine`.
+
+    Attributes
+    ----------
+    required_indicators
+        Canonical texts of the indicators it needs, by interval.
+    tick_intervals
+        Intervals whose forming bars it evaluates.
+    counts_rejects
+        True if it evaluates rejected records.
+    """
+
+    required_indicators: dict[str, frozenset[str]]
+    tick_intervals: frozenset[str]
+    counts_rejects: bool
+
+    def add_instruments(self, instruments: Sequence[Instrument]) -> None:
+        """Add instruments; their rows follow the last one."""
+        ...
+
+    def retain(self, rows: Ints) -> None:
+        """Keep only these instruments and renumber them in this order."""
+        ...
+
+    def on_close(
+        self, interval: str, bars: Bars, values: Mapping[str, Floats], detected_ns: Ints
+    ) -> Sequence[FiredAlert]:
+        """Evaluate closed bars, at most one per instrument."""
+        ...
+
+    def on_tick(
+        self, interval: str, bars: Bars, values: Mapping[str, Floats], event_ns: Ints, detected_ns: Ints
+    ) -> Sequence[FiredAlert]:
+        """Evaluate forming bars, one after each trade."""
+        ...
+
+    def on_idle(
+        self, rows: Ints, last_event_ns: Ints, now_ns: int, session_open_ns: Ints, session_close_ns: Ints
+    ) -> Sequence[FiredAlert]:
+        """Evaluate instruments by the clock, each once."""
+        ...
+
+    def on_rejects(self, rows: Ints, counts: Ints, event_ns: Ints, detected_ns: Ints) -> Sequence[FiredAlert]:
+        """Evaluate how many records of each instrument were rejected."""
+        ...
+
+    def tables(self) -> dict[str, StateTable]:
+        """Return all per-instrument state, by names that are the same in every run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The results of a batch, each in the order of the records that caused them.
+
+    Parameters
+    ----------
+    bars
+        Bars that closed or were restated, as ``bar.v1`` records, after the columns partition and offset of
+        the record that closed or restated them.
+    indicators
+        Values of closed bars, as ``indicator.v1`` records, after the same columns.
+    alerts
+        Alerts.
+    rejects
+        Records that cannot be used (columns `decode.REJECT_SCHEMA`).
+    skipped
+        Number of records skipped, by reason.
+    rows
+        Number of records used.
+    """
+
+    bars: pl.DataFrame
+    indicators: pl.DataFrame
+    alerts: list[RaisedAlert]
+    rejects: pl.DataFrame
+    skipped: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
