@@ -4,7 +4,6 @@ Flags go over the environment, the environment over the file, the file over the 
 ``--help`` shows: a setting that is not given is None here.
 """
 
-import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
 
-from tickerlake.errors import UsageError
+from tickerlake.errors import UsageError, did_you_mean
 
 DEFAULT_FILE: Final = "tickerlake.toml"
 ENV_PREFIX: Final = "TICKERLAKE_"
@@ -199,9 +198,7 @@ def _section_keys(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _check_known(section: str, key: str, location: str) -> None:
     if section and section not in SECTIONS:
-        raise UsageError(
-            f"{location}: there is no section {section}.", _did_you_mean(section, list(SECTIONS))
-        )
+        raise UsageError(f"{location}: there is no section {section}.", did_you_mean(section, list(SECTIONS)))
     owner = SECTIONS[section] if section else Settings
     # a section given as a single value is known, and refused for its kind
     if key not in owner.__struct_fields__:
@@ -209,13 +206,8 @@ def _check_known(section: str, key: str, location: str) -> None:
         section_name = f"[{section}]" if section else "the top"
         raise UsageError(
             f"{location}: there is no setting {key} at {section_name}.",
-            _did_you_mean(key, known + ([] if section else list(SECTIONS))),
+            did_you_mean(key, known + ([] if section else list(SECTIONS))),
         )
-
-
-def _did_you_mean(name: str, candidates: list[str]) -> str:
-    close = difflib.get_close_matches(name, candidates, n=1)
-    return f"Did you mean {close[0]}?" if close else f"Known are {', '.join(candidates)}."
 
 
 def _convert(section: str, key: str, value: object, location: str, *, strict: bool) -> object:

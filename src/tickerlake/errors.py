@@ -25,6 +25,8 @@ The figure is the process's exit code. ``Transient`` says that the same call may
 ``Terminal`` that it will not until somebody changes something.
 """
 
+import difflib
+from collections.abc import Iterable
 from typing import ClassVar, Final
 
 GCLOUD_LOGIN_HINT: Final = (
@@ -32,6 +34,23 @@ GCLOUD_LOGIN_HINT: Final = (
     "or point GOOGLE_APPLICATION_CREDENTIALS at a key file."
 )
 """What to do where Google Cloud is asked for without credentials."""
+
+
+def did_you_mean(name: str, candidates: Iterable[object], *, cutoff: float = 0.6) -> str:
+    """Return a hint for an unknown name: the most similar candidate, or all candidates.
+
+    Parameters
+    ----------
+    name
+        What the user wrote.
+    candidates
+        The valid names; each is shown as ``str`` shows it.
+    cutoff
+        How similar a candidate has to be to be suggested alone, from 0 to 1 (equal).
+    """
+    names = list(map(str, candidates))
+    close = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
+    return f"Did you mean {close[0]}?" if close else f"Expected one of {', '.join(names)}."
 
 
 class TickerlakeError(Exception):

@@ -18,17 +18,17 @@ from tickerlake.errors import UsageError
 ENV_VARIABLE: Final = "TICKERLAKE_FAILPOINTS"
 FAILPOINTS: Final = {
     "ingest.sent": "rows are sent, not yet how far the file was read",
-    "ingest.noted": "rows and how far the file was read are sent, not committed",
+    "ingest.checkpointed": "rows and how far the file was read are sent, not committed",
     "ingest.committed": "the transaction is committed",
     "sink.read": "records were read from Kafka",
-    "sink.cut": "records were taken for a segment",
+    "sink.segment_cut": "records were taken for a segment",
     "segment.rejects": "the rejects of a segment are kept, the segment is not stored",
     "segment.stored": "the store has the segment, nobody knows it yet",
     "object.stored": "one object of a record is stored",
-    "sink.landed": "the sink knows that the segment is stored, Kafka does not",
+    "sink.stored": "the sink knows that the segment is stored, Kafka does not",
     "sink.committed": "the offset is committed",
-    "folder.written": "an object is on the disk under a temporary name",
-    "folder.linked": "an object has its name, the folder is not synced",
+    "local.written": "an object is on the disk under a temporary name",
+    "local.linked": "an object has its name, the folder is not synced",
     "track.sent": "results are sent, not how far the input was read",
     "track.offsets": "results and offsets are sent, not committed",
     "track.committed": "the transaction is committed",
@@ -37,14 +37,14 @@ FAILPOINTS: Final = {
     "compact.committed": "the commit is written, replaced files are not deleted",
     "load.planned": "the manifest of a load is written",
     "load.loaded": "a job is done, which the manifest does not say yet",
-    "load.noted": "the manifest says that the load is done",
-    "repair.aside": "a damaged object is kept aside, not yet replaced",
+    "load.recorded": "the manifest says that the load is done",
+    "repair.quarantined": "a damaged object is kept aside, not yet replaced",
     "repair.replaced": "an object is replaced or added by a repair",
 }
 """Each place, and what is done when it is reached."""
 
 _ACTIONS: Final = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
-_SPEC_REGEX = re.compile(r"([a-z.]+)=(kill|stop)(?:@([1-9][0-9]*))?")
+_SPEC_REGEX = re.compile(r"([a-z._]+)=(kill|stop)(?:@([1-9][0-9]*))?")
 
 
 def arm(environment: Mapping[str, str]) -> None:

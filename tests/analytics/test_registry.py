@@ -59,7 +59,7 @@ def test_every_spelling_has_one_canonical_form(written: str, canonical: str) -> 
         ("RSI(14", "'RSI(14' is no indicator.", "Write it as RSI"),
         ("RSI(14))", "RSI: timeperiod is '14)'", "Write it as"),
         ("RIS(14)", "There is no indicator RIS.", "Did you mean RSI?"),
-        ("BOLLINGER", "There is no indicator BOLLINGER.", "Known are ADX, ATR"),
+        ("BOLLINGER", "There is no indicator BOLLINGER.", "Expected one of ADX, ATR"),
         ("MACD.singal", "MACD has no output 'singal'.", "Did you mean signal?"),
         ("RSI.value", "RSI has no output 'value'.", "Leave it out."),
         ("RSI(timeperoid=3)", "RSI has no parameter 'timeperoid'.", "Did you mean timeperiod?"),

@@ -16,7 +16,7 @@ import pytest
 from support.process import run, tickerlake, wait_until
 from tickerlake.errors import UsageError
 from tickerlake.model.schema import polars_schema, time_columns, with_timestamps
-from tickerlake.tools.files import atomic_write
+from tickerlake.tools.files import output_file
 
 DATA = Path(__file__).parent.parent / "data"
 NOON = datetime(2024, 1, 2, 12, tzinfo=UTC)
@@ -373,7 +373,7 @@ def test_a_concurrently_created_file_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "out.ndjson"
 
     def write_too_late() -> None:
-        with atomic_write(path) as draft:
+        with output_file(path) as draft:
             draft.write_text("ours")
             path.write_text("theirs")
 

@@ -61,7 +61,7 @@ def _stop_all(*children: Child) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("failpoints", ["sink.cut=stop@2", "segment.rejects=stop@2"])
+@pytest.mark.parametrize("failpoints", ["sink.segment_cut=stop@2", "segment.rejects=stop@2"])
 def test_a_member_joins_in_the_middle_of_a_flush(scenario: Scenario, failpoints: str) -> None:
     group = scenario.topic
     scenario.produce(600)

@@ -186,7 +186,7 @@ def has_more_objects_than(scenario: Scenario, count: int) -> bool:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("failpoint", ["segment.stored", "sink.landed"])
+@pytest.mark.parametrize("failpoint", ["segment.stored", "sink.stored"])
 def test_a_sink_killed_between_put_and_commit_is_resumed(scenario: Scenario, failpoint: str) -> None:
     scenario.sink_options = (*STATIC_MEMBER, "--group", scenario.topic)
     scenario.produce(100)
@@ -216,11 +216,11 @@ def last_offset(scenario: Scenario, partition: int) -> int:
 def test_a_killed_workers_segment_is_adopted(scenario: Scenario) -> None:
     scenario.produce(1000)
     with scenario.start_sink(
-        "--until-end", "--json", "--group", f"{scenario.topic}.b", failpoints="sink.cut=stop"
+        "--until-end", "--json", "--group", f"{scenario.topic}.b", failpoints="sink.segment_cut=stop"
     ) as late:
         wait_until(lambda: is_halted(late.pid), late)
         with scenario.start_sink(
-            "--until-end", "--flush-records", 60, failpoints="sink.landed=kill@3"
+            "--until-end", "--flush-records", 60, failpoints="sink.stored=kill@3"
         ) as early:
             early.communicate(timeout=60)
         stored = scenario.object_keys()

@@ -262,7 +262,7 @@ def test_the_end_of_the_chain_is_repaired_and_the_sink_continues(scenario: Scena
 
 
 @pytest.mark.parametrize(
-    "failpoints", ["repair.aside=kill", pytest.param("repair.replaced=kill", marks=pytest.mark.full)]
+    "failpoints", ["repair.quarantined=kill", pytest.param("repair.replaced=kill", marks=pytest.mark.full)]
 )
 def test_a_repair_killed_and_rerun(scenario: Scenario, failpoints: str) -> None:
     scenario.produce(1200)

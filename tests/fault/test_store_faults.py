@@ -56,7 +56,7 @@ def test_another_topics_segment_at_the_same_position(scenario: Scenario, tmp_pat
     scenario.sink_options = ("--group", scenario.topic)
     scenario.run_sink()
     scenario.produce(400)
-    failpoints = "sink.cut=stop" if timing == "meanwhile" else ""
+    failpoints = "sink.segment_cut=stop" if timing == "meanwhile" else ""
     with scenario.start_sink("--until-end", failpoints=failpoints) as child:
         if failpoints:
             wait_until(lambda: is_halted(child.pid), child)

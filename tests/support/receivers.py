@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, Self
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from tickerlake.clock import Timing
 from tickerlake.model.alert import Alert, alert_id
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.times import Timing
 
 EVENT_NS = 1_704_205_800_000_000_000
 """2024-01-02 14:30 UTC."""

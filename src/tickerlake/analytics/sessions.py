@@ -4,7 +4,6 @@ The tables come from `exchange_calendars`. They are data, not truth: a time that
 one.
 """
 
-import difflib
 import warnings
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -13,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from tickerlake.analytics.bars import Flags, Ints
-from tickerlake.errors import UsageError
+from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.model.instrument import UNKNOWN_MIC
 
 FIRST_YEAR: Final = 1990
@@ -197,8 +196,7 @@ def load_sessions(calendar: str, first_year: int, last_year: int) -> Sessions:
 
     names = exchange_calendars.get_calendar_names()
     if calendar not in names:
-        matches = difflib.get_close_matches(calendar.upper(), names, n=1, cutoff=0.5)
-        hint = f"Did you mean {matches[0]}?" if matches else f"Known are {', '.join(sorted(names))}."
+        hint = did_you_mean(calendar.upper(), sorted(names), cutoff=0.5)
         raise UsageError(f"There is no exchange calendar {calendar!r}.", hint)
     # It uses what its own dependency, pandas, has announced to remove: nothing that a user could change.
     with warnings.catch_warnings():

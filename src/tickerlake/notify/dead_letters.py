@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from tickerlake import clock
+from tickerlake.durable import fsync_dir
 from tickerlake.model.alert import Alert
 from tickerlake.notify.notification import Notification
 
@@ -97,7 +98,7 @@ class DeadLetters:
             file.flush()
             os.fsync(file.fileno())
         if is_new:
-            _fsync_folder(self.path.parent)
+            fsync_dir(self.path.parent)
 
 
 def read_dead_letters(data: bytes) -> tuple[list[Notification], list[bytes]]:
@@ -117,13 +118,3 @@ def read_dead_letters(data: bytes) -> tuple[list[Notification], list[bytes]]:
 def dead_letter_targets(folder: Path) -> set[str]:
     """Return the names of the targets that have dead letters in a folder."""
     return {path.name.removesuffix(_SUFFIX) for path in folder.glob(f"*{_SUFFIX}")}
-
-
-def _fsync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

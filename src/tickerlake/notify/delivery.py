@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tickerlake.clock import Timing
 from tickerlake.errors import TickerlakeError, Transient
 from tickerlake.notify.dead_letters import DeadLetters
 from tickerlake.notify.notification import Notification
 from tickerlake.notify.targets.target import Target
-from tickerlake.notify.times import Timing
 
 DEFAULT_GIVE_UP_AFTER_S: Final = 600.0
 MAX_QUEUED: Final = 10_000

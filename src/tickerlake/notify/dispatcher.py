@@ -9,13 +9,13 @@ from types import TracebackType
 from typing import Final, Self
 
 from tickerlake import clock
+from tickerlake.clock import Timing
 from tickerlake.model.alert import Alert
 from tickerlake.notify.dead_letters import DeadLetters
 from tickerlake.notify.delivery import MAX_QUEUED, DeliveryStats, DeliveryWorker
 from tickerlake.notify.grouping import GROUP_WINDOW_S, MIN_GROUP_SIZE, Grouper
 from tickerlake.notify.notification import Notification
 from tickerlake.notify.route import Route
-from tickerlake.notify.times import Timing
 
 CLOSE_TIMEOUT_S: Final = 10.0
 _MAX_INBOX: Final = 100_000

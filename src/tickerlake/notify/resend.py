@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tickerlake.clock import Timing
 from tickerlake.model.alert import Alert, alert_id
 from tickerlake.model.instrument import UNKNOWN_MIC
 from tickerlake.notify.dead_letters import DeadLetters, read_dead_letters
 from tickerlake.notify.delivery import DeliveryStats, DeliveryWorker
 from tickerlake.notify.notification import Notification
 from tickerlake.notify.route import Route
-from tickerlake.notify.times import Timing
 
 _POLL_S: Final = 0.2
 _CLOSE_TIMEOUT_S: Final = 1.0

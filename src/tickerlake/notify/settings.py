@@ -3,13 +3,12 @@
 Secrets never stand in the file: ``url_env``, ``secret_env`` and ``password_env`` name environment variables.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from tickerlake.errors import UsageError
+from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.model.alert import SEVERITIES, AlertState
 from tickerlake.notify.delivery import DEFAULT_GIVE_UP_AFTER_S
 from tickerlake.notify.route import Route
@@ -109,7 +108,7 @@ class _TableReader:
                     f"a secret must not stand in the file ({key})", f"Name a variable with {named}."
                 )
             else:
-                self.add_problem(f"there is no setting {key!r}", _did_you_mean(key, allowed))
+                self.add_problem(f"there is no setting {key!r}", did_you_mean(key, allowed))
 
     def string(self, key: str, default: str | None = None) -> str | None:
         value = self._content.get(key, default)
@@ -129,7 +128,7 @@ class _TableReader:
             found: _T = value
             return found
         self.add_problem(
-            f"{key} is none of {', '.join(map(str, allowed))}", _did_you_mean(str(value), allowed)
+            f"{key} is none of {', '.join(map(str, allowed))}", did_you_mean(str(value), allowed)
         )
         return default
 
@@ -145,7 +144,7 @@ class _TableReader:
         given = self.strings(key)
         for text in given:
             if text not in allowed:
-                self.add_problem(f"{key}: there is no {text!r}", _did_you_mean(text, allowed))
+                self.add_problem(f"{key}: there is no {text!r}", did_you_mean(text, allowed))
         return tuple(value for value in allowed if value in given) or default
 
     def boolean(self, key: str, *, default: bool) -> bool:
@@ -193,7 +192,7 @@ def _read_route(table: _TableReader, dashboard_url: str | None, network: Network
     if kind is None:
         return None
     if kind not in KEYS_BY_KIND:
-        table.add_problem(f"there is no kind {kind!r}", _did_you_mean(kind, list(KEYS_BY_KIND)))
+        table.add_problem(f"there is no kind {kind!r}", did_you_mean(kind, list(KEYS_BY_KIND)))
         return None
     table.check_keys(KEYS_BY_KIND[kind])
     name = table.string("name", kind) or kind
@@ -291,8 +290,3 @@ def _parse_dashboard_url(text: str) -> str:
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("holds more than scheme, host and path")
     return text
-
-
-def _did_you_mean(name: str, known: Sequence[object]) -> str:
-    close = difflib.get_close_matches(name, list(map(str, known)), n=1)
-    return f"Did you mean {close[0]}?" if close else f"Known are {', '.join(map(str, known))}."

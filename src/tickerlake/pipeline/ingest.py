@@ -291,7 +291,7 @@ class _Run:
             return
         values = [msgspec.json.encode(self._checkpoints[n]) for n in changed]
         self._producer.send(PROGRESS_TOPIC, [self._keys[n] for n in changed], values)
-        failpoints.reach("ingest.noted")
+        failpoints.reach("ingest.checkpointed")
         self._producer.commit()
         failpoints.reach("ingest.committed")
         self._committed = list(self._checkpoints)

@@ -349,7 +349,7 @@ class Sink:
 
     def _start_store(self, partition: Partition, buffer: _PartitionBuffer) -> None:
         segment = buffer.cut_segment(self.options)
-        failpoints.reach("sink.cut")
+        failpoints.reach("sink.segment_cut")
         buffer.future = self._pool.submit(self._store_segment, partition[0], buffer.writer, segment)
 
     def _store_segment(self, topic: str, writer: Writer, segment: pl.DataFrame) -> StoreResult:
@@ -378,7 +378,7 @@ class Sink:
 
     def _on_stored(self, partition: Partition, buffer: _PartitionBuffer, stored: StoreResult) -> None:
         buffer.on_stored(stored)
-        failpoints.reach("sink.landed")
+        failpoints.reach("sink.stored")
         self._consumer.commit(partition, stored.next_position, str(stored.position))
         failpoints.reach("sink.committed")
         self.progress.partitions[partition] = stored.next_position

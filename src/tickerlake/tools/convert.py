@@ -13,7 +13,7 @@ from tickerlake.errors import DataError, UsageError
 from tickerlake.model.reject import Reject
 from tickerlake.parallel import prefetch
 from tickerlake.sources.replay import MergedSource, check_no_rejects
-from tickerlake.tools.files import atomic_write, check_absent, open_stdout, write_records
+from tickerlake.tools.files import check_absent, open_stdout, output_file, write_records
 
 STDOUT: Final = "-"
 _MAX_SHOWN_REJECTS: Final = 5
@@ -83,7 +83,7 @@ def convert(
             with open_stdout() as stream:
                 write_records(reader.records(), stream, extension, merged.record_type)
         else:
-            with atomic_write(Path(output), force=force) as draft, draft.open("wb") as file:
+            with output_file(Path(output), force=force) as draft, draft.open("wb") as file:
                 write_records(reader.records(), file, extension, merged.record_type)
     return reader.stats
 
@@ -122,7 +122,7 @@ class _RejectsFile:
 
     def write(self, rejects: list[Reject]) -> None:
         if rejects and self._file is None:
-            draft = self._stack.enter_context(atomic_write(self._path, force=True))
+            draft = self._stack.enter_context(output_file(self._path, force=True))
             self._file = self._stack.enter_context(draft.open("wb"))
         for reject in rejects:
             assert self._file is not None

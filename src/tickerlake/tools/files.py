@@ -1,9 +1,6 @@
 """Records → one file, which appears whole or not at all."""
 
 import contextlib
-import errno
-import filecmp
-import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +11,7 @@ import polars as pl
 from isal import igzip
 from polars.io.plugins import register_io_source
 
-from tickerlake import clock
+from tickerlake.durable import atomic_write
 from tickerlake.errors import UsageError
 from tickerlake.model.json import format_decimals, to_json_series, to_ndjson
 from tickerlake.model.schema import polars_schema, time_columns, with_timestamps
@@ -25,7 +22,6 @@ EXTENSIONS: Final = (".csv", ".csv.gz", ".ndjson", ".ndjson.gz", ".parquet")
 _GZIP_SUFFIX: Final = ".gz"
 _GZIP_FILE: Final[Any] = igzip.IGzipFile
 _ROW_GROUP_ROWS: Final = 250_000
-_HARD_LINK_ERRORS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV}
 
 
 def output_extension(path: Path) -> str:
@@ -65,31 +61,26 @@ def open_stdout() -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """Give the path of a file to write; it takes its name when the block ends, and goes if that fails.
+def output_file(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """Yield a temporary path to write to; the file gets its name when the block ends without an error.
 
     Parameters
     ----------
     path
-        The name that it takes.
+        The final name.
     force
-        True to replace a file of that name; else one that is there is left alone.
+        True to replace an existing file.
 
     Raises
     ------
     UsageError
-        If the file can't be written, or is there with another content.
+        If the file cannot be written, or exists with other content.
     """
-    draft = path.with_name(f".{path.name}.{clock.nonce()}.tmp")
     try:
-        draft.touch(exist_ok=False)
-        yield draft
-        _fsync(draft, os.O_RDWR)
-        if force:
-            draft.replace(path)
-        else:
-            _link_into_place(draft, path)
-        _fsync(path.parent, os.O_RDONLY)
+        with atomic_write(path, overwrite=force) as draft:
+            yield draft
+    except FileExistsError as error:
+        raise _already_exists(path) from error
     except OSError as error:
         # a closed pipe is no fault of the file
         if isinstance(error, BrokenPipeError):
@@ -98,8 +89,6 @@ def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
             f"{path} can't be written: {error.strerror or error}.",
             "Check the folder, the rights and the disk.",
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def write_records(batches: Iterator[pl.DataFrame], file: BinaryIO, extension: str, record_type: str) -> None:
@@ -188,26 +177,5 @@ def _write_parquet(batches: Iterator[pl.DataFrame], file: BinaryIO, record_type:
         raise errors[0]
 
 
-def _link_into_place(draft: Path, path: Path) -> None:
-    try:
-        path.hardlink_to(draft)
-    except FileExistsError as error:
-        if not filecmp.cmp(draft, path, shallow=False):
-            raise _already_exists(path) from error
-    except OSError as error:
-        if error.errno not in _HARD_LINK_ERRORS:
-            raise
-        check_absent(path)
-        draft.rename(path)
-
-
 def _already_exists(path: Path) -> UsageError:
     return UsageError(f"{path} is there already.", "Give another name, or --force to replace it.")
-
-
-def _fsync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,7 @@ from tickerlake.model.schema import TRADE
 from tickerlake.pipeline.ingest import Ingest, IngestProgress
 from tickerlake.sources.simulator.events import Label
 from tickerlake.sources.simulator.market import Market
-from tickerlake.tools.files import atomic_write, check_absent, output_extension, write_records
+from tickerlake.tools.files import check_absent, output_extension, output_file, write_records
 
 TRUTH_SUFFIX: Final = ".truth.ndjson"
 """What the name of a file of labels has more than the name of the file of trades."""
@@ -70,8 +70,8 @@ def write_file(
         check_absent(path, truth)
     # the inner one takes its name first: where there are trades there is the truth about them
     with (
-        atomic_write(path, force=force) as draft,
-        atomic_write(truth, force=force) as truth_draft,
+        output_file(path, force=force) as draft,
+        output_file(truth, force=force) as truth_draft,
         draft.open("wb") as file,
         truth_draft.open("wb") as labels,
     ):
@@ -92,7 +92,7 @@ def write_stream(
         return _write_records(market, stream, ".ndjson", None, stop, on_progress)
     if not force:
         check_absent(truth)
-    with atomic_write(truth, force=force) as truth_draft, truth_draft.open("wb") as labels:
+    with output_file(truth, force=force) as truth_draft, truth_draft.open("wb") as labels:
         return _write_records(market, stream, ".ndjson", labels, stop, on_progress)
 
 
@@ -101,7 +101,7 @@ def write_truth(
 ) -> SimulateStats:
     """Write only the labels of a market; they may be there, from a run that is continued."""
     stats = SimulateStats()
-    with atomic_write(truth, force=force) as truth_draft, truth_draft.open("wb") as file:
+    with output_file(truth, force=force) as truth_draft, truth_draft.open("wb") as file:
         for labels in market.labels():
             if stop.is_set():
                 raise Stopped

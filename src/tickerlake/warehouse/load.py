@@ -220,7 +220,7 @@ class Loader:
         manifests.record_result(
             manifest, LoadResult(rows=rows, misfits=len(rejects), jobs=jobs, done_ms=now_ms)
         )
-        failpoints.reach("load.noted")
+        failpoints.reach("load.recorded")
         progress.loads += 1
         progress.records += sum(each.records for each in manifest.ranges)
         progress.rejects += rejects

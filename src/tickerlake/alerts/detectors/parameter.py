@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from tickerlake.alerts.duration import parse_duration_ns
-from tickerlake.alerts.words import did_you_mean
-from tickerlake.errors import UsageError
+from tickerlake.errors import UsageError, did_you_mean
 
 Validator = Callable[[object], Any]
 

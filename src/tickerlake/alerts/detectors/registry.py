@@ -34,8 +34,7 @@ from tickerlake.alerts.detectors.levels import Channel, Cross, VwapDeviation
 from tickerlake.alerts.detectors.moves import GapOpen, NewHigh, NewLow, PctChange
 from tickerlake.alerts.detectors.surprise import Jump, ZScore
 from tickerlake.alerts.detectors.volume import RangeExpansion, VolumeSpike
-from tickerlake.alerts.words import did_you_mean
-from tickerlake.errors import UsageError
+from tickerlake.errors import UsageError, did_you_mean
 
 ENTRY_POINT_GROUP: Final = "tickerlake.detectors"
 """The entry-point group in which other packages name their detectors."""

@@ -13,8 +13,7 @@ from tickerlake.alerts.duration import DAY_NS, parse_duration_ns
 from tickerlake.alerts.message import TEMPLATE_FIELDS
 from tickerlake.alerts.rules.problems import RuleProblem
 from tickerlake.alerts.rules.rule import DEFAULT_COOLDOWN_NS, INTRADAY, Rule
-from tickerlake.alerts.words import did_you_mean
-from tickerlake.errors import UsageError
+from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.model.alert import SEVERITIES
 from tickerlake.toml_lines import TomlLines
 

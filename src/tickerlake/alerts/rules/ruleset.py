@@ -15,8 +15,7 @@ from tickerlake.alerts.rules.presets import PRESETS
 from tickerlake.alerts.rules.problems import RuleProblem, RulesError
 from tickerlake.alerts.rules.rule import Rule
 from tickerlake.alerts.rules.rule_table import RuleTable
-from tickerlake.alerts.words import did_you_mean
-from tickerlake.errors import UsageError
+from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.toml_lines import TomlLines
 
 __all__ = ["NotifyTable", "RuleProblem", "RuleSet", "RulesError", "load", "parse"]

@@ -4,7 +4,6 @@ Other packages add theirs with an entry point of the group ``tickerlake.indicato
 ``register``.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from tickerlake.analytics.indicators.momentum import ROC, RSI, STOCH
 from tickerlake.analytics.indicators.ranges import ADX, ATR
 from tickerlake.analytics.indicators.volatility import REALVOL
 from tickerlake.analytics.indicators.volumes import OBV, RELVOL, RVWAP, VWAP
-from tickerlake.errors import UsageError
+from tickerlake.errors import UsageError, did_you_mean
 
 ENTRY_POINT_GROUP: Final = "tickerlake.indicators"
 """The entry-point group in which other packages name their indicators."""
@@ -220,7 +219,4 @@ def _usage_hint(name: str) -> str:
 
 def _unknown_name(message: str, text: str, names: Iterable[str]) -> UsageError:
     candidates = sorted(names)
-    matches = difflib.get_close_matches(text, candidates, n=1, cutoff=0.5)
-    if matches:
-        return UsageError(message, f"Did you mean {matches[0]}?")
-    return UsageError(message, f"Known are {', '.join(candidates)}." if candidates else "Leave it out.")
+    return UsageError(message, did_you_mean(text, candidates, cutoff=0.5) if candidates else "Leave it out.")

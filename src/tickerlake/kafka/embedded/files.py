@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from tickerlake.durable import atomic_write_bytes
 from tickerlake.errors import SetupError
 from tickerlake.kafka.embedded import jars
 from tickerlake.kafka.embedded.java import Java
@@ -118,7 +119,7 @@ class BrokerState:
 
     def save(self, layout: Layout) -> None:
         """Write it to the data folder."""
-        jars.write_atomically(layout.state, json.dumps(asdict(self)).encode())
+        atomic_write_bytes(layout.state, json.dumps(asdict(self)).encode())
 
     @classmethod
     def load(cls, layout: Layout) -> "BrokerState | None":
@@ -180,7 +181,7 @@ def format_storage(layout: Layout, java: Java, classpath: str) -> None:
     shutil.copyfile(_bootstrap_checkpoint(java, classpath), layout.data / "bootstrap.checkpoint")
     lines = ("version=1", f"cluster.id={_random_id()}", f"node.id={NODE_ID}", f"directory.id={_random_id()}")
     # Last, for its presence means formatted.
-    jars.write_atomically(meta, ("\n".join(lines) + "\n").encode())
+    atomic_write_bytes(meta, ("\n".join(lines) + "\n").encode())
 
 
 def _bootstrap_checkpoint(java: Java, classpath: str) -> Path:
@@ -200,7 +201,7 @@ def _bootstrap_checkpoint(java: Java, classpath: str) -> Path:
                     f"Kafka's storage tool failed ({result.returncode}): {output}",
                     "Check that the Java found is a complete one (JAVA_HOME).",
                 )
-            jars.write_atomically(cached, (data / "bootstrap.checkpoint").read_bytes())
+            atomic_write_bytes(cached, (data / "bootstrap.checkpoint").read_bytes())
     return cached
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from tickerlake.durable import atomic_write_bytes
 from tickerlake.errors import SetupError
 
 KAFKA_VERSION = "4.3.1"
@@ -107,7 +108,7 @@ def classpath(tools: bool = False, progress: ProgressCallback | None = None) -> 
             if missing:
                 _fetch_all(folder, missing, progress or (lambda _line: None))
                 stamp |= {jar.filename: _file_stamp(jar, folder / jar.filename) for jar in missing}
-            write_atomically(folder / "stamp.json", json.dumps(stamp, indent=0).encode())
+            atomic_write_bytes(folder / "stamp.json", json.dumps(stamp, indent=0).encode())
     except OSError as error:
         raise SetupError(
             f"The cache folder {folder} cannot be used: {error}.",
@@ -122,13 +123,6 @@ def exclusive_lock(path: Path) -> Iterator[None]:
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file so that no reader sees half of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(content)
-    Path(file.name).replace(path)
 
 
 def sha256_of(path: Path) -> str:

@@ -229,7 +229,7 @@ class Repair:
         data = self._store.read(key)
         quarantine_key = f"damaged/{key}.{rows.checksum(data)}"
         create_if_absent(self._store, quarantine_key, data)  # an interrupted repair may have stored it
-        failpoints.reach("repair.aside")
+        failpoints.reach("repair.quarantined")
 
     def _repair_objects(self) -> None:
         """Make the objects of single records that are missing or damaged."""

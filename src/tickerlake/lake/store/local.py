@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tickerlake import clock, failpoints
+from tickerlake.durable import fsync_dir
 from tickerlake.errors import ObjectExists, ObjectMissing, StoreError, StoreUnavailable, TickerlakeError
 from tickerlake.lake.store.base import TEMP_FOLDER, ObjectInfo, check_deletable, check_key
 
@@ -36,7 +37,7 @@ class LocalStore:
         self._durable_folders_lock = threading.Lock()
         try:
             Path(self._temp).mkdir(parents=True, exist_ok=True)
-            _sync_folder(str(root.absolute().parent))
+            fsync_dir(str(root.absolute().parent))
             self._remove_leftovers()
         except OSError as error:
             raise _translate(error, self._root) from error
@@ -61,15 +62,15 @@ class LocalStore:
         try:
             self._ensure_folder(folder)
             _write_synced(temp, data)
-            failpoints.reach("folder.written")
+            failpoints.reach("local.written")
             try:
                 self._link(temp, path)
-                failpoints.reach("folder.linked")
+                failpoints.reach("local.linked")
             finally:
                 _unlink(temp)
                 # also where the name was taken: the caller will build on that object,
                 # and the process that linked it may have died before this
-                _sync_folder(folder)
+                fsync_dir(folder)
         except OSError as error:
             _unlink(temp)
             with self._durable_folders_lock:
@@ -143,7 +144,7 @@ class LocalStore:
             else:
                 _write_synced(temp, data)
                 Path(temp).replace(path)
-            _sync_folder(path.rpartition("/")[0])
+            fsync_dir(path.rpartition("/")[0])
         except OSError as error:
             _unlink(temp)
             raise _translate(error, path) from error
@@ -185,7 +186,7 @@ class LocalStore:
         self._ensure_folder(parent)
         Path(folder).mkdir(exist_ok=True)
         # another process may have made it a moment ago, so sync even if it was there
-        _sync_folder(parent)
+        fsync_dir(parent)
         with self._durable_folders_lock:
             self._durable_folders.add(folder)
 
@@ -233,14 +234,6 @@ def _write_synced(path: str, data: bytes) -> None:
             os.close(descriptor)
         raise
     os.close(descriptor)  # network file systems report a full disk only here
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unlink(path: str) -> None:

@@ -1,0 +1,85 @@
+"""Files that survive a crash: synced, and either complete or absent under their name."""
+
+import errno
+import filecmp
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tickerlake import clock
+
+_NO_HARD_LINK_ERRNOS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV}
+
+
+def fsync_dir(folder: str | Path) -> None:
+    """Make the entries of a folder durable: files created, renamed or deleted in it."""
+    _fsync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+@contextmanager
+def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a temporary path to write to; the file gets its name, synced, when the block ends without an error.
+
+    Parameters
+    ----------
+    path
+        The final name.
+    overwrite
+        False to leave an existing file alone.
+
+    Raises
+    ------
+    FileExistsError
+        If `overwrite` is False and a file with other content exists.
+    OSError
+        If the file cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{clock.nonce()}.tmp")
+    try:
+        draft.touch(exist_ok=False)
+        yield draft
+        _fsync(draft, os.O_RDWR)
+        if overwrite:
+            draft.replace(path)
+        else:
+            _link_or_rename(draft, path)
+        fsync_dir(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file's content; readers see either the old or the new content.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    with atomic_write(path) as draft:
+        draft.write_bytes(data)
+
+
+def _link_or_rename(draft: Path, path: Path) -> None:
+    # unlike a rename, a hard link never overwrites a file that another process has just created
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        if not filecmp.cmp(draft, path, shallow=False):
+            raise
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINK_ERRNOS:
+            raise
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        draft.rename(path)
+
+
+def _fsync(path: str | Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
