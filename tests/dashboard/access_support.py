@@ -1,4 +1,4 @@
-"""What tests of access share: a clock, clients, a real server, and the check of default deny."""
+"""Shared by the access tests: a clock, clients, a real server, and the check of default deny."""
 
 import asyncio
 import contextlib
@@ -14,10 +14,10 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message
 
 from tickerlake.dashboard.access.listener import Listener
-from tickerlake.dashboard.access.paths import PUBLIC_PATHS
+from tickerlake.dashboard.access.policy import PUBLIC_PATHS
 
 PASSWORD = "correct horse battery"
-# the cheapest that is taken
+# the cheapest accepted parameters
 _KEY = hashlib.scrypt(PASSWORD.encode(), salt=b"Z" * 16, n=2**14, r=8, p=1)
 HASH = f"scrypt$16384$8$1${(b'Z' * 16).hex()}${_KEY.hex()}"
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -37,7 +37,7 @@ class Clock:
 
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run to the end; a test that waits for what never comes fails by itself."""
+    """Run to completion; a test that waits for something that never happens times out."""
 
     async def limited() -> T:
         async with asyncio.timeout(20):
@@ -58,12 +58,12 @@ def send_request(
 ) -> httpx.Response:
     """Send one request to an app, without a socket."""
 
-    async def answer() -> httpx.Response:
+    async def request() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(client, 4711))
         async with httpx.AsyncClient(transport=transport, base_url=base_url) as session:
             return await session.request(method, path, headers=headers, content=content)
 
-    return run_async(answer())
+    return run_async(request())
 
 
 def send_password(
@@ -74,7 +74,7 @@ def send_password(
     target: str = "/",
     origin: str = ORIGIN,
 ) -> httpx.Response:
-    """Send the form of the login page."""
+    """Submit the form of the login page."""
     content = str(httpx.QueryParams({"password": password, "next": target}))
     headers = {"origin": origin, "content-type": "application/x-www-form-urlencoded"}
     return send_request(
@@ -83,15 +83,15 @@ def send_password(
 
 
 def cookie_header(response: httpx.Response) -> dict[str, str]:
-    """Return the header that sends an answer's cookie back."""
+    """Return the header that sends the cookie of a response back."""
     return {"cookie": response.headers["set-cookie"].partition(";")[0]}
 
 
 def handshake(app: ASGIApp, path: str = "/live", headers: dict[str, str] | None = None) -> list[Message]:
-    """Open a WebSocket without a socket; return what the app sent until it was done or had accepted."""
+    """Open a WebSocket without a socket; return what the app sent until it ended or accepted."""
     sent: list[Message] = []
 
-    async def talk() -> None:
+    async def run() -> None:
         incoming: list[Message] = [{"type": "websocket.connect"}]
 
         async def receive() -> Message:
@@ -117,12 +117,12 @@ def handshake(app: ASGIApp, path: str = "/live", headers: dict[str, str] | None 
         }
         await app(scope, receive, send)
 
-    run_async(talk())
+    run_async(run())
     return sent
 
 
 def route_paths(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield ("http" or "websocket", path) of every route, with something in place of parameters."""
+    """Yield ("http" or "websocket", path) of every route, with values for its parameters."""
     for route in routes:
         if isinstance(route, Mount):
             inner = f"{prefix}{route.path}"
@@ -134,32 +134,32 @@ def route_paths(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tuple
             path = route.path_format.format_map(dict.fromkeys(route.param_convertors, "1"))
             yield kind, prefix + path
         else:
-            raise AssertionError(f"{route!r}: how is it asked?")
+            raise AssertionError(f"{route!r}: an unknown type of route")
 
 
-def check_default_deny(guarded: ASGIApp, routes: Iterable[BaseRoute], host: str = "localhost:8080") -> int:
-    """Ask every route without a login, as a program, as a page and as a reader; fail if one answers.
+def check_default_deny(app: ASGIApp, routes: Iterable[BaseRoute], host: str = "localhost:8080") -> int:
+    """Request every route without a login, as a program, a page and a browser; fail if one is served.
 
-    ``guarded`` is the app as it is served, where a password is set; ``host`` a name under which it answers.
-    Returns the number of routes that were asked.
+    ``app`` is the application as it is served when a password is set; ``host`` is one of its host names.
+    Returns the number of routes requested.
     """
     base_url = f"http://{host}"
     checked = 0
     for kind, path in route_paths(routes):
         if kind == "websocket":
-            sent = handshake(guarded, path, {"host": host})
+            sent = handshake(app, path, {"host": host})
             assert [m["type"] for m in sent[:1]] == ["websocket.http.response.start"], (path, sent)
             assert sent[0]["status"] == 401, (path, sent)
-            sent = handshake(guarded, path, {"host": host, "origin": base_url})
+            sent = handshake(app, path, {"host": host, "origin": base_url})
             assert [m.get("code") for m in sent] == [None, 4401], (path, sent)
             checked += 1
         elif path not in PUBLIC_PATHS:
             for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"):
-                answer = send_request(guarded, path, {"origin": base_url}, method=method, base_url=base_url)
-                assert answer.status_code in {401, 405}, (method, path, answer)
-            answer = send_request(guarded, path, NAVIGATION, base_url=base_url)
-            redirected = answer.status_code == 303 and answer.headers["location"].startswith("/login")
-            assert redirected or answer.status_code == 401, (path, answer)
+                response = send_request(app, path, {"origin": base_url}, method=method, base_url=base_url)
+                assert response.status_code in {401, 405}, (method, path, response)
+            response = send_request(app, path, NAVIGATION, base_url=base_url)
+            redirected = response.status_code == 303 and response.headers["location"].startswith("/login")
+            assert redirected or response.status_code == 401, (path, response)
             checked += 1
     return checked
 
@@ -176,7 +176,7 @@ class _SignalingServer(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serve_app(app: ASGIApp, listener: Listener, **options: Any) -> AsyncIterator[int]:
-    """Serve an app on a free port of this machine; gives the port."""
+    """Serve an app on a free local port; yield the port."""
     sock = listener.bind("127.0.0.1", 0)
     port = int(sock.getsockname()[1])
     config = uvicorn.Config(

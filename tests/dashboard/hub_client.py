@@ -46,7 +46,7 @@ class HubServer:
         if scope["type"] == "lifespan":
             self.loop = asyncio.get_running_loop()
         else:
-            scope["login_open"] = lambda: self.is_logged_in
+            scope["is_session_open"] = lambda: self.is_logged_in
         await Starlette(routes=[WebSocketRoute("/live", self.hub.serve)])(scope, receive, send)
 
     def notify_periodically(self, stop: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""Limits of connections, at a real server. Waits end with what they wait for: a socket that is closed."""
+"""Connection limits of a real server. Every wait ends with an event, such as a closed socket."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from dashboard.access_support import HASH, TOKEN, run_async, serve_app
 from support.certificates import CertificateAuthority
-from tickerlake.dashboard.access import listener
+from tickerlake.dashboard.access import listener as listener_module
 from tickerlake.dashboard.access.authenticator import Authenticator
 from tickerlake.dashboard.access.listener import Listener
 from tickerlake.dashboard.access.middleware import AccessMiddleware
@@ -60,7 +60,7 @@ async def read_response(streams: Streams) -> bytes:
 
 
 async def read_until_closed(streams: Streams) -> bytes:
-    """Wait until the server has closed it; return what came before."""
+    """Wait until the server has closed the connection; return what it sent before."""
     reader, writer = streams
     data = bytearray()
     try:
@@ -73,26 +73,26 @@ async def read_until_closed(streams: Streams) -> bytes:
 
 
 def test_idle_sockets_are_capped() -> None:
-    async def story() -> None:
-        door = Listener(max_connections=20)
-        async with serve_app(APP, door) as port:
-            held = [await open_connection(port) for _ in range(20)]
-            assert b"200 OK" in await get_page(held[19])
+    async def scenario() -> None:
+        listener = Listener(max_connections=20)
+        async with serve_app(APP, listener) as port:
+            idle = [await open_connection(port) for _ in range(20)]
+            assert b"200 OK" in await get_page(idle[19])
             for _ in range(200):
                 assert await read_until_closed(await open_connection(port, GET)) == b""
-            assert (door.connection_count, door.refused) == (20, 200)
-            # the ones that are open still are served, and a place that becomes free is given
-            assert b"200 OK" in await get_page(held[0])
-            held[1][1].close()
-            while door.connection_count == 20:
+            assert (listener.connection_count, listener.refused) == (20, 200)
+            # open connections are still served, and a freed slot can be used again
+            assert b"200 OK" in await get_page(idle[0])
+            idle[1][1].close()
+            while listener.connection_count == 20:
                 await asyncio.sleep(0)
             last = await open_connection(port)
             assert b"200 OK" in await get_page(last)
-            for _, writer in [*held, last]:
+            for _, writer in [*idle, last]:
                 writer.close()
-        assert door.connection_count == 0
+        assert listener.connection_count == 0
 
-    run_async(story())
+    run_async(scenario())
 
 
 async def get_page(streams: Streams) -> bytes:
@@ -103,69 +103,69 @@ async def get_page(streams: Streams) -> bytes:
 def test_incomplete_requests_time_out() -> None:
     head = GET.removesuffix(b"\r\n")
 
-    async def dripping(port: int) -> None:
+    async def send_slowly(port: int) -> None:
         reader, writer = await open_connection(port, head)
-        gone = asyncio.create_task(reader.read())
-        drops = 0
-        while not gone.done():
+        closed = asyncio.create_task(reader.read())
+        lines_sent = 0
+        while not closed.done():
             writer.write(b"x: y\r\n")
-            drops += 1
-            await asyncio.wait([gone], timeout=0.02)
-        assert 3 <= drops <= 50
-        await asyncio.gather(gone, return_exceptions=True)
+            lines_sent += 1
+            await asyncio.wait([closed], timeout=0.02)
+        assert 3 <= lines_sent <= 50
+        await asyncio.gather(closed, return_exceptions=True)
         writer.close()
 
-    async def second(port: int) -> None:
+    async def send_second_request(port: int) -> None:
         streams = await open_connection(port)
         assert b"200 OK" in await get_page(streams)
         streams[1].write(head)
         assert await read_until_closed(streams) == b""
 
-    async def story() -> None:
+    async def scenario() -> None:
         async with serve_app(APP, Listener(request_timeout_s=0.2), timeout_keep_alive=60) as port:
             await asyncio.gather(
                 read_until_closed(await open_connection(port)),
                 read_until_closed(await open_connection(port, head)),
                 read_until_closed(await open_connection(port, head + b"content-length: 100\r\n\r\nx")),
-                dripping(port),
-                second(port),
+                send_slowly(port),
+                send_second_request(port),
             )
 
-    run_async(story())
+    run_async(scenario())
 
 
 def test_idle_connections_that_sent_a_request_stay_open() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         async with serve_app(APP, Listener(request_timeout_s=0.2), timeout_keep_alive=60) as port:
-            kept = await open_connection(port)
-            assert b"200 OK" in await get_page(kept)
+            idle = await open_connection(port)
+            assert b"200 OK" in await get_page(idle)
             async with connect(f"ws://127.0.0.1:{port}/live") as socket:
-                # hung up later than the others would be
+                # by the time that a connection without a request has timed out
                 await read_until_closed(await open_connection(port))
-                assert b"200 OK" in await get_page(kept)
+                assert b"200 OK" in await get_page(idle)
                 await socket.send("hello")
                 assert await socket.recv() == "hello"
-            kept[1].close()
+            idle[1].close()
 
-    run_async(story())
+    run_async(scenario())
 
 
 def test_unread_responses_time_out() -> None:
-    async def story() -> None:
-        door = Listener(stall_timeout_s=0.2)
-        async with serve_app(APP, door) as port:
+    async def scenario() -> None:
+        listener = Listener(stall_timeout_s=0.2)
+        async with serve_app(APP, listener) as port:
             _, writer = await open_connection(port, GET_HUGE)
-            while door.connection_count == 0:
+            while listener.connection_count == 0:
                 await asyncio.sleep(0)
-            while door.connection_count:
+            while listener.connection_count:
                 await asyncio.sleep(0.01)
             writer.close()
 
-    run_async(story())
+    run_async(scenario())
 
 
 def test_slowly_read_responses_do_not_time_out() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         async with serve_app(APP, Listener(stall_timeout_s=0.25)) as port:
             reader, writer = await open_connection(port, GET_HUGE)
             for _ in range(12):
@@ -173,7 +173,7 @@ def test_slowly_read_responses_do_not_time_out() -> None:
                 await asyncio.sleep(0.05)
             assert len(await read_until_closed((reader, writer))) > HUGE - 13 * 1024 * 1024
 
-    run_async(story())
+    run_async(scenario())
 
 
 def test_tls_handshakes_are_counted_and_time_out(tmp_path: Path) -> None:
@@ -183,25 +183,25 @@ def test_tls_handshakes_are_counted_and_time_out(tmp_path: Path) -> None:
     def context(*_: object) -> ssl.SSLContext:
         return server
 
-    async def story() -> None:
-        door = Listener(max_connections=2, request_timeout_s=0.5)
-        async with serve_app(APP, door, ssl_context_factory=context) as port:
+    async def scenario() -> None:
+        listener = Listener(max_connections=2, request_timeout_s=0.5)
+        async with serve_app(APP, listener, ssl_context_factory=context) as port:
             reader, writer = await asyncio.open_connection("localhost", port, ssl=client)
             assert b"200 OK" in await get_page((reader, writer))
             silent = await open_connection(port)
-            while door.connection_count < 2:
+            while listener.connection_count < 2:
                 await asyncio.sleep(0)
             assert await read_until_closed(await open_connection(port)) == b""
-            assert door.refused == 1
+            assert listener.refused == 1
             writer.close()
             assert await read_until_closed(silent) == b""
-        assert (door.connection_count, door._handshake_timers) == (0, {})
+        assert (listener.connection_count, listener._handshake_timers) == (0, {})
 
-    run_async(story())
+    run_async(scenario())
 
 
 def test_invalid_http_gets_security_headers() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         async with serve_app(APP, Listener()) as port:
             data = await read_until_closed(await open_connection(port, b"\x16\x03\x01 no http\r\n\r\n"))
             assert data.startswith(b"HTTP/1.1 400 ")
@@ -209,18 +209,18 @@ def test_invalid_http_gets_security_headers() -> None:
             many = await open_connection(port, b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 5000)
             assert b"HTTP/1.1 4" in await read_until_closed(many)
 
-    run_async(story())
+    run_async(scenario())
 
 
 def test_foreign_origins_cannot_open_a_websocket() -> None:
-    async def story() -> None:
-        door = Listener()
+    async def scenario() -> None:
+        listener = Listener()
         holder: list[AccessMiddleware] = []
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await holder[0](scope, receive, send)
 
-        async with serve_app(app, door) as port:
+        async with serve_app(app, listener) as port:
             policy = Policy("127.0.0.1", port)
             holder.append(AccessMiddleware(APP, policy, Authenticator(Password(HASH), policy, TOKEN)))
             url, token = f"ws://localhost:{port}/live", {"Authorization": f"Bearer {TOKEN}"}
@@ -228,35 +228,35 @@ def test_foreign_origins_cannot_open_a_websocket() -> None:
                 await socket.send("hello")
                 assert await socket.recv() == "hello"
             for origin in ("http://evil.example", "null", f"https://localhost:{port}"):
-                with pytest.raises(InvalidStatus) as refused:
+                with pytest.raises(InvalidStatus) as caught:
                     await connect(url, additional_headers=token, origin=origin)  # type: ignore[arg-type]
-                assert refused.value.response.status_code == 403
-            with pytest.raises(InvalidStatus) as refused:
+                assert caught.value.response.status_code == 403
+            with pytest.raises(InvalidStatus) as caught:
                 await connect(url)
-            assert refused.value.response.status_code == 401
-            assert refused.value.response.headers["Content-Security-Policy"] == CSP
+            assert caught.value.response.status_code == 401
+            assert caught.value.response.headers["Content-Security-Policy"] == CSP
             async with connect(url, origin=f"http://localhost:{port}") as socket:  # type: ignore[arg-type]
                 with pytest.raises(ConnectionClosed):
                     await socket.recv()
                 assert socket.close_code == 4401
 
-    run_async(story())
+    run_async(scenario())
 
 
 def test_a_port_in_use_is_reported() -> None:
-    listener = Listener().bind("localhost", 0)
-    host, port = listener.getsockname()
+    sock = Listener().bind("localhost", 0)
+    host, port = sock.getsockname()
     assert host == "127.0.0.1"
-    listener.listen()
-    with pytest.raises(UsageError, match=f"port {port}, cannot be served"):
+    sock.listen()
+    with pytest.raises(UsageError, match=f"Cannot listen on localhost, port {port}: "):
         Listener().bind("localhost", port)
-    listener.close()
-    with pytest.raises(UsageError, match="is no address to serve"):
+    sock.close()
+    with pytest.raises(UsageError, match="Cannot listen on no"):
         Listener().bind("no.such.host.invalid", 0)
 
 
 def test_spare_file_descriptors_are_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "_max_descriptors", lambda: 256)
+    monkeypatch.setattr(listener_module, "_max_descriptors", lambda: 256)
     assert Listener().max_connections == 128
     assert Listener(max_connections=50).max_connections == 50
 
@@ -264,17 +264,17 @@ def test_spare_file_descriptors_are_reserved(monkeypatch: pytest.MonkeyPatch) ->
 def test_tokens_are_not_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     caplog.set_level(logging.DEBUG)
     for name in ("uvicorn.access", "uvicorn.error"):
-        # another server in this process may have quietened them
+        # another server in this process may have silenced them
         caplog.set_level(logging.DEBUG, name)
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
 
-    async def story() -> None:
+    async def scenario() -> None:
         async with serve_app(APP, Listener()) as port:
             request = GET.replace(b"\r\n\r\n", b"\r\nauthorization: Bearer " + TOKEN.encode() + b"\r\n\r\n")
             streams = await open_connection(port, request)
             await read_response(streams)
             streams[1].close()
 
-    run_async(story())
+    run_async(scenario())
     assert "GET /" in caplog.text
     assert TOKEN not in caplog.text

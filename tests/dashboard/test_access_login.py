@@ -27,8 +27,7 @@ from tickerlake.dashboard.access.authenticator import Authenticator
 from tickerlake.dashboard.access.login import login_routes
 from tickerlake.dashboard.access.middleware import AccessMiddleware
 from tickerlake.dashboard.access.password import Password
-from tickerlake.dashboard.access.paths import login_path, safe_local_path
-from tickerlake.dashboard.access.policy import Policy
+from tickerlake.dashboard.access.policy import Policy, login_path, safe_local_path
 from tickerlake.dashboard.access.rate_limiter import RateLimiter
 from tickerlake.dashboard.access.sessions import MAX_AGE_S, MAX_IDLE_S, Sessions
 from tickerlake.errors import UsageError
@@ -37,7 +36,7 @@ LOCAL_POLICY = Policy("127.0.0.1", 8080)
 
 
 class LoginApp:
-    """A guarded app with one page, and its clock."""
+    """An app with one page behind the access middleware, and its clock."""
 
     def __init__(self, policy: Policy = LOCAL_POLICY, token: str = TOKEN) -> None:
         self.clock = Clock()
@@ -51,33 +50,35 @@ class LoginApp:
 
 
 @pytest.fixture
-def world() -> LoginApp:
+def login_app() -> LoginApp:
     return LoginApp()
 
 
-def test_a_login_opens_the_page_until_the_logout(world: LoginApp) -> None:
-    assert send_request(world.app, "/").status_code == 401
-    answer = send_password(world.app, target="/?symbol=AAPL&t=1")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/?symbol=AAPL&t=1")
-    cookie = cookie_header(answer)
-    assert send_request(world.app, "/", cookie).text == "prices"
-    assert send_request(world.app, "/login?next=/x", cookie).headers["location"] == "/x"
+def test_a_login_grants_access_until_logout(login_app: LoginApp) -> None:
+    assert send_request(login_app.app, "/").status_code == 401
+    response = send_password(login_app.app, target="/?symbol=AAPL&t=1")
+    assert (response.status_code, response.headers["location"]) == (303, "/?symbol=AAPL&t=1")
+    cookie = cookie_header(response)
+    assert send_request(login_app.app, "/", cookie).text == "prices"
+    assert send_request(login_app.app, "/login?next=/x", cookie).headers["location"] == "/x"
 
-    assert send_request(world.app, "/logout", cookie, method="POST").status_code == 403
-    assert send_request(world.app, "/", cookie).status_code == 200
-    answer = send_request(world.app, "/logout", cookie | {"origin": ORIGIN}, method="POST")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/login")
-    assert "Max-Age=0" in answer.headers["set-cookie"]
-    assert send_request(world.app, "/", cookie).status_code == 401
+    assert send_request(login_app.app, "/logout", cookie, method="POST").status_code == 403
+    assert send_request(login_app.app, "/", cookie).status_code == 200
+    response = send_request(login_app.app, "/logout", cookie | {"origin": ORIGIN}, method="POST")
+    assert (response.status_code, response.headers["location"]) == (303, "/login")
+    assert "Max-Age=0" in response.headers["set-cookie"]
+    assert send_request(login_app.app, "/", cookie).status_code == 401
 
 
-def test_a_new_login_ends_the_one_before(world: LoginApp) -> None:
-    first = cookie_header(send_password(world.app))
+def test_a_new_login_ends_the_previous_session(login_app: LoginApp) -> None:
+    first = cookie_header(send_password(login_app.app))
     form = {"origin": ORIGIN, "content-type": "application/x-www-form-urlencoded"}
-    second = send_request(world.app, "/login", first | form, method="POST", content=f"password={PASSWORD}")
+    second = send_request(
+        login_app.app, "/login", first | form, method="POST", content=f"password={PASSWORD}"
+    )
     assert cookie_header(second) != first
-    assert send_request(world.app, "/", first).status_code == 401
-    assert send_request(world.app, "/", cookie_header(second)).status_code == 200
+    assert send_request(login_app.app, "/", first).status_code == 401
+    assert send_request(login_app.app, "/", cookie_header(second)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -96,14 +97,14 @@ def test_a_new_login_ends_the_one_before(world: LoginApp) -> None:
         ),
     ],
 )
-def test_the_cookie_is_for_the_browser_and_this_site_alone(policy: Policy, origin: str, flags: str) -> None:
-    world = LoginApp(policy)
-    answer = send_password(world.app, origin=origin)
-    pair, *given_flags = answer.headers["set-cookie"].split("; ")
+def test_the_cookie_is_http_only_and_same_site(policy: Policy, origin: str, flags: str) -> None:
+    login_app = LoginApp(policy)
+    response = send_password(login_app.app, origin=origin)
+    pair, *flags_sent = response.headers["set-cookie"].split("; ")
     name, _, secret = pair.partition("=")
     assert len(bytes.fromhex(secret)) == 32
-    assert "; ".join([f"{name}=", *(flag for flag in given_flags if not flag.startswith("Max-Age"))]) == flags
-    assert send_request(world.app, "/", {"cookie": f"a=b; {pair}; c"}, base_url=origin).status_code == 200
+    assert "; ".join([f"{name}=", *(flag for flag in flags_sent if not flag.startswith("Max-Age"))]) == flags
+    assert send_request(login_app.app, "/", {"cookie": f"a=b; {pair}; c"}, base_url=origin).status_code == 200
     for forged in (
         f"x{pair}",
         f"{name}=",
@@ -113,11 +114,11 @@ def test_the_cookie_is_for_the_browser_and_this_site_alone(policy: Policy, origi
         "=",
         ";;",
     ):
-        assert send_request(world.app, "/", {"cookie": forged}, base_url=origin).status_code == 401
+        assert send_request(login_app.app, "/", {"cookie": forged}, base_url=origin).status_code == 401
 
 
 @pytest.mark.parametrize(
-    ("content", "kind"),
+    ("content", "media_type"),
     [
         ("", "application/x-www-form-urlencoded"),
         ("password=wrong", "application/x-www-form-urlencoded"),
@@ -131,58 +132,64 @@ def test_the_cookie_is_for_the_browser_and_this_site_alone(policy: Policy, origi
         ('{"password": "x"}', "application/json"),
     ],
 )
-def test_a_wrong_password_is_denied(world: LoginApp, content: str | bytes, kind: str) -> None:
-    answer = send_request(
-        world.app, "/login", {"origin": ORIGIN, "content-type": kind}, method="POST", content=content
+def test_a_wrong_password_is_denied(login_app: LoginApp, content: str | bytes, media_type: str) -> None:
+    response = send_request(
+        login_app.app,
+        "/login",
+        {"origin": ORIGIN, "content-type": media_type},
+        method="POST",
+        content=content,
     )
-    assert answer.status_code == 403
-    assert 'role="alert"' in answer.text
-    assert "set-cookie" not in answer.headers
+    assert response.status_code == 403
+    assert 'role="alert"' in response.text
+    assert "set-cookie" not in response.headers
 
 
-def test_other_sites_cannot_log_in(world: LoginApp) -> None:
-    content, kind = f"password={PASSWORD}", {"content-type": "application/x-www-form-urlencoded"}
+def test_other_sites_cannot_log_in(login_app: LoginApp) -> None:
+    content, media_type = f"password={PASSWORD}", {"content-type": "application/x-www-form-urlencoded"}
     for origin in ({}, {"origin": "null"}, {"origin": "http://evil.example"}):
         assert (
-            send_request(world.app, "/login", origin | kind, method="POST", content=content).status_code
+            send_request(
+                login_app.app, "/login", origin | media_type, method="POST", content=content
+            ).status_code
             == 403
         )
-    assert len(world.authenticator._sessions) == 0
+    assert len(login_app.authenticator._sessions) == 0
 
 
-def test_brute_force_is_slowed_down(world: LoginApp) -> None:
-    answers = [send_password(world.app, f"guess {number}") for number in range(7)]
-    assert [answer.status_code for answer in answers] == [403] * 5 + [429] * 2
-    assert answers[-1].headers["retry-after"] == "12"
-    assert "Try again in 12 seconds" in answers[-1].text
-    # the right one is not looked at either, but others can log in
-    assert send_password(world.app).status_code == 429
-    assert send_password(world.app, client="203.0.113.8").status_code == 303
-    world.clock.now_s += 12
-    assert send_password(world.app).status_code == 303
+def test_brute_force_is_slowed_down(login_app: LoginApp) -> None:
+    responses = [send_password(login_app.app, f"guess {number}") for number in range(7)]
+    assert [response.status_code for response in responses] == [403] * 5 + [429] * 2
+    assert responses[-1].headers["retry-after"] == "12"
+    assert "Try again in 12 seconds" in responses[-1].text
+    # the correct one is not checked either, but other clients can log in
+    assert send_password(login_app.app).status_code == 429
+    assert send_password(login_app.app, client="203.0.113.8").status_code == 303
+    login_app.clock.now_s += 12
+    assert send_password(login_app.app).status_code == 303
 
 
-def test_distributed_brute_force_is_slowed_down(world: LoginApp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distributed_brute_force_is_slowed_down(login_app: LoginApp, monkeypatch: pytest.MonkeyPatch) -> None:
     async def matches(self: Password, text: str) -> bool:
         return text == PASSWORD
 
-    # it takes long, and that is not what this is about
+    # hashing takes long, and is not tested here
     monkeypatch.setattr(Password, "matches", matches)
     statuses = [
-        send_password(world.app, "guess", client=f"10.0.0.{number}").status_code for number in range(35)
+        send_password(login_app.app, "guess", client=f"10.0.0.{number}").status_code for number in range(35)
     ]
     assert statuses == [403] * 30 + [429] * 5
-    world.clock.now_s += 2
-    assert send_password(world.app, client="10.0.1.1").status_code == 303
+    login_app.clock.now_s += 2
+    assert send_password(login_app.app, client="10.0.1.1").status_code == 303
 
 
 def test_a_token_authenticates_programs() -> None:
-    world = LoginApp()
-    assert send_request(world.app, "/", {"authorization": f"Bearer {TOKEN}"}).status_code == 200
-    assert send_request(world.app, "/", {"authorization": f"bearer  {TOKEN}"}).status_code == 200
+    login_app = LoginApp()
+    assert send_request(login_app.app, "/", {"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert send_request(login_app.app, "/", {"authorization": f"bearer  {TOKEN}"}).status_code == 200
     for wrong in (TOKEN, f"Bearer {TOKEN}0", f"Bearer {TOKEN[:-1]}", "Bearer ", "Bearer", f"Basic {TOKEN}"):
-        assert send_request(world.app, "/", {"authorization": wrong}).status_code == 401
-    assert world.authenticator.identify(Headers({"authorization": "Bearer é\xff"})) is None
+        assert send_request(login_app.app, "/", {"authorization": wrong}).status_code == 401
+    assert login_app.authenticator.identify(Headers({"authorization": "Bearer é\xff"})) is None
     assert send_request(LoginApp(token="").app, "/", {"authorization": "Bearer "}).status_code == 401
 
 
@@ -193,7 +200,7 @@ def test_weak_tokens_are_rejected(token: str) -> None:
     assert token not in str(caught.value)
 
 
-def test_sessions_end() -> None:
+def test_sessions_expire() -> None:
     clock = Clock()
     sessions = Sessions(monotonic_s=clock)
     idle, used = sessions.open(), sessions.open()
@@ -206,7 +213,7 @@ def test_sessions_end() -> None:
     assert len(sessions) == 0
 
 
-def test_sessions_are_bounded_and_kept_as_hashes() -> None:
+def test_sessions_are_bounded_and_stored_as_hashes() -> None:
     sessions = Sessions(max_sessions=3, monotonic_s=Clock())
     secrets = [sessions.open() for _ in range(3)]
     assert sessions.is_open(secrets[0])
@@ -217,40 +224,45 @@ def test_sessions_are_bounded_and_kept_as_hashes() -> None:
     assert len(set(secrets)) == 4
 
 
-def test_an_open_connection_ends_with_its_session(world: LoginApp) -> None:
-    cookie = cookie_header(send_password(world.app))
-    is_open = world.authenticator.identify(Headers(cookie))
+def test_an_open_connection_ends_with_its_session(login_app: LoginApp) -> None:
+    cookie = cookie_header(send_password(login_app.app))
+    is_open = login_app.authenticator.identify(Headers(cookie))
     assert is_open is not None
     assert is_open()
-    world.authenticator.log_out(Headers(cookie))
+    login_app.authenticator.log_out(Headers(cookie))
     assert not is_open()
 
 
-def test_the_page_escapes_hostile_addresses(world: LoginApp) -> None:
+def test_the_page_escapes_hostile_addresses(login_app: LoginApp) -> None:
     hostile = '/?x="><script>alert(1)</script>'
-    for answer in (
-        send_request(world.app, "/login", method="GET"),
-        send_password(world.app, "wrong", target=hostile),
+    for response in (
+        send_request(login_app.app, "/login", method="GET"),
+        send_password(login_app.app, "wrong", target=hostile),
     ):
-        assert "<script" not in answer.text
-        assert "style=" not in answer.text
-        assert '<label for="password">' in answer.text
-        assert "autofocus" in answer.text
-    assert f'<input name="next" type="hidden" value="{escape(hostile)}">' in answer.text
-    assert send_request(world.app, "/static/login.css").headers["content-type"].startswith("text/css")
+        assert "<script" not in response.text
+        assert "style=" not in response.text
+        assert '<label for="password">' in response.text
+        assert "autofocus" in response.text
+    assert f'<input name="next" type="hidden" value="{escape(hostile)}">' in response.text
+    assert send_request(login_app.app, "/static/login.css").headers["content-type"].startswith("text/css")
 
 
-def test_secrets_are_never_exposed(world: LoginApp, caplog: pytest.LogCaptureFixture) -> None:
+def test_secrets_are_never_exposed(login_app: LoginApp, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     wrong = "almost the password"
-    send_password(world.app, wrong)
-    answer = send_password(world.app)
-    cookie = cookie_header(answer)
-    send_request(world.app, "/", cookie)
-    send_request(world.app, "/", {"authorization": f"Bearer {TOKEN}"})
-    told = caplog.text + repr(world.authenticator) + repr(vars(world.authenticator)) + repr(vars(world.app))
+    send_password(login_app.app, wrong)
+    response = send_password(login_app.app)
+    cookie = cookie_header(response)
+    send_request(login_app.app, "/", cookie)
+    send_request(login_app.app, "/", {"authorization": f"Bearer {TOKEN}"})
+    exposed = (
+        caplog.text
+        + repr(login_app.authenticator)
+        + repr(vars(login_app.authenticator))
+        + repr(vars(login_app.app))
+    )
     for secret in (PASSWORD, wrong, TOKEN, HASH, HASH.rpartition("$")[2], cookie["cookie"].partition("=")[2]):
-        assert secret not in told
+        assert secret not in exposed
     assert "203.0.113.7" in caplog.text
 
 
@@ -286,12 +298,12 @@ UNSAFE_TARGETS = [
 
 
 @pytest.mark.parametrize("text", UNSAFE_TARGETS)
-def test_the_login_never_redirects_to_another_site(text: str, world: LoginApp) -> None:
+def test_the_login_never_redirects_to_another_site(text: str, login_app: LoginApp) -> None:
     assert safe_local_path(text) == "/"
     assert login_path(text) == "/login"
-    answer = send_password(world.app, target=text)
-    assert answer.headers["location"] == "/"
-    again = send_request(world.app, f"/login?{urlencode({'next': text})}", cookie_header(answer))
+    response = send_password(login_app.app, target=text)
+    assert response.headers["location"] == "/"
+    again = send_request(login_app.app, f"/login?{urlencode({'next': text})}", cookie_header(response))
     assert (again.status_code, again.headers["location"]) == (303, "/")
 
 

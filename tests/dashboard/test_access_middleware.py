@@ -1,4 +1,4 @@
-"""Default deny, limits and headers: the guard in front of an app, without sockets."""
+"""The access middleware in front of an app, without sockets: default deny, limits and headers."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -56,7 +56,7 @@ async def crash(request: Request) -> Response:
 
 async def live(socket: WebSocket) -> None:
     await socket.accept()
-    await socket.send_text("open" if socket.scope["login_open"]() else "ended")
+    await socket.send_text("open" if socket.scope["is_session_open"]() else "ended")
     await socket.close()
 
 
@@ -87,13 +87,13 @@ def create_middleware(
     )
 
 
-def test_nothing_is_shown_without_a_login() -> None:
-    roomy = RateLimiter(1e6, 10**6)
-    assert check_default_deny(create_middleware(needs_login=True, rate_limiter=roomy), routes()) == 11
+def test_every_route_requires_a_login() -> None:
+    unlimited = RateLimiter(1e6, 10**6)
+    assert check_default_deny(create_middleware(needs_login=True, rate_limiter=unlimited), routes()) == 11
 
 
 @pytest.mark.parametrize("route", [Route("/", page), WebSocketRoute("/live", live)])
-def test_the_check_of_default_deny_sees_an_open_route(route: BaseRoute) -> None:
+def test_the_default_deny_check_detects_an_open_route(route: BaseRoute) -> None:
     with pytest.raises(AssertionError):
         check_default_deny(create_middleware(), [route])
 
@@ -109,14 +109,14 @@ def test_login_assets_are_public(path: str) -> None:
     "/static/../login.css /static/login.css/ /static/login.css%00 /healthz%0a".split(),
 )
 def test_paths_resembling_login_assets_are_not_public(path: str) -> None:
-    answers: list[str] = []
+    served: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        answers.append(scope["path"])
+        served.append(scope["path"])
 
-    guard = AccessMiddleware(app, LOCAL_POLICY, Authenticator(Password(HASH), LOCAL_POLICY))
-    run_async(guard(http_scope(path), receive_nothing, discard_message))
-    assert answers == []
+    middleware = AccessMiddleware(app, LOCAL_POLICY, Authenticator(Password(HASH), LOCAL_POLICY))
+    run_async(middleware(http_scope(path), receive_nothing, discard_message))
+    assert served == []
 
 
 def http_scope(path: str) -> dict[str, Any]:
@@ -158,24 +158,24 @@ def test_browsers_are_redirected_to_login_and_programs_get_401(
 ) -> None:
     if target == "/logout":
         headers = headers | {"origin": ORIGIN}
-        answer = send_request(create_middleware(needs_login=True), target, headers, method="POST")
-        assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+        response = send_request(create_middleware(needs_login=True), target, headers, method="POST")
+        assert (response.status_code, response.headers["location"]) == (303, "/login")
         return
-    answer = send_request(create_middleware(needs_login=True), ORIGIN + target, headers)
-    assert (answer.status_code, answer.headers.get("location")) == (status, location)
+    response = send_request(create_middleware(needs_login=True), ORIGIN + target, headers)
+    assert (response.status_code, response.headers.get("location")) == (status, location)
     if status == 401:
-        assert answer.headers["www-authenticate"] == "Bearer"
-        assert set(answer.json()) == {"error", "hint"}
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert set(response.json()) == {"error", "hint"}
 
 
 def test_a_cross_site_link_is_reloaded_from_our_origin() -> None:
-    guard = create_middleware(needs_login=True)
+    middleware = create_middleware(needs_login=True)
     link = NAVIGATION | {"sec-fetch-site": "cross-site"}
-    answer = send_request(guard, "/?symbol=%22%3E%3Cscript%3E", link)
-    assert answer.status_code == 403
-    assert 'content="0; url=/login?next=/%3Fsymbol%3D%2522%253E%253Cscript%253E"' in answer.text
-    assert "<script" not in answer.text
-    assert send_request(guard, "/", link | {"authorization": f"Bearer {TOKEN}"}).text == "page"
+    response = send_request(middleware, "/?symbol=%22%3E%3Cscript%3E", link)
+    assert response.status_code == 403
+    assert 'content="0; url=/login?next=/%3Fsymbol%3D%2522%253E%253Cscript%253E"' in response.text
+    assert "<script" not in response.text
+    assert send_request(middleware, "/", link | {"authorization": f"Bearer {TOKEN}"}).text == "page"
 
 
 CASES: list[tuple[str, str, dict[str, str], int]] = [
@@ -200,22 +200,22 @@ CASES: list[tuple[str, str, dict[str, str], int]] = [
 def test_every_response_has_security_headers(
     method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
-    answer = send_request(create_middleware(), path, headers, method=method)
-    assert answer.status_code == status
-    assert answer.headers["content-security-policy"] == CSP
+    response = send_request(create_middleware(), path, headers, method=method)
+    assert response.status_code == status
+    assert response.headers["content-security-policy"] == CSP
     for name, value in SECURITY_HEADERS.items():
-        assert answer.headers.get_list(name) == [value]
-    assert answer.headers["cache-control"] == ("public" if path == "/static/app.js" else "no-store")
+        assert response.headers.get_list(name) == [value]
+    assert response.headers["cache-control"] == ("public" if path == "/static/app.js" else "no-store")
 
 
 def test_error_responses_have_security_headers() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError("no")
 
-    answer = send_request(AccessMiddleware(app, LOCAL_POLICY, None), "/")
-    assert answer.status_code == 500
-    assert answer.headers["content-security-policy"] == CSP
-    assert "no" not in answer.json()["hint"]
+    response = send_request(AccessMiddleware(app, LOCAL_POLICY, None), "/")
+    assert response.status_code == 500
+    assert response.headers["content-security-policy"] == CSP
+    assert "no" not in response.json()["hint"]
 
 
 @pytest.mark.parametrize(("size", "status"), [(0, 200), (4096, 200), (4097, 413), (1_000_000, 413)])
@@ -233,22 +233,22 @@ def test_large_forms_are_rejected(size: int, status: int) -> None:
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as session:
             return await session.post("/logout", content=chunks(), headers={"origin": ORIGIN})
 
-    answer = run_async(post())
-    assert answer.status_code == status
+    response = run_async(post())
+    assert response.status_code == status
     assert sent <= 5 * 1024
     if status == 200:
-        assert len(answer.content) == size
+        assert len(response.content) == size
 
 
 def test_requests_are_rate_limited_per_client() -> None:
     clock = Clock()
-    guard = create_middleware(rate_limiter=RateLimiter(1, 3, monotonic_s=clock))
-    assert [send_request(guard, "/").status_code for _ in range(4)] == [200, 200, 200, 429]
-    assert send_request(guard, "/").headers["retry-after"] == "1"
-    assert handshake(guard)[0]["status"] == 429
-    assert send_request(guard, "/", client="203.0.113.8").status_code == 200
+    middleware = create_middleware(rate_limiter=RateLimiter(1, 3, monotonic_s=clock))
+    assert [send_request(middleware, "/").status_code for _ in range(4)] == [200, 200, 200, 429]
+    assert send_request(middleware, "/").headers["retry-after"] == "1"
+    assert handshake(middleware)[0]["status"] == 429
+    assert send_request(middleware, "/", client="203.0.113.8").status_code == 200
     clock.now_s += 1
-    assert send_request(guard, "/").status_code == 200
+    assert send_request(middleware, "/").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -303,14 +303,14 @@ def test_websockets_require_a_login(headers: dict[str, str]) -> None:
     assert handshake(create_middleware(needs_login=True), headers=headers | token)[1]["text"] == "open"
     sent = handshake(create_middleware(needs_login=True), headers=headers)
     assert not any("text" in message for message in sent)
-    # the page is told to go to the login
+    # the page then goes to the login
     assert sent[-1].get("code") == (4401 if headers else None)
 
 
 def test_without_the_http_response_extension_the_websocket_is_closed() -> None:
     sent = []
 
-    async def talk() -> None:
+    async def run() -> None:
         async def receive() -> dict[str, object]:
             return {"type": "websocket.connect"}
 
@@ -320,13 +320,13 @@ def test_without_the_http_response_extension_the_websocket_is_closed() -> None:
         scope = http_scope("/live") | {"type": "websocket", "headers": [(b"host", b"evil.example")]}
         await create_middleware()(scope, receive, send)
 
-    run_async(talk())
+    run_async(run())
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
 def test_same_origin_pages_can_request_everything() -> None:
-    own = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors", "origin": ORIGIN}
+    same_origin = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors", "origin": ORIGIN}
     app: ASGIApp = create_middleware()
     for path in ("/", "/metrics", "/api/v1/whoami", "/static/app.js"):
-        assert send_request(app, path, own).status_code == 200
+        assert send_request(app, path, same_origin).status_code == 200
     assert PASSWORD not in repr(app)

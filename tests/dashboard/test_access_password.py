@@ -1,4 +1,4 @@
-"""Passwords and limits of attempts."""
+"""Password hashing and rate limits."""
 
 import asyncio
 import threading
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.access_support import HASH as CHEAP
+from dashboard.access_support import HASH as CHEAP_HASH
 from dashboard.access_support import PASSWORD, Clock, run_async
 from tickerlake.dashboard.access import password as module
 from tickerlake.dashboard.access.password import Password, hash_password
@@ -16,7 +16,7 @@ from tickerlake.errors import UsageError
 HASH = hash_password(PASSWORD)
 
 
-@pytest.mark.parametrize("setting", [PASSWORD, CHEAP])
+@pytest.mark.parametrize("setting", [PASSWORD, CHEAP_HASH])
 def test_only_the_password_matches(setting: str) -> None:
     password = Password(setting)
     assert run_async(password.matches(PASSWORD))
@@ -70,46 +70,48 @@ def test_damaged_weak_and_excessive_hashes_are_rejected(setting: str) -> None:
     assert HASH.rpartition("$")[2][:32] not in str(caught.value)
 
 
-@pytest.mark.parametrize(("at_once", "happens"), [(2, True), (3, False)])
-def test_two_are_checked_at_once(monkeypatch: pytest.MonkeyPatch, at_once: int, happens: bool) -> None:
-    meeting = threading.Barrier(at_once, timeout=10 if happens else 0.3)
+@pytest.mark.parametrize(("simultaneous", "expected"), [(2, True), (3, False)])
+def test_two_passwords_are_checked_at_once(
+    monkeypatch: pytest.MonkeyPatch, simultaneous: int, expected: bool
+) -> None:
+    barrier = threading.Barrier(simultaneous, timeout=10 if expected else 0.3)
 
     def slow(*args: Any) -> bytes:
-        meeting.wait()
+        barrier.wait()
         return b""
 
-    password = Password(CHEAP)
+    password = Password(CHEAP_HASH)
     monkeypatch.setattr(module, "_scrypt", slow)
 
     async def attempts() -> list[bool | BaseException]:
         return await asyncio.gather(*(password.matches("x") for _ in range(6)), return_exceptions=True)
 
-    met = not any(isinstance(result, threading.BrokenBarrierError) for result in run_async(attempts()))
-    assert met == happens
+    all_met = not any(isinstance(result, threading.BrokenBarrierError) for result in run_async(attempts()))
+    assert all_met == expected
 
 
 def test_a_bucket_refills() -> None:
     clock = Clock()
-    buckets = RateLimiter(0.5, 2, monotonic_s=clock)
-    assert [buckets.acquire("a") for _ in range(4)] == [0, 0, 2, 2]
-    assert buckets.acquire("b") == 0
+    limiter = RateLimiter(0.5, 2, monotonic_s=clock)
+    assert [limiter.acquire("a") for _ in range(4)] == [0, 0, 2, 2]
+    assert limiter.acquire("b") == 0
     clock.now_s += 1
-    assert buckets.acquire("a") == 1
+    assert limiter.acquire("a") == 1
     clock.now_s += 1
-    assert [buckets.acquire("a") for _ in range(2)] == [0, 2]
+    assert [limiter.acquire("a") for _ in range(2)] == [0, 2]
     clock.now_s += 1e6
-    assert [buckets.acquire("a") for _ in range(3)] == [0, 0, 2]
+    assert [limiter.acquire("a") for _ in range(3)] == [0, 0, 2]
 
 
-def test_many_clients_take_little_memory() -> None:
-    buckets = RateLimiter(1, 1, max_clients=100, monotonic_s=Clock())
-    assert buckets.acquire("busy") == 0
+def test_the_number_of_buckets_is_bounded() -> None:
+    limiter = RateLimiter(1, 1, max_clients=100, monotonic_s=Clock())
+    assert limiter.acquire("busy") == 0
     for number in range(1000):
-        assert buckets.acquire(str(number)) == 0
-        # not forgotten, so no fresh tokens
-        assert buckets.acquire("busy") > 0
-    assert len(buckets) == 100
-    assert buckets.acquire("0") == 0
+        assert limiter.acquire(str(number)) == 0
+        # not evicted, so its bucket is not refilled
+        assert limiter.acquire("busy") > 0
+    assert len(limiter) == 100
+    assert limiter.acquire("0") == 0
 
 
 @pytest.mark.parametrize(

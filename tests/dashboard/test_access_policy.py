@@ -1,4 +1,4 @@
-"""What may be bound, and which requests come from our own page."""
+"""Which addresses may be bound, and which requests are allowed."""
 
 import ipaddress
 
@@ -137,7 +137,7 @@ def test_allowed_host_names_are_served(policy: Policy, host: str, expected: int)
     "name", ["", "https://dash.example.com", "a b", "*", "dash.example.com/", "-x", "x:y"]
 )
 def test_an_invalid_host_name_prevents_startup(name: str) -> None:
-    with pytest.raises(UsageError, match="no name of a host"):
+    with pytest.raises(UsageError, match="is not a host name"):
         Policy("127.0.0.1", 8080, allow_hosts=(name,))
     with pytest.raises(UsageError):
         allowed_hosts("127.0.0.1", 8080, [name])
@@ -184,12 +184,12 @@ def test_other_sites_can_only_link_to_pages(site: str) -> None:
     assert status(LOCAL_POLICY, link) == 403
     assert status(LOCAL_POLICY, link | {"sec-fetch-dest": "iframe"}, is_page=True) == 403
     assert status(LOCAL_POLICY, link | {"sec-fetch-mode": "no-cors"}, is_page=True) == 403
-    for own in ("same-origin", "none"):
-        assert status(LOCAL_POLICY, {"host": "localhost:8080", "sec-fetch-site": own}) == 200
+    for allowed in ("same-origin", "none"):
+        assert status(LOCAL_POLICY, {"host": "localhost:8080", "sec-fetch-site": allowed}) == 200
 
 
 def test_forms_keep_their_origin() -> None:
-    # with no-referrer, browsers send "Origin: null" with the login's form
+    # with no-referrer, browsers send "Origin: null" with the login form
     assert LOCAL_POLICY.security_headers["referrer-policy"] == "same-origin"
 
 

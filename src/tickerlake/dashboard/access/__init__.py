@@ -1,1 +1,1 @@
-"""Who may see the dashboard, from where, and how often: default deny, nothing here knows of stocks."""
+"""Access control of the dashboard: authentication, hosts and origins, rate limits. Denies by default."""

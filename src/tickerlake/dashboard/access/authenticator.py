@@ -1,4 +1,4 @@
-"""Who a request comes from: a login in a cookie, or the token of a program."""
+"""Authenticates requests: by the session cookie of a browser or the bearer token of a program."""
 
 import hashlib
 import hmac
@@ -15,41 +15,46 @@ from tickerlake.dashboard.access.sessions import MAX_AGE_S, Sessions
 from tickerlake.errors import UsageError
 
 MIN_TOKEN_LENGTH: Final = 32
+"""In hexadecimal digits this is 128 bits, out of reach of guessing at any request rate."""
+_ATTEMPTS_PER_MINUTE: Final = 5
+"""Attempts of one client, also its burst: enough for typing errors, and 7,200 guesses a day at most."""
+_TOTAL_ATTEMPTS_PER_MINUTE: Final = 30
+"""Attempts of all clients, also their burst: limits guessing from many addresses, and keeps hashing cheap."""
 _ALL_CLIENTS: Final = "everyone"
 
 
 class WrongPassword(Exception):
-    """The password is not the right one."""
+    """The password is incorrect."""
 
 
 class TooManyAttempts(Exception):
-    """Too many passwords were tried lately."""
+    """Too many recent login attempts."""
 
     def __init__(self, wait_s: float) -> None:
-        super().__init__("Too many passwords were tried lately.")
+        super().__init__("Too many recent login attempts.")
         self.wait_s = wait_s
 
 
 class Authenticator:
-    """Opens, checks and ends logins.
+    """Opens, checks and closes sessions.
 
-    Five passwords at once and then five a minute from one client; 30 and then 30 a minute from all.
+    A client may attempt five passwords at once and then five per minute; all clients together 30 and 30.
 
     Parameters
     ----------
     password
-        The dashboard's.
+        The dashboard's password.
     policy
-        How it is served; decides the cookie's flags.
+        How the dashboard is served; determines the name and the flags of the cookie.
     token
-        What programs send as ``Authorization: Bearer …``; empty for none.
+        The bearer token of programs; empty for none.
     monotonic_s
         The clock.
 
     Raises
     ------
     UsageError
-        If the token is too short or has characters that no header carries.
+        If the token is too short or has characters that a header cannot carry.
     """
 
     def __init__(
@@ -61,25 +66,30 @@ class Authenticator:
     ) -> None:
         if token and (len(token) < MIN_TOKEN_LENGTH or not token.isascii() or not token.isprintable()):
             raise UsageError(
-                f"The token must have {MIN_TOKEN_LENGTH} or more letters and digits.",
-                "Set TICKERLAKE_SERVE__TOKEN to a random one, such as that of `openssl rand -hex 32`.",
+                f"The token must have at least {MIN_TOKEN_LENGTH} printable ASCII characters.",
+                "Set TICKERLAKE_SERVE__TOKEN to a random one, for example from `openssl rand -hex 32`.",
             )
         self._password = password
         self._token = _digest(token) if token else None
         self._sessions = Sessions(monotonic_s=monotonic_s)
-        self._client_limiter = RateLimiter(5 / 60, 5, monotonic_s=monotonic_s)
-        self._global_limiter = RateLimiter(30 / 60, 30, monotonic_s=monotonic_s)
+        self._client_limiter = RateLimiter(
+            _ATTEMPTS_PER_MINUTE / 60, _ATTEMPTS_PER_MINUTE, monotonic_s=monotonic_s
+        )
+        self._global_limiter = RateLimiter(
+            _TOTAL_ATTEMPTS_PER_MINUTE / 60, _TOTAL_ATTEMPTS_PER_MINUTE, monotonic_s=monotonic_s
+        )
         self._is_secure = policy.is_secure
-        # browsers share cookies between the ports of a host
+        # browsers share cookies across the ports of a host
         self.cookie_name = f"{'__Host-' if policy.is_secure else ''}tickerlake-{policy.port}"
 
     def identify(self, headers: Headers) -> Callable[[], bool] | None:
-        """Find who sent a request.
+        """Authenticate a request.
 
         Returns
         -------
         callable or None
-            None if nobody we know; else a function that tells, later on, whether that login still is open.
+            None if the request is not authenticated; otherwise a function that returns whether its session
+            is still open.
         """
         for secret in self._session_secrets(headers):
             if self._sessions.is_open(secret):
@@ -87,12 +97,12 @@ class Authenticator:
         return (lambda: True) if self._has_token(headers) else None
 
     async def log_in(self, password: str, client: str) -> str:
-        """Open a login.
+        """Open a session.
 
         Parameters
         ----------
         password
-            As it was typed.
+            The password as typed.
         client
             Address of the client.
 
@@ -104,9 +114,9 @@ class Authenticator:
         Raises
         ------
         WrongPassword
-            If it is wrong.
+            If the password is incorrect.
         TooManyAttempts
-            If too many were tried; this one was not looked at.
+            If there were too many attempts; the password was not checked.
         """
         wait_s = self._client_limiter.acquire(network_of(client)) or self._global_limiter.acquire(
             _ALL_CLIENTS
@@ -118,7 +128,7 @@ class Authenticator:
         return self._session_cookie(self._sessions.open(), MAX_AGE_S)
 
     def log_out(self, headers: Headers) -> str:
-        """End the login of a request; return the value of ``Set-Cookie`` that removes the cookie."""
+        """Close the session of a request; return the value of ``Set-Cookie`` that removes the cookie."""
         for secret in self._session_secrets(headers):
             self._sessions.close(secret)
         return self._session_cookie("", 0)

@@ -1,4 +1,4 @@
-"""Names of hosts as they stand in ``Host`` and ``Origin`` headers and on the command line."""
+"""Host names, as in ``Host`` and ``Origin`` headers and on the command line."""
 
 import ipaddress
 import re
@@ -11,14 +11,14 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class Authority(NamedTuple):
-    """A host and its port.
+    """A host and its port (RFC 9110).
 
     Attributes
     ----------
     name
         In lower case; an IPv6 address in its shortest form, without brackets.
     port
-        ``None`` if not given.
+        None if not specified.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Authority(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read ``name``, ``name:port``, ``[ipv6]`` or ``[ipv6]:port``; ``None`` if it is anything else."""
+        """Parse ``name``, ``name:port``, ``[ipv6]`` or ``[ipv6]:port``; return None for anything else."""
         match = _AUTHORITY.fullmatch(text.lower())
         if match is None:
             return None
@@ -47,7 +47,7 @@ class Authority(NamedTuple):
 
 
 def parse_origin(text: str) -> tuple[str, Authority] | None:
-    """Read an ``Origin`` header: the scheme and the host with its port; ``None`` if there is none in it."""
+    """Parse an ``Origin`` header into the scheme and the host with its port; None if it has none."""
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower()
     authority = Authority.parse(rest) if separator and scheme in _DEFAULT_PORTS else None
@@ -55,7 +55,7 @@ def parse_origin(text: str) -> tuple[str, Authority] | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host to bind is surely of this machine alone: other names than localhost are not resolved."""
+    """Whether a host to bind is certainly loopback; names other than localhost are not resolved."""
     if host.lower() == "localhost":
         return True
     try:

@@ -1,8 +1,9 @@
-"""Limits on connections, below what the app sees: how many, and how long a request may take to arrive.
+"""Connection limits below the application: how many, and how long a request may take to arrive.
 
-uvicorn bounds idle connections between requests (``timeout_keep_alive``) and the bytes of unfinished headers
-(``h11_max_incomplete_event_size``). It waits for ever for a TLS handshake's first byte (asyncio: a minute),
-for the rest of a request, and for a client to read its answer; and it counts no connection before it speaks.
+uvicorn limits idle connections between requests (``timeout_keep_alive``) and the size of incomplete headers
+(``h11_max_incomplete_event_size``). It waits indefinitely for a TLS handshake's first byte (asyncio: a
+minute), for the rest of a request, and for a client to read a response; and it does not count a connection
+before the first byte arrives.
 """
 
 import asyncio
@@ -18,7 +19,9 @@ from tickerlake.dashboard.access.policy import SECURITY_HEADERS
 from tickerlake.errors import UsageError
 
 MAX_CONNECTIONS: Final = 1_000
-_POLL_S: Final = 0.02
+"""A browser opens about six, so the 200 clients of the hub fit, with room for programs."""
+_CLOSE_POLL_S: Final = 0.02
+"""How often `Listener.close` checks its connections: short against its grace period."""
 _BAD_REQUEST_HEADERS: Final = [
     *SECURITY_HEADERS.items(),
     ("content-type", "text/plain; charset=utf-8"),
@@ -33,13 +36,13 @@ class Listener:
 
     Parameters
     ----------
-    connections_max
-        Open connections; more are closed at once. Half of the descriptors that the process may open are left
-        to others in any case.
-    request_s
-        Seconds from the connection, or from the first byte of a later request, to the last one.
-    stall_s
-        Seconds in which a client must read some of an answer.
+    max_connections
+        Limit of open connections; further ones are closed immediately. At most half of the file descriptors
+        that the process may open; the rest is for files and other sockets.
+    request_timeout_s
+        Time from the connection, or from the first byte of a later request, to the request's last byte.
+    stall_timeout_s
+        Time within which a client must read some of a response.
     """
 
     def __init__(
@@ -57,23 +60,23 @@ class Listener:
 
     @property
     def connection_count(self) -> int:
-        """Connections that are open."""
+        """Number of open connections."""
         return len(self._connections)
 
     def bind(self, host: str, port: int) -> socket.socket:
-        """Bind an address, to be given to ``uvicorn.Server.serve(sockets=[…])``.
+        """Bind an address and return the socket for ``uvicorn.Server.serve(sockets=[…])``.
 
         Parameters
         ----------
         host
-            Address or name; of a name's addresses the first IPv4 one.
+            Address or name; a name's first IPv4 address is preferred.
         port
-            0 for any that is free.
+            0 for any free port.
 
         Raises
         ------
         UsageError
-            If it cannot be bound.
+            If the address cannot be bound.
         """
         try:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -81,7 +84,7 @@ class Listener:
             sock = _ListeningSocket(self, family)
         except OSError as error:
             raise UsageError(
-                f"{host} is no address to serve: {error.strerror}.", "Choose another --host."
+                f"Cannot listen on {host}: {error.strerror}.", "Choose another --host."
             ) from error
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -89,13 +92,13 @@ class Listener:
         except OSError as error:
             sock.close()
             raise UsageError(
-                f"{host}, port {port}, cannot be served: {error.strerror}.",
+                f"Cannot listen on {host}, port {port}: {error.strerror}.",
                 "Choose another --port or --host.",
             ) from error
         return sock
 
     def uvicorn_options(self) -> dict[str, Any]:
-        """Return what ``uvicorn.Config`` needs for the limits to hold."""
+        """Return the options of ``uvicorn.Config`` that enforce the limits."""
         return {
             "http": _protocol_class(self),
             "loop": "asyncio",
@@ -104,7 +107,7 @@ class Listener:
             "ws_max_size": 8 * 1024,
             "h11_max_incomplete_event_size": MAX_HEADER_BYTES,
             "timeout_keep_alive": 5,
-            # the guard reads X-Forwarded-For, and only if told so
+            # `AccessMiddleware` reads X-Forwarded-For itself, and only behind a proxy
             "proxy_headers": False,
             "server_header": False,
         }
@@ -114,29 +117,29 @@ class Listener:
         return len(self._connections) < self.max_connections
 
     async def close(self, grace_s: float = 2.0) -> None:
-        """Hang up on all who are still there, and wait until their connections are closed."""
-        for _ in range(int(grace_s / _POLL_S)):
+        """Shut down all open connections, and wait until they are closed."""
+        for _ in range(int(grace_s / _CLOSE_POLL_S)):
             if not self._connections:
                 return
             for connection in list(self._connections):
                 connection.disconnect()
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(_CLOSE_POLL_S)
 
     def register(self, connection: "_ClientSocket") -> None:
-        """Count a connection, and give it its time for the handshake."""
+        """Count a connection and start the timeout of its handshake."""
         self._connections.add(connection)
         self._handshake_timers[connection.fileno()] = asyncio.get_running_loop().call_later(
             self.request_timeout_s, connection.disconnect
         )
 
     def finish_handshake(self, descriptor: int) -> None:
-        """Note that a connection's handshake, if it has one, is done."""
+        """Stop the handshake timeout of a connection."""
         handshake = self._handshake_timers.pop(descriptor, None)
         if handshake is not None:
             handshake.cancel()
 
     def unregister(self, connection: "_ClientSocket") -> None:
-        """Count a connection no longer; its descriptor is still its own."""
+        """Stop counting a connection, before its descriptor is closed."""
         self.finish_handshake(connection.fileno())
         self._connections.discard(connection)
 
@@ -151,7 +154,7 @@ class _ListeningSocket(socket.socket):
         if not self._listener.has_capacity():
             sock.close()
             self._listener.refused += 1
-            # for asyncio: there is none to take, look again
+            # tells asyncio that there is nothing to accept: it polls again
             raise ConnectionAbortedError
         return _ClientSocket(self._listener, sock), address
 
@@ -173,7 +176,7 @@ class _ClientSocket(socket.socket):
 
 def _protocol_class(listener: Listener) -> type[H11Protocol]:
     class Protocol(H11Protocol):
-        """uvicorn's own, with a time for each request to arrive and for each answer to be read."""
+        """uvicorn's protocol, with timeouts for receiving a request and for sending a response."""
 
         request_timer: asyncio.TimerHandle | None = None
         stall_timer: asyncio.TimerHandle | None = None
@@ -205,7 +208,7 @@ def _protocol_class(listener: Listener) -> type[H11Protocol]:
             self._check_write_progress()
 
         def _check_write_progress(self, last_unsent: int | None = None) -> None:
-            # a large answer may take long on a slow line, as long as it gets on
+            # a large response may take long on a slow connection, as long as it makes progress
             unsent = self.transport.get_write_buffer_size()
             if unsent == last_unsent:
                 self.transport.abort()

@@ -1,4 +1,4 @@
-"""The login page: HTML without a script, so that it works before anything else is served."""
+"""The login page: HTML without a script, as nothing else is served before the login."""
 
 import logging
 import math
@@ -12,8 +12,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tickerlake.dashboard.access import paths
 from tickerlake.dashboard.access.authenticator import Authenticator, TooManyAttempts, WrongPassword
+from tickerlake.dashboard.access.policy import (
+    HOME_PATH,
+    LOGIN_PATH,
+    LOGIN_STYLE_PATH,
+    LOGOUT_PATH,
+    safe_local_path,
+)
 
 _LOG: Final = logging.getLogger(__name__)
 _FORM_MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
@@ -44,17 +50,17 @@ required autofocus{invalid}>
 
 
 def login_routes(authenticator: Authenticator) -> list[BaseRoute]:
-    """Return the routes of the login, to stand before those of other static files.
+    """Return the routes of the login; they must precede those of other static files.
 
     Parameters
     ----------
     authenticator
-        Opens and ends logins.
+        Opens and closes sessions.
     """
     style = (Path(__file__).parent / "login.css").read_bytes()
 
     async def show(request: Request) -> Response:
-        target = paths.safe_local_path(request.query_params.get("next", paths.HOME))
+        target = safe_local_path(request.query_params.get("next", HOME_PATH))
         if authenticator.identify(request.headers) is not None:
             return RedirectResponse(target, 303)
         return _login_page(target)
@@ -64,28 +70,28 @@ def login_routes(authenticator: Authenticator) -> list[BaseRoute]:
 
     async def log_out(request: Request) -> Response:
         cookie = authenticator.log_out(request.headers)
-        return RedirectResponse(paths.LOGIN, 303, {"set-cookie": cookie})
+        return RedirectResponse(LOGIN_PATH, 303, {"set-cookie": cookie})
 
     async def show_style(request: Request) -> Response:
         return Response(style, media_type="text/css")
 
     return [
-        Route(paths.LOGIN, show, methods=["GET"]),
-        Route(paths.LOGIN, log_in, methods=["POST"]),
-        Route(paths.LOGOUT, log_out, methods=["POST"]),
-        Route(paths.LOGIN_STYLE, show_style, methods=["GET"]),
+        Route(LOGIN_PATH, show, methods=["GET"]),
+        Route(LOGIN_PATH, log_in, methods=["POST"]),
+        Route(LOGOUT_PATH, log_out, methods=["POST"]),
+        Route(LOGIN_STYLE_PATH, show_style, methods=["GET"]),
     ]
 
 
 async def _log_in(request: Request, authenticator: Authenticator) -> Response:
     fields = _parse_form(request.headers, await request.body())
-    target = paths.safe_local_path(fields.get("next", paths.HOME))
+    target = safe_local_path(fields.get("next", HOME_PATH))
     client = request.client.host if request.client else "unknown"
     try:
         cookie = await authenticator.log_in(fields.get("password", ""), client)
     except WrongPassword:
-        _LOG.warning("A wrong password was sent from %s.", client)
-        return _login_page(target, "That is not the password.", 403)
+        _LOG.warning("Failed login from %s: incorrect password.", client)
+        return _login_page(target, "Incorrect password.", 403)
     except TooManyAttempts as error:
         wait_s = math.ceil(error.wait_s)
         response = _login_page(target, f"Too many attempts. Try again in {wait_s} seconds.", 429)
@@ -96,7 +102,7 @@ async def _log_in(request: Request, authenticator: Authenticator) -> Response:
 
 
 def _parse_form(headers: Headers, body: bytes) -> dict[str, str]:
-    """Read a form; anything else has no fields, and so no password."""
+    """Parse a form; anything else has no fields, and so no password."""
     if headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM_MEDIA_TYPE:
         return {}
     try:

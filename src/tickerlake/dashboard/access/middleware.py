@@ -1,4 +1,4 @@
-"""What stands in front of every request: default deny."""
+"""Access control in front of every request: default deny."""
 
 import ipaddress
 import math
@@ -9,35 +9,47 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tickerlake.dashboard.access import paths
 from tickerlake.dashboard.access.authenticator import Authenticator
-from tickerlake.dashboard.access.policy import Policy, Refusal
+from tickerlake.dashboard.access.policy import (
+    CLOSE_LOGIN_REQUIRED,
+    POST_PATHS,
+    PUBLIC_PATHS,
+    Policy,
+    Refusal,
+    is_api_path,
+    login_path,
+)
 from tickerlake.dashboard.access.rate_limiter import RateLimiter, network_of
 
+# what is parsed of a request before it is authenticated; browsers need a fraction of each
 MAX_TARGET_BYTES: Final = 4096
 MAX_HEADER_BYTES: Final = 16 * 1024
 MAX_HEADERS: Final = 64
 MAX_BODY_BYTES: Final = 4096
-CLOSE_LOGIN_REQUIRED: Final = 4401
+"""The only bodies are those of the login form."""
+_REQUESTS_PER_S: Final = 50
+_REQUEST_BURST: Final = 200
+"""Opening the page takes some dozens of requests: several tabs at once pass, also from one address."""
 _READ_METHODS: Final = ("GET", "HEAD")
 
 
 class AccessMiddleware:
-    """Middleware around the whole app, outside its own handling of errors.
+    """ASGI middleware around the application and its error handling.
 
-    Each scope that passes carries ``login_open``: a function that tells whether the login still is open, for
-    connections that last. ``client`` and ``scheme`` are those of the browser, also behind a proxy.
+    The scope of each allowed request has ``is_session_open``: a function that returns whether the session is
+    still open, for long-lived connections. ``client`` and ``scheme`` are those of the browser, also behind a
+    proxy.
 
     Parameters
     ----------
     app
-        What is guarded.
+        The protected application.
     policy
-        How it is served.
+        How the dashboard is served.
     authenticator
-        None if no login is needed.
-    requests
-        How often a client may ask: 50 times a second, and 200 times at once.
+        None if no login is required.
+    rate_limiter
+        Limits the requests of a client; by default to 50 per second with a burst of 200.
     """
 
     def __init__(
@@ -50,10 +62,12 @@ class AccessMiddleware:
         self._app = app
         self._policy = policy
         self._authenticator = authenticator
-        self._rate_limiter = RateLimiter(50, 200) if rate_limiter is None else rate_limiter
+        self._rate_limiter = (
+            RateLimiter(_REQUESTS_PER_S, _REQUEST_BURST) if rate_limiter is None else rate_limiter
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or let it pass."""
+        """Deny a request, or pass it to the application."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -76,12 +90,10 @@ class AccessMiddleware:
         if too_large is not None:
             return _error_response(too_large)
         method, path = scope.get("method", "GET"), scope["path"]
-        allowed = (*_READ_METHODS, "POST") if path in paths.POST_PATHS else _READ_METHODS
+        allowed = (*_READ_METHODS, "POST") if path in POST_PATHS else _READ_METHODS
         if method not in allowed:
-            return _error_response(
-                Refusal(405, "The dashboard can only be read."), {"allow": ", ".join(allowed)}
-            )
-        is_page = scope["type"] == "http" and method in _READ_METHODS and not paths.is_api(path)
+            return _error_response(Refusal(405, "The dashboard is read-only."), {"allow": ", ".join(allowed)})
+        is_page = scope["type"] == "http" and method in _READ_METHODS and not is_api_path(path)
         refusal = self._policy.find_refusal(
             headers, is_page=is_page, changes_state=method not in _READ_METHODS
         )
@@ -90,21 +102,22 @@ class AccessMiddleware:
         wait_s = self._rate_limiter.acquire(network_of(scope["client"][0]))
         if wait_s > 0:
             return _error_response(
-                Refusal(429, "Too many requests.", "Ask less often."), {"retry-after": _retry_after(wait_s)}
+                Refusal(429, "Too many requests.", "Send fewer requests per second."),
+                {"retry-after": _retry_after(wait_s)},
             )
         return None
 
     def _authenticate(self, scope: Scope, headers: Headers) -> bool:
         if self._authenticator is None:
-            scope["login_open"] = lambda: True
+            scope["is_session_open"] = lambda: True
             return True
-        login_open = self._authenticator.identify(headers)
-        scope["login_open"] = login_open or (lambda: False)
-        return login_open is not None or (scope["type"] == "http" and scope["path"] in paths.PUBLIC_PATHS)
+        is_session_open = self._authenticator.identify(headers)
+        scope["is_session_open"] = is_session_open or (lambda: False)
+        return is_session_open is not None or (scope["type"] == "http" and scope["path"] in PUBLIC_PATHS)
 
     async def _require_login(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and "origin" in headers:
-            # a page is not told why its handshake was refused, so it would try for ever
+            # browsers hide why a handshake failed: the page would retry forever
             await receive()
             await send({"type": "websocket.accept"})
             await send({"type": "websocket.close", "code": CLOSE_LOGIN_REQUIRED, "reason": "log in"})
@@ -123,12 +136,12 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
         except Exception:
             if scope["type"] == "http" and not send.has_started:
-                await _error_response(Refusal(500, "The dashboard failed to answer."))(scope, receive, send)
+                await _error_response(Refusal(500, "Internal error of the dashboard."))(scope, receive, send)
             raise
 
 
 class _SecureSender:
-    """Sends messages, with the security headers on each answer."""
+    """Sends messages, with the security headers on each response."""
 
     def __init__(self, policy: Policy, path: str, send: Send) -> None:
         self._security_headers = policy.security_headers
@@ -158,7 +171,7 @@ def _client_address(scope: Scope, headers: Headers, policy: Policy) -> str:
     forwarded = headers.getlist("x-forwarded-for")
     if not policy.behind_proxy or not forwarded:
         return socket_address
-    # only the last entry is the proxy's own; the ones before are the client's words
+    # only the last entry was added by the proxy; the client can forge the ones before it
     try:
         return str(ipaddress.ip_address(forwarded[-1].rpartition(",")[2].strip()))
     except ValueError:
@@ -168,31 +181,33 @@ def _client_address(scope: Scope, headers: Headers, policy: Policy) -> str:
 def _size_refusal(scope: Scope) -> Refusal | None:
     raw_path = scope.get("raw_path") or scope["path"].encode()
     if len(raw_path) + len(scope["query_string"]) > MAX_TARGET_BYTES:
-        return Refusal(414, f"The address is longer than {MAX_TARGET_BYTES} bytes.")
+        return Refusal(414, f"The URL is longer than {MAX_TARGET_BYTES} bytes.")
     headers = scope["headers"]
     if len(headers) > MAX_HEADERS or sum(len(k) + len(v) for k, v in headers) > MAX_HEADER_BYTES:
-        return Refusal(431, "The request has too many headers.")
+        return Refusal(431, "The request's headers are too many or too large.")
     return None
 
 
 def _login_response(scope: Scope, headers: Headers) -> Response:
     mode = headers.get("sec-fetch-mode") or ("navigate" if "text/html" in headers.get("accept", "") else "")
-    if scope["type"] == "websocket" or mode != "navigate" or paths.is_api(scope["path"]):
+    if scope["type"] == "websocket" or mode != "navigate" or is_api_path(scope["path"]):
         hint = "Log in at /login, or send Authorization: Bearer with the token."
-        return _error_response(Refusal(401, "A login is needed.", hint), {"www-authenticate": "Bearer"})
+        return _error_response(
+            Refusal(401, "Authentication is required.", hint), {"www-authenticate": "Bearer"}
+        )
     target = (scope.get("raw_path") or b"/").decode("latin-1")
     query = scope["query_string"].decode("latin-1")
-    address = paths.login_path(f"{target}?{query}" if query else target)
+    address = login_path(f"{target}?{query}" if query else target)
     if headers.get("sec-fetch-site") == "cross-site":
         return _same_site_redirect(address)
     return RedirectResponse(address, 303)
 
 
 def _same_site_redirect(address: str) -> Response:
-    """Send a page that goes to the login by itself.
+    """Return a page that redirects to the login.
 
-    With a link from another site, and all redirects after it, browsers keep a strict cookie back. What this
-    page asks for is of our own site, so that a reader who is logged in gets on to where the link leads.
+    Browsers withhold a strict cookie when a link on another site is followed, also from its redirects. The
+    request that this page makes comes from our site, so that a logged-in user reaches the link's target.
     """
     assert not set(address) & set("\"'<>")
     return HTMLResponse(

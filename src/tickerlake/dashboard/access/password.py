@@ -1,4 +1,4 @@
-"""The dashboard's password: only its scrypt hash is kept."""
+"""The dashboard's password: only its scrypt hash is stored."""
 
 import asyncio
 import hashlib
@@ -17,8 +17,11 @@ _HASH_PATTERN: Final = re.compile(
     r"scrypt\$([0-9]{1,9})\$([0-9]{1,3})\$([0-9]{1,3})\$([0-9a-f]{32,128})\$([0-9a-f]{64,128})"
 )
 _MAX_MEMORY_BYTES: Final = 256 * 1024 * 1024
+"""Per check: eight times the default cost. With two at a time, logins use at most half a GiB."""
+_MAX_PARALLELIZATION: Final = 16
+"""Does not change the memory but multiplies the time of a check, which a hash must not make endless."""
 _HASH_HINT: Final = (
-    "Make one with `tickerlake serve --hash-password`, and quote it: '$' means something to shells."
+    "Create one with `tickerlake serve --hash-password`, and put it in single quotes: shells expand '$'."
 )
 
 
@@ -41,9 +44,9 @@ class Password:
     Parameters
     ----------
     setting
-        The password itself, or what `hash_password` made of it.
-    length_min
-        Shortest password taken, if it is the password itself.
+        The password itself, or its hash from `hash_password`.
+    min_length
+        Minimum length, if it is the password itself.
 
     Raises
     ------
@@ -61,7 +64,7 @@ class Password:
                 )
             self._cost, self._salt = _DEFAULT_COST, _new_salt()
             self._hash = _scrypt(setting, self._cost, self._salt, 32)
-        # of its own: with the loop's threads, requests that were given up would let more than two run
+        # a dedicated pool: in the loop's, checks of abandoned requests would let more than two run
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="password")
 
     async def matches(self, text: str) -> bool:
@@ -73,12 +76,12 @@ class Password:
 
 
 def hash_password(text: str) -> str:
-    """Return ``scrypt$n$r$p$salt$hash`` of a password, to be set in its place.
+    """Return ``scrypt$n$r$p$salt$hash`` of a password, to be set instead of it.
 
     Raises
     ------
     UsageError
-        If it is shorter than 12 characters.
+        If the password is shorter than 12 characters.
     """
     if len(text) < MIN_PASSWORD_LENGTH:
         raise UsageError(
@@ -96,22 +99,22 @@ def _new_salt() -> bytes:
 def _parse_hash(setting: str) -> tuple[_ScryptCost, bytes, bytes]:
     match = _HASH_PATTERN.fullmatch(setting)
     if match is None:
-        raise UsageError("The hash of the password is damaged.", _HASH_HINT)
+        raise UsageError("The password hash is malformed.", _HASH_HINT)
     cost = _ScryptCost(*(int(digits) for digits in match.groups()[:3]))
     if cost.n & (cost.n - 1) or cost.n < 2**14 or cost.r < 8 or cost.p < 1:
-        raise UsageError("The hash of the password is too weak.", _HASH_HINT)
-    if cost.memory > _MAX_MEMORY_BYTES or cost.p > 16:
-        raise UsageError("The hash of the password would take too long to check.", _HASH_HINT)
+        raise UsageError("The password hash is too weak.", _HASH_HINT)
+    if cost.memory > _MAX_MEMORY_BYTES or cost.p > _MAX_PARALLELIZATION:
+        raise UsageError("The password hash would take too long to check.", _HASH_HINT)
     try:
         salt, digest = (bytes.fromhex(digits) for digits in match.groups()[3:])
     except ValueError:
-        # half a byte
-        raise UsageError("The hash of the password is damaged.", _HASH_HINT) from None
+        # an odd number of hexadecimal digits
+        raise UsageError("The password hash is malformed.", _HASH_HINT) from None
     return cost, salt, digest
 
 
 def _scrypt(text: str, cost: _ScryptCost, salt: bytes, length: int) -> bytes:
-    # keyboards differ in how they write é
+    # keyboards differ in the Unicode form of é
     secret = unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
     return hashlib.scrypt(
         secret, salt=salt, n=cost.n, r=cost.r, p=cost.p, dklen=length, maxmem=2 * cost.memory

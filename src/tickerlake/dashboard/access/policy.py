@@ -1,20 +1,33 @@
-"""What may be bound, and which requests are for us and from us. Pure.
+"""Which addresses may be bound, and which requests are allowed by path, host and origin. Pure.
 
-A page of another site must not get at the dashboard through the reader's browser. It can try with a name of
-its own that resolves to our address (caught by ``Host``), and with requests that carry our address (caught by
-``Origin`` and ``Sec-Fetch-Site``, which pages cannot forge). Clients without a browser send neither.
+A page of another site must not reach the dashboard through the user's browser. It can try with a host name
+that resolves to our address (detected by ``Host``), and with requests to our address (detected by ``Origin``
+and ``Sec-Fetch-Site``, which pages cannot forge). Clients other than browsers send neither.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 
 from tickerlake.dashboard.access.authority import Authority, is_loopback, parse_origin
 from tickerlake.errors import UsageError
 
+HOME_PATH: Final = "/"
+LOGIN_PATH: Final = "/login"
+LOGOUT_PATH: Final = "/logout"
+LOGIN_STYLE_PATH: Final = "/static/login.css"
+PUBLIC_PATHS: Final = frozenset({LOGIN_PATH, "/healthz", LOGIN_STYLE_PATH, "/static/favicon.svg"})
+"""Paths served without a login."""
+POST_PATHS: Final = frozenset({LOGIN_PATH, LOGOUT_PATH})
+MAX_NEXT_LENGTH: Final = 2048
+"""Of the path that follows the login: half of the longest URL served, as quoting makes it longer."""
+CLOSE_LOGIN_REQUIRED: Final = 4401
+"""WebSocket close code: there is no open session; the page goes to the login instead of reconnecting."""
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -24,18 +37,19 @@ SECURITY_HEADERS: Final = {
     "content-security-policy": CSP,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    # not no-referrer: with it browsers send "Origin: null" with forms, and the login would be refused
+    # with no-referrer browsers send "Origin: null" with forms, and the login would be denied
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
-# browsers then want https of every port of that host, so not for long, and never of localhost
 _HSTS: Final = "max-age=86400"
+"""Only a day, and never for localhost: browsers then require https on every port of that host."""
+_NEXT_PATTERN: Final = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 
 
 class Refusal(NamedTuple):
-    """Why a request is not answered, for the client to read."""
+    """Why a request is denied: the status and the texts of the response."""
 
     status: int
     error: str
@@ -43,7 +57,7 @@ class Refusal(NamedTuple):
 
 
 def check_binding(host: str, *, password: bool, tls: bool, behind_proxy: bool) -> None:
-    """Refuse to serve other machines without a login, or with passwords that travel in the clear.
+    """Refuse to serve remote hosts without a login, or with unencrypted passwords.
 
     Parameters
     ----------
@@ -52,50 +66,48 @@ def check_binding(host: str, *, password: bool, tls: bool, behind_proxy: bool) -
     password
         Whether a password is set.
     tls
-        Whether we have a certificate.
+        Whether a certificate is configured.
     behind_proxy
-        Whether a proxy in front of us speaks TLS with the browsers.
+        Whether a reverse proxy terminates TLS.
 
     Raises
     ------
     UsageError
-        If the host is not a loopback one and a password, or TLS and a proxy, are missing.
+        If the host is not loopback and there is no password, or neither TLS nor a proxy.
     """
     if is_loopback(host):
         return
-    where = f"{host or 'every address'} can be reached by other machines"
+    where = f"Remote hosts can reach {host or 'every address'}"
     if not password:
         raise UsageError(
             f"{where}, and no password is set.",
-            "Set one in TICKERLAKE_SERVE__PASSWORD, or serve 127.0.0.1.",
+            "Set TICKERLAKE_SERVE__PASSWORD, or bind 127.0.0.1.",
         )
     if not (tls or behind_proxy):
         raise UsageError(
-            f"{where}, and the password would travel unencrypted.",
-            "Give a TLS certificate, or --behind-proxy if a proxy in front of it has one.",
+            f"{where}, and the password would be sent unencrypted.",
+            "Set --tls-cert and --tls-key, or --behind-proxy if a reverse proxy terminates TLS.",
         )
 
 
 def allowed_hosts(
     host: str, port: int, extra: Iterable[str] = (), *, behind_proxy: bool = False
 ) -> frozenset[Authority]:
-    """List the names under which we answer; a port of ``None`` stands for any.
+    """Return the host names that requests may be sent to; a port of None matches any port.
 
     Parameters
     ----------
-    host
-        Address or name that is bound.
-    port
-        Port that is bound.
+    host, port
+        The bound address or name, and port.
     extra
-        More names, ``name`` or ``name:port``.
+        Additional names, ``name`` or ``name:port``.
     behind_proxy
-        The port that browsers see is the proxy's, so names without a port match any.
+        Whether browsers connect to a proxy's port: names without a port then match any port.
 
     Raises
     ------
     UsageError
-        If one of ``extra`` is no name of a host.
+        If one of ``extra`` is not a host name.
     """
     own_port = None if behind_proxy else port
     allowed = {Authority(name, own_port) for name in LOOPBACK_NAMES}
@@ -106,7 +118,7 @@ def allowed_hosts(
         named = Authority.parse(text) or Authority.parse(f"[{text}]")
         if named is None:
             raise UsageError(
-                f"{text!r} is no name of a host.", "Write it like dash.example.com, or with :port."
+                f"{text!r} is not a host name.", "Write it like dash.example.com or dash.example.com:8443."
             )
         allowed.add(named if named.port is not None else Authority(named.name, own_port))
     return frozenset(allowed)
@@ -114,19 +126,19 @@ def allowed_hosts(
 
 @dataclass(frozen=True)
 class Policy:
-    """How the dashboard is served.
+    """How the dashboard is served, and which requests that allows.
 
     Parameters
     ----------
     host, port
-        What is bound: the port must be the real one, not 0.
+        The bound address and port; the port must be the real one, not 0.
     tls
-        Whether we have a certificate.
+        Whether a certificate is configured.
     behind_proxy
-        Whether a proxy in front of us speaks TLS with the browsers. Then the last entry of
-        ``X-Forwarded-For`` is the client's address.
+        Whether a reverse proxy terminates TLS. The last entry of ``X-Forwarded-For`` is then the client's
+        address.
     allow_hosts
-        More names under which browsers may call us.
+        Additional host names that browsers may send requests to.
     """
 
     host: str
@@ -136,7 +148,7 @@ class Policy:
     allow_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _ = self.hosts  # a wrong name stops the start, not the first request
+        _ = self.hosts  # an invalid name fails the start instead of the first request
 
     @property
     def is_secure(self) -> bool:
@@ -145,44 +157,46 @@ class Policy:
 
     @property
     def scheme(self) -> str:
-        """The scheme that browsers use."""
+        """The URL scheme that browsers use."""
         return "https" if self.is_secure else "http"
 
     @cached_property
     def hosts(self) -> frozenset[Authority]:
-        """The names under which we answer."""
+        """The host names that requests may be sent to."""
         return allowed_hosts(self.host, self.port, self.allow_hosts, behind_proxy=self.behind_proxy)
 
     @cached_property
     def security_headers(self) -> dict[str, str]:
-        """Headers of every answer."""
+        """Headers of every response."""
         hsts = self.tls and not is_loopback(self.host)
         return SECURITY_HEADERS | ({"strict-transport-security": _HSTS} if hsts else {})
 
     def find_refusal(self, headers: Headers, *, is_page: bool, changes_state: bool) -> Refusal | None:
-        """Judge where a request is sent to and where it comes from.
+        """Check the host that a request is sent to and the site that it comes from.
 
         Parameters
         ----------
         headers
-            The request's.
+            Headers of the request.
         is_page
-            Whether the path is one that people may follow a link to from elsewhere.
-        changes
-            Whether the request changes something (POST), so that it must tell its origin.
+            Whether pages of other sites may link to the path.
+        changes_state
+            Whether the request changes something (POST): it must then have an ``Origin`` header.
 
         Returns
         -------
         Refusal or None
-            None if the request may go on.
+            None if the request is allowed.
         """
         host_headers = headers.getlist("host")
         host = Authority.parse(host_headers[0]) if len(host_headers) == 1 else None
         if host is None:
-            return Refusal(400, "The request has no usable Host header.")
+            return Refusal(400, "The request does not have exactly one valid Host header.")
         host = host.with_default_port(self.scheme)
         if host not in self.hosts and Authority(host.name, None) not in self.hosts:
-            return Refusal(421, "This host is not served here.", f"If it should be: --allow-host {host.name}")
+            return Refusal(
+                421, "This host is not served here.", f"To serve it, start with --allow-host {host.name}."
+            )
         return self._check_origin(headers, host, required=changes_state) or _check_fetch_metadata(
             headers, is_page=is_page
         )
@@ -193,8 +207,8 @@ class Policy:
             return None
         if len(origins) == 1 and parse_origin(origins[0]) == (self.scheme, host):
             return None
-        hint = "A proxy must pass the browser's Host header on unchanged." if self.behind_proxy else ""
-        return Refusal(403, "The request does not come from this dashboard's own page.", hint)
+        hint = "The proxy must forward the browser's Host header unchanged." if self.behind_proxy else ""
+        return Refusal(403, "The request does not come from this dashboard's page.", hint)
 
 
 def _check_fetch_metadata(headers: Headers, *, is_page: bool) -> Refusal | None:
@@ -207,3 +221,25 @@ def _check_fetch_metadata(headers: Headers, *, is_page: bool) -> Refusal | None:
     ):
         return None
     return Refusal(403, "Pages of other sites may only link to the dashboard.")
+
+
+def is_api_path(path: str) -> bool:
+    """Whether a path is for programs: without a session it gets a status, not the login page."""
+    return path.startswith("/api/") or path in {"/metrics", "/healthz"}
+
+
+def safe_local_path(text: str) -> str:
+    r"""Return a path to redirect to after the login if it is certainly local, or else the home page.
+
+    Browsers read ``//host`` and ``/\host`` as other hosts, and drop control characters before they parse.
+    """
+    path = text.partition("?")[0].partition("#")[0]
+    if len(text) > MAX_NEXT_LENGTH or _NEXT_PATTERN.fullmatch(text) is None or path in POST_PATHS:
+        return HOME_PATH
+    return text
+
+
+def login_path(target: str) -> str:
+    """Return the URL of the login page that leads to ``target``."""
+    target = safe_local_path(target)
+    return LOGIN_PATH if target == HOME_PATH else f"{LOGIN_PATH}?next={quote(target, safe='/')}"

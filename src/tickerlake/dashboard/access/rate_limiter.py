@@ -1,4 +1,4 @@
-"""Limits on how often a client may do something: token buckets in bounded memory."""
+"""Rate limits by client: token buckets in bounded memory."""
 
 import ipaddress
 from collections import OrderedDict
@@ -8,19 +8,20 @@ from typing import Final
 from tickerlake import clock
 
 MAX_CLIENTS: Final = 10_000
+"""Some megabytes of buckets; a network that evicts others has spent a request on each."""
 
 
 class RateLimiter:
-    """One token bucket for each client.
+    """One token bucket per client.
 
     Parameters
     ----------
     rate_per_s
-        Tokens that come back each second.
+        Tokens added per second.
     burst
-        Tokens of a client that has done nothing for long.
-    clients_max
-        Clients to remember; the one that was quiet for the longest is forgotten first.
+        Capacity of a bucket.
+    max_clients
+        Buckets to keep; the least recently used one is evicted first.
     monotonic_s
         The clock.
     """
@@ -42,7 +43,7 @@ class RateLimiter:
         return len(self._buckets)
 
     def acquire(self, client: str) -> float:
-        """Take one token; return 0, or the seconds until there is one."""
+        """Consume one token and return 0, or return the seconds until there is one."""
         now_s = self._monotonic_s()
         tokens, since_s = self._buckets.get(client, (float(self._burst), now_s))
         tokens = min(tokens + (now_s - since_s) * self._rate_per_s, self._burst)
@@ -55,7 +56,7 @@ class RateLimiter:
 
 
 def network_of(address: str) -> str:
-    """Return what counts as one client: an IPv4 address, or the /64 of an IPv6 one, all one machine's."""
+    """Return what counts as one client: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Logins that are open, in memory: they end with the server."""
+"""Sessions of logged-in browsers, in memory: they end with the server."""
 
 import hashlib
 from collections import OrderedDict
@@ -9,8 +9,11 @@ from typing import Final
 from tickerlake import clock
 
 MAX_SESSIONS: Final = 1_000
+"""Bounds memory; a login needs the password, so only its owners can fill it."""
 MAX_IDLE_S: Final = 12 * 3600
+"""Longer than a working day; an open page counts as use."""
 MAX_AGE_S: Final = 7 * 24 * 3600
+"""Ends the sessions of pages that are never closed, too, so that a stolen cookie expires."""
 
 
 @dataclass(slots=True)
@@ -20,12 +23,12 @@ class _Session:
 
 
 class Sessions:
-    """Open logins, by the hash of their secret.
+    """Open sessions, by the hash of their secret.
 
     Parameters
     ----------
-    sessions_max
-        Logins to keep; the one that was not used for the longest ends first.
+    max_sessions
+        Sessions to keep; the least recently used one is closed first.
     monotonic_s
         The clock.
     """
@@ -41,7 +44,7 @@ class Sessions:
         return len(self._sessions)
 
     def open(self) -> str:
-        """Open a login; return its secret of 256 bits."""
+        """Open a session; return its secret of 256 bits."""
         secret = "".join(clock.nonce() for _ in range(4))
         now_s = self._monotonic_s()
         self._sessions[_hash_secret(secret)] = _Session(now_s, now_s)
@@ -50,7 +53,7 @@ class Sessions:
         return secret
 
     def is_open(self, secret: str) -> bool:
-        """Whether a login is open; asking counts as use of it."""
+        """Whether a session is open; the check counts as use of it."""
         key = _hash_secret(secret)
         session = self._sessions.get(key)
         if session is None:
@@ -64,10 +67,10 @@ class Sessions:
         return True
 
     def close(self, secret: str) -> None:
-        """Close a login, if it is open."""
+        """Close a session, if it is open."""
         self._sessions.pop(_hash_secret(secret), None)
 
 
 def _hash_secret(secret: str) -> bytes:
-    # finding it by its hash tells nothing of the secret by how long it takes
+    # the time of a lookup by hash reveals nothing about the secret
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

@@ -190,7 +190,7 @@ class Hub:
             await client.wakeup.wait()
             client.wakeup.clear()
             started_s = clock.monotonic_s()
-            if not socket.scope["login_open"]():
+            if not socket.scope["is_session_open"]():
                 await socket.close(CLOSE_LOGIN_REQUIRED, "log in")
                 return
             for frame in self._new_frames(client):
