@@ -15,9 +15,9 @@ from tickerlake.dashboard.health import cost
 from tickerlake.lake.compact import Compactor
 from tickerlake.lake.duckdb_sql import open_database, sql_literal
 from tickerlake.lake.query import LakeDatabase
-from tickerlake.lake.segment import Format, TopicMeta
 from tickerlake.lake.store.local import LocalStore
-from tickerlake.lake.writer import SegmentWriter, open_topic
+from tickerlake.lake.topic import Format, TopicMeta, open_topic
+from tickerlake.lake.writer import SegmentWriter
 
 DAY_NS = 86_400 * 10**9
 FIRST_DAY = 19_723  # 2024-01-01

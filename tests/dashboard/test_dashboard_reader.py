@@ -17,8 +17,8 @@ from tickerlake.dashboard.market.state import MarketState
 from tickerlake.dashboard.reading.lake_history import LakeTopic
 from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.kafka.admin import Admin
-from tickerlake.lake.segment import Format
 from tickerlake.lake.store import Store, open_store
+from tickerlake.lake.topic import Format
 from tickerlake.pipeline.sink import Sink, SinkOptions
 
 MINUTE = 60 * 10**9

@@ -21,9 +21,9 @@ from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.embedded.broker import EmbeddedBroker
 from tickerlake.lake.audit.history import save_audit_records
 from tickerlake.lake.audit.segments import audit
-from tickerlake.lake.segment import Format
 from tickerlake.lake.store import Store, open_store
 from tickerlake.lake.store.memory import MemoryStore
+from tickerlake.lake.topic import Format
 from tickerlake.pipeline.sink import Sink, SinkOptions
 
 

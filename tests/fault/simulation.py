@@ -31,9 +31,9 @@ from tickerlake.errors import ObjectExists, StoreUnavailable
 from tickerlake.kafka.admin import Topic
 from tickerlake.kafka.consumer import Batch, CommittedOffset, Partition
 from tickerlake.lake.audit.segments import audit
-from tickerlake.lake.segment import Format
 from tickerlake.lake.store.base import ObjectInfo
 from tickerlake.lake.store.memory import MemoryStore
+from tickerlake.lake.topic import Format
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 from tickerlake.pipeline import sink
 from tickerlake.pipeline.sink import Sink, SinkOptions

@@ -154,7 +154,7 @@ def test_a_recreated_topic_is_rejected_at_startup(scenario: Scenario) -> None:
     original = oracle.read_messages(scenario.servers, scenario.topic)
     _recreate_topic(scenario, 400)
     _, err = scenario.run_sink(exit_code=4)
-    _assert_rejected(scenario, original, err, "created anew", "topic created anew, then a sink starts")
+    _assert_rejected(scenario, original, err, "deleted and recreated", "topic recreated, then a sink starts")
 
 
 @pytest.mark.full
@@ -180,7 +180,7 @@ def test_a_recreated_topic_stops_a_running_sink(scenario: Scenario, count: int) 
     scenario.produce(400)
     original, err = _run_until_stopped_by(scenario, lambda: _recreate_topic(scenario, count))
     _assert_rejected(
-        scenario, original, err, "created anew", f"topic created anew with {count} records under a sink"
+        scenario, original, err, "deleted and recreated", f"topic recreated with {count} records under a sink"
     )
 
 

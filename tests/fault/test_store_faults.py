@@ -72,7 +72,7 @@ def test_another_topics_segment_at_the_same_position(scenario: Scenario, tmp_pat
         child.send_signal(signal.SIGCONT)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 4, err
-    assert "it does not belong here" in err
+    assert "it is not part of this chain" in err
     assert "→" in err
     assert contents(Path(scenario.lake)) == lake_contents, "nothing is changed"
     assert scenario.committed_offsets() == committed
@@ -219,7 +219,7 @@ def test_an_object_without_metadata_stops_the_sink(cloud: CloudScenario, fake_gc
     scenario.produce(400)
     committed = scenario.committed_offsets()
     _, err = scenario.run_sink(exit_code=4)
-    assert f"{name} does not say which records it holds" in err
+    assert f"The object metadata of {name} is not that of a segment" in err
     assert "→" in err
     assert committed[number] == scenario.committed_offsets()[number]
     assert name in run_audit(scenario, exit_code=4)

@@ -13,7 +13,8 @@ from tickerlake.lake.audit.segments import audit
 from tickerlake.lake.formats import ndjson, parquet
 from tickerlake.lake.segment import segment_key
 from tickerlake.lake.store.local import LocalStore
-from tickerlake.lake.writer import SegmentWriter, open_topic
+from tickerlake.lake.topic import open_topic
+from tickerlake.lake.writer import SegmentWriter
 
 SECOND = segment_key("bars", 0, 4, "ndjson")
 

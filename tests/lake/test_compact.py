@@ -15,10 +15,10 @@ from tickerlake.lake import curated
 from tickerlake.lake.audit.curated import audit_curated
 from tickerlake.lake.compact import CompactionProgress, Compactor, _Step
 from tickerlake.lake.formats.rows import checksum
-from tickerlake.lake.segment import Format
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.local import LocalStore
 from tickerlake.lake.store.memory import MemoryStore
+from tickerlake.lake.topic import Format
 from tickerlake.lake.typed_records import Chunk, Records, frame_schema, read_chunk
 
 FORMATS: list[Format] = ["ndjson", "parquet", "json"]

@@ -16,10 +16,10 @@ from lake.test_compact import ACTIONS, FORMATS, apply_history, compact
 from support.lakes import LakeTopic, bar, trade, utc_dates
 from tickerlake.errors import UsageError
 from tickerlake.lake.query import RECORD_TYPES, LakeDatabase
-from tickerlake.lake.segment import Format
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.local import LocalStore
 from tickerlake.lake.store.memory import MemoryStore
+from tickerlake.lake.topic import Format
 from tickerlake.lake.typed_records import frame_schema
 from tickerlake.lake.views import views
 from tickerlake.model.schema import ALERT

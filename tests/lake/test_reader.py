@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickerlake.lake.reader import partitions, topics
-from tickerlake.lake.segment import topic_key
 from tickerlake.lake.store import Store, open_store
+from tickerlake.lake.topic import topic_key
 
 NAMES = ["a", "a-b", "a.b", "a0", "a.bars", "ab", "b"]
 

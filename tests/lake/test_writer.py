@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from tickerlake.errors import LakeError, StoreUnavailable, UsageError
 from tickerlake.lake.audit.segments import audit
-from tickerlake.lake.segment import Format, Marker, TopicMeta, marker_key, segment_key
+from tickerlake.lake.segment import Marker, marker_key, segment_key
 from tickerlake.lake.store.memory import MemoryStore
-from tickerlake.lake.writer import SegmentWriter, open_topic, open_writer
+from tickerlake.lake.topic import Format, TopicMeta, open_topic
+from tickerlake.lake.writer import SegmentWriter, open_writer
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
 TOPIC = TopicMeta("bars", "id-1", "cluster-1", "ndjson", {"0": 0}, 0)
@@ -112,14 +113,14 @@ def test_a_second_write_adopts_the_first() -> None:
 def test_another_topics_segment_is_never_adopted() -> None:
     store = MemoryStore()
     SegmentWriter(store, replace(TOPIC, topic_id="id-2"), 0).put(records([0, 1]))
-    with pytest.raises(LakeError, match="does not belong here"):
+    with pytest.raises(LakeError, match="not part of this chain"):
         SegmentWriter(store, TOPIC, 0)
 
 
 def test_a_recreated_topic_is_rejected() -> None:
     store = MemoryStore()
     open_topic(store, TOPIC)
-    with pytest.raises(LakeError, match="created anew"):
+    with pytest.raises(LakeError, match="deleted and recreated"):
         open_topic(store, replace(TOPIC, topic_id="id-2"))
     with pytest.raises(LakeError, match="another cluster"):
         open_topic(store, replace(TOPIC, cluster_id="c-2"))
@@ -140,7 +141,7 @@ def test_a_location_that_is_not_a_lake_is_rejected() -> None:
     store = MemoryStore()
     store.create(".hidden", b"", metadata={})
     store.create("photos/1.jpg", b"x", metadata={})
-    with pytest.raises(UsageError, match=r"is no lake: it holds photos/1\.jpg"):
+    with pytest.raises(UsageError, match=r"is not a lake: it holds photos/1\.jpg"):
         open_topic(store, TOPIC)
     assert [info.key for info in store.list("")] == [".hidden", "photos/1.jpg"]
     store.create("raw/other/_topic.json", b"{}", metadata={})

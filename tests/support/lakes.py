@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from tickerlake.lake.segment import Format, TopicMeta
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.writer import open_topic, open_writer
+from tickerlake.lake.topic import Format, TopicMeta, open_topic
+from tickerlake.lake.writer import open_writer
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
 DAY_NS = 86_400 * 10**9

@@ -60,8 +60,8 @@ def sink(
 
     from tickerlake.errors import UsageError
     from tickerlake.kafka.consumer import OPEN_TRANSACTIONS_WARNING
-    from tickerlake.lake.segment import check_format
     from tickerlake.lake.store import open_store
+    from tickerlake.lake.topic import check_format
     from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
 
     if on_gap not in {"stop", "record"}:

@@ -40,6 +40,7 @@ from tickerlake.lake.formats.rows import checksum
 from tickerlake.lake.reader import topics
 from tickerlake.lake.store.base import Store, create_if_absent
 from tickerlake.lake.store.local import LocalStore
+from tickerlake.lake.topic import read_topic
 from tickerlake.lake.typed_records import (
     DEDUP_KEYS,
     Chunk,
@@ -51,7 +52,6 @@ from tickerlake.lake.typed_records import (
     frame_schema,
     prefetch_chunks,
 )
-from tickerlake.lake.writer import read_topic
 
 MAX_STEP_ROWS: Final = 20_000_000
 """So many rows a step at most, but for one object more."""

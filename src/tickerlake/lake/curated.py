@@ -19,8 +19,8 @@ import polars as pl
 from tickerlake import clock
 from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.reader import partitions
-from tickerlake.lake.segment import TopicMeta
 from tickerlake.lake.store.base import Store, discard
+from tickerlake.lake.topic import TopicMeta
 from tickerlake.lake.typed_records import Chunk, chunks, detect_record_type
 
 ROOT: Final = "curated/"

@@ -26,6 +26,7 @@ from tickerlake.lake.duckdb_sql import (
 from tickerlake.lake.reader import topics
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.local import LocalStore
+from tickerlake.lake.topic import read_topic
 from tickerlake.lake.typed_records import (
     DEDUP_KEYS,
     SCHEMA_OF,
@@ -35,7 +36,6 @@ from tickerlake.lake.typed_records import (
     prefetch_chunks,
 )
 from tickerlake.lake.views import views
-from tickerlake.lake.writer import read_topic
 
 RECORD_TYPES: Final = tuple(SCHEMA_OF)
 _WORD: Final = re.compile(r"[a-z_]+")

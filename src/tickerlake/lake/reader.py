@@ -14,14 +14,13 @@ from tickerlake.lake.formats.rows import checksum
 from tickerlake.lake.segment import (
     REPAIR_HINT,
     SegmentMeta,
-    TopicMeta,
     columns_key,
     parse_marker,
     parse_position,
     partition_prefix,
-    topic_key,
 )
 from tickerlake.lake.store.base import ObjectInfo, Store
+from tickerlake.lake.topic import TopicMeta, topic_key
 
 _PARTITION = re.compile(r"partition=(\d+)")
 

@@ -1,56 +1,32 @@
-"""What a segment is: its name, what it says about itself, and the rules of the chain. Pure.
+"""Segments: their keys, their metadata, and the rules of the chain they form. Pure.
 
 A segment holds consecutive records of one topic partition. It is named by the offset where the
 segment before it ended, so the segments of a partition form a chain that can be checked, and
-continued, from names and headers alone.
+continued, from names and metadata alone.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, Self, cast, get_args
+from typing import Final, Literal, Self, cast
 
 import msgspec
 
-from tickerlake.errors import LakeError, UsageError
+from tickerlake.errors import LakeError
+from tickerlake.lake.topic import Format, TopicMeta
 
-Format = Literal["ndjson", "parquet", "json"]
-EXTENSIONS: dict[Format, str] = {"ndjson": "ndjson.gz", "parquet": "parquet", "json": "json"}
-TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-_SEGMENT_NAME = re.compile(r"(?P<position>\d{20})\.(ndjson\.gz|parquet|json)")
-_MARKER_NAME = re.compile(r"(?P<start>\d{20})-(?P<end>\d{20})\.(?P<kind>hole|gap)")
+EXTENSIONS: Final[dict[Format, str]] = {"ndjson": "ndjson.gz", "parquet": "parquet", "json": "json"}
+_SEGMENT_NAME: Final = re.compile(r"(?P<position>\d{20})\.(ndjson\.gz|parquet|json)")
+_MARKER_NAME: Final = re.compile(r"(?P<start>\d{20})-(?P<end>\d{20})\.(?P<kind>hole|gap)")
 
-
-REPAIR_HINT = "`tickerlake audit --deep` names what is damaged; with --repair -b KAFKA it is made anew."
-"""What to do about a segment that is damaged or out of place."""
-
-TOP_LEVEL_PREFIXES = ("raw/", "rejects/", "curated/", "loads/", "state/", "damaged/")
-"""What a lake holds at its top."""
-
-
-def check_topic(topic: str) -> str:
-    """Return ``topic`` if Kafka would accept it as a name; names of objects are made of it."""
-    if not TOPIC_NAME.fullmatch(topic) or topic in {".", ".."}:
-        raise UsageError(
-            f"{topic!r} is not a Kafka topic name.", "Use letters, digits, '.', '_' and '-', at most 249."
-        )
-    return topic
-
-
-def check_format(name: str) -> Format:
-    """Return ``name`` as a segment format."""
-    if name not in get_args(Format):
-        raise UsageError(f"There is no format {name!r}.", f"Use one of {', '.join(get_args(Format))}.")
-    return cast(Format, name)
-
-
-def topic_key(topic: str) -> str:
-    """Key of the object that says what a topic's chain is."""
-    return f"raw/{topic}/_topic.json"
+REPAIR_HINT: Final = (
+    "Run `tickerlake audit --deep` to list damaged objects; add --repair -b KAFKA to rebuild them."
+)
+"""Remedy for a segment that is damaged or out of place."""
 
 
 def columns_key(topic: str) -> str:
-    """Key of the object that says what the columns of a topic's Parquet segments are."""
+    """Key of the object that lists the columns of a topic's Parquet segments."""
     return f"raw/{topic}/_columns.json"
 
 
@@ -70,12 +46,12 @@ def segment_key(topic: str, partition: int, position: int, fmt: Format) -> str:
 
 
 def reject_key(topic: str, partition: int, offset: int) -> str:
-    """Key of the reject made of the record at ``offset``."""
+    """Key of the reject of the record at ``offset``."""
     return f"{reject_prefix(topic, partition)}{offset:020d}.json"
 
 
 def parse_position(key: str) -> int | None:
-    """Chain position in a segment's key, or None if the key is not a segment's."""
+    """Chain position in the key of a segment, record or reject; None for any other key."""
     match = _SEGMENT_NAME.fullmatch(key.rpartition("/")[2])
     return int(match["position"]) if match else None
 
@@ -85,7 +61,7 @@ MarkerKind = Literal["hole", "gap"]
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """In the format ``json``: the offsets ``[start, end)`` hold no records, or their records are lost."""
+    """In the format ``json``: the offsets ``[start, end)`` have no records (hole) or lost them (gap)."""
 
     kind: MarkerKind
     start: int
@@ -93,12 +69,12 @@ class Marker:
 
 
 def marker_key(topic: str, partition: int, marker: Marker) -> str:
-    """Key of a marker, which is all that it says: the object is empty."""
+    """Key of a marker; the object itself is empty."""
     return f"{partition_prefix(topic, partition)}{marker.start:020d}-{marker.end:020d}.{marker.kind}"
 
 
 def parse_marker(key: str) -> Marker | None:
-    """Marker in a key, or None if the key is not a marker's."""
+    """Marker in a key; None for any other key."""
     match = _MARKER_NAME.fullmatch(key.rpartition("/")[2])
     if not match:
         return None
@@ -107,12 +83,12 @@ def parse_marker(key: str) -> Marker | None:
 
 @dataclass(frozen=True, slots=True)
 class SegmentMeta:
-    """What a segment says about itself.
+    """Metadata of a segment, stored in the segment itself.
 
-    ``position`` is where it begins in the chain, ``next_position`` where the next one will.
-    ``records`` counts rows, ``rejects`` the records kept under ``rejects/`` instead;
-    ``rows_crc32c`` is the checksum of the uncompressed rows. ``gap`` marks a segment without
-    records that stands for offsets which Kafka had deleted before they could be stored.
+    ``position`` is where it begins in the chain, ``next_position`` where the next segment begins.
+    ``records`` counts rows, ``rejects`` the records stored under ``rejects/`` instead;
+    ``rows_crc32c`` is the checksum of the rows. ``gap`` marks a segment without records that
+    covers offsets which Kafka had deleted before they could be stored.
     """
 
     topic: str
@@ -126,30 +102,30 @@ class SegmentMeta:
     gap: bool = False
     version: int = 1
 
-    def matches(self, topic: "TopicMeta", partition: int, key: str) -> bool:
-        """Tell whether this is what the segment of a key says, if it belongs where it is."""
+    def matches(self, topic: TopicMeta, partition: int, key: str) -> bool:
+        """Whether this is the metadata of the segment of that topic, partition and key."""
         expected = (topic.topic, topic.topic_id, partition, parse_position(key))
         return expected == (self.topic, self.topic_id, self.partition, self.position)
 
     def to_metadata(self) -> dict[str, str]:
-        """As the text pairs that an object store keeps beside an object."""
+        """Return it as the string pairs that an object store keeps with an object."""
         return {name: msgspec.json.encode(value).decode().strip('"') for name, value in asdict(self).items()}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], key: str) -> Self:
-        """Read what `to_text` wrote.
+        """Read what `to_metadata` wrote.
 
         Raises
         ------
         LakeError
-            If a value is missing or has another type: ``key`` is not a segment of ours.
+            If a value is missing or has another type: ``key`` is not a segment.
         """
         try:
             return msgspec.convert(dict(metadata), cls, strict=False)
         except msgspec.ValidationError as error:
             raise LakeError(
-                f"{key} does not say which records it holds ({error}).",
-                f"Something else wrote it, or its metadata was edited. {REPAIR_HINT}",
+                f"The object metadata of {key} is not that of a segment ({error}).",
+                f"Another program wrote it, or its metadata was edited. {REPAIR_HINT}",
             ) from error
 
 
@@ -157,7 +133,7 @@ class SegmentMeta:
 class StoreResult:
     """What one write added to a chain, which now ends at ``next_position``.
 
-    ``adopted`` means that another write had been first at ``position``; then nothing was added.
+    ``adopted`` means that another writer had stored the segment at ``position``; nothing was added.
     """
 
     position: int
@@ -167,27 +143,6 @@ class StoreResult:
     objects: int
     bytes: int
     adopted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TopicMeta:
-    """What a topic's chain is, written once by the first worker (``_topic.json``).
-
-    ``first_positions`` maps each partition (as text) to the earliest offset that Kafka retained
-    when the chain began; a partition added later begins at 0.
-    """
-
-    topic: str
-    topic_id: str
-    cluster_id: str
-    format: Format
-    first_positions: dict[str, int]
-    created_ms: int
-    version: int = 1
-
-    def first_position(self, partition: int) -> int:
-        """Chain position at which ``partition`` begins."""
-        return self.first_positions.get(str(partition), 0)
 
 
 @dataclass(frozen=True, slots=True)

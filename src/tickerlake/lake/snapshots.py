@@ -7,8 +7,8 @@ the topic, so old ones are deleted.
 from typing import Final
 
 from tickerlake import failpoints
-from tickerlake.lake.segment import check_topic
 from tickerlake.lake.store.base import Store, create_if_absent, discard
+from tickerlake.lake.topic import check_topic
 
 _RETAINED_SNAPSHOTS: Final = 2
 

@@ -19,8 +19,9 @@ from tickerlake.lake.formats import columns, ndjson, parquet
 from tickerlake.lake.formats.columns import ENVELOPE, Column
 from tickerlake.lake.formats.record_objects import coverage
 from tickerlake.lake.reader import partitions, read_columns, read_meta, segments
-from tickerlake.lake.segment import REPAIR_HINT, TopicMeta, parse_marker, segment_key
+from tickerlake.lake.segment import REPAIR_HINT, parse_marker, segment_key
 from tickerlake.lake.store.base import Store
+from tickerlake.lake.topic import TopicMeta
 from tickerlake.model.json import find_schema
 from tickerlake.model.schema import SCHEMAS, FieldType, fields, polars_type, time_columns, with_timestamps
 

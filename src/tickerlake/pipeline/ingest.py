@@ -18,7 +18,7 @@ from tickerlake.errors import DataError, KafkaError
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import read_all
 from tickerlake.kafka.producer import Producer
-from tickerlake.lake.segment import check_topic
+from tickerlake.lake.topic import check_topic
 from tickerlake.model.json import to_json_lines
 from tickerlake.parallel import prefetch
 from tickerlake.pipeline.locks import hold_locks

@@ -18,9 +18,10 @@ from tickerlake.errors import BrokerUnreachable, LakeError
 from tickerlake.kafka.admin import Admin, Topic
 from tickerlake.kafka.client import BROKER_GRACE_S
 from tickerlake.kafka.consumer import Batch, CommittedOffset, Consumer, Partition
-from tickerlake.lake.segment import Format, StoreResult, TopicMeta, check_topic
+from tickerlake.lake.segment import StoreResult
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.writer import Writer, check_same_topic, open_topic, open_writer
+from tickerlake.lake.topic import Format, TopicMeta, check_same_topic, check_topic, open_topic
+from tickerlake.lake.writer import Writer, open_writer
 
 _POLL_TIMEOUT_S = 0.05
 _TOPIC_CHECK_INTERVAL_S = 5.0

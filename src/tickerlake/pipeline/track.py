@@ -46,9 +46,9 @@ from tickerlake.kafka.consumer import (
     read_all,
 )
 from tickerlake.kafka.producer import Producer
-from tickerlake.lake.segment import check_topic
 from tickerlake.lake.snapshots import Snapshots
 from tickerlake.lake.store.base import Store
+from tickerlake.lake.topic import check_topic
 from tickerlake.model.alert import Alert
 from tickerlake.pipeline.locks import instance_slot
 from tickerlake.pipeline.publisher import Publisher

@@ -9,7 +9,7 @@ from tickerlake.lake.audit.rows import Comparison
 from tickerlake.lake.audit.segments import Finding, PartitionAudit, audit
 from tickerlake.lake.reader import stored_ranges
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.writer import read_topic
+from tickerlake.lake.topic import read_topic
 
 
 def audit_lake(

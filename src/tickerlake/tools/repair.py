@@ -10,7 +10,7 @@ from tickerlake.kafka.consumer import read_all
 from tickerlake.lake.audit.repair import Repair, RepairResult
 from tickerlake.lake.audit.segments import PartitionAudit
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.writer import read_topic
+from tickerlake.lake.topic import read_topic
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
 

@@ -17,8 +17,8 @@ from tickerlake.errors import ObjectMissing, WarehouseError, WarehouseUnavailabl
 from tickerlake.lake import curated
 from tickerlake.lake.curated import TopicRecordTypes
 from tickerlake.lake.reader import topics
-from tickerlake.lake.segment import TopicMeta
 from tickerlake.lake.store.base import Store, create_if_absent, discard
+from tickerlake.lake.topic import TopicMeta, read_topic
 from tickerlake.lake.typed_records import (
     SCHEMA_OF,
     Chunk,
@@ -29,7 +29,6 @@ from tickerlake.lake.typed_records import (
     prefetch_chunks,
 )
 from tickerlake.lake.views import views
-from tickerlake.lake.writer import read_topic
 from tickerlake.warehouse.bigquery import JobFailed, Warehouse
 from tickerlake.warehouse.manifests import LoadResult, Manifest, Manifests, Range
 from tickerlake.warehouse.tables import TableSpec, latest_view_sql, plain_view_sql, split_by_table, tables

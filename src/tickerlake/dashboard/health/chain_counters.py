@@ -8,8 +8,9 @@ from tickerlake import clock
 from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.formats.record_objects import CoveredRange, coverage
 from tickerlake.lake.reader import read_meta
-from tickerlake.lake.segment import TopicMeta, parse_marker, parse_position, partition_prefix, segment_key
+from tickerlake.lake.segment import parse_marker, parse_position, partition_prefix, segment_key
 from tickerlake.lake.store.base import ObjectInfo, Store
+from tickerlake.lake.topic import TopicMeta
 
 _MAX_LOOKUPS: Final = 8
 """A listing costs Cloud Storage twelve times what a look at one object does."""

@@ -9,9 +9,8 @@ from tickerlake.dashboard.health.chain_counters import ChainCounter, PartitionCo
 from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.audit.history import AuditRecord, read_latest
 from tickerlake.lake.reader import topics
-from tickerlake.lake.segment import TOPIC_NAME, TopicMeta
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.writer import read_topic
+from tickerlake.lake.topic import TOPIC_NAME, TopicMeta, read_topic
 
 _RECHECK_INTERVAL_S: Final = 60.0
 _SCAN_INTERVAL_S: Final = 300.0

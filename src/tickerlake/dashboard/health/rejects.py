@@ -16,8 +16,9 @@ import msgspec
 from tickerlake import clock
 from tickerlake.errors import LakeError, ObjectMissing, UsageError
 from tickerlake.lake.formats.rows import RejectedRecord
-from tickerlake.lake.segment import check_topic, reject_key
+from tickerlake.lake.segment import reject_key
 from tickerlake.lake.store.base import Store
+from tickerlake.lake.topic import check_topic
 
 MAX_REJECTS: Final = 1_000
 _MAX_REASON_CHARS: Final = 500

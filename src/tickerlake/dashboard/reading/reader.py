@@ -24,7 +24,7 @@ from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.consumer import Partition, TopicTailer, read_all
 from tickerlake.lake.reader import topics as lake_topics
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.writer import read_topic
+from tickerlake.lake.topic import read_topic
 from tickerlake.model.alert import Alert, decode_alert
 from tickerlake.model.json import decode_utf8
 

@@ -19,10 +19,10 @@ from tickerlake.lake.curated import CuratedFile, CuratedState
 from tickerlake.lake.duckdb_sql import open_database, read_parquet_sql
 from tickerlake.lake.formats.record_objects import coverage
 from tickerlake.lake.formats.rows import checksum
-from tickerlake.lake.segment import TopicMeta, parse_marker
+from tickerlake.lake.segment import parse_marker
 from tickerlake.lake.store.base import Store
+from tickerlake.lake.topic import TopicMeta, read_topic
 from tickerlake.lake.typed_records import chunks, event_time_column
-from tickerlake.lake.writer import read_topic
 
 _OFFSET_COLUMNS: Final = ["kafka_topic", "kafka_partition", "kafka_offset"]
 

@@ -13,8 +13,8 @@ import msgspec
 from tickerlake import clock
 from tickerlake.errors import ObjectMissing, StoreError, StoreUnavailable
 from tickerlake.lake.audit.segments import PartitionAudit
-from tickerlake.lake.segment import TOPIC_NAME, check_topic
 from tickerlake.lake.store.base import Store, discard
+from tickerlake.lake.topic import TOPIC_NAME, check_topic
 
 _FOLDER: Final = "state/audits/"
 _KEY: Final = re.compile(rf"{_FOLDER}({TOPIC_NAME.pattern})/\d{{20}}\.json")

@@ -22,7 +22,6 @@ from tickerlake.lake.reader import read_columns, read_meta, segments
 from tickerlake.lake.segment import (
     Marker,
     SegmentMeta,
-    TopicMeta,
     marker_key,
     parse_marker,
     parse_position,
@@ -30,6 +29,7 @@ from tickerlake.lake.segment import (
     segment_key,
 )
 from tickerlake.lake.store.base import Store, create_if_absent
+from tickerlake.lake.topic import TopicMeta
 
 ReadRecords = Callable[[int, int], pl.DataFrame]
 """Returns the committed records of the offsets ``[start, end)`` of a partition."""

@@ -15,8 +15,9 @@ from tickerlake.lake.formats.columns import Column
 from tickerlake.lake.formats.record_objects import coverage
 from tickerlake.lake.formats.rows import REJECT_DECODER, RejectedRecord
 from tickerlake.lake.reader import OFFSET_DECODER, read_columns, read_meta, segments
-from tickerlake.lake.segment import TopicMeta, columns_key, parse_marker, parse_position, reject_key
+from tickerlake.lake.segment import columns_key, parse_marker, parse_position, reject_key
 from tickerlake.lake.store.base import Store
+from tickerlake.lake.topic import TopicMeta
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
 _OBJECTS_PER_PIECE = 1_000

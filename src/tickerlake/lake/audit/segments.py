@@ -15,16 +15,9 @@ from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.formats.record_objects import coverage
 from tickerlake.lake.formats.rows import REJECT_DECODER
 from tickerlake.lake.reader import partitions, read_meta, read_segment, segments, topics
-from tickerlake.lake.segment import (
-    SegmentMeta,
-    TopicMeta,
-    find_breaks,
-    parse_marker,
-    parse_position,
-    reject_prefix,
-)
+from tickerlake.lake.segment import SegmentMeta, find_breaks, parse_marker, parse_position, reject_prefix
 from tickerlake.lake.store.base import ObjectInfo, Store
-from tickerlake.lake.writer import read_topic
+from tickerlake.lake.topic import TopicMeta, read_topic
 
 
 @dataclass(frozen=True, slots=True)

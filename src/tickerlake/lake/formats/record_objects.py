@@ -18,7 +18,6 @@ from tickerlake.lake.formats.rows import RejectedRecord, encode
 from tickerlake.lake.segment import (
     Marker,
     StoreResult,
-    TopicMeta,
     marker_key,
     parse_marker,
     parse_position,
@@ -28,6 +27,7 @@ from tickerlake.lake.segment import (
     segment_key,
 )
 from tickerlake.lake.store.base import ObjectInfo, Store, create_if_absent
+from tickerlake.lake.topic import TopicMeta
 
 CoveredRange = tuple[int, int, ObjectInfo]
 
