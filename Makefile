@@ -1,4 +1,4 @@
-# Everything a person needs: `make demo`, `make test`, `make lint`. Each sets up .venv by itself.
+# The everyday targets: `make demo`, `make test`, `make lint`. Each one sets up .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,22 +7,22 @@ PAGE := src/tickerlake/dashboard/static/index.html
 
 .PHONY: demo page test fault simulate soak lint bench reference format lock clean help
 
-help:  ## say what there is
+help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
 demo: $(READY) $(PAGE)  ## run the whole pipeline on this machine (FRESH=1 starts over)
 	@$(BIN)/tickerlake demo $(if $(FRESH),--fresh)
 
-test: $(READY) $(PAGE) $(VENV)/.emulator  ## run the tests (a real Kafka, emulators of Cloud Storage and BigQuery)
+test: $(READY) $(PAGE) $(VENV)/.emulator  ## run the tests, about 10 minutes (a real Kafka, emulators of Cloud Storage and BigQuery; ARGS=… for pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
-fault: $(READY) $(VENV)/.emulator  ## let everything fail, each record must be there once (about 10 minutes; a table)
+fault: $(READY) $(VENV)/.emulator  ## inject every fault and verify that each record is stored once (about 10 minutes; prints a table)
 	$(BIN)/python -m pytest tests/fault tests/e2e -m "fault or full" $(ARGS)
 
-simulate: $(READY)  ## simulate the sink under every mishap (SEEDS=20000, FIRST=0 to replay one)
+simulate: $(READY)  ## simulate the sink under randomized faults (SEEDS=2000; FIRST=n SEEDS=1 replays seed n)
 	$(BIN)/python tests/fault/simulation.py --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0)
 
-soak: $(READY) $(PAGE)  ## run the whole pipeline for an hour, nothing may grow (MINUTES=60, RATE=1000 trades a second)
+soak: $(READY) $(PAGE)  ## run the whole pipeline for an hour and check that nothing grows (MINUTES=60, RATE=1000 trades per second)
 	cd tests && ../$(BIN)/python -m fault.soak --minutes $(or $(MINUTES),60) --rate $(or $(RATE),1000)
 
 page: $(PAGE)  ## build the dashboard's page
@@ -31,7 +31,7 @@ $(PAGE): $(READY) scripts/web.py web/package-lock.json web/index.html $(shell fi
 	@$(BIN)/python scripts/web.py --node || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/node.txt
 	@$(BIN)/python scripts/web.py
 
-lint: $(READY) $(PAGE)  ## check style, types and the direction of imports
+lint: $(READY) $(PAGE)  ## check style, types, import contracts and generated files
 	$(BIN)/ruff check src tests bench scripts
 	$(BIN)/ruff format --check src tests bench scripts
 	$(BIN)/mypy
@@ -40,7 +40,7 @@ lint: $(READY) $(PAGE)  ## check style, types and the direction of imports
 	$(BIN)/python scripts/deploy.py --check
 	$(BIN)/python scripts/web.py --check
 
-bench: $(READY) $(VENV)/.bench  ## measure against named limits and peers, about 35 minutes (ARGS=--quick for a look)
+bench: $(READY) $(VENV)/.bench  ## run the benchmarks, about 35 minutes (ARGS=--quick for a first impression)
 	$(BIN)/python -m bench $(ARGS)
 
 $(VENV)/.bench: $(READY) requirements/bench.txt
@@ -53,7 +53,7 @@ $(VENV)/.emulator: $(READY) requirements/emulator.txt
 	@$(VENV)/emulator/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/emulator.txt
 	@touch $@
 
-reference: $(READY)  ## write docs/reference.md from the command line itself
+reference: $(READY)  ## generate docs/reference.md from the command line
 	$(BIN)/python scripts/reference.py
 
 format: $(READY)  ## format the code
@@ -61,7 +61,7 @@ format: $(READY)  ## format the code
 	$(BIN)/ruff check --fix src tests bench scripts
 
 $(READY): requirements/dev.txt requirements/pip.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("tickerlake needs Python 3.11 or newer; this is %s. Say which: make PYTHON=python3.12 …" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("tickerlake needs Python 3.11 or newer; this is %s. Select another one: make PYTHON=python3.12 …" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	@echo "setting up $(VENV) (once, about a minute) …"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/pip.txt
@@ -69,7 +69,7 @@ $(READY): requirements/dev.txt requirements/pip.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lock:  ## pin the requirements anew
+lock:  ## pin the requirements again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements/dev.in -o requirements/dev.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements/dev.txt requirements/runtime.in -o requirements/runtime.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
@@ -79,5 +79,5 @@ lock:  ## pin the requirements anew
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements/webpeers.in -o requirements/webpeers.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements/node.in -o requirements/node.txt
 
-clean:  ## remove what the targets made, but not the lake
+clean:  ## remove what the targets created, except the lake
 	rm -rf $(VENV) web/node_modules src/tickerlake/dashboard/static .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
