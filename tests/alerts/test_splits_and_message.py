@@ -11,7 +11,6 @@ from alerts.scripted import SCRIPTED
 from tickerlake.alerts import message
 from tickerlake.alerts.detectors import registry
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
-from tickerlake.alerts.duration import format_duration, parse_duration_ns
 from tickerlake.analytics.bars import Bars
 from tickerlake.analytics.state_table import Fields, State
 from tickerlake.errors import UsageError
@@ -172,21 +171,6 @@ def test_prices(value: float, text: str) -> None:
 )
 def test_volumes(value: float, text: str) -> None:
     assert message.format_volume(value) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "nanos", "told"),
-    [("45s", 45e9, "45 s"), ("12m", 720e9, "12 min"), ("2h", 7200e9, "2 h"), ("125m", 7500e9, "2 h 5 min")],
-)
-def test_durations(text: str, nanos: float, told: str) -> None:
-    assert parse_duration_ns(text) == nanos
-    assert format_duration(nanos) == told
-
-
-@pytest.mark.parametrize("text", ["", "5", "m", "-5m", "0s", "5 minutes", "1.5h", "999999w"])
-def test_invalid_durations(text: str) -> None:
-    with pytest.raises(ValueError, match="not a length of time"):
-        parse_duration_ns(text)
 
 
 def test_an_invalid_custom_detector_is_rejected() -> None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from tickerlake.alerts.detectors import registry
 from tickerlake.alerts.detectors.data_health import DataQuality, Stale
-from tickerlake.alerts.duration import parse_duration_ns
 from tickerlake.alerts.evaluator import DetectionContext, RuleEvaluator
 from tickerlake.alerts.rules.rule import Rule
 from tickerlake.alerts.splits import SplitDetector
@@ -18,6 +17,7 @@ from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
 from tickerlake.analytics.state_table import StateTable
 from tickerlake.analytics.types import TRADES, FiredAlert, Instrument
 from tickerlake.errors import UsageError
+from tickerlake.model.duration import parse_duration_ns
 
 
 class _RuleGroup:

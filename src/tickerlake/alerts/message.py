@@ -3,9 +3,9 @@
 from datetime import date, timedelta
 from typing import Any, Final, NamedTuple
 
-from tickerlake.alerts.duration import SECOND_NS, format_duration
 from tickerlake.alerts.splits import SplitCandidate
 from tickerlake.model.alert import AlertState, Cause, Direction, Severity, Unit
+from tickerlake.model.duration import SECOND_NS, format_duration
 
 TEMPLATE_FIELDS: Final = (
     "symbol kind rule severity state direction value threshold baseline unit window "

@@ -121,11 +121,11 @@ def parse_speed(text: str) -> float | None:
 def parse_longest_wait(text: str | None, speed: float | None) -> float | None:
     """Return what ``--longest-wait`` says, in seconds."""
     from tickerlake.errors import UsageError
-    from tickerlake.model.interval import parse_duration_ns
+    from tickerlake.model.duration import parse_duration_option
 
     if text is not None and speed is None:
         raise UsageError("--longest-wait is for --speed.", "Give both, or none.")
-    return None if text is None else parse_duration_ns(text, "--longest-wait") / 1e9
+    return None if text is None else parse_duration_option(text, "--longest-wait") / 1e9
 
 
 def _parse_positive(option: str, text: str, unit: str, expected: str) -> float:

@@ -58,10 +58,10 @@ def compact(
     from tickerlake.lake.compact import Compactor
     from tickerlake.lake.curated import delete_obsolete
     from tickerlake.lake.store import open_store
-    from tickerlake.model.interval import parse_duration_ns
+    from tickerlake.model.duration import parse_duration_option
 
-    every_s = parse_duration_ns(watch, "--watch") / 1e9 if watch else None
-    keep_ms = None if keep == "never" else parse_duration_ns(keep, "--keep") // 1_000_000
+    every_s = parse_duration_option(watch, "--watch") / 1e9 if watch else None
+    keep_ms = None if keep == "never" else parse_duration_option(keep, "--keep") // 1_000_000
     until_ms = _until_ms(until) if until else None
     store = open_store(lake)
     ticker = StatusLine()

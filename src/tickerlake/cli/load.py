@@ -55,7 +55,7 @@ def load(
     """
     from tickerlake.errors import Transient, UsageError
     from tickerlake.lake.store import open_store
-    from tickerlake.model.interval import parse_duration_ns
+    from tickerlake.model.duration import parse_duration_option
     from tickerlake.warehouse.bigquery import Warehouse
     from tickerlake.warehouse.external_tables import ensure_external_tables
     from tickerlake.warehouse.load import Loader, LoadProgress
@@ -65,7 +65,7 @@ def load(
             "BigQuery reads external tables from Cloud Storage only.",
             "Leave out --external: a lake in a folder is uploaded.",
         )
-    every_s = parse_duration_ns(watch, "--watch") / 1e9 if watch else None
+    every_s = parse_duration_option(watch, "--watch") / 1e9 if watch else None
     store = open_store(lake)
     warehouse = Warehouse(project, dataset)
     ticker = StatusLine()

@@ -166,15 +166,16 @@ def engine_options(
     """
     from tickerlake.analytics.indicators.registry import parse
     from tickerlake.analytics.types import EngineOptions
-    from tickerlake.model.interval import parse_duration_ns, validate_bar_interval
+    from tickerlake.model.duration import parse_duration_option
+    from tickerlake.model.interval import validate_bar_interval
 
     return EngineOptions(
         intervals=tuple(dict.fromkeys(validate_bar_interval(text) for text in bars.split(","))),
         indicators=tuple(dict.fromkeys(parse(text).text for text in _split_indicators(indicators))),
-        grace_ns=parse_duration_ns(grace, "--grace"),
-        lateness_ns=parse_duration_ns(lateness, "--lateness"),
-        idle_ns=parse_duration_ns(idle, "--idle"),
-        max_ahead_ns=parse_duration_ns(ahead, "--ahead"),
+        grace_ns=parse_duration_option(grace, "--grace"),
+        lateness_ns=parse_duration_option(lateness, "--lateness"),
+        idle_ns=parse_duration_option(idle, "--idle"),
+        max_ahead_ns=parse_duration_option(ahead, "--ahead"),
         source_tag=f"track:{group}",
     )
 

@@ -6,18 +6,15 @@ from typing import Final
 import polars as pl
 
 from tickerlake.errors import UsageError
+from tickerlake.model.duration import DAY_NS, UNIT_NS
 
 DAILY_OR_LONGER: Final = ("1d", "1w", "1mo", "3mo", "1y")
 """Intervals that begin with a day, not at a time of day."""
 
-SECOND_NS: Final = 1_000_000_000
-DAY_NS: Final = 86_400 * SECOND_NS
-_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-
 
 def interval_ns(interval: str) -> int:
     """Return the length of an interval that always has the same."""
-    return int(interval[:-1]) * _UNIT_SECONDS[interval[-1]] * SECOND_NS
+    return int(interval[:-1]) * UNIT_NS[interval[-1]]
 
 
 def interval_end(opens: pl.Expr, interval: str) -> pl.Expr:
@@ -44,19 +41,3 @@ def validate_bar_interval(text: str) -> str:
         f"Bars of {text!r} can't be built.",
         "Use 1d, or seconds, minutes or hours that divide a day: 1m, 5m, 1h.",
     )
-
-
-def parse_duration_ns(text: str, option: str) -> int:
-    """Return a length of time such as ``500ms``, ``30s``, ``5m`` or ``0s`` in nanoseconds.
-
-    Raises
-    ------
-    UsageError
-        If it is none, naming the option.
-    """
-    match = re.fullmatch(r"(\d{1,9})(ms|[smhdw])", text.strip())
-    if not match:
-        raise UsageError(f"{option} {text} is no length of time.", "Write it as 500ms, 30s, 5m, 1h or 1d.")
-    if match[2] == "ms":
-        return int(match[1]) * SECOND_NS // 1000
-    return int(match[1]) * _UNIT_SECONDS[match[2]] * SECOND_NS

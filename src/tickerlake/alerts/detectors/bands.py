@@ -9,9 +9,9 @@ from tickerlake.alerts.detectors import us_limits
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.alerts.detectors.us_limits import LimitBandRules
-from tickerlake.alerts.duration import MINUTE_NS
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.state_table import Fields, State
+from tickerlake.model.duration import MINUTE_NS
 
 _REFERENCE_MINUTES: Final = us_limits.REFERENCE_MINUTES
 _EPSILON: Final = 1e-9

@@ -7,10 +7,10 @@ import numpy as np
 
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.alerts.duration import MINUTE_NS, SECOND_NS, parse_duration_ns
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.state_table import Fields, State
 from tickerlake.model.alert import Cause, Unit
+from tickerlake.model.duration import MINUTE_NS, SECOND_NS, parse_duration_ns
 
 _BUSY_DECAY: Final = 0.95
 _MIN_BUSY_SHARE: Final = 0.9

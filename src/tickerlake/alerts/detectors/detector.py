@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.alerts.duration import parse_duration_ns
 from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
 from tickerlake.analytics.state_table import Fields, State, StateTable
 from tickerlake.model.alert import Cause, Unit
+from tickerlake.model.duration import parse_duration_ns
 
 NAN: Final = float("nan")
 IndicatorValues = Mapping[str, Floats]

@@ -1,5 +1,6 @@
 """Moves against an earlier price: ``pct_change``, ``gap_open``, ``new_high``, ``new_low``."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
@@ -7,10 +8,10 @@ import numpy as np
 
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.alerts.duration import DAY_NS, parse_duration_ns, parse_sessions
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.analytics.state_table import Fields, State
 from tickerlake.errors import UsageError
+from tickerlake.model.duration import DAY_NS, parse_duration_ns
 
 MAX_WINDOW_BARS: Final = 2_000
 
@@ -25,12 +26,12 @@ class WindowedDetector(Detector):
 
     def __init__(self, arguments: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
         window = (arguments or {}).get("window", self._default_window())
-        self.counts_sessions = isinstance(window, str) and parse_sessions(window) is not None
+        self.counts_sessions = isinstance(window, str) and _session_count(window) is not None
         self.window_ns = 0
         if isinstance(window, int):
             self.window_size = window
         elif self.counts_sessions:
-            self.window_size = parse_sessions(window) or 1
+            self.window_size = _session_count(window) or 1
         else:
             self.window_ns = parse_duration_ns(window)
             self.window_size = -(-self.window_ns // parse_duration_ns(interval))
@@ -199,3 +200,9 @@ class NewLow(NewExtreme):
     """A low below all lows of a window, in percent below the last."""
 
     sign = -1.0
+
+
+def _session_count(window: str) -> int | None:
+    """Return the length of a window of days or weeks (of five sessions) in sessions; else None."""
+    match = re.fullmatch(r"(\d+)\s*([dw])", window.strip())
+    return int(match[1]) * (5 if match[2] == "w" else 1) if match else None

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from tickerlake.alerts.duration import parse_duration_ns
 from tickerlake.errors import UsageError, did_you_mean
+from tickerlake.model.duration import DAY_NS, SECOND_NS, parse_duration_ns
 
 Validator = Callable[[object], Any]
+
+_MAX_DURATION_NS: Final = 10 * 366 * DAY_NS
+"""Ten years: more is a typo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +129,14 @@ def _validate_choice(value: object, allowed: Sequence[str]) -> str:
 
 
 def _validate_duration(value: object) -> str:
+    text = _validate_string(value).strip()
     try:
-        parse_duration_ns(_validate_string(value))
-    except ValueError as error:
-        raise UsageError(
-            f"is {_format_value(value)}, not a length of time.", 'Write "90s", "15m", "4h".'
-        ) from error
-    return str(value).strip()
+        is_valid = SECOND_NS <= parse_duration_ns(text) <= _MAX_DURATION_NS
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise UsageError(f"is {_format_value(value)}, not a duration.", 'Write "90s", "15m", "4h".')
+    return text
 
 
 def _validate_window(value: object, max_bars: int) -> int | str:

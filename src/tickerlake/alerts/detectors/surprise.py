@@ -10,10 +10,10 @@ from tickerlake.alerts.detectors import returns
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.alerts.detectors.time_of_day import TimeOfDayProfile, volatility_prior
-from tickerlake.alerts.duration import MINUTE_NS
 from tickerlake.analytics.bars import Bars, Flags, Floats
 from tickerlake.analytics.state_table import Fields, State
 from tickerlake.model.alert import Unit
+from tickerlake.model.duration import MINUTE_NS
 
 _MEAN_ABS_NORMAL: Final = math.sqrt(2 / math.pi)
 """The mean of |x| of a standard normal x."""

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from tickerlake.alerts.duration import MINUTE_NS
 from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
 from tickerlake.analytics.state_table import State
+from tickerlake.model.duration import MINUTE_NS
 
 EVEN_PARTS: Final = 26
 """Parts of the same length: a quarter of an hour of a US session."""

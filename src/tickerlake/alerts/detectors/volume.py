@@ -8,10 +8,10 @@ import numpy as np
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.alerts.detectors.time_of_day import TimeOfDayProfile, volume_prior
-from tickerlake.alerts.duration import MINUTE_NS
 from tickerlake.analytics.bars import Bars, Flags
 from tickerlake.analytics.state_table import Fields, State
 from tickerlake.model.alert import Unit
+from tickerlake.model.duration import MINUTE_NS
 
 _WINSOR_LIMIT: Final = 4.0
 _EDGE_MULTIPLIERS: Final = (3.0, 3.0)

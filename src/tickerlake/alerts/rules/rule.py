@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 
 from tickerlake.alerts.detectors import registry
 from tickerlake.alerts.detectors.detector import Detector
-from tickerlake.alerts.duration import DAY_NS, MINUTE_NS, parse_duration_ns
 from tickerlake.model.alert import Severity
+from tickerlake.model.duration import DAY_NS, MINUTE_NS, parse_duration_ns
 
 Repeat = Literal["once", "once_per_bar", "once_per_bar_close", "every"]
 When = Literal["close", "tick"]

@@ -9,12 +9,12 @@ from typing import Any, Final, cast
 from tickerlake.alerts.detectors import registry
 from tickerlake.alerts.detectors.detector import Detector
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.alerts.duration import DAY_NS, parse_duration_ns
 from tickerlake.alerts.message import TEMPLATE_FIELDS
 from tickerlake.alerts.rules.problems import RuleProblem
 from tickerlake.alerts.rules.rule import DEFAULT_COOLDOWN_NS, INTRADAY, Rule
 from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.model.alert import SEVERITIES
+from tickerlake.model.duration import DAY_NS, parse_duration_ns
 from tickerlake.toml_lines import TomlLines
 
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -17,7 +17,8 @@ from tickerlake.dashboard.market.latest import SPARKLINE_POINTS, LatestValues
 from tickerlake.dashboard.market.row_history import RowHistory, newest_rows
 from tickerlake.dashboard.market.trades import MINUTE_NS, AggregatedTrades
 from tickerlake.model.alert import Alert
-from tickerlake.model.interval import DAY_NS, interval_ns
+from tickerlake.model.duration import DAY_NS
+from tickerlake.model.interval import interval_ns
 
 ChartKey = tuple[int, str]
 """An instrument's number and an interval."""
