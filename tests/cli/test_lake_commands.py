@@ -42,7 +42,7 @@ def test_compact_query_and_audit(lake: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "compacted 9 records of 3 objects" in done.stderr
     assert "1 gave way to a later revision" in done.stderr
-    assert "curated/_misfits/ " not in done.stdout
+    assert "curated/_rejects/ " not in done.stdout
     assert json.loads(done.stdout)["files"] == 2
     after = run("query", "select count(*) as n from bars", "--lake", str(lake), "-f", "json")
     assert json.loads(after.stdout) == {"n": 4}

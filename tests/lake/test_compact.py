@@ -54,7 +54,7 @@ def test_each_record_is_stored_once_in_order(tmp_path: Path, fmt: Format) -> Non
     for minute in range(0, 60, 20):
         topic.add_segment([bar(symbol, m) for m in range(minute, minute + 20) for symbol in ("B", "A")])
     done = compact(store, tmp_path)
-    assert (done.records, done.files, done.misfits, done.superseded) == (120, 1, 0, 0)
+    assert (done.records, done.files, done.rejects, done.superseded) == (120, 1, 0, 0)
     (key,) = curated.read_state(store).files
     assert key.startswith("curated/bars/interval=1m/date=2024-01-01/")
     found = rows(store, "bars")
@@ -142,7 +142,7 @@ def test_rejects_are_kept_with_reasons(tmp_path: Path, fmt: Format) -> None:
     unpriced = {name: value for name, value in good.items() if name != "price"}
     topic.add_segment([good, priced, unpriced, bar("A", 0), None, {**good, "size": 2}])
     done = compact(store, tmp_path)
-    assert (done.records, done.misfits) == (6, 4)
+    assert (done.records, done.rejects) == (6, 4)
     (kept,) = [info.key for info in store.list(curated.REJECTS)]
     lines = pl.read_ndjson(store.read(kept))
     assert lines.get_column("kafka_offset").to_list() == [1, 2, 3, 4]
@@ -161,7 +161,7 @@ def test_an_interval_that_is_not_a_valid_folder_name_is_rejected(tmp_path: Path)
     names = ["1m", "1W", "../../up", "a/b", "", "1m\n"]
     LakeTopic(store, "t").add_segment([bar("A", 0, interval=name) for name in names])
     done = compact(store, tmp_path)
-    assert (done.misfits, done.files) == (5, 1)
+    assert (done.rejects, done.files) == (5, 1)
     (kept,) = [info.key for info in store.list(curated.REJECTS)]
     assert "its interval '1W' is none" in pl.read_ndjson(store.read(kept)).get_column("reason")[0]
     assert compact(store, tmp_path).steps == 0

@@ -133,7 +133,7 @@ def test_rejects_are_reported_and_the_rest_is_loaded(store: Store, warehouse: Wa
     assert done.tables == {"raw_trades": 2}
     assert [(each.line, each.kafka_offset) for each in done.rejects] == [(2, 1), (3, 2)]
     assert done.rejects[0].object == f"raw/t/partition=0/{0:020d}.ndjson.gz"
-    (key,) = [info.key for info in store.list("loads/") if info.key.endswith(".misfits.ndjson")]
+    (key,) = [info.key for info in store.list("loads/") if info.key.endswith(".rejects.ndjson")]
     assert [json.loads(line)["kafka_offset"] for line in store.read(key).splitlines()] == [1, 2]
     assert_no_findings(store, warehouse)
 

@@ -41,4 +41,4 @@ def test_the_first_of_two_plans_wins() -> None:
     mine, theirs = (Manifests(store, "project", "d", "bars") for _ in range(2))
     first = theirs.create_next(None, [Range("t", 0, 0, 5, 5)])
     assert mine.create_next(None, [Range("t", 0, 0, 3, 3)]) == first
-    assert first.through == {"t": {"0": 5}}
+    assert first.next_offsets == {"t": {"0": 5}}

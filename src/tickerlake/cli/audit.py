@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tickerlake.lake.store.base import Store
     from tickerlake.warehouse.audit import LoadAudit
 
-_CURATED_COLUMNS = ("records", "misfits", "superseded", "rows", "files", "bytes", "left_over")
-_LOAD_COLUMNS = ("partition", "loads", "through", "records", "misfits", "rows")
+_CURATED_COLUMNS = ("records", "rejects", "superseded", "rows", "files", "bytes", "left_over")
+_LOAD_COLUMNS = ("partition", "loads", "through", "records", "rejects", "rows")
 _PARTITION_COLUMNS = (
     "partition",
     "first",

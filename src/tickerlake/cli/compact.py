@@ -43,7 +43,7 @@ def compact(
     """Turn raw segments into sorted Parquet by date: quicker to query, and ready for other tools.
 
     Every record is in curated/ once, or has given way to a later revision of the same bar, or is kept
-    under curated/_misfits/ with a reason. Raw segments stay. Run it as often as you like: it goes on
+    under curated/_rejects/ with a reason. Raw segments stay. Run it as often as you like: it goes on
     where it ended, also after it was killed.
 
     Examples: `tickerlake compact --lake ./lake` · `tickerlake compact --lake gs://bucket/lake --watch 15m` ·
@@ -120,9 +120,9 @@ def _report(uri: str, done: "CompactionProgress", deleted: int) -> None:
         )
     if done.superseded:
         print_status(f"  {done.superseded:,} gave way to a later revision")
-    if done.misfits:
+    if done.rejects:
         print_status(
-            f"  {done.misfits:,} are no records of their topic's kind; the reasons: {uri}/curated/_misfits/"
+            f"  {done.rejects:,} are no records of their topic's kind; the reasons: {uri}/curated/_rejects/"
         )
     if done.replaced or deleted:
         print_status(f"  {done.replaced:,} files were replaced, {deleted:,} old ones deleted")

@@ -122,7 +122,7 @@ def _report(name: str, done: "LoadProgress", *, quiet: bool) -> None:
         first = done.rejects[0]
         print_status(
             f"  {len(done.rejects):,} records are none of their topic's kind, and were left out; the first: "
-            f"{first.object}, line {first.line}: {first.reason} (all: loads/…/*.misfits.ndjson in the lake)"
+            f"{first.object}, line {first.line}: {first.reason} (all: loads/…/*.rejects.ndjson in the lake)"
         )
     if done.views:
         print_status(f"  {done.views} views were created or changed")
@@ -136,7 +136,7 @@ def _stats(name: str, done: "LoadProgress") -> dict[str, object]:
         "loads": done.loads,
         "records": done.records,
         "tables": done.tables,
-        "misfits": len(done.rejects),
+        "rejects": len(done.rejects),
         "resumed": done.resumed,
         "views": done.views,
     }

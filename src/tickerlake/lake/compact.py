@@ -71,7 +71,7 @@ class CompactionProgress:
     """How far a compaction is: totals of this run."""
 
     records: int = 0
-    misfits: int = 0
+    rejects: int = 0
     superseded: int = 0
     segments: int = 0
     raw_bytes: int = 0
@@ -256,10 +256,10 @@ class _Step:
         number = str(chunk.partition)
         before = consumed.partitions.get(number, ConsumedRange(chunk.start, chunk.start))
         after = ConsumedRange(
-            before.first,
+            before.first_offset,
             chunk.end,
             before.records + chunk.records,
-            before.misfits + len(records.rejects),
+            before.rejects + len(records.rejects),
         )
         self.consumed[topic] = ConsumedTopic(record_type, {**consumed.partitions, number: after})
         self._segments += len(chunk.keys)
@@ -423,7 +423,7 @@ class _Step:
         failpoints.reach("compact.committed")
         progress.steps += 1
         progress.records += self._records
-        progress.misfits += len(self._rejects)
+        progress.rejects += len(self._rejects)
         progress.superseded += sum(self._superseded.values()) - sum(self._state.superseded.values())
         progress.segments += self._segments
         progress.raw_bytes += self._raw_bytes

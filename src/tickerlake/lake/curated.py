@@ -25,10 +25,10 @@ from tickerlake.lake.typed_records import Chunk, chunks, detect_record_type
 
 ROOT: Final = "curated/"
 LOG: Final = f"{ROOT}_log/"
-REJECTS: Final = f"{ROOT}_misfits/"
+REJECTS: Final = f"{ROOT}_rejects/"
 FULL_COMMIT_EVERY: Final = 32
 _FILE_KEY: Final = re.compile(
-    rf"{ROOT}(?P<kind>[a-z]+)(?:/interval=(?P<interval>[0-9a-z]+))?/date=(?P<date>\d{{4}}-\d\d-\d\d)/"
+    rf"{ROOT}(?P<record_type>[a-z]+)(?:/interval=(?P<interval>[0-9a-z]+))?/date=(?P<date>\d{{4}}-\d\d-\d\d)/"
     r"(?P<version>\d{10})-[0-9a-f]{16}\.parquet"
 )
 _COMMIT_KEY: Final = re.compile(rf"{LOG}(\d{{20}})\.json")
@@ -77,27 +77,27 @@ class CuratedFile(msgspec.Struct, frozen=True):
 
 
 class ConsumedRange(msgspec.Struct, frozen=True):
-    """How much of one partition has been taken: its offsets ``[first, through)``, and what they held."""
+    """How much of one partition has been taken: its offsets ``[first_offset, next_offset)``, and what they held."""
 
-    first: int
-    through: int
+    first_offset: int
+    next_offset: int
     records: int = 0
-    misfits: int = 0
+    rejects: int = 0
 
 
 class ConsumedTopic(msgspec.Struct, frozen=True):
     """How much of a topic has been taken, by partition (as text)."""
 
-    kind: str
+    record_type: str
     partitions: dict[str, ConsumedRange]
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
-    """One step. ``taken`` and ``superseded`` are totals; ``added`` lists all files if it is ``full``."""
+    """One step. ``consumed`` and ``superseded`` are totals; ``added`` lists all files if it is ``full``."""
 
     version: int
     created_ms: int
-    taken: dict[str, ConsumedTopic]
+    consumed: dict[str, ConsumedTopic]
     superseded: dict[str, int]
     added: list[CuratedFile]
     removed: list[str]
@@ -130,7 +130,7 @@ class CuratedState:
         """Return up to which offset each partition of a topic has been taken, by its number as text."""
         consumed = self.consumed.get(topic)
         return (
-            {number: consumed_range.through for number, consumed_range in consumed.partitions.items()}
+            {number: consumed_range.next_offset for number, consumed_range in consumed.partitions.items()}
             if consumed
             else {}
         )
@@ -145,7 +145,7 @@ class CuratedState:
         removed = self.files if commit.full else set(commit.removed)
         remaining = {key: file for key, file in self.files.items() if key not in removed}
         added = {each.key: each for each in commit.added}
-        return CuratedState(commit.version, commit.taken, commit.superseded, {**remaining, **added})
+        return CuratedState(commit.version, commit.consumed, commit.superseded, {**remaining, **added})
 
 
 def parse_folder(key: str) -> CuratedFolder:
@@ -161,7 +161,7 @@ def parse_folder(key: str) -> CuratedFolder:
         raise LakeError(
             f"{key} is not the name of a curated file.", "Something else wrote it, or its commit."
         )
-    return CuratedFolder(match["kind"], match["interval"] or "", date.fromisoformat(match["date"]))
+    return CuratedFolder(match["record_type"], match["interval"] or "", date.fromisoformat(match["date"]))
 
 
 def parse_version(key: str) -> int | None:
@@ -209,7 +209,7 @@ class TopicRecordTypes:
         name = topic.topic
         if name not in self._cached:
             consumed = state.consumed.get(name) if state else None
-            self._cached[name] = consumed.kind if consumed else detect_record_type(self._store, topic)
+            self._cached[name] = consumed.record_type if consumed else detect_record_type(self._store, topic)
         return self._cached[name]
 
     def refresh(self) -> None:
@@ -296,7 +296,7 @@ def commit(
     change = Commit(
         version=state.version + 1,
         created_ms=clock.now_ns() // 1_000_000,
-        taken=consumed,
+        consumed=consumed,
         superseded=superseded,
         added=sorted(added, key=lambda each: each.key),
         removed=sorted(removed),

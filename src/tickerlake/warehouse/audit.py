@@ -22,7 +22,7 @@ class LoadAudit:
     ----------
     loads, through
         How many loads there were, and up to which offset.
-    records, misfits, rows
+    records, rejects, rows
         What was taken, what of it is no record of the kind, and what the tables hold.
     """
 
@@ -31,7 +31,7 @@ class LoadAudit:
     loads: int = 0
     through: int = 0
     records: int = 0
-    misfits: int = 0
+    rejects: int = 0
     rows: int = 0
     findings: list[Finding] = field(default_factory=list)
 
@@ -51,7 +51,7 @@ def audit_loads(store: Store, warehouse: Warehouse) -> list[LoadAudit]:
         for (topic, partition), ranges in sorted(loaded.items()):
             result = LoadAudit(topic, partition, loads=len(ranges), through=ranges[-1][0].end)
             result.records = sum(each.records for each, _ in ranges)
-            result.misfits = result.records - sum(rows for _, rows in ranges)
+            result.rejects = result.records - sum(rows for _, rows in ranges)
             for first in range(0, len(ranges), _RANGES_PER_QUERY):
                 result.findings += _compare(
                     warehouse, record_type, ranges[first : first + _RANGES_PER_QUERY], result

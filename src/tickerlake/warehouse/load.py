@@ -162,7 +162,7 @@ class Loader:
 
     def _next_ranges(self, topic_metas: list[TopicMeta], last: Manifest | None) -> list[Range]:
         """Return what comes after a manifest: about a batch, in whole objects."""
-        next_offsets = last.through if last else {}
+        next_offsets = last.next_offsets if last else {}
         ranges: dict[tuple[str, int], Range] = {}
         rows = 0
         for topic in topic_metas:
@@ -194,30 +194,32 @@ class Loader:
 
     def _complete(self, manifests: Manifests, manifest: Manifest, progress: LoadProgress) -> None:
         """Bring a manifest's records into their tables, or see that they are."""
-        progress.activity = f"reading what load {manifest.number:,} of {manifest.kind} takes"
+        progress.activity = f"reading what load {manifest.number:,} of {manifest.record_type} takes"
         self._report(progress)
         frames: list[pl.DataFrame] = []
         rows: list[int] = []
         rejects: list[RejectedRow] = []
         for each in manifest.ranges:
-            read = prefetch_chunks(self._store, self._chunks_in(each), manifest.kind, self._session_dates)
+            read = prefetch_chunks(
+                self._store, self._chunks_in(each), manifest.record_type, self._session_dates
+            )
             records = [records for _, records in read]
             rows.append(sum(part.frame.height for part in records))
             frames += [part.frame for part in records]
-            rejects += [misfit for part in records for misfit in part.rejects]
+            rejects += [reject for part in records for reject in part.rejects]
         frame = pl.concat(frames)
         if rejects:
             create_if_absent(
-                self._store, manifests.key(manifest.number, "misfits.ndjson"), encode_rejects(rejects)
+                self._store, manifests.key(manifest.number, "rejects.ndjson"), encode_rejects(rejects)
             )
         jobs = []
-        for spec, part in split_by_table(manifest.kind, frame):
+        for spec, part in split_by_table(manifest.record_type, frame):
             jobs.append(self._load_part(manifests, manifest, spec, part, progress))
             progress.tables[spec.name] = progress.tables.get(spec.name, 0) + part.height
         failpoints.reach("load.loaded")
         now_ms = clock.now_ns() // 1_000_000
         manifests.record_result(
-            manifest, LoadResult(rows=rows, misfits=len(rejects), jobs=jobs, done_ms=now_ms)
+            manifest, LoadResult(rows=rows, rejects=len(rejects), jobs=jobs, done_ms=now_ms)
         )
         failpoints.reach("load.recorded")
         progress.loads += 1
@@ -302,7 +304,7 @@ class Loader:
             )[0][0]
         if row_count not in {0, part.height}:
             raise WarehouseError(
-                f"Of load {manifest.number} of {manifest.kind}, {row_count:,} of {part.height:,} rows are in "
+                f"Of load {manifest.number} of {manifest.record_type}, {row_count:,} of {part.height:,} rows are in "
                 f"{spec.name}, and it is so old that BigQuery has forgotten its jobs.",
                 "Delete these rows from the table, then run it again.",
             )

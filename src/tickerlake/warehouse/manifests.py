@@ -36,16 +36,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     nonce
         Makes the names of its jobs its own.
-    through
+    next_offsets
         Up to where each partition is loaded when it is done, by topic and partition (as text).
     """
 
     number: int
     created_ms: int
     nonce: str
-    kind: str
+    record_type: str
     ranges: list[Range]
-    through: dict[str, dict[str, int]]
+    next_offsets: dict[str, dict[str, int]]
     format: int = 1
 
     def job_id(self, table: str, attempt: int) -> str:
@@ -57,7 +57,7 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a load ended: rows of each range (as the manifest lists them), and the jobs that did it."""
 
     rows: list[int]
-    misfits: int
+    rejects: int
     jobs: list[str]
     done_ms: int
 
@@ -122,16 +122,16 @@ class Manifests:
 
     def create_next(self, previous: Manifest | None, ranges: list[Range]) -> Manifest:
         """Create the next manifest, or return the one that somebody else created first."""
-        through = {topic: dict(parts) for topic, parts in (previous.through if previous else {}).items()}
+        through = {topic: dict(parts) for topic, parts in (previous.next_offsets if previous else {}).items()}
         for each in ranges:
             through.setdefault(each.topic, {})[str(each.partition)] = each.end
         manifest = Manifest(
             number=previous.number + 1 if previous else 1,
             created_ms=clock.now_ns() // 1_000_000,
             nonce=clock.nonce(),
-            kind=self.record_type,
+            record_type=self.record_type,
             ranges=ranges,
-            through=through,
+            next_offsets=through,
         )
         key = self.key(manifest.number, "json")
         return manifest if self._create(key, manifest) else self.read(manifest.number)

@@ -33,17 +33,17 @@ class CuratedAudit:
 
     Parameters
     ----------
-    records, misfits, superseded
+    records, rejects, superseded
         What was taken, what of it is no record of the kind, and what gave way to a later revision.
     rows, files, bytes
-        What there is: ``records`` less ``misfits`` and ``superseded``.
+        What there is: ``records`` less ``rejects`` and ``superseded``.
     left_over
         Files that no commit names: replaced ones, or those of a compaction that was killed.
     """
 
     kind: str
     records: int = 0
-    misfits: int = 0
+    rejects: int = 0
     superseded: int = 0
     rows: int = 0
     files: int = 0
@@ -67,7 +67,7 @@ def audit_curated(store: Store, *, deep: bool = False) -> list[CuratedAudit]:
     state = curated.read_state(store)
     if not state.version:
         return []
-    record_types = {topic.kind for topic in state.consumed.values()} | {
+    record_types = {topic.record_type for topic in state.consumed.values()} | {
         file.folder.record_type for file in state.files.values()
     }
     results = {
@@ -75,10 +75,10 @@ def audit_curated(store: Store, *, deep: bool = False) -> list[CuratedAudit]:
         for record_type in sorted(record_types)
     }
     for name, consumed in state.consumed.items():
-        result = results[consumed.kind]
+        result = results[consumed.record_type]
         for number, consumed_range in consumed.partitions.items():
             result.records += consumed_range.records
-            result.misfits += consumed_range.misfits
+            result.rejects += consumed_range.rejects
             result.findings += _check_consumed(store, name, int(number), consumed_range)
     stored_sizes = {
         info.key: info.size for info in store.list(curated.ROOT) if curated.parse_version(info.key)
@@ -86,9 +86,9 @@ def audit_curated(store: Store, *, deep: bool = False) -> list[CuratedAudit]:
     for kind, result in results.items():
         with tempfile.TemporaryDirectory(prefix="tickerlake-audit-") as folder:
             _check_files(store, state.files_of(kind), stored_sizes, result, Path(folder) if deep else None)
-            expected_rows = result.records - result.misfits - result.superseded
+            expected_rows = result.records - result.rejects - result.superseded
             if expected_rows != result.rows:
-                message = f"{expected_rows} rows are due (records less misfits and superseded), {result.rows} are there"
+                message = f"{expected_rows} rows are due (records less rejects and superseded), {result.rows} are there"
                 result.findings.append(Finding("curated_count", f"{curated.ROOT}{kind}/", message))
             if deep and result.files and not result.findings:
                 result.findings += _check_offsets(Path(folder), state, kind)
@@ -132,15 +132,15 @@ def _check_consumed(
     except (LakeError, ObjectMissing) as error:
         yield Finding("curated_source", key, error.message)
         return
-    if consumed.first != topic_meta.first_position(partition):
+    if consumed.first_offset != topic_meta.first_position(partition):
         yield Finding(
-            "curated_source", key, f"taken from {consumed.first} on, not from the chain's beginning"
+            "curated_source", key, f"taken from {consumed.first_offset} on, not from the chain's beginning"
         )
-    if end != consumed.through:
-        yield Finding("curated_source", key, f"taken up to {consumed.through}, where no segment ends")
+    if end != consumed.next_offset:
+        yield Finding("curated_source", key, f"taken up to {consumed.next_offset}, where no segment ends")
     if records != consumed.records:
         message = (
-            f"{consumed.records} records were taken up to {consumed.through}, the segments hold {records}"
+            f"{consumed.records} records were taken up to {consumed.next_offset}, the segments hold {records}"
         )
         yield Finding("curated_source", key, message)
 
@@ -149,16 +149,16 @@ def _count_raw(
     store: Store, topic: TopicMeta, partition: int, consumed: curated.ConsumedRange
 ) -> tuple[int, int]:
     """Count the records of a chain, and find where it ends, in what was taken of it."""
-    records, end = 0, consumed.first
+    records, end = 0, consumed.first_offset
     if topic.format == "json":
-        for start, stop, info in coverage(store, topic.topic, partition, consumed.first):
-            if start >= consumed.through:
+        for start, stop, info in coverage(store, topic.topic, partition, consumed.first_offset):
+            if start >= consumed.next_offset:
                 break
             records += info.key.startswith("raw/") and not parse_marker(info.key)
             end = max(end, stop)
         return records, end
-    for chunk in chunks(store, topic, partition, consumed.first):
-        if chunk.start >= consumed.through:
+    for chunk in chunks(store, topic, partition, consumed.first_offset):
+        if chunk.start >= consumed.next_offset:
             break
         records += chunk.records
         end = chunk.end
@@ -199,6 +199,6 @@ def _check_offsets(lineage: Path, state: CuratedState, record_type: str) -> Iter
             yield Finding("curated_double", key, message)
         consumed = state.consumed.get(topic)
         consumed_range = consumed.partitions.get(str(partition)) if consumed else None
-        if consumed_range is None or low < consumed_range.first or high >= consumed_range.through:
+        if consumed_range is None or low < consumed_range.first_offset or high >= consumed_range.next_offset:
             message = f"offsets {low} to {high} of {topic} partition {partition} were never taken"
             yield Finding("curated_source", key, message)
