@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickerlake.model.json import to_json_lines
+from tickerlake.model.json import find_record_type, to_json_lines
 from tickerlake.model.schema import DECIMAL
 
 REPEATS = 40
@@ -84,3 +84,20 @@ def test_no_records_no_lines() -> None:
 def test_float_prices_are_rejected() -> None:
     with pytest.raises(TypeError, match="price"):
         to_json_lines(pl.DataFrame({"price": [1.5]}))
+
+
+@pytest.mark.parametrize(
+    ("document", "record_type"),
+    [
+        (b'{"schema":"bar.v1"}', "bars"),
+        ('{"price":1,"schema":"trade.v1"}', "trades"),
+        (b'{"schema":"bar.v9"}', None),
+        (b'{"schema":7}', None),
+        (b"[1]", None),
+        (b"not JSON", None),
+        (b'{"schema":"\xff"}', None),
+        (b"[" * 100_000, None),
+    ],
+)
+def test_the_record_type_follows_from_the_schema(document: bytes | str, record_type: str | None) -> None:
+    assert find_record_type(document) == record_type

@@ -27,7 +27,6 @@ from tickerlake.lake.curated import (
     CuratedFile,
     CuratedFolder,
     CuratedState,
-    TopicRecordTypes,
 )
 from tickerlake.lake.duckdb_sql import (
     column_list,
@@ -38,6 +37,7 @@ from tickerlake.lake.duckdb_sql import (
 )
 from tickerlake.lake.formats.rows import checksum
 from tickerlake.lake.reader import topics
+from tickerlake.lake.record_types import TopicRecordTypes
 from tickerlake.lake.store.base import Store, create_if_absent
 from tickerlake.lake.store.local import LocalStore
 from tickerlake.lake.topic import read_topic
@@ -196,7 +196,7 @@ class Compactor:
         progress.skipped = []
         for name in [self._topic] if self._topic else topics(self._store):
             topic = read_topic(self._store, name)
-            record_type = self._record_types.find(topic, state)
+            record_type = self._record_types.find(topic, state.record_type(name))
             if record_type is None:
                 progress.skipped.append(name)
                 continue

@@ -1,10 +1,10 @@
-"""What the curated part of a lake consists of: a log of create-only commits. Pure, but for the store.
+"""The curated part of a lake: Parquet files, and a log of create-only commits that names them.
 
-``curated/_log/<version, 20 digits>.json`` says which files were added, which of the earlier ones they
-replace, and up to where each partition's chain has been taken. A file that no commit names does not count,
-so a compaction that is killed leaves nothing that a reader could see; of two that run at once, the commit
-of one fails and it begins anew. Every `FULL_EVERY` commits one lists all files, so that older ones
-need not be read.
+``curated/_log/<version, 20 digits>.json`` lists the files that were added, the earlier files that they
+replace, and the next offset of each partition's chain. A file that no commit names does not count,
+so a compaction that is killed leaves nothing that a reader could see. If two run at once, the commit of
+one fails and it restarts. Every `FULL_COMMIT_EVERY` versions a commit lists all files, so that readers can
+ignore earlier ones.
 """
 
 import re
@@ -21,18 +21,21 @@ from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.reader import partitions
 from tickerlake.lake.store.base import Store, discard
 from tickerlake.lake.topic import TopicMeta
-from tickerlake.lake.typed_records import Chunk, chunks, detect_record_type
+from tickerlake.lake.typed_records import Chunk, chunks
 
 ROOT: Final = "curated/"
 LOG: Final = f"{ROOT}_log/"
 REJECTS: Final = f"{ROOT}_rejects/"
 FULL_COMMIT_EVERY: Final = 32
+"""A trade-off: readers read up to this many commits; a full commit repeats the list of all files."""
+
 _FILE_KEY: Final = re.compile(
     rf"{ROOT}(?P<record_type>[a-z]+)(?:/interval=(?P<interval>[0-9a-z]+))?/date=(?P<date>\d{{4}}-\d\d-\d\d)/"
     r"(?P<version>\d{10})-[0-9a-f]{16}\.parquet"
 )
 _COMMIT_KEY: Final = re.compile(rf"{LOG}(\d{{20}})\.json")
-_MAX_ATTEMPTS: Final = 3
+_MAX_READ_ATTEMPTS: Final = 3
+"""An attempt fails only if a cleanup deletes a commit between listing and reading, which is rare."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,12 +44,12 @@ class CuratedFolder:
 
     Parameters
     ----------
-    kind
+    record_type
         ``bars``, ``trades`` …
     interval
-        Of bars and indicators, else empty.
+        The interval of bars and indicators; empty for other types.
     date
-        The first of the exchange days of its rows, from `period`.
+        First of the session dates that share the folder, from `folder_date`.
     """
 
     record_type: str
@@ -55,13 +58,13 @@ class CuratedFolder:
 
     @property
     def prefix(self) -> str:
-        """What its keys begin with."""
+        """The beginning of its files' keys."""
         interval = f"interval={self.interval}/" if self.interval else ""
         return f"{ROOT}{self.record_type}/{interval}date={self.date.isoformat()}/"
 
 
 class CuratedFile(msgspec.Struct, frozen=True):
-    """One file: where it is, and which instruments (from the first to the last, by name) it holds."""
+    """One file; ``first`` and ``last`` are the bounds of its instruments in alphabetical order."""
 
     key: str
     rows: int
@@ -72,12 +75,12 @@ class CuratedFile(msgspec.Struct, frozen=True):
 
     @property
     def folder(self) -> CuratedFolder:
-        """The folder in which it lies."""
+        """The folder of the file."""
         return parse_folder(self.key)
 
 
 class ConsumedRange(msgspec.Struct, frozen=True):
-    """How much of one partition has been taken: its offsets ``[first_offset, next_offset)``, and what they held."""
+    """The offsets ``[first_offset, next_offset)`` of a partition that were compacted, with their counts."""
 
     first_offset: int
     next_offset: int
@@ -86,14 +89,18 @@ class ConsumedRange(msgspec.Struct, frozen=True):
 
 
 class ConsumedTopic(msgspec.Struct, frozen=True):
-    """How much of a topic has been taken, by partition (as text)."""
+    """A topic's record type and its compacted offsets by partition number (as text)."""
 
     record_type: str
     partitions: dict[str, ConsumedRange]
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
-    """One step. ``consumed`` and ``superseded`` are totals; ``added`` lists all files if it is ``full``."""
+    """One entry of the log.
+
+    ``consumed`` and ``superseded`` are totals since the first commit. ``added`` lists all current files if
+    the commit is ``full``.
+    """
 
     version: int
     created_ms: int
@@ -107,18 +114,18 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class CuratedState:
-    """What there is after a number of commits.
+    """The state after a number of commits.
 
     Parameters
     ----------
     version
-        How many commits there were.
-    taken
-        Topics, and how much of each has been taken.
+        Number of the last commit; 0 before the first.
+    consumed
+        Compacted offsets by topic.
     superseded
-        By kind: how many rows gave way to a later revision.
+        By record type: the number of rows superseded by a later revision.
     files
-        Those that count, by key.
+        The current files by key.
     """
 
     version: int = 0
@@ -127,7 +134,7 @@ class CuratedState:
     files: dict[str, CuratedFile] = field(default_factory=dict)
 
     def next_offsets(self, topic: str) -> dict[str, int]:
-        """Return up to which offset each partition of a topic has been taken, by its number as text."""
+        """Return the first offset of each partition that is not compacted, by its number as text."""
         consumed = self.consumed.get(topic)
         return (
             {number: consumed_range.next_offset for number, consumed_range in consumed.partitions.items()}
@@ -135,13 +142,18 @@ class CuratedState:
             else {}
         )
 
+    def record_type(self, topic: str) -> str | None:
+        """Return the record type under which a topic was compacted; None if it was not."""
+        consumed = self.consumed.get(topic)
+        return consumed.record_type if consumed else None
+
     def files_of(self, record_type: str) -> list[CuratedFile]:
-        """Return the files of a kind, by key."""
+        """Return the files of a record type in the order of their keys."""
         prefix = f"{ROOT}{record_type}/"
         return [self.files[key] for key in sorted(self.files) if key.startswith(prefix)]
 
     def apply(self, commit: Commit) -> "CuratedState":
-        """Return what there is after one commit more."""
+        """Return the state after one more commit."""
         removed = self.files if commit.full else set(commit.removed)
         remaining = {key: file for key, file in self.files.items() if key not in removed}
         added = {each.key: each for each in commit.added}
@@ -154,27 +166,28 @@ def parse_folder(key: str) -> CuratedFolder:
     Raises
     ------
     LakeError
-        If it is no such key.
+        If it is not such a key.
     """
     match = _FILE_KEY.fullmatch(key)
     if not match:
         raise LakeError(
-            f"{key} is not the name of a curated file.", "Something else wrote it, or its commit."
+            f"{key} is not the name of a curated file.",
+            "The file, or the commit that names it, was not written by tickerlake.",
         )
     return CuratedFolder(match["record_type"], match["interval"] or "", date.fromisoformat(match["date"]))
 
 
 def parse_version(key: str) -> int | None:
-    """Return for which commit a curated file was written; None if the key is none of a file."""
+    """Return the version for which a curated file was written; None if the key is not that of a file."""
     match = _FILE_KEY.fullmatch(key)
     return int(match["version"]) if match else None
 
 
 def folder_date(record_type: str) -> pl.Expr:
-    """Return the first of the exchange days that share a folder with that of a row.
+    """Return the date of a row's folder: the first of the session dates that share it.
 
-    A day has its own, but daily bars and indicators, of which a day has few, share it with their year, and
-    alerts with their month.
+    Each session date has a folder. Only daily bars and indicators share one per year, and alerts one per
+    month, since a single day would fill only a tiny file.
     """
     day = pl.col("session_date")
     if record_type == "alerts":
@@ -185,45 +198,33 @@ def folder_date(record_type: str) -> pl.Expr:
 
 
 def pending_chunks(store: Store, topic: TopicMeta, next_offsets: Mapping[str, int]) -> Iterator[Chunk]:
-    """Yield what a topic's chains hold beyond what was taken, a partition after the other.
+    """Yield the chunks of a topic that are not consumed yet, partition by partition.
 
     Parameters
     ----------
-    through
-        As `State.through` returns it.
+    next_offsets
+        From `CuratedState.next_offsets`.
     """
     for partition in partitions(store, topic.topic):
         start = next_offsets.get(str(partition), topic.first_position(partition))
         yield from chunks(store, topic, partition, start)
 
 
-class TopicRecordTypes:
-    """What the topics of a lake hold; at each is looked once, for that reads a whole segment."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._cached: dict[str, str | None] = {}
-
-    def find(self, topic: TopicMeta, state: CuratedState | None = None) -> str | None:
-        """Return the kind of a topic's records; None if they are none of ours, or there were none yet."""
-        name = topic.topic
-        if name not in self._cached:
-            consumed = state.consumed.get(name) if state else None
-            self._cached[name] = consumed.record_type if consumed else detect_record_type(self._store, topic)
-        return self._cached[name]
-
-    def refresh(self) -> None:
-        """Forget of which topics the kind is not known: they may have records now."""
-        self._cached = {name: kind for name, kind in self._cached.items() if kind is not None}
-
-
 def commit_key(version: int) -> str:
-    """Key of a commit."""
+    """Return the key of a commit."""
     return f"{LOG}{version:020d}.json"
 
 
 def read_commit(store: Store, version: int) -> Commit:
-    """Read one commit; ObjectMissing if there is none."""
+    """Read one commit.
+
+    Raises
+    ------
+    ObjectMissing
+        There is no such commit.
+    LakeError
+        It is damaged, or of a newer format.
+    """
     key = commit_key(version)
     try:
         decoded = msgspec.json.decode(store.read(key), type=Commit)
@@ -231,37 +232,35 @@ def read_commit(store: Store, version: int) -> Commit:
         raise LakeError(f"{store.uri}/{key} is damaged: {error}.", REBUILD_HINT) from error
     if decoded.format != 1:
         raise LakeError(
-            f"{store.uri}/{key} has the format {decoded.format}, which a newer version wrote.",
+            f"{store.uri}/{key} has format {decoded.format}, which is newer than this version supports.",
             "Update tickerlake.",
         )
     return decoded
 
 
-REBUILD_HINT: Final = (
-    "Restore it, or remove curated/ as a whole: `tickerlake compact` makes it again from raw/."
-)
+REBUILD_HINT: Final = "Restore it, or delete all of curated/: `tickerlake compact` rebuilds it from raw/."
 
 
 def commit_versions(store: Store) -> list[int]:
-    """Return the numbers of the commits that are kept, in order."""
+    """Return the numbers of the stored commits in ascending order."""
     matches = (_COMMIT_KEY.fullmatch(info.key) for info in store.list(LOG))
     return sorted(int(match[1]) for match in matches if match)
 
 
 def read_state(store: Store) -> CuratedState:
-    """Return what the curated part of a lake consists of now.
+    """Return the current state of a lake's curated part.
 
     Raises
     ------
     LakeError
         If a commit is missing or damaged.
     """
-    for _ in range(_MAX_ATTEMPTS):
+    for _ in range(_MAX_READ_ATTEMPTS):
         try:
             return _apply_commits(store, commit_versions(store))
         except ObjectMissing:
-            continue  # an old commit was cleaned away between the listing and the reading
-    raise LakeError(f"{store.uri}/{LOG} lacks a commit in the middle.", REBUILD_HINT)
+            continue  # a cleanup deleted an old commit after it was listed
+    raise LakeError(f"A commit in the middle of {store.uri}/{LOG} is missing.", REBUILD_HINT)
 
 
 def _apply_commits(store: Store, stored_versions: list[int]) -> CuratedState:
@@ -291,7 +290,7 @@ def commit(
     Raises
     ------
     ObjectExists
-        Somebody else's was first, or the reply to our own was lost: read the state anew.
+        Another compaction's commit was first, or the reply to this one was lost: read the state again.
     """
     change = Commit(
         version=state.version + 1,
@@ -313,10 +312,10 @@ def commit(
 
 
 def delete_obsolete(store: Store, retention_ms: int) -> Iterator[str]:
-    """Delete what no reader of the last while can need, and yield each key.
+    """Delete files and commits that no recent reader can need, and yield each key.
 
-    These are files that were replaced or left behind before the newest full commit that is older than
-    ``keep_ms``, and the commits before that one. Where nothing may be deleted, all stays.
+    The base is the newest full commit older than ``retention_ms``: commits before it are deleted, and files
+    up to its version that it does not list. Stops at the first key that the account may not delete.
     """
     before_ms = clock.now_ns() // 1_000_000 - retention_ms
     stored_versions = commit_versions(store)
@@ -329,7 +328,7 @@ def delete_obsolete(store: Store, retention_ms: int) -> Iterator[str]:
     needed = {each.key for each in read_commit(store, base_version).added}
     versioned = ((info.key, parse_version(info.key)) for info in list(store.list(ROOT)))
     files = [key for key, version in versioned if version is not None and version <= base_version]
-    # commits go last: as long as one is there, so is what tells of its files
+    # commits are deleted last, so that no file outlives the commits that name it
     for key in [
         *(key for key in files if key not in needed),
         *(commit_key(v) for v in stored_versions if v < base_version),

@@ -15,7 +15,7 @@ import polars as pl
 
 from tickerlake.errors import UsageError
 from tickerlake.lake import curated
-from tickerlake.lake.curated import CuratedState, TopicRecordTypes
+from tickerlake.lake.curated import CuratedState
 from tickerlake.lake.duckdb_sql import (
     column_list,
     latest_rows_sql,
@@ -24,18 +24,19 @@ from tickerlake.lake.duckdb_sql import (
     sql_literal,
 )
 from tickerlake.lake.reader import topics
+from tickerlake.lake.record_types import TopicRecordTypes
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.local import LocalStore
 from tickerlake.lake.topic import read_topic
 from tickerlake.lake.typed_records import (
     DEDUP_KEYS,
-    SCHEMA_OF,
     Records,
     SessionDateLookup,
     frame_schema,
     prefetch_chunks,
 )
 from tickerlake.lake.views import views
+from tickerlake.model.schema import SCHEMA_OF
 
 RECORD_TYPES: Final = tuple(SCHEMA_OF)
 _WORD: Final = re.compile(r"[a-z_]+")
@@ -215,7 +216,7 @@ class LakeDatabase:
         paths: list[str] = []
         for name in topics(self._store):
             topic = read_topic(self._store, name)
-            if self._record_types.find(topic, state) != record_type:
+            if self._record_types.find(topic, state.record_type(name)) != record_type:
                 continue
             pending = curated.pending_chunks(self._store, topic, state.next_offsets(name))
             for _, records in prefetch_chunks(self._store, pending, record_type, self._session_dates):

@@ -1,7 +1,7 @@
-"""Segments → records of a known kind, in typed columns: what is curated, queried and loaded.
+"""Segments → records of one record type in typed columns, for compaction, queries and loads.
 
-A topic's kind is what its first record says. Records that are not what the topic holds, or lack what every
-record of the kind has, are misfits: they are kept apart, each with its reason.
+A topic's record type is that of its first record (`record_types`). A record of another type, or without a
+required field, is rejected: it is stored apart from the others, with its reason.
 """
 
 import io
@@ -18,17 +18,12 @@ from tickerlake.errors import LakeError
 from tickerlake.lake.formats import columns, ndjson, parquet
 from tickerlake.lake.formats.columns import ENVELOPE, Column
 from tickerlake.lake.formats.record_objects import coverage
-from tickerlake.lake.reader import partitions, read_columns, read_meta, segments
+from tickerlake.lake.reader import read_columns, read_meta, segments
 from tickerlake.lake.segment import REPAIR_HINT, parse_marker, segment_key
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import TopicMeta
-from tickerlake.model.json import find_schema
-from tickerlake.model.schema import SCHEMAS, FieldType, fields, polars_type, time_columns, with_timestamps
+from tickerlake.model.schema import SCHEMA_OF, FieldType, fields, polars_type, time_columns, with_timestamps
 
-RECORD_TYPE_OF: Final = {schema: schema.removesuffix(".v1") + "s" for schema in SCHEMAS}
-"""The name of a table or folder of each kind of record: ``bars`` of ``bar.v1``."""
-
-SCHEMA_OF: Final = {name: schema for schema, name in RECORD_TYPE_OF.items()}
 LINEAGE: Final = pl.Schema(
     {
         "kafka_topic": pl.String,
@@ -37,40 +32,47 @@ LINEAGE: Final = pl.Schema(
         "kafka_timestamp_ms": pl.Int64,
     }
 )
-"""Where each row comes from."""
+"""The columns that say which Kafka message a row comes from."""
 
 DEDUP_KEYS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "bars": (("kafka_topic", "instrument_id", "interval", "ts_open_ns", "price_type"), "revision"),
     "indicators": (("kafka_topic", "instrument_id", "interval", "ts_open_ns"), ""),
     "alerts": (("kafka_topic", "alert_id"), ""),
 }
-"""What makes two rows of a kind the same, and what says which of them counts.
+"""By record type: the columns that identify a record, and the column with its revision (empty: none).
 
-It is the highest revision, if the kind has any, else the last one that was written. Trades and quotes all
-count.
+Of rows with the same key only one counts: the one with the highest revision, then the highest offset. All
+trades and quotes count.
 """
 
 SessionDateLookup = Callable[[pl.Series, pl.Series], pl.Series]
-"""From instruments and times (UTC nanoseconds), each of the shape (n,), to exchange days."""
+"""Maps instruments and times (UTC nanoseconds), each of shape (n,), to session dates of shape (n,)."""
 
 _OBJECTS_PER_CHUNK: Final = 1_000
+"""Objects of one record each: as many as one page of a Cloud Storage listing returns."""
+
 _OBJECT_READ_THREADS: Final = 16
+"""These objects are tiny, so reading them is bound by latency, which parallel requests hide."""
+
 _PREFETCH_CHUNKS: Final = 3
+"""Bounds memory: so many decoded chunks can wait for the consumer."""
+
 _CHUNK_READ_THREADS: Final = 2
-_INSTRUMENT: Final = "instrument_id"
+"""Overlaps reading one chunk with decoding another; Polars decodes on all cores by itself."""
+
 _INTERVAL_PATTERN: Final = r"^[0-9a-z]{1,16}$"
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some consecutive objects of one partition, which hold the offsets ``[start, end)``.
+    """Consecutive objects of one partition that cover the offsets ``[start, end)``.
 
     Parameters
     ----------
     keys
         The objects with rows; none for a gap or a hole.
     records, bytes
-        How many rows there are, and how long the objects are.
+        Number of rows, and total size of the objects.
     """
 
     topic: str
@@ -84,7 +86,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row that is no record of its topic's kind."""
+    """A row that is not a record of its topic's record type, with its position in the lake and in Kafka."""
 
     kafka_topic: str
     kafka_partition: int
@@ -97,17 +99,17 @@ class RejectedRow:
 
 @dataclass(slots=True)
 class Records:
-    """What was read: a frame as `frame_schema` has it, and misfits."""
+    """The records of a chunk in the columns of `frame_schema`, and its rejected rows."""
 
     frame: pl.DataFrame
     rejects: list[RejectedRow] = field(default_factory=list)
 
 
 def frame_schema(record_type: str) -> pl.Schema:
-    """Return the columns of a kind: its fields, timestamps, the exchange's day, and `LINEAGE`.
+    """Return the columns of a record type: its fields, timestamps, the session date, and `LINEAGE`.
 
-    Times ``ts_…_ns`` are int64 nanoseconds; beside each stands ``ts_…``, a timestamp in microseconds. The
-    kind itself (``schema``) is left out: it is the same for all rows.
+    Times ``ts_…_ns`` are int64 nanoseconds; each is followed by ``ts_…``, a timestamp in microseconds. The
+    field ``schema`` is omitted: it is the same in all rows.
     """
     dtypes: dict[str, pl.DataType] = {}
     for each in fields(SCHEMA_OF[record_type]):
@@ -122,35 +124,12 @@ def frame_schema(record_type: str) -> pl.Schema:
 
 
 def event_time_column(record_type: str) -> str:
-    """Return the name of the time by which a kind is ordered."""
+    """Return the column by which records of a type are ordered in time."""
     return "ts_open_ns" if record_type in {"bars", "indicators"} else "ts_event_ns"
 
 
-def detect_record_type(store: Store, topic: TopicMeta) -> str | None:
-    """Return the kind of a topic's records, None if they are none of ours or there are none yet."""
-    for partition in partitions(store, topic.topic):
-        for chunk in chunks(store, topic, partition, topic.first_position(partition)):
-            if not chunk.keys:
-                continue
-            key = chunk.keys[0]
-            if key.endswith(".parquet"):
-                frame, _ = parquet.decode_rows(store.read(key), key)
-                schema = frame.get_column("schema")[0] if "schema" in frame.columns else None
-            else:
-                schema = _parse_schema(_read_lines(store, key)[0])
-            return RECORD_TYPE_OF.get(schema or "")
-    return None
-
-
-def _parse_schema(line: str) -> str | None:
-    try:
-        return find_schema(line)
-    except msgspec.DecodeError:
-        return None
-
-
 def chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterator[Chunk]:
-    """Yield what a partition's chain holds from a position on, which one of its objects begins with.
+    """Yield the chunks of a partition's chain from the position at which one of its objects starts.
 
     Raises
     ------
@@ -165,8 +144,8 @@ def chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterat
         meta = read_meta(store, info)
         if meta.position != start or meta.next_position <= start:
             raise LakeError(
-                f"{store.uri}/{info.key} begins at offset {meta.position}; the chain has come to {start}.",
-                "A segment is missing or foreign; run `tickerlake audit`.",
+                f"{store.uri}/{info.key} starts at offset {meta.position}, but the chain goes on at {start}.",
+                "A segment is missing or belongs to another chain; run `tickerlake audit`.",
             )
         keys = (info.key,) if meta.records else ()
         yield Chunk(topic.topic, partition, start, meta.next_position, keys, meta.records, info.size)
@@ -178,7 +157,7 @@ def _object_chunks(store: Store, topic: str, partition: int, start: int) -> Iter
     first, end, size = start, start, 0
     for object_start, stop, info in coverage(store, topic, partition, start):
         if object_start > end:
-            break  # uploads are in flight
+            break  # the objects in between are still being uploaded
         if stop <= end:
             continue
         end = stop
@@ -207,7 +186,7 @@ def read_chunk(store: Store, chunk: Chunk, record_type: str, session_dates: Sess
         frame, _ = parquet.decode_rows(store.read(key), key)
         dtypes = {column.name: polars_type(column.type) for column in _layout(record_type)}
         if any(frame.schema.get(name, dtype) != dtype for name, dtype in dtypes.items()):
-            # the topic's first records were not all of one kind, so its columns are nobody's
+            # the topic's first records were of several types, so its columns match none of them
             topic_columns = read_columns(store, chunk.topic)
             decoded = columns.decode(columns.to_lines(frame, topic_columns), _layout(record_type))
         else:
@@ -220,7 +199,7 @@ def read_chunk(store: Store, chunk: Chunk, record_type: str, session_dates: Sess
 def prefetch_chunks(
     store: Store, pending: Iterable[Chunk], record_type: str, session_dates: SessionDateLookup
 ) -> Iterator[tuple[Chunk, Records]]:
-    """Read chunks in order, a few of them ahead."""
+    """Read chunks in order, prefetching a few."""
     with ThreadPoolExecutor(_CHUNK_READ_THREADS) as pool:
         in_flight: deque[tuple[Chunk, Future[Records]]] = deque()
         for chunk in pending:
@@ -234,16 +213,23 @@ def prefetch_chunks(
 
 def _read_all_lines(store: Store, chunk: Chunk) -> pl.Series:
     if len(chunk.keys) == 1:
-        return _read_lines(store, chunk.keys[0])
+        return read_lines(store, chunk.keys[0])
     with ThreadPoolExecutor(_OBJECT_READ_THREADS) as pool:
-        return pl.concat(pool.map(lambda key: _read_lines(store, key), chunk.keys))
+        return pl.concat(pool.map(lambda key: read_lines(store, key), chunk.keys))
 
 
-def _read_lines(store: Store, key: str) -> pl.Series:
+def read_lines(store: Store, key: str) -> pl.Series:
+    """Return the JSON documents of an object.
+
+    Raises
+    ------
+    LakeError
+        If the object is damaged.
+    """
     data = store.read(key)
     text = ndjson.decode_rows(data, key) if key.endswith(".ndjson.gz") else data
     try:
-        # no JSON has this separator, so that each line is one cell: twenty times as quick as splitting
+        # JSON never contains this separator, so each line is one cell: 20 times faster than splitting
         frame = pl.read_csv(
             io.BytesIO(text),
             has_header=False,
@@ -264,7 +250,7 @@ def _layout(record_type: str) -> list[Column]:
 
 
 def _conform(frame: pl.DataFrame, dtypes: dict[str, pl.DataType]) -> pl.DataFrame:
-    """Give a Parquet segment the kind's columns: those that it lacks are null, others go."""
+    """Select the columns of a record type from a Parquet segment; missing ones are null."""
     return frame.select(
         pl.col(name) if name in frame.columns else pl.lit(None, dtype).alias(name)
         for name, dtype in dtypes.items()
@@ -282,13 +268,13 @@ def _split_rejects(
     for each in required:
         fits &= pl.col(each.name).is_not_null()
     if "interval" in frame.columns:
-        # it becomes the name of a folder
+        # the interval becomes a folder name
         fits &= frame.get_column("interval").str.contains(_INTERVAL_PATTERN).fill_null(value=False)
     rejected = frame.with_row_index("line").filter(~fits)
     accepted = frame.filter(fits) if rejected.height else frame
     if "session_date" not in accepted.columns:
         resolved_dates = session_dates(
-            accepted.get_column(_INSTRUMENT), accepted.get_column(event_time_column(record_type))
+            accepted.get_column("instrument_id"), accepted.get_column(event_time_column(record_type))
         )
         accepted = accepted.with_columns(session_date=resolved_dates)
     accepted = with_timestamps(accepted, time_columns(schema)).with_columns(
@@ -300,15 +286,15 @@ def _split_rejects(
 
 def _reject(row: dict[str, object], chunk: Chunk, schema: str, required: list[str]) -> RejectedRow:
     if row["kafka_tombstone"]:
-        reason = "a tombstone: it has a key, but no record"
+        reason = "tombstone: the message has a key but no value"
     elif row["schema"] != schema:
-        reason = f"its schema is {row['schema'] or 'missing'}, the topic holds {schema}"
+        reason = f"schema {row['schema'] or 'is missing'}; the topic holds {schema}"
     else:
         missing_field = next((name for name in required if row[name] is None), None)
         reason = (
-            f"it has no {missing_field} that the kind {schema} allows"
+            f"{missing_field} is missing or invalid; {schema} requires it"
             if missing_field
-            else f"its interval {str(row['interval'])[:40]!r} is none such as 1m or 1d"
+            else f"interval {str(row['interval'])[:40]!r} is not one such as 1m or 1d"
         )
     line = int(str(row.pop("line")))
     key = chunk.keys[line] if len(chunk.keys) > 1 else chunk.keys[0]
@@ -325,5 +311,5 @@ def _reject(row: dict[str, object], chunk: Chunk, schema: str, required: list[st
 
 
 def encode_rejects(rejects: list[RejectedRow]) -> bytes:
-    """Return misfits as newline-delimited JSON, which is how they are kept."""
+    """Encode rejected rows as newline-delimited JSON, the format in which they are stored."""
     return b"".join(msgspec.json.encode(each) + b"\n" for each in rejects)

@@ -11,6 +11,8 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from tickerlake.model.schema import RECORD_TYPE_OF
+
 JSON_COLUMNS: Final = frozenset({"extra", "values"})
 _LINE_COLUMN: Final = "\n"
 _NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'
@@ -215,6 +217,14 @@ def find_schema(document: bytes | str) -> str | None:
     try:
         return _SCHEMA_DECODER.decode(document).schema
     except msgspec.ValidationError:
+        return None
+
+
+def find_record_type(document: bytes | str) -> str | None:
+    """Return the record type of a JSON document, such as ``bars``; None if it is not a record of ours."""
+    try:
+        return RECORD_TYPE_OF.get(find_schema(document) or "")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -110,7 +110,13 @@ SCHEMAS: Final[dict[str, tuple[Field, ...]]] = {
         ts_open_ns:ts ts_close_ns:ts session_date:date close:decimal values:json
     """),
 }
-"""The fields of each kind of record, in the order in which they are written."""
+"""The fields of each schema, in the order in which they are written."""
+
+RECORD_TYPE_OF: Final = {schema: schema.removesuffix(".v1") + "s" for schema in SCHEMAS}
+"""The record type of each schema, which names its tables and folders: ``bars`` of ``bar.v1``."""
+
+SCHEMA_OF: Final = {record_type: schema for schema, record_type in RECORD_TYPE_OF.items()}
+"""The schema of each record type."""
 
 
 def fields(record_type: str) -> tuple[Field, ...]:

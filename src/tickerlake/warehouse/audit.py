@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tickerlake.lake.audit.segments import Finding
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.typed_records import SCHEMA_OF
+from tickerlake.model.schema import SCHEMA_OF
 from tickerlake.warehouse.bigquery import NotFound, Warehouse
 from tickerlake.warehouse.manifests import Manifests, Range
 from tickerlake.warehouse.tables import tables

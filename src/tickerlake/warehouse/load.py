@@ -15,12 +15,11 @@ import polars as pl
 from tickerlake import clock, failpoints
 from tickerlake.errors import ObjectMissing, WarehouseError, WarehouseUnavailable
 from tickerlake.lake import curated
-from tickerlake.lake.curated import TopicRecordTypes
 from tickerlake.lake.reader import topics
+from tickerlake.lake.record_types import TopicRecordTypes
 from tickerlake.lake.store.base import Store, create_if_absent, discard
 from tickerlake.lake.topic import TopicMeta, read_topic
 from tickerlake.lake.typed_records import (
-    SCHEMA_OF,
     Chunk,
     RejectedRow,
     SessionDateLookup,
@@ -29,6 +28,7 @@ from tickerlake.lake.typed_records import (
     prefetch_chunks,
 )
 from tickerlake.lake.views import views
+from tickerlake.model.schema import SCHEMA_OF
 from tickerlake.warehouse.bigquery import JobFailed, Warehouse
 from tickerlake.warehouse.manifests import LoadResult, Manifest, Manifests, Range
 from tickerlake.warehouse.tables import TableSpec, latest_view_sql, plain_view_sql, split_by_table, tables

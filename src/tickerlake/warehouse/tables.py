@@ -12,7 +12,8 @@ from typing import Final, Literal
 import polars as pl
 
 from tickerlake.lake.duckdb_sql import latest_rows_clause
-from tickerlake.lake.typed_records import SCHEMA_OF, frame_schema
+from tickerlake.lake.typed_records import frame_schema
+from tickerlake.model.schema import SCHEMA_OF
 
 Granularity = Literal["DAY", "MONTH"]
 DAILY_INTERVAL: Final = "1d"
