@@ -7,7 +7,8 @@ import sys
 import polars as pl
 
 from bench.child_report import Stopwatch
-from tickerlake.kafka.consumer import CommittedOffset, Consumer, Partition
+from tickerlake.kafka.client import Partition
+from tickerlake.kafka.consumer import CommittedOffset, Consumer
 
 _SCHEMA = {"instrument_id": pl.String, "ts_event_ns": pl.Int64, "price": pl.Float64, "size": pl.Float64}
 _BATCH = 50_000

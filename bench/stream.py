@@ -13,7 +13,7 @@ from bench.child_report import with_report
 from bench.kafka_env import KafkaEnv
 from bench.measure import Result, Run, run_child, run_interleaved
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.consumer import read_all
+from tickerlake.kafka.reader import read_all
 from tickerlake.sources.simulator.market import Market
 from tickerlake.sources.simulator.plan import MarketOptions
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from bench.child_report import Stopwatch
 from tickerlake.cli.app import main as tickerlake
-from tickerlake.kafka.consumer import CommittedOffset, Consumer, Partition
+from tickerlake.kafka.client import Partition
+from tickerlake.kafka.consumer import CommittedOffset, Consumer
 from tickerlake.kafka.producer import Producer
 from tickerlake.pipeline import track
 

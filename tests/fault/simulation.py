@@ -29,7 +29,9 @@ import pytest
 from tickerlake import clock
 from tickerlake.errors import ObjectExists, StoreUnavailable
 from tickerlake.kafka.admin import Topic
-from tickerlake.kafka.consumer import Batch, CommittedOffset, Partition
+from tickerlake.kafka.client import Partition
+from tickerlake.kafka.consumer import CommittedOffset
+from tickerlake.kafka.reader import RecordBatch
 from tickerlake.lake.audit.segments import audit
 from tickerlake.lake.store.base import ObjectInfo
 from tickerlake.lake.store.memory import MemoryStore
@@ -177,7 +179,7 @@ class SimConsumer:
         if self.positions.pop(number, None) is not None:
             self._on_revoke(("t", number))
 
-    def poll(self, timeout_s: float) -> Iterator[Batch]:
+    def poll(self, timeout_s: float) -> Iterator[RecordBatch]:
         del timeout_s
         world = self._world
         for number in list(self.positions):
@@ -195,7 +197,7 @@ class SimConsumer:
             elif world.high_watermarks[number] > start:
                 self.positions[number] = world.high_watermarks[number]
             frame = pl.DataFrame(rows, schema=KAFKA_RECORD_SCHEMA, orient="row")
-            yield Batch(("t", number), frame, len(fetched) == len(available))
+            yield RecordBatch(("t", number), frame, len(fetched) == len(available))
 
     def commit(self, partition: Partition, offset: int, metadata: str) -> None:
         number = partition[1]

@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from support import oracle
 from support.gcs import FakeGcs, fake_gcs
 from support.process import run
-from tickerlake.kafka import consumer
+from tickerlake.kafka import reader
 from tickerlake.kafka.admin import Admin
 from tickerlake.lake.store import open_store
 from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
@@ -103,7 +103,7 @@ def test_the_buffer_limit_holds_while_the_only_partition_is_stored(kafka: str, t
 
 
 def produce_behind_open_transaction(servers: str, topic: str) -> Producer:
-    """Write records behind a transaction that is not finished, and return who has begun it."""
+    """Produce records behind an open transaction, and return the producer that began it."""
     unfinished = Producer({"bootstrap.servers": servers, "transactional.id": topic})
     unfinished.init_transactions(30)
     produce(servers, topic, 100)
@@ -118,7 +118,7 @@ def produce_behind_open_transaction(servers: str, topic: str) -> Producer:
 def test_the_sink_waits_for_an_open_transaction(
     kafka: str, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "_OPEN_TRANSACTION_GRACE_S", 60.0)
+    monkeypatch.setattr(reader, "_OPEN_TRANSACTION_GRACE_S", 60.0)
     open_transactions = [produce_behind_open_transaction(kafka, topic)]
     sink = Sink(kafka, [topic], open_store(str(tmp_path)), topic, SinkOptions(flush_age_s=0.0))
 
@@ -138,14 +138,14 @@ def test_an_abandoned_transaction_is_reported(
     unfinished = produce_behind_open_transaction(kafka, topic)
     out, err = run("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end", "--json")
     assert json.loads(out)["records"] == 100
-    assert "4 partitions end in a transaction that is not finished" in err
-    monkeypatch.setattr(consumer, "_OPEN_TRANSACTION_GRACE_S", 0.0)
+    assert "4 partitions end in an open transaction" in err
+    monkeypatch.setattr(reader, "_OPEN_TRANSACTION_GRACE_S", 0.0)
     assert (
-        sum(batch.frame.height for batch in consumer.read_all(kafka, {}, topic, dict.fromkeys(range(4), 0)))
+        sum(batch.frame.height for batch in reader.read_all(kafka, {}, topic, dict.fromkeys(range(4), 0)))
         == 100
     )
     unfinished.abort_transaction(30)
     out, err = run("sink", "-t", topic, "--lake", tmp_path, "-b", kafka, "--until-end", "--json")
     assert json.loads(out)["records"] == 100
-    assert "not finished" not in err
+    assert "open transaction" not in err
     assert oracle.assert_stored_once(kafka, topic, tmp_path) == 200

@@ -20,10 +20,10 @@ from support.tracker import (
     simulate_trades,
 )
 from tickerlake.errors import BrokerUnreachable
-from tickerlake.kafka.consumer import TopicTailer, read_all
 from tickerlake.kafka.embedded.broker import EmbeddedBroker
 from tickerlake.kafka.embedded.files import free_port
 from tickerlake.kafka.probe import OffsetProbe
+from tickerlake.kafka.reader import TopicTailer, read_all
 
 FREQUENT_FLUSH = ("--flush-records", 50, "--flush-age", 0.2)
 # what Kafka says to a member that is late, unknown, or to join again, and of a coordinator that has moved

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from tickerlake import clock
-from tickerlake.kafka.consumer import CommittedOffset, Partition
+from tickerlake.kafka.client import Partition
+from tickerlake.kafka.consumer import CommittedOffset
 from tickerlake.lake.segment import StoreResult, partition_prefix
 from tickerlake.lake.store.base import ObjectInfo
 from tickerlake.lake.store.local import LocalStore

@@ -12,7 +12,9 @@ import polars as pl
 
 from tickerlake.errors import BrokerUnreachable, Rebalanced
 from tickerlake.kafka.admin import Topic
-from tickerlake.kafka.consumer import Batch, CommittedOffset, Partition
+from tickerlake.kafka.client import Partition
+from tickerlake.kafka.consumer import CommittedOffset
+from tickerlake.kafka.reader import RecordBatch
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 from tickerlake.pipeline.track import ClockClose, CommitMetadata
 
@@ -80,7 +82,7 @@ class SimConsumer:
     def subscribe(self, topics: list[str]) -> None:
         (self._topic,) = topics
 
-    def poll(self, timeout_s: float, max_records: int) -> Iterator[Batch]:
+    def poll(self, timeout_s: float, max_records: int) -> Iterator[RecordBatch]:
         del timeout_s
         if not self.assignments:
             for number in self._cluster.logs:
@@ -118,7 +120,7 @@ class SimConsumer:
         committed = self._cluster.committed.get(number)
         self._positions[number] = self._on_assign((self._topic, number), committed)
 
-    def _batch(self, number: int, count: int) -> Batch:
+    def _batch(self, number: int, count: int) -> RecordBatch:
         log, start = self._cluster.logs[number], self._positions[number]
         start = max(start, self._cluster.low_watermarks.get(number, 0))
         available = [record for record in log[: self._cluster.high_watermark(number)] if record[0] >= start]
@@ -127,7 +129,7 @@ class SimConsumer:
             self._positions[number] = fetched[-1][0] + 1
         rows = [(offset, ms, None, value) for offset, ms, value in fetched]
         frame = pl.DataFrame(rows, schema=KAFKA_RECORD_SCHEMA, orient="row")
-        return Batch((self._topic, number), frame, len(fetched) == len(available))
+        return RecordBatch((self._topic, number), frame, len(fetched) == len(available))
 
     def watermarks(self, partition: Partition) -> tuple[int, int]:
         log = self._cluster.logs[partition[1]][: self._cluster.high_watermark(partition[1])]

@@ -14,7 +14,7 @@ from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.calendars import sessions_by_market
 from tickerlake.analytics.types import EngineOptions
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.consumer import read_all
+from tickerlake.kafka.reader import read_all
 from tickerlake.lake.store import open_store
 from tickerlake.pipeline.track import Tracker, TrackOptions, TrackProgress
 

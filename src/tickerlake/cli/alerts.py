@@ -256,7 +256,7 @@ def tail(
     Examples: `tickerlake alerts tail` · `tickerlake alerts tail -n 100 --no-follow --json`
     """
     from tickerlake.kafka.admin import Admin
-    from tickerlake.kafka.consumer import read_all
+    from tickerlake.kafka.reader import read_all
 
     kafka_properties, printer = librdkafka_properties(context, property_), AlertPrinter(json=json)
     admin = Admin(bootstrap_servers, kafka_properties)

@@ -59,7 +59,7 @@ def sink(
     import hashlib
 
     from tickerlake.errors import UsageError
-    from tickerlake.kafka.consumer import OPEN_TRANSACTIONS_WARNING
+    from tickerlake.kafka.reader import OPEN_TRANSACTIONS_WARNING
     from tickerlake.lake.store import open_store
     from tickerlake.lake.topic import check_format
     from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress

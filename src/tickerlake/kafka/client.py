@@ -1,4 +1,4 @@
-"""What every Kafka client here shares: safe settings and errors in our own words."""
+"""What all Kafka clients share: safe settings, translated errors, detection of lost brokers."""
 
 import threading
 import time
@@ -13,13 +13,15 @@ from confluent_kafka import KafkaError as RdError
 from tickerlake import clock
 from tickerlake.errors import BrokerUnreachable, Fenced, KafkaError, Rebalanced, TickerlakeError, UsageError
 
+Partition = tuple[str, int]
+"""Topic and partition number."""
 _LOOPBACK = ("127.", "localhost", "[::1]")
 _UNREACHABLE = {
     RdError._TRANSPORT,
     RdError._ALL_BROKERS_DOWN,
     RdError._TIMED_OUT,
     RdError._RESOLVE,
-    # what is said of requests to a broker that the client has dropped meanwhile
+    # reported for requests to a broker that the client has dropped in the meantime
     RdError._DESTROY_BROKER,
 }
 _DENIED = {
@@ -35,7 +37,7 @@ _RETRIABLE = {
     RdError.LEADER_NOT_AVAILABLE,
     RdError._TRANSPORT,
     RdError._DESTROY_BROKER,
-    # what the client says while it is connected to none
+    # reported while the client is connected to no broker
     RdError._UNKNOWN_PARTITION,
 }
 _REBALANCED = {
@@ -45,12 +47,14 @@ _REBALANCED = {
     RdError.STALE_MEMBER_EPOCH,
 }
 BROKER_GRACE_S = 60.0
-"""How long a broker that restarts may not answer."""
-_TIMEOUT_S = 10.0
+"""How long no broker may answer: a restart, including the recovery of its logs, takes less."""
+_WATERMARKS_TIMEOUT_S = 10.0  # electing the leader of a new topic takes less
+_WATERMARKS_RETRY_S = 0.05
 _STATISTICS_INTERVAL_MS = 5_000
+"""Two reports without a broker replace the client (see `BrokerWatch`), so after 5 to 10 s."""
 _FENCED = {
     RdError._FENCED,
-    # what a client says after one of the others
+    # reported by every call after one of the others
     RdError._FATAL,
     RdError.INVALID_PRODUCER_EPOCH,
     RdError.PRODUCER_FENCED,
@@ -59,10 +63,10 @@ _FENCED = {
 
 
 def client_settings(bootstrap_servers: str, properties: Mapping[str, str], **defaults: Any) -> dict[str, Any]:
-    """Merge our settings with the user's librdkafka properties; theirs win.
+    """Merge default settings with the user's librdkafka properties, which take precedence.
 
-    Beyond loopback TLS is expected: ``security.protocol`` is ``SSL`` (or ``SASL_SSL`` where a SASL
-    mechanism is given) unless the user says otherwise.
+    For remote hosts TLS is the default: ``security.protocol`` is ``SSL``, or ``SASL_SSL`` if a SASL
+    mechanism is set, unless the user sets it.
     """
     merged: dict[str, Any] = {
         "bootstrap.servers": bootstrap_servers,
@@ -79,36 +83,40 @@ def client_settings(bootstrap_servers: str, properties: Mapping[str, str], **def
 
 
 def translate_error(error: RdError, action: str, bootstrap_servers: str) -> TickerlakeError:
-    """Turn librdkafka's error into ours, with a remedy."""
+    """Translate a librdkafka error into a `TickerlakeError` with a remedy."""
     code, text = error.code(), error.str()
     if code in _UNREACHABLE:
         return BrokerUnreachable(
             f"No Kafka broker answers at {bootstrap_servers} ({action}: {text}).",
-            "Is it running (`tickerlake broker status`), the port right, and the address that the broker "
-            "advertises reachable from here? Beyond this machine TLS is expected: for a plaintext listener "
+            "Start it (`tickerlake broker start`), or check the port and that the address that the broker "
+            "advertises is reachable from here. Remote hosts use TLS by default: for a plaintext listener "
             "add -X security.protocol=PLAINTEXT.",
         )
     if code in _DENIED:
         return KafkaError(
-            f"Kafka refused {action}: {text}.", "Check the credentials and the principal's ACLs."
+            f"Kafka denied {action}: {text}.", "Check the credentials and the principal's ACLs."
         )
     if code in _REBALANCED:
-        return Rebalanced(f"The group gave partitions to others ({action}: {text}).", "It is tried again.")
+        return Rebalanced(
+            f"The group assigned partitions to other members ({action}: {text}).",
+            "Nothing was written; it is retried.",
+        )
     if code in _FENCED:
         return Fenced(
-            f"Another process took over {action}.", "Run only one of them, or wait until it is done."
+            f"Another process took over {action}.",
+            "Run one process at a time, or wait until the other is done.",
         )
     if code == RdError.UNKNOWN_TOPIC_OR_PART:
-        return KafkaError(f"The topic is not there ({action}).", "Create it, or check its name.")
+        return KafkaError(f"The topic does not exist ({action}).", "Create it, or check its name.")
     if code == RdError.INCONSISTENT_GROUP_PROTOCOL:
         return KafkaError(
-            f"The group's other members share out partitions in another way ({action}: {text}).",
-            "Either each member of a group has a name (-X group.instance.id=…) or none has. Stop the others "
-            "(who was killed is forgotten after its session.timeout.ms), then start all of them alike.",
+            f"Other members of the group use a different assignment strategy ({action}: {text}).",
+            "Either all members of a group are static (-X group.instance.id=…) or none is. Stop the others "
+            "(Kafka removes a killed one after its session.timeout.ms), then start all of them the same way.",
         )
     if code == RdError._INVALID_ARG:
-        return UsageError(f"Kafka's client refuses a setting ({action}): {text}.", "Check --property (-X).")
-    return KafkaError(f"Kafka answered an error ({action}): {text}.", "See the broker's log.")
+        return UsageError(f"The Kafka client rejects a setting ({action}): {text}.", "Check --property (-X).")
+    return KafkaError(f"Kafka returned an error ({action}): {text}.", "See the broker's log.")
 
 
 class _Broker(msgspec.Struct):
@@ -120,16 +128,16 @@ class _Statistics(msgspec.Struct):
 
 
 class BrokerWatch:
-    """Notices a client that knows no broker any more: it never will again, and must be replaced.
+    """Detects a client that has lost all brokers: it never finds one again, and must be replaced.
 
-    librdkafka drops the brokers that a reply to Metadata does not name. A broker that has only just come back
-    names none, not even itself, and a client that hears so may be left without one for good
+    librdkafka drops brokers that a Metadata response does not list. A broker that has just restarted lists
+    none, not even itself, and may so leave a client without any broker for good
     (https://github.com/confluentinc/librdkafka/issues/5301).
 
     Attributes
     ----------
     settings
-        For the client; it must be polled, or the statistics pile up.
+        Settings for the client, which must be polled, or the statistics pile up.
     """
 
     def __init__(self) -> None:
@@ -138,7 +146,7 @@ class BrokerWatch:
         self._reports_without_broker = 0
 
     def _on_statistics(self, statistics: str) -> None:
-        # what is left is the name of a role, such as the group's coordinator, with no address
+        # a logical broker is only a role without an address, such as the group coordinator
         has_broker = any(
             each.source != "logical" for each in self._decoder.decode(statistics).brokers.values()
         )
@@ -146,12 +154,12 @@ class BrokerWatch:
 
     @property
     def has_lost_brokers(self) -> bool:
-        """Whether it has known none for a while; for a moment it does not while it begins anew by itself."""
+        """Whether two reports in a row listed no broker; a single one occurs while the client reconnects."""
         return self._reports_without_broker > 1
 
 
 def start_consumer(bootstrap_servers: str, properties: Mapping[str, str], **defaults: Any) -> Consumer:
-    """Make a client that reads; ``own`` are settings of ours."""
+    """Start a librdkafka consumer; `defaults` are settings that the user's properties override."""
     try:
         return Consumer(client_settings(bootstrap_servers, properties, **defaults))
     except KafkaException as error:
@@ -159,39 +167,41 @@ def start_consumer(bootstrap_servers: str, properties: Mapping[str, str], **defa
 
 
 def brokers_lost_error(bootstrap_servers: str) -> BrokerUnreachable:
-    """Return the error for a client that is lost."""
+    """Return the error for a client that has lost all brokers."""
     return BrokerUnreachable(
-        f"Kafka's client has lost all brokers of {bootstrap_servers}: one that came back told it of none.",
-        "Run it again.",
+        f"The Kafka client has lost all brokers of {bootstrap_servers}: a restarted broker listed none.",
+        "Run the command again.",
     )
 
 
 def watermarks(client: Consumer, bootstrap_servers: str, topic: str, partition: int) -> tuple[int, int]:
-    """Earliest retained and next offset of a partition.
+    """Return the low and the high watermark of a partition.
 
-    A topic just created has no leader for a moment, and a connection may break: it is asked again.
+    Retries, as a new topic has no leader at first, and connections break.
     """
-    deadline_s = clock.monotonic_s() + _TIMEOUT_S
+    deadline_s = clock.monotonic_s() + _WATERMARKS_TIMEOUT_S
     while True:
         try:
-            low, high = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+            low, high = client.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=_WATERMARKS_TIMEOUT_S
+            )
         except KafkaException as error:
             if error.args[0].code() not in _RETRIABLE or clock.monotonic_s() > deadline_s:
                 raise translate_error(
                     error.args[0], f"reading offsets of {topic}", bootstrap_servers
                 ) from error
-            time.sleep(0.05)
+            time.sleep(_WATERMARKS_RETRY_S)
         else:
             return low, high
 
 
 def call_with_timeout(timeout_s: float, function: Callable[[], object]) -> None:
-    """Call something of librdkafka that may never return, and then leave it alone.
+    """Call a librdkafka function that may never return.
 
     Raises
     ------
     TimeoutError
-        It has not returned in time; its thread waits on until the process ends.
+        It has not returned in time; its thread goes on waiting until the process ends.
     """
     done: Future[None] = Future()
 
@@ -203,6 +213,6 @@ def call_with_timeout(timeout_s: float, function: Callable[[], object]) -> None:
         else:
             done.set_result(None)
 
-    # a daemon: a stuck one must not keep the process
+    # a daemon thread, so that it does not keep the process alive
     threading.Thread(target=run, name="librdkafka", daemon=True).start()
     done.result(timeout_s)

@@ -1,42 +1,43 @@
-"""Look at single records by offset, in no group."""
+"""Read single records by offset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 from confluent_kafka import Consumer as RdConsumer
 from confluent_kafka import KafkaError as RdError
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from tickerlake import clock
-from tickerlake.kafka.client import start_consumer, translate_error
-from tickerlake.kafka.consumer import Partition
+from tickerlake.kafka.client import Partition, start_consumer, translate_error
+from tickerlake.kafka.reader import UNGROUPED_SETTINGS
 
-_PROBE_SETTINGS = {
-    "group.id": "tickerlake-reader",
-    "enable.auto.commit": False,
-    "isolation.level": "read_committed",
-    "enable.partition.eof": True,
+_PROBE_SETTINGS: Final[dict[str, Any]] = {
+    **UNGROUPED_SETTINGS,
     "auto.offset.reset": "error",
-    # one record is wanted: no more than a batch of each partition
+    # one record per partition is needed: fetch no more than a batch, and prefetch nothing
     "fetch.message.max.bytes": 1 << 18,
     "queued.min.messages": 1,
     "fetch.queue.backoff.ms": 10,
-    # an end of a partition is told only after this long
+    # the broker reports the end of a partition only after this long
     "fetch.wait.max.ms": 20,
 }
-_POLL_S = 0.01
+_POLL_S = 0.01  # far below the fetch wait, so that it adds little to the delay
+_MAX_MESSAGES = 1_000  # per call; what is left comes with the next
 
 
 @dataclass(frozen=True, slots=True)
 class NextRecord:
-    """The first committed record at an offset or after it; with ``is_end``, that there is none yet.
+    """The first committed record at or after an offset, or the end of the partition if there is none yet.
 
     Parameters
     ----------
     offset
-        The record's, or where the partition ended.
+        The record's offset, or that of the end.
     timestamp_ms
-        Kafka's; 0 if it has none.
+        Kafka's timestamp; 0 if it has none.
+    is_end
+        Whether there is no record yet.
     """
 
     offset: int
@@ -45,7 +46,7 @@ class NextRecord:
 
 
 class OffsetProbe:
-    """Tells what stands at offsets; one connection for all calls, which come from one thread.
+    """Reads the records at given offsets over one connection; all calls must come from one thread.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ class OffsetProbe:
         Returns
         -------
         dict
-            Without the partitions that did not answer in time, or have no such offset.
+            Without the partitions that did not answer in time or do not have this offset.
         """
         records: dict[Partition, NextRecord] = {}
         if not starts:
@@ -77,18 +78,18 @@ class OffsetProbe:
             self._client.assign([TopicPartition(*partition, start) for partition, start in starts.items()])
             pending = set(starts)
             while pending and clock.monotonic_s() < deadline_s:
-                for message in self._client.consume(1_000, _POLL_S):
-                    place = (str(message.topic()), int(message.partition() or 0))
-                    if place in pending and (record := _next_record(message, starts[place])):
-                        records[place] = record
-                    pending.discard(place)
+                for message in self._client.consume(_MAX_MESSAGES, _POLL_S):
+                    partition = (str(message.topic()), int(message.partition() or 0))
+                    if partition in pending and (record := _next_record(message, starts[partition])):
+                        records[partition] = record
+                    pending.discard(partition)
             self._client.unassign()
             if len(pending) == len(starts):
-                # this one may never find a broker again: see `BrokerWatch`
+                # this client may never find a broker again: see `BrokerWatch`
                 self._client.close()
                 self._client = self._start()
         except KafkaException as error:
-            raise translate_error(error.args[0], "looking at records", self.bootstrap_servers) from error
+            raise translate_error(error.args[0], "reading records", self.bootstrap_servers) from error
         return records
 
     def close(self) -> None:

@@ -11,8 +11,7 @@ from confluent_kafka import Producer as RdProducer
 
 from tickerlake import clock
 from tickerlake.errors import BrokerUnreachable, UsageError
-from tickerlake.kafka.client import call_with_timeout, client_settings, translate_error
-from tickerlake.kafka.consumer import Partition
+from tickerlake.kafka.client import Partition, call_with_timeout, client_settings, translate_error
 
 _TIMEOUT_S = 60.0
 _SEND_OFFSETS_TIMEOUT_S = 10.0

@@ -12,7 +12,9 @@ from typing import Final
 from tickerlake import clock
 from tickerlake.errors import DataError
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.consumer import Batch, CommittedOffset, Consumer, Partition, read_all
+from tickerlake.kafka.client import Partition
+from tickerlake.kafka.consumer import CommittedOffset, Consumer
+from tickerlake.kafka.reader import RecordBatch, read_all
 from tickerlake.model.alert import Alert, decode_alert
 from tickerlake.notify.dispatcher import Dispatcher
 
@@ -72,7 +74,7 @@ class AlertForwarder:
             self._commit()
             self._consumer.close()
 
-    def _forward(self, dispatcher: Dispatcher, stop: threading.Event, batches: Iterable[Batch]) -> None:
+    def _forward(self, dispatcher: Dispatcher, stop: threading.Event, batches: Iterable[RecordBatch]) -> None:
         for batch in batches:
             for alert in self._decode_alerts(batch.frame.get_column("value").to_list()):
                 # far too much waits: let the topic wait, too

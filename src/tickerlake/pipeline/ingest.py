@@ -16,8 +16,8 @@ import polars as pl
 from tickerlake import clock, failpoints
 from tickerlake.errors import DataError, KafkaError
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.consumer import read_all
 from tickerlake.kafka.producer import Producer
+from tickerlake.kafka.reader import read_all
 from tickerlake.lake.topic import check_topic
 from tickerlake.model.json import to_json_lines
 from tickerlake.parallel import prefetch

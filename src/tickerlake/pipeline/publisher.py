@@ -10,7 +10,7 @@ import polars as pl
 
 from tickerlake import failpoints
 from tickerlake.analytics.types import Output
-from tickerlake.kafka.consumer import Partition
+from tickerlake.kafka.client import Partition
 from tickerlake.kafka.producer import Producer
 from tickerlake.model.json import to_json_lines
 

@@ -16,8 +16,9 @@ import polars as pl
 from tickerlake import clock, failpoints
 from tickerlake.errors import BrokerUnreachable, LakeError
 from tickerlake.kafka.admin import Admin, Topic
-from tickerlake.kafka.client import BROKER_GRACE_S
-from tickerlake.kafka.consumer import Batch, CommittedOffset, Consumer, Partition
+from tickerlake.kafka.client import BROKER_GRACE_S, Partition
+from tickerlake.kafka.consumer import CommittedOffset, Consumer
+from tickerlake.kafka.reader import RecordBatch
 from tickerlake.lake.segment import StoreResult
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import Format, TopicMeta, check_same_topic, check_topic, open_topic
@@ -317,7 +318,7 @@ class Sink:
         if buffer and buffer.future:
             self._revoked_uploads.append(buffer.future)
 
-    def _buffer_batch(self, batch: Batch) -> None:
+    def _buffer_batch(self, batch: RecordBatch) -> None:
         buffer = self._buffers.get(batch.partition)
         if buffer is not None:
             failpoints.reach("sink.read")

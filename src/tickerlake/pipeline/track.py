@@ -37,15 +37,10 @@ from tickerlake.errors import (
     TickerlakeError,
 )
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.consumer import (
-    OPEN_TRANSACTIONS_WARNING,
-    Batch,
-    CommittedOffset,
-    Consumer,
-    Partition,
-    read_all,
-)
+from tickerlake.kafka.client import Partition
+from tickerlake.kafka.consumer import CommittedOffset, Consumer
 from tickerlake.kafka.producer import Producer
+from tickerlake.kafka.reader import OPEN_TRANSACTIONS_WARNING, RecordBatch, read_all
 from tickerlake.lake.snapshots import Snapshots
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import check_topic
@@ -440,7 +435,7 @@ class Tracker:
             outputs.append(self.engine.process(pl.concat(live_frames)))
         return outputs
 
-    def _poll(self) -> list[Batch]:
+    def _poll(self) -> list[RecordBatch]:
         try:
             batches = list(self._consumer.poll(_POLL_TIMEOUT_S, self.options.batch_records))
         except LakeError:
@@ -448,7 +443,7 @@ class Tracker:
             raise
         return [batch for batch in batches if batch.partition[1] in self._partition_states]
 
-    def _replay(self, batch: Batch, state: PartitionState) -> list[Output]:
+    def _replay(self, batch: RecordBatch, state: PartitionState) -> list[Output]:
         """Repeat what was done, with the clock's moments at their places; only what is new comes out."""
         partition, rest, outputs = batch.partition[1], batch.frame, []
         while rest.height:

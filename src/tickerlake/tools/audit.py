@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from tickerlake.errors import LakeError
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.consumer import read_all
+from tickerlake.kafka.reader import read_all
 from tickerlake.lake.audit.rows import Comparison
 from tickerlake.lake.audit.segments import Finding, PartitionAudit, audit
 from tickerlake.lake.reader import stored_ranges

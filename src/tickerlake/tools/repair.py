@@ -6,7 +6,7 @@ from contextlib import closing
 import polars as pl
 
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.consumer import read_all
+from tickerlake.kafka.reader import read_all
 from tickerlake.lake.audit.repair import Repair, RepairResult
 from tickerlake.lake.audit.segments import PartitionAudit
 from tickerlake.lake.store.base import Store

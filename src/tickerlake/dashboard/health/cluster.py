@@ -9,7 +9,7 @@ from tickerlake.dashboard.health.rates import Rates
 from tickerlake.dashboard.health.state import GroupState, PartitionLagState, PartitionState, TopicState
 from tickerlake.errors import BrokerUnreachable, KafkaError
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.consumer import Partition
+from tickerlake.kafka.client import Partition
 from tickerlake.kafka.probe import OffsetProbe
 
 MAX_TOPICS: Final = 500

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tickerlake import clock
-from tickerlake.kafka.consumer import Partition
+from tickerlake.kafka.client import Partition
 from tickerlake.kafka.probe import NextRecord, OffsetProbe
 
 _MAX_CACHED: Final = 32

@@ -21,7 +21,8 @@ from tickerlake.dashboard.reading.topics import (
 )
 from tickerlake.errors import DataError, ObjectMissing, TickerlakeError
 from tickerlake.kafka.admin import Admin
-from tickerlake.kafka.consumer import Partition, TopicTailer, read_all
+from tickerlake.kafka.client import Partition
+from tickerlake.kafka.reader import TopicTailer, read_all
 from tickerlake.lake.reader import topics as lake_topics
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import read_topic
