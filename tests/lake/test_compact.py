@@ -1,4 +1,4 @@
-"""Curated files hold each record once, whatever crashes, repeats, restates or comes late."""
+"""Curated files hold each record once, despite crashes, retries, revisions and late records."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from support.lakes import LakeTopic, bar, trade, utc_dates
 from tickerlake.errors import LakeError, ObjectExists, StoreUnavailable
 from tickerlake.lake import curated
 from tickerlake.lake.audit.curated import audit_curated
-from tickerlake.lake.compact import CompactionProgress, Compactor, _Step
+from tickerlake.lake.compact import CompactionProgress, CompactionStep, Compactor
 from tickerlake.lake.formats.rows import checksum
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.local import LocalStore
@@ -29,7 +29,7 @@ def compact(store: Store, folder: Path, **options: Any) -> CompactionProgress:
 
 
 def rows(store: Store, record_type: str) -> pl.DataFrame:
-    """Read curated files without the code under test."""
+    """Read the curated files without the code under test."""
     frames = []
     for file in curated.read_state(store).files_of(record_type):
         frame = pl.read_parquet(store.read(file.key))
@@ -57,12 +57,12 @@ def test_each_record_is_stored_once_in_order(tmp_path: Path, fmt: Format) -> Non
     assert (done.records, done.files, done.rejects, done.superseded) == (120, 1, 0, 0)
     (key,) = curated.read_state(store).files
     assert key.startswith("curated/bars/interval=1m/date=2024-01-01/")
-    found = rows(store, "bars")
-    assert found.get_column("kafka_offset").n_unique() == found.height == 120
-    assert found.select("instrument_id", "ts_open_ns").equals(
-        found.select("instrument_id", "ts_open_ns").sort("instrument_id", "ts_open_ns")
+    bars = rows(store, "bars")
+    assert bars.get_column("kafka_offset").n_unique() == bars.height == 120
+    assert bars.select("instrument_id", "ts_open_ns").equals(
+        bars.select("instrument_id", "ts_open_ns").sort("instrument_id", "ts_open_ns")
     )
-    assert found.schema["open"] == pl.Decimal(38, 9)
+    assert bars.schema["open"] == pl.Decimal(38, 9)
     assert compact(store, tmp_path).steps == 0
     assert_no_findings(store)
 
@@ -126,7 +126,7 @@ def test_the_highest_revision_wins_whatever_its_order(tmp_path: Path) -> None:
     assert_no_findings(store)
 
 
-def test_equal_trades_are_all_kept(tmp_path: Path) -> None:
+def test_equal_trades_all_count(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "lake")
     LakeTopic(store, "t").add_segment([trade("A", 1)] * 5)
     compact(store, tmp_path)
@@ -134,17 +134,17 @@ def test_equal_trades_are_all_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
-def test_rejects_are_kept_with_reasons(tmp_path: Path, fmt: Format) -> None:
+def test_rejects_are_stored_with_reasons(tmp_path: Path, fmt: Format) -> None:
     store = LocalStore(tmp_path / "lake")
     topic = LakeTopic(store, "t", fmt)
-    good = trade("A", 1)
-    priced = {**good, "price": "dear"}
-    unpriced = {name: value for name, value in good.items() if name != "price"}
-    topic.add_segment([good, priced, unpriced, bar("A", 0), None, {**good, "size": 2}])
+    valid = trade("A", 1)
+    invalid_price = {**valid, "price": "dear"}
+    without_price = {name: value for name, value in valid.items() if name != "price"}
+    topic.add_segment([valid, invalid_price, without_price, bar("A", 0), None, {**valid, "size": 2}])
     done = compact(store, tmp_path)
     assert (done.records, done.rejects) == (6, 4)
-    (kept,) = [info.key for info in store.list(curated.REJECTS)]
-    lines = pl.read_ndjson(store.read(kept))
+    (key,) = [info.key for info in store.list(curated.REJECTS)]
+    lines = pl.read_ndjson(store.read(key))
     assert lines.get_column("kafka_offset").to_list() == [1, 2, 3, 4]
     reasons = lines.get_column("reason").to_list()
     assert reasons[0].startswith("price is missing or invalid")
@@ -162,8 +162,8 @@ def test_an_interval_that_is_not_a_valid_folder_name_is_rejected(tmp_path: Path)
     LakeTopic(store, "t").add_segment([bar("A", 0, interval=name) for name in names])
     done = compact(store, tmp_path)
     assert (done.rejects, done.files) == (5, 1)
-    (kept,) = [info.key for info in store.list(curated.REJECTS)]
-    assert "interval '1W' is not one such" in pl.read_ndjson(store.read(kept)).get_column("reason")[0]
+    (key,) = [info.key for info in store.list(curated.REJECTS)]
+    assert "interval '1W' is not one such" in pl.read_ndjson(store.read(key)).get_column("reason")[0]
     assert compact(store, tmp_path).steps == 0
     assert_no_findings(store)
 
@@ -198,15 +198,15 @@ def test_many_steps_give_the_same_rows(tmp_path: Path) -> None:
 
 
 class Crash(Exception):
-    """The process ends here."""
+    """Stands for the end of the process."""
 
 
 class CrashingStore(MemoryStore):
-    """A store that ends the process at a given write, before or after it was stored."""
+    """A store that crashes at the n-th write, before or after the object is stored."""
 
-    def __init__(self, name: str, at: int, *, after: bool) -> None:
+    def __init__(self, name: str, writes: int, *, after: bool) -> None:
         super().__init__(name)
-        self._writes_left = at
+        self._writes_left = writes
         self._after = after
 
     def create(self, key: str, data: bytes, **more: Any) -> None:
@@ -223,7 +223,7 @@ class CrashingStore(MemoryStore):
 def test_a_compaction_killed_anywhere_and_rerun_gives_the_same_files(
     tmp_path: Path, at: int, after: bool
 ) -> None:
-    def filled(name: str) -> MemoryStore:
+    def fill(name: str) -> MemoryStore:
         store = MemoryStore(name)
         topic = LakeTopic(store, "t")
         topic.add_segment([bar("A", 0), bar("B", 1, day=1), b'{"schema":"bar.v1"}'])
@@ -231,20 +231,20 @@ def test_a_compaction_killed_anywhere_and_rerun_gives_the_same_files(
         return store
 
     name = f"killed-{at}-{after}"
-    calm, store = filled(f"calm-{name}"), filled(name)
-    compact(calm, tmp_path)
-    assert len(curated_sizes(calm)) == 5
+    baseline, store = fill(f"baseline-{name}"), fill(name)
+    compact(baseline, tmp_path)
+    assert len(curated_sizes(baseline)) == 5
     crashed = False
     try:
         compact(CrashingStore(name, at, after=after), tmp_path / "killed")
     except Crash:
         crashed = True
-    assert crashed == (at < 5), "the fault must happen"
+    assert crashed == (at < 5), "the fault must occur"
     before = curated.read_state(store)
-    # a reader sees all of it, or nothing
-    assert before.files == ({} if not before.version else curated.read_state(calm).files)
+    # a reader sees either everything or nothing
+    assert before.files == ({} if not before.version else curated.read_state(baseline).files)
     compact(store, tmp_path)
-    assert curated_sizes(store) == curated_sizes(calm)
+    assert curated_sizes(store) == curated_sizes(baseline)
     assert_no_findings(store)
 
 
@@ -254,18 +254,18 @@ def test_the_loser_of_two_concurrent_compactions_restarts(
     store = LocalStore(tmp_path / "lake")
     topic = LakeTopic(store, "t")
     topic.add_segment([bar("A", 0), bar("A", 1)])
-    mine = Compactor(store, utc_dates, tmp_path / "mine")
-    others: list[CompactionProgress] = []
+    loser = Compactor(store, utc_dates, tmp_path / "loser")
+    winners: list[CompactionProgress] = []
 
-    def late(*given: Any) -> Records:
-        if not others:
-            others.append(CompactionProgress())
-            others[0] = compact(store, tmp_path / "theirs")
-        return read_chunk(*given)
+    def compact_first(*args: Any) -> Records:
+        if not winners:
+            winners.append(CompactionProgress())
+            winners[0] = compact(store, tmp_path / "winner")
+        return read_chunk(*args)
 
-    monkeypatch.setattr("tickerlake.lake.typed_records.read_chunk", late)
-    done = mine.run()
-    assert (others[0].records, done.records) == (2, 0)
+    monkeypatch.setattr("tickerlake.lake.typed_records.read_chunk", compact_first)
+    done = loser.run()
+    assert (winners[0].records, done.records) == (2, 0)
     assert rows(store, "bars").height == 2
     assert_no_findings(store)
 
@@ -276,7 +276,7 @@ def test_a_lost_commit_reply_duplicates_nothing(tmp_path: Path) -> None:
     def before_reply(key: str) -> None:
         if key.startswith(curated.LOG) and not lost:
             lost.append(key)
-            raise ObjectExists(key)  # as a client says that sent it again
+            raise ObjectExists(key)  # the client has sent the request again
 
     store = MemoryStore("lost-commit", before_reply)
     LakeTopic(store, "t").add_segment([bar("A", 0)])
@@ -289,8 +289,8 @@ def test_a_lost_commit_reply_duplicates_nothing(tmp_path: Path) -> None:
 def test_a_stopped_step_is_discarded(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "lake")
     LakeTopic(store, "t").add_segment([bar("A", 0)])
-    asked = iter([False, False, True, True])
-    assert compact(store, tmp_path, should_stop=lambda: next(asked)).steps == 0
+    answers = iter([False, False, True, True])
+    assert compact(store, tmp_path, should_stop=lambda: next(answers)).steps == 0
     assert curated.read_state(store).version == 0
     assert not list((tmp_path / "spool").iterdir())
     assert compact(store, tmp_path).records == 1
@@ -360,8 +360,8 @@ def test_a_file_out_of_order_is_found(tmp_path: Path) -> None:
     path, log = tmp_path / "lake" / file.key, tmp_path / "lake" / curated.commit_key(1)
     pl.read_parquet(path).reverse().write_parquet(path)
     data = path.read_bytes()
-    said = log.read_text().replace(f'"bytes":{file.bytes}', f'"bytes":{len(data)}')
-    log.write_text(said.replace(file.crc32c, checksum(data)))
+    commit = log.read_text().replace(f'"bytes":{file.bytes}', f'"bytes":{len(data)}')
+    log.write_text(commit.replace(file.crc32c, checksum(data)))
     findings = [finding for result in audit_curated(store, deep=True) for finding in result.findings]
     assert [finding.kind for finding in findings] == ["curated_order"]
 
@@ -370,21 +370,21 @@ def test_a_duplicate_row_is_found(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "lake")
     topic = LakeTopic(store, "t")
     topic.add_segment([trade("A", 0), trade("A", 1)])
-    # what a writer would do that takes the same chunk twice, and loses another
+    # simulates a writer that adds one row twice and loses another
     chunk = Chunk("t", 0, 0, 2, (next(i.key for i in store.list("raw/t/partition=0/")),), 2, 1)
     records = read_chunk(store, chunk, "trades", utc_dates)
     records.frame = pl.concat([records.frame.head(1)] * 2)
-    step = _Step(store, curated.CuratedState(), tmp_path / "step", "1GB", 10)
+    step = CompactionStep(store, curated.CuratedState(), tmp_path / "step", "1GB", 10)
     with step:
         step.add("trades", chunk, records)
-        for place in step.folders():
-            step.write(place)
+        for folder, staged in step.staged_folders().items():
+            step.write(folder, staged)
         step.commit(CompactionProgress())
     findings = [finding for result in audit_curated(store, deep=True) for finding in result.findings]
     assert [finding.kind for finding in findings] == ["curated_double"]
 
 
-def test_a_broken_chain_stops_it(tmp_path: Path) -> None:
+def test_a_broken_chain_stops_compaction(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "lake")
     topic = LakeTopic(store, "t")
     for minute in range(3):
@@ -395,13 +395,13 @@ def test_a_broken_chain_stops_it(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_store_is_reported(tmp_path: Path) -> None:
-    class Away(MemoryStore):
+    class UnreachableStore(MemoryStore):
         def read(self, key: str) -> bytes:
-            raise StoreUnavailable("away")
+            raise StoreUnavailable("unreachable")
 
-    LakeTopic(MemoryStore("away"), "t").add_segment([bar("A", 0)])
+    LakeTopic(MemoryStore("unreachable"), "t").add_segment([bar("A", 0)])
     with pytest.raises(StoreUnavailable):
-        compact(Away("away"), tmp_path)
+        compact(UnreachableStore("unreachable"), tmp_path)
 
 
 ACTIONS = st.lists(
@@ -417,22 +417,22 @@ ACTIONS = st.lists(
 )
 
 
-def apply_history(topic: LakeTopic, history: list[Any], compacts: Callable[[], object]) -> list[int]:
-    """Store bars and compact, as a history says; return the offsets of those that count at its end."""
-    best: dict[tuple[str, int, int], tuple[int, int]] = {}
+def apply_history(topic: LakeTopic, history: list[Any], run_compaction: Callable[[], object]) -> list[int]:
+    """Replay a history of segments and compactions; return the offsets of the bars that count at its end."""
+    latest: dict[tuple[str, int, int], tuple[int, int]] = {}
     offset = 0
     for action in history:
         if action == "compact":
-            compacts()
+            run_compaction()
             continue
         topic.add_segment(
             [bar(symbol, minute, day=day, revision=revision) for symbol, minute, day, revision in action]
         )
         for symbol, minute, day, revision in action:
             key = (symbol, minute, day)
-            best[key] = max(best.get(key, (-1, -1)), (revision, offset))
+            latest[key] = max(latest.get(key, (-1, -1)), (revision, offset))
             offset += 1
-    return sorted(number for _, number in best.values())
+    return sorted(number for _, number in latest.values())
 
 
 @settings(max_examples=40)
@@ -443,11 +443,10 @@ def test_any_history_gives_each_bar_its_latest_revision(
     folder = tmp_path_factory.mktemp("history")
     store = MemoryStore()
     topic = LakeTopic(store, "t")
-    due = apply_history(
+    expected = apply_history(
         topic,
         [*history, "compact"],
         lambda: compact(store, folder, step_rows=step_rows, file_rows=file_rows),
     )
-    found = rows(store, "bars").get_column("kafka_offset").sort().to_list()
-    assert found == due
+    assert rows(store, "bars").get_column("kafka_offset").sort().to_list() == expected
     assert_no_findings(store)
