@@ -20,7 +20,7 @@ def fsync_dir(folder: str | Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Yield a temporary path to write to; the file gets its name, synced, when the block ends without an error.
+    """Yield a temporary path to write to; if the block succeeds, the file is synced and gets its name.
 
     Parameters
     ----------

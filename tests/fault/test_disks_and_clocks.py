@@ -20,8 +20,7 @@ from support.faultproxy import FaultProxy
 from support.process import peak_mb, wait_until
 from tickerlake import clock
 from tickerlake.errors import StoreUnavailable
-from tickerlake.kafka.embedded import broker as embedded
-from tickerlake.kafka.embedded.broker import EmbeddedBroker
+from tickerlake.kafka.embedded.broker import EmbeddedBroker, broker_status
 from tickerlake.kafka.embedded.files import free_port
 from tickerlake.lake.store import open_store
 from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
@@ -159,7 +158,7 @@ def test_the_disk_under_the_broker_is_full(
         producer = Producer({**settings, "enable.idempotence": True, "queue.buffering.max.messages": 10})
         number = 0
         until_s = time.monotonic() + 90
-        while embedded.status(folder / "broker") is not None and time.monotonic() < until_s:
+        while broker_status(folder / "broker") is not None and time.monotonic() < until_s:
             value = {"id": number, "padding": os.urandom(10_000).hex()}
             try:
                 producer.produce(
@@ -170,7 +169,7 @@ def test_the_disk_under_the_broker_is_full(
                 pass
             producer.poll(0.01)
         producer.flush(10)
-        broker_stopped = embedded.status(folder / "broker") is None
+        broker_stopped = broker_status(folder / "broker") is None
         enlarge("400m")
         broker.start()
         scenario.run_sink()

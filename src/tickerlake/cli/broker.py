@@ -32,19 +32,19 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Start the broker, unless it runs already, and print where clients connect to."""
-    from tickerlake.kafka.embedded import broker as embedded
+    from tickerlake.kafka.embedded.broker import start_broker
 
-    info = embedded.start(_resolve_data_dir(data_dir), port, progress=lambda line: typer.echo(line, err=True))
+    info = start_broker(_resolve_data_dir(data_dir), port, progress=lambda line: typer.echo(line, err=True))
     typer.echo(json.dumps(_as_dict(info)) if as_json else info.bootstrap_servers)
 
 
 @app.command()
 def stop(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Stop the broker; its data stay."""
-    from tickerlake.kafka.embedded import broker as embedded
+    from tickerlake.kafka.embedded.broker import stop_broker
 
     folder = _resolve_data_dir(data_dir)
-    stopped = embedded.stop(folder)
+    stopped = stop_broker(folder)
     if as_json:
         typer.echo(json.dumps({"stopped": stopped, "data_dir": str(folder)}))
     else:
@@ -54,10 +54,10 @@ def stop(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Say whether the broker runs: exit code 0 if it does, 3 if not."""
-    from tickerlake.kafka.embedded import broker as embedded
+    from tickerlake.kafka.embedded.broker import broker_status
 
     folder = _resolve_data_dir(data_dir)
-    info = embedded.status(folder)
+    info = broker_status(folder)
     if as_json:
         typer.echo(json.dumps(_as_dict(info) if info else {"running": False, "data_dir": str(folder)}))
     elif info:
@@ -69,9 +69,9 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 
 def _resolve_data_dir(data_dir: Path | None) -> Path:
-    from tickerlake.kafka.embedded import broker as embedded
+    from tickerlake.kafka.embedded.broker import default_data_dir
 
-    return data_dir or embedded.default_data_dir()
+    return data_dir or default_data_dir()
 
 
 def _as_dict(info: "BrokerInfo") -> dict[str, object]:

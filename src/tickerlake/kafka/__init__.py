@@ -1,1 +1,1 @@
-"""Kafka: the only importer of ``confluent_kafka``."""
+"""Kafka clients: the only importer of ``confluent_kafka``."""

@@ -1,4 +1,4 @@
-"""Topics: what there is, and creating what is missing."""
+"""Describe topics, groups and the cluster, and create topics."""
 
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
@@ -23,9 +23,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from tickerlake.errors import BrokerUnreachable, KafkaError, TickerlakeError
-from tickerlake.kafka.client import client_settings, start_consumer, translate_error, watermarks
+from tickerlake.kafka.client import Partition, client_settings, start_consumer, translate_error, watermarks
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 10.0  # covers the restart of one of several brokers, but soon reports a wrong address
 _PARTITION_UNAVAILABLE = {
     RdError.UNKNOWN_TOPIC_OR_PART,
     RdError.NOT_LEADER_FOR_PARTITION,
@@ -43,7 +43,7 @@ _UNREADABLE_GROUP = {RdError.GROUP_AUTHORIZATION_FAILED, RdError.GROUP_ID_NOT_FO
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as the cluster describes it; the ids tell a topic from another of the same name."""
+    """A topic as the cluster describes it; the ids distinguish it from other topics of the same name."""
 
     name: str
     topic_id: str
@@ -53,7 +53,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster, and what we may do to it as a whole: names of operations; None where it does not say."""
+    """A cluster, and the names of the operations we may perform on it (None if it does not report them)."""
 
     cluster_id: str
     brokers: int
@@ -62,18 +62,18 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class TopicHealth:
-    """How safe a topic's records are, and what we may do.
+    """Replication, retention and permissions of a topic.
 
     Parameters
     ----------
     partitions
-        How many there are.
-    copies, in_sync
-        Of the partition that has the fewest: on how many brokers it is, and how many of them are up to date.
-    min_in_sync, retention_ms, compacted
-        The topic's configuration; None if we may not read it, retention -1 is for ever.
-    rights
-        Names of operations such as ``READ``; None where the cluster does not say.
+        The number of partitions.
+    replicas, in_sync_replicas
+        The lowest number of replicas, and of in-sync replicas, of any partition.
+    min_in_sync_replicas, retention_ms, compacted
+        The topic's configuration; None if we may not read it. A retention of -1 is unlimited.
+    authorized_operations
+        Names of operations such as ``READ``; None if the cluster does not report them.
     """
 
     partitions: int
@@ -86,19 +86,19 @@ class TopicHealth:
 
 
 class Admin:
-    """Asks one cluster about topics and groups, and creates topics.
+    """Client for requests about topics, groups and the cluster.
 
     Parameters
     ----------
     bootstrap_servers, properties
         How to reach the cluster.
     timeout_s
-        How long a call may take.
+        How long a request may take.
 
     Raises
     ------
     BrokerUnreachable
-        From every method, if no broker answers in that time.
+        From every method, if no broker answers in time.
     """
 
     def __init__(
@@ -116,13 +116,13 @@ class Admin:
 
     @contextmanager
     def _request(self, action: str, expected_errors: Collection[int] = ()) -> Iterator[AdminClient]:
-        """Lend the client; errors are translated, those whose codes say that there is nothing end the block.
+        """Yield the client and translate its errors; expected errors just end the block.
 
-        Where no broker answers, the next call begins with a new client, as the old one may never find one
+        If no broker answers, the next call starts a new client, as the old one may never find a broker
         again: see `BrokerWatch`.
         """
         try:
-            # another thread may drop it meanwhile
+            # another thread may reset the attribute in the meantime
             client = self._client
             if client is None:
                 client = self._client = AdminClient(client_settings(self.bootstrap_servers, self._properties))
@@ -138,7 +138,7 @@ class Admin:
         return translated
 
     def describe_topic(self, topic: str) -> Topic | None:
-        """Describe a topic, or None if the cluster does not have it."""
+        """Describe a topic; return None if it does not exist."""
         description = None
         with self._request(f"describing {topic}", _UNKNOWN_TOPIC) as client:
             cluster = client.list_topics(timeout=self._timeout_s)
@@ -163,7 +163,7 @@ class Admin:
         )
 
     def topic_health(self, topic: str) -> TopicHealth | None:
-        """Describe how a topic stands, or None if the cluster does not have it."""
+        """Describe the health of a topic; return None if it does not exist."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
         description = None
         with self._request(f"describing {topic}", _UNKNOWN_TOPIC) as client:
@@ -188,13 +188,13 @@ class Admin:
         )
 
     def topics(self) -> dict[str, int]:
-        """Return the names of all topics, but Kafka's own, and how many partitions each has."""
+        """Return the number of partitions of each topic, without Kafka's internal topics."""
         with self._request("listing topics") as client:
             metadata = client.list_topics(timeout=self._timeout_s).topics
         return {name: len(topic.partitions) for name, topic in metadata.items() if not name.startswith("__")}
 
     def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
-        """Return the ids of topics; those that are not there are left out."""
+        """Return the ids of those topics that exist."""
         if not topics:
             return {}
         ids = {}
@@ -206,7 +206,7 @@ class Admin:
         return ids
 
     def create_topic(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
-        """Create a topic; False if somebody was first."""
+        """Create a topic; return False if it exists already."""
         new_topic = NewTopic(topic, num_partitions=partitions, config=dict(config or {}))
         exists = True
         with self._request(f"creating {topic}", {RdError.TOPIC_ALREADY_EXISTS}) as client:
@@ -218,35 +218,41 @@ class Admin:
         return not exists
 
     def require_topic(self, topic: str) -> Topic:
-        """Describe a topic that must be there."""
+        """Describe a topic.
+
+        Raises
+        ------
+        KafkaError
+            If it does not exist.
+        """
         description = self.describe_topic(topic)
         if description is None:
             raise KafkaError(
-                f"{self.bootstrap_servers} has no topic {topic}.",
-                "Check --topic; `tickerlake produce` creates it.",
+                f"The topic {topic} does not exist at {self.bootstrap_servers}.",
+                "Check --topic, or create it with `tickerlake produce`.",
             )
         return description
 
     def watermarks(self, topic: Topic) -> dict[int, tuple[int, int]]:
-        """Earliest retained and next offset of each partition."""
+        """Return the low and the high watermark of each partition."""
         servers, defaults = self.bootstrap_servers, {"group.id": "tickerlake-admin"}
         with closing(start_consumer(servers, self._properties, **defaults)) as client:
             return {
                 number: watermarks(client, servers, topic.name, number) for number in range(topic.partitions)
             }
 
-    def offset_ranges(self, topics: Mapping[str, int]) -> dict[tuple[str, int], tuple[int, int]]:
-        """Earliest retained offset and end of the committed records of all partitions of topics, at once.
+    def offset_ranges(self, topics: Mapping[str, int]) -> dict[Partition, tuple[int, int]]:
+        """Return the low watermark and the end of the committed records of all partitions of several topics.
 
         Parameters
         ----------
         topics
-            How many partitions each has, as `topics` says.
+            The number of partitions of each, as `topics` returns it.
 
         Returns
         -------
         dict
-            Without the partitions that are gone or have no leader for now.
+            Without the partitions that do not exist or have no leader at the moment.
         """
         partitions = [
             TopicPartition(name, number) for name, count in topics.items() for number in range(count)
@@ -262,32 +268,32 @@ class Admin:
                 )
                 for spec in (_EARLIEST, _LATEST)
             ]
-        offsets: dict[tuple[str, int], list[int]] = {}
+        offsets: dict[Partition, list[int]] = {}
         for futures in futures_by_spec:
-            for place, future in futures.items():
+            for entry, future in futures.items():
                 with self._request("reading offsets", _PARTITION_UNAVAILABLE):
-                    offsets.setdefault((place.topic, place.partition), []).append(int(future.result().offset))
+                    offsets.setdefault((entry.topic, entry.partition), []).append(int(future.result().offset))
         return {
             partition: (bounds[0], bounds[1]) for partition, bounds in offsets.items() if len(bounds) == 2
         }
 
     def groups(self) -> list[str]:
-        """Return the names of the consumer groups that we may see."""
+        """Return the names of the consumer groups that we may describe."""
         with self._request("listing groups") as client:
             listing = client.list_consumer_groups(request_timeout=self._timeout_s).result()
         if listing.errors and not listing.valid:
             first = listing.errors[0]
-            # the client hands over both kinds
+            # the client returns either type
             cause = first.args[0] if isinstance(first, KafkaException) else first
             raise self._translate(cause, "listing groups")
         return sorted(group.group_id for group in listing.valid)
 
-    def committed_offsets(self, groups: Collection[str]) -> dict[str, dict[tuple[str, int], int]]:
-        """Return the offsets that groups have committed; without the groups that we may not read."""
+    def committed_offsets(self, groups: Collection[str]) -> dict[str, dict[Partition, int]]:
+        """Return the committed offsets of those groups that we may read."""
         futures: dict[str, Future[ConsumerGroupTopicPartitions]] = {}
         with self._request("reading offsets") as client:
             for group in groups:
-                # Kafka's client takes one group a call
+                # the client accepts one group per call
                 futures |= client.list_consumer_group_offsets(
                     [ConsumerGroupTopicPartitions(group)], request_timeout=self._timeout_s
                 )

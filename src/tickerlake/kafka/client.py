@@ -47,8 +47,8 @@ _REBALANCED = {
     RdError.STALE_MEMBER_EPOCH,
 }
 BROKER_GRACE_S = 60.0
-"""How long no broker may answer: a restart, including the recovery of its logs, takes less."""
-_WATERMARKS_TIMEOUT_S = 10.0  # electing the leader of a new topic takes less
+"""How long no broker may answer: meant to cover a restart, including the recovery of its logs."""
+_WATERMARKS_TIMEOUT_S = 10.0  # meant to cover the election of the leader of a new topic
 _WATERMARKS_RETRY_S = 0.05
 _STATISTICS_INTERVAL_MS = 5_000
 """Two reports without a broker replace the client (see `BrokerWatch`), so after 5 to 10 s."""

@@ -108,7 +108,7 @@ class Consumer:
             "group.id": group,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
-            # other members take over a killed one's partitions after this long; longer than a slow fsync
+            # below the default of 45 s, so that others take over a killed member's partitions sooner
             "session.timeout.ms": 15_000,
             # these bound what librdkafka prefetches: for all partitions together, and per request of one
             "queued.max.messages.kbytes": 8192,

@@ -1,4 +1,4 @@
-"""Write records in transactions: a batch and the note of how far it got become visible together."""
+"""Produce in transactions: records and the checkpoint that belongs to them become visible together."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,12 @@ from tickerlake import clock
 from tickerlake.errors import BrokerUnreachable, UsageError
 from tickerlake.kafka.client import Partition, call_with_timeout, client_settings, translate_error
 
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 60.0  # as BROKER_GRACE_S: covers the restart of a broker
 _SEND_OFFSETS_TIMEOUT_S = 10.0
-_COMMIT_TIMEOUT_S = 100.0  # Kafka has dropped by then what was left open
-_COMMIT_ATTEMPT_S = 5.0  # no signal is heard meanwhile
-_SLICE_RECORDS = 500
+_COMMIT_TIMEOUT_S = 100.0  # longer than the longest transaction.timeout.ms used: then Kafka has aborted it
+_COMMIT_ATTEMPT_S = 5.0  # signals such as Ctrl-C are handled only between attempts
+_SLICE_RECORDS = 500  # other threads wait for the GIL this long; shorter slices cost throughput
+# bound librdkafka's queue: enough to keep it busy, far below the limits at which produce() fails
 _MAX_QUEUED_MESSAGES = 100_000
 _MAX_QUEUED_BYTES = 48 << 20
 
@@ -30,11 +31,11 @@ class Producer:
     bootstrap_servers, properties
         How to reach the cluster.
     transactional_id
-        Names the work: a second producer of the same id ends the first, so that a process that was
-        thought dead cannot write after its successor.
-    timeout_ms
-        How long a transaction may stay open: what a killed process leaves behind hides for so long what
-        comes after it.
+        Identifies the work: a second producer with this id fences the first, so that a zombie process cannot
+        write after its successor.
+    transaction_timeout_ms
+        After this time Kafka aborts an open transaction. Until then, a killed process's transaction blocks
+        the readers of all records behind it.
     """
 
     def __init__(
@@ -55,9 +56,9 @@ class Producer:
             "compression.type": "lz4",
             "linger.ms": 20,
             "batch.size": 1 << 20,
-            # the partition that Java clients choose for the same key
+            # the same partition for a key as with Java clients
             "partitioner": "murmur2_random",
-            # `send` keeps the queue far below these
+            # `send` keeps the queue far below these limits
             "queue.buffering.max.messages": 1_000_000,
             "queue.buffering.max.kbytes": 1 << 20,
         }
@@ -75,7 +76,7 @@ class Producer:
             raise translate_error(error.args[0], self._action, self.bootstrap_servers) from error
 
     def send(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes]) -> None:
-        """Add records to the transaction; waits where too many are not sent yet."""
+        """Add records to the transaction; wait while too many are queued."""
         mean_size = sum(map(len, values)) / max(1, len(values))
         max_queued = min(_MAX_QUEUED_MESSAGES, max(1, int(_MAX_QUEUED_BYTES / (mean_size + 1))))
         records = zip(values, keys, strict=True)
@@ -84,31 +85,33 @@ class Producer:
             while part := list(islice(records, min(_SLICE_RECORDS, max_queued))):
                 while len(self._client) > max_queued:
                     self._client.poll(0.005)
-                # a loop in C, as in Python the loop would cost as much as what it does; in short slices, as
-                # it lets no other thread run
+                # A loop in C: in Python, the loop would cost as much as the calls. In short slices: it holds
+                # the GIL.
                 deque(starmap(produce, part), maxlen=0)
         except KafkaException as error:
             raise translate_error(error.args[0], self._action, self.bootstrap_servers) from error
         except BufferError as error:
             raise UsageError(
-                "Kafka's client has no room for a batch of records.",
-                "Leave queue.buffering.max.messages and queue.buffering.max.kbytes as they are (-X).",
+                "The queue of the Kafka client is too small for a batch of records.",
+                "Do not override queue.buffering.max.messages and queue.buffering.max.kbytes (-X).",
             ) from error
 
     def send_offsets(self, positions: Mapping[Partition, tuple[int, str]], group_metadata: Any) -> None:
-        """Add to the transaction how far a group has read: next offset and note of partitions.
+        """Commit the offsets of a consumer group with the transaction.
 
         Parameters
         ----------
-        member
-            What `Consumer.group_metadata` says.
+        positions
+            The next offset and the commit metadata of each partition.
+        group_metadata
+            What `Consumer.group_metadata` returns.
 
         Raises
         ------
         Rebalanced
-            The partitions are another member's meanwhile; the transaction is dropped.
+            If another member owns the partitions by now; the transaction is aborted.
         BrokerUnreachable
-            Nobody answered for long: this producer may be stuck, use another one.
+            If no broker answers in time: this producer may be stuck, use another one.
         """
         offsets = [
             TopicPartition(*partition, offset, metadata=metadata)
@@ -118,13 +121,13 @@ class Producer:
             self._client.send_offsets_to_transaction, offsets, group_metadata, _SEND_OFFSETS_TIMEOUT_S
         )
         try:
-            # librdkafka forgets the time limit while it looks for a group's coordinator
+            # librdkafka ignores the timeout while it looks up the group coordinator
             # (https://github.com/confluentinc/librdkafka/issues/5456)
             call_with_timeout(_SEND_OFFSETS_TIMEOUT_S + 1, send)
         except TimeoutError as error:
             raise BrokerUnreachable(
                 f"Kafka has not answered for {_SEND_OFFSETS_TIMEOUT_S:.0f} s ({self._action}).",
-                "Nothing is lost: run it again when it does.",
+                "Nothing is lost: run the command again when it does.",
             ) from error
         except KafkaException as error:
             if error.args[0].txn_requires_abort():
@@ -132,12 +135,12 @@ class Producer:
             raise translate_error(error.args[0], self._action, self.bootstrap_servers) from error
 
     def commit(self) -> None:
-        """Make the transaction's records visible; returns when every one is acknowledged.
+        """Commit the transaction; return when all of its records are acknowledged.
 
         Raises
         ------
         BrokerUnreachable
-            Nobody answered for long; whether it is committed, only the topic knows.
+            If no broker answers in time. Whether the transaction is committed only the topic shows.
         """
         deadline_s = clock.monotonic_s() + _COMMIT_TIMEOUT_S
         while True:
@@ -153,7 +156,7 @@ class Producer:
             return
 
     def abort(self) -> None:
-        """Drop the transaction."""
+        """Abort the transaction."""
         try:
             self._client.abort_transaction(_TIMEOUT_S)
         except KafkaException as error:

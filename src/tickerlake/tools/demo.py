@@ -12,7 +12,7 @@ from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.sessions import ALWAYS_OPEN
 from tickerlake.analytics.types import EngineOptions
 from tickerlake.errors import UsageError
-from tickerlake.kafka.embedded import broker as embedded
+from tickerlake.kafka.embedded.broker import start_broker, stop_broker
 from tickerlake.lake.audit.history import save_audit_records
 from tickerlake.lake.audit.segments import PartitionAudit
 from tickerlake.lake.store import Store, open_store
@@ -67,7 +67,7 @@ class Demo:
             raise UsageError(
                 f"{self.lake} is not a lake; it is not deleted.", "Name another folder with --lake."
             )
-        embedded.stop(self.data_dir)
+        stop_broker(self.data_dir)
         for folder in (self.lake, self.data_dir):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -83,12 +83,12 @@ class Demo:
         then
             Called with Kafka's address and what was done, while Kafka still runs.
         """
-        broker = embedded.start(self.data_dir, progress=self._report)
+        broker = start_broker(self.data_dir, progress=self._report)
         self._report(f"✓ Kafka answers at {broker.bootstrap_servers}")
         try:
             on_finished(broker.bootstrap_servers, self._run_pipeline(broker.bootstrap_servers, stop))
         finally:
-            embedded.stop(self.data_dir)
+            stop_broker(self.data_dir)
 
     def _run_pipeline(self, servers: str, stop: threading.Event) -> DemoResult:
         store = open_store(str(self.lake))

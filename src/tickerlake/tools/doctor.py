@@ -13,7 +13,7 @@ from typing import Final, Literal
 from tickerlake import clock
 from tickerlake.errors import ObjectExists, StoreError, TickerlakeError
 from tickerlake.kafka.admin import Admin, TopicHealth
-from tickerlake.kafka.embedded import broker as embedded
+from tickerlake.kafka.embedded.broker import broker_status, default_data_dir
 from tickerlake.kafka.embedded.jars import cache_dir
 from tickerlake.kafka.embedded.java import find_java
 from tickerlake.lake.store import LocalStore, Store, open_store
@@ -54,7 +54,7 @@ def check_kafka(
 ) -> Iterator[Check]:
     """Look at a cluster and at topics in it; without an address at the embedded broker."""
     if bootstrap_servers is None:
-        running = embedded.status(embedded.default_data_dir())
+        running = broker_status(default_data_dir())
         if running is None:
             yield Check(
                 "kafka", "ok", "no address given, no embedded broker running: `tickerlake broker start`"

@@ -62,7 +62,7 @@ def open_stdout() -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def output_file(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """Yield a temporary path to write to; the file gets its name when the block ends without an error.
+    """Yield a temporary path to write to; if the block succeeds, the file gets its name.
 
     Parameters
     ----------

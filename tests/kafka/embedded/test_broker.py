@@ -10,9 +10,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from tickerlake.errors import SetupError, UsageError
-from tickerlake.kafka.embedded import broker as embedded
 from tickerlake.kafka.embedded import launch
-from tickerlake.kafka.embedded.broker import EmbeddedBroker
+from tickerlake.kafka.embedded.broker import EmbeddedBroker, broker_status, start_broker, stop_broker
 from tickerlake.kafka.embedded.files import BrokerState, Layout, free_port
 from tickerlake.kafka.embedded.java import Java
 
@@ -51,7 +50,7 @@ def test_survives_a_crash_on_the_same_port(broker: EmbeddedBroker) -> None:
     before = broker.info
     produce(broker.bootstrap_servers, b"still there")
     broker.kill()
-    assert embedded.status(before.data_dir) is None
+    assert broker_status(before.data_dir) is None
     after = broker.start()
     assert (after.port, after.data_dir) == (before.port, before.data_dir)
     assert after.pid != before.pid
@@ -60,41 +59,39 @@ def test_survives_a_crash_on_the_same_port(broker: EmbeddedBroker) -> None:
 
 def test_a_second_start_returns_the_same_broker(broker: EmbeddedBroker) -> None:
     folder = broker.info.data_dir
-    assert embedded.start(folder) == broker.info
-    assert embedded.start(folder, broker.info.port) == broker.info
-    assert embedded.status(folder) == broker.info
+    assert start_broker(folder) == broker.info
+    assert start_broker(folder, broker.info.port) == broker.info
+    assert broker_status(folder) == broker.info
     with pytest.raises(UsageError, match="already runs on port"):
-        embedded.start(folder, free_port())
+        start_broker(folder, free_port())
 
 
 def test_stop_leaves_nothing_running(broker: EmbeddedBroker) -> None:
     info = broker.info
-    assert embedded.stop(info.data_dir)
+    assert stop_broker(info.data_dir)
     with pytest.raises(ProcessLookupError):
         os.kill(info.pid, 0)
-    assert embedded.status(info.data_dir) is None
-    assert not embedded.stop(info.data_dir)
+    assert broker_status(info.data_dir) is None
+    assert not stop_broker(info.data_dir)
 
 
 def test_a_paused_broker_can_be_resumed_and_stopped(broker: EmbeddedBroker) -> None:
     broker.pause()
-    assert embedded.status(broker.info.data_dir) == broker.info
+    assert broker_status(broker.info.data_dir) == broker.info
     broker.resume()
-    produce(broker.bootstrap_servers, b"awake")
+    produce(broker.bootstrap_servers, b"after a pause")
     broker.pause()
-    assert embedded.stop(broker.info.data_dir)
-    assert embedded.status(broker.info.data_dir) is None
+    assert stop_broker(broker.info.data_dir)
+    assert broker_status(broker.info.data_dir) is None
 
 
 def test_another_process_sees_and_stops_it(broker: EmbeddedBroker) -> None:
-    code = (
-        "import sys, pathlib as p, tickerlake.kafka.embedded.broker as e; print(e.stop(p.Path(sys.argv[1])))"
-    )
+    code = "import sys, pathlib as p, tickerlake.kafka.embedded.broker as e; print(e.stop_broker(p.Path(sys.argv[1])))"
     done = subprocess.run(
         [sys.executable, "-c", code, str(broker.info.data_dir)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "True"
-    assert embedded.status(broker.info.data_dir) is None
+    assert broker_status(broker.info.data_dir) is None
 
 
 def test_a_broken_archive_does_not_break_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,24 +109,24 @@ def test_a_broken_archive_does_not_break_a_start(tmp_path: Path, monkeypatch: py
 
 
 def test_a_broker_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"ended while it started[\s\S]*process\.roles") as caught:
-        embedded.start(tmp_path, free_port(), properties={"process.roles": "nonsense"})
+    with pytest.raises(SetupError, match=r"exited during startup[\s\S]*process\.roles") as caught:
+        start_broker(tmp_path, free_port(), properties={"process.roles": "nonsense"})
     assert str(tmp_path / "broker.log") in caught.value.hint
-    assert embedded.status(tmp_path) is None
+    assert broker_status(tmp_path) is None
 
 
 def test_a_port_in_use_is_rejected(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(UsageError, match=f"Port {port} is in use") as caught:
-            embedded.start(tmp_path, port)
+            start_broker(tmp_path, port)
     assert "--port" in caught.value.hint
 
 
 def test_an_occupied_port_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        monkeypatch.setattr(embedded, "_choose_port", lambda *_: port)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        monkeypatch.setattr("tickerlake.kafka.embedded.broker._choose_port", lambda *_: port)
         with EmbeddedBroker(tmp_path / "broker", heap="256m") as broker:
             assert broker.info.port != port
             produce(broker.bootstrap_servers, b"x")
@@ -138,14 +135,14 @@ def test_an_occupied_port_is_replaced(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SetupError, match="cannot be used"):
-        embedded.start(tmp_path / "file")
+        start_broker(tmp_path / "file")
 
 
 def test_the_pid_of_another_process_is_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         BrokerState(free_port(), other.pid).save(Layout(tmp_path))
-        assert embedded.status(tmp_path) is None
-        assert not embedded.stop(tmp_path)
+        assert broker_status(tmp_path) is None
+        assert not stop_broker(tmp_path)
         assert other.poll() is None
         other.communicate(b"\n")
         assert other.returncode == 0
@@ -154,17 +151,17 @@ def test_the_pid_of_another_process_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": "x", "port": null, "training": ""}'])
 def test_a_damaged_state_file_means_not_running(tmp_path: Path, content: bytes) -> None:
     Layout(tmp_path).state.write_bytes(content)
-    assert embedded.status(tmp_path) is None
-    assert not embedded.stop(tmp_path)
+    assert broker_status(tmp_path) is None
+    assert not stop_broker(tmp_path)
 
 
-@pytest.mark.parametrize(("ended_by_itself", "kept"), [(True, b"classes"), (False, b"")])
-def test_an_archive_is_kept_only_if_the_jvm_finished_it(
-    tmp_path: Path, ended_by_itself: bool, kept: bytes
+@pytest.mark.parametrize(("exited_cleanly", "expected"), [(True, b"classes"), (False, b"")])
+def test_an_archive_is_saved_only_if_the_jvm_finished_it(
+    tmp_path: Path, exited_cleanly: bool, expected: bytes
 ) -> None:
-    made, target = tmp_path / "made", tmp_path / "cache.jsa"
-    made.write_bytes(b"classes")
-    launch.save_archive(f"{made}\n{target}", ended_by_itself)
+    source, target = tmp_path / "source", tmp_path / "cache.jsa"
+    source.write_bytes(b"classes")
+    launch.save_archive(f"{source}\n{target}", exited_cleanly)
     launch.save_archive("", True)
-    assert target.read_bytes() == kept
-    assert sorted(tmp_path.iterdir()) == [target, made]
+    assert target.read_bytes() == expected
+    assert sorted(tmp_path.iterdir()) == [target, source]

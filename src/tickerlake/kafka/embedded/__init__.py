@@ -1,1 +1,1 @@
-"""A real Apache Kafka broker on this machine: its files, its process, its jars and its Java."""
+"""A real Apache Kafka broker on this machine: its files, process, jars and Java runtime."""

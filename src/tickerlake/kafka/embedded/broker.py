@@ -1,12 +1,12 @@
-"""A real Apache Kafka broker on this machine: one KRaft node in a child process.
+"""Runs a real Apache Kafka broker on this machine: one KRaft node in a child process.
 
 ::
 
     with EmbeddedBroker(folder) as broker:
         connect_to(broker.bootstrap_servers)
 
-The data folder holds all there is to a broker. Whoever starts it again, from whichever process, gets
-the same cluster on the same port, also after a crash.
+The data folder holds the complete state of a broker. Any process that starts it again gets the same
+cluster on the same port, also after a crash.
 """
 
 import atexit
@@ -26,6 +26,9 @@ from tickerlake.kafka.embedded.java import find_java
 from tickerlake.kafka.embedded.process import Jvm
 
 _DEFAULT_PORT = 9092
+_DEFAULT_HEAP = "512m"  # enough for one node on a laptop; Kafka's own start script takes 1 GB
+_START_TIMEOUT_S = 120.0  # includes the recovery of the logs after a crash
+_STOP_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,11 @@ class BrokerInfo:
     Parameters
     ----------
     bootstrap_servers
-        Where clients connect to.
+        The address that clients connect to.
     pid, port
-        Its process and its port on the loopback interface.
+        Its process id and its port on the loopback interface.
     data_dir, log_file
-        Where it keeps its data, and what it complained about.
+        Its data folder and its log, which has warnings and errors.
     """
 
     bootstrap_servers: str
@@ -50,26 +53,26 @@ class BrokerInfo:
 
 
 def default_data_dir() -> Path:
-    """Return the folder of the user's own broker."""
+    """Return the default data folder of the current user's broker."""
     return user_data_path("tickerlake") / "broker"
 
 
-def start(
+def start_broker(
     data_dir: Path,
     port: int | None = None,
     *,
     background: bool = True,
     properties: Mapping[str, str] = {},
-    heap: str = "512m",
+    heap: str = _DEFAULT_HEAP,
     progress: ProgressCallback | None = None,
-    timeout_s: float = 120,
+    timeout_s: float = _START_TIMEOUT_S,
 ) -> BrokerInfo:
-    """Start the broker of a data folder, unless it runs already, and wait until it answers.
+    """Start the broker of a data folder unless it is running, and wait until it answers.
 
     Parameters
     ----------
     data_dir
-        Its folder; an empty or missing one becomes a new cluster.
+        The data folder; an empty or missing one becomes a new cluster.
     port
         The port to listen on; by default the last one of this folder, else 9092, else any free one.
     background
@@ -77,30 +80,30 @@ def start(
     properties
         Kafka settings for this start, on top of the built-in ones.
     heap
-        The JVM's largest heap, as ``-Xmx`` takes it.
+        The JVM's maximum heap size, in the format of ``-Xmx``.
     progress
-        Called with a line of text at each longer step.
+        Called with a line of text before each slow step.
     timeout_s
-        How long the broker may take to answer; recovery after a crash is part of it.
+        How long the broker may take to answer, including recovery after a crash.
 
     Raises
     ------
     UsageError
-        The port is in use, or the broker of this folder runs on another one.
+        If the port is in use, or the broker of this folder runs on another one.
     SetupError
-        Java, the jars or the folder are not usable, or the broker died; with the end of its log.
+        If Java, the jars or the folder cannot be used, or the broker exited; includes the end of its log.
     """
     layout = _layout(data_dir)
     report = progress or (lambda _line: None)
     try:
         layout.root.mkdir(parents=True, exist_ok=True)
         with exclusive_lock(layout.lock):
-            running = status(layout.root)
+            running = broker_status(layout.root)
             if running is not None:
                 if port not in (None, running.port):
                     raise UsageError(
                         f"The broker of {layout.root} already runs on port {running.port}, not {port}.",
-                        "Stop it first (tickerlake broker stop) or leave the port out.",
+                        "Stop it first (`tickerlake broker stop`) or omit the port.",
                     )
                 launch.wait_ready(layout, running.pid, running.port, timeout_s)
                 return running
@@ -108,36 +111,36 @@ def start(
             jvm = Jvm(find_java(), os.pathsep.join(str(path) for path in classpath(progress=progress)), heap)
             files.format_storage(layout, jvm.java, jvm.classpath)
 
-            def launch_on(chosen: int) -> BrokerInfo:
-                report(f"Starting Apache Kafka on port {chosen}")
-                files.write_config(layout, chosen, properties)
-                return _broker_info(layout, launch.launch(layout, jvm, chosen, timeout_s))
+            def launch_on(listen_port: int) -> BrokerInfo:
+                report(f"Starting Apache Kafka on port {listen_port}")
+                files.write_config(layout, listen_port, properties)
+                return _broker_info(layout, launch.launch(layout, jvm, listen_port, timeout_s))
 
             try:
                 info = launch_on(selected_port)
             except launch.BrokerExitedError:
                 if port is not None or files.is_port_free(selected_port):
                     raise
-                # another process took it meanwhile
+                # another process took the port in the meantime
                 info = launch_on(files.free_port())
     except OSError as error:
         raise SetupError(
             f"The broker's folder {layout.root} cannot be used: {error}.", "Choose another with --data-dir."
         ) from error
     if not background:
-        atexit.register(stop, layout.root)
+        atexit.register(stop_broker, layout.root)
     return info
 
 
-def stop(data_dir: Path, timeout_s: float = 20) -> bool:
-    """Stop the broker of a data folder and wait until it is gone; whether there was one.
+def stop_broker(data_dir: Path, timeout_s: float = _STOP_TIMEOUT_S) -> bool:
+    """Stop the broker of a data folder and wait until it has exited; return whether one was running.
 
     Parameters
     ----------
     data_dir
-        Its folder.
+        The data folder.
     timeout_s
-        How long it may take to close its files before it is killed, which costs a recovery.
+        How long it may take to close its files before it is killed; the next start then has to recover.
     """
     layout = _layout(data_dir)
     if not layout.root.is_dir():
@@ -151,8 +154,8 @@ def stop(data_dir: Path, timeout_s: float = 20) -> bool:
     return True
 
 
-def status(data_dir: Path) -> BrokerInfo | None:
-    """Return the broker that runs on a data folder, if one does."""
+def broker_status(data_dir: Path) -> BrokerInfo | None:
+    """Return the running broker of a data folder, or None."""
     layout = _layout(data_dir)
     state = files.BrokerState.load(layout)
     if state is None or not process.is_broker(state.pid, layout):
@@ -161,12 +164,12 @@ def status(data_dir: Path) -> BrokerInfo | None:
 
 
 class EmbeddedBroker:
-    """A broker for a ``with`` block, and the accidents that may befall it.
+    """A broker for a ``with`` block that can also be killed, paused and restarted, for tests.
 
     Parameters
     ----------
     data_dir, port, properties, heap
-        As for `start`.
+        As for `start_broker`.
     """
 
     def __init__(
@@ -175,7 +178,7 @@ class EmbeddedBroker:
         port: int | None = None,
         *,
         properties: Mapping[str, str] = {},
-        heap: str = "512m",
+        heap: str = _DEFAULT_HEAP,
     ) -> None:
         self._data_dir = data_dir
         self._port = port
@@ -194,40 +197,40 @@ class EmbeddedBroker:
 
     @property
     def info(self) -> BrokerInfo:
-        """The last start."""
+        """The broker as of the last start."""
         if self._info is None:
             raise RuntimeError("the broker was never started")
         return self._info
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where clients connect to; stays the same over restarts."""
+        """The address that clients connect to; a restart does not change it."""
         return self.info.bootstrap_servers
 
     def start(self) -> BrokerInfo:
-        """Start it, on the port it had before."""
+        """Start the broker on the port it had before."""
         port = self._info.port if self._info else self._port
-        self._info = start(self._data_dir, port, properties=self._properties, heap=self._heap)
+        self._info = start_broker(self._data_dir, port, properties=self._properties, heap=self._heap)
         return self._info
 
     def stop(self) -> None:
-        """Stop it in an orderly way."""
-        stop(self._data_dir)
+        """Shut the broker down cleanly."""
+        stop_broker(self._data_dir)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the broker without warning (SIGKILL)."""
         process.kill(self.info.pid, _layout(self._data_dir))
 
     def pause(self) -> None:
-        """Let it hang, connections open."""
+        """Suspend the broker; its connections stay open."""
         process.pause(self.info.pid)
 
     def resume(self) -> None:
-        """Let it go on after `pause`."""
+        """Continue a paused broker."""
         process.resume(self.info.pid)
 
     def restart(self) -> BrokerInfo:
-        """Stop it and start it again on the same port."""
+        """Stop the broker and start it again on the same port."""
         self.stop()
         return self.start()
 
@@ -244,7 +247,8 @@ def _choose_port(layout: files.Layout, port: int | None) -> int:
     if port is not None:
         if not files.is_port_free(port):
             raise UsageError(
-                f"Port {port} is in use by another process.", "Stop that one or choose another with --port."
+                f"Port {port} is in use by another process.",
+                "Stop that process or choose another port with --port.",
             )
         return port
     last = files.BrokerState.load(layout)

@@ -1,4 +1,4 @@
-"""What the embedded broker keeps in its data folder, and what it is configured with."""
+"""The files in the embedded broker's data folder, and its configuration."""
 
 import base64
 import json
@@ -18,12 +18,13 @@ from tickerlake.kafka.embedded.java import Java
 
 HOST = "127.0.0.1"
 NODE_ID = 1
-_MAX_EXPIRATION_MS = 2**31 - 1  # ms: the largest figure that Kafka takes for ids, 24 days
+_MAX_EXPIRATION_MS = 2**31 - 1  # the maximum that Kafka accepts for ids: 24 days; reused as minutes
 
-# Replayed records carry old timestamps and a sink may pause for weeks, so nothing expires by itself.
+# Nothing expires: replayed records carry old timestamps, and a sink may be stopped for weeks.
+# Few partitions of the internal topics: each costs start-up time, and there is only one node.
 _BROKER_DEFAULTS: Mapping[str, object] = {
     "auto.create.topics.enable": "false",
-    # After a crash the controller keeps the broker's old session for this long before it admits it again.
+    # after a crash, the controller waits for the old session to time out before it readmits the broker
     "broker.heartbeat.interval.ms": 500,
     "broker.session.timeout.ms": 3000,
     "group.initial.rebalance.delay.ms": 0,
@@ -64,13 +65,13 @@ rootLogger.appenderRef.file.ref = file
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything is in one data folder."""
+    """Paths of all files in one data folder."""
 
     root: Path
 
     @property
     def config(self) -> Path:
-        """Kafka's configuration; its path on a command line tells whose broker a process is."""
+        """Kafka's configuration; its path on a command line identifies the broker of this folder."""
         return self.root / "server.properties"
 
     @property
@@ -80,12 +81,12 @@ class Layout:
 
     @property
     def log(self) -> Path:
-        """Kafka's log, warnings and worse."""
+        """Kafka's log: warnings and errors."""
         return self.root / "broker.log"
 
     @property
     def output(self) -> Path:
-        """What the JVM itself said during the last start."""
+        """The output of the JVM itself since the last start."""
         return self.root / "jvm.log"
 
     @property
@@ -95,35 +96,43 @@ class Layout:
 
     @property
     def scratch(self) -> Path:
-        """Native libraries that the JVM unpacks; emptied on start."""
+        """The JVM's temporary folder, for native libraries and class archives; emptied on start."""
         return self.root / "tmp"
 
     @property
     def state(self) -> Path:
-        """The last start, see `State`."""
+        """The last start, see `BrokerState`."""
         return self.root / "broker.json"
 
     @property
     def lock(self) -> Path:
-        """Held while somebody starts or stops the broker."""
+        """Locked while a process starts or stops the broker."""
         return self.root / "start.lock"
 
 
 @dataclass(frozen=True)
 class BrokerState:
-    """The last start of a broker, kept so that another process can find it and the port stays the same."""
+    """The last start of a broker, stored so that other processes find it and the port stays the same.
+
+    Parameters
+    ----------
+    port, pid
+        Its port and its process id.
+    training
+        If this run writes a class archive: its path and, on a second line, its final path in the cache.
+    """
 
     port: int
     pid: int
     training: str = ""
 
     def save(self, layout: Layout) -> None:
-        """Write it to the data folder."""
+        """Write the state to the data folder."""
         atomic_write_bytes(layout.state, json.dumps(asdict(self)).encode())
 
     @classmethod
     def load(cls, layout: Layout) -> "BrokerState | None":
-        """Read it; what cannot be read was never there."""
+        """Read the state; None if it is missing or damaged."""
         try:
             loaded = json.loads(layout.state.read_bytes())
             state = cls(**{field.name: loaded[field.name] for field in fields(cls)})
@@ -133,7 +142,7 @@ class BrokerState:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
+    """Return an unused loopback port."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
@@ -142,7 +151,7 @@ def free_port() -> int:
 def is_port_free(port: int) -> bool:
     """Whether a broker could listen on this loopback port."""
     with socket.socket() as probe:
-        # As Java does: connections of a stopped broker that linger do not count.
+        # as Java does: lingering connections of a stopped broker do not count
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -153,18 +162,18 @@ def is_port_free(port: int) -> bool:
 
 
 def read_cluster_id(layout: Layout) -> str:
-    """Read the id of the cluster that lives in this folder."""
+    """Return the id of the cluster whose data are in this folder."""
     for line in (layout.data / "meta.properties").read_text(encoding="utf-8").splitlines():
         if line.startswith("cluster.id="):
             return line.removeprefix("cluster.id=").strip()
     raise SetupError(
-        f"{layout.data / 'meta.properties'} names no cluster.",
+        f"{layout.data / 'meta.properties'} has no cluster id.",
         "The folder is damaged: move it away and start with an empty one.",
     )
 
 
 def write_config(layout: Layout, port: int, properties: Mapping[str, str]) -> None:
-    """Write the configuration of Kafka and of its logging for this start."""
+    """Write the configuration of Kafka and its logging for this start."""
     layout.log4j.write_text(_LOG4J_TEMPLATE.format(log=layout.log.as_posix()), encoding="utf-8")
     controller = free_port()
     while controller == port:
@@ -173,19 +182,19 @@ def write_config(layout: Layout, port: int, properties: Mapping[str, str]) -> No
 
 
 def format_storage(layout: Layout, java: Java, classpath: str) -> None:
-    """Make an empty folder into a cluster of its own; leave a formatted one alone."""
+    """Format an empty folder as a new cluster; leave a formatted one alone."""
     meta = layout.data / "meta.properties"
     if meta.exists():
         return
     layout.data.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(_bootstrap_checkpoint(java, classpath), layout.data / "bootstrap.checkpoint")
     lines = ("version=1", f"cluster.id={_random_id()}", f"node.id={NODE_ID}", f"directory.id={_random_id()}")
-    # Last, for its presence means formatted.
+    # last, because its presence means that the folder is formatted
     atomic_write_bytes(meta, ("\n".join(lines) + "\n").encode())
 
 
 def _bootstrap_checkpoint(java: Java, classpath: str) -> Path:
-    """Return the feature levels of a new cluster, the same for all: made by Kafka's own tool, once."""
+    """Return the feature levels of a new cluster: the same for all, written once by Kafka's own tool."""
     cached = jars.cache_dir() / "bootstrap.checkpoint"
     if not cached.exists():
         with tempfile.TemporaryDirectory() as folder:
@@ -199,14 +208,14 @@ def _bootstrap_checkpoint(java: Java, classpath: str) -> Path:
                 output = (result.stderr or result.stdout).strip()
                 raise SetupError(
                     f"Kafka's storage tool failed ({result.returncode}): {output}",
-                    "Check that the Java found is a complete one (JAVA_HOME).",
+                    "Check that JAVA_HOME is a complete Java runtime.",
                 )
             atomic_write_bytes(cached, (data / "bootstrap.checkpoint").read_bytes())
     return cached
 
 
 def _random_id() -> str:
-    """Return a random id as Kafka writes them; one that starts with a dash would look like an option."""
+    """Return a random id in Kafka's format, without a leading dash, which would look like an option."""
     random_id = "-"
     while random_id.startswith("-"):
         random_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

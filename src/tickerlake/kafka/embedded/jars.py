@@ -1,4 +1,4 @@
-"""The jars of the embedded Kafka: pinned in ``kafka.lock``, fetched once, checked by SHA-256."""
+"""The jars of the embedded Kafka: pinned in ``kafka.lock``, downloaded once, verified by SHA-256."""
 
 import fcntl
 import hashlib
@@ -21,7 +21,8 @@ from tickerlake.errors import SetupError
 KAFKA_VERSION = "4.3.1"
 LOCK_FILE = Path(__file__).with_name("kafka.lock")
 TOOLS_MARKER = "# tools"
-_DOWNLOAD_THREADS = 8
+_DOWNLOAD_THREADS = 8  # many files, most of them small: hides the latency of each request
+_DOWNLOAD_TIMEOUT_S = 20
 
 ProgressCallback = Callable[[str], None]
 
@@ -35,7 +36,7 @@ class Jar:
     group, artifact, version
         Its Maven coordinates.
     sha256
-        The sum of its bytes, in hexadecimal.
+        Its checksum in hexadecimal.
     """
 
     group: str
@@ -45,7 +46,7 @@ class Jar:
 
     @property
     def filename(self) -> str:
-        """The file's name, the same in every Maven repository."""
+        """The file name, the same in every Maven repository."""
         return f"{self.artifact}-{self.version}.jar"
 
     @property
@@ -55,7 +56,7 @@ class Jar:
 
 
 def pinned_jars(tools: bool = False) -> list[Jar]:
-    """Read the lock file: the broker's jars, and those of Kafka's tools if asked for."""
+    """Read the broker's jars from the lock file, optionally with those of Kafka's command-line tools."""
     jars: list[Jar] = []
     for line in LOCK_FILE.read_text(encoding="utf-8").splitlines():
         if line.startswith(TOOLS_MARKER) and not tools:
@@ -68,26 +69,26 @@ def pinned_jars(tools: bool = False) -> list[Jar]:
 
 
 def cache_dir() -> Path:
-    """Return the folder of everything that can be fetched or made again (``TICKERLAKE_CACHE``)."""
+    """Return the folder of files that can be downloaded or created again (``TICKERLAKE_CACHE``)."""
     override = os.environ.get("TICKERLAKE_CACHE")
     root = Path(override).expanduser().absolute() if override else user_cache_path("tickerlake")
     return root / f"kafka-{KAFKA_VERSION}"
 
 
 def classpath(tools: bool = False, progress: ProgressCallback | None = None) -> list[Path]:
-    """Return the checked jars, after fetching those that are missing or damaged.
+    """Return the verified jars; download those that are missing or damaged.
 
     Parameters
     ----------
     tools
-        Also the jars of Kafka's command-line tools.
+        Whether to add the jars of Kafka's command-line tools.
     progress
-        Called with a line of text when something has to be fetched.
+        Called with a line of text during downloads.
 
     Raises
     ------
     SetupError
-        A jar cannot be fetched, or is not the one that was pinned.
+        If a jar cannot be downloaded, or does not match its pinned checksum.
     """
     folder = cache_dir()
     jars = pinned_jars(tools)
@@ -112,27 +113,27 @@ def classpath(tools: bool = False, progress: ProgressCallback | None = None) -> 
     except OSError as error:
         raise SetupError(
             f"The cache folder {folder} cannot be used: {error}.",
-            "Free some space or set TICKERLAKE_CACHE to a folder that can be written.",
+            "Free some space, or set TICKERLAKE_CACHE to a writable folder.",
         ) from error
     return [folder / jar.filename for jar in jars]
 
 
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
-    """Hold a lock between processes that ends with the holder, however that ends."""
+    """Hold an inter-process lock; the system releases it when the process exits, even if it is killed."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _file_stamp(jar: Jar, path: Path) -> list[str | int]:
-    """Return what must still be true of a file for its sum to count as checked."""
+    """Return the checksum, size and modification time; while they are unchanged, a file counts as verified."""
     stat = path.stat()
     return [jar.sha256, stat.st_size, stat.st_mtime_ns]
 
@@ -159,13 +160,13 @@ def _unverified(folder: Path, jars: list[Jar]) -> list[Jar]:
 
 
 def _fetch_all(folder: Path, jars: list[Jar], progress: ProgressCallback) -> None:
-    progress(f"Fetching Apache Kafka {KAFKA_VERSION}: {len(jars)} jars, once")
+    progress(f"Downloading Apache Kafka {KAFKA_VERSION}: {len(jars)} jars, once")
     unreachable = threading.Event()
     causes: list[Exception] = []
     missing: list[Jar] = []
 
     def fetch(jar: Jar) -> None:
-        # One failure is enough to know: forty more time-outs would tell nobody anything.
+        # without a network, do not wait for a timeout per jar
         if unreachable.is_set():
             missing.append(jar)
             return
@@ -173,7 +174,7 @@ def _fetch_all(folder: Path, jars: list[Jar], progress: ProgressCallback) -> Non
             _fetch(folder, jar)
         except SetupError:
             raise
-        except Exception as error:  # jgo raises whatever its HTTP client does
+        except Exception as error:  # jgo passes on any error of its HTTP client
             unreachable.set()
             causes.append(error)
             missing.append(jar)
@@ -181,18 +182,18 @@ def _fetch_all(folder: Path, jars: list[Jar], progress: ProgressCallback) -> Non
     with ThreadPoolExecutor(_DOWNLOAD_THREADS, thread_name_prefix="jars") as pool:
         for done, _ in enumerate(pool.map(fetch, jars), start=1):
             if done % 10 == 0 or done == len(jars):
-                progress(f"Fetching Apache Kafka {KAFKA_VERSION}: {done} of {len(jars)} jars")
+                progress(f"Downloading Apache Kafka {KAFKA_VERSION}: {done} of {len(jars)} jars")
     if missing:
         names = "".join(f"\n  {jar.filename}  ({jar.coordinates})" for jar in missing)
         cause = (str(causes[0]).strip() or type(causes[0]).__name__).splitlines()[0]
         raise SetupError(
-            f"{len(missing)} jars of Apache Kafka {KAFKA_VERSION} cannot be fetched: {cause}",
+            f"{len(missing)} jars of Apache Kafka {KAFKA_VERSION} cannot be downloaded: {cause}",
             f"Check the network and run the command again, or put these files into {folder}:{names}",
         ) from causes[0]
 
 
 def _fetch(folder: Path, jar: Jar) -> None:
-    """Fetch one jar; a wrong sum is tried again without the local repository, then refused."""
+    """Download one jar; on a wrong checksum, retry without the local repository, then fail."""
     actual_sha256 = ""
     for use_local_repo in (True, False):
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temp_dir:
@@ -202,23 +203,27 @@ def _fetch(folder: Path, jar: Jar) -> None:
                 _install(path, folder / jar.filename, Path(temp_dir))
                 return
     raise SetupError(
-        f"{folder / jar.filename} ({jar.coordinates}) is not the file that was pinned: "
-        f"expected SHA-256 {jar.sha256}, found {actual_sha256}.",
-        "Something between here and the Maven repository changes files; put the right file there by hand.",
+        f"{folder / jar.filename} ({jar.coordinates}) does not match its pinned checksum: "
+        f"expected SHA-256 {jar.sha256}, got {actual_sha256}.",
+        "A proxy or mirror may be changing files; put the right file there by hand.",
     )
 
 
 def _resolve(jar: Jar, temp_dir: Path, use_local_repo: bool) -> Path:
-    """Find a jar in the user's own Maven repository or fetch it into a folder nobody else writes to."""
-    logging.getLogger("jgo").setLevel(logging.CRITICAL + 1)  # the sums that count are compared here
+    """Find a jar in the user's local Maven repository, or download it into a private folder."""
+    logging.getLogger("jgo").setLevel(
+        logging.CRITICAL + 1
+    )  # the pinned checksums are verified here, not there
     from jgo.config import GlobalSettings
     from jgo.maven import MavenContext
 
     settings = GlobalSettings.load()
     context = MavenContext(
-        repo_cache=temp_dir, local_repos=[settings.repo_cache] if use_local_repo else [], timeout=20
+        repo_cache=temp_dir,
+        local_repos=[settings.repo_cache] if use_local_repo else [],
+        timeout=_DOWNLOAD_TIMEOUT_S,
     )
-    # A mirror that the user configured for jgo goes first.
+    # a mirror that the user has configured for jgo comes first
     context.remote_repos = {**settings.repositories, **context.remote_repos}
     component = context.project(jar.group, jar.artifact).at_version(jar.version)
     return component.artifact().resolve()

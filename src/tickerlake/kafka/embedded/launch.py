@@ -1,4 +1,4 @@
-"""From a formatted folder to a broker that answers, with the help of an archive of loaded classes."""
+"""Start the JVM on a formatted folder and wait for the broker; class archives speed this up."""
 
 import contextlib
 import hashlib
@@ -14,11 +14,12 @@ from tickerlake.kafka.embedded import jars, process
 from tickerlake.kafka.embedded.files import HOST, BrokerState, Layout, read_cluster_id
 from tickerlake.kafka.embedded.java import Java
 
-_POLL_S = 0.02
+_POLL_S = 0.02  # delay of the start against CPU load
+_LOG_LINES = 12  # per log, enough for the causes of an exception
 
 
 def launch(layout: Layout, jvm: process.Jvm, port: int, timeout_s: float) -> BrokerState:
-    """Start the JVM and wait until the broker answers; a broker that does not is ended again."""
+    """Start the JVM and wait until the broker answers; kill a broker that does not."""
     archive = ClassArchive(jvm.java)
     read_options = archive.read_options()
     if read_options is not None:
@@ -27,7 +28,7 @@ def launch(layout: Layout, jvm: process.Jvm, port: int, timeout_s: float) -> Bro
         except BrokerExitedError:
             if not read_options:
                 raise
-            # Perhaps the archive's fault: once more without, and if that works it was.
+            # The archive may be to blame: retry without it, and replace it if that succeeds.
     options, output_path = archive.write_options(layout)
     initial_state = BrokerState(port, 0, f"{output_path}\n{archive.path}")
     state = _attempt(layout, jvm, initial_state, options, timeout_s)
@@ -36,13 +37,21 @@ def launch(layout: Layout, jvm: process.Jvm, port: int, timeout_s: float) -> Bro
 
 
 def wait_ready(layout: Layout, pid: int, port: int, timeout_s: float) -> None:
-    """Wait until this very broker answers on the port, or has ended, or the time is over."""
+    """Wait until the broker of this folder answers on the port.
+
+    Raises
+    ------
+    BrokerExitedError
+        If its process has exited.
+    SetupError
+        If it does not answer in time.
+    """
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
     expected = read_cluster_id(layout)
     deadline = time.monotonic() + timeout_s
-    # "log_level" 0: that nothing answers yet is expected and not worth a line on stderr.
+    # "log_level" 0: refused connections are expected at first and not worth a line on stderr
     settings: dict[str, Any] = {
         "bootstrap.servers": f"{HOST}:{port}",
         "log_level": 0,
@@ -60,47 +69,55 @@ def wait_ready(layout: Layout, pid: int, port: int, timeout_s: float) -> None:
                 if str(answer.cluster_id) == expected and answer.brokers:
                     return
         time.sleep(_POLL_S)
-    raise BrokerExitedError(f"The broker ended while it started.{_log_excerpt(layout)}", _log_hint(layout))
+    raise BrokerExitedError(f"The broker exited during startup.{_log_excerpt(layout)}", _log_hint(layout))
 
 
 class ClassArchive:
-    """The classes that the JVM has loaded before, so that the next start is quicker.
+    """An archive of loaded classes (AppCDS, or an AOT cache) that makes the next start faster.
 
-    Made by the JVM at the first orderly stop, which takes some seconds longer for it. It is a help
-    only: the JVM ignores one that does not fit, and `launch` removes one that a start died with.
+    The JVM writes it at the first clean shutdown, which then takes some seconds longer. It is optional: the JVM
+    ignores an archive that does not match, and `launch` removes one that a start has failed with.
 
     Parameters
     ----------
     java
-        The Java that reads and writes it.
+        The Java runtime that reads and writes it.
     """
 
     def __init__(self, java: Java) -> None:
         key = f"{java.path.resolve()}\n{jars.LOCK_FILE.read_text(encoding='utf-8')}\n"
         with contextlib.suppress(OSError):
             key += (java.path.resolve().parent.parent / "release").read_text(encoding="utf-8")
-        # -XX:AOTCacheOutput came with Java 25; 24 knows the cache but needs two runs to make one.
+        # Java 24 has AOT caches too, but needs two runs to create one: -XX:AOTCacheOutput came with 25
         self._is_aot_cache = java.major >= 25
         self.path = jars.cache_dir() / f"classes-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsa"
 
     def read_options(self) -> list[str] | None:
-        """Return the JVM's arguments to read it; None if it has yet to be made."""
+        """Return the JVM options to read the archive; None if there is none yet."""
         try:
             if self.path.stat().st_size == 0:
-                return []  # this machine takes too long to make one, see `keep_archive`
+                return []  # this machine takes too long to write one, see `save_archive`
         except OSError:
             return None
         return [f"-XX:AOTCache={self.path}"] if self._is_aot_cache else [f"-XX:SharedArchiveFile={self.path}"]
 
     def write_options(self, layout: Layout) -> tuple[list[str], Path]:
-        """Return the JVM's arguments to write it at exit, and where to."""
+        """Return the JVM options to write the archive at exit, and its path."""
         output_path = layout.scratch / "classes.jsa"
         option = "AOTCacheOutput" if self._is_aot_cache else "ArchiveClassesAtExit"
         return [f"-XX:{option}={output_path}"], output_path
 
 
 def save_archive(training: str, exited_cleanly: bool) -> None:
-    """Move what a training run wrote into the cache; an empty file there says not to try again."""
+    """Move the archive of a training run into the cache, or an empty file, which prevents further attempts.
+
+    Parameters
+    ----------
+    training
+        `BrokerState.training`.
+    exited_cleanly
+        Whether the JVM had the time to finish the archive.
+    """
     source, _, target_path = training.partition("\n")
     target = Path(target_path)
     with contextlib.suppress(OSError):
@@ -114,7 +131,7 @@ def save_archive(training: str, exited_cleanly: bool) -> None:
 
 
 class BrokerExitedError(SetupError):
-    """The process ended before the broker answered."""
+    """The process exited before the broker answered."""
 
 
 def _attempt(
@@ -132,7 +149,7 @@ def _attempt(
 
 
 def _accepts_connections(port: int) -> bool:
-    # Connects: a trial bind could take the port from the broker at the very moment it wants it.
+    # connect, do not bind: a trial bind could take the port just when the broker needs it
     try:
         socket.create_connection((HOST, port), timeout=1).close()
     except OSError:
@@ -140,15 +157,15 @@ def _accepts_connections(port: int) -> bool:
     return True
 
 
-def _log_excerpt(layout: Layout, lines: int = 12) -> str:
-    shown: list[str] = []
+def _log_excerpt(layout: Layout) -> str:
+    excerpt: list[str] = []
     for path in (layout.output, layout.log):
         if path.exists():
             logged = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            # The causes, not the forty stack frames under each.
-            shown += [line for line in logged if not line.startswith("\tat ")][-lines:]
-    return "".join(f"\n  {line}" for line in shown) + "\n"
+            # causes only, without the forty stack frames below each
+            excerpt += [line for line in logged if not line.startswith("\tat ")][-_LOG_LINES:]
+    return "".join(f"\n  {line}" for line in excerpt) + "\n"
 
 
 def _log_hint(layout: Layout) -> str:
-    return f"The whole log is in {layout.log} and {layout.output}."
+    return f"See the full log in {layout.log} and {layout.output}."

@@ -1,4 +1,4 @@
-"""The child process of the embedded broker: start it, recognise it, end it."""
+"""The child process of the embedded broker: start, identify and stop it."""
 
 import contextlib
 import os
@@ -15,14 +15,15 @@ from tickerlake.kafka.embedded.java import Java
 
 MAIN_CLASS = "kafka.Kafka"
 _POLL_S = 0.02
+_KILL_TIMEOUT_S = 10
 _PROC = Path("/proc")
-# Brokers started here, kept because only the parent can reap a child that has ended.
+# brokers started by this process: only the parent can reap a child that has exited
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True)
 class Jvm:
-    """What a broker's JVM is started with."""
+    """The Java runtime, class path and heap size of a broker."""
 
     java: Java
     classpath: str
@@ -30,7 +31,7 @@ class Jvm:
 
 
 def spawn(layout: Layout, jvm: Jvm, archive_options: list[str]) -> int:
-    """Start the JVM in a session of its own and return its id."""
+    """Start the JVM in a new session and return its process id."""
     shutil.rmtree(layout.scratch, ignore_errors=True)
     layout.scratch.mkdir()
     command = [
@@ -39,7 +40,7 @@ def spawn(layout: Layout, jvm: Jvm, archive_options: list[str]) -> int:
         "-XX:+UseSerialGC",
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:-UsePerfData",
-        "-Xlog:disable",  # else it tells of each class that an archive cannot hold
+        "-Xlog:disable",  # else it prints each class that an archive cannot hold
         "-Xlog:all=error:stderr",
         f"-XX:ErrorFile={layout.root / 'crash-%p.log'}",
         *archive_options,
@@ -60,7 +61,7 @@ def spawn(layout: Layout, jvm: Jvm, archive_options: list[str]) -> int:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C in the terminal must reach the sink, which then still needs a broker.
+                # Ctrl-C in the terminal must not stop the broker, which the commands still need to finish
                 start_new_session=True,
             )
     except OSError as error:
@@ -72,14 +73,14 @@ def spawn(layout: Layout, jvm: Jvm, archive_options: list[str]) -> int:
 
 
 def is_broker(pid: int, layout: Layout) -> bool:
-    """Whether this process is the broker of this data folder, and not one that inherited its id."""
+    """Whether a process is the broker of this data folder, and not another one that reuses its id."""
     child = _children.get(pid)
-    # Not by its command line, which is empty for a moment after the start and before the end.
+    # not by the command line, which is empty just after the start and just before the exit
     return _is_running(child) if child else _is_broker_command(_command_line(pid), layout)
 
 
 def wait_for_exit(pid: int, layout: Layout, timeout_s: float) -> bool:
-    """Wait until the process has ended; false if it has not in time."""
+    """Wait until the process has exited; return whether it has in time."""
     deadline = time.monotonic() + timeout_s
     while not _has_exited(pid, layout):
         if time.monotonic() > deadline:
@@ -89,11 +90,11 @@ def wait_for_exit(pid: int, layout: Layout, timeout_s: float) -> bool:
 
 
 def terminate(pid: int, layout: Layout, timeout_s: float) -> bool:
-    """End the broker, by force if it must be; whether it ended by itself."""
+    """Stop the broker, and kill it after the timeout; return whether it exited by itself."""
     if not is_broker(pid, layout):
         return True
     _send_signal(pid, signal.SIGTERM)
-    _send_signal(pid, signal.SIGCONT)  # a paused process sees the first signal only when it runs again
+    _send_signal(pid, signal.SIGCONT)  # a paused process handles SIGTERM only once it runs again
     if wait_for_exit(pid, layout, timeout_s):
         return True
     kill(pid, layout)
@@ -101,21 +102,21 @@ def terminate(pid: int, layout: Layout, timeout_s: float) -> bool:
 
 
 def kill(pid: int, layout: Layout) -> None:
-    """End the broker as a power cut would, and wait until it is gone."""
+    """Kill the broker without warning (SIGKILL) and wait until it has exited."""
     if is_broker(pid, layout):
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)  # its session: the JVM may be writing an archive in a child
-        if not wait_for_exit(pid, layout, 10):
-            raise SetupError(f"Process {pid} does not end.", "It is stuck in the kernel: look at its disk.")
+            os.killpg(pid, signal.SIGKILL)  # the whole group: a child may be writing the class archive
+        if not wait_for_exit(pid, layout, _KILL_TIMEOUT_S):
+            raise SetupError(f"Process {pid} does not exit.", "It is stuck in the kernel: check its disk.")
 
 
 def pause(pid: int) -> None:
-    """Stop the process as a long garbage collection would."""
+    """Suspend the process (SIGSTOP), as a long garbage collection would."""
     os.kill(pid, signal.SIGSTOP)
 
 
 def resume(pid: int) -> None:
-    """Let a paused process go on."""
+    """Continue a paused process (SIGCONT)."""
     os.kill(pid, signal.SIGCONT)
 
 
@@ -131,14 +132,14 @@ def _is_broker_command(command: str, layout: Layout) -> bool:
 
 
 def _has_exited(pid: int, layout: Layout) -> bool:
-    """Whether a process that was the broker has let go of its files and its port."""
+    """Whether a process that was the broker has released its files and its port."""
     child = _children.get(pid)
     if child:
         return not _is_running(child)
     command = _command_line(pid)
     if command or not (_PROC / "self/cmdline").exists():
         return not _is_broker_command(command, layout)
-    try:  # on its way out, or a zombie that nobody reaps: gone when the last thread is
+    try:  # exiting, or a zombie that is not reaped: its files are closed when only one thread is left
         return len(list((_PROC / str(pid) / "task").iterdir())) <= 1 and _is_zombie(pid)
     except OSError:
         return True
@@ -150,7 +151,7 @@ def _is_zombie(pid: int) -> bool:
 
 
 def _command_line(pid: int) -> str:
-    """Return a process's command line, empty if there is none or it has ended."""
+    """Return the command line of a process; empty if it does not exist or has exited."""
     if pid <= 0:
         return ""
     if (_PROC / "self/cmdline").exists():
