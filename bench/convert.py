@@ -8,8 +8,8 @@ from pathlib import Path
 from bench import datasets
 from bench.kafka_env import TICKERLAKE
 from bench.measure import Result, Run, run_child, run_interleaved
-from tickerlake.sources.csv.detect.scan import read_head
-from tickerlake.sources.csv.options import Options
+from tickerlake.sources.csv.detect.head import read_head
+from tickerlake.sources.csv.detect.options import Options
 
 ROWS = 5_000_000
 

@@ -22,10 +22,10 @@ import zstandard
 from bench.measure import PeakMemory
 
 from tickerlake.errors import DataError
-from tickerlake.sources import replay as replay_module
-from tickerlake.sources.csv.options import Options
+from tickerlake.sources import merged as replay_module
+from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.read import open_csv
-from tickerlake.sources.replay import open_merged_source
+from tickerlake.sources.merged import open_merged_source
 from tickerlake.tools.convert import ConvertStats, convert
 
 HEADER = "Date,Open,High,Low,Close,Volume\n"

@@ -12,19 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickerlake.sources import merge as module
-from tickerlake.sources.csv.options import Options
-from tickerlake.sources.csv.read import CsvBatch
-from tickerlake.sources.csv.sort import fill_reject_times, reject_duplicates
+from tickerlake.sources.csv.batch import CsvBatch, fill_reject_times, reject_duplicates
+from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.merge import FAN_IN, merge, read_run, write_run
-from tickerlake.sources.pace import Pace
-from tickerlake.sources.replay import (
+from tickerlake.sources.merged import (
     MergedSource,
-    TimeShiftedSource,
     expand_paths,
     open_merged_source,
     repeat_period_ns,
 )
-from tickerlake.sources.source import Batch
+from tickerlake.sources.pace import Pace
+from tickerlake.sources.source import Batch, TimeShiftedSource
 
 SCHEMA = {"t": pl.Int64, "n": pl.Int64}
 
@@ -141,7 +139,7 @@ def bar_rows(bar_specs: list[Bar]) -> pl.DataFrame:
             **{name: [bar[2] for bar in sorted_bars] for name in ("open", "high", "low", "close")},
             "volume": [None if bar[2] == 2 else 1 for bar in sorted_bars],
             "_reason": ["field_count" if bar[3] and bar[2] == 2 else None for bar in sorted_bars],
-            "_blank": [False] * len(sorted_bars),
+            "_skipped": [False] * len(sorted_bars),
         },
         {
             "ts_open_ns": pl.Int64,
@@ -150,7 +148,7 @@ def bar_rows(bar_specs: list[Bar]) -> pl.DataFrame:
             "price_type": pl.String,
             **dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Int64),
             "_reason": pl.String,
-            "_blank": pl.Boolean,
+            "_skipped": pl.Boolean,
         },
     )
 
@@ -246,7 +244,7 @@ def test_a_replay_resumes_after_any_batch(tmp_path: Path, batch_rows: int) -> No
 
 def test_batches_contain_whole_instants_in_time_order(tmp_path: Path) -> None:
     tables = list(open_mixed_files(tmp_path).batches(batch_rows=3))
-    events = [table.rows["_event"].to_list() for table in tables]
+    events = [table.rows["_event_ns"].to_list() for table in tables]
     together = [event for some in events for event in some]
     assert together == sorted(together)
     assert all(before[-1] < after[0] for before, after in pairwise(events))
@@ -327,8 +325,8 @@ def test_a_reject_names_its_file_and_row(tmp_path: Path) -> None:
 
 def test_a_reject_has_the_time_of_the_preceding_record_across_tables() -> None:
     times = [[None, 5, None], [None, 7], [None]]
-    tables = [pl.DataFrame({"_event": each}, {"_event": pl.Int64}) for each in times]
-    assert [table["_event"].to_list() for table in fill_reject_times(tables)] == [[0, 5, 5], [5, 7], [7]]
+    tables = [pl.DataFrame({"_event_ns": each}, {"_event_ns": pl.Int64}) for each in times]
+    assert [table["_event_ns"].to_list() for table in fill_reject_times(tables)] == [[0, 5, 5], [5, 7], [7]]
 
 
 def test_rows_of_one_instant_are_ordered_by_symbol_file_and_line(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def due_times(pace: Pace, rows: CsvSource, batch_rows: int) -> list[float]:
     seconds: list[float] = []
     for table in rows.batches(batch_rows=batch_rows):
         for due_s, part in pace.parts(table):
-            seconds += [due_s] * len(part.rows)
+            seconds += [due_s] * part.height
             assert part.position == (len(seconds),)
     return seconds
 
@@ -87,5 +87,5 @@ def test_without_a_pace_all_is_due_at_once(tmp_path: Path) -> None:
 
 
 def test_two_paces_are_rejected() -> None:
-    with pytest.raises(UsageError, match="how fast"):
+    with pytest.raises(UsageError, match="mutually exclusive"):
         Pace(rows_per_s=1, speed=1)

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 import zstandard
 
-from tickerlake.sources.csv.options import Options
+from tickerlake.sources.csv.detect.options import Options
 
 Pick = Callable[[Sequence[Any]], Any]
 """Chooses one of several options."""

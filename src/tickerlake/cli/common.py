@@ -12,8 +12,8 @@ import typer
 
 if TYPE_CHECKING:
     from tickerlake.analytics.calendars import SessionDates
-    from tickerlake.sources.csv.options import Options
-    from tickerlake.sources.replay import MergedSource
+    from tickerlake.sources.csv.detect.options import Options
+    from tickerlake.sources.merged import MergedSource
 
 BootstrapServers = Annotated[
     str,
@@ -57,7 +57,7 @@ def input_files(names: list[str], folder: Path) -> list[Path]:
     """Return the files that the arguments mean; standard input is laid out in a folder."""
     from tickerlake.errors import UsageError
     from tickerlake.sources.csv.chunks import spool_stdin
-    from tickerlake.sources.replay import expand_paths
+    from tickerlake.sources.merged import expand_paths
 
     if names.count("-") > 1:
         raise UsageError("- stands for standard input, and can be given once.", "Leave one out.")
@@ -68,7 +68,7 @@ def open_files(
     paths: list[Path], options: "Options", status_line: "StatusLine", *, digest: bool = True
 ) -> "MergedSource":
     """Open files for reading, and say what is to be known about them."""
-    from tickerlake.sources.replay import open_merged_source
+    from tickerlake.sources.merged import open_merged_source
 
     try:
         replay = open_merged_source(paths, options, digest=digest, byte_reporter=status_line.read_progress)

@@ -20,7 +20,7 @@ from tickerlake.cli.common import (
 from tickerlake.cli.options import with_file_options
 
 if TYPE_CHECKING:
-    from tickerlake.sources.csv.options import Options
+    from tickerlake.sources.csv.detect.options import Options
     from tickerlake.tools.convert import ConvertStats
 
 

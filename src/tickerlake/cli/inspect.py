@@ -9,7 +9,7 @@ from tickerlake.cli.common import Files, Json, StatusLine, input_files, print_js
 from tickerlake.cli.options import with_file_options
 
 if TYPE_CHECKING:
-    from tickerlake.sources.csv.options import Options
+    from tickerlake.sources.csv.detect.options import Options
     from tickerlake.sources.csv.read import CsvSource
 
 _MAX_EXAMPLES = 5

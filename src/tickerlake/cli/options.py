@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from tickerlake.sources.csv.options import Options
+    from tickerlake.sources.csv.detect.options import Options
 
 
 def with_file_options(*, strict: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -77,7 +77,7 @@ def _file_options(
         typer.Option("--strict", help="Refuse everything if a row is refused or anything would be assumed."),
     ] = False,
 ) -> "Options":
-    from tickerlake.sources.csv.options import parse_options
+    from tickerlake.sources.csv.detect.options import parse_options
 
     return parse_options(
         symbol=symbol,

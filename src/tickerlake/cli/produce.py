@@ -28,7 +28,7 @@ from tickerlake.cli.options import with_file_options
 
 if TYPE_CHECKING:
     from tickerlake.pipeline.ingest import IngestProgress
-    from tickerlake.sources.csv.options import Options
+    from tickerlake.sources.csv.detect.options import Options
 
 
 @with_file_options()
@@ -66,8 +66,9 @@ def produce(
     `tickerlake produce 'ticks/*.csv.gz' -t stocks.trades --tz America/New_York --rate 500/s --loop`
     """
     from tickerlake.pipeline.ingest import Ingest, IngestOptions
+    from tickerlake.sources.merged import repeat_period_ns
     from tickerlake.sources.pace import Pace
-    from tickerlake.sources.replay import TimeShiftedSource, repeat_period_ns
+    from tickerlake.sources.source import TimeShiftedSource
 
     event_speed = parse_speed(speed)
     pace = Pace(parse_rate(rate), event_speed, parse_longest_wait(longest_wait, event_speed))

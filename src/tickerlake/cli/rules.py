@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tickerlake.alerts.rules.rule import Rule
-    from tickerlake.sources.csv.options import Options
+    from tickerlake.sources.csv.detect.options import Options
     from tickerlake.tools.backtest import BacktestResult
 
 app = typer.Typer(

@@ -1,8 +1,8 @@
 """Files → Kafka, each row exactly once.
 
-Rows and the note of how far the file has been read are written in one Kafka transaction; the note
-lives in the compacted topic `PROGRESS_TOPIC`. Killed at any moment and run again on the same file,
-the topic (read committed) holds each row once.
+Rows and the checkpoint of each file are written in one Kafka transaction; checkpoints live in the compacted
+topic `PROGRESS_TOPIC`. If the process is killed at any time and run again on the same file, the topic (read
+committed) holds each row once.
 """
 
 import hashlib
@@ -22,17 +22,30 @@ from tickerlake.lake.topic import check_topic
 from tickerlake.model.json import to_json_lines
 from tickerlake.parallel import prefetch
 from tickerlake.pipeline.locks import hold_locks
-from tickerlake.sources.csv.parse import FILE_NUMBER, IS_RECORD, IS_REJECT
 from tickerlake.sources.pace import Pace
-from tickerlake.sources.source import Batch, Source
+from tickerlake.sources.source import Counts, Fingerprint, Source
 
 PROGRESS_TOPIC = "tickerlake.progress"
 _PREFETCH_BATCHES = 2
+"""The next batches are read and encoded while one is sent; more would only cost memory."""
+
 _UNLIMITED_RETENTION = {"retention.ms": "-1"}
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """How far one file has been written to one topic."""
+    """How far one part of a source (a file) has been written to one topic.
+
+    Parameters
+    ----------
+    fingerprint
+        Size and digest of the part: it must not change between runs.
+    rows_done
+        The position in the part, from which the next run resumes.
+    records, rejects
+        How many have been written.
+    finished
+        True if the part has no more rows.
+    """
 
     fingerprint: str
     rows_done: int
@@ -45,11 +58,19 @@ class Checkpoint(msgspec.Struct, frozen=True):
 class IngestOptions:
     """How rows are sent.
 
-    ``rate_s`` (rows a second) or ``speed`` (seconds of event time in a second) limit the pace; without them
-    it is as fast as possible. ``longest_s`` is how long a silence of the event time is kept, and what is
-    before ``paced_from_ns`` is sent at once. A transaction is committed at ``transaction_rows`` rows, after
-    ``commit_s`` seconds, or when the next row is not due yet. ``batch_rows`` are read and encoded at once.
-    ``partitions`` and ``create`` say what happens if the topic is missing.
+    Parameters
+    ----------
+    rows_per_s, speed, max_wait_s, paced_from_ns
+        The pace, see :class:`tickerlake.sources.pace.Pace`; by default as fast as possible.
+    batch_rows
+        Rows that are read and encoded at once.
+    transaction_rows, commit_interval_s
+        A transaction is committed after this many rows or seconds, or when the next row is not due yet. Long
+        transactions cost less; short ones let readers of committed records see rows sooner.
+    partitions
+        Of the topic, if it is created.
+    create_topic
+        False to raise an error if the topic is missing.
     """
 
     rows_per_s: float | None = None
@@ -65,10 +86,10 @@ class IngestOptions:
 
 @dataclass(frozen=True, slots=True)
 class IngestProgress:
-    """What became of one part of a source so far, or of all of them.
+    """Progress of one part of a source, or of all parts together.
 
     ``records`` and ``rejects`` are in the topics, ``new_records`` of them written by this run;
-    ``rows_done`` of the source's ``rows`` are read. ``next_s`` says in how many seconds the next row is due.
+    ``rows_done`` of ``rows`` have been read. The next row is due in ``next_s`` seconds.
     """
 
     source: str
@@ -83,26 +104,25 @@ class IngestProgress:
 
 @dataclass(frozen=True, slots=True)
 class _MessageBatch:
-    """Rows as messages, and when they are due; records and rejects are counted for each part."""
+    """Rows as messages, when they are due, and the position after them."""
 
     due_s: float
     keys: list[bytes]
     values: list[bytes]
     rejects: list[bytes]
-    cursor: tuple[int, ...]
-    records_by_part: dict[int, int]
-    rejects_by_part: dict[int, int]
+    position: tuple[int, ...]
+    counts: Mapping[int, Counts]
 
 
 class Ingest:
-    """Writes files to one topic.
+    """Writes sources to one topic.
 
     Parameters
     ----------
     bootstrap_servers, properties
         How to reach the cluster.
     topic
-        Where the records go; rejected rows go to ``<topic>.rejects``.
+        The topic for records; rejects go to ``<topic>.rejects``.
     """
 
     def __init__(
@@ -120,13 +140,13 @@ class Ingest:
         self._has_rejects_topic = False
 
     def prepare(self) -> bool:
-        """Create the topics that are missing; True if the topic itself was."""
+        """Create missing topics; return whether the topic itself was missing."""
         created = self.admin.describe_topic(self.topic) is None
         if created:
             if not self.options.create_topic:
                 raise KafkaError(
                     f"{self.bootstrap_servers} has no topic {self.topic}.",
-                    "Create it, or leave out --no-create.",
+                    "Create it, or omit --no-create.",
                 )
             self.admin.create_topic(self.topic, self.options.partitions)
         if self.admin.describe_topic(PROGRESS_TOPIC) is None:
@@ -140,60 +160,62 @@ class Ingest:
         on_progress: Callable[[IngestProgress], None] | None = None,
         identities: Sequence[str] | None = None,
     ) -> list[IngestProgress]:
-        """Write what is not yet written of a source; returns early if ``stop`` is set.
+        """Write the rows of a source that have not been written yet.
 
         Parameters
         ----------
+        source
+            The source. A live feed is written until ``stop`` is set.
+        stop
+            Ends the run early; what has been read is committed.
         on_progress
-            Told of all parts together.
+            Receives the progress of all parts together after each commit.
         identities
-            What each part's progress is kept under: a file's full path, since many folders may hold an
-            ``AAPL.csv``. Default: the parts' own names.
+            The key of each part's checkpoint: a file's full path, since many folders may have an
+            ``AAPL.csv``. Default: the names of the parts.
 
         Returns
         -------
-        list of Ingested
-            What became of each part.
+        list of IngestProgress
+            The progress of each part.
 
         Raises
         ------
         DataError
-            A file changed since a part of it was written.
+            A file has changed since a part of it was written.
         Fenced
             Another process writes one of the files to the same topic.
         """
         topic = self.admin.require_topic(self.topic)
         fingerprints = source.fingerprints
         names = identities or [fingerprint.name for fingerprint in fingerprints]
-        # the topic's id is part of the key: a topic created anew holds none of the file
+        # the topic's id is part of the key: a recreated topic has no rows of the file
         keys = [f"{topic.topic_id} {name}".encode() for name in names]
         work_id = hashlib.blake2b(b"\0".join(sorted(keys)), digest_size=8).hexdigest()
         with hold_locks([hashlib.blake2b(key, digest_size=16).hexdigest() for key in keys]):
             producer = Producer(self.bootstrap_servers, f"tickerlake-{self.topic}-{work_id}", self.properties)
             checkpoints = self._load_checkpoints(keys)
-            for number, (each, note) in enumerate(zip(fingerprints, list(checkpoints), strict=True)):
-                content = f"{each.size} {each.digest}"
-                if note and note.fingerprint != content:
-                    raise DataError(
-                        f"{each.name} changed since {note.rows_done} of its rows "
-                        f"were written to {self.topic}.",
-                        "Restore it, or give the new content another file name: "
-                        "it will be written as a file of its own.",
-                    )
-                checkpoints[number] = note or Checkpoint(content, 0, 0, 0, finished=False)
-            run = _Run(
-                self,
-                source,
-                keys,
-                [checkpoint for checkpoint in checkpoints if checkpoint],
-                producer,
-                on_progress or (lambda _: None),
-            )
+            resumed = [
+                self._check_unchanged(fingerprint, checkpoint)
+                for fingerprint, checkpoint in zip(fingerprints, checkpoints, strict=True)
+            ]
+            run = _Run(self, source, keys, resumed, producer, on_progress or (lambda _: None))
             try:
                 return run.write(stop)
             except DataError:
                 producer.abort()
                 raise
+
+    def _check_unchanged(self, fingerprint: Fingerprint, checkpoint: Checkpoint | None) -> Checkpoint:
+        """Return the checkpoint of a part, a new one for a part that has none."""
+        content = f"{fingerprint.size} {fingerprint.digest}"
+        if checkpoint and checkpoint.fingerprint != content:
+            raise DataError(
+                f"{fingerprint.name} has changed since {checkpoint.rows_done} of its rows "
+                f"were written to {self.topic}.",
+                "Restore it, or give the new content another file name: it is then written as another file.",
+            )
+        return checkpoint or Checkpoint(content, 0, 0, 0, finished=False)
 
     def send(self, producer: Producer, batch: _MessageBatch) -> None:
         """Send rows in the open transaction."""
@@ -214,7 +236,7 @@ class Ingest:
 
 
 class _Run:
-    """One run over a source: transactions of rows and of the notes of how far each part has been written."""
+    """One run over a source: transactions of rows and checkpoints."""
 
     def __init__(
         self,
@@ -236,22 +258,23 @@ class _Run:
 
     def write(self, stop: threading.Event) -> list[IngestProgress]:
         options, transaction_start_s, run_start_s = self._ingest.options, 0.0, clock.monotonic_s()
-        if all(note.finished for note in self._checkpoints):
+        if all(checkpoint.finished for checkpoint in self._checkpoints):
             return self._progress()
-        cursor = [note.rows_done for note in self._checkpoints]
-        for batch in prefetch(_message_batches(self._source, cursor, options), _PREFETCH_BATCHES):
+        for batch in prefetch(_message_batches(self._source, self._position, options), _PREFETCH_BATCHES):
             wait_s = batch.due_s - (clock.monotonic_s() - run_start_s)
             if wait_s > 0:
                 self._commit(wait_s)
                 stop.wait(wait_s)
             if stop.is_set():
                 break
-            if not self._is_transaction_open:
-                self._producer.begin()
-                transaction_start_s = clock.monotonic_s()
-            self._ingest.send(self._producer, batch)
-            failpoints.reach("ingest.sent")
-            self._advance(batch)
+            # a live feed yields batches without rows while nothing arrives
+            if batch.position != self._position:
+                if not self._is_transaction_open:
+                    self._producer.begin()
+                    transaction_start_s = clock.monotonic_s()
+                self._ingest.send(self._producer, batch)
+                failpoints.reach("ingest.sent")
+                self._advance(batch)
             if (
                 self._uncommitted_rows >= options.transaction_rows
                 or clock.monotonic_s() - transaction_start_s >= options.commit_interval_s
@@ -260,7 +283,7 @@ class _Run:
         if not stop.is_set():
             if not self._is_transaction_open:
                 self._producer.begin()
-            self._checkpoints = [msgspec.structs.replace(note, finished=True) for note in self._checkpoints]
+            self._checkpoints = [msgspec.structs.replace(each, finished=True) for each in self._checkpoints]
         self._commit()
         return self._progress()
 
@@ -269,24 +292,25 @@ class _Run:
         return self._checkpoints != self._committed
 
     @property
+    def _position(self) -> tuple[int, ...]:
+        return tuple(checkpoint.rows_done for checkpoint in self._checkpoints)
+
+    @property
     def _uncommitted_rows(self) -> int:
-        return sum(checkpoint.rows_done for checkpoint in self._checkpoints) - sum(
-            note.rows_done for note in self._committed
-        )
+        return sum(self._position) - sum(checkpoint.rows_done for checkpoint in self._committed)
 
     def _advance(self, batch: _MessageBatch) -> None:
-        self._checkpoints = [
-            msgspec.structs.replace(
+        for number, checkpoint in enumerate(self._checkpoints):
+            counts = batch.counts.get(number, Counts(0, 0))
+            self._checkpoints[number] = msgspec.structs.replace(
                 checkpoint,
-                rows_done=batch.cursor[number],
-                records=checkpoint.records + batch.records_by_part.get(number, 0),
-                rejects=checkpoint.rejects + batch.rejects_by_part.get(number, 0),
+                rows_done=batch.position[number],
+                records=checkpoint.records + counts.records,
+                rejects=checkpoint.rejects + counts.rejects,
             )
-            for number, checkpoint in enumerate(self._checkpoints)
-        ]
 
     def _commit(self, next_s: float = 0.0) -> None:
-        changed = [n for n, note in enumerate(self._checkpoints) if note != self._committed[n]]
+        changed = [n for n, each in enumerate(self._checkpoints) if each != self._committed[n]]
         if not changed:
             return
         values = [msgspec.json.encode(self._checkpoints[n]) for n in changed]
@@ -332,27 +356,17 @@ def _total(parts: Sequence[IngestProgress], rows: int, next_s: float) -> IngestP
 
 
 def _message_batches(
-    source: Source, cursor: Sequence[int], options: IngestOptions
+    source: Source, start_position: Sequence[int], options: IngestOptions
 ) -> Iterator[_MessageBatch]:
     pace = Pace(options.rows_per_s, options.speed, options.max_wait_s, options.paced_from_ns)
-    for batch in source.batches(cursor, options.batch_rows):
+    for batch in source.batches(start_position, options.batch_rows):
         for due_s, part in pace.parts(batch):
-            frame, rejects = part.records, part.rejects
+            records = part.records
             yield _MessageBatch(
                 due_s,
-                frame.get_column("instrument_id").cast(pl.Binary).to_list(),
-                to_json_lines(frame),
-                [reject.to_json().encode() for reject in rejects],
+                records.get_column("instrument_id").cast(pl.Binary).to_list(),
+                to_json_lines(records),
+                [reject.to_json().encode() for reject in part.rejects],
                 part.position,
-                _count_by_part(part, frame.height, records=True),
-                _count_by_part(part, len(rejects), records=False),
+                part.counts(),
             )
-
-
-def _count_by_part(part: Batch, total: int, *, records: bool) -> dict[int, int]:
-    """Count records or rejects for each part of the source."""
-    if len(part.position) == 1 or not total:
-        return {0: total} if total else {}
-    predicate = IS_RECORD if records else IS_REJECT
-    counts = part.rows.filter(predicate).get_column(FILE_NUMBER).value_counts()
-    return dict(counts.iter_rows())

@@ -7,25 +7,26 @@ from tickerlake.errors import UsageError
 from tickerlake.sources.source import Batch
 
 _TICK_S = 0.1
+"""Rows due within this time are sent together: shorter ticks would mean too many small transactions."""
 
 
 @dataclass(slots=True)
 class Pace:
-    """Cuts batches into parts and says when each is due.
+    """Cuts batches into parts, each with the time when it is due.
 
-    Rows that are due within a tenth of a second go together.
+    Rows that are due within a tenth of a second stay together.
 
     Parameters
     ----------
-    rate_s
-        Rows a second.
+    rows_per_s
+        Rows per second.
     speed
-        Seconds of event time that pass in a second: 60 sends an hour of bars in a minute. The first row
-        with a time is due at once; a row that is older than one before it is due with that one.
-    longest_s
-        Silences of the event time, as nights are, are passed over after so many seconds.
+        Seconds of event time per second: 60 sends an hour of bars in a minute. The first row with a time is
+        due at once; a row that is older than one before it is due with that one.
+    max_wait_s
+        The longest wait, in seconds, for a gap in event time such as a night.
     paced_from_ns
-        What is before this event time is due at once.
+        Rows before this event time, in nanoseconds, are due at once.
     """
 
     rows_per_s: float | None = None
@@ -38,10 +39,10 @@ class Pace:
 
     def __post_init__(self) -> None:
         if self.rows_per_s is not None and self.speed is not None:
-            raise UsageError("--rate and --speed both say how fast.", "Give one of them.")
+            raise UsageError("--rate and --speed are mutually exclusive.", "Specify one of them.")
 
     def parts(self, batch: Batch) -> Iterator[tuple[float, Batch]]:
-        """Yield the parts of a batch, each with the second, counted from the first row, when it is due."""
+        """Yield the parts of a batch, each with the seconds from the first row until it is due."""
         if self.rows_per_s is not None:
             yield from self._parts_by_count(batch, self.rows_per_s)
         elif self.speed is not None:
@@ -53,7 +54,7 @@ class Pace:
         max_rows = max(1, int(rows_per_s * _TICK_S))
         for part in batch.split(max_rows):
             yield self._rows / rows_per_s, part
-            self._rows += len(part.rows)
+            self._rows += part.height
 
     def _parts_by_time(self, batch: Batch, speed: float) -> Iterator[tuple[float, Batch]]:
         # a row without a time, or one that is late, is due with the one before it

@@ -12,7 +12,7 @@ import polars as pl
 from tickerlake.errors import DataError, UsageError
 from tickerlake.model.reject import Reject
 from tickerlake.parallel import prefetch
-from tickerlake.sources.replay import MergedSource, check_no_rejects
+from tickerlake.sources.merged import MergedSource, check_no_rejects
 from tickerlake.tools.files import check_absent, open_stdout, output_file, write_records
 
 STDOUT: Final = "-"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from support.dialects import FAULTS, ROLES, WrittenFile, random_table, write_in_dialect
 from tickerlake.errors import DataError, UsageError
-from tickerlake.sources.csv.options import Options
+from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.read import CsvSource, open_csv
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tickerlake.errors import DataError
-from tickerlake.sources.csv.options import parse_options
+from tickerlake.sources.csv.detect.options import parse_options
 from tickerlake.sources.csv.read import CsvSource, open_csv
 
 FOLDER = Path(__file__).parents[2] / "data" / "layouts"

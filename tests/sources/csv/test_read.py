@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tickerlake.errors import DataError
 from tickerlake.model.schema import polars_schema
 from tickerlake.sources.csv import read
-from tickerlake.sources.csv.options import Options
+from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.read import CsvSource, open_csv
 
 DATA = Path(__file__).parents[2] / "data"
@@ -502,17 +502,17 @@ def test_trades_of_one_time_keep_their_order(tmp_path: Path) -> None:
         (
             f"{BARS}\n" + "".join(f"01/{day}/2024,1,2,1,2\n" for day in (11, 12, 16, 17, 18)),
             Options(date_format="DD/MM/YYYY"),
-            "3 of 5 dates do not read as DD/MM/YYYY",
+            "3 of 5 dates cannot be read as DD/MM/YYYY",
         ),
         (
             f"ticker,per,{BARS}\n" + "".join(f"A,5,2024-01-02T09:{30 + n}Z,1,2,1,2\n" for n in range(9)),
             Options(),
-            "column per says bars of 5m",
+            "column per specifies bars of 5m",
         ),
         (
             f"{BARS}\n" + "".join(f"2024-01-02 {hour}:00,1,2,1,2\n" for hour in (9, 10, 11, 12, 1, 2, 3)),
             Options(tz="UTC"),
-            "twelve hours without AM or PM",
+            "12-hour clock without AM or PM",
         ),
         (
             "Date,Open,Low,High,Close\n" + "".join(f"2024-01-0{day},2,3,1,2\n" for day in range(1, 7)),

@@ -9,13 +9,13 @@ import polars as pl
 from tickerlake.model import quality
 from tickerlake.model.instrument import instrument_id_expr, is_symbol_expr
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_end
-from tickerlake.model.reject import Reject, RejectReason
+from tickerlake.model.reject import RejectReason
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
 from tickerlake.sources.csv.chunks import Chunk
+from tickerlake.sources.csv.detect.head import FileHead
 from tickerlake.sources.csv.detect.interval import period_start
 from tickerlake.sources.csv.detect.layout import DECIMAL_ROLES, PRICES, Layout, unit_factor
-from tickerlake.sources.csv.detect.rows import BLANK, FIELD_COUNT, LINE, RAW, ChunkRows
-from tickerlake.sources.csv.detect.scan import FileHead
+from tickerlake.sources.csv.detect.rows import FIELD_COUNT, LINE, RAW, SKIPPED, ChunkRows
 from tickerlake.sources.csv.numbers import MISSING_VALUES, NumberFormat
 from tickerlake.sources.csv.timeform import DAY_NS, TimeFormat
 
@@ -23,16 +23,16 @@ REASON: Final = "_reason"
 FILE_NUMBER: Final = "_file"
 """The number of a row's file, where several are merged."""
 
-EVENT_NS: Final = "_event"
+EVENT_NS: Final = "_event_ns"
 """When a record was known, in nanoseconds; a reject has that of the record before it."""
 
-IS_RECORD: Final = pl.col(REASON).is_null() & ~pl.col(BLANK)
+IS_RECORD: Final = pl.col(REASON).is_null() & ~pl.col(SKIPPED)
 """Tells the rows of a parsed table that are records."""
 
-IS_REJECT: Final = pl.col(REASON).is_not_null() & ~pl.col(BLANK)
+IS_REJECT: Final = pl.col(REASON).is_not_null() & ~pl.col(SKIPPED)
 """Tells the rows that are none, and no blank lines either."""
 
-INTERNAL_COLUMNS: Final = (LINE, RAW, BLANK, REASON, EVENT_NS)
+INTERNAL_COLUMNS: Final = (LINE, RAW, SKIPPED, REASON, EVENT_NS)
 """Columns of a parsed table that are not of the record."""
 
 _TS: Final = "_ts"
@@ -157,7 +157,7 @@ class Parser:
             name = pl.lit(symbols)
         typed = frame.select(
             LINE,
-            *([] if rows.uniform else [FIELD_COUNT, BLANK]),
+            *([] if rows.uniform else [FIELD_COUNT, SKIPPED]),
             name.alias("symbol"),
             self.head.timestamp_ns(self.time_format).alias(_TS),
             *(
@@ -194,12 +194,12 @@ class Parser:
             # every line has its separators, maybe with nothing between them
             cells = frame.drop(LINE).iter_columns() if typed[_TS].null_count() else []
             blank = pl.all_horizontal(map(_is_empty, cells)) if cells else pl.lit(value=False)
-            typed = typed.with_columns(blank.alias(BLANK))
+            typed = typed.with_columns(blank.alias(SKIPPED))
         if panel:
             # a symbol without prices on a day is not a broken row: it was not traded, or not listed yet
             prices = [frame.get_column(numbers[role]) for role in PRICES if role in numbers]
-            typed = typed.with_columns(pl.col(BLANK) | pl.all_horizontal(map(_is_empty, prices)))
-        return typed.select(LINE, BLANK, REASON, *self._canonical_columns(list(numbers), roles))
+            typed = typed.with_columns(pl.col(SKIPPED) | pl.all_horizontal(map(_is_empty, prices)))
+        return typed.select(LINE, SKIPPED, REASON, *self._canonical_columns(list(numbers), roles))
 
     def _text_roles(self, roles: dict[str, int]) -> list[str]:
         text_roles = (
@@ -482,14 +482,3 @@ def _split_list(column: str) -> pl.Expr:
 
 def _any_true(flags: list[pl.Expr]) -> pl.Expr:
     return pl.any_horizontal(flags) if flags else pl.lit(value=False)
-
-
-def extract_rejects(parsed: pl.DataFrame) -> list[Reject]:
-    """Return the rejected rows of a parsed table."""
-    rejected = parsed.filter(IS_REJECT).select("source", LINE, REASON, RAW)
-    return [Reject(source, line, reason, raw) for source, line, reason, raw in rejected.iter_rows()]
-
-
-def extract_records(parsed: pl.DataFrame) -> pl.DataFrame:
-    """Return the records of a parsed table."""
-    return parsed.filter(IS_RECORD).drop(*INTERNAL_COLUMNS, FILE_NUMBER, strict=False)

@@ -1,4 +1,17 @@
-"""Open a CSV file of prices and read it in batches, oldest record first."""
+"""Open a CSV file of prices and read it in batches, oldest record first.
+
+The file is read in these passes:
+
+1. the first lines (`read_head`): compression, encoding, delimiter, header, columns;
+2. the whole file (`scan_file`): order, dates, decimal separator, digest, positions of the chunks; again from
+   the start if it turns out not to be UTF-8, or to have fractions of seconds;
+3. the first chunk, for some decisions: a column of intervals, the price scale, and whether any row becomes
+   a record (more chunks until one does);
+4. the whole file (`CsvSource.batches`), on every call. A file that is newest first is read backward, after a
+   copy to disk if it is compressed. A file in no order of time is sorted, in runs on disk if it is large.
+
+``--strict`` adds another whole pass: `tickerlake.sources.merged.MergedSource.check_no_rejects`.
+"""
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -14,32 +27,32 @@ import polars as pl
 from tickerlake import clock
 from tickerlake.errors import DataError
 from tickerlake.model.interval import DAILY_OR_LONGER
-from tickerlake.model.reject import Reject
+from tickerlake.model.reject import Reject, RejectReason
 from tickerlake.model.schema import BAR
 from tickerlake.parallel import parallel_map
+from tickerlake.sources.csv.batch import (
+    CsvBatch,
+    extract_rejects,
+    fill_reject_times,
+    reject_duplicates,
+    sort_rows,
+)
 from tickerlake.sources.csv.chunks import CHUNK_BYTES, Chunk, stat_signature
 from tickerlake.sources.csv.detect.decide import (
-    check_has_records,
-    check_single_series,
+    Decision,
     choose_date_format,
     choose_interval,
     choose_scale,
     choose_symbol,
     choose_zone,
 )
+from tickerlake.sources.csv.detect.head import read_head
+from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.order import TimeOrder
-from tickerlake.sources.csv.detect.scan import FileScan, read_head, scan_file
+from tickerlake.sources.csv.detect.rows import LINE
+from tickerlake.sources.csv.detect.scan import FileScan, scan_file
 from tickerlake.sources.csv.numbers import NumberFormat
-from tickerlake.sources.csv.options import Options
-from tickerlake.sources.csv.parse import (
-    EVENT_NS,
-    FILE_NUMBER,
-    IS_RECORD,
-    Parser,
-    extract_records,
-    extract_rejects,
-)
-from tickerlake.sources.csv.sort import fill_reject_times, reject_duplicates, sort_rows
+from tickerlake.sources.csv.parse import EVENT_NS, IS_RECORD, REASON, Parser
 from tickerlake.sources.merge import merge, read_run, write_run
 from tickerlake.sources.source import Fingerprint
 
@@ -47,68 +60,39 @@ OLDEST_FIRST: Final = "oldest first"
 NEWEST_FIRST: Final = "newest first"
 SORTED: Final = "sorted"
 MAX_IN_MEMORY_SORT_ROWS: Final = 200_000
-"""Files that are not in order of time are sorted in memory up to this size, larger ones in runs on disk."""
+"""Up to this size, files in no order of time are sorted in memory; larger ones in runs of it on disk."""
 
-
-@dataclass(frozen=True)
-class CsvBatch:
-    """A batch of one file, or of several that are merged.
-
-    Parameters
-    ----------
-    rows
-        Parsed rows: records, rejects and ignored lines, in the order of the output. If there are several
-        files, the column ``_file`` has the number of each row's.
-    done
-        For each file: rows of its output from its beginning to the end of this batch.
-    """
-
-    rows: pl.DataFrame
-    position: tuple[int, ...]
-
-    @property
-    def records(self) -> pl.DataFrame:
-        """Records in canonical columns."""
-        return extract_records(self.rows)
-
-    @property
-    def rejects(self) -> list[Reject]:
-        """Rows that are no records."""
-        return extract_rejects(self.rows)
-
-    @property
-    def event_ns(self) -> pl.Series:
-        """When each record was known, in nanoseconds since the epoch; null where a row is no record."""
-        return self.rows.select(pl.when(IS_RECORD).then(EVENT_NS).alias("event_ns")).to_series()
-
-    def slice(self, start: int, length: int) -> "CsvBatch":
-        """Return some of its rows as a batch of their own."""
-        rows, after = self.rows.slice(start, length), self.rows.slice(start + length)
-        if FILE_NUMBER not in self.rows.columns:
-            return CsvBatch(rows, (self.position[0] - after.height,))
-        remaining = dict(after.get_column(FILE_NUMBER).value_counts().iter_rows())
-        return CsvBatch(
-            rows, tuple(count - remaining.get(number, 0) for number, count in enumerate(self.position))
-        )
-
-    def split(self, max_rows: int) -> Iterator["CsvBatch"]:
-        """Yield its rows in batches of so many; of several files, rows of one instant stay together."""
-        start, events = 0, self.rows.get_column(EVENT_NS)
-        while start < self.rows.height:
-            end = min(start + max_rows, self.rows.height)
-            if FILE_NUMBER in self.rows.columns:
-                end = max(int(events.search_sorted(events[end - 1], side="right")), end)
-            yield self.slice(start, end - start)
-            start = end
+_PROBE_ROWS: Final = 1000
+_MAX_CONFLICTING_SHARE: Final = 0.3
+"""A file of one series has few conflicting bars for one time; with two series it is half of them."""
 
 
 @dataclass(frozen=True)
 class CsvSource:
-    """An opened CSV file: every decision is taken.
+    """An opened CSV file, with all decisions made.
 
-    The output is one sequence of rows (records, rejects and ignored lines), the same on every run; a cursor
-    is a position in it. A file in order of time is streamed; a large one that is newest first is streamed
-    backwards; any other is sorted by time, symbol and line, and a bar's second row is rejected.
+    The output is one sequence of rows (records, rejects and skipped lines), the same on every run; a position
+    counts its rows. A file in order of time is streamed; a large one that is newest first is streamed
+    backward; any other is sorted by time, symbol and line, and repeated bars are rejected.
+
+    Parameters
+    ----------
+    fingerprint
+        Identifies the file and its content.
+    warnings
+        What is assumed.
+    symbols
+        The symbols of the file, as far as they are known before it is parsed.
+    order
+        `OLDEST_FIRST`, `NEWEST_FIRST` or `SORTED`: how it is read.
+    parser
+        Turns its chunks into rows.
+    scan
+        The result of the first pass.
+    reasons
+        What settled the decisions on ``date``, ``symbol``, ``interval`` and ``zone``; how rows are ordered.
+    includes_raw
+        True to keep the raw text of all bars, which may turn out to be duplicates.
     """
 
     fingerprint: Fingerprint
@@ -127,11 +111,11 @@ class CsvSource:
 
     @property
     def rows(self) -> int:
-        """How many rows the output has: records, rejects and ignored lines."""
+        """The number of rows of the output: records, rejects and skipped lines."""
         return sum(extent.rows for extent in self.scan.index)
 
     def describe(self) -> dict[str, object]:
-        """Return every decision, for people and for ``--json``."""
+        """Return every decision, for ``inspect`` and ``--json``."""
         head, layout = self.scan.head, self.parser.layout
         roles = {**layout.roles, **next(iter(layout.panels.values()), {})}
         return {
@@ -168,19 +152,19 @@ class CsvSource:
         return (self.fingerprint,)
 
     def batches(self, start_position: Sequence[int] = (), batch_rows: int = 50_000) -> Iterator[CsvBatch]:
-        """Yield the file's records and rejects from a position on.
+        """Yield the file's rows after a position.
 
         Parameters
         ----------
-        done
-            That of the last batch which is not wanted again.
+        start_position
+            The ``position`` of an earlier batch; () is the beginning.
         batch_rows
-            The most rows in one batch; it has no influence on the sequence.
+            The maximum size of a batch; it does not influence the sequence.
 
         Raises
         ------
         DataError
-            If the file is not any more what it was when it was opened.
+            If the file has changed since it was opened.
         """
         skip, position = sum(start_position), 0
         self._check_unchanged()
@@ -213,7 +197,7 @@ class CsvSource:
             yield count, parse if position > skip else None
 
     def _pieces(self) -> Iterator[tuple[int, Callable[[], pl.DataFrame]]]:
-        """Yield the output in large pieces: the number of rows, and what parses them."""
+        """Yield the output in large pieces: the number of rows, and a function that parses them."""
         if self.order == SORTED:
             for rows in self._sorted_tables():
                 yield rows.height, partial(reject_duplicates, rows)
@@ -227,7 +211,7 @@ class CsvSource:
             yield extent.rows, partial(self._parse, chunk, reverse=newest_first)
 
     def _parse(self, chunk: Chunk, *, reverse: bool = False) -> pl.DataFrame:
-        # a bar may turn out to be a repeat when it is merged with others
+        # a bar may turn out to be a duplicate once the rows are sorted or merged
         include_raw = self.record_type == BAR and (self.includes_raw or self.order == SORTED)
         rows = self.parser.parse(chunk, include_raw=include_raw)
         return rows.reverse() if reverse else rows
@@ -249,7 +233,7 @@ class CsvSource:
             yield from merge([read_run(run) for run in runs], EVENT_NS, sort)
 
     def _tables_with_times(self) -> Iterator[pl.DataFrame]:
-        """Yield all rows in the file's order, each reject with the time of the record before it."""
+        """Yield all rows in the file's order; each reject has the time of the record before it."""
         return fill_reject_times(map(self._parse, self.scan.head.text_file.chunks()))
 
 
@@ -283,27 +267,27 @@ def open_csv(
     digest: bool = True,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> CsvSource:
-    """Open a CSV file of prices and take every decision about it; the whole file is read once.
+    """Open a CSV file of prices: read it once and make every decision about it.
 
     Parameters
     ----------
     path
         The file, plain or compressed.
     options
-        What the user says about it.
+        What the user specifies about it.
     ts_recv_ns
-        What the records say of when they were received; now, if it is left out.
-    chunk
+        When the records were received; default: now.
+    chunk_bytes
         How many bytes to read at once.
     digest
-        False if the file's digest is not wanted.
+        False to skip the file's digest.
     on_bytes
-        Told how many bytes have been read.
+        Receives the number of bytes read so far.
 
     Raises
     ------
     DataError
-        If the file is no table of prices, or leaves a question open, which the hint names.
+        If the file is not a table of prices, or leaves a question open; the hint names the option.
     """
     return open_file(
         path,
@@ -328,56 +312,92 @@ def open_file(
     digest: bool = True,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> CsvSource:
-    """Open a file as :func:`open_csv` does, under a name of its own."""
+    """Open a file like :func:`open_csv`, under another name."""
     options = options or Options()
     scan = scan_file(
         read_head(file, options, chunk_bytes=chunk_bytes), options, digest=digest, on_bytes=on_bytes
     )
-    date_evidence, date_from = choose_date_format(scan, options)
-    scan = replace(scan, evidence=[date_evidence])
-    dialect, layout, order = scan.head.dialect, scan.head.dialect.layout, date_evidence.order
-    warnings = list(dialect.warnings)
-    reasons = {"date": date_from, "order": _describe_order(order)}
-    constant, symbols, reasons["symbol"], warning = choose_symbol(scan, options, order, name, folder)
-    warnings += [warning] if warning else []
-    interval, reasons["interval"], period_end_dates = "", "", False
+    date = choose_date_format(scan, options)
+    scan = replace(scan, evidence=[date.value])
+    dialect, layout, order = scan.head.dialect, scan.head.dialect.layout, date.value.order
+    symbol = choose_symbol(scan, options, order, name, folder)
+    interval = Decision("", "")
+    period_end_dates = False
     if layout.record_type == BAR:
-        interval, reasons["interval"], warning = choose_interval(
-            scan, options, date_evidence.time_format, order, name
-        )
-        warnings += [warning] if warning else []
-        if period_end_dates := order.has_period_end_dates(interval):
-            reasons["interval"] += "; dates are their last days"
-    time_format, zone, reasons["zone"], warning = choose_zone(
-        scan, options, date_evidence.time_format, interval, symbols, name
-    )
-    warnings += [warning] if warning else []
+        interval = choose_interval(scan, options, date.value.time_format, order, name)
+        if period_end_dates := order.has_period_end_dates(interval.value):
+            interval = replace(interval, reason=f"{interval.reason}; dates are their last days")
+    zone = choose_zone(scan, options, date.value.time_format, interval.value, symbol.value.symbols, name)
+    warnings = [*dialect.warnings, *filter(None, (symbol.warning, interval.warning, zone.warning))]
     extra_columns = layout.extra_columns() | {
-        f"c{i}": layout.names[i] for i in layout.date_duplicates if i not in date_evidence.date_duplicates
+        f"c{i}": layout.names[i] for i in layout.date_duplicates if i not in date.value.date_duplicates
     }
-    number_format = NumberFormat(scan.decimal_separator, choose_scale(scan, options))
     parser = Parser(
         name,
         scan.head,
-        time_format,
-        number_format,
-        constant,
-        interval,
-        zone,
+        zone.value.time_format,
+        NumberFormat(scan.decimal_separator, choose_scale(scan, options)),
+        symbol.value.constant,
+        interval.value,
+        zone.value.zone,
         period_end_dates,
         extra_columns,
         ts_recv_ns or clock.now_ns(),
     )
-    # two days may fall into one month
+    # two days may be in one month
     read_order = SORTED if period_end_dates else _choose_read_order(order)
-    check_has_records(scan, parser)
+    _check_has_records(scan, parser)
     if layout.record_type == BAR and read_order == SORTED:
-        check_single_series(scan, parser, name)
+        _check_single_series(scan, parser)
     if options.strict and warnings:
-        raise DataError(f"--strict: {warnings[0]}", "Answer it with the option that it names.")
+        raise DataError(f"--strict: {warnings[0]}", "Specify the option that it names.")
+    reasons = {
+        "date": date.reason,
+        "order": _describe_order(order),
+        "symbol": symbol.reason,
+        "interval": interval.reason,
+        "zone": zone.reason,
+    }
     return CsvSource(
-        Fingerprint(name, scan.size, scan.digest), warnings, symbols, read_order, parser, scan, reasons
+        Fingerprint(name, scan.size, scan.digest),
+        warnings,
+        symbol.value.symbols,
+        read_order,
+        parser,
+        scan,
+        reasons,
     )
+
+
+def _check_has_records(scan: FileScan, parser: Parser) -> None:
+    """Raise an error if no row at the beginning becomes a record: the layout is not understood."""
+    rejects: list[Reject] = []
+    for chunk in scan.head.text_file.chunks():
+        rows = parser.parse(chunk)
+        if rows.select(IS_RECORD.any()).item():
+            return
+        rejects += extract_rejects(rows.head(_PROBE_ROWS))
+        if len(rejects) >= _PROBE_ROWS:
+            break
+    example = (
+        f", such as line {rejects[0].line} ({rejects[0].reason}): {rejects[0].raw[:80]!r}" if rejects else ""
+    )
+    raise DataError(
+        f"{parser.source}: no row can be read{example}.", "Check the layout with tickerlake inspect."
+    )
+
+
+def _check_single_series(scan: FileScan, parser: Parser) -> None:
+    """Raise an error for a file of several series that no column tells apart."""
+    rows = parser.parse(next(scan.head.text_file.chunks()))
+    checked = reject_duplicates(sort_rows(next(fill_reject_times([rows]))))
+    conflicts = checked.filter(pl.col(REASON) == RejectReason.CONFLICTING_DUPLICATE)
+    if conflicts.height > _MAX_CONFLICTING_SHARE * checked.height:
+        raise DataError(
+            f"{parser.source} has several rows for each time, such as line "
+            f"{conflicts.get_column(LINE).min()!r}: more than one series, and no column identifies them.",
+            "Name the column with the symbol: --columns symbol,date,open,high,low,close,volume",
+        )
 
 
 def _describe_order(order: TimeOrder) -> str:
@@ -387,7 +407,7 @@ def _describe_order(order: TimeOrder) -> str:
         return OLDEST_FIRST if order.is_rising_overall else "oldest first within each symbol"
     if order.falling:
         return NEWEST_FIRST if order.is_falling_overall else "newest first within each symbol"
-    return "in no order of time"
+    return "not sorted by time"
 
 
 def _choose_read_order(order: TimeOrder) -> str:

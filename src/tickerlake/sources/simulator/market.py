@@ -17,7 +17,7 @@ from tickerlake.sources.simulator import plan
 from tickerlake.sources.simulator.events import Label
 from tickerlake.sources.simulator.plan import MarketOptions, Session
 from tickerlake.sources.simulator.walk import PriceWalk, is_buy, receive_delay_ns, trade_size, trade_times
-from tickerlake.sources.source import Fingerprint
+from tickerlake.sources.source import Counts, Fingerprint
 
 _VERSION: Final = 2
 """To be raised when the same options give another market."""
@@ -44,9 +44,9 @@ class TradeBatch:
     labels: list[Label] = field(default_factory=list)
 
     @property
-    def rows(self) -> pl.DataFrame:
-        """The same as ``records``: every row is one."""
-        return self.records
+    def height(self) -> int:
+        """The number of trades: every row is a record."""
+        return self.records.height
 
     @property
     def rejects(self) -> list[Reject]:
@@ -62,6 +62,10 @@ class TradeBatch:
     def position(self) -> tuple[int]:
         """How many there are to the end of these, as a cursor."""
         return (self.rows_done,)
+
+    def counts(self) -> dict[int, Counts]:
+        """Count the trades; there are no rejects."""
+        return {0: Counts(self.records.height, 0)}
 
     def split(self, max_rows: int) -> Iterator["TradeBatch"]:
         """Yield the trades in batches of so many."""

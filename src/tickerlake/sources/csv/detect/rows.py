@@ -15,7 +15,7 @@ from tickerlake.sources.csv.detect.split_lines import SPACES
 LINE: Final = "_line"
 RAW: Final = "_raw"
 FIELD_COUNT: Final = "_fields"
-BLANK: Final = "_blank"
+SKIPPED: Final = "_skipped"
 
 
 class ChunkRows(NamedTuple):
@@ -25,7 +25,7 @@ class ChunkRows(NamedTuple):
     ----------
     frame
         ``_line`` and the cells: text, but of plain numbers exact decimals, null where the text is empty. If
-        ``even`` is False, ``_fields`` (how many cells the line has) and ``_blank`` (blank lines and repeated
+        ``even`` is False, ``_fields`` (how many cells the line has) and ``_skipped`` (blank lines and repeated
         headers) as well.
     even
         True if every line is known to have as many cells as there are columns.
@@ -120,7 +120,9 @@ def _raw_lines(chunk: Chunk) -> pl.Series:
 def _read_ragged(chunk: Chunk, dialect: Dialect, columns: Sequence[str] | None) -> pl.DataFrame:
     if not chunk.data:
         empty = {name: pl.String() for name in (columns or [f"c{i}" for i in range(dialect.field_count)])}
-        return pl.DataFrame(schema={LINE: pl.Int64(), FIELD_COUNT: pl.Int32(), BLANK: pl.Boolean(), **empty})
+        return pl.DataFrame(
+            schema={LINE: pl.Int64(), FIELD_COUNT: pl.Int32(), SKIPPED: pl.Boolean(), **empty}
+        )
     raw = _raw_lines(chunk)
     lines, data, delimiter = raw.to_frame(), chunk.data, dialect.delimiter
     if delimiter == SPACES:
@@ -139,7 +141,7 @@ def _read_ragged(chunk: Chunk, dialect: Dialect, columns: Sequence[str] | None) 
     marks = lines.select(
         pl.int_range(chunk.first_line, chunk.first_line + chunk.lines).alias(LINE),
         (fields - has_trailing_delimiter.cast(pl.Int32)).alias(FIELD_COUNT),
-        (is_blank | text.is_in(list(dialect.raw_headers))).alias(BLANK),
+        (is_blank | text.is_in(list(dialect.raw_headers))).alias(SKIPPED),
     )
     return pl.concat([marks, cells], how="horizontal")
 

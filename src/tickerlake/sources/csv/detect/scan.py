@@ -1,8 +1,7 @@
-"""What the whole file says: the order of its rows, and the evidence for each way to read its dates."""
+"""One pass over a whole file: the order of its rows, and the evidence for each way to read its dates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from importlib.resources.abc import Traversable
 from typing import Final
 
 import polars as pl
@@ -10,105 +9,40 @@ import polars as pl
 from tickerlake.errors import DataError
 from tickerlake.model.schema import BAR
 from tickerlake.parallel import parallel_map, prefetch
-from tickerlake.sources.csv.chunks import (
-    CHUNK_BYTES,
-    Chunk,
-    Extent,
-    Meter,
-    TextFile,
-    check_is_file,
-    detect_text_file,
-    is_utf8,
-    stat_signature,
-)
-from tickerlake.sources.csv.detect.cells import clock_width
+from tickerlake.sources.csv.chunks import Chunk, Extent, Meter, is_utf8
 from tickerlake.sources.csv.detect.dates import candidate_time_formats
-from tickerlake.sources.csv.detect.dialect import Dialect, count_known_names, detect_dialect
-from tickerlake.sources.csv.detect.file_name import parse_file_name
-from tickerlake.sources.csv.detect.layout import DATE_PARTS, normalize_name
+from tickerlake.sources.csv.detect.head import FileHead
+from tickerlake.sources.csv.detect.layout import DATE_PARTS
+from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.order import TimeOrder
-from tickerlake.sources.csv.detect.rows import BLANK, FIELD_COUNT, ChunkRows, read_rows
+from tickerlake.sources.csv.detect.rows import FIELD_COUNT, SKIPPED, ChunkRows
 from tickerlake.sources.csv.detect.split_lines import HEAD_LINES
 from tickerlake.sources.csv.numbers import possible_decimal_separators
-from tickerlake.sources.csv.options import Options
 from tickerlake.sources.csv.timeform import TimeFormat
 
-_SUBSECOND_UNITS_NS: Final = {"nano": 1, "micro": 1_000, "usec": 1_000, "milli": 1_000_000, "msec": 1_000_000}
-_NOON: Final = 12
 _MAX_VALUES_CHECKED: Final = 2_000_000
-
-
-@dataclass(frozen=True)
-class FileHead:
-    """What the first lines tell.
-
-    Parameters
-    ----------
-    date
-        The date of every row, if only the file's name tells it.
-    pad
-        To how many digits times of day are filled up, which are written as numbers (93000); 0 if they are
-        not.
-    """
-
-    text_file: TextFile
-    dialect: Dialect
-    stat_signature: tuple[int, ...]
-    date_from_name: str = ""
-    clock_width: int = 0
-
-    def read_rows(
-        self, chunk: Chunk, columns: list[str] | None = None, number_columns: Sequence[str] = ()
-    ) -> ChunkRows:
-        """Return the rows of a chunk, of all columns or of those wanted, see :func:`read_rows`."""
-        return read_rows(chunk, self.dialect, columns, number_columns)
-
-    def time_expr(self) -> pl.Expr:
-        """Return the text of a row's date, with its time of day if that has a column of its own.
-
-        Blanks may stand around it.
-        """
-        layout = self.dialect.layout
-        if "time" in layout.roles:
-            date = pl.col(layout.column_id("time"))
-        elif "year" in layout.roles:
-            date = pl.concat_str(
-                (pl.col(layout.column_id(part)).str.strip_chars() for part in DATE_PARTS), separator="-"
-            )
-        else:
-            date = pl.lit(self.date_from_name)
-        if "clock" not in layout.roles:
-            return date
-        clock = pl.col(layout.column_id("clock")).str.strip_chars()
-        clock = clock.str.zfill(self.clock_width) if self.clock_width else clock
-        if self.clock_width > len("093000"):
-            clock = pl.concat_str(clock.str.slice(0, 6), pl.lit("."), clock.str.slice(6))
-        return pl.concat_str(date.str.strip_chars(), pl.lit(" "), clock)
-
-    def symbol_expr(self) -> pl.Expr:
-        """Return the text of a row's symbol, with its suffix if that has a column of its own."""
-        layout = self.dialect.layout
-        symbol = pl.col(layout.column_id("symbol"))
-        if "suffix" not in layout.roles:
-            return symbol
-        suffix = pl.col(layout.column_id("suffix")).str.strip_chars()
-        return pl.when(suffix == "").then(symbol).otherwise(symbol.str.strip_chars() + "." + suffix)
-
-    def timestamp_ns(self, time_format: TimeFormat, text: pl.Expr | None = None) -> pl.Expr:
-        """Return when rows happened, in nanoseconds, where their dates are written in a form."""
-        layout, ns = self.dialect.layout, time_format.to_ns(self.time_expr() if text is None else text)
-        if "subsecond" not in layout.roles:
-            return ns
-        name = normalize_name(layout.names[layout.roles["subsecond"]])
-        unit = next((unit for word, unit in _SUBSECOND_UNITS_NS.items() if word in name), 1_000)
-        return (
-            ns + pl.col(layout.column_id("subsecond")).str.strip_chars().cast(pl.Int64, strict=False) * unit
-        )
+"""After this many values, the decimal separator stays ambiguous: it bounds the time for each file."""
 
 
 @dataclass
 class DateEvidence:
-    """What the whole file says for one way of reading its dates."""
+    """The evidence of the whole file for one way to read its dates.
+
+    Parameters
+    ----------
+    time_format
+        The way to read them.
+    order
+        The order of the rows that can be read in this way.
+    exclusive_rows
+        Rows that can be read in no other way.
+    has_fractions
+        True if a date that cannot be read has fractions of a second.
+    unparsed_rows
+        Rows whose date cannot be read.
+    date_duplicates
+        Columns that only repeat the date, so far.
+    """
 
     time_format: TimeFormat
     order: TimeOrder
@@ -120,7 +54,21 @@ class DateEvidence:
 
 @dataclass
 class FileScan:
-    """What one pass over the file found."""
+    """The result of one pass over a file.
+
+    Parameters
+    ----------
+    head
+        How its lines are read.
+    evidence
+        One entry for each possible way to read its dates.
+    index
+        Where its chunks are.
+    size, digest
+        Of its bytes, as stored.
+    decimal_separator
+        ``.`` or ``,``.
+    """
 
     head: FileHead
     evidence: list[DateEvidence]
@@ -128,68 +76,6 @@ class FileScan:
     size: int
     digest: str
     decimal_separator: str
-
-
-def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_BYTES) -> FileHead:
-    """Find compression, encoding, delimiter, header, and the roles of the columns.
-
-    Raises
-    ------
-    DataError
-        If the file is no table of prices.
-    """
-    check_is_file(file)
-    signature = stat_signature(file)
-    text, data = detect_text_file(file, count_known_names, chunk_bytes=chunk_bytes)
-    lines = [line.decode("utf-8", "replace") for line in data.split(b"\n", HEAD_LINES)[:HEAD_LINES]]
-    try:
-        dialect = detect_dialect(
-            file.name, lines, delimiter=options.delimiter, decimal=options.decimal, columns=options.columns
-        )
-    except DataError as error:
-        if file.name in error.message:
-            raise
-        raise DataError(f"{file.name}: {error.message}", error.hint) from error
-    head = FileHead(text, dialect, signature)
-    layout = dialect.layout
-    date = ""
-    if not {"time", "year"} & set(layout.roles):
-        date = parse_file_name(text.name).date
-        if not date:
-            raise DataError(
-                f"{file.name} has times of day, but no date: neither a column nor the file's name tells it.",
-                "Put the date into the name: AAPL_2024-01-02.csv",
-            )
-    rows = head.read_rows(Chunk(0, len(data), 1, data, data.count(b"\n"))).frame.head(HEAD_LINES)
-    pad = 0
-    if "clock" in layout.roles:
-        texts = rows.get_column(layout.column_id("clock")).str.strip_chars()
-        pad = clock_width([text for text in texts if text])
-    head = replace(head, date_from_name=date, clock_width=pad)
-    _check_24_hour_clock(head, rows)
-    return head
-
-
-def _check_24_hour_clock(head: FileHead, rows: pl.DataFrame) -> None:
-    """Refuse times of a clock of twelve hours that do not say which half of the day they mean."""
-    texts = rows.select(text=head.time_expr().str.strip_chars()).get_column("text")
-    parts = (
-        texts.to_frame()
-        .select(
-            day=pl.col("text").str.extract(r"^(.*?)[T ]+\d{1,2}:\d\d"),
-            hour=pl.col("text").str.extract(r"[T ](\d{1,2}):\d\d(?::\d\d)?$").cast(pl.Int32, strict=False),
-        )
-        .drop_nulls()
-    )
-    if parts.is_empty() or not parts.select(pl.col("hour").is_between(1, 12).all()).item():
-        return
-    hour_drops = (pl.col("day") == pl.col("day").shift(1)) & (pl.col("hour") < pl.col("hour").shift(1) - 6)
-    if parts.select(hour_drops.any()).item() and parts.get_column("hour").max() == _NOON:
-        raise DataError(
-            f"{head.text_file.file.name}: its times run from 12 to 1 within a day: "
-            "a clock of twelve hours without AM or PM.",
-            "Export the times with AM and PM, or on a clock of 24 hours.",
-        )
 
 
 def scan_file(
@@ -200,7 +86,24 @@ def scan_file(
     digest: bool = True,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> FileScan:
-    """Read the whole file for its order, the evidence for each way to read its dates, and its digest."""
+    """Read the whole file: its order, the evidence for each way to read its dates, and its digest.
+
+    The pass starts again if a byte is not UTF-8, or if a later row has fractions of a second.
+
+    Parameters
+    ----------
+    with_fractions
+        True to read fractions of seconds even if the first rows have none, which is much slower.
+    digest
+        False to skip the digest.
+    on_bytes
+        Receives the number of bytes read so far.
+
+    Raises
+    ------
+    DataError
+        If the decimal separator is ambiguous.
+    """
     meter = Meter(digest=digest)
     index: list[Extent] = []
     evidence: list[DateEvidence] = []
@@ -210,13 +113,15 @@ def scan_file(
         for role in ("time", "clock", "subsecond", *DATE_PARTS, "symbol", "suffix")
         if role in layout.roles
     ]
-    numbers = _DecimalSeparatorDetector(head)
-    columns = None if numbers.is_ambiguous else [f"c{i}" for i in sorted({*roles, *layout.date_duplicates})]
+    separators = _DecimalSeparatorDetector(head)
+    columns = (
+        None if separators.is_ambiguous else [f"c{i}" for i in sorted({*roles, *layout.date_duplicates})]
+    )
     panels = max(1, len(layout.panels))
 
     def read_chunk(chunk: Chunk) -> tuple[Chunk, ChunkRows | None]:
-        sound = head.text_file.encoding != "utf-8" or is_utf8(chunk.data)
-        return chunk, head.read_rows(chunk, columns) if sound else None
+        is_valid = head.text_file.encoding != "utf-8" or is_utf8(chunk.data)
+        return chunk, head.read_rows(chunk, columns) if is_valid else None
 
     for chunk, rows in parallel_map(prefetch(head.text_file.chunks(meter=meter)), read_chunk):
         if rows is None:
@@ -228,22 +133,22 @@ def scan_file(
             )
         on_bytes(meter.size)
         index.append(Extent(chunk.offset, chunk.length, chunk.first_line, rows.frame.height * panels))
-        numbers.add(rows.frame)
+        separators.add(rows.frame)
         times = _complete_rows(head, rows)
         if times.is_empty():
             continue
         if not evidence:
             sample = times["time"].head(HEAD_LINES).to_list()
-            forms = candidate_time_formats(
+            time_formats = candidate_time_formats(
                 sample, options.date_format, file=head.text_file.file.name, with_fractions=with_fractions
             )
             evidence = [
                 DateEvidence(
-                    form,
+                    time_format,
                     TimeOrder(strict=layout.record_type == BAR),
                     date_duplicates=set(layout.date_duplicates),
                 )
-                for form in forms
+                for time_format in time_formats
             ]
         _update_evidence(evidence, times, head)
         if not with_fractions and any(
@@ -251,11 +156,11 @@ def scan_file(
             for e in evidence
         ):
             return scan_file(head, options, with_fractions=True, digest=digest, on_bytes=on_bytes)
-    return FileScan(head, evidence, index, meter.size, meter.digest, numbers.resolve())
+    return FileScan(head, evidence, index, meter.size, meter.digest, separators.resolve())
 
 
 class _DecimalSeparatorDetector:
-    """Looks for what tells decimals from thousands, where the first lines don't."""
+    """Looks for numbers that settle the decimal separator, if the first lines do not."""
 
     def __init__(self, head: FileHead) -> None:
         self._name = head.text_file.file.name
@@ -266,11 +171,11 @@ class _DecimalSeparatorDetector:
 
     @property
     def is_ambiguous(self) -> bool:
-        """True if the question is open."""
+        """True if both separators are possible."""
         return len(self._candidates) > 1
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Take the next rows."""
+        """Examine the next rows."""
         if not self.is_ambiguous or self._values_checked > _MAX_VALUES_CHECKED:
             return
         for column in self._columns:
@@ -282,24 +187,24 @@ class _DecimalSeparatorDetector:
                 return
 
     def resolve(self) -> str:
-        """Return what stands before decimals."""
+        """Return the decimal separator."""
         if self.is_ambiguous:
             raise DataError(
-                f"{self._name}: numbers such as 1,234 or 1.234 may be a thousand or one and a fraction; "
-                "nothing in the file settles it.",
-                "Say what stands before decimals: --decimal . or --decimal ,",
+                f"{self._name}: the decimal separator is ambiguous: numbers such as 1,234 or 1.234 "
+                "may be thousands or fractions.",
+                "Specify it: --decimal . or --decimal ,",
             )
         return next(iter(self._candidates))
 
 
 def _complete_rows(head: FileHead, rows: ChunkRows) -> pl.DataFrame:
-    """Return time, symbol and the columns that may repeat the date, of rows of the right length."""
+    """Return time, symbol and the columns that may repeat the date, of rows with all fields."""
     layout = head.dialect.layout
     symbol = head.symbol_expr().str.strip_chars() if "symbol" in layout.roles else pl.lit("")
     frame = (
         rows.frame
         if rows.uniform
-        else rows.frame.filter(~pl.col(BLANK) & (pl.col(FIELD_COUNT) == head.dialect.field_count))
+        else rows.frame.filter(~pl.col(SKIPPED) & (pl.col(FIELD_COUNT) == head.dialect.field_count))
     )
     return frame.select(
         head.time_expr().alias("time"),
@@ -321,9 +226,9 @@ def _update_evidence(candidates: list[DateEvidence], rows: pl.DataFrame, head: F
         if others:
             evidence.exclusive_rows += times.select((is_parsed[i] & ~pl.any_horizontal(others)).sum()).item()
         ts = times.select("symbol", ts=f"t{i}")
-        unread = ts["ts"].null_count()
-        if unread:
-            evidence.unparsed_rows += unread - int((rows["time"].str.strip_chars(" -") == "").sum())
+        unparsed = ts["ts"].null_count()
+        if unparsed:
+            evidence.unparsed_rows += unparsed - int((rows["time"].str.strip_chars(" -") == "").sum())
             texts = rows["time"].filter(ts["ts"].is_null())
             evidence.has_fractions = evidence.has_fractions or bool(texts.str.contains(r":\d\d[.,]\d").any())
             ts = ts.drop_nulls("ts")
@@ -338,7 +243,7 @@ def _update_evidence(candidates: list[DateEvidence], rows: pl.DataFrame, head: F
 
 
 def _is_date_duplicate(rows: pl.DataFrame, column: int, part: str) -> bool:
-    """Tell whether a column says nothing but the date, or a part of it."""
+    """Return whether a column only repeats the date, or a part of it."""
     text = pl.col(f"c{column}").str.strip_chars()
     if part == "time":
         return bool(rows.select((text == pl.col("time").str.strip_chars()).all()).item())

@@ -1,0 +1,165 @@
+"""What the first lines of a file determine: encoding, delimiter, header, and the roles of the columns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.resources.abc import Traversable
+from typing import Final
+
+import polars as pl
+
+from tickerlake.errors import DataError
+from tickerlake.sources.csv.chunks import (
+    CHUNK_BYTES,
+    Chunk,
+    TextFile,
+    check_is_file,
+    detect_text_file,
+    stat_signature,
+)
+from tickerlake.sources.csv.detect.cells import clock_width
+from tickerlake.sources.csv.detect.dialect import Dialect, count_known_names, detect_dialect
+from tickerlake.sources.csv.detect.file_name import parse_file_name
+from tickerlake.sources.csv.detect.layout import DATE_PARTS, normalize_name
+from tickerlake.sources.csv.detect.options import Options
+from tickerlake.sources.csv.detect.rows import ChunkRows, read_rows
+from tickerlake.sources.csv.detect.split_lines import HEAD_LINES
+from tickerlake.sources.csv.timeform import TimeFormat
+
+_SUBSECOND_UNITS_NS: Final = {"nano": 1, "micro": 1_000, "usec": 1_000, "milli": 1_000_000, "msec": 1_000_000}
+_NOON: Final = 12
+
+
+@dataclass(frozen=True)
+class FileHead:
+    """How the lines of a file are read.
+
+    Parameters
+    ----------
+    text_file
+        How its bytes become text.
+    dialect
+        How its lines become cells, and what the columns mean.
+    stat_signature
+        Shows whether the file has changed since.
+    date_from_name
+        The date of every row, if only the file's name has it.
+    clock_width
+        The number of digits to which times of day written as numbers (93000) are padded; 0 if they are not
+        written as numbers.
+    """
+
+    text_file: TextFile
+    dialect: Dialect
+    stat_signature: tuple[int, ...]
+    date_from_name: str = ""
+    clock_width: int = 0
+
+    def read_rows(
+        self, chunk: Chunk, columns: list[str] | None = None, number_columns: Sequence[str] = ()
+    ) -> ChunkRows:
+        """Return the rows of a chunk, see :func:`tickerlake.sources.csv.detect.rows.read_rows`."""
+        return read_rows(chunk, self.dialect, columns, number_columns)
+
+    def time_expr(self) -> pl.Expr:
+        """Return the text of a row's date, with its time of day if that has a separate column.
+
+        It may have spaces around it.
+        """
+        layout = self.dialect.layout
+        if "time" in layout.roles:
+            date = pl.col(layout.column_id("time"))
+        elif "year" in layout.roles:
+            date = pl.concat_str(
+                (pl.col(layout.column_id(part)).str.strip_chars() for part in DATE_PARTS), separator="-"
+            )
+        else:
+            date = pl.lit(self.date_from_name)
+        if "clock" not in layout.roles:
+            return date
+        clock = pl.col(layout.column_id("clock")).str.strip_chars()
+        clock = clock.str.zfill(self.clock_width) if self.clock_width else clock
+        if self.clock_width > len("093000"):
+            clock = pl.concat_str(clock.str.slice(0, 6), pl.lit("."), clock.str.slice(6))
+        return pl.concat_str(date.str.strip_chars(), pl.lit(" "), clock)
+
+    def symbol_expr(self) -> pl.Expr:
+        """Return the text of a row's symbol, with its suffix if that has a separate column."""
+        layout = self.dialect.layout
+        symbol = pl.col(layout.column_id("symbol"))
+        if "suffix" not in layout.roles:
+            return symbol
+        suffix = pl.col(layout.column_id("suffix")).str.strip_chars()
+        return pl.when(suffix == "").then(symbol).otherwise(symbol.str.strip_chars() + "." + suffix)
+
+    def timestamp_ns(self, time_format: TimeFormat, text: pl.Expr | None = None) -> pl.Expr:
+        """Return the event times of rows in nanoseconds, read in a time format; null where that fails."""
+        layout, ns = self.dialect.layout, time_format.to_ns(self.time_expr() if text is None else text)
+        if "subsecond" not in layout.roles:
+            return ns
+        name = normalize_name(layout.names[layout.roles["subsecond"]])
+        unit = next((unit for word, unit in _SUBSECOND_UNITS_NS.items() if word in name), 1_000)
+        return (
+            ns + pl.col(layout.column_id("subsecond")).str.strip_chars().cast(pl.Int64, strict=False) * unit
+        )
+
+
+def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_BYTES) -> FileHead:
+    """Detect compression, encoding, delimiter, header, and the roles of the columns.
+
+    Raises
+    ------
+    DataError
+        If the file is not a table of prices.
+    """
+    check_is_file(file)
+    signature = stat_signature(file)
+    text_file, data = detect_text_file(file, count_known_names, chunk_bytes=chunk_bytes)
+    lines = [line.decode("utf-8", "replace") for line in data.split(b"\n", HEAD_LINES)[:HEAD_LINES]]
+    try:
+        dialect = detect_dialect(
+            file.name, lines, delimiter=options.delimiter, decimal=options.decimal, columns=options.columns
+        )
+    except DataError as error:
+        if file.name in error.message:
+            raise
+        raise DataError(f"{file.name}: {error.message}", error.hint) from error
+    head = FileHead(text_file, dialect, signature)
+    layout = dialect.layout
+    date = ""
+    if not {"time", "year"} & set(layout.roles):
+        date = parse_file_name(text_file.name).date
+        if not date:
+            raise DataError(
+                f"{file.name} has times of day, but no date, neither in a column nor in its name.",
+                "Add the date to the name: AAPL_2024-01-02.csv",
+            )
+    rows = head.read_rows(Chunk(0, len(data), 1, data, data.count(b"\n"))).frame.head(HEAD_LINES)
+    width = 0
+    if "clock" in layout.roles:
+        texts = rows.get_column(layout.column_id("clock")).str.strip_chars()
+        width = clock_width([text for text in texts if text])
+    head = replace(head, date_from_name=date, clock_width=width)
+    _check_24_hour_clock(head, rows)
+    return head
+
+
+def _check_24_hour_clock(head: FileHead, rows: pl.DataFrame) -> None:
+    """Raise an error for times on a 12-hour clock without AM or PM."""
+    texts = rows.select(text=head.time_expr().str.strip_chars()).get_column("text")
+    parts = (
+        texts.to_frame()
+        .select(
+            day=pl.col("text").str.extract(r"^(.*?)[T ]+\d{1,2}:\d\d"),
+            hour=pl.col("text").str.extract(r"[T ](\d{1,2}):\d\d(?::\d\d)?$").cast(pl.Int32, strict=False),
+        )
+        .drop_nulls()
+    )
+    if parts.is_empty() or not parts.select(pl.col("hour").is_between(1, 12).all()).item():
+        return
+    hour_drops = (pl.col("day") == pl.col("day").shift(1)) & (pl.col("hour") < pl.col("hour").shift(1) - 6)
+    if parts.select(hour_drops.any()).item() and parts.get_column("hour").max() == _NOON:
+        raise DataError(
+            f"{head.text_file.file.name}: its times run from 12 to 1 within a day: "
+            "a 12-hour clock without AM or PM.",
+            "Export the times with AM and PM, or on a 24-hour clock.",
+        )
