@@ -9,7 +9,7 @@ import polars as pl
 
 from tickerlake import clock
 from tickerlake.errors import DataError
-from tickerlake.model.interval import DAY_NS
+from tickerlake.model.duration import UNIT_NS
 from tickerlake.model.reject import Reject
 from tickerlake.sources.csv.batch import CsvBatch, fill_reject_times, reject_duplicates, sort_rows
 from tickerlake.sources.csv.chunks import CHUNK_BYTES
@@ -19,7 +19,6 @@ from tickerlake.sources.csv.read import CsvSource, open_csv
 from tickerlake.sources.merge import merge
 from tickerlake.sources.source import Fingerprint
 
-_WEEK_NS: Final = 7 * DAY_NS
 _TOTAL_CHUNK_BYTES: Final = 16 << 20
 """Chunk size of all files together: it bounds memory, whatever their number."""
 
@@ -135,7 +134,7 @@ def repeat_period_ns(merged: MergedSource) -> int:
     orders = [source.scan.evidence[0].order for source in merged.sources]
     first = min(order.first_ns for order in orders if order.first_ns is not None)
     last = max(order.last_ns for order in orders if order.last_ns is not None)
-    return ((last - first) // _WEEK_NS + 1) * _WEEK_NS
+    return ((last - first) // UNIT_NS["w"] + 1) * UNIT_NS["w"]
 
 
 def open_merged_source(

@@ -8,6 +8,7 @@ import polars as pl
 
 from tickerlake.model import quality
 from tickerlake.model.instrument import instrument_id_expr, is_symbol_expr
+from tickerlake.model.duration import DAY_NS
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_end
 from tickerlake.model.reject import RejectReason
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
@@ -17,7 +18,7 @@ from tickerlake.sources.csv.detect.interval import period_start
 from tickerlake.sources.csv.detect.layout import DECIMAL_ROLES, PRICES, Layout, unit_factor
 from tickerlake.sources.csv.detect.rows import FIELD_COUNT, LINE, RAW, SKIPPED, ChunkRows
 from tickerlake.sources.csv.numbers import MISSING_VALUES, NumberFormat
-from tickerlake.sources.csv.timeform import DAY_NS, TimeFormat
+from tickerlake.sources.csv.timeform import TimeFormat
 
 REASON: Final = "_reason"
 FILE_NUMBER: Final = "_file"

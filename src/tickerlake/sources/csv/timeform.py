@@ -7,10 +7,10 @@ from typing import Final, Literal
 
 import polars as pl
 
+from tickerlake.model.duration import DAY_NS, MINUTE_NS, MS_NS, SECOND_NS
 from tickerlake.sources.csv.zones import OFFSETS
 
-DAY_NS: Final = 86_400_000_000_000
-_NS_BY_UNIT: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+_NS_BY_UNIT: Final = {"s": SECOND_NS, "ms": MS_NS, "us": 1_000, "ns": 1}
 _DATE_RANGE: Final = (date(1700, 1, 1), date(2200, 1, 1))
 _SAMPLE_ROWS: Final = 1000
 _EXCEL_EPOCH_DAYS: Final = 25_569
@@ -168,7 +168,7 @@ class TimeFormat:
                 fixed_offset = replace(self, format=self.format.removesuffix("%z") + offset[0], zone="none")
                 naive = fixed_offset._parse(values)
                 if not naive.null_count():
-                    return naive - _offset_minutes(offset[1]) * 60_000_000_000
+                    return naive - _offset_minutes(offset[1]) * MINUTE_NS
         if "%S%.f" in self.format and not self.date_only and self.zone != "offset":
             nanos = self._parse_fractions(values)
             if not nanos.null_count():
@@ -196,7 +196,7 @@ class TimeFormat:
             day = text.cast(pl.Decimal(38, 9), strict=False) - _EXCEL_EPOCH_DAYS
             # nine decimals of a day are a tenth of a millisecond; the sheet meant whole seconds
             seconds = (day * 86_400).round(0).cast(pl.Int64, strict=False)
-            timestamp = self._to_utc((seconds * 1_000_000_000).cast(pl.Datetime("ns")))
+            timestamp = self._to_utc((seconds * SECOND_NS).cast(pl.Datetime("ns")))
             return pl.when(day.is_between(*_EXCEL_DAY_RANGE)).then(timestamp.to_physical())
         if self.date_only:
             day = text.str.to_date(self.format, strict=False)

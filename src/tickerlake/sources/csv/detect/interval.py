@@ -5,10 +5,12 @@ from typing import Final
 
 import polars as pl
 
+from tickerlake.model.duration import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 from tickerlake.model.interval import DAILY_OR_LONGER
 
-_SECOND_NS: Final = 1_000_000_000
-_DAY_S: Final = 86_400
+_MIN_DAILY_GAP_NS: Final = int(0.9 * DAY_NS)
+"""Less than a day: a bar may come earlier than that of the day before, as when clocks change."""
+
 _CALENDAR_INTERVALS: Final = (("1w", 6, 8), ("1mo", 26, 35), ("3mo", 86, 96), ("1y", 362, 369))
 _INTERVAL_NAMES: Final = {
     "d": "1d", "day": "1d", "daily": "1d", "eod": "1d", "w": "1w", "week": "1w", "weekly": "1w", "wk": "1w",
@@ -62,8 +64,8 @@ def infer_interval(gaps_ns: pl.Series, *, daily: bool) -> str:
     if gaps_ns.is_empty():
         return "1d" if daily else ""
     median_ns = int(gaps_ns.quantile(0.5, "lower") or 0)
-    if daily or median_ns >= _DAY_S * 0.9 * _SECOND_NS:
-        days = (gaps_ns / (_DAY_S * _SECOND_NS)).round(0)
+    if daily or median_ns >= _MIN_DAILY_GAP_NS:
+        days = (gaps_ns / DAY_NS).round(0)
         for name, min_days, max_days in _CALENDAR_INTERVALS:
             if share_true(days.is_between(min_days, max_days)) >= 0.8:
                 return name
@@ -75,10 +77,11 @@ def infer_interval(gaps_ns: pl.Series, *, daily: bool) -> str:
     bar_ns = next(
         (gap for gap in common_gaps if gap <= median_ns and share_true(gaps_ns % gap == 0) >= 0.95), median_ns
     )
-    seconds = int(bar_ns) // _SECOND_NS
-    for unit, length in (("h", 3600), ("m", 60), ("s", 1)):
-        if seconds and seconds % length == 0:
-            return f"{seconds // length}{unit}"
+    # fractions of a second are jitter of the timestamps
+    whole_ns = int(bar_ns) // SECOND_NS * SECOND_NS
+    for unit, length_ns in (("h", HOUR_NS), ("m", MINUTE_NS), ("s", SECOND_NS)):
+        if whole_ns and whole_ns % length_ns == 0:
+            return f"{whole_ns // length_ns}{unit}"
     return ""
 
 

@@ -7,8 +7,8 @@ from typing import Final
 
 import polars as pl
 
+from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import is_symbol
-from tickerlake.sources.csv.timeform import DAY_NS
 
 _MAX_GAPS: Final = 200_000
 _EPOCH: Final = date(1970, 1, 1)
