@@ -7,8 +7,8 @@ from typing import Final
 import polars as pl
 
 from tickerlake.model import quality
-from tickerlake.model.instrument import instrument_id_expr, is_symbol_expr
 from tickerlake.model.duration import DAY_NS
+from tickerlake.model.instrument import instrument_id_expr, is_symbol_expr
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_end
 from tickerlake.model.reject import RejectReason
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
