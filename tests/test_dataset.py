@@ -1,4 +1,4 @@
-"""A lake for Python: what is asked for comes as frames, exact or as doubles."""
+"""The Python API of a lake returns frames with exact or floating-point prices."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -36,9 +36,9 @@ def test_symbols_intervals_and_times(lake: str) -> None:
         assert opened.bars(["A.XXXX", "C"], "1m").height == 7
         assert opened.bars(start="2024-01-02", interval="1m").height == 9
         assert opened.bars(start=date(2024, 1, 2), end="2024-01-03", interval="1m").height == 4
-        moment = datetime(2024, 1, 2, 10, 1, tzinfo=UTC)
-        assert opened.bars("A", "1m", start=moment).height == 3
-        assert opened.bars("A", "1m", end=moment).height == 3
+        bound = datetime(2024, 1, 2, 10, 1, tzinfo=UTC)
+        assert opened.bars("A", "1m", start=bound).height == 3
+        assert opened.bars("A", "1m", end=bound).height == 3
         assert opened.bars("A", "1m", start="2024-01-02T11:01+01:00").height == 3
         assert opened.trades(topic="x").height == 2
         assert opened.trades(topic="y").is_empty()
@@ -73,9 +73,9 @@ def test_adjusted_prices_need_a_factor(lake: str) -> None:
         assert row["close"] == plain["close"] * factor
         assert row["high"] == plain["high"] * factor
         assert row["volume"] == plain["volume"]
-        with pytest.raises(UsageError, match="no factor is known"):
+        with pytest.raises(UsageError, match="have no adjustment factor"):
             opened.bars(adjusted=True)
-        with pytest.raises(UsageError, match="never exact"):
+        with pytest.raises(UsageError, match="quotients and never exact"):
             opened.bars(adjusted=True, exact=True)
 
 

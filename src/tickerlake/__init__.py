@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tickerlake.version import VERSION as __version__  # noqa: N811 - the name by which it is known
+from tickerlake.version import VERSION as __version__  # noqa: N811 - the conventional name
 
 if TYPE_CHECKING:
     from tickerlake.dataset import Lake, open_lake
@@ -11,7 +11,7 @@ __all__ = ["Lake", "__version__", "open_lake"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is heavy when it is asked for."""
+    """Import the public API on first use, since its dependencies are slow to import."""
     if name in {"Lake", "open_lake"}:
         from tickerlake import dataset
 

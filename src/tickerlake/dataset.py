@@ -1,8 +1,8 @@
-"""A lake for Python: its records as Polars frames, each once, whether compacted or not."""
+"""The Python API of a lake: its records as Polars frames, each once, whether compacted or not."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import polars as pl
 
@@ -13,28 +13,37 @@ from tickerlake.lake.query import LakeDatabase
 from tickerlake.lake.store import open_store
 from tickerlake.lake.typed_records import event_time_column, frame_schema
 
+Symbols = str | Sequence[str] | None
 TimeLike = str | date | datetime | None
+_UTC_TIMESTAMP: Final = pl.Datetime("us", "UTC")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_BEFORE_BOUND: Final = timedelta(days=368)
+"""A folder can hold a year (up to 366 days), and a session can open the day before its date."""
+
+_AFTER_BOUND: Final = timedelta(days=2)
+"""A session can end on the day after its date."""
+
 _PRICES: Final = ("open", "high", "low", "close", "vwap")
 
 
 class Lake:
-    """A lake that is read; from `open_lake`.
+    """A lake opened for reading by `open_lake`.
 
-    Every method returns a frame with the columns of the kind (see `docs/lake.md`), sorted by
-    instrument and time.
-    ``.to_pandas()`` and ``.to_arrow()`` make other libraries' frames of it.
+    The methods for records return a frame with the columns of the record type (see `docs/lake.md`), sorted
+    by instrument and time. ``.to_pandas()`` and ``.to_arrow()`` convert it.
 
     Common parameters:
 
     ``symbols``
-        One or some of them: ``AAPL``, or with their market ``AAPL.XNAS``. All by default.
+        One symbol or several: ``AAPL``, or with the market ``AAPL.XNAS``. Default: all.
     ``start``, ``end``
-        From ``start`` on and before ``end``. A date (also as text, ``2026-11-27``) is an exchange day, a time
-        (``2026-11-27T14:30Z``) is an instant, of UTC unless it says otherwise.
+        Lower bound (inclusive) and upper bound (exclusive). A date, also as a string (``2026-11-27``), is a
+        session date; a time (``2026-11-27T14:30Z``) is an instant, in UTC unless it has an offset.
     ``exact``
         False: prices and sizes are float64. True: they are decimals with nine places.
     ``topic``
-        Only what came through this topic.
+        Only records from this topic.
     """
 
     def __init__(self, uri: str, *, calendar: str = "24/7", memory: str = "2GB") -> None:
@@ -53,7 +62,7 @@ class Lake:
         self._store.close()
 
     def refresh(self) -> None:
-        """Show the lake as it is now, not as it was when each kind was first read."""
+        """Read the lake again: each record type is otherwise as it was when first read."""
         self._database.refresh()
 
     def sql(self, query: str, parameters: Iterable[Any] = ()) -> pl.DataFrame:
@@ -62,19 +71,19 @@ class Lake:
         Parameters
         ----------
         parameters
-            What the question marks in it stand for.
+            The values of the query's question marks, in order.
 
         Raises
         ------
         UsageError
-            The query is wrong, or does something else than read.
+            The query is invalid or not read-only.
         """
         frame: pl.DataFrame = self._database.query(query, parameters).pl()
         return frame
 
     def bars(
         self,
-        symbols: str | Sequence[str] | None = None,
+        symbols: Symbols = None,
         interval: str | None = None,
         start: TimeLike = None,
         end: TimeLike = None,
@@ -83,29 +92,31 @@ class Lake:
         exact: bool = False,
         adjusted: bool = False,
     ) -> pl.DataFrame:
-        """Return bars; of each its highest revision.
+        """Return bars, each in its latest revision.
 
         Parameters
         ----------
         interval
-            ``1m``, ``1d`` …; all by default.
+            ``1m``, ``1d`` …; default: all.
         adjusted
-            Multiply prices by the factor for later splits and dividends that the source tells:
-            ``adj_factor``, else ``adj_close`` / ``close``. Volumes stay.
+            Multiply prices by the source's factor for later splits and dividends: ``adj_factor``, else
+            ``adj_close`` / ``close``. Volumes are not adjusted.
 
         Raises
         ------
         UsageError
-            ``adjusted`` is asked of bars of which no factor is known, or together with ``exact``.
+            ``adjusted`` is combined with ``exact``, or some of the bars have no factor.
         """
         if adjusted and exact:
-            raise UsageError("Adjusted prices are quotients, and never exact.", "Leave out one of the two.")
+            raise UsageError(
+                "Adjusted prices are quotients and never exact.", "Use either `adjusted` or `exact`."
+            )
         frame = self._read("bars", symbols, start, end, topic, exact=exact or adjusted, interval=interval)
         return _to_floats(_adjust_prices(frame)) if adjusted else frame
 
     def indicators(
         self,
-        symbols: str | Sequence[str] | None = None,
+        symbols: Symbols = None,
         interval: str | None = None,
         start: TimeLike = None,
         end: TimeLike = None,
@@ -113,24 +124,24 @@ class Lake:
         topic: str | None = None,
         exact: bool = False,
     ) -> pl.DataFrame:
-        """Return indicators; ``values`` holds them as JSON text."""
+        """Return indicators; the column ``values`` holds them as JSON."""
         return self._read("indicators", symbols, start, end, topic, exact=exact, interval=interval)
 
     def trades(
         self,
-        symbols: str | Sequence[str] | None = None,
+        symbols: Symbols = None,
         start: TimeLike = None,
         end: TimeLike = None,
         *,
         topic: str | None = None,
         exact: bool = False,
     ) -> pl.DataFrame:
-        """Return trades, cancels and corrections among them."""
+        """Return trades, including cancels and corrections."""
         return self._read("trades", symbols, start, end, topic, exact=exact)
 
     def quotes(
         self,
-        symbols: str | Sequence[str] | None = None,
+        symbols: Symbols = None,
         start: TimeLike = None,
         end: TimeLike = None,
         *,
@@ -142,20 +153,20 @@ class Lake:
 
     def alerts(
         self,
-        symbols: str | Sequence[str] | None = None,
+        symbols: Symbols = None,
         start: TimeLike = None,
         end: TimeLike = None,
         *,
         topic: str | None = None,
         exact: bool = False,
     ) -> pl.DataFrame:
-        """Return alerts: fired, cleared and expired."""
+        """Return alerts in all states: fired, cleared and expired."""
         return self._read("alerts", symbols, start, end, topic, exact=exact)
 
     def _read(
         self,
         record_type: str,
-        symbols: str | Sequence[str] | None,
+        symbols: Symbols,
         start: TimeLike,
         end: TimeLike,
         topic: str | None,
@@ -163,37 +174,66 @@ class Lake:
         exact: bool,
         interval: str | None = None,
     ) -> pl.DataFrame:
+        conditions = _Conditions(record_type)
+        conditions.add_symbols(symbols)
+        conditions.add_equal("interval", interval)
+        conditions.add_equal("kafka_topic", topic)
+        conditions.add_bound("start", start, ">=")
+        conditions.add_bound("end", end, "<")
+        schema = frame_schema(record_type)
         self._database.prepare([record_type])
-        conditions: list[str] = []
-        values: list[Any] = []
-        if symbols is not None:
-            symbol_list = [symbols] if isinstance(symbols, str) else list(symbols)
-            conditions.append("(list_contains(?, symbol) or list_contains(?, instrument_id))")
-            values += [symbol_list, symbol_list]
-        if interval is not None:
-            conditions.append("interval = ?")
-            values.append(interval)
-        if topic is not None:
-            conditions.append("kafka_topic = ?")
-            values.append(topic)
-        for bound, comparison, name in ((start, ">=", "start"), (end, "<", "end")):
-            if bound is not None:
-                condition, value = _bound_condition(record_type, _parse_bound(bound, name), comparison)
-                conditions.append(condition)
-                values += value
-        columns = column_list(frame_schema(record_type).names())
-        where = f"where {' and '.join(conditions)}" if conditions else ""
-        query = f"select {columns} from lake._{record_type}_all {where} order by instrument_id, {event_time_column(record_type)}, "
-        frame: pl.DataFrame = self._database.query(
-            f"{query} kafka_topic, kafka_partition, kafka_offset", values
-        ).pl()
-        frame = frame.cast(
-            {name: dtype for name, dtype in frame_schema(record_type).items() if dtype == _UTC_TIMESTAMP}
+        frame = self.sql(
+            f"select {column_list(schema.names())} from lake._{record_type}_all {conditions.where()} "
+            f"order by instrument_id, {event_time_column(record_type)}, "
+            "kafka_topic, kafka_partition, kafka_offset",
+            conditions.values,
         )
+        frame = frame.cast({name: dtype for name, dtype in schema.items() if dtype == _UTC_TIMESTAMP})
         return frame if exact else _to_floats(frame)
 
 
-_UTC_TIMESTAMP: Final = pl.Datetime("us", "UTC")
+class _Conditions:
+    """The conditions of a query on one record type, and the values of their parameters."""
+
+    def __init__(self, record_type: str) -> None:
+        self.values: list[Any] = []
+        self._time_column = event_time_column(record_type)
+        self._conditions: list[str] = []
+
+    def where(self) -> str:
+        return f"where {' and '.join(self._conditions)}" if self._conditions else ""
+
+    def add_symbols(self, symbols: Symbols) -> None:
+        if symbols is not None:
+            symbol_list = [symbols] if isinstance(symbols, str) else list(symbols)
+            self._conditions.append("(list_contains(?, symbol) or list_contains(?, instrument_id))")
+            self.values += [symbol_list, symbol_list]
+
+    def add_equal(self, column: str, value: str | None) -> None:
+        if value is not None:
+            self._conditions.append(f"{column} = ?")
+            self.values.append(value)
+
+    def add_bound(self, name: str, value: TimeLike, comparison: Literal[">=", "<"]) -> None:
+        """Add a bound in time, and one on ``date``, the folder's date, so that files are skipped."""
+        if value is None:
+            return
+        bound = _parse_bound(value, name)
+        if isinstance(bound, datetime):
+            day = bound.date()
+            nanoseconds = (bound - _EPOCH) // timedelta(microseconds=1) * 1000
+            self._conditions.append(f"{self._time_column} {comparison} ?")
+            self.values.append(nanoseconds)
+        else:
+            day = bound
+            self._conditions.append(f"session_date {comparison} ?")
+            self.values.append(bound)
+        if comparison == ">=":
+            self._conditions.append("date >= ?")
+            self.values.append(day - _BEFORE_BOUND)
+        else:
+            self._conditions.append("date <= ?")
+            self.values.append(day + _AFTER_BOUND)
 
 
 def open_lake(uri: str, *, calendar: str = "24/7", memory: str = "2GB") -> Lake:
@@ -204,9 +244,9 @@ def open_lake(uri: str, *, calendar: str = "24/7", memory: str = "2GB") -> Lake:
     uri
         A folder, or ``gs://bucket/prefix``.
     calendar
-        The sessions of instruments of an unknown market: ``XNYS``, or ``24/7``.
+        Trading calendar for instruments of unknown market: ``XNYS``, or ``24/7``.
     memory
-        How much a query may use before it spills to disk.
+        Memory limit of a query, above which it spills to disk.
 
     Examples
     --------
@@ -226,32 +266,15 @@ def _parse_bound(value: str | date | datetime, name: str) -> date | datetime:
             )
         except ValueError as error:
             raise UsageError(
-                f"{name}={value!r} is no date and no time.", "Write 2026-11-27, or 2026-11-27T14:30Z."
+                f"{name}={value!r} is neither a date nor a time.", "Write 2026-11-27 or 2026-11-27T14:30Z."
             ) from error
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     return value
 
 
-def _bound_condition(record_type: str, bound: date | datetime, comparison: str) -> tuple[str, list[Any]]:
-    """Return a condition; its part on ``date``, the folder's name, lets files be passed over.
-
-    Sessions may open the day before and end the day after, and folders may hold a year.
-    """
-    value: list[Any]
-    if not isinstance(bound, datetime):
-        day, condition, value = bound, f"session_date {comparison} ?", [bound]
-    else:
-        day = bound.date()
-        ns = int((bound - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) * 1000
-        condition, value = f"{event_time_column(record_type)} {comparison} ?", [ns]
-    if comparison == ">=":
-        return f"{condition} and date >= ?", [*value, day - timedelta(days=368)]
-    return f"{condition} and date <= ?", [*value, day + timedelta(days=2)]
-
-
 def _to_floats(frame: pl.DataFrame) -> pl.DataFrame:
-    # through the scaled integer: a cast of decimals is one unit in the last place off for some
+    # by way of the scaled integer: casting a decimal directly is off by one ulp for some values
     return frame.with_columns(
         (pl.col(name).to_physical().cast(pl.Float64) / 10**9).alias(name)
         for name, dtype in frame.schema.items()
@@ -264,9 +287,10 @@ def _adjust_prices(frame: pl.DataFrame) -> pl.DataFrame:
     factor = pl.coalesce("adj_factor", pl.col("adj_close") / pl.col("close"))
     without_factor = unadjusted.filter(factor.is_null())
     if without_factor.height:
+        first = without_factor.row(0, named=True)
         raise UsageError(
-            f"Of {without_factor.height:,} of {unadjusted.height:,} bars no factor is known, the first of them of "
-            f"{without_factor.get_column('instrument_id')[0]} on {without_factor.get_column('session_date')[0]}.",
-            "Their source tells neither adj_factor nor adj_close; leave out `adjusted`, or name others.",
+            f"{without_factor.height:,} of {unadjusted.height:,} bars have no adjustment factor, the first "
+            f"being {first['instrument_id']} on {first['session_date']}.",
+            "Leave out `adjusted`, or select bars whose source has adj_factor or adj_close.",
         )
     return unadjusted.with_columns(pl.col(name) * factor for name in _PRICES)

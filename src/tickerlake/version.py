@@ -1,4 +1,4 @@
-"""The version, for whoever has to say it."""
+"""The version of tickerlake, in a module without imports."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The guide to curated files and BigQuery names every view, table and role."""
+"""The guide to curated files and BigQuery names every view and table."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""SQL over raw and curated together: each record once, whatever has been compacted."""
+"""SQL over pending and curated records: each record once, whatever has been compacted."""
 
 import math
 from pathlib import Path
@@ -41,29 +41,28 @@ def test_any_history_shows_each_bar_at_its_latest_revision(
 ) -> None:
     folder = tmp_path_factory.mktemp("history")
     store = LocalStore(folder / "lake")
-    due = apply_history(LakeTopic(store, "t", fmt), history, lambda: compact(store, folder))
-    found = query_lake(store, "select kafka_offset from bars order by 1").get_column("kafka_offset").to_list()
-    assert found == due
+    expected = apply_history(LakeTopic(store, "t", fmt), history, lambda: compact(store, folder))
+    assert query_lake(store, "select kafka_offset from bars order by 1").to_series().to_list() == expected
 
 
 def test_all_record_types_have_columns_in_an_empty_lake(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    for kind in RECORD_TYPES:
-        assert query_lake(store, f"select * from {kind}").columns == frame_schema(kind).names()
+    for record_type in RECORD_TYPES:
+        assert query_lake(store, f"select * from {record_type}").columns == frame_schema(record_type).names()
     for name in views():
         assert query_lake(store, f"select * from {name}").height == 0
 
 
 @pytest.mark.parametrize("compacted", [False, True])
-def test_trades_have_types_and_days(tmp_path: Path, compacted: bool) -> None:
+def test_trades_have_types_and_session_dates(tmp_path: Path, compacted: bool) -> None:
     store = LocalStore(tmp_path / "lake")
     LakeTopic(store, "t").add_segment([trade("A", 1, price=1.25), trade("B", 2, day=1)])
     if compacted:
         compact(store, tmp_path)
-    found = query_lake(store, "select * from trades order by ts_event")
-    assert dict(found.schema) == dict(frame_schema("trades"))
-    assert found.get_column("session_date").cast(str).to_list() == ["2024-01-01", "2024-01-02"]
-    assert str(found.get_column("price")[0]) == "1.250000000"
+    trades = query_lake(store, "select * from trades order by ts_event")
+    assert dict(trades.schema) == dict(frame_schema("trades"))
+    assert trades.get_column("session_date").cast(str).to_list() == ["2024-01-01", "2024-01-02"]
+    assert str(trades.get_column("price")[0]) == "1.250000000"
 
 
 def test_a_remote_store_is_read_by_ranges(tmp_path: Path) -> None:
@@ -72,8 +71,8 @@ def test_a_remote_store_is_read_by_ranges(tmp_path: Path) -> None:
     topic.add_segment([bar(symbol, minute) for symbol in "AB" for minute in range(50)])
     compact(store, tmp_path)
     topic.add_segment([bar("A", 3, revision=1)])
-    found = query_lake(store, "select count(*) as n, sum(revision) as r, min(interval) as i from bars")
-    assert found.rows() == [(100, 1, "1m")]
+    counts = query_lake(store, "select count(*) as n, sum(revision) as r, min(interval) as i from bars")
+    assert counts.rows() == [(100, 1, "1m")]
 
 
 def test_rejects_are_counted_not_shown(tmp_path: Path) -> None:
@@ -111,16 +110,16 @@ def closes(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def test_averages_and_bands_are_those_of_the_stream(tmp_path: Path) -> None:
+def test_moving_averages_and_bands_match_ta_lib(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "lake")
     LakeTopic(store, "t").add_segment(closes(120))
     compact(store, tmp_path)
-    found = query_lake(store, "select * from moving_averages order by ts_open")
-    close = found.get_column("close").cast(pl.Float64).to_numpy()
+    view = query_lake(store, "select * from moving_averages order by ts_open")
+    close = view.get_column("close").cast(pl.Float64).to_numpy()
     upper, middle, lower = talib.BBANDS(close, 20, 2, 2)
-    for name, wanted in (("sma_20", middle), ("upper_band", upper), ("lower_band", lower)):
-        got = found.get_column(name).fill_null(float("nan")).to_numpy()
-        np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=0, equal_nan=True)
+    for name, expected in (("sma_20", middle), ("upper_band", upper), ("lower_band", lower)):
+        actual = view.get_column(name).fill_null(float("nan")).to_numpy()
+        np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=0, equal_nan=True)
 
 
 def test_returns_and_volatility_and_volume(tmp_path: Path) -> None:
@@ -167,14 +166,14 @@ def test_alerts_are_joined_with_their_session(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     bars = closes(3)
     LakeTopic(store, "b").add_segment(bars)
-    told = {
+    alert = {
         "schema": ALERT, "alert_id": "1", "rule_id": "r", "rule_version": 1, "kind": "move",
         "severity": "info", "state": "fired", "instrument_id": "A.XXXX", "symbol": "A",
         "ts_event_ns": bars[1]["ts_close_ns"],
         "ts_detected_ns": 1, "direction": "up", "unit": "pct", "suppressed_count": 0, "dedup_key": "k",
         "cause": "market", "message": "A rose",
     }  # fmt: skip
-    LakeTopic(store, "a").add_segment([told, told, {**told, "alert_id": "2", "state": "cleared"}])
+    LakeTopic(store, "a").add_segment([alert, alert, {**alert, "alert_id": "2", "state": "cleared"}])
     (row,) = query_lake(store, "select alert_id, session_close, session_return from alerts_in_context").rows()
     close = [each["close"] for each in bars]
     assert row[0] == "1"
@@ -183,11 +182,11 @@ def test_alerts_are_joined_with_their_session(tmp_path: Path) -> None:
 
 
 def test_views_are_documented_and_ordered() -> None:
-    done: set[str] = set(RECORD_TYPES)
+    defined: set[str] = set(RECORD_TYPES)
     for view in views().values():
         assert view.description
-        assert set(view.dependencies) <= done
-        done.add(view.name)
+        assert set(view.dependencies) <= defined
+        defined.add(view.name)
         assert "`p.d`." in view.sql_for_dataset("p.d")
         assert "lake." not in view.sql_for_dataset("p.d")
         assert duckdb.extract_statements(view.sql)

@@ -85,7 +85,7 @@ class Compactor:
     session_dates
         Finds the session date of records without one.
     folder
-        Where to stage the rows of a step; they take about as much space as its raw segments.
+        Directory for the rows of a step; they take about twice their size as Parquet.
     topic
         Compact only this topic.
     until_ms

@@ -1,4 +1,4 @@
-"""DuckDB, as the lake uses it: within bounds, and without fetching anything from elsewhere."""
+"""DuckDB with a memory limit and without downloads, and SQL that its queries share."""
 
 import os
 from collections.abc import Iterable
@@ -9,12 +9,14 @@ from tickerlake.lake.typed_records import DEDUP_KEYS
 
 
 def open_database(folder: Path, memory: str) -> Any:
-    """Open a database in memory, which spills to a folder what does not fit.
+    """Open an in-memory database.
 
     Parameters
     ----------
+    folder
+        Existing directory that it spills to.
     memory
-        Its limit, such as ``1GB``.
+        Memory limit, such as ``1GB``.
     """
     import duckdb
 
@@ -33,34 +35,36 @@ def open_database(folder: Path, memory: str) -> Any:
 
 
 def sql_literal(text: str) -> str:
-    """Return a text as SQL writes it."""
+    """Return a string as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def column_list(columns: Iterable[str], prefix: str = "") -> str:
-    """Return columns as SQL lists them; some have names that are words of SQL."""
+    """Return quoted, comma-separated column names; some of them are SQL keywords."""
     return ", ".join(f'{prefix}"{name}"' for name in columns)
 
 
 def read_parquet_sql(paths: Iterable[str], options: str = "") -> str:
-    """Return the SQL that reads Parquet files."""
+    """Return the table expression that reads Parquet files."""
     return f"read_parquet([{', '.join(map(sql_literal, paths))}]{options})"
 
 
 def latest_rows_sql(record_type: str, source: str) -> str:
-    """Return the SQL of the rows of a table that count (`typed.RANKED`), by what else it has a column of."""
+    """Return a query for the rows of a table that count (`typed_records.DEDUP_KEYS`)."""
     return f"select * from {source} where true {latest_rows_clause(record_type)}"
 
 
 def latest_rows_clause(record_type: str, *extra_columns: str, prefix: str = "") -> str:
-    """Return the clause that leaves of rows that are the same the one that counts; empty where all do.
+    """Return the clause that selects one of the rows with the same key; empty for types without a key.
 
     Parameters
     ----------
-    also
-        Columns by which rows are compared, too.
-    of
-        What stands before each column, such as ``r.``.
+    record_type
+        ``bars``, ``trades`` …
+    extra_columns
+        Columns that belong to the key, too.
+    prefix
+        Prefix of each column name, such as ``r.``.
     """
     if record_type not in DEDUP_KEYS:
         return ""

@@ -1,7 +1,8 @@
-"""SQL over the lake: curated files and what is not yet curated, each record once.
+"""SQL over the lake: curated files and pending records, each record once.
 
-DuckDB reads the curated files where they are. What the segments hold beyond them is read once and laid
-out as Parquet in a folder of this query's own; only kinds that are asked for. Nothing is written to the lake.
+DuckDB reads the curated files in place. Pending records, which are not compacted yet, are read from their
+segments once and staged as Parquet in a temporary folder, for the record types that a query uses. Nothing
+is written to the lake.
 """
 
 import re
@@ -39,7 +40,7 @@ from tickerlake.lake.views import views
 from tickerlake.model.schema import SCHEMA_OF
 
 RECORD_TYPES: Final = tuple(SCHEMA_OF)
-_WORD: Final = re.compile(r"[a-z_]+")
+_IDENTIFIER: Final = re.compile(r"[a-z_]+")
 _SQL_TYPES: Final = {
     pl.String(): "varchar",
     pl.Int64(): "bigint",
@@ -57,16 +58,16 @@ class LakeDatabase:
     ----------
     store
         The lake.
-    dates
-        Finds the exchange day of records that do not say it.
+    session_dates
+        Finds the session date of records without one.
     memory
-        How much DuckDB may use, such as ``2GB``; more spills to disk.
+        DuckDB's memory limit, such as ``2GB``; larger queries spill to disk.
     report
-        Told what is being read.
+        Called with a line of progress while pending records are read.
 
     Notes
     -----
-    It shows the lake as it was when a kind was first asked for; `refresh` forgets that.
+    A record type is read when a query first uses it, and stays as it was then until `refresh`.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class LakeDatabase:
         self._folder = tempfile.TemporaryDirectory(prefix="tickerlake-query-")
         self._database = open_database(Path(self._folder.name), memory)
         self._database.execute("create schema lake")
-        self._database.execute("create type float64 as double")  # as the views call it
+        self._database.execute("create type float64 as double")  # the type name that the views use
         self._database.execute("set search_path = 'lake,main'")
         for record_type in RECORD_TYPES:
             self._database.execute(f"create view lake.{record_type} as from {self._empty_sql(record_type)}")
@@ -94,9 +95,9 @@ class LakeDatabase:
         self._prepared: set[str] = set()
         self._part_count = 0
         self.rejects = 0
-        """How many records that are not curated yet were left out, since they are none of their kind."""
+        """Number of pending records that were rejected."""
         self.not_curated = 0
-        """How many records were read from raw segments."""
+        """Number of pending records that were read from raw segments."""
         if isinstance(store, LocalStore):
             self._root = store.uri
         else:
@@ -117,17 +118,17 @@ class LakeDatabase:
         self.rejects = self.not_curated = 0
 
     def query(self, sql: str, parameters: Iterable[Any] = ()) -> Any:
-        """Run one statement that reads.
+        """Run one read-only statement.
 
         Returns
         -------
         duckdb.DuckDBPyRelation
-            It is computed when its rows are fetched.
+            A lazy relation: it is computed when its rows are fetched.
 
         Raises
         ------
         UsageError
-            The statement is wrong, or does something else than read.
+            The statement is invalid or not read-only.
         """
         import duckdb
 
@@ -135,14 +136,14 @@ class LakeDatabase:
             allowed_types = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
             statements = self._database.extract_statements(sql)
             if len(statements) != 1 or statements[0].type not in allowed_types:
-                raise UsageError("Only one statement that reads can be run here.", "Write one select.")
-            self.prepare(_WORD.findall(sql.lower()))
+                raise UsageError("Only one read-only statement can be run.", "Write a single select.")
+            self.prepare(_IDENTIFIER.findall(sql.lower()))
             return self._database.sql(sql, params=list(parameters))
         except duckdb.Error as error:
-            raise UsageError(f"The query is wrong: {error}", _query_hint()) from error
+            raise UsageError(f"The query failed: {error}", _query_hint()) from error
 
     def prepare(self, view_names: Iterable[str]) -> None:
-        """Read what some views show, by their names; other words are passed over."""
+        """Read the records that some views show; other names are skipped."""
         for name in view_names:
             if view := views().get(name):
                 self.prepare(view.dependencies)
@@ -155,50 +156,56 @@ class LakeDatabase:
         return file.bytes if file else None
 
     def _prepare_record_type(self, record_type: str) -> None:
+        """Create the views ``_<type>_curated``, ``_<type>_pending`` and, of both, ``_<type>_all``."""
         if self._state is None:
             self._state = curated.read_state(self._store)
         columns = column_list(frame_schema(record_type).names())
-        files = self._state.files_of(record_type)
-        if files:
-            paths = [f"{self._root}/{file.key}" for file in files]
-            hive = (
-                "{'date': 'DATE', 'interval': 'VARCHAR'}" if files[0].folder.interval else "{'date': 'DATE'}"
-            )
-            source = read_parquet_sql(paths, f", hive_partitioning=true, hive_types={hive}")
-        else:
-            source = f"(select *, session_date as date from {self._empty_sql(record_type)})"
-        self._database.execute(f"create or replace view lake._{record_type}_old as from {source}")
-        sql = f"select {columns}, date from lake._{record_type}_old"
+        source = self._curated_sql(record_type, self._state)
+        self._database.execute(f"create or replace view lake._{record_type}_curated as from {source}")
+        sql = f"select {columns}, date from lake._{record_type}_curated"
         if pending_sql := self._stage_pending(record_type, self._state):
             self._database.execute(
-                f"create or replace view lake._{record_type}_new as select {columns} from {pending_sql}"
+                f"create or replace view lake._{record_type}_pending as select {columns} from {pending_sql}"
             )
             if dedup_key := DEDUP_KEYS.get(record_type):
                 sql = self._without_superseded(record_type, *dedup_key)
             else:
-                sql += f" union all select {columns}, session_date as date from lake._{record_type}_new"
-        # by its date, the name of a folder, whole files can be passed over
+                sql += f" union all select {columns}, session_date as date from lake._{record_type}_pending"
+        # conditions on date, which is part of the folder's name, skip whole files
         self._database.execute(f"create or replace view lake._{record_type}_all as {sql}")
         self._database.execute(
             f"create or replace view lake.{record_type} as select {columns} from lake._{record_type}_all"
         )
 
+    def _curated_sql(self, record_type: str, state: CuratedState) -> str:
+        files = state.files_of(record_type)
+        if not files:
+            return f"(select *, session_date as date from {self._empty_sql(record_type)})"
+        interval = ", 'interval': 'VARCHAR'" if files[0].folder.interval else ""
+        return read_parquet_sql(
+            (f"{self._root}/{file.key}" for file in files),
+            f", hive_partitioning=true, hive_types={{'date': 'DATE'{interval}}}",
+        )
+
     def _without_superseded(self, record_type: str, key: tuple[str, ...], revision: str) -> str:
-        """Return the SQL of rows of which no later revision is on the other side; a tie goes to the new."""
+        """Return a query for the rows without a later revision in the other view.
+
+        Pending rows win over curated ones of the same revision: their offsets are higher.
+        """
         key_match = " and ".join(f"a.{name} = b.{name}" for name in key)
         columns = column_list(frame_schema(record_type).names(), "a.")
         newer = f"and b.{revision} >= a.{revision}" if revision else ""
         sql = (
-            f"select {columns}, a.date from lake._{record_type}_old a where not exists "
-            f"(select 1 from lake._{record_type}_new b where {key_match} {newer}) "
-            f"union all select {columns}, a.session_date as date from lake._{record_type}_new a"
+            f"select {columns}, a.date from lake._{record_type}_curated a where not exists "
+            f"(select 1 from lake._{record_type}_pending b where {key_match} {newer}) "
+            f"union all select {columns}, a.session_date as date from lake._{record_type}_pending a"
         )
         if revision:
             low, high = self._database.execute(
-                f"select min(session_date), max(session_date) from lake._{record_type}_new"
+                f"select min(session_date), max(session_date) from lake._{record_type}_pending"
             ).fetchone()
             sql += (
-                f" where not exists (select 1 from lake._{record_type}_old b "
+                f" where not exists (select 1 from lake._{record_type}_curated b "
                 f"where b.session_date between {_date_literal(low)} and {_date_literal(high)} "
                 f"and {key_match} and b.{revision} > a.{revision})"
             )
@@ -212,7 +219,7 @@ class LakeDatabase:
         return f"(select {columns} where false)"
 
     def _stage_pending(self, record_type: str, state: CuratedState) -> str:
-        """Lay out what is not curated yet, and return the SQL that reads it, empty if there is nothing."""
+        """Stage the pending records of a type; return the SQL that reads them, empty if there are none."""
         paths: list[str] = []
         for name in topics(self._store):
             topic = read_topic(self._store, name)
@@ -226,9 +233,8 @@ class LakeDatabase:
         if record_type not in DEDUP_KEYS:
             return read_parquet_sql(paths)
         path = str(Path(self._folder.name) / f"{record_type}-{self._part_count}.parquet")
-        self._database.execute(
-            f"copy ({latest_rows_sql(record_type, read_parquet_sql(paths))}) to {sql_literal(path)} (format parquet)"
-        )
+        latest_rows = latest_rows_sql(record_type, read_parquet_sql(paths))
+        self._database.execute(f"copy ({latest_rows}) to {sql_literal(path)} (format parquet)")
         return read_parquet_sql([path])
 
     def _stage(self, records: Records, paths: list[str], topic: str) -> None:
@@ -239,13 +245,13 @@ class LakeDatabase:
             self._part_count += 1
             records.frame.write_parquet(path, compression="lz4")
             paths.append(path)
-        self._report(f"{self._store.uri}: {self.not_curated:,} records of {topic}, not compacted yet")
+        self._report(f"{self._store.uri}: reading {topic}, {self.not_curated:,} records not compacted yet")
 
 
 def _query_hint() -> str:
     return (
-        f"There are {', '.join(RECORD_TYPES)} and the views {', '.join(sorted(views()))}; "
-        "`describe bars`, for example, lists columns."
+        f"Tables: {', '.join(RECORD_TYPES)}. Views: {', '.join(sorted(views()))}. "
+        "`describe bars` lists the columns of a table."
     )
 
 

@@ -1,4 +1,4 @@
-"""Views in SQL that DuckDB and BigQuery both understand; each is a file, which begins with what it shows."""
+"""Views in SQL that both DuckDB and BigQuery run, one per file; its leading comment describes the view."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _TABLE_REFERENCE: Final = re.compile(r"\blake\.([a-z_]+)")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A view: what it shows, its text, and the tables and views that it reads (of the schema ``lake``)."""
+    """A view: its description, its query, and the tables and views (of the schema ``lake``) that it reads."""
 
     name: str
     description: str
@@ -19,13 +19,13 @@ class View:
     dependencies: tuple[str, ...]
 
     def sql_for_dataset(self, dataset: str) -> str:
-        """Return the text for a dataset of BigQuery: ``project.dataset``."""
+        """Return the query for a BigQuery dataset, ``project.dataset``."""
         return _TABLE_REFERENCE.sub(lambda match: f"`{dataset}`.{match[1]}", self.sql)
 
 
 @cache
 def views() -> dict[str, View]:
-    """Return all views by name, each after those that it reads."""
+    """Return all views by name, each after its dependencies."""
     unordered = {}
     for entry in files(__package__).iterdir():
         if entry.name.endswith(".sql"):

@@ -1,4 +1,4 @@
--- Each alert that fired, with the session in which it did: its bar, and the change from the session before.
+-- Each fired alert with the daily bar of its session and the change from the previous session.
 select
   a.alert_id, a.rule_id, a.kind, a.severity, a.instrument_id, a.symbol, a.ts_event, a.session_date,
   a.direction, a.value, a.threshold, a.unit, a.cause, a.message, a.kafka_topic,

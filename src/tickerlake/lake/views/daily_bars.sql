@@ -1,4 +1,4 @@
--- One row for each instrument and session: the daily bars, without those that are not complete.
+-- One row per instrument and session: the complete daily bars.
 select
   b.kafka_topic, b.instrument_id, b.symbol, b.session_date,
   b.open, b.high, b.low, b.close, b.volume, b.vwap, b.adj_close, b.adj_factor, b.currency, b.ts_open_ns

@@ -1,4 +1,4 @@
--- How many rows of each session carry which quality codes; an empty text stands for those without any.
+-- Rows of each session by quality codes; an empty string stands for rows without any.
 select 'bars' as kind, b.kafka_topic, b.session_date, array_to_string(b.quality, ',') as codes,
   count(*) as row_count
 from lake.bars as b

@@ -1,4 +1,4 @@
--- The newest of each topic: what it holds, up to which event, and when Kafka took it (milliseconds, UTC).
+-- The newest record of each topic: record type, event time, and the time Kafka received it (ms, UTC).
 select kind, kafka_topic, count(*) as row_count, max(ts) as newest_event, max(kafka_timestamp_ms) as newest_ms
 from (
   select 'bars' as kind, b.kafka_topic, b.ts_open as ts, b.kafka_timestamp_ms from lake.bars as b

@@ -1,5 +1,5 @@
--- Moving averages of 20 bars and Bollinger bands (two population standard deviations), for each interval:
--- the same figures as SMA(20) and BBANDS(20,2,2) of the stream; null where there are fewer than 20 bars.
+-- Moving averages of 20 bars and Bollinger Bands (two population standard deviations) per interval: the same
+-- values as SMA(20) and BBANDS(20,2,2) in the stream; null before the 20th bar.
 select
   kafka_topic, instrument_id, symbol, bar_interval, ts_open, session_date, close,
   case when bars = 20 then mean end as sma_20,

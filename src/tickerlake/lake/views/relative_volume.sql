@@ -1,4 +1,4 @@
--- How much was traded in each session against the average of the 20 sessions before it.
+-- The volume of each session relative to the average of the 20 sessions before it.
 select
   kafka_topic, instrument_id, symbol, session_date, volume,
   case when sessions = 20 then average end as average_volume_20,

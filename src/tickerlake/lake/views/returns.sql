@@ -1,5 +1,5 @@
--- The change from each session to the next: simple and logarithmic, of closes as they were traded (a split
--- shows as a fall) and, where the source tells adjusted closes, of these.
+-- The change from each session to the next, simple and logarithmic: of unadjusted closes (a split shows as a
+-- fall) and, where the source has them, of adjusted closes.
 select
   kafka_topic, instrument_id, symbol, session_date, close, previous_close, ts_open_ns,
   cast(close as float64) / cast(previous_close as float64) - 1 as simple_return,

@@ -1,4 +1,4 @@
--- The volume-weighted average price of each instrument and session, of its trades (without cancels).
+-- The volume-weighted average price of each instrument and session, from its trades (without canceled ones).
 select
   kafka_topic, instrument_id, symbol, session_date,
   sum(cast(price as float64) * cast(size as float64)) / sum(cast(size as float64)) as vwap,

@@ -1,4 +1,4 @@
--- The volatility of the last 20 sessions: the standard deviation of their logarithmic returns, for a year of
+-- The volatility of the last 20 sessions: the standard deviation of their logarithmic returns, annualized to
 -- 252 sessions; null where there are fewer than 20.
 select
   kafka_topic, instrument_id, symbol, session_date, close,
