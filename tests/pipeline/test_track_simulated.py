@@ -25,7 +25,8 @@ from tickerlake.lake.store.base import Store
 from tickerlake.lake.store.memory import MemoryStore
 from tickerlake.model.json import to_json_lines
 from tickerlake.pipeline import publisher, track
-from tickerlake.pipeline.track import ClockClose, Tracker, TrackOptions
+from tickerlake.pipeline.partition_state import ClockClose
+from tickerlake.pipeline.track import Tracker, TrackOptions
 
 SECOND = 10**9
 START_S = 1_704_205_800

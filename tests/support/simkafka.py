@@ -16,7 +16,7 @@ from tickerlake.kafka.client import Partition
 from tickerlake.kafka.consumer import CommittedOffset
 from tickerlake.kafka.reader import RecordBatch
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
-from tickerlake.pipeline.track import ClockClose, CommitMetadata
+from tickerlake.pipeline.partition_state import ClockClose, CommitMetadata
 
 Event = tuple[Any, ...]
 Log = list[tuple[int, int, bytes]]
@@ -176,7 +176,7 @@ class SimProducer:
         for (_, number), (offset, encoded) in self._offsets.items():
             self._cluster.committed[number] = CommittedOffset(offset, encoded)
             metadata = msgspec.json.decode(encoded, type=CommitMetadata)
-            self._cluster.idle_closes[number] |= dict.fromkeys(metadata.idle)
+            self._cluster.idle_closes[number] |= dict.fromkeys(metadata.clock_closes)
         if fault == "after":
             raise BrokerUnreachable("the reply was lost")
         if fault == "kill after":

@@ -76,7 +76,7 @@ class Instrument(NamedTuple):
 
 
 class FiredAlert(NamedTuple):
-    """An alert, and the index of the bar (or instrument, or reject) that raised it in the call's arguments."""
+    """An alert, and the index of what raised it in the arguments of the call: a bar or an instrument."""
 
     position: int
     alert: Alert

@@ -1,13 +1,12 @@
 """Kafka → bars, indicators, alerts → Kafka, exactly once.
 
-What a batch of records gives and how far the topic has been read become visible together, in one transaction.
-The state behind it is a function of the records alone. It is kept as snapshots in the lake's store; after a
-crash the newest one is taken up, and the records between it and the committed offset are read again without
-writing.
+The results of a batch and the offsets of its records are committed in one transaction. The state behind them
+is a function of the records alone. Snapshots of it are stored in the lake's store: after a crash or a
+rebalance the new owner of a partition restores the latest one and replays the records from there to the
+committed offset without publishing.
 
-The one thing that the records do not say is when the clock closed a bar for which no more records came. Each
-such moment since the last snapshot stands in the note beside the committed offset, and is repeated at its
-place.
+The records do not say when the clock closed a bar for which no more records came. So each clock close since
+the last snapshot is part of the commit metadata, and is replayed between the same two records.
 """
 
 import socket
@@ -16,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import polars as pl
@@ -36,7 +35,7 @@ from tickerlake.errors import (
     StoreUnavailable,
     TickerlakeError,
 )
-from tickerlake.kafka.admin import Admin
+from tickerlake.kafka.admin import Admin, Topic
 from tickerlake.kafka.client import Partition
 from tickerlake.kafka.consumer import CommittedOffset, Consumer
 from tickerlake.kafka.producer import Producer
@@ -46,30 +45,44 @@ from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import check_topic
 from tickerlake.model.alert import Alert
 from tickerlake.pipeline.locks import instance_slot
+from tickerlake.pipeline.partition_state import ClockClose, CommitMetadata, PartitionState, has_results
 from tickerlake.pipeline.publisher import Publisher
 
-_POLL_TIMEOUT_S = 0.05
+_POLL_TIMEOUT_S: Final = 0.05
+"""How long a stop or a finished commit can go unnoticed while no records come; shorter costs CPU."""
+
 _TRANSACTION_TIMEOUT_MS: Final = 15_000
+"""How long the open transaction of a dead worker blocks readers: as long as the group waits for the worker."""
+
 _COMMIT_INTERVAL_S: Final = 1.0
-_IDLE_CHECK_INTERVAL_S: Final = 2.0
+"""How often offsets are committed while there are no results; results are committed at once."""
+
 _MAINTENANCE_INTERVAL_S: Final = 5.0
+"""How soon a recreated topic is noticed, for one request to Kafka each time."""
+
 _RETRY_BACKOFF_S: Final = 1.0
 _END_CHECK_INTERVAL_S: Final = 1.0
+"""With ``until_end``: how often to ask how far other workers are, which opens a consumer each time."""
+
 _FENCING_WINDOW_S: Final = 60.0
-"""Who is ended by another twice within this time gives way: both work under one name."""
-_MAX_CLOCK_CLOSES: Final = 60
-"""Moments that fit into a note: Kafka takes 4,096 bytes."""
-_IDLE_CHECK_BACKOFF: Final = 1.2
-"""The longer nothing comes, the less often the clock is asked: so many moments last for days."""
+"""A worker that is fenced twice within this time stops: another one runs under the same name."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackOptions:
-    """What is computed, and where it goes.
+    """What to compute, and where to publish it.
 
-    ``prefix`` names the topics: ``<prefix>.bars``, ``.indicators``, ``.alerts`` and ``.refused``. A snapshot
-    is taken after ``snapshot_s`` seconds or ``snapshot_records`` records, and at the end. At most
-    ``batch_records`` are read at once.
+    Parameters
+    ----------
+    engine
+        Bars and indicators.
+    prefix
+        Names the topics: ``<prefix>.bars``, ``.indicators``, ``.alerts`` and ``.refused``.
+    batch_records
+        Maximum number of records per poll.
+    snapshot_s, snapshot_records
+        Store a snapshot after this many seconds or records, whichever comes first: after a crash no more than
+        that is replayed. One is also stored when a partition is revoked and at the end.
     """
 
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -81,7 +94,7 @@ class TrackOptions:
 
 @dataclass(slots=True)
 class TrackProgress:
-    """Running totals of one worker; ``lag`` is what its partitions hold and it has not read yet."""
+    """Running totals of one worker; ``lag`` is the number of offsets it has yet to read."""
 
     records: int = 0
     rows: int = 0
@@ -96,58 +109,29 @@ class TrackProgress:
     rejects: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
 
-
-class ClockClose(NamedTuple):
-    """When the clock closed bars: before which offset, at which time, and how long they had to be idle."""
-
-    offset: int
-    now_ns: int
-    idle_ns: int
-
-
-class CommitMetadata(msgspec.Struct, frozen=True):
-    """What stands beside a committed offset.
-
-    ``idle`` are the moments since the last snapshot.
-    """
-
-    topic_id: str
-    idle: list[ClockClose] = []
+    def add(self, output: Output) -> None:
+        """Add the results of a batch."""
+        restated = int((output.bars.get_column("revision") > 0).sum())
+        self.rows += output.rows
+        self.bars += output.bars.height - restated
+        self.restated += restated
+        self.indicators += output.indicators.height
+        self.alerts += len(output.alerts)
+        self.skipped += output.skipped
+        self.rejects.update(output.rejects.get_column("reason"))
 
 
-@dataclass(slots=True)
-class PartitionState:
-    """How far one partition has been read; up to ``emit_from`` what comes out was written before."""
+@dataclass(frozen=True, slots=True)
+class _Listeners:
+    """Callbacks of the caller of `Tracker.run`."""
 
-    position: int
-    emit_from: int
-    clock_closes: list[ClockClose] = field(default_factory=list)
-    closes_to_replay: list[ClockClose] = field(default_factory=list)
-    committed: tuple[int, tuple[ClockClose, ...]] = (-1, ())
-    snapshot_offset: int = -1
-    records_since_snapshot: int = 0
-    snapshot_at_s: float = 0.0
-    idle_checked_ns: int = 0
-    at_end: bool = False
-
-    @property
-    def checkpoint(self) -> tuple[int, tuple[ClockClose, ...]]:
-        """The next offset, and what the clock closed since the last snapshot."""
-        return self.position, tuple(self.clock_closes)
-
-    @property
-    def closes_at_position(self) -> list[ClockClose]:
-        """The clock's moments since the last record."""
-        return [moment for moment in self.clock_closes if moment.offset == self.position]
-
-    @property
-    def is_replaying(self) -> bool:
-        """True while records are read again whose results are committed."""
-        return self.position < self.emit_from
+    on_progress: Callable[[TrackProgress], None]
+    on_alert: Callable[[Alert], None]
+    on_warning: Callable[[str], None]
 
 
 class Tracker:
-    """One tracking worker; any number may share the group and the topic.
+    """A tracking worker; any number of workers can share the group and the topic.
 
     Parameters
     ----------
@@ -156,13 +140,15 @@ class Tracker:
     topic
         Trades or bars.
     store
-        Where snapshots are kept: the same for all workers of a group.
+        Where snapshots are stored; all workers of a group share it.
     group
         Consumer group that shares the partitions.
+    options
+        What to compute, and where to publish it.
     sessions_of
-        The sessions of a market, by its ISO 10383 code.
+        Returns the sessions of a market by its ISO 10383 code.
     watcher
-        What raises alerts.
+        Raises alerts; None for none.
     """
 
     def __init__(
@@ -176,30 +162,30 @@ class Tracker:
         watcher: Watcher | None = None,
         properties: dict[str, str] | None = None,
     ) -> None:
+        self.bootstrap_servers, self.properties = bootstrap_servers, properties or {}
         self.topic, self.group, self.options = check_topic(topic), check_topic(group), options
-        self.progress = TrackProgress()
+        self.admin = Admin(bootstrap_servers, self.properties)
+        self.store = store
         self.engine = Engine(options.engine, sessions_of, watcher)
-        self._servers, self._properties = bootstrap_servers, properties or {}
-        self._admin = Admin(bootstrap_servers, self._properties)
-        self._store = store
-        self._partition_states: dict[int, PartitionState] = {}
-        self._end_checked_s = 0.0
-        self._on_warning: Callable[[str], None] = lambda _: None
+        self.progress = TrackProgress()
+        self._producer: Producer | None = None
 
     def prepare(self) -> list[str]:
-        """Create the topics that are missing, and return their names."""
-        topic = self._admin.require_topic(self.topic)
-        self._topic_id, self._partition_count = topic.topic_id, topic.partitions
-        self._snapshots = Snapshots(self._store, self.group, self.topic, topic.topic_id)
-        partition_counts = {
-            self._topic_name("bars"): topic.partitions,
-            self._topic_name("indicators"): topic.partitions,
+        """Create the result topics that are missing, and return their names."""
+        return self._create_missing_topics(self.admin.require_topic(self.topic))
+
+    def _create_missing_topics(self, topic: Topic) -> list[str]:
+        partitions = {
+            "bars": topic.partitions,
+            "indicators": topic.partitions,
+            "alerts": 1,
+            "refused": 1,
         }
-        partition_counts |= {self._topic_name("alerts"): 1, self._topic_name("refused"): 1}
         return [
             name
-            for name, count in partition_counts.items()
-            if self._admin.describe_topic(name) is None and self._admin.create_topic(name, count)
+            for suffix, count in partitions.items()
+            if self.admin.describe_topic(name := f"{self.options.prefix}.{suffix}") is None
+            and self.admin.create_topic(name, count)
         ]
 
     def run(
@@ -211,421 +197,343 @@ class Tracker:
         on_alert: Callable[[Alert], None] | None = None,
         on_warning: Callable[[str], None] | None = None,
     ) -> TrackProgress:
-        """Track until ``stop`` is set or, with ``until_end``, until all that is there has been read.
+        """Track until ``stop`` is set or, with ``until_end``, until the whole topic has been read.
 
-        What other workers of the group still have to read counts, too.
+        With ``until_end`` the partitions of the group's other workers count, too.
 
         Parameters
         ----------
+        on_progress
+            Called after each iteration with the running totals.
         on_alert
             Called with each alert when it is committed.
         on_warning
-            Called with a line for people.
+            Called with each warning, as a line of text.
 
         Raises
         ------
         KafkaError
-            The topic was deleted and created anew, or Kafka refuses something.
+            The topic was recreated, or Kafka denies a request.
         """
-        self._on_warning = on_warning or self._on_warning
-        self.prepare()
+        listeners = _Listeners(
+            on_progress or (lambda _: None), on_alert or (lambda _: None), on_warning or (lambda _: None)
+        )
+        topic = self.admin.require_topic(self.topic)
+        self._create_missing_topics(topic)
         with instance_slot(f"track.{self.group}") as number:
-            # one that comes back after a crash ends at once what it left open, and has its partitions again
+            # the same name after a crash: the open transaction is aborted and the partitions come back at once
             name = f"tickerlake-track-{self.group}-{socket.gethostname()}-{number}"
-            self._run_with_restarts(
-                name, stop, until_end, on_progress or (lambda _: None), on_alert or (lambda _: None)
-            )
+            try:
+                self._run_with_restarts(topic, name, listeners, stop, until_end=until_end)
+            finally:
+                self._producer = None
         return self.progress
 
     def _run_with_restarts(
-        self,
-        name: str,
-        stop: threading.Event,
-        until_end: bool,
-        on_progress: Callable[[TrackProgress], None],
-        on_alert: Callable[[Alert], None],
+        self, topic: Topic, name: str, listeners: _Listeners, stop: threading.Event, *, until_end: bool
     ) -> None:
-        """Turn the crank; where Kafka was away, or gave work to others, begin where it was committed."""
-        producer: Producer | None = None
-        fenced_s = clock.monotonic_s() - _FENCING_WINDOW_S
+        """Run sessions until one ends; restart from the committed offsets after a transient failure."""
+        last_fenced_s = clock.monotonic_s() - _FENCING_WINDOW_S
         while True:
-            self._consumer = Consumer(
-                self._servers, self.group, self._properties, self._on_assign, self._on_revoke, instance=name
-            )
+            session: _Session | None = None
             try:
-                self._consumer.subscribe([self.topic])
-                producer = producer or self._open_producer(name)
-                self._run_loop(producer, stop, until_end, on_progress, on_alert)
-                self._refresh_progress()
+                session = _Session(self, topic, name, listeners)
+                session.run(stop, until_end=until_end)
             except (BrokerUnreachable, Rebalanced, Fenced) as error:
                 now_s = clock.monotonic_s()
-                if stop.is_set() or (isinstance(error, Fenced) and now_s - fenced_s < _FENCING_WINDOW_S):
+                if stop.is_set() or (isinstance(error, Fenced) and now_s - last_fenced_s < _FENCING_WINDOW_S):
                     raise
                 if isinstance(error, Fenced):
-                    fenced_s = now_s
+                    last_fenced_s = now_s
                 if not isinstance(error, Rebalanced):
-                    producer = None
-                self._on_warning(f"{error.message} Beginning again where it was committed.")
-                self._discard_partitions()
+                    self._producer = None
+                listeners.on_warning(f"{error.message} Restarting from the committed offsets.")
+                if session:
+                    session.discard_partitions()
                 stop.wait(_RETRY_BACKOFF_S)
             else:
                 return
             finally:
-                self._consumer.close()
+                if session:
+                    session.close()
 
-    def _open_producer(self, name: str) -> Producer:
-        return Producer(self._servers, name, self._properties, transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS)
+    def open_producer(self, name: str) -> Producer:
+        """Return the transactional producer; a restart reuses it unless it can no longer be trusted."""
+        self._producer = self._producer or Producer(
+            self.bootstrap_servers, name, self.properties, transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS
+        )
+        return self._producer
 
-    def _discard_partitions(self) -> None:
-        """Drop what was computed and not written."""
-        for partition in list(self._partition_states):
-            del self._partition_states[partition]
-            self.engine.drop_partition(partition)
 
-    def _run_loop(
-        self,
-        producer: Producer,
-        stop: threading.Event,
-        until_end: bool,
-        on_progress: Callable[[TrackProgress], None],
-        on_alert: Callable[[Alert], None],
-    ) -> None:
-        self._publisher = publisher = Publisher(producer, self.topic, self.options.prefix)
-        self._revoke_error: Exception | None = None
-        committed_s = checked_s = clock.monotonic_s()
+class _Session:
+    """One membership of the group: the consumer, the publisher and the assigned partitions.
+
+    Parameters
+    ----------
+    tracker
+        Whose session it is.
+    topic
+        The topic as it was when the worker started.
+    name
+        The worker's ``group.instance.id`` and ``transactional.id``.
+    listeners
+        The caller's callbacks.
+    """
+
+    def __init__(self, tracker: Tracker, topic: Topic, name: str, listeners: _Listeners) -> None:
+        self._tracker, self._topic, self._listeners = tracker, topic, listeners
+        self._engine, self._options, self._progress = tracker.engine, tracker.options, tracker.progress
+        self._snapshots = Snapshots(tracker.store, tracker.group, tracker.topic, topic.topic_id)
+        self._partitions: dict[int, PartitionState] = {}
+        self._revoke_error: TickerlakeError | None = None
+        self._end_checked_s = 0.0
+        self._consumer = Consumer(
+            tracker.bootstrap_servers,
+            tracker.group,
+            tracker.properties,
+            self._on_assign,
+            self._on_revoke,
+            instance=name,
+        )
         try:
-            while not stop.is_set():
-                outputs = [*self._poll_and_process(), *self._close_idle_bars()]
-                if self._revoke_error:
-                    raise self._revoke_error
-                self._add_to_totals(outputs)
-                now_s = clock.monotonic_s()
-                if any(map(_has_results, outputs)) or now_s - committed_s >= _COMMIT_INTERVAL_S:
-                    committed_s = now_s
-                    self._commit(outputs, on_alert)
-                publisher.complete(wait=False)
-                if now_s - checked_s >= _MAINTENANCE_INTERVAL_S:
-                    checked_s = now_s
-                    self._check_topic()
-                    self._store_due_snapshots()
-                on_progress(self._refresh_progress())
-                if until_end and self._has_reached_end():
-                    if unfinished := len(self._consumer.blocked_partitions):
-                        self._on_warning(OPEN_TRANSACTIONS_WARNING.format(unfinished))
-                    break
-            self._commit([], on_alert)
-            publisher.complete()
-            on_progress(self._refresh_progress())
-            for partition in self._partition_states:
-                self._store_snapshot(partition)
+            self._consumer.subscribe([tracker.topic])
+            self._publisher = Publisher(tracker.open_producer(name), tracker.topic, self._options.prefix)
+        except BaseException:
+            self._consumer.close()
+            raise
+
+    def run(self, stop: threading.Event, *, until_end: bool) -> None:
+        """Read, compute and commit until ``stop`` is set or the end is reached; then store snapshots."""
+        try:
+            self._run_loop(stop, until_end=until_end)
+            self._commit([])
+            self._publisher.complete()
+            self._listeners.on_progress(self._refresh_progress())
+            for state in self._partitions.values():
+                self._store_snapshot(state)
         finally:
-            publisher.close()
+            self._publisher.close()
 
-    def _topic_name(self, suffix: str) -> str:
-        return f"{self.options.prefix}.{suffix}"
+    def _run_loop(self, stop: threading.Event, *, until_end: bool) -> None:
+        committed_s = checked_s = clock.monotonic_s()
+        while not stop.is_set():
+            outputs = [*self._poll_and_process(), *self._close_idle_bars()]
+            if self._revoke_error:
+                raise self._revoke_error
+            for output in outputs:
+                self._progress.add(output)
+            now_s = clock.monotonic_s()
+            if any(map(has_results, outputs)) or now_s - committed_s >= _COMMIT_INTERVAL_S:
+                committed_s = now_s
+                self._commit(outputs)
+            self._publisher.complete(wait=False)
+            if now_s - checked_s >= _MAINTENANCE_INTERVAL_S:
+                checked_s = now_s
+                self._check_topic()
+                self._store_due_snapshots()
+            self._listeners.on_progress(self._refresh_progress())
+            if until_end and self._has_reached_end():
+                if blocked := len(self._consumer.blocked_partitions):
+                    self._listeners.on_warning(OPEN_TRANSACTIONS_WARNING.format(blocked))
+                break
 
-    # -- partitions come and go
+    def discard_partitions(self) -> None:
+        """Drop all partitions, with what was computed and not committed."""
+        for partition in list(self._partitions):
+            del self._partitions[partition]
+            self._engine.drop_partition(partition)
+
+    def close(self) -> None:
+        """Leave the group; partitions that it still has are revoked."""
+        self._consumer.close()
+
+    # -- assignment
 
     def _on_assign(self, topic_partition: Partition, committed: CommittedOffset | None) -> int:
+        """Restore the state of a partition, and return the offset to read from."""
         partition = topic_partition[1]
         low, high = self._consumer.watermarks(topic_partition)
-        metadata = self._decode_metadata(committed)
-        emit_from = committed.offset if committed else low
+        clock_closes = self._committed_clock_closes(committed)
         if committed and committed.offset > high:
             raise KafkaError(
-                f"{self.group} has read {self.topic} partition {partition} up to offset "
-                f"{committed.offset - 1}, but Kafka's log ends at {high}.",
-                "The broker lost its log. Begin anew with another --group.",
+                f"The group {self._tracker.group} has committed offset {committed.offset} of "
+                f"{self._topic.name} partition {partition}, but the log ends at {high}: the broker lost records.",
+                "Start over with another --group.",
             )
-        stored = self._snapshots.read_latest(partition, emit_from) if committed else None
+        stored = self._snapshots.read_latest(partition, committed.offset) if committed else None
         start, closes_in_snapshot = low, list[int]()
         if stored and stored[0] >= low:
             start = stored[0]
-            closes_in_snapshot = engine_state.restore(self.engine, partition, stored[1])
-        elif emit_from > low or low > 0:
-            self._warn_of_gap(partition, low, emit_from, committed)
-        emit_from = max(emit_from, low)
-        closes_to_replay = (
-            [moment for moment in metadata.idle if start <= moment.offset <= emit_from] if metadata else []
-        )
-        # those at the snapshot's offset may be in it
-        closes_to_replay = [
-            moment
-            for moment in closes_to_replay
-            if moment.offset > start or moment.now_ns not in closes_in_snapshot
-        ]
-        state = PartitionState(
+            closes_in_snapshot = engine_state.restore(self._engine, partition, stored[1])
+        elif committed:
+            self._warn_of_replay(partition, low, committed.offset)
+        emit_from = max(committed.offset, low) if committed else low
+        self._partitions[partition] = PartitionState(
+            partition,
+            self._engine,
             start,
             emit_from,
-            list(closes_to_replay),
-            closes_to_replay,
-            snapshot_offset=start if stored else -1,
-            snapshot_at_s=clock.monotonic_s(),
+            [
+                close
+                for close in clock_closes
+                if start <= close.offset <= emit_from
+                # those at the snapshot's offset may be in it
+                and (close.offset > start or close.now_ns not in closes_in_snapshot)
+            ],
+            is_committed=committed is not None,
+            snapshot_offset=start if stored else None,
         )
-        state.committed = (emit_from, tuple(closes_to_replay)) if committed else (-1, ())
-        self._partition_states[partition] = state
-        self._replay_clock_closes(partition, state)
         return start
 
-    def _warn_of_gap(
-        self, partition: int, low: int, emit_from: int, committed: CommittedOffset | None
-    ) -> None:
-        if committed and committed.offset < low:
-            self._on_warning(
-                f"Kafka deleted the offsets {committed.offset} to {low - 1} of {self.topic} partition "
-                f"{partition} before they were read: bars begin anew. Lengthen the topic's retention."
-            )
-        elif committed and emit_from > low:
-            self._on_warning(
-                f"there is no snapshot of {self.topic} partition {partition}: reading the offsets {low} to "
-                f"{emit_from - 1} again"
-            )
-
-    def _decode_metadata(self, committed: CommittedOffset | None) -> CommitMetadata | None:
+    def _committed_clock_closes(self, committed: CommittedOffset | None) -> list[ClockClose]:
         if not committed or not committed.metadata:
-            return None
+            return []
         try:
             metadata = msgspec.json.decode(committed.metadata, type=CommitMetadata)
         except msgspec.MsgspecError:
-            return None  # another program's
-        if metadata.topic_id != self._topic_id:
+            return []  # another program's metadata
+        if metadata.topic_id != self._topic.topic_id:
             raise self._recreated_error()
-        return metadata
+        return metadata.clock_closes
+
+    def _warn_of_replay(self, partition: int, low: int, committed_offset: int) -> None:
+        of_partition = f"of {self._topic.name} partition {partition}"
+        if committed_offset < low:
+            self._listeners.on_warning(
+                f"Kafka deleted the offsets {committed_offset} to {low - 1} {of_partition} before they were "
+                "read: bars start over. Lengthen the topic's retention."
+            )
+        elif committed_offset > low:
+            self._listeners.on_warning(
+                f"there is no snapshot {of_partition}: replaying the offsets {low} to {committed_offset - 1}"
+            )
+
+    def _on_revoke(self, topic_partition: Partition) -> None:
+        partition = topic_partition[1]
+        if state := self._partitions.get(partition):
+            try:
+                self._publisher.complete()
+            except TickerlakeError as error:
+                # raised by the run loop: Kafka's client would swallow it here
+                self._revoke_error = error
+            self._store_snapshot(state)
+            del self._partitions[partition]
+        self._engine.drop_partition(partition)
 
     def _check_topic(self) -> None:
         with suppress(BrokerUnreachable):
-            if self._admin.require_topic(self.topic).topic_id != self._topic_id:
+            if self._tracker.admin.require_topic(self._topic.name).topic_id != self._topic.topic_id:
                 raise self._recreated_error()
 
     def _recreated_error(self) -> KafkaError:
         return KafkaError(
-            f"The topic {self.topic} was deleted and created anew since {self.group} has read it.",
-            "Begin with the new one under another --group.",
+            f"The topic {self._topic.name} was recreated since the group {self._tracker.group} read it.",
+            "Use another --group to read the new one.",
         )
-
-    def _on_revoke(self, topic_partition: Partition) -> None:
-        partition = topic_partition[1]
-        if partition in self._partition_states:
-            try:
-                self._publisher.complete()
-            except TickerlakeError as error:
-                # told to `_turn`, as the client would swallow it
-                self._revoke_error = error
-            self._store_snapshot(partition)
-            del self._partition_states[partition]
-        self.engine.drop_partition(partition)
 
     # -- reading
 
     def _poll_and_process(self) -> list[Output]:
-        batches = self._poll()
         outputs, live_frames = [], []
-        for batch in batches:
-            state = self._partition_states[batch.partition[1]]
+        for batch in self._poll():
+            state = self._partitions[batch.partition[1]]
             state.at_end = batch.at_end
             if not batch.frame.height:
                 continue
-            self.progress.records += batch.frame.height
-            if state.closes_to_replay or state.is_replaying:
-                outputs += self._replay(batch, state)
+            self._progress.records += batch.frame.height
+            if state.is_live:
+                live_frames.append(state.advance(batch.frame))
             else:
-                live_frames.append(_with_partition(batch.frame, batch.partition[1]))
-                self._advance(state, batch.frame)
+                outputs += state.replay(batch.frame)
         if live_frames:
-            outputs.append(self.engine.process(pl.concat(live_frames)))
+            outputs.append(self._engine.process(pl.concat(live_frames)))
         return outputs
 
     def _poll(self) -> list[RecordBatch]:
         try:
-            batches = list(self._consumer.poll(_POLL_TIMEOUT_S, self.options.batch_records))
+            batches = list(self._consumer.poll(_POLL_TIMEOUT_S, self._options.batch_records))
         except LakeError:
             self._check_topic()
             raise
-        return [batch for batch in batches if batch.partition[1] in self._partition_states]
-
-    def _replay(self, batch: RecordBatch, state: PartitionState) -> list[Output]:
-        """Repeat what was done, with the clock's moments at their places; only what is new comes out."""
-        partition, rest, outputs = batch.partition[1], batch.frame, []
-        while rest.height:
-            until = (
-                state.closes_to_replay[0].offset if state.closes_to_replay else rest.item(-1, "offset") + 1
-            )
-            part, rest = rest.filter(pl.col("offset") < until), rest.filter(pl.col("offset") >= until)
-            if part.height:
-                outputs.append(
-                    _results_from(self.engine.process(_with_partition(part, partition)), state.emit_from)
-                )
-                self._advance(state, part)
-            if rest.height:
-                # nothing is left before it, though a batch may end before a moment's place
-                state.position = max(state.position, until)
-            self._replay_clock_closes(partition, state)
-        return outputs
-
-    def _replay_clock_closes(self, partition: int, state: PartitionState) -> None:
-        while state.closes_to_replay and state.closes_to_replay[0].offset <= state.position:
-            close = state.closes_to_replay.pop(0)
-            self.engine.close_idle(partition, close.now_ns, close.idle_ns)
-
-    def _advance(self, state: PartitionState, frame: pl.DataFrame) -> None:
-        state.position = int(frame.item(-1, "offset")) + 1
-        state.records_since_snapshot += frame.height
+        return [batch for batch in batches if batch.partition[1] in self._partitions]
 
     def _close_idle_bars(self) -> list[Output]:
-        now_ns, outputs = clock.now_ns(), []
-        for partition, state in self._partition_states.items():
-            if (
-                not state.at_end
-                or state.is_replaying
-                or state.closes_to_replay
-                or len(state.clock_closes) >= _MAX_CLOCK_CLOSES
-            ):
-                continue
-            if (
-                now_ns - state.idle_checked_ns
-                < _IDLE_CHECK_INTERVAL_S
-                * _IDLE_CHECK_BACKOFF ** len(state.closes_at_position)
-                * 1_000_000_000
-            ):
-                continue
-            state.idle_checked_ns = now_ns
-            idle_ns = self.options.engine.idle_ns
-            output = self.engine.close_idle(partition, now_ns, idle_ns)
-            if _has_results(output):
-                state.clock_closes.append(ClockClose(state.position, now_ns, idle_ns))
-                outputs.append(output)
-        return outputs
+        now_ns, idle_ns = clock.now_ns(), self._options.engine.idle_ns
+        outputs = (state.close_idle(now_ns, idle_ns) for state in self._partitions.values())
+        return [output for output in outputs if output]
 
     def _has_reached_end(self) -> bool:
-        """Tell whether nothing is left, nor in partitions that are not ours: they may be soon."""
-        if not self._consumer.assignments or not all(lane.at_end for lane in self._partition_states.values()):
+        """Return whether all partitions are read, those of other workers too: they can be assigned to us."""
+        if not self._consumer.assignments or not all(state.at_end for state in self._partitions.values()):
             return False
-        others = set(range(self._partition_count)) - set(self._partition_states)
+        others = set(range(self._topic.partitions)) - set(self._partitions)
         now_s = clock.monotonic_s()
         if not others or now_s - self._end_checked_s < _END_CHECK_INTERVAL_S:
             return not others
         self._end_checked_s = now_s
-        starts = dict.fromkeys(others, 0) | self._consumer.committed_offsets(self.topic, others)
-        unread = read_all(self._servers, self._properties, self.topic, starts)
+        starts = dict.fromkeys(others, 0) | self._consumer.committed_offsets(self._topic.name, others)
+        tracker = self._tracker
+        unread = read_all(tracker.bootstrap_servers, tracker.properties, tracker.topic, starts)
         return next(unread, None) is None
 
-    # -- writing
+    # -- committing
 
-    def _commit(self, outputs: Sequence[Output], on_alert: Callable[[Alert], None]) -> None:
-        """Hand results over to be written; what is computed next waits for them at most."""
+    def _commit(self, outputs: Sequence[Output]) -> None:
+        """Start to publish results and offsets; the next batch is computed in the meantime."""
         self._publisher.complete()
-        advanced = {
-            partition: lane
-            for partition, lane in self._partition_states.items()
-            if not lane.is_replaying and lane.checkpoint != lane.committed
-        }
-        if not advanced:
+        checkpoints = [
+            (state, state.checkpoint)
+            for state in self._partitions.values()
+            if state.is_live and state.checkpoint != state.committed
+        ]
+        if not checkpoints:
             return
-        checkpoints = {partition: lane.checkpoint for partition, lane in advanced.items()}
         positions = {
-            (self.topic, partition): (
-                lane.position,
-                msgspec.json.encode(CommitMetadata(self._topic_id, lane.clock_closes)).decode(),
+            (self._topic.name, state.partition): (
+                checkpoint.next_offset,
+                checkpoint.encode_metadata(self._topic.topic_id),
             )
-            for partition, lane in advanced.items()
+            for state, checkpoint in checkpoints
         }
 
         def on_committed() -> None:
-            for partition, state in checkpoints.items():
-                # one that was given away meanwhile is no longer ours to count
-                if self._partition_states.get(partition) is advanced[partition]:
-                    advanced[partition].committed = state
-            raised = [each.alert for output in outputs for each in output.alerts]
-            # partitions are read side by side: people read by time
-            for alert in sorted(raised, key=lambda alert: alert.ts_event_ns):
-                on_alert(alert)
+            for state, checkpoint in checkpoints:
+                state.committed = checkpoint
+            alerts = [raised.alert for output in outputs for raised in output.alerts]
+            # records are in order per partition, people read in order of time
+            for alert in sorted(alerts, key=lambda alert: alert.ts_event_ns):
+                self._listeners.on_alert(alert)
 
         self._publisher.publish(outputs, positions, self._consumer.group_metadata(), on_committed)
 
     # -- snapshots
 
     def _store_due_snapshots(self) -> None:
-        now_s, options = clock.monotonic_s(), self.options
-        for partition, state in self._partition_states.items():
-            is_due = (
-                now_s - state.snapshot_at_s >= options.snapshot_s
-                or state.records_since_snapshot >= options.snapshot_records
-            )
-            if (is_due and state.records_since_snapshot) or len(state.clock_closes) >= _MAX_CLOCK_CLOSES:
+        now_s, options = clock.monotonic_s(), self._options
+        for state in self._partitions.values():
+            if state.is_snapshot_due(now_s, options.snapshot_s, options.snapshot_records):
                 self._publisher.complete()
-                self._store_snapshot(partition)
+                self._store_snapshot(state)
 
-    def _store_snapshot(self, partition: int) -> None:
-        """Store the state at the offset that is committed, and forget the moments before it."""
-        partition_state = self._partition_states[partition]
-        if (
-            partition_state.is_replaying
-            or partition_state.checkpoint != partition_state.committed
-            or (
-                partition_state.position == partition_state.snapshot_offset
-                and not partition_state.clock_closes
-            )
-        ):
+    def _store_snapshot(self, state: PartitionState) -> None:
+        """Store the state if it is that of the committed offset."""
+        if not state.can_snapshot:
             return
-        partition_state.snapshot_at_s = clock.monotonic_s()
         try:
-            clock_closes_ns = [moment.now_ns for moment in partition_state.closes_at_position]
-            data = engine_state.snapshot(self.engine, partition, clock_closes_ns)
-            created = self._snapshots.save(partition, partition_state.position, data)
+            created = self._snapshots.save(state.partition, state.position, state.snapshot())
         except (StoreError, StoreUnavailable) as error:
-            self._on_warning(f"no snapshot was stored, it is tried again later: {error}")
+            self._listeners.on_warning(f"no snapshot was stored, it will be retried later: {error}")
             return
-        if created:
-            # moments at the offset of a snapshot that was there before are not in it
-            partition_state.clock_closes = []
-        partition_state.snapshot_offset, partition_state.records_since_snapshot = partition_state.position, 0
-
-    # -- counting
-
-    def _add_to_totals(self, outputs: Sequence[Output]) -> None:
-        totals = self.progress
-        for output in outputs:
-            totals.rows += output.rows
-            restated = int((output.bars.get_column("revision") > 0).sum())
-            totals.bars += output.bars.height - restated
-            totals.restated += restated
-            totals.indicators += output.indicators.height
-            totals.alerts += len(output.alerts)
-            totals.skipped += output.skipped
-            totals.rejects.update(output.rejects.get_column("reason"))
+        state.record_snapshot(created=created)
 
     def _refresh_progress(self) -> TrackProgress:
-        totals = self.progress
-        totals.instruments = len(self.engine.instruments)
-        totals.open_bars = self.engine.open_bars
-        totals.replaying = sum(lane.is_replaying for lane in self._partition_states.values())
-        totals.lag = sum(
-            0
-            if lane.at_end
-            else max(0, self._consumer.cached_high_watermark((self.topic, partition)) - lane.position)
-            for partition, lane in self._partition_states.items()
-        )
-        return totals
+        progress, states = self._progress, self._partitions.values()
+        progress.instruments = len(self._engine.instruments)
+        progress.open_bars = self._engine.open_bars
+        progress.replaying = sum(not state.is_live for state in states)
+        progress.lag = sum(self._lag(state) for state in states if not state.at_end)
+        return progress
 
-
-def _with_partition(frame: pl.DataFrame, partition: int) -> pl.DataFrame:
-    return frame.select(
-        pl.lit(partition, dtype=pl.Int64).alias("partition"), "offset", "timestamp_ms", "value"
-    )
-
-
-def _has_results(output: Output) -> bool:
-    return bool(output.bars.height or output.indicators.height or output.alerts or output.rejects.height)
-
-
-def _results_from(output: Output, offset: int) -> Output:
-    """Leave out what was written before."""
-    new = pl.col("offset") >= offset
-    return Output(
-        output.bars.filter(new),
-        output.indicators.filter(new),
-        [raised for raised in output.alerts if raised.offset >= offset],
-        output.rejects.filter(new),
-        output.skipped,
-        output.rows,
-    )
+    def _lag(self, state: PartitionState) -> int:
+        high = self._consumer.cached_high_watermark((self._topic.name, state.partition))
+        return max(0, high - state.position)
