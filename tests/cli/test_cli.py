@@ -32,7 +32,7 @@ def test_every_command_has_help(verb: str) -> None:
         (("sink", "-t", "a/b", "--lake", "L"), 2, "not a Kafka topic name"),
         (("sink", "-t", "a", "--lake", "L", "--format", "xml"), 2, "no format 'xml'"),
         (("sink", "-t", "a", "--lake", "L", "-X", "novalue"), 2, "has no value"),
-        (("audit", "--lake", "nowhere"), 4, "no lake at"),
+        (("audit", "--lake", "nowhere"), 4, "is not a lake"),
         (("produce", "missing.csv", "-t", "a"), 4, "missing.csv"),
     ],
 )

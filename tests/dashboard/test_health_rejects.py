@@ -7,8 +7,8 @@ import pytest
 
 from tickerlake.dashboard.health.rejects import MAX_BYTES, newest_rejects, read_reject
 from tickerlake.errors import LakeError, ObjectMissing, UsageError
-from tickerlake.lake.formats.record_objects import store_rejects
 from tickerlake.lake.formats.rows import RejectedRecord
+from tickerlake.lake.object_writer import store_rejects
 from tickerlake.lake.segment import reject_key
 from tickerlake.lake.store import Store, open_store
 

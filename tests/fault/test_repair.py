@@ -98,7 +98,7 @@ def metadata_edited(file: Path) -> str:
 
 def foreign(file: Path) -> str:
     file.write_bytes(_rewrite_segment(file, replace(_read_meta(file), topic="others", topic_id="other")))
-    return "foreign"
+    return "wrong_topic"
 
 
 def record_removed(file: Path) -> str:

@@ -219,7 +219,7 @@ def test_an_object_without_metadata_stops_the_sink(cloud: CloudScenario, fake_gc
     scenario.produce(400)
     committed = scenario.committed_offsets()
     _, err = scenario.run_sink(exit_code=4)
-    assert f"The object metadata of {name} is not that of a segment" in err
+    assert f"{name} does not have the object metadata of a segment" in err
     assert "→" in err
     assert committed[number] == scenario.committed_offsets()[number]
     assert name in run_audit(scenario, exit_code=4)

@@ -84,7 +84,7 @@ def test_a_foreign_segment_is_found(tmp_path: Path) -> None:
     meta = ndjson.decode_meta((tmp_path / SECOND).read_bytes(), SECOND)
     (tmp_path / SECOND).write_bytes(ndjson.encode_segment(b"", replace(meta, topic_id="other")))
     (result,) = audit(store)
-    assert "foreign" in {finding.kind for finding in result.findings}
+    assert "wrong_topic" in {finding.kind for finding in result.findings}
 
 
 def test_a_lost_reject_is_found(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_lost_reject_is_found(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_a_lake_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    with pytest.raises(LakeError, match="no lake"):
+    with pytest.raises(LakeError, match="is not a lake"):
         list(audit(LocalStore(tmp_path)))
     store = build_lake(tmp_path / "lake")
     with pytest.raises(LakeError, match="no topic trades"):

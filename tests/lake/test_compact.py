@@ -381,7 +381,7 @@ def test_a_duplicate_row_is_found(tmp_path: Path) -> None:
             step.write(folder, staged)
         step.commit(CompactionProgress())
     findings = [finding for result in audit_curated(store, deep=True) for finding in result.findings]
-    assert [finding.kind for finding in findings] == ["curated_double"]
+    assert [finding.kind for finding in findings] == ["curated_duplicate"]
 
 
 def test_a_broken_chain_stops_compaction(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ _PARTITION_COLUMNS = (
     "segments",
     "bytes",
     "gaps",
-    "doubles",
+    "duplicates",
     "holes",
     "rejects",
 )

@@ -1,10 +1,11 @@
 """The record type of each topic of a lake: that of its first record."""
 
-from tickerlake.lake.formats import parquet
+import polars as pl
+
 from tickerlake.lake.reader import partitions
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import TopicMeta
-from tickerlake.lake.typed_records import chunks, read_lines
+from tickerlake.lake.typed_records import chunks, read_object
 from tickerlake.model.json import find_record_type
 from tickerlake.model.schema import RECORD_TYPE_OF
 
@@ -39,10 +40,9 @@ def _detect_record_type(store: Store, topic: TopicMeta) -> str | None:
         for chunk in chunks(store, topic, partition, topic.first_position(partition)):
             if not chunk.keys:
                 continue
-            key = chunk.keys[0]
-            if not key.endswith(".parquet"):
-                return find_record_type(read_lines(store, key)[0])
-            frame, _ = parquet.decode_rows(store.read(key), key)
-            schema = frame.get_column("schema")[0] if "schema" in frame.columns else None
+            rows = read_object(store, chunk.keys[0])
+            if isinstance(rows, pl.Series):
+                return find_record_type(rows[0])
+            schema = rows.get_column("schema")[0] if "schema" in rows.columns else None
             return RECORD_TYPE_OF.get(schema or "")
     return None

@@ -6,7 +6,7 @@ continued, from names and metadata alone.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, Self, cast
 
@@ -124,7 +124,7 @@ class SegmentMeta:
             return msgspec.convert(dict(metadata), cls, strict=False)
         except msgspec.ValidationError as error:
             raise LakeError(
-                f"The object metadata of {key} is not that of a segment ({error}).",
+                f"{key} does not have the object metadata of a segment ({error}).",
                 f"Another program wrote it, or its metadata was edited. {REPAIR_HINT}",
             ) from error
 
@@ -143,34 +143,3 @@ class StoreResult:
     objects: int
     bytes: int
     adopted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ChainBreak:
-    """A place where a chain does not hold: offsets ``[start, end)`` are missing or doubled."""
-
-    kind: Literal["missing", "overlap"]
-    start: int
-    end: int
-    key: str
-
-
-def find_breaks(first_position: int, chain: Iterable[tuple[str, SegmentMeta]]) -> list[ChainBreak]:
-    """Compare where each segment begins with where the one before it ended.
-
-    Parameters
-    ----------
-    first_position
-        Where the chain begins.
-    chain
-        Key and metadata of each segment, by position.
-    """
-    chain_breaks = []
-    end = first_position
-    for key, meta in chain:
-        if meta.position > end:
-            chain_breaks.append(ChainBreak("missing", end, meta.position, key))
-        elif meta.position < end:
-            chain_breaks.append(ChainBreak("overlap", meta.position, min(end, meta.next_position), key))
-        end = max(end, meta.next_position)
-    return chain_breaks

@@ -4,7 +4,6 @@ A topic's record type is that of its first record (`record_types`). A record of 
 required field, is rejected: it is stored apart from the others, with its reason.
 """
 
-import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,11 +14,11 @@ import msgspec
 import polars as pl
 
 from tickerlake.errors import LakeError
-from tickerlake.lake.formats import columns, ndjson, parquet
+from tickerlake.lake.chain import walk
+from tickerlake.lake.formats import StoredRows, columns, for_topic
 from tickerlake.lake.formats.columns import ENVELOPE, Column
-from tickerlake.lake.formats.record_objects import coverage
-from tickerlake.lake.reader import read_columns, read_meta, segments
-from tickerlake.lake.segment import REPAIR_HINT, parse_marker, segment_key
+from tickerlake.lake.reader import read_columns, read_rows
+from tickerlake.lake.segment import REPAIR_HINT
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import TopicMeta
 from tickerlake.model.schema import SCHEMA_OF, FieldType, fields, polars_type, time_columns, with_timestamps
@@ -57,6 +56,7 @@ _OBJECT_READ_THREADS: Final = 16
 _PREFETCH_CHUNKS: Final = 3
 """Bounds memory: so many decoded chunks can wait for the consumer."""
 
+_AUDIT_HINT: Final = "A segment is missing or belongs to another chain; run `tickerlake audit`."
 _CHUNK_READ_THREADS: Final = 2
 """Overlaps reading one chunk with decoding another; Polars decodes on all cores by itself."""
 
@@ -136,39 +136,41 @@ def chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterat
     LakeError
         If the chain is broken.
     """
-    if topic.format == "json":
-        yield from _object_chunks(store, topic.topic, partition, start)
+    if for_topic(topic.format).one_object_per_record:
+        yield from _object_chunks(store, topic, partition, start)
         return
-    first_key = segment_key(topic.topic, partition, start, topic.format)
-    for info in segments(store, topic.topic, partition, first_key):
-        meta = read_meta(store, info)
-        if meta.position != start or meta.next_position <= start:
+    for piece in walk(store, topic, partition, start):
+        if piece.problem:
             raise LakeError(
-                f"{store.uri}/{info.key} starts at offset {meta.position}, but the chain goes on at {start}.",
-                "A segment is missing or belongs to another chain; run `tickerlake audit`.",
+                f"{store.uri}/{piece.key} {piece.problem.message}: it is not part of the chain.", _AUDIT_HINT
             )
-        keys = (info.key,) if meta.records else ()
-        yield Chunk(topic.topic, partition, start, meta.next_position, keys, meta.records, info.size)
-        start = meta.next_position
+        if piece.start != start:
+            raise LakeError(
+                f"{store.uri}/{piece.key} starts at offset {piece.start}, but the chain goes on at {start}.",
+                _AUDIT_HINT,
+            )
+        keys = (piece.key,) if piece.records else ()
+        yield Chunk(topic.topic, partition, start, piece.end, keys, piece.records, piece.info.size)
+        start = piece.end
 
 
-def _object_chunks(store: Store, topic: str, partition: int, start: int) -> Iterator[Chunk]:
+def _object_chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterator[Chunk]:
     keys: list[str] = []
     first, end, size = start, start, 0
-    for object_start, stop, info in coverage(store, topic, partition, start):
-        if object_start > end:
+    for piece in walk(store, topic, partition, start):
+        if piece.start > end:
             break  # the objects in between are still being uploaded
-        if stop <= end:
+        if piece.end <= end:
             continue
-        end = stop
-        if info.key.startswith("raw/") and not parse_marker(info.key):
-            keys.append(info.key)
-            size += info.size
+        end = piece.end
+        if piece.has_rows:
+            keys.append(piece.key)
+            size += piece.info.size
         if len(keys) == _OBJECTS_PER_CHUNK:
-            yield Chunk(topic, partition, first, end, tuple(keys), len(keys), size)
+            yield Chunk(topic.topic, partition, first, end, tuple(keys), len(keys), size)
             keys, first, size = [], end, 0
     if end > first:
-        yield Chunk(topic, partition, first, end, tuple(keys), len(keys), size)
+        yield Chunk(topic.topic, partition, first, end, tuple(keys), len(keys), size)
 
 
 def read_chunk(store: Store, chunk: Chunk, record_type: str, session_dates: SessionDateLookup) -> Records:
@@ -181,18 +183,18 @@ def read_chunk(store: Store, chunk: Chunk, record_type: str, session_dates: Sess
     """
     if not chunk.keys:
         return Records(frame_schema(record_type).to_frame())
-    if chunk.keys[0].endswith(".parquet"):
-        key = chunk.keys[0]
-        frame, _ = parquet.decode_rows(store.read(key), key)
-        dtypes = {column.name: polars_type(column.type) for column in _layout(record_type)}
-        if any(frame.schema.get(name, dtype) != dtype for name, dtype in dtypes.items()):
+    rows = _read_rows(store, chunk)
+    layout = _layout(record_type)
+    if isinstance(rows, pl.DataFrame):
+        dtypes = {column.name: polars_type(column.type) for column in layout}
+        if any(rows.schema.get(name, dtype) != dtype for name, dtype in dtypes.items()):
             # the topic's first records were of several types, so its columns match none of them
             topic_columns = read_columns(store, chunk.topic)
-            decoded = columns.decode(columns.to_lines(frame, topic_columns), _layout(record_type))
+            decoded = columns.decode(columns.to_lines(rows, topic_columns), layout)
         else:
-            decoded = _conform(frame, dtypes)
+            decoded = _conform(rows, dtypes)
     else:
-        decoded = columns.decode(_read_all_lines(store, chunk), _layout(record_type))
+        decoded = columns.decode(rows, layout)
     return _split_rejects(decoded, chunk, record_type, session_dates)
 
 
@@ -211,35 +213,31 @@ def prefetch_chunks(
             yield first, records.result()
 
 
-def _read_all_lines(store: Store, chunk: Chunk) -> pl.Series:
+def _read_rows(store: Store, chunk: Chunk) -> StoredRows:
     if len(chunk.keys) == 1:
-        return read_lines(store, chunk.keys[0])
+        return read_object(store, chunk.keys[0])
+
+    def read_line(key: str) -> pl.Series:
+        rows = read_object(store, key)
+        assert isinstance(rows, pl.Series), "only the format json has chunks of several objects"
+        return rows
+
     with ThreadPoolExecutor(_OBJECT_READ_THREADS) as pool:
-        return pl.concat(pool.map(lambda key: read_lines(store, key), chunk.keys))
+        return pl.concat(pool.map(read_line, chunk.keys))
 
 
-def read_lines(store: Store, key: str) -> pl.Series:
-    """Return the JSON documents of an object.
+def read_object(store: Store, key: str) -> StoredRows:
+    """Return the rows of an object that has some.
 
     Raises
     ------
     LakeError
         If the object is damaged.
     """
-    data = store.read(key)
-    text = ndjson.decode_rows(data, key) if key.endswith(".ndjson.gz") else data
-    try:
-        # JSON never contains this separator, so each line is one cell: 20 times faster than splitting
-        frame = pl.read_csv(
-            io.BytesIO(text),
-            has_header=False,
-            separator="\x01",
-            quote_char=None,
-            schema={"line": pl.String()},
-        )
-    except pl.exceptions.PolarsError as error:
-        raise LakeError(f"{key} is damaged: {error}.", REPAIR_HINT) from error
-    return frame.get_column("line")
+    rows = read_rows(store, key)
+    if rows.is_empty():
+        raise LakeError(f"{key} is damaged: it has no rows.", REPAIR_HINT)
+    return rows
 
 
 def _layout(record_type: str) -> list[Column]:

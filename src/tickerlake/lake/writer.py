@@ -11,11 +11,9 @@ import polars as pl
 
 from tickerlake import failpoints
 from tickerlake.errors import LakeError, ObjectExists, ObjectMissing
-from tickerlake.lake.formats import columns, rows
-from tickerlake.lake.formats.ndjson import NdjsonCodec
-from tickerlake.lake.formats.parquet import ParquetCodec
-from tickerlake.lake.formats.record_objects import ObjectWriter, store_rejects
-from tickerlake.lake.reader import read_columns, read_meta, read_segment
+from tickerlake.lake.formats import columns, for_segments, for_topic, rows
+from tickerlake.lake.object_writer import ObjectWriter, store_rejects
+from tickerlake.lake.reader import read_columns, read_content, read_meta
 from tickerlake.lake.segment import (
     REPAIR_HINT,
     SegmentMeta,
@@ -65,25 +63,10 @@ def open_writer(
     uploads
         Threads that store objects, for the format ``json``.
     """
-    if topic.format == "json":
+    if for_topic(topic.format).one_object_per_record:
         assert uploads is not None, "the format json needs upload threads"
         return ObjectWriter(store, topic, partition, uploads)
     return SegmentWriter(store, topic, partition, hint)
-
-
-class Codec(Protocol):
-    """Encodes records as the bytes of a segment."""
-
-    @property
-    def content_type(self) -> str:
-        """Media type of the object."""
-        ...
-
-    def encode(
-        self, batch: pl.DataFrame, meta: SegmentMeta
-    ) -> tuple[bytes, SegmentMeta, list[rows.RejectedRecord]]:
-        """Return the object's bytes, ``meta`` with counts and checksum, and the rejects."""
-        ...
 
 
 class SegmentWriter:
@@ -108,7 +91,8 @@ class SegmentWriter:
         self.store = store
         self.topic = topic
         self.partition = partition
-        self._codec: Codec | None = NdjsonCodec() if topic.format == "ndjson" else None
+        self._format = for_segments(topic.format)
+        self._columns: list[columns.Column] | None = None if self._format.has_columns else []
         self.position = self._find_end(hint)
 
     def _find_end(self, hint: tuple[int, int] | None) -> int:
@@ -134,7 +118,7 @@ class SegmentWriter:
         """Read the metadata of the segment that the chain is to continue from."""
         meta = self._check_meta(read_meta(self.store, info), info.key)
         # Cloud Storage verifies its own checksums; a local disk may have truncated it or flipped a bit
-        if info.metadata is None and read_segment(self.store, info.key)[1] != meta.rows_crc32c:
+        if info.metadata is None and read_content(self.store, info.key).rows_crc32c != meta.rows_crc32c:
             raise LakeError(
                 f"{self.store.uri}/{info.key} is damaged: the checksum of its rows does not match.",
                 REPAIR_HINT,
@@ -163,9 +147,10 @@ class SegmentWriter:
         return self._create(pl.DataFrame(schema=KAFKA_RECORD_SCHEMA), end, gap=True)
 
     def _create(self, batch: pl.DataFrame, end: int, *, gap: bool = False) -> StoreResult:
-        self._codec = codec = self._codec or ParquetCodec(self._ensure_columns(batch))
+        if self._columns is None:
+            self._columns = self._ensure_columns(batch)
         key = self._key(self.position)
-        data, meta, rejects = codec.encode(
+        data, meta, rejects = self._format.encode(
             batch,
             SegmentMeta(
                 topic=self.topic.topic,
@@ -178,11 +163,12 @@ class SegmentWriter:
                 rows_crc32c="",
                 gap=gap,
             ),
+            self._columns,
         )
         store_rejects(self.store, self.topic.topic, self.partition, rejects)
         failpoints.reach("segment.rejects")
         try:
-            self.store.create(key, data, metadata=meta.to_metadata(), content_type=codec.content_type)
+            self.store.create(key, data, metadata=meta.to_metadata(), content_type=self._format.content_type)
             failpoints.reach("segment.stored")
         except ObjectExists:
             stored = self._adopt(key)

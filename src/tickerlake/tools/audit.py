@@ -7,7 +7,7 @@ from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.reader import read_all
 from tickerlake.lake.audit.rows import Comparison
 from tickerlake.lake.audit.segments import Finding, PartitionAudit, audit
-from tickerlake.lake.reader import stored_ranges
+from tickerlake.lake.chain import stored_ranges
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import read_topic
 

@@ -1,4 +1,4 @@
-"""What the lake holds of a partition, counted once and from then on followed."""
+"""Counts what the lake holds of a partition: the whole chain once, then what is added to it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,20 +6,21 @@ from typing import Final, Protocol
 
 from tickerlake import clock
 from tickerlake.errors import LakeError, ObjectMissing
-from tickerlake.lake.formats.record_objects import CoveredRange, coverage
-from tickerlake.lake.reader import read_meta
-from tickerlake.lake.segment import parse_marker, parse_position, partition_prefix, segment_key
+from tickerlake.lake.chain import Piece, read_segment_piece, walk
+from tickerlake.lake.formats import for_topic
+from tickerlake.lake.reader import segments
+from tickerlake.lake.segment import segment_key
 from tickerlake.lake.store.base import ObjectInfo, Store
 from tickerlake.lake.topic import TopicMeta
 
 _MAX_LOOKUPS: Final = 8
-"""A listing costs Cloud Storage twelve times what a look at one object does."""
+"""Lookups before a listing: Cloud Storage charges twelve times as much for a listing as for a lookup."""
 _AUDIT_HINT: Final = "Run `tickerlake audit`."
 
 
 @dataclass(slots=True)
 class PartitionCounts:
-    """Figures of one partition; ``objects`` counts segments, rejects and markers."""
+    """Counts of one partition; ``objects`` counts segments, rejects and markers."""
 
     end: int
     segments: int = 0
@@ -31,28 +32,44 @@ class PartitionCounts:
     counting: bool = True
     error: str = ""
 
+    def add(self, piece: Piece) -> None:
+        """Count a piece of the chain."""
+        self.objects += 1
+        self.records += piece.records
+        if piece.kind == "gap":
+            self.gaps += max(0, piece.end - max(piece.start, self.end))
+        elif piece.kind == "reject":
+            self.rejects += 1
+        if piece.meta:
+            self.rejects += piece.meta.rejects
+            self.objects += piece.meta.rejects
+        if piece.meta or piece.kind == "object":
+            self.segments += 1
+            self.bytes += piece.info.size
+        self.end = max(self.end, piece.end)
+
 
 class ChainCounter(Protocol):
-    """Follows one partition."""
+    """Counts one partition."""
 
     @property
     def counts(self) -> PartitionCounts:
-        """The figures so far."""
+        """The counts so far."""
         ...
 
     def count_new(self, deadline_s: float) -> None:
-        """Count what is new, until a time at the latest; the next call goes on from there."""
+        """Count new pieces until a deadline; the next call continues from there."""
         ...
 
 
 def create_counter(store: Store, topic: TopicMeta, partition: int) -> ChainCounter:
-    """Return what follows a partition in the topic's format."""
-    counter_type = ObjectChainCounter if topic.format == "json" else SegmentChainCounter
-    return counter_type(store, topic, partition)
+    """Return a counter for a partition in the topic's format."""
+    is_single = for_topic(topic.format).one_object_per_record
+    return (ObjectChainCounter if is_single else SegmentChainCounter)(store, topic, partition)
 
 
 class SegmentChainCounter:
-    """Follows a chain of segments: lists it once, then looks for the name that the next one will have."""
+    """Counts a chain of segments: lists it once, then looks up the key of the next segment."""
 
     def __init__(self, store: Store, topic: TopicMeta, partition: int) -> None:
         self._store, self._topic, self._partition = store, topic, partition
@@ -62,19 +79,19 @@ class SegmentChainCounter:
         self.counts = PartitionCounts(topic.first_position(partition))
 
     def _list_segments(self) -> Iterator[ObjectInfo]:
-        return self._store.list(partition_prefix(self._topic.topic, self._partition), self._last_key)
+        return segments(self._store, self._topic.topic, self._partition, self._last_key)
 
     def count_new(self, deadline_s: float) -> None:
-        """Count what is new."""
+        """Count new segments."""
         if self._listing is None:
             self._look_up_next(deadline_s)
         if self._listing is not None:
             self._continue_listing(self._listing, deadline_s)
 
     def _continue_listing(self, listing: Iterator[ObjectInfo], deadline_s: float) -> None:
-        self._listing = self._list_segments()  # in case that this one breaks
+        self._listing = self._list_segments()  # in case this listing fails
         for info in listing:
-            if parse_position(info.key) is not None and info.key > self._last_key:
+            if info.key > self._last_key:
                 self._last_key = info.key
                 try:
                     self._add(info)
@@ -99,7 +116,7 @@ class SegmentChainCounter:
                 self.counts.error, self._is_blocked = error.message, True
                 return
             if self._is_blocked:
-                self.counts.error, self._is_blocked = "", False  # somebody has repaired it
+                self.counts.error, self._is_blocked = "", False  # it has been repaired
             self._last_key = key
             if clock.monotonic_s() >= deadline_s:
                 return
@@ -107,57 +124,32 @@ class SegmentChainCounter:
 
     def _add(self, info: ObjectInfo) -> None:
         counts = self.counts
-        meta = read_meta(self._store, info)
-        if (meta.topic, meta.topic_id, meta.partition) != (
-            self._topic.topic,
-            self._topic.topic_id,
-            self._partition,
-        ) or meta.next_position <= meta.position:
-            raise LakeError(f"{info.key} does not belong to this chain.", _AUDIT_HINT)
-        if meta.position > counts.end:
-            counts.error = (
-                f"Partition {self._partition} lacks the offsets {counts.end} to {meta.position - 1}."
-            )
-        counts.end = max(counts.end, meta.next_position)
-        counts.segments += 1
-        counts.bytes += info.size
-        counts.records += meta.records
-        counts.rejects += meta.rejects
-        counts.gaps += meta.next_position - meta.position if meta.gap else 0
-        counts.objects += 1 + meta.rejects
+        piece = read_segment_piece(self._store, self._topic, self._partition, info)
+        if piece.problem:
+            raise LakeError(f"{info.key} {piece.problem.message}: it is not part of the chain.", _AUDIT_HINT)
+        if piece.start > counts.end:
+            counts.error = f"Partition {self._partition} lacks the offsets {counts.end} to {piece.start - 1}."
+        counts.add(piece)
 
 
 class ObjectChainCounter:
-    """Follows one object a record: what lies beyond a break is being stored, and counts when it is closed."""
+    """Counts single objects. What follows a missing object is in flight, and is counted once it is stored."""
 
     def __init__(self, store: Store, topic: TopicMeta, partition: int) -> None:
         self._store, self._topic, self._partition = store, topic, partition
-        self._listing: Iterator[CoveredRange] | None = None
+        self._pieces: Iterator[Piece] | None = None
         self.counts = PartitionCounts(topic.first_position(partition))
 
     def count_new(self, deadline_s: float) -> None:
-        """Count what is new."""
-        listing, self._listing = self._listing, None
-        if listing is None:
-            listing = coverage(self._store, self._topic.topic, self._partition, self.counts.end)
-        for start, end, info in listing:
-            if start > self.counts.end:
+        """Count new objects."""
+        pieces, self._pieces = self._pieces, None
+        if pieces is None:
+            pieces = walk(self._store, self._topic, self._partition, self.counts.end)
+        for piece in pieces:
+            if piece.start > self.counts.end:
                 break
-            self._add(end, info)
+            self.counts.add(piece)
             if clock.monotonic_s() >= deadline_s:
-                self._listing = listing
+                self._pieces = pieces
                 return
         self.counts.counting = False
-
-    def _add(self, end: int, info: ObjectInfo) -> None:
-        counts, marker = self.counts, parse_marker(info.key)
-        counts.objects += 1
-        if marker and marker.kind == "gap":
-            counts.gaps += end - counts.end
-        elif info.key.startswith("rejects/"):
-            counts.rejects += 1
-        elif not marker:
-            counts.records += 1
-            counts.segments += 1
-            counts.bytes += info.size
-        counts.end = max(counts.end, end)

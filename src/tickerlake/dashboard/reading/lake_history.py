@@ -1,4 +1,4 @@
-"""The history of a topic in the lake: the newest segments at first, older ones when they are asked for."""
+"""The history of a topic in the lake: the newest segments at the start, older ones on request."""
 
 import threading
 from collections import OrderedDict
@@ -17,17 +17,23 @@ from tickerlake.dashboard.market.decode import (
     indicators_from_fields,
 )
 from tickerlake.dashboard.reading.topics import RecordType
-from tickerlake.errors import LakeError
-from tickerlake.lake.formats import ndjson, parquet
-from tickerlake.lake.reader import partitions, read_meta, segments
-from tickerlake.lake.segment import REPAIR_HINT
+from tickerlake.lake.formats import StoredRows
+from tickerlake.lake.reader import partitions, read_meta, read_rows, segments
 from tickerlake.lake.store.base import ObjectInfo, Store
 from tickerlake.model.alert import Alert
 
 _MAX_CACHED_ROWS: Final = 1_000_000
+"""Bounds the memory of segments that were read on request."""
+
 _SEARCH_TIMEOUT_S: Final = 3.0
+"""A chart waits for a search; what was found until then is shown, the client requests more."""
+
 _LIST_INTERVAL_S: Final = 60.0
+"""A listing per request would cost money in a bucket; new segments are in memory anyway."""
+
 _READER_THREADS: Final = 4
+"""Hides the latency of reads; decoding shares the interpreter with the server."""
+
 _ALERT_FIELDS: Final = frozenset(Alert.__struct_fields__)
 
 
@@ -38,8 +44,8 @@ class LakeTopic:
     ----------
     store, topic
         The lake and the topic.
-    kind
-        What its records are.
+    record_type
+        The type of its records.
     """
 
     def __init__(self, store: Store, topic: str, record_type: RecordType) -> None:
@@ -51,16 +57,16 @@ class LakeTopic:
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, pl.DataFrame] = OrderedDict()
         self._loaded_keys: set[str] = set()
-        # the first opening in each segment that was read
+        # the earliest open time in each segment that was read
         self._first_open_ns: dict[str, int] = {}
 
     def newest_segments(self, max_records: int) -> tuple[list[ObjectInfo], dict[int, int]]:
-        """Choose the newest segments, such as hold about so many records.
+        """Select the newest segments that together hold about ``max_records`` records.
 
         Returns
         -------
         segments, ends
-            What to read, older before newer, and where each partition's chain ends.
+            The segments, older before newer, and where each partition's chain ends.
         """
         ends: dict[int, int] = {}
         selected: list[tuple[int, ObjectInfo]] = []
@@ -80,7 +86,7 @@ class LakeTopic:
         return [info for _, info in selected], ends
 
     def _list_segments(self) -> dict[int, list[ObjectInfo]]:
-        """List the segments of each partition, and remember them all, newest first."""
+        """List the segments of each partition, and cache the list, newest first."""
         numbers = partitions(self._store, self.topic)
         chains = {number: list(segments(self._store, self.topic, number)) for number in numbers}
         aged = [(age, info) for chain in chains.values() for age, info in enumerate(reversed(chain))]
@@ -90,7 +96,7 @@ class LakeTopic:
         return chains
 
     def read(self, infos: list[ObjectInfo]) -> Iterator[Any]:
-        """Read segments in order, a few at a time: a frame each, or alerts.
+        """Read segments in order, a few at a time; yield a frame or a list of alerts for each.
 
         Raises
         ------
@@ -107,14 +113,14 @@ class LakeTopic:
 
         Parameters
         ----------
-        all_
-            False to leave out those that were read at first: their rows are in memory.
+        include_loaded
+            False to skip the segments that `newest_segments` selected: their rows are in memory.
 
         Returns
         -------
         frame, more
-            Rows in no order, about ``limit`` at most, and whether there may be more: so, too, if the
-            search took too long.
+            Rows in no order, about ``limit`` at most, and whether there may be more, which is also the
+            case if the search timed out.
         """
         matches: list[pl.DataFrame] = []
         rows = 0
@@ -153,16 +159,10 @@ class LakeTopic:
         return frame
 
     def _read_segment(self, info: ObjectInfo) -> Any:
-        data = self._store.read(info.key)
+        rows = read_rows(self._store, info.key)
         if self.record_type == "alerts":
-            return _decode_alerts(data, info.key)
-        if info.key.endswith(".parquet"):
-            rows, _ = parquet.decode_rows(data, info.key)
-            frame = _decode_rows(rows, self.record_type)
-        else:
-            frame = (decode_bars if self.record_type == "bars" else decode_indicators)(
-                _decode_lines(data, info.key)
-            )
+            return _decode_alerts(rows)
+        frame = _decode_frame(rows, self.record_type)
         self._first_open_ns[info.key] = frame.select(pl.col("open_ns").min()).item() or 0
         return frame
 
@@ -171,43 +171,30 @@ def _concat(frames: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(frames, how="diagonal") if frames else pl.DataFrame()
 
 
-def _decode_lines(data: bytes, key: str) -> pl.Series:
-    text = ndjson.decode_rows(data, key) if key.endswith(".gz") else data
-    try:
-        # not `splitlines`: a JSON string may hold other line ends
-        return pl.Series([line for line in text.decode().split("\n") if line], dtype=pl.String)
-    except UnicodeDecodeError as error:
-        raise LakeError(f"{key} is damaged: {error}.", REPAIR_HINT) from error
-
-
-def _decode_rows(rows: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
-    """Return bars or indicators of rows of Parquet; none if their columns are not those of the kind."""
+def _decode_frame(rows: StoredRows, record_type: RecordType) -> pl.DataFrame:
+    """Return bars or indicators; none if columns are not those of the record type."""
+    decode_lines = decode_bars if record_type == "bars" else decode_indicators
+    if isinstance(rows, pl.Series):
+        return decode_lines(rows)
     try:
         return (bars_from_fields if record_type == "bars" else indicators_from_fields)(rows)
     except (pl.exceptions.PolarsError, KeyError):
-        return (
-            decode_bars(pl.Series([], dtype=pl.String))
-            if record_type == "bars"
-            else decode_indicators(_NO_LINES)
-        )
+        return decode_lines(pl.Series([], dtype=pl.String))
 
 
-_NO_LINES: Final = pl.Series([], dtype=pl.String)
-
-
-def _decode_alerts(data: bytes, key: str) -> list[Alert]:
-    if key.endswith(".parquet"):
-        rows, _ = parquet.decode_rows(data, key)
-        rows_by_name = rows.select(name for name in rows.columns if name in _ALERT_FIELDS).iter_rows(
-            named=True
-        )
-        records = [{name: value for name, value in row.items() if value is not None} for row in rows_by_name]
+def _decode_alerts(rows: StoredRows) -> list[Alert]:
+    if isinstance(rows, pl.DataFrame):
+        columns = [name for name in rows.columns if name in _ALERT_FIELDS]
+        records = [
+            {name: value for name, value in row.items() if value is not None}
+            for row in rows.select(columns).iter_rows(named=True)
+        ]
     else:
-        records = [msgspec.json.decode(line) for line in _decode_lines(data, key)]
+        records = [msgspec.json.decode(line) for line in rows]
     alerts = []
     for fields in records:
         try:
             alerts.append(msgspec.convert(fields, Alert, strict=False))
         except msgspec.ValidationError:
-            continue  # a record of somebody else's
+            continue  # a record of another program
     return alerts

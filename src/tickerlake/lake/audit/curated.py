@@ -15,14 +15,13 @@ import polars as pl
 from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake import curated
 from tickerlake.lake.audit.segments import Finding
+from tickerlake.lake.chain import walk
 from tickerlake.lake.curated import CuratedFile, CuratedState
 from tickerlake.lake.duckdb_sql import open_database, read_parquet_sql
-from tickerlake.lake.formats.record_objects import coverage
 from tickerlake.lake.formats.rows import checksum
-from tickerlake.lake.segment import parse_marker
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import TopicMeta, read_topic
-from tickerlake.lake.typed_records import chunks, event_time_column
+from tickerlake.lake.typed_records import event_time_column
 
 _OFFSET_COLUMNS: Final = ["kafka_topic", "kafka_partition", "kafka_offset"]
 
@@ -148,20 +147,15 @@ def _check_consumed(
 def _count_raw(
     store: Store, topic: TopicMeta, partition: int, consumed: curated.ConsumedRange
 ) -> tuple[int, int]:
-    """Count the records of a chain, and find where it ends, in what was taken of it."""
+    """Count the records in the compacted part of a chain, and return where that part ends."""
     records, end = 0, consumed.first_offset
-    if topic.format == "json":
-        for start, stop, info in coverage(store, topic.topic, partition, consumed.first_offset):
-            if start >= consumed.next_offset:
-                break
-            records += info.key.startswith("raw/") and not parse_marker(info.key)
-            end = max(end, stop)
-        return records, end
-    for chunk in chunks(store, topic, partition, consumed.first_offset):
-        if chunk.start >= consumed.next_offset:
+    for piece in walk(store, topic, partition, end):
+        if piece.start >= consumed.next_offset:
             break
-        records += chunk.records
-        end = chunk.end
+        if piece.problem or piece.start > end:
+            raise LakeError(f"the chain is broken at offset {end}", "Run `tickerlake audit`.")
+        records += piece.records
+        end = max(end, piece.end)
     return records, end
 
 
@@ -196,7 +190,7 @@ def _check_offsets(lineage: Path, state: CuratedState, record_type: str) -> Iter
         key = f"{curated.ROOT}{record_type}/"
         if rows != distinct:
             message = f"{rows - distinct} offsets of {topic} partition {partition} are there twice"
-            yield Finding("curated_double", key, message)
+            yield Finding("curated_duplicate", key, message)
         consumed = state.consumed.get(topic)
         consumed_range = consumed.partitions.get(str(partition)) if consumed else None
         if consumed_range is None or low < consumed_range.first_offset or high >= consumed_range.next_offset:

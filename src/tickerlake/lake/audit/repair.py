@@ -1,7 +1,7 @@
-"""Makes the chain of a partition whole again from the records that Kafka still has.
+"""Repairs the chain of a partition from the records that Kafka still has.
 
-A sound segment is never touched. What is damaged, and what does not belong where it is, is kept under
-``damaged/`` before something else takes its place. What Kafka no longer has stays as it is, and is named.
+Sound segments are never touched. Damaged ones, and those that belong elsewhere, are copied to ``damaged/``
+before they are replaced. What Kafka no longer has stays as it is, and is reported.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,18 +12,16 @@ from typing import Final
 import polars as pl
 
 from tickerlake import failpoints
-from tickerlake.errors import LakeError, ObjectExists
+from tickerlake.errors import ObjectExists
 from tickerlake.lake.audit.segments import Finding, PartitionAudit
-from tickerlake.lake.formats import rows
-from tickerlake.lake.formats.ndjson import NdjsonCodec
-from tickerlake.lake.formats.parquet import ParquetCodec
-from tickerlake.lake.formats.record_objects import coverage, store_rejects
-from tickerlake.lake.reader import read_columns, read_meta, segments
+from tickerlake.lake.chain import walk
+from tickerlake.lake.formats import for_segments, for_topic, rows
+from tickerlake.lake.object_writer import store_rejects
+from tickerlake.lake.reader import read_columns
 from tickerlake.lake.segment import (
     Marker,
     SegmentMeta,
     marker_key,
-    parse_marker,
     parse_position,
     reject_key,
     segment_key,
@@ -35,25 +33,25 @@ ReadRecords = Callable[[int, int], pl.DataFrame]
 """Returns the committed records of the offsets ``[start, end)`` of a partition."""
 
 MAX_SEGMENT_OFFSETS: Final = 200_000
-"""A segment made by a repair spans so many offsets at most."""
+"""Maximum length of a rebuilt segment in offsets: bounds memory, since its records are read at once."""
 
 _DAMAGE_KINDS: Final = {
-    "unreadable", "foreign", "misnamed", "damaged", "metadata", "checksum", "count", "order", "range",
+    "unreadable", "wrong_topic", "misnamed", "damaged", "metadata", "checksum", "count", "order", "range",
     "differs",
 }  # fmt: skip
-"""Kinds of findings which say that an object is not to be trusted."""
+"""Kinds of findings after which an object is rebuilt."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepairPlan:
-    """What has to be done to a chain.
+    """The steps that repair a chain.
 
     Parameters
     ----------
     ranges
-        The offsets ``[start, end)`` of segments to be made. An object at ``start`` gives way.
-    aside
-        Objects that are in nobody's place, to be taken out of the chain.
+        The offsets ``[start, end)`` of segments to rebuild. An object at ``start`` is replaced.
+    to_quarantine
+        Objects to remove from the chain.
     """
 
     ranges: list[tuple[int, int]]
@@ -62,7 +60,17 @@ class RepairPlan:
 
 @dataclass(slots=True)
 class RepairResult:
-    """What was done to one partition; ``lost`` are offsets ``[start, end)`` that can't be had back."""
+    """What was done to one partition.
+
+    Parameters
+    ----------
+    made, aside
+        Keys of objects that were rebuilt, and that were moved to ``damaged/`` without a replacement.
+    records
+        Rows that were stored.
+    lost
+        Offsets ``[start, end)`` that cannot be recovered.
+    """
 
     topic: str
     partition: int
@@ -79,21 +87,21 @@ def plan_repair(
     sound: Iterable[tuple[str, SegmentMeta]],
     damaged: Iterable[tuple[str, int]],
 ) -> RepairPlan:
-    """Say what makes a chain whole. Pure.
+    """Plan the repair of a chain. Pure.
 
     Parameters
     ----------
     first
         Where the chain begins.
     end
-        How far it is known to have reached: what is missing at its end is made up to there.
-    low
-        The first offset that can be had back. A segment that overlaps others stays where it is if it alone
+        Where it is known to have ended: what is missing before that is rebuilt.
+    low_watermark
+        The first offset that Kafka still has. A segment that overlaps others stays in the chain if only it
         has records from before.
     sound
-        Keys and metadata of segments that are well, by position.
-    bad
-        Keys and positions of those that are not, by position.
+        Keys and metadata of sound segments, by position.
+    damaged
+        Keys and positions of the others, by position.
     """
     to_quarantine: list[str] = []
     gaps: list[tuple[int, int]] = []
@@ -112,12 +120,12 @@ def plan_repair(
     damaged_at = {position: key for key, position in damaged}
     ranges: list[tuple[int, int]] = []
     for start, stop in gaps:
-        # an object that can give way to its successor need not be deleted
-        inside = sorted(place for place in damaged_at if start < place < stop)
+        # a damaged object is replaced rather than deleted where a rebuilt segment can begin
+        inside = sorted(position for position in damaged_at if start < position < stop)
         for a, b in pairwise([start, *inside, stop]):
             ranges += [(at, min(at + MAX_SEGMENT_OFFSETS, b)) for at in range(a, b, MAX_SEGMENT_OFFSETS)]
     starts = {start for start, _ in ranges}
-    to_quarantine += [key for place, key in damaged_at.items() if place not in starts]
+    to_quarantine += [key for position, key in damaged_at.items() if position not in starts]
     return RepairPlan(ranges, to_quarantine)
 
 
@@ -127,11 +135,11 @@ class Repair:
     Parameters
     ----------
     store, topic
-        The lake and the topic's description.
-    audited
-        What the deep audit found; where it was compared with Kafka, what differs is made anew, too.
-    retained
-        Earliest offset that Kafka still has, and where its log ends.
+        The lake and the topic's metadata.
+    audit
+        Result of the deep audit; if it compared the partition with Kafka, rows that differ are rebuilt, too.
+    watermarks
+        Kafka's low and high watermark.
     read
         Reads records from Kafka.
     """
@@ -151,14 +159,14 @@ class Repair:
         self.result = RepairResult(topic.topic, audit.partition)
 
     def run(self) -> RepairResult:
-        """Make whole what can be.
+        """Repair what can be repaired.
 
         Raises
         ------
         StoreError
-            We may not replace objects.
+            This account may not replace objects.
         """
-        if self._topic.format == "json":
+        if for_topic(self._topic.format).one_object_per_record:
             self._repair_objects()
         else:
             self._repair_chain()
@@ -169,25 +177,17 @@ class Repair:
         sound: list[tuple[str, SegmentMeta]] = []
         damaged: list[tuple[str, int]] = []
         end, unknown_position = self._audit.first, -1
-        for info in segments(self._store, self._topic.topic, self.result.partition):
-            position = parse_position(info.key)
-            assert position is not None, "segments have positions"
-            try:
-                meta = read_meta(self._store, info)
-            except LakeError:
-                damaged.append((info.key, position))
-                unknown_position = position
-                continue
-            if info.key in self._damaged_keys:
-                damaged.append((info.key, position))
+        for piece in walk(self._store, self._topic, self.result.partition):
+            if piece.problem is None and piece.meta:
+                end = max(end, min(piece.end, self._high_watermark))
             else:
-                sound.append((info.key, meta))
-            if meta.matches(self._topic, self.result.partition, info.key):
-                end = max(end, min(meta.next_position, self._high_watermark))
+                unknown_position = piece.start
+            if piece.problem or piece.meta is None or piece.key in self._damaged_keys:
+                damaged.append((piece.key, piece.start))
             else:
-                unknown_position = position
+                sound.append((piece.key, piece.meta))
         if unknown_position >= end:
-            end = self._high_watermark  # nobody knows how far the one that is due there reached
+            end = self._high_watermark  # the last segment is damaged: where it ended is not known
         repair_plan = plan_repair(self._audit.first, end, self._low_watermark, sound, damaged)
         for start, stop in repair_plan.ranges:
             self._rebuild_segment(start, stop)
@@ -202,17 +202,14 @@ class Repair:
             start = self._low_watermark
         if start >= stop:
             return
-        codec = (
-            NdjsonCodec()
-            if self._topic.format == "ndjson"
-            else ParquetCodec(read_columns(self._store, self._topic.topic))
-        )
+        segment_format = for_segments(self._topic.format)
+        columns = read_columns(self._store, self._topic.topic) if segment_format.has_columns else []
         number = self.result.partition
         meta = SegmentMeta(self._topic.topic, self._topic.topic_id, number, start, stop, 0, 0, "")
-        data, meta, rejects = codec.encode(self._read(start, stop), meta)
+        data, meta, rejects = segment_format.encode(self._read(start, stop), meta, columns)
         store_rejects(self._store, self._topic.topic, number, rejects)
         key = segment_key(self._topic.topic, number, start, self._topic.format)
-        self._create_or_replace(key, data, meta.to_metadata(), codec.content_type)
+        self._create_or_replace(key, data, meta.to_metadata(), segment_format.content_type)
         self.result.records += meta.records
 
     def _create_or_replace(self, key: str, data: bytes, metadata: dict[str, str], content_type: str) -> None:
@@ -225,23 +222,23 @@ class Repair:
         self.result.made.append(key)
 
     def _quarantine(self, key: str) -> None:
-        """Keep what is damaged, under a name that says what it was and which bytes they are."""
+        """Copy an object to ``damaged/``, under its key and the checksum of its bytes."""
         data = self._store.read(key)
         quarantine_key = f"damaged/{key}.{rows.checksum(data)}"
         create_if_absent(self._store, quarantine_key, data)  # an interrupted repair may have stored it
         failpoints.reach("repair.quarantined")
 
     def _repair_objects(self) -> None:
-        """Make the objects of single records that are missing or damaged."""
-        name, number = self._topic.topic, self.result.partition
+        """Rebuild the objects of records, and the markers, that are missing or damaged."""
         missing: list[tuple[int, int]] = []
         next_offset = self._audit.first
-        for start, stop, info in coverage(self._store, name, number, 0):
-            if start > next_offset:
-                missing.append((next_offset, start))
-            if info.key in self._damaged_keys and start >= self._audit.first and not parse_marker(info.key):
-                missing.append((start, stop))
-            next_offset = max(next_offset, stop)
+        for piece in walk(self._store, self._topic, self.result.partition):
+            if piece.start > next_offset:
+                missing.append((next_offset, piece.start))
+            is_record = piece.kind in {"object", "reject"}
+            if is_record and piece.key in self._damaged_keys and piece.start >= self._audit.first:
+                missing.append((piece.start, piece.end))
+            next_offset = max(next_offset, piece.end)
         for start, stop in missing:
             if start < self._low_watermark:
                 self.result.lost.append((start, min(stop, self._low_watermark)))
@@ -264,11 +261,11 @@ class Repair:
                 self._create_or_replace(key, b"", {}, "application/json")
 
     def _repair_rejects(self, findings: Iterable[Finding]) -> None:
-        """Keep the rejects again that are missing or damaged, where the comparison named them."""
+        """Store rejects again that are missing or damaged, where the comparison reported them."""
         offsets = {
-            int(finding.key.rpartition("/")[2].partition(".")[0])
+            offset
             for finding in findings
-            if finding.key.startswith("rejects/") and finding.key.endswith(".json")
+            if finding.key.startswith("rejects/") and (offset := parse_position(finding.key)) is not None
         }
         for offset in sorted(offsets):
             if offset < self._low_watermark:

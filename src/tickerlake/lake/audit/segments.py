@@ -1,7 +1,7 @@
 """Proof that every Kafka offset of a topic is in the lake exactly once.
 
-The plain audit compares names and headers; ``deep`` reads every row, checks its checksum and that
-each ``kafka_offset`` is there once and in its place.
+The plain audit compares names and metadata; ``deep`` reads every row, verifies its checksum and checks
+that each ``kafka_offset`` occurs once, in order and in the range of its segment.
 """
 
 from collections.abc import Iterator
@@ -12,17 +12,18 @@ from typing import Any
 import msgspec
 
 from tickerlake.errors import LakeError, ObjectMissing
-from tickerlake.lake.formats.record_objects import coverage
+from tickerlake.lake.chain import Piece, walk
+from tickerlake.lake.formats import for_topic
 from tickerlake.lake.formats.rows import REJECT_DECODER
-from tickerlake.lake.reader import partitions, read_meta, read_segment, segments, topics
-from tickerlake.lake.segment import SegmentMeta, find_breaks, parse_marker, parse_position, reject_prefix
-from tickerlake.lake.store.base import ObjectInfo, Store
+from tickerlake.lake.reader import partitions, read_content, topics
+from tickerlake.lake.segment import SegmentMeta, parse_position, reject_prefix
+from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import TopicMeta, read_topic
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: ``kind``, the object, and a sentence."""
+    """One error: its ``kind``, the object, and what is wrong with it."""
 
     kind: str
     key: str
@@ -31,7 +32,17 @@ class Finding:
 
 @dataclass(slots=True)
 class PartitionAudit:
-    """Figures of one partition; ``findings`` is empty if all is well."""
+    """Counts of one partition; ``findings`` is empty if no error was found.
+
+    Parameters
+    ----------
+    first, next
+        Where the chain begins and ends.
+    records, segments, bytes
+        Rows, and the objects that hold them.
+    gaps, duplicates, holes
+        Offsets that are lost or in no segment, in two segments, and without a record.
+    """
 
     topic: str
     partition: int
@@ -42,17 +53,17 @@ class PartitionAudit:
     bytes: int = 0
     rejects: int = 0
     gaps: int = 0
-    doubles: int = 0
+    duplicates: int = 0
     holes: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """As ``--json`` shows it."""
+        """Return it as ``--json`` prints it."""
         return asdict(self)
 
 
 def audit(store: Store, topic: str | None = None, *, deep: bool = False) -> Iterator[PartitionAudit]:
-    """Audit one topic or all topics of a lake, a partition at a time.
+    """Audit one topic or all topics of a lake, one partition at a time.
 
     Raises
     ------
@@ -61,7 +72,7 @@ def audit(store: Store, topic: str | None = None, *, deep: bool = False) -> Iter
     """
     names = [topic] if topic else topics(store)
     if not names:
-        raise LakeError(f"There is no lake at {store.uri}.", "Check --lake; a lake has a folder `raw/`.")
+        raise LakeError(f"{store.uri} is not a lake.", "Check --lake; a lake has a folder `raw/`.")
     for name in names:
         try:
             topic_meta = read_topic(store, name)
@@ -77,58 +88,59 @@ def audit_partition(store: Store, topic: TopicMeta, partition: int, *, deep: boo
     """Audit one partition."""
     first = topic.first_position(partition)
     result = PartitionAudit(topic.topic, partition, first=first, next=first)
-    if topic.format == "json":
-        _audit_objects(store, result, deep=deep)
-        return result
-    chain: list[tuple[str, SegmentMeta]] = []
-    for info in segments(store, topic.topic, partition):
-        result.segments += 1
-        result.bytes += info.size
-        try:
-            meta = read_meta(store, info)
-        except LakeError as error:
-            result.findings.append(Finding("unreadable", info.key, str(error)))
+    for piece in walk(store, topic, partition):
+        if piece.kind in {"segment", "object"} or piece.meta:
+            result.segments += 1
+            result.bytes += piece.info.size
+        if piece.problem:
+            result.findings.append(Finding(piece.problem.kind, piece.key, piece.problem.message))
             continue
-        if (meta.topic, meta.topic_id, meta.partition) != (topic.topic, topic.topic_id, partition):
-            result.findings.append(
-                Finding(
-                    "foreign", info.key, f"holds records of {meta.topic}/{meta.partition} ({meta.topic_id})"
-                )
-            )
-            continue
-        if meta.position != parse_position(info.key) or meta.next_position <= meta.position:
-            description = f"says that it holds offsets {meta.position} to {meta.next_position - 1}"
-            result.findings.append(
-                Finding("misnamed", info.key, f"{description}: it is a copy, or was edited")
-            )
-            continue
-        chain.append((info.key, meta))
-        result.records += meta.records
-        result.rejects += meta.rejects
-        result.gaps += meta.next_position - meta.position if meta.gap else 0
-        if not meta.gap:
-            result.holes += meta.next_position - meta.position - meta.records - meta.rejects
-        result.next = max(result.next, meta.next_position)
+        _check_continuity(result, piece)
+        _count(result, piece)
+        result.next = max(result.next, piece.end)
         if deep:
-            result.findings.extend(_check_segment(store, info, meta))
-    for chain_break in find_breaks(first, chain):
-        count = chain_break.end - chain_break.start
-        if chain_break.kind == "missing":
-            result.gaps += count
-        else:
-            result.doubles += count
-        result.findings.append(
-            Finding(
-                chain_break.kind,
-                chain_break.key,
-                f"offsets {chain_break.start} to {chain_break.end - 1} are {_BREAK_DESCRIPTIONS[chain_break.kind]}",
-            )
-        )
-    _check_rejects(store, result, deep=deep)
+            result.findings.extend(_check_content(store, piece))
+    if not for_topic(topic.format).one_object_per_record:
+        _check_rejects(store, result, deep=deep)
     return result
 
 
-_BREAK_DESCRIPTIONS = {"missing": "in no segment", "overlap": "in two segments"}
+def _check_continuity(result: PartitionAudit, piece: Piece) -> None:
+    """Compare where a piece begins with where the chain ends."""
+    if piece.start > result.next:
+        result.gaps += piece.start - result.next
+        message = f"offsets {result.next} to {piece.start - 1} are in no segment"
+        result.findings.append(Finding("missing", piece.key, message))
+    elif piece.start < result.next and piece.meta:
+        end = min(result.next, piece.end)
+        result.duplicates += end - piece.start
+        message = f"offsets {piece.start} to {end - 1} are in two segments"
+        result.findings.append(Finding("overlap", piece.key, message))
+    elif piece.end <= result.first:
+        result.findings.append(Finding("range", piece.key, "is before the beginning of the chain"))
+
+
+def _count(result: PartitionAudit, piece: Piece) -> None:
+    result.records += piece.records
+    if piece.meta:
+        result.rejects += piece.meta.rejects
+    if piece.kind == "reject":
+        result.rejects += 1
+    elif piece.kind == "gap":
+        result.gaps += max(0, piece.end - max(piece.start, result.next))
+    elif piece.kind == "hole":
+        result.holes += max(0, piece.end - max(piece.start, result.next))
+    elif piece.meta:
+        result.holes += piece.end - piece.start - piece.records - piece.meta.rejects
+
+
+def _check_content(store: Store, piece: Piece) -> Iterator[Finding]:
+    if piece.meta:
+        yield from _check_segment(store, piece.key, piece.meta)
+    elif piece.kind == "object":
+        yield from _check_object(store, piece.key, piece.start)
+    elif piece.kind == "reject":
+        yield from _check_reject(store, piece.key)
 
 
 def _check_rejects(store: Store, result: PartitionAudit, *, deep: bool) -> None:
@@ -139,7 +151,7 @@ def _check_rejects(store: Store, result: PartitionAudit, *, deep: bool) -> None:
         if deep:
             result.findings.extend(_check_reject(store, info.key))
     if stored < result.rejects:
-        message = f"{result.rejects} records were rejected, {stored} of them are kept"
+        message = f"{result.rejects} records were rejected, {stored} of them are stored"
         result.findings.append(Finding("reject_missing", prefix, message))
 
 
@@ -153,30 +165,28 @@ def _check_reject(store: Store, key: str) -> Iterator[Finding]:
         yield Finding("misnamed", key, f"holds the record of offset {reject.offset}")
 
 
-def _check_segment(store: Store, info: ObjectInfo, meta: SegmentMeta) -> Iterator[Finding]:
-    key = info.key
+def _check_segment(store: Store, key: str, meta: SegmentMeta) -> Iterator[Finding]:
     try:
-        offsets, crc32c, embedded_meta = read_segment(store, key)
+        content = read_content(store, key)
     except LakeError as error:
         yield Finding("damaged", key, error.message)
         return
-    if embedded_meta is not None and embedded_meta != meta:
-        yield Finding(
-            "metadata",
-            key,
-            f"its metadata say {_format_differences(meta, embedded_meta)}, the object itself {_format_differences(embedded_meta, meta)}",
-        )
-    if crc32c != meta.rows_crc32c:
-        yield Finding("checksum", key, f"has the checksum {crc32c}, its metadata say {meta.rows_crc32c}")
+    embedded, offsets = content.meta, content.offsets
+    if embedded is not None and embedded != meta:
+        outer, inner = _format_differences(meta, embedded), _format_differences(embedded, meta)
+        yield Finding("metadata", key, f"has the object metadata {outer}, its own say {inner}")
+    if content.rows_crc32c != meta.rows_crc32c:
+        message = f"has the checksum {content.rows_crc32c}, its metadata {meta.rows_crc32c}"
+        yield Finding("checksum", key, message)
     if len(offsets) != meta.records:
-        yield Finding("count", key, f"has {len(offsets)} rows, its metadata say {meta.records}")
+        yield Finding("count", key, f"has {len(offsets)} rows, its metadata {meta.records}")
     for before, after in pairwise(offsets):
         if after <= before:
-            problem = "doubled" if after == before else "misplaced"
+            problem = "duplicated" if after == before else "out of order"
             yield Finding("order", key, f"the row of offset {after} is {problem}")
             break
     if offsets and (offsets[0] < meta.position or offsets[-1] >= meta.next_position):
-        yield Finding("range", key, f"has offsets {offsets[0]} to {offsets[-1]}, outside of its own range")
+        yield Finding("range", key, f"has offsets {offsets[0]} to {offsets[-1]}, outside its range")
 
 
 def _format_differences(meta: SegmentMeta, other: SegmentMeta) -> str:
@@ -185,40 +195,11 @@ def _format_differences(meta: SegmentMeta, other: SegmentMeta) -> str:
     )
 
 
-def _audit_objects(store: Store, result: PartitionAudit, *, deep: bool) -> None:
-    """Audit a partition of the format ``json``: every offset has an object, a reject or a marker."""
-    for start, end, info in coverage(store, result.topic, result.partition, 0):
-        marker = parse_marker(info.key)
-        if start > result.next:
-            result.gaps += start - result.next
-            message = f"offsets {result.next} to {start - 1} are {_BREAK_DESCRIPTIONS['missing']}"
-            result.findings.append(Finding("missing", info.key, message))
-        if end <= result.first:
-            result.findings.append(Finding("range", info.key, "is before the beginning of the chain"))
-        if marker:
-            new_offsets = max(0, end - max(start, result.next))
-            if marker.kind == "gap":
-                result.gaps += new_offsets
-            else:
-                result.holes += new_offsets
-        elif info.key.startswith("rejects/"):
-            result.rejects += 1
-            if deep:
-                result.findings.extend(_check_reject(store, info.key))
-        else:
-            result.records += 1
-            result.segments += 1
-            result.bytes += info.size
-            if deep:
-                result.findings.extend(_check_object(store, info, start))
-        result.next = max(result.next, end)
-
-
-def _check_object(store: Store, info: ObjectInfo, offset: int) -> Iterator[Finding]:
+def _check_object(store: Store, key: str, offset: int) -> Iterator[Finding]:
     try:
-        offsets, *_ = read_segment(store, info.key)
+        offsets = read_content(store, key).offsets
     except LakeError as error:
-        yield Finding("damaged", info.key, error.message)
+        yield Finding("damaged", key, error.message)
         return
     if offsets != [offset]:
-        yield Finding("range", info.key, f"has the offsets {offsets[:3]}, not {offset} alone")
+        yield Finding("range", key, f"has the offsets {offsets[:3]}, not {offset} alone")

@@ -1,7 +1,7 @@
-"""Segments as Parquet (zstd), whose footer says what they hold. Pure.
+"""Segments as Parquet (zstd), whose footer holds their metadata. Pure.
 
-The metadata stand in the footer's key-value pairs under ``tickerlake``. Their ``rows_crc32c`` is the
-checksum of all bytes before the footer, so that a changed byte is found without another copy.
+The metadata is in the footer's key-value pairs under ``tickerlake``. Its ``rows_crc32c`` is the
+checksum of all bytes before the footer, so that a changed byte is detected without a second copy.
 """
 
 import io
@@ -12,30 +12,61 @@ import polars as pl
 
 from tickerlake.errors import LakeError
 from tickerlake.lake.formats.columns import Column, encode
+from tickerlake.lake.formats.format import TEXT_SCHEMA, ObjectContent, ReadRange, StoredRows
 from tickerlake.lake.formats.rows import RejectedRecord, checksum
 from tickerlake.lake.segment import REPAIR_HINT, SegmentMeta
 
 FOOTER_READ_BYTES = 65_536
+"""One range read that holds the footer of most segments; the rest of a larger one takes a second."""
+
 _MAGIC = b"PAR1"
 _METADATA_KEY = "tickerlake"
 _CHECKSUM_PLACEHOLDER = "0" * 8
 
 
-class ParquetCodec:
-    """Packs rows for the format ``parquet`` with the columns of one topic."""
+class ParquetFormat:
+    """The format ``parquet``: the columns are those of the topic."""
 
+    has_columns = True
+    one_object_per_record = False
     content_type = "application/vnd.apache.parquet"
 
-    def __init__(self, columns: list[Column]) -> None:
-        self.columns = columns
-
     def encode(
-        self, batch: pl.DataFrame, meta: SegmentMeta
+        self, batch: pl.DataFrame, meta: SegmentMeta, columns: list[Column]
     ) -> tuple[bytes, SegmentMeta, list[RejectedRecord]]:
-        """Return the segment's bytes, ``meta`` with counts and checksum, and what was refused."""
-        frame, rejects = encode(batch, self.columns)
+        """Return the segment's bytes, ``meta`` with counts and checksum, and the rejects."""
+        frame, rejects = encode(batch, columns)
         data, meta = encode_segment(frame, replace(meta, records=frame.height, rejects=len(rejects)))
         return data, meta, rejects
+
+    def read_meta(self, read: ReadRange, size: int, key: str) -> SegmentMeta:
+        """Read the metadata from the footer."""
+        start = max(0, size - FOOTER_READ_BYTES)
+        tail = read(start, FOOTER_READ_BYTES)
+        if missing := min(start, missing_footer_bytes(tail)):
+            tail = read(start - missing, missing) + tail
+        return decode_meta(tail, key)
+
+    def read_rows(self, data: bytes, key: str) -> StoredRows:
+        """Return an object's columns."""
+        return decode_rows(data, key)[0]
+
+    def read_content(self, data: bytes, key: str) -> ObjectContent:
+        """Read the offsets of all rows."""
+        frame, crc32c = decode_rows(data, key)
+        return ObjectContent(frame.get_column("kafka_offset").to_list(), crc32c, decode_meta(data, key))
+
+    def encode_rows(
+        self, batch: pl.DataFrame, columns: list[Column]
+    ) -> tuple[StoredRows, list[RejectedRecord]]:
+        """Return the columns of Kafka records, and the rejects."""
+        return encode(batch, columns)
+
+    def as_text(self, rows: StoredRows) -> pl.DataFrame:
+        """Return each row as JSON, nulls included."""
+        assert isinstance(rows, pl.DataFrame)
+        text = pl.Series("row", rows.write_ndjson().splitlines(), dtype=pl.String)
+        return pl.DataFrame({"offset": rows.get_column("kafka_offset"), "row": text}, schema=TEXT_SCHEMA)
 
 
 def encode_segment(frame: pl.DataFrame, meta: SegmentMeta) -> tuple[bytes, SegmentMeta]:
@@ -48,7 +79,7 @@ def encode_segment(frame: pl.DataFrame, meta: SegmentMeta) -> tuple[bytes, Segme
     data = bytearray(buffer.getvalue())
     footer = _footer_start(data)
     meta = replace(meta, rows_crc32c=checksum(bytes(data[:footer])))
-    # the sum is known only when the pages are written; eight digits take the place of eight
+    # the checksum is known only after the pages are written; it replaces a placeholder of its length
     checksum_start = (
         data.index(metadata_json, footer) + metadata_json.index(b'"rows_crc32c":"') + len(b'"rows_crc32c":"')
     )
@@ -57,14 +88,14 @@ def encode_segment(frame: pl.DataFrame, meta: SegmentMeta) -> tuple[bytes, Segme
 
 
 def _footer_start(data: bytes | bytearray) -> int:
-    """Where the footer begins in a whole file; negative in a tail that is too short."""
+    """Offset of the footer in a file; negative if these last bytes of a file are too few to hold it."""
     if data[-4:] != _MAGIC:
         raise ValueError("it does not end as a Parquet file")
     return len(data) - 8 - int.from_bytes(data[-8:-4], "little")
 
 
 def missing_footer_bytes(tail: bytes) -> int:
-    """How many bytes before ``tail`` belong to the footer, too."""
+    """Return how many bytes before ``tail`` belong to the footer."""
     try:
         return max(0, -_footer_start(tail))
     except ValueError:
@@ -72,16 +103,16 @@ def missing_footer_bytes(tail: bytes) -> int:
 
 
 def decode_meta(tail: bytes, key: str) -> SegmentMeta:
-    """Read a segment's metadata from its last bytes, the whole footer among them."""
+    """Read a segment's metadata from its last bytes, which must contain the footer."""
     try:
         _footer_start(tail)
         metadata_json = pl.read_parquet_metadata(io.BytesIO(tail)).get(_METADATA_KEY)
         if metadata_json is None:
-            raise ValueError("its footer does not say which records it holds")
+            raise ValueError("its footer holds no metadata of a segment")
         return msgspec.json.decode(metadata_json, type=SegmentMeta)
     except (ValueError, msgspec.MsgspecError, pl.exceptions.PolarsError) as error:
         raise LakeError(
-            f"{key} is not a segment: {error}.", f"It is damaged or something else wrote it. {REPAIR_HINT}"
+            f"{key} is not a segment: {error}.", f"It is damaged, or another program wrote it. {REPAIR_HINT}"
         ) from error
 
 
@@ -91,7 +122,7 @@ def decode_rows(data: bytes, key: str) -> tuple[pl.DataFrame, str]:
     Raises
     ------
     LakeError
-        If the object is cut off or damaged.
+        If the object is truncated or damaged.
     """
     try:
         return pl.read_parquet(io.BytesIO(data)), checksum(data[: _footer_start(data)])

@@ -1,64 +1,35 @@
-"""The format ``json``: one object a record, named by the record's own offset.
+"""The writer of the format ``json``: one object per record, named by the record's offset.
 
-Names and contents depend on nothing but the record, so many uploads may be in flight. What counts as
-the chain's end is the end of its contiguous stored prefix. Offsets without a record (transaction
-markers, compaction) would break it: each such run gets an empty marker, ``<start>-<end>.hole``, which
-is a fact of the log and the same for every reader.
+An object's name and content depend only on its record, so many uploads can be in flight. The chain ends
+where its contiguous stored prefix ends. Offsets without a record (transaction markers, compaction) would
+interrupt it: each such run gets an empty marker, ``<start>-<end>.hole``, which is the same for every writer.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Executor
-from heapq import merge
 from itertools import pairwise
 
 import polars as pl
 
 from tickerlake import failpoints
+from tickerlake.lake.chain import walk
 from tickerlake.lake.formats.rows import RejectedRecord, encode
-from tickerlake.lake.segment import (
-    Marker,
-    StoreResult,
-    marker_key,
-    parse_marker,
-    parse_position,
-    partition_prefix,
-    reject_key,
-    reject_prefix,
-    segment_key,
-)
-from tickerlake.lake.store.base import ObjectInfo, Store, create_if_absent
+from tickerlake.lake.segment import Marker, StoreResult, marker_key, reject_key, segment_key
+from tickerlake.lake.store.base import Store, create_if_absent
 from tickerlake.lake.topic import TopicMeta
 
-CoveredRange = tuple[int, int, ObjectInfo]
-
-
-def coverage(store: Store, topic: str, partition: int, start: int) -> Iterator[CoveredRange]:
-    """Yield the offsets ``[start, end)`` that each object of a partition stands for, by offset."""
-    return merge(
-        _covered_ranges(store, partition_prefix(topic, partition), start),
-        _covered_ranges(store, reject_prefix(topic, partition), start),
-        key=lambda found: found[:2],
-    )
-
-
-def _covered_ranges(store: Store, prefix: str, start: int) -> Iterator[CoveredRange]:
-    for info in store.list(prefix, f"{prefix}{start:020d}"):
-        position, marker = parse_position(info.key), parse_marker(info.key)
-        if position is not None:
-            yield position, position + 1, info
-        elif marker:
-            yield marker.start, marker.end, info
+_CONTENT_TYPE = "application/json"
 
 
 class ObjectWriter:
-    """Stores the records of one partition, each as an object of its own.
+    """Stores each record of one partition as a separate object.
 
     Parameters
     ----------
     store
-        Where the lake is.
+        The lake.
     topic
-        From `writer.open_topic`.
+        From `topic.open_topic`.
     partition
         Number of the partition.
     uploads
@@ -74,16 +45,16 @@ class ObjectWriter:
 
     def _find_end(self) -> int:
         end = self.topic.first_position(self.partition)
-        for start, stop, _ in coverage(self.store, self.topic.topic, self.partition, end):
-            if start > end:
+        for piece in walk(self.store, self.topic, self.partition, end):
+            if piece.start > end:
                 break
-            end = max(end, stop)
+            end = max(end, piece.end)
         return end
 
     def put(self, batch: pl.DataFrame) -> StoreResult:
-        """Store each record; those which are there already are left alone."""
+        """Store each record unless it is stored already."""
         offsets = batch.get_column("offset").to_list()
-        assert offsets[0] >= self.position, "a record before the chain's end must never be stored again"
+        assert offsets[0] >= self.position, "a stored record must never be stored again"
         rows = encode(batch)
         new_rejects = store_rejects(self.store, self.topic.topic, self.partition, rows.rejects)
         holes = [
@@ -110,23 +81,22 @@ class ObjectWriter:
 
     def _create(self, entry: tuple[str, bytes]) -> bool:
         key, data = entry
-        # an earlier attempt may have stored it: its content depends on the record only
-        created = create_if_absent(self.store, key, data, content_type="application/json")
+        created = create_if_absent(self.store, key, data, content_type=_CONTENT_TYPE)
         failpoints.reach("object.stored")
         return created
 
 
 def store_rejects(store: Store, topic: str, partition: int, rejects: Iterable[RejectedRecord]) -> int:
-    """Keep records that do not decode, each as an object of its own; return how many were not there yet.
+    """Store records that do not decode, each as an object; return how many were not stored before.
 
-    They are stored before what covers them is.
+    Call it before storing the segment that covers them.
     """
     return sum(
         create_if_absent(
             store,
             reject_key(topic, partition, reject.offset),
             reject.to_json(),
-            content_type="application/json",
+            content_type=_CONTENT_TYPE,
         )
         for reject in rejects
     )
