@@ -1,4 +1,4 @@
-"""``make bench``: every figure of docs/performance.md, against named limits in the same run."""
+"""``make bench``: every measurement of docs/performance.md, against named limits in the same run."""
 
 import argparse
 import platform
@@ -16,7 +16,7 @@ from tickerlake.kafka.embedded.broker import EmbeddedBroker
 
 DOCS = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- written by make bench: {} -->", "<!-- end -->"
-# share of the limit's records/s, and of its CPU per record: none means that there is no goal
+# share of the limit's records/s, and of its CPU per record; None: no goal
 GOALS = {
     "documents ready, in transactions": (0.9, None),
     "tickerlake produce, CSV file": (0.65, None),
@@ -25,17 +25,17 @@ GOALS = {
     "tickerlake convert": (0.6, None),
     stream.TRACK: (0.45, None),
 }
-# how many times the records/s of a peer
+# multiples of a peer's records/s
 PEER_GOALS = {stream.SPARK: 4, stream.QUIX: 12}
-# at 8 sigmas: precision, recall, false alarms of a symbol in a day
+# at 8 σ: precision, recall, false alarms per symbol and day
 DETECTION_GOALS = (0.94, 0.96, 0.15)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer records, one round: a look, not a figure")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
-    parser.add_argument("--only", choices=list(PARTS), help="leave the other parts out")
+    parser.add_argument("--quick", action="store_true", help="fewer records, one round: a first impression")
+    parser.add_argument("--write", action="store_true", help="write the tables to docs/performance.md")
+    parser.add_argument("--only", choices=list(PARTS), help="run this part only")
     options = parser.parse_args()
     for name, run_part in PARTS.items():
         if options.only not in {None, name}:
@@ -69,7 +69,7 @@ def _kafka(*, quick: bool) -> str:
             "",
             "| | measured | goal |",
             "|---|---|---|",
-            f"| objects of one record a second, 50 ms a request | {rate:,.0f} | ≥ 1,000 |",
+            f"| objects of one record per second, 50 ms per request | {rate:,.0f} | ≥ 1,000 |",
             f"| first record sent → first object, `--flush-age 1` | {first_s:.2f} s | ≤ 2 s |",
             f"| `tickerlake --help` | {help_s:.2f} s | < 0.3 s |",
         ]
@@ -87,7 +87,7 @@ def _files(*, quick: bool) -> str:
     return "\n".join(
         [
             *lines,
-            f"Telling header and columns of the file of trades took {detection_s:.2f} s (goal < 0.5 s).",
+            f"Detecting header and columns of the trades file took {detection_s:.2f} s (goal < 0.5 s).",
         ]
     )
 
@@ -123,10 +123,10 @@ def _stream(*, quick: bool) -> str:
             "|---|---|---|",
             *against,
             "",
-            f"| {latency.RATE_S:,} trades a second, {delays.fired:,} alerts | p50 | p99 | × plain | goal |",
+            f"| {latency.RATE_S:,} trades/s, {delays.fired:,} alerts | p50 | p99 | × baseline | goal |",
             "|---|---|---|---|---|",
-            f"| trade produced → read (plain) | {_format_ms(delays.trades)} | 1.0 | |",
-            f"| trade produced → alert read, committed | {_format_ms(delays.alerts)} | {times} | ≤ 30 ms, ≤ 2 × |",
+            f"| trade produced → read (baseline) | {_format_ms(delays.trades)} | 1.0 | |",
+            f"| trade produced → committed alert read | {_format_ms(delays.alerts)} | {times} | ≤ 30 ms, ≤ 2 × |",
             "",
             f"| {first.records:,} trades of {many_symbols.SYMBOLS:,} symbols, all defaults | |",
             "|---|---|",
@@ -134,14 +134,14 @@ def _stream(*, quick: bool) -> str:
             f"| trades/s | {first.records / first.wall_s:,.0f} |",
             f"| peak memory | {first.peak_mb:,.0f} MB |",
             f"| snapshots | {crowded.snapshots_mb:,.1f} MB |",
-            f"| second run: partitions given → one more trade committed | {crowded.restarted.wall_s:.1f} s |",
-            f"| the same, whole process | {crowded.restarted.total_s:.1f} s |",
+            f"| second run: assignment → one more trade committed | {crowded.restarted.wall_s:.1f} s |",
+            f"| whole process | {crowded.restarted.total_s:.1f} s |",
         ]
     )
 
 
 def _format_written(written: stream.TrackSummary) -> str:
-    return f"{written.bars:,} bars, {written.indicators:,} records of indicators, {written.alerts:,} alerts"
+    return f"{written.bars:,} bars, {written.indicators:,} indicator records, {written.alerts:,} alerts"
 
 
 def _format_ms(times: latency.LatencyQuantiles) -> str:
@@ -165,21 +165,21 @@ def _alerts(*, quick: bool) -> str:
     daily = Counter(alert.rule_id for alert in quality.daily)
     return "\n".join(
         [
-            f"{datetime.now(UTC):%Y-%m-%d}. {quality.days:,} days of symbols, two jumps in each.",
+            f"{datetime.now(UTC):%Y-%m-%d}. {quality.days:,} symbol-days, two jumps in each.",
             "",
-            f"| Precision / recall of jumps of | {sizes} | false alarms a day, 8 σ | delay in bars, 8 σ |",
+            f"| Precision / recall for jumps of | {sizes} | false alarms per day, 8 σ | delay in bars, 8 σ |",
             "|---|" + "---|" * (len(detection.SIZES) + 2),
             *rows,
             f"| goal for the default |  | ≥ {precision} / ≥ {recall} |  | ≤ {false} |  |",
             "",
-            "| Alerts of the default preset | in all | by rule |",
+            "| Alerts of the default preset | total | by rule |",
             "|---|---|---|",
-            f"| of a symbol in a day with two jumps of 8 σ | {_alert_rates(quality.preset, quality.days)} |",
-            f"| of a symbol in a year of the built-in daily bars | {_alert_rates(daily, quality.daily_years)} |",
+            f"| per symbol and day with two jumps of 8 σ | {_alert_rates(quality.preset, quality.days)} |",
+            f"| per symbol and year of built-in daily bars | {_alert_rates(daily, quality.daily_years)} |",
             "",
-            f"Not told as what they are: {missing}."
+            f"Misclassified: {missing}."
             if missing
-            else "The three splits and the crash in the built-in bars are told as what they are.",
+            else "The three splits and the crash in the built-in bars are classified correctly.",
         ]
     )
 
@@ -208,7 +208,7 @@ PARTS = {
 def _run_conditions(records: int, rounds: int) -> list[str]:
     return [
         f"{datetime.now(UTC):%Y-%m-%d}. {_machine()}.",
-        f"{records:,} records a run, medians of {rounds} interleaved rounds.",
+        f"{records:,} records per run, medians of {rounds} interleaved rounds.",
         "",
     ]
 
@@ -217,7 +217,7 @@ def _table(title: str, results: dict[str, Result]) -> list[str]:
     limit = next(iter(results.values()))
     measures_part = limit.total_s is not None
     lines = [
-        f"| {title} | records/s | × limit | goal | µs CPU a record | × limit | goal | peak MB |"
+        f"| {title} | records/s | × limit | goal | µs CPU per record | × limit | goal | peak MB |"
         + (" whole process |" if measures_part else ""),
         "|---|---|---|---|---|---|---|---|" + ("---|" if measures_part else ""),
     ]

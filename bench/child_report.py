@@ -1,4 +1,4 @@
-"""What a child tells at its end, beside what can be seen from outside: a last line of JSON on its output."""
+"""What a child reports when it ends: its last line of output is JSON."""
 
 import json
 import sys
@@ -11,39 +11,39 @@ from bench.measure import Run
 
 
 class Stopwatch:
-    """A child's stop watch: from its first partition, or record, to its last commit."""
+    """Times a child from its first partition or record to its last commit."""
 
     def __init__(self) -> None:
         self._started_s = 0.0
         self._stopped_s = 0.0
 
     def start(self) -> None:
-        """Begin, the first time that it is called."""
+        """Start; later calls change nothing."""
         self._started_s = self._started_s or time.perf_counter()
 
     def stop(self) -> None:
-        """End, the last time that it is called."""
+        """Stop; the last call counts."""
         self._stopped_s = time.perf_counter()
 
     def report(self, **fields: Any) -> None:
-        """Write the line."""
-        measurements = {"reading_s": self._stopped_s - self._started_s, **fields}
+        """Print the report."""
+        measurements = {"elapsed_s": self._stopped_s - self._started_s, **fields}
         print(f"\n{json.dumps(measurements)}", file=sys.stderr, flush=True)
 
 
 def read_report(log: Path) -> dict[str, Any]:
-    """Return what the last line of a child's output says."""
+    """Return the report of a child."""
     report: dict[str, Any] = json.loads(log.read_text().splitlines()[-1])
     return report
 
 
 def with_report(run: Run, log: Path) -> Run:
-    """Return a run by what the child says: how long it read, and of how many records."""
+    """Return a run with the child's own measurements."""
     report = read_report(log)
     assert report.get("records", run.records) == run.records, f"{report} of {run.records:,} records"
     return replace(
         run,
-        wall_s=report["reading_s"],
+        wall_s=report["elapsed_s"],
         total_s=run.wall_s,
         cpu_s=report.get("cpu_s", run.cpu_s),
         peak_mb=report.get("peak_mb", run.peak_mb),

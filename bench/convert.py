@@ -1,4 +1,4 @@
-"""CSV files to Parquet, without Kafka: whole processes, against the limit and a peer."""
+"""CSV files to Parquet without Kafka: whole processes, against the limit and a peer."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ ROWS = 5_000_000
 
 
 def to_parquet(folder: Path, rows: int, rounds: int) -> dict[str, dict[str, Result]]:
-    """Return, for minute bars and for trades, records/s of each way."""
+    """Return the results of each contender, for minute bars and for trades."""
     results = {}
     for kind, write_csv in (("minute bars", datasets.bars_csv), ("trades", datasets.trades_csv)):
         source = write_csv(folder / f"{kind}.csv", rows)
@@ -29,7 +29,7 @@ def to_parquet(folder: Path, rows: int, rounds: int) -> dict[str, dict[str, Resu
 
 
 def detection_s(folder: Path) -> float:
-    """Return how long it takes to tell compression, delimiter, header and columns of the largest file."""
+    """Return how long it takes to detect compression, delimiter, header and columns of the largest file."""
     began_s = time.perf_counter()
     read_head(folder / "trades.csv", Options())
     return time.perf_counter() - began_s

@@ -1,4 +1,4 @@
-"""A child: a CSV file to Parquet by a library that is told what the columns are: the limit, and a peer."""
+"""A child: a CSV file to Parquet by a library that knows the columns: the limit and a peer."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""Curated files: how quick they are made, how large they are, and what queries take, against raw segments."""
+"""Curated files: compaction speed, size and query time, against raw segments."""
 
 import shutil
 import tempfile
@@ -121,7 +121,7 @@ def time_s(action: Callable[[], Any]) -> float:
 
 
 def measure(count: int, symbols: int, rounds: int) -> tuple[int, list[str]]:
-    """Return how many records there were, and the tables."""
+    """Return the number of records and the tables."""
     topics = {"x.trades": trades(count, symbols), "x.bars": bars(symbols, 252), "x.alerts": alerts(20_000)}
     records = sum(frame.height for frame in topics.values())
     with tempfile.TemporaryDirectory(prefix="tickerlake-bench-") as name:
@@ -156,7 +156,10 @@ def _compaction(folder: Path, stores: dict[str, LocalStore], records: int, round
             f"| {fmt} | {records / median(ours_s):,.0f} | {size / median(ours_s):,.0f} | {ratio:.2f} | "
             f"{len(raw)} | {len(curated)} | {size:,.0f} | {sum(info.size for info in curated) / 1e6:,.0f} |"
         )
-    lines += ["", "The limit is DuckDB's `COPY … TO` of the same rows, sorted, one file a topic, unchecked."]
+    lines += [
+        "",
+        "The limit is DuckDB's `COPY … TO` of the same rows, sorted, one file per topic, unchecked.",
+    ]
     return lines
 
 
@@ -171,8 +174,8 @@ def _run_duckdb_copy(folder: Path, fmt: str, pattern: str, options: str) -> None
         source = sql_literal(f"{folder}/{fmt}/raw/{topic}/partition=0/{pattern}")
         database.execute(
             f"copy (select * from {function}({source}{', ' if options else ''}{options}) "  # noqa: S608
-            f"order by instrument_id, {time_column}, kafka_offset) to {sql_literal(str(folder / 'limit.parquet'))} "
-            "(format parquet, compression zstd)"
+            f"order by instrument_id, {time_column}, kafka_offset) "
+            f"to {sql_literal(str(folder / 'limit.parquet'))} (format parquet, compression zstd)"
         )
     database.close()
 
@@ -190,7 +193,7 @@ def _queries(folder: Path, stores: dict[str, LocalStore], rounds: int) -> list[s
             if name != "curated":
                 hidden_dir.rename(curated_dir)
         lines.append(f"| {question} | {' | '.join(f'{cell:.2f}' for cell in cells)} |")
-    return [*lines, "", "Each from nothing: the lake is opened, the question asked, all rows are fetched."]
+    return [*lines, "", "Each cold: open the lake, run the query, fetch all rows."]
 
 
 def _run_query(store: LocalStore, sql: str) -> None:
@@ -201,7 +204,7 @@ def _run_query(store: LocalStore, sql: str) -> None:
 
 def _costs(stores: dict[str, LocalStore], records: int) -> list[str]:
     lines = [
-        "| List prices, for a million records | objects | operations | a month of storage |",
+        "| List prices per million records | objects | operations | storage per month |",
         "|---|---|---|---|",
     ]
     parts = {
@@ -219,8 +222,8 @@ def _costs(stores: dict[str, LocalStore], records: int) -> list[str]:
         )
     day = sum(info.size for info in stores["curated"].list("curated/trades/")) / 5
     bigquery_note = (
-        "BigQuery bills the bytes of the columns it reads ($6.25 a TiB on demand, 1 TiB a month free): "
-        f"a day of these trades, read whole as an external table ({day / 1e6:,.0f} MB), is "
+        "BigQuery bills the bytes of the columns it reads ($6.25 per TiB on demand, 1 TiB per month free): "
+        f"a day of these trades, fully read as an external table ({day / 1e6:,.0f} MB), is "
         f"${day / 2**40 * 6.25:.6f}. Load jobs are free."
     )
     return [*lines, "", bigquery_note]

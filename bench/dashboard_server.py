@@ -1,4 +1,4 @@
-"""What the server takes: CPU by symbols, trades and pages, and memory when pages take nothing."""
+"""The server's CPU by symbols, trades and clients, and its memory with stalled clients."""
 
 import time
 from typing import NamedTuple
@@ -12,7 +12,7 @@ STALLED_CLIENTS = 10
 
 
 class Load(NamedTuple):
-    """A case: the share of one core, bytes a second of each page, trades a second that were read."""
+    """One case: share of a core, bytes per second and client, trades read per second."""
 
     symbols: int
     rate: int
@@ -23,7 +23,7 @@ class Load(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """The server's memory in MB, before, at the most and after; how many pages it dropped, in how long."""
+    """The server's memory in MB: before, peak, after; clients dropped; duration."""
 
     before: float
     peak: float
@@ -33,7 +33,7 @@ class Memory(NamedTuple):
 
 
 def measure_loads(stage: Stage, rate: int, seconds: float) -> list[Load]:
-    """Measure with each number of pages."""
+    """Measure with each number of clients."""
     with stage.trading(rate):
         return [_measure_load(stage, rate, count, seconds) for count in CLIENTS]
 
@@ -62,12 +62,12 @@ def _measure_load(stage: Stage, rate: int, count: int, seconds: float) -> Load:
 
 
 def measure_memory(stage: Stage, seconds: int) -> Memory:
-    """Let pages take nothing, and look at the server's memory each second."""
+    """Connect clients that read nothing, and sample the server's memory each second."""
     with stage.trading(RATE_S):
         time.sleep(3)
         before, dropped = rss_mb(stage.pid), stage.metric("clients_dropped")
         samples = []
-        with stage.clients(STALLED_CLIENTS, "stare") as received_bytes:
+        with stage.clients(STALLED_CLIENTS, "stall") as received_bytes:
             received_bytes()
             for _ in range(seconds):
                 time.sleep(1)

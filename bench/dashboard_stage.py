@@ -1,4 +1,4 @@
-"""A topic of trades on a real Kafka, the server that shows it, and who trades and who looks."""
+"""A topic of trades on a real Kafka, the server that shows it, a trader and clients."""
 
 import re
 import socket
@@ -42,11 +42,11 @@ class Stage:
         self.pid = self._process.pid
 
     def wait(self) -> None:
-        """Wait until the server knows all symbols."""
+        """Wait until the server has all symbols."""
         wait_until(lambda: self.metric("instruments") >= self.symbols and self.metric("loading_ratio") == 1)
 
     def metric(self, name: str) -> float:
-        """Return one of the server's own figures; 0 if it does not answer yet."""
+        """Return one of the server's metrics; 0 if it does not answer yet."""
         assert self._process.poll() is None, "the server has ended"
         try:
             with urlopen(f"{self.url}metrics", timeout=10) as answer:  # noqa: S310
@@ -57,14 +57,14 @@ class Stage:
         return float(match[1]) if match else 0.0
 
     def close(self) -> None:
-        """End the server."""
+        """Stop the server."""
         self._process.terminate()
         self._process.wait(30)
         self._log.close()
 
     @contextmanager
     def trading(self, rate: int) -> Iterator[None]:
-        """Let symbols trade, so many times a second in all."""
+        """Send trades at a total rate."""
         if not rate:
             yield
             return
@@ -74,8 +74,8 @@ class Stage:
             yield
 
     @contextmanager
-    def clients(self, count: int, mode: str = "look") -> Iterator[Callable[[], int]]:
-        """Open pages without a browser; yield what tells how many bytes they have got."""
+    def clients(self, count: int, mode: str = "receive") -> Iterator[Callable[[], int]]:
+        """Connect clients without a browser; yield a function that returns the bytes received."""
         if not count:
             yield lambda: 0
             return
@@ -95,7 +95,7 @@ def serve_new_topic(bed: KafkaEnv, symbols: int) -> Iterator[Stage]:
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = _START_S) -> None:
-    """Wait until something holds."""
+    """Wait until a condition holds."""
     end_s = time.perf_counter() + timeout_s
     while not condition():
         assert time.perf_counter() < end_s, "waited too long"
@@ -128,7 +128,7 @@ def _pipes(process: "subprocess.Popen[str]") -> tuple[IO[str], IO[str]]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

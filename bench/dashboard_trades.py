@@ -1,4 +1,4 @@
-"""A child: trades into a topic at a steady rate, until it is ended. The texts are ready before it begins."""
+"""A child: send trades to a topic at a steady rate until stopped. Messages are encoded in advance."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ import numpy as np
 from confluent_kafka import Producer
 
 PROBE_SYMBOL: Final = 0
-"""The symbol that a probe trades alone, so that nobody else moves its price."""
+"""The symbol that only the probe trades, so that no other trade moves its price."""
 
 _STEP_S: Final = 0.01
 _PRICE_STEPS: Final = 500
@@ -17,7 +17,7 @@ _PLAN_LENGTH: Final = 200_000
 
 
 def instrument_id(number: int) -> str:
-    """Name an instrument; the first is the first of the list, too."""
+    """Name an instrument; the first one sorts first in the list."""
     return f"S{number:04}.XNAS"
 
 
@@ -36,7 +36,7 @@ def trade_suffix(cents: int) -> bytes:
 
 
 class TradeSender:
-    """Sends trades of the moment.
+    """Sends trades with the current time.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class TradeSender:
         self._client = Producer({"bootstrap.servers": servers, "partitioner": "murmur2_random", **settings})
 
     def send_one(self, number: int, cents: int) -> float:
-        """Send a trade of now, and return its time, ms since 1970."""
+        """Send a trade with the current time, and return it in ms since 1970."""
         now_ns = time.time_ns()
         self._client.produce(
             self._topic,
@@ -67,17 +67,17 @@ class TradeSender:
         return now_ns / 1e6
 
     def send_each(self, symbols: int) -> None:
-        """Send a trade of each symbol, so that all are known."""
+        """Send one trade per symbol, so that the server has all of them."""
         for number in range(symbols):
             self.send_one(number, 10_000)
         self.flush()
 
     def flush(self) -> None:
-        """Wait until all are in Kafka."""
+        """Wait until all trades are in Kafka."""
         assert self._client.flush(60) == 0
 
     def send_steadily(self, symbols: int, rate: int) -> None:
-        """Send trades of all symbols but the first, in a random order, by the clock, for ever."""
+        """Send trades of all symbols but the first, in random order and real time, until stopped."""
         symbol_numbers = np.random.default_rng(7).integers(1, symbols, _PLAN_LENGTH).tolist()
         keys = [instrument_id(number).encode() for number in range(symbols)]
         prefixes = [trade_prefix(number) for number in range(symbols)]

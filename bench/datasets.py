@@ -30,7 +30,7 @@ def bars_csv(path: Path, rows: int) -> Path:
 
 
 def trades_csv(path: Path, rows: int) -> Path:
-    """Write trades of 100 symbols in the manner of an exchange's tape: epoch nanoseconds, ids, sequences."""
+    """Write trades of 100 symbols as an exchange's tape does: epoch nanoseconds, ids, sequence numbers."""
     n = pl.int_range(rows, eager=True)
     frame = pl.DataFrame({"n": n, "noise": n.hash(SEED), "number": n.hash(SEED + 1) % SYMBOLS})
     noise = pl.col("noise")

@@ -1,4 +1,4 @@
-"""What the detectors find: jumps put into simulated trades, and the built-in daily bars."""
+"""Detection quality: jumps injected into simulated trades, and the built-in daily bars."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -27,12 +27,12 @@ SIZES = (6.0, 8.0, 12.0)
 SYMBOLS = 20
 SEED = 11
 _START = date(2024, 1, 16)
-"""Ten weekdays without a holiday begin here."""
+"""The first of ten weekdays without a holiday."""
 
 _JUMPS_A_DAY = 2
 _WARMUP_MINUTES = 30
 _BATCH = 50_000
-DEFAULT_PRESET = "the default preset's, which is silent for 15 minutes after an alert"
+DEFAULT_PRESET = "the default preset's, with its cooldown of 15 minutes"
 KNOWN_EVENTS = {
     ("AAPL", date(2000, 6, 21)): "probable_split",
     ("AAPL", date(2005, 2, 28)): "probable_split",
@@ -43,7 +43,7 @@ KNOWN_EVENTS = {
 
 @dataclass(frozen=True)
 class Score:
-    """How one rule did: jumps, those of them that it found (how many a bar late), and its false alarms."""
+    """Score of one rule: jumps, how many it found (and how many of them one bar late), false alarms."""
 
     jumps: int
     found: int
@@ -53,7 +53,7 @@ class Score:
 
     @property
     def precision(self) -> float:
-        """Found jumps among all that it told, several alerts of one jump counted once."""
+        """Found jumps among all alerts; several alerts of one jump count once."""
         return self.found / max(1, self.found + self.false_alarms)
 
     @property
@@ -62,13 +62,13 @@ class Score:
 
     @property
     def false_alarms_per_day(self) -> float:
-        """False alarms of a symbol in a day."""
+        """False alarms per symbol and day."""
         return self.false_alarms / self.days
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Scores by rule and size of jump; the preset's alerts with jumps of 8 σ, and of the daily bars."""
+    """Scores by rule and jump size; alerts of the preset with jumps of 8 σ and on the daily bars."""
 
     scores: dict[str, dict[float, Score]]
     preset: Counter[str]
@@ -79,7 +79,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Jump:
-    """A jump before a minute's first trade, and the symbol's next bar, in which it may be found too."""
+    """A jump before a minute's first trade, and the symbol's next bar, which may also report it."""
 
     symbol: str
     minute: int
@@ -89,7 +89,7 @@ class Jump:
 
 
 def measure(days: int) -> Quality:
-    """Put two jumps into each symbol's days, of one size after another, and look at what is told."""
+    """Inject two jumps into each symbol-day, one size after another, and score the alerts."""
     options = MarketOptions(
         symbols=SYMBOLS,
         trades=SYMBOLS * days * 4_000,
@@ -125,7 +125,7 @@ def measure(days: int) -> Quality:
 
 
 def misclassified(daily: Iterable[Alert]) -> list[tuple[str, date]]:
-    """Return those of the four known events that are not told as what they are."""
+    """Return the known events that are not classified correctly."""
     causes = {
         (alert.symbol, datetime.fromtimestamp(alert.ts_event_ns / 1e9 - 1, UTC).date()): alert.cause
         for alert in daily
@@ -135,7 +135,7 @@ def misclassified(daily: Iterable[Alert]) -> list[tuple[str, date]]:
 
 
 def _rules_under_test(preset_rules: Iterable[Rule]) -> list[Rule]:
-    """Return detectors without cooldown, by what they are."""
+    """Return detectors without cooldown, by label."""
     default = next(rule for rule in preset_rules if rule.id == "big-move")
     kinds: dict[str, tuple[str, dict[str, object]]] = {
         "fixed 0.5%": ("pct_change", {"window": 1, "pct": 0.5}),
@@ -152,10 +152,10 @@ def _rules_under_test(preset_rules: Iterable[Rule]) -> list[Rule]:
 
 
 def _choose_jumps(options: MarketOptions, trades: pl.DataFrame) -> list[Jump]:
-    """Choose minutes in which a symbol trades, neither the first nor the last of its day.
+    """Choose minutes in which a symbol trades, but not the first or last of its day.
 
-    A jump is as many times the symbol's sigma of that minute as its size says: the simulator's own, and what
-    the rounding of both prices to the next tick adds.
+    A jump of size n is n times the symbol's true sigma in that minute: the simulator's, plus what rounding
+    both prices to a tick adds.
     """
     sigmas = {row["symbol"]: row["sigma"] for row in plan.instruments(options).iter_rows(named=True)}
     shares = np.sqrt(np.array(plan.VARIANCE_WEIGHTS) / sum(plan.VARIANCE_WEIGHTS))
@@ -186,7 +186,7 @@ def _pick_apart(rng: Random, candidates: list[int]) -> list[int]:
 
 
 def _with_jumps(trades: pl.DataFrame, jumps: list[Jump], size: float) -> pl.DataFrame:
-    """Return trades whose prices have jumped, for good."""
+    """Return trades whose prices have jumped permanently."""
     steps = pl.DataFrame(
         [(jump.symbol, jump.minute * MINUTE_NS, jump.sign * jump.sigma * size) for jump in jumps],
         schema=["symbol", "ts_event_ns", "step"],
@@ -202,7 +202,7 @@ def _with_jumps(trades: pl.DataFrame, jumps: list[Jump], size: float) -> pl.Data
 def _fired_alerts(
     records: pl.DataFrame, rules: Iterable[Rule], intervals: tuple[str, ...], calendar: str
 ) -> list[Alert]:
-    """Return what fires when records go through the engines, as `tickerlake track` has them."""
+    """Return the alerts that fire when the engines process the records, as in `tickerlake track`."""
     options = EngineOptions(intervals)
     engine = Engine(options, sessions_by_market(calendar), AlertEngine(list(rules), intervals))
     raised = [raised for batch in _batches(records) for raised in engine.process(batch).alerts]

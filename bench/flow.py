@@ -1,4 +1,4 @@
-"""Into Kafka and out of it, against Kafka's own performance tools."""
+"""Throughput into and out of Kafka, against Kafka's own performance tools."""
 
 from collections.abc import Callable
 

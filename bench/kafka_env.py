@@ -1,4 +1,4 @@
-"""What every measurement stands on: a folder, a real Kafka, and Kafka's own tools."""
+"""The environment of every Kafka measurement: a folder, a real broker, and Kafka's own tools."""
 
 import secrets
 import shutil
@@ -19,7 +19,7 @@ TICKERLAKE = Path(sys.executable).parent / "tickerlake"
 
 
 class KafkaEnv:
-    """A running broker and the topics made on it."""
+    """A running broker and its topics."""
 
     def __init__(self, folder: Path, broker: EmbeddedBroker) -> None:
         self.folder = folder
@@ -29,30 +29,30 @@ class KafkaEnv:
         self._classpath = ":".join(map(str, jars.classpath(tools=True)))
 
     def create_topic(self) -> str:
-        """Make a topic of four partitions."""
+        """Create a topic with four partitions."""
         name = f"bench.{secrets.token_hex(4)}"
         self.admin.create_topic(name, 4)
         return name
 
     def topic_with_records(self, keys: list[bytes], values: list[bytes]) -> str:
-        """Make a topic with records in transactions, as `tickerlake produce` writes them."""
+        """Create a topic with records in transactions, as `tickerlake produce` writes them."""
         topic = self.create_topic()
         send_in_transactions(self.servers, topic, keys, values, len(values))
         return topic
 
     def topic_with_trades(self, market: Market) -> str:
-        """Make a topic with the trades of a market, as `tickerlake simulate` writes them."""
+        """Create a topic with the trades of a market, as `tickerlake simulate` writes them."""
         ingest = Ingest(self.servers, self.create_topic())
         ingest.prepare()
         write_topic(market, ingest, threading.Event())
         return ingest.topic
 
     def log_path(self, name: str) -> Path:
-        """Name the file of what the last child of a kind printed."""
+        """Path of the output of the last child of a kind."""
         return self.folder / f"{name}.log"
 
     def new_group(self) -> str:
-        """Name a consumer group that nobody used before."""
+        """Name a new consumer group."""
         return f"bench.{secrets.token_hex(4)}"
 
     def run_tool(self, records: int, name: str, *arguments: object) -> Run:
@@ -63,7 +63,7 @@ class KafkaEnv:
         )
 
     def run_tickerlake(self, records: int, *arguments: object) -> Run:
-        """Run a verb of the command line."""
+        """Run a tickerlake command."""
         return run_child(records, (TICKERLAKE, *arguments), self.log_path("tickerlake"))
 
     def run_module(self, records: int, module: str, *arguments: object) -> Run:
@@ -71,7 +71,7 @@ class KafkaEnv:
         return run_child(records, (sys.executable, "-m", module, *arguments), self.log_path("script"))
 
     def empty_lake(self) -> Path:
-        """Make an empty folder for a lake, in place of the last one."""
+        """Create an empty folder for a lake, in place of the last one."""
         folder = self.folder / "lake"
         shutil.rmtree(folder, ignore_errors=True)
         return folder

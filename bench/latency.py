@@ -1,4 +1,4 @@
-"""How soon an alert can be read after the trade that raised it, beside how soon the trade itself can be."""
+"""The delay from a trade to its alert, next to the delay to reading the trade itself."""
 
 import itertools
 import signal
@@ -18,7 +18,7 @@ from bench.kafka_env import TICKERLAKE, KafkaEnv
 RATE_S = 1_000
 _SYMBOLS = 100
 _CROSSING_SYMBOLS = 10
-"""Symbols whose price crosses the level with every fifth trade: twenty alerts a second in all."""
+"""Symbols whose price crosses the level with every fifth trade: twenty alerts per second in total."""
 
 _CROSSING_PERIOD = 5
 _RULES = """\
@@ -40,7 +40,7 @@ _TRADE = (
 
 
 class LatencyQuantiles(NamedTuple):
-    """The middle and the 99th percentile, in milliseconds."""
+    """Median and 99th percentile, in milliseconds."""
 
     p50_ms: float
     p99_ms: float
@@ -52,7 +52,7 @@ class LatencyQuantiles(NamedTuple):
 
 
 class LatencyResult(NamedTuple):
-    """Of trades read as they are, and of alerts."""
+    """Delays of the trades themselves and of alerts."""
 
     trades: LatencyQuantiles
     alerts: LatencyQuantiles
@@ -66,7 +66,7 @@ class _Event(msgspec.Struct):
 
 
 def measure(bed: KafkaEnv, seconds: int, warm_s: int) -> LatencyResult:
-    """Send trades by the clock, and wait for what comes of those after the first ``warm_s`` seconds."""
+    """Send trades in real time, and wait for the results of those after the first ``warm_s`` seconds."""
     topic, prefix = bed.create_topic(), bed.new_group()
     rules = bed.folder / "level.toml"
     rules.write_text(_RULES)
@@ -79,7 +79,7 @@ def measure(bed: KafkaEnv, seconds: int, warm_s: int) -> LatencyResult:
             _Reader(bed, topic, "read_uncommitted") as trades,
             _Reader(bed, f"{prefix}.alerts", "read_committed") as alerts,
         ):
-            # a broker that has just been started is slower
+            # a broker is slower just after its start
             warm = sender.send(warm_s * RATE_S)
             crossed = sender.send(seconds * RATE_S)
             trades.wait((warm_s + seconds) * RATE_S)
@@ -151,7 +151,7 @@ class _Sender:
 
 
 class _Reader:
-    """Notes when each record of a topic arrives."""
+    """Records when each record of a topic arrives."""
 
     def __init__(self, bed: KafkaEnv, topic: str, isolation: str, *, from_beginning: bool = False) -> None:
         for _ in range(600):
@@ -180,13 +180,13 @@ class _Reader:
         self._client.close()
 
     def wait(self, count: int, timeout_s: float = 60.0) -> None:
-        """Wait for so many records."""
+        """Wait for ``count`` records."""
         for _ in itertools.takewhile(lambda _: len(self.arrivals) < count, range(int(timeout_s / 0.02))):
             time.sleep(0.02)
-        assert len(self.arrivals) >= count, f"{len(self.arrivals):,} of {count:,} records came"
+        assert len(self.arrivals) >= count, f"{len(self.arrivals):,} of {count:,} records arrived"
 
     def events(self) -> list[tuple[int, _Event]]:
-        """Return when each record came, and what it says."""
+        """Return the arrival time and content of each record."""
         return [(at_ns, msgspec.json.decode(value, type=_Event)) for at_ns, value in self.arrivals]
 
     def _read(self) -> None:

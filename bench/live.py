@@ -1,4 +1,4 @@
-"""How soon a record is in the lake, how quick single objects are, how long ``--help`` takes."""
+"""Latency of the sink, throughput of single objects, start-up time of ``--help``."""
 
 import secrets
 import subprocess
@@ -30,19 +30,19 @@ def help_s(rounds: int) -> float:
 
 
 def objects_per_s(bed: KafkaEnv, records: int) -> float:
-    """Return how many objects of one record a second a sink stores at 50 ms a request."""
+    """Return how many single-record objects per second a sink stores at 50 ms per request."""
     topic = bed.topic_with_records(*datasets.trades(records))
     store = MemoryStore(before_reply=lambda _: time.sleep(REQUEST_LATENCY_S))
     sink = Sink(bed.servers, [topic], store, bed.new_group(), SinkOptions(format="json"))
     began_s = time.perf_counter()
     stored = sink.run(threading.Event(), until_end=True)
-    took_s = time.perf_counter() - began_s
+    elapsed_s = time.perf_counter() - began_s
     assert stored.records == records
-    return records / took_s
+    return records / elapsed_s
 
 
 def first_object_s(bed: KafkaEnv, rounds: int) -> float:
-    """Return how long after its sending the first record of a topic is in the lake, at ``--flush-age 1``."""
+    """Return the delay from sending the first record of a topic to its object, at ``--flush-age 1``."""
     durations_s = []
     for _ in range(rounds):
         topic, store = bed.create_topic(), open_store(str(bed.empty_lake()))

@@ -1,4 +1,4 @@
-"""Ten thousand symbols with everything that is computed by default: memory, snapshots, recovery."""
+"""Ten thousand symbols with all defaults: memory, snapshots, recovery."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ SYMBOLS = 10_000
 
 
 class ManySymbolsResult(NamedTuple):
-    """The first run, what its snapshots take, and the second run, which takes them up for one more record."""
+    """The first run, the size of its snapshots, and a second run that restores them for one more record."""
 
     first: Run
     written: TrackSummary

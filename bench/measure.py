@@ -1,4 +1,4 @@
-"""Children measured from their start to their end."""
+"""Measures child processes from start to exit."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from typing import Self
 class Run:
     """One run: records, wall seconds, the child's own CPU seconds, its peak memory in MB.
 
-    If only a part of the child's life is measured, ``whole_s`` is its whole.
+    If only a part of the child's life is measured, ``total_s`` covers all of it.
     """
 
     records: int
@@ -28,7 +28,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """The medians of the rounds of one way."""
+    """Medians over the rounds of one contender."""
 
     per_s: float
     cpu_us: float
@@ -46,7 +46,7 @@ class Result:
 
 
 class PeakMemory:
-    """The most memory a process has held: its own usage counts what the parent held when it forked."""
+    """Peak memory of a process; its resource usage would include what the parent held at the fork."""
 
     def __init__(self, pid: int) -> None:
         self.mb = 0.0
@@ -72,7 +72,7 @@ class PeakMemory:
 
 
 def run_child(records: int, arguments: Sequence[object], log: Path) -> Run:
-    """Run a command; what it prints goes to a file, and is shown if it fails."""
+    """Run a command; its output goes to a file and is shown if it fails."""
     with log.open("wb") as out:
         began_s = time.perf_counter()
         process = subprocess.Popen([str(each) for each in arguments], stdout=out, stderr=subprocess.STDOUT)
@@ -86,7 +86,7 @@ def run_child(records: int, arguments: Sequence[object], log: Path) -> Run:
 
 
 def run_interleaved(contenders: dict[str, Callable[[], Run]], rounds: int) -> dict[str, Result]:
-    """Run every way in turn, ``rounds`` times, and return the medians."""
+    """Run every contender in turn, ``rounds`` times, and return the medians."""
     runs: dict[str, list[Run]] = {name: [] for name in contenders}
     for number in range(1, rounds + 1):
         for name, run_contender in contenders.items():
@@ -94,7 +94,7 @@ def run_interleaved(contenders: dict[str, Callable[[], Run]], rounds: int) -> di
             runs[name].append(run)
             print(
                 f"  round {number}  {name}: {run.records / run.wall_s:,.0f} records/s, "
-                f"{run.cpu_s / run.records * 1e6:.2f} µs CPU a record, {run.peak_mb:.0f} MB",
+                f"{run.cpu_s / run.records * 1e6:.2f} µs CPU per record, {run.peak_mb:.0f} MB",
                 flush=True,
             )
     return {name: Result.from_runs(each) for name, each in runs.items()}

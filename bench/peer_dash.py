@@ -1,8 +1,8 @@
-"""An app in the peers' own environment: the table by Dash, ten times a second.
+"""An app in the peers' environment: the table by Dash, ten times per second.
 
-As its documentation shows for live data: `dcc.Interval` calls for the rows that have changed, and Dash AG
-Grid takes them as transactions by the id of the row. Gunicorn serves it, as it recommends: one worker.
-A random walk in the process stands for the market: nothing is read.
+As its documentation shows for live data: `dcc.Interval` requests the changed rows, and Dash AG Grid applies
+them as transactions by row id. Gunicorn serves it, as recommended, with one worker.
+A random walk in the process replaces the market; nothing is read.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""The peers' own environments: Quix Streams wants another version of Kafka's client than tickerlake does."""
+"""Separate environments for the peers: Quix Streams needs another version of Kafka's client."""
 
 import hashlib
 import re
@@ -27,11 +27,11 @@ SPARK_JARS = {
 
 
 class PeerUnavailable(Exception):
-    """The peers can't be fetched."""
+    """The peers cannot be installed."""
 
 
 def peer_python(name: str = "peers", size_mb: int = 700) -> Path:
-    """Return the interpreter that has the peers of a list installed, after installing them if needed."""
+    """Return an interpreter with the peers of a requirements file, installed first if needed."""
     requirements, folder = REQUIREMENTS / f"{name}.txt", CACHE_DIR.with_name(f"bench-{name}")
     stamp, digest = folder / "stamp", hashlib.sha256(requirements.read_bytes()).hexdigest()
     binary = folder / "venv" / "bin" / "python"
@@ -42,20 +42,20 @@ def peer_python(name: str = "peers", size_mb: int = 700) -> Path:
         try:
             subprocess.run([*pip, "-r", requirements], check=True)
         except subprocess.CalledProcessError as error:
-            raise PeerUnavailable("pip can't install them") from error
+            raise PeerUnavailable("pip cannot install them") from error
         stamp.write_text(digest)
     return binary
 
 
 def pinned_version(package: str, name: str) -> str:
-    """Return the version of a package in a list."""
+    """Return a package's version in a requirements file."""
     match = re.search(rf"^{package}==(\S+)", (REQUIREMENTS / f"{name}.txt").read_text(), re.MULTILINE)
     assert match, f"{name}.txt has no {package}"
     return match[1]
 
 
 def spark_jars() -> list[Path]:
-    """Return Spark's connector to Kafka and what it needs."""
+    """Return Spark's Kafka connector and its dependencies."""
     from jgo.config import GlobalSettings
     from jgo.maven import MavenContext
 

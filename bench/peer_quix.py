@@ -1,4 +1,4 @@
-"""A child in the peers' own environment: one-minute bars by Quix Streams, exactly once, its state on disk."""
+"""A child in the peers' environment: one-minute bars by Quix Streams, exactly once, its state on disk."""
 
 import importlib
 import json
@@ -61,7 +61,7 @@ def main(servers: str, topic: str, target: str, records: str, folder: str) -> No
     )
     frame.to_topic(app.topic(target, value_serializer="json"))
     app.run(count=int(records))
-    report = {"reading_s": time.perf_counter() - started_s[0]}
+    report = {"elapsed_s": time.perf_counter() - started_s[0]}
     print(f"\n{json.dumps(report)}", file=sys.stderr, flush=True)
 
 

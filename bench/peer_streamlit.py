@@ -1,7 +1,7 @@
-"""An app in the peers' own environment: the table by Streamlit, ten times a second.
+"""An app in the peers' environment: the table by Streamlit, ten times per second.
 
-As its documentation shows for live data: a fragment that runs every tenth of a second, and `st.dataframe`.
-A random walk in the process stands for the market: nothing is read.
+As its documentation shows for live data: a fragment that runs every 0.1 s, and `st.dataframe`.
+A random walk in the process replaces the market; nothing is read.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""A child: read a topic, decode it with Polars, group each batch into bars, and drop them: a limit."""
+"""A child: read a topic, decode it with Polars, group each batch into bars, and drop them (a limit)."""
 
 import io
 import secrets

@@ -1,4 +1,4 @@
-"""A child: send documents that are ready, in transactions, and wait until all are committed."""
+"""A child: send encoded documents in transactions, and wait until all are committed."""
 
 import secrets
 import sys

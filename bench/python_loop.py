@@ -1,4 +1,4 @@
-"""A child: one message after another into a dictionary of forming bars, as is often written by hand."""
+"""A child: one message at a time into a dictionary of forming bars, as often written by hand."""
 
 import secrets
 import sys
@@ -15,7 +15,7 @@ _TRANSACTION = 50_000
 
 
 class TradeRecord(msgspec.Struct):
-    """What is wanted of a record."""
+    """The fields that bars need."""
 
     instrument_id: str
     ts_event_ns: int
@@ -25,7 +25,7 @@ class TradeRecord(msgspec.Struct):
 
 @dataclass
 class FormingBar:
-    """A bar that forms."""
+    """A forming bar."""
 
     instrument_id: str
     minute: int

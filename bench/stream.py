@@ -1,4 +1,4 @@
-"""Bars, indicators and alerts of a topic while it flows, against named limits and peers."""
+"""Bars, indicators and alerts from a topic, against named limits and peers."""
 
 import re
 import secrets
@@ -25,7 +25,7 @@ kind = "zscore"
 interval = "1m"
 """
 QUIX_RECORDS = 100_000
-"""It does not end at a count that is the whole topic's, and is too slow for all of it."""
+"""It does not stop at the topic's full count, and is too slow for all of it."""
 LIMIT, TRACK = "kafka-consumer-perf-test (limit)", "tickerlake track"
 QUIX, SPARK = "Quix Streams", "Spark Structured Streaming, warm"
 _SUMMARY = re.compile(
@@ -35,7 +35,7 @@ _SUMMARY = re.compile(
 
 @dataclass(frozen=True)
 class TrackSummary:
-    """What a run of track said that it read and wrote."""
+    """What a run of track reports that it read and wrote."""
 
     records: int
     bars: int
@@ -51,7 +51,7 @@ class TrackSummary:
 
 
 def measure_speeds(bed: KafkaEnv, records: int, rounds: int) -> tuple[dict[str, Result], TrackSummary]:
-    """Topic → one-minute bars, indicators, alerts, committed; also what track wrote, each time the same."""
+    """Topic → one-minute bars, indicators, alerts, committed; also track's summary, equal in every round."""
     market = Market(MarketOptions(trades=records, days=5))
     topic, written = bed.topic_with_trades(market), set[TrackSummary]()
     expected = closed_bars(market)
@@ -64,7 +64,7 @@ def measure_speeds(bed: KafkaEnv, records: int, rounds: int) -> tuple[dict[str, 
             "ConsumerPerformance",
             *("--topic", topic, "--group", bed.new_group(), "--num-records", records, "--hide-header"),
         )
-        # the last but one of its columns are milliseconds of fetching, and bytes and records a second
+        # column 7 is the fetch time in milliseconds
         cells = [
             line.split(", ")
             for line in bed.log_path("tool").read_text().splitlines()
@@ -74,7 +74,7 @@ def measure_speeds(bed: KafkaEnv, records: int, rounds: int) -> tuple[dict[str, 
 
     def track() -> Run:
         prefix = bed.new_group()
-        # the last bars stay open: the clock would close them in some rounds, and not in others
+        # keep the last bars open: the clock would close them in some rounds only
         bars = ("--bars", "1m", "--calendar", "XNYS", "--idle", "1w")
         run = run_track(
             bed, records, topic, prefix, bed.empty_lake(), *bars, "--indicators", INDICATORS, "--rules", rules
@@ -109,7 +109,7 @@ def run_track(bed: KafkaEnv, records: int, topic: str, prefix: str, state: Path,
 
 
 def closed_bars(market: Market) -> tuple[int, int]:
-    """Return how many one-minute bars a market closes, and their trades: each symbol's last stays open."""
+    """Return how many one-minute bars a market closes, and their trades; each symbol's last stays open."""
     minute = pl.col("ts_event_ns") // 60_000_000_000
     counts = pl.concat(
         batch.records.group_by("symbol", minute).agg(pl.len().alias("trades")) for batch in market.batches()
@@ -120,7 +120,7 @@ def closed_bars(market: Market) -> tuple[int, int]:
 
 
 def count_trades(servers: str, topic: str) -> int:
-    """Return how many trades the bars of a topic were made of."""
+    """Return the number of trades in the bars of a topic."""
     description = Admin(servers).require_topic(topic)
     count = pl.col("value").cast(pl.String).str.extract(r'"trade_count":(\d+)').cast(pl.Int64)
     batches = read_all(servers, {}, topic, dict.fromkeys(range(description.partitions), 0))
@@ -144,7 +144,7 @@ def _peer_runners(bed: KafkaEnv, records: int, topic: str) -> dict[str, Callable
     try:
         python, jars = peer_envs.peer_python(), ",".join(map(str, peer_envs.spark_jars()))
     except peer_envs.PeerUnavailable as error:
-        print(f"  the peers are left out: {error}", flush=True)
+        print(f"  skipping the peers: {error}", flush=True)
         return {}
 
     def run(count: int, name: str, *extra_args: object) -> Run:

@@ -14,7 +14,7 @@ _STOPWATCH = Stopwatch()
 
 
 class TimedConsumer(Consumer):
-    """Begins the clock when it is given partitions."""
+    """Starts the stopwatch when partitions are assigned."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class TimedConsumer(Consumer):
 
 
 class TimedProducer(Producer):
-    """Ends the clock with each transaction."""
+    """Stops the stopwatch with each transaction."""
 
     def commit(self) -> None:
         super().commit()
