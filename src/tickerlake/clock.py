@@ -46,7 +46,7 @@ class Timing:
     jitter
         Returns a random share of a delay.
     wait
-        Waits, holding the condition, until it is notified or the monotonic clock reaches a time, if one is set.
+        Waits, holding the condition, until it is notified or the monotonic clock reaches a time if given.
     """
 
     monotonic_s: Callable[[], float] = monotonic_s

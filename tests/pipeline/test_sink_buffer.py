@@ -1,4 +1,4 @@
-"""What waits for a writer, when another worker was first and cut otherwise."""
+"""The buffer of a partition, when another worker was first and cut its segment elsewhere."""
 
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tickerlake.pipeline.sink import SinkOptions, _PartitionBuffer
 
 @dataclass
 class Writer:
-    """A chain that ends where the test says."""
+    """A writer at a given position of the chain."""
 
     position: int = 0
 
@@ -37,23 +37,24 @@ def pending_offsets(buffer: _PartitionBuffer) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("adopted_end", "left"), [(10, range(10, 30)), (4, range(4, 30)), (25, range(25, 30)), (99, range(0))]
+    ("adopted_end", "remaining"),
+    [(10, range(10, 30)), (4, range(4, 30)), (25, range(25, 30)), (99, range(0))],
 )
-def test_records_not_covered_by_an_adopted_segment_stay_buffered(adopted_end: int, left: range) -> None:
-    lane = _PartitionBuffer(Writer())
+def test_records_not_covered_by_an_adopted_segment_stay_buffered(adopted_end: int, remaining: range) -> None:
+    buffer = _PartitionBuffer(Writer())
     for start in (0, 6, 15):
-        lane.add(records(start, {0: 6, 6: 15, 15: 30}[start]))
-    taken = lane.cut_segment(SinkOptions(flush_records=10))
-    assert taken.get_column("offset").to_list() == list(range(10))
-    assert pending_offsets(lane) == list(range(10, 30))
-    lane.future = Future()
-    lane.on_stored(StoreResult(0, adopted_end, records=0, rejects=0, objects=0, bytes=0, adopted=True))
-    assert pending_offsets(lane) == list(left)
-    assert lane.records == len(left)
-    assert lane.future is None
+        buffer.add(records(start, {0: 6, 6: 15, 15: 30}[start]))
+    segment = buffer.cut_segment(SinkOptions(flush_records=10))
+    assert segment.get_column("offset").to_list() == list(range(10))
+    assert pending_offsets(buffer) == list(range(10, 30))
+    buffer.future = Future()
+    buffer.on_stored(StoreResult(0, adopted_end, records=0, rejects=0, objects=0, bytes=0, adopted=True))
+    assert pending_offsets(buffer) == list(remaining)
+    assert buffer.records == len(remaining)
+    assert buffer.future is None
 
 
 def test_stored_records_are_not_buffered_again() -> None:
-    lane = _PartitionBuffer(Writer(position=5))
-    lane.add(records(0, 8))
-    assert pending_offsets(lane) == [5, 6, 7]
+    buffer = _PartitionBuffer(Writer(position=5))
+    buffer.add(records(0, 8))
+    assert pending_offsets(buffer) == [5, 6, 7]

@@ -1,4 +1,4 @@
-"""Locks between the processes of this machine, which end with their holder, however that ends."""
+"""Locks between processes on this machine; the system releases them when a process exits, even if killed."""
 
 import fcntl
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from tickerlake.errors import Fenced
 def hold_locks(names: Sequence[str]) -> Iterator[None]:
     """Hold a lock for each name on this machine, until the block or the process ends.
 
-    Kafka fences a second run over the same files; it can't fence one over some of them.
+    Kafka fences a second run with the same files, but not one with only some of them.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def hold_locks(names: Sequence[str]) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise Fenced(
-                    "Another process on this machine writes one of these files to this topic.",
+                    "Another process on this machine is writing one of these files to this topic.",
                     "Wait for it, or stop it.",
                 ) from error
         yield
@@ -38,9 +38,9 @@ def hold_locks(names: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def instance_slot(name: str) -> Iterator[int]:
-    """Hold the first number that no other process of this machine holds for some work.
+    """Hold the lowest number of a name that no other process on this machine holds.
 
-    A process that begins again after a crash gets the number that it had.
+    A process that restarts after a crash usually gets the number that it had.
     """
     for number in count():
         with ExitStack() as stack:

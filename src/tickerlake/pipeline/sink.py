@@ -1,7 +1,7 @@
-"""Kafka → lake, exactly once. The only place that commits offsets.
+"""Kafka → lake, exactly once.
 
-One thread polls; segments are encoded and stored by a few others, at most one at a time for each
-partition. The order is always: store the segment, then commit the offset as a hint.
+One thread polls and commits; a few others encode and store segments, at most one at a time per partition. The
+order is always: store the segment, then commit the offset as a hint.
 """
 
 import threading
@@ -24,23 +24,32 @@ from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import Format, TopicMeta, check_same_topic, check_topic, open_topic
 from tickerlake.lake.writer import Writer, open_writer
 
-_POLL_TIMEOUT_S = 0.05
-_TOPIC_CHECK_INTERVAL_S = 5.0
-_MEMORY_WAIT_S = 2.0
-_RETRY_DELAY_S = 0.2
-_MAX_SEGMENTS_IN_FLIGHT = 2  # segments encoded at once
-_MAX_OBJECT_UPLOADS = 128  # in flight at once with one object a record: its rate is this over the latency
-_OBJECT_BATCH_RECORDS = 4_000
+_POLL_TIMEOUT_S = 0.05  # how late an idle worker notices that a segment is due, or stored
+_TOPIC_CHECK_INTERVAL_S = 5.0  # one request per topic
+_TOPIC_CHECK_RETRY_S = 0.2
+_MEMORY_WAIT_S = 2.0  # before fetching is paused; a segment is usually stored sooner
+_MAX_SEGMENTS_IN_FLIGHT = 2  # one is encoded while another is uploaded
+_MAX_OBJECT_UPLOADS = 128  # with one object per record, the rate is this number divided by the latency
+_OBJECT_BATCH_RECORDS = 4_000  # of format json: what is stored between two commits
+_RECORD_OVERHEAD_BYTES = 64  # offset, timestamp, key, and the views that point to key and value
 
 
 @dataclass(frozen=True, slots=True)
 class SinkOptions:
     """When a segment is cut, and what happens at a gap.
 
-    A segment is stored when its records reach ``flush_bytes`` (of values) or ``flush_records``, or
-    the oldest is ``flush_age_s`` old; with the format ``json`` each record is stored as soon as it is read.
-    At most ``buffer_bytes`` are in memory, waiting or being stored: then the largest segment that waits is
-    cut early, and reading pauses until there is room.
+    Attributes
+    ----------
+    format
+        The format of the segments. With ``json``, each record is stored as soon as it is read.
+    flush_bytes, flush_records, flush_age_s
+        A segment is stored when its values reach this size, its records this number, or the oldest of them
+        this age.
+    buffer_bytes
+        The memory for records, buffered or in flight; by default that of four full segments. At the limit,
+        the largest buffered segment is cut early, and fetching pauses until half of the memory is free.
+    on_gap
+        Whether to stop, or record a gap, if Kafka deleted records before they were stored.
     """
 
     format: Format = "ndjson"
@@ -55,8 +64,18 @@ class SinkOptions:
 class SinkProgress:
     """Running totals of one worker.
 
-    ``lag`` is what its partitions hold and the lake does not yet; ``unfinished`` are partitions of which the
-    end is hidden by a transaction that is not finished.
+    Attributes
+    ----------
+    records, rejects, segments, bytes
+        What it has stored.
+    adopted
+        Segments that another worker had stored first.
+    lag
+        Records of its partitions that are not stored yet.
+    blocked_partitions
+        Partitions that end in an open transaction.
+    partitions
+        The next offset to store of each partition.
     """
 
     records: int = 0
@@ -70,7 +89,7 @@ class SinkProgress:
 
 
 class _PartitionBuffer:
-    """Records of one partition on their way to one writer."""
+    """Records of one partition: waiting for a segment, or in flight to the store."""
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
@@ -88,7 +107,7 @@ class _PartitionBuffer:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes waiting and being stored."""
+        """Bytes buffered and in flight."""
         return self.bytes + (0 if self.in_flight is None else _frame_bytes(self.in_flight))
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -120,7 +139,7 @@ class _PartitionBuffer:
         return segment
 
     def on_stored(self, stored: StoreResult) -> None:
-        """Drop what the stored segment covers; what an adopted one does not cover waits again."""
+        """Drop the records that the segment covers; an adopted one may leave some that stay buffered."""
         assert self.in_flight is not None
         self.future = None
         pending = [self.in_flight, *self.frames]
@@ -135,8 +154,84 @@ class _PartitionBuffer:
 
 
 def _frame_bytes(frame: pl.DataFrame) -> int:
-    # the fixed part stands for offset, timestamp, key and the views that point to them
-    return int(frame.get_column("value").bin.size().sum() or 0) + 64 * frame.height
+    return int(frame.get_column("value").bin.size().sum() or 0) + _RECORD_OVERHEAD_BYTES * frame.height
+
+
+class _TopicIdentity:
+    """Checks that topics are still those of the lake: a recreated topic starts over with other records.
+
+    Checks compare with the metadata read when the sink started, so they cost the store nothing.
+    """
+
+    def __init__(self, admin: Admin, store: Store, topics: list[str], fmt: Format) -> None:
+        self._admin = admin
+        self._store = store
+        self._topics = topics
+        self._format = fmt
+        self._metas: dict[str, TopicMeta] = {}
+        self._last_check_s = 0.0
+        self._last_answer_s = 0.0
+
+    def open(self) -> None:
+        """Read the metadata of all topics from the lake, or create them there."""
+        for name in self._topics:
+            topic = self._admin.require_topic(name)
+            watermarks = sorted(self._admin.watermarks(topic).items())
+            first_positions = {str(number): low for number, (low, _) in watermarks}
+            self._metas[name] = open_topic(self._store, self._expected_meta(topic, first_positions))
+        self._last_check_s = self._last_answer_s = clock.monotonic_s()
+
+    def meta(self, name: str) -> TopicMeta:
+        """Return the metadata of a topic in the lake."""
+        return self._metas[name]
+
+    def check(self, name: str) -> None:
+        """Raise LakeError if Kafka's topic of this name is not the one in the lake."""
+        meta = self._metas[name]
+        expected = self._expected_meta(self._admin.require_topic(name), meta.first_positions)
+        check_same_topic(meta, expected, self._store.uri)
+
+    def check_all(self) -> None:
+        """Check all topics; tolerate for a grace period that no broker answers."""
+        try:
+            for name in self._topics:
+                self.check(name)
+        except BrokerUnreachable:
+            if clock.monotonic_s() - self._last_answer_s > BROKER_GRACE_S:
+                raise
+        else:
+            self._last_answer_s = clock.monotonic_s()
+        self._last_check_s = clock.monotonic_s()
+
+    def check_if_due(self) -> None:
+        """Check all topics if the last check was a while ago."""
+        if clock.monotonic_s() - self._last_check_s > _TOPIC_CHECK_INTERVAL_S:
+            self.check_all()
+
+    def _expected_meta(self, topic: Topic, first_positions: dict[str, int]) -> TopicMeta:
+        now_ms = clock.now_ns() // 1_000_000
+        return TopicMeta(topic.name, topic.topic_id, topic.cluster_id, self._format, first_positions, now_ms)
+
+
+class _Backpressure:
+    """Pauses fetching while too much is in memory, and resumes it when half of the limit is free."""
+
+    def __init__(self, consumer: Consumer, limit_bytes: int) -> None:
+        self._consumer = consumer
+        self._limit_bytes = limit_bytes
+        self._is_paused = False
+
+    def should_pause(self, held_bytes: int) -> bool:
+        return held_bytes > self._limit_bytes and not self._is_paused
+
+    def pause(self, partitions: list[Partition]) -> None:
+        self._consumer.pause(partitions)
+        self._is_paused = True
+
+    def resume_if_drained(self, held_bytes: int, partitions: list[Partition]) -> None:
+        if self._is_paused and held_bytes <= self._limit_bytes // 2:
+            self._consumer.resume(partitions)
+            self._is_paused = False
 
 
 class Sink:
@@ -147,11 +242,13 @@ class Sink:
     bootstrap_servers, properties
         How to reach the cluster.
     topics
-        What to store.
+        The topics to store.
     store
-        Where the lake is.
+        The store of the lake.
     group
-        Consumer group that shares the partitions.
+        The consumer group whose members share the partitions.
+    options
+        When segments are cut, and what happens at a gap.
     """
 
     def __init__(
@@ -166,25 +263,23 @@ class Sink:
         self.options = options or SinkOptions()
         self._uploads: ThreadPoolExecutor | None = None
         if self.options.format == "json":
-            # objects of one record gain nothing by waiting for others
+            # objects of one record gain nothing from waiting for more
             self.options = replace(self.options, flush_records=_OBJECT_BATCH_RECORDS, flush_age_s=0)
             self._uploads = ThreadPoolExecutor(_MAX_OBJECT_UPLOADS, thread_name_prefix="object")
         self.store = store
         self.topics = [check_topic(topic) for topic in topics]
         self.progress = SinkProgress()
-        self._admin = Admin(bootstrap_servers, properties)
-        self._chains: dict[str, TopicMeta] = {}
+        admin = Admin(bootstrap_servers, properties)
+        self._identity = _TopicIdentity(admin, store, self.topics, self.options.format)
         self._buffers: dict[Partition, _PartitionBuffer] = {}
         self._revoked_uploads: list[Future[StoreResult]] = []
-        self._paused = False
         self._failure: Exception | None = None
         self._is_stopping = False
-        self._last_check_s = 0.0
-        self._last_answer_s = 0.0
         self._pool = ThreadPoolExecutor(_MAX_SEGMENTS_IN_FLIGHT, thread_name_prefix="segment")
         self._consumer = Consumer(
             bootstrap_servers, group, properties or {}, self._open_partition, self._release_partition
         )
+        self._backpressure = _Backpressure(self._consumer, self.options.buffer_bytes)
 
     def run(
         self,
@@ -193,16 +288,16 @@ class Sink:
         until_end: bool = False,
         on_progress: Callable[[SinkProgress], None] | None = None,
     ) -> SinkProgress:
-        """Store records until ``stop`` is set or, with ``until_end``, until all that is there is stored.
+        """Store records until `stop` is set or, with `until_end`, until all existing records are stored.
 
-        On ``stop`` what has been read is stored before returning.
+        When `stop` is set, the records that were read are stored before this returns.
 
         Raises
         ------
         LakeError
             The topic is not the one in the lake, or records were deleted before they were stored.
         StoreUnavailable
-            The store gave no answer within its budget; nothing is lost, run again.
+            The store did not answer within its budget; nothing is lost, run the command again.
         """
         self.open()
         try:
@@ -224,26 +319,23 @@ class Sink:
         return self.progress
 
     def open(self) -> None:
-        """Open the chains and join the group."""
-        for topic in self.topics:
-            self._chains[topic] = self._open_chain(topic)
-        self._last_check_s = self._last_answer_s = clock.monotonic_s()
+        """Open the topics in the lake and join the group."""
+        self._identity.open()
         self._consumer.subscribe(self.topics)
 
     def step(self, *, until_end: bool = False) -> None:
-        """Take what there is to be read, and store what is due; `run` is this again and again."""
+        """Read what has arrived, and store the segments that are due: one iteration of `run`."""
         try:
             for batch in self._consumer.poll(_POLL_TIMEOUT_S):
                 self._buffer_batch(batch)
         except LakeError:
-            self._check_topics()  # a missing offset may be one of another topic: that is said first
+            self._identity.check_all()  # an offset missing in a recreated topic: report that instead
             raise
         self._flush(flush_all=until_end and self._has_read_all())
-        if clock.monotonic_s() - self._last_check_s > _TOPIC_CHECK_INTERVAL_S:
-            self._check_topics()
+        self._identity.check_if_due()
 
     def close(self) -> None:
-        """Leave the group, when what is being stored is stored or has failed."""
+        """Leave the group, and wait for segments in flight to be stored or fail."""
         self._consumer.close()
         self._pool.shutdown()
         if self._uploads:
@@ -252,37 +344,6 @@ class Sink:
     def _is_idle(self) -> bool:
         return not self._revoked_uploads and all(buffer.is_idle for buffer in self._buffers.values())
 
-    def _open_chain(self, topic: str) -> TopicMeta:
-        description = self._admin.require_topic(topic)
-        cached = self._chains.get(topic)
-        first_positions = cached.first_positions if cached else self._first_positions(description)
-        expected = TopicMeta(
-            topic,
-            description.topic_id,
-            description.cluster_id,
-            self.options.format,
-            first_positions,
-            clock.now_ns() // 1_000_000,
-        )
-        # a recheck compares with what is known: it costs the store nothing
-        return (
-            check_same_topic(cached, expected, self.store.uri) if cached else open_topic(self.store, expected)
-        )
-
-    def _check_topics(self) -> None:
-        try:
-            for topic in self.topics:
-                self._open_chain(topic)
-        except BrokerUnreachable:
-            if clock.monotonic_s() - self._last_answer_s > BROKER_GRACE_S:
-                raise
-        else:
-            self._last_answer_s = clock.monotonic_s()
-        self._last_check_s = clock.monotonic_s()
-
-    def _first_positions(self, topic: Topic) -> dict[str, int]:
-        return {str(number): low for number, (low, _) in sorted(self._admin.watermarks(topic).items())}
-
     def _open_partition(self, partition: Partition, committed: CommittedOffset | None) -> int:
         topic, number = partition
         hint = (
@@ -290,7 +351,7 @@ class Sink:
             if committed and committed.metadata.isdigit()
             else None
         )
-        writer = open_writer(self.store, self._chains[topic], number, hint, self._uploads)
+        writer = open_writer(self.store, self._identity.meta(topic), number, hint, self._uploads)
         low, high = self._consumer.watermarks(partition)
         if low > writer.position:
             if self.options.on_gap == "stop":
@@ -298,22 +359,22 @@ class Sink:
                     f"Kafka deleted the offsets {writer.position} to {low - 1} of {topic} partition {number} "
                     "before they could be stored.",
                     "Lengthen the topic's retention. "
-                    "`--on-gap record` notes the loss in the lake and goes on.",
+                    "`--on-gap record` records the gap in the lake and continues.",
                 )
             writer.put_gap(low)
         if writer.position > high:
             raise LakeError(
-                f"The lake holds {topic} partition {number} up to offset {writer.position - 1}, "
+                f"The lake has {topic} partition {number} up to offset {writer.position - 1}, "
                 f"but Kafka's log ends at {high}.",
-                "The broker lost its log. Store what comes from now on in another lake (--lake).",
+                "The broker has lost its log. Store the records from now on in another lake (--lake).",
             )
         self._buffers[partition] = _PartitionBuffer(writer)
         self.progress.partitions[partition] = writer.position
         return writer.position
 
     def _release_partition(self, partition: Partition) -> None:
-        # what is buffered is read again by the next owner; an upload in flight is harmless: it is
-        # create-only, and whoever comes second adopts it
+        # the next owner reads the buffered records again; an upload in flight is harmless: it is create-only,
+        # and the worker that comes second adopts it
         buffer = self._buffers.pop(partition, None)
         if buffer and buffer.future:
             self._revoked_uploads.append(buffer.future)
@@ -330,7 +391,7 @@ class Sink:
 
     def _lag(self, partition: Partition) -> int:
         buffer = self._buffers[partition]
-        # the end of a transaction is an offset without a record: nothing is left to be stored there
+        # a transaction ends with an offset without a record, which leaves the position below the watermark
         if buffer.at_end and buffer.is_idle:
             return 0
         return max(0, self._consumer.cached_high_watermark(partition) - self.progress.partitions[partition])
@@ -356,25 +417,25 @@ class Sink:
 
     def _store_segment(self, topic: str, writer: Writer, segment: pl.DataFrame) -> StoreResult:
         try:
-            self._check_topic(topic)
+            self._wait_for_topic_check(topic)
             return writer.put(segment)
         except Exception as error:
             self._failure = error
             raise
 
-    def _check_topic(self, topic: str) -> None:
-        """See that records which were read are of the topic in the lake, not of one of its name made anew."""
+    def _wait_for_topic_check(self, topic: str) -> None:
+        """Check that the records in flight are of the topic in the lake, and retry while no broker answers."""
         deadline_s = clock.monotonic_s() + BROKER_GRACE_S
         while True:
-            # one failure ends the sink: what waited for a thread meanwhile might take as long to fail
+            # one failure stops the sink: segments queued behind it could take as long to fail
             if self._failure:
                 raise self._failure
             try:
-                self._open_chain(topic)
+                self._identity.check(topic)
             except BrokerUnreachable:
                 if self._is_stopping or clock.monotonic_s() > deadline_s:
                     raise
-                time.sleep(_RETRY_DELAY_S)
+                time.sleep(_TOPIC_CHECK_RETRY_S)
             else:
                 return
 
@@ -396,19 +457,21 @@ class Sink:
 
     def _limit_memory(self) -> None:
         held_bytes = sum(buffer.held_bytes for buffer in self._buffers.values())
-        if held_bytes > self.options.buffer_bytes and not self._paused:
-            ready = [item for item in self._buffers.items() if item[1].future is None and item[1].frames]
-            if (
-                ready
-                and sum(lane.future is not None for lane in self._buffers.values()) < _MAX_SEGMENTS_IN_FLIGHT
-            ):
-                self._start_store(*max(ready, key=lambda item: item[1].bytes))
-            in_flight = [lane.future for lane in self._buffers.values() if lane.future is not None]
-            # pausing makes the client drop what it has fetched: wait a while for room first
-            if in_flight and wait(in_flight, _MEMORY_WAIT_S, FIRST_COMPLETED).done:
-                return
-            self._consumer.pause(list(self._buffers))
-            self._paused = True
-        elif self._paused and held_bytes <= self.options.buffer_bytes // 2:
-            self._consumer.resume(list(self._buffers))
-            self._paused = False
+        if not self._backpressure.should_pause(held_bytes):
+            self._backpressure.resume_if_drained(held_bytes, list(self._buffers))
+            return
+        if len(self._in_flight()) < _MAX_SEGMENTS_IN_FLIGHT:
+            self._store_largest()
+        # pausing makes the client discard its prefetched records: first wait for memory to become free
+        in_flight = self._in_flight()
+        if in_flight and wait(in_flight, _MEMORY_WAIT_S, FIRST_COMPLETED).done:
+            return
+        self._backpressure.pause(list(self._buffers))
+
+    def _in_flight(self) -> list[Future[StoreResult]]:
+        return [buffer.future for buffer in self._buffers.values() if buffer.future is not None]
+
+    def _store_largest(self) -> None:
+        ready = [item for item in self._buffers.items() if item[1].future is None and item[1].frames]
+        if ready:
+            self._start_store(*max(ready, key=lambda item: item[1].bytes))

@@ -86,7 +86,10 @@ def test_a_paused_broker_can_be_resumed_and_stopped(broker: EmbeddedBroker) -> N
 
 
 def test_another_process_sees_and_stops_it(broker: EmbeddedBroker) -> None:
-    code = "import sys, pathlib as p, tickerlake.kafka.embedded.broker as e; print(e.stop_broker(p.Path(sys.argv[1])))"
+    code = (
+        "import sys, pathlib, tickerlake.kafka.embedded.broker as broker;"
+        "print(broker.stop_broker(pathlib.Path(sys.argv[1])))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(broker.info.data_dir)], capture_output=True, text=True, check=True
     )

@@ -248,7 +248,7 @@ def _choose_port(layout: files.Layout, port: int | None) -> int:
         if not files.is_port_free(port):
             raise UsageError(
                 f"Port {port} is in use by another process.",
-                "Stop that process or choose another port with --port.",
+                "Stop it, or choose another port with --port.",
             )
         return port
     last = files.BrokerState.load(layout)

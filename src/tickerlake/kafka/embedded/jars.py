@@ -133,7 +133,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _file_stamp(jar: Jar, path: Path) -> list[str | int]:
-    """Return the checksum, size and modification time; while they are unchanged, a file counts as verified."""
+    """Return the properties of a verified file; while they are unchanged, it still counts as verified."""
     stat = path.stat()
     return [jar.sha256, stat.st_size, stat.st_mtime_ns]
 
@@ -211,9 +211,7 @@ def _fetch(folder: Path, jar: Jar) -> None:
 
 def _resolve(jar: Jar, temp_dir: Path, use_local_repo: bool) -> Path:
     """Find a jar in the user's local Maven repository, or download it into a private folder."""
-    logging.getLogger("jgo").setLevel(
-        logging.CRITICAL + 1
-    )  # the pinned checksums are verified here, not there
+    logging.getLogger("jgo").setLevel(logging.CRITICAL + 1)  # `_fetch` verifies the pinned checksums
     from jgo.config import GlobalSettings
     from jgo.maven import MavenContext
 

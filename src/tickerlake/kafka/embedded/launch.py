@@ -75,8 +75,8 @@ def wait_ready(layout: Layout, pid: int, port: int, timeout_s: float) -> None:
 class ClassArchive:
     """An archive of loaded classes (AppCDS, or an AOT cache) that makes the next start faster.
 
-    The JVM writes it at the first clean shutdown, which then takes some seconds longer. It is optional: the JVM
-    ignores an archive that does not match, and `launch` removes one that a start has failed with.
+    The JVM writes it at the first clean shutdown, which then takes some seconds longer. It is optional: the
+    JVM ignores an archive that does not match, and `launch` removes one that a start has failed with.
 
     Parameters
     ----------
