@@ -140,8 +140,8 @@ def _rules_under_test(preset_rules: Iterable[Rule]) -> list[Rule]:
     kinds: dict[str, tuple[str, dict[str, object]]] = {
         "fixed 0.5%": ("pct_change", {"window": 1, "pct": 0.5}),
         "fixed 0.25%": ("pct_change", {"window": 1, "pct": 0.25}),
-        "z-score": ("zscore", {**default.given, "time_of_day": False}),
-        "**z-score, time of day** (default)": ("zscore", dict(default.given)),
+        "z-score": ("zscore", {**default.arguments, "time_of_day": False}),
+        "**z-score, time of day** (default)": ("zscore", dict(default.arguments)),
         "Lee–Mykland": ("jump", {"alpha": 0.01, "time_of_day": False}),
         "Lee–Mykland, time of day (sensitive)": ("jump", {"alpha": 0.01, "time_of_day": True}),
     }

@@ -71,16 +71,16 @@ def test_a_whole_file() -> None:
     )
     assert big.expires_ns == int(datetime(2027, 1, 1, tzinfo=UTC).timestamp()) * 10**9
     assert (big.line, cross.line, price.line) == (4, 24, 28)
-    assert (cross.given["level"], price.given["level"]) == ("SMA(200)", 150.5)
+    assert (cross.arguments["level"], price.arguments["level"]) == ("SMA(200)", 150.5)
     (channel,) = found.notify
-    assert (channel.table["channel"], channel.line, channel.key_lines["to"]) == ("email", 32, 34)
+    assert (channel.table["channel"], channel.line) == ("email", 32)
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "rules.toml"
     path.write_text(FULL_RULES, encoding="utf-8")
     assert load(path).rules == parse(FULL_RULES, "x").rules
-    with pytest.raises(UsageError, match="can't be read"):
+    with pytest.raises(UsageError, match="cannot be read"):
         load(tmp_path / "none.toml")
 
 
@@ -112,11 +112,11 @@ kind = "gap_open"
 pct = 3
 """
     assert [(p.line, p.rule, p.message, p.hint) for p in problems(text)] == [
-        (1, "", "lsts is not known here.", "Did you mean lists?"),
-        (6, "a", "treshold is not known.", "Did you mean threshold?"),
+        (1, "", "there is no key lsts.", "Did you mean lists?"),
+        (6, "a", "there is no key treshold.", "Did you mean threshold?"),
         (10, "b", "there is no kind 'zsore'.", "Did you mean zscore?"),
-        (15, "a", "pct is -1.", "It has to be more than 0."),
-        (21, "gap_open-1", "this id is taken by the rule of line 17.", "Give each rule its own."),
+        (15, "a", "pct is -1.", "It must be more than 0."),
+        (21, "gap_open-1", "the rule of line 17 has the same id.", "Use another id."),
     ]
 
 
@@ -136,21 +136,21 @@ pct = 3
         ("clear_bars = 0", "zscore", "clear_bars is 0.", "1 to"),
         ("clear_bars = 1.5", "zscore", "clear_bars is 1.5, not a whole number.", ""),
         ("critical = 3", "zscore", "critical is 3, below threshold = 5", 'severity = "critical"'),
-        ("warning = 9\ncritical = 8", "zscore", "warning is 9, not below critical.", "Exchange"),
+        ("warning = 9\ncritical = 8", "zscore", "warning is 9, not below critical.", "Swap"),
         ('severity = "urgent"', "zscore", 'severity is "urgent".', "info, warning, critical"),
         ('direction = "dwon"', "zscore", 'direction is "dwon".', "Did you mean down?"),
         ('when = "ticks"', "zscore", 'when is "ticks".', "Did you mean tick?"),
         ('repeat = "once_per_day"', "zscore", 'repeat is "once_per_day".', "Did you mean once_per_bar?"),
         ('cooldown = "15 minutes"', "zscore", 'cooldown is "15 minutes", not a duration.', "15m"),
-        ("cooldown = 15", "zscore", "cooldown is 15, not a text.", "quotes"),
+        ("cooldown = 15", "zscore", "cooldown is 15, not a string.", "quotes"),
         ('interval = "1min"', "zscore", "interval is '1min', not an interval.", "1m"),
         ('session = "extended"', "zscore", 'session is "extended".', "all, regular"),
         ('expires = "2027-01-01"', "zscore", "expires is '2027-01-01', not a date.", "without quotes"),
         ("warmup = -1", "zscore", "warmup is -1.", "0 to"),
-        ('message = "{symbl}"', "zscore", "message has no place {symbl}.", "Did you mean symbol?"),
-        ('message = "{symbol"', "zscore", "message can't be read", "{{"),
-        ('message = "{symbol.__class__}"', "zscore", "message has no place {symbol.__class__}.", "symbol"),
-        ("symbols = []", "zscore", "symbols is no list of symbols.", "AAPL"),
+        ('message = "{symbl}"', "zscore", "message cannot contain {symbl}.", "Did you mean symbol?"),
+        ('message = "{symbol"', "zscore", "message is not a valid template", "{{"),
+        ('message = "{symbol.__class__}"', "zscore", "message cannot contain {symbol.__class__}.", "symbol"),
+        ("symbols = []", "zscore", "symbols is not a list of symbols.", "AAPL"),
         ('symbols = ["@tec"]', "zscore", "there is no list @tec.", "[lists]"),
         ('id = "a b"', "zscore", "id is 'a b'.", "letters"),
         ("id = 5", "zscore", "id is '5'.", "in quotes"),
@@ -163,21 +163,21 @@ pct = 3
         ("pct = 1\nwindow = 99999", "pct_change", "window is 99,999.", "1 to 2,000"),
         ('pct = 1\nwindow = "4h"\ninterval = "1s"', "pct_change", "A window of 14,400 bars", "2,000"),
         ('pct = 1\nwindow = "30s"\ninterval = "1m"', "pct_change", "a window of 30s is shorter than", "1m"),
-        ("upper = 10\nlower = 10", "channel", "lower is 10, which is not below upper, 10.", "Exchange"),
+        ("upper = 10\nlower = 10", "channel", "lower is 10, not below upper, which is 10.", "Swap"),
         ("", "channel", "the channel has no edge", "upper"),
         ('level = "SMB(20)"', "cross", "level: there is no indicator SMB.", "SMA"),
-        ('level = "MACD(12,26,9)"', "cross", "which has 3 results.", "MACD(12,26,9).signal"),
+        ('level = "MACD(12,26,9)"', "cross", "which has 3 outputs.", "MACD(12,26,9).signal"),
         ("level = 0", "cross", "level is 0.", "more than 0"),
-        ("level = 5\nclear = 1", "cross", "cross clears by itself.", "Leave"),
-        ("", "vwap_deviation", "one of pct and bps is needed", "pct = 1.5"),
-        ("pct = 1\nbps = 1", "vwap_deviation", "one of pct and bps is needed", "pct = 1.5"),
-        ('pct = 1\ninterval = "1d"', "vwap_deviation", "makes no sense with bars of days.", "1m"),
-        ('interval = "1h"', "limit_band", "bars of 1h are too wide for limit_band.", "5m"),
+        ("level = 5\nclear = 1", "cross", "cross has no clear threshold.", "Remove"),
+        ("", "vwap_deviation", "either pct or bps is required", "pct = 1.5"),
+        ("pct = 1\nbps = 1", "vwap_deviation", "either pct or bps is required", "pct = 1.5"),
+        ('pct = 1\ninterval = "1d"', "vwap_deviation", "vwap_deviation cannot use daily bars.", "1m"),
+        ('interval = "1h"', "limit_band", "bars of 1h are too long for limit_band.", "5m"),
         ("tier = 3", "limit_band", "tier is 3.", "1 to 2"),
-        ('times = 2\ndirection = "up"', "volume_spike", "volume_spike has no direction.", "Leave"),
-        ('when = "tick"', "halt", "halt can't look at single trades.", "close"),
-        ("warmup = 2", "stale", "stale looks at no bars that could be counted.", "Leave"),
-        ("clear_bars = 2", "data_quality", "data_quality looks at no bars that could be counted.", "Leave"),
+        ('times = 2\ndirection = "up"', "volume_spike", "volume_spike has no direction.", "Remove"),
+        ('when = "tick"', "halt", "halt cannot evaluate single trades.", "close"),
+        ("warmup = 2", "stale", "stale does not evaluate bars.", "Remove"),
+        ("clear_bars = 2", "data_quality", "data_quality does not evaluate bars.", "Remove"),
         ('after = "soon"', "stale", 'after is "soon", not a duration.', "15m"),
         ('after = "0s"', "stale", 'after is "0s", not a duration.', "15m"),
         ('after = "500ms"', "stale", 'after is "500ms", not a duration.', "15m"),
@@ -198,8 +198,8 @@ def test_each_error_names_its_line_and_the_exception_lists_them_all() -> None:
         parse('[[rule]]\nkind = "zscore"\nthreshold = 0\nclear_bars = 0\n', "rules.toml")
     assert str(caught.value) == (
         "rules.toml has 2 problems:\n"
-        "  line 3: rule zscore-1: threshold is 0. It has to be more than 0.\n"
-        "  line 4: rule zscore-1: clear_bars is 0. It has to be 1 to 10,000.\n"
+        "  line 3: rule zscore-1: threshold is 0. It must be more than 0.\n"
+        "  line 4: rule zscore-1: clear_bars is 0. It must be from 1 to 10,000.\n"
         " See docs/alerts.md."
     )
 
@@ -216,26 +216,26 @@ def test_a_toml_syntax_error_has_its_line() -> None:
 
 
 def test_malformed_tables() -> None:
-    assert problems("rule = 5")[0].message == "rule is no list of tables."
-    assert problems("[rule]\nkind = 'zscore'")[0].message == "rule is no list of tables."
-    assert problems("[lists]\ntech = 'AAPL'")[0].message == "the list tech is no list of symbols."
+    assert problems("rule = 5")[0].message == "rule is not a list of tables."
+    assert problems("[rule]\nkind = 'zscore'")[0].message == "rule is not a list of tables."
+    assert problems("[lists]\ntech = 'AAPL'")[0].message == "the list tech is not a list of symbols."
     assert problems("lists = 5")[0].line == 1
-    assert problems("[[rule]]\nthreshold = 5")[0].message == "it has no kind."
+    assert problems("[[rule]]\nthreshold = 5")[0].message == "kind is missing."
 
 
 def test_unknown_symbols_are_reported_once_the_symbols_are_known() -> None:
     text = '[[rule]]\nkind = "zscore"\nsymbols = ["AAPL", "aapl", "X*", "MSTF"]\n'
     found = parse(text, "x").unmatched_patterns(["AAPL", "MSFT"])
     assert [(p.line, p.message, p.hint) for p in found] == [
-        (3, "no symbol is aapl.", "Did you mean AAPL?"),
-        (3, "no symbol is X*.", ""),
-        (3, "no symbol is MSTF.", "Did you mean MSFT?"),
+        (3, "no symbol matches aapl.", "Did you mean AAPL?"),
+        (3, "no symbol matches X*.", ""),
+        (3, "no symbol matches MSTF.", "Did you mean MSFT?"),
     ]
 
 
 def test_a_file_can_extend_a_preset() -> None:
     found = parse('preset = "default"\n\n[[rule]]\nid = "gap"\nkind = "gap_open"\npct = 3\n', "x")
-    assert [rule.given["pct"] for rule in found.rules if rule.id == "gap"] == [3]
+    assert [rule.arguments["pct"] for rule in found.rules if rule.id == "gap"] == [3]
     assert len(found.rules) == len(preset("default").rules)
     assert problems('preset = "defualt"')[0].hint == "Did you mean default?"
 

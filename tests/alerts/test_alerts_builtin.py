@@ -87,10 +87,10 @@ def test_other_alerts_on_a_split_have_the_split_cause(default: list[Alert]) -> N
 def test_the_evidence_is_in_the_message(default: list[Alert]) -> None:
     lines = {alert_day(alert): alert.message for alert in default if alert.kind == "gap_open"}
     assert lines[CRASH] == (
-        "AAPL fell 47.3% at the open: 28.19 after 53.50 (2000-09-28), volume 132.5 M, 22 × usual"
+        "AAPL fell 47.3% at the open: 28.19 from 53.50 (2000-09-28), volume 132.5 M, 22 × usual"
     )
     assert lines["MSFT", date(2003, 2, 18)] == (
-        "MSFT fell 49.0% at the open: 24.62 after 48.30 (2003-02-14), volume 28.7 M, 0.7 × usual"
+        "MSFT fell 49.0% at the open: 24.62 from 48.30 (2003-02-14), volume 28.7 M, 0.7 × usual"
         "; looks like a 2:1 split, not a crash"
     )
 

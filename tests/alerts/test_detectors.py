@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from alerts.alert_builders import DAY, FIRST_DAY, MINUTE, bars, daily_bars
 from tickerlake.alerts.detectors import registry
 from tickerlake.alerts.detectors.detector import Detector, Reading
-from tickerlake.alerts.detectors.surprise import lee_mykland_threshold
+from tickerlake.alerts.detectors.returns import lee_mykland_threshold
 from tickerlake.alerts.detectors.time_of_day import (
     EVEN_PARTS,
     PART_COUNT,
@@ -189,7 +189,11 @@ def test_gap_open_is_only_at_the_first_bar_of_a_session() -> None:
     found = run_detector(make_detector("gap_open", pct=10), series)
     assert values_of(found) == [None, None, 10.0, None, -10.0]
     assert fires(found) == [False, False, True, False, True]
-    assert [float(one.since[0]) for one in (found[2], found[4]) if not isinstance(one.since, float)] == [
+    assert [
+        float(one.reference_session[0])
+        for one in (found[2], found[4])
+        if not isinstance(one.reference_session, float)
+    ] == [
         FIRST_DAY,
         FIRST_DAY + 1,
     ]

@@ -143,7 +143,7 @@ def test_an_alert_has_all_fields() -> None:
         "volume": "1900000",
     }
     assert (alert.direction, alert.unit, alert.window, alert.cause) == ("up", "sigma", "1m", "market")
-    assert alert.message == "AAPL: scripted is 7.5 σ: 107.50 after 100.00, volume 1.9 M"
+    assert alert.message == "AAPL: scripted is 7.5 σ: 107.50 from 100.00, volume 1.9 M"
 
 
 def test_fired_and_cleared_share_a_key_but_not_an_id() -> None:

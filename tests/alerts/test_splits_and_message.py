@@ -116,15 +116,15 @@ def test_the_first_trades_after_a_split_have_the_cause_too() -> None:
 
 
 MESSAGE_BY_RULE = {
-    'kind = "pct_change"\npct = 1\nwindow = 1': "AAPL fell 2.0% in 1m: 98.00 after 100.00, volume 1.9 M",
+    'kind = "pct_change"\npct = 1\nwindow = 1': "AAPL fell 2.0% in 1m: 98.00 from 100.00, volume 1.9 M",
     'kind = "cross"\nlevel = 99': "AAPL crossed below 99.00: 98.00, volume 1.9 M",
-    'kind = "channel"\nlower = 99': "AAPL fell through its channel's edge, 99.00: 98.00, volume 1.9 M",
-    'kind = "new_low"\nwindow = 1': "AAPL made a new low of 1m: 98.00 after 100.00, volume 1.9 M",
+    'kind = "channel"\nlower = 99': "AAPL fell through its channel edge at 99.00: 98.00, volume 1.9 M",
+    'kind = "new_low"\nwindow = 1': "AAPL made a new 1m low: 98.00 from 100.00, volume 1.9 M",
     'kind = "vwap_deviation"\npct = 1': (
-        "AAPL is 2.0% below the session's VWAP: 98.00 against 100.00, volume 1.9 M"
+        "AAPL is 2.0% below the session's VWAP: 98.00, VWAP 100.00, volume 1.9 M"
     ),
     'kind = "range_expansion"': (
-        "AAPL had a range of 4.0 × its average in 1m; it fell 2.0%: 98.00 after 100.00, volume 1.9 M"
+        "AAPL had 4.0 × its average range in 1m; it fell 2.0%: 98.00 from 100.00, volume 1.9 M"
     ),
     f'kind = "{SCRIPTED}"\nthreshold = 2\nmessage = "{{symbol}} {{direction}} {{value}}, {{volume}}! {{{{"': (
         "AAPL down -2.0 σ, 1.9 M! {"
@@ -146,7 +146,7 @@ def test_a_halt_message() -> None:
     for minute in range(60):
         close_bars(made, "1m", bars([100], minute=minute))
     (alert,) = close_bars(made, "1m", bars([97], minute=72, open=[97]))
-    assert alert.message == "AAPL trades again after 12 min, it fell 3.0%: 97.00 after 100.00, volume 1,000"
+    assert alert.message == "AAPL resumed trading after 12 min, it fell 3.0%: 97.00 from 100.00, volume 1,000"
     assert (alert.cause, alert.direction, alert.unit) == ("halt", "none", "s")
 
 
@@ -154,7 +154,7 @@ def test_cleared_alerts_have_their_own_message() -> None:
     made = make_engine(f'[[rule]]\nid = "mine"\nkind = "{SCRIPTED}"\ninterval = "1m"\nclear_bars = 1\n')
     close_bars(made, "1m", bars([105], minute=1))
     (alert,) = close_bars(made, "1m", bars([100.5], minute=2))
-    assert alert.message == "AAPL: mine is over, 0.5 σ now, price 100.50"
+    assert alert.message == "AAPL: mine cleared, now 0.5 σ, price 100.50"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_an_invalid_custom_detector_is_rejected() -> None:
         registry.register("zscore", registry.detector_class(SCRIPTED))
     with pytest.raises(UsageError, match="name"):
         registry.register("Z score", registry.detector_class(SCRIPTED))
-    with pytest.raises(UsageError, match="no subclass"):
+    with pytest.raises(UsageError, match="not a subclass"):
         registry.register("other", int)  # type: ignore[arg-type]
 
 
@@ -225,11 +225,11 @@ def test_another_package_provides_a_detector(monkeypatch: pytest.MonkeyPatch) ->
         a.message
         for n, p in enumerate([99, 101, 120, 99])
         for a in close_bars(made, "1m", bars([p], minute=n))
-    ] == ["AAPL: round_number is 50.00: 101.00 after 99.00, volume 1,000"]
+    ] == ["AAPL: round_number is 50.00: 101.00 from 99.00, volume 1,000"]
     with pytest.raises(UsageError, match="not a number"):
         make_engine('[[rule]]\nkind = "round_number"\nstep = "x"\n')
-    with pytest.raises(UsageError, match="broken can't be loaded from elsewhere"):
+    with pytest.raises(UsageError, match="broken cannot be loaded from elsewhere"):
         registry.detector_class("broken")
-    with pytest.raises(UsageError, match="no kind") as caught:
+    with pytest.raises(UsageError, match="no rule kind") as caught:
         registry.detector_class("round_numbr")
     assert caught.value.hint == "Did you mean round_number?"

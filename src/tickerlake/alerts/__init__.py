@@ -1,1 +1,1 @@
-"""Closed and forming bars → alerts. Pure: no clock, no input, no output; a replay gives the same alerts."""
+"""Closed and forming bars → alerts. No clock and no I/O: a replay raises the same alerts."""

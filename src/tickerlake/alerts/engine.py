@@ -1,6 +1,6 @@
-"""Rules and closed bars → alerts.
+"""Evaluates rules on bars, gaps and rejected records, and returns the alerts.
 
-Everything follows from what is given, in its order: a replay gives the same alerts, with the same ids.
+Alerts depend only on the input and its order: a replay raises the same alerts with the same ids.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,13 +17,19 @@ from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
 from tickerlake.analytics.state_table import StateTable
 from tickerlake.analytics.types import TRADES, FiredAlert, Instrument
 from tickerlake.errors import UsageError
+from tickerlake.model.alert import Alert
 from tickerlake.model.duration import parse_duration_ns
 
 
 class _RuleGroup:
-    """Rules for the same symbols and hours, in bars of one interval: they are shown the same bars.
+    """Rules that evaluate the same bars: same interval, symbols and session filter.
 
-    ``feeds`` are what instruments send whose bars of this interval the rules look at; None for any.
+    Parameters
+    ----------
+    rule
+        One of the rules, for what they have in common.
+    input_intervals
+        The input intervals of the instruments whose bars the rules evaluate; None for any.
     """
 
     def __init__(self, rule: Rule, input_intervals: set[str] | None = None) -> None:
@@ -45,7 +51,7 @@ class _RuleGroup:
         self._set_matched(self._matched[rows])
 
     def add_input_interval(self, input_interval: str, instruments: Sequence[Instrument]) -> None:
-        """Look at the bars of further instruments."""
+        """Also evaluate the bars of instruments with this input interval."""
         assert self.input_intervals is not None
         self.input_intervals.add(input_interval)
         self._set_matched(self._matched[:0])
@@ -55,15 +61,15 @@ class _RuleGroup:
         self._matched, self._matches_all = matched, bool(matched.all())
 
     def positions(self, rows: Ints, regular: Flags | None) -> Ints | None:
-        """Return which bars its rules see; None for all."""
-        seen = None if self._matches_all else self._matched[rows]
+        """Return the positions of the bars that the rules evaluate; None for all."""
+        selected = None if self._matches_all else self._matched[rows]
         if self.rule.session == "regular" and regular is not None:
-            seen = regular if seen is None else seen & regular
-        return None if seen is None else np.flatnonzero(seen)
+            selected = regular if selected is None else selected & regular
+        return None if selected is None else np.flatnonzero(selected)
 
 
 class _BarBatch(NamedTuple):
-    """Bars of a call, and what all rules want to know of them."""
+    """The bars of a call, their indicators, and what all rules need to know about them."""
 
     bars: Bars
     values: Mapping[str, Floats]
@@ -71,12 +77,10 @@ class _BarBatch(NamedTuple):
     regular: Flags | None
 
     def select(self, positions: Ints, indicators: frozenset[str]) -> "_BarBatch":
-        at = (
-            {int(position): number for number, position in enumerate(positions)}
-            if self.context.splits
-            else {}
-        )
-        splits = {at[position]: split for position, split in self.context.splits.items() if position in at}
+        splits = {}
+        if self.context.splits:
+            index = {int(position): number for number, position in enumerate(positions)}
+            splits = {index[at]: split for at, split in self.context.splits.items() if at in index}
         context = DetectionContext(
             self.context.event_ns[positions], self.context.detected_ns[positions], splits
         )
@@ -85,25 +89,25 @@ class _BarBatch(NamedTuple):
 
 
 class AlertEngine:
-    """Watches instruments by rules.
+    """Evaluates rules for all instruments of a partition.
 
     Parameters
     ----------
     rules
-        What is looked for; their ids differ.
+        Rules with distinct ids.
     intervals
-        Of the bars that are built. A rule that names none looks at the shortest bars that an instrument has.
+        The intervals of the bars that are built. A rule without an interval evaluates an instrument's shortest bars.
 
     Attributes
     ----------
-    needs
-        Canonical texts of the indicators that rules want, by interval.
+    required_indicators
+        Canonical texts of the indicators that the rules read, by interval.
     tick_intervals
-        The intervals of rules that look at single trades.
-    counts_refused
-        True if a rule wants to know of refused records.
-    idle
-        Rules that see nothing of instruments that send trades, as no interval of theirs is built.
+        The intervals of rules that evaluate single trades.
+    counts_rejects
+        True if a rule evaluates rejected records.
+    rules_without_interval
+        Rules that cannot evaluate instruments that send trades, because none of their intervals is built.
     """
 
     def __init__(self, rules: Sequence[Rule], intervals: Sequence[str]) -> None:
@@ -122,22 +126,22 @@ class AlertEngine:
             rule for _, rule in self._rules if not rule.select_intervals(self._built_intervals)
         ]
         self.counts_rejects = any(
-            isinstance(watch.detector, DataQuality) for _, watch, _ in self._data_evaluators
+            isinstance(evaluator.detector, DataQuality) for _, evaluator, _ in self._data_evaluators
         )
 
     @property
     def rules_without_data(self) -> list[Rule]:
-        """Rules that nothing was shown to so far."""
-        seen = {
-            watch.rule.id
+        """Rules that have evaluated no bar so far."""
+        with_data = {
+            evaluator.rule.id
             for group in self._all_groups()
-            for _, watch in group.evaluators
-            if watch.has_seen_bars
+            for _, evaluator in group.evaluators
+            if evaluator.has_seen_bars
         }
-        return [rule for _, rule in self._rules if rule.id not in seen]
+        return [rule for _, rule in self._rules if rule.id not in with_data]
 
     def add_instruments(self, instruments: Sequence[Instrument]) -> None:
-        """Take further instruments, numbered on from the last."""
+        """Add instruments; their rows follow the last one."""
         for input_interval in dict.fromkeys(one.input_interval for one in instruments):
             self._add_input_interval(input_interval)
         self._instruments += instruments
@@ -147,7 +151,7 @@ class AlertEngine:
             table.grow(len(self._instruments))
 
     def retain(self, rows: Ints) -> None:
-        """Drop all instruments but some, which are numbered anew in the given order."""
+        """Keep only these instruments, and renumber them in this order."""
         self._instruments[:] = [self._instruments[row] for row in rows.tolist()]
         for group in self._all_groups():
             group.retain(rows)
@@ -157,36 +161,36 @@ class AlertEngine:
     def on_close(
         self, interval: str, bars: Bars, values: Mapping[str, Floats], detected_ns: Ints
     ) -> list[FiredAlert]:
-        """Look at closed bars.
+        """Evaluate closed bars.
 
         Parameters
         ----------
         interval
-            Their width.
+            Their interval.
         bars
-            At most one of each instrument.
+            At most one per instrument.
         values
-            Indicators by their canonical texts: those of ``needs`` at least.
+            Indicators by canonical text, at least those of ``required_indicators``.
         detected_ns
-            When Kafka took the record that closed each.
+            The Kafka timestamp of the record that closed each bar.
         """
         if interval not in self._groups or not len(bars):
             return []
         with np.errstate(all="ignore"):
             split_detector = self._split_detectors[interval]
             splits = split_detector.detect(bars)
-            found = self._evaluate(
+            fired = self._evaluate(
                 interval, bars, values, DetectionContext(bars.ts_close_ns, detected_ns, splits), ticks=False
             )
             split_detector.update(bars, splits)
-        return found
+        return fired
 
     def on_tick(
         self, interval: str, bars: Bars, values: Mapping[str, Floats], event_ns: Ints, detected_ns: Ints
     ) -> list[FiredAlert]:
-        """Look at forming bars, one after each trade, in order.
+        """Evaluate forming bars, one after each trade, in order.
 
-        Detectors remember nothing of them, only what was told is remembered.
+        They do not change the state of detectors, only that of the alerts' life cycles.
         """
         if interval not in self.tick_intervals or not len(bars):
             return []
@@ -199,60 +203,60 @@ class AlertEngine:
     def on_idle(
         self, rows: Ints, last_event_ns: Ints, now_ns: int, session_open_ns: Ints, session_close_ns: Ints
     ) -> list[FiredAlert]:
-        """Look for instruments that send nothing.
+        """Evaluate rules for idle instruments.
 
         Parameters
         ----------
         rows
             Instruments, each once.
         last_event_ns
-            When the last trade or bar of each was.
+            The time of each one's last trade or bar.
         now_ns
             The time now.
         session_open_ns, session_close_ns
-            Of the session that it is now, or that is nearest.
+            The current or nearest session of each.
         """
-        found: list[tuple[int, int, FiredAlert]] = []
-        for order, watch, group in self._data_evaluators:
-            if isinstance(watch.detector, Stale):
-                where = _positions(group, rows)
-                last_ns, open_ns = last_event_ns[where], session_open_ns[where]
-                reading = watch.detector.measure_idle(last_ns, now_ns, open_ns, session_close_ns[where])
-                due_ns = np.maximum(last_ns, open_ns) + watch.detector.after_ns
+        alerts: list[_OrderedAlert] = []
+        for order, evaluator, group in self._data_evaluators:
+            if isinstance(evaluator.detector, Stale):
+                at = _selected(group, rows)
+                last_ns, open_ns = last_event_ns[at], session_open_ns[at]
+                reading = evaluator.detector.measure_idle(last_ns, now_ns, open_ns, session_close_ns[at])
+                due_ns = np.maximum(last_ns, open_ns) + evaluator.detector.after_ns
                 event_ns = np.where(reading.fire, due_ns, last_ns)
-                detected_ns = np.full(len(where), now_ns)
-                fired = watch.process_idle_reading(reading, rows[where], event_ns, detected_ns)
-                found += _with_positions(fired, where, order)
-        return _in_order(found)
+                detected_ns = np.full(len(at), now_ns)
+                fired = evaluator.process_idle_reading(reading, rows[at], event_ns, detected_ns)
+                alerts += _with_order(fired, at, order)
+        return _sorted_alerts(alerts)
 
     def on_rejects(self, rows: Ints, counts: Ints, event_ns: Ints, detected_ns: Ints) -> list[FiredAlert]:
-        """Take how many records of some instruments were refused.
+        """Evaluate rules for rejected records.
 
         Parameters
         ----------
         rows, counts
-            Instruments, each once, and their records.
+            Instruments, each once, and how many of their records were rejected.
         event_ns, detected_ns
-            When the last of them was, and when Kafka took it.
+            The time of the last of these records, and its Kafka timestamp.
         """
-        found: list[tuple[int, int, FiredAlert]] = []
-        for order, watch, group in self._data_evaluators:
-            if isinstance(watch.detector, DataQuality):
-                where = _positions(group, rows)
-                reading = watch.detector.process_counts(rows[where], counts[where], event_ns[where])
-                fired = watch.process_reading(reading, rows[where], event_ns[where], detected_ns[where])
-                found += _with_positions(fired, where, order)
-        return _in_order(found)
+        alerts: list[_OrderedAlert] = []
+        for order, evaluator, group in self._data_evaluators:
+            if isinstance(evaluator.detector, DataQuality):
+                at = _selected(group, rows)
+                reading = evaluator.detector.process_counts(rows[at], counts[at], event_ns[at])
+                fired = evaluator.process_reading(reading, rows[at], event_ns[at], detected_ns[at])
+                alerts += _with_order(fired, at, order)
+        return _sorted_alerts(alerts)
 
     def tables(self) -> dict[str, StateTable]:
-        """Return everything that is kept for each instrument, by names that stay the same."""
+        """Return all per-instrument state, by names that are the same in every run."""
         tables: dict[str, StateTable] = {}
         for interval, splits in self._split_detectors.items():
             tables[f"splits@{interval}:closes"] = splits.closes
             tables[f"splits@{interval}:volumes"] = splits.volumes
         for group in self._all_groups():
-            for _, watch in group.evaluators:
-                tables |= watch.tables()
+            for _, evaluator in group.evaluators:
+                tables |= evaluator.tables()
         return tables
 
     def _evaluate(
@@ -265,34 +269,32 @@ class AlertEngine:
         ticks: bool,
     ) -> list[FiredAlert]:
         batch = _BarBatch(bars, values, context, _regular_session(bars))
-        found: list[tuple[int, int, FiredAlert]] = []
+        alerts: list[_OrderedAlert] = []
         for number, group in enumerate(self._groups[interval]):
-            watches = [one for one in group.evaluators if not ticks or one[1].rule.when == "tick"]
-            if not watches:
+            evaluators = [one for one in group.evaluators if not ticks or one[1].rule.when == "tick"]
+            if not evaluators:
                 continue
-            where = group.positions(bars.rows, batch.regular)
-            if where is not None and not len(where):
+            at = group.positions(bars.rows, batch.regular)
+            if at is not None and not len(at):
                 continue
-            part = (
-                batch if where is None else batch.select(where, self._indicators_by_group[interval, number])
-            )
-            for order, watch in watches:
-                evaluate = watch.on_tick if ticks else watch.on_close
+            part = batch if at is None else batch.select(at, self._indicators_by_group[interval, number])
+            for order, evaluator in evaluators:
+                evaluate = evaluator.on_tick if ticks else evaluator.on_close
                 if fired := evaluate(part.bars, part.values, part.context):
-                    found += _with_positions(fired, where, order)
-        return _in_order(found)
+                    alerts += _with_order(fired, at, order)
+        return _sorted_alerts(alerts)
 
     def _try_add_data_rule(self, rule: Rule, order: int) -> bool:
         if not rule.monitors_data:
             return False
-        watch = RuleEvaluator(rule, "", self._instruments, SplitDetector())
+        evaluator = RuleEvaluator(rule, "", self._instruments, SplitDetector())
         group = _RuleGroup(rule)
-        group.evaluators.append((order, watch))
-        self._data_evaluators.append((order, watch, group))
+        group.evaluators.append((order, evaluator))
+        self._data_evaluators.append((order, evaluator, group))
         return True
 
     def _add_input_interval(self, input_interval: str) -> None:
-        """Prepare for instruments that send trades, or bars of an interval."""
+        """Add evaluators for instruments that send trades, or bars of an interval."""
         if input_interval in self._input_intervals:
             return
         self._input_intervals.add(input_interval)
@@ -310,7 +312,7 @@ class AlertEngine:
         self.tick_intervals = frozenset(
             interval
             for interval, groups in self._groups.items()
-            if any(watch.rule.when == "tick" for group in groups for _, watch in group.evaluators)
+            if any(evaluator.rule.when == "tick" for group in groups for _, evaluator in group.evaluators)
         )
 
     def _add_evaluator(self, rule: Rule, interval: str, order: int, input_interval: str) -> None:
@@ -321,7 +323,7 @@ class AlertEngine:
             group.add_input_interval(input_interval, self._instruments)
             return
         try:
-            watch = RuleEvaluator(rule, interval, self._instruments, split_detector)
+            evaluator = RuleEvaluator(rule, interval, self._instruments, split_detector)
         except UsageError as error:
             raise UsageError(f"Rule {rule.id}: {error.message}", error.hint) from error
         key = _bar_filter_key(rule)
@@ -333,20 +335,20 @@ class AlertEngine:
             group = _RuleGroup(rule, {input_interval})
             group.add_instruments(self._instruments)
             groups.append(group)
-        group.evaluators.append((order, watch))
-        for table in (*watch.tables().values(), split_detector.closes, split_detector.volumes):
+        group.evaluators.append((order, evaluator))
+        for table in (*evaluator.tables().values(), split_detector.closes, split_detector.volumes):
             table.grow(len(self._instruments))
 
     def _collect_required_indicators(self) -> dict[str, frozenset[str]]:
-        found: dict[str, frozenset[str]] = {}
+        by_interval: dict[str, frozenset[str]] = {}
         for interval, groups in self._groups.items():
             for number, group in enumerate(groups):
-                needs = frozenset[str]().union(
-                    *(watch.detector.required_indicators() for _, watch in group.evaluators)
+                required = frozenset[str]().union(
+                    *(evaluator.detector.required_indicators() for _, evaluator in group.evaluators)
                 )
-                self._indicators_by_group[interval, number] = needs
-                found[interval] = found.get(interval, frozenset()) | needs
-        return found
+                self._indicators_by_group[interval, number] = required
+                by_interval[interval] = by_interval.get(interval, frozenset()) | required
+        return by_interval
 
     def _all_groups(self) -> Iterable[_RuleGroup]:
         for groups in self._groups.values():
@@ -355,32 +357,36 @@ class AlertEngine:
 
 
 def _bar_filter_key(rule: Rule) -> tuple[object, ...]:
-    """Return what rules have in common that look at the same bars."""
+    """Return what determines the bars that a rule evaluates."""
     kind = registry.detector_class(rule.kind)
     return rule.symbols, rule.exclude, rule.session, rule.intervals, kind.intraday_only, kind.max_interval
 
 
 def _regular_session(bars: Bars) -> Flags | None:
-    """Tell which bars are within their sessions, in part at least; None for all."""
+    """Return which bars overlap their session; None for all."""
     regular = (bars.ts_open_ns < bars.session_close_ns) & (bars.ts_close_ns > bars.session_open_ns)
     return None if np.count_nonzero(regular) == len(bars) else regular
 
 
-def _positions(group: _RuleGroup, rows: Ints) -> Ints:
-    where = group.positions(rows, None)
-    return np.arange(len(rows)) if where is None else where
+def _selected(group: _RuleGroup, rows: Ints) -> Ints:
+    positions = group.positions(rows, None)
+    return np.arange(len(rows)) if positions is None else positions
 
 
-def _with_positions(
-    fired: list[FiredAlert], positions: Ints | None, order: int
-) -> list[tuple[int, int, FiredAlert]]:
-    """Return alerts with their positions among all bars, and the order of their rules."""
-    placed = []
-    for at, alert in fired:
-        position = at if positions is None else int(positions[at])
-        placed.append((position, order, FiredAlert(position, alert)))
-    return placed
+class _OrderedAlert(NamedTuple):
+    """An alert, its position among all bars of the call, and the number of its rule."""
+
+    position: int
+    order: int
+    alert: Alert
 
 
-def _in_order(found: list[tuple[int, int, FiredAlert]]) -> list[FiredAlert]:
-    return [fired for _, _, fired in sorted(found, key=lambda one: one[:2])]
+def _with_order(fired: list[FiredAlert], positions: Ints | None, order: int) -> list[_OrderedAlert]:
+    return [
+        _OrderedAlert(one.position if positions is None else int(positions[one.position]), order, one.alert)
+        for one in fired
+    ]
+
+
+def _sorted_alerts(alerts: list[_OrderedAlert]) -> list[FiredAlert]:
+    return [FiredAlert(one.position, one.alert) for one in sorted(alerts, key=lambda one: one[:2])]

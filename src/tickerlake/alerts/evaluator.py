@@ -1,4 +1,4 @@
-"""One rule in bars of one interval: its detector, its life-cycle, and the alerts that come of them."""
+"""One rule on bars of one interval: detector readings → life cycle → alerts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
@@ -14,21 +14,20 @@ from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.state_table import StateTable
 from tickerlake.analytics.types import FiredAlert, Instrument
 from tickerlake.model.alert import SEVERITIES, Alert, Cause, Direction, alert_id, to_decimal
+from tickerlake.model.duration import DAY_NS, MS_NS
 
-_DAY_NS: Final = 86_400_000_000_000
-_MS_NS: Final = 1_000_000
 _NAN: Final = float("nan")
 
 
 class DetectionContext(NamedTuple):
-    """What is known of the bars besides what detectors want.
+    """What evaluators need to know about k bars, in addition to what detectors read.
 
     Parameters
     ----------
     event_ns, detected_ns
-        When each happened, and when Kafka took the record that shows it; arrays of the shape (k,).
+        The time of each event, and the Kafka timestamp of the record that shows it; arrays of shape (k,).
     splits
-        What looks like a split, by position.
+        Possible splits, by position.
     """
 
     event_ns: Ints
@@ -37,18 +36,18 @@ class DetectionContext(NamedTuple):
 
 
 class RuleEvaluator:
-    """A rule in bars of one interval.
+    """A rule on bars of one interval.
 
     Parameters
     ----------
     rule
-        What is looked for.
+        The rule.
     interval
-        Of the bars; empty where it is not about bars.
+        The interval of the bars; empty for a rule on the data stream.
     instruments
-        All instruments by number; they become more.
-    usual
-        What knows the usual volumes.
+        All instruments by row; the owner appends to it.
+    split_detector
+        Has the median volumes.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class RuleEvaluator:
     def on_close(
         self, bars: Bars, values: Mapping[str, Floats], context: DetectionContext
     ) -> list[FiredAlert]:
-        """Take closed bars, at most one of each instrument."""
+        """Evaluate closed bars, at most one per instrument."""
         self.has_seen_bars = True
         reading = self._update(bars, values, context.splits)
         events = _events(reading, bars, context)
@@ -87,7 +86,7 @@ class RuleEvaluator:
     def on_tick(
         self, bars: Bars, values: Mapping[str, Floats], context: DetectionContext
     ) -> list[FiredAlert]:
-        """Take forming bars, one after each trade."""
+        """Evaluate forming bars, one after each trade."""
         reading = self.detector.preview(bars, values)
         if not np.count_nonzero(reading.fire):
             return []
@@ -102,7 +101,7 @@ class RuleEvaluator:
     def process_reading(
         self, reading: Reading, rows: Ints, event_ns: Ints, detected_ns: Ints
     ) -> list[FiredAlert]:
-        """Take what is said of something else than bars."""
+        """Evaluate a reading of the data stream."""
         context = DetectionContext(event_ns, detected_ns, {})
         events = Events(rows, event_ns, event_ns, np.full(len(rows), _NAN), _NAN)
 
@@ -115,16 +114,19 @@ class RuleEvaluator:
     def process_idle_reading(
         self, reading: Reading, rows: Ints, event_ns: Ints, detected_ns: Ints
     ) -> list[FiredAlert]:
-        """Take what the clock says; where nothing is told nothing changes, as that look is not repeated."""
-        life, pulse = self.lifecycle.cold_table.gather(rows), self.lifecycle.hot_table.gather(rows)
+        """Evaluate a reading at a time of the clock.
+
+        Only instruments with an alert change state: a replay repeats the readings that raised alerts, not the others.
+        """
+        cold, hot = self.lifecycle.cold_table.gather(rows), self.lifecycle.hot_table.gather(rows)
         fired = self.process_reading(reading, rows, event_ns, detected_ns)
         unfired = np.setdiff1d(np.arange(len(rows)), [at for at, _ in fired])
-        self.lifecycle.cold_table.scatter(rows[unfired], life[:, unfired])
-        self.lifecycle.hot_table.scatter(rows[unfired], pulse[:, unfired])
+        self.lifecycle.cold_table.scatter(rows[unfired], cold[:, unfired])
+        self.lifecycle.hot_table.scatter(rows[unfired], hot[:, unfired])
         return fired
 
     def tables(self) -> dict[str, StateTable]:
-        """Return what is kept, by names that stay the same as long as it can be used."""
+        """Return all state; a name changes when the rule can no longer use the state of that name."""
         name = f"{self.rule.id}@{self.interval or 'data'}:{self.rule.state_version:08x}"
         tables = {
             f"{name}:detector": self.detector.table,
@@ -138,10 +140,10 @@ class RuleEvaluator:
     ) -> Reading:
         if not any(split.is_probable for split in splits.values()):
             return self.detector.update(bars, values)
-        # judged by the old prices, but remembered as if they had always been the new ones
+        # measured from the prices before the split; the state is then converted to the new shares
         reading = self.detector.preview(bars, values)
-        where, factor = split_factors(splits)
-        self.detector.adjust_for_split(bars.rows[where], factor)
+        at, factor = split_factors(splits)
+        self.detector.adjust_for_split(bars.rows[at], factor)
         self.detector.update(bars, values)
         return reading
 
@@ -166,7 +168,7 @@ class RuleEvaluator:
         split = context.splits.get(at) if transition.state == "fired" else None
         facts = self._facts(transition, reading, events, bars, split)
         detected_ns = int(context.detected_ns[at])
-        late_ns = detected_ns - transition.event_ns
+        latency_ns = detected_ns - transition.event_ns
         key_parts = (self.rule.id, instrument.instrument_id, self.interval)
         value = to_decimal(facts.value)
         threshold = to_decimal(facts.threshold)
@@ -189,7 +191,7 @@ class RuleEvaluator:
                 dedup_key=" ".join(part for part in key_parts if part),
                 cause=facts.cause,
                 message=format_message(facts, self.rule.message if transition.state == "fired" else None),
-                latency_ms=to_decimal(late_ns / _MS_NS) if 0 <= late_ns < _DAY_NS else None,
+                latency_ms=to_decimal(latency_ns / MS_NS) if 0 <= latency_ns < DAY_NS else None,
                 value=value,
                 threshold=threshold,
                 baseline=to_decimal(facts.baseline),
@@ -230,8 +232,7 @@ class RuleEvaluator:
             reference=value_at(events.reference, at),
             volume=volume,
             window=self.detector.window,
-            interval=self.interval,
-            reference_session=value_at(reading.since, at),
+            reference_session=value_at(reading.reference_session, at),
             level=self._level,
             split=split,
             volume_multiple=volume / self._split_detector.median_volume(row) if first else _NAN,
@@ -254,5 +255,5 @@ def _cause(default_cause: Cause, split: SplitCandidate | None) -> Cause:
         return default_cause
     if split.is_probable:
         return "probable_split"
-    known = split.volume_ratio == split.volume_ratio
-    return default_cause if known else "unknown"
+    has_volume = split.volume_ratio == split.volume_ratio
+    return default_cause if has_volume else "unknown"

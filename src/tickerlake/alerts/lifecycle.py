@@ -1,13 +1,13 @@
-"""When a rule speaks: armed → fired → cooling → cleared → armed, for each instrument, in event time.
+"""The life cycle of alerts: armed → fired → cooling down → cleared → armed, per instrument, in event time.
 
-- It fires when the detector does, if it is neither in its warm-up nor expired.
-- Then it cools: until the cooldown is over it speaks again only if the severity rises, or (where moves are
-  measured) if the price is twice as far from the reference price as when it last spoke.
-- It clears when the detector was below its clear threshold for some closed bars in a row. That is told, and
-  it is armed again; the cooldown still counts from when it last spoke.
-- ``once`` speaks once and never again; ``once_per_bar`` and ``once_per_bar_close`` once in a bar, unless the
-  severity rises; ``every`` each time, if it has no cooldown.
-- What it kept to itself is counted, at most once in a bar, and told with the next alert.
+- A rule fires when its detector does, unless it is warming up or has expired.
+- During the cooldown it fires again only if the severity rises or (for detectors that measure moves) if the
+  price is twice as far from the reference price as at the last alert.
+- It clears when the detector was below its clear threshold for some closed bars in a row, and is armed again.
+  The cooldown still counts from the last fired alert.
+- ``once`` fires once per instrument, ever; ``once_per_bar`` and ``once_per_bar_close`` once per bar, unless the
+  severity rises; ``every`` each time, if there is no cooldown.
+- Suppressed alerts are counted, at most one per bar; the next alert reports the count.
 """
 
 from collections.abc import Callable
@@ -19,26 +19,26 @@ from tickerlake.alerts.rules.rule import Rule
 from tickerlake.analytics.bars import Flags, Floats, Ints
 from tickerlake.analytics.state_table import Fields, StateTable
 from tickerlake.model.alert import AlertState
+from tickerlake.model.duration import SECOND_NS
 
 _NAN: Final = float("nan")
-_SECOND_NS: Final = 1_000_000_000
 SeverityAt = Callable[[int], int]
-"""The severity of what is at a position: its place in ``SEVERITIES``."""
+"""Returns the severity at a position, as an index of ``SEVERITIES``."""
 
 
 class Events(NamedTuple):
-    """Where and when something is judged; arrays of the shape (k,).
+    """The k events that are evaluated; arrays of shape (k,).
 
     Parameters
     ----------
     rows
         The instruments.
-    bar_ns
-        The beginning of the bar.
+    bar_open_ns
+        The start of the bar.
     event_ns
         The end of the closed bar, or the time of the trade.
     price, reference
-        The price, and the one that it is compared with; a number where it is the same for all.
+        The price, and the price that it is compared with (one number if it is the same for all).
     """
 
     rows: Ints
@@ -49,7 +49,19 @@ class Events(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """An alert to be told: of which position, which state and severity, and how many were kept back."""
+    """An alert to raise.
+
+    Parameters
+    ----------
+    position
+        The index of its event.
+    state, severity
+        The new state; the severity is an index of ``SEVERITIES``.
+    suppressed_count
+        How many alerts were suppressed since the last one.
+    event_ns
+        The time of the event, or of the rule's expiry.
+    """
 
     position: int
     state: AlertState
@@ -59,9 +71,9 @@ class Transition(NamedTuple):
 
 
 class _InstrumentState:
-    """What one instrument has been told by one rule."""
+    """The alert state of one instrument under one rule."""
 
-    # two numbers hold a time in nanoseconds exactly
+    # a float cannot hold a time in nanoseconds exactly, but seconds and nanoseconds fit in two
     field_names: Final = "second nano severity price reference clears suppressed counted_ns bar_ns".split()
     initial_values: Final = (_NAN, 0.0, -1.0, _NAN, _NAN, 0.0, 0.0, _NAN, _NAN)
 
@@ -69,12 +81,12 @@ class _InstrumentState:
         second, nano, severity, self.price, self.reference = column[:5]
         self.clear_count, self.suppressed_count, self.suppressed_bar_ns, self.fired_bar_ns = column[5:]
         self.severity = int(severity)
-        known = second == second  # noqa: PLR0124 - NaN is not itself
-        self.fired_at_ns = int(second) * _SECOND_NS + int(nano) if known else None
+        has_fired = second == second  # noqa: PLR0124 - NaN is not itself
+        self.fired_at_ns = int(second) * SECOND_NS + int(nano) if has_fired else None
 
     def to_column(self) -> list[float]:
         second, nano = (
-            (_NAN, 0.0) if self.fired_at_ns is None else map(float, divmod(self.fired_at_ns, _SECOND_NS))
+            (_NAN, 0.0) if self.fired_at_ns is None else map(float, divmod(self.fired_at_ns, SECOND_NS))
         )
         rest = (self.clear_count, self.suppressed_count, self.suppressed_bar_ns, self.fired_bar_ns)
         return [second, nano, float(self.severity), self.price, self.reference, *rest]
@@ -89,34 +101,33 @@ class _InstrumentState:
         self.fired_at_ns, self.fired_bar_ns, self.severity = event_ns, bar_ns, severity
         self.price, self.reference = price, reference
         self.suppressed_count = 0.0
-        # the rest of the bar in which it spoke is no news
+        # further triggers in the same bar do not count as suppressed
         self.suppressed_bar_ns = bar_ns
         return suppressed
 
     def has_doubled(self, price: float) -> bool:
-        move = self.price - self.reference
-        now = price - self.reference
-        return abs(now) >= 2 * abs(move) and now * move > 0
+        old_move, move = self.price - self.reference, price - self.reference
+        return abs(move) >= 2 * abs(old_move) and move * old_move > 0
 
 
 class Lifecycle:
-    """The state of a rule for all instruments.
+    """The alert states of all instruments under one rule.
 
     Parameters
     ----------
     rule
-        What it asks for.
+        The rule, for its cooldown, repetition and expiry.
     warmup, clear_bars
-        In closed bars.
-    doubles
-        True if it speaks within the cooldown when the move has doubled.
+        Numbers of closed bars.
+    refires_on_double
+        True if it fires within the cooldown when the move has doubled.
     """
 
     def __init__(self, rule: Rule, warmup: int, clear_bars: int, *, refires_on_double: bool = True) -> None:
         self.rule = rule
         self._refires_on_double = refires_on_double
         self.warmup, self.clear_bars = warmup, clear_bars
-        # looked at in each round; the rest only where something happens
+        # read for every bar; the cold table only where the rule fires or is active
         self.hot_table = StateTable(Fields({"bars": 0.0, "active": 0.0}))
         self.cold_table = StateTable(
             Fields(dict(zip(_InstrumentState.field_names, _InstrumentState.initial_values, strict=True)))
@@ -125,24 +136,24 @@ class Lifecycle:
     def on_close(
         self, events: Events, fire: Flags, clear: Flags, value: Floats, severity_at: SeverityAt
     ) -> list[Transition]:
-        """Take what a detector says of closed bars, at most one of each instrument."""
+        """Process a detector's reading of closed bars, at most one per instrument."""
         block = self.hot_table.gather(events.rows)
         bars, active = block
         bars += 1.0
         fire = fire & (bars > self.warmup)
         if self.rule.expires_ns is not None:
             fire &= events.event_ns < self.rule.expires_ns
-        busy = fire | (active > 0)
+        relevant = fire | (active > 0)
         transitions: list[Transition] = []
-        if np.count_nonzero(busy):
+        if np.count_nonzero(relevant):
             transitions = self._transitions(
-                events, np.flatnonzero(busy), fire, clear, value, active, severity_at
+                events, np.flatnonzero(relevant), fire, clear, value, active, severity_at
             )
         self.hot_table.scatter(events.rows, block)
         return transitions
 
     def on_tick(self, events: Events, fire: Flags, severity_at: SeverityAt) -> list[Transition]:
-        """Take what a detector says of bars that are still forming, in the order of their trades."""
+        """Process a detector's reading of forming bars, in the order of their trades."""
         if not np.count_nonzero(fire):
             return []
         fire = fire & (self.hot_table.gather(events.rows)[0] + 1.0 > self.warmup)
@@ -210,7 +221,7 @@ class Lifecycle:
         self, state: _InstrumentState, events: Events, at: int, severity_at: SeverityAt
     ) -> list[Transition]:
         event_ns, bar_ns = int(events.event_ns[at]), float(events.bar_open_ns[at])
-        # one event is one alert, however often it is looked at
+        # one event raises one alert, however often it is evaluated
         if event_ns == state.fired_at_ns:
             return []
         severity, price = severity_at(at), float(events.price[at])
@@ -236,10 +247,10 @@ class Lifecycle:
 
     def _save_states(self, states: dict[int, _InstrumentState]) -> None:
         if states:
-            columns = np.array([life.to_column() for life in states.values()]).T
+            columns = np.array([state.to_column() for state in states.values()]).T
             self.cold_table.scatter(np.fromiter(states, dtype=np.int64), columns)
 
 
 def value_at(values: Floats | float, at: int) -> float:
-    """Return the value at a position, or the one that is the same for all."""
+    """Return the value at a position; a single number is the same for all."""
     return values if isinstance(values, float) else float(values[at])

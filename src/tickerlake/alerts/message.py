@@ -1,8 +1,9 @@
-"""One line that a trader understands: what moved, how far, against what, since when."""
+"""The one-line messages of alerts: what moved, how far, relative to what, since when."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
+from tickerlake.alerts.detectors.us_limits import EPOCH
 from tickerlake.alerts.splits import SplitCandidate
 from tickerlake.model.alert import AlertState, Cause, Direction, Severity, Unit
 from tickerlake.model.duration import SECOND_NS, format_duration
@@ -11,9 +12,8 @@ TEMPLATE_FIELDS: Final = (
     "symbol kind rule severity state direction value threshold baseline unit window "
     "price reference volume cause message"
 ).split()
-"""What stands in braces in a rule's own message."""
+"""The fields that a rule's message template can use, in braces."""
 
-_EPOCH: Final = date(1970, 1, 1)
 _UNIT_SUFFIXES: Final[dict[Unit, str]] = {
     "pct": "%",
     "sigma": " σ",
@@ -22,32 +22,29 @@ _UNIT_SUFFIXES: Final[dict[Unit, str]] = {
     "price": "",
     "count": "",
 }
-_MANY: Final = 3.0
 
 
 class Facts(NamedTuple):
-    """What an alert is about; numbers are NaN where they are not known.
+    """The content of a message; numbers are NaN if not known.
 
     Parameters
     ----------
     symbol, kind, rule_id
-        Of the instrument and of the rule.
+        The instrument's symbol, and the rule's kind and id.
     severity, state, direction, cause, unit
         As in the alert.
-    value, threshold, baseline, price, reference, volume
+    value, threshold, baseline, price, reference, volume, window
         As in the alert.
-    window, interval
-        Over how long was looked, and in which bars.
-    since
+    reference_session
         The session of the reference price, in days since 1970-01-01.
     level
-        What was crossed, as it is written in the rule; empty for nothing.
+        The level that was crossed, as in the rule; empty if the rule has none.
     split
-        What the move looks like.
-    times_usual
+        The split that the move may be.
+    volume_multiple
         The volume in medians.
-    suppressed
-        How many alerts were kept back.
+    suppressed_count
+        How many alerts were suppressed since the last one.
     """
 
     symbol: str
@@ -65,7 +62,6 @@ class Facts(NamedTuple):
     reference: float
     volume: float
     window: str
-    interval: str
     reference_session: float
     level: str
     split: SplitCandidate | None
@@ -74,20 +70,18 @@ class Facts(NamedTuple):
 
 
 def format_message(facts: Facts, template: str | None = None) -> str:
-    """Return the line for an alert; ``template`` is the rule's own."""
-    default_message = _default_message(facts)
-    return (
-        default_message if template is None else template.format_map(_template_values(facts, default_message))
-    )
+    """Return the message of an alert, by the rule's template if it has one."""
+    message = _default_message(facts)
+    return message if template is None else template.format_map(_template_values(facts, message))
 
 
 def format_price(value: float) -> str:
-    """Write a price: two decimals, four of small ones."""
+    """Format a price: four decimals below 10, where a cent is more than 0.1 %; otherwise two."""
     return f"{value:,.2f}" if abs(value) >= 10 else f"{value:,.4f}"
 
 
 def format_volume(value: float) -> str:
-    """Write a number of shares: ``1.9 M``."""
+    """Format a number of shares: ``1.9 M``."""
     for size, name in ((1e9, "bn"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
             return f"{value / (1e3 if name == 'k' else size):,.1f} {name}"
@@ -96,22 +90,22 @@ def format_volume(value: float) -> str:
 
 def _default_message(facts: Facts) -> str:
     if facts.state == "cleared":
-        return f"{facts.symbol}: {facts.rule_id} is over{_current_clause(facts)}"
+        return f"{facts.symbol}: {facts.rule_id} cleared{_current_clause(facts)}"
     if facts.state == "expired":
-        return f"{facts.symbol}: the rule {facts.rule_id} has expired"
-    teller = _MESSAGE_BY_KIND.get(facts.kind, _generic_message)
-    return f"{teller(facts)}{_split_clause(facts)}{_suppressed_clause(facts)}"
+        return f"{facts.symbol}: {facts.rule_id} expired"
+    formatter = _MESSAGE_BY_KIND.get(facts.kind, _generic_message)
+    return f"{formatter(facts)}{_split_clause(facts)}{_suppressed_clause(facts)}"
 
 
 def _current_clause(facts: Facts) -> str:
     usual = " usual" if facts.unit == "x" else ""
-    known = _is_finite(facts.value) and facts.unit != "price"
-    clause = f", {_format_amount(facts.value, facts.unit)}{usual} now" if known else ""
+    has_value = _is_finite(facts.value) and facts.unit != "price"
+    clause = f", now {_format_amount(facts.value, facts.unit)}{usual}" if has_value else ""
     return f"{clause}, price {format_price(facts.price)}" if _is_finite(facts.price) else clause
 
 
 def _move_pct(facts: Facts) -> float:
-    """Return the way from the reference price, in percent."""
+    """Return the move from the reference price, in percent."""
     return 100.0 * (facts.price / facts.reference - 1.0) if facts.reference else float("nan")
 
 
@@ -120,13 +114,13 @@ def _move_phrase(facts: Facts) -> str:
     return (
         f"{'rose' if move > 0 else 'fell'} {_format_percent(move)}"
         if _is_finite(move) and move
-        else "did not move"
+        else "was unchanged"
     )
 
 
 def _move_to_phrase(facts: Facts) -> str:
     move = _move_pct(facts)
-    return f"it {_move_phrase(facts)} to" if _is_finite(move) and move else "the price stayed at"
+    return f"it {_move_phrase(facts)} to" if _is_finite(move) and move else "price unchanged at"
 
 
 def _format_percent(move: float) -> str:
@@ -144,13 +138,13 @@ def _format_amount(value: float, unit: Unit) -> str:
 
 
 def _price_clause(facts: Facts) -> str:
-    """Write the two prices, the day of the earlier one, and the volume."""
+    """Return the price, the reference price with its day if known, and the volume."""
     since = (
-        f" ({_EPOCH + timedelta(days=int(facts.reference_session))})"
+        f" ({EPOCH + timedelta(days=int(facts.reference_session))})"
         if _is_finite(facts.reference_session)
         else ""
     )
-    return f"{format_price(facts.price)} after {format_price(facts.reference)}{since}{_volume_clause(facts)}"
+    return f"{format_price(facts.price)} from {format_price(facts.reference)}{since}{_volume_clause(facts)}"
 
 
 def _volume_clause(facts: Facts) -> str:
@@ -170,12 +164,12 @@ def _split_clause(facts: Facts) -> str:
     if split is None:
         return ""
     kind = "split" if split.new_shares > split.old_shares else "reverse split"
-    what = "a crash" if split.new_shares > split.old_shares else "a rally"
+    name = f"a {split.new_shares}:{split.old_shares} {kind}"
     if split.is_probable:
-        return f"; looks like a {split.new_shares}:{split.old_shares} {kind}, not {what}"
+        return f"; looks like {name}, not {'a crash' if split.new_shares > split.old_shares else 'a rally'}"
     if _is_finite(split.volume_ratio):
-        return f"; not a {split.new_shares}:{split.old_shares} {kind}: too much was traded"
-    return f"; may be a {split.new_shares}:{split.old_shares} {kind}, what is usually traded is not known"
+        return f"; not {name}: too much volume"
+    return f"; may be {name}: usual volume not known"
 
 
 def _suppressed_clause(facts: Facts) -> str:
@@ -191,71 +185,79 @@ def _gap_message(facts: Facts) -> str:
 
 
 def _return_message(facts: Facts) -> str:
-    return f"{facts.symbol} {_move_phrase(facts)} in {facts.window}, {abs(facts.value):.1f} σ: {_price_clause(facts)}"
+    size = f"{abs(facts.value):.1f} σ"
+    return f"{facts.symbol} {_move_phrase(facts)} in {facts.window}, {size}: {_price_clause(facts)}"
 
 
 def _cross_message(facts: Facts) -> str:
-    way = "above" if facts.direction == "up" else "below"
+    side = "above" if facts.direction == "up" else "below"
     level = format_price(facts.reference)
     name = level if _is_number(facts.level) else f"{facts.level} = {level}"
-    return f"{facts.symbol} crossed {way} {name}: {format_price(facts.price)}{_volume_clause(facts)}"
+    return f"{facts.symbol} crossed {side} {name}: {format_price(facts.price)}{_volume_clause(facts)}"
 
 
 def _channel_message(facts: Facts) -> str:
-    way = "rose" if facts.direction == "up" else "fell"
+    verb = "rose" if facts.direction == "up" else "fell"
     edge = format_price(facts.reference)
-    return f"{facts.symbol} {way} through its channel's edge, {edge}: {format_price(facts.price)}{_volume_clause(facts)}"
+    return (
+        f"{facts.symbol} {verb} through its channel edge at {edge}: "
+        f"{format_price(facts.price)}{_volume_clause(facts)}"
+    )
 
 
 def _vwap_message(facts: Facts) -> str:
-    way = "above" if facts.value > 0 else "below"
-    far = f"{abs(facts.value):,.0f} bps" if facts.unit == "bps" else _format_percent(facts.value)
+    side = "above" if facts.value > 0 else "below"
+    distance = f"{abs(facts.value):,.0f} bps" if facts.unit == "bps" else _format_percent(facts.value)
     return (
-        f"{facts.symbol} is {far} {way} the session's VWAP: {format_price(facts.price)} against "
-        f"{format_price(facts.reference)}{_volume_clause(facts)}"
+        f"{facts.symbol} is {distance} {side} the session's VWAP: {format_price(facts.price)}, "
+        f"VWAP {format_price(facts.reference)}{_volume_clause(facts)}"
     )
 
 
 def _volume_spike_message(facts: Facts) -> str:
-    usual = f"{_format_multiple(facts.value)} × the usual {format_volume(facts.baseline)}"
+    multiple = f"{_format_multiple(facts.value)} × the usual {format_volume(facts.baseline)}"
     return (
-        f"{facts.symbol} traded {format_volume(facts.volume)} in {facts.window}, {usual}; "
+        f"{facts.symbol} traded {format_volume(facts.volume)} in {facts.window}, {multiple}; "
         f"{_move_to_phrase(facts)} {format_price(facts.price)}"
     )
 
 
 def _extreme_message(facts: Facts) -> str:
     word = "high" if facts.kind == "new_high" else "low"
-    return f"{facts.symbol} made a new {word} of {facts.window}: {_price_clause(facts)}"
+    window = facts.window.replace(" bars", "-bar")
+    return f"{facts.symbol} made a new {window} {word}: {_price_clause(facts)}"
 
 
 def _range_message(facts: Facts) -> str:
     return (
-        f"{facts.symbol} had a range of {abs(facts.value):.1f} × its average in {facts.window}; "
+        f"{facts.symbol} had {abs(facts.value):.1f} × its average range in {facts.window}; "
         f"it {_move_phrase(facts)}: {_price_clause(facts)}"
     )
 
 
 def _halt_message(facts: Facts) -> str:
     pause = format_duration(facts.value * SECOND_NS)
-    return f"{facts.symbol} trades again after {pause}, it {_move_phrase(facts)}: {_price_clause(facts)}"
+    return f"{facts.symbol} resumed trading after {pause}, it {_move_phrase(facts)}: {_price_clause(facts)}"
 
 
 def _limit_band_message(facts: Facts) -> str:
-    which = "upper" if facts.value > 0 else "lower"
-    return f"{facts.symbol} reached its {which} limit band of {facts.threshold:g}%: {_price_clause(facts)}"
+    side = "upper" if facts.value > 0 else "lower"
+    return f"{facts.symbol} reached its {side} limit band of {facts.threshold:g}%: {_price_clause(facts)}"
 
 
 def _breaker_message(facts: Facts) -> str:
-    return f"{facts.symbol} {_move_phrase(facts)}, the market-wide breaker is at {facts.threshold:g}%: {_price_clause(facts)}"
+    return (
+        f"{facts.symbol} {_move_phrase(facts)}, market-wide circuit breaker at {facts.threshold:g}%: "
+        f"{_price_clause(facts)}"
+    )
 
 
 def _stale_message(facts: Facts) -> str:
-    return f"{facts.symbol} sends no data for {format_duration(facts.value * SECOND_NS)}"
+    return f"{facts.symbol}: no data for {format_duration(facts.value * SECOND_NS)}"
 
 
 def _data_quality_message(facts: Facts) -> str:
-    return f"{facts.symbol}: {facts.value:,.0f} records were refused within {facts.window}"
+    return f"{facts.symbol}: {facts.value:,.0f} records rejected within {facts.window}"
 
 
 def _generic_message(facts: Facts) -> str:

@@ -1,7 +1,7 @@
-"""A split is not a crash: what is behind a move at the open of a session.
+"""Distinguishes splits from crashes: moves at the open of a session.
 
-The open stands to the last close like two small whole numbers, and hardly more shares are traded than usual:
-then it looks like a split. That is never certain, so the alert is told with its evidence, only less urgently.
+A move is probably a split if the ratio of the open to the last close is one of small integers, and hardly more
+shares trade than usual. That is never certain, so the alert still fires, with the evidence and one severity lower.
 """
 
 import math
@@ -19,26 +19,33 @@ SPLIT_RATIOS: Final = (
     *((1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (1, 7), (1, 8), (1, 10), (1, 12), (1, 15), (1, 20), (1, 25)),
     *((1, 30), (1, 40), (1, 50), (1, 100)),
 )
-"""New for old shares; a price is multiplied by old / new."""
+"""New shares for old shares, for the usual splits and reverse splits; the price changes by old / new."""
 
 RATIO_TOLERANCE: Final = 0.025
+"""Allows for a move overnight, without confusing two ratios: the closest, 5:4 and 4:3, are 6 % apart."""
+
 MAX_VOLUME_RATIO: Final = 3.0
-"""In medians of `SESSIONS` sessions; of minutes, the volume of a session's first bar."""
+"""Volume of a session's first bar in medians; more volume is news, not a split."""
 
 VOLUME_SESSIONS: Final = 20
+"""The median is over about a month."""
+
 _MIN_SESSIONS: Final = 3
+"""The fewest whose median ignores one outlier."""
+
 _MIN_LOG_MOVE: Final = min(abs(math.log(new / old)) for new, old in SPLIT_RATIOS) - 2 * RATIO_TOLERANCE
+"""No smaller move can match a ratio: a cheap filter for most bars."""
 
 
 class SplitCandidate(NamedTuple):
-    """What looks like a split.
+    """A move that may be a split.
 
     Parameters
     ----------
-    new, old
-        Shares: 2 and 1 for a split that halves the price.
+    new_shares, old_shares
+        2 and 1 for a split that halves the price.
     volume_ratio
-        The bar's volume in medians; NaN where it is not known.
+        The bar's volume in medians; NaN if not known.
     """
 
     new_shares: int
@@ -47,50 +54,50 @@ class SplitCandidate(NamedTuple):
 
     @property
     def price_factor(self) -> float:
-        """The new price in parts of the old one."""
+        """The new price divided by the old one."""
         return self.old_shares / self.new_shares
 
     @property
     def is_probable(self) -> bool:
-        """True if the volume says so too."""
+        """True if the volume supports it."""
         return self.volume_ratio < MAX_VOLUME_RATIO
 
 
 class SplitDetector:
-    """Last closes and usual volumes of all instruments, in bars of one interval."""
+    """Last closes and median volumes of all instruments, for bars of one interval."""
 
     def __init__(self) -> None:
         self.closes = StateTable(Fields({"close": np.nan}))
         self.volumes = StateTable(Fields({"volumes": np.nan, "at": 0.0}, {"volumes": VOLUME_SESSIONS}))
 
     def detect(self, bars: Bars) -> dict[int, SplitCandidate]:
-        """Return what looks like a split, by its position; nothing changes."""
+        """Return possible splits by position; the state does not change."""
         if not np.count_nonzero(bars.first_of_session):
             return {}
         ratio = bars.open / self.closes.gather(bars.rows)[0]
         far = bars.first_of_session & (np.abs(np.log(ratio)) > _MIN_LOG_MOVE)
-        found = {}
+        candidates = {}
         median_volumes: dict[int, float] = {}
         for at in np.flatnonzero(far).tolist():
             nearest = min(SPLIT_RATIOS, key=lambda pair: abs(ratio[at] * pair[0] / pair[1] - 1))
             if abs(ratio[at] * nearest[0] / nearest[1] - 1) <= RATIO_TOLERANCE:
                 row = int(bars.rows[at])
-                # of forming bars, each trade of the first bar comes here
+                # a forming bar comes here with each of its trades
                 if row not in median_volumes:
                     median_volumes[row] = self.median_volume(row)
-                found[at] = SplitCandidate(*nearest, float(bars.volume[at]) / median_volumes[row])
-        return found
+                candidates[at] = SplitCandidate(*nearest, float(bars.volume[at]) / median_volumes[row])
+        return candidates
 
     def median_volume(self, row: int) -> float:
-        """Return the median volume of the first bars of the sessions before; NaN if it is not known."""
-        known = self.volumes.gather(np.array([row]))[:VOLUME_SESSIONS, 0]
-        known = known[~np.isnan(known)]
-        if len(known) < _MIN_SESSIONS:
+        """Return the median volume of the first bars of earlier sessions; NaN if not known."""
+        volumes = self.volumes.gather(np.array([row]))[:VOLUME_SESSIONS, 0]
+        volumes = volumes[~np.isnan(volumes)]
+        if len(volumes) < _MIN_SESSIONS:
             return math.nan
-        return float(np.median(known)) or math.nan
+        return float(np.median(volumes)) or math.nan
 
     def update(self, bars: Bars, splits: Mapping[int, SplitCandidate]) -> None:
-        """Take closed bars, at most one of each instrument; ``splits`` is what was seen in them."""
+        """Record closed bars, at most one per instrument, and the splits that were detected in them."""
         self.closes.scatter(bars.rows, bars.close[np.newaxis])
         if not np.count_nonzero(bars.first_of_session):
             return
@@ -112,18 +119,8 @@ class SplitDetector:
         block[:VOLUME_SESSIONS] /= factor
         self.volumes.scatter(rows, block)
 
-    def grow(self, size: int) -> None:
-        """Make room for instruments."""
-        self.closes.grow(size)
-        self.volumes.grow(size)
-
-    def keep(self, rows: Ints) -> None:
-        """Drop all instruments but some."""
-        self.closes.retain(rows)
-        self.volumes.retain(rows)
-
 
 def split_factors(splits: Mapping[int, SplitCandidate]) -> tuple[Ints, Floats]:
-    """Return positions of probable splits, and what prices are multiplied by."""
+    """Return the positions of probable splits, and their price factors."""
     probable = {at: split.price_factor for at, split in splits.items() if split.is_probable}
     return np.array(list(probable), dtype=np.int64), np.array(list(probable.values()), dtype=np.float64)

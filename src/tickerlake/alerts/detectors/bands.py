@@ -1,4 +1,4 @@
-"""The limits of exchanges: ``limit_band`` and ``market_breaker``."""
+"""Trading limits of US exchanges: ``limit_band`` and ``market_breaker``."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Final
@@ -15,15 +15,16 @@ from tickerlake.model.duration import MINUTE_NS
 
 _REFERENCE_MINUTES: Final = us_limits.REFERENCE_MINUTES
 _EPSILON: Final = 1e-9
+"""Far below a cent of any price: rounding must not keep a price off its band."""
 
 
 class LimitBand(Detector):
     """The price reaches the limit band of the US "Limit Up-Limit Down" plan.
 
-    Approximated: the plan's reference is the mean of the trades of five minutes, here it is the mean of the
-    bars' volume-weighted prices; the opening price is the open of the first bar; bands are not rounded to
-    cents; and which tier a stock is in is not known, but given (Tier 1: S&P 500, Russell 1000 and some
-    exchange-traded products).
+    An approximation: the plan's reference price is the mean of the trades of five minutes, here it is the mean
+    of the bars' volume-weighted prices; the opening price is the open of the first bar; bands are not rounded
+    to cents; and the stock's tier is a parameter (Tier 1: S&P 500, Russell 1000 and some exchange-traded
+    products).
     """
 
     parameters: ClassVar[Mapping[str, object]] = {
@@ -37,16 +38,16 @@ class LimitBand(Detector):
 
     @property
     def window(self) -> str:
-        """Over how long it looks, for a person."""
+        """The period that it measures over, as shown in messages."""
         return f"{us_limits.REFERENCE_MINUTES}m"
 
     def fields(self) -> Fields:
-        """Keep the reference price, the last closes, and the mean price of each of the last minutes."""
+        """Return the reference price, the last closes, and sums of the prices of each of the last minutes."""
         initial = {"reference": NAN, "close": NAN, "last": NAN, "sums": 0.0, "counts": 0.0, "minutes": NAN}
         return Fields(initial, dict.fromkeys(("sums", "counts", "minutes"), _REFERENCE_MINUTES))
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Compare high and low with the band around the reference price of the bars before."""
+        """Compare high and low with the band around the reference price."""
         first = bars.first_of_session
         np.copyto(state["last"], state["close"], where=first)
         np.copyto(state["reference"], bars.open, where=first)
@@ -71,35 +72,35 @@ class LimitBand(Detector):
 
     @staticmethod
     def _reference_mean(state: State, bars: Bars, minute: Ints) -> Floats:
-        """Return the mean price of the five minutes before, in this session; NaN if there was no trade."""
+        """Return the mean price of this session's last five minutes; NaN without trades."""
         begin = np.maximum(minute - _REFERENCE_MINUTES, bars.session_open_ns // MINUTE_NS)
         recent = (state["minutes"] >= begin) & (state["minutes"] <= minute)
         sums, counts = np.where(recent, state["sums"], 0.0), np.where(recent, state["counts"], 0.0)
         total, count = sums[0], counts[0]
-        for slot in range(1, _REFERENCE_MINUTES):
-            total, count = total + sums[slot], count + counts[slot]
-        # 0 / 0 is unknown
+        for n in range(1, _REFERENCE_MINUTES):
+            total, count = total + sums[n], count + counts[n]
+        # NaN where the count is 0
         mean: Floats = total / count
         return mean
 
     @staticmethod
     def _add_prices(state: State, bars: Bars, minute: Ints) -> None:
-        slot, columns = minute % _REFERENCE_MINUTES, np.arange(len(bars))
-        fresh = state["minutes"][slot, columns] != minute
-        state["sums"][slot, columns] = np.where(fresh, 0.0, state["sums"][slot, columns]) + bars.vwap
-        state["counts"][slot, columns] = np.where(fresh, 0.0, state["counts"][slot, columns]) + 1.0
-        state["minutes"][slot, columns] = minute
+        at, columns = minute % _REFERENCE_MINUTES, np.arange(len(bars))
+        is_new = state["minutes"][at, columns] != minute
+        state["sums"][at, columns] = np.where(is_new, 0.0, state["sums"][at, columns]) + bars.vwap
+        state["counts"][at, columns] = np.where(is_new, 0.0, state["counts"][at, columns]) + 1.0
+        state["minutes"][at, columns] = minute
 
     def _band_pct(self, last_close: Floats, reference: Floats, bars: Bars) -> Floats:
-        """Return the half width of the band in percent; NaN for days of which no rule is known."""
+        """Return half the width of the band in percent; NaN for days before the plan."""
         band = np.full(len(bars), NAN)
         newest = us_limits.LIMIT_BANDS[-1]
         if np.count_nonzero(bars.session >= newest.since) == len(bars):
             return self._band_pct_by(newest, last_close, reference, bars)
         for rules in us_limits.LIMIT_BANDS:
-            begun = bars.session >= rules.since
-            if np.count_nonzero(begun):
-                band = np.where(begun, self._band_pct_by(rules, last_close, reference, bars), band)
+            in_force = bars.session >= rules.since
+            if np.count_nonzero(in_force):
+                band = np.where(in_force, self._band_pct_by(rules, last_close, reference, bars), band)
         return band
 
     def _band_pct_by(
@@ -116,9 +117,9 @@ class LimitBand(Detector):
 
 
 class MarketBreaker(Detector):
-    """An index falls so far below its last close that all US trading is halted; for the S&P 500.
+    """The S&P 500 falls so far below its last close that all US trading halts.
 
-    The threshold is the highest level that is reached.
+    The threshold is the highest level that was reached.
     """
 
     parameters: ClassVar[Mapping[str, object]] = {}
@@ -128,26 +129,34 @@ class MarketBreaker(Detector):
 
     @property
     def window(self) -> str:
-        """Over how long it looks, for a person."""
+        """The period that it measures over, as shown in messages."""
         return "1d"
 
     def fields(self) -> Fields:
-        """Keep the close of the session before, and the last close."""
+        """Return the last close and that of the previous session, each with its session."""
         return Fields({"close": NAN, "last": NAN, "session": NAN, "last_session": NAN})
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Compare the low with the close of the session before."""
+        """Compare the low with the close of the previous session."""
         first = bars.first_of_session
         np.copyto(state["last"], state["close"], where=first)
         np.copyto(state["last_session"], state["session"], where=first)
-        reference, since = state["last"].copy(), state["last_session"].copy()
+        reference, reference_session = state["last"].copy(), state["last_session"].copy()
         state["close"][:] = bars.close
         state["session"][:] = bars.session
         value = 100.0 * (bars.low / reference - 1.0)
         threshold = self._threshold(-value, bars)
         clear = -value < self.clear_ratio * threshold
         fire = -value >= threshold - _EPSILON
-        return Reading(value, fire, clear, threshold, reference=reference, price=bars.low, since=since)
+        return Reading(
+            value,
+            fire,
+            clear,
+            threshold,
+            reference=reference,
+            price=bars.low,
+            reference_session=reference_session,
+        )
 
     def _threshold(self, fall: Floats, bars: Bars) -> Floats:
         threshold = np.full(len(bars), NAN)

@@ -1,4 +1,4 @@
-"""What is missing or wrong in the data: ``halt``, ``stale``, ``data_quality``."""
+"""Gaps and rejected records: ``halt``, ``stale``, ``data_quality``."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
@@ -13,14 +13,22 @@ from tickerlake.model.alert import Cause, Unit
 from tickerlake.model.duration import MINUTE_NS, SECOND_NS, parse_duration_ns
 
 _BUSY_DECAY: Final = 0.95
+"""Weight of the past in the share of bars with trades: a memory of about 20 bars."""
+
 _MIN_BUSY_SHARE: Final = 0.9
+"""An instrument that misses more than one bar in ten pauses too often for a pause to be news.
+
+From no trades at all, it takes 45 bars to get there (1 - 0.95 ** 45 = 0.9).
+"""
+
 _WINDOW_PARTS: Final = 6
+"""Counts per window of ``data_quality``: the window moves in sixths, so the state stays small."""
 
 
 class Halt(Detector):
-    """A pause of an instrument that trades in nearly every bar, told when it is over.
+    """Trading resumes after a pause, in an instrument that trades in nearly every bar.
 
-    Whether it was a halt of the exchange is not known: only that nothing was traded.
+    The data only shows that there were no trades, not whether the exchange halted trading.
     """
 
     parameters: ClassVar[Mapping[str, object]] = {"minutes": Parameter.number(5.0, below=1440.0)}
@@ -35,82 +43,86 @@ class Halt(Detector):
 
     @property
     def window(self) -> str:
-        """Over how long it looks, for a person."""
+        """The period that it measures over, as shown in messages."""
         return f"{self.arguments['minutes']:g}m"
 
     def fields(self) -> Fields:
-        """Keep the last close, when that was, and which share of the bars before had trades."""
+        """Return the last close, its time, and the recent share of bars with trades."""
         return Fields({"close": NAN, "closed": NAN, "busy": 0.0})
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Measure the time since the bar before, in seconds."""
+        """Measure the time since the last bar, in seconds."""
         reference, busy = state["close"].copy(), state["busy"].copy()
-        silent_ns = np.where(bars.first_of_session, 0.0, bars.ts_open_ns - state["closed"])
-        # a long halt must not look like an instrument that seldom trades
-        missing = np.fmin(np.fmax(silent_ns / self.interval_ns, 0.0), 1.0)
+        gap_ns = np.where(bars.first_of_session, 0.0, bars.ts_open_ns - state["closed"])
+        # at most one missing bar: after a long halt, an instrument still counts as busy
+        missing = np.fmin(np.fmax(gap_ns / self.interval_ns, 0.0), 1.0)
         state["busy"][:] = busy * _BUSY_DECAY ** (missing + 1.0) + (1.0 - _BUSY_DECAY)
         state["close"][:] = bars.close
         state["closed"][:] = bars.ts_close_ns
-        least_ns = self.arguments["minutes"] * MINUTE_NS
-        fire = (silent_ns >= least_ns) & (busy >= _MIN_BUSY_SHARE)
+        min_gap_ns = self.arguments["minutes"] * MINUTE_NS
+        fire = (gap_ns >= min_gap_ns) & (busy >= _MIN_BUSY_SHARE)
         return Reading(
-            silent_ns / SECOND_NS,
+            gap_ns / SECOND_NS,
             fire,
-            silent_ns < least_ns,
-            threshold=least_ns / SECOND_NS,
+            gap_ns < min_gap_ns,
+            threshold=min_gap_ns / SECOND_NS,
             reference=reference,
             price=bars.open,
             direction=np.zeros(len(bars)),
         )
 
 
-class Stale(Detector):
-    """No data of an instrument for some time of its session."""
+class DataDetector(Detector):
+    """Evaluates the data stream itself; bars tell it nothing."""
 
-    parameters: ClassVar[Mapping[str, object]] = {"after": Parameter.duration("10m")}
-    unit: ClassVar[Unit] = "s"
-    threshold_parameter = ""
     clear_bars = 1
     monitors_data = True
     supports_ticks = False
     has_direction = False
+
+    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
+        """Return nothing for bars."""
+        nowhere = np.zeros(len(bars), dtype=bool)
+        return Reading(np.full(len(bars), NAN), nowhere, nowhere)
+
+
+class Stale(DataDetector):
+    """An instrument sends no data for some time within its session."""
+
+    parameters: ClassVar[Mapping[str, object]] = {"after": Parameter.duration("10m")}
+    unit: ClassVar[Unit] = "s"
+    threshold_parameter = ""
     cause: ClassVar[Cause] = "unknown"
 
     @property
     def after_ns(self) -> int:
-        """How long, in nanoseconds."""
+        """The shortest gap that fires, in nanoseconds."""
         return parse_duration_ns(self.arguments["after"])
 
     @property
     def window(self) -> str:
-        """Over how long it looks, for a person."""
+        """The period that it measures over, as shown in messages."""
         return str(self.arguments["after"])
 
     def fields(self) -> Fields:
-        """Keep nothing."""
+        """Return no state."""
         return Fields({})
 
-    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Say nothing of bars."""
-        nothing = np.zeros(len(bars), dtype=bool)
-        return Reading(np.full(len(bars), NAN), nothing, nothing)
-
     def measure_idle(self, last_ns: Ints, now_ns: int, open_ns: Ints, close_ns: Ints) -> Reading:
-        """Judge how long there was nothing, within the session."""
-        silent_ns = now_ns - np.maximum(last_ns, open_ns)
-        inside = (now_ns >= open_ns) & (now_ns < close_ns)
-        fire = inside & (silent_ns >= self.after_ns)
+        """Measure the time since each instrument's last record, or since its session opened."""
+        gap_ns = now_ns - np.maximum(last_ns, open_ns)
+        in_session = (now_ns >= open_ns) & (now_ns < close_ns)
         return Reading(
-            silent_ns / SECOND_NS,
-            fire,
-            (silent_ns < self.after_ns) & (last_ns >= open_ns),
+            gap_ns / SECOND_NS,
+            in_session & (gap_ns >= self.after_ns),
+            (gap_ns < self.after_ns) & (last_ns >= open_ns),
             threshold=self.after_ns / SECOND_NS,
             direction=np.zeros(len(last_ns)),
         )
 
 
-class DataQuality(Detector):
-    """Records of an instrument that were refused, within a window."""
+class DataQuality(DataDetector):
+    """Records of an instrument are rejected, too many within a window."""
 
     parameters: ClassVar[Mapping[str, object]] = {
         "count": Parameter.integer(10, max_value=1_000_000_000),
@@ -118,10 +130,6 @@ class DataQuality(Detector):
     }
     unit: ClassVar[Unit] = "count"
     threshold_parameter = "count"
-    clear_bars = 1
-    monitors_data = True
-    supports_ticks = False
-    has_direction = False
     cause: ClassVar[Cause] = "data_quality"
 
     def __init__(self, arguments: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
@@ -130,20 +138,15 @@ class DataQuality(Detector):
 
     @property
     def window(self) -> str:
-        """Over how long it looks, for a person."""
+        """The period that it measures over, as shown in messages."""
         return str(self.arguments["window"])
 
     def fields(self) -> Fields:
-        """Keep the counts of the window's sixths, and which sixths these are."""
+        """Return the counts of the window's sixths, and the number of each sixth."""
         return Fields({"counts": 0.0, "parts": NAN}, {"counts": _WINDOW_PARTS, "parts": _WINDOW_PARTS})
 
-    def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Say nothing of bars."""
-        nothing = np.zeros(len(bars), dtype=bool)
-        return Reading(np.full(len(bars), NAN), nothing, nothing)
-
     def process_counts(self, rows: Ints, counts: Ints, event_ns: Ints) -> Reading:
-        """Take counts of records, at most one for each instrument, and judge those of the window."""
+        """Add counts of records, at most one per instrument, and measure the sums of the window."""
         block = self.table.gather(rows)
         total = self._window_total(self.table.fields.view(block), counts, event_ns)
         self.table.scatter(rows, block)
@@ -152,11 +155,11 @@ class DataQuality(Detector):
     def _window_total(self, state: State, counts: Ints, event_ns: Ints) -> Floats:
         part, columns = event_ns // self.part_ns, np.arange(len(counts))
         at = part % _WINDOW_PARTS
-        fresh = state["parts"][at, columns] != part
-        state["counts"][at, columns] = np.where(fresh, 0.0, state["counts"][at, columns]) + counts
+        is_new = state["parts"][at, columns] != part
+        state["counts"][at, columns] = np.where(is_new, 0.0, state["counts"][at, columns]) + counts
         state["parts"][at, columns] = part
         total = np.zeros(len(counts))
         for number in range(_WINDOW_PARTS):
-            near = np.abs(part - state["parts"][number]) < _WINDOW_PARTS
-            total += np.where(near, state["counts"][number], 0.0)
+            in_window = np.abs(part - state["parts"][number]) < _WINDOW_PARTS
+            total += np.where(in_window, state["counts"][number], 0.0)
         return total

@@ -1,6 +1,6 @@
-"""What a detector is: one number of each bar, and whether it is out of the ordinary.
+"""The base class of detectors: a measure of each bar, and whether it is unusual.
 
-A detector of your own takes few lines; see :func:`tickerlake.alerts.detectors.registry.register`.
+A custom detector takes a few lines; see :mod:`tickerlake.alerts.detectors.registry`.
 """
 
 from abc import ABC, abstractmethod
@@ -17,30 +17,30 @@ from tickerlake.model.duration import parse_duration_ns
 
 NAN: Final = float("nan")
 IndicatorValues = Mapping[str, Floats]
-"""Indicators by their canonical texts, each of the shape (k,)."""
+"""Indicators by canonical text, each of shape (k,)."""
 
 
 class Reading(NamedTuple):
-    """What a detector says of k bars; arrays of the shape (k,), a number where it is the same for all.
+    """What a detector measured in k bars: arrays of shape (k,), or one number if it is the same for all.
 
     Parameters
     ----------
     value
-        The signed measure, in the detector's unit; NaN where there is none yet.
+        The signed measure, in the detector's unit; NaN where it is not known yet.
     fire
         Where the threshold is reached.
     clear
         Where the value is below the clear threshold.
     threshold, baseline
-        What the value is compared with, and what is usual.
+        What the value is compared with, and its usual size.
     reference
-        The price that the move is told against.
+        The price that the move is measured from.
     price
-        The price that is told; None for the close.
+        The price to report; None for the close.
     direction
-        Its sign is the direction; None for that of ``value``.
-    since
-        The session of the reference price, in days since 1970-01-01.
+        Its sign is the direction; None for the sign of ``value``.
+    reference_session
+        The session of the reference price, in days since 1970-01-01; NaN to leave it out of the message.
     """
 
     value: Floats
@@ -51,26 +51,26 @@ class Reading(NamedTuple):
     reference: Floats | float = NAN
     price: Floats | None = None
     direction: Floats | None = None
-    since: Floats | float = NAN
+    reference_session: Floats | float = NAN
 
 
 class Detector(ABC):
-    """Says of each bar how unusual it is, knowing the bars before it.
+    """Measures how unusual each bar is, given the bars before it.
 
-    A subclass gives ``parameters`` with their defaults, ``unit``, ``fields`` and ``step``; the rest follows.
-    As with an indicator, the result must not depend on which other instruments share a step: only
-    element-wise arithmetic, no sums along an axis.
+    A subclass defines ``parameters`` with their defaults, ``unit``, ``fields`` and ``step``. As with an
+    indicator, a result must not depend on which other instruments share the step: use element-wise
+    arithmetic only, no sums along an axis.
 
     Parameters
     ----------
-    given
-        Values of the parameters, and ``direction`` and ``clear`` of the rule.
+    arguments
+        Values of the parameters, and the rule's ``direction`` and ``clear``.
     interval
-        The width of the bars.
+        The interval of the bars.
     """
 
     parameters: ClassVar[Mapping[str, object]] = {"threshold": Parameter.number()}
-    """Names and defaults; a :class:`Parameter` where more is to be said about what is allowed."""
+    """Names and defaults; a :class:`Parameter` where the default does not say what is valid."""
 
     unit: ClassVar[Unit] = "pct"
 
@@ -78,36 +78,41 @@ class Detector(ABC):
     """The name of the parameter that the value is compared with; empty for none."""
 
     clear_ratio: ClassVar[float] = 0.4
-    """The clear threshold in parts of the threshold, where a rule says nothing."""
+    """The default clear threshold as a share of the threshold.
 
-    warmup: ClassVar[int] = 0
-    """How many bars are looked at before the first alert, where a rule says nothing."""
+    With `clear_bars` it is the hysteresis: a value that hovers at the threshold stays one alert.
+    """
 
     clear_bars: ClassVar[int] = 3
+    """How many closed bars in a row have to be below the clear threshold, by default."""
+
+    warmup: ClassVar[int] = 0
+    """How many closed bars are needed before the first alert, by default."""
+
     intraday_only: ClassVar[bool] = False
-    """True if bars of days tell it nothing."""
+    """True if it cannot use daily bars."""
 
     max_interval: ClassVar[str] = ""
-    """The widest bars that tell it something; empty for any."""
+    """The longest interval of bars that it can use; empty for any."""
 
     supports_ticks: ClassVar[bool] = True
-    """True if it can look at bars that are not closed."""
+    """True if it can evaluate forming bars."""
 
     has_direction: ClassVar[bool] = True
-    """True if a rule can ask for one direction only."""
+    """True if a rule can restrict it to one direction."""
 
     refires_on_double: ClassVar[bool] = True
-    """True if twice the move is news: not where the price is compared with what it has just passed."""
+    """True if twice the move fires within the cooldown; not where the price has only just passed a level."""
 
     monitors_data: ClassVar[bool] = False
-    """True if it is shown what comes and what does not, rather than bars."""
+    """True if it evaluates the data stream (gaps, rejected records) instead of bars."""
 
     cause: ClassVar[Cause] = "market"
     price_fields: ClassVar[tuple[str, ...]] = ()
-    """The fields that hold prices, which a split changes …"""
+    """Fields that hold prices: a split multiplies them."""
 
     share_fields: ClassVar[tuple[str, ...]] = ()
-    """… and those that hold numbers of shares."""
+    """Fields that hold numbers of shares: a split divides them."""
 
     def __init__(self, arguments: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
         self.arguments: dict[str, Any] = {**default_arguments(type(self)), **(arguments or {})}
@@ -115,54 +120,54 @@ class Detector(ABC):
         self.interval_ns = parse_duration_ns(interval)
         self.is_daily = self.interval_ns >= parse_duration_ns("1d")
         self.direction: str = self.arguments.get("direction", "both")
-        limit = self.arguments.get(self.threshold_parameter)
-        self.threshold = NAN if limit is None else float(limit)
+        threshold = self.arguments.get(self.threshold_parameter)
+        self.threshold = NAN if threshold is None else float(threshold)
         clear = self.arguments.get("clear")
         self.clear_threshold = self.threshold * self.clear_ratio if clear is None else float(clear)
         self.table = StateTable(self.fields())
-        past = self.history_fields()
-        self.history = None if past is None else StateTable(past)
+        history_fields = self.history_fields()
+        self.history = None if history_fields is None else StateTable(history_fields)
 
     @classmethod
     def validate(cls, arguments: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-        """Return what is wrong with parameters that are right one by one: name, message, hint."""
+        """Return problems of parameters that are valid one by one: (name, message, hint)."""
         return []
 
     @property
     def window(self) -> str:
-        """Over how long it looks, for a person."""
+        """The period that it measures over, as shown in messages."""
         return self.interval
 
     def required_indicators(self) -> frozenset[str]:
-        """Return the canonical texts of the indicators that ``step`` wants."""
+        """Return the canonical texts of the indicators that ``step`` reads."""
         return frozenset()
 
     @abstractmethod
     def fields(self) -> Fields:
-        """Return what is kept for each instrument; ``self.arguments`` holds the parameters."""
+        """Return the state of each instrument; ``self.arguments`` holds the parameters."""
 
     @abstractmethod
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Take one bar of each of some instruments into their state, in place, and judge it."""
+        """Measure one bar of each of k instruments, and update their state in place."""
 
     def history_fields(self) -> Fields | None:
-        """Return what is kept besides, and is only wanted when ``due`` says so: for long memories."""
+        """Return state that is too large to read at every bar, or None: see ``roll_over``."""
         return None
 
     def rollover_due(self, state: State, bars: Bars) -> Flags:
-        """Tell for which bars ``turn`` comes before ``step``: by default, for the first of a session."""
+        """Return for which bars ``roll_over`` precedes ``step``: by default, the first of each session."""
         return bars.first_of_session
 
-    def roll_over(self, history: State, state: State, bars: Bars) -> None:  # noqa: B027 - most have no long memory
-        """Move between the long memory and the state, in place."""
+    def roll_over(self, history: State, state: State, bars: Bars) -> None:  # noqa: B027 - most have no history
+        """Move values between the history and the state, in place."""
 
     def compare_to_threshold(self, value: Floats, **rest: Any) -> Reading:
-        """Compare values with the threshold, in the direction of the rule."""
+        """Compare values with the threshold, in the rule's direction."""
         size = np.abs(value) if self.direction == "both" else value if self.direction == "up" else -value
         return Reading(value, size >= self.threshold, size < self.clear_threshold, self.threshold, **rest)
 
     def update(self, bars: Bars, values: IndicatorValues) -> Reading:
-        """Take closed bars, at most one of each instrument, and judge them."""
+        """Measure closed bars, at most one per instrument, and update the state."""
         block = self.table.gather(bars.rows)
         self._roll_over(block, bars, save=True)
         reading = self.step(self.table.fields.view(block), bars, values)
@@ -170,18 +175,18 @@ class Detector(ABC):
         return reading
 
     def preview(self, bars: Bars, values: IndicatorValues) -> Reading:
-        """Judge bars as if they closed now; nothing changes."""
+        """Measure bars as if they closed now; the state does not change."""
         block = self.table.gather(bars.rows)
         self._roll_over(block, bars, save=False)
         return self.step(self.table.fields.view(block), bars, values)
 
     def adjust_for_split(self, rows: Ints, factor: Floats) -> None:
-        """Bring what is remembered to the scale of the new shares.
+        """Convert the state to the new shares.
 
         Parameters
         ----------
         rows, factor
-            Which instruments, and their new price in parts of the old one.
+            The instruments, and their new price divided by the old one.
         """
         for table in (self.table, self.history):
             if table is not None:
@@ -199,15 +204,17 @@ class Detector(ABC):
         due = self.rollover_due(self.table.fields.view(block), bars)
         if not np.count_nonzero(due):
             return
-        which = np.flatnonzero(due)
-        part, rows = block[:, which], bars.rows[which]
-        past = self.history.gather(rows)
-        self.roll_over(self.history.fields.view(past), self.table.fields.view(part), bars.select(which))
-        block[:, which] = part
+        positions = np.flatnonzero(due)
+        part, rows = block[:, positions], bars.rows[positions]
+        history = self.history.gather(rows)
+        self.roll_over(
+            self.history.fields.view(history), self.table.fields.view(part), bars.select(positions)
+        )
+        block[:, positions] = part
         if save:
-            self.history.scatter(rows, past)
+            self.history.scatter(rows, history)
 
 
 def default_arguments(cls: type[Detector]) -> dict[str, Any]:
     """Return the defaults of a detector's parameters."""
-    return {name: Parameter.coerce(told).default for name, told in cls.parameters.items()}
+    return {name: Parameter.coerce(default).default for name, default in cls.parameters.items()}

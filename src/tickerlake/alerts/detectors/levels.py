@@ -1,4 +1,4 @@
-"""Prices against a level: ``cross``, ``channel``, ``vwap_deviation``."""
+"""The close relative to a level: ``cross``, ``channel``, ``vwap_deviation``."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -15,8 +15,9 @@ from tickerlake.model.alert import Unit
 class Cross(Detector):
     """The close crosses a price or an indicator.
 
-    A close on the level is on no side: only one that comes out on the other side has crossed. It clears when
-    the close is back; where both directions are told, that is a crossing itself, and it clears at once.
+    A close on the level is on neither side: only a close on the other side has crossed. A rule for one direction
+    clears when the close is back; in a rule for both that is a crossing too, so it clears at the next bar on
+    the same side.
     """
 
     parameters: ClassVar[Mapping[str, object]] = {"level": Parameter.level(required=True)}
@@ -30,25 +31,25 @@ class Cross(Detector):
         return _level_indicators(self.arguments["level"])
 
     def fields(self) -> Fields:
-        """Keep the side that the last close was on: -1 below, 1 above."""
+        """Return the side of the last close: -1 below, 1 above."""
         return Fields({"side": NAN})
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Compare the side with that of the bar before."""
+        """Compare the side with that of the last bar."""
         level = _level_values(self.arguments["level"], bars, values)
         value = bars.close - level
         side, before = np.sign(value), state["side"].copy()
         crossed = side * before < 0
-        moved = ~np.isnan(side) & (side != 0)
-        np.copyto(state["side"], side, where=moved)
+        on_a_side = ~np.isnan(side) & (side != 0)
+        np.copyto(state["side"], side, where=on_a_side)
         if self.direction == "both":
             return Reading(value, crossed, ~crossed & (side == before), baseline=level, reference=level)
-        wanted = 1.0 if self.direction == "up" else -1.0
-        return Reading(value, crossed & (side == wanted), side == -wanted, baseline=level, reference=level)
+        target = 1.0 if self.direction == "up" else -1.0
+        return Reading(value, crossed & (side == target), side == -target, baseline=level, reference=level)
 
 
 class Channel(Detector):
-    """The close enters or leaves a channel between two prices or indicators; its edges belong to it."""
+    """The close enters or leaves a channel between two prices or indicators, edges included."""
 
     parameters: ClassVar[Mapping[str, object]] = {
         "upper": Parameter.level(),
@@ -62,54 +63,49 @@ class Channel(Detector):
 
     @classmethod
     def validate(cls, arguments: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-        """Refuse a channel without edges, or upside down."""
+        """Reject a channel without edges, or whose lower edge is not below the upper one."""
         upper, lower = arguments.get("upper"), arguments.get("lower")
         if upper is None and lower is None:
-            return [
-                (
-                    "event",
-                    "the channel has no edge",
-                    'Give upper, lower or both: upper = "BBANDS(20,2,2).upper".',
-                )
-            ]
+            hint = 'Set upper, lower or both: upper = "BBANDS(20,2,2).upper".'
+            return [("event", "the channel has no edge.", hint)]
         if isinstance(upper, float | int) and isinstance(lower, float | int) and lower >= upper:
-            return [("lower", f"lower is {lower:g}, which is not below upper, {upper:g}.", "Exchange them.")]
+            return [("lower", f"lower is {lower:g}, not below upper, which is {upper:g}.", "Swap them.")]
         return []
 
     def required_indicators(self) -> frozenset[str]:
-        """Return those edges that are indicators."""
+        """Return the edges that are indicators."""
         return _level_indicators(self.arguments["upper"]) | _level_indicators(self.arguments["lower"])
 
     def fields(self) -> Fields:
-        """Keep where the last close was: -1 below, 0 inside, 1 above."""
-        return Fields({"place": NAN})
+        """Return where the last close was: -1 below, 0 inside, 1 above."""
+        return Fields({"zone": NAN})
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Compare the place with that of the bar before."""
+        """Compare the close's zone with that of the last bar."""
         upper = _level_values(self.arguments["upper"], bars, values, np.inf)
         lower = _level_values(self.arguments["lower"], bars, values, -np.inf)
-        place = np.where(bars.close > upper, 1.0, np.where(bars.close < lower, -1.0, 0.0))
+        zone = np.where(bars.close > upper, 1.0, np.where(bars.close < lower, -1.0, 0.0))
         known = ~np.isnan(upper) & ~np.isnan(lower)
-        before = state["place"].copy()
-        inside, was_inside = place == 0, before == 0
+        before = state["zone"].copy()
+        inside, was_inside = zone == 0, before == 0
         was_outside = np.abs(before) == 1
-        edge = np.where(np.where(inside, before, place) > 0, upper, lower)
+        edge = np.where(np.where(inside, before, zone) > 0, upper, lower)
         if self.arguments["event"] == "exit":
             fire, clear = known & was_inside & ~inside, known & inside
         else:
             fire, clear = known & was_outside & inside, known & ~inside
-        wanted = {"up": 1.0, "down": -1.0}.get(self.direction)
-        # into the channel from above is down
-        way = np.where(inside, -before, place)
-        if wanted is not None:
-            fire = fire & (way == wanted)
+        target = {"up": 1.0, "down": -1.0}.get(self.direction)
+        # entering the channel from above is a move down
+        direction = np.where(inside, -before, zone)
+        if target is not None:
+            fire = fire & (direction == target)
         value = np.where(known & np.isfinite(edge), bars.close - edge, NAN)
-        np.copyto(state["place"], place, where=known)
-        return Reading(value, fire, clear, baseline=edge, reference=edge, direction=way)
+        np.copyto(state["zone"], zone, where=known)
+        return Reading(value, fire, clear, baseline=edge, reference=edge, direction=direction)
 
 
 class VwapDeviation(Detector):
-    """The close against the volume-weighted price of the session, in percent or basis points."""
+    """Distance of the close from the session's volume-weighted average price, in percent or basis points."""
 
     parameters: ClassVar[Mapping[str, object]] = {"pct": Parameter.number(), "bps": Parameter.number()}
     threshold_parameter = "pct"
@@ -123,9 +119,9 @@ class VwapDeviation(Detector):
 
     @classmethod
     def validate(cls, arguments: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-        """Want one of the two thresholds."""
+        """Require exactly one of the two thresholds."""
         if (arguments.get("pct") is None) == (arguments.get("bps") is None):
-            return [("pct", "one of pct and bps is needed", "Write pct = 1.5, or bps = 150.")]
+            return [("pct", "either pct or bps is required.", "Write pct = 1.5, or bps = 150.")]
         return []
 
     def required_indicators(self) -> frozenset[str]:
@@ -133,14 +129,14 @@ class VwapDeviation(Detector):
         return frozenset({"VWAP"})
 
     def fields(self) -> Fields:
-        """Keep nothing."""
+        """Return no state."""
         return Fields({})
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Compare the close with the indicator."""
+        """Compare the close with the VWAP."""
         vwap = values["VWAP"]
-        parts = 1e4 if self.unit == "bps" else 100.0
-        return self.compare_to_threshold(parts * (bars.close - vwap) / vwap, baseline=vwap, reference=vwap)
+        scale = 1e4 if self.unit == "bps" else 100.0
+        return self.compare_to_threshold(scale * (bars.close - vwap) / vwap, baseline=vwap, reference=vwap)
 
 
 def _level_indicators(level: float | str | None) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Moves against an earlier price: ``pct_change``, ``gap_open``, ``new_high``, ``new_low``."""
+"""Moves from an earlier price: ``pct_change``, ``gap_open``, ``new_high``, ``new_low``."""
 
 import re
 from collections.abc import Mapping
@@ -14,15 +14,16 @@ from tickerlake.errors import UsageError
 from tickerlake.model.duration import DAY_NS, parse_duration_ns
 
 MAX_WINDOW_BARS: Final = 2_000
+"""At most 16 or 32 kB of state per instrument (one or two floats for each bar of the window)."""
 
 
 class WindowedDetector(Detector):
-    """What looks back over a window: a number of bars, of sessions, or a length of time.
+    """A detector that looks back over a window: a number of bars, of sessions, or a duration.
 
-    Days and weeks are counted in sessions, a week having five.
+    Days and weeks count sessions; a week has five.
     """
 
-    price_fields = ("close", "extreme", "known", "open", "past", "reference")
+    price_fields = ("close", "extreme", "prices", "open", "reference")
 
     def __init__(self, arguments: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
         window = (arguments or {}).get("window", self._default_window())
@@ -40,7 +41,7 @@ class WindowedDetector(Detector):
         if self.window_size > MAX_WINDOW_BARS:
             raise UsageError(
                 f"A window of {self.window_size:,} bars of {interval} is too long.",
-                f"{MAX_WINDOW_BARS:,} can be kept.",
+                f"Use {MAX_WINDOW_BARS:,} bars at most.",
             )
 
     @classmethod
@@ -50,15 +51,15 @@ class WindowedDetector(Detector):
 
     @property
     def window(self) -> str:
-        """Over how long it looks, for a person."""
+        """The period that it measures over, as shown in messages."""
         return self.interval if self._window_label == "1 bars" else self._window_label
 
 
 class PctChange(WindowedDetector):
     """Change of the price within a window, in percent.
 
-    A window of minutes or hours begins with the session at the earliest, at its first price: what lies before
-    is a gap. Within ``1d`` of minutes is since the close of the session before.
+    A window of minutes or hours does not reach beyond the session's first price: what lies before is a gap.
+    With intraday bars, a window of ``1d`` begins at the close of the previous session.
     """
 
     parameters: ClassVar[Mapping[str, object]] = {
@@ -68,26 +69,26 @@ class PctChange(WindowedDetector):
     threshold_parameter = "pct"
 
     def fields(self) -> Fields:
-        """Keep the closes of the window, or the one close that it begins with."""
+        """Return the closes of the window, or the one close that it begins with."""
         if self.counts_sessions:
             return Fields({"close": NAN, "reference": NAN})
-        initial = {"known": NAN, "at": 0.0, **({"times": NAN, "open": NAN} if self.window_ns else {})}
-        return Fields(initial, {"known": self.window_size, "times": self.window_size})
+        initial = {"prices": NAN, "at": 0.0, **({"times": NAN, "open": NAN} if self.window_ns else {})}
+        return Fields(initial, {"prices": self.window_size, "times": self.window_size})
 
     def history_fields(self) -> Fields | None:
-        """Keep the closes of sessions."""
-        return Fields({"past": NAN, "at": 0.0}, {"past": self.window_size}) if self.counts_sessions else None
+        """Return the closes of the window's sessions."""
+        return _price_ring(self.window_size) if self.counts_sessions else None
 
     def roll_over(self, history: State, state: State, bars: Bars) -> None:
-        """Put the close of the last session away; the oldest one is the reference."""
+        """Add the close of the last session; the oldest one becomes the reference."""
         columns, at = np.arange(len(bars)), history["at"].astype(np.int64)
-        history["past"][at, columns] = state["close"]
+        history["prices"][at, columns] = state["close"]
         at = (at + 1) % self.window_size
-        state["reference"][:] = history["past"][at, columns]
+        state["reference"][:] = history["prices"][at, columns]
         history["at"][:] = at
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Compare the close with the one at the window's beginning."""
+        """Compare the close with the price at the beginning of the window."""
         if self.counts_sessions:
             state["close"][:] = bars.close
             reference = state["reference"].copy()
@@ -97,26 +98,28 @@ class PctChange(WindowedDetector):
 
     def _reference_price(self, state: State, bars: Bars) -> Floats:
         columns, at = np.arange(len(bars)), state["at"].astype(np.int64)
-        known = state["known"]
+        prices = state["prices"]
         if not self.window_ns:
-            reference = known[at, columns]
+            reference = prices[at, columns]
         else:
             np.copyto(state["open"], bars.open, where=bars.first_of_session)
-            until = bars.ts_close_ns - self.window_ns
-            hours = bars.session_close_ns - bars.session_open_ns < DAY_NS
-            begin = np.where(hours, bars.session_open_ns, 0)
-            times = np.where((state["times"] <= until) & (state["times"] > begin), state["times"], -1.0)
+            start_ns = bars.ts_close_ns - self.window_ns
+            # a session of 24 hours has no gap before it
+            has_gap = bars.session_close_ns - bars.session_open_ns < DAY_NS
+            earliest_ns = np.where(has_gap, bars.session_open_ns, 0)
+            usable = (state["times"] <= start_ns) & (state["times"] > earliest_ns)
+            times = np.where(usable, state["times"], -1.0)
             newest = times.argmax(axis=0)
-            first = np.where(hours, state["open"], NAN)
-            reference = np.where(times[newest, columns] < 0, first, known[newest, columns])
+            first_price = np.where(has_gap, state["open"], NAN)
+            reference = np.where(times[newest, columns] < 0, first_price, prices[newest, columns])
             state["times"][at, columns] = bars.ts_close_ns
-        known[at, columns] = bars.close
+        prices[at, columns] = bars.close
         state["at"][:] = (at + 1) % self.window_size
         return reference
 
 
 class GapOpen(Detector):
-    """The open of a session against the close of the one before, in percent."""
+    """Change from the close of the previous session to the open, in percent."""
 
     parameters: ClassVar[Mapping[str, object]] = {"pct": Parameter.number(required=True)}
     threshold_parameter = "pct"
@@ -125,25 +128,27 @@ class GapOpen(Detector):
 
     @property
     def window(self) -> str:
-        """Over how long it looks, for a person."""
+        """The period that it measures over, as shown in messages."""
         return "overnight"
 
     def fields(self) -> Fields:
-        """Keep the last close, and of which session it is."""
+        """Return the last close and its session."""
         return Fields({"close": NAN, "session": NAN})
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Compare the open with the last close, if there is a night between them."""
-        reference, since = state["close"].copy(), state["session"].copy()
+        """Compare the open with the last close, at the first bar of a session."""
+        reference, reference_session = state["close"].copy(), state["session"].copy()
         value = 100.0 * (bars.open - reference) / reference
         np.copyto(value, NAN, where=~bars.first_of_session)
         state["close"][:] = bars.close
         state["session"][:] = bars.session
-        return self.compare_to_threshold(value, reference=reference, price=bars.open, since=since)
+        return self.compare_to_threshold(
+            value, reference=reference, price=bars.open, reference_session=reference_session
+        )
 
 
 class NewExtreme(WindowedDetector):
-    """A price that there was not in a window before; the window has to be full."""
+    """A price beyond all prices of a window, which has to be full."""
 
     parameters: ClassVar[Mapping[str, object]] = {"window": Parameter.window("20d", max_bars=MAX_WINDOW_BARS)}
     threshold_parameter = ""
@@ -152,57 +157,61 @@ class NewExtreme(WindowedDetector):
     sign: ClassVar[float] = 1.0
 
     def fields(self) -> Fields:
-        """Keep the extremes of the window's bars, or that of its sessions and of this one so far."""
+        """Return the extremes of the window's bars, or that of its sessions and of this session so far."""
         if self.counts_sessions:
             return Fields({"extreme": NAN, "reference": NAN})
-        return Fields({"known": NAN, "at": 0.0}, {"known": self.window_size})
+        return _price_ring(self.window_size)
 
     def history_fields(self) -> Fields | None:
-        """Keep the extremes of sessions."""
-        return Fields({"past": NAN, "at": 0.0}, {"past": self.window_size}) if self.counts_sessions else None
+        """Return the extremes of the window's sessions."""
+        return _price_ring(self.window_size) if self.counts_sessions else None
 
     def roll_over(self, history: State, state: State, bars: Bars) -> None:
-        """Put the extreme of the last session away, and look for that of the window."""
+        """Add the extreme of the last session, and find that of the window."""
         columns, at = np.arange(len(bars)), history["at"].astype(np.int64)
-        history["past"][at, columns] = state["extreme"]
+        history["prices"][at, columns] = state["extreme"]
         history["at"][:] = (at + 1) % self.window_size
-        state["reference"][:] = self._extreme_of(history["past"])
+        state["reference"][:] = self._extreme(history["prices"])
         state["extreme"][:] = NAN
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Compare the high, or the low, with those before."""
+        """Compare the high, or the low, with those of the window."""
         price = bars.high if self.sign > 0 else bars.low
         if self.counts_sessions:
-            pick, known = (np.maximum, np.fmax) if self.sign > 0 else (np.minimum, np.fmin)
-            # a session without a bar yet has no extreme; a window that is not full stays unknown
-            reference = pick(state["reference"], known(state["extreme"], state["reference"]))
-            state["extreme"][:] = known(state["extreme"], price)
+            extreme, ignore_nan = (np.maximum, np.fmax) if self.sign > 0 else (np.minimum, np.fmin)
+            # at the first bar of a session there is no extreme yet; until the window is full, the reference is NaN
+            reference = extreme(state["reference"], ignore_nan(state["extreme"], state["reference"]))
+            state["extreme"][:] = ignore_nan(state["extreme"], price)
         else:
             columns, at = np.arange(len(bars)), state["at"].astype(np.int64)
-            reference = self._extreme_of(state["known"])
-            state["known"][at, columns] = price
+            reference = self._extreme(state["prices"])
+            state["prices"][at, columns] = price
             state["at"][:] = (at + 1) % self.window_size
         value = 100.0 * (price - reference) / reference
         fire = value * self.sign > 0
         return Reading(value, fire, value * self.sign <= 0, reference=reference, price=price)
 
-    def _extreme_of(self, prices: Floats) -> Floats:
-        pick = np.maximum if self.sign > 0 else np.minimum
-        most: Floats = pick.reduce(prices, axis=0)
-        return most
+    def _extreme(self, prices: Floats) -> Floats:
+        extreme: Floats = (np.maximum if self.sign > 0 else np.minimum).reduce(prices, axis=0)
+        return extreme
 
 
 class NewHigh(NewExtreme):
-    """A high above all highs of a window, in percent above the last."""
+    """A high above all highs of a window, in percent above the highest."""
 
 
 class NewLow(NewExtreme):
-    """A low below all lows of a window, in percent below the last."""
+    """A low below all lows of a window, in percent below the lowest."""
 
     sign = -1.0
 
 
+def _price_ring(count: int) -> Fields:
+    """Return a ring of prices; ``at`` is where the next one goes."""
+    return Fields({"prices": NAN, "at": 0.0}, {"prices": count})
+
+
 def _session_count(window: str) -> int | None:
-    """Return the length of a window of days or weeks (of five sessions) in sessions; else None."""
+    """Return the number of sessions in a window of days or weeks; None for other windows."""
     match = re.fullmatch(r"(\d+)\s*([dw])", window.strip())
     return int(match[1]) * (5 if match[2] == "w" else 1) if match else None

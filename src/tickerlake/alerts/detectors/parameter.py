@@ -1,4 +1,4 @@
-"""What may be written for a parameter of a detector."""
+"""Parameters of detectors: their defaults and validation."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,16 +16,16 @@ _MAX_DURATION_NS: Final = 10 * 366 * DAY_NS
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A default, and a function that checks a value and returns it as the detector wants it.
+    """A default, and a validator that returns a value as the detector expects it.
 
     Parameters
     ----------
     default
-        None where there is none.
-    read
-        Raises `UsageError` with what is wrong, without the name of the parameter.
-    needed
-        True if a rule has to give it.
+        None for no default.
+    validate
+        Raises `UsageError`, whose message continues a sentence that begins with the parameter's name.
+    required
+        True if every rule has to set it.
     """
 
     default: Any
@@ -34,7 +34,7 @@ class Parameter:
 
     @classmethod
     def coerce(cls, default: object) -> "Parameter":
-        """Return a parameter as it is, and make one of a plain default: the kind of value is that of it."""
+        """Return a parameter; a plain default is wrapped in one that accepts values of its type."""
         if isinstance(default, Parameter):
             return default
         if isinstance(default, bool):
@@ -43,7 +43,7 @@ class Parameter:
             return Parameter(default, lambda value: _validate_number(value, -math.inf, math.inf))
         if isinstance(default, str):
             return Parameter(default, _validate_string)
-        raise TypeError(f"a parameter can't be {default!r}")
+        raise TypeError(f"{default!r} cannot be the default of a parameter")
 
     @classmethod
     def number(
@@ -54,37 +54,37 @@ class Parameter:
         below: float = math.inf,
         required: bool = False,
     ) -> Self:
-        """Take numbers between two bounds, which are not allowed themselves."""
+        """Accept numbers between two exclusive bounds."""
         return cls(default, lambda value: _validate_number(value, above, below), required)
 
     @classmethod
     def integer(cls, default: int | None = None, *, min_value: int = 1, max_value: int = 10_000) -> Self:
-        """Take whole numbers."""
+        """Accept integers; the default maximum only catches typos."""
         return cls(default, lambda value: _validate_integer(value, min_value, max_value), default is None)
 
     @classmethod
     def choice(cls, default: str, allowed: Sequence[str]) -> Self:
-        """Take one of some words."""
+        """Accept one of several strings."""
         return cls(default, lambda value: _validate_choice(value, allowed))
 
     @classmethod
     def boolean(cls, *, default: bool) -> Self:
-        """Take true and false."""
+        """Accept true and false."""
         return cls(default, _validate_boolean)
 
     @classmethod
     def duration(cls, default: str | None = None) -> Self:
-        """Take lengths of time."""
+        """Accept durations."""
         return cls(default, _validate_duration, default is None)
 
     @classmethod
     def window(cls, default: int | str | None = None, *, max_bars: int = 10_000) -> Self:
-        """Take a number of bars or a length of time."""
+        """Accept a number of bars or a duration."""
         return cls(default, lambda value: _validate_window(value, max_bars), default is None)
 
     @classmethod
     def level(cls, *, required: bool = False) -> Self:
-        """Take a price or an indicator, whose canonical text is returned."""
+        """Accept a price, or an indicator in any spelling; the value is its canonical text."""
         return cls(None, _validate_level, required)
 
 
@@ -92,21 +92,21 @@ def _validate_number(value: object, above: float, below: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UsageError(f"is {_format_value(value)}, not a number.", "Write it without quotes.")
     if not math.isfinite(value):
-        raise UsageError(f"is {value}.", "Give a finite number.")
+        raise UsageError(f"is {value}.", "Use a finite number.")
     if not above < value < below:
         bounds = [f"more than {above:g}"] if above > -math.inf else []
         bounds += [f"less than {below:g}"] if below < math.inf else []
-        raise UsageError(f"is {value:g}.", f"It has to be {' and '.join(bounds)}.")
+        raise UsageError(f"is {value:g}.", f"It must be {' and '.join(bounds)}.")
     return value
 
 
 def _validate_integer(value: object, min_value: int, max_value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise UsageError(
-            f"is {_format_value(value)}, not a whole number.", "Write it without quotes and point."
+            f"is {_format_value(value)}, not a whole number.", "Write it without quotes or decimal point."
         )
     if not min_value <= value <= max_value:
-        raise UsageError(f"is {value:,}.", f"It has to be {min_value:,} to {max_value:,}.")
+        raise UsageError(f"is {value:,}.", f"It must be from {min_value:,} to {max_value:,}.")
     return value
 
 
@@ -118,7 +118,7 @@ def _validate_boolean(value: object) -> bool:
 
 def _validate_string(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise UsageError(f"is {_format_value(value)}, not a text.", "Write it in quotes.")
+        raise UsageError(f"is {_format_value(value)}, not a string.", "Write it in quotes.")
     return value
 
 
@@ -148,13 +148,13 @@ def _validate_window(value: object, max_bars: int) -> int | str:
 def _validate_level(value: object) -> float | str:
     if not isinstance(value, str):
         return _validate_number(value, 0.0, math.inf)
-    # the indicators are only loaded by those who use them
+    # only rules that name an indicator load them
     from tickerlake.analytics.indicators.registry import outputs_of, parse
 
     spec = parse(value)
-    if len(found := outputs_of(spec)) > 1:
-        texts = [output.text for output in found]
-        raise UsageError(f"is {value}, which has {len(found)} results.", f"Name one: {', '.join(texts)}.")
+    if len(outputs := outputs_of(spec)) > 1:
+        texts = [output.text for output in outputs]
+        raise UsageError(f"is {value}, which has {len(outputs)} outputs.", f"Use one: {', '.join(texts)}.")
     return str(spec.text)
 
 

@@ -1,16 +1,15 @@
-"""The price limits of US exchanges, as data with dates.
+"""The price limits of US exchanges and the days they came into force.
 
 Sources
 -------
 - "Plan to Address Extraordinary Market Volatility" (Limit Up-Limit Down), SEC Release 34-67091 (31 May 2012),
   in force from 8 April 2013; Appendix A (percentages), section V (reference price). Amendment 18, SEC Release
-  34-85623 (11 April 2019), implemented on 24 February 2020, did away with the doubling at the open, and with
-  that at the close for Tier 2 above 3 dollars.
+  34-85623 (11 April 2019), implemented on 24 February 2020, removed the doubling at the open, and that at
+  the close for Tier 2 above 3 dollars.
 - Market-wide circuit breakers: SEC Release 34-67090 (31 May 2012), in force from 8 April 2013;
   NYSE Rule 7.12.
 
-What was in force before (the single-stock pilot of 2010, the breakers of 10, 20 and 30 % of the Dow Jones) is
-not told: no limit is known for these days.
+Earlier limits (the single-stock pilot of 2010, breakers at 10, 20 and 30 % of the Dow Jones) are not included.
 """
 
 from datetime import date
@@ -20,7 +19,7 @@ EPOCH: Final = date(1970, 1, 1)
 
 
 class LimitBandRules(NamedTuple):
-    """Limit bands from a day on.
+    """Limit bands from a day onward.
 
     Parameters
     ----------
@@ -29,11 +28,11 @@ class LimitBandRules(NamedTuple):
     above_3, from_075
         Percentages of Tier 1 and Tier 2 above 3 dollars, and from 0.75 to 3 dollars.
     below_075, below_075_dollars
-        Below 0.75 dollars: the lesser of a percentage and an amount.
+        Below 0.75 dollars: the smaller of a percentage and an amount.
     doubled_at_open
-        True if they are doubled until 9:45.
+        Whether bands double until 9:45.
     doubled_at_close
-        Whether they are doubled from 15:35 on, for each tier above 3 dollars; at or below 3 they are.
+        Whether bands double from 15:35 on, for each tier above 3 dollars; at or below 3 dollars they do.
     """
 
     since: int
@@ -46,14 +45,16 @@ class LimitBandRules(NamedTuple):
 
 
 class BreakerRules(NamedTuple):
-    """Market-wide breakers from a day on: falls of the S&P 500 from its last close, in percent.
+    """Market-wide circuit breakers from a day onward: falls of the S&P 500 from its last close, in percent.
 
     Parameters
     ----------
     since
         The first day, in days since 1970-01-01.
     levels
-        Level 1, 2 and 3. After ``until_minutes`` before the close only the last one halts trading.
+        Levels 1, 2 and 3.
+    final_minutes
+        In the last minutes of the session, only Level 3 halts trading.
     """
 
     since: int
@@ -69,7 +70,7 @@ LIMIT_BANDS: Final = (
     LimitBandRules(_epoch_day(2013, 4, 8), (5.0, 10.0), 20.0, 75.0, 0.15, True, (True, True)),
     LimitBandRules(_epoch_day(2020, 2, 24), (5.0, 10.0), 20.0, 75.0, 0.15, False, (True, False)),
 )
-"""In order of time."""
+"""Oldest first."""
 
 BREAKERS: Final = (BreakerRules(_epoch_day(2013, 4, 8), (7.0, 13.0, 20.0), 35),)
 
@@ -77,4 +78,4 @@ DOUBLED_OPEN_MINUTES: Final = 15
 DOUBLED_CLOSE_MINUTES: Final = 25
 REFERENCE_MINUTES: Final = 5
 MIN_REFERENCE_MOVE: Final = 0.01
-"""The reference price only follows the mean price when that is so far away (section V.A)."""
+"""The reference price follows the mean price only when that differs by this share (section V.A)."""

@@ -1,4 +1,4 @@
-"""More trade, or a wider bar, than usual: ``volume_spike``, ``range_expansion``."""
+"""More volume, or a wider bar, than usual: ``volume_spike``, ``range_expansion``."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
@@ -7,22 +7,20 @@ import numpy as np
 
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.alerts.detectors.time_of_day import TimeOfDayProfile, volume_prior
-from tickerlake.analytics.bars import Bars, Flags
+from tickerlake.alerts.detectors.time_of_day import WINSOR_LIMIT, ProfiledDetector, volume_prior
+from tickerlake.analytics.bars import Bars
 from tickerlake.analytics.state_table import Fields, State
 from tickerlake.model.alert import Unit
-from tickerlake.model.duration import MINUTE_NS
 
-_WINSOR_LIMIT: Final = 4.0
 _EDGE_MULTIPLIERS: Final = (3.0, 3.0)
-"""The auctions are in the first and the last minute."""
+"""The first and the last minute include the auctions."""
 
 
-class VolumeSpike(Detector):
-    """Volume in multiples of what is usual at this time of the day.
+class VolumeSpike(ProfiledDetector):
+    """Volume in multiples of the usual volume at this time of day.
 
-    Usual is an exponentially weighted mean of volumes divided by their time of the day's factor; a volume
-    counts for at most four times the usual. Where a source has no volume, it says nothing.
+    The usual volume is an exponentially weighted mean of volumes, each divided by the factor of its time of day
+    and counted for at most four times the usual. A source without volumes raises no alerts.
     """
 
     parameters: ClassVar[Mapping[str, object]] = {
@@ -36,35 +34,19 @@ class VolumeSpike(Detector):
     share_fields = ("usual",)
 
     def __init__(self, arguments: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
-        self.profile: TimeOfDayProfile | None = None
         super().__init__(arguments, interval)
+        # a memory of about 20 days, or of 100 bars within the day
         self.decay = 0.95 if self.is_daily else 0.99
 
     def fields(self) -> Fields:
-        """Keep the usual volume, and of how many it is made."""
+        """Return the usual volume and the number of bars behind it."""
         initial = {"usual": 0.0, "count": 0.0}
         if not self.is_daily:
-            self.profile = TimeOfDayProfile(
-                volume_prior, _EDGE_MULTIPLIERS if self.interval_ns <= MINUTE_NS else (1.0, 1.0)
-            )
-            initial |= self.profile.fields
+            initial |= self._add_profile(volume_prior, _EDGE_MULTIPLIERS)
         return Fields(initial)
 
-    def history_fields(self) -> Fields | None:
-        """Return the factors of the time of the day."""
-        return Fields(self.profile.history_fields) if self.profile else None
-
-    def rollover_due(self, state: State, bars: Bars) -> Flags:
-        """Tell for which bars another part of the session begins."""
-        return TimeOfDayProfile.rollover_due(state, bars)
-
-    def roll_over(self, history: State, state: State, bars: Bars) -> None:
-        """Bring the factor of the part of the session that begins."""
-        assert self.profile is not None
-        self.profile.roll_over(history, state, bars)
-
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Compare the volume with the usual one before it, then take it in."""
+        """Compare the volume with the usual volume, then update that."""
         factor = state["factor"] if self.profile else 1.0
         usual, count = state["usual"], state["count"]
         expected = usual * factor
@@ -72,9 +54,9 @@ class VolumeSpike(Detector):
         value = bars.volume / expected
         small = bars.volume < self.arguments["least"]
         missing = np.isnan(bars.volume)
-        level = np.minimum(bars.volume / factor, np.where(count > 0, _WINSOR_LIMIT * usual, np.inf))
+        level = np.minimum(bars.volume / factor, np.where(count > 0, WINSOR_LIMIT * usual, np.inf))
         if self.profile:
-            self.profile.record(state, np.minimum(value, _WINSOR_LIMIT) * factor)
+            self.profile.record(state, np.minimum(value, WINSOR_LIMIT) * factor)
         weight = np.maximum(1 - self.decay, 1 / (count + 1.0))
         usual[:] = np.where(missing, usual, usual + weight * (level - usual))
         count += ~missing
@@ -85,7 +67,7 @@ class VolumeSpike(Detector):
 
 
 class RangeExpansion(Detector):
-    """High minus low in multiples of the average true range before; up if it closes above its open."""
+    """High minus low in multiples of the average true range; up if the bar closes above its open."""
 
     parameters: ClassVar[Mapping[str, object]] = {
         "k": Parameter.number(3.0),
@@ -100,11 +82,11 @@ class RangeExpansion(Detector):
         return frozenset({f"ATR({self.arguments['timeperiod']})"})
 
     def fields(self) -> Fields:
-        """Keep the average as it was after the bar before."""
+        """Return the average after the last bar."""
         return Fields({"atr": NAN})
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Compare the range with the average of the bars before."""
+        """Compare the range with the average of the earlier bars."""
         before = state["atr"].copy()
         state["atr"][:] = next(values[name] for name in self.required_indicators())
         np.copyto(before, NAN, where=before <= 0)

@@ -1,21 +1,21 @@
-"""Rules that come with tickerlake, in the language of rules files: print one, and change it."""
+"""The built-in rules, as rules files."""
 
 from typing import Final
 
 DEFAULT: Final = """\
-# Few false alarms: what is used if you have no file of rules.
+# Few false alarms: used if there is no rules file.
 
 [[rule]]
-id = "big-move"            # a return that is out of the ordinary for this stock at this time of the day
+id = "big-move"            # a return that is unusual for this stock at this time of day
 kind = "zscore"
 interval = "intraday"      # the shortest bars below a day that are tracked
-threshold = 5              # in sigmas
+threshold = 5              # in sigmas (standard deviations)
 clear = 2
 clear_bars = 3
 critical = 10
 
 [[rule]]
-id = "big-day"             # the same from close to close
+id = "big-day"             # the same for daily returns
 kind = "zscore"
 interval = "1d"
 threshold = 5
@@ -25,7 +25,7 @@ critical = 10
 cooldown = "1d"
 
 [[rule]]
-id = "gap"                 # the open against the last close
+id = "gap"                 # from the last close to the open
 kind = "gap_open"
 pct = 10
 critical = 25
@@ -39,19 +39,19 @@ severity = "info"
 cooldown = "1h"
 
 [[rule]]
-id = "limit-band"          # US "Limit Up-Limit Down", for all stocks as if they were in Tier 2
+id = "limit-band"          # US "Limit Up-Limit Down", treating every stock as Tier 2
 kind = "limit_band"
 tier = 2
 cooldown = "30m"
 
 [[rule]]
-id = "breaker"             # the market-wide breakers, for names of the S&P 500
+id = "breaker"             # market-wide circuit breakers, for symbols of the S&P 500 index
 kind = "market_breaker"
 symbols = ["^GSPC", "^SPX", "SPX", ".SPX", ".INX"]
 critical = 13
 
 [[rule]]
-id = "halt"                # no trade for a while in a stock that always trades
+id = "halt"                # trading resumes in a stock that trades nearly all the time
 kind = "halt"
 minutes = 5
 severity = "info"
@@ -69,10 +69,10 @@ window = "10m"
 """
 
 SENSITIVE: Final = """\
-# Finds nearly everything that jumps, with about twice the false alarms of the default.
+# Finds nearly every jump, with about twice the false alarms of the default.
 
 [[rule]]
-id = "jump"                # the test of Lee and Mykland
+id = "jump"                # Lee and Mykland's test
 kind = "jump"
 interval = "intraday"
 time_of_day = true
@@ -113,7 +113,7 @@ after = "5m"
 """
 
 SIMPLE: Final = """\
-# Fixed percentages, the same for every stock and every hour.
+# Fixed percentages, the same for every stock and time of day.
 
 [[rule]]
 id = "move-5m"

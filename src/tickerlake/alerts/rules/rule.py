@@ -1,4 +1,4 @@
-"""A rule: what is looked for, where, and when it is told."""
+"""A rule: its condition, the symbols it applies to, and when it alerts."""
 
 import json
 import zlib
@@ -18,40 +18,47 @@ When = Literal["close", "tick"]
 SessionFilter = Literal["all", "regular"]
 
 INTRADAY: Final = "intraday"
-"""As an interval: the finest of those that are tracked below a day."""
+"""As an interval: the shortest tracked interval below a day."""
 
 DEFAULT_COOLDOWN_NS: Final = 15 * MINUTE_NS
+"""A move usually continues for some minutes: one alert per instrument and quarter of an hour is enough.
+
+A more severe alert, or one on twice the move, does not wait.
+"""
+
+# part of the versions, which alerts and snapshots store: another name would change them
+_ARGUMENTS_KEY: Final = "given"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule, checked.
+    """A validated rule.
 
     Parameters
     ----------
     id, kind
         Its name, and the name of its detector.
-    given
-        The detector's parameters, and ``direction`` and ``clear`` if they are given.
+    arguments
+        The detector's parameters, and ``direction`` and ``clear`` if the rule sets them.
     symbols, exclude
-        Patterns with ``*`` and ``?``, lists resolved.
+        Patterns with ``*`` and ``?``; lists are resolved.
     intervals
-        Of bars; empty for the finest that makes sense.
+        Intervals of bars; empty for the shortest that suits the detector.
     clear_bars, warmup
-        Numbers of closed bars; None for the detector's own.
+        Numbers of closed bars; None for the detector's defaults.
     severity, warning, critical
-        The severity, and the sizes of the value from which it is a higher one.
+        The severity, and the sizes of the value from which it is at least ``warning`` or ``critical``.
     when, repeat, cooldown_ns, session, expires_ns
-        When it is told, and when not.
+        When it alerts: see :mod:`tickerlake.alerts.lifecycle`.
     message
-        A template in place of the usual message.
+        A template for the message of fired alerts; None for the default message.
     line
-        Where it stands in its file.
+        Its line in the rules file.
     """
 
     id: str
     kind: str
-    given: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     symbols: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
     intervals: tuple[str, ...] = ()
@@ -72,44 +79,45 @@ class Rule:
     def version(self) -> int:
         """A number that changes with the content of the rule; part of each of its alerts."""
         content = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "line"}
+        content[_ARGUMENTS_KEY] = content.pop("arguments")
         return checksum(content)
 
     @cached_property
     def state_version(self) -> int:
-        """A number that changes with what the rule remembers: its detector and what that is shown."""
-        return checksum({"kind": self.kind, "given": self.given, "session": self.session})
+        """A number that changes with what determines its state: the detector and the bars it evaluates."""
+        return checksum({"kind": self.kind, _ARGUMENTS_KEY: self.arguments, "session": self.session})
 
     @property
     def monitors_data(self) -> bool:
-        """True if it looks at what comes and what does not, rather than at prices."""
+        """True if it evaluates the data stream (gaps, rejected records) instead of bars."""
         return registry.detector_class(self.kind).monitors_data
 
     def matches(self, symbol: str) -> bool:
-        """Tell whether the rule is for a symbol."""
+        """Return whether the rule applies to a symbol."""
         included = any(fnmatchcase(symbol, pattern) for pattern in self.symbols)
         return included and not any(fnmatchcase(symbol, pattern) for pattern in self.exclude)
 
     def build_detector(self, interval: str) -> Detector:
-        """Make its detector for bars of an interval."""
-        return registry.detector_class(self.kind)(self.given, interval)
+        """Return a detector for bars of an interval."""
+        return registry.detector_class(self.kind)(self.arguments, interval)
 
     def select_intervals(self, tracked: list[str]) -> list[str]:
-        """Return those of the tracked intervals that the rule looks at."""
+        """Return the tracked intervals that the rule evaluates."""
         cls = registry.detector_class(self.kind)
-        by_width = sorted(tracked, key=parse_duration_ns)
+        shortest_first = sorted(tracked, key=parse_duration_ns)
         if self.intervals and self.intervals != (INTRADAY,):
-            wanted = {parse_duration_ns(text) for text in self.intervals}
-            return [text for text in by_width if parse_duration_ns(text) in wanted]
-        most_ns = parse_duration_ns(cls.max_interval) if cls.max_interval else None
-        fit = [
+            lengths = {parse_duration_ns(text) for text in self.intervals}
+            return [text for text in shortest_first if parse_duration_ns(text) in lengths]
+        max_ns = parse_duration_ns(cls.max_interval) if cls.max_interval else None
+        suitable = [
             text
-            for text in by_width
-            if (most_ns is None or parse_duration_ns(text) <= most_ns)
+            for text in shortest_first
+            if (max_ns is None or parse_duration_ns(text) <= max_ns)
             and not (parse_duration_ns(text) >= DAY_NS and (cls.intraday_only or self.intervals))
         ]
-        return fit[:1]
+        return suitable[:1]
 
 
 def checksum(value: object) -> int:
-    """Return a number of 32 bits that follows from a value's canonical form."""
+    """Return the CRC-32 of a value's canonical JSON."""
     return zlib.crc32(json.dumps(value, sort_keys=True, default=str).encode())

@@ -1,47 +1,80 @@
-"""One rule of a file, read and checked."""
+"""Reading and validating one rule of a rules file."""
 
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
 from string import Formatter
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from tickerlake.alerts.detectors import registry
 from tickerlake.alerts.detectors.detector import Detector
 from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.alerts.message import TEMPLATE_FIELDS
-from tickerlake.alerts.rules.problems import RuleProblem
 from tickerlake.alerts.rules.rule import DEFAULT_COOLDOWN_NS, INTRADAY, Rule
 from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.model.alert import SEVERITIES
-from tickerlake.model.duration import DAY_NS, parse_duration_ns
+from tickerlake.model.duration import DAY_NS, SECOND_NS, parse_duration_ns
 from tickerlake.toml_lines import TomlLines
 
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _INTERVAL_PATTERN: Final = re.compile(r"\d+[smhdw]")
+_MAX_WARMUP: Final = 100_000
+"""About a year of one-minute bars: more is a typo."""
+
 COMMON_KEYS: Final = (
     "id kind symbols exclude interval clear clear_bars direction severity warning critical when repeat "
     "cooldown session warmup expires message"
 ).split()
 
 
+class RuleProblem(NamedTuple):
+    """A problem in a rules file: its line and rule, what is wrong, and a remedy."""
+
+    line: int
+    rule: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        rule = f"rule {self.rule}: " if self.rule else ""
+        return f"line {self.line}: {rule}{self.message} {self.hint}".rstrip()
+
+
+class RulesError(UsageError):
+    """A rules file is invalid; ``problems`` has every problem, by line.
+
+    Parameters
+    ----------
+    name
+        The file.
+    problems
+        Its problems, in any order.
+    """
+
+    def __init__(self, name: str, problems: list[RuleProblem]) -> None:
+        self.problems = sorted(problems)
+        listing = "\n".join(f"  {problem}" for problem in self.problems)
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{name} has {count}:\n{listing}\n", "See docs/alerts.md.")
+
+
 class RuleTable:
-    """One ``[[rule]]``: reads it, and adds what is wrong with it to the problems.
+    """A ``[[rule]]`` table: reads it, and adds its problems to a list.
 
     Parameters
     ----------
     table
-        What it says.
-    number
-        Which one it is, from 0.
+        Its content.
+    index
+        Its number among the ``[[rule]]`` tables, from 0.
     default_id
-        Its id if it says none.
+        Its id if it sets none.
     lists
-        Symbols by the names of their lists.
+        Symbols by the name of their list.
     lines
-        Of the file.
+        Line numbers of the file.
     problems
-        Those that were found so far.
+        The problems so far.
     """
 
     def __init__(
@@ -55,25 +88,23 @@ class RuleTable:
     ) -> None:
         self.table, self.index = table, index
         self._lists, self._lines, self._problems = lists, lines, problems
-        given = table.get("id", default_id)
-        self.id = str(given)
+        self.id = str(table.get("id", default_id))
         self._problems_before = len(problems)
 
     def read_rule(self) -> Rule | None:
-        """Read it; None if something is wrong, which is then told."""
+        """Return the rule; None if it has problems."""
         cls = self._detector_class()
         if cls is None:
             return None
         self._check_keys(cls)
-        given = self._read_parameters(cls)
         rule = Rule(
             id=self.id,
             kind=self.table["kind"],
-            given=given,
+            arguments=self._read_arguments(cls),
             symbols=self._read_symbols("symbols", ("*",)),
             exclude=self._read_symbols("exclude", ()),
             intervals=self._read_key("interval", self._parse_intervals, ()),
-            clear_bars=self._read_key("clear_bars", Parameter.integer(1, max_value=10_000).validate, None),
+            clear_bars=self._read_key("clear_bars", Parameter.integer(1).validate, None),
             severity=self._read_key("severity", Parameter.choice("warning", SEVERITIES).validate, "warning"),
             warning=self._read_key("warning", Parameter.number().validate, None),
             critical=self._read_key("critical", Parameter.number().validate, None),
@@ -82,14 +113,14 @@ class RuleTable:
             cooldown_ns=self._read_cooldown(),
             session=self._read_key("session", Parameter.choice("all", ("all", "regular")).validate, "all"),
             warmup=self._read_key(
-                "warmup", Parameter.integer(0, min_value=0, max_value=100_000).validate, None
+                "warmup", Parameter.integer(0, min_value=0, max_value=_MAX_WARMUP).validate, None
             ),
             expires_ns=self._read_key("expires", _parse_expiry, None),
             message=self._read_key("message", _parse_template, None),
             line=self._lines.line_of("rule", self.index),
         )
         if not isinstance(self.table.get("id", ""), str) or not _ID_PATTERN.fullmatch(self.id):
-            hint = "Use letters, digits, points, dashes and underscores, in quotes."
+            hint = "Use letters, digits, dots, dashes and underscores, in quotes."
             self._add_problem("id", f"id is {self.id!r}.", hint)
         if len(self._problems) == self._problems_before:
             self._check_combinations(rule, cls)
@@ -100,7 +131,7 @@ class RuleTable:
     def _detector_class(self) -> type[Detector] | None:
         kind = self.table.get("kind")
         if not isinstance(kind, str):
-            self._add_problem("kind", "it has no kind.", 'Write kind = "zscore", or another.')
+            self._add_problem("kind", "kind is missing.", 'Write kind = "zscore", or another kind.')
             return None
         try:
             return registry.detector_class(kind)
@@ -116,9 +147,9 @@ class RuleTable:
                     key, f"{self.table['kind']} has no threshold.", f"Write {cls.threshold_parameter} = …."
                 )
             elif key not in known:
-                self._add_problem(key, f"{key} is not known.", did_you_mean(key, known))
+                self._add_problem(key, f"there is no key {key}.", did_you_mean(key, known))
 
-    def _read_parameters(self, cls: type[Detector]) -> dict[str, Any]:
+    def _read_arguments(self, cls: type[Detector]) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
         for name, spec in cls.parameters.items():
             parameter = Parameter.coerce(spec)
@@ -127,7 +158,7 @@ class RuleTable:
             elif parameter.required:
                 self._add_problem("kind", f"{name} is missing.", f"Write {name} = ….")
         if "direction" in self.table and not cls.has_direction:
-            self._add_problem("direction", f"{self.table['kind']} has no direction.", "Leave it out.")
+            self._add_problem("direction", f"{self.table['kind']} has no direction.", "Remove it.")
         for name, reader in (
             ("direction", Parameter.choice("both", ("up", "down", "both")).validate),
             ("clear", Parameter.number().validate),
@@ -144,18 +175,14 @@ class RuleTable:
             self._check_interval(rule, cls, interval)
         for key in ("warmup", "clear_bars") if cls.monitors_data else ():
             if key in self.table:
-                self._add_problem(
-                    key, f"{rule.kind} looks at no bars that could be counted.", "Leave it out."
-                )
+                self._add_problem(key, f"{rule.kind} does not evaluate bars.", "Remove it.")
         if rule.when == "tick" and not cls.supports_ticks:
-            self._add_problem("when", f"{rule.kind} can't look at single trades.", 'Write when = "close".')
+            self._add_problem("when", f"{rule.kind} cannot evaluate single trades.", 'Write when = "close".')
         if rule.when == "tick" and self.table.get("repeat") == "once_per_bar_close":
             hint = 'Write when = "close", or repeat = "once_per_bar".'
-            self._add_problem("repeat", 'when = "tick" does not wait for the close of a bar.', hint)
+            self._add_problem("repeat", 'when = "tick" does not wait for a bar to close.', hint)
         if rule.warning is not None and rule.critical is not None and rule.warning >= rule.critical:
-            self._add_problem(
-                "warning", f"warning is {rule.warning:g}, not below critical.", "Exchange them."
-            )
+            self._add_problem("warning", f"warning is {rule.warning:g}, not below critical.", "Swap them.")
 
     @staticmethod
     def _sample_interval(detector_class: type[Detector]) -> str:
@@ -164,14 +191,12 @@ class RuleTable:
     def _check_interval(self, rule: Rule, cls: type[Detector], interval: str) -> None:
         width_ns = parse_duration_ns(interval)
         if width_ns >= DAY_NS and cls.intraday_only:
-            self._add_problem(
-                "interval", f"{rule.kind} makes no sense with bars of days.", 'Write interval = "1m".'
-            )
+            self._add_problem("interval", f"{rule.kind} cannot use daily bars.", 'Write interval = "1m".')
             return
         if cls.max_interval and width_ns > parse_duration_ns(cls.max_interval):
             self._add_problem(
                 "interval",
-                f"bars of {interval} are too wide for {rule.kind}.",
+                f"bars of {interval} are too long for {rule.kind}.",
                 f"Use {cls.max_interval} at most.",
             )
             return
@@ -180,7 +205,7 @@ class RuleTable:
         except UsageError as error:
             self._add_problem("window", error.message, error.hint)
             return
-        window = rule.given.get("window")
+        window = rule.arguments.get("window")
         if interval in rule.intervals and isinstance(window, str) and parse_duration_ns(window) < width_ns:
             self._add_problem(
                 "window", f"a window of {window} is shorter than a bar.", f"Use {interval} or more."
@@ -188,51 +213,48 @@ class RuleTable:
         self._check_thresholds(rule, detector)
 
     def _check_thresholds(self, rule: Rule, detector: Detector) -> None:
-        limit, threshold, clear = (
-            detector.threshold_parameter or "threshold",
-            detector.threshold,
-            rule.given.get("clear"),
-        )
+        name, threshold = detector.threshold_parameter or "threshold", detector.threshold
+        clear = rule.arguments.get("clear")
         if clear is not None and threshold != threshold:  # noqa: PLR0124 - NaN is not itself
-            self._add_problem("clear", f"{rule.kind} clears by itself.", "Leave it out.")
+            self._add_problem("clear", f"{rule.kind} has no clear threshold.", "Remove it.")
         elif clear is not None and clear >= threshold:
             self._add_problem(
-                "clear", f"clear is {clear:g}, not below {limit} = {threshold:g}.", "Make it smaller."
+                "clear", f"clear is {clear:g}, not below {name} = {threshold:g}.", "Use a smaller number."
             )
-        for name in ("warning", "critical"):
-            size = getattr(rule, name)
+        for severity in ("warning", "critical"):
+            size = getattr(rule, severity)
             if size is not None and size < threshold:
-                hint = f'Write severity = "{name}", or a larger number.'
-                self._add_problem(
-                    name, f"{name} is {size:g}, below {limit} = {threshold:g}: it always is.", hint
-                )
+                message = f"{severity} is {size:g}, below {name} = {threshold:g}: every alert is {severity}."
+                self._add_problem(severity, message, f'Write severity = "{severity}", or a larger number.')
 
     def _read_symbols(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        given = self.table.get(key)
-        if given is None:
+        value = self.table.get(key)
+        if value is None:
             return default
-        texts = [given] if isinstance(given, str) else given
+        texts = [value] if isinstance(value, str) else value
         if (
             not isinstance(texts, list)
             or not texts
             or not all(isinstance(text, str) and text for text in texts)
         ):
-            self._add_problem(key, f"{key} is no list of symbols.", 'Write it as ["AAPL", "BRK*", "@tech"].')
+            self._add_problem(
+                key, f"{key} is not a list of symbols.", 'Write it as ["AAPL", "BRK*", "@tech"].'
+            )
             return default
-        found: list[str] = []
+        symbols: list[str] = []
         for text in texts:
             name = text.removeprefix("@")
             if not text.startswith("@"):
-                found.append(text)
+                symbols.append(text)
             elif name in self._lists:
-                found += self._lists[name]
+                symbols += self._lists[name]
             else:
-                hint = did_you_mean(name, self._lists) if self._lists else "Write it under [lists]."
+                hint = did_you_mean(name, self._lists) if self._lists else "Define it under [lists]."
                 self._add_problem(key, f"there is no list {text}.", hint)
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(symbols))
 
     def symbol_patterns(self, rule: Rule) -> list[tuple[Rule, str, int]]:
-        """Return the symbols that stand there, lists resolved, with their lines."""
+        """Return the rule's patterns, lists resolved, with their lines."""
         keys = [key for key in ("symbols", "exclude") if key in self.table]
         return [(rule, pattern, self._line_of(key)) for key in keys for pattern in getattr(rule, key)]
 
@@ -246,7 +268,7 @@ class RuleTable:
             if text != INTRADAY:
                 Parameter.duration("1m").validate(text)
         if not texts or (INTRADAY in texts and len(texts) > 1):
-            raise UsageError("is no list of intervals.", 'Write "intraday" alone, or ["1m", "1d"].')
+            raise UsageError("is not a list of intervals.", 'Write "intraday" alone, or ["1m", "1d"].')
         return tuple(texts)
 
     def _read_repeat(self) -> Any:
@@ -264,7 +286,7 @@ class RuleTable:
         try:
             return parser(self.table[key])
         except UsageError as error:
-            # a sentence of its own, or how one about the key goes on
+            # a message either is a sentence, or continues one that begins with the key
             is_sentence = error.message[0].isupper()
             detail = (
                 f": {error.message[0].lower()}{error.message[1:]}" if is_sentence else f" {error.message}"
@@ -287,21 +309,21 @@ def _parse_cooldown(value: object) -> int:
 
 def _parse_expiry(value: object) -> int:
     if isinstance(value, datetime):
-        moment = value if value.tzinfo else value.replace(tzinfo=UTC)
+        expiry = value if value.tzinfo else value.replace(tzinfo=UTC)
     elif isinstance(value, date):
-        moment = datetime.combine(value, time(), UTC)
+        expiry = datetime.combine(value, time(), UTC)
     else:
         raise UsageError(f"is {value!r}, not a date.", "Write 2027-01-01, without quotes.")
-    return int(moment.timestamp()) * 1_000_000_000
+    return int(expiry.timestamp()) * SECOND_NS
 
 
 def _parse_template(value: object) -> str:
     text = cast(str, Parameter.coerce("text").validate(value))
     try:
-        names = [place for _, place, _, _ in Formatter().parse(text) if place is not None]
+        names = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
     except ValueError as error:
-        raise UsageError(f"can't be read: {error}.", "Write {{ and }} for braces.") from error
-    for place in names:
-        if place not in TEMPLATE_FIELDS:
-            raise UsageError(f"has no place {{{place}}}.", did_you_mean(place, TEMPLATE_FIELDS))
+        raise UsageError(f"is not a valid template: {error}.", "Write {{ and }} for braces.") from error
+    for name in names:
+        if name not in TEMPLATE_FIELDS:
+            raise UsageError(f"cannot contain {{{name}}}.", did_you_mean(name, TEMPLATE_FIELDS))
     return text

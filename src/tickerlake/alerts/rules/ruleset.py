@@ -1,7 +1,4 @@
-"""The file of rules, which a trader can read: ``rules.toml``.
-
-All that is wrong with it is found and told at once.
-"""
+"""Rules files (``rules.toml``): reading, validating, and reporting all problems at once."""
 
 import re
 import tomllib
@@ -12,9 +9,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tickerlake.alerts.rules.presets import PRESETS
-from tickerlake.alerts.rules.problems import RuleProblem, RulesError
 from tickerlake.alerts.rules.rule import Rule
-from tickerlake.alerts.rules.rule_table import RuleTable
+from tickerlake.alerts.rules.rule_table import RuleProblem, RulesError, RuleTable
 from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.toml_lines import TomlLines
 
@@ -22,40 +18,30 @@ __all__ = ["NotifyTable", "RuleProblem", "RuleSet", "RulesError", "load", "parse
 
 _TOP_LEVEL_KEYS: Final = ("preset", "lists", "rule", "notify")
 _MAX_RULES: Final = 1_000
+"""Each rule is evaluated for every bar: more would slow `track` down unnoticed, and is a generated mistake."""
 
 
 class NotifyTable(NamedTuple):
-    """A ``[[notify]]`` table as it stands, and its lines.
-
-    Parameters
-    ----------
-    table
-        What it says.
-    line
-        Of its header.
-    lines
-        Of its keys.
-    """
+    """A ``[[notify]]`` table, unread, and the line of its header."""
 
     table: dict[str, Any]
     line: int
-    key_lines: dict[str, int]
 
 
 @dataclass(frozen=True)
 class RuleSet:
-    """The rules of a file, checked, and what else stands there.
+    """The validated rules of a file, and its ``[[notify]]`` tables.
 
     Parameters
     ----------
     name
         The file.
     rules
-        In its order.
+        The rules in their order in the file, after those of a preset.
     notify
-        Tables that are read elsewhere.
-    written
-        The symbols of each rule as they are written, with their lines.
+        Tables for :func:`tickerlake.notify.settings.read_routes`.
+    symbol_patterns
+        The patterns of each rule, with their lines.
     """
 
     name: str
@@ -64,43 +50,43 @@ class RuleSet:
     symbol_patterns: tuple[tuple[Rule, str, int], ...] = field(default=(), repr=False)
 
     def unmatched_patterns(self, symbols_seen: Iterable[str]) -> list[RuleProblem]:
-        """Return the symbols and patterns that none of the symbols that there are goes with."""
+        """Return a problem for each pattern that matches no symbol of the data."""
         seen = sorted(set(symbols_seen))
         return [
-            RuleProblem(line, rule.id, f"no symbol is {pattern}.", _symbol_hint(pattern, seen))
+            RuleProblem(line, rule.id, f"no symbol matches {pattern}.", _symbol_hint(pattern, seen))
             for rule, pattern, line in self.symbol_patterns
             if not any(replace(rule, symbols=(pattern,), exclude=()).matches(symbol) for symbol in seen)
         ]
 
 
 def load(path: Path) -> RuleSet:
-    """Read a file of rules.
+    """Read a rules file.
 
     Raises
     ------
     UsageError
-        If it can't be read; `RulesRefused` if something in it is wrong.
+        If it cannot be read; `RulesError` if it is invalid.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The rules {path} can't be read: {error}.", "Check --rules.") from error
+        raise UsageError(f"The rules file {path} cannot be read: {error}.", "Check --rules.") from error
     return parse(text, str(path))
 
 
 def parse(text: str, name: str) -> RuleSet:
-    """Read rules; ``name`` is what messages call them.
+    """Read rules; ``name`` is used in messages.
 
     Raises
     ------
-    RulesRefused
-        If something is wrong; it tells all that is.
+    RulesError
+        If they are invalid; it lists every problem.
     """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"at line (\d+)", str(error))
-        problem = RuleProblem(int(found[1]) if found else 1, "", f"it is not TOML: {error}.")
+        match = re.search(r"at line (\d+)", str(error))
+        problem = RuleProblem(int(match[1]) if match else 1, "", f"it is not TOML: {error}.")
         raise RulesError(name, [problem]) from error
     reader = _RulesFile(document, TomlLines(text))
     rules = reader.read_rules()
@@ -111,12 +97,12 @@ def parse(text: str, name: str) -> RuleSet:
 
 @cache
 def preset(name: str) -> RuleSet:
-    """Return the rules of a preset, one of `presets.PRESETS`."""
+    """Return the rules of a preset: a key of `presets.PRESETS`."""
     return parse(PRESETS[name], f"the preset {name}")
 
 
 class _RulesFile:
-    """What a file says, and what is wrong with it."""
+    """The content of a rules file, and its problems."""
 
     def __init__(self, document: dict[str, Any], lines: TomlLines) -> None:
         self.problems: list[RuleProblem] = []
@@ -127,16 +113,19 @@ class _RulesFile:
             if key not in _TOP_LEVEL_KEYS:
                 line = lines.line_of(key)
                 self.problems.append(
-                    RuleProblem(line, "", f"{key} is not known here.", did_you_mean(key, _TOP_LEVEL_KEYS))
+                    RuleProblem(line, "", f"there is no key {key}.", did_you_mean(key, _TOP_LEVEL_KEYS))
                 )
         self.lists = self._read_lists(document.get("lists", {}))
 
     def read_rules(self) -> list[Rule]:
-        """Read all rules; those of a preset come first, and give way to one of the same id."""
+        """Return all rules: first those of the preset, unless a rule of the file has the same id."""
         tables = self._tables("rule")
         if len(tables) > _MAX_RULES:
             self._add_problem(
-                self.lines.line_of("rule"), "", f"there are {len(tables):,} rules.", f"{_MAX_RULES:,} can be."
+                self.lines.line_of("rule"),
+                "",
+                f"there are {len(tables):,} rules.",
+                f"Use {_MAX_RULES:,} at most.",
             )
             return []
         rules: list[Rule] = []
@@ -151,28 +140,23 @@ class _RulesFile:
                 rules.append(rule)
                 self.symbol_patterns += reader.symbol_patterns(rule)
         self._check_ids(rules)
-        own = {rule.id for rule in rules}
-        return [rule for rule in self._preset_rules() if rule.id not in own] + rules
+        ids = {rule.id for rule in rules}
+        return [rule for rule in self._preset_rules() if rule.id not in ids] + rules
 
     def notify_tables(self) -> list[NotifyTable]:
-        """Return the tables of channels."""
+        """Return the ``[[notify]]`` tables."""
         return [
-            NotifyTable(
-                table,
-                self.lines.line_of("notify", number),
-                {key: self.lines.line_of("notify", number, key) for key in table},
-            )
+            NotifyTable(table, self.lines.line_of("notify", number))
             for number, table in enumerate(self._tables("notify"))
         ]
 
     def _tables(self, name: str) -> list[dict[str, Any]]:
-        found = self._document.get(name, [])
-        if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
-            self._add_problem(
-                self.lines.line_of(name), "", f"{name} is no list of tables.", f"Begin each with [[{name}]]."
-            )
+        tables = self._document.get(name, [])
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            hint = f"Begin each with [[{name}]]."
+            self._add_problem(self.lines.line_of(name), "", f"{name} is not a list of tables.", hint)
             return []
-        return found
+        return tables
 
     def _preset_rules(self) -> list[Rule]:
         name = self._document.get("preset")
@@ -187,7 +171,7 @@ class _RulesFile:
     def _read_lists(self, lists_table: object) -> dict[str, list[str]]:
         if not isinstance(lists_table, dict):
             self._add_problem(
-                self.lines.line_of("lists"), "", "lists is no table.", 'Write [lists] and tech = ["AAPL"].'
+                self.lines.line_of("lists"), "", "lists is not a table.", 'Write [lists] and tech = ["AAPL"].'
             )
             return {}
         lists = {}
@@ -195,7 +179,7 @@ class _RulesFile:
             if not isinstance(symbols, list) or not all(isinstance(text, str) and text for text in symbols):
                 line = self.lines.line_of("lists", 0, name)
                 self._add_problem(
-                    line, "", f"the list {name} is no list of symbols.", 'Write it as ["AAPL", "MSFT"].'
+                    line, "", f"the list {name} is not a list of symbols.", 'Write it as ["AAPL", "MSFT"].'
                 )
                 continue
             lists[name] = symbols
@@ -205,8 +189,8 @@ class _RulesFile:
         first: dict[str, int] = {}
         for rule in rules:
             if rule.id in first:
-                message = f"this id is taken by the rule of line {first[rule.id]}."
-                self._add_problem(rule.line, rule.id, message, "Give each rule its own.")
+                message = f"the rule of line {first[rule.id]} has the same id."
+                self._add_problem(rule.line, rule.id, message, "Use another id.")
             first.setdefault(rule.id, rule.line)
 
     def _add_problem(self, line: int, rule: str, message: str, hint: str = "") -> None:
