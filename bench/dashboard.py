@@ -1,7 +1,7 @@
 """The dashboard: CPU and memory of server and page, paint latency, and peers.
 
-The server runs as a separate process over a real Kafka; another process sends trades at a steady rate, one
-light process runs the clients, and the browser is a headless Chromium, all on this machine. Streamlit and Dash
+The server runs as a separate process over a real Kafka; another one sends trades at a steady rate, one light
+process runs the clients, and the browser is a headless Chromium, all on this machine. Streamlit and Dash
 show a random walk of 500 rows to one client, ten times per second, as their documentation recommends (see
 ``peer_streamlit.py``, ``peer_dash.py``). For the comparison, ours reads 5,000 trades per second from Kafka,
 which move each of the 500 rows as often; 50,000 are listed too.
