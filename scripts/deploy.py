@@ -1,4 +1,4 @@
-"""Write ``deploy/grafana/tickerlake.json``, the dashboard for Grafana, from the panels below."""
+"""Write ``deploy/grafana/tickerlake.json``, the dashboard for Grafana, from the panels defined below."""
 
 import json
 import sys
@@ -12,8 +12,11 @@ _WIDTH = 24
 _INSTANCE_FILTER = 'job=~"$job",instance=~"$instance"'
 _TOPIC_FILTER = f'{_INSTANCE_FILTER},topic=~"$topic"'
 _GROUP_FILTER = f'{_TOPIC_FILTER},group=~"$group"'
-_COMMITTED = "tickerlake_consumer_committed_records_total"
+_READ = "tickerlake_consumer_committed_records_total"
 _NEWEST = "tickerlake_lake_newest_record_timestamp_seconds"
+_REJECTS = "tickerlake_lake_rejects_total"
+_LOST = "tickerlake_lake_lost_records_total"
+_LAST_RECORD = "tickerlake_dashboard_last_record_timestamp_seconds"
 _YES_NO_MAPPING = [
     {
         "type": "value",
@@ -26,16 +29,16 @@ _YES_NO_MAPPING = [
 
 Panel = dict[str, Any]
 Query = tuple[str, str]
-"""An expression and the legend of its series."""
+"""An expression, and the legend format of its series."""
 
 
 def thresholds(*levels: tuple[float | None, str]) -> dict[str, Any]:
-    """Return thresholds: from each value on, a colour."""
-    return {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in levels]}
+    """Return thresholds: the color from each value on."""
+    return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in levels]}
 
 
 def stat(title: str, expr: str, unit: str = "short", threshold_levels: Any = None, **defaults: Any) -> Panel:
-    """Return one figure."""
+    """Return a panel with a single value."""
     return {
         "type": "stat",
         "title": title,
@@ -60,7 +63,7 @@ def stat(title: str, expr: str, unit: str = "short", threshold_levels: Any = Non
 def timeseries(
     title: str, *queries: Query, unit: str = "short", threshold_levels: Any = None, description: str = ""
 ) -> Panel:
-    """Return figures over time."""
+    """Return a panel of values over time."""
     custom = {"fillOpacity": 8, "lineWidth": 1, "showPoints": "never", "spanNulls": False}
     if threshold_levels:
         custom["thresholdsStyle"] = {"mode": "line"}
@@ -86,7 +89,7 @@ def timeseries(
 
 
 def audit_table() -> Panel:
-    """Return a table of each topic's last audit."""
+    """Return a table with the last audit of each topic."""
     columns = {
         "A": ("passed", f"tickerlake_audit_ok{{{_TOPIC_FILTER}}}"),
         "B": ("findings", f"tickerlake_audit_findings{{{_TOPIC_FILTER}}}"),
@@ -130,13 +133,19 @@ def _override(field: str, **properties: Any) -> dict[str, Any]:
 
 def _targets(queries: Sequence[Query], **more: Any) -> list[dict[str, Any]]:
     return [
-        {"refId": chr(ord("A") + at), "datasource": _DATASOURCE, "expr": expr, "legendFormat": legend, **more}
-        for at, (expr, legend) in enumerate(queries)
+        {
+            "refId": chr(ord("A") + number),
+            "datasource": _DATASOURCE,
+            "expr": expr,
+            "legendFormat": legend,
+            **more,
+        }
+        for number, (expr, legend) in enumerate(queries)
     ]
 
 
 def dashboard_rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
-    """Return all panels: by title of the row, lines of panels with their width and height."""
+    """Return all panels: by the title of a row, lines of panels with their width and height."""
     delay_levels = thresholds((None, "green"), (60, "orange"), (300, "red"))
     error_levels = thresholds((None, "green"), (1, "red"))
     warning_levels = thresholds((None, "green"), (1, "orange"))
@@ -151,35 +160,35 @@ def dashboard_rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
         return f"sum(rate(tickerlake_dashboard_{name}{{{_INSTANCE_FILTER}}}[$__rate_interval]))"
 
     return {
-        "At a glance": [
+        "Overview": [
             (
                 3,
                 4,
                 [
                     stat(
-                        "Kafka answers",
+                        "Kafka up",
                         f"min(tickerlake_kafka_up{{{_INSTANCE_FILTER}}})",
                         mappings=_YES_NO_MAPPING,
                     ),
                     stat(
-                        "Lake answers",
+                        "Lake up",
                         f"min(tickerlake_lake_up{{{_INSTANCE_FILTER}}})",
                         mappings=_YES_NO_MAPPING,
                     ),
                     stat(
-                        "Lake behind",
+                        "Lake lag",
                         f"max(tickerlake_lake_behind_seconds{{{_TOPIC_FILTER}}})",
                         "s",
                         delay_levels,
                     ),
-                    stat("Lag", f"sum(tickerlake_consumer_lag_records{{{_GROUP_FILTER}}})"),
+                    stat("Consumer lag", f"sum(tickerlake_consumer_lag_records{{{_GROUP_FILTER}}})"),
                     stat(
                         "Rejects",
                         f"sum(tickerlake_lake_rejects_total{{{_TOPIC_FILTER}}})",
                         threshold_levels=warning_levels,
                     ),
                     stat(
-                        "Lost",
+                        "Lost records",
                         f"sum(tickerlake_lake_lost_records_total{{{_TOPIC_FILTER}}})",
                         threshold_levels=error_levels,
                     ),
@@ -189,7 +198,7 @@ def dashboard_rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
                         mappings=_YES_NO_MAPPING,
                     ),
                     stat(
-                        "Cost so far",
+                        "Cost to date",
                         f"max(tickerlake_lake_cost_dollars{{{_INSTANCE_FILTER}}})",
                         "currencyUSD",
                     ),
@@ -201,16 +210,16 @@ def dashboard_rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
                 8,
                 8,
                 [
-                    timeseries("Records in", per_topic("tickerlake_topic_records_total"), unit="cps"),
+                    timeseries("Records written", per_topic("tickerlake_topic_records_total"), unit="cps"),
                     timeseries(
-                        "Records read by groups",
+                        "Records read by consumer groups",
                         (
-                            f"sum by (group, topic) (rate({_COMMITTED}{{{_GROUP_FILTER}}}[$__rate_interval]))",
+                            f"sum by (group, topic) (rate({_READ}{{{_GROUP_FILTER}}}[$__rate_interval]))",
                             "{{group}} {{topic}}",
                         ),
                         unit="cps",
                     ),
-                    timeseries("Records retained", of_topic("tickerlake_topic_retained_records")),
+                    timeseries("Retained records", of_topic("tickerlake_topic_retained_records")),
                 ],
             ),
             (
@@ -218,15 +227,15 @@ def dashboard_rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
                 8,
                 [
                     timeseries(
-                        "Lag of groups",
+                        "Consumer lag by group",
                         (
                             f"sum by (group, topic) (tickerlake_consumer_lag_records{{{_GROUP_FILTER}}})",
                             "{{group}} {{topic}}",
                         ),
-                        description="Offsets not committed yet; 0 where only ends of transactions follow.",
+                        description="Offsets not committed yet; 0 if only transaction markers follow.",
                     ),
                     timeseries(
-                        "Partitions with the most lag",
+                        "Consumer lag by partition (top 10)",
                         (
                             f"topk(10, tickerlake_consumer_lag_records{{{_GROUP_FILTER}}})",
                             "{{group}} {{topic}}/{{partition}}",
@@ -241,11 +250,11 @@ def dashboard_rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
                 8,
                 [
                     timeseries(
-                        "Behind Kafka",
+                        "Lake lag by topic",
                         of_topic("tickerlake_lake_behind_seconds"),
                         unit="s",
                         threshold_levels=delay_levels,
-                        description="Age of the first record that is not stored yet.",
+                        description="Age of the oldest record that is not stored yet.",
                     ),
                     timeseries("Records not stored yet", of_topic("tickerlake_lake_behind_records")),
                     timeseries("Records stored", per_topic("tickerlake_lake_records_total"), unit="cps"),
@@ -256,19 +265,19 @@ def dashboard_rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
                 8,
                 [
                     timeseries(
-                        "Rejects and losses",
+                        "Rejected and lost records",
                         (
-                            f"sum by (topic) (increase(tickerlake_lake_rejects_total{{{_TOPIC_FILTER}}}[1h]))",
+                            f"sum by (topic) (increase({_REJECTS}{{{_TOPIC_FILTER}}}[1h]))",
                             "rejects {{topic}}",
                         ),
                         (
-                            f"sum by (topic) (increase(tickerlake_lake_lost_records_total{{{_TOPIC_FILTER}}}[1h]))",
+                            f"sum by (topic) (increase({_LOST}{{{_TOPIC_FILTER}}}[1h]))",
                             "lost {{topic}}",
                         ),
-                        description="Within the last hour.",
+                        description="During the last hour.",
                     ),
                     timeseries("Segments", of_topic("tickerlake_lake_segments")),
-                    timeseries("Bytes", of_topic("tickerlake_lake_size_bytes"), unit="bytes"),
+                    timeseries("Size", of_topic("tickerlake_lake_size_bytes"), unit="bytes"),
                 ],
             ),
             (
@@ -284,21 +293,24 @@ def dashboard_rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
                         unit="s",
                     ),
                     timeseries(
-                        "Cost by list prices",
+                        "Cost at list prices",
                         (
                             f"max(tickerlake_lake_cost_dollars{{{_INSTANCE_FILTER}}})",
-                            "objects created so far",
+                            "objects created to date",
                         ),
                         (
                             f"max(tickerlake_lake_storage_dollars_per_month{{{_INSTANCE_FILTER}}})",
-                            "storage a month",
+                            "storage per month",
                         ),
                         unit="currencyUSD",
                     ),
                     timeseries(
-                        "Objects, and topics at fault or being counted",
+                        "Objects, and topics with a broken chain or being counted",
                         (f"max(tickerlake_lake_objects{{{_INSTANCE_FILTER}}})", "objects"),
-                        (f"sum(tickerlake_lake_faulty{{{_TOPIC_FILTER}}})", "topics at fault"),
+                        (
+                            f"sum(tickerlake_lake_chain_broken{{{_TOPIC_FILTER}}})",
+                            "topics with a broken chain",
+                        ),
                         (f"sum(tickerlake_lake_counting{{{_TOPIC_FILTER}}})", "topics being counted"),
                     ),
                 ],
@@ -311,23 +323,23 @@ def dashboard_rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
                 8,
                 [
                     timeseries(
-                        "Pages",
+                        "Clients",
                         (f"sum(tickerlake_dashboard_clients{{{_INSTANCE_FILTER}}})", "connected"),
                         (
                             f"sum(increase(tickerlake_dashboard_clients_dropped_total{{{_INSTANCE_FILTER}}}[5m]))",
-                            "dropped in 5 minutes",
+                            "dropped (5 min)",
                         ),
                         (
                             f"sum(increase(tickerlake_dashboard_clients_refused_total{{{_INSTANCE_FILTER}}}[5m]))",
-                            "refused in 5 minutes",
+                            "refused (5 min)",
                         ),
                     ),
                     timeseries("Bytes sent", (of_server("sent_bytes_total"), "bytes"), unit="Bps"),
                     timeseries(
-                        "Frames sent, records read",
-                        (of_server("frames_sent_total"), "frames"),
-                        (of_server("records_read_total"), "records"),
-                        (of_server("records_skipped_total"), "records that are not sound"),
+                        "Frames sent and records read",
+                        (of_server("frames_sent_total"), "frames sent"),
+                        (of_server("records_read_total"), "records read"),
+                        (of_server("records_skipped_total"), "records skipped"),
                         unit="cps",
                     ),
                 ],
@@ -337,25 +349,25 @@ def dashboard_rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
                 4,
                 [
                     stat(
-                        "Last record read",
-                        f"time() - max(tickerlake_dashboard_last_record_timestamp_seconds{{{_INSTANCE_FILTER}}} > 0)",
+                        "Time since last record",
+                        f"time() - max({_LAST_RECORD}{{{_INSTANCE_FILTER}}} > 0)",
                         "s",
                     ),
                     stat(
-                        "Last look",
-                        f"time() - min(tickerlake_dashboard_look_timestamp_seconds{{{_INSTANCE_FILTER}}})",
+                        "Time since last poll",
+                        f"time() - min(tickerlake_dashboard_poll_timestamp_seconds{{{_INSTANCE_FILTER}}})",
                         "s",
                         delay_levels,
                     ),
                     stat(
-                        "History read",
+                        "History loaded",
                         f"min(tickerlake_dashboard_loading_ratio{{{_INSTANCE_FILTER}}})",
                         "percentunit",
                     ),
                     stat("Instruments", f"max(tickerlake_dashboard_instruments{{{_INSTANCE_FILTER}}})"),
                     stat(
-                        "Series left out",
-                        f"max(tickerlake_dashboard_series_left_out{{{_INSTANCE_FILTER}}})",
+                        "Series omitted",
+                        f"max(tickerlake_dashboard_series_omitted{{{_INSTANCE_FILTER}}})",
                         threshold_levels=warning_levels,
                     ),
                     {
@@ -374,7 +386,7 @@ def dashboard_rows() -> dict[str, list[tuple[int, int, list[Panel]]]]:
 
 
 def template_variables() -> list[dict[str, Any]]:
-    """Return what can be chosen above the panels."""
+    """Return the template variables, shown above the panels."""
     labels = {
         "job": "label_values(tickerlake_build_info, job)",
         "instance": 'label_values(tickerlake_build_info{job=~"$job"}, instance)',
@@ -403,7 +415,7 @@ def template_variables() -> list[dict[str, Any]]:
 
 
 def laid_out_panels() -> list[Panel]:
-    """Return the panels with their places, each under the title of its row."""
+    """Return the panels with their positions, each under the title of its row."""
     panels: list[Panel] = []
     top = 0
     for title, content in dashboard_rows().items():
@@ -421,11 +433,11 @@ def laid_out_panels() -> list[Panel]:
 
 
 def dashboard_json() -> str:
-    """Return the whole dashboard as JSON."""
+    """Return the dashboard as JSON."""
     dashboard = {
         "uid": "tickerlake",
         "title": "tickerlake",
-        "description": "Kafka's topics and groups, the lake, audits and the dashboard's own server.",
+        "description": "Kafka topics and consumer groups, the lake, audits, and the dashboard server.",
         "tags": ["tickerlake", "kafka"],
         "schemaVersion": 39,
         "version": 1,
@@ -442,12 +454,12 @@ def dashboard_json() -> str:
 
 
 def main() -> None:
-    """Write the file, or with ``--check`` say whether it is up to date."""
+    """Write the file; with ``--check``, exit with an error if it is out of date."""
     if "--check" in sys.argv:
         sys.exit(
             0
             if DASHBOARD_FILE.read_text() == dashboard_json()
-            else f"{DASHBOARD_FILE.name} is out of date: python scripts/deploy.py"
+            else f"{DASHBOARD_FILE.name} is out of date: run python scripts/deploy.py"
         )
     DASHBOARD_FILE.parent.mkdir(parents=True, exist_ok=True)
     DASHBOARD_FILE.write_text(dashboard_json())

@@ -1,4 +1,4 @@
-"""A hub behind a real server, and pages that talk to it."""
+"""A hub behind a real server, and clients of it."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from support.process import wait_until
 from tickerlake.analytics.sessions import ALWAYS_OPEN
 from tickerlake.dashboard.access.listener import Listener
-from tickerlake.dashboard.live.hub import Hub
+from tickerlake.dashboard.hub import Hub
 from tickerlake.dashboard.market.state import MarketState
 from tickerlake.dashboard.reading.reader import DashboardReader
 
@@ -38,11 +38,11 @@ class HubServer:
 
     @property
     def market(self) -> MarketState:
-        """The market of the feed."""
+        """The market of the reader."""
         return self.reader.market
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let everybody in, as long as the test says so."""
+        """Serve the hub; its sessions are open as long as `is_logged_in`."""
         if scope["type"] == "lifespan":
             self.loop = asyncio.get_running_loop()
         else:
@@ -50,7 +50,7 @@ class HubServer:
         await Starlette(routes=[WebSocketRoute("/live", self.hub.serve)])(scope, receive, send)
 
     def notify_periodically(self, stop: threading.Event) -> None:
-        """Say that there may be something new, as often as a feed does."""
+        """Notify the clients periodically, as a reader does."""
         while not stop.wait(0.05):
             self.market.prepare()
             if self.loop is not None and not self.loop.is_closed():
@@ -74,21 +74,21 @@ def serve_hub(max_clients: int = 200) -> Iterator[HubServer]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
     hub_server.url = f"ws://127.0.0.1:{socket.getsockname()[1]}/live"
     stop = threading.Event()
-    notifying = threading.Thread(target=hub_server.notify_periodically, args=[stop])
+    notifier = threading.Thread(target=hub_server.notify_periodically, args=[stop])
     thread.start()
-    notifying.start()
+    notifier.start()
     try:
         wait_until(lambda: server.started)
         yield hub_server
     finally:
         stop.set()
-        notifying.join(20)
+        notifier.join(20)
         server.should_exit = True
         thread.join(20)
 
 
 class HubClient:
-    """A page: what it got, by kind."""
+    """A client that records what it receives."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
@@ -103,7 +103,7 @@ class HubClient:
         self.socket.send(json.dumps(message))
 
     def receive(self) -> None:
-        """Take one message; TimeoutError if what is waited for does not come."""
+        """Receive one message; TimeoutError if there are none, or more than a test expects."""
         self.remaining_reads -= 1
         if self.remaining_reads < 0:
             raise TimeoutError
@@ -111,11 +111,11 @@ class HubClient:
         if isinstance(message, str):
             self.messages.append(json.loads(message))
             return
-        kind, _, points, count, _ = struct.unpack("<BBHId", message[:16])
+        frame_type, _, points, count, _ = struct.unpack("<BBHId", message[:16])
         body = message[16:]
         ids = np.frombuffer(body[-4 * count :], "<u4").tolist()
-        self.frames.append((kind, ids))
-        if kind == 1:
+        self.frames.append((frame_type, ids))
+        if frame_type == 1:
             columns = np.frombuffer(body[: 64 * count], "<f8").reshape(8, count)
             self.rows |= {number: columns[:, n].tolist() for n, number in enumerate(ids)}
         else:
@@ -123,12 +123,12 @@ class HubClient:
             self.closes |= {number: closes[n].tolist() for n, number in enumerate(ids)}
 
     def messages_of(self, message_type: str) -> list[dict[str, Any]]:
-        """Return the messages of a kind."""
+        """Return the messages of a type."""
         return [message for message in self.messages if message["t"] == message_type]
 
 
 @contextmanager
 def connect_client(url: str) -> Iterator[HubClient]:
-    """Open a page."""
+    """Connect a client."""
     with connect(url, max_size=None, compression=None) as socket:
         yield HubClient(socket)

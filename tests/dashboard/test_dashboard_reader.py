@@ -1,4 +1,4 @@
-"""What was in the lake, what is in Kafka and what comes later: each bar once, whatever is where."""
+"""Records in the lake, in Kafka and arriving later: each bar is read once, wherever it is."""
 
 import json
 import secrets
@@ -79,35 +79,35 @@ def prefix(kafka: str) -> str:
 def run_reader(
     servers: str, store: Store | None, *prefixes: str, max_rows: int = 10_000
 ) -> Iterator[DashboardReader]:
-    feed = DashboardReader(
+    reader = DashboardReader(
         servers, {}, store, prefixes, lambda: MarketState(lambda _: ALWAYS_OPEN, max_rows, max_rows)
     )
-    feed.poll_interval_s = 0.2
+    reader.poll_interval_s = 0.2
     stop = threading.Event()
-    thread = threading.Thread(target=feed.run, args=[stop])
+    thread = threading.Thread(target=reader.run, args=[stop])
     thread.start()
     try:
-        yield feed
+        yield reader
     finally:
         stop.set()
         thread.join(30)
 
 
-def is_loaded(feed: DashboardReader) -> Callable[[], bool]:
-    return lambda: feed.status.loading is None
+def is_loaded(reader: DashboardReader) -> Callable[[], bool]:
+    return lambda: reader.status.loading is None
 
 
-def bar_minutes(feed: DashboardReader, symbol: str) -> list[int]:
-    number = feed.market.instruments.find(symbol)
+def bar_minutes(reader: DashboardReader, symbol: str) -> list[int]:
+    number = reader.market.instruments.find(symbol)
     if number is None:
         return []
-    rows, _ = feed.market.bars((number, "1m"), None, 100_000)
+    rows, _ = reader.market.bars((number, "1m"), None, 100_000)
     return [(open_ns - START) // MINUTE for open_ns in rows.get_column("open_ns")]
 
 
-def count_rows(feed: DashboardReader) -> int:
-    """Return how many rows there are, also of the same bar."""
-    return sum(frame.height for frame in feed.market._bars.frames("1m"))
+def count_rows(reader: DashboardReader) -> int:
+    """Return the number of rows, including duplicates of a bar."""
+    return sum(frame.height for frame in reader.market._bars.frames("1m"))
 
 
 @pytest.mark.parametrize("fmt", ["ndjson", "parquet", "json"])
@@ -116,26 +116,26 @@ def test_lake_and_kafka_form_one_history(kafka: str, prefix: str, fmt: Format) -
     produce(kafka, topic, [bar(symbol, n) for n in range(40) for symbol in ("A", "B")])
     store_all(kafka, topic, store, fmt)
     produce(kafka, topic, [bar(symbol, n) for n in range(40, 50) for symbol in ("A", "B")])
-    with run_reader(kafka, store, prefix) as feed:
-        wait_until(is_loaded(feed))
-        assert bar_minutes(feed, "A") == bar_minutes(feed, "B") == list(range(50))
-        assert count_rows(feed) == 100, "each is read from one place"
+    with run_reader(kafka, store, prefix) as reader:
+        wait_until(is_loaded(reader))
+        assert bar_minutes(reader, "A") == bar_minutes(reader, "B") == list(range(50))
+        assert count_rows(reader) == 100, "each is read only once"
         produce(kafka, topic, [b"{", b"\xff", b"[]", bar("A", 50), bar("C", 0)])
-        wait_until(lambda: bar_minutes(feed, "C") == [0])
-        wait_until(lambda: bar_minutes(feed, "A") == list(range(51)))
-        assert feed.status.skipped == 3
-        assert feed.status.kafka == "ok"
+        wait_until(lambda: bar_minutes(reader, "C") == [0])
+        wait_until(lambda: bar_minutes(reader, "A") == list(range(51)))
+        assert reader.status.skipped == 3
+        assert reader.status.kafka == "ok"
 
 
 def test_trades_come_after_bars(kafka: str, prefix: str) -> None:
     Admin(kafka).create_topic(f"{prefix}.ticks", 1)
     produce(kafka, f"{prefix}.bars", [bar("A", n) for n in range(10)])
     produce(kafka, f"{prefix}.ticks", [trade("A", n, 10 + n) for n in range(12)])
-    with run_reader(kafka, None, prefix) as feed:
-        wait_until(is_loaded(feed))
-        wait_until(lambda: feed.market.has_trades)
-        assert [row[1] for row in feed.market.forming_bars((0, "1m"))] == [20, 21]
-        assert feed.market.intervals_of(0)[0] == "1m"
+    with run_reader(kafka, None, prefix) as reader:
+        wait_until(is_loaded(reader))
+        wait_until(lambda: reader.market.has_trades)
+        assert [row[1] for row in reader.market.forming_bars((0, "1m"))] == [20, 21]
+        assert reader.market.intervals_of(0)[0] == "1m"
 
 
 def test_older_bars_are_found_in_the_lake(kafka: str, prefix: str) -> None:
@@ -144,32 +144,34 @@ def test_older_bars_are_found_in_the_lake(kafka: str, prefix: str) -> None:
     store_all(kafka, topic, store)
     lake = LakeTopic(store, topic, "bars")
     infos, ends = lake.newest_segments(100)
-    read = pl.concat(lake.read(infos))
-    assert 100 <= read.height <= 140
+    newest = pl.concat(lake.read(infos))
+    assert 100 <= newest.height <= 140
     assert sum(ends.values()) == 400
-    found, more = lake.older_rows("A.XXXX", "1m", START + 51 * MINUTE, 1000, include_loaded=True)
-    assert sorted(found.get_column("open_ns")) == [START + n * MINUTE for n in range(1, 51, 2)]
+    rows, more = lake.older_rows("A.XXXX", "1m", START + 51 * MINUTE, 1000, include_loaded=True)
+    assert sorted(rows.get_column("open_ns")) == [START + n * MINUTE for n in range(1, 51, 2)]
     assert not more
-    found, more = lake.older_rows("A.XXXX", "1m", None, 10, include_loaded=False)
-    assert found.height >= 10
-    assert not set(found.get_column("open_ns")) & set(read.get_column("open_ns")), "those are in memory"
+    rows, more = lake.older_rows("A.XXXX", "1m", None, 10, include_loaded=False)
+    assert rows.height >= 10
+    assert not set(rows.get_column("open_ns")) & set(newest.get_column("open_ns")), (
+        "those are already in memory"
+    )
     assert more
-    found, more = lake.older_rows("Z.XXXX", "1m", None, 10, include_loaded=True)
-    assert (found.height, more) == (0, False)
+    rows, more = lake.older_rows("Z.XXXX", "1m", None, 10, include_loaded=True)
+    assert (rows.height, more) == (0, False)
 
 
 def test_a_recreated_topic_restarts_the_market(kafka: str, prefix: str) -> None:
     topic = f"{prefix}.bars"
     produce(kafka, topic, [bar("OLD", n) for n in range(5)])
-    with run_reader(kafka, None, prefix) as feed:
-        wait_until(is_loaded(feed))
-        epoch = feed.epoch
+    with run_reader(kafka, None, prefix) as reader:
+        wait_until(is_loaded(reader))
+        epoch = reader.epoch
         delete_topic(kafka, topic)
         Admin(kafka).create_topic(topic, 1)
         produce(kafka, topic, [bar("NEW", 0)])
-        wait_until(lambda: bar_minutes(feed, "NEW") == [0])
-        assert feed.epoch != epoch
-        assert feed.market.instruments.symbols == ["NEW"]
+        wait_until(lambda: bar_minutes(reader, "NEW") == [0])
+        assert reader.epoch != epoch
+        assert reader.market.instruments.symbols == ["NEW"]
 
 
 def test_without_a_broker_the_lake_is_shown(kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,18 +179,18 @@ def test_without_a_broker_the_lake_is_shown(kafka: str, prefix: str, monkeypatch
     store = open_store(f"memory://{prefix}")
     produce(kafka, f"{prefix}.bars", [bar("A", n) for n in range(5)])
     store_all(kafka, f"{prefix}.bars", store)
-    with run_reader("127.0.0.1:9", store) as feed:
-        wait_until(lambda: bar_minutes(feed, "A") == list(range(5)))
-        wait_until(lambda: "127.0.0.1:9" in feed.status.message)
-        assert feed.status.kafka == "connecting"
+    with run_reader("127.0.0.1:9", store) as reader:
+        wait_until(lambda: bar_minutes(reader, "A") == list(range(5)))
+        wait_until(lambda: "127.0.0.1:9" in reader.status.message)
+        assert reader.status.kafka == "connecting"
 
 
 def test_memory_holds_the_newest_of_a_long_topic(kafka: str, prefix: str) -> None:
     topic, store = f"{prefix}.bars", open_store(f"memory://{prefix}")
     produce(kafka, topic, [bar("A", n) for n in range(2_000)])
     store_all(kafka, topic, store, records=100)
-    with run_reader(kafka, store, prefix, max_rows=500) as feed:
-        wait_until(is_loaded(feed))
-        found = bar_minutes(feed, "A")
-        assert found[-1] == 1_999
-        assert 500 <= len(found) <= 800
+    with run_reader(kafka, store, prefix, max_rows=500) as reader:
+        wait_until(is_loaded(reader))
+        minutes = bar_minutes(reader, "A")
+        assert minutes[-1] == 1_999
+        assert 500 <= len(minutes) <= 800

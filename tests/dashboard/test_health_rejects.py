@@ -1,4 +1,4 @@
-"""Rejects: the newest first, one as a whole, whatever it holds."""
+"""Rejects: the newest of a topic, and a single one with any content."""
 
 import base64
 from pathlib import Path
@@ -18,8 +18,8 @@ TOPIC = "s.bars"
 def store_reject(
     store: Store, partition: int, offset: int, ms: int, value: bytes | None, key: bytes | None = None
 ) -> None:
-    both = [None if part is None else base64.b64encode(part).decode() for part in (key, value)]
-    store_rejects(store, TOPIC, partition, [RejectedRecord(offset, ms, "not JSON: x", *both)])
+    encoded = [None if part is None else base64.b64encode(part).decode() for part in (key, value)]
+    store_rejects(store, TOPIC, partition, [RejectedRecord(offset, ms, "not JSON: x", *encoded)])
 
 
 @pytest.fixture
@@ -27,14 +27,14 @@ def store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path))
 
 
-def test_the_newest_of_all_partitions_by_time(store: Store) -> None:
+def test_the_newest_rejects_of_all_partitions(store: Store) -> None:
     for number in range(20):
         store_reject(store, number % 2, number * 7, 1_000 + number, b"x" * number)
     store_reject(store, 10, 3, 5_000, b"late")
-    found = newest_rejects(store, TOPIC, 5)
-    assert [each["timestamp_ms"] for each in found["rejects"]] == [5_000, 1_019, 1_018, 1_017, 1_016]
-    assert (found["topic"], found["more"], found["complete"]) == (TOPIC, True, True)
-    assert found["rejects"][1] == {
+    listed = newest_rejects(store, TOPIC, 5)
+    assert [each["timestamp_ms"] for each in listed["rejects"]] == [5_000, 1_019, 1_018, 1_017, 1_016]
+    assert (listed["topic"], listed["more"], listed["complete"]) == (TOPIC, True, True)
+    assert listed["rejects"][1] == {
         "topic": TOPIC,
         "partition": 1,
         "offset": 133,
@@ -45,15 +45,15 @@ def test_the_newest_of_all_partitions_by_time(store: Store) -> None:
     everything = newest_rejects(store, TOPIC, 1_000)
     assert (len(everything["rejects"]), everything["more"]) == (21, False)
     assert newest_rejects(store, "s.other")["rejects"] == []
-    assert newest_rejects(store, "s.bar")["rejects"] == [], "a topic whose name begins with it"
+    assert newest_rejects(store, "s.bar")["rejects"] == [], "a prefix of the topic's name is another topic"
 
 
 def test_listing_stops_at_the_time_limit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store_reject(store, 0, 1, 9, b"x")
     store_reject(store, 0, 2, 9, b"x")
     monkeypatch.setattr("tickerlake.dashboard.health.rejects._LIST_TIMEOUT_S", -1.0)
-    found = newest_rejects(store, TOPIC)
-    assert (len(found["rejects"]), found["complete"]) == (1, False)
+    listed = newest_rejects(store, TOPIC)
+    assert (len(listed["rejects"]), listed["complete"]) == (1, False)
 
 
 def test_one_reject_in_full(store: Store) -> None:
@@ -69,7 +69,7 @@ def test_one_reject_in_full(store: Store) -> None:
     assert (none["value"], none["value_base64"], none["bytes"]) == (None, None, 0)
     long = read_reject(store, TOPIC, 0, 4)
     assert long["value_cut"]
-    assert long["value"] == "." + "é" * (MAX_BYTES // 2 - 1), "not through a character"
+    assert long["value"] == "." + "é" * (MAX_BYTES // 2 - 1), "no character is split"
     assert long["bytes"] == 2 * MAX_BYTES + 1
 
 
@@ -88,7 +88,7 @@ def test_damaged_and_missing_rejects(store: Store) -> None:
 
 
 @pytest.mark.parametrize("topic", ["", "..", "../raw", "a/b", "a\n", "x" * 250])
-def test_names_are_checked(store: Store, topic: str) -> None:
+def test_topic_names_are_validated(store: Store, topic: str) -> None:
     with pytest.raises(UsageError):
         newest_rejects(store, topic)
     with pytest.raises(UsageError):

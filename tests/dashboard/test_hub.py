@@ -1,4 +1,4 @@
-"""What open pages get: all at first, then what is new; the slow, the many and the rude."""
+"""What clients receive: everything at first, then updates; slow, excess and hostile clients."""
 
 import socket as sockets
 import threading
@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 from dashboard.hub_client import HubClient, connect_client, serve_hub
 from dashboard.test_market_state import MINUTE, NO_TIME_LIMIT_NS, START, alert, bar, bars, trade
 from support.process import wait_until
-from tickerlake.dashboard.live import hub as hub_module
+from tickerlake.dashboard import hub as hub_module
 from tickerlake.dashboard.market.state import MarketState
 from tickerlake.dashboard.market.trades import aggregate_trades
 
@@ -32,15 +32,15 @@ def close_code(client: HubClient) -> int:
             client.receive()
         except ConnectionClosed as closed:
             return closed.rcvd.code if closed.rcvd else 1006
-    raise AssertionError("the connection stays open")
+    raise AssertionError("the connection is still open")
 
 
 def test_a_client_gets_a_snapshot_and_then_updates() -> None:
-    with serve_hub() as about:
-        about.market.add_bars(bars(bar("A", "1m", START - MINUTE, [4, 5, 3, 4, 10])))
-        add_trades(about.market, 5.0, "A", "B")
-        about.market.add_alerts([alert(1), alert(2)])
-        with connect_client(about.url) as one:
+    with serve_hub() as server:
+        server.market.add_bars(bars(bar("A", "1m", START - MINUTE, [4, 5, 3, 4, 10])))
+        add_trades(server.market, 5.0, "A", "B")
+        server.market.add_alerts([alert(1), alert(2)])
+        with connect_client(server.url) as one:
             hello = receive_until(one, "hello")
             assert (hello["prefixes"], hello["intervals"], hello["trades"]) == (["x"], ["1m"], True)
             assert receive_until(one, "instruments")["symbol"] == ["A", "B"]
@@ -58,16 +58,16 @@ def test_a_client_gets_a_snapshot_and_then_updates() -> None:
             one.send(t="chart", id=0, interval="1m")
             forming = receive_until(one, "bar")
             assert (forming["bar"], forming["final"]) == ([START / 1e6, 5, 5, 5, 5, 100], False)
-            add_trades(about.market, 6.0, "A", at_ns=START + 1)
+            add_trades(server.market, 6.0, "A", at_ns=START + 1)
             while one.rows[0][0] != 6.0:
                 one.receive()
             while one.messages_of("bar")[-1]["bar"][4] != 6:
                 one.receive()
-            about.market.add_bars(bars(bar("A", "1m", START, [5, 6, 5, 6, 200])))
+            server.market.add_bars(bars(bar("A", "1m", START, [5, 6, 5, 6, 200])))
             while not one.messages_of("bar")[-1]["final"]:
                 one.receive()
-            about.market.add_alerts([alert(3)])
-            add_trades(about.market, 1.0, "C")
+            server.market.add_alerts([alert(3)])
+            add_trades(server.market, 1.0, "C")
             while len(one.messages_of("alerts")) < 2:
                 one.receive()
             assert one.messages_of("alerts")[-1]["reset"] is False
@@ -78,16 +78,16 @@ def test_a_client_gets_a_snapshot_and_then_updates() -> None:
 
 
 def test_rows_out_of_view_are_batched() -> None:
-    with serve_hub() as about:
+    with serve_hub() as server:
         symbols = [f"S{n}" for n in range(50)]
-        add_trades(about.market, 5.0, *symbols)
-        with connect_client(about.url) as one:
+        add_trades(server.market, 5.0, *symbols)
+        with connect_client(server.url) as one:
             while len(one.rows) < 50:
                 one.receive()
             one.send(t="view", ids=[3])
             while one.frames[-1][1] != [3]:
                 one.receive()
-            add_trades(about.market, 6.0, *symbols)
+            add_trades(server.market, 6.0, *symbols)
             while one.rows[3][0] != 6.0:
                 one.receive()
             assert one.frames[-1][1] == [3] or len(one.frames[-1][1]) == 50
@@ -97,15 +97,15 @@ def test_rows_out_of_view_are_batched() -> None:
 
 
 def test_a_replaced_market_resends_everything() -> None:
-    with serve_hub() as about:
-        add_trades(about.market, 5.0, "OLD")
-        with connect_client(about.url) as one:
+    with serve_hub() as server:
+        add_trades(server.market, 5.0, "OLD")
+        with connect_client(server.url) as one:
             receive_until(one, "instruments")
             one.send(t="chart", id=0, interval="1d")
             one.send(t="view", ids=[0])
             before = receive_until(one, "hello")["epoch"]
-            about.reader._reset()
-            add_trades(about.market, 7.0, "NEW")
+            server.reader._reset()
+            add_trades(server.market, 7.0, "NEW")
             while one.messages_of("hello")[-1]["epoch"] == before:
                 one.receive()
             while one.messages_of("instruments")[-1]["symbol"] != ["NEW"]:
@@ -128,39 +128,39 @@ def test_a_replaced_market_resends_everything() -> None:
     ],
 )
 def test_an_invalid_message_ends_the_connection(message: str | bytes) -> None:
-    with serve_hub() as about:
-        add_trades(about.market, 5.0, "A")
-        with connect_client(about.url) as one:
+    with serve_hub() as server:
+        add_trades(server.market, 5.0, "A")
+        with connect_client(server.url) as one:
             receive_until(one, "instruments")
             one.socket.send(message)
             assert close_code(one) == 1008
 
 
 def test_a_flood_of_messages_ends_the_connection() -> None:
-    with serve_hub() as about:
-        add_trades(about.market, 5.0, "A")
-        with connect_client(about.url) as one:
+    with serve_hub() as server:
+        add_trades(server.market, 5.0, "A")
+        with connect_client(server.url) as one:
             receive_until(one, "instruments")
             with suppress(ConnectionClosed):
                 for _ in range(100):
                     one.send(t="view", ids=[0])
-            # or cut off, if more came after that
+            # or reset, if messages arrived after that
             assert close_code(one) in {1008, 1006}
 
 
 def test_clients_over_the_limit_are_refused() -> None:
-    with serve_hub(max_clients=1) as about, connect_client(about.url) as one:
+    with serve_hub(max_clients=1) as server, connect_client(server.url) as one:
         receive_until(one, "status")
-        with connect_client(about.url) as two:
+        with connect_client(server.url) as two:
             assert close_code(two) == 1013
-        assert about.hub.stats.refused_clients == 1
-    wait_until(lambda: about.hub.stats.clients == 0)
+        assert server.hub.stats.refused_clients == 1
+    wait_until(lambda: server.hub.stats.clients == 0)
 
 
 def test_an_ended_session_closes_the_connection() -> None:
-    with serve_hub() as about, connect_client(about.url) as one:
+    with serve_hub() as server, connect_client(server.url) as one:
         receive_until(one, "status")
-        about.is_logged_in = False
+        server.is_logged_in = False
         assert close_code(one) == 4401
 
 
@@ -169,24 +169,24 @@ def test_a_stalled_client_is_dropped_without_affecting_others(
 ) -> None:
     monkeypatch.setattr(hub_module, "SEND_TIMEOUT_S", 0.5)
     symbols = [f"S{n}" for n in range(5_000)]
-    with serve_hub() as about, connect_client(about.url) as good:
-        add_trades(about.market, 1.0, *symbols)
-        plain = sockets.socket()
-        plain.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
-        plain.connect(("127.0.0.1", int(about.url.split(":")[2].split("/")[0])))
+    with serve_hub() as server, connect_client(server.url) as good:
+        add_trades(server.market, 1.0, *symbols)
+        socket = sockets.socket()
+        socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+        socket.connect(("127.0.0.1", int(server.url.split(":")[2].split("/")[0])))
         good.remaining_reads = 10_000
-        with connect(about.url, sock=plain, max_size=None, max_queue=1) as stuck:
-            wait_until(lambda: about.hub.stats.clients == 2)
+        with connect(server.url, sock=socket, max_size=None, max_queue=1) as stuck:
+            wait_until(lambda: server.hub.stats.clients == 2)
             reading = threading.Thread(target=_receive_all, args=[good])
             reading.start()
             wait_until(lambda: len(good.rows) == len(symbols))
-            price, pause = 2.0, threading.Event()
-            while about.hub.stats.dropped_clients == 0:
-                add_trades(about.market, price, *symbols)
+            price, event = 2.0, threading.Event()
+            while server.hub.stats.dropped_clients == 0:
+                add_trades(server.market, price, *symbols)
                 price += 1
-                pause.wait(0.05)
+                event.wait(0.05)
             seen = good.rows[0][0]
-            add_trades(about.market, price, *symbols)
+            add_trades(server.market, price, *symbols)
             wait_until(lambda: good.rows[0][0] > seen)
             stuck.close_socket()
         good.socket.close()

@@ -1,4 +1,4 @@
-"""What is known of the market, against plain Python that goes through the trades one by one."""
+"""The state of the market, against a model in plain Python that adds the trades one by one."""
 
 import json
 from decimal import Decimal
@@ -82,39 +82,39 @@ TRADES = st.lists(
 
 @settings(max_examples=60)
 @given(trades=TRADES, cuts=st.lists(st.integers(0, 60), max_size=5))
-def test_trades_make_sessions_and_forming_bars(
+def test_trades_update_sessions_and_forming_bars(
     trades: list[tuple[str, int, float, float]], cuts: list[int]
 ) -> None:
     trades = [(symbol, START + at * 60_000, price, size) for symbol, at, price, size in trades]
     trades.sort(key=lambda each: each[1])
-    known = create_market()
-    known.add_bars(bars(bar("Z", "5m", START, [1, 1, 1, 1, 1])))
+    market = create_market()
+    market.add_bars(bars(bar("Z", "5m", START, [1, 1, 1, 1, 1])))
     edges = [0, *sorted(min(cut, len(trades)) for cut in cuts), len(trades)]
     for start, end in pairwise(edges):
-        known.add_trades(aggregate_trades([trade(*each) for each in trades[start:end]], NO_TIME_LIMIT_NS))
+        market.add_trades(aggregate_trades([trade(*each) for each in trades[start:end]], NO_TIME_LIMIT_NS))
     for symbol in {each[0] for each in trades}:
-        mine = [each for each in trades if each[0] == symbol]
-        day = mine[-1][1] // DAY
-        today = [each for each in mine if each[1] // DAY == day]
-        before = [each for each in mine if each[1] // DAY < day]
+        symbol_trades = [each for each in trades if each[0] == symbol]
+        day = symbol_trades[-1][1] // DAY
+        today = [each for each in symbol_trades if each[1] // DAY == day]
+        before = [each for each in symbol_trades if each[1] // DAY < day]
         prices = [each[2] for each in today]
-        values = latest_values(known, symbol)
-        assert values[LAST] == mine[-1][2]
-        assert values[TIME_MS] == mine[-1][1] // 1_000_000
+        values = latest_values(market, symbol)
+        assert values[LAST] == symbol_trades[-1][2]
+        assert values[TIME_MS] == symbol_trades[-1][1] // 1_000_000
         assert (values[OPEN], values[HIGH], values[LOW]) == (prices[0], max(prices), min(prices))
         assert values[VOLUME] == pytest.approx(sum(each[3] for each in today))
         assert values[PREVIOUS_CLOSE] == before[-1][2] if before else np.isnan(values[PREVIOUS_CLOSE])
         for interval, length in (("5m", 5 * MINUTE), ("1d", DAY)):
-            number = known.instruments.find(symbol)
+            number = market.instruments.find(symbol)
             assert number is not None
-            found = known.forming_bars((number, interval))
-            buckets = sorted({each[1] // length for each in mine})[-2:]
-            assert [row[0] for row in found] == [bucket * length / 1e6 for bucket in buckets]
-            inside = [each for each in mine if each[1] // length == buckets[-1]]
-            prices = [each[2] for each in inside]
-            volume = sum(each[3] for each in inside)
-            assert found[-1][1:5] == [prices[0], max(prices), min(prices), prices[-1]]
-            assert found[-1][5] == pytest.approx(volume)
+            forming = market.forming_bars((number, interval))
+            buckets = sorted({each[1] // length for each in symbol_trades})[-2:]
+            assert [row[0] for row in forming] == [bucket * length / 1e6 for bucket in buckets]
+            in_bucket = [each for each in symbol_trades if each[1] // length == buckets[-1]]
+            prices = [each[2] for each in in_bucket]
+            volume = sum(each[3] for each in in_bucket)
+            assert forming[-1][1:5] == [prices[0], max(prices), min(prices), prices[-1]]
+            assert forming[-1][5] == pytest.approx(volume)
 
 
 @settings(max_examples=60)
@@ -135,9 +135,9 @@ def test_trades_make_sessions_and_forming_bars(
         max_size=30,
     )
 )
-def test_folding_counts_every_value_once(values: list[bytes | None]) -> None:
-    folded = aggregate_trades(values, 8 * MINUTE)
-    assert folded.trades + folded.skipped == len(values)
+def test_aggregation_counts_every_value_once(values: list[bytes | None]) -> None:
+    aggregated = aggregate_trades(values, 8 * MINUTE)
+    assert aggregated.trades + aggregated.skipped == len(values)
     good = []
     for value in values:
         try:
@@ -145,91 +145,97 @@ def test_folding_counts_every_value_once(values: list[bytes | None]) -> None:
         except ValueError:
             continue
         if isinstance(fields, dict) and "price" in fields:
-            sound = 0 < fields["price"] < 1e18 and fields["size"] >= 0 and fields["ts_event_ns"] <= 8 * MINUTE
-            if sound and fields["correction"] != "cancel":
+            is_valid = (
+                0 < fields["price"] < 1e18 and fields["size"] >= 0 and fields["ts_event_ns"] <= 8 * MINUTE
+            )
+            if is_valid and fields["correction"] != "cancel":
                 good.append(fields)
-    assert folded.trades == len(good)
-    assert folded.prices[4].sum() == pytest.approx(sum(fields["size"] for fields in good))
+    assert aggregated.trades == len(good)
+    assert aggregated.prices[4].sum() == pytest.approx(sum(fields["size"] for fields in good))
 
 
 def test_numbers_written_as_text_are_read() -> None:
-    folded = aggregate_trades([trade("A", 1, 1).replace(b'"price": 1', b'"price": "12.5"')], NO_TIME_LIMIT_NS)
-    assert folded.prices[:, 0].tolist() == [12.5, 12.5, 12.5, 12.5, 100.0]
+    aggregated = aggregate_trades(
+        [trade("A", 1, 1).replace(b'"price": 1', b'"price": "12.5"')], NO_TIME_LIMIT_NS
+    )
+    assert aggregated.prices[:, 0].tolist() == [12.5, 12.5, 12.5, 12.5, 100.0]
 
 
 def test_daily_bars_alone_fill_the_list() -> None:
-    known = create_market()
+    market = create_market()
     days = [bar("A", "1d", n * DAY, [10 + n, 12 + n, 9 + n, 11 + n, 100 * (n + 1)]) for n in range(30)]
-    for cut in (7, 23):  # whatever the batches
-        known.add_bars(bars(*days[:cut]))
+    for cut in (7, 23):  # for any batches
+        market.add_bars(bars(*days[:cut]))
         days = days[cut:]
-    known.add_bars(bars(*days))
-    values = latest_values(known, "A")
+    market.add_bars(bars(*days))
+    values = latest_values(market, "A")
     assert (values[LAST], values[PREVIOUS_CLOSE], values[OPEN], values[HIGH]) == (40, 39, 39, 41)
     assert values[AVERAGE_VOLUME] == pytest.approx(np.mean([100 * (n + 1) for n in range(10, 30)]))
-    assert known.latest.sparklines[0][-3:].tolist() == [38, 39, 40]
-    assert known.intervals_of(0) == ["1d"]
-    assert known.forming_bars((0, "1d")) == []
+    assert market.latest.sparklines[0][-3:].tolist() == [38, 39, 40]
+    assert market.intervals_of(0) == ["1d"]
+    assert market.forming_bars((0, "1d")) == []
 
 
 def test_trades_continue_where_bars_end() -> None:
-    known = create_market()
-    known.add_bars(bars(*(bar("A", "1d", START // DAY * DAY - DAY * n, [5, 6, 4, 5.5, 900]) for n in (2, 1))))
+    market = create_market()
+    market.add_bars(
+        bars(*(bar("A", "1d", START // DAY * DAY - DAY * n, [5, 6, 4, 5.5, 900]) for n in (2, 1)))
+    )
     minutes = [bar("A", "1m", START + n * MINUTE, [10, 11 + n, 9, 10, 50]) for n in range(3)]
-    known.add_bars(bars(*minutes, bar("A", "5m", START - 5 * MINUTE, [10, 10, 10, 10, 1])))
-    # the trades of these minutes come again, as they are read from a little earlier on
+    market.add_bars(bars(*minutes, bar("A", "5m", START - 5 * MINUTE, [10, 10, 10, 10, 1])))
+    # the trades of these minutes are read again, as reading starts a little earlier
     again = [trade("A", START + n * MINUTE + 5, 10 + n) for n in range(3)]
-    known.add_trades(
+    market.add_trades(
         aggregate_trades([*again, trade("A", START + 3 * MINUTE + 1, 20.0, 7)], NO_TIME_LIMIT_NS)
     )
-    values = latest_values(known, "A")
+    values = latest_values(market, "A")
     assert (values[LAST], values[PREVIOUS_CLOSE], values[HIGH], values[LOW]) == (20, 5.5, 20, 9)
     assert values[VOLUME] == 157
-    assert known.forming_bars((0, "5m")) == [[START / 1e6, 10, 20, 9, 20, 157]]
-    assert known.forming_bars((0, "1m")) == [[(START + 3 * MINUTE) / 1e6, 20, 20, 20, 20, 7]]
-    known.add_bars(bars(bar("A", "1m", START + 3 * MINUTE, [20, 20, 20, 20, 7])))
-    assert known.forming_bars((0, "1m")) == [], "the closed bar has taken its place"
-    assert latest_values(known, "A")[VOLUME] == 157, "trades count, not the bars that are made of them"
+    assert market.forming_bars((0, "5m")) == [[START / 1e6, 10, 20, 9, 20, 157]]
+    assert market.forming_bars((0, "1m")) == [[(START + 3 * MINUTE) / 1e6, 20, 20, 20, 20, 7]]
+    market.add_bars(bars(bar("A", "1m", START + 3 * MINUTE, [20, 20, 20, 20, 7])))
+    assert market.forming_bars((0, "1m")) == [], "the closed bar replaced it"
+    assert latest_values(market, "A")[VOLUME] == 157, "bars built from the trades are not counted again"
 
 
 def test_the_highest_revision_of_a_bar_wins() -> None:
-    known = create_market()
+    market = create_market()
     first = bar("A", "1m", START, [1, 2, 1, 2, 10])
     second = bar("A", "1m", START + MINUTE, [2, 3, 2, 3, 10])
-    known.add_bars(bars(first, second))
-    known.add_bars(bars(bar("A", "1m", START, [1, 5, 1, 2, 30], revision=1)))
-    known.add_bars(bars(first))
-    rows, more = known.bars((0, "1m"), None, 10)
+    market.add_bars(bars(first, second))
+    market.add_bars(bars(bar("A", "1m", START, [1, 5, 1, 2, 30], revision=1)))
+    market.add_bars(bars(first))
+    rows, more = market.bars((0, "1m"), None, 10)
     assert rows.rows() == [(START, 1, 5, 1, 2, 30), (START + MINUTE, 2, 3, 2, 3, 10)]
     assert not more
-    rows, _ = known.bars((0, "1m"), START + MINUTE, 10)
+    rows, _ = market.bars((0, "1m"), START + MINUTE, 10)
     assert rows.get_column("open_ns").to_list() == [START]
-    rows, _ = known.bars((0, "1m"), None, 1)
+    rows, _ = market.bars((0, "1m"), None, 1)
     assert rows.get_column("open_ns").to_list() == [START + MINUTE]
 
 
 def test_the_oldest_rows_are_evicted() -> None:
-    known = MarketState(lambda _: ALWAYS_OPEN, max_bars=120_000)
+    market = MarketState(lambda _: ALWAYS_OPEN, max_bars=120_000)
     for start in range(0, 200_000, 20_000):
         rows = bars(bar("A", "1m", 0, [1, 1, 1, 1, 1]))
         opens = pl.int_range(start, start + 20_000, eager=True) * MINUTE
         many = pl.concat([rows] * 20_000).with_columns(open_ns=opens, close_ns=opens + MINUTE)
-        known.add_bars(many)
-    known.add_bars(bars(bar("A", "1d", 0, [1, 1, 1, 1, 1])))
-    rows, more = known.bars((0, "1m"), None, 10**6)
+        market.add_bars(many)
+    market.add_bars(bars(bar("A", "1d", 0, [1, 1, 1, 1, 1])))
+    rows, more = market.bars((0, "1m"), None, 10**6)
     assert more
     assert 60_000 <= rows.height <= 120_000
     assert rows.item(-1, "open_ns") == 199_999 * MINUTE
-    assert known.bars((0, "1d"), None, 10)[0].height == 1, "the few of another interval stay"
+    assert market.bars((0, "1d"), None, 10)[0].height == 1, "the rows of a small interval remain"
 
 
 def test_a_subscribed_chart_gets_closed_bars() -> None:
-    known = create_market()
-    known.add_bars(bars(bar("A", "1m", START, [1, 2, 1, 2, 10]), bar("B", "1m", START, [1, 2, 1, 2, 10])))
-    known.watch((0, "1m"))
-    tick = known.latest.tick
-    known.add_bars(bars(bar("B", "1m", START + MINUTE, [9, 9, 9, 9, 9])))
-    known.add_bars(bars(bar("A", "1m", START + MINUTE, [2, 3, 2, 3, 20])))
+    market = create_market()
+    market.add_bars(bars(bar("A", "1m", START, [1, 2, 1, 2, 10]), bar("B", "1m", START, [1, 2, 1, 2, 10])))
+    market.watch((0, "1m"))
+    tick = market.latest.tick
+    market.add_bars(bars(bar("B", "1m", START + MINUTE, [9, 9, 9, 9, 9])))
+    market.add_bars(bars(bar("A", "1m", START + MINUTE, [2, 3, 2, 3, 20])))
     line = json.dumps(
         {
             "schema": "indicator.v1",
@@ -239,24 +245,24 @@ def test_a_subscribed_chart_gets_closed_bars() -> None:
             "values": {"SMA(2)": 2.5},
         }
     )
-    known.add_indicators(decode_indicators(pl.Series([line])))
-    events = known.events((0, "1m"), tick)
+    market.add_indicators(decode_indicators(pl.Series([line])))
+    events = market.events((0, "1m"), tick)
     assert [event["t"] for event in events] == ["bar", "values"]
     assert events[0]["bar"] == [(START + MINUTE) / 1e6, 2, 3, 2, 3, 20]
     assert events[1]["values"] == {"SMA(2)": 2.5}
-    assert known.events((0, "1m"), known.latest.tick) == []
-    known.unwatch((0, "1m"))
-    assert known.events((0, "1m"), 0) == []
+    assert market.events((0, "1m"), market.latest.tick) == []
+    market.unwatch((0, "1m"))
+    assert market.events((0, "1m"), 0) == []
 
 
 def test_invalid_instrument_names_are_skipped() -> None:
-    known = create_market()
+    market = create_market()
     hostile = ["<img src=x onerror=alert(1)>", "../../etc", "a b", "", "=cmd()", "A" * 40]
-    known.add_trades(
+    market.add_trades(
         aggregate_trades([trade(name, START, 1.0) for name in [*hostile, "GOOD"]], NO_TIME_LIMIT_NS)
     )
-    known.add_bars(bars(*(bar(name, "1m", START, [1, 1, 1, 1, 1]) for name in hostile)))
-    assert known.instruments.symbols == ["GOOD"]
+    market.add_bars(bars(*(bar(name, "1m", START, [1, 1, 1, 1, 1]) for name in hostile)))
+    assert market.instruments.symbols == ["GOOD"]
 
 
 def test_inconsistent_bars_are_skipped() -> None:
@@ -286,18 +292,18 @@ def test_each_indicator_has_a_column() -> None:
         }
         for n, values in enumerate([{"SMA(2)": 1.5}, {"MACD(12,26,9).hist": -0.25}, {}])
     ]
-    found = decode_indicators(pl.Series([json.dumps(line) for line in lines]))
-    assert found.get_column("SMA(2)").to_list() == [1.5, None, None]
-    assert found.get_column("MACD(12,26,9).hist").to_list() == [None, -0.25, None]
-    known = create_market()
-    known.add_indicators(found)
-    assert known.indicators() == ["MACD(12,26,9).hist", "SMA(2)"]
-    rows, _ = known.indicator_values((0, "1d"), None, 10)
+    decoded = decode_indicators(pl.Series([json.dumps(line) for line in lines]))
+    assert decoded.get_column("SMA(2)").to_list() == [1.5, None, None]
+    assert decoded.get_column("MACD(12,26,9).hist").to_list() == [None, -0.25, None]
+    market = create_market()
+    market.add_indicators(decoded)
+    assert market.indicators() == ["MACD(12,26,9).hist", "SMA(2)"]
+    rows, _ = market.indicator_values((0, "1d"), None, 10)
     assert rows.get_column("open_ns").to_list() == [0, 1, 2]
 
 
 def alert(number: int, **more: Any) -> Alert:
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "alert_id": str(number),
         "rule_id": "r",
         "rule_version": 1,
@@ -316,22 +322,24 @@ def alert(number: int, **more: Any) -> Alert:
         "message": "A rose",
         "value": Decimal("5.25"),
     }
-    return Alert(**{**given, **more})
+    return Alert(**{**fields, **more})
 
 
 def test_alerts_are_found_by_instrument_severity_and_time() -> None:
-    known = create_market()
-    known.add_alerts(
+    market = create_market()
+    market.add_alerts(
         [alert(n) for n in range(5)] + [alert(2), alert(9, severity="critical", instrument_id="B.XXXX")]
     )
-    assert known.alerts.count == 6, "the same alert counts once"
-    found, more = known.alerts.search(None, "info", None, 3)
-    assert [told.alert.alert_id for told in found] == ["9", "4", "3"]
+    assert market.alerts.count == 6, "duplicates count once"
+    alerts, more = market.alerts.search(None, "info", None, 3)
+    assert [numbered.alert.alert_id for numbered in alerts] == ["9", "4", "3"]
     assert more
-    found, more = known.alerts.search(known.instruments.find("A"), "warning", START + 2, 10)
-    assert [told.alert.alert_id for told in found] == ["1", "0"]
+    alerts, more = market.alerts.search(market.instruments.find("A"), "warning", START + 2, 10)
+    assert [numbered.alert.alert_id for numbered in alerts] == ["1", "0"]
     assert not more
-    assert [told.alert.alert_id for told in known.alerts.search(None, "critical", None, 10)[0]] == ["9"]
-    shown = json.loads(found[0].to_json())
-    assert (shown["id"], shown["event_ms"], shown["value"]) == (0, (START + 1) / 1e6, 5.25)
-    assert [told.alert.alert_id for told in known.alerts.since(4, 100)] == ["4", "9"]
+    assert [numbered.alert.alert_id for numbered in market.alerts.search(None, "critical", None, 10)[0]] == [
+        "9"
+    ]
+    document = json.loads(alerts[0].to_json())
+    assert (document["id"], document["event_ms"], document["value"]) == (0, (START + 1) / 1e6, 5.25)
+    assert [numbered.alert.alert_id for numbered in market.alerts.since(4, 100)] == ["4", "9"]

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: each once, in base units, whatever somebody calls a topic."""
+"""Prometheus metrics: no duplicates, base units, hostile names."""
 
 import copy
 import shutil
@@ -51,8 +51,8 @@ def test_every_metric_uses_base_units() -> None:
         ("tickerlake_dashboard_instruments", ()): 9,
         ("tickerlake_dashboard_loading_ratio", ()): 0.75,
         ("tickerlake_dashboard_last_record_timestamp_seconds", ()): 1_799_999_999,
-        ("tickerlake_dashboard_look_timestamp_seconds", ()): 1_800_000_000.5,
-        ("tickerlake_dashboard_series_left_out", ()): 0,
+        ("tickerlake_dashboard_poll_timestamp_seconds", ()): 1_800_000_000.5,
+        ("tickerlake_dashboard_series_omitted", ()): 0,
         ("tickerlake_kafka_up", ()): 1,
         ("tickerlake_topic_retained_records", bars): 30,
         ("tickerlake_topic_records_total", bars): 35,
@@ -61,7 +61,7 @@ def test_every_metric_uses_base_units() -> None:
         ("tickerlake_consumer_lag_records", (("group", "g"), ("partition", "1"), *bars)): 2,
         ("tickerlake_lake_up", ()): 1,
         ("tickerlake_lake_counting", bars): 0,
-        ("tickerlake_lake_faulty", bars): 0,
+        ("tickerlake_lake_chain_broken", bars): 0,
         ("tickerlake_lake_records_total", bars): 26,
         ("tickerlake_lake_rejects_total", bars): 2,
         ("tickerlake_lake_lost_records_total", bars): 1,
@@ -85,7 +85,7 @@ def test_before_the_first_poll_and_without_a_lake() -> None:
     assert names == {
         "tickerlake_build_info",
         "tickerlake_dashboard_clients",
-        "tickerlake_dashboard_series_left_out",
+        "tickerlake_dashboard_series_omitted",
     }
     names = {
         name for name, _ in series(pipeline_with(lake=None, audits=[], kafka={"ok": False, "error": "x"}))
@@ -97,21 +97,21 @@ def test_before_the_first_poll_and_without_a_lake() -> None:
 def test_counting_in_progress_does_not_look_like_an_increase() -> None:
     pipeline = pipeline_with()
     pipeline["lake"]["topics"][0] |= {"counting": True, "error": "damaged"}
-    found = series(pipeline)
+    metrics = series(pipeline)
     bars = (("topic", "s.bars"),)
-    assert found["tickerlake_lake_counting", bars] == found["tickerlake_lake_faulty", bars] == 1
-    assert ("tickerlake_lake_rejects_total", bars) not in found
-    assert ("tickerlake_lake_behind_seconds", bars) not in found
+    assert metrics["tickerlake_lake_counting", bars] == metrics["tickerlake_lake_chain_broken", bars] == 1
+    assert ("tickerlake_lake_rejects_total", bars) not in metrics
+    assert ("tickerlake_lake_behind_seconds", bars) not in metrics
 
 
-def test_hostile_names_stay_values() -> None:
+def test_hostile_names_are_escaped() -> None:
     name = 'x"} 1\ntickerlake_kafka_up 0\\\u2028\udcff' + "y" * 1_000
     pipeline = pipeline_with()
     pipeline["groups"][0]["group"] = name
-    found = series(pipeline)
-    assert found["tickerlake_kafka_up", ()] == 1
-    (told,) = {dict(labels)["group"] for _, labels in found if "group" in dict(labels)}
-    assert told == name[:256].replace("\udcff", "?")
+    metrics = series(pipeline)
+    assert metrics["tickerlake_kafka_up", ()] == 1
+    (label,) = {dict(labels)["group"] for _, labels in metrics if "group" in dict(labels)}
+    assert label == name[:256].replace("\udcff", "?")
 
 
 def test_series_are_counted_and_capped() -> None:
@@ -119,17 +119,17 @@ def test_series_are_counted_and_capped() -> None:
     lag = {"partition": 0, "committed": 1, "lag": 1}
     parts = [lag | {"partition": number} for number in range(MAX_SERIES + 10)]
     pipeline["groups"][0]["partitions"] = parts
-    found = series(pipeline)
-    assert sum(name == "tickerlake_consumer_lag_records" for name, _ in found) == MAX_SERIES
-    assert found["tickerlake_dashboard_series_left_out", ()] == 10
+    metrics = series(pipeline)
+    assert sum(name == "tickerlake_consumer_lag_records" for name, _ in metrics) == MAX_SERIES
+    assert metrics["tickerlake_dashboard_series_omitted", ()] == 10
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool (apt install prometheus)")
-def test_promtool_finds_nothing_wrong_with_them() -> None:
-    done = subprocess.run(
+def test_promtool_accepts_the_metrics() -> None:
+    process = subprocess.run(
         ["promtool", "check", "metrics"],
         input=exposition(PIPELINE_STATUS, SERVER_STATS),
         capture_output=True,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (process.returncode, process.stdout, process.stderr) == (0, b"", b"")

@@ -1,4 +1,4 @@
-"""The dashboard as it is served, on a real broker and a real lake."""
+"""The dashboard as it is served, with a real broker and a real lake."""
 
 import json
 import re
@@ -30,7 +30,7 @@ from tickerlake.dashboard.access.policy import Policy
 from tickerlake.dashboard.access.rate_limiter import RateLimiter
 from tickerlake.dashboard.app import Backend, create_app
 from tickerlake.dashboard.health.monitor import HealthMonitor
-from tickerlake.dashboard.live.hub import Hub
+from tickerlake.dashboard.hub import Hub
 from tickerlake.dashboard.market.state import MarketState
 from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.dashboard.server import Dashboard, DashboardOptions
@@ -51,34 +51,34 @@ def serve_dashboard(
 
 
 def stored_bars(rows: list[dict[str, Any]], symbol: str, interval: str) -> list[tuple[float, ...]]:
-    """Return the bars of a symbol as the lake holds them, the highest revision of each."""
+    """Return the bars of a symbol in the lake, the highest revision of each."""
     newest: dict[int, dict[str, Any]] = {}
     for row in rows:
         if (row["symbol"], row["interval"]) == (symbol, interval):
-            known = newest.get(row["ts_open_ns"])
-            if known is None or row["revision"] > known["revision"]:
+            current = newest.get(row["ts_open_ns"])
+            if current is None or row["revision"] > current["revision"]:
                 newest[row["ts_open_ns"]] = row
     names = ("open", "high", "low", "close", "volume")
     return [(open_ns / 1e6, *(float(newest[open_ns][name]) for name in names)) for open_ns in sorted(newest)]
 
 
 def get_json(client: httpx.Client, path: str, **parameters: Any) -> dict[str, Any]:
-    answer = client.get(f"/api/v1/{path}", params=parameters)
-    assert answer.status_code == 200, answer.text
-    content: dict[str, Any] = answer.json()
+    response = client.get(f"/api/v1/{path}", params=parameters)
+    assert response.status_code == 200, response.text
+    content: dict[str, Any] = response.json()
     return content
 
 
 def read_all_pages(client: httpx.Client, limit: int, **parameters: Any) -> list[tuple[float, ...]]:
     """Read all bars, from the newest backwards."""
-    found: list[tuple[float, ...]] = []
+    bars: list[tuple[float, ...]] = []
     while True:
         page = get_json(client, "bars", limit=limit, **parameters)
         names = ("time", "open", "high", "low", "close", "volume")
         rows = list(zip(*(page[name] for name in names), strict=True))
-        found = rows + found
+        bars = rows + bars
         if not page["more"]:
-            return found
+            return bars
         parameters["end"] = int(rows[0][0])
 
 
@@ -92,13 +92,13 @@ def test_responses_match_the_lake(kafka: str, tmp_path: Path, prefix: str) -> No
     run("simulate", "-t", trades, "-b", kafka, "--symbols", 3, "--trades", 9_000, "--days", 3)
     run("track", "-t", trades, "-b", kafka, "--until-end", "--calendar", "XNYS", cwd=tmp_path)
     for fmt in ("ndjson", "parquet"):
-        _check_answers_equal_lake(kafka, tmp_path / fmt, prefix, fmt)
+        _check_responses_equal_lake(kafka, tmp_path / fmt, prefix, fmt)
 
 
-def _check_answers_equal_lake(kafka: str, lake: Path, prefix: str, fmt: str) -> None:
+def _check_responses_equal_lake(kafka: str, lake: Path, prefix: str, fmt: str) -> None:
     topics = [each for name in ("bars", "indicators", "alerts") for each in ("-t", f"{prefix}.{name}")]
-    cut = ("--format", fmt, "--flush-records", 400, "--group", f"{prefix}-{fmt}")
-    run("sink", *topics, "--lake", lake, "-b", kafka, "--until-end", *cut)
+    sink_options = ("--format", fmt, "--flush-records", 400, "--group", f"{prefix}-{fmt}")
+    run("sink", *topics, "--lake", lake, "-b", kafka, "--until-end", *sink_options)
     run("audit", "--lake", lake, "-b", kafka)
     stored = [row for (row,) in oracle.read_rows(lake, f"{prefix}.bars").values()]
     with serve_dashboard(kafka, lake, prefixes=[prefix], calendar="XNYS", max_bars=1_500) as (
@@ -113,23 +113,21 @@ def _check_answers_equal_lake(kafka: str, lake: Path, prefix: str, fmt: str) -> 
                 closed = stored_bars(stored, symbol, interval)
                 shown = read_all_pages(client, 250, instrument=symbol, interval=interval)
                 assert shown[: len(closed)] == closed, (symbol, interval)
-                assert all(row[0] > closed[-1][0] for row in shown[len(closed) :]), (
-                    "what is forming comes after"
-                )
+                assert all(row[0] > closed[-1][0] for row in shown[len(closed) :]), "forming bars come last"
         _check_indicators(client, oracle.read_rows(lake, f"{prefix}.indicators"), symbols[0])
         alerts = get_json(client, "alerts", limit=1000)["alerts"]
-        kept = {row["alert_id"] for (row,) in oracle.read_rows(lake, f"{prefix}.alerts").values()}
-        assert {alert["alert_id"] for alert in alerts} == kept
+        stored_ids = {row["alert_id"] for (row,) in oracle.read_rows(lake, f"{prefix}.alerts").values()}
+        assert {alert["alert_id"] for alert in alerts} == stored_ids
         _check_openapi(client, symbols[0])
         _check_pipeline(client, prefix)
 
 
 def _check_indicators(client: httpx.Client, rows: dict[Any, list[dict[str, Any]]], symbol: str) -> None:
-    answer = get_json(client, "indicators", instrument=symbol, interval="1h", limit=5000)
-    said = {
+    response = get_json(client, "indicators", instrument=symbol, interval="1h", limit=5000)
+    expected = {
         (time, name): value
-        for name, column in answer["values"].items()
-        for time, value in zip(answer["time"], column, strict=True)
+        for name, column in response["values"].items()
+        for time, value in zip(response["time"], column, strict=True)
         if value is not None
     }
     stored: dict[tuple[float, str], float] = {}
@@ -137,26 +135,26 @@ def _check_indicators(client: httpx.Client, rows: dict[Any, list[dict[str, Any]]
         if (row["symbol"], row["interval"]) == (symbol, "1h"):
             values = json.loads(row["values"]) if isinstance(row["values"], str) else row["values"]
             stored |= {(row["ts_open_ns"] / 1e6, name): float(value) for name, value in values.items()}
-    assert said == stored
+    assert expected == stored
 
 
 def _check_openapi(client: httpx.Client, symbol: str) -> None:
     document = get_json(client, "openapi.json")
     validate(document)
-    some = {"instrument": symbol, "interval": "1m", "limit": 5}
-    for path, parameters in (("instruments", {}), ("bars", some), ("indicators", some), ("alerts", {})):
-        about = document["paths"][f"/{path}"]["get"]["responses"]["200"]["content"]["application/json"][
+    chart = {"instrument": symbol, "interval": "1m", "limit": 5}
+    for path, parameters in (("instruments", {}), ("bars", chart), ("indicators", chart), ("alerts", {})):
+        schema = document["paths"][f"/{path}"]["get"]["responses"]["200"]["content"]["application/json"][
             "schema"
         ]
-        schema = about | {"components": document["components"]}
+        schema = schema | {"components": document["components"]}
         Draft202012Validator(schema).validate(get_json(client, path, **parameters))
     assert {route.path for route in api_routes()} == {*document["paths"], "/openapi.json"}
 
 
 def api_routes() -> list[Route]:
-    parts = create_backend("127.0.0.1:9")
+    backend = create_backend("127.0.0.1:9")
     (mount,) = [
-        each for each in create_app(parts).routes if isinstance(each, Mount) and each.path == "/api/v1"
+        each for each in create_app(backend).routes if isinstance(each, Mount) and each.path == "/api/v1"
     ]
     return [each for each in mount.routes if isinstance(each, Route)]
 
@@ -175,7 +173,7 @@ def _check_pipeline(client: httpx.Client, prefix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "said"),
+    ("path", "status", "expected"),
     [
         ("bars?instrument=NONE&interval=1m", 404, "NONE"),
         ("bars?interval=1m", 404, ""),
@@ -189,19 +187,19 @@ def _check_pipeline(client: httpx.Client, prefix: str) -> None:
         ("nothing", 404, ""),
     ],
 )
-def test_errors_explain_the_problem(aapl: httpx.Client, path: str, status: int, said: str) -> None:
-    answer = aapl.get(f"/api/v1/{path}")
-    assert answer.status_code == status, answer.text
-    if status == 400 or said:
-        body = answer.json()
-        assert said in body["error"]
-        assert "Traceback" not in answer.text
-    assert "content-security-policy" in answer.headers
+def test_errors_explain_the_problem(aapl: httpx.Client, path: str, status: int, expected: str) -> None:
+    response = aapl.get(f"/api/v1/{path}")
+    assert response.status_code == status, response.text
+    if status == 400 or expected:
+        body = response.json()
+        assert expected in body["error"]
+        assert "Traceback" not in response.text
+    assert "content-security-policy" in response.headers
 
 
 @pytest.fixture(scope="module")
 def aapl(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A dashboard that knows one daily bar."""
+    """A dashboard with one daily bar."""
     folder = tmp_path_factory.mktemp("aapl")
     name = f"w{secrets.token_hex(4)}"
     (folder / "AAPL.csv").write_text("Date,Open,High,Low,Close,Volume\n2024-01-02,10,12,9,11,1000\n")
@@ -213,28 +211,28 @@ def aapl(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx
 
 
 def create_backend(servers: str) -> Backend:
-    feed = DashboardReader(servers, {}, None, ["x"], lambda: MarketState(sessions_by_market("24/7")))
-    return Backend(feed, HealthMonitor(servers, {}, None), Hub(feed), None)
+    reader = DashboardReader(servers, {}, None, ["x"], lambda: MarketState(sessions_by_market("24/7")))
+    return Backend(reader, HealthMonitor(servers, {}, None), Hub(reader), None)
 
 
 def test_every_route_requires_a_login() -> None:
     policy = Policy("127.0.0.1", 8080)
     authenticator = Authenticator(Password(PASSWORD), policy)
     app = create_app(create_backend("127.0.0.1:9"), login_routes(authenticator))
-    guarded = AccessMiddleware(app, policy, authenticator, RateLimiter(1e6, 10**6))
-    assert check_default_deny(guarded, app.routes) > 10
+    middleware = AccessMiddleware(app, policy, authenticator, RateLimiter(1e6, 10**6))
+    assert check_default_deny(middleware, app.routes) > 10
 
 
 def test_a_password_and_tls_allow_remote_hosts(kafka: str, tmp_path: Path) -> None:
     authority = CertificateAuthority(tmp_path)
     authority.server_context("localhost")
-    both = tmp_path / "localhost.pem"
+    pem_file = tmp_path / "localhost.pem"
     store = open_store(f"memory://{secrets.token_hex(4)}")
     options = DashboardOptions(
         host="0.0.0.0",  # noqa: S104
         port=0,
-        tls_cert=both,
-        tls_key=both,
+        tls_cert=pem_file,
+        tls_key=pem_file,
         password=PASSWORD,
         token="t" * 40,
     )
@@ -248,7 +246,7 @@ def test_a_password_and_tls_allow_remote_hosts(kafka: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "expected"),
     [
         ({"host": "0.0.0.0"}, "no password"),  # noqa: S104
         ({"host": "0.0.0.0", "password": "p" * 12}, "unencrypted"),  # noqa: S104
@@ -259,21 +257,21 @@ def test_a_password_and_tls_allow_remote_hosts(kafka: str, tmp_path: Path) -> No
         ({"calendar": "MOON"}, "MOON"),
     ],
 )
-def test_unsafe_settings_do_not_start(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(said)):
+def test_unsafe_settings_do_not_start(options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(expected)):
         Dashboard("127.0.0.1:9", {}, None, DashboardOptions(port=0, **options))
 
 
 def test_a_port_in_use_is_reported() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        port = occupied.getsockname()[1]
         with pytest.raises(UsageError, match=str(port)):
             Dashboard("127.0.0.1:9", {}, None, DashboardOptions(port=port))
 
 
-def test_the_command_prints_a_link_and_ends_at_once(kafka: str, tmp_path: Path) -> None:
+def test_the_command_prints_its_url_and_exits_promptly(kafka: str, tmp_path: Path) -> None:
     with tickerlake("serve", "-b", kafka, "--port", 0, "--lake", tmp_path / "lake") as child:
         assert child.stderr is not None
         line = child.stderr.readline()

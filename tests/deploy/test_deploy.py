@@ -1,4 +1,4 @@
-"""What is given to Prometheus and Grafana: every expression is sound, and asks for figures that there are."""
+"""The files for Prometheus and Grafana: every expression is valid and uses existing metrics."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def variable_expressions() -> list[str]:
 
 
 def selectors(expr: str) -> Iterator[tuple[str, set[str]]]:
-    """Yield each metric's name with the labels that it is chosen by."""
+    """Yield the name of each metric with the labels that select it."""
     matches: list[promql_parser.VectorSelector] = []
 
     def collect(node: promql_parser.Expr) -> None:
@@ -56,7 +56,7 @@ def selectors(expr: str) -> Iterator[tuple[str, set[str]]]:
 
 
 def exposed_labels() -> dict[str, set[str]]:
-    """Return the labels of all metrics that there are."""
+    """Return the labels of all exposed metrics."""
     families = text_string_to_metric_families(exposition(PIPELINE_STATUS, SERVER_STATS).decode())
     labels: dict[str, set[str]] = {}
     for sample in (sample for family in families for sample in family.samples):
@@ -68,12 +68,12 @@ def exposed_labels() -> dict[str, set[str]]:
     "expr", [*(rule["expr"] for rule in rules()), *panel_expressions(), *variable_expressions()]
 )
 def test_expressions_use_existing_metrics(expr: str) -> None:
-    known = exposed_labels()
-    found = list(selectors(expr))
-    assert found
-    for name, labels in found:
-        assert name in known.keys() | BUILTIN_METRICS
-        assert labels <= known.get(name, set()) | {"job", "instance"}
+    exposed = exposed_labels()
+    metrics = list(selectors(expr))
+    assert metrics
+    for name, labels in metrics:
+        assert name in exposed.keys() | BUILTIN_METRICS
+        assert labels <= exposed.get(name, set()) | {"job", "instance"}
 
 
 @pytest.mark.parametrize("expr", panel_expressions())
@@ -89,10 +89,10 @@ def test_every_metric_is_used() -> None:
 
 
 def test_the_dashboard_file_is_up_to_date() -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, ROOT / "scripts" / "deploy.py", "--check"], capture_output=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
 
 
 def test_the_dashboard_can_be_imported() -> None:
@@ -100,17 +100,17 @@ def test_the_dashboard_can_be_imported() -> None:
     assert len(set(ids)) == len(ids)
     titles = [panel["title"] for panel in GRAFANA["panels"]]
     assert len(set(titles)) == len(titles)
-    taken: set[tuple[int, int]] = set()
+    occupied: set[tuple[int, int]] = set()
     for panel in GRAFANA["panels"]:
-        place = panel["gridPos"]
-        assert 0 <= place["x"] <= place["x"] + place["w"] <= 24
+        position = panel["gridPos"]
+        assert 0 <= position["x"] <= position["x"] + position["w"] <= 24
         cells = {
             (x, y)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
+            for x in range(position["x"], position["x"] + position["w"])
+            for y in range(position["y"], position["y"] + position["h"])
         }
-        assert not cells & taken, panel["title"]
-        taken |= cells
+        assert not cells & occupied, panel["title"]
+        occupied |= cells
     for panel in PANELS:
         assert panel["datasource"]["uid"] == "${datasource}"
         refs = [target["refId"] for target in panel["targets"]]
@@ -123,7 +123,7 @@ def test_the_dashboard_can_be_imported() -> None:
     }
     assert used == names
     assert GRAFANA["uid"] == "tickerlake"
-    assert "id" not in GRAFANA, "Grafana gives it one"
+    assert "id" not in GRAFANA, "Grafana assigns one"
 
 
 def test_every_alert_has_a_remedy() -> None:
@@ -136,13 +136,13 @@ def test_every_alert_has_a_remedy() -> None:
     fired = {
         each["alertname"] for test in tests for each in test["alert_rule_test"] if each.get("exp_alerts")
     }
-    quiet = {
+    silent = {
         each["alertname"] for test in tests for each in test["alert_rule_test"] if not each.get("exp_alerts")
     }
-    assert fired == quiet == set(names)
+    assert fired == silent == set(names)
 
 
-def test_the_example_takes_the_rules() -> None:
+def test_the_example_loads_the_rules() -> None:
     example = yaml.safe_load(RULES.with_name("prometheus.yml").read_text())
     assert example["rule_files"] == [RULES.name]
     (job,) = example["scrape_configs"]
@@ -152,8 +152,8 @@ def test_the_example_takes_the_rules() -> None:
 
 @needs_promtool
 @pytest.mark.parametrize("arguments", [("check", "rules", "rules.yml"), ("test", "rules", "rules.test.yml")])
-def test_promtool_agrees(arguments: tuple[str, ...]) -> None:
-    done = subprocess.run(
+def test_promtool_accepts_the_rules(arguments: tuple[str, ...]) -> None:
+    process = subprocess.run(
         ["promtool", *arguments], cwd=RULES.parent, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr

@@ -1,4 +1,4 @@
-"""A pipeline of which every figure is there, as the metrics get it."""
+"""A pipeline state with every field set, as the metrics get it."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""The live dashboard: a read-only page over the topics and the lake."""
+"""The live dashboard: a read-only web page on the topics and the lake."""

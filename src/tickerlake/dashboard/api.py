@@ -1,4 +1,4 @@
-"""The same data over HTTP, as JSON."""
+"""The HTTP API: the data of the page as JSON."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -13,33 +13,39 @@ from starlette.routing import Route
 from tickerlake.dashboard.health.rejects import MAX_REJECTS, newest_rejects, read_reject
 from tickerlake.dashboard.market.latest import COLUMNS
 from tickerlake.dashboard.market.state import ChartKey
-from tickerlake.dashboard.openapi import openapi_document
+from tickerlake.dashboard.openapi import (
+    DEFAULT_ALERTS,
+    DEFAULT_REJECTS,
+    DEFAULT_ROWS,
+    MAX_ALERTS,
+    MAX_ROWS,
+    openapi_document,
+)
 from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.dashboard.reading.topics import RecordType
 from tickerlake.errors import ObjectMissing, TickerlakeError, UsageError
 from tickerlake.lake.store.base import Store
 from tickerlake.model.alert import SEVERITIES, Severity
 
-MAX_ROWS: Final = 5_000
-MAX_ALERTS: Final = 1_000
 _MAX_TIME_MS: Final = 9_000_000_000_000
+"""In the year 2255: its nanoseconds still fit int64."""
 
 
 class NotFound(TickerlakeError):
-    """What was asked for is not there."""
+    """The requested resource does not exist."""
 
 
 class Api:
-    """Answers requests from what a feed knows.
+    """Answers API requests from the reader's market and the lake.
 
     Parameters
     ----------
-    feed
-        The market and the older history.
+    reader
+        Provides the market and the older history.
     store
         The lake, for rejects; None if there is none.
-    pipeline
-        Returns the pipeline's state as JSON, empty if it is not known yet.
+    pipeline_json
+        Returns the pipeline's state as JSON; empty before the first poll.
     """
 
     def __init__(
@@ -50,7 +56,7 @@ class Api:
         self._pipeline_json = pipeline_json
 
     def routes(self) -> list[Route]:
-        """Return the routes below ``/api/v1``."""
+        """Return the routes under ``/api/v1``."""
         handlers: dict[str, Callable[[Request], Any]] = {
             "/instruments": self._instruments,
             "/bars": self._bars,
@@ -61,7 +67,7 @@ class Api:
             "/openapi.json": lambda _: openapi_document(),
             "/pipeline": lambda _: msgspec.Raw(self._pipeline_json() or b"{}"),
         }
-        return [Route(path, _endpoint(answer), methods=["GET"]) for path, answer in handlers.items()]
+        return [Route(path, _endpoint(handler), methods=["GET"]) for path, handler in handlers.items()]
 
     def _instruments(self, request: Request) -> dict[str, Any]:
         market = self._reader.market
@@ -131,7 +137,7 @@ class Api:
         *,
         dropped: bool,
     ) -> tuple[pl.DataFrame, bool]:
-        """Add what only the lake has, where memory has too little."""
+        """Add older rows from the lake if memory holds fewer than the limit."""
         if rows.height >= limit:
             return rows, True
         if rows.height:
@@ -164,31 +170,36 @@ class Api:
         market = self._reader.market
         with market.lock:
             alerts, more = market.alerts.search(
-                number, _parse_severity(request), end_ns, _parse_int(request, "limit", 200, 1, MAX_ALERTS)
+                number,
+                _parse_severity(request),
+                end_ns,
+                _parse_int(request, "limit", DEFAULT_ALERTS, 1, MAX_ALERTS),
             )
         return {"alerts": [msgspec.Raw(each.to_json()) for each in alerts], "more": more}
 
     def _rejects(self, request: Request) -> Any:
         if self._store is None:
-            raise NotFound("There is no lake.", "Start with --lake.")
+            raise NotFound("No lake is configured.", "Start the server with --lake.")
         topic = request.query_params.get("topic", "")
-        return newest_rejects(self._store, topic, _parse_int(request, "limit", 100, 1, MAX_REJECTS))
+        return newest_rejects(
+            self._store, topic, _parse_int(request, "limit", DEFAULT_REJECTS, 1, MAX_REJECTS)
+        )
 
     def _reject(self, request: Request) -> Any:
         if self._store is None:
-            raise NotFound("There is no lake.", "Start with --lake.")
+            raise NotFound("No lake is configured.", "Start the server with --lake.")
         parameters = request.path_params
         try:
             partition, offset = int(parameters["partition"]), int(parameters["offset"])
         except ValueError as error:
-            raise UsageError("Partition and offset are numbers.") from error
+            raise UsageError("Partition and offset must be integers.") from error
         return read_reject(self._store, parameters["topic"], partition, offset)
 
     def _find_instrument_number(self, name: str) -> int:
         market = self._reader.market
         number = market.instruments.find(name)
         if number is None or number >= market.ready_count:
-            raise NotFound(f"There is no instrument {name[:64]!r}.", "/api/v1/instruments lists them.")
+            raise NotFound(f"There is no instrument {name[:64]!r}.", "/api/v1/instruments lists them all.")
         return number
 
     def _parse_chart_query(self, request: Request) -> tuple[ChartKey, str, int | None, int]:
@@ -199,10 +210,10 @@ class Api:
         intervals = market.intervals_of(number)
         if interval not in intervals:
             raise NotFound(
-                f"{name[:64]} has no bars of the interval {interval[:16]}.",
-                f"It has {', '.join(intervals) or 'none yet'}.",
+                f"{name[:64]} has no {interval[:16]} bars.",
+                f"Its intervals are: {', '.join(intervals) or 'none yet'}.",
             )
-        limit = _parse_int(request, "limit", 1_000, 1, MAX_ROWS)
+        limit = _parse_int(request, "limit", DEFAULT_ROWS, 1, MAX_ROWS)
         return (number, interval), market.instruments.instrument_ids[number], _parse_end_ns(request), limit
 
 
@@ -222,7 +233,7 @@ def _endpoint(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
 
 
 def error_response(status: int, error: TickerlakeError) -> Response:
-    """Return an error as JSON."""
+    """Return an error as a JSON response."""
     content = msgspec.json.encode({"error": error.message, "hint": error.hint})
     return Response(content, status, media_type="application/json")
 
@@ -232,7 +243,7 @@ def _times_ms(rows: pl.DataFrame) -> list[float]:
 
 
 def _null_if_nan(value: float) -> float | None:
-    return value if value == value else None  # noqa: PLR0124 - NaN is not itself
+    return value if value == value else None  # noqa: PLR0124 - NaN does not equal itself
 
 
 def _parse_int(request: Request, name: str, default: int, minimum: int, maximum: int) -> int:
@@ -246,7 +257,7 @@ def _parse_int(request: Request, name: str, default: int, minimum: int, maximum:
         and minimum <= int(text) <= maximum
     ):
         raise UsageError(
-            f"{name}={text[:32]} can't be.", f"Give a whole number from {minimum:,} to {maximum:,}."
+            f"{name}={text[:32]} is invalid.", f"Use an integer from {minimum:,} to {maximum:,}."
         )
     return int(text)
 
@@ -262,4 +273,4 @@ def _parse_severity(request: Request) -> Severity:
     for severity in SEVERITIES:
         if text == severity:
             return severity
-    raise UsageError(f"severity={text[:32]} can't be.", f"Give one of {', '.join(SEVERITIES)}.")
+    raise UsageError(f"severity={text[:32]} is invalid.", f"Use one of {', '.join(SEVERITIES)}.")

@@ -1,4 +1,4 @@
-"""The routes: the page and its files, the socket, the interface, figures for machines."""
+"""The application: the page and its files, the WebSocket, the API, and metrics."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from tickerlake import clock
 from tickerlake.dashboard.api import Api
 from tickerlake.dashboard.health.monitor import HealthMonitor
-from tickerlake.dashboard.live.hub import Hub
+from tickerlake.dashboard.hub import Hub
 from tickerlake.dashboard.metrics import exposition
 from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.errors import SetupError
@@ -25,11 +25,13 @@ from tickerlake.lake.store.base import Store
 
 STATIC: Final = Path(__file__).parent / "static"
 _POLL_INTERVAL_S: Final = 2.0
+"""How current the pipeline panel is. A poll sends a few requests to each broker."""
 _JOIN_TIMEOUT_S: Final = 15.0
+"""Longer than a poll of an unresponsive cluster and a batch of the reader take."""
 
 
 class Backend:
-    """What runs behind the page: a thread that reads, one that looks after the pipeline, and the hub."""
+    """What runs behind the routes: the threads of the reader and the health monitor, and the hub."""
 
     def __init__(self, reader: DashboardReader, health: HealthMonitor, hub: Hub, store: Store | None) -> None:
         self.reader = reader
@@ -39,7 +41,7 @@ class Backend:
         self.stop = threading.Event()
 
     def pipeline_json(self) -> bytes:
-        """Return the pipeline's state as JSON, empty if it is not known yet."""
+        """Return the pipeline's state as JSON; empty before the first poll."""
         return self.hub.pipeline_json
 
     @asynccontextmanager
@@ -48,13 +50,13 @@ class Backend:
         loop = asyncio.get_running_loop()
 
         def notify_clients() -> None:
-            with suppress(RuntimeError):  # the loop has ended
+            with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self.hub.notify_clients)
 
         self.reader.on_batch = notify_clients
         threads = [
-            threading.Thread(target=self.reader.run, args=[self.stop], name="reading"),
-            threading.Thread(target=self._poll_health, name="looking"),
+            threading.Thread(target=self.reader.run, args=[self.stop], name="dashboard-reader"),
+            threading.Thread(target=self._poll_health, name="dashboard-health"),
         ]
         for thread in threads:
             thread.start()
@@ -69,12 +71,12 @@ class Backend:
         while not self.stop.is_set():
             state = self.health.poll(self.reader.prefixes)
             self.hub.is_kafka_up = state["kafka"]["ok"]
+            # sent with the next frame
             self.hub.pipeline_json = msgspec.json.encode({"t": "pipeline", **state})
-            # it goes out with the next frame
             self.stop.wait(_POLL_INTERVAL_S)
 
     def stats(self) -> dict[str, float]:
-        """Return the server's own figures, for metrics."""
+        """Return the server's statistics for `metrics.exposition`."""
         hub, status = self.hub.stats, self.reader.status
         return {
             "clients": hub.clients,
@@ -91,14 +93,14 @@ class Backend:
 
 
 def create_app(backend: Backend, login: Sequence[BaseRoute] = ()) -> Starlette:
-    """Return the application, without what guards it.
+    """Return the application, without access control.
 
     Parameters
     ----------
-    parts
-        What runs behind it.
+    backend
+        What runs behind the routes.
     login
-        The routes of the login, if there is one.
+        The routes of the login, if a password is set.
 
     Raises
     ------
@@ -107,7 +109,7 @@ def create_app(backend: Backend, login: Sequence[BaseRoute] = ()) -> Starlette:
     """
     page = STATIC / "index.html"
     if not page.is_file():
-        raise SetupError("The page of the dashboard has not been built.", "In a checkout: `make page`.")
+        raise SetupError("The dashboard's page has not been built.", "In a checkout, run `make page`.")
 
     def index(_: Request) -> Response:
         return FileResponse(page, headers={"Cache-Control": "no-cache"})

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: the pipeline and the server, never a single symbol."""
+"""Prometheus metrics of the pipeline and the server, never of a single symbol."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -10,33 +10,34 @@ from prometheus_client.registry import Collector
 from tickerlake.version import VERSION
 
 MAX_SERIES: Final = 2_000
-"""Of one metric: a name made of somebody's topics and groups must not flood who collects."""
+"""Per metric: labels come from the names of topics and groups, which must not overload Prometheus."""
 _MAX_LABEL_CHARS: Final = 256
+"""Above the longest topic name, 249 characters."""
 
 LabeledValue = tuple[tuple[str, ...], float]
 
 _SERVER_METRICS: Final = (
-    ("clients", "clients", "gauge", "Pages that are connected"),
-    ("dropped_clients", "clients_dropped", "counter", "Pages that were dropped because they did not read"),
-    ("refused_clients", "clients_refused", "counter", "Pages that were refused, or closed for bad manners"),
-    ("frames", "frames_sent", "counter", "Frames sent to pages"),
-    ("bytes", "sent_bytes", "counter", "Bytes sent to pages"),
-    ("records_read", "records_read", "counter", "Records read from Kafka and the lake"),
-    ("records_skipped", "records_skipped", "counter", "Records read that are no sound record of ours"),
-    ("instruments", "instruments", "gauge", "Instruments known"),
-    ("loading", "loading_ratio", "gauge", "Share of the history that has been read"),
+    ("clients", "clients", "gauge", "Connected clients"),
+    ("dropped_clients", "clients_dropped", "counter", "Clients dropped because they stopped reading"),
+    ("refused_clients", "clients_refused", "counter", "Clients refused because there were too many"),
+    ("frames", "frames_sent", "counter", "Frames sent to clients"),
+    ("bytes", "sent_bytes", "counter", "Bytes sent to clients"),
+    ("records_read", "records_read", "counter", "Records read from Kafka"),
+    ("records_skipped", "records_skipped", "counter", "Records skipped because they are invalid"),
+    ("instruments", "instruments", "gauge", "Number of instruments"),
+    ("loading", "loading_ratio", "gauge", "Share of the history that has been loaded"),
 )
 
 
 def exposition(pipeline: Mapping[str, Any], server: Mapping[str, float]) -> bytes:
-    """Return all figures in Prometheus' text format 0.0.4.
+    """Return all metrics in the Prometheus text format 0.0.4.
 
     Parameters
     ----------
     pipeline
-        What `Health.look` returned last; empty if it has not looked yet.
+        The last result of `HealthMonitor.poll`; empty before the first poll.
     server
-        The server's own figures; those that are missing are left out.
+        The server's statistics; missing ones are omitted.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_DashboardCollector(pipeline, server))
@@ -49,47 +50,47 @@ class _DashboardCollector(Collector):
         self._omitted = 0
 
     def collect(self) -> Iterator[Metric]:
-        yield self._gauge("tickerlake_build_info", "The version that runs", [((VERSION,), 1)], "version")
+        yield self._gauge("tickerlake_build_info", "The running version", [((VERSION,), 1)], "version")
         yield from self._server_metrics()
         if self._pipeline:
             yield from self._kafka_metrics()
             yield from self._lake_metrics()
             yield from self._audit_metrics()
-        name = "tickerlake_dashboard_series_left_out"
-        yield self._gauge(name, "Series that are not told because there are too many", [((), self._omitted)])
+        name = "tickerlake_dashboard_series_omitted"
+        yield self._gauge(name, "Series omitted because there are too many", [((), self._omitted)])
 
     def _server_metrics(self) -> Iterator[Metric]:
         for key, name, kind, help_ in _SERVER_METRICS:
             if key in self._server:
-                make = self._counter if kind == "counter" else self._gauge
-                yield make(f"tickerlake_dashboard_{name}", help_, [((), self._server[key])])
+                create = self._counter if kind == "counter" else self._gauge
+                yield create(f"tickerlake_dashboard_{name}", help_, [((), self._server[key])])
         if "last_record_ms" in self._server:
             name = "tickerlake_dashboard_last_record_timestamp_seconds"
             yield self._gauge(
-                name, "When a record was read last; 0: never", [((), self._server["last_record_ms"] / 1e3)]
+                name, "Time of the last read record; 0 if none", [((), self._server["last_record_ms"] / 1e3)]
             )
 
     def _kafka_metrics(self) -> Iterator[Metric]:
         now, topics, groups = (self._pipeline[name] for name in ("now_ms", "topics", "groups"))
-        name = "tickerlake_dashboard_look_timestamp_seconds"
-        yield self._gauge(name, "When the pipeline was looked at last", [((), now / 1e3)])
-        answers = [((), float(self._pipeline["kafka"]["ok"]))]
-        yield self._gauge("tickerlake_kafka_up", "Whether Kafka answers", answers)
+        name = "tickerlake_dashboard_poll_timestamp_seconds"
+        yield self._gauge(name, "Time of the last poll of the pipeline", [((), now / 1e3)])
+        kafka_up = [((), float(self._pipeline["kafka"]["ok"]))]
+        yield self._gauge("tickerlake_kafka_up", "Whether Kafka responds", kafka_up)
         yield self._gauge(
             "tickerlake_topic_retained_records",
-            "Offsets that Kafka retains",
+            "Offsets retained by Kafka",
             (((each["topic"],), each["records"]) for each in topics),
             "topic",
         )
         yield self._counter(
             "tickerlake_topic_records",
-            "Offsets that a topic has given out to committed records",
+            "End offsets of a topic's committed records, summed over its partitions",
             (((each["topic"],), sum(part["high"] for part in each["partitions"])) for each in topics),
             "topic",
         )
         yield self._counter(
             "tickerlake_consumer_committed_records",
-            "Offsets that a group has committed",
+            "Committed offsets of a group, summed over the partitions of a topic",
             (
                 ((each["group"], each["topic"]), sum(part["committed"] for part in each["partitions"]))
                 for each in groups
@@ -99,7 +100,7 @@ class _DashboardCollector(Collector):
         )
         yield self._gauge(
             "tickerlake_consumer_lag_records",
-            "Offsets that a group has not committed yet",
+            "Offsets not yet committed by a group",
             (
                 ((each["group"], each["topic"], str(part["partition"])), part["lag"])
                 for each in groups
@@ -114,13 +115,13 @@ class _DashboardCollector(Collector):
         lake = self._pipeline["lake"]
         if lake is None:
             return
-        # what is still being counted would look like a sudden rise
+        # unfinished counts would look like a sudden increase
         topics = [each for each in lake["topics"] if not each["counting"]]
 
         def column(name: str, scale: float = 1) -> Iterator[LabeledValue]:
             return (((each["topic"],), each[name] * scale) for each in topics)
 
-        yield self._gauge("tickerlake_lake_up", "Whether the lake answers", [((), float(lake["ok"]))])
+        yield self._gauge("tickerlake_lake_up", "Whether the lake responds", [((), float(lake["ok"]))])
         counting = (((each["topic"],), float(each["counting"])) for each in lake["topics"])
         yield self._gauge(
             "tickerlake_lake_counting",
@@ -128,44 +129,46 @@ class _DashboardCollector(Collector):
             counting,
             "topic",
         )
-        damaged = (((each["topic"],), float(bool(each["error"]))) for each in lake["topics"])
-        yield self._gauge("tickerlake_lake_faulty", "Whether a topic's chain is broken", damaged, "topic")
+        broken = (((each["topic"],), float(bool(each["error"]))) for each in lake["topics"])
+        yield self._gauge(
+            "tickerlake_lake_chain_broken", "Whether a topic's chain is broken", broken, "topic"
+        )
         for name, key, help_ in (
             ("records", "records", "Records stored"),
-            ("rejects", "rejects", "Records kept apart because they do not decode"),
+            ("rejects", "rejects", "Records rejected because they are not JSON"),
             ("lost_records", "gaps", "Offsets lost to retention before they could be stored"),
         ):
             yield self._counter(f"tickerlake_lake_{name}", help_, column(key), "topic")
         for name, key, scale, help_ in (
             ("segments", "segments", 1, "Segments"),
-            ("size_bytes", "bytes", 1, "Bytes of the segments"),
+            ("size_bytes", "bytes", 1, "Size of the segments"),
             ("behind_records", "behind", 1, "Offsets in Kafka that are not stored yet"),
-            ("behind_seconds", "behind_s", 1, "Age of the first record that is not stored yet"),
+            ("behind_seconds", "behind_s", 1, "Age of the oldest record that is not stored yet"),
             (
                 "newest_record_timestamp_seconds",
                 "stored_ms",
                 1e-3,
-                "Kafka's time of the newest stored record",
+                "Kafka timestamp of the newest stored record",
             ),
         ):
             yield self._gauge(f"tickerlake_lake_{name}", help_, column(key, scale), "topic")
         cost = lake["cost"]
-        yield self._gauge("tickerlake_lake_objects", "Objects of all topics", [((), cost["objects"])])
+        yield self._gauge("tickerlake_lake_objects", "Objects in all topics", [((), cost["objects"])])
         yield self._gauge(
             "tickerlake_lake_cost_dollars", "List price of creating these objects", [((), cost["usd"])]
         )
         yield self._gauge(
             "tickerlake_lake_storage_dollars_per_month",
-            "List price of keeping these bytes for a month",
+            "List price of storing these bytes for a month",
             [((), cost["usd_per_month"])],
         )
 
     def _audit_metrics(self) -> Iterator[Metric]:
         audits = self._pipeline["audits"]
         for name, key, scale, help_ in (
-            ("ok", "ok", 1, "Whether the last audit found nothing wrong"),
-            ("findings", "findings", 1, "What the last audit found"),
-            ("timestamp_seconds", "ts_ms", 1e-3, "When the last audit ended"),
+            ("ok", "ok", 1, "Whether the last audit passed"),
+            ("findings", "findings", 1, "Findings of the last audit"),
+            ("timestamp_seconds", "ts_ms", 1e-3, "End of the last audit"),
         ):
             rows = (((each["topic"],), float(each[key]) * scale) for each in audits)
             yield self._gauge(f"tickerlake_audit_{name}", help_, rows, "topic")
@@ -187,5 +190,5 @@ class _DashboardCollector(Collector):
 
 
 def _label_value(text: str) -> str:
-    """Return a label's value that can be written as UTF-8, and is not too long."""
+    """Return a label value that can be encoded as UTF-8, truncated to the maximum length."""
     return text[:_MAX_LABEL_CHARS].encode("utf-8", "replace").decode()

@@ -1,11 +1,20 @@
-"""The description of the HTTP interface, as OpenAPI 3.1."""
+"""The OpenAPI 3.1 document of the HTTP API, and the limits that it states."""
 
 from typing import Any, Final
 
+from tickerlake.dashboard.health.rejects import MAX_REJECTS
 from tickerlake.dashboard.market.latest import COLUMNS
 from tickerlake.model.alert import SEVERITIES
 from tickerlake.model.schema import ALERT, FieldType, fields
 from tickerlake.version import VERSION
+
+DEFAULT_ROWS: Final = 1_000
+MAX_ROWS: Final = 5_000
+"""Some 300 KB of JSON; programs that want more rows page with ``end``."""
+DEFAULT_ALERTS: Final = 200
+MAX_ALERTS: Final = 1_000
+"""Alerts are documents of about 1 KB."""
+DEFAULT_REJECTS: Final = 100
 
 _NUMBER: Final = {"type": ["number", "null"]}
 _TEXT: Final = {"type": "string"}
@@ -20,14 +29,12 @@ _SCHEMAS_BY_TYPE: Final[dict[FieldType, dict[str, Any]]] = {
 
 
 def openapi_document() -> dict[str, Any]:
-    """Return the description."""
+    """Return the document."""
     chart = [
-        _query_parameter("instrument", _TEXT, "identifier or symbol: AAPL.XNAS, AAPL", required=True),
-        _query_parameter("interval", _TEXT, "1m, 5m, 1h, 1d: those that the instrument has", required=True),
-        _query_parameter("end", {"type": "integer"}, "only what opens before: milliseconds since 1970"),
-        _query_parameter(
-            "limit", {"type": "integer", "minimum": 1, "maximum": 5000, "default": 1000}, "the newest so many"
-        ),
+        _query_parameter("instrument", _TEXT, "identifier or symbol: AAPL.XNAS or AAPL", required=True),
+        _query_parameter("interval", _TEXT, "one of the instrument's intervals, such as 1m", required=True),
+        _query_parameter("end", {"type": "integer"}, "only bars that open before: milliseconds since 1970"),
+        _limit_parameter(DEFAULT_ROWS, MAX_ROWS),
     ]
     columns = ("open", "high", "low", "close", "volume")
     bars = _object(
@@ -35,15 +42,15 @@ def openapi_document() -> dict[str, Any]:
         interval=_TEXT,
         time=_array(_TIME),
         **{name: _array(_NUMBER) for name in columns},
-        forming=_boolean("the last ones are not closed yet"),
-        more=_boolean("there may be older ones"),
+        forming=_boolean("whether the last bars are not closed yet"),
+        more=_boolean("whether there may be older bars"),
     )
     indicators = _object(
         instrument=_TEXT,
         interval=_TEXT,
         time=_array(_TIME),
         values={"type": "object", "additionalProperties": _array(_NUMBER)},
-        more=_boolean("there may be older ones"),
+        more=_boolean("whether there may be older bars"),
     )
     instrument = _object(
         id=_COUNT,
@@ -53,38 +60,39 @@ def openapi_document() -> dict[str, Any]:
         **dict.fromkeys(COLUMNS, _NUMBER),
         intervals=_array(_TEXT),
     )
-    limit = {"type": "integer", "minimum": 1, "maximum": 1000}
     paths = {
         "/instruments": _get_operation(
             "Instruments with their latest values",
             _object(instruments=_array(instrument)),
-            [_query_parameter("instrument", _TEXT, "identifier or symbol; by default all")],
+            [_query_parameter("instrument", _TEXT, "identifier or symbol; all instruments by default")],
         ),
-        "/bars": _get_operation("Bars of an instrument, in columns, ascending", bars, chart),
+        "/bars": _get_operation("The newest bars of an instrument, as columns, oldest first", bars, chart),
         "/indicators": _get_operation(
-            "Indicators of an instrument's closed bars, in columns", indicators, chart
+            "Indicators of the newest closed bars of an instrument, as columns, oldest first",
+            indicators,
+            chart,
         ),
         "/alerts": _get_operation(
             "Alerts, newest event first",
-            _object(alerts=_array(_reference("Alert")), more=_boolean("there may be older ones")),
+            _object(alerts=_array(_reference("Alert")), more=_boolean("whether there may be older alerts")),
             [
                 _query_parameter("instrument", _TEXT, "identifier or symbol"),
-                _query_parameter("severity", {"type": "string", "enum": [*SEVERITIES]}, "at least so grave"),
+                _query_parameter("severity", {"type": "string", "enum": [*SEVERITIES]}, "minimum severity"),
                 _query_parameter("end", {"type": "integer"}, "only events before: milliseconds since 1970"),
-                _query_parameter("limit", limit, "at most so many"),
+                _limit_parameter(DEFAULT_ALERTS, MAX_ALERTS),
             ],
         ),
         "/pipeline": _get_operation("Topics, consumer groups, the lake, audits and cost", {"type": "object"}),
         "/rejects": _get_operation(
-            "The newest records of a topic that the lake could not take as they are",
+            "The newest rejects of a topic in the lake",
             {"type": "object"},
             [
                 _query_parameter("topic", _TEXT, "the topic", required=True),
-                _query_parameter("limit", limit, "at most so many"),
+                _limit_parameter(DEFAULT_REJECTS, MAX_REJECTS),
             ],
         ),
         "/rejects/{topic}/{partition}/{offset}": _get_operation(
-            "One of them",
+            "One reject, with its key and value",
             {"type": "object"},
             [
                 _path_parameter("topic", _TEXT),
@@ -121,12 +129,12 @@ def _get_operation(
 ) -> dict[str, Any]:
     failure = {"content": {"application/json": {"schema": _reference("Error")}}}
     responses = {
-        "200": {"description": "the answer", "content": {"application/json": {"schema": schema}}},
-        "400": {"description": "a parameter can't be"} | failure,
-        "401": {"description": "a login or a token is needed"} | failure,
-        "404": {"description": "it is not there"} | failure,
+        "200": {"description": "success", "content": {"application/json": {"schema": schema}}},
+        "400": {"description": "invalid parameter"} | failure,
+        "401": {"description": "authentication required"} | failure,
+        "404": {"description": "not found"} | failure,
         "429": {"description": "too many requests"} | failure,
-        "503": {"description": "Kafka or the lake does not answer"} | failure,
+        "503": {"description": "Kafka or the lake is not responding"} | failure,
     }
     return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses}}
 
@@ -151,6 +159,11 @@ def _query_parameter(
     name: str, schema: dict[str, Any], description: str, *, required: bool = False
 ) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
+
+
+def _limit_parameter(default: int, maximum: int) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
+    return _query_parameter("limit", schema, "maximum number of entries; the newest are returned")
 
 
 def _path_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The dashboard as a whole: what it reads, what guards it, and the server around both."""
+"""The dashboard server: reader, health monitor and hub behind access control, in a thread."""
 
 import asyncio
 import gc
@@ -22,44 +22,44 @@ from tickerlake.dashboard.access.password import MIN_PASSWORD_LENGTH, Password
 from tickerlake.dashboard.access.policy import Policy, check_binding
 from tickerlake.dashboard.app import Backend, create_app
 from tickerlake.dashboard.health.monitor import HealthMonitor
-from tickerlake.dashboard.live.hub import Hub
-from tickerlake.dashboard.market.state import MarketState
+from tickerlake.dashboard.hub import Hub
+from tickerlake.dashboard.market.state import MAX_BARS, MAX_INDICATORS, MarketState
 from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.errors import SetupError, UsageError
 from tickerlake.lake.store.base import Store
 
-MAX_BARS: Final = 2_000_000
-MAX_INDICATORS: Final = 1_000_000
 SEND_BUFFER_BYTES: Final = 1 << 18
-"""What the kernel keeps for a client that does not read; without a bound it is megabytes."""
-
+"""What the kernel buffers for a client that does not read; by default it grows to megabytes."""
 _GC_THRESHOLDS: Final = (100_000, 50, 100)
+"""Every message is an object that the collector traverses: with the default thresholds it used a quarter of
+the server's CPU time."""
 _START_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 20.0
+"""Above the 15 s in which the application joins its threads, and uvicorn's 3 s of graceful shutdown."""
 
 
 @dataclass(frozen=True, slots=True)
 class DashboardOptions:
-    """How the dashboard is served, and of what.
+    """What the dashboard shows and how it is served.
 
     Parameters
     ----------
     host, port
-        What is bound; port 0 is any that is free.
+        Address to bind; port 0 is any free port.
     prefixes
-        Of which topics; none for all that look like ours.
+        Prefixes of the topics to show; empty for all known prefixes.
     calendar
-        Of instruments whose market is not known: a code such as ``XNYS``, or ``24/7``.
+        Calendar of instruments whose market is unknown: a code such as ``XNYS``, or ``24/7``.
     tls_cert, tls_key
-        Files of a certificate, with its chain, and of its key.
+        PEM files of the certificate, with its chain, and of its key.
     behind_proxy
-        A proxy in front speaks TLS with the browsers.
+        Whether a reverse proxy terminates TLS.
     allow_hosts
-        More names under which browsers may call it.
+        Additional host names that browsers may send requests to.
     password, token
-        What people log in with, and what programs send; empty for none.
-    most_bars, most_indicators
-        Rows of history that are kept in memory: about 60 and 120 bytes each.
+        The password of people and the bearer token of programs; empty for none.
+    max_bars, max_indicators
+        Rows of history in memory: about 60 and 120 bytes each.
     """
 
     host: str = "127.0.0.1"
@@ -77,19 +77,19 @@ class DashboardOptions:
 
 
 class Dashboard:
-    """Serves from a thread of its own, from `start` to `stop`.
+    """Serves the dashboard in a separate thread, from `start` to `stop`.
 
     Parameters
     ----------
     bootstrap_servers, properties
-        How to reach the cluster.
+        How to connect to the cluster.
     store
-        The lake; None: only what Kafka has.
+        The lake; None to read only Kafka.
 
     Raises
     ------
     UsageError
-        If it can't be served so: an address that others reach without a password, a port that is taken.
+        If the options are unsafe or cannot be served: remote hosts without a password, a port in use.
     SetupError
         If the page has not been built.
     """
@@ -104,14 +104,14 @@ class Dashboard:
         options = options or DashboardOptions()
         tls = options.tls_cert is not None
         if bool(options.tls_cert) != bool(options.tls_key):
-            raise UsageError("A certificate needs its key, and a key its certificate.", "Give both.")
+            raise UsageError("TLS requires both a certificate and its key.", "Set --tls-cert and --tls-key.")
         check_binding(
             options.host, password=bool(options.password), tls=tls, behind_proxy=options.behind_proxy
         )
         if options.token and not options.password:
             raise UsageError(
-                "A token is of no use without a password: everything is open.",
-                "Set TICKERLAKE_SERVE__PASSWORD, too, or no token.",
+                "A token has no effect without a password: no login is required.",
+                "Also set TICKERLAKE_SERVE__PASSWORD, or unset TICKERLAKE_SERVE__TOKEN.",
             )
         sessions = sessions_by_market(options.calendar)
         self.reader = DashboardReader(
@@ -132,7 +132,7 @@ class Dashboard:
         except BaseException:
             self._socket.close()
             raise
-        self._thread = threading.Thread(target=self._run, name="serving")
+        self._thread = threading.Thread(target=self._run, name="dashboard-server")
         scheme = "https" if tls else "http"
         name = f"[{options.host}]" if ":" in options.host else options.host
         self.url = f"{scheme}://{name}:{self.port}/"
@@ -161,8 +161,8 @@ class Dashboard:
             config.load()
         except (ssl.SSLError, OSError) as error:
             raise UsageError(
-                f"The certificate {options.tls_cert} and its key can't be used: {error}.",
-                "Give files in PEM: the certificate with its chain, and the key without a password.",
+                f"Cannot load the certificate {options.tls_cert} and its key: {error}.",
+                "Use PEM files: the certificate with its chain, and the unencrypted key.",
             ) from error
         return config
 
@@ -174,8 +174,7 @@ class Dashboard:
         await self._listener.close()
 
     def start(self) -> Self:
-        """Serve; return when the page can be opened."""
-        # a message is an object that the collector looks at: by default it took a quarter of the server's CPU
+        """Start the thread; return when the server accepts connections."""
         gc.set_threshold(*_GC_THRESHOLDS)
         self._thread.start()
         ready = threading.Event()
@@ -184,11 +183,11 @@ class Dashboard:
                 break
             ready.wait(0.02)
         if not self._server.started:
-            raise SetupError("The server of the dashboard did not start.", "See the messages above.")
+            raise SetupError("The dashboard server did not start.", "See the messages above.")
         return self
 
     def stop(self) -> None:
-        """End all connections, and wait until everything has ended."""
+        """Close all connections, and wait until the server has stopped."""
         self._server.should_exit = True
         self._thread.join(_STOP_TIMEOUT_S)
 

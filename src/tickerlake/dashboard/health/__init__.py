@@ -1,1 +1,1 @@
-"""How the pipeline is: topics, consumer groups, the lake, rejects, audits and cost."""
+"""The health of the pipeline: topics, consumer groups, the lake, rejects, audits and cost."""

@@ -1,4 +1,4 @@
-"""What the lake holds of the topics of some prefixes, and what its last audits found."""
+"""Counts what the lake holds of the topics of some prefixes, and reads its last audits."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +13,16 @@ from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import TOPIC_NAME, TopicMeta, read_topic
 
 _RECHECK_INTERVAL_S: Final = 60.0
+"""How soon a topic that was deleted from the lake, or replaced in it, is noticed: one read per topic."""
 _SCAN_INTERVAL_S: Final = 300.0
+"""How soon a topic that exists only in the lake is found; topics of Kafka are found by name."""
 _REMOTE_LIST_INTERVAL_S: Final = 60.0
-"""A listing in a bucket costs money: one a minute is 22 cents a month."""
+"""Listings of a bucket cost money: one per minute is 22 cents per month."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicCounts:
-    """What the lake holds of one topic: figures of its partitions."""
+    """The counts of one topic in the lake, by partition."""
 
     metadata: TopicMeta
     partitions: Mapping[int, PartitionCounts]
@@ -28,7 +30,7 @@ class TopicCounts:
 
 @dataclass(frozen=True, slots=True)
 class LakeCounts:
-    """What the lake held at one moment."""
+    """The counts of a lake at one point in time."""
 
     topics: Mapping[str, TopicCounts]
     errors: Mapping[str, str]
@@ -36,14 +38,14 @@ class LakeCounts:
 
 
 class LakeCounter:
-    """Counts a lake a bit at a time; each `step` goes on where the one before stopped.
+    """Counts a lake incrementally: each `count_new` continues where the previous one stopped.
 
     Parameters
     ----------
     store
-        Where the lake is.
-    every_s
-        How often something is listed; in a bucket once a minute at most.
+        The store of the lake.
+    interval_s
+        Time between listings; in a bucket at least a minute.
     """
 
     def __init__(self, store: Store, interval_s: float) -> None:
@@ -69,11 +71,11 @@ class LakeCounter:
         Parameters
         ----------
         prefixes
-            Of the topics that count.
-        ends
-            Where Kafka's partitions end, or where they did when it last answered.
-        within_s
-            How long it may take, about.
+            Prefixes of the topics to count.
+        end_offsets
+            End offsets of Kafka's partitions, as of its last response.
+        timeout_s
+            Approximate time limit.
         """
         deadline_s = clock.monotonic_s() + timeout_s
         self._find_topics(prefixes, {topic for topic, _ in end_offsets})
@@ -81,7 +83,7 @@ class LakeCounter:
             self._audits = read_latest(self._store)
         for topic, meta in self._topics.items():
             numbers = {int(text) for text in meta.first_positions} | {
-                n for name, n in end_offsets if name == topic
+                number for name, number in end_offsets if name == topic
             }
             for number in sorted(numbers):
                 self._count_partition(meta, number, end_offsets.get((topic, number)), deadline_s)
@@ -92,7 +94,7 @@ class LakeCounter:
                 for topic, meta in sorted(self._topics.items())
             },
             dict(self._errors),
-            [note for note in self._audits if note.topic.startswith(name_prefixes)],
+            [record for record in self._audits if record.topic.startswith(name_prefixes)],
         )
         self.is_counting = any(chain.counts.counting for chain in self._chain_counters.values())
 
@@ -104,7 +106,7 @@ class LakeCounter:
         return True
 
     def _find_topics(self, prefixes: Sequence[str], in_kafka: Collection[str]) -> None:
-        """Find topics: those of Kafka by name; those that Kafka does not have by a listing, seldom."""
+        """Find topics: those of Kafka by name, others by a listing, rarely."""
         names = set(in_kafka) - set(self._topics)
         if self._due("check", _RECHECK_INTERVAL_S):
             names |= set(self._topics)
@@ -132,14 +134,14 @@ class LakeCounter:
             return
         self._errors.pop(name, None)
         if self._topics.get(name) != meta:
-            self._discard_topic(name)  # another lake stands where the one was that we counted
+            self._discard_topic(name)  # the lake was replaced
             self._topics[name] = meta
 
     def _discard_topic(self, name: str) -> None:
         self._topics.pop(name, None)
         self._errors.pop(name, None)
-        for place in [place for place in self._chain_counters if place[0] == name]:
-            del self._chain_counters[place]
+        for partition in [partition for partition in self._chain_counters if partition[0] == name]:
+            del self._chain_counters[partition]
 
     def _count_partition(self, meta: TopicMeta, number: int, end: int | None, deadline_s: float) -> None:
         partition = (meta.topic, number)
@@ -151,7 +153,7 @@ class LakeCounter:
             return
         if not counts.counting:
             if end is not None and counts.end >= end:
-                return  # all that there is in Kafka is stored
+                return  # everything in Kafka is stored
             if meta.format == "json" and now_s < self._listed_s.get(partition, 0.0) + self._list_interval_s:
                 return
         self._listed_s[partition] = now_s

@@ -1,4 +1,4 @@
-"""One look at the whole pipeline, every two seconds or so."""
+"""Polls the whole pipeline: Kafka, and the lake in the background."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -21,23 +21,28 @@ from tickerlake.errors import TickerlakeError
 from tickerlake.lake.store.base import Store
 
 LAKE_INTERVAL_S: Final = 10.0
+"""How current the counts of the lake are; also how soon a recreated topic is noticed."""
 _COUNT_TIMEOUT_S: Final = 1.0
 _JOIN_TIMEOUT_S: Final = 1.2
+"""Above the timeout of a count, so that a poll mostly gets the result of the count that it started."""
 _RESPONSE_TIMEOUT_S: Final = 20.0
-_RECREATED_TOPIC: Final = "The topic in Kafka is not the one that the lake holds: it was created anew."
+"""A count that takes this long against its timeout of a second waits for the store."""
+_RECREATED_TOPIC: Final = (
+    "The topic in Kafka is not the one stored in the lake: it was deleted and recreated."
+)
 
 
 class HealthMonitor:
-    """Looks at Kafka and the lake; remembers what it saw, so that a look costs little.
+    """Polls Kafka and the lake incrementally, so that a poll is cheap.
 
     Parameters
     ----------
     bootstrap_servers, properties
-        How to reach the cluster.
+        How to connect to the cluster.
     store
         The lake; None if there is none.
-    lake_s
-        How often it is looked at.
+    lake_interval_s
+        Time between counts of the lake.
     """
 
     def __init__(
@@ -55,15 +60,15 @@ class HealthMonitor:
         self._stored_ms: dict[str, int] = {}
 
     def poll(self, prefixes: Sequence[str]) -> dict[str, Any]:
-        """Return the state of the pipeline, as plain data; from one thread.
+        """Return the state of the pipeline (`PipelineState`) as plain data; call it from one thread.
 
-        It takes some tens of milliseconds, about three seconds where Kafka does not answer: then what was
-        known before is told again. A store that does not answer is not waited for.
+        It takes tens of milliseconds, or about three seconds if Kafka does not respond; the state of Kafka is
+        then the previous one. It does not wait for an unresponsive store.
 
         Parameters
         ----------
         prefixes
-            Topics whose name begins with one of these and a dot.
+            Prefixes of the topics, without the dot.
         """
         kafka = self._poll_kafka(prefixes)
         lake_counts = self._lake_counter.poll(prefixes, self._end_offsets()) if self._lake_counter else None
@@ -71,7 +76,7 @@ class HealthMonitor:
             self._request_next_records(lake_counts)
         if kafka.ok:
             kafka = self._fetch_next_records() or kafka
-        # the lake's gaps use what has been learnt of records, so it comes after them
+        # lost records are computed from the fetched records, so the lake's state comes after them
         lake = self._lake_state(lake_counts) if lake_counts else None
         state = PipelineState(
             clock.now_ns() // 1_000_000,
@@ -99,7 +104,7 @@ class HealthMonitor:
     def _update_topic_ids(self) -> None:
         before, self._topic_ids = (
             self._topic_ids,
-            self._cluster.topic_ids(sorted({place[0] for place in self._cluster.watermarks})),
+            self._cluster.topic_ids(sorted({topic for topic, _ in self._cluster.watermarks})),
         )
         for topic, previous_id in before.items():
             if self._topic_ids.get(topic) != previous_id:
@@ -107,7 +112,7 @@ class HealthMonitor:
                 self._stored_ms.pop(topic, None)
 
     def _fetch_next_records(self) -> KafkaState | None:
-        self._cluster.groups()  # says which records it wants
+        self._cluster.groups()  # requests records
         try:
             self._cluster.fetch_next_records()
         except TickerlakeError as error:
@@ -115,7 +120,7 @@ class HealthMonitor:
         return None
 
     def _end_offsets(self) -> dict[tuple[str, int], int]:
-        """Return where partitions end, without what is known to hold no record."""
+        """Return the end offsets of partitions, without trailing offsets that are known to hold no record."""
         topics = self._lake_counter.counts.topics if self._lake_counter else {}
         ends = {}
         for partition, (_, high) in self._cluster.watermarks.items():
@@ -127,7 +132,7 @@ class HealthMonitor:
         return ends
 
     def _request_next_records(self, lake_counts: LakeCounts) -> None:
-        """Say which records are wanted: the first that is not stored, and the last that is."""
+        """Request the first record that is not stored, and the last that is."""
         for topic, topic_counts in lake_counts.topics.items():
             if self._is_recreated(topic_counts) or any(
                 counts.counting for counts in topic_counts.partitions.values()
@@ -148,16 +153,21 @@ class HealthMonitor:
     def _lake_state(self, lake_counts: LakeCounts) -> LakeState:
         assert self._store is not None
         assert self._lake_counter is not None
-        topics = [self._topic_state(held) for held in lake_counts.topics.values()]
+        topics = [self._topic_state(topic_counts) for topic_counts in lake_counts.topics.values()]
         topics += [
             LakeTopicState(name, 0, 0, 0, 0, 0.0, 0, 0, 0, counting=False, error=error)
             for name, error in lake_counts.errors.items()
             if name not in lake_counts.topics
         ]
         objects = sum(
-            counts.objects for held in lake_counts.topics.values() for counts in held.partitions.values()
+            counts.objects
+            for topic_counts in lake_counts.topics.values()
+            for counts in topic_counts.partitions.values()
         )
-        objects += sum(1 + (held.metadata.format == "parquet") for held in lake_counts.topics.values())
+        # `_topic.json`, and the columns of a Parquet topic
+        objects += sum(
+            1 + (topic_counts.metadata.format == "parquet") for topic_counts in lake_counts.topics.values()
+        )
         estimate = estimate_cost(objects, sum(topic.bytes for topic in topics))
         cost_state = CostState(
             estimate.operations_usd,
@@ -195,13 +205,13 @@ class HealthMonitor:
         )
 
     def _compare_with_kafka(self, topic_counts: TopicCounts) -> tuple[int, int, int]:
-        """Return what is not stored, Kafka's time of the oldest of it, and what was lost before it was."""
+        """Return the number of offsets not stored, the oldest timestamp among them, and the offsets lost."""
         topic, cluster = topic_counts.metadata.topic, self._cluster
         behind, lost, oldest = 0, 0, []
         for number, end in _chain_ends(topic_counts, cluster.topic_watermarks(topic)).items():
             partition = (topic, number)
             low, high = cluster.watermarks[partition]
-            # offsets that are known to have held no record are no loss
+            # offsets that are known to have held no record are not lost
             lost += max(0, low - cluster.next_records.empty_until(partition, end))
             remaining = cluster.count_remaining(partition, max(end, low), fetch=False)
             behind += remaining
@@ -219,7 +229,7 @@ class HealthMonitor:
 
 
 def _chain_ends(topic_counts: TopicCounts, partitions: Mapping[int, tuple[int, int]]) -> dict[int, int]:
-    """Return where the lake's chain of each of Kafka's partitions ends."""
+    """Return the end of the lake's chain for each of Kafka's partitions."""
     return {
         number: topic_counts.partitions[number].end
         if number in topic_counts.partitions
@@ -229,12 +239,12 @@ def _chain_ends(topic_counts: TopicCounts, partitions: Mapping[int, tuple[int, i
 
 
 class BackgroundLakeCounter:
-    """Counts the lake in a thread of its own, as a store may take its time.
+    """Counts the lake in a separate thread, as a store may be slow.
 
     Attributes
     ----------
     error
-        Why the last count failed, else empty.
+        Why the last count failed, or empty.
     """
 
     def __init__(self, store: Store, interval_s: float) -> None:
@@ -248,16 +258,16 @@ class BackgroundLakeCounter:
 
     @property
     def counts(self) -> LakeCounts:
-        """What the lake held when it was last counted."""
+        """The last counts."""
         return self._counter.counts
 
     def poll(self, prefixes: Sequence[str], end_offsets: Mapping[tuple[str, int], int]) -> LakeCounts:
-        """Count on if it is time to; return what is known, without waiting longer than about a second."""
+        """Continue counting if it is due; return the last counts after about a second at the latest."""
         now_s = clock.monotonic_s()
         due = now_s >= self._next_s or self._counter.is_counting or tuple(prefixes) != self._prefixes
         if self._thread is None and due:
             self._started_s, self._next_s, self._prefixes = now_s, now_s + self._interval_s, tuple(prefixes)
-            # a daemon: what waits for a store that does not answer must not keep the process from ending
+            # a daemon: a thread that waits for an unresponsive store must not keep the process from exiting
             self._thread = threading.Thread(
                 target=self._count, args=(self._prefixes, dict(end_offsets)), name="lake", daemon=True
             )
@@ -268,7 +278,7 @@ class BackgroundLakeCounter:
                 self._thread = None
                 self.error = self._last_error
             elif clock.monotonic_s() > self._started_s + _RESPONSE_TIMEOUT_S:
-                self.error = "The lake does not answer."
+                self.error = "The lake is not responding."
         return self._counter.counts
 
     def _count(self, prefixes: Sequence[str], end_offsets: Mapping[tuple[str, int], int]) -> None:
@@ -278,5 +288,5 @@ class BackgroundLakeCounter:
         except TickerlakeError as error:
             self._last_error = error.message
         except Exception as error:
-            # a fault of ours must be seen, and must not end the page
+            # a bug here must be visible, and must not stop the dashboard
             self._last_error = f"The dashboard failed to count the lake: {error!r}."

@@ -1,4 +1,4 @@
-"""Records that the lake could not take as they are: the newest of a topic, and one of them as a whole."""
+"""The rejects of the lake: the newest of a topic, and a single one in full."""
 
 import base64
 import binascii
@@ -21,11 +21,14 @@ from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import check_topic
 
 MAX_REJECTS: Final = 1_000
+"""Each is an object of the store that has to be read."""
 _MAX_REASON_CHARS: Final = 500
 MAX_BYTES: Final = 1 << 16
-"""Of a key and of a value, in an answer."""
+"""Of a key or a value in a response: more than a browser shows sensibly."""
 _LIST_TIMEOUT_S: Final = 5.0
+"""How long a user waits at most for a topic with very many rejects."""
 _READER_THREADS: Final = 8
+"""Reads from a bucket take tens of milliseconds each, mostly waiting."""
 _KEY_PATTERN: Final = re.compile(r"rejects/[^/]+/partition=(\d{1,10})/(\d{20})\.json")
 _DECODER: Final = msgspec.json.Decoder(RejectedRecord)
 
@@ -37,13 +40,13 @@ def newest_rejects(store: Store, topic: str, limit: int = 100) -> dict[str, Any]
     -------
     dict
         ``topic``; ``rejects``: a list of ``topic``, ``partition``, ``offset``, ``timestamp_ms``, ``reason``
-        and ``bytes`` (of the value), by Kafka's time, newest first; ``more``: there are more of them;
+        and ``bytes`` (of the value), by Kafka's timestamp, newest first; ``more``: whether there are more;
         ``complete``: false if there are so many that the newest may be missing.
 
     Raises
     ------
     UsageError
-        The name is none of a topic.
+        The topic name is invalid.
     """
     check_topic(topic)
     limit = max(1, min(limit, MAX_REJECTS))
@@ -71,14 +74,14 @@ def _read_descending(
 ) -> Iterator[dict[str, Any]]:
     def summarize(offset: int) -> dict[str, Any]:
         try:
-            found = _read_record(store, topic, partition, offset)
+            record = _read_record(store, topic, partition, offset)
         except (ObjectMissing, LakeError) as error:
-            found = RejectedRecord(offset, 0, error.message, None, None)
-        return _summary(topic, partition, offset, found) | {"reason": found.reason[:_MAX_REASON_CHARS]}
+            record = RejectedRecord(offset, 0, error.message, None, None)
+        return _summary(topic, partition, offset, record) | {"reason": record.reason[:_MAX_REASON_CHARS]}
 
-    downwards = iter(reversed(offsets))
-    while some := list(islice(downwards, _READER_THREADS)):
-        yield from pool.map(summarize, some)
+    descending = iter(reversed(offsets))
+    while batch := list(islice(descending, _READER_THREADS)):
+        yield from pool.map(summarize, batch)
 
 
 def read_reject(store: Store, topic: str, partition: int, offset: int) -> dict[str, Any]:
@@ -87,22 +90,22 @@ def read_reject(store: Store, topic: str, partition: int, offset: int) -> dict[s
     Returns
     -------
     dict
-        ``topic``, ``partition``, ``offset``, ``timestamp_ms``, ``reason``, ``bytes`` (of the value), and for
-        key and value each ``key`` (text, null if it is no UTF-8 or absent), ``key_base64`` (null if it is
-        text) and ``key_cut`` (it is longer than what is shown).
+        ``topic``, ``partition``, ``offset``, ``timestamp_ms``, ``reason``, ``bytes`` (of the value); and for
+        the key, as for the value, ``key`` (text; null if it is absent or not UTF-8), ``key_base64`` (null if
+        it is text) and ``key_cut`` (whether it was truncated).
 
     Raises
     ------
     UsageError
-        The place can't be.
+        The partition or the offset is invalid.
     ObjectMissing
-        There is none at this place.
+        There is no reject at this offset.
     LakeError
         The object is damaged.
     """
     check_topic(topic)
     if not (0 <= partition < 1 << 31 and 0 <= offset < 1 << 63):
-        raise UsageError("There is no such partition or offset.", "Both are whole numbers from 0 on.")
+        raise UsageError("The partition or the offset is out of range.", "Both are non-negative integers.")
     record = _read_record(store, topic, partition, offset)
     return {
         **_summary(topic, partition, offset, record),
@@ -127,7 +130,7 @@ def _read_record(store: Store, topic: str, partition: int, offset: int) -> Rejec
     try:
         return _DECODER.decode(store.read(key))
     except msgspec.MsgspecError as error:
-        raise LakeError(f"{key} is damaged: {error}.", "Restore it from a copy.") from error
+        raise LakeError(f"{key} is damaged: {error}.", "Restore it from a backup.") from error
 
 
 def _decode_base64(text: str | None) -> bytes | None:
@@ -143,7 +146,7 @@ def _preview(name: str, data: bytes | None) -> dict[str, Any]:
     text = in_base64 = None
     if data is not None:
         try:
-            # a cut may go through a character
+            # truncation may split a character
             text = getincrementaldecoder("utf-8")().decode(shown, final=not is_truncated)
         except UnicodeDecodeError:
             in_base64 = base64.b64encode(shown).decode()

@@ -1,4 +1,4 @@
-"""The pipeline's state as the page and the interface get it: plain data."""
+"""The pipeline's state as the page and the API get it: plain data."""
 
 import msgspec
 
@@ -6,14 +6,14 @@ from tickerlake.lake.audit.history import AuditRecord
 
 
 class KafkaState(msgspec.Struct, frozen=True):
-    """Whether Kafka answers; ``error`` may also say what it refuses while it does."""
+    """Whether Kafka responds; ``error`` may also be a denied request while it does."""
 
     ok: bool
     error: str
 
 
 class PartitionState(msgspec.Struct, frozen=True):
-    """The offsets that a partition retains; ``high`` is the end of the committed records."""
+    """The offsets retained by a partition; ``high`` is the end of the committed records."""
 
     partition: int
     low: int
@@ -21,7 +21,7 @@ class PartitionState(msgspec.Struct, frozen=True):
 
 
 class TopicState(msgspec.Struct, frozen=True):
-    """A topic; ``records`` counts retained offsets, ``rate`` is how many come in a second."""
+    """A topic; ``records`` counts retained offsets, ``rate`` new offsets per second."""
 
     topic: str
     records: int
@@ -30,7 +30,7 @@ class TopicState(msgspec.Struct, frozen=True):
 
 
 class PartitionLagState(msgspec.Struct, frozen=True):
-    """How far a group is in a partition; ``lag`` is 0 where only offsets without a record follow."""
+    """A group's committed offset and lag; ``lag`` is 0 if only offsets without a record follow."""
 
     partition: int
     committed: int
@@ -38,7 +38,7 @@ class PartitionLagState(msgspec.Struct, frozen=True):
 
 
 class GroupState(msgspec.Struct, frozen=True):
-    """A consumer group in a topic; ``rate`` is how many offsets it commits a second."""
+    """A consumer group in a topic; ``rate`` is in committed offsets per second."""
 
     group: str
     topic: str
@@ -53,16 +53,16 @@ class LakeTopicState(msgspec.Struct, frozen=True):
     Parameters
     ----------
     behind, behind_s
-        Offsets in Kafka that are not stored yet, and the age of the first record among them.
+        Offsets in Kafka that are not stored yet, and the age of the oldest record among them.
     stored_ms
-        Kafka's time of the newest record that is stored; 0 if unknown.
+        Kafka's timestamp of the newest stored record; 0 if unknown.
     gaps
-        Offsets lost to retention before they could be stored: those that the lake notes, and those that
-        the sink will find gone.
+        Offsets lost to retention before they were stored: those recorded in the lake, and those that the sink
+        has yet to record.
     counting
-        The segments that were there at the start are still being counted: the figures grow.
+        Whether the existing segments are still being counted, so that the counts still grow.
     error
-        What is wrong with this topic in the lake, else empty.
+        What is wrong with this topic in the lake, or empty.
     """
 
     topic: str
@@ -79,7 +79,7 @@ class LakeTopicState(msgspec.Struct, frozen=True):
 
 
 class CostState(msgspec.Struct, frozen=True):
-    """What the lake costs on Cloud Storage; ``usd`` is for operations so far, storage is by the month."""
+    """The cost of the lake on Cloud Storage: ``usd`` for all operations so far, storage per month."""
 
     usd: float
     usd_per_month: float
@@ -99,7 +99,7 @@ class LakeState(msgspec.Struct, frozen=True):
 
 
 class PipelineState(msgspec.Struct, frozen=True):
-    """All of it."""
+    """The state of the whole pipeline."""
 
     now_ms: int
     kafka: KafkaState

@@ -1,1 +1,1 @@
-"""What is known of the market now: latest values, forming bars, history in memory. Pure."""
+"""The state of the market in memory: latest values, forming bars, history, alerts. Pure."""

@@ -1,4 +1,4 @@
-"""The newest alerts, each once."""
+"""The newest alerts in memory, without duplicates."""
 
 from collections import deque
 from typing import Final
@@ -8,17 +8,18 @@ import msgspec
 from tickerlake.model.alert import SEVERITIES, Alert, Severity
 
 MAX_ALERTS: Final = 20_000
+"""At some kilobytes each, tens of megabytes."""
 
 
 class NumberedAlert(msgspec.Struct, frozen=True):
-    """An alert, the number of its instrument (-1: unknown), and how many came before it."""
+    """An alert, the number of its instrument (-1 if unknown), and its position in the order of arrival."""
 
     alert: Alert
     instrument_number: int
     sequence: int
 
     def to_json(self) -> bytes:
-        """Return the record with the fields ``id``, ``event_ms`` and ``detected_ms``."""
+        """Return the alert as JSON, with the additional fields ``id``, ``event_ms`` and ``detected_ms``."""
         times = (self.alert.ts_event_ns / 1e6, self.alert.ts_detected_ns / 1e6)
         extra = msgspec.json.encode(
             {"id": self.instrument_number, "event_ms": times[0], "detected_ms": times[1]}
@@ -27,7 +28,7 @@ class NumberedAlert(msgspec.Struct, frozen=True):
 
 
 class AlertBuffer:
-    """Alerts in the order in which they were fired; the oldest go when there are too many."""
+    """Alerts in the order of arrival; the oldest are evicted when there are too many."""
 
     def __init__(self, max_alerts: int = MAX_ALERTS) -> None:
         self.count = 0
@@ -36,7 +37,7 @@ class AlertBuffer:
         self._max_alerts = max_alerts
 
     def add(self, alert: Alert, number: int) -> None:
-        """Add an alert, unless it is there."""
+        """Add an alert, unless it is a duplicate."""
         if alert.alert_id in self._ids:
             return
         self._ids.add(alert.alert_id)
@@ -46,7 +47,7 @@ class AlertBuffer:
             self._ids.discard(self._alerts.popleft().alert.alert_id)
 
     def since(self, sequence: int, limit: int) -> list[NumberedAlert]:
-        """Return the alerts from the one of a number on, the newest ``limit`` of them, oldest first."""
+        """Return the alerts from a sequence number on, at most the newest ``limit``, oldest first."""
         newest: list[NumberedAlert] = []
         for numbered in reversed(self._alerts):
             if numbered.sequence < sequence or len(newest) == limit:
@@ -57,20 +58,20 @@ class AlertBuffer:
     def search(
         self, number: int | None, severity: Severity, end_ns: int | None, limit: int
     ) -> tuple[list[NumberedAlert], bool]:
-        """Return alerts by instrument, least severity and event time, newest event first.
+        """Return alerts by instrument, minimum severity and event time, newest event first.
 
         Returns
         -------
         alerts, more
-            At most ``limit``, and whether there were more.
+            At most ``limit`` alerts, and whether there may be older ones.
         """
         min_rank = SEVERITIES.index(severity)
         matches = [
-            told
-            for told in self._alerts
-            if (number is None or told.instrument_number == number)
-            and SEVERITIES.index(told.alert.severity) >= min_rank
-            and (end_ns is None or told.alert.ts_event_ns < end_ns)
+            numbered
+            for numbered in self._alerts
+            if (number is None or numbered.instrument_number == number)
+            and SEVERITIES.index(numbered.alert.severity) >= min_rank
+            and (end_ns is None or numbered.alert.ts_event_ns < end_ns)
         ]
-        matches.sort(key=lambda told: (told.alert.ts_event_ns, told.sequence), reverse=True)
+        matches.sort(key=lambda numbered: (numbered.alert.ts_event_ns, numbered.sequence), reverse=True)
         return matches[:limit], len(matches) > limit or self.count > len(self._alerts)

@@ -1,4 +1,4 @@
-"""Records of bars and indicators → columns of numbers, for showing: float64, not exact decimals."""
+"""Decodes bar and indicator records into columns of numbers for display: float64, not exact decimals."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ BAR_SCHEMA: Final = pl.Schema(
         "revision": pl.Int32,
     }
 )
-"""Columns of bars: ``session`` counts days since 1970-01-01; ``volume`` may be null."""
+"""Columns of bars: ``session`` is in days since 1970-01-01; ``volume`` may be null."""
 
 _TEXT, _INT, _BOOL = pl.String(), pl.Int64(), pl.Boolean()
 _PRICES: Final = ("open", "high", "low", "close")
@@ -40,18 +40,18 @@ _INDICATOR_FIELDS: Final = pl.Schema(
 )
 _INTERVAL_PATTERN: Final = r"^[1-9][0-9]{0,4}([smhdwy]|mo)$"
 _MAX_INDICATORS: Final = 1_000
-"""Indicators of one batch beyond these are not looked at."""
+"""Further indicators of a batch are skipped: every one is a column of the history."""
 
 
 def decode_bars(lines: pl.Series) -> pl.DataFrame:
-    """Read the finished bars among messages; what is none, or no sound one, is left out."""
+    """Decode the closed bars among records; other and invalid records are skipped."""
     if lines.is_empty():
         return BAR_SCHEMA.to_frame()
     return bars_from_fields(parse_documents(lines, _BAR_FIELDS)[0])
 
 
 def bars_from_fields(fields: pl.DataFrame) -> pl.DataFrame:
-    """Make bars of the fields of records ``bar.v1``, as JSON or Parquet have them."""
+    """Convert the fields of ``bar.v1`` records, from JSON or Parquet, to bars (`BAR_SCHEMA`)."""
     number = pl.col(*_PRICES, "volume").cast(pl.Float64, strict=False)
     date = fields.schema["session_date"]
     session = pl.col("session_date")
@@ -87,12 +87,12 @@ def bars_from_fields(fields: pl.DataFrame) -> pl.DataFrame:
 
 
 def decode_indicators(lines: pl.Series) -> pl.DataFrame:
-    """Read the indicators among messages.
+    """Decode the indicators among records.
 
     Returns
     -------
     frame
-        Columns instrument, interval, open_ns, and one of float64 for each indicator (null: no value).
+        Columns instrument, interval, open_ns, and a float64 column per indicator (null: no value).
     """
     if lines.is_empty():
         return indicators_from_fields(_INDICATOR_FIELDS.to_frame())
@@ -100,7 +100,7 @@ def decode_indicators(lines: pl.Series) -> pl.DataFrame:
 
 
 def indicators_from_fields(fields: pl.DataFrame) -> pl.DataFrame:
-    """Make rows of the fields of records ``indicator.v1``; ``values`` is JSON text."""
+    """Convert the fields of ``indicator.v1`` records to rows; ``values`` is JSON text."""
     valid = fields.filter(
         (pl.col("schema") == INDICATOR)
         & pl.col("interval").str.contains(_INTERVAL_PATTERN)
@@ -112,7 +112,7 @@ def indicators_from_fields(fields: pl.DataFrame) -> pl.DataFrame:
 
 
 def _decode_values(texts: pl.Series) -> pl.DataFrame:
-    """Return the members of flat objects as columns of float64."""
+    """Return the members of flat JSON objects as float64 columns."""
     texts = texts.fill_null("{}")
     distinct = texts.str.replace_all(r":[^,}]*", ":").unique()
     names = (

@@ -1,27 +1,28 @@
-"""Bars that are not closed yet, of all instruments, for one interval."""
+"""Forming bars of all instruments, for one interval."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tickerlake.analytics.bars import Floats, Ints
 
-_NO_BUCKET = np.iinfo(np.int64).min
+NO_BUCKET: Final = np.iinfo(np.int64).min
 
 
 class FormingBars:
-    """The bar that is forming and the one before it, in columns.
+    """The forming bar and the previous one of each instrument, as columns.
 
-    The one before is kept, as a closed bar comes from Kafka a little later than the trade that closes it.
+    The previous one is still needed, as the closed bar arrives from Kafka after the trade that closes it.
 
     Attributes
     ----------
-    bucket
-        Number of the bar, counted from 1970 (a day: its session), of the shape (2, n); row 0 is the forming
-        one. The smallest integer where there is none.
+    buckets
+        Number of the bar since 1970 (for days: its session), (2, n); row 0 is the forming bar. `NO_BUCKET`
+        where there is none.
     prices
-        Open, high, low, close, volume, of the shape (2, 5, n).
+        Open, high, low, close and volume: (2, 5, n).
     """
 
     def __init__(self) -> None:
@@ -29,20 +30,20 @@ class FormingBars:
         self.prices: Floats = np.empty((2, 5, 0))
 
     def grow(self, size: int) -> None:
-        """Make room for instruments up to ``size``."""
+        """Extend the columns to ``size`` instruments."""
         more = size - self.buckets.shape[1]
-        self.buckets = np.concatenate([self.buckets, np.full((2, more), _NO_BUCKET)], axis=1)
+        self.buckets = np.concatenate([self.buckets, np.full((2, more), NO_BUCKET)], axis=1)
         self.prices = np.concatenate([self.prices, np.full((2, 5, more), np.nan)], axis=2)
 
     def add(self, ids: NDArray[np.int64], buckets: Ints, prices: Floats) -> None:
-        """Add a piece of a bar to each of some instruments, none twice; older pieces are passed over.
+        """Add a part of a bar to each of some distinct instruments; parts of older bars are skipped.
 
         Parameters
         ----------
-        ids, bucket
-            Instruments, and the bars in which the pieces lie: (k,).
+        ids, buckets
+            Instruments, and the bars that the parts belong to: (k,).
         prices
-            Open, high, low, close and volume of the pieces: (5, k).
+            Open, high, low, close and volume of the parts: (5, k).
         """
         current = self.buckets[0, ids]
         newer = buckets > current
@@ -63,15 +64,15 @@ class FormingBars:
         columns[4, ids] += prices[4]
 
     def bars_after(self, number: int, after_bucket: int) -> list[tuple[int, Floats]]:
-        """Return an instrument's bars later than a closed one: bucket and prices (5,), oldest first."""
+        """Return an instrument's bars after a closed one: bucket and prices (5,), oldest first."""
         bars = []
         for row in (1, 0):
             bucket = int(self.buckets[row, number])
-            if bucket > max(after_bucket, _NO_BUCKET):
+            if bucket > max(after_bucket, NO_BUCKET):
                 bars.append((bucket, self.prices[row][:, number].copy()))
         return bars
 
     def oldest_first(self) -> Iterator[tuple[Ints, Floats]]:
-        """Yield the bars before, then the forming ones: buckets (n,) and prices (5, n)."""
+        """Yield the previous bars, then the forming ones: buckets (n,) and prices (5, n)."""
         for row in (1, 0):
             yield self.buckets[row], self.prices[row]

@@ -1,4 +1,4 @@
-"""Instruments as small numbers, in the order in which they came."""
+"""Numbers instruments in the order of arrival."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -10,11 +10,11 @@ from tickerlake.errors import DataError
 from tickerlake.model.instrument import split_instrument_id
 
 MAX_INSTRUMENTS: Final = 50_000
-"""Instruments beyond these are not shown."""
+"""Further instruments are not shown: the memory and the time of a frame grow with their number."""
 
 
 class InstrumentIndex:
-    """Numbers of instruments; a name that is no instrument's has none (-1)."""
+    """Maps instrument identifiers to numbers; -1 for an invalid identifier."""
 
     def __init__(self) -> None:
         self.instrument_ids: list[str] = []
@@ -27,14 +27,14 @@ class InstrumentIndex:
         return len(self.instrument_ids)
 
     def numbers(self, names: Iterable[str]) -> Ints:
-        """Return the numbers of instruments, new ones for those that are new."""
+        """Return the numbers of instruments; new instruments are added."""
         numbers = self._numbers
         return np.array(
             [numbers[name] if name in numbers else self._add(name) for name in names], dtype=np.int64
         )
 
     def find(self, name: str) -> int | None:
-        """Return the number of an instrument by its identifier or, if that is unknown, its symbol."""
+        """Return the number of an instrument by its identifier, or else by its symbol."""
         number = self._numbers.get(name, -1)
         return number if number >= 0 else self._by_symbol.get(name)
 

@@ -1,4 +1,4 @@
-"""The latest values of all instruments, in columns, with a number that says when each changed."""
+"""The latest values of all instruments, as columns, and the tick at which each changed."""
 
 from typing import Final
 
@@ -9,14 +9,14 @@ from tickerlake.analytics.bars import Floats, Ints
 
 LAST, TIME_MS, PREVIOUS_CLOSE, OPEN, HIGH, LOW, VOLUME, AVERAGE_VOLUME = range(8)
 COLUMNS: Final = ("last", "time_ms", "previous", "open", "high", "low", "volume", "average_volume")
-"""The rows of `Latest.values`: last price and its time, the close of the session before, the session's open,
-high, low and volume, and the mean volume of the last sessions. NaN where it is not known."""
+"""The rows of `LatestValues.values`: last price and its time, close of the previous session, the session's
+open, high, low and volume, and the average volume of recent sessions. NaN if unknown."""
 
 SPARKLINE_POINTS: Final = 48
-"""Closes of a sparkline."""
+"""Closes in a sparkline: one per pixel or two at the width of the watch list's column."""
 
 AVERAGE_SESSIONS: Final = 20
-"""Sessions of which the mean volume is taken."""
+"""Sessions in the average volume: a month of trading days."""
 
 _NEVER: Final = np.iinfo(np.int64).min
 
@@ -29,13 +29,13 @@ class LatestValues:
     values
         `COLUMNS` of the instruments: (8, n).
     session
-        The session that the values are of, days since 1970-01-01: (n,).
-    changed, moved
-        The tick at which an instrument's values, and its sparkline, changed last: (n,).
-    closes
-        The sparklines, oldest first, NaN in front: (n, `POINTS`).
+        The session of the values, in days since 1970-01-01: (n,).
+    changed_tick, sparkline_tick
+        The tick at which an instrument's values, and its sparkline, last changed: (n,).
+    sparklines
+        Closes, oldest first, padded with NaN at the front: (n, `SPARKLINE_POINTS`).
     tick
-        Counts the changes.
+        Number of changes so far.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class LatestValues:
         self._daily_session: Ints = np.empty(0, dtype=np.int64)
 
     def grow(self, size: int) -> None:
-        """Make room for instruments up to ``size``."""
+        """Extend the columns to ``size`` instruments."""
         more = size - len(self.session)
         self.values = np.concatenate([self.values, np.full((len(COLUMNS), more), np.nan)], axis=1)
         self.session = np.concatenate([self.session, np.full(more, _NEVER)])
@@ -62,14 +62,14 @@ class LatestValues:
         self._daily_volumes = np.concatenate([self._daily_volumes, np.full((more, AVERAGE_SESSIONS), np.nan)])
 
     def add(self, ids: Ints, session: Ints, last_ns: Ints, prices: Floats) -> None:
-        """Add a piece of a session to each of some instruments, none twice.
+        """Add a part of a session to each of some distinct instruments; older sessions are skipped.
 
         Parameters
         ----------
         ids, session, last_ns
-            Instruments, the session of each piece and the time of its last price: (k,).
+            Instruments, the session of each part and the time of its last price: (k,).
         prices
-            Open, high, low, close and volume of the pieces: (5, k).
+            Open, high, low, close and volume of the parts: (5, k).
         """
         is_current = session >= self.session[ids]
         ids, session, last_ns, prices = (
@@ -99,7 +99,7 @@ class LatestValues:
         self.changed_tick[ids] = self.tick
 
     def add_daily_volume(self, ids: Ints, session: Ints, volume: Floats) -> None:
-        """Add the volume of a whole session to the means, none of an instrument twice."""
+        """Add the volume of a complete session to the average of each of some distinct instruments."""
         is_newer = (session > self._daily_session[ids]) & np.isfinite(volume)
         ids, session, volume = ids[is_newer], session[is_newer], volume[is_newer]
         if not len(ids):
@@ -112,7 +112,7 @@ class LatestValues:
         self.changed_tick[ids] = self.tick
 
     def add_close(self, ids: Ints, close: Floats) -> None:
-        """Move the sparklines of some instruments on by one close, none twice."""
+        """Append a close to the sparkline of each of some distinct instruments."""
         self.sparklines[ids, :-1] = self.sparklines[ids, 1:]
         self.sparklines[ids, -1] = close
         self.tick += 1

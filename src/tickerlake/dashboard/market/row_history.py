@@ -1,7 +1,7 @@
-"""Bars and indicators in memory, by interval, up to a number of rows.
+"""Bars and indicators in memory, by interval, up to a maximum number of rows.
 
-Rows are kept in the order in which they came, as chunks of columns. To show an instrument they are filtered:
-a million rows take a few milliseconds, and nothing has to be kept sorted while data flow.
+Rows are stored in the order of arrival, as chunks of columns. A chart filters them: a million rows take a few
+milliseconds, and nothing has to be kept sorted while records arrive.
 """
 
 from collections import deque
@@ -11,11 +11,14 @@ from typing import Final
 import polars as pl
 
 _CHUNK_ROWS: Final = 50_000
+"""Rows are dropped by the chunk: a fraction of the history that is small against it."""
+_MAX_FRESH_FRAMES: Final = 50
+"""Frames to merge at once: merging each would copy the chunk every time, many frames slow the filter down."""
 
 
 @dataclass(slots=True)
 class _IntervalRows:
-    """The rows of one interval: whole chunks, oldest first, and what is not a whole one yet."""
+    """The rows of one interval: chunks, oldest first, and frames not yet merged into one."""
 
     chunks: deque[pl.DataFrame] = field(default_factory=deque)
     fresh: list[pl.DataFrame] = field(default_factory=list)
@@ -40,16 +43,13 @@ class _IntervalRows:
             self.has_dropped = True
 
 
-_MAX_FRESH_FRAMES: Final = 50
-
-
 class RowHistory:
     """Rows with the columns id, open_ns and others, by interval.
 
     Parameters
     ----------
-    most
-        Rows kept in all; beyond that the oldest chunk of the interval that has most is dropped.
+    max_rows
+        Total number of rows; beyond it the oldest chunk of the interval with the most rows is dropped.
     """
 
     def __init__(self, max_rows: int) -> None:
@@ -57,7 +57,7 @@ class RowHistory:
         self._rows: dict[str, _IntervalRows] = {}
 
     def add(self, interval: str, frame: pl.DataFrame) -> None:
-        """Add rows of one interval, newer than those that are there."""
+        """Append rows of one interval."""
         if frame.is_empty():
             return
         self._rows.setdefault(interval, _IntervalRows()).add(frame)
@@ -67,27 +67,24 @@ class RowHistory:
                 break
             largest.drop_oldest()
 
-    def __len__(self) -> int:
-        return sum(rows.row_count for rows in self._rows.values())
-
     def has_dropped_rows(self, interval: str) -> bool:
-        """Tell whether rows of an interval had to be dropped."""
+        """Whether rows of an interval were dropped."""
         return interval in self._rows and self._rows[interval].has_dropped
 
     def intervals(self) -> list[str]:
-        """Return the intervals of which there are rows."""
+        """Return the intervals that have rows."""
         return list(self._rows)
 
     def frames(self, interval: str) -> list[pl.DataFrame]:
-        """Return the chunks of an interval; they never change, so they can be read without a lock."""
+        """Return the frames of an interval; they are immutable, so they can be read without a lock."""
         rows = self._rows.get(interval)
         return [*rows.chunks, *rows.fresh] if rows else []
 
 
 def newest_rows(frames: list[pl.DataFrame], number: int, end_ns: int | None, limit: int) -> pl.DataFrame:
-    """Return the last rows of an instrument that open before a time, ascending, each key once.
+    """Return the last rows of an instrument that open before a time, oldest first, one per opening time.
 
-    Of rows that open at the same time the one with the highest ``revision`` counts, or else the last.
+    Of the rows of one opening time, the one with the highest ``revision`` wins, or else the last one.
     """
     condition = pl.col("id") == number
     if end_ns is not None:

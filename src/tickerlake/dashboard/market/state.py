@@ -1,4 +1,4 @@
-"""All that the page shows of instruments: fed with batches, asked for rows, bars, indicators and alerts."""
+"""The state of the market: updated by batches, queried for latest values, bars, indicators and alerts."""
 
 import threading
 from collections import deque
@@ -11,9 +11,9 @@ import polars as pl
 from tickerlake.analytics.bars import Floats, Ints
 from tickerlake.analytics.sessions import InstrumentSessions, Sessions
 from tickerlake.dashboard.market.alerts import AlertBuffer
-from tickerlake.dashboard.market.forming import FormingBars
+from tickerlake.dashboard.market.forming import NO_BUCKET, FormingBars
 from tickerlake.dashboard.market.instruments import InstrumentIndex
-from tickerlake.dashboard.market.latest import SPARKLINE_POINTS, LatestValues
+from tickerlake.dashboard.market.latest import AVERAGE_SESSIONS, SPARKLINE_POINTS, LatestValues
 from tickerlake.dashboard.market.row_history import RowHistory, newest_rows
 from tickerlake.dashboard.market.trades import MINUTE_NS, AggregatedTrades
 from tickerlake.model.alert import Alert
@@ -23,34 +23,39 @@ from tickerlake.model.interval import interval_ns
 ChartKey = tuple[int, str]
 """An instrument's number and an interval."""
 
+MAX_BARS: Final = 2_000_000
+MAX_INDICATORS: Final = 1_000_000
+"""120 MB each, at about 60 and 120 bytes per row; 2,000,000 bars are a year of 1m bars of 20 instruments."""
 DAILY: Final = "1d"
 _PRICES: Final = ("open", "high", "low", "close", "volume")
+_BAR_COLUMNS: Final = pl.Schema({"open_ns": pl.Int64, **dict.fromkeys(_PRICES, pl.Float64)})
 _MAX_EVENTS: Final = 1_000
+"""Per chart: far more than can close between two frames of a client."""
 _NEVER: Final = np.iinfo(np.int64).min
 _NOMINAL_NS: Final = {"mo": 30 * DAY_NS, "y": 365 * DAY_NS}
 
 
 class MarketState:
-    """What is known of the market. Every method may be called from any thread.
+    """The state of the market in memory. All methods are thread-safe.
 
     Parameters
     ----------
     sessions
-        The sessions of a market, by its ISO 10383 code.
-    most_bars, most_indicators
-        How many rows of history are kept in memory.
+        Returns the sessions of a market by its ISO 10383 code.
+    max_bars, max_indicators
+        Rows of history in memory.
 
     Attributes
     ----------
-    ready
-        How many instruments can be shown.
+    ready_count
+        Number of instruments that can be shown.
     """
 
     def __init__(
         self,
         sessions: Callable[[str], Sessions],
-        max_bars: int = 2_000_000,
-        max_indicators: int = 1_000_000,
+        max_bars: int = MAX_BARS,
+        max_indicators: int = MAX_INDICATORS,
     ) -> None:
         self.lock = threading.RLock()
         self.instruments = InstrumentIndex()
@@ -64,31 +69,31 @@ class MarketState:
         self._bars = RowHistory(max_bars)
         self._indicators = RowHistory(max_indicators)
         self._forming: dict[str, FormingBars] = {DAILY: FormingBars()}
-        # the opening of the last closed bar of each instrument, by interval
+        # the opening time of the last closed bar of each instrument, by interval
         self._last_closed_ns: dict[str, Ints] = {}
         self._has_traded = np.empty(0, dtype=np.bool_)
-        # up to here an instrument's session was built of bars, not of trades
+        # up to this time an instrument's session was built from bars, not from trades
         self._bars_end_ns: Ints = np.empty(0, dtype=np.int64)
         self._finest_interval_ns: Ints = np.empty(0, dtype=np.int64)
         self._sessions_by_row = InstrumentSessions(sessions)
         self._watchers: dict[ChartKey, int] = {}
         self._events: dict[ChartKey, deque[tuple[int, dict[str, Any]]]] = {}
 
-    # what comes in
+    # updates
 
     def add_trades(self, trades: AggregatedTrades) -> None:
-        """Take trades: they move last prices, the sessions and the forming bars."""
+        """Add trades: they update last prices, sessions and forming bars."""
         with self.lock:
             ids = self._numbers(trades.instruments)
         self._load_sessions()
         with self.lock:
-            known = ids >= 0
-            self.has_trades |= bool(known.any())
-            for part in _unique_passes(ids, known):
+            is_valid = ids >= 0
+            self.has_trades |= bool(is_valid.any())
+            for part in _unique_passes(ids, is_valid):
                 self._add_trades(ids[part], trades.last_ns[part], trades.prices[:, part])
 
     def add_bars(self, bars: pl.DataFrame) -> None:
-        """Take closed bars (columns `decode.BARS`), older ones before newer ones."""
+        """Add closed bars (`decode.BAR_SCHEMA`), oldest first."""
         with self.lock:
             bars = self._with_ids(bars)
             for interval in sorted(bars.get_column("interval").unique(), key=nominal_length_ns):
@@ -99,7 +104,7 @@ class MarketState:
                 self._add_interval_bars(str(interval), interval_bars.drop("interval"))
 
     def add_indicators(self, values: pl.DataFrame) -> None:
-        """Take the values of closed bars (columns of `decode.read_indicators`)."""
+        """Add the indicators of closed bars (columns of `decode.decode_indicators`)."""
         with self.lock:
             values = self._with_ids(values)
             for (interval,), interval_values in values.partition_by(
@@ -113,45 +118,45 @@ class MarketState:
                 self._append_events(str(interval), rows, _values_event)
 
     def add_alerts(self, alerts: Iterable[Alert]) -> None:
-        """Take alerts, oldest first."""
+        """Add alerts, oldest first."""
         with self.lock:
             for alert in alerts:
                 (number,) = self._numbers([alert.instrument_id]).tolist()
                 self.alerts.add(alert, number)
 
     def prepare(self) -> None:
-        """Load what is to be known of new markets before their instruments are shown; may take seconds."""
+        """Load the sessions of new markets, so that their instruments can be shown; may take seconds."""
         self.ready_count = self._load_sessions()
 
     def _load_sessions(self) -> int:
-        """Load the sessions of new markets, without the lock; return how many instruments they cover."""
+        """Load the sessions of new markets without the lock; return how many instruments they cover."""
         with self.lock:
             markets = list(self.instruments.markets)
         self._zones |= {name: self._sessions(name).zone for name in {*markets} - self._zones.keys()}
         return len(markets)
 
-    # what is asked
+    # queries
 
     def zone(self, market: str) -> str:
-        """Return the time zone of a market that `prepare` has seen, as IANA names it."""
+        """Return the IANA time zone of a market whose sessions `prepare` has loaded."""
         return self._zones[market]
 
     def intervals(self) -> list[str]:
-        """Return the intervals of which there are bars, shortest first."""
+        """Return the intervals that have bars, shortest first."""
         with self.lock:
             return sorted({*self._bars.intervals(), *self._last_closed_ns}, key=nominal_length_ns)
 
     def intervals_of(self, number: int) -> list[str]:
-        """Return the intervals of which an instrument has bars, shortest first."""
+        """Return the intervals in which an instrument has bars, shortest first."""
         with self.lock:
             intervals = {name for name, opens in self._last_closed_ns.items() if opens[number] != _NEVER}
             intervals |= {
-                name for name, forming in self._forming.items() if forming.buckets[0, number] != _NEVER
+                name for name, forming in self._forming.items() if forming.buckets[0, number] != NO_BUCKET
             }
             return sorted(intervals, key=nominal_length_ns)
 
     def indicators(self) -> list[str]:
-        """Return the names of all indicators that there are values of."""
+        """Return the names of all indicators."""
         with self.lock:
             frames = [
                 frame for name in self._indicators.intervals() for frame in self._indicators.frames(name)
@@ -159,33 +164,33 @@ class MarketState:
         return sorted({name for frame in frames for name in frame.columns} - {"id", "open_ns"})
 
     def bars(self, chart: ChartKey, end_ns: int | None, limit: int) -> tuple[pl.DataFrame, bool]:
-        """Return the closed bars of an instrument that open before a time, ascending.
+        """Return the last closed bars of an instrument that open before a time, oldest first.
 
         Returns
         -------
-        frame, more
-            Columns open_ns, open, high, low, close, volume; and whether older ones had to be dropped.
+        frame, dropped
+            Columns open_ns, open, high, low, close, volume; and whether older rows were dropped.
         """
         number, interval = chart
         with self.lock:
-            frames, full = self._bars.frames(interval), self._bars.has_dropped_rows(interval)
+            frames, dropped = self._bars.frames(interval), self._bars.has_dropped_rows(interval)
         rows = newest_rows(frames, number, end_ns, limit)
         if not rows.width:
             rows = pl.DataFrame(schema=_BAR_COLUMNS)
-        return rows.select(_BAR_COLUMNS.names()), full
+        return rows.select(_BAR_COLUMNS.names()), dropped
 
     def indicator_values(self, chart: ChartKey, end_ns: int | None, limit: int) -> tuple[pl.DataFrame, bool]:
-        """Return the indicators of an instrument's bars, as `bars` does: open_ns and a column for each."""
+        """Return the indicators of an instrument's bars as `bars` does: open_ns and one column each."""
         number, interval = chart
         with self.lock:
-            frames, full = self._indicators.frames(interval), self._indicators.has_dropped_rows(interval)
+            frames, dropped = self._indicators.frames(interval), self._indicators.has_dropped_rows(interval)
         rows = newest_rows(frames, number, end_ns, limit)
         if not rows.width:
             rows = pl.DataFrame(schema={"open_ns": pl.Int64})
-        return rows.drop("id", strict=False), full
+        return rows.drop("id", strict=False), dropped
 
     def forming_bars(self, chart: ChartKey) -> list[list[float]]:
-        """Return the bars that are not closed: open_ms, open, high, low, close, volume; oldest first."""
+        """Return the forming bars of an instrument: open_ms, open, high, low, close, volume; oldest first."""
         number, interval = chart
         with self.lock:
             forming = self._forming.get(interval)
@@ -200,7 +205,7 @@ class MarketState:
             ]
 
     def watch(self, chart: ChartKey) -> None:
-        """Keep what closes of a chart for `events`, until `unwatch`."""
+        """Collect what closes in a chart for `events`, until `unwatch`."""
         with self.lock:
             self._watchers[chart] = self._watchers.get(chart, 0) + 1
             self._events.setdefault(chart, deque(maxlen=_MAX_EVENTS))
@@ -213,14 +218,14 @@ class MarketState:
                 del self._watchers[chart], self._events[chart]
 
     def events(self, chart: ChartKey, after: int) -> list[dict[str, Any]]:
-        """Return what has closed of a watched chart since a tick, as messages."""
+        """Return what has closed in a watched chart since a tick, as messages."""
         with self.lock:
             return [event for tick, event in self._events.get(chart, ()) if tick > after]
 
-    # how it is kept
+    # internals
 
     def _numbers(self, names: Iterable[str]) -> Ints:
-        """Return the numbers of instruments, and make room for new ones."""
+        """Return the numbers of instruments, and extend the columns for new ones."""
         numbers = self.instruments.numbers(names)
         if len(self.instruments) > len(self._has_traded):
             self._grow(max(256, 2 * len(self.instruments)))
@@ -240,10 +245,10 @@ class MarketState:
             forming.grow(size)
 
     def _with_ids(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Replace instruments by their numbers; rows of none are left out."""
+        """Replace instruments by their numbers; rows with an invalid instrument are skipped."""
         names = frame.get_column("instrument").unique(maintain_order=True)
-        known = pl.DataFrame({"instrument": names, "id": self._numbers(names.to_list())})
-        joined = frame.join(known, on="instrument", how="left", maintain_order="left")
+        numbers = pl.DataFrame({"instrument": names, "id": self._numbers(names.to_list())})
+        joined = frame.join(numbers, on="instrument", how="left", maintain_order="left")
         return joined.filter(pl.col("id") >= 0).drop("instrument")
 
     def _add_interval_bars(self, interval: str, bars: pl.DataFrame) -> None:
@@ -264,7 +269,7 @@ class MarketState:
             self._add_session_bars(finest, intraday=interval != DAILY)
 
     def _add_interval(self, interval: str) -> None:
-        """Begin to keep an interval; its forming bars begin with what is known of shorter ones."""
+        """Add an interval; its forming bars are initialized from those of a shorter interval."""
         if interval in self._last_closed_ns:
             return
         size = len(self._has_traded)
@@ -279,11 +284,11 @@ class MarketState:
         if shorter:
             finest = min(shorter, key=interval_ns)
             for bucket, prices in self._forming[finest].oldest_first():
-                ids = np.flatnonzero(bucket != _NEVER)
+                ids = np.flatnonzero(bucket != NO_BUCKET)
                 forming.add(ids, bucket[ids] * interval_ns(finest) // interval_ns(interval), prices[:, ids])
 
     def _add_daily_volumes(self, bars: pl.DataFrame) -> None:
-        last = bars.group_by("id", maintain_order=True).tail(20)
+        last = bars.group_by("id", maintain_order=True).tail(AVERAGE_SESSIONS)
         ids, session = _ints(last, "id"), _ints(last, "session")
         volume = last.get_column("volume").fill_null(float("nan")).to_numpy()
         for part in _unique_passes(ids):
@@ -296,7 +301,7 @@ class MarketState:
             self.latest.add_close(ids[part], close[part])
 
     def _add_session_bars(self, bars: pl.DataFrame, *, intraday: bool) -> None:
-        """Let bars move what trades do not move, as there are none yet."""
+        """Update the sessions and forming bars of instruments without trades from their bars."""
         ids = _ints(bars, "id")
         untraded = bars.filter(pl.Series(~self._has_traded[ids]) & (pl.col("revision") == 0))
         if not untraded.height:
@@ -339,11 +344,8 @@ class MarketState:
             self._events[row["id"], interval].append((self.latest.tick, event))
 
 
-_BAR_COLUMNS: Final = pl.Schema({"open_ns": pl.Int64, **dict.fromkeys(_PRICES, pl.Float64)})
-
-
 def nominal_length_ns(interval: str) -> int:
-    """Return a length by which intervals sort: that of a month or year is a usual one."""
+    """Return a length to sort intervals by; months have 30 days, years 365."""
     for unit, length in _NOMINAL_NS.items():
         if interval.endswith(unit):
             return int(interval.removesuffix(unit)) * length
@@ -351,12 +353,12 @@ def nominal_length_ns(interval: str) -> int:
 
 
 def _merge_bars(bars: pl.DataFrame, bucket: pl.Expr) -> Iterator[tuple[Ints, Ints, Ints, Floats]]:
-    """Merge bars, in order, that belong to the same longer bar or session; yield the last two of each.
+    """Merge consecutive bars of the same longer bar or session; yield the last two per instrument.
 
     Yields
     ------
     ids, numbers, last_ns, prices
-        Instruments, none twice, the numbers of their longer bars, the ends, and the prices (5, k).
+        Distinct instruments, the numbers of the longer bars, their ends, and prices (5, k).
     """
     merged = (
         bars.group_by("id", bucket.alias("number"), maintain_order=True)
@@ -378,7 +380,7 @@ def _merge_bars(bars: pl.DataFrame, bucket: pl.Expr) -> Iterator[tuple[Ints, Int
 
 
 def _unique_passes(ids: Ints, mask: "np.ndarray[Any, np.dtype[np.bool_]] | None" = None) -> Iterator[Ints]:
-    """Yield places such that no instrument is there twice, and each one's rows keep their order."""
+    """Yield row indices with distinct instruments each, in the order of an instrument's rows."""
     indices = np.arange(len(ids)) if mask is None else np.flatnonzero(mask)
     while len(indices):
         _, first = np.unique(ids[indices], return_index=True)

@@ -1,7 +1,7 @@
-"""Trades → one row an instrument and minute of a batch.
+"""Aggregates the trades of a batch to one row per instrument and minute.
 
-A loop over typed records: for the few thousand trades of a tenth of a second that is twice as quick as
-columns (measured: 0.46 against 1.2 µs a trade), and the rest works on a row an instrument.
+A loop over typed records: for the few thousand trades of a tenth of a second it is faster than columns
+(measured: 0.46 against 1.2 µs per trade), and everything after it works on one row per instrument.
 """
 
 from collections.abc import Iterable
@@ -16,6 +16,7 @@ from tickerlake.analytics.bars import Floats, Ints
 MINUTE_NS: Final = 60_000_000_000
 _VOID_CORRECTIONS: Final = frozenset({"cancel", "correct"})
 _MAX_VALUE: Final = 1e18
+"""Beyond any price or size; sums over a session stay finite and readable."""
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -32,18 +33,18 @@ _LENIENT_DECODER: Final = msgspec.json.Decoder(_Trade, strict=False)
 
 @dataclass(frozen=True, slots=True)
 class AggregatedTrades:
-    """Trades of a batch, folded.
+    """The aggregated trades of a batch.
 
     Parameters
     ----------
     instruments
-        Identifiers, one a row, in the order in which their minutes ended: (n,).
+        Identifier of each row, in the order in which the minutes ended: (n,).
     last_ns
-        The latest time of a row's trades, UTC nanoseconds.
+        The latest time of a row's trades, in UTC nanoseconds: (n,).
     prices
-        Columns open, high, low, close and volume, of the shape (5, n).
+        Open, high, low, close and volume: (5, n).
     trades, skipped
-        How many trades there were, and how many records that are no usable trade.
+        Number of trades, and of records that were skipped.
     """
 
     instruments: list[str]
@@ -54,14 +55,14 @@ class AggregatedTrades:
 
 
 def aggregate_trades(values: Iterable[bytes | None], max_time_ns: int) -> AggregatedTrades:
-    """Fold trades by instrument and minute.
+    """Aggregate trades by instrument and minute.
 
     Parameters
     ----------
     values
-        Messages.
-    latest_ns
-        A trade after this time is passed over: its clock is wrong.
+        Values of Kafka records.
+    max_time_ns
+        Later trades are skipped: their clock is wrong.
     """
     running: dict[str, list[float]] = {}
     minutes: dict[str, int] = {}
@@ -111,7 +112,7 @@ def aggregate_trades(values: Iterable[bytes | None], max_time_ns: int) -> Aggreg
 
 
 def _decode_lenient(value: bytes | None) -> _Trade | None:
-    """Read a trade whose numbers are written as text."""
+    """Decode a trade whose numbers are strings."""
     try:
         return _LENIENT_DECODER.decode(value or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError):

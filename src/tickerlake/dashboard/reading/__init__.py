@@ -1,1 +1,1 @@
-"""Brings the lake and the topics into the market: what there was, then what comes."""
+"""Reads the lake and the topics into the market: first the history, then new records."""

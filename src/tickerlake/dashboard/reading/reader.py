@@ -1,8 +1,8 @@
-"""Reads what there is and follows what comes: one thread, one consumer, into one `Market`."""
+"""Reads the history of the topics and follows new records, with one consumer in one thread."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import polars as pl
@@ -30,30 +30,36 @@ from tickerlake.model.alert import Alert, decode_alert
 from tickerlake.model.json import decode_utf8
 
 BATCH_S: Final = 0.1
-_RETRY_S: Final = 2.0
+"""Ten batches per second, as many as frames are sent to a client."""
 POLL_INTERVAL_S: Final = 5.0
+"""How soon new and recreated topics are noticed."""
+_RETRY_S: Final = 2.0
 _MAX_CLOCK_SKEW_NS: Final = 300 * 10**9
+"""A trade further in the future is skipped: it would stay the last price for as long."""
 _TRADE_LOOKBACK_MS: Final = 300_000
+"""The history comes from bars; trades only have to reach back to the end of the last closed bar."""
 _DEFAULT_RECORDS: Final = 50_000
+"""Of a topic's alerts, more than `AlertBuffer` holds; also of trades, if there are no recent ones."""
 _MAX_TRADES: Final = 2_000_000
+"""Trades of the look-back to read: some seconds of decoding at the start."""
 
 ConnectionState = Literal["connecting", "ok", "lost"]
 
 
 @dataclass(slots=True)
 class ReaderStatus:
-    """How reading goes.
+    """The progress of the reader.
 
     Attributes
     ----------
     loading
-        The share of the history that has been read, None when all has.
+        The share of the history that has been loaded; None when all of it has.
     kafka, message
-        The connection, and what is to be said about it.
+        The state of the connection, and a message about it or empty.
     last_record_ms
-        When a record was read last, by the clock; 0 if none was.
+        Time at which the last record was read; 0 if none was.
     records, skipped
-        How many were read, and how many of them are no sound record.
+        Number of records read from Kafka, and of invalid ones among them.
     """
 
     loading: float | None = 0.0
@@ -64,21 +70,50 @@ class ReaderStatus:
     skipped: int = 0
 
 
+@dataclass(slots=True)
+class _FollowedTopics:
+    """The topics that the consumer follows.
+
+    Attributes
+    ----------
+    ids
+        Topic id by name.
+    trade_starts
+        Start offsets of trade topics that are not followed yet: an instrument's trades count from the end of
+        its bars, so bars are read first.
+    has_vanished
+        Whether a followed topic was deleted or recreated.
+    """
+
+    ids: dict[str, str] = field(default_factory=dict)
+    trade_starts: dict[Partition, int] = field(default_factory=dict)
+    has_vanished: bool = False
+
+
 class DashboardReader:
-    """Fills markets from the topics of some prefixes.
+    """Reads the topics of some prefixes into a market.
 
     Parameters
     ----------
     bootstrap_servers, properties
-        How to reach the cluster.
+        How to connect to the cluster.
     store
-        The lake, for the history; None: only what Kafka retains.
-    wanted
-        Prefixes of topics; empty for all that look like ours.
+        The lake, for the history; None to read only what Kafka retains.
+    requested_prefixes
+        Prefixes of topics; empty for all known prefixes.
     new_market
-        Makes an empty market.
+        Creates an empty market.
     on_batch
-        Called after each batch, from the reading thread.
+        Called after each batch, from the reader's thread.
+
+    Attributes
+    ----------
+    market, epoch
+        The current market, and an identifier of it: a recreated topic restarts with an empty market.
+    prefixes
+        The prefixes that are read.
+    lake_history
+        Older history by topic.
     """
 
     def __init__(
@@ -105,7 +140,7 @@ class DashboardReader:
         self._lake_ends: dict[str, dict[int, int]] = {}
 
     def run(self, stop: threading.Event) -> None:
-        """Read until ``stop`` is set; what goes wrong is said in `status`, and tried again."""
+        """Read until ``stop`` is set; errors are reported in `status` and retried."""
         loaded = False
         while not stop.is_set():
             try:
@@ -126,13 +161,13 @@ class DashboardReader:
         self.on_batch()
 
     def _reset(self) -> None:
-        """Forget everything: a topic is not the one that it was."""
+        """Restart with an empty market."""
         self.market, self.epoch = self._new_market(), clock.nonce()
         self.lake_history, self._record_types, self._lake_ends = {}, {}, {}
         self.status = ReaderStatus(kafka="ok")
         self.on_batch()
 
-    # the lake
+    # lake
 
     def _load_lake(self, stop: threading.Event) -> None:
         if self._store is None:
@@ -144,7 +179,7 @@ class DashboardReader:
                 self._load_topic(name, record_type, stop)
 
     def _load_topic(self, name: str, record_type: RecordType, stop: threading.Event) -> None:
-        """Read the newest of what the lake has of a topic, once."""
+        """Read the newest records of a topic in the lake, once."""
         if self._store is None or name in self._lake_ends or record_type == "trades":
             return
         try:
@@ -152,7 +187,7 @@ class DashboardReader:
         except ObjectMissing:
             return
         if metadata.format == "json":
-            return  # an object a record: Kafka is the quicker source
+            return  # one object per record: Kafka is faster
         topic = LakeTopic(self._store, name, record_type)
         segments, self._lake_ends[name] = topic.newest_segments(self._max_records(record_type))
         self.lake_history[name] = topic
@@ -179,55 +214,49 @@ class DashboardReader:
     # Kafka
 
     def _follow_topics(self, stop: threading.Event) -> None:
-        """Follow the topics until ``stop``, or until one of them is not the one that it was."""
-        admin, tail = Admin(self._servers, self._properties), TopicTailer(self._servers, self._properties)
-        ids: dict[str, str] = {}
-        trades: dict[Partition, int] = {}
+        """Follow the topics until ``stop`` is set, or a topic is deleted or recreated."""
+        admin, tailer = Admin(self._servers, self._properties), TopicTailer(self._servers, self._properties)
+        followed = _FollowedTopics()
         next_poll_s = clock.monotonic_s()
         try:
             while not stop.is_set():
                 if clock.monotonic_s() >= next_poll_s:
-                    answered = self._discover_topics(admin, tail, ids, trades, stop)
+                    has_response = self._discover_topics(admin, tailer, followed, stop)
                     next_poll_s = clock.monotonic_s() + (
-                        self.poll_interval_s if answered and ids else _RETRY_S
+                        self.poll_interval_s if has_response and followed.ids else _RETRY_S
                     )
-                    if "" in ids.values():
+                    if followed.has_vanished:
                         return
-                self._poll_batch(tail)
-                if not tail.catching_up and not stop.is_set():
-                    # not before bars: a trade counts from where an instrument's bars end
-                    if trades:
-                        tail.follow(trades)
+                self._poll_batch(tailer)
+                if not tailer.catching_up and not stop.is_set():
+                    if followed.trade_starts:
+                        tailer.follow(followed.trade_starts)
                     elif self.status.loading is not None:
                         self.status.loading = None
                         self.on_batch()
-                    trades.clear()
+                    followed.trade_starts.clear()
         finally:
-            tail.close()
+            tailer.close()
 
     def _discover_topics(
-        self,
-        admin: Admin,
-        tail: TopicTailer,
-        ids: dict[str, str],
-        trades: dict[Partition, int],
-        stop: threading.Event,
+        self, admin: Admin, tailer: TopicTailer, followed: _FollowedTopics, stop: threading.Event
     ) -> bool:
-        """Look for topics that are new; the id of one that is gone, or not the same, becomes empty."""
+        """Follow new topics, and check those that are followed; return whether Kafka responded."""
+        ids = followed.ids
         try:
             topics = admin.topics()
             self.prefixes = list(self._requested_prefixes or find_prefixes(topics))
             current_ids = admin.topic_ids(select_topics(topics, self.prefixes))
-            ids |= dict.fromkeys((name for name, known in ids.items() if current_ids.get(name) != known), "")
+            followed.has_vanished |= any(current_ids.get(name) != topic_id for name, topic_id in ids.items())
             for name in current_ids.keys() - ids.keys():
-                starts = self._open_topic(tail, name, topics[name], stop)
+                starts = self._open_topic(tailer, name, topics[name], stop)
                 if starts is None:
                     continue
                 ids[name] = current_ids[name]
                 if self._record_types[name] == "trades":
-                    trades |= starts
+                    followed.trade_starts |= starts
                 else:
-                    tail.follow(starts)
+                    tailer.follow(starts)
         except TickerlakeError as error:
             if not ids:
                 raise
@@ -239,36 +268,35 @@ class DashboardReader:
 
     def _no_topics_message(self) -> str:
         patterns = ", ".join(f"{prefix}.*" for prefix in self._requested_prefixes) or "stocks.bars"
-        return f"There is no topic such as {patterns} with records yet."
+        return f"No topics with records yet (waiting for {patterns})."
 
     def _open_topic(
-        self, tail: TopicTailer, name: str, partitions: int, stop: threading.Event
+        self, tailer: TopicTailer, name: str, partitions: int, stop: threading.Event
     ) -> dict[Partition, int] | None:
-        """Return where to begin in each partition of a topic; None if there is nothing to show in it yet."""
-        topic_partitions = [(name, number) for number in range(partitions)]
-        watermarks = {place: tail.watermarks(place) for place in topic_partitions}
+        """Return the start offset of each partition of a topic; None if it has no records to show yet."""
+        watermarks = {(name, number): tailer.watermarks((name, number)) for number in range(partitions)}
         record_type = record_type_by_name(name) or self._infer_record_type(name, watermarks)
         if record_type is None:
             return None
         self._record_types[name] = record_type
         if record_type == "trades":
             return {
-                place: self._recent_offset(tail, place, *watermarks[place], partitions)
-                for place in topic_partitions
+                partition: self._recent_offset(tailer, partition, low, high, partitions)
+                for partition, (low, high) in watermarks.items()
             }
         self._load_topic(name, record_type, stop)
         max_records = self._max_records(record_type) // partitions
         ends = self._lake_ends.get(name, {})
         return {
-            place: min(high, max(low, high - max_records, ends.get(place[1], low)))
-            for place, (low, high) in watermarks.items()
+            (name, number): min(high, max(low, high - max_records, ends.get(number, low)))
+            for (_, number), (low, high) in watermarks.items()
         }
 
     def _recent_offset(
-        self, tail: TopicTailer, partition: Partition, low: int, high: int, partitions: int
+        self, tailer: TopicTailer, partition: Partition, low: int, high: int, partitions: int
     ) -> int:
-        """Return where the last minutes of a partition begin or, if they are empty, its last trades."""
-        start = tail.offset_at(partition, clock.now_ns() // 1_000_000 - _TRADE_LOOKBACK_MS)
+        """Return the offset at which the last minutes of a partition begin; if empty, its last trades."""
+        start = tailer.offset_at(partition, clock.now_ns() // 1_000_000 - _TRADE_LOOKBACK_MS)
         if start < 0:
             start = high - _DEFAULT_RECORDS // partitions
         return max(low, start, high - _MAX_TRADES // partitions)
@@ -276,7 +304,7 @@ class DashboardReader:
     def _infer_record_type(
         self, name: str, watermarks: Mapping[Partition, tuple[int, int]]
     ) -> RecordType | None:
-        """Return what a topic of another name holds, by one of its last records."""
+        """Infer the record type of a topic from one of its last records."""
         starts = {number: max(low, high - 3) for (_, number), (low, high) in watermarks.items() if high > low}
         for batch in read_all(self._servers, self._properties, name, starts) if starts else ():
             for value in batch.frame.get_column("value"):
@@ -284,10 +312,10 @@ class DashboardReader:
                     return record_type
         return None
 
-    def _poll_batch(self, tail: TopicTailer) -> None:
-        """Gather what comes up to the next tenth of a second, and take it."""
+    def _poll_batch(self, tailer: TopicTailer) -> None:
+        """Add the records that arrive until the next tenth of a second."""
         now_s = clock.monotonic_s()
-        for topic, values in tail.poll(BATCH_S - now_s % BATCH_S).items():
+        for topic, values in tailer.poll(BATCH_S - now_s % BATCH_S).items():
             self._add_messages(self._record_types[topic], values)
             self.status.records += len(values)
             self.status.last_record_ms = clock.now_ns() // 1_000_000

@@ -1,4 +1,4 @@
-"""Which topics are ours, and what they hold."""
+"""Selects the topics to show, and determines their record types."""
 
 from collections.abc import Collection, Iterable
 from typing import Final, Literal
@@ -21,38 +21,36 @@ _RECORD_TYPES_BY_SCHEMA: Final[dict[str, RecordType]] = {
     INDICATOR: "indicators",
     ALERT: "alerts",
 }
-_HIDDEN_SUFFIXES: Final = frozenset({"refused"})
+_REJECTS_SUFFIX: Final = ".rejects"
 _KNOWN_SUFFIXES: Final = frozenset({"bars", "trades", "indicators", "alerts"})
 
 
 def prefix_of(topic: str) -> str:
-    """Return what stands before the first dot of a topic's name."""
+    """Return a topic's name up to the first dot."""
     return topic.partition(".")[0]
 
 
 def find_prefixes(topics: Iterable[str]) -> list[str]:
-    """Return the prefixes of all topics that look like ours: ``stocks`` of ``stocks.bars``."""
+    """Return the prefixes of all topics with a known suffix: ``stocks`` of ``stocks.bars``."""
     return sorted({prefix_of(name) for name in topics if name.partition(".")[2] in _KNOWN_SUFFIXES})
 
 
 def select_topics(topics: Iterable[str], allowed_prefixes: Collection[str]) -> list[str]:
-    """Return the topics of some prefixes that hold what can be shown."""
+    """Return the topics of some prefixes that can hold records to show."""
     return sorted(
         name
         for name in topics
-        if prefix_of(name) in allowed_prefixes
-        and "." in name
-        and name.partition(".")[2] not in _HIDDEN_SUFFIXES
+        if prefix_of(name) in allowed_prefixes and "." in name and not name.endswith(_REJECTS_SUFFIX)
     )
 
 
 def record_type_by_name(topic: str) -> RecordType | None:
-    """Return what a topic holds by its name, None if that does not tell."""
+    """Return a topic's record type by its name, or None if the name does not determine it."""
     return _RECORD_TYPES_BY_SUFFIX.get(topic.partition(".")[2])
 
 
 def record_type_by_record(value: bytes | None) -> RecordType | None:
-    """Return what a topic holds by one of its records, None if that is nothing to show."""
+    """Return a topic's record type by one of its records, or None if it is not shown."""
     try:
         return _RECORD_TYPES_BY_SCHEMA.get(find_schema(value or b"") or "")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,9 +1,10 @@
-"""Open pages. Each has a queue of one: what it gets next is made when it can take it, of what is newest then.
+"""Pushes updates to connected clients. The next frame of a client is encoded when its connection is ready.
 
-So a slow page gets fewer frames, not older ones, and costs no memory; one that takes none is dropped.
+So a slow client gets fewer frames, never older ones, and costs no memory; one that stops reading is dropped.
 """
 
 import asyncio
+import struct
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,34 +16,50 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tickerlake import clock
 from tickerlake.analytics.bars import Ints
-from tickerlake.dashboard.live.frames import changed_since, encode_rows, encode_sparklines
+from tickerlake.dashboard.access.policy import CLOSE_LOGIN_REQUIRED
+from tickerlake.dashboard.market.latest import SPARKLINE_POINTS, LatestValues
 from tickerlake.dashboard.market.state import ChartKey, MarketState
 from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.version import VERSION
 
 FRAME_S: Final = 0.1
+"""Ten updates per second look continuous; it is also the reader's batch interval."""
 SEND_TIMEOUT_S: Final = 10.0
+"""A client that reads nothing for this long is dropped; its page then reconnects by itself."""
 MAX_VIEW_ROWS: Final = 300
+"""More rows than fit on a screen; web/src/main.ts sends no more than these."""
 MAX_MESSAGES_PER_S: Final = 20
+"""The page sends at most 15 (MAX_SENDS_PER_S in web/src/data/connection.ts)."""
 INITIAL_ALERTS: Final = 200
+"""Alerts sent to a new client, a few screens of its list; the API returns older ones."""
+MAX_INTERVAL_CHARS: Final = 8
+"""Above the longest interval, five digits and a unit of two letters."""
 CLOSE_TRY_AGAIN_LATER: Final = 1013
 CLOSE_POLICY_VIOLATION: Final = 1008
-CLOSE_LOGIN_REQUIRED: Final = 4401
 _MAX_ALERTS_PER_FRAME: Final = 100
-_NO_IDS: Final[Ints] = np.empty(0, dtype=np.int64)
+"""After a burst a client gets the newest of them; the API returns the others."""
+_MAX_SHARED_FRAMES: Final = 4
+"""Clients differ by the tick they have seen: most of them have seen the last one or the one before."""
 _STATUS_INTERVAL_S: Final = 2.0
+"""A client reconnects after ten seconds without a message, so one may be late."""
+_NO_IDS: Final[Ints] = np.empty(0, dtype=np.int64)
+
+# binary frames: columns of numbers, little-endian, aligned so that a browser reads them as typed arrays
+ROWS_FRAME: Final = 1
+SPARKLINES_FRAME: Final = 2
+_HEADER: Final = struct.Struct("<BBHId")
 
 Frame = bytes | str
 
 
 class ViewRequest(msgspec.Struct, tag_field="t", tag="view", forbid_unknown_fields=True):
-    """The rows that a page has on its screen."""
+    """The instruments that a client shows on its screen."""
 
     ids: list[int]
 
 
 class ChartRequest(msgspec.Struct, tag_field="t", tag="chart", forbid_unknown_fields=True):
-    """The chart that a page shows; without an id none."""
+    """The chart that a client shows; no chart if there is no id."""
 
     id: int | None = None
     interval: str = ""
@@ -53,7 +70,7 @@ _REQUEST_DECODER: Final = msgspec.json.Decoder(ViewRequest | ChartRequest)
 
 @dataclass(slots=True)
 class HubStats:
-    """What has been sent, and to how many."""
+    """Counts of clients, and of the frames and bytes sent to them."""
 
     clients: int = 0
     dropped_clients: int = 0
@@ -63,11 +80,10 @@ class HubStats:
 
 
 @dataclass(slots=True, eq=False)
-class Client:
-    """What one page has got already, and what it looks at."""
+class ClientState:
+    """What a client shows of one market, and how much of it it has been sent."""
 
-    wakeup: asyncio.Event = field(default_factory=asyncio.Event)
-    market: MarketState | None = None
+    market: MarketState
     hello: bytes = b""
     instruments_sent: int = 0
     view_ids: Ints = field(default_factory=lambda: _NO_IDS)
@@ -84,17 +100,25 @@ class Client:
     status_s: float = 0.0
 
 
+@dataclass(slots=True, eq=False)
+class Client:
+    """A connected client; a new market replaces its state, so that it is sent everything again."""
+
+    state: ClientState
+    wakeup: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Hub:
-    """Sends pages what is new.
+    """Sends updates to clients.
 
     Parameters
     ----------
-    feed
-        Where it comes from.
-    most
-        More pages than these are turned away.
+    reader
+        Source of the updates.
+    max_clients
+        Further clients are refused.
     login
-        Whether pages had to log in, and so can log out.
+        Whether clients had to log in, and so can log out.
     """
 
     def __init__(self, reader: DashboardReader, max_clients: int = 200, *, login: bool = False) -> None:
@@ -108,18 +132,18 @@ class Hub:
         self._shared_frames: OrderedDict[tuple[str, int, int, int], bytes] = OrderedDict()
 
     def notify_clients(self) -> None:
-        """Say that there may be something new; to be called in the event loop."""
-        for page in self._clients:
-            page.wakeup.set()
+        """Wake all clients, as there may be updates; call it in the event loop."""
+        for client in self._clients:
+            client.wakeup.set()
 
     async def serve(self, socket: WebSocket) -> None:
-        """Serve a page until it leaves."""
+        """Serve a client until it disconnects."""
         await socket.accept()
         if len(self._clients) >= self._max_clients:
             self.stats.refused_clients += 1
-            await socket.close(CLOSE_TRY_AGAIN_LATER, "too many pages")
+            await socket.close(CLOSE_TRY_AGAIN_LATER, "too many clients")
             return
-        client = Client()
+        client = Client(ClientState(self._reader.market))
         client.wakeup.set()
         self._clients.add(client)
         self.stats.clients = len(self._clients)
@@ -130,11 +154,11 @@ class Hub:
         finally:
             self._clients.discard(client)
             self.stats.clients = len(self._clients)
-            self._select_chart(client, None)
+            self._select_chart(client.state, None)
             for task in (sending, receiving):
                 task.cancel()
-            ended = await asyncio.gather(sending, receiving, return_exceptions=True)
-        for outcome in ended:
+            outcomes = await asyncio.gather(sending, receiving, return_exceptions=True)
+        for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
 
@@ -154,36 +178,31 @@ class Hub:
             return
         except (ValueError, KeyError, RecursionError):
             # KeyError: a binary message
-            await socket.close(CLOSE_POLICY_VIOLATION, "not understood")
+            await socket.close(CLOSE_POLICY_VIOLATION, "invalid message")
 
     def _handle_request(self, client: Client, request: ViewRequest | ChartRequest) -> None:
-        market = client.market
-        if market is None:
-            return
-        ready_count = market.ready_count
+        state = client.state
+        ready_count = state.market.ready_count
         if isinstance(request, ViewRequest):
             if len(request.ids) > MAX_VIEW_ROWS or any(not 0 <= each < ready_count for each in request.ids):
-                raise ValueError("too many rows, or unknown ones")
-            client.view_ids = np.array(request.ids, dtype=np.int64)
-            client.view_tick = client.sparkline_tick = 0
+                raise ValueError("too many or unknown ids")
+            state.view_ids = np.array(request.ids, dtype=np.int64)
+            state.view_tick = state.sparkline_tick = 0
         elif request.id is None:
-            self._select_chart(client, None)
+            self._select_chart(state, None)
         else:
             if not 0 <= request.id < ready_count or len(request.interval) > MAX_INTERVAL_CHARS:
-                raise ValueError("no such chart")
-            self._select_chart(client, (request.id, request.interval))
+                raise ValueError("unknown chart")
+            self._select_chart(state, (request.id, request.interval))
         client.wakeup.set()
 
-    def _select_chart(self, client: Client, chart: ChartKey | None) -> None:
-        market = client.market
-        if market is None:
-            return
-        if client.chart is not None:
-            market.unwatch(client.chart)
-        client.chart, client.forming = chart, []
+    def _select_chart(self, state: ClientState, chart: ChartKey | None) -> None:
+        if state.chart is not None:
+            state.market.unwatch(state.chart)
+        state.chart, state.forming = chart, []
         if chart is not None:
-            market.watch(chart)
-            client.chart_tick = market.latest.tick
+            state.market.watch(chart)
+            state.chart_tick = state.market.latest.tick
 
     async def _send(self, socket: WebSocket, client: Client) -> None:
         while True:
@@ -205,35 +224,34 @@ class Hub:
                     return
                 self.stats.frames_sent += 1
                 self.stats.bytes_sent += len(frame)
-            # a whole frame would let a page fall behind the batches, which come as often
+            # with a full frame the client would fall behind the batches, which come just as often
             rest_s = FRAME_S / 2 - (clock.monotonic_s() - started_s)
             if rest_s > 0:
                 await asyncio.sleep(rest_s)
 
     def _new_frames(self, client: Client) -> list[Frame]:
-        """Return what is new for a page."""
+        """Return the updates for a client."""
         frames: list[Frame] = []
         reader, now_ms = self._reader, clock.now_ns() / 1e6
         market = reader.market
-        if client.market is not market:
-            self._select_chart(client, None)
-            fresh = Client(wakeup=client.wakeup, market=market)
-            for name in Client.__slots__:
-                setattr(client, name, getattr(fresh, name))
+        if client.state.market is not market:
+            self._select_chart(client.state, None)
+            client.state = ClientState(market)
+        state = client.state
         second = int(now_ms // 1000)
         with market.lock:
-            full = second != client.last_second
+            full = second != state.last_second
             if full:
-                self._add_hello(client, frames)
-            self._add_rows(client, frames, now_ms, full=full)
-            self._add_chart(client, frames)
-            self._add_alerts(client, frames)
-        client.last_second = second
-        self._add_state(client, frames)
+                self._add_hello(state, frames)
+            self._add_rows(state, frames, now_ms, full=full)
+            self._add_chart(state, frames)
+            self._add_alerts(state, frames)
+        state.last_second = second
+        self._add_status(state, frames)
         return frames
 
-    def _add_hello(self, client: Client, frames: list[Frame]) -> None:
-        market = self._reader.market
+    def _add_hello(self, state: ClientState, frames: list[Frame]) -> None:
+        market = state.market
         hello_fields = {
             "t": "hello",
             "epoch": self._reader.epoch,
@@ -245,12 +263,12 @@ class Hub:
             "login": self._login,
         }
         hello = msgspec.json.encode(hello_fields)
-        if hello != client.hello:
-            client.hello = hello
+        if hello != state.hello:
+            state.hello = hello
             frames.append(_encode_text(hello_fields | {"now_ms": clock.now_ns() / 1e6}))
         names, ready = market.instruments, market.ready_count
-        if client.instruments_sent < ready:
-            since = client.instruments_sent
+        if state.instruments_sent < ready:
+            since = state.instruments_sent
             frames.append(
                 _encode_text(
                     {
@@ -262,69 +280,69 @@ class Hub:
                     }
                 )
             )
-            client.instruments_sent = ready
-            # what they have changed before they could be shown is behind `all_tick`
-            fresh = np.arange(since, ready)
-            frames.append(encode_rows(market.latest, fresh, clock.now_ns() / 1e6))
+            state.instruments_sent = ready
+            # their earlier changes may lie before `rows_tick`
+            added = np.arange(since, ready)
+            frames.append(encode_rows(market.latest, added, clock.now_ns() / 1e6))
 
-    def _add_rows(self, client: Client, frames: list[Frame], now_ms: float, *, full: bool) -> None:
-        latest = self._reader.market.latest
-        sent_count = client.instruments_sent
-        if full and latest.tick > client.rows_tick:
-            frame = self._shared_rows(client.rows_tick, sent_count, now_ms)
+    def _add_rows(self, state: ClientState, frames: list[Frame], now_ms: float, *, full: bool) -> None:
+        latest = state.market.latest
+        sent_count = state.instruments_sent
+        if full and latest.tick > state.rows_tick:
+            frame = self._shared_rows(state.rows_tick, sent_count, now_ms)
             if frame:
                 frames.append(frame)
-            client.rows_tick = client.view_tick = latest.tick
-        view = client.view_ids[client.view_ids < sent_count]
-        for tick, changed, pack in (
-            (client.view_tick, latest.changed_tick, encode_rows),
-            (client.sparkline_tick, latest.sparkline_tick, encode_sparklines),
+            state.rows_tick = state.view_tick = latest.tick
+        view = state.view_ids[state.view_ids < sent_count]
+        for tick, changed_tick, encode in (
+            (state.view_tick, latest.changed_tick, encode_rows),
+            (state.sparkline_tick, latest.sparkline_tick, encode_sparklines),
         ):
-            ids = changed_since(changed, view, tick)
+            ids = changed_since(changed_tick, view, tick)
             if len(ids):
-                frames.append(pack(latest, ids, now_ms))
-        client.view_tick = client.sparkline_tick = latest.tick
+                frames.append(encode(latest, ids, now_ms))
+        state.view_tick = state.sparkline_tick = latest.tick
 
     def _shared_rows(self, since: int, sent_count: int, now_ms: float) -> bytes:
-        """Return all rows that changed since a tick; pages that have seen the same share the bytes."""
+        """Return all rows that changed since a tick; clients that have seen the same tick share the bytes."""
         latest = self._reader.market.latest
         key = (self._reader.epoch, sent_count, since, latest.tick)
         if key not in self._shared_frames:
             ids = changed_since(latest.changed_tick[:sent_count], None, since)
             self._shared_frames[key] = encode_rows(latest, ids, now_ms) if len(ids) else b""
-            while len(self._shared_frames) > 4:
+            while len(self._shared_frames) > _MAX_SHARED_FRAMES:
                 self._shared_frames.popitem(last=False)
         return self._shared_frames[key]
 
-    def _add_chart(self, client: Client, frames: list[Frame]) -> None:
-        market = self._reader.market
-        if client.chart is None:
+    def _add_chart(self, state: ClientState, frames: list[Frame]) -> None:
+        if state.chart is None:
             return
-        frames += map(_encode_text, market.events(client.chart, client.chart_tick))
-        client.chart_tick = market.latest.tick
-        forming = market.forming_bars(client.chart)
-        number, interval = client.chart
+        market = state.market
+        frames += map(_encode_text, market.events(state.chart, state.chart_tick))
+        state.chart_tick = market.latest.tick
+        forming = market.forming_bars(state.chart)
+        number, interval = state.chart
         for bar in forming:
-            if bar not in client.forming:
+            if bar not in state.forming:
                 frames.append(
                     _encode_text({"t": "bar", "id": number, "interval": interval, "bar": bar, "final": False})
                 )
-        client.forming = forming
+        state.forming = forming
 
-    def _add_alerts(self, client: Client, frames: list[Frame]) -> None:
-        alerts = self._reader.market.alerts
-        first = client.alerts_sent == 0
-        if alerts.count == client.alerts_sent and not (first and client.last_second == 0):
+    def _add_alerts(self, state: ClientState, frames: list[Frame]) -> None:
+        alerts = state.market.alerts
+        first = state.alerts_sent == 0
+        if alerts.count == state.alerts_sent and not (first and state.last_second == 0):
             return
-        new_alerts = alerts.since(client.alerts_sent, INITIAL_ALERTS if first else _MAX_ALERTS_PER_FRAME)
+        new_alerts = alerts.since(state.alerts_sent, INITIAL_ALERTS if first else _MAX_ALERTS_PER_FRAME)
         documents = b",".join(each.to_json() for each in new_alerts)
         reset = b"true" if first else b"false"
         frames.append((b'{"t":"alerts","reset":' + reset + b',"alerts":[' + documents + b"]}").decode())
-        client.alerts_sent = alerts.count
+        state.alerts_sent = alerts.count
 
-    def _add_state(self, client: Client, frames: list[Frame]) -> None:
-        if self.pipeline_json is not client.pipeline_json:
-            client.pipeline_json = self.pipeline_json
+    def _add_status(self, state: ClientState, frames: list[Frame]) -> None:
+        if self.pipeline_json is not state.pipeline_json:
+            state.pipeline_json = self.pipeline_json
             frames.append(self.pipeline_json.decode())
         status = self._reader.status
         fields = {
@@ -335,16 +353,44 @@ class Hub:
         }
         encoded = msgspec.json.encode(fields)
         now_s = clock.monotonic_s()
-        if encoded != client.status or now_s - client.status_s >= _STATUS_INTERVAL_S:
-            client.status, client.status_s = encoded, now_s
+        if encoded != state.status or now_s - state.status_s >= _STATUS_INTERVAL_S:
+            state.status, state.status_s = encoded, now_s
             frames.append(_encode_text(fields | {"last_record_ms": status.last_record_ms}))
 
 
-MAX_INTERVAL_CHARS: Final = 8
+def encode_rows(latest: LatestValues, ids: Ints, now_ms: float) -> bytes:
+    """Encode the latest values of instruments.
+
+    Returns
+    -------
+    frame
+        1, 0, 0, n and the time; `latest.COLUMNS`, float64 (8, n); the ids, uint32 (n,).
+    """
+    header = _HEADER.pack(ROWS_FRAME, 0, 0, len(ids), now_ms)
+    return header + latest.values[:, ids].astype("<f8").tobytes() + ids.astype("<u4").tobytes()
+
+
+def encode_sparklines(latest: LatestValues, ids: Ints, now_ms: float) -> bytes:
+    """Encode the sparklines of instruments.
+
+    Returns
+    -------
+    frame
+        2, 0, the number of points m, n and the time; closes, float32 (n, m); the ids, uint32 (n,).
+    """
+    header = _HEADER.pack(SPARKLINES_FRAME, 0, SPARKLINE_POINTS, len(ids), now_ms)
+    return header + latest.sparklines[ids].astype("<f4").tobytes() + ids.astype("<u4").tobytes()
+
+
+def changed_since(changed_tick: Ints, ids: Ints | None, tick: int) -> Ints:
+    """Return which of some instruments, or of all, changed after a tick."""
+    if ids is None:
+        return np.flatnonzero(changed_tick > tick)
+    return ids[changed_tick[ids] > tick]
 
 
 async def _close_slow(socket: WebSocket) -> None:
-    """Close the connection of a page that takes nothing; it gets to know it if it ever reads again."""
+    """Close the connection of a client that stopped reading; it learns why if it reads again."""
     with suppress(TimeoutError, RuntimeError, OSError):
         await asyncio.wait_for(socket.close(CLOSE_TRY_AGAIN_LATER, "too slow"), 1.0)
 
