@@ -95,7 +95,7 @@ def test_query_writes_files_atomically(lake: Path, tmp_path: Path) -> None:
         (("query", "select 1", "-f", "xml"), "There is no format 'xml'"),
         (("query", "select 1", "-f", "parquet"), "--output"),
         (("load", "--project", "p", "--dataset", "d", "--external"), "from Cloud Storage only"),
-        (("load", "--project", "No Project", "--dataset", "d"), "no project id"),
+        (("load", "--project", "No Project", "--dataset", "d"), "is not a project id"),
         (("audit", "--bigquery", "dataset"), "PROJECT.DATASET"),
     ],
 )
@@ -115,7 +115,7 @@ def test_load_and_compare(lake: Path, fake_bigquery: FakeBigQuery) -> None:
     done = run("load", *place, "--location", "EU", "--json", env=env)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["tables"] == {"raw_bars": 5, "raw_trades": 3}
-    assert "line 2: it has no symbol" in done.stderr
+    assert "line 2: symbol is missing or invalid" in done.stderr
     again = run("load", *place, "--no-views", env=env)
     assert "nothing new to load" in again.stderr
     elsewhere = run("load", *place, "--location", "US", env=env)

@@ -1,4 +1,4 @@
-"""External tables show exactly the curated files that count."""
+"""External tables show exactly the current curated files."""
 
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,12 @@ def test_external_tables_list_the_current_files(
     loader = Loader(store, warehouse, utc_dates, wait=lambda _: False)
     with pytest.raises(LakeError, match="no curated files"):
         ensure_external_tables(store, warehouse, loader, with_views=False)
-    # the emulator makes a plain table of an external one: look at what it is told, and keep that for it
+    # the emulator creates a plain table: record the configuration that is sent, and return it
     sent_configurations: list[dict[str, Any]] = []
     get = warehouse._client.get_table
 
-    def get_external_table(*given: Any, **named: Any) -> Any:
-        table = get(*given, **named)
+    def get_external_table(*args: Any, **kwargs: Any) -> Any:
+        table = get(*args, **kwargs)
         table._properties |= {"type": "EXTERNAL", "externalDataConfiguration": sent_configurations[-1]}
         return table
 
@@ -37,9 +37,9 @@ def test_external_tables_list_the_current_files(
     for name in ("create_table", "update_table"):
         real = getattr(warehouse._client, name)
 
-        def record_configuration(table: Any, *more: Any, real: Any = real, **named: Any) -> Any:
+        def record_configuration(table: Any, *args: Any, real: Any = real, **kwargs: Any) -> Any:
             sent_configurations.append(table.to_api_repr()["externalDataConfiguration"])
-            return real(table, *more, **named)
+            return real(table, *args, **kwargs)
 
         monkeypatch.setattr(warehouse._client, name, record_configuration)
     topic = LakeTopic(store, "t")
@@ -63,5 +63,5 @@ def test_a_table_of_another_type_is_left_alone(store: Store, warehouse: Warehous
     compact(store, tmp_path)
     warehouse.query(f"create table `{warehouse.name}`.curated_bars (a int64)")
     loader = Loader(store, warehouse, utc_dates, wait=lambda _: False)
-    with pytest.raises(WarehouseError, match="is no external table"):
+    with pytest.raises(WarehouseError, match="exists and is not an external table"):
         ensure_external_tables(store, warehouse, loader, with_views=False)

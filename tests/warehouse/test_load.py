@@ -1,4 +1,4 @@
-"""Loads into BigQuery (an emulator): each record once, whatever crashes, repeats, is lost or runs twice."""
+"""Loads into BigQuery (an emulator): each record once, despite crashes, lost replies and retries."""
 
 import io
 import itertools
@@ -30,7 +30,7 @@ from tickerlake.warehouse.load import Loader, LoadProgress
 from tickerlake.warehouse.manifests import Manifests
 from tickerlake.warehouse.tables import TABLES, TableSpec
 
-# other modules import this one, under another name: a count would begin twice
+# names are random: other modules import this one under another name, so a counter would start twice
 NAMES = (f"d{uuid4().hex}" for _ in itertools.count())
 
 
@@ -63,10 +63,10 @@ def load(store: Store, warehouse: Warehouse, *, with_views: bool = False, **opti
 
 
 def offsets(warehouse: Warehouse, table: str, topic: str = "t") -> list[int]:
-    found = warehouse.query(
+    rows = warehouse.query(
         f"select kafka_offset from `{warehouse.name}`.{table} where kafka_topic = '{topic}' order by 1"
     )
-    return [row[0] for row in found]
+    return [row[0] for row in rows]
 
 
 def assert_no_findings(store: Store, warehouse: Warehouse) -> None:
@@ -109,8 +109,8 @@ def test_daily_bars_have_a_separate_table_and_views_show_latest_revisions(
     assert done.tables == {"raw_bars": 2, "raw_bars_daily": 1}
     assert done.views == 5 + len(views())
     load(store, warehouse, with_views=True)
-    found = warehouse.query(f"select kafka_offset from `{warehouse.name}`.bars order by 1")
-    assert [row[0] for row in found] == [1, 2]
+    rows = warehouse.query(f"select kafka_offset from `{warehouse.name}`.bars order by 1")
+    assert [row[0] for row in rows] == [1, 2]
     assert warehouse.query(f"select count(*) from `{warehouse.name}`.daily_bars") == [(1,)]
     assert_no_findings(store, warehouse)
 
@@ -139,7 +139,7 @@ def test_rejects_are_reported_and_the_rest_is_loaded(store: Store, warehouse: Wa
 
 
 class Crash(Exception):
-    """The process ends here."""
+    """Stands for the end of the process."""
 
 
 STEPS: dict[str, Callable[[pytest.MonkeyPatch, Warehouse], None]] = {}
@@ -176,13 +176,13 @@ def after_the_job(monkeypatch: pytest.MonkeyPatch, _: Warehouse) -> None:
 @step
 def between_two_tables(monkeypatch: pytest.MonkeyPatch, _: Warehouse) -> None:
     real = Warehouse.load
-    seen: list[str] = []
+    loaded_tables: list[str] = []
 
-    def load(self: Warehouse, spec: TableSpec, *more: Any) -> int:
-        seen.append(spec.name)
-        if len(seen) == 2:
+    def load(self: Warehouse, spec: TableSpec, *args: Any) -> int:
+        loaded_tables.append(spec.name)
+        if len(loaded_tables) == 2:
             raise Crash
-        return real(self, spec, *more)
+        return real(self, spec, *args)
 
     monkeypatch.setattr(Warehouse, "load", load)
 
@@ -193,23 +193,23 @@ def before_the_load_result(monkeypatch: pytest.MonkeyPatch, _: Warehouse) -> Non
 
 
 @pytest.mark.parametrize("where", STEPS)
-@pytest.mark.parametrize("place", ["gs", "folder"])
+@pytest.mark.parametrize("store_type", ["gs", "folder"])
 def test_killed_at_each_step_and_rerun(
     request: pytest.FixtureRequest,
     warehouse: Warehouse,
     monkeypatch: pytest.MonkeyPatch,
     where: str,
-    place: str,
+    store_type: str,
     tmp_path: Any,
 ) -> None:
-    store = request.getfixturevalue("store") if place == "gs" else open_store(str(tmp_path))
+    store = request.getfixturevalue("store") if store_type == "gs" else open_store(str(tmp_path))
     topic = LakeTopic(store, "t")
     topic.add_segment([bar("A", 0), bar("A", 0, interval="1d"), bar("B", 1)])
     with monkeypatch.context() as patch:
         STEPS[where](patch, warehouse)
         with pytest.raises(Crash):
             load(store, warehouse)
-    # what came meanwhile must not change what the job that was begun takes
+    # records that arrive in the meantime must not change the load that was started
     topic.add_segment([bar("C", 2)])
     load(store, warehouse)
     assert offsets(warehouse, "raw_bars") == [0, 2, 3]
@@ -233,11 +233,11 @@ def test_a_job_whose_reply_is_lost_runs_once(
         {"lose": proxy.lose_reply, "503": lambda: proxy.reply_with_status(503), "cut": proxy.reset_mid_body}[
             fault
         ]()
-        through = Warehouse(PROJECT, warehouse.dataset)
-        through.open()
-        load(store, through)
-        assert proxy.pending == 0, "the fault must happen"
-        through.close()
+        proxied = Warehouse(PROJECT, warehouse.dataset)
+        proxied.open()
+        load(store, proxied)
+        assert proxy.pending == 0, "the fault must occur"
+        proxied.close()
     assert offsets(warehouse, "raw_trades") == list(range(8))
     assert_no_findings(store, warehouse)
 
@@ -247,17 +247,17 @@ def test_two_loaders_at_once_load_once(
 ) -> None:
     LakeTopic(store, "t").add_segment([trade("A", n) for n in range(4)])
     real = Manifests.create_next
-    others: list[LoadProgress] = []
+    concurrent: list[LoadProgress] = []
 
-    def plan(self: Manifests, *given: Any) -> Any:
-        if not others:
-            others.append(LoadProgress())
-            others[0] = load(store, warehouse)
-        return real(self, *given)
+    def create_next(self: Manifests, *args: Any) -> Any:
+        if not concurrent:
+            concurrent.append(LoadProgress())
+            concurrent[0] = load(store, warehouse)
+        return real(self, *args)
 
-    monkeypatch.setattr(Manifests, "create_next", plan)
+    monkeypatch.setattr(Manifests, "create_next", create_next)
     load(store, warehouse)
-    assert others[0].loads == 1
+    assert concurrent[0].loads == 1
     assert offsets(warehouse, "raw_trades") == list(range(4))
     assert_no_findings(store, warehouse)
 
@@ -268,7 +268,7 @@ def test_a_failed_job_is_repeated_under_another_name(
     LakeTopic(store, "t").add_segment([trade("A", 1)])
     real = Warehouse._start_job
     with monkeypatch.context() as patch:
-        # the service read a file that is no Parquet: the job fails, and its name is used up
+        # the file is not Parquet: the job fails, and its name cannot be used again
         patch.setattr(
             Warehouse, "_start_job", lambda self, spec, job, _: real(self, spec, job, b"garbage" * 10)
         )
@@ -278,9 +278,9 @@ def test_a_failed_job_is_repeated_under_another_name(
     done = load(store, warehouse)
     assert done.resumed == 1
     manifests = Manifests(store, PROJECT, warehouse.dataset, "trades")
-    ended = manifests.find_result(1)
-    assert ended is not None
-    assert ended.jobs[0].endswith("_1")
+    result = manifests.find_result(1)
+    assert result is not None
+    assert result.jobs[0].endswith("_1")
     assert offsets(warehouse, "raw_trades") == [0]
     assert_no_findings(store, warehouse)
 
@@ -292,13 +292,13 @@ def test_transient_failures_are_retried_automatically(
     real = Warehouse.load
     failed: list[str] = []
 
-    def fails(self: Warehouse, spec: TableSpec, job_id: str, source: Any) -> int:
+    def fail_twice(self: Warehouse, spec: TableSpec, job_id: str, source: Any) -> int:
         if len(failed) < 2:
             failed.append(job_id)
             raise JobFailed("backendError", "", transient=True, preexisting=False)
         return real(self, spec, job_id, source)
 
-    monkeypatch.setattr(Warehouse, "load", fails)
+    monkeypatch.setattr(Warehouse, "load", fail_twice)
     load(store, warehouse)
     assert [name[-1] for name in failed] == ["0", "1"]
     assert offsets(warehouse, "raw_trades") == [0]
@@ -354,9 +354,9 @@ def test_a_new_column_is_added_without_downtime(
 def test_a_table_of_another_schema_is_left_alone(store: Store, warehouse: Warehouse) -> None:
     from google.cloud import bigquery
 
-    wrong = bigquery.Table(f"{warehouse.name}.raw_trades")
-    wrong.schema = [bigquery.SchemaField("price", "FLOAT")]
-    warehouse._client.create_table(wrong)
+    table = bigquery.Table(f"{warehouse.name}.raw_trades")
+    table.schema = [bigquery.SchemaField("price", "FLOAT")]
+    warehouse._client.create_table(table)
     LakeTopic(store, "t").add_segment([trade("A", 1)])
     with pytest.raises(WarehouseError, match="column price is FLOAT, not NUMERIC") as caught:
         load(store, warehouse)
@@ -368,9 +368,9 @@ def test_a_missing_dataset_is_reported(emulators: None) -> None:
     with pytest.raises(UsageError, match="does not exist") as caught:
         warehouse.open()
     assert "--location" in caught.value.hint
-    with pytest.raises(UsageError, match="no project id"):
+    with pytest.raises(UsageError, match="is not a project id"):
         Manifests(open_store("memory://x"), "No/Project", "d", "bars")
-    with pytest.raises(UsageError, match="no name of a dataset"):
+    with pytest.raises(UsageError, match="is not a dataset name"):
         Manifests(open_store("memory://x"), "p", "d-d", "bars")
 
 
@@ -384,11 +384,10 @@ def test_the_audit_finds_lost_and_duplicated_rows(store: Store, warehouse: Wareh
     warehouse.query(f"delete from {table} where kafka_offset = 13")
     warehouse.query(f"insert into {table} select * from {table} where kafka_offset = 25")
     (result,) = audit_loads(store, warehouse)
-    assert [finding.message.partition(" are in")[0] for finding in result.findings] == [
-        "of the offsets 10 to 19, 9 rows",
-        "of the offsets 20 to 29, 11 rows",
+    assert [finding.message for finding in result.findings] == [
+        f"offsets 10 to 19: {warehouse.name} has 9 rows, 10 expected",
+        f"offsets 20 to 29: {warehouse.name} has 11 rows (1 duplicates), 10 expected",
     ]
-    assert "1 of them twice" in result.findings[1].message
 
 
 def test_views_agree_in_duckdb_and_bigquery(store: Store, warehouse: Warehouse) -> None:
@@ -401,10 +400,10 @@ def test_views_agree_in_duckdb_and_bigquery(store: Store, warehouse: Warehouse) 
     load(store, warehouse, with_views=True)
     local = LakeDatabase(store, utc_dates)
     for view in views().values():
-        here = local.query(f"select * from {view.name}").pl()
-        there = warehouse.query(f"select {', '.join(here.columns)} from `{warehouse.name}`.{view.name}")
-        assert _normalized(there) == _normalized(here.rows()), view.name
-        assert here.height or view.name == "alerts_in_context"
+        frame = local.query(f"select * from {view.name}").pl()
+        rows = warehouse.query(f"select {', '.join(frame.columns)} from `{warehouse.name}`.{view.name}")
+        assert _normalized(rows) == _normalized(frame.rows()), view.name
+        assert frame.height or view.name == "alerts_in_context"
     local.close()
 
 
@@ -417,7 +416,7 @@ def _normalized(rows: list[tuple[Any, ...]]) -> list[str]:
     return sorted(" ".join(map(text, row)) for row in rows)
 
 
-def test_parquet_that_is_loaded_has_the_tables_columns_in_order() -> None:
+def test_loaded_parquet_has_the_columns_of_its_table_in_order() -> None:
     for spec in TABLES.values():
         frame = pl.DataFrame(schema=frame_schema(spec.record_type))
         buffer = io.BytesIO()

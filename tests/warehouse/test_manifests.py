@@ -1,4 +1,4 @@
-"""The newest manifest is found among any number, with few lookups."""
+"""The newest manifest is found with few lookups, however many there are."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ from tickerlake.warehouse.manifests import Manifests, Range
 
 
 class CountingStore(MemoryStore):
-    """A store that counts how often it is asked for one object."""
+    """A store that counts calls of `stat`."""
 
     stat_calls = 0
 
@@ -20,25 +20,25 @@ class CountingStore(MemoryStore):
 
 @settings(max_examples=25)
 @given(st.integers(0, 300), st.integers(0, 20))
-def test_the_last_is_found_and_then_followed(count: int, more: int) -> None:
+def test_the_newest_manifest_is_found_and_followed(count: int, more: int) -> None:
     store = CountingStore()
-    mine, theirs = (Manifests(store, "project", "d", "bars") for _ in range(2))
+    reader, writer = (Manifests(store, "project", "d", "bars") for _ in range(2))
     last = None
     for number in range(count):
-        last = theirs.create_next(last, [Range("t", 0, number, number + 1, 1)])
+        last = writer.create_next(last, [Range("t", 0, number, number + 1, 1)])
     store.stat_calls = 0
-    assert mine.find_latest() == last
+    assert reader.find_latest() == last
     assert store.stat_calls <= 2 * count.bit_length() + 2
     for number in range(count, count + more):
-        last = theirs.create_next(last, [Range("t", 0, number, number + 1, 1)])
+        last = writer.create_next(last, [Range("t", 0, number, number + 1, 1)])
         store.stat_calls = 0
-        assert mine.find_latest() == last
+        assert reader.find_latest() == last
         assert store.stat_calls <= 3
 
 
 def test_the_first_of_two_plans_wins() -> None:
     store = MemoryStore()
-    mine, theirs = (Manifests(store, "project", "d", "bars") for _ in range(2))
-    first = theirs.create_next(None, [Range("t", 0, 0, 5, 5)])
-    assert mine.create_next(None, [Range("t", 0, 0, 3, 3)]) == first
+    loser, winner = (Manifests(store, "project", "d", "bars") for _ in range(2))
+    first = winner.create_next(None, [Range("t", 0, 0, 5, 5)])
+    assert loser.create_next(None, [Range("t", 0, 0, 3, 3)]) == first
     assert first.next_offsets == {"t": {"0": 5}}

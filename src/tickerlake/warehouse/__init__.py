@@ -1,1 +1,1 @@
-"""The lake → BigQuery: free load jobs, each segment once."""
+"""The lake → BigQuery: free load jobs, each record once."""

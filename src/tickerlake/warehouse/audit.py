@@ -1,4 +1,4 @@
-"""Proof that BigQuery holds what was loaded: counts for each range of offsets that a manifest names."""
+"""Audit of BigQuery: its rows are counted per range of offsets and compared with the manifests."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -12,18 +12,19 @@ from tickerlake.warehouse.manifests import Manifests, Range
 from tickerlake.warehouse.tables import tables
 
 _RANGES_PER_QUERY: Final = 5_000
+"""Keeps the array parameter, and with it the request, small."""
 
 
 @dataclass(slots=True)
 class LoadAudit:
-    """Figures of one partition of a topic; ``findings`` is empty if all is well.
+    """Counts of one partition of a topic; ``findings`` is empty if nothing is wrong.
 
     Parameters
     ----------
     loads, through
-        How many loads there were, and up to which offset.
+        Number of complete loads, and the first offset after them.
     records, rejects, rows
-        What was taken, what of it is no record of the kind, and what the tables hold.
+        Records that were read, rejected ones among them, and rows in the tables.
     """
 
     topic: str
@@ -36,14 +37,14 @@ class LoadAudit:
     findings: list[Finding] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """As ``--json`` shows it."""
+        """Return the audit as ``--json`` prints it."""
         return asdict(self)
 
 
 def audit_loads(store: Store, warehouse: Warehouse) -> list[LoadAudit]:
-    """Compare the tables of a dataset with what the manifests in the lake say of it.
+    """Compare the tables of a dataset with the manifests in the lake.
 
-    Nothing is said of a load that has not ended: run `tickerlake load` first.
+    Loads that are not complete are skipped: run `tickerlake load` first.
     """
     results: list[LoadAudit] = []
     for record_type in SCHEMA_OF:
@@ -61,7 +62,7 @@ def audit_loads(store: Store, warehouse: Warehouse) -> list[LoadAudit]:
 
 
 def _loaded_ranges(manifests: Manifests) -> dict[tuple[str, int], list[tuple[Range, int]]]:
-    """Return the ranges of each partition that were loaded, in order, and how many rows each gave."""
+    """Return the loaded ranges of each partition in order, each with its number of rows."""
     ranges_by_partition: dict[tuple[str, int], list[tuple[Range, int]]] = {}
     latest = manifests.find_latest()
     for number in range(1, latest.number + 1 if latest else 1):
@@ -102,10 +103,10 @@ def _compare(
         rows, offsets = by_bucket.get(number, (0, 0))
         result.rows += rows
         if rows != expected_rows or offsets != rows:
-            doubled = f", {rows - offsets:,} of them twice" if rows > offsets else ""
+            duplicates = f" ({rows - offsets:,} duplicates)" if rows > offsets else ""
             yield Finding(
                 "loaded",
                 f"raw/{each.topic}/partition={each.partition}/",
-                f"of the offsets {each.start} to {each.end - 1}, {rows:,} rows are in "
-                f"{warehouse.name}{doubled}; {expected_rows:,} are due",
+                f"offsets {each.start} to {each.end - 1}: {warehouse.name} has {rows:,} rows"
+                f"{duplicates}, {expected_rows:,} expected",
             )

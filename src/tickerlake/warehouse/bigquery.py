@@ -1,4 +1,4 @@
-"""BigQuery: the only module that speaks to google-cloud-bigquery, in our own terms and errors."""
+"""BigQuery: the only module that uses google-cloud-bigquery; its errors become `WarehouseError`s."""
 
 import io
 import os
@@ -50,19 +50,25 @@ _ROLES: Final = (
 )
 _CALL_OPTIONS: Final[dict[str, Any]] = {
     "timeout": 60.0,
-    "retry": DEFAULT_RETRY.with_timeout(60.0),  # by itself the client goes on for ten minutes
+    "retry": DEFAULT_RETRY.with_timeout(60.0),  # the client would retry for ten minutes by default
 }
 _JOB_TIMEOUT_S: Final = 3600.0
+"""Bounds the wait for a queued job; a later run finds it again by its name."""
+
 _UPLOAD_TIMEOUT_S: Final = 600.0
+"""Enough for a batch of a million rows (about 40 MB) at 1 Mbit/s."""
+
 _STANDARD_SQL_TYPES: Final = {"INTEGER": "INT64", "BOOLEAN": "BOOL"}
-"""How types are called in SQL that BigQuery's interface calls otherwise."""
+"""SQL names of types that have other names in BigQuery's API."""
+
+_RETRY_HINT: Final = "A retry may succeed."
 _Result = TypeVar("_Result")
 
 
 class JobFailed(WarehouseError):
     """A job ended without effect.
 
-    ``transient`` says that another attempt makes sense, ``earlier`` that it was found, not begun just now.
+    ``transient``: another attempt may succeed. ``preexisting``: an earlier attempt had started the job.
     """
 
     def __init__(self, message: str, hint: str, *, transient: bool, preexisting: bool) -> None:
@@ -71,14 +77,14 @@ class JobFailed(WarehouseError):
 
 
 class Warehouse:
-    """A dataset of BigQuery.
+    """A BigQuery dataset.
 
-    Honours ``BIGQUERY_EMULATOR_HOST``; else uses the machine's Application Default Credentials.
+    Honors ``BIGQUERY_EMULATOR_HOST``; otherwise uses the Application Default Credentials.
 
     Parameters
     ----------
     project, dataset
-        Which one.
+        The ids of the project and of the dataset.
 
     Raises
     ------
@@ -113,20 +119,20 @@ class Warehouse:
         self._client.close()
 
     def open(self, location: str | None = None) -> None:
-        """Find the dataset, or create it in a location if one is given.
+        """Look up the dataset; create it if a location is specified.
 
         Raises
         ------
         UsageError
-            It is not there, or elsewhere.
+            It does not exist and no location is specified, or it is in another location.
         """
         try:
             dataset = self._call(lambda: self._client.get_dataset(self.name, **_CALL_OPTIONS))
         except NotFound as error:
             if location is None:
                 raise UsageError(
-                    f"The dataset {self.name} does not exist, or this account may not see it.",
-                    "Create it with --location, for example --location EU: where the bucket is.",
+                    f"The dataset {self.name} does not exist, or this account cannot see it.",
+                    "Create it in the location of the bucket, for example with --location EU.",
                 ) from error
             new_dataset = bigquery.Dataset(self.name)
             new_dataset.location = location
@@ -137,16 +143,16 @@ class Warehouse:
         if location and self.location.upper() != location.upper():
             raise UsageError(
                 f"The dataset {self.name} is in {self.location}, not in {location}.",
-                "A dataset can't be moved: leave out --location, or name another dataset.",
+                "A dataset cannot be moved: omit --location, or choose another dataset.",
             )
 
     def ensure_table(self, spec: TableSpec) -> None:
-        """Create a table, or check the one there is, and add the columns that it lacks.
+        """Create a table, or check the existing one and add missing columns to it.
 
         Raises
         ------
         WarehouseError
-            It has another schema, partitioning or clustering.
+            It has another schema or partitioning.
         """
         name = f"{self.name}.{spec.name}"
         table = bigquery.Table(name, schema=[_schema_field(each) for each in spec.fields])
@@ -167,7 +173,7 @@ class Warehouse:
             self.query(f"alter table `{name}` {added}")
 
     def _get_or_create(self, table: Any) -> Any:
-        """Return what is there under the name of a table; create the table and return None if nothing is."""
+        """Return the existing table of that name; if there is none, create it and return None."""
         try:
             return self._call(lambda: self._client.get_table(table.reference, **_CALL_OPTIONS))
         except NotFound:
@@ -175,7 +181,7 @@ class Warehouse:
             return None
 
     def _check_table(self, spec: TableSpec, table: Any) -> None:
-        remedy = "Move it away (`bq cp`, `bq rm -t`), or load into another dataset (--dataset)."
+        hint = "Move it away (`bq cp`, `bq rm -t`), or load into another dataset (--dataset)."
         name = f"{self.name}.{spec.name}"
         types = {
             field.name: (
@@ -190,12 +196,12 @@ class Warehouse:
                 raise WarehouseError(
                     f"The table {name} has another schema: its column {field.name} is {actual[0]}"
                     f"{' (repeated)' if actual[1] else ''}, not {field.type}.",
-                    remedy,
+                    hint,
                 )
         for each in table.schema:
             if each.mode == "REQUIRED" and each.name not in {field.name for field in spec.fields}:
                 raise WarehouseError(
-                    f"The table {name} has another schema: its column {each.name} is required.", remedy
+                    f"The table {name} has another schema: its column {each.name} is required.", hint
                 )
         partitioning = table.time_partitioning
         if partitioning is None or (partitioning.field, partitioning.type_) != (
@@ -203,28 +209,30 @@ class Warehouse:
             spec.granularity,
         ):
             raise WarehouseError(
-                f"The table {name} is not partitioned by {PARTITION_FIELD} ({spec.granularity}).", remedy
+                f"The table {name} is not partitioned by {PARTITION_FIELD} ({spec.granularity}).", hint
             )
 
     def load(self, spec: TableSpec, job_id: str, source: bytes | str) -> int:
-        """Load Parquet into a table by a job of a given name, or wait for the one that has that name.
+        """Load Parquet into a table with a named job, or wait for the existing job of that name.
 
         Parameters
         ----------
+        job_id
+            Name of the job: BigQuery runs a job of a name once.
         source
-            The file itself, or where it is: ``gs://…``.
+            Content of the file, or its URI: ``gs://…``.
 
         Returns
         -------
         int
-            How many rows it loaded.
+            Number of loaded rows.
 
         Raises
         ------
         JobFailed
-            It ended without effect.
+            The job ended without effect; its name cannot be used again.
         WarehouseUnavailable
-            It may run, or not: ask again under the same name.
+            The job may be running: call again with the same name.
         """
         job = self._find_job(job_id)
         if job is not None:
@@ -234,7 +242,7 @@ class Warehouse:
         except AlreadyExists:
             job = self._find_job(job_id)
         if job is None:
-            raise WarehouseUnavailable(f"The job {job_id} can't be found.", "It is asked for again.")
+            raise WarehouseUnavailable(f"The job {job_id} exists but cannot be found.", _RETRY_HINT)
         return self._wait_for_job(job, preexisting=False)
 
     def _find_job(self, job_id: str) -> Any:
@@ -283,7 +291,7 @@ class Warehouse:
         details = {str(each.get("message", "")) for each in job.errors or ()} - {message}
         more = f" ({'; '.join(sorted(details))[:500]})" if details else ""
         transient = error_result.get("reason") in _TRANSIENT_REASONS
-        hint = "It is tried again." if transient else _hint_for(message)
+        hint = _RETRY_HINT if transient else _hint_for(message)
         return JobFailed(
             f"The job {job.job_id} failed: {message}{more}",
             hint,
@@ -292,7 +300,7 @@ class Warehouse:
         )
 
     def ensure_view(self, name: str, sql: str, description: str) -> bool:
-        """Create a view, or change it if its text is another one; True if something was done."""
+        """Create a view, or update it if its query differs; return whether anything changed."""
         table_id = f"{self.name}.{name}"
         view = bigquery.Table(table_id)
         view.view_query = sql
@@ -302,7 +310,7 @@ class Warehouse:
             return True
         if existing.table_type != "VIEW":
             raise WarehouseError(
-                f"{table_id} is there, and is no view ({existing.table_type}).",
+                f"{table_id} exists and is not a view ({existing.table_type}).",
                 "Move it away (`bq cp`, `bq rm -t`), load into another dataset, or use --no-views.",
             )
         if existing.view_query == sql:
@@ -315,7 +323,20 @@ class Warehouse:
         return True
 
     def ensure_external_table(self, name: str, prefix: str, uris: Sequence[str]) -> None:
-        """Create a table over Parquet files in folders (``key=value``), or make it show other files."""
+        """Create or update an external table over Parquet files.
+
+        Parameters
+        ----------
+        prefix
+            URI of the folder whose Hive partitions (``key=value/``) contain the files.
+        uris
+            URIs of the files.
+
+        Raises
+        ------
+        WarehouseError
+            A table of another type has that name.
+        """
         table_id = f"{self.name}.{name}"
         config = bigquery.ExternalConfig("PARQUET")
         config.source_uris = list(uris)
@@ -332,7 +353,7 @@ class Warehouse:
             return
         if existing.table_type != "EXTERNAL":
             raise WarehouseError(
-                f"{table_id} is there, and is no external table ({existing.table_type}).",
+                f"{table_id} exists and is not an external table ({existing.table_type}).",
                 "Move it away (`bq cp`, `bq rm -t`), or use another dataset.",
             )
         current_config = existing.external_data_configuration
@@ -345,17 +366,17 @@ class Warehouse:
             )
 
     def check_permissions(self) -> list[tuple[str, str]]:
-        """Do what a load does, on a table of its own that is gone afterwards; return what is not allowed.
+        """Run the requests of a load on a temporary table; return those that are denied.
 
         Returns
         -------
         list of tuple
-            For each thing that is not allowed a sentence and its remedy. Empty: all is.
+            Message and hint of each denied request.
         """
         table = bigquery.Table(
             f"{self.name}.tickerlake_doctor", schema=[bigquery.SchemaField("checked", "INT64")]
         )
-        table.expires = datetime.fromtimestamp(clock.now_ns() / 1e9 + 3600, UTC)  # should deleting fail
+        table.expires = datetime.fromtimestamp(clock.now_ns() / 1e9 + 3600, UTC)  # in case deletion fails
         dry_run_config = bigquery.QueryJobConfig(dry_run=True)
         steps: tuple[Callable[[], object], ...] = (
             lambda: self._client.query(
@@ -370,21 +391,27 @@ class Warehouse:
             ),
             lambda: self._client.delete_table(table, not_found_ok=True, **_CALL_OPTIONS),
         )
-        missing: list[tuple[str, str]] = []
+        denied: list[tuple[str, str]] = []
         for step in steps:
             try:
                 self._call(step)
             except WarehouseError as error:
-                missing.append((error.message, error.hint))
-        return missing
+                denied.append((error.message, error.hint))
+        return denied
 
     def query(self, sql: str, parameters: Iterable[tuple[str, str, Any]] = ()) -> list[tuple[Any, ...]]:
-        """Run a query; parameters are names, types and values, lists for arrays."""
+        """Run a query.
+
+        Parameters
+        ----------
+        parameters
+            Name, type and value of each query parameter; a list is an array.
+        """
         query_parameters: list[Any] = [
-            bigquery.ArrayQueryParameter(name, kind, value)
+            bigquery.ArrayQueryParameter(name, sql_type, value)
             if isinstance(value, list)
-            else bigquery.ScalarQueryParameter(name, kind, value)
-            for name, kind, value in parameters
+            else bigquery.ScalarQueryParameter(name, sql_type, value)
+            for name, sql_type, value in parameters
         ]
         config = bigquery.QueryJobConfig(query_parameters=query_parameters)
         rows = self._call(
@@ -405,29 +432,29 @@ class Warehouse:
         if isinstance(error, api.GoogleAPICallError) and error.code is not None:
             status = int(error.code)
             if status == 404:
-                return NotFound(f"BigQuery does not find it: {message}", _hint_for(message))
+                return NotFound(f"BigQuery cannot find it: {message}", _hint_for(message))
             if status == 409:
-                return AlreadyExists(f"It exists already: {message}")
+                return AlreadyExists(f"It already exists: {message}")
             if status == 401:
                 return WarehouseError(
                     f"BigQuery did not accept the credentials: {message}", GCLOUD_LOGIN_HINT
                 )
             if status in _RETRYABLE_STATUSES or _reasons(error) & _TRANSIENT_REASONS:
-                return WarehouseUnavailable(f"BigQuery can't be reached now: {message}", "It is tried again.")
+                return WarehouseUnavailable(f"BigQuery is unavailable: {message}", _RETRY_HINT)
             if status == 403:
                 return WarehouseError(f"Access to {self.name} is denied: {message}", _role_hint(message))
-            return WarehouseError(f"BigQuery refused ({status}): {message}", _hint_for(message))
+            return WarehouseError(f"BigQuery refused the request ({status}): {message}", _hint_for(message))
         if isinstance(error, auth.GoogleAuthError) and not error.retryable:
-            return WarehouseError(f"Google refused the credentials: {message}", GCLOUD_LOGIN_HINT)
-        return WarehouseUnavailable(f"BigQuery can't be reached now: {message}", "Is the network up?")
+            return WarehouseError(f"Google did not accept the credentials: {message}", GCLOUD_LOGIN_HINT)
+        return WarehouseUnavailable(f"BigQuery cannot be reached: {message}", "Check the network connection.")
 
 
 class NotFound(WarehouseError):
-    """There is no such dataset, table or job."""
+    """The dataset, table or job does not exist."""
 
 
 class AlreadyExists(WarehouseError):
-    """There is one of that name."""
+    """The name is in use."""
 
 
 def _reasons(error: api.GoogleAPICallError) -> set[str]:
@@ -443,12 +470,12 @@ def _role_hint(message: str) -> str:
 def _hint_for(message: str) -> str:
     lower = message.lower()
     if "different location" in lower or ("locations" in lower and "source" in lower):
-        return "Bucket and dataset must be in the same location: use a dataset where the bucket is."
+        return "Bucket and dataset must be in the same location: use a dataset in that of the bucket."
     if "access denied" in lower or "permission" in lower:
         return _role_hint(message)
     if re.search(r"project\b", lower) and "not found" in lower:
-        return "Check --project; `gcloud projects list` shows those that you can use."
-    return "See the message; nothing was loaded by this job."
+        return "Check --project; `gcloud projects list` lists the projects that you can use."
+    return "See the message; this request loaded nothing."
 
 
 def _parquet_options() -> Any:

@@ -1,4 +1,4 @@
-"""Tables of BigQuery over the curated files: nothing is loaded, nothing is stored twice."""
+"""External tables in BigQuery over the curated files: nothing is loaded or stored twice."""
 
 from typing import Final
 
@@ -9,21 +9,28 @@ from tickerlake.warehouse.bigquery import Warehouse
 from tickerlake.warehouse.load import Loader
 
 MAX_FILES: Final = 10_000
-"""So many a table of BigQuery may name."""
+"""BigQuery's limit on source URIs per external table."""
 
 
 def ensure_external_tables(store: Store, warehouse: Warehouse, loader: Loader, *, with_views: bool) -> int:
-    """Make a table ``curated_<kind>`` for each kind that has files, or make it show those of now.
+    """Create a table ``curated_<record type>`` per record type with files, or update its list of files.
+
+    Parameters
+    ----------
+    loader
+        Creates the views.
+    with_views
+        Whether to create or update the views, too.
 
     Returns
     -------
     int
-        How many files they show.
+        Number of files in all tables.
 
     Raises
     ------
     LakeError
-        Nothing is curated, or there are too many files.
+        There are no curated files, or too many.
     """
     state = curated.read_state(store)
     if not state.files:
@@ -33,8 +40,8 @@ def ensure_external_tables(store: Store, warehouse: Warehouse, loader: Loader, *
         files = state.files_of(record_type)
         if len(files) > MAX_FILES:
             raise LakeError(
-                f"{len(files):,} files hold the {record_type}; a table of BigQuery can show {MAX_FILES:,}.",
-                "Load them instead: leave out --external.",
+                f"{len(files):,} files hold the {record_type}; an external table can have {MAX_FILES:,}.",
+                "Load them instead: omit --external.",
             )
         warehouse.ensure_external_table(
             f"curated_{record_type}",
@@ -42,5 +49,5 @@ def ensure_external_tables(store: Store, warehouse: Warehouse, loader: Loader, *
             [f"{store.uri}/{file.key}" for file in files],
         )
     if with_views:
-        loader.ensure_views({kind: f"curated_{kind}" for kind in record_types})
+        loader.ensure_views({record_type: f"curated_{record_type}" for record_type in record_types})
     return len(state.files)

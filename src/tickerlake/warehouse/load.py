@@ -1,8 +1,8 @@
-"""Loads a lake into BigQuery: each record once, whatever crashes, repeats or runs twice.
+"""Loads a lake into BigQuery: each record once, despite crashes, retries and concurrent loaders.
 
-For each kind a manifest in the lake says which offsets come next, and how the jobs that load them are called.
-Only when it is done is the next one made. BigQuery runs a job of a given name once, so that whoever
-finds a manifest that is not done asks for its jobs, and they are started or waited for.
+For each record type, a manifest in the lake plans the next load: its offsets, and the names of its jobs. The
+next manifest is created only when the load is complete. BigQuery runs a job of a given name once, so a loader
+that finds an incomplete load requests its jobs by name: they are started, or waited for.
 """
 
 import io
@@ -17,6 +17,7 @@ from tickerlake.errors import ObjectMissing, WarehouseError, WarehouseUnavailabl
 from tickerlake.lake import curated
 from tickerlake.lake.reader import topics
 from tickerlake.lake.record_types import TopicRecordTypes
+from tickerlake.lake.segment import parse_position
 from tickerlake.lake.store.base import Store, create_if_absent, discard
 from tickerlake.lake.topic import TopicMeta, read_topic
 from tickerlake.lake.typed_records import (
@@ -34,20 +35,38 @@ from tickerlake.warehouse.manifests import LoadResult, Manifest, Manifests, Rang
 from tickerlake.warehouse.tables import TableSpec, latest_view_sql, plain_view_sql, split_by_table, tables
 
 BATCH_ROWS: Final = 1_000_000
+"""Bounds memory: a batch is held as a frame and as a Parquet file."""
+
 MAX_LOADS_PER_DAY: Final = 1_450
-"""BigQuery takes 1,500 a table; some are left for attempts that are repeated."""
+"""BigQuery's limit is 1,500 load jobs per table and day; the rest is left for retries."""
 
 _DAY_MS: Final = 86_400_000
 _JOB_NAME_RETENTION_MS: Final = 150 * _DAY_MS
-"""BigQuery forgets the names of jobs after 180 days."""
+"""BigQuery forgets job names after 180 days; the margin of a month covers clock errors and long runs."""
 
 _MAX_ATTEMPTS: Final = 6
+"""Backoffs of 1 + 4 + 16 + 60 + 60 s, then the load is left to a later run."""
+
 _MAX_BACKOFF_S: Final = 60.0
 
 
 @dataclass(slots=True)
 class LoadProgress:
-    """Totals of a run; ``tables`` are rows by table."""
+    """Totals of a run, for its caller to report.
+
+    Parameters
+    ----------
+    tables
+        Loaded rows by table.
+    resumed
+        Incomplete loads of an earlier run that were completed.
+    skipped
+        Topics without records of ours.
+    views
+        Views that were created or updated.
+    activity
+        What the run is doing.
+    """
 
     tables: dict[str, int] = field(default_factory=dict)
     loads: int = 0
@@ -60,7 +79,7 @@ class LoadProgress:
 
     @property
     def rows(self) -> int:
-        """Rows of all tables."""
+        """Loaded rows of all tables."""
         return sum(self.tables.values())
 
 
@@ -73,14 +92,14 @@ class Loader:
         The lake.
     warehouse
         The dataset, opened.
-    dates
-        Finds the exchange day of records that do not say it.
+    session_dates
+        Finds the session date of records without one.
     batch_rows
-        So many records a load, but for one object more.
+        Records per load, exceeded by one chunk at most.
     wait
         Waits for some seconds; returns True to stop.
     report
-        Called now and then.
+        Called periodically.
     """
 
     def __init__(
@@ -104,14 +123,19 @@ class Loader:
         self._manifests: dict[str, Manifests] = {}
 
     def run(self, *, with_views: bool = True) -> LoadProgress:
-        """Load all that there is to load.
+        """Load all records that are not loaded yet.
+
+        Parameters
+        ----------
+        with_views
+            Whether to create or update the views, too.
 
         Raises
         ------
         WarehouseError
-            BigQuery refuses; what was loaded before stays.
+            BigQuery refused a request; completed loads stay.
         WarehouseUnavailable
-            It does not answer, or the day's loads are used up; a later run goes on.
+            BigQuery does not answer, or the day's loads are used up; a later run continues.
         """
         progress = LoadProgress()
         topics_by_type = self._topics_by_record_type(progress)
@@ -161,7 +185,7 @@ class Loader:
                 self._ensured_tables.add(spec.name)
 
     def _next_ranges(self, topic_metas: list[TopicMeta], last: Manifest | None) -> list[Range]:
-        """Return what comes after a manifest: about a batch, in whole objects."""
+        """Return the offsets of the next load: about a batch, in complete objects."""
         next_offsets = last.next_offsets if last else {}
         ranges: dict[tuple[str, int], Range] = {}
         rows = 0
@@ -186,15 +210,16 @@ class Loader:
         remaining_ms = oldest.created_ms + _DAY_MS - clock.now_ns() // 1_000_000
         if remaining_ms > 0:
             unavailable = WarehouseUnavailable(
-                f"{MAX_LOADS_PER_DAY:,} loads of {manifests.record_type} were made within a day, BigQuery takes 1,500.",
-                f"Go on in {remaining_ms / 60_000:,.0f} minutes, with a longer --watch.",
+                f"{MAX_LOADS_PER_DAY:,} loads of {manifests.record_type} were made within a day; "
+                "BigQuery's limit is 1,500.",
+                f"Continue in {remaining_ms / 60_000:,.0f} minutes, with a longer --watch.",
             )
             unavailable.retry_after_s = remaining_ms / 1000
             raise unavailable
 
     def _complete(self, manifests: Manifests, manifest: Manifest, progress: LoadProgress) -> None:
-        """Bring a manifest's records into their tables, or see that they are."""
-        progress.activity = f"reading what load {manifest.number:,} of {manifest.record_type} takes"
+        """Load the records of a manifest into their tables, unless that has been done."""
+        progress.activity = f"reading the records of load {manifest.number:,} of {manifest.record_type}"
         self._report(progress)
         frames: list[pl.DataFrame] = []
         rows: list[int] = []
@@ -242,54 +267,55 @@ class Loader:
         part: pl.DataFrame,
         progress: LoadProgress,
     ) -> str:
-        if clock.now_ns() // 1_000_000 - manifest.created_ms > _JOB_NAME_RETENTION_MS and self._is_loaded(
-            manifest, spec, part
-        ):
+        """Load the rows of one table; return the name of the job that did, empty if it is forgotten."""
+        age_ms = clock.now_ns() // 1_000_000 - manifest.created_ms
+        if age_ms > _JOB_NAME_RETENTION_MS and self._is_loaded(manifest, spec, part):
             return ""
         buffer = io.BytesIO()
         part.write_parquet(buffer, compression="zstd", statistics=True)
         data = buffer.getvalue()
-        source: bytes | str = data
+        if not self._store.uri.startswith("gs://"):
+            return self._run_job(manifest, spec, data, part.height, progress)
         staged_key = manifests.key(manifest.number, f"{spec.name}.parquet")
-        if self._store.uri.startswith("gs://"):
-            # an earlier attempt may have stored it: the same records give the same content
-            create_if_absent(self._store, staged_key, data)
-            source = f"{self._store.uri}/{staged_key}"
-        backoff_s, failures = 1.0, 0
-        # a job that failed has no effect, and its name is used up; of one that may run the name is kept
-        attempt = 0
+        # an earlier attempt may have stored it: the same records give the same content
+        create_if_absent(self._store, staged_key, data)
+        job_id = self._run_job(manifest, spec, f"{self._store.uri}/{staged_key}", part.height, progress)
+        discard(self._store, staged_key)
+        return job_id
+
+    def _run_job(
+        self, manifest: Manifest, spec: TableSpec, source: bytes | str, rows: int, progress: LoadProgress
+    ) -> str:
+        """Load a file with a job, and another one if it fails; return the name of the successful one."""
+        backoff = _Backoff(self._wait)
+        number = 0
         while True:
-            progress.activity = f"loading {part.height:,} rows into {spec.name}"
+            progress.activity = f"loading {rows:,} rows into {spec.name}"
             self._report(progress)
-            job_id = manifest.job_id(spec.name, attempt)
+            job_id = manifest.job_id(spec.name, number)
             try:
                 loaded = self._warehouse.load(spec, job_id, source)
             except WarehouseUnavailable:
-                failures += 1
-                if failures == _MAX_ATTEMPTS or self._wait(backoff_s):
+                # the job may be running: it is requested again by its name
+                if not backoff.wait():
                     raise
-                backoff_s = min(backoff_s * 4, _MAX_BACKOFF_S)
-                continue
             except JobFailed as failed:
-                attempt += 1
+                # it had no effect, and its name cannot be used again
+                number += 1
                 if failed.preexisting:
                     continue
-                failures += 1
-                if not failed.transient or failures == _MAX_ATTEMPTS or self._wait(backoff_s):
+                if not failed.transient or not backoff.wait():
                     raise
-                backoff_s = min(backoff_s * 4, _MAX_BACKOFF_S)
-                continue
-            if loaded != part.height:
-                raise WarehouseError(
-                    f"The job {job_id} loaded {loaded:,} rows into {spec.name}, {part.height:,} were due.",
-                    "Compare the two with `tickerlake audit --bigquery`.",
-                )
-            if isinstance(source, str):
-                discard(self._store, staged_key)
-            return job_id
+            else:
+                if loaded != rows:
+                    raise WarehouseError(
+                        f"The job {job_id} loaded {loaded:,} rows into {spec.name} instead of {rows:,}.",
+                        "Compare the lake and the table with `tickerlake audit --bigquery`.",
+                    )
+                return job_id
 
     def _is_loaded(self, manifest: Manifest, spec: TableSpec, part: pl.DataFrame) -> bool:
-        """Tell whether the rows of a load, the jobs of which nobody remembers, are in the table."""
+        """Return whether the rows of a load are in the table, when its jobs are forgotten."""
         row_count = 0
         for each in manifest.ranges:
             row_count += self._warehouse.query(
@@ -304,20 +330,20 @@ class Loader:
             )[0][0]
         if row_count not in {0, part.height}:
             raise WarehouseError(
-                f"Of load {manifest.number} of {manifest.record_type}, {row_count:,} of {part.height:,} rows are in "
-                f"{spec.name}, and it is so old that BigQuery has forgotten its jobs.",
-                "Delete these rows from the table, then run it again.",
+                f"{spec.name} has {row_count:,} of the {part.height:,} rows of load {manifest.number} of "
+                f"{manifest.record_type}, which is so old that BigQuery has forgotten its jobs.",
+                "Delete these rows from the table, then run the command again.",
             )
         return row_count > 0
 
     def ensure_views(self, sources: dict[str, str] | None = None) -> int:
-        """Create the views, and change those whose text is another one; return how many that were.
+        """Create the views, or update those whose query differs; return the number of changes.
 
         Parameters
         ----------
         sources
-            By kind, a table of which every row counts; by default, and for others, those that are loaded,
-            which are created if they are missing.
+            By record type, a table whose rows all count. Default, also for types that are not in it: the
+            loaded tables, which are created if they are missing.
         """
         changed = 0
         for record_type in SCHEMA_OF:
@@ -329,7 +355,7 @@ class Loader:
                 table_names = [spec.name for spec in tables(record_type)]
                 sql = latest_view_sql(record_type, self._warehouse.name, table_names)
             changed += self._warehouse.ensure_view(
-                record_type, sql, f"What counts of {', '.join(table_names)}."
+                record_type, sql, f"The rows of {', '.join(table_names)} that count."
             )
         for view in views().values():
             changed += self._warehouse.ensure_view(
@@ -338,9 +364,26 @@ class Loader:
         return changed
 
 
+class _Backoff:
+    """Pauses between attempts: 1, 4, 16 … seconds."""
+
+    def __init__(self, wait: Callable[[float], bool]) -> None:
+        self._wait = wait
+        self._delay_s = 1.0
+        self._failures = 0
+
+    def wait(self) -> bool:
+        """Wait before the next attempt; return False if there is none: all are used up, or told to stop."""
+        self._failures += 1
+        if self._failures == _MAX_ATTEMPTS or self._wait(self._delay_s):
+            return False
+        self._delay_s = min(self._delay_s * 4, _MAX_BACKOFF_S)
+        return True
+
+
 def _truncate_chunk(chunk: Chunk, end: int) -> Chunk:
-    """Return what of a chunk lies before an offset: chunks of single objects may end elsewhere now."""
+    """Return the part of a chunk before an offset: chunks of single objects can end elsewhere later."""
     if chunk.end <= end:
         return chunk
-    keys = tuple(key for key in chunk.keys if int(key.rpartition("/")[2].partition(".")[0]) < end)
+    keys = tuple(key for key in chunk.keys if (parse_position(key) or 0) < end)
     return Chunk(chunk.topic, chunk.partition, chunk.start, end, keys, len(keys), chunk.bytes)

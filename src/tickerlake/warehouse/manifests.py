@@ -1,7 +1,8 @@
-"""What is to be loaded by which job: create-only manifests in the lake. Pure, but for the store.
+"""Plans of loads: create-only manifests in the lake.
 
-``loads/<project>.<dataset>/<kind>/<number, 20 digits>.json`` says which offsets a load takes, and how its
-jobs are called. The next one begins where it ends. ``….done.json`` beside it says that it is in the table.
+``loads/<project>.<dataset>/<record type>/<number, 20 digits>.json`` lists the offsets of a load and
+determines the names of its jobs. The next load starts at its end. ``….done.json`` next to it records that
+the load is complete.
 """
 
 import re
@@ -20,7 +21,7 @@ _DAMAGED_HINT: Final = "Restore it from a copy."
 
 
 class Range(msgspec.Struct, frozen=True):
-    """The offsets ``[start, end)`` of a partition: whole objects of the lake, with so many records."""
+    """The offsets ``[start, end)`` of a partition, which are complete objects of the lake."""
 
     topic: str
     partition: int
@@ -30,14 +31,14 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """One load.
+    """The plan of one load.
 
     Parameters
     ----------
     nonce
-        Makes the names of its jobs its own.
+        Makes the names of its jobs unique.
     next_offsets
-        Up to where each partition is loaded when it is done, by topic and partition (as text).
+        The first offset of each partition after this load, by topic and partition number (as text).
     """
 
     number: int
@@ -49,12 +50,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     format: int = 1
 
     def job_id(self, table: str, attempt: int) -> str:
-        """Return the name of the job that loads its part of a table."""
+        """Return the name of the job that loads its rows into a table."""
         return f"tickerlake_{table}_{self.number}_{self.nonce}_{attempt}"
 
 
 class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How a load ended: rows of each range (as the manifest lists them), and the jobs that did it."""
+    """The result of a load: rows per range, in the order of the manifest, and the jobs that loaded them."""
 
     rows: list[int]
     rejects: int
@@ -63,14 +64,16 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifests:
-    """The manifests of one kind and dataset.
+    """The manifests of one record type and dataset.
 
     Parameters
     ----------
     store
         The lake.
-    project, dataset, kind
-        What is loaded, and where to.
+    project, dataset
+        The dataset that is loaded.
+    record_type
+        ``bars`` …
     """
 
     def __init__(self, store: Store, project: str, dataset: str, record_type: str) -> None:
@@ -82,13 +85,13 @@ class Manifests:
         )
 
     def key(self, number: int, suffix: str) -> str:
-        """Return the key of a manifest, or of what lies beside it."""
+        """Return the key of a manifest (suffix ``json``), or of an object that belongs to it."""
         return f"{self._prefix}{number:020d}.{suffix}"
 
     def find_latest(self) -> Manifest | None:
-        """Return the newest manifest, None if there is none.
+        """Return the newest manifest; None if there is none.
 
-        They are numbered without a gap from 1 on, so a few lookups find it among any number.
+        Manifests are numbered from 1 without gaps, so an exponential search finds the newest one.
         """
         step = 1
         while self._exists(self._latest_number + step):
@@ -104,11 +107,11 @@ class Manifests:
         return self._store.stat(self.key(number, "json")) is not None
 
     def read(self, number: int) -> Manifest:
-        """Read one; ObjectMissing if it is not there."""
+        """Read a manifest; raises ``ObjectMissing`` if it does not exist."""
         return self._read(self.key(number, "json"), Manifest)
 
     def find_result(self, number: int) -> LoadResult | None:
-        """Return how a load ended, None if it has not yet."""
+        """Return the result of a load; None if it is not complete."""
         try:
             return self._read(self.key(number, "done.json"), LoadResult)
         except ObjectMissing:
@@ -121,24 +124,26 @@ class Manifests:
             raise LakeError(f"{self._store.uri}/{key} is damaged: {error}.", _DAMAGED_HINT) from error
 
     def create_next(self, previous: Manifest | None, ranges: list[Range]) -> Manifest:
-        """Create the next manifest, or return the one that somebody else created first."""
-        through = {topic: dict(parts) for topic, parts in (previous.next_offsets if previous else {}).items()}
+        """Create the next manifest, or return the one that another loader created first."""
+        next_offsets = {
+            topic: dict(offsets) for topic, offsets in (previous.next_offsets if previous else {}).items()
+        }
         for each in ranges:
-            through.setdefault(each.topic, {})[str(each.partition)] = each.end
+            next_offsets.setdefault(each.topic, {})[str(each.partition)] = each.end
         manifest = Manifest(
             number=previous.number + 1 if previous else 1,
             created_ms=clock.now_ns() // 1_000_000,
             nonce=clock.nonce(),
             record_type=self.record_type,
             ranges=ranges,
-            next_offsets=through,
+            next_offsets=next_offsets,
         )
         key = self.key(manifest.number, "json")
         return manifest if self._create(key, manifest) else self.read(manifest.number)
 
     def record_result(self, manifest: Manifest, result: LoadResult) -> None:
-        """Note that a load is in the table."""
-        self._create(self.key(manifest.number, "done.json"), result)  # no-op if another loader was first
+        """Record that a load is complete; a result that another loader recorded first stays."""
+        self._create(self.key(manifest.number, "done.json"), result)
 
     def _create(self, key: str, document: msgspec.Struct) -> bool:
         data = msgspec.json.encode(document)
@@ -146,14 +151,14 @@ class Manifests:
 
 
 def check_project(project: str) -> str:
-    """Return a project's id if it is one; names of objects are made of it."""
+    """Return a project id if it is valid; keys of manifests contain it."""
     if not _PROJECT.fullmatch(project):
-        raise UsageError(f"{project!r} is no project id.", "Look it up with `gcloud projects list`.")
+        raise UsageError(f"{project!r} is not a project id.", "Look it up with `gcloud projects list`.")
     return project
 
 
 def check_dataset(dataset: str) -> str:
-    """Return a dataset's name if it is one."""
+    """Return a dataset's name if it is valid."""
     if not _DATASET.fullmatch(dataset):
-        raise UsageError(f"{dataset!r} is no name of a dataset.", "Use letters, digits and _.")
+        raise UsageError(f"{dataset!r} is not a dataset name.", "Use letters, digits and _.")
     return dataset

@@ -1,8 +1,8 @@
 """The tables and views in BigQuery, as data. Pure.
 
-A table holds what its kind's topics hold, every revision of it; the view of the kind's name shows what
-counts. Daily bars and indicators have tables of their own: a load of twenty years of them touches 5,000 days,
-but a job may change 4,000 partitions only, and a day of them is too little for a partition.
+A table holds all records of its type, in every revision; the view named like the record type shows those
+that count. Daily bars and indicators have separate tables, partitioned by month: twenty years of them have
+5,000 session dates, but a job can change 4,000 partitions only, and one day would fill only a tiny partition.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ _TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
-    """One column: its name, BigQuery's type, and whether it is a list."""
+    """One column: its name, its BigQuery type, and whether it is an array."""
 
     name: str
     type: str
@@ -38,16 +38,16 @@ class ColumnSpec:
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """A table that is loaded.
+    """A table that load jobs append to.
 
     Parameters
     ----------
     name
         ``raw_bars``, ``raw_bars_daily`` …
-    kind
+    record_type
         ``bars`` …
-    partition
-        Whether a partition holds a day or a month of sessions.
+    granularity
+        Whether a partition holds a day or a month of session dates.
     """
 
     name: str
@@ -56,7 +56,7 @@ class TableSpec:
 
     @property
     def fields(self) -> tuple[ColumnSpec, ...]:
-        """Its columns."""
+        """The columns in order."""
         return tuple(
             ColumnSpec(name, _TYPES.get(dtype, "NUMERIC"), isinstance(dtype, pl.List))
             for name, dtype in frame_schema(self.record_type).items()
@@ -64,7 +64,7 @@ class TableSpec:
 
 
 def tables(record_type: str) -> tuple[TableSpec, ...]:
-    """Return the tables of a kind; of bars and indicators the second is for daily ones."""
+    """Return the tables of a record type; bars and indicators have a second one for daily records."""
     if record_type in {"bars", "indicators"}:
         return TableSpec(f"raw_{record_type}", record_type, "DAY"), TableSpec(
             f"raw_{record_type}_daily", record_type, "MONTH"
@@ -72,13 +72,13 @@ def tables(record_type: str) -> tuple[TableSpec, ...]:
     return (TableSpec(f"raw_{record_type}", record_type, "MONTH" if record_type == "alerts" else "DAY"),)
 
 
-TABLES: Final = {table.name: table for kind in SCHEMA_OF for table in tables(kind)}
+TABLES: Final = {table.name: table for record_type in SCHEMA_OF for table in tables(record_type)}
 PARTITION_FIELD: Final = "session_date"
 CLUSTER_FIELD: Final = "instrument_id"
 
 
 def split_by_table(record_type: str, frame: pl.DataFrame) -> list[tuple[TableSpec, pl.DataFrame]]:
-    """Return what of a frame goes into which table; tables that get nothing are left out."""
+    """Split a frame by table; tables without rows are left out."""
     specs = tables(record_type)
     if len(specs) == 1:
         parts = [(specs[0], frame)]
@@ -89,15 +89,17 @@ def split_by_table(record_type: str, frame: pl.DataFrame) -> list[tuple[TableSpe
 
 
 def latest_view_sql(record_type: str, dataset: str, sources: Iterable[str]) -> str:
-    """Return the text of a kind's view: what counts of some tables.
+    """Return the query of a record type's view: the rows of some tables that count.
 
-    The day is part of what rows are compared by, so that a condition on it passes over partitions.
+    The session date is part of the key by which duplicates are found, so that conditions on it prune
+    partitions.
     """
     union = " union all ".join(f"select * from `{dataset}`.{name}" for name in sources)
-    return f"select * from ({union}) as r where true {latest_rows_clause(record_type, PARTITION_FIELD, prefix='r.')}".rstrip()
+    latest_rows = latest_rows_clause(record_type, PARTITION_FIELD, prefix="r.")
+    return f"select * from ({union}) as r where true {latest_rows}".rstrip()
 
 
 def plain_view_sql(record_type: str, dataset: str, source: str) -> str:
-    """Return the text of a kind's view over a table of which every row counts."""
+    """Return the query of a record type's view over a table whose rows all count."""
     columns = ", ".join(f"r.{name}" for name in frame_schema(record_type).names())
     return f"select {columns} from `{dataset}`.{source} as r"
