@@ -131,8 +131,8 @@ def test_other_record_types_are_counted_as_skipped() -> None:
     assert found.skipped == {
         "quote.v1": 1,
         "alert.v1": 1,
-        "records of no known schema": 2,
-        "deleted keys": 1,
+        "unknown schema": 2,
+        "tombstones": 1,
     }
 
 

@@ -54,10 +54,10 @@ def baseline(kafka: str, market: str, tmp_path_factory: pytest.TempPathFactory) 
         "bars": progress.bars,
         "indicators": progress.indicators,
         "alerts": progress.alerts,
-        "refused": progress.rejects.total(),
+        "rejects": progress.rejects.total(),
     }
     assert progress.alerts > 10
-    assert counts["refused"] == 3
+    assert counts["rejects"] == 3
     return results
 
 

@@ -72,7 +72,7 @@ def test_each_trade_is_in_the_bar_of_its_session_or_rejected(scenario: Scenario,
             bar = json.loads(message.value() or b"")
             bars[bar["symbol"], bar["session_date"]] = int(bar["volume"])
         rejects = [
-            json.loads(m.value() or b"") for m in oracle.read_messages(scenario.servers, f"{prefix}.refused")
+            json.loads(m.value() or b"") for m in oracle.read_messages(scenario.servers, f"{prefix}.rejects")
         ]
         results.append((bars, Counter(each["reason"] for each in rejects)))
     assert results[0] == results[1]

@@ -116,14 +116,14 @@ class SimulatedTracking:
 
     def written(self) -> Written:
         found = {place: list(values) for place, values in self.cluster.published.items()}
-        rejects = map(msgspec.json.decode, found.pop(("x.refused", None), []))
+        rejects = map(msgspec.json.decode, found.pop(("x.rejects", None), []))
         keys = [(each["partition"], each["offset"], each["reason"]) for each in rejects]
         # the partitions share the topic of what is refused
-        return found | {("x.refused", None): [msgspec.json.encode(place) for place in sorted(keys)]}
+        return found | {("x.rejects", None): [msgspec.json.encode(place) for place in sorted(keys)]}
 
     def expected(self) -> Written:
         """Return what one engine says of all that was read, with the clock's moments at their places."""
-        found: Written = defaultdict(list, {("x.refused", None): []})
+        found: Written = defaultdict(list, {("x.rejects", None): []})
         for number, log in self.cluster.logs.items():
             committed = self.cluster.committed.get(number)
             end = committed.offset if committed else 0
@@ -158,7 +158,7 @@ def add_output(written: Written, output: Output) -> None:
     for raised in output.alerts:
         written["x.alerts", raised.alert.instrument_id.encode()].append(raised.alert.to_json())
     for place in output.rejects.select("partition", "offset", "reason").iter_rows():
-        written["x.refused", None].append(msgspec.json.encode(place))
+        written["x.rejects", None].append(msgspec.json.encode(place))
 
 
 def make_log(number: int, steps: Iterable[tuple[int, int, int, int, int]]) -> Log:

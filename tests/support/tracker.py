@@ -18,7 +18,7 @@ from tickerlake.kafka.reader import read_all
 from tickerlake.lake.store import open_store
 from tickerlake.pipeline.track import Tracker, TrackOptions, TrackProgress
 
-RESULT_TOPICS = ("bars", "indicators", "alerts", "refused")
+RESULT_TOPICS = ("bars", "indicators", "alerts", "rejects")
 INTERVALS = ("1m", "5m")
 TrackResults = dict[tuple[str, bytes | None], list[bytes | None]]
 

@@ -303,7 +303,7 @@ def _decode_others(batch: pl.DataFrame, skipped: Counter[str]) -> tuple[pl.DataF
     reasons: list[str | None] = []
     for value in batch.get_column("value"):
         try:
-            skipped["deleted keys" if value is None else _schema_name(value)] += 1
+            skipped["tombstones" if value is None else _schema_name(value)] += 1
             reasons.append(None)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             reasons.append(RejectReason.NOT_JSON)
@@ -313,7 +313,7 @@ def _decode_others(batch: pl.DataFrame, skipped: Counter[str]) -> tuple[pl.DataF
 def _schema_name(value: bytes) -> str:
     value.decode()
     schema = find_schema(value)
-    return "records of no known schema" if schema is None else schema
+    return "unknown schema" if schema is None else schema
 
 
 def can_build(interval: str, input_interval: str) -> bool:

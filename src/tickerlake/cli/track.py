@@ -145,10 +145,10 @@ def track(
         f"{totals.open_bars:,} still open, {totals.indicators:,} records of indicators, {totals.alerts:,} alerts"
     )
     for reason, count in totals.rejects.most_common():
-        print_status(f"  refused: {count:,} {reason} (kept in the topic {prefix}.refused)")
+        print_status(f"  rejected: {count:,} {reason} (stored in the topic {prefix}.rejects)")
     for what, count in totals.skipped.most_common():
         if count:
-            print_status(f"  passed over: {count:,} {what}")
+            print_status(f"  skipped: {count:,} {what}")
     if rules and totals.records:
         warn_rules_without_data(watcher)
     store.close()
@@ -198,7 +198,7 @@ def _progress_line(topic: str, progress: "TrackProgress", rate: float) -> str:
         f"{progress.bars:,} bars",
         f"{progress.alerts:,} alerts",
         f"{late:,} late" if late else "",
-        f"{progress.rejects.total() - late:,} refused" if progress.rejects.total() > late else "",
+        f"{progress.rejects.total() - late:,} rejected" if progress.rejects.total() > late else "",
         "catching up on what was there" if progress.replaying else "",
     ]
     return ", ".join(part for part in parts if part)

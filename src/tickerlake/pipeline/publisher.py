@@ -25,7 +25,7 @@ class Publisher:
     topic
         The input, which refused records name.
     prefix
-        Results go to ``<prefix>.bars``, ``.indicators``, ``.alerts`` and ``.refused``.
+        Results go to ``<prefix>.bars``, ``.indicators``, ``.alerts`` and ``.rejects``.
     """
 
     def __init__(self, producer: Producer, topic: str, prefix: str) -> None:
@@ -107,7 +107,7 @@ class Publisher:
             self._producer.send(f"{self._prefix}.alerts", keys, [alert.to_json() for alert in alerts])
         if output.rejects.height:
             values = [_encode_reject(self._topic, row) for row in output.rejects.iter_rows(named=True)]
-            self._producer.send(f"{self._prefix}.refused", [None] * len(values), values)
+            self._producer.send(f"{self._prefix}.rejects", [None] * len(values), values)
 
 
 def _encode_reject(topic: str, row: dict[str, object]) -> bytes:

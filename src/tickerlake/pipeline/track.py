@@ -77,7 +77,7 @@ class TrackOptions:
     engine
         Bars and indicators.
     prefix
-        Names the topics: ``<prefix>.bars``, ``.indicators``, ``.alerts`` and ``.refused``.
+        Names the topics: ``<prefix>.bars``, ``.indicators``, ``.alerts`` and ``.rejects``.
     batch_records
         Maximum number of records per poll.
     snapshot_s, snapshot_records
@@ -179,7 +179,7 @@ class Tracker:
             "bars": topic.partitions,
             "indicators": topic.partitions,
             "alerts": 1,
-            "refused": 1,
+            "rejects": 1,
         }
         return [
             name
