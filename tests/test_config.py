@@ -1,4 +1,4 @@
-"""Settings: flags over environment over file, and what is refused."""
+"""Settings: options override the environment, which overrides the file; and what is rejected."""
 
 from pathlib import Path
 
@@ -26,14 +26,14 @@ format = "parquet"
 """
 
 
-def written(folder: Path, text: str) -> Path:
+def write_config(folder: Path, text: str) -> Path:
     path = folder / "tickerlake.toml"
     path.write_text(text)
     return path
 
 
 def test_settings_are_read_from_the_file(tmp_path: Path) -> None:
-    settings = load_settings({}, written(tmp_path, GOOD))
+    settings = load_settings({}, write_config(tmp_path, GOOD))
     assert settings.lake == "gs://prices/lake"
     assert settings.kafka.properties["sasl.username"] == "me"
     assert settings.sink.topic == ["stocks.bars"]
@@ -52,7 +52,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         "TICKERLAKE_CACHE": "/somewhere",
         "PATH": "/bin",
     }
-    settings = load_settings(environment, written(tmp_path, GOOD))
+    settings = load_settings(environment, write_config(tmp_path, GOOD))
     assert settings.lake == "./mine"
     assert settings.sink.flush_age == 0.5
     assert settings.sink.topic == ["a", "b"]
@@ -64,51 +64,52 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
 def test_a_missing_file_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_settings({}) == Settings()
-    with pytest.raises(UsageError, match="not there"):
+    with pytest.raises(UsageError, match="does not exist"):
         load_settings({}, tmp_path / "other.toml")
 
 
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("[sink]\nflush_agee = 1\n", "line 2: there is no setting flush_agee at [sink]", "flush_age?"),
-        ("\nlaek = 'x'\n", "line 2: there is no setting laek at the top", "lake?"),
+        ("[sink]\nflush_agee = 1\n", "line 2: there is no setting flush_agee in [sink]", "flush_age?"),
+        ("\nlaek = 'x'\n", "line 2: there is no setting laek at the top level", "lake?"),
         ("[snik]\nformat = 'json'\n", "line 1: there is no setting snik", "sink?"),
         ("[sink]\nflush_bytes = 'many'\n", "line 2: sink.flush_bytes is 'many'", "reference.md"),
         ("[sink]\n\nformat = 'xml'\n", "line 3: sink.format is 'xml'", "reference.md"),
         ("sink = 5\n", "line 1: sink is 5", "reference.md"),
+        ("[kafka]\n\nproperties.x = [1]\n", "line 3: kafka.properties", "reference.md"),
         ("lake = \n", "at line 1", "reference.md"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, text: str, message: str, hint: str) -> None:
-    with pytest.raises(UsageError) as refused:
-        load_settings({}, written(tmp_path, text))
-    assert message in refused.value.message
-    assert hint in refused.value.hint
+    with pytest.raises(UsageError) as caught:
+        load_settings({}, write_config(tmp_path, text))
+    assert message in caught.value.message
+    assert hint in caught.value.hint
 
 
 def test_a_wrong_variable_is_named() -> None:
     with pytest.raises(UsageError, match="TICKERLAKE_SINK__FLUSH_AGE is 'soon'"):
         load_settings({"TICKERLAKE_SINK__FLUSH_AGE": "soon"})
-    with pytest.raises(UsageError, match="Did you mean bootstrap_servers") as refused:
+    with pytest.raises(UsageError, match="Did you mean bootstrap_servers") as caught:
         load_settings({"TICKERLAKE_KAFKA__BOOTSTRAP_SERVER": "x"})
-    assert "TICKERLAKE_KAFKA__BOOTSTRAP_SERVER" in refused.value.message
+    assert "TICKERLAKE_KAFKA__BOOTSTRAP_SERVER" in caught.value.message
 
 
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
-    settings = load_settings({}, written(tmp_path, GOOD))
+    settings = load_settings({}, write_config(tmp_path, GOOD))
     assert "hunter2" not in repr(settings)
-    with pytest.raises(UsageError) as refused:
-        load_settings({}, written(tmp_path, "[kafka.properties]\n'sasl.password' = ['hunter2']\n"))
-    assert "hunter2" not in str(refused.value)
-    assert "line 1" in refused.value.message
+    with pytest.raises(UsageError) as caught:
+        load_settings({}, write_config(tmp_path, "[kafka.properties]\n'sasl.password' = ['hunter2']\n"))
+    assert "hunter2" not in str(caught.value)
+    assert "line 1" in caught.value.message
 
 
 def test_flags_override_the_file(tmp_path: Path) -> None:
-    written(tmp_path, "lake = './one'\n")
+    write_config(tmp_path, "lake = './one'\n")
     _, err = run("audit", exit_code=4, cwd=tmp_path)
     assert "/one" in err
     _, err = run("audit", "--lake", "./two", exit_code=4, cwd=tmp_path)
     assert "/two" in err
     _, err = run("--config", "none.toml", "sink", exit_code=2, cwd=tmp_path)
-    assert "none.toml is not there" in err
+    assert "none.toml does not exist" in err

@@ -1,41 +1,44 @@
 """Settings from ``tickerlake.toml`` and the environment.
 
-Flags go over the environment, the environment over the file, the file over the defaults, which are those that
-``--help`` shows: a setting that is not given is None here.
+Command-line options override the environment, which overrides the file, which overrides the defaults that
+``--help`` shows. A setting that is not set is None here.
 """
 
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from tickerlake import failpoints
 from tickerlake.errors import UsageError, did_you_mean
+from tickerlake.toml_lines import TomlLines
 
 DEFAULT_FILE: Final = "tickerlake.toml"
 ENV_PREFIX: Final = "TICKERLAKE_"
-_OTHER_VARIABLES: Final = {
-    "TICKERLAKE_CACHE",
-    "TICKERLAKE_CONFIG",
-    "TICKERLAKE_FAILPOINTS",
-    "TICKERLAKE_SERVE__PASSWORD",
-    "TICKERLAKE_SERVE__TOKEN",
+CONFIG_VARIABLE: Final = f"{ENV_PREFIX}CONFIG"
+CACHE_VARIABLE: Final = f"{ENV_PREFIX}CACHE"
+PASSWORD_VARIABLE: Final = f"{ENV_PREFIX}SERVE__PASSWORD"
+TOKEN_VARIABLE: Final = f"{ENV_PREFIX}SERVE__TOKEN"
+_NON_SETTINGS: Final = {
+    CONFIG_VARIABLE,
+    CACHE_VARIABLE,
+    PASSWORD_VARIABLE,
+    TOKEN_VARIABLE,
+    failpoints.ENV_VARIABLE,
 }
-
-
-_LIST_SETTINGS: Final = {("sink", "topic"), ("serve", "prefix"), ("serve", "allow_host")}
+"""Variables with the prefix of settings that a settings file cannot hold."""
 
 
 class KafkaSettings(msgspec.Struct, frozen=True):
-    """How to reach Kafka; any librdkafka property stands under ``properties``."""
+    """How to reach Kafka; ``properties`` accepts any librdkafka property."""
 
     bootstrap_servers: str | None = None
     properties: dict[str, str | int | float | bool] = {}
 
     def __repr__(self) -> str:
-        """Name the properties without their values: passwords are among them."""
+        """Show the names of the properties without their values, some of which are passwords."""
         return f"KafkaSettings({self.bootstrap_servers!r}, properties={sorted(self.properties)})"
 
 
@@ -63,7 +66,7 @@ class SinkSettings(msgspec.Struct, frozen=True):
 
 
 class TrackSettings(msgspec.Struct, frozen=True):
-    """Options of ``track``; ``state`` is ``lake`` if that is set."""
+    """Options of ``track``; ``state`` defaults to ``lake``."""
 
     topic: str | None = None
     group: str | None = None
@@ -81,7 +84,7 @@ class TrackSettings(msgspec.Struct, frozen=True):
 
 
 class ServeSettings(msgspec.Struct, frozen=True):
-    """Options of ``serve``; password and token come from the environment alone."""
+    """Options of ``serve``; password and token come only from the environment."""
 
     host: str | None = None
     port: int | None = None
@@ -104,7 +107,7 @@ class LoadSettings(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Everything that can be set; ``lake`` is a folder or ``gs://bucket/prefix``."""
+    """All settings; ``lake`` is a folder or ``gs://bucket/prefix``."""
 
     lake: str | None = None
     kafka: KafkaSettings = KafkaSettings()
@@ -116,12 +119,9 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
-    "kafka": KafkaSettings,
-    "produce": ProduceSettings,
-    "sink": SinkSettings,
-    "track": TrackSettings,
-    "serve": ServeSettings,
-    "load": LoadSettings,
+    name: section
+    for name, section in get_type_hints(Settings).items()
+    if isinstance(section, type) and issubclass(section, msgspec.Struct)
 }
 
 
@@ -131,20 +131,18 @@ def load_settings(environment: Mapping[str, str], path: Path | None = None) -> S
     Parameters
     ----------
     environment
-        The process's environment.
+        The environment variables.
     path
-        The file; by default ``tickerlake.toml`` of the working folder, if it is there.
+        The file; by default ``tickerlake.toml`` in the working folder, if it exists.
 
     Raises
     ------
     UsageError
-        If the file or a variable holds something unknown or of the wrong kind.
+        If the file or a variable has an unknown setting or an invalid value.
     """
-    explicit_path = path or (
-        Path(environment["TICKERLAKE_CONFIG"]) if environment.get("TICKERLAKE_CONFIG") else None
-    )
+    explicit_path = path or (Path(environment[CONFIG_VARIABLE]) if environment.get(CONFIG_VARIABLE) else None)
     if explicit_path is not None and not explicit_path.is_file():
-        raise UsageError(f"The settings file {explicit_path} is not there.", "Check --config.")
+        raise UsageError(f"The settings file {explicit_path} does not exist.", "Check --config.")
     file = explicit_path or Path(DEFAULT_FILE)
     settings = Settings()
     if file.is_file():
@@ -157,10 +155,11 @@ def _read_file(file: Path) -> Settings:
         text = file.read_text(encoding="utf-8")
         document = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{file} can't be read: {error}.", "See docs/reference.md.") from error
+        raise UsageError(f"{file} cannot be read: {error}.", "See docs/reference.md.") from error
     values: dict[str, Any] = {}
+    lines = TomlLines(text)
     for section, key in _section_keys(document):
-        location = f"{file}, line {_find_line(text, section, key)}"
+        location = f"{file}, line {lines.line_of(section, key=key)}"
         _check_known(section, key, location)
         value = document[section][key] if section else document[key]
         setting_location = f"{location}: {f'{section}.' if section else ''}{key}"
@@ -173,20 +172,20 @@ def _read_file(file: Path) -> Settings:
 def _with_environment(settings: Settings, environment: Mapping[str, str]) -> Settings:
     values: dict[str, Any] = msgspec.to_builtins(settings)
     for name, text in environment.items():
-        if not name.startswith(ENV_PREFIX) or name in _OTHER_VARIABLES:
+        if not name.startswith(ENV_PREFIX) or name in _NON_SETTINGS:
             continue
         section, _, key = name.removeprefix(ENV_PREFIX).lower().rpartition("__")
         if section == "kafka__properties":
             values["kafka"]["properties"][key.replace("_", ".")] = text
             continue
         _check_known(section, key, f"the variable {name}")
-        value: object = text.split(",") if (section, key) in _LIST_SETTINGS else text
+        value: object = text.split(",") if _is_list(section, key) else text
         (values[section] if section else values)[key] = _convert(section, key, value, name, strict=False)
     return msgspec.convert(values, Settings)
 
 
 def _section_keys(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return section and key of everything in a file; the section of what stands at the top is empty."""
+    """Return section and key of all settings in a file; the section is empty at the top level."""
     keys = []
     for name, value in document.items():
         if name in SECTIONS and isinstance(value, dict):
@@ -198,39 +197,27 @@ def _section_keys(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _check_known(section: str, key: str, location: str) -> None:
     if section and section not in SECTIONS:
-        raise UsageError(f"{location}: there is no section {section}.", did_you_mean(section, list(SECTIONS)))
-    owner = SECTIONS[section] if section else Settings
-    # a section given as a single value is known, and refused for its kind
-    if key not in owner.__struct_fields__:
-        known = [name for name in owner.__struct_fields__ if section or name not in SECTIONS]
-        section_name = f"[{section}]" if section else "the top"
-        raise UsageError(
-            f"{location}: there is no setting {key} at {section_name}.",
-            did_you_mean(key, known + ([] if section else list(SECTIONS))),
-        )
+        raise UsageError(f"{location}: there is no section {section}.", did_you_mean(section, SECTIONS))
+    names = _owner(section).__struct_fields__
+    # a section whose value is not a table is known; `_convert` rejects the value
+    if key not in names:
+        level = f"in [{section}]" if section else "at the top level"
+        raise UsageError(f"{location}: there is no setting {key} {level}.", did_you_mean(key, names))
+
+
+def _owner(section: str) -> type[msgspec.Struct]:
+    return SECTIONS[section] if section else Settings
+
+
+def _is_list(section: str, key: str) -> bool:
+    return any(get_origin(each) is list for each in get_args(get_type_hints(_owner(section))[key]))
 
 
 def _convert(section: str, key: str, value: object, location: str, *, strict: bool) -> object:
-    owner = SECTIONS[section] if section else Settings
-    value_type = get_type_hints(owner)[key]
+    value_type = get_type_hints(_owner(section))[key]
     try:
         return msgspec.to_builtins(msgspec.convert(value, value_type, strict=strict))
     except msgspec.ValidationError as error:
         # a property may be a password: its value is never shown
         shown = "" if key == "properties" else f" is {value!r}"
         raise UsageError(f"{location}{shown}: {error}.", "See docs/reference.md.") from error
-
-
-def _find_line(text: str, section: str, key: str) -> int:
-    """Return the line of a file that sets a key."""
-    current_section = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
-            current_section = header[1].strip('"')
-            if current_section.split(".")[0] == (section or key) and (
-                not section or current_section == f"{section}.{key}"
-            ):
-                return number
-        elif re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[.=]""", line) and current_section == section:
-            return number
-    return 1

@@ -1,28 +1,29 @@
-"""Every error that tickerlake raises on purpose.
+"""The exceptions of tickerlake.
 
 ::
 
-    TickerlakeError            message (what happened, to what) + hint (what to do)
-    ├── UsageError             2   an argument or the configuration is wrong
-    ├── SetupError             2   something this machine needs is missing (Java, jars, credentials)
-    ├── DataError              4   the input is refused
-    ├── KafkaError             2   the cluster refused, or is not what was expected
-    │   ├── BrokerUnreachable  3   Transient: nothing answers
-    │   ├── Rebalanced         3   Transient: the group gave our partitions to others meanwhile
-    │   └── Fenced             4   another process took over this work
-    ├── StoreError             2   the object store refused
-    │   ├── ObjectExists       4   a create-only write found an object (the lake handles it)
-    │   ├── ObjectMissing      4
-    │   └── StoreUnavailable   3   Transient: the store did not answer within the budget
-    ├── WarehouseError         2   BigQuery refused
-    ├── WarehouseUnavailable   3   Transient: BigQuery does not answer, or takes no more today
-    ├── Unreachable            3   Transient: a target of alerts did not take one (notify.targets)
-    ├── Refused                2   a target of alerts will never take one (notify.targets)
-    └── LakeError              4   the lake contradicts itself, Kafka or the request
-        └── AuditFailed        4
+    TickerlakeError             message (what happened, to what) + hint (what to do)
+    ├── UsageError              2   an argument or the configuration is invalid
+    ├── SetupError              2   something is missing on this machine (Java, jars, credentials)
+    ├── DataError               4   the input is invalid
+    ├── KafkaError              2   Kafka denied a request, or is not in the expected state
+    │   ├── BrokerUnreachable   3   Transient: no broker answers
+    │   ├── Rebalanced          3   Transient: the group has assigned our partitions to other members
+    │   └── Fenced              4   another process took over this work
+    ├── StoreError              2   the object store denied a request
+    │   ├── ObjectExists        4   a create-only write found an object (the lake handles this)
+    │   ├── ObjectMissing       4
+    │   └── StoreUnavailable    3   Transient: the store did not answer in time
+    ├── WarehouseError          2   BigQuery denied a request
+    ├── WarehouseUnavailable    3   Transient: BigQuery does not answer, or today's quota is used up
+    ├── TargetUnreachable       3   Transient: a notification target does not answer (notify.targets)
+    ├── DeliveryRefused         2   a notification target rejects a delivery for good (notify.targets)
+    └── LakeError               4   the lake contradicts itself, Kafka or the request
+        └── AuditFailed         4
 
-The figure is the process's exit code. ``Transient`` says that the same call may succeed later,
-``Terminal`` that it will not until somebody changes something.
+The number is the exit code of the process. `Transient` means that the same call may succeed later, `Terminal`
+that it will not until something is changed. The tree groups errors by subject: transient ones inherit from
+`TickerlakeError` directly.
 """
 
 import difflib
@@ -33,7 +34,7 @@ GCLOUD_LOGIN_HINT: Final = (
     "Log in with `gcloud auth application-default login`, "
     "or point GOOGLE_APPLICATION_CREDENTIALS at a key file."
 )
-"""What to do where Google Cloud is asked for without credentials."""
+"""The remedy for missing Google Cloud credentials."""
 
 
 def did_you_mean(name: str, candidates: Iterable[object], *, cutoff: float = 0.6) -> str:
@@ -76,31 +77,31 @@ class TickerlakeError(Exception):
 
 
 class Transient(Exception):
-    """May succeed later, after ``retry_after_s`` seconds at the earliest."""
+    """May succeed later, after `retry_after_s` seconds at the earliest."""
 
     retry_after_s: float = 1.0
 
 
 class Terminal(Exception):
-    """Will not succeed until somebody changes something."""
+    """Will not succeed until something is changed."""
 
 
 class UsageError(TickerlakeError, Terminal):
-    """An argument or the configuration is wrong."""
+    """An argument or the configuration is invalid."""
 
 
 class SetupError(TickerlakeError, Terminal):
-    """Something that this machine needs is missing."""
+    """Something is missing on this machine, such as Java or credentials."""
 
 
 class DataError(TickerlakeError, Terminal):
-    """The input is refused."""
+    """The input is invalid."""
 
     exit_code = 4
 
 
 class KafkaError(TickerlakeError, Terminal):
-    """The Kafka cluster refused, or is not what was expected."""
+    """Kafka denied a request, or is not in the expected state."""
 
 
 class BrokerUnreachable(TickerlakeError, Transient):
@@ -110,7 +111,7 @@ class BrokerUnreachable(TickerlakeError, Transient):
 
 
 class Rebalanced(TickerlakeError, Transient):
-    """The group gave our partitions to others before we had committed; nothing was written."""
+    """The group assigned our partitions to other members before our commit; nothing was written."""
 
     exit_code = 3
 
@@ -122,42 +123,42 @@ class Fenced(TickerlakeError, Terminal):
 
 
 class StoreError(TickerlakeError, Terminal):
-    """The object store refused."""
+    """The object store denied a request."""
 
 
 class ObjectExists(StoreError):
-    """A create-only write found an object of that name."""
+    """A create-only write found an object of this name."""
 
     exit_code = 4
 
 
 class ObjectMissing(StoreError):
-    """There is no object of that name."""
+    """There is no object of this name."""
 
     exit_code = 4
 
 
 class StoreUnavailable(TickerlakeError, Transient):
-    """The object store did not answer within the budget."""
+    """The object store did not answer in time."""
 
     exit_code = 3
 
 
 class WarehouseError(TickerlakeError, Terminal):
-    """BigQuery refused."""
+    """BigQuery denied a request."""
 
 
 class WarehouseUnavailable(TickerlakeError, Transient):
-    """BigQuery does not answer, or takes no more today; what was begun is found again."""
+    """BigQuery does not answer, or today's quota is used up; a later run resumes the load."""
 
     exit_code = 3
 
 
 class LakeError(TickerlakeError, Terminal):
-    """The lake contradicts itself, Kafka, or what was asked."""
+    """The lake contradicts itself, Kafka or the request."""
 
     exit_code = 4
 
 
 class AuditFailed(LakeError):
-    """The audit found a record missing, doubled or damaged."""
+    """The audit found missing, duplicate or damaged records."""

@@ -1,42 +1,59 @@
-"""In which line of a TOML text something stands; the parser of the standard library does not tell."""
+"""Line numbers of tables and keys in TOML, which the standard library's parser does not report."""
 
 import re
 from typing import Final
 
 _HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
-_KEY: Final = re.compile(r"""\s*["']?([\w.-]+?)["']?\s*=""")
+# the first part of a dotted key
+_KEY: Final = re.compile(r"""\s*["']?([\w-]+)["']?(?:\s*\.[^=]*)?\s*=""")
 _MULTILINE_QUOTES: Final = ('"""', "'''")
 
 
 class TomlLines:
-    """Lines of tables and keys.
+    """The lines in which tables and keys are defined.
 
     Parameters
     ----------
     text
-        TOML.
+        Valid TOML.
     """
 
     def __init__(self, text: str) -> None:
         self._tables: dict[tuple[str, int], int] = {}
         self._keys: dict[tuple[str, int, str], int] = {}
         counts: dict[str, int] = {}
-        here, number = "", 0
-        inside = ""
+        table, index = "", 0
+        open_quotes = ""
         for line_number, line in enumerate(text.splitlines(), 1):
-            if inside:
-                inside = "" if line.count(inside) % 2 else inside
+            if open_quotes:
+                open_quotes = "" if line.count(open_quotes) % 2 else open_quotes
                 continue
             if header := _HEADER.match(line):
-                here = header[2].strip("\"'")
-                number = counts.get(here, 0)
-                counts[here] = number + 1
-                self._tables[here, number] = line_number
+                table = header[2].strip("\"'")
+                index = counts.get(table, 0)
+                counts[table] = index + 1
+                self._tables[table, index] = line_number
+                # the header of a subtable also defines its parents, unless they have their own
+                parents = table.split(".")[:-1]
+                for depth in range(1, len(parents) + 1):
+                    self._tables.setdefault((".".join(parents[:depth]), 0), line_number)
             elif key := _KEY.match(line):
-                self._keys.setdefault((here, number, key[1].split(".")[0]), line_number)
-            inside = next((mark for mark in _MULTILINE_QUOTES if line.count(mark) % 2), "")
+                self._keys.setdefault((table, index, key[1]), line_number)
+            open_quotes = next((quotes for quotes in _MULTILINE_QUOTES if line.count(quotes) % 2), "")
 
     def line_of(self, table: str, index: int = 0, key: str = "") -> int:
-        """Return the line of a key of the n-th table of a name, or that of the table itself; 1 if unknown."""
-        found = self._keys.get((table, index, key)) if key else None
-        return found or self._tables.get((table, index)) or self._keys.get(("", 0, table), 1)
+        """Return the line of a key in the n-th table of a name, or else of the table; 1 if it is unknown.
+
+        Parameters
+        ----------
+        table
+            The table's name; empty for the top level.
+        index
+            Which of several tables of this name, from 0.
+        key
+            A key or subtable; by default, the line of the table is returned.
+        """
+        line = self._keys.get((table, index, key)) if key else None
+        if line is None and key and index == 0:
+            line = self._tables.get((f"{table}.{key}" if table else key, 0))
+        return line or self._tables.get((table, index)) or self._keys.get(("", 0, table), 1)

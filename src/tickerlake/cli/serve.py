@@ -72,6 +72,7 @@ def serve(
     if hash_password:
         _print_password_hash()
         return
+    from tickerlake.config import PASSWORD_VARIABLE, TOKEN_VARIABLE
     from tickerlake.dashboard.server import Dashboard, DashboardOptions
     from tickerlake.lake.store import open_store
 
@@ -84,8 +85,8 @@ def serve(
         tls_key=tls_key,
         behind_proxy=behind_proxy,
         allow_hosts=tuple(allow_host or ()),
-        password=os.environ.get("TICKERLAKE_SERVE__PASSWORD", ""),
-        token=os.environ.get("TICKERLAKE_SERVE__TOKEN", ""),
+        password=os.environ.get(PASSWORD_VARIABLE, ""),
+        token=os.environ.get(TOKEN_VARIABLE, ""),
     )
     if behind_proxy and not options.password:
         print_status("warning: without a password, whoever the proxy lets through sees everything")

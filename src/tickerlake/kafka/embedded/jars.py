@@ -15,6 +15,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from tickerlake.config import CACHE_VARIABLE
 from tickerlake.durable import atomic_write_bytes
 from tickerlake.errors import SetupError
 
@@ -70,7 +71,7 @@ def pinned_jars(tools: bool = False) -> list[Jar]:
 
 def cache_dir() -> Path:
     """Return the folder of files that can be downloaded or created again (``TICKERLAKE_CACHE``)."""
-    override = os.environ.get("TICKERLAKE_CACHE")
+    override = os.environ.get(CACHE_VARIABLE)
     root = Path(override).expanduser().absolute() if override else user_cache_path("tickerlake")
     return root / f"kafka-{KAFKA_VERSION}"
 
@@ -113,7 +114,7 @@ def classpath(tools: bool = False, progress: ProgressCallback | None = None) -> 
     except OSError as error:
         raise SetupError(
             f"The cache folder {folder} cannot be used: {error}.",
-            "Free some space, or set TICKERLAKE_CACHE to a writable folder.",
+            f"Free some space, or set {CACHE_VARIABLE} to a writable folder.",
         ) from error
     return [folder / jar.filename for jar in jars]
 
