@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from support.receivers import Receiver, Reply, make_notification
+from tickerlake.notify.targets import DeliveryRefused, TargetUnreachable
 from tickerlake.notify.targets.address import Endpoint, is_permitted
 from tickerlake.notify.targets.network import Network
-from tickerlake.notify.targets.target import DeliveryRefused, TargetUnreachable
 from tickerlake.notify.targets.webhook import WebhookTarget
 
 PUBLIC = ("93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808")

@@ -14,7 +14,7 @@ from tickerlake.model.alert import Alert
 from tickerlake.notify.dead_letters import DeadLetters
 from tickerlake.notify.delivery import DeliveryStats, DeliveryWorker
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.targets.target import DeliveryRefused, TargetUnreachable
+from tickerlake.notify.targets import DeliveryRefused, TargetUnreachable
 
 _DOWN = TargetUnreachable("ops answers 503.")
 
@@ -258,7 +258,7 @@ def test_dead_letters_that_cannot_be_written_are_counted(tmp_path: Path) -> None
         folder, ScriptedTarget(DeliveryRefused("No.")), [make_notification(), make_notification("B")]
     )
     assert (stats.delivered, stats.dead_lettered, stats.lost) == (1, 0, 1)
-    assert stats.last_error == "The dead letters of ops can't be written: FileExistsError."
+    assert stats.last_error == "The dead letters of ops cannot be written: FileExistsError."
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"half": ', b'{"whole": 1}\n'])

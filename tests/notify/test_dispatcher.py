@@ -1,5 +1,6 @@
 """From the stream to real receivers: grouped, fanned out, and never in the stream's way."""
 
+import itertools
 import json
 import socket
 import threading
@@ -9,10 +10,10 @@ from typing import Any
 import pytest
 
 from support.receivers import MailReceiver, ManualClock, Receiver, Reply, SkippingClock, make_alert
+from tickerlake.clock import Timing
 from tickerlake.notify.delivery import DeliveryStats
-from tickerlake.notify.dispatcher import Dispatcher
+from tickerlake.notify.dispatcher import Dispatcher, Route
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.route import Route
 from tickerlake.notify.targets.address import Endpoint
 from tickerlake.notify.targets.mail import EmailTarget, SmtpServer
 from tickerlake.notify.targets.network import Network
@@ -36,11 +37,10 @@ class CollectingTarget:
 
 
 class BlockingTarget:
-    """A target that is stuck until it is let go."""
-
-    name = "stuck"
+    """A target that blocks until it is released."""
 
     def __init__(self) -> None:
+        self.name = "stuck"
         self.started = threading.Event()
         self.released = threading.Event()
 
@@ -149,7 +149,8 @@ def test_a_dead_host_and_an_unresponsive_one(tmp_path: Path) -> None:
         routes = [Route(dead), Route(silent, give_up_after_s=0.5), Route(mail)]
         with Dispatcher(routes, tmp_path, timing=SkippingClock().times) as dispatcher:
             dispatcher.offer(make_alert())
-            assert dispatcher.flush(60) == 0
+            # more than the clock skips while it retries
+            assert dispatcher.flush(3_600) == 0
             stats = dispatcher.stats()
     assert (stats["desk"].delivered, stats["gone"].dead_lettered, stats["ops"].dead_lettered) == (1, 1, 1)
     assert _read_dead_letters(tmp_path) == [("AAPL", "ops can't be reached: no answer within 0.1 s.", 1)]
@@ -196,6 +197,26 @@ def test_close_without_time_saves_everything(tmp_path: Path) -> None:
     assert dispatcher.stats()["stuck"] == DeliveryStats(dead_lettered=3)
     stuck.released.set()
     dispatcher.close()
+
+
+def test_flush_and_close_wait_by_the_injected_clock(tmp_path: Path) -> None:
+    hours = itertools.count(step=3_600)
+    stuck = [BlockingTarget(), BlockingTarget()]
+    stuck[1].name = "other"
+    routes = [Route(target, group=False) for target in stuck]
+    dispatcher = Dispatcher(routes, tmp_path, timing=Timing(monotonic_s=lambda: float(next(hours))))
+    dispatcher.offer(make_alert())
+    for target in stuck:
+        assert target.started.wait(60)
+    # a minute has passed by the time the targets are waited for
+    assert dispatcher.flush(60) == 2
+    dispatcher.close(60)
+    assert {name: stats.dead_lettered for name, stats in dispatcher.stats().items()} == {
+        "stuck": 1,
+        "other": 1,
+    }
+    for target in stuck:
+        target.released.set()
 
 
 def test_offer_is_thread_safe(tmp_path: Path) -> None:

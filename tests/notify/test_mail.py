@@ -15,9 +15,9 @@ from aiosmtpd.smtp import AuthResult, Envelope
 from support.certificates import CertificateAuthority
 from support.receivers import MailReceiver, TrickleServer, make_alert, make_notification
 from tickerlake.notify.notification import Notification
+from tickerlake.notify.targets import DeliveryRefused, TargetUnreachable
 from tickerlake.notify.targets.mail import EmailTarget, SmtpServer, is_loopback
 from tickerlake.notify.targets.network import Network
-from tickerlake.notify.targets.target import DeliveryRefused, TargetUnreachable
 
 PASSWORD = "correct-horse-battery"
 

@@ -11,10 +11,10 @@ from support.process import run
 from support.receivers import Receiver, Reply, SkippingClock, make_alert, make_notification
 from tickerlake.model.alert import Alert
 from tickerlake.notify.dead_letters import DeadLetters
+from tickerlake.notify.dispatcher import Route
 from tickerlake.notify.notification import Notification
 from tickerlake.notify.resend import resend
-from tickerlake.notify.route import Route
-from tickerlake.notify.targets.target import DeliveryRefused
+from tickerlake.notify.targets import DeliveryRefused
 
 RULES = """
 preset = "default"

@@ -13,9 +13,9 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from support.certificates import CertificateAuthority
 from support.receivers import EVENT_NS, Receiver, Reply, TrickleServer, make_alert, make_notification
 from tickerlake.notify.notification import Notification
+from tickerlake.notify.targets import DeliveryRefused, TargetUnreachable
 from tickerlake.notify.targets.address import Endpoint
 from tickerlake.notify.targets.network import Network
-from tickerlake.notify.targets.target import DeliveryRefused, TargetUnreachable
 from tickerlake.notify.targets.webhook import WebhookTarget, signing_key
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tickerlake.alerts.engine import AlertEngine
     from tickerlake.alerts.rules.ruleset import RuleSet
     from tickerlake.model.alert import Alert
-    from tickerlake.notify.route import Route
+    from tickerlake.notify.dispatcher import Route
 
 app = typer.Typer(
     help="Alerts: follow them, try the targets that they are sent to, send again what was not delivered.",
@@ -206,7 +206,7 @@ def resend(
     """
     from tickerlake.notify.dead_letters import dead_letter_targets
     from tickerlake.notify.resend import resend as send_again
-    from tickerlake.notify.targets.target import TargetUnreachable
+    from tickerlake.notify.targets import TargetUnreachable
 
     known, dead = _read_routes(load_rules(rules, "")), 0
     unknown = dead_letter_targets(folder) - {route.target.name for route in known}

@@ -1,29 +1,74 @@
-"""Takes alerts from the stream, groups them, and hands them to the targets. The stream never waits."""
+"""Routes alerts to targets: filter, group, deliver. The caller never waits for a target."""
 
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tickerlake import clock
 from tickerlake.clock import Timing
-from tickerlake.model.alert import Alert
+from tickerlake.model.alert import SEVERITIES, Alert, AlertState, Severity
 from tickerlake.notify.dead_letters import DeadLetters
-from tickerlake.notify.delivery import MAX_QUEUED, DeliveryStats, DeliveryWorker
+from tickerlake.notify.delivery import DEFAULT_GIVE_UP_AFTER_S, MAX_QUEUED, DeliveryStats, DeliveryWorker
 from tickerlake.notify.grouping import GROUP_WINDOW_S, MIN_GROUP_SIZE, Grouper
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.route import Route
+from tickerlake.notify.targets import Target
 
 CLOSE_TIMEOUT_S: Final = 10.0
+"""Long enough for an attempt (`network.TOTAL_TIMEOUT_S`); Ctrl-C must not take longer."""
+
 _MAX_INBOX: Final = 100_000
+"""Bounds memory; the dispatcher's thread empties the inbox at once, so this many mean that it hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A target and the alerts it gets.
+
+    Parameters
+    ----------
+    target
+        The target.
+    min_severity
+        The lowest severity.
+    symbols, rules
+        Patterns such as ``AAPL`` or ``BRK*``, for symbols or instrument ids, and for rule ids; empty for all.
+    states
+        The states of alerts.
+    group
+        Whether similar alerts are grouped into one notification.
+    give_up_after_s
+        How long a notification is retried.
+    """
+
+    target: Target
+    min_severity: Severity = "info"
+    symbols: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    states: tuple[AlertState, ...] = ("fired",)
+    group: bool = True
+    give_up_after_s: float = DEFAULT_GIVE_UP_AFTER_S
+
+    def accepts(self, alert: Alert) -> bool:
+        """Return whether the target gets this alert."""
+        return (
+            alert.state in self.states
+            and SEVERITIES.index(alert.severity) >= SEVERITIES.index(self.min_severity)
+            and (_matches_any(alert.symbol, self.symbols) or _matches_any(alert.instrument_id, self.symbols))
+            and _matches_any(alert.rule_id, self.rules)
+        )
+
+
+def _matches_any(text: str, patterns: tuple[str, ...]) -> bool:
+    return not patterns or any(fnmatchcase(text, pattern) for pattern in patterns)
 
 
 @dataclass(eq=False, slots=True)
 class _TargetRoute:
-    """A target's way: filter, group, deliver."""
+    """A route with its grouper and delivery."""
 
     route: Route
     grouper: Grouper | None
@@ -44,17 +89,17 @@ class Dispatcher:
     Parameters
     ----------
     routes
-        The targets; their names differ.
-    dead_folder
-        Where dead letters are kept.
-    window_s, group_min
-        How long alerts wait for others, and how many instruments make a group.
-    tracked
-        Says how many symbols are tracked in all.
-    queue_max, inbox_max
-        How many alerts may wait for one target, and before that.
-    times
-        Clock and waiting.
+        Targets with distinct names.
+    dead_letter_folder
+        Where alerts are written that cannot be delivered.
+    window_s, min_group_size
+        How long alerts wait for similar ones, and how many instruments make a group.
+    count_tracked
+        Returns the number of tracked symbols, None if not known.
+    max_queued, max_inbox
+        How many alerts can wait for one target, and before they are routed.
+    timing
+        Clock, jitter and waiting.
     """
 
     def __init__(
@@ -103,12 +148,12 @@ class Dispatcher:
         self.close()
 
     def offer(self, alert: Alert) -> bool:
-        """Take an alert; returns at once.
+        """Accept an alert; returns at once.
 
         Returns
         -------
         bool
-            False if it could not be taken: closed, or far too much waits. It is counted as lost.
+            False if it was not accepted, because of a full inbox or after `close`. It is counted as lost.
         """
         with self._changed:
             if self._is_closing or len(self._inbox) >= self._max_inbox:
@@ -119,66 +164,66 @@ class Dispatcher:
             return True
 
     def flush(self, timeout_s: float | None = None) -> int:
-        """Send groups now, and wait until everything is delivered or dead.
+        """Send groups now, and wait until every alert is delivered or a dead letter.
 
         Returns
         -------
         int
-            How many alerts are still under way when the time is over, counted for each target.
+            The number of alerts still in flight when the timeout is over, counted per target.
         """
-        end_s = None if timeout_s is None else clock.monotonic_s() + timeout_s
+        deadline_s = None if timeout_s is None else self._timing.monotonic_s() + timeout_s
         with self._changed:
             self._flushes_requested += 1
-            mine = self._flushes_requested
+            number = self._flushes_requested
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._is_closing or self._flushes_done >= mine, timeout_s)
-            waiting = len(self._inbox) + self._in_flight
-        return waiting + sum(
-            lane.delivery.wait_until_empty(_remaining_s(end_s)) for lane in self._target_routes
+            self._changed.wait_for(lambda: self._is_closing or self._flushes_done >= number, timeout_s)
+            unrouted = len(self._inbox) + self._in_flight
+        return unrouted + sum(
+            each.delivery.wait_until_empty(self._remaining_s(deadline_s)) for each in self._target_routes
         )
 
     def in_flight_count(self) -> int:
-        """Return how many alerts are not delivered or dead yet, counted for each target."""
+        """Return how many alerts are neither delivered nor dead letters, counted per target."""
         with self._changed:
-            waiting = len(self._inbox) + self._in_flight
-        return waiting + sum(lane.delivery.wait_until_empty(0.0) for lane in self._target_routes)
+            unrouted = len(self._inbox) + self._in_flight
+        return unrouted + sum(each.delivery.wait_until_empty(0.0) for each in self._target_routes)
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Deliver what is there within the time; the rest goes to the dead letters."""
-        end_s = clock.monotonic_s() + timeout_s
+        """Deliver what was accepted within the timeout; the rest becomes dead letters."""
+        deadline_s = self._timing.monotonic_s() + timeout_s
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-        # this thread waits for no target: it ends as soon as everything is queued
+        # the thread does not wait for targets: it ends once everything is queued
         self._thread.join()
-        for lane in self._target_routes:
-            lane.delivery.drain()
-        for lane in self._target_routes:
-            lane.delivery.close(_remaining_s(end_s) or 0.0)
+        for each in self._target_routes:
+            each.delivery.drain()
+        for each in self._target_routes:
+            each.delivery.close(self._remaining_s(deadline_s) or 0.0)
 
     def stats(self) -> dict[str, DeliveryStats]:
-        """Return the counts of each target; what was never taken counts as lost for all."""
+        """Return the counts per target; an alert that was not accepted counts as lost for each."""
         with self._changed:
             lost = self._lost
-        counts = {lane.delivery.name: lane.delivery.stats() for lane in self._target_routes}
+        counts = {each.delivery.name: each.delivery.stats() for each in self._target_routes}
         return {name: replace(stats, lost=stats.lost + lost) for name, stats in counts.items()}
 
     def _run(self) -> None:
         is_last = False
         while not is_last:
-            batch, flush, is_last = self._next_batch()
-            is_all = is_last or flush > self._flushes_done
-            for lane in self._target_routes:
-                lane.delivery.submit(self._notifications(lane, batch, is_all=is_all))
+            batch, flushes_requested, is_last = self._next_batch()
+            flush = is_last or flushes_requested > self._flushes_done
+            for each in self._target_routes:
+                each.delivery.submit(self._notifications(each, batch, flush=flush))
             with self._changed:
                 self._in_flight = sum(
-                    lane.grouper.pending_count for lane in self._target_routes if lane.grouper is not None
+                    each.grouper.pending_count for each in self._target_routes if each.grouper is not None
                 )
-                self._flushes_done = flush
+                self._flushes_done = flushes_requested
                 self._changed.notify_all()
 
     def _next_batch(self) -> tuple[list[tuple[float, Alert]], int, bool]:
-        """Return new alerts, how many flushes were asked for, and whether this is the end."""
+        """Wait for work; return new alerts, the number of flushes requested, and whether this is the last batch."""
         with self._changed:
             while not (self._inbox or self._is_closing or self._flushes_requested > self._flushes_done):
                 due_s = self._next_due_s()
@@ -191,27 +236,26 @@ class Dispatcher:
             return batch, self._flushes_requested, self._is_closing
 
     def _next_due_s(self) -> float | None:
-        due = [lane.grouper.due_s for lane in self._target_routes if lane.grouper is not None]
-        return min((due_s for due_s in due if due_s is not None), default=None)
+        due_times = [each.grouper.due_s for each in self._target_routes if each.grouper is not None]
+        return min((due_s for due_s in due_times if due_s is not None), default=None)
 
     def _notifications(
-        self, target_route: _TargetRoute, batch: list[tuple[float, Alert]], *, is_all: bool
+        self, target_route: _TargetRoute, batch: list[tuple[float, Alert]], *, flush: bool
     ) -> list[Notification]:
-        found = [note for arrived_s, alert in batch for note in target_route.add(arrived_s, alert)]
+        notifications = [each for arrived_s, alert in batch for each in target_route.add(arrived_s, alert)]
         if target_route.grouper is None:
-            return found
-        tracked = self._tracked_count_or_none()
-        if is_all:
-            return target_route.grouper.flush(tracked)
-        return target_route.grouper.pop_due(self._timing.monotonic_s(), tracked)
+            return notifications
+        tracked_count = self._tracked_count_or_none()
+        if flush:
+            return target_route.grouper.flush(tracked_count)
+        return target_route.grouper.pop_due(self._timing.monotonic_s(), tracked_count)
 
     def _tracked_count_or_none(self) -> int | None:
         try:
             return self._count_tracked()
         except Exception:
-            # a number that is only shown must not stop the alerts
+            # the number is only shown: a failure must not stop alerts
             return None
 
-
-def _remaining_s(end_s: float | None) -> float | None:
-    return None if end_s is None else max(end_s - clock.monotonic_s(), 0.0)
+    def _remaining_s(self, deadline_s: float | None) -> float | None:
+        return None if deadline_s is None else max(deadline_s - self._timing.monotonic_s(), 0.0)

@@ -11,8 +11,8 @@ from tickerlake.model.alert import Alert, alert_id
 from tickerlake.model.instrument import UNKNOWN_MIC
 from tickerlake.notify.dead_letters import DeadLetters, read_dead_letters
 from tickerlake.notify.delivery import DeliveryStats, DeliveryWorker
+from tickerlake.notify.dispatcher import Route
 from tickerlake.notify.notification import Notification
-from tickerlake.notify.route import Route
 
 _POLL_S: Final = 0.2
 _CLOSE_TIMEOUT_S: Final = 1.0

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.model.alert import SEVERITIES, AlertState
 from tickerlake.notify.delivery import DEFAULT_GIVE_UP_AFTER_S
-from tickerlake.notify.route import Route
+from tickerlake.notify.dispatcher import Route
+from tickerlake.notify.targets import Target
 from tickerlake.notify.targets.address import Endpoint
 from tickerlake.notify.targets.mail import EmailTarget, Encryption, SmtpServer, is_loopback
 from tickerlake.notify.targets.network import Network
 from tickerlake.notify.targets.slack import SlackTarget
-from tickerlake.notify.targets.target import Target
 from tickerlake.notify.targets.webhook import WebhookTarget, signing_key
 
 _T = TypeVar("_T")

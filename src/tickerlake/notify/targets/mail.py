@@ -15,8 +15,8 @@ from typing import Final, Literal
 
 from tickerlake import clock
 from tickerlake.notify.notification import MAX_LISTED, Notification
+from tickerlake.notify.targets import DeliveryRefused, TargetUnreachable
 from tickerlake.notify.targets.network import Deadline, Network
-from tickerlake.notify.targets.target import DeliveryRefused, TargetUnreachable
 from tickerlake.notify.text import (
     dashboard_link,
     format_iso,

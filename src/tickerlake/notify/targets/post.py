@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from tickerlake import clock
+from tickerlake.notify.targets import DeliveryRefused, TargetUnreachable
 from tickerlake.notify.targets.address import Endpoint, is_permitted
 from tickerlake.notify.targets.network import Deadline, Network
-from tickerlake.notify.targets.target import DeliveryRefused, TargetUnreachable
 
 _TRANSIENT_STATUSES: Final = {408, 425, 429}
 _MAX_ADDRESSES: Final = 4
