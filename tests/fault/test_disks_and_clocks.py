@@ -79,7 +79,7 @@ def test_the_disk_under_the_lake_is_full(scenario: Scenario) -> None:
     with _small_disk(Path(scenario.lake), "256k") as enlarge:
         scenario.produce(10_000)
         _, err = scenario.run_sink("--flush-records", 100, exit_code=3)
-        assert "No room to write" in err
+        assert "No space left to write" in err
         assert "→ Free some space" in err
         stored_before = scenario.object_keys()
         verdict = oracle.compare_with_kafka(scenario.servers, scenario.topic, scenario.copy_lake())
@@ -108,7 +108,7 @@ def test_the_file_size_limit_is_reached(scenario: Scenario) -> None:
     with child:
         _, err = child.communicate(timeout=60)
     assert child.returncode == 3, err
-    assert "No room to write" in err
+    assert "No space left to write" in err
     scenario.run_sink()
     scenario.assert_survived("19", "files may not be larger than 4 kB", injected=1, triggered=1)
 
@@ -132,7 +132,7 @@ def test_a_write_error_reported_only_by_close_is_detected(
 
     options = SinkOptions(flush_records=50)
     monkeypatch.setattr(os, "close", fail)
-    with pytest.raises(StoreUnavailable, match="No room to write"):
+    with pytest.raises(StoreUnavailable, match="No space left to write"):
         Sink(scenario.servers, [scenario.topic], store, scenario.topic, options).run(
             NEVER_STOP, until_end=True
         )

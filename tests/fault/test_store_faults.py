@@ -116,7 +116,7 @@ def test_a_busy_store_is_retried(cloud: CloudScenario) -> None:
 @pytest.mark.parametrize(
     ("status", "remedy"),
     [
-        pytest.param(400, "Trying again would not help", marks=FULL_ONLY),
+        pytest.param(400, "A retry would not help", marks=FULL_ONLY),
         pytest.param(401, "gcloud auth application-default login", marks=FULL_ONLY),
         (403, "roles/storage.objectCreator"),
     ],
@@ -238,13 +238,13 @@ def test_corrupt_or_truncated_downloads(cloud: CloudScenario) -> None:
     stored_before = scenario.object_keys()
     proxy.corrupt_download()
     _, err = scenario.run_sink(exit_code=2)
-    assert "arrived damaged" in err
+    assert "damaged in transit" in err
     assert scenario.object_keys() == stored_before
     proxy.truncate_download(2)
     scenario.run_sink()
     triggered = 3 - proxy.pending
     proxy.corrupt_download()
-    assert "arrived damaged" in run_audit(scenario, exit_code=2)
+    assert "damaged in transit" in run_audit(scenario, exit_code=2)
     scenario.assert_survived(
         "8", "downloads damaged and cut", injected=4, triggered=triggered + 1 - proxy.pending
     )
@@ -273,7 +273,7 @@ def test_a_store_that_never_answers(cloud: CloudScenario) -> None:
         took_s = wait_until(sink_has_ended, timeout_s=250)
         _, err = child.communicate(timeout=10)
     assert child.returncode == 3, err
-    assert "3 tries in " in err
+    assert "3 attempts in " in err
     assert "→" in err
     assert 80 < took_s < 110
     assert len(members_by_attempt) >= 3

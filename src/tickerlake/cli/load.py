@@ -60,13 +60,13 @@ def load(
     from tickerlake.warehouse.external_tables import ensure_external_tables
     from tickerlake.warehouse.load import Loader, LoadProgress
 
-    if external and not lake.startswith("gs://"):
+    every_s = parse_duration_option(watch, "--watch") / 1e9 if watch else None
+    store = open_store(lake)
+    if external and store.bigquery_uri is None:
         raise UsageError(
             "BigQuery reads external tables from Cloud Storage only.",
             "Leave out --external: a lake in a folder is uploaded.",
         )
-    every_s = parse_duration_option(watch, "--watch") / 1e9 if watch else None
-    store = open_store(lake)
     warehouse = Warehouse(project, dataset)
     ticker = StatusLine()
 

@@ -60,6 +60,7 @@ def sink(
 
     from tickerlake.errors import UsageError
     from tickerlake.kafka.reader import OPEN_TRANSACTIONS_WARNING
+    from tickerlake.lake.formats import for_topic
     from tickerlake.lake.store import open_store
     from tickerlake.lake.topic import check_format
     from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
@@ -75,7 +76,7 @@ def sink(
     )
     store = open_store(lake)
     group = group or f"tickerlake-sink-{hashlib.blake2b(store.uri.encode(), digest_size=6).hexdigest()}"
-    if options.format == "json":
+    if for_topic(options.format).one_object_per_record:
         print_status(_OBJECT_COST_WARNING)
     status_line = StatusLine()
 

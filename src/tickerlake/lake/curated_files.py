@@ -30,7 +30,6 @@ from tickerlake.lake.duckdb_sql import (
 )
 from tickerlake.lake.formats.rows import checksum
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.store.local import LocalStore
 from tickerlake.lake.typed_records import DEDUP_KEYS, event_time_column, frame_schema
 
 TARGET_FILE_ROWS: Final = 4_000_000
@@ -212,8 +211,8 @@ class FolderWriter:
             raise LakeError(
                 f"{file.key} is damaged: its checksum differs from that in its commit.", REBUILD_HINT
             )
-        if isinstance(self._store, LocalStore):
-            return f"{self._store.uri}/{file.key}"
+        if self._store.local_path:
+            return str(self._store.local_path / file.key)
         path = self._directory / f"merged-{file.key.rpartition('/')[2]}"
         path.write_bytes(data)
         return str(path)

@@ -27,7 +27,6 @@ from tickerlake.lake.duckdb_sql import (
 from tickerlake.lake.reader import topics
 from tickerlake.lake.record_types import TopicRecordTypes
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.store.local import LocalStore
 from tickerlake.lake.topic import read_topic
 from tickerlake.lake.typed_records import (
     DEDUP_KEYS,
@@ -98,7 +97,7 @@ class LakeDatabase:
         """Number of pending records that were rejected."""
         self.not_curated = 0
         """Number of pending records that were read from raw segments."""
-        if isinstance(store, LocalStore):
+        if store.local_path:
             self._root = store.uri
         else:
             from tickerlake.lake.store.filesystem import StoreFileSystem

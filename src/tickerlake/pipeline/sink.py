@@ -19,6 +19,7 @@ from tickerlake.kafka.admin import Admin, Topic
 from tickerlake.kafka.client import BROKER_GRACE_S, Partition
 from tickerlake.kafka.consumer import CommittedOffset, Consumer
 from tickerlake.kafka.reader import RecordBatch
+from tickerlake.lake.formats import for_topic
 from tickerlake.lake.segment import StoreResult
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import Format, TopicMeta, check_same_topic, check_topic, open_topic
@@ -262,7 +263,7 @@ class Sink:
     ) -> None:
         self.options = options or SinkOptions()
         self._uploads: ThreadPoolExecutor | None = None
-        if self.options.format == "json":
+        if for_topic(self.options.format).one_object_per_record:
             # objects of one record gain nothing from waiting for more
             self.options = replace(self.options, flush_records=_OBJECT_BATCH_RECORDS, flush_age_s=0)
             self._uploads = ThreadPoolExecutor(_MAX_OBJECT_UPLOADS, thread_name_prefix="object")

@@ -16,7 +16,7 @@ from tickerlake.kafka.admin import Admin, TopicHealth
 from tickerlake.kafka.embedded.broker import broker_status, default_data_dir
 from tickerlake.kafka.embedded.jars import cache_dir
 from tickerlake.kafka.embedded.java import find_java
-from tickerlake.lake.store import LocalStore, Store, open_store
+from tickerlake.lake.store import Store, open_store
 
 PROBE_KEY: Final = "state/doctor.json"
 LOW_DISK_BYTES: Final = 2_000_000_000
@@ -156,13 +156,13 @@ def check_lake(uri: str) -> Iterator[Check]:
 
 
 def _check_store(store: Store) -> Iterator[Check]:
-    if isinstance(store, LocalStore):
-        yield _check_disk("lake", Path(store.uri))
-    else:
-        location, time_s = bucket_location_and_time(store)
-        if time_s is not None:
-            yield _check_clock(time_s)
-        yield Check("bucket", "ok", f"in {location}" if location else "its location may not be seen")
+    if store.local_path:
+        yield _check_disk("lake", store.local_path)
+    if service := store.service_info():
+        if service.server_time_s is not None:
+            yield _check_clock(service.server_time_s)
+        summary = f"in {service.location}" if service.location else "this account may not see its location"
+        yield Check("bucket", "ok", summary)
     # one may be left of an earlier check that could not delete it: to be told so takes the right to create
     with contextlib.suppress(ObjectExists):
         store.create(PROBE_KEY, b"{}", metadata={}, content_type="application/json")
@@ -181,16 +181,6 @@ def _check_store(store: Store) -> Iterator[Check]:
         )
 
 
-def bucket_location_and_time(store: Store) -> tuple[str | None, float | None]:
-    """Return where a store's bucket is, and the service's time; None: not known."""
-    from tickerlake.lake.store.gcs import GcsStore  # takes half a second to import
-
-    if not isinstance(store, GcsStore):
-        return None, None
-    facts = store.bucket_info()
-    return facts.location, facts.server_time_s
-
-
 def check_warehouse(project: str, dataset: str, lake: str | None) -> Iterator[Check]:
     """Look whether a dataset is there, near the lake's bucket, and try what a load does."""
     from tickerlake.warehouse.bigquery import Warehouse
@@ -202,14 +192,8 @@ def check_warehouse(project: str, dataset: str, lake: str | None) -> Iterator[Ch
             yield Check(
                 "bigquery", "ok", f"{warehouse.name} in {warehouse.location or 'an unknown location'}"
             )
-            if lake is not None and lake.startswith("gs://"):
-                store = open_store(lake)
-                try:
-                    bucket, _ = bucket_location_and_time(store)
-                finally:
-                    store.close()
-                if bucket:
-                    yield check_locations(bucket, warehouse.location)
+            if location := _bucket_location(lake):
+                yield check_locations(location, warehouse.location)
             missing = warehouse.check_permissions()
             if not missing:
                 yield Check("bigquery", "ok", "jobs can be run, tables created, read and deleted")
@@ -219,6 +203,21 @@ def check_warehouse(project: str, dataset: str, lake: str | None) -> Iterator[Ch
             warehouse.close()
     except TickerlakeError as error:
         yield Check("bigquery", "failed", error.message, error.hint)
+
+
+def _bucket_location(lake: str | None) -> str | None:
+    """Return where a lake's bucket is; None if it has none or cannot be opened: `check_lake` reports that."""
+    if lake is None:
+        return None
+    try:
+        store = open_store(lake)
+        try:
+            service = store.service_info()
+        finally:
+            store.close()
+    except TickerlakeError:
+        return None
+    return service.location if service else None
 
 
 def check_locations(bucket: str, dataset: str) -> Check:

@@ -274,12 +274,13 @@ class Loader:
         buffer = io.BytesIO()
         part.write_parquet(buffer, compression="zstd", statistics=True)
         data = buffer.getvalue()
-        if not self._store.uri.startswith("gs://"):
+        lake_uri = self._store.bigquery_uri
+        if lake_uri is None:
             return self._run_job(manifest, spec, data, part.height, progress)
         staged_key = manifests.key(manifest.number, f"{spec.name}.parquet")
         # an earlier attempt may have stored it: the same records give the same content
         create_if_absent(self._store, staged_key, data)
-        job_id = self._run_job(manifest, spec, f"{self._store.uri}/{staged_key}", part.height, progress)
+        job_id = self._run_job(manifest, spec, f"{lake_uri}/{staged_key}", part.height, progress)
         discard(self._store, staged_key)
         return job_id
 

@@ -221,3 +221,19 @@ def test_only_snapshots_are_deleted(store: Store) -> None:
         with pytest.raises(StoreError):
             store.delete(key)
     assert store.read("raw/a") == b"x"
+
+
+def test_a_store_describes_itself(store: Store, place: str) -> None:
+    _create_objects(store, "raw/a")
+    is_local, is_remote = place.startswith("/"), place.startswith("gs://")
+    if is_local:
+        assert store.local_path is not None
+        assert (store.local_path / "raw/a").read_bytes() == b"raw/a"
+    else:
+        assert store.local_path is None
+    assert store.bigquery_uri == (place if is_remote else None)
+    assert store.listing_costs == is_remote
+    service = store.service_info()
+    assert (service is not None) == is_remote
+    if service:
+        assert service.server_time_s is None or service.server_time_s > 0

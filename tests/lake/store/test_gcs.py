@@ -84,7 +84,7 @@ def test_a_busy_store_is_retried(store: GcsStore, proxy: FaultProxy, status: int
 
 def test_a_retry_after_beyond_the_budget_gives_up(store: GcsStore, proxy: FaultProxy) -> None:
     proxy.reply_with_status(429, retry_after=3600)
-    with pytest.raises(StoreUnavailable, match="1 tries"):
+    with pytest.raises(StoreUnavailable, match="1 attempts"):
         store.create("a", b"content", metadata={})
 
 
@@ -140,7 +140,7 @@ def test_a_withdrawn_token_is_renewed_once(
     store.create("a", b"content", metadata={})
     assert token.token == "fresh"
     proxy.reply_with_status(401, times=2)
-    with pytest.raises(StoreError, match="did not accept the credentials"):
+    with pytest.raises(StoreError, match="rejected the credentials"):
         store.create("b", b"content", metadata={})
     assert proxy.uploads == 4
 
@@ -159,7 +159,7 @@ def test_a_store_that_stays_busy_exhausts_the_budget(
     monkeypatch.setattr("tickerlake.clock.jitter", lambda delay_s: delay_s)
     store = GcsStore(bucket, call_timeout_s=1.2)
     proxy.reply_with_status(503, times=2)  # after 0.5 s once more; the next wait of 1 s is beyond the budget
-    with pytest.raises(StoreUnavailable, match="2 tries"):
+    with pytest.raises(StoreUnavailable, match="2 attempts"):
         store.create("a", b"content", metadata={})
 
 

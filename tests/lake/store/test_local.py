@@ -128,8 +128,8 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
         env=_ENVIRONMENT,
         check=True,
     )
-    assert "No room to write" in done.stdout
-    assert "Free some space" in done.stdout
+    assert "No space left to write" in done.stdout
+    assert "Free disk space" in done.stdout
     assert _temps(tmp_path) == []
     assert [info.key for info in LocalStore(tmp_path).list("")] == ["raw/small"]
 

@@ -8,6 +8,7 @@ from tickerlake import clock
 from tickerlake.dashboard.health.chain_counters import ChainCounter, PartitionCounts, create_counter
 from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.audit.history import AuditRecord, read_latest
+from tickerlake.lake.formats import for_topic
 from tickerlake.lake.reader import topics
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import TOPIC_NAME, TopicMeta, read_topic
@@ -51,7 +52,7 @@ class LakeCounter:
     def __init__(self, store: Store, interval_s: float) -> None:
         self._store = store
         self._list_interval_s = (
-            max(interval_s, _REMOTE_LIST_INTERVAL_S) if store.uri.startswith("gs://") else interval_s
+            max(interval_s, _REMOTE_LIST_INTERVAL_S) if store.listing_costs else interval_s
         )
         self._topics: dict[str, TopicMeta] = {}
         self._errors: dict[str, str] = {}
@@ -154,7 +155,8 @@ class LakeCounter:
         if not counts.counting:
             if end is not None and counts.end >= end:
                 return  # everything in Kafka is stored
-            if meta.format == "json" and now_s < self._listed_s.get(partition, 0.0) + self._list_interval_s:
+            is_listed = for_topic(meta.format).one_object_per_record
+            if is_listed and now_s < self._listed_s.get(partition, 0.0) + self._list_interval_s:
                 return
         self._listed_s[partition] = now_s
         chain.count_new(deadline_s)

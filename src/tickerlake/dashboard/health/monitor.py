@@ -18,6 +18,7 @@ from tickerlake.dashboard.health.state import (
     PipelineState,
 )
 from tickerlake.errors import TickerlakeError
+from tickerlake.lake.formats import for_topic
 from tickerlake.lake.store.base import Store
 
 LAKE_INTERVAL_S: Final = 10.0
@@ -166,7 +167,8 @@ class HealthMonitor:
         )
         # `_topic.json`, and the columns of a Parquet topic
         objects += sum(
-            1 + (topic_counts.metadata.format == "parquet") for topic_counts in lake_counts.topics.values()
+            1 + for_topic(topic_counts.metadata.format).has_columns
+            for topic_counts in lake_counts.topics.values()
         )
         estimate = estimate_cost(objects, sum(topic.bytes for topic in topics))
         cost_state = CostState(

@@ -23,6 +23,7 @@ from tickerlake.errors import DataError, ObjectMissing, TickerlakeError
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.client import Partition
 from tickerlake.kafka.reader import TopicTailer, read_all
+from tickerlake.lake.formats import for_topic
 from tickerlake.lake.reader import topics as lake_topics
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import read_topic
@@ -186,7 +187,7 @@ class DashboardReader:
             metadata = read_topic(self._store, name)
         except ObjectMissing:
             return
-        if metadata.format == "json":
+        if for_topic(metadata.format).one_object_per_record:
             return  # one object per record: Kafka is faster
         topic = LakeTopic(self._store, name, record_type)
         segments, self._lake_ends[name] = topic.newest_segments(self._max_records(record_type))

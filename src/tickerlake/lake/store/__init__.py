@@ -12,7 +12,7 @@ __all__ = ["LocalStore", "MemoryStore", "ObjectInfo", "Store", "open_store"]
 
 
 def open_store(uri: str) -> Store:
-    """Open the store at a place.
+    """Open the store at a URI.
 
     Parameters
     ----------
@@ -22,19 +22,19 @@ def open_store(uri: str) -> Store:
     Raises
     ------
     UsageError
-        The place can't be understood.
+        The URI is not understood.
     SetupError
-        Cloud Storage was asked for and there are no credentials.
+        There are no credentials for Cloud Storage.
     StoreError
-        The folder can't be created or written.
+        The folder cannot be created or written.
     """
     scheme, separator, rest = uri.partition("://")
     if not separator:
         if not uri:
-            raise UsageError("The lake's place is empty.", "Give a folder or gs://bucket/prefix.")
+            raise UsageError("The lake's URI is empty.", "Specify a folder or gs://bucket/prefix.")
         return LocalStore(Path(uri))
     if scheme == "gs":
-        # importing the client takes half a second, which a folder need not pay
+        # importing the client takes half a second, which a local lake need not pay
         from tickerlake.lake.store.gcs import GcsStore
 
         bucket, _, prefix = rest.partition("/")
@@ -45,4 +45,4 @@ def open_store(uri: str) -> Store:
         parts = urlsplit(uri)
         if parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
             return LocalStore(Path(unquote(parts.path)))
-    raise UsageError(f"{uri!r} is not a place for a lake.", "Give a folder or gs://bucket/prefix.")
+    raise UsageError(f"{uri!r} is not the URI of a lake.", "Specify a folder or gs://bucket/prefix.")

@@ -1,18 +1,19 @@
-"""What the lake asks of an object store: create-only writes, reads and ordered lists."""
+"""What the lake requires of an object store: create-only writes, reads and ordered listings."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from tickerlake.errors import ObjectExists, StoreError, StoreUnavailable
 
 TEMP_FOLDER = ".tmp"
-_MAX_KEY_BYTES = 1024  # Cloud Storage's limit
+_MAX_KEY_BYTES = 1024  # limit of Cloud Storage
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store knows about one object.
+    """Properties of one object.
 
     Parameters
     ----------
@@ -21,9 +22,9 @@ class ObjectInfo:
     size
         Length in bytes.
     metadata
-        What was given at creation. None: this store keeps none, read it from the object.
+        Object metadata as passed to ``create``. None: this store has none, read it from the object.
     crc32c
-        Base64 of the big-endian checksum, as Cloud Storage writes it. None: not kept.
+        Base64 of the big-endian checksum, as Cloud Storage writes it. None: not stored.
     """
 
     key: str
@@ -32,16 +33,51 @@ class ObjectInfo:
     crc32c: str | None
 
 
-class Store(Protocol):
-    """An object store in which nothing is ever overwritten, and only what can be made again deleted.
+@dataclass(frozen=True, slots=True)
+class ServiceInfo:
+    """Location of a bucket (None: not visible to us), and the service's time in seconds since the epoch."""
 
-    Every method may be called from many threads, and raises only ``StoreError`` (with ``ObjectExists``
-    and ``ObjectMissing``), ``StoreUnavailable`` or ``SetupError``. No key may be a folder of another one.
+    location: str | None
+    server_time_s: float | None
+
+
+class Store(Protocol):
+    """An object store in which nothing is overwritten, and only what can be computed again is deleted.
+
+    Every method can be called from many threads, and raises only ``StoreError`` (with ``ObjectExists``
+    and ``ObjectMissing``), ``StoreUnavailable`` or ``SetupError``. No key is a folder of another key.
     """
 
     @property
     def uri(self) -> str:
-        """Where the store is, as ``open_store`` accepts it."""
+        """Location of the store, as ``open_store`` accepts it."""
+        ...
+
+    @property
+    def local_path(self) -> Path | None:
+        """Folder in which each object is the file named by its key; None if there are no files."""
+        ...
+
+    @property
+    def bigquery_uri(self) -> str | None:
+        """URI of the root by which BigQuery can read the objects; None if it cannot."""
+        ...
+
+    @property
+    def listing_costs(self) -> bool:
+        """Whether the service charges for each listing."""
+        ...
+
+    def service_info(self) -> ServiceInfo | None:
+        """Ask the service for its location and time; None if there is no service.
+
+        Raises
+        ------
+        StoreError
+            The bucket does not exist, or the credentials are rejected.
+        StoreUnavailable
+            The service does not answer.
+        """
         ...
 
     def create(
@@ -52,15 +88,15 @@ class Store(Protocol):
         metadata: Mapping[str, str],
         content_type: str = "application/octet-stream",
     ) -> None:
-        """Store an object; it is whole and durable when this returns.
+        """Store an object; it is complete and durable when this returns.
 
         Raises
         ------
         ObjectExists
-            There is one of that name, which stays as it is. It may be this very call's, if a reply
-            was lost on the way: look at the object.
+            The key exists, and its object stays as it is. This very call may have created it, if a reply
+            was lost: compare the object.
         StoreUnavailable
-            Not stored, or stored without our knowing.
+            Not stored, or stored but the reply was lost.
         """
         ...
 
@@ -73,7 +109,7 @@ class Store(Protocol):
         ...
 
     def stat(self, key: str) -> ObjectInfo | None:
-        """Return what is known about an object, None if there is none."""
+        """Return an object's properties, None if it does not exist."""
         ...
 
     def list(self, prefix: str, start_at: str = "") -> Iterator[ObjectInfo]:
@@ -84,46 +120,46 @@ class Store(Protocol):
         prefix
             Any beginning of a key; empty for all.
         start_at
-            Leave out the keys before this one.
+            Skip the keys before this one.
         """
         ...
 
     def delete(self, key: str) -> None:
-        """Delete a snapshot or a curated file, if it is there; nothing else is ever deleted.
+        """Delete a snapshot, a curated file or a staged file, if it exists; other keys are rejected.
 
         Raises
         ------
         StoreError
-            The key is of something else, or we may not.
+            The key is of another object, or this account may not delete.
         """
         ...
 
     def replace_damaged(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
-        """Put other content in the place of a damaged object, or with None delete it; in one step.
+        """Replace a damaged object, or with None delete it; atomically.
 
-        Only `lake.repair` may: it keeps the damaged content elsewhere first.
+        Only `lake.audit.repair` calls it, after it has copied the damaged object.
 
         Raises
         ------
         ObjectMissing
-            There is no such object.
+            The object does not exist.
         StoreError
-            We may not; whoever only creates and reads can't change what is stored.
+            This account may not replace objects; one that can only create and read cannot.
         """
         ...
 
     def close(self) -> None:
-        """Release connections. Calls under way may fail with ``StoreUnavailable``."""
+        """Release connections. Calls in flight may fail with ``StoreUnavailable``."""
         ...
 
 
 def check_deletable(key: str) -> None:
-    """Refuse a key of what can't be made again: snapshots and curated files can, records can't."""
+    """Raise StoreError for a key whose object cannot be computed again: records cannot."""
     check_key(key)
     staged = key.startswith("loads/") and key.endswith(".parquet")
     if not key.startswith(("state/", "curated/")) and not staged:
         raise StoreError(
-            f"{key} is not deleted.", "Only snapshots, curated files and what was staged for a load can be."
+            f"{key} must not be deleted.", "Only snapshots, curated files and files staged for a load can be."
         )
 
 
@@ -142,9 +178,9 @@ def create_if_absent(
 
 
 def discard(store: Store, key: str) -> bool:
-    """Delete what is not needed; False if that fails.
+    """Delete an object that is no longer needed; False if that fails.
 
-    Who may only create keeps it: the bucket's life cycle can delete it.
+    An account that can only create leaves it: the bucket's lifecycle rules can delete it.
     """
     try:
         store.delete(key)
@@ -154,7 +190,7 @@ def discard(store: Store, key: str) -> bool:
 
 
 def check_key(key: str) -> None:
-    """Refuse a key that could leave the lake's root or that some store can't hold.
+    """Reject a key that could escape the lake's root or that some store cannot hold.
 
     Raises
     ------
@@ -172,5 +208,5 @@ def check_key(key: str) -> None:
         or len(key.encode("utf-8", "surrogatepass")) > _MAX_KEY_BYTES
     ):
         raise StoreError(
-            f"{key[:200]!r} is not a valid object name.", "Names are made of validated parts only."
+            f"{key[:200]!r} is not a valid object name.", "This is a bug: names are built from checked parts."
         )

@@ -1,4 +1,4 @@
-"""A store as a file system that only reads, for libraries that want one (DuckDB, by fsspec)."""
+"""A store as a read-only file system, for libraries that need one (DuckDB, by fsspec)."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ import fsspec
 from tickerlake.lake.store.base import Store
 
 _BLOCK_BYTES: Final = 4 << 20
+"""Bytes per request: few requests for a column, little waste for a footer."""
 
 
 class StoreFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]
@@ -17,9 +18,9 @@ class StoreFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]
     Parameters
     ----------
     store
-        Where they are.
-    size
-        Tells the length of an object by its key, as far as that is known: these need not be asked for.
+        The store.
+    find_size
+        Returns the size of the object with a key if it is known, which saves a request.
     """
 
     protocol = "lake"
@@ -31,7 +32,7 @@ class StoreFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]
         self._find_size = find_size
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
-        """Return length and type of an object."""
+        """Return size and type of an object."""
         key = self._key(path)
         size = self._find_size(key)
         if size is None:
@@ -42,26 +43,26 @@ class StoreFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]
         return {"name": path, "size": size, "type": "file"}
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
-        """Return the one object of that name; folders are not listed."""
+        """Return the object with that key; folders are not listed."""
         entry = self.info(path)
         return [entry if detail else entry["name"]]
 
     def glob(self, path: str, **_: Any) -> list[str]:
-        """Return the path itself: no pattern is understood."""
+        """Return the path itself: patterns are not supported."""
         return [path]
 
     def modified(self, path: str) -> datetime:
-        """Return the same for all: no object ever changes."""
+        """Return the same time for all: objects never change."""
         return datetime(1970, 1, 1, tzinfo=UTC)
 
     def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **_: Any) -> Any:
         if mode != "rb":
-            raise OSError("This file system only reads.")
+            raise OSError("This file system is read-only.")
         size = self.info(path)["size"]
         return _StoreFile(self, path, mode, block_size or _BLOCK_BYTES, size=size)
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
-        """Return a part of an object."""
+        """Return a range of an object."""
         return self._store.read_range(self._key(path), start, end - start)
 
     def _key(self, path: str) -> str:

@@ -1,4 +1,4 @@
-"""A store in a Cloud Storage bucket: the only module that speaks to google-cloud-storage."""
+"""A store in a Cloud Storage bucket: the only module that uses google-cloud-storage."""
 
 import base64
 import contextlib
@@ -6,7 +6,6 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -20,43 +19,42 @@ from google.cloud.storage.exceptions import DataCorruption
 
 from tickerlake import clock
 from tickerlake.errors import ObjectExists, ObjectMissing, StoreError, StoreUnavailable, UsageError
-from tickerlake.lake.store.base import ObjectInfo, check_deletable, check_key
+from tickerlake.lake.store.base import ObjectInfo, ServiceInfo, check_deletable, check_key
 from tickerlake.lake.store.gcs_errors import CLIENT_ERRORS, bucket_not_found, translate_error
 from tickerlake.lake.store.gcs_session import Uploader, configure_session, open_session
 from tickerlake.version import VERSION
 
 _INITIAL_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 16.0
+"""Together with the initial backoff some eight attempts fit into a call's timeout."""
+
 _READ_TIMEOUT_S = 30.0
+"""A third of a call's timeout: a request that hangs leaves time for retries."""
+
 _MIN_UPLOAD_BYTES_PER_S = 500_000
+"""A slower upload is given up: a 4 Mbit/s uplink is the least that is supported."""
+
+_CONNECT_TIMEOUT_S = 10
 _USER_AGENT = f"tickerlake/{VERSION}"
 _Result = TypeVar("_Result")
 _Timeout = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class BucketInfo:
-    """Where a bucket is (None: we may not know), and the service's time in seconds since the epoch."""
-
-    location: str | None
-    server_time_s: float | None
-
-
 class GcsStore:
     """A store below a prefix of a Cloud Storage bucket.
 
-    Honours ``STORAGE_EMULATOR_HOST``; else uses the machine's Application Default Credentials.
+    Honors ``STORAGE_EMULATOR_HOST``; else uses the machine's Application Default Credentials.
 
     Parameters
     ----------
     bucket
         The bucket's name.
     prefix
-        Comes before every key; empty for the whole bucket.
-    budget_s
-        How long one call may take with all its retries.
+        Precedes every key; empty for the whole bucket.
+    call_timeout_s
+        How long one call can take with all its retries.
     connections
-        How many threads may have a request in flight without opening a connection for each request.
+        Size of the connection pool: more threads with a request in flight open temporary connections.
 
     Raises
     ------
@@ -68,7 +66,7 @@ class GcsStore:
         self, bucket: str, prefix: str = "", *, call_timeout_s: float = 90.0, connections: int = 64
     ) -> None:
         if not 3 <= len(bucket) <= 222 or quote(bucket, safe="") != bucket or bucket != bucket.lower():
-            raise UsageError(f"{bucket!r} is not a bucket's name.", "It looks like gs://bucket/prefix.")
+            raise UsageError(f"{bucket!r} is not the name of a bucket.", "Specify gs://bucket/prefix.")
         prefix = prefix.strip("/")
         if prefix:
             check_key(prefix)
@@ -104,8 +102,22 @@ class GcsStore:
         return f"gs://{self._bucket_name}/{self._prefix}".rstrip("/")
 
     @property
+    def local_path(self) -> None:
+        """None."""
+
+    @property
+    def bigquery_uri(self) -> str:
+        """``gs://bucket/prefix``."""
+        return self.uri
+
+    @property
+    def listing_costs(self) -> bool:
+        """True."""
+        return True
+
+    @property
     def retries(self) -> int:
-        """How many requests were sent again so far."""
+        """Number of requests that were retried so far."""
         return self._retries
 
     def create(
@@ -132,8 +144,8 @@ class GcsStore:
         )
         headers = {"content-type": f"multipart/related; boundary={boundary}", "user-agent": _USER_AGENT}
 
-        # The client's own upload turns resumable above 8 MiB, which verifies the checksum only after the
-        # object is there (and then wants to delete it), and costs twice the time for a small object.
+        # The client's upload is resumable above 8 MiB, which verifies the checksum only after the object
+        # exists (and then deletes it), and takes twice the time for a small object.
         def upload(timeout: _Timeout) -> None:
             response = self._uploader.post(body, headers, timeout)
             if response is not None:
@@ -145,7 +157,7 @@ class GcsStore:
             raise bucket_not_found(self._bucket_name) from error
 
     def read(self, key: str) -> bytes:
-        """Return an object's content; its checksum was verified."""
+        """Return an object's content, after verifying its checksum."""
         name = self._object_name(key)
 
         def download(timeout: _Timeout) -> bytes:
@@ -157,7 +169,7 @@ class GcsStore:
         return self._call_with_retries(name, download)
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
-        """Return a part of an object."""
+        """Return a range of an object."""
         name = self._object_name(key)
         if length <= 0:
             return b""
@@ -173,13 +185,13 @@ class GcsStore:
                     retry=None,
                 )
             except RequestRangeNotSatisfiable:
-                return b""  # the object ends before
+                return b""  # the object ends before ``start``
             return content
 
         return self._call_with_retries(name, download)
 
     def stat(self, key: str) -> ObjectInfo | None:
-        """Return what is known about an object."""
+        """Return an object's properties."""
         blob = self._bucket.blob(self._object_name(key))
         try:
             self._call_with_retries(blob.name, lambda timeout: blob.reload(timeout=timeout, retry=None))
@@ -197,18 +209,18 @@ class GcsStore:
                 return
 
     def delete(self, key: str) -> None:
-        """Delete a snapshot."""
+        """Delete an object that can be computed again."""
         check_deletable(key)
         blob = self._bucket.blob(self._object_name(key))
-        # one that is gone was deleted by a call of which the reply was lost, or by somebody else
+        # a missing object was deleted by an attempt whose reply was lost, or by another process
         with contextlib.suppress(ObjectMissing):
             self._call_with_retries(blob.name, lambda timeout: blob.delete(timeout=timeout, retry=None))
 
     def replace_damaged(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
-        """Put other content in the place of a damaged object, or with None delete it."""
+        """Replace a damaged object, or with None delete it."""
         blob = self._bucket.blob(self._object_name(key))
         self._call_with_retries(blob.name, lambda timeout: blob.reload(timeout=timeout, retry=None))
-        # of two who repair one comes too late, and is told so
+        # the generation makes the second of two concurrent repairs fail
         conditions = {"if_generation_match": blob.generation, "retry": None}
         if data is None:
             with contextlib.suppress(ObjectMissing):  # the reply was lost
@@ -227,41 +239,32 @@ class GcsStore:
         except ObjectExists as error:
             if self.read(key) != data:  # else the reply was lost
                 raise StoreError(
-                    f"gs://{self._bucket_name}/{blob.name} was changed by somebody else.", "Look again."
+                    f"gs://{self._bucket_name}/{blob.name} was changed by another process.",
+                    "Audit the lake again.",
                 ) from error
 
-    def bucket_info(self) -> BucketInfo:
-        """Ask where the bucket is, and what time it is there.
+    def service_info(self) -> ServiceInfo:
+        """Return the bucket's location and the service's time."""
 
-        Raises
-        ------
-        StoreError
-            There is no such bucket, or the credentials are refused.
-        StoreUnavailable
-            It does not answer.
-        """
-
-        def request(timeout: _Timeout) -> BucketInfo:
+        def request(timeout: _Timeout) -> ServiceInfo:
             response = self._session.get(
                 f"{self._client.api_endpoint}/storage/v1/b/{self._bucket_name}?fields=location,locationType",
                 timeout=timeout,
             )
-            if response.status_code not in {
-                200,
-                403,
-            }:  # 403: to store objects it is not needed to see the bucket
+            # 403: storing objects does not require permission to see the bucket
+            if response.status_code not in {200, 403}:
                 raise from_http_response(response)  # type: ignore[no-untyped-call]
             try:
                 server_time_s = parsedate_to_datetime(response.headers["date"]).timestamp()
             except (KeyError, ValueError):
                 server_time_s = None
             location = response.json().get("location") if response.status_code == 200 else None
-            return BucketInfo(location, server_time_s)
+            return ServiceInfo(location, server_time_s)
 
         return self._call_with_retries("", request)
 
     def close(self) -> None:
-        """Close the connections and end the waits between retries."""
+        """Close the connections and stop waiting between retries."""
         self._closed.set()
         self._client.close()
 
@@ -288,19 +291,21 @@ class GcsStore:
         return self._prefix + key
 
     def _call_with_retries(self, name: str, action: Callable[[_Timeout], _Result], size: int = 0) -> _Result:
-        """Do something, again and again while that can help and the budget lasts."""
+        """Call ``action`` until it succeeds, fails for good, or the timeout is reached."""
         started = clock.monotonic_s()
         deadline = started + self._call_timeout_s
         backoff_s, attempts = _INITIAL_BACKOFF_S, 0
         while True:
             attempts += 1
             remaining_s = max(deadline - clock.monotonic_s(), 0.1)
-            # the first figure bounds connecting as well as sending the whole body
-            send_timeout_s = 10 + size / _MIN_UPLOAD_BYTES_PER_S
+            # this timeout bounds connecting as well as sending the whole body
+            send_timeout_s = _CONNECT_TIMEOUT_S + size / _MIN_UPLOAD_BYTES_PER_S
             try:
                 return action((min(send_timeout_s, remaining_s), min(_READ_TIMEOUT_S, remaining_s)))
             except DataCorruption as error:
-                raise StoreError(f"gs://{self._bucket_name}/{name} arrived damaged: {error}") from error
+                raise StoreError(
+                    f"gs://{self._bucket_name}/{name} was damaged in transit: {error}"
+                ) from error
             except CLIENT_ERRORS as error:
                 translated, cause = translate_error(error, self._bucket_name, name), error
             if not isinstance(translated, StoreUnavailable):
@@ -308,8 +313,8 @@ class GcsStore:
             wait_s = max(clock.jitter(backoff_s), translated.retry_after_s)
             if clock.monotonic_s() + wait_s >= deadline or self._closed.wait(wait_s):
                 elapsed_s = clock.monotonic_s() - started
-                message = f"{translated.message} (after {attempts} tries in {elapsed_s:.0f} s)"
-                unavailable = StoreUnavailable(message, "Is the network up? It is tried again.")
+                message = f"{translated.message} (after {attempts} attempts in {elapsed_s:.0f} s)"
+                unavailable = StoreUnavailable(message, "Check the network; the operation will be retried.")
                 unavailable.retry_after_s = max(translated.retry_after_s, unavailable.retry_after_s)
                 raise unavailable from cause
             backoff_s = min(backoff_s * 2, _MAX_BACKOFF_S)

@@ -1,4 +1,4 @@
-"""Cloud Storage's errors, and those of the layers below it, in our own terms."""
+"""Translates errors of Cloud Storage, and of the layers below it, to ours."""
 
 import http.client
 import re
@@ -20,7 +20,7 @@ from tickerlake.errors import (
     TickerlakeError,
 )
 
-# what may come out of the client; OSError holds sockets, TLS and requests' own errors
+# what the client can raise; OSError covers sockets, TLS and the errors of requests
 CLIENT_ERRORS = (
     InvalidResponse,
     api.GoogleAPIError,
@@ -50,16 +50,16 @@ def bucket_not_found(bucket: str) -> StoreError:
 
 
 def translate_error(error: Exception, bucket: str, name: str) -> TickerlakeError:
-    """Translate an error; ``StoreUnavailable`` means that trying again makes sense.
+    """Translate an error; ``StoreUnavailable`` means that the call can be retried.
 
     Parameters
     ----------
     error
-        One of ``FOREIGN``.
+        One of `CLIENT_ERRORS`.
     bucket
-        Where the call went.
+        The bucket.
     name
-        The object it was about, or empty.
+        Name of the object, or empty.
     """
     uri = f"gs://{bucket}/{name}"
     if isinstance(error, InvalidResponse):
@@ -70,17 +70,17 @@ def translate_error(error: Exception, bucket: str, name: str) -> TickerlakeError
         return _unavailable(uri, error)
     if isinstance(error, auth.GoogleAuthError) and not error.retryable:
         return StoreError(
-            f"Google refused the credentials for gs://{bucket}: {_first_line(error)}", GCLOUD_LOGIN_HINT
+            f"Google rejected the credentials for gs://{bucket}: {_first_line(error)}", GCLOUD_LOGIN_HINT
         )
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
         return SetupError(
             f"The address of Cloud Storage is wrong: {_first_line(error)}",
-            "Check STORAGE_EMULATOR_HOST: it looks like http://127.0.0.1:4443, or is not set.",
+            "Set STORAGE_EMULATOR_HOST to an address such as http://127.0.0.1:4443, or unset it.",
         )
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return StoreError(
-            f"The certificate of Cloud Storage is not to be trusted: {_first_line(error)}",
-            "Is there a proxy on the way? Name its certificate in REQUESTS_CA_BUNDLE.",
+            f"The certificate of Cloud Storage is not trusted: {_first_line(error)}",
+            "If a proxy intercepts the connection, name its certificate in REQUESTS_CA_BUNDLE.",
         )
     return _unavailable(uri, error)
 
@@ -92,7 +92,7 @@ def _translate_status(error: api.GoogleAPICallError, status: int, bucket: str, u
         unavailable = _unavailable(uri, error)
         unavailable.retry_after_s = _retry_after_s(error)
         return unavailable
-    # an organisation's policy answers 412 too, and says so
+    # a violated organization policy is also answered with 412, and names the policy
     if status == 412 and not any("policy" in reason.lower() for reason in reasons):
         return ObjectExists(f"{uri} exists already.")
     if status == 404 and (message.startswith("The specified bucket") or uri.endswith("/")):
@@ -101,7 +101,7 @@ def _translate_status(error: api.GoogleAPICallError, status: int, bucket: str, u
         return ObjectMissing(f"{uri} does not exist.")
     if status == 401:
         return StoreError(
-            f"Cloud Storage did not accept the credentials for gs://{bucket}: {message}", GCLOUD_LOGIN_HINT
+            f"Cloud Storage rejected the credentials for gs://{bucket}: {message}", GCLOUD_LOGIN_HINT
         )
     if status == 403:
         return StoreError(
@@ -109,7 +109,7 @@ def _translate_status(error: api.GoogleAPICallError, status: int, bucket: str, u
             "Grant roles/storage.objectCreator and roles/storage.objectViewer: `gcloud storage buckets "
             f"add-iam-policy-binding gs://{bucket} --member=… --role=…`.",
         )
-    return StoreError(f"Cloud Storage refused {uri} ({status}): {message}", "Trying again would not help.")
+    return StoreError(f"Cloud Storage refused {uri} ({status}): {message}", "A retry would not help.")
 
 
 def _unavailable(uri: str, error: Exception) -> StoreUnavailable:

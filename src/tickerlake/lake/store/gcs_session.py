@@ -19,12 +19,12 @@ _SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
 
 
 def open_session(*, anonymous: bool) -> AuthorizedSession:
-    """Return a session that signs its requests with this machine's credentials.
+    """Return a session that authorizes its requests with this machine's credentials.
 
     Parameters
     ----------
     anonymous
-        Sign nothing: an emulator asks for no credentials, and must not be shown any.
+        Send no credentials: an emulator needs none, and must not see any.
 
     Raises
     ------
@@ -41,21 +41,21 @@ def open_session(*, anonymous: bool) -> AuthorizedSession:
 
 
 def configure_session(session: AuthorizedSession, endpoint: str, connections: int) -> HTTPAdapter:
-    """Let many threads share a session, each with a connection that stays open.
+    """Configure a session for many threads with persistent connections.
 
     Parameters
     ----------
     session
-        Not in use yet.
+        A session that is not in use yet.
     endpoint
-        The one place that it will speak to.
+        The only endpoint that it will use.
     connections
-        How many connections are kept.
+        Size of the connection pool.
     """
     adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
-    # requests looks at the environment and ~/.netrc for each request; once is enough
+    # requests would read the environment and ~/.netrc for each request
     session.proxies.update(get_environ_proxies(endpoint))
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     session.trust_env = False
@@ -63,22 +63,22 @@ def configure_session(session: AuthorizedSession, endpoint: str, connections: in
 
 
 class Uploader:
-    """Posts to one address with half of the session's work per request.
+    """Posts to one URL with half of the session's overhead per request.
 
-    It takes the session's own connections and credentials, so proxies and certificates are those of the
-    session; what is left out is what ``requests`` derives anew from the address for each request.
+    It uses the connections and credentials of the session, and so its proxies and certificates; it avoids
+    what ``requests`` derives from the URL for each request.
 
     Parameters
     ----------
     session, adapter
-        A tuned session and its adapter.
+        A configured session and its adapter.
     url
-        Where every request goes.
+        URL of every request.
 
     Raises
     ------
     requests.RequestException
-        The address makes no sense.
+        The URL is invalid.
     """
 
     def __init__(self, session: AuthorizedSession, adapter: HTTPAdapter, url: str) -> None:
@@ -95,10 +95,10 @@ class Uploader:
     def post(
         self, body: bytes, headers: dict[str, str], timeout: tuple[float, float]
     ) -> requests.Response | None:
-        """Send a request; return None if the answer was 200, else the answer."""
+        """Send a request; return None if the status was 200, else the response."""
         response = self._post(body, headers, timeout)
         if response is not None and response.status_code == 401:
-            # a token can be withdrawn before its time: once, try another
+            # a token can be revoked before it expires: retry once with a new one
             self._credentials.refresh(partial(self._auth_request, timeout=timeout[1]))
             response = self._post(body, headers, timeout)
         return response
@@ -123,5 +123,5 @@ class Uploader:
             answer.drain_conn()
             return None
         response = self._adapter.build_response(self._prepared, answer)
-        _ = response.content  # gives the connection back
+        _ = response.content  # returns the connection to the pool
         return response

@@ -1,7 +1,7 @@
 """A store in a folder.
 
-An object is written under another name, synced, and only then linked to its own: the link fails if
-the name is taken, and whoever sees the name sees the whole object.
+An object is written under a temporary name, synced, and then hard-linked to its key: the link fails if
+the key exists, and a reader that sees the key sees the complete object.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:64]
 
 
 class LocalStore:
-    """A store in the folder ``root``, which is created if it is missing."""
+    """A store in the folder ``root``, which is created if it does not exist."""
 
     def __init__(self, root: Path) -> None:
         self._root = str(root.absolute())
@@ -46,6 +46,23 @@ class LocalStore:
     def uri(self) -> str:
         """The folder's absolute path."""
         return self._root
+
+    @property
+    def local_path(self) -> Path:
+        """The folder."""
+        return Path(self._root)
+
+    @property
+    def bigquery_uri(self) -> None:
+        """None: BigQuery cannot read local files."""
+
+    @property
+    def listing_costs(self) -> bool:
+        """False."""
+        return False
+
+    def service_info(self) -> None:
+        """Return None."""
 
     def create(
         self,
@@ -68,8 +85,8 @@ class LocalStore:
                 failpoints.reach("local.linked")
             finally:
                 _unlink(temp)
-                # also where the name was taken: the caller will build on that object,
-                # and the process that linked it may have died before this
+                # also if the key existed: the caller will build on that object, and the process
+                # that linked it may have died before it synced the folder
                 fsync_dir(folder)
         except OSError as error:
             _unlink(temp)
@@ -78,7 +95,7 @@ class LocalStore:
             self._check_mounted()
             if error.errno == errno.ENOENT:
                 raise StoreUnavailable(
-                    f"{path} was not written: its folder was removed.", "It is tried again."
+                    f"{path} was not written: its folder was removed.", "The write will be retried."
                 ) from error
             raise _translate(error, path) from error
 
@@ -91,7 +108,7 @@ class LocalStore:
             raise _translate(error, path) from error
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
-        """Return a part of an object."""
+        """Return a range of an object."""
         path = self._path(key)
         try:
             with Path(path).open("rb") as file:
@@ -101,7 +118,7 @@ class LocalStore:
             raise _translate(error, path) from error
 
     def stat(self, key: str) -> ObjectInfo | None:
-        """Return what is known about an object."""
+        """Return an object's properties."""
         path = Path(self._path(key))
         try:
             file_stat = path.stat()
@@ -124,7 +141,7 @@ class LocalStore:
             raise _translate(error, self._root) from error
 
     def delete(self, key: str) -> None:
-        """Delete a snapshot."""
+        """Delete an object that can be computed again."""
         check_deletable(key)
         path = self._path(key)
         try:
@@ -133,7 +150,7 @@ class LocalStore:
             raise _translate(error, path) from error
 
     def replace_damaged(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
-        """Put other content in the place of a damaged object, or with None delete it."""
+        """Replace a damaged object, or with None delete it."""
         del metadata
         path = self._path(key)
         temp = f"{self._temp}/{_HOST}.{os.getpid()}.{clock.nonce()}"
@@ -158,7 +175,7 @@ class LocalStore:
             with os.scandir(f"{self._root}/{folder}") as entries:
                 for entry in entries:
                     is_folder = entry.is_dir(follow_symlinks=False)
-                    # the slash takes part in the order: "a.b" comes before "a/b"
+                    # keys sort with the slash included: "a.b" comes before "a/b"
                     key = f"{folder}{entry.name}/" if is_folder else folder + entry.name
                     if not key.startswith(prefix) and not (is_folder and prefix.startswith(key)):
                         continue
@@ -185,15 +202,17 @@ class LocalStore:
         parent = folder.rpartition("/")[0]
         self._ensure_folder(parent)
         Path(folder).mkdir(exist_ok=True)
-        # another process may have made it a moment ago, so sync even if it was there
+        # another process may have just created it, so sync even if it existed
         fsync_dir(parent)
         with self._durable_folders_lock:
             self._durable_folders.add(folder)
 
     def _check_mounted(self) -> None:
-        # an unmounted disk leaves an empty folder behind, which must not pass for an empty lake
+        # an unmounted disk leaves an empty folder behind, which must not be taken for an empty lake
         if not Path(self._temp).is_dir():
-            raise StoreUnavailable(f"{self._root} has lost its folder {TEMP_FOLDER}.", "Is the disk mounted?")
+            raise StoreUnavailable(
+                f"{self._root} no longer has the folder {TEMP_FOLDER}.", "Check that the disk is mounted."
+            )
 
     def _link(self, temp: str, path: str) -> None:
         try:
@@ -203,14 +222,14 @@ class LocalStore:
         except OSError as error:
             if error.errno in _NO_HARD_LINK_ERRNOS:
                 raise StoreError(
-                    f"The file system of {self._root} refuses hard links ({error.strerror}), "
-                    "so a segment can't be created without the danger of overwriting one.",
+                    f"The file system of {self._root} does not support hard links ({error.strerror}), "
+                    "so creating a segment could overwrite another.",
                     "Put the lake on a local file system such as ext4, XFS, Btrfs or APFS, or use gs://.",
                 ) from error
             raise
 
     def _remove_leftovers(self) -> None:
-        """Remove what killed processes left behind; another host's only after a day."""
+        """Remove temporary files of killed processes; those of other hosts after a day."""
         with os.scandir(self._temp) as entries:
             for entry in entries:
                 host, _, rest = entry.name.partition(".")
@@ -233,7 +252,7 @@ def _write_synced(path: str, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.close(descriptor)
         raise
-    os.close(descriptor)  # network file systems report a full disk only here
+    os.close(descriptor)  # network file systems report a full disk only on close
 
 
 def _unlink(path: str) -> None:
@@ -247,7 +266,7 @@ def _is_alive(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        pass  # it lives, and belongs to somebody else
+        pass  # it is alive, and belongs to another user
     return True
 
 
@@ -257,10 +276,10 @@ def _translate(error: OSError, path: str) -> TickerlakeError:
         return ObjectMissing(f"{path} does not exist.")
     if error.errno in _NO_SPACE_ERRNOS:
         return StoreUnavailable(
-            f"No room to write {path}: {reason}.", "Free some space; the next try goes on from there."
+            f"No space left to write {path}: {reason}.", "Free disk space; the write will be retried."
         )
     if error.errno in _TRANSIENT_ERRNOS:
-        return StoreUnavailable(f"{path} can't be reached now: {reason}.", "It is tried again.")
+        return StoreUnavailable(f"{path} is unavailable: {reason}.", "The operation will be retried.")
     if error.errno in _PERMISSION_ERRNOS:
-        return StoreError(f"No permission for {path}: {reason}.", "Give this user the right to write there.")
-    return StoreError(f"{path} can't be used: {reason}.", "Check the path and the disk.")
+        return StoreError(f"No permission for {path}: {reason}.", "Grant this user write permission.")
+    return StoreError(f"{path} cannot be used: {reason}.", "Check the path and the disk.")

@@ -1,4 +1,4 @@
-"""A store that lives in this process: for tests and simulation."""
+"""A store in this process: for tests and simulation."""
 
 import base64
 import threading
@@ -36,10 +36,10 @@ class MemoryStore:
     Parameters
     ----------
     name
-        Stores of the same name share their objects. Empty: nobody shares.
+        Stores of the same name share their objects. Empty: not shared.
     before_reply
         Called with the key after an object was stored and before ``create`` returns. It may raise
-        ``StoreUnavailable``: the reply was lost, the object is there.
+        ``StoreUnavailable``: the reply was lost, the object is stored.
     """
 
     def __init__(self, name: str = "", before_reply: Callable[[str], None] | None = None) -> None:
@@ -55,6 +55,22 @@ class MemoryStore:
     def uri(self) -> str:
         """``memory://name``."""
         return f"memory://{self._name}"
+
+    @property
+    def local_path(self) -> None:
+        """None."""
+
+    @property
+    def bigquery_uri(self) -> None:
+        """None."""
+
+    @property
+    def listing_costs(self) -> bool:
+        """False."""
+        return False
+
+    def service_info(self) -> None:
+        """Return None."""
 
     def create(
         self,
@@ -83,11 +99,11 @@ class MemoryStore:
         return entry[0]
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
-        """Return a part of an object."""
+        """Return a range of an object."""
         return self.read(key)[start : start + length]
 
     def stat(self, key: str) -> ObjectInfo | None:
-        """Return what is known about an object."""
+        """Return an object's properties."""
         entry = self._bucket.objects.get(key)
         return entry[1] if entry else None
 
@@ -101,14 +117,14 @@ class MemoryStore:
             yield self._bucket.objects[key][1]
 
     def delete(self, key: str) -> None:
-        """Delete a snapshot."""
+        """Delete an object that can be computed again."""
         check_deletable(key)
         with self._bucket.lock:
             if self._bucket.objects.pop(key, None):
                 self._bucket.keys.remove(key)
 
     def replace_damaged(self, key: str, data: bytes | None, *, metadata: Mapping[str, str]) -> None:
-        """Put other content in the place of a damaged object, or with None delete it."""
+        """Replace a damaged object, or with None delete it."""
         check_key(key)
         with self._bucket.lock:
             if key not in self._bucket.objects:
