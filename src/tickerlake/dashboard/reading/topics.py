@@ -3,10 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Final, Literal
 
-import msgspec
-
-from tickerlake.model.json import find_schema
-from tickerlake.model.schema import ALERT, BAR, INDICATOR, TRADE
+from tickerlake.model.json import find_record_type
 
 RecordType = Literal["trades", "bars", "indicators", "alerts"]
 
@@ -15,14 +12,8 @@ _RECORD_TYPES_BY_SUFFIX: Final[dict[str, RecordType]] = {
     "indicators": "indicators",
     "alerts": "alerts",
 }
-_RECORD_TYPES_BY_SCHEMA: Final[dict[str, RecordType]] = {
-    TRADE: "trades",
-    BAR: "bars",
-    INDICATOR: "indicators",
-    ALERT: "alerts",
-}
+_SHOWN_RECORD_TYPES: Final[dict[str, RecordType]] = {**_RECORD_TYPES_BY_SUFFIX, "trades": "trades"}
 _REJECTS_SUFFIX: Final = ".rejects"
-_KNOWN_SUFFIXES: Final = frozenset({"bars", "trades", "indicators", "alerts"})
 
 
 def prefix_of(topic: str) -> str:
@@ -32,7 +23,7 @@ def prefix_of(topic: str) -> str:
 
 def find_prefixes(topics: Iterable[str]) -> list[str]:
     """Return the prefixes of all topics with a known suffix: ``stocks`` of ``stocks.bars``."""
-    return sorted({prefix_of(name) for name in topics if name.partition(".")[2] in _KNOWN_SUFFIXES})
+    return sorted({prefix_of(name) for name in topics if name.partition(".")[2] in _SHOWN_RECORD_TYPES})
 
 
 def select_topics(topics: Iterable[str], allowed_prefixes: Collection[str]) -> list[str]:
@@ -51,7 +42,4 @@ def record_type_by_name(topic: str) -> RecordType | None:
 
 def record_type_by_record(value: bytes | None) -> RecordType | None:
     """Return a topic's record type by one of its records, or None if it is not shown."""
-    try:
-        return _RECORD_TYPES_BY_SCHEMA.get(find_schema(value or b"") or "")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    return _SHOWN_RECORD_TYPES.get(find_record_type(value or b"") or "")
