@@ -1,4 +1,4 @@
-"""``tickerlake doctor`` on real parts, well and broken."""
+"""``tickerlake doctor`` on real services, working and broken."""
 
 import json
 from pathlib import Path
@@ -94,7 +94,7 @@ def test_missing_bigquery_permissions(
 
 
 @pytest.mark.parametrize(
-    ("bucket_place", "dataset", "state"),
+    ("bucket_location", "dataset", "state"),
     [
         ("EU", "EU", "ok"),
         ("europe-west1", "EU", "ok"),
@@ -108,27 +108,27 @@ def test_missing_bigquery_permissions(
         ("NAM4", "us-central1", "warning"),
     ],
 )
-def test_locations(bucket_place: str, dataset: str, state: str) -> None:
-    assert check_locations(bucket_place, dataset).state == state
+def test_locations(bucket_location: str, dataset: str, state: str) -> None:
+    assert check_locations(bucket_location, dataset).state == state
 
 
 @pytest.mark.parametrize(
-    ("standing", "brokers", "told"),
+    ("health", "brokers", "warning"),
     [
         (HEALTHY, 3, ""),
         (TopicHealth(4, 1, 1, 1, None, None, None), 1, ""),
         (TopicHealth(4, 1, 1, 1, -1, False, None), 3, "one broker only"),
-        (TopicHealth(4, 3, 2, 2, 1, False, None), 3, "2 of 3 copies"),
+        (TopicHealth(4, 3, 2, 2, 1, False, None), 3, "2 of 3 replicas"),
         (TopicHealth(4, 3, 3, 1, 1, False, None), 3, "min.insync.replicas"),
         (TopicHealth(4, 3, 3, 2, 1, True, None), 3, "compacted"),
-        (TopicHealth(4, 3, 3, 2, 1, False, frozenset({"READ", "DESCRIBE"})), 3, "may not WRITE"),
+        (TopicHealth(4, 3, 3, 2, 1, False, frozenset({"READ", "DESCRIBE"})), 3, "not allowed to WRITE"),
     ],
 )
-def test_topics(standing: TopicHealth, brokers: int, told: str) -> None:
-    checks = list(doctor._check_topic("t", standing, brokers, None))
+def test_topics(health: TopicHealth, brokers: int, warning: str) -> None:
+    checks = list(doctor._check_topic("t", health, brokers, None))
     warnings = [each.found for each in checks if each.state == "warning"]
     assert checks[0].state == "ok"
-    assert (len(warnings) == 1 and told in warnings[0]) if told else not warnings
+    assert (len(warnings) == 1 and warning in warnings[0]) if warning else not warnings
 
 
 def test_a_topic_without_create_permission() -> None:

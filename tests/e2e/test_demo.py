@@ -1,4 +1,4 @@
-"""``tickerlake demo`` as a person runs it: once, again, interrupted, and from the start."""
+"""``tickerlake demo``: run once, run again, interrupted, and started over."""
 
 import re
 import signal

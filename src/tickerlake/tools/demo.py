@@ -1,4 +1,7 @@
-"""All of it in one go: broker, replay of the built-in data, sink, audit, tracking."""
+"""The demo: replay the built-in data through a broker into a lake, audit the lake, track the records.
+
+`demo_market` adds a simulated market for the dashboard.
+"""
 
 import shutil
 import threading
@@ -29,7 +32,7 @@ INDICATORS = ("SMA(20)", "RSI(14)", "MACD(12,26,9)", "BBANDS(20,2,2)", "ATR(14)"
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What one run of the demo did."""
+    """The results of one run of the demo."""
 
     ingested: IngestProgress
     stored: SinkProgress
@@ -39,12 +42,14 @@ class DemoResult:
 
 
 class Demo:
-    """The demo on two folders: one for the lake, one for the broker.
+    """The demo.
 
     Parameters
     ----------
-    say, show
-        Called with a line to keep, and with a line to replace.
+    lake, data_dir
+        The folders of the lake and of the broker.
+    report, report_status
+        Called with a line of text: to print, and to replace the last status line.
     """
 
     def __init__(
@@ -65,7 +70,7 @@ class Demo:
         """
         if self.lake.exists() and any(self.lake.iterdir()) and not (self.lake / "raw").is_dir():
             raise UsageError(
-                f"{self.lake} is not a lake; it is not deleted.", "Name another folder with --lake."
+                f"{self.lake} is not a lake, so it was not deleted.", "Choose another folder with --lake."
             )
         stop_broker(self.data_dir)
         for folder in (self.lake, self.data_dir):
@@ -74,14 +79,16 @@ class Demo:
     def run(
         self,
         stop: threading.Event,
-        on_finished: Callable[[str, DemoResult], None] = lambda _servers, _outcome: None,
+        on_finished: Callable[[str, DemoResult], None] = lambda _servers, _result: None,
     ) -> None:
-        """Run the pipeline to its end, or until ``stop`` is set.
+        """Run the pipeline to its end, or until `stop` is set.
 
         Parameters
         ----------
-        then
-            Called with Kafka's address and what was done, while Kafka still runs.
+        stop
+            Stops the pipeline.
+        on_finished
+            Called with Kafka's address and the results while Kafka is still running.
         """
         broker = start_broker(self.data_dir, progress=self._report)
         self._report(f"✓ Kafka answers at {broker.bootstrap_servers}")
@@ -94,20 +101,21 @@ class Demo:
         store = open_store(str(self.lake))
         ingest = Ingest(servers, TOPIC)
         ingest.prepare()
-        sent = [0]
+        produced = 0
 
-        def on_ingest_progress(now: IngestProgress) -> None:
-            sent[0] = now.records
+        def on_ingest_progress(progress: IngestProgress) -> None:
+            nonlocal produced
+            produced = progress.records
 
-        def on_sink_progress(now: SinkProgress) -> None:
+        def on_sink_progress(progress: SinkProgress) -> None:
             self._report_status(
-                f"into Kafka {sent[0]:,} records · into the lake {now.records:,} in {now.segments} segments"
+                f"produced {produced:,} records · stored {progress.records:,} in {progress.segments} segments"
             )
 
         with ThreadPoolExecutor(max_workers=1) as pool:
             ingest_future = pool.submit(ingest.run, stocks(), stop, on_ingest_progress)
-            # two passes: what is produced while the first one runs, then the rest
-            options = SinkOptions(flush_age_s=1.0)
+            # two runs of the sink: until all records are produced, then until all of them are stored
+            options = SinkOptions(flush_age_s=1.0)  # small segments, so that the progress is visible
             try:
                 sink = Sink(servers, [TOPIC], store, "tickerlake-demo", options)
                 stored = sink.run(_EitherEvent(stop, ingest_future.done), on_progress=on_sink_progress)
@@ -142,14 +150,14 @@ class Demo:
         )
         alerts: list[Alert] = []
 
-        def on_track_progress(now: TrackProgress) -> None:
-            self._report_status(f"tracking {now.records:,} bars, {now.alerts:,} alerts")
+        def on_track_progress(progress: TrackProgress) -> None:
+            self._report_status(f"tracked {progress.records:,} bars, {progress.alerts:,} alerts")
 
         return track.run(stop, until_end=True, on_progress=on_track_progress, on_alert=alerts.append), alerts
 
 
 class _EitherEvent(threading.Event):
-    """Set when ``stop`` is, or when ``done()`` says so."""
+    """Set when `stop` is set or `done()` returns True."""
 
     def __init__(self, stop: threading.Event, done: Callable[[], bool]) -> None:
         super().__init__()

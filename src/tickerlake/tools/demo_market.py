@@ -1,4 +1,4 @@
-"""A market that goes on, for the demo: simulated trades, tracked and stored while they come."""
+"""The live part of the demo: a simulated market whose trades are tracked and stored as they arrive."""
 
 import threading
 from collections.abc import Callable
@@ -23,33 +23,40 @@ PREFIX: Final = "simulated"
 SPEED: Final = 10.0
 CALENDAR: Final = "XNYS"
 _INTERVALS: Final = ("1m", "5m", "1h", "1d")
+# few enough for a watch list, and for a laptop at ten times the pace: about 50 trades per second
 _SYMBOLS: Final = 60
-_TRADING_DAYS: Final = 10
-_BACKFILL_DAYS: Final = 6
 _TRADES_PER_DAY: Final = 120_000
-_MAX_WAIT_S: Final = 2.0
+_TRADING_DAYS: Final = 10
+_BACKFILL_DAYS: Final = 6  # history for indicators and baselines; the other four days are replayed
+_JUMPS_PER_SYMBOL_DAY: Final = 0.5  # enough alerts to see some within minutes
+_MAX_WAIT_S: Final = 2.0  # skips nights
 _NOON_NS: Final = 12 * 3600 * 10**9
 _DAY_NS: Final = 86_400 * 10**9
 
 
 def market_start(today: date) -> date:
-    """Return the Monday two whole weeks before this week's, so that all of the market is past."""
+    """Return the Monday two weeks before this week's, so that the whole market lies in the past."""
     return today - timedelta(days=today.weekday() + 14)
 
 
 class LiveMarket:
-    """Runs a simulated market: what was before its seventh day at once, the rest at ten times its pace.
+    """Replays a simulated market: six days as fast as possible, the rest at ten times its pace.
 
-    Within a week it is the same market, and goes on where it stopped.
+    Until the end of the week it is the same market, and a further run continues where the last one stopped.
 
     Parameters
     ----------
     bootstrap_servers
-        The demo's broker.
+        The broker of the demo.
     store
-        Its lake.
+        The store of its lake.
     today
-        The date; the market is that of the two weeks before this one.
+        Today's date; the market is that of the two weeks before this week.
+
+    Attributes
+    ----------
+    failure
+        The first error of a job, which stops all of them.
     """
 
     def __init__(self, bootstrap_servers: str, store: Store, today: date) -> None:
@@ -61,7 +68,7 @@ class LiveMarket:
             trades=_TRADES_PER_DAY * _TRADING_DAYS,
             start=first,
             days=_TRADING_DAYS,
-            jumps=0.5,
+            jumps=_JUMPS_PER_SYMBOL_DAY,
         )
         self._market = Market(options)
         ingest_options = IngestOptions(
@@ -75,7 +82,7 @@ class LiveMarket:
         self.failure: TickerlakeError | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Run until ``stop`` is set; what goes wrong ends it and is kept in ``failure``."""
+        """Run until `stop` is set or a job fails; its error is then in `failure`."""
         self._ingest.prepare()
         engine = EngineOptions(_INTERVALS, (*INDICATORS, "VWAP"), source_tag="track:live")
         track = Tracker(

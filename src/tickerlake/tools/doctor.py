@@ -1,4 +1,4 @@
-"""Checks of what the pipeline stands on, before it runs: each finding with its remedy."""
+"""Checks of the prerequisites of the pipeline; each problem comes with a remedy."""
 
 import contextlib
 import shutil
@@ -20,8 +20,9 @@ from tickerlake.lake.store import Store, open_store
 
 PROBE_KEY: Final = "state/doctor.json"
 LOW_DISK_BYTES: Final = 2_000_000_000
+"""Warn while there is still time to react: Kafka's log segments alone grow to 1 GiB each."""
 MAX_CLOCK_SKEW_S: Final = 30.0
-"""A clock may be off by so much; signatures of requests are refused from a few minutes on."""
+"""Well below the few minutes of skew at which cloud services reject signed requests."""
 
 _DAY_MS: Final = 86_400_000
 _EU_LOCATION_PREFIXES: Final = ("EUROPE-", "EUR")
@@ -29,7 +30,7 @@ _EU_LOCATION_PREFIXES: Final = ("EUROPE-", "EUR")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was found of one part, and if it is not well, what to do about it."""
+    """The finding of one check, and the remedy if there is a problem."""
 
     part: str
     state: Literal["ok", "warning", "failed"]
@@ -38,7 +39,7 @@ class Check:
 
 
 def check_machine() -> Iterator[Check]:
-    """Look at Python, Java and the folders for temporary and cached files."""
+    """Check Python, Java and the folders for temporary and cached files."""
     yield Check("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
     try:
         java = find_java()
@@ -52,12 +53,14 @@ def check_machine() -> Iterator[Check]:
 def check_kafka(
     bootstrap_servers: str | None, properties: Mapping[str, str], topics: Iterable[str]
 ) -> Iterator[Check]:
-    """Look at a cluster and at topics in it; without an address at the embedded broker."""
+    """Check a cluster and topics in it; without an address, the embedded broker."""
     if bootstrap_servers is None:
         running = broker_status(default_data_dir())
         if running is None:
             yield Check(
-                "kafka", "ok", "no address given, no embedded broker running: `tickerlake broker start`"
+                "kafka",
+                "ok",
+                "no address is set and no embedded broker is running: `tickerlake broker start`",
             )
             return
         bootstrap_servers = running.bootstrap_servers
@@ -82,20 +85,13 @@ def _check_topic(
             yield Check(
                 part,
                 "failed",
-                "it is not there, and this principal may not create topics",
+                "it does not exist, and this principal is not allowed to create topics",
                 "Create it, or allow CREATE for the cluster or the topic.",
             )
         else:
-            yield Check(part, "warning", "it is not there yet", "`tickerlake produce` creates it.")
+            yield Check(part, "warning", "it does not exist yet", "`tickerlake produce` creates it.")
         return
-    retention_ms = health.retention_ms
-    summary = f"{health.partitions} partition(s), {health.replicas} copies each, " + (
-        "retention not to be seen"
-        if retention_ms is None
-        else "kept for ever"
-        if retention_ms < 0
-        else f"kept for {retention_ms / _DAY_MS:.3g} days: a sink must not stand still for longer"
-    )
+    summary = f"{health.partitions} partition(s), {health.replicas} replica(s) each, {_retention(health)}"
     yield Check(part, "ok", summary)
     missing = (
         sorted({"READ", "WRITE", "DESCRIBE"} - health.authorized_operations)
@@ -106,42 +102,49 @@ def _check_topic(
         yield Check(
             part,
             "warning",
-            f"this principal may not {', '.join(missing)}",
+            f"this principal is not allowed to {', '.join(missing)}",
             "`produce` needs WRITE and DESCRIBE, `sink` and `track` READ and DESCRIBE: "
             f"kafka-acls.sh --add --topic {name} --allow-principal … --operation …",
         )
+    for problem, remedy in _topic_risks(name, health, brokers):
+        yield Check(part, "warning", problem, remedy)
+
+
+def _retention(health: TopicHealth) -> str:
+    retention_ms = health.retention_ms
+    if retention_ms is None:
+        return "no permission to read its retention"
+    if retention_ms < 0:
+        return "unlimited retention"
+    return f"retention {retention_ms / _DAY_MS:.3g} days: a sink must not be stopped for longer"
+
+
+def _topic_risks(name: str, health: TopicHealth, brokers: int) -> Iterator[tuple[str, str]]:
+    """Yield what may lose records of a topic, with a remedy."""
     if health.in_sync_replicas < health.replicas:
-        yield Check(
-            part,
-            "warning",
-            f"a partition has {health.in_sync_replicas} of {health.replicas} copies up to date",
+        yield (
+            f"a partition has {health.in_sync_replicas} of {health.replicas} replicas in sync",
             "A broker is down or behind: see its log.",
         )
     if health.replicas == 1 and brokers > 1:
-        yield Check(
-            part,
-            "warning",
+        yield (
             "each record is on one broker only",
-            "What is not in the lake yet is lost with its disk: give it a replication factor of 3.",
+            "Records not yet in the lake are lost with its disk: use a replication factor of 3.",
         )
     if health.replicas > 1 and health.min_in_sync_replicas == 1:
-        yield Check(
-            part,
-            "warning",
-            "Kafka confirms a record when one broker has it (min.insync.replicas is 1)",
+        yield (
+            "Kafka acknowledges a record once one broker has it (min.insync.replicas is 1)",
             f"kafka-configs.sh --alter --topic {name} --add-config min.insync.replicas=2",
         )
     if health.compacted:
-        yield Check(
-            part,
-            "warning",
-            "it is compacted: of records with the same key Kafka keeps the last",
+        yield (
+            "it is compacted: Kafka keeps only the last of the records with the same key",
             f"kafka-configs.sh --alter --topic {name} --add-config cleanup.policy=delete",
         )
 
 
 def check_lake(uri: str) -> Iterator[Check]:
-    """Create, read, list and delete an object in a lake; look at its disk, or at the service's clock."""
+    """Check that objects can be created, read, listed and deleted, and the disk or the clock."""
     try:
         store = open_store(uri)
     except TickerlakeError as error:
@@ -161,9 +164,9 @@ def _check_store(store: Store) -> Iterator[Check]:
     if service := store.service_info():
         if service.server_time_s is not None:
             yield _check_clock(service.server_time_s)
-        summary = f"in {service.location}" if service.location else "this account may not see its location"
+        summary = f"in {service.location}" if service.location else "no permission to read its location"
         yield Check("bucket", "ok", summary)
-    # one may be left of an earlier check that could not delete it: to be told so takes the right to create
+    # an earlier check may have been unable to delete it; this error also proves the permission to create
     with contextlib.suppress(ObjectExists):
         store.create(PROBE_KEY, b"{}", metadata={}, content_type="application/json")
     store.read(PROBE_KEY)
@@ -175,14 +178,14 @@ def _check_store(store: Store) -> Iterator[Check]:
         yield Check(
             "lake",
             "warning",
-            f"objects can't be deleted: {error.message}",
-            "Records never are; snapshots of `track` and old curated files stay until the bucket's life "
-            "cycle deletes them, or grant roles/storage.objectUser.",
+            f"objects cannot be deleted: {error.message}",
+            "Grant roles/storage.objectUser, or let a lifecycle rule of the bucket delete old snapshots of "
+            "`track` and old curated files. Records are never deleted.",
         )
 
 
 def check_warehouse(project: str, dataset: str, lake: str | None) -> Iterator[Check]:
-    """Look whether a dataset is there, near the lake's bucket, and try what a load does."""
+    """Check that a dataset exists, can be loaded from the lake's bucket, and the permissions for it."""
     from tickerlake.warehouse.bigquery import Warehouse
 
     try:
@@ -196,7 +199,7 @@ def check_warehouse(project: str, dataset: str, lake: str | None) -> Iterator[Ch
                 yield check_locations(location, warehouse.location)
             missing = warehouse.check_permissions()
             if not missing:
-                yield Check("bigquery", "ok", "jobs can be run, tables created, read and deleted")
+                yield Check("bigquery", "ok", "jobs can be run; tables can be created, read and deleted")
             for each in missing:
                 yield Check("bigquery", "failed", *each)
         finally:
@@ -206,7 +209,7 @@ def check_warehouse(project: str, dataset: str, lake: str | None) -> Iterator[Ch
 
 
 def _bucket_location(lake: str | None) -> str | None:
-    """Return where a lake's bucket is; None if it has none or cannot be opened: `check_lake` reports that."""
+    """Return the location of a lake's bucket; None if it has none or cannot be opened (see `check_lake`)."""
     if lake is None:
         return None
     try:
@@ -221,9 +224,9 @@ def _bucket_location(lake: str | None) -> str | None:
 
 
 def check_locations(bucket: str, dataset: str) -> Check:
-    """Say whether a load job can read a bucket, by BigQuery's rules of locations.
+    """Check whether a load job can read a bucket, by BigQuery's rules for locations.
 
-    A job reads from its own location, a dataset in EU from buckets within the EU, one in US from any.
+    A job reads buckets in its own location; for a dataset in EU, in the EU; for one in US, anywhere.
     """
     bucket, dataset = bucket.upper(), dataset.upper()
     summary = f"the bucket is in {bucket}, the dataset in {dataset}"
@@ -233,13 +236,13 @@ def check_locations(bucket: str, dataset: str) -> Check:
         return Check(
             "locations",
             "warning",
-            f"{summary}: a pair of regions, which has to hold that of the dataset",
-            "If `load` is refused, use a dataset in one of the two regions.",
+            f"{summary}: a dual-region, which must include the region of the dataset",
+            "If `load` fails, use a dataset in one of the two regions.",
         )
     return Check(
         "locations",
         "failed",
-        f"{summary}: BigQuery can't load from there",
+        f"{summary}: BigQuery cannot load from there",
         f"Use another dataset: `tickerlake load --dataset … --location {bucket}` creates it.",
     )
 
@@ -249,7 +252,7 @@ def _check_disk(part: str, folder: Path) -> Check:
     free = shutil.disk_usage(existing).free
     summary = f"{free / 1e9:,.1f} GB free in {folder}"
     if free < LOW_DISK_BYTES:
-        return Check(part, "warning", summary, "Make room: work pauses or stops when it is full.")
+        return Check(part, "warning", summary, "Free some space: jobs pause or stop when the disk is full.")
     return Check(part, "ok", summary)
 
 
@@ -258,6 +261,6 @@ def _check_clock(time_s: float) -> Check:
     summary = f"this machine's clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} Google's"
     if abs(skew_s) > MAX_CLOCK_SKEW_S:
         return Check(
-            "clock", "failed", summary, f"Set it by NTP on {socket.gethostname()}: `timedatectl set-ntp on`."
+            "clock", "failed", summary, f"Enable NTP on {socket.gethostname()}: `timedatectl set-ntp on`."
         )
     return Check("clock", "ok", summary)

@@ -1,4 +1,4 @@
-"""A simulated market → Kafka on a real broker: killed and run again, each trade is in the topic once."""
+"""``tickerlake simulate`` into a real broker: killed and rerun, it produces each trade once."""
 
 import json
 import secrets
@@ -41,7 +41,7 @@ def test_simulate_killed_and_rerun(kafka: str, tmp_path: Path) -> None:
     for stop_signal in (signal.SIGKILL, signal.SIGINT):
         with tickerlake(*options, "--rate", "8000/s") as child:
             wait_until(partial(has_more_than, kafka, topic, total_high_watermark(kafka, topic) + 1000), child)
-            assert child.poll() is None, "it ended before it could be stopped"
+            assert child.poll() is None, "it exited before it could be stopped"
             child.send_signal(stop_signal)
             assert child.wait(timeout=30) == (130 if stop_signal == signal.SIGINT else -signal.SIGKILL)
     run(*options)
