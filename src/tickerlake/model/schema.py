@@ -1,6 +1,6 @@
-"""The fields of every kind of record, as data, and the Polars schemas that follow from them.
+"""The fields of every record type, as data, and the Polars schemas derived from them.
 
-A time is an ``int64`` of nanoseconds named ``ts_…_ns``. Parquet has beside it a timestamp of
+A time is an ``int64`` of nanoseconds named ``ts_…_ns``. Parquet files also have it as a timestamp of
 microseconds named ``ts_…``, for SQL.
 """
 
@@ -28,7 +28,7 @@ class FieldType(Enum):
     DECIMAL = "decimal"
     INT = "int"
     FLOAT = "float"
-    """A double; only records of other makers have it."""
+    """A double; used only by columns inferred from records of other producers."""
     TIMESTAMP_NS = "ts"
     DATE = "date"
     BOOL = "bool"
@@ -119,36 +119,36 @@ SCHEMA_OF: Final = {record_type: schema for schema, record_type in RECORD_TYPE_O
 """The schema of each record type."""
 
 
-def fields(record_type: str) -> tuple[Field, ...]:
-    """Return the fields of a kind of record.
+def fields(schema: str) -> tuple[Field, ...]:
+    """Return the fields of a schema.
 
     Parameters
     ----------
-    kind
+    schema
         One of ``bar.v1``, ``trade.v1``, ``quote.v1``, ``alert.v1``, ``indicator.v1``.
     """
-    return SCHEMAS[record_type]
+    return SCHEMAS[schema]
 
 
-def time_columns(record_type: str) -> list[str]:
-    """Return the names of the times of a kind of record."""
-    return [field.name for field in fields(record_type) if field.type is FieldType.TIMESTAMP_NS]
+def time_columns(schema: str) -> list[str]:
+    """Return the names of a schema's timestamp fields."""
+    return [field.name for field in fields(schema) if field.type is FieldType.TIMESTAMP_NS]
 
 
 def polars_type(field_type: FieldType) -> pl.DataType:
-    """Return the type of a column in memory."""
+    """Return the Polars type of a field type."""
     return _POLARS_TYPES[field_type]
 
 
-def polars_schema(record_type: str) -> pl.Schema:
-    """Return the schema of a kind of record in memory."""
-    return pl.Schema({field.name: polars_type(field.type) for field in fields(record_type)})
+def polars_schema(schema: str) -> pl.Schema:
+    """Return the Polars schema of records in memory."""
+    return pl.Schema({field.name: polars_type(field.type) for field in fields(schema)})
 
 
 def with_timestamps(frame: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:
-    """Add a timestamp ``ts_…`` behind each column ``ts_…_ns`` of ``times``.
+    """Add a timestamp ``ts_…`` after each column ``ts_…_ns`` in ``columns``.
 
-    It is in microseconds (UTC), cut, not rounded.
+    It has microseconds (UTC), truncated, not rounded.
     """
     selected = set(columns)
     expressions: list[pl.Expr] = []
