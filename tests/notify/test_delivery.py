@@ -16,7 +16,7 @@ from tickerlake.notify.delivery import DeliveryStats, DeliveryWorker
 from tickerlake.notify.notification import Notification
 from tickerlake.notify.targets import DeliveryRefused, TargetUnreachable
 
-_DOWN = TargetUnreachable("ops answers 503.")
+_DOWN = TargetUnreachable("ops returned 503.")
 
 
 class ScriptedTarget:
@@ -87,7 +87,7 @@ def _read_dead_letters(folder: Path) -> list[dict[str, Any]]:
 def test_failures_are_retried(tmp_path: Path) -> None:
     target = ScriptedTarget(_DOWN, _DOWN)
     stats, clock = _deliver_all(tmp_path, target, [make_notification()])
-    assert stats == DeliveryStats(delivered=1, retried=2, last_error="ops answers 503.")
+    assert stats == DeliveryStats(delivered=1, retried=2, last_error="ops returned 503.")
     assert clock.waits == [1.0, 2.0]
     assert _read_dead_letters(tmp_path) == []
 
@@ -118,15 +118,15 @@ def test_retry_after_beyond_the_budget_gives_up(tmp_path: Path) -> None:
 
 
 def test_permanent_failures_are_not_retried(tmp_path: Path) -> None:
-    target = ScriptedTarget(DeliveryRefused("ops answers 400.", "Check it."))
+    target = ScriptedTarget(DeliveryRefused("ops returned 400.", "Check it."))
     note = make_notification()
     stats, _ = _deliver_all(tmp_path, target, [note, make_notification("MSFT")])
-    assert stats == DeliveryStats(delivered=1, dead_lettered=1, last_error="ops answers 400.")
+    assert stats == DeliveryStats(delivered=1, dead_lettered=1, last_error="ops returned 400.")
     assert target.attempts == ["AAPL", "MSFT"]
     assert _read_dead_letters(tmp_path) == [
         {
             "target": "ops",
-            "reason": "ops answers 400.",
+            "reason": "ops returned 400.",
             "attempts": 1,
             "ts_dead_ns": 7,
             "group_id": None,
@@ -136,7 +136,7 @@ def test_permanent_failures_are_not_retried(tmp_path: Path) -> None:
 
 
 def test_permanent_failures_back_off_too(tmp_path: Path) -> None:
-    refusals = [DeliveryRefused("desk refuses to log in (535).")] * 4
+    refusals = [DeliveryRefused("desk refuses the login (535).")] * 4
     _, clock = _deliver_all(
         tmp_path, ScriptedTarget(*refusals), [make_notification(f"S{number}") for number in range(5)]
     )
@@ -227,7 +227,7 @@ def test_close_drains(tmp_path: Path) -> None:
     delivery = DeliveryWorker(target, DeadLetters(tmp_path, "ops"), timing=SkippingClock().times)
     delivery.submit([make_notification(f"S{number}") for number in range(20)])
     delivery.close(60)
-    assert delivery.stats() == DeliveryStats(delivered=20, retried=2, last_error="ops answers 503.")
+    assert delivery.stats() == DeliveryStats(delivered=20, retried=2, last_error="ops returned 503.")
 
 
 def test_close_during_an_attempt_saves_the_rest(tmp_path: Path) -> None:

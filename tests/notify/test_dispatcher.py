@@ -119,7 +119,7 @@ def test_a_busy_target_recovers(tmp_path: Path) -> None:
         with Dispatcher([Route(_webhook(receiver), group=False)], tmp_path, timing=clock.times) as dispatcher:
             dispatcher.offer(make_alert())
             assert dispatcher.flush(60) == 0
-            expected = DeliveryStats(delivered=1, retried=2, last_error="ops answers 429.")
+            expected = DeliveryStats(delivered=1, retried=2, last_error="ops returned 429.")
             assert dispatcher.stats() == {"ops": expected}
         ids = {receiver.next_request().headers["webhook-id"] for _ in range(3)}
     assert clock.waits == [1, 9]
@@ -134,7 +134,7 @@ def test_a_rejected_alert_is_a_dead_letter(tmp_path: Path) -> None:
     ):
         it.offer(make_alert())
         it.flush(60)
-    assert _read_dead_letters(tmp_path) == [("AAPL", "ops answers 400.", 1)]
+    assert _read_dead_letters(tmp_path) == [("AAPL", "ops returned 400.", 1)]
 
 
 def test_a_dead_host_and_an_unresponsive_one(tmp_path: Path) -> None:
@@ -153,9 +153,9 @@ def test_a_dead_host_and_an_unresponsive_one(tmp_path: Path) -> None:
             assert dispatcher.flush(3_600) == 0
             stats = dispatcher.stats()
     assert (stats["desk"].delivered, stats["gone"].dead_lettered, stats["ops"].dead_lettered) == (1, 1, 1)
-    assert _read_dead_letters(tmp_path) == [("AAPL", "ops can't be reached: no answer within 0.1 s.", 1)]
+    assert _read_dead_letters(tmp_path) == [("AAPL", "ops cannot be reached: no answer within 0.1 s.", 1)]
     ((_, reason, attempts),) = _read_dead_letters(tmp_path, "gone")
-    assert reason == "gone can't be reached: Connection refused."
+    assert reason == "gone cannot be reached: Connection refused."
     assert attempts > 5
 
 

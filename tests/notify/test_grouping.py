@@ -33,7 +33,7 @@ def test_many_symbols_that_fall_together_are_one_notification() -> None:
     assert _symbols([note]) == [["B", "C", "A"]]
     assert note.type == "alert.group"
     assert note.text == (
-        "market-wide: 3 of 4 symbols fell (pct_change), median −3.1 %, worst B −9 %, best A −1 %"
+        "market-wide: 3 of 4 symbols fell (pct_change), median −3.1%, worst B −9%, best A −1%"
     )
 
 
@@ -41,7 +41,7 @@ def test_a_few_of_many_symbols_are_not_market_wide() -> None:
     grouper = Grouper(min_group_size=2)
     _add_falls("A", "B", grouper=grouper)
     (note,) = grouper.flush(tracked_count=500)
-    assert note.text.startswith("2 of 500 symbols fell (pct_change), median −3.1 %")
+    assert note.text.startswith("2 of 500 symbols fell (pct_change), median −3.1%")
 
 
 def test_fewer_alerts_are_sent_individually() -> None:

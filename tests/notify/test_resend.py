@@ -70,7 +70,7 @@ def ids(notes: Sequence[Notification]) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    DeadLetters(tmp_path / "dead", "ops").append(NOTIFICATIONS, "ops answers 503.", [3] * len(NOTIFICATIONS))
+    DeadLetters(tmp_path / "dead", "ops").append(NOTIFICATIONS, "ops returned 503.", [3] * len(NOTIFICATIONS))
     return tmp_path / "dead"
 
 
@@ -105,9 +105,9 @@ def test_resends_that_fail_become_dead_letters_again(folder: Path) -> None:
 def test_a_killed_resend_is_resumed_with_newer_dead_letters(folder: Path) -> None:
     letters = DeadLetters(folder, "ops")
     letters.rotate()
-    letters.append([make_notification("MSFT")], "ops answers 503.", [1])
+    letters.append([make_notification("MSFT")], "ops returned 503.", [1])
     letters.rotate()
-    letters.append([make_notification("FB")], "ops answers 503.", [1])
+    letters.append([make_notification("FB")], "ops returned 503.", [1])
     ops = FakeTarget()
     assert run_resend(ops, folder) == (12, 0, 0)
     assert ids(ops.delivered) == ids([*NOTIFICATIONS, make_notification("MSFT"), make_notification("FB")])
@@ -126,7 +126,7 @@ def test_lines_that_are_not_dead_letters_stay(folder: Path) -> None:
 def test_an_interrupted_resend_loses_nothing(folder: Path) -> None:
     letters = DeadLetters(folder, "ops")
     letters.rotate()
-    letters.append([make_notification("MSFT")], "ops answers 503.", [1])
+    letters.append([make_notification("MSFT")], "ops returned 503.", [1])
     stop = threading.Event()
     ops = FakeTarget(stop=stop)
     run_resend(ops, folder, stop)
@@ -138,7 +138,7 @@ def test_an_interrupted_resend_loses_nothing(folder: Path) -> None:
 
 def test_dead_letters_added_during_a_resend_are_sent(folder: Path) -> None:
     late = DeadLetters(folder / "elsewhere", "ops")
-    late.append([make_notification("LATE")], "ops answers 503.", [1])
+    late.append([make_notification("LATE")], "ops returned 503.", [1])
 
     class Slow(FakeTarget):
         def deliver(self, notification: Notification) -> None:
@@ -157,7 +157,7 @@ def test_dead_letters_added_during_a_resend_are_sent(folder: Path) -> None:
 def test_dead_letters_added_to_a_stopped_resend_are_kept(folder: Path) -> None:
     stop = threading.Event()
     late = DeadLetters(folder / "elsewhere", "ops")
-    late.append([make_notification("LATE")], "ops answers 503.", [1])
+    late.append([make_notification("LATE")], "ops returned 503.", [1])
     line = late.path.read_bytes()
     late.path.unlink()
     late.path.parent.rmdir()
@@ -193,7 +193,7 @@ def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
         bodies = [json.loads(receiver.next_request().body) for _ in NOTIFICATIONS]
         assert {body["type"] for body in bodies} == {"alert.fired", "alert.cleared", "alert.group"}
     # nobody is there any more
-    DeadLetters(folder, "ops").append(NOTIFICATIONS, "ops answers 503.", [3] * len(NOTIFICATIONS))
+    DeadLetters(folder, "ops").append(NOTIFICATIONS, "ops returned 503.", [3] * len(NOTIFICATIONS))
     _, err = run(*options, "--target", "ops", exit_code=3)
     assert "10 kept again" in err
     assert len((folder / "ops.dead.ndjson").read_bytes().splitlines()) == 10

@@ -66,31 +66,31 @@ def test_targets_of_each_kind() -> None:
         ({}, "kind is missing."),
         ({"kind": "slak"}, "there is no kind 'slak'. Did you mean slack?"),
         ({"kind": "webhook"}, "a webhook needs either url or url_env."),
-        ({"kind": "webhook", "url_env": "HOME"}, "the environment variable that url_env names, HOME, is not"),
+        ({"kind": "webhook", "url_env": "HOME"}, "the environment variable HOME (from url_env) is not"),
         (
             {"kind": "webhook", "url_env": "EMPTY"},
-            "the environment variable that url_env names, EMPTY, is",
+            "the environment variable EMPTY (from url_env) is",
         ),
         ({"kind": "webhook", "url": "http://example.com"}, "url: the value does not begin with https://."),
-        ({"kind": "webhook", "url": "https://10.0.0.1/"}, "url: the value leads to an address that is not"),
-        ({"kind": "webhook", "url": 5}, "url is not a text."),
+        ({"kind": "webhook", "url": "https://10.0.0.1/"}, "url: the value has an address that is not"),
+        ({"kind": "webhook", "url": 5}, "url is not a string."),
         ({"kind": "webhook", "url_env": "HOOK", "secret_env": "PASSWORD"}, "secret_env: the value does not"),
         ({"kind": "slack"}, "url_env is missing."),
         ({**SLACK, "severty": "info"}, "there is no setting 'severty'. Did you mean severity?"),
         (
             {**SLACK, "severity": "crit"},
-            "severity is none of info, warning, critical. Did you mean critical?",
+            "severity is not one of info, warning, critical. Did you mean critical?",
         ),
         ({**SLACK, "states": ["fire"]}, "states: there is no 'fire'. Did you mean fired?"),
-        ({**SLACK, "symbols": [1]}, "symbols is not a list of texts."),
+        ({**SLACK, "symbols": [1]}, "symbols is not a list of strings."),
         ({**SLACK, "group": "no"}, "group is neither true nor false."),
-        ({**SLACK, "name": "../x"}, "name is not made of"),
+        ({**SLACK, "name": "../x"}, "name is not 1 to 41"),
         ({**SLACK, "give_up_after_s": -1}, "give_up_after_s is not a number from 0 to 86400."),
         ({**SLACK, "dashboard_url": "javascript:x"}, "dashboard_url: the value is not a URL"),
-        ({**SLACK, "dashboard_url": "https://a/?b"}, "dashboard_url: the value holds more than"),
-        ({**MAIL, "tls": "none"}, "mail to another machine goes over TLS. Set tls to starttls or tls."),
-        ({**MAIL, "tls": "ssl"}, "tls is none of starttls, tls, none."),
-        ({**MAIL, "user": "a"}, "user and password_env belong together."),
+        ({**SLACK, "dashboard_url": "https://a/?b"}, "dashboard_url: the value has more than"),
+        ({**MAIL, "tls": "none"}, "mail to a remote host needs TLS. Set tls to starttls or tls."),
+        ({**MAIL, "tls": "ssl"}, "tls is not one of starttls, tls, none."),
+        ({**MAIL, "user": "a"}, "user and password_env must be set together."),
         ({**MAIL, "port": 70_000}, "port is not a number from 1 to 65535."),
         ({**MAIL, "host": "a b"}, "'a b' is not a host."),
         ({**MAIL, "to": "a@b.c\r\nBcc: x@y.z"}, "'a@b.c\\r\\nBcc: x@y.z' is not an address"),
@@ -107,7 +107,7 @@ def test_all_errors_are_reported_at_once() -> None:
         {"kind": "webhook", "sevrity": "x"}, SLACK, {**SLACK, "name": "Slack"}, {"kind": "email"}
     )
     assert [line.split(":")[0] for line in told] == ["Line 10"] * 2 + ["Line 30"] + ["Line 40"] * 3
-    assert told[2] == "Line 30: there are two targets named Slack. Give each its own name."
+    assert told[2] == "Line 30: there are two targets named Slack. Use distinct names."
 
 
 @pytest.mark.parametrize(
@@ -145,15 +145,18 @@ def test_mail_is_encrypted_except_on_loopback(table: dict[str, Any], encryption:
 
 
 @pytest.mark.parametrize(
-    ("table", "key", "named"),
+    ("table", "key", "env_key"),
     [
         ({**SLACK, "url": "x"}, "url", "url_env"),
         ({"kind": "webhook", "url_env": "HOOK", "secret": "x"}, "secret", "secret_env"),
         ({**MAIL, "password": "x"}, "password", "password_env"),
     ],
 )
-def test_the_error_says_where_a_secret_belongs(table: dict[str, Any], key: str, named: str) -> None:
-    expected = f"Line 10: a secret must not stand in the file ({key}). Name a variable with {named}."
+def test_the_error_says_where_a_secret_belongs(table: dict[str, Any], key: str, env_key: str) -> None:
+    expected = (
+        f"Line 10: {key} is a secret, which must not be in the file. "
+        f"Set {env_key} to the name of an environment variable."
+    )
     assert _problems(table) == [expected]
 
 

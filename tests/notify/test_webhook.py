@@ -101,14 +101,14 @@ def test_any_2xx_is_success(status: int) -> None:
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_retryable_responses(status: int) -> None:
     busy = Receiver(Reply(status, {"Retry-After": "7"}))
-    with busy as receiver, pytest.raises(TargetUnreachable, match=f"ops answers {status}") as caught:
+    with busy as receiver, pytest.raises(TargetUnreachable, match=f"ops returned {status}") as caught:
         _webhook(receiver.url).deliver(make_notification())
     assert caught.value.retry_after_s == 7
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 413, 422])
 def test_permanent_failures(status: int) -> None:
-    with Receiver(Reply(status)) as receiver, pytest.raises(DeliveryRefused, match=f"ops answers {status}"):
+    with Receiver(Reply(status)) as receiver, pytest.raises(DeliveryRefused, match=f"ops returned {status}"):
         _webhook(receiver.url).deliver(make_notification())
 
 
@@ -141,7 +141,7 @@ def test_an_unresolvable_name_is_retryable() -> None:
     def resolve(host: str, port: int) -> list[str]:
         raise socket.gaierror(-2, "Name or service not known")
 
-    with pytest.raises(TargetUnreachable, match="The host of ops is not known"):
+    with pytest.raises(TargetUnreachable, match="The host of ops cannot be resolved"):
         _webhook("https://example.com/", network=Network(resolve=resolve)).deliver(make_notification())
 
 
@@ -213,9 +213,9 @@ def test_a_plain_server_behind_https_gets_nothing() -> None:
     [
         ("abc", "does not begin with whsec_"),
         ("whsec_!!!!", "is not base64"),
-        ("whsec_" + base64.b64encode(bytes(23)).decode(), "holds 23 bytes"),
-        ("whsec_" + base64.b64encode(bytes(65)).decode(), "holds 65 bytes"),
-        ("whsec_", "holds 0 bytes"),
+        ("whsec_" + base64.b64encode(bytes(23)).decode(), "has 23 bytes"),
+        ("whsec_" + base64.b64encode(bytes(65)).decode(), "has 65 bytes"),
+        ("whsec_", "has 0 bytes"),
     ],
 )
 def test_an_invalid_secret_is_rejected(secret: str, reason: str) -> None:

@@ -175,12 +175,12 @@ def try_targets(rules: RulesFile, target: TargetName = None) -> None:
     """
     from tickerlake import clock
     from tickerlake.errors import SetupError, TickerlakeError
-    from tickerlake.notify.resend import trial_notification
+    from tickerlake.notify.resend import build_test_notification
 
     routes, failed = _select_routes(_read_routes(load_rules(rules, "")), rules, target), 0
     for route in routes:
         try:
-            route.target.deliver(trial_notification(clock.now_ns()))
+            route.target.deliver(build_test_notification(clock.now_ns()))
         except TickerlakeError as error:
             failed += 1
             print_status(f"✗ {route.target.name}: {error.message}")

@@ -1,1 +1,1 @@
-"""Alerts to people: webhook, Slack, e-mail, terminal. A slow or dead target delays nobody else."""
+"""Notifications of alerts by webhook, Slack, e-mail and terminal."""

@@ -1,9 +1,9 @@
-"""What could not be delivered, kept on disk: one NDJSON file for each target."""
+"""Dead letters: undelivered alerts on disk, one NDJSON file per target."""
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
-from itertools import count, groupby
 from pathlib import Path
 
 import msgspec
@@ -22,12 +22,12 @@ class _DeadLetter(msgspec.Struct):
 
 
 class DeadLetters:
-    """Appends alerts to ``<folder>/<target>.dead.ndjson``, each with the reason and the attempts.
+    """Appends alerts to ``<folder>/<target>.dead.ndjson``, with the reason and the number of attempts.
 
     Parameters
     ----------
     folder
-        Made when the first alert comes.
+        Created with the first dead letter.
     target
         The target's name.
     now_ns
@@ -41,21 +41,21 @@ class DeadLetters:
         self._lock = threading.Lock()
 
     def append(self, notifications: Sequence[Notification], reason: str, attempts: Sequence[int]) -> None:
-        """Append all alerts of some notifications; they are on disk when this returns.
+        """Append all alerts of notifications, one line per alert; they are on disk when this returns.
 
         Parameters
         ----------
         notifications
-            A group's alerts become one line each.
+            The undelivered notifications.
         reason
-            Why they were not delivered; holds no secret.
+            Why they were not delivered; contains no secret.
         attempts
-            How often each notification was tried.
+            The number of attempts per notification.
 
         Raises
         ------
         OSError
-            If they can't be written.
+            If they cannot be written.
         """
         now_ns = self._now_ns()
         lines = [
@@ -63,26 +63,28 @@ class DeadLetters:
                 {
                     "target": self._target,
                     "reason": reason,
-                    "attempts": tried,
+                    "attempts": count,
                     "ts_dead_ns": now_ns,
                     "group_id": notification.id if notification.is_group else None,
                     "alert": msgspec.Raw(alert.to_json()),
                 }
             )
-            for notification, tried in zip(notifications, attempts, strict=True)
+            for notification, count in zip(notifications, attempts, strict=True)
             for alert in notification.alerts
         ]
         self.append_raw(lines)
 
     def rotate(self) -> list[Path]:
-        """Begin a new file, and return the old one, after those that were set aside before."""
+        """Rename the file for a resend, and return all files that wait for a resend, oldest first."""
         if self.path.exists():
-            free = (self.path.with_name(f"{self._target}.resending-{number:06}.ndjson") for number in count())
-            self.path.rename(next(path for path in free if not path.exists()))
+            paths = (
+                self.path.with_name(f"{self._target}.resending-{n:06}.ndjson") for n in itertools.count()
+            )
+            self.path.rename(next(path for path in paths if not path.exists()))
         return sorted(self.path.parent.glob(f"{self._target}.resending-*.ndjson"))
 
     def append_raw(self, lines: Sequence[bytes]) -> None:
-        """Append lines as they are."""
+        """Append lines unchanged."""
         with self._lock:
             self._write(b"".join(line + b"\n" for line in lines))
 
@@ -92,7 +94,7 @@ class DeadLetters:
         with self.path.open("a+b") as file:
             if file.tell() > 0:
                 file.seek(-1, os.SEEK_END)
-                # a crash may have torn the last line
+                # a crash may have truncated the last line
                 data = data if file.read(1) == b"\n" else b"\n" + data
             file.write(data)
             file.flush()
@@ -102,7 +104,7 @@ class DeadLetters:
 
 
 def read_dead_letters(data: bytes) -> tuple[list[Notification], list[bytes]]:
-    """Return what was to be told, groups as they were, and the lines that are no dead letters."""
+    """Return the notifications in dead letters, grouped as before, and the lines that are not dead letters."""
     letters: list[_DeadLetter] = []
     unreadable: list[bytes] = []
     decoder = msgspec.json.Decoder(_DeadLetter)
@@ -111,7 +113,7 @@ def read_dead_letters(data: bytes) -> tuple[list[Notification], list[bytes]]:
             letters.append(decoder.decode(line))
         except msgspec.MsgspecError:
             unreadable.append(line)
-    grouped = groupby(letters, key=lambda letter: letter.group_id or letter.alert.alert_id)
+    grouped = itertools.groupby(letters, key=lambda letter: letter.group_id or letter.alert.alert_id)
     return [Notification(tuple(letter.alert for letter in each)) for _, each in grouped], unreadable
 
 

@@ -1,23 +1,31 @@
-"""Many symbols that move together become one notification. Pure: the caller says what time it is."""
+"""Groups alerts of many symbols that move together into one notification. The caller passes the time."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from tickerlake.model.alert import Alert
+from tickerlake.model.duration import MINUTE_NS
 from tickerlake.notify.notification import Notification
 
 GROUP_WINDOW_S: Final = 2.0
+"""Alerts of one market move arrive within a second or two; a longer window would only delay them."""
+
 MIN_GROUP_SIZE: Final = 5
-_MAX_SPREAD_NS: Final = 60 * 1_000_000_000
+"""Up to four alerts are quicker to read one by one."""
+
+_MAX_SPREAD_NS: Final = MINUTE_NS
+"""Closing bars of one minute raise alerts for the same minute."""
+
 _MAX_PENDING: Final = 10_000
+"""Bounds memory: more alerts than this do not wait for the window."""
 
 _Key = tuple[str, str, str, str]
 
 
 @dataclass(eq=False, slots=True)
 class _Bucket:
-    """Alerts of one key whose events lie within a minute of the first one's."""
+    """Alerts of one key whose events are within a minute of the first event."""
 
     key: _Key
     opened_s: float
@@ -28,17 +36,17 @@ class _Bucket:
 
 
 class Grouper:
-    """Holds alerts for a moment, to see whether they are one story.
+    """Holds alerts until it is clear whether they belong together.
 
-    Alerts belong together if rule, kind, direction and state are the same, their events are less than
-    a minute apart, and they arrive within ``window_s`` of the first. No alert waits longer than that.
+    Alerts are grouped if they have the same rule, kind, direction and state, their events are less than a
+    minute apart, and they arrive within ``window_s`` of the first. No alert waits longer than that.
 
     Parameters
     ----------
     window_s
         How long the first alert waits for others.
-    group_min
-        How many instruments make a group; alerts of fewer pass one by one.
+    min_group_size
+        How many instruments make a group; fewer alerts become a notification each.
     """
 
     def __init__(self, window_s: float = GROUP_WINDOW_S, min_group_size: int = MIN_GROUP_SIZE) -> None:
@@ -52,22 +60,22 @@ class Grouper:
 
     @property
     def pending_count(self) -> int:
-        """How many alerts wait."""
+        """The number of alerts that wait."""
         return self._pending_count
 
     @property
     def due_s(self) -> float | None:
-        """When the next ones are due; None if none wait."""
+        """When the next alerts are due; None if none wait."""
         if self._closed_buckets:
             return self._closed_buckets[0].opened_s
         return next(iter(self._open_buckets)).opened_s + self._window_s if self._open_buckets else None
 
     def add(self, alert: Alert, now_s: float) -> None:
-        """Take an alert that arrived at ``now_s`` (monotonic)."""
+        """Add an alert that arrived at ``now_s`` (monotonic)."""
         bucket = self._bucket_for(alert, now_s)
         other = self._bucket_by_dedup_key.get(alert.dedup_key)
         if other is not None and other is not bucket:
-            # what cleared must not be told before what fired
+            # a cleared alert must not be sent before its fired alert
             self._close(other)
         bucket.alerts.append(alert)
         self._bucket_by_dedup_key[alert.dedup_key] = bucket
@@ -76,14 +84,14 @@ class Grouper:
             self._close_all()
 
     def pop_due(self, now_s: float, tracked_count: int | None = None) -> list[Notification]:
-        """Return what has waited long enough, in the order of arrival.
+        """Return the notifications that are due, in the order of arrival.
 
         Parameters
         ----------
         now_s
-            The time now.
-        tracked
-            How many symbols are tracked in all.
+            The time now (monotonic).
+        tracked_count
+            The number of tracked symbols, None if not known.
         """
         while (
             self._open_buckets
@@ -93,7 +101,7 @@ class Grouper:
         return self._drain_closed(tracked_count)
 
     def flush(self, tracked_count: int | None = None) -> list[Notification]:
-        """Return everything now."""
+        """Return all notifications now."""
         self._close_all()
         return self._drain_closed(tracked_count)
 
@@ -123,14 +131,14 @@ class Grouper:
         self._closed_buckets.append(bucket)
 
     def _drain_closed(self, tracked_count: int | None) -> list[Notification]:
-        found = [
-            note
+        notifications = [
+            notification
             for bucket in self._closed_buckets
-            for note in self._notifications(bucket.alerts, tracked_count)
+            for notification in self._notifications(bucket.alerts, tracked_count)
         ]
         self._closed_buckets.clear()
         self._pending_count = sum(len(bucket.alerts) for bucket in self._open_buckets)
-        return found
+        return notifications
 
     def _notifications(self, alerts: list[Alert], tracked_count: int | None) -> Iterable[Notification]:
         if len({alert.instrument_id for alert in alerts}) < self._min_group_size:

@@ -1,4 +1,4 @@
-"""What is delivered: one alert, or a group of alerts that tell the same story."""
+"""A notification: one alert, or a group of similar alerts."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,9 +11,10 @@ from tickerlake.model.alert import SEVERITIES, Alert, Severity
 from tickerlake.notify.text import format_quantity, headline, sanitize_line
 
 MAX_LISTED: Final = 20
-"""How many alerts of a group are shown one by one."""
+"""How many alerts of a group are listed: what fits on a screen."""
+
 MARKET_WIDE_SHARE: Final = 0.25
-"""A group of this share of all tracked symbols is called market-wide."""
+"""From this share of all tracked symbols, a group is called market-wide: more than a sector."""
 
 _NAMESPACE: Final = UUID("5d3c7b9a-1f0e-5c64-8a35-7f7b1c0d9e42")
 _MOVE_VERBS: Final = {"up": "rose", "down": "fell"}
@@ -27,8 +28,8 @@ class Notification:
     ----------
     alerts
         One; or several of the same rule, kind, direction and state, the largest move first.
-    tracked
-        How many symbols are tracked in all, if that is known.
+    tracked_count
+        The number of tracked symbols, None if not known.
     """
 
     alerts: tuple[Alert, ...]
@@ -41,7 +42,7 @@ class Notification:
 
     @property
     def is_group(self) -> bool:
-        """Whether it stands for several alerts."""
+        """Whether there are several alerts."""
         return len(self.alerts) > 1
 
     @property
@@ -58,7 +59,7 @@ class Notification:
 
     @property
     def severity(self) -> Severity:
-        """The gravest of its alerts'."""
+        """The highest severity of its alerts."""
         return max((alert.severity for alert in self.alerts), key=SEVERITIES.index)
 
     @property
@@ -68,11 +69,11 @@ class Notification:
 
     @property
     def text(self) -> str:
-        """One line for a person."""
+        """A human-readable line."""
         return _group_summary(self.alerts, self.tracked_count) if self.is_group else headline(self.first)
 
     def data(self) -> Any:
-        """Return what JSON says about it: the alert, or the group with its first 20 alerts."""
+        """Return its JSON content: the alert, or the group with its first alerts (`MAX_LISTED`)."""
         if not self.is_group:
             return msgspec.Raw(self.first.to_json())
         first = self.first
@@ -96,34 +97,34 @@ def _group_summary(alerts: tuple[Alert, ...], tracked_count: int | None) -> str:
     first = alerts[0]
     count = len({alert.instrument_id for alert in alerts})
     is_wide = tracked_count is not None and count >= MARKET_WIDE_SHARE * tracked_count
-    who = (
+    symbols = (
         f"{count} of {tracked_count} symbols"
         if tracked_count is not None and tracked_count >= count
         else f"{count} symbols"
     )
-    what = _MOVE_VERBS.get(first.direction, "alerted")
+    verb = _MOVE_VERBS.get(first.direction, "alerted")
     state = "" if first.state == "fired" else f"{first.state}: "
     wide = "market-wide: " if is_wide else ""
-    return f"{state}{wide}{who} {what} ({sanitize_line(first.kind)}){_value_summary(alerts)}"
+    return f"{state}{wide}{symbols} {verb} ({sanitize_line(first.kind)}){_value_summary(alerts)}"
 
 
 def _value_summary(alerts: tuple[Alert, ...]) -> str:
     unit = alerts[0].unit
-    # prices of different instruments have no median that says anything
+    # a median of the prices of different instruments means nothing
     if unit == "price" or any(alert.unit != unit for alert in alerts):
         return ""
-    known = sorted(
+    values = sorted(
         (alert.value, alert.symbol) for alert in alerts if alert.value is not None and alert.value.is_finite()
     )
-    if not known:
+    if not values:
         return ""
     low, high = ("worst", "best") if alerts[0].direction in _MOVE_VERBS else ("lowest", "highest")
-    ends = [(low, known[0]), (high, known[-1])]
     extremes = [
-        f"{name} {sanitize_line(symbol)} {format_quantity(value, unit)}" for name, (value, symbol) in ends
+        f"{name} {sanitize_line(symbol)} {format_quantity(value, unit)}"
+        for name, (value, symbol) in ((low, values[0]), (high, values[-1]))
     ]
-    middle = _median([value for value, _ in known])
-    return f", median {format_quantity(middle, unit)}, {', '.join(extremes)}"
+    median = _median([value for value, _ in values])
+    return f", median {format_quantity(median, unit)}, {', '.join(extremes)}"
 
 
 def _median(ordered: list[Decimal]) -> Decimal:

@@ -1,4 +1,4 @@
-"""Dead letters once more, and a trial of a target."""
+"""Resending dead letters, and the test message of `alerts try`."""
 
 import threading
 from collections.abc import Callable
@@ -15,13 +15,18 @@ from tickerlake.notify.dispatcher import Route
 from tickerlake.notify.notification import Notification
 
 _POLL_S: Final = 0.2
+"""How often progress is reported, and how soon Ctrl-C is noticed."""
+
 _CLOSE_TIMEOUT_S: Final = 1.0
-_TRIAL_ID: Final = "trial"
+"""Ctrl-C does not wait for retries: the dead letters are still there."""
+
+_UNLIMITED: Final = 1 << 62
+_TEST_ID: Final = "test"
 
 
 @dataclass(frozen=True, slots=True)
 class ResendResult:
-    """What became of a target's dead letters; ``stats.dead`` are kept again, with the new reason."""
+    """The result of a resend: counts (``dead_lettered``: failed again), and lines that are not dead letters."""
 
     stats: DeliveryStats
     unreadable: int
@@ -34,29 +39,38 @@ def resend(
     on_progress: Callable[[DeliveryStats], None] = lambda _: None,
     timing: Timing | None = None,
 ) -> ResendResult:
-    """Send a target's dead letters again, as they were grouped, with the ids that they had.
+    """Resend a target's dead letters, grouped as before and with the same ids, at least once each.
 
-    Each is told at least once: what is not delivered is kept again, and what a killed run had begun is begun
-    again by the next one. What dies meanwhile elsewhere is left for the next run.
+    What fails again becomes a dead letter again. The next run repeats what a killed run had started. Dead letters
+    that other processes write in the meantime are left for the next run.
 
     Parameters
     ----------
+    route
+        The target; its filters do not apply.
     folder
-        Where dead letters are kept.
+        Where the dead letters are.
     stop
-        Ends it; what is left is kept.
+        Ends the resend when set; the rest stays in the folder.
+    on_progress
+        Is called several times per second.
+    timing
+        Clock, jitter and waiting.
     """
     dead_letters = DeadLetters(folder, route.target.name)
-    # all that is to be sent may wait: it stands in the file as long as that takes
-    unlimited = 1 << 62
+    # no limit: a dead letter must not become one again because the queue is full
     delivery = DeliveryWorker(
-        route.target, dead_letters, give_up_after_s=route.give_up_after_s, max_queued=unlimited, timing=timing
+        route.target,
+        dead_letters,
+        give_up_after_s=route.give_up_after_s,
+        max_queued=_UNLIMITED,
+        timing=timing,
     )
     unreadable = 0
     try:
         for path in dead_letters.rotate():
             bytes_read, data = 0, b""
-            # somebody who writes may have opened the file before it was set aside
+            # another process may have opened the file before it was renamed, and still append to it
             while (data := path.read_bytes()[bytes_read:]) and not stop.is_set():
                 bytes_read += len(data)
                 notifications, unreadable_lines = read_dead_letters(data)
@@ -68,7 +82,7 @@ def resend(
                     unreadable += len(unreadable_lines)
             if stop.is_set():
                 delivery.close(_CLOSE_TIMEOUT_S)
-            # what was not read, or could not be kept again, is for the next run
+            # unless everything was read and what failed was written again, the next run needs the file
             if bytes_read and not data and not delivery.stats().lost:
                 path.unlink()
             if stop.is_set():
@@ -78,16 +92,16 @@ def resend(
     return ResendResult(delivery.stats(), unreadable)
 
 
-def trial_notification(now_ns: int) -> Notification:
-    """Return what shows that a target gets alerts."""
+def build_test_notification(now_ns: int) -> Notification:
+    """Return a notification that shows that alerts reach a target."""
     instrument = f"TEST.{UNKNOWN_MIC}"
     return Notification(
         (
             Alert(
-                alert_id=alert_id(_TRIAL_ID, instrument, "", now_ns, "fired"),
-                rule_id=_TRIAL_ID,
+                alert_id=alert_id(_TEST_ID, instrument, "", now_ns, "fired"),
+                rule_id=_TEST_ID,
                 rule_version=1,
-                kind=_TRIAL_ID,
+                kind=_TEST_ID,
                 severity="info",
                 state="fired",
                 instrument_id=instrument,
@@ -97,9 +111,9 @@ def trial_notification(now_ns: int) -> Notification:
                 direction="none",
                 unit="count",
                 suppressed_count=0,
-                dedup_key=_TRIAL_ID,
+                dedup_key=_TEST_ID,
                 cause="unknown",
-                message="TEST: a trial of tickerlake; alerts will arrive here",
+                message="TEST: a test message from tickerlake; alerts will arrive here",
             ),
         )
     )

@@ -1,6 +1,6 @@
-"""The targets of a rules file: ``[[notify]]`` tables.
+"""The ``[[notify]]`` tables of a rules file → routes.
 
-Secrets never stand in the file: ``url_env``, ``secret_env`` and ``password_env`` name environment variables.
+The file contains no secrets: ``url_env``, ``secret_env`` and ``password_env`` name environment variables.
 """
 
 import re
@@ -29,7 +29,7 @@ KEYS_BY_KIND: Final[dict[str, tuple[str, ...]]] = {
     "slack": (*_COMMON_KEYS, "url_env", "allow_private"),
     "email": (*_COMMON_KEYS, *"host port tls user password_env from to".split()),
 }
-"""What may stand in a table of each kind."""
+"""The valid keys of a table of each target kind."""
 
 _STATES: Final[tuple[AlertState, ...]] = get_args(AlertState)
 _ENCRYPTIONS: Final[tuple[Encryption, ...]] = get_args(Encryption)
@@ -53,16 +53,16 @@ def read_routes(
     tables
         Each ``[[notify]]`` table with the line where it begins.
     environment
-        The process's environment, which holds the secrets.
+        The process's environment, which has the secrets.
     dashboard_url
-        For links, where a table names none.
+        The base of links, for tables without ``dashboard_url``.
     network
-        The way out.
+        Name resolution, connections and timeouts.
 
     Raises
     ------
     UsageError
-        Names everything that is wrong, with its line; never a value that may be a secret.
+        Lists every problem with its line; never a value that may be a secret.
     """
     problems: list[str] = []
     routes: list[Route] = []
@@ -73,7 +73,7 @@ def read_routes(
         if route is None:
             continue
         if route.target.name.casefold() in names:
-            table.add_problem(f"there are two targets named {route.target.name}", "Give each its own name.")
+            table.add_problem(f"there are two targets named {route.target.name}", "Use distinct names.")
         names.add(route.target.name.casefold())
         routes.append(route)
     if problems:
@@ -82,7 +82,7 @@ def read_routes(
 
 
 class _TableReader:
-    """One table; what is wrong with it goes to ``problems``."""
+    """Reads values of a table, and adds their problems to a list."""
 
     def __init__(
         self, line: int, content: Mapping[str, Any], environment: Mapping[str, str], problems: list[str]
@@ -103,9 +103,10 @@ class _TableReader:
             if key in allowed:
                 continue
             if key in _SECRET_KEYS or (key == "url" and "url_env" in allowed):
-                named = _SECRET_KEYS.get(key, "url_env")
+                env_key = _SECRET_KEYS.get(key, "url_env")
                 self.add_problem(
-                    f"a secret must not stand in the file ({key})", f"Name a variable with {named}."
+                    f"{key} is a secret, which must not be in the file",
+                    f"Set {env_key} to the name of an environment variable.",
                 )
             else:
                 self.add_problem(f"there is no setting {key!r}", did_you_mean(key, allowed))
@@ -114,7 +115,7 @@ class _TableReader:
         value = self._content.get(key, default)
         if value is None or (isinstance(value, str) and value.strip()):
             return value
-        self.add_problem(f"{key} is not a text")
+        self.add_problem(f"{key} is not a string")
         return default
 
     def required_string(self, key: str) -> str | None:
@@ -125,27 +126,27 @@ class _TableReader:
     def choice(self, key: str, allowed: Sequence[_T], default: _T) -> _T:
         value = self._content.get(key, default)
         if value in allowed:
-            found: _T = value
-            return found
+            choice: _T = value
+            return choice
         self.add_problem(
-            f"{key} is none of {', '.join(map(str, allowed))}", did_you_mean(str(value), allowed)
+            f"{key} is not one of {', '.join(map(str, allowed))}", did_you_mean(str(value), allowed)
         )
         return default
 
     def strings(self, key: str) -> tuple[str, ...]:
         value = self._content.get(key, [])
-        found = [value] if isinstance(value, str) else value
-        if isinstance(found, list) and all(isinstance(text, str) and text for text in found):
-            return tuple(found)
-        self.add_problem(f"{key} is not a list of texts")
+        texts = [value] if isinstance(value, str) else value
+        if isinstance(texts, list) and all(isinstance(text, str) and text for text in texts):
+            return tuple(texts)
+        self.add_problem(f"{key} is not a list of strings")
         return ()
 
     def choices(self, key: str, allowed: Sequence[_T], default: tuple[_T, ...]) -> tuple[_T, ...]:
-        given = self.strings(key)
-        for text in given:
+        texts = self.strings(key)
+        for text in texts:
             if text not in allowed:
                 self.add_problem(f"{key}: there is no {text!r}", did_you_mean(text, allowed))
-        return tuple(value for value in allowed if value in given) or default
+        return tuple(value for value in allowed if value in texts) or default
 
     def boolean(self, key: str, *, default: bool) -> bool:
         value = self._content.get(key, default)
@@ -162,22 +163,22 @@ class _TableReader:
         return default
 
     def secret(self, key: str) -> str | None:
-        """Return what the environment variable holds that ``key`` names."""
+        """Return the value of the environment variable that ``key`` names."""
         name = self.string(key)
         if name is None:
             return None
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            # perhaps the secret itself: it is not shown
-            self.add_problem(f"{key} is not the name of an environment variable", "The secret belongs there.")
+            # it may be the secret itself: do not show it
+            self.add_problem(f"{key} is not the name of an environment variable", "Store the secret in one.")
             return None
         value = self._environment.get(name, "")
         if not value.strip():
-            self.add_problem(f"the environment variable that {key} names, {name}, is not set")
+            self.add_problem(f"the environment variable {name} (from {key}) is not set")
             return None
         return value.strip()
 
     def parse(self, key: str, value: str | None, parser: Callable[[str], _T]) -> _T | None:
-        """Read a value; what the reader raises does not show it."""
+        """Parse a value with a parser whose errors do not show it."""
         if value is None:
             return None
         try:
@@ -197,7 +198,7 @@ def _read_route(table: _TableReader, dashboard_url: str | None, network: Network
     table.check_keys(KEYS_BY_KIND[kind])
     name = table.string("name", kind) or kind
     if not _NAME_PATTERN.fullmatch(name):
-        table.add_problem("name is not made of at most 41 letters, digits, - and _")
+        table.add_problem("name is not 1 to 41 letters, digits, - and _")
     link = table.parse("dashboard_url", table.string("dashboard_url", dashboard_url), _parse_dashboard_url)
     target = _TARGET_FACTORIES[kind](table, name, link, network)
     states = table.choices("states", _STATES, ("fired",))
@@ -251,10 +252,10 @@ def _make_email(table: _TableReader, name: str, link: str | None, network: Netwo
     default_encryption: Encryption = "none" if is_local else "tls" if port == 465 else "starttls"
     encryption = table.choice("tls", _ENCRYPTIONS, default_encryption)
     if encryption == "none" and not is_local:
-        table.add_problem("mail to another machine goes over TLS", "Set tls to starttls or tls.")
+        table.add_problem("mail to a remote host needs TLS", "Set tls to starttls or tls.")
     user, password = table.string("user"), table.secret("password_env")
     if (user is None) != (not table.has("password_env")):
-        table.add_problem("user and password_env belong together")
+        table.add_problem("user and password_env must be set together")
     if host is None or sender is None:
         return None
     server = SmtpServer(host, port, encryption, user, password)
@@ -288,5 +289,5 @@ def _parse_dashboard_url(text: str) -> str:
     if not is_plain or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("is not a URL such as https://example.com")
     if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("holds more than scheme, host and path")
+        raise ValueError("has more than scheme, host and path")
     return text

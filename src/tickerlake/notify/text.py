@@ -1,4 +1,4 @@
-"""Pieces of text for people: literal, on one line, without an exponent."""
+"""Formatting for notifications: plain text on one line, numbers without exponents."""
 
 import unicodedata
 from datetime import UTC, datetime
@@ -11,22 +11,23 @@ from tickerlake.model.alert import Alert, Unit
 _SPACE_CATEGORIES: Final = {"Zl", "Zp", "Zs"}
 _INVISIBLE_CATEGORIES: Final = {"Cc", "Cf", "Cs", "Cn"}
 _SIGNED_UNITS: Final[set[Unit]] = {"pct", "sigma", "bps"}
-_UNIT_SUFFIXES: Final[dict[Unit, str]] = {"pct": " %", "sigma": " σ", "bps": " bps", "x": " ×", "s": " s"}
+_UNIT_SUFFIXES: Final[dict[Unit, str]] = {"pct": "%", "sigma": " σ", "bps": " bps", "x": " ×", "s": " s"}
 _ARROWS: Final = {"up": "▲", "down": "▼"}
 _MAX_LINE: Final = 2_000
+"""Far longer than any default message; bounds what a rule's template can produce."""
 
 
 def sanitize_line(text: str, limit: int = _MAX_LINE) -> str:
-    """Return a text on one line in which nothing can hide.
+    """Return a text on one line without invisible characters.
 
-    Line ends become blanks; terminal controls, changes of the writing direction and other invisible
-    characters become U+FFFD.
+    Line breaks become spaces; terminal controls, changes of the text direction and other invisible characters
+    become U+FFFD.
     """
     return truncate("".join(_printable(character) for character in text), limit)
 
 
 def truncate(text: str, limit: int) -> str:
-    """Return at most ``limit`` characters; the last is ``…`` if there were more."""
+    """Return at most ``limit`` characters; the last is ``…`` if the text was longer."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -37,19 +38,19 @@ def _printable(character: str) -> str:
 
 
 def headline(alert: Alert) -> str:
-    """Return the alert's message, after its symbol if the message does not begin with it."""
+    """Return the alert's message, preceded by its symbol unless the message begins with it."""
     message = sanitize_line(alert.message)
     symbol = sanitize_line(alert.symbol)
     return message if message.split(" ", 1)[0].rstrip(":,") == symbol else f"{symbol}: {message}"
 
 
 def direction_arrow(direction: str) -> str:
-    """Return ▲ or ▼, or nothing for alerts without direction."""
+    """Return ▲ or ▼; empty for alerts without a direction."""
     return _ARROWS.get(direction, "")
 
 
 def format_quantity(value: Decimal, unit: Unit) -> str:
-    """Return a value as people write it: ``−3.1 %``, ``6.2 ×``."""
+    """Return a rounded value with its unit: ``−3.1%``, ``6.2 ×``."""
     rounded = _round(value)
     text = f"{abs(rounded):f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
@@ -60,12 +61,12 @@ def format_quantity(value: Decimal, unit: Unit) -> str:
 def _round(value: Decimal) -> Decimal:
     if abs(value) < 1:
         return Decimal(f"{value:.2g}")
-    # quantize refuses numbers that have more digits than the context
+    # quantize fails for numbers with more digits than the context
     return value if abs(value) >= 10**15 else value.quantize(Decimal("0.1"), ROUND_HALF_EVEN)
 
 
 def utc_datetime(ts_ns: int) -> datetime:
-    """Return a time in UTC, cut to microseconds."""
+    """Return a time in UTC, truncated to microseconds."""
     seconds, rest = divmod(ts_ns, 1_000_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1_000)
 
@@ -76,7 +77,7 @@ def format_iso(ts_ns: int) -> str:
 
 
 def dashboard_link(dashboard_url: str | None, alert: Alert) -> str | None:
-    """Return the dashboard's page of an alert's symbol; ``t`` is in milliseconds since the epoch."""
+    """Return a link to the alert's symbol and time in the dashboard; ``t`` is milliseconds since the epoch."""
     if dashboard_url is None:
         return None
     ts_ms = alert.ts_event_ns // 1_000_000

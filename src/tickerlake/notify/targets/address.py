@@ -1,9 +1,8 @@
-"""Which addresses a webhook may reach: nobody gets at our own network through a URL.
+"""The addresses that a webhook may connect to: protection against server-side request forgery.
 
-By default only ``https`` to public addresses. With ``allow_private`` also ``http`` and the own network, but
-never link-local addresses, where clouds keep their metadata. Names are resolved once, all their addresses are
-checked, and the connection goes to a checked address (`post.py`): a name that changes its mind in
-between (DNS rebinding) gains nothing.
+By default, only ``https`` to public addresses. ``allow_private`` also permits ``http`` and private addresses, but
+never link-local ones, where clouds serve their metadata. A name is resolved once, all its addresses are checked,
+and the connection goes to a checked address (`post.py`): DNS rebinding has no effect.
 """
 
 import ipaddress
@@ -21,7 +20,7 @@ _BLOCKED_NETWORKS: Final = tuple(
         "169.254.0.0/16",
         "100.100.100.200/32",  # Alibaba Cloud's metadata
         "192.0.0.192/32",  # Oracle Cloud's metadata
-        "168.63.129.16/32",  # Azure's host
+        "168.63.129.16/32",  # Azure's wire server
         "fe80::/10",
         "fd00:ec2::254/128",  # Amazon's metadata
         "fd20:ce::254/128",  # Google's metadata
@@ -36,7 +35,7 @@ _PRINTABLE: Final = re.compile(r"[!-\[\]-~]+")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a URL leads. Its parts may be secret: it is never shown."""
+    """A parsed URL. Its parts may be secret and are never shown."""
 
     scheme: str = field(repr=False)
     host: str = field(repr=False)
@@ -46,15 +45,15 @@ class Endpoint:
 
     @classmethod
     def parse(cls, url: str, *, allow_private: bool = False) -> Self:
-        """Read a URL.
+        """Parse and check a URL.
 
         Raises
         ------
         ValueError
-            Says why it is refused, without showing it.
+            Says why the URL is rejected, without showing it.
         """
         if not _PRINTABLE.fullmatch(url):
-            raise ValueError("holds blanks, a backslash or characters that are not ASCII")
+            raise ValueError("has spaces, a backslash or non-ASCII characters")
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -66,12 +65,12 @@ class Endpoint:
         if not parts.hostname or "%" in parts.hostname or len(parts.hostname) > 253:
             raise ValueError("has no valid host")
         if "@" in parts.netloc:
-            raise ValueError("holds a user name or password")
+            raise ValueError("has a user name or password")
         if port == 0:
             raise ValueError("has port 0")
         host = parts.hostname.rstrip(".")
         if _is_ip_address(host) and not is_permitted(host, allow_private=allow_private):
-            raise ValueError("leads to an address that is not permitted; see allow_private")
+            raise ValueError("has an address that is not permitted; see allow_private")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         default = 443 if parts.scheme == "https" else 80
         return cls(parts.scheme, host, port or default, path, allow_private)
@@ -85,14 +84,14 @@ class Endpoint:
 
 
 def is_permitted(address: str, *, allow_private: bool) -> bool:
-    """Tell whether a webhook may connect to an IP address."""
+    """Return whether a webhook may connect to an IP address."""
     try:
-        found = _effective_address(ipaddress.ip_address(address))
+        effective = _effective_address(ipaddress.ip_address(address))
     except ValueError:
         return False
-    if _is_in(found, _BLOCKED_NETWORKS) or found.is_multicast or found.is_unspecified:
+    if _is_in(effective, _BLOCKED_NETWORKS) or effective.is_multicast or effective.is_unspecified:
         return False
-    return allow_private or _is_public(found)
+    return allow_private or _is_public(effective)
 
 
 def _is_ip_address(host: str) -> bool:
@@ -104,7 +103,7 @@ def _is_ip_address(host: str) -> bool:
 
 
 def _effective_address(address: _IpAddress) -> _IpAddress:
-    """Return the IPv4 address that an IPv6 address leads to, if it does."""
+    """Return the IPv4 address that is embedded in an IPv6 address; other addresses unchanged."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     inner = address.ipv4_mapped or address.sixtofour

@@ -1,4 +1,4 @@
-"""Alerts as lines on a terminal."""
+"""Alerts as lines in a terminal."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta, tzinfo
@@ -22,11 +22,11 @@ def console_line(alert: Alert, *, now_ns: int | None = None, zone: tzinfo = UTC)
     Parameters
     ----------
     alert
-        What is said.
+        The alert.
     now_ns
-        The time now: the date stands before the time of an event of another day. By default the clock's.
+        The time now, by default the clock's: an event of another day is shown with its date.
     zone
-        Of the time that is shown.
+        The time zone of the time.
     """
     return _format_line(Notification((alert,)), clock.now_ns() if now_ns is None else now_ns, zone)
 
@@ -37,13 +37,13 @@ class ConsoleTarget:
     Parameters
     ----------
     console
-        Where to.
+        The terminal.
     name
-        For counts.
+        The name of the target.
     now_ns
         The wall clock.
     zone
-        Of the times that are shown.
+        The time zone of times.
     """
 
     def __init__(
@@ -68,24 +68,24 @@ class ConsoleTarget:
 
 def _format_line(notification: Notification, now_ns: int, zone: tzinfo) -> Text:
     first = notification.first
-    is_over = first.state != "fired"
-    style = "dim" if is_over else _STYLES[notification.severity]
-    word = first.state if is_over else notification.severity
-    # a Text is never read as markup: `[red]` in a message stays `[red]`
+    has_ended = first.state != "fired"
+    style = "dim" if has_ended else _STYLES[notification.severity]
+    word = first.state if has_ended else notification.severity
+    # a Text has no markup: `[red]` in a message stays `[red]`
     line = Text(no_wrap=True)
     line.append(
         _format_time(utc_datetime(notification.ts_event_ns).astimezone(zone), now_ns, zone), style="dim"
     )
     line.append(f" {word:<{_SEVERITY_WIDTH}} ", style=style)
-    # of what is over the direction is that of the last bar, which says nothing
-    line.append(f"{(not is_over and direction_arrow(first.direction)) or ' '} ", style=style)
+    # the direction of a cleared alert is that of the last bar, which means nothing
+    line.append(f"{(not has_ended and direction_arrow(first.direction)) or ' '} ", style=style)
     line.append(notification.text)
     return line
 
 
 def _format_time(event: datetime, now_ns: int, zone: tzinfo) -> str:
     if event.astimezone(UTC).time() == time():
-        # the end of a daily bar: what people call it by is the day
+        # the end of a daily bar: show the day of the bar
         return f"{event.astimezone(UTC) - timedelta(days=1):%Y-%m-%d}"
     today = utc_datetime(now_ns).astimezone(zone).date()
     return f"{event:%H:%M:%S}" if event.date() == today else f"{event:%Y-%m-%d %H:%M:%S}"

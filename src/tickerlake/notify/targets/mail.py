@@ -1,4 +1,4 @@
-"""E-mail over SMTP: one message for each notification, in plain text and in simple HTML."""
+"""E-mail over SMTP: one message per notification, as plain text and simple HTML."""
 
 import contextlib
 import html
@@ -29,6 +29,7 @@ from tickerlake.notify.text import (
 Encryption = Literal["starttls", "tls", "none"]
 
 _MAX_SUBJECT_CHARS: Final = 150
+"""More than mail clients show; long symbols and kinds must not make it endless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,11 @@ class SmtpServer:
     Parameters
     ----------
     host, port
-        Where it listens.
+        Its address.
     encryption
-        ``starttls`` asks for TLS first, ``tls`` begins with it; ``none`` is for this machine only.
+        ``starttls`` upgrades the connection, ``tls`` is implicit TLS; ``none`` is for loopback only.
     user, password
-        How to log in, if it is asked for.
+        The login, if the server requires one.
     """
 
     host: str
@@ -53,7 +54,7 @@ class SmtpServer:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is certainly this machine."""
+    """Return whether a host is certainly loopback; names are not resolved."""
     if host.lower() == "localhost":
         return True
     try:
@@ -63,20 +64,20 @@ def is_loopback(host: str) -> bool:
 
 
 class EmailTarget:
-    """Sends mail.
+    """Sends one mail per notification.
 
     Parameters
     ----------
     name
-        For errors, counts and dead letters.
+        The name of the target.
     server
-        Who takes the mail.
+        The SMTP server.
     sender, recipients
-        Addresses.
+        E-mail addresses.
     dashboard_url
-        Where the dashboard is.
+        The base of links to the dashboard.
     network
-        The way out.
+        Connections and timeouts.
     now_ns
         The wall clock, for the date of the mail.
     """
@@ -101,8 +102,8 @@ class EmailTarget:
         self._now_ns = now_ns
 
     def __repr__(self) -> str:
-        """Show nothing that helps to log in."""
-        return f"Mail({self.name!r})"
+        """Show only the name: the rest helps to log in."""
+        return f"EmailTarget({self.name!r})"
 
     def deliver(self, notification: Notification) -> None:
         """Send one notification to all recipients."""
@@ -120,7 +121,7 @@ class EmailTarget:
                 raise self._unreachable_error(error.strerror or type(error).__name__, deadline) from None
         if refused:
             raise DeliveryRefused(
-                f"{self.name} took the mail, but not for {len(refused)} of its recipients.", "Check `to`."
+                f"{self.name} accepts the mail, but not for {len(refused)} of its recipients.", "Check `to`."
             )
 
     def _send(self, message: EmailMessage, deadline: Deadline) -> dict[str, tuple[int, bytes]]:
@@ -131,7 +132,7 @@ class EmailTarget:
             if self._server.user is not None:
                 connection.login(self._server.user, self._server.password or "")
             refused = connection.send_message(message, self._sender, self._recipients)
-            # the mail is taken: what goes wrong in parting must not send it again
+            # the mail was accepted: an error after that must not send it again
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 connection.quit()
             return refused
@@ -139,32 +140,33 @@ class EmailTarget:
     def _delivery_error(
         self, error: smtplib.SMTPException, deadline: Deadline
     ) -> TargetUnreachable | DeliveryRefused:
-        # what the server says is not passed on: servers repeat what they did not understand
+        # the server's text is not passed on: servers echo what they receive, secrets included
         if deadline.has_passed or isinstance(error, smtplib.SMTPServerDisconnected):
-            return self._unreachable_error("it hung up", deadline)
+            return self._unreachable_error("the connection was closed", deadline)
         if isinstance(error, smtplib.SMTPRecipientsRefused):
             codes = [code for code, _ in error.recipients.values()]
             return self._response_error("refuses all recipients", min(codes), "Check `to`.")
         if isinstance(error, smtplib.SMTPAuthenticationError):
             return self._response_error(
-                "refuses to log in", error.smtp_code, "Check `user` and `password_env`."
+                "refuses the login", error.smtp_code, "Check `user` and `password_env`."
             )
         if isinstance(error, smtplib.SMTPResponseException):
-            return self._response_error("refuses", error.smtp_code, "Check `host`, `from` and `to`.")
+            return self._response_error("refuses the mail", error.smtp_code, "Check `host`, `from` and `to`.")
         return DeliveryRefused(
-            f"{self.name} can't do what is asked ({type(error).__name__}).", "Check `tls`, `user`."
+            f"{self.name} does not support these settings ({type(error).__name__}).",
+            "Check `tls` and `user`.",
         )
 
     def _response_error(self, what: str, code: int, hint: str) -> TargetUnreachable | DeliveryRefused:
         message = f"{self.name} {what} ({code})."
         if 500 <= code < 600:
             return DeliveryRefused(message, hint)
-        # smtplib reports -1 for what is no answer of SMTP
+        # smtplib reports -1 for a response that is not SMTP
         return TargetUnreachable(message if code > 0 else f"{self.name} does not speak SMTP.", hint)
 
     def _unreachable_error(self, what: str, deadline: Deadline) -> TargetUnreachable:
         reason = f"no answer within {self._network.total_timeout_s:g} s" if deadline.has_passed else what
-        return TargetUnreachable(f"{self.name} can't be reached: {reason}.", "Check `host` and `port`.")
+        return TargetUnreachable(f"{self.name} cannot be reached: {reason}.", "Check `host` and `port`.")
 
     def _message(self, notification: Notification) -> EmailMessage:
         lines = self._body_lines(notification)
@@ -197,9 +199,9 @@ def subject_line(notification: Notification) -> str:
     """Return the subject line: severity or state, symbol, kind and direction."""
     first = notification.first
     word = notification.severity.upper() if first.state == "fired" else first.state
-    who = f"{len(notification.alerts)} alerts" if notification.is_group else first.symbol
-    way = f" {first.direction}" if first.direction != "none" else ""
-    return truncate(sanitize_line(f"[{word}] {who}: {first.kind}{way}"), _MAX_SUBJECT_CHARS)
+    name = f"{len(notification.alerts)} alerts" if notification.is_group else first.symbol
+    direction = f" {first.direction}" if first.direction != "none" else ""
+    return truncate(sanitize_line(f"[{word}] {name}: {first.kind}{direction}"), _MAX_SUBJECT_CHARS)
 
 
 def _render_html(lines: Sequence[str], link: str | None) -> str:
@@ -209,24 +211,24 @@ def _render_html(lines: Sequence[str], link: str | None) -> str:
 
 
 class _SmtpConnection(smtplib.SMTP):
-    """An SMTP connection with a deadline, and with TLS as asked."""
+    """An SMTP connection with a deadline, over verified TLS unless it is turned off."""
 
     def __init__(self, server: SmtpServer, network: Network, deadline: Deadline) -> None:
         self._settings = server
         self._network = network
         self._deadline = deadline
-        # connects
+        # this connects
         super().__init__(server.host, server.port, socket.gethostname(), timeout=network.connect_timeout_s)
 
     def secure(self) -> None:
-        """Put TLS over the connection if that is asked for; a server without it is refused."""
+        """Upgrade the connection if the encryption is STARTTLS; fail if the server does not support it."""
         if self._settings.encryption == "starttls":
             self.starttls(context=self._network.tls_context())
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         plain = self._network.connect(host, port, timeout)
         self._deadline.add(plain)
-        # the deadline comes first
+        # a fallback: the deadline is earlier
         plain.settimeout(self._deadline.remaining_s() + 1)
         if self._settings.encryption != "tls":
             return plain

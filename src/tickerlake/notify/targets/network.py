@@ -1,4 +1,4 @@
-"""What targets use of the network, with a limit on everything."""
+"""Name resolution, connections and deadlines of targets."""
 
 import socket
 import ssl
@@ -11,12 +11,15 @@ from typing import Final, Self
 from tickerlake import clock
 
 CONNECT_TIMEOUT_S: Final = 3.0
+"""Covers a lost SYN packet, which is resent after a second."""
+
 TOTAL_TIMEOUT_S: Final = 10.0
+"""docs/notify.md promises it to receivers. A target has one connection: a slow response delays its queue."""
 
 
 def _resolve(host: str, port: int) -> list[str]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in results))
 
 
 def _connect(address: str, port: int, timeout_s: float) -> socket.socket:
@@ -25,7 +28,7 @@ def _connect(address: str, port: int, timeout_s: float) -> socket.socket:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The ways out, and how long they may take.
+    """How targets connect, and how long that may take.
 
     Parameters
     ----------
@@ -33,10 +36,10 @@ class Network:
         ``(host, port)`` → addresses.
     connect
         ``(address, port, timeout_s)`` → a connected socket.
-    tls
-        Makes the TLS settings; by default certificate and host name are verified.
-    connect_s, total_s
-        How long connecting and the whole delivery may take.
+    tls_context
+        Returns the TLS settings; by default, certificate and host name are verified.
+    connect_timeout_s, total_timeout_s
+        How long connecting and the entire delivery may take.
     """
 
     resolve: Callable[[str, int], list[str]] = _resolve
@@ -47,9 +50,9 @@ class Network:
 
 
 class Deadline:
-    """Cuts connections when the time is up, however slowly the other side talks.
+    """Shuts connections down when the time is over.
 
-    A socket's own timeout starts anew with every byte; this one does not.
+    Unlike a socket's timeout, it does not restart with every byte, so that a peer cannot stretch it.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -69,34 +72,34 @@ class Deadline:
     ) -> None:
         self._timer.cancel()
         self._timer.join()
-        for twin in self._duplicates:
-            twin.close()
+        for duplicate in self._duplicates:
+            duplicate.close()
 
     def add(self, connection: socket.socket) -> None:
-        """Cut this connection too; TLS may be put over it later."""
-        # TLS takes the socket's descriptor away: a twin still reaches the connection
-        twin = connection.dup()
+        """Apply the deadline to a connection, even if it is later wrapped in TLS."""
+        # wrapping a socket detaches its descriptor; a duplicate still refers to the connection
+        duplicate = connection.dup()
         with self._lock:
-            self._duplicates.append(twin)
+            self._duplicates.append(duplicate)
             has_passed = self.has_passed
         if has_passed:
-            _shutdown(twin)
+            _shutdown(duplicate)
 
     def remaining_s(self) -> float:
-        """Return how much time is left; never 0, which sockets take for "do not wait"."""
+        """Return the remaining time; never 0, which would make a socket non-blocking."""
         return max(self._end_s - clock.monotonic_s(), 0.001)
 
     def _expire(self) -> None:
         with self._lock:
             self.has_passed = True
-            twins = list(self._duplicates)
-        for twin in twins:
-            _shutdown(twin)
+            duplicates = list(self._duplicates)
+        for duplicate in duplicates:
+            _shutdown(duplicate)
 
 
 def _shutdown(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        # the other side was quicker
+        # the peer has already closed it
         return

@@ -1,4 +1,4 @@
-"""One guarded HTTP POST: checked address, verified TLS, no redirects, no proxies, limits on time and size."""
+"""A safe HTTP POST: checked address, verified TLS, no redirects, no proxies, limits on time and size."""
 
 import contextlib
 import email.utils
@@ -15,7 +15,11 @@ from tickerlake.notify.targets.network import Deadline, Network
 
 _TRANSIENT_STATUSES: Final = {408, 425, 429}
 _MAX_ADDRESSES: Final = 4
+"""Each address gets half of the remaining time to connect; with more, the last would get less than 0.4 s."""
+
 _MAX_RETRY_AFTER_S: Final = 3600.0
+"""Beyond any useful wait: notifications are given up earlier. Bounds the numbers that a receiver can send."""
+
 _DEFAULT_HEADERS: Final = {
     "Content-Type": "application/json",
     "User-Agent": "tickerlake",
@@ -31,25 +35,25 @@ def post(
     network: Network,
     now_ns: Callable[[], int] = clock.now_ns,
 ) -> None:
-    """Post JSON, and return if the receiver took it.
+    """Post JSON; return if the response is 2xx.
 
     Parameters
     ----------
     name
-        Of the target, for errors: the URL may be a secret and never stands in one.
+        The name of the target, for errors: the URL may be a secret and is never shown.
     endpoint, body, headers
-        Where to, what, and headers besides the usual ones.
+        The URL, the document, and headers in addition to the default ones.
     network
-        The way out.
+        Name resolution, connections and timeouts.
     now_ns
         The wall clock, for a ``Retry-After`` that is a date.
 
     Raises
     ------
-    Unreachable
-        If nothing answers, or with 408, 425, 429 or 5xx.
-    Refused
-        For any other answer but 2xx, for a bad certificate, and for an address that is not permitted.
+    TargetUnreachable
+        If there is no response, or it is 408, 425, 429 or 5xx.
+    DeliveryRefused
+        If the response is anything else, the certificate is invalid, or the address is not permitted.
     """
     addresses = _permitted_addresses(name, endpoint, network)
     all_headers = {"Host": endpoint.authority, **_DEFAULT_HEADERS, **headers}
@@ -62,13 +66,13 @@ def post(
                 "Check the host in its URL and its certificate.",
             ) from None
         except (OSError, http.client.HTTPException) as error:
-            # not chained: what the receiver sent may hold its own URL
+            # not chained: the receiver's response may contain its URL
             what = _timeout_reason(network) if deadline.has_passed else _error_reason(error)
-            raise TargetUnreachable(f"{name} can't be reached: {what}.", "Check that it is up.") from None
+            raise TargetUnreachable(f"{name} cannot be reached: {what}.", "Check that it is up.") from None
         if deadline.has_passed:
-            # the cut is read as the end of the header, and half an answer is none
+            # the shutdown looked like the end of the headers: the response is incomplete
             raise TargetUnreachable(
-                f"{name} can't be reached: {_timeout_reason(network)}.", "Check that it is up."
+                f"{name} cannot be reached: {_timeout_reason(network)}.", "Check that it is up."
             )
     _check_status(name, status, retry_after, now_ns)
 
@@ -77,13 +81,15 @@ def _permitted_addresses(name: str, endpoint: Endpoint, network: Network) -> lis
     try:
         addresses = network.resolve(endpoint.host, endpoint.port)
     except (OSError, UnicodeError):
-        raise TargetUnreachable(f"The host of {name} is not known.", "Check its URL and the DNS.") from None
+        raise TargetUnreachable(
+            f"The host of {name} cannot be resolved.", "Check its URL and the DNS."
+        ) from None
     if not addresses:
         raise TargetUnreachable(f"The host of {name} has no address.", "Check its URL and the DNS.")
     if not all(is_permitted(address, allow_private=endpoint.allow_private) for address in addresses):
         raise DeliveryRefused(
             f"The host of {name} has an address that is not permitted; nothing was sent.",
-            "A receiver in your own network needs allow_private = true."
+            "A receiver in a private network needs allow_private = true."
             if not endpoint.allow_private
             else "Link-local and metadata addresses are never permitted.",
         )
@@ -102,18 +108,18 @@ def _exchange(
         plain = _connect_any(addresses, endpoint.port, network)
         stack.callback(plain.close)
         deadline.add(plain)
-        # the deadline comes first
+        # a fallback: the deadline is earlier
         plain.settimeout(deadline.remaining_s() + 1)
-        link: socket.socket = plain
+        stream: socket.socket = plain
         if endpoint.scheme == "https":
-            link = network.tls_context().wrap_socket(plain, server_hostname=endpoint.host)
-            stack.callback(link.close)
+            stream = network.tls_context().wrap_socket(plain, server_hostname=endpoint.host)
+            stack.callback(stream.close)
         connection = http.client.HTTPConnection(endpoint.host, endpoint.port)
-        # it must never connect by itself, to an address that nobody checked
+        # it must not connect itself, to an unchecked address
         connection.auto_open = 0
-        connection.sock = link
+        connection.sock = stream
         connection.request("POST", endpoint.path, body, dict(headers))
-        # the body is not read: it cannot change the outcome, and it can be endless
+        # the body is not read: it does not matter, and it can be endless
         reply = stack.enter_context(connection.getresponse())
         return reply.status, reply.getheader("Retry-After")
 
@@ -132,10 +138,10 @@ def _check_status(name: str, status: int, retry_after: str | None, now_ns: Calla
         return
     if status in _TRANSIENT_STATUSES or status >= 500:
         wait_s = _parse_retry_after_s(retry_after, now_ns)
-        raise TargetUnreachable(f"{name} answers {status}.", "It may recover.", retry_after_s=wait_s)
+        raise TargetUnreachable(f"{name} returned {status}.", "It may recover.", retry_after_s=wait_s)
     if 300 <= status < 400:
-        raise DeliveryRefused(f"{name} answers {status}.", "Redirects are not followed: name the final URL.")
-    raise DeliveryRefused(f"{name} answers {status}.", "Check its URL and what it accepts.")
+        raise DeliveryRefused(f"{name} returned {status}.", "Redirects are not followed: use the final URL.")
+    raise DeliveryRefused(f"{name} returned {status}.", "Check its URL and what it accepts.")
 
 
 def _parse_retry_after_s(retry_after: str | None, now_ns: Callable[[], int]) -> float:
@@ -155,5 +161,5 @@ def _timeout_reason(network: Network) -> str:
 
 def _error_reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        return "it does not answer"
+        return "no answer"
     return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Slack's incoming webhooks, and what is compatible with them."""
+"""Slack's incoming webhooks, and compatible services."""
 
 from typing import Any, Final
 
@@ -12,22 +12,22 @@ from tickerlake.notify.text import dashboard_link, format_iso, headline, sanitiz
 
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MAX_TEXT_CHARS: Final = 2_900
-"""Slack refuses a block of more than 3,000 characters."""
+"""Slack rejects blocks of more than 3,000 characters; this leaves room for the ellipsis."""
 
 
 class SlackTarget:
-    """Posts one message for each notification.
+    """Posts one message per notification.
 
     Parameters
     ----------
     name
-        For errors, counts and dead letters.
+        The name of the target.
     endpoint
-        The incoming webhook's URL, which is a secret.
+        The URL of the incoming webhook, which is a secret.
     dashboard_url
-        Where the dashboard is.
+        The base of links to the dashboard.
     network
-        The way out.
+        Name resolution, connections and timeouts.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class SlackTarget:
         self._network = network or Network()
 
     def __repr__(self) -> str:
-        """Show the name alone: the URL is a secret."""
-        return f"Slack({self.name!r})"
+        """Show only the name: the URL is a secret."""
+        return f"SlackTarget({self.name!r})"
 
     def deliver(self, notification: Notification) -> None:
         """Post one notification."""
@@ -64,7 +64,7 @@ class SlackTarget:
             {"type": "section", "text": _plain_text("\n".join(lines))},
             {"type": "context", "elements": self._context(notification)},
         ]
-        # `text` is for push messages and readers aloud
+        # `text` is for push notifications and screen readers
         return {"text": _escape(title), "mrkdwn": False, "unfurl_links": False, "blocks": blocks}
 
     def _context(self, notification: Notification) -> list[dict[str, Any]]:

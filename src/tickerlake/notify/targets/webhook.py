@@ -1,4 +1,4 @@
-"""Webhooks, signed as Standard Webhooks 1.0 says (standardwebhooks.com)."""
+"""Webhooks, signed according to Standard Webhooks 1.0 (standardwebhooks.com)."""
 
 import base64
 import binascii
@@ -16,8 +16,9 @@ from tickerlake.notify.targets.network import Network
 from tickerlake.notify.targets.post import post
 from tickerlake.notify.text import dashboard_link, format_iso
 
-_SECRET_PREFIX: Final = "whsec_"  # noqa: S105  the prefix that the specification gives to keys
+_SECRET_PREFIX: Final = "whsec_"  # noqa: S105  the specification's prefix of secrets
 _KEY_LENGTHS: Final = range(24, 65)
+"""The specification's lengths of keys, in bytes."""
 
 
 class WebhookTarget:
@@ -26,15 +27,15 @@ class WebhookTarget:
     Parameters
     ----------
     name
-        For errors, counts and dead letters.
+        The name of the target.
     endpoint
-        Where to.
+        The URL.
     keys
-        What to sign with (`signing_key`); several while a secret is being changed.
+        Keys to sign with (`signing_key`); several during the rotation of a secret.
     dashboard_url
-        Where the dashboard is.
+        The base of links to the dashboard.
     network
-        The way out.
+        Name resolution, connections and timeouts.
     now_ns
         The wall clock, for the signature.
     """
@@ -57,11 +58,11 @@ class WebhookTarget:
         self._now_ns = now_ns
 
     def __repr__(self) -> str:
-        """Show the name alone: URL and key are secrets."""
-        return f"Webhook({self.name!r})"
+        """Show only the name: URL and keys are secrets."""
+        return f"WebhookTarget({self.name!r})"
 
     def deliver(self, notification: Notification) -> None:
-        """Post one notification; ``webhook-id`` stays the same however often it is sent."""
+        """Post one notification; ``webhook-id`` is the same in every attempt."""
         body = self._body(notification)
         sent_s = str(self._now_ns() // 1_000_000_000)
         headers = {"webhook-id": notification.id, "webhook-timestamp": sent_s}
@@ -92,7 +93,7 @@ def signing_key(secret: str) -> bytes:
     Raises
     ------
     ValueError
-        Says what is wrong, without showing the secret.
+        Says what is invalid, without showing the secret.
     """
     if not secret.startswith(_SECRET_PREFIX):
         raise ValueError(f"does not begin with {_SECRET_PREFIX}")
@@ -102,5 +103,5 @@ def signing_key(secret: str) -> bytes:
     except binascii.Error:
         raise ValueError(f"is not base64 after {_SECRET_PREFIX}") from None
     if len(key) not in _KEY_LENGTHS:
-        raise ValueError(f"holds {len(key)} bytes; 24 to 64 are needed")
+        raise ValueError(f"has {len(key)} bytes, not 24 to 64")
     return key
