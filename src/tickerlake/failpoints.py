@@ -1,7 +1,7 @@
 """Named points in the code where a test can kill or stop the process, to show that nothing is lost.
 
 ``TICKERLAKE_FAILPOINTS=segment.stored=kill@3`` kills the process (SIGKILL) when it reaches the point for the
-third time; ``stop`` suspends it (SIGSTOP) until it is sent SIGCONT. Several are separated by commas. Unless the
+third time; ``stop`` suspends it (SIGSTOP) until it is sent SIGCONT. Separate several with commas. Unless the
 variable is set, a failpoint costs next to nothing.
 """
 

@@ -131,7 +131,7 @@ class BrokerWatch:
     """Detects a client that has lost all brokers: it never finds one again, and must be replaced.
 
     librdkafka drops brokers that a Metadata response does not list. A broker that has just restarted lists
-    none, not even itself, and may so leave a client without any broker for good
+    none, not even itself, which can leave a client without any broker for good
     (https://github.com/confluentinc/librdkafka/issues/5301).
 
     Attributes
@@ -201,7 +201,7 @@ def call_with_timeout(timeout_s: float, function: Callable[[], object]) -> None:
     Raises
     ------
     TimeoutError
-        It has not returned in time; its thread goes on waiting until the process ends.
+        It has not returned in time; its thread keeps waiting until the process ends.
     """
     done: Future[None] = Future()
 

@@ -35,7 +35,7 @@ class Producer:
         write after its successor.
     transaction_timeout_ms
         After this time Kafka aborts an open transaction. Until then, a killed process's transaction blocks
-        the readers of all records behind it.
+        readers of all records after it.
     """
 
     def __init__(

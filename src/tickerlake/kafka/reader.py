@@ -21,7 +21,7 @@ from tickerlake.kafka.client import (
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
 OPEN_TRANSACTIONS_WARNING: Final = (
-    "{} partitions end in an open transaction: the records behind it were not read. "
+    "{} partitions end in an open transaction: the records after it were not read. "
     "Run the command again when the transaction has finished or timed out."
 )
 READER_SETTINGS: Final[dict[str, Any]] = {
@@ -71,7 +71,7 @@ class RecordBatch:
 class EndTracker:
     """Decides which partitions have been read to the end that they had when it was first reached.
 
-    Kafka also reports an end where an open transaction begins, and withholds everything behind it. Most
+    Kafka also reports an end where an open transaction begins, and withholds everything after it. Most
     transactions finish at once: a producer learns of its commit before the readers do. So the tracker waits
     for the transaction to finish, but only for a grace period, as its producer may be dead.
 
