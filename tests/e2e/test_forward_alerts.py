@@ -1,4 +1,4 @@
-"""Alerts reach people: a webhook, with a signature that holds, and who follows the topic."""
+"""Alerts reach a webhook, with a valid signature, and `alerts tail`."""
 
 import json
 import os
@@ -32,13 +32,22 @@ SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
 
 def test_alerts_reach_a_webhook_and_tail(kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DESK_SECRET", SECRET)
-    run("simulate", "-t", "told.trades", "-b", kafka, "--trades", 3_000, "--symbols", 3, "--days", 1)
+    run("simulate", "-t", "forward.trades", "-b", kafka, "--trades", 3_000, "--symbols", 3, "--days", 1)
     with Receiver(Reply(503)) as receiver:
         rules = tmp_path / "rules.toml"
         rules.write_text(RULES.format(url=receiver.url))
         run("rules", "check", rules)
         out, err = run(
-            "track", "-t", "told.trades", "-b", kafka, "--rules", rules, "--until-end", "--json", cwd=tmp_path
+            "track",
+            "-t",
+            "forward.trades",
+            "-b",
+            kafka,
+            "--rules",
+            rules,
+            "--until-end",
+            "--json",
+            cwd=tmp_path,
         )
         printed = [json.loads(line) for line in out.splitlines()]
         fired = {alert["alert_id"] for alert in printed if alert["state"] == "fired"}
@@ -50,10 +59,12 @@ def test_alerts_reach_a_webhook_and_tail(kafka: str, tmp_path: Path, monkeypatch
         Webhook(SECRET).verify(request.body, dict(request.headers))
         delivered.add(json.loads(request.body)["data"]["alert_id"])
     assert delivered == fired
-    out, _ = run("alerts", "tail", "-t", "told.alerts", "-b", kafka, "-n", 5, "--no-follow", "--json")
+    out, _ = run("alerts", "tail", "-t", "forward.alerts", "-b", kafka, "-n", 5, "--no-follow", "--json")
     assert [json.loads(line) for line in out.splitlines()] == printed[-5:]
-    # run again, nothing is told twice
-    out, err = run("track", "-t", "told.trades", "-b", kafka, "--rules", rules, "--until-end", cwd=tmp_path)
+    # a second run sends nothing twice
+    out, err = run(
+        "track", "-t", "forward.trades", "-b", kafka, "--rules", rules, "--until-end", cwd=tmp_path
+    )
     assert out == ""
     assert "desk: 0 alerts delivered" in err
     assert SECRET not in err

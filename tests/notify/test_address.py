@@ -1,4 +1,4 @@
-"""Nobody reaches our own network through a webhook: no connection is made."""
+"""A webhook never connects to a private network."""
 
 import socket
 from collections.abc import Iterator
@@ -76,8 +76,8 @@ def test_metadata_and_special_addresses_are_never_permitted(address: str) -> Non
 
 
 @pytest.fixture
-def silent() -> Iterator[socket.socket]:
-    """Listen on loopback, and fail if anybody came."""
+def untouched_listener() -> Iterator[socket.socket]:
+    """Listen on loopback, and fail if anything connected."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         yield listener
@@ -98,9 +98,9 @@ def silent() -> Iterator[socket.socket]:
         "::ffff:127.0.0.1",
     ],
 )
-def test_no_spelling_of_loopback_is_allowed(host: str, silent: socket.socket) -> None:
-    # built by hand: `parse` would refuse most of them before
-    endpoint = Endpoint("https", host, silent.getsockname()[1], "/")
+def test_no_spelling_of_loopback_is_allowed(host: str, untouched_listener: socket.socket) -> None:
+    # constructed directly: `parse` rejects most of them earlier
+    endpoint = Endpoint("https", host, untouched_listener.getsockname()[1], "/")
     with pytest.raises((DeliveryRefused, TargetUnreachable)):
         WebhookTarget("ops", endpoint).deliver(make_notification())
 
@@ -114,24 +114,24 @@ def test_names_of_private_addresses_are_denied(address: str) -> None:
         )
 
 
-def test_a_name_is_resolved_only_once(silent: socket.socket) -> None:
+def test_a_name_is_resolved_only_once(untouched_listener: socket.socket) -> None:
     answers = iter([["8.8.8.8"], ["127.0.0.1"]])
-    tried: list[str] = []
+    attempted: list[str] = []
 
     def connect(address: str, port: int, timeout_s: float) -> socket.socket:
-        tried.append(address)
+        attempted.append(address)
         raise ConnectionRefusedError(111, "Connection refused")
 
-    url = f"https://example.com:{silent.getsockname()[1]}/"
+    url = f"https://example.com:{untouched_listener.getsockname()[1]}/"
     network = Network(resolve=lambda host, port: next(answers), connect=connect)
     with pytest.raises(TargetUnreachable):
         WebhookTarget("ops", Endpoint.parse(url), network=network).deliver(make_notification())
-    assert tried == ["8.8.8.8"]
+    assert attempted == ["8.8.8.8"]
     assert next(answers) == ["127.0.0.1"]
 
 
-def test_a_redirect_is_not_followed(silent: socket.socket) -> None:
-    location = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+def test_a_redirect_is_not_followed(untouched_listener: socket.socket) -> None:
+    location = f"http://127.0.0.1:{untouched_listener.getsockname()[1]}/"
     for status in (301, 302, 303, 307, 308):
         with Receiver(Reply(status, {"Location": location})) as receiver:
             target = WebhookTarget("ops", Endpoint.parse(receiver.url, allow_private=True))

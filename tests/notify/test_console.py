@@ -1,4 +1,4 @@
-"""Lines for a terminal: nothing in an alert is read as markup or as a control."""
+"""Terminal lines: the text of an alert is never interpreted as markup or control characters."""
 
 import datetime
 import io
@@ -19,7 +19,7 @@ def test_an_alert_of_today_has_no_date() -> None:
     assert "bold red" in {str(span.style) for span in line.spans}
 
 
-def test_an_alert_of_another_day_has_one() -> None:
+def test_an_alert_of_another_day_has_its_date() -> None:
     line = console_line(make_alert(direction="up"), now_ns=EVENT_NS + _DAY_NS)
     assert line.plain == "2024-01-02 14:30:00 warning  ▲ AAPL fell 3.1 % in a minute"
 

@@ -1,4 +1,4 @@
-"""One target's queue: tried again as asked, given up in time, and nothing lost silently."""
+"""One target's queue: retried with backoff, given up in time, and nothing is lost silently."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ _DOWN = TargetUnreachable("ops returned 503.")
 
 
 class ScriptedTarget:
-    """A target that fails as told, and takes what comes after."""
+    """A target that fails as scripted, and then delivers."""
 
     def __init__(self, *failures: Exception | None) -> None:
         self.name = "ops"
@@ -39,21 +39,21 @@ class ScriptedTarget:
 class SelectiveTarget:
     """A target that fails for some alerts."""
 
-    def __init__(self, refuses: Callable[[Alert], bool]) -> None:
+    def __init__(self, fails_for: Callable[[Alert], bool]) -> None:
         self.name = "ops"
-        self._refuses = refuses
+        self._fails_for = fails_for
         self.attempts: list[str] = []
         self.delivered: list[tuple[str, str]] = []
 
     def deliver(self, notification: Notification) -> None:
         self.attempts.append(notification.first.symbol)
-        if self._refuses(notification.first):
+        if self._fails_for(notification.first):
             raise _DOWN
         self.delivered.append((notification.first.symbol, notification.first.state))
 
 
 class BlockingTarget:
-    """A target that delivers when it is let to."""
+    """A target that blocks until it is released."""
 
     def __init__(self) -> None:
         self.name = "ops"
@@ -68,11 +68,11 @@ class BlockingTarget:
 
 
 def _deliver_all(
-    folder: Path, target: Any, notes: Sequence[Notification], **options: Any
+    folder: Path, target: Any, notifications: Sequence[Notification], **options: Any
 ) -> tuple[DeliveryStats, SkippingClock]:
     clock = SkippingClock()
     delivery = DeliveryWorker(target, DeadLetters(folder, "ops", lambda: 7), timing=clock.times, **options)
-    delivery.submit(notes)
+    delivery.submit(notifications)
     assert delivery.wait_until_empty(60) == 0
     stats = delivery.stats()
     delivery.close(60)
@@ -159,13 +159,13 @@ def test_a_group_becomes_a_dead_letter_for_each_alert(tmp_path: Path) -> None:
     assert len({line["alert"]["alert_id"] for line in lines}) == 30
 
 
-def test_one_bad_message_does_not_hold_up_the_others(tmp_path: Path) -> None:
+def test_one_bad_message_does_not_delay_others(tmp_path: Path) -> None:
     target = SelectiveTarget(lambda alert: alert.symbol == "BAD")
-    notes = [make_notification("BAD"), *(make_notification(f"S{number}") for number in range(50))]
-    stats, _ = _deliver_all(tmp_path, target, notes)
+    notifications = [make_notification("BAD"), *(make_notification(f"S{number}") for number in range(50))]
+    stats, _ = _deliver_all(tmp_path, target, notifications)
     assert (stats.delivered, stats.dead_lettered) == (50, 1)
     assert [symbol for symbol, _ in target.delivered] == [f"S{number}" for number in range(50)]
-    # the others did not wait for the end of the bad one
+    # the others did not wait until the bad one was given up
     assert target.attempts.index("S49") <= 52
 
 
@@ -174,9 +174,12 @@ def test_cleared_does_not_overtake_fired(tmp_path: Path) -> None:
     target = SelectiveTarget(
         lambda alert: alert.symbol == "A" and alert.state == "fired" and next(failing, False)
     )
-    notes = [make_notification("A"), make_notification("A", state="cleared"), make_notification("B")]
-    _deliver_all(tmp_path, target, notes)
-    assert [told for told in target.delivered if told[0] == "A"] == [("A", "fired"), ("A", "cleared")]
+    notifications = [make_notification("A"), make_notification("A", state="cleared"), make_notification("B")]
+    _deliver_all(tmp_path, target, notifications)
+    assert [delivered for delivered in target.delivered if delivered[0] == "A"] == [
+        ("A", "fired"),
+        ("A", "cleared"),
+    ]
     assert target.delivered[0] == ("B", "fired")
 
 
@@ -237,10 +240,10 @@ def test_close_during_an_attempt_saves_the_rest(tmp_path: Path) -> None:
     assert target.started.wait(60)
     delivery.close(0)
     delivery.submit([make_notification("C")])
-    told = {
+    dead_letters = {
         line["alert"]["symbol"]: (line["reason"], line["attempts"]) for line in _read_dead_letters(tmp_path)
     }
-    assert told == {
+    assert dead_letters == {
         "A": ("It was closed during the attempt: it may have arrived.", 1),
         "B": ("It was closed before its turn.", 0),
         "C": ("It was closed.", 0),
@@ -253,7 +256,7 @@ def test_close_during_an_attempt_saves_the_rest(tmp_path: Path) -> None:
 
 def test_dead_letters_that_cannot_be_written_are_counted(tmp_path: Path) -> None:
     folder = tmp_path / "file"
-    folder.write_text("no folder")
+    folder.write_text("not a folder")
     stats, _ = _deliver_all(
         folder, ScriptedTarget(DeliveryRefused("No.")), [make_notification(), make_notification("B")]
     )
@@ -261,10 +264,10 @@ def test_dead_letters_that_cannot_be_written_are_counted(tmp_path: Path) -> None
     assert stats.last_error == "The dead letters of ops cannot be written: FileExistsError."
 
 
-@pytest.mark.parametrize("torn", [b"", b'{"half": ', b'{"whole": 1}\n'])
-def test_a_truncated_line_does_not_corrupt_others(tmp_path: Path, torn: bytes) -> None:
+@pytest.mark.parametrize("tail", [b"", b'{"half": ', b'{"whole": 1}\n'])
+def test_a_truncated_line_does_not_corrupt_others(tmp_path: Path, tail: bytes) -> None:
     dead = DeadLetters(tmp_path, "ops")
-    dead.path.write_bytes(torn)
+    dead.path.write_bytes(tail)
     for symbol in "AB":
         dead.append([make_notification(symbol)], "No.", [1])
     lines = dead.path.read_bytes().split(b"\n")

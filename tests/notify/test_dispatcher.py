@@ -1,4 +1,4 @@
-"""From the stream to real receivers: grouped, fanned out, and never in the stream's way."""
+"""From alerts to real receivers: grouped, fanned out, and never blocking the caller."""
 
 import itertools
 import json
@@ -21,7 +21,7 @@ from tickerlake.notify.targets.webhook import WebhookTarget
 
 
 class CollectingTarget:
-    """A target that keeps what it gets."""
+    """A target that records what it gets."""
 
     def __init__(self, name: str = "collector") -> None:
         self.name = name
@@ -142,11 +142,11 @@ def test_a_dead_host_and_an_unresponsive_one(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
     dead = WebhookTarget("gone", Endpoint.parse(url, allow_private=True))
     with Receiver(Reply(0), Reply(0)) as receiver, MailReceiver() as mails:
-        silent = _webhook(receiver, network=Network(total_timeout_s=0.1))
+        unresponsive = _webhook(receiver, network=Network(total_timeout_s=0.1))
         mail = EmailTarget(
             "desk", SmtpServer("127.0.0.1", mails.port, "none"), sender="a@b.c", recipients=["d@e.f"]
         )
-        routes = [Route(dead), Route(silent, give_up_after_s=0.5), Route(mail)]
+        routes = [Route(dead), Route(unresponsive, give_up_after_s=0.5), Route(mail)]
         with Dispatcher(routes, tmp_path, timing=SkippingClock().times) as dispatcher:
             dispatcher.offer(make_alert())
             # more than the clock skips while it retries
@@ -168,11 +168,11 @@ def test_offer_never_blocks_and_counts_overflow(tmp_path: Path) -> None:
         return 1
 
     dispatcher = Dispatcher([Route(target)], tmp_path, max_inbox=3, count_tracked=tracked, timing=clock.times)
-    taken = [dispatcher.offer(make_alert(f"S{number}")) for number in range(100)]
-    assert 3 <= sum(taken) < 100
+    accepted = [dispatcher.offer(make_alert(f"S{number}")) for number in range(100)]
+    assert 3 <= sum(accepted) < 100
     blocked.set()
     dispatcher.close()
-    assert dispatcher.stats()["collector"] == DeliveryStats(delivered=sum(taken), lost=100 - sum(taken))
+    assert dispatcher.stats()["collector"] == DeliveryStats(delivered=sum(accepted), lost=100 - sum(accepted))
     assert not dispatcher.offer(make_alert())
 
 

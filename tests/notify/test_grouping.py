@@ -1,4 +1,4 @@
-"""Every alert is told exactly once, alone or in a group, and never late."""
+"""Every alert is sent exactly once, alone or in a group, and never late."""
 
 from collections import Counter
 from decimal import Decimal
@@ -126,14 +126,14 @@ _STEPS = st.lists(
 
 @given(_STEPS, st.integers(2, 5))
 def test_every_alert_is_sent_once_and_in_time(
-    steps: list[tuple[str, str, str, int, float]], group_min: int
+    steps: list[tuple[str, str, str, int, float]], min_group_size: int
 ) -> None:
-    grouper = Grouper(window_s=2.0, min_group_size=group_min)
+    grouper = Grouper(window_s=2.0, min_group_size=min_group_size)
     now_s = 0.0
-    came: dict[str, float] = {}
-    told: list[tuple[float, Notification]] = []
+    arrived_s: dict[str, float] = {}
+    sent: list[tuple[float, Notification]] = []
     for number, (symbol, state, direction, second, pause_s) in enumerate(steps):
-        now_s = _advance_to(now_s + pause_s, grouper, told)
+        now_s = _advance_to(now_s + pause_s, grouper, sent)
         alert = make_alert(
             symbol,
             alert_id=str(number),
@@ -141,17 +141,17 @@ def test_every_alert_is_sent_once_and_in_time(
             direction=direction,
             ts_event_ns=EVENT_NS + second * _SECOND_NS,
         )
-        came[alert.alert_id] = now_s
+        arrived_s[alert.alert_id] = now_s
         grouper.add(alert, now_s)
-    _advance_to(now_s + 10, grouper, told)
+    _advance_to(now_s + 10, grouper, sent)
     assert grouper.pending_count == 0
     assert grouper.due_s is None
-    assert Counter(a.alert_id for _, note in told for a in note.alerts) == Counter(came.keys())
-    for at_s, note in told:
-        assert all(at_s - came[alert.alert_id] <= 2.0 + 1e-9 for alert in note.alerts)
-        assert not note.is_group or len({a.instrument_id for a in note.alerts}) >= group_min
+    assert Counter(a.alert_id for _, note in sent for a in note.alerts) == Counter(arrived_s.keys())
+    for at_s, note in sent:
+        assert all(at_s - arrived_s[alert.alert_id] <= 2.0 + 1e-9 for alert in note.alerts)
+        assert not note.is_group or len({a.instrument_id for a in note.alerts}) >= min_group_size
         assert len({(a.rule_id, a.direction, a.state) for a in note.alerts}) == 1
-    _check_order([alert for _, note in told for alert in note.alerts])
+    _check_order([alert for _, note in sent for alert in note.alerts])
 
 
 def _advance_to(end_s: float, grouper: Grouper, delivered: list[tuple[float, Notification]]) -> float:
@@ -164,7 +164,5 @@ def _check_order(alerts: list[Alert]) -> None:
     states: dict[str, list[tuple[int, str]]] = {}
     for alert in alerts:
         states.setdefault(alert.dedup_key, []).append((int(alert.alert_id), alert.state))
-    for told in states.values():
-        changes = [state for _, state in told]
-        in_order = [state for _, state in sorted(told)]
-        assert changes == in_order
+    for sent in states.values():
+        assert [state for _, state in sent] == [state for _, state in sorted(sent)]

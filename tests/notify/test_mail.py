@@ -86,7 +86,7 @@ def test_a_group_is_one_mail() -> None:
 def test_alert_text_cannot_inject_headers(field: str) -> None:
     evil = "x\r\nBcc: eve@example.com\r\n\r\n.\r\nMAIL FROM:<eve@example.com>"
     with MailReceiver() as receiver:
-        # refusing to send would be as well
+        # an error instead of a mail is fine, too
         with contextlib.suppress(ValueError):
             _mail(receiver.port).deliver(make_notification(**{"message": "AAPL moved", field: evil}))
             envelope = receiver.mails.get(timeout=30)
@@ -95,7 +95,7 @@ def test_alert_text_cannot_inject_headers(field: str) -> None:
         assert receiver.mails.empty()
 
 
-def test_a_symbol_with_a_line_end_stays_on_the_subject_line() -> None:
+def test_a_symbol_with_a_line_break_stays_on_the_subject_line() -> None:
     with MailReceiver() as receiver:
         _mail(receiver.port).deliver(make_notification(symbol="A\nB", instrument_id="A"))
         message = _read(receiver.mails.get(timeout=30))
@@ -103,7 +103,7 @@ def test_a_symbol_with_a_line_end_stays_on_the_subject_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusals", "recipients", "error", "told"),
+    ("refusals", "recipients", "error", "message"),
     [
         (["450 later"], 1, TargetUnreachable, "desk refuses all recipients (450)."),
         (["550 nobody"], 1, DeliveryRefused, "desk refuses all recipients (550)."),
@@ -113,13 +113,13 @@ def test_a_symbol_with_a_line_end_stays_on_the_subject_line() -> None:
         (["DATA:554 spam"], 1, DeliveryRefused, "desk refuses the mail (554)."),
     ],
 )
-def test_smtp_errors(refusals: list[str], recipients: int, error: type[Exception], told: str) -> None:
+def test_smtp_errors(refusals: list[str], recipients: int, error: type[Exception], message: str) -> None:
     with MailReceiver(refusals) as receiver:
         names = [f"user{number}@example.com" for number in range(recipients)]
         with pytest.raises(error) as caught:
             _mail(receiver.port, recipients=names).deliver(make_notification())
     assert isinstance(caught.value, TargetUnreachable | DeliveryRefused)
-    assert caught.value.message == told
+    assert caught.value.message == message
 
 
 def test_a_dead_server_is_retryable() -> None:
@@ -130,9 +130,9 @@ def test_a_dead_server_is_retryable() -> None:
 
 
 def test_a_server_that_never_greets_times_out() -> None:
-    silent = socket.create_server(("127.0.0.1", 0))
-    with silent, pytest.raises(TargetUnreachable, match=r"no answer within 0\.2 s"):
-        _mail(silent.getsockname()[1], network=Network(total_timeout_s=0.2)).deliver(make_notification())
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, pytest.raises(TargetUnreachable, match=r"no answer within 0\.2 s"):
+        _mail(listener.getsockname()[1], network=Network(total_timeout_s=0.2)).deliver(make_notification())
 
 
 def test_an_endless_response_times_out() -> None:
@@ -147,16 +147,16 @@ def test_a_web_server_is_not_a_mail_server() -> None:
 
 
 def _authenticate(
-    server: object, session: object, envelope: object, mechanism: str, given: Any
+    server: object, session: object, envelope: object, mechanism: str, credentials: Any
 ) -> AuthResult:
-    is_right = (given.login, given.password) == (b"lake", PASSWORD.encode())
-    return AuthResult(success=is_right, handled=False)
+    is_valid = (credentials.login, credentials.password) == (b"lake", PASSWORD.encode())
+    return AuthResult(success=is_valid, handled=False)
 
 
 def _secure_options(tmp_path: Path, port: int, **server: Any) -> dict[str, Any]:
-    about = {"host": "mail.example.com", "port": port, "user": "lake", "password": PASSWORD, **server}
+    settings = {"host": "mail.example.com", "port": port, "user": "lake", "password": PASSWORD, **server}
     return {
-        "server": SmtpServer(**about),
+        "server": SmtpServer(**settings),
         "network": Network(
             connect=lambda host, at, timeout_s: socket.create_connection(("127.0.0.1", at), timeout_s),
             tls_context=_authority(tmp_path).client_context,
@@ -213,13 +213,13 @@ def test_server_responses_are_not_exposed(tmp_path: Path) -> None:
     echo = base64.b64encode(PASSWORD.encode()).decode()
     with MailReceiver([f"DATA:554 {PASSWORD} {echo}"]) as receiver, pytest.raises(DeliveryRefused) as caught:
         _mail(receiver.port).deliver(make_notification())
-    told = f"{caught.value} {caught.value.__cause__!r}"
-    assert PASSWORD not in told
-    assert echo not in told
+    text = f"{caught.value} {caught.value.__cause__!r}"
+    assert PASSWORD not in text
+    assert echo not in text
 
 
 @pytest.mark.parametrize(
-    ("host", "answer"),
+    ("host", "expected"),
     [
         ("localhost", True),
         ("127.0.0.1", True),
@@ -230,5 +230,5 @@ def test_server_responses_are_not_exposed(tmp_path: Path) -> None:
         ("127.0.0.1.example.com", False),
     ],
 )
-def test_loopback(host: str, answer: bool) -> None:
-    assert is_loopback(host) is answer
+def test_loopback(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected

@@ -1,4 +1,4 @@
-"""Dead letters are told again: each at least once, in its group, and none is lost on the way."""
+"""Dead letters are resent: each at least once, in its group, and none is lost."""
 
 import json
 import threading
@@ -42,7 +42,7 @@ NOTIFICATIONS = [
 
 
 class FakeTarget:
-    """A target that takes all but some symbols; it may stop the run after the first."""
+    """A target that refuses some symbols; it can stop the run after the first delivery."""
 
     name = "ops"
 
@@ -59,7 +59,7 @@ class FakeTarget:
 
 
 def dead_letter_alerts(folder: Path) -> list[Alert]:
-    """Return what is among the dead letters, wherever."""
+    """Return the alerts of all dead letters in a folder."""
     lines = (line for path in sorted(folder.iterdir()) for line in path.read_bytes().splitlines())
     return [Alert(**json.loads(line)["alert"]) for line in lines]
 
@@ -75,8 +75,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run_resend(target: FakeTarget, folder: Path, stop: threading.Event | None = None) -> tuple[int, int, int]:
-    found = resend(Route(target), folder, stop or threading.Event(), timing=SkippingClock().times)
-    return found.stats.delivered, found.stats.dead_lettered, found.unreadable
+    result = resend(Route(target), folder, stop or threading.Event(), timing=SkippingClock().times)
+    return result.stats.delivered, result.stats.dead_lettered, result.unreadable
 
 
 def test_dead_letters_are_resent_unchanged(folder: Path) -> None:
@@ -103,11 +103,11 @@ def test_resends_that_fail_become_dead_letters_again(folder: Path) -> None:
 
 
 def test_a_killed_resend_is_resumed_with_newer_dead_letters(folder: Path) -> None:
-    letters = DeadLetters(folder, "ops")
-    letters.rotate()
-    letters.append([make_notification("MSFT")], "ops returned 503.", [1])
-    letters.rotate()
-    letters.append([make_notification("FB")], "ops returned 503.", [1])
+    dead_letters = DeadLetters(folder, "ops")
+    dead_letters.rotate()
+    dead_letters.append([make_notification("MSFT")], "ops returned 503.", [1])
+    dead_letters.rotate()
+    dead_letters.append([make_notification("FB")], "ops returned 503.", [1])
     ops = FakeTarget()
     assert run_resend(ops, folder) == (12, 0, 0)
     assert ids(ops.delivered) == ids([*NOTIFICATIONS, make_notification("MSFT"), make_notification("FB")])
@@ -116,24 +116,26 @@ def test_a_killed_resend_is_resumed_with_newer_dead_letters(folder: Path) -> Non
 
 def test_lines_that_are_not_dead_letters_stay(folder: Path) -> None:
     path = folder / "ops.dead.ndjson"
-    torn = path.read_bytes().splitlines()[0][:40]
+    truncated = path.read_bytes().splitlines()[0][:40]
     with path.open("ab") as file:
-        file.write(torn)
+        file.write(truncated)
     assert run_resend(FakeTarget(), folder) == (10, 0, 1)
-    assert path.read_bytes() == torn + b"\n"
+    assert path.read_bytes() == truncated + b"\n"
 
 
 def test_an_interrupted_resend_loses_nothing(folder: Path) -> None:
-    letters = DeadLetters(folder, "ops")
-    letters.rotate()
-    letters.append([make_notification("MSFT")], "ops returned 503.", [1])
+    dead_letters = DeadLetters(folder, "ops")
+    dead_letters.rotate()
+    dead_letters.append([make_notification("MSFT")], "ops returned 503.", [1])
     stop = threading.Event()
     ops = FakeTarget(stop=stop)
     run_resend(ops, folder, stop)
-    told = [alert.alert_id for note in ops.delivered for alert in note.alerts]
+    delivered = [alert.alert_id for note in ops.delivered for alert in note.alerts]
     left = [alert.alert_id for alert in dead_letter_alerts(folder)]
-    due = [alert.alert_id for note in [*NOTIFICATIONS, make_notification("MSFT")] for alert in note.alerts]
-    assert sorted(told + left) == sorted(due)
+    expected = [
+        alert.alert_id for note in [*NOTIFICATIONS, make_notification("MSFT")] for alert in note.alerts
+    ]
+    assert sorted(delivered + left) == sorted(expected)
 
 
 def test_dead_letters_added_during_a_resend_are_sent(folder: Path) -> None:
@@ -143,8 +145,8 @@ def test_dead_letters_added_during_a_resend_are_sent(folder: Path) -> None:
     class Slow(FakeTarget):
         def deliver(self, notification: Notification) -> None:
             if late.path.exists():
-                (aside,) = folder.glob("ops.resending-*")
-                with aside.open("ab") as file:
+                (resending,) = folder.glob("ops.resending-*")
+                with resending.open("ab") as file:
                     file.write(late.path.read_bytes())
                 late.path.unlink()
             super().deliver(notification)
@@ -165,8 +167,8 @@ def test_dead_letters_added_to_a_stopped_resend_are_kept(folder: Path) -> None:
     class Slow(FakeTarget):
         def deliver(self, notification: Notification) -> None:
             if not self.delivered:
-                (aside,) = folder.glob("ops.resending-*")
-                with aside.open("ab") as file:
+                (resending,) = folder.glob("ops.resending-*")
+                with resending.open("ab") as file:
                     file.write(line)
             super().deliver(notification)
 
@@ -192,7 +194,7 @@ def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
         assert "former: has dead letters" in err
         bodies = [json.loads(receiver.next_request().body) for _ in NOTIFICATIONS]
         assert {body["type"] for body in bodies} == {"alert.fired", "alert.cleared", "alert.group"}
-    # nobody is there any more
+    # the receiver is gone
     DeadLetters(folder, "ops").append(NOTIFICATIONS, "ops returned 503.", [3] * len(NOTIFICATIONS))
     _, err = run(*options, "--target", "ops", exit_code=3)
     assert "10 kept again" in err

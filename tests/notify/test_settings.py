@@ -1,4 +1,4 @@
-"""``[[notify]]`` tables: everything wrong is said at once, and no secret is."""
+"""``[[notify]]`` tables: all problems are reported at once, and no secret is shown."""
 
 import base64
 import socket
@@ -98,16 +98,16 @@ def test_targets_of_each_kind() -> None:
     ],
 )
 def test_errors_are_reported(table: dict[str, Any], problem: str) -> None:
-    (told,) = _problems(table)
-    assert told.startswith(f"Line 10: {problem}")
+    (message,) = _problems(table)
+    assert message.startswith(f"Line 10: {problem}")
 
 
 def test_all_errors_are_reported_at_once() -> None:
-    told = _problems(
+    problems = _problems(
         {"kind": "webhook", "sevrity": "x"}, SLACK, {**SLACK, "name": "Slack"}, {"kind": "email"}
     )
-    assert [line.split(":")[0] for line in told] == ["Line 10"] * 2 + ["Line 30"] + ["Line 40"] * 3
-    assert told[2] == "Line 30: there are two targets named Slack. Use distinct names."
+    assert [line.split(":")[0] for line in problems] == ["Line 10"] * 2 + ["Line 30"] + ["Line 40"] * 3
+    assert problems[2] == "Line 30: there are two targets named Slack. Use distinct names."
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_all_errors_are_reported_at_once() -> None:
     ],
 )
 def test_a_secret_in_the_file_is_rejected_and_not_shown(table: dict[str, Any]) -> None:
-    told = "\n".join(_problems(table))
-    assert "sesame" not in told
-    assert SECRET not in told
+    problems = "\n".join(_problems(table))
+    assert "sesame" not in problems
+    assert SECRET not in problems
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_the_example_of_the_guide_is_read() -> None:
 
 def test_the_guides_receiver_verifies_our_signature() -> None:
     names: dict[str, Any] = {}
-    exec(_guide_code_block("python"), names)  # noqa: S102 - it is our own text
+    exec(_guide_code_block("python"), names)  # noqa: S102 - the guide's code
     with Receiver() as receiver:
         table = {"kind": "webhook", "url": receiver.url, "secret_env": "SECRET", "allow_private": True}
         read_routes([(1, table)], ENVIRONMENT)[0].target.deliver(make_notification())

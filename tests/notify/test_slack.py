@@ -1,4 +1,4 @@
-"""Slack shows what alerts say to the letter."""
+"""Slack shows the text of alerts literally."""
 
 import json
 from typing import Any

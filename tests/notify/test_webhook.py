@@ -161,7 +161,7 @@ def test_an_endless_response_times_out() -> None:
 
 
 def test_a_stalled_tls_handshake_times_out() -> None:
-    # the byte after byte of this one is no handshake; a plain listener never begins one
+    # a plain listener never answers the handshake
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
         with pytest.raises(TargetUnreachable, match=r"no answer within 0\.2 s"):
