@@ -206,7 +206,7 @@ def test_a_static_member_restarts_during_a_rebalance(scenario: Scenario) -> None
         recovery_s = wait_until(scenario.has_stored_all, restarted)
         wait_until(lambda: len(_assigned_members(scenario, scenario.topic)) == 2, restarted)
         _, err = scenario.run_sink(*common, exit_code=2)
-        assert "Either each member of a group has a name" in err
+        assert "Either all members of a group are static" in err
         _stop_all(second, restarted)
     scenario.assert_survived(
         "13", "a named worker killed while partitions move", injected=1, triggered=1, recovery_s=recovery_s
