@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,28 +109,18 @@ def forward_alerts(
     if not rules.notify:
         yield
         return
-    from tickerlake.errors import TickerlakeError
     from tickerlake.notify.dispatcher import Dispatcher
-    from tickerlake.pipeline.forward_alerts import AlertForwarder
+    from tickerlake.pipeline.forward_alerts import AlertForwarder, forwarding
 
     routes = _read_routes(rules)
     forwarder = AlertForwarder(bootstrap_servers, topic, f"{group}-notify", kafka_properties)
-    stop = threading.Event()
     dispatcher = Dispatcher(routes, _DEAD_LETTER_FOLDER)
-
-    def run() -> None:
-        try:
-            forwarder.run(dispatcher, stop)
-        except TickerlakeError as error:
-            print_status(f"warning: alerts are not sent any more: {error}")
-
-    thread = threading.Thread(target=run, name="announce")
-    thread.start()
-    try:
+    with forwarding(
+        forwarder,
+        dispatcher,
+        lambda error: print_status(f"warning: alerts are no longer sent: {error}"),
+    ):
         yield
-    finally:
-        stop.set()
-        thread.join()
     for name, stats in dispatcher.stats().items():
         dead = (
             f", {stats.dead_lettered:,} kept in {_DEAD_LETTER_FOLDER}/ ({stats.last_error})"

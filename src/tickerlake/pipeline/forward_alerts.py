@@ -1,16 +1,17 @@
-"""Alerts of a topic → people, each at least once.
+"""Alerts of a topic → notification targets, at least once.
 
-An alert's offset is committed when every target has it, or it is kept among the dead letters. After a crash
-some are told again, with the same ids.
+An alert's offset is committed when every target has it, or it is a dead letter. After a crash, some alerts are sent
+again, with the same ids.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 from tickerlake import clock
-from tickerlake.errors import DataError
+from tickerlake.errors import DataError, TickerlakeError
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.client import Partition
 from tickerlake.kafka.consumer import CommittedOffset, Consumer
@@ -19,23 +20,28 @@ from tickerlake.model.alert import Alert, decode_alert
 from tickerlake.notify.dispatcher import Dispatcher
 
 _POLL_S: Final = 0.1
+"""How soon a new alert is forwarded, and `stop` noticed."""
+
 _MAX_RECORDS: Final = 1_000
+"""Per poll: far below the capacity of the dispatcher's inbox, so that a batch fits."""
+
 _JOIN_TIMEOUT_S: Final = 15.0
+"""Joining a group takes some seconds: a short run waits for it, so that its alerts are sent."""
 
 
 class AlertForwarder:
-    """Reads the alerts of a topic as a member of a group, and hands them to a dispatcher.
+    """Reads the alerts of a topic as a member of a consumer group, and passes them to a dispatcher.
+
+    Without a committed offset it starts at the high watermark that a partition had when the forwarder was created.
 
     Parameters
     ----------
     bootstrap_servers, properties
-        How to reach the cluster.
+        The cluster.
     topic
-        Alerts.
+        A topic of alerts.
     group
-        Consumer group: each alert is told by one of its members.
-
-    Where nothing is committed yet, it begins with what comes after it was made.
+        The consumer group: each alert is sent by one of its members.
     """
 
     def __init__(
@@ -58,7 +64,7 @@ class AlertForwarder:
         self._consumer = Consumer(bootstrap_servers, group, properties, self._on_assign, self._on_revoke)
 
     def run(self, dispatcher: Dispatcher, stop: threading.Event) -> None:
-        """Tell alerts until ``stop`` is set, and then what is there at that time; closes the dispatcher."""
+        """Forward alerts until ``stop`` is set, then the rest of the topic; closes the dispatcher."""
         try:
             self._consumer.subscribe([self.topic])
             until_s = clock.monotonic_s() + _JOIN_TIMEOUT_S
@@ -69,7 +75,7 @@ class AlertForwarder:
             starts = {number: offset for (_, number), offset in self._positions.items()}
             self._forward(dispatcher, stop, read_all(*self._cluster, self.topic, starts))
         finally:
-            # what could not be delivered is among the dead letters then
+            # what could not be delivered is a dead letter now
             dispatcher.close()
             self._commit()
             self._consumer.close()
@@ -77,19 +83,19 @@ class AlertForwarder:
     def _forward(self, dispatcher: Dispatcher, stop: threading.Event, batches: Iterable[RecordBatch]) -> None:
         for batch in batches:
             for alert in self._decode_alerts(batch.frame.get_column("value").to_list()):
-                # far too much waits: let the topic wait, too
+                # the inbox is full: stop reading
                 while not dispatcher.offer(alert):
                     if stop.wait(_POLL_S):
-                        return  # the next one begins with this batch
+                        return  # not committed: the next run starts with this batch
                 self.forwarded += 1
             if batch.frame.height and batch.partition in self._positions:
                 self._positions[batch.partition] = int(batch.frame.item(-1, "offset")) + 1
 
     def _commit(self) -> None:
-        for place, end in self._positions.items():
-            if end > self._committed.get(place, 0):
-                self._consumer.commit(place, end, "")
-                self._committed[place] = end
+        for partition, position in self._positions.items():
+            if position > self._committed.get(partition, 0):
+                self._consumer.commit(partition, position, "")
+                self._committed[partition] = position
 
     def _on_assign(self, partition: Partition, committed: CommittedOffset | None) -> int:
         low, _ = self._consumer.watermarks(partition)
@@ -108,3 +114,33 @@ class AlertForwarder:
                 yield decode_alert(value)
             except DataError as error:
                 self.skipped[error.message] += 1
+
+
+@contextmanager
+def forwarding(
+    forwarder: AlertForwarder, dispatcher: Dispatcher, on_error: Callable[[TickerlakeError], None]
+) -> Iterator[None]:
+    """Forward alerts in a thread until the block ends; then the rest of the topic.
+
+    Parameters
+    ----------
+    forwarder, dispatcher
+        The source and the destination of alerts; both are closed at the end.
+    on_error
+        Is called in the thread if forwarding fails; the block continues without it.
+    """
+    stop = threading.Event()
+
+    def run() -> None:
+        try:
+            forwarder.run(dispatcher, stop)
+        except TickerlakeError as error:
+            on_error(error)
+
+    thread = threading.Thread(target=run, name="forward-alerts")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
