@@ -188,7 +188,7 @@ def test_record_types_are_not_mixed(tmp_path: Path) -> None:
         "convert", tmp_path / "ACME.csv", tmp_path / "trades.csv", "-o", tmp_path / "o.ndjson", exit_code=4
     )
     assert "ACME.csv holds bar.v1 records, trades.csv trade.v1" in err
-    assert "one kind at a time" in err
+    assert "one record type at a time" in err
     assert file_names(tmp_path) == ["ACME.csv", "trades.csv"]
 
 
@@ -286,7 +286,7 @@ def test_strict_writes_all_or_nothing(tmp_path: Path, output: str) -> None:
     to = "parquet" if output.endswith("parquet") else "ndjson"
     out, err = run("convert", "ACME.csv", "--strict", "--to", to, "-o", output, cwd=tmp_path, exit_code=4)
     assert out == ""
-    assert "ACME.csv, line 7 is refused (unparsable_number)" in err
+    assert "ACME.csv, line 7 is rejected (unparsable_number)" in err
     assert file_names(tmp_path) == ["ACME.csv"]
     bars(tmp_path / "ACME.csv")
     run("convert", "ACME.csv", "--strict", "--to", to, "-o", output, cwd=tmp_path)

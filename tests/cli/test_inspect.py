@@ -14,7 +14,7 @@ def test_the_human_readable_report() -> None:
     assert "line 4    price_missing: AAA,2024-01-03,null" in out
     assert "dates     DD-MM-YYYY (" in out
     assert "records   bars of 1d (the time between rows)" in out
-    assert "DAY-FIRST-DUPLICATE-DATE is made from its name" in out
+    assert "DAY-FIRST-DUPLICATE-DATE is derived from its name" in out
 
 
 def test_the_machine_readable_report() -> None:

@@ -1,4 +1,4 @@
-"""One way to write dates and times, and how their texts are read."""
+"""One format of dates and times, and how texts in it are read."""
 
 import re
 from dataclasses import dataclass, replace
@@ -12,9 +12,20 @@ from tickerlake.sources.csv.zones import OFFSETS
 
 _NS_BY_UNIT: Final = {"s": SECOND_NS, "ms": MS_NS, "us": 1_000, "ns": 1}
 _DATE_RANGE: Final = (date(1700, 1, 1), date(2200, 1, 1))
+"""Nanoseconds in 64 bits reach from 1677 to 2262."""
+
+_MAX_EPOCH_NS: Final = 2**62
+"""The year 2116, half of what 64 bits hold: larger numbers are not times, and cannot overflow when scaled."""
+
 _SAMPLE_ROWS: Final = 1000
-_EXCEL_EPOCH_DAYS: Final = 25_569
-_EXCEL_DAY_RANGE: Final = (0, 54_000)
+"""The rows by which a column is judged to repeat its times: a sample costs little."""
+
+EXCEL_EPOCH_DAYS: Final = 25_569
+"""The serial number of 1970-01-01 in a spreadsheet, which counts days since 1899-12-30."""
+
+EXCEL_MAX_DAYS: Final = 54_000
+"""Days after 1970, until 2117, up to which a number of five digits counts as such a serial number."""
+
 _DIRECTIVE_NAMES: Final = {
     "%Y": "YYYY",
     "%y": "YY",
@@ -80,19 +91,19 @@ class TimeFormat:
     ----------
     format
         A ``strptime`` format, or ``epoch:s``, ``epoch:ms``, ``epoch:us``, ``epoch:ns``, or ``excel`` (days).
-    daily
-        True if the text holds a date only (or midnight on every row).
+    date_only
+        True if the text has only a date (or midnight on every row).
     zone
-        ``none``, ``offset`` (each text says its offset from UTC), or the name of a time zone: that of the
-        clocks, or for seconds since 1970 that of the dates which are wanted.
-    words
-        True if months are written as words.
-    weekdays
-        True if the day of the week stands before the date.
-    years
-        What is added to the year that is written first: 1911 in Taiwan.
-    written
-        True to take the date and time that are written, whatever offset follows.
+        ``none``, ``offset`` (each text has its offset from UTC), or the name of a time zone: that of local
+        times, or for seconds since 1970 that of the dates to return.
+    has_month_names
+        True if months are words.
+    has_weekdays
+        True if the day of the week comes before the date.
+    ignore_offset
+        True to read date and time as written, whatever offset follows.
+    year_offset
+        Added to the year: 1911 for the calendar of Taiwan.
     """
 
     format: str
@@ -114,28 +125,28 @@ class TimeFormat:
 
     @property
     def is_naive(self) -> bool:
-        """True if the text says a time of day, but not where."""
+        """True if the text has a time of day, but neither an offset nor a known time zone."""
         return not self.date_only and self.zone == "none" and not self.is_epoch
 
     @property
     def is_local(self) -> bool:
-        """True if the text is a time on the clocks of a zone, which skip an hour and repeat one."""
+        """True if the text is a local time in a zone whose clocks may skip or repeat an hour."""
         return not self.date_only and not self.is_epoch and self.zone not in {"none", "offset", "UTC"}
 
     @property
     def name(self) -> str:
-        """The format for people: ``DD-MM-YYYY``."""
+        """The format in readable form: ``DD-MM-YYYY``."""
         text = self.format
         for directive, word in _DIRECTIVE_NAMES.items():
             text = text.replace(directive, word)
         return text
 
     def to_ns(self, text: pl.Expr) -> pl.Expr:
-        """Return nanoseconds since the epoch of texts; null where one can't be read."""
+        """Return the times of texts in nanoseconds since 1970; null where a text cannot be read."""
         return text.map_batches(self.parse, return_dtype=pl.Int64())
 
     def parse(self, values: pl.Series) -> pl.Series:
-        """Return nanoseconds since the epoch of texts; null where one can't be read."""
+        """Return the times of texts in nanoseconds since 1970; null where a text cannot be read."""
         parsed = self._parse_distinct(values)
         if parsed.null_count():
             stripped = values.str.strip_chars()
@@ -146,7 +157,7 @@ class TimeFormat:
     def _parse_distinct(self, values: pl.Series) -> pl.Series:
         if self.is_epoch:
             integers = values.cast(pl.Int64, strict=False)
-            limit = 2**62 // self._unit_ns
+            limit = _MAX_EPOCH_NS // self._unit_ns
             if (
                 self.zone in {"none", "UTC"}
                 and not integers.null_count()
@@ -154,7 +165,7 @@ class TimeFormat:
             ):
                 return integers * self._unit_ns
         elif len(values) > _SAMPLE_ROWS and values.head(_SAMPLE_ROWS).n_unique() < _SAMPLE_ROWS // 2:
-            # many symbols have one time: it is read once
+            # many symbols share a time: it is read once
             distinct = values.unique()
             return values.replace_strict(distinct, self._parse(distinct), return_dtype=pl.Int64())
         return self._parse(values)
@@ -164,7 +175,7 @@ class TimeFormat:
         if self.zone == "offset" and not self.date_only and not self.ignore_offset and len(values):
             offset = re.search(r" ?(Z|[+-]\d\d:?\d\d)$", str(values[0]))
             if offset:
-                # one offset for all: reading it as if it were a word is ten times as quick
+                # one offset for all: reading it as a fixed word is ten times as fast
                 fixed_offset = replace(self, format=self.format.removesuffix("%z") + offset[0], zone="none")
                 naive = fixed_offset._parse(values)
                 if not naive.null_count():
@@ -176,7 +187,7 @@ class TimeFormat:
         return frame.select(self._to_ns(pl.col("t"))).to_series()
 
     def _parse_fractions(self, values: pl.Series) -> pl.Series:
-        """Read whole seconds and fractions of them apart, which is much quicker; null where it can't be."""
+        """Read whole seconds and their fractions separately, which is much faster; null where that fails."""
         ending = self.format.partition("%.f")[2]
         first = str(values[0]) if len(values) else ""
         width = len(re.sub(r"[.,]\d*$", "", first.removesuffix(ending)))
@@ -193,16 +204,16 @@ class TimeFormat:
             return self._epoch_to_ns(text)
         text = self._normalize(text)
         if self.format == "excel":
-            day = text.cast(pl.Decimal(38, 9), strict=False) - _EXCEL_EPOCH_DAYS
-            # nine decimals of a day are a tenth of a millisecond; the sheet meant whole seconds
+            day = text.cast(pl.Decimal(38, 9), strict=False) - EXCEL_EPOCH_DAYS
+            # nine decimals of a day are a tenth of a millisecond; the spreadsheet meant whole seconds
             seconds = (day * 86_400).round(0).cast(pl.Int64, strict=False)
             timestamp = self._to_utc((seconds * SECOND_NS).cast(pl.Datetime("ns")))
-            return pl.when(day.is_between(*_EXCEL_DAY_RANGE)).then(timestamp.to_physical())
+            return pl.when(day.is_between(0, EXCEL_MAX_DAYS)).then(timestamp.to_physical())
         if self.date_only:
             day = text.str.to_date(self.format, strict=False)
             return pl.when(day.is_between(*_DATE_RANGE)).then(day.cast(pl.Int64) * DAY_NS)
         micros = self._to_datetime(text, "us")
-        # Nanoseconds of a year such as 9999 wrap round to a date that looks right; microseconds don't.
+        # nanoseconds of a year such as 9999 overflow to a plausible date; microseconds do not
         nanos = (
             self._to_datetime(text, "ns").to_physical()
             if "%.f" in self.format
@@ -212,7 +223,7 @@ class TimeFormat:
 
     def _epoch_to_ns(self, text: pl.Expr) -> pl.Expr:
         factor = self._unit_ns
-        limit = 2**62 // factor
+        limit = _MAX_EPOCH_NS // factor
         whole = text.cast(pl.Int64, strict=False)
         # 1706797800.5 and 1706797800.0: decimals are exact where doubles are not
         number = (text.cast(pl.Decimal(38, 9), strict=False) * pl.lit(factor).cast(pl.Decimal(38, 0))).cast(
@@ -232,7 +243,7 @@ class TimeFormat:
         return self._to_utc(text.str.to_datetime(self.format, time_unit=unit, strict=False))
 
     def _to_utc(self, naive: pl.Expr) -> pl.Expr:
-        """Return the moments of times on the clocks of the zone."""
+        """Return local times of the zone as UTC; null where its clocks skip or repeat them."""
         if not self.is_local:
             return naive
         local = naive.dt.replace_time_zone(self.zone, ambiguous="null", non_existent="null")

@@ -1,4 +1,4 @@
-"""The first cells of a column, and what they may be. Pure."""
+"""The first cells of a column, and what they can be. Pure."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,12 +13,16 @@ from tickerlake.sources.csv.detect.dates import CLOCK_PATTERN, is_temporal, is_t
 from tickerlake.sources.csv.numbers import bare_number, is_missing
 
 SAMPLE_CELLS: Final = 60
-"""How many cells are looked at to tell what a column is."""
+"""The number of cells by which a column is classified: enough for a majority, and fast."""
 
-_MIN_SHARE: Final = 0.8
+MIN_SHARE: Final = 0.8
+"""The share of the cells that must pass a test: it tolerates some broken ones."""
+
 _MIN_MEDIAN_SHARES: Final = 100
+"""A round lot."""
+
 _CLOCK_WIDTHS: Final = {1: 4, 2: 4, 3: 4, 4: 4, 5: 6, 6: 6, 8: 9, 9: 9, 12: 12, 15: 15}
-"""Digits of a time of day as it is written, with its noughts: 930, 93000, 093000123."""
+"""Digits of a time of day as written, and with its leading zeros: 930, 93000, 093000123."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,10 @@ class ColumnSample:
 
     Parameters
     ----------
-    texts
-        Without blanks around them.
-    decimal
-        What stands before decimals.
+    strings
+        Without spaces around them.
+    decimal_separator
+        ``.`` or ``,``.
     """
 
     strings: Sequence[str]
@@ -38,40 +42,40 @@ class ColumnSample:
 
     @cached_property
     def non_missing(self) -> list[str]:
-        """The cells that say something."""
+        """The cells that are not empty, nor a word for a missing value."""
         return [text for text in self.strings if not is_missing(text)]
 
     def share_where(self, predicate: Callable[[str], object]) -> float:
-        """Return for how many of the cells that say something a test holds."""
+        """Return the share of the cells that are not missing that pass a test."""
         sample = self.non_missing[:SAMPLE_CELLS]
         return sum(bool(predicate(text)) for text in sample) / len(sample) if sample else 0.0
 
     @cached_property
     def is_numeric(self) -> bool:
         """True if its cells are numbers, and not dates."""
-        return self.share_where(bare_number) >= _MIN_SHARE and not self.share_where(is_temporal) >= _MIN_SHARE
+        return self.share_where(bare_number) >= MIN_SHARE and not self.share_where(is_temporal) >= MIN_SHARE
 
     @cached_property
     def is_price_like(self) -> bool:
-        """True if its cells may be prices: numbers, and no percentages."""
+        """True if its cells can be prices: numbers, but not percentages."""
         return self.is_numeric and self.share_where(lambda text: text.endswith("%")) < 0.5
 
     @cached_property
     def temporal_kind(self) -> str:
-        """``moment`` (a date, maybe with a time), ``clock``, or nothing."""
-        if self.share_where(CLOCK_PATTERN.fullmatch) >= _MIN_SHARE:
+        """``timestamp`` (a date, with or without a time), ``clock``, or empty."""
+        if self.share_where(CLOCK_PATTERN.fullmatch) >= MIN_SHARE:
             return "clock"
-        return "moment" if self.share_where(is_timestamp) >= _MIN_SHARE else ""
+        return "timestamp" if self.share_where(is_timestamp) >= MIN_SHARE else ""
 
     @cached_property
     def is_symbol_like(self) -> bool:
-        """True if its cells may be symbols. ``NA`` and ``NULL`` are."""
+        """True if its cells can be symbols; ``NA`` and ``NULL`` are symbols."""
         sample = [text for text in self.strings[:SAMPLE_CELLS] if text]
         return bool(sample) and sum(map(is_symbol, sample)) >= 0.5 * len(sample)
 
     @cached_property
     def numbers(self) -> list[float | None]:
-        """Its numbers, None where a cell is none."""
+        """Its numbers, None where a cell is not a number."""
         return [self._to_number(text) for text in self.strings]
 
     def _to_number(self, text: str) -> float | None:
@@ -84,13 +88,13 @@ class ColumnSample:
 
 
 def complete_rows(columns: Sequence[ColumnSample], indexes: Sequence[int]) -> list[tuple[float, ...]]:
-    """Return the numbers of some columns, of the rows in which each has one."""
+    """Return the numbers of some columns, from the rows in which all of them have one."""
     rows = zip(*(columns[i].numbers for i in indexes), strict=True)
     return [tuple(v for v in row if v is not None) for row in rows if None not in row]
 
 
 def is_clock_digits(text: str) -> bool:
-    """Tell whether digits may be a time of day: ``930``, ``93000``."""
+    """Return whether digits can be a time of day: ``930``, ``93000``."""
     if not text.isdigit() or len(text) not in _CLOCK_WIDTHS or (len(text) == 8 and is_timestamp(text)):
         return False
     digits = text.zfill(_CLOCK_WIDTHS[len(text)]).ljust(6, "0")
@@ -98,14 +102,14 @@ def is_clock_digits(text: str) -> bool:
 
 
 def clock_width(strings: Sequence[str]) -> int:
-    """Return to how many digits times of day are filled up, 0 if they are not written as digits."""
+    """Return the number of digits of times of day with leading zeros; 0 if they are not written as digits."""
     digits = [text for text in strings if text.isdigit()]
     longest = max(map(len, digits), default=0)
     return _CLOCK_WIDTHS.get(longest, 0) if len(digits) > 0.9 * len(strings) else 0
 
 
 def is_share_count(cells: ColumnSample) -> bool:
-    """Tell whether a column may be numbers of shares: whole, most of them large, and not running."""
+    """Return whether a column can be numbers of shares: whole, mostly large, and not consecutive."""
     values = [value for value in cells.numbers if value is not None]
     if not values or not cells.is_numeric or median(values) < _MIN_MEDIAN_SHARES:
         return False
@@ -113,6 +117,6 @@ def is_share_count(cells: ColumnSample) -> bool:
 
 
 def is_running_number(cells: ColumnSample) -> bool:
-    """Tell whether a column is a running number: of trades, of rows."""
+    """Return whether a column is a running number, of trades or rows."""
     values = [value for value in cells.numbers if value is not None]
     return len(values) >= 10 and all(b > a and b == int(b) for a, b in pairwise(values))

@@ -1,4 +1,4 @@
-"""How a column of dates or times is written: sniffed from its texts."""
+"""The ways in which a column of dates or times can be read, inferred from its texts."""
 
 import re
 from collections import Counter
@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from tickerlake.errors import DataError, UsageError
-from tickerlake.sources.csv.timeform import MONTHS, WEEKDAY_PATTERN, TimeFormat
+from tickerlake.sources.csv.timeform import (
+    EXCEL_EPOCH_DAYS,
+    EXCEL_MAX_DAYS,
+    MONTHS,
+    WEEKDAY_PATTERN,
+    TimeFormat,
+)
 from tickerlake.sources.csv.zones import OFFSETS
 
 _EPOCH_UNIT_BY_DIGITS: Final = {9: "s", 10: "s", 12: "ms", 13: "ms", 15: "us", 16: "us", 18: "ns", 19: "ns"}
@@ -66,13 +72,18 @@ _DATE_SHAPES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (rf"\d{{4}}{_WORD_PATTERN}\d\d", ("%Y%B%d",)),
 )
 _DATE_PATTERNS: Final = tuple((re.compile(shape), formats) for shape, formats in _DATE_SHAPES)
+_MIN_EXCEL_DAY: Final = EXCEL_EPOCH_DAYS
+_MAX_EXCEL_DAY: Final = EXCEL_EPOCH_DAYS + EXCEL_MAX_DAYS
+_MAX_DATE_LENGTH: Final = 60
+"""No longer text is a date: it bounds the time for texts that are not."""
+
 _NUMBER_PATTERN: Final = re.compile(r"\d+(?:\.\d*)?")
 CLOCK_PATTERN: Final = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d{1,9})?)?( ?[AaPp]\.?[Mm]\.?)?")
-"""A time of day by itself."""
+"""A time of day without a date."""
 
 
 def parse_date_format(option: str) -> str:
-    """Return the ``strptime`` format that an option names: ``DD-MM-YYYY`` or ``%d-%m-%Y``."""
+    """Return the ``strptime`` format of an option: ``DD-MM-YYYY`` or ``%d-%m-%Y``."""
     if "%" in option:
         return option.replace("%b", "%B")
     text = option
@@ -81,7 +92,7 @@ def parse_date_format(option: str) -> str:
     directives = set(re.findall("%.", text))
     if not {"%d"} <= directives or not directives & {"%m", "%B"}:
         raise UsageError(
-            f"--date-format {option!r} is no date format.", "Write it as DD-MM-YYYY or %d-%m-%Y."
+            f"--date-format {option!r} is not a date format.", "Use the form DD-MM-YYYY or %d-%m-%Y."
         )
     return text
 
@@ -89,18 +100,23 @@ def parse_date_format(option: str) -> str:
 def candidate_time_formats(
     sample: Sequence[str], date_format: str | None, *, file: str, with_fractions: bool = False
 ) -> list[TimeFormat]:
-    """Return every way in which the sample may be read, the commonest shape of its values deciding.
+    """Return every way in which a sample can be read, by the most common shape of its values.
 
     Parameters
     ----------
     sample
         Values of the column from the head of the file.
     date_format
-        What the user says about the order of day and month, if anything.
+        What the user specifies about the order of day and month, if anything.
     file
         The file's name, for the error.
-    fractions
-        True to read fractions of seconds although the sample has none, which is much slower.
+    with_fractions
+        True to read fractions of seconds even if the sample has none, which is much slower.
+
+    Raises
+    ------
+    DataError
+        If no value is a date.
     """
     values = [text.strip() for text in sample]
     matched_shapes = [shape for text in values if (shape := _match_shape(text))]
@@ -110,8 +126,8 @@ def candidate_time_formats(
     if not shapes:
         if date_format is None:
             raise DataError(
-                f"{file}: no date is readable, such as {sample[0]!r}." if sample else f"{file} has no dates.",
-                "Name the format: --date-format DD-MM-YYYY",
+                f"{file}: no date can be read, such as {sample[0]!r}." if sample else f"{file} has no dates.",
+                "Specify the format: --date-format DD-MM-YYYY",
             )
         return [
             TimeFormat(
@@ -132,23 +148,23 @@ def candidate_time_formats(
     elif with_fractions or any("." in each or "," in each for each in times):
         time = time.replace("%S", "%S%.f")
     suffix = "%z" if zone == "offset" and not daily else ""
-    forms = [requested] if requested else _swap_day_and_month(list(dates), values)
-    weekdays = any(map(_has_weekday, values))
+    day_formats = [requested] if requested else _swap_day_and_month(list(dates), values)
+    has_weekdays = any(map(_has_weekday, values))
     return [
         TimeFormat(
             f"{day.removeprefix(_ROC_PREFIX)}{time}{suffix}",
             daily,
             zone,
             has_month_names="%B" in day,
-            has_weekdays=weekdays,
+            has_weekdays=has_weekdays,
             year_offset=1911 * day.startswith(_ROC_PREFIX),
         )
-        for day in forms
+        for day in day_formats
     ]
 
 
 def _swap_day_and_month(dates: list[str], values: list[str]) -> list[str]:
-    """Return year-day-month for year-month-day, if only that can be read."""
+    """Return year-day-month instead of year-month-day, if only that can be read."""
     if len(dates) > 1 or not dates[0].startswith(("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d")):
         return dates
     parts = [
@@ -158,12 +174,12 @@ def _swap_day_and_month(dates: list[str], values: list[str]) -> list[str]:
     return [dates[0].replace("%m", "%D").replace("%d", "%m").replace("%D", "%d")] if is_swapped else dates
 
 
-def _is_date_only(form: str) -> bool:
-    return not any(each in form for each in ("%H", "%I", "%T"))
+def _is_date_only(date_format: str) -> bool:
+    return not any(each in date_format for each in ("%H", "%I", "%T"))
 
 
 def is_temporal(text: str) -> bool:
-    """Tell whether a text looks like a date or a time, a number of digits only excepted."""
+    """Return whether a text looks like a date or a time; digits alone do not."""
     text = text.strip()
     return not _NUMBER_PATTERN.fullmatch(text) and (
         CLOCK_PATTERN.fullmatch(text) is not None or _match_shape(text) is not None
@@ -171,29 +187,30 @@ def is_temporal(text: str) -> bool:
 
 
 def is_excel_serial(text: str) -> bool:
-    """Tell whether a number may be a date in a spreadsheet: days since 1899, from 1970 to 2117."""
-    return re.fullmatch(r"\d{5}(?:\.\d+)?", text) is not None and 25_569 <= float(text) < 79_569
+    """Return whether a number can be a date in a spreadsheet: days since 1899-12-30, from 1970 to 2117."""
+    is_serial = re.fullmatch(r"\d{5}(?:\.\d+)?", text) is not None
+    return is_serial and _MIN_EXCEL_DAY <= float(text) < _MAX_EXCEL_DAY
 
 
 def is_timestamp(text: str) -> bool:
-    """Tell whether a text may be a date, with or without a time."""
+    """Return whether a text can be a date, with or without a time."""
     return _match_shape(text.strip()) is not None
 
 
 def has_time(text: str) -> bool:
-    """Tell whether a text holds a time of day beside a date, or counts seconds."""
+    """Return whether a text has a time of day as well as a date, or counts seconds."""
     shape = _match_shape(text.strip())
     return shape is not None and (shape.time_format != "" or shape.date_formats[0].startswith("epoch:"))
 
 
 def has_zone(text: str) -> bool:
-    """Tell whether a text says an instant without a question."""
+    """Return whether a text has an offset or a time zone, or counts seconds since 1970."""
     shape = _match_shape(text.strip())
     return shape is not None and (shape.zone != "none" or shape.date_formats[0].startswith("epoch:"))
 
 
 class _Shape(NamedTuple):
-    """What one text may be: formats of its date, format of its time, kind of zone, its time as it is."""
+    """What a text can be: formats of its date, format of its time, kind of zone, and its time as written."""
 
     date_formats: tuple[str, ...]
     time_format: str = ""
@@ -202,7 +219,7 @@ class _Shape(NamedTuple):
 
 
 def _match_shape(text: str) -> _Shape | None:
-    if len(text) > 60 or not any(c.isdigit() for c in text):
+    if len(text) > _MAX_DATE_LENGTH or not any(c.isdigit() for c in text):
         return None
     text = re.sub(r"(\d)(?:er|st|nd|rd|th)\b", r"\1", text)
     if digits := re.fullmatch(r"(\d{9,19})(?:\.\d*)?", text):
@@ -232,17 +249,17 @@ def _match_shape(text: str) -> _Shape | None:
 
 
 def _date_formats(text: str) -> tuple[str, ...]:
-    """Return the formats in which a date without a time may be read."""
+    """Return the formats in which a date without a time can be read."""
     formats = next((formats for shape, formats in _DATE_PATTERNS if shape.fullmatch(text)), ())
     if formats and "%B" in formats[0] and not _has_month_name(text):
         return ()
     if len(formats) > 1 and text.isdigit():
-        return tuple(form for form in formats if _is_plausible_date(text, form))
+        return tuple(each for each in formats if _is_plausible_date(text, each))
     return formats
 
 
 def _has_weekday(text: str) -> bool:
-    """Tell whether a text begins with a day of the week; ``Mar`` is Tuesday in Spanish, and a month."""
+    """Return whether a text begins with a day of the week; ``Mar`` is Tuesday in Spanish, and a month."""
     rest = re.sub(WEEKDAY_PATTERN, "", text)
     return rest != text and not _date_formats(text) and not _is_date_time(text)
 
@@ -259,7 +276,7 @@ def _has_month_name(text: str) -> bool:
 
 
 def _is_compact_date_time(text: str) -> bool:
-    """Tell whether digits read as a date followed by a time of day."""
+    """Return whether digits can be a date followed by a time of day."""
     month, day, hour, minute = (int(text[i : i + 2]) for i in (4, 6, 8, 10))
     second = int(text[12:14] or 0)
     return (
@@ -272,10 +289,10 @@ def _is_compact_date_time(text: str) -> bool:
     )
 
 
-def _is_plausible_date(digits: str, form: str) -> bool:
-    """Tell whether digits read as a date of 1900 to 2099 in a format without separators."""
+def _is_plausible_date(digits: str, date_format: str) -> bool:
+    """Return whether digits can be a date from 1900 to 2099 in a format without separators."""
     position, parts = 0, {}
-    for directive in re.findall("%.", form):
+    for directive in re.findall("%.", date_format):
         width = 4 if directive == "%Y" else 2
         parts[directive[1]] = int(digits[position : position + width])
         position += width

@@ -235,7 +235,10 @@ def choose_interval(
         raise DataError(f"{name}: its rows do not show the length of a bar.", "Specify it: --interval 1m")
     warning = ""
     if name_interval and gaps.len() and not _intervals_agree(name_interval, inferred, gaps):
-        warning = f"{name} is called {name_interval}, but its rows are {inferred} apart: read as bars of {inferred}."
+        warning = (
+            f"{name} is called {name_interval}, but its rows are {inferred} apart: "
+            f"read as bars of {inferred}."
+        )
     elif name_interval and name_interval not in DAILY_OR_LONGER and inferred not in DAILY_OR_LONGER:
         return Decision(name_interval, "file name and the time between rows")
     return Decision(inferred, "the time between rows" if gaps.len() else "dates without a time", warning)

@@ -1,4 +1,4 @@
-"""Where a file's table begins and how its lines are cut into cells. Pure, on the first lines of a file."""
+"""Delimiter, header and columns of a file, detected from its first lines. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -30,6 +30,7 @@ from tickerlake.sources.csv.detect.split_lines import (
 from tickerlake.sources.csv.numbers import possible_decimal_separators
 
 MAX_COLUMNS: Final = 2000
+"""Wider tables are not prices; every column costs time and memory in detection."""
 _DELIMITER_NAMES: Final = {
     "comma": ",",
     "semicolon": ";",
@@ -42,8 +43,8 @@ _DELIMITER_NAMES: Final = {
 
 
 _UNSUPPORTED_TABLES: Final = {
-    frozenset({"issnapshot", "side"}): "changes of an order book",
-    frozenset({"calls", "puts", "strike"}): "a chain of options",
+    frozenset({"issnapshot", "side"}): "order book updates",
+    frozenset({"calls", "puts", "strike"}): "an option chain",
 }
 
 
@@ -53,26 +54,26 @@ class Dialect:
 
     Parameters
     ----------
-    separator
-        What stands between cells; :data:`BLANKS` for any number of blanks.
+    delimiter
+        One character; `SPACES` for any number of spaces.
     header_lines
-        The lines of the header, from 1; none if there is no header.
+        The line numbers of the header, from 1; empty if there is no header.
     first_line
-        The first line below the header, or of the table.
-    fields
-        How many cells a row has.
-    decimals
-        The signs that may stand before decimals, as far as the first lines tell.
+        The line number of the first row.
+    field_count
+        The number of cells in a row.
+    decimal_separators
+        The possible decimal separators, by the first lines.
     layout
         What the columns mean.
-    headers
-        The header's lines as they are written: where they occur again they are no rows.
+    raw_headers
+        The lines of the header as written: repetitions of them are skipped.
     preamble
-        Lines above the header.
+        The lines above the header.
     warnings
-        What was assumed.
-    closed
-        True if every line ends with a separator: then the last cell is always empty.
+        What is assumed.
+    has_trailing_delimiter
+        True if every line ends with a delimiter: then the last cell is always empty.
     """
 
     delimiter: str
@@ -88,12 +89,12 @@ class Dialect:
 
 
 def parse_delimiter(text: str) -> str:
-    """Return the delimiter that an option names: a character, or ``tab``, ``comma``, ``space`` and so on."""
+    """Return the delimiter of an option: a character, or ``tab``, ``comma``, ``space`` and so on."""
     delimiter = _DELIMITER_NAMES.get(text.lower(), text)
     if len(delimiter) != 1 or delimiter.isalnum() or delimiter in {'"', "\n", "\r"}:
         raise UsageError(
-            f"--delimiter {text!r} is no delimiter.",
-            "Give one character, or tab, comma, semicolon, pipe, space.",
+            f"--delimiter {text!r} is not a delimiter.",
+            "Specify one character, or tab, comma, semicolon, pipe, space.",
         )
     return delimiter
 
@@ -106,23 +107,23 @@ def detect_dialect(
     decimal: str | None = None,
     columns: Sequence[str] | None = None,
 ) -> Dialect:
-    """Find delimiter, header and the roles of the columns.
+    """Detect delimiter, header and the roles of the columns.
 
     Parameters
     ----------
     name
-        The file's, for errors.
+        The file's name, for errors.
     lines
         The first lines of the file, without line ends.
     delimiter, decimal
-        What the user says.
+        What the user specifies, if anything.
     columns
-        The columns' names, where the user gives them.
+        The names of the columns, if the user specifies them.
 
     Raises
     ------
     DataError
-        If the file is no table of prices, or leaves a question open.
+        If the file is not a table of prices, or leaves a question open.
     """
     _check_is_csv(name, lines)
     widest = max((line.count(sign) for line in lines[:HEADER_SEARCH_LINES] for sign in DELIMITERS), default=0)
@@ -141,7 +142,7 @@ def detect_dialect(
     certain_separators = frozenset(
         decimal or possible_decimal_separators(numeric_cells(number_columns), split.delimiter)
     )
-    # the columns that are no numbers of ours may have commas of their own
+    # columns without a role, such as lists, may have other commas
     if certain_separators == decimal_separators:
         return dialect
     return replace(
@@ -200,7 +201,7 @@ def _detect_dialect(
 
 
 def count_known_names(text: str) -> int:
-    """Return how many roles the first lines name, at most: how much sense an encoding makes."""
+    """Return the number of roles that the best of the first lines names: a score of the encoding."""
     lines = text.splitlines()[:HEADER_SEARCH_LINES]
     return max(
         (count_named_roles(split_line(line, sign)) for line in lines for sign in DELIMITERS if sign in line),
@@ -218,11 +219,11 @@ def _check_is_csv(name: str, lines: Sequence[str]) -> None:
         excerpt = " ".join(text.split())[:160]
         raise DataError(
             f"{name} is {format_name}, not CSV: {excerpt}",
-            "A vendor's message instead of data? Fetch it again.",
+            "If it is an error message of the vendor, download the file again.",
         )
     nuls = sum(line.count("\0") for line in lines[:50])
     if nuls > 0.1 * sum(map(len, lines[:50])) + 10:
-        raise DataError(f"{name} is not text: it is full of NUL bytes.", "Export it as CSV.")
+        raise DataError(f"{name} is not text: it has many NUL bytes.", "Export it as CSV.")
 
 
 def _check_symbols_present(name: str, layout: Layout, cells: list[ColumnSample]) -> None:
@@ -231,15 +232,15 @@ def _check_symbols_present(name: str, layout: Layout, cells: list[ColumnSample])
     texts = cells[layout.roles["symbol"]].strings
     if sum(not text for text in texts) > 0.5 * len(texts):
         raise DataError(
-            f"{name}: the column {layout.names[layout.roles['symbol']]} is blank on most rows: "
-            "are its cells merged?",
+            f"{name}: the column {layout.names[layout.roles['symbol']]} is empty on most rows; "
+            "its cells may have been merged.",
             "Write the symbol on every row, or name the columns without it: "
             "--columns ,date,open,high,low,close",
         )
 
 
 def _volume_warnings(name: str, layout: Layout, cells: Sequence[ColumnSample]) -> tuple[str, ...]:
-    """Warn of bars without a volume, if a column looks like one."""
+    """Return a warning for bars without a volume, if a column looks like one."""
     if layout.record_type != BAR or layout.panels or "volume" in layout.roles:
         return ()
     used = {*layout.roles.values(), *layout.date_duplicates}
@@ -247,20 +248,20 @@ def _volume_warnings(name: str, layout: Layout, cells: Sequence[ColumnSample]) -
     if not candidates:
         return ()
     warning = (
-        f"{name}: no column is known to be the volume; {', '.join(candidates)} may be. Kept as extra: "
+        f"{name}: no column is known to be the volume; {', '.join(candidates)} may be. Stored as extra: "
         "name the columns with --columns if one is."
     )
     return (warning,)
 
 
 def _check_supported_table(name: str, names: Sequence[str]) -> None:
-    """Refuse tables with prices that are none of bars, trades or quotes."""
+    """Raise an error for tables with prices that are not bars, trades or quotes."""
     normalized = {normalize_name(each) for each in names}
     description = next((what for columns, what in _UNSUPPORTED_TABLES.items() if columns <= normalized), "")
     if description:
         raise DataError(
             f"{name} holds {description}, by its header.",
-            "Bars, trades and quotes of one price a row are read.",
+            "Only bars, trades and quotes are supported.",
         )
 
 
@@ -272,19 +273,19 @@ def _dialect_with_names(
     decimal_separators: frozenset[str],
     names: list[str],
 ) -> Dialect:
-    """Read a file with the names that the user gives its columns."""
+    """Return the dialect of a file whose columns the user has named."""
     if len(names) > split.field_count:
         raise UsageError(
             f"--columns has {len(names)} names, the rows of {name} have {split.field_count} fields.",
-            "Name each column; leave unknown ones blank.",
+            "Name each column; leave unknown ones empty.",
         )
     names = names + [""] * (split.field_count - len(names))
     layout = detect_roles(names, cells)
     if not layout.record_type:
         missing = ", ".join(missing_roles(layout))
         raise UsageError(
-            f"--columns: {name} would lack {missing}.",
-            "Name them as date, time, open, high, low, close, volume, symbol, price, size, bid, ask.",
+            f"--columns does not name {missing}, which {name} needs.",
+            "Use the names date, time, open, high, low, close, volume, symbol, price, size, bid, ask.",
         )
     if layout.record_type == BAR and not has_consistent_prices(layout, cells):
         raise contradiction_error(name, layout)
@@ -306,8 +307,8 @@ def _dialect_with_names(
 
 def _no_header_warning(name: str, layout: Layout) -> str:
     return (
-        f"{name} has no header; by their values its columns are {format_roles(layout)}. "
-        "Name them with --columns if that is wrong."
+        f"{name} has no header; by their values, its columns are {format_roles(layout)}. "
+        "If that is wrong, name them with --columns."
     )
 
 
@@ -315,10 +316,11 @@ def _no_header_error(name: str, lines: Sequence[str], first_data_row: int, layou
     problem = (
         "no column of dates"
         if "time" not in layout.roles and "clock" not in layout.roles
-        else "the values don't tell which column is what"
+        else "the values do not show which column is which"
     )
     return DataError(
-        f"{name} has no header, and {problem}: line {first_data_row + 1} is {lines[first_data_row][:80].strip()!r}.",
+        f"{name} has no header, and {problem}: "
+        f"line {first_data_row + 1} is {lines[first_data_row][:80].strip()!r}.",
         "Name the columns: --columns date,open,high,low,close,volume",
     )
 

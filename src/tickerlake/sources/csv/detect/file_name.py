@@ -1,4 +1,4 @@
-"""The symbol, date and interval of a file without a column for them: from its name or its folder."""
+"""Symbol, date and interval from the name of a file or its folder, if no column has them."""
 
 import re
 from datetime import date
@@ -34,7 +34,7 @@ _GENERIC_WORDS: Final = frozenset(
 
 
 class NameHints(NamedTuple):
-    """What a file's name tells; empty where it says nothing."""
+    """What a file's name contains; empty for what it does not."""
 
     symbol: str
     date: str
@@ -42,7 +42,7 @@ class NameHints(NamedTuple):
 
 
 def strip_extensions(name: str) -> str:
-    """Return a file's name without its endings."""
+    """Return a file's name without its extensions."""
     while shorter := _SUFFIXES.sub("", name):
         if shorter == name:
             break
@@ -51,7 +51,7 @@ def strip_extensions(name: str) -> str:
 
 
 def parse_file_name(name: str) -> NameHints:
-    """Return the symbol, the date and the interval that a file's name tells.
+    """Return the symbol, the date and the interval in a file's name.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def parse_file_name(name: str) -> NameHints:
         and not _ANY_DATE.search(text)
     ):
         return NameHints(text, "", "")
-    days = [f"{m[1]}-{m[2]}-{m[3]}" for m in _DATE.finditer(text) if _is_valid_date(m)]
+    dates = [f"{m[1]}-{m[2]}-{m[3]}" for m in _DATE.finditer(text) if _is_valid_date(m)]
     bare = _ANY_DATE.sub(" ", re.sub(r"\(\d+\)$", "", text)).strip()
     interval, tokens = "", []
     for token in re.split(r"[\s_,;()\[\]@]+", bare):
@@ -77,9 +77,9 @@ def parse_file_name(name: str) -> NameHints:
         # BRK-B is one symbol, AAPL-1min and WIKI-ORCX are a symbol and a word
         symbol_part = "-".join(part for part in parts if not _is_generic_part(part, alone=len(parts) == 1))
         tokens += [symbol_part] if symbol_part else []
-    day = days[0] if len(set(days)) == 1 else ""
+    day = dates[0] if len(set(dates)) == 1 else ""
     upper = [token.upper() if token.islower() or token.isupper() else token for token in tokens]
-    # of several words the one in capitals: `AAPL - Historical prices of mine`
+    # of several words the one in upper case: `AAPL - Historical prices of mine`
     capitals = [token for token in tokens if token.isupper() and _is_ticker(token) and len(token) <= 10]
     candidates = upper if len(upper) == 1 else capitals
     symbol = candidates[0] if len(candidates) == 1 and _is_ticker(candidates[0]) else ""
@@ -109,21 +109,21 @@ def _is_valid_date(match: re.Match[str]) -> bool:
 
 
 def infer_symbol(name: str, archive_name: str = "", folder: str = "") -> tuple[str, str, str]:
-    """Return a symbol, where it comes from, and a warning that is empty if the symbol is sure.
+    """Return a symbol, where it comes from, and a warning that is empty if the symbol is certain.
 
     Parameters
     ----------
     name
         The name of a file.
-    container
-        The name of the archive that holds it, if it is in one.
+    archive_name
+        The name of the archive that contains it, if any.
     folder
-        The path of the folder it lies in: the last part may be a symbol, any may say ``symbol=AAPL``.
+        The path of its folder: the last part may be a symbol, any part may be ``symbol=AAPL``.
 
     Raises
     ------
     DataError
-        If nothing is left of which a symbol could be made.
+        If the name contains nothing from which a symbol can be made.
     """
     for each in dict.fromkeys((name, archive_name)):
         if each and (symbol := parse_file_name(each).symbol):
@@ -144,13 +144,15 @@ def infer_symbol(name: str, archive_name: str = "", folder: str = "") -> tuple[s
         return last, "folder", ""
     derived = slug(strip_extensions(name))
     if not derived:
-        raise DataError(f"{name} has no column with the symbol.", "Name it: --symbol AAPL")
-    warning = f"{name} has no column with the symbol: {derived} is made from its name. Name it with --symbol."
+        raise DataError(f"{name} has no column with the symbol.", "Specify it: --symbol AAPL")
+    warning = (
+        f"{name} has no column with the symbol: {derived} is derived from its name. Specify it with --symbol."
+    )
     return derived, "file name", warning
 
 
 def _is_generic_name(name: str) -> bool:
-    """Tell whether a file's name holds nothing but dates, intervals, numbers and common words."""
+    """Return whether a file's name contains only dates, intervals, numbers and common words."""
     tokens = [
         token for token in re.split(r"[^A-Za-z0-9]+", _ANY_DATE.sub(" ", strip_extensions(name))) if token
     ]

@@ -1,4 +1,4 @@
-"""The header of a file: its lines, and how its names match the rows below it. Pure."""
+"""The header of a file: which lines it has, and how its names match the rows below. Pure."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,10 +17,14 @@ _UNIT_NAMES: Final = frozenset(
     "USD EUR GBP GBX CHF JPY INR CAD AUD HKD CNY SEK NOK DKK PLN STK PCS KPL".split()
 )
 _MIN_CHECKED_ROWS: Final = 5
+"""On fewer rows, one broken row could make a correct header look wrong."""
+
+_PRICE_TOLERANCE: Final = 0.02
+"""Open and close may leave the range this far: rounded or adjusted prices often do."""
 
 
 def find_header(split: ColumnSplit, first_data_row: int) -> tuple[list[int], list[str], list[str]] | None:
-    """Return the header's lines, the symbol of each column if a line tells it, and the columns' names."""
+    """Return the header's lines, the symbol of each column if a line has them, and the columns' names."""
     above = [
         i for i in range(max(0, first_data_row - HEADER_SEARCH_LINES), first_data_row) if any(split.rows[i])
     ]
@@ -32,27 +36,22 @@ def find_header(split: ColumnSplit, first_data_row: int) -> tuple[list[int], lis
         last = above[-1]
         if split_panel_names(split.rows[last]) is not None:
             return [last], [], list(split.rows[last])
-        # a header in words that are not known: as wide as the rows, and no value in it
-        wide = (
+        # a header in unknown words: as wide as the rows, and without values
+        is_wide = (
             len(split.rows[last]) == split.field_count
             and sum(bool(cell) for cell in split.rows[last]) > 0.5 * split.field_count
         )
-        if wide and not any(bare_number(cell) or is_temporal(cell) for cell in split.rows[last]):
+        if is_wide and not any(bare_number(cell) or is_temporal(cell) for cell in split.rows[last]):
             return [last], [], list(split.rows[last])
         return None
-    levels = _multi_level_header(split, above, best)
-    if levels is not None:
-        return levels
-    stacked = _index_header(split, above, best)
-    if stacked is not None:
-        return stacked
-    return [best], [], list(split.rows[best])
+    multi_line = _multi_level_header(split, above, best) or _index_header(split, above, best)
+    return multi_line or ([best], [], list(split.rows[best]))
 
 
 def _multi_level_header(
     split: ColumnSplit, above: list[int], best: int
 ) -> tuple[list[int], list[str], list[str]] | None:
-    """Read a header of two or three lines: the prices' names, the symbols, and the time's name."""
+    """Read a header of two or three lines: names of the prices, symbols, and the name of the time."""
     near = [i for i in (best - 1, best + 1) if i in above and len(split.rows[i]) == len(split.rows[best])]
     for other in near:
         if split.rows[other][0].startswith("#"):
@@ -93,7 +92,7 @@ def _multi_level_header(
 def _index_header(
     split: ColumnSplit, above: list[int], best: int
 ) -> tuple[list[int], list[str], list[str]] | None:
-    """Read a header whose last line names the first columns only, as pandas writes a grouped table."""
+    """Read a header whose last line names only the first columns, as pandas writes a grouped table."""
     row, below = split.rows[best], best + 1
     if below not in above or len(split.rows[below]) != len(row):
         return None
@@ -113,7 +112,7 @@ def _index_header(
 
 
 def _forward_fill(cells: Sequence[str]) -> list[str]:
-    """Fill blanks with the cell before them: merged cells leave them."""
+    """Fill empty cells, which merged cells leave behind, with the cell before them."""
     filled, last = [], ""
     for k, cell in enumerate(cells):
         last = cell or (last if k > 1 else "")
@@ -124,7 +123,7 @@ def _forward_fill(cells: Sequence[str]) -> list[str]:
 def align_header(
     name: str, names: list[str], cells: list[ColumnSample], symbols: list[str]
 ) -> tuple[Layout, tuple[str, ...]]:
-    """Match a header to rows that may have more cells, or fewer, than it has names."""
+    """Match a header to rows that may have more or fewer cells than it has names."""
     fields = len(cells)
     while len(names) > fields and not names[-1]:
         names = names[:-1]
@@ -172,7 +171,7 @@ def align_header(
         if layout.record_type and (layout.record_type != BAR or has_consistent_prices(layout, cells)):
             warning = (
                 f"{name}: the header has {len(names)} names, the rows have {fields} fields; "
-                "the last names are left out."
+                "the last names are ignored."
             )
             return layout, (warning,)
     return Layout(
@@ -185,16 +184,16 @@ def _price_columns(layout: Layout) -> list[int | None]:
 
 
 def _with_clock_column(layout: Layout, cells: list[ColumnSample]) -> Layout:
-    """Take the unnamed column beside a date as its time of day, if it is one."""
+    """Return the layout with the unnamed column after the date as the time of day, if it is one."""
     if "clock" in layout.roles or "time" not in layout.roles:
         return layout
-    at = layout.roles["time"] + 1
-    if at < len(cells) and not layout.names[at] and cells[at].temporal_kind == "clock":
+    after = layout.roles["time"] + 1
+    if after < len(cells) and not layout.names[after] and cells[after].temporal_kind == "clock":
         reasons = {**layout.reasons, "clock": "its values are times of day"}
         return Layout(
             layout.record_type,
             layout.names,
-            {**layout.roles, "clock": at},
+            {**layout.roles, "clock": after},
             layout.date_duplicates,
             reasons=reasons,
             vendor_layout=layout.vendor_layout,
@@ -203,29 +202,31 @@ def _with_clock_column(layout: Layout, cells: list[ColumnSample]) -> Layout:
 
 
 def _has_date_column(layout: Layout, cells: list[ColumnSample]) -> bool:
-    return "time" in layout.roles and cells[layout.roles["time"]].temporal_kind == "moment"
+    return "time" in layout.roles and cells[layout.roles["time"]].temporal_kind == "timestamp"
 
 
 def has_consistent_prices(layout: Layout, cells: list[ColumnSample]) -> bool:
-    """Tell whether the values agree with the names of the prices on most rows."""
+    """Return whether high and low are the extremes of most rows, or there are no rows."""
     roles = {**layout.roles, **next(iter(layout.panels.values()), {})}
     rows = complete_rows(cells, [roles[role] for role in PRICES])
-    consistent = sum(h >= max(o, c) * 0.98 and lo <= min(o, c) * 1.02 and h >= lo for o, h, lo, c in rows)
+    consistent = sum(
+        h >= max(o, c) * (1 - _PRICE_TOLERANCE) and lo <= min(o, c) * (1 + _PRICE_TOLERANCE) and h >= lo
+        for o, h, lo, c in rows
+    )
     return not rows or consistent >= 0.5 * len(rows)
 
 
 def contradiction_error(name: str, layout: Layout) -> DataError:
-    """Return the error of a header that the prices below it contradict."""
+    """Return the error for a header that the prices below it contradict."""
     assignments = ", ".join(f"{role} = {layout.names[layout.roles[role]]}" for role in PRICES)
     return DataError(
         f"{name}: on most rows the high is not the highest or the low not the lowest price ({assignments}).",
-        "Does the header name the columns it stands over? "
-        "Name them: --columns date,open,high,low,close,volume",
+        "Does the header belong to these columns? Name them: --columns date,open,high,low,close,volume",
     )
 
 
 def format_roles(layout: Layout) -> str:
-    """Return the roles of columns from the left, in the words of ``--columns``."""
+    """Return the roles of the columns from the left, in the words of ``--columns``."""
     role_by_column = {index: role for role, index in layout.roles.items()}
     return ", ".join(
         {"time": "date", "clock": "time"}.get(role_by_column[i], role_by_column[i])

@@ -1,4 +1,4 @@
-"""The length of a bar: from the time between neighbouring rows, or as a text says."""
+"""The length of a bar: inferred from the time between rows, or parsed from a text."""
 
 import re
 from typing import Final
@@ -12,6 +12,10 @@ _MIN_DAILY_GAP_NS: Final = int(0.9 * DAY_NS)
 """Less than a day: a bar may come earlier than that of the day before, as when clocks change."""
 
 _CALENDAR_INTERVALS: Final = (("1w", 6, 8), ("1mo", 26, 35), ("3mo", 86, 96), ("1y", 362, 369))
+"""Interval, and the range of days between bars: calendar lengths, give or take a holiday or a weekend."""
+
+_MIN_CALENDAR_SHARE: Final = 0.8
+_MIN_MULTIPLE_SHARE: Final = 0.95
 _INTERVAL_NAMES: Final = {
     "d": "1d", "day": "1d", "daily": "1d", "eod": "1d", "w": "1w", "week": "1w", "weekly": "1w", "wk": "1w",
     "m": "1m", "mn": "1mo", "mo": "1mo", "month": "1mo", "monthly": "1mo", "h": "1h", "hour": "1h",
@@ -25,10 +29,11 @@ _UNIT_ALIASES: Final = {
     "month": "mo", "y": "y",
 }  # fmt: skip
 _MIN_COMMON_SHARE: Final = 0.1
+"""A gap must be this frequent to be the interval: rarer ones may be errors."""
 
 
 def parse_interval(text: str) -> str:
-    """Return the interval of a text (``5min``, ``M5``, ``1D``, ``daily``, ``60`` minutes); empty if none."""
+    """Return the interval of a text (``5min``, ``M5``, ``1D``, ``daily``, ``60`` minutes), empty if none."""
     plain = text.strip().lower().replace(" ", "").replace("-", "").replace("_", "")
     if plain in _INTERVAL_NAMES:
         return _INTERVAL_NAMES[plain]
@@ -49,15 +54,15 @@ def parse_interval(text: str) -> str:
 
 
 def infer_interval(gaps_ns: pl.Series, *, daily: bool) -> str:
-    """Return ``1m``, ``1h``, ``1d``, ``1w``, ``1mo`` … for the gaps between rows; empty if nothing tells.
+    """Return ``1m``, ``1h``, ``1d``, ``1w``, ``1mo`` … for the gaps between rows; empty if there are none.
 
-    It is the median gap, but for bars that are often missing: there the shortest gap that is common and of
-    which the others are multiples.
+    It is the median gap or, if bars are often missing, the shortest common gap of which the others are
+    multiples.
 
     Parameters
     ----------
     gaps_ns
-        Time between neighbouring rows of a symbol, in nanoseconds, none of them 0.
+        Times between neighboring rows of a symbol, in nanoseconds, none of them 0.
     daily
         True if the rows have dates without a time.
     """
@@ -67,7 +72,7 @@ def infer_interval(gaps_ns: pl.Series, *, daily: bool) -> str:
     if daily or median_ns >= _MIN_DAILY_GAP_NS:
         days = (gaps_ns / DAY_NS).round(0)
         for name, min_days, max_days in _CALENDAR_INTERVALS:
-            if share_true(days.is_between(min_days, max_days)) >= 0.8:
+            if share_true(days.is_between(min_days, max_days)) >= _MIN_CALENDAR_SHARE:
                 return name
         return "1d"
     counts = gaps_ns.value_counts(sort=True)
@@ -75,7 +80,12 @@ def infer_interval(gaps_ns: pl.Series, *, daily: bool) -> str:
         counts.filter(pl.col("count") >= _MIN_COMMON_SHARE * len(gaps_ns)).get_column(gaps_ns.name).sort()
     )
     bar_ns = next(
-        (gap for gap in common_gaps if gap <= median_ns and share_true(gaps_ns % gap == 0) >= 0.95), median_ns
+        (
+            gap
+            for gap in common_gaps
+            if gap <= median_ns and share_true(gaps_ns % gap == 0) >= _MIN_MULTIPLE_SHARE
+        ),
+        median_ns,
     )
     # fractions of a second are jitter of the timestamps
     whole_ns = int(bar_ns) // SECOND_NS * SECOND_NS
@@ -86,10 +96,10 @@ def infer_interval(gaps_ns: pl.Series, *, daily: bool) -> str:
 
 
 def share_true(flags: pl.Series) -> float:
-    """Return for how many of some flags are true."""
+    """Return the share of flags that are true."""
     return int(flags.sum()) / len(flags)
 
 
 def period_start(days: pl.Expr, interval: str) -> pl.Expr:
-    """Return the beginning, in nanoseconds, of the weeks, months, quarters or years of some days."""
+    """Return the start, in nanoseconds, of the weeks, months, quarters or years that contain days."""
     return days.cast(pl.Datetime("ns")).dt.truncate(interval.replace("3mo", "1q")).to_physical()

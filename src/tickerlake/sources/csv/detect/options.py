@@ -1,4 +1,4 @@
-"""What a user may say about a file."""
+"""What the user can specify about a file."""
 
 from dataclasses import dataclass
 
@@ -9,32 +9,33 @@ from tickerlake.sources.csv.detect.interval import parse_interval
 from tickerlake.sources.csv.zones import normalize_zone
 
 _MAX_PRICE_SCALE = 9
+"""Prices have nine decimals."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Answers to the questions that a file may leave open; None where the file is to tell.
+    """Answers to the questions that a file may leave open; None to detect them.
 
     Parameters
     ----------
     symbol
         The symbol of every row.
     tz
-        The zone of times that name none: ``America/New_York``.
+        The time zone of times without one: ``America/New_York``.
     date_format
         The order of day and month: ``DD-MM-YYYY`` or ``%d-%m-%Y``.
     decimal
-        What stands before decimals: ``.`` or ``,``.
+        The decimal separator: ``.`` or ``,``.
     delimiter
-        What stands between cells: a character, or ``tab``, ``space`` …
+        The delimiter: a character, or ``tab``, ``space`` …
     interval
         The length of the bars: ``1m``, ``1d`` …
     price_scale
-        Prices are whole numbers of ``10 ** -price_scale``.
+        Prices are whole numbers in units of ``10 ** -price_scale``.
     columns
         The names of the columns, from the left.
     strict
-        True to refuse whatever would be assumed.
+        True to raise an error instead of a warning.
     """
 
     symbol: str | None = None
@@ -60,23 +61,25 @@ def parse_options(
     columns: str | None = None,
     strict: bool = False,
 ) -> Options:
-    """Check options as they are typed.
+    """Validate options as typed.
 
     Raises
     ------
     UsageError, DataError
-        If one of them makes no sense.
+        If one of them is invalid.
     """
     if decimal not in {None, ".", ","}:
-        raise UsageError(f"--decimal {decimal!r} is not understood.", "Give . or ,")
+        raise UsageError(f"--decimal {decimal!r} is not a decimal separator.", "Specify . or ,")
     if price_scale is not None and not 0 <= price_scale <= _MAX_PRICE_SCALE:
         raise UsageError(
             f"--price-scale {price_scale} is out of range.",
-            f"Give 0 to {_MAX_PRICE_SCALE}: 4 for prices in 1/10,000.",
+            f"Specify 0 to {_MAX_PRICE_SCALE}: 4 for prices in 1/10,000.",
         )
     length = parse_interval(interval) if interval is not None else None
     if length == "":
-        raise UsageError(f"--interval {interval!r} is no interval.", "Give 1s, 1m, 5m, 1h, 1d, 1w, 1mo …")
+        raise UsageError(
+            f"--interval {interval!r} is not an interval.", "Specify 1s, 1m, 5m, 1h, 1d, 1w, 1mo …"
+        )
     return Options(
         symbol=check_symbol(symbol) if symbol is not None else None,
         tz=normalize_zone(tz) if tz is not None else None,

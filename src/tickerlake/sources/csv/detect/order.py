@@ -1,4 +1,4 @@
-"""In what order a file's rows stand, learned chunk by chunk."""
+"""The order in time of a file's rows, collected chunk by chunk."""
 
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -11,26 +11,39 @@ from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import is_symbol
 
 _MAX_GAPS: Final = 200_000
+"""The gaps between rows that are stored to infer the interval: more would only cost memory and time."""
+
 _EPOCH: Final = date(1970, 1, 1)
 _FRIDAY: Final = 4
 _MIN_MONTH_END_DAY: Final = 26
+"""The last weekday of a February that ends on a Sunday is the 26th."""
+
 _MIN_DAYS: Final = 3
 _MIN_YEARLY_GAP_DAYS: Final = 300
+"""Where the day is read as the year, consecutive days are about a year apart."""
+
 MIN_WEEKEND_CHECK_DAYS: Final = 20
-"""On fewer days even a market that never closes may have no weekend."""
+"""On fewer days, a wrong order of day and month may have no weekend by chance."""
 
 
 @dataclass
 class TimeOrder:
-    """What the rows seen so far say about the order of time within each symbol.
-
-    ``rising`` and ``falling`` mean strictly for bars: such a file has no key twice. ``merged`` means that
-    time never steps back from row to row, whatever the symbol.
+    """The order in time of the rows so far.
 
     Parameters
     ----------
     strict
-        True for bars: two rows of a symbol may not have one time.
+        True for bars: two rows of a symbol must not have the same time.
+    rising, falling
+        True if the times of each symbol rise, or fall; strictly for bars, so that no key occurs twice.
+    is_rising_overall, is_falling_overall
+        True if time never steps back, or forward, from row to row, whatever the symbol.
+    rows, weekend_rows
+        The number of rows, and of those on a Saturday or Sunday.
+    first_ns, last_ns
+        The earliest and the latest time.
+    gaps
+        Times between neighboring rows of a symbol, in nanoseconds, up to a maximum number.
     """
 
     strict: bool = True
@@ -48,7 +61,7 @@ class TimeOrder:
     _symbols: set[str] = field(default_factory=set)
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Take the next rows: columns ``symbol`` and ``ts`` (nanoseconds, no nulls)."""
+        """Add the next rows, with the columns ``symbol`` and ``ts`` (nanoseconds, no nulls)."""
         if rows.is_empty():
             return
         self.rows += len(rows)
@@ -62,7 +75,7 @@ class TimeOrder:
         joined = rows if self._last_rows is None else pl.concat([self._last_rows, rows])
         self._symbols.update(rows["symbol"].unique())
         single = len(self._symbols) == 1
-        # The row before these is the last of `_last`, which is in the order of the file.
+        # the row before these is the last one of `_last_rows`, which is in the order of the file
         consecutive = joined.tail(len(rows) + 1)
         all_steps = consecutive["ts"].diff().drop_nulls()
         if len(all_steps):
@@ -86,7 +99,7 @@ class TimeOrder:
         return not self.strict or sum(map(len, self.gaps)) >= _MAX_GAPS
 
     def _rises_per_symbol(self, rows: pl.DataFrame) -> bool:
-        """Tell quickly whether each symbol's rows rise: sure of it, if time never falls back in the file."""
+        """Return whether each symbol's rows rise, by a fast test: sufficient if time never steps back."""
         if not self.strict:
             return True
         step = pl.col("ts").diff()
@@ -94,7 +107,7 @@ class TimeOrder:
         return bool(rows.select(is_ascending.all()).item())
 
     def _add_steps(self, rows: pl.DataFrame, *, single: bool) -> None:
-        """Take rows, with the one before them of each symbol."""
+        """Add the steps between rows, which begin with the last earlier row of each symbol."""
         gap = pl.col("ts").diff()
         steps = rows.select(gap=gap if single else gap.over("symbol")).to_series().drop_nulls()
         if not len(steps):
@@ -109,35 +122,35 @@ class TimeOrder:
 
     @property
     def has_no_weekend_rows(self) -> bool:
-        """True if there are days enough, and none of them is a Saturday or a Sunday."""
+        """True if there are enough days, and none of them is a Saturday or a Sunday."""
         return not self.weekend_rows and len(self._days) >= MIN_WEEKEND_CHECK_DAYS
 
     def has_period_end_dates(self, interval: str) -> bool:
-        """Tell whether dates are the last days of their weeks, months, quarters or years."""
+        """Return whether dates are the last days of their weeks, months, quarters or years."""
         days = [_EPOCH + timedelta(day) for day in self._days]
         if len(days) < _MIN_DAYS:
             return False
         if interval == "1w":
             weekdays = [day.weekday() for day in days]
-            # weeks that are counted from 1970 begin on Thursdays
+            # not weeks counted from 1970: these begin on Thursdays
             return set(weekdays) <= {_FRIDAY - 1, _FRIDAY} and 2 * weekdays.count(_FRIDAY) > len(days)
         months = {"1mo": 1, "3mo": 3, "1y": 12}.get(interval, 0)
         return bool(months) and all(day.day >= _MIN_MONTH_END_DAY and day.month % months == 0 for day in days)
 
     @property
     def is_yearly(self) -> bool:
-        """True if there are some days, and all of them are about a year apart or more."""
+        """True if there are several days, and all of them are about a year apart or more."""
         days = sorted(self._days)
         return len(days) >= _MIN_DAYS and all(b - a > _MIN_YEARLY_GAP_DAYS for a, b in pairwise(days))
 
     @property
     def symbols(self) -> list[str]:
-        """The symbols seen, in alphabetical order."""
+        """The symbols so far, in alphabetical order."""
         return sorted(filter(is_symbol, self._symbols))
 
     @property
     def gaps_ns(self) -> pl.Series:
-        """The time between neighbouring rows of a symbol, in nanoseconds."""
+        """The times between neighboring rows of a symbol, in nanoseconds."""
         return pl.concat(self.gaps) if self.gaps else pl.Series("gap", [], dtype=pl.Int64)
 
 

@@ -1,13 +1,15 @@
-"""The role of each column: by its name, and by what its values allow. Pure, on the first rows of a file."""
+"""The role of each column, by its name and by what its values allow. Pure, on the first rows of a file."""
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_symbol
 from tickerlake.model.schema import BAR, QUOTE, TRADE
+from tickerlake.sources.csv.detect.assignment import RoleAssignment
 from tickerlake.sources.csv.detect.cells import (
+    MIN_SHARE,
     ColumnSample,
     complete_rows,
     is_clock_digits,
@@ -23,7 +25,6 @@ from tickerlake.sources.csv.detect.layout import (
     ROLE_RANKS,
     ROLES_BY_TYPE,
     Layout,
-    RoleAssignment,
     find_vendor_layout,
     normalize_name,
     price_side,
@@ -31,9 +32,19 @@ from tickerlake.sources.csv.detect.layout import (
 )
 from tickerlake.sources.csv.detect.values import infer_roles, infer_symbol_column, infer_time, share_within
 
-_MIN_SHARE: Final = 0.8
 _MIN_CONSTANT_ROWS: Final = 5
+"""On fewer rows a column may have one value by chance."""
+
 _MIN_DISTINCT_VOLUMES: Final = 3
+"""A column of ones would make a turnover of any price."""
+
+_TURNOVER_TOLERANCE: Final = 0.01
+"""How far turnover ÷ shares, an average price, may lie outside the row's rounded low and high."""
+
+_MIN_TURNOVER_SHARE: Final = 0.9
+_MAX_TIMES_PER_DATE: Final = 1.2
+"""Up to this many different times per date, a column of times only repeats the date."""
+
 _NOT_SYMBOLS: Final = frozenset(
     """
     x y left right adj adjusted unadj raw bid ask mid prev previous day daily net avg price trade ohlc
@@ -41,27 +52,19 @@ _NOT_SYMBOLS: Final = frozenset(
 )
 
 
-class _FindColumn(Protocol):
-    """Finds the column that a role's names and a test fit best, if any does."""
-
-    def __call__(
-        self, role: str, fits: Callable[[ColumnSample], bool], among: Sequence[int] | None = None
-    ) -> int | None: ...
-
-
 def detect_roles(
     names: Sequence[str], columns: Sequence[ColumnSample], symbols: Sequence[str] = ()
 ) -> Layout:
-    """Give the columns of a file their roles.
+    """Assign roles to the columns of a file.
 
     Parameters
     ----------
     names
-        As the header has them; all empty if there is none.
+        As in the header; all empty if there is none.
     columns
-        The first cells of each.
+        The first cells of each column.
     symbols
-        Where a second header row names the symbol of each column.
+        The symbol of each column, if a second header row has them.
     """
     if symbols:
         return _detect_panels(names, columns, list(symbols))
@@ -77,116 +80,224 @@ def detect_roles(
 
 
 def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> Layout:
-    ranks = [role_ranks(name) for name in names]
-    assignment = RoleAssignment()
-    date_duplicates = {
-        i: normalize_name(name) for i, name in enumerate(names) if normalize_name(name) in DATE_PARTS
-    }
-    times = [i for i, each in enumerate(ranks) if {"time", "clock"} & set(each) and columns[i].non_missing]
-    _assign_time(assignment, times, ranks, names, columns)
+    detector = _NameDetector(names, columns)
+    assignment = detector.assignment
+    detector.assign_time()
+    price_type = detector.assign_prices()
+    record_type = BAR if price_type else detector.detect_tick_type()
+    if record_type and not {"time", "clock", "year"} & set(assignment.roles):
+        infer_time(assignment)
+    detector.assign_others(record_type)
+    if record_type == BAR:
+        detector.infer_volume_from_turnover()
+    if record_type and "symbol" not in assignment.roles:
+        infer_symbol_column(assignment)
+    has_time_column = bool({"time", "clock", "year"} & set(assignment.roles))
+    return assignment.to_layout(
+        record_type if has_time_column else "",
+        detector.date_duplicates(),
+        price_type=price_type or "last",
+        vendor_layout=detector.vendor_layout,
+    )
+
+
+class _NameDetector:
+    """Assigns roles to the columns whose names and values agree on them.
+
+    Parameters
+    ----------
+    names
+        As in the header.
+    columns
+        The first cells of each column.
+    """
+
+    def __init__(self, names: Sequence[str], columns: Sequence[ColumnSample]) -> None:
+        self.assignment = RoleAssignment(names, columns)
+        self.vendor_layout = find_vendor_layout(names)
+        self._names = names
+        self._columns = columns
+        self._ranks = [role_ranks(name) for name in names]
+        self._time_columns = [
+            i
+            for i, ranks in enumerate(self._ranks)
+            if {"time", "clock"} & set(ranks) and columns[i].non_missing
+        ]
 
     def find_column(
-        role: str, fits: Callable[[ColumnSample], bool], among: Sequence[int] | None = None
+        self, role: str, is_fit: Callable[[ColumnSample], bool], among: Sequence[int] | None = None
     ) -> int | None:
-        taken = {assignment.roles.get("time"), assignment.roles.get("clock")}
-        some = [
-            (each[role], i)
-            for i, each in enumerate(ranks)
-            if role in each
-            and i not in taken
+        """Return the column whose name fits a role best, of those whose values pass a test."""
+        time_roles = {self.assignment.roles.get("time"), self.assignment.roles.get("clock")}
+        ranked = [
+            (ranks[role], i)
+            for i, ranks in enumerate(self._ranks)
+            if role in ranks
+            and i not in time_roles
             and (among is None or i in among)
-            and _fits_or_empty(columns[i], fits)
+            # a column of nothing but empty cells contradicts no name
+            and (is_fit(self._columns[i]) or not self._columns[i].non_missing)
         ]
-        return min(some)[1] if some else None
+        return min(ranked)[1] if ranked else None
 
-    price_type = _assign_prices(assignment, find_column, names, columns)
-    kind = BAR if price_type else _detect_tick_type(assignment, find_column, names, columns)
-    if kind and not {"time", "clock", "year"} & set(assignment.roles):
-        infer_time(assignment, columns, names)
-    partial = () if kind else PRICES
-    for role in ("symbol", "suffix", "subsecond", *ROLES_BY_TYPE.get(kind, ()), *partial):
-        if role in assignment.roles:
-            continue
-        at = find_column(role, _TESTS.get(role, _has_values))
-        if at is not None and at not in assignment.roles.values():
-            assignment.assign(role, at, f"its name, {names[at].strip()}")
-    if "suffix" in assignment.roles and "symbol" not in assignment.roles:
-        del assignment.roles["suffix"]
-    if kind == BAR:
-        _infer_volume_from_turnover(assignment, ranks, names, columns)
-    for i in times:
-        if i not in assignment.roles.values() and i not in date_duplicates and "time" in ranks[i]:
-            date_duplicates[i] = "time"
-    if kind and "symbol" not in assignment.roles:
-        infer_symbol_column(assignment, names, columns)
-    date_duplicates = {i: part for i, part in date_duplicates.items() if i not in assignment.roles.values()}
-    complete = kind and {"time", "clock", "year"} & set(assignment.roles)
-    return Layout(
-        kind if complete else "",
-        tuple(name.strip() for name in names),
-        assignment.roles,
-        date_duplicates,
-        price_type=price_type or "last",
-        reasons=assignment.reasons,
-        vendor_layout=find_vendor_layout(names),
-    )
+    def assign_time(self) -> None:
+        """Choose the columns of date and time of day among those whose names say time."""
+        columns, assign_by_name = self._columns, self.assignment.assign_by_name
+        timestamps = [i for i in self._time_columns if columns[i].temporal_kind == "timestamp"]
+        clocks = [
+            i for i in self._time_columns if columns[i].temporal_kind == "clock" or self._is_digit_clock(i)
+        ]
+        date_times = [i for i in timestamps if has_time(columns[i].non_missing[0]) and i not in clocks]
+        dates = [i for i in timestamps if i not in date_times and i not in clocks]
+        if not timestamps:
+            dates = [
+                i
+                for i in self._time_columns
+                if "time" in self._ranks[i] and columns[i].share_where(is_excel_serial) >= MIN_SHARE
+            ]
+        date_time = min(date_times, key=self._date_time_order, default=None)
+        date = min(dates, key=lambda i: (self._ranks[i].get("time", 0), i), default=None)
+        if date_time is not None and date is not None and _is_one_per_day(columns[date_time], columns[date]):
+            date_time = None
+        if date_time is not None:
+            assign_by_name("time", date_time)
+        else:
+            if date is not None:
+                assign_by_name("time", date)
+            if clocks:
+                assign_by_name("clock", clocks[0])
+            if date is None:
+                self._assign_date_parts()
 
+    def _date_time_order(self, index: int) -> tuple[bool, bool, int, int]:
+        """Return a sort key: event times before times of processing, unambiguous ones before local ones."""
+        rank = self._ranks[index].get("time", 0)
+        is_processing_time = rank >= ROLE_RANKS["time"]["sipts"]
+        return is_processing_time, not has_zone(self._columns[index].non_missing[0]), rank, index
 
-def _assign_prices(
-    assignment: RoleAssignment,
-    find_column: _FindColumn,
-    names: Sequence[str],
-    columns: Sequence[ColumnSample],
-) -> str:
-    """Take open, high, low and close, and return their kind: ``last``, ``bid`` …; nothing if they lack."""
-    for side, among in _columns_by_side(names):
-        matches = {role: find_column(role, _is_price, among) for role in PRICES}
-        if matches["close"] is None:
-            matches["close"] = find_column("adj_close", _is_price, among)
-        if None in matches.values():
-            matches = {role: find_column(f"adj_{role}", _is_price, among) for role in PRICES}
-        if None in matches.values() or len(set(matches.values())) < len(PRICES):
-            continue
-        price_columns = _resolve_duplicates(matches, names, columns)
-        quoted = (
-            find_column("bid_price", _is_price) is not None
-            and find_column("ask_price", _is_price) is not None
+    def _is_digit_clock(self, index: int) -> bool:
+        """Return whether a column holds times of day as digits: 93000, 0935."""
+        return (
+            "clock" in self._ranks[index] and self._columns[index].share_where(is_clock_digits) >= MIN_SHARE
         )
-        if quoted and _is_constant(columns[price_columns["open"]]):
-            # open, high and low of the day so far beside each quote
+
+    def _assign_date_parts(self) -> None:
+        parts = {
+            normalize_name(name): i
+            for i, name in enumerate(self._names)
+            if normalize_name(name) in DATE_PARTS
+        }
+        if len(parts) == len(DATE_PARTS):
+            for part, i in parts.items():
+                self.assignment.assign_by_name(part, i)
+
+    def assign_prices(self) -> str:
+        """Assign open, high, low and close; return the price type (``last``, ``bid`` …), empty if none."""
+        for side, among in _columns_by_side(self._names):
+            matches = {role: self.find_column(role, _is_price, among) for role in PRICES}
+            if matches["close"] is None:
+                matches["close"] = self.find_column("adj_close", _is_price, among)
+            if None in matches.values():
+                matches = {role: self.find_column(f"adj_{role}", _is_price, among) for role in PRICES}
+            if None in matches.values() or len(set(matches.values())) < len(PRICES):
+                continue
+            price_columns = self._resolve_duplicates(matches)
+            if self._has_quotes() and _is_constant(self._columns[price_columns["open"]]):
+                # quotes with open, high and low of the day so far
+                return ""
+            for role, index in price_columns.items():
+                self.assignment.assign_by_name(role, index)
+            return side or "last"
+        return ""
+
+    def _has_quotes(self) -> bool:
+        return all(self.find_column(role, _is_price) is not None for role in ("bid_price", "ask_price"))
+
+    def _resolve_duplicates(self, matches: dict[str, int | None]) -> dict[str, int]:
+        """Return the columns of the prices; of two with one name, the one within the row's range."""
+        resolved = {role: index for role, index in matches.items() if index is not None}
+        for role in ("open", "close"):
+            name = normalize_name(self._names[resolved[role]])
+            twins = [
+                i
+                for i, each in enumerate(self._names)
+                if normalize_name(each) == name and self._columns[i].is_price_like
+            ]
+            if len({tuple(self._columns[i].strings) for i in twins}) < 2:
+                continue
+            consistent = [
+                i for i in twins if share_within(self._columns, i, resolved["low"], resolved["high"]) >= 0.99
+            ]
+            if len(consistent) != 1:
+                raise DataError(
+                    f"{len(twins)} columns are called {self._names[resolved[role]].strip()}, "
+                    "with different values.",
+                    "Name the columns: --columns date,open,high,low,close,volume",
+                )
+            resolved[role] = consistent[0]
+        return resolved
+
+    def detect_tick_type(self) -> str:
+        """Return whether the names are those of trades or quotes, empty if of neither."""
+        sideless = [i for i, name in enumerate(self._names) if not price_side(name)]
+        price = self.find_column("price", _is_price, sideless)
+        size = self.find_column("size", _is_number)
+        has_size = size is not None and normalize_name(self._names[size]) not in {"volume", "vol", "v"}
+        is_quote_layout = self.vendor_layout is not None and self.vendor_layout.record_type == QUOTE
+        if self._has_quotes() and (is_quote_layout or price is None or not has_size):
+            return QUOTE
+        if price is None or normalize_name(self._names[price]) == "close":
             return ""
-        for role, index in price_columns.items():
-            assignment.assign(role, index, f"its name, {names[index].strip()}")
-        return side or "last"
-    return ""
+        if any(self.find_column(role, _is_price) is not None for role in ("open", "high", "low")):
+            return ""
+        roles = self.assignment.roles
+        times = self._columns[roles["time"]].non_missing[:5] if "time" in roles else []
+        return TRADE if "clock" in roles or any(map(has_time, times)) else ""
 
+    def assign_others(self, record_type: str) -> None:
+        """Assign the other roles of a record type by name; those of prices if it is not known yet."""
+        roles = self.assignment.roles
+        partial = () if record_type else PRICES
+        for role in ("symbol", "suffix", "subsecond", *ROLES_BY_TYPE.get(record_type, ()), *partial):
+            if role in roles:
+                continue
+            index = self.find_column(role, _TESTS.get(role, _has_values))
+            if index is not None and index not in roles.values():
+                self.assignment.assign_by_name(role, index)
+        if "suffix" in roles and "symbol" not in roles:
+            del roles["suffix"]
 
-def _detect_tick_type(
-    assignment: RoleAssignment,
-    find_column: _FindColumn,
-    names: Sequence[str],
-    columns: Sequence[ColumnSample],
-) -> str:
-    """Tell trades from quotes, by the names of their columns."""
-    vendor_layout = find_vendor_layout(names)
-    sideless = [i for i, name in enumerate(names) if not price_side(name)]
-    price, size = find_column("price", _is_price, sideless), find_column("size", _is_number)
-    quoted = (
-        find_column("bid_price", _is_price) is not None and find_column("ask_price", _is_price) is not None
-    )
-    sized = size is not None and not {"volume", "vol", "v"} & {normalize_name(names[size])}
-    if quoted and (
-        (vendor_layout and vendor_layout.record_type == QUOTE) or not (price is not None and sized)
-    ):
-        return QUOTE
-    has_bar_prices = any(find_column(role, _is_price) is not None for role in ("open", "high", "low"))
-    timestamps = columns[assignment.roles["time"]].non_missing[:5] if "time" in assignment.roles else []
-    timed = "clock" in assignment.roles or any(map(has_time, timestamps))
-    return (
-        TRADE
-        if price is not None and not has_bar_prices and normalize_name(names[price]) != "close" and timed
-        else ""
-    )
+    def infer_volume_from_turnover(self) -> None:
+        """Distinguish the number of shares from turnover, which is shares times a price of the row."""
+        roles = self.assignment.roles
+        free = [i for i in self.assignment.unassigned if self._columns[i].is_numeric]
+        if "volume" in roles:
+            turnover_columns, reason = [roles["volume"]], "its name, {}; the other volume is money"
+            shares = [i for i in free if "volume" in self._ranks[i]]
+        else:
+            turnover_columns, reason = free, "its values, {}: another column is their product with a price"
+            shares = [i for i in free if is_share_count(self._columns[i])]
+        matches = [
+            i
+            for i in shares
+            if any(
+                _is_turnover(self._columns, turnover, i, roles["low"], roles["high"])
+                for turnover in turnover_columns
+                if turnover != i
+            )
+        ]
+        if len(matches) == 1:
+            self.assignment.assign("volume", matches[0], reason.format(self._names[matches[0]].strip()))
+
+    def date_duplicates(self) -> dict[int, str]:
+        """Return the columns without a role that may only repeat the date, with the part that they repeat."""
+        duplicates = {i: normalize_name(name) for i, name in enumerate(self._names)}
+        duplicates = {i: part for i, part in duplicates.items() if part in DATE_PARTS}
+        for i in self._time_columns:
+            if i not in duplicates and "time" in self._ranks[i]:
+                duplicates[i] = "time"
+        assigned = self.assignment.roles.values()
+        return {i: part for i, part in duplicates.items() if i not in assigned}
 
 
 def _is_price(cells: ColumnSample) -> bool:
@@ -202,67 +313,23 @@ def _has_values(cells: ColumnSample) -> bool:
 
 
 def _is_constant(cells: ColumnSample) -> bool:
-    """Tell whether a column has one value on many rows."""
+    """Return whether a column has one value on many rows."""
     return len(cells.non_missing) > _MIN_CONSTANT_ROWS and len(set(cells.non_missing)) == 1
-
-
-def _resolve_duplicates(
-    matches: dict[str, int | None], names: Sequence[str], columns: Sequence[ColumnSample]
-) -> dict[str, int]:
-    """Return the prices' columns; of two with one name and other values, the one within the day's range."""
-    resolved = {role: index for role, index in matches.items() if index is not None}
-    for role in ("open", "close"):
-        name = normalize_name(names[resolved[role]])
-        twins = [
-            i for i, each in enumerate(names) if normalize_name(each) == name and columns[i].is_price_like
-        ]
-        if len({tuple(columns[i].strings) for i in twins}) < 2:
-            continue
-        shares = {i: share_within(columns, i, resolved["low"], resolved["high"]) for i in twins}
-        consistent = [i for i in twins if shares[i] >= 0.99]
-        if len(consistent) != 1:
-            raise DataError(
-                f"There are {len(twins)} columns called {names[resolved[role]].strip()}, with other values.",
-                "Name the columns: --columns date,open,high,low,close,volume",
-            )
-        resolved[role] = consistent[0]
-    return resolved
-
-
-def _infer_volume_from_turnover(
-    assignment: RoleAssignment,
-    ranks: Sequence[dict[str, int]],
-    names: Sequence[str],
-    columns: Sequence[ColumnSample],
-) -> None:
-    """Tell the number of shares from the money that they cost: it is the shares times a price of the row."""
-    assigned = set(assignment.roles.values())
-    free = [i for i, cells in enumerate(columns) if i not in assigned and cells.is_numeric]
-    low, high = assignment.roles["low"], assignment.roles["high"]
-    if "volume" in assignment.roles:
-        turnover_columns, reason = [assignment.roles["volume"]], "its name, {}; the other volume is money"
-        shares = [i for i in free if "volume" in ranks[i]]
-    else:
-        turnover_columns, reason = free, "its values, {}: another column is they times a price"
-        shares = [i for i in free if is_share_count(columns[i])]
-    matches = [
-        i for i in shares if any(_is_turnover(columns, m, i, low, high) for m in turnover_columns if m != i)
-    ]
-    if len(matches) == 1:
-        assignment.assign("volume", matches[0], reason.format(names[matches[0]].strip()))
 
 
 def _is_turnover(columns: Sequence[ColumnSample], turnover: int, shares: int, low: int, high: int) -> bool:
     traded = [row for row in complete_rows(columns, (turnover, shares, low, high)) if row[1] > 0]
-    # a column of ones makes money of any price
     if len({row[1] for row in traded}) < _MIN_DISTINCT_VOLUMES:
         return False
-    fits = sum(0.99 * least <= m / n <= 1.01 * most for m, n, least, most in traded)
-    return fits >= 0.9 * len(traded)
+    matches = sum(
+        (1 - _TURNOVER_TOLERANCE) * lowest <= money / count <= (1 + _TURNOVER_TOLERANCE) * highest
+        for money, count, lowest, highest in traded
+    )
+    return matches >= _MIN_TURNOVER_SHARE * len(traded)
 
 
 def _can_be_symbol(cells: ColumnSample) -> bool:
-    return cells.is_symbol_like and cells.temporal_kind != "moment" and not is_running_number(cells)
+    return cells.is_symbol_like and cells.temporal_kind != "timestamp" and not is_running_number(cells)
 
 
 _TESTS: Final[dict[str, Callable[[ColumnSample], bool]]] = {
@@ -272,79 +339,21 @@ _TESTS: Final[dict[str, Callable[[ColumnSample], bool]]] = {
 }
 
 
-def _fits_or_empty(cells: ColumnSample, test: Callable[[ColumnSample], bool]) -> bool:
-    # a column of nothing but blanks contradicts no name
-    return test(cells) or not cells.non_missing
-
-
 def _columns_by_side(names: Sequence[str]) -> list[tuple[str, list[int]]]:
-    """Return the columns in which a set of prices may stand: those of no side first."""
+    """Return the columns that may be one set of prices: those of no side first."""
     sides = [price_side(name) for name in names]
     return [(side, [i for i, each in enumerate(sides) if each == side]) for side in ("", "mid", "bid", "ask")]
 
 
-def _assign_time(
-    assignment: RoleAssignment,
-    times: list[int],
-    ranks: list[dict[str, int]],
-    names: Sequence[str],
-    columns: Sequence[ColumnSample],
-) -> None:
-    """Choose the columns of date and time of day among those whose names say time."""
-
-    def first(i: int) -> str:
-        return columns[i].non_missing[0]
-
-    timestamps = [i for i in times if columns[i].temporal_kind == "moment"]
-    clocks = [i for i in times if columns[i].temporal_kind == "clock" or _is_digit_clock(i, ranks, columns)]
-    date_times = [i for i in timestamps if has_time(first(i)) and i not in clocks]
-    dates = [i for i in timestamps if i not in date_times and i not in clocks]
-    late_rank = ROLE_RANKS["time"]["sipts"]
-
-    def order(i: int) -> tuple[bool, bool, int, int]:
-        rank = ranks[i].get("time", 0)
-        return rank >= late_rank, not has_zone(first(i)), rank, i
-
-    if not timestamps:
-        dates = [
-            i for i in times if "time" in ranks[i] and columns[i].share_where(is_excel_serial) >= _MIN_SHARE
-        ]
-    best = min(date_times, key=order, default=None)
-    date = min(dates, key=lambda i: (ranks[i].get("time", 0), i), default=None)
-    if best is not None and date is not None and _is_one_per_day(columns[best], columns[date]):
-        best = None
-    if best is not None:
-        assignment.assign("time", best, f"its name, {names[best].strip()}")
-    elif date is not None:
-        assignment.assign("time", date, f"its name, {names[date].strip()}")
-        if clocks:
-            assignment.assign("clock", clocks[0], f"its name, {names[clocks[0]].strip()}")
-    elif clocks:
-        assignment.assign("clock", clocks[0], f"its name, {names[clocks[0]].strip()}")
-    if date is None and best is None:
-        parts = {
-            normalize_name(name): i for i, name in enumerate(names) if normalize_name(name) in DATE_PARTS
-        }
-        if len(parts) == len(DATE_PARTS):
-            for part, i in parts.items():
-                assignment.assign(part, i, f"its name, {names[i].strip()}")
-
-
-def _is_digit_clock(i: int, ranks: list[dict[str, int]], columns: Sequence[ColumnSample]) -> bool:
-    """Tell whether a column holds times of day as digits: 93000, 0935."""
-    return "clock" in ranks[i] and columns[i].share_where(is_clock_digits) >= _MIN_SHARE
-
-
 def _is_one_per_day(times: ColumnSample, dates: ColumnSample) -> bool:
-    """Tell whether a column of times says no more than the column of dates beside it."""
-    pairs = {(t, d) for t, d in zip(times.strings, dates.strings, strict=True)}
-    return len({t for t, _ in pairs}) <= 1.2 * len({d for _, d in pairs})
+    """Return whether a column of times says no more than the column of dates next to it."""
+    return len(set(times.strings)) <= _MAX_TIMES_PER_DATE * len(set(dates.strings))
 
 
 def split_panel_names(names: Sequence[str]) -> tuple[list[str], list[str]] | None:
-    """Split names into role and symbol, if they hold both.
+    """Split names into role and symbol, if they hold both; None if they do not.
 
-    Such are ``AAPL.Open``, ``Open_AAPL`` and ``('Open', 'AAPL')``.
+    Examples are ``AAPL.Open``, ``Open_AAPL`` and ``('Open', 'AAPL')``.
     """
     for split in (_split_tuple, _split_symbol_first, _split_symbol_last):
         pairs = [split(name) for name in names]
@@ -383,13 +392,13 @@ def _split_symbol_last(name: str) -> tuple[str, str]:
 
 
 def _detect_panels(names: Sequence[str], columns: Sequence[ColumnSample], symbols: list[str]) -> Layout:
-    """Read a table with columns for each symbol."""
+    """Detect the roles in a table with separate columns for each symbol."""
     shared = [i for i, symbol in enumerate(symbols) if not symbol]
     panels: dict[str, dict[str, int]] = {}
     base: Layout | None = None
     for symbol in dict.fromkeys(filter(None, symbols)):
         among = [*shared, *(i for i, each in enumerate(symbols) if each == symbol)]
-        # columns of nothing but blanks, as of a symbol that is not listed yet, keep the role of their name
+        # empty columns, as of a symbol that is not listed yet, have the role of their name
         layout = _detect_by_name([names[i] for i in among], [columns[i] for i in among])
         roles = {role: among[i] for role, i in layout.roles.items()}
         if layout.record_type == BAR:

@@ -1,4 +1,4 @@
-"""A chunk of lines becomes a table of text, one row per physical line."""
+"""A chunk of lines as a table of text, one row per physical line."""
 
 import io
 import re
@@ -16,6 +16,7 @@ LINE: Final = "_line"
 RAW: Final = "_raw"
 FIELD_COUNT: Final = "_fields"
 SKIPPED: Final = "_skipped"
+"""Column of the lines that are neither records nor rejects."""
 
 
 class ChunkRows(NamedTuple):
@@ -24,13 +25,13 @@ class ChunkRows(NamedTuple):
     Parameters
     ----------
     frame
-        ``_line`` and the cells: text, but of plain numbers exact decimals, null where the text is empty. If
-        ``even`` is False, ``_fields`` (how many cells the line has) and ``_skipped`` (blank lines and repeated
-        headers) as well.
-    even
+        ``_line`` and the cells: text, but exact decimals for columns of plain numbers, null where the text is
+        empty. If ``uniform`` is False, also ``_fields`` (the number of cells of the line) and ``_skipped``
+        (blank lines and repeated headers).
+    uniform
         True if every line is known to have as many cells as there are columns.
     chunk
-        Where they stand.
+        The chunk without its header.
     """
 
     frame: pl.DataFrame
@@ -38,28 +39,28 @@ class ChunkRows(NamedTuple):
     chunk: Chunk
 
     def raw_lines(self, line_numbers: pl.Series) -> pl.Series:
-        """Return the text of lines by their numbers."""
+        """Return the text of lines by line number."""
         return _raw_lines(self.chunk).gather(line_numbers - self.chunk.first_line)
 
 
 def read_rows(
     chunk: Chunk, dialect: Dialect, columns: Sequence[str] | None = None, number_columns: Sequence[str] = ()
 ) -> ChunkRows:
-    """Return the cells ``c0``, ``c1`` … of each line of the table, or only the cells ``wanted``.
+    """Return the cells ``c0``, ``c1`` … of each line of the table.
 
     A line is a row: a quoted line end would let one stray quote swallow the rest of a file.
 
     Parameters
     ----------
     chunk
-        Where the rows stand.
+        Whole lines.
     dialect
-        How lines are cut.
-    wanted
-        Cells to return; all, if it is left out.
-    plain
-        Cells that are likely to be plain numbers. They are read as decimals at once, which is much quicker,
-        if they are nothing else on any line of the chunk.
+        How lines are split.
+    columns
+        The cells to return; default: all.
+    number_columns
+        Cells that are likely to be plain numbers. They are read directly as decimals, which is much faster,
+        if they are plain numbers on every line of the chunk.
     """
     chunk = _skip_header(chunk, dialect)
     frame = _read_uniform(chunk, dialect, columns, number_columns)
@@ -87,7 +88,7 @@ def _with_header(data: bytes, fields: int, delimiter: str) -> bytes:
 def _read_uniform(
     chunk: Chunk, dialect: Dialect, columns: Sequence[str] | None, number_columns: Sequence[str]
 ) -> pl.DataFrame | None:
-    """Read a chunk without quotes whose every line has as many cells as there are columns."""
+    """Read a chunk without quotes if every line has as many cells as there are columns; else return None."""
     data, delimiter = chunk.data, dialect.delimiter
     if delimiter == SPACES or b'"' in data or not data:
         return None
@@ -106,7 +107,7 @@ def _read_uniform(
             empty_string_is_null=False,
         )
     except pl.exceptions.ComputeError:
-        # a number is not plain; or one line has more cells and another has fewer
+        # a number is not plain, or one line has more cells and another has fewer
         return _read_uniform(chunk, dialect, columns, ()) if number_columns else None
     if cells.height != chunk.lines:
         return None
@@ -132,7 +133,7 @@ def _read_ragged(chunk: Chunk, dialect: Dialect, columns: Sequence[str] | None) 
     cells = _read_cells(data, lines, dialect.field_count, delimiter, columns, quoted=quoted)
     text, fields = pl.col(RAW), _field_counts(delimiter, quoted=quoted)
     is_blank = text.str.strip_chars(f" \t{delimiter}") == ""
-    # One separator more at the end of a full line is a habit of some vendors, not a field.
+    # some vendors end full lines with one more delimiter: it is not a field
     has_trailing_delimiter = (
         text.str.ends_with(delimiter)
         & (fields == dialect.field_count + 1)
@@ -147,7 +148,7 @@ def _read_ragged(chunk: Chunk, dialect: Dialect, columns: Sequence[str] | None) 
 
 
 def _field_counts(delimiter: str, *, quoted: bool) -> pl.Expr:
-    """Count a line's fields; none if a quote is left open."""
+    """Count a line's fields; 0 if a quote is not closed."""
     raw = pl.col(RAW)
     if not quoted:
         return raw.str.count_matches(delimiter, literal=True).cast(pl.Int32) + 1
@@ -168,11 +169,11 @@ def _read_cells(
     if quoted:
         raw = pl.col(RAW)
         count = _field_counts(delimiter, quoted=True)
-        # a quote in the wrong place may not reach other lines
+        # a quote in the wrong place must not affect other lines
         has_stray_quote = (count != field_count) & ~(
             (count == field_count + 1) & raw.str.ends_with(delimiter)
         )
-        # a blank before a quote makes the quote a part of the cell
+        # a space before a quote would make the quote part of the cell
         tidy = raw.str.replace_all(f'{re.escape(delimiter)} +"', f'{delimiter}"').str.replace(r'^ +"', '"')
         tidy = pl.when(has_stray_quote).then(pl.lit("")).otherwise(tidy)
         changed = lines.select(tidy.alias("tidy"), (tidy != raw).alias("changed"))
@@ -193,4 +194,4 @@ def _read_cells(
             continue
         if cells.height == lines.height:
             return cells
-    raise AssertionError("every line is a row once quotes mean nothing")
+    raise AssertionError("without quotes, every line is a row")

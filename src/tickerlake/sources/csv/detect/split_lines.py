@@ -1,4 +1,4 @@
-"""The first lines of a file cut into cells, at the delimiter that gives most sense. Pure."""
+"""The first lines of a file split into cells, at the delimiter that fits best. Pure."""
 
 import csv
 import re
@@ -14,17 +14,44 @@ from tickerlake.sources.csv.detect.layout import count_named_roles
 from tickerlake.sources.csv.numbers import bare_number, is_missing
 
 SPACES: Final = " "
-"""The delimiter of tables whose columns are set apart by any number of blanks."""
+"""The delimiter of tables whose columns are separated by any number of spaces."""
+
 HEAD_LINES: Final = 1000
+"""The lines from which delimiter, header and columns are detected: enough for rare formats, and fast."""
+
 DELIMITERS: Final = ",;\t|"
 _RARE_DELIMITERS: Final = ("^", "~", SPACES)
 _MAX_SCORED_LINES: Final = 120
 HEADER_SEARCH_LINES: Final = 60
+"""The header is searched in this many lines: preambles of vendors are shorter."""
+
+_GOOD_SCORE: Final = 0.9
+"""With a better score, a common delimiter is used without trying the rare ones."""
+
+_FULL_SHARE: Final = 2 / 3
+"""If this share of the lines are rows, the rest (preamble, footer) does not lower the score."""
+
+_SPACES_FACTOR: Final = 0.9
+"""Spaces also occur inside dates and names, so another delimiter is preferred to them."""
 
 
 @dataclass(frozen=True)
 class ColumnSplit:
-    """The first lines cut at one separator."""
+    """The first lines, split at one delimiter.
+
+    Parameters
+    ----------
+    delimiter
+        The delimiter.
+    rows
+        The cells of every line.
+    field_count
+        The most common number of cells in lines with data.
+    data_rows
+        The indexes of the lines with data that have this many cells.
+    score
+        How well the delimiter fits, to compare: quality of the cells, number of rows, number of fields.
+    """
 
     delimiter: str
     rows: list[list[str]]
@@ -34,7 +61,7 @@ class ColumnSplit:
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
-    """Return the cells of one line, without blanks around them."""
+    """Return the cells of one line, without spaces around them."""
     if delimiter == SPACES:
         return [cell.strip('"') for cell in re.findall(r'"(?:[^"]|"")*"|\S+', line)]
     if '"' not in line:
@@ -48,27 +75,27 @@ def split_line(line: str, delimiter: str) -> list[str]:
 
 
 def choose_split(name: str, lines: Sequence[str], delimiter: str | None) -> ColumnSplit:
-    """Cut lines at the delimiter that the user names, or at the one that gives most sense.
+    """Split lines at the delimiter that the user specifies, or at the one that fits best.
 
     Raises
     ------
     DataError
-        If no line below it is a row of dates and numbers.
+        If no line is a row of dates and numbers.
     """
     if delimiter is not None:
         split = _split_lines(lines, delimiter)
         if not split.data_rows:
             raise DataError(
                 f"{name} has no rows with the delimiter {delimiter!r}.",
-                "Leave --delimiter out, or name another.",
+                "Omit --delimiter, or specify another.",
             )
         return split
-    splits = [_split_lines(lines, separator) for separator in DELIMITERS]
-    best = max(splits, key=lambda cut: cut.score)
-    if best.score[0] < 0.9:
+    splits = [_split_lines(lines, each) for each in DELIMITERS]
+    best = max(splits, key=lambda split: split.score)
+    if best.score[0] < _GOOD_SCORE:
         best = max(
-            [best, *(_split_lines(lines, separator) for separator in _RARE_DELIMITERS)],
-            key=lambda cut: cut.score,
+            [best, *(_split_lines(lines, each) for each in _RARE_DELIMITERS)],
+            key=lambda split: split.score,
         )
     if not best.data_rows:
         raise DataError(
@@ -80,7 +107,7 @@ def choose_split(name: str, lines: Sequence[str], delimiter: str | None) -> Colu
 
 
 def _split_lines(lines: Sequence[str], delimiter: str) -> ColumnSplit:
-    """Cut lines at a separator, and say how well its cells look like dates, numbers and words."""
+    """Split lines at a delimiter, and score how well its cells look like dates, numbers and words."""
     rows = [_split_uncommented(line, delimiter) for line in lines]
     scored = [i for i in range(len(rows)) if any(rows[i])][: _MAX_SCORED_LINES + HEADER_SEARCH_LINES]
     data_rows = [i for i in scored if _is_data_row(rows[i])]
@@ -92,15 +119,14 @@ def _split_lines(lines: Sequence[str], delimiter: str) -> ColumnSplit:
     cells = [cell for i in scored_rows for cell in rows[i]]
     clean = sum(_is_clean_cell(cell) for cell in cells) / len(cells)
     share = len(scored_rows) / max(1, len(scored[:_MAX_SCORED_LINES]))
-    # blanks stand inside dates and names as well
-    quality = clean * min(1.0, share * 1.5) * (0.9 if delimiter == SPACES else 1.0)
+    quality = clean * min(1.0, share / _FULL_SHARE) * (_SPACES_FACTOR if delimiter == SPACES else 1.0)
     return ColumnSplit(
         delimiter, rows, field_count, data_rows, (round(quality, 2), len(scored_rows), field_count)
     )
 
 
 def _split_uncommented(line: str, delimiter: str) -> list[str]:
-    """Return the cells of a line; a header may be a comment to others."""
+    """Return the cells of a line; a header may be written as a comment."""
     if line.startswith("#"):
         cells = split_line(line.lstrip("# "), delimiter)
         if count_named_roles(cells) > 1:
@@ -109,7 +135,7 @@ def _split_uncommented(line: str, delimiter: str) -> list[str]:
 
 
 def _is_data_row(row: Sequence[str]) -> bool:
-    """Tell whether a line holds at least two numbers or dates, one of which is long enough to be a time."""
+    """Return whether a line has at least two numbers or dates."""
     values = 0
     for cell in row:
         if (cell and cell[0] in "0123456789-+.($€£¥₹(−" and (bare_number(cell) or is_temporal(cell))) or (
@@ -120,7 +146,7 @@ def _is_data_row(row: Sequence[str]) -> bool:
 
 
 def _is_clean_cell(cell: str) -> bool:
-    """Tell whether a cell is one thing: a number, a date, a word or nothing."""
+    """Return whether a cell is one value: a number, a date, a word or empty."""
     return (
         is_missing(cell)
         or bool(bare_number(cell))
@@ -135,7 +161,7 @@ def column_samples(split: ColumnSplit) -> list[ColumnSample]:
 
 
 def numeric_cells(columns: Sequence[ColumnSample]) -> list[str]:
-    """Return the cells of the columns that are numbers."""
+    """Return the cells of the columns of numbers."""
     return [
         text
         for cells in columns
