@@ -144,7 +144,7 @@ def test_a_location_that_is_not_a_lake_is_rejected() -> None:
     with pytest.raises(UsageError, match=r"is not a lake: it holds photos/1\.jpg"):
         open_topic(store, TOPIC)
     assert [info.key for info in store.list("")] == [".hidden", "photos/1.jpg"]
-    store.create("raw/other/_topic.json", b"{}", metadata={})
+    store.create("_lake.json", b'{"format_version":1}', metadata={})
     open_topic(store, TOPIC)
 
 

@@ -1,6 +1,7 @@
 """``tickerlake serve``: the live dashboard."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -74,6 +75,8 @@ def serve(
         return
     from tickerlake.config import PASSWORD_VARIABLE, TOKEN_VARIABLE
     from tickerlake.dashboard.server import Dashboard, DashboardOptions
+    from tickerlake.errors import StoreUnavailable
+    from tickerlake.lake.format_version import check_format_version
     from tickerlake.lake.store import open_store
 
     options = DashboardOptions(
@@ -92,6 +95,9 @@ def serve(
         print_status("warning: without a password, whoever the proxy lets through sees everything")
     store = open_store(lake) if lake else None
     try:
+        if store:
+            with suppress(StoreUnavailable):  # the dashboard keeps trying
+                check_format_version(store)
         with (
             graceful_shutdown("closing connections …") as stop,
             Dashboard(

@@ -24,6 +24,7 @@ from tickerlake.lake.curated_files import (
     StagedFolder,
     StagedRows,
 )
+from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.reader import topics
 from tickerlake.lake.record_types import TopicRecordTypes
 from tickerlake.lake.store.base import Store, create_if_absent
@@ -133,8 +134,9 @@ class Compactor:
         Raises
         ------
         LakeError
-            If the lake does not have the topic, or is damaged.
+            If the lake does not have the topic, is damaged, or this version cannot read it.
         """
+        check_format_version(self._store)
         progress = CompactionProgress()
         self._record_types.refresh()
         conflicts = 0

@@ -24,6 +24,7 @@ from tickerlake.lake.duckdb_sql import (
     read_parquet_sql,
     sql_literal,
 )
+from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.reader import topics
 from tickerlake.lake.record_types import TopicRecordTypes
 from tickerlake.lake.store.base import Store
@@ -77,6 +78,7 @@ class LakeDatabase:
         memory: str = "2GB",
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
+        check_format_version(store)
         self._store = store
         self._session_dates = session_dates
         self._report = report

@@ -1,16 +1,18 @@
-"""Snapshots of who computes on a topic: ``state/<job>/<topic>/partition=<p>/<offset, 20 digits>``.
+"""Snapshots of jobs that compute on a topic: ``state/<job>/<topic>/<topic id>/partition=<p>/<offset>``.
 
-A snapshot is created only if absent, as everything in the lake; unlike a segment it can be made again from
-the topic, so old ones are deleted.
+Snapshots are create-only, like everything in the lake; unlike segments they can be computed again from the
+topic, so old ones are deleted.
 """
 
 from typing import Final
 
 from tickerlake import failpoints
+from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.store.base import Store, create_if_absent, discard
 from tickerlake.lake.topic import check_topic
 
 _RETAINED_SNAPSHOTS: Final = 2
+"""One is needed; the one before it stays for a worker that has listed it and is about to read it."""
 
 
 class Snapshots:
@@ -19,27 +21,37 @@ class Snapshots:
     Parameters
     ----------
     store
-        Where they are.
+        The lake.
     job, topic, topic_id
-        Whose they are; a topic that was created anew has none.
+        Name of the job, and its input; a recreated topic has no snapshots.
     """
 
     def __init__(self, store: Store, job: str, topic: str, topic_id: str) -> None:
         self.store = store
-        # Kafka writes ids in base64, of which two characters don't go into a name
+        # topic ids are base64, two characters of which are not allowed in a key
         key_safe_id = topic_id.replace("/", "_").replace("+", "-")
+        self._is_checked = False
         self._folder = f"state/{check_topic(job)}/{check_topic(topic)}/{key_safe_id}"
 
     def read_latest(self, partition: int, max_offset: int) -> tuple[int, bytes] | None:
-        """Return offset and content of the last snapshot that lies at an offset or before it."""
+        """Return offset and content of the newest snapshot whose offset is at most ``max_offset``.
+
+        Raises
+        ------
+        LakeError
+            This version cannot read the lake.
+        """
+        if not self._is_checked:
+            check_format_version(self.store)
+            self._is_checked = True
         keys = [key for key in self._keys(partition) if _offset(key) <= max_offset]
         return (_offset(keys[-1]), self.store.read(keys[-1])) if keys else None
 
     def save(self, partition: int, offset: int, data: bytes) -> bool:
-        """Store a snapshot, and delete those that are older than the last two; False if there is one."""
+        """Store a snapshot and delete all but the newest two; return False if it exists already."""
         key = f"{self._prefix(partition)}{offset:020d}"
         if not create_if_absent(self.store, key, data):
-            return False  # of the same records: the state is the same, but for what the clock has done since
+            return False  # of the same records: the states differ at most by what the clock caused
         failpoints.reach("track.snapshot")
         for old_key in [each for each in self._keys(partition) if _offset(each) <= offset][
             :-_RETAINED_SNAPSHOTS

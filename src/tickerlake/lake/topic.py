@@ -7,13 +7,11 @@ from typing import Final, Literal, cast, get_args
 import msgspec
 
 from tickerlake.errors import LakeError, ObjectExists, UsageError
+from tickerlake.lake.format_version import ensure_format_version
 from tickerlake.lake.store.base import Store
 
 Format = Literal["ndjson", "parquet", "json"]
 TOPIC_NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-
-TOP_LEVEL_PREFIXES: Final = ("raw/", "rejects/", "curated/", "loads/", "state/", "damaged/")
-"""The folders at the root of a lake."""
 
 
 def check_topic(topic: str) -> str:
@@ -59,7 +57,7 @@ class TopicMeta:
 
 
 def open_topic(store: Store, expected: TopicMeta) -> TopicMeta:
-    """Create a topic's metadata in the lake, or check that the stored metadata is of the same topic.
+    """Create a topic's metadata, and the lake if it is new, or check that the stored topic is the same.
 
     Returns
     -------
@@ -69,26 +67,17 @@ def open_topic(store: Store, expected: TopicMeta) -> TopicMeta:
     Raises
     ------
     LakeError
-        The topic was recreated, or is of another cluster.
+        The topic was recreated, or is of another cluster; or this version cannot read the lake.
     UsageError
         The topic is stored in another format, or the store holds something that is not a lake.
     """
     key = topic_key(check_topic(expected.topic))
-    _check_location(store)
+    ensure_format_version(store)
     try:
         store.create(key, msgspec.json.encode(expected), metadata={}, content_type="application/json")
     except ObjectExists:
         return check_same_topic(read_topic(store, expected.topic), expected, store.uri)
     return expected
-
-
-def _check_location(store: Store) -> None:
-    first = next((info for info in store.list("") if not info.key.startswith(".")), None)
-    if first and not first.key.startswith(TOP_LEVEL_PREFIXES) and next(store.list("raw/"), None) is None:
-        raise UsageError(
-            f"{store.uri} is not a lake: it holds {first.key}.",
-            "Name an empty folder or prefix, or one that holds a lake (--lake).",
-        )
 
 
 def read_topic(store: Store, topic: str) -> TopicMeta:

@@ -16,6 +16,7 @@ from tickerlake.kafka.admin import Admin, TopicHealth
 from tickerlake.kafka.embedded.broker import broker_status, default_data_dir
 from tickerlake.kafka.embedded.jars import cache_dir
 from tickerlake.kafka.embedded.java import find_java
+from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.store import Store, open_store
 
 PROBE_KEY: Final = "state/doctor.json"
@@ -171,6 +172,7 @@ def _check_store(store: Store) -> Iterator[Check]:
         store.create(PROBE_KEY, b"{}", metadata={}, content_type="application/json")
     store.read(PROBE_KEY)
     next(iter(store.list("raw/")), None)
+    check_format_version(store)
     yield Check("lake", "ok", f"{store.uri}: objects can be created, read and listed")
     try:
         store.delete(PROBE_KEY)

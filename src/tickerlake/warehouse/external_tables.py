@@ -4,6 +4,7 @@ from typing import Final
 
 from tickerlake.errors import LakeError
 from tickerlake.lake import curated
+from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.store.base import Store
 from tickerlake.warehouse.bigquery import Warehouse
 from tickerlake.warehouse.load import Loader
@@ -32,6 +33,7 @@ def ensure_external_tables(store: Store, warehouse: Warehouse, loader: Loader, *
     LakeError
         There are no curated files, or too many.
     """
+    check_format_version(store)
     state = curated.read_state(store)
     if not state.files:
         raise LakeError(f"{store.uri} has no curated files.", f"Run `tickerlake compact --lake {store.uri}`.")

@@ -15,6 +15,7 @@ import polars as pl
 from tickerlake import clock, failpoints
 from tickerlake.errors import ObjectMissing, WarehouseError, WarehouseUnavailable
 from tickerlake.lake import curated
+from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.reader import topics
 from tickerlake.lake.record_types import TopicRecordTypes
 from tickerlake.lake.segment import parse_position
@@ -132,11 +133,14 @@ class Loader:
 
         Raises
         ------
+        LakeError
+            The lake is damaged, or this version cannot read it.
         WarehouseError
             BigQuery refused a request; completed loads stay.
         WarehouseUnavailable
             BigQuery does not answer, or the day's loads are used up; a later run continues.
         """
+        check_format_version(self._store)
         progress = LoadProgress()
         topics_by_type = self._topics_by_record_type(progress)
         for record_type, topic_metas in topics_by_type.items():

@@ -23,6 +23,7 @@ from tickerlake.errors import DataError, ObjectMissing, TickerlakeError
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.client import Partition
 from tickerlake.kafka.reader import TopicTailer, read_all
+from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.formats import for_topic
 from tickerlake.lake.reader import topics as lake_topics
 from tickerlake.lake.store.base import Store
@@ -173,6 +174,7 @@ class DashboardReader:
     def _load_lake(self, stop: threading.Event) -> None:
         if self._store is None:
             return
+        check_format_version(self._store)
         names = lake_topics(self._store)
         for name in select_topics(names, self._requested_prefixes or find_prefixes(names)):
             record_type = record_type_by_name(name)

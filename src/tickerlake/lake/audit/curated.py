@@ -18,6 +18,7 @@ from tickerlake.lake.audit.segments import Finding
 from tickerlake.lake.chain import walk
 from tickerlake.lake.curated import CuratedFile, CuratedState
 from tickerlake.lake.duckdb_sql import open_database, read_parquet_sql
+from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.formats.rows import checksum
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import TopicMeta, read_topic
@@ -63,6 +64,7 @@ def audit_curated(store: Store, *, deep: bool = False) -> list[CuratedAudit]:
     LakeError
         If its log is damaged.
     """
+    check_format_version(store)
     state = curated.read_state(store)
     if not state.version:
         return []

@@ -13,6 +13,7 @@ import msgspec
 
 from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.chain import Piece, walk
+from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.formats import for_topic
 from tickerlake.lake.formats.rows import REJECT_DECODER
 from tickerlake.lake.reader import partitions, read_content, topics
@@ -68,8 +69,9 @@ def audit(store: Store, topic: str | None = None, *, deep: bool = False) -> Iter
     Raises
     ------
     LakeError
-        If this is not a lake, or does not have the topic.
+        If this is not a lake, does not have the topic, or this version cannot read it.
     """
+    check_format_version(store)
     names = [topic] if topic else topics(store)
     if not names:
         raise LakeError(f"{store.uri} is not a lake.", "Check --lake; a lake has a folder `raw/`.")
