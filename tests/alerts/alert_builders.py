@@ -1,4 +1,4 @@
-"""Bars made by hand, and an engine that takes them."""
+"""Builders of bars, and helpers that evaluate them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,7 +30,7 @@ def bars(
     rows: Sequence[int] | None = None,
     **overrides: Any,
 ) -> Bars:
-    """One bar of each instrument, of some minutes of a session of 390; fields may be given."""
+    """Return one bar per instrument, of ``width`` minutes of a session of 390; fields can be overridden."""
     close = np.array(closes, dtype=np.float64)
     k = len(close)
     ones = np.ones(k, dtype=np.int64)
@@ -57,7 +57,7 @@ def bars(
 
 
 def daily_bars(closes: Sequence[float], *, day: int = 0, **overrides: Any) -> Bars:
-    """One bar of a whole UTC day of each instrument."""
+    """Return one daily (UTC) bar per instrument."""
     start = np.full(len(closes), (FIRST_DAY + day) * DAY)
     day_fields = {
         "ts_open_ns": start,
@@ -72,7 +72,7 @@ def daily_bars(closes: Sequence[float], *, day: int = 0, **overrides: Any) -> Ba
 def make_engine(
     rules_toml: str, symbols: Sequence[str] = ("AAPL",), intervals: Sequence[str] = ("1m", "1d")
 ) -> AlertEngine:
-    """An engine with the rules of a text."""
+    """Return an engine with the rules of a TOML document."""
     alert_engine = AlertEngine(parse(rules_toml, "test").rules, intervals)
     alert_engine.add_instruments([Instrument(f"{symbol}.XNAS", symbol) for symbol in symbols])
     return alert_engine
@@ -81,29 +81,29 @@ def make_engine(
 def close_bars(
     alert_engine: AlertEngine, interval: str, closed_bars: Bars, values: Mapping[str, Floats] | None = None
 ) -> list[Alert]:
-    """The alerts of closed bars."""
-    found = alert_engine.on_close(interval, closed_bars, values or {}, closed_bars.ts_close_ns + 5_000_000)
-    return [fired.alert for fired in found]
+    """Return the alerts of closed bars."""
+    fired = alert_engine.on_close(interval, closed_bars, values or {}, closed_bars.ts_close_ns + 5_000_000)
+    return [one.alert for one in fired]
 
 
 def encoded_alerts(fired_alerts: Sequence[FiredAlert]) -> list[tuple[int, bytes]]:
-    """Alerts as they are written, with their positions."""
+    """Return alerts as JSON, with their positions."""
     return [(fired.position, fired.alert.to_json()) for fired in fired_alerts]
 
 
 def transitions_per_bar(
     alert_engine: AlertEngine, interval: str, closes: Sequence[float], **overrides: Any
 ) -> list[str]:
-    """Each bar of one instrument in a line: what was told of it."""
+    """Return the alerts of each bar of one instrument, as a string per bar."""
     lines = []
     for number, price in enumerate(closes):
-        of_bar = {
+        bar_fields = {
             name: value[number] if isinstance(value, list) else value for name, value in overrides.items()
         }
         one = (
-            bars([price], minute=number, **of_bar)
+            bars([price], minute=number, **bar_fields)
             if interval == "1m"
-            else daily_bars([price], day=number, **of_bar)
+            else daily_bars([price], day=number, **bar_fields)
         )
         lines.append(
             " ".join(f"{alert.state} {alert.severity}" for alert in close_bars(alert_engine, interval, one))

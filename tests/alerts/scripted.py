@@ -1,4 +1,4 @@
-"""A detector whose values a test writes down: the close minus 100. It is one as users write them."""
+"""A detector whose values a test chooses: the close minus 100. It is a custom detector like a user's."""
 
 from collections.abc import Mapping
 from typing import ClassVar

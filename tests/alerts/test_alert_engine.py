@@ -1,4 +1,4 @@
-"""What holds for all rules together."""
+"""All rules together: replays, groupings, snapshots, order, intervals and data rules."""
 
 import numpy as np
 import pytest
@@ -74,10 +74,10 @@ SYMBOLS = ("A", "B", "C", "D")
 
 
 def random_bars(seed: int, rounds: int = 60) -> list[Bars]:
-    """Bars of four instruments over two days, with jumps, a split, and gaps."""
+    """Return bars of four instruments over two days, with jumps, a split, and gaps."""
     rng = np.random.default_rng(seed)
     price = np.full(4, 100.0)
-    made = []
+    engine = []
     for number in range(rounds):
         day, minute = divmod(number, rounds // 2)
         price = price * np.exp(0.004 * rng.standard_normal(4) + 0.05 * (rng.random(4) < 0.03))
@@ -85,54 +85,56 @@ def random_bars(seed: int, rounds: int = 60) -> list[Bars]:
         if day == 1 and minute == 0:
             opened[0] = price[0] = price[0] / 2
         volume = 1000.0 + 200 * rng.random(4) + 20_000 * (rng.random(4) < 0.02)
-        made.append(bars(price.round(2), open=opened.round(2), minute=minute, day=day, volume=volume))
-    return made
+        engine.append(bars(price.round(2), open=opened.round(2), minute=minute, day=day, volume=volume))
+    return engine
 
 
-def test_a_replay_gives_the_same_alerts_with_the_same_ids() -> None:
+def test_a_replay_raises_the_same_alerts_with_the_same_ids() -> None:
     first, second = make_engine(ALL_RULES, SYMBOLS), make_engine(ALL_RULES, SYMBOLS)
-    found = [alert for one in random_bars(1) for alert in close_bars(first, "1m", one)]
-    again = [alert for one in random_bars(1) for alert in close_bars(second, "1m", one)]
-    assert len({alert.kind for alert in found}) >= 9
-    assert found == again
-    assert len({alert.alert_id for alert in found}) == len(found)
+    alerts = [alert for one in random_bars(1) for alert in close_bars(first, "1m", one)]
+    replayed = [alert for one in random_bars(1) for alert in close_bars(second, "1m", one)]
+    assert len({alert.kind for alert in alerts}) >= 9
+    assert alerts == replayed
+    assert len({alert.alert_id for alert in alerts}) == len(alerts)
 
 
 @settings(max_examples=25)
 @given(seed=st.integers(0, 5), groups=st.lists(st.integers(0, 3), min_size=60, max_size=60), data=st.data())
-def test_any_grouping_of_instruments_gives_the_same(
+def test_alerts_do_not_depend_on_the_grouping_of_instruments(
     seed: int, groups: list[int], data: st.DataObject
 ) -> None:
-    together, apart = make_engine(ALL_RULES, SYMBOLS), make_engine(ALL_RULES, SYMBOLS)
+    together, separate = make_engine(ALL_RULES, SYMBOLS), make_engine(ALL_RULES, SYMBOLS)
     for one, cut in zip(random_bars(seed), groups, strict=True):
-        whole = close_bars(together, "1m", one)
+        at_once = close_bars(together, "1m", one)
         order = np.array(data.draw(st.permutations(range(4)))) if cut else np.arange(4)
         parts = [part for part in np.split(order, [cut]) if len(part)]
-        by_part = [alert for part in parts for alert in close_bars(apart, "1m", one.select(part))]
-        assert sorted(a.to_json() for a in whole) == sorted(a.to_json() for a in by_part)
+        by_part = [alert for part in parts for alert in close_bars(separate, "1m", one.select(part))]
+        assert sorted(a.to_json() for a in at_once) == sorted(a.to_json() for a in by_part)
     for name, table in together.tables().items():
         rows = np.arange(4)
-        np.testing.assert_array_equal(table.gather(rows), apart.tables()[name].gather(rows), name)
+        np.testing.assert_array_equal(table.gather(rows), separate.tables()[name].gather(rows), name)
 
 
 @settings(max_examples=25)
-@given(seed=st.integers(0, 5), at=st.integers(1, 59), keep=st.permutations(range(4)), count=st.integers(1, 4))
-def test_a_fresh_engine_resumes_from_a_snapshot(seed: int, at: int, keep: list[int], count: int) -> None:
-    made = make_engine(ALL_RULES, SYMBOLS)
-    given_bars = random_bars(seed)
-    for one in given_bars[:at]:
-        close_bars(made, "1m", one)
-    rows = np.array(keep[:count])
-    saved = {name: table.gather(rows) for name, table in made.tables().items()}
+@given(
+    seed=st.integers(0, 5), at=st.integers(1, 59), order=st.permutations(range(4)), count=st.integers(1, 4)
+)
+def test_a_fresh_engine_resumes_from_a_snapshot(seed: int, at: int, order: list[int], count: int) -> None:
+    engine = make_engine(ALL_RULES, SYMBOLS)
+    series = random_bars(seed)
+    for one in series[:at]:
+        close_bars(engine, "1m", one)
+    rows = np.array(order[:count])
+    saved = {name: table.gather(rows) for name, table in engine.tables().items()}
     fresh = make_engine(ALL_RULES, [SYMBOLS[row] for row in rows.tolist()])
     assert saved.keys() == fresh.tables().keys()
     for name, table in fresh.tables().items():
         table.scatter(np.arange(count), saved[name])
-    made.retain(rows)
-    for one in given_bars[at:]:
+    engine.retain(rows)
+    for one in series[at:]:
         renumbered = one.select(rows)
         renumbered.rows[:] = np.arange(count)
-        expected = close_bars(made, "1m", renumbered)
+        expected = close_bars(engine, "1m", renumbered)
         assert close_bars(fresh, "1m", renumbered) == expected
 
 
@@ -141,10 +143,10 @@ def test_alerts_are_ordered_by_position_then_rule() -> None:
         f'[[rule]]\nid = "{name}"\nkind = "{SCRIPTED}"\ninterval = "1m"\n{extra}\n'
         for name, extra in (("z", ""), ("b", 'symbols = ["B"]'), ("a", ""))
     )
-    made = make_engine(text, ["A", "B"])
-    given_bars = bars([110, 110], rows=[1, 0])
-    found = made.on_close("1m", given_bars, {}, given_bars.ts_close_ns)
-    assert [(one.position, one.alert.symbol, one.alert.rule_id) for one in found] == [
+    engine = make_engine(text, ["A", "B"])
+    series = bars([110, 110], rows=[1, 0])
+    fired = engine.on_close("1m", series, {}, series.ts_close_ns)
+    assert [(one.position, one.alert.symbol, one.alert.rule_id) for one in fired] == [
         (0, "B", "z"),
         (0, "B", "b"),
         (0, "B", "a"),
@@ -155,10 +157,10 @@ def test_alerts_are_ordered_by_position_then_rule() -> None:
 
 def test_rules_apply_to_the_symbols_they_name() -> None:
     text = f'[lists]\ntech = ["AAPL", "MSFT"]\n[[rule]]\nkind = "{SCRIPTED}"\nsymbols = ["@tech", "BRK*"]\n'
-    made = make_engine(text + 'exclude = ["BRK.A"]', ["AAPL", "IBM", "BRK.A"])
-    made.add_instruments([Instrument("BRK.B.XNYS", "BRK.B"), Instrument("MSFT.XNAS", "MSFT")])
-    found = close_bars(made, "1m", bars([110] * 5))
-    assert [alert.symbol for alert in found] == ["AAPL", "BRK.B", "MSFT"]
+    engine = make_engine(text + 'exclude = ["BRK.A"]', ["AAPL", "IBM", "BRK.A"])
+    engine.add_instruments([Instrument("BRK.B.XNYS", "BRK.B"), Instrument("MSFT.XNAS", "MSFT")])
+    fired = close_bars(engine, "1m", bars([110] * 5))
+    assert [alert.symbol for alert in fired] == ["AAPL", "BRK.B", "MSFT"]
 
 
 def test_a_rule_without_an_interval_uses_the_finest_suitable_one() -> None:
@@ -179,18 +181,18 @@ id = "vwap"
 kind = "vwap_deviation"
 pct = 5
 """
-    made = make_engine(text, intervals=["1d", "1m", "5m"])
-    assert made.required_indicators == {"1m": {"VWAP"}, "1d": frozenset()}
+    engine = make_engine(text, intervals=["1d", "1m", "5m"])
+    assert engine.required_indicators == {"1m": {"VWAP"}, "1d": frozenset()}
     assert [
-        alert.rule_id for alert in close_bars(made, "1m", bars([110.0]), {"VWAP": np.array([100.0])})
+        alert.rule_id for alert in close_bars(engine, "1m", bars([110.0]), {"VWAP": np.array([100.0])})
     ] == [
         "any",
         "intraday",
         "both",
         "vwap",
     ]
-    assert [alert.rule_id for alert in close_bars(made, "1d", daily_bars([110.0]))] == ["both"]
-    assert close_bars(made, "5m", bars([110.0], width=5)) == []
+    assert [alert.rule_id for alert in close_bars(engine, "1d", daily_bars([110.0]))] == ["both"]
+    assert close_bars(engine, "5m", bars([110.0], width=5)) == []
     only_days = make_engine(text, intervals=["1d"])
     assert [rule.id for rule in only_days.rules_without_interval] == ["intraday", "vwap"]
     assert [alert.rule_id for alert in close_bars(only_days, "1d", daily_bars([110.0]))] == ["any", "both"]
@@ -209,12 +211,12 @@ interval = "1d"
 [[rule]]
 kind = "range_expansion"
 """
-    made = make_engine(text)
-    assert made.required_indicators["1d"] >= {"SMA(20)"}
+    engine = make_engine(text)
+    assert engine.required_indicators["1d"] >= {"SMA(20)"}
     assert any(
-        name.startswith("BBANDS(") and name.endswith(".upper") for name in made.required_indicators["1d"]
+        name.startswith("BBANDS(") and name.endswith(".upper") for name in engine.required_indicators["1d"]
     )
-    assert made.required_indicators["1m"] == {"ATR(14)"}
+    assert engine.required_indicators["1m"] == {"ATR(14)"}
 
 
 def test_a_rules_version_depends_on_its_content_not_its_position() -> None:
@@ -222,10 +224,10 @@ def test_a_rules_version_depends_on_its_content_not_its_position() -> None:
     (same,) = parse('# a comment\n\n[[rule]]\nkind = "zscore"', "x").rules
     (other,) = parse('[[rule]]\nkind = "zscore"\nthreshold = 6', "x").rules
     assert first.version == same.version != other.version
-    (louder,) = parse('[[rule]]\nkind = "zscore"\nseverity = "critical"', "x").rules
-    assert first.version != louder.version
+    (more_severe,) = parse('[[rule]]\nkind = "zscore"\nseverity = "critical"', "x").rules
+    assert first.version != more_severe.version
     # a rule with another severity can use the same state
-    assert first.state_version == louder.state_version != other.state_version
+    assert first.state_version == more_severe.state_version != other.state_version
 
 
 def test_a_rules_version_does_not_depend_on_what_was_read_before() -> None:
@@ -239,63 +241,61 @@ def test_a_rules_version_does_not_depend_on_what_was_read_before() -> None:
 
 
 def test_a_stale_instrument_is_reported_once_and_cleared_by_the_next_trade() -> None:
-    made = make_engine(
+    engine = make_engine(
         '[[rule]]\nkind = "stale"\nafter = "10m"\nsymbols = ["AAPL", "IBM"]', ["AAPL", "IBM", "FB"]
     )
     rows = np.arange(3)
     opened = np.full(3, DAY * 20_000 + OPEN * MINUTE)
-    shut = opened + 390 * MINUTE
+    closed = opened + 390 * MINUTE
 
-    def silence(last: list[int], now: int) -> list[tuple[str, str, int]]:
+    def idle_alerts(last: list[int], now: int) -> list[tuple[str, str, int]]:
         last_ns = opened + np.array(last) * MINUTE
-        found = made.on_idle(rows, last_ns, int(opened[0]) + now * MINUTE, opened, shut)
+        fired = engine.on_idle(rows, last_ns, int(opened[0]) + now * MINUTE, opened, closed)
         return [
             (one.alert.symbol, one.alert.state, (one.alert.ts_event_ns - int(opened[0])) // MINUTE)
-            for one in found
+            for one in fired
         ]
 
-    assert silence([3, -900, 0], 9) == []
+    assert idle_alerts([3, -900, 0], 9) == []
     # an instrument that sent nothing today is measured from the open
-    assert silence([3, -900, 0], 12) == [("IBM", "fired", 10)]
-    assert silence([3, -900, 0], 14) == [("AAPL", "fired", 13)]
-    assert silence([3, -900, 0], 20) == []
-    assert silence([20, -900, 0], 21) == [("AAPL", "cleared", 20)]
-    assert silence([20, -900, 0], 500) == []
-    # the next session's open brings no data by itself
+    assert idle_alerts([3, -900, 0], 12) == [("IBM", "fired", 10)]
+    assert idle_alerts([3, -900, 0], 14) == [("AAPL", "fired", 13)]
+    assert idle_alerts([3, -900, 0], 20) == []
+    assert idle_alerts([20, -900, 0], 21) == [("AAPL", "cleared", 20)]
+    assert idle_alerts([20, -900, 0], 500) == []
+    # the open of the next session alone brings no data
     opened += DAY
-    shut += DAY
-    assert silence([-1000, -2000, 0], 1) == []
-    assert silence([0, 0, 0], 1) == [("IBM", "cleared", 0)]
+    closed += DAY
+    assert idle_alerts([-1000, -2000, 0], 1) == []
+    assert idle_alerts([0, 0, 0], 1) == [("IBM", "cleared", 0)]
 
 
 def test_many_rejects_in_a_window_are_reported() -> None:
-    made = make_engine('[[rule]]\nkind = "data_quality"\ncount = 10\nwindow = "6m"', ["AAPL", "IBM"])
+    engine = make_engine('[[rule]]\nkind = "data_quality"\ncount = 10\nwindow = "6m"', ["AAPL", "IBM"])
     start = DAY * 20_000
 
-    def bad(row: int, count: int, minute: int) -> list[tuple[str, str, str]]:
+    def reject_alerts(row: int, count: int, minute: int) -> list[tuple[str, str, str]]:
         at = np.array([start + minute * MINUTE])
-        found = made.on_rejects(np.array([row]), np.array([count]), at, at + 1)
-        return [(one.alert.symbol, one.alert.state, str(one.alert.value)) for one in found]
+        fired = engine.on_rejects(np.array([row]), np.array([count]), at, at + 1)
+        return [(one.alert.symbol, one.alert.state, str(one.alert.value)) for one in fired]
 
-    assert bad(0, 6, 0) == []
-    assert bad(1, 9, 1) == []
-    assert bad(0, 3, 5) == []
-    assert bad(0, 7, 6) == [("AAPL", "fired", "10")]  # the six of minute 0 are out
-    assert bad(0, 1, 30) == [("AAPL", "cleared", "1")]
+    assert reject_alerts(0, 6, 0) == []
+    assert reject_alerts(1, 9, 1) == []
+    assert reject_alerts(0, 3, 5) == []
+    assert reject_alerts(0, 7, 6) == [("AAPL", "fired", "10")]  # the six of minute 0 have left the window
+    assert reject_alerts(0, 1, 30) == [("AAPL", "cleared", "1")]
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_work_for_bars_of_minutes_and_days(name: str) -> None:
-    made = AlertEngine(preset(name).rules, ["1m", "1d"])
-    made.add_instruments([Instrument(f"{symbol}.XNAS", symbol) for symbol in SYMBOLS])
+def test_presets_work_with_minute_and_daily_bars(name: str) -> None:
+    engine = AlertEngine(preset(name).rules, ["1m", "1d"])
+    engine.add_instruments([Instrument(f"{symbol}.XNAS", symbol) for symbol in SYMBOLS])
     for one in random_bars(2):
-        made.on_close("1m", one, {}, one.ts_close_ns)
-    assert made.rules_without_interval == []
+        engine.on_close("1m", one, {}, one.ts_close_ns)
+    assert engine.rules_without_interval == []
 
 
-def test_positions_are_those_among_the_bars_that_were_given() -> None:
-    made = make_engine(f'[[rule]]\nkind = "{SCRIPTED}"\nsymbols = ["B"]', ["A", "B"])
-    given_bars = bars([100, 110], rows=[0, 1])
-    assert [at for at, _ in encoded_alerts(made.on_close("1m", given_bars, {}, given_bars.ts_close_ns))] == [
-        1
-    ]
+def test_positions_refer_to_all_bars_of_the_call() -> None:
+    engine = make_engine(f'[[rule]]\nkind = "{SCRIPTED}"\nsymbols = ["B"]', ["A", "B"])
+    series = bars([100, 110], rows=[0, 1])
+    assert [at for at, _ in encoded_alerts(engine.on_close("1m", series, {}, series.ts_close_ns))] == [1]

@@ -1,4 +1,4 @@
-"""What may stand in a file of rules, and what is said of what may not."""
+"""Rules files: what is valid, and the problems reported for what is not."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,13 +54,13 @@ def problems(text: str) -> list[RuleProblem]:
 
 
 def single_problem(line: str, kind: str = 'kind = "zscore"') -> RuleProblem:
-    (found,) = problems(f"\n[[rule]]\n{kind}\n{line}\n")
-    return found
+    (problem,) = problems(f"\n[[rule]]\n{kind}\n{line}\n")
+    return problem
 
 
 def test_a_whole_file() -> None:
-    found = parse(FULL_RULES, "rules.toml")
-    big, cross, price = found.rules
+    rule_set = parse(FULL_RULES, "rules.toml")
+    big, cross, price = rule_set.rules
     assert (big.id, cross.id, price.id) == ("big-move", "cross-1", "cross-2")
     assert big.symbols == ("AAPL", "BRK*", "MSFT")
     assert (big.exclude, big.intervals, big.critical, big.cooldown_ns) == (
@@ -72,7 +72,7 @@ def test_a_whole_file() -> None:
     assert big.expires_ns == int(datetime(2027, 1, 1, tzinfo=UTC).timestamp()) * 10**9
     assert (big.line, cross.line, price.line) == (4, 24, 28)
     assert (cross.arguments["level"], price.arguments["level"]) == ("SMA(200)", 150.5)
-    (channel,) = found.notify
+    (channel,) = rule_set.notify
     assert (channel.table["channel"], channel.line) == ("email", 32)
 
 
@@ -186,11 +186,11 @@ pct = 3
     ],
 )  # fmt: skip
 def test_errors_are_reported(line: str, kind: str, message: str, hint: str) -> None:
-    found = single_problem(line, f'kind = "{kind}"')
-    assert message in found.message
-    assert hint in found.hint
-    assert found.rule in {f"{kind}-1", "a b", "5"}
-    assert 2 <= found.line <= 5
+    problem = single_problem(line, f'kind = "{kind}"')
+    assert message in problem.message
+    assert hint in problem.hint
+    assert problem.rule in {f"{kind}-1", "a b", "5"}
+    assert 2 <= problem.line <= 5
 
 
 def test_each_error_names_its_line_and_the_exception_lists_them_all() -> None:
@@ -206,13 +206,13 @@ def test_each_error_names_its_line_and_the_exception_lists_them_all() -> None:
 
 def test_lines_are_found_behind_long_texts_and_quoted_keys() -> None:
     text = '[[rule]]\nkind = "zscore"\nmessage = """\nthreshold = 1\n[[rule]]\n"""\n"threshold" = 0\n'
-    (found,) = problems(text)
-    assert found.line == 7
+    (problem,) = problems(text)
+    assert problem.line == 7
 
 
 def test_a_toml_syntax_error_has_its_line() -> None:
-    (found,) = problems("[[rule]]\nkind = \n")
-    assert (found.line, found.rule) == (2, "")
+    (problem,) = problems("[[rule]]\nkind = \n")
+    assert (problem.line, problem.rule) == (2, "")
 
 
 def test_malformed_tables() -> None:
@@ -225,8 +225,8 @@ def test_malformed_tables() -> None:
 
 def test_unknown_symbols_are_reported_once_the_symbols_are_known() -> None:
     text = '[[rule]]\nkind = "zscore"\nsymbols = ["AAPL", "aapl", "X*", "MSTF"]\n'
-    found = parse(text, "x").unmatched_patterns(["AAPL", "MSFT"])
-    assert [(p.line, p.message, p.hint) for p in found] == [
+    unmatched = parse(text, "x").unmatched_patterns(["AAPL", "MSFT"])
+    assert [(p.line, p.message, p.hint) for p in unmatched] == [
         (3, "no symbol matches aapl.", "Did you mean AAPL?"),
         (3, "no symbol matches X*.", ""),
         (3, "no symbol matches MSTF.", "Did you mean MSFT?"),
@@ -234,9 +234,9 @@ def test_unknown_symbols_are_reported_once_the_symbols_are_known() -> None:
 
 
 def test_a_file_can_extend_a_preset() -> None:
-    found = parse('preset = "default"\n\n[[rule]]\nid = "gap"\nkind = "gap_open"\npct = 3\n', "x")
-    assert [rule.arguments["pct"] for rule in found.rules if rule.id == "gap"] == [3]
-    assert len(found.rules) == len(preset("default").rules)
+    rule_set = parse('preset = "default"\n\n[[rule]]\nid = "gap"\nkind = "gap_open"\npct = 3\n', "x")
+    assert [rule.arguments["pct"] for rule in rule_set.rules if rule.id == "gap"] == [3]
+    assert len(rule_set.rules) == len(preset("default").rules)
     assert problems('preset = "defualt"')[0].hint == "Did you mean default?"
 
 

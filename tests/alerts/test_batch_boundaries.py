@@ -1,4 +1,4 @@
-"""Trades and bars of several markets, with the clock in between: no cut and no change of hands shows."""
+"""Trades, bars and clock checks of several markets: results do not depend on batches or rebalances."""
 
 import itertools
 from decimal import Decimal
@@ -120,7 +120,7 @@ steps = st.lists(
         st.one_of(st.integers(0, 40), st.integers(0, 300), st.integers(-200, 0), st.just(30_000)),
         st.one_of(st.decimals("95", "105", places=1), st.just(Decimal(-1))),
         st.sampled_from(["trade"] * 6 + ["bar", "5s bar"]),
-        # the clock: at once, a little later, much later
+        # the clock: at once, shortly later, much later
         st.sampled_from([None, None, None, 0, 70, 90_000]),
     ),
     max_size=50,
@@ -132,7 +132,7 @@ NAMES = ("bars", "indicators", "rejects")
 def make_records(
     events: list[tuple[str, int, Decimal, str, int | None]],
 ) -> tuple[pl.DataFrame, dict[int, ClockTick]]:
-    """Records, and after which of them the clock closes bars."""
+    """Return records, and after which of them the clock closes bars."""
     now, values, times, clock_ticks = START, [], [], {}
     clock = START
     for number, (name, step, price, kind, waits) in enumerate(events):
@@ -152,17 +152,17 @@ def make_records(
 
 
 def collect_results(outputs: list[Output]) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        name: [row for o in outputs for row in getattr(o, name).rows()] for name in NAMES
-    }
+    rows: dict[str, Any] = {name: [row for o in outputs for row in getattr(o, name).rows()] for name in NAMES}
     alerts = [(raised.offset, raised.alert.to_json()) for output in outputs for raised in output.alerts]
-    return {**found, "alerts": alerts, "rows": sum(o.rows for o in outputs)}
+    return {**rows, "alerts": alerts, "rows": sum(o.rows for o in outputs)}
 
 
 def run_engine(
     subject: Engine, frame: pl.DataFrame, clock_ticks: dict[int, ClockTick], cut_points: list[int]
 ) -> list[Output]:
-    edges = sorted({0, frame.height, *clock_ticks, *(place for place in cut_points if place < frame.height)})
+    edges = sorted(
+        {0, frame.height, *clock_ticks, *(offset for offset in cut_points if offset < frame.height)}
+    )
     outputs = []
     for a, b in itertools.pairwise(edges):
         outputs.append(subject.process(frame.slice(a, b - a)))
@@ -174,37 +174,41 @@ def run_engine(
 @settings(max_examples=30, derandomize=True)
 @given(steps, cuts, st.sampled_from([0, 50]), st.sampled_from([0, 90]))
 def test_results_do_not_depend_on_batching(
-    made: list[tuple[str, int, Decimal, str, int | None]], places: list[int], grace: int, lateness: int
+    events: list[tuple[str, int, Decimal, str, int | None]], cut_points: list[int], grace: int, lateness: int
 ) -> None:
-    frame, moments = make_records(made)
+    frame, clock_ticks = make_records(events)
     expected = collect_results(
-        run_engine(make_engine(grace, lateness), frame, moments, list(range(frame.height)))
+        run_engine(make_engine(grace, lateness), frame, clock_ticks, list(range(frame.height)))
     )
-    assert collect_results(run_engine(make_engine(grace, lateness), frame, moments, places)) == expected
+    assert (
+        collect_results(run_engine(make_engine(grace, lateness), frame, clock_ticks, cut_points)) == expected
+    )
 
 
 @settings(max_examples=20, derandomize=True)
 @given(steps, steps, st.lists(st.integers(0, 50), max_size=5, unique=True), st.sampled_from([0, 50]))
 def test_results_do_not_depend_on_rebalances(
-    made: list[tuple[str, int, Decimal, str, int | None]],
+    events: list[tuple[str, int, Decimal, str, int | None]],
     others: list[tuple[str, int, Decimal, str, int | None]],
-    hands: list[int],
+    handovers: list[int],
     grace: int,
 ) -> None:
-    frame, moments = make_records(made)
-    expected = collect_results(run_engine(make_engine(grace, 90), frame, moments, []))
+    frame, clock_ticks = make_records(events)
+    expected = collect_results(run_engine(make_engine(grace, 90), frame, clock_ticks, []))
     other, _ = make_records(others)
     other = other.with_columns(partition=pl.lit(1, dtype=pl.Int64))
-    edges = sorted({0, frame.height, *moments, *(place for place in hands if place < frame.height)})
+    edges = sorted(
+        {0, frame.height, *clock_ticks, *(offset for offset in handovers if offset < frame.height)}
+    )
     one, outputs, has_other = make_engine(grace, 90), [], False
     for a, b in itertools.pairwise(edges):
         outputs.append(one.process(frame.slice(a, b - a)))
-        if b in moments:
-            outputs.append(one.close_idle(0, *moments[b]))
-        if b not in hands:
+        if b in clock_ticks:
+            outputs.append(one.close_idle(0, *clock_ticks[b]))
+        if b not in handovers:
             continue
         if has_other:
-            # who has it already drops another partition, and gets it back
+            # the owner drops another partition, and gets it back later
             one.drop_partition(1)
         else:
             state, one = engine_state.snapshot(one, 0), make_engine(grace, 90)

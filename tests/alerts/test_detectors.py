@@ -1,4 +1,4 @@
-"""Each kind: when it has its first value, what happens on its threshold, and which way it looks."""
+"""Each detector: when it has its first value, what happens at its threshold, and its directions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ from tickerlake.analytics.bars import Bars, Floats
 NO_VALUES: dict[str, Floats] = {}
 
 
-def make_detector(kind: str, interval: str = "1m", size: int = 1, **given_parameters: Any) -> Detector:
-    detector = registry.detector_class(kind)(given_parameters, interval)
+def make_detector(kind: str, interval: str = "1m", size: int = 1, **parameters: Any) -> Detector:
+    detector = registry.detector_class(kind)(parameters, interval)
     detector.table.grow(size)
     if detector.history is not None:
         detector.history.grow(size)
@@ -57,11 +57,11 @@ def minute_bars(closes: Sequence[float] | Floats, **fields: Any) -> list[Bars]:
 
 
 def test_pct_change_over_bars() -> None:
-    found = run_detector(
+    readings = run_detector(
         make_detector("pct_change", window=2, pct=10), minute_bars([100, 50, 110, 45, 99, 100])
     )
-    assert values_of(found) == [None, None, 10.0, -10.0, -10.0, round(100 * (100 / 45 - 1), 6)]
-    assert fires(found) == [False, False, True, True, True, True]
+    assert values_of(readings) == [None, None, 10.0, -10.0, -10.0, round(100 * (100 / 45 - 1), 6)]
+    assert fires(readings) == [False, False, True, True, True, True]
     up = run_detector(
         make_detector("pct_change", window=2, pct=10, direction="up"), minute_bars([100, 50, 110, 45])
     )
@@ -76,9 +76,9 @@ def test_pct_change_over_a_duration_uses_the_last_price_before_it() -> None:
     series = [
         bars([price], minute=minute) for minute, price in ((0, 100), (1, 101), (6, 102), (7, 103), (12, 104))
     ]
-    found = run_detector(make_detector("pct_change", window="5m", pct=1), series)
+    readings = run_detector(make_detector("pct_change", window="5m", pct=1), series)
     # minute 6 ends at 7, and five minutes before that the last price was the one of minute 1
-    assert values_of(found) == [
+    assert values_of(readings) == [
         0.0,
         1.0,
         round(100 / 101, 6),
@@ -89,15 +89,15 @@ def test_pct_change_over_a_duration_uses_the_last_price_before_it() -> None:
 
 def test_pct_change_over_a_duration_does_not_span_the_night() -> None:
     series = [bars([100], minute=389), bars([121], day=1, open=[120.0]), bars([126], day=1, minute=1)]
-    found = run_detector(make_detector("pct_change", window="5m", pct=1), series)
-    assert values_of(found)[1:] == [round(100 / 120, 6), 5.0]
-    # but where there is no night it does
+    readings = run_detector(make_detector("pct_change", window="5m", pct=1), series)
+    assert values_of(readings)[1:] == [round(100 / 120, 6), 5.0]
+    # but a session of 24 hours has no gap before it
     around: dict[str, Any] = {"session_open_ns": 0, "session_close_ns": DAY}
-    found = run_detector(
+    readings = run_detector(
         make_detector("pct_change", window="5m", pct=1),
         [bars([100], **around), bars([110], minute=9, **around)],
     )
-    assert values_of(found) == [None, 10.0]
+    assert values_of(readings) == [None, 10.0]
 
 
 def test_pct_change_over_days_of_minute_bars_is_since_a_sessions_close() -> None:
@@ -135,9 +135,9 @@ def test_cross_requires_the_other_side_first() -> None:
 
 def test_cross_of_an_indicator_waits_for_its_first_value() -> None:
     level = [{"SMA(3)": np.array([value])} for value in (np.nan, 100.0, 102.0, 102.0)]
-    found = run_detector(make_detector("cross", level="SMA(3)"), minute_bars([99, 101, 101, 103]), level)
-    assert fires(found) == [False, False, True, True]
-    assert values_of(found) == [None, 1.0, -1.0, 1.0]
+    readings = run_detector(make_detector("cross", level="SMA(3)"), minute_bars([99, 101, 101, 103]), level)
+    assert fires(readings) == [False, False, True, True]
+    assert values_of(readings) == [None, 1.0, -1.0, 1.0]
 
 
 def test_channel_edges_are_inclusive() -> None:
@@ -167,9 +167,9 @@ def test_channel_of_an_indicator_waits_for_its_first_value() -> None:
 
 def test_vwap_deviation() -> None:
     vwap = [{"VWAP": np.array([value])} for value in (np.nan, 100.0, 100.0)]
-    found = run_detector(make_detector("vwap_deviation", pct=1.0), minute_bars([100, 101, 98]), vwap)
-    assert values_of(found) == [None, 1.0, -2.0]
-    assert fires(found) == [False, True, True]
+    readings = run_detector(make_detector("vwap_deviation", pct=1.0), minute_bars([100, 101, 98]), vwap)
+    assert values_of(readings) == [None, 1.0, -2.0]
+    assert fires(readings) == [False, True, True]
     in_bps = make_detector("vwap_deviation", bps=150.0, direction="down")
     assert (in_bps.unit, in_bps.threshold) == ("bps", 150.0)
     assert fires(run_detector(in_bps, minute_bars([100, 102, 98]), vwap)) == [False, False, True]
@@ -186,12 +186,12 @@ def test_gap_open_is_only_at_the_first_bar_of_a_session() -> None:
         bars([200], day=1, minute=1),
         bars([190], day=2, minute=0, open=[180]),
     ]
-    found = run_detector(make_detector("gap_open", pct=10), series)
-    assert values_of(found) == [None, None, 10.0, None, -10.0]
-    assert fires(found) == [False, False, True, False, True]
+    readings = run_detector(make_detector("gap_open", pct=10), series)
+    assert values_of(readings) == [None, None, 10.0, None, -10.0]
+    assert fires(readings) == [False, False, True, False, True]
     assert [
         float(one.reference_session[0])
-        for one in (found[2], found[4])
+        for one in (readings[2], readings[4])
         if not isinstance(one.reference_session, float)
     ] == [
         FIRST_DAY,
@@ -221,11 +221,11 @@ def test_new_high_requires_a_full_window_and_exceeding_its_high(interval: str) -
 def test_new_low_of_minutes_within_days() -> None:
     lows = [[100, 90], [95, 80, 85], [79, 81, 78]]
     series = [bars([p], day=d, minute=m) for d, prices in enumerate(lows) for m, p in enumerate(prices)]
-    found = run_detector(make_detector("new_low", window="2d"), series)
-    assert values_of(found)[:5] == [None] * 5
+    readings = run_detector(make_detector("new_low", window="2d"), series)
+    assert values_of(readings)[:5] == [None] * 5
     # below the low of both days, then above it, then below the low of this day too
-    assert fires(found)[5:] == [True, False, True]
-    assert values_of(found)[7] == round(100 * (78 / 79 - 1), 6)
+    assert fires(readings)[5:] == [True, False, True]
+    assert values_of(readings)[7] == round(100 * (78 / 79 - 1), 6)
 
 
 # volume and range
@@ -237,12 +237,12 @@ def test_volume_spike_is_in_multiples_of_the_baseline() -> None:
         daily_bars([100], day=day, volume=[volume])
         for day, volume in enumerate([100, 100, 100, 500, 499, np.nan, 600])
     ]
-    found = run_detector(detector, series)
-    assert values_of(found)[:4] == [None, 1.0, 1.0, 5.0]
-    assert fires(found)[3]
-    assert values_of(found)[5] is None
-    # a volume counts for four times the usual at most
-    assert values_of(found)[4] == round(499 / (100 + 300 / 4), 6)
+    readings = run_detector(detector, series)
+    assert values_of(readings)[:4] == [None, 1.0, 1.0, 5.0]
+    assert fires(readings)[3]
+    assert values_of(readings)[5] is None
+    # a volume counts for at most four times the usual
+    assert values_of(readings)[4] == round(499 / (100 + 300 / 4), 6)
 
 
 def test_volume_spike_accounts_for_time_of_day() -> None:
@@ -278,9 +278,9 @@ def test_volume_spike_ignores_small_volumes() -> None:
 def test_range_expansion_is_against_the_average_before() -> None:
     atr = [{"ATR(14)": np.array([value])} for value in (np.nan, 2.0, 3.0, 0.0, 1.0)]
     series = [bars([close], minute=n, open=[100]) for n, close in enumerate([101, 101, 106, 94, 101])]
-    found = run_detector(make_detector("range_expansion", k=3.0), series, atr)
-    assert values_of(found) == [None, None, 3.0, -2.0, None]
-    assert fires(found) == [False, False, True, False, False]
+    readings = run_detector(make_detector("range_expansion", k=3.0), series, atr)
+    assert values_of(readings) == [None, None, 3.0, -2.0, None]
+    assert fires(readings) == [False, False, True, False, False]
 
 
 # zscore and jump
@@ -297,29 +297,29 @@ def test_zscore_is_in_sigmas_of_the_returns_before() -> None:
         closes.append(closes[-1] * math.exp(0.001 * (-1) ** number))
     closes.append(closes[-1] * math.exp(0.005))
     detector = make_detector("zscore", time_of_day=False)
-    found = run_detector(detector, minute_bars(closes[:380] + closes[-2:]))
-    assert values_of(found)[0] is None
-    assert values_of(found)[-2] == pytest.approx(-1.0, abs=1e-3)
-    # all returns were of one size: it is the sigma, and the return itself is not in it
-    assert values_of(found)[-1] == pytest.approx(5.0, abs=2e-3)
+    readings = run_detector(detector, minute_bars(closes[:380] + closes[-2:]))
+    assert values_of(readings)[0] is None
+    assert values_of(readings)[-2] == pytest.approx(-1.0, abs=1e-3)
+    # all returns had one size, which is the sigma; it does not include the return itself
+    assert values_of(readings)[-1] == pytest.approx(5.0, abs=2e-3)
 
 
 def test_one_jump_does_not_blind_zscore() -> None:
     closes = random_walk(300)
     closes[250:] *= 1.2
     closes[260:] *= 1.02
-    found = run_detector(make_detector("zscore", time_of_day=False, threshold=5.0), minute_bars(closes))
-    assert fires(found)[250]
-    assert fires(found)[260]
-    # returns of the same size again and again become usual
-    assert not any(fires(found)[261:])
+    readings = run_detector(make_detector("zscore", time_of_day=False, threshold=5.0), minute_bars(closes))
+    assert fires(readings)[250]
+    assert fires(readings)[260]
+    # after the jumps, returns are usual again
+    assert not any(fires(readings)[261:])
 
 
 def test_zscore_ignores_overnight_gaps() -> None:
     series = [bars([price], minute=minute) for minute, price in enumerate(random_walk(200))]
-    night = [bars([130.0], open=[130.0], day=1, minute=0), bars([130.0], day=1, minute=1)]
-    found = run_detector(make_detector("zscore", time_of_day=False), [*series, *night])
-    assert values_of(found)[-2] == 0.0
+    next_day = [bars([130.0], open=[130.0], day=1, minute=0), bars([130.0], day=1, minute=1)]
+    readings = run_detector(make_detector("zscore", time_of_day=False), [*series, *next_day])
+    assert values_of(readings)[-2] == 0.0
     by_day = [daily_bars([price], day=day) for day, price in enumerate(random_walk(60, 0.01))]
     jump = daily_bars([140.0], open=[140.0], day=60)
     assert fires(run_detector(make_detector("zscore", "1d"), [*by_day, jump]))[-1]
@@ -341,12 +341,12 @@ def test_zscore_after_a_gap_scales_sigma() -> None:
 def test_zscore_treats_one_tick_moves_as_noise(time_of_day: bool) -> None:
     flat = [100.0] * 50 + [100.01, 100.0, 100.01, 100.02]
     series = [bars([price], minute=150 + number) for number, price in enumerate(flat)]
-    found = run_detector(make_detector("zscore", time_of_day=time_of_day), series)
-    assert max(abs(value) for value in values_of(found) if value is not None) <= 2.01
-    assert not any(fires(found))
+    readings = run_detector(make_detector("zscore", time_of_day=time_of_day), series)
+    assert max(abs(value) for value in values_of(readings) if value is not None) <= 2.01
+    assert not any(fires(readings))
 
 
-def test_zscore_learns_the_time_of_the_day() -> None:
+def test_zscore_learns_the_time_of_day() -> None:
     rng = np.random.default_rng(3)
     series = []
     price = 100.0
@@ -358,39 +358,39 @@ def test_zscore_learns_the_time_of_the_day() -> None:
             )
             series.append(bars([price], open=[opened], day=day, minute=minute, width=5))
     plain = run_detector(make_detector("zscore", "5m", time_of_day=False), series)
-    knowing = run_detector(make_detector("zscore", "5m"), series)
+    profiled = run_detector(make_detector("zscore", "5m"), series)
     last = slice(10 * 78, None)
     assert sum(fires(plain)[last]) > 15
-    assert sum(fires(knowing)[last]) < sum(fires(plain)[last]) / 3
+    assert sum(fires(profiled)[last]) < sum(fires(plain)[last]) / 3
 
 
 def test_jump_is_the_test_of_lee_and_mykland() -> None:
     closes = random_walk(80)
     changes = np.diff(np.log(closes))
-    found = run_detector(make_detector("jump", window=48, time_of_day=False), minute_bars(closes))
-    # the last 3 * 16 products at most, the window moves in blocks
+    readings = run_detector(make_detector("jump", window=48, time_of_day=False), minute_bars(closes))
+    # at most the last 3 * 16 products: the window moves in blocks
     products = np.abs(changes[1:-1] * changes[:-2])
     candidates = [abs(changes[-1]) / math.sqrt(products[-count:].mean()) for count in range(44, 52)]
-    assert min(abs(abs(float(found[-1].value[0])) - candidate) for candidate in candidates) < 1e-6
-    assert values_of(found)[:29] == [None] * 29
+    assert min(abs(abs(float(readings[-1].value[0])) - candidate) for candidate in candidates) < 1e-6
+    assert values_of(readings)[:29] == [None] * 29
 
 
 def test_the_threshold_of_lee_and_mykland() -> None:
-    # the paper's 1 % level: 4.6001 for the standardised statistic
+    # the paper's 1% level: 4.6001 for the standardized statistic
     root = math.sqrt(2 * math.log(390))
     c = math.sqrt(2 / math.pi)
-    standardised = (lee_mykland_threshold(390, 0.01) - root / c) * c * root
-    assert standardised + (math.log(math.pi) + math.log(math.log(390))) / 2 == pytest.approx(4.6001, abs=1e-4)
+    standardized = (lee_mykland_threshold(390, 0.01) - root / c) * c * root
+    assert standardized + (math.log(math.pi) + math.log(math.log(390))) / 2 == pytest.approx(4.6001, abs=1e-4)
     assert lee_mykland_threshold(390, 0.01) == pytest.approx(5.466, abs=1e-3)
 
 
 def test_jump_finds_jumps() -> None:
     closes = random_walk(400)
     closes[350:] *= 1.012
-    found = run_detector(make_detector("jump", time_of_day=False), minute_bars(closes))
-    assert [n for n, fire in enumerate(fires(found)) if fire] == [350]
+    readings = run_detector(make_detector("jump", time_of_day=False), minute_bars(closes))
+    assert [n for n, fire in enumerate(fires(readings)) if fire] == [350]
     # its threshold follows from alpha, and so does the one at which it clears
-    clears = [bool(one.clear[0]) for one in found]
+    clears = [bool(one.clear[0]) for one in readings]
     assert not clears[350]
     assert sum(clears[351:]) > 40
 
@@ -400,10 +400,10 @@ def test_jump_finds_jumps() -> None:
 
 def test_halt_fires_when_trading_resumes() -> None:
     series = [bars([100], minute=minute) for minute in [*range(60), 64, *range(65, 70), 75, 76]]
-    found = run_detector(make_detector("halt", minutes=5.0), series)
-    assert [float(one.value[0]) for one in found if one.fire[0]] == [300.0]
-    assert fires(found)[-2]
-    # the night is no halt
+    readings = run_detector(make_detector("halt", minutes=5.0), series)
+    assert [float(one.value[0]) for one in readings if one.fire[0]] == [300.0]
+    assert fires(readings)[-2]
+    # the gap between sessions is not a halt
     busy = [bars([100], minute=minute) for minute in range(60)]
     assert fires(run_detector(make_detector("halt", minutes=5.0), [*busy, bars([100], minute=65)]))[-1]
     assert not fires(run_detector(make_detector("halt", minutes=5.0), [*busy, bars([100], day=1, minute=0)]))[
@@ -419,7 +419,7 @@ def test_an_instrument_that_seldom_trades_is_not_halted() -> None:
 def limit_band_readings(
     moves: Mapping[int, float], *, tier: int = 1, day: int = 0, price: float = 100.0, **fields: Any
 ) -> list[Reading]:
-    """A day before at the price, then minutes at it, some of which move by so many percent."""
+    """Return readings of a session at a price, in which some minutes move by a percentage."""
     series = [bars([price], day=day - 1, minute=389, first_of_session=True)]
     for minute in range(390):
         low = price * (1 + moves.get(minute, 0.0) / 100)
@@ -437,7 +437,7 @@ def limit_band_readings(
         (3.0, 1, 100, 0, 20.0),
         (0.5, 1, 100, 0, 30.0),  # 15 cents
         (0.16, 2, 100, 0, 75.0),
-        # doubled before 9:45 and from 15:35 on, as long as that was so
+        # bands double before 9:45 and from 15:35 on, where the rules of the day say so
         (100.0, 1, 14, -3_000, 10.0),
         (100.0, 1, 15, -3_000, 5.0),
         (100.0, 2, 365, -3_000, 20.0),
@@ -457,17 +457,17 @@ def test_limit_bands(price: float, tier: int, minute: int, day: int, band: float
         )
 
 
-def test_no_limit_is_known_before_there_were_any() -> None:
+def test_there_are_no_limits_before_the_plan() -> None:
     assert not any(fires(limit_band_readings({100: -50.0}, day=-7_000)))
 
 
 def test_the_reference_price_follows_the_last_five_minutes() -> None:
-    # 4 % a minute: each is within the band of the minutes before, but not of the open
+    # 1% per minute: within the band around the last five minutes, but not around the open
     series = [bars([100], day=-1, minute=389, first_of_session=True), bars([100], minute=0)]
     series += [bars([100 * 0.99**minute], minute=minute) for minute in range(1, 20)]
-    found = run_detector(make_detector("limit_band"), series)
-    assert not any(fires(found))
-    references = [float(one.reference[0]) for one in found if not isinstance(one.reference, float)]
+    readings = run_detector(make_detector("limit_band"), series)
+    assert not any(fires(readings))
+    references = [float(one.reference[0]) for one in readings if not isinstance(one.reference, float)]
     assert references[-1] == pytest.approx(np.mean([100 * 0.99**n for n in range(14, 19)]), rel=0.011)
 
 
@@ -494,14 +494,14 @@ def test_the_market_wide_breakers() -> None:
     assert math.isnan(threshold)
 
 
-# for all
+# all detectors
 
 
 @pytest.mark.parametrize(
     "kind", [name for name in registry.kind_names() if name not in {"stale", "data_quality"}]
 )
 def test_a_preview_changes_nothing_and_equals_an_update(kind: str) -> None:
-    needed: dict[str, dict[str, Any]] = {
+    required: dict[str, dict[str, Any]] = {
         "pct_change": {"pct": 1.0, "window": "3m"},
         "cross": {"level": 100.0},
         "channel": {"upper": 101.0, "lower": 99.0},
@@ -509,7 +509,7 @@ def test_a_preview_changes_nothing_and_equals_an_update(kind: str) -> None:
         "gap_open": {"pct": 1.0},
         "vwap_deviation": {"pct": 1.0},
     }
-    detector = make_detector(kind, size=3, **needed.get(kind, {}))
+    detector = make_detector(kind, size=3, **required.get(kind, {}))
     rng = np.random.default_rng(1)
     values = {"VWAP": np.full(3, 100.0), "ATR(14)": np.full(3, 0.2)}
     rows = np.arange(3)
@@ -519,17 +519,17 @@ def test_a_preview_changes_nothing_and_equals_an_update(kind: str) -> None:
             one = bars(list(100 + rng.standard_normal(3)), day=day, minute=minute)
             before = detector.table.gather(rows)
             past = None if detector.history is None else detector.history.gather(rows)
-            peeked = detector.preview(one, values)
+            preview = detector.preview(one, values)
             np.testing.assert_array_equal(before, detector.table.gather(rows))
             if past is not None and detector.history is not None:
                 np.testing.assert_array_equal(past, detector.history.gather(rows))
             updated = detector.update(one, values)
-            for mine, other in zip(peeked, updated, strict=True):
+            for mine, other in zip(preview, updated, strict=True):
                 np.testing.assert_array_equal(mine, other)
 
 
 @pytest.mark.parametrize(
-    ("kind", "given_parameters"),
+    ("kind", "parameters"),
     [
         ("zscore", {}),
         ("jump", {"window": 40}),
@@ -537,15 +537,15 @@ def test_a_preview_changes_nothing_and_equals_an_update(kind: str) -> None:
         ("pct_change", {"window": "4m", "pct": 2.0}),
     ],
 )
-def test_a_detector_adjusts_its_history_for_a_split(kind: str, given_parameters: dict[str, Any]) -> None:
-    old, new = make_detector(kind, **given_parameters), make_detector(kind, **given_parameters)
+def test_a_detector_adjusts_its_history_for_a_split(kind: str, parameters: dict[str, Any]) -> None:
+    old, new = make_detector(kind, **parameters), make_detector(kind, **parameters)
     closes = random_walk(120)
     run_detector(old, minute_bars(closes[:80]))
     run_detector(new, minute_bars(closes[:80] / 2))
     old.adjust_for_split(np.array([0]), np.array([0.5]))
     after = [bars([price / 2], minute=80 + number) for number, price in enumerate(closes[80:])]
     for mine, other in zip(run_detector(old, after), run_detector(new, after), strict=True):
-        # the least tick that was seen stays that of the old prices
+        # the smallest tick remains that of the old prices
         assert float(mine.value[0]) == pytest.approx(float(other.value[0]), rel=1e-9, nan_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Records → alerts: the same ones in the same order, wherever batches are cut and whoever goes on."""
+"""Records → alerts: the same alerts in the same order for any batching and any worker that resumes."""
 
 import itertools
 from decimal import Decimal
@@ -83,42 +83,44 @@ def raised_alerts(*outputs: Output) -> list[tuple[int, bytes]]:
 
 
 def split_frame(frame: pl.DataFrame, cut_points: list[int]) -> list[pl.DataFrame]:
-    edges = sorted({0, frame.height, *(place for place in cut_points if place < frame.height)})
+    edges = sorted({0, frame.height, *(offset for offset in cut_points if offset < frame.height)})
     return [frame.slice(a, b - a) for a, b in itertools.pairwise(edges)]
 
 
 @settings(max_examples=30, derandomize=True)
 @given(steps, st.lists(st.integers(0, 60), max_size=8))
-def test_alerts_do_not_depend_on_batches(made: list[tuple[str, int, Decimal]], places: list[int]) -> None:
-    frame = make_records(made)
+def test_alerts_do_not_depend_on_batches(
+    events: list[tuple[str, int, Decimal]], cut_points: list[int]
+) -> None:
+    frame = make_records(events)
     one_by_one = make_engine()
     expected = raised_alerts(*(one_by_one.process(frame.slice(n, 1)) for n in range(frame.height)))
     subject = make_engine()
-    assert raised_alerts(*(subject.process(part) for part in split_frame(frame, places))) == expected
+    assert raised_alerts(*(subject.process(part) for part in split_frame(frame, cut_points))) == expected
     assert raised_alerts(make_engine().process(frame)) == expected
 
 
 @settings(max_examples=40, derandomize=True)
 @given(steps, st.integers(0, 60))
-def test_alerts_do_not_depend_on_the_resuming_worker(made: list[tuple[str, int, Decimal]], at: int) -> None:
-    frame = make_records(made)
-    whole, before, after = make_engine(), make_engine(), make_engine()
-    whole.process(frame.head(at))
+def test_alerts_do_not_depend_on_the_resuming_worker(events: list[tuple[str, int, Decimal]], at: int) -> None:
+    frame = make_records(events)
+    at_once, before, after = make_engine(), make_engine(), make_engine()
+    at_once.process(frame.head(at))
     before.process(frame.head(at))
     engine_state.restore(after, 0, engine_state.snapshot(before, 0))
-    assert raised_alerts(after.process(frame.slice(at))) == raised_alerts(whole.process(frame.slice(at)))
+    assert raised_alerts(after.process(frame.slice(at))) == raised_alerts(at_once.process(frame.slice(at)))
 
 
 def test_tick_rules_fire_at_the_trade() -> None:
     prices = [(0, "99"), (10, "98"), (70, "99"), (130, "99"), (135, "100.5"), (140, "102")]
     values = [trade("AAA.XNAS", START + at * SECOND, Decimal(price), Decimal(1)) for at, price in prices]
-    found = [
+    alerts = [
         (raised.offset, raised.alert.rule_id, raised.alert.ts_event_ns - START)
         for raised in make_engine().process(batch(values)).alerts
         if raised.alert.rule_id in {"level", "closed"}
     ]
-    # the trade that crosses, not the end of its bar; the close of the bar before at the trade that closed it
-    assert found == [(3, "closed", 120 * SECOND), (4, "level", 135 * SECOND)]
+    # `level` at the trade that crosses, not at the end of its bar; `closed` at the trade that closed the bar
+    assert alerts == [(3, "closed", 120 * SECOND), (4, "level", 135 * SECOND)]
 
 
 DATA_RULES = parse(
@@ -150,7 +152,7 @@ def test_a_stale_instrument_is_reported_by_the_clock() -> None:
     subject.process(batch([trade("BBB.XNAS", START + 540 * SECOND, Decimal(5), Decimal(1))], first_offset=2))
     (raised,) = subject.close_idle(0, START + 11 * 60 * SECOND, 0).alerts
     assert (raised.alert.rule_id, raised.alert.symbol) == ("silent", "AAA")
-    # once is enough
+    # it is reported once
     assert subject.close_idle(0, START + 12 * 60 * SECOND, 0).alerts == []
 
 
@@ -163,11 +165,11 @@ def test_the_clock_reports_nothing_about_history() -> None:
 def test_rejects_are_reported_for_any_batching() -> None:
     bad = trade("AAA.XNAS", START, Decimal(-1), Decimal(1))
     values = [trade("AAA.XNAS", START, Decimal(5), Decimal(1)), *[bad] * 5]
-    whole = make_data_engine().process(batch(values))
-    assert [(raised.offset, raised.alert.rule_id) for raised in whole.alerts] == [(3, "bad")]
+    at_once = make_data_engine().process(batch(values))
+    assert [(raised.offset, raised.alert.rule_id) for raised in at_once.alerts] == [(3, "bad")]
     subject = make_data_engine()
     parts = [subject.process(batch(values).slice(n, 1)) for n in range(len(values))]
-    assert raised_alerts(*parts) == raised_alerts(whole)
+    assert raised_alerts(*parts) == raised_alerts(at_once)
 
 
 INPUT_INTERVAL_RULES = parse(
@@ -210,9 +212,9 @@ def test_a_rule_without_an_interval_uses_the_shortest_available_bars() -> None:
     subject = Engine(options, lambda _: ALWAYS_OPEN, watcher)
     minutes = [trade("AAA.XNAS", START + n * 60 * SECOND, Decimal(100 + 2 * n), Decimal(1)) for n in range(4)]
     days = [daily_bar("BBB.XNAS", n, price) for n, price in enumerate((100, 110, 121, 90))]
-    # the one instrument comes first in one order, and second in the other
+    # in either order of the instruments
     for values in ([*minutes, *days], [*days, *minutes]):
-        found = {
+        alerts = {
             (raised.alert.symbol, raised.alert.rule_id, raised.alert.window)
             for raised in Engine(
                 options, lambda _: ALWAYS_OPEN, AlertEngine(INPUT_INTERVAL_RULES.rules, options.intervals)
@@ -221,7 +223,7 @@ def test_a_rule_without_an_interval_uses_the_shortest_available_bars() -> None:
             .alerts
             if raised.alert.state == "fired"
         }
-        assert found == {("AAA", "any", "1m"), ("BBB", "any", "1d"), ("BBB", "average", "1d")}
+        assert alerts == {("AAA", "any", "1m"), ("BBB", "any", "1d"), ("BBB", "average", "1d")}
     subject.process(batch(minutes))
     assert [rule.id for rule in watcher.rules_without_data] == ["ten"]
 
@@ -235,11 +237,11 @@ def test_a_resumed_worker_tracks_input_intervals_that_are_not_built() -> None:
             options, lambda _: ALWAYS_OPEN, AlertEngine(INPUT_INTERVAL_RULES.rules, options.intervals)
         )
 
-    whole, before, after = make(), make(), make()
-    for subject in (whole, before):
+    at_once, before, after = make(), make(), make()
+    for subject in (at_once, before):
         subject.process(batch(values[:3]))
     engine_state.restore(after, 0, engine_state.snapshot(before, 0))
-    expected = raised_alerts(whole.process(batch(values[3:], first_offset=3)))
+    expected = raised_alerts(at_once.process(batch(values[3:], first_offset=3)))
     assert len(expected) > 2
     assert raised_alerts(after.process(batch(values[3:], first_offset=3))) == expected
 
@@ -247,11 +249,11 @@ def test_a_resumed_worker_tracks_input_intervals_that_are_not_built() -> None:
 def test_records_are_counted_from_their_instruments_first_for_any_batching() -> None:
     bad = trade("AAA.XNAS", START, Decimal(-1), Decimal(1))
     values = [*[bad] * 3, trade("AAA.XNAS", START, Decimal(5), Decimal(1)), *[bad] * 3]
-    whole = make_data_engine().process(batch(values))
-    assert [(raised.offset, raised.alert.rule_id) for raised in whole.alerts] == [(6, "bad")]
+    at_once = make_data_engine().process(batch(values))
+    assert [(raised.offset, raised.alert.rule_id) for raised in at_once.alerts] == [(6, "bad")]
     subject = make_data_engine()
     parts = [subject.process(batch(values).slice(n, 1)) for n in range(len(values))]
-    assert raised_alerts(*parts) == raised_alerts(whole)
+    assert raised_alerts(*parts) == raised_alerts(at_once)
 
 
 def test_alerts_of_one_record_have_the_same_order_for_any_batching() -> None:
@@ -280,7 +282,7 @@ def test_alerts_of_one_record_have_the_same_order_for_any_batching() -> None:
         options = EngineOptions(intervals=("45s", "1m"))
         return Engine(options, lambda _: ALWAYS_OPEN, AlertEngine(rules.rules, options.intervals))
 
-    # the sixth closes a bar of a minute, and is in the middle of one of 45 seconds
+    # the sixth trade closes a bar of a minute in the middle of a bar of 45 seconds
     prices = [(0, 100), (50, 100), (70, 100), (95, 100), (110, 102), (125, 103), (140, 103)]
     values = [trade("AAA.XNAS", START + at * SECOND, price, 1) for at, price in prices]
     one_by_one = subject()
@@ -297,12 +299,12 @@ def test_a_clock_check_without_alerts_changes_nothing() -> None:
         subject.process(batch([trade("AAA.XNAS", START + at * SECOND, 5, 1)], first_offset=n))
         subject.close_idle(0, START + (at + 1) * SECOND, 10**15)
         before = engine_state.snapshot(subject, 0)
-        # the second silence is within the cooldown of the first
+        # the second gap is within the cooldown of the first
         if not subject.close_idle(0, START + (at + 601) * SECOND, 10**15).alerts:
             assert engine_state.snapshot(subject, 0) == before
             break
     else:
-        raise AssertionError("each silence was told")
+        raise AssertionError("each gap raised an alert")
 
 
 def test_alerts_of_bars_and_rejects_follow_record_order() -> None:
@@ -312,12 +314,12 @@ def test_alerts_of_bars_and_rejects_follow_record_order() -> None:
     prices = [(0, 99), (60, 99), (120, 99)]
     good = [trade("AAA.XNAS", START + at * SECOND, Decimal(price), Decimal(1)) for at, price in prices]
     crossing = trade("AAA.XNAS", START + 125 * SECOND, Decimal(101), Decimal(1))
-    found = subject.process(batch([*good, *bad, crossing])).alerts
-    assert [(raised.offset, raised.alert.rule_id) for raised in found] == [(5, "bad"), (6, "level")]
+    alerts = subject.process(batch([*good, *bad, crossing])).alerts
+    assert [(raised.offset, raised.alert.rule_id) for raised in alerts] == [(5, "bad"), (6, "level")]
 
 
 def test_a_trade_with_an_equal_timestamp_is_evaluated() -> None:
     prices = [(0, "99"), (60, "99"), (120, "99"), (125, "99"), (125, "101")]
     values = [trade("AAA.XNAS", START + at * SECOND, Decimal(price), Decimal(1)) for at, price in prices]
-    found = make_engine().process(batch(values)).alerts
-    assert [raised.offset for raised in found if raised.alert.rule_id == "level"] == [4]
+    alerts = make_engine().process(batch(values)).alerts
+    assert [raised.offset for raised in alerts if raised.alert.rule_id == "level"] == [4]

@@ -1,4 +1,4 @@
-"""Stories of one rule and one instrument: what is measured in each bar, and what is told."""
+"""The life cycle of one rule for one instrument: the measured values, and the alerts of each bar."""
 
 import numpy as np
 import pytest
@@ -26,25 +26,25 @@ def make_scripted_engine(extra: str) -> AlertEngine:
 
 
 @pytest.mark.parametrize(
-    ("extra", "values", "told"),
+    ("extra", "values", "expected"),
     [
         # fires at the threshold, and clears after three bars below 2
         ("", [4.9, 5, 1, 1.9, 0, 0], ["", FIRED_WARNING, "", "", CLEARED_WARNING, ""]),
-        # a bar that is neither above one nor below the other threshold begins the count anew
+        # a bar between the thresholds restarts the count
         ("", [5, 1, 1, 2, 1, 1, 1], [FIRED_WARNING, "", "", "", "", "", CLEARED_WARNING]),
-        # and so does one that would have fired
+        # and so does one that reaches the threshold
         ("", [5, 1, 1, 6, 1, 1, 1], [FIRED_WARNING, "", "", "", "", "", CLEARED_WARNING]),
-        # what is not known breaks nothing
+        # a missing value does not
         ("", [5, 1, 1, None, 1], [FIRED_WARNING, "", "", "", CLEARED_WARNING]),
-        # within the cooldown only a move of twice the size is told …
+        # within the cooldown, only a move of twice the size fires …
         ("", [5, 6, 9.9, 10, 19], [FIRED_WARNING, "", "", FIRED_WARNING, ""]),
         # … in the same direction …
         ("", [5, -11, 0, 0], [FIRED_WARNING, "", "", ""]),
         # … or a higher severity
         ("critical = 8", [5, 7, 8, 9], [FIRED_WARNING, "", FIRED_CRITICAL, ""]),
-        # a severity that falls and rises to where it was is no news
+        # a severity that falls and rises back does not fire
         ("critical = 6", [6, 5, 7], [FIRED_CRITICAL, "", ""]),
-        # the cooldown counts from the last alert, also when it has cleared since
+        # the cooldown counts from the last fired alert, even if it has cleared since
         (
             'clear_bars = 1\ncooldown = "4m"',
             [5, 0, 5, 5, 5, 5],
@@ -73,25 +73,25 @@ def make_scripted_engine(extra: str) -> AlertEngine:
         ),
     ],
 )
-def test_lifecycle_scenarios(extra: str, values: list[float | None], told: list[str]) -> None:
+def test_lifecycle_scenarios(extra: str, values: list[float | None], expected: list[str]) -> None:
     prices = [100.0 + value if value is not None else np.nan for value in values]
-    assert transitions_per_bar(make_scripted_engine(extra), "1m", prices) == told
+    assert transitions_per_bar(make_scripted_engine(extra), "1m", prices) == expected
 
 
 def test_suppressed_alerts_are_counted_in_the_next_alert() -> None:
-    made = make_scripted_engine("")
+    engine = make_scripted_engine("")
     counts = []
     for minute, price in enumerate([105, 106, 107, 90, 111, 112, 100, 100, 100]):
         counts += [
-            (a.state, a.suppressed_count) for a in close_bars(made, "1m", bars([price], minute=minute))
+            (a.state, a.suppressed_count) for a in close_bars(engine, "1m", bars([price], minute=minute))
         ]
     assert counts == [("fired", 0), ("fired", 3), ("cleared", 1)]
 
 
 def test_a_rule_expires_once_and_ends_an_open_episode() -> None:
-    made = make_scripted_engine("expires = 2024-10-04T14:34:00Z\ncooldown = 0")
+    engine = make_scripted_engine("expires = 2024-10-04T14:34:00Z\ncooldown = 0")
     assert (FIRST_DAY * DAY + (OPEN + 4) * MINUTE) == 1_728_052_440 * 10**9
-    assert transitions_per_bar(made, "1m", [105, 105, 100, 105, 105, 105]) == [
+    assert transitions_per_bar(engine, "1m", [105, 105, 100, 105, 105, 105]) == [
         FIRED_WARNING,
         FIRED_WARNING,
         "",
@@ -109,20 +109,22 @@ def test_a_rule_expires_once_and_ends_an_open_episode() -> None:
     ]
 
 
-def test_bars_outside_the_session_are_ignored() -> None:
-    made = make_scripted_engine('session = "regular"\nwarmup = 1')
-    assert close_bars(made, "1m", bars([105], minute=-1, first_of_session=True)) == []
-    assert close_bars(made, "1m", bars([105], minute=0)) == []  # the first that counts for the warm-up
-    assert close_bars(made, "1m", bars([105], minute=1)) != []
-    everything = make_scripted_engine("warmup = 1")
-    close_bars(everything, "1m", bars([105], minute=-1, first_of_session=True))
-    assert close_bars(everything, "1m", bars([105], minute=0)) != []
+def test_bars_outside_the_session_are_skipped() -> None:
+    engine = make_scripted_engine('session = "regular"\nwarmup = 1')
+    assert close_bars(engine, "1m", bars([105], minute=-1, first_of_session=True)) == []
+    assert (
+        close_bars(engine, "1m", bars([105], minute=0)) == []
+    )  # the first one that counts towards the warm-up
+    assert close_bars(engine, "1m", bars([105], minute=1)) != []
+    all_hours = make_scripted_engine("warmup = 1")
+    close_bars(all_hours, "1m", bars([105], minute=-1, first_of_session=True))
+    assert close_bars(all_hours, "1m", bars([105], minute=0)) != []
 
 
 def test_an_alert_has_all_fields() -> None:
-    made = make_engine(f'[[rule]]\nid = "mine"\nkind = "{SCRIPTED}"\ninterval = "1m"\nthreshold = 5')
+    engine = make_engine(f'[[rule]]\nid = "mine"\nkind = "{SCRIPTED}"\ninterval = "1m"\nthreshold = 5')
     one = bars([107.5], minute=3, volume=[1.9e6])
-    (alert,) = close_bars(made, "1m", one)
+    (alert,) = close_bars(engine, "1m", one)
     event_ns = int(one.ts_close_ns[0])
     assert (alert.rule_id, alert.kind, alert.instrument_id, alert.symbol) == (
         "mine",
@@ -131,10 +133,10 @@ def test_an_alert_has_all_fields() -> None:
         "AAPL",
     )
     assert (alert.ts_event_ns, alert.ts_detected_ns) == (event_ns, event_ns + 5_000_000)
-    told = {
+    values = {
         name: str(getattr(alert, name)) for name in "latency_ms value threshold price score volume".split()
     }
-    assert told == {
+    assert values == {
         "latency_ms": "5",
         "value": "7.5",
         "threshold": "5",
@@ -147,11 +149,11 @@ def test_an_alert_has_all_fields() -> None:
 
 
 def test_fired_and_cleared_share_a_key_but_not_an_id() -> None:
-    made = make_scripted_engine("clear_bars = 1")
+    engine = make_scripted_engine("clear_bars = 1")
     fired, cleared = (
         alert
         for minute, price in enumerate([105, 100])
-        for alert in close_bars(made, "1m", bars([price], minute=minute))
+        for alert in close_bars(engine, "1m", bars([price], minute=minute))
     )
     assert fired.dedup_key == cleared.dedup_key
     assert fired.alert_id != cleared.alert_id

@@ -1,4 +1,4 @@
-"""What is behind a move, and how it is told."""
+"""Detection of splits, messages of alerts, and detectors of other packages."""
 
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
@@ -31,19 +31,19 @@ pct = 15
 def open_day(
     opened: float, volume: float, *, before: int = 20, usual_volume: float = 1000.0, interval: str = "1d"
 ) -> list[Alert]:
-    """What is told of a day that opens so, after days at 100."""
-    made = make_engine(GAP_RULES, intervals=[interval])
+    """Return the alerts of a session with this open and volume, after sessions at 100."""
+    engine = make_engine(GAP_RULES, intervals=[interval])
     for day in range(before):
         one = (
             daily_bars([100], day=day, volume=[usual_volume])
             if interval == "1d"
             else bars([100], day=day, volume=[usual_volume])
         )
-        close_bars(made, interval, one)
+        close_bars(engine, interval, one)
         if interval == "1m":
-            close_bars(made, interval, bars([100], day=day, minute=1, volume=[50 * usual_volume]))
+            close_bars(engine, interval, bars([100], day=day, minute=1, volume=[50 * usual_volume]))
     make_bar = daily_bars if interval == "1d" else bars
-    return close_bars(made, interval, make_bar([opened], day=before, open=[opened], volume=[volume]))
+    return close_bars(engine, interval, make_bar([opened], day=before, open=[opened], volume=[volume]))
 
 
 @pytest.mark.parametrize("interval", ["1d", "1m"])
@@ -67,7 +67,7 @@ def test_a_split_is_not_a_crash(
 ) -> None:
     gap, change = open_day(opened, volume, interval=interval)
     assert (gap.cause, gap.severity) == (cause, severity)
-    # what else fires on the bar has the same cause
+    # other alerts of the bar have the same cause
     assert change.cause == cause
 
 
@@ -78,40 +78,40 @@ def test_without_a_baseline_volume_the_cause_is_unknown() -> None:
 
 
 def test_after_a_split_detection_is_unchanged() -> None:
-    made = make_engine(
+    engine = make_engine(
         GAP_RULES + '[[rule]]\nkind = "new_low"\nwindow = "5d"\ninterval = "1d"\n', intervals=["1d"]
     )
     for day in range(20):
-        close_bars(made, "1d", daily_bars([100 + day % 2], day=day))
-    assert {alert.kind for alert in close_bars(made, "1d", daily_bars([50], day=20, open=[50]))} == {
+        close_bars(engine, "1d", daily_bars([100 + day % 2], day=day))
+    assert {alert.kind for alert in close_bars(engine, "1d", daily_bars([50], day=20, open=[50]))} == {
         "gap_open",
         "pct_change",
         "new_low",
     }
-    # neither a fall nor a low for the new shares, and twice the volume is usual for them
+    # for the new shares this is neither a fall nor a low, and twice the volume is usual
     after = [
         alert
         for day in range(21, 30)
-        for alert in close_bars(made, "1d", daily_bars([50.2], day=day, volume=[2000.0]))
+        for alert in close_bars(engine, "1d", daily_bars([50.2], day=day, volume=[2000.0]))
     ]
     assert {alert.state for alert in after} == {"cleared"}
-    again = close_bars(made, "1d", daily_bars([25], day=30, open=[25], volume=[5000.0]))
-    assert {alert.cause for alert in again} == {"probable_split"}
+    next_split = close_bars(engine, "1d", daily_bars([25], day=30, open=[25], volume=[5000.0]))
+    assert {alert.cause for alert in next_split} == {"probable_split"}
 
 
 def test_the_first_trades_after_a_split_have_the_cause_too() -> None:
-    made = make_engine(
+    engine = make_engine(
         GAP_RULES.replace("pct = 15\n[", 'pct = 15\nwhen = "tick"\n[').replace(
             "critical = 25\n", 'critical = 25\nwhen = "tick"\n'
         )
     )
     for day in range(20):
-        close_bars(made, "1m", bars([100], day=day))
+        close_bars(engine, "1m", bars([100], day=day))
     forming = bars([50.0, 50.0], day=20, open=[50.0, 50.0], rows=[0, 0], volume=[10.0, 50_000.0])
     event_ns = forming.ts_open_ns + np.array([1, 2])
-    found = [one.alert for one in made.on_tick("1m", forming, {}, event_ns, event_ns)]
-    gaps = [(alert.severity, alert.cause) for alert in found if alert.kind == "gap_open"]
-    # as soon as much is traded it is no split
+    fired = [one.alert for one in engine.on_tick("1m", forming, {}, event_ns, event_ns)]
+    gaps = [(alert.severity, alert.cause) for alert in fired if alert.kind == "gap_open"]
+    # with more volume it is not a split
     assert gaps == [("warning", "probable_split"), ("critical", "market")]
 
 
@@ -134,26 +134,26 @@ MESSAGE_BY_RULE = {
 
 @pytest.mark.parametrize("rule", MESSAGE_BY_RULE)
 def test_human_readable_messages(rule: str) -> None:
-    made = make_engine(f'[[rule]]\ninterval = "1m"\n{rule}\n')
+    engine = make_engine(f'[[rule]]\ninterval = "1m"\n{rule}\n')
     values = {"VWAP": np.array([100.0]), "ATR(14)": np.array([0.5])}
-    assert close_bars(made, "1m", bars([100], minute=1), values) == []
-    (alert,) = close_bars(made, "1m", bars([98], minute=2, open=[100], volume=[1.9e6]), values)
+    assert close_bars(engine, "1m", bars([100], minute=1), values) == []
+    (alert,) = close_bars(engine, "1m", bars([98], minute=2, open=[100], volume=[1.9e6]), values)
     assert alert.message == MESSAGE_BY_RULE[rule]
 
 
 def test_a_halt_message() -> None:
-    made = make_engine('[[rule]]\nkind = "halt"\n')
+    engine = make_engine('[[rule]]\nkind = "halt"\n')
     for minute in range(60):
-        close_bars(made, "1m", bars([100], minute=minute))
-    (alert,) = close_bars(made, "1m", bars([97], minute=72, open=[97]))
+        close_bars(engine, "1m", bars([100], minute=minute))
+    (alert,) = close_bars(engine, "1m", bars([97], minute=72, open=[97]))
     assert alert.message == "AAPL resumed trading after 12 min, it fell 3.0%: 97.00 from 100.00, volume 1,000"
     assert (alert.cause, alert.direction, alert.unit) == ("halt", "none", "s")
 
 
 def test_cleared_alerts_have_their_own_message() -> None:
-    made = make_engine(f'[[rule]]\nid = "mine"\nkind = "{SCRIPTED}"\ninterval = "1m"\nclear_bars = 1\n')
-    close_bars(made, "1m", bars([105], minute=1))
-    (alert,) = close_bars(made, "1m", bars([100.5], minute=2))
+    engine = make_engine(f'[[rule]]\nid = "mine"\nkind = "{SCRIPTED}"\ninterval = "1m"\nclear_bars = 1\n')
+    close_bars(engine, "1m", bars([105], minute=1))
+    (alert,) = close_bars(engine, "1m", bars([100.5], minute=2))
     assert alert.message == "AAPL: mine cleared, now 0.5 σ, price 100.50"
 
 
@@ -183,7 +183,7 @@ def test_an_invalid_custom_detector_is_rejected() -> None:
 
 
 class RoundNumber(Detector):
-    """As in the docstring of `kinds`."""
+    """The example in the docstring of `registry`."""
 
     parameters: ClassVar[Mapping[str, object]] = {"step": 100.0}
     unit: ClassVar[Unit] = "price"
@@ -201,7 +201,7 @@ class RoundNumber(Detector):
 
 
 class FakeEntryPoint(NamedTuple):
-    """What another package says of a detector of its own."""
+    """The entry point of another package's detector."""
 
     name: str
     value: str = "elsewhere:RoundNumber"
@@ -213,18 +213,18 @@ class FakeEntryPoint(NamedTuple):
 
 
 def test_another_package_provides_a_detector(monkeypatch: pytest.MonkeyPatch) -> None:
-    brought = [FakeEntryPoint("round_number"), FakeEntryPoint("broken")]
+    provided = [FakeEntryPoint("round_number"), FakeEntryPoint("broken")]
 
     def entry_points(*, group: str, name: str | None = None) -> list[FakeEntryPoint]:
         assert group == "tickerlake.detectors"
-        return [entry for entry in brought if name in {None, entry.name}]
+        return [entry for entry in provided if name in {None, entry.name}]
 
     monkeypatch.setattr("tickerlake.alerts.detectors.registry.metadata.entry_points", entry_points)
-    made = make_engine('[[rule]]\nkind = "round_number"\nstep = 50\ninterval = "1m"\n')
+    engine = make_engine('[[rule]]\nkind = "round_number"\nstep = 50\ninterval = "1m"\n')
     assert [
         a.message
         for n, p in enumerate([99, 101, 120, 99])
-        for a in close_bars(made, "1m", bars([p], minute=n))
+        for a in close_bars(engine, "1m", bars([p], minute=n))
     ] == ["AAPL: round_number is 50.00: 101.00 from 99.00, volume 1,000"]
     with pytest.raises(UsageError, match="not a number"):
         make_engine('[[rule]]\nkind = "round_number"\nstep = "x"\n')

@@ -98,7 +98,7 @@ def test_every_detector_is_documented_with_its_parameters(kind: str) -> None:
         if Parameter.coerce(declaration).required:
             assert f"**`{name}`**" in row
     assert cls.unit in row
-    assert ("below a day" in row) == (cls.intraday_only and not cls.max_interval)
+    assert ("| intraday |" in row) == (cls.intraday_only and not cls.max_interval)
     assert cls.max_interval in row
 
 
@@ -115,7 +115,9 @@ def test_placeholders_presets_and_directions_are_documented() -> None:
     assert [name for name in presets.PRESETS if not table_row(guide, name)] == []
     undirected = [kind for kind in DETECTOR_KINDS if not detectors.detector_class(kind).has_direction]
     assert set(
-        re.findall(r"`(\w+)`", re.findall(r"looks one way only; not for(.*?)\.", guide, re.DOTALL)[0])
+        re.findall(
+            r"`(\w+)`", re.findall(r"restricts a rule to one direction; not for(.*?)\.", guide, re.DOTALL)[0]
+        )
     ) == {*undirected}
 
 
