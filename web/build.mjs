@@ -9,15 +9,15 @@ import { build } from "esbuild";
 const here = dirname(fileURLToPath(import.meta.url));
 const shared = { bundle: true, absWorkingDir: here, logLevel: "warning", charset: "utf8", legalComments: "none" };
 
-// The libraries make formatters of the browser's language and die of one that calls itself en-US@posix.
-// Our page is in English anyway. `define` reaches only names that are global.
+// The libraries create formatters for the browser's language and fail if it is en-US@posix. The page is in
+// English anyway. `define` replaces only global names.
 const english = {
   name: "english",
   setup(builder) {
     builder.onLoad({ filter: /uPlot\.esm\.js$/ }, ({ path }) => {
       const source = readFileSync(path, "utf8");
       const contents = source.replace("nav.language", '"en-US"');
-      if (contents === source) throw new Error(`${path} no longer asks for nav.language: drop this plugin`);
+      if (contents === source) throw new Error(`${path} no longer reads nav.language: remove this plugin`);
       return { contents };
     });
   },
@@ -42,18 +42,18 @@ async function page(out) {
 }
 
 function notice() {
-  const licence = (name) => readFileSync(join(here, "node_modules", name, "LICENSE"), "utf8").trim();
+  const license = (name) => readFileSync(join(here, "node_modules", name, "LICENSE"), "utf8").trim();
   return [
     readFileSync(join(here, "NOTICE.txt"), "utf8").trim(),
-    ...["lightweight-charts", "fancy-canvas", "uplot"].map((name) => `${"=".repeat(76)}\n${name}\n\n${text(name, licence)}`),
+    ...["lightweight-charts", "fancy-canvas", "uplot"].map((name) => `${"=".repeat(76)}\n${name}\n\n${text(name, license)}`),
   ].join("\n\n") + "\n";
 }
 
-function text(name, licence) {
-  // fancy-canvas names its licence in package.json and ships no text of it
-  if (name !== "fancy-canvas") return licence(name);
-  const about = JSON.parse(readFileSync(join(here, "node_modules", name, "package.json"), "utf8"));
-  return `${about.license} licence, version ${about.version}, by ${about.author?.name ?? about.author ?? "its authors"}; the MIT text stands below, under uplot.`;
+function text(name, license) {
+  // fancy-canvas names its license in package.json but has no license file
+  if (name !== "fancy-canvas") return license(name);
+  const manifest = JSON.parse(readFileSync(join(here, "node_modules", name, "package.json"), "utf8"));
+  return `${manifest.license} license, version ${manifest.version}, by ${manifest.author?.name ?? manifest.author ?? "its authors"}; for the text of the MIT license see uplot below.`;
 }
 
 async function test() {

@@ -1,4 +1,4 @@
-"""One browser for all tests of the page, and what it is shown."""
+"""One browser for all tests of the page, and the dashboard that it opens."""
 
 import asyncio
 import secrets
@@ -16,12 +16,12 @@ from tickerlake.dashboard.server import Dashboard
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[tuple[Browser, asyncio.AbstractEventLoop]]:
-    """A headless Chromium, and the loop that speaks to it."""
+    """A headless Chromium, and the event loop that controls it."""
     program = find_chromium()
     with sync_playwright() as playwright:
         browser = program.launch(playwright)
         loop = asyncio.get_running_loop()
-        # Playwright leaves its loop marked as running: others could run none in this thread
+        # Playwright leaves its loop marked as running, so that no other could run in this thread
         asyncio._set_running_loop(None)
         yield browser, loop
         asyncio._set_running_loop(loop)
@@ -38,7 +38,7 @@ def browser(chromium: tuple[Browser, asyncio.AbstractEventLoop]) -> Iterator[Bro
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[VisitFactory]:
-    """Makes visits; at the end of the test nothing may have happened in them that should not."""
+    """Opens visits; at the end of the test none of them may have had problems."""
     visits: list[Visit] = []
 
     def open_visit(url: str, **options: object) -> Visit:
@@ -52,7 +52,7 @@ def visit(browser: Browser) -> Iterator[VisitFactory]:
 
 @pytest.fixture(scope="session")
 def stage(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """A market that has been tracked and stored; tests that write to it use instruments of their own."""
+    """A market that has been tracked and stored; tests that write to it use separate instruments."""
     folder: Path = tmp_path_factory.mktemp("browser")
     return create_stage(kafka, f"b{secrets.token_hex(4)}", folder)
 

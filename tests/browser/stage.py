@@ -1,4 +1,4 @@
-"""What the page shows in the tests: a market on a real broker and in a lake, and the server before it."""
+"""The data of the tests: a market in a real broker and a lake, and the server of the dashboard."""
 
 import gzip
 import json
@@ -38,7 +38,7 @@ START_MS = 1_704_153_600_000
 
 @dataclass(frozen=True)
 class Stage:
-    """Topics ``<prefix>.*`` and, of the larger one, a lake that holds all but the trades."""
+    """Topics ``<prefix>.*`` and, optionally, a lake with all of them but the trades."""
 
     servers: str
     prefix: str
@@ -54,7 +54,7 @@ class Stage:
 
     @contextmanager
     def serve_dashboard(self, **options: Any) -> Iterator[Dashboard]:
-        """Serve the dashboard on a free port; it has read everything."""
+        """Serve the dashboard on a free port, once it has loaded everything."""
         store = open_store(str(self.lake)) if self.lake else None
         serving = DashboardOptions(port=0, prefixes=[self.prefix], calendar="XNYS", **options)
         with Dashboard(self.servers, {}, store, serving) as dashboard:
@@ -64,14 +64,14 @@ class Stage:
             store.close()
 
     def read_lake(self, topic: str) -> Iterator[dict[str, Any]]:
-        """Read the lake's records of a topic with nothing of ours."""
+        """Read the records of a topic in the lake without code of the project."""
         assert self.lake
         for file in sorted((self.lake / "raw" / f"{self.prefix}.{topic}").glob("*/*.ndjson.gz")):
             yield from map(json.loads, gzip.decompress(file.read_bytes()).splitlines())
 
 
 def create_stage(servers: str, prefix: str, folder: Path) -> Stage:
-    """Let a small market trade for three days, track it, and store what comes of it."""
+    """Simulate three days of a small market, track it, and store the results."""
     trades = f"{prefix}.trades"
     ingest = Ingest(servers, trades)
     ingest.prepare()
@@ -87,7 +87,7 @@ def create_stage(servers: str, prefix: str, folder: Path) -> Stage:
         sessions_by_market("XNYS"),
         AlertEngine(preset("sensitive").rules, INTERVALS),
     ).run(NEVER_STOP, until_end=True)
-    topics = [f"{prefix}.{kind}" for kind in ("bars", "indicators", "alerts")]
+    topics = [f"{prefix}.{record_type}" for record_type in ("bars", "indicators", "alerts")]
     Sink(servers, topics, lake, f"{prefix}-sink", SinkOptions()).run(NEVER_STOP, until_end=True)
     lake.close()
     return Stage(servers, prefix, folder / "lake")
@@ -108,7 +108,7 @@ def trade(instrument: str, at_ms: int, price: float, size: float = 100) -> dict[
 
 
 def bar(instrument: str, open_ms: int, close: float, interval: str = "1d") -> dict[str, Any]:
-    """Return a closed bar as a record: it opened at 10."""
+    """Return a closed bar as a record, with an open of 10."""
     length_ms = {"1m": MINUTE_MS, "1d": 1440 * MINUTE_MS}[interval]
     return {
         "schema": "bar.v1",

@@ -1,4 +1,4 @@
-"""Texts that would be code if the page took them for markup."""
+"""Texts that would be executed if the page inserted them as markup."""
 
 import secrets
 from typing import Any
@@ -19,7 +19,7 @@ HOSTILE_TEXTS = (
 
 @pytest.fixture(scope="module")
 def small(kafka: str) -> Stage:
-    """One instrument with an alert for each text."""
+    """Three instruments, one of them with an alert per text."""
     stage = Stage(kafka, f"h{secrets.token_hex(4)}")
     stage.write("bars", [bar(f"{name}.XXXX", START_MS, 11) for name in ("AAA", "BBB", "CCC")])
     names = {"rule_id": HOSTILE_TEXTS[0], "dedup_key": HOSTILE_TEXTS[1], "window": HOSTILE_TEXTS[2]}
@@ -41,7 +41,7 @@ def test_texts_of_alerts_are_shown_literally(visit: VisitFactory, small: Stage) 
             item = page.get_by_test_id("alert").filter(has_text=text)
             expect(item).to_have_count(1)
             item.locator(".open").click()
-            card = page.get_by_test_id("evidence")
+            card = page.get_by_test_id("alert-details")
             expect(card).to_contain_text(text)
             expect(card).to_contain_text(HOSTILE_TEXTS[0])
             expect(card).to_contain_text(HOSTILE_TEXTS[2])
@@ -50,11 +50,11 @@ def test_texts_of_alerts_are_shown_literally(visit: VisitFactory, small: Stage) 
 
 
 def test_symbols_are_shown_literally_wherever_they_come_from(visit: VisitFactory, small: Stage) -> None:
-    def rename(told: dict[str, Any]) -> None:
-        if told["t"] == "instruments":
-            told["symbol"][1:] = HOSTILE_TEXTS[:2]
-            told["instrument"][1:] = [f"{text}.XXXX" for text in HOSTILE_TEXTS[:2]]
-            told["zone"][1:] = HOSTILE_TEXTS[2:]
+    def rename(message: dict[str, Any]) -> None:
+        if message["t"] == "instruments":
+            message["symbol"][1:] = HOSTILE_TEXTS[:2]
+            message["instrument"][1:] = [f"{text}.XXXX" for text in HOSTILE_TEXTS[:2]]
+            message["zone"][1:] = HOSTILE_TEXTS[2:]
 
     with small.serve_dashboard() as dashboard:
         reader = visit(dashboard.url)
@@ -65,7 +65,7 @@ def test_symbols_are_shown_literally_wherever_they_come_from(visit: VisitFactory
             expect(row).to_have_count(1)
             row.click()
             expect(reader.page.get_by_test_id("chart-symbol")).to_have_text(text)
-            # the server knows no such instrument, and says so
+            # the server reports that there is no such instrument
             expect(reader.page.get_by_test_id("chart-note")).to_contain_text(text[:20])
         reader.page.get_by_role("tab", name="Overview").click()
         expect(reader.page.locator("#overview")).to_contain_text(HOSTILE_TEXTS[0])
@@ -86,5 +86,5 @@ _FIND_INJECTED = """() => ({
 })"""
 
 
-def _check_clean(found: dict[str, object]) -> None:
-    assert found == {"scripts": ["/static/app.js"], "images": 0, "handlers": 0}
+def _check_clean(result: dict[str, object]) -> None:
+    assert result == {"scripts": ["/static/app.js"], "images": 0, "handlers": 0}

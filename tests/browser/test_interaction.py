@@ -1,4 +1,4 @@
-"""Hands and eyes: thousands of symbols, the keyboard alone, a phone, names that are read aloud."""
+"""Usability: thousands of symbols, keyboard only, accessible names, a phone."""
 
 import re
 import secrets
@@ -16,7 +16,7 @@ SYMBOLS = 5_000
 
 @pytest.fixture(scope="module")
 def many_symbols(kafka: str) -> Iterator[Dashboard]:
-    """Five thousand instruments, the dearest in the middle."""
+    """Five thousand instruments, the most expensive in the middle."""
     stage = Stage(kafka, f"c{secrets.token_hex(4)}")
     closes = {f"S{number:04}.XXXX": 10 + number * 2017 % SYMBOLS / 100 for number in range(SYMBOLS)}
     stage.write("bars", (bar(name, START_MS, close) for name, close in closes.items()))
@@ -47,10 +47,10 @@ def test_thousands_of_symbols_take_few_rows(visit: VisitFactory, many_symbols: D
     assert page.locator("[data-testid=row]").count() <= 60
     last = page.get_by_role("columnheader", name="Last price", exact=True)
     last.click()
-    dearest = max(range(SYMBOLS), key=lambda number: number * 2017 % SYMBOLS)
+    highest = max(range(SYMBOLS), key=lambda number: number * 2017 % SYMBOLS)
     expect(reader.rows.first).to_be_visible()
-    reader.row(f"S{dearest:04}.XXXX").wait_for()
-    assert reader.row(f"S{dearest:04}.XXXX").get_attribute("aria-rowindex") == "2"
+    reader.row(f"S{highest:04}.XXXX").wait_for()
+    assert reader.row(f"S{highest:04}.XXXX").get_attribute("aria-rowindex") == "2"
     assert (
         page.get_by_role("columnheader", name="Last price", exact=True).get_attribute("aria-sort")
         == "descending"
@@ -90,25 +90,25 @@ def test_the_keyboard_is_enough(visit: VisitFactory, dashboard: Dashboard) -> No
     keys.press("Enter")
     reader.wait_for("() => __tickerlake.chart().instrument === 'S012.XXXX'")
     keys.press("f")
-    expect(reader.row("S012.XXXX")).to_have_class(re.compile(r"\bfavourite\b"))
+    expect(reader.row("S012.XXXX")).to_have_class(re.compile(r"\bfavorite\b"))
     keys.press("?")
-    help_ = page.get_by_role("dialog", name="Keys and signs")
+    help_ = page.get_by_role("dialog", name="Keyboard shortcuts and symbols")
     expect(help_).to_be_visible()
     keys.press("Escape")
     expect(help_).to_be_hidden()
 
 
-def test_everything_has_a_name(visit: VisitFactory, dashboard: Dashboard) -> None:
+def test_everything_has_an_accessible_name(visit: VisitFactory, dashboard: Dashboard) -> None:
     reader = visit(dashboard.url).open_chart()
     page = reader.page
     for role, name in (
         ("grid", "Watch list"),
         ("searchbox", "Search symbols"),
-        ("tablist", "Parts of the page"),
+        ("tablist", "Views"),
         ("region", "Chart"),
         ("region", "Alerts"),
-        ("button", "Dark or light"),
-        ("button", "Help and keys"),
+        ("button", "Toggle dark mode"),
+        ("button", "Help and keyboard shortcuts"),
         ("list", "Alerts, newest first"),
         ("status", ""),
         ("heading", "S000"),
@@ -149,5 +149,5 @@ def test_everything_fits_on_a_phone(visit: VisitFactory, dashboard: Dashboard) -
     reader.wait_for("() => __tickerlake.chart().instrument === 'S003.XXXX'")
     page.get_by_role("tab", name="Alerts").tap()
     page.get_by_test_id("alert").first.locator(".open").tap()
-    expect(page.get_by_test_id("evidence")).to_be_visible()
-    reader.save_screenshot("phone-evidence")
+    expect(page.get_by_test_id("alert-details")).to_be_visible()
+    reader.save_screenshot("phone-alert-details")

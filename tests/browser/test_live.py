@@ -1,4 +1,4 @@
-"""What comes while the page is open, and what is said when nothing can come."""
+"""Live updates of an open page, and its status when there can be none."""
 
 from pathlib import Path
 from typing import Any
@@ -38,21 +38,23 @@ def test_a_trade_moves_the_row_and_the_bar(visit: VisitFactory, dashboard: Dashb
     assert reader.page.get_by_test_id("chart-price").inner_text() == "8.5000"
 
 
-def test_after_a_restart_the_page_catches_up_by_itself(visit: VisitFactory, kafka: str) -> None:
+def test_after_a_restart_the_page_reconnects_by_itself(visit: VisitFactory, kafka: str) -> None:
     small = Stage(kafka, "restart")
     small.write("bars", [bar("OLD.XXXX", START_MS, 11)])
     first = _serve(small, 0)
     url = _url(first)
     reader = visit(url)
     epochs: list[str] = []
-    reader.rewrite_messages(lambda told: epochs.append(told["epoch"]) if told["t"] == "hello" else None)
+    reader.rewrite_messages(
+        lambda message: epochs.append(message["epoch"]) if message["t"] == "hello" else None
+    )
     reader.open_chart()
     reader.evaluate("() => { window.sameDocument = true }")
     with first:
         first.kill()
     expect(reader.status()).to_contain_text("Connection lost")
-    expect(reader.page.get_by_test_id("banner")).to_contain_text("catches up by itself")
-    assert reader.rows.count() == 1, "what was known stays there"
+    expect(reader.page.get_by_test_id("banner")).to_contain_text("updates when the connection is back")
+    assert reader.rows.count() == 1, "the last data is still shown"
     small.write("bars", [bar("NEW.XXXX", START_MS, 12), bar("OLD.XXXX", START_MS + DAY_MS, 13)])
     with _serve(small, int(url.rsplit(":", 1)[1].strip("/"))) as second:
         reader.row("NEW.XXXX").wait_for()
@@ -85,9 +87,9 @@ def test_a_lost_kafka_connection_and_its_recovery_are_shown(visit: VisitFactory,
             reader = visit(dashboard.url).open_chart()
             expect(reader.status()).to_have_text("Live")
             broker.kill()
-            expect(reader.status()).to_have_text("Kafka does not answer", timeout=30_000)
-            expect(reader.page.get_by_test_id("banner")).to_contain_text("Kafka does not answer")
-            assert reader.rows.count() == 1, "what was known stays there"
+            expect(reader.status()).to_have_text("Kafka is not responding", timeout=30_000)
+            expect(reader.page.get_by_test_id("banner")).to_contain_text("Kafka is not responding")
+            assert reader.rows.count() == 1, "the last data is still shown"
             broker.start()
             small.write("bars", [bar("TWO.XXXX", START_MS, 12)])
             reader.row("TWO.XXXX").wait_for()
@@ -96,9 +98,9 @@ def test_a_lost_kafka_connection_and_its_recovery_are_shown(visit: VisitFactory,
 
 
 def test_old_data_is_marked_stale(visit: VisitFactory, dashboard: Dashboard) -> None:
-    def age(told: dict[str, Any]) -> None:
-        if told["t"] == "status":
-            told["last_record_ms"] -= 7_200_000
+    def age(message: dict[str, Any]) -> None:
+        if message["t"] == "status":
+            message["last_record_ms"] -= 7_200_000
 
     reader = visit(dashboard.url)
     reader.rewrite_messages(age)

@@ -1,4 +1,4 @@
-"""With a password: nothing before it, everything after it, nothing after leaving."""
+"""The login: no access before it, full access after it, none after logout."""
 
 from pathlib import Path
 
@@ -23,19 +23,19 @@ def test_the_page_opens_with_the_password_alone(visit: VisitFactory, stage: Stag
         field = page.get_by_label("Password")
         field.fill("wrong horse battery staple")
         page.get_by_role("button", name="Log in").click()
-        expect(page.get_by_role("alert")).to_have_text("That is not the password.")
+        expect(page.get_by_role("alert")).to_have_text("Incorrect password.")
         reader.ignore_problems("status of 403")
         reader.save_screenshot("login")
         field.fill(PASSWORD)
         field.press("Enter")
         reader.wait_for("() => __tickerlake.chart().instrument === 'S002.XXXX'")
         expect(reader.status()).to_have_text("Live")
-        assert reader.evaluate("() => document.cookie") == "", "no script can read the login"
+        assert reader.evaluate("() => document.cookie") == "", "scripts cannot read the session cookie"
         page.get_by_label("Settings").click()
         page.get_by_role("button", name="Log out").click()
         expect(page).to_have_url(f"{dashboard.url}login")
-        answer = page.goto(dashboard.url)
-        assert answer is not None
-        assert "/login" in answer.url
+        response = page.goto(dashboard.url)
+        assert response is not None
+        assert "/login" in response.url
         assert page.request.get(f"{dashboard.url}api/v1/instruments").status == 401
         reader.close()

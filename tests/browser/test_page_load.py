@@ -1,4 +1,4 @@
-"""The first look: everything is there, from one place, and light."""
+"""Loading the page: complete, from one origin, and small."""
 
 import re
 
@@ -35,18 +35,20 @@ def test_every_panel_has_values(visit: VisitFactory, dashboard: Dashboard, stage
     reader.save_screenshot("light")
     page.get_by_role("tab", name="Overview").click()
     reader.wait_for("() => document.querySelectorAll('#gainers tr').length > 3")
-    breadth = " ".join(page.locator(f"#breadth-{way}").inner_text() for way in ("up", "flat", "down"))
+    breadth = " ".join(
+        page.locator(f"#breadth-{direction}").inner_text() for direction in ("up", "flat", "down")
+    )
     assert sum(map(int, re.findall(r"(\d+) (?:up|unchanged|down)", breadth))) == 40, breadth
     reader.save_screenshot("overview")
     page.get_by_role("tab", name="Pipeline").click()
     topics = page.locator("#topics tr")
     topics.first.wait_for()
-    said = "\n".join(topics.all_inner_texts())
-    for kind in ("trades", "bars", "indicators", "alerts"):
-        assert f"{stage.prefix}.{kind}" in said
+    text = "\n".join(topics.all_inner_texts())
+    for record_type in ("trades", "bars", "indicators", "alerts"):
+        assert f"{stage.prefix}.{record_type}" in text
     page.locator("#lake tr").first.wait_for()
     reader.save_screenshot("pipeline")
     page.get_by_role("tab", name="Chart").click()
     page.get_by_test_id("indicators").locator("summary").click()
-    offered = page.locator("#indicator-menu").inner_text()
-    assert all(name in offered for name in INDICATORS)
+    menu = page.locator("#indicator-menu").inner_text()
+    assert all(name in menu for name in INDICATORS)

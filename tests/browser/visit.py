@@ -1,4 +1,4 @@
-"""A visit to the page in a real browser, which notes everything that should not happen."""
+"""A visit to the page in a real browser, which records everything that should not happen."""
 
 import json
 import os
@@ -18,23 +18,23 @@ from playwright.sync_api import (
     WebSocketRoute,
 )
 
-# the policy's own event: the console tells of it in other words in every version
+# the event of the policy: the console message differs between versions
 _REPORT_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) => {
-  console.error(`forbidden by the policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`);
+  console.error(`violates the policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`);
 });
 """
 
 
 class Visit:
-    """One reader in a browser's context of their own.
+    """A user in a separate browser context.
 
     Attributes
     ----------
     requests
-        Addresses of all that the page asked for.
+        URLs of all requests of the page.
     problems
-        Errors and warnings, dialogs, violations of the policy, requests to others.
+        Errors and warnings, dialogs, policy violations, requests to other origins.
     """
 
     def __init__(self, browser: Browser, url: str, **options: Any) -> None:
@@ -72,23 +72,23 @@ class Visit:
         self.requests.append(url)
         parts = urlsplit(url)
         if parts.netloc != self._origin and parts.scheme not in {"data", "blob"}:
-            self.problems.append(f"asked another origin: {url}")
+            self.problems.append(f"request to another origin: {url}")
 
     def open(self, path: str = "") -> "Visit":
-        """Go to the page, and wait until its list has rows."""
+        """Open the page, and wait until its list has rows."""
         self.page.goto(self.url + path)
         self.rows.first.wait_for()
         return self
 
     def open_chart(self, path: str = "") -> "Visit":
-        """Go to the page, and wait until its chart has bars."""
+        """Open the page, and wait until its chart has bars."""
         self.open(path)
         self.wait_for("() => (__tickerlake.bars()?.time.length ?? 0) > 0")
         return self
 
     @property
     def rows(self) -> Locator:
-        """The rows of the watch list that are in the document and seen."""
+        """The visible rows of the watch list."""
         return self.page.locator("[data-testid=row]:visible")
 
     def row(self, instrument: str) -> Locator:
@@ -96,28 +96,28 @@ class Visit:
         return self.page.locator(f'[data-testid=row][data-id="{instrument}"]')
 
     def status(self) -> Locator:
-        """Return what is said of the connection."""
+        """Return the status of the connection."""
         return self.page.get_by_test_id("status")
 
     def rewrite_messages(self, change: Callable[[dict[str, Any]], None]) -> None:
-        """Change the messages of the server on their way; to be called before the page is opened."""
+        """Change the messages of the server in transit; call it before opening the page."""
 
         def connect(route: WebSocketRoute) -> None:
             server = route.connect_to_server()
 
-            def passed(message: str | bytes) -> None:
+            def forward(message: str | bytes) -> None:
                 if isinstance(message, str):
-                    told = json.loads(message)
-                    change(told)
-                    message = json.dumps(told)
+                    content = json.loads(message)
+                    change(content)
+                    message = json.dumps(content)
                 route.send(message)
 
-            server.on_message(passed)
+            server.on_message(forward)
 
         self.page.route_web_socket("**/live", connect)
 
     def ignore_problems(self, text: str) -> None:
-        """Drop the problems that a test brings about itself."""
+        """Drop problems that the test causes itself."""
         self.problems = [each for each in self.problems if text not in each]
 
     def evaluate(self, script: str, argument: Any = None) -> Any:
@@ -125,29 +125,29 @@ class Visit:
         return self.page.evaluate(script, argument)
 
     def wait_for(self, script: str, argument: Any = None) -> Any:
-        """Wait until a script says yes, looking with each frame."""
+        """Wait until a script returns a true value, evaluating it in each frame."""
         self.page.wait_for_function("() => window.__tickerlake")
         return self.page.wait_for_function(script, arg=argument).json_value()
 
     def chart_state(self) -> dict[str, Any]:
-        """Return what the chart shows: instrument, interval, view."""
-        found: dict[str, Any] = self.evaluate("() => __tickerlake.chart()")
-        return found
+        """Return the state of the chart: instrument, interval, view."""
+        result: dict[str, Any] = self.evaluate("() => __tickerlake.chart()")
+        return result
 
     def bars(self) -> dict[str, list[float]]:
         """Return the bars of the chart."""
-        found: dict[str, list[float]] = self.evaluate("() => __tickerlake.bars()")
-        return found
+        result: dict[str, list[float]] = self.evaluate("() => __tickerlake.bars()")
+        return result
 
     def save_screenshot(self, name: str) -> None:
-        """Keep a picture of the page, if the run was asked for pictures."""
+        """Save a screenshot of the page if the environment variable SCREENSHOTS is set."""
         folder = os.environ.get("SCREENSHOTS")
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True)
             self.page.screenshot(path=Path(folder) / f"{name}.png")
 
     def close(self) -> None:
-        """End the visit; nothing may have happened that should not."""
+        """End the visit; fail if there were problems."""
         if not self.closed:
             self.context.close()
         self.closed = True

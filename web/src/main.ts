@@ -1,107 +1,110 @@
-import { AlertList } from "./alertlist.ts";
-import { AlertBook } from "./alerts.ts";
-import { ChartPanel } from "./chart.ts";
-import { $ } from "./dom.ts";
-import { Evidence } from "./evidence.ts";
-import { decode } from "./frames.ts";
-import { Header } from "./header.ts";
-import { listen } from "./keys.ts";
-import { Notices } from "./notices.ts";
-import { Overview } from "./overview.ts";
-import { PipelinePanel } from "./pipeline.ts";
-import { interval as wanted } from "./prefs.ts";
+import { AlertStore } from "./data/alerts.ts";
+import { Connection } from "./data/connection.ts";
+import { decodeFrame } from "./data/frames.ts";
+import { instrumentsChanged, market, sparklinesChanged, valuesChanged } from "./data/market.ts";
+import { preferredInterval } from "./data/preferences.ts";
+import type { Alert, Hello, ServerMessage } from "./data/protocol.ts";
+import { clockOffsetMs, selectedAlert, selectedId, serverInfo, view } from "./data/state.ts";
+import { AlertDetails } from "./panels/alertdetails.ts";
+import { AlertList } from "./panels/alertlist.ts";
+import { ChartPanel } from "./panels/chart.ts";
+import { ChartHeader } from "./panels/chartheader.ts";
+import { DesktopNotifications } from "./panels/notifications.ts";
+import { Overview } from "./panels/overview.ts";
+import { PipelinePanel } from "./panels/pipeline.ts";
+import { startSettings } from "./panels/settings.ts";
+import { StatusBar } from "./panels/status.ts";
+import { startTabs } from "./panels/tabs.ts";
+import { WatchList } from "./panels/watchlist.ts";
 import { startProbe } from "./probe.ts";
-import type { Alert, Hello, Message } from "./protocol.ts";
-import { startSettings } from "./settings.ts";
-import { Live } from "./socket.ts";
-import { ahead, chosen, evidence, hello, view } from "./state.ts";
-import { StatusBar } from "./status.ts";
-import { listed, market, moved, sketched } from "./store.ts";
-import { startTabs } from "./tabs.ts";
-import { startTheme } from "./theme.ts";
-import { WatchList } from "./watchlist.ts";
-import { intervalOf } from "./words.ts";
+import { alertInterval } from "./view/alerttext.ts";
+import { $ } from "./view/dom.ts";
+import { startKeyboard } from "./view/keyboard.ts";
+import { startTheme } from "./view/theme.ts";
+
+// the server accepts no more
+const MAX_VIEW_ROWS = 300;
 
 startTheme();
 startTabs();
 
-const asked = new URLSearchParams(location.search);
-/** What to open as soon as it is known. */
-let pending: { name: string; at?: number } | null = start();
+const searchParams = new URLSearchParams(location.search);
+/** What to open as soon as its instrument is known. */
+let pendingTarget: { name: string; at?: number } | null = initialTarget();
 
 const status = new StatusBar();
-const book = new AlertBook();
-const live = new Live({ message: take, frame, opened });
-const chart = new ChartPanel(book, (request) => live.send(request));
-const watch = new WatchList(book);
-const list = new AlertList(book);
-const header = new Header(chart, watch);
+const alerts = new AlertStore();
+const connection = new Connection({ onMessage: handleMessage, onFrame: handleFrame, onOpen: handleOpen });
+const chart = new ChartPanel(alerts, (request) => connection.send(request));
+const watch = new WatchList(alerts);
+const list = new AlertList(alerts);
+const header = new ChartHeader(chart, watch);
 const pipeline = new PipelinePanel();
-new Overview(book);
-new Evidence(book, list);
-new Notices(book, openAlert);
+new Overview(alerts);
+new AlertDetails(alerts, list);
+new DesktopNotifications(alerts, openAlert);
 startSettings();
 startProbe(chart);
 
-live.line.watch((line) => {
-  status.line = line;
+connection.status.watch((line) => {
+  status.connection = line;
 });
-watch.onScreen.on(tellView);
-chosen.on((id) => {
+watch.visibleIds.on(sendView);
+selectedId.on((id) => {
   if (id < 0) return;
-  tellView();
+  sendView();
   const name = market.instrument[id]!;
   document.title = `${market.symbol[id]} · tickerlake`;
-  if (evidence.value?.id === id) return; // the alert has opened its own chart
-  evidence.set(null);
-  remember(name);
+  if (selectedAlert.value?.id === id) return; // the alert has opened its own chart
+  selectedAlert.set(null);
+  updateAddress(name);
   void chart.show(id);
 });
 list.opened.on((alert) => alert && openAlert(alert));
-chart.picked.on((alert) => alert && show(alert));
-listen({
+chart.pickedAlert.on((alert) => alert && selectAlert(alert));
+startKeyboard({
   search: () => watch.focusSearch(),
-  step: (by) => watch.step(by),
+  step: (by) => watch.moveCursor(by),
   open: () => watch.openCursor(),
-  escape: () => evidence.set(null),
-  interval: (n) => header.nth(n),
-  favourite: () => watch.toggleFavourite(chosen.value),
+  escape: () => selectedAlert.set(null),
+  interval: (n) => header.selectInterval(n),
+  toggleFavorite: () => watch.toggleFavorite(selectedId.value),
   acknowledge: () => {
-    const alert = evidence.value;
-    if (alert) book.acknowledge([alert], !book.isSeen(alert));
+    const alert = selectedAlert.value;
+    if (alert) alerts.acknowledge([alert], !alerts.isAcknowledged(alert));
   },
   view: (name) => view.set(name),
   zoom: (factor, shift) => chart.zoom(factor, shift),
-  now: () => void chart.goToNow(),
+  goToNewest: () => void chart.goToNewest(),
 });
-live.open();
+connection.open();
 
-function start(): { name: string; at?: number } | null {
-  const name = asked.get("symbol");
-  const at = Number(asked.get("t"));
+function initialTarget(): { name: string; at?: number } | null {
+  const name = searchParams.get("symbol");
+  const at = Number(searchParams.get("t"));
   return name ? { name, ...(at > 0 ? { at } : {}) } : null;
 }
 
-function take(message: Message): void {
+function handleMessage(message: ServerMessage): void {
   switch (message.t) {
     case "hello":
-      greet(message);
+      handleHello(message);
       break;
     case "instruments":
-      market.name(message);
-      listed.tell();
+      market.addInstruments(message);
+      instrumentsChanged.emit();
       openPending();
       break;
     case "alerts":
-      book.take(message.alerts, message.reset);
+      alerts.add(message.alerts, message.reset);
       break;
     case "bar":
     case "values":
-      chart.live(message);
+      chart.addLive(message);
       break;
     case "pipeline":
-      ahead.set(message.now_ms - Date.now());
-      pipeline.take(message);
+      clockOffsetMs.set(message.now_ms - Date.now());
+      pipeline.update(message);
       break;
     case "status":
       status.status = message;
@@ -109,99 +112,99 @@ function take(message: Message): void {
   }
 }
 
-function greet(message: Hello): void {
-  ahead.set(message.now_ms - Date.now());
-  const before = hello.value?.epoch;
-  if (before !== undefined && before !== message.epoch) startOver();
-  hello.set(message);
+function handleHello(message: Hello): void {
+  clockOffsetMs.set(message.now_ms - Date.now());
+  const before = serverInfo.value?.epoch;
+  if (before !== undefined && before !== message.epoch) reset();
+  serverInfo.set(message);
 }
 
-/** Another server: its numbers mean other instruments. */
-function startOver(): void {
-  const name = market.instrument[chosen.value];
-  if (name !== undefined) pending = { name };
-  evidence.set(null);
-  chosen.set(-1);
+/** The server has a new market: its ids mean other instruments. */
+function reset(): void {
+  const name = market.instrument[selectedId.value];
+  if (name !== undefined) pendingTarget = { name };
+  selectedAlert.set(null);
+  selectedId.set(-1);
   chart.clear();
   market.reset();
-  book.take([], true);
-  listed.tell();
+  alerts.add([], true);
+  instrumentsChanged.emit();
 }
 
-function frame(buffer: ArrayBuffer): void {
-  const read = decode(buffer);
-  if (read?.kind === "rows") {
-    market.apply(read);
-    moved.tell();
-  } else if (read) {
-    market.draw(read);
-    sketched.tell();
+function handleFrame(buffer: ArrayBuffer): void {
+  const frame = decodeFrame(buffer);
+  if (frame?.kind === "rows") {
+    market.applyRows(frame);
+    valuesChanged.emit();
+  } else if (frame) {
+    market.applySparklines(frame);
+    sparklinesChanged.emit();
   }
 }
 
-function opened(): void {
+function handleOpen(): void {
   status.status = null;
-  tellView();
+  sendView();
   void chart.resume();
 }
 
-function tellView(): void {
-  const ids = new Set(watch.onScreen.value);
-  if (chosen.value >= 0) ids.add(chosen.value);
-  live.send({ t: "view", ids: [...ids].slice(-300) });
+function sendView(): void {
+  const ids = new Set(watch.visibleIds.value);
+  if (selectedId.value >= 0) ids.add(selectedId.value);
+  connection.send({ t: "view", ids: [...ids].slice(-MAX_VIEW_ROWS) });
 }
 
-/** Open what was asked for, or else the first of the list. */
+/** Open the requested instrument, or else the first of the list. */
 function openPending(): void {
-  if (chosen.value >= 0 || !market.size) return;
-  const id = pending ? market.find(pending.name) : market.rank.indexOf(0);
+  if (selectedId.value >= 0 || !market.size) return;
+  const id = pendingTarget ? market.find(pendingTarget.name) : market.alphabeticalRank.indexOf(0);
   $("chart-unknown").hidden = id >= 0;
   if (id < 0) {
-    $("chart-unknown").textContent = `There is no ${pending?.name ?? "instrument"} yet. It opens here when its first record comes.`;
+    $("chart-unknown").textContent = `No data for ${pendingTarget?.name ?? "the instrument"} yet. The chart opens when its first record arrives.`;
     return;
   }
-  const at = pending?.at;
-  pending = null;
+  const at = pendingTarget?.at;
+  pendingTarget = null;
   if (at === undefined) {
-    chosen.set(id);
+    selectedId.set(id);
     return;
   }
   void openAt(id, at);
 }
 
-/** A deep link: the chart at a moment, and the alert that was told then. */
+/** Open a deep link: the chart at a time, and the alert that fired then. */
 async function openAt(id: number, at: number): Promise<void> {
   const instrument = market.instrument[id]!;
-  await book.older({ instrument, end: at + 1, limit: 20 }).catch(() => false);
-  const then = book.of(id).filter(({ event_ms }) => event_ms === at);
+  await alerts.loadOlder({ instrument, end: at + 1, limit: 20 }).catch(() => false);
+  const then = alerts.forInstrument(id).filter(({ event_ms }) => event_ms === at);
   const alert = then.find(({ state }) => state === "fired") ?? then[0];
   if (alert) {
     openAlert(alert);
     return;
   }
-  chosen.set(id);
-  remember(instrument, at);
+  selectedId.set(id);
+  updateAddress(instrument, at);
   void chart.show(id, { at });
 }
 
-/** Show an alert's evidence, and the chart at its moment. */
+/** Show the details of an alert, and the chart at its time. */
 function openAlert(alert: Alert): void {
-  show(alert);
+  selectAlert(alert);
   const id = alert.id;
   view.set("chart");
   if (id < 0) return;
-  chosen.set(id);
-  const bars = intervalOf(alert) || wanted.value;
+  selectedId.set(id);
+  const bars = alertInterval(alert) || preferredInterval.value;
   void chart.show(id, { at: alert.event_ms, ...(bars ? { interval: bars } : {}) });
 }
 
-function show(alert: Alert): void {
-  evidence.set(alert);
-  if (alert.id >= 0) remember(alert.instrument_id, alert.event_ms);
+function selectAlert(alert: Alert): void {
+  selectedAlert.set(alert);
+  if (alert.id >= 0) updateAddress(alert.instrument_id, alert.event_ms);
 }
 
-/** Make the address one that opens what is shown. */
-function remember(symbol: string, at?: number): void {
+/** Set the address to a link to what is shown. */
+function updateAddress(symbol: string, at?: number): void {
   const query = new URLSearchParams({ symbol, ...(at === undefined ? {} : { t: String(at) }) });
   history.replaceState(null, "", `/?${query}`);
 }

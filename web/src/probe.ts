@@ -1,20 +1,20 @@
-// What tests and measurements may look at. It can only be read.
+// Read-only state of the page, for tests and measurements.
 
-import type { ChartPanel } from "./chart.ts";
-import { painted } from "./paint.ts";
-import { chosen, view } from "./state.ts";
-import { market } from "./store.ts";
+import { market } from "./data/market.ts";
+import { selectedId, view } from "./data/state.ts";
+import type { ChartPanel } from "./panels/chart.ts";
+import { onPainted } from "./view/paint.ts";
 
 interface Frame {
-  /** The server's clock when it made the frame. */
+  /** Time at which the server encoded the frame, by its clock. */
   nowMs: number;
-  /** Our clock after it was painted. */
+  /** Time at which the frame was painted, by the browser's clock. */
   paintedMs: number;
 }
 
 export function startProbe(chart: ChartPanel): void {
   let last: Frame = { nowMs: 0, paintedMs: 0 };
-  painted(() => {
+  onPainted(() => {
     if (market.frameMs === last.nowMs) return;
     last = { nowMs: market.frameMs, paintedMs: performance.timeOrigin + performance.now() };
     performance.clearMarks("tickerlake-rows");
@@ -26,14 +26,14 @@ export function startProbe(chart: ChartPanel): void {
     size: () => market.size,
     row: (instrument: string) => {
       const id = market.find(instrument);
-      return id < 0 ? null : { id, last: market.last(id), change: market.change(id), percent: market.percent(id), volume: market.columns.volume[id] };
+      return id < 0 ? null : { id, last: market.last(id), change: market.change(id), percent: market.percentChange(id), volume: market.columns.volume[id] };
     },
-    chart: () => ({ instrument: market.instrument[chosen.value] ?? null, interval: chart.feed?.bars.length ? chart.feed.interval : null, view: view.value }),
+    chart: () => ({ instrument: market.instrument[selectedId.value] ?? null, interval: chart.data?.bars.length ? chart.data.interval : null, view: view.value }),
     bars: () => {
-      const bars = chart.feed?.bars;
+      const bars = chart.data?.bars;
       return bars ? { time: [...bars.time], open: [...bars.open], high: [...bars.high], low: [...bars.low], close: [...bars.close], volume: [...bars.volume] } : null;
     },
-    values: (name: string) => [...(chart.feed?.values.byName.get(name) ?? [])],
+    values: (name: string) => [...(chart.data?.values.byName.get(name) ?? [])],
   });
   Object.defineProperty(window, "__tickerlake", { value: probe });
 }

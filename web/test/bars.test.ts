@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { atOrBefore, Bars, Values } from "../src/bars.ts";
+import { Bars, indexAtOrBefore, IndicatorValues } from "../src/data/bars.ts";
 
 const page = (times: number[], close: number, more = false) => ({
   instrument: "A.XNAS",
@@ -13,11 +13,11 @@ const page = (times: number[], close: number, more = false) => ({
   more,
 });
 
-test("the bar of a moment", () => {
-  assert.deepEqual([5, 10, 15, 30, 99].map((ms) => atOrBefore([10, 20, 30], ms)), [-1, 0, 0, 2, 2]);
+test("the bar at a time", () => {
+  assert.deepEqual([5, 10, 15, 30, 99].map((ms) => indexAtOrBefore([10, 20, 30], ms)), [-1, 0, 0, 2, 2]);
 });
 
-test("pages join before, after and over each other", () => {
+test("pages are joined before, after and across each other", () => {
   const bars = new Bars();
   bars.merge(page([30, 40], 1));
   bars.merge(page([10, 20], 2));
@@ -26,21 +26,21 @@ test("pages join before, after and over each other", () => {
   assert.deepEqual(bars.close, [2, 2, 1, 3, 3]);
 });
 
-test("a live bar replaces the last, follows it, or restates one within", () => {
+test("a live bar replaces the last one, follows it, or restates an earlier one", () => {
   const bars = new Bars();
   bars.merge(page([10, 20, 30], 1));
-  assert.ok(bars.put([30, 1, 2, 1, 7, 5]));
-  assert.ok(bars.put([40, 1, 2, 1, 8, 5]));
-  assert.ok(!bars.put([20, 1, 2, 1, 9, 5]));
-  assert.ok(!bars.put([15, 1, 2, 1, 6, 5]));
+  assert.ok(bars.upsert([30, 1, 2, 1, 7, 5]));
+  assert.ok(bars.upsert([40, 1, 2, 1, 8, 5]));
+  assert.ok(!bars.upsert([20, 1, 2, 1, 9, 5]));
+  assert.ok(!bars.upsert([15, 1, 2, 1, 6, 5]));
   assert.deepEqual(bars.time, [10, 15, 20, 30, 40]);
   assert.deepEqual(bars.close, [1, 6, 9, 7, 8]);
 });
 
-test("indicators have no value where there is none", () => {
-  const values = new Values();
+test("missing indicator values stay missing", () => {
+  const values = new IndicatorValues();
   values.merge({ time: [10, 20], values: { "SMA(20)": [null, 4] } });
-  values.put(30, { "SMA(20)": 5, RSI: null });
+  values.set(30, { "SMA(20)": 5, RSI: null });
   assert.deepEqual([...(values.byName.get("SMA(20)") ?? [])], [[20, 4], [30, 5]]);
   assert.equal(values.byName.has("RSI"), false);
 });

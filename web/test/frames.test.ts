@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { COLUMNS, decode, type Rows, type Sparklines } from "../src/frames.ts";
+import { COLUMNS, decodeFrame, type RowsFrame, type SparklinesFrame } from "../src/data/frames.ts";
 
 function rows(ids: number[], nowMs = 5): ArrayBuffer {
   const n = ids.length;
@@ -14,8 +14,8 @@ function rows(ids: number[], nowMs = 5): ArrayBuffer {
   return buffer;
 }
 
-test("rows are read column by column", () => {
-  const read = decode(rows([7, 3])) as Rows;
+test("rows are decoded by column", () => {
+  const read = decodeFrame(rows([7, 3])) as RowsFrame;
   assert.equal(read.kind, "rows");
   assert.equal(read.nowMs, 5);
   assert.deepEqual([...read.ids], [7, 3]);
@@ -24,10 +24,10 @@ test("rows are read column by column", () => {
 });
 
 test("a frame may be empty", () => {
-  assert.equal((decode(rows([])) as Rows).ids.length, 0);
+  assert.equal((decodeFrame(rows([])) as RowsFrame).ids.length, 0);
 });
 
-test("sparklines are rows of points", () => {
+test("sparklines are decoded by row", () => {
   const buffer = new ArrayBuffer(16 + 4 * 2 * 3 + 4 * 2);
   const head = new DataView(buffer);
   head.setUint8(0, 2);
@@ -35,15 +35,15 @@ test("sparklines are rows of points", () => {
   head.setUint32(4, 2, true);
   [NaN, 1, 2, 3, 4, 5].forEach((close, at) => head.setFloat32(16 + 4 * at, close, true));
   [9, 4].forEach((id, at) => head.setUint32(16 + 24 + 4 * at, id, true));
-  const read = decode(buffer) as Sparklines;
+  const read = decodeFrame(buffer) as SparklinesFrame;
   assert.equal(read.kind, "sparklines");
   assert.equal(read.points, 3);
   assert.deepEqual([...read.ids], [9, 4]);
   assert.deepEqual([...read.closes.subarray(3)], [3, 4, 5]);
 });
 
-test("a frame that is cut short is an error, an unknown kind is none", () => {
-  assert.throws(() => decode(rows([1, 2]).slice(0, 60)), RangeError);
-  assert.throws(() => decode(new ArrayBuffer(0)), RangeError);
-  assert.equal(decode(new Uint8Array([99, ...Array<number>(15).fill(0)]).buffer), null);
+test("a truncated frame is an error, an unknown type is skipped", () => {
+  assert.throws(() => decodeFrame(rows([1, 2]).slice(0, 60)), RangeError);
+  assert.throws(() => decodeFrame(new ArrayBuffer(0)), RangeError);
+  assert.equal(decodeFrame(new Uint8Array([99, ...Array<number>(15).fill(0)]).buffer), null);
 });

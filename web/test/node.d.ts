@@ -1,4 +1,4 @@
-// As much of Node's own modules as the tests use.
+// The parts of Node's modules that the tests use.
 declare module "node:test" {
   export function test(name: string, run: () => void): void;
 }
