@@ -16,12 +16,13 @@ from tickerlake.analytics.calendars import sessions_by_market
 from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.types import EngineOptions
 from tickerlake.model.alert import Alert
+from tickerlake.model.duration import MINUTE_NS
 from tickerlake.model.json import to_json_lines
 from tickerlake.model.schema import DECIMAL
 from tickerlake.sources import builtin
 from tickerlake.sources.simulator import plan
 from tickerlake.sources.simulator.market import Market
-from tickerlake.sources.simulator.plan import MINUTE_NS, SESSION_MINUTES, MarketOptions
+from tickerlake.sources.simulator.plan import SESSION_MINUTES, MarketOptions
 
 SIZES = (6.0, 8.0, 12.0)
 SYMBOLS = 20
@@ -188,7 +189,7 @@ def _pick_apart(rng: Random, candidates: list[int]) -> list[int]:
 def _with_jumps(trades: pl.DataFrame, jumps: list[Jump], size: float) -> pl.DataFrame:
     """Return trades whose prices have jumped permanently."""
     steps = pl.DataFrame(
-        [(jump.symbol, jump.minute * MINUTE_NS, jump.sign * jump.sigma * size) for jump in jumps],
+        [(jump.symbol, jump.minute * jump.sign * jump.sigma * size) for jump in jumps],
         schema=["symbol", "ts_event_ns", "step"],
         orient="row",
     ).sort("ts_event_ns")

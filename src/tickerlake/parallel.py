@@ -1,4 +1,4 @@
-"""Make the next items while the last one is used: Polars frees Python's lock, so threads run side by side."""
+"""Compute the next items in threads while one is used: Polars releases Python's global lock."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,16 +10,16 @@ T = TypeVar("T")
 
 
 def prefetch(items: Iterator[T], depth: int = 1) -> Iterator[T]:
-    """Yield the items of an iterator, which runs in a thread of its own.
+    """Yield the items of an iterator that runs in another thread.
 
     Parameters
     ----------
     items
-        What to run; none of them is None.
+        None of them is None, which marks the end.
     depth
-        How many items may wait.
+        How many items are computed ahead.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
         pending: deque[Future[T | None]] = deque(pool.submit(next, items, None) for _ in range(depth))
         while (item := pending.popleft().result()) is not None:
             pending.append(pool.submit(next, items, None))
@@ -27,18 +27,18 @@ def prefetch(items: Iterator[T], depth: int = 1) -> Iterator[T]:
 
 
 def parallel_map(items: Iterator[S], function: Callable[[S], T], workers: int = 2) -> Iterator[T]:
-    """Yield a function's results in the order of its items, a few of which are worked on at once.
+    """Yield a function's results in the order of the items, computed by several threads.
 
     Parameters
     ----------
     items
-        Taken one by one by the caller's thread.
+        Iterated in the caller's thread.
     function
         Called in other threads.
     workers
-        How many items are worked on, or wait, at once.
+        The number of threads, and of results that may wait.
     """
-    with ThreadPoolExecutor(workers, thread_name_prefix="mapped") as pool:
+    with ThreadPoolExecutor(workers, thread_name_prefix="parallel-map") as pool:
         pending: deque[Future[T]] = deque()
         for item in items:
             pending.append(pool.submit(function, item))

@@ -146,7 +146,7 @@ def test_stopped_in_the_middle(tmp_path: Path, ending: str) -> None:
         (("-o", "t.csv", "--truth", "t.csv"), "can't hold both"),
         (("-o", "nowhere/t.csv"), "can't be written"),
         (("-o", "t.csv", "--start", "01/02/2024"), "is no date"),
-        (("-o", "t.csv", "--symbols", "0"), "can't have 0 symbols"),
+        (("-o", "t.csv", "--symbols", "0"), "cannot have 0 symbols"),
     ],
 )
 def test_invalid_options(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:

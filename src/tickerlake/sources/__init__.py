@@ -1,1 +1,1 @@
-"""Outside data becomes batches of canonical records."""
+"""Sources of data, as batches of canonical records."""

@@ -1,4 +1,4 @@
-"""The data set that comes with tickerlake."""
+"""The data set included in tickerlake."""
 
 from importlib import resources
 from typing import Final
@@ -15,7 +15,7 @@ def stocks(*, ts_recv_ns: int | None = None) -> CsvSource:
     Parameters
     ----------
     ts_recv_ns
-        What the records say of when they were received; now, if it is left out.
+        When the records were received; default: now.
     """
     file = resources.files("tickerlake") / "data" / "stocks.csv.gz"
     return open_file(file, STOCKS, ts_recv_ns=ts_recv_ns)

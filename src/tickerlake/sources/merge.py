@@ -1,7 +1,7 @@
-"""Tables that are in order of time, merged into one order: many files, or the sorted runs of one.
+"""Merge streams of tables that are sorted by time: several files, or the sorted runs of one.
 
-Memory is bounded: of each stream one table is held. What has more than `FAN_IN` streams is merged in groups
-first, which are laid out on disk.
+Memory is bounded: one table of each stream is buffered. More than `FAN_IN` streams are first merged in
+groups, to runs on disk.
 """
 
 import io
@@ -16,21 +16,22 @@ TableStream = Iterator[pl.DataFrame]
 SortRows = Callable[[pl.DataFrame], pl.DataFrame]
 FAN_IN: Final = 64
 _RUN_FILE_ROWS: Final = 5_000
+"""Their product bounds the rows that are buffered when runs are merged: 320,000."""
 
 
 def merge(streams: Sequence[TableStream], key: str, sort: SortRows) -> TableStream:
     """Merge streams of tables by time.
 
-    Every table that is yielded holds all rows of its instants, sorted.
+    Every table that is yielded has all rows of its instants, sorted.
 
     Parameters
     ----------
     streams
-        Each in order of ``key``, which has no nulls.
+        Each sorted by ``key``, without nulls.
     key
         The column of the time, an integer.
     sort
-        Puts rows into their order, by ``key`` first.
+        Sorts rows, by ``key`` first.
     """
     if len(streams) <= FAN_IN:
         yield from _merge(streams, key, sort)
@@ -56,7 +57,7 @@ def _merge(streams: Sequence[TableStream], key: str, sort: SortRows) -> TableStr
                 buffered[number] = table
         if not buffered:
             return
-        # every row before the earliest end of a stream that goes on is complete
+        # all rows before the earliest buffered end of a live stream have been read
         ends = {number: buffered[number].get_column(key)[-1] for number in buffered if number in live}
         if not ends:
             yield sort(pl.concat(buffered.values(), how="diagonal_relaxed"))
@@ -93,7 +94,7 @@ def _next_table(stream: TableStream) -> pl.DataFrame | None:
 
 
 def write_run(tables: Iterable[pl.DataFrame], folder: Path) -> Path:
-    """Lay a stream out on disk."""
+    """Write a stream to a folder."""
     for number, table in enumerate(tables):
         for start in range(0, table.height, _RUN_FILE_ROWS):
             name = folder / f"{number:08}-{start:08}.arrow"
@@ -102,7 +103,7 @@ def write_run(tables: Iterable[pl.DataFrame], folder: Path) -> Path:
 
 
 def read_run(folder: Path) -> TableStream:
-    """Read a stream that was laid out on disk; what is read is deleted."""
+    """Read a stream from a folder, and delete the files that have been read."""
     for name in sorted(folder.iterdir()):
         table = pl.read_ipc(io.BytesIO(name.read_bytes()))
         name.unlink()

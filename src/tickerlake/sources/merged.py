@@ -23,7 +23,7 @@ _TOTAL_CHUNK_BYTES: Final = 16 << 20
 """Chunk size of all files together: it bounds memory, whatever their number."""
 
 _MIN_CHUNK_BYTES: Final = 128 << 10
-"""Below this, the fixed cost of parsing a chunk outweighs the memory saved."""
+"""Smaller chunks would save little memory, and each has a fixed cost."""
 
 _MIN_ROWS_PER_FILE: Final = 1000
 _EXTENSIONS: Final = (

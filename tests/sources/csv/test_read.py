@@ -172,7 +172,7 @@ def test_day_month_order_is_inferred_or_must_be_given(tmp_path: Path) -> None:
         (b"Date,Open,High,Low\n2024-01-02,1,2,1\n", "no column for close"),
         (b"Date,Open,High,Low,Close\n", "has no rows"),
         (b"Date,Open,High,Low,Close\n2024-01-02,a,b,c,d\n", "no rows of dates and numbers"),
-        (b"\x1f\x8b\x08\x00junk", "can't be read"),
+        (b"\x1f\x8b\x08\x00junk", "cannot be read"),
     ],
 )
 def test_a_file_without_prices_is_rejected(tmp_path: Path, content: bytes, says: str) -> None:

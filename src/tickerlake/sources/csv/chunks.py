@@ -21,16 +21,25 @@ from isal import igzip
 from tickerlake.errors import DataError
 
 CHUNK_BYTES: Final = 4 << 20
+"""Trades throughput against memory, as several chunks are in flight."""
+
 MAX_LINE_BYTES: Final = 1 << 20
-"""A line of more bytes than this is no row of prices."""
+"""A longer line is not a row of prices: it bounds memory for files without line ends."""
 
 CODE_PAGES: Final = ("cp1252", "cp1250", "cp1251", "cp949", "cp932", "gb18030", "big5", "cp1254")
-"""Encodings that are tried where a file is not UTF-8."""
+"""Encodings to try if a file is not UTF-8."""
 
 _MAX_CHUNK_LINES: Final = 200_000
+"""Each line costs memory when parsed, however short it is."""
+
 _COMPRESSED_READ_BYTES: Final = 64 << 10
 _BOMB_MIN_BYTES: Final = 64 << 20
 _MAX_COMPRESSION_RATIO: Final = 200
+"""Decompressed to stored size, beyond `_BOMB_MIN_BYTES`: prices compress much less than this."""
+
+_MIN_UTF16_NUL_SHARE: Final = 0.35
+"""Half of the bytes of UTF-16 are zero if the text is mostly ASCII."""
+
 _BOMS: Final = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _COMPRESSION_MAGIC: Final = {
     b"\x1f\x8b": "gzip",
@@ -58,14 +67,14 @@ class Meter:
         self._digest = hashlib.blake2b(digest_size=16) if digest else None
 
     def update(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         self.size += len(data)
         if self._digest is not None:
             self._digest.update(data)
 
     @property
     def digest(self) -> str:
-        """The digest of all bytes so far, in hexadecimal; empty if none was wanted."""
+        """The digest of all bytes so far, in hexadecimal; empty if it is disabled."""
         return self._digest.hexdigest() if self._digest is not None else ""
 
 
@@ -75,15 +84,15 @@ class Chunk(NamedTuple):
     Parameters
     ----------
     offset
-        Where it begins in the decoded stream.
+        Where it begins in the decoded stream, in bytes.
     length
-        How many bytes of that stream it covers.
+        The number of bytes of that stream that it covers.
     first_line
-        The physical line that it begins with; the file's first is 1.
+        The number of its first physical line; that of the file is 1.
     data
         UTF-8; every line ends with a single line feed.
     lines
-        How many lines it has.
+        The number of lines.
     """
 
     offset: int
@@ -94,7 +103,7 @@ class Chunk(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """Where a chunk lies, and how many rows of the output it gives."""
+    """Position of a chunk in the decoded stream, and the number of rows of its output."""
 
     offset: int
     length: int
@@ -115,9 +124,9 @@ class TextFile:
     encoding
         The name of a Python codec.
     newline
-        What ends a line: a line feed (a carriage return may stand before it), or a carriage return alone.
-    chunk
-        How many bytes to read at once.
+        The end of a line: a line feed (maybe after a carriage return), or a carriage return alone.
+    chunk_bytes
+        The number of bytes to read at once.
     member
         The name of the file inside an archive.
     """
@@ -131,7 +140,7 @@ class TextFile:
 
     @property
     def name(self) -> str:
-        """The name that may tell the symbol: that of the file inside an archive, or the file's own."""
+        """The name that may contain the symbol: that of the file inside an archive, or the file's own."""
         return self.member or self.file.name
 
     @property
@@ -140,11 +149,11 @@ class TextFile:
         return self.compression == "none" and self.encoding == "utf-8"
 
     def chunks(self, *, meter: Meter | None = None) -> Iterator[Chunk]:
-        """Yield the whole file; ``meter`` is told its bytes as they are stored."""
+        """Yield the whole file; ``meter`` receives its bytes as they are stored."""
         offset, line = 0, 1
         for data, count in self._line_blocks(meter):
             text = self._normalize_newlines(data)
-            # a line feed may still stand among carriage returns
+            # there may be line feeds among carriage returns
             lines = count if self.newline == b"\n" else text.count(b"\n")
             yield Chunk(offset, len(data), line, text, lines)
             offset += len(data)
@@ -168,14 +177,14 @@ class TextFile:
     def _open_seekable(self) -> IO[bytes]:
         if self.is_plain:
             return self.file.open("rb")
-        # A compressed stream can't be read backwards, so it is laid out on disk once.
+        # a compressed stream cannot be read backward: decompress it to disk once
         spool = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
         for data, _ in self._line_blocks(None):
             spool.write(data)
         return spool
 
     def _line_blocks(self, meter: Meter | None) -> Iterator[tuple[bytes, int]]:
-        """Yield whole lines, and how many they are."""
+        """Yield blocks of whole lines, and their number of lines."""
         rest: list[bytes] = []
         pending_bytes = 0
         for block in self._decoded_blocks(meter):
@@ -195,7 +204,7 @@ class TextFile:
             yield b"".join([*rest, self.newline]), 1
 
     def _split_block(self, lines: bytes) -> Iterator[tuple[bytes, int]]:
-        """Yield whole lines in pieces of not too many: each line costs memory, however short it is."""
+        """Yield whole lines in blocks of at most about `_MAX_CHUNK_LINES`."""
         count = lines.count(self.newline)
         if count <= _MAX_CHUNK_LINES:
             yield lines, count
@@ -228,25 +237,26 @@ class TextFile:
                     meter.update(block)
                 elif decompressed_bytes > max(_BOMB_MIN_BYTES, _MAX_COMPRESSION_RATIO * meter.size):
                     raise DataError(
-                        f"{self.file.name} unpacks to more than {_MAX_COMPRESSION_RATIO} times its size.",
-                        "If that is right, unpack it first.",
+                        f"{self.file.name} decompresses to more than "
+                        f"{_MAX_COMPRESSION_RATIO} times its size.",
+                        "If that is correct, decompress it first.",
                     )
                 yield block
 
 
 @contextmanager
 def wrap_read_errors(name: str) -> Iterator[None]:
-    """Turn what may go wrong with a file into an error with a remedy."""
+    """Translate errors of reading a file to a `DataError` with a remedy."""
     try:
         yield
     except PermissionError as error:
-        raise DataError(f"{name} may not be read: {error.strerror}.", "Change its rights.") from error
+        raise DataError(f"{name} cannot be read: {error.strerror}.", "Change its permissions.") from error
     except (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ValueError) as error:
-        raise DataError(f"{name} can't be read: {error}.", "Fetch the file again.") from error
+        raise DataError(f"{name} cannot be read: {error}.", "Download the file again.") from error
 
 
 class _MeteredReader(io.RawIOBase):
-    """A readable that shows what passes to a meter."""
+    """A stream that passes what is read to a meter."""
 
     def __init__(self, stream: IO[bytes], meter: Meter) -> None:
         self._stream = stream
@@ -267,7 +277,7 @@ class _MeteredReader(io.RawIOBase):
 
 
 class _ZstdReader:
-    """Unpacks frames of Zstandard; one that ends too early is an error (the library's reader hides it)."""
+    """Decompresses Zstandard frames; a truncated frame is an error (the library's reader hides it)."""
 
     def __init__(self, stream: Any) -> None:
         import zstandard
@@ -326,18 +336,20 @@ def _csv_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     name = Path(str(archive.filename or getattr(archive.fp, "name", "The archive"))).name
     names = {m.filename for m in archive.infolist()}
     if "[Content_Types].xml" in names:
-        raise DataError(f"{name} is an Excel workbook or the like, not CSV.", "Export it as CSV.")
+        raise DataError(
+            f"{name} is an Excel workbook or another Office document, not CSV.", "Export it as CSV."
+        )
     candidates = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX")]
     candidates = [m for m in candidates if not Path(m.filename).name.startswith(".")]
     csv_members = [
         m for m in candidates if m.filename.lower().endswith((".csv", ".txt", ".tsv"))
     ] or candidates
     if len(csv_members) != 1:
-        raise DataError(f"{name} holds {len(csv_members)} files, not one.", "Unpack it and name them.")
+        raise DataError(f"{name} holds {len(csv_members)} files, not one.", "Extract it and name the files.")
     if csv_members[0].file_size > max(_BOMB_MIN_BYTES, _MAX_COMPRESSION_RATIO * csv_members[0].compress_size):
         raise DataError(
-            f"{name} unpacks to more than {_MAX_COMPRESSION_RATIO} times its size.",
-            "If that is right, unpack it first.",
+            f"{name} decompresses to more than {_MAX_COMPRESSION_RATIO} times its size.",
+            "If that is correct, decompress it first.",
         )
     return csv_members
 
@@ -345,16 +357,16 @@ def _csv_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 def detect_text_file(
     file: Traversable, score_text: Callable[[str], int] = len, *, chunk_bytes: int = CHUNK_BYTES
 ) -> tuple[TextFile, bytes]:
-    """Tell compression by the file's first bytes, and encoding and line ends by its beginning.
+    """Detect compression by the file's first bytes, encoding and line ends by its beginning.
 
     Parameters
     ----------
     file
         The file.
-    sense
-        Says how much sense a text makes: it chooses among the code pages, where the file is not UTF-8.
-    chunk
-        How many bytes to read at once.
+    score_text
+        Scores a decoded text: it chooses among the code pages if the file is not UTF-8.
+    chunk_bytes
+        The number of bytes to read at once.
 
     Returns
     -------
@@ -366,7 +378,7 @@ def detect_text_file(
     Raises
     ------
     DataError
-        If it is no text.
+        If it is not text.
     """
     with wrap_read_errors(file.name), file.open("rb") as stream:
         magic = stream.read(8)
@@ -378,9 +390,9 @@ def detect_text_file(
             raise DataError(f"{file.name} is {what}, not CSV.", "Export it as CSV.")
     if not head.strip(b"\0 \t\r\n"):
         if head.strip():
-            raise DataError(f"{file.name} holds nothing but NUL bytes.", "Fetch the file again.")
+            raise DataError(f"{file.name} has nothing but NUL bytes.", "Download the file again.")
         if not head:
-            raise DataError(f"{file.name} is empty.", "Fetch the file again.")
+            raise DataError(f"{file.name} is empty.", "Download the file again.")
     text_file = TextFile(
         file,
         compression,
@@ -391,7 +403,7 @@ def detect_text_file(
     begin = codecs.getincrementaldecoder(text_file.encoding)("replace").decode(head[: 1 << 16]).encode()
     if b"\n" not in begin and b"\r" in begin:
         text_file = replace(text_file, newline=b"\r")
-    # how much is read at once must not decide how the file is read
+    # the chunk size must not influence how the file is read
     beginning = replace(text_file, chunk_bytes=MAX_LINE_BYTES)
     first = next(beginning.chunks(), None)
     data = first.data if first else b""
@@ -399,7 +411,7 @@ def detect_text_file(
         text_file = replace(text_file, encoding=_detect_code_page(data, score_text))
         data = next(replace(text_file, chunk_bytes=MAX_LINE_BYTES).chunks()).data
     if not data.strip():
-        raise DataError(f"{file.name} is empty.", "Fetch the file again.")
+        raise DataError(f"{file.name} is empty.", "Download the file again.")
     return text_file, data
 
 
@@ -415,18 +427,17 @@ def _detect_encoding(head: bytes) -> str:
         if head.startswith(bom):
             return encoding
     start = head[:1000]
-    # Half of UTF-16's bytes are zero where the text is mostly ASCII.
-    if len(start) >= 8 and start.count(0) > len(start) * 0.35:
+    if len(start) >= 8 and start.count(0) > len(start) * _MIN_UTF16_NUL_SHARE:
         return "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
     return "utf-8"
 
 
 def _detect_code_page(data: bytes, score_text: Callable[[str], int]) -> str:
-    """Return the encoding in which the beginning of a file makes most sense."""
+    """Return the encoding in which the beginning of a file has the highest score."""
     best, best_score = CODE_PAGES[0], -1
     for encoding in CODE_PAGES:
         try:
-            # a character of two bytes may be cut at the end
+            # a character of two bytes may be truncated at the end
             text = codecs.getincrementaldecoder(encoding)("strict").decode(data[: 1 << 16])
         except UnicodeDecodeError:
             continue
@@ -436,7 +447,7 @@ def _detect_code_page(data: bytes, score_text: Callable[[str], int]) -> str:
 
 
 def is_utf8(data: bytes) -> bool:
-    """Tell whether bytes are UTF-8."""
+    """Return whether bytes are UTF-8."""
     if data.isascii():
         return True
     try:
@@ -447,7 +458,7 @@ def is_utf8(data: bytes) -> bool:
 
 
 def check_is_file(file: Traversable) -> None:
-    """Refuse a folder, a device and what is not there."""
+    """Raise an error for a folder, a device, and a file that does not exist."""
     with wrap_read_errors(file.name):
         folder = file.is_dir()
     if folder:
@@ -455,12 +466,15 @@ def check_is_file(file: Traversable) -> None:
     if not file.is_file():
         exists = isinstance(file, Path) and (file.exists() or file.is_symlink())
         if exists:
-            raise DataError(f"{file.name} is a device or a pipe, not a file.", "Pipe it into `-`.")
+            raise DataError(
+                f"{file.name} is a device or a pipe, not a file.",
+                "Pipe it to standard input, and name the file `-`.",
+            )
         raise DataError(f"{file.name} does not exist.", "Check the path.")
 
 
 def stat_signature(file: Traversable) -> tuple[int, ...]:
-    """Return what changes when a file on disk is changed."""
+    """Return values that change when a file on disk is changed."""
     if not isinstance(file, Path):
         return ()
     with wrap_read_errors(file.name):
@@ -469,7 +483,7 @@ def stat_signature(file: Traversable) -> tuple[int, ...]:
 
 
 def spool_stdin(folder: Path) -> Path:
-    """Write standard input to a file: it is read more than once."""
+    """Write standard input to a file, which can be read more than once."""
     path = folder / "stdin"
     with path.open("wb") as file:
         while block := sys.stdin.buffer.read(CHUNK_BYTES):

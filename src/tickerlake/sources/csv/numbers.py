@@ -1,4 +1,4 @@
-"""How a file writes its numbers, and how they become exact decimals."""
+"""The number format of a file, and how its numbers become exact decimals."""
 
 import re
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ MISSING_VALUES: Final = (
     r"\n",
     r"\\n",
 )
-"""Texts that say that there is no number, in lower case."""
+"""Texts that stand for a missing number, in lower case."""
 
 _GROUP_SPACES: Final = " \u00a0\u2009\u202f'’"
 _GROUP_SEPARATORS: Final = {".": f",{_GROUP_SPACES}", ",": f".{_GROUP_SPACES}"}
@@ -54,6 +54,9 @@ _SUFFIX_FACTORS: Final = {
     "CR": 10_000_000,
 }
 _SUFFIX_PATTERN: Final = r"(?i)\s*(K|M|B|T|lakh|L|Cr)(?:ln|io|rd|n)?\.?$"
+_MAX_CONTRADICTING_SHARE: Final = 0.05
+"""Typing errors must not make a clear decimal separator ambiguous."""
+
 _BARE_NUMBER: Final = re.compile(r"[-−]?(?:\d[\d.,_ \u00a0\u2009\u202f'’]*|[.,]\d+)(?:[eE][+-]?\d{1,3})?")
 _NUMBER_PATTERNS: Final = {
     ".": re.compile(r"(?:\d+|[1-9]\d{0,2}(?:,\d{2,3})*,\d{3})?(?:\.\d*)?"),
@@ -63,14 +66,14 @@ _NUMBER_PATTERNS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NumberFormat:
-    """One way to write numbers.
+    """A format of numbers.
 
     Parameters
     ----------
-    decimal
-        The sign before the decimals: ``.`` or ``,``.
+    decimal_separator
+        ``.`` or ``,``.
     scale
-        Prices are whole numbers of ``10 ** -scale``.
+        Prices are whole numbers in units of ``10 ** -scale``.
     """
 
     decimal_separator: str = "."
@@ -83,16 +86,16 @@ class NumberFormat:
         return rf"^-?(?:{whole})?(?:[{self.decimal_separator}]\d*)?(?:[eE][+-]?\d{{1,2}})?$"
 
     def parse_plain(self, text: pl.Expr) -> pl.Expr:
-        """Read plain numbers; null where a closer look is needed."""
+        """Parse plain numbers; null where :meth:`parse_lenient` is needed."""
         if self.decimal_separator == ".":
             return text.cast(DECIMAL, strict=False)
-        # a point may stand between thousands: only what has none is plain
+        # a point may separate thousands: only numbers without one are plain
         return pl.when(~text.str.contains(".", literal=True)).then(
             text.str.replace(",", ".", literal=True).cast(DECIMAL, strict=False)
         )
 
     def parse_lenient(self, text: pl.Expr) -> pl.Expr:
-        """Read numbers with blanks, thousands, money signs, parentheses and suffixes; null for the rest."""
+        """Parse numbers with spaces, thousands, currencies, parentheses and suffixes; null for the rest."""
         bare = text.str.strip_chars().str.replace_all("−", "-", literal=True)
         is_negative = (bare.str.starts_with("(") & bare.str.ends_with(")")) | bare.str.contains(r"\d-$")
         bare = pl.when(is_negative).then("-" + bare.str.strip_chars("()-")).otherwise(bare)
@@ -109,15 +112,15 @@ class NumberFormat:
         return pl.when(suffix.is_null()).then(number).otherwise(number * factor.cast(pl.Decimal(38, 0)))
 
     def apply_scale(self, number: pl.Expr) -> pl.Expr:
-        """Return prices in units of the currency; null where a scaled price is no whole number."""
+        """Return prices in units of the currency."""
         if not self.scale:
             return number
-        # Decimal(38, 9) divided by a power of ten stays exact as long as nine decimals hold it.
+        # Decimal(38, 9) divided by a power of ten is exact as long as nine decimals suffice
         return number / pl.lit(Decimal(10) ** self.scale, pl.Decimal(38, 0))
 
 
 def bare_number(text: str) -> str:
-    """Return a number without money signs, percent and suffix, empty if the text is no number."""
+    """Return a number without currency, percent sign and suffix; empty if the text is not a number."""
     text = text.strip()
     if text.startswith("(") and text.endswith(")"):
         text = text[1:-1]
@@ -130,22 +133,22 @@ def bare_number(text: str) -> str:
 
 
 def is_missing(text: str) -> bool:
-    """Tell whether a text says that there is no number."""
+    """Return whether a text stands for a missing number."""
     return text.strip().lower() in MISSING_VALUES
 
 
 def possible_decimal_separators(cells: Iterable[str], delimiter: str) -> set[str]:
-    """Return which signs may stand before the decimals: one if anything tells, both if nothing does.
+    """Return the possible decimal separators: one if any number settles it, else both.
 
-    Most numbers can be read in one way only: 1.014,184 and 12,5 and 1,860,779. What is left are numbers such
-    as 1.234 and 1,234.
+    Most numbers can be read in one way only: 1.014,184 and 12,5 and 1,860,779. Numbers such as 1.234 and
+    1,234 are ambiguous.
 
     Parameters
     ----------
     cells
         Texts of number columns.
-    separator
-        What stands between the file's columns: a comma there makes a bare comma inside a number less likely.
+    delimiter
+        Between the file's columns: if it is a comma, a decimal comma is less likely.
     """
     counts = {".": 0, ",": 0}
     ambiguous = {".": False, ",": False}
@@ -160,10 +163,11 @@ def possible_decimal_separators(cells: Iterable[str], delimiter: str) -> set[str
         elif matches:
             ambiguous["." if "." in text else ","] = True
     if any(counts.values()):
-        most, fewest = sorted(counts, key=lambda sign: -counts[sign])
-        return {most} if counts[fewest] <= 0.05 * counts[most] else {".", ","}
+        likely, unlikely = sorted(counts, key=lambda sign: -counts[sign])
+        is_settled = counts[unlikely] <= _MAX_CONTRADICTING_SHARE * counts[likely]
+        return {likely} if is_settled else {".", ","}
     if ambiguous[","]:
-        # 1,234 with 34821 beside it may still be a thousand: columns may be formatted one by one
+        # 1,234 next to 34821 may still be a thousand: columns may be formatted differently
         return {".", ","}
-    # numbers above 999 without a sign between thousands: then a point stands before decimals
+    # numbers above 999 without a thousands separator: then a point is the decimal separator
     return {"."} if not ambiguous["."] or ungrouped or delimiter == "," else {".", ","}

@@ -1,4 +1,4 @@
-"""Rows of text become canonical records and rejects."""
+"""Parse rows of text to canonical records and rejects."""
 
 import json
 from dataclasses import dataclass, replace
@@ -22,19 +22,19 @@ from tickerlake.sources.csv.timeform import TimeFormat
 
 REASON: Final = "_reason"
 FILE_NUMBER: Final = "_file"
-"""The number of a row's file, where several are merged."""
+"""Column with the number of a row's file, if several files are merged."""
 
 EVENT_NS: Final = "_event_ns"
-"""When a record was known, in nanoseconds; a reject has that of the record before it."""
+"""Column with the event time, in nanoseconds; a reject has that of the record before it."""
 
 IS_RECORD: Final = pl.col(REASON).is_null() & ~pl.col(SKIPPED)
-"""Tells the rows of a parsed table that are records."""
+"""True for the rows of a parsed table that are records."""
 
 IS_REJECT: Final = pl.col(REASON).is_not_null() & ~pl.col(SKIPPED)
-"""Tells the rows that are none, and no blank lines either."""
+"""True for the rows that are neither records nor skipped lines."""
 
 INTERNAL_COLUMNS: Final = (LINE, RAW, SKIPPED, REASON, EVENT_NS)
-"""Columns of a parsed table that are not of the record."""
+"""Columns of a parsed table that are not part of the record."""
 
 _TS: Final = "_ts"
 _LOCAL_TS: Final = "_local"
@@ -77,27 +77,27 @@ _NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'
 
 @dataclass(frozen=True)
 class Parser:
-    """How a file's rows become records.
+    """Turns a file's rows into records.
 
     Parameters
     ----------
     source
-        The name that records carry.
+        The ``source`` of the records.
     head
-        How its lines are cut, and what its columns are.
-    form
-        How dates are written.
-    numbers
-        How numbers are written.
+        How its lines are split, and what its columns mean.
+    time_format
+        The format of dates.
+    number_format
+        The format of numbers.
     symbol
-        The symbol of every row; ``None`` if a column has it.
+        The symbol of every row; None if a column has it.
     interval
         ``1d``, ``1m`` …; empty for trades and quotes.
     zone
-        The exchange's, for the date of the session; empty if it is not known.
-    ends
+        The exchange's time zone, for session dates; empty if it is not known.
+    period_end_dates
         True if dates are the last days of their weeks or months.
-    extras
+    extra_columns
         Unique column name to key in ``extra``.
     ts_recv_ns
         When the file was opened.
@@ -120,10 +120,15 @@ class Parser:
         return self.head.dialect.layout
 
     def parse(self, chunk: Chunk, *, include_raw: bool = False) -> pl.DataFrame:
-        """Return a chunk's rows: canonical columns, ``_line``, ``_raw``, ``_blank``, ``_reason``, ``_event``.
+        """Return a chunk's rows in canonical columns and `INTERNAL_COLUMNS`.
 
-        ``_raw`` is the line's text, of rejects only if not ``keep_text``; ``_reason`` is null for a record. A
-        file with columns for each symbol gives as many rows a line.
+        The reason is null for a record. A file with separate columns for each symbol has as many rows per
+        line.
+
+        Parameters
+        ----------
+        include_raw
+            True for the raw text of all rows; by default only rejects have it.
         """
         rows, panels = self.head.read_rows(chunk, number_columns=self._number_columns), self.layout.panels
         if not panels:
@@ -141,7 +146,7 @@ class Parser:
 
     @property
     def _number_columns(self) -> list[str]:
-        """The columns that may be plain numbers."""
+        """The columns that can be plain numbers."""
         if self.number_format.decimal_separator != ".":
             return []
         return [f"c{column}" for column in self.layout.decimal_columns]
@@ -149,8 +154,8 @@ class Parser:
     def _parse(
         self, rows: ChunkRows, roles: dict[str, int], symbol: str | None, *, panel: bool = False
     ) -> pl.DataFrame:
-        kind, frame = self.layout.record_type, rows.frame
-        numbers = {role: f"c{roles[role]}" for role in DECIMAL_ROLES[kind] if role in roles}
+        record_type, frame = self.layout.record_type, rows.frame
+        numbers = {role: f"c{roles[role]}" for role in DECIMAL_ROLES[record_type] if role in roles}
         texts = {role: cell for role, cell in numbers.items() if frame.schema[cell] == pl.String}
         name, valid = pl.lit(symbol), True
         if symbol is None:
@@ -182,7 +187,7 @@ class Parser:
         if self.number_format.scale:
             typed = typed.with_columns(
                 self.number_format.apply_scale(pl.col(role)).alias(role)
-                for role in _PRICE_ROLES[kind]
+                for role in _PRICE_ROLES[record_type]
                 if role in numbers
             )
         units = {
@@ -192,12 +197,12 @@ class Parser:
         checks = self._reject_checks(list(numbers), null_roles, symbols=not valid, uniform=rows.uniform)
         typed = typed.with_columns(_first_reason(checks, typed).alias(REASON))
         if rows.uniform:
-            # every line has its separators, maybe with nothing between them
+            # every line has its delimiters, but all cells may be empty
             cells = frame.drop(LINE).iter_columns() if typed[_TS].null_count() else []
-            blank = pl.all_horizontal(map(_is_empty, cells)) if cells else pl.lit(value=False)
-            typed = typed.with_columns(blank.alias(SKIPPED))
+            is_blank = pl.all_horizontal(map(_is_empty, cells)) if cells else pl.lit(value=False)
+            typed = typed.with_columns(is_blank.alias(SKIPPED))
         if panel:
-            # a symbol without prices on a day is not a broken row: it was not traded, or not listed yet
+            # a symbol without prices on a day is not invalid: it was not traded, or not listed yet
             prices = [frame.get_column(numbers[role]) for role in PRICES if role in numbers]
             typed = typed.with_columns(pl.col(SKIPPED) | pl.all_horizontal(map(_is_empty, prices)))
         return typed.select(LINE, SKIPPED, REASON, *self._canonical_columns(list(numbers), roles))
@@ -228,7 +233,7 @@ class Parser:
         if not frame.select(
             pl.any_horizontal(pl.col(c).str.contains(_NEEDS_ESCAPE).any() for c in columns)
         ).item():
-            # three times as quick as encoding structs
+            # three times as fast as encoding structs
             keys = [
                 json.dumps(key).replace("{", "{{").replace("}", "}}") for key in self.extra_columns.values()
             ]
@@ -239,10 +244,13 @@ class Parser:
         return [pl.struct(members).struct.json_encode().alias("extra")]
 
     def _parse_remaining(self, rows: pl.DataFrame, roles: list[str]) -> tuple[pl.DataFrame, list[str]]:
-        """Read numbers that the quick cast did not.
+        """Parse the numbers that the fast cast could not.
 
-        Returns the rows and the columns with nulls; a column ``_broken_…`` marks those of their texts that
-        are neither numbers nor missing.
+        Returns
+        -------
+        rows, nulls
+            The rows and the columns with nulls. A column ``_broken_…`` marks texts that are neither numbers
+            nor missing.
         """
         nulls = [role for role in roles if rows[role].null_count()]
         if not nulls:
@@ -271,7 +279,7 @@ class Parser:
     def _reject_checks(
         self, roles: list[str], null_roles: list[str], *, symbols: bool, uniform: bool
     ) -> list[_Check]:
-        """Return what may be wrong with a row, the first thing first, and its name."""
+        """Return the conditions for rejecting a row and their reasons; the first one that holds counts."""
         checks: list[_Check] = []
         if not uniform:
             checks.append((pl.col(FIELD_COUNT) != self.head.dialect.field_count, RejectReason.FIELD_COUNT))
@@ -291,12 +299,12 @@ class Parser:
         return checks + _CHECKS_BY_TYPE[self.layout.record_type](roles, null_roles)
 
     def _canonical_columns(self, numbers: list[str], roles: dict[str, int]) -> list[pl.Expr]:
-        kind = self.layout.record_type
+        record_type = self.layout.record_type
         values = {role: pl.col(role) for role in numbers}
         if "trade_count" in values:
             values["trade_count"] = pl.col("trade_count").cast(pl.Int64, strict=False)
         values |= {
-            "schema": pl.lit(kind),
+            "schema": pl.lit(record_type),
             "instrument_id": instrument_id_expr("symbol"),
             "symbol": pl.col("symbol"),
             "ts_recv_ns": pl.lit(self.ts_recv_ns, pl.Int64),
@@ -309,12 +317,14 @@ class Parser:
             values["currency"] = pl.when(pl.col("_currency") != "").then(
                 pl.col("_currency").str.to_uppercase()
             )
-        values |= self._bar_columns(numbers) if kind == BAR else self._tick_columns(roles)
-        order = [field.name for field in fields(kind)]
+        values |= self._bar_columns(numbers) if record_type == BAR else self._tick_columns(roles)
+        order = [field.name for field in fields(record_type)]
         columns = [
-            values[name].cast(_COLUMN_TYPES[kind][name]).alias(name) for name in order if name in values
+            values[name].cast(_COLUMN_TYPES[record_type][name]).alias(name)
+            for name in order
+            if name in values
         ]
-        event = values["ts_close_ns" if kind == BAR else "ts_event_ns"]
+        event = values["ts_close_ns" if record_type == BAR else "ts_event_ns"]
         return [*columns, pl.when(pl.col(REASON).is_null()).then(event).alias(EVENT_NS)]
 
     def _bar_columns(self, numbers: list[str]) -> dict[str, pl.Expr]:
@@ -378,12 +388,13 @@ class Parser:
 
 
 _COLUMN_TYPES: Final = {
-    kind: {field.name: polars_type(field.type) for field in fields(kind)} for kind in (BAR, TRADE, QUOTE)
+    record_type: {field.name: polars_type(field.type) for field in fields(record_type)}
+    for record_type in (BAR, TRADE, QUOTE)
 }
 
 
 def _check_symbols(symbols: pl.Series) -> tuple[pl.Series, bool]:
-    """Return symbols without blanks around them, and whether all are valid: each is looked at once."""
+    """Return symbols without spaces around them, and whether all are valid; checks distinct ones only."""
     distinct = symbols.unique().to_frame("symbol")
     stripped = pl.col("symbol").str.strip_chars()
     if distinct.select((stripped != pl.col("symbol")).any()).item():
@@ -392,14 +403,14 @@ def _check_symbols(symbols: pl.Series) -> tuple[pl.Series, bool]:
 
 
 def _first_reason(checks: list[_Check], rows: pl.DataFrame) -> pl.Expr:
-    """Return the first fault of each row, null if it has none."""
-    if not rows.select(pl.any_horizontal(fault for fault, _ in checks).any()).item():
+    """Return the reason of the first condition that holds on each row, null if none does."""
+    if not rows.select(pl.any_horizontal(condition for condition, _ in checks).any()).item():
         return pl.lit(None, pl.String)
-    return pl.coalesce(pl.when(fault).then(pl.lit(code)) for fault, code in checks)
+    return pl.coalesce(pl.when(condition).then(pl.lit(reason)) for condition, reason in checks)
 
 
 def _is_empty(cells: pl.Series) -> pl.Series:
-    """Tell which cells hold nothing."""
+    """Return which cells are empty."""
     return cells.str.strip_chars() == "" if cells.dtype == pl.String else cells.is_null()
 
 
@@ -456,9 +467,11 @@ _CHECKS_BY_TYPE: Final = {BAR: _bar_checks, TRADE: _trade_checks, QUOTE: _quote_
 def _quality_flags(flags: list[tuple[pl.Expr, str]]) -> pl.Expr:
     empty = pl.lit([], pl.List(pl.String))
     flagged = empty
-    for fault, code in reversed(flags):
+    for condition, flag in reversed(flags):
         flagged = (
-            pl.when(fault.fill_null(value=False)).then(pl.lit([code], pl.List(pl.String))).otherwise(flagged)
+            pl.when(condition.fill_null(value=False))
+            .then(pl.lit([flag], pl.List(pl.String)))
+            .otherwise(flagged)
         )
     return flagged
 
@@ -472,7 +485,7 @@ def _map_values(column: str, table: dict[str, str], default: str) -> pl.Expr:
 
 
 def _split_list(column: str) -> pl.Expr:
-    """Return the members of a text such as ``14,37,41`` or ``['R', 'I']``."""
+    """Return the items of a text such as ``14,37,41`` or ``['R', 'I']``."""
     bare = pl.col(column).str.replace_all(r"[\[\]'\" ]", "")
     return (
         pl.when(bare == "")

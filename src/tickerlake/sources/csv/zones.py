@@ -1,4 +1,4 @@
-"""Time zones: by a column's name, by an abbreviation, by the venue that a symbol's ending names. Data."""
+"""Time zones by a column's name, by an abbreviation, or by the venue in a symbol's suffix. Mostly data."""
 
 import re
 from typing import Final
@@ -13,7 +13,7 @@ OFFSETS: Final[dict[str, str]] = {
     "IST": "+05:30", "HKT": "+08:00", "SGT": "+08:00", "JST": "+09:00", "KST": "+09:00", "AEST": "+10:00",
     "AEDT": "+11:00", "NZST": "+12:00", "NZDT": "+13:00",
 }  # fmt: skip
-"""What an abbreviation after a time means."""
+"""The offset that an abbreviation after a time means; unlike a zone, it does not change with the season."""
 
 _ZONE_WORDS: Final[dict[str, str]] = {
     "utc": "UTC", "gmt": "UTC", "zulu": "UTC", "et": "America/New_York", "est": "America/New_York",
@@ -23,7 +23,7 @@ _ZONE_WORDS: Final[dict[str, str]] = {
     "mez": "Europe/Berlin", "london": "Europe/London", "ist": "Asia/Kolkata", "jst": "Asia/Tokyo",
     "hkt": "Asia/Hong_Kong", "msk": "Europe/Moscow", "kst": "Asia/Seoul",
 }  # fmt: skip
-"""What a word in a column's name means."""
+"""The zone that a word in a column's name means; ``Time (EST)`` usually includes summer time."""
 
 _VENUE_SUFFIXES: Final[dict[str, str]] = {
     "Europe/London": "L IL LN",
@@ -65,12 +65,12 @@ _ZONE_BY_SUFFIX: Final = {
 
 
 def normalize_zone(name: str) -> str:
-    """Return the name of a time zone as the database spells it.
+    """Return the name of a time zone as spelled in the tz database.
 
     Raises
     ------
     UsageError
-        If there is no such zone.
+        If there is no such time zone.
     """
     fixed = re.fullmatch(r"(?:UTC|GMT)?([+-]\d{1,2})(?::?00)?", name)
     if fixed:
@@ -83,14 +83,14 @@ def normalize_zone(name: str) -> str:
         hint = (
             f"Did you mean {min(close, key=len)}?"
             if name and close
-            else "Write it as America/New_York or UTC."
+            else "Use a name such as America/New_York or UTC."
         )
         raise UsageError(f"--tz {name}: there is no such time zone.", hint) from error
     return name
 
 
 def zone_from_header(name: str) -> str:
-    """Return the zone that a column's name tells, empty if none: ``Gmt time``, ``Time (ET)``."""
+    """Return the time zone in a column's name, empty if there is none: ``Gmt time``, ``Time (ET)``."""
     for word in re.split(r"[^a-z0-9]+", name.lower()):
         if word in _ZONE_WORDS:
             return _ZONE_WORDS[word]
@@ -106,7 +106,7 @@ def _is_zone(name: str) -> bool:
 
 
 def zone_from_symbols(symbols: list[str]) -> str:
-    """Return the zone of the venue that every symbol's ending names; empty if none: ``RELIANCE.NS``."""
+    """Return the time zone of the venue in the suffix of every symbol (``RELIANCE.NS``), empty if none."""
     zones = {
         _ZONE_BY_SUFFIX.get(symbol.rpartition(".")[2], "") if "." in symbol else "" for symbol in symbols
     }

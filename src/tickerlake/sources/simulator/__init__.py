@@ -1,1 +1,1 @@
-"""A seeded market: trades of many symbols, and the truth about their jumps, splits and halts."""
+"""A seeded market: trades of many symbols, with labels for their jumps, splits and halts."""

@@ -1,8 +1,8 @@
 """Random numbers by counter: the n-th number of a stream follows from the stream's key and n alone.
 
-So a market does not depend on batches, threads or the machine. The mixer is SplitMix64 (Steele, Lea and
-Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, figure 17). Distributions are tables,
-whose values are rounded, as two C libraries may differ in the last bit of a logarithm.
+A market therefore does not depend on batches, threads or the machine. The mixer is SplitMix64 (Steele, Lea
+and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, figure 17). Distributions are
+tables of rounded values, as two C libraries may differ in the last bit of a logarithm.
 """
 
 from functools import cache
@@ -14,7 +14,7 @@ import polars as pl
 
 TABLE_BITS: Final = 16
 SYMBOL_BITS: Final = 20
-"""A draw of so many bits chooses the symbol of a trade."""
+"""The number of bits of a draw that choose the symbol of a trade."""
 
 _GOLDEN_GAMMA: Final = 0x9E3779B97F4A7C15
 _MIX_ROUNDS: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
@@ -27,7 +27,7 @@ _PARETO_EXPONENT: Final = 1.5
 
 
 def stream_key(*numbers: int) -> int:
-    """Return the key of a stream: one number made of the seed and of what the stream is for."""
+    """Return the key of a stream: a hash of the seed and of the purpose of the stream."""
     mixed = 0
     for number in numbers:
         mixed = _mix((mixed ^ (number & _MASK)) + _GOLDEN_GAMMA)
@@ -40,11 +40,11 @@ def draw_bits(stream: int, counter: pl.Series) -> pl.Series:
     Parameters
     ----------
     stream
-        From :func:`key`.
+        From :func:`stream_key`.
     counter
         Whole numbers, not negative.
     """
-    # an expression would be computed again wherever it is repeated
+    # not an expression, which would be computed again at every use
     z = counter.cast(pl.UInt64) * _u64(_GOLDEN_GAMMA) + _u64(stream)
     for shift, factor in _MIX_ROUNDS:
         z = (z ^ z // (1 << shift)) * _u64(factor)
@@ -57,14 +57,14 @@ def bit_field(drawn: pl.Expr, low: int, count: int) -> pl.Expr:
 
 
 def is_below(drawn: pl.Series, probability: float) -> pl.Series:
-    """Tell which draws fall into a chance."""
+    """Return which draws fall below a probability."""
     return drawn < _u64(min(_MASK, int(probability * _MASK)))
 
 
 def apportion(total: int, weights: list[int], drawn: int) -> list[int]:
     """Split a total by weights, exactly; the draw decides where the rounding falls."""
     weight_sum = sum(weights)
-    edges = [(total * upto + drawn % weight_sum) // weight_sum for upto in accumulate(weights, initial=0)]
+    edges = [(total * part + drawn % weight_sum) // weight_sum for part in accumulate(weights, initial=0)]
     return [after - before for before, after in pairwise(edges)]
 
 
@@ -89,7 +89,7 @@ def trade_sizes() -> pl.Series:
     shares = [1 + n * (_LOT_SHARES - 1) // odd for n in range(odd)]
     for n in range(count - odd):
         rest = 1 - (n + 0.5) / (count - odd)
-        # the rounding takes away what two C libraries may differ in
+        # rounding removes differences between C libraries
         shares.append(_LOT_SHARES * min(_MAX_LOTS, int(round(rest ** (-1 / _PARETO_EXPONENT), 6))))
     return pl.Series(shares, dtype=pl.Int64)
 

@@ -1,4 +1,4 @@
-"""Jumps, splits and halts as they show in the trades, and the labels that tell of them."""
+"""Jumps, splits and halts as they appear in the trades, and their labels."""
 
 from math import expm1
 from typing import Final
@@ -7,18 +7,18 @@ import msgspec
 import polars as pl
 
 LEVEL_SCALE: Final = 10**12
-"""Steps in a level of 1: levels are whole numbers, so that sums of them are exact in any order."""
+"""Units in a level of 1: levels are whole numbers, so that their sums are exact in any order."""
 
 
 class Label(msgspec.Struct, frozen=True, omit_defaults=True, rename={"return_": "return"}):
-    """What happened to a symbol: the truth, for those who look for it in the trades.
+    """What happened to a symbol: the ground truth for detection in the trades.
 
     Parameters
     ----------
     kind
         ``jump``, ``split`` or ``halt``.
     symbol, instrument_id
-        Whose.
+        The symbol.
     ts_event_ns
         The time of the first trade after a jump or a split, or when a halt began.
     ts_end_ns
@@ -26,12 +26,12 @@ class Label(msgspec.Struct, frozen=True, omit_defaults=True, rename={"return_": 
     direction
         Of a jump: ``up`` or ``down``.
     return_
-        The relative change of the price that is the jump's own.
+        The relative change of the price by the jump alone.
     sigmas
-        The same in multiples of the local sigma: by how much (one standard deviation) the price moves within
-        a minute at this time of day, or between two trades where they are further apart.
+        The same in multiples of the local sigma: the standard deviation of the change of the price within a
+        minute at this time of day, or between two trades if they are further apart.
     ratio
-        New for old shares of a split: ``2:1`` halves the price.
+        New to old shares of a split: ``2:1`` halves the price.
     """
 
     kind: str
@@ -51,14 +51,14 @@ def sort_labels(labels: list[Label]) -> list[Label]:
 
 
 def first_trades_after(jumps: pl.DataFrame, trades: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Find the first trade after each jump; also return the jumps after which there is none yet.
+    """Return the first trade after each jump, and the jumps after which there is no trade yet.
 
     Parameters
     ----------
     jumps
         ``number``, ``ts_ns`` and ``sigmas``, by time.
     trades
-        ``number`` and ``ts_event_ns`` by time, and whatever is wanted of the trade.
+        ``number`` and ``ts_event_ns`` by time, and any other columns.
     """
     candidates = trades.with_row_index("at").filter(
         pl.col("number").is_in(jumps.get_column("number").implode())
@@ -73,12 +73,12 @@ def first_trades_after(jumps: pl.DataFrame, trades: pl.DataFrame) -> tuple[pl.Da
         check_sortedness=False,
     )
     pending = matched.filter(pl.col("at").is_null()).select(jumps.columns)
-    # of two jumps between two trades the second would be hidden in the first
+    # of two jumps between two trades, the second would be indistinguishable from the first
     return matched.drop_nulls("at").unique("at", keep="first", maintain_order=True), pending
 
 
 def jump_labels(jumps: pl.DataFrame, symbols: pl.DataFrame) -> list[Label]:
-    """Return the labels of jumps, of which ``jump`` is the change of the level."""
+    """Return the labels of jumps; ``jump`` is the change of the level."""
     columns = jumps.select("number", "ts_event_ns", "jump", "sigmas")
     return [
         Label(
@@ -94,7 +94,7 @@ def jump_labels(jumps: pl.DataFrame, symbols: pl.DataFrame) -> list[Label]:
 
 
 def split_labels(trades: pl.DataFrame, ratios: dict[int, str], symbols: pl.DataFrame) -> list[Label]:
-    """Return the labels of splits that have their first trade here, and take them from ``ratios``."""
+    """Return the labels of splits whose first trade is here, and remove them from ``ratios``."""
     if not ratios:
         return []
     first = trades.filter(pl.col("number").is_in(list(ratios))).unique("number", keep="first")
@@ -105,7 +105,7 @@ def split_labels(trades: pl.DataFrame, ratios: dict[int, str], symbols: pl.DataF
 
 
 def halt_labels(halts: pl.DataFrame, open_ns: int, minute_ns: int, symbols: pl.DataFrame) -> list[Label]:
-    """Return the labels of halts: ``number``, ``first`` and ``last`` minute."""
+    """Return the labels of halts, given by ``number``, ``first`` and ``last`` minute."""
     return [
         Label(
             "halt",

@@ -1,4 +1,4 @@
-"""The market: a source of trades like a file of them, the same on every run."""
+"""The simulated market: a source of trades, the same on every run."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from tickerlake.sources.simulator.walk import PriceWalk, is_buy, receive_delay_n
 from tickerlake.sources.source import Counts, Fingerprint
 
 _VERSION: Final = 2
-"""To be raised when the same options give another market."""
+"""To be incremented when the same options produce another market."""
 
 _UNIT_PRICE: Final = Decimal(1) / plan.UNITS_PER_DOLLAR
 
@@ -34,9 +34,9 @@ class TradeBatch:
     records
         Trades in canonical columns.
     rows_done
-        How many there are from the market's beginning to the end of these.
+        The number of trades from the market's beginning to the end of these.
     labels
-        What happened until the last of them and was not told before.
+        What happened up to the last trade and was not in an earlier batch.
     """
 
     records: pl.DataFrame
@@ -50,17 +50,17 @@ class TradeBatch:
 
     @property
     def rejects(self) -> list[Reject]:
-        """Nothing."""
+        """Always empty."""
         return []
 
     @property
     def event_ns(self) -> pl.Series:
-        """When each trade happened, in nanoseconds since the epoch."""
+        """The time of each trade, in nanoseconds since 1970."""
         return self.records.get_column("ts_event_ns").alias("event_ns")
 
     @property
     def position(self) -> tuple[int]:
-        """How many there are to the end of these, as a cursor."""
+        """The number of trades up to the end of this batch."""
         return (self.rows_done,)
 
     def counts(self) -> dict[int, Counts]:
@@ -68,7 +68,7 @@ class TradeBatch:
         return {0: Counts(self.records.height, 0)}
 
     def split(self, max_rows: int) -> Iterator["TradeBatch"]:
-        """Yield the trades in batches of so many."""
+        """Yield the trades in batches of ``max_rows``."""
         for start in range(0, self.records.height, max_rows):
             yield self.slice(start, max_rows)
 
@@ -79,16 +79,16 @@ class TradeBatch:
 
 
 class Market:
-    """Trades of many symbols on the weekdays of some time, from a seed.
+    """Trades of many symbols on the weekdays of a period, from a seed.
 
-    Each symbol's price is a random walk in ticks of a cent (below a dollar, of a hundredth of one), more
-    volatile when the session opens and closes. Activity follows Zipf's law over the symbols and a U over the
-    day. Jumps, splits and halts come with labels.
+    Each symbol's price is a random walk in ticks of a cent (below a dollar, of a hundredth of a cent), more
+    volatile when the session opens and closes. Activity follows Zipf's law over the symbols and a U shape
+    over the day. Jumps, splits and halts come with labels.
 
     Parameters
     ----------
     options
-        What it is made of.
+        The parameters of the market.
     """
 
     def __init__(self, options: MarketOptions | None = None) -> None:
@@ -97,23 +97,23 @@ class Market:
 
     @property
     def source(self) -> str:
-        """The name that the records carry."""
+        """The ``source`` of the records."""
         return f"simulator:seed={self.options.seed}"
 
     @property
     def rows(self) -> int:
-        """How many trades there are."""
+        """The number of trades."""
         return self.options.trades
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """What tells this market from another."""
+        """Identifies this market by its options."""
         encoded = msgspec.json.encode([_VERSION, self.options])
         return Fingerprint(self.source, self.rows, hashlib.blake2b(encoded, digest_size=16).hexdigest())
 
     @property
     def fingerprints(self) -> tuple[Fingerprint]:
-        """The fingerprint of the whole."""
+        """The fingerprint of the market."""
         return (self.fingerprint,)
 
     @property
@@ -126,10 +126,10 @@ class Market:
 
         Parameters
         ----------
-        done
-            That of the last batch which is not wanted again.
+        start_position
+            The ``position`` of an earlier batch; () is the beginning.
         batch_rows
-            The trades in one batch, fewer in the last; it has no influence on what they are.
+            The trades in one batch, fewer in the last; it does not influence the trades.
         """
         skip, position, labels = sum(start_position), 0, list[Label]()
         buffered = pl.DataFrame()
@@ -157,14 +157,14 @@ class Market:
         return plan.nth_weekday(self.options.start, self.options.day_count - 1)
 
     def time_span_ns(self) -> tuple[int, int]:
-        """Return when the first and the last trade happen, in nanoseconds since the epoch."""
+        """Return the times of the first and the last trade, in nanoseconds since 1970."""
         active = [session for session in plan.sessions(self.options) if any(session.counts)]
         first = next(minute for minute, count in enumerate(active[0].counts) if count)
         last = max(minute for minute, count in enumerate(active[-1].counts) if count)
         return self._trade_times(active[0], first)[0], self._trade_times(active[-1], last)[-1]
 
     def labels(self) -> Iterator[list[Label]]:
-        """Yield what happens, by time; all trades are made for it."""
+        """Yield all labels by time, which takes as long as generating the trades."""
         for _, labels in self._blocks():
             yield labels
 
@@ -181,7 +181,7 @@ class Market:
         )
 
     def _records(self, trades: pl.DataFrame, before: int) -> pl.DataFrame:
-        """Return trades in canonical columns; an id is a trade's number in the whole market."""
+        """Return trades in canonical columns; a trade's id is its number in the market."""
         drawn, number = pl.col("drawn"), pl.col("number")
         ticks = pl.col("units").cast(pl.Decimal(38, 0)) * pl.lit(_UNIT_PRICE)
         columns = {
@@ -200,8 +200,8 @@ class Market:
         }
         schema = polars_schema(TRADE)
         null_columns = {
-            name: pl.lit([] if isinstance(kind, pl.List) else None, dtype=kind)
-            for name, kind in schema.items()
+            name: pl.lit([] if isinstance(dtype, pl.List) else None, dtype=dtype)
+            for name, dtype in schema.items()
             if name not in columns
         }
         return trades.select(**columns, **null_columns).select(schema.names())

@@ -1,4 +1,4 @@
-"""What is decided before the first trade: symbols, sessions, how many trades when, and what shall happen.
+"""What is decided before the first trade: symbols, sessions, numbers of trades, and events.
 
 Everything follows from the options. The days are weekdays, 09:30 to 16:00 in New York; there are no holidays.
 """
@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from tickerlake.errors import UsageError
+from tickerlake.model.duration import MINUTE_NS
 from tickerlake.model.instrument import instrument_id_expr
 from tickerlake.sources.simulator.draws import (
     SYMBOL_BITS,
@@ -23,16 +24,15 @@ from tickerlake.sources.simulator.draws import (
 )
 
 SESSION_MINUTES: Final = 390
-MINUTE_NS: Final = 60_000_000_000
 UNITS_PER_DOLLAR: Final = 10_000
 """Units in a dollar: the smallest tick, of prices below one dollar."""
 
 MAX_SYMBOLS: Final = 10_000
 MAX_JUMPS_PER_DAY: Final = 50.0
-"""The most jumps of a symbol in a day."""
+"""The maximum number of jumps of a symbol per day: jumps must stay rare among 390 minutes."""
 
 NEVER_HALTED: Final = 0
-"""The number of the symbol that is never halted, so that somebody is there to trade: the most active."""
+"""The number of a symbol that is never halted, so that one can always trade: the most active one."""
 
 _TRADES_PER_SYMBOL_DAY: Final = 500
 _MAX_DEFAULT_DAYS: Final = 252
@@ -41,33 +41,38 @@ _LAST_DAY: Final = date(2250, 1, 1)
 _MAX_DAYS: Final = 10_000
 _MIN_JUMP_SIGMAS: Final = 8.0
 _MAX_JUMP_SIGMAS: Final = 25.0
+"""Large enough to stand out from the random walk, and small enough to be believable."""
+
 _HALT_MINUTES: Final = (5, 10, 15, 30)
 _SPLITS: Final = ((2, 1), (2, 1), (3, 1), (3, 2), (4, 1))
 _REVERSE_SPLIT: Final = (1, 10)
 _PENNY_STOCK_EVERY: Final = 25
+_MIN_WEIGHT: Final = 750
+_WEIGHT_RANGE: Final = 501
+"""Random weights of days and minutes: 750 to 1,250, so that activity varies by 25%."""
 
-# what a stream of random numbers is for
+# the purposes of streams of random numbers
 SYMBOLS, DAYS, MINUTE_COUNTS, JUMPS, JUMP_SIZES, HALTS, SPLITS, NIGHTS, TIMES, TRADES, REDRAWS = range(11)
 
 
 @dataclass(frozen=True, slots=True)
 class MarketOptions:
-    """What a market is made of.
+    """The parameters of a market.
 
     Parameters
     ----------
     symbols
-        How many there are; the first trades most.
+        The number of symbols; the first is the most active.
     trades
-        How many there are in all, exactly.
+        The exact number of trades in total.
     seed
-        The same seed gives the same market.
+        The same seed produces the same market.
     start
         The first day, or the weekday after it.
     days
-        Weekdays; None for so many that a symbol has 500 trades a day on average, 252 at most.
+        The number of weekdays; by default, as many as give 500 trades per symbol and day, but at most 252.
     jumps, halts, splits
-        How many of them a symbol has in a day on average.
+        The average number of each per symbol and day.
     """
 
     symbols: int = 100
@@ -82,23 +87,27 @@ class MarketOptions:
     def __post_init__(self) -> None:
         if not 1 <= self.symbols <= MAX_SYMBOLS:
             raise UsageError(
-                f"A market can't have {self.symbols:,} symbols.", f"1 to {MAX_SYMBOLS:,} can be."
+                f"A market cannot have {self.symbols:,} symbols.", f"Specify 1 to {MAX_SYMBOLS:,}."
             )
         if self.trades < 1:
-            raise UsageError(f"A market can't have {self.trades:,} trades.", "It has 1 at least.")
+            raise UsageError(f"A market cannot have {self.trades:,} trades.", "Specify at least 1.")
         if not 1 <= self.day_count <= _MAX_DAYS:
-            raise UsageError(f"A market can't have {self.days:,} days.", f"1 to {_MAX_DAYS:,} can be.")
+            raise UsageError(f"A market cannot have {self.days:,} days.", f"Specify 1 to {_MAX_DAYS:,}.")
         for name, maximum in (("jumps", MAX_JUMPS_PER_DAY), ("halts", 1.0), ("splits", 1.0)):
             if not 0 <= getattr(self, name) <= maximum:
                 raise UsageError(
-                    f"{getattr(self, name)} {name} a symbol and day can't be.", f"0 to {maximum:g} can."
+                    f"A market cannot have {getattr(self, name)} {name} per symbol and day.",
+                    f"Specify 0 to {maximum:g}.",
                 )
         if not _FIRST_DAY <= self.start <= _LAST_DAY - timedelta(days=2 * self.day_count):
-            raise UsageError(f"{self.day_count:,} days from {self.start} can't be.", "1970 to 2249 can.")
+            raise UsageError(
+                f"A market cannot have {self.day_count:,} days from {self.start}.",
+                "Specify days between 1970 and 2249.",
+            )
 
     @property
     def day_count(self) -> int:
-        """How many days the market is open."""
+        """The number of days on which the market is open."""
         if self.days is not None:
             return self.days
         default_days = -(-self.trades // (self.symbols * _TRADES_PER_SYMBOL_DAY))
@@ -111,9 +120,18 @@ class MarketOptions:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One day: when it opens, and how many trades each of its minutes has.
+    """The session of one day.
 
-    ``day`` counts from 0; ``first_trade`` is how many trades there were before.
+    Parameters
+    ----------
+    day
+        The number of the day, from 0.
+    open_ns
+        When it opens, in nanoseconds since 1970.
+    first_trade
+        The number of trades before it.
+    counts
+        The number of trades in each minute.
     """
 
     day: int
@@ -125,7 +143,7 @@ class Session:
 def sessions(options: MarketOptions) -> Iterator[Session]:
     """Yield the days of a market."""
     stream = options.stream(DAYS)
-    weights = [750 + stream_key(stream, day) % 501 for day in range(options.day_count)]
+    weights = [_MIN_WEIGHT + stream_key(stream, day) % _WEIGHT_RANGE for day in range(options.day_count)]
     first = 0
     for day, count in enumerate(apportion(options.trades, weights, stream)):
         open_ns = _open_ns(nth_weekday(options.start, day))
@@ -134,14 +152,14 @@ def sessions(options: MarketOptions) -> Iterator[Session]:
 
 
 def nth_weekday(start: date, number: int) -> date:
-    """Return the weekday that comes ``number`` weekdays after the first one from ``start`` on."""
+    """Return the weekday that is ``number`` weekdays after the first one from ``start`` on."""
     monday = start - timedelta(days=start.weekday())
     weeks, day = divmod(min(start.weekday(), 5) + number, 5)
     return monday + timedelta(weeks=weeks, days=day)
 
 
 def _open_ns(day: date) -> int:
-    # Polars brings its own time zones, so that the machine's are of no influence
+    # Polars has its own time zones: those of the machine have no influence
     opening = pl.datetime(day.year, day.month, day.day, 9, 30, time_zone="America/New_York")
     return int(pl.select(opening.dt.epoch("ns")).item())
 
@@ -149,21 +167,22 @@ def _open_ns(day: date) -> int:
 def _minute_counts(options: MarketOptions, day: int, count: int) -> list[int]:
     stream = options.stream(MINUTE_COUNTS, day)
     weights = [
-        weight * (750 + stream_key(stream, minute) % 501) for minute, weight in enumerate(VOLUME_WEIGHTS)
+        weight * (_MIN_WEIGHT + stream_key(stream, minute) % _WEIGHT_RANGE)
+        for minute, weight in enumerate(VOLUME_WEIGHTS)
     ]
     return apportion(count, weights, stream)
 
 
 def _volume_weight(minute: int) -> int:
-    """Return the share of a minute in the day's trades, in no unit: a U."""
-    off = abs(2 * minute + 1 - SESSION_MINUTES) / SESSION_MINUTES
-    return round(1000 * (1 + 3 * off * off + 2 * off**8))
+    """Return the relative share of a minute in the day's trades: a U shape."""
+    distance = abs(2 * minute + 1 - SESSION_MINUTES) / SESSION_MINUTES  # from noon, 0 to 1
+    return round(1000 * (1 + 3 * distance * distance + 2 * distance**8))
 
 
 def _variance_weight(minute: int) -> int:
-    """Return the share of a minute in the day's variance, in no unit: a U, higher at the open."""
-    at = (2 * minute + 1) / (2 * SESSION_MINUTES)
-    return round(1000 * (1 + 5 * (1 - at) ** 8 + 1.5 * at**8))
+    """Return the relative share of a minute in the day's variance: a U shape, higher at the open."""
+    elapsed = (2 * minute + 1) / (2 * SESSION_MINUTES)  # of the session, 0 to 1
+    return round(1000 * (1 + 5 * (1 - elapsed) ** 8 + 1.5 * elapsed**8))
 
 
 VOLUME_WEIGHTS: Final = tuple(_volume_weight(minute) for minute in range(SESSION_MINUTES))
@@ -174,20 +193,21 @@ def instruments(options: MarketOptions) -> pl.DataFrame:
     """Return the symbols of a market, the most active first.
 
     Columns: ``number``; ``symbol``; ``instrument_id``; ``slots``, the share in all trades of 2^20; ``base``,
-    the price on the first morning in `UNITS`; ``sigma``, the standard deviation of a day's return; ``step``,
-    the one of a trade's return if all were alike in a day of one trade.
+    the price on the first morning in units of 1 / `UNITS_PER_DOLLAR`; ``sigma``, the standard deviation of a
+    day's return; ``step``, that of a trade's return, if a day had one trade of average share.
     """
     count = options.symbols
     stream = options.stream(SYMBOLS)
-    # Zipf's law, flattened at its head as in Mandelbrot's
+    # the Zipf–Mandelbrot law, which is flatter than Zipf's for the first ranks
     slots = apportion(1 << SYMBOL_BITS, [10**9 // (rank + 3) for rank in range(count)], 0)
     draws = [stream_key(stream, number) for number in range(count)]
     sigmas = [round(0.008 + 0.032 * _to_unit_interval(drawn) ** 2, 6) for drawn in draws]
     bases = [_base_price(number, _to_unit_interval(stream_key(drawn))) for number, drawn in enumerate(draws)]
-    # a symbol that trades less than once a day must not move by more than a day's worth
+    # a symbol that trades less than once a day must not move more than in a day
     rarest = options.day_count / options.trades
     steps = [
-        sigma / sqrt(max(of / (1 << SYMBOL_BITS), rarest)) for sigma, of in zip(sigmas, slots, strict=True)
+        sigma / sqrt(max(slot / (1 << SYMBOL_BITS), rarest))
+        for sigma, slot in zip(sigmas, slots, strict=True)
     ]
     width = max(3, len(str(count - 1)))
     frame = pl.DataFrame(
@@ -219,7 +239,7 @@ def _to_unit_interval(drawn: int) -> float:
 def jumps(options: MarketOptions, session: Session) -> pl.DataFrame:
     """Return the jumps of a day by time: ``number``, ``ts_ns``, ``sigmas`` (signed, of the local sigma).
 
-    Each minute of each symbol has one with the same small chance: a Poisson process, but for the second jump
+    Each minute of each symbol has one with the same small probability: a Poisson process without second jumps
     in a minute.
     """
     cells = pl.int_range(options.symbols * SESSION_MINUTES, dtype=pl.UInt64, eager=True)
@@ -239,7 +259,7 @@ def jumps(options: MarketOptions, session: Session) -> pl.DataFrame:
 
 
 def halts(options: MarketOptions, session: Session) -> pl.DataFrame:
-    """Return the halts of a day: ``number``, and ``first`` and ``last`` minute without a trade."""
+    """Return the halts of a day: ``number``, ``first`` and ``last`` minute without a trade."""
     events = _draw_events(options, HALTS, session, options.halts).filter(pl.col("number") != NEVER_HALTED)
     drawn = pl.col("drawn")
     first = (bit_field(drawn, 2, 20) % (SESSION_MINUTES - max(_HALT_MINUTES))).cast(pl.Int64)
@@ -248,12 +268,12 @@ def halts(options: MarketOptions, session: Session) -> pl.DataFrame:
 
 
 def splits(options: MarketOptions, session: Session, prices: list[float]) -> list[tuple[int, int, int]]:
-    """Return the splits before a day: number, new shares and old shares.
+    """Return the splits before a day: number of the symbol, new shares and old shares.
 
     Parameters
     ----------
     prices
-        In dollars: a share of less than five becomes a tenth of a new one.
+        In dollars: ten shares below five dollars become one.
     """
     if session.day == 0:
         return []
@@ -264,7 +284,7 @@ def splits(options: MarketOptions, session: Session, prices: list[float]) -> lis
 
 
 def _draw_events(options: MarketOptions, purpose: int, session: Session, probability: float) -> pl.DataFrame:
-    """Return the symbols to which something happens on a day: ``number`` and ``drawn``."""
+    """Return the symbols that have an event on a day: ``number`` and ``drawn``."""
     number = pl.int_range(options.symbols, dtype=pl.UInt16, eager=True)
     drawn = draw_bits(options.stream(purpose, session.day), number)
     return pl.DataFrame({"number": number, "drawn": drawn}).filter(is_below(drawn, probability))

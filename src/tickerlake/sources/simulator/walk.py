@@ -1,7 +1,7 @@
-"""Trades, minute by minute: each symbol's price is a random walk, to which the planned events happen.
+"""Trades, minute by minute: each symbol's price is a random walk with the planned events.
 
-A price is ``base × exp(level)``. The exponential is made of additions and multiplications, which are the
-same on every machine.
+A price is ``base × exp(level)``. The exponential is computed by additions and multiplications, which have the
+same results on every machine.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from tickerlake.model.duration import MINUTE_NS
 from tickerlake.sources.simulator import plan
 from tickerlake.sources.simulator.draws import (
     SYMBOL_BITS,
@@ -29,7 +30,6 @@ from tickerlake.sources.simulator.events import (
     split_labels,
 )
 from tickerlake.sources.simulator.plan import (
-    MINUTE_NS,
     SESSION_MINUTES,
     UNITS_PER_DOLLAR,
     MarketOptions,
@@ -37,15 +37,25 @@ from tickerlake.sources.simulator.plan import (
 )
 
 _BLOCK_TRADES: Final = 65_536
+"""Trades that are generated at once: trades throughput against memory."""
+
 _OVERNIGHT_SIGMAS: Final = 0.5
+"""Standard deviation of the overnight gap, in those of a day's return."""
+
 _MEAN_REVERSION_DIVISOR: Final = 200
+"""Each night a price returns by 1/200 to its base, so that it stays in range over years."""
+
 _UNITS_PER_CENT: Final = UNITS_PER_DOLLAR // 100
 _SQUARINGS: Final = 6
 _SERIES_TERMS: Final = 10
+"""Of the exponential: exp(x) is the series of exp(x / 64), squared six times."""
+
 _MAX_REDRAWS: Final = 2
+"""Attempts to find another symbol for a trade of a halted one; then it goes to one that is never halted."""
+
 _VARIANCE_SUM: Final = sum(plan.VARIANCE_WEIGHTS)
 
-# where in a trade's draw the bits stand that decide; the lowest choose the symbol
+# positions of the bits of a trade's draw; the lowest bits choose the symbol
 _STEP_BIT, _SIZE_BIT, _SIDE_BIT, _DELAY_BIT = SYMBOL_BITS, 36, 52, 53
 _DELAY_BITS: Final = 11
 _MIN_DELAY_NS: Final = 150_000
@@ -53,12 +63,12 @@ _DELAY_UNIT_NS: Final = 500
 
 
 class PriceWalk:
-    """Where every symbol stands; makes one day's trades after another's.
+    """The state of every symbol; generates trades day by day.
 
     Parameters
     ----------
     options
-        What the market is made of.
+        The parameters of the market.
     symbols
         From :func:`tickerlake.sources.simulator.plan.instruments`.
     """
@@ -69,13 +79,13 @@ class PriceWalk:
         self._sigma, self._step = symbols.get_column("sigma"), symbols.get_column("step")
         self._base = symbols.get_column("base")
         self._level = pl.zeros(options.symbols, dtype=pl.Int64, eager=True)
-        # not the same series: `scatter` writes in place
+        # a separate series: `scatter` writes in place
         self._sequence = pl.zeros(options.symbols, dtype=pl.Int64, eager=True)
         self._slots = symbols.select(pl.col("number").repeat_by("slots").explode()).to_series()
         self._pending_splits: dict[int, str] = {}
 
     def simulate_day(self, session: Session) -> Iterator[tuple[pl.DataFrame, list[Label]]]:
-        """Yield the trades of the next day in blocks, by time, and what happened in each.
+        """Yield the trades of the next day in blocks, by time, and the labels of each.
 
         Columns: ``number`` of the symbol, ``sequence``, ``ts_event_ns``, ``units`` (the price), ``drawn``.
         """
@@ -100,11 +110,11 @@ class PriceWalk:
             yield self._with_prices(trades, jump_trades), sort_labels(labels)
 
     def _apply_overnight(self, session: Session) -> None:
-        """Let every price gap, and some split."""
+        """Apply the overnight gap of every price, and splits."""
         stream = self.options.stream(plan.NIGHTS, session.day)
         drawn = draw_bits(stream, self.symbols.get_column("number"))
         gap = pl.select(_normal_quantile(pl.lit(drawn), 0) * pl.lit(self._sigma) * _OVERNIGHT_SIGMAS)
-        # the pull towards the first price keeps a walk of years in sight
+        # the reversion to the first price keeps a walk of years in range
         self._level = (
             self._level
             - self._level // _MEAN_REVERSION_DIVISOR
@@ -112,7 +122,7 @@ class PriceWalk:
         )
         prices = _to_units(self._base, self._level) / UNITS_PER_DOLLAR
         for number, new, old in plan.splits(self.options, session, prices.to_list()):
-            # before its first trade since the last one nobody could tell two splits apart
+            # before its first trade since the last split, two splits could not be told apart
             if number not in self._pending_splits:
                 self._base = self._base.scatter(number, self._base[number] * old / new)
                 self._pending_splits[number] = f"{new}:{old}"
@@ -120,7 +130,7 @@ class PriceWalk:
     def _trades(
         self, minutes: pl.DataFrame, open_ns: int, first: int, halted_minutes: pl.Series
     ) -> pl.DataFrame:
-        """Return the trades of some minutes, all but their prices."""
+        """Return the trades of some minutes, without prices."""
         trades = minutes.select(pl.all().repeat_by("count").explode(empty_as_null=False))
         n = pl.int_range(first, first + trades.height, dtype=pl.UInt64, eager=True)
         drawn = draw_bits(self.options.stream(plan.TRADES), n)
@@ -139,7 +149,7 @@ class PriceWalk:
     def _reassign_halted_trades(
         self, trades: pl.DataFrame, n: pl.Series, halted_minutes: pl.Series
     ) -> pl.DataFrame:
-        """Give the trades of halted symbols to others."""
+        """Reassign the trades of halted symbols to other symbols."""
         if halted_minutes.is_empty():
             return trades
         cell = pl.col("number").cast(pl.Int64) * SESSION_MINUTES + pl.col("minute")
@@ -153,14 +163,14 @@ class PriceWalk:
         return trades
 
     def _with_jump_sizes(self, jump_trades: pl.DataFrame, opening: pl.Series) -> pl.DataFrame:
-        """Say by how much the level jumps; a jump that the night's gap hides does not happen."""
+        """Add the change of the level; a jump that the overnight gap would hide does not happen."""
         sigma = pl.lit(self._sigma).gather("number") * pl.col("spread_minute")
         step = pl.lit(self._step).gather("number") * pl.col("spread")
         visible = jump_trades.filter(pl.col("sequence") > pl.lit(opening).gather("number") + 1)
         return visible.with_columns(jump=_to_level(pl.col("sigmas") * pl.max_horizontal(sigma, step)))
 
     def _with_prices(self, trades: pl.DataFrame, jump_trades: pl.DataFrame) -> pl.DataFrame:
-        """Return the trades with their prices; every symbol then stands where its last trade was."""
+        """Return the trades with prices, and set every symbol to its last trade."""
         step = _normal_quantile(pl.col("drawn"), _STEP_BIT) * pl.lit(self._step).gather("number")
         trades = trades.with_columns(step=_to_level(step * pl.col("spread")))
         if not jump_trades.is_empty():
@@ -177,29 +187,29 @@ class PriceWalk:
 
 
 def trade_times(options: MarketOptions, open_ns: int, minute: pl.Series, n: pl.Series) -> pl.Series:
-    """Return when the trades of some minutes happen, in order; ``n`` counts them from the market's first."""
+    """Return the sorted times of the trades of some minutes; ``n`` counts from the market's first trade."""
     offset = (draw_bits(options.stream(plan.TIMES), n) % MINUTE_NS).cast(pl.Int64)
-    # nothing else is known of a trade yet, so the times can be sorted alone
+    # trades have no other attribute yet, so that the times can be sorted alone
     return (minute * MINUTE_NS + offset + open_ns).sort()
 
 
 def trade_size(drawn: pl.Expr) -> pl.Expr:
-    """Return the shares of a trade."""
+    """Return the size of a trade in shares."""
     return pl.lit(trade_sizes()).gather(bit_field(drawn, _SIZE_BIT, TABLE_BITS))
 
 
 def is_buy(drawn: pl.Expr) -> pl.Expr:
-    """Tell whether the buyer took the offer; else the seller took the bid."""
+    """Return whether the buyer is the aggressor, at the offer; else the seller is, at the bid."""
     return bit_field(drawn, _SIDE_BIT, 1) == 1
 
 
 def receive_delay_ns(drawn: pl.Expr) -> pl.Expr:
-    """Return how long after the trade it was received: 0.15 to 1.2 ms."""
+    """Return the delay from a trade to its receipt: 0.15 to 1.2 ms."""
     return _MIN_DELAY_NS + bit_field(drawn, _DELAY_BIT, _DELAY_BITS).cast(pl.Int64) * _DELAY_UNIT_NS
 
 
 def _minute_blocks(counts: list[int]) -> Iterator[tuple[int, int]]:
-    """Yield runs of minutes, as first and end, of about so many trades that memory is bounded."""
+    """Yield ranges of minutes, as first and end, of about `_BLOCK_TRADES` trades, which bounds memory."""
     begin, block_trades = 0, 0
     for end, count in enumerate(counts, 1):
         block_trades += count
@@ -209,7 +219,7 @@ def _minute_blocks(counts: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def _minute_table(session: Session, begin: int, end: int) -> pl.DataFrame:
-    """Return minutes, their trades, and which part of a day's sigma a minute and a trade of it has."""
+    """Return minutes, their trades, and the fractions of a day's sigma of a minute and of its trades."""
     counts = session.counts[begin:end]
     shares = [variance / _VARIANCE_SUM for variance in plan.VARIANCE_WEIGHTS[begin:end]]
     return pl.DataFrame(
@@ -223,7 +233,7 @@ def _minute_table(session: Session, begin: int, end: int) -> pl.DataFrame:
 
 
 def _halted_minutes(halts: pl.DataFrame) -> pl.Series:
-    """Return the minutes of symbols in which they are halted, as one number each."""
+    """Return the minutes in which symbols are halted, each as one number."""
     start = pl.col("number").cast(pl.Int64) * SESSION_MINUTES
     return halts.select(
         pl.int_ranges(start + pl.col("first"), start + pl.col("last") + 1).explode()
@@ -239,7 +249,7 @@ def _to_level(change: pl.Expr) -> pl.Expr:
 
 
 def _to_units(base: pl.Series, level: pl.Series) -> pl.Series:
-    """Return prices between the ticks: the series of exp(x / 64), raised to 64 by squaring."""
+    """Return prices before rounding to ticks: the series of exp(x / 64), raised to the power of 64."""
     x = level.cast(pl.Float64) * (1 / LEVEL_SCALE / (1 << _SQUARINGS))
     power = x * (1 / _SERIES_TERMS) + 1.0
     for term in range(_SERIES_TERMS - 1, 0, -1):
@@ -250,7 +260,7 @@ def _to_units(base: pl.Series, level: pl.Series) -> pl.Series:
 
 
 def _round_to_tick() -> pl.Expr:
-    """Return the next tick, above where a buyer trades, else below: a cent, or 1/100 under a dollar."""
+    """Round up to a tick for a buyer, down for a seller: a cent, or 1/100 of a cent below a dollar."""
     raw = pl.col("raw")
     tick = pl.when(raw < UNITS_PER_DOLLAR).then(1.0).otherwise(float(_UNITS_PER_CENT))
     ticks = pl.when(is_buy(pl.col("drawn"))).then((raw / tick).ceil()).otherwise((raw / tick).floor())
