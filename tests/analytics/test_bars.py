@@ -474,10 +474,15 @@ def modify_snapshot(state: bytes, **changes: Any) -> bytes:
     return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(document | changes))
 
 
-def test_a_snapshot_of_another_version_is_reported() -> None:
-    state = modify_snapshot(engine_state.snapshot(engine(), 0), version=engine_state.VERSION + 1)
-    with pytest.raises(DataError, match="version"):
+@pytest.mark.parametrize(
+    ("version", "error"),
+    [(engine_state.VERSION - 1, engine_state.OutdatedSnapshot), (engine_state.VERSION + 1, DataError)],
+)
+def test_a_snapshot_of_another_version_is_reported(version: int, error: type[DataError]) -> None:
+    state = modify_snapshot(engine_state.snapshot(engine(), 0), version=version, watermark_ns=None)
+    with pytest.raises(DataError, match=f"has version {version}") as caught:
         engine_state.restore(engine(), 0, state)
+    assert caught.type is error
 
 
 def test_an_indicator_with_a_changed_state_restarts() -> None:
@@ -485,7 +490,7 @@ def test_an_indicator_with_a_changed_state_restarts() -> None:
     made = [trade("AAA.XNAS", START + n * MINUTE, Decimal(10 + n), Decimal(1)) for n in range(6)]
     before.process(batch(made[:3]))
     state = engine_state.snapshot(before, 0)
-    other = {"1m SMA(2)": {"kind": "<f8", "shape": [1, 1], "data": bytes(8)}}
+    other = {"1m SMA(2)": {"dtype": "<f8", "shape": [1, 1], "data": bytes(8)}}
     engine_state.restore(after, 0, modify_snapshot(state, tables=other))
     assert after.process(batch(made[3:], first_offset=3)).indicators["ts_open_ns"].to_list() == [
         START + 3 * MINUTE,

@@ -11,12 +11,14 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
+import zstandard
 
 from support.records import trade
 from support.simkafka import Event, Killed, Log, SimAdmin, SimCluster, SimConsumer, SimPool, SimProducer
 from tickerlake import clock
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
+from tickerlake.analytics import engine_state
 from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.sessions import ALWAYS_OPEN
 from tickerlake.analytics.types import EngineOptions, Output
@@ -339,3 +341,18 @@ def test_a_snapshot_older_than_retention_is_not_used() -> None:
     # the seventh is at 14 seconds: the bar that has begun before is not told as if it were whole
     (first, *_) = map(msgspec.json.decode, kafka.written()["x.bars", b"A0.XNAS"])
     assert (first["trade_count"], first["is_partial"]) == (3, True)
+
+
+def test_a_snapshot_of_an_earlier_release_is_ignored_and_the_records_are_replayed() -> None:
+    class Outdated(MemoryStore):
+        def read(self, key: str) -> bytes:
+            document = {"version": engine_state.VERSION - 1, "moments": []}
+            return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(document))
+
+    kafka = SimulatedTracking({0: make_log(0, [(0, 2, 0, 10_000, 0)] * 9)})
+    kafka.store = Outdated()
+    kafka.run([("grow", 0, 5), READ_ALL, ("wait", 1.5), READ_ALL, ("stop",)])
+    kafka.run([("grow", 0, 99), READ_ALL, ("wait", 90.0), READ_ALL])
+    (warning,) = kafka.warnings
+    assert warning == ("an earlier release wrote the snapshot of t partition 0: replaying the offsets 0 to 5")
+    assert kafka.written() == kafka.expected()

@@ -1,26 +1,29 @@
-"""Bars of one interval, built of trades or of finer bars. Prices, volumes and notional are exact.
+"""Bars of one interval, built from trades or finer bars. Prices, volumes and notional are exact.
 
-What a bar is, and when it closes, follows from the records of its instrument alone, in their order:
+A bar and its close follow from the records of its instrument alone, in their order:
 
-- An instrument's *watermark* is the latest time that its records have told of.
-- A bar closes, once, when the watermark has passed its end by ``grace``: at the record that moves it there.
-- A record for a bar that is closed is late. Within ``lateness`` it restates the bar (same key, ``revision``
-  + 1). Later than that it is refused.
+- An instrument's *watermark* is the latest event time of its records.
+- A bar closes once, when the watermark has passed its end by ``grace``: at the record that moves it there.
+- A record for a closed bar is late. Within ``lateness`` it restates the bar (same key, ``revision`` + 1);
+  after that it is rejected.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import polars as pl
 
 from tickerlake.analytics.bars import Flags, Ints
+from tickerlake.analytics.input_rows import InputRows
+from tickerlake.analytics.instrument_arrays import InstrumentArrays, sort_key
+from tickerlake.model.duration import MINUTE_NS
 from tickerlake.model.interval import interval_ns
 from tickerlake.model.schema import DECIMAL
 
 SessionLookup = Callable[[Ints, Ints], tuple[Ints, Ints, Ints]]
-"""Instruments and times → session (days since 1970-01-01), and when it opens and closes (UTC nanoseconds)."""
+"""Rows and times → session (days since 1970-01-01), its open and its close (UTC nanoseconds)."""
 
 _INT: Final = pl.Int64()
 OPEN_SCHEMA: Final = pl.Schema(
@@ -32,14 +35,14 @@ OPEN_SCHEMA: Final = pl.Schema(
     ]
 )
 """Columns of open bars: ``bucket`` numbers the intervals since 1970-01-01, ``first_ns`` and ``last_ns`` are
-the times of the records that gave open and close, ``sized`` counts those that had a volume, ``timestamp_ms``
-is when Kafka took the last one."""
+the times of the records that set open and close, ``sized`` counts records with a volume, ``timestamp_ms`` is
+the Kafka timestamp of the last record."""
 
 CLOSED_SCHEMA: Final = pl.Schema(
     [*OPEN_SCHEMA.items(), ("revision", _INT), ("partial", pl.Boolean()), ("offset", _INT)]
 )
-"""Columns of closed bars: ``offset`` and ``timestamp_ms`` are of the record that closed or restated it, or -1
-and the time, where the clock closed it."""
+"""Columns of closed bars: ``offset`` and ``timestamp_ms`` are those of the record that closed or restated the
+bar, or -1 and the time if the clock closed it."""
 
 NO_OPEN_BARS: Final = OPEN_SCHEMA.to_frame()
 NO_CLOSED_BARS: Final = CLOSED_SCHEMA.to_frame()
@@ -63,49 +66,55 @@ _BY_TIME_AGGREGATES: Final = [
     *_COMMON_AGGREGATES,
 ]
 _MAX_BARS_TO_POP_ALL: Final = 500
-"""Open bars that are quicker to go through than to choose from."""
+"""Up to this number, merging all open bars costs less than selecting those of the batch's instruments."""
 
-_UNSEEN: Final = np.iinfo(np.int64).max
-_MIN_BUCKET: Final = np.iinfo(np.int64).min
-_MAX_START_DELAY_NS: Final = 60_000_000_000
+_UNSEEN: Final = int(np.iinfo(np.int64).max)
+_MIN_BUCKET: Final = int(np.iinfo(np.int64).min)
+_MAX_START_DELAY_NS: Final = MINUTE_NS
 _START_DELAY_DIVISOR: Final = 20
-_BUCKET_BITS: Final = 40
+"""An instrument's first bar counts as complete if its first record is within 1/20 of it, at most a minute."""
 
 
-@dataclass(frozen=True, slots=True)
-class InputRows:
-    """Rows of a batch, sorted by instrument and offset, with what is known of their times.
+class BuilderArrays(InstrumentArrays):
+    """Buckets per instrument that bound which bars can be opened, closed and restated.
 
-    Parameters
+    Attributes
     ----------
-    frame
-        The rows (`decode.ROWS`) with a column ``row``: the instrument's number.
-    bars
-        The same as bars of one row each, without a bucket.
-    row, start_ns
-        Instrument and time, as arrays.
-    before_ns, mark_ns
-        The instrument's watermark before and after each row.
-    rises
-        True if no row is older than its instrument's watermark.
+    first_bucket
+        The bucket of the first record, if it came too late for a complete bar: bars up to it are partial.
+    watermark_bucket
+        The bucket of the watermark less the grace period.
+    closed_before
+        Bars before this bucket are closed whatever the watermark is: by the clock, or by a shorter grace
+        period.
+    restatable_from
+        Bars before this bucket cannot be restated: their state is no longer available.
     """
 
-    frame: pl.DataFrame
-    bars: pl.DataFrame
-    row: Ints
-    start_ns: Ints
-    watermark_before_ns: Ints
-    watermark_ns: Ints
-    in_order: bool
+    first_bucket: Ints
+    watermark_bucket: Ints
+    closed_before: Ints
+    restatable_from: Ints
+    initial: ClassVar = {
+        "first_bucket": _UNSEEN,
+        "watermark_bucket": _MIN_BUCKET,
+        "closed_before": _MIN_BUCKET,
+        "restatable_from": _MIN_BUCKET,
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """What became of rows.
+    """The bars of a batch.
 
-    ``closed`` and ``restated`` bars have the columns `CLOSED`; ``too_late`` are the places of the rows that
-    were refused; ``forming`` (columns `CLOSED`) is, where it was asked for, the bar after each row that lies
-    ahead of its instrument's others.
+    Parameters
+    ----------
+    closed, restated
+        Bars that closed or were restated (`CLOSED_SCHEMA`).
+    too_late
+        Positions of the rows that are too late, int64 of the shape (k,).
+    forming
+        If requested: the bar after each row that is not older than rows before it (`CLOSED_SCHEMA`).
     """
 
     closed: pl.DataFrame
@@ -122,9 +131,9 @@ class BarBuilder:
     interval
         ``1s`` to ``12h``, aligned to the UTC day, or ``1d``: the exchange's session.
     lookup
-        The sessions of instruments.
+        Returns the sessions of instruments.
     grace_ns, lateness_ns
-        How long a bar waits for records after its end, and for how long after that it can be restated.
+        How long a bar waits for records after its end, and how long after that it can be restated.
     """
 
     def __init__(self, interval: str, lookup: SessionLookup, grace_ns: int, lateness_ns: int) -> None:
@@ -132,57 +141,42 @@ class BarBuilder:
         self.length_ns = interval_ns(interval)
         self.open_bars = NO_OPEN_BARS
         self.recent_bars = NO_CLOSED_BARS
-        # the bucket in which an instrument's first record lies, where that was not the bar's beginning
-        self.first_bucket: Ints = np.empty(0, dtype=np.int64)
-        # the bucket of the watermark, less the grace
-        self.watermark_bucket: Ints = np.empty(0, dtype=np.int64)
-        # bars before this bucket are closed, whatever the watermark says: by the clock, or with less grace
-        self.closed_before: Ints = np.empty(0, dtype=np.int64)
-        # bars before this bucket can't be restated, as nobody knows them any more
-        self.restatable_from: Ints = np.empty(0, dtype=np.int64)
+        self.arrays = BuilderArrays()
         self._lookup = lookup
         self._grace_ns = grace_ns
         self._lateness_ns = lateness_ns
 
     def grow(self, size: int) -> None:
-        """Make room for instruments up to ``size``."""
-        more = size - len(self.first_bucket)
-        self.first_bucket = np.concatenate([self.first_bucket, np.full(more, _UNSEEN)])
-        self.closed_before = np.concatenate([self.closed_before, np.full(more, _MIN_BUCKET)])
-        self.restatable_from = np.concatenate([self.restatable_from, np.full(more, _MIN_BUCKET)])
-        self.watermark_bucket = np.concatenate([self.watermark_bucket, np.full(more, _MIN_BUCKET)])
+        """Add instruments up to ``size``."""
+        self.arrays.grow(size)
 
     def retain(self, rows: Ints) -> None:
-        """Drop all instruments but some, which are numbered anew in the given order."""
-        self.first_bucket, self.watermark_bucket = self.first_bucket[rows], self.watermark_bucket[rows]
-        self.closed_before, self.restatable_from = self.closed_before[rows], self.restatable_from[rows]
-        self.open_bars, self.recent_bars = (
-            renumber_rows(self.open_bars, rows),
-            renumber_rows(self.recent_bars, rows),
-        )
+        """Keep only these instruments and renumber them in this order."""
+        self.arrays.retain(rows)
+        self.open_bars = renumber_rows(self.open_bars, rows)
+        self.recent_bars = renumber_rows(self.recent_bars, rows)
 
     def resume(self, row: Ints, watermark_ns: Ints, grace_ns: int, lateness_ns: int) -> None:
-        """Take over instruments whose bars were closed with a grace and a lateness that may be others."""
-        closed = np.maximum(self.closed_before[row], self.bucket(row, watermark_ns - grace_ns))
+        """Continue with restored instruments, whose bars were closed with this grace period and lateness."""
+        arrays = self.arrays
+        closed = np.maximum(arrays.closed_before[row], self.bucket(row, watermark_ns - grace_ns))
         restatable_from = self.bucket(row, watermark_ns - grace_ns - lateness_ns) if lateness_ns else closed
-        self.closed_before[row], self.restatable_from[row] = (
-            closed,
-            np.maximum(self.restatable_from[row], restatable_from),
-        )
+        arrays.closed_before[row] = closed
+        arrays.restatable_from[row] = np.maximum(arrays.restatable_from[row], restatable_from)
 
     def bucket(self, row: Ints, ts_ns: Ints) -> Ints:
-        """Return the numbers of the bars in which times lie."""
+        """Return the buckets of times."""
         return self._lookup(row, ts_ns)[0] if self.interval == "1d" else ts_ns // self.length_ns
 
     def process(self, rows: InputRows, *, forming: bool = False) -> BuildResult:
-        """Take the rows of a batch; with ``forming`` also tell of the bar after each of them."""
+        """Process the rows of a batch; with ``forming``, also return the bar after each row."""
         bucket = self.bucket(rows.row, rows.start_ns)
         watermark_bucket = self.bucket(rows.row, rows.watermark_ns - self._grace_ns)
         self._record_first_buckets(rows, bucket)
         last = np.flatnonzero(np.append(rows.row[1:] != rows.row[:-1], values=True))
-        self.watermark_bucket[rows.row[last]] = watermark_bucket[last]
+        self.arrays.watermark_bucket[rows.row[last]] = watermark_bucket[last]
         bars = rows.bars.hstack([pl.Series("bucket", bucket)])
-        if rows.in_order and not (bucket < self.closed_before[rows.row]).any():
+        if rows.in_order and not (bucket < self.arrays.closed_before[rows.row]).any():
             after_each = self._forming_bars(bars, rows) if forming else NO_CLOSED_BARS
             closed = self._close_passed(self._merge(bars), rows, watermark_bucket)
             if self._lateness_ns:
@@ -201,9 +195,9 @@ class BarBuilder:
         forming: bool,
     ) -> BuildResult:
         bucket_before = self.bucket(rows.row, rows.watermark_before_ns - self._grace_ns)
-        late = np.maximum(bucket_before, self.closed_before[rows.row]) > bucket
+        late = np.maximum(bucket_before, self.arrays.closed_before[rows.row]) > bucket
         restatable_from = self.bucket(rows.row, rows.watermark_before_ns - self._grace_ns - self._lateness_ns)
-        too_late = late & (np.maximum(restatable_from, self.restatable_from[rows.row]) > bucket)
+        too_late = late & (np.maximum(restatable_from, self.arrays.restatable_from[rows.row]) > bucket)
         if not self._lateness_ns:
             too_late = late
         on_time = bars[np.flatnonzero(~late)]
@@ -220,17 +214,20 @@ class BarBuilder:
         return BuildResult(closed, restated, np.flatnonzero(too_late), after_each)
 
     def close_idle(self, row: Ints, watermark_ns: Ints, now_ns: int, idle_ns: int) -> pl.DataFrame:
-        """Close bars for which the clock says that nothing more will come.
+        """Close bars by the clock.
 
-        That is when its instrument's last record is older than what was left of the bar then, ``grace`` and
-        ``idle``: so it holds for live data and for data replayed at their own pace, and bars close in order.
+        A bar expires when its instrument has sent nothing for the time that was left of the bar at its last
+        record, plus grace period and ``idle_ns``. So this works for live data and for data replayed at its
+        original pace, and bars close in order.
 
         Parameters
         ----------
-        row, mark_ns
+        row, watermark_ns
             Instruments, and their watermarks.
         now_ns
-            The time by the clock.
+            The current time.
+        idle_ns
+            How long a bar waits after its end for the record that closes it.
         """
         open_bars = self.open_bars.filter(pl.col("row").is_in(row.tolist()))
         order = np.argsort(row)
@@ -246,18 +243,18 @@ class BarBuilder:
             timestamp_ms=pl.lit(now_ns // 1_000_000, dtype=pl.Int64),
         )
         self.open_bars = self.open_bars.join(closed, on=["row", "bucket"], how="anti")
-        self.closed_before[_ints(closed, "row")] = _ints(closed, "bucket") + 1
+        self.arrays.closed_before[_ints(closed, "row")] = _ints(closed, "bucket") + 1
         if self._lateness_ns:
             self.recent_bars = pl.concat([self.recent_bars, closed])
         return closed
 
     def end_ns(self, bars: pl.DataFrame) -> Ints:
-        """Return when bars end, by their names (a day: at midnight UTC after the session's date)."""
+        """Return the nominal end of bars; for a day, midnight UTC after the session date."""
         return (_ints(bars, "bucket") + 1) * self.length_ns
 
     def _record_first_buckets(self, rows: InputRows, bucket: Ints) -> None:
         first = np.flatnonzero(np.append(True, values=rows.row[1:] != rows.row[:-1]))
-        first = first[self.first_bucket[rows.row[first]] == _UNSEEN]
+        first = first[self.arrays.first_bucket[rows.row[first]] == _UNSEEN]
         if not len(first):
             return
         row, at_ns = rows.row[first], rows.start_ns[first]
@@ -266,10 +263,10 @@ class BarBuilder:
         inside = (start_ns <= open_ns) & (open_ns < start_ns + self.length_ns)
         begin_ns = np.where(inside | (self.interval == "1d"), open_ns, start_ns)
         complete = at_ns - begin_ns <= min(_MAX_START_DELAY_NS, self.length_ns // _START_DELAY_DIVISOR)
-        self.first_bucket[row] = np.where(complete, _MIN_BUCKET, bucket[first])
+        self.arrays.first_bucket[row] = np.where(complete, _MIN_BUCKET, bucket[first])
 
     def _merge(self, fresh: pl.DataFrame) -> pl.DataFrame:
-        """Add rows, in the order of their times, to the open bars; return those of their instruments."""
+        """Add rows, in order of time, to the open bars; return the open bars of their instruments."""
         open_bars = self._pop_open_bars(fresh)
         return (
             pl.concat([open_bars, fresh])
@@ -279,7 +276,7 @@ class BarBuilder:
         )
 
     def _merge_unordered(self, fresh: pl.DataFrame) -> pl.DataFrame:
-        """Do the same where rows are older than others before them: the times decide on open and close."""
+        """Do the same for rows out of order: the times decide on open and close."""
         open_bars = self._pop_open_bars(fresh)
         by_time = fresh.sort("row", "bucket", "first_ns", maintain_order=True)
         bars = by_time.group_by("row", "bucket").agg(_ORDERED_AGGREGATES).select(OPEN_SCHEMA.names())
@@ -291,11 +288,11 @@ class BarBuilder:
         )
 
     def _pop_open_bars(self, fresh: pl.DataFrame) -> pl.DataFrame:
-        """Take the open bars of the rows' instruments out of the others, where these are many."""
+        """Remove and return the open bars of the rows' instruments, or all if there are few."""
         if self.open_bars.height <= _MAX_BARS_TO_POP_ALL:
             open_bars, self.open_bars = self.open_bars, NO_OPEN_BARS
             return open_bars
-        touched = np.zeros(len(self.first_bucket), dtype=np.bool_)
+        touched = np.zeros(len(self.arrays.first_bucket), dtype=np.bool_)
         touched[_ints(fresh, "row")] = True
         is_touched = touched[_ints(self.open_bars, "row")]
         open_bars = self.open_bars[np.flatnonzero(is_touched)]
@@ -305,14 +302,14 @@ class BarBuilder:
     def _forming_bars(
         self, bars: pl.DataFrame, rows: InputRows, on_time: Flags | None = None
     ) -> pl.DataFrame:
-        """Return the bar after each row, but for rows that are older than others before them."""
+        """Return the bar after each row, except for rows that are older than rows before them."""
         offsets = rows.frame.get_column("offset")
         is_newest = rows.start_ns >= rows.watermark_before_ns
         if on_time is not None:
             offsets, is_newest = offsets.filter(on_time), is_newest[on_time]
         fresh = bars.hstack([offsets, pl.Series("ahead", is_newest)])
         open_bars = self.open_bars.with_columns(offset=pl.lit(-1, dtype=pl.Int64), ahead=pl.lit(value=False))
-        touched = np.zeros(len(self.first_bucket), dtype=np.bool_)
+        touched = np.zeros(len(self.arrays.first_bucket), dtype=np.bool_)
         touched[rows.row] = True
         open_bars = open_bars[np.flatnonzero(touched[_ints(open_bars, "row")])]
         key = ["row", "bucket"]
@@ -337,18 +334,18 @@ class BarBuilder:
         ).select(CLOSED_SCHEMA.names())
 
     def _close_passed(self, bars: pl.DataFrame, rows: InputRows, watermark_bucket: Ints) -> pl.DataFrame:
-        """Close the bars that the watermarks have passed; the others stay open."""
+        """Close the bars that the watermarks have passed; keep the others open."""
         row, bucket = _ints(bars, "row"), _ints(bars, "bucket")
-        passed = self.watermark_bucket[row] > bucket
+        passed = self.arrays.watermark_bucket[row] > bucket
         if not passed.any():
             self.open_bars = pl.concat([self.open_bars, bars]) if self.open_bars.height else bars
             return NO_CLOSED_BARS
         still_open = bars[np.flatnonzero(~passed)]
         self.open_bars = pl.concat([self.open_bars, still_open]) if self.open_bars.height else still_open
-        # the first row of the instrument whose watermark lies beyond the bar: rows are sorted by both
+        # the first row of the instrument whose watermark is beyond the bar: rows are sorted by both
         min_bucket = int(watermark_bucket.min())
-        row_keys = _sort_key(rows.row, watermark_bucket - min_bucket)
-        bar_keys = _sort_key(row[passed], np.maximum(bucket[passed] + 1 - min_bucket, 0))
+        row_keys = sort_key(rows.row, watermark_bucket - min_bucket)
+        bar_keys = sort_key(row[passed], bucket[passed] + 1 - min_bucket)
         closing_row = np.searchsorted(row_keys, bar_keys)
         return self._finalize(
             bars[np.flatnonzero(passed)],
@@ -357,7 +354,7 @@ class BarBuilder:
         )
 
     def _is_partial(self, bars: pl.DataFrame) -> Flags:
-        first_bucket: Ints = self.first_bucket[_ints(bars, "row")]
+        first_bucket: Ints = self.arrays.first_bucket[_ints(bars, "row")]
         partial: Flags = (first_bucket != _UNSEEN) & (_ints(bars, "bucket") <= first_bucket)
         return partial
 
@@ -370,7 +367,7 @@ class BarBuilder:
         )
 
     def _restate(self, late: pl.DataFrame) -> pl.DataFrame:
-        """Take late rows into closed bars, one by one: each is a restatement of its own."""
+        """Add late rows to closed bars, one by one: each is a separate restatement."""
         keys = late.select("row", "bucket").unique()
         bars = {
             (bar["row"], bar["bucket"]): bar
@@ -388,7 +385,7 @@ class BarBuilder:
         return pl.DataFrame(restated, schema=CLOSED_SCHEMA)
 
     def _new_late_bar(self, row: dict[str, Any]) -> dict[str, Any]:
-        first_bucket = self.first_bucket[row["row"]]
+        first_bucket = self.arrays.first_bucket[row["row"]]
         return {
             **row,
             "volume": row["volume"] or 0,
@@ -397,27 +394,27 @@ class BarBuilder:
         }
 
     def _add_recent(self, closed: pl.DataFrame, rows: InputRows, last: Ints, *, prune: bool = True) -> None:
-        """Keep closed bars for as long as they can be restated."""
+        """Retain closed bars as long as they can be restated."""
         if closed.height:
             self.recent_bars = pl.concat([self.recent_bars, closed])
             if prune:
                 self._prune_recent(rows.row[last], rows.watermark_ns[last])
 
     def _prune_recent(self, row: Ints, watermark_ns: Ints) -> None:
-        """Drop the bars that can't be restated any more."""
+        """Drop the bars that can no longer be restated."""
         if self.recent_bars.is_empty():
             return
         at = np.searchsorted(row, recent_rows := _ints(self.recent_bars, "row"))
         is_affected = (at < len(row)) & (row[np.minimum(at, len(row) - 1)] == recent_rows)
-        mark = np.where(is_affected, watermark_ns[np.minimum(at, len(row) - 1)], 0)
-        passed = self.bucket(recent_rows, mark - self._grace_ns - self._lateness_ns) > _ints(
+        watermark_ns = np.where(is_affected, watermark_ns[np.minimum(at, len(row) - 1)], 0)
+        passed = self.bucket(recent_rows, watermark_ns - self._grace_ns - self._lateness_ns) > _ints(
             self.recent_bars, "bucket"
         )
         self.recent_bars = self.recent_bars[np.flatnonzero(~(is_affected & passed))]
 
 
 def renumber_rows(frame: pl.DataFrame, rows: Ints) -> pl.DataFrame:
-    """Return the lines of some instruments, which are numbered from 0 in the given order."""
+    """Return the bars of some instruments, renumbered from 0 in this order."""
     numbers = pl.DataFrame({"row": rows, "new": np.arange(len(rows))})
     retained = frame.join(numbers, on="row", how="inner", maintain_order="left")
     return retained.with_columns(row=pl.col("new")).drop("new")
@@ -442,11 +439,6 @@ def _apply_late_row(bar: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
         "offset": row["offset"],
         "revision": bar["revision"] + 1,
     }
-
-
-def _sort_key(row: Ints, bucket: Ints) -> Ints:
-    """Return one number that sorts like both."""
-    return (row << _BUCKET_BITS) + np.minimum(bucket, (1 << _BUCKET_BITS) - 1)
 
 
 def _ints(frame: pl.DataFrame, name: str) -> Ints:

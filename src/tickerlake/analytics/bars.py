@@ -1,4 +1,4 @@
-"""Closed bars as columns: what indicators and detectors see."""
+"""Bars as columns: what indicators and detectors process."""
 
 from dataclasses import dataclass, fields
 from typing import Self
@@ -18,19 +18,19 @@ class Bars:
     Parameters
     ----------
     rows
-        The instruments' numbers: where a component keeps their state.
+        The instruments' rows: the index of their state.
     ts_open_ns, ts_close_ns
-        Edges, UTC nanoseconds: ``[open, close)``.
+        Start and end, UTC nanoseconds: ``[open, close)``.
     open, high, low, close
         Prices.
     volume
         Shares; NaN where the source has none.
     vwap
-        Volume-weighted price of the bar; the typical price (high + low + close) / 3 where it is not known.
+        Volume-weighted price of the bar; the typical price (high + low + close) / 3 where it is unknown.
     session
-        The exchange's day of the bar, in days since 1970-01-01.
+        The session date, in days since 1970-01-01.
     session_open_ns, session_close_ns
-        When the exchange opens and closes on that day; the whole UTC day where no calendar is known.
+        Open and close of the session; the UTC day where there is no calendar.
     first_of_session
         True for an instrument's first bar of its session.
     """

@@ -1,7 +1,7 @@
-"""Kafka records → rows to build bars of; what can't be one is refused with a reason.
+"""Kafka records → rows to build bars from; records that cannot be used are rejected with a reason.
 
-A trade and a finished bar become the same kind of row: where it lies in time, up to when it tells, prices,
-volume and notional. So bars are built alike of trades and of finer bars.
+A trade and a closed bar become the same kind of row: start and end in event time, prices, volume, notional.
+So bars are built from trades and from finer bars in the same way.
 """
 
 from collections import Counter
@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 
 from tickerlake.analytics.types import TRADES
+from tickerlake.model.duration import MS_NS, UNIT_NS
 from tickerlake.model.interval import interval_ns
 from tickerlake.model.json import decode_utf8, find_schema, parse_documents
 from tickerlake.model.reject import RejectReason
@@ -38,29 +39,31 @@ _BAR_SCHEMA: Final = pl.Schema(
         "source": _TEXT,
     }
 )
-_SECOND_NS: Final = 1_000_000_000
 _MAX_PRICE: Final = 10**10
-# of the largest, a bar can hold 100 billion and 1,700 before their sums are too long
 _MAX_SIZE: Final = 10**18
 _MAX_NOTIONAL: Final = 10**17
+"""A bar can add up 10^11 records of the largest size, and 1,700 of the largest notional, before a sum of
+128 bits (in units of 10^-9 and 10^-18) overflows."""
+
 _INTERVAL_PATTERN: Final = r"^[1-9][0-9]{0,4}[smhdw]$"
-_UNIT_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_UNIT_LENGTH_NS: Final = {unit: float(length) for unit, length in UNIT_NS.items() if len(unit) == 1}
 _MAX_LENGTH_RATIO: Final = 2.0
-"""In lengths of its interval: a day may have 25 hours, but a bar must not tell of next year."""
+"""Relative to the interval: a day can have 25 hours, but one bar must not move the watermark by a year."""
 
 ROW_SCHEMA: Final = pl.Schema(
     [
         *((name, _INT) for name in ("partition", "offset", "timestamp_ms")),
-        *((name, _TEXT) for name in ("instrument_id", "feed")),
-        *((name, _INT) for name in ("start_ns", "mark_ns", "session")),
+        *((name, _TEXT) for name in ("instrument_id", "input_interval")),
+        *((name, _INT) for name in ("start_ns", "end_ns", "session")),
         *((name, DECIMAL) for name in ("open", "high", "low", "close", "volume")),
         ("notional", pl.Int128()),
         *((name, _INT) for name in ("count", "recv_ns")),
     ]
 )
-"""Columns of rows: ``start_ns`` says in which bar a row lies and ``mark_ns`` up to when it tells (both are a
-trade's time; a bar's edges), ``session`` the day of a bar (days since 1970-01-01, null for trades),
-``notional`` price times volume in units of 10^-18."""
+"""Columns of rows: ``input_interval`` is `TRADES` or the interval of a bar; ``start_ns`` decides which bar a
+row belongs to, and ``end_ns`` is its watermark (a trade's time for both; open and close time of a bar);
+``session`` is the session date of a bar (days since 1970-01-01, null for trades); ``notional`` is price ×
+volume in units of 10^-18."""
 
 REJECT_SCHEMA: Final = pl.Schema(
     {
@@ -72,16 +75,15 @@ REJECT_SCHEMA: Final = pl.Schema(
         "value": pl.Binary,
     }
 )
-"""Columns of refused records."""
+"""Columns of rejected records."""
 
-
+NO_REJECTS: Final = REJECT_SCHEMA.to_frame()
 _NO_ROWS: Final = ROW_SCHEMA.to_frame()
-_NO_REJECTS: Final = REJECT_SCHEMA.to_frame()
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Rows, what was refused, and how many records are none of our business, by what they are."""
+    """Rows (`ROW_SCHEMA`), rejects (`REJECT_SCHEMA`), and the number of skipped records by reason."""
 
     rows: pl.DataFrame
     rejects: pl.DataFrame
@@ -89,38 +91,38 @@ class Decoded:
 
 
 def decode(batch: pl.DataFrame, *, source_tag: str = "", max_ahead_ns: int | None = None) -> Decoded:
-    """Read records.
+    """Decode records.
 
     Parameters
     ----------
     batch
         Columns partition, offset, timestamp_ms and value.
-    own
-        The ``source`` of bars that this job wrote itself, and does not read.
-    ahead_ns
-        By how much a record may be ahead of the time at which Kafka took it; None: by any.
+    source_tag
+        Bars with this ``source`` are the job's own results and skipped; empty for none.
+    max_ahead_ns
+        How far a record's time may be ahead of its Kafka timestamp; None for no limit.
     """
     skipped: Counter[str] = Counter()
     if batch.is_empty():
-        return Decoded(_NO_ROWS, _NO_REJECTS)
+        return Decoded(_NO_ROWS, NO_REJECTS)
     text = decode_utf8(batch.get_column("value"))
     is_trade = text.str.contains('"trade.v1"', literal=True).fill_null(value=False)
     if is_trade.all():
-        rows, refused = _decode_trades(batch, text, max_ahead_ns)
+        rows, rejects = _decode_trades(batch, text, max_ahead_ns)
     else:
         is_bar = text.str.contains('"bar.v1"', literal=True).fill_null(value=False) & ~is_trade
         parts = [
             _decode_trades(batch.filter(is_trade), text.filter(is_trade), max_ahead_ns),
             _decode_bars(batch.filter(is_bar), text.filter(is_bar), source_tag, max_ahead_ns, skipped),
-            _decode_others(batch.filter(~is_trade & ~is_bar), skipped),
+            (_NO_ROWS, _reject_or_skip(batch.filter(~is_trade & ~is_bar), skipped)),
         ]
         rows = pl.concat([rows for rows, _ in parts]).sort("partition", "offset")
-        refused = pl.concat([rejects for _, rejects in parts])
-    return Decoded(rows, refused.sort("partition", "offset") if refused.height else _NO_REJECTS, skipped)
+        rejects = pl.concat([rejects for _, rejects in parts])
+    return Decoded(rows, rejects.sort("partition", "offset") if rejects.height else NO_REJECTS, skipped)
 
 
 def reject(batch: pl.DataFrame, reason: str | pl.Expr) -> pl.DataFrame:
-    """Return records as refused ones; those whose reason is null are left out."""
+    """Return records as rejects, without those whose reason is null."""
     reason_column = pl.lit(reason) if isinstance(reason, str) else reason
     names = [name for name in REJECT_SCHEMA if name != "reason"]
     missing = [
@@ -131,12 +133,17 @@ def reject(batch: pl.DataFrame, reason: str | pl.Expr) -> pl.DataFrame:
     )
 
 
+def can_build(interval: str, input_interval: str) -> bool:
+    """Return whether bars of an interval can be built from trades, or from bars of the input interval."""
+    return input_interval == TRADES or interval_ns(interval) > interval_ns(input_interval)
+
+
 def _parse(batch: pl.DataFrame, text: pl.Series, schema: pl.Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the fields of records beside their places, and the records that are not JSON."""
+    """Return the fields of records with their offsets, and the rejects that are not JSON."""
     origin = batch.select("partition", "offset", "timestamp_ms", "value")
     parsed, is_valid = parse_documents(text, schema)
     if is_valid.all():
-        return pl.concat([origin, parsed], how="horizontal"), _NO_REJECTS
+        return pl.concat([origin, parsed], how="horizontal"), NO_REJECTS
     return pl.concat([origin.filter(is_valid), parsed], how="horizontal"), reject(
         origin.filter(~is_valid), RejectReason.NOT_JSON
     )
@@ -146,12 +153,37 @@ def _decode_trades(
     batch: pl.DataFrame, text: pl.Series, max_ahead_ns: int | None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     if batch.is_empty():
-        return _NO_ROWS, _NO_REJECTS
-    parsed, rejects_not_json = _parse(batch, text, _TRADE_SCHEMA)
+        return _NO_ROWS, NO_REJECTS
+    parsed, not_json = _parse(batch, text, _TRADE_SCHEMA)
     parsed = parsed.with_columns(pl.col("price", "size").cast(DECIMAL, strict=False))
+    valid, rejects = _split_rejects(parsed, _trade_reason(max_ahead_ns), not_json)
+    price, size, time = pl.col("price"), pl.col("size"), pl.col("ts_event_ns")
+    rows = valid.select(
+        "partition",
+        "offset",
+        "timestamp_ms",
+        "instrument_id",
+        input_interval=pl.lit(TRADES),
+        start_ns=time,
+        end_ns=time,
+        session=pl.lit(None, dtype=pl.Int64),
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+        volume=size,
+        notional=price.to_physical() * size.to_physical(),
+        count=pl.lit(1, dtype=pl.Int64),
+        recv_ns=pl.col("ts_recv_ns").fill_null(time),
+    )
+    return rows, rejects
+
+
+def _trade_reason(max_ahead_ns: int | None) -> pl.Expr:
+    """Return the reason to reject a trade, null for none."""
     price, size, time = pl.col("price"), pl.col("size"), pl.col("ts_event_ns")
     notional = price.cast(pl.Float64) * size.cast(pl.Float64)
-    reason = (
+    return (
         pl.when(pl.col("schema").ne_missing(TRADE) | pl.col("instrument_id").is_null())
         .then(pl.lit(RejectReason.INSTRUMENT_INVALID))
         .when(time.is_null())
@@ -171,55 +203,67 @@ def _decode_trades(
         .when((price > _MAX_PRICE) | (size > _MAX_SIZE) | (notional > _MAX_NOTIONAL))
         .then(pl.lit(RejectReason.OUT_OF_RANGE))
     )
-    valid, rejects = _split_rejects(parsed, reason, rejects_not_json)
-    rows = valid.select(
-        "partition",
-        "offset",
-        "timestamp_ms",
-        "instrument_id",
-        feed=pl.lit(TRADES),
-        start_ns=time,
-        mark_ns=time,
-        session=pl.lit(None, dtype=pl.Int64),
-        open=price,
-        high=price,
-        low=price,
-        close=price,
-        volume=size,
-        notional=price.to_physical() * size.to_physical(),
-        count=pl.lit(1, dtype=pl.Int64),
-        recv_ns=pl.col("ts_recv_ns").fill_null(time),
-    )
-    return rows, rejects
 
 
 def _decode_bars(
     batch: pl.DataFrame, text: pl.Series, source_tag: str, max_ahead_ns: int | None, skipped: Counter[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     if batch.is_empty():
-        return _NO_ROWS, _NO_REJECTS
-    parsed, rejects_not_json = _parse(batch, text, _BAR_SCHEMA)
+        return _NO_ROWS, NO_REJECTS
+    parsed, not_json = _parse(batch, text, _BAR_SCHEMA)
     parsed = parsed.with_columns(
         pl.col(*_PRICES, "volume", "vwap").cast(DECIMAL, strict=False),
         pl.col("session_date").str.to_date("%Y-%m-%d", strict=False),
     )
-    if source_tag:
-        is_own = parsed.get_column("source").eq_missing(source_tag)
-        skipped["own bars"] += int(is_own.sum())
-        parsed = parsed.filter(~is_own)
-    for name, unwanted in (
-        ("unfinished bars", ~pl.col("is_final").fill_null(value=True)),
-        ("partial bars", pl.col("is_partial").fill_null(value=False)),
-        ("restated bars", pl.col("revision").fill_null(0) > 0),
-    ):
-        retained = parsed.filter(~unwanted)
+    parsed = _skip_bars(parsed, source_tag, skipped)
+    valid, rejects = _split_rejects(parsed, _bar_reason(max_ahead_ns), not_json)
+    volume = pl.col("volume")
+    typical = (pl.col("high") + pl.col("low") + pl.col("close")).to_physical() // 3
+    rows = valid.select(
+        "partition",
+        "offset",
+        "timestamp_ms",
+        "instrument_id",
+        input_interval="interval",
+        start_ns="ts_open_ns",
+        end_ns="ts_close_ns",
+        session=pl.col("session_date").to_physical().cast(pl.Int64),
+        open="open",
+        high="high",
+        low="low",
+        close="close",
+        volume="volume",
+        notional=pl.coalesce(pl.col("vwap").to_physical(), typical) * volume.to_physical().fill_null(0),
+        count=pl.col("trade_count").fill_null(0),
+        recv_ns=pl.col("ts_recv_ns").fill_null(pl.col("ts_close_ns")),
+    )
+    return rows.cast(dict(ROW_SCHEMA)), rejects  # type: ignore[arg-type]
+
+
+def _skip_bars(parsed: pl.DataFrame, source_tag: str, skipped: Counter[str]) -> pl.DataFrame:
+    """Drop valid bars that must not be used, and count them."""
+    conditions = {"own bars": pl.col("source").eq_missing(source_tag)} if source_tag else {}
+    conditions |= {
+        "unfinished bars": ~pl.col("is_final").fill_null(value=True),
+        "partial bars": pl.col("is_partial").fill_null(value=False),
+        "restated bars": pl.col("revision").fill_null(0) > 0,
+    }
+    for name, condition in conditions.items():
+        retained = parsed.filter(~condition)
         skipped[name] += parsed.height - retained.height
         parsed = retained
+    return parsed
+
+
+def _bar_reason(max_ahead_ns: int | None) -> pl.Expr:
+    """Return the reason to reject a bar, null for none."""
     lowest, highest = pl.min_horizontal(_PRICES), pl.max_horizontal(_PRICES)
     volume, vwap = pl.col("volume"), pl.col("vwap")
     max_price = pl.max_horizontal("high", "vwap").cast(pl.Float64)
     open_ns, close_ns = pl.col("ts_open_ns"), pl.col("ts_close_ns")
-    reason = (
+    # as floats: the difference of any two int64 fits
+    length_ns = close_ns.cast(pl.Float64) - open_ns.cast(pl.Float64)
+    return (
         pl.when(pl.col("schema").ne_missing(BAR) | pl.col("instrument_id").is_null())
         .then(pl.lit(RejectReason.INSTRUMENT_INVALID))
         .when(~pl.col("interval").str.contains(_INTERVAL_PATTERN).fill_null(value=False))
@@ -228,9 +272,7 @@ def _decode_bars(
         .then(pl.lit(RejectReason.TIME_MISSING))
         .when(close_ns <= open_ns)
         .then(pl.lit(RejectReason.TIME_MISSING))
-        .when(
-            close_ns.cast(pl.Float64) - open_ns.cast(pl.Float64) > _length_ns("interval") * _MAX_LENGTH_RATIO
-        )
+        .when(length_ns > _interval_length_ns() * _MAX_LENGTH_RATIO)
         .then(pl.lit(RejectReason.TIMESTAMP_OFF_GRID))
         .when(_is_too_far_ahead(open_ns, max_ahead_ns))
         .then(pl.lit(RejectReason.FUTURE_TIMESTAMP))
@@ -252,45 +294,24 @@ def _decode_bars(
         )
         .then(pl.lit(RejectReason.OUT_OF_RANGE))
     )
-    valid, rejects = _split_rejects(parsed, reason, rejects_not_json)
-    typical = (pl.col("high") + pl.col("low") + pl.col("close")).to_physical() // 3
-    rows = valid.select(
-        "partition",
-        "offset",
-        "timestamp_ms",
-        "instrument_id",
-        feed="interval",
-        start_ns="ts_open_ns",
-        mark_ns="ts_close_ns",
-        session=pl.col("session_date").to_physical().cast(pl.Int64),
-        open="open",
-        high="high",
-        low="low",
-        close="close",
-        volume="volume",
-        notional=pl.coalesce(vwap.to_physical(), typical) * volume.to_physical().fill_null(0),
-        count=pl.col("trade_count").fill_null(0),
-        recv_ns=pl.col("ts_recv_ns").fill_null(pl.col("ts_close_ns")),
-    )
-    return rows.cast(dict(ROW_SCHEMA)), rejects  # type: ignore[arg-type]
 
 
 def _is_too_far_ahead(time: pl.Expr, max_ahead_ns: int | None) -> pl.Expr:
-    return (
-        pl.lit(value=False)
-        if max_ahead_ns is None
-        else time > pl.col("timestamp_ms") * 1_000_000 + max_ahead_ns
-    )
+    if max_ahead_ns is None:
+        return pl.lit(value=False)
+    return time > pl.col("timestamp_ms") * MS_NS + max_ahead_ns
 
 
-def _length_ns(interval: str) -> pl.Expr:
-    unit_s = pl.col(interval).str.tail(1).replace_strict(_UNIT_SECONDS, default=None, return_dtype=pl.Float64)
-    return pl.col(interval).str.head(-1).cast(pl.Float64, strict=False) * unit_s * _SECOND_NS
+def _interval_length_ns() -> pl.Expr:
+    interval = pl.col("interval")
+    unit_ns = interval.str.tail(1).replace_strict(_UNIT_LENGTH_NS, default=None, return_dtype=pl.Float64)
+    return interval.str.head(-1).cast(pl.Float64, strict=False) * unit_ns
 
 
 def _split_rejects(
     parsed: pl.DataFrame, reason: pl.Expr, earlier_rejects: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the records without a reason, and the rejects."""
     reasons = parsed.select(reason.alias("reason")).get_column("reason")
     if not reasons.is_not_null().any():
         return parsed, earlier_rejects
@@ -298,8 +319,8 @@ def _split_rejects(
     return parsed.filter(reasons.is_null()), pl.concat([earlier_rejects, rejects])
 
 
-def _decode_others(batch: pl.DataFrame, skipped: Counter[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Count what is neither a trade nor a bar; refuse what is no JSON at all."""
+def _reject_or_skip(batch: pl.DataFrame, skipped: Counter[str]) -> pl.DataFrame:
+    """Count records that are neither trades nor bars; return those that are not JSON as rejects."""
     reasons: list[str | None] = []
     for value in batch.get_column("value"):
         try:
@@ -307,15 +328,10 @@ def _decode_others(batch: pl.DataFrame, skipped: Counter[str]) -> tuple[pl.DataF
             reasons.append(None)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             reasons.append(RejectReason.NOT_JSON)
-    return ROW_SCHEMA.to_frame(), reject(batch, pl.lit(pl.Series(reasons, dtype=pl.String)))
+    return reject(batch, pl.lit(pl.Series(reasons, dtype=pl.String)))
 
 
 def _schema_name(value: bytes) -> str:
     value.decode()
     schema = find_schema(value)
     return "unknown schema" if schema is None else schema
-
-
-def can_build(interval: str, input_interval: str) -> bool:
-    """Tell whether bars of an interval can be built of a feed."""
-    return input_interval == TRADES or interval_ns(interval) > interval_ns(input_interval)

@@ -1,7 +1,7 @@
-"""The engine's state of one partition as bytes, from which another engine goes on.
+"""The engine's state of one partition as bytes, from which another engine continues.
 
-What is kept for an indicator or a rule is named by what it is: one that was changed or added since begins
-anew, the others go on.
+The state of an indicator or a rule is stored under its name, which includes its parameters: one that was
+changed or added since the snapshot starts empty, the others continue.
 """
 
 import io
@@ -18,11 +18,24 @@ from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.types import Instrument
 from tickerlake.errors import DataError
 
-VERSION: Final = 1
+VERSION: Final = 2
+_COMPRESSION_LEVEL: Final = 1
+"""Fast: a snapshot is taken while records wait."""
+
+_MAX_STATE_BYTES: Final = 1 << 32
+"""Bounds what a damaged snapshot can decompress to."""
+
+
+class OutdatedSnapshot(DataError):
+    """A snapshot of an earlier version; the records can be replayed instead."""
+
+
+class _Header(msgspec.Struct):
+    version: int
 
 
 class _EncodedArray(msgspec.Struct):
-    kind: str
+    dtype: str
     shape: list[int]
     data: bytes
 
@@ -30,18 +43,18 @@ class _EncodedArray(msgspec.Struct):
 class _BuilderState(msgspec.Struct):
     open: bytes
     recent: bytes
-    began: _EncodedArray
-    floor: _EncodedArray
-    forgotten: _EncodedArray
+    first_bucket: _EncodedArray
+    closed_before: _EncodedArray
+    restatable_from: _EncodedArray
 
 
 class _Snapshot(msgspec.Struct):
     version: int
-    moments: list[int]
+    clock_closes_ns: list[int]
     grace_ns: int
     lateness_ns: int
     instruments: list[tuple[str, str, str]]
-    mark_ns: _EncodedArray
+    watermark_ns: _EncodedArray
     bars: dict[str, _BuilderState]
     sessions: dict[str, _EncodedArray]
     tables: dict[str, _EncodedArray]
@@ -52,8 +65,12 @@ def snapshot(engine: Engine, partition: int, clock_closes_ns: Sequence[int] = ()
 
     Parameters
     ----------
-    moments
-        When the clock closed bars after the last record, which the offset of a state does not tell.
+    engine
+        Holds the state.
+    partition
+        Its number.
+    clock_closes_ns
+        When the clock closed bars after the last record, which the offset of a snapshot does not tell.
     """
     rows = engine.instruments.rows_of(partition)
     instruments = [engine.instruments.entries[row] for row in rows]
@@ -68,56 +85,63 @@ def snapshot(engine: Engine, partition: int, clock_closes_ns: Sequence[int] = ()
             name: _BuilderState(
                 _encode_frame(renumber_rows(builder.open_bars, rows)),
                 _encode_frame(renumber_rows(builder.recent_bars, rows)),
-                _encode_array(builder.first_bucket[rows]),
-                _encode_array(builder.closed_before[rows]),
-                _encode_array(builder.restatable_from[rows]),
+                _encode_array(builder.arrays.first_bucket[rows]),
+                _encode_array(builder.arrays.closed_before[rows]),
+                _encode_array(builder.arrays.restatable_from[rows]),
             )
             for name, builder in engine.builders.items()
         },
-        {name: _encode_array(series.last_session[rows]) for name, series in engine.series.items()},
+        {name: _encode_array(series.arrays.last_session[rows]) for name, series in engine.series.items()},
         {name: _encode_array(table.gather(rows)) for name, table in engine.tables().items()},
     )
-    return zstandard.ZstdCompressor(level=1, write_checksum=True).compress(msgspec.msgpack.encode(state))
+    compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
+    return compressor.compress(msgspec.msgpack.encode(state))
 
 
 def restore(engine: Engine, partition: int, data: bytes) -> list[int]:
-    """Take over the state of a partition, of which the engine knows nothing yet; return its moments.
+    """Restore the state of a partition that the engine does not have yet; return its clock closes.
 
     Raises
     ------
+    OutdatedSnapshot
+        If an earlier version wrote the snapshot; the engine is unchanged.
     DataError
-        If the bytes are no such state.
+        If the snapshot is damaged, or a later version wrote it.
     """
-    try:
-        decompressed = zstandard.ZstdDecompressor().decompress(data, max_output_size=1 << 32)
-        state = msgspec.msgpack.decode(decompressed, type=_Snapshot)
-    except (zstandard.ZstdError, msgspec.MsgspecError) as error:
-        raise DataError(
-            f"A snapshot is damaged: {error}.", "Delete it: the topic is read from before it."
-        ) from error
-    if state.version != VERSION:
-        raise DataError(
-            f"A snapshot has the version {state.version}; this program reads {VERSION}.",
-            "Use the program that wrote it, or delete it: the topic is read from its beginning.",
-        )
+    state = _decode(data)
     instruments = [Instrument(*each, partition) for each in state.instruments]
-    rows = engine.add_instruments(instruments, watermark_ns := _decode_array(state.mark_ns))
+    rows = engine.add_instruments(instruments, watermark_ns := _decode_array(state.watermark_ns))
     for name, built in state.bars.items():
         if builder := engine.builders.get(name):
-            builder.first_bucket[rows] = _decode_array(built.began)
-            builder.closed_before[rows] = _decode_array(built.floor)
-            builder.restatable_from[rows] = _decode_array(built.forgotten)
+            builder.arrays.first_bucket[rows] = _decode_array(built.first_bucket)
+            builder.arrays.closed_before[rows] = _decode_array(built.closed_before)
+            builder.arrays.restatable_from[rows] = _decode_array(built.restatable_from)
             builder.resume(rows, watermark_ns, state.grace_ns, state.lateness_ns)
             builder.open_bars = pl.concat([builder.open_bars, _decode_frame(built.open, rows)])
             builder.recent_bars = pl.concat([builder.recent_bars, _decode_frame(built.recent, rows)])
     for name, session in state.sessions.items():
-        engine.series_of(name).last_session[rows] = _decode_array(session)
+        engine.series_of(name).arrays.last_session[rows] = _decode_array(session)
     tables = engine.tables()
     for name, block in state.tables.items():
-        # a component of the same name and another height was changed by its author
+        # the author changed a component that has the same name and another height
         if name in tables and block.shape[0] == tables[name].fields.height:
             tables[name].scatter(rows, _decode_array(block))
-    return state.moments
+    return state.clock_closes_ns
+
+
+def _decode(data: bytes) -> _Snapshot:
+    try:
+        decompressed = zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_STATE_BYTES)
+        version = msgspec.msgpack.decode(decompressed, type=_Header).version
+        if version == VERSION:
+            return msgspec.msgpack.decode(decompressed, type=_Snapshot)
+    except (zstandard.ZstdError, msgspec.MsgspecError) as error:
+        raise DataError(
+            f"A snapshot is damaged: {error}.", "Delete it: the records are replayed instead."
+        ) from error
+    message = f"A snapshot has version {version}; this release reads version {VERSION}."
+    hint = "Use the release that wrote it, or delete it: the records are replayed instead."
+    raise (OutdatedSnapshot if version < VERSION else DataError)(message, hint)
 
 
 def _encode_array(array: np.ndarray[Any, Any]) -> _EncodedArray:
@@ -125,7 +149,7 @@ def _encode_array(array: np.ndarray[Any, Any]) -> _EncodedArray:
 
 
 def _decode_array(encoded: _EncodedArray) -> Any:
-    return np.frombuffer(encoded.data, dtype=encoded.kind).reshape(encoded.shape).copy()
+    return np.frombuffer(encoded.data, dtype=encoded.dtype).reshape(encoded.shape).copy()
 
 
 def _encode_frame(frame: pl.DataFrame) -> bytes:

@@ -1,4 +1,4 @@
-"""The instruments of some partitions, numbered from 0, and what is known of each."""
+"""The instruments of some partitions, numbered by row from 0, with their watermarks and sessions."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -17,20 +17,29 @@ _INDEX_SCHEMA: Final = pl.Schema(
         ("partition", pl.Int64()),
         *((name, pl.String()) for name in ("instrument_id", "symbol")),
         ("row", pl.Int64()),
-        ("own_feed", pl.String()),
+        ("registered_interval", pl.String()),
     ]
 )
 NO_WATERMARK: Final = -(1 << 62)
-"""The watermark of an instrument without a record."""
+"""The watermark of an instrument without a record: below every time, with room to subtract a grace period."""
 
 
 class Instruments:
-    """Numbers of instruments, their watermarks, and their sessions.
+    """Rows of instruments, their watermarks, and their sessions.
 
     Parameters
     ----------
     sessions_of
-        The sessions of a market, by its ISO 10383 code.
+        Returns the sessions of a market by its ISO 10383 code.
+
+    Attributes
+    ----------
+    entries
+        The instruments by row.
+    watermark_ns
+        The latest event time of each, int64 of the shape (n,).
+    index
+        A data frame of them, with the columns partition, instrument_id, symbol, row and registered_interval.
     """
 
     def __init__(self, sessions_of: Callable[[str], Sessions]) -> None:
@@ -43,7 +52,7 @@ class Instruments:
         return len(self.entries)
 
     def add(self, instruments: Sequence[Instrument], watermark_ns: Ints | None = None) -> None:
-        """Give numbers to further instruments, which are all new."""
+        """Add new instruments; their rows follow the last one."""
         first = len(self.entries)
         self.entries += instruments
         new_watermark_ns = np.full(len(instruments), NO_WATERMARK) if watermark_ns is None else watermark_ns
@@ -56,7 +65,7 @@ class Instruments:
         self.index = pl.concat([self.index, pl.DataFrame(rows, schema=_INDEX_SCHEMA, orient="row")])
 
     def retain(self, rows: Ints) -> None:
-        """Drop all instruments but some, which are numbered anew in the given order."""
+        """Keep only these instruments and renumber them in this order."""
         retained, watermark_ns = [self.entries[row] for row in rows], self.watermark_ns[rows]
         self.entries, self.watermark_ns = [], self.watermark_ns[:0]
         self.sessions.clear()
@@ -64,16 +73,21 @@ class Instruments:
         self.add(retained, watermark_ns)
 
     def rows_of(self, partition: int) -> Ints:
-        """Return the numbers of a partition's instruments."""
+        """Return the rows of a partition's instruments."""
         return self.index.filter(pl.col("partition") == partition).get_column("row").to_numpy()
 
     def resolve(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Instrument]]:
-        """Add the columns ``row`` and ``own_feed``, null for what is no instrument; also return the new ones.
+        """Add the columns ``row`` and ``registered_interval`` (null for an invalid id); add new instruments.
 
         Parameters
         ----------
         frame
-            Rows with the columns partition, instrument_id and feed, in the order of the records.
+            Rows with the columns partition, instrument_id and input_interval, in the order of the records.
+
+        Returns
+        -------
+        DataFrame, list of Instrument
+            The frame with the two columns, and the instruments that are new.
         """
         key = ["partition", "instrument_id"]
         numbered = frame.join(self.index.drop("symbol"), on=key, how="left", maintain_order="left")
@@ -81,7 +95,7 @@ class Instruments:
             return numbered, []
         unknown = numbered.filter(pl.col("row").is_null()).unique(key, keep="first", maintain_order=True)
         new = []
-        for partition, instrument_id, input_interval in unknown.select(*key, "feed").iter_rows():
+        for partition, instrument_id, input_interval in unknown.select(*key, "input_interval").iter_rows():
             try:
                 symbol, _ = split_instrument_id(instrument_id)
             except DataError:

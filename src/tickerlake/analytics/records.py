@@ -1,4 +1,4 @@
-"""Closed bars and their values → records of the kinds ``bar.v1`` and ``indicator.v1``."""
+"""Closed bars and their values → ``bar.v1`` and ``indicator.v1`` records."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,21 +9,22 @@ from tickerlake.model.schema import BAR, DECIMAL, INDICATOR, polars_schema
 
 _RECORD_COLUMNS: Final = ["partition", "offset"]
 _NANO: Final = "0.000000001"
+"""Converts an integer of units of 10^-9 into a decimal."""
 
 
 def bar_records(bars: pl.DataFrame, source: str) -> pl.DataFrame:
-    """Return built bars as records, after the columns partition and offset.
+    """Return built bars as ``bar.v1`` records, after the columns partition and offset.
 
     Parameters
     ----------
     bars
-        Columns `builder.CLOSED` and partition, instrument_id, symbol, interval, ts_open_ns, ts_close_ns and
-        session.
+        Columns `bar_builder.CLOSED_SCHEMA` and partition, instrument_id, symbol, interval, ts_open_ns,
+        ts_close_ns and session.
     source
-        What is written as their source.
+        Their ``source``.
     """
     traded = pl.col("volume") > 0
-    # rounded to the nearest 10^-9: both are whole numbers, of 10^-18 and of 10^-9
+    # rounded to the nearest 10^-9: integers in units of 10^-18 (notional) and 10^-9 (volume)
     units = pl.col("volume").to_physical()
     vwap = pl.when(traded).then((pl.col("notional") + units // 2) // pl.when(traded).then(units).otherwise(1))
     records = bars.with_columns(
@@ -43,14 +44,14 @@ def bar_records(bars: pl.DataFrame, source: str) -> pl.DataFrame:
 
 
 def indicator_records(bars: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
-    """Return the values of closed bars as records, after the columns partition and offset.
+    """Return the values of closed bars as ``indicator.v1`` records, after the columns partition and offset.
 
     Parameters
     ----------
     bars
         Columns as for `bar_records`.
     values
-        A column of float64 for each indicator, of which NaN is no value; a bar without any is left out.
+        A float64 column per indicator, NaN for no value; a bar without any value has no record.
     """
     if not values.width or bars.is_empty():
         return (
@@ -68,7 +69,7 @@ def indicator_records(bars: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_nulls(documents: pl.Series) -> pl.Series:
-    """Leave out the members of flat objects that are null."""
+    """Remove null members from flat JSON objects."""
     if not documents.str.contains(":null", literal=True).any():
         return documents
     return documents.str.replace_all(r'"[^"]*":null,?', "").str.replace(",}", "}", literal=True)

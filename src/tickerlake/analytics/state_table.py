@@ -1,7 +1,7 @@
-"""State of many instruments in columns: what indicators and detectors are made of.
+"""State of many instruments in columns: the basis of indicators and detectors.
 
-A component is a pure function of one step: it is given the state of some instruments and one bar of each, and
-changes that state. Where the state is kept, how it grows, and how it is saved is the same for all of them.
+A component is a pure function of one step: it receives the state of some instruments and one bar of each, and
+updates the state in place. Storage, growth and snapshots of the state are the same for all components.
 """
 
 from collections.abc import Mapping
@@ -18,17 +18,18 @@ A step writes into the arrays: ``state["x"][:] = …``.
 """
 
 _GROWTH_FACTOR: Final = 1.5
+"""Growing by a factor keeps the total cost of copies proportional to the size."""
 
 
 class Fields:
-    """Names of a component's state, how many values each holds, and what they are at first.
+    """Names, sizes and initial values of a component's state.
 
     Parameters
     ----------
     initial
-        First value of each field, NaN for "not known yet".
+        Initial value of each field, NaN for "not known yet".
     windows
-        How many values those fields hold that hold more than one.
+        Number of values of the fields that hold more than one.
     """
 
     def __init__(self, initial: Mapping[str, float], windows: Mapping[str, int] | None = None) -> None:
@@ -42,21 +43,21 @@ class Fields:
 
     @property
     def height(self) -> int:
-        """How many values the state of an instrument has."""
+        """Number of values per instrument."""
         return len(self.initial)
 
     def view(self, block: Floats) -> dict[str, Floats]:
         """Return the fields of a block of the shape (height, k), as views."""
-        return {name: block[place] for name, place in self._slices.items()}
+        return {name: block[position] for name, position in self._slices.items()}
 
 
 class StateTable:
-    """The state of a component for all instruments, which are numbered from 0.
+    """The state of a component for all instruments, indexed by their row.
 
     Parameters
     ----------
     fields
-        What the state of one instrument is.
+        The state of one instrument.
     """
 
     def __init__(self, fields: Fields) -> None:
@@ -68,7 +69,7 @@ class StateTable:
         return self._size
 
     def grow(self, size: int) -> None:
-        """Make room for instruments up to ``size``, with the state of the beginning."""
+        """Add instruments up to ``size``, with the initial state."""
         if size > self._block.shape[1]:
             extra = max(size, int(self._block.shape[1] * _GROWTH_FACTOR)) - self._block.shape[1]
             self._block = np.concatenate([self._block, np.repeat(self.fields.initial, extra, axis=1)], axis=1)
@@ -84,6 +85,6 @@ class StateTable:
         self._block[:, rows] = block
 
     def retain(self, rows: Ints) -> None:
-        """Drop all instruments but some, which are numbered anew in the given order."""
+        """Keep only these instruments and renumber them in this order."""
         self._block = np.ascontiguousarray(self._block[:, rows])
         self._size = len(rows)

@@ -10,8 +10,7 @@ import polars as pl
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.state_table import StateTable
 from tickerlake.model.alert import Alert
-
-_SECOND_NS: Final = 1_000_000_000
+from tickerlake.model.duration import MINUTE_NS, SECOND_NS
 
 TRADES: Final = ""
 """The input interval of an instrument that sends trades; of one that sends bars it is the bars' interval."""
@@ -50,9 +49,9 @@ class EngineOptions:
     intervals: tuple[str, ...] = ("1m",)
     indicators: tuple[str, ...] = ()
     grace_ns: int = 0
-    lateness_ns: int = 60 * _SECOND_NS
-    idle_ns: int = 30 * _SECOND_NS
-    max_ahead_ns: int | None = 300 * _SECOND_NS
+    lateness_ns: int = MINUTE_NS
+    idle_ns: int = 30 * SECOND_NS
+    max_ahead_ns: int | None = 5 * MINUTE_NS
     source_tag: str = "track"
 
 

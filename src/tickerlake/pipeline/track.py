@@ -52,7 +52,8 @@ _POLL_TIMEOUT_S: Final = 0.05
 """How long a stop or a finished commit can go unnoticed while no records come; shorter costs CPU."""
 
 _TRANSACTION_TIMEOUT_MS: Final = 15_000
-"""How long the open transaction of a dead worker blocks readers: as long as the group waits for the worker."""
+"""How long the open transaction of a dead worker blocks readers: as long as the group waits for the worker
+itself (``session.timeout.ms``)."""
 
 _COMMIT_INTERVAL_S: Final = 1.0
 """How often offsets are committed while there are no results; results are committed at once."""
@@ -221,7 +222,7 @@ class Tracker:
         topic = self.admin.require_topic(self.topic)
         self._create_missing_topics(topic)
         with instance_slot(f"track.{self.group}") as number:
-            # the same name after a crash: the open transaction is aborted and the partitions come back at once
+            # the same name after a crash aborts the open transaction, and gets the partitions back at once
             name = f"tickerlake-track-{self.group}-{socket.gethostname()}-{number}"
             try:
                 self._run_with_restarts(topic, name, listeners, stop, until_end=until_end)
@@ -357,16 +358,11 @@ class _Session:
         if committed and committed.offset > high:
             raise KafkaError(
                 f"The group {self._tracker.group} has committed offset {committed.offset} of "
-                f"{self._topic.name} partition {partition}, but the log ends at {high}: the broker lost records.",
+                f"{self._topic.name} partition {partition}, but the log ends at {high}: records were lost.",
                 "Start over with another --group.",
             )
-        stored = self._snapshots.read_latest(partition, committed.offset) if committed else None
-        start, closes_in_snapshot = low, list[int]()
-        if stored and stored[0] >= low:
-            start = stored[0]
-            closes_in_snapshot = engine_state.restore(self._engine, partition, stored[1])
-        elif committed:
-            self._warn_of_replay(partition, low, committed.offset)
+        restored = self._restore_snapshot(partition, committed, low)
+        start, restored_closes_ns = restored or (low, [])
         emit_from = max(committed.offset, low) if committed else low
         self._partitions[partition] = PartitionState(
             partition,
@@ -377,13 +373,29 @@ class _Session:
                 close
                 for close in clock_closes
                 if start <= close.offset <= emit_from
-                # those at the snapshot's offset may be in it
-                and (close.offset > start or close.now_ns not in closes_in_snapshot)
+                # those at the snapshot's offset can be part of it
+                and (close.offset > start or close.now_ns not in restored_closes_ns)
             ],
             is_committed=committed is not None,
-            snapshot_offset=start if stored else None,
+            snapshot_offset=start if restored else None,
         )
         return start
+
+    def _restore_snapshot(
+        self, partition: int, committed: CommittedOffset | None, low: int
+    ) -> tuple[int, list[int]] | None:
+        """Restore the latest usable snapshot; return its offset and the clock closes at that offset."""
+        if committed is None:
+            return None
+        reason = "there is no snapshot"
+        stored = self._snapshots.read_latest(partition, committed.offset)
+        if stored and stored[0] >= low:
+            try:
+                return stored[0], engine_state.restore(self._engine, partition, stored[1])
+            except engine_state.OutdatedSnapshot:
+                reason = "an earlier release wrote the snapshot"
+        self._warn_of_replay(partition, low, committed.offset, reason)
+        return None
 
     def _committed_clock_closes(self, committed: CommittedOffset | None) -> list[ClockClose]:
         if not committed or not committed.metadata:
@@ -396,7 +408,7 @@ class _Session:
             raise self._recreated_error()
         return metadata.clock_closes
 
-    def _warn_of_replay(self, partition: int, low: int, committed_offset: int) -> None:
+    def _warn_of_replay(self, partition: int, low: int, committed_offset: int, reason: str) -> None:
         of_partition = f"of {self._topic.name} partition {partition}"
         if committed_offset < low:
             self._listeners.on_warning(
@@ -405,7 +417,7 @@ class _Session:
             )
         elif committed_offset > low:
             self._listeners.on_warning(
-                f"there is no snapshot {of_partition}: replaying the offsets {low} to {committed_offset - 1}"
+                f"{reason} {of_partition}: replaying the offsets {low} to {committed_offset - 1}"
             )
 
     def _on_revoke(self, topic_partition: Partition) -> None:
