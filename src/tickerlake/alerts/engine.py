@@ -96,7 +96,8 @@ class AlertEngine:
     rules
         Rules with distinct ids.
     intervals
-        The intervals of the bars that are built. A rule without an interval evaluates an instrument's shortest bars.
+        The intervals of the bars that are built. A rule without an interval evaluates an instrument's
+        shortest bars.
 
     Attributes
     ----------

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tickerlake.alerts.detectors.detector import Detector, Reading
-from tickerlake.alerts.lifecycle import Events, Lifecycle, Transition, value_at
+from tickerlake.alerts.lifecycle import Events, Lifecycle, SeverityAt, Transition, value_at
 from tickerlake.alerts.message import Facts, format_message
 from tickerlake.alerts.rules.rule import Rule
 from tickerlake.alerts.splits import SplitCandidate, SplitDetector, split_factors
@@ -71,17 +71,7 @@ class RuleEvaluator:
         """Evaluate closed bars, at most one per instrument."""
         self.has_seen_bars = True
         reading = self._update(bars, values, context.splits)
-        events = _events(reading, bars, context)
-
-        def severity_at(at: int) -> int:
-            return self._severity_index(reading, at, context.splits.get(at))
-
-        transitions = self.lifecycle.on_close(events, reading.fire, reading.clear, reading.value, severity_at)
-        return (
-            [self._fired_alert(one, reading, events, context, bars) for one in transitions]
-            if transitions
-            else []
-        )
+        return self._process_closed(reading, _events(reading, bars, context), context, bars)
 
     def on_tick(
         self, bars: Bars, values: Mapping[str, Floats], context: DetectionContext
@@ -91,11 +81,7 @@ class RuleEvaluator:
         if not np.count_nonzero(reading.fire):
             return []
         events = _events(reading, bars, context)
-
-        def severity_at(at: int) -> int:
-            return self._severity_index(reading, at, context.splits.get(at))
-
-        transitions = self.lifecycle.on_tick(events, reading.fire, severity_at)
+        transitions = self.lifecycle.on_tick(events, reading.fire, self._severity_at(reading, context))
         return [self._fired_alert(one, reading, events, context, bars) for one in transitions]
 
     def process_reading(
@@ -104,19 +90,15 @@ class RuleEvaluator:
         """Evaluate a reading of the data stream."""
         context = DetectionContext(event_ns, detected_ns, {})
         events = Events(rows, event_ns, event_ns, np.full(len(rows), _NAN), _NAN)
-
-        def severity_at(at: int) -> int:
-            return self._severity_index(reading, at, None)
-
-        transitions = self.lifecycle.on_close(events, reading.fire, reading.clear, reading.value, severity_at)
-        return [self._fired_alert(one, reading, events, context, None) for one in transitions]
+        return self._process_closed(reading, events, context, None)
 
     def process_idle_reading(
         self, reading: Reading, rows: Ints, event_ns: Ints, detected_ns: Ints
     ) -> list[FiredAlert]:
         """Evaluate a reading at a time of the clock.
 
-        Only instruments with an alert change state: a replay repeats the readings that raised alerts, not the others.
+        Only instruments with an alert change state: a replay repeats the readings that raised alerts, not the
+        others.
         """
         cold, hot = self.lifecycle.cold_table.gather(rows), self.lifecycle.hot_table.gather(rows)
         fired = self.process_reading(reading, rows, event_ns, detected_ns)
@@ -146,6 +128,17 @@ class RuleEvaluator:
         self.detector.adjust_for_split(bars.rows[at], factor)
         self.detector.update(bars, values)
         return reading
+
+    def _process_closed(
+        self, reading: Reading, events: Events, context: DetectionContext, bars: Bars | None
+    ) -> list[FiredAlert]:
+        transitions = self.lifecycle.on_close(
+            events, reading.fire, reading.clear, reading.value, self._severity_at(reading, context)
+        )
+        return [self._fired_alert(one, reading, events, context, bars) for one in transitions]
+
+    def _severity_at(self, reading: Reading, context: DetectionContext) -> SeverityAt:
+        return lambda at: self._severity_index(reading, at, context.splits.get(at))
 
     def _severity_index(self, reading: Reading, at: int, split: SplitCandidate | None) -> int:
         size = abs(float(reading.value[at]))

@@ -5,8 +5,8 @@
   price is twice as far from the reference price as at the last alert.
 - It clears when the detector was below its clear threshold for some closed bars in a row, and is armed again.
   The cooldown still counts from the last fired alert.
-- ``once`` fires once per instrument, ever; ``once_per_bar`` and ``once_per_bar_close`` once per bar, unless the
-  severity rises; ``every`` each time, if there is no cooldown.
+- ``once`` fires once per instrument, ever; ``once_per_bar`` and ``once_per_bar_close`` once per bar, unless
+  the severity rises; ``every`` each time, if there is no cooldown.
 - Suppressed alerts are counted, at most one per bar; the next alert reports the count.
 """
 

@@ -76,7 +76,7 @@ def format_message(facts: Facts, template: str | None = None) -> str:
 
 
 def format_price(value: float) -> str:
-    """Format a price: four decimals below 10, where a cent is more than 0.1 %; otherwise two."""
+    """Format a price: four decimals below 10, where a cent is more than 0.1%; otherwise two."""
     return f"{value:,.2f}" if abs(value) >= 10 else f"{value:,.4f}"
 
 

@@ -1,7 +1,8 @@
 """Distinguishes splits from crashes: moves at the open of a session.
 
-A move is probably a split if the ratio of the open to the last close is one of small integers, and hardly more
-shares trade than usual. That is never certain, so the alert still fires, with the evidence and one severity lower.
+A move is probably a split if the ratio of the open to the last close is one of small integers, and hardly
+more shares trade than usual. That is never certain, so the alert still fires, with the evidence and one
+severity lower.
 """
 
 import math
@@ -22,7 +23,7 @@ SPLIT_RATIOS: Final = (
 """New shares for old shares, for the usual splits and reverse splits; the price changes by old / new."""
 
 RATIO_TOLERANCE: Final = 0.025
-"""Allows for a move overnight, without confusing two ratios: the closest, 5:4 and 4:3, are 6 % apart."""
+"""Allows for a move overnight, without confusing two ratios: the closest, 5:4 and 4:3, are 6% apart."""
 
 MAX_VOLUME_RATIO: Final = 3.0
 """Volume of a session's first bar in medians; more volume is news, not a split."""
@@ -75,10 +76,10 @@ class SplitDetector:
         if not np.count_nonzero(bars.first_of_session):
             return {}
         ratio = bars.open / self.closes.gather(bars.rows)[0]
-        far = bars.first_of_session & (np.abs(np.log(ratio)) > _MIN_LOG_MOVE)
+        is_large = bars.first_of_session & (np.abs(np.log(ratio)) > _MIN_LOG_MOVE)
         candidates = {}
         median_volumes: dict[int, float] = {}
-        for at in np.flatnonzero(far).tolist():
+        for at in np.flatnonzero(is_large).tolist():
             nearest = min(SPLIT_RATIOS, key=lambda pair: abs(ratio[at] * pair[0] / pair[1] - 1))
             if abs(ratio[at] * nearest[0] / nearest[1] - 1) <= RATIO_TOLERANCE:
                 row = int(bars.rows[at])

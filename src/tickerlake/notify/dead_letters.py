@@ -104,7 +104,7 @@ class DeadLetters:
 
 
 def read_dead_letters(data: bytes) -> tuple[list[Notification], list[bytes]]:
-    """Return the notifications in dead letters, grouped as before, and the lines that are not dead letters."""
+    """Return the notifications, grouped as before, and the lines that are not dead letters."""
     letters: list[_DeadLetter] = []
     unreadable: list[bytes] = []
     decoder = msgspec.json.Decoder(_DeadLetter)

@@ -1,8 +1,9 @@
 """Delivery to one target, with a queue and a thread per target: a slow or dead target delays no other.
 
-A notification is retried until ``give_up_after_s`` after it was queued. The backoff is per target, so that a target
-that is down gets one attempt a minute, however many notifications wait. A notification that fails alone lets others
-pass, except those with the same ``dedup_key``: a cleared alert never overtakes the fired one.
+A notification is retried until ``give_up_after_s`` after it was queued. The backoff is per target, so that a
+target that is down gets one attempt a minute, however many notifications wait. A notification that fails
+alone lets others pass, except those with the same ``dedup_key``: a cleared alert never overtakes the fired
+one.
 """
 
 import threading
@@ -221,7 +222,7 @@ class DeliveryWorker:
             return None
 
     def _select(self, now_s: float) -> tuple[_QueuedNotification | None, float | None]:
-        """Return a notification that can be tried now, or when to check again (None: when something changes)."""
+        """Return a notification to try now, or when to check again (None: when something changes)."""
         if not self._queue:
             return None, None
         if self._backoff.not_before_s > now_s:
@@ -234,7 +235,7 @@ class DeliveryWorker:
             if queued.not_before_s > now_s:
                 retry_times_s.append(queued.not_before_s)
             elif blocked_keys.isdisjoint(keys):
-                # after a failure, a notification without one shows whether the message or the target is at fault
+                # after a failure, another notification shows whether the message or the target is at fault
                 if not self._backoff.consecutive_failures or not queued.attempts:
                     return queued, None
                 ready.append(queued)
@@ -288,7 +289,7 @@ class DeliveryWorker:
         )
 
     def _remove(self, notifications: Sequence[_QueuedNotification]) -> list[_QueuedNotification]:
-        """Remove notifications from the queue, and return them without those that `close` has already removed."""
+        """Remove notifications from the queue; return those that `close` has not already removed."""
         removed = [queued for queued in notifications if queued in self._queue]
         for queued in removed:
             del self._queue[queued]

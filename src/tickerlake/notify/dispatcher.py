@@ -223,7 +223,7 @@ class Dispatcher:
                 self._changed.notify_all()
 
     def _next_batch(self) -> tuple[list[tuple[float, Alert]], int, bool]:
-        """Wait for work; return new alerts, the number of flushes requested, and whether this is the last batch."""
+        """Wait for work; return new alerts, the number of requested flushes, and whether it is the last."""
         with self._changed:
             while not (self._inbox or self._is_closing or self._flushes_requested > self._flushes_done):
                 due_s = self._next_due_s()

@@ -26,7 +26,7 @@ _TEST_ID: Final = "test"
 
 @dataclass(frozen=True, slots=True)
 class ResendResult:
-    """The result of a resend: counts (``dead_lettered``: failed again), and lines that are not dead letters."""
+    """The counts of a resend (``dead_lettered``: failed again), and of lines that are not dead letters."""
 
     stats: DeliveryStats
     unreadable: int
@@ -41,8 +41,8 @@ def resend(
 ) -> ResendResult:
     """Resend a target's dead letters, grouped as before and with the same ids, at least once each.
 
-    What fails again becomes a dead letter again. The next run repeats what a killed run had started. Dead letters
-    that other processes write in the meantime are left for the next run.
+    What fails again becomes a dead letter again. The next run repeats what a killed run had started. Dead
+    letters that other processes write in the meantime are left for the next run.
 
     Parameters
     ----------

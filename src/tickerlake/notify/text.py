@@ -77,7 +77,7 @@ def format_iso(ts_ns: int) -> str:
 
 
 def dashboard_link(dashboard_url: str | None, alert: Alert) -> str | None:
-    """Return a link to the alert's symbol and time in the dashboard; ``t`` is milliseconds since the epoch."""
+    """Return a link to the alert in the dashboard; ``t`` is its time in milliseconds since the epoch."""
     if dashboard_url is None:
         return None
     ts_ms = alert.ts_event_ns // 1_000_000

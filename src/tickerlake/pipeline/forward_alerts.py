@@ -1,7 +1,7 @@
 """Alerts of a topic → notification targets, at least once.
 
-An alert's offset is committed when every target has it, or it is a dead letter. After a crash, some alerts are sent
-again, with the same ids.
+An alert's offset is committed when every target has it, or it is a dead letter. After a crash, some alerts
+are sent again, with the same ids.
 """
 
 import threading
@@ -32,7 +32,8 @@ _JOIN_TIMEOUT_S: Final = 15.0
 class AlertForwarder:
     """Reads the alerts of a topic as a member of a consumer group, and passes them to a dispatcher.
 
-    Without a committed offset it starts at the high watermark that a partition had when the forwarder was created.
+    Without a committed offset it starts at the high watermark that a partition had when the forwarder was
+    created.
 
     Parameters
     ----------

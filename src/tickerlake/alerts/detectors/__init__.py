@@ -1,1 +1,1 @@
-"""What is looked for: each kind of detector measures closed or forming bars, and says where that is much."""
+"""Detectors: each measures closed or forming bars, and marks where its measure reaches a threshold."""

@@ -8,12 +8,11 @@ import numpy as np
 from tickerlake.alerts.detectors import us_limits
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.alerts.detectors.us_limits import LimitBandRules
+from tickerlake.alerts.detectors.us_limits import REFERENCE_MINUTES, LimitBandRules
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.state_table import Fields, State
 from tickerlake.model.duration import MINUTE_NS
 
-_REFERENCE_MINUTES: Final = us_limits.REFERENCE_MINUTES
 _EPSILON: Final = 1e-9
 """Far below a cent of any price: rounding must not keep a price off its band."""
 
@@ -21,10 +20,10 @@ _EPSILON: Final = 1e-9
 class LimitBand(Detector):
     """The price reaches the limit band of the US "Limit Up-Limit Down" plan.
 
-    An approximation: the plan's reference price is the mean of the trades of five minutes, here it is the mean
-    of the bars' volume-weighted prices; the opening price is the open of the first bar; bands are not rounded
-    to cents; and the stock's tier is a parameter (Tier 1: S&P 500, Russell 1000 and some exchange-traded
-    products).
+    An approximation: the plan's reference price is the mean of the trades of five minutes, here it is the
+    mean of the bars' volume-weighted prices; the opening price is the open of the first bar; bands are not
+    rounded to cents; and the stock's tier is a parameter (Tier 1: S&P 500, Russell 1000 and some
+    exchange-traded products).
     """
 
     parameters: ClassVar[Mapping[str, object]] = {
@@ -39,12 +38,12 @@ class LimitBand(Detector):
     @property
     def window(self) -> str:
         """The period that it measures over, as shown in messages."""
-        return f"{us_limits.REFERENCE_MINUTES}m"
+        return f"{REFERENCE_MINUTES}m"
 
     def fields(self) -> Fields:
         """Return the reference price, the last closes, and sums of the prices of each of the last minutes."""
         initial = {"reference": NAN, "close": NAN, "last": NAN, "sums": 0.0, "counts": 0.0, "minutes": NAN}
-        return Fields(initial, dict.fromkeys(("sums", "counts", "minutes"), _REFERENCE_MINUTES))
+        return Fields(initial, dict.fromkeys(("sums", "counts", "minutes"), REFERENCE_MINUTES))
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Compare high and low with the band around the reference price."""
@@ -54,8 +53,8 @@ class LimitBand(Detector):
         minute = bars.ts_open_ns // MINUTE_NS
         mean = self._reference_mean(state, bars, minute)
         reference = state["reference"].copy()
-        far = np.abs(mean - reference) >= us_limits.MIN_REFERENCE_MOVE * reference
-        np.copyto(reference, mean, where=far)
+        has_moved = np.abs(mean - reference) >= us_limits.MIN_REFERENCE_MOVE * reference
+        np.copyto(reference, mean, where=has_moved)
         state["reference"][:] = reference
         self._add_prices(state, bars, minute)
         state["close"][:] = bars.close
@@ -73,11 +72,11 @@ class LimitBand(Detector):
     @staticmethod
     def _reference_mean(state: State, bars: Bars, minute: Ints) -> Floats:
         """Return the mean price of this session's last five minutes; NaN without trades."""
-        begin = np.maximum(minute - _REFERENCE_MINUTES, bars.session_open_ns // MINUTE_NS)
+        begin = np.maximum(minute - REFERENCE_MINUTES, bars.session_open_ns // MINUTE_NS)
         recent = (state["minutes"] >= begin) & (state["minutes"] <= minute)
         sums, counts = np.where(recent, state["sums"], 0.0), np.where(recent, state["counts"], 0.0)
         total, count = sums[0], counts[0]
-        for n in range(1, _REFERENCE_MINUTES):
+        for n in range(1, REFERENCE_MINUTES):
             total, count = total + sums[n], count + counts[n]
         # NaN where the count is 0
         mean: Floats = total / count
@@ -85,7 +84,7 @@ class LimitBand(Detector):
 
     @staticmethod
     def _add_prices(state: State, bars: Bars, minute: Ints) -> None:
-        at, columns = minute % _REFERENCE_MINUTES, np.arange(len(bars))
+        at, columns = minute % REFERENCE_MINUTES, np.arange(len(bars))
         is_new = state["minutes"][at, columns] != minute
         state["sums"][at, columns] = np.where(is_new, 0.0, state["sums"][at, columns]) + bars.vwap
         state["counts"][at, columns] = np.where(is_new, 0.0, state["counts"][at, columns]) + 1.0

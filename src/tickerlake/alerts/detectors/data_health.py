@@ -73,7 +73,7 @@ class Halt(Detector):
 
 
 class DataDetector(Detector):
-    """Evaluates the data stream itself; bars tell it nothing."""
+    """Evaluates the data stream itself; it does not use bars."""
 
     clear_bars = 1
     monitors_data = True

@@ -15,9 +15,9 @@ from tickerlake.model.alert import Unit
 class Cross(Detector):
     """The close crosses a price or an indicator.
 
-    A close on the level is on neither side: only a close on the other side has crossed. A rule for one direction
-    clears when the close is back; in a rule for both that is a crossing too, so it clears at the next bar on
-    the same side.
+    A close on the level is on neither side: only a close on the other side has crossed. A rule for one
+    direction clears when the close is back; in a rule for both that is a crossing too, so it clears at the
+    next bar on the same side.
     """
 
     parameters: ClassVar[Mapping[str, object]] = {"level": Parameter.level(required=True)}

@@ -179,7 +179,7 @@ class NewExtreme(WindowedDetector):
         price = bars.high if self.sign > 0 else bars.low
         if self.counts_sessions:
             extreme, ignore_nan = (np.maximum, np.fmax) if self.sign > 0 else (np.minimum, np.fmin)
-            # at the first bar of a session there is no extreme yet; until the window is full, the reference is NaN
+            # no extreme yet at the first bar of a session; no reference until the window is full
             reference = extreme(state["reference"], ignore_nan(state["extreme"], state["reference"]))
             state["extreme"][:] = ignore_nan(state["extreme"], price)
         else:

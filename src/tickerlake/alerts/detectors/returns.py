@@ -58,7 +58,7 @@ class ReturnDetector(ProfiledDetector):
         return {**_RETURN_FIELDS, **self._add_profile(volatility_prior, _EDGE_MULTIPLIERS)}
 
     def _normalized_return(self, state: State, bars: Bars) -> tuple[Floats, Floats, Floats]:
-        """Return the returns scaled to one interval at an average time of day, their references, and the scale."""
+        """Return the returns of one interval at an average time of day, their references, and the scale."""
         change, reference, width = _log_returns(state, bars, self.interval_ns, daily=self.is_daily)
         scale = width if self.is_daily else np.sqrt(width)
         if self.profile:
@@ -69,10 +69,10 @@ class ReturnDetector(ProfiledDetector):
 class ZScore(ReturnDetector):
     r"""Return in units of the standard deviation of earlier returns: the default detector.
 
-    The variance is an exponentially weighted mean of squared returns with weight ``decay`` (RiskMetrics Technical
-    Document, 4th ed. 1996, section 5.2). A return counts for at most four sigmas, so that one jump does not
-    hide the next. Returns are divided by their usual size at the time of day and, after g bars without
-    trades, by :math:`\sqrt{g + 1}`.
+    The variance is an exponentially weighted mean of squared returns with weight ``decay`` (RiskMetrics
+    Technical Document, 4th ed. 1996, section 5.2). A return counts for at most four sigmas, so that one jump
+    does not hide the next. Returns are divided by their usual size at the time of day and, after g bars
+    without trades, by :math:`\sqrt{g + 1}`.
     """
 
     parameters: ClassVar[Mapping[str, object]] = {
@@ -111,11 +111,12 @@ class Jump(ReturnDetector):
     r"""Lee and Mykland's test for jumps, the "sensitive" detector.
 
     :math:`L_i = r_i / \hat\sigma_i`, :math:`\hat\sigma_i^2 = \frac{1}{K-2} \sum |r_j| |r_{j-1}|` over the
-    previous K returns; a return is a jump where :math:`(|L_i| - C_n) / S_n` exceeds :math:`-\ln(-\ln(1 - \alpha))`, with
+    previous K returns; a return is a jump where :math:`(|L_i| - C_n) / S_n` exceeds
+    :math:`-\ln(-\ln(1 - \alpha))`, with
     :math:`C_n = \frac{\sqrt{2 \ln n}}{c} - \frac{\ln \pi + \ln \ln n}{2 c \sqrt{2 \ln n}}`,
-    :math:`S_n = \frac{1}{c \sqrt{2 \ln n}}`, :math:`c = \sqrt{2 / \pi}` (Lee and Mykland, "Jumps in financial
-    markets", Review of Financial Studies 21, 2008, pp. 2535–2563). K is at least the square root of the
-    number of observations in a year.
+    :math:`S_n = \frac{1}{c \sqrt{2 \ln n}}`, :math:`c = \sqrt{2 / \pi}` (Lee and Mykland, "Jumps in
+    financial markets", Review of Financial Studies 21, 2008, pp. 2535–2563). K is at least the square root
+    of the number of observations in a year.
 
     The window moves in steps of a sixteenth, so that the state is 16 sums instead of K returns.
     """
@@ -226,8 +227,8 @@ def lee_mykland_threshold(count: float, alpha: float) -> float:
 def _log_returns(state: State, bars: Bars, interval_ns: int, *, daily: bool) -> tuple[Floats, Floats, Floats]:
     """Return each bar's log return, its reference price, and the number of intervals it spans.
 
-    The first bar of a session is measured from its open: the gap before it is for ``gap_open``. Daily bars are
-    measured from close to close.
+    The first bar of a session is measured from its open: the gap before it is for ``gap_open``. Daily bars
+    are measured from close to close.
     """
     close, before = bars.close, state["close"].copy()
     if daily:

@@ -1,7 +1,8 @@
 """Time-of-day profiles: the usual volatility or volume in each part of a session.
 
-A session is divided into parts, and each instrument has a factor for each part. The factors start as a U shape and
-are updated from session to session. They are history state (`Detector.roll_over`), read only when a part begins.
+A session is divided into parts, and each instrument has a factor for each part. The factors start as a U
+shape and are updated from session to session. They are history state (`Detector.roll_over`), read only when a
+part begins.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,10 +40,10 @@ _MIN_FACTOR: Final = 0.1
 def volatility_prior(session_fraction: float) -> float:
     """Return the initial factor of volatility; ``session_fraction`` is 0 at the open and 1 at the close.
 
-    High at the open, falling within the first hour, and slightly higher at the close, like US stocks and indices
-    (Andersen and Bollerslev, "Intraday periodicity and volatility persistence in financial markets", Journal
-    of Empirical Finance 4, 1997). Only the shape is theirs: the coefficients are a plain U, which the data
-    of each instrument replaces.
+    High at the open, falling within the first hour, and slightly higher at the close, like US stocks and
+    indices (Andersen and Bollerslev, "Intraday periodicity and volatility persistence in financial markets",
+    Journal of Empirical Finance 4, 1997). Only the shape is theirs: the coefficients are a plain U, which the
+    data of each instrument replaces.
     """
     return 0.8 + 1.2 * (1 - session_fraction) ** 8 + 0.35 * session_fraction**8
 

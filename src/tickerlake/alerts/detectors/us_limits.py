@@ -9,7 +9,8 @@ Sources
 - Market-wide circuit breakers: SEC Release 34-67090 (31 May 2012), in force from 8 April 2013;
   NYSE Rule 7.12.
 
-Earlier limits (the single-stock pilot of 2010, breakers at 10, 20 and 30 % of the Dow Jones) are not included.
+Earlier limits (the single-stock pilot of 2010, breakers at 10, 20 and 30% of the Dow Jones) are not
+included.
 """
 
 from datetime import date

@@ -19,8 +19,8 @@ _EDGE_MULTIPLIERS: Final = (3.0, 3.0)
 class VolumeSpike(ProfiledDetector):
     """Volume in multiples of the usual volume at this time of day.
 
-    The usual volume is an exponentially weighted mean of volumes, each divided by the factor of its time of day
-    and counted for at most four times the usual. A source without volumes raises no alerts.
+    The usual volume is an exponentially weighted mean of volumes, each divided by the factor of its time of
+    day and counted for at most four times the usual. A source without volumes raises no alerts.
     """
 
     parameters: ClassVar[Mapping[str, object]] = {

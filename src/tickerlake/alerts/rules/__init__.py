@@ -1,1 +1,1 @@
-"""Rules as people write them: files, presets, and what is wrong with them."""
+"""Rules files and presets: reading and validation."""

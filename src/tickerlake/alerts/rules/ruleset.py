@@ -18,7 +18,7 @@ __all__ = ["NotifyTable", "RuleProblem", "RuleSet", "RulesError", "load", "parse
 
 _TOP_LEVEL_KEYS: Final = ("preset", "lists", "rule", "notify")
 _MAX_RULES: Final = 1_000
-"""Each rule is evaluated for every bar: more would slow `track` down unnoticed, and is a generated mistake."""
+"""Every rule is evaluated for every bar: this many already slow `track` down."""
 
 
 class NotifyTable(NamedTuple):

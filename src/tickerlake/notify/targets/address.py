@@ -1,8 +1,8 @@
 """The addresses that a webhook may connect to: protection against server-side request forgery.
 
-By default, only ``https`` to public addresses. ``allow_private`` also permits ``http`` and private addresses, but
-never link-local ones, where clouds serve their metadata. A name is resolved once, all its addresses are checked,
-and the connection goes to a checked address (`post.py`): DNS rebinding has no effect.
+By default, only ``https`` to public addresses. ``allow_private`` also permits ``http`` and private addresses,
+but never link-local ones, where clouds serve their metadata. A name is resolved once, all its addresses are
+checked, and the connection goes to a checked address (`post.py`): DNS rebinding has no effect.
 """
 
 import ipaddress
