@@ -29,7 +29,7 @@ QUIX_RECORDS = 100_000
 LIMIT, TRACK = "kafka-consumer-perf-test (limit)", "tickerlake track"
 QUIX, SPARK = "Quix Streams", "Spark Structured Streaming, warm"
 _SUMMARY = re.compile(
-    r"read ([\d,]+) records .*: ([\d,]+) bars.*, ([\d,]+) records of indicators, ([\d,]+) alerts"
+    r"read ([\d,]+) records .*: ([\d,]+) bars.*, ([\d,]+) indicator records, ([\d,]+) alerts"
 )
 
 

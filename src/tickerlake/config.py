@@ -21,7 +21,7 @@ CONFIG_VARIABLE: Final = f"{ENV_PREFIX}CONFIG"
 CACHE_VARIABLE: Final = f"{ENV_PREFIX}CACHE"
 PASSWORD_VARIABLE: Final = f"{ENV_PREFIX}SERVE__PASSWORD"
 TOKEN_VARIABLE: Final = f"{ENV_PREFIX}SERVE__TOKEN"
-_NON_SETTINGS: Final = {
+NON_SETTINGS: Final = {
     CONFIG_VARIABLE,
     CACHE_VARIABLE,
     PASSWORD_VARIABLE,
@@ -172,7 +172,7 @@ def _read_file(file: Path) -> Settings:
 def _with_environment(settings: Settings, environment: Mapping[str, str]) -> Settings:
     values: dict[str, Any] = msgspec.to_builtins(settings)
     for name, text in environment.items():
-        if not name.startswith(ENV_PREFIX) or name in _NON_SETTINGS:
+        if not name.startswith(ENV_PREFIX) or name in NON_SETTINGS:
             continue
         section, _, key = name.removeprefix(ENV_PREFIX).lower().rpartition("__")
         if section == "kafka__properties":

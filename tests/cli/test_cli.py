@@ -1,4 +1,4 @@
-"""The command line as a person meets it."""
+"""Errors of the command line, and its start."""
 
 import subprocess
 import sys
@@ -9,20 +9,8 @@ import pytest
 from support.process import run
 
 
-def test_help_lists_the_commands() -> None:
-    out, _ = run("--help")
-    for verb in ("demo", "produce", "simulate", "sink", "audit", "broker"):
-        assert verb in out
-
-
-@pytest.mark.parametrize("verb", ["demo", "inspect", "produce", "simulate", "sink", "audit", "broker start"])
-def test_every_command_has_help(verb: str) -> None:
-    out, _ = run(*verb.split(), "--help")
-    assert "Usage" in out
-
-
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected"),
     [
         (
             ("sink", "-t", "a", "--lake", "L", "-b", "127.0.0.1:1"),
@@ -37,12 +25,34 @@ def test_every_command_has_help(verb: str) -> None:
     ],
 )
 def test_errors_are_one_sentence_and_a_remedy(
-    tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+    tmp_path: Path, arguments: tuple[str, ...], code: int, expected: str
 ) -> None:
     _, err = run(*arguments, exit_code=code, cwd=tmp_path)
-    assert said in err
+    assert expected in err
     assert "→" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "remedy"),
+    [
+        (("sink",), "Missing option '--topic' / '-t'", "See `tickerlake sink --help`."),
+        (("sink", "--topics", "a"), "No such option: --topics", "See `tickerlake sink --help`."),
+        (("sinks",), "Did you mean 'sink'?", "See `tickerlake --help`."),
+        (
+            ("alerts", "tail", "-n", "x"),
+            "Invalid value for '--last' / '-n'",
+            "See `tickerlake alerts tail --help`.",
+        ),
+        (("rules", "check", "a", "b"), "unexpected extra argument", "See `tickerlake rules check --help`."),
+    ],
+)
+def test_usage_errors_refer_to_the_help(arguments: tuple[str, ...], expected: str, remedy: str) -> None:
+    out, err = run(*arguments, exit_code=2)
+    assert out == ""
+    assert err.startswith("tickerlake: ")
+    assert expected in err
+    assert err.rstrip().endswith(f"  → {remedy}")
 
 
 def test_heavy_modules_are_imported_lazily() -> None:

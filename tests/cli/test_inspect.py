@@ -31,7 +31,7 @@ def test_other_files_are_reported_next_to_a_rejected_one(tmp_path: Path) -> None
     out, err = run("inspect", empty, DATA / "newest_first.csv", exit_code=4)
     assert "EMPTY.csv is empty" in out
     assert "3 accepted, 0 rejected" in out
-    assert "1 of 2 files can't be read" in err
+    assert "1 of 2 files cannot be read" in err
 
 
 def test_options_override_detection(tmp_path: Path) -> None:

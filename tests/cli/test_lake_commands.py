@@ -37,11 +37,11 @@ def lake(tmp_path: Path) -> Path:
 def test_compact_query_and_audit(lake: Path) -> None:
     before = run("query", "select count(*) as n from bars", "--lake", str(lake), "-f", "json")
     assert (before.returncode, json.loads(before.stdout)) == (0, {"n": 4})
-    assert "1 records are none of their topic's kind" in before.stderr
+    assert "1 records are not of their topic's record type" in before.stderr
     done = run("compact", "--lake", str(lake), "--json")
     assert done.returncode == 0, done.stderr
-    assert "compacted 9 records of 3 objects" in done.stderr
-    assert "1 gave way to a later revision" in done.stderr
+    assert "compacted 9 records from 3 segments" in done.stderr
+    assert "1 superseded by a later revision" in done.stderr
     assert "curated/_rejects/ " not in done.stdout
     assert json.loads(done.stdout)["files"] == 2
     after = run("query", "select count(*) as n from bars", "--lake", str(lake), "-f", "json")
@@ -89,7 +89,7 @@ def test_query_writes_files_atomically(lake: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("compact", "--until", "soon"), "--until soon is no time"),
+        (("compact", "--until", "soon"), "--until soon is not a time"),
         (("compact", "--watch", "often"), "--watch"),
         (("compact", "--topic", "nope"), "nope"),
         (("query", "select 1", "-f", "xml"), "There is no format 'xml'"),

@@ -138,14 +138,14 @@ def test_stopped_in_the_middle(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "to a file or to a topic"),
-        (("-o", "t.csv", "-t", "a"), "to a file or to a topic"),
-        (("-o", "-", "--json"), "can't both go to stdout"),
-        (("-o", "t.csv", "--speed", "60x"), "are for topics"),
+        ((), "to either a file or a topic"),
+        (("-o", "t.csv", "-t", "a"), "to either a file or a topic"),
+        (("-o", "-", "--json"), "would mix with the trades"),
+        (("-o", "t.csv", "--speed", "60x"), "--rate and --speed need --topic"),
         (("-o", "t.xlsx"), "does not say what to write"),
         (("-o", "t.csv", "--truth", "t.csv"), "can't hold both"),
         (("-o", "nowhere/t.csv"), "can't be written"),
-        (("-o", "t.csv", "--start", "01/02/2024"), "is no date"),
+        (("-o", "t.csv", "--start", "01/02/2024"), "is not a date"),
         (("-o", "t.csv", "--symbols", "0"), "cannot have 0 symbols"),
     ],
 )

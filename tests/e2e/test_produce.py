@@ -115,7 +115,7 @@ def test_invalid_pace_options(kafka: str, tmp_path: Path) -> None:
     options = ("produce", write_daily_csv(tmp_path, 3), "-t", "p.pace", "-b", kafka)
     for pace in (("--speed", "fast"), ("--speed", "0x"), ("--rate", "-1/s"), ("--rate", "nan")):
         _, err = run(*options, *pace, exit_code=2)
-        assert f"{pace[0]} {pace[1]} is not understood" in err
+        assert f"{pace[0]} {pace[1]} is not valid" in err
     _, err = run(*options, "--speed", "60x", "--rate", "5/s", exit_code=2)
     assert "mutually exclusive" in err
 

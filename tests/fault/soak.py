@@ -120,7 +120,7 @@ def running_pipeline(
             PREFIX,
             "--port",
             port,
-            ready_text="the dashboard is at",
+            ready_text="dashboard at",
         )
         wait_until(lambda: has_more_than(servers, topics[0], INITIAL_TRADES), running["simulate"], 600)
         _stop_child("simulate", running["simulate"])

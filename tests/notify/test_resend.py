@@ -181,12 +181,12 @@ def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
         rules = tmp_path / "rules.toml"
         rules.write_text(RULES.format(url=receiver.url))
         _, err = run("alerts", "try", "--rules", rules, exit_code=2)
-        assert "✓ ops: took the message" in err
+        assert "✓ ops: accepted the message" in err
         assert "✗ desk: " in err
         assert "alerts will arrive here" in json.loads(receiver.next_request().body)["data"]["message"]
         receiver.next_request()
         _, err = run("alerts", "try", "--rules", rules, "--target", "nobody", exit_code=2)
-        assert "There is ops, desk." in err
+        assert "Its targets are ops, desk." in err
         options = ("alerts", "resend", "--rules", rules, "--dead-letters", folder)
         DeadLetters(folder, "former").append([make_notification()], "gone", [1])
         _, err = run(*options)
@@ -197,5 +197,5 @@ def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
     # the receiver is gone
     DeadLetters(folder, "ops").append(NOTIFICATIONS, "ops returned 503.", [3] * len(NOTIFICATIONS))
     _, err = run(*options, "--target", "ops", exit_code=3)
-    assert "10 kept again" in err
+    assert "10 dead-lettered again" in err
     assert len((folder / "ops.dead.ndjson").read_bytes().splitlines()) == 10

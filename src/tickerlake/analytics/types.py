@@ -8,9 +8,10 @@ from typing import Final, NamedTuple, Protocol
 import polars as pl
 
 from tickerlake.analytics.bars import Bars, Floats, Ints
+from tickerlake.analytics.defaults import AHEAD, GRACE, IDLE, LATENESS
 from tickerlake.analytics.state_table import StateTable
 from tickerlake.model.alert import Alert
-from tickerlake.model.duration import MINUTE_NS, SECOND_NS
+from tickerlake.model.duration import parse_duration_ns
 
 TRADES: Final = ""
 """The input interval of an instrument that sends trades; of one that sends bars it is the bars' interval."""
@@ -22,9 +23,6 @@ CLOCK_OFFSET: Final = -1
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """Which bars and indicators to compute, and how long to wait for records.
-
-    The defaults of ``idle_ns`` and ``lateness_ns`` cover the usual delay of trade reports; ``max_ahead_ns``
-    covers clock skew between producer and broker.
 
     Parameters
     ----------
@@ -48,10 +46,10 @@ class EngineOptions:
 
     intervals: tuple[str, ...] = ("1m",)
     indicators: tuple[str, ...] = ()
-    grace_ns: int = 0
-    lateness_ns: int = MINUTE_NS
-    idle_ns: int = 30 * SECOND_NS
-    max_ahead_ns: int | None = 5 * MINUTE_NS
+    grace_ns: int = parse_duration_ns(GRACE)
+    lateness_ns: int = parse_duration_ns(LATENESS)
+    idle_ns: int = parse_duration_ns(IDLE)
+    max_ahead_ns: int | None = parse_duration_ns(AHEAD)
     source_tag: str = "track"
 
 

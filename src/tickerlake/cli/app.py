@@ -1,4 +1,4 @@
-"""The command line: the verbs, and how errors and Ctrl-C end the process."""
+"""The command line: its commands, and how errors and Ctrl-C end the process."""
 
 import errno
 import os
@@ -27,35 +27,33 @@ from tickerlake.cli import (
     sink,
     track,
 )
+from tickerlake.cli.help import HelpCommand, HelpGroup
 from tickerlake.errors import TickerlakeError
 from tickerlake.version import VERSION
 
 if TYPE_CHECKING:
     from tickerlake.config import Settings
 
+_COMMANDS: dict[str, list[Any]] = {
+    "Try it": [demo.demo, simulate.simulate],
+    "Data in": [inspect.inspect, convert.convert, produce.produce],
+    "Lake": [sink.sink, compact.compact, query.query, load.load],
+    "Track": [track.track, serve.serve, rules.app, alerts.app],
+    "Operate": [audit.audit, doctor.doctor, broker.app],
+}
+
 app = typer.Typer(
     name="tickerlake",
-    help="Track stocks: CSV files → Apache Kafka → data lake, every record exactly once.",
-    no_args_is_help=True,
+    cls=HelpGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
-app.command("demo")(demo.demo)
-app.command("inspect")(inspect.inspect)
-app.command("convert")(convert.convert)
-app.command("simulate")(simulate.simulate)
-app.command("produce")(produce.produce)
-app.command("sink")(sink.sink)
-app.command("track")(track.track)
-app.command("compact")(compact.compact)
-app.command("load")(load.load)
-app.command("query")(query.query)
-app.command("serve")(serve.serve)
-app.add_typer(alerts.app, name="alerts")
-app.add_typer(rules.app, name="rules")
-app.command("audit")(audit.audit)
-app.add_typer(broker.app, name="broker")
-app.command("doctor")(doctor.doctor)
+for _panel, _commands in _COMMANDS.items():
+    for _command in _commands:
+        if isinstance(_command, typer.Typer):
+            app.add_typer(_command, rich_help_panel=_panel)
+        else:
+            app.command(cls=HelpCommand, rich_help_panel=_panel)(_command)
 
 
 def _print_version(value: bool) -> None:
@@ -69,83 +67,106 @@ def _root(
     context: typer.Context,
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="Settings file; by default tickerlake.toml, if it is in this folder."),
+        typer.Option(
+            "--config", metavar="FILE", help="Settings file; default: tickerlake.toml in this folder."
+        ),
     ] = None,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Track stocks: CSV files → Apache Kafka → data lake, every record exactly once."""
+    """Track stocks: CSV files → Apache Kafka → data lake, each record exactly once.
+
+    Settings come from options, else from TICKERLAKE_… variables, else from
+    tickerlake.toml. `tickerlake COMMAND --help` describes a command.
+
+    Exit codes
+    ----------
+    0    done
+    2    usage or configuration error
+    3    gave up on a transient failure: run the command again
+    4    data rejected or audit failed
+    130  interrupted: run the command again to continue
+    """
     from tickerlake import failpoints
-    from tickerlake.config import load_settings as read_settings
+    from tickerlake.config import load_settings
 
     failpoints.arm(os.environ)
-    settings = read_settings(os.environ, config)
+    settings = load_settings(os.environ, config)
     context.obj = settings
-    context.default_map = _command_defaults(settings)
+    context.default_map = command_defaults(settings)
 
 
-def _command_defaults(settings: "Settings") -> dict[str, dict[str, Any]]:
-    """Return the options of each verb that the settings give."""
-    import msgspec
-
+def command_defaults(settings: "Settings") -> dict[str, dict[str, Any]]:
+    """Return, for each command, the values of the options that the settings set."""
     kafka = {"bootstrap_servers": settings.kafka.bootstrap_servers}
-    sink = msgspec.structs.asdict(settings.sink)
-    commands = {
-        "produce": {**kafka, **msgspec.structs.asdict(settings.produce)},
+    lake = {"lake": settings.lake}
+    defaults = {
+        "produce": {**kafka, **_set_fields(settings.produce)},
         "simulate": kafka,
-        "sink": {**kafka, "lake": settings.lake, **sink, "format_": sink["format"]},
-        "track": {**kafka, "state": settings.lake, **_present_settings(settings.track)},
-        "serve": {**kafka, "lake": settings.lake, **_present_settings(settings.serve)},
-        "audit": {"lake": settings.lake},
-        "compact": {"lake": settings.lake},
-        "query": {"lake": settings.lake},
-        "load": {"lake": settings.lake, **_present_settings(settings.load)},
+        "sink": {**kafka, **lake, **_set_fields(settings.sink), "format_": settings.sink.format},
+        "track": {**kafka, "state": settings.lake, **_set_fields(settings.track)},
+        "serve": {**kafka, **lake, **_set_fields(settings.serve)},
+        "audit": lake,
+        "compact": lake,
+        "query": lake,
+        "load": {**lake, **_set_fields(settings.load)},
         "doctor": {
             **kafka,
-            "lake": settings.lake,
+            **lake,
             "topic": settings.sink.topic,
             "project": settings.load.project,
             "dataset": settings.load.dataset,
         },
-        "alerts": {"tail": {name: value for name, value in kafka.items() if value is not None}},
     }
-    return {
-        command: {name: value for name, value in options.items() if value is not None}
-        for command, options in commands.items()
-    }
+    present = {command: _without_none(options) for command, options in defaults.items()}
+    return {**present, "alerts": {"tail": _without_none(kafka)}}
 
 
-def _present_settings(section: Any) -> dict[str, Any]:
-    import msgspec
+def _set_fields(section: Any) -> dict[str, Any]:
+    return _without_none({name: getattr(section, name) for name in section.__struct_fields__})
 
-    return {name: value for name, value in msgspec.structs.asdict(section).items() if value is not None}
+
+def _without_none(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def main() -> None:
-    """Run the command line; errors become one sentence, a remedy and an exit code."""
+    """Run the command line; an error becomes one sentence, a remedy and an exit code."""
     try:
-        app()
-    except TickerlakeError as error:
-        print(f"tickerlake: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"  → {error.hint}", file=sys.stderr)
+        # a number is the exit code of a command that ended early
+        code = app(prog_name="tickerlake", standalone_mode=False)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        _print_error(error.format_message(), f"See `{context.command_path} --help`." if context else "")
         sys.exit(error.exit_code)
+    except TickerlakeError as error:
+        _print_error(error.message, error.hint)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        _print_error("Aborted.", "")
+        sys.exit(1)
     except Exception as error:
-        # libraries wrap it in errors of their own, which agree in the system's words only
+        # libraries wrap the system's error in their own; only its text is reliable
         disk_errors = [
             os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)
         ]
         if not disk_errors:
             raise
-        print(f"tickerlake: A disk is full: {str(error).splitlines()[0]}", file=sys.stderr)
-        print(
-            f"  → Free some space, or name another folder for temporary files ({tempfile.gettempdir()}) in "
-            "TMPDIR; run the same command again to continue.",
-            file=sys.stderr,
+        _print_error(
+            f"A disk is full: {str(error).splitlines()[0]}",
+            f"Free some space, or set TMPDIR to another folder for temporary files (now "
+            f"{tempfile.gettempdir()}); then run the same command again to continue.",
         )
         sys.exit(3)
     except KeyboardInterrupt:
-        print("tickerlake: interrupted; run the same command again to continue.", file=sys.stderr)
+        _print_error("Interrupted.", "Run the same command again to continue.")
         sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_error(message: str, hint: str) -> None:
+    print(f"tickerlake: {message}", file=sys.stderr)
+    if hint:
+        print(f"  → {hint}", file=sys.stderr)

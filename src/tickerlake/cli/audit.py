@@ -1,11 +1,13 @@
-"""``tickerlake audit``: proof that every offset is in the lake exactly once."""
+"""``tickerlake audit``: check that every offset is in the lake exactly once."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import Json, Lake, Property, librdkafka_properties, print_json, print_status
+from tickerlake.cli.common import librdkafka_properties, print_json, print_status
+from tickerlake.cli.help import BIGQUERY, KAFKA, LAKE
+from tickerlake.cli.options import Json, Lake, Property
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,33 +37,52 @@ _PARTITION_COLUMNS = (
 def audit(
     context: typer.Context,
     lake: Lake,
-    topic: Annotated[str | None, typer.Option("--topic", "-t", help="Only this topic.")] = None,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option("--bootstrap-servers", "-b", help="Also compare with what Kafka retains.")
+    topic: Annotated[
+        str | None,
+        typer.Option("--topic", "-t", metavar="TOPIC", help="Only this topic.", rich_help_panel=LAKE),
     ] = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Read every row and check it.")] = False,
+    bootstrap_servers: Annotated[
+        str | None,
+        typer.Option(
+            "--bootstrap-servers",
+            "-b",
+            metavar="HOST:PORT",
+            help="Also compare with what Kafka retains.",
+            rich_help_panel=KAFKA,
+        ),
+    ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read and check every row.", rich_help_panel=LAKE)
+    ] = False,
     bigquery: Annotated[
         str | None,
-        typer.Option(help="Also compare with what was loaded: PROJECT.DATASET.", show_default=False),
+        typer.Option(
+            metavar="PROJECT.DATASET", help="Also compare with what was loaded.", rich_help_panel=BIGQUERY
+        ),
     ] = None,
     repair: Annotated[
         bool,
         typer.Option(
             "--repair",
-            help="Make what is missing or damaged anew, of what Kafka (-b) still has; then look again.",
+            help="Rebuild missing or damaged segments from Kafka (requires -b), then audit again.",
+            rich_help_panel=LAKE,
         ),
     ] = False,
     property_: Property = None,
     json: Json = False,
 ) -> None:
-    """Prove that every record is in the lake exactly once; exit code 4 if not.
+    """Check that every record is in the lake exactly once.
 
-    With `--deep` every row is read, and with `-b` compared with what Kafka holds. `--repair` leaves sound
-    segments as they are, keeps what was damaged under `damaged/`, and names what can't be had back. Stop the
-    sinks of a topic before you repair it; the account has to be allowed to replace objects.
+    Exits with 4 if a record is missing, duplicated or damaged.
 
-    Examples: `tickerlake audit --lake ./lake --deep -b 127.0.0.1:9092` ·
-    `tickerlake audit --lake ./lake --repair -b 127.0.0.1:9092`
+    A repair keeps intact segments, moves damaged ones to damaged/, and lists offsets that cannot be
+    recovered. Stop the topic's sinks first; the account needs permission to replace objects.
+
+    Examples
+    --------
+    # read every row, compare with Kafka
+    tickerlake audit --lake ./lake --deep -b 127.0.0.1:9092
+    tickerlake audit --lake ./lake --repair -b 127.0.0.1:9092
     """
     from tickerlake.errors import AuditFailed, UsageError
     from tickerlake.lake.audit.curated import audit_curated
@@ -72,7 +93,7 @@ def audit(
 
     if repair and not bootstrap_servers:
         raise UsageError(
-            "--repair reads records from Kafka again.", "Say where it is: --bootstrap-servers (-b)."
+            "--repair rebuilds segments from Kafka.", "Name the brokers with --bootstrap-servers (-b)."
         )
     deep = deep or repair
     store = open_store(lake)
@@ -111,31 +132,31 @@ def audit(
             _print_table("in bigquery", _LOAD_COLUMNS, loaded)
     if findings:
         raise AuditFailed(
-            f"{len(findings)} finding(s) in {store.uri}, the first: "
+            f"{len(findings):,} findings in {store.uri}, the first: "
             f"{findings[0].key}: {findings[0].message}.",
-            "`--json` lists them all.",
+            "Use --json to list them all.",
         )
-    print_status("every record is there exactly once")
+    print_status("every record is in the lake exactly once")
 
 
 def _report_repair(result: "RepairResult") -> None:
     topic_partition = f"{result.topic} partition {result.partition}"
     if result.made:
         print_status(
-            f"{topic_partition}: made {len(result.made):,} object(s) of {result.records:,} records anew"
+            f"{topic_partition}: rebuilt {len(result.made):,} segments with {result.records:,} records"
         )
     for key in result.aside:
-        print_status(f"{topic_partition}: took {key} out of the chain")
+        print_status(f"{topic_partition}: quarantined {key}")
     if result.made or result.aside:
-        print_status("  what was damaged or out of place is kept under damaged/")
+        print_status("  damaged and misplaced segments are kept in damaged/")
     for start, end in result.lost:
         print_status(
-            f"{topic_partition}: offsets {start} to {end - 1} can't be had back: Kafka no longer has them"
+            f"{topic_partition}: offsets {start} to {end - 1} cannot be recovered: Kafka has deleted them"
         )
 
 
 def print_audit(results: "list[PartitionAudit]") -> None:
-    """Print the table and the findings."""
+    """Print a table of the partitions and the findings."""
     _print_table("topic", _PARTITION_COLUMNS, results)
 
 
@@ -146,7 +167,7 @@ def _audit_loads(store: "Store", dataset_id: str) -> "list[LoadAudit]":
 
     project, dot, dataset = dataset_id.rpartition(".")
     if not dot:
-        raise UsageError(f"--bigquery {dataset_id} names no dataset.", "Write it as PROJECT.DATASET.")
+        raise UsageError(f"--bigquery {dataset_id} is not a dataset.", "Write it as PROJECT.DATASET.")
     warehouse = Warehouse(project, dataset)
     try:
         warehouse.open()
@@ -161,7 +182,7 @@ def _print_table(
     from rich.console import Console
     from rich.table import Table
 
-    # a figure must never be cut: on a narrow terminal the line wraps instead
+    # numbers must never be cut off: on a narrow terminal the line wraps instead
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(heading, no_wrap=True)
     for name in columns:

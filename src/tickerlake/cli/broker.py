@@ -1,4 +1,4 @@
-"""``tickerlake broker``: the embedded Kafka on its own."""
+"""``tickerlake broker``: the embedded Kafka broker."""
 
 import json
 from pathlib import Path
@@ -6,41 +6,47 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tickerlake.cli.help import KAFKA, HelpCommand, HelpGroup
+from tickerlake.cli.options import DataDir, Json
+
 if TYPE_CHECKING:
     from tickerlake.kafka.embedded.broker import BrokerInfo
 
 NOT_RUNNING_EXIT_CODE = 3
 
-app = typer.Typer(no_args_is_help=True, help="Run a real Apache Kafka broker on this machine.")
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir", metavar="DIR", help="The broker's folder; by default in the user's data folder."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+app = typer.Typer(name="broker", cls=HelpGroup, help="Run an Apache Kafka broker on this machine.")
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def start(
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="By default the one used last, else 9092, else a free one."),
+        typer.Option(
+            min=1,
+            max=65535,
+            metavar="PORT",
+            help="Port to listen on; default: the last one used, else 9092, else a free one.",
+            rich_help_panel=KAFKA,
+        ),
     ] = None,
     data_dir: DataDir = None,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
-    """Start the broker, unless it runs already, and print where clients connect to."""
+    """Start the broker, if it is not running, and print its address.
+
+    Examples
+    --------
+    tickerlake broker start
+    """
     from tickerlake.kafka.embedded.broker import start_broker
 
     info = start_broker(_resolve_data_dir(data_dir), port, progress=lambda line: typer.echo(line, err=True))
     typer.echo(json.dumps(_as_dict(info)) if as_json else info.bootstrap_servers)
 
 
-@app.command()
-def stop(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Stop the broker; its data stay."""
+@app.command(cls=HelpCommand)
+def stop(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Stop the broker; its data stays."""
     from tickerlake.kafka.embedded.broker import stop_broker
 
     folder = _resolve_data_dir(data_dir)
@@ -48,12 +54,12 @@ def stop(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"stopped": stopped, "data_dir": str(folder)}))
     else:
-        typer.echo("Stopped." if stopped else f"No broker runs on {folder}.", err=True)
+        typer.echo("Stopped." if stopped else f"No broker is running in {folder}.", err=True)
 
 
-@app.command()
-def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Say whether the broker runs: exit code 0 if it does, 3 if not."""
+@app.command(cls=HelpCommand)
+def status(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Show whether the broker is running; exit with 3 if it is not."""
     from tickerlake.kafka.embedded.broker import broker_status
 
     folder = _resolve_data_dir(data_dir)
@@ -63,7 +69,7 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     elif info:
         typer.echo(f"{info.bootstrap_servers}  process {info.pid}  data {info.data_dir}  log {info.log_file}")
     else:
-        typer.echo(f"No broker runs on {folder}.", err=True)
+        typer.echo(f"No broker is running in {folder}.", err=True)
     if info is None:
         raise typer.Exit(NOT_RUNNING_EXIT_CODE)
 

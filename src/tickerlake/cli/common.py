@@ -1,4 +1,4 @@
-"""Options and manners that the verbs share."""
+"""What several commands do alike: open files, parse durations and rates, stop, print."""
 
 import signal
 import sys
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,73 +15,45 @@ if TYPE_CHECKING:
     from tickerlake.sources.csv.detect.options import Options
     from tickerlake.sources.merged import MergedSource
 
-BootstrapServers = Annotated[
-    str,
-    typer.Option(
-        "--bootstrap-servers", "-b", help="Kafka's address.", envvar="TICKERLAKE_KAFKA__BOOTSTRAP_SERVERS"
-    ),
-]
-Lake = Annotated[
-    str, typer.Option("--lake", help="gs://bucket/prefix or a folder.", envvar="TICKERLAKE_LAKE")
-]
-Property = Annotated[
-    list[str] | None,
-    typer.Option("--property", "-X", help="Any librdkafka property, as name=value; may be repeated."),
-]
-Files = Annotated[
-    list[str],
-    typer.Argument(help="CSV files (plain, gz, zip, zst, bz2, xz), folders, patterns; - is standard input."),
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-LongestWait = Annotated[
-    str | None,
-    typer.Option(
-        help="With --speed: pass over silences, such as nights, after so long: 2s.", show_default=False
-    ),
-]
-Calendar = Annotated[
-    str,
-    typer.Option(
-        help="Exchange of instruments that don't name theirs, such as XNYS (sessions, half days); or 24/7."
-    ),
-]
-Project = Annotated[
-    str, typer.Option(help="Project of Google Cloud.", envvar="GOOGLE_CLOUD_PROJECT", show_default=False)
-]
-Dataset = Annotated[str, typer.Option(help="Dataset of BigQuery.", show_default=False)]
-LOCAL_BROKER = "127.0.0.1:9092"
+DRAIN_MESSAGE = "finishing the records already read …"
+
+_SAMPLE_S = 0.5
+_SAMPLES = 10
+"""Rates are averaged over the last five seconds: steady enough to read, recent enough to show a change."""
+
+_REDRAW_S = 0.1
+"""Ten redraws per second look continuous and cost next to nothing, also over a slow connection."""
 
 
 def input_files(names: list[str], folder: Path) -> list[Path]:
-    """Return the files that the arguments mean; standard input is laid out in a folder."""
+    """Return the files that the arguments name; ``-`` is standard input, copied into a folder."""
     from tickerlake.errors import UsageError
     from tickerlake.sources.csv.chunks import spool_stdin
     from tickerlake.sources.merged import expand_paths
 
     if names.count("-") > 1:
-        raise UsageError("- stands for standard input, and can be given once.", "Leave one out.")
+        raise UsageError("Standard input (-) is given more than once.", "Give it once.")
     return expand_paths([str(spool_stdin(folder)) if name == "-" else name for name in names])
 
 
 def open_files(
     paths: list[Path], options: "Options", status_line: "StatusLine", *, digest: bool = True
 ) -> "MergedSource":
-    """Open files for reading, and say what is to be known about them."""
+    """Open files as one source merged by time, and print their warnings."""
     from tickerlake.sources.merged import open_merged_source
 
     try:
-        replay = open_merged_source(paths, options, digest=digest, byte_reporter=status_line.read_progress)
+        source = open_merged_source(paths, options, digest=digest, byte_reporter=status_line.read_progress)
     finally:
         status_line.clear()
-    for source in replay.sources:
-        for warning in source.warnings:
+    for each in source.sources:
+        for warning in each.warnings:
             print_status(f"warning: {warning}")
-    return replay
+    return source
 
 
 def librdkafka_properties(context: typer.Context, arguments: list[str] | None) -> dict[str, str]:
-    """Return librdkafka's properties: those of the settings, and ``name=value`` pairs over them."""
+    """Return the librdkafka properties of the settings, overridden by ``name=value`` arguments."""
     from tickerlake.errors import UsageError
 
     pairs = {}
@@ -96,35 +68,39 @@ def librdkafka_properties(context: typer.Context, arguments: list[str] | None) -
 
 
 def session_dates(calendar: str) -> "SessionDates":
-    """Return what finds exchange days, and warns if for some instruments it can't."""
+    """Return the session dates of a calendar; they warn about instruments without a known exchange."""
     from tickerlake.analytics.calendars import SessionDates
 
     return SessionDates(
         calendar,
         lambda: print_status(
-            "warning: some instruments are of an unknown market: the days of their trades and alerts are "
-            "those of UTC; --calendar XNYS, for example, gives them the sessions of New York."
+            "warning: the exchange of some instruments is unknown; their trades and alerts get UTC dates. "
+            "Use --calendar, such as --calendar XNYS for the sessions of New York."
         ),
     )
 
 
 def parse_rate(text: str | None) -> float | None:
-    """Return what ``--rate`` says, in rows a second."""
-    return None if text is None else _parse_positive("--rate", text, "/s", "rows a second, for example 500/s")
+    """Return ``--rate`` in rows per second."""
+    return None if text is None else _parse_positive("--rate", text, "/s", "rows per second, such as 500/s")
 
 
 def parse_speed(text: str) -> float | None:
-    """Return what ``--speed`` says, in seconds of event time a second; None for the most."""
-    return None if text == "max" else _parse_positive("--speed", text, "x", "max, 1x, 60x …")
+    """Return ``--speed`` in seconds of event time per second; None for no limit."""
+    return (
+        None
+        if text == "max"
+        else _parse_positive("--speed", text, "x", "a factor, such as 1x or 60x, or max")
+    )
 
 
 def parse_longest_wait(text: str | None, speed: float | None) -> float | None:
-    """Return what ``--longest-wait`` says, in seconds."""
+    """Return ``--longest-wait`` in seconds."""
     from tickerlake.errors import UsageError
     from tickerlake.model.duration import parse_duration_option
 
     if text is not None and speed is None:
-        raise UsageError("--longest-wait is for --speed.", "Give both, or none.")
+        raise UsageError("--longest-wait needs --speed.", "Use both or neither.")
     return None if text is None else parse_duration_option(text, "--longest-wait") / 1e9
 
 
@@ -138,13 +114,13 @@ def _parse_positive(option: str, text: str, unit: str, expected: str) -> float:
     except ValueError:
         number = 0.0
     if not isfinite(number) or number <= 0:
-        raise UsageError(f"{option} {text} is not understood.", f"Give {expected}.")
+        raise UsageError(f"{option} {text} is not valid.", f"Use {expected}.")
     return number
 
 
 @contextmanager
-def graceful_shutdown(message: str = "finishing what has been read …") -> Iterator[threading.Event]:
-    """Give an event that the first SIGINT or SIGTERM sets; a second SIGINT ends at once."""
+def graceful_shutdown(message: str = DRAIN_MESSAGE) -> Iterator[threading.Event]:
+    """Yield an event that the first SIGINT or SIGTERM sets; the second one interrupts at once."""
     stop = threading.Event()
 
     def request_stop(signum: int, _: Any) -> None:
@@ -164,19 +140,19 @@ def graceful_shutdown(message: str = "finishing what has been read …") -> Iter
 
 
 def print_status(text: str) -> None:
-    """One line for people, on stderr."""
+    """Print a human-readable line to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def print_json(document: Any) -> None:
-    """One JSON document for programs, on stdout."""
+    """Print a JSON document to stdout."""
     import msgspec
 
     print(msgspec.json.encode(document).decode(), flush=True)
 
 
 class StatusLine:
-    """A status line on a terminal, nothing elsewhere."""
+    """A status line that is redrawn in place; without a terminal it prints nothing."""
 
     def __init__(self) -> None:
         from tickerlake.clock import monotonic_s
@@ -188,27 +164,25 @@ class StatusLine:
         self._samples = [(monotonic_s(), 0)]
 
     def rate(self, count: int) -> float:
-        """Return by how much a running total grew a second, over the last seconds."""
+        """Return the growth per second of a running total, averaged over about five seconds."""
         now_s = self._monotonic_s()
         if count < self._samples[-1][1]:
             self._samples = [(now_s, 0)]
-        if now_s - self._samples[-1][0] >= 0.5:
-            self._samples = [*self._samples[-10:], (now_s, count)]
+        if now_s - self._samples[-1][0] >= _SAMPLE_S:
+            self._samples = [*self._samples[-_SAMPLES:], (now_s, count)]
         start_s, start_count = self._samples[0]
         return (count - start_count) / (now_s - start_s) if now_s > start_s else 0.0
 
     def read_progress(self, path: Path) -> Callable[[int], None]:
-        """Return what shows how much of a file has been read."""
+        """Return a callback that shows how much of a file has been scanned."""
         size = max(1, path.stat().st_size) if path.is_file() else 1
-        return lambda count: self.update(
-            f"{path.name}: reading it once to see how, {min(1.0, count / size):.0%}"
-        )
+        return lambda count: self.update(f"{path.name}: detecting the format, {min(1.0, count / size):.0%}")
 
     def update(self, text: str) -> None:
-        """Replace the line, ten times a second at most."""
+        """Replace the line, at most ten times per second."""
         if self._is_terminal and text != self._shown and self._monotonic_s() >= self._next_update_s:
             print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
-            self._shown, self._next_update_s = text, self._monotonic_s() + 0.1
+            self._shown, self._next_update_s = text, self._monotonic_s() + _REDRAW_S
 
     def clear(self) -> None:
         """Clear the line."""

@@ -1,19 +1,12 @@
-"""``tickerlake compact``: raw segments → curated Parquet."""
+"""``tickerlake compact``: raw segments → curated Parquet files."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import (
-    Calendar,
-    Json,
-    Lake,
-    StatusLine,
-    graceful_shutdown,
-    print_json,
-    print_status,
-    session_dates,
-)
+from tickerlake.cli.common import StatusLine, graceful_shutdown, print_json, print_status, session_dates
+from tickerlake.cli.help import LAKE, OTHER
+from tickerlake.cli.options import Calendar, Json, Lake, Watch
 
 if TYPE_CHECKING:
     from tickerlake.lake.compact import CompactionProgress
@@ -22,32 +15,45 @@ if TYPE_CHECKING:
 def compact(
     lake: Lake,
     topic: Annotated[
-        str | None, typer.Option("--topic", "-t", help="Only this topic.", show_default=False)
+        str | None,
+        typer.Option("--topic", "-t", metavar="TOPIC", help="Only this topic.", rich_help_panel=LAKE),
     ] = None,
     until: Annotated[
         str | None,
         typer.Option(
-            help="Leave what Kafka took from then on: 2026-11-27, or with a time (UTC).", show_default=False
+            metavar="TIME",
+            help="Ignore records Kafka received at or after this time (UTC): 2026-11-27 or "
+            "2026-11-27T20:00:00Z.",
+            rich_help_panel=LAKE,
         ),
     ] = None,
-    watch: Annotated[
-        str | None, typer.Option(help="Go on, with a look this often: 15m.", show_default=False)
-    ] = None,
+    watch: Watch = None,
     calendar: Calendar = "24/7",
     keep: Annotated[
-        str, typer.Option(help="Delete files that were replaced when they are this old; `never` keeps all.")
+        str,
+        typer.Option(
+            metavar="DURATION",
+            help="Delete replaced files after this long, or never.",
+            rich_help_panel=LAKE,
+        ),
     ] = "7d",
-    memory: Annotated[str, typer.Option(help="How much DuckDB may use to sort.")] = "1GB",
+    memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="Memory limit for sorting.", rich_help_panel=OTHER)
+    ] = "1GB",
     json: Json = False,
 ) -> None:
-    """Turn raw segments into sorted Parquet by date: quicker to query, and ready for other tools.
+    """Compact raw segments into sorted Parquet files by date.
 
-    Every record is in curated/ once, or has given way to a later revision of the same bar, or is kept
-    under curated/_rejects/ with a reason. Raw segments stay. Run it as often as you like: it goes on
-    where it ended, also after it was killed.
+    They are faster to query, and other tools can read them. Every record is in curated/ once, is superseded
+    by a later revision of its bar, or is in curated/_rejects/ with a reason. Raw segments stay.
 
-    Examples: `tickerlake compact --lake ./lake` · `tickerlake compact --lake gs://bucket/lake --watch 15m` ·
-    `tickerlake compact --lake ./lake --until 2026-11-27`
+    Run it as often as you like: it continues where it stopped, even after being killed.
+
+    Examples
+    --------
+    tickerlake compact --lake ./lake
+    tickerlake compact --lake gs://my-bucket/lake --watch 15m
+    tickerlake compact --lake ./lake --until 2026-11-27
     """
     import tempfile
     from pathlib import Path
@@ -64,14 +70,14 @@ def compact(
     keep_ms = None if keep == "never" else parse_duration_option(keep, "--keep") // 1_000_000
     until_ms = _until_ms(until) if until else None
     store = open_store(lake)
-    ticker = StatusLine()
+    status_line = StatusLine()
 
-    def show(now: "CompactionProgress") -> None:
-        ticker.update(f"{store.uri}: {now.records:,} records compacted; {now.activity}")
+    def show_progress(progress: "CompactionProgress") -> None:
+        status_line.update(f"{store.uri}: {progress.records:,} records compacted; {progress.activity}")
 
     dates = session_dates(calendar)
     with (
-        graceful_shutdown("giving up what is not complete …") as stop,
+        graceful_shutdown("discarding the incomplete step …") as stop,
         tempfile.TemporaryDirectory() as folder,
     ):
         compactor = Compactor(
@@ -82,7 +88,7 @@ def compact(
             until_ms=until_ms,
             memory=memory,
             should_stop=stop.is_set,
-            report=show,
+            report=show_progress,
         )
         while True:
             try:
@@ -90,12 +96,12 @@ def compact(
             except Transient as error:
                 if every_s is None:
                     raise
-                ticker.clear()
-                print_status(f"{error} The next look is in {watch}.")
+                status_line.clear()
+                print_status(f"{error} Trying again in {watch}.")
                 if stop.wait(every_s):
                     break
                 continue
-            ticker.clear()
+            status_line.clear()
             deleted = 0 if keep_ms is None else sum(1 for _ in delete_obsolete(store, keep_ms))
             if not watch or done.steps or deleted:
                 _report(store.uri, done, deleted)
@@ -114,20 +120,20 @@ def _report(uri: str, done: "CompactionProgress", deleted: int) -> None:
         print_status(f"nothing new to compact in {uri}")
     else:
         print_status(
-            f"compacted {done.records:,} records of {done.segments:,} objects "
+            f"compacted {done.records:,} records from {done.segments:,} segments "
             f"({done.raw_bytes / 1e6:,.1f} MB) into {done.files:,} files "
-            f"({done.file_bytes / 1e6:,.1f} MB) at {uri}/curated"
+            f"({done.file_bytes / 1e6:,.1f} MB) in {uri}/curated"
         )
     if done.superseded:
-        print_status(f"  {done.superseded:,} gave way to a later revision")
+        print_status(f"  {done.superseded:,} superseded by a later revision")
     if done.rejects:
         print_status(
-            f"  {done.rejects:,} are no records of their topic's kind; the reasons: {uri}/curated/_rejects/"
+            f"  {done.rejects:,} rejected: not of their topic's record type; reasons: {uri}/curated/_rejects/"
         )
     if done.replaced or deleted:
-        print_status(f"  {done.replaced:,} files were replaced, {deleted:,} old ones deleted")
+        print_status(f"  {done.replaced:,} files replaced, {deleted:,} old files deleted")
     if done.skipped:
-        print_status(f"  without records of ours, and left as they are: {', '.join(done.skipped)}")
+        print_status(f"  skipped, no known record type: {', '.join(done.skipped)}")
 
 
 def _until_ms(text: str) -> int:
@@ -139,6 +145,6 @@ def _until_ms(text: str) -> int:
         timestamp = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(
-            f"--until {text} is no time.", "Write it as 2026-11-27, or 2026-11-27T20:00:00Z."
+            f"--until {text} is not a time.", "Write it as 2026-11-27 or 2026-11-27T20:00:00Z."
         ) from error
     return int((timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)).timestamp() * 1000)

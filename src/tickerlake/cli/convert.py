@@ -1,4 +1,4 @@
-"""``tickerlake convert``: files → canonical records, without Kafka."""
+"""``tickerlake convert``: CSV files → canonical records, without Kafka."""
 
 import tempfile
 from pathlib import Path
@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tickerlake.cli.common import (
-    Files,
-    Force,
-    Json,
     StatusLine,
     graceful_shutdown,
     input_files,
@@ -17,7 +14,9 @@ from tickerlake.cli.common import (
     print_json,
     print_status,
 )
-from tickerlake.cli.options import with_file_options
+from tickerlake.cli.file_options import with_file_options
+from tickerlake.cli.help import OUTPUT
+from tickerlake.cli.options import Files, Force, Json
 
 if TYPE_CHECKING:
     from tickerlake.sources.csv.detect.options import Options
@@ -27,15 +26,32 @@ if TYPE_CHECKING:
 @with_file_options()
 def convert(
     files: Files,
-    to: Annotated[str, typer.Option("--to", help="ndjson or parquet.")] = "ndjson",
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help="ndjson or parquet.",
+            autocompletion=lambda: ["ndjson", "parquet"],
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "ndjson",
     output: Annotated[
         str,
-        typer.Option("--output", "-o", help="File to write, - for standard output; .ndjson.gz is packed."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Output file; - is standard output, a name in .ndjson.gz is compressed.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = "-",
     rejects: Annotated[
         Path | None,
         typer.Option(
-            help="File for refused rows; by default <output>.rejects.ndjson. Made only if there are any."
+            metavar="FILE",
+            help="File for rejected rows, created only if there are any; default: OUTPUT.rejects.ndjson.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     *,
@@ -43,39 +59,43 @@ def convert(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Turn CSV files of any layout into canonical records, oldest first.
+    """Convert CSV files of any layout to canonical records, oldest first.
 
-    Several files become one output, merged by time.
-    Refused rows are kept, with line and reason, in the rejects file.
-    Exit code 4 if a file can't be read without guessing: the message names the option that settles it.
+    Several files are merged by time into one output. Rejected rows are saved with line number and reason.
 
-    Examples: `tickerlake convert AAPL.csv -o AAPL.ndjson` ·
-    `tickerlake convert data/ --to parquet -o bars.parquet` ·
-    `zcat x.csv.gz | tickerlake convert - --symbol AAPL --tz America/New_York`
+    Exits with 4 if a file cannot be read without guessing; the message names the option that decides.
+
+    Examples
+    --------
+    tickerlake convert AAPL.csv -o AAPL.ndjson
+    tickerlake convert data/ --to parquet -o bars.parquet
+    cat AAPL.csv | tickerlake convert - --symbol AAPL --tz America/New_York
     """
     from tickerlake.errors import UsageError
     from tickerlake.tools.convert import STDOUT
     from tickerlake.tools.convert import convert as run
 
     if to not in {"ndjson", "parquet"}:
-        raise UsageError(f"--to {to} is not known.", "Give ndjson or parquet.")
+        raise UsageError(f"--to {to} is not a format.", "Use ndjson or parquet.")
     if to == "parquet" and output == STDOUT:
-        raise UsageError("Parquet can't be written to standard output.", "Name a file: -o records.parquet")
+        raise UsageError(
+            "Parquet cannot be written to standard output.", "Name a file, such as -o records.parquet."
+        )
     extension = f".{to}.gz" if to == "ndjson" and output.endswith(".gz") else f".{to}"
     if json and output == STDOUT:
         raise UsageError(
-            "--json would mix with the records on standard output.", "Name a file: -o records.ndjson"
+            "--json would mix with the records on standard output.", "Name a file, such as -o records.ndjson."
         )
-    ticker = StatusLine()
+    status_line = StatusLine()
     with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, graceful_shutdown() as stop:
         paths = input_files(files, Path(folder))
-        merged = open_files(paths, options, ticker, digest=False)
+        merged = open_files(paths, options, status_line, digest=False)
         rejects_path = rejects or Path(f"{paths[0].name if output == STDOUT else output}.rejects.ndjson")
 
-        def show(now: "ConvertStats") -> None:
-            ticker.update(
-                f"{now.rows / max(1, merged.rows):.0%}, {now.records:,} records, "
-                f"{ticker.rate(now.records):,.0f}/s"
+        def show_progress(progress: "ConvertStats") -> None:
+            status_line.update(
+                f"{progress.rows / max(1, merged.rows):.0%}, {progress.records:,} records, "
+                f"{status_line.rate(progress.records):,.0f}/s"
             )
 
         try:
@@ -86,17 +106,17 @@ def convert(
                 rejects_path,
                 strict=options.strict,
                 force=force,
-                on_progress=show,
+                on_progress=show_progress,
                 should_stop=stop.is_set,
             )
         except BrokenPipeError:
-            return  # who reads has enough, as `head` has
+            return  # the reader has closed the pipe, as `head` does
         finally:
-            ticker.clear()
+            status_line.clear()
     destination = "standard output" if output == STDOUT else output
-    print_status(f"{stats.records:,} records to {destination}")
+    print_status(f"wrote {stats.records:,} records to {destination}")
     if stats.rejects:
-        print_status(f"{stats.rejects:,} rows refused, kept with line and reason in {rejects_path}:")
+        print_status(f"rejected {stats.rejects:,} rows, saved with line number and reason in {rejects_path}:")
         for reject in stats.first_rejects:
             print_status(f"  {reject.file}, line {reject.line}: {reject.reason}: {reject.raw[:80]}")
     if json:

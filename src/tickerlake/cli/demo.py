@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tickerlake.cli.alerting import AlertPrinter
+from tickerlake.cli.audit import print_audit
 from tickerlake.cli.common import StatusLine, graceful_shutdown, print_status
+from tickerlake.cli.help import KAFKA, LAKE, OTHER, SERVER
+from tickerlake.cli.options import DASHBOARD_PORT, DashboardPort
 
 if TYPE_CHECKING:
     import threading
@@ -17,25 +21,40 @@ if TYPE_CHECKING:
 
 
 def demo(
-    lake: Annotated[Path, typer.Option("--lake", help="Folder of the lake.")] = Path("lake"),
-    data_dir: Annotated[Path, typer.Option("--data-dir", help="Folder of the embedded Kafka.")] = Path(
-        ".tickerlake/broker"
-    ),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Delete both folders and start over.")] = False,
+    lake: Annotated[
+        Path, typer.Option("--lake", metavar="DIR", help="Folder of the lake.", rich_help_panel=LAKE)
+    ] = Path("lake"),
+    data_dir: Annotated[
+        Path,
+        typer.Option(
+            "--data-dir", metavar="DIR", help="Folder of the embedded broker.", rich_help_panel=KAFKA
+        ),
+    ] = Path(".tickerlake/broker"),
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Delete both folders and start over.", rich_help_panel=OTHER),
+    ] = False,
     serve: Annotated[
         bool | None,
         typer.Option(
             "--serve/--no-serve",
-            help="Then show the dashboard, with a simulated market that goes on, until Ctrl-C. "
-            "By default on a terminal.",
-            show_default=False,
+            help="Afterwards serve the dashboard with a simulated live market until Ctrl-C; default: on a "
+            "terminal.",
+            rich_help_panel=SERVER,
         ),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the dashboard; 0 for any.")] = 8787,
+    port: DashboardPort = DASHBOARD_PORT,
 ) -> None:
-    """Replay 12,154 daily bars through a real Kafka into a local lake, prove that all are there, track them.
+    """Run the whole pipeline on this machine: Kafka, lake, audit, alerts.
 
-    Run again, it continues; Ctrl-C at any moment leaves nothing broken.
+    It starts a Kafka broker, replays 12,154 daily bars into a local lake, verifies that every record is there
+    exactly once, computes indicators and raises alerts. Run it again at any time, also after Ctrl-C: it
+    continues where it stopped.
+
+    Examples
+    --------
+    tickerlake demo
+    tickerlake demo --no-serve --fresh
     """
     from tickerlake.tools.demo import Demo
 
@@ -56,20 +75,19 @@ def demo(
 
         runner.run(stop, on_finished)
     if stop.is_set():
-        print_status("stopped; run `make demo` again to continue.")
+        print_status("stopped; run the same command again to continue")
         raise typer.Exit(130)
 
 
 def _print_summary(outcome: "DemoResult", lake: Path, *, with_dashboard: bool) -> None:
-    """Say what was done, and what can be done next."""
-    from tickerlake.cli.audit import print_audit
+    """Print what was done and what to try next."""
     from tickerlake.tools.demo import TOPIC
 
     ingested = outcome.ingested
     if ingested.new_records:
         print_status(f"✓ wrote {ingested.new_records:,} records to the topic {TOPIC}")
     else:
-        print_status(f"✓ already ingested ({ingested.records:,} records in {TOPIC}); nothing new")
+        print_status(f"✓ already ingested ({ingested.records:,} records in {TOPIC}), nothing new")
     print_status(f"✓ stored {outcome.stored.records:,} records in {outcome.stored.segments} segments\n")
     print_audit(outcome.audited)
     findings = [finding for result in outcome.audited for finding in result.findings]
@@ -77,18 +95,18 @@ def _print_summary(outcome: "DemoResult", lake: Path, *, with_dashboard: bool) -
         from tickerlake.errors import AuditFailed
 
         raise AuditFailed(
-            f"The lake does not hold: {findings[0].key}: {findings[0].message}.", "Try --fresh."
+            f"The audit failed: {findings[0].key}: {findings[0].message}.", "Start over with --fresh."
         )
     total = sum(result.records for result in outcome.audited)
     print_status(
-        f"\n✓ all {total:,} records are in the lake exactly once (every row read, compared with Kafka)\n"
+        f"\n✓ all {total:,} records are in the lake exactly once (every row read and compared with Kafka)\n"
     )
     _print_tracking(outcome)
-    print_status(f"\nthe files       {lake}/raw/{TOPIC}/")
+    print_status(f"\nfiles           {lake}/raw/{TOPIC}/")
     print_status(f"look inside     gzip -dc {lake}/raw/{TOPIC}/partition=*/*.ndjson.gz | head -3")
     if which("tickerlake") is None:
-        print_status(f"the command     export PATH={Path(sys.executable).parent}:$PATH")
-    print_status(f"prices, by SQL  tickerlake query --lake {lake} 'from latest_prices'")
+        print_status(f"command         export PATH={Path(sys.executable).parent}:$PATH")
+    print_status(f"SQL             tickerlake query --lake {lake} 'from latest_prices'")
     print_status(f"sorted Parquet  tickerlake compact --lake {lake}")
     print_status("your own file   tickerlake broker start && tickerlake produce FILE.csv -t my.bars")
     print_status(
@@ -99,12 +117,12 @@ def _print_summary(outcome: "DemoResult", lake: Path, *, with_dashboard: bool) -
         "alerts          tickerlake rules show > rules.toml && tickerlake track -t my.bars --rules rules.toml"
     )
     if not with_dashboard:
-        print_status("the dashboard   tickerlake demo --serve")
+        print_status("dashboard       tickerlake demo --serve")
     print_status("start over      make demo FRESH=1")
 
 
 def _serve(servers: str, lake: Path, port: int, stop: "threading.Event") -> None:
-    """Show the dashboard, and let a simulated market go on, until ``stop`` is set."""
+    """Serve the dashboard with a simulated live market until ``stop`` is set."""
     import threading
 
     from tickerlake.dashboard.server import Dashboard, DashboardOptions
@@ -118,9 +136,9 @@ def _serve(servers: str, lake: Path, port: int, stop: "threading.Event") -> None
     options = DashboardOptions(port=port, calendar=CALENDAR)
     with Dashboard(servers, {}, store, options) as dashboard:
         market_thread.start()
-        print_status(f"\n✓ the dashboard is at {dashboard.url}")
+        print_status(f"\n✓ dashboard at {dashboard.url}")
         print_status(
-            f"  with the data above, and a simulated market at {SPEED:.0f} × its pace; Ctrl-C ends it"
+            f"  with the data above and a simulated market at {SPEED:.0f} × real time; Ctrl-C stops it"
         )
         try:
             while not stop.wait(0.5) and market.failure is None:
@@ -130,7 +148,7 @@ def _serve(servers: str, lake: Path, port: int, stop: "threading.Event") -> None
             market_thread.join()
     if market.failure:
         raise market.failure
-    print_status("the dashboard has ended; run the same again to go on")
+    print_status("dashboard stopped; run the same command again to continue")
 
 
 def _today() -> "date":
@@ -142,18 +160,16 @@ def _today() -> "date":
 
 
 def _print_tracking(outcome: "DemoResult") -> None:
-    """Say what tracking has found: all crashes and splits, and how much else."""
-    from tickerlake.cli.alerts import AlertPrinter
-
+    """Print what tracking produced, with all critical alerts and probable splits."""
     fired = sorted(
         (alert for alert in outcome.alerts if alert.state == "fired"), key=lambda alert: alert.ts_event_ns
     )
     if not outcome.tracked.records:
-        print_status("✓ already tracked; nothing new")
+        print_status("✓ already tracked, nothing new")
         return
     print_status(
-        f"✓ tracked {outcome.tracked.records:,} bars: {outcome.tracked.indicators:,} records of indicators, "
-        f"{len(fired):,} alerts in the topic stocks.alerts; the gravest, and what looks like a split:\n"
+        f"✓ tracked {outcome.tracked.records:,} bars: {outcome.tracked.indicators:,} indicator records, "
+        f"{len(fired):,} alerts in the topic stocks.alerts; critical alerts and probable splits:\n"
     )
     printer = AlertPrinter(json=False)
     for alert in fired:

@@ -1,10 +1,12 @@
-"""``tickerlake doctor``: look whether all is there that the pipeline needs."""
+"""``tickerlake doctor``: check the prerequisites of the pipeline."""
 
 from typing import Annotated
 
 import typer
 
-from tickerlake.cli.common import Json, Property, librdkafka_properties, print_json, print_status
+from tickerlake.cli.common import librdkafka_properties, print_json, print_status
+from tickerlake.cli.help import BIGQUERY, KAFKA, LAKE
+from tickerlake.cli.options import LAKE_URI, Json, Property
 
 _MARKS = {"ok": "✓", "warning": "!", "failed": "✗"}
 
@@ -14,9 +16,10 @@ def doctor(
     lake: Annotated[
         str | None,
         typer.Option(
-            help="Check this lake: gs://bucket/prefix or a folder.",
+            metavar="URI",
+            help=f"Check this lake: {LAKE_URI[0].lower()}{LAKE_URI[1:]}",
             envvar="TICKERLAKE_LAKE",
-            show_default=False,
+            rich_help_panel=LAKE,
         ),
     ] = None,
     bootstrap_servers: Annotated[
@@ -24,34 +27,50 @@ def doctor(
         typer.Option(
             "--bootstrap-servers",
             "-b",
-            help="Check this Kafka; by default the embedded one, if it runs.",
+            metavar="HOST:PORT",
+            help="Check these Kafka brokers; default: the embedded one, if it is running.",
             envvar="TICKERLAKE_KAFKA__BOOTSTRAP_SERVERS",
-            show_default=False,
+            rich_help_panel=KAFKA,
         ),
     ] = None,
     topic: Annotated[
         list[str] | None,
-        typer.Option("--topic", "-t", help="Check this topic, too; may be repeated.", show_default=False),
+        typer.Option(
+            "--topic",
+            "-t",
+            metavar="TOPIC",
+            help="Also check this topic; repeatable.",
+            rich_help_panel=KAFKA,
+        ),
     ] = None,
     project: Annotated[
         str | None,
         typer.Option(
-            help="With --dataset: check BigQuery.", envvar="GOOGLE_CLOUD_PROJECT", show_default=False
+            metavar="ID",
+            help="Google Cloud project; with --dataset, check BigQuery.",
+            envvar="GOOGLE_CLOUD_PROJECT",
+            rich_help_panel=BIGQUERY,
         ),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="The dataset that `load` fills.", show_default=False)
+        str | None,
+        typer.Option(metavar="NAME", help="BigQuery dataset that load writes to.", rich_help_panel=BIGQUERY),
     ] = None,
     property_: Property = None,
     json: Json = False,
 ) -> None:
-    """Check Kafka, bucket, rights, BigQuery, locations, clock and disk; exit code 2 if something is wrong.
+    """Check prerequisites: Kafka, lake, BigQuery, permissions, clock, disk.
 
-    It tries what the verbs do: creates, reads and deletes one small object in the lake and one empty table in
-    the dataset, and asks Kafka what this principal may do. Records and topics are left alone.
+    It creates, reads and deletes one small object in the lake and one empty table in the dataset, and queries
+    Kafka for this principal's permissions. Records and topics are not touched.
 
-    Examples: `tickerlake doctor` · `tickerlake doctor --lake gs://bucket/lake -b kafka:9093 -t my.bars` ·
-    `tickerlake doctor --lake gs://bucket/lake --project my-project --dataset stocks`
+    Exits with 2 if a check fails.
+
+    Examples
+    --------
+    tickerlake doctor
+    tickerlake doctor --lake gs://my-bucket/lake -b kafka:9092 -t my.bars
+    tickerlake doctor --lake ./lake --project my-project --dataset stocks
     """
     from dataclasses import asdict
     from itertools import chain
@@ -60,7 +79,7 @@ def doctor(
     from tickerlake.tools.doctor import Check, check_kafka, check_lake, check_machine, check_warehouse
 
     if dataset and not project:
-        raise UsageError("--dataset needs --project.", "Give it, or set GOOGLE_CLOUD_PROJECT.")
+        raise UsageError("--dataset needs --project.", "Add it, or set GOOGLE_CLOUD_PROJECT.")
     parts = [
         check_machine(),
         check_kafka(bootstrap_servers, librdkafka_properties(context, property_), topic or ()),
@@ -85,4 +104,4 @@ def doctor(
         print_status(f"not checked: {', '.join(not_checked)}")
     failed = sum(check.state == "failed" for check in checks)
     if failed:
-        raise SetupError(f"{failed} of {len(checks)} checks failed.", "Each stands above with its remedy.")
+        raise SetupError(f"{failed} of {len(checks)} checks failed.", "The remedies are above.")

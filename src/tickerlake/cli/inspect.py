@@ -1,55 +1,63 @@
-"""``tickerlake inspect``: say how a file would be read."""
+"""``tickerlake inspect``: report how files would be read."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tickerlake.cli.common import Files, Json, StatusLine, input_files, print_json, print_status
-from tickerlake.cli.options import with_file_options
+from tickerlake.cli.common import StatusLine, input_files, print_json, print_status
+from tickerlake.cli.file_options import with_file_options
+from tickerlake.cli.options import Files, Json
 
 if TYPE_CHECKING:
     from tickerlake.sources.csv.detect.options import Options
     from tickerlake.sources.csv.read import CsvSource
 
 _MAX_EXAMPLES = 5
-_DELIMITER_NAMES = {"\t": "tab", " ": "blanks"}
+"""Rejected rows that a report shows: enough to see a pattern, and several reports still fit on a screen."""
+
+_DELIMITER_NAMES = {"\t": "tab", " ": "spaces"}
 
 
 @with_file_options(strict=False)
 def inspect(files: Files, *, options: "Options", json: Json = False) -> None:
-    """Say how files would be read and why, and which of their rows would be refused; nothing is written.
+    """Show how CSV files would be read and why; write nothing.
 
-    Exit code 4 if a file can't be read without guessing: the report names the option that settles it.
+    The report covers format, columns, symbols, time zone, and the rows that would be rejected.
 
-    Examples: `tickerlake inspect AAPL.csv` · `tickerlake inspect data/ --json`
+    Exits with 4 if a file cannot be read without guessing; the report names the option that decides.
+
+    Examples
+    --------
+    tickerlake inspect AAPL.csv
+    tickerlake inspect data/ --json
     """
     import tempfile
 
     from tickerlake.errors import DataError
     from tickerlake.sources.csv.read import open_csv
 
-    ticker, reports, failed = StatusLine(), [], 0
+    status_line, reports, failed = StatusLine(), [], 0
     with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder:
         for path in input_files(files, Path(folder)):
             try:
-                source = open_csv(path, options, digest=False, on_bytes=ticker.read_progress(path))
-                report = _report(source, ticker)
+                source = open_csv(path, options, digest=False, on_bytes=status_line.read_progress(path))
+                report = _report(source, status_line)
             except DataError as error:
                 failed += 1
                 report = {"source": path.name, "error": error.message, "hint": error.hint}
-            ticker.clear()
+            status_line.clear()
             reports.append(report)
             if not json:
                 print("\n".join(_format_report(report)))
     if json:
         print_json({"files": reports})
     if failed:
-        print_status(f"{failed} of {len(reports)} files can't be read")
+        print_status(f"{failed} of {len(reports)} files cannot be read")
         raise typer.Exit(DataError.exit_code)
 
 
-def _report(source: "CsvSource", ticker: StatusLine) -> dict[str, Any]:
+def _report(source: "CsvSource", status_line: StatusLine) -> dict[str, Any]:
     accepted, reasons = 0, dict[str, int]()
     examples: list[dict[str, object]] = []
     flags: dict[str, int] = {}
@@ -63,7 +71,9 @@ def _report(source: "CsvSource", ticker: StatusLine) -> dict[str, Any]:
             examples.append({"line": reject.line, "reason": reject.reason, "raw": reject.raw})
         for flag, count in records.get_column("quality").explode().drop_nulls().value_counts().iter_rows():
             flags[flag] = flags.get(flag, 0) + count
-        ticker.update(f"{source.fingerprint.name}: counting, {batch.position[0] / max(1, source.rows):.0%}")
+        status_line.update(
+            f"{source.fingerprint.name}: counting, {batch.position[0] / max(1, source.rows):.0%}"
+        )
     return {
         **source.describe(),
         "rows_accepted": accepted,
@@ -80,26 +90,29 @@ def _format_report(report: dict[str, Any]) -> list[str]:
     header = report["header_lines"]
     header_text = f"header in line {', '.join(map(str, header))}" if header else "no header"
     if preamble := len([line for line in report["preamble"] if line.strip()]):
-        header_text += f" below {preamble} other line{'s' if preamble > 1 else ''}"
+        header_text += f", after {preamble} other line{'s' if preamble > 1 else ''}"
     delimiter = _DELIMITER_NAMES.get(report["delimiter"], report["delimiter"])
     compression = "" if report["compression"] == "none" else f"{report['compression']}, "
-    numbers = f"decimals after {report['decimal']}"
+    numbers = f"decimal separator {report['decimal']}"
     if report["price_scale"]:
         numbers += f", prices in units of 10^-{report['price_scale']}"
     dates = f"{report['date_format']} ({report['date_from']})"
     zone = f"{report['zone']} ({report['zone_from']})" if report["zone"] else report["zone_from"]
-    kind = report["kind"].replace(".v1", "s")
+    records = report["kind"].replace(".v1", "s")
     if report["interval"]:
-        kind += f" of {report['interval']} ({report['interval_from']})"
+        records += f" of {report['interval']} ({report['interval_from']})"
     lines = [
         report["source"],
-        f"  file      {compression}{report['encoding']}, {report['size']:,} bytes, delimiter {delimiter}, {header_text}",
-        f"  layout    {report['layout'] or 'by names and values'}",
-        f"  records   {kind}",
+        (
+            f"  file      {compression}{report['encoding']}, {report['size']:,} bytes, "
+            f"delimiter {delimiter}, {header_text}"
+        ),
+        f"  layout    {report['layout'] or 'detected from names and values'}",
+        f"  records   {records}",
         f"  columns   {_format_columns(report)}",
     ]
     if report["extra"]:
-        lines.append(f"  kept      {', '.join(report['extra'])} (as extra)")
+        lines.append(f"  extra     {', '.join(report['extra'])} (kept in the field extra)")
     lines += [
         f"  numbers   {numbers}",
         f"  dates     {dates}",

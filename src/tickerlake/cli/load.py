@@ -1,21 +1,12 @@
-"""``tickerlake load``: the lake → BigQuery."""
+"""``tickerlake load``: lake → BigQuery."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import (
-    Calendar,
-    Dataset,
-    Json,
-    Lake,
-    Project,
-    StatusLine,
-    graceful_shutdown,
-    print_json,
-    print_status,
-    session_dates,
-)
+from tickerlake.cli.common import StatusLine, graceful_shutdown, print_json, print_status, session_dates
+from tickerlake.cli.help import BIGQUERY
+from tickerlake.cli.options import Calendar, Dataset, Json, Lake, Project, Watch
 
 if TYPE_CHECKING:
     from tickerlake.warehouse.load import LoadProgress
@@ -28,30 +19,41 @@ def load(
     location: Annotated[
         str | None,
         typer.Option(
-            help="Create the dataset there if it is missing: EU, us-central1 … Use that of the bucket.",
-            show_default=False,
+            metavar="LOCATION",
+            help="Create a missing dataset in this location, such as EU or us-central1; use the bucket's.",
+            rich_help_panel=BIGQUERY,
         ),
     ] = None,
-    watch: Annotated[
-        str | None, typer.Option(help="Go on, with a look this often: 60s.", show_default=False)
-    ] = None,
+    watch: Watch = None,
     external: Annotated[
         bool,
-        typer.Option("--external", help="Load nothing: make tables over the curated files (gs:// only)."),
+        typer.Option(
+            "--external",
+            help="Load nothing; create external tables over the curated files (gs:// only).",
+            rich_help_panel=BIGQUERY,
+        ),
     ] = False,
-    views: Annotated[bool, typer.Option("--views/--no-views", help="Create and update the views.")] = True,
+    views: Annotated[
+        bool,
+        typer.Option("--views/--no-views", help="Create and update the views.", rich_help_panel=BIGQUERY),
+    ] = True,
     calendar: Calendar = "24/7",
     json: Json = False,
 ) -> None:
-    """Load the lake into BigQuery by free load jobs, each record once, and make views.
+    r"""Load the lake into BigQuery with free load jobs, each record once.
 
-    Every load is planned in the lake first, and its jobs have names of their own, so that it is found again
-    after a crash, by a second loader, or when a reply was lost. Tables are partitioned by the exchange's day
+    Each load is recorded in the lake before it starts, and its jobs have fixed ids: after a crash, a lost
+    reply, or with a second loader it is completed, never repeated. Tables are partitioned by session date
     and clustered by instrument; prices are NUMERIC.
 
-    Examples: `tickerlake load --lake gs://bucket/lake --project my-project --dataset stocks --location EU` ·
-    `tickerlake load --lake gs://bucket/lake --project my-project --dataset stocks --watch 60s` ·
-    `tickerlake load --lake gs://bucket/lake --project my-project --dataset stocks --external`
+    Examples
+    --------
+    # once, creating the dataset
+    tickerlake load --lake gs://my-bucket/lake \
+        --project my-project --dataset stocks --location EU
+    # every minute
+    tickerlake load --lake gs://my-bucket/lake \
+        --project my-project --dataset stocks --watch 60s
     """
     from tickerlake.errors import Transient, UsageError
     from tickerlake.lake.store import open_store
@@ -65,47 +67,51 @@ def load(
     if external and store.bigquery_uri is None:
         raise UsageError(
             "BigQuery reads external tables from Cloud Storage only.",
-            "Leave out --external: a lake in a folder is uploaded.",
+            "Omit --external: a lake in a folder is uploaded.",
         )
     warehouse = Warehouse(project, dataset)
-    ticker = StatusLine()
+    status_line = StatusLine()
 
-    def show(now: LoadProgress) -> None:
-        ticker.update(f"{warehouse.name}: {now.rows:,} rows in {now.loads:,} loads; {now.activity}")
+    def show_progress(progress: LoadProgress) -> None:
+        status_line.update(
+            f"{warehouse.name}: {progress.rows:,} rows in {progress.loads:,} loads; {progress.activity}"
+        )
 
     try:
         warehouse.open(location)
-        with graceful_shutdown("waiting for the jobs that were begun …") as stop:
+        with graceful_shutdown("waiting for running jobs …") as stop:
             loader = Loader(
                 store,
                 warehouse,
                 session_dates(calendar),
                 wait=stop.wait,
-                report=show,
+                report=show_progress,
             )
             while True:
                 wait_s = every_s
                 if external:
                     files = ensure_external_tables(store, warehouse, loader, with_views=views)
-                    print_status(f"{warehouse.name} shows {files:,} curated files of {store.uri}")
+                    print_status(
+                        f"{warehouse.name}: external tables over {files:,} curated files of {store.uri}"
+                    )
                 else:
                     try:
                         done = loader.run(with_views=views)
                     except Transient as error:
                         if every_s is None:
                             raise
-                        ticker.clear()
+                        status_line.clear()
                         print_status(f"{error}")
                         wait_s = max(every_s, error.retry_after_s)
                     else:
-                        ticker.clear()
+                        status_line.clear()
                         _report(warehouse.name, done, quiet=every_s is not None)
                         if json:
                             print_json(_stats(warehouse.name, done))
                 if wait_s is None or stop.wait(wait_s):
                     break
     finally:
-        ticker.clear()
+        status_line.clear()
         warehouse.close()
         store.close()
 
@@ -117,17 +123,17 @@ def _report(name: str, done: "LoadProgress", *, quiet: bool) -> None:
     elif not quiet:
         print_status(f"nothing new to load into {name}")
     if done.resumed:
-        print_status(f"  {done.resumed} load(s) that had been begun before were completed")
+        print_status(f"  {done.resumed:,} earlier loads completed")
     if done.rejects:
         first = done.rejects[0]
         print_status(
-            f"  {len(done.rejects):,} records are none of their topic's kind, and were left out; the first: "
+            f"  {len(done.rejects):,} rejected: not of their topic's record type; the first: "
             f"{first.object}, line {first.line}: {first.reason} (all: loads/…/*.rejects.ndjson in the lake)"
         )
     if done.views:
-        print_status(f"  {done.views} views were created or changed")
+        print_status(f"  {done.views} views created or changed")
     if done.skipped and not quiet:
-        print_status(f"  without records of ours: {', '.join(done.skipped)}")
+        print_status(f"  skipped, no known record type: {', '.join(done.skipped)}")
 
 
 def _stats(name: str, done: "LoadProgress") -> dict[str, object]:

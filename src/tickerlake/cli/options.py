@@ -1,92 +1,136 @@
-"""What a user may say about files: the options that `inspect`, `convert` and `produce` share."""
+"""Options that several commands share."""
 
-from collections.abc import Callable
-from functools import wraps
-from inspect import Signature, signature
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from tickerlake.sources.csv.detect.options import Options
+from tickerlake.cli.help import BIGQUERY, KAFKA, LAKE, OUTPUT, SERVER, TIMING
 
+LOCAL_BROKER = "127.0.0.1:9092"
+DASHBOARD_PORT = 8787
+LAKE_URI = "A folder, or gs://BUCKET/PREFIX."
 
-def with_file_options(*, strict: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Hand a verb one value ``options``; the command line has the options of `_read` in its place.
-
-    Parameters
-    ----------
-    strict
-        False to leave out ``--strict``.
-    """
-    shared = [
-        parameter
-        for parameter in signature(_file_options).parameters.values()
-        if strict or parameter.name != "strict"
-    ]
-
-    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
-        parameters = []
-        for each in signature(verb).parameters.values():
-            parameters += shared if each.name == "options" else [each]
-
-        @wraps(verb)
-        def run(**given: Any) -> None:
-            options = _file_options(**{each.name: given.pop(each.name) for each in shared})
-            verb(**given, options=options)
-
-        # typer builds the command from these two
-        run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
-        return run
-
-    return decorate
-
-
-def _file_options(
-    *,
-    symbol: Annotated[
-        str | None, typer.Option(help="Symbol of every row, where neither a column nor the name tells.")
-    ] = None,
-    tz: Annotated[
-        str | None, typer.Option(help="Zone of times that name none, for example America/New_York.")
-    ] = None,
-    date_format: Annotated[
-        str | None, typer.Option(help="Order of day and month, for example DD/MM/YYYY or %d/%m/%Y.")
-    ] = None,
-    decimal: Annotated[str | None, typer.Option(help="What stands before decimals: . or ,")] = None,
-    delimiter: Annotated[
-        str | None,
-        typer.Option(help="What stands between cells: a character, or tab, semicolon, pipe, space."),
-    ] = None,
-    interval: Annotated[
-        str | None, typer.Option(help="Length of the bars, for example 1m, 5m, 1h, 1d.")
-    ] = None,
-    price_scale: Annotated[
-        int | None,
-        typer.Option(help="Prices are whole numbers with so many decimals: 4 reads 1234500 as 123.45."),
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            help="Names of the columns from the left, for example date,time,open,high,low,close,volume."
-        ),
-    ] = None,
-    strict: Annotated[
-        bool,
-        typer.Option("--strict", help="Refuse everything if a row is refused or anything would be assumed."),
-    ] = False,
-) -> "Options":
-    from tickerlake.sources.csv.detect.options import parse_options
-
-    return parse_options(
-        symbol=symbol,
-        tz=tz,
-        date_format=date_format,
-        decimal=decimal,
-        delimiter=delimiter,
-        interval=interval,
-        price_scale=price_scale,
-        columns=columns,
-        strict=strict,
-    )
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILES",
+        help="CSV files, plain or compressed (gz, zip, zst, bz2, xz), folders or glob patterns; "
+        "- reads standard input.",
+    ),
+]
+BootstrapServers = Annotated[
+    str,
+    typer.Option(
+        "--bootstrap-servers",
+        "-b",
+        metavar="HOST:PORT",
+        help="Kafka brokers, separated by commas.",
+        envvar="TICKERLAKE_KAFKA__BOOTSTRAP_SERVERS",
+        rich_help_panel=KAFKA,
+    ),
+]
+Property = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--property",
+        "-X",
+        metavar="NAME=VALUE",
+        help="Set a librdkafka property; repeatable.",
+        rich_help_panel=KAFKA,
+    ),
+]
+Partitions = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Partitions of a topic it creates.", rich_help_panel=KAFKA)
+]
+CreateTopic = Annotated[
+    bool,
+    typer.Option("--create/--no-create", help="Create the topic if it is missing.", rich_help_panel=KAFKA),
+]
+Lake = Annotated[
+    str,
+    typer.Option(
+        "--lake",
+        metavar="URI",
+        help=f"The lake: {LAKE_URI[0].lower()}{LAKE_URI[1:]}",
+        envvar="TICKERLAKE_LAKE",
+        rich_help_panel=LAKE,
+    ),
+]
+Project = Annotated[
+    str,
+    typer.Option(
+        metavar="ID",
+        help="Google Cloud project.",
+        envvar="GOOGLE_CLOUD_PROJECT",
+        rich_help_panel=BIGQUERY,
+    ),
+]
+Dataset = Annotated[str, typer.Option(metavar="NAME", help="BigQuery dataset.", rich_help_panel=BIGQUERY)]
+Calendar = Annotated[
+    str,
+    typer.Option(
+        metavar="CODE",
+        help="Trading calendar of instruments without a known exchange, such as XNYS; 24/7 means "
+        "round the clock.",
+        rich_help_panel=TIMING,
+    ),
+]
+Speed = Annotated[
+    str,
+    typer.Option(
+        metavar="FACTOR",
+        help="Pace by event time: 1x is real time, 60x sends an hour in a minute; max sends at once.",
+        rich_help_panel=TIMING,
+    ),
+]
+Rate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N/s", help="Pace by count: rows per second, such as 500/s.", rich_help_panel=TIMING
+    ),
+]
+LongestWait = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION",
+        help="With --speed: shorten longer gaps, such as nights, to this, for example 2s.",
+        rich_help_panel=TIMING,
+    ),
+]
+Watch = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION",
+        help="Keep running; check for new data at this interval, such as 15m.",
+        rich_help_panel=TIMING,
+    ),
+]
+UntilEnd = Annotated[
+    bool,
+    typer.Option("--until-end", help="Stop at the end of the topic.", rich_help_panel=TIMING),
+]
+DashboardPort = Annotated[
+    int,
+    typer.Option(
+        "--port",
+        min=0,
+        max=65_535,
+        metavar="PORT",
+        help="Port of the dashboard; 0 picks a free one.",
+        rich_help_panel=SERVER,
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.", rich_help_panel=OUTPUT)]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=OUTPUT)
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Folder of the embedded broker; default: in the user's data folder.",
+        rich_help_panel=KAFKA,
+    ),
+]

@@ -1,4 +1,4 @@
-"""``tickerlake produce``: files → Kafka."""
+"""``tickerlake produce``: CSV files → Kafka."""
 
 import tempfile
 from pathlib import Path
@@ -7,12 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tickerlake.cli.common import (
-    LOCAL_BROKER,
-    BootstrapServers,
-    Files,
-    Json,
-    LongestWait,
-    Property,
     StatusLine,
     graceful_shutdown,
     input_files,
@@ -24,7 +18,21 @@ from tickerlake.cli.common import (
     print_json,
     print_status,
 )
-from tickerlake.cli.options import with_file_options
+from tickerlake.cli.file_options import with_file_options
+from tickerlake.cli.help import KAFKA, TIMING
+from tickerlake.cli.options import (
+    LOCAL_BROKER,
+    BootstrapServers,
+    CreateTopic,
+    Files,
+    Json,
+    LongestWait,
+    Partitions,
+    Property,
+    Rate,
+    Speed,
+)
+from tickerlake.pipeline.defaults import PARTITIONS
 
 if TYPE_CHECKING:
     from tickerlake.pipeline.ingest import IngestProgress
@@ -35,35 +43,42 @@ if TYPE_CHECKING:
 def produce(
     context: typer.Context,
     files: Files,
-    topic: Annotated[str, typer.Option("--topic", "-t", help="Topic to write to; created if missing.")],
+    topic: Annotated[
+        str,
+        typer.Option("--topic", "-t", metavar="TOPIC", help="Topic to write to.", rich_help_panel=KAFKA),
+    ],
     bootstrap_servers: BootstrapServers = LOCAL_BROKER,
     *,
     options: "Options",
-    speed: Annotated[
-        str,
-        typer.Option(help="max, or by event time: 1x as it was, 60x an hour in a minute."),
-    ] = "max",
-    rate: Annotated[str | None, typer.Option(help="Rows a second, for example 500/s.")] = None,
+    speed: Speed = "max",
+    rate: Rate = None,
     longest_wait: LongestWait = None,
     loop: Annotated[
-        bool, typer.Option("--loop", help="Begin again at the end, with later times, until stopped.")
+        bool,
+        typer.Option(
+            "--loop",
+            help="Replay from the start when finished, with later timestamps, until stopped.",
+            rich_help_panel=TIMING,
+        ),
     ] = False,
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of a topic that is created.")] = 4,
-    create: Annotated[
-        bool, typer.Option("--create/--no-create", help="Create the topic if it is missing.")
-    ] = True,
+    partitions: Partitions = PARTITIONS,
+    create: CreateTopic = True,
     property_: Property = None,
     json: Json = False,
 ) -> None:
-    """Write files of any layout to a Kafka topic, each row once, by event time.
+    """Write CSV files to a Kafka topic, each row exactly once.
 
-    Several files, folders and patterns are merged by time.
-    Run again after a crash or Ctrl-C, it continues where it stopped; a finished file is left alone.
-    Refused rows go to the topic <topic>.rejects, with line and reason.
+    Several files are merged by time. Rejected rows go to the topic TOPIC.rejects with line number and reason.
 
-    Examples: `tickerlake produce AAPL.csv -t stocks.bars` ·
-    `tickerlake produce data/ -t stocks.bars -b kafka:9092 --speed 60x` ·
-    `tickerlake produce 'ticks/*.csv.gz' -t stocks.trades --tz America/New_York --rate 500/s --loop`
+    After a crash or Ctrl-C, run the same command again: it continues where it stopped. Finished files are
+    skipped.
+
+    Examples
+    --------
+    tickerlake produce AAPL.csv -t stocks.bars
+    tickerlake produce data/ -t stocks.bars -b kafka:9092 --speed 60x
+    # an endless stream of trades
+    tickerlake produce 'ticks/*.csv.gz' -t stocks.trades --rate 500/s --loop
     """
     from tickerlake.pipeline.ingest import Ingest, IngestOptions
     from tickerlake.sources.merged import repeat_period_ns
@@ -75,10 +90,10 @@ def produce(
     status_line, results = StatusLine(), []
     with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, graceful_shutdown() as stop:
         paths = input_files(files, Path(folder))
-        # every file is opened before the first row is sent: a wrong name stops the run, not half of it
-        replay = open_files(paths, options, status_line)
+        # all files are opened before the first row is sent: a wrong name fails before anything is written
+        source = open_files(paths, options, status_line)
         if options.strict:
-            replay.check_no_rejects()
+            source.check_no_rejects()
         ingest = Ingest(
             bootstrap_servers,
             topic,
@@ -94,19 +109,19 @@ def produce(
         if ingest.prepare():
             print_status(f"created topic {topic} with {partitions} partitions")
         identities = [
-            f"stdin {source.fingerprint.digest}" if path.parent == Path(folder) else str(path.resolve())
-            for path, source in zip(paths, replay.sources, strict=True)
+            f"stdin {each.fingerprint.digest}" if path.parent == Path(folder) else str(path.resolve())
+            for path, each in zip(paths, source.sources, strict=True)
         ]
 
-        def on_progress(now: "IngestProgress") -> None:
+        def show_progress(now: "IngestProgress") -> None:
             status_line.update(_format_progress(now, status_line.rate(now.new_records)))
 
         cycle = 0
         while not stop.is_set():
             cycle_suffix = f"#{cycle}" if cycle else ""
-            cycle_source = TimeShiftedSource(replay, cycle, repeat_period_ns(replay)) if cycle else replay
+            cycle_source = TimeShiftedSource(source, cycle, repeat_period_ns(source)) if cycle else source
             progress = ingest.run(
-                cycle_source, stop, on_progress, [f"{identity}{cycle_suffix}" for identity in identities]
+                cycle_source, stop, show_progress, [f"{identity}{cycle_suffix}" for identity in identities]
             )
             status_line.clear()
             results += [_as_result(each, cycle_suffix) for each in progress]
@@ -131,11 +146,13 @@ def _as_result(progress: "IngestProgress", cycle_suffix: str) -> dict[str, objec
 def _print_result(progress: "IngestProgress", topic: str, cycle_suffix: str) -> None:
     name = f"{progress.source}{cycle_suffix}"
     if progress.finished and not progress.new_records:
-        print_status(f"{name}: already ingested ({progress.records:,} records); nothing new")
+        print_status(f"{name}: already ingested ({progress.records:,} records), nothing new")
         return
-    print_status(f"{name}: {progress.new_records:,} records to {topic}, {progress.rejects} rows rejected")
+    print_status(
+        f"{name}: wrote {progress.new_records:,} records to {topic}, rejected {progress.rejects:,} rows"
+    )
     if progress.rejects:
-        print_status(f"  rejected rows, with line and reason: topic {topic}.rejects")
+        print_status(f"  rejected rows, with line number and reason: topic {topic}.rejects")
 
 
 def _format_progress(progress: "IngestProgress", rate_s: float) -> str:
@@ -143,5 +160,5 @@ def _format_progress(progress: "IngestProgress", rate_s: float) -> str:
     line = f"{progress.source}: {share:.0%}, {progress.records:,} records, {rate_s:,.0f}/s"
     if progress.rejects:
         line += f", {progress.rejects:,} rows rejected"
-    # at the pace of event time a night or a weekend is a long silence: say so
+    # paced by event time, a night or a weekend is a long wait: show that it is intended
     return f"{line}, next in {progress.next_s:,.0f} s" if progress.next_s >= 2 else line

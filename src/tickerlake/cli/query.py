@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tickerlake.cli.common import Calendar, Force, Lake, StatusLine, print_status
+from tickerlake.cli.common import StatusLine, print_status
+from tickerlake.cli.help import OTHER, OUTPUT
+from tickerlake.cli.options import Calendar, Force, Lake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,33 +19,56 @@ if TYPE_CHECKING:
 
 _FORMATS = ("table", "csv", "json", "parquet")
 _MAX_TABLE_ROWS = 100
+"""Rows of a table on the terminal: more scroll away, and laying a table out takes memory per row."""
+
+_UNCOMPACTED_NOTE_ROWS = 1_000_000
+"""From here on a query spends seconds on reading raw segments, which compaction avoids."""
+
 _FORMULA_PATTERN = r"^[=+\-@\t\r]"
 
 
 def query(
-    sql: Annotated[str, typer.Argument(help="One select; - reads it from standard input.")],
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT statement; - reads standard input.")],
     lake: Lake,
     format_: Annotated[
         str | None,
         typer.Option(
-            "--format", "-f", help="table, csv, json (one document a line) or parquet.", show_default=False
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="table, csv, json (one document per line) or parquet; default: by the output file's "
+            "name, else table on a terminal, csv elsewhere.",
+            autocompletion=lambda: list(_FORMATS),
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to this file.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Output file.", rich_help_panel=OUTPUT),
     ] = None,
     force: Force = False,
     calendar: Calendar = "24/7",
-    memory: Annotated[str, typer.Option(help="How much DuckDB may use; more spills to disk.")] = "2GB",
+    memory: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE", help="Memory limit; larger results spill to disk.", rich_help_panel=OTHER
+        ),
+    ] = "2GB",
 ) -> None:
-    """Run SQL (of DuckDB) over the lake: what is compacted and what is not, each record once.
+    """Query the lake with SQL (DuckDB dialect), compacted or not.
 
-    There are bars, trades, quotes, alerts and indicators, and the views daily_bars, returns, moving_averages,
-    volatility, relative_volume, session_vwap, latest_prices, alerts_in_context, data_quality, freshness.
+    Tables: bars, trades, quotes, alerts, indicators.
 
-    Examples: `tickerlake query "select * from latest_prices" --lake ./lake` ·
-    `tickerlake query "describe bars" --lake ./lake` ·
-    `tickerlake query "select * from bars where symbol = 'AAPL'" --lake ./lake -o aapl.parquet`
+    Views: daily_bars, returns, moving_averages, volatility, relative_volume, session_vwap, latest_prices,
+    alerts_in_context, data_quality, freshness.
+
+    Each record is in the result once.
+
+    Examples
+    --------
+    tickerlake query "from latest_prices" --lake ./lake
+    tickerlake query "describe bars" --lake ./lake
+    tickerlake query "from bars where symbol = 'AAPL'" --lake ./lake -o aapl.csv
     """
     from tickerlake.analytics.calendars import SessionDates
     from tickerlake.errors import UsageError
@@ -57,31 +82,29 @@ def query(
     if output_format not in _FORMATS:
         raise UsageError(f"There is no format {output_format!r}.", f"Use one of {', '.join(_FORMATS)}.")
     if output_format == "parquet" and output is None:
-        raise UsageError("Parquet is written to a file.", "Name it with --output.")
+        raise UsageError("Parquet can only be written to a file.", "Name one with --output.")
     if output and output.exists() and not force:
-        raise UsageError(f"{output} is there already.", "Choose another name, or replace it with --force.")
+        raise UsageError(f"{output} already exists.", "Choose another name, or overwrite it with --force.")
     if sql == "-":
         sql = sys.stdin.read()
-    ticker = StatusLine()
+    status_line = StatusLine()
     store = open_store(lake)
-    database = LakeDatabase(store, SessionDates(calendar), memory=memory, report=ticker.update)
+    database = LakeDatabase(store, SessionDates(calendar), memory=memory, report=status_line.update)
     try:
         result = database.query(sql)
-        ticker.clear()
+        status_line.clear()
         if database.rejects:
-            print_status(f"note: {database.rejects:,} records are none of their topic's kind, and left out")
+            print_status(f"note: {database.rejects:,} records are not of their topic's record type; skipped")
         _write(result, output_format, output)
         if database.not_curated > _UNCOMPACTED_NOTE_ROWS:
             print_status(
-                f"note: {database.not_curated:,} records are not compacted; `tickerlake compact` helps"
+                f"note: {database.not_curated:,} records are not compacted; "
+                "`tickerlake compact` makes queries faster"
             )
     finally:
-        ticker.clear()
+        status_line.clear()
         database.close()
         store.close()
-
-
-_UNCOMPACTED_NOTE_ROWS = 1_000_000
 
 
 def _write(result: Any, output_format: str, output: Path | None) -> None:
@@ -91,7 +114,7 @@ def _write(result: Any, output_format: str, output: Path | None) -> None:
     if output is None:
         _write_stdout(result, output_format)
         return
-    # whole or not at all: it gets its name at the end
+    # renamed when complete, so that the file is never seen half-written
     temporary = output.with_name(f".{output.name}.part")
     try:
         if output_format == "parquet":
@@ -109,12 +132,12 @@ def _write(result: Any, output_format: str, output: Path | None) -> None:
 def _write_stdout(result: Any, output_format: str) -> None:
     try:
         for number, frame in enumerate(_frames(result)):
-            text = io.BytesIO()
-            _write_frame(frame, output_format, text, first=number == 0)
-            sys.stdout.buffer.write(text.getbuffer())
+            buffer = io.BytesIO()
+            _write_frame(frame, output_format, buffer, first=number == 0)
+            sys.stdout.buffer.write(buffer.getbuffer())
         sys.stdout.flush()
     except BrokenPipeError:
-        # whoever reads has had enough, as `head` does; the interpreter must not try once more
+        # the reader has closed the pipe, as `head` does; without this, flushing at exit would fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -141,17 +164,17 @@ def _write_frame(frame: "pl.DataFrame", output_format: str, file: Any, *, first:
         names = {column.name for column in decimals}
         frame.with_columns(pl.col(name).cast(pl.Float64) for name in names).write_ndjson(file)
         return
-    lists = [name for name, kind in frame.schema.items() if isinstance(kind, pl.List)]
+    lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
     frame = frame.with_columns(pl.col(name).list.join(" ") for name in lists)
     numbers = {column.name for column in decimals}
-    texts = [name for name, kind in frame.schema.items() if kind == pl.String() and name not in numbers]
-    # a spreadsheet would run a text that begins like a formula
+    strings = [name for name, dtype in frame.schema.items() if dtype == pl.String() and name not in numbers]
+    # a spreadsheet would execute a string that begins like a formula
     frame = frame.with_columns(
         pl.when(pl.col(name).str.contains(_FORMULA_PATTERN))
         .then("'" + pl.col(name))
         .otherwise(name)
         .alias(name)
-        for name in texts
+        for name in strings
     )
     frame.write_csv(file, include_header=first, datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
 
@@ -162,13 +185,13 @@ def _print_table(frame: "pl.DataFrame") -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, kind in frame.schema.items():
-        table.add_column(name, justify="right" if kind.is_numeric() else "left")
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
     for row in frame.head(_MAX_TABLE_ROWS).iter_rows():
         table.add_row(*(Text(_format_cell(value)) for value in row))
     Console().print(table)
     if frame.height > _MAX_TABLE_ROWS:
-        print_status(f"the first {_MAX_TABLE_ROWS} rows; --format csv gives all")
+        print_status(f"first {_MAX_TABLE_ROWS} rows; --format csv prints all")
 
 
 def _format_cell(value: object) -> str:

@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from tickerlake.cli.common import (
+from tickerlake.cli.common import graceful_shutdown, librdkafka_properties, print_status
+from tickerlake.cli.help import KAFKA, LAKE, SERVER
+from tickerlake.cli.options import (
+    DASHBOARD_PORT,
+    LAKE_URI,
     LOCAL_BROKER,
     BootstrapServers,
     Calendar,
+    DashboardPort,
     Property,
-    graceful_shutdown,
-    librdkafka_properties,
-    print_status,
 )
 
 
@@ -25,50 +27,70 @@ def serve(
         str | None,
         typer.Option(
             "--lake",
-            help="For history and the state of the lake: gs://bucket/prefix or a folder.",
+            metavar="URI",
+            help=f"Also show this lake and its history: {LAKE_URI[0].lower()}{LAKE_URI[1:]}",
             envvar="TICKERLAKE_LAKE",
+            rich_help_panel=LAKE,
         ),
     ] = None,
     prefix: Annotated[
         list[str] | None,
         typer.Option(
-            help="Show the topics PREFIX.*; may be repeated. By default all that look like ours.",
-            show_default=False,
+            metavar="PREFIX",
+            help="Show the topics PREFIX.*; repeatable; default: all topics with known record types.",
+            rich_help_panel=KAFKA,
         ),
     ] = None,
     calendar: Calendar = "24/7",
     host: Annotated[
-        str, typer.Option(help="Address to serve; beyond this machine it takes a password and TLS.")
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen on; other than localhost it requires a password and TLS.",
+            rich_help_panel=SERVER,
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to serve; 0 for any.")] = 8787,
+    port: DashboardPort = DASHBOARD_PORT,
     tls_cert: Annotated[
-        Path | None, typer.Option(help="Certificate with its chain (PEM).", show_default=False)
+        Path | None,
+        typer.Option(metavar="FILE", help="TLS certificate chain (PEM).", rich_help_panel=SERVER),
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).", show_default=False)] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TLS private key (PEM).", rich_help_panel=SERVER)
+    ] = None,
     behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="A proxy in front of it speaks TLS with the browsers.")
+        bool, typer.Option("--behind-proxy", help="A reverse proxy terminates TLS.", rich_help_panel=SERVER)
     ] = False,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="A further name under which browsers may call it; may be repeated.", show_default=False
+            metavar="NAME",
+            help="Accept requests for this host name, too; repeatable.",
+            rich_help_panel=SERVER,
         ),
     ] = None,
     hash_password: Annotated[
         bool,
         typer.Option(
-            "--hash-password", help="Ask for a password, print what may stand in its place, and end."
+            "--hash-password",
+            help="Prompt for a password, print its hash and exit.",
+            rich_help_panel=SERVER,
         ),
     ] = False,
     property_: Property = None,
 ) -> None:
-    """Show watch list, charts, alerts and the state of the pipeline, live, in a browser.
+    r"""Serve a live dashboard: watch list, charts, alerts, pipeline health.
 
-    A page on this machine needs no login. To serve others, set a password (or its hash) in
+    On localhost it needs no login. For remote hosts, set a password or its hash in
     TICKERLAKE_SERVE__PASSWORD, and a token for programs in TICKERLAKE_SERVE__TOKEN.
 
-    Examples: `tickerlake serve --lake ./lake` · `tickerlake serve --prefix stocks -b kafka:9092` ·
-    `tickerlake serve --host 0.0.0.0 --tls-cert chain.pem --tls-key key.pem --allow-host dash.example.com`
+    Examples
+    --------
+    tickerlake serve --lake ./lake
+    tickerlake serve --prefix stocks -b kafka:9092
+    # for remote hosts
+    tickerlake serve --host 0.0.0.0 --allow-host dash.example.com \
+        --tls-cert chain.pem --tls-key key.pem
     """
     if hash_password:
         _print_password_hash()
@@ -92,7 +114,7 @@ def serve(
         token=os.environ.get(TOKEN_VARIABLE, ""),
     )
     if behind_proxy and not options.password:
-        print_status("warning: without a password, whoever the proxy lets through sees everything")
+        print_status("warning: no password is set: everyone the proxy admits can see everything")
     store = open_store(lake) if lake else None
     try:
         if store:
@@ -104,7 +126,7 @@ def serve(
                 bootstrap_servers, librdkafka_properties(context, property_), store, options
             ) as dashboard,
         ):
-            print_status(f"the dashboard is at {dashboard.url} (Ctrl-C ends it)")
+            print_status(f"dashboard at {dashboard.url} (Ctrl-C stops it)")
             stop.wait()
     finally:
         if store:
@@ -119,5 +141,5 @@ def _print_password_hash() -> None:
 
     password = getpass.getpass("Password: ")
     if getpass.getpass("Again: ") != password:
-        raise UsageError("The two are not the same.", "Try again.")
+        raise UsageError("The passwords do not match.", "Run the command again.")
     typer.echo(hash_password(password))

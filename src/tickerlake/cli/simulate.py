@@ -1,4 +1,4 @@
-"""``tickerlake simulate``: a seeded market → a file or Kafka."""
+"""``tickerlake simulate``: a synthetic market → a file or Kafka."""
 
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tickerlake.cli.common import (
-    LOCAL_BROKER,
-    BootstrapServers,
-    Force,
-    Json,
-    LongestWait,
-    Property,
+    DRAIN_MESSAGE,
     StatusLine,
     graceful_shutdown,
     librdkafka_properties,
@@ -22,6 +17,20 @@ from tickerlake.cli.common import (
     print_json,
     print_status,
 )
+from tickerlake.cli.help import KAFKA, MARKET, OUTPUT
+from tickerlake.cli.options import (
+    LOCAL_BROKER,
+    BootstrapServers,
+    CreateTopic,
+    Force,
+    Json,
+    LongestWait,
+    Partitions,
+    Property,
+    Rate,
+    Speed,
+)
+from tickerlake.pipeline.defaults import PARTITIONS
 
 if TYPE_CHECKING:
     import threading
@@ -42,57 +51,92 @@ def simulate(
         typer.Option(
             "--output",
             "-o",
-            help="File: .csv for people; .ndjson or .parquet for records; .csv.gz, .ndjson.gz. - for stdout.",
+            metavar="FILE",
+            help="Output file: .csv, .ndjson or .parquet; .csv.gz and .ndjson.gz are compressed; "
+            "- is standard output.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     topic: Annotated[
-        str | None, typer.Option("--topic", "-t", help="Or a topic to write to; created if missing.")
+        str | None,
+        typer.Option(
+            "--topic",
+            "-t",
+            metavar="TOPIC",
+            help="Topic to write to, instead of a file.",
+            rich_help_panel=KAFKA,
+        ),
     ] = None,
     bootstrap_servers: BootstrapServers = LOCAL_BROKER,
-    symbols: Annotated[int, typer.Option(help="How many symbols; the first is the most active.")] = 100,
-    trades: Annotated[int, typer.Option(help="How many trades in all, exactly.")] = 1_000_000,
-    seed: Annotated[int, typer.Option(help="The same seed and options give the same market.")] = 7,
-    start: Annotated[str, typer.Option(help="First day, or the weekday after it.")] = "2024-01-02",
+    symbols: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Number of symbols; the first is the most active.", rich_help_panel=MARKET
+        ),
+    ] = 100,
+    trades: Annotated[
+        int, typer.Option(metavar="N", help="Number of trades in total.", rich_help_panel=MARKET)
+    ] = 1_000_000,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="The same seed and options give the same market.", rich_help_panel=MARKET
+        ),
+    ] = 7,
+    start: Annotated[
+        str,
+        typer.Option(
+            metavar="DATE",
+            help="First day; on a weekend, the next weekday.",
+            rich_help_panel=MARKET,
+        ),
+    ] = "2024-01-02",
     days: Annotated[
         int | None,
         typer.Option(
-            help="Weekdays; by default so many that a symbol has 500 trades a day, but 252 at most.",
-            show_default=False,
+            metavar="N",
+            help="Number of weekdays; default: enough for 500 trades per symbol and day, at most 252.",
+            rich_help_panel=MARKET,
         ),
     ] = None,
-    jumps: Annotated[float, typer.Option(help="Jumps of a symbol in a day, on average.")] = 0.1,
-    halts: Annotated[float, typer.Option(help="Halts of a symbol in a day, on average.")] = 0.01,
-    splits: Annotated[float, typer.Option(help="Splits of a symbol in a day, on average.")] = 0.002,
+    jumps: Annotated[
+        float, typer.Option(metavar="N", help="Average jumps per symbol and day.", rich_help_panel=MARKET)
+    ] = 0.1,
+    halts: Annotated[
+        float, typer.Option(metavar="N", help="Average halts per symbol and day.", rich_help_panel=MARKET)
+    ] = 0.01,
+    splits: Annotated[
+        float, typer.Option(metavar="N", help="Average splits per symbol and day.", rich_help_panel=MARKET)
+    ] = 0.002,
     truth: Annotated[
         Path | None,
         typer.Option(
-            help="File of labels: every jump, split and halt, one JSON object a line. "
-            "By default FILE.truth.ndjson beside -o FILE, and none with -o - or --topic.",
-            show_default=False,
+            metavar="FILE",
+            help="Label file: each jump, split and halt as a JSON line; default: OUTPUT.truth.ndjson, "
+            "none for standard output or a topic.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     force: Force = False,
-    speed: Annotated[
-        str, typer.Option(help="To a topic: max, or by event time: 1x as it was, 60x an hour in a minute.")
-    ] = "max",
-    rate: Annotated[str | None, typer.Option(help="To a topic: trades a second, for example 500/s.")] = None,
+    speed: Speed = "max",
+    rate: Rate = None,
     longest_wait: LongestWait = None,
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of a topic that is created.")] = 4,
-    create: Annotated[
-        bool, typer.Option("--create/--no-create", help="Create the topic if it is missing.")
-    ] = True,
+    partitions: Partitions = PARTITIONS,
+    create: CreateTopic = True,
     property_: Property = None,
     json: Json = False,
 ) -> None:
-    """Make a market from a seed: trades of many symbols, and the truth about their jumps, splits and halts.
+    """Generate a synthetic market with labeled jumps, splits and halts.
 
-    Weekdays, 09:30 to 16:00 in New York. A file appears whole or not at all. To a topic each trade is written
-    once: run again after a crash or Ctrl-C, it continues where it stopped.
+    Trades are on weekdays, 09:30 to 16:00 in New York. A file is written completely or not at all. To a
+    topic each trade is written exactly once; after a crash or Ctrl-C, run the same command again to continue.
 
-    Examples: `tickerlake simulate -o trades.csv` ·
-    `tickerlake simulate --symbols 500 --trades 10000000 --seed 1 -o trades.parquet` ·
-    `tickerlake simulate --trades 1000 -o - | head` ·
-    `tickerlake simulate -t stocks.trades --speed 60x --truth truth.ndjson`
+    Examples
+    --------
+    tickerlake simulate -o trades.csv
+    tickerlake simulate --symbols 500 --trades 10000000 -o trades.parquet
+    tickerlake simulate --trades 1000 -o - | head
+    tickerlake simulate -t stocks.trades --speed 60x --truth truth.ndjson
     """
     from tickerlake.errors import UsageError
     from tickerlake.pipeline.ingest import Ingest, IngestOptions
@@ -101,15 +145,15 @@ def simulate(
     from tickerlake.tools.simulate import Stopped
 
     if (output is None) == (topic is None):
-        raise UsageError("A market goes to a file or to a topic.", "Give -o FILE, -o - or --topic.")
+        raise UsageError("A market is written to either a file or a topic.", "Use -o FILE, -o - or --topic.")
     if json and output == _STDOUT:
-        raise UsageError("The trades and --json can't both go to stdout.", "Leave out one of them.")
+        raise UsageError("--json would mix with the trades on standard output.", "Use -o FILE.")
     rate_s, speed_factor = parse_rate(rate), parse_speed(speed)
     max_wait_s = parse_longest_wait(longest_wait, speed_factor)
     if output and (rate_s or speed_factor):
-        raise UsageError("--rate and --speed are for topics.", "Leave them out: a file is written at once.")
+        raise UsageError("--rate and --speed need --topic.", "Omit them: a file is written at full speed.")
     market = Market(MarketOptions(symbols, trades, seed, _parse_day(start), days, jumps, halts, splits))
-    with graceful_shutdown("dropping what is not whole …" if output else "finishing what was made …") as stop:
+    with graceful_shutdown("discarding the incomplete file …" if output else DRAIN_MESSAGE) as stop:
         try:
             if output:
                 result = _to_file(market, output, truth, stop, force=force)
@@ -126,7 +170,7 @@ def simulate(
                 )
                 result = _to_topic(market, ingest, truth, stop, force=force)
         except Stopped:
-            print_status("stopped; no file was written.")
+            print_status("stopped; no file was written")
             raise typer.Exit(130) from None
     if json:
         print_json(_summarize(market) | result)
@@ -146,7 +190,7 @@ def _to_file(
                 with open_stdout() as stream:
                     stats = write_stream(market, stream, truth, stop, show, force=force)
             except BrokenPipeError:
-                return {"finished": True}  # who reads has enough, as `head` has
+                return {"finished": True}  # the reader has closed the pipe, as `head` does
         else:
             truth = truth or output.with_name(output.name + TRUTH_SUFFIX)
             stats = write_file(market, output, truth, stop, show, force=force)
@@ -173,50 +217,50 @@ def _to_topic(
         with _progress_reporter(market) as show:
             labels = write_truth(market, truth, stop, show, force=force).labels
         print_status(f"{truth}: {_format_label_counts(labels)}")
-    ticker = StatusLine()
+    status_line = StatusLine()
 
-    def progress(now: "IngestProgress") -> None:
-        made = (
-            f"{now.rows_done / now.rows:.0%}, {now.records:,} trades, {ticker.rate(now.new_records):,.0f}/s"
-        )
-        # at the pace of event time a night or a weekend is a long silence: say so
-        waits = f", next in {now.next_s:,.0f} s" if now.next_s >= 2 else ""
-        ticker.update(f"{ingest.topic}: {made}{waits}")
+    def show_progress(progress: "IngestProgress") -> None:
+        rate_s = status_line.rate(progress.new_records)
+        line = f"{progress.rows_done / progress.rows:.0%}, {progress.records:,} trades, {rate_s:,.0f}/s"
+        # paced by event time, a night or a weekend is a long wait: show that it is intended
+        waits = f", next in {progress.next_s:,.0f} s" if progress.next_s >= 2 else ""
+        status_line.update(f"{ingest.topic}: {line}{waits}")
 
-    progress_total = write_topic(market, ingest, stop, progress)
-    ticker.clear()
-    if progress_total.finished and not progress_total.new_records:
-        print_status(
-            f"{ingest.topic}: this market is there already ({progress_total.records:,} trades); nothing new"
-        )
-    elif progress_total.finished:
-        print_status(f"{ingest.topic}: {_format_market(market)}; {progress_total.new_records:,} are new")
+    totals = write_topic(market, ingest, stop, show_progress)
+    status_line.clear()
+    if totals.finished and not totals.new_records:
+        print_status(f"{ingest.topic}: already written ({totals.records:,} trades), nothing new")
+    elif totals.finished:
+        print_status(f"{ingest.topic}: {_format_market(market)}, {totals.new_records:,} of them new")
     else:
         print_status(
-            f"{ingest.topic}: {progress_total.records:,} of {progress_total.rows:,} trades; run it again to continue."
+            f"{ingest.topic}: {totals.records:,} of {totals.rows:,} trades; "
+            "run the same command again to continue"
         )
     return {
         "topic": ingest.topic,
-        "records": progress_total.records,
-        "new_records": progress_total.new_records,
+        "records": totals.records,
+        "new_records": totals.new_records,
         "truth": str(truth) if truth else None,
         "labels": labels,
-        "finished": progress_total.finished,
+        "finished": totals.finished,
     }
 
 
 @contextmanager
 def _progress_reporter(market: "Market") -> "Iterator[OnProgress]":
-    ticker = StatusLine()
+    status_line = StatusLine()
 
-    def show(now: "SimulateStats") -> None:
-        made = f"{now.trades / market.rows:.0%}, {now.trades:,} trades, {ticker.rate(now.trades):,.0f}/s"
-        ticker.update(f"{market.source}: {made}")
+    def show(stats: "SimulateStats") -> None:
+        rate_s = status_line.rate(stats.trades)
+        status_line.update(
+            f"{market.source}: {stats.trades / market.rows:.0%}, {stats.trades:,} trades, {rate_s:,.0f}/s"
+        )
 
     try:
         yield show
     finally:
-        ticker.clear()
+        status_line.clear()
 
 
 def _parse_day(text: str) -> "date":
@@ -227,7 +271,7 @@ def _parse_day(text: str) -> "date":
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"--start {text} is no date.", "Write it as 2024-01-02.") from error
+        raise UsageError(f"--start {text} is not a date.", "Write it as 2024-01-02.") from error
 
 
 def _summarize(market: "Market") -> dict[str, Any]:

@@ -5,56 +5,92 @@ from typing import Annotated
 import typer
 
 from tickerlake.cli.common import (
-    LOCAL_BROKER,
-    BootstrapServers,
-    Json,
-    Lake,
-    Property,
     StatusLine,
     graceful_shutdown,
     librdkafka_properties,
     print_json,
     print_status,
 )
+from tickerlake.cli.help import KAFKA, LAKE, TIMING
+from tickerlake.cli.options import LOCAL_BROKER, BootstrapServers, Json, Lake, Property, UntilEnd
+from tickerlake.pipeline.defaults import FLUSH_AGE_S, FLUSH_BYTES, FLUSH_RECORDS
 
 _OBJECT_COST_WARNING = (
-    "--format json stores one object a record: on Cloud Storage about $5 for a million records, and a new "
-    "bucket takes about 1,000 objects a second. ndjson and parquet store many records in one object."
+    "warning: --format json stores one object per record: on Cloud Storage about $5 per million records, and "
+    "a new bucket accepts about 1,000 objects per second. ndjson and parquet store many records per object."
 )
 
 
 def sink(
     context: typer.Context,
-    topic: Annotated[list[str], typer.Option("--topic", "-t", help="Topic to store; may be repeated.")],
+    topic: Annotated[
+        list[str],
+        typer.Option(
+            "--topic", "-t", metavar="TOPIC", help="Topic to store; repeatable.", rich_help_panel=KAFKA
+        ),
+    ],
     lake: Lake,
     bootstrap_servers: BootstrapServers = LOCAL_BROKER,
-    group: Annotated[str | None, typer.Option(help="Consumer group; default: one per lake.")] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Consumer group: its members share the topics; default: one per lake.",
+            rich_help_panel=KAFKA,
+        ),
+    ] = None,
     format_: Annotated[
         str,
         typer.Option(
-            "--format", help="ndjson (gzip), parquet (typed columns) or json (one object a record)."
+            "--format",
+            metavar="FORMAT",
+            help="ndjson (gzip), parquet (typed columns) or json (one object per record).",
+            autocompletion=lambda: ["ndjson", "parquet", "json"],
+            rich_help_panel=LAKE,
         ),
     ] = "ndjson",
-    flush_bytes: Annotated[int, typer.Option(min=1, help="Store a segment at this many bytes.")] = 8 << 20,
-    flush_records: Annotated[int, typer.Option(min=1, help="… or at this many records.")] = 200_000,
+    flush_bytes: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="BYTES", help="Store a segment at this size of its values.", rich_help_panel=TIMING
+        ),
+    ] = FLUSH_BYTES,
+    flush_records: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Store a segment at this number of records.", rich_help_panel=TIMING
+        ),
+    ] = FLUSH_RECORDS,
     flush_age: Annotated[
-        float, typer.Option(min=0, help="… or when the oldest is this many seconds old.")
-    ] = 10.0,
-    until_end: Annotated[
-        bool, typer.Option("--until-end", help="Stop when everything there is stored.")
-    ] = False,
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Store a segment when its oldest record has this age.",
+            rich_help_panel=TIMING,
+        ),
+    ] = FLUSH_AGE_S,
+    until_end: UntilEnd = False,
     on_gap: Annotated[
-        str, typer.Option(help="If Kafka deleted records before they were stored: stop, record.")
+        str,
+        typer.Option(
+            metavar="ACTION",
+            help="If Kafka deleted records before they were stored: stop, or record the gap and continue.",
+            autocompletion=lambda: ["stop", "record"],
+            rich_help_panel=LAKE,
+        ),
     ] = "stop",
     property_: Property = None,
     json: Json = False,
 ) -> None:
     """Store every record of a topic in the lake, exactly once.
 
-    Any number of sinks may share a topic. Ctrl-C stores what has been read and stops.
+    Any number of sinks can share a topic. Ctrl-C stores the records already read, then stops.
 
-    Examples: `tickerlake sink -t stocks.bars --lake ./lake --until-end` ·
-    `tickerlake sink -t stocks.bars --lake gs://my-bucket/lake -b kafka:9092 --format parquet`
+    Examples
+    --------
+    tickerlake sink -t stocks.bars --lake ./lake --until-end
+    tickerlake sink -t stocks.bars --lake gs://my-bucket/lake -b kafka:9092
     """
     import hashlib
 
@@ -66,7 +102,7 @@ def sink(
     from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
 
     if on_gap not in {"stop", "record"}:
-        raise UsageError(f"--on-gap {on_gap} is not known.", "Use stop or record.")
+        raise UsageError(f"--on-gap {on_gap} is not an action.", "Use stop or record.")
     options = SinkOptions(
         format=check_format(format_),
         flush_bytes=flush_bytes,
@@ -80,19 +116,19 @@ def sink(
         print_status(_OBJECT_COST_WARNING)
     status_line = StatusLine()
 
-    def on_progress(now: SinkProgress) -> None:
+    def show_progress(progress: SinkProgress) -> None:
         status_line.update(
-            f"{store.uri}: {now.records:,} records, {status_line.rate(now.records):,.0f}/s, "
-            f"{now.segments:,} segments, {now.bytes / 1e6:,.1f} MB, lag {now.lag:,}"
+            f"{store.uri}: {progress.records:,} records, {status_line.rate(progress.records):,.0f}/s, "
+            f"{progress.segments:,} segments, {progress.bytes / 1e6:,.1f} MB, lag {progress.lag:,}"
         )
 
     worker = Sink(bootstrap_servers, topic, store, group, options, librdkafka_properties(context, property_))
     with graceful_shutdown() as stop:
-        totals = worker.run(stop, until_end=until_end, on_progress=on_progress)
+        totals = worker.run(stop, until_end=until_end, on_progress=show_progress)
     status_line.clear()
     print_status(
-        f"stored {totals.records:,} records in {totals.segments} segments ({totals.bytes:,} bytes) at {store.uri}; "
-        f"{totals.rejects} rejected"
+        f"stored {totals.records:,} records in {totals.segments:,} segments ({totals.bytes:,} bytes) "
+        f"at {store.uri}, rejected {totals.rejects:,}"
     )
     if totals.rejects:
         print_status(f"  rejected records, with offset and reason: {store.uri}/rejects/")

@@ -21,6 +21,7 @@ from tickerlake.kafka.reader import read_all
 from tickerlake.lake.topic import check_topic
 from tickerlake.model.json import to_json_lines
 from tickerlake.parallel import prefetch
+from tickerlake.pipeline.defaults import PARTITIONS
 from tickerlake.pipeline.locks import hold_locks
 from tickerlake.sources.pace import Pace
 from tickerlake.sources.source import Counts, Fingerprint, Source
@@ -80,7 +81,7 @@ class IngestOptions:
     batch_rows: int = 50_000
     transaction_rows: int = 200_000
     commit_interval_s: float = 1.0
-    partitions: int = 4
+    partitions: int = PARTITIONS
     create_topic: bool = True
 
 

@@ -24,6 +24,7 @@ from tickerlake.lake.segment import StoreResult
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import Format, TopicMeta, check_same_topic, check_topic, open_topic
 from tickerlake.lake.writer import Writer, open_writer
+from tickerlake.pipeline.defaults import FLUSH_AGE_S, FLUSH_BYTES, FLUSH_RECORDS
 
 _POLL_TIMEOUT_S = 0.05  # how late an idle worker notices that a segment is due, or stored
 _TOPIC_CHECK_INTERVAL_S = 5.0  # one request per topic
@@ -54,9 +55,9 @@ class SinkOptions:
     """
 
     format: Format = "ndjson"
-    flush_bytes: int = 8 << 20
-    flush_records: int = 200_000
-    flush_age_s: float = 10.0
+    flush_bytes: int = FLUSH_BYTES
+    flush_records: int = FLUSH_RECORDS
+    flush_age_s: float = FLUSH_AGE_S
     buffer_bytes: int = 32 << 20
     on_gap: Literal["stop", "record"] = "stop"
 

@@ -1,0 +1,115 @@
+"""Rules and alerts on the command line: load rules, print alerts, send notifications."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tickerlake.cli.common import print_status
+
+if TYPE_CHECKING:
+    from tickerlake.alerts.engine import AlertEngine
+    from tickerlake.alerts.rules.ruleset import RuleSet
+    from tickerlake.model.alert import Alert
+    from tickerlake.notify.dispatcher import Route
+
+DEAD_LETTER_FOLDER = Path(".tickerlake/dead-letters")
+
+
+class AlertPrinter:
+    """Prints alerts to stdout, each as a readable line or as a JSON line."""
+
+    def __init__(self, *, json: bool) -> None:
+        from rich.console import Console
+
+        self._json = json
+        self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+    def print(self, alert: "Alert") -> None:
+        """Print one alert."""
+        from tickerlake.notify.targets.console import console_line
+
+        if self._json:
+            print(alert.to_json().decode(), flush=True)
+        else:
+            self._console.print(console_line(alert))
+
+
+def load_rules(path: Path | None, preset: str) -> "RuleSet":
+    """Return the rules of a file, or without one those of a preset.
+
+    Raises
+    ------
+    UsageError
+        If the preset does not exist or the file is not valid.
+    """
+    from tickerlake.alerts.rules import ruleset
+    from tickerlake.alerts.rules.presets import PRESETS
+    from tickerlake.alerts.rules.ruleset import RuleSet, load
+    from tickerlake.errors import UsageError
+
+    if path is not None:
+        return load(path)
+    if preset == "none":
+        return RuleSet("no rules", ())
+    if preset not in PRESETS:
+        raise UsageError(
+            f"There is no preset {preset}.", f"Use {', '.join(PRESETS)}, none, or a file with --rules."
+        )
+    return ruleset.preset(preset)
+
+
+def load_named_rules(name: str) -> "RuleSet":
+    """Return the rules of a file, or of a preset if no such file exists.
+
+    Raises
+    ------
+    UsageError
+        If neither exists, or the file is not valid.
+    """
+    is_preset = name.isalpha() and not Path(name).exists()
+    return load_rules(None, name) if is_preset else load_rules(Path(name), "")
+
+
+def warn_rules_without_data(engine: "AlertEngine") -> None:
+    """Warn about rules that have seen no bar."""
+    for rule in engine.rules_without_data:
+        bars = f"{' or '.join(rule.intervals)} bars" if rule.intervals else "bars"
+        print_status(f"warning: rule {rule.id} had no data: no {bars} of its symbols were built; see --bars")
+
+
+@contextmanager
+def forward_alerts(
+    rules: "RuleSet", bootstrap_servers: str, topic: str, group: str, kafka_properties: Mapping[str, str]
+) -> Iterator[None]:
+    """Send the alerts of a topic to the targets of the rules, in the background, until the block ends."""
+    if not rules.notify:
+        yield
+        return
+    from tickerlake.notify.dispatcher import Dispatcher
+    from tickerlake.pipeline.forward_alerts import AlertForwarder, forwarding
+
+    forwarder = AlertForwarder(bootstrap_servers, topic, f"{group}-notify", kafka_properties)
+    dispatcher = Dispatcher(notification_routes(rules), DEAD_LETTER_FOLDER)
+    with forwarding(
+        forwarder,
+        dispatcher,
+        lambda error: print_status(f"warning: notifications stopped: {error}"),
+    ):
+        yield
+    for name, stats in dispatcher.stats().items():
+        undelivered = (
+            f", {stats.dead_lettered:,} dead-lettered in {DEAD_LETTER_FOLDER}/ ({stats.last_error})"
+            if stats.dead_lettered
+            else ""
+        )
+        print_status(f"  {name}: {stats.delivered:,} alerts delivered{undelivered}")
+
+
+def notification_routes(rules: "RuleSet") -> "list[Route]":
+    """Return the notification targets of rules; secrets come from the environment."""
+    from tickerlake.notify.settings import read_routes
+
+    return read_routes([(each.line, each.table) for each in rules.notify], os.environ)

@@ -1,0 +1,82 @@
+"""Options of bars and indicators that `track` and `rules test` share."""
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tickerlake.cli.help import BARS, TIMING
+
+if TYPE_CHECKING:
+    from tickerlake.analytics.types import EngineOptions
+
+# what a trader's charts show; the engine on its own builds the bars and indicators that it is asked for
+DEFAULT_BARS = "1m,5m,1h,1d"
+DEFAULT_INDICATORS = "SMA(20),EMA(20),RSI(14),MACD(12,26,9),BBANDS(20,2,2),ATR(14),VWAP"
+
+BarIntervals = Annotated[
+    str,
+    typer.Option(
+        "--bars",
+        metavar="INTERVALS",
+        help="Bars to build from trades or shorter bars: seconds to hours, or 1d.",
+        rich_help_panel=BARS,
+    ),
+]
+Indicators = Annotated[
+    str,
+    typer.Option(
+        metavar="LIST",
+        help="Indicators to compute for each closed bar, or none.",
+        rich_help_panel=BARS,
+    ),
+]
+Grace = Annotated[
+    str,
+    typer.Option(
+        metavar="DURATION",
+        help="How long a bar waits for late records before it closes.",
+        rich_help_panel=TIMING,
+    ),
+]
+Lateness = Annotated[
+    str,
+    typer.Option(
+        metavar="DURATION",
+        help="How long after closing a bar can still be restated by a late trade; later trades are rejected.",
+        rich_help_panel=TIMING,
+    ),
+]
+
+
+def engine_options(
+    bars: str, indicators: str, grace: str, lateness: str, idle: str, ahead: str, group: str
+) -> "EngineOptions":
+    """Return the engine's options.
+
+    Raises
+    ------
+    UsageError
+        If one of them is not valid.
+    """
+    from tickerlake.analytics.indicators.registry import parse
+    from tickerlake.analytics.types import EngineOptions
+    from tickerlake.model.duration import parse_duration_option
+    from tickerlake.model.interval import validate_bar_interval
+
+    return EngineOptions(
+        intervals=tuple(dict.fromkeys(validate_bar_interval(text) for text in bars.split(","))),
+        indicators=tuple(dict.fromkeys(parse(text).text for text in _split_indicators(indicators))),
+        grace_ns=parse_duration_option(grace, "--grace"),
+        lateness_ns=parse_duration_option(lateness, "--lateness"),
+        idle_ns=parse_duration_option(idle, "--idle"),
+        max_ahead_ns=parse_duration_option(ahead, "--ahead"),
+        source_tag=f"track:{group}",
+    )
+
+
+def _split_indicators(text: str) -> list[str]:
+    """Split at commas outside parentheses."""
+    return (
+        [] if text.strip() == "none" else [part for part in re.split(r",(?![^(]*\))", text) if part.strip()]
+    )
