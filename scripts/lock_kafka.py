@@ -1,12 +1,12 @@
-"""Write ``src/tickerlake/kafka/embedded/kafka.lock`` from what Maven resolves today.
+"""Write ``src/tickerlake/kafka/embedded/kafka.lock`` from what Maven resolves now.
 
 Run by hand after changing ``KAFKA_VERSION`` in ``tickerlake.kafka.embedded.jars``::
 
     PYTHONPATH=src python scripts/lock_kafka.py
 
-The broker's section holds all of ``kafka_2.13`` and the bridge that lets it log. The tools' section
-holds the one jar that the performance tests need on top; the rest of its dependencies (Kafka Connect,
-Jetty) serve commands that nobody here runs. Review the difference before committing it.
+The broker's section contains ``kafka_2.13`` with its dependencies, and the logging bridge. The tools'
+section contains the one additional jar that the benchmarks need; its other dependencies (Kafka Connect,
+Jetty) are for commands that are not used here. Review the diff before committing it.
 """
 
 import sys
@@ -23,7 +23,7 @@ TOOLS = (f"org.apache.kafka:kafka-tools:{KAFKA_VERSION}",)
 
 
 def main() -> None:
-    """Resolve, fetch into an empty folder, and write the sums."""
+    """Resolve the artifacts, download them, and write their checksums."""
     broker: dict[str, str] = {}
     for endpoint in BROKER:
         for artifact in jgo.resolve(endpoint):
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def lock_lines(coordinates: list[str]) -> list[str]:
-    """Return a lock line for each artifact, from freshly fetched bytes."""
+    """Return a lock line for each artifact, downloaded into an empty folder."""
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         context = MavenContext(repo_cache=Path(folder))

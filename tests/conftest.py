@@ -1,4 +1,4 @@
-"""What all tests share: one real Kafka for the whole run."""
+"""Shared fixtures: one real Kafka for the whole test run."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ for name in [name for name in os.environ if name.startswith("TICKERLAKE_") and n
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Bootstrap servers of a real single-node Kafka."""
+    """Return the bootstrap servers of a real single-node Kafka."""
     folder: Path = tmp_path_factory.mktemp("kafka")
     with EmbeddedBroker(folder) as broker:
         yield broker.bootstrap_servers

@@ -45,7 +45,7 @@ def code_blocks(markdown: str, language: str) -> list[str]:
 
 
 def table_row(markdown: str, name: str) -> str:
-    """Return the row of a table whose first cell names something."""
+    """Return the table row whose first cell contains a name."""
     (row,) = (line for line in markdown.splitlines() if re.match(rf"\| [^|]*`{re.escape(name)}`", line))
     return row
 
@@ -69,7 +69,7 @@ def run_tickerlake(*arguments: object, folder: Path, **env: str) -> "subprocess.
 
 @pytest.fixture(scope="module")
 def installed_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the package of the guide, installed as its pyproject.toml says, and its programs."""
+    """A folder with the guide's package, its entry points, and its programs."""
     folder = tmp_path_factory.mktemp("mystocks")
     for code in code_blocks(GUIDES["extending"], "python"):
         (folder / code.splitlines()[0].removeprefix("# ")).write_text(code)
@@ -109,7 +109,7 @@ def test_every_rule_key_is_documented(key: str) -> None:
 
 def test_placeholders_presets_and_directions_are_documented() -> None:
     guide = GUIDES["alerts"]
-    assert [place for place in TEMPLATE_FIELDS if f"`{{{place}}}`" not in guide] == []
+    assert [name for name in TEMPLATE_FIELDS if f"`{{{name}}}`" not in guide] == []
     assert [name for name in presets.PRESETS if not table_row(guide, name)] == []
     undirected = [kind for kind in DETECTOR_KINDS if not detectors.detector_class(kind).has_direction]
     assert set(
@@ -160,7 +160,7 @@ def test_the_first_rules_print_what_the_guide_shows(tmp_path: Path) -> None:
     for session in console.removeprefix("$ ").split("\n$ "):
         line, _, expected = session.partition("\n")
         result = run_tickerlake(*shlex.split(line)[1:], folder=tmp_path)
-        # on a terminal both are one
+        # a terminal shows both
         assert (result.stdout + result.stderr).strip() == expected.strip()
         assert result.returncode == 0
 

@@ -11,11 +11,11 @@ from tickerlake.model.reject import RejectReason
 
 ROOT: Final = Path(__file__).parents[2]
 STAGES: Final = {"files": "sources/csv", "tracking": "analytics"}
-"""Guide → package of the modules that reject what the guide is about."""
+"""Guide → package whose modules reject the input that the guide describes."""
 
 
 def documented_reasons(guide: str) -> set[str]:
-    """Return what the first cells name in the table headed ``reason``."""
+    """Return the names in the first column of the table headed ``reason``."""
     text = (ROOT / "docs" / f"{guide}.md").read_text()
     table = re.search(r"^\| reason \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
     assert table
@@ -23,7 +23,7 @@ def documented_reasons(guide: str) -> set[str]:
 
 
 def reasons_in_code(package: str) -> set[str]:
-    """Return the reasons that the modules of a package name."""
+    """Return the reasons that the modules of a package use."""
     sources = (ROOT / "src/tickerlake" / package).rglob("*.py")
     names = {
         name for path in sources for name in re.findall(r"\bRejectReason\.([A-Z_]+)\b", path.read_text())

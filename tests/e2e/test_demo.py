@@ -1,4 +1,4 @@
-"""``tickerlake demo``: run once, run again, interrupted, and started over."""
+"""``tickerlake demo``: run, rerun, interrupted, and started over."""
 
 import re
 import signal

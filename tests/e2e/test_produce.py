@@ -1,4 +1,4 @@
-"""CSV → Kafka on a real broker: killed and run again, each row is in the topic once."""
+"""CSV → Kafka on a real broker: killed and rerun, `produce` writes each row once."""
 
 import json
 import secrets
@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,9 @@ from typing import Any
 import pytest
 
 from support import oracle
+from support.csv_files import DAILY_HEADER, write_daily_csv
 from support.process import run, tickerlake, wait_until
 from support.topics import has_more_than, total_high_watermark
-
-HEADER = "Date,Open,High,Low,Close,Adj Close,Volume"
-
-
-def write_daily_csv(folder: Path, rows: int, name: str = "ACME.csv") -> Path:
-    first = date(1950, 1, 2)
-    lines = [f"{first + timedelta(days=n)},10.5,12.25,9.75,11,11,{1000 + n}" for n in range(rows)]
-    path = folder / name
-    path.write_text("\n".join([HEADER, *lines]) + "\n")
-    return path
 
 
 def test_produce_killed_and_rerun(kafka: str, tmp_path: Path) -> None:
@@ -35,7 +25,7 @@ def test_produce_killed_and_rerun(kafka: str, tmp_path: Path) -> None:
     for _ in range(3):
         with tickerlake(*options) as child:
             wait_until(partial(has_more_than, kafka, topic, total_high_watermark(kafka, topic) + 2000), child)
-            assert child.poll() is None, "it ended before it could be killed"
+            assert child.poll() is None, "it exited before it could be killed"
             child.kill()
     run("produce", path, "-t", topic, "-b", kafka)
     counts = oracle.count_by_field(kafka, topic, "source_line")
@@ -59,9 +49,9 @@ def test_order_and_key_of_an_instrument(kafka: str, tmp_path: Path) -> None:
     messages = oracle.read_messages(kafka, topic)
     assert {message.key() for message in messages} == {b"ACME.XXXX", b"ZED.XXXX"}
     for key in (b"ACME.XXXX", b"ZED.XXXX"):
-        of_key = [message for message in messages if message.key() == key]
-        assert len({message.partition() for message in of_key}) == 1
-        opens = [json.loads(message.value() or b"")["ts_open_ns"] for message in of_key]
+        key_messages = [message for message in messages if message.key() == key]
+        assert len({message.partition() for message in key_messages}) == 1
+        opens = [json.loads(message.value() or b"")["ts_open_ns"] for message in key_messages]
         assert opens == sorted(opens)
         assert len(opens) == 500
 
@@ -98,7 +88,7 @@ def test_no_create(kafka: str, tmp_path: Path) -> None:
 
 def test_paced_by_event_time_and_stopped(kafka: str, tmp_path: Path) -> None:
     topic = f"p.{secrets.token_hex(6)}"
-    # a bar a day, a day an hour: only the first is due when it is stopped
+    # daily bars at one day per hour: only the first is due before the stop
     options = ("produce", write_daily_csv(tmp_path, 1000), "-t", topic, "-b", kafka, "--speed", "24x")
     with tickerlake(*options) as child:
         wait_until(partial(has_more_than, kafka, topic, 0), child)
@@ -130,12 +120,12 @@ def count_by_line(servers: str, topic: str) -> Counter[tuple[str, int]]:
 
 
 def test_several_files_are_merged_by_time(kafka: str, tmp_path: Path) -> None:
-    """The rows of one instrument lie in two files, turn about."""
+    """The rows of one instrument alternate between two files."""
     topic = f"p.{secrets.token_hex(6)}"
     lines = write_daily_csv(tmp_path, 400).read_text().splitlines()
     halves = [tmp_path / "odd.csv", tmp_path / "even.csv"]
     for number, path in enumerate(halves):
-        path.write_text("\n".join([HEADER, *lines[1 + number :: 2]]) + "\n")
+        path.write_text("\n".join([DAILY_HEADER, *lines[1 + number :: 2]]) + "\n")
     out, _ = run("produce", *halves, "--symbol", "ACME", "-t", topic, "-b", kafka, "--json")
     assert [each["records"] for each in json.loads(out)["files"]] == [200, 200]
     bars = documents(kafka, topic)
@@ -147,7 +137,7 @@ def test_several_files_are_merged_by_time(kafka: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [pytest.param("8000/s", marks=pytest.mark.full), "7777/s"])
 def test_several_files_killed_and_rerun(kafka: str, tmp_path: Path, rate: str) -> None:
-    """Each instant has a row of each symbol, in no order: a run is killed within instants."""
+    """Each timestamp has a row of each symbol, unordered, so that runs are killed within a timestamp."""
     topic = f"p.{secrets.token_hex(6)}"
     folder = tmp_path / "data"
     folder.mkdir()
@@ -155,11 +145,11 @@ def test_several_files_killed_and_rerun(kafka: str, tmp_path: Path, rate: str) -
     for name, symbols in (("one.csv", ("ZED", "ACME")), ("two.csv", ("MID",)), ("three.csv", ("YAK", "BEE"))):
         lines = write_daily_csv(tmp_path, rows).read_text().splitlines()[1:]
         each = [f"{symbol},{line}" for line in lines for symbol in symbols]
-        (folder / name).write_text("\n".join([f"Symbol,{HEADER}", *each]) + "\n")
+        (folder / name).write_text("\n".join([f"Symbol,{DAILY_HEADER}", *each]) + "\n")
     for _ in range(3):
         with tickerlake("produce", folder, "-t", topic, "-b", kafka, "--rate", rate) as child:
             wait_until(partial(has_more_than, kafka, topic, total_high_watermark(kafka, topic) + 1000), child)
-            assert child.poll() is None, "it ended before it could be killed"
+            assert child.poll() is None, "it exited before it could be killed"
             child.kill()
     run("produce", folder, "-t", topic, "-b", kafka)
     counts = count_by_line(kafka, topic)
@@ -191,14 +181,14 @@ def test_only_an_added_file_is_written(kafka: str, tmp_path: Path) -> None:
 def test_a_loop_gives_later_times_until_it_is_stopped(kafka: str, tmp_path: Path) -> None:
     topic = f"p.{secrets.token_hex(6)}"
     with tickerlake("produce", write_daily_csv(tmp_path, 20), "-t", topic, "-b", kafka, "--loop") as child:
-        # a transaction's marker takes an offset of its own
+        # transaction markers take offsets, too
         wait_until(partial(has_more_than, kafka, topic, 120), child)
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
     opens = [each["ts_open_ns"] for each in documents(kafka, topic)]
     assert len(opens) > 60
-    assert opens == sorted(set(opens)), "a turn is not later than the one before"
+    assert opens == sorted(set(opens)), "each iteration is later than the one before"
     week = 7 * 86_400 * 10**9
     period = opens[20] - opens[0]
     assert period > 0
@@ -227,8 +217,8 @@ def test_strict_writes_nothing_if_a_row_is_rejected(kafka: str, tmp_path: Path) 
     assert "B.csv, line 12" in err
     assert total_high_watermark(kafka, topic) == total_high_watermark(kafka, f"{topic}.rejects") == 0
     out, _ = run("produce", valid, invalid, "-t", topic, "-b", kafka, "--json")
-    parts = json.loads(out)["files"]
-    assert [(part["source"], part["records"], part["rejects"]) for part in parts] == [
+    files = json.loads(out)["files"]
+    assert [(each["source"], each["records"], each["rejects"]) for each in files] == [
         ("A.csv", 10, 0),
         ("B.csv", 10, 1),
     ]
@@ -258,7 +248,7 @@ def test_two_runs_over_some_of_the_same_files(kafka: str, tmp_path: Path) -> Non
         assert child.poll() is None
         _, err = run("produce", shared, third, "-t", topic, "-b", kafka, exit_code=4)
         assert "Another process" in err
-        assert child.poll() is None, "the first run has to go on"
+        assert child.poll() is None, "the first run must continue"
         child.send_signal(signal.SIGINT)
         assert child.wait(timeout=60) == 130
     assert not [name for name, _ in count_by_line(kafka, topic) if name == "C.csv"]

@@ -27,10 +27,10 @@ def test_the_topic_and_the_file_have_the_same_records(kafka: str, tmp_path: Path
         message.key() == json.loads(message.value() or b"")["instrument_id"].encode() for message in messages
     )
     for key in {message.key() for message in messages}:
-        of_key = [message for message in messages if message.key() == key]
-        assert len({message.partition() for message in of_key}) == 1
-        sequence = [json.loads(message.value() or b"")["sequence"] for message in of_key]
-        assert sequence == list(range(1, len(of_key) + 1))
+        key_messages = [message for message in messages if message.key() == key]
+        assert len({message.partition() for message in key_messages}) == 1
+        sequence = [json.loads(message.value() or b"")["sequence"] for message in key_messages]
+        assert sequence == list(range(1, len(key_messages) + 1))
     assert (tmp_path / "truth").read_bytes() == (tmp_path / "t.ndjson.truth.ndjson").read_bytes()
     assert summary["labels"]["jump"] == (tmp_path / "truth").read_text().count('"jump"')
 

@@ -1,4 +1,4 @@
-"""Tracking on a real broker: whatever happens on the way, the results are those of one quiet run."""
+"""Tracking on a real broker: whatever faults occur, the results equal those of a run without faults."""
 
 import random
 import shutil
@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +13,7 @@ import pytest
 
 from support.process import run
 from support.records import trade
+from support.scenario import RecordProperty, count_differences, record_result
 from support.topics import delete_topic
 from support.tracker import RESULT_TOPICS, TrackResults, count_values, make_tracker, read_results
 from tickerlake.errors import BrokerUnreachable, KafkaError, Rebalanced
@@ -27,10 +27,10 @@ TRADES = 12_000
 
 @pytest.fixture(scope="module")
 def market(kafka: str) -> str:
-    """A topic of trades, some of them late, some refused."""
+    """A topic of trades, some late, some that are rejected."""
     topic = "market.trades"
     run("simulate", "-t", topic, "-b", kafka, "--trades", TRADES, "--symbols", 12, "--days", 1, "--jumps", 3)
-    producer = Producer(kafka, "spoil", {})
+    producer = Producer(kafka, "rejects", {})
     producer.begin()
     values = [b"hello", trade("S001.XXXX", 1, "5", "5"), trade("S001.XXXX", 1_704_205_800 * 10**9, "-5", "5")]
     producer.send(topic, [b"S001.XXXX"] * 3, values)
@@ -40,12 +40,12 @@ def market(kafka: str) -> str:
 
 @pytest.fixture(scope="module")
 def baseline(kafka: str, market: str, tmp_path_factory: pytest.TempPathFactory) -> TrackResults:
-    """What one run writes that nothing happens to, in batches as large as can be."""
-    state = tmp_path_factory.mktemp("quiet")
-    progress = make_tracker(kafka, market, "quiet", "quiet", state, batch_records=50_000).run(
+    """The results of a run without faults, in batches of all records."""
+    state = tmp_path_factory.mktemp("baseline")
+    progress = make_tracker(kafka, market, "baseline", "baseline", state, batch_records=50_000).run(
         NEVER_STOP, until_end=True
     )
-    results = read_results(kafka, "quiet")
+    results = read_results(kafka, "baseline")
     counts = {
         name: sum(len(values) for (topic, _), values in results.items() if topic == name)
         for name in RESULT_TOPICS
@@ -74,7 +74,7 @@ def start_worker(
 
 
 def wait_until_read(child: "subprocess.Popen[str]", count: int) -> bool:
-    """Wait until a worker has read so many records; False if it ended before."""
+    """Wait until a worker has read ``count`` records; False if it exits before."""
     assert child.stdout is not None
     return any(int(line) >= count for line in child.stdout)
 
@@ -100,15 +100,15 @@ def test_a_killed_worker_resumes_where_it_stopped(
 def test_without_snapshots_the_topic_is_replayed(
     kafka: str, market: str, baseline: TrackResults, tmp_path: Path
 ) -> None:
-    with start_worker(kafka, market, "forgetful", tmp_path) as child:
+    with start_worker(kafka, market, "no-snapshots", tmp_path) as child:
         assert wait_until_read(child, 3_000)
         child.kill()
     shutil.rmtree(tmp_path)
     warnings: list[str] = []
-    restarted = make_tracker(kafka, market, "forgetful", "forgetful", tmp_path)
+    restarted = make_tracker(kafka, market, "no-snapshots", "no-snapshots", tmp_path)
     restarted.run(NEVER_STOP, until_end=True, on_warning=warnings.append)
     assert any("there is no snapshot" in text for text in warnings)
-    assert read_results(kafka, "forgetful") == baseline
+    assert read_results(kafka, "no-snapshots") == baseline
 
 
 @pytest.mark.full
@@ -117,13 +117,13 @@ def test_workers_come_and_go(
     market: str,
     baseline: TrackResults,
     tmp_path: Path,
-    record_property: Callable[[str, object], None],
+    record_property: RecordProperty,
 ) -> None:
     with (
         start_worker(kafka, market, "shared", tmp_path, 50, keep_running=True) as first,
         start_worker(kafka, market, "shared", tmp_path, 50, keep_running=True) as second,
     ):
-        # whoever is first to have partitions, and then shares them
+        # one gets all partitions first, then shares them with the other
         assert wait_until_read(first, 0)
         assert wait_until_read(second, 0)
         first.kill()
@@ -132,16 +132,15 @@ def test_workers_come_and_go(
         second.kill()
     make_tracker(kafka, market, "shared", "shared", tmp_path).run(NEVER_STOP, until_end=True)
     results = read_results(kafka, "shared")
-    expected, actual = count_values(baseline), count_values(results)
-    row = {"no": "22", "fault": "tracked by three workers, in batches of 50", "injected": 2, "struck": 2}
-    row |= {"records": expected.total(), "stored": actual.total()}
-    row |= {"lost": (expected - actual).total(), "doubled": (actual - expected).total()}
-    record_property("fault", row)
+    differences = count_differences(count_values(baseline), count_values(results))
+    record_result(
+        record_property, "22", "tracked by three workers, two killed; batches of 50", 2, 2, **differences
+    )
     assert results == baseline
 
 
 def test_a_recreated_topic_is_not_mistaken_for_the_old_one(kafka: str, tmp_path: Path) -> None:
-    topic = "renewed.trades"
+    topic = "recreated.trades"
     simulate = ("simulate", "-t", topic, "-b", kafka, "--trades", 500, "--symbols", 1, "--days", 1)
     run(*simulate)
     recreated = threading.Event()
@@ -153,8 +152,8 @@ def test_a_recreated_topic_is_not_mistaken_for_the_old_one(kafka: str, tmp_path:
             run(*simulate)
 
     with pytest.raises(KafkaError, match="recreated"):
-        make_tracker(kafka, topic, "renewed", "renewed", tmp_path).run(NEVER_STOP, on_progress=recreate)
-    progress = make_tracker(kafka, topic, "other", "renewed", tmp_path).run(NEVER_STOP, until_end=True)
+        make_tracker(kafka, topic, "recreated", "recreated", tmp_path).run(NEVER_STOP, on_progress=recreate)
+    progress = make_tracker(kafka, topic, "other", "recreated", tmp_path).run(NEVER_STOP, until_end=True)
     assert progress.records == 500
 
 
@@ -170,12 +169,12 @@ def test_a_bar_closed_by_the_clock_is_restated_by_the_next_worker(kafka: str, tm
         )
         producer.commit()
 
-    # the bar has a minute less 59.999 s to go, and the clock is hours ahead
+    # the bar ends 1 ms after its last trade, and the clock is far ahead
     produce(0, 59_999_000_000)
     stop = threading.Event()
     first = make_tracker(kafka, topic, "idle", "idle", tmp_path, idle_ns=0)
     first.run(stop, on_progress=lambda now: stop.set() if now.bars else None)
-    shutil.rmtree(tmp_path)  # not even the snapshot of the end: the note alone says that the bar was closed
+    shutil.rmtree(tmp_path)  # no snapshot remains: only the commit metadata says that the bar was closed
     produce(30_000_000_000, 60_000_000_000, 120_000_000_000)
     make_tracker(kafka, topic, "idle", "idle", tmp_path).run(NEVER_STOP, until_end=True)
     bars = pl.DataFrame({"v": read_results(kafka, "idle")["bars", b"A.XXXX"]}).select(
@@ -196,7 +195,7 @@ def test_a_failed_commit_is_recovered(
     monkeypatch: pytest.MonkeyPatch,
     failure_point: str,
 ) -> None:
-    name, commit, calls = f"unlucky-{failure_point}", Producer.commit, 0
+    name, commit, calls = f"failed-commit-{failure_point}", Producer.commit, 0
 
     def fail(self: Producer) -> None:
         nonlocal calls
@@ -205,16 +204,16 @@ def test_a_failed_commit_is_recovered(
             commit(self)
         elif failure_point == "before":
             self.abort()
-            raise Rebalanced("no longer ours")
+            raise Rebalanced("no longer assigned")
         else:
-            # it is committed, and nobody says so
+            # committed, but the reply is lost
             commit(self)
             raise BrokerUnreachable("the reply was lost")
 
     monkeypatch.setattr(Producer, "commit", fail)
     warnings: list[str] = []
-    worker_under_test = make_tracker(kafka, market, name, name, tmp_path, batch_records=2_000)
-    worker_under_test.run(NEVER_STOP, until_end=True, on_warning=warnings.append)
+    worker = make_tracker(kafka, market, name, name, tmp_path, batch_records=2_000)
+    worker.run(NEVER_STOP, until_end=True, on_warning=warnings.append)
     monkeypatch.undo()
     assert sum("Restarting" in text for text in warnings) >= 2
     assert read_results(kafka, name) == baseline

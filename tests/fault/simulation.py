@@ -1,11 +1,11 @@
-"""The sink in a Kafka and a store of which dice say what happens next: many runs, each told by its seed.
+"""A randomized simulation of the sink against a simulated Kafka and store; a seed determines each run.
 
-One thread plays everything: the real `pipeline.sink`, `lake.writer` and `lake.segment` of several workers, a
-log that grows, is compacted and loses its beginning, and a network to the store that loses replies and
-delivers late. At the end a last worker finishes in peace, and `judge` reads what is stored with none of the
-code under test.
+One thread runs everything: the real `pipeline.sink`, `lake.writer` and `lake.segment` of several workers, a
+log that grows, is compacted and loses its beginning, and a network that loses replies of the store and
+delivers requests late. At the end a last worker stores the rest without faults, and `check_stored` reads what
+is stored without the code under test.
 
-Run by itself it plays many seeds: ``python tests/fault/simulation.py --seeds 20000``.
+As a script it runs many seeds: ``python tests/fault/simulation.py --seeds 20000``.
 """
 
 import argparse
@@ -41,34 +41,36 @@ from tickerlake.pipeline import sink
 from tickerlake.pipeline.sink import Sink, SinkOptions
 
 SeededBug = Callable[[pytest.MonkeyPatch], None]
+# long enough for a few workers to start, fail and overtake each other
 STEPS = 120
+# two, so that faults of one partition can affect the other
 PARTITIONS = 2
 
 
 class InvariantViolation(Exception):
-    """The judge found something."""
+    """Stored records are not what Kafka holds."""
 
 
 class Killed(BaseException):
-    """The process is gone in the middle of a call."""
+    """The process was killed during a call."""
 
 
 @dataclass
 class SimWorld:
-    """What outlives a worker, and the dice.
+    """What outlives a worker: Kafka, the store, the clock and the random generator.
 
     Parameters
     ----------
-    dice
-        Decides everything.
+    rng
+        The source of all randomness.
     format
-        Of the segments.
+        Format of the segments.
     logs
         What Kafka holds now, by partition and offset.
-    ever
-        What it ever held.
-    happened
-        How often each thing happened.
+    history
+        All that Kafka ever held.
+    event_counts
+        How often each event occurred.
     """
 
     rng: random.Random
@@ -89,7 +91,7 @@ class SimWorld:
         self.store = UnreliableStore(self)
 
     def should_inject(self, percent: float, fault: str) -> bool:
-        """Throw the dice, and count what came of it."""
+        """Decide at random whether a fault occurs, and count it."""
         injected = not self.faults_disabled and self.rng.random() * 100 < percent
         self.event_counts[fault] += injected
         return injected
@@ -102,7 +104,7 @@ class UnreliableStore(MemoryStore):
         super().__init__()
         self._world = world
         self.kill_after_writes: int | None = None
-        """A process is killed at this write: 0 is the next one."""
+        """Number of writes before the process is killed: 0 kills it at the next one."""
 
     def create(self, key: str, data: bytes, *, metadata: Mapping[str, str], content_type: str = "") -> None:
         world = self._world
@@ -120,28 +122,28 @@ class UnreliableStore(MemoryStore):
             raise StoreUnavailable("not sent")
         if world.should_inject(3, "request late"):
             world.delayed_requests.append((key, data, dict(metadata)))
-            raise StoreUnavailable("on its way, and we gave up")
+            raise StoreUnavailable("still in flight after the timeout")
         if world.should_inject(3, "request late and repeated"):
             world.delayed_requests.append((key, data, dict(metadata)))
         super().create(key, data, metadata=metadata)
         if world.should_inject(4, "reply lost"):
-            raise StoreUnavailable("stored, and we never knew")
+            raise StoreUnavailable("stored, but the reply was lost")
         if world.should_inject(4, "reply lost and repeated"):
-            raise ObjectExists("the client sent it again, and was told this")
+            raise ObjectExists("reply to a repeated request")
 
     def deliver_late(self, key: str, data: bytes, metadata: Mapping[str, str]) -> None:
-        """Let a late request reach the store."""
+        """Deliver a delayed request to the store."""
         with suppress(ObjectExists):
             super().create(key, data, metadata=metadata)
 
     def stat(self, key: str) -> ObjectInfo | None:
         if self._world.should_inject(1, "read failed"):
-            raise StoreUnavailable("no answer")
+            raise StoreUnavailable("no reply")
         return super().stat(key)
 
 
 class SimAdmin:
-    """Stands for `kafka.admin.Admin`."""
+    """Replaces `kafka.admin.Admin`."""
 
     def __init__(self, world: SimWorld) -> None:
         self._world = world
@@ -155,7 +157,7 @@ class SimAdmin:
 
 
 class SimConsumer:
-    """Stands for `kafka.consumer.Consumer`; it may believe that a partition is its own for too long."""
+    """Replaces `kafka.consumer.Consumer`; it can keep partitions that are no longer assigned to it."""
 
     def __init__(
         self,
@@ -187,8 +189,8 @@ class SimConsumer:
                 continue
             start = self.positions[number]
             if start < world.low_watermarks[number]:
-                world.event_counts["outrun by retention"] += 1
-                raise StoreUnavailable("stands for LakeError: the offset is gone")
+                world.event_counts["overtaken by retention"] += 1
+                raise StoreUnavailable("stands for LakeError: the offset was deleted")
             available = [offset for offset in sorted(world.logs[number]) if offset >= start]
             fetched = available if world.faults_disabled else available[: world.rng.randint(1, 12)]
             rows = [(offset, offset, None, world.logs[number][offset]) for offset in fetched]
@@ -226,14 +228,14 @@ class SimConsumer:
 
 
 class SimPool:
-    """Stands for the threads that store: what they do is done when the dice say so."""
+    """Replaces the threads that store; the simulation decides when a task runs."""
 
     def __init__(self) -> None:
         self.pending: list[tuple[Future[Any], Callable[[], Any]]] = []
 
-    def submit(self, store: Callable[..., Any], *given: Any) -> Future[Any]:
+    def submit(self, store: Callable[..., Any], *arguments: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        self.pending.append((future, partial(store, *given)))
+        self.pending.append((future, partial(store, *arguments)))
         return future
 
     def map(self, store: Callable[..., Any], items: Iterable[Any]) -> Iterable[Any]:
@@ -252,7 +254,7 @@ class SimPool:
 
 
 class Worker:
-    """A sink, and how it ends."""
+    """A sink process."""
 
     def __init__(self, world: SimWorld) -> None:
         rng = world.rng
@@ -271,16 +273,16 @@ class Worker:
         self.pool: SimPool = self.sink._pool  # type: ignore[assignment]
 
     def run_guarded(self, action: Callable[[], None]) -> None:
-        """Do something, or end the process as `run` would."""
+        """Run an action, or end the process as `run` would."""
         try:
             action()
         except StoreUnavailable:
-            self.world.event_counts["gave up"] += 1
+            self.world.event_counts["store timed out"] += 1
             self.alive = False
             self.sink.close()
 
     def kill(self) -> None:
-        """End the process; what it was storing is somewhere on its way."""
+        """Kill the process; its uploads in flight may or may not arrive."""
         self.alive = False
         for _, task in self.pool.pending:
             if self.world.should_inject(60, "killed while storing"):
@@ -292,7 +294,7 @@ class Worker:
 
 @contextmanager
 def simulated_environment(world: SimWorld, seeded_bug: SeededBug | None) -> Iterator[None]:
-    """Put the simulated parts where the real ones were."""
+    """Replace the real parts by the simulated ones."""
     with pytest.MonkeyPatch.context() as patch:
 
         def wait(futures: list[Future[Any]], *_: object) -> Any:
@@ -311,12 +313,12 @@ def simulated_environment(world: SimWorld, seeded_bug: SeededBug | None) -> Iter
 
 
 def run_seed(seed: int, seeded_bug: SeededBug | None = None) -> SimWorld:
-    """Play one run.
+    """Simulate one run.
 
     Raises
     ------
-    Wrong
-        A record is lost, doubled, changed or out of order.
+    InvariantViolation
+        A record is lost, duplicated, changed or out of order.
     """
     rng = random.Random(seed)
     segment_format: Format = rng.choices(("ndjson", "parquet", "json"), (8, 1, 1))[0]
@@ -340,7 +342,7 @@ def run_seed(seed: int, seeded_bug: SeededBug | None = None) -> SimWorld:
     check_stored(world)
     for result in audit(world.store, deep=True):
         if result.findings:
-            raise InvariantViolation(f"the audit finds fault with what is sound: {result.findings[0]}")
+            raise InvariantViolation(f"the audit reports a finding in a sound lake: {result.findings[0]}")
     return world
 
 
@@ -348,16 +350,28 @@ def _run_random_event(world: SimWorld, workers: list[Worker]) -> None:
     rng = world.rng
     world.now_s += rng.choice([0.01, 0.5, 6]) if not world.should_inject(1, "clock jumped") else -3600
     event = rng.choices(
-        ("grow", "step", "store", "move", "steal", "notice", "kill", "stop", "packet", "compact", "retain"),
+        (
+            "grow",
+            "step",
+            "store",
+            "move",
+            "reassign",
+            "revoke",
+            "kill",
+            "stop",
+            "deliver late",
+            "compact",
+            "retain",
+        ),
         (12, 30, 20, 6, 4, 4, 4, 2, 6, 2, 0.5),
     )[0]
-    if not workers or (len(workers) < 3 and world.should_inject(5, "worker came")):
+    if not workers or (len(workers) < 3 and world.should_inject(5, "worker started")):
         _start_worker(world, workers)
     number = rng.randrange(PARTITIONS)
     worker = rng.choice(workers) if workers else None
     if event == "grow":
         _append_records(world, number, rng.randint(1, 10))
-    elif event == "packet" and world.delayed_requests:
+    elif event == "deliver late" and world.delayed_requests:
         world.store.deliver_late(*world.delayed_requests.pop(rng.randrange(len(world.delayed_requests))))
         world.event_counts["late request arrived"] += 1
     elif event == "compact":
@@ -375,7 +389,7 @@ def _run_random_event(world: SimWorld, workers: list[Worker]) -> None:
         worker.run_guarded(worker.sink.step)
     elif event == "store" and worker.pool.pending:
         worker.pool.run_task(rng.randrange(len(worker.pool.pending)))
-    elif event in {"move", "steal"}:
+    elif event in {"move", "reassign"}:
         owner = world.owners[number]
         if owner and owner.alive and event == "move":
             owner.consumer.sim_revoke(number)
@@ -385,7 +399,7 @@ def _run_random_event(world: SimWorld, workers: list[Worker]) -> None:
             world.owners[number] = worker
             world.event_counts["rebalanced"] += 1
             worker.run_guarded(lambda: worker.consumer.sim_assign(number))
-    elif event == "notice" and world.owners[number] is not worker:
+    elif event == "revoke" and world.owners[number] is not worker:
         worker.consumer.sim_revoke(number)
     elif event == "kill":
         world.event_counts["killed"] += 1
@@ -414,7 +428,7 @@ def _start_worker(world: SimWorld, workers: list[Worker]) -> None:
 
 
 def _stop_worker(worker: Worker) -> None:
-    """End as SIGTERM does: what was read is stored."""
+    """Stop as after SIGTERM: what was read is stored."""
     for _ in range(1000):
         if worker.sink._is_idle():
             break
@@ -422,7 +436,7 @@ def _stop_worker(worker: Worker) -> None:
         if worker.pool.pending:
             worker.pool.run_task()
     else:
-        raise InvariantViolation("a worker that was told to stop does not")
+        raise InvariantViolation("a worker does not stop")
     worker.alive = False
     worker.sink.close()
 
@@ -430,24 +444,24 @@ def _stop_worker(worker: Worker) -> None:
 def _append_records(world: SimWorld, number: int, count: int) -> None:
     for _ in range(count):
         offset = world.high_watermarks[number]
-        # a hole: the end of a transaction, or what it dropped
+        # every tenth offset is a hole, like those of transaction markers and aborted records
         if world.rng.random() >= 0.1:
-            kind = world.rng.random()
-            value = b"poison %d" % offset if kind < 0.05 else None if kind < 0.08 else b'{"id":%d}' % offset
+            draw = world.rng.random()
+            value = b"poison %d" % offset if draw < 0.05 else None if draw < 0.08 else b'{"id":%d}' % offset
             world.logs[number][offset] = world.history[number][offset] = value
         world.high_watermarks[number] = offset + 1
 
 
 def _run_to_completion(world: SimWorld, workers: list[Worker]) -> None:
-    """Let what is on its way arrive, then one more worker store the rest in peace."""
+    """Deliver all delayed requests, then store the rest with one more worker, without faults."""
     for worker in (worker for worker in workers if worker.alive):
         if world.rng.random() < 0.5:
             worker.kill()
         else:
             worker.run_guarded(partial(_stop_worker, worker))
     world.faults_disabled = True
-    for packet in world.delayed_requests:
-        world.store.deliver_late(*packet)
+    for request in world.delayed_requests:
+        world.store.deliver_late(*request)
     last = Worker(world)
     last.sink.open()
     for number in range(PARTITIONS):
@@ -460,11 +474,11 @@ def _run_to_completion(world: SimWorld, workers: list[Worker]) -> None:
             last.pool.run_task()
         if last.sink._has_read_all() and last.sink._is_idle():
             return
-    raise InvariantViolation("the last worker does not come to an end")
+    raise InvariantViolation("the last worker does not finish")
 
 
 def check_stored(world: SimWorld) -> None:
-    """Compare what is stored with what Kafka holds, and ever held; reads with plain tools."""
+    """Compare what is stored with what Kafka holds and ever held, without the code under test."""
     for number in range(PARTITIONS):
         stored: dict[int, bytes | None] = {}
         for info in world.store.list(f"raw/t/partition={number}/"):
@@ -472,7 +486,7 @@ def check_stored(world: SimWorld) -> None:
             for offset, value in _rows(info.key, world.store.read(info.key)):
                 if offset in stored:
                     raise InvariantViolation(
-                        f"partition {number}, offset {offset} is stored twice, again in {info.key}"
+                        f"partition {number}, offset {offset} is stored twice, the second time in {info.key}"
                     )
                 if offset <= before:
                     raise InvariantViolation(f"{info.key} is out of order at offset {offset}")
@@ -488,7 +502,9 @@ def check_stored(world: SimWorld) -> None:
             stored[reject["offset"]] = b"poison %d" % reject["offset"]
         lost = world.logs[number].keys() - stored.keys()
         if lost:
-            raise InvariantViolation(f"partition {number}: offset {min(lost)} is lost ({len(lost)} of them)")
+            raise InvariantViolation(
+                f"partition {number}: {len(lost)} offsets are lost, the first is {min(lost)}"
+            )
         for offset, value in stored.items():
             if offset not in world.history[number] or world.history[number][offset] != value:
                 raise InvariantViolation(f"partition {number}, offset {offset} is stored as {value!r}")
@@ -497,7 +513,7 @@ def check_stored(world: SimWorld) -> None:
 def _rows(key: str, data: bytes) -> Iterator[tuple[int, bytes | None]]:
     if key.endswith(".parquet"):
         for row in pl.read_parquet(io.BytesIO(data)).iter_rows(named=True):
-            # what the first segment did not have has no column, and stands in `extra`
+            # fields that the first segment did not have are in `extra`
             yield row["kafka_offset"], _value(row | json.loads(row.get("extra") or "{}"))
         return
     lines = gzip.decompress(data) if key.endswith(".gz") else data
@@ -511,7 +527,7 @@ def _value(row: dict[str, Any]) -> bytes | None:
 
 
 def try_seed(seed: int) -> tuple[int, str, Counter[str]]:
-    """Play one run; return the seed, what went wrong (empty: nothing), and what happened."""
+    """Simulate one run; return the seed, the violation (empty if none) and the event counts."""
     try:
         return seed, "", run_seed(seed).event_counts
     except InvariantViolation as error:
@@ -521,27 +537,25 @@ def try_seed(seed: int) -> tuple[int, str, Counter[str]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Play many seeds on all cores, and say what happened."""
-    parser = argparse.ArgumentParser(description="Simulate the sink under every mishap, seed by seed.")
-    parser.add_argument("--seeds", type=int, default=2000, help="how many runs")
-    parser.add_argument(
-        "--first", type=int, default=0, help="the first seed; one that failed is replayed by it"
-    )
+    """Simulate many seeds on all cores, and print the event counts."""
+    parser = argparse.ArgumentParser(description="Simulate the sink under randomized faults.")
+    parser.add_argument("--seeds", type=int, default=2000, help="number of runs")
+    parser.add_argument("--first", type=int, default=0, help="first seed; replays a failed one")
     options = parser.parse_args(arguments)
     started_s = clock.monotonic_s()
-    happened: Counter[str] = Counter()
+    event_counts: Counter[str] = Counter()
     failed = 0
     with ProcessPoolExecutor() as pool:
         seeds = range(options.first, options.first + options.seeds)
-        for done, (seed, wrong, what) in enumerate(pool.map(try_seed, seeds, chunksize=20), 1):
-            happened += what
-            if wrong:
+        for done, (seed, violation, counts) in enumerate(pool.map(try_seed, seeds, chunksize=20), 1):
+            event_counts += counts
+            if violation:
                 failed += 1
-                print(f"seed {seed}: {wrong}\n  replay: make simulate SEEDS=1 FIRST={seed}", flush=True)
+                print(f"seed {seed}: {violation}\n  replay: make simulate SEEDS=1 FIRST={seed}", flush=True)
             elif sys.stderr.isatty() and done % 100 == 0:
                 print(f"\r{done:,} of {options.seeds:,} runs", end="", file=sys.stderr, flush=True)
-    print(f"{options.seeds:,} runs, {failed} wrong, {clock.monotonic_s() - started_s:.0f} s; what happened:")
-    for name, count in sorted(happened.items()):
+    print(f"{options.seeds:,} runs, {failed} failed, {clock.monotonic_s() - started_s:.0f} s; events:")
+    for name, count in sorted(event_counts.items()):
         print(f"  {count:10,} {name}")
     return 1 if failed else 0
 

@@ -1,7 +1,7 @@
-"""36: hours of load; memory, descriptors and threads of each verb stay what they are, and nothing is lost.
+"""Hours of load: memory, descriptors and threads of each command must not grow, and no record may be lost.
 
-A market is written, tracked, stored and watched by the real verbs, each in a process of its own. It trades
-a day in a minute or two, so that each hour is a month of sessions, bars and alerts.
+A simulated market is produced, tracked, stored and displayed by the real commands, each in its own process. A
+trading day passes in a minute or two, so that an hour covers about a month of sessions, bars and alerts.
 """
 
 import argparse
@@ -29,19 +29,22 @@ from tickerlake.kafka.embedded.files import free_port
 
 PREFIX = "soak"
 RECORD_TYPES = ("trades", "bars", "indicators", "alerts")
+# sampling reads a few files of /proc: often enough for medians, too rare to be load
 SAMPLE_S = 5.0
 SYMBOLS = 100
-# until the dashboard holds as many bars as it ever does
+# after these the dashboard holds its maximum number of bars
 INITIAL_TRADES = 12_000_000
+# about what one screen shows
 VIEWED_ROWS = 40
-# what the allocator and caches may still take when all has been seen once
+# what allocators and caches can still take after the warm-up
 MAX_GROWTH, MAX_GROWTH_MB = 0.10, 10.0
+# connections and their threads that are open only at the time of a sample
 MAX_EXTRA_HANDLES = 2
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one process had at one time."""
+    """Resources of a process at one time."""
 
     memory_mb: float
     descriptors: int
@@ -49,27 +52,27 @@ class Sample:
 
     @classmethod
     def measure(cls, pid: int) -> "Sample":
-        """Look at a running process."""
+        """Measure a running process."""
         descriptors = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
         return cls(proc_status(pid, "VmRSS") / 1024, descriptors, proc_status(pid, "Threads"))
 
 
 @dataclass(frozen=True)
 class ResourceTrend:
-    """How one process fared: medians of the second quarter of the time, and of the last."""
+    """Medians of a process's resources in the second and in the last quarter of the time."""
 
     early: Sample
     late: Sample
 
     @classmethod
     def from_samples(cls, samples: Sequence[Sample]) -> "ResourceTrend":
-        """Sum up; the first quarter is for caches to fill."""
+        """Summarize samples; the first quarter is the warm-up."""
         quarter = len(samples) // 4
         return cls(_median(samples[quarter : 2 * quarter]), _median(samples[-quarter:]))
 
     @property
     def growing_resources(self) -> list[str]:
-        """Name what has grown."""
+        """Names of the resources that have grown."""
         early, late = self.early, self.late
         max_mb = early.memory_mb * (1 + MAX_GROWTH) + MAX_GROWTH_MB
         growing = ["memory"] if late.memory_mb > max_mb else []
@@ -89,10 +92,10 @@ def _median(samples: Sequence[Sample]) -> Sample:
 def running_pipeline(
     servers: str, folder: Path, rate: int, seconds: float, port: int
 ) -> Iterator[dict[str, Child]]:
-    """Run a market, and all that follow it, until the end of the block; each has a log in the folder."""
+    """Run a market and its consumers within the block; each process logs into the folder."""
     topics = [f"{PREFIX}.{kind}" for kind in RECORD_TYPES]
     common, lake = ("-b", servers), ("--lake", folder / "lake")
-    # more than can be written in that time
+    # more trades than can be produced in that time
     market = ("--symbols", SYMBOLS, "--days", 252, "--trades", 2 * INITIAL_TRADES + int(2 * rate * seconds))
     simulate = ("simulate", "-t", topics[0], *common, *market)
     with ExitStack() as stack:
@@ -111,34 +114,25 @@ def running_pipeline(
             ready_text=f"created topic {topics[-1]}",
         )
         start("sink", "sink", *(part for topic in topics for part in ("-t", topic)), *common, *lake)
-        start(
-            "serve",
-            "serve",
-            *common,
-            *lake,
-            "--prefix",
-            PREFIX,
-            "--port",
-            port,
-            ready_text="dashboard at",
-        )
+        serve = ("serve", *common, *lake, "--prefix", PREFIX, "--port", port)
+        start("serve", *serve, ready_text="dashboard at")
         wait_until(lambda: has_more_than(servers, topics[0], INITIAL_TRADES), running["simulate"], 600)
         _stop_child("simulate", running["simulate"])
-        # it goes on where it stopped
+        # continues where it stopped
         start("simulate", *simulate, "--rate", f"{rate}/s")
         yield running
-        for verb, child in running.items():
-            _stop_child(verb, child)
+        for name, child in running.items():
+            _stop_child(name, child)
 
 
 def _stop_child(command_name: str, child: Child) -> None:
     child.terminate()
     child.wait(60)
-    assert child.returncode in {0, 130}, f"{command_name} ended with {child.returncode}"
+    assert child.returncode in {0, 130}, f"{command_name} exited with {child.returncode}"
 
 
 def view_dashboard(port: int, stop: threading.Event) -> None:
-    """Read what the dashboard sends to a page, and ask for its figures now and then, until told to stop."""
+    """Read the dashboard as a browser does, and request its metrics periodically, until ``stop`` is set."""
     with (
         suppress(ConnectionClosed),
         connect(f"ws://127.0.0.1:{port}/live", compression=None, max_size=None, proxy=None) as connection,
@@ -157,24 +151,24 @@ def view_dashboard(port: int, stop: threading.Event) -> None:
 def _sample_processes(
     running: Mapping[str, Child], folder: Path, seconds: float, viewer: "Future[None]"
 ) -> Iterator[dict[str, Sample]]:
-    """Look at each process every few seconds; all of them must go on."""
+    """Measure each process periodically; all of them must keep running."""
     pause = threading.Event()
     until_s = clock.monotonic_s() + seconds
     while (left_s := until_s - clock.monotonic_s()) > 0:
-        for verb, child in running.items():
-            log = (folder / f"{verb}.log").read_text()[-2000:] if child.poll() is not None else ""
-            assert child.returncode is None, f"{verb} ended with {child.returncode}\n{log}"
+        for name, child in running.items():
+            log = (folder / f"{name}.log").read_text()[-2000:] if child.poll() is not None else ""
+            assert child.returncode is None, f"{name} exited with {child.returncode}\n{log}"
         assert not viewer.done(), viewer.result()
-        current = {verb: Sample.measure(child.pid) for verb, child in running.items()}
+        current = {name: Sample.measure(child.pid) for name, child in running.items()}
         if sys.stderr.isatty():
-            summary = ", ".join(f"{verb} {each.memory_mb:.0f} MB" for verb, each in current.items())
+            summary = ", ".join(f"{name} {each.memory_mb:.0f} MB" for name, each in current.items())
             print(f"\r{left_s / 60:5.1f} minutes left: {summary} ", end="", file=sys.stderr, flush=True)
         yield current
         pause.wait(SAMPLE_S)
 
 
 def soak(folder: Path, minutes: float, rate: int) -> dict[str, ResourceTrend]:
-    """Let it run, then stop it, and let the lake be compared with Kafka."""
+    """Run the pipeline, stop it, and audit the lake against Kafka."""
     samples: dict[str, list[Sample]] = {}
     port, stop = free_port(), threading.Event()
     with EmbeddedBroker(folder / "broker", free_port()) as broker:
@@ -186,12 +180,12 @@ def soak(folder: Path, minutes: float, rate: int) -> dict[str, ResourceTrend]:
             viewer = pool.submit(view_dashboard, port, stop)
             try:
                 for current in _sample_processes(running, folder, minutes * 60, viewer):
-                    for verb, sample in current.items():
-                        samples.setdefault(verb, []).append(sample)
+                    for name, sample in current.items():
+                        samples.setdefault(name, []).append(sample)
             finally:
                 stop.set()
             viewer.result()
-        trends = {verb: ResourceTrend.from_samples(each) for verb, each in samples.items()}
+        trends = {name: ResourceTrend.from_samples(each) for name, each in samples.items()}
         _print_trends(trends)
         options = ("-b", servers, "--lake", folder / "lake")
         _run_to_end(
@@ -205,20 +199,20 @@ def soak(folder: Path, minutes: float, rate: int) -> dict[str, ResourceTrend]:
 
 
 def _run_to_end(*command: object) -> None:
-    """Run a verb to its end, however long that takes."""
+    """Run a command to its end, without a timeout."""
     with tickerlake(*command, stderr=subprocess.STDOUT) as child:
         out, _ = child.communicate()
     print(out)
-    assert child.returncode == 0, f"{command[0]} ended with {child.returncode}"
+    assert child.returncode == 0, f"{command[0]} exited with {child.returncode}"
 
 
 def _print_trends(trends: Mapping[str, ResourceTrend]) -> None:
-    print("| verb | memory, 2nd quarter | last quarter | descriptors | threads | grows |")
+    print("| command | memory, 2nd quarter | last quarter | descriptors | threads | growing |")
     print("|---|--:|--:|--:|--:|---|")
-    for verb, trend in trends.items():
+    for name, trend in trends.items():
         early, late = trend.early, trend.late
         print(
-            f"| {verb} | {early.memory_mb:.0f} MB | {late.memory_mb:.0f} MB "
+            f"| {name} | {early.memory_mb:.0f} MB | {late.memory_mb:.0f} MB "
             f"| {early.descriptors} → {late.descriptors} | {early.threads} → {late.threads} "
             f"| {', '.join(trend.growing_resources) or 'no'} |",
             flush=True,
@@ -226,14 +220,16 @@ def _print_trends(trends: Mapping[str, ResourceTrend]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Soak, and say how each verb fared."""
-    parser = argparse.ArgumentParser(description="Run the whole pipeline for long; nothing may grow.")
-    parser.add_argument("--minutes", type=float, default=60, help="how long")
-    parser.add_argument("--rate", type=int, default=1000, help="trades a second")
+    """Run the soak test, and print the resources of each command."""
+    parser = argparse.ArgumentParser(
+        description="Run the whole pipeline under load; fail if a resource grows."
+    )
+    parser.add_argument("--minutes", type=float, default=60, help="duration")
+    parser.add_argument("--rate", type=int, default=1000, help="trades per second")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         trends = soak(Path(folder), options.minutes, options.rate)
-    return 1 if any(course.growing_resources for course in trends.values()) else 0
+    return 1 if any(trend.growing_resources for trend in trends.values()) else 0
 
 
 if __name__ == "__main__":

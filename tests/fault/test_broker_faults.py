@@ -1,4 +1,4 @@
-"""10–12: a broker that goes away, a topic that is another one, records that retention took."""
+"""10–12: broker outages, recreated topics, records deleted by retention."""
 
 import json
 import shutil
@@ -13,30 +13,20 @@ import pytest
 from confluent_kafka import Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from fault.conftest import Scenario, create_scenario
 from support import oracle, topics
 from support.process import peak_mb, run, wait_until
+from support.scenario import RecordProperty, Scenario, create_scenario
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.embedded.broker import EmbeddedBroker
 
 FREQUENT_FLUSH = ("--flush-records", 300, "--flush-age", 0.2)
-# 140 MB of interpreter and libraries, 32 MB of records, what encodes two segments
+# interpreter and libraries 140 MB, buffered records 32 MB, the rest for encoding two segments
 MAX_PEAK_MB = 400
 
 
 @pytest.fixture
-def broker_scenario(
-    broker: EmbeddedBroker, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> Scenario:
+def broker_scenario(broker: EmbeddedBroker, tmp_path: Path, record_property: RecordProperty) -> Scenario:
     return create_scenario(broker.bootstrap_servers, tmp_path / "lake", record_property)
-
-
-def _strike(broker: EmbeddedBroker, how: str) -> None:
-    if how == "restarted":
-        broker.restart()
-    else:
-        broker.kill()
-        broker.start()
 
 
 @pytest.mark.parametrize(
@@ -61,13 +51,13 @@ def test_the_broker_hangs_for_half_a_minute_while_a_sink_stores(
 def test_a_sink_is_stopped_while_the_broker_is_down(
     broker_scenario: Scenario, broker: EmbeddedBroker, outage: str
 ) -> None:
-    """Leaving the group needs an answer that does not come, and is not waited for."""
+    """The sink leaves its group without waiting for the reply, which does not come."""
     with broker_scenario.start_sink(*FREQUENT_FLUSH) as child, broker_scenario.continuous_load(500):
         wait_until(lambda: len(broker_scenario.object_keys()) > 8, child)
         {"killed": broker.kill, "paused": broker.pause}[outage]()
         child.terminate()
         _, err = child.communicate(timeout=60)
-        # 3: what it had read and not stored is left to the next one
+        # 3: records were read and not stored; the next sink stores them
         assert child.returncode in {0, 3}, err
         (broker.resume if outage == "paused" else broker.start)()
     broker_scenario.run_sink()
@@ -84,13 +74,13 @@ def _check_broker_outage(
             wait_until(lambda: len(broker_scenario.object_keys()) > 8, child)
             outage_started_s = time.monotonic()
             {"restarted": broker.stop, "killed": broker.kill, "paused": broker.pause}[outage]()
-            # at most so long: that the sink ends meanwhile is seen below
+            # an outage of this length; the sink must survive it, which is asserted below
             with suppress(subprocess.TimeoutExpired):
                 child.wait(seconds)
             stored_before = broker_scenario.object_keys()
             (broker.resume if outage == "paused" else broker.start)()
             outage_s = time.monotonic() - outage_started_s
-            assert outage_s < 50, f"this machine is too busy: the broker was away for {outage_s:.0f} s"
+            assert outage_s < 50, f"this machine is too slow: the broker was down for {outage_s:.0f} s"
             recovery_s = wait_until(
                 lambda: len(broker_scenario.object_keys()) > len(stored_before) + 8, child
             )
@@ -105,19 +95,19 @@ def _check_broker_outage(
         == broker_scenario.sent_count
     )
     broker_scenario.assert_survived(
-        "10", f"broker {outage}, away for {seconds} s", injected=1, triggered=1, recovery_s=recovery_s
+        "10", f"broker {outage}, down for {seconds} s", injected=1, triggered=1, recovery_s=recovery_s
     )
 
 
 def _recreate_topic(scenario: Scenario, count: int) -> None:
-    """Create the topic anew, with so many records."""
+    """Delete the topic, create it again, and produce records to it."""
     topics.delete_topic(scenario.servers, scenario.topic)
     wait_until(lambda: Admin(scenario.servers).create_topic(scenario.topic, 4))
     scenario.produce(count)
 
 
 def _restart_with_empty_log(scenario: Scenario, broker: EmbeddedBroker, count: int) -> None:
-    """Let the broker come back empty, and its users begin again."""
+    """Restart the broker without its data, and produce to a topic of the same name."""
     broker.stop()
     shutil.rmtree(broker.info.data_dir)
     broker.start()
@@ -125,18 +115,18 @@ def _restart_with_empty_log(scenario: Scenario, broker: EmbeddedBroker, count: i
     scenario.produce(count)
 
 
-def _assert_rejected(
+def _assert_lake_is_sound(
     scenario: Scenario, original: list[Message], err: str, expected_error: str, fault: str
 ) -> None:
     assert expected_error in err
     assert "→" in err
     verdict = oracle.compare_with_kafka(scenario.servers, scenario.topic, scenario.copy_lake(), original)
-    scenario.record_result("11", fault, 1, 1, verdict)
+    scenario.record_verdict("11", fault, 1, 1, verdict)
     assert verdict.is_sound, verdict
 
 
 def _run_until_stopped_by(scenario: Scenario, change: Callable[[], None]) -> tuple[list[Message], str]:
-    """Change the topic while a sink sleeps; return what it held, and what the sink said."""
+    """Change the topic while a sink is paused; return the messages it held and the sink's stderr."""
     with scenario.start_sink(*FREQUENT_FLUSH) as child:
         wait_until(scenario.has_stored_all, child)
         original = oracle.read_messages(scenario.servers, scenario.topic)
@@ -154,7 +144,9 @@ def test_a_recreated_topic_is_rejected_at_startup(scenario: Scenario) -> None:
     original = oracle.read_messages(scenario.servers, scenario.topic)
     _recreate_topic(scenario, 400)
     _, err = scenario.run_sink(exit_code=4)
-    _assert_rejected(scenario, original, err, "deleted and recreated", "topic recreated, then a sink starts")
+    _assert_lake_is_sound(
+        scenario, original, err, "deleted and recreated", "topic recreated, then a sink starts"
+    )
 
 
 @pytest.mark.full
@@ -166,12 +158,12 @@ def test_a_broker_that_lost_its_log_is_rejected_at_startup(
     original = oracle.read_messages(broker_scenario.servers, broker_scenario.topic)
     _restart_with_empty_log(broker_scenario, broker, 400)
     _, err = broker_scenario.run_sink(exit_code=4)
-    _assert_rejected(
+    _assert_lake_is_sound(
         broker_scenario,
         original,
         err,
         "is of another cluster",
-        "broker back with an empty log, then a sink starts",
+        "broker restarted with an empty log, then a sink starts",
     )
 
 
@@ -179,8 +171,12 @@ def test_a_broker_that_lost_its_log_is_rejected_at_startup(
 def test_a_recreated_topic_stops_a_running_sink(scenario: Scenario, count: int) -> None:
     scenario.produce(400)
     original, err = _run_until_stopped_by(scenario, lambda: _recreate_topic(scenario, count))
-    _assert_rejected(
-        scenario, original, err, "deleted and recreated", f"topic recreated with {count} records under a sink"
+    _assert_lake_is_sound(
+        scenario,
+        original,
+        err,
+        "deleted and recreated",
+        f"topic recreated with {count} records while a sink runs",
     )
 
 
@@ -192,13 +188,17 @@ def test_a_broker_that_lost_its_log_stops_a_running_sink(
     original, err = _run_until_stopped_by(
         broker_scenario, lambda: _restart_with_empty_log(broker_scenario, broker, 4000)
     )
-    _assert_rejected(
-        broker_scenario, original, err, "is of another cluster", "broker back with an empty log under a sink"
+    _assert_lake_is_sound(
+        broker_scenario,
+        original,
+        err,
+        "is of another cluster",
+        "broker restarted with an empty log while a sink runs",
     )
 
 
 def _delete_all_records(scenario: Scenario) -> None:
-    """Delete all that Kafka holds, as retention does."""
+    """Delete all records of the topic in Kafka, as retention does."""
     admin = Admin(scenario.servers)
     watermarks = admin.watermarks(admin.require_topic(scenario.topic))
     partitions = [TopicPartition(scenario.topic, number, high) for number, (_, high) in watermarks.items()]
@@ -208,7 +208,7 @@ def _delete_all_records(scenario: Scenario) -> None:
 
 
 def _assert_gap_recorded(scenario: Scenario, original: list[Message], err: str, fault: str) -> None:
-    """Let the gap be recorded, and what is missing be what it says."""
+    """Store with `--on-gap record`; the recorded gap must be exactly the missing records."""
     assert "Lengthen the topic's retention" in err
     scenario.run_sink("--on-gap", "record")
     out, _ = run(
@@ -222,7 +222,7 @@ def _assert_gap_recorded(scenario: Scenario, original: list[Message], err: str, 
     lost = set(full_verdict.lost)
     retained = [m for m in original if (m.partition(), m.offset()) not in lost]
     verdict = oracle.compare_with_kafka(scenario.servers, scenario.topic, scenario.copy_lake(), retained)
-    scenario.record_result("12", f"{fault}: {gaps:,} are gone, and counted", 1, 1, verdict)
+    scenario.record_verdict("12", f"{fault}: gap of {gaps:,} records recorded", 1, 1, verdict)
     assert verdict.is_sound, verdict
 
 
@@ -252,4 +252,4 @@ def test_records_deleted_while_a_sink_is_paused_are_reported_as_a_gap(scenario: 
         child.send_signal(signal.SIGCONT)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 4, err
-    _assert_gap_recorded(scenario, original, err, "retention while a sink sleeps")
+    _assert_gap_recorded(scenario, original, err, "retention while a sink is paused")

@@ -1,4 +1,4 @@
-"""18–20: a slow consumer, disks that are full, a clock that jumps."""
+"""18–20: a slow store, full disks, clocks that jump."""
 
 import errno
 import json
@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, Message, Producer
 
-from fault.conftest import Scenario, create_scenario
 from support import oracle
 from support.faultproxy import FaultProxy
 from support.process import peak_mb, wait_until
+from support.scenario import RecordProperty, Scenario, create_scenario
 from tickerlake import clock
 from tickerlake.errors import StoreUnavailable
 from tickerlake.kafka.embedded.broker import EmbeddedBroker, broker_status
@@ -25,7 +25,7 @@ from tickerlake.kafka.embedded.files import free_port
 from tickerlake.lake.store import open_store
 from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
 
-# 140 MB of interpreter and libraries, 32 MB of records, what encodes two segments
+# interpreter and libraries 140 MB, buffered records 32 MB, the rest for encoding two segments
 MAX_PEAK_MB = 400
 NEVER_STOP = threading.Event()
 
@@ -37,10 +37,10 @@ def test_a_store_ten_times_slower_than_the_producer(
 ) -> None:
     scenario, proxy = cloud
     scenario.padding_chars = 2000
-    began_s = time.monotonic()
+    started_s = time.monotonic()
     scenario.produce(megabytes * 500)
-    produce_s = time.monotonic() - began_s
-    # two uploads at once, each a fortieth
+    produce_s = time.monotonic() - started_s
+    # two uploads run at a time, each with a fortieth of the records
     proxy.delay_s = 10 * produce_s * 2 / 40
     with scenario.start_sink("--until-end", "--flush-records", megabytes * 500 // 40) as child:
         uploads_before = proxy.uploads
@@ -51,18 +51,21 @@ def test_a_store_ten_times_slower_than_the_producer(
         _, err = child.communicate(timeout=120)
     assert child.returncode == 0, err
     assert peak < MAX_PEAK_MB
-    # the first pair had begun before, the last has not ended
+    # of ten uploads, the first pair had started before and the last has not ended
     triggered = int(slow_s / (8 / 40) > 10 * produce_s)
     scenario.assert_survived(
-        "18", f"{megabytes} MB, a store 10× slower: {peak:.0f} MB of memory", injected=1, triggered=triggered
+        "18",
+        f"store 10× slower, {megabytes} MB of records: {peak:.0f} MB of memory",
+        injected=1,
+        triggered=triggered,
     )
 
 
 @contextmanager
 def _small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
-    """Mount a file system of that size; what it gives makes it larger."""
+    """Mount a file system of a given size; the function it yields enlarges it."""
     if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk")
+        pytest.skip("mounting a small disk needs root")
     folder.mkdir(parents=True, exist_ok=True)
 
     def mount(*options: str) -> None:
@@ -84,16 +87,14 @@ def test_the_disk_under_the_lake_is_full(scenario: Scenario) -> None:
         stored_before = scenario.object_keys()
         verdict = oracle.compare_with_kafka(scenario.servers, scenario.topic, scenario.copy_lake())
         assert verdict.stored
-        assert not verdict.duplicated + verdict.changed, "what can be seen is whole"
+        assert not verdict.duplicated + verdict.changed, "stored objects are complete"
         enlarge("32m")
         with scenario.start_sink("--until-end", "--flush-records", 100) as child:
             recovery_s = wait_until(lambda: len(scenario.object_keys()) > len(stored_before), child)
             _, err = child.communicate(timeout=60)
         assert child.returncode == 0, err
         assert set(stored_before) <= set(scenario.object_keys())
-        scenario.assert_survived(
-            "19", "disk under the lake full", injected=1, triggered=1, recovery_s=recovery_s
-        )
+        scenario.assert_survived("19", "lake's disk full", injected=1, triggered=1, recovery_s=recovery_s)
 
 
 @pytest.mark.full
@@ -110,14 +111,14 @@ def test_the_file_size_limit_is_reached(scenario: Scenario) -> None:
     assert child.returncode == 3, err
     assert "No space left to write" in err
     scenario.run_sink()
-    scenario.assert_survived("19", "files may not be larger than 4 kB", injected=1, triggered=1)
+    scenario.assert_survived("19", "file size limited to 4 kB", injected=1, triggered=1)
 
 
 def test_a_write_error_reported_only_by_close_is_detected(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # network file systems do so when a quota is used up; no file system of this machine can be made to
-    scenario.run_sink()  # what a topic has once is there: the fault hits a segment
+    # network file systems do this when a quota is exceeded; local ones cannot be made to
+    scenario.run_sink()  # stores the topic's metadata, so that the fault hits a segment
     scenario.produce(400)
     store = open_store(scenario.lake)
     close, triggered = os.close, 0
@@ -138,13 +139,11 @@ def test_a_write_error_reported_only_by_close_is_detected(
         )
     monkeypatch.undo()
     scenario.run_sink()
-    scenario.assert_survived("19", "a write error told by close only", injected=1, triggered=triggered)
+    scenario.assert_survived("19", "write error reported only by close", injected=1, triggered=triggered)
 
 
 @pytest.mark.full
-def test_the_disk_under_the_broker_is_full(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_the_disk_under_the_broker_is_full(tmp_path: Path, record_property: RecordProperty) -> None:
     folder, port = tmp_path / "disk", free_port()
     acknowledged: list[int] = []
 
@@ -173,20 +172,20 @@ def test_the_disk_under_the_broker_is_full(
         enlarge("400m")
         broker.start()
         scenario.run_sink()
-        assert broker_stopped, "the broker must have stopped itself"
+        assert broker_stopped, "the broker must stop itself"
         assert acknowledged
         counts = oracle.count_by_field(scenario.servers, scenario.topic, "id")
-        assert not [each for each in acknowledged if counts[each] != 1], "what was acknowledged is there once"
-        scenario.assert_survived(
-            "19", "disk under the broker full", injected=1, triggered=int(broker_stopped)
+        assert not [each for each in acknowledged if counts[each] != 1], (
+            "each acknowledged record is stored once"
         )
+        scenario.assert_survived("19", "broker's disk full", injected=1, triggered=int(broker_stopped))
 
 
 @pytest.mark.full
 def test_the_clock_steps_back_an_hour_and_forward_a_day(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # the clock of Python, that is: librdkafka's own is read in C, and measures waits by a steady one
+    # Python's clock only: librdkafka reads the clock in C, and measures its waits with a monotonic one
     shift_s, steps, steps_done = 0, [-3600, 86_400, -3600, 86_400], 0
     real_time, real_time_ns = time.time, time.time_ns
     stop = threading.Event()
@@ -194,7 +193,7 @@ def test_the_clock_steps_back_an_hour_and_forward_a_day(
     def step(now: SinkProgress) -> None:
         nonlocal shift_s, steps_done
         if now.lag and steps_done < scenario.sent_count // 250:
-            # records are read and wait for their age
+            # records are buffered and wait for the flush age
             shift_s += steps[steps_done]
             steps_done += 1
         elif now.records == scenario.sent_count and steps_done < len(steps):

@@ -1,4 +1,4 @@
-"""21: trades out of order, late, repeated and of the future, in the nights that have another length."""
+"""21: trades that are out of order, late, repeated or in the future, on a leap day and around DST changes."""
 
 import json
 import random
@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from confluent_kafka import Producer
 
-from fault.conftest import Scenario
 from support import oracle
 from support.process import run
 from support.records import trade
+from support.scenario import Scenario, count_differences, record_result
 
 NEW_YORK = ZoneInfo("America/New_York")
-# a leap day, and the days around the nights in which New York's clocks are changed
+# a leap day, and the trading days around New York's DST changes
 DAYS = ("2024-02-28", "2024-02-29", "2024-03-01", "2024-03-08", "2024-03-11", "2024-11-01", "2024-11-04")
 SYMBOLS = ("AAA", "BBB", "CCC")
 
@@ -43,8 +43,8 @@ def test_each_trade_is_in_the_bar_of_its_session_or_rejected(scenario: Scenario,
 
     for day in DAYS:
         for symbol in SYMBOLS:
-            # within half a minute out of order, some of them twice
-            # the last of them after the close, when in UTC it is the next day in winter, and not in summer
+            # out of order by up to half a minute, some repeated; the last two after the close, when it is
+            # already the next day in UTC in winter, but not in summer
             times = [timestamp_ns(day, minute / 4) for minute in range(38)] + [
                 timestamp_ns(day, 575),
                 timestamp_ns(day, 575.25),
@@ -55,7 +55,7 @@ def test_each_trade_is_in_the_bar_of_its_session_or_rejected(scenario: Scenario,
                 for _ in range(1 + (rng.random() < 0.1)):
                     send(symbol, ts_ns, day)
         for symbol in SYMBOLS:
-            # one of a year from now that is far beyond its Kafka's time, one of long ago
+            # one far later than its Kafka timestamp, one long past
             send(symbol, 4_000_000_000 * 10**9, None)
             send(symbol, timestamp_ns("2024-01-02", 5), None)
             injected += 2
@@ -78,9 +78,10 @@ def test_each_trade_is_in_the_bar_of_its_session_or_rejected(scenario: Scenario,
     assert results[0] == results[1]
     bars, reasons = results[0]
     print(f"seed {seed}", reasons)
-    actual = Counter({place: volume for place, volume in bars.items() if place[1] in DAYS})
+    actual = Counter({key: volume for key, volume in bars.items() if key[1] in DAYS})
     triggered = reasons.total()
     assert triggered == injected
-    scenario.record_result("21", "trades out of order, late, of the future; leap day, changed clocks", injected, triggered,
-               expected=expected, actual=actual)  # fmt: skip
+    fault = "trades out of order, late, in the future; leap day, DST changes"
+    differences = count_differences(expected, actual)
+    record_result(scenario.record_property, "21", fault, injected, triggered, **differences)
     assert actual == expected

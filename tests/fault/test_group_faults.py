@@ -1,4 +1,4 @@
-"""13–16: workers that come, go, sleep and come too late; commits that fail, offsets that are wrong."""
+"""13–16: rebalances, zombies, workers that poll too rarely, wrong committed offsets."""
 
 import os
 import random
@@ -16,12 +16,13 @@ import pytest
 from confluent_kafka import Consumer, ConsumerGroupState, TopicPartition
 from confluent_kafka.admin import AdminClient, ConsumerGroupDescription  # type: ignore[attr-defined]
 
-from fault.conftest import Scenario
 from support import oracle
 from support.process import Child, is_halted, wait_until
+from support.scenario import Scenario
 from tickerlake.kafka.admin import Admin
 
 FREQUENT_FLUSH = ("--flush-records", 50, "--flush-age", 0.2)
+# a session timeout of 6 s and a rebalance, several times over on a slow machine
 MAX_UNOWNED_S = 30
 
 
@@ -42,7 +43,7 @@ def _group_has_state(scenario: Scenario, group: str, state: ConsumerGroupState) 
 
 
 def _overcommitted_partitions(scenario: Scenario, group: str) -> list[int]:
-    """Return the partitions of which more is committed than is stored, without a hole."""
+    """Return the partitions with an offset below the committed one that is not stored."""
     stored = oracle.read_rows(scenario.copy_lake(), scenario.topic)
     committed = Admin(scenario.servers).committed_offsets([group]).get(group, {})
     return [
@@ -83,7 +84,7 @@ def test_a_member_joins_in_the_middle_of_a_flush(scenario: Scenario, failpoints:
         assert not _overcommitted_partitions(scenario, group)
         _stop_all(first, second)
     scenario.assert_survived(
-        "13", f"another joins at {failpoints}", injected=1, triggered=1, recovery_s=recovery_s
+        "13", f"another worker joins at {failpoints}", injected=1, triggered=1, recovery_s=recovery_s
     )
 
 
@@ -101,7 +102,7 @@ def test_a_zombie_worker_returns(scenario: Scenario, fmt: str, failpoints: str) 
     with scenario.start_sink(*options, failpoints=failpoints) as zombie:
         wait_until(lambda: is_halted(zombie.pid))
         with scenario.start_sink(*options) as other:
-            # its partitions are taken over and stored while it sleeps
+            # its partitions are reassigned and stored while it is paused
             recovery_s = wait_until(scenario.has_stored_all, other)
             assert is_halted(zombie.pid)
             stored_before = scenario.object_keys()
@@ -113,21 +114,21 @@ def test_a_zombie_worker_returns(scenario: Scenario, fmt: str, failpoints: str) 
             assert set(stored_before) <= set(scenario.object_keys())
             _stop_all(zombie, other)
     scenario.assert_survived(
-        "14", f"zombie at {failpoints}, {fmt}", injected=1, triggered=1, recovery_s=recovery_s
+        "14", f"zombie worker at {failpoints}, {fmt}", injected=1, triggered=1, recovery_s=recovery_s
     )
 
 
 def _assigned_members(scenario: Scenario, group: str) -> list[str]:
-    """Return the members that have partitions."""
+    """Return the ids of the members that have partitions."""
     members = _describe_group(scenario, group).members
     return [each.member_id for each in members if each.assignment and each.assignment.topic_partitions]
 
 
 @contextmanager
 def _terminal() -> Iterator[tuple[int, int]]:
-    """Open a terminal: its keyboard's end, where its screen is read, too, and the end that a process gets.
+    """Open a pseudoterminal: yields its controlling end and the end to be used as stderr.
 
-    Ctrl-S halts who writes to it, the sink's loop; Ctrl-Q lets it go on.
+    Ctrl-S at the controlling end blocks the process that prints: the sink's loop. Ctrl-Q unblocks it.
     """
     keyboard, terminal = os.openpty()
     screen = threading.Thread(target=_drain_terminal, args=(keyboard,))
@@ -141,7 +142,7 @@ def _terminal() -> Iterator[tuple[int, int]]:
 
 
 def _drain_terminal(keyboard: int) -> None:
-    # an error, when nobody writes to the terminal any more
+    # reading fails once the last writer has closed the terminal
     with suppress(OSError):
         while os.read(keyboard, 4096):
             pass
@@ -169,13 +170,13 @@ def test_output_blocks_longer_than_the_poll_interval(scenario: Scenario) -> None
         assert not _overcommitted_partitions(scenario, group)
         _stop_all(child)
     scenario.assert_survived(
-        "15", "its terminal halted, so polls too rarely", injected=1, triggered=1, recovery_s=recovery_s
+        "15", "output blocked, poll interval exceeded", injected=1, triggered=1, recovery_s=recovery_s
     )
 
 
 @pytest.mark.full
 def test_a_static_member_restarts_during_a_rebalance(scenario: Scenario) -> None:
-    """It is killed where it would give partitions up: its name gets it back without being asked."""
+    """A static member killed while it should revoke partitions gets them back under its id."""
     common = (*FREQUENT_FLUSH, "--group", scenario.topic, "-X", "heartbeat.interval.ms=500")
     options = [(*common, "-X", f"group.instance.id={name}") for name in ("a", "b")]
     scenario.produce(400)
@@ -191,7 +192,7 @@ def test_a_static_member_restarts_during_a_rebalance(scenario: Scenario) -> None
             lambda: _group_has_state(scenario, scenario.topic, ConsumerGroupState.PREPARING_REBALANCING),
             second,
         )
-        # who shares out all anew waits for the first; who does not is soon content with what it still holds
+        # eager: the group waits for the first worker; cooperative: it is soon stable with the second one
         pause_s = time.monotonic() + 3
         wait_until(
             lambda: (
@@ -209,7 +210,7 @@ def test_a_static_member_restarts_during_a_rebalance(scenario: Scenario) -> None
         assert "Either all members of a group are static" in err
         _stop_all(second, restarted)
     scenario.assert_survived(
-        "13", "a named worker killed while partitions move", injected=1, triggered=1, recovery_s=recovery_s
+        "13", "static member killed during a rebalance", injected=1, triggered=1, recovery_s=recovery_s
     )
 
 
@@ -217,7 +218,7 @@ def test_a_static_member_restarts_during_a_rebalance(scenario: Scenario) -> None
 def test_wrong_committed_offsets_do_no_harm(scenario: Scenario) -> None:
     group = scenario.topic
     options = ("--group", group, "--flush-records", 20)
-    # too low with the note that fits, too high, notes of nobody
+    # too low with matching metadata, too high, metadata that no sink writes (twice)
     wrong = {0: (20, "0"), 1: (1_000_000, "999000"), 2: (100, "17"), 3: (100, "x" * 100)}
     scenario.produce(400)
     scenario.run_sink(*options)
@@ -231,12 +232,12 @@ def test_wrong_committed_offsets_do_no_harm(scenario: Scenario) -> None:
     triggered = sum(committed[scenario.topic, number] == offset for number, (offset, _) in wrong.items())
     scenario.run_sink(*options)
     assert scenario.has_stored_all()
-    assert not _overcommitted_partitions(scenario, group), "it is put right"
+    assert not _overcommitted_partitions(scenario, group), "the committed offsets are corrected"
     _admin(scenario.servers).delete_consumer_groups([group])[group].result(10)
     triggered += group not in Admin(scenario.servers).groups()
     scenario.produce(400)
     scenario.run_sink(*options)
-    scenario.assert_survived("16", "committed offsets wrong, group deleted", injected=5, triggered=triggered)
+    scenario.assert_survived("16", "wrong committed offsets, group deleted", injected=5, triggered=triggered)
 
 
 @pytest.mark.full
@@ -257,7 +258,7 @@ def test_a_group_survives_joins_and_leaves(scenario: Scenario, changes: int) -> 
                 triggered -= leaving.poll() is not None
                 leaving.send_signal(rng.choice([signal.SIGTERM, signal.SIGKILL]))
             triggered += 1
-            # long enough to be in the middle of a rebalance, or just after it
+            # ends during a rebalance, or just after it
             pause_s = time.monotonic() + rng.uniform(1, 4)
             wait_until(lambda end=pause_s: time.monotonic() > end)  # type: ignore[misc]
             wait_until(lambda count=before: len(scenario.object_keys()) > count, sinks[-1])  # type: ignore[misc]
@@ -267,7 +268,7 @@ def test_a_group_survives_joins_and_leaves(scenario: Scenario, changes: int) -> 
     assert longest_gap_s < MAX_UNOWNED_S
     scenario.assert_survived(
         "13",
-        f"joins and leaves, seed {seed}",
+        f"workers join and leave, seed {seed}",
         injected=changes,
         triggered=triggered,
         recovery_s=longest_gap_s,
@@ -275,7 +276,7 @@ def test_a_group_survives_joins_and_leaves(scenario: Scenario, changes: int) -> 
 
 
 def _longest_gap_s(scenario: Scenario) -> float:
-    """Return how long a partition was without a new segment, though records came all the time."""
+    """Return the longest time without a new segment in any partition, under continuous load."""
     times = [
         sorted(file.stat().st_mtime for file in folder.iterdir())
         for folder in (Path(scenario.lake) / "raw" / scenario.topic).glob("partition=*")
@@ -294,4 +295,4 @@ def test_two_groups_on_the_same_partitions_by_force(scenario: Scenario) -> None:
         for child in (first, second):
             _, err = child.communicate(timeout=120)
             assert child.returncode == 0, err
-    scenario.assert_survived("13", "two groups store the same", injected=1, triggered=1)
+    scenario.assert_survived("13", "two groups store the same partitions", injected=1, triggered=1)

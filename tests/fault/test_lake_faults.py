@@ -1,33 +1,28 @@
-"""1 and 23: `compact` and `load`, killed at each place, with replies lost: each record is there once."""
+"""1 and 23: `compact` and `load` killed at each failpoint or without replies: each record is stored once."""
 
 import json
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fault.conftest import RESULT_PROPERTY
 from support.bigquery import PROJECT, FakeBigQuery, fake_bigquery
 from support.faultproxy import FaultProxy
 from support.lakes import LakeTopic, bar, trade
 from support.process import run, tickerlake
+from support.scenario import RecordProperty, record_result
 from tickerlake.failpoints import ENV_VARIABLE, FAILPOINTS
 from tickerlake.lake.store.local import LocalStore
 
 __all__ = ["fake_bigquery"]
 
-RecordProperty = Callable[[str, object], None]
 
-
-def record_result(
+def record_counts(
     record_property: RecordProperty, fault_id: str, fault: str, triggered: int, records: int, stored: int
 ) -> None:
-    row = {"no": fault_id, "fault": fault, "injected": triggered, "struck": triggered, "records": records}
-    record_property(
-        RESULT_PROPERTY,
-        row | {"stored": stored, "lost": max(0, records - stored), "doubled": max(0, stored - records)},
-    )
+    lost, duplicated = max(0, records - stored), max(0, stored - records)
+    cells = {"records": records, "stored": stored, "lost": lost, "duplicated": duplicated}
+    record_result(record_property, fault_id, fault, triggered, triggered, **cells)
 
 
 @pytest.fixture
@@ -49,16 +44,21 @@ def test_a_compaction_killed_at_each_failpoint(
         child.communicate(timeout=60)
     assert child.returncode == -signal.SIGKILL
     out, _ = run("query", "select count(*) as n from trades", "--lake", lake, "-f", "json")
-    assert json.loads(out) == {"n": 120}, "a reader sees each record once, whenever it looks"
+    assert json.loads(out) == {"n": 120}, "a reader sees each record once at any time"
     LakeTopic(LocalStore(lake), "t").add_segment([trade("B", 1)])
     run("compact", "--lake", lake)
     out, _ = run("audit", "--lake", lake, "--deep", "--json")
     (curated,) = json.loads(out)["curated"]
     assert (curated["records"], curated["rows"]) == (121, 121)
-    record_result(record_property, "1", f"compact killed at {failpoints}", 1, 121, curated["rows"])
+    record_counts(record_property, "1", f"compact killed at {failpoints}", 1, 121, curated["rows"])
 
 
 LOAD_FAILPOINTS = [point for point in FAILPOINTS if point.startswith("load.")]
+PROXY_FAULTS = {
+    "stall": "load killed while a job's request is stalled",
+    "hold_reply": "load killed while a job's reply is held",
+    "lose_reply": "load: reply to a job lost",
+}
 
 
 @pytest.mark.full
@@ -89,7 +89,7 @@ def test_a_load_killed_or_without_a_reply(
             getattr(proxy, fault)()
         with tickerlake("load", *load_options, env=proxy_env) as child:
             if fault in {"stall", "hold_reply"}:
-                assert proxy.blocked.acquire(timeout=60), "the fault must happen"
+                assert proxy.blocked.acquire(timeout=60), "the fault must be triggered"
                 child.kill()
             _, err = child.communicate(timeout=100)
         assert proxy.pending == 0
@@ -105,7 +105,5 @@ def test_a_load_killed_or_without_a_reply(
     assert child.returncode == 0, err
     rows = sum(each["rows"] for each in json.loads(out)["bigquery"])
     assert rows == 127
-    description = (
-        f"load killed at {fault}" if fault in LOAD_FAILPOINTS else f"load: {fault.replace('_', ' ')} of a job"
-    )
-    record_result(record_property, "23", description, 1, 127, rows)
+    description = PROXY_FAULTS.get(fault, f"load killed at {fault}")
+    record_counts(record_property, "23", description, 1, 127, rows)

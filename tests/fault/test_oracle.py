@@ -1,15 +1,15 @@
-"""Who judges the judge: it must notice each mistake that is planted in the sink, on a real broker."""
+"""Validates the oracle: it must detect each bug that is seeded into the sink, on a real broker."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fault.conftest import RESULT_PROPERTY, Scenario
 from support import oracle
 from support.process import wait_until
+from support.scenario import RecordProperty, Scenario, record_result
 from support.seeded_bugs import SEEDED_BUGS
 from tickerlake.errors import StoreUnavailable
 from tickerlake.lake.store.local import LocalStore
@@ -25,7 +25,7 @@ REAL_BROKER_BUGS = (
 
 
 class FlakyStore(LocalStore):
-    """Fails once, at its third segment."""
+    """Fails once, at the third segment."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -34,12 +34,12 @@ class FlakyStore(LocalStore):
     def create(self, key: str, data: bytes, *, metadata: Mapping[str, str], content_type: str = "") -> None:
         self.segments_created += key.endswith(".gz")
         if self.segments_created == 3:
-            raise StoreUnavailable("The disk was away for a moment.")
+            raise StoreUnavailable("The disk was unavailable.")
         super().create(key, data, metadata=metadata)
 
 
 def store_under_faults(scenario: Scenario) -> oracle.Verdict:
-    """Let a worker wait while another fails, comes again and overtakes it; a last one takes the rest."""
+    """Pause a worker while another one fails, restarts and overtakes it; a last one stores the rest."""
     lake = Path(scenario.lake)
     options = SinkOptions(flush_records=70, flush_age_s=3600)
     scenario.produce(2000)
@@ -93,11 +93,11 @@ def test_the_oracle_detects_a_seeded_bug(
     scenario: Scenario,
     name: str,
     monkeypatch: pytest.MonkeyPatch,
-    record_property: Callable[[str, object], None],
+    record_property: RecordProperty,
 ) -> None:
     SEEDED_BUGS[name](monkeypatch)
     verdict = store_under_faults(scenario)
     assert not verdict.is_sound
-    row = {"no": "oracle", "fault": f"planted: a sink that {name.replace('_', ' ')}; noticed"}
-    counts = {"lost": len(verdict.lost), "doubled": len(verdict.duplicated)}
-    record_property(RESULT_PROPERTY, row | {"injected": 1, "struck": 1, "records": verdict.sent} | counts)
+    fault = f"seeded bug: {name.replace('_', ' ')}; detected"
+    cells = {"records": verdict.sent, "lost": len(verdict.lost), "duplicated": len(verdict.duplicated)}
+    record_result(record_property, "oracle", fault, 1, 1, **cells)

@@ -1,4 +1,4 @@
-"""25: what is no JSON is kept as it came, what is JSON is stored, and the partition moves on."""
+"""25: messages that are not JSON become rejects, unusual JSON is stored, and the partition continues."""
 
 import base64
 import json
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fault.conftest import Scenario
 from support import oracle
+from support.scenario import Scenario
 from tickerlake.kafka.admin import Admin
 
 POISON = {
@@ -15,21 +15,21 @@ POISON = {
     "truncated": b'{"price": 1',
     "NaN": b'{"price": NaN}',
     "infinity": b"-Infinity",
-    "no UTF-8": b"\xff\xfe",
-    "no UTF-8 inside": b'{"name":"\xe9"}',
+    "not UTF-8": b"\xff\xfe",
+    "not UTF-8 in a string": b'{"name":"\xe9"}',
     "a byte order mark": b"\xef\xbb\xbf{}",
     "two documents": b"{}{}",
-    "deep, and never closed": b"[" * 5000,
-    "nested a thousand deep": b'{"a":' * 1000 + b"1" + b"}" * 1000,
-    "large, and cut off": b'{"text":"' + b"x" * (10 << 20),
+    "deep and unclosed": b"[" * 5000,
+    "1000 levels deep": b'{"a":' * 1000 + b"1" + b"}" * 1000,
+    "large and truncated": b'{"text":"' + b"x" * (10 << 20),
 }
 UNUSUAL = {
     "negative": b'{"price":-5,"volume":-0.0}',
-    "nested five hundred deep": b'{"a":' * 500 + b"1" + b"}" * 500,
+    "500 levels deep": b'{"a":' * 500 + b"1" + b"}" * 500,
     "ten megabytes": b'{"text":"' + b"x" * (10 << 20) + b'"}',
     "many digits": b'{"price":1234567890123456789.0123456789}',
-    "no object": b"[1, 2]",
-    "our own names": b'{"kafka_offset":3,"kafka_key":"k"}',
+    "not an object": b"[1, 2]",
+    "names of the lake's columns": b'{"kafka_offset":3,"kafka_key":"k"}',
     "several lines": b'{"a":\n1,\r\n"b":2}',
     "tombstone": None,
 }
@@ -42,7 +42,7 @@ def test_poison_messages_are_rejected_and_the_partition_continues(scenario: Scen
     scenario.topic += ".large"
     Admin(scenario.servers).create_topic(scenario.topic, 4, {"max.message.bytes": "20000000"})
     scenario.produce(50)
-    # all in the partition of one key: what comes after must get past them
+    # all in the partition of one key: records behind them must still be stored
     values = [*POISON.values(), *UNUSUAL.values()]
     scenario.produce_raw((b"\xff\x00key", value) for value in values)
     scenario.produce_raw((key, b'{"id":1}') for key in (b"\xff\x00key", None, b"", "ключ".encode()))

@@ -1,4 +1,4 @@
-"""A lake that was damaged: the audit says what is wrong and where, and a repair makes it whole again."""
+"""Damaged lakes: the audit reports what is damaged and where, and a repair restores it."""
 
 import gzip
 import json
@@ -15,10 +15,10 @@ from confluent_kafka.admin import AdminClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fault.conftest import Scenario
 from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs
 from support.process import run, tickerlake
+from support.scenario import Scenario
 from tickerlake.lake.audit.repair import RepairResult, plan_repair
 from tickerlake.lake.audit.segments import Finding
 from tickerlake.lake.formats import ndjson, parquet
@@ -29,7 +29,7 @@ from tickerlake.tools.audit import audit_lake
 from tickerlake.tools.repair import repair_lake
 
 Corruption = Callable[[Path], str]
-"""Damages a segment in the middle of a chain; returns the kind of the finding that names it."""
+"""Damages a segment in the middle of a chain; returns the kind of the expected finding."""
 
 
 def _read_meta(file: Path) -> SegmentMeta:
@@ -40,7 +40,7 @@ def _read_meta(file: Path) -> SegmentMeta:
 def _rewrite_segment(
     file: Path, meta: SegmentMeta, should_keep: Callable[[int], bool] = lambda _: True
 ) -> bytes:
-    """Write a segment anew as whoever knows the format would: sums and counts agree with its rows."""
+    """Encode a segment again, with valid checksums and counts."""
     data = file.read_bytes()
     if file.suffix == ".parquet":
         frame, _ = parquet.decode_rows(data, "k")
@@ -120,9 +120,17 @@ def record_changed(file: Path) -> str:
 
 
 CORRUPTIONS: list[Corruption] = [
-    missing, truncated, emptied, bit_flipped, duplicated, overlapping, metadata_edited, foreign, record_removed,
+    missing,
+    truncated,
+    emptied,
+    bit_flipped,
+    duplicated,
+    overlapping,
+    metadata_edited,
+    foreign,
+    record_removed,
     record_changed,
-]  # fmt: skip
+]
 
 
 def findings(scenario: Scenario) -> list[Finding]:
@@ -160,29 +168,29 @@ def test_each_corruption_is_reported_and_repaired(scenario: Scenario, fmt: str) 
     scenario.run_sink("--format", fmt, "--flush-records", 60)
     assert not findings(scenario)
     sound = raw_contents(scenario)
-    for damage in CORRUPTIONS:
+    for corrupt in CORRUPTIONS:
         file = chain_files(scenario)[3]
         key = str(file.relative_to(scenario.lake))
-        kind = damage(file)
+        kind = corrupt(file)
         reported = findings(scenario)
-        assert kind in {each.kind for each in reported}, (damage.__name__, reported)
+        assert kind in {each.kind for each in reported}, (corrupt.__name__, reported)
         expected_index = {"missing": 4, "misnamed": 4, "overlap": 4}.get(kind, 3)
         expected_key = str(
             chain_files(scenario)[3 if kind == "missing" else expected_index].relative_to(scenario.lake)
         )
         assert expected_key in {each.key for each in reported if each.kind == kind}, (
-            damage.__name__,
+            corrupt.__name__,
             reported,
         )
-        made = [rebuilt for each in run_repair(scenario) for rebuilt in each.made]
-        assert not findings(scenario), damage.__name__
-        assert set(made) <= {key}, "a sound segment is never made anew"
-        assert raw_contents(scenario) == sound, f"{damage.__name__}: all is as it was"
+        rebuilt = [name for each in run_repair(scenario) for name in each.made]
+        assert not findings(scenario), corrupt.__name__
+        assert set(rebuilt) <= {key}, "a sound segment is never rebuilt"
+        assert raw_contents(scenario) == sound, f"{corrupt.__name__}: the lake is as before"
         if kind != "missing":
-            assert list((Path(scenario.lake) / "damaged").rglob("*.*")), "what was damaged is kept"
+            assert list((Path(scenario.lake) / "damaged").rglob("*.*")), "the damaged original is quarantined"
     scenario.assert_survived(
         "audit",
-        f"{len(CORRUPTIONS)} damages of a lake ({fmt}), repaired",
+        f"{len(CORRUPTIONS)} kinds of damage ({fmt}), repaired",
         injected=len(CORRUPTIONS),
         triggered=len(CORRUPTIONS),
     )
@@ -214,9 +222,7 @@ def test_single_objects_and_rejects_are_repaired(scenario: Scenario) -> None:
     assert not findings(scenario)
     assert raw_contents(scenario) == sound
     assert [file.read_bytes() for file in rejects] == reject_contents
-    scenario.assert_survived(
-        "audit", "damages of single objects and rejects (json), repaired", injected=6, triggered=6
-    )
+    scenario.assert_survived("audit", "damaged objects and rejects (json), repaired", injected=6, triggered=6)
 
 
 def test_unrecoverable_offsets_are_reported_and_left_alone(scenario: Scenario) -> None:
@@ -239,7 +245,7 @@ def test_unrecoverable_offsets_are_reported_and_left_alone(scenario: Scenario) -
     (repaired,) = json.loads(out)["repaired"]
     assert repaired["lost"] == [[meta.position, low]]
     assert f"offsets {meta.position} to {low - 1} can't be had back" in err
-    assert files[1].read_bytes() == damaged, "what can't be made anew stays"
+    assert files[1].read_bytes() == damaged, "what cannot be rebuilt remains"
     remaining = {(each["kind"], each["key"]) for p in json.loads(out)["partitions"] for each in p["findings"]}
     missing_key = str((files[2].parent / f"{low:020d}.ndjson.gz").relative_to(scenario.lake))
     assert remaining == {("damaged", str(files[1].relative_to(scenario.lake))), ("missing", missing_key)}
@@ -257,7 +263,7 @@ def test_the_end_of_the_chain_is_repaired_and_the_sink_continues(scenario: Scena
     scenario.produce(800)
     scenario.run_sink("--flush-records", 70)
     scenario.assert_survived(
-        "8", "the last segment emptied, repaired, and the sink goes on", injected=1, triggered=1
+        "8", "last segment emptied and repaired; the sink continues", injected=1, triggered=1
     )
 
 
@@ -284,7 +290,7 @@ def test_a_repair_killed_and_rerun(scenario: Scenario, failpoints: str) -> None:
     run_repair(scenario)
     assert not findings(scenario)
     assert raw_contents(scenario) == sound
-    scenario.assert_survived("audit", f"a repair killed at {failpoints}", injected=1, triggered=1)
+    scenario.assert_survived("audit", f"repair killed at {failpoints}", injected=1, triggered=1)
 
 
 @pytest.mark.full
@@ -311,7 +317,7 @@ def test_in_cloud_storage(cloud: tuple[Scenario, FaultProxy], fake_gcs: FakeGcs)
     assert [info.key for info in store.list(f"raw/{scenario.topic}/partition=1/")] == keys
     assert len(list(store.list("damaged/"))) == 2
     store.close()
-    scenario.assert_survived("audit", "damages of a lake in Cloud Storage, repaired", injected=2, triggered=2)
+    scenario.assert_survived("audit", "damage in Cloud Storage, repaired", injected=2, triggered=2)
 
 
 def _cloud_findings(scenario: Scenario) -> list[dict[str, str]]:
@@ -354,12 +360,14 @@ def test_a_repair_plan_completes_every_chain(
     covered = sorted([*rebuilt.values(), *retained.values()])
     covered_to = 0
     for start, stop in covered:
-        assert start <= covered_to, "no gap is left"
-        assert start == covered_to or start < low, "an overlap stays only if its records can't be had back"
+        assert start <= covered_to, "no gap remains"
+        assert start == covered_to or start < low, (
+            "an overlap remains only if its records cannot be recovered"
+        )
         covered_to = max(covered_to, stop)
     assert covered_to >= end
     assert {key for key, _ in damaged} <= rebuilt.keys() | set(repair_plan.to_quarantine), (
-        "nothing damaged stays in the chain"
+        "no damaged segment remains in the chain"
     )
     for key, each in sound:
         if key in repair_plan.to_quarantine:

@@ -1,4 +1,4 @@
-"""Kafka → lake on a real broker: killed, doubled up and rebalanced, each record is stored once."""
+"""Kafka → lake on a real broker: buffers, transactions, Cloud Storage, comparison with Kafka."""
 
 import json
 import secrets
@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 from support import oracle
 from support.gcs import FakeGcs, fake_gcs
 from support.process import run
+from support.scenario import unique_topic
 from tickerlake.kafka import reader
 from tickerlake.kafka.admin import Admin
 from tickerlake.lake.store import open_store
@@ -21,7 +22,7 @@ __all__ = ["fake_gcs"]
 
 @pytest.fixture
 def topic(kafka: str) -> str:
-    name = f"t.{secrets.token_hex(6)}"
+    name = unique_topic()
     Admin(kafka).create_topic(name, 4)
     return name
 
@@ -93,7 +94,7 @@ def test_aborted_transactions_are_not_stored(kafka: str, topic: str, tmp_path: P
 
 
 def test_the_buffer_limit_holds_while_the_only_partition_is_stored(kafka: str, tmp_path: Path) -> None:
-    topic = f"t.{secrets.token_hex(6)}"
+    topic = unique_topic()
     Admin(kafka).create_topic(topic, 1)
     produce(kafka, topic, 20_000)
     options = SinkOptions(flush_records=5_000, buffer_bytes=100_000)
@@ -103,7 +104,7 @@ def test_the_buffer_limit_holds_while_the_only_partition_is_stored(kafka: str, t
 
 
 def produce_behind_open_transaction(servers: str, topic: str) -> Producer:
-    """Produce records behind an open transaction, and return the producer that began it."""
+    """Produce records behind an open transaction, and return the producer with that transaction."""
     unfinished = Producer({"bootstrap.servers": servers, "transactional.id": topic})
     unfinished.init_transactions(30)
     produce(servers, topic, 100)

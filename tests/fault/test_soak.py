@@ -1,4 +1,4 @@
-"""36: what counts as growth in hours of load; the load itself is `make soak`."""
+"""What counts as growth under long load; the load itself is `make soak`."""
 
 import subprocess
 import sys
@@ -11,10 +11,10 @@ SAMPLES_PER_QUARTER = 50
 
 
 def growing_resources(memory_mb: float, descriptors: int = 20, threads: int = 20) -> list[str]:
-    """Judge a process that starts small, and ends with these figures."""
+    """Return what grows in a process that warms up, runs steadily, and ends with these values."""
     startup, steady = Sample(50, 10, 10), Sample(100, 20, 20)
     late = Sample(memory_mb, descriptors, threads)
-    # a moment in which it holds more is no growth
+    # a short peak is not growth
     peak = Sample(1000, 500, 500)
     samples = (
         [startup] * SAMPLES_PER_QUARTER
@@ -41,7 +41,7 @@ GROWING = """
 import os, threading
 print(flush=True)
 input()
-kept = os.urandom(64 << 20), os.pipe()
+held = os.urandom(64 << 20), os.pipe()
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 print(flush=True)
 input()

@@ -1,4 +1,4 @@
-"""4–9, 17: a store that loses replies, refuses, is slow, damages, or never answers."""
+"""4–9, 17: a store that loses replies, denies requests, is busy, damages objects, or never answers."""
 
 import json
 import shutil
@@ -11,11 +11,11 @@ from urllib.parse import quote
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from fault.conftest import Scenario, create_scenario
 from support import oracle
 from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs
 from support.process import Child, is_halted, tickerlake, wait_until
+from support.scenario import Scenario, create_scenario
 
 FULL_ONLY = pytest.mark.full
 CloudScenario = tuple[Scenario, FaultProxy]
@@ -37,16 +37,16 @@ def test_the_reply_is_lost_and_there_is_one_object(cloud: CloudScenario) -> None
     summary = json.loads(out)
     added = len(scenario.object_keys()) - before
     assert proxy.uploads == uploads + added + 3
-    # the reply that is lost may be the second one of the same upload
+    # the reply to a retry of the same upload can be the lost one
     adopted_count = added - summary["segments"]
     assert 0 < adopted_count <= 3
     assert summary["adopted"] == (0 if "json" in scenario.sink_options else adopted_count)
-    fault = f"reply of a put lost, {scenario.sink_options[-1]}"
+    fault = f"reply to an upload lost, {scenario.sink_options[-1]}"
     scenario.assert_survived("4", fault, injected=3, triggered=3 - proxy.pending)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("timing", [pytest.param("before", marks=FULL_ONLY), "meanwhile"])
+@pytest.mark.parametrize("timing", ["before a sink starts", "while a sink runs"])
 def test_another_topics_segment_at_the_same_position(scenario: Scenario, tmp_path: Path, timing: str) -> None:
     other = create_scenario(scenario.servers, tmp_path / "other", scenario.record_property)
     other.produce(100)
@@ -56,7 +56,7 @@ def test_another_topics_segment_at_the_same_position(scenario: Scenario, tmp_pat
     scenario.sink_options = ("--group", scenario.topic)
     scenario.run_sink()
     scenario.produce(400)
-    failpoints = "sink.segment_cut=stop" if timing == "meanwhile" else ""
+    failpoints = "sink.segment_cut=stop" if timing == "while a sink runs" else ""
     with scenario.start_sink("--until-end", failpoints=failpoints) as child:
         if failpoints:
             wait_until(lambda: is_halted(child.pid), child)
@@ -68,30 +68,30 @@ def test_another_topics_segment_at_the_same_position(scenario: Scenario, tmp_pat
             )
             shutil.copy(foreign_segment, segment_path)
             foreign_copies.append(segment_path)
-        lake_contents = contents(Path(scenario.lake))
+        lake_contents = file_contents(Path(scenario.lake))
         child.send_signal(signal.SIGCONT)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 4, err
     assert "it is not part of this chain" in err
     assert "→" in err
-    assert contents(Path(scenario.lake)) == lake_contents, "nothing is changed"
+    assert file_contents(Path(scenario.lake)) == lake_contents, "the lake is unchanged"
     assert scenario.committed_offsets() == committed
     for segment_path in foreign_copies:
         segment_path.unlink()
     scenario.run_sink()
     scenario.assert_survived(
-        "5", f"another topic's object at the same start, {timing}", injected=1, triggered=1
+        "5", f"another topic's segment at the same position, {timing}", injected=1, triggered=1
     )
 
 
-def contents(folder: Path) -> dict[Path, bytes]:
+def file_contents(folder: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 @FULL_ONLY
 def test_a_busy_store_is_retried(cloud: CloudScenario) -> None:
     scenario, proxy = cloud
-    # in one partition, so that the uploads come one after the other
+    # one partition: one upload at a time
     scenario.produce(2000, lambda number: "one partition")
     proxy.reply_with_status(503, times=2)
     proxy.pass_through()
@@ -105,10 +105,10 @@ def test_a_busy_store_is_retried(cloud: CloudScenario) -> None:
         recovery_s = wait_until(lambda: proxy.uploads > 8, child)
         out, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
-    assert json.loads(out)["retries"] == 5, "it says how often it tried again"
+    assert json.loads(out)["retries"] == 5, "the summary counts retries"
     assert proxy.uploads == len(scenario.object_keys()) + 5
-    assert proxy.upload_times_s[4] - proxy.upload_times_s[3] >= 2, "it comes back when it was told to"
-    fault = "503 twice, 429 with Retry-After, 408, a reset in mid-upload"
+    assert proxy.upload_times_s[4] - proxy.upload_times_s[3] >= 2, "Retry-After is respected"
+    fault = "503 twice, 429 with Retry-After, 408, reset during an upload"
     scenario.assert_survived("6", fault, injected=5, triggered=5 - proxy.pending, recovery_s=recovery_s)
 
 
@@ -137,11 +137,11 @@ def test_a_permanent_error_stops_the_sink_at_once(cloud: CloudScenario, status: 
     triggered = 1000 - proxy.pending
     assert remedy in err
     assert triggered == proxy.uploads - uploads_before
-    assert triggered <= 2, "those which are on their way at once, none of them again"
+    assert triggered <= 2, "only the uploads in flight fail, without a retry"
     assert (scenario.committed_offsets(), scenario.object_keys()) == (committed, stored_before)
     proxy.clear_faults()
     scenario.run_sink()
-    scenario.assert_survived("7", f"{status}: ended at once", injected=1, triggered=triggered)
+    scenario.assert_survived("7", f"{status}: the sink stops at once", injected=1, triggered=triggered)
 
 
 Corruption = Callable[[Path], None]
@@ -182,19 +182,17 @@ def test_a_damaged_segment_is_never_extended(scenario: Scenario, fmt: str, corru
     last = Path(scenario.lake) / scenario.object_keys()[-1]
     original = last.read_bytes()
     corrupt(last)
-    lake_contents = contents(Path(scenario.lake))
+    lake_contents = file_contents(Path(scenario.lake))
     scenario.produce(400)
-    # every partition goes on from its last segment, which is that one for one of them
+    # each partition continues after its last segment, and one of these is damaged
     _, err = scenario.run_sink(exit_code=4)
     assert last.name in err
     assert "→" in err
-    assert contents(Path(scenario.lake)) == lake_contents, "nothing is changed"
+    assert file_contents(Path(scenario.lake)) == lake_contents, "the lake is unchanged"
     assert last.name in run_audit(scenario, exit_code=4)
     last.write_bytes(original)
     scenario.run_sink()
-    scenario.assert_survived(
-        "8", f"the last segment is damaged: {corrupt.__name__}, {fmt}", injected=1, triggered=1
-    )
+    scenario.assert_survived("8", f"last segment damaged: {corrupt.__name__}, {fmt}", injected=1, triggered=1)
 
 
 def run_audit(scenario: Scenario, exit_code: int) -> str:
@@ -226,7 +224,7 @@ def test_an_object_without_metadata_stops_the_sink(cloud: CloudScenario, fake_gc
     url = f"{fake_gcs.url}/storage/v1/b/{bucket}/o/{quote(name, safe='')}"
     urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=10).close()  # noqa: S310
     scenario.run_sink()
-    scenario.assert_survived("8", "an object without metadata in the chain", injected=1, triggered=1)
+    scenario.assert_survived("8", "object without metadata in the chain", injected=1, triggered=1)
 
 
 @FULL_ONLY
@@ -246,14 +244,14 @@ def test_corrupt_or_truncated_downloads(cloud: CloudScenario) -> None:
     proxy.corrupt_download()
     assert "damaged in transit" in run_audit(scenario, exit_code=2)
     scenario.assert_survived(
-        "8", "downloads damaged and cut", injected=4, triggered=triggered + 1 - proxy.pending
+        "8", "downloads corrupted and truncated", injected=4, triggered=triggered + 1 - proxy.pending
     )
 
 
 @FULL_ONLY
 @pytest.mark.timeout(300)
 def test_a_store_that_never_answers(cloud: CloudScenario) -> None:
-    """Its session is of 6 s; an upload waits 30 s for its answer, and is tried for 90 s."""
+    """The session timeout is 6 s; an upload waits 30 s for its reply, and is retried for 90 s."""
     scenario, proxy = cloud
     scenario.sink_options = ("--group", scenario.topic)
     scenario.produce(500)
@@ -277,13 +275,13 @@ def test_a_store_that_never_answers(cloud: CloudScenario) -> None:
     assert "→" in err
     assert 80 < took_s < 110
     assert len(members_by_attempt) >= 3
-    assert set(members_by_attempt.values()) == {1}, "it stays in its group all the time"
+    assert set(members_by_attempt.values()) == {1}, "the sink stays in its group"
     assert max(scenario.committed_offsets().values()) < 0, "nothing is committed"
     triggered = 1000 - proxy.pending
     proxy.clear_faults()
     scenario.run_sink()
     scenario.assert_survived(
-        "9", f"the store never answers: given up after {took_s:.0f} s", injected=1, triggered=triggered
+        "9", f"store never answers: the sink stops after {took_s:.0f} s", injected=1, triggered=triggered
     )
 
 
@@ -308,11 +306,11 @@ def test_stopped_while_the_store_is_throttled_temporarily(cloud: CloudScenario) 
     stored = sum(map(len, oracle.read_rows(scenario.copy_lake(), scenario.topic).values()))
     assert f"stored {stored:,} records" in err
     assert stored == sum(end for end in scenario.committed_offsets().values() if end > 0), (
-        "it says how far it got"
+        "the summary counts the committed records"
     )
     assert stored > 0
     scenario.run_sink()
-    scenario.assert_survived("17", "SIGTERM during 429s that end", injected=6, triggered=6 - proxy.pending)
+    scenario.assert_survived("17", "SIGTERM during temporary 429s", injected=6, triggered=6 - proxy.pending)
 
 
 @FULL_ONLY
@@ -325,7 +323,7 @@ def test_stopped_while_the_store_is_throttled_permanently(cloud: CloudScenario) 
     scenario.produce(1000)
     proxy.reply_with_status(429, times=1000)
     with stop_during_errors(scenario, proxy) as child:
-        # longer than anybody would wait
+        # longer than a process manager waits before it kills
         triggered = 1000 - proxy.pending
         proxy.clear_faults()
         proxy.reply_with_status(429, times=1000, retry_after=3600)
@@ -336,4 +334,4 @@ def test_stopped_while_the_store_is_throttled_permanently(cloud: CloudScenario) 
     triggered += 1000 - proxy.pending
     proxy.clear_faults()
     scenario.run_sink()
-    scenario.assert_survived("17", "SIGTERM during 429s that do not end", injected=1, triggered=triggered)
+    scenario.assert_survived("17", "SIGTERM during permanent 429s", injected=1, triggered=triggered)

@@ -1,16 +1,17 @@
-"""16, and what befalls the replies of a broker: lost, cut off, changed into errors."""
+"""10 and 16: a broker's replies are lost, truncated, or replaced by errors."""
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fault.conftest import Scenario, create_scenario, write_daily_csv
 from support import oracle
+from support.csv_files import write_daily_csv
 from support.kafkaproxy import KafkaProxy
 from support.process import run, wait_until
+from support.scenario import RecordProperty, Scenario, count_differences, create_scenario, record_result
 from support.tracker import (
     TrackResults,
     count_values,
@@ -26,7 +27,7 @@ from tickerlake.kafka.probe import OffsetProbe
 from tickerlake.kafka.reader import TopicTailer, read_all
 
 FREQUENT_FLUSH = ("--flush-records", 50, "--flush-age", 0.2)
-# what Kafka says to a member that is late, unknown, or to join again, and of a coordinator that has moved
+# the errors for a late member, an unknown one, one that must rejoin, and a moved coordinator
 ERROR_CODES = {
     22: "ILLEGAL_GENERATION",
     25: "UNKNOWN_MEMBER_ID",
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.full
 
 @pytest.fixture(scope="module")
 def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaProxy]:
-    """A broker that can be reached through a proxy only."""
+    """A broker behind a proxy, which it advertises as its address."""
     port = free_port()
     with KafkaProxy(port) as proxy:
         advertised = {"advertised.listeners": f"PLAINTEXT://{proxy.address}"}
@@ -49,13 +50,13 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaProxy]:
 
 
 @pytest.fixture
-def scenario(wire: KafkaProxy, tmp_path: Path, record_property: Callable[[str, object], None]) -> Scenario:
+def scenario(wire: KafkaProxy, tmp_path: Path, record_property: RecordProperty) -> Scenario:
     wire.reset()
     return create_scenario(wire.address, tmp_path / "lake", record_property)
 
 
 def _check_sink_survives(scenario: Scenario, wire: KafkaProxy, fault: str) -> None:
-    """Let a sink store while faults strike; it goes on, ends well, and its last commits are heard."""
+    """Run a sink under the injected faults; it continues, exits with 0, and its last commits arrive."""
     injected = wire.pending
     with scenario.start_sink(*FREQUENT_FLUSH, "--group", scenario.topic) as child:
         wait_until(scenario.has_stored_all, child)
@@ -80,31 +81,34 @@ def _check_sink_survives(scenario: Scenario, wire: KafkaProxy, fault: str) -> No
 def test_replies_to_a_sink_are_lost(scenario: Scenario, wire: KafkaProxy, api: str) -> None:
     scenario.produce(600)
     wire.lose_reply(api, FAULT_COUNT)
-    _check_sink_survives(scenario, wire, f"replies to a sink's {api} lost")
+    _check_sink_survives(scenario, wire, f"sink: replies to {api} lost")
 
 
 def test_replies_to_a_sink_are_truncated(scenario: Scenario, wire: KafkaProxy) -> None:
     scenario.produce(600)
     wire.truncate_reply("Fetch", FAULT_COUNT)
-    _check_sink_survives(scenario, wire, "replies to a sink's Fetch cut off")
+    _check_sink_survives(scenario, wire, "sink: replies to Fetch truncated")
 
 
 @pytest.mark.parametrize("code", ERROR_CODES, ids=ERROR_CODES.get)
 def test_commits_fail_with_group_errors(scenario: Scenario, wire: KafkaProxy, code: int) -> None:
     scenario.produce(600)
     wire.reply_with_error("OffsetCommit", code, FAULT_COUNT)
-    _check_sink_survives(scenario, wire, f"commits refused: {ERROR_CODES[code]}")
+    _check_sink_survives(scenario, wire, f"sink: commits fail with {ERROR_CODES[code]}")
 
 
 @pytest.mark.timeout(180)
 def test_the_broker_returns_with_empty_metadata(scenario: Scenario, wire: KafkaProxy) -> None:
-    """A client that hears so may never find one again; its first setting makes that sure, the second soon."""
+    """Without brokers in its metadata, a client without rebootstrapping (first option) never reconnects.
+
+    The second option makes it request metadata soon.
+    """
     no_rebootstrap = ("-X", "metadata.recovery.strategy=none", "-X", "topic.metadata.refresh.interval.ms=500")
     scenario.produce(600)
     with scenario.start_sink(*FREQUENT_FLUSH, "--group", scenario.topic, *no_rebootstrap) as child:
         wait_until(scenario.has_stored_all, child)
         wire.hides_brokers = True
-        # who consumes, and who asks for the topic's id
+        # the consumer, and the client that checks the topic's id
         wait_until(lambda: wire.triggered.total() > 1, child)
         wire.hides_brokers = False
         scenario.produce(600)
@@ -114,7 +118,7 @@ def test_the_broker_returns_with_empty_metadata(scenario: Scenario, wire: KafkaP
     assert child.returncode == 0, err
     scenario.assert_survived(
         "10",
-        "a broker that came back and knew of none",
+        "broker returns with empty metadata",
         injected=2,
         triggered=wire.triggered.total(),
         recovery_s=recovery_s,
@@ -124,26 +128,29 @@ def test_the_broker_returns_with_empty_metadata(scenario: Scenario, wire: KafkaP
 def test_readers_report_that_all_brokers_are_lost(scenario: Scenario, wire: KafkaProxy) -> None:
     no_rebootstrap = {"metadata.recovery.strategy": "none", "topic.metadata.refresh.interval.ms": "500"}
     scenario.produce(100)
-    tail, peek = TopicTailer(scenario.servers, no_rebootstrap), OffsetProbe(scenario.servers, no_rebootstrap)
+    tailer, probe = (
+        TopicTailer(scenario.servers, no_rebootstrap),
+        OffsetProbe(scenario.servers, no_rebootstrap),
+    )
     starts = {(scenario.topic, number): 0 for number in range(4)}
-    tail.follow(starts)
+    tailer.follow(starts)
     read_count = 0
     while read_count < scenario.sent_count:
-        read_count += len(tail.poll(0.2).get(scenario.topic, []))
-    assert len(peek.next_records(starts, 30)) == 4
+        read_count += len(tailer.poll(0.2).get(scenario.topic, []))
+    assert len(probe.next_records(starts, 30)) == 4
     follower = read_all(scenario.servers, no_rebootstrap, scenario.topic, {0: 0}, lambda: True)
     assert next(follower).frame.height
     wire.hides_brokers = True
     with pytest.raises(BrokerUnreachable, match="lost all brokers"):
-        wait_until(lambda: bool(tail.poll(0.2)))
+        wait_until(lambda: bool(tailer.poll(0.2)))
     with pytest.raises(BrokerUnreachable, match="lost all brokers"):
         list(follower)
-    tail.close()
-    # it helps itself
-    wait_until(lambda: not peek.next_records(starts, 0.2))
+    tailer.close()
+    # the probe reconnects by itself
+    wait_until(lambda: not probe.next_records(starts, 0.2))
     wire.hides_brokers = False
-    wait_until(lambda: len(peek.next_records(starts, 1)) == 4)
-    peek.close()
+    wait_until(lambda: len(probe.next_records(starts, 1)) == 4)
+    probe.close()
     assert wire.triggered.total() >= 3
 
 
@@ -155,7 +162,7 @@ def test_replies_to_produce_are_lost(scenario: Scenario, wire: KafkaProxy, tmp_p
     run("produce", path, "-t", scenario.topic, "-b", scenario.servers, "--rate", "4000/s")
     assert wire.pending == 0
     scenario.assert_produced_once(
-        "10", f"replies to {api} of produce lost", FAULT_COUNT, wire.triggered[api], rows
+        "10", f"produce: replies to {api} lost", FAULT_COUNT, wire.triggered[api], rows
     )
 
 
@@ -166,7 +173,7 @@ def trades(wire: KafkaProxy) -> str:
 
 @pytest.fixture(scope="module")
 def baseline(wire: KafkaProxy, trades: str, tmp_path_factory: pytest.TempPathFactory) -> TrackResults:
-    return run_baseline(wire.address, trades, tmp_path_factory.mktemp("quiet"))
+    return run_baseline(wire.address, trades, tmp_path_factory.mktemp("baseline"))
 
 
 @pytest.mark.parametrize(
@@ -180,13 +187,7 @@ def test_replies_to_track_are_lost(
     worker.run(threading.Event(), until_end=True)
     assert wire.pending == 0
     results = read_results(wire.address, scenario.topic)
-    fault = f"replies to {api} of track lost"
-    scenario.record_result(
-        "10",
-        fault,
-        FAULT_COUNT,
-        wire.triggered[api],
-        expected=count_values(baseline),
-        actual=count_values(results),
-    )
+    differences = count_differences(count_values(baseline), count_values(results))
+    fault = f"track: replies to {api} lost"
+    record_result(scenario.record_property, "10", fault, FAULT_COUNT, wire.triggered[api], **differences)
     assert results == baseline

@@ -1,7 +1,6 @@
 """The BigQuery emulator as a child process."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.gcs import FakeGcs
+from tickerlake.kafka.embedded.files import free_port
 
 PROJECT = "test-project"
 _PYTHON = Path(sys.prefix) / "emulator" / "bin" / "python"
@@ -20,13 +20,13 @@ _LAUNCHER = Path(__file__).with_name("bigquery_emulator.py")
 
 
 class FakeBigQuery:
-    """A running emulator; ``url`` is what BIGQUERY_EMULATOR_HOST wants."""
+    """A running emulator; ``url`` is the value for BIGQUERY_EMULATOR_HOST."""
 
     def __init__(self, storage: str, folder: Path) -> None:
         assert _PYTHON.exists(), f"the BigQuery emulator is missing ({_PYTHON}): `make test` installs it"
         self.log = folder / "bigquery.log"
         for _attempt in range(5):
-            ports = [_free_port(), _free_port()]
+            ports = [free_port(), free_port()]
             self.url = f"http://127.0.0.1:{ports[0]}"
             with self.log.open("wb") as log:
                 self._process = subprocess.Popen(
@@ -49,7 +49,7 @@ class FakeBigQuery:
                 )
             if self._wait_until_ready():
                 return
-            self.stop()  # somebody else took a port
+            self.stop()  # another process took one of the ports
         raise RuntimeError(f"the emulator does not start: {self.log.read_text()[-2000:]}")
 
     def _wait_until_ready(self) -> bool:
@@ -69,15 +69,9 @@ class FakeBigQuery:
         self._process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def fake_bigquery(fake_gcs: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeBigQuery]:
-    """One emulator for the whole run; make your own dataset in it."""
+    """One emulator for the whole test run; each test creates its own dataset."""
     server = FakeBigQuery(fake_gcs.url, tmp_path_factory.mktemp("bigquery"))
     yield server
     server.stop()

@@ -1,8 +1,8 @@
-"""Starts the BigQuery emulator, in its own environment, closer to the service in some ways.
+"""Starts the BigQuery emulator in its own virtual environment, patched to be closer to the service.
 
-It runs a job of a given name once (409 after that), also for uploads, tells how many rows a job loaded (not
-how many the table has), and reads ``gs://`` from the storage emulator. It starts without the extension for
-geography, which it would fetch from the network.
+It runs a job of a given id once (409 after that), also for uploads, reports how many rows a job loaded (not
+how many the table has), and reads ``gs://`` from the storage emulator. It starts without the geography
+extension, which it would download.
 """
 
 import os
@@ -19,7 +19,7 @@ from bqemulator.domain.errors import ResourceRef, resource_already_exists
 from bqemulator.jobs import executor
 from bqemulator.storage import engine
 
-_requested_job_id: ContextVar[str] = ContextVar("given", default="")
+_requested_job_id: ContextVar[str] = ContextVar("requested_job_id", default="")
 _run_load, _new_job_id = upload._run_load, upload._new_job_id
 _configuration = upload._load_configuration_from_envelope
 _insert_load, _resolve = jobs._handle_load_job_with_async_envelope, executor._resolve_uri
@@ -75,7 +75,7 @@ def resolve(uri: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def load_spatial(self: Any) -> None:
-    # how the emulator writes functions of functions
+    # the emulator writes lambdas with a single arrow
     self._connection.execute("SET lambda_syntax = 'ENABLE_SINGLE_ARROW'")
 
 

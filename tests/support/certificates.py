@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 
 class CertificateAuthority:
-    """Signs certificates, and makes TLS settings of both sides."""
+    """Signs certificates, and returns the TLS contexts of clients and servers."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -20,12 +20,12 @@ class CertificateAuthority:
         self._certificate = self._sign(self._name, self._key.public_key(), None)
 
     def client_context(self) -> ssl.SSLContext:
-        """Return settings that trust this authority alone."""
+        """Return a context that trusts only this authority."""
         pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
         return ssl.create_default_context(cadata=pem)
 
     def server_context(self, host: str) -> ssl.SSLContext:
-        """Return settings with a certificate for a host."""
+        """Return a context with a certificate for a host."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         file = self._folder / f"{host}.pem"

@@ -1,7 +1,7 @@
-"""Tables of bars, written to files in every way that vendors write them.
+"""Bars written to CSV files in the dialects of many vendors.
 
-The choices go through one function, so that a property test shrinks them: the first of each list of options
-is the plainest.
+All choices go through one function, so that a property test can shrink them: the first option of each list is
+the simplest.
 """
 
 import bz2
@@ -30,7 +30,7 @@ ROLES: Final = ("open", "high", "low", "close")
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar; ``at`` is the time on the clocks of the table's zone, midnight for a day's bar."""
+    """One bar; ``local_time`` is in the table's time zone, and midnight for a daily bar."""
 
     symbol: str
     local_time: datetime
@@ -53,11 +53,11 @@ class BarTable:
 
     @property
     def is_daily(self) -> bool:
-        """True if its bars are days."""
+        """Whether the bars are daily."""
         return self.interval == "1d"
 
     def open_ns(self, bar: Bar) -> int:
-        """Return when a bar opens, in nanoseconds."""
+        """Return the time at which a bar opens, in nanoseconds since the epoch."""
         instant = bar.local_time.replace(tzinfo=UTC if self.is_daily else ZoneInfo(self.zone))
         seconds = (instant - EPOCH) // timedelta(seconds=1)
         return seconds * 10**9
@@ -65,7 +65,7 @@ class BarTable:
 
 @dataclass
 class WrittenFile:
-    """A file, and what must come out of it."""
+    """A file, and the bars and rejects expected from it."""
 
     name: str
     data: bytes
@@ -89,14 +89,14 @@ INTERVAL_SECONDS: Final = {"1d": 86_400, "1m": 60, "5m": 300, "1h": 3600}
 def random_table(
     pick: Pick, *, rows: Sequence[int], symbols: Sequence[int], intervals: Sequence[str]
 ) -> BarTable:
-    """Return a random walk."""
+    """Return the bars of random walks."""
     interval = pick(intervals)
     count = pick(symbols)
     around_the_clock = pick([False, True])
     zone = pick(["UTC", "Asia/Kolkata"] if around_the_clock else ["America/New_York", "UTC", "Europe/Berlin"])
     tick = pick([Decimal("0.01"), Decimal("0.0001"), Decimal(1), Decimal("0.05"), Decimal("0.001")])
     level = pick([Decimal(100), Decimal("0.5"), Decimal(7), Decimal(990), Decimal(4200), Decimal(250_000)])
-    volumes = pick(["whole", "none", "some missing", "fractions", "small", "large", "zeros"])
+    volumes = pick(["integers", "none", "some missing", "fractions", "small", "large", "zeros"])
     length, start = pick(rows), pick(STARTS)
     random = Random(pick(range(1000)))
     offset = pick(range(len(SYMBOLS)))
@@ -109,7 +109,7 @@ def random_table(
 
 
 def _times(interval: str, start: date, length: int, *, around_the_clock: bool) -> list[datetime]:
-    # not from midnight: bars of a minute that all stand at 00:00 are a day's for every reader
+    # not from midnight: minute bars that are all at 00:00 look like daily ones to any reader
     begin = time(0) if interval == "1d" else time(22, 15) if around_the_clock else time(9, 30)
     at = datetime.combine(start, begin)
     step = timedelta(seconds=INTERVAL_SECONDS[interval])
@@ -134,8 +134,8 @@ def _walk(
         high = max(opens, close) + random.randint(0, size // 2)
         low = max(1, min(opens, close) - random.randint(0, size // 2))
         price = close
-        whole = Decimal(random.randint(800, 90_000_000))
-        volume: Decimal | None = whole
+        shares = Decimal(random.randint(800, 90_000_000))
+        volume: Decimal | None = shares
         if volumes == "none" or (volumes == "some missing" and random.random() < 0.3):
             volume = None
         elif volumes == "fractions":
@@ -143,7 +143,7 @@ def _walk(
         elif volumes == "small":
             volume = Decimal(random.randint(0, 999))
         elif volumes == "large":
-            volume = whole * 1000
+            volume = shares * 1000
         elif volumes == "zeros" and random.random() < 0.5:
             volume = Decimal(0)
         bars.append(Bar(symbol, at, opens * tick, high * tick, low * tick, close * tick, volume))
@@ -197,7 +197,7 @@ HEADER_STYLES: Final[dict[str, Callable[[str], str]]] = {
     "camel": lambda text: text[0] + text.title().replace(" ", "")[1:],
     "<angle>": lambda text: f"<{text.upper().replace(' ', '_')}>",
     "[square]": lambda text: f"[{text.title()}]",
-    "blanks": lambda text: f"  {text.title()} ",
+    "padded": lambda text: f"  {text.title()} ",
     "unit": lambda text: (
         f"{text.title()} (USD)" if text.split(maxsplit=1)[0] in {*ROLES, "opening"} else text.title()
     ),
@@ -209,7 +209,7 @@ HEADER_STYLES: Final[dict[str, Callable[[str], str]]] = {
 
 
 def header_names(pick: Pick, *, plain: bool, western: bool) -> dict[str, str]:
-    """Return a name for each role."""
+    """Return a header name for each role."""
     languages = ["English"] if plain else ["English", "English", *FOREIGN_HEADERS]
     if western:
         languages = [x for x in languages if x not in {"Polish", "Turkish", "Russian", "Japanese", "Chinese"}]
@@ -280,7 +280,7 @@ class TimeStyle:
 
 
 def spreadsheet_serial(local_time: datetime) -> str:
-    """Return the days since 1899 that a spreadsheet counts."""
+    """Return a spreadsheet's serial date: days since 1899-12-30."""
     days = (
         Decimal((local_time - datetime.combine(date(1899, 12, 30), time())) // timedelta(seconds=1)) / 86_400
     )
@@ -311,7 +311,7 @@ def time_style(pick: Pick, bar_table: BarTable, *, plain: bool, iso: bool = Fals
             write=lambda bar: [str(bar_table.open_ns(bar) // EPOCH_UNITS[unit])],
         )
     if style == "serial":
-        # as a spreadsheet shows dates that lost their format
+        # a date without its cell format, as spreadsheets export it
         return TimeStyle(
             "serial", is_naive=not bar_table.is_daily, write=lambda bar: [spreadsheet_serial(bar.local_time)]
         )
@@ -380,7 +380,7 @@ class NumberStyle:
     uses_suffix: bool = False
 
     def format_number(self, value: Decimal, decimals: int) -> str:
-        """Return a number with a fixed count of decimals, or without zeros at its end."""
+        """Format with a fixed number of decimals, or without trailing zeros."""
         formatted = f"{value:.{decimals}f}" if -value.as_tuple().exponent <= decimals else f"{value:f}"  # type: ignore[operator]
         if self.strips_zeros and "." in formatted:
             formatted = formatted.rstrip("0").rstrip(".")
@@ -391,11 +391,11 @@ class NumberStyle:
         return sign + integer + (self.decimal if point else "") + fraction
 
     def format_price(self, value: Decimal, tick: Decimal) -> str:
-        """Return a price."""
+        """Format a price."""
         return self.currency + self.format_number(value, max(0, -int(tick.as_tuple().exponent)))
 
     def format_volume(self, value: Decimal) -> str:
-        """Return a volume, shortened if that loses nothing."""
+        """Format a volume, with a suffix if that loses no digits."""
         for sign, size in (("M", 10**6), ("K", 1000)):
             if self.uses_suffix and value >= size and value % (size // 100) == 0:
                 return self.format_number(value / size, 2) + sign
@@ -444,7 +444,7 @@ def write_in_dialect(
     header: bool | None = None,
     faults: Sequence[str] = (),
 ) -> WrittenFile:
-    """Write a table in a dialect; one row is broken for each of the faults and must not come back."""
+    """Write a table in a random dialect; each fault breaks one row, which must be rejected."""
     has_several_symbols = len({bar.symbol for bar in bar_table.bars}) > 1
     encoding = pick(
         ["utf-8", "utf-8-sig"] if plain else ["utf-8", "utf-8-sig", "utf-16", "cp1252", "utf-16-le"]
@@ -529,14 +529,13 @@ def write_in_dialect(
             row["time"] = f"{bars[index].local_time.year}-02-30"
         values = [row[column] for column in columns]
         if fault == "one cell less":
-            return values[
-                : -2 if has_trailing_delimiter else -1
-            ]  # a delimiter at the end stands for an empty cell
+            # a trailing delimiter is an empty cell
+            return values[: -2 if has_trailing_delimiter else -1]
         return [*values, "7"] if fault == "one cell more" else values
 
     lines = list(preamble)
-    hash_ = pick(["", "", "", "# ", "#"]) if quoting == "minimal" else ""
-    lines += [hash_ + line([titles.get(column, column) for column in columns])] if has_header else []
+    comment_mark = pick(["", "", "", "# ", "#"]) if quoting == "minimal" else ""
+    lines += [comment_mark + line([titles.get(column, column) for column in columns])] if has_header else []
     first = len(lines) + 1
     lines += [line(faulty_cells(index)) for index in range(len(rows))]
     lines += [footer] if footer else []
@@ -545,7 +544,7 @@ def write_in_dialect(
     stem = symbol if symbol_source == "file" else "prices"
     if symbol_source == "file":
         forms = ["{}", "{}_history", "{} Historical Data"]
-        stem = pick(forms[:1] if symbol.isdigit() else forms).format(symbol)  # 2024_history is no symbol
+        stem = pick(forms[:1] if symbol.isdigit() else forms).format(symbol)  # 2024_history is not a symbol
     option = symbol if symbol_source == "option" else None
     zone = (
         bar_table.zone
@@ -565,12 +564,26 @@ def write_in_dialect(
     name = f"{stem}.csv"
     data = _compress(content.encode(encoding), compression, name)
     choices = {
-        "encoding": encoding, "header": has_header, "delimiter": delimiter, "style": style,
-        "times": times.name, "place": symbol_source, "order": order, "newline": newline, "compression": compression,
+        "encoding": encoding,
+        "header": has_header,
+        "delimiter": delimiter,
+        "style": style,
+        "times": times.name,
+        "symbol source": symbol_source,
+        "order": order,
+        "newline": newline,
+        "compression": compression,
         "preamble": preamble,
-        "footer": footer, "extras": extras, "columns": columns, "trailing": has_trailing_delimiter, "quoting": quoting,
-        "blanks": pads_cells, "rows": len(bars), "interval": bar_table.interval, "zone": bar_table.zone,
-    }  # fmt: skip
+        "footer": footer,
+        "extras": extras,
+        "columns": columns,
+        "trailing delimiter": has_trailing_delimiter,
+        "quoting": quoting,
+        "padded cells": pads_cells,
+        "rows": len(bars),
+        "interval": bar_table.interval,
+        "zone": bar_table.zone,
+    }
     ending = "" if compression in {"none", "zip"} else f".{compression}"
     name = f"{stem}.zip" if compression == "zip" else name + ending
     return WrittenFile(

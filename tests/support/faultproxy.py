@@ -1,4 +1,4 @@
-"""An HTTP proxy before the Cloud Storage emulator that spoils uploads and downloads on demand."""
+"""An HTTP proxy that injects faults into uploads to an emulator, and into downloads from it."""
 
 import contextlib
 import http.client
@@ -17,11 +17,10 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"
 
 
 class FaultProxy:
-    """Passes requests on to ``upstream``; each fault asked for spoils one upload (or download).
+    """Forwards requests to ``upstream``; each injected fault applies to one upload or download.
 
-    An upload is a POST to ``path``, or below it, whose first bytes hold ``only``.
-
-    A test that asks for faults ends with ``assert proxy.pending == 0``.
+    An upload is a POST to ``path`` or below whose first bytes contain ``body_marker``. A test that injects
+    faults ends with ``assert proxy.pending == 0``.
     """
 
     def __init__(self, upstream: str, path: str = "/upload/") -> None:
@@ -34,9 +33,9 @@ class FaultProxy:
         self._stopped = threading.Event()
         self.uploads = 0
         self.upload_times_s: list[float] = []
-        """When each upload came."""
+        """Arrival time of each upload."""
         self.delay_s = 0.0
-        """How long each upload takes in addition."""
+        """Delay added to each upload."""
         self.blocked = threading.Semaphore(0)
         """Released when an upload has stalled, or its reply is held."""
         proxy = self
@@ -62,46 +61,46 @@ class FaultProxy:
 
     @property
     def pending(self) -> int:
-        """How many faults were asked for and did not happen yet."""
+        """Number of injected faults that have not been triggered yet."""
         return len(self._faults) + len(self._download_faults)
 
     def pass_through(self, times: int = 1) -> None:
-        """Pass the next uploads on."""
+        """Forward the next uploads."""
         self._faults.extend([("pass", 0, None)] * times)
 
     def reply_with_status(self, status: int, times: int = 1, retry_after: int | None = None) -> None:
-        """Answer the next uploads with a status; they do not reach the store."""
-        self._faults.extend([("answer", status, retry_after)] * times)
+        """Reply to the next uploads with a status; they do not reach the store."""
+        self._faults.extend([("reply", status, retry_after)] * times)
 
     def lose_reply(self, times: int = 1) -> None:
-        """Pass the next uploads on, and close the connection instead of telling the outcome."""
+        """Forward the next uploads, and close the connection instead of replying."""
         self._faults.extend([("lose", 0, None)] * times)
 
     def reset_mid_body(self, times: int = 1) -> None:
         """Reset the connection in the middle of the next uploads' bodies."""
-        self._faults.extend([("cut", 0, None)] * times)
+        self._faults.extend([("reset", 0, None)] * times)
 
     def stall(self, times: int = 1) -> None:
-        """Take the next uploads and never answer; they do not reach the store."""
+        """Receive the next uploads and never reply; they do not reach the store."""
         self._faults.extend([("stall", 0, None)] * times)
 
     def hold_reply(self, times: int = 1) -> None:
-        """Pass the next uploads on, and never tell the outcome."""
+        """Forward the next uploads, and never reply."""
         self._faults.extend([("hold", 0, None)] * times)
 
-    def hold_half(self, times: int = 1) -> None:
-        """Pass on half of the next uploads' bodies, and nothing more."""
+    def forward_half(self, times: int = 1) -> None:
+        """Forward half of the next uploads' bodies, and never reply."""
         self._faults.extend([("half", 0, None)] * times)
 
     def clear_faults(self) -> None:
-        """Forget the faults that did not happen yet."""
+        """Discard the pending faults."""
         with self._lock:
             self._faults.clear()
             self._download_faults.clear()
 
     def corrupt_download(self, times: int = 1) -> None:
         """Change the first byte of the next downloads."""
-        self._download_faults.extend(["damage"] * times)
+        self._download_faults.extend(["corrupt"] * times)
 
     def truncate_download(self, times: int = 1) -> None:
         """Close the connection after half of the next downloads."""
@@ -120,8 +119,8 @@ class FaultProxy:
     def wait_for_stop(self) -> None:
         self._stopped.wait()
 
-    def forward_half(self, head: bytes, body: bytes) -> None:
-        """Send an upload's head and half of its body, end there, and see it dealt with."""
+    def send_half(self, head: bytes, body: bytes) -> None:
+        """Send an upload's head and half of its body, and wait until the store has closed the connection."""
         host, _, port = self._upstream.partition(":")
         with socket.create_connection((host, int(port)), timeout=60) as connection:
             connection.sendall(head + body)
@@ -145,7 +144,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: broken connections are what this is for."""
+        """Ignore errors: broken connections are expected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -154,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         length = int(self.headers.get("content-length", "0"))
-        # enough for the name of what is uploaded
+        # enough to contain the object's name
         body = self.rfile.read(min(length, max(length // 2, 300)))
         is_upload = (
             self.command == "POST"
@@ -162,20 +161,20 @@ class _Handler(BaseHTTPRequestHandler):
             and self.owner.body_marker in body
         )
         fault, status, retry_after = self.owner.next_fault() if is_upload else ("pass", 0, None)
-        if fault == "cut":
-            # no lingering: the client gets a reset, not an orderly end
+        if fault == "reset":
+            # without lingering the client gets a reset
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             return
         if fault == "half":
             head = f"{self.command} {self.path} HTTP/1.1\r\n{self.headers}".encode()
-            self.owner.forward_half(head, body)
+            self.owner.send_half(head, body)
             self.owner.blocked.release()
             self.owner.wait_for_stop()
             self.close_connection = True
             return
         body += self.rfile.read(length - len(body))
-        if fault == "answer":
+        if fault == "reply":
             self._send_error(status, retry_after)
             return
         if fault == "stall":
@@ -196,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         content: bytes = reply.content  # type: ignore[attr-defined]
         is_download = self.command == "GET" and "alt=media" in self.path
         download_fault = self.owner.next_download_fault() if is_download else "pass"
-        if download_fault == "damage":
+        if download_fault == "corrupt":
             content = bytes([content[0] ^ 1]) + content[1:]
         self.send_response(reply.status)
         for name, value in reply.getheaders():
@@ -221,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *args: Any, **kwargs: Any) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 for _method in ("GET", "POST", "PUT", "PATCH", "DELETE"):

@@ -2,7 +2,6 @@
 
 import json
 import platform
-import socket
 import subprocess
 import time
 import urllib.error
@@ -14,17 +13,17 @@ from urllib.parse import quote
 
 import pytest
 
+from tickerlake.kafka.embedded.files import free_port
+
 _ARCHITECTURE = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 class FakeGcs:
-    """A running emulator; ``url`` is what STORAGE_EMULATOR_HOST wants."""
+    """A running emulator; ``url`` is the value for STORAGE_EMULATOR_HOST."""
 
     def __init__(self) -> None:
         for _attempt in range(5):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = probe.getsockname()[1]
+            port = free_port()
             self.url = f"http://127.0.0.1:{port}"
             arguments = ["-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-log-level", "error"]
             self._process = subprocess.Popen(
@@ -35,7 +34,7 @@ class FakeGcs:
             )
             if self._wait_until_ready():
                 return
-            self.stop()  # somebody else took the port
+            self.stop()  # another process took the port
         raise RuntimeError("the emulator does not start")
 
     def _wait_until_ready(self) -> bool:
@@ -58,7 +57,7 @@ class FakeGcs:
             assert reply.status == 200
 
     def download(self, bucket: str, folder: Path) -> None:
-        """Lay out a bucket's objects as files, by plain requests."""
+        """Download a bucket's objects as files, with plain HTTP requests."""
         url = f"{self.url}/storage/v1/b/{bucket}/o"
         with urllib.request.urlopen(url, timeout=10) as reply:  # noqa: S310
             names = [item["name"] for item in json.load(reply).get("items", [])]
@@ -84,7 +83,7 @@ def _emulator_path() -> str:
 
 @pytest.fixture(scope="session")
 def fake_gcs() -> Iterator[FakeGcs]:
-    """One emulator for the whole run; make your own bucket in it."""
+    """One emulator for the whole test run; each test creates its own bucket."""
     server = FakeGcs()
     yield server
     server.stop()

@@ -1,7 +1,7 @@
-"""A proxy before a Kafka broker that loses, cuts and changes its replies on demand.
+"""A proxy in front of a Kafka broker that loses, truncates and changes its replies.
 
-It knows of Kafka's protocol what it needs: a frame is four bytes of length and a body; a request begins with
-its kind and its version (two bytes each) and a number (four bytes) with which the reply to it begins.
+It parses only this of Kafka's protocol: a frame is a length of four bytes and a body. A request begins with
+its API key and version (two bytes each) and a correlation id (four bytes), with which its reply begins.
 """
 
 import socket
@@ -31,14 +31,14 @@ API_NAMES = {
 
 
 class KafkaProxy:
-    """Passes connections on to the broker at ``port``, which must advertise ``address``.
+    """Forwards connections to the broker at ``port``, which must advertise ``address``.
 
     Attributes
     ----------
-    struck
-        How many replies of each kind were spoilt.
-    knows_no_broker
-        While set, who asks for metadata is told that there is no broker, as by one that has just come back.
+    triggered
+        Number of faults per API.
+    hides_brokers
+        While set, replies to Metadata contain no brokers, like those of a broker that has just restarted.
     """
 
     def __init__(self, port: int) -> None:
@@ -58,34 +58,34 @@ class KafkaProxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # who waits for a connection is woken by this, and not by close alone
+        # unblocks the thread in accept(), which close alone does not
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         self._disconnect(*self._connections)
 
     @property
     def pending(self) -> int:
-        """How many faults were asked for and did not happen yet."""
+        """Number of injected faults that have not been triggered yet."""
         return sum(map(len, self._faults.values()))
 
     def reset(self) -> None:
-        """Forget the faults that did not happen yet, and those that did."""
+        """Discard pending faults, and reset the counts."""
         with self._lock:
             self._faults.clear()
             self.triggered.clear()
             self.hides_brokers = False
 
     def lose_reply(self, api: str, times: int = 1) -> None:
-        """Let the next requests of a kind reach the broker, and close the connection instead of answering."""
+        """Forward the next requests of an API, and close the connection instead of replying."""
         self._faults[api].extend([("lose", 0)] * times)
 
     def truncate_reply(self, api: str, times: int = 1) -> None:
-        """Close the connection in the middle of the next replies of a kind."""
-        self._faults[api].extend([("cut", 0)] * times)
+        """Close the connection in the middle of the next replies of an API."""
+        self._faults[api].extend([("truncate", 0)] * times)
 
     def reply_with_error(self, api: str, code: int, times: int = 1) -> None:
-        """Let the next requests of a kind reach the broker, and tell that they failed with an error code."""
-        self._faults[api].extend([("refuse", code)] * times)
+        """Forward the next requests of an API, and replace the error code of their replies."""
+        self._faults[api].extend([("error", code)] * times)
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -121,13 +121,13 @@ class KafkaProxy:
                 (correlation_id,) = struct.unpack_from(">i", body)
                 api, version = in_flight.pop(correlation_id, ("", 0))
                 fault, code = self._next_fault(api)
-                if fault == "refuse":
+                if fault == "error":
                     body = _with_error_code(body, api, version, code)
                 elif fault == "empty":
                     body = _without_brokers(body, version)
-                elif fault == "cut":
+                elif fault == "truncate":
                     client.sendall(_frame(body)[: 4 + len(body) // 2])
-                if fault in {"cut", "lose"}:
+                if fault in {"truncate", "lose"}:
                     break
                 client.sendall(_frame(body))
         self._disconnect(client, broker)
@@ -153,7 +153,7 @@ class KafkaProxy:
 
 def _shut_down(connection: socket.socket) -> None:
     with suppress(OSError):
-        # close alone would not wake who reads from it
+        # unblocks a thread in recv(), which close alone does not
         connection.shutdown(socket.SHUT_RDWR)
     connection.close()
 
@@ -163,7 +163,7 @@ def _frame(body: bytes) -> bytes:
 
 
 def _read_frame(connection: socket.socket) -> bytes:
-    """Return the body of the next frame, nothing at the end."""
+    """Return the body of the next frame; empty at the end of the stream."""
     header = _read_exactly(connection, 4)
     return _read_exactly(connection, struct.unpack(">i", header)[0]) if header else b""
 
@@ -179,13 +179,13 @@ def _read_exactly(connection: socket.socket, count: int) -> bytes:
 
 
 def _with_error_code(body: bytes, api: str, version: int, code: int) -> bytes:
-    """Put an error code for each partition into a reply to OffsetCommit.
+    """Set the error code of each partition in a reply to OffsetCommit.
 
-    Its layout, from version 8 on: number, tags, throttle time, topics (name, partitions (number, error,
-    tags), tags), tags; counts and lengths are one more than what they count, tags are none.
+    Layout since version 8: correlation id, tags, throttle time, topics (name, partitions (index, error code,
+    tags), tags), tags. Counts and lengths are stored plus one; there are no tags.
     """
-    assert api == "OffsetCommit", f"how {api} tells errors is not known here"
-    assert 8 <= version <= 9, f"{api} of version {version} is laid out in another way"
+    assert api == "OffsetCommit", f"the error codes of {api} are not supported"
+    assert 8 <= version <= 9, f"version {version} of {api} has another layout"
     changed = bytearray(body)
     position = 4 + 1 + 4
     topics, position = body[position] - 1, position + 1
@@ -200,12 +200,12 @@ def _with_error_code(body: bytes, api: str, version: int, code: int) -> bytes:
 
 
 def _without_brokers(body: bytes, version: int) -> bytes:
-    """Take the brokers out of a reply to Metadata.
+    """Remove the brokers from a reply to Metadata.
 
-    Its layout, from version 9 on: number, tags, throttle time, brokers (number, host, port, rack, tags), and
-    more.
+    Layout since version 9: correlation id, tags, throttle time, brokers (id, host, port, rack, tags), and
+    further fields.
     """
-    assert version >= 9, f"Metadata of version {version} is laid out in another way"
+    assert version >= 9, f"version {version} of Metadata has another layout"
     first = position = 4 + 1 + 4
     brokers, position = body[position] - 1, position + 1
     for _ in range(brokers):

@@ -1,4 +1,4 @@
-"""Lakes of made records, for tests of what is curated, queried and loaded."""
+"""Lakes with generated records, for tests of compaction, queries and load jobs."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _UPLOAD_POOL = ThreadPoolExecutor(2)
 
 
 def utc_dates(_: pl.Series, ts_ns: pl.Series) -> pl.Series:
-    """Exchange days without a calendar."""
+    """Session dates without a calendar: UTC dates."""
     return (ts_ns // DAY_NS).cast(pl.Int32).cast(pl.Date)
 
 
@@ -73,7 +73,7 @@ def trade(symbol: str, second: int, *, day: int = 0, **fields: Any) -> dict[str,
 
 
 class LakeTopic:
-    """A topic of one partition in a lake, to which segments are added."""
+    """A topic of one partition in a lake."""
 
     def __init__(self, store: Store, name: str, fmt: Format = "ndjson") -> None:
         self.store, self.name = store, name

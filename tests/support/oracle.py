@@ -1,4 +1,4 @@
-"""An independent judge: reads Kafka and the lake with plain tools, none of the code under test."""
+"""The oracle: compares the lake with Kafka, reading both without the code under test."""
 
 import base64
 import gzip
@@ -19,7 +19,7 @@ _SEGMENT = re.compile(r"\d{20}\.(ndjson\.gz|parquet|json)")
 
 
 def read_messages(servers: str, topic: str) -> list[Message]:
-    """Every committed message of a topic."""
+    """Return all committed messages of a topic."""
     client = Consumer(
         {
             "bootstrap.servers": servers,
@@ -46,7 +46,7 @@ def read_messages(servers: str, topic: str) -> list[Message]:
 
 
 def read_rows(lake: Path, topic: str) -> dict[PartitionOffset, list[dict[str, Any]]]:
-    """Rows of a local lake by (partition, offset); a list longer than one is a double."""
+    """Return the rows of a local lake by (partition, offset); more than one row is a duplicate."""
     by_offset: dict[PartitionOffset, list[dict[str, Any]]] = {}
     for file in sorted((lake / "raw" / topic).glob("partition=*/*")):
         if not _SEGMENT.fullmatch(file.name):
@@ -69,7 +69,7 @@ def _read_segment(file: Path) -> list[dict[str, Any]]:
 
 
 def read_rejects(lake: Path, topic: str) -> dict[PartitionOffset, bytes]:
-    """Raw bytes of the rejected records by (partition, offset)."""
+    """Return the bytes of rejected records by (partition, offset)."""
     by_offset = {}
     for file in (lake / "rejects" / topic).glob("partition=*/*.json"):
         reject = json.loads(file.read_bytes())
@@ -80,11 +80,20 @@ def read_rejects(lake: Path, topic: str) -> dict[PartitionOffset, bytes]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge found; a record is stored as a row or as a reject.
+    """Differences between Kafka and a lake; a record is stored as a row or as a reject.
 
-    ``lost`` are records that Kafka holds and the lake does not, ``doubled`` those that it has more than once,
-    ``changed`` those that it has otherwise, ``foreign`` what it has and Kafka does not. ``disordered`` are
-    segments of which an offset is not above all before it.
+    Attributes
+    ----------
+    lost
+        Records in Kafka that are not in the lake.
+    duplicated
+        Records that are in the lake more than once.
+    changed
+        Records with different content in the lake.
+    unexpected
+        Offsets in the lake that are not in Kafka.
+    out_of_order
+        Segments with an offset that is not above all previous ones.
     """
 
     sent: int
@@ -98,32 +107,28 @@ class Verdict:
 
     @property
     def is_sound(self) -> bool:
-        """Tell whether each record is there once, as it was, in order."""
+        """Whether each record is stored once, unchanged and in order."""
         return not (self.lost or self.duplicated or self.changed or self.unexpected or self.out_of_order)
 
 
 def compare_with_kafka(
     servers: str, topic: str, lake: Path, sent: Iterable[Message] | None = None
 ) -> Verdict:
-    """Compare a lake with what Kafka holds, or with messages that it held."""
+    """Compare a lake with what Kafka holds, or with messages read earlier."""
     expected_messages = read_messages(servers, topic) if sent is None else sent
     expected = {(m.partition() or 0, m.offset() or 0): m for m in expected_messages}
     stored, rejected = read_rows(lake, topic), read_rejects(lake, topic)
     changed = [
-        place
-        for place, (row, *_) in stored.items()
-        if place in expected and not _row_matches(row, expected[place])
+        key for key, (row, *_) in stored.items() if key in expected and not _row_matches(row, expected[key])
     ]
-    changed += [
-        place for place, raw in rejected.items() if place in expected and raw != expected[place].value()
-    ]
+    changed += [key for key, raw in rejected.items() if key in expected and raw != expected[key].value()]
     present = stored.keys() | rejected.keys()
     return Verdict(
         sent=len(expected),
         stored=len(stored),
         rejected=len(rejected),
         lost=sorted(expected.keys() - present),
-        duplicated=[place for place, each in stored.items() if len(each) > 1 or place in rejected],
+        duplicated=[key for key, rows in stored.items() if len(rows) > 1 or key in rejected],
         changed=changed,
         unexpected=sorted(present - expected.keys()),
         out_of_order=_out_of_order_segments(lake, topic),
@@ -137,7 +142,7 @@ def _row_matches(row: dict[str, Any], message: Message) -> bool:
     if value is None:
         return bool(row.get("kafka_tombstone"))
     document = json.loads(value)
-    # what has no column of its own in a Parquet file stands in `extra`
+    # fields without a column in a Parquet file are in `extra`
     extra = row.get("extra")
     fields = {**(json.loads(extra) if isinstance(extra, str) else extra or {}), **row}
     if not isinstance(document, dict):
@@ -150,7 +155,7 @@ def _row_matches(row: dict[str, Any], message: Message) -> bool:
 
 
 def _value_matches(stored: object, value: object) -> bool:
-    # a column of values of several types holds them as JSON text
+    # a column of mixed types holds its values as JSON text
     return stored == value or (
         isinstance(stored, str) and not isinstance(value, str) and json.loads(stored) == value
     )
@@ -170,12 +175,12 @@ def _out_of_order_segments(lake: Path, topic: str) -> list[str]:
 
 
 def assert_stored_once(servers: str, topic: str, lake: Path) -> int:
-    """Assert that each message is in the lake once, as it was, in order; return how many there are."""
+    """Assert that each message is stored once, unchanged and in order; return their number."""
     result = compare_with_kafka(servers, topic, lake)
     assert result.is_sound, result
     return result.sent
 
 
 def count_by_field(servers: str, topic: str, field: str) -> Counter[Any]:
-    """Count the committed messages by a field of theirs."""
+    """Count the committed messages by the value of a field."""
     return Counter(json.loads(message.value() or b"")[field] for message in read_messages(servers, topic))

@@ -1,4 +1,4 @@
-"""A pipeline state with every field set, as the metrics get it."""
+"""A pipeline state with every field set, as it is passed to the metrics."""
 
 from typing import Any
 

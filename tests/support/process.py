@@ -11,7 +11,7 @@ from types import TracebackType
 
 
 class Child(subprocess.Popen[str]):
-    """A verb that does not outlive a test that failed."""
+    """A command that is killed if its test fails."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -28,7 +28,7 @@ def tickerlake(
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
 ) -> Child:
-    """Start a verb, with some variables of the environment set."""
+    """Start a command, with additional environment variables."""
     child_env = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
     child_env |= env or {}
     return Child(
@@ -42,7 +42,7 @@ def tickerlake(
 
 
 def run(*arguments: object, exit_code: int = 0, cwd: Path | None = None) -> tuple[str, str]:
-    """Run a verb to its end, check its exit code, and return what it printed."""
+    """Run a command to its end, check its exit code, and return its stdout and stderr."""
     with tickerlake(*arguments, cwd=cwd) as child:
         out, err = child.communicate(timeout=120)
     assert child.returncode == exit_code, f"exit {child.returncode}\n{out}\n{err}"
@@ -52,28 +52,30 @@ def run(*arguments: object, exit_code: int = 0, cwd: Path | None = None) -> tupl
 def wait_until(
     condition: Callable[[], bool], child: "subprocess.Popen[str] | None" = None, timeout_s: float = 60
 ) -> float:
-    """Look until ``holds()``, or until the child ends, and return how long that took; a minute at most."""
+    """Wait until ``condition()`` holds or the child exits; return the time that took, in seconds."""
     sleeper = threading.Event()
     started_s = time.monotonic()
     while not condition():
         if child is not None and child.poll() is not None:
             break
-        assert time.monotonic() - started_s < timeout_s, f"nothing happened for {timeout_s:.0f} s"
+        assert time.monotonic() - started_s < timeout_s, (
+            f"the condition did not hold within {timeout_s:.0f} s"
+        )
         sleeper.wait(0.01)
     return time.monotonic() - started_s
 
 
 def is_halted(pid: int) -> bool:
-    """Tell whether a process is stopped by SIGSTOP."""
+    """Return whether a process is stopped by SIGSTOP."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def peak_mb(pid: int) -> float:
-    """Return the most memory that a running process ever had."""
+    """Return the peak memory of a running process."""
     return proc_status(pid, "VmHWM") / 1024
 
 
 def proc_status(pid: int, name: str) -> int:
-    """Return a figure of what Linux says of a running process; memory is in kB."""
+    """Return a value of ``/proc/<pid>/status``; memory is in kB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

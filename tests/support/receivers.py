@@ -1,4 +1,4 @@
-"""Receivers of notifications on this machine, and a clock that tests move."""
+"""Local receivers of notifications, and clocks that tests control."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ EVENT_NS = 1_704_205_800_000_000_000
 
 
 def make_alert(symbol: str = "AAPL", **changes: Any) -> Alert:
-    """Return an alert; what is not given is usual."""
+    """Return an alert with default values for all fields but ``changes``."""
     fields: dict[str, Any] = {
         "rule_id": "fast-move",
         "rule_version": 1,
@@ -54,7 +54,7 @@ def make_notification(symbol: str = "AAPL", **changes: Any) -> Notification:
 
 
 class SkippingClock:
-    """A clock that jumps to the end of every wait; remembers how long the waits were to be."""
+    """A clock that jumps to the end of each wait, and records the length of the waits."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -71,7 +71,7 @@ class SkippingClock:
 
 
 class ManualClock:
-    """A clock that stands still until a test moves it."""
+    """A clock that moves only when a test advances it."""
 
     def __init__(self) -> None:
         self._now_s = 0.0
@@ -89,7 +89,7 @@ class ManualClock:
                 condition.notify_all()
 
     def next_deadline_s(self) -> float:
-        """Return until when somebody waits, as soon as somebody does."""
+        """Block until a thread waits with a deadline, and return that deadline."""
         return self._arrived.get(timeout=30)
 
     def _wait(self, condition: threading.Condition, until_s: float | None) -> None:
@@ -103,7 +103,7 @@ class ManualClock:
 
 
 class Request(NamedTuple):
-    """What a receiver got."""
+    """A request that a receiver got."""
 
     path: str
     headers: dict[str, str]
@@ -111,7 +111,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What a receiver answers; a status of 0 is no answer at all, until the receiver stops."""
+    """A receiver's reply; with status 0 it does not reply until it stops."""
 
     status: int
     headers: Mapping[str, str] = {}
@@ -119,7 +119,7 @@ class Reply(NamedTuple):
 
 
 class Receiver:
-    """An HTTP server that answers as told, and with 204 when it was told nothing more."""
+    """An HTTP server with scripted replies, and 204 after them."""
 
     def __init__(self, *replies: Reply, tls: ssl.SSLContext | None = None) -> None:
         self._replies = deque(replies)
@@ -149,7 +149,7 @@ class Receiver:
         self._thread.join()
 
     def next_request(self) -> Request:
-        """Return the next request, as soon as there is one."""
+        """Block until the next request, and return it."""
         return self.requests.get(timeout=30)
 
     def next_reply(self) -> Reply:
@@ -170,7 +170,7 @@ class _Server(ThreadingHTTPServer):
             return super().finish_request(wrapped, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients that hang up are what this is for."""
+        """Ignore errors: clients that disconnect are expected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -191,11 +191,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply.body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 class TrickleServer:
-    """Accepts one connection, and sends one byte of an endless line after the other."""
+    """Accepts one connection, and sends an endless line byte by byte."""
 
     def __init__(self, prefix: bytes) -> None:
         self._prefix = prefix
@@ -227,9 +227,9 @@ class TrickleServer:
 
 
 class MailReceiver:
-    """An SMTP server that keeps what it gets, and refuses as told.
+    """An SMTP server that collects mails.
 
-    ``refusals`` are answers to the next recipients, or ``DATA:`` and an answer to the next mail.
+    ``error_replies`` are replies to the next recipients or, with the prefix ``DATA:``, to the next mail.
     """
 
     def __init__(self, error_replies: Sequence[str] = (), **options: Any) -> None:

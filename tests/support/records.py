@@ -1,4 +1,4 @@
-"""Records as they come from Kafka."""
+"""Records as they are read from Kafka."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -14,12 +14,13 @@ def trade(
 ) -> bytes:
     """Return a trade as a message's value."""
     extra = "".join(f',"{key}":{value}' for key, value in fields.items())
+    symbol = ""
+    if isinstance(price, Decimal) and isinstance(size, Decimal):
+        symbol = f'"symbol":"{instrument_id.rpartition(".")[0]}",'
+        price, size = f"{price:f}", f"{size:f}"
     return (
-        f'{{"schema":"trade.v1","instrument_id":"{instrument_id}","symbol":"{instrument_id.rpartition(".")[0]}",'
-        f'"ts_event_ns":{ts_ns},"ts_recv_ns":{ts_ns},"price":{price:f},"size":{size:f}{extra}}}'
-        if isinstance(price, Decimal) and isinstance(size, Decimal)
-        else f'{{"schema":"trade.v1","instrument_id":"{instrument_id}","ts_event_ns":{ts_ns},"ts_recv_ns":{ts_ns},'
-        f'"price":{price},"size":{size}{extra}}}'
+        f'{{"schema":"trade.v1","instrument_id":"{instrument_id}",{symbol}'
+        f'"ts_event_ns":{ts_ns},"ts_recv_ns":{ts_ns},"price":{price},"size":{size}{extra}}}'
     ).encode()
 
 

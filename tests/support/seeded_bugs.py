@@ -1,4 +1,4 @@
-"""Mistakes that sinks make, to be planted in ours: whoever judges must notice each of them."""
+"""Typical bugs of sinks, to be seeded into ours: the oracle and the simulation must detect each of them."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ def _seeded_bug(function: Callable[[pytest.MonkeyPatch], None]) -> None:
 
 @_seeded_bug
 def overwrites(patch: pytest.MonkeyPatch) -> None:
-    """Writes over what is there."""
+    """Overwrites existing objects."""
     create = MemoryStore.create
 
     def create_or_overwrite(
@@ -45,7 +45,7 @@ def overwrites(patch: pytest.MonkeyPatch) -> None:
 
 @_seeded_bug
 def commits_before_storing(patch: pytest.MonkeyPatch) -> None:
-    """Says that records are done when it takes them, and believes that later."""
+    """Commits offsets before the records are stored, and resumes from them."""
     real_open, real_store = Sink._open_partition, Sink._start_store
 
     def commit(self: Sink, partition: Partition, buffer: Any) -> None:
@@ -65,7 +65,7 @@ def commits_before_storing(patch: pytest.MonkeyPatch) -> None:
 
 @_seeded_bug
 def skips_a_record_on_rebalance(patch: pytest.MonkeyPatch) -> None:
-    """Takes an offset that was committed for the last one done."""
+    """Takes the committed offset for the last one stored, not for the next one."""
     real = Sink._open_partition
 
     def resume(self: Sink, partition: Partition, committed: CommittedOffset | None) -> int:
@@ -77,11 +77,11 @@ def skips_a_record_on_rebalance(patch: pytest.MonkeyPatch) -> None:
 
 @_seeded_bug
 def names_segments_by_time(patch: pytest.MonkeyPatch) -> None:
-    """Names a segment by when it was cut."""
+    """Names a segment by the time it was cut."""
     numbers: dict[str, int] = {}
 
     def key(self: SegmentWriter, position: int) -> str:
-        # each writer cuts at moments of its own
+        # two writers never cut at the same time
         cut_id = f"{id(self)}:{position}"
         numbers.setdefault(cut_id, clock.now_ns() // 1000 + len(numbers))
         extension = {"ndjson": "ndjson.gz"}.get(self.topic.format, self.topic.format)
@@ -93,16 +93,16 @@ def names_segments_by_time(patch: pytest.MonkeyPatch) -> None:
 
 @_seeded_bug
 def adopts_without_checking(patch: pytest.MonkeyPatch) -> None:
-    """Takes what has its segment's name for its segment."""
+    """Adopts any object with its segment's name."""
     real = SegmentWriter.put
 
     def put(self: SegmentWriter, batch: pl.DataFrame) -> StoreResult:
-        self.wanted = int(batch.item(-1, "offset")) + 1  # type: ignore[attr-defined]
+        self.expected_end = int(batch.item(-1, "offset")) + 1  # type: ignore[attr-defined]
         return real(self, batch)
 
     def adopt(self: SegmentWriter, key: str) -> StoreResult:
         del key
-        return StoreResult(self.position, self.wanted, 0, 0, 0, 0, adopted=True)  # type: ignore[attr-defined]
+        return StoreResult(self.position, self.expected_end, 0, 0, 0, 0, adopted=True)  # type: ignore[attr-defined]
 
     patch.setattr(SegmentWriter, "put", put)
     patch.setattr(SegmentWriter, "_adopt", adopt)
@@ -110,7 +110,7 @@ def adopts_without_checking(patch: pytest.MonkeyPatch) -> None:
 
 @_seeded_bug
 def names_segments_by_first_record(patch: pytest.MonkeyPatch) -> None:
-    """Names a segment by its first record, which another reader may not see any more."""
+    """Names a segment by its first record, which compaction can remove before another worker reads it."""
     real = SegmentWriter.put
 
     def put(self: SegmentWriter, batch: pl.DataFrame) -> StoreResult:

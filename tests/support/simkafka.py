@@ -1,4 +1,4 @@
-"""A Kafka in memory, in which a script says what happens next: for tracking, thousands of times."""
+"""A simulated Kafka in memory, driven by a script of events: for property tests of `track`."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,23 +20,23 @@ from tickerlake.pipeline.partition_state import ClockClose, CommitMetadata
 
 Event = tuple[Any, ...]
 Log = list[tuple[int, int, bytes]]
-"""Offset, milliseconds and value."""
+"""Offset, timestamp in milliseconds, and value."""
 
 
 class Killed(BaseException):
-    """The process is gone: nothing of it runs on."""
+    """The process was killed: none of its code continues."""
 
 
 @dataclass
 class SimCluster:
-    """What outlives a worker, and the time.
+    """What outlives a worker: the broker and the clock.
 
     Parameters
     ----------
     logs
         The records of the topic, by partition.
     script
-        What happens at each poll, until it is used up.
+        The event of each poll.
     stop
         Called at the end of the script.
     """
@@ -55,17 +55,17 @@ class SimCluster:
     defers_writes: bool = False
 
     def kill(self) -> None:
-        """End the process, as far as it can be seen."""
+        """Kill the process: none of its effects is visible from now on."""
         self.is_killed = True
         raise Killed
 
     def high_watermark(self, partition: int) -> int:
-        """Return how much of a partition there is yet."""
+        """Return how many records of a partition have been produced."""
         return self.high_watermarks.get(partition, 0)
 
 
 class SimConsumer:
-    """Stands for `kafka.consumer.Consumer`."""
+    """Replaces `kafka.consumer.Consumer`."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class SimConsumer:
 
 
 class SimProducer:
-    """Stands for `kafka.producer.Producer`; a commit may fail, or be lost, or its reply be."""
+    """Replaces `kafka.producer.Producer`; a commit can fail, and requests and replies can be lost."""
 
     def __init__(self, cluster: SimCluster) -> None:
         self._cluster = cluster
@@ -168,7 +168,7 @@ class SimProducer:
     def commit(self) -> None:
         fault, self._cluster.commit_fault = self._cluster.commit_fault, ""
         if fault == "before":
-            raise Rebalanced("no longer ours")
+            raise Rebalanced("no longer assigned")
         if fault == "kill before":
             self._cluster.kill()
         for topic, key, value in self._records:
@@ -184,15 +184,15 @@ class SimProducer:
 
 
 class SimPool:
-    """Stands for the thread that writes: it is done at once, or only when it is waited for."""
+    """Replaces the thread that writes: a write runs at once, or when its result is requested."""
 
     def __init__(self, cluster: SimCluster) -> None:
         self._cluster = cluster
         self._pending: list[tuple[Future[None], Callable[[], None]]] = []
 
-    def submit(self, write: Callable[..., None], *given: Any) -> Future[None]:
+    def submit(self, write: Callable[..., None], *arguments: Any) -> Future[None]:
         future = SimFuture(self.shutdown)
-        self._pending.append((future, partial(write, *given)))
+        self._pending.append((future, partial(write, *arguments)))
         if not self._cluster.defers_writes:
             self.shutdown()
         return future
@@ -207,7 +207,7 @@ class SimPool:
 
 
 class SimFuture(Future[None]):
-    """Is done when it is asked for its result."""
+    """Runs its write when its result is requested."""
 
     def __init__(self, finish: Callable[[], None]) -> None:
         super().__init__()
@@ -219,7 +219,7 @@ class SimFuture(Future[None]):
 
 
 class SimAdmin:
-    """Stands for `kafka.admin.Admin`."""
+    """Replaces `kafka.admin.Admin`."""
 
     def __init__(self, cluster: SimCluster) -> None:
         self._cluster = cluster

@@ -1,4 +1,4 @@
-"""What a topic holds, as its broker says."""
+"""Topics on a broker."""
 
 from confluent_kafka.admin import AdminClient
 
@@ -7,13 +7,13 @@ from tickerlake.kafka.admin import Admin
 
 
 def total_high_watermark(servers: str, topic: str) -> int:
-    """Return how many offsets a topic has given out; 0 if there is none of that name."""
+    """Return the sum of a topic's high watermarks; 0 if the topic does not exist."""
     description = Admin(servers).describe_topic(topic)
     return sum(high for _, high in Admin(servers).watermarks(description).values()) if description else 0
 
 
 def has_more_than(servers: str, topic: str, count: int) -> bool:
-    """Tell whether a topic has given out more offsets than that."""
+    """Return whether the sum of a topic's high watermarks is above ``count``."""
     return total_high_watermark(servers, topic) > count
 
 

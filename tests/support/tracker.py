@@ -1,4 +1,4 @@
-"""A tracking worker in a process of its own, with small batches and many snapshots, and what it wrote."""
+"""A tracking worker with small batches and frequent snapshots, also as a process, and its results."""
 
 import os
 import secrets
@@ -32,13 +32,13 @@ def make_tracker(
     batch_records: int = 400,
     idle_ns: int = 10**15,
 ) -> Tracker:
-    """Return a worker that is quick to be somewhere in between."""
+    """Return a worker whose batches and snapshots are so small that faults hit between them."""
     engine = EngineOptions(
         intervals=INTERVALS,
         indicators=("EMA(5)", "RSI(3)", "VWAP"),
         lateness_ns=60 * 10**9,
         idle_ns=idle_ns,
-        # the same for all groups that are compared
+        # the same for all groups whose results are compared
         source_tag="track",
     )
     return Tracker(
@@ -53,7 +53,7 @@ def make_tracker(
 
 
 def read_results(servers: str, prefix: str) -> TrackResults:
-    """Return what consumers see of the results: the values of each key of each topic, in order."""
+    """Return the results as consumers see them: the values per topic and key, in order."""
     results: TrackResults = defaultdict(list)
     admin = Admin(servers)
     for name in RESULT_TOPICS:
@@ -66,7 +66,7 @@ def read_results(servers: str, prefix: str) -> TrackResults:
 
 
 def simulate_trades(servers: str) -> str:
-    """Return a topic of trades."""
+    """Produce simulated trades to a new topic, and return its name."""
     topic = f"t.{secrets.token_hex(6)}"
     options = ("--trades", 4000, "--symbols", 6, "--days", 1, "--jumps", 3)
     run("simulate", "-t", topic, "-b", servers, *options)
@@ -74,27 +74,26 @@ def simulate_trades(servers: str) -> str:
 
 
 def run_baseline(servers: str, topic: str, state: Path) -> TrackResults:
-    """Return what a run writes to which nothing happens."""
-    name = f"quiet.{secrets.token_hex(6)}"
+    """Return the results of a run without faults."""
+    name = f"baseline.{secrets.token_hex(6)}"
     worker = make_tracker(servers, topic, name, name, state, batch_records=50_000)
     assert worker.run(threading.Event(), until_end=True).alerts
     return read_results(servers, name)
 
 
 def count_values(results: TrackResults) -> Counter[bytes | None]:
-    """Count each value."""
+    """Count the values of all topics."""
     return Counter(value for values in results.values() for value in values)
 
 
 def main(
     servers: str, topic: str, group: str, prefix: str, state: str, batch_records: str, stop_mode: str
 ) -> None:
-    """Track, and say after each batch how many records were read."""
-
+    """Track, and print the number of records read after each batch."""
     failpoints.arm(os.environ)
 
-    def print_progress(now: TrackProgress) -> None:
-        print(now.records, flush=True)
+    def print_progress(progress: TrackProgress) -> None:
+        print(progress.records, flush=True)
 
     worker = make_tracker(servers, topic, group, prefix, state, int(batch_records))
     worker.run(threading.Event(), until_end=stop_mode == "until-end", on_progress=print_progress)
