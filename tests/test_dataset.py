@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tickerlake
 from lake.test_compact import compact
-from support.lakes import LakeTopic, bar, trade
+from support.lake_builder import LakeTopic, bar, trade
 from tickerlake.dataset import _to_floats
 from tickerlake.errors import UsageError
 from tickerlake.lake.store.local import LocalStore

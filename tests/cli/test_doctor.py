@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from support.bigquery import PROJECT, FakeBigQuery, fake_bigquery
-from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs, fake_gcs
+from support.http_fault_proxy import FaultProxy
 from support.process import tickerlake
 from tickerlake import clock
 from tickerlake.kafka.admin import Admin, TopicHealth

@@ -11,7 +11,7 @@ import pytest
 
 from support.bigquery import PROJECT, FakeBigQuery, fake_bigquery
 from support.gcs import fake_gcs
-from support.lakes import LakeTopic, bar, trade
+from support.lake_builder import LakeTopic, bar, trade
 from support.process import tickerlake
 from tickerlake.lake.store.local import LocalStore
 

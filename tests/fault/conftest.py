@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs, fake_gcs
+from support.http_fault_proxy import FaultProxy
 from support.scenario import RESULT_PROPERTY, RecordProperty, Scenario, create_scenario
 from tickerlake.kafka.embedded.broker import EmbeddedBroker
 from tickerlake.kafka.embedded.files import free_port

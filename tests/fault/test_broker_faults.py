@@ -15,13 +15,11 @@ from confluent_kafka.admin import AdminClient
 
 from support import oracle, topics
 from support.process import peak_mb, run, wait_until
-from support.scenario import RecordProperty, Scenario, create_scenario
+from support.scenario import MAX_SINK_MB, RecordProperty, Scenario, create_scenario
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.embedded.broker import EmbeddedBroker
 
 FREQUENT_FLUSH = ("--flush-records", 300, "--flush-age", 0.2)
-# interpreter and libraries 140 MB, buffered records 32 MB, the rest for encoding two segments
-MAX_PEAK_MB = 400
 
 
 @pytest.fixture
@@ -86,7 +84,7 @@ def _check_broker_outage(
             )
         wait_until(broker_scenario.has_stored_all, child)
         assert child.poll() is None, child.communicate()
-        assert peak_mb(child.pid) < MAX_PEAK_MB
+        assert peak_mb(child.pid) < MAX_SINK_MB
         child.terminate()
         _, err = child.communicate(timeout=60)
     assert child.returncode == 0, err

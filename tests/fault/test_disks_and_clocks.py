@@ -15,9 +15,9 @@ import pytest
 from confluent_kafka import KafkaError, Message, Producer
 
 from support import oracle
-from support.faultproxy import FaultProxy
+from support.http_fault_proxy import FaultProxy
 from support.process import peak_mb, wait_until
-from support.scenario import RecordProperty, Scenario, create_scenario
+from support.scenario import MAX_SINK_MB, RecordProperty, Scenario, create_scenario
 from tickerlake import clock
 from tickerlake.errors import StoreUnavailable
 from tickerlake.kafka.embedded.broker import EmbeddedBroker, broker_status
@@ -25,8 +25,6 @@ from tickerlake.kafka.embedded.files import free_port
 from tickerlake.lake.store import open_store
 from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
 
-# interpreter and libraries 140 MB, buffered records 32 MB, the rest for encoding two segments
-MAX_PEAK_MB = 400
 NEVER_STOP = threading.Event()
 
 
@@ -50,7 +48,7 @@ def test_a_store_ten_times_slower_than_the_producer(
         proxy.delay_s = 0
         _, err = child.communicate(timeout=120)
     assert child.returncode == 0, err
-    assert peak < MAX_PEAK_MB
+    assert peak < MAX_SINK_MB
     # of ten uploads, the first pair had started before and the last has not ended
     triggered = int(slow_s / (8 / 40) > 10 * produce_s)
     scenario.assert_survived(

@@ -17,7 +17,7 @@ import pytest
 
 from support import oracle
 from support.csv_files import write_daily_csv
-from support.faultproxy import FaultProxy
+from support.http_fault_proxy import FaultProxy
 from support.process import is_halted, run, tickerlake, wait_until
 from support.scenario import Scenario, count_differences, record_result
 from support.tracker import (

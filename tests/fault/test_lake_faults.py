@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from support.bigquery import PROJECT, FakeBigQuery, fake_bigquery
-from support.faultproxy import FaultProxy
-from support.lakes import LakeTopic, bar, trade
+from support.http_fault_proxy import FaultProxy
+from support.lake_builder import LakeTopic, bar, trade
 from support.process import run, tickerlake
 from support.scenario import RecordProperty, record_result
 from tickerlake.failpoints import ENV_VARIABLE, FAILPOINTS

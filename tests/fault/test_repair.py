@@ -15,8 +15,8 @@ from confluent_kafka.admin import AdminClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs
+from support.http_fault_proxy import FaultProxy
 from support.process import run, tickerlake
 from support.scenario import Scenario
 from tickerlake.lake.audit.repair import RepairResult, plan_repair

@@ -12,8 +12,8 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from support import oracle
-from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs
+from support.http_fault_proxy import FaultProxy
 from support.process import Child, is_halted, tickerlake, wait_until
 from support.scenario import Scenario, create_scenario
 

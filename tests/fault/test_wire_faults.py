@@ -9,7 +9,7 @@ import pytest
 
 from support import oracle
 from support.csv_files import write_daily_csv
-from support.kafkaproxy import KafkaProxy
+from support.kafka_proxy import KafkaProxy
 from support.process import run, wait_until
 from support.scenario import RecordProperty, Scenario, count_differences, create_scenario, record_result
 from support.tracker import (

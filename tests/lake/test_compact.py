@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.lakes import LakeTopic, bar, trade, utc_dates
+from support.lake_builder import LakeTopic, bar, trade, utc_dates
 from tickerlake.errors import LakeError, ObjectExists, StoreUnavailable
 from tickerlake.lake import curated
 from tickerlake.lake.audit.curated import audit_curated

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lake.test_writer import TOPIC, records
-from support.lakes import LakeTopic, bar, utc_dates
+from support.lake_builder import LakeTopic, bar, utc_dates
 from support.process import run
 from tickerlake.errors import LakeError
 from tickerlake.lake.audit.curated import audit_curated

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake.test_compact import ACTIONS, FORMATS, apply_history, compact
-from support.lakes import LakeTopic, bar, trade, utc_dates
+from support.lake_builder import LakeTopic, bar, trade, utc_dates
 from tickerlake.errors import UsageError
 from tickerlake.lake.query import RECORD_TYPES, LakeDatabase
 from tickerlake.lake.store.base import Store

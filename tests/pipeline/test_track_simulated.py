@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from support.records import trade
-from support.simkafka import Event, Killed, Log, SimAdmin, SimCluster, SimConsumer, SimPool, SimProducer
+from support.sim_kafka import Event, Killed, Log, SimAdmin, SimCluster, SimConsumer, SimPool, SimProducer
 from tickerlake import clock
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse

@@ -7,7 +7,6 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple, Self
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from support.http_server import QuietHandler, ServerThread
 from tickerlake.clock import Timing
 from tickerlake.model.alert import Alert, alert_id
 from tickerlake.notify.notification import Notification
@@ -118,35 +118,14 @@ class Reply(NamedTuple):
     body: bytes = b""
 
 
-class Receiver:
+class Receiver(ServerThread):
     """An HTTP server with scripted replies, and 204 after them."""
 
     def __init__(self, *replies: Reply, tls: ssl.SSLContext | None = None) -> None:
         self._replies = deque(replies)
-        self._stopped = threading.Event()
         self.requests: SimpleQueue[Request] = SimpleQueue()
-        receiver = self
-
-        class Handler(_Handler):
-            owner = receiver
-
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self._server.tls = tls
-        self.port: int = self._server.server_address[1]
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/hook?room=1"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(type("Handler", (_Handler,), {"owner": self}), tls)
+        self.url = f"{self.origin}/hook?room=1"
 
     def next_request(self) -> Request:
         """Block until the next request, and return it."""
@@ -155,28 +134,11 @@ class Receiver:
     def next_reply(self) -> Reply:
         return self._replies.popleft() if self._replies else Reply(204)
 
-    def wait_for_stop(self) -> None:
-        self._stopped.wait(60)
 
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    tls: ssl.SSLContext | None = None
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        if self.tls is None:
-            return super().finish_request(request, client_address)
-        with self.tls.wrap_socket(request, server_side=True) as wrapped:
-            return super().finish_request(wrapped, client_address)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore errors: clients that disconnect are expected."""
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     owner: Receiver
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - http.server's name
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.owner.requests.put(Request(self.path, headers, body))
@@ -189,9 +151,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(reply.body)
-
-    def log_message(self, *_: object) -> None:
-        """Do not log."""
 
 
 class TrickleServer:

@@ -21,6 +21,8 @@ from tickerlake.kafka.admin import Admin
 RESULT_PROPERTY = "fault"
 """Name of the test property that holds a scenario's row of the table of faults."""
 RecordProperty = Callable[[str, object], None]
+MAX_SINK_MB = 400
+"""Peak memory of a sink: 140 MB for code, 32 MB of buffered records, the rest for encoding two segments."""
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lake.test_compact import compact
-from support.lakes import LakeTopic, bar, utc_dates
+from support.lake_builder import LakeTopic, bar, utc_dates
 from tickerlake.errors import LakeError, WarehouseError
 from tickerlake.lake import curated
 from tickerlake.lake.store.base import Store

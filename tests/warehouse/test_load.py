@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 
 from support.bigquery import PROJECT, FakeBigQuery
-from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs
-from support.lakes import DAY_NS, LakeTopic, bar, trade, utc_dates
+from support.http_fault_proxy import FaultProxy
+from support.lake_builder import DAY_NS, LakeTopic, bar, trade, utc_dates
 from tickerlake import clock
 from tickerlake.errors import UsageError, WarehouseError, WarehouseUnavailable
 from tickerlake.lake.query import LakeDatabase

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from google.auth.credentials import Credentials
 
-from support.faultproxy import FaultProxy
 from support.gcs import FakeGcs
+from support.http_fault_proxy import FaultProxy
 from tickerlake.errors import ObjectExists, SetupError, StoreError, StoreUnavailable
 from tickerlake.lake.store import open_store
 from tickerlake.lake.store.gcs import GcsStore

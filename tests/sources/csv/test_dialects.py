@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from support.dialects import FAULTS, ROLES, WrittenFile, random_table, write_in_dialect
+from support.csv_dialects import FAULTS, ROLES, WrittenFile, random_table, write_in_dialect
 from tickerlake.errors import DataError, UsageError
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.read import CsvSource, open_csv

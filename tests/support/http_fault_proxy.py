@@ -8,15 +8,14 @@ import struct
 import threading
 import time
 from collections import deque
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
 from urllib.parse import urlsplit
+
+from support.http_server import QuietHandler, ServerThread
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
 
 
-class FaultProxy:
+class FaultProxy(ServerThread):
     """Forwards requests to ``upstream``; each injected fault applies to one upload or download.
 
     An upload is a POST to ``path`` or below whose first bytes contain ``body_marker``. A test that injects
@@ -30,7 +29,6 @@ class FaultProxy:
         self._faults: deque[tuple[str, int, int | None]] = deque()
         self._download_faults: deque[str] = deque()
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
         self.uploads = 0
         self.upload_times_s: list[float] = []
         """Arrival time of each upload."""
@@ -38,26 +36,8 @@ class FaultProxy:
         """Delay added to each upload."""
         self.blocked = threading.Semaphore(0)
         """Released when an upload has stalled, or its reply is held."""
-        proxy = self
-
-        class Handler(_Handler):
-            owner = proxy
-
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(type("Handler", (_Handler,), {"owner": self}))
+        self.url = self.origin
 
     @property
     def pending(self) -> int:
@@ -116,9 +96,6 @@ class FaultProxy:
             self.upload_times_s.append(time.monotonic())
             return self._faults.popleft() if self._faults else ("pass", 0, None)
 
-    def wait_for_stop(self) -> None:
-        self._stopped.wait()
-
     def send_half(self, head: bytes, body: bytes) -> None:
         """Send an upload's head and half of its body, and wait until the store has closed the connection."""
         host, _, port = self._upstream.partition(":")
@@ -139,15 +116,7 @@ class FaultProxy:
             return reply
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore errors: broken connections are expected."""
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     owner: FaultProxy
 
@@ -218,9 +187,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-
-    def log_message(self, *args: Any, **kwargs: Any) -> None:
-        """Do not log."""
 
 
 for _method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
