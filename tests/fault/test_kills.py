@@ -35,7 +35,7 @@ STATIC_MEMBER = ("-X", "group.instance.id=sink")
 _OTHER_PREFIXES = ("compact.", "load.", "repair.")
 _PRODUCE_PREFIX, _TRACK_PREFIX = "ingest.", "track."
 _FAST_FAILPOINTS = {"segment.stored"}
-_FORMAT_BY_PREFIX = {"object": "json", "folder": "parquet"}
+_FORMAT_BY_PREFIX = {"object": "json", "local": "parquet"}
 
 
 def failpoint_params(names: Iterable[str]) -> list[object]:
