@@ -59,7 +59,7 @@ def test_compact_query_and_audit(lake: Path) -> None:
     next((lake / "curated/trades").rglob("*.parquet")).unlink()
     broken = run("audit", "--lake", str(lake))
     assert broken.returncode == 4
-    assert "is gone" in broken.stdout
+    assert "is missing" in broken.stdout
 
 
 def test_query_writes_files_atomically(lake: Path, tmp_path: Path) -> None:

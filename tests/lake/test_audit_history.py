@@ -78,5 +78,5 @@ def test_the_command_records_its_findings(tmp_path: Path) -> None:
     (tmp_path / "state").rename(tmp_path / "gone")
     (tmp_path / "state").write_bytes(b"")  # no folder can be made here
     _, err = run("audit", "--lake", tmp_path, exit_code=4)
-    assert "could not be noted" in err
+    assert "could not be stored in the lake" in err
     assert "in no segment" in err

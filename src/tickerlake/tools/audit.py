@@ -1,4 +1,4 @@
-"""Compare the lake with Kafka: every record that Kafka retains must be in the lake."""
+"""Compares the lake with Kafka: every record that Kafka retains must be in the lake."""
 
 from collections.abc import Iterator, Mapping
 
@@ -20,7 +20,7 @@ def audit_lake(
     *,
     deep: bool = False,
 ) -> list[PartitionAudit]:
-    """Audit one topic or all topics of a lake and, where Kafka's address is given, compare with Kafka.
+    """Audit one topic or all topics of a lake; with ``bootstrap_servers``, compare them with Kafka.
 
     Raises
     ------
@@ -31,9 +31,9 @@ def audit_lake(
     if bootstrap_servers:
         for name in sorted({result.topic for result in results}):
             topic_audits = [result for result in results if result.topic == name]
-            known_count = len(topic_audits)
+            audited_count = len(topic_audits)
             check_against_kafka(store, name, topic_audits, bootstrap_servers, properties, deep=deep)
-            results += topic_audits[known_count:]
+            results += topic_audits[audited_count:]
     return results
 
 
@@ -46,19 +46,19 @@ def check_against_kafka(
     *,
     deep: bool = False,
 ) -> None:
-    """Add a finding to each partition of which Kafka holds committed records that the lake does not.
+    """Add a finding to each partition with committed records in Kafka that the lake does not hold.
 
     Parameters
     ----------
-    audited
-        The partitions of ``topic`` as `lake.audit` found them; findings are added in place.
+    audits
+        The audits of the partitions of ``topic``; findings are added in place.
     deep
         Compare each row with its record, too.
 
     Raises
     ------
     LakeError
-        The topic in Kafka is another one than that in the lake.
+        The topic in Kafka is not the one in the lake.
     """
     admin = Admin(bootstrap_servers, properties)
     kafka_topic = admin.require_topic(topic)
@@ -66,8 +66,8 @@ def check_against_kafka(
     if kafka_topic.topic_id != lake_topic.topic_id:
         raise LakeError(
             f"The topic {topic} at {bootstrap_servers} is not the one in the lake "
-            f"(topic id {kafka_topic.topic_id} there, {lake_topic.topic_id} here).",
-            "It was created anew, or is of another cluster; audit without --bootstrap-servers.",
+            f"(topic id {kafka_topic.topic_id} in Kafka, {lake_topic.topic_id} in the lake).",
+            "It was recreated, or is of another cluster; audit without --bootstrap-servers.",
         )
     results = {result.partition: result for result in audits}
     watermarks = admin.watermarks(kafka_topic)
@@ -75,7 +75,9 @@ def check_against_kafka(
         results[number] = PartitionAudit(topic, number)
         audits.append(results[number])
     starts = {number: max(low, results[number].first) for number, (low, _) in watermarks.items()}
-    ledgers = {number: _StoredOffsets(stored_ranges(store, lake_topic, number)) for number in watermarks}
+    stored_offsets = {
+        number: _StoredOffsets(stored_ranges(store, lake_topic, number)) for number in watermarks
+    }
     comparisons = {}
     if deep:
         topic_health = admin.topic_health(topic)
@@ -86,25 +88,25 @@ def check_against_kafka(
         }
     for batch in read_all(bootstrap_servers, dict(properties or {}), topic, starts):
         number = batch.partition[1]
-        ledgers[number].check(batch.frame.get_column("offset").to_list())
+        stored_offsets[number].check(batch.frame.get_column("offset").to_list())
         if deep:
             results[number].findings += comparisons[number].process(batch.frame)
     for number, comparison in comparisons.items():
         results[number].findings += comparison.finish()
-    for number, ledger in ledgers.items():
-        if ledger.missing:
+    for number, offsets in stored_offsets.items():
+        if offsets.missing:
             results[number].findings.append(
                 Finding(
                     "not_stored",
                     f"raw/{topic}/partition={number}/",
-                    f"{ledger.missing} records that Kafka holds are in no segment, the first at "
-                    f"offset {ledger.first_missing}",
+                    f"{offsets.missing} records that Kafka holds are in no segment, the first at "
+                    f"offset {offsets.first_missing}",
                 )
             )
 
 
 class _StoredOffsets:
-    """Offsets that the lake accounts for, compared with those that Kafka holds; both ascend."""
+    """Compares the offsets that the lake accounts for with those that Kafka holds, both ascending."""
 
     def __init__(self, ranges: Iterator[tuple[int, int]]) -> None:
         self.missing = 0

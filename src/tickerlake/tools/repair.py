@@ -1,4 +1,4 @@
-"""Repairs a lake from what Kafka still has."""
+"""Repairs a lake from the records that Kafka still has."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -20,12 +20,12 @@ def repair_lake(
     bootstrap_servers: str,
     properties: Mapping[str, str] | None = None,
 ) -> Iterator[RepairResult]:
-    """Repair the partitions in which the audit found something.
+    """Repair the partitions for which an audit has findings.
 
     Parameters
     ----------
-    audited
-        What the deep audit found, compared with Kafka.
+    audits
+        Results of a deep audit that compared the lake with Kafka.
 
     Raises
     ------
@@ -53,6 +53,6 @@ def repair_lake(
                         break
             return pl.concat(frames)
 
-        done = Repair(store, read_topic(store, name), result, watermarks, read).run()
-        if done.made or done.aside or done.lost:
-            yield done
+        repaired = Repair(store, read_topic(store, name), result, watermarks, read).run()
+        if repaired.made or repaired.aside or repaired.lost:
+            yield repaired

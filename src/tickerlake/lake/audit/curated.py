@@ -1,7 +1,7 @@
-"""Proof that the curated part of a lake holds what was taken from its segments, each record once.
+"""Proof that the curated part of a lake holds each record that was consumed from its segments once.
 
-The plain audit compares counts: what the segments say, what the commits say, and the files. ``deep`` reads
-every file: its checksum, its order, and that no offset is in it twice.
+The plain audit compares the counts of segments, commits and files. ``deep`` reads every file: it verifies
+checksums and order, and that no offset occurs twice.
 """
 
 import tempfile
@@ -24,19 +24,24 @@ from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import TopicMeta, read_topic
 from tickerlake.lake.typed_records import event_time_column
 
+_MEMORY_LIMIT: Final = "1GB"
+"""As for a compaction: offsets that do not fit spill to disk."""
+
 _OFFSET_COLUMNS: Final = ["kafka_topic", "kafka_partition", "kafka_offset"]
 
 
 @dataclass(slots=True)
 class CuratedAudit:
-    """Figures of one kind; ``findings`` is empty if all is well.
+    """Counts of one record type; ``findings`` is empty if no error was found.
 
     Parameters
     ----------
+    kind
+        The record type.
     records, rejects, superseded
-        What was taken, what of it is no record of the kind, and what gave way to a later revision.
+        Records that were consumed, those that were rejected, and those replaced by a later revision.
     rows, files, bytes
-        What there is: ``records`` less ``rejects`` and ``superseded``.
+        What is stored: ``records`` less ``rejects`` and ``superseded``.
     left_over
         Files that no commit names: replaced ones, or those of a compaction that was killed.
     """
@@ -52,17 +57,17 @@ class CuratedAudit:
     findings: list[Finding] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """As ``--json`` shows it."""
+        """Return it as ``--json`` prints it."""
         return asdict(self)
 
 
 def audit_curated(store: Store, *, deep: bool = False) -> list[CuratedAudit]:
-    """Audit the curated part of a lake, by kind; nothing if there is none.
+    """Audit the curated part of a lake, by record type; empty if there is none.
 
     Raises
     ------
     LakeError
-        If its log is damaged.
+        If its log is damaged, or this version cannot read the lake.
     """
     check_format_version(store)
     state = curated.read_state(store)
@@ -84,19 +89,22 @@ def audit_curated(store: Store, *, deep: bool = False) -> list[CuratedAudit]:
     stored_sizes = {
         info.key: info.size for info in store.list(curated.ROOT) if curated.parse_version(info.key)
     }
-    for kind, result in results.items():
+    for record_type, result in results.items():
         with tempfile.TemporaryDirectory(prefix="tickerlake-audit-") as folder:
-            _check_files(store, state.files_of(kind), stored_sizes, result, Path(folder) if deep else None)
+            _check_files(
+                store, state.files_of(record_type), stored_sizes, result, Path(folder) if deep else None
+            )
             expected_rows = result.records - result.rejects - result.superseded
             if expected_rows != result.rows:
-                message = f"{expected_rows} rows are due (records less rejects and superseded), {result.rows} are there"
-                result.findings.append(Finding("curated_count", f"{curated.ROOT}{kind}/", message))
+                expected = f"{expected_rows} rows are expected (records less rejects and superseded)"
+                message = f"{expected}, {result.rows} are stored"
+                result.findings.append(Finding("curated_count", f"{curated.ROOT}{record_type}/", message))
             if deep and result.files and not result.findings:
-                result.findings += _check_offsets(Path(folder), state, kind)
+                result.findings += _check_offsets(Path(folder), state, record_type)
     for key in stored_sizes:
-        kind = curated.parse_folder(key).record_type
-        if kind in results:
-            results[kind].left_over += 1
+        record_type = curated.parse_folder(key).record_type
+        if record_type in results:
+            results[record_type].left_over += 1
     return list(results.values())
 
 
@@ -107,9 +115,9 @@ def _check_files(
     result: CuratedAudit,
     folder: Path | None,
 ) -> None:
-    """Look for files, and take them out of what is ``there``; with a folder, read them, too.
+    """Compare files with ``stored_sizes``, and remove them from it; with a folder, read them, too.
 
-    Where the rows of each come from is left in the folder.
+    The folder receives the offsets of each file's rows.
     """
     for number, file in enumerate(files):
         result.files += 1
@@ -117,7 +125,7 @@ def _check_files(
         result.bytes += file.bytes
         size = stored_sizes.pop(file.key, None)
         if size != file.bytes:
-            problem = "is gone" if size is None else f"has {size} bytes, its commit says {file.bytes}"
+            problem = "is missing" if size is None else f"has {size} bytes, its commit says {file.bytes}"
             result.findings.append(Finding("curated_file", file.key, problem))
         elif folder:
             result.findings += _check_file(store, file, folder / f"{number}.parquet")
@@ -135,14 +143,15 @@ def _check_consumed(
         return
     if consumed.first_offset != topic_meta.first_position(partition):
         yield Finding(
-            "curated_source", key, f"taken from {consumed.first_offset} on, not from the chain's beginning"
+            "curated_source",
+            key,
+            f"consumed from {consumed.first_offset}, not from the beginning of the chain",
         )
     if end != consumed.next_offset:
-        yield Finding("curated_source", key, f"taken up to {consumed.next_offset}, where no segment ends")
+        yield Finding("curated_source", key, f"consumed up to {consumed.next_offset}, where no segment ends")
     if records != consumed.records:
-        message = (
-            f"{consumed.records} records were taken up to {consumed.next_offset}, the segments hold {records}"
-        )
+        message = f"{consumed.records} records were consumed up to {consumed.next_offset}, "
+            f"the segments hold {records}"
         yield Finding("curated_source", key, message)
 
 
@@ -164,7 +173,7 @@ def _count_raw(
 def _check_file(store: Store, file: CuratedFile, lineage: Path) -> Iterator[Finding]:
     data = store.read(file.key)
     if checksum(data) != file.crc32c:
-        yield Finding("curated_checksum", file.key, "its checksum is not that of its commit")
+        yield Finding("curated_checksum", file.key, "its checksum differs from that of its commit")
         return
     order = ["instrument_id", event_time_column(file.folder.record_type)]
     rows = pl.read_parquet(data, columns=[*order, *_OFFSET_COLUMNS])
@@ -181,8 +190,8 @@ def _check_file(store: Store, file: CuratedFile, lineage: Path) -> Iterator[Find
 
 
 def _check_offsets(lineage: Path, state: CuratedState, record_type: str) -> Iterator[Finding]:
-    """Check that each offset of a kind is there once, and was taken."""
-    database = open_database(lineage, "1GB")
+    """Check that each offset of a record type occurs once, and was consumed."""
+    database = open_database(lineage, _MEMORY_LIMIT)
     counts = database.execute(
         "select kafka_topic, kafka_partition, count(*), count(distinct kafka_offset), min(kafka_offset), "
         f"max(kafka_offset) from {read_parquet_sql([f'{lineage}/*.parquet'])} group by all order by all"
@@ -191,10 +200,10 @@ def _check_offsets(lineage: Path, state: CuratedState, record_type: str) -> Iter
     for topic, partition, rows, distinct, low, high in counts:
         key = f"{curated.ROOT}{record_type}/"
         if rows != distinct:
-            message = f"{rows - distinct} offsets of {topic} partition {partition} are there twice"
+            message = f"{rows - distinct} offsets of {topic} partition {partition} occur twice"
             yield Finding("curated_duplicate", key, message)
         consumed = state.consumed.get(topic)
         consumed_range = consumed.partitions.get(str(partition)) if consumed else None
         if consumed_range is None or low < consumed_range.first_offset or high >= consumed_range.next_offset:
-            message = f"offsets {low} to {high} of {topic} partition {partition} were never taken"
+            message = f"offsets {low} to {high} of {topic} partition {partition} were never consumed"
             yield Finding("curated_source", key, message)

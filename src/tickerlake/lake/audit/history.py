@@ -1,6 +1,6 @@
-"""What the last audits found: ``state/audits/<topic>/<nanoseconds, 20 digits>.json``, two of each topic.
+"""Outcomes of the last audits: ``state/audits/<topic>/<nanoseconds, 20 digits>.json``, two per topic.
 
-The lake itself has the proof; these are notes for who wants to know when it was last looked for.
+The dashboard shows them; an audit itself never relies on them.
 """
 
 import re
@@ -19,6 +19,7 @@ from tickerlake.lake.topic import TOPIC_NAME, check_topic
 _FOLDER: Final = "state/audits/"
 _KEY: Final = re.compile(rf"{_FOLDER}({TOPIC_NAME.pattern})/\d{{20}}\.json")
 _RETAINED_PER_TOPIC: Final = 2
+"""One is shown; the one before it counts while the newest is unreadable or just being deleted."""
 
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,13 +30,13 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     ts_ms
         When it ended, by the wall clock.
     ok
-        Nothing was found.
+        There were no findings.
     deep
         Every row was read.
     compared
-        Kafka was asked, too.
+        The lake was compared with Kafka.
     records, findings
-        How many there were.
+        Number of rows and of findings.
     """
 
     topic: str
@@ -48,12 +49,12 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def save_audit_records(store: Store, results: Iterable[PartitionAudit], *, deep: bool, compared: bool) -> str:
-    """Note the outcome of an audit, a topic at a time, and delete the notes before the last two.
+    """Store the outcome of an audit for each topic, and delete all but the last two.
 
     Returns
     -------
     str
-        A warning if it could not be noted, else empty: the audit stands without a note.
+        A warning if it could not be stored, else empty: the audit is valid without it.
     """
     now_ns = clock.now_ns()
     ordered = sorted(results, key=lambda result: result.topic)
@@ -72,7 +73,7 @@ def save_audit_records(store: Store, results: Iterable[PartitionAudit], *, deep:
             )
             _save(store, audit_record, now_ns)
     except (StoreError, StoreUnavailable) as error:
-        return f"the audit could not be noted in the lake: {error.message}"
+        return f"the outcome of the audit could not be stored in the lake: {error.message}"
     return ""
 
 
@@ -87,7 +88,7 @@ def _save(store: Store, audit_record: AuditRecord, now_ns: int) -> None:
 
 
 def read_latest(store: Store) -> list[AuditRecord]:
-    """Return the last note of each topic, by topic; one that can't be read is passed over."""
+    """Return the last outcome of each topic, by topic; unreadable ones are skipped."""
     keys_by_topic: dict[str, list[str]] = {}
     for info in store.list(_FOLDER):
         if match := _KEY.fullmatch(info.key):
@@ -96,7 +97,8 @@ def read_latest(store: Store) -> list[AuditRecord]:
         (topic, _read_latest_of(store, keys[-_RETAINED_PER_TOPIC:])) for topic, keys in keys_by_topic.items()
     )
     return sorted(
-        (note for topic, note in audit_records if note and note.topic == topic), key=lambda note: note.topic
+        (record for topic, record in audit_records if record and record.topic == topic),
+        key=lambda record: record.topic,
     )
 
 
@@ -105,5 +107,5 @@ def _read_latest_of(store: Store, keys: list[str]) -> AuditRecord | None:
         try:
             return msgspec.json.decode(store.read(key), type=AuditRecord)
         except (ObjectMissing, msgspec.MsgspecError):
-            continue  # deleted meanwhile, or somebody else's
+            continue  # deleted in the meantime, or not ours
     return None

@@ -2,8 +2,8 @@
 
 A topic's columns are fixed once (``_columns.json``). What a column cannot hold, and what has no
 column, goes to ``extra`` as JSON text, so no value is lost or changed and no column changes its type.
-Records that a regular expression knows to fit are parsed together by Polars; each other one becomes a
-row of JSON first (`lake.rows`), whose members are then placed one by one.
+Records that match a regular expression are parsed together by Polars; each other record becomes a row of
+JSON first (`formats.rows`), whose members are then parsed one by one.
 """
 
 import io
@@ -24,17 +24,18 @@ from tickerlake.model.json import decode_utf8, to_ndjson
 from tickerlake.model.schema import SCHEMAS, FieldType, polars_type, with_timestamps
 
 MAX_COLUMNS: Final = 1000
-"""Further fields of a record go to ``extra``."""
+"""Bounds the footer of a segment and the memory of a row group; further fields go to ``extra``."""
 
 SAMPLE_RECORDS: Final = 10_000
+"""Records of the first segment from which columns are inferred, once per topic but one by one."""
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 _TEXTS = msgspec.json.Decoder(list[str])
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_MAX_FLOAT_DIGITS = 17  # a double is written with so many at most
+_MAX_FLOAT_DIGITS = 17  # the shortest text of a double has at most 17 digits
 
-# up to 15 significant digits, which a double carries through Polars' reader without change
+# up to 15 significant digits: Polars' reader may pass them through a double unchanged
 _SHORT_NUMBER: Final = (
     r"-?(?:[1-9][0-9]{0,14}|(?:0|[1-9][0-9]{0,5})\.[0-9]{1,9}|[1-9][0-9]{0,10}\.[0-9]{1,4}|0)"
 )
@@ -45,7 +46,9 @@ _OBJECT: Final = rf"\{{(?:{_MEMBER}(?:, ?{_MEMBER})*)?\}}"
 _PATTERNS: Final[dict[FieldType, str]] = {
     FieldType.STRING: STRING,
     FieldType.DECIMAL: _SHORT_NUMBER,
-    FieldType.FLOAT: r"-?(?:0|[1-9][0-9]{0,7})\.[0-9]{1,9}|-?(?:0|[1-9])\.[0-9]{1,16}|-?(?:0|[1-9][0-9]{0,14})",
+    FieldType.FLOAT: (
+        r"-?(?:0|[1-9][0-9]{0,7})\.[0-9]{1,9}|-?(?:0|[1-9])\.[0-9]{1,16}|-?(?:0|[1-9][0-9]{0,14})"
+    ),
     FieldType.INT: r"-?(?:0|[1-9][0-9]{0,17}|[1-8][0-9]{18})",
     FieldType.TIMESTAMP_NS: r"-?(?:0|[1-9][0-9]{0,17}|[1-8][0-9]{18})",
     FieldType.DATE: r'"[0-9]{4}-[0-9]{2}-[0-9]{2}"',
@@ -53,13 +56,13 @@ _PATTERNS: Final[dict[FieldType, str]] = {
     FieldType.STRING_LIST: rf"\[(?:{STRING}(?:, ?{STRING})*)?\]",
     FieldType.JSON: f"{_OBJECT}|{_ARRAY}",
 }
-# what Polars' JSON reader makes of a value, before it becomes the column's type
+# read as text by Polars' JSON reader, then converted to the column's type
 _READ_AS_TEXT: Final = frozenset({FieldType.STRING, FieldType.DECIMAL, FieldType.DATE, FieldType.JSON})
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: the field's name in the row and what it holds."""
+    """One column: the field's name in the row and its type."""
 
     name: str
     type: FieldType
@@ -76,10 +79,11 @@ _EXTRA: Final = Column("extra", FieldType.JSON)
 
 
 def infer_columns(lines: pl.Series) -> list[Column]:
-    """Choose a topic's columns from the first rows of its first segment (`SAMPLE_RECORDS` of them).
+    """Infer a topic's columns from the first rows of its first segment (`SAMPLE_RECORDS` of them).
 
-    If every record names one schema of ours, they are that schema's. Otherwise each field's type is
-    what all its values are: text, bool, int, float (also where some are whole), else JSON text.
+    If all records name the same schema of tickerlake, the columns are those of the schema. Otherwise a
+    field's type is the common type of its values: text, bool, int, float (also if some are integers), else
+    JSON text.
     """
     schema_counts: Counter[str] = Counter()
     types_by_field: dict[str, set[FieldType]] = {}
@@ -125,7 +129,7 @@ def encode_columns(columns: list[Column]) -> bytes:
 
 
 def decode_columns(data: bytes, key: str) -> list[Column]:
-    """Read what `to_json` wrote; LakeError if it is something else."""
+    """Read what `encode_columns` wrote; LakeError if it is something else."""
 
     class Document(msgspec.Struct):
         version: int
@@ -134,21 +138,21 @@ def decode_columns(data: bytes, key: str) -> list[Column]:
     try:
         return msgspec.json.decode(data, type=Document).columns
     except msgspec.MsgspecError as error:
-        raise LakeError(f"{key} is damaged: {error}.", "Restore it from a copy.") from error
+        raise LakeError(f"{key} is damaged: {error}.", "Restore it from a backup.") from error
 
 
 def encode(batch: pl.DataFrame, columns: list[Column]) -> tuple[pl.DataFrame, list[RejectedRecord]]:
-    """Turn records into a frame of `ENVELOPE` and ``columns``, by offset, and what was refused.
+    """Turn records into a frame of `ENVELOPE` and ``columns``, by offset, and the rejects.
 
-    Times are int64 nanoseconds as in the record; beside each ``ts_…_ns`` stands a timestamp ``ts_…`` of
-    microseconds (UTC), cut, not rounded.
+    Times are int64 nanoseconds as in the record; for each ``ts_…_ns`` there is also a timestamp ``ts_…`` in
+    microseconds (UTC), truncated, not rounded.
 
     Parameters
     ----------
     batch
         Columns as `model.schema.KAFKA_RECORDS`.
     columns
-        From `choose`.
+        From `infer_columns`.
     """
     value, key = decode_utf8(batch.get_column("value")), decode_utf8(batch.get_column("key"))
     fits = value.str.contains(_pattern(columns)).fill_null(value=False)
@@ -169,9 +173,10 @@ def encode(batch: pl.DataFrame, columns: list[Column]) -> tuple[pl.DataFrame, li
 
 
 def decode(lines: pl.Series, layout: list[Column]) -> pl.DataFrame:
-    """Read rows of JSON, as `lake.rows` writes them, into the columns of ``layout``, in order.
+    """Parse rows of JSON, as `formats.rows` writes them, into the columns of ``layout``, in order.
 
-    What a column cannot hold, and what has no column, goes to ``extra``, which the layout must have.
+    A value that its column cannot hold, and a field without a column, go to ``extra``, which the layout
+    must have.
     """
     fits = lines.str.contains(_pattern(layout))
     read, converted = _parse_together(lines.filter(fits), layout)
@@ -186,12 +191,12 @@ def decode(lines: pl.Series, layout: list[Column]) -> pl.DataFrame:
 
 
 def to_lines(frame: pl.DataFrame, layout: list[Column]) -> pl.Series:
-    """Return the rows of a segment with columns of its own as JSON again, one document each.
+    """Return the rows of a segment as JSON, one document each.
 
     Parameters
     ----------
     frame
-        `ENVELOPE` and ``layout``; other columns are left out.
+        `ENVELOPE` and ``layout``; other columns are ignored.
     """
     raw = {column.name for column in layout if column.type is FieldType.JSON}
     names = [column.name for column in (*ENVELOPE, *layout) if column.name in frame.columns]
@@ -223,9 +228,9 @@ def _envelope(kafka_fields: pl.DataFrame, read: pl.DataFrame) -> pl.DataFrame:
 
 
 def _pattern(columns: list[Column]) -> str:
-    """Objects whose members are these columns, each at most once, in this order, and of fitting values.
+    """Match objects whose members are these columns, each at most once, in this order, with fitting values.
 
-    The first one has to be there.
+    The first column is required.
     """
     values = [_OBJECT if column == _EXTRA else _PATTERNS[column.type] for column in columns]
     members = [
@@ -241,7 +246,7 @@ def _escape_for_regex(name: str) -> str:
 
 
 def _parse_together(lines: pl.Series, columns: list[Column]) -> tuple[pl.DataFrame, pl.Series]:
-    """Parse records that fit; also say which of them Polars could convert."""
+    """Parse records that match; also return which of them Polars could convert."""
     schema = {c.name: pl.String() if c.type in _READ_AS_TEXT else polars_type(c.type) for c in columns}
     target = {column.name: polars_type(column.type) for column in columns}
     if lines.is_empty():
@@ -301,7 +306,7 @@ def _parse_individually(lines: pl.Series, layout: list[Column]) -> pl.DataFrame:
 
 
 def _parse_value(raw: str, column_type: FieldType) -> tuple[Any, bool]:
-    """Return a JSON value as its column holds it, and whether it can."""
+    """Return a JSON value in its column's type, and whether the column can hold it."""
     if column_type is FieldType.JSON:
         return raw, raw != "null"
     try:

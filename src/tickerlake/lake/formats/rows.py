@@ -1,9 +1,8 @@
 r"""Kafka records → rows: one line of JSON each. Pure: the same record gives the same row.
 
-Whether a record is a row or a reject, and what its row says, is decided for each record alone, so it
-does not depend on which records happen to share a segment. Records that a regular expression knows to
-be plain JSON objects are spliced column by column; each other one goes through a JSON parser. Both
-ways give the same bytes.
+Whether a record becomes a row or a reject, and the content of its row, depend on that record alone, not on
+the records that share its segment. Records that match a regular expression of plain JSON objects are
+spliced column by column; each other record goes through a JSON parser. Both ways give the same bytes.
 """
 
 import base64
@@ -33,7 +32,7 @@ def _not_starting_with(char: str) -> str:
 
 
 def _other_than(word: str, *, prefix: bool) -> str:
-    """Match what is not ``word``, or with ``prefix`` what does not begin with it; no look-ahead needed."""
+    """Match text other than ``word``, or with ``prefix`` text that does not begin with it."""
     if not word:
         return _not_starting_with("")
     if prefix and len(word) == 1:
@@ -52,10 +51,10 @@ _MEMBER: Final = f"{_NAME}(?:{_SCALAR}|{_ARRAY}|{_OBJECT})"
 PLAIN_OBJECT_PATTERN: Final = (
     rf'^\{{(?:{_MEMBER}, ?)*(?:{_MEMBER}|"instrument_id": ?{_SCALAR}(?:, ?{_MEMBER})*)\}}$'
 )
-"""Objects on one line, with one member at least, no white space but single spaces after ``:`` and ``,``,
-no name that begins with ``kafka_``, and the name ``instrument_id`` at most once, not in an inner object."""
+"""Objects on one line, with at least one member, no whitespace but single spaces after ``:`` and ``,``, no
+name that begins with ``kafka_``, and the name ``instrument_id`` at most once and not in an inner object."""
 MAX_NESTING_DEPTH: Final = 500
-"""A record that is nested deeper is a reject."""
+"""Deeper records are rejected: well below the parser's own limit, Python's recursion limit of 1,000."""
 
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
@@ -64,7 +63,7 @@ _PLAIN_KEY: Final = r"^[ !#-\[\]-~]*$"
 
 @dataclass(frozen=True, slots=True)
 class RejectedRecord:
-    """A record whose bytes do not decode, as it is kept under ``rejects/``."""
+    """A record that does not decode, as it is stored under ``rejects/``."""
 
     offset: int
     timestamp_ms: int
@@ -73,7 +72,7 @@ class RejectedRecord:
     value_base64: str | None
 
     def to_json(self) -> bytes:
-        """Return the content of its object, which depends on the record only."""
+        """Return the content of its object, which depends only on the record."""
         return msgspec.json.encode(self)
 
 
@@ -83,9 +82,9 @@ REJECT_DECODER: Final = msgspec.json.Decoder(RejectedRecord)
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows in offset order and what was refused.
+    """Rows in offset order, and the rejects.
 
-    ``lines`` is a column of text, one JSON document each, ``offsets`` a column of int64 beside it.
+    ``lines`` is a column of text, one JSON document each, ``offsets`` a column of int64 of the same length.
     """
 
     lines: pl.Series
@@ -122,7 +121,7 @@ def encode(batch: pl.DataFrame) -> Rows:
 
 
 def _splice(batch: pl.DataFrame) -> pl.DataFrame:
-    """Rows of plain records as ``offset, line``; the line is null where a parser has to decide."""
+    """Return rows of plain records as ``offset, line``; the line is null where a parser is needed."""
     value = decode_utf8(batch.get_column("value"))
     text = batch.select("offset", "timestamp_ms", value=value, plain=value.str.contains(PLAIN_OBJECT_PATTERN))
     parts = [
@@ -139,7 +138,7 @@ def _splice(batch: pl.DataFrame) -> pl.DataFrame:
 
 
 def _key_fields(keys: pl.Series, values: pl.Series) -> pl.Series:
-    """Text of the field of each key, empty where there is none; null where a parser has to write it."""
+    """Return the field of each key as text, empty if it has none; null where a parser is needed."""
     key = decode_utf8(keys)
     frame = pl.DataFrame({"key": key, "value": values})
     needle = pl.concat_str([pl.lit('"instrument_id":"'), pl.col("key"), pl.lit('"')])
@@ -158,7 +157,7 @@ def _key_fields(keys: pl.Series, values: pl.Series) -> pl.Series:
 
 
 def encode_record(offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None) -> bytes:
-    """Make the row of one record with a JSON parser.
+    """Encode the row of one record with a JSON parser.
 
     Raises
     ------
@@ -186,7 +185,7 @@ def encode_record(offset: int, timestamp_ms: int, key: bytes | None, value: byte
 
 
 def _check_nesting(value: bytes) -> None:
-    # how deep the parser goes depends on its caller's stack; the same record must always give the same row
+    # the parser's own limit depends on its caller's stack, but a record must always give the same row
     if value.count(b"[") + value.count(b"{") <= MAX_NESTING_DEPTH:
         return
     depth = 0
@@ -197,7 +196,7 @@ def _check_nesting(value: bytes) -> None:
 
 
 def with_extra(fields: dict[str, msgspec.Raw], extra: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
-    """Add members to a record's object ``extra``; an ``extra`` that is no object becomes a member of it."""
+    """Add members to a record's object ``extra``; one that is not an object becomes a member of it."""
     members = dict(fields)
     existing = members.pop("extra", None)
     if existing is not None:
@@ -210,7 +209,7 @@ def with_extra(fields: dict[str, msgspec.Raw], extra: dict[str, msgspec.Raw]) ->
 
 
 def _one_line(document: bytes) -> bytes:
-    """JSON without line ends: they are white space, since inside strings JSON escapes them."""
+    """Replace line breaks in JSON: they are whitespace, since JSON escapes them within strings."""
     return document.replace(b"\n", b" ").replace(b"\r", b" ")
 
 
@@ -228,5 +227,5 @@ def _base64(value: bytes | None) -> str | None:
 
 
 def checksum(data: bytes) -> str:
-    """CRC-32C as eight hexadecimal digits."""
+    """Return the CRC-32C as eight hexadecimal digits."""
     return f"{google_crc32c.value(data):08x}"
