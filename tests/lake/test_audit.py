@@ -1,4 +1,4 @@
-"""The audit finds each damage, and says where it is."""
+"""The audit reports each kind of damage, and its object."""
 
 import gzip
 from collections.abc import Callable
@@ -69,17 +69,17 @@ def test_a_sound_lake_has_no_findings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_each_kind_of_damage_is_found_and_located(tmp_path: Path, damage: str) -> None:
+def test_each_kind_of_damage_is_reported_with_its_object(tmp_path: Path, damage: str) -> None:
     store = build_lake(tmp_path)
     DAMAGES[damage](tmp_path / SECOND)
     (result,) = audit(store, deep=True)
     assert result.findings
-    where = {finding.key for finding in result.findings}
-    # a missing segment shows at the one after it, a copy at its own name
-    assert where & {SECOND, segment_key("bars", 0, 8, "ndjson"), segment_key("bars", 0, 6, "ndjson")}
+    keys = {finding.key for finding in result.findings}
+    # a missing segment is reported for the next one, a copy for itself
+    assert keys & {SECOND, segment_key("bars", 0, 8, "ndjson"), segment_key("bars", 0, 6, "ndjson")}
 
 
-def test_a_foreign_segment_is_found(tmp_path: Path) -> None:
+def test_a_segment_of_another_topic_is_reported(tmp_path: Path) -> None:
     store = build_lake(tmp_path)
     meta = ndjson.decode_meta((tmp_path / SECOND).read_bytes(), SECOND)
     (tmp_path / SECOND).write_bytes(ndjson.encode_segment(b"", replace(meta, topic_id="other")))
@@ -87,7 +87,7 @@ def test_a_foreign_segment_is_found(tmp_path: Path) -> None:
     assert "wrong_topic" in {finding.kind for finding in result.findings}
 
 
-def test_a_lost_reject_is_found(tmp_path: Path) -> None:
+def test_a_missing_reject_is_reported(tmp_path: Path) -> None:
     store = build_lake(tmp_path)
     next((tmp_path / "rejects").rglob("*.json")).unlink()
     (result,) = audit(store)
@@ -124,7 +124,7 @@ def with_rows(path: Path, rows: slice) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [None, *PARQUET_DAMAGES])
-def test_damaged_parquet_is_found(tmp_path: Path, damage: str | None) -> None:
+def test_damaged_parquet_is_reported(tmp_path: Path, damage: str | None) -> None:
     store = LocalStore(tmp_path)
     topic = open_topic(store, replace(TOPIC, format="parquet"))
     writer = SegmentWriter(store, topic, 0)

@@ -1,4 +1,4 @@
-"""What the last audits found: two notes a topic, and an audit that stands without one."""
+"""The outcomes of the last audits: two per topic; an audit is valid without them."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_the_newest_of_each_topic(monkeypatch: pytest.MonkeyPatch) -> None:
     for second in (1, 3, 2, 4):
         monkeypatch.setattr(clock, "now_ns", lambda second=second: second * 10**9)
         assert save_audit_records(store, RESULTS, deep=second == 4, compared=False) == ""
-    assert len(list(store.list("state/audits/"))) == 4, "two of each topic"
+    assert len(list(store.list("state/audits/"))) == 4, "two per topic"
     first, second_ = read_latest(store)
     assert (first.topic, first.ok, first.records, first.findings) == ("a.bars", True, 3, 0)
     assert (second_.topic, second_.ok, second_.records, second_.findings) == ("b.bars", False, 12, 1)
@@ -51,14 +51,14 @@ def test_a_failed_write_is_reported_and_a_failed_delete_is_ignored(error: Except
     assert len(read_latest(store)) == 2
 
 
-def test_foreign_objects_are_skipped() -> None:
+def test_other_objects_are_skipped() -> None:
     store = MemoryStore()
     save_audit_records(store, RESULTS[1:2], deep=True, compared=True)
     (known,) = read_latest(store)
-    note = msgspec.json.encode(known)
+    record = msgspec.json.encode(known)
     for key, data in {
         "a.bars/99999999999999999999.json": b"{",
-        "c.bars/00000000000000000001.json": note,  # says that it is of another topic
+        "c.bars/00000000000000000001.json": record,  # its content names another topic
         "a.bars/readme": b"",
         "a.bars/id/partition=0/00000000000000000001": b"",  # a snapshot of a job with this name
     }.items():
@@ -69,14 +69,14 @@ def test_foreign_objects_are_skipped() -> None:
 def test_the_command_records_its_findings(tmp_path: Path) -> None:
     store = build_lake(tmp_path)
     run("audit", "--lake", tmp_path, "--deep")
-    (note,) = read_latest(store)
-    assert (note.ok, note.deep, note.compared, note.records) == (True, True, False, 10)
+    (record,) = read_latest(store)
+    assert (record.ok, record.deep, record.compared, record.records) == (True, True, False, 10)
     (tmp_path / SECOND).unlink()
     run("audit", "--lake", tmp_path, exit_code=4)
-    (note,) = read_latest(open_store(str(tmp_path)))
-    assert (note.ok, note.deep, note.findings) == (False, False, 1)
+    (record,) = read_latest(open_store(str(tmp_path)))
+    assert (record.ok, record.deep, record.findings) == (False, False, 1)
     (tmp_path / "state").rename(tmp_path / "gone")
-    (tmp_path / "state").write_bytes(b"")  # no folder can be made here
+    (tmp_path / "state").write_bytes(b"")  # no folder can be created here
     _, err = run("audit", "--lake", tmp_path, exit_code=4)
     assert "could not be stored in the lake" in err
     assert "in no segment" in err

@@ -65,10 +65,10 @@ def encode_one(fields: str, *layout: Column, key: bytes | None = None) -> dict[s
         (FieldType.STRING_LIST, "[]", []),
     ],
 )
-def test_a_value_that_fits_is_kept_exactly(kind: FieldType, text: str, value: object) -> None:
-    found = encode_one(f'"x":{text}', Column("x", kind))
-    assert found["x"] == value
-    assert "extra" not in found
+def test_a_value_that_fits_is_stored_exactly(kind: FieldType, text: str, value: object) -> None:
+    row = encode_one(f'"x":{text}', Column("x", kind))
+    assert row["x"] == value
+    assert "extra" not in row
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ def test_a_value_that_fits_is_kept_exactly(kind: FieldType, text: str, value: ob
     ],
 )
 def test_a_value_that_does_not_fit_goes_to_extra_unchanged(kind: FieldType, text: str) -> None:
-    found = encode_one(f'"x":{text}', Column("x", kind))
-    assert "x" not in found
-    assert found["extra"] == f'{{"x":{text}}}'
+    row = encode_one(f'"x":{text}', Column("x", kind))
+    assert "x" not in row
+    assert row["extra"] == f'{{"x":{text}}}'
 
 
 def test_a_field_without_a_column_is_merged_into_the_messages_extra() -> None:
@@ -116,11 +116,11 @@ def test_each_ns_time_has_a_truncated_timestamp_column() -> None:
 
 @pytest.mark.parametrize("kind", SCHEMAS)
 def test_known_record_types_have_fixed_columns(kind: str) -> None:
-    chosen = inferred_from(f'"schema":"{kind}"', f'"schema":"{kind}","odd":1')
-    assert [column.name for column in chosen if column.name != "extra"] == [
+    inferred = inferred_from(f'"schema":"{kind}"', f'"schema":"{kind}","odd":1')
+    assert [column.name for column in inferred if column.name != "extra"] == [
         field.name for field in SCHEMAS[kind] if field.name != "extra"
     ]
-    assert chosen[-1] == EXTRA
+    assert inferred[-1] == EXTRA
 
 
 def test_other_records_have_columns_of_the_common_type() -> None:
@@ -140,8 +140,8 @@ def test_other_records_have_columns_of_the_common_type() -> None:
 
 
 def test_columns_round_trip() -> None:
-    chosen = [Column(kind.name.lower(), kind) for kind in FieldType]
-    assert columns.decode_columns(columns.encode_columns(chosen), "k") == chosen
+    inferred = [Column(kind.name.lower(), kind) for kind in FieldType]
+    assert columns.decode_columns(columns.encode_columns(inferred), "k") == inferred
     with pytest.raises(LakeError, match="damaged"):
         columns.decode_columns(b'{"version":1}', "k")
 
@@ -186,7 +186,7 @@ def test_batches_and_single_records_encode_identically(records: list[dict[str, s
     parsed = with_timestamps(
         columns._parse_individually(rows.encode(batch(*texts_)).lines, everything), times
     )
-    # only Polars accepts the year 0: compare the rows of which both read the date
+    # only Polars accepts the year 0: compare rows whose date both accept
     is_common = together.select(pl.col("date").is_null() | (pl.col("date") >= date(1, 1, 1))).to_series()
     assert_frame_equal(
         together.drop("extra").filter(is_common), parsed.drop("extra").filter(is_common), check_exact=True

@@ -1,4 +1,4 @@
-"""Topics and partitions are found by their folders, however many segments stand in them."""
+"""Topics and partitions are listed by their folders, however many segments they contain."""
 
 import re
 import secrets
@@ -26,7 +26,9 @@ def create_empty_objects(store: Store, keys: list[str]) -> None:
     parts=st.dictionaries(st.sampled_from(NAMES), st.sets(st.sampled_from([0, 1, 2, 10, 11, 100]))),
     prefix=st.sampled_from(["", "a", "a.", "a-", "c"]),
 )
-def test_all_are_found(complete: set[str], parts: dict[str, set[int]], prefix: str) -> None:
+def test_topics_and_partitions_are_listed(
+    complete: set[str], parts: dict[str, set[int]], prefix: str
+) -> None:
     store = open_store(f"memory://{secrets.token_hex(8)}")
     create_empty_objects(store, [topic_key(name) for name in complete])
     for name, numbers in parts.items():
@@ -53,16 +55,16 @@ def test_foreign_objects_hide_nothing(kind: str, tmp_path: Path) -> None:
     assert partitions(store, "x") == []
 
 
-def test_segments_are_not_listed_to_find_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_their_segments_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(f"memory://{secrets.token_hex(8)}")
     create_empty_objects(
         store, [topic_key("a"), *(f"raw/a/partition=0/{k:020d}.ndjson.gz" for k in range(500))]
     )
     seen = []
-    whole = type(store).list
+    original_list = type(store).list
 
     def counted(self: Store, prefix: str, start_at: str = "") -> object:
-        for info in whole(self, prefix, start_at):
+        for info in original_list(self, prefix, start_at):
             seen.append(info.key)
             yield info
 

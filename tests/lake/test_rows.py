@@ -1,4 +1,4 @@
-"""Records to rows and back: what a message says is kept to the letter."""
+"""Records to rows and back: the values of a message are stored byte for byte."""
 
 import base64
 import json
@@ -29,11 +29,11 @@ def encode_one(value: bytes | None, key: bytes | None = None) -> Any:
     return json.loads(line)
 
 
-def test_a_row_is_the_message_and_where_it_was() -> None:
+def test_a_row_is_the_message_and_its_offset() -> None:
     assert encode_one(b'{"a": 1}') == {"kafka_offset": 7, "kafka_timestamp_ms": 1700, "a": 1}
 
 
-def test_figures_keep_every_digit() -> None:
+def test_numbers_keep_every_digit() -> None:
     encoded = rows.encode(frame((0, 0, None, b'{"p":1.10,"n":123456789012345678901234567890}')))
     assert '"p":1.10,"n":123456789012345678901234567890' in encoded.lines[0]
 
@@ -66,14 +66,14 @@ def test_mapping_of_fields(key: bytes | None, value: bytes | None, field: str, e
     "value",
     [b"", b"{", b'{"a":NaN}', b'{"a":"\xff"}', b"not json", b'{"a":1}{"b":2}', b'{"a":' + b"[" * 5000 + b"}"],
 )
-def test_undecodable_bytes_are_kept_complete(value: bytes) -> None:
+def test_undecodable_bytes_are_rejected_unchanged(value: bytes) -> None:
     encoded = rows.encode(frame((1, 10, b"k", b'{"a":1}'), (2, 20, b"k", value), (3, 30, b"k", b'{"a":3}')))
     assert len(encoded.lines) == 2
     (reject,) = encoded.rejects
-    kept = json.loads(reject.to_json())
-    assert base64.b64decode(kept["value_base64"]) == value
-    assert (kept["offset"], kept["timestamp_ms"]) == (2, 20)
-    assert kept["reason"].startswith("not JSON")
+    stored = json.loads(reject.to_json())
+    assert base64.b64decode(stored["value_base64"]) == value
+    assert (stored["offset"], stored["timestamp_ms"]) == (2, 20)
+    assert stored["reason"].startswith("not JSON")
 
 
 json_values = st.recursive(
@@ -98,7 +98,7 @@ def test_the_nesting_limit_is_fixed(shape: bytes) -> None:
     assert encode_one(nested(rows.MAX_NESTING_DEPTH))
     (reject,) = rows.encode(frame((7, 1700, None, nested(rows.MAX_NESTING_DEPTH + 1)))).rejects
     assert "deep" in reject.reason
-    # brackets in texts nest nothing
+    # brackets within strings do not nest
     assert encode_one(b'["' + b"[{" * 2000 + rb"\"[" + b'"]')
 
 
@@ -111,9 +111,9 @@ def test_the_nesting_limit_is_fixed(shape: bytes) -> None:
 def test_no_record_depends_on_its_neighbors(values: list[bytes], data: st.DataObject) -> None:
     records = [(n, n, None, value) for n, value in enumerate(values)]
     cut = data.draw(st.integers(0, len(records)))
-    whole, left, right = (rows.encode(frame(*part)) for part in (records, records[:cut], records[cut:]))
-    assert whole.lines.to_list() == left.lines.to_list() + right.lines.to_list()
-    assert whole.rejects == left.rejects + right.rejects
+    together, left, right = (rows.encode(frame(*part)) for part in (records, records[:cut], records[cut:]))
+    assert together.lines.to_list() == left.lines.to_list() + right.lines.to_list()
+    assert together.rejects == left.rejects + right.rejects
 
 
 @given(st.dictionaries(st.text().filter(lambda name: not name.startswith("kafka_")), json_values, max_size=6))

@@ -1,4 +1,4 @@
-"""Snapshots: the newest before an offset, and no more than are needed."""
+"""Snapshots: the newest before an offset is read, and old ones are deleted."""
 
 import pytest
 
@@ -7,15 +7,15 @@ from tickerlake.lake.snapshots import Snapshots
 from tickerlake.lake.store.memory import MemoryStore
 
 
-def test_the_newest_before_an_offset_is_found() -> None:
-    states = Snapshots(MemoryStore(), "job", "topic", "a/b+c==")
-    assert states.read_latest(0, 10) is None
-    states.save(0, 5, b"five")
-    states.save(0, 12, b"twelve")
-    states.save(1, 7, b"other")
-    assert states.read_latest(0, 11) == (5, b"five")
-    assert states.read_latest(0, 12) == (12, b"twelve")
-    assert states.read_latest(0, 4) is None
+def test_the_newest_before_an_offset_is_read() -> None:
+    snapshots = Snapshots(MemoryStore(), "job", "topic", "a/b+c==")
+    assert snapshots.read_latest(0, 10) is None
+    snapshots.save(0, 5, b"five")
+    snapshots.save(0, 12, b"twelve")
+    snapshots.save(1, 7, b"other")
+    assert snapshots.read_latest(0, 11) == (5, b"five")
+    assert snapshots.read_latest(0, 12) == (12, b"twelve")
+    assert snapshots.read_latest(0, 4) is None
 
 
 def test_a_recreated_topic_has_no_snapshot() -> None:
@@ -24,15 +24,15 @@ def test_a_recreated_topic_has_no_snapshot() -> None:
     assert Snapshots(store, "job", "topic", "second").read_latest(0, 10) is None
 
 
-def test_old_ones_are_deleted_and_later_ones_are_not() -> None:
+def test_old_snapshots_are_deleted_and_later_ones_are_not() -> None:
     store = MemoryStore()
-    states = Snapshots(store, "job", "topic", "id")
-    # a later one is there already: of a worker that was thought dead
+    snapshots = Snapshots(store, "job", "topic", "id")
+    # a later one exists already: a zombie worker stored it
     for offset in (1, 2, 9, 3, 4):
-        states.save(0, offset, b"x")
+        snapshots.save(0, offset, b"x")
     assert [int(info.key[-2:]) for info in store.list("state/")] == [3, 4, 9]
-    assert not states.save(0, 4, b"again")
-    assert states.read_latest(0, 4) == (4, b"x")
+    assert not snapshots.save(0, 4, b"again")
+    assert snapshots.read_latest(0, 4) == (4, b"x")
 
 
 @pytest.mark.parametrize("error", [StoreError("No permission."), StoreUnavailable("no answer")])
@@ -42,17 +42,17 @@ def test_without_delete_permission_all_snapshots_stay(error: Exception) -> None:
             raise error
 
     store = CreateOnly()
-    states = Snapshots(store, "job", "topic", "id")
+    snapshots = Snapshots(store, "job", "topic", "id")
     for offset in range(5):
-        assert states.save(0, offset, b"x")
+        assert snapshots.save(0, offset, b"x")
     assert len(list(store.list("state/"))) == 5
 
 
 def test_objects_that_are_not_snapshots_are_skipped() -> None:
     store = MemoryStore()
-    states = Snapshots(store, "job", "topic", "id")
-    states.save(0, 5, b"five")
+    snapshots = Snapshots(store, "job", "topic", "id")
+    snapshots.save(0, 5, b"five")
     (key,) = [info.key for info in store.list("state/")]
     store.create(f"{key.rpartition('/')[0]}/readme", b"", metadata={})
-    assert states.read_latest(0, 9) == (5, b"five")
-    assert states.save(0, 6, b"six")
+    assert snapshots.read_latest(0, 9) == (5, b"five")
+    assert snapshots.save(0, 6, b"six")

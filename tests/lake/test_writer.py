@@ -1,4 +1,4 @@
-"""The chain: whatever crashes, repeats or runs twice, each record is stored once."""
+"""The chain: whatever crashes, is retried or runs twice, each record is stored once."""
 
 import gzip
 import json
@@ -48,7 +48,7 @@ def stored_offsets(store: MemoryStore) -> Iterator[int]:
 
 
 class Worker:
-    """A sink reduced to its ledger: it reads the log from the chain's end and cuts where it likes."""
+    """A sink reduced to its writer: it reads the log from the chain's end, in batches of any size."""
 
     def __init__(self, store: MemoryStore, log: list[int], topic: TopicMeta) -> None:
         self.store, self.log = store, log
@@ -64,14 +64,14 @@ class Worker:
 
 @pytest.mark.parametrize("fmt", FORMATS)
 @settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 2**32), size=st.integers(1, 80), workers=st.integers(1, 4))
-def test_crashes_zombies_and_other_cuts_store_each_record_once(
-    fmt: Format, seed: int, size: int, workers: int
+@given(seed=st.integers(0, 2**32), size=st.integers(1, 80), worker_count=st.integers(1, 4))
+def test_crashes_zombies_and_batch_sizes_store_each_record_once(
+    fmt: Format, seed: int, size: int, worker_count: int
 ) -> None:
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     topic = replace(TOPIC, format=fmt)
-    # offsets with holes, as transactions and compaction leave them
-    log = sorted(dice.sample(range(size * 2), size))
+    # offsets with holes, as transactions and compaction cause them
+    log = sorted(rng.sample(range(size * 2), size))
     lost = [False]
 
     def lose(_key: str) -> None:
@@ -81,17 +81,17 @@ def test_crashes_zombies_and_other_cuts_store_each_record_once(
 
     store = MemoryStore(before_reply=lose)
     open_topic(store, topic)
-    crew = [Worker(store, log, topic) for _ in range(workers)]
+    workers = [Worker(store, log, topic) for _ in range(worker_count)]
     for _ in range(10_000):
-        at = dice.randrange(workers)
-        lost[0] = dice.random() < 0.2
+        at = rng.randrange(worker_count)
+        lost[0] = rng.random() < 0.2
         try:
-            crew[at].step(dice.randint(1, 9))
+            workers[at].step(rng.randint(1, 9))
         except StoreUnavailable:
-            crew[at] = Worker(store, log, topic)  # as after a crash: only the lake remembers
+            workers[at] = Worker(store, log, topic)  # as after a crash: only the lake has state
         lost[0] = False
-        if dice.random() < 0.1:
-            crew[at] = Worker(store, log, topic)
+        if rng.random() < 0.1:
+            workers[at] = Worker(store, log, topic)
         if open_writer(store, topic, 0, None, UPLOADS).position > log[-1]:
             break
     assert sorted(stored_offsets(store)) == log
@@ -161,7 +161,7 @@ def test_a_gap_is_reported(fmt: Format) -> None:
 
 
 @pytest.mark.parametrize("topic", ["../etc", "a/b", "", ".", "..", "a\0b", "x" * 250])
-def test_names_are_made_of_valid_parts_only(topic: str) -> None:
+def test_invalid_topic_names_are_rejected(topic: str) -> None:
     with pytest.raises(UsageError):
         open_topic(MemoryStore(), replace(TOPIC, topic=topic))
 
@@ -184,7 +184,7 @@ def test_one_object_per_record_continues_at_the_first_missing_offset() -> None:
     topic = open_topic(store, replace(TOPIC, format="json"))
     writer = open_writer(store, topic, 0, None, UPLOADS)
     writer.put(records([0, 2]))
-    # an upload of a later record arrived, those before it did not: the worker died
+    # the upload of a later record succeeded, those before it did not: the worker died
     store.create(segment_key("bars", 0, 6, "json"), b'{"kafka_offset":6}\n', metadata={})
     again = open_writer(store, topic, 0, None, UPLOADS)
     assert again.position == 3
@@ -196,7 +196,7 @@ def test_one_object_per_record_continues_at_the_first_missing_offset() -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "other", "doubled", "hole_missing"])
-def test_damaged_objects_are_found(damage: str) -> None:
+def test_damaged_objects_are_reported(damage: str) -> None:
     store = MemoryStore()
     topic = open_topic(store, replace(TOPIC, format="json"))
     open_writer(store, topic, 0, None, UPLOADS).put(records([0, 1, 4, 5]))

@@ -12,9 +12,9 @@ from tickerlake import clock
 from tickerlake.kafka.client import Partition
 from tickerlake.kafka.consumer import CommittedOffset
 from tickerlake.lake.segment import StoreResult, partition_prefix
-from tickerlake.lake.store.base import ObjectInfo
+from tickerlake.lake.store.base import ObjectInfo, crc32c
 from tickerlake.lake.store.local import LocalStore
-from tickerlake.lake.store.memory import MemoryStore, crc32c
+from tickerlake.lake.store.memory import MemoryStore
 from tickerlake.lake.writer import SegmentWriter
 from tickerlake.pipeline.sink import Sink
 

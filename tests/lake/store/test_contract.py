@@ -1,4 +1,4 @@
-"""What every store must do."""
+"""The contract of every store."""
 
 import base64
 import itertools
@@ -17,7 +17,7 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(params=["memory", "local", "gcs", "gcs-prefix"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def lake_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     number = next(_numbers)
     if request.param == "memory":
         return f"memory://contract-{number}"
@@ -30,8 +30,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def store(place: str) -> Store:
-    return open_store(place)
+def store(lake_uri: str) -> Store:
+    return open_store(lake_uri)
 
 
 def _create_objects(store: Store, *keys: str) -> None:
@@ -156,7 +156,7 @@ def test_lists_start_at_the_requested_key(store: Store) -> None:
     assert _keys(store, "raw/t.x/partition=1/", "raw/z") == []
 
 
-def test_long_lists_are_whole(store: Store) -> None:
+def test_long_lists_are_complete(store: Store) -> None:
     keys = [f"t/{number:06d}" for number in range(1010)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: _create_objects(store, key), keys))
@@ -188,10 +188,10 @@ def test_dangerous_names_are_rejected(store: Store, key: str) -> None:
     assert _keys(store) == []
 
 
-def test_another_store_at_the_same_location_sees_the_objects(store: Store, place: str) -> None:
+def test_another_store_at_the_same_location_sees_the_objects(store: Store, lake_uri: str) -> None:
     _create_objects(store, "topic.with.dots/a")
-    other = open_store(place)
-    assert other.uri == store.uri == place
+    other = open_store(lake_uri)
+    assert other.uri == store.uri == lake_uri
     assert _keys(other) == ["topic.with.dots/a"]
     other.close()
 
@@ -211,7 +211,7 @@ def test_a_damaged_object_can_be_replaced(store: Store) -> None:
     assert _keys(store) == ["raw/a", "raw/b"]
 
 
-def test_only_snapshots_are_deleted(store: Store) -> None:
+def test_only_derived_objects_are_deleted(store: Store) -> None:
     store.create("state/a/1", b"x", metadata={})
     store.create("raw/a", b"x", metadata={})
     store.delete("state/a/1")
@@ -223,15 +223,15 @@ def test_only_snapshots_are_deleted(store: Store) -> None:
     assert store.read("raw/a") == b"x"
 
 
-def test_a_store_describes_itself(store: Store, place: str) -> None:
+def test_a_store_describes_itself(store: Store, lake_uri: str) -> None:
     _create_objects(store, "raw/a")
-    is_local, is_remote = place.startswith("/"), place.startswith("gs://")
+    is_local, is_remote = lake_uri.startswith("/"), lake_uri.startswith("gs://")
     if is_local:
         assert store.local_path is not None
         assert (store.local_path / "raw/a").read_bytes() == b"raw/a"
     else:
         assert store.local_path is None
-    assert store.bigquery_uri == (place if is_remote else None)
+    assert store.bigquery_uri == (lake_uri if is_remote else None)
     assert store.listing_costs == is_remote
     service = store.service_info()
     assert (service is not None) == is_remote

@@ -1,4 +1,4 @@
-"""What a bucket must survive: lost replies, refusals, silence."""
+"""Faults of Cloud Storage: lost replies, error statuses, no response."""
 
 import itertools
 import socket
@@ -24,7 +24,7 @@ def proxy(fake_gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultP
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
         monkeypatch.setattr("tickerlake.clock.jitter", lambda delay_s: 0.0)
         yield proxy
-        assert proxy.pending == 0, "a fault that was asked for did not happen"
+        assert proxy.pending == 0, "an injected fault did not occur"
 
 
 @pytest.fixture
@@ -82,21 +82,21 @@ def test_a_busy_store_is_retried(store: GcsStore, proxy: FaultProxy, status: int
     assert store.retries == 2
 
 
-def test_a_retry_after_beyond_the_budget_gives_up(store: GcsStore, proxy: FaultProxy) -> None:
+def test_a_retry_after_beyond_the_deadline_gives_up(store: GcsStore, proxy: FaultProxy) -> None:
     proxy.reply_with_status(429, retry_after=3600)
     with pytest.raises(StoreUnavailable, match="1 attempts"):
         store.create("a", b"content", metadata={})
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "message"),
     [(400, "refused"), (401, "gcloud auth application-default login"), (403, "roles/storage.objectCreator")],
 )
 def test_a_permanent_error_is_final(
-    store: GcsStore, proxy: FaultProxy, bucket: str, status: int, said: str
+    store: GcsStore, proxy: FaultProxy, bucket: str, status: int, message: str
 ) -> None:
     proxy.reply_with_status(status)
-    with pytest.raises(StoreError, match=said) as caught:
+    with pytest.raises(StoreError, match=message) as caught:
         store.create("a", b"content", metadata={})
     assert bucket in str(caught.value)
     assert "POST" not in str(caught.value)
@@ -120,7 +120,7 @@ def test_a_damaged_download_is_rejected(store: GcsStore, proxy: FaultProxy) -> N
 
 
 class _Token(Credentials):
-    """A token that the store refuses until it was refreshed."""
+    """A token that the store rejects until it is refreshed."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -130,7 +130,7 @@ class _Token(Credentials):
         self.token = "fresh"
 
 
-def test_a_withdrawn_token_is_renewed_once(
+def test_a_revoked_token_is_refreshed_once(
     proxy: FaultProxy, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = _Token()
@@ -153,12 +153,12 @@ def test_an_unresponsive_store_hits_the_deadline(proxy: FaultProxy, bucket: str)
     assert GcsStore(bucket).stat("a") is None
 
 
-def test_a_store_that_stays_busy_exhausts_the_budget(
+def test_a_store_that_stays_busy_reaches_the_deadline(
     proxy: FaultProxy, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickerlake.clock.jitter", lambda delay_s: delay_s)
     store = GcsStore(bucket, call_timeout_s=1.2)
-    proxy.reply_with_status(503, times=2)  # after 0.5 s once more; the next wait of 1 s is beyond the budget
+    proxy.reply_with_status(503, times=2)  # a retry after 0.5 s; the next backoff of 1 s exceeds the timeout
     with pytest.raises(StoreUnavailable, match="2 attempts"):
         store.create("a", b"content", metadata={})
 

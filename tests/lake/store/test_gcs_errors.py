@@ -1,4 +1,4 @@
-"""Whatever the client raises ends as one of our errors, and only what may pass is tried again."""
+"""Every error of the client is translated, and only transient ones can be retried."""
 
 import http.client
 import ssl
@@ -13,7 +13,7 @@ from tickerlake.errors import ObjectExists, ObjectMissing, StoreError, StoreUnav
 from tickerlake.lake.store.gcs_errors import CLIENT_ERRORS, translate_error
 
 
-def _http_error(status: int, reason: str, message: str = "said") -> Exception:
+def _http_error(status: int, reason: str, message: str = "message") -> Exception:
     error: Exception = api.from_http_status(status, message, errors=[{"reason": reason}])  # type: ignore[no-untyped-call]
     return error
 

@@ -1,4 +1,4 @@
-"""What a folder must survive: full disks, killed writers, missing rights."""
+"""Faults of a local folder: full disks, killed writers, missing permissions."""
 
 import errno
 import os
@@ -104,7 +104,7 @@ def test_a_killed_writer_leaves_all_or_nothing(tmp_path: Path, name: str, when: 
         store.create(_KEY, b"other", metadata={})
 
 
-def test_every_object_of_a_killed_writer_is_whole(tmp_path: Path) -> None:
+def test_every_object_of_a_killed_writer_is_complete(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _CREATE_FOR_EVER, str(tmp_path)], stdout=subprocess.PIPE, env=_ENVIRONMENT
     ) as child:
@@ -114,9 +114,9 @@ def test_every_object_of_a_killed_writer_is_whole(tmp_path: Path) -> None:
         child.kill()
         acknowledged = max([acknowledged, *map(int, child.stdout.read().split())])
     store = LocalStore(tmp_path)
-    found = list(store.list("raw/"))
-    assert len(found) in (acknowledged + 1, acknowledged + 2)
-    for number, info in enumerate(found):
+    infos = list(store.list("raw/"))
+    assert len(infos) in (acknowledged + 1, acknowledged + 2)
+    for number, info in enumerate(infos):
         assert store.read(info.key) == bytes([number % 256]) * 262_144
 
 
@@ -167,7 +167,7 @@ def test_errors_of_every_step_are_seen(
     store = LocalStore(tmp_path)
     store.create("raw/other", b"", metadata={})
     with monkeypatch.context() as patch:
-        # a descriptor whose close failed is closed all the same
+        # a descriptor is closed even if closing it failed
         patch.setattr(os, name, _failing_once(getattr(os, name), code, first=name == "close"))
         with pytest.raises(kind) as caught:
             store.create("raw/a", b"content", metadata={})
@@ -219,12 +219,12 @@ def test_only_dead_writers_leftovers_are_removed(tmp_path: Path) -> None:
     host = local._HOST
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         pass
-    kept = [f"{host}.{os.getpid()}.x", "elsewhere.1.x"]
-    for name in (*kept, f"{host}.{dead.pid}.x", "elsewhere.2.x"):
+    remaining = [f"{host}.{os.getpid()}.x", "elsewhere.1.x"]
+    for name in (*remaining, f"{host}.{dead.pid}.x", "elsewhere.2.x"):
         (tmp_path / ".tmp" / name).write_text("half")
     os.utime(tmp_path / ".tmp" / "elsewhere.2.x", (0, 0))
     store = LocalStore(tmp_path)
-    assert sorted(_temps(tmp_path)) == sorted(kept)
+    assert sorted(_temps(tmp_path)) == sorted(remaining)
     assert [info.key for info in store.list("")] == ["a"]
 
 

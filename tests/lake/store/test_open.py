@@ -37,7 +37,7 @@ def test_a_file_is_not_a_lake(tmp_path: Path) -> None:
         open_store(str(tmp_path / "file"))
 
 
-def test_an_object_is_no_folder(tmp_path: Path) -> None:
+def test_an_object_is_not_a_folder(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.create("a", b"", metadata={})
     with pytest.raises(StoreError):
@@ -54,6 +54,6 @@ def test_a_lost_reply_leaves_the_object() -> None:
     assert store.read("a") == b"x"
 
 
-def test_stores_without_a_name_share_nothing() -> None:
+def test_unnamed_memory_stores_are_separate() -> None:
     MemoryStore().create("a", b"x", metadata={})
     assert list(MemoryStore().list("")) == []

@@ -150,8 +150,10 @@ def _check_consumed(
     if end != consumed.next_offset:
         yield Finding("curated_source", key, f"consumed up to {consumed.next_offset}, where no segment ends")
     if records != consumed.records:
-        message = f"{consumed.records} records were consumed up to {consumed.next_offset}, "
+        message = (
+            f"{consumed.records} records were consumed up to {consumed.next_offset}, "
             f"the segments hold {records}"
+        )
         yield Finding("curated_source", key, message)
 
 

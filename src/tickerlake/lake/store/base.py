@@ -1,9 +1,12 @@
 """What the lake requires of an object store: create-only writes, reads and ordered listings."""
 
+import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import google_crc32c
 
 from tickerlake.errors import ObjectExists, StoreError, StoreUnavailable
 
@@ -151,6 +154,11 @@ class Store(Protocol):
     def close(self) -> None:
         """Release connections. Calls in flight may fail with ``StoreUnavailable``."""
         ...
+
+
+def crc32c(data: bytes) -> str:
+    """Return the checksum of ``data`` as Cloud Storage writes it."""
+    return base64.b64encode(int(google_crc32c.value(data)).to_bytes(4, "big")).decode()
 
 
 def check_deletable(key: str) -> None:

@@ -1,6 +1,5 @@
 """A store in a Cloud Storage bucket: the only module that uses google-cloud-storage."""
 
-import base64
 import contextlib
 import json
 import os
@@ -11,7 +10,6 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import google_crc32c
 from google.api_core.client_info import ClientInfo
 from google.api_core.exceptions import RequestRangeNotSatisfiable, from_http_response
 from google.cloud import storage  # type: ignore[attr-defined]
@@ -19,7 +17,7 @@ from google.cloud.storage.exceptions import DataCorruption
 
 from tickerlake import clock
 from tickerlake.errors import ObjectExists, ObjectMissing, StoreError, StoreUnavailable, UsageError
-from tickerlake.lake.store.base import ObjectInfo, ServiceInfo, check_deletable, check_key
+from tickerlake.lake.store.base import ObjectInfo, ServiceInfo, check_deletable, check_key, crc32c
 from tickerlake.lake.store.gcs_errors import CLIENT_ERRORS, bucket_not_found, translate_error
 from tickerlake.lake.store.gcs_session import Uploader, configure_session, open_session
 from tickerlake.version import VERSION
@@ -130,8 +128,12 @@ class GcsStore:
     ) -> None:
         """Store an object unless there is one."""
         name = self._object_name(key)
-        checksum = base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
-        resource = {"name": name, "contentType": content_type, "crc32c": checksum, "metadata": dict(metadata)}
+        resource = {
+            "name": name,
+            "contentType": content_type,
+            "crc32c": crc32c(data),
+            "metadata": dict(metadata),
+        }
         boundary = f"tickerlake-{clock.nonce()}{clock.nonce()}"
         body = b"".join(
             (

@@ -1,20 +1,12 @@
 """A store in this process: for tests and simulation."""
 
-import base64
 import threading
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
-import google_crc32c
-
 from tickerlake.errors import ObjectExists, ObjectMissing
-from tickerlake.lake.store.base import ObjectInfo, check_deletable, check_key
-
-
-def crc32c(data: bytes) -> str:
-    """Return the checksum of ``data`` as Cloud Storage writes it."""
-    return base64.b64encode(int(google_crc32c.value(data)).to_bytes(4, "big")).decode()
+from tickerlake.lake.store.base import ObjectInfo, check_deletable, check_key, crc32c
 
 
 class _Bucket:
