@@ -1,4 +1,4 @@
-"""Bars against a plain reading of the rules, record by record, however the records are cut into batches."""
+"""Bars compared with a direct implementation of the rules, record by record, for any batching."""
 
 import contextlib
 import itertools
@@ -30,8 +30,8 @@ START = 1_704_205_800 * SECOND  # 2024-01-02 09:30 in New York
 
 
 def engine(**options: Any) -> Engine:
-    given_options = {"intervals": ("1m",), "lateness_ns": 0, **options}
-    return Engine(EngineOptions(**given_options), lambda _: ALWAYS_OPEN)
+    defaults: dict[str, Any] = {"intervals": ("1m",), "lateness_ns": 0}
+    return Engine(EngineOptions(**defaults | options), lambda _: ALWAYS_OPEN)
 
 
 def bars(*outputs: Output) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ class Bar:
 
 @dataclass
 class Oracle:
-    """The rules of `builder`, for one interval, in the most direct words."""
+    """The rules of `bar_builder` for one interval, in the most direct code."""
 
     length: int
     grace: int
@@ -143,22 +143,22 @@ split_points_lists = st.lists(st.integers(0, 60), max_size=6)
 
 
 def split_frame(frame: pl.DataFrame, split_points: list[int]) -> list[pl.DataFrame]:
-    edges = sorted({0, frame.height, *(place for place in split_points if place < frame.height)})
+    edges = sorted({0, frame.height, *(point for point in split_points if point < frame.height)})
     return [frame.slice(a, b - a) for a, b in itertools.pairwise(edges)]
 
 
 def at_times(steps: list[tuple[str, int, Decimal, Decimal]]) -> list[tuple[str, int, Decimal, Decimal]]:
-    now, found = START, []
+    now, records = START, []
     for name, step, price, size in steps:
         now += step * SECOND
-        found.append((name, now, price, size))
-    return found
+        records.append((name, now, price, size))
+    return records
 
 
 @settings(max_examples=150, derandomize=True)
 @given(trades, split_points_lists, st.sampled_from([0, 30, 90]), st.sampled_from([0, 60, 150]))
 def test_bars_match_the_reference_for_any_batching(
-    steps: list[tuple[str, int, Decimal, Decimal]], places: list[int], grace: int, lateness: int
+    steps: list[tuple[str, int, Decimal, Decimal]], split_points: list[int], grace: int, lateness: int
 ) -> None:
     oracle = Oracle(MINUTE, grace * SECOND, lateness * SECOND)
     made = at_times(steps)
@@ -166,7 +166,7 @@ def test_bars_match_the_reference_for_any_batching(
         oracle.process(offset, *record)
     frame = batch([trade(*record) for record in made])
     subject = engine(grace_ns=grace * SECOND, lateness_ns=lateness * SECOND)
-    outputs = [subject.process(part) for part in split_frame(frame, places)]
+    outputs = [subject.process(part) for part in split_frame(frame, split_points)]
     assert bars(*outputs) == oracle.emitted
     assert [offset for output in outputs for offset in output.rejects["offset"]] == oracle.rejected
 
@@ -183,44 +183,44 @@ def test_another_engine_resumes_from_a_snapshot(
         "lateness_ns": lateness * SECOND,
         "indicators": ("SMA(2)", "RSI(2)", "VWAP"),
     }
-    whole = engine(**options)
+    uninterrupted = engine(**options)
     first, rest = frame.head(at), frame.slice(at)
-    expected = [whole.process(first), whole.process(rest)][1]
+    expected = [uninterrupted.process(first), uninterrupted.process(rest)][1]
     before, after = engine(**options), engine(**options)
     before.process(first)
-    # an engine that has other partitions already
+    # an engine that already has other partitions
     after.process(batch([trade("CCC.XNAS", START, Decimal(5), Decimal(1))], partition=7))
     engine_state.restore(after, 0, engine_state.snapshot(before, 0))
-    again = after.process(rest)
-    assert again.bars.equals(expected.bars)
-    assert again.indicators.equals(expected.indicators)
-    assert again.rejects.equals(expected.rejects)
+    resumed = after.process(rest)
+    assert resumed.bars.equals(expected.bars)
+    assert resumed.indicators.equals(expected.indicators)
+    assert resumed.rejects.equals(expected.rejects)
 
 
 @settings(max_examples=40, derandomize=True)
 @given(trades, trades, split_points_lists)
 def test_partitions_are_independent(
-    here: list[tuple[str, int, Decimal, Decimal]],
-    there: list[tuple[str, int, Decimal, Decimal]],
-    places: list[int],
+    first_steps: list[tuple[str, int, Decimal, Decimal]],
+    second_steps: list[tuple[str, int, Decimal, Decimal]],
+    split_points: list[int],
 ) -> None:
-    first = batch([trade(*record) for record in at_times(here)], partition=0)
-    second = batch([trade(*record) for record in at_times(there)], partition=1)
+    first = batch([trade(*record) for record in at_times(first_steps)], partition=0)
+    second = batch([trade(*record) for record in at_times(second_steps)], partition=1)
     options = {"indicators": ("EMA(3)", "ATR(2)"), "lateness_ns": MINUTE}
     together, one, two = engine(**options), engine(**options), engine(**options)
     both = [
         together.process(pl.concat([a, b]))
-        for a, b in zip(split_frame(first, places), split_frame(second, places), strict=False)
+        for a, b in zip(split_frame(first, split_points), split_frame(second, split_points), strict=False)
     ]
-    most = len(both)
-    alone = [one.process(part) for part in split_frame(first, places)[:most]]
-    others = [two.process(part) for part in split_frame(second, places)[:most]]
+    shared = len(both)
+    of_first = [one.process(part) for part in split_frame(first, split_points)[:shared]]
+    of_second = [two.process(part) for part in split_frame(second, split_points)[:shared]]
     for name in ("bars", "indicators", "rejects"):
-        found = pl.concat([getattr(output, name) for output in both]) if both else None
-        for number, outputs in ((0, alone), (1, others)):
-            if found is not None:
-                mine = found.filter(pl.col("partition") == number)
-                assert mine.equals(pl.concat([getattr(output, name) for output in outputs]))
+        results = pl.concat([getattr(output, name) for output in both]) if both else None
+        for number, outputs in ((0, of_first), (1, of_second)):
+            if results is not None:
+                of_partition = results.filter(pl.col("partition") == number)
+                assert of_partition.equals(pl.concat([getattr(output, name) for output in outputs]))
 
 
 def test_a_dropped_partition_leaves_the_others_as_they_were() -> None:
@@ -245,7 +245,7 @@ def test_several_intervals_are_built_at_once() -> None:
     counts = output.bars.group_by("interval").len().sort("len").rows()
     assert counts == [("1h", 1), ("5m", 12), ("1m", 60)]
     hour = output.bars.filter(pl.col("interval") == "1h").row(0, named=True)
-    # 09:30 is 14:30 UTC: the first hour has only its second half, and is over at the 30th minute
+    # 09:30 is 14:30 UTC: the first hour has only its second half, and closes at the 30th minute
     assert (hour["open"], hour["close"], hour["is_partial"]) == (100, 129, True)
     assert output.bars.get_column("offset").is_sorted()
 
@@ -282,7 +282,7 @@ def test_bars_built_from_finer_bars_close_with_the_last_of_them() -> None:
         ("5m", 10, 15, 9, 14, 500, 12, 4),
         ("5m", 15, 20, 14, 19, 500, 17, 9),
     ]
-    # indicators of what was sent and of what was built
+    # indicators of the bars that were sent, and of those that were built
     assert output.indicators.group_by("interval").len().sort("interval").rows() == [("1m", 9), ("5m", 1)]
 
 
@@ -352,14 +352,14 @@ def test_partial_bars_are_emitted_but_excluded_from_indicators() -> None:
 NOW = START + 10**18
 
 
-@pytest.mark.parametrize(("waited", "closes"), [(59 + 30, False), (60 + 30, True)])
-def test_the_clock_closes_a_bar_once_no_more_records_can_arrive(waited: int, closes: bool) -> None:
+@pytest.mark.parametrize(("waited_s", "closes"), [(59 + 30, False), (60 + 30, True)])
+def test_the_clock_closes_a_bar_once_no_more_records_can_arrive(waited_s: int, closes: bool) -> None:
     subject = engine(lateness_ns=MINUTE)
-    # a minute is left of the bar when its only record comes
+    # a minute of the bar is left when its only record arrives
     subject.process(batch([trade("AAA.XNAS", START, Decimal(10), Decimal(1))], timestamp_ms=NOW // 10**6))
-    output = subject.close_idle(0, NOW + waited * SECOND, 30 * SECOND)
+    output = subject.close_idle(0, NOW + waited_s * SECOND, 30 * SECOND)
     assert output.bars.height == closes
-    assert subject.close_idle(0, NOW + waited * SECOND, 30 * SECOND).bars.is_empty()
+    assert subject.close_idle(0, NOW + waited_s * SECOND, 30 * SECOND).bars.is_empty()
     if closes:
         late = subject.process(
             batch([trade("AAA.XNAS", START + SECOND, Decimal(11), Decimal(1))], first_offset=1)
@@ -377,12 +377,12 @@ def test_another_partition_is_not_closed_by_the_clock() -> None:
 
 def test_bars_close_in_their_order_when_the_clock_closes_them() -> None:
     subject = engine(grace_ns=2 * MINUTE, lateness_ns=MINUTE)
-    # the earlier bar has its last record after the later one has
+    # the last record of the earlier bar arrives after that of the later bar
     for offset, (at, seen) in enumerate([(0, 0), (110, 110), (59, 200)]):
         made = [trade("AAA.XNAS", START + at * SECOND, Decimal(10), Decimal(1))]
         subject.process(batch(made, first_offset=offset, timestamp_ms=START // 10**6 + seen * 1_000))
-    told = [subject.close_idle(0, START + seen * SECOND, 30 * SECOND).bars for seen in range(200, 800, 10)]
-    assert pl.concat(told).select("ts_open_ns", "volume").rows() == [(START, 2), (START + MINUTE, 1)]
+    closed = [subject.close_idle(0, START + seen * SECOND, 30 * SECOND).bars for seen in range(200, 800, 10)]
+    assert pl.concat(closed).select("ts_open_ns", "volume").rows() == [(START, 2), (START + MINUTE, 1)]
 
 
 def test_records_after_a_clock_close_are_rejected_without_restatement() -> None:
@@ -401,7 +401,7 @@ def test_a_closed_bar_is_not_reopened_by_more_lateness(options: dict[str, Any]) 
     times = [0, 61]
     before.process(batch([trade("AAA.XNAS", START + at * SECOND, Decimal(10), Decimal(1)) for at in times]))
     for _ in range(2):
-        # also not with the one after the next
+        # nor by a second restart
         engine_state.restore(after, 0, engine_state.snapshot(before, 0))
         before, after = after, engine(**options)
     output = before.process(
@@ -442,10 +442,10 @@ def test_the_largest_sizes_can_be_summed() -> None:
     made = [trade("AAA.XNAS", START, "0.000000001", "1000000000000000000")] * 2_000
     made += [trade("AAA.XNAS", START, "10000000000", "10000000")] * 1_700
     output = engine().process(batch([*made, trade("AAA.XNAS", START + MINUTE, "1", "1")]))
-    (found,) = output.bars.iter_rows(named=True)
+    (minute,) = output.bars.iter_rows(named=True)
     assert output.rejects.is_empty()
-    assert found["volume"] == 2_000 * 10**18 + 1_700 * 10**7
-    assert found["low"] <= found["vwap"] <= found["high"]
+    assert minute["volume"] == 2_000 * 10**18 + 1_700 * 10**7
+    assert minute["low"] <= minute["vwap"] <= minute["high"]
 
 
 def test_a_damaged_snapshot_is_reported() -> None:
@@ -462,14 +462,14 @@ def test_a_damaged_snapshot_is_reported() -> None:
         return None
 
     assert restored(b"") is restored(state[:-1]) is None
-    found = [restored(damaged) for damaged in flipped]
-    # a few bits are of no use
-    assert found.count(None) > 0.9 * len(found)
-    assert set(found) == {None, restored(state)}
+    results = [restored(damaged) for damaged in flipped]
+    # a few bits have no meaning
+    assert results.count(None) > 0.9 * len(results)
+    assert set(results) == {None, restored(state)}
 
 
 def modify_snapshot(state: bytes, **changes: Any) -> bytes:
-    """Return a snapshot of which something is changed."""
+    """Return a snapshot with changed members."""
     document = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(state))
     return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(document | changes))
 

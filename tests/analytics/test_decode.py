@@ -1,4 +1,4 @@
-"""Records that can't be used are refused with a reason, and the others go through."""
+"""Records that cannot be used are rejected with a reason, without affecting others."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ HOUR_NS = 3600 * 10**9
 BROKEN: dict[str, bytes] = {
     "truncated": VALID_TRADE[:-9],
     "not UTF-8": b'{"schema":"trade.v1","symbol":"\xff"}',
-    "a number that is none": trade("AAA.XNAS", 5, "NaN", "3"),
+    "not a number": trade("AAA.XNAS", 5, "NaN", "3"),
     "deep": b'{"schema":"trade.v1","a":' + b"[" * 2000 + b"]" * 2000 + b"}",
     "two documents": VALID_TRADE + VALID_TRADE,
     "two documents on two lines": VALID_TRADE + b"\n" + VALID_TRADE,
@@ -28,18 +28,18 @@ BROKEN: dict[str, bytes] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_invalid_json_is_rejected_without_affecting_its_neighbors(name: str) -> None:
-    found = decode(batch([VALID_TRADE, BROKEN[name], VALID_TRADE]))
-    assert found.rows["offset"].to_list() == [0, 2]
-    assert found.rejects.select("offset", "reason").rows() == [(1, "not_json")]
-    assert found.rejects["value"].to_list() == [BROKEN[name]]
+    decoded = decode(batch([VALID_TRADE, BROKEN[name], VALID_TRADE]))
+    assert decoded.rows["offset"].to_list() == [0, 2]
+    assert decoded.rejects.select("offset", "reason").rows() == [(1, "not_json")]
+    assert decoded.rejects["value"].to_list() == [BROKEN[name]]
 
 
 def test_lines_within_a_record_do_not_shift_the_others() -> None:
     spread = VALID_TRADE.replace(b",", b",\n")
-    found = decode(batch([spread, VALID_TRADE, VALID_TRADE + b"\n", b"\n" + VALID_TRADE]))
-    assert found.rows["offset"].to_list() == [0, 1, 2, 3]
-    assert found.rows["start_ns"].to_list() == [5, 5, 5, 5]
-    assert found.rejects.is_empty()
+    decoded = decode(batch([spread, VALID_TRADE, VALID_TRADE + b"\n", b"\n" + VALID_TRADE]))
+    assert decoded.rows["offset"].to_list() == [0, 1, 2, 3]
+    assert decoded.rows["start_ns"].to_list() == [5, 5, 5, 5]
+    assert decoded.rejects.is_empty()
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_lines_within_a_record_do_not_shift_the_others() -> None:
     ],
 )
 def test_invalid_trades(value: bytes, reason: str) -> None:
-    found = decode(batch([VALID_TRADE, value]), max_ahead_ns=HOUR_NS)
-    assert found.rows["offset"].to_list() == [0]
-    assert found.rejects["reason"].to_list() == [reason]
+    decoded = decode(batch([VALID_TRADE, value]), max_ahead_ns=HOUR_NS)
+    assert decoded.rows["offset"].to_list() == [0]
+    assert decoded.rejects["reason"].to_list() == [reason]
 
 
 def bar(**overrides: Any) -> bytes:
@@ -87,7 +87,7 @@ def bar(**overrides: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("more", "reason"),
+    ("overrides", "reason"),
     [
         ({"interval": "soon"}, "interval_unknown"),
         ({"interval": None}, "interval_unknown"),
@@ -108,27 +108,27 @@ def bar(**overrides: Any) -> bytes:
         ({"volume": -1}, "volume_negative"),
     ],
 )
-def test_invalid_bars(more: dict[str, Any], reason: str) -> None:
-    found = decode(batch([bar(), bar(**more)]))
-    assert found.rows["offset"].to_list() == [0]
-    assert found.rejects["reason"].to_list() == [reason]
+def test_invalid_bars(overrides: dict[str, Any], reason: str) -> None:
+    decoded = decode(batch([bar(), bar(**overrides)]))
+    assert decoded.rows["offset"].to_list() == [0]
+    assert decoded.rejects["reason"].to_list() == [reason]
 
 
 def test_values_at_a_limit_are_accepted() -> None:
-    latest_ns = KAFKA_TIMESTAMP_MS * 1_000_000 + HOUR_NS
-    trades = [trade("AAA.XNAS", latest_ns + late, "1", "2") for late in (0, 1)]
-    bars = [bar(ts_open_ns=latest_ns + late, ts_close_ns=latest_ns + 120 * 10**9) for late in (0, 1)]
-    found = decode(batch([*trades, *bars]), max_ahead_ns=HOUR_NS)
-    assert found.rows["offset"].to_list() == [0, 2]
-    assert found.rejects["reason"].to_list() == ["future_timestamp"] * 2
+    limit_ns = KAFKA_TIMESTAMP_MS * 1_000_000 + HOUR_NS
+    trades = [trade("AAA.XNAS", limit_ns + beyond, "1", "2") for beyond in (0, 1)]
+    bars = [bar(ts_open_ns=limit_ns + beyond, ts_close_ns=limit_ns + 120 * 10**9) for beyond in (0, 1)]
+    decoded = decode(batch([*trades, *bars]), max_ahead_ns=HOUR_NS)
+    assert decoded.rows["offset"].to_list() == [0, 2]
+    assert decoded.rejects["reason"].to_list() == ["future_timestamp"] * 2
 
 
 def test_other_record_types_are_counted_as_skipped() -> None:
     values = [b'{"schema":"quote.v1"}', b'{"a":1}', b"3", None, b'{"schema":"alert.v1"}']
-    found = decode(batch([*values, VALID_TRADE]))
-    assert found.rows["offset"].to_list() == [5]
-    assert found.rejects.is_empty()
-    assert found.skipped == {
+    decoded = decode(batch([*values, VALID_TRADE]))
+    assert decoded.rows["offset"].to_list() == [5]
+    assert decoded.rejects.is_empty()
+    assert decoded.skipped == {
         "quote.v1": 1,
         "alert.v1": 1,
         "unknown schema": 2,

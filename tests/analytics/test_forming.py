@@ -1,4 +1,4 @@
-"""What a watcher is shown: forming bars after each trade, closed bars in between, in order."""
+"""What a watcher receives: forming bars after each trade, closed bars in between, in order."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -19,7 +19,7 @@ START = 1_704_205_800 * SECOND
 
 
 class Recorder:
-    """Writes down what it is shown."""
+    """Records its calls."""
 
     def __init__(self) -> None:
         self.required_indicators = {"1m": frozenset({"SMA(2)"})}
@@ -75,7 +75,7 @@ def record_calls(*prices: tuple[int, float], **options: Any) -> list[tuple[Any, 
     return recorder.calls
 
 
-def test_forming_bars_grow_over_batches_and_a_trade_closes_the_bar_before_it_is_shown() -> None:
+def test_forming_bars_grow_over_batches_and_a_trade_first_closes_the_previous_bar() -> None:
     assert record_calls((0, 10), (20, 12), (40, 9), (61, 11), (70, 10), (121, 20)) == [
         ("tick", 0, 10, 10, 10, 10, 1, True, None),
         ("tick", 20, 10, 12, 10, 12, 2, True, None),
@@ -89,8 +89,8 @@ def test_forming_bars_grow_over_batches_and_a_trade_closes_the_bar_before_it_is_
 
 
 def test_a_new_session_begins_with_its_first_bar() -> None:
-    seen = record_calls((0, 10), (600, 10), (601, 11), (661, 12))
-    assert [(one[0], one[1], one[7]) for one in seen] == [
+    calls = record_calls((0, 10), (600, 10), (601, 11), (661, 12))
+    assert [(event, at_s, first) for event, at_s, *_, first, _ in calls] == [
         ("tick", 0, True),
         ("close", 60, True),
         ("tick", 600, True),
@@ -100,10 +100,14 @@ def test_a_new_session_begins_with_its_first_bar() -> None:
     ]
 
 
-def test_out_of_order_trades_are_aggregated_but_not_shown() -> None:
-    seen = record_calls((0, 10), (20, 12), (10, 30), (40, 9), grace_ns=30 * SECOND)
-    assert [(one[1], one[3], one[6]) for one in seen] == [(0, 10, 1), (20, 12, 2), (40, 30, 4)]
+def test_out_of_order_trades_are_aggregated_but_not_evaluated() -> None:
+    calls = record_calls((0, 10), (20, 12), (10, 30), (40, 9), grace_ns=30 * SECOND)
+    assert [(at_s, high, volume) for _, at_s, _, high, _, _, volume, *_ in calls] == [
+        (0, 10, 1),
+        (20, 12, 2),
+        (40, 30, 4),
+    ]
 
 
-def test_a_partial_bar_is_not_shown() -> None:
+def test_a_partial_bar_is_not_evaluated() -> None:
     assert record_calls((30, 10), (40, 11), (60, 12)) == [("tick", 60, 12, 12, 12, 12, 1, True, None)]

@@ -167,7 +167,7 @@ def test_a_calendar_that_cannot_be_computed_is_reported(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("exchange_calendars.get_calendar", fail)
     with pytest.raises(
-        UsageError, match=r"can't compute its calendar ASEX: NotImplementedError\('no Easter'\)"
+        UsageError, match=r"cannot compute its calendar ASEX: NotImplementedError\('no Easter'\)"
     ):
         load_sessions("ASEX", 2020, 2021)
 

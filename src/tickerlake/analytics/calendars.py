@@ -1,4 +1,4 @@
-"""The sessions of each market, and the session date of each record, by the calendar that the user names."""
+"""The sessions of each market, and the session date of each record; the user names the fallback calendar."""
 
 import threading
 from collections.abc import Callable
@@ -25,14 +25,14 @@ ROUND_THE_CLOCK = "24/7"
 def sessions_by_market(
     calendar: str, on_unknown_market: Callable[[], None] = lambda: None
 ) -> Callable[[str], Sessions]:
-    """Return the sessions of markets by their ISO 10383 code.
+    """Return a function that returns the sessions of a market by its ISO 10383 code.
 
     Parameters
     ----------
     calendar
-        Of instruments whose market is not known: a code such as ``XNYS``, or ``24/7``.
-    on_unknown
-        Called once if there are such instruments and ``calendar`` says nothing of them.
+        The calendar of unknown markets: a code such as ``XNYS``, or ``24/7``.
+    on_unknown_market
+        Called for each unknown market, once, if ``calendar`` is ``24/7``.
 
     Raises
     ------
@@ -49,23 +49,23 @@ def sessions_by_market(
 
     @cache
     def sessions_of(mic: str) -> Sessions:
-        known = None if mic == UNKNOWN_MIC else calendar_of_mic(mic)
-        if known is None and fallback is ALWAYS_OPEN:
+        name = None if mic == UNKNOWN_MIC else calendar_of_mic(mic)
+        if name is None and fallback is ALWAYS_OPEN:
             on_unknown_market()
-        return load_once(known) if known else fallback
+        return load_once(name) if name else fallback
 
     return sessions_of
 
 
 class SessionDates:
-    """Finds exchange days by calendars, which are loaded when they are first needed.
+    """Returns session dates; calendars are loaded when they are first needed. Thread-safe.
 
     Parameters
     ----------
     calendar
-        Of instruments whose market is not known: ``XNYS``, or ``24/7``.
-    on_unknown
-        Called once if there are such instruments and ``calendar`` says nothing of them.
+        The calendar of unknown markets: a code such as ``XNYS``, or ``24/7``.
+    on_unknown_market
+        Called for each unknown market, once, if ``calendar`` is ``24/7``.
     """
 
     def __init__(self, calendar: str, on_unknown_market: Callable[[], None] = lambda: None) -> None:
@@ -79,12 +79,12 @@ class SessionDates:
         return InstrumentSessions(sessions_by_market(self._calendar, self._on_unknown_market))
 
     def __call__(self, instruments: pl.Series, ts_ns: pl.Series) -> pl.Series:
-        """Return exchange days.
+        """Return the session date of each record.
 
         Parameters
         ----------
         instruments, ts_ns
-            Whose, and UTC nanoseconds, each of the shape (n,).
+            Instrument ids and UTC nanoseconds, each of the shape (n,).
 
         Returns
         -------
@@ -108,4 +108,4 @@ def _mic_of(instrument_id: str) -> str:
     try:
         return split_instrument_id(instrument_id)[1]
     except DataError:
-        return UNKNOWN_MIC  # somebody else's record, with an identifier of its own
+        return UNKNOWN_MIC  # a record of another program, with another form of identifier

@@ -1,7 +1,7 @@
-"""The days of an exchange: to which session a time belongs, and when that opens and closes.
+"""The sessions of an exchange: which session a time belongs to, and when it opens and closes.
 
-The tables come from `exchange_calendars`. They are data, not truth: a time that no session covers still gets
-one.
+The tables come from `exchange_calendars`. They can be wrong or incomplete, so a time that no session covers
+still belongs to one.
 """
 
 import warnings
@@ -13,12 +13,12 @@ import numpy as np
 
 from tickerlake.analytics.bars import Flags, Ints
 from tickerlake.errors import UsageError, did_you_mean
+from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import UNKNOWN_MIC
 
 FIRST_YEAR: Final = 1990
-"""Since when the hours of exchanges are worth loading."""
+"""The first year of calendars: earlier history is rare, and each year costs loading time."""
 
-_DAY_NS: Final = 86_400 * 10**9
 _NEW_YORK_MICS: Final = frozenset(
     "XNYS XNAS ARCX XASE BATS BATY EDGA EDGX IEXG XBOS XPHL XPSX XCHI XCIS MEMX "
     "LTSE EPRL OOTC XNGS XNMS XNCM XADF".split()
@@ -27,21 +27,21 @@ _CALENDAR_ALIASES: Final = {**dict.fromkeys(_NEW_YORK_MICS, "XNYS"), "XNSE": "XB
 
 
 class Sessions:
-    """The sessions of an exchange, in order; every array has the shape (n,) and the type int64.
+    """The sessions of an exchange, in order; every array is int64 of the shape (n,).
 
     Parameters
     ----------
     dates
-        The exchange's days, since 1970-01-01.
+        Session dates, in days since 1970-01-01.
     open_ns, close_ns
-        When each opens and closes, UTC nanoseconds. It may open on the calendar day before, as futures do.
+        Open and close, UTC nanoseconds. A session can open on the calendar day before, as for futures.
     zone
-        The time zone of the exchange, as IANA names it.
+        IANA time zone of the exchange.
 
     Raises
     ------
     ValueError
-        If they are not in order, or overlap.
+        If the sessions are not in order, or overlap.
     """
 
     def __init__(self, dates: Ints, open_ns: Ints, close_ns: Ints, zone: str = "UTC") -> None:
@@ -61,9 +61,9 @@ class Sessions:
     def lookup(self, ts_ns: Ints) -> tuple[Ints, Ints, Ints]:
         """Return the session that each time belongs to: the nearest one.
 
-        Between two sessions the boundary is in the middle between the close and the next open, so the hours
-        after the close belong to the day before, and those before the open to the day after. Outside of the
-        table a session is the UTC day.
+        The boundary between two sessions is halfway between the close and the next open: after-hours trades
+        belong to the session before, pre-market trades to the session after. Outside the table a session is
+        the UTC day.
 
         Parameters
         ----------
@@ -73,28 +73,28 @@ class Sessions:
         Returns
         -------
         tuple of int64 arrays
-            The exchange's day, since 1970-01-01, and when it opens and closes, each of the shape (k,).
+            Session date (days since 1970-01-01), open and close, each of the shape (k,).
         """
-        days = ts_ns // _DAY_NS
+        days = ts_ns // DAY_NS
         if not len(self):
             return _utc_days(days)
-        first_ns = min(self.open_ns[0], self.dates[0] * _DAY_NS)
-        end_ns = max(self.close_ns[-1], (self.dates[-1] + 1) * _DAY_NS)
+        first_ns = min(self.open_ns[0], self.dates[0] * DAY_NS)
+        end_ns = max(self.close_ns[-1], (self.dates[-1] + 1) * DAY_NS)
         positions = np.searchsorted(self._boundaries, ts_ns, side="right")
         return self._select(positions, (ts_ns >= first_ns) & (ts_ns < end_ns), days)
 
     def hours(self, days: Ints) -> tuple[Ints, Ints]:
-        """Return when the exchange opens and closes on given days.
+        """Return when sessions open and close.
 
         Parameters
         ----------
         days
-            The exchange's days, since 1970-01-01, of the shape (k,).
+            Session dates, in days since 1970-01-01, of the shape (k,).
 
         Returns
         -------
         tuple of int64 arrays
-            UTC nanoseconds, each of the shape (k,): the whole UTC day for one that is no session.
+            UTC nanoseconds, each of the shape (k,); the UTC day for a date without a session.
         """
         if not len(self):
             return _utc_days(days)[1:]
@@ -102,7 +102,7 @@ class Sessions:
         return self._select(positions, self.dates[positions] == days, days)[1:]
 
     def _select(self, positions: Ints, covered: Flags, days: Ints) -> tuple[Ints, Ints, Ints]:
-        """Return the sessions at some places of the table, but the UTC day where it does not cover it."""
+        """Return the sessions at these positions, the UTC day where the table does not cover the time."""
         day, open_ns, close_ns = _utc_days(days)
         return (
             np.where(covered, self.dates[positions], day),
@@ -112,16 +112,16 @@ class Sessions:
 
 
 def _utc_days(days: Ints) -> tuple[Ints, Ints, Ints]:
-    return days, days * _DAY_NS, (days + 1) * _DAY_NS
+    return days, days * DAY_NS, (days + 1) * DAY_NS
 
 
 class InstrumentSessions:
-    """The sessions of instruments, which are numbered from 0, each that of its market.
+    """The sessions of instruments, by row: each has those of its market.
 
     Parameters
     ----------
     sessions_of
-        The sessions of a market, by its ISO 10383 code.
+        Returns the sessions of a market by its ISO 10383 code.
     """
 
     def __init__(self, sessions_of: Callable[[str], Sessions]) -> None:
@@ -133,7 +133,7 @@ class InstrumentSessions:
         return len(self._market_index)
 
     def add(self, markets: Iterable[str]) -> None:
-        """Add an instrument for each of some markets; loading the sessions of a new one may take seconds."""
+        """Add one instrument per market; loading the sessions of a new market can take seconds."""
         numbers = [self._index_of(self._sessions_of(market)) for market in markets]
         self._market_index = np.concatenate([self._market_index, np.array(numbers, dtype=np.int64)])
 
@@ -142,11 +142,11 @@ class InstrumentSessions:
         self._market_index = self._market_index[:0]
 
     def lookup(self, row: Ints, ts_ns: Ints) -> tuple[Ints, Ints, Ints]:
-        """Return the sessions in which times lie, and when these open and close."""
+        """Return session date, open and close of the sessions that times belong to."""
         return self._by_market(row, ts_ns, lambda sessions, times: sessions.lookup(times))
 
     def hours(self, row: Ints, session: Ints) -> tuple[Ints, Ints]:
-        """Return when sessions open and close, by their days."""
+        """Return open and close of sessions by their dates."""
         _, opens, closes = self._by_market(row, session, lambda each, days: (days, *each.hours(days)))
         return opens, closes
 
@@ -165,8 +165,8 @@ class InstrumentSessions:
         return results
 
     def _index_of(self, sessions: Sessions) -> int:
-        for number, known in enumerate(self._sessions):
-            if known is sessions:
+        for number, loaded in enumerate(self._sessions):
+            if loaded is sessions:
                 return number
         self._sessions.append(sessions)
         return len(self._sessions) - 1
@@ -178,19 +178,19 @@ ALWAYS_OPEN: Final = Sessions(_EMPTY, _EMPTY, _EMPTY)
 
 
 def load_sessions(calendar: str, first_year: int, last_year: int) -> Sessions:
-    """Load the sessions of an exchange from `exchange_calendars`, which takes up to a few seconds.
+    """Load the sessions of an exchange from `exchange_calendars`, which can take some seconds.
 
     Parameters
     ----------
     calendar
-        A name of `exchange_calendars`, as ``XNYS``.
+        A name of `exchange_calendars`, such as ``XNYS``.
     first_year, last_year
-        Both inclusive; less if the calendar does not know as much.
+        Both inclusive; limited to the years that the calendar covers.
 
     Raises
     ------
     UsageError
-        If there is no such calendar, or the installed one is broken.
+        If there is no such calendar, or `exchange_calendars` cannot compute it.
     """
     import exchange_calendars
 
@@ -198,14 +198,16 @@ def load_sessions(calendar: str, first_year: int, last_year: int) -> Sessions:
     if calendar not in names:
         hint = did_you_mean(calendar.upper(), sorted(names), cutoff=0.5)
         raise UsageError(f"There is no exchange calendar {calendar!r}.", hint)
-    # It uses what its own dependency, pandas, has announced to remove: nothing that a user could change.
+    # exchange_calendars uses deprecated functions of pandas, which a user cannot change
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             return _load_calendar(exchange_calendars, calendar, f"{first_year}-01-01", f"{last_year}-12-31")
         except Exception as error:
-            message = f"exchange_calendars can't compute its calendar {calendar}: {error!r}"
-            raise UsageError(message, "Use another version of it, or no calendar.") from error
+            message = f"exchange_calendars cannot compute its calendar {calendar}: {error!r}"
+            raise UsageError(
+                message, "Install another version of exchange_calendars, or use another calendar."
+            ) from error
 
 
 def calendar_of_mic(mic: str) -> str | None:
@@ -221,7 +223,7 @@ def calendar_of_mic(mic: str) -> str | None:
 
 
 def _load_calendar(library: ModuleType, calendar: str, first: str, last: str) -> Sessions:
-    # Only an instance tells publicly how far its calendar reaches; asking for more is an error.
+    # only an instance knows the bounds of its calendar publicly; a range beyond them is an error
     full_calendar = library.get_calendar(calendar)
     earliest, latest = full_calendar.bound_min(), full_calendar.bound_max()
     first = first if earliest is None else max(first, f"{earliest:%Y-%m-%d}")

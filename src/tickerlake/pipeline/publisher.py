@@ -1,4 +1,4 @@
-"""Results → topics, and how far the input was read, in one transaction, while the next are computed."""
+"""Results → topics, with the offsets of the input in one transaction, while the next batch is computed."""
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
@@ -16,14 +16,14 @@ from tickerlake.model.json import to_json_lines
 
 
 class Publisher:
-    """Writes results in transactions, one at a time, in a thread of its own.
+    """Publishes results in transactions, one at a time, in a separate thread.
 
     Parameters
     ----------
     producer
-        What writes; nobody else uses it.
+        A transactional producer, for the publisher's exclusive use.
     topic
-        The input, which refused records name.
+        The input topic, which rejects name.
     prefix
         Results go to ``<prefix>.bars``, ``.indicators``, ``.alerts`` and ``.rejects``.
     """
@@ -42,35 +42,35 @@ class Publisher:
         group_metadata: Any,
         on_committed: Callable[[], None],
     ) -> None:
-        """Hand results over, when the ones before are written.
+        """Start a transaction, after the one in flight has completed.
 
         Parameters
         ----------
         outputs
             The results.
         positions
-            Next offset and note of each partition that they come of.
-        member
-            What `Consumer.group_metadata` says.
-        then
-            Called by `settle` when they are committed.
+            Next offset and commit metadata of each partition that they come from.
+        group_metadata
+            The result of `Consumer.group_metadata`.
+        on_committed
+            Called by `complete` once the transaction is committed.
 
         Raises
         ------
         TickerlakeError
-            If those before could not be written: these are not taken.
+            If the transaction in flight failed; no new one is started.
         """
         self.complete()
         self._on_committed = on_committed
         self._in_flight = self._pool.submit(self._write_transaction, outputs, positions, group_metadata)
 
     def complete(self, *, wait: bool = True) -> None:
-        """Wait until what was handed over is committed, or with ``wait=False`` see whether it is.
+        """Wait until the transaction in flight is committed; with ``wait=False`` only check whether it is.
 
         Raises
         ------
         TickerlakeError
-            If it could not be written.
+            If the transaction failed.
         """
         in_flight = self._in_flight
         if in_flight is None or not (wait or in_flight.done()):
@@ -80,7 +80,7 @@ class Publisher:
         self._on_committed()
 
     def close(self) -> None:
-        """End the thread, when what was handed over is written or has failed."""
+        """Stop the thread, once the transaction in flight has completed or failed."""
         self._pool.shutdown()
 
     def _write_transaction(

@@ -1,4 +1,4 @@
-"""Files → what rules would have told, without Kafka: the same engine, record by record."""
+"""Files → the alerts that rules would have raised, without Kafka, computed by the same engine."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,20 +11,21 @@ from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.sessions import Sessions
 from tickerlake.analytics.types import EngineOptions, Output, Watcher
 from tickerlake.model.alert import Alert
+from tickerlake.model.duration import DAY_NS, MS_NS
 from tickerlake.model.json import to_json_series
 from tickerlake.parallel import prefetch
 from tickerlake.sources.source import Source
 
 _END_OF_TIME_NS: Final = (1 << 62) - 1
-_DAY_NS: Final = 86_400 * 10**9
+"""After every record, with room to add a grace period."""
 
 
 @dataclass(slots=True)
 class BacktestResult:
-    """What a run over history gave.
+    """Totals of a backtest.
 
-    ``days`` counts days of trading, one for each symbol; ``rejects`` are rows that are no records,
-    ``refused`` are records that could not be used, by reason; ``fired`` counts alerts by rule.
+    ``symbol_days`` counts the days with records per symbol; ``rejected_rows`` are rows of files that are not
+    records, ``rejected_records`` counts unusable records by reason, ``fired`` counts alerts by rule.
     """
 
     records: int = 0
@@ -46,12 +47,22 @@ def backtest(
 ) -> Iterator[list[Alert]]:
     """Yield the alerts of each batch of a source, in order; at the end all bars are closed.
 
-    Each record counts as taken at its own time.
+    The Kafka timestamp of each record is its event time.
 
     Parameters
     ----------
-    done
-        Filled while it runs.
+    source
+        The records.
+    options
+        Bars and indicators.
+    sessions_of
+        Returns the sessions of a market by its ISO 10383 code.
+    watcher
+        Raises the alerts.
+    result
+        Updated while it runs.
+    should_stop
+        Checked before each batch; True raises KeyboardInterrupt.
     """
     engine = Engine(options, sessions_of, watcher)
     seen: set[tuple[str, int]] = set()
@@ -64,7 +75,7 @@ def backtest(
             frame = _as_messages(records, result.records)
             result.records += records.height
             yield _add_output(engine.process(frame), result)
-            days = records.select("instrument_id", day=_event_time(records) // _DAY_NS).unique()
+            days = records.select("instrument_id", day=_event_time(records) // DAY_NS).unique()
             seen.update(days.iter_rows())
             result.symbol_days = len(seen)
             result.symbols.update(records.get_column("symbol").unique())
@@ -76,7 +87,7 @@ def _as_messages(records: pl.DataFrame, first_offset: int) -> pl.DataFrame:
         {
             "partition": pl.repeat(0, records.height, dtype=pl.Int64, eager=True),
             "offset": pl.int_range(first_offset, first_offset + records.height, eager=True),
-            "timestamp_ms": records.select(_event_time(records) // 1_000_000).to_series(),
+            "timestamp_ms": records.select(_event_time(records) // MS_NS).to_series(),
             "value": to_json_series(records).cast(pl.Binary),
         }
     )

@@ -1,1 +1,1 @@
-"""Indicators of closed bars: columns of state, one step a bar, TA-Lib's names and values."""
+"""Indicators of closed bars: state in columns, one step per bar, names and values of TA-Lib."""

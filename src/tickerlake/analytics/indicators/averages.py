@@ -1,4 +1,4 @@
-"""Averages of the close, and what is drawn around them. Names, parameters and values are TA-Lib's."""
+"""Averages of the close and bands around them. Names, parameters and values are TA-Lib's."""
 
 from typing import ClassVar
 
@@ -28,16 +28,16 @@ class SMA(Indicator):
 
 
 class EMA(Indicator):
-    """Exponential moving average of the close, a price: gain 2 / (n + 1). First value at bar n − 1.
+    """Exponential moving average of the close, a price: weight 2 / (n + 1). First value at bar n − 1.
 
-    It begins with the mean of the first n closes, as TA-Lib's.
+    It is seeded with the mean of the first n closes, as in TA-Lib.
     """
 
     parameters: ClassVar = {"timeperiod": 30}
     minimums: ClassVar = {"timeperiod": 1}
 
     def fields(self) -> Fields:
-        """Return the average and how many closes it has seen."""
+        """Return the average and the number of closes."""
         return Fields({"count": 0.0, "mean": 0.0})
 
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
@@ -52,9 +52,9 @@ class EMA(Indicator):
 class MACD(Indicator):
     """Moving average convergence/divergence (Appel): EMA(fast) − EMA(slow), prices.
 
-    ``signal`` is the exponential average of ``macd``, ``hist`` their difference. The fast average begins
-    late, so that both have their first value at the same bar, and all three outputs begin at bar slow +
-    signal − 2, as TA-Lib's. The shorter period is the fast one, whichever way round they are given.
+    ``signal`` is the exponential average of ``macd``, ``hist`` their difference. The fast average starts
+    later, so that both have their first value at the same bar, and all three outputs start at bar slow +
+    signal − 2, as in TA-Lib. The shorter period is the fast one, whatever the order of the arguments.
     """
 
     parameters: ClassVar = {"fastperiod": 12, "slowperiod": 26, "signalperiod": 9}
@@ -62,11 +62,11 @@ class MACD(Indicator):
     outputs: ClassVar = ("macd", "signal", "hist")
 
     def fields(self) -> Fields:
-        """Return the three averages and how many closes were seen."""
+        """Return the three averages and the number of closes."""
         return Fields({"count": 0.0, "fast": 0.0, "slow": 0.0, "signal": 0.0})
 
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
-        """Return the difference of the averages, its average, and the difference of these."""
+        """Return the difference of the averages, its average, and the difference of both."""
         fastperiod, slowperiod = sorted((self.int_argument("fastperiod"), self.int_argument("slowperiod")))
         signalperiod = self.int_argument("signalperiod")
         count, fast, slow, signal = state["count"], state["fast"], state["slow"], state["signal"]
@@ -80,11 +80,11 @@ class MACD(Indicator):
 
 
 class BBANDS(Indicator):
-    """Bollinger bands, prices: the mean of the last n closes, and so many standard deviations around it.
+    """Bollinger bands, prices: the mean of the last n closes, and a number of standard deviations around it.
 
     Population standard deviation (divided by n; Bollinger, "Bollinger on Bollinger Bands", 2001). First value
-    at bar n − 1. The variance is computed from the differences to the mean, so it is exact to the last digits
-    of the prices whatever their level.
+    at bar n − 1. The variance is computed from the deviations from the mean, so it is exact to the last
+    digits of the prices at any price level.
     """
 
     parameters: ClassVar = {"timeperiod": 20, "nbdevup": 2.0, "nbdevdn": 2.0}

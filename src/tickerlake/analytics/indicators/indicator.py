@@ -1,4 +1,4 @@
-"""What an indicator is, and how one is found by what a user writes: ``RSI(14)``, ``MACD(12,26,9).signal``."""
+"""The base class of indicators."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -8,37 +8,36 @@ from tickerlake.analytics.state_table import Fields, State, StateTable
 
 
 class Indicator(ABC):
-    """A value of each closed bar, computed from the bars before it and itself.
+    """A value of each closed bar, computed from the bar and the bars before it.
 
-    A subclass gives ``parameters`` with their defaults, ``outputs``, ``fields`` and ``step``; the rest
-    follows. The result must not depend on which other instruments share a step: only element-wise arithmetic,
-    no sums along an axis.
+    A subclass defines ``parameters`` with their defaults, ``outputs``, ``fields`` and ``step``. The result
+    must not depend on which instruments share a step: only element-wise arithmetic, no sums along an axis.
     """
 
     parameters: ClassVar[dict[str, float]] = {}
-    """Names (TA-Lib's) and defaults, in the order in which they are written."""
+    """Names (TA-Lib's) and defaults, in the order of positional arguments."""
 
     minimums: ClassVar[dict[str, int]] = {}
-    """Parameters that are whole numbers, and the least that each may be; the others may be any number."""
+    """Parameters that are integers, with their minimum; the others accept any number."""
 
     outputs: ClassVar[tuple[str, ...]] = ("",)
-    """Names of the results; one without a name for an indicator that has a single result."""
+    """Names of the results; a single empty name for an indicator with one result."""
 
     def __init__(self, **arguments: float) -> None:
         self.arguments = {**self.parameters, **arguments}
         self.table = StateTable(self.fields())
 
     def int_argument(self, name: str) -> int:
-        """Return a parameter that is a whole number."""
+        """Return a parameter that is an integer."""
         return int(self.arguments[name])
 
     @abstractmethod
     def fields(self) -> Fields:
-        """Return what is kept for each instrument; ``self.arguments`` holds the parameters."""
+        """Return the state per instrument; ``self.arguments`` holds the parameters."""
 
     @abstractmethod
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
-        """Take one bar of each of some instruments into their state, in place.
+        """Update the state of some instruments, in place, with one bar of each.
 
         Returns
         -------
@@ -47,12 +46,12 @@ class Indicator(ABC):
         """
 
     def update(self, bars: Bars) -> tuple[Floats, ...]:
-        """Take closed bars, at most one of each instrument, and return the outputs."""
+        """Process closed bars, at most one per instrument, and return the outputs."""
         block = self.table.gather(bars.rows)
         values = self.step(self.table.fields.view(block), bars)
         self.table.scatter(bars.rows, block)
         return values
 
     def preview(self, bars: Bars) -> tuple[Floats, ...]:
-        """Return what the outputs would be if these bars closed now; nothing changes."""
+        """Return the outputs as if these bars closed now, without changing the state."""
         return self.step(self.table.fields.view(self.table.gather(bars.rows)), bars)

@@ -1,4 +1,4 @@
-"""How far and how fast prices have moved. Names, parameters and values are TA-Lib's."""
+"""Momentum: distance and speed of price moves. Names, parameters and values are TA-Lib's."""
 
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from tickerlake.analytics.state_table import Fields, State
 class RSI(Indicator):
     """Relative strength index, 0 to 100: the share of gains in all moves of the close.
 
-    100 × mean gain / (mean gain + mean loss), both Wilder averages (gain 1 / n, begun with a simple mean;
+    100 × mean gain / (mean gain + mean loss), both Wilder averages (weight 1 / n, seeded with a simple mean;
     Wilder, "New Concepts in Technical Trading Systems", 1978). First value at bar n; 0 while the price has
     never moved.
     """
@@ -58,9 +58,9 @@ class ROC(Indicator):
 class STOCH(Indicator):
     """Slow stochastic (Lane), 0 to 100: where the close lies between the lowest low and the highest high.
 
-    ``slowk`` is the simple mean of the last values of that, ``slowd`` the simple mean of ``slowk``; 0 where
-    high and low are the same. First values at bar fastk + slowk + slowd − 3. TA-Lib's other kinds of averages
-    are not here.
+    ``slowk`` is the simple mean of its last values, ``slowd`` the simple mean of ``slowk``; 0 where high and
+    low are the same. First values at bar fastk + slowk + slowd − 3. TA-Lib's other types of averages are not
+    supported.
     """
 
     parameters: ClassVar = {"fastk_period": 5, "slowk_period": 3, "slowd_period": 3}

@@ -1,4 +1,4 @@
-"""How wide bars are, and whether they go one way. Names, parameters and values are TA-Lib's."""
+"""Range, trend strength and volatility. Names, parameters and values of ATR and ADX are TA-Lib's."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.analytics.indicators.indicator import Indicator
-from tickerlake.analytics.indicators.rolling import nan_before, ratio, update_average
+from tickerlake.analytics.indicators.rolling import nan_before, push, ratio, total, update_average
 from tickerlake.analytics.state_table import Fields, State
 
 
@@ -36,11 +36,11 @@ class ATR(Indicator):
 
 
 class ADX(Indicator):
-    """Average directional index, 0 to 100: how much the price goes one way, up or down.
+    """Average directional index, 0 to 100: trend strength, whatever the direction.
 
     DX = 100 × |up − down| / (up + down), of the Wilder sums of the directional moves (Wilder, "New Concepts
-    in Technical Trading Systems", 1978; both are usually divided by the true range first, which cancels out).
-    ADX is the Wilder average of DX, begun with the mean of n. First value at bar 2n − 1.
+    in Technical Trading Systems", 1978; usually both are divided by the true range first, which cancels out).
+    ADX is the Wilder average of DX, seeded with the mean of n. First value at bar 2n − 1.
     """
 
     parameters: ClassVar = {"timeperiod": 14}
@@ -56,11 +56,11 @@ class ADX(Indicator):
         timeperiod = self.int_argument("timeperiod")
         count, moves, adx = state["count"], state["moves"], state["adx"]
         count += 1
-        # TA-Lib sums the first n − 1 moves as they are, and lets the sums fade from the n-th on.
+        # TA-Lib sums the first n − 1 moves as they are; from the n-th on the sums decay.
         moves -= moves * (count >= timeperiod) / timeperiod
         moves += self._directional_moves(state, bars)
         up, down = moves
-        # Nothing has moved yet where it is 0/0: as in TA-Lib, such a DX counts as 0.
+        # 0/0 where the price has not moved yet: as in TA-Lib, such a DX counts as 0.
         dx = ratio(100 * np.abs(up - down), up + down, 0.0)
         update_average(adx, dx, count - (timeperiod - 1), timeperiod, 1 / timeperiod)
         return (nan_before(2 * timeperiod - 1, count, adx),)
@@ -69,7 +69,31 @@ class ADX(Indicator):
     def _directional_moves(state: State, bars: Bars) -> Floats:
         up, down = bars.high - state["high"], state["low"] - bars.low
         state["high"][:], state["low"][:] = bars.high, bars.low
-        # Of the two only the larger counts. NaN, at the first bar, is no move.
+        # Only the larger of the two counts. NaN, at the first bar, is not a move.
         return np.array(
             (np.where((up > down) & (up > 0), up, 0.0), np.where((down > up) & (down > 0), down, 0.0))
         )
+
+
+class REALVOL(Indicator):
+    """Realized volatility of the last n bars, a fraction of the price per bar, not annualized.
+
+    The root of the mean squared log return, around zero (Andersen, Bollerslev, Diebold and Labys,
+    "Modeling and Forecasting Realized Volatility", Econometrica 71, 2003, divided by n). First value at bar
+    n.
+    """
+
+    parameters: ClassVar = {"timeperiod": 20}
+    minimums: ClassVar = {"timeperiod": 1}
+
+    def fields(self) -> Fields:
+        """Return the last close and the last n squared returns."""
+        return Fields({"close": np.nan, "squares": np.nan}, {"squares": self.int_argument("timeperiod")})
+
+    def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
+        """Return the volatility."""
+        close, squares = state["close"], state["squares"]
+        # log1p of the relative change keeps the digits that the log of a quotient close to 1 loses.
+        push(squares, np.square(np.log1p((bars.close - close) / close)))
+        close[:] = bars.close
+        return (np.sqrt(total(squares) / len(squares)),)

@@ -1,6 +1,6 @@
-"""Indicators by what a user writes: ``RSI``, ``RSI(14)``, ``RSI(timeperiod=14)``, ``MACD(12,26,9).signal``.
+"""Indicators by their text: ``RSI``, ``RSI(14)``, ``RSI(timeperiod=14)``, ``MACD(12,26,9).signal``.
 
-Other packages add theirs with an entry point of the group ``tickerlake.indicators``, programs with
+Other packages add indicators with an entry point of the group ``tickerlake.indicators``, programs with
 ``register``.
 """
 
@@ -14,16 +14,15 @@ from typing import Final
 from tickerlake.analytics.indicators.averages import BBANDS, EMA, MACD, SMA
 from tickerlake.analytics.indicators.indicator import Indicator
 from tickerlake.analytics.indicators.momentum import ROC, RSI, STOCH
-from tickerlake.analytics.indicators.ranges import ADX, ATR
-from tickerlake.analytics.indicators.volatility import REALVOL
+from tickerlake.analytics.indicators.ranges import ADX, ATR, REALVOL
 from tickerlake.analytics.indicators.volumes import OBV, RELVOL, RVWAP, VWAP
 from tickerlake.errors import UsageError, did_you_mean
 
 ENTRY_POINT_GROUP: Final = "tickerlake.indicators"
-"""The entry-point group in which other packages name their indicators."""
+"""The entry-point group for indicators of other packages."""
 
 MAX_INT_PARAMETER: Final = 10_000
-"""The most that a whole-number parameter may be: windows of that many values are kept for each instrument."""
+"""Maximum of integer parameters: a window of this length takes 80 kB per instrument and interval."""
 
 _BUILT_IN: Final = (ADX, ATR, BBANDS, EMA, MACD, OBV, REALVOL, RELVOL, ROC, RSI, RVWAP, SMA, STOCH, VWAP)
 _indicators: dict[str, type[Indicator]] = {cls.__name__: cls for cls in _BUILT_IN}
@@ -35,16 +34,16 @@ _SYNTAX_HINT: Final = "Write it as RSI, RSI(14), RSI(timeperiod=14) or MACD(12,2
 
 @dataclass(frozen=True, slots=True)
 class IndicatorSpec:
-    """An indicator with its parameters, and which of its outputs.
+    """An indicator with its parameters and a selected output.
 
     Parameters
     ----------
     name
-        In capitals.
+        In upper case.
     parameters
-        All of them, in the indicator's order.
+        All parameters, in the indicator's order.
     output
-        Empty for all outputs, and for the only one of an indicator that has one.
+        Empty for all outputs, and for an indicator with a single output.
     """
 
     name: str
@@ -60,26 +59,26 @@ class IndicatorSpec:
 
     @property
     def text(self) -> str:
-        """The canonical text: all parameters, whole numbers without a point."""
+        """The canonical text: all parameters, integers without a decimal point."""
         return f"{self.indicator_text}.{self.output}" if self.output else self.indicator_text
 
 
 def parse(text: str) -> IndicatorSpec:
-    """Read what a user writes.
+    """Parse the text of an indicator.
 
     Parameters
     ----------
     text
-        Name, in capitals or not; parameters by place or name, defaults for those left out; output.
+        Case-insensitive name; positional or named parameters, with defaults for missing ones; output.
 
     Raises
     ------
     UsageError
-        If there is no such indicator, parameter or output, or a parameter can't have that value.
+        If there is no such indicator, parameter or output, or a parameter has an invalid value.
     """
     match = _SPEC_PATTERN.fullmatch(text)
     if not match:
-        raise UsageError(f"{text!r} is no indicator.", _SYNTAX_HINT)
+        raise UsageError(f"{text!r} is not an indicator.", _SYNTAX_HINT)
     name, arguments, output = match[1].upper(), match[2] or "", (match[3] or "").lower()
     cls = _resolve(name)
     values = _parse_arguments(name, cls, arguments)
@@ -95,37 +94,37 @@ def make(spec: IndicatorSpec) -> Indicator:
 
 
 def outputs_of(spec: IndicatorSpec) -> tuple[IndicatorSpec, ...]:
-    """Return what a specification asks for, one for each output: all of the indicator's if none is named."""
+    """Return one specification per output: of the selected output, or of all if none is selected."""
     if spec.output:
         return (spec,)
     return tuple(replace(spec, output=output) for output in _resolve(spec.name).outputs)
 
 
 def register(name: str, cls: type[Indicator]) -> None:
-    """Make an indicator known under a name, for this process.
+    """Register an indicator under a name, for this process.
 
     Raises
     ------
     UsageError
-        If the name is taken by another, or is not a letter followed by letters, digits and underscores.
+        If another indicator has the name, or it is not a letter followed by letters, digits and underscores.
     """
     name = name.upper()
     if not _NAME_PATTERN.fullmatch(name):
         raise UsageError(
-            f"{name!r} can't be the name of an indicator.", "Use letters, digits and underscores."
+            f"{name!r} is not a valid name of an indicator.", "Use letters, digits and underscores."
         )
     if not (isinstance(cls, type) and issubclass(cls, Indicator)):
         raise UsageError(
-            f"The indicator {name} is no subclass of Indicator.", "Correct the package it is from."
+            f"The indicator {name} is not a subclass of Indicator.", "Fix the package that provides it."
         )
     if _indicators.setdefault(name, cls) is not cls:
-        raise UsageError(f"There is an indicator {name} already.", "Choose another name.")
+        raise UsageError(f"The indicator {name} already exists.", "Choose another name.")
 
 
 def available() -> dict[str, type[Indicator]]:
-    """Return all indicators by name, those of other packages included, in the order of the alphabet.
+    """Return all indicators by name, including those of other packages, in alphabetical order.
 
-    One of another package that can't be loaded is left out here; asking for it says why.
+    An indicator of another package that cannot be loaded is omitted; parsing its name reports the error.
     """
     for name in _entry_points():
         try:
@@ -136,7 +135,7 @@ def available() -> dict[str, type[Indicator]]:
 
 
 def signature(name: str) -> str:
-    """Return how an indicator is written with its defaults and outputs, for help.
+    """Return an indicator with its defaults and outputs, for help texts.
 
     For example ``MACD(fastperiod=12, slowperiod=26, signalperiod=9): macd, signal, hist``.
     """
@@ -155,38 +154,38 @@ def _resolve(name: str) -> type[Indicator]:
         cls = point.load()
     except Exception as error:
         source = f"the indicator {name} ({point.value})"
-        raise UsageError(
-            f"Loading {source} failed: {error!r}", "Install it anew, or leave it out."
-        ) from error
+        raise UsageError(f"Loading {source} failed: {error!r}", "Reinstall it, or remove it.") from error
     register(name, cls)
     return _indicators[name]
 
 
 def _entry_points() -> dict[str, metadata.EntryPoint]:
-    """Return the indicators that other packages name; built-in names stay ours."""
+    """Return the entry points of other packages by name; built-in names take precedence."""
     return {point.name.upper(): point for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def _parse_arguments(name: str, cls: type[Indicator], text: str) -> tuple[float, ...]:
-    """Return all parameters of an indicator, given those between the parentheses."""
+    """Return all parameters of an indicator from the text between the parentheses."""
     arguments = text.split(",") if text.strip() else []
     names = list(cls.parameters)
     if len(arguments) > len(names):
         raise UsageError(
-            f"{name} is given {len(arguments)} parameters, but has {len(names)}.", _usage_hint(name)
+            f"Too many parameters for {name}: {len(arguments)}, at most {len(names)}.", _usage_hint(name)
         )
     values: dict[str, float] = {}
     by_name = False
     for position, argument in enumerate(arguments):
         key, equals, number = (part.strip() for part in argument.rpartition("="))
         if by_name and not equals:
-            raise UsageError(f"{name}: {number!r} has no name, but follows one that has.", _usage_hint(name))
+            raise UsageError(
+                f"{name}: {number!r} follows a named parameter, so it needs a name.", _usage_hint(name)
+            )
         by_name = bool(equals)
         key = key.lower() if by_name else names[position]
         if key not in names:
             raise _unknown_name(f"{name} has no parameter {key!r}.", key, names)
         if key in values:
-            raise UsageError(f"{name}: {key} is given twice.", _usage_hint(name))
+            raise UsageError(f"{name}: {key} is set twice.", _usage_hint(name))
         values[key] = _parse_number(f"{name}: {key}", number, cls.minimums.get(key))
     return tuple(values.get(key, float(default)) for key, default in cls.parameters.items())
 
@@ -194,10 +193,10 @@ def _parse_arguments(name: str, cls: type[Indicator], text: str) -> tuple[float,
 def _parse_number(label: str, text: str, minimum: int | None) -> float:
     value = float(text) if _NUMBER_PATTERN.fullmatch(text) else math.nan
     if not math.isfinite(value):
-        raise UsageError(f"{label} is {text!r}, which is no number.", _SYNTAX_HINT)
+        raise UsageError(f"{label} is {text!r}, which is not a number.", _SYNTAX_HINT)
     if minimum is not None and not (value.is_integer() and minimum <= value <= MAX_INT_PARAMETER):
         raise UsageError(
-            f"{label} can't be {text}.", f"It is a whole number from {minimum} to {MAX_INT_PARAMETER}."
+            f"{label} cannot be {text}.", f"Use a whole number from {minimum} to {MAX_INT_PARAMETER}."
         )
     return value
 
@@ -219,4 +218,4 @@ def _usage_hint(name: str) -> str:
 
 def _unknown_name(message: str, text: str, names: Iterable[str]) -> UsageError:
     candidates = sorted(names)
-    return UsageError(message, did_you_mean(text, candidates, cutoff=0.5) if candidates else "Leave it out.")
+    return UsageError(message, did_you_mean(text, candidates, cutoff=0.5) if candidates else "Remove it.")

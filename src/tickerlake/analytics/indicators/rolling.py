@@ -1,6 +1,6 @@
-"""What indicators are made of: windows, sums and averages of many instruments at once.
+"""Building blocks of indicators: windows, sums and averages of many instruments at once.
 
-All of it is element-wise, so an instrument's result has the same bits whichever others share the step.
+All are element-wise, so an instrument's result has the same bits whichever instruments share the step.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from tickerlake.analytics.bars import Floats
 
 
 def push(window: Floats, values: Floats) -> None:
-    """Let a window, of the shape (n, k), forget its oldest values and take new ones at its end."""
+    """Drop the oldest values of a window of the shape (n, k), and append new ones."""
     window[:-1] = window[1:]
     window[-1] = values
 
@@ -17,7 +17,7 @@ def push(window: Floats, values: Floats) -> None:
 def total(window: Floats) -> Floats:
     """Return the sums over a window of the shape (n, k), n ≥ 1; NaN where it is not full yet.
 
-    Adds halves to halves: log₂ n steps, and less rounding than a running sum, which also never forgets an
+    Adds half to half: log₂ n steps, and less rounding than a running sum, which also never recovers from an
     infinity. `np.sum` would round in an order that depends on k.
     """
     while len(window) > 1:
@@ -30,19 +30,19 @@ def total(window: Floats) -> Floats:
 
 
 def update_average(mean: Floats, values: Floats, counts: Floats, timeperiod: int, weight: float) -> None:
-    """Take new values into an exponential average that begins as a simple one, as all of TA-Lib's do.
+    """Add new values to an exponential average that starts as a simple one, as all averages of TA-Lib do.
 
     Parameters
     ----------
     mean
         The average, of the shape (k,) or (m, k): changed in place; 0 before the first value.
     values
-        The new values. They are ignored where the count is below 1.
+        The new values, skipped where the count is below 1.
     counts
-        How many values the average has had with this one, of the shape (k,).
+        Number of values of the average including this one, of the shape (k,).
     timeperiod
-        The number of values whose simple mean is the beginning.
-    gain
+        Number of values whose simple mean is the seed.
+    weight
         Weight of each later value: 2 / (n + 1) for an exponential average, 1 / n for Wilder's.
     """
     weights: float | Floats = weight
@@ -53,12 +53,12 @@ def update_average(mean: Floats, values: Floats, counts: Floats, timeperiod: int
 
 
 def ratio(numerator: Floats, denominator: Floats, default: float | Floats) -> Floats:
-    """Return a quotient, and something else where it would be one by zero."""
+    """Return a quotient, or the default where the denominator is zero."""
     result = np.empty_like(numerator)
     result[...] = default
     return np.divide(numerator, denominator, out=result, where=denominator != 0)
 
 
 def nan_before(min_count: float, counts: Floats, values: Floats) -> Floats:
-    """Return values from a count on, NaN before."""
+    """Return values where a count is reached, NaN before."""
     return np.where(counts >= min_count, values, np.nan)

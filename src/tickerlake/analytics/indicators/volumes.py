@@ -1,4 +1,4 @@
-"""Indicators of volume."""
+"""Volume indicators."""
 
 from typing import ClassVar, Final
 
@@ -10,7 +10,8 @@ from tickerlake.analytics.indicators.rolling import push, ratio, total
 from tickerlake.analytics.state_table import Fields, State
 
 _SESSION_PARTS: Final = 30
-"""Parts of a session whose usual volumes are kept apart: 13 minutes each on the New York exchange."""
+"""Parts of a session with separate average volumes. In New York (390 minutes) each has 13 minutes: short
+enough for the opening and closing peaks, long enough for a bar of most intraday intervals."""
 
 
 def _volume_or_zero(volume: Floats) -> Floats:
@@ -18,9 +19,9 @@ def _volume_or_zero(volume: Floats) -> Floats:
 
 
 class OBV(Indicator):
-    """On-balance volume (Granville), shares: plus the volume of bars that close higher, minus of those lower.
+    """On-balance volume (Granville), shares: adds the volume of bars that close higher, subtracts if lower.
 
-    It begins with the first bar's volume, as TA-Lib's. A volume that is not known counts as 0.
+    It starts with the first bar's volume, as in TA-Lib. An unknown volume counts as 0.
     """
 
     def fields(self) -> Fields:
@@ -57,9 +58,9 @@ class VWAP(Indicator):
 
 
 class RVWAP(Indicator):
-    """Volume-weighted average price of the last n bars, across sessions; NaN if nothing was traded in them.
+    """Volume-weighted average price of the last n bars, across sessions; NaN if they have no volume.
 
-    First value at bar n − 1. A volume that is not known counts as 0.
+    First value at bar n − 1. An unknown volume counts as 0.
     """
 
     parameters: ClassVar = {"timeperiod": 20}
@@ -81,23 +82,22 @@ class RVWAP(Indicator):
 
 
 class RELVOL(Indicator):
-    """Relative volume, a multiple: a bar's volume, divided by what is usual at this time of the session.
+    """Relative volume, a multiple: a bar's volume divided by the average at this time of the session.
 
-    A session has 30 parts of the same length, and one each for before and after it; a bar belongs to the part
-    in which it opens. Usual is the mean volume of the bars of this part in each of the last n sessions that
-    had any, without the present one: the simple mean of the first n such sessions, after that Wilder's
-    average (gain 1 / n), which needs no memory of each session. NaN before n sessions, and where the volume
-    is not known.
+    A session has 30 parts of equal length, plus one before and one after it; a bar belongs to the part in
+    which it opens. The baseline is the mean volume of the bars of this part over the last n sessions that had
+    any, excluding the current one: the simple mean of the first n such sessions, then Wilder's average
+    (weight 1 / n), which needs no memory of each session. NaN before n sessions, and for an unknown volume.
 
-    Daily bars, and all that are as long as their session, have one part: the first value, at bar n, is the
-    volume divided by the mean of the n volumes before it.
+    Daily bars, and all bars as long as their session, have one part: the first value, at bar n, is the volume
+    divided by the mean of the n volumes before it.
     """
 
     parameters: ClassVar = {"timeperiod": 20}
     minimums: ClassVar = {"timeperiod": 1}
 
     def fields(self) -> Fields:
-        """Return the means and sessions of the parts; the part that goes on, its volume and bars."""
+        """Return means and session counts of the parts; the current part, its volume and its bars."""
         names = ("means", "sessions", "part", "volume", "bars")
         return Fields(
             dict.fromkeys(names, 0.0), {"means": _SESSION_PARTS + 2, "sessions": _SESSION_PARTS + 2}
@@ -120,7 +120,7 @@ class RELVOL(Indicator):
         return (ratio(bars.volume, baseline, np.nan),)
 
     def _close_part(self, state: State, selection: Ints) -> None:
-        """Take a part that is over into its mean."""
+        """Add a finished part to its mean."""
         index = state["part"][selection].astype(np.int64), selection
         sessions = state["sessions"][index] + 1
         mean = state["means"][index]
@@ -132,7 +132,7 @@ class RELVOL(Indicator):
 
 
 def _session_part(bars: Bars) -> Ints:
-    """Return the part of the session of each bar: 0 before it, 1 to 30 in it, 31 after it."""
+    """Return the part of the session of each bar: 0 before it, 1 to 30 within it, 31 after it."""
     length = np.maximum(bars.session_close_ns - bars.session_open_ns, 1)
     part = np.clip(
         (bars.ts_open_ns - bars.session_open_ns) * _SESSION_PARTS // length + 1, 0, _SESSION_PARTS + 1
