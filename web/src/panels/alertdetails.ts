@@ -56,8 +56,8 @@ export class AlertDetails {
     setText($("alert-details-symbol"), alert.symbol);
     setText($("alert-details-when"), formatAlertTime(alert, zone));
     setText($("alert-details-message"), `${directionArrow(alert.direction)} ${alert.message}`);
-    $("alert-details-figures").replaceChildren(
-      ...alertFacts(alert, zone).map(([name, figure]) => h("div", {}, h("dt", {}, name), h("dd", { title: figure }, figure))),
+    $("alert-details-values").replaceChildren(
+      ...alertFacts(alert, zone).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", { title: value }, value))),
     );
     this.#card.scrollTop = 0;
     this.#renderState();

@@ -18,7 +18,7 @@ class Ranking {
     parent: HTMLElement,
     readonly extra: (id: number) => string,
   ) {
-    for (let place = 0; place < RANKING_ROWS; place++) {
+    for (let index = 0; index < RANKING_ROWS; index++) {
       const cells = ["symbol", "last", "percent", "extra"].map((name) => h("td", { class: name }));
       const open = h("button", { type: "button" });
       cells[0]!.append(open);
@@ -34,8 +34,8 @@ class Ranking {
   }
 
   fill(ids: ArrayLike<number>): void {
-    this.#rows.forEach((entry, place) => {
-      const id = ids[place];
+    this.#rows.forEach((entry, index) => {
+      const id = ids[index];
       entry.row.hidden = id === undefined;
       if (id === undefined) return;
       entry.id = id;

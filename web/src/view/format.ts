@@ -46,8 +46,8 @@ const SCALES: readonly (readonly [number, string])[] = [
 /** `1.2 M`; unabbreviated below ten thousand. */
 export function formatCompact(x: number | null | undefined): string {
   if (!isKnown(x)) return UNKNOWN;
-  for (const [least, name] of SCALES) {
-    if (Math.abs(x) >= least) return formatNumber(x / (least === 1e4 ? 1e3 : least), 1) + name;
+  for (const [scale, name] of SCALES) {
+    if (Math.abs(x) >= scale) return formatNumber(x / (scale === 1e4 ? 1e3 : scale), 1) + name;
   }
   return formatNumber(x, Number.isInteger(x) || Math.abs(x) >= 100 ? 0 : 2);
 }

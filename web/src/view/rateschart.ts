@@ -54,7 +54,7 @@ function options(colors: Colors, width: number, height: number): uPlot.Options {
     height,
     cursor: { y: false, points: { size: 6 } },
     legend: { show: true, live: true },
-    scales: { x: { time: false }, y: { range: (_, __, most) => [0, Math.max(10, (most || 0) * 1.15)] } },
+    scales: { x: { time: false }, y: { range: (_, __, max) => [0, Math.max(10, (max || 0) * 1.15)] } },
     axes: [
       { ...axis, space: 90, size: 26, values: (_, ticks) => ticks.map((s) => formatTime(s * 1000, zone())) },
       { ...axis, size: 56, values: (_, ticks) => ticks.map(formatRate) },

@@ -7,6 +7,7 @@ from typing import Final
 from tickerlake import clock
 from tickerlake.dashboard.health.chain_counters import ChainCounter, PartitionCounts, create_counter
 from tickerlake.errors import LakeError, ObjectMissing
+from tickerlake.kafka.client import Partition
 from tickerlake.lake.audit.history import AuditRecord, read_latest
 from tickerlake.lake.formats import for_topic
 from tickerlake.lake.reader import topics
@@ -56,8 +57,8 @@ class LakeCounter:
         )
         self._topics: dict[str, TopicMeta] = {}
         self._errors: dict[str, str] = {}
-        self._chain_counters: dict[tuple[str, int], ChainCounter] = {}
-        self._listed_s: dict[tuple[str, int], float] = {}
+        self._chain_counters: dict[Partition, ChainCounter] = {}
+        self._listed_s: dict[Partition, float] = {}
         self._audits: list[AuditRecord] = []
         self._prefixes: tuple[str, ...] = ()
         self._due_s: dict[str, float] = {}
@@ -65,7 +66,7 @@ class LakeCounter:
         self.is_counting = True
 
     def count_new(
-        self, prefixes: Sequence[str], end_offsets: Mapping[tuple[str, int], int], timeout_s: float
+        self, prefixes: Sequence[str], end_offsets: Mapping[Partition, int], timeout_s: float
     ) -> None:
         """Count what is new.
 

@@ -18,6 +18,7 @@ from tickerlake.dashboard.health.state import (
     PipelineState,
 )
 from tickerlake.errors import TickerlakeError
+from tickerlake.kafka.client import Partition
 from tickerlake.lake.formats import for_topic
 from tickerlake.lake.store.base import Store
 
@@ -120,7 +121,7 @@ class HealthMonitor:
             return KafkaState(ok=False, error=error.message)
         return None
 
-    def _end_offsets(self) -> dict[tuple[str, int], int]:
+    def _end_offsets(self) -> dict[Partition, int]:
         """Return the end offsets of partitions, without trailing offsets that are known to hold no record."""
         topics = self._lake_counter.counts.topics if self._lake_counter else {}
         ends = {}
@@ -263,7 +264,7 @@ class BackgroundLakeCounter:
         """The last counts."""
         return self._counter.counts
 
-    def poll(self, prefixes: Sequence[str], end_offsets: Mapping[tuple[str, int], int]) -> LakeCounts:
+    def poll(self, prefixes: Sequence[str], end_offsets: Mapping[Partition, int]) -> LakeCounts:
         """Continue counting if it is due; return the last counts after about a second at the latest."""
         now_s = clock.monotonic_s()
         due = now_s >= self._next_s or self._counter.is_counting or tuple(prefixes) != self._prefixes
@@ -283,7 +284,7 @@ class BackgroundLakeCounter:
                 self.error = "The lake is not responding."
         return self._counter.counts
 
-    def _count(self, prefixes: Sequence[str], end_offsets: Mapping[tuple[str, int], int]) -> None:
+    def _count(self, prefixes: Sequence[str], end_offsets: Mapping[Partition, int]) -> None:
         try:
             self._counter.count_new(prefixes, end_offsets, _COUNT_TIMEOUT_S)
             self._last_error = ""
