@@ -426,7 +426,7 @@ class Sink:
             raise
 
     def _wait_for_topic_check(self, topic: str) -> None:
-        """Check that the records in flight are of the topic in the lake, and retry while no broker answers."""
+        """Check that records in flight are of the topic in the lake; retry while no broker answers."""
         deadline_s = clock.monotonic_s() + BROKER_GRACE_S
         while True:
             # one failure stops the sink: segments queued behind it could take as long to fail
