@@ -1,5 +1,6 @@
 """Describe topics, groups and the cluster, and create topics."""
 
+import time
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
@@ -22,10 +23,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from confluent_kafka.cimpl import NewTopic
 
+from tickerlake import clock
 from tickerlake.errors import BrokerUnreachable, KafkaError, TickerlakeError
 from tickerlake.kafka.client import Partition, client_settings, start_consumer, translate_error, watermarks
 
 _TIMEOUT_S = 10.0  # covers the restart of one of several brokers, but soon reports a wrong address
+_LISTED_POLL_S = 0.05
 _PARTITION_UNAVAILABLE = {
     RdError.UNKNOWN_TOPIC_OR_PART,
     RdError.NOT_LEADER_FOR_PARTITION,
@@ -206,7 +209,7 @@ class Admin:
         return ids
 
     def create_topic(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
-        """Create a topic; return False if it exists already."""
+        """Create a topic, and wait until it can be described; return False if it exists already."""
         new_topic = NewTopic(topic, num_partitions=partitions, config=dict(config or {}))
         exists = True
         with self._request(f"creating {topic}", {RdError.TOPIC_ALREADY_EXISTS}) as client:
@@ -215,7 +218,16 @@ class Admin:
             )
             futures[topic].result()
             exists = False
+            self._wait_until_listed(client, topic)
         return not exists
+
+    def _wait_until_listed(self, client: AdminClient, topic: str) -> None:
+        # the controller confirms a new topic before the brokers list it
+        deadline_s = clock.monotonic_s() + self._timeout_s
+        while topic not in client.list_topics(timeout=self._timeout_s).topics:
+            if clock.monotonic_s() > deadline_s:
+                return
+            time.sleep(_LISTED_POLL_S)
 
     def require_topic(self, topic: str) -> Topic:
         """Describe a topic.
