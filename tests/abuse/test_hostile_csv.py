@@ -127,7 +127,7 @@ def test_a_decompression_bomb_of_one_byte(tmp_path: Path) -> None:
 def test_a_decompression_bomb_error_suggests_decompressing_first(tmp_path: Path) -> None:
     """Fetching it again would not help: the archive is whole."""
     path = write(tmp_path, zip_archive(("AAA.csv", HEADER.encode() + row(1).encode() * (4 << 20))), "AAA.zip")
-    assert "unpack" in check_rejected(path).hint
+    assert "decompress" in check_rejected(path).hint
 
 
 # --- lines without an end, and lines without a row

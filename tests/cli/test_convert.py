@@ -345,16 +345,16 @@ def test_an_existing_file_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "remedy"),
     [
-        (("-o", "ACME.csv"), "Give the output another name."),
-        (("-o", "out.ndjson", "--rejects", "ACME.csv"), "Give --rejects another name."),
-        (("--rejects", "ACME.csv"), "Give --rejects another name."),
+        (("-o", "ACME.csv"), "Specify another name for the output."),
+        (("-o", "out.ndjson", "--rejects", "ACME.csv"), "Specify another name for --rejects."),
+        (("--rejects", "ACME.csv"), "Specify another name for --rejects."),
     ],
 )
 def test_the_input_is_never_its_own_output(tmp_path: Path, options: tuple[str, ...], remedy: str) -> None:
     source = bars(tmp_path / "ACME.csv")
     before = source.read_bytes()
     _, err = run("convert", "ACME.csv", *options, "--force", cwd=tmp_path, exit_code=2)
-    assert "ACME.csv is one of the files that are read" in err
+    assert "ACME.csv is one of the input files" in err
     assert remedy in err
     assert source.read_bytes() == before
     assert file_names(tmp_path) == ["ACME.csv"]
@@ -377,7 +377,7 @@ def test_a_concurrently_created_file_is_left_alone(tmp_path: Path) -> None:
             draft.write_text("ours")
             path.write_text("theirs")
 
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         write_too_late()
     assert path.read_text() == "theirs"
     assert file_names(tmp_path) == ["out.ndjson"]
@@ -392,7 +392,7 @@ def test_output_and_rejects_must_differ(tmp_path: Path) -> None:
 def test_a_missing_output_folder(tmp_path: Path) -> None:
     bars(tmp_path / "ACME.csv")
     _, err = run("convert", "ACME.csv", "-o", "none/out.ndjson", cwd=tmp_path, exit_code=2)
-    assert "none/out.ndjson can't be written" in err
+    assert "none/out.ndjson cannot be written" in err
 
 
 # --- questions and options

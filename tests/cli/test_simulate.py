@@ -112,7 +112,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     target = tmp_path / "t.csv"
     target.write_text("mine")
     _, err = run(*COMMAND, "-o", target, exit_code=2)
-    assert "is there already" in err
+    assert "already exists" in err
     assert "--force" in err
     assert target.read_text() == "mine"
     other = tmp_path / "u.csv.truth.ndjson"
@@ -142,9 +142,9 @@ def test_stopped_in_the_middle(tmp_path: Path, ending: str) -> None:
         (("-o", "t.csv", "-t", "a"), "to either a file or a topic"),
         (("-o", "-", "--json"), "would mix with the trades"),
         (("-o", "t.csv", "--speed", "60x"), "--rate and --speed need --topic"),
-        (("-o", "t.xlsx"), "does not say what to write"),
-        (("-o", "t.csv", "--truth", "t.csv"), "can't hold both"),
-        (("-o", "nowhere/t.csv"), "can't be written"),
+        (("-o", "t.xlsx"), "does not specify a format"),
+        (("-o", "t.csv", "--truth", "t.csv"), "cannot hold both"),
+        (("-o", "nowhere/t.csv"), "cannot be written"),
         (("-o", "t.csv", "--start", "01/02/2024"), "is not a date"),
         (("-o", "t.csv", "--symbols", "0"), "cannot have 0 symbols"),
     ],

@@ -1,1 +1,1 @@
-"""What a record is: bars, trades, quotes and alerts. No input, no output."""
+"""Record types: bars, trades, quotes, alerts and indicators. No input or output."""

@@ -1,4 +1,4 @@
-"""An alert: what moved, how far, against what, since when."""
+"""The alert record: what moved, by how much, against what reference, over which window."""
 
 from decimal import Decimal
 from typing import Final, Literal
@@ -16,45 +16,45 @@ Unit = Literal["pct", "sigma", "price", "x", "bps", "s", "count"]
 Cause = Literal["market", "probable_split", "halt", "data_quality", "unknown"]
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
-"""From the least to the most."""
+"""From the least to the most severe."""
 
 _NAMESPACE: Final = UUID("8e1f1c52-6a7b-5d0e-9c77-0b6f1c1f2a10")
 _FIELD_NAMES: Final = tuple(field.name for field in fields(ALERT))
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """A record of the kind ``alert.v1``.
+    """A record of the schema ``alert.v1``.
 
     Parameters
     ----------
     alert_id
-        The same for the same rule, instrument, event time and state, however often it is computed.
+        The same for the same rule, instrument, interval, event time and state, however often it is computed.
     rule_id, rule_version, kind
-        The rule that fired, how it was written then (a number that changes with it), and its kind.
+        The rule that fired, its version (a number that changes with its definition), and its kind.
     severity, state, direction
-        How grave, ``fired``, ``cleared`` or ``expired``, and which way the price went.
+        How severe it is; ``fired``, ``cleared`` or ``expired``; and where the price moved.
     instrument_id, symbol
-        Whose.
+        The instrument.
     ts_event_ns
-        The event: the end of the bar, or the time of the trade.
+        The time of the event: the end of the bar, or the time of the trade.
     ts_detected_ns
-        When Kafka took the record that showed it, which a replay does not change.
+        When Kafka received the record that triggered it, which a replay does not change.
     latency_ms
-        From the event to its detection; absent where the data are history.
+        From the event to its detection; None for historical data.
     value, threshold, baseline, unit
-        What was measured, what it is compared with, what is usual, and in which unit.
+        What was measured, the limit that it reached, what is usual, and the unit of all three.
     window
-        Over how long: ``1m``, ``5d`` …
+        The period of the measurement: ``1m``, ``5d`` …
     price, reference_price, volume
-        The price now, the price that it is compared with, and the volume of the bar.
+        The price, the price that it is compared with, and the volume of the bar.
     score
-        How many times the threshold was reached.
+        The value as a multiple of the threshold.
     suppressed_count
-        How often the rule would have fired since its last alert.
+        How many alerts of the rule have been suppressed since the last one.
     dedup_key
-        The same for a fired alert and for what clears it.
+        The same for a fired alert and the one that clears it.
     cause, message
-        What is behind it as far as is known, and one line for a person.
+        The cause, as far as it is known, and one readable line.
     """
 
     alert_id: str
@@ -115,12 +115,12 @@ def _encodable(value: object) -> object:
 
 
 def alert_id(rule_id: str, instrument_id: str, interval: str, ts_event_ns: int, state: str) -> str:
-    """Return the identifier of an alert: UUIDv5 of what makes it one."""
+    """Return the identifier of an alert: a UUIDv5 of the arguments."""
     return str(uuid5(_NAMESPACE, f"{rule_id}\0{instrument_id}\0{interval}\0{ts_event_ns}\0{state}"))
 
 
 def to_decimal(number: float) -> Decimal | None:
-    """Return a number as records hold it: nine decimals at most, no exponent; None for what is no number."""
+    """Return a number with at most nine decimals and no exponent, as in records; None for NaN and infinity."""
     if number != number or number in {float("inf"), float("-inf")}:  # noqa: PLR0124 - NaN is not itself
         return None
     text = f"{number:.9f}".rstrip("0").rstrip(".")

@@ -2,8 +2,8 @@
 
 A symbol becomes an object name, a table cell and a message key, so it has one small alphabet: ASCII
 letters and digits, and ``. - _ ^ = &``. It begins with a letter, a digit, ``^``, ``.`` or ``_``: a leading
-``-`` reads as an option and a leading ``=`` as a formula. No slash, colon, percent, quote, blank, control or
-other alphabet. Case is kept: ``BRKb`` and ``BRKB`` are two instruments.
+``-`` reads as an option and a leading ``=`` as a formula. No slash, colon, percent, quote, space, control
+character or other alphabet. Case is kept: ``BRKb`` and ``BRKB`` are two instruments.
 """
 
 import re
@@ -16,25 +16,27 @@ from tickerlake.errors import DataError
 UNKNOWN_MIC: Final = "XXXX"
 MAX_SYMBOL_LENGTH: Final = 32
 SYMBOL_PATTERN: Final = r"^[A-Za-z0-9^._][A-Za-z0-9.\-_^=&]{0,31}$"
+"""At most `MAX_SYMBOL_LENGTH` characters."""
+
 _SYMBOL_REGEX: Final = re.compile(SYMBOL_PATTERN[:-1])
 _HAS_LETTER_OR_DIGIT: Final = r"[A-Za-z0-9]"
 _MIC_REGEX: Final = re.compile(r"[A-Z0-9]{4}")
 
 
 def is_symbol(text: str) -> bool:
-    """Tell whether a text is a valid symbol."""
+    """Return whether a text is a valid symbol."""
     return _SYMBOL_REGEX.fullmatch(text) is not None and re.search(_HAS_LETTER_OR_DIGIT, text) is not None
 
 
 def is_symbol_expr(column: str) -> pl.Expr:
-    """Tell whether the values of a column are valid symbols; null for null."""
+    """Return whether the values of a column are valid symbols; null for null."""
     text = pl.col(column)
-    # `$` of the Rust expressions is the end of the text, never before a trailing newline.
+    # in Rust expressions, `$` matches only the end of the text, not before a trailing newline
     return text.str.contains(SYMBOL_PATTERN) & text.str.contains(_HAS_LETTER_OR_DIGIT)
 
 
 def check_symbol(text: str) -> str:
-    """Return a valid symbol as it is.
+    """Return a valid symbol unchanged.
 
     Raises
     ------
@@ -57,10 +59,12 @@ def instrument_id(symbol: str, mic: str = UNKNOWN_MIC) -> str:
     symbol
         For example ``AAPL``.
     mic
-        The market's ISO 10383 code, ``XXXX`` if it is unknown.
+        The market's ISO 10383 code; ``XXXX`` if it is not known.
     """
     if not _MIC_REGEX.fullmatch(mic):
-        raise DataError(f"{mic!r} is not a market identifier code.", "Use the four characters of ISO 10383.")
+        raise DataError(
+            f"{mic!r} is not a market identifier code.", "Use a code of ISO 10383, four characters."
+        )
     return f"{check_symbol(symbol)}.{mic}"
 
 
@@ -70,15 +74,15 @@ def instrument_id_expr(column: str, mic: str = UNKNOWN_MIC) -> pl.Expr:
 
 
 def split_instrument_id(identifier: str) -> tuple[str, str]:
-    """Return the symbol and the market of an identifier."""
+    """Return the symbol and the market of an instrument identifier."""
     symbol, _, mic = identifier.rpartition(".")
     if not _MIC_REGEX.fullmatch(mic) or not is_symbol(symbol):
-        raise DataError(f"{identifier!r} is not an instrument identifier.", "It looks like AAPL.XNAS.")
+        raise DataError(f"{identifier!r} is not an instrument identifier.", "Use the form AAPL.XNAS.")
     return symbol, mic
 
 
 def slug(text: str) -> str:
-    """Return a symbol made of any text, empty if nothing is left: ``Dataset Stocks``, ``DATASET-STOCKS``."""
+    """Return a symbol derived from any text, empty if nothing is left: ``DATASET-STOCKS``."""
     return (
         re.sub(r"[^A-Z0-9]+", "-", text.upper())[: MAX_SYMBOL_LENGTH + 1]
         .strip("-")[:MAX_SYMBOL_LENGTH]

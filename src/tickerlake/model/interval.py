@@ -9,16 +9,16 @@ from tickerlake.errors import UsageError
 from tickerlake.model.duration import DAY_NS, UNIT_NS
 
 DAILY_OR_LONGER: Final = ("1d", "1w", "1mo", "3mo", "1y")
-"""Intervals that begin with a day, not at a time of day."""
+"""Intervals whose bars have a date, but no time of day."""
 
 
 def interval_ns(interval: str) -> int:
-    """Return the length of an interval that always has the same."""
+    """Return the length of an interval whose length does not vary."""
     return int(interval[:-1]) * UNIT_NS[interval[-1]]
 
 
 def interval_end(opens: pl.Expr, interval: str) -> pl.Expr:
-    """Return the exclusive end, in nanoseconds, of intervals by their beginning."""
+    """Return the exclusive end, in nanoseconds, of intervals by their start."""
     if interval.endswith(("mo", "y")):
         return opens.cast(pl.Datetime("ns")).dt.offset_by(interval).to_physical()
     return opens + interval_ns(interval)
@@ -30,7 +30,7 @@ def validate_bar_interval(text: str) -> str:
     Raises
     ------
     UsageError
-        If it is something else.
+        If it is another interval.
     """
     interval = text.strip()
     if re.fullmatch(r"[1-9]\d{0,4}[smh]", interval) and DAY_NS % interval_ns(interval) == 0:
@@ -38,6 +38,6 @@ def validate_bar_interval(text: str) -> str:
     if interval == "1d":
         return interval
     raise UsageError(
-        f"Bars of {text!r} can't be built.",
+        f"Bars of {text!r} cannot be built.",
         "Use 1d, or seconds, minutes or hours that divide a day: 1m, 5m, 1h.",
     )

@@ -1,4 +1,4 @@
-"""Records as JSON, one document a record, without a step in Python per record."""
+"""Records as JSON, one document per record, without a step in Python per record."""
 
 import io
 import json
@@ -18,20 +18,24 @@ _LINE_COLUMN: Final = "\n"
 _NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'
 _SCALES: Final = (0, 2, 4, 6)
 _MAX_TABLE_DECIMALS: Final = 4
+"""Up to this many decimals, fractions come from a table: it has 10,000 texts."""
+
 _MAX_ROWWISE_RECORDS: Final = 32
+"""Up to this many records, the fixed cost of expressions is higher than that of a loop."""
+
 _ESCAPE_REGEX: Final = re.compile(_NEEDS_ESCAPE)
 
 
 def to_json_lines(records: pl.DataFrame) -> list[bytes]:
     """Return one JSON document per record, as UTF-8, without line ends.
 
-    Prices and sizes are plain decimal numbers, exact and as short as can be. Nulls are left out. The
+    Prices and sizes are plain decimal numbers, exact and as short as possible. Nulls are omitted. The
     columns ``extra`` and ``values`` hold JSON text and become nested JSON.
 
     Parameters
     ----------
     records
-        Records of any kind, in columns as :func:`tickerlake.model.schema.polars_schema` names them.
+        Records of any type, in columns as :func:`tickerlake.model.schema.polars_schema` names them.
     """
     return to_json_series(records).cast(pl.Binary).to_list()
 
@@ -49,17 +53,17 @@ def to_json_series(records: pl.DataFrame) -> pl.Series:
     for position, column in enumerate(columns):
         parts += _member_parts(column, "," if position else "")
     parts = _merge_literals([*parts, "}"])
-    # one template is twice as quick as joining every piece
+    # one template is twice as fast as joining every part
     template = "".join(_escape_braces(part) if isinstance(part, str) else "{}" for part in parts)
     line = pl.format(template, *[part for part in parts if isinstance(part, pl.Expr)])
     # `pl.format` panics on columns whose first chunks are empty (Polars 2.1)
     records = records.rechunk()
-    # `with_columns` gives every record its line even if all of them are the same constant.
+    # `with_columns` returns a line for every record even if the line is a constant
     return records.with_columns(line.alias(_LINE_COLUMN)).get_column(_LINE_COLUMN)
 
 
 def _encode_rowwise(records: pl.DataFrame) -> list[str] | None:
-    """Return the documents of a few records, which is quicker one by one; None where texts need care."""
+    """Return the documents of a few records, which is faster in a loop; None if texts need escapes."""
     names = [(json.dumps(name), name in JSON_COLUMNS) for name in records.columns]
     lines = []
     for row in records.iter_rows():
@@ -95,7 +99,7 @@ def _encode_scalar(value: object) -> str | None:
 
 
 def _member_parts(column: pl.Series, comma: str) -> list[str | pl.Expr]:
-    """Return key and values of a column, as expressions: Polars runs them side by side."""
+    """Return key and values of a column as expressions, which Polars evaluates in parallel."""
     key = f"{comma}{json.dumps(column.name)}:"
     if column.null_count():
         return [pl.concat_str([pl.lit(key), *map(_as_expression, _value_parts(column))]).fill_null("")]
@@ -113,7 +117,7 @@ def _is_constant(column: pl.Series) -> bool:
 
 
 def _value_parts(column: pl.Series) -> list[str | pl.Expr]:
-    """Return the text of a column's values, null for null."""
+    """Return the texts of a column's values, null for null."""
     dtype, text = column.dtype, pl.col(column.name)
     if column.name in JSON_COLUMNS:
         return [text]
@@ -128,11 +132,11 @@ def _value_parts(column: pl.Series) -> list[str | pl.Expr]:
         return ['"', text, '"']
     if isinstance(dtype, pl.String | pl.List):
         return [_json_encoded(text)]
-    raise TypeError(f"column {column.name} has the type {dtype}, which no record has")
+    raise TypeError(f"column {column.name} has the type {dtype}, which records do not have")
 
 
 def _json_encoded(text: pl.Expr) -> pl.Expr:
-    # Polars encodes structs only: {"x":…}, of which the value is all but the first 5 and the last character.
+    # Polars encodes only structs: of {"x":…}, the value is all but the first 5 and the last character
     document = pl.struct(text.alias("x")).struct.json_encode()
     return pl.when(text.is_not_null()).then(document.str.slice(5).str.strip_suffix("}"))
 
@@ -143,7 +147,7 @@ def format_decimals(column: pl.Series) -> pl.Expr:
     Parameters
     ----------
     column
-        The decimals, of the frame for which the expression is meant: it is made for their values.
+        The decimals, from the frame for which the expression is: it depends on their values.
     """
     decimals = _decimals_needed(column)
     text = pl.col(column.name).cast(pl.Decimal(38, decimals)).cast(pl.String)
@@ -163,12 +167,12 @@ def _decimal_parts(column: pl.Series) -> list[str | pl.Expr]:
 
 @cache
 def _fraction_strings(decimals: int) -> pl.Series:
-    """Return the texts of all fractions of so many decimals: ``.25`` for 2500 of four."""
+    """Return the texts of all fractions with a number of decimals: ``.25`` for 2500 of four decimals."""
     return pl.Series([f".{n:0{decimals}}".rstrip("0").rstrip(".") for n in range(10**decimals)])
 
 
 def _decimals_needed(column: pl.Series) -> int:
-    """Return how many decimals show every value: fewer decimals to print are fewer zeros to strip."""
+    """Return the number of decimals that all values need: fewer decimals mean fewer zeros to strip."""
     scale = getattr(column.dtype, "scale", 0)
     units = column.to_physical()
     smallest, largest = units.min(), units.max()
@@ -180,7 +184,7 @@ def _decimals_needed(column: pl.Series) -> int:
 
 
 def _merge_literals(parts: list[str | pl.Expr]) -> list[str | pl.Expr]:
-    """Join neighbouring constant texts."""
+    """Join adjacent constant texts."""
     merged: list[str | pl.Expr] = []
     for part in parts:
         if isinstance(part, str) and merged and isinstance(last := merged[-1], str):
@@ -191,7 +195,7 @@ def _merge_literals(parts: list[str | pl.Expr]) -> list[str | pl.Expr]:
 
 
 def _escape_braces(text: str) -> str:
-    """Return what a template says for a text that holds braces."""
+    """Return a text with its braces escaped for a template."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
@@ -207,12 +211,12 @@ _SCHEMA_DECODER: Final = msgspec.json.Decoder(_Schema)
 
 
 def find_schema(document: bytes | str) -> str | None:
-    """Return which schema a JSON document names, None if it names none.
+    """Return the schema that a JSON document names, None if it names none.
 
     Raises
     ------
     msgspec.DecodeError, UnicodeDecodeError, RecursionError
-        It is not JSON; the bytes of other fields are not looked at.
+        It is not JSON; the bytes of other fields are not examined.
     """
     try:
         return _SCHEMA_DECODER.decode(document).schema
@@ -231,7 +235,7 @@ def find_record_type(document: bytes | str) -> str | None:
 def to_ndjson(lines: pl.Series) -> bytes:
     """Join documents to newline-terminated JSON (NDJSON)."""
     buffer = io.BytesIO()
-    # without quoting, CSV of one column is its lines; unlike a join in Python it needs no lock
+    # without quotes, CSV of one column is its lines; unlike a join in Python it does not hold the lock
     lines.to_frame().write_csv(buffer, include_header=False, quote_style="never")
     return buffer.getvalue()
 
@@ -240,7 +244,7 @@ def decode_utf8(column: pl.Series) -> pl.Series:
     """Return bytes as text, null where they are not UTF-8."""
     try:
         return column.cast(pl.String)
-    except pl.exceptions.ComputeError:  # some value is not: find out which, one by one
+    except pl.exceptions.ComputeError:  # some value is not: find it in a loop
         return pl.Series([_decode_value(value) for value in column], dtype=pl.String)
 
 
@@ -252,31 +256,31 @@ def _decode_value(value: bytes | None) -> str | None:
 
 
 def parse_documents(lines: pl.Series, schema: pl.Schema) -> tuple[pl.DataFrame, pl.Series]:
-    """Read the fields of JSON documents, and tell which of them are JSON at all.
+    """Parse the fields of JSON documents, and return which of them are JSON.
 
     Parameters
     ----------
     lines
-        One document each; line ends may stand in it where JSON allows white space.
+        One document each, with line ends only where JSON allows white space.
     schema
-        The fields; what a document lacks, or has of another type, is null.
+        The fields; null if a document lacks them, or has them with another type.
 
     Returns
     -------
-    frame, good
-        The fields of those that could be read, in order, and for each document whether it could.
+    frame, is_valid
+        The fields of the valid documents, in order, and for each document whether it is valid.
     """
     frame = _parse_lines(lines, schema)
     if frame is not None:
         return frame, pl.repeat(value=True, n=len(lines), dtype=pl.Boolean(), eager=True)
-    # inside a string JSON has no line ends, so they are white space
+    # JSON strings have no line ends, so these are white space
     parts = _parse_by_bisection(lines.str.replace_all(r"[\r\n]", " "), schema)
     is_valid = pl.Series([part is not None for part, count in parts for _ in range(count)], dtype=pl.Boolean)
     return pl.concat([schema.to_frame(), *(part for part, _ in parts if part is not None)]), is_valid
 
 
 def _parse_lines(lines: pl.Series, schema: pl.Schema) -> pl.DataFrame | None:
-    """Return the fields of documents, None if one of them is broken or stands on several lines."""
+    """Return the fields of documents, None if one of them is invalid or has several lines."""
     try:
         frame = pl.read_ndjson(io.BytesIO(to_ndjson(lines)), schema=schema, ignore_errors=True)
     except pl.exceptions.PolarsError:
@@ -285,7 +289,7 @@ def _parse_lines(lines: pl.Series, schema: pl.Schema) -> pl.DataFrame | None:
 
 
 def _parse_by_bisection(lines: pl.Series, schema: pl.Schema) -> list[tuple[pl.DataFrame | None, int]]:
-    """Return the fields of documents in parts, with their counts; None for a document that is broken."""
+    """Return the fields of documents in parts, with their counts; None for an invalid document."""
     frame = _parse_lines(lines, schema)
     if frame is not None or len(lines) == 1:
         return [(frame, len(lines))]

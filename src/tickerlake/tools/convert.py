@@ -1,4 +1,4 @@
-"""Files → canonical records in a file, without Kafka."""
+"""Convert files to canonical records in a file, without Kafka."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -17,11 +17,12 @@ from tickerlake.tools.files import check_absent, open_stdout, output_file, write
 
 STDOUT: Final = "-"
 _MAX_SHOWN_REJECTS: Final = 5
+"""Examples that fit into a summary; the file of rejects has all."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConvertStats:
-    """How much of the files is done: rows read, records and rejects written."""
+    """Progress: rows read, records and rejects written, and the first rejects."""
 
     rows: int
     records: int
@@ -40,29 +41,33 @@ def convert(
     on_progress: Callable[[ConvertStats], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> ConvertStats:
-    """Write the records of files; no file is left behind unless all of them are written.
+    """Write the records of files; no file is left behind unless all of them are complete.
 
     Parameters
     ----------
-    replay
+    merged
         The opened files.
-    ending
-        One of :data:`tickerlake.tools.files.FORMATS`, but no CSV.
+    extension
+        One of :data:`tickerlake.tools.files.EXTENSIONS` except CSV.
     output
         A path, or ``-`` for standard output.
-    rejects
-        Where refused rows go, one JSON object a line; the file is made only if there are any.
+    rejects_path
+        The file for rejects, one JSON object per line; created only if there are any.
     strict
-        True to refuse everything if a row is refused.
+        True to write nothing if a row is rejected.
     force
-        True to replace files that are there.
+        True to replace existing files.
+    on_progress
+        Receives the progress after each batch.
+    should_stop
+        Polled before each batch; True ends the conversion.
 
     Raises
     ------
     DataError
-        If a row is refused in strict mode, or there is no record.
+        If a row is rejected in strict mode, or there are no records.
     UsageError
-        If a file is there, or can't be written.
+        If a file exists, or cannot be written.
     KeyboardInterrupt
         If it was stopped.
     """
@@ -73,7 +78,7 @@ def convert(
     if not force:
         check_absent(rejects_path, *output_paths)
     if strict and output == STDOUT:
-        # what is on standard output can't be taken back
+        # standard output cannot be undone
         merged.check_no_rejects()
     with _RejectsFile(rejects_path) as rejects_file:
         reader = _RecordReader(
@@ -95,13 +100,15 @@ def _check_distinct_files(
     names = [(path, "the output") for path in output_paths] + [(rejects_path, "--rejects")]
     for path, name in names:
         if path.resolve() in inputs:
-            raise UsageError(f"{path} is one of the files that are read.", f"Give {name} another name.")
+            raise UsageError(f"{path} is one of the input files.", f"Specify another name for {name}.")
     if rejects_path.resolve() in {path.resolve() for path in output_paths}:
-        raise UsageError("The records and the rejects can't go to one file.", "Give --rejects another name.")
+        raise UsageError(
+            "Records and rejects cannot be written to one file.", "Specify another name for --rejects."
+        )
 
 
 class _RejectsFile:
-    """A file of refused rows, made with the first of them."""
+    """The file of rejects, created with the first of them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -116,7 +123,7 @@ class _RejectsFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None and self._file is None:
-            # those of an earlier run, which this one replaces
+            # the rejects of an earlier run are no longer valid
             self._path.unlink(missing_ok=True)
         self._stack.__exit__(kind, error, trace)
 
@@ -130,7 +137,7 @@ class _RejectsFile:
 
 
 class _RecordReader:
-    """Reads records; keeps what is refused, and counts."""
+    """Reads records, writes rejects, and counts both."""
 
     def __init__(
         self,
@@ -167,4 +174,4 @@ class _RecordReader:
             if records.height:
                 yield records
         if not self.stats.records:
-            raise DataError("These files hold no record.", "See tickerlake inspect.")
+            raise DataError("These files have no records.", "Check them with tickerlake inspect.")

@@ -1,4 +1,4 @@
-"""Records → one file, which appears whole or not at all."""
+"""Write records to one file, which appears complete or not at all."""
 
 import contextlib
 import sys
@@ -17,36 +17,38 @@ from tickerlake.model.json import format_decimals, to_json_series, to_ndjson
 from tickerlake.model.schema import polars_schema, time_columns, with_timestamps
 
 EXTENSIONS: Final = (".csv", ".csv.gz", ".ndjson", ".ndjson.gz", ".parquet")
-"""What a file's name ends with says what it becomes: a table for people, or canonical records."""
+"""The extensions that determine the format: a human-readable table, or canonical records."""
 
 _GZIP_SUFFIX: Final = ".gz"
 _GZIP_FILE: Final[Any] = igzip.IGzipFile
 _ROW_GROUP_ROWS: Final = 250_000
+"""Trades compression and the cost per group against memory: a row group is buffered until it is full."""
 
 
 def output_extension(path: Path) -> str:
-    """Return which of `FORMATS` a file is to have.
+    """Return which of `EXTENSIONS` a file has.
 
     Raises
     ------
     UsageError
-        If its name ends with none of them.
+        If it has none of them.
     """
     for extension in EXTENSIONS:
         if path.name.lower().endswith(extension) and path.name.lower() != extension:
             return extension
     raise UsageError(
-        f"The name {path.name} does not say what to write.", f"End it with {', '.join(EXTENSIONS)}."
+        f"The name {path.name} does not specify a format.",
+        f"Use one of the extensions {', '.join(EXTENSIONS)}.",
     )
 
 
 def check_absent(*paths: Path) -> None:
-    """Refuse to overwrite.
+    """Raise an error if a file exists.
 
     Raises
     ------
     UsageError
-        If one of the files is there.
+        If one of the files exists.
     """
     for path in paths:
         if path.exists():
@@ -55,7 +57,7 @@ def check_absent(*paths: Path) -> None:
 
 @contextlib.contextmanager
 def open_stdout() -> Iterator[BinaryIO]:
-    """Give standard output for bytes: Python's own may be unbuffered, and write only a part."""
+    """Yield standard output for bytes: that of Python may be unbuffered, and write only a part."""
     with open(sys.stdout.fileno(), "wb", closefd=False) as stream:
         yield stream
 
@@ -82,30 +84,31 @@ def output_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     except FileExistsError as error:
         raise _already_exists(path) from error
     except OSError as error:
-        # a closed pipe is no fault of the file
+        # a closed pipe is not a problem of the file
         if isinstance(error, BrokenPipeError):
             raise
         raise UsageError(
-            f"{path} can't be written: {error.strerror or error}.",
-            "Check the folder, the rights and the disk.",
+            f"{path} cannot be written: {error.strerror or error}.",
+            "Check the folder, its permissions and the disk.",
         ) from error
 
 
 def write_records(batches: Iterator[pl.DataFrame], file: BinaryIO, extension: str, record_type: str) -> None:
     """Write records in canonical columns.
 
-    The table for people is of trades: symbol, timestamp (ISO 8601, nanoseconds, UTC), price, size, trade_id,
-    sequence. Parquet has all columns of the kind, and a timestamp of microseconds beside each time, for SQL.
+    CSV is a human-readable table of trades: symbol, timestamp (ISO 8601, nanoseconds, UTC), price, size,
+    trade_id, sequence. Parquet has all columns of the record type and, for SQL, a timestamp of microseconds
+    after each time.
 
     Parameters
     ----------
     batches
         The records.
     file
-        Where they go.
-    ending
-        One of `FORMATS`.
-    kind
+        The file to write.
+    extension
+        One of `EXTENSIONS`.
+    record_type
         ``bar.v1``, ``trade.v1`` or ``quote.v1``.
     """
     if extension == ".parquet":
@@ -116,7 +119,7 @@ def write_records(batches: Iterator[pl.DataFrame], file: BinaryIO, extension: st
         for records in batches:
             file.write(encode(records))
         return
-    # neither a name nor a time in the header: the same records are the same bytes
+    # no name or time in the header: the same records produce the same bytes
     with _GZIP_FILE(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as compressed:
         for records in batches:
             compressed.write(encode(records))
@@ -134,7 +137,7 @@ def _csv_encoder() -> Callable[[pl.DataFrame], bytes]:
         table = records.select(
             "symbol",
             (pl.from_epoch("ts_event_ns", "ns").dt.to_string("iso:strict") + "Z").alias("timestamp"),
-            # cents where there are, or the hundredths of a cent of a price under a dollar
+            # two decimals, or four for a price below a dollar
             pl.col("price").cast(pl.Decimal(38, 4)).cast(pl.String).str.strip_suffix("00").alias("price"),
             format_decimals(records.get_column("size")).alias("size"),
             "trade_id",
@@ -152,15 +155,15 @@ def _write_parquet(batches: Iterator[pl.DataFrame], file: BinaryIO, record_type:
     errors: list[BaseException] = []
 
     def rows(*_: object) -> Iterator[pl.DataFrame]:
-        # Polars would wrap what goes wrong in here
+        # Polars would wrap exceptions raised here
         try:
             for records in batches:
-                whole = (
+                complete = (
                     records
                     if records.columns == empty.columns
                     else pl.concat([empty, records], how="diagonal")
                 )
-                yield with_timestamps(whole, times)
+                yield with_timestamps(complete, times)
         except BaseException as error:
             errors.append(error)
 
@@ -170,7 +173,7 @@ def _write_parquet(batches: Iterator[pl.DataFrame], file: BinaryIO, record_type:
             file, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP_ROWS, maintain_order=True
         )
 
-    # the main thread has to be free for Ctrl-C
+    # the main thread must be free to handle Ctrl-C
     with ThreadPoolExecutor(1, thread_name_prefix="parquet") as pool:
         pool.submit(write).result()
     if errors:
@@ -178,4 +181,4 @@ def _write_parquet(batches: Iterator[pl.DataFrame], file: BinaryIO, record_type:
 
 
 def _already_exists(path: Path) -> UsageError:
-    return UsageError(f"{path} is there already.", "Give another name, or --force to replace it.")
+    return UsageError(f"{path} already exists.", "Specify another name, or --force to replace it.")

@@ -1,4 +1,4 @@
-"""A seeded market → a file, a stream or a Kafka topic, with the truth about it in a file beside."""
+"""Write a seeded market to a file, a stream or a Kafka topic, and its labels to another file."""
 
 import threading
 from collections import Counter
@@ -18,16 +18,16 @@ from tickerlake.sources.simulator.market import Market
 from tickerlake.tools.files import check_absent, output_extension, output_file, write_records
 
 TRUTH_SUFFIX: Final = ".truth.ndjson"
-"""What the name of a file of labels has more than the name of the file of trades."""
+"""Suffix of the name of a file of labels, after the name of the file of trades."""
 
 
 class Stopped(Exception):
-    """The user asked to stop before the end: nothing is kept."""
+    """The user stopped it before the end: no file is left behind."""
 
 
 @dataclass(slots=True)
 class SimulateStats:
-    """How many trades were made so far, and how many labels of each kind."""
+    """Progress: trades, and labels of each kind."""
 
     trades: int = 0
     labels: Counter[str] = field(default_factory=Counter)
@@ -45,30 +45,30 @@ def write_file(
     *,
     force: bool = False,
 ) -> SimulateStats:
-    """Write a market and its labels to two files; none of them is there before both are whole.
+    """Write a market and its labels to two files; neither appears before both are complete.
 
     Parameters
     ----------
     path
-        The file of trades, whose name says the format: :data:`tickerlake.tools.files.FORMATS`.
+        The file of trades, whose extension is the format: :data:`tickerlake.tools.files.EXTENSIONS`.
     truth
-        The file of labels, one JSON object a line.
+        The file of labels, one JSON object per line.
     force
-        True to replace files that are there.
+        True to replace existing files.
 
     Raises
     ------
     Stopped
         If ``stop`` was set before the end.
     UsageError
-        If a file is there, or can't be written.
+        If a file exists, or cannot be written.
     """
     file_format = output_extension(path)
     if path.absolute() == truth.absolute():
-        raise UsageError(f"{path} can't hold both the trades and the truth.", "Give --truth another name.")
+        raise UsageError(f"{path} cannot hold both trades and labels.", "Specify another name for --truth.")
     if not force:
         check_absent(path, truth)
-    # the inner one takes its name first: where there are trades there is the truth about them
+    # the inner file gets its name first: a file of trades is never without its labels
     with (
         output_file(path, force=force) as draft,
         output_file(truth, force=force) as truth_draft,
@@ -87,7 +87,7 @@ def write_stream(
     *,
     force: bool,
 ) -> SimulateStats:
-    """Write a market as newline-delimited JSON to a stream, and its labels to a file, if one is named."""
+    """Write a market as newline-delimited JSON to a stream, and its labels to a file, if there is one."""
     if truth is None:
         return _write_records(market, stream, ".ndjson", None, stop, on_progress)
     if not force:
@@ -99,7 +99,7 @@ def write_stream(
 def write_truth(
     market: Market, truth: Path, stop: threading.Event, on_progress: OnProgress, *, force: bool
 ) -> SimulateStats:
-    """Write only the labels of a market; they may be there, from a run that is continued."""
+    """Write only the labels of a market; the file may exist, from a run that is resumed."""
     stats = SimulateStats()
     with output_file(truth, force=force) as truth_draft, truth_draft.open("wb") as file:
         for labels in market.labels():
@@ -116,9 +116,9 @@ def write_topic(
     stop: threading.Event,
     on_progress: Callable[[IngestProgress], None] | None = None,
 ) -> IngestProgress:
-    """Write a market to a topic, each trade once: what an earlier run wrote is not written again.
+    """Write a market to a topic, each trade once; a run that was interrupted is resumed.
 
-    A market is told from others by its seed and all else that it is made of.
+    A market is identified by all its options, including the seed.
     """
     identity = f"{market.source} {market.fingerprint.digest}"
     return ingest.run(market, stop, on_progress, [identity])[0]
