@@ -85,9 +85,9 @@ def _print_summary(outcome: "DemoResult", lake: Path, *, with_dashboard: bool) -
 
     ingested = outcome.ingested
     if ingested.new_records:
-        print_status(f"✓ wrote {ingested.new_records:,} records to the topic {TOPIC}")
+        print_status(f"✓ produced {ingested.new_records:,} records to topic {TOPIC}")
     else:
-        print_status(f"✓ already ingested ({ingested.records:,} records in {TOPIC}), nothing new")
+        print_status(f"✓ already ingested ({ingested.records:,} records in {TOPIC}); nothing new")
     print_status(f"✓ stored {outcome.stored.records:,} records in {outcome.stored.segments} segments\n")
     print_audit(outcome.audited)
     findings = [finding for result in outcome.audited for finding in result.findings]
@@ -165,11 +165,11 @@ def _print_tracking(outcome: "DemoResult") -> None:
         (alert for alert in outcome.alerts if alert.state == "fired"), key=lambda alert: alert.ts_event_ns
     )
     if not outcome.tracked.records:
-        print_status("✓ already tracked, nothing new")
+        print_status("✓ already tracked; nothing new")
         return
     print_status(
         f"✓ tracked {outcome.tracked.records:,} bars: {outcome.tracked.indicators:,} indicator records, "
-        f"{len(fired):,} alerts in the topic stocks.alerts; critical alerts and probable splits:\n"
+        f"{len(fired):,} alerts in topic stocks.alerts; critical alerts and probable splits:\n"
     )
     printer = AlertPrinter(json=False)
     for alert in fired:

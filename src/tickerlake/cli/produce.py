@@ -146,7 +146,7 @@ def _as_result(progress: "IngestProgress", cycle_suffix: str) -> dict[str, objec
 def _print_result(progress: "IngestProgress", topic: str, cycle_suffix: str) -> None:
     name = f"{progress.source}{cycle_suffix}"
     if progress.finished and not progress.new_records:
-        print_status(f"{name}: already ingested ({progress.records:,} records), nothing new")
+        print_status(f"{name}: already ingested ({progress.records:,} records); nothing new")
         return
     print_status(
         f"{name}: wrote {progress.new_records:,} records to {topic}, rejected {progress.rejects:,} rows"

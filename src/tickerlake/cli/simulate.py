@@ -229,7 +229,7 @@ def _to_topic(
     totals = write_topic(market, ingest, stop, show_progress)
     status_line.clear()
     if totals.finished and not totals.new_records:
-        print_status(f"{ingest.topic}: already written ({totals.records:,} trades), nothing new")
+        print_status(f"{ingest.topic}: already written ({totals.records:,} trades); nothing new")
     elif totals.finished:
         print_status(f"{ingest.topic}: {_format_market(market)}, {totals.new_records:,} of them new")
     else:
