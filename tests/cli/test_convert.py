@@ -1,4 +1,4 @@
-"""``tickerlake convert``: files become records in a file or a stream, all of them or none."""
+"""``tickerlake convert``: files become records in a file or a stream, complete or not at all."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ COMMAND = [sys.executable, "-c", "from tickerlake.cli.app import main; main()", 
 
 
 def bars(path: Path, *, rows: int = 5, first: int = 0, step: int = 1, price: str = "1.5") -> Path:
-    """Write bars of a minute (or of ``step`` minutes), oldest first."""
+    """Write one-minute bars (or bars of ``step`` minutes), oldest first."""
     times = [(NOON + timedelta(minutes=first + step * n)).isoformat() for n in range(rows)]
     path.write_text(HEADER + "".join(f"{time},{price},2,1,{price},{n}\n" for n, time in enumerate(times)))
     return path
@@ -70,7 +70,7 @@ def test_a_file_equals_standard_output(tmp_path: Path) -> None:
     source = bars(tmp_path / "ACME.csv")
     out, _ = run("convert", source, cwd=tmp_path)
     run("convert", source, "-o", tmp_path / "plain.ndjson")
-    run("convert", source, "-o", tmp_path / "packed.ndjson.gz")
+    run("convert", source, "-o", tmp_path / "compressed.ndjson.gz")
 
     def without_reception(text: str) -> list[dict[str, Any]]:
         return [
@@ -78,9 +78,9 @@ def test_a_file_equals_standard_output(tmp_path: Path) -> None:
             for record in records(text)
         ]
 
-    packed = gzip.decompress((tmp_path / "packed.ndjson.gz").read_bytes()).decode()
+    compressed = gzip.decompress((tmp_path / "compressed.ndjson.gz").read_bytes()).decode()
     assert without_reception((tmp_path / "plain.ndjson").read_text()) == without_reception(out)
-    assert without_reception(packed) == without_reception(out)
+    assert without_reception(compressed) == without_reception(out)
     assert len(records(out)) == 5
 
 
@@ -133,10 +133,10 @@ def test_a_folder_and_a_pattern_mean_the_same_files(tmp_path: Path, names: list[
     bars(folder / "deep" / "B.csv", step=2, first=1)
     (folder / "notes.md").write_text("no data")
     out, _ = run("convert", *names, "-o", "out.ndjson", "--json", cwd=tmp_path)
-    told = json.loads(out)
-    # bars that are read twice would be refused, and the records the same
-    assert [each["source"] for each in told["files"]] == ["A.csv", "B.csv"]
-    assert told["rejects"] == 0
+    summary = json.loads(out)
+    # bars of a file that is read twice would be rejected
+    assert [each["source"] for each in summary["files"]] == ["A.csv", "B.csv"]
+    assert summary["rejects"] == 0
     assert source_lines((tmp_path / "out.ndjson").read_text()) == [
         (name, line) for line in range(2, 7) for name in ("A.csv", "B.csv")
     ]
@@ -158,11 +158,11 @@ def test_more_files_than_are_merged_at_once(tmp_path: Path) -> None:
     for number in range(count):
         bars(folder / f"S{number:03}.csv", rows=4, first=number, step=1)
     run("convert", folder, "-o", tmp_path / "out.ndjson")
-    found = records((tmp_path / "out.ndjson").read_text())
-    assert len(found) == 4 * count
-    assert len({(record["source"], record["source_line"]) for record in found}) == 4 * count
-    places = [(record["ts_close_ns"], record["symbol"]) for record in found]
-    assert places == sorted(places)
+    merged = records((tmp_path / "out.ndjson").read_text())
+    assert len(merged) == 4 * count
+    assert len({(record["source"], record["source_line"]) for record in merged}) == 4 * count
+    order = [(record["ts_close_ns"], record["symbol"]) for record in merged]
+    assert order == sorted(order)
 
 
 def test_a_bar_repeated_by_a_later_file_is_rejected(tmp_path: Path) -> None:
@@ -171,8 +171,8 @@ def test_a_bar_repeated_by_a_later_file_is_rejected(tmp_path: Path) -> None:
     out, err = run("convert", first, second, "--symbol", "ACME", "-o", tmp_path / "out.ndjson", "--json")
     assert json.loads(out)["rejects"] == 5
     assert "two.csv, line 2: duplicate_key: 2024-01-02T12:00:00+00:00,1.5," in err
-    kept = records((tmp_path / "out.ndjson.rejects.ndjson").read_text())
-    assert [(each["file"], each["line"], each["reason"]) for each in kept] == [
+    rejects = records((tmp_path / "out.ndjson.rejects.ndjson").read_text())
+    assert [(each["file"], each["line"], each["reason"]) for each in rejects] == [
         ("two.csv", line, "duplicate_key") for line in range(2, 7)
     ]
     assert source_lines((tmp_path / "out.ndjson").read_text()) == [
@@ -214,7 +214,7 @@ def test_standard_input_twice_is_rejected() -> None:
     assert "is given more than once" in err
 
 
-def test_head_ends_it_quietly(tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     source = bars(tmp_path / "ACME.csv", rows=100_000)
     with tickerlake("convert", source, cwd=tmp_path) as child:
         assert child.stdout is not None
@@ -227,7 +227,7 @@ def test_head_ends_it_quietly(tmp_path: Path) -> None:
     assert file_names(tmp_path) == ["ACME.csv"]
 
 
-# --- refused rows
+# --- rejected rows
 
 
 def with_invalid_rows(path: Path) -> Path:
@@ -249,9 +249,9 @@ def test_rejected_rows_are_kept_with_file_line_reason_and_text(tmp_path: Path) -
         },
         {"file": "ACME.csv", "line": 8, "reason": "field_count", "raw": '"'},
     ]
-    told = json.loads(out)
-    assert (told["records"], told["rejects"]) == (5, 2)
-    assert told["rejects_file"] == str(tmp_path / "out.ndjson.rejects.ndjson")
+    summary = json.loads(out)
+    assert (summary["records"], summary["rejects"]) == (5, 2)
+    assert summary["rejects_file"] == str(tmp_path / "out.ndjson.rejects.ndjson")
     assert "rejected 2 rows" in err
     assert len(records((tmp_path / "out.ndjson").read_text())) == 5
 
@@ -301,14 +301,14 @@ def test_strict_rejects_assumptions(tmp_path: Path) -> None:
     assert file_names(tmp_path) == ["ACME.csv"]
 
 
-def test_a_file_without_records_makes_no_output(tmp_path: Path) -> None:
+def test_a_file_without_records_creates_no_output(tmp_path: Path) -> None:
     (tmp_path / "ACME.csv").write_text(HEADER + "2024-01-02T12:00:00Z,-1,2,1,1,1\n" * 3)
     _, err = run("convert", "ACME.csv", "--interval", "1m", "-o", "out.ndjson", cwd=tmp_path, exit_code=4)
     assert "→" in err
     assert file_names(tmp_path) == ["ACME.csv"]
 
 
-# --- the output appears whole or not at all
+# --- the output appears complete or not at all
 
 
 @pytest.mark.parametrize("to", ["ndjson", "parquet"])
@@ -405,7 +405,7 @@ def test_a_missing_output_folder(tmp_path: Path) -> None:
         ("Date;Open;High;Low;Close\n2024-01-02;1,500;2,500;1,500;2,500\n", "--decimal", ","),
     ],
 )
-def test_ambiguous_names_the_option(tmp_path: Path, text: str, option: str, answer: str) -> None:
+def test_an_ambiguous_file_names_the_option(tmp_path: Path, text: str, option: str, answer: str) -> None:
     (tmp_path / "ACME.csv").write_text(text)
     _, err = run("convert", "ACME.csv", "-o", "out.ndjson", cwd=tmp_path, exit_code=4)
     assert "ACME.csv" in err
@@ -415,7 +415,7 @@ def test_ambiguous_names_the_option(tmp_path: Path, text: str, option: str, answ
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "says"),
+    ("options", "code", "expected"),
     [
         (("--to", "xml"), 2, "ndjson or parquet"),
         (("--to", "parquet"), 2, "-o records.parquet"),
@@ -433,14 +433,14 @@ def test_ambiguous_names_the_option(tmp_path: Path, text: str, option: str, answ
     ],
 )
 def test_an_invalid_option(
-    tmp_path: Path, options: tuple[str, ...], code: int | tuple[int, ...], says: str
+    tmp_path: Path, options: tuple[str, ...], code: int | tuple[int, ...], expected: str
 ) -> None:
     bars(tmp_path / "ACME.csv")
     with tickerlake("convert", "ACME.csv", *options, cwd=tmp_path) as child:
         out, err = child.communicate(timeout=60)
     assert child.returncode in (code if isinstance(code, tuple) else (code,)), err
     assert out == ""
-    assert says in err
+    assert expected in err
     assert "→" in err
     assert "Traceback" not in err
     assert file_names(tmp_path) == ["ACME.csv"]
@@ -450,7 +450,7 @@ def test_the_machine_readable_summary(tmp_path: Path) -> None:
     bars(tmp_path / "A.csv")
     bars(tmp_path / "B.csv")
     out, _ = run("convert", "A.csv", "B.csv", "-o", "out.ndjson", "--json", cwd=tmp_path)
-    told = json.loads(out)
-    assert (told["output"], told["records"], told["rejects"]) == ("out.ndjson", 10, 0)
-    assert [each["source"] for each in told["files"]] == ["A.csv", "B.csv"]
-    assert told["files"][0]["interval"] == "1m"
+    summary = json.loads(out)
+    assert (summary["output"], summary["records"], summary["rejects"]) == ("out.ndjson", 10, 0)
+    assert [each["source"] for each in summary["files"]] == ["A.csv", "B.csv"]
+    assert summary["files"][0]["interval"] == "1m"

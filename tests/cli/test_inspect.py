@@ -1,4 +1,4 @@
-"""``tickerlake inspect``: what it says of a file, and of one that it can't read."""
+"""``tickerlake inspect``: reports of files, readable or not."""
 
 import json
 from pathlib import Path
@@ -36,8 +36,8 @@ def test_other_files_are_reported_next_to_a_rejected_one(tmp_path: Path) -> None
 
 def test_options_override_detection(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("Date;Open;High;Low;Close\n01/02/2012;1,5;2,5;1,5;2,5\n")
-    answers = ("--symbol", "ACME", "--date-format", "MM/DD/YYYY", "--decimal", ",", "--interval", "1d")
-    out, _ = run("inspect", "x.csv", *answers, "--json", cwd=tmp_path)
+    options = ("--symbol", "ACME", "--date-format", "MM/DD/YYYY", "--decimal", ",", "--interval", "1d")
+    out, _ = run("inspect", "x.csv", *options, "--json", cwd=tmp_path)
     (report,) = json.loads(out)["files"]
     assert (report["symbols"], report["date_format"]) == (["ACME"], "MM/DD/YYYY")
     assert (report["decimal"], report["interval"]) == (",", "1d")

@@ -38,12 +38,12 @@ def test_compact_query_and_audit(lake: Path) -> None:
     before = run("query", "select count(*) as n from bars", "--lake", str(lake), "-f", "json")
     assert (before.returncode, json.loads(before.stdout)) == (0, {"n": 4})
     assert "1 records are not of their topic's record type" in before.stderr
-    done = run("compact", "--lake", str(lake), "--json")
-    assert done.returncode == 0, done.stderr
-    assert "compacted 9 records from 3 segments" in done.stderr
-    assert "1 superseded by a later revision" in done.stderr
-    assert "curated/_rejects/ " not in done.stdout
-    assert json.loads(done.stdout)["files"] == 2
+    result = run("compact", "--lake", str(lake), "--json")
+    assert result.returncode == 0, result.stderr
+    assert "compacted 9 records from 3 segments" in result.stderr
+    assert "1 superseded by a later revision" in result.stderr
+    assert "curated/_rejects/ " not in result.stdout
+    assert json.loads(result.stdout)["files"] == 2
     after = run("query", "select count(*) as n from bars", "--lake", str(lake), "-f", "json")
     assert json.loads(after.stdout) == {"n": 4}
     again = run("compact", "--lake", str(lake))
@@ -64,8 +64,8 @@ def test_compact_query_and_audit(lake: Path) -> None:
 
 def test_query_writes_files_atomically(lake: Path, tmp_path: Path) -> None:
     sql = "select symbol, close, ts_open, quality, source from bars order by ts_open"
-    found = run("query", sql, "--lake", str(lake))
-    rows = list(csv.DictReader(io.StringIO(found.stdout)))
+    printed = run("query", sql, "--lake", str(lake))
+    rows = list(csv.DictReader(io.StringIO(printed.stdout)))
     assert rows[0] == {
         "symbol": "A", "close": "100.75", "ts_open": "2024-01-01T00:00:00Z", "quality": "", "source": "test",
     }  # fmt: skip
@@ -73,9 +73,9 @@ def test_query_writes_files_atomically(lake: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.parquet"
     assert run("query", sql, "--lake", str(lake), "-o", str(target)).returncode == 0
     assert pl.read_parquet(target).schema["close"] == pl.Decimal(38, 9)
-    refused = run("query", sql, "--lake", str(lake), "-o", str(target))
-    assert refused.returncode == 2
-    assert "--force" in refused.stderr
+    existing = run("query", sql, "--lake", str(lake), "-o", str(target))
+    assert existing.returncode == 2
+    assert "--force" in existing.stderr
     table = run("query", sql, "--lake", str(lake), "-f", "table")
     assert table.stdout.split()[:5] == ["symbol", "close", "ts_open", "quality", "source"]
     empty = run("query", f"{sql} limit 0", "--lake", str(lake))
@@ -87,7 +87,7 @@ def test_query_writes_files_atomically(lake: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (("compact", "--until", "soon"), "--until soon is not a time"),
         (("compact", "--watch", "often"), "--watch"),
@@ -99,29 +99,29 @@ def test_query_writes_files_atomically(lake: Path, tmp_path: Path) -> None:
         (("audit", "--bigquery", "dataset"), "PROJECT.DATASET"),
     ],
 )
-def test_errors_are_reported(lake: Path, arguments: tuple[str, ...], said: str) -> None:
-    done = run(*arguments, "--lake", str(lake), env={"BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:1"})
-    assert done.returncode in {2, 4}, done.stderr
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+def test_errors_are_reported(lake: Path, arguments: tuple[str, ...], expected: str) -> None:
+    result = run(*arguments, "--lake", str(lake), env={"BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:1"})
+    assert result.returncode in {2, 4}, result.stderr
+    assert expected in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_load_and_compare(lake: Path, fake_bigquery: FakeBigQuery) -> None:
+def test_load_and_audit(lake: Path, fake_bigquery: FakeBigQuery) -> None:
     env = {"BIGQUERY_EMULATOR_HOST": fake_bigquery.url}
-    place = ("--lake", str(lake), "--project", PROJECT, "--dataset", "cli_verbs")
-    missing = run("load", *place, env=env)
+    options = ("--lake", str(lake), "--project", PROJECT, "--dataset", "cli_commands")
+    missing = run("load", *options, env=env)
     assert missing.returncode == 2
     assert "--location" in missing.stderr
-    done = run("load", *place, "--location", "EU", "--json", env=env)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["tables"] == {"raw_bars": 5, "raw_trades": 3}
-    assert "line 2: symbol is missing or invalid" in done.stderr
-    again = run("load", *place, "--no-views", env=env)
+    result = run("load", *options, "--location", "EU", "--json", env=env)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["tables"] == {"raw_bars": 5, "raw_trades": 3}
+    assert "line 2: symbol is missing or invalid" in result.stderr
+    again = run("load", *options, "--no-views", env=env)
     assert "nothing new to load" in again.stderr
-    elsewhere = run("load", *place, "--location", "US", env=env)
+    elsewhere = run("load", *options, "--location", "US", env=env)
     assert elsewhere.returncode == 2
     assert "is in EU, not in US" in elsewhere.stderr
-    audit = run("audit", "--lake", str(lake), "--bigquery", f"{PROJECT}.cli_verbs", env=env)
+    audit = run("audit", "--lake", str(lake), "--bigquery", f"{PROJECT}.cli_commands", env=env)
     assert audit.returncode == 0, audit.stderr
     assert "in bigquery" in audit.stdout
 
@@ -135,7 +135,7 @@ def test_no_space_for_temporary_files(tmp_path: Path) -> None:
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=False, capture_output=True
     )
     if mounted.returncode:
-        pytest.skip("only root can make a small disk")
+        pytest.skip("only root can mount a small disk")
     try:
         full = run("compact", "--lake", str(tmp_path / "lake"), env={"TMPDIR": str(small)})
     finally:
@@ -144,8 +144,8 @@ def test_no_space_for_temporary_files(tmp_path: Path) -> None:
     assert "A disk is full" in full.stderr
     assert "TMPDIR" in full.stderr
     assert "Traceback" not in full.stderr
-    done = run("compact", "--lake", str(tmp_path / "lake"))
-    assert "compacted 100,000 records" in done.stderr
+    result = run("compact", "--lake", str(tmp_path / "lake"))
+    assert "compacted 100,000 records" in result.stderr
 
 
 def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``tickerlake simulate`` into files: whole or not at all, the same on every run."""
+"""``tickerlake simulate`` into files: complete or not at all, the same on every run."""
 
 import csv
 import gzip
@@ -37,10 +37,10 @@ def records(path: Path) -> list[dict[str, Any]]:
 
 def test_the_human_readable_table(files: dict[str, Path]) -> None:
     rows = list(csv.DictReader(read_text(files[".csv"]).splitlines()))
-    kept = records(files[".ndjson"])
+    decoded = records(files[".ndjson"])
     assert list(rows[0]) == ["symbol", "timestamp", "price", "size", "trade_id", "sequence"]
-    assert len(rows) == len(kept) == 20_000
-    for row, record in zip(rows, kept, strict=True):
+    assert len(rows) == len(decoded) == 20_000
+    for row, record in zip(rows, decoded, strict=True):
         assert row["symbol"] == record["symbol"]
         assert Decimal(row["price"]) == record["price"]
         assert Decimal(row["size"]) == record["size"]
@@ -53,12 +53,12 @@ def test_the_human_readable_table(files: dict[str, Path]) -> None:
 def test_all_formats_have_the_same_records(files: dict[str, Path]) -> None:
     assert read_text(files[".csv"]) == read_text(files[".csv.gz"])
     assert read_text(files[".ndjson"]) == read_text(files[".ndjson.gz"])
-    kept = records(files[".ndjson"])
+    decoded = records(files[".ndjson"])
     query = duckdb.execute(
         "select symbol, ts_event_ns, epoch_us(ts_event), price, trade_id from read_parquet(?)",
         [str(files[".parquet"])],
     )
-    for row, record in zip(query.fetchall(), kept, strict=True):
+    for row, record in zip(query.fetchall(), decoded, strict=True):
         ns = record["ts_event_ns"]
         assert row == (record["symbol"], ns, ns // 1000, record["price"], record["trade_id"])
 
@@ -82,8 +82,8 @@ def test_the_truth_and_the_summary(tmp_path: Path) -> None:
     assert {jump["ts_event_ns"] for jump in jumps} <= {
         record["ts_event_ns"] for record in _simulated_records(tmp_path)
     }
-    told = {name: summary[name] for name in ("seed", "symbols", "trades", "days", "finished")}
-    assert told == {"seed": 3, "symbols": 5, "trades": 20_000, "days": 2, "finished": True}
+    described = {name: summary[name] for name in ("seed", "symbols", "trades", "days", "finished")}
+    assert described == {"seed": 3, "symbols": 5, "trades": 20_000, "days": 2, "finished": True}
     assert "20,000 trades of 5 symbols, 2024-01-02 to 2024-01-03, seed 3" in err
 
 
@@ -124,7 +124,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
-def test_stopped_in_the_middle(tmp_path: Path, ending: str) -> None:
+def test_an_interrupt_leaves_no_file(tmp_path: Path, ending: str) -> None:
     options = ("simulate", "--trades", 1_000_000_000, "-o", f"t{ending}")
     with tickerlake(*options, cwd=tmp_path) as child:
         wait_until(lambda: any(path.stat().st_size > 0 for path in tmp_path.iterdir()), child)
@@ -136,7 +136,7 @@ def test_stopped_in_the_middle(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         ((), "to either a file or a topic"),
         (("-o", "t.csv", "-t", "a"), "to either a file or a topic"),
@@ -149,9 +149,9 @@ def test_stopped_in_the_middle(tmp_path: Path, ending: str) -> None:
         (("-o", "t.csv", "--symbols", "0"), "cannot have 0 symbols"),
     ],
 )
-def test_invalid_options(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_invalid_options(tmp_path: Path, arguments: tuple[str, ...], expected: str) -> None:
     _, err = run("simulate", *arguments, exit_code=2, cwd=tmp_path)
-    assert said in err
+    assert expected in err
     assert "→" in err
     assert list(tmp_path.iterdir()) == []
 

@@ -118,7 +118,7 @@ def _print_summary(outcome: "DemoResult", lake: Path, *, with_dashboard: bool) -
     )
     if not with_dashboard:
         print_status("dashboard       tickerlake demo --serve")
-    print_status("start over      make demo FRESH=1")
+    print_status("start over      tickerlake demo --fresh")
 
 
 def _serve(servers: str, lake: Path, port: int, stop: "threading.Event") -> None:

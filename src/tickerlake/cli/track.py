@@ -175,7 +175,7 @@ def track(
         f"{totals.indicators:,} indicator records, {totals.alerts:,} alerts"
     )
     for reason, count in totals.rejects.most_common():
-        print_status(f"  rejected: {count:,} {reason} (in the topic {prefix}.rejects)")
+        print_status(f"  rejected: {count:,} {reason} (stored in the topic {prefix}.rejects)")
     for description, count in totals.skipped.most_common():
         if count:
             print_status(f"  skipped: {count:,} {description}")
