@@ -7,8 +7,8 @@ import typer
 
 from tickerlake.cli.alerting import DEAD_LETTER_FOLDER, AlertPrinter, load_rules, notification_routes
 from tickerlake.cli.common import StatusLine, graceful_shutdown, librdkafka_properties, print_status
-from tickerlake.cli.help import KAFKA, OUTPUT, RULES, HelpCommand, HelpGroup
-from tickerlake.cli.options import LOCAL_BROKER, BootstrapServers, Json, Property
+from tickerlake.cli.help import OUTPUT, RULES, HelpCommand, HelpGroup
+from tickerlake.cli.options import LOCAL_BROKER, BootstrapServers, Json, Property, topic_option
 
 if TYPE_CHECKING:
     from tickerlake.notify.dispatcher import Route
@@ -137,9 +137,7 @@ def resend(
 @app.command(cls=HelpCommand)
 def tail(
     context: typer.Context,
-    topic: Annotated[
-        str, typer.Option("--topic", "-t", metavar="TOPIC", help="Alerts topic.", rich_help_panel=KAFKA)
-    ] = "stocks.alerts",
+    topic: Annotated[str, topic_option("Alerts topic.")] = "stocks.alerts",
     bootstrap_servers: BootstrapServers = LOCAL_BROKER,
     last: Annotated[
         int,

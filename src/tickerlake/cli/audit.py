@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tickerlake.cli.common import librdkafka_properties, print_json, print_status
-from tickerlake.cli.help import BIGQUERY, KAFKA, LAKE
-from tickerlake.cli.options import Json, Lake, Property
+from tickerlake.cli.help import BIGQUERY, LAKE
+from tickerlake.cli.options import Json, Lake, Property, brokers_option, topic_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,17 +39,11 @@ def audit(
     lake: Lake,
     topic: Annotated[
         str | None,
-        typer.Option("--topic", "-t", metavar="TOPIC", help="Only this topic.", rich_help_panel=LAKE),
+        topic_option("Only this topic.", LAKE),
     ] = None,
     bootstrap_servers: Annotated[
         str | None,
-        typer.Option(
-            "--bootstrap-servers",
-            "-b",
-            metavar="HOST:PORT",
-            help="Also compare with what Kafka retains.",
-            rich_help_panel=KAFKA,
-        ),
+        brokers_option("Also compare with what Kafka retains.", envvar=None),
     ] = None,
     deep: Annotated[
         bool, typer.Option("--deep", help="Read and check every row.", rich_help_panel=LAKE)

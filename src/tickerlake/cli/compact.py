@@ -6,7 +6,7 @@ import typer
 
 from tickerlake.cli.common import StatusLine, graceful_shutdown, print_json, print_status, session_dates
 from tickerlake.cli.help import LAKE, OTHER
-from tickerlake.cli.options import Calendar, Json, Lake, Watch
+from tickerlake.cli.options import Calendar, Json, Lake, Watch, topic_option
 
 if TYPE_CHECKING:
     from tickerlake.lake.compact import CompactionProgress
@@ -16,7 +16,7 @@ def compact(
     lake: Lake,
     topic: Annotated[
         str | None,
-        typer.Option("--topic", "-t", metavar="TOPIC", help="Only this topic.", rich_help_panel=LAKE),
+        topic_option("Only this topic.", LAKE),
     ] = None,
     until: Annotated[
         str | None,

@@ -10,8 +10,8 @@ import typer
 from tickerlake.cli.alerting import AlertPrinter
 from tickerlake.cli.audit import print_audit
 from tickerlake.cli.common import StatusLine, graceful_shutdown, print_status
-from tickerlake.cli.help import KAFKA, LAKE, OTHER, SERVER
-from tickerlake.cli.options import DASHBOARD_PORT, DashboardPort
+from tickerlake.cli.help import LAKE, OTHER, SERVER
+from tickerlake.cli.options import DASHBOARD_PORT, DashboardPort, data_dir_option
 
 if TYPE_CHECKING:
     import threading
@@ -26,9 +26,7 @@ def demo(
     ] = Path("lake"),
     data_dir: Annotated[
         Path,
-        typer.Option(
-            "--data-dir", metavar="DIR", help="Folder of the embedded broker.", rich_help_panel=KAFKA
-        ),
+        data_dir_option("Folder of the embedded broker."),
     ] = Path(".tickerlake/broker"),
     fresh: Annotated[
         bool,

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from tickerlake.cli.common import librdkafka_properties, print_json, print_status
-from tickerlake.cli.help import BIGQUERY, KAFKA, LAKE
-from tickerlake.cli.options import LAKE_URI, Json, Property
+from tickerlake.cli.help import BIGQUERY
+from tickerlake.cli.options import Json, Property, brokers_option, lake_option, topic_option
 
 _MARKS = {"ok": "✓", "warning": "!", "failed": "✗"}
 
@@ -15,33 +15,15 @@ def doctor(
     context: typer.Context,
     lake: Annotated[
         str | None,
-        typer.Option(
-            metavar="URI",
-            help=f"Check this lake: {LAKE_URI[0].lower()}{LAKE_URI[1:]}",
-            envvar="TICKERLAKE_LAKE",
-            rich_help_panel=LAKE,
-        ),
+        lake_option("Check this lake"),
     ] = None,
     bootstrap_servers: Annotated[
         str | None,
-        typer.Option(
-            "--bootstrap-servers",
-            "-b",
-            metavar="HOST:PORT",
-            help="Check these Kafka brokers; default: the embedded one, if it is running.",
-            envvar="TICKERLAKE_KAFKA__BOOTSTRAP_SERVERS",
-            rich_help_panel=KAFKA,
-        ),
+        brokers_option("Check these Kafka brokers; default: the embedded one, if it is running."),
     ] = None,
     topic: Annotated[
         list[str] | None,
-        typer.Option(
-            "--topic",
-            "-t",
-            metavar="TOPIC",
-            help="Also check this topic; repeatable.",
-            rich_help_panel=KAFKA,
-        ),
+        topic_option("Also check this topic; repeatable."),
     ] = None,
     project: Annotated[
         str | None,

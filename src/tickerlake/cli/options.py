@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,7 +9,36 @@ from tickerlake.cli.help import BIGQUERY, KAFKA, LAKE, OUTPUT, SERVER, TIMING
 
 LOCAL_BROKER = "127.0.0.1:9092"
 DASHBOARD_PORT = 8787
-LAKE_URI = "A folder, or gs://BUCKET/PREFIX."
+URI_FORMS = "a folder, or gs://BUCKET/PREFIX"
+
+
+def topic_option(text: str, panel: str = KAFKA) -> Any:
+    """Return the option ``--topic`` with a help text."""
+    return typer.Option("--topic", "-t", metavar="TOPIC", help=text, rich_help_panel=panel)
+
+
+def brokers_option(text: str, envvar: str | None = "TICKERLAKE_KAFKA__BOOTSTRAP_SERVERS") -> Any:
+    """Return the option ``--bootstrap-servers`` with a help text."""
+    return typer.Option(
+        "--bootstrap-servers", "-b", metavar="HOST:PORT", help=text, envvar=envvar, rich_help_panel=KAFKA
+    )
+
+
+def lake_option(text: str) -> Any:
+    """Return the option ``--lake`` with a help text."""
+    return typer.Option(
+        "--lake",
+        metavar="URI",
+        help=f"{text}: {URI_FORMS}.",
+        envvar="TICKERLAKE_LAKE",
+        rich_help_panel=LAKE,
+    )
+
+
+def data_dir_option(text: str) -> Any:
+    """Return the option ``--data-dir`` with a help text."""
+    return typer.Option("--data-dir", metavar="DIR", help=text, rich_help_panel=KAFKA)
+
 
 Files = Annotated[
     list[str],
@@ -19,17 +48,7 @@ Files = Annotated[
         "- reads standard input.",
     ),
 ]
-BootstrapServers = Annotated[
-    str,
-    typer.Option(
-        "--bootstrap-servers",
-        "-b",
-        metavar="HOST:PORT",
-        help="Kafka brokers, separated by commas.",
-        envvar="TICKERLAKE_KAFKA__BOOTSTRAP_SERVERS",
-        rich_help_panel=KAFKA,
-    ),
-]
+BootstrapServers = Annotated[str, brokers_option("Kafka brokers, separated by commas.")]
 Property = Annotated[
     list[str] | None,
     typer.Option(
@@ -47,16 +66,7 @@ CreateTopic = Annotated[
     bool,
     typer.Option("--create/--no-create", help="Create the topic if it is missing.", rich_help_panel=KAFKA),
 ]
-Lake = Annotated[
-    str,
-    typer.Option(
-        "--lake",
-        metavar="URI",
-        help=f"The lake: {LAKE_URI[0].lower()}{LAKE_URI[1:]}",
-        envvar="TICKERLAKE_LAKE",
-        rich_help_panel=LAKE,
-    ),
-]
+Lake = Annotated[str, lake_option("The lake")]
 Project = Annotated[
     str,
     typer.Option(
@@ -126,11 +136,5 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=OUTPUT)
 ]
 DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir",
-        metavar="DIR",
-        help="Folder of the embedded broker; default: in the user's data folder.",
-        rich_help_panel=KAFKA,
-    ),
+    Path | None, data_dir_option("Folder of the embedded broker; default: in the user's data folder.")
 ]

@@ -19,7 +19,7 @@ from tickerlake.cli.common import (
     print_status,
 )
 from tickerlake.cli.file_options import with_file_options
-from tickerlake.cli.help import KAFKA, TIMING
+from tickerlake.cli.help import TIMING
 from tickerlake.cli.options import (
     LOCAL_BROKER,
     BootstrapServers,
@@ -31,6 +31,7 @@ from tickerlake.cli.options import (
     Property,
     Rate,
     Speed,
+    topic_option,
 )
 from tickerlake.pipeline.defaults import PARTITIONS
 
@@ -45,7 +46,7 @@ def produce(
     files: Files,
     topic: Annotated[
         str,
-        typer.Option("--topic", "-t", metavar="TOPIC", help="Topic to write to.", rich_help_panel=KAFKA),
+        topic_option("Topic to write to."),
     ],
     bootstrap_servers: BootstrapServers = LOCAL_BROKER,
     *,

@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from tickerlake.cli.common import graceful_shutdown, librdkafka_properties, print_status
-from tickerlake.cli.help import KAFKA, LAKE, SERVER
+from tickerlake.cli.help import KAFKA, SERVER
 from tickerlake.cli.options import (
     DASHBOARD_PORT,
-    LAKE_URI,
     LOCAL_BROKER,
     BootstrapServers,
     Calendar,
     DashboardPort,
     Property,
+    lake_option,
 )
 
 
@@ -25,13 +25,7 @@ def serve(
     bootstrap_servers: BootstrapServers = LOCAL_BROKER,
     lake: Annotated[
         str | None,
-        typer.Option(
-            "--lake",
-            metavar="URI",
-            help=f"Also show this lake and its history: {LAKE_URI[0].lower()}{LAKE_URI[1:]}",
-            envvar="TICKERLAKE_LAKE",
-            rich_help_panel=LAKE,
-        ),
+        lake_option("Also show this lake and its history"),
     ] = None,
     prefix: Annotated[
         list[str] | None,

@@ -17,7 +17,7 @@ from tickerlake.cli.common import (
     print_json,
     print_status,
 )
-from tickerlake.cli.help import KAFKA, MARKET, OUTPUT
+from tickerlake.cli.help import MARKET, OUTPUT
 from tickerlake.cli.options import (
     LOCAL_BROKER,
     BootstrapServers,
@@ -29,6 +29,7 @@ from tickerlake.cli.options import (
     Property,
     Rate,
     Speed,
+    topic_option,
 )
 from tickerlake.pipeline.defaults import PARTITIONS
 
@@ -59,13 +60,7 @@ def simulate(
     ] = None,
     topic: Annotated[
         str | None,
-        typer.Option(
-            "--topic",
-            "-t",
-            metavar="TOPIC",
-            help="Topic to write to, instead of a file.",
-            rich_help_panel=KAFKA,
-        ),
+        topic_option("Topic to write to, instead of a file."),
     ] = None,
     bootstrap_servers: BootstrapServers = LOCAL_BROKER,
     symbols: Annotated[

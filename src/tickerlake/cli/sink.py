@@ -12,7 +12,15 @@ from tickerlake.cli.common import (
     print_status,
 )
 from tickerlake.cli.help import KAFKA, LAKE, TIMING
-from tickerlake.cli.options import LOCAL_BROKER, BootstrapServers, Json, Lake, Property, UntilEnd
+from tickerlake.cli.options import (
+    LOCAL_BROKER,
+    BootstrapServers,
+    Json,
+    Lake,
+    Property,
+    UntilEnd,
+    topic_option,
+)
 from tickerlake.pipeline.defaults import FLUSH_AGE_S, FLUSH_BYTES, FLUSH_RECORDS
 
 _OBJECT_COST_WARNING = (
@@ -25,9 +33,7 @@ def sink(
     context: typer.Context,
     topic: Annotated[
         list[str],
-        typer.Option(
-            "--topic", "-t", metavar="TOPIC", help="Topic to store; repeatable.", rich_help_panel=KAFKA
-        ),
+        topic_option("Topic to store; repeatable."),
     ],
     lake: Lake,
     bootstrap_servers: BootstrapServers = LOCAL_BROKER,

@@ -19,13 +19,14 @@ from tickerlake.cli.engine_options import (
 )
 from tickerlake.cli.help import KAFKA, LAKE, OUTPUT, RULES, TIMING
 from tickerlake.cli.options import (
-    LAKE_URI,
     LOCAL_BROKER,
+    URI_FORMS,
     BootstrapServers,
     Calendar,
     Json,
     Property,
     UntilEnd,
+    topic_option,
 )
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ def track(
     context: typer.Context,
     topic: Annotated[
         str,
-        typer.Option(
-            "--topic", "-t", metavar="TOPIC", help="Topic of trades or bars.", rich_help_panel=KAFKA
-        ),
+        topic_option("Topic of trades or bars."),
     ],
     bootstrap_servers: BootstrapServers = LOCAL_BROKER,
     bars: BarIntervals = DEFAULT_BARS,
@@ -84,7 +83,7 @@ def track(
         str,
         typer.Option(
             metavar="URI",
-            help=f"Where all members store snapshots: {LAKE_URI[0].lower()}{LAKE_URI[1:]}",
+            help=f"Where all members store snapshots: {URI_FORMS}.",
             rich_help_panel=LAKE,
         ),
     ] = ".tickerlake",
