@@ -244,7 +244,7 @@ def test_unrecoverable_offsets_are_reported_and_left_alone(scenario: Scenario) -
     )
     (repaired,) = json.loads(out)["repaired"]
     assert repaired["lost"] == [[meta.position, low]]
-    assert f"offsets {meta.position} to {low - 1} can't be had back" in err
+    assert f"offsets {meta.position} to {low - 1} cannot be recovered" in err
     assert files[1].read_bytes() == damaged, "what cannot be rebuilt remains"
     remaining = {(each["kind"], each["key"]) for p in json.loads(out)["partitions"] for each in p["findings"]}
     missing_key = str((files[2].parent / f"{low:020d}.ndjson.gz").relative_to(scenario.lake))

@@ -119,7 +119,7 @@ def _find_mismatch(meta: SegmentMeta, topic: TopicMeta, partition: int, position
     if (meta.topic, meta.topic_id, meta.partition) != (topic.topic, topic.topic_id, partition):
         return Problem("wrong_topic", f"holds records of {meta.topic}/{meta.partition} ({meta.topic_id})")
     if meta.position != position or meta.next_position <= meta.position:
-        description = f"says that it holds offsets {meta.position} to {meta.next_position - 1}"
+        description = f"has the metadata of offsets {meta.position} to {meta.next_position - 1}"
         return Problem("misnamed", f"{description}: it is a copy, or was edited")
     return None
 

@@ -108,7 +108,7 @@ class SegmentMeta:
         return expected == (self.topic, self.topic_id, self.partition, self.position)
 
     def to_metadata(self) -> dict[str, str]:
-        """Return it as the string pairs that an object store keeps with an object."""
+        """Return it as string pairs, as an object store keeps them with an object."""
         return {name: msgspec.json.encode(value).decode().strip('"') for name, value in asdict(self).items()}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Counts what the lake holds of a partition: the whole chain once, then what is added to it."""
+"""Counts what the lake holds of a partition: the chain once, then what is added to it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

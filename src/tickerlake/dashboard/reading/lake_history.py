@@ -26,7 +26,7 @@ _MAX_CACHED_ROWS: Final = 1_000_000
 """Bounds the memory of segments that were read on request."""
 
 _SEARCH_TIMEOUT_S: Final = 3.0
-"""A chart waits for a search; what was found until then is shown, the client requests more."""
+"""A chart waits for a search; it shows the rows read until then, and the client requests more."""
 
 _LIST_INTERVAL_S: Final = 60.0
 """A listing per request would cost money in a bucket; new segments are in memory anyway."""

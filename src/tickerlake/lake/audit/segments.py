@@ -176,7 +176,7 @@ def _check_segment(store: Store, key: str, meta: SegmentMeta) -> Iterator[Findin
     embedded, offsets = content.meta, content.offsets
     if embedded is not None and embedded != meta:
         outer, inner = _format_differences(meta, embedded), _format_differences(embedded, meta)
-        yield Finding("metadata", key, f"has the object metadata {outer}, its own say {inner}")
+        yield Finding("metadata", key, f"has the object metadata {outer}, but contains {inner}")
     if content.rows_crc32c != meta.rows_crc32c:
         message = f"has the checksum {content.rows_crc32c}, its metadata {meta.rows_crc32c}"
         yield Finding("checksum", key, message)

@@ -76,7 +76,7 @@ class JsonFormat(LineFormat):
         return data
 
     def embedded_meta(self, data: bytes, key: str) -> None:
-        """Return None: the key says it all."""
+        """Return None: the only metadata is the key."""
 
     def read_meta(self, read: ReadRange, size: int, key: str) -> SegmentMeta:
         """Raise: a record's object is not a segment."""

@@ -24,15 +24,17 @@ from tickerlake.version import VERSION
 
 _INITIAL_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 16.0
-"""Together with the initial backoff some eight attempts fit into a call's timeout."""
+"""Up to 0.5, 1, 2 … 16 s: ten fast attempts or more fit into a call's default timeout."""
 
 _READ_TIMEOUT_S = 30.0
 """A third of a call's timeout: a request that hangs leaves time for retries."""
 
 _MIN_UPLOAD_BYTES_PER_S = 500_000
-"""A slower upload is given up: a 4 Mbit/s uplink is the least that is supported."""
+"""Slower uploads time out: 4 Mbit/s per upload, so that a stalled connection is retried early."""
 
 _CONNECT_TIMEOUT_S = 10
+"""Also bounds sending a small request."""
+
 _USER_AGENT = f"tickerlake/{VERSION}"
 _Result = TypeVar("_Result")
 _Timeout = tuple[float, float]
