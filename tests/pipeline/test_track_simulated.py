@@ -1,4 +1,4 @@
-"""Tracking in a Kafka of which a script says what happens: whatever it is, the results are the same."""
+"""Tracking in a simulated Kafka that follows a script: the results are the same whatever happens."""
 
 import random
 import threading
@@ -80,7 +80,7 @@ class NoWaitStop(threading.Event):
 
 
 class SimulatedTracking:
-    """Workers that come one after another, with one store and one Kafka."""
+    """Workers one after another, with the same store and Kafka."""
 
     def __init__(self, logs: dict[int, Log], *, is_slow: bool = False, **options: Any) -> None:
         self.store: Store = MemoryStore()
@@ -89,7 +89,7 @@ class SimulatedTracking:
         self.warnings: list[str] = []
 
     def run(self, events: Iterable[Event]) -> None:
-        """Let a worker live until the events are over, or until it is killed."""
+        """Run a worker until the events end, or until it is killed."""
         stop = NoWaitStop()
         self.cluster.script, self.cluster.stop = iter(events), stop.set
         self.cluster.commit_fault, self.cluster.is_killed = "", False
@@ -117,15 +117,15 @@ class SimulatedTracking:
             yield
 
     def written(self) -> Written:
-        found = {place: list(values) for place, values in self.cluster.published.items()}
-        rejects = map(msgspec.json.decode, found.pop(("x.rejects", None), []))
+        results = {key: list(values) for key, values in self.cluster.published.items()}
+        rejects = map(msgspec.json.decode, results.pop(("x.rejects", None), []))
         keys = [(each["partition"], each["offset"], each["reason"]) for each in rejects]
-        # the partitions share the topic of what is refused
-        return found | {("x.rejects", None): [msgspec.json.encode(place) for place in sorted(keys)]}
+        # the partitions share one topic of rejects: their order is not defined
+        return results | {("x.rejects", None): [msgspec.json.encode(key) for key in sorted(keys)]}
 
     def expected(self) -> Written:
-        """Return what one engine says of all that was read, with the clock's moments at their places."""
-        found: Written = defaultdict(list, {("x.rejects", None): []})
+        """Return the results of one engine for all committed records, with the clock closes between them."""
+        results: Written = defaultdict(list, {("x.rejects", None): []})
         for number, log in self.cluster.logs.items():
             committed = self.cluster.committed.get(number)
             end = committed.offset if committed else 0
@@ -133,38 +133,38 @@ class SimulatedTracking:
             for output in reference_outputs(
                 number, [record for record in log if record[0] < end], clock_closes
             ):
-                add_output(found, output)
-        return dict(found)
+                add_output(results, output)
+        return dict(results)
 
 
 def reference_outputs(number: int, log: Log, clock_closes: list[ClockClose]) -> Iterator[Output]:
-    """One engine, that takes all records between two moments at once."""
+    """Run one engine that processes all records between two clock closes at once."""
     subject, at = engine(), 0
-    for moment in [*clock_closes, None]:
-        until = moment.offset if moment else log[-1][0] + 1 if log else 0
+    for close in [*clock_closes, None]:
+        until = close.offset if close else log[-1][0] + 1 if log else 0
         part = [record for record in log[at:] if record[0] < until]
         at += len(part)
         if part:
             rows = [(number, offset, ms, value) for offset, ms, value in part]
             schema = {"partition": pl.Int64, "offset": pl.Int64, "timestamp_ms": pl.Int64, "value": pl.Binary}
             yield subject.process(pl.DataFrame(rows, schema=schema, orient="row"))
-        if moment is not None:
-            yield subject.close_idle(number, moment.now_ns, moment.idle_ns)
+        if close is not None:
+            yield subject.close_idle(number, close.now_ns, close.idle_ns)
 
 
 def add_output(written: Written, output: Output) -> None:
-    for what, frame in (("bars", output.bars), ("indicators", output.indicators)):
+    for suffix, frame in (("bars", output.bars), ("indicators", output.indicators)):
         plain = frame.drop("partition", "offset")
         for key, value in zip(plain["instrument_id"].to_list(), to_json_lines(plain), strict=True):
-            written[f"x.{what}", key.encode()].append(bytes(value))
+            written[f"x.{suffix}", key.encode()].append(bytes(value))
     for raised in output.alerts:
         written["x.alerts", raised.alert.instrument_id.encode()].append(raised.alert.to_json())
-    for place in output.rejects.select("partition", "offset", "reason").iter_rows():
-        written["x.rejects", None].append(msgspec.json.encode(place))
+    for key in output.rejects.select("partition", "offset", "reason").iter_rows():
+        written["x.rejects", None].append(msgspec.json.encode(key))
 
 
 def make_log(number: int, steps: Iterable[tuple[int, int, int, int, int]]) -> Log:
-    """Records of two instruments, some of them late or impossible, with holes between offsets."""
+    """Return records of two instruments, some of them late or invalid, with holes between offsets."""
     log: Log = []
     now, offset = START_S, 0
     for instrument, step, late, cents, hole in steps:
@@ -184,7 +184,7 @@ def random_steps(rng: random.Random) -> Iterator[tuple[int, int, int, int, int]]
 
 
 def random_events(rng: random.Random) -> Iterator[Event]:
-    """What happens to a worker: records come and are read, time passes, and there are accidents."""
+    """Yield what happens to a worker: records arrive and are read, time passes, and faults occur."""
     for _ in range(rng.randrange(5, 60)):
         match rng.choice("grrrrwwwmf"):
             case "g":
@@ -214,14 +214,14 @@ DRAIN_EVENTS: list[Event] = [
 @pytest.mark.parametrize("first", range(0, 60, 10))
 def test_results_equal_those_of_one_engine_under_any_faults(first: int) -> None:
     for seed in range(first, first + 10):
-        chance = random.Random(seed)
-        logs = {number: make_log(number, random_steps(chance)) for number in (0, 1)}
-        often = chance.choice([3, 10, 1000])
+        rng = random.Random(seed)
+        logs = {number: make_log(number, random_steps(rng)) for number in (0, 1)}
+        snapshot_records = rng.choice([3, 10, 1000])
         kafka = SimulatedTracking(
-            logs, is_slow=chance.random() < 0.5, snapshot_records=often, snapshot_s=30.0
+            logs, is_slow=rng.random() < 0.5, snapshot_records=snapshot_records, snapshot_s=30.0
         )
-        for _ in range(chance.randrange(1, 6)):
-            kafka.run(random_events(chance))
+        for _ in range(rng.randrange(1, 6)):
+            kafka.run(random_events(rng))
         kafka.run(DRAIN_EVENTS)
         assert kafka.written() == kafka.expected(), f"seed {seed}"
 
@@ -233,7 +233,7 @@ def test_a_stale_alert_before_a_restart_clears_once_after_it() -> None:
     kafka = SimulatedTracking(
         {0: make_log(0, [(0, 0, 0, 10_000, 0), (1, 4, 0, 10_000, 0), (1, 30, 0, 10_000, 0)])}
     )
-    # two moments at one offset, both in the snapshot of the end, and in the note
+    # two clock closes at one offset, both in the snapshot at the end and in the commit metadata
     kafka.run(
         [
             ("grow", 0, 2),
@@ -250,21 +250,21 @@ def test_a_stale_alert_before_a_restart_clears_once_after_it() -> None:
     kafka.run([("grow", 0, 9), READ_ALL, ("wait", 1.5), READ_ALL])
     kafka.run([READ_ALL, ("wait", 3.0), READ_ALL, ("wait", 1.5), READ_ALL])
     assert kafka.written() == kafka.expected()
-    told = [msgspec.json.decode(value)["state"] for value in kafka.written()["x.alerts", b"B0.XNAS"]]
-    assert told[:2] == ["fired", "cleared"]
+    states = [msgspec.json.decode(value)["state"] for value in kafka.written()["x.alerts", b"B0.XNAS"]]
+    assert states[:2] == ["fired", "cleared"]
 
 
 def test_a_clock_close_after_a_snapshot_is_not_mistaken_for_a_committed_one() -> None:
     logs = {0: make_log(0, [(0, 0, 0, 10_000, 0), (1, 4, 0, 10_000, 0)])}
     kafka = SimulatedTracking(logs, snapshot_records=1)
-    # the turn after the snapshot takes so long that the clock is asked again before anything is committed
+    # the iteration after the snapshot takes so long that the clock is checked again before a commit
     kafka.run([("grow", 0, 2), READ_ALL, ("wait", 8.5), READ_ALL, *[("wait", 4.0), READ_ALL] * 3, ("kill",)])
     assert kafka.written()["x.alerts", b"B0.XNAS"]
     assert kafka.written() == kafka.expected()
 
 
 def test_the_clock_closes_all_bars_without_new_records() -> None:
-    # many instruments fall silent one after the other: more moments than a note holds, at one offset
+    # many instruments become idle one after another: more clock closes at one offset than the metadata holds
     names = [f"N{number}.XNAS" for number in range(200)]
     log = [
         (number, (START_S + 3 * number) * 1000, trade(name, (START_S + 3 * number) * SECOND, 5, 1))
@@ -283,14 +283,14 @@ def test_the_clock_closes_all_bars_without_new_records() -> None:
     )
     closed = {key for (topic, key) in kafka.written() if topic == "x.bars"}
     assert closed == {name.encode() for name in names}
-    notes = [committed.metadata for committed in kafka.cluster.committed.values()]
-    assert all(len(note) < 4_096 for note in notes)
+    encoded = [committed.metadata for committed in kafka.cluster.committed.values()]
+    assert all(len(metadata) < 4_096 for metadata in encoded)
     kafka.run([("grow", 0, 0), READ_ALL, ("wait", 1.5), READ_ALL])
     assert kafka.written() == kafka.expected()
 
 
 def ten_second_bars(kafka: SimulatedTracking) -> list[tuple[int, int]]:
-    """Seconds since the start, and trades, of the bars of 10 seconds of the first instrument."""
+    """Return seconds since the start, and trades, of the 10-second bars of the first instrument."""
     records = map(msgspec.json.decode, kafka.written().get(("x.bars", b"A0.XNAS"), []))
     return [
         (each["ts_open_ns"] // SECOND - START_S, each["trade_count"])
@@ -319,13 +319,13 @@ def test_the_clock_closes_nothing_before_all_is_read() -> None:
 
 
 def test_clock_closes_fit_into_the_commit_metadata_without_snapshots() -> None:
-    class Away(MemoryStore):
-        def create(self, key: str, data: bytes, **more: Any) -> None:
-            del key, data, more
+    class Unavailable(MemoryStore):
+        def create(self, key: str, data: bytes, **options: Any) -> None:
+            del key, data, options
             raise StoreUnavailable("no answer")
 
     kafka = SimulatedTracking({0: make_log(0, [(0, 12, 0, 10_000, 0)] * 150)})
-    kafka.store = Away()
+    kafka.store = Unavailable()
     kafka.run([("wait", 30.0), *[("grow", 0, 1), READ_ALL, ("wait", 12.0), READ_ALL] * 150, ("stop",)])
     assert len(kafka.cluster.committed[0].metadata) < 4_096
     assert len(kafka.cluster.idle_closes[0]) > 50
@@ -338,7 +338,7 @@ def test_a_snapshot_older_than_retention_is_not_used() -> None:
     kafka.cluster.low_watermarks[0] = 7
     kafka.run([("grow", 0, 99), READ_ALL, ("wait", 90.0), READ_ALL])
     assert any("Kafka deleted the offsets 4 to 6" in text for text in kafka.warnings)
-    # the seventh is at 14 seconds: the bar that has begun before is not told as if it were whole
+    # the seventh record is at 14 seconds: the bar that started before it is partial
     (first, *_) = map(msgspec.json.decode, kafka.written()["x.bars", b"A0.XNAS"])
     assert (first["trade_count"], first["is_partial"]) == (3, True)
 
@@ -346,6 +346,8 @@ def test_a_snapshot_older_than_retention_is_not_used() -> None:
 def test_a_snapshot_of_an_earlier_release_is_ignored_and_the_records_are_replayed() -> None:
     class Outdated(MemoryStore):
         def read(self, key: str) -> bytes:
+            if not key.startswith("state/"):
+                return super().read(key)
             document = {"version": engine_state.VERSION - 1, "moments": []}
             return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(document))
 
