@@ -27,7 +27,7 @@ def jitter(delay_s: float) -> float:
 
 
 def nonce() -> str:
-    """Return 16 random hexadecimal digits that nobody can guess."""
+    """Return 16 random hexadecimal digits from a secure source."""
     return secrets.token_hex(8)
 
 

@@ -204,6 +204,6 @@ def test_new_york_sessions_are_ordered_over_a_year_of_minutes() -> None:
     session, open_ns, close_ns = sessions.lookup(times_ns)
     assert (np.diff(session) >= 0).all()
     inside = (times_ns >= open_ns) & (times_ns < close_ns)
-    # 252 sessions, of which three are half days.
+    # 252 sessions, three of them half days.
     assert abs(inside.sum() * 7 - (252 * 390 - 3 * 180)) < 252 * 7
     assert len(np.unique(session)) == 252

@@ -1,4 +1,4 @@
-"""The import contracts of pyproject.toml cover every module, also one that somebody adds."""
+"""The import contracts of pyproject.toml cover every module, including new ones."""
 
 import shutil
 import subprocess

@@ -10,7 +10,7 @@ from support.seeded_bugs import SEEDED_BUGS
 
 # enough for each kind of fault to occur often, and few enough for every test run
 SEEDS = 200
-# a test is what parallel workers share out
+# xdist distributes tests, not loops
 SEEDS_PER_TEST = 50
 
 

@@ -390,7 +390,7 @@ def test_a_broken_chain_stops_compaction(tmp_path: Path) -> None:
     for minute in range(3):
         topic.add_segment([bar("A", minute)])
     (tmp_path / "lake/raw/t/partition=0" / f"{1:020d}.ndjson.gz").unlink()
-    with pytest.raises(LakeError, match="the chain goes on at 1"):
+    with pytest.raises(LakeError, match="the chain continues at 1"):
         compact(store, tmp_path)
 
 

@@ -70,7 +70,7 @@ def snapshot(engine: Engine, partition: int, clock_closes_ns: Sequence[int] = ()
     partition
         Its number.
     clock_closes_ns
-        When the clock closed bars after the last record, which the offset of a snapshot does not tell.
+        When the clock closed bars after the last record, which the offset of a snapshot does not show.
     """
     rows = engine.instruments.rows_of(partition)
     instruments = [engine.instruments.entries[row] for row in rows]

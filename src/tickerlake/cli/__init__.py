@@ -1,1 +1,1 @@
-"""One file per verb; `app` puts them together."""
+"""The command line: one file per command; `app` assembles them."""

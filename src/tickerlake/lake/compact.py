@@ -172,7 +172,7 @@ class Compactor:
         return True
 
     def _read(self, step: "CompactionStep", state: CuratedState, progress: CompactionProgress) -> bool:
-        """Add pending chunks to a step until it has enough rows; return False if told to stop."""
+        """Add pending chunks to a step until it has enough rows; return False on a request to stop."""
         rows = 0
         for record_type, chunk, records in self._pending(state, progress):
             step.add(record_type, chunk, records)

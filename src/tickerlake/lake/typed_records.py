@@ -54,7 +54,7 @@ _OBJECT_READ_THREADS: Final = 16
 """These objects are tiny, so reading them is bound by latency, which parallel requests hide."""
 
 _PREFETCH_CHUNKS: Final = 3
-"""Bounds memory: so many decoded chunks can wait for the consumer."""
+"""Bounds memory: the number of decoded chunks that can wait for the consumer."""
 
 _AUDIT_HINT: Final = "A segment is missing or belongs to another chain; run `tickerlake audit`."
 _CHUNK_READ_THREADS: Final = 2
@@ -146,7 +146,7 @@ def chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterat
             )
         if piece.start != start:
             raise LakeError(
-                f"{store.uri}/{piece.key} starts at offset {piece.start}, but the chain goes on at {start}.",
+                f"{store.uri}/{piece.key} starts at offset {piece.start}, but the chain continues at {start}.",
                 _AUDIT_HINT,
             )
         keys = (piece.key,) if piece.records else ()

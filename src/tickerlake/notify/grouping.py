@@ -12,7 +12,7 @@ GROUP_WINDOW_S: Final = 2.0
 """Alerts of one market move arrive within a second or two; a longer window would only delay them."""
 
 MIN_GROUP_SIZE: Final = 5
-"""Up to four alerts are quicker to read one by one."""
+"""Up to four alerts are faster to read one by one."""
 
 _MAX_SPREAD_NS: Final = MINUTE_NS
 """Closing bars of one minute raise alerts for the same minute."""

@@ -1,1 +1,1 @@
-"""Turns the crank: files → Kafka (`ingest`), Kafka → lake (`sink`), all of it (`demo`)."""
+"""The jobs: files → Kafka (`ingest`), Kafka → lake (`sink`), Kafka → bars and alerts (`track`)."""

@@ -378,7 +378,7 @@ class _Backoff:
         self._failures = 0
 
     def wait(self) -> bool:
-        """Wait before the next attempt; return False if there is none: all are used up, or told to stop."""
+        """Wait before the next attempt; return False if none is left, or on a request to stop."""
         self._failures += 1
         if self._failures == _MAX_ATTEMPTS or self._wait(self._delay_s):
             return False

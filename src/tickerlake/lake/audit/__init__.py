@@ -1,1 +1,1 @@
-"""Checks what a lake holds, and repairs it."""
+"""Audits of what a lake holds, and its repair."""

@@ -1,1 +1,1 @@
-"""Stock prices in CSV files, of whatever vendor."""
+"""CSV files of stock prices, in any vendor's layout."""
