@@ -1,4 +1,4 @@
-"""Hostile files end with a named error or with their good rows; memory and time stay bounded."""
+"""Hostile files produce a named error or their valid rows; memory and time stay bounded."""
 
 import bz2
 import gzip
@@ -22,7 +22,7 @@ import zstandard
 from bench.measure import PeakMemory
 
 from tickerlake.errors import DataError
-from tickerlake.sources import merged as replay_module
+from tickerlake.sources import merged as merged_module
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.read import open_csv
 from tickerlake.sources.merged import open_merged_source
@@ -49,7 +49,7 @@ def write(folder: Path, content: bytes | str, name: str = "AAA.csv") -> Path:
 
 
 def read(path: Path, options: Options | None = None) -> tuple[pl.DataFrame, dict[int, str]]:
-    """Return the records, and the reason of each refused line; every refused row has its text."""
+    """Return the records, and the reason of each rejected line; every reject has its raw text."""
     tables = list(open_csv(path, options).batches())
     rejects = [reject for table in tables for reject in table.rejects]
     assert all(reject.file == path.name and reject.raw for reject in rejects)
@@ -58,7 +58,7 @@ def read(path: Path, options: Options | None = None) -> tuple[pl.DataFrame, dict
 
 
 def check_rejected(path: Path, message: str | None = None) -> DataError:
-    """Read a file that has to be refused by name, with a remedy."""
+    """Read a file that must be an error with its name and a remedy."""
     with pytest.raises(DataError, match=message) as caught:
         read(path)
     assert path.name in caught.value.message
@@ -67,7 +67,7 @@ def check_rejected(path: Path, message: str | None = None) -> DataError:
 
 
 def run_convert(path: Path, output: Path, *options: str, within_s: float = 30) -> tuple[int, str, float]:
-    """Convert a file in a child process; return its exit code, what it said, and its peak of memory in MB."""
+    """Convert a file in a child process; return its exit code, its stderr, and its peak memory in MB."""
     arguments = [*COMMAND, str(path), "-o", str(output), *options]
     with (
         subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as child,
@@ -92,7 +92,7 @@ def check_rejected_by_child(path: Path, message: str) -> None:
     assert sorted(each.name for each in path.parent.iterdir()) == [path.name]
 
 
-# --- what unpacks to far more than it is
+# --- decompression bombs
 
 
 def zip_archive(*members: tuple[str, bytes]) -> bytes:
@@ -112,11 +112,11 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("packing", COMPRESSORS)
-def test_a_decompression_bomb_of_rows(tmp_path: Path, packing: str) -> None:
-    bomb = COMPRESSORS[packing](HEADER.encode() + row(1).encode() + b"\n" * (70 << 20))
+@pytest.mark.parametrize("compression", COMPRESSORS)
+def test_a_decompression_bomb_of_rows(tmp_path: Path, compression: str) -> None:
+    bomb = COMPRESSORS[compression](HEADER.encode() + row(1).encode() + b"\n" * (70 << 20))
     assert len(bomb) < 1 << 20
-    path = write(tmp_path, bomb, f"AAA.csv.{packing}")
+    path = write(tmp_path, bomb, f"AAA.csv.{compression}")
     check_rejected_by_child(path, "times its size")
 
 
@@ -125,25 +125,25 @@ def test_a_decompression_bomb_of_one_byte(tmp_path: Path) -> None:
 
 
 def test_a_decompression_bomb_error_suggests_decompressing_first(tmp_path: Path) -> None:
-    """Fetching it again would not help: the archive is whole."""
+    """Downloading it again would not help: the archive is complete."""
     path = write(tmp_path, zip_archive(("AAA.csv", HEADER.encode() + row(1).encode() * (4 << 20))), "AAA.zip")
     assert "decompress" in check_rejected(path).hint
 
 
-# --- lines without an end, and lines without a row
+# --- endless lines, and empty lines
 
 
 @pytest.mark.parametrize("head", ["", GOOD])
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_line_that_does_not_end(tmp_path: Path, head: str, packed: bool) -> None:
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_line_that_does_not_end(tmp_path: Path, head: str, compressed: bool) -> None:
     data = head.encode() + b"a" * (100 << 20)
-    path = write(tmp_path, gzip.compress(data, 1) if packed else data)
-    check_rejected_by_child(path, "has a line longer than 1 MiB" if not (packed and head) else "AAA.csv")
+    path = write(tmp_path, gzip.compress(data, 1) if compressed else data)
+    check_rejected_by_child(path, "has a line longer than 1 MiB" if not (compressed and head) else "AAA.csv")
 
 
 @pytest.mark.parametrize("head", ["", GOOD])
 def test_a_sparse_file(tmp_path: Path, head: str) -> None:
-    """A gigabyte of NUL bytes that take no room on the disk."""
+    """A gigabyte of NUL bytes in a sparse file."""
     path = write(tmp_path, head)
     os.truncate(path, 1 << 30)
     check_rejected_by_child(path, "NUL" if not head else "has a line longer than 1 MiB")
@@ -155,17 +155,17 @@ def test_a_sparse_file(tmp_path: Path, head: str) -> None:
     ids=["blank lines", "empty cells", "a digit a line"],
 )
 def test_lines_that_are_not_rows(tmp_path: Path, line: bytes, rejects: int) -> None:
-    """Few bytes a line are many lines a chunk."""
+    """Few bytes per line are many lines per chunk."""
     path = write(tmp_path, GOOD.encode() + line * (1 << 20))
     code, err, peak_mb = run_convert(path, tmp_path / "out.ndjson")
     assert code == 0, err
     assert peak_mb < MAX_MB
     assert (tmp_path / "out.ndjson").read_text().count("\n") == 20
-    kept = tmp_path / "out.ndjson.rejects.ndjson"
-    assert (kept.read_bytes().count(b"\n") if kept.exists() else 0) == rejects
+    rejects_file = tmp_path / "out.ndjson.rejects.ndjson"
+    assert (rejects_file.read_bytes().count(b"\n") if rejects_file.exists() else 0) == rejects
 
 
-# --- bytes that are no text
+# --- bytes that are not text
 
 
 def test_nothing_but_nul_bytes(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_only_carriage_returns(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_in_the_middle(tmp_path: Path) -> None:
-    """As `cat` makes it of two files: the second header is refused, or passed over; no row is lost."""
+    """Two files joined by `cat`: the second header is rejected or skipped; no row is lost."""
     other = GOOD.replace("2001-", "2002-")
     records, rejects = read(write(tmp_path, GOOD + "\ufeff" + other))
     assert len(records) == 40
@@ -310,14 +310,14 @@ def test_equal_columns_of_one_name(tmp_path: Path) -> None:
 def test_differing_columns_with_one_name_are_both_kept_or_rejected(tmp_path: Path) -> None:
     rows = "".join(f"{row(n)[:10]},1,2,1,1.5,1.2{n},3\n" for n in range(1, 5))
     path = write(tmp_path, "Date,Open,High,Low,Close,Close,Volume\n" + rows)
-    said: DataError | None = None
+    caught_error: DataError | None = None
     try:
         records, rejects = read(path)
     except DataError as error:
-        said = error
-    if said:
-        assert "AAA.csv" in said.message
-        assert "--columns" in said.hint
+        caught_error = error
+    if caught_error:
+        assert "AAA.csv" in caught_error.message
+        assert "--columns" in caught_error.hint
         return
     assert rejects == {}
     for n, record in enumerate(records.iter_rows(named=True), start=1):
@@ -325,11 +325,11 @@ def test_differing_columns_with_one_name_are_both_kept_or_rejected(tmp_path: Pat
         assert {record["close"], *others} == {Decimal("1.5"), Decimal(f"1.2{n}")}
 
 
-# --- files that are something else
+# --- other file formats
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (HEADER.encode(), "has no rows"),
@@ -357,8 +357,8 @@ def test_differing_columns_with_one_name_are_both_kept_or_rejected(tmp_path: Pat
         "ndjson",
     ],
 )
-def test_files_that_are_not_csv(tmp_path: Path, content: bytes, says: str | None) -> None:
-    check_rejected(write(tmp_path, content), says)
+def test_files_that_are_not_csv(tmp_path: Path, content: bytes, message: str | None) -> None:
+    check_rejected(write(tmp_path, content), message)
 
 
 def test_a_workbook(tmp_path: Path) -> None:
@@ -379,7 +379,7 @@ def test_an_archive_of_two_files(tmp_path: Path) -> None:
         write(tmp_path, zip_archive(("A.csv", GOOD.encode()), ("B.csv", GOOD.encode())), "two.zip")
     )
     assert "2 files" in error.message
-    assert "Fetch" not in error.hint, "the archive is whole"
+    assert "Download" not in error.hint, "the archive is complete"
 
 
 def test_the_name_in_an_archive_is_only_a_name(tmp_path: Path) -> None:
@@ -390,47 +390,49 @@ def test_the_name_in_an_archive_is_only_a_name(tmp_path: Path) -> None:
 
 
 def test_ignored_archive_members(tmp_path: Path) -> None:
-    beside = [
+    other_members = [
         ("__MACOSX/._AAA.csv", b"\0"),
         (".hidden.csv", b"\0"),
         ("readme.md", b"Prices."),
         ("data/", b""),
     ]
-    records, rejects = read(write(tmp_path, zip_archive(*beside, ("data/AAA.csv", GOOD.encode())), "x.zip"))
+    records, rejects = read(
+        write(tmp_path, zip_archive(*other_members, ("data/AAA.csv", GOOD.encode())), "x.zip")
+    )
     assert (len(records), rejects) == (20, {})
 
 
-@pytest.mark.parametrize("packing", [packing for packing in COMPRESSORS if packing != "zip"])
-def test_concatenated_compressed_parts_are_one_file(tmp_path: Path, packing: str) -> None:
-    whole = GOOD.encode()
-    parts = b"".join(COMPRESSORS[packing](part) for part in (whole[:100], whole[100:150], whole[150:]))
-    records, rejects = read(write(tmp_path, parts, f"AAA.csv.{packing}"))
+@pytest.mark.parametrize("compression", [compression for compression in COMPRESSORS if compression != "zip"])
+def test_concatenated_compressed_parts_are_one_file(tmp_path: Path, compression: str) -> None:
+    data = GOOD.encode()
+    parts = b"".join(COMPRESSORS[compression](part) for part in (data[:100], data[100:150], data[150:]))
+    records, rejects = read(write(tmp_path, parts, f"AAA.csv.{compression}"))
     assert (records["source_line"].to_list(), rejects) == (list(range(2, 22)), {})
 
 
 @pytest.mark.parametrize("lost", [4, 0.5], ids=["the end", "a half"])
-@pytest.mark.parametrize("packing", COMPRESSORS)
-def test_a_truncated_compressed_file(tmp_path: Path, packing: str, lost: float) -> None:
-    """Rows behind the cut are missing: that may not pass in silence."""
-    whole = COMPRESSORS[packing](f"time,open,high,low,close,volume\n{minutes(20_000)}".encode())
-    kept = len(whole) - 4 if lost == 4 else len(whole) // 2
-    check_rejected(write(tmp_path, whole[:kept], f"AAA.csv.{packing}"))
+@pytest.mark.parametrize("compression", COMPRESSORS)
+def test_a_truncated_compressed_file(tmp_path: Path, compression: str, lost: float) -> None:
+    """Rows are missing after the end: that must be an error."""
+    data = COMPRESSORS[compression](f"time,open,high,low,close,volume\n{minutes(20_000)}".encode())
+    length = len(data) - 4 if lost == 4 else len(data) // 2
+    check_rejected(write(tmp_path, data[:length], f"AAA.csv.{compression}"))
 
 
-@pytest.mark.parametrize("packing", COMPRESSORS)
-def test_a_compressed_file_with_a_flipped_byte(tmp_path: Path, packing: str) -> None:
-    whole = bytearray(COMPRESSORS[packing](f"time,open,high,low,close,volume\n{minutes(20_000)}".encode()))
-    whole[len(whole) // 2] ^= 0xFF
-    # zstd has no checksum unless it is asked for: then every row has to be one, or refused
-    if packing == "zst":
-        path = write(tmp_path, bytes(whole), "AAA.csv.zst")
+@pytest.mark.parametrize("compression", COMPRESSORS)
+def test_a_compressed_file_with_a_flipped_byte(tmp_path: Path, compression: str) -> None:
+    data = bytearray(COMPRESSORS[compression](f"time,open,high,low,close,volume\n{minutes(20_000)}".encode()))
+    data[len(data) // 2] ^= 0xFF
+    # zstd has no checksum by default: then every row must be a record or a reject
+    if compression == "zst":
+        path = write(tmp_path, bytes(data), "AAA.csv.zst")
         with suppress(DataError):
             read(path)
         return
-    check_rejected(write(tmp_path, bytes(whole), f"AAA.csv.{packing}"))
+    check_rejected(write(tmp_path, bytes(data), f"AAA.csv.{compression}"))
 
 
-# --- paths that are no files
+# --- paths that are not files
 
 
 def test_a_folder_a_device_and_a_pipe(tmp_path: Path) -> None:
@@ -448,7 +450,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Give up root's rights, if there are any."""
+    """Drop root privileges, if there are any."""
     if os.geteuid() != 0:
         yield
         return
@@ -592,7 +594,7 @@ def truncate_to_empty(path: Path) -> None:
 
 
 def replace_file(path: Path) -> None:
-    """Put another file of the same size and time in its place."""
+    """Replace it by another file of the same size and time."""
     state = path.stat()
     other = path.with_suffix(".new")
     other.write_bytes(path.read_bytes().replace(b"1.5", b"1.6"))
@@ -601,7 +603,7 @@ def replace_file(path: Path) -> None:
 
 
 def overwrite_in_place(path: Path) -> None:
-    """Write other prices over it, in place."""
+    """Overwrite it with other prices, in place."""
     data = path.read_bytes().replace(b",1.5,", b",1.6,")
     with path.open("r+b") as file:
         file.write(data)
@@ -611,7 +613,7 @@ def remove_file(path: Path) -> None:
     path.unlink()
 
 
-# a file that has to be sorted has been read whole before the first batch
+# a file that must be sorted is read completely before the first batch
 @pytest.mark.parametrize(("early", "newest_first"), [(True, False), (True, True), (False, False)])
 @pytest.mark.parametrize(
     "change", [append_row, truncate_half, truncate_to_empty, replace_file, overwrite_in_place, remove_file]
@@ -623,11 +625,11 @@ def test_a_file_that_changes_while_it_is_read(
     early: bool,
     newest_first: bool,
 ) -> None:
-    monkeypatch.setattr(replay_module, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(merged_module, "CHUNK_BYTES", 1)
     lines = minutes(40_000).splitlines(keepends=True)
     text = "time,open,high,low,close,volume\n" + "".join(reversed(lines) if newest_first else lines)
     path = write(tmp_path, text)
-    replay = open_merged_source([path])
+    merged = open_merged_source([path])
     if early:
         change(path)
     changed = early
@@ -640,7 +642,7 @@ def test_a_file_that_changes_while_it_is_read(
 
     with pytest.raises(DataError, match="changed") as caught:
         convert(
-            replay,
+            merged,
             ".ndjson",
             str(tmp_path / "out.ndjson"),
             tmp_path / "rejects.ndjson",
@@ -653,10 +655,10 @@ def test_a_file_that_changes_while_it_is_read(
 
 def test_one_of_several_files_that_changes(tmp_path: Path) -> None:
     paths = [write(tmp_path, f"time,open,high,low,close,volume\n{minutes(50)}", f"{n}A.csv") for n in "BC"]
-    replay = open_merged_source(paths)
+    merged = open_merged_source(paths)
     append_row(paths[1])
     with pytest.raises(DataError, match=r"CA\.csv changed"):
-        convert(replay, ".ndjson", str(tmp_path / "out.ndjson"), tmp_path / "rejects.ndjson")
+        convert(merged, ".ndjson", str(tmp_path / "out.ndjson"), tmp_path / "rejects.ndjson")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["BA.csv", "CA.csv"]
 
 
@@ -665,18 +667,18 @@ def test_one_of_several_files_that_changes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [100, 1000, 20_000])
 def test_the_interval_of_unordered_bars(tmp_path: Path, count: int) -> None:
-    """The time from a row to the next says nothing there: it is found in their order, or asked for."""
+    """Gaps between shuffled rows mean nothing: the interval is inferred from sorted rows, or required."""
     lines = pl.Series(minutes(count).splitlines()).shuffle(seed=7).to_list()
     path = write(tmp_path, "\n".join(["time,open,high,low,close,volume", *lines]) + "\n")
     try:
         records, rejects = read(path)
     except DataError as error:
-        said = error
+        caught_error = error
     else:
         assert records["interval"].unique().to_list() == ["1m"]
         assert rejects == {}
         return
-    assert "--interval" in said.hint
+    assert "--interval" in caught_error.hint
 
 
 @pytest.mark.parametrize("order", ["newest first", "shuffled"])

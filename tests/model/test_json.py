@@ -44,7 +44,7 @@ def test_any_text_survives(rows: list[tuple[str, str | None, Decimal | None, lis
         expected = {"a": a, "b": b, "n": n, "l": texts}
         got = json.loads(line, parse_float=Decimal, parse_int=Decimal)
         assert got == {k: v for k, v in expected.items() if v is not None}
-    # many are written column by column, few one by one
+    # many records are encoded by column, few in a loop
     assert to_json_lines(repeat(frame)) == to_json_lines(frame) * REPEATS
 
 

@@ -40,7 +40,7 @@ def test_the_built_in_file_is_merged_by_date() -> None:
 
 
 def test_every_bar_becomes_a_document() -> None:
-    # sorted and filtered, the columns come in chunks, most of them empty
+    # after sorting and filtering, most chunks of the columns are empty
     lines = [
         line for table in builtin.stocks(ts_recv_ns=1).batches() for line in to_json_lines(table.records)
     ]

@@ -1,4 +1,4 @@
-"""Tables merged by time, repeats refused, and cursors into several files: whatever way they are cut."""
+"""Merging by time, rejecting duplicates, and positions in several files, for any cut into tables."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ def by_time_and_number(rows: pl.DataFrame) -> pl.DataFrame:
 def streams_of(
     times: Sequence[int], stream_of: Sequence[int], cuts: Sequence[bool]
 ) -> list[list[pl.DataFrame]]:
-    """Sorted rows, dealt to streams; a table of a stream ends where ``cuts`` says so."""
+    """Sorted rows, distributed over streams, which are cut into tables at ``cuts``."""
     rows = [(t, n) for n, t in enumerate(sorted(times))]
     streams: list[list[pl.DataFrame]] = []
     for number in range(max(stream_of, default=0) + 1):
@@ -87,7 +87,7 @@ def test_one_stream_more_than_are_merged_at_once() -> None:
 
 
 def test_an_instant_that_never_ends_is_still_one_table() -> None:
-    """Every row of two streams happens at once."""
+    """All rows of two streams have one time."""
     streams = streams_of([7] * 30, [n % 2 for n in range(30)], [True] * 30)
     check_merged(streams)
     assert len(list(merge([iter(stream) for stream in streams], "t", by_time_and_number))) == 1
@@ -119,7 +119,7 @@ def test_a_spilled_run_is_read_once_and_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# --- refuse_repeats
+# --- reject_duplicates
 
 Bar = tuple[int, str, int, bool]
 bars = st.lists(
@@ -128,7 +128,7 @@ bars = st.lists(
 
 
 def bar_rows(bar_specs: list[Bar]) -> pl.DataFrame:
-    """Bars by time and symbol; one that is refused already keeps its reason."""
+    """Bars by time and symbol; some are already rejected, and keep their reason."""
     sorted_bars = sorted(bar_specs, key=lambda bar: bar[:2])
     return pl.DataFrame(
         {
@@ -174,9 +174,9 @@ def expected_reasons(rows: pl.DataFrame) -> list[str | None]:
 def test_any_batching_rejects_the_same_duplicates(given_: list[Bar], data: st.DataObject) -> None:
     rows = bar_rows(given_)
     times = rows["ts_open_ns"].to_list()
-    # a table holds whole instants: a cut stands where the time changes
-    whole = [n for n in range(1, rows.height) if times[n] != times[n - 1]]
-    cuts = sorted(set(data.draw(st.lists(st.sampled_from(whole), max_size=6)))) if whole else []
+    # a table has all rows of an instant: cut only where the time changes
+    boundaries = [n for n in range(1, rows.height) if times[n] != times[n - 1]]
+    cuts = sorted(set(data.draw(st.lists(st.sampled_from(boundaries), max_size=6)))) if boundaries else []
     tables = [
         rows.slice(start, end - start)
         for start, end in zip([0, *cuts], [*cuts, rows.height], strict=True)
@@ -192,7 +192,7 @@ def test_rows_that_are_not_bars_pass_through() -> None:
     assert reject_duplicates(trades).equals(trades)
 
 
-# --- cursors of a Replay
+# --- positions in merged files
 
 HEADER = "time,symbol,open,high,low,close,volume\n"
 NOON = datetime(2024, 1, 2, 12, tzinfo=UTC)
@@ -220,7 +220,7 @@ def open_texts(folder: Path, *files: str) -> MergedSource:
 
 
 def open_mixed_files(folder: Path) -> MergedSource:
-    """Three files: newest first, broken rows, repeats across files, symbols in no order within an instant."""
+    """Three files: newest first, invalid rows, duplicates across files, unsorted symbols in an instant."""
     first = "".join(bar(n, symbol) for n in range(40) for symbol in ("ZED", "ACME"))
     second = "".join(bar(n, symbol) for n in reversed(range(30)) for symbol in ("MID", "BETA"))
     third = "".join(bar(n, "ACME", 5 + n % 2) + ("broken\n" if n % 3 == 0 else "") for n in range(10, 45))
@@ -273,7 +273,7 @@ def test_two_files_split_within_an_instant_lose_and_duplicate_nothing(tmp_path: 
 
 
 def test_a_duplicate_is_found_at_any_distance(tmp_path: Path) -> None:
-    """At each fifth minute a bar of five minutes ends between two files' bars of one."""
+    """Every five minutes, a 5-minute bar ends between the 1-minute bars of two files."""
     minutes = "".join(bar(n, "ACME") for n in range(20))
     fives = "".join(bar(n, "ACME") for n in range(0, 20, 5))
     paths = []
@@ -300,7 +300,7 @@ def test_any_files_give_each_key_once_and_resume(
     tmp_path_factory: pytest.TempPathFactory, files: list[list[tuple[int, str]]], batch_rows: int
 ) -> None:
     folder = tmp_path_factory.mktemp("files")
-    # a file's own rows have to be a minute apart, and each of its keys once
+    # the rows of a file must be a minute apart, with distinct keys
     files = [
         list(dict.fromkeys([*file, (0, f"OWN{number}"), (1, f"OWN{number}")]))
         for number, file in enumerate(files)
@@ -343,26 +343,26 @@ def test_rows_of_one_instant_are_ordered_by_symbol_file_and_line(tmp_path: Path)
     ]
 
 
-# --- a replay without an end
+# --- a replay in a loop
 
 
 def test_a_later_cycle_has_later_days_and_distinct_ids(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("timestamp,symbol,price,size,trade_id\n2024-01-02T12:00:00Z,A,1,1,x\n")
     trades = open_merged_source([path])
-    (turn,) = TimeShiftedSource(trades, 2, repeat_period_ns(trades)).batches()
-    assert turn.records["trade_id"].to_list() == ["x#2"]
+    (batch,) = TimeShiftedSource(trades, 2, repeat_period_ns(trades)).batches()
+    assert batch.records["trade_id"].to_list() == ["x#2"]
     bars_ = open_texts(tmp_path, bar(0, "A") + bar(1, "A") + bar(8 * 24 * 60, "A"))
-    (turn,) = TimeShiftedSource(bars_, 3, repeat_period_ns(bars_)).batches()
-    # eight days take two weeks: weekdays stay
+    (batch,) = TimeShiftedSource(bars_, 3, repeat_period_ns(bars_)).batches()
+    # eight days are repeated after two weeks, to keep weekdays
     later = timedelta(weeks=6)
-    assert turn.records["session_date"].to_list() == [
+    assert batch.records["session_date"].to_list() == [
         (NOON + timedelta(days) + later).date() for days in (0, 0, 8)
     ]
-    assert turn.records["ts_close_ns"][0] == int((NOON + timedelta(minutes=1) + later).timestamp()) * 10**9
+    assert batch.records["ts_close_ns"][0] == int((NOON + timedelta(minutes=1) + later).timestamp()) * 10**9
 
 
-# --- the files that names mean
+# --- names, folders and patterns
 
 
 def test_a_folder_selects_its_files_by_case_insensitive_suffix(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_a_folder_selects_its_files_by_case_insensitive_suffix(tmp_path: Path) -
     (tmp_path / "deep").mkdir()
     for name in reversed(names):
         (tmp_path / name).touch()
-    found = expand_paths([str(tmp_path / "z.csv"), str(tmp_path), str(tmp_path / "deep" / ".." / "a.csv")])
-    assert [str(path.relative_to(tmp_path)) for path in found] == [
+    paths = expand_paths([str(tmp_path / "z.csv"), str(tmp_path), str(tmp_path / "deep" / ".." / "a.csv")])
+    assert [str(path.relative_to(tmp_path)) for path in paths] == [
         "z.csv", "B.CSV", "a.csv", "c.txt.gz", "d.Zip", "deep/e.csv", "f.tsv",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Pacing: what is due when, whatever the batches."""
+"""Pacing: when each row is due, for any batches."""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ def source(folder: Path, days: list[int], broken: set[int] | None = None) -> Csv
 
 
 def due_times(pace: Pace, rows: CsvSource, batch_rows: int) -> list[float]:
-    """Return for each row of the output when it is due."""
+    """Return when each row of the output is due, in seconds."""
     seconds: list[float] = []
     for table in rows.batches(batch_rows=batch_rows):
         for due_s, part in pace.parts(table):
@@ -65,7 +65,7 @@ def test_earlier_rows_are_due_at_once(tmp_path: Path, batch_rows: int) -> None:
     rows = source(tmp_path, [0, 1, 2, 10, 11, 14])
     from_ns = (date(2020, 1, 6) - date(1970, 1, 1)).days * 86_400 * 10**9 + 9 * 86_400 * 10**9
     seconds = due_times(Pace(speed=DAY_S, max_wait_s=2.0, paced_from_ns=from_ns), rows, batch_rows)
-    # a daily bar is due when its day is over
+    # a daily bar is due at the end of its day
     assert seconds == pytest.approx([0, 0, 0, 2, 3, 5])
 
 

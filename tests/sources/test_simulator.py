@@ -1,4 +1,4 @@
-"""The simulated market: what it promises, looked up in its own trades."""
+"""The simulated market: its documented properties, checked in its trades."""
 
 import math
 from collections import Counter
@@ -38,7 +38,7 @@ def labels_of_kind(kind: str) -> list[Label]:
 
 
 def prices_around(label: Label) -> tuple[float, float]:
-    """Return the symbol's price before an event and at it."""
+    """Return the symbol's price before and at an event."""
     trades = (
         simulate()[0].filter(pl.col("symbol") == label.symbol).with_columns(pl.col("price").cast(pl.Float64))
     )
@@ -57,7 +57,7 @@ def test_the_seed_determines_the_market() -> None:
 
 
 def test_any_option_makes_another_market() -> None:
-    # a run is continued where one of the same fingerprint stopped
+    # a run resumes where one with the same fingerprint stopped
     options = MarketOptions(symbols=5, trades=3_000, days=10)
     others: dict[str, Any] = {
         "symbols": 6, "trades": 3_001, "seed": 8, "start": date(2024, 1, 3), "days": 11, "jumps": 0.2,
@@ -70,7 +70,7 @@ def test_any_option_makes_another_market() -> None:
 
 
 def test_the_market_is_the_same_on_every_machine() -> None:
-    # these were written down; if they change on purpose, raise the market's version
+    # recorded values: if they change on purpose, increment the version of the market
     trades, labels = simulate(MarketOptions(symbols=5, trades=3_000, seed=1, jumps=2.0))
     assert trades["price"].to_physical().cast(pl.Int64).sum() == 795_365_240_000_000
     assert (trades["ts_event_ns"] % 10**9).sum() == 1_513_316_347_785
@@ -166,7 +166,7 @@ def test_days() -> None:
 
 def test_jumps_are_visible() -> None:
     jumps = labels_of_kind("jump")
-    # 20 symbols on 10 days, two each on average; a few come before a first trade or behind another
+    # 20 symbols on 10 days, two each on average; a few precede a first trade or follow another jump
     assert 330 <= len(jumps) <= 450
     for jump in jumps:
         before, after = prices_around(jump)
@@ -211,7 +211,7 @@ def test_splits_are_visible() -> None:
         before, after = prices_around(split)
         assert split.ratio is not None
         new, old = map(int, split.ratio.split(":"))
-        # between them is a night's gap
+        # there is an overnight gap between them
         assert math.isclose(after, before * old / new, rel_tol=0.12)
         at = datetime.fromtimestamp(split.ts_event_ns // 10**9, NEW_YORK)
         assert at.hour < 11
@@ -302,15 +302,15 @@ def test_a_daily_return_has_the_sigma_of_its_symbol() -> None:
     day = pl.from_epoch("ts_event_ns", "ns").dt.date().alias("day")
     log = pl.col("price").cast(pl.Float64).log()
     moves = trades.group_by("symbol", day).agg((log.last() - log.first()).alias("move"))
-    told = market._instruments.select("symbol", "sigma")
-    ratio = moves.group_by("symbol").agg(pl.col("move").std()).join(told, on="symbol")
+    sigmas = market._instruments.select("symbol", "sigma")
+    ratio = moves.group_by("symbol").agg(pl.col("move").std()).join(sigmas, on="symbol")
     mean = (ratio["move"] / ratio["sigma"]).mean()
     assert isinstance(mean, float)
     assert 0.9 < mean < 1.1
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         {"symbols": 0},
         {"symbols": 10_001},
@@ -324,9 +324,9 @@ def test_a_daily_return_has_the_sigma_of_its_symbol() -> None:
         {"start": date(9999, 1, 1)},
     ],
 )
-def test_impossible_markets(wrong: dict[str, object]) -> None:
+def test_impossible_markets(invalid: dict[str, object]) -> None:
     with pytest.raises(UsageError) as caught:
-        MarketOptions(**wrong)  # type: ignore[arg-type]
+        MarketOptions(**invalid)  # type: ignore[arg-type]
     assert caught.value.hint
 
 
@@ -336,14 +336,14 @@ def test_impossible_markets(wrong: dict[str, object]) -> None:
 def test_a_total_is_split_exactly_and_fairly(total: int, weights: list[int], drawn: int) -> None:
     parts = apportion(total, weights, drawn)
     assert sum(parts) == total
-    whole = sum(weights)
+    weight_sum = sum(weights)
     assert all(
-        abs(part - total * weight / whole) < 1.001 for part, weight in zip(parts, weights, strict=True)
+        abs(part - total * weight / weight_sum) < 1.001 for part, weight in zip(parts, weights, strict=True)
     )
 
 
 def test_draws_are_the_published_generator() -> None:
-    # the first outputs of SplitMix64 of the seed 1234567, as in its reference in C
+    # the first outputs of SplitMix64 for the seed 1234567, from its reference implementation in C
     first = draw_bits(1234567, pl.Series([1, 2, 3, 4, 5]))
     assert first.to_list() == [
         6457827717110365317,
@@ -363,7 +363,7 @@ def test_lookup_tables_have_the_documented_statistics() -> None:
 
 
 def test_prices_keep_moving_through_a_busy_day() -> None:
-    # a day that is made in several blocks: where one begins, nothing happens to the price
+    # a day is generated in several blocks: prices must not jump where one begins
     options = MarketOptions(symbols=2, trades=150_000, seed=3, days=1, jumps=0, halts=0, splits=0)
     trades, _ = simulate(options)
     log = pl.col("price").cast(pl.Float64).log()

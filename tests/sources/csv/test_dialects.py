@@ -1,4 +1,4 @@
-"""Any table of bars comes back equal from any file it is written to, or is refused; it is never different."""
+"""Any table of bars is read back equal from any file format, or is an error; it is never read differently."""
 
 import re
 from dataclasses import replace
@@ -17,7 +17,7 @@ from tickerlake.sources.csv.read import CsvSource, open_csv
 
 
 def examples(count: int) -> settings:
-    """Return the settings of a property: the same examples on each run."""
+    """Return the settings of a property test: the same examples on each run."""
     return settings(
         max_examples=count,
         derandomize=True,
@@ -42,7 +42,7 @@ def any_files(draw: st.DrawFn) -> WrittenFile:
 
 @st.composite
 def plain_files(draw: st.DrawFn) -> WrittenFile:
-    """Return a file without questions: an English header, dates in one order, a point before decimals."""
+    """Return an unambiguous file: an English header, dates in one order, decimal points."""
 
     def pick(options: Any) -> Any:
         return draw(st.sampled_from(options))
@@ -69,7 +69,7 @@ def save(factory: pytest.TempPathFactory, file: WrittenFile) -> Path:
 
 
 def read_rows(source: CsvSource, *, daily: bool) -> list[tuple[Any, ...]]:
-    """Return what the property compares, by time and symbol."""
+    """Return the values that the property compares, by time and symbol."""
     rows = [row for batch in source.batches() for row in batch.records.iter_rows(named=True)]
     return sorted(
         (

@@ -1,4 +1,4 @@
-"""Vendors' layouts with made values: what must come out of each, or which question must be asked."""
+"""Layouts of vendors with made-up values: the expected records, or the expected question."""
 
 import json
 from datetime import datetime
@@ -22,8 +22,8 @@ TIMES = {"bar": "ts_open_ns", "trade": "ts_event_ns", "quote": "ts_event_ns"}
 
 
 def parse_ns(text: str) -> int:
-    whole, _, fraction = text.removesuffix("Z").partition(".")
-    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0"))
+    seconds, _, fraction = text.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(f"{seconds}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0"))
 
 
 def open_case(case: dict[str, Any], options: dict[str, str] | None = None) -> CsvSource:
@@ -47,19 +47,19 @@ def check_case(case: dict[str, Any], expected: dict[str, Any], source: CsvSource
     symbols = {spelled.get(symbol, symbol) for symbol in records["symbol"].unique()}
     assert symbols == set(expected["symbols"])
     for column, total in expected.get("sums", {}).items():
-        found = records[column].sum() if column in records.columns else 0
-        assert (found or 0) == Decimal(str(total)), column
+        column_sum = records[column].sum() if column in records.columns else 0
+        assert (column_sum or 0) == Decimal(str(total)), column
     ordered = records.sort(TIMES[kind], "symbol", "source_line")
-    for place, at in (("first", 0), ("last", -1)):
-        want = expected.get(place) or {}
-        row = ordered.row(at, named=True)
-        if "ts" in want and not want.get("ts_or"):
-            assert row[TIMES[kind]] == parse_ns(want["ts"]), place
-        if "date" in want:
-            assert str(row["session_date"]) == want["date"], place
-        for name in row.keys() & want.keys() - {"symbol"}:
-            assert row[name] == Decimal(want[name]).quantize(NINE_DECIMALS, "ROUND_HALF_EVEN"), (
-                f"{place} {name}"
+    for position, index in (("first", 0), ("last", -1)):
+        expected_row = expected.get(position) or {}
+        row = ordered.row(index, named=True)
+        if "ts" in expected_row and not expected_row.get("ts_or"):
+            assert row[TIMES[kind]] == parse_ns(expected_row["ts"]), position
+        if "date" in expected_row:
+            assert str(row["session_date"]) == expected_row["date"], position
+        for name in row.keys() & expected_row.keys() - {"symbol"}:
+            assert row[name] == Decimal(expected_row[name]).quantize(NINE_DECIMALS, "ROUND_HALF_EVEN"), (
+                f"{position} {name}"
             )
 
 
@@ -77,7 +77,7 @@ def test_each_layout_is_read(case: dict[str, Any]) -> None:
         try:
             plain = open_case(case)
         except DataError as error:
-            assert all(option in f"{error}" for option in options)  # noqa: PT017 - both ways are right
+            assert all(option in f"{error}" for option in options)  # noqa: PT017 - both outcomes are correct
         else:
             assert plain.parser.zone or any("--tz" in warning for warning in plain.warnings)
         check_case(case, case, open_case(case, options))

@@ -164,7 +164,7 @@ def test_day_month_order_is_inferred_or_must_be_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b'{"error": 1}\n', "not CSV"),
@@ -175,10 +175,10 @@ def test_day_month_order_is_inferred_or_must_be_given(tmp_path: Path) -> None:
         (b"\x1f\x8b\x08\x00junk", "cannot be read"),
     ],
 )
-def test_a_file_without_prices_is_rejected(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_file_without_prices_is_rejected(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "AAA.csv"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=says) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         open_csv(path)
     assert "AAA.csv" in caught.value.message
     assert caught.value.hint
@@ -233,7 +233,7 @@ def test_more_than_nine_decimals_round_half_even(values: list[Decimal]) -> None:
     assert column.to_list() == [v.quantize(Decimal("1e-9"), "ROUND_HALF_EVEN") for v in values]
 
 
-# --- what rows say besides prices
+# --- columns other than prices
 
 
 TRADES = "timestamp,symbol,price,size"
@@ -328,7 +328,7 @@ def test_a_price_scale_is_exact_and_for_every_price(tmp_path: Path) -> None:
     assert record["volume"] == 7
 
 
-# --- when
+# --- times
 
 
 @pytest.mark.parametrize(
@@ -416,14 +416,14 @@ def test_other_tables_with_prices_are_rejected(tmp_path: Path, text: str) -> Non
 
 
 def test_the_interval_of_sparse_bars(tmp_path: Path) -> None:
-    """Two minutes is the median, three the commonest; one is what all are made of."""
+    """The median gap is two minutes, the most common three; all are multiples of one."""
     minutes = (0, 1, 3, 6, 8, 11, 12, 15, 17, 20)
     rows = "".join(f"2024-01-02T12:{minute:02}:00Z,1,2,1,2\n" for minute in minutes)
     assert set(read_bars(open_csv(write(tmp_path, f"{BARS}\n{rows}")))["interval"]) == {"1m"}
 
 
 def test_times_that_many_symbols_share(tmp_path: Path) -> None:
-    """Each is read once, whatever the order in which they are."""
+    """Each is read once, in any order of the rows."""
     moments = [datetime(2024, 1, 2, 9, tzinfo=UTC) + timedelta(minutes=7 * n) for n in range(300)]
     rows = "".join(f"S{n},{moment:%d-%b-%Y %H:%M},1,2,1,2\n" for moment in moments for n in range(5))
     path = write(tmp_path, f"Symbol,{BARS}\n{rows}")
@@ -467,7 +467,7 @@ def test_a_zone_in_three_letters(tmp_path: Path) -> None:
 
 
 def test_daily_epoch_seconds_starting_on_sundays_suggest_tz(tmp_path: Path) -> None:
-    """A day in Tokyo begins at 15:00 UTC of the day before."""
+    """A day in Tokyo begins at 15:00 UTC on the previous day."""
     days = [date(2024, 1, 8) + timedelta(n) for n in range(12) if n % 7 < 5]
     begin = [int(datetime.combine(day, time(), ZoneInfo("Asia/Tokyo")).timestamp()) for day in days]
     path = write(tmp_path, f"{BARS}\n" + "".join(f"{seconds},1,2,1,2\n" for seconds in begin))
@@ -477,7 +477,7 @@ def test_daily_epoch_seconds_starting_on_sundays_suggest_tz(tmp_path: Path) -> N
     assert read_bars(source)["session_date"].to_list() == days
 
 
-# --- in what order
+# --- order of the rows
 
 
 def test_trades_of_one_time_keep_their_order(tmp_path: Path) -> None:
@@ -491,13 +491,13 @@ def test_trades_of_one_time_keep_their_order(tmp_path: Path) -> None:
     assert read_bars(source)["sequence"].to_list() == [9, 1, 2, 3]
 
 
-# --- questions
+# --- open questions
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "says"),
+    ("text", "options", "message"),
     [
-        # weekdays as MM/DD, a Sunday as DD/MM: chance, on so few days
+        # only weekdays as MM/DD, a Sunday as DD/MM: on so few days, it is chance
         (f"{BARS}\n01/03/2024,1,2,1,2\n02/06/2024,1,2,1,2\n", Options(), "ambiguous"),
         (
             f"{BARS}\n" + "".join(f"01/{day}/2024,1,2,1,2\n" for day in (11, 12, 16, 17, 18)),
@@ -530,7 +530,9 @@ def test_trades_of_one_time_keep_their_order(tmp_path: Path) -> None:
     ],
     ids=["weekends on few days", "--date-format", "column of intervals", "twelve hours", "header", "series"],
 )
-def test_contradictory_options_are_rejected(tmp_path: Path, text: str, options: Options, says: str) -> None:
-    with pytest.raises(DataError, match=says) as caught:
+def test_contradictory_options_are_rejected(
+    tmp_path: Path, text: str, options: Options, message: str
+) -> None:
+    with pytest.raises(DataError, match=message) as caught:
         open_csv(write(tmp_path, text), options)
     assert caught.value.hint
