@@ -3,7 +3,7 @@
 A symbol becomes an object name, a table cell and a message key, so it has one small alphabet: ASCII
 letters and digits, and ``. - _ ^ = &``. It begins with a letter, a digit, ``^``, ``.`` or ``_``: a leading
 ``-`` reads as an option and a leading ``=`` as a formula. No slash, colon, percent, quote, space, control
-character or other alphabet. Case is kept: ``BRKb`` and ``BRKB`` are two instruments.
+character or other alphabet. Case matters: ``BRKb`` and ``BRKB`` are two instruments.
 """
 
 import re

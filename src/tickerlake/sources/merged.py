@@ -203,7 +203,7 @@ def merge_sources(sources: Sequence[CsvSource]) -> MergedSource:
 
 
 def expand_paths(names: Sequence[str]) -> list[Path]:
-    """Return the files that names, folders and patterns stand for, in order, each once.
+    """Return the files that names, folders and patterns denote, in order, each once.
 
     Raises
     ------

@@ -388,7 +388,7 @@ def _check_has_records(scan: FileScan, parser: Parser) -> None:
 
 
 def _check_single_series(scan: FileScan, parser: Parser) -> None:
-    """Raise an error for a file of several series that no column tells apart."""
+    """Raise an error for a file of several series that no column distinguishes."""
     rows = parser.parse(next(scan.head.text_file.chunks()))
     checked = reject_duplicates(sort_rows(next(fill_reject_times([rows]))))
     conflicts = checked.filter(pl.col(REASON) == RejectReason.CONFLICTING_DUPLICATE)

@@ -225,7 +225,7 @@ def instruments(options: MarketOptions) -> pl.DataFrame:
 
 
 def _base_price(number: int, unit: float) -> int:
-    """Return a price in `UNITS`, in whole ticks: one symbol in 25 costs less than a dollar."""
+    """Return a price in units of 1 / `UNITS_PER_DOLLAR`, on a tick; one in 25 is below a dollar."""
     if number % _PENNY_STOCK_EVERY == _PENNY_STOCK_EVERY - 1:
         return round((0.2 + 0.75 * unit) * UNITS_PER_DOLLAR)
     cents: float = 500 * 100**unit

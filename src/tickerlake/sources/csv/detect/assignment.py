@@ -33,7 +33,7 @@ class RoleAssignment:
         self.roles[role], self.reasons[role] = index, reason
 
     def assign_by_name(self, role: str, index: int) -> None:
-        """Assign a role to a column whose name says it."""
+        """Assign a role to a column that has the name of the role."""
         self.assign(role, index, f"its name, {self.names[index].strip()}")
 
     @property

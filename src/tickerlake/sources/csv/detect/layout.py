@@ -299,7 +299,7 @@ def unit_factor(name: str) -> int:
 
 
 def price_side(name: str) -> str:
-    """Return ``bid``, ``ask`` or ``mid`` if a column's name says so, else an empty text."""
+    """Return ``bid``, ``ask`` or ``mid`` if a column's name has it, else an empty text."""
     return next((_SIDE_WORDS[word] for word in split_words(name) if word in _SIDE_WORDS), "")
 
 

@@ -141,7 +141,7 @@ class _NameDetector:
         return min(ranked)[1] if ranked else None
 
     def assign_time(self) -> None:
-        """Choose the columns of date and time of day among those whose names say time."""
+        """Choose the columns of date and time of day among those with names of times."""
         columns, assign_by_name = self._columns, self.assignment.assign_by_name
         timestamps = [i for i in self._time_columns if columns[i].temporal_kind == "timestamp"]
         clocks = [
@@ -346,7 +346,7 @@ def _columns_by_side(names: Sequence[str]) -> list[tuple[str, list[int]]]:
 
 
 def _is_one_per_day(times: ColumnSample, dates: ColumnSample) -> bool:
-    """Return whether a column of times says no more than the column of dates next to it."""
+    """Return whether a column of times only repeats the column of dates next to it."""
     return len(set(times.strings)) <= _MAX_TIMES_PER_DATE * len(set(dates.strings))
 
 

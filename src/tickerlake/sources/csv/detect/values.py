@@ -1,4 +1,4 @@
-"""The roles of columns whose names do not say them, inferred from their values. Pure."""
+"""The roles of columns that do not follow from their names, inferred from their values. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ _FLAGS: Final = frozenset("D EQ ADJ LAST TRADE TRUE FALSE B S BUY SELL N Y".spli
 
 
 def infer_roles(names: Sequence[str], columns: Sequence[ColumnSample], layout: Layout) -> Layout:
-    """Infer the roles of columns whose names do not say them.
+    """Infer the roles of columns that do not follow from their names.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def infer_roles(names: Sequence[str], columns: Sequence[ColumnSample], layout: L
 def infer_time(assignment: RoleAssignment) -> None:
     """Assign the time to the column whose values are dates, and the clock to times of day next to it.
 
-    Digits count as seconds since 1970 only where no header says that they are something else.
+    Digits count as seconds since 1970 only if no header contradicts it.
     """
     columns, unassigned = assignment.columns, assignment.unassigned
     timestamps = [
@@ -328,7 +328,7 @@ def _median_step(values: Sequence[float | None]) -> float:
 
 
 def infer_symbol_column(assignment: RoleAssignment) -> None:
-    """Assign the symbol to a column that tells rows of one time apart, or to the only column of text."""
+    """Assign the symbol to a column that distinguishes rows of one time, or to the only column of text."""
     columns, names = assignment.columns, assignment.names
     candidates = [i for i in assignment.unassigned if _can_be_symbol_column(names[i], columns[i])]
     if not any(names) and candidates:
@@ -338,7 +338,7 @@ def infer_symbol_column(assignment: RoleAssignment) -> None:
         and any(cells.strings for cells in columns)
         and _separates_rows(assignment, candidates[0])
     ):
-        assignment.assign("symbol", candidates[0], "its values tell rows of one time apart")
+        assignment.assign("symbol", candidates[0], "its values distinguish rows of one time")
 
 
 def _can_be_symbol_column(name: str, cells: ColumnSample) -> bool:
