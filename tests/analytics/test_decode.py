@@ -153,10 +153,10 @@ def test_every_record_is_decoded_rejected_or_skipped_for_any_batching(
     values: list[bytes | None], at: int
 ) -> None:
     frame = batch(values)
-    whole = decode(frame)
-    assert whole.rows.height + whole.rejects.height + whole.skipped.total() == len(values)
+    at_once = decode(frame)
+    assert at_once.rows.height + at_once.rejects.height + at_once.skipped.total() == len(values)
     parts = [decode(frame.head(at)), decode(frame.slice(at))]
     key = ["partition", "offset"]
-    assert whole.rows.sort(key).equals(pl.concat([part.rows for part in parts]).sort(key))
-    assert whole.rejects.equals(pl.concat([part.rejects for part in parts]))
-    assert whole.rows.schema == ROW_SCHEMA
+    assert at_once.rows.sort(key).equals(pl.concat([part.rows for part in parts]).sort(key))
+    assert at_once.rejects.equals(pl.concat([part.rejects for part in parts]))
+    assert at_once.rows.schema == ROW_SCHEMA

@@ -156,8 +156,8 @@ def state_of(indicator: Indicator) -> Floats:
 
 
 def from_talib(text: str, prices: Prices) -> Floats:
-    found = TALIB[text](*(prices[name][:, 0] for name in ("high", "low", "close", "volume")))
-    return np.atleast_2d(np.array(found))[:, :, np.newaxis]
+    results = TALIB[text](*(prices[name][:, 0] for name in ("high", "low", "close", "volume")))
+    return np.atleast_2d(np.array(results))[:, :, np.newaxis]
 
 
 def scale_of(text: str, prices: Prices) -> float:
@@ -210,9 +210,9 @@ def test_bands_around_a_large_price_are_nearer_to_the_truth_than_talibs() -> Non
 
 @pytest.mark.parametrize(("text", "first"), LOOKBACK.items())
 def test_the_first_value_comes_at_the_lookback_and_not_a_bar_before(text: str, first: int) -> None:
-    found = values(text, random_walk(1, bars=first + 1))
-    assert np.isnan(found[:, :first]).all()
-    assert np.isfinite(found[:, first]).all()
+    results = values(text, random_walk(1, bars=first + 1))
+    assert np.isnan(results[:, :first]).all()
+    assert np.isfinite(results[:, first]).all()
 
 
 def constant(price: float, bars: int = 60) -> Prices:
@@ -277,12 +277,12 @@ def test_a_price_that_only_rises_or_falls(text: str, way: float) -> None:
 
 def test_the_session_vwap_restarts_with_each_session() -> None:
     prices = random_walk(5, bars=30)
-    found = values("VWAP", prices)[0, :, 0]
+    results = values("VWAP", prices)[0, :, 0]
     price = ((prices["high"] + prices["low"] + prices["close"]) / 3)[:, 0]
     volume = prices["volume"][:, 0]
     for last in range(30):
         session = slice(last // 10 * 10, last + 1)
-        assert found[last] == pytest.approx(np.average(price[session], weights=volume[session]), rel=1e-14)
+        assert results[last] == pytest.approx(np.average(price[session], weights=volume[session]), rel=1e-14)
 
 
 def test_the_rolling_vwap_and_the_realized_volatility_match_their_definitions() -> None:
@@ -328,39 +328,39 @@ def test_relative_volume_is_relative_to_the_same_time_of_earlier_sessions() -> N
     volume[30:40] *= 3
     volume[[13, 41]] = np.nan
     prices = {**constant(1.0, 50), "volume": volume.reshape(-1, 1)}
-    found = values("RELVOL(3)", prices)[0, :, 0]
-    assert np.isnan(found[:30]).all()
-    np.testing.assert_allclose(np.delete(found[30:40], 3), 3.0)
-    # The usual volume has become v + (3 v − v) / 3.
-    np.testing.assert_allclose(found[[40, 42, 49]], 3 / 5)
-    assert np.isnan(found[41])
-    # Of its third bar only two sessions were known at first, then three: v, v and 3 v.
-    assert np.isnan(found[33])
-    assert found[43] == pytest.approx(3 / 5)
+    results = values("RELVOL(3)", prices)[0, :, 0]
+    assert np.isnan(results[:30]).all()
+    np.testing.assert_allclose(np.delete(results[30:40], 3), 3.0)
+    # The average volume has become v + (3 v − v) / 3.
+    np.testing.assert_allclose(results[[40, 42, 49]], 3 / 5)
+    assert np.isnan(results[41])
+    # For its third bar there were only two sessions at first, then three: v, v and 3 v.
+    assert np.isnan(results[33])
+    assert results[43] == pytest.approx(3 / 5)
 
 
 def test_relative_volume_buckets_the_bars_of_a_session() -> None:
-    # 60 bars a session, two in each of the thirty parts.
+    # 60 bars per session, two in each of the thirty parts.
     volume = np.tile([10.0, 30.0], 3 * 30)
     prices = {**constant(1.0, 180), "volume": volume.reshape(-1, 1)}
-    found = values("RELVOL(2)", prices, per_session=60)[0, :, 0]
-    assert np.isnan(found[:120]).all()
-    np.testing.assert_allclose(found[120:], np.tile([0.5, 1.5], 30))
+    results = values("RELVOL(2)", prices, per_session=60)[0, :, 0]
+    assert np.isnan(results[:120]).all()
+    np.testing.assert_allclose(results[120:], np.tile([0.5, 1.5], 30))
 
 
 def test_relative_volume_of_daily_bars_is_relative_to_the_days_before() -> None:
     volume = np.array([100.0, 200.0, 300.0, 800.0, 100.0])
     prices = {**constant(1.0, 5), "volume": volume.reshape(-1, 1)}
-    found = values("RELVOL(3)", prices, per_session=1)[0, :, 0]
-    assert np.isnan(found[:3]).all()
-    assert found[3] == 800 / 200
-    assert found[4] == 100 / 400
+    results = values("RELVOL(3)", prices, per_session=1)[0, :, 0]
+    assert np.isnan(results[:3]).all()
+    assert results[3] == 800 / 200
+    assert results[4] == 100 / 400
 
 
 def test_relative_volume_separates_hours_outside_the_session() -> None:
     minute_ns = 60 * 10**9
     indicator = new_indicator("RELVOL(1)", 1)
-    found = []
+    results = []
     for session in range(3):
         for offset, volume in ((-120, 5.0 * (session + 1)), (0, 1000.0), (475, 2000.0), (1200, 7.0)):
             prices = {**constant(1.0, 3), "volume": np.full((3, 1), volume)}
@@ -373,8 +373,8 @@ def test_relative_volume_separates_hours_outside_the_session() -> None:
                 session_close_ns=day.session_open_ns + 8 * 60 * minute_ns,
                 first_of_session=np.array([offset == -120]),
             )
-            found.append(float(indicator.update(minute)[0][0]))
-    assert found[4:] == [2.0, 1.0, 1.0, 1.0, 1.5, 1.0, 1.0, 1.0]
+            results.append(float(indicator.update(minute)[0][0]))
+    assert results[4:] == [2.0, 1.0, 1.0, 1.0, 1.5, 1.0, 1.0, 1.0]
 
 
 def prices_with_missing_volumes(seed: int, bars: int, instruments: int) -> Prices:
@@ -393,15 +393,15 @@ def bitwise_equal(one: Iterable[Floats], other: Iterable[Floats]) -> bool:
 def test_a_restored_snapshot_continues_identically(seed: int, cuts: set[int]) -> None:
     prices = prices_with_missing_volumes(seed, 50, 3)
     for text in SHORT_SPECS:
-        whole, part = new_indicator(text, 3), new_indicator(text, 3)
+        expected, actual = new_indicator(text, 3), new_indicator(text, 3)
         for number in range(50):
             if number in cuts:
-                saved = state_of(part).tobytes()
-                part = new_indicator(text, 3)
-                part.table.scatter(np.arange(3), np.frombuffer(saved).reshape(-1, 3))
+                saved = state_of(actual).tobytes()
+                actual = new_indicator(text, 3)
+                actual.table.scatter(np.arange(3), np.frombuffer(saved).reshape(-1, 3))
             now = bar(prices, number)
-            assert bitwise_equal(whole.update(now), part.update(now)), text
-        assert bitwise_equal([state_of(whole)], [state_of(part)]), text
+            assert bitwise_equal(expected.update(now), actual.update(now)), text
+        assert bitwise_equal([state_of(expected)], [state_of(actual)]), text
 
 
 @settings(max_examples=6)
@@ -439,31 +439,33 @@ def test_previewing_a_forming_bar_changes_nothing(text: str) -> None:
 def test_earlier_results_are_not_modified_by_later_bars(text: str) -> None:
     prices = prices_with_missing_volumes(12, 50, 2)
     indicator = new_indicator(text, 2)
-    kept = [indicator.update(bar(prices, number)) for number in range(50)]
-    assert bitwise_equal(np.array(kept), values(text, prices).transpose(1, 0, 2))
+    outputs = [indicator.update(bar(prices, number)) for number in range(50)]
+    assert bitwise_equal(np.array(outputs), values(text, prices).transpose(1, 0, 2))
 
 
 @pytest.mark.parametrize("text", SHORT_SPECS)
 def test_instruments_can_be_added_and_removed(text: str) -> None:
     prices = prices_with_missing_volumes(13, 50, 40)
-    whole, part = new_indicator(text, 40), new_indicator(text, 3)
+    expected, actual = new_indicator(text, 40), new_indicator(text, 3)
     for number in range(50):
         rows = np.arange(3 if number < 20 else 40)
-        part.table.grow(len(rows))
-        assert bitwise_equal(whole.update(bar(prices, number, rows)), part.update(bar(prices, number, rows)))
+        actual.table.grow(len(rows))
+        assert bitwise_equal(
+            expected.update(bar(prices, number, rows)), actual.update(bar(prices, number, rows))
+        )
     left = np.array([39, 1, 20])
-    part.table.retain(left)
-    assert len(part.table) == 3
-    assert bitwise_equal([whole.table.gather(left)], [state_of(part)])
+    actual.table.retain(left)
+    assert len(actual.table) == 3
+    assert bitwise_equal([expected.table.gather(left)], [state_of(actual)])
 
 
 @pytest.mark.parametrize("text", SHORT_SPECS)
 def test_a_step_without_instruments_is_empty(text: str) -> None:
-    found = new_indicator(text, 2).update(bar(random_walk(1, bars=1), 0, np.empty(0, dtype=np.int64)))
-    assert [len(output) for output in found] == [0] * len(found)
+    results = new_indicator(text, 2).update(bar(random_walk(1, bars=1), 0, np.empty(0, dtype=np.int64)))
+    assert [len(output) for output in results] == [0] * len(results)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=70))
 def test_the_total_of_a_window_is_its_sum(window: list[float]) -> None:
-    found = float(total(np.array(window).reshape(-1, 1))[0])
-    assert abs(found - sum(window)) <= 1e-13 * sum(map(abs, window))
+    results = float(total(np.array(window).reshape(-1, 1))[0])
+    assert abs(results - sum(window)) <= 1e-13 * sum(map(abs, window))

@@ -24,16 +24,16 @@ def days(*texts: str) -> Ints:
 
 
 def local_to_utc_ns(calendar: str, *texts: str) -> Ints:
-    """Return moments of an exchange's own clock."""
+    """Return the UTC nanoseconds of local times of an exchange."""
     zone = ZoneInfo(ZONES[calendar])
     times = (datetime.fromisoformat(text).replace(tzinfo=zone) for text in texts)
-    return np.array([int(moment.timestamp()) * 10**9 for moment in times])
+    return np.array([int(time.timestamp()) * 10**9 for time in times])
 
 
 def local_times(calendar: str, times_ns: Ints) -> list[str]:
     zone = ZoneInfo(ZONES[calendar])
     times = [datetime.fromtimestamp(int(time) // 10**9, UTC).astimezone(zone) for time in times_ns]
-    return [f"{moment:%Y-%m-%d %H:%M}" for moment in times]
+    return [f"{time:%Y-%m-%d %H:%M}" for time in times]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_clock_change_moves_the_session_in_utc() -> None:
 
 
 @pytest.mark.parametrize(
-    ("calendar", "moment", "day"),
+    ("calendar", "local_time", "day"),
     [
         ("XNYS", "2024-05-07 09:29", "2024-05-07"),
         ("XNYS", "2024-05-07 04:00", "2024-05-07"),
@@ -82,9 +82,9 @@ def test_the_clock_change_moves_the_session_in_utc() -> None:
         ("XBOM", "2024-05-07 18:00", "2024-05-07"),
     ],
 )
-def test_a_time_belongs_to_the_nearest_session(calendar: str, moment: str, day: str) -> None:
-    found, _, _ = load_cached(calendar, 1990, 2025).lookup(local_to_utc_ns(calendar, moment))
-    assert found == days(day)
+def test_a_time_belongs_to_the_nearest_session(calendar: str, local_time: str, day: str) -> None:
+    session, _, _ = load_cached(calendar, 1990, 2025).lookup(local_to_utc_ns(calendar, local_time))
+    assert session == days(day)
 
 
 def test_days_without_a_session_are_utc_days() -> None:
@@ -111,8 +111,8 @@ def test_without_a_calendar_a_session_is_the_utc_day(times: list[int]) -> None:
     session, open_ns, close_ns = ALWAYS_OPEN.lookup(times_ns)
     assert ((open_ns <= times_ns) & (times_ns < close_ns)).all()
     assert (close_ns - open_ns == DAY_NS).all()
-    for found, expected in zip(ALWAYS_OPEN.hours(session), (open_ns, close_ns), strict=True):
-        assert (found == expected).all()
+    for actual, expected in zip(ALWAYS_OPEN.hours(session), (open_ns, close_ns), strict=True):
+        assert (actual == expected).all()
 
 
 @given(st.data())
@@ -127,7 +127,7 @@ def test_no_other_session_is_nearer(data: st.DataObject) -> None:
     session, open_ns, close_ns = sessions.lookup(times)
     distance = np.maximum(opens - times[:, np.newaxis], times[:, np.newaxis] - closes).clip(min=0)
     chosen = np.maximum(open_ns - times, times - close_ns).clip(min=0)
-    # Of an odd number of nanoseconds the middle one may go either way.
+    # The middle of an odd number of nanoseconds can go either way.
     assert (chosen <= distance.min(axis=1) + 1).all()
     assert (opens[session] == open_ns).all()
     assert (closes[session] == close_ns).all()
