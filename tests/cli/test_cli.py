@@ -38,6 +38,7 @@ def test_errors_are_one_sentence_and_a_remedy(
     [
         (("sink",), "Missing option '--topic' / '-t'", "See `tickerlake sink --help`."),
         (("sink", "--topics", "a"), "No such option: --topics", "See `tickerlake sink --help`."),
+        (("sink", "--lake"), "'--lake' requires an argument", "See `tickerlake --help`."),
         (("sinks",), "Did you mean 'sink'?", "See `tickerlake --help`."),
         (
             ("alerts", "tail", "-n", "x"),

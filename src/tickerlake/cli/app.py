@@ -139,7 +139,8 @@ def main() -> None:
         code = app(prog_name="tickerlake", standalone_mode=False)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
-        _print_error(error.format_message(), f"See `{context.command_path} --help`." if context else "")
+        path = context.command_path if context else "tickerlake"
+        _print_error(error.format_message(), f"See `{path} --help`.")
         sys.exit(error.exit_code)
     except TickerlakeError as error:
         _print_error(error.message, error.hint)

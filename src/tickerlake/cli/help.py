@@ -93,6 +93,8 @@ def param_default(param: Any, context: typer.Context) -> str:
         return param.secondary_opts[0] if value is False and getattr(param, "secondary_opts", None) else ""
     if value is True:
         return str(param.opts[0]) if param.secondary_opts else ""
+    if isinstance(value, float):
+        return f"{value:g}"
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
@@ -142,7 +144,7 @@ class _Page:
         columns = shutil.get_terminal_size().columns
         self.width = min(max(columns, _MIN_WIDTH), MAX_WIDTH)
         self.lines: list[str] = []
-        self._colored = "NO_COLOR" not in os.environ
+        self._colored = not os.environ.get("NO_COLOR")
 
     def _style(self, text: str, **style: Any) -> str:
         return typer.style(text, **style) if self._colored and text else text
