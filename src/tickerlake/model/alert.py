@@ -120,7 +120,7 @@ def alert_id(rule_id: str, instrument_id: str, interval: str, ts_event_ns: int, 
 
 
 def to_decimal(number: float) -> Decimal | None:
-    """Return a number with at most nine decimals and no exponent, as in records; None for NaN and infinity."""
+    """Return a number with at most nine decimals and no exponent; None for NaN and infinity."""
     if number != number or number in {float("inf"), float("-inf")}:  # noqa: PLR0124 - NaN is not itself
         return None
     text = f"{number:.9f}".rstrip("0").rstrip(".")
