@@ -22,7 +22,7 @@ _MAX_TABLE_ROWS = 100
 """Rows of a table on the terminal: more scroll away, and laying a table out takes memory per row."""
 
 _UNCOMPACTED_NOTE_ROWS = 1_000_000
-"""From here on a query spends seconds on reading raw segments, which compaction avoids."""
+"""From here on compacting first pays off: every query decodes raw segments again."""
 
 _FORMULA_PATTERN = r"^[=+\-@\t\r]"
 
