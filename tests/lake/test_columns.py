@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -171,6 +171,9 @@ fields = st.dictionaries(
 
 
 @settings(max_examples=600, deadline=None)
+@example([{"extra": r'{"a":["\\"]}'}])
+@example([{"extra": r'{"a":"\u001f"}'}])
+@example([{"extra": r'{"\t":1}'}])
 @given(st.lists(fields, min_size=1, max_size=6))
 def test_batches_and_single_records_encode_identically(records: list[dict[str, str]]) -> None:
     order = [column.name for column in LAYOUT]

@@ -146,7 +146,7 @@ def chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterat
             )
         if piece.start != start:
             raise LakeError(
-                f"{store.uri}/{piece.key} starts at offset {piece.start}, but the chain continues at {start}.",
+                f"{store.uri}/{piece.key} starts at offset {piece.start}, the chain continues at {start}.",
                 _AUDIT_HINT,
             )
         keys = (piece.key,) if piece.records else ()

@@ -39,9 +39,11 @@ _MAX_FLOAT_DIGITS = 17  # the shortest text of a double has at most 17 digits
 _SHORT_NUMBER: Final = (
     r"-?(?:[1-9][0-9]{0,14}|(?:0|[1-9][0-9]{0,5})\.[0-9]{1,9}|[1-9][0-9]{0,10}\.[0-9]{1,4}|0)"
 )
-_SCALAR: Final = f"(?:{STRING}|{_SHORT_NUMBER}|true|false|null)"
+# Polars decodes escapes in nested strings and does not encode them again: such records are parsed individually
+_NESTED_STRING: Final = r'"[^"\\\x00-\x1f]*"'
+_SCALAR: Final = f"(?:{_NESTED_STRING}|{_SHORT_NUMBER}|true|false|null)"
 _ARRAY: Final = rf"\[(?:{_SCALAR}(?:, ?{_SCALAR})*)?\]"
-_MEMBER: Final = f"{STRING}: ?(?:{_SCALAR}|{_ARRAY})"
+_MEMBER: Final = f"{_NESTED_STRING}: ?(?:{_SCALAR}|{_ARRAY})"
 _OBJECT: Final = rf"\{{(?:{_MEMBER}(?:, ?{_MEMBER})*)?\}}"
 _PATTERNS: Final[dict[FieldType, str]] = {
     FieldType.STRING: STRING,

@@ -95,7 +95,7 @@ class LocalStore:
             self._check_mounted()
             if error.errno == errno.ENOENT:
                 raise StoreUnavailable(
-                    f"{path} was not written: its folder was removed.", "The write will be retried."
+                    f"{path} was not written: its folder was removed.", "The next attempt creates it again."
                 ) from error
             raise _translate(error, path) from error
 
@@ -276,10 +276,13 @@ def _translate(error: OSError, path: str) -> TickerlakeError:
         return ObjectMissing(f"{path} does not exist.")
     if error.errno in _NO_SPACE_ERRNOS:
         return StoreUnavailable(
-            f"No space left to write {path}: {reason}.", "Free disk space; the write will be retried."
+            f"No space left to write {path}: {reason}.",
+            "Free some space; the next attempt continues from there.",
         )
     if error.errno in _TRANSIENT_ERRNOS:
-        return StoreUnavailable(f"{path} is unavailable: {reason}.", "The operation will be retried.")
+        return StoreUnavailable(
+            f"{path} is unavailable: {reason}.", "Check the disk; the next attempt continues from there."
+        )
     if error.errno in _PERMISSION_ERRNOS:
         return StoreError(f"No permission for {path}: {reason}.", "Grant this user write permission.")
     return StoreError(f"{path} cannot be used: {reason}.", "Check the path and the disk.")
