@@ -81,7 +81,7 @@ def test_the_disk_under_the_lake_is_full(scenario: Scenario) -> None:
         scenario.produce(10_000)
         _, err = scenario.run_sink("--flush-records", 100, exit_code=3)
         assert "No space left to write" in err
-        assert "→ Free some space" in err
+        assert "→ Free disk space" in err
         stored_before = scenario.object_keys()
         verdict = oracle.compare_with_kafka(scenario.servers, scenario.topic, scenario.copy_lake())
         assert verdict.stored

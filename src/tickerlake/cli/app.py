@@ -157,7 +157,7 @@ def main() -> None:
             raise
         _print_error(
             f"A disk is full: {str(error).splitlines()[0]}",
-            f"Free some space, or set TMPDIR to another folder for temporary files (now "
+            f"Free disk space, or set TMPDIR to another folder for temporary files (now "
             f"{tempfile.gettempdir()}); then run the same command again to continue.",
         )
         sys.exit(3)

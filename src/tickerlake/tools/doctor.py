@@ -254,7 +254,7 @@ def _check_disk(part: str, folder: Path) -> Check:
     free = shutil.disk_usage(existing).free
     summary = f"{free / 1e9:,.1f} GB free in {folder}"
     if free < LOW_DISK_BYTES:
-        return Check(part, "warning", summary, "Free some space: jobs pause or stop when the disk is full.")
+        return Check(part, "warning", summary, "Free disk space: jobs pause or stop when the disk is full.")
     return Check(part, "ok", summary)
 
 

@@ -114,7 +114,7 @@ def classpath(tools: bool = False, progress: ProgressCallback | None = None) -> 
     except OSError as error:
         raise SetupError(
             f"The cache folder {folder} cannot be used: {error}.",
-            f"Free some space, or set {CACHE_VARIABLE} to a writable folder.",
+            f"Free disk space, or set {CACHE_VARIABLE} to a writable folder.",
         ) from error
     return [folder / jar.filename for jar in jars]
 

@@ -277,7 +277,7 @@ def _translate(error: OSError, path: str) -> TickerlakeError:
     if error.errno in _NO_SPACE_ERRNOS:
         return StoreUnavailable(
             f"No space left to write {path}: {reason}.",
-            "Free some space; the next attempt continues from there.",
+            "Free disk space; the next attempt continues from there.",
         )
     if error.errno in _TRANSIENT_ERRNOS:
         return StoreUnavailable(
