@@ -39,7 +39,7 @@ _MAX_FLOAT_DIGITS = 17  # the shortest text of a double has at most 17 digits
 _SHORT_NUMBER: Final = (
     r"-?(?:[1-9][0-9]{0,14}|(?:0|[1-9][0-9]{0,5})\.[0-9]{1,9}|[1-9][0-9]{0,10}\.[0-9]{1,4}|0)"
 )
-# Polars decodes escapes in nested strings and does not encode them again: such records are parsed individually
+# Polars decodes escapes in nested strings without encoding them again: such records are parsed individually
 _NESTED_STRING: Final = r'"[^"\\\x00-\x1f]*"'
 _SCALAR: Final = f"(?:{_NESTED_STRING}|{_SHORT_NUMBER}|true|false|null)"
 _ARRAY: Final = rf"\[(?:{_SCALAR}(?:, ?{_SCALAR})*)?\]"
