@@ -1,6 +1,7 @@
 """Rows as lines of JSON, in ``ndjson`` segments and in the objects of the format ``json``. Pure."""
 
 import io
+from abc import ABC, abstractmethod
 
 import msgspec
 import polars as pl
@@ -21,7 +22,7 @@ _OFFSET_DECODER = msgspec.json.Decoder(_Offset)
 _LEADING_OFFSET = r'^\{"kafka_offset":([0-9]+)'
 
 
-class LineFormat:
+class LineFormat(ABC):
     """What the formats of lines have in common."""
 
     has_columns = False
@@ -56,13 +57,13 @@ class LineFormat:
             raise LakeError(f"{key} is damaged: a row is not readable ({error}).", REPAIR_HINT) from error
         return ObjectContent(offsets, rows.checksum(text), self.embedded_meta(data, key))
 
+    @abstractmethod
     def decode_text(self, data: bytes, key: str) -> bytes:
         """Return the lines of an object, uncompressed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embedded_meta(self, data: bytes, key: str) -> SegmentMeta | None:
         """Return the metadata in an object; None if the format has none."""
-        raise NotImplementedError
 
 
 class JsonFormat(LineFormat):
