@@ -92,7 +92,7 @@ class ServeSettings(msgspec.Struct, frozen=True):
     calendar: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
-    behind_proxy: bool | None = None
+    behind_proxy: list[str] | None = None
     allow_host: list[str] | None = None
 
 

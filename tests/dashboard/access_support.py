@@ -49,7 +49,7 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
 def send_request(
     app: ASGIApp,
     path: str,
-    headers: dict[str, str] | Sequence[tuple[str, str]] | None = None,
+    headers: dict[str, str] | Sequence[tuple[str, str]] | Sequence[tuple[bytes, bytes]] | None = None,
     *,
     method: str = "GET",
     content: str | bytes | None = None,

@@ -5,6 +5,7 @@ import logging
 import ssl
 from pathlib import Path
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from dashboard.access_support import HASH, TOKEN, run_async, serve_app
@@ -23,6 +24,8 @@ from tickerlake.dashboard.access.listener import Listener
 from tickerlake.dashboard.access.middleware import AccessMiddleware
 from tickerlake.dashboard.access.password import Password
 from tickerlake.dashboard.access.policy import CSP, Policy
+from tickerlake.dashboard.access.proxies import TrustedProxies
+from tickerlake.dashboard.access.rate_limiter import RateLimiter
 from tickerlake.errors import UsageError
 
 GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -48,8 +51,8 @@ async def live(socket: WebSocket) -> None:
 APP = Starlette(routes=[Route("/", page), Route("/huge", huge), WebSocketRoute("/live", live)])
 
 
-async def open_connection(port: int, data: bytes = b"") -> Streams:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def open_connection(port: int, data: bytes = b"", source: str = "127.0.0.1") -> Streams:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
     writer.write(data)
     return reader, writer
 
@@ -91,6 +94,98 @@ def test_idle_sockets_are_capped() -> None:
             for _, writer in [*idle, last]:
                 writer.close()
         assert listener.connection_count == 0
+
+    run_async(scenario())
+
+
+def test_one_address_cannot_keep_others_out() -> None:
+    async def scenario() -> None:
+        listener = Listener()
+        async with serve_app(APP, listener) as port:
+            held = [await open_connection(port, source="127.0.0.2") for _ in range(64)]
+            for _ in range(1_200):
+                assert await read_until_closed(await open_connection(port, GET, "127.0.0.2")) == b""
+            assert (listener.connection_count, listener.refused) == (64, 1_200)
+            for source in ("127.0.0.1", "127.0.0.3"):
+                other = await open_connection(port, source=source)
+                assert b"200 OK" in await get_page(other)
+                other[1].close()
+            # what it holds is still served, and what it closes it may open again
+            assert b"200 OK" in await get_page(held[63])
+            held[0][1].close()
+            while listener.connection_count > 63:
+                await asyncio.sleep(0)
+            held[0] = await open_connection(port, source="127.0.0.2")
+            assert b"200 OK" in await get_page(held[0])
+            for _, writer in held:
+                writer.close()
+        assert (listener.connection_count, listener._connections_by_client) == (0, {})
+
+    run_async(scenario())
+
+
+def test_connections_of_a_proxy_count_by_the_address_it_forwards() -> None:
+    proxies = TrustedProxies(["127.0.0.1"])
+    listener = Listener(proxies=proxies)
+    holder: list[AccessMiddleware] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await holder[0](scope, receive, send)
+
+    async def open_page(port: int, forwarded: str, source: str = "127.0.0.1") -> ClientConnection:
+        headers = {"X-Forwarded-For": forwarded}
+        return await connect(
+            f"ws://localhost:{port}/live", additional_headers=headers, local_addr=(source, 0), proxy=None
+        )
+
+    async def scenario() -> None:
+        async with serve_app(app, listener) as port:
+            # a bucket that does not limit what is counted here
+            holder.append(
+                AccessMiddleware(
+                    APP, Policy("127.0.0.1", port, proxies=proxies), None, RateLimiter(1e6, 10**6)
+                )
+            )
+            pages = [await open_page(port, f"1.1.1.{number}, 198.51.100.1") for number in range(64)]
+            with pytest.raises(InvalidStatus) as caught:
+                await open_page(port, "198.51.100.1")
+            assert caught.value.response.status_code == 429
+            pages.append(await open_page(port, "198.51.100.2"))
+            # others than the proxy count by their own address, whatever they claim
+            pages += [await open_page(port, f"198.51.100.{number}", "127.0.0.2") for number in range(64)]
+            assert await read_until_closed(await open_connection(port, GET, "127.0.0.2")) == b""
+            await pages[0].close()
+            pages[0] = await open_page(port, "198.51.100.1")
+            for page_ in pages:
+                await page_.close()
+        assert holder[0]._open_requests == {}
+
+    run_async(scenario())
+
+
+def test_a_proxy_that_does_not_name_its_clients_is_told() -> None:
+    proxies = TrustedProxies(["127.0.0.1"])
+
+    async def scenario() -> None:
+        release = asyncio.Event()
+
+        async def wait(request: Request) -> Response:
+            await release.wait()
+            return PlainTextResponse("prices")
+
+        app = Starlette(routes=[Route("/", wait)])
+        middleware = AccessMiddleware(app, Policy("127.0.0.1", 8080, proxies=proxies), None)
+        transport = httpx.ASGITransport(middleware, client=("127.0.0.1", 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            waiting = [asyncio.create_task(client.get("/")) for _ in range(64)]
+            while sum(middleware._open_requests.values()) < 64:
+                await asyncio.sleep(0)
+            response = await client.get("/")
+            assert response.status_code == 429
+            assert "The proxy must set X-Forwarded-For" in response.json()["hint"]
+            named = asyncio.create_task(client.get("/", headers={"x-forwarded-for": "198.51.100.1"}))
+            release.set()
+            assert {each.status_code for each in await asyncio.gather(named, *waiting)} == {200}
 
     run_async(scenario())
 

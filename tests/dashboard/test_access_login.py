@@ -1,9 +1,11 @@
 """The login: page, cookie, sessions, token, brute force."""
 
 import logging
+from collections.abc import Iterable
 from html import escape
 from urllib.parse import urlencode, urljoin, urlsplit
 
+import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -28,6 +30,7 @@ from tickerlake.dashboard.access.login import login_routes
 from tickerlake.dashboard.access.middleware import AccessMiddleware
 from tickerlake.dashboard.access.password import Password
 from tickerlake.dashboard.access.policy import Policy, login_path, safe_local_path
+from tickerlake.dashboard.access.proxies import TrustedProxies
 from tickerlake.dashboard.access.rate_limiter import RateLimiter
 from tickerlake.dashboard.access.sessions import MAX_AGE_S, MAX_IDLE_S, Sessions
 from tickerlake.errors import UsageError
@@ -91,7 +94,7 @@ def test_a_new_login_ends_the_previous_session(login_app: LoginApp) -> None:
             "__Host-tickerlake-8080=; Path=/; HttpOnly; SameSite=Strict; Secure",
         ),
         (
-            Policy("127.0.0.1", 8080, behind_proxy=True),
+            Policy("127.0.0.1", 8080, proxies=TrustedProxies(["127.0.0.1"])),
             "https://localhost",
             "__Host-tickerlake-8080=; Path=/; HttpOnly; SameSite=Strict; Secure",
         ),
@@ -169,18 +172,85 @@ def test_brute_force_is_slowed_down(login_app: LoginApp) -> None:
     assert send_password(login_app.app).status_code == 303
 
 
-def test_distributed_brute_force_is_slowed_down(login_app: LoginApp, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def cheap_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare passwords without hashing them: it takes long, and is not tested here."""
+
     async def matches(self: Password, text: str) -> bool:
         return text == PASSWORD
 
-    # hashing takes long, and is not tested here
     monkeypatch.setattr(Password, "matches", matches)
-    statuses = [
-        send_password(login_app.app, "guess", client=f"10.0.0.{number}").status_code for number in range(35)
-    ]
-    assert statuses == [403] * 30 + [429] * 5
+
+
+def guess(login_app: LoginApp, clients: Iterable[str]) -> list[int]:
+    return [send_password(login_app.app, "guess", client=client).status_code for client in clients]
+
+
+@pytest.mark.usefixtures("cheap_hash")
+def test_distributed_brute_force_is_slowed_down(login_app: LoginApp) -> None:
+    assert guess(login_app, (f"10.0.0.{number}" for number in range(35))) == [403] * 30 + [429] * 5
     login_app.clock.now_s += 2
     assert send_password(login_app.app, client="10.0.1.1").status_code == 303
+
+
+@pytest.mark.usefixtures("cheap_hash")
+@pytest.mark.parametrize(
+    ("owner", "neighbor", "other_network"),
+    [
+        ("203.0.113.7", "203.0.113.8", "203.0.114.7"),
+        ("2001:db8:1:2::7", "2001:db8:1:2::8", "2001:db8:1:3::7"),
+        ("::ffff:203.0.113.7", "203.0.113.8", "203.0.114.7"),
+    ],
+)
+def test_attackers_cannot_lock_out_who_logged_in_before(
+    login_app: LoginApp, owner: str, neighbor: str, other_network: str
+) -> None:
+    assert send_password(login_app.app, client=owner).status_code == 303
+    for _ in range(10):
+        assert 429 in guess(login_app, (f"10.0.{number}.1" for number in range(60)))
+        assert send_password(login_app.app, client=other_network).status_code == 429
+        assert send_password(login_app.app, client=owner).status_code == 303
+        assert send_password(login_app.app, client=neighbor).status_code == 303
+        login_app.clock.now_s += 30
+
+
+@pytest.mark.usefixtures("cheap_hash")
+def test_neighbors_cannot_lock_out_who_logged_in_before(login_app: LoginApp) -> None:
+    assert send_password(login_app.app, client="203.0.113.7").status_code == 303
+    neighbors = [f"203.0.113.{number}" for number in range(100, 160)]
+    assert guess(login_app, neighbors) == [403] * 34 + [429] * 26
+    assert send_password(login_app.app, client="203.0.113.8").status_code == 429
+    assert send_password(login_app.app, client="203.0.113.7").status_code == 303
+    # their own attempts remain limited
+    assert guess(login_app, ["203.0.113.7"] * 5) == [403] * 3 + [429] * 2
+
+
+@pytest.mark.usefixtures("cheap_hash")
+def test_clients_that_logged_in_are_remembered_in_bounded_memory(login_app: LoginApp) -> None:
+    for number in range(300):
+        client = f"10.0.{number // 250}.{number % 250}"
+        assert send_password(login_app.app, client=client).status_code == 303
+        login_app.clock.now_s += 60
+    assert len(login_app.authenticator._known_clients) == 256
+
+
+@pytest.mark.usefixtures("cheap_hash")
+def test_forged_addresses_do_not_multiply_attempts() -> None:
+    login_app = LoginApp(Policy("127.0.0.1", 8080, proxies=TrustedProxies(["127.0.0.1"])))
+    origin = "https://localhost"
+
+    def attempt(client: str, password: str, forged: str) -> int:
+        content = str(httpx.QueryParams({"password": password}))
+        headers = {"origin": origin, "content-type": "application/x-www-form-urlencoded"}
+        headers["x-forwarded-for"] = forged if client != "127.0.0.1" else f"{forged}, 203.0.113.9"
+        return send_request(
+            login_app.app, "/login", headers, method="POST", content=content, client=client, base_url=origin
+        ).status_code
+
+    for client in ("198.51.100.1", "127.0.0.1"):
+        statuses = [attempt(client, "guess", f"10.0.0.{number}") for number in range(60)]
+        assert statuses == [403] * 5 + [429] * 55
+    assert attempt("198.51.100.2", PASSWORD, "10.0.0.1") == 303
 
 
 def test_a_token_authenticates_programs() -> None:

@@ -30,11 +30,15 @@ from tickerlake.dashboard.access.login import login_routes
 from tickerlake.dashboard.access.middleware import AccessMiddleware
 from tickerlake.dashboard.access.password import Password
 from tickerlake.dashboard.access.policy import CSP, SECURITY_HEADERS, Policy
+from tickerlake.dashboard.access.proxies import TrustedProxies
 from tickerlake.dashboard.access.rate_limiter import RateLimiter
+from tickerlake.errors import UsageError
 
 LOCAL_POLICY = Policy("127.0.0.1", 8080)
 APP_HEADERS = {"content-security-policy": "default-src *", "cache-control": "public"}
-PROXIED_POLICY = Policy("127.0.0.1", 8080, behind_proxy=True)
+PROXIED_POLICY = Policy(
+    "127.0.0.1", 8080, proxies=TrustedProxies(["203.0.113.7,2001:db8:1::/48", "10.0.0.0/8"])
+)
 
 
 async def page(request: Request) -> Response:
@@ -252,27 +256,87 @@ def test_requests_are_rate_limited_per_client() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "forwarded", "client", "scheme"),
+    ("peer", "forwarded", "client"),
     [
-        (LOCAL_POLICY, [], "203.0.113.7", "http"),
-        (LOCAL_POLICY, ["198.51.100.1"], "203.0.113.7", "http"),
-        (PROXIED_POLICY, [], "203.0.113.7", "https"),
-        (PROXIED_POLICY, ["198.51.100.1"], "198.51.100.1", "https"),
-        (PROXIED_POLICY, ["10.0.0.1, 198.51.100.1"], "198.51.100.1", "https"),
-        (PROXIED_POLICY, ["10.0.0.1", "10.0.0.2,198.51.100.1"], "198.51.100.1", "https"),
-        (PROXIED_POLICY, ["2001:db8::5"], "2001:db8::5", "https"),
-        (PROXIED_POLICY, ["198.51.100.1, evil"], "203.0.113.7", "https"),
-        (PROXIED_POLICY, [""], "203.0.113.7", "https"),
+        ("203.0.113.7", [], "203.0.113.7"),
+        ("203.0.113.7", ["198.51.100.1"], "198.51.100.1"),
+        ("203.0.113.7", ["1.1.1.1, 198.51.100.1"], "198.51.100.1"),
+        ("203.0.113.7", ["1.1.1.1", "2.2.2.2,198.51.100.1"], "198.51.100.1"),
+        ("203.0.113.7", ["1.1.1.1, 198.51.100.1", "10.0.0.1,10.9.9.9"], "198.51.100.1"),
+        ("203.0.113.7", ["10.0.0.1"], "10.0.0.1"),
+        ("203.0.113.7", ["10.0.0.2, 10.0.0.1"], "10.0.0.2"),
+        ("203.0.113.7", [" \t198.51.100.1:52011 "], "198.51.100.1"),
+        ("203.0.113.7", ["2001:db8::5"], "2001:db8::5"),
+        ("203.0.113.7", ["2001:DB8:0::5"], "2001:db8::5"),
+        ("203.0.113.7", ["[2001:db8::5]"], "2001:db8::5"),
+        ("203.0.113.7", ["[2001:db8::5]:443"], "2001:db8::5"),
+        ("203.0.113.7", ["198.51.100.1, [2001:db8:1:2::3]:443"], "198.51.100.1"),
+        ("203.0.113.7", ["::ffff:198.51.100.1"], "198.51.100.1"),
+        ("::ffff:203.0.113.7", ["198.51.100.1"], "198.51.100.1"),
+        ("2001:db8:1::9", ["198.51.100.1"], "198.51.100.1"),
+        ("10.255.0.1", ["198.51.100.1"], "198.51.100.1"),
+        # entries that are no addresses: the proxy counts
+        ("203.0.113.7", ["198.51.100.1, evil"], "203.0.113.7"),
+        ("203.0.113.7", ["198.51.100.1, evil, 10.0.0.1"], "10.0.0.1"),
+        ("203.0.113.7", [""], "203.0.113.7"),
+        ("203.0.113.7", ["198.51.100.1,"], "203.0.113.7"),
+        ("203.0.113.7", ["198.51.100.1", ""], "203.0.113.7"),
+        ("203.0.113.7", ["unknown"], "203.0.113.7"),
+        ("203.0.113.7", ["198.51.100.256"], "203.0.113.7"),
+        ("203.0.113.7", ["198.51.100.1:"], "203.0.113.7"),
+        ("203.0.113.7", ["[198.51.100.1"], "203.0.113.7"),
+        ("203.0.113.7", ["198.51.100.1 198.51.100.2"], "203.0.113.7"),
+        ("203.0.113.7", ['for="198.51.100.1"'], "203.0.113.7"),
+        ("203.0.113.7", ["\u0661.1.1.1"], "203.0.113.7"),
+        ("203.0.113.7", [", ".join(["1.1.1.1"] * 900)], "1.1.1.1"),
+        ("203.0.113.7", [", ".join(["1.1.1.1", *["10.0.0.1"] * 900])], "10.0.0.1"),
+        # from anybody else the header changes nothing
+        ("203.0.113.8", ["198.51.100.1"], "203.0.113.8"),
+        ("203.0.113.8", ["198.51.100.1, 203.0.113.7"], "203.0.113.8"),
+        ("127.0.0.1", ["198.51.100.1"], "127.0.0.1"),
+        ("2001:db8:2::9", ["198.51.100.1"], "2001:db8:2::9"),
     ],
 )
-def test_only_the_proxy_sets_the_client_address(
-    policy: Policy, forwarded: Sequence[str], client: str, scheme: str
+def test_only_trusted_proxies_set_the_client_address(
+    peer: str, forwarded: Sequence[str], client: str
 ) -> None:
-    headers = [("x-forwarded-for", value) for value in forwarded]
-    assert send_request(create_middleware(policy), "/api/v1/whoami", headers).json() == {
-        "client": client,
-        "scheme": scheme,
-    }
+    headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
+    response = send_request(create_middleware(PROXIED_POLICY), "/api/v1/whoami", headers, client=peer)
+    assert response.json() == {"client": client, "scheme": "https"}
+    response = send_request(create_middleware(LOCAL_POLICY), "/api/v1/whoami", headers, client=peer)
+    assert response.json() == {"client": peer, "scheme": "http"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is not an IP address"),
+        ("true", "is not an IP address"),
+        ("localhost", "is not an IP address"),
+        ("127.0.0.1,", "is not an IP address"),
+        ("127.0.0.1:8080", "is not an IP address"),
+        ("10.0.0.0/33", "is not an IP address"),
+        ("10.0.0.1/8", "sets bits behind its prefix"),
+        ("0.0.0.0/0", "would trust every address"),
+        ("10.0.0.1, ::/0", "would trust every address"),
+        ("::ffff:0:0/96", "would trust every address"),
+    ],
+)
+def test_invalid_proxies_are_rejected(text: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        TrustedProxies([text])
+
+
+def test_networks_of_proxies_are_matched_in_either_notation() -> None:
+    proxies = TrustedProxies(["::ffff:10.1.0.0/112", "fe80::/10"])
+    assert [proxies.trusts(each) for each in ("10.1.2.3", "::ffff:10.1.2.3", "10.2.0.0")] == [
+        True,
+        True,
+        False,
+    ]
+    assert proxies.trusts("fe80::1%eth0")
+    assert not proxies.trusts("unknown")
+    assert not TrustedProxies()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dashboard.access_support import HASH as CHEAP_HASH
 from dashboard.access_support import PASSWORD, Clock, run_async
 from tickerlake.dashboard.access import password as module
 from tickerlake.dashboard.access.password import Password, hash_password
-from tickerlake.dashboard.access.rate_limiter import RateLimiter, network_of
+from tickerlake.dashboard.access.rate_limiter import RateLimiter, client_key, network_of
 from tickerlake.errors import UsageError
 
 HASH = hash_password(PASSWORD)
@@ -125,5 +125,19 @@ def test_the_number_of_buckets_is_bounded() -> None:
         ("unknown", "unknown"),
     ],
 )
-def test_one_network_is_one_client(address: str, client: str) -> None:
-    assert network_of(address) == client
+def test_an_ipv4_address_or_an_ipv6_network_is_one_client(address: str, client: str) -> None:
+    assert client_key(address) == client
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.0"),
+        ("::ffff:192.0.2.255", "192.0.2.0"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_neighbors_share_a_network(address: str, network: str) -> None:
+    assert network_of(address) == network

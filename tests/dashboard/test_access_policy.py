@@ -10,11 +10,14 @@ from starlette.datastructures import Headers
 from dashboard.access_support import NAVIGATION
 from tickerlake.dashboard.access.authority import Authority, is_loopback, parse_origin
 from tickerlake.dashboard.access.policy import Policy, allowed_hosts, check_binding
+from tickerlake.dashboard.access.proxies import TrustedProxies
 from tickerlake.errors import UsageError
 
 WILDCARD = str(ipaddress.IPv4Address(0))
 LOCAL_POLICY = Policy("127.0.0.1", 8080)
-PROXIED_POLICY = Policy("127.0.0.1", 8080, behind_proxy=True, allow_hosts=("dash.example.com",))
+PROXIED_POLICY = Policy(
+    "127.0.0.1", 8080, proxies=TrustedProxies(["127.0.0.1"]), allow_hosts=("dash.example.com",)
+)
 
 
 def status(

@@ -53,8 +53,13 @@ def serve(
         Path | None, typer.Option(metavar="FILE", help="TLS private key (PEM).", rich_help_panel=SERVER)
     ] = None,
     behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="A reverse proxy terminates TLS.", rich_help_panel=SERVER)
-    ] = False,
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address or network (CIDR) of a reverse proxy that terminates TLS; repeatable.",
+            rich_help_panel=SERVER,
+        ),
+    ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,7 +107,7 @@ def serve(
         calendar=calendar,
         tls_cert=tls_cert,
         tls_key=tls_key,
-        behind_proxy=behind_proxy,
+        behind_proxy=tuple(behind_proxy or ()),
         allow_hosts=tuple(allow_host or ()),
         password=os.environ.get(PASSWORD_VARIABLE, ""),
         token=os.environ.get(TOKEN_VARIABLE, ""),

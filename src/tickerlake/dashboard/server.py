@@ -20,6 +20,7 @@ from tickerlake.dashboard.access.login import login_routes
 from tickerlake.dashboard.access.middleware import AccessMiddleware
 from tickerlake.dashboard.access.password import MIN_PASSWORD_LENGTH, Password
 from tickerlake.dashboard.access.policy import Policy, check_binding
+from tickerlake.dashboard.access.proxies import TrustedProxies
 from tickerlake.dashboard.app import Backend, create_app
 from tickerlake.dashboard.health.monitor import HealthMonitor
 from tickerlake.dashboard.hub import Hub
@@ -53,7 +54,7 @@ class DashboardOptions:
     tls_cert, tls_key
         PEM files of the certificate, with its chain, and of its key.
     behind_proxy
-        Whether a reverse proxy terminates TLS.
+        Addresses and networks of the reverse proxies that terminate TLS.
     allow_hosts
         Additional host names that browsers may send requests to.
     password, token
@@ -68,7 +69,7 @@ class DashboardOptions:
     calendar: str = ROUND_THE_CLOCK
     tls_cert: Path | None = None
     tls_key: Path | None = None
-    behind_proxy: bool = False
+    behind_proxy: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = ()
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
@@ -105,9 +106,8 @@ class Dashboard:
         tls = options.tls_cert is not None
         if bool(options.tls_cert) != bool(options.tls_key):
             raise UsageError("TLS requires both a certificate and its key.", "Set --tls-cert and --tls-key.")
-        check_binding(
-            options.host, password=bool(options.password), tls=tls, behind_proxy=options.behind_proxy
-        )
+        proxies = TrustedProxies(options.behind_proxy)
+        check_binding(options.host, password=bool(options.password), tls=tls, behind_proxy=bool(proxies))
         if options.token and not options.password:
             raise UsageError(
                 "A token has no effect without a password: no login is required.",
@@ -123,12 +123,12 @@ class Dashboard:
         )
         hub = Hub(self.reader, login=bool(options.password))
         self._backend = Backend(self.reader, HealthMonitor(bootstrap_servers, properties, store), hub, store)
-        self._listener = Listener()
+        self._listener = Listener(proxies=proxies)
         self._socket = self._listener.bind(options.host, options.port)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.port = int(self._socket.getsockname()[1])
         try:
-            self._server = uvicorn.Server(self._uvicorn_config(options))
+            self._server = uvicorn.Server(self._uvicorn_config(options, proxies))
         except BaseException:
             self._socket.close()
             raise
@@ -137,10 +137,8 @@ class Dashboard:
         name = f"[{options.host}]" if ":" in options.host else options.host
         self.url = f"{scheme}://{name}:{self.port}/"
 
-    def _uvicorn_config(self, options: DashboardOptions) -> uvicorn.Config:
-        policy = Policy(
-            options.host, self.port, bool(options.tls_cert), options.behind_proxy, options.allow_hosts
-        )
+    def _uvicorn_config(self, options: DashboardOptions, proxies: TrustedProxies) -> uvicorn.Config:
+        policy = Policy(options.host, self.port, bool(options.tls_cert), proxies, options.allow_hosts)
         authenticator = None
         if options.password:
             authenticator = Authenticator(

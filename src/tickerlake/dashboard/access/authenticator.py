@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -10,7 +11,7 @@ from starlette.datastructures import Headers
 from tickerlake import clock
 from tickerlake.dashboard.access.password import Password
 from tickerlake.dashboard.access.policy import Policy
-from tickerlake.dashboard.access.rate_limiter import RateLimiter, network_of
+from tickerlake.dashboard.access.rate_limiter import RateLimiter, client_key, network_of
 from tickerlake.dashboard.access.sessions import MAX_AGE_S, Sessions
 from tickerlake.errors import UsageError
 
@@ -20,7 +21,9 @@ _ATTEMPTS_PER_MINUTE: Final = 5
 """Attempts of one client, also its burst: enough for typing errors, and 7,200 guesses a day at most."""
 _TOTAL_ATTEMPTS_PER_MINUTE: Final = 30
 """Attempts of all clients, also their burst: limits guessing from many addresses, and keeps hashing cheap."""
-_ALL_CLIENTS: Final = "everyone"
+_UNKNOWN_CLIENTS: Final = "unknown"
+_MAX_KNOWN_CLIENTS: Final = 256
+"""Each may attempt passwords besides the total, but only owners of the password become known."""
 
 
 class WrongPassword(Exception):
@@ -39,6 +42,8 @@ class Authenticator:
     """Opens, checks and closes sessions.
 
     A client may attempt five passwords at once and then five per minute; all clients together 30 and 30.
+    The total does not apply to clients that have logged in since the server started, nor to five attempts
+    per minute from their network: so others cannot lock them out.
 
     Parameters
     ----------
@@ -72,12 +77,10 @@ class Authenticator:
         self._password = password
         self._token = _digest(token) if token else None
         self._sessions = Sessions(monotonic_s=monotonic_s)
-        self._client_limiter = RateLimiter(
-            _ATTEMPTS_PER_MINUTE / 60, _ATTEMPTS_PER_MINUTE, monotonic_s=monotonic_s
-        )
-        self._global_limiter = RateLimiter(
-            _TOTAL_ATTEMPTS_PER_MINUTE / 60, _TOTAL_ATTEMPTS_PER_MINUTE, monotonic_s=monotonic_s
-        )
+        self._client_limiter = _per_minute(_ATTEMPTS_PER_MINUTE, monotonic_s)
+        self._network_limiter = _per_minute(_ATTEMPTS_PER_MINUTE, monotonic_s)
+        self._total_limiter = _per_minute(_TOTAL_ATTEMPTS_PER_MINUTE, monotonic_s)
+        self._known_clients: OrderedDict[str, str] = OrderedDict()  # the network of each
         self._is_secure = policy.is_secure
         # browsers share cookies across the ports of a host
         self.cookie_name = f"{'__Host-' if policy.is_secure else ''}tickerlake-{policy.port}"
@@ -118,14 +121,29 @@ class Authenticator:
         TooManyAttempts
             If there were too many attempts; the password was not checked.
         """
-        wait_s = self._client_limiter.acquire(network_of(client)) or self._global_limiter.acquire(
-            _ALL_CLIENTS
-        )
+        wait_s = self._client_limiter.acquire(client_key(client)) or self._acquire_shared(client)
         if wait_s > 0:
             raise TooManyAttempts(wait_s)
         if not await self._password.matches(password):
             raise WrongPassword
+        self._remember(client)
         return self._session_cookie(self._sessions.open(), MAX_AGE_S)
+
+    def _acquire_shared(self, client: str) -> float:
+        """Consume an attempt that a client shares with others; return the seconds until there is one."""
+        network = network_of(client)
+        if client_key(client) in self._known_clients:
+            return 0.0
+        if network in self._known_clients.values() and self._network_limiter.acquire(network) == 0:
+            return 0.0
+        return self._total_limiter.acquire(_UNKNOWN_CLIENTS)
+
+    def _remember(self, client: str) -> None:
+        key = client_key(client)
+        self._known_clients[key] = network_of(client)
+        self._known_clients.move_to_end(key)
+        if len(self._known_clients) > _MAX_KNOWN_CLIENTS:
+            self._known_clients.popitem(last=False)
 
     def log_out(self, headers: Headers) -> str:
         """Close the session of a request; return the value of ``Set-Cookie`` that removes the cookie."""
@@ -148,6 +166,10 @@ class Authenticator:
     def _session_cookie(self, value: str, max_age_s: int) -> str:
         secure = "; Secure" if self._is_secure else ""
         return f"{self.cookie_name}={value}; Max-Age={max_age_s}; Path=/; HttpOnly; SameSite=Strict{secure}"
+
+
+def _per_minute(attempts: int, monotonic_s: Callable[[], float]) -> RateLimiter:
+    return RateLimiter(attempts / 60, attempts, monotonic_s=monotonic_s)
 
 
 def _digest(token: str) -> bytes:

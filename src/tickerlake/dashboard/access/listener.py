@@ -9,6 +9,7 @@ before the first byte arrives.
 import asyncio
 import contextlib
 import socket
+from collections import Counter
 from typing import Any, Final
 
 import h11
@@ -16,6 +17,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tickerlake.dashboard.access.middleware import MAX_HEADER_BYTES
 from tickerlake.dashboard.access.policy import SECURITY_HEADERS
+from tickerlake.dashboard.access.proxies import TrustedProxies
+from tickerlake.dashboard.access.rate_limiter import MAX_CONNECTIONS_PER_CLIENT, client_key
 from tickerlake.errors import UsageError
 
 MAX_CONNECTIONS: Final = 1_000
@@ -39,6 +42,11 @@ class Listener:
     max_connections
         Limit of open connections; further ones are closed immediately. At most half of the file descriptors
         that the process may open; the rest is for files and other sockets.
+    max_connections_per_client
+        Limit of open connections from one address, or from one /64 network of IPv6.
+    proxies
+        Trusted proxies. Their connections are limited in total only; `AccessMiddleware` limits what they
+        forward for each client.
     request_timeout_s
         Time from the connection, or from the first byte of a later request, to the request's last byte.
     stall_timeout_s
@@ -48,14 +56,20 @@ class Listener:
     def __init__(
         self,
         max_connections: int = MAX_CONNECTIONS,
+        max_connections_per_client: int = MAX_CONNECTIONS_PER_CLIENT,
+        proxies: TrustedProxies | None = None,
+        *,
         request_timeout_s: float = 10,
         stall_timeout_s: float = 30,
     ) -> None:
         self.max_connections = min(max_connections, _max_descriptors() // 2)
+        self.max_connections_per_client = max_connections_per_client
         self.request_timeout_s = request_timeout_s
         self.stall_timeout_s = stall_timeout_s
         self.refused = 0
+        self._proxies = proxies or TrustedProxies()
         self._connections: set[_ClientSocket] = set()
+        self._connections_by_client: Counter[str] = Counter()
         self._handshake_timers: dict[int, asyncio.TimerHandle] = {}
 
     @property
@@ -107,14 +121,17 @@ class Listener:
             "ws_max_size": 8 * 1024,
             "h11_max_incomplete_event_size": MAX_HEADER_BYTES,
             "timeout_keep_alive": 5,
-            # `AccessMiddleware` reads X-Forwarded-For itself, and only behind a proxy
+            # `AccessMiddleware` reads X-Forwarded-For itself, and only of trusted proxies
             "proxy_headers": False,
             "server_header": False,
         }
 
-    def has_capacity(self) -> bool:
-        """Whether another connection may open."""
-        return len(self._connections) < self.max_connections
+    def admits(self, address: str) -> bool:
+        """Whether another connection from an address may open."""
+        if len(self._connections) >= self.max_connections:
+            return False
+        count = self._connections_by_client[client_key(address)]
+        return count < self.max_connections_per_client or self._proxies.trusts(address)
 
     async def close(self, grace_s: float = 2.0) -> None:
         """Shut down all open connections, and wait until they are closed."""
@@ -128,6 +145,7 @@ class Listener:
     def register(self, connection: "_ClientSocket") -> None:
         """Count a connection and start the timeout of its handshake."""
         self._connections.add(connection)
+        self._connections_by_client[connection.client] += 1
         self._handshake_timers[connection.fileno()] = asyncio.get_running_loop().call_later(
             self.request_timeout_s, connection.disconnect
         )
@@ -141,7 +159,11 @@ class Listener:
     def unregister(self, connection: "_ClientSocket") -> None:
         """Stop counting a connection, before its descriptor is closed."""
         self.finish_handshake(connection.fileno())
-        self._connections.discard(connection)
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._connections_by_client[connection.client] -= 1
+            if not self._connections_by_client[connection.client]:
+                del self._connections_by_client[connection.client]
 
 
 class _ListeningSocket(socket.socket):
@@ -151,17 +173,18 @@ class _ListeningSocket(socket.socket):
 
     def accept(self) -> tuple[socket.socket, Any]:
         sock, address = super().accept()
-        if not self._listener.has_capacity():
+        if not self._listener.admits(str(address[0])):
             sock.close()
             self._listener.refused += 1
             # tells asyncio that there is nothing to accept: it polls again
             raise ConnectionAbortedError
-        return _ClientSocket(self._listener, sock), address
+        return _ClientSocket(self._listener, sock, str(address[0])), address
 
 
 class _ClientSocket(socket.socket):
-    def __init__(self, listener: Listener, sock: socket.socket) -> None:
+    def __init__(self, listener: Listener, sock: socket.socket, address: str) -> None:
         super().__init__(sock.family, sock.type, sock.proto, sock.detach())
+        self.client = client_key(address)
         self._listener = listener
         listener.register(self)
 

@@ -1,8 +1,9 @@
 """Access control in front of every request: default deny."""
 
-import ipaddress
 import math
-from collections.abc import MutableMapping
+from collections import Counter
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,7 +20,7 @@ from tickerlake.dashboard.access.policy import (
     is_api_path,
     login_path,
 )
-from tickerlake.dashboard.access.rate_limiter import RateLimiter, network_of
+from tickerlake.dashboard.access.rate_limiter import MAX_CONNECTIONS_PER_CLIENT, RateLimiter, client_key
 
 # what is parsed of a request before it is authenticated; browsers need a fraction of each
 MAX_TARGET_BYTES: Final = 4096
@@ -65,6 +66,7 @@ class AccessMiddleware:
         self._rate_limiter = (
             RateLimiter(_REQUESTS_PER_S, _REQUEST_BURST) if rate_limiter is None else rate_limiter
         )
+        self._open_requests: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Deny a request, or pass it to the application."""
@@ -77,15 +79,27 @@ class AccessMiddleware:
         if self._policy.is_secure:
             scope["scheme"] = "https" if scope["type"] == "http" else "wss"
         secure_send = _SecureSender(self._policy, scope["path"], send)
-        refusal = self._refusal_response(scope, headers)
-        if refusal is not None:
-            await _send_refusal(refusal, scope, receive, secure_send)
-        elif not self._authenticate(scope, headers):
-            await self._require_login(scope, headers, receive, secure_send)
-        else:
-            await self._forward(scope, receive, secure_send)
+        with self._count_open(client_key(scope["client"][0])) as count:
+            refusal = self._refusal_response(scope, headers, count)
+            if refusal is not None:
+                await _send_refusal(refusal, scope, receive, secure_send)
+            elif not self._authenticate(scope, headers):
+                await self._require_login(scope, headers, receive, secure_send)
+            else:
+                await self._forward(scope, receive, secure_send)
 
-    def _refusal_response(self, scope: Scope, headers: Headers) -> Response | None:
+    @contextmanager
+    def _count_open(self, client: str) -> Iterator[int]:
+        """Count a request of a client while it is open; yield how many are."""
+        self._open_requests[client] += 1
+        try:
+            yield self._open_requests[client]
+        finally:
+            self._open_requests[client] -= 1
+            if not self._open_requests[client]:
+                del self._open_requests[client]
+
+    def _refusal_response(self, scope: Scope, headers: Headers, open_requests: int) -> Response | None:
         too_large = _size_refusal(scope)
         if too_large is not None:
             return _error_response(too_large)
@@ -99,7 +113,13 @@ class AccessMiddleware:
         )
         if refusal is not None:
             return _error_response(refusal)
-        wait_s = self._rate_limiter.acquire(network_of(scope["client"][0]))
+        client = scope["client"][0]
+        if open_requests > MAX_CONNECTIONS_PER_CLIENT:
+            hint = "Close some of them."
+            if self._policy.proxies.trusts(client):
+                hint = "The proxy must set X-Forwarded-For: without it all its clients count as one."
+            return _error_response(Refusal(429, "Too many open connections.", hint), {"retry-after": "1"})
+        wait_s = self._rate_limiter.acquire(client_key(client))
         if wait_s > 0:
             return _error_response(
                 Refusal(429, "Too many requests.", "Send fewer requests per second."),
@@ -167,15 +187,8 @@ class _SecureSender:
 
 def _client_address(scope: Scope, headers: Headers, policy: Policy) -> str:
     client = scope.get("client")
-    socket_address = str(client[0]) if client else "unknown"
-    forwarded = headers.getlist("x-forwarded-for")
-    if not policy.behind_proxy or not forwarded:
-        return socket_address
-    # only the last entry was added by the proxy; the client can forge the ones before it
-    try:
-        return str(ipaddress.ip_address(forwarded[-1].rpartition(",")[2].strip()))
-    except ValueError:
-        return socket_address
+    peer = str(client[0]) if client else "unknown"
+    return policy.proxies.find_client(peer, headers.getlist("x-forwarded-for"))
 
 
 def _size_refusal(scope: Scope) -> Refusal | None:

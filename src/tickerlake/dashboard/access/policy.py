@@ -7,7 +7,7 @@ and ``Sec-Fetch-Site``, which pages cannot forge). Clients other than browsers s
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from urllib.parse import quote
 from starlette.datastructures import Headers
 
 from tickerlake.dashboard.access.authority import Authority, is_loopback, parse_origin
+from tickerlake.dashboard.access.proxies import TrustedProxies
 from tickerlake.errors import UsageError
 
 HOME_PATH: Final = "/"
@@ -86,7 +87,7 @@ def check_binding(host: str, *, password: bool, tls: bool, behind_proxy: bool) -
     if not (tls or behind_proxy):
         raise UsageError(
             f"{where}, and the password would be sent unencrypted.",
-            "Set --tls-cert and --tls-key, or --behind-proxy if a reverse proxy terminates TLS.",
+            "Set --tls-cert and --tls-key, or --behind-proxy ADDRESS if a reverse proxy terminates TLS.",
         )
 
 
@@ -134,9 +135,8 @@ class Policy:
         The bound address and port; the port must be the real one, not 0.
     tls
         Whether a certificate is configured.
-    behind_proxy
-        Whether a reverse proxy terminates TLS. The last entry of ``X-Forwarded-For`` is then the client's
-        address.
+    proxies
+        Reverse proxies that terminate TLS; what they say in ``X-Forwarded-For`` is trusted.
     allow_hosts
         Additional host names that browsers may send requests to.
     """
@@ -144,7 +144,7 @@ class Policy:
     host: str
     port: int
     tls: bool = False
-    behind_proxy: bool = False
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
     allow_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -153,7 +153,7 @@ class Policy:
     @property
     def is_secure(self) -> bool:
         """Whether browsers reach us by https."""
-        return self.tls or self.behind_proxy
+        return self.tls or bool(self.proxies)
 
     @property
     def scheme(self) -> str:
@@ -163,7 +163,7 @@ class Policy:
     @cached_property
     def hosts(self) -> frozenset[Authority]:
         """The host names that requests may be sent to."""
-        return allowed_hosts(self.host, self.port, self.allow_hosts, behind_proxy=self.behind_proxy)
+        return allowed_hosts(self.host, self.port, self.allow_hosts, behind_proxy=bool(self.proxies))
 
     @cached_property
     def security_headers(self) -> dict[str, str]:
@@ -207,7 +207,7 @@ class Policy:
             return None
         if len(origins) == 1 and parse_origin(origins[0]) == (self.scheme, host):
             return None
-        hint = "The proxy must forward the browser's Host header unchanged." if self.behind_proxy else ""
+        hint = "The proxy must forward the browser's Host header unchanged." if self.proxies else ""
         return Refusal(403, "The request does not come from this dashboard's page.", hint)
 
 

@@ -1,4 +1,4 @@
-"""Rate limits by client: token buckets in bounded memory."""
+"""What counts as one client, and rate limits by client: token buckets in bounded memory."""
 
 import ipaddress
 from collections import OrderedDict
@@ -7,6 +7,8 @@ from typing import Final
 
 from tickerlake import clock
 
+MAX_CONNECTIONS_PER_CLIENT: Final = 64
+"""Some ten browsers. To keep others out takes sixteen addresses, as 1,000 connections may be open."""
 MAX_CLIENTS: Final = 10_000
 """Some megabytes of buckets; a network that evicts others has spent a request on each."""
 
@@ -55,14 +57,24 @@ class RateLimiter:
         return wait_s
 
 
-def network_of(address: str) -> str:
+def client_key(address: str) -> str:
     """Return what counts as one client: an IPv4 address, or the /64 network of an IPv6 address."""
+    return _prefix(address, 32)
+
+
+def network_of(address: str) -> str:
+    """Return the network whose hosts are likely to be neighbors: /24 of IPv4, /64 of IPv6."""
+    return _prefix(address, 24)
+
+
+def _prefix(address: str, ipv4_length: int) -> str:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed), 64), strict=False).network_address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64))
+        parsed = parsed.ipv4_mapped
+    bits = 32 - ipv4_length
+    return str(ipaddress.IPv4Address(int(parsed) >> bits << bits))
