@@ -1,5 +1,8 @@
 """The Python API of a lake returns frames with exact or floating-point prices."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -94,3 +97,61 @@ def test_doubles_are_correctly_rounded(units: int) -> None:
     value = Decimal(units).scaleb(-9)
     frame = pl.DataFrame({"price": pl.Series([value], dtype=pl.Decimal(38, 9))})
     assert _to_floats(frame).item() == float(value)
+
+
+def test_frames_are_joined_by_name_only(lake: str) -> None:
+    held = pl.DataFrame({"symbol": ["A"], "shares": [10]})
+    sql = "select sum(shares) from (select distinct symbol from bars) join held using (symbol)"
+    with tickerlake.open_lake(lake) as opened:
+        with pytest.raises(UsageError, match="held does not exist"):
+            opened.sql(sql)
+        assert opened.sql(sql, frames={"held": held}).item() == 10
+        with pytest.raises(UsageError, match="held does not exist"):
+            opened.sql(sql)
+        for name in ("bars", "latest_prices", "Held", "a b", ""):
+            with pytest.raises(UsageError, match="cannot have the name"):
+                opened.sql("select 1", frames={name: held})
+
+
+@pytest.mark.parametrize("sql", ["select error('b')", "select 'x'::int from range(3)", "from nowhere"])
+def test_queries_that_fail_raise_an_error_of_ours(lake: str, sql: str) -> None:
+    with tickerlake.open_lake(lake) as opened:
+        with pytest.raises(UsageError, match="The query failed"):
+            opened.sql(sql)
+        assert opened.sql("select 1").item() == 1
+
+
+_NOTEBOOK = """
+import sys, types
+import __main__
+
+class Kernel:
+    config = {"IPKernelApp": {}}
+
+ipython = types.ModuleType("IPython")
+ipython.get_ipython = Kernel
+sys.modules["IPython"] = ipython
+if hasattr(__main__, "__file__"):
+    del __main__.__file__
+import duckdb
+
+assert duckdb.__jupyter__, "DuckDB no longer recognizes a notebook by what is simulated here"
+import tickerlake
+
+with tickerlake.open_lake(sys.argv[1]) as lake:
+    print(lake.bars().height, lake.sql("select current_setting('enable_progress_bar')").item())
+"""
+
+
+def test_a_notebook_needs_no_widgets(lake: str, tmp_path: Path) -> None:
+    """DuckDB rejects settings of the progress bar in a Jupyter kernel without ipywidgets."""
+    (tmp_path / "ipywidgets.py").write_text("raise ImportError('not installed')")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", _NOTEBOOK, lake],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert done.stdout == "14 False\n", done.stderr

@@ -1,6 +1,6 @@
 """The Python API of a lake: its records as Polars frames, each once, whether compacted or not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -10,6 +10,7 @@ from tickerlake.analytics.calendars import SessionDates
 from tickerlake.errors import UsageError
 from tickerlake.lake.duckdb_sql import column_list
 from tickerlake.lake.query import LakeDatabase
+from tickerlake.lake.sandbox import query_errors
 from tickerlake.lake.store import open_store
 from tickerlake.lake.typed_records import event_time_column, frame_schema
 
@@ -65,20 +66,36 @@ class Lake:
         """Read the lake again: each record type is otherwise as it was when first read."""
         self._database.refresh()
 
-    def sql(self, query: str, parameters: Iterable[Any] = ()) -> pl.DataFrame:
+    def sql(
+        self,
+        query: str,
+        parameters: Iterable[Any] = (),
+        *,
+        frames: Mapping[str, pl.DataFrame] | None = None,
+    ) -> pl.DataFrame:
         """Run a query over ``bars``, ``trades``, ``quotes``, ``alerts``, ``indicators`` and the views.
+
+        A query reads the lake and nothing else: no other file, and no variable of the caller.
 
         Parameters
         ----------
         parameters
             The values of the query's question marks, in order.
+        frames
+            Frames of yours that the query reads, too, by the names that it gives them.
 
         Raises
         ------
         UsageError
-            The query is invalid or not read-only.
+            The query is invalid, fails, writes, or reads anything else.
+
+        Examples
+        --------
+        >>> held = pl.DataFrame({"symbol": ["AAPL"], "shares": [10]})  # doctest: +SKIP
+        >>> lake.sql("from latest_prices join held using (symbol)", frames={"held": held})  # doctest: +SKIP
         """
-        frame: pl.DataFrame = self._database.query(query, parameters).pl()
+        with self._database.frames(frames or {}), query_errors():
+            frame: pl.DataFrame = self._database.query(query, parameters).pl()
         return frame
 
     def bars(

@@ -89,7 +89,13 @@ def query(
         sql = sys.stdin.read()
     status_line = StatusLine()
     store = open_store(lake)
-    database = LakeDatabase(store, SessionDates(calendar), memory=memory, report=status_line.update)
+    database = LakeDatabase(
+        store,
+        SessionDates(calendar),
+        memory=memory,
+        report=status_line.update,
+        output_files=[_temporary(output)] if output else [],
+    )
     try:
         result = database.query(sql)
         status_line.clear()
@@ -114,8 +120,7 @@ def _write(result: Any, output_format: str, output: Path | None) -> None:
     if output is None:
         _write_stdout(result, output_format)
         return
-    # renamed when complete, so that the file is never seen half-written
-    temporary = output.with_name(f".{output.name}.part")
+    temporary = _temporary(output)
     try:
         if output_format == "parquet":
             result.write_parquet(str(temporary), compression="zstd")
@@ -127,6 +132,11 @@ def _write(result: Any, output_format: str, output: Path | None) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     print_status(f"wrote {output} ({output.stat().st_size:,} bytes)")
+
+
+def _temporary(output: Path) -> Path:
+    # renamed when complete, so that the file is never seen half-written
+    return output.with_name(f".{output.name}.part")
 
 
 def _write_stdout(result: Any, output_format: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tickerlake.errors import UsageError
 from tickerlake.lake.typed_records import DEDUP_KEYS
 
 
@@ -17,19 +18,32 @@ def open_database(folder: Path, memory: str) -> Any:
         Existing directory that it spills to.
     memory
         Memory limit, such as ``1GB``.
+
+    Raises
+    ------
+    UsageError
+        The memory limit is not a size.
     """
     import duckdb
 
     database = duckdb.connect(
         config={
-            "memory_limit": memory,
             "temp_directory": str(folder / "spill"),
             "threads": str(os.cpu_count() or 1),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
+            "python_enable_replacements": "false",
         }
     )
-    database.execute("set enable_progress_bar = false")
+    try:
+        database.execute(f"set memory_limit = {sql_literal(memory)}")
+    except (duckdb.Error, UnicodeError) as error:
+        database.close()
+        raise UsageError(f"{memory!r} is not a memory limit.", "Write it as 2GB or 500MB.") from error
+    # in a Jupyter kernel without ipywidgets DuckDB rejects any change of this setting, and shows no bar
+    if database.execute("select current_setting('enable_progress_bar')").fetchall() == [(True,)]:
+        database.execute("set enable_progress_bar = false")
     database.execute("set timezone = 'UTC'")
     return database
 

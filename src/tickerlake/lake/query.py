@@ -1,13 +1,15 @@
 """SQL over the lake: curated files and pending records, each record once.
 
 DuckDB reads the curated files in place. Pending records, which are not compacted yet, are read from their
-segments once and staged as Parquet in a temporary folder, for the record types that a query uses. Nothing
-is written to the lake.
+segments once and staged as Parquet in a temporary folder, for the record types that a query uses. A query
+reads these two and nothing else, and writes nothing (`sandbox`).
 """
 
+import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +29,7 @@ from tickerlake.lake.duckdb_sql import (
 from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.reader import topics
 from tickerlake.lake.record_types import TopicRecordTypes
+from tickerlake.lake.sandbox import check_reads, lock, query_errors
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import read_topic
 from tickerlake.lake.typed_records import (
@@ -64,6 +67,8 @@ class LakeDatabase:
         DuckDB's memory limit, such as ``2GB``; larger queries spill to disk.
     report
         Called with a line of progress while pending records are read.
+    output_files
+        Files outside the lake to which results are written.
 
     Notes
     -----
@@ -77,13 +82,18 @@ class LakeDatabase:
         *,
         memory: str = "2GB",
         report: Callable[[str], None] = lambda _: None,
+        output_files: Iterable[Path] = (),
     ) -> None:
         check_format_version(store)
         self._store = store
         self._session_dates = session_dates
         self._report = report
         self._folder = tempfile.TemporaryDirectory(prefix="tickerlake-query-")
-        self._database = open_database(Path(self._folder.name), memory)
+        try:
+            self._database = open_database(Path(self._folder.name), memory)
+        except UsageError:
+            self._folder.cleanup()
+            raise
         self._database.execute("create schema lake")
         self._database.execute("create type float64 as double")  # the type name that the views use
         self._database.execute("set search_path = 'lake,main'")
@@ -106,6 +116,8 @@ class LakeDatabase:
 
             self._database.register_filesystem(StoreFileSystem(store, self._find_size))
             self._root = "lake:/"
+        folders = (f"{self._root}/", os.path.realpath(self._folder.name))
+        lock(self._database, folders, [str(path.absolute()) for path in output_files])
 
     def close(self) -> None:
         """Release files and memory."""
@@ -119,29 +131,42 @@ class LakeDatabase:
         self.rejects = self.not_curated = 0
 
     def query(self, sql: str, parameters: Iterable[Any] = ()) -> Any:
-        """Run one read-only statement.
+        """Run one SELECT, or an EXPLAIN of one.
 
         Returns
         -------
         duckdb.DuckDBPyRelation
-            A lazy relation: it is computed when its rows are fetched.
+            A lazy relation: it is computed when its rows are fetched (in `sandbox.query_errors`).
 
         Raises
         ------
         UsageError
-            The statement is invalid or not read-only.
+            The statement is invalid, writes, or reads anything but the lake.
         """
-        import duckdb
-
-        try:
-            allowed_types = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
-            statements = self._database.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type not in allowed_types:
-                raise UsageError("Only one read-only statement can be run.", "Write a single select.")
+        values = list(parameters)
+        with query_errors(_query_hint()):
             self.prepare(_IDENTIFIER.findall(sql.lower()))
-            return self._database.sql(sql, params=list(parameters))
-        except duckdb.Error as error:
-            raise UsageError(f"The query failed: {error}", _query_hint()) from error
+            return self._database.sql(check_reads(self._database, sql, values), params=values)
+
+    @contextmanager
+    def frames(self, frames: Mapping[str, pl.DataFrame]) -> Iterator[None]:
+        """Make frames available to queries, by name, until the block ends.
+
+        Raises
+        ------
+        UsageError
+            A name is not one, or is that of a table or view.
+        """
+        with ExitStack() as stack:
+            for name, frame in frames.items():
+                if not _IDENTIFIER.fullmatch(name) or name in RECORD_TYPES or name in views():
+                    raise UsageError(
+                        f"A frame cannot have the name {name!r}.",
+                        "Use lower-case letters and underscores, and no name of a table or view.",
+                    )
+                self._database.register(name, frame.to_arrow())
+                stack.callback(self._database.unregister, name)
+            yield
 
     def prepare(self, view_names: Iterable[str]) -> None:
         """Read the records that some views show; other names are skipped."""
