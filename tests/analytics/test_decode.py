@@ -100,6 +100,10 @@ def bar(**overrides: Any) -> bytes:
         ({"high": 10**11}, "out_of_range"),
         ({"volume": 2 * 10**18}, "out_of_range"),
         ({"session_date": "1.2.70"}, "time_missing"),
+        ({"session_date": "9999-01-01"}, "out_of_range"),
+        ({"ts_open_ns": -(2**62) - 1, "ts_close_ns": -(2**62) + 9}, "out_of_range"),
+        ({"ts_open_ns": 2**62 - 9, "ts_close_ns": 2**62 + 1}, "out_of_range"),
+        ({"interval": "401d"}, "interval_unknown"),
         ({"open": None}, "price_missing"),
         ({"low": -1}, "price_nonpositive"),
         ({"high": 8}, "ohlc_high_lt_low"),
@@ -121,6 +125,43 @@ def test_values_at_a_limit_are_accepted() -> None:
     decoded = decode(batch([*trades, *bars]), max_ahead_ns=HOUR_NS)
     assert decoded.rows["offset"].to_list() == [0, 2]
     assert decoded.rejects["reason"].to_list() == ["future_timestamp"] * 2
+
+
+@pytest.mark.parametrize("timestamp_ms", [-(2**63), -1, 0, 253_402_300_799_000, 2**63 - 1])
+def test_records_with_any_kafka_timestamp_are_used(timestamp_ms: int) -> None:
+    decoded = decode(batch([VALID_TRADE, bar()], timestamp_ms=timestamp_ms), max_ahead_ns=HOUR_NS)
+    assert decoded.rejects.is_empty()
+    closes_ms = decoded.rows["end_ns"] // 10**6
+    # without a timestamp, a record's own time is the best guess
+    expected = closes_ms if timestamp_ms <= 0 else [2**62 // 10**6] * 2
+    assert decoded.rows["timestamp_ms"].to_list() == list(expected)
+
+
+@pytest.mark.parametrize("time_ns", [-(2**63), -(2**62) - 1, 2**62 + 1, 2**63 - 1])
+def test_times_beyond_int64_arithmetic_are_out_of_range(time_ns: int) -> None:
+    decoded = decode(batch([trade("AAA.XNAS", time_ns, 1, 1)], timestamp_ms=2**63 - 1))
+    assert decoded.rejects["reason"].to_list() == ["out_of_range"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (VALID_TRADE.replace(b'{"schema"', b'{ "schema" '), "trade"),
+        (VALID_TRADE.replace(b'"schema":"trade.v1",', b"")[:-1] + b',"schema":"trade.v1"}', "trade"),
+        (VALID_TRADE.replace(b"trade.v1", b"trade\\u002ev1"), "trade"),
+        (bar(source="trade.v1"), "bar"),
+        (bar(extra={"schema": "trade.v1"}), "bar"),
+        (b'{"schema":"quote.v1","extra":{"schema":"trade.v1"}}', "quote.v1"),
+        (b'{"schema":"quote.v1","symbol":"bar.v1"}', "quote.v1"),
+        (b'{"schema":"%s"}' % (b"x" * 100_000), "unknown schema"),
+    ],
+)
+def test_the_schema_alone_decides_how_a_record_is_used(value: bytes, expected: str) -> None:
+    decoded = decode(batch([VALID_TRADE, value, bar()]))
+    assert decoded.rejects.is_empty()
+    used = decoded.rows.filter(pl.col("offset") == 1)["input_interval"].to_list()
+    kinds = {(): None, ("",): "trade", ("1m",): "bar"}
+    assert kinds[tuple(used)] == expected or +decoded.skipped == {expected: 1}
 
 
 def test_other_record_types_are_counted_as_skipped() -> None:

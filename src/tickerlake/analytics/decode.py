@@ -4,6 +4,7 @@ A trade and a closed bar become the same kind of row: start and end in event tim
 So bars are built from trades and from finer bars in the same way.
 """
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,12 +12,12 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from tickerlake.analytics.types import TRADES
-from tickerlake.model.duration import MS_NS, UNIT_NS
+from tickerlake.analytics.types import EARLIEST_NS, LATEST_NS, TRADES
+from tickerlake.model.duration import DAY_NS, MS_NS, UNIT_NS
 from tickerlake.model.interval import interval_ns
 from tickerlake.model.json import decode_utf8, find_schema, parse_documents
 from tickerlake.model.reject import RejectReason
-from tickerlake.model.schema import BAR, DECIMAL, TRADE
+from tickerlake.model.schema import BAR, DECIMAL, SCHEMAS, TRADE
 
 _TEXT, _INT, _BOOL = pl.String(), pl.Int64(), pl.Boolean()
 _PRICES: Final = ("open", "high", "low", "close")
@@ -47,6 +48,7 @@ _MAX_NOTIONAL: Final = 10**17
 
 _INTERVAL_PATTERN: Final = r"^[1-9][0-9]{0,4}[smhdw]$"
 _UNIT_LENGTH_NS: Final = {unit: float(length) for unit, length in UNIT_NS.items() if len(unit) == 1}
+_MAX_INTERVAL_NS: Final = 400.0 * DAY_NS
 _MAX_LENGTH_RATIO: Final = 2.0
 """Relative to the interval: a day can have 25 hours, but one bar must not move the watermark by a year."""
 
@@ -105,16 +107,19 @@ def decode(batch: pl.DataFrame, *, source_tag: str = "", max_ahead_ns: int | Non
     skipped: Counter[str] = Counter()
     if batch.is_empty():
         return Decoded(_NO_ROWS, NO_REJECTS)
+    # any int64 can arrive, and it becomes nanoseconds
+    batch = batch.with_columns(pl.col("timestamp_ms").clip(EARLIEST_NS // MS_NS, LATEST_NS // MS_NS))
     text = decode_utf8(batch.get_column("value"))
-    is_trade = text.str.contains('"trade.v1"', literal=True).fill_null(value=False)
+    is_trade = _begins_with_schema(text, TRADE)
     if is_trade.all():
         rows, rejects = _decode_trades(batch, text, max_ahead_ns)
     else:
-        is_bar = text.str.contains('"bar.v1"', literal=True).fill_null(value=False) & ~is_trade
+        is_bar = _begins_with_schema(text, BAR)
+        is_trade, is_bar, others = _classify(batch, is_trade, is_bar, skipped)
         parts = [
             _decode_trades(batch.filter(is_trade), text.filter(is_trade), max_ahead_ns),
             _decode_bars(batch.filter(is_bar), text.filter(is_bar), source_tag, max_ahead_ns, skipped),
-            (_NO_ROWS, _reject_or_skip(batch.filter(~is_trade & ~is_bar), skipped)),
+            (_NO_ROWS, others),
         ]
         rows = pl.concat([rows for rows, _ in parts]).sort("partition", "offset")
         rejects = pl.concat([rejects for _, rejects in parts])
@@ -161,7 +166,7 @@ def _decode_trades(
     rows = valid.select(
         "partition",
         "offset",
-        "timestamp_ms",
+        _timestamp_or(time),
         "instrument_id",
         input_interval=pl.lit(TRADES),
         start_ns=time,
@@ -190,6 +195,8 @@ def _trade_reason(max_ahead_ns: int | None) -> pl.Expr:
         .then(pl.lit(RejectReason.TIME_MISSING))
         .when(_is_too_far_ahead(time, max_ahead_ns))
         .then(pl.lit(RejectReason.FUTURE_TIMESTAMP))
+        .when(~time.is_between(EARLIEST_NS, LATEST_NS))
+        .then(pl.lit(RejectReason.OUT_OF_RANGE))
         .when(pl.col("correction").is_in(["cancel", "correct"]))
         .then(pl.lit(RejectReason.CORRECTION))
         .when(price.is_null())
@@ -222,7 +229,7 @@ def _decode_bars(
     rows = valid.select(
         "partition",
         "offset",
-        "timestamp_ms",
+        _timestamp_or(pl.col("ts_close_ns")),
         "instrument_id",
         input_interval="interval",
         start_ns="ts_open_ns",
@@ -263,10 +270,13 @@ def _bar_reason(max_ahead_ns: int | None) -> pl.Expr:
     open_ns, close_ns = pl.col("ts_open_ns"), pl.col("ts_close_ns")
     # as floats: the difference of any two int64 fits
     length_ns = close_ns.cast(pl.Float64) - open_ns.cast(pl.Float64)
+    session_ns = pl.col("session_date").to_physical().cast(pl.Float64) * DAY_NS
     return (
         pl.when(pl.col("schema").ne_missing(BAR) | pl.col("instrument_id").is_null())
         .then(pl.lit(RejectReason.INSTRUMENT_INVALID))
         .when(~pl.col("interval").str.contains(_INTERVAL_PATTERN).fill_null(value=False))
+        .then(pl.lit(RejectReason.INTERVAL_UNKNOWN))
+        .when(_interval_length_ns() > _MAX_INTERVAL_NS)
         .then(pl.lit(RejectReason.INTERVAL_UNKNOWN))
         .when(pl.any_horizontal(pl.col("ts_open_ns", "ts_close_ns", "session_date").is_null()))
         .then(pl.lit(RejectReason.TIME_MISSING))
@@ -276,6 +286,10 @@ def _bar_reason(max_ahead_ns: int | None) -> pl.Expr:
         .then(pl.lit(RejectReason.TIMESTAMP_OFF_GRID))
         .when(_is_too_far_ahead(open_ns, max_ahead_ns))
         .then(pl.lit(RejectReason.FUTURE_TIMESTAMP))
+        .when(
+            (open_ns < EARLIEST_NS) | (close_ns > LATEST_NS) | ~session_ns.is_between(EARLIEST_NS, LATEST_NS)
+        )
+        .then(pl.lit(RejectReason.OUT_OF_RANGE))
         .when(pl.any_horizontal(pl.col(*_PRICES).is_null()))
         .then(pl.lit(RejectReason.PRICE_MISSING))
         .when(lowest <= 0)
@@ -299,7 +313,15 @@ def _bar_reason(max_ahead_ns: int | None) -> pl.Expr:
 def _is_too_far_ahead(time: pl.Expr, max_ahead_ns: int | None) -> pl.Expr:
     if max_ahead_ns is None:
         return pl.lit(value=False)
-    return time > pl.col("timestamp_ms") * MS_NS + max_ahead_ns
+    # without a timestamp there is nothing to compare with
+    has_timestamp = pl.col("timestamp_ms") > 0
+    return has_timestamp & (time > pl.col("timestamp_ms") * MS_NS + min(max_ahead_ns, LATEST_NS))
+
+
+def _timestamp_or(time: pl.Expr) -> pl.Expr:
+    """Return the Kafka timestamp, or a record's own time if its producer set none."""
+    timestamp_ms = pl.col("timestamp_ms")
+    return pl.when(timestamp_ms > 0).then(timestamp_ms).otherwise(time // MS_NS).alias("timestamp_ms")
 
 
 def _interval_length_ns() -> pl.Expr:
@@ -319,19 +341,43 @@ def _split_rejects(
     return parsed.filter(reasons.is_null()), pl.concat([earlier_rejects, rejects])
 
 
-def _reject_or_skip(batch: pl.DataFrame, skipped: Counter[str]) -> pl.DataFrame:
-    """Count records that are neither trades nor bars; return those that are not JSON as rejects."""
-    reasons: list[str | None] = []
-    for value in batch.get_column("value"):
-        try:
-            skipped["tombstones" if value is None else _schema_name(value)] += 1
-            reasons.append(None)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            reasons.append(RejectReason.NOT_JSON)
-    return reject(batch, pl.lit(pl.Series(reasons, dtype=pl.String)))
+def _begins_with_schema(text: pl.Series, schema: str) -> pl.Series:
+    """Return which documents name a schema first, as most do; the others take longer to classify."""
+    pattern = rf'^\{{\s?"schema":\s?"{re.escape(schema)}"'
+    return text.str.contains(pattern).fill_null(value=False)
 
 
-def _schema_name(value: bytes) -> str:
-    value.decode()
-    schema = find_schema(value)
-    return "unknown schema" if schema is None else schema
+def _classify(
+    batch: pl.DataFrame, is_trade: pl.Series, is_bar: pl.Series, skipped: Counter[str]
+) -> tuple[pl.Series, pl.Series, pl.DataFrame]:
+    """Find the trades and bars among all other records, and count what is skipped.
+
+    Returns
+    -------
+    is_trade, is_bar, rejects
+        Which records are trades and bars, and the rejects that are not JSON.
+    """
+    positions = (~(is_trade | is_bar)).arg_true()
+    names = [_schema_name(value) for value in batch.get_column("value").gather(positions)]
+    found = {
+        schema: [position for position, name in zip(positions, names, strict=True) if name == schema]
+        for schema in (TRADE, BAR, None)
+    }
+    skipped.update(name for name in names if name is not None and name not in found)
+    return (
+        is_trade.scatter(found[TRADE], values=True),
+        is_bar.scatter(found[BAR], values=True),
+        reject(batch[found[None]], RejectReason.NOT_JSON),
+    )
+
+
+def _schema_name(value: bytes | None) -> str | None:
+    """Return the schema of a record, or how it is counted; None if it is not JSON."""
+    if value is None:
+        return "tombstones"
+    try:
+        value.decode()
+        schema = find_schema(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return schema if schema in SCHEMAS else "unknown schema"

@@ -97,10 +97,11 @@ class Engine:
         rejects = pl.concat([decoded.rejects, unassigned, *changes.rejects])
         if rejects.is_empty():
             return output
-        values = batch.select("partition", "offset", "value")
-        rejects = rejects.drop("value").sort("partition", "offset")
-        rejects = rejects.join(values, on=["partition", "offset"], maintain_order="left")
+        rejects = rejects.sort("partition", "offset")
         alerts = [*output.alerts, *self._watch_rejects(rejects, self._known_since(decoded.rows, known))]
+        originals = batch.select("partition", "offset", "timestamp_ms", "value")
+        rejects = rejects.drop("timestamp_ms", "value")
+        rejects = rejects.join(originals, on=["partition", "offset"], maintain_order="left")
         return replace(
             output,
             alerts=sorted(alerts, key=_record_key),
@@ -155,7 +156,7 @@ class Engine:
         of_known = of_known.filter(pl.col("offset") > pl.col("since"))
         columns = of_known.select("row", "partition", "offset", "timestamp_ms")
         for row, partition, offset, ms in columns.iter_rows():
-            at_ns = np.array([ms * MS_NS])
+            at_ns = np.array([max(ms, 0) * MS_NS])
             fired = self.watcher.on_rejects(np.array([row]), np.array([1]), at_ns, at_ns)
             raised += [RaisedAlert(partition, offset, each.alert) for each in fired]
         return raised

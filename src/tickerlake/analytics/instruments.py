@@ -8,7 +8,7 @@ import polars as pl
 
 from tickerlake.analytics.bars import Ints
 from tickerlake.analytics.sessions import InstrumentSessions, Sessions
-from tickerlake.analytics.types import Instrument
+from tickerlake.analytics.types import EARLIEST_NS, Instrument
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import split_instrument_id
 
@@ -20,8 +20,8 @@ _INDEX_SCHEMA: Final = pl.Schema(
         ("registered_interval", pl.String()),
     ]
 )
-NO_WATERMARK: Final = -(1 << 62)
-"""The watermark of an instrument without a record: below every time, with room to subtract a grace period."""
+NO_WATERMARK: Final = EARLIEST_NS
+"""The watermark of an instrument without a record."""
 
 
 class Instruments:

@@ -16,6 +16,10 @@ from tickerlake.model.duration import parse_duration_ns
 TRADES: Final = ""
 """The input interval of an instrument that sends trades; of one that sends bars it is the bars' interval."""
 
+EARLIEST_NS: Final = -(1 << 62)
+LATEST_NS: Final = 1 << 62
+"""The range of event times, November 1823 to February 2116: int64 with room for what is added to them."""
+
 CLOCK_OFFSET: Final = -1
 """The offset of a result that no record caused: the clock did."""
 

@@ -1,0 +1,205 @@
+"""Whatever a topic holds, `track` uses or rejects each record, and its good ones have the same results."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from support import hostile
+from support.hostile import MINUTE_NS, Message
+from support.records import KAFKA_TIMESTAMP_MS
+from tickerlake.alerts.engine import AlertEngine
+from tickerlake.alerts.rules.ruleset import parse
+from tickerlake.analytics.calendars import sessions_by_market
+from tickerlake.analytics.decode import decode
+from tickerlake.analytics.engine import Engine
+from tickerlake.analytics.types import EngineOptions, Output
+from tickerlake.model.schema import BAR, TRADE
+
+INTERVALS = ("1s", "1m", "5m", "1h", "1d")
+RULES = """
+[[rule]]
+id = "tick"
+kind = "pct_change"
+pct = 0.5
+when = "tick"
+
+[[rule]]
+id = "cross"
+kind = "cross"
+level = "VWAP"
+
+[[rule]]
+id = "channel"
+kind = "channel"
+upper = "BBANDS(5).upper"
+
+[[rule]]
+id = "volume"
+kind = "volume_spike"
+times = 2
+
+[[rule]]
+id = "zscore"
+kind = "zscore"
+threshold = 2
+
+[[rule]]
+id = "day"
+kind = "zscore"
+interval = "1d"
+threshold = 2
+
+[[rule]]
+id = "jump"
+kind = "jump"
+alpha = 0.3
+
+[[rule]]
+id = "gap"
+kind = "gap_open"
+pct = 1
+
+[[rule]]
+id = "high"
+kind = "new_high"
+window = 5
+
+[[rule]]
+id = "range"
+kind = "range_expansion"
+k = 1
+
+[[rule]]
+id = "halt"
+kind = "halt"
+minutes = 1
+
+[[rule]]
+id = "band"
+kind = "limit_band"
+
+[[rule]]
+id = "stale"
+kind = "stale"
+after = "1m"
+
+[[rule]]
+id = "data"
+kind = "data_quality"
+count = 2
+window = "1m"
+"""
+
+
+def new_engine() -> Engine:
+    options = EngineOptions(INTERVALS, ("EMA(5)", "RSI(3)", "VWAP"), lateness_ns=MINUTE_NS)
+    watcher = AlertEngine(parse(RULES, "rules.toml").rules, INTERVALS)
+    return Engine(options, sessions_by_market("24/7"), watcher)
+
+
+def good_messages(count: int) -> list[Message]:
+    """Trades of one instrument and bars of another, with prices that raise alerts."""
+    rng = random.Random(count)
+    messages = []
+    for number in range(count):
+        price = str(rng.choice((10, 10, 10, 10.1, 14)))
+        fields = {"price": price, "open": price, "high": "15", "low": "9", "close": price, "vwap": price}
+        for schema, symbol in ((TRADE, "GOODT"), (BAR, "GOODB")):
+            members = [(name, fields.get(name, text)) for name, text in hostile.sound(schema, number, symbol)]
+            messages.append(Message("", f"{symbol}.XXXX".encode(), hostile.encode(members)))
+    return messages
+
+
+def to_batch(messages: Sequence[Message]) -> pl.DataFrame:
+    columns = {
+        "partition": [0] * len(messages),
+        "offset": range(len(messages)),
+        "timestamp_ms": [message.timestamp_ms for message in messages],
+        "value": [message.value for message in messages],
+    }
+    schema = dict.fromkeys(("partition", "offset", "timestamp_ms"), pl.Int64) | {"value": pl.Binary}
+    return pl.DataFrame(columns, schema=schema)
+
+
+def process(messages: Sequence[Message], rng: random.Random, max_batch: int) -> Iterator[Output]:
+    engine, rest = new_engine(), to_batch(messages)
+    while rest.height:
+        size = rng.randrange(1, max_batch)
+        yield engine.process(rest.head(size))
+        rest = rest.slice(size)
+        # the clock closes bars, too: the good ones are recent enough not to be closed
+        engine.close_idle(0, KAFKA_TIMESTAMP_MS * 10**6, 10**9)
+
+
+def results_of_good_ones(outputs: Sequence[Output]) -> dict[str, list[Any]]:
+    results: dict[str, list[Any]] = defaultdict(list)
+    is_good = pl.col("instrument_id").str.starts_with("GOOD")
+    for output in outputs:
+        for name in ("bars", "indicators"):
+            frame: pl.DataFrame = getattr(output, name)
+            # the offset is another one
+            results[name] += frame.filter(is_good).drop("partition", "offset").rows()
+        results["alerts"] += [one.alert for one in output.alerts if one.alert.symbol.startswith("GOOD")]
+    return results
+
+
+def assert_same_results(good: Sequence[Message], mixed: Sequence[Message], seed: int, max_batch: int) -> None:
+    alone = results_of_good_ones(list(process(good, random.Random(seed), max_batch)))
+    among = results_of_good_ones(list(process(mixed, random.Random(seed), max_batch)))
+    assert len(alone["bars"]) > len(good) // 2
+    assert among["bars"] == alone["bars"]
+    assert among["indicators"] == alone["indicators"]
+    assert among["alerts"] == alone["alerts"]
+
+
+@pytest.mark.parametrize(
+    ("seed", "count", "max_batch"),
+    [
+        (1, 1_500, 300),
+        *(pytest.param(seed, 10_000, 2_000, marks=pytest.mark.full) for seed in (2, 3, 4)),
+        pytest.param(5, 3_000, 2, marks=pytest.mark.full),
+    ],
+)
+def test_good_records_have_the_same_results_among_hostile_ones(seed: int, count: int, max_batch: int) -> None:
+    good = good_messages(100)
+    assert_same_results(good, hostile.mixed(good, seed, count), seed, max_batch)
+
+
+@settings(max_examples=10, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(hostile.messages(), st.integers(0, 40))
+def test_any_few_messages_change_nothing(messages: list[Message], at: int) -> None:
+    good = good_messages(20)
+    assert_same_results(good, [*good[:at], *messages, *good[at:]], seed=1, max_batch=50)
+
+
+@pytest.mark.parametrize("count", [2_000, pytest.param(20_000, marks=pytest.mark.full)])
+def test_each_message_is_used_rejected_or_skipped_once(count: int) -> None:
+    messages = hostile.hostile(6, count)
+    decoded = decode(to_batch(messages), max_ahead_ns=MINUTE_NS)
+    offsets = [*decoded.rows["offset"], *decoded.rejects["offset"]]
+    assert len(set(offsets)) == len(offsets)
+    assert len(offsets) + decoded.skipped.total() == count
+    # however many schemas there are, few names are counted
+    assert len(decoded.skipped) < 15
+
+
+def test_a_rejected_record_of_the_year_9999_is_counted_like_any_other() -> None:
+    good = good_messages(3)
+    members = dict(hostile.sound(TRADE, 9, "GOODT")) | {"price": '"much"'}
+    value = hostile.encode(list(members.items()))
+    for timestamp_ms in hostile.ODD_TIMESTAMPS_MS:
+        rejected = Message("odd price", b"GOODT.XXXX", value, timestamp_ms=timestamp_ms)
+        output = new_engine().process(to_batch([*good, rejected, rejected]))
+        # a message without a timestamp has -1, and some clients send 0
+        is_ahead = 0 < timestamp_ms < hostile.EVENT_NS // 10**6
+        reason = "future_timestamp" if is_ahead else "price_missing"
+        assert output.rejects["reason"].to_list() == [reason] * 2
+        # the reject is the record as it arrived
+        assert output.rejects["timestamp_ms"].to_list() == [timestamp_ms] * 2
+        assert [one.alert.rule_id for one in output.alerts].count("data") == 1
