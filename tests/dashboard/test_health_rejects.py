@@ -1,10 +1,13 @@
 """Rejects: the newest of a topic, and a single one with any content."""
 
 import base64
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tickerlake.dashboard.health import rejects as rejects_module
 from tickerlake.dashboard.health.rejects import MAX_BYTES, newest_rejects, read_reject
 from tickerlake.errors import LakeError, ObjectMissing, UsageError
 from tickerlake.lake.formats.rows import RejectedRecord
@@ -71,6 +74,39 @@ def test_one_reject_in_full(store: Store) -> None:
     assert long["value_cut"]
     assert long["value"] == "." + "é" * (MAX_BYTES // 2 - 1), "no character is split"
     assert long["bytes"] == 2 * MAX_BYTES + 1
+
+
+def test_large_rejects_are_read_one_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = b"x", b"x" * (1 << 20)
+    for offset in range(40):
+        store_reject(store, 0, offset, offset, large if offset % 2 else small)
+    reading, most = 0, 0
+    lock = threading.Lock()
+    read = rejects_module._read_record
+
+    def counted(store: Store, topic: str, partition: int, offset: int) -> RejectedRecord:
+        nonlocal reading, most
+        with lock:
+            reading += offset % 2
+            most = max(most, reading)
+        record = read(store, topic, partition, offset)
+        with lock:
+            reading -= offset % 2
+        return record
+
+    monkeypatch.setattr(rejects_module, "_read_record", counted)
+    with ThreadPoolExecutor(4) as pool:
+        lists = list(pool.map(lambda _: newest_rejects(store, TOPIC), range(4)))
+    expected = [(offset, len(large) if offset % 2 else 1) for offset in reversed(range(40))]
+    for listed in lists:
+        assert [(each["offset"], each["bytes"]) for each in listed["rejects"]] == expected
+    assert most == 1
+
+
+@pytest.mark.parametrize("length", range(8))
+def test_the_size_of_a_value_is_counted_without_decoding_it(store: Store, length: int) -> None:
+    store_reject(store, 0, length, 1, bytes(length))
+    assert newest_rejects(store, TOPIC)["rejects"][0]["bytes"] == length
 
 
 def test_damaged_and_missing_rejects(store: Store) -> None:

@@ -1,16 +1,18 @@
 """The HTTP API: the data of the page as JSON."""
 
+import asyncio
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 import polars as pl
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from tickerlake.dashboard.health.rejects import MAX_REJECTS, newest_rejects, read_reject
+from tickerlake.dashboard.load_limits import Busy, LoadLimits
 from tickerlake.dashboard.market.latest import COLUMNS
 from tickerlake.dashboard.market.state import ChartKey
 from tickerlake.dashboard.openapi import (
@@ -27,6 +29,13 @@ from tickerlake.errors import ObjectMissing, TickerlakeError, UsageError
 from tickerlake.lake.store.base import Store
 from tickerlake.model.alert import SEVERITIES, Severity
 
+_MAX_LARGE_READS: Final = 2
+"""Of all instruments, or of many objects of the lake."""
+_MAX_READS: Final = 4
+"""Of charts and alerts, which can include segments of the lake."""
+_MAX_ALERT_BYTES: Final = 8 << 20
+"""Of a response: alerts have about 1 KB, but their texts are as long as whoever wrote them liked."""
+_INTEGER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _MAX_TIME_MS: Final = 9_000_000_000_000
 """In the year 2255: its nanoseconds still fit int64."""
 
@@ -54,20 +63,42 @@ class Api:
         self._reader = reader
         self._store = store
         self._pipeline_json = pipeline_json
+        self._limits = LoadLimits()
 
     def routes(self) -> list[Route]:
         """Return the routes under ``/api/v1``."""
-        handlers: dict[str, Callable[[Request], Any]] = {
-            "/instruments": self._instruments,
-            "/bars": self._bars,
-            "/indicators": self._indicators,
-            "/alerts": self._alerts,
-            "/rejects": self._rejects,
-            "/rejects/{topic}/{partition}/{offset}": self._reject,
-            "/openapi.json": lambda _: openapi_document(),
-            "/pipeline": lambda _: msgspec.Raw(self._pipeline_json() or b"{}"),
+        reads, large_reads = asyncio.Semaphore(_MAX_READS), asyncio.Semaphore(_MAX_LARGE_READS)
+        handlers: dict[str, tuple[Callable[[Request], Any], asyncio.Semaphore]] = {
+            "/instruments": (self._instruments, large_reads),
+            "/bars": (self._bars, reads),
+            "/indicators": (self._indicators, reads),
+            "/alerts": (self._alerts, reads),
+            "/rejects": (self._rejects, large_reads),
+            "/rejects/{topic}/{partition}/{offset}": (self._reject, large_reads),
+            "/openapi.json": (lambda _: openapi_document(), reads),
+            "/pipeline": (lambda _: msgspec.Raw(self._pipeline_json() or b"{}"), reads),
         }
-        return [Route(path, _endpoint(handler), methods=["GET"]) for path, handler in handlers.items()]
+        return [
+            Route(path, self._endpoint(handler, turns), methods=["GET"])
+            for path, (handler, turns) in handlers.items()
+        ]
+
+    def _endpoint(
+        self, handler: Callable[[Request], Any], turns: asyncio.Semaphore
+    ) -> Callable[[Request], Any]:
+        async def endpoint(request: Request) -> Response:
+            try:
+                return await self._limits.respond(turns, handler, request)
+            except (NotFound, ObjectMissing) as error:
+                return error_response(404, error)
+            except UsageError as error:
+                return error_response(400, error)
+            except Busy as error:
+                return error_response(503, error, {"retry-after": "1"})
+            except TickerlakeError as error:
+                return error_response(503, error)
+
+        return endpoint
 
     def _instruments(self, request: Request) -> dict[str, Any]:
         market = self._reader.market
@@ -164,36 +195,38 @@ class Api:
         return joined.tail(limit), more or joined.height > limit
 
     def _alerts(self, request: Request) -> dict[str, Any]:
+        limit, end_ns = _parse_int(request, "limit", DEFAULT_ALERTS, 1, MAX_ALERTS), _parse_end_ns(request)
+        severity = _parse_severity(request)
         name = request.query_params.get("instrument")
         number = self._find_instrument_number(name) if name else None
-        end_ns = _parse_end_ns(request)
         market = self._reader.market
         with market.lock:
-            alerts, more = market.alerts.search(
-                number,
-                _parse_severity(request),
-                end_ns,
-                _parse_int(request, "limit", DEFAULT_ALERTS, 1, MAX_ALERTS),
-            )
-        return {"alerts": [msgspec.Raw(each.to_json()) for each in alerts], "more": more}
+            alerts, more = market.alerts.search(number, severity, end_ns, limit)
+        documents: list[msgspec.Raw] = []
+        size = 0
+        for each in alerts:
+            document = each.to_json()
+            size += len(document)
+            if documents and size > _MAX_ALERT_BYTES:
+                return {"alerts": documents, "more": True}
+            documents.append(msgspec.Raw(document))
+        return {"alerts": documents, "more": more}
 
     def _rejects(self, request: Request) -> Any:
-        if self._store is None:
-            raise NotFound("No lake is configured.", "Start the server with --lake.")
+        limit = _parse_int(request, "limit", DEFAULT_REJECTS, 1, MAX_REJECTS)
         topic = request.query_params.get("topic", "")
-        return newest_rejects(
-            self._store, topic, _parse_int(request, "limit", DEFAULT_REJECTS, 1, MAX_REJECTS)
-        )
+        return newest_rejects(self._require_store(), topic, limit)
 
     def _reject(self, request: Request) -> Any:
+        parameters = request.path_params
+        partition = _check_int("partition", parameters["partition"], 0, (1 << 31) - 1)
+        offset = _check_int("offset", parameters["offset"], 0, (1 << 63) - 1)
+        return read_reject(self._require_store(), parameters["topic"], partition, offset)
+
+    def _require_store(self) -> Store:
         if self._store is None:
             raise NotFound("No lake is configured.", "Start the server with --lake.")
-        parameters = request.path_params
-        try:
-            partition, offset = int(parameters["partition"]), int(parameters["offset"])
-        except ValueError as error:
-            raise UsageError("Partition and offset must be integers.") from error
-        return read_reject(self._store, parameters["topic"], partition, offset)
+        return self._store
 
     def _find_instrument_number(self, name: str) -> int:
         market = self._reader.market
@@ -203,6 +236,7 @@ class Api:
         return number
 
     def _parse_chart_query(self, request: Request) -> tuple[ChartKey, str, int | None, int]:
+        limit, end_ns = _parse_int(request, "limit", DEFAULT_ROWS, 1, MAX_ROWS), _parse_end_ns(request)
         name = request.query_params.get("instrument", "")
         number = self._find_instrument_number(name)
         market = self._reader.market
@@ -213,29 +247,13 @@ class Api:
                 f"{name[:64]} has no {interval[:16]} bars.",
                 f"Its intervals are: {', '.join(intervals) or 'none yet'}.",
             )
-        limit = _parse_int(request, "limit", DEFAULT_ROWS, 1, MAX_ROWS)
-        return (number, interval), market.instruments.instrument_ids[number], _parse_end_ns(request), limit
+        return (number, interval), market.instruments.instrument_ids[number], end_ns, limit
 
 
-def _endpoint(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
-    async def endpoint(request: Request) -> Response:
-        try:
-            content = await to_thread.run_sync(handler, request)
-        except (NotFound, ObjectMissing) as error:
-            return error_response(404, error)
-        except UsageError as error:
-            return error_response(400, error)
-        except TickerlakeError as error:
-            return error_response(503, error)
-        return Response(msgspec.json.encode(content), media_type="application/json")
-
-    return endpoint
-
-
-def error_response(status: int, error: TickerlakeError) -> Response:
+def error_response(status: int, error: TickerlakeError, headers: dict[str, str] | None = None) -> Response:
     """Return an error as a JSON response."""
     content = msgspec.json.encode({"error": error.message, "hint": error.hint})
-    return Response(content, status, media_type="application/json")
+    return Response(content, status, headers, media_type="application/json")
 
 
 def _times_ms(rows: pl.DataFrame) -> list[float]:
@@ -248,18 +266,16 @@ def _null_if_nan(value: float) -> float | None:
 
 def _parse_int(request: Request, name: str, default: int, minimum: int, maximum: int) -> int:
     text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not (
-        text.isascii()
-        and text.lstrip("-").isdecimal()
-        and len(text) <= 20
-        and minimum <= int(text) <= maximum
-    ):
+    return default if text is None else _check_int(name, text, minimum, maximum)
+
+
+def _check_int(name: str, text: str, minimum: int, maximum: int) -> int:
+    number = int(text) if _INTEGER.fullmatch(text) else None
+    if number is None or not minimum <= number <= maximum:
         raise UsageError(
             f"{name}={text[:32]} is invalid.", f"Use an integer from {minimum:,} to {maximum:,}."
         )
-    return int(text)
+    return number
 
 
 def _parse_end_ns(request: Request) -> int | None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from tickerlake import clock
 from tickerlake.analytics.bars import Ints
@@ -34,6 +34,7 @@ INITIAL_ALERTS: Final = 200
 """Alerts sent to a new client, a few screens of its list; the API returns older ones."""
 MAX_INTERVAL_CHARS: Final = 8
 """Above the longest interval, five digits and a unit of two letters."""
+_CLOSE_TIMEOUT_S: Final = 1.0
 CLOSE_TRY_AGAIN_LATER: Final = 1013
 CLOSE_POLICY_VIOLATION: Final = 1008
 _MAX_ALERTS_PER_FRAME: Final = 100
@@ -141,7 +142,7 @@ class Hub:
         await socket.accept()
         if len(self._clients) >= self._max_clients:
             self.stats.refused_clients += 1
-            await socket.close(CLOSE_TRY_AGAIN_LATER, "too many clients")
+            await _close(socket, CLOSE_TRY_AGAIN_LATER, "too many clients")
             return
         client = Client(ClientState(self._reader.market))
         client.wakeup.set()
@@ -174,11 +175,11 @@ class Hub:
                 if allowance < 0:
                     raise ValueError("too many messages")
                 self._handle_request(client, request)
-        except WebSocketDisconnect:
+        except (WebSocketDisconnect, WebSocketDisconnected):
             return
         except (ValueError, KeyError, RecursionError):
             # KeyError: a binary message
-            await socket.close(CLOSE_POLICY_VIOLATION, "invalid message")
+            await _close(socket, CLOSE_POLICY_VIOLATION, "invalid message")
 
     def _handle_request(self, client: Client, request: ViewRequest | ChartRequest) -> None:
         state = client.state
@@ -210,7 +211,7 @@ class Hub:
             client.wakeup.clear()
             started_s = clock.monotonic_s()
             if not socket.scope["is_session_open"]():
-                await socket.close(CLOSE_LOGIN_REQUIRED, "log in")
+                await _close(socket, CLOSE_LOGIN_REQUIRED, "log in")
                 return
             for frame in self._new_frames(client):
                 sending = socket.send_bytes(frame) if isinstance(frame, bytes) else socket.send_text(frame)
@@ -218,7 +219,7 @@ class Hub:
                     await asyncio.wait_for(sending, SEND_TIMEOUT_S)
                 except TimeoutError:
                     self.stats.dropped_clients += 1
-                    await _close_slow(socket)
+                    await _close(socket, CLOSE_TRY_AGAIN_LATER, "too slow")
                     return
                 except (WebSocketDisconnect, RuntimeError, OSError):
                     return
@@ -389,10 +390,11 @@ def changed_since(changed_tick: Ints, ids: Ints | None, tick: int) -> Ints:
     return ids[changed_tick[ids] > tick]
 
 
-async def _close_slow(socket: WebSocket) -> None:
-    """Close the connection of a client that stopped reading; it learns why if it reads again."""
-    with suppress(TimeoutError, RuntimeError, OSError):
-        await asyncio.wait_for(socket.close(CLOSE_TRY_AGAIN_LATER, "too slow"), 1.0)
+async def _close(socket: WebSocket, code: int, reason: str) -> None:
+    """Close a connection, unless the client or the server has closed it already."""
+    # a client that stopped reading learns why if it reads again
+    with suppress(TimeoutError, RuntimeError, OSError, WebSocketDisconnect):
+        await asyncio.wait_for(socket.close(code, reason), _CLOSE_TIMEOUT_S)
 
 
 def _encode_text(message: dict[str, Any]) -> str:

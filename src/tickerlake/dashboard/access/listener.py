@@ -14,6 +14,9 @@ from typing import Any, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
+from websockets.protocol import State
 
 from tickerlake.dashboard.access.middleware import MAX_HEADER_BYTES
 from tickerlake.dashboard.access.policy import SECURITY_HEADERS
@@ -116,7 +119,7 @@ class Listener:
         return {
             "http": _protocol_class(self),
             "loop": "asyncio",
-            "ws": "websockets-sansio",
+            "ws": _WebSocketProtocol,
             "ws_per_message_deflate": False,
             "ws_max_size": 8 * 1024,
             "h11_max_incomplete_event_size": MAX_HEADER_BYTES,
@@ -195,6 +198,28 @@ class _ClientSocket(socket.socket):
     def disconnect(self) -> None:
         with contextlib.suppress(OSError):
             self.shutdown(socket.SHUT_RDWR)
+
+
+class _WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol, which logs a traceback for a text that is not UTF-8."""
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
+            self.frames = []
+            # otherwise a close frame arrived right behind it, and is handled next
+            if self.conn.state is State.OPEN:
+                self.conn.send_close(CloseCode.INVALID_DATA)
+                self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _protocol_class(listener: Listener) -> type[H11Protocol]:

@@ -29,6 +29,11 @@ _LIST_TIMEOUT_S: Final = 5.0
 """How long a user waits at most for a topic with very many rejects."""
 _READER_THREADS: Final = 8
 """Reads from a bucket take tens of milliseconds each, mostly waiting."""
+_READERS: Final = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="reject")
+"""Of all requests."""
+_LARGE_BYTES: Final = 1 << 20
+_LARGE_READER: Final = ThreadPoolExecutor(1, thread_name_prefix="large-reject")
+"""Reads one object at a time that is large, or may be: each takes a multiple of its size."""
 _KEY_PATTERN: Final = re.compile(r"rejects/[^/]+/partition=(\d{1,10})/(\d{20})\.json")
 _DECODER: Final = msgspec.json.Decoder(RejectedRecord)
 
@@ -50,38 +55,42 @@ def newest_rejects(store: Store, topic: str, limit: int = 100) -> dict[str, Any]
     """
     check_topic(topic)
     limit = max(1, min(limit, MAX_REJECTS))
-    offsets_by_partition: dict[int, deque[int]] = {}
+    found_by_partition: dict[int, deque[tuple[int, int]]] = {}  # offsets and sizes
     count, complete = 0, True
     deadline_s = clock.monotonic_s() + _LIST_TIMEOUT_S
     for info in store.list(f"rejects/{topic}/partition="):
         if match := _KEY_PATTERN.fullmatch(info.key):
             count += 1
-            offsets_by_partition.setdefault(int(match[1]), deque(maxlen=limit)).append(int(match[2]))
+            found = found_by_partition.setdefault(int(match[1]), deque(maxlen=limit))
+            found.append((int(match[2]), info.size))
         if clock.monotonic_s() > deadline_s:
             complete = False
             break
-    with ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="reject") as pool:
-        newest = [
-            _read_descending(store, topic, number, offsets, pool)
-            for number, offsets in offsets_by_partition.items()
-        ]
-        rejects = list(islice(merge(*newest, key=lambda reject: -reject["timestamp_ms"]), limit))
+    newest = [_read_descending(store, topic, number, found) for number, found in found_by_partition.items()]
+    rejects = list(islice(merge(*newest, key=lambda reject: -reject["timestamp_ms"]), limit))
     return {"topic": topic, "rejects": rejects, "more": count > len(rejects), "complete": complete}
 
 
 def _read_descending(
-    store: Store, topic: str, partition: int, offsets: deque[int], pool: ThreadPoolExecutor
+    store: Store, topic: str, partition: int, found: deque[tuple[int, int]]
 ) -> Iterator[dict[str, Any]]:
-    def summarize(offset: int) -> dict[str, Any]:
-        try:
-            record = _read_record(store, topic, partition, offset)
-        except (ObjectMissing, LakeError) as error:
-            record = RejectedRecord(offset, 0, error.message, None, None)
-        return _summary(topic, partition, offset, record) | {"reason": record.reason[:_MAX_REASON_CHARS]}
+    def read(item: tuple[int, int]) -> dict[str, Any]:
+        offset, size = item
+        if size > _LARGE_BYTES:
+            return _LARGE_READER.submit(_read_summary, store, topic, partition, offset).result()
+        return _read_summary(store, topic, partition, offset)
 
-    descending = iter(reversed(offsets))
+    descending = iter(reversed(found))
     while batch := list(islice(descending, _READER_THREADS)):
-        yield from pool.map(summarize, batch)
+        yield from _READERS.map(read, batch)
+
+
+def _read_summary(store: Store, topic: str, partition: int, offset: int) -> dict[str, Any]:
+    try:
+        record = _read_record(store, topic, partition, offset)
+    except (ObjectMissing, LakeError) as error:
+        record = RejectedRecord(offset, 0, error.message, None, None)
+    return _summary(topic, partition, offset, record) | {"reason": record.reason[:_MAX_REASON_CHARS]}
 
 
 def read_reject(store: Store, topic: str, partition: int, offset: int) -> dict[str, Any]:
@@ -106,6 +115,10 @@ def read_reject(store: Store, topic: str, partition: int, offset: int) -> dict[s
     check_topic(topic)
     if not (0 <= partition < 1 << 31 and 0 <= offset < 1 << 63):
         raise UsageError("The partition or the offset is out of range.", "Both are non-negative integers.")
+    return _LARGE_READER.submit(_read_in_full, store, topic, partition, offset).result()
+
+
+def _read_in_full(store: Store, topic: str, partition: int, offset: int) -> dict[str, Any]:
     record = _read_record(store, topic, partition, offset)
     return {
         **_summary(topic, partition, offset, record),
@@ -121,7 +134,7 @@ def _summary(topic: str, partition: int, offset: int, record: RejectedRecord) ->
         "offset": offset,
         "timestamp_ms": max(0, record.timestamp_ms),
         "reason": record.reason,
-        "bytes": len(_decode_base64(record.value_base64) or b""),
+        "bytes": _decoded_length(record.value_base64 or ""),
     }
 
 
@@ -138,6 +151,11 @@ def _decode_base64(text: str | None) -> bytes | None:
         return None if text is None else base64.b64decode(text)
     except (binascii.Error, ValueError):
         return None
+
+
+def _decoded_length(text: str) -> int:
+    # decoding a large value only to measure it would take a copy of it
+    return max(0, len(text) * 3 // 4 - text[-2:].count("="))
 
 
 def _preview(name: str, data: bytes | None) -> dict[str, Any]:
