@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from tickerlake.cli.app import app, command_defaults
+from tickerlake.cli.commands import app, command_defaults
 from tickerlake.cli.help import grouped_params, param_default, param_names, parse_docstring, usage
 from tickerlake.config import ENV_PREFIX, SECTIONS, Settings
 

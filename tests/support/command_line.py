@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import typer
 from typer.main import get_command
 
-from tickerlake.cli.app import app
+from tickerlake.cli.commands import app
 
 ROOT: Any = get_command(app)
 

@@ -180,7 +180,7 @@ def tail(
         _print_alert(printer, value)
     if follow:
         ends = {number: high for number, (_, high) in ranges.items()}
-        with graceful_shutdown("closing the connection …") as stop:
+        with graceful_shutdown("closing the connection …", is_service=True) as stop:
             for batch in read_all(
                 bootstrap_servers, kafka_properties, topic, ends, lambda: not stop.is_set()
             ):

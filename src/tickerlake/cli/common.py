@@ -1,6 +1,5 @@
 """What several commands do alike: open files, parse durations and rates, stop, print."""
 
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from tickerlake.cli.interrupt import stoppable
 
 if TYPE_CHECKING:
     from tickerlake.analytics.calendars import SessionDates
@@ -119,24 +120,14 @@ def _parse_positive(option: str, text: str, unit: str, expected: str) -> float:
 
 
 @contextmanager
-def graceful_shutdown(message: str = DRAIN_MESSAGE) -> Iterator[threading.Event]:
-    """Yield an event that the first SIGINT or SIGTERM sets; the second one interrupts at once."""
+def graceful_shutdown(message: str = DRAIN_MESSAGE, *, is_service: bool = False) -> Iterator[threading.Event]:
+    """Yield an event that the first SIGINT or SIGTERM sets; the second one interrupts at once.
+
+    A service, which runs until it is stopped, ends with 0 if SIGTERM has stopped it.
+    """
     stop = threading.Event()
-
-    def request_stop(signum: int, _: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        print_status(f"stopping: {message}")
-
-    previous_handlers = {
-        number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
+    with stoppable(stop.set, message, is_service=is_service):
         yield stop
-    finally:
-        for number, handler in previous_handlers.items():
-            signal.signal(number, handler)
 
 
 def print_status(text: str) -> None:

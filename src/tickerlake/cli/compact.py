@@ -77,7 +77,7 @@ def compact(
 
     dates = session_dates(calendar)
     with (
-        graceful_shutdown("discarding the incomplete step …") as stop,
+        graceful_shutdown("discarding the incomplete step …", is_service=watch is not None) as stop,
         tempfile.TemporaryDirectory() as folder,
     ):
         compactor = Compactor(

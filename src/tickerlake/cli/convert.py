@@ -87,7 +87,7 @@ def convert(
             "--json would mix with the records on standard output.", "Name a file, such as -o records.ndjson."
         )
     status_line = StatusLine()
-    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, graceful_shutdown() as stop:
+    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder:
         paths = input_files(files, Path(folder))
         merged = open_files(paths, options, status_line, digest=False)
         rejects_path = rejects or Path(f"{paths[0].name if output == STDOUT else output}.rejects.ndjson")
@@ -99,16 +99,17 @@ def convert(
             )
 
         try:
-            stats = run(
-                merged,
-                extension,
-                output,
-                rejects_path,
-                strict=options.strict,
-                force=force,
-                on_progress=show_progress,
-                should_stop=stop.is_set,
-            )
+            with graceful_shutdown("discarding the incomplete file …") as stop:
+                stats = run(
+                    merged,
+                    extension,
+                    output,
+                    rejects_path,
+                    strict=options.strict,
+                    force=force,
+                    on_progress=show_progress,
+                    should_stop=stop.is_set,
+                )
         except BrokenPipeError:
             return  # the reader has closed the pipe, as `head` does
         finally:

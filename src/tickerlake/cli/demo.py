@@ -69,12 +69,10 @@ def demo(
                 _print_summary(outcome, lake, with_dashboard=with_dashboard)
             if with_dashboard and not stop.is_set():
                 _serve(servers, lake, port, stop)
-                stop.clear()
 
         runner.run(stop, on_finished)
     if stop.is_set():
         print_status("stopped; run the same command again to continue")
-        raise typer.Exit(130)
 
 
 def _print_summary(outcome: "DemoResult", lake: Path, *, with_dashboard: bool) -> None:
@@ -146,7 +144,6 @@ def _serve(servers: str, lake: Path, port: int, stop: "threading.Event") -> None
             market_thread.join()
     if market.failure:
         raise market.failure
-    print_status("dashboard stopped; run the same command again to continue")
 
 
 def _today() -> "date":

@@ -79,7 +79,7 @@ def load(
 
     try:
         warehouse.open(location)
-        with graceful_shutdown("waiting for running jobs …") as stop:
+        with graceful_shutdown("waiting for running jobs …", is_service=watch is not None) as stop:
             loader = Loader(
                 store,
                 warehouse,

@@ -1,6 +1,7 @@
 """``tickerlake produce``: CSV files → Kafka."""
 
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,12 +90,13 @@ def produce(
     event_speed = parse_speed(speed)
     pace = Pace(parse_rate(rate), event_speed, parse_longest_wait(longest_wait, event_speed))
     status_line, results = StatusLine(), []
-    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, graceful_shutdown() as stop:
+    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, ExitStack() as stack:
         paths = input_files(files, Path(folder))
         # all files are opened before the first row is sent: a wrong name fails before anything is written
         source = open_files(paths, options, status_line)
         if options.strict:
             source.check_no_rejects()
+        stop = stack.enter_context(graceful_shutdown())
         ingest = Ingest(
             bootstrap_servers,
             topic,
@@ -133,8 +135,6 @@ def produce(
             cycle += 1
     if json:
         print_json({"topic": topic, "files": results})
-    if stop.is_set():
-        raise typer.Exit(130)
 
 
 def _as_result(progress: "IngestProgress", cycle_suffix: str) -> dict[str, object]:

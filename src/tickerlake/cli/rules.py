@@ -1,6 +1,7 @@
 """``tickerlake rules``: check alert rules, backtest them, print a preset."""
 
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -138,8 +139,9 @@ def backtest_command(
     engine = AlertEngine(ruleset.rules, tracking_options.intervals)
     status_line, printer, result = StatusLine(), AlertPrinter(json=json), BacktestResult()
     shown: dict[str, int] = {}
-    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, graceful_shutdown() as stop:
+    with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, ExitStack() as stack:
         source = open_files(input_files(data, Path(folder)), options, status_line, digest=False)
+        stop = stack.enter_context(graceful_shutdown())
         alert_batches = backtest(
             source, tracking_options, sessions_by_market(calendar), engine, result, stop.is_set
         )

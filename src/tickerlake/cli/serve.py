@@ -120,7 +120,7 @@ def serve(
             with suppress(StoreUnavailable):  # the dashboard keeps trying
                 check_format_version(store)
         with (
-            graceful_shutdown("closing connections …") as stop,
+            graceful_shutdown("closing connections …", is_service=True) as stop,
             Dashboard(
                 bootstrap_servers, librdkafka_properties(context, property_), store, options
             ) as dashboard,

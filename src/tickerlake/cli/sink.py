@@ -129,7 +129,7 @@ def sink(
         )
 
     worker = Sink(bootstrap_servers, topic, store, group, options, librdkafka_properties(context, property_))
-    with graceful_shutdown() as stop:
+    with graceful_shutdown(is_service=True) as stop:
         totals = worker.run(stop, until_end=until_end, on_progress=show_progress)
     status_line.clear()
     print_status(

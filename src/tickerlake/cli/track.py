@@ -160,7 +160,7 @@ def track(
         print_status(f"warning: {text}")
 
     with (
-        graceful_shutdown() as stop,
+        graceful_shutdown(is_service=True) as stop,
         forward_alerts(ruleset, bootstrap_servers, f"{prefix}.alerts", group, kafka_properties),
     ):
         totals = worker.run(
