@@ -123,6 +123,27 @@ def test_known_record_types_have_fixed_columns(kind: str) -> None:
     assert inferred[-1] == EXTRA
 
 
+def test_records_of_ours_among_others_decide_the_columns() -> None:
+    trade_fields = [Column(field.name, field.type) for field in SCHEMAS["trade.v1"] if field.name != "extra"]
+    quote_only = [
+        Column(field.name, field.type)
+        for field in SCHEMAS["quote.v1"]
+        if field.name not in {each.name for each in SCHEMAS["trade.v1"]}
+    ]
+    odd = '"schema":5', '"schema":"order.v1","a":1', '"a":1', '"schema":{"b":1},"price":"12"'
+    of_trades = ['"schema":"trade.v1","price":1'] * 3
+    assert inferred_from(*of_trades, *odd[:3]) == [*trade_fields, EXTRA]
+    # most records are of other programs: their fields have columns, too
+    assert inferred_from(*odd, *of_trades) == [*trade_fields, Column("a", FieldType.INT), EXTRA]
+    assert inferred_from('"schema":"quote.v1"', *of_trades) == [*trade_fields, *quote_only, EXTRA]
+
+
+def test_the_name_of_a_schema_is_text_whatever_else_there_is() -> None:
+    assert inferred_from('"schema":5', '"schema":"order.v1"')[0] == Column("schema", FieldType.STRING)
+    assert inferred_from('"schema":{"a":1}')[0] == Column("schema", FieldType.JSON)
+    assert inferred_from('"schema":5')[0] == Column("schema", FieldType.INT)
+
+
 def test_other_records_have_columns_of_the_common_type() -> None:
     assert inferred_from(
         '"a":1,"b":1,"c":"x","d":true,"e":{"y":1},"f":1,"g":null',

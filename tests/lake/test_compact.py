@@ -140,7 +140,8 @@ def test_rejects_are_stored_with_reasons(tmp_path: Path, fmt: Format) -> None:
     valid = trade("A", 1)
     invalid_price = {**valid, "price": "dear"}
     without_price = {name: value for name, value in valid.items() if name != "price"}
-    topic.add_segment([valid, invalid_price, without_price, bar("A", 0), None, {**valid, "size": 2}])
+    foreign = {**valid, "schema": "order.v1"}
+    topic.add_segment([valid, invalid_price, without_price, foreign, None, {**valid, "size": 2}])
     done = compact(store, tmp_path)
     assert (done.records, done.rejects) == (6, 4)
     (key,) = [info.key for info in store.list(curated.REJECTS)]
@@ -149,7 +150,7 @@ def test_rejects_are_stored_with_reasons(tmp_path: Path, fmt: Format) -> None:
     reasons = lines.get_column("reason").to_list()
     assert reasons[0].startswith("price is missing or invalid")
     assert reasons[1].startswith("price is missing or invalid")
-    assert "bar.v1" in reasons[2]
+    assert reasons[2] == "schema 'order.v1' is not one of tickerlake"
     assert "tombstone" in reasons[3]
     assert all("raw/t/partition=0/" in key for key in lines.get_column("object"))
     assert rows(store, "trades").height == 2
@@ -168,11 +169,18 @@ def test_an_interval_that_is_not_a_valid_folder_name_is_rejected(tmp_path: Path)
     assert_no_findings(store)
 
 
-def test_foreign_objects_are_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_objects_without_records_are_rejected_as_a_whole(tmp_path: Path, fmt: Format) -> None:
     store = LocalStore(tmp_path / "lake")
-    LakeTopic(store, "other").add_segment([b'{"hello":1}', b"[1]"])
+    LakeTopic(store, "other", fmt).add_segment([b'{"hello":1}', b"[1]"])
     done = compact(store, tmp_path)
-    assert (done.steps, done.skipped) == (0, ["other"])
+    assert (done.records, done.files, done.rejects_by_topic) == (2, 0, {"other": 2})
+    (key,) = [info.key for info in store.list(curated.REJECTS)]
+    (reject,) = pl.read_ndjson(store.read(key)).to_dicts()
+    assert (reject["kafka_offset"], reject["line"], reject["rows"]) == (0, 1, 2)
+    assert reject["reason"] == ("none of 2 rows names a schema of tickerlake; the first: schema is missing")
+    assert compact(store, tmp_path).steps == 0
+    assert_no_findings(store)
 
 
 def test_until_excludes_later_records(tmp_path: Path) -> None:
@@ -257,11 +265,11 @@ def test_the_loser_of_two_concurrent_compactions_restarts(
     loser = Compactor(store, utc_dates, tmp_path / "loser")
     winners: list[CompactionProgress] = []
 
-    def compact_first(*args: Any) -> Records:
+    def compact_first(*args: Any, **options: Any) -> Records:
         if not winners:
             winners.append(CompactionProgress())
             winners[0] = compact(store, tmp_path / "winner")
-        return read_chunk(*args)
+        return read_chunk(*args, **options)
 
     monkeypatch.setattr("tickerlake.lake.typed_records.read_chunk", compact_first)
     done = loser.run()
@@ -372,11 +380,11 @@ def test_a_duplicate_row_is_found(tmp_path: Path) -> None:
     topic.add_segment([trade("A", 0), trade("A", 1)])
     # simulates a writer that adds one row twice and loses another
     chunk = Chunk("t", 0, 0, 2, (next(i.key for i in store.list("raw/t/partition=0/")),), 2, 1)
-    records = read_chunk(store, chunk, "trades", utc_dates)
-    records.frame = pl.concat([records.frame.head(1)] * 2)
+    records = read_chunk(store, chunk, ["trades"], utc_dates)
+    records.frames["trades"] = pl.concat([records.frame("trades").head(1)] * 2)
     step = CompactionStep(store, curated.CuratedState(), tmp_path / "step", "1GB", 10)
     with step:
-        step.add("trades", chunk, records)
+        step.add(chunk, records)
         for folder, staged in step.staged_folders().items():
             step.write(folder, staged)
         step.commit(CompactionProgress())

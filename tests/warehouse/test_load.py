@@ -21,7 +21,7 @@ from tickerlake.errors import UsageError, WarehouseError, WarehouseUnavailable
 from tickerlake.lake.query import LakeDatabase
 from tickerlake.lake.store import open_store
 from tickerlake.lake.store.base import Store
-from tickerlake.lake.typed_records import frame_schema
+from tickerlake.lake.typed_records import Chunk, count_record_types, frame_schema
 from tickerlake.lake.views import views
 from tickerlake.warehouse import load as load_module
 from tickerlake.warehouse.audit import audit_loads
@@ -423,3 +423,62 @@ def test_loaded_parquet_has_the_columns_of_its_table_in_order() -> None:
         frame.write_parquet(buffer)
         buffer.seek(0)
         assert [field.name for field in spec.fields] == pl.read_parquet(buffer).columns
+
+
+@pytest.mark.parametrize("fmt", ["ndjson", "parquet"])
+def test_each_record_of_a_mixed_topic_goes_to_the_table_of_its_type(
+    emulators: None, warehouse: Warehouse, tmp_path: Any, fmt: Any
+) -> None:
+    store = open_store(str(tmp_path))
+    topic = LakeTopic(store, "t", fmt)
+    topic.add_segment(
+        [b'{"hello":1}', trade("A", 1), trade("A", 2), bar("A", 0), {**bar("A", 1), "open": "x"}]
+    )
+    LakeTopic(store, "foreign", fmt).add_segment([b"[1]", b"[2]"])
+    done = load(store, warehouse)
+    assert done.tables == {"raw_trades": 2, "raw_bars": 1}
+    assert sorted((each.kafka_offset, each.reason) for each in done.rejects) == [
+        (0, "schema is missing"),
+        (4, "open is missing or invalid; bar.v1 requires it"),
+    ]
+    assert done.skipped == ["foreign"]
+    assert_no_findings(store, warehouse)
+    topic.add_segment([trade("A", 3)])
+    topic.add_segment([bar("A", 2), bar("A", 0, interval="1d")])
+    assert load(store, warehouse).tables == {"raw_trades": 1, "raw_bars": 1, "raw_bars_daily": 1}
+    assert offsets(warehouse, "raw_trades") == [1, 2, 5]
+    assert offsets(warehouse, "raw_bars") == [3, 6]
+    assert load(store, warehouse).loads == 0
+    assert_no_findings(store, warehouse)
+    assert {(each.records, each.rejects, each.rows) for each in audit_loads(store, warehouse)} == {
+        (4, 1, 3),
+        (4, 1, 3),
+    }
+
+
+def test_segments_without_a_record_type_are_not_read_again(
+    emulators: None, warehouse: Warehouse, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(str(tmp_path))
+    topic = LakeTopic(store, "t")
+    for second in range(6):
+        topic.add_segment([trade("A", second)])
+    reads: list[str] = []
+
+    def count(store: Store, chunk: Chunk) -> Any:
+        reads.append(chunk.keys[0])
+        return count_record_types(store, chunk)
+
+    monkeypatch.setattr(load_module, "count_record_types", count)
+    load(store, warehouse)
+    assert len(reads) == 1, "only the first segment, to find the commonest type"
+    # a new process reads the segments that the other types' manifests do not cover
+    load(store, warehouse)
+    assert len(reads) == 1 + 6
+    monkeypatch.setattr(load_module, "_MAX_SKIPPED_ROWS", 6)
+    load(store, warehouse)
+    assert len(reads) == 1 + 2 * 6
+    load(store, warehouse)
+    assert len(reads) == 1 + 2 * 6 + 1
+    assert offsets(warehouse, "raw_trades") == [0, 1, 2, 3, 4, 5]
+    assert_no_findings(store, warehouse)

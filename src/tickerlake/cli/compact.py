@@ -126,14 +126,10 @@ def _report(uri: str, done: "CompactionProgress", deleted: int) -> None:
         )
     if done.superseded:
         print_status(f"  {done.superseded:,} superseded by a later revision")
-    if done.rejects:
-        print_status(
-            f"  {done.rejects:,} rejected: not of their topic's record type; reasons: {uri}/curated/_rejects/"
-        )
+    for topic, count in sorted(done.rejects_by_topic.items()):
+        print_status(f"  {topic}: {count:,} rejected; reasons: {uri}/curated/_rejects/")
     if done.replaced or deleted:
         print_status(f"  {done.replaced:,} files replaced, {deleted:,} old files deleted")
-    if done.skipped:
-        print_status(f"  skipped, no known record type: {', '.join(done.skipped)}")
 
 
 def _until_ms(text: str) -> int:

@@ -127,13 +127,13 @@ def _report(name: str, done: "LoadProgress", *, quiet: bool) -> None:
     if done.rejects:
         first = done.rejects[0]
         print_status(
-            f"  {len(done.rejects):,} rejected: not of their topic's record type; the first: "
+            f"  {sum(each.rows for each in done.rejects):,} rejected; the first: "
             f"{first.object}, line {first.line}: {first.reason} (all: loads/…/*.rejects.ndjson in the lake)"
         )
     if done.views:
         print_status(f"  {done.views} views created or changed")
     if done.skipped and not quiet:
-        print_status(f"  skipped, no known record type: {', '.join(done.skipped)}")
+        print_status(f"  skipped, no records: {', '.join(done.skipped)}")
 
 
 def _stats(name: str, done: "LoadProgress") -> dict[str, object]:
@@ -142,7 +142,7 @@ def _stats(name: str, done: "LoadProgress") -> dict[str, object]:
         "loads": done.loads,
         "records": done.records,
         "tables": done.tables,
-        "rejects": len(done.rejects),
+        "rejects": sum(each.rows for each in done.rejects),
         "resumed": done.resumed,
         "views": done.views,
     }

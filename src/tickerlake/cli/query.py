@@ -99,8 +99,8 @@ def query(
     try:
         result = database.query(sql)
         status_line.clear()
-        if database.rejects:
-            print_status(f"note: {database.rejects:,} records are not of their topic's record type; skipped")
+        for note in database.notes():
+            print_status(f"note: {note}")
         _write(result, output_format, output)
         if database.not_curated > _UNCOMPACTED_NOTE_ROWS:
             print_status(

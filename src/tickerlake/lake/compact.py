@@ -8,6 +8,7 @@ step that was killed is found and used by the next one.
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,6 @@ from tickerlake.lake.curated_files import (
 )
 from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.reader import topics
-from tickerlake.lake.record_types import TopicRecordTypes
 from tickerlake.lake.store.base import Store, create_if_absent
 from tickerlake.lake.topic import read_topic
 from tickerlake.lake.typed_records import (
@@ -37,6 +37,7 @@ from tickerlake.lake.typed_records import (
     encode_rejects,
     prefetch_chunks,
 )
+from tickerlake.model.schema import SCHEMA_OF
 
 MAX_STEP_ROWS: Final = 20_000_000
 """Bounds the temporary disk space of a step, and the work that is lost if it is killed."""
@@ -56,8 +57,8 @@ class CompactionProgress:
     files, file_bytes, replaced, adopted
         Curated files that were added, their size, those that they replace, and those among them that an
         interrupted attempt had stored.
-    skipped
-        Topics without records of ours.
+    rejects_by_topic
+        The rejected rows of each topic that has some.
     activity
         What the run is doing.
     """
@@ -72,7 +73,7 @@ class CompactionProgress:
     replaced: int = 0
     steps: int = 0
     adopted: int = 0
-    skipped: list[str] = field(default_factory=list)
+    rejects_by_topic: dict[str, int] = field(default_factory=dict)
     activity: str = ""
 
 
@@ -126,7 +127,6 @@ class Compactor:
         self._step_rows, self._file_rows = step_rows, file_rows
         self._should_stop = should_stop
         self._report = report
-        self._record_types = TopicRecordTypes(store)
 
     def run(self) -> CompactionProgress:
         """Compact all pending records.
@@ -138,7 +138,6 @@ class Compactor:
         """
         check_format_version(self._store)
         progress = CompactionProgress()
-        self._record_types.refresh()
         conflicts = 0
         while not self._should_stop():
             state = curated.read_state(self._store)
@@ -174,8 +173,8 @@ class Compactor:
     def _read(self, step: "CompactionStep", state: CuratedState, progress: CompactionProgress) -> bool:
         """Add pending chunks to a step until it has enough rows; return False on a request to stop."""
         rows = 0
-        for record_type, chunk, records in self._pending(state, progress):
-            step.add(record_type, chunk, records)
+        for chunk, records in self._pending(state):
+            step.add(chunk, records)
             rows += chunk.records
             progress.activity = f"reading {chunk.topic}"
             self._report(progress)
@@ -185,30 +184,23 @@ class Compactor:
                 break
         return True
 
-    def _pending(
-        self, state: CuratedState, progress: CompactionProgress
-    ) -> Iterator[tuple[str, Chunk, Records]]:
+    def _pending(self, state: CuratedState) -> Iterator[tuple[Chunk, Records]]:
         """Read the chunks that are not consumed yet, topic by topic."""
-        progress.skipped = []
         for name in [self._topic] if self._topic else topics(self._store):
             topic = read_topic(self._store, name)
-            record_type = self._record_types.find(topic, state.record_type(name))
-            if record_type is None:
-                progress.skipped.append(name)
-                continue
             past_cutoff: set[int] = set()
             pending = curated.pending_chunks(self._store, topic, state.next_offsets(name))
-            for chunk, records in prefetch_chunks(self._store, pending, record_type, self._session_dates):
+            for chunk, records in prefetch_chunks(self._store, pending, SCHEMA_OF, self._session_dates):
                 if self._reaches_cutoff(records):
                     past_cutoff.add(chunk.partition)
                 if chunk.partition not in past_cutoff:
-                    yield record_type, chunk, records
+                    yield chunk, records
 
     def _reaches_cutoff(self, records: Records) -> bool:
         if self._until_ms is None:
             return False
-        newest = records.frame.get_column("kafka_timestamp_ms").max()
-        return isinstance(newest, int) and newest >= self._until_ms
+        newest = (frame.get_column("kafka_timestamp_ms").max() for frame in records.frames.values())
+        return any(isinstance(time_ms, int) and time_ms >= self._until_ms for time_ms in newest)
 
 
 class CompactionStep:
@@ -239,6 +231,7 @@ class CompactionStep:
         self._rejects: list[RejectedRow] = []
         self._changes: list[FolderChange] = []
         self._superseded = dict(state.superseded)
+        self._rejects_by_topic: Counter[str] = Counter()
         self._records = self._segments = self._raw_bytes = 0
 
     def __enter__(self) -> "CompactionStep":
@@ -249,25 +242,27 @@ class CompactionStep:
         self._writer.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def add(self, record_type: str, chunk: Chunk, records: Records) -> None:
+    def add(self, chunk: Chunk, records: Records) -> None:
         """Add the records of the next chunk of a partition."""
         topic, number = chunk.topic, str(chunk.partition)
-        consumed = (
-            self.consumed.get(topic) or self._state.consumed.get(topic) or ConsumedTopic(record_type, {})
-        )
+        consumed = self.consumed.get(topic) or self._state.consumed.get(topic) or ConsumedTopic({})
         before = consumed.partitions.get(number, ConsumedRange(chunk.start, chunk.start))
+        counts = Counter({record_type: frame.height for record_type, frame in records.frames.items()})
         after = ConsumedRange(
             before.first_offset,
             chunk.end,
             before.records + chunk.records,
-            before.rejects + len(records.rejects),
+            before.rejects + records.rejected,
+            dict(Counter(before.rows) + counts),
         )
-        self.consumed[topic] = ConsumedTopic(record_type, {**consumed.partitions, number: after})
+        self.consumed[topic] = ConsumedTopic({**consumed.partitions, number: after})
         self._records += chunk.records
+        self._rejects_by_topic[topic] += records.rejected
         self._segments += len(chunk.keys)
         self._raw_bytes += chunk.bytes
         self._rejects += records.rejects
-        self._rows.add(record_type, records.frame)
+        for record_type, frame in records.frames.items():
+            self._rows.add(record_type, frame)
 
     def staged_folders(self) -> dict[CuratedFolder, StagedFolder]:
         """Stage the rows that are still in memory; return the folders to write."""
@@ -296,7 +291,8 @@ class CompactionStep:
         failpoints.reach("compact.committed")
         progress.steps += 1
         progress.records += self._records
-        progress.rejects += len(self._rejects)
+        progress.rejects += self._rejects_by_topic.total()
+        progress.rejects_by_topic = dict(Counter(progress.rejects_by_topic) + self._rejects_by_topic)
         progress.superseded += sum(change.superseded for change in self._changes)
         progress.segments += self._segments
         progress.raw_bytes += self._raw_bytes

@@ -34,6 +34,7 @@ _FILE_KEY: Final = re.compile(
     r"(?P<version>\d{10})-[0-9a-f]{16}\.parquet"
 )
 _COMMIT_KEY: Final = re.compile(rf"{LOG}(\d{{20}})\.json")
+_COMMIT_FORMAT: Final = 2
 _MAX_READ_ATTEMPTS: Final = 3
 """An attempt fails only if a cleanup deletes a commit between listing and reading, which is rare."""
 
@@ -79,27 +80,42 @@ class CuratedFile(msgspec.Struct, frozen=True):
         return parse_folder(self.key)
 
 
-class ConsumedRange(msgspec.Struct, frozen=True):
-    """The offsets ``[first_offset, next_offset)`` of a partition that were compacted, with their counts."""
+class ConsumedRange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The offsets ``[first_offset, next_offset)`` of a partition that were compacted, with their counts.
+
+    ``records`` less ``rejects`` are the sum of ``rows``, which is by record type.
+    """
 
     first_offset: int
     next_offset: int
     records: int = 0
     rejects: int = 0
+    rows: dict[str, int] = {}
 
 
-class ConsumedTopic(msgspec.Struct, frozen=True):
-    """A topic's record type and its compacted offsets by partition number (as text)."""
+class ConsumedTopic(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A topic's compacted offsets by partition number (as text)."""
 
-    record_type: str
     partitions: dict[str, ConsumedRange]
+    record_type: str = ""
+    """Of all rows, in commits of format 1."""
+
+    def with_rows(self) -> "ConsumedTopic":
+        """Return the topic as the current format writes it."""
+        if not self.record_type:
+            return self
+        partitions = {
+            number: msgspec.structs.replace(each, rows={self.record_type: each.records - each.rejects})
+            for number, each in self.partitions.items()
+        }
+        return ConsumedTopic(partitions)
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the log.
 
     ``consumed`` and ``superseded`` are totals since the first commit. ``added`` lists all current files if
-    the commit is ``full``.
+    the commit is ``full``. Until format 2, all records of a topic had one record type.
     """
 
     version: int
@@ -109,7 +125,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     added: list[CuratedFile]
     removed: list[str]
     full: bool
-    format: int = 1
+    format: int = _COMMIT_FORMAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +157,6 @@ class CuratedState:
             if consumed
             else {}
         )
-
-    def record_type(self, topic: str) -> str | None:
-        """Return the record type under which a topic was compacted; None if it was not."""
-        consumed = self.consumed.get(topic)
-        return consumed.record_type if consumed else None
 
     def files_of(self, record_type: str) -> list[CuratedFile]:
         """Return the files of a record type in the order of their keys."""
@@ -230,12 +241,13 @@ def read_commit(store: Store, version: int) -> Commit:
         decoded = msgspec.json.decode(store.read(key), type=Commit)
     except msgspec.MsgspecError as error:
         raise LakeError(f"{store.uri}/{key} is damaged: {error}.", REBUILD_HINT) from error
-    if decoded.format != 1:
+    if not 1 <= decoded.format <= _COMMIT_FORMAT:
         raise LakeError(
             f"{store.uri}/{key} has format {decoded.format}, which is newer than this version supports.",
             "Update tickerlake.",
         )
-    return decoded
+    consumed = {topic: each.with_rows() for topic, each in decoded.consumed.items()}
+    return msgspec.structs.replace(decoded, consumed=consumed)
 
 
 REBUILD_HINT: Final = "Restore it, or delete all of curated/: `tickerlake compact` rebuilds it from raw/."

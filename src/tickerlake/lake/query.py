@@ -8,8 +8,10 @@ reads these two and nothing else, and writes nothing (`sandbox`).
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +30,6 @@ from tickerlake.lake.duckdb_sql import (
 )
 from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.reader import topics
-from tickerlake.lake.record_types import TopicRecordTypes
 from tickerlake.lake.sandbox import check_reads, lock, query_errors
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import read_topic
@@ -52,6 +53,26 @@ _SQL_TYPES: Final = {
     pl.Datetime("us", "UTC"): "timestamptz",
     pl.List(pl.String()): "varchar[]",
 }
+
+
+@dataclass(slots=True)
+class PendingRows:
+    """Rows of a topic that are not compacted.
+
+    Parameters
+    ----------
+    rows
+        All of them.
+    records, rejects
+        By record type: those that were read, and those that name its schema but lack what it requires.
+    first_reason
+        Why the first of them was rejected.
+    """
+
+    rows: int = 0
+    records: Counter[str] = field(default_factory=Counter)
+    rejects: Counter[str] = field(default_factory=Counter)
+    first_reason: str = ""
 
 
 class LakeDatabase:
@@ -102,13 +123,10 @@ class LakeDatabase:
         for view in views().values():
             self._database.execute(f"create view lake.{view.name} as {view.sql}")
         self._state: CuratedState | None = None
-        self._record_types = TopicRecordTypes(store)
         self._prepared: set[str] = set()
         self._part_count = 0
-        self.rejects = 0
-        """Number of pending records that were rejected."""
-        self.not_curated = 0
-        """Number of pending records that were read from raw segments."""
+        self.pending: dict[str, PendingRows] = {}
+        """By topic: what was found in raw segments."""
         if store.local_path:
             self._root = store.uri
         else:
@@ -126,9 +144,25 @@ class LakeDatabase:
 
     def refresh(self) -> None:
         """Show the lake as it is now."""
-        self._state, self._prepared = None, set()
-        self._record_types.refresh()
-        self.rejects = self.not_curated = 0
+        self._state, self._prepared, self.pending = None, set(), {}
+
+    @property
+    def not_curated(self) -> int:
+        """Number of records that were read from raw segments."""
+        return sum(each.records.total() for each in self.pending.values())
+
+    def notes(self) -> list[str]:
+        """Say which rows of raw segments are not in the tables that were used, and why."""
+        tables = " or ".join(name for name in RECORD_TYPES if name in self._prepared)
+        notes = []
+        for topic, pending in self.pending.items():
+            others = pending.rows - pending.records.total() - pending.rejects.total()
+            if others and pending.records:
+                notes.append(f"{topic}: {others:,} of {pending.rows:,} rows are not {tables}")
+            if pending.rejects:
+                rejects = pending.rejects.total()
+                notes.append(f"{topic}: {rejects:,} rejected, the first: {pending.first_reason}")
+        return notes
 
     def query(self, sql: str, parameters: Iterable[Any] = ()) -> Any:
         """Run one SELECT, or an EXPLAIN of one.
@@ -249,11 +283,15 @@ class LakeDatabase:
         paths: list[str] = []
         for name in topics(self._store):
             topic = read_topic(self._store, name)
-            if self._record_types.find(topic, state.record_type(name)) != record_type:
-                continue
             pending = curated.pending_chunks(self._store, topic, state.next_offsets(name))
-            for _, records in prefetch_chunks(self._store, pending, record_type, self._session_dates):
-                self._stage(records, paths, name)
+            rows = 0
+            for chunk, records in prefetch_chunks(
+                self._store, pending, [record_type], self._session_dates, complete=False
+            ):
+                rows += chunk.records
+                self._stage(records, record_type, paths, name)
+            if rows:
+                self.pending.setdefault(name, PendingRows()).rows = rows
         if not paths:
             return ""
         if record_type not in DEDUP_KEYS:
@@ -263,13 +301,17 @@ class LakeDatabase:
         self._database.execute(f"copy ({latest_rows}) to {sql_literal(path)} (format parquet)")
         return read_parquet_sql([path])
 
-    def _stage(self, records: Records, paths: list[str], topic: str) -> None:
-        self.rejects += len(records.rejects)
-        if records.frame.height:
-            self.not_curated += records.frame.height
+    def _stage(self, records: Records, record_type: str, paths: list[str], topic: str) -> None:
+        pending = self.pending.setdefault(topic, PendingRows())
+        if records.rejects:
+            pending.first_reason = pending.first_reason or records.rejects[0].reason
+            pending.rejects[record_type] += records.rejected
+        frame = records.frame(record_type)
+        if frame.height:
+            pending.records[record_type] += frame.height
             path = str(Path(self._folder.name) / f"{self._part_count}.parquet")
             self._part_count += 1
-            records.frame.write_parquet(path, compression="lz4")
+            frame.write_parquet(path, compression="lz4")
             paths.append(path)
         self._report(f"{self._store.uri}: reading {topic}, {self.not_curated:,} records not compacted yet")
 

@@ -1,13 +1,13 @@
-"""Segments → records of one record type in typed columns, for compaction, queries and loads.
+"""Segments → records in typed columns, by record type, for compaction, queries and loads.
 
-A topic's record type is that of its first record (`record_types`). A record of another type, or without a
-required field, is rejected: it is stored apart from the others, with its reason.
+The record type of a row is that of the schema that it names itself, whatever the other rows of its topic
+are. A row that names no schema of tickerlake, or lacks a required field, is rejected with its reason.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -15,13 +15,23 @@ import polars as pl
 
 from tickerlake.errors import LakeError
 from tickerlake.lake.chain import walk
-from tickerlake.lake.formats import StoredRows, columns, for_topic
-from tickerlake.lake.formats.columns import ENVELOPE, Column
+from tickerlake.lake.formats import StoredRows, for_key, for_topic
+from tickerlake.lake.formats.columns import Column
 from tickerlake.lake.reader import read_columns, read_rows
+from tickerlake.lake.rows_by_schema import DecodedRows, SplitRows, row_texts, split_rows
 from tickerlake.lake.segment import REPAIR_HINT
 from tickerlake.lake.store.base import Store
 from tickerlake.lake.topic import TopicMeta
-from tickerlake.model.schema import SCHEMA_OF, FieldType, fields, polars_type, time_columns, with_timestamps
+from tickerlake.model.json import parse_schema
+from tickerlake.model.schema import (
+    RECORD_TYPE_OF,
+    SCHEMA_OF,
+    FieldType,
+    fields,
+    polars_type,
+    time_columns,
+    with_timestamps,
+)
 
 LINEAGE: Final = pl.Schema(
     {
@@ -61,6 +71,8 @@ _CHUNK_READ_THREADS: Final = 2
 """Overlaps reading one chunk with decoding another; Polars decodes on all cores by itself."""
 
 _INTERVAL_PATTERN: Final = r"^[0-9a-z]{1,16}$"
+_MAX_NAME: Final = 40
+"""Characters of a name that a reason quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,8 @@ class Chunk:
         The objects with rows; none for a gap or a hole.
     records, bytes
         Number of rows, and total size of the objects.
+    columns
+        The topic's columns if its format has any.
     """
 
     topic: str
@@ -82,11 +96,19 @@ class Chunk:
     keys: tuple[str, ...]
     records: int
     bytes: int
+    columns: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row that is not a record of its topic's record type, with its position in the lake and in Kafka."""
+    """A row that is not a record, with its position in the lake and in Kafka.
+
+    Parameters
+    ----------
+    rows
+        Number of rows that it stands for: all of an object if none of them names a schema of tickerlake.
+        `kafka_offset`, `line` and `row` are then those of the first.
+    """
 
     kafka_topic: str
     kafka_partition: int
@@ -95,14 +117,35 @@ class RejectedRow:
     line: int
     reason: str
     row: str
+    rows: int = 1
 
 
 @dataclass(slots=True)
 class Records:
-    """The records of a chunk in the columns of `frame_schema`, and its rejected rows."""
+    """The records of a chunk.
 
-    frame: pl.DataFrame
+    Parameters
+    ----------
+    frames
+        By record type, without empty ones: its records in the columns of `frame_schema`.
+    rejects
+        The rows that are not records.
+    others
+        How many rows name each record type that was not requested; only counted if all rows were read.
+    """
+
+    frames: dict[str, pl.DataFrame] = field(default_factory=dict)
     rejects: list[RejectedRow] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def rejected(self) -> int:
+        """Number of rejected rows."""
+        return sum(each.rows for each in self.rejects)
+
+    def frame(self, record_type: str) -> pl.DataFrame:
+        """Return the records of a type."""
+        return self.frames.get(record_type, frame_schema(record_type).to_frame())
 
 
 def frame_schema(record_type: str) -> pl.Schema:
@@ -139,6 +182,7 @@ def chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterat
     if for_topic(topic.format).one_object_per_record:
         yield from _object_chunks(store, topic, partition, start)
         return
+    topic_columns: tuple[Column, ...] = ()
     for piece in walk(store, topic, partition, start):
         if piece.problem:
             raise LakeError(
@@ -150,7 +194,11 @@ def chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterat
                 _AUDIT_HINT,
             )
         keys = (piece.key,) if piece.records else ()
-        yield Chunk(topic.topic, partition, start, piece.end, keys, piece.records, piece.info.size)
+        if keys and not topic_columns and for_topic(topic.format).has_columns:
+            topic_columns = tuple(read_columns(store, topic.topic))
+        yield Chunk(
+            topic.topic, partition, start, piece.end, keys, piece.records, piece.info.size, topic_columns
+        )
         start = piece.end
 
 
@@ -173,39 +221,94 @@ def _object_chunks(store: Store, topic: TopicMeta, partition: int, start: int) -
         yield Chunk(topic.topic, partition, first, end, tuple(keys), len(keys), size)
 
 
-def read_chunk(store: Store, chunk: Chunk, record_type: str, session_dates: SessionDateLookup) -> Records:
+def read_chunk(
+    store: Store,
+    chunk: Chunk,
+    record_types: Collection[str],
+    session_dates: SessionDateLookup,
+    *,
+    complete: bool = True,
+) -> Records:
     """Read the records of a chunk.
+
+    Parameters
+    ----------
+    record_types
+        The record types to read.
+    complete
+        Whether to reject the rows that name no schema of tickerlake, and to count those of the other record
+        types. If not, these rows are skipped, at little cost.
 
     Raises
     ------
     LakeError
         If an object is damaged.
     """
-    if not chunk.keys:
-        return Records(frame_schema(record_type).to_frame())
-    rows = _read_rows(store, chunk)
-    layout = _layout(record_type)
-    if isinstance(rows, pl.DataFrame):
-        dtypes = {column.name: polars_type(column.type) for column in layout}
-        if any(rows.schema.get(name, dtype) != dtype for name, dtype in dtypes.items()):
-            # the topic's first records were of several types, so its columns match none of them
-            topic_columns = read_columns(store, chunk.topic)
-            decoded = columns.decode(columns.to_lines(rows, topic_columns), layout)
-        else:
-            decoded = _conform(rows, dtypes)
-    else:
-        decoded = columns.decode(rows, layout)
-    return _split_rejects(decoded, chunk, record_type, session_dates)
+    records = Records()
+    schemas = [SCHEMA_OF[record_type] for record_type in record_types]
+    rows = _read_rows(store, chunk, () if complete else schemas)
+    if rows is None:
+        return records
+    split = _split(rows, chunk, schemas, complete=complete)
+    rejected: dict[int, str] = {}
+    for schema, decoded in split.decoded.items():
+        frame = _split_rejects(decoded, schema, rejected)
+        if frame.height:
+            record_type = RECORD_TYPE_OF[schema]
+            records.frames[record_type] = _complete(frame, chunk, record_type, session_dates)
+    records.others = Counter({RECORD_TYPE_OF[schema]: count for schema, count in split.others.items()})
+    if complete:
+        if len(split.foreign) == chunk.records > 1:
+            records.rejects = [_reject_all(rows, chunk)]
+            return records
+        rejected |= dict.fromkeys(split.foreign, "")
+    numbers = sorted(rejected)
+    texts = row_texts(rows, numbers, chunk.columns) if numbers else []
+    records.rejects = [
+        _reject(text, chunk, number, rejected[number]) for number, text in zip(numbers, texts, strict=True)
+    ]
+    return records
+
+
+def count_record_types(store: Store, chunk: Chunk) -> Counter[str]:
+    """Count the rows of a chunk that name the schema of each record type.
+
+    Raises
+    ------
+    LakeError
+        If an object is damaged.
+    """
+    rows = _read_rows(store, chunk, ())
+    if rows is None:
+        return Counter()
+    counts = _split(rows, chunk, (), complete=True).others
+    return Counter({RECORD_TYPE_OF[schema]: count for schema, count in counts.items()})
+
+
+def _split(rows: StoredRows, chunk: Chunk, schemas: Collection[str], *, complete: bool) -> SplitRows:
+    try:
+        return split_rows(rows, chunk.columns, schemas, complete=complete)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise LakeError(f"{chunk.keys[0]} is damaged: {error}.", REPAIR_HINT) from error
 
 
 def prefetch_chunks(
-    store: Store, pending: Iterable[Chunk], record_type: str, session_dates: SessionDateLookup
+    store: Store,
+    pending: Iterable[Chunk],
+    record_types: Collection[str],
+    session_dates: SessionDateLookup,
+    *,
+    complete: bool = True,
 ) -> Iterator[tuple[Chunk, Records]]:
-    """Read chunks in order, prefetching a few."""
+    """Read chunks as `read_chunk` does, in order, prefetching a few."""
+
+    def read(chunk: Chunk) -> Records:
+        return read_chunk(store, chunk, record_types, session_dates, complete=complete)
+
     with ThreadPoolExecutor(_CHUNK_READ_THREADS) as pool:
         in_flight: deque[tuple[Chunk, Future[Records]]] = deque()
         for chunk in pending:
-            in_flight.append((chunk, pool.submit(read_chunk, store, chunk, record_type, session_dates)))
+            in_flight.append((chunk, pool.submit(read, chunk)))
             if len(in_flight) > _PREFETCH_CHUNKS:
                 first, records = in_flight.popleft()
                 yield first, records.result()
@@ -213,9 +316,15 @@ def prefetch_chunks(
             yield first, records.result()
 
 
-def _read_rows(store: Store, chunk: Chunk) -> StoredRows:
+def _read_rows(store: Store, chunk: Chunk, schemas: Collection[str]) -> StoredRows | None:
+    """Read the rows of a chunk; None if it has none, or none that names one of these schemas, if any."""
+    if not chunk.keys:
+        return None
     if len(chunk.keys) == 1:
-        return read_object(store, chunk.keys[0])
+        key = chunk.keys[0]
+        if not schemas:
+            return read_object(store, key)
+        return for_key(key).read_rows_naming(store.read(key), key, schemas)
 
     def read_line(key: str) -> pl.Series:
         rows = read_object(store, key)
@@ -240,71 +349,87 @@ def read_object(store: Store, key: str) -> StoredRows:
     return rows
 
 
-def _layout(record_type: str) -> list[Column]:
-    record_columns = [
-        Column(each.name, each.type) for each in fields(SCHEMA_OF[record_type]) if each.name != "extra"
-    ]
-    return [*ENVELOPE, *record_columns, Column("extra", FieldType.JSON)]
-
-
-def _conform(frame: pl.DataFrame, dtypes: dict[str, pl.DataType]) -> pl.DataFrame:
-    """Select the columns of a record type from a Parquet segment; missing ones are null."""
-    return frame.select(
-        pl.col(name) if name in frame.columns else pl.lit(None, dtype).alias(name)
-        for name, dtype in dtypes.items()
-    )
-
-
-def _split_rejects(
-    frame: pl.DataFrame, chunk: Chunk, record_type: str, session_dates: SessionDateLookup
-) -> Records:
-    schema = SCHEMA_OF[record_type]
+def _split_rejects(decoded: DecodedRows, schema: str, rejected: dict[int, str]) -> pl.DataFrame:
+    """Return the rows that have what their schema requires; add the reasons of the others to ``rejected``."""
+    frame = decoded.frame
     required = [each for each in fields(schema) if not each.nullable and each.name != "schema"]
     lists = [each.name for each in required if each.type is FieldType.STRING_LIST]
     frame = frame.with_columns(pl.col(name).fill_null([]) for name in lists)
-    fits = (pl.col("schema") == schema).fill_null(value=False)
-    for each in required:
-        fits &= pl.col(each.name).is_not_null()
+    checks = {
+        f"{each.name} is missing or invalid; {schema} requires it": frame.get_column(each.name).is_not_null()
+        for each in required
+    }
+    fits = pl.repeat(value=True, n=frame.height, eager=True)
+    for check in checks.values():
+        fits &= check
     if "interval" in frame.columns:
         # the interval becomes a folder name
         fits &= frame.get_column("interval").str.contains(_INTERVAL_PATTERN).fill_null(value=False)
-    rejected = frame.with_row_index("line").filter(~fits)
-    accepted = frame.filter(fits) if rejected.height else frame
-    if "session_date" not in accepted.columns:
+    if fits.all():
+        return frame
+    for place in (~fits).arg_true():
+        reason = next((reason for reason, check in checks.items() if not check[place]), None)
+        if reason is None:
+            interval = frame.get_column("interval")[place]
+            reason = f"interval {interval[:_MAX_NAME]!r} is not one such as 1m or 1d"
+        rejected[decoded.numbers[place]] = reason
+    return frame.filter(fits)
+
+
+def _complete(
+    frame: pl.DataFrame, chunk: Chunk, record_type: str, session_dates: SessionDateLookup
+) -> pl.DataFrame:
+    """Add the columns that are not fields."""
+    if "session_date" not in frame.columns:
         resolved_dates = session_dates(
-            accepted.get_column("instrument_id"), accepted.get_column(event_time_column(record_type))
+            frame.get_column("instrument_id"), frame.get_column(event_time_column(record_type))
         )
-        accepted = accepted.with_columns(session_date=resolved_dates)
-    accepted = with_timestamps(accepted, time_columns(schema)).with_columns(
+        frame = frame.with_columns(session_date=resolved_dates)
+    frame = with_timestamps(frame, time_columns(SCHEMA_OF[record_type])).with_columns(
         kafka_topic=pl.lit(chunk.topic), kafka_partition=pl.lit(chunk.partition, pl.Int64)
     )
-    rejects = [_reject(row, chunk, schema, [each.name for each in required]) for row in rejected.to_dicts()]
-    return Records(accepted.select(frame_schema(record_type).names()), rejects)
+    return frame.select(frame_schema(record_type).names())
 
 
-def _reject(row: dict[str, object], chunk: Chunk, schema: str, required: list[str]) -> RejectedRow:
-    if row["kafka_tombstone"]:
-        reason = "tombstone: the message has a key but no value"
-    elif row["schema"] != schema:
-        reason = f"schema {row['schema'] or 'is missing'}; the topic holds {schema}"
-    else:
-        missing_field = next((name for name in required if row[name] is None), None)
-        reason = (
-            f"{missing_field} is missing or invalid; {schema} requires it"
-            if missing_field
-            else f"interval {str(row['interval'])[:40]!r} is not one such as 1m or 1d"
-        )
-    line = int(str(row.pop("line")))
-    key = chunk.keys[line] if len(chunk.keys) > 1 else chunk.keys[0]
-    present = {name: value for name, value in row.items() if value not in (None, [])}
+class _StoredRow(msgspec.Struct):
+    kafka_offset: int
+    kafka_tombstone: bool = False
+    schema: msgspec.Raw = msgspec.Raw(b"")
+
+
+_ROW_DECODER: Final = msgspec.json.Decoder(_StoredRow)
+
+
+def _reject(text: str, chunk: Chunk, number: int, reason: str) -> RejectedRow:
+    """Return the reject of a row; an empty reason stands for a row that names no schema of tickerlake."""
+    row = _ROW_DECODER.decode(text)
+    has_many_objects = len(chunk.keys) > 1
     return RejectedRow(
         chunk.topic,
         chunk.partition,
-        int(str(row["kafka_offset"])),
-        key,
-        1 if len(chunk.keys) > 1 else line + 1,
-        reason,
-        msgspec.json.encode(present, enc_hook=str).decode(),
+        row.kafka_offset,
+        chunk.keys[number] if has_many_objects else chunk.keys[0],
+        1 if has_many_objects else number + 1,
+        reason or _foreign_reason(row),
+        text,
+    )
+
+
+def _foreign_reason(row: _StoredRow) -> str:
+    if row.kafka_tombstone:
+        return "tombstone: the message has a key but no value"
+    if not bytes(row.schema):
+        return "schema is missing"
+    name = parse_schema(row.schema)
+    return "schema is not a text" if name is None else f"schema {name[:_MAX_NAME]!r} is not one of tickerlake"
+
+
+def _reject_all(rows: StoredRows, chunk: Chunk) -> RejectedRow:
+    first = _reject(row_texts(rows, [0], chunk.columns)[0], chunk, 0, "")
+    return replace(
+        first,
+        reason=f"none of {chunk.records} rows names a schema of tickerlake; the first: {first.reason}",
+        rows=chunk.records,
     )
 
 

@@ -204,10 +204,12 @@ def _as_expression(part: str | pl.Expr) -> pl.Expr:
 
 
 class _Schema(msgspec.Struct):
-    schema: str | None = None
+    schema: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _SCHEMA_DECODER: Final = msgspec.json.Decoder(_Schema)
+_TEXT_DECODER: Final = msgspec.json.Decoder(str)
+_SCHEMA_BY_JSON: Final = {f'"{schema}"'.encode(): schema for schema in RECORD_TYPE_OF}
 
 
 def find_schema(document: bytes | str) -> str | None:
@@ -219,8 +221,19 @@ def find_schema(document: bytes | str) -> str | None:
         It is not JSON; the bytes of other fields are not examined.
     """
     try:
-        return _SCHEMA_DECODER.decode(document).schema
+        return parse_schema(_SCHEMA_DECODER.decode(document).schema)
     except msgspec.ValidationError:
+        return None
+
+
+def parse_schema(value: bytes | memoryview | None) -> str | None:
+    """Return the name in the JSON text of a field ``schema``, None if it is no text."""
+    text = bytes(value or b"")
+    if (schema := _SCHEMA_BY_JSON.get(text)) is not None:
+        return schema
+    try:
+        return _TEXT_DECODER.decode(text) if text.startswith(b'"') else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -24,7 +24,7 @@ class LoadAudit:
     loads, through
         Number of complete loads, and the first offset after them.
     records, rejects, rows
-        Records that were read, rejected ones among them, and rows in the tables.
+        Records of a record type that were read, rejected ones among them, and rows in the tables.
     """
 
     topic: str
@@ -50,33 +50,47 @@ def audit_loads(store: Store, warehouse: Warehouse) -> list[LoadAudit]:
     for record_type in SCHEMA_OF:
         loaded = _loaded_ranges(Manifests(store, warehouse.project, warehouse.dataset, record_type))
         for (topic, partition), ranges in sorted(loaded.items()):
-            result = LoadAudit(topic, partition, loads=len(ranges), through=ranges[-1][0].end)
-            result.records = sum(each.records for each, _ in ranges)
-            result.rejects = result.records - sum(rows for _, rows in ranges)
+            result = LoadAudit(topic, partition, loads=len(ranges), through=ranges[-1].offsets.end)
+            result.rejects = sum(loaded_range.rejects for loaded_range in ranges)
+            result.records = result.rejects + sum(loaded_range.rows for loaded_range in ranges)
             for first in range(0, len(ranges), _RANGES_PER_QUERY):
                 result.findings += _compare(
                     warehouse, record_type, ranges[first : first + _RANGES_PER_QUERY], result
                 )
-            results.append(result)
+            if result.records or result.findings:
+                results.append(result)
     return results
 
 
-def _loaded_ranges(manifests: Manifests) -> dict[tuple[str, int], list[tuple[Range, int]]]:
-    """Return the loaded ranges of each partition in order, each with its number of rows."""
-    ranges_by_partition: dict[tuple[str, int], list[tuple[Range, int]]] = {}
+@dataclass(frozen=True, slots=True)
+class _LoadedRange:
+    offsets: Range
+    rows: int
+    rejects: int
+
+
+def _loaded_ranges(manifests: Manifests) -> dict[tuple[str, int], list[_LoadedRange]]:
+    """Return the loaded ranges of each partition in order."""
+    ranges_by_partition: dict[tuple[str, int], list[_LoadedRange]] = {}
     latest = manifests.find_latest()
     for number in range(1, latest.number + 1 if latest else 1):
         result = manifests.find_result(number)
-        if result is not None:
-            for each, rows in zip(manifests.read(number).ranges, result.rows, strict=True):
-                ranges_by_partition.setdefault((each.topic, each.partition), []).append((each, rows))
+        if result is None:
+            continue
+        ranges = manifests.read(number).ranges
+        rejected = result.rejected or [
+            each.records - rows for each, rows in zip(ranges, result.rows, strict=True)
+        ]
+        for each, rows, rejects in zip(ranges, result.rows, rejected, strict=True):
+            loaded = ranges_by_partition.setdefault((each.topic, each.partition), [])
+            loaded.append(_LoadedRange(each, rows, rejects))
     return ranges_by_partition
 
 
 def _compare(
-    warehouse: Warehouse, record_type: str, ranges: list[tuple[Range, int]], result: LoadAudit
+    warehouse: Warehouse, record_type: str, ranges: list[_LoadedRange], result: LoadAudit
 ) -> Iterator[Finding]:
-    first = ranges[0][0]
+    first = ranges[0].offsets
     sources = " union all ".join(
         f"select kafka_topic, kafka_partition, kafka_offset from `{warehouse.name}`.{table.name}"
         for table in tables(record_type)
@@ -88,18 +102,20 @@ def _compare(
             "where r.kafka_topic = @topic and r.kafka_partition = @partition "
             "and r.kafka_offset >= @first and r.kafka_offset < @end) as counted group by bucket",
             [
-                ("starts", "INT64", [each.start for each, _ in ranges]),
+                ("starts", "INT64", [each.offsets.start for each in ranges]),
                 ("topic", "STRING", first.topic),
                 ("partition", "INT64", first.partition),
                 ("first", "INT64", first.start),
-                ("end", "INT64", ranges[-1][0].end),
+                ("end", "INT64", ranges[-1].offsets.end),
             ],
         )
     except NotFound as error:
-        yield Finding("table_missing", f"{warehouse.name}.raw_{record_type}", error.message)
+        if any(each.rows for each in ranges):
+            yield Finding("table_missing", f"{warehouse.name}.raw_{record_type}", error.message)
         return
     by_bucket = {int(bucket): (int(n), int(offsets)) for bucket, n, offsets in bucket_counts}
-    for number, (each, expected_rows) in enumerate(ranges, 1):
+    for number, loaded in enumerate(ranges, 1):
+        each, expected_rows = loaded.offsets, loaded.rows
         rows, offsets = by_bucket.get(number, (0, 0))
         result.rows += rows
         if rows != expected_rows or offsets != rows:

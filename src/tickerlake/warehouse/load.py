@@ -3,11 +3,17 @@
 For each record type, a manifest in the lake plans the next load: its offsets, and the names of its jobs. The
 next manifest is created only when the load is complete. BigQuery runs a job of a given name once, so a loader
 that finds an incomplete load requests its jobs by name: they are started, or waited for.
+
+A topic can hold several record types. The manifests of its commonest one are planned without reading it, and
+its foreign rows are rejected there. The other types' manifests cover its segments, too, but only once rows of
+the type are in them, or many segments are without.
 """
 
 import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final
 
 import polars as pl
@@ -17,16 +23,18 @@ from tickerlake.errors import ObjectMissing, WarehouseError, WarehouseUnavailabl
 from tickerlake.lake import curated
 from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.reader import topics
-from tickerlake.lake.record_types import TopicRecordTypes
 from tickerlake.lake.segment import parse_position
 from tickerlake.lake.store.base import Store, create_if_absent, discard
 from tickerlake.lake.topic import TopicMeta, read_topic
 from tickerlake.lake.typed_records import (
     Chunk,
+    Records,
     RejectedRow,
     SessionDateLookup,
     chunks,
+    count_record_types,
     encode_rejects,
+    frame_schema,
     prefetch_chunks,
 )
 from tickerlake.lake.views import views
@@ -49,6 +57,12 @@ _MAX_ATTEMPTS: Final = 6
 """Backoffs of 1 + 4 + 16 + 60 + 60 s, then the load is left to a later run."""
 
 _MAX_BACKOFF_S: Final = 60.0
+
+_MAX_SKIPPED_ROWS: Final = 1_000_000
+"""A new process reads so many rows again at most to find that they are of other record types."""
+
+_MAX_SAMPLE_CHUNKS: Final = 3
+"""A topic of other programs is not searched any further for its commonest record type."""
 
 
 @dataclass(slots=True)
@@ -119,7 +133,7 @@ class Loader:
         self._batch_rows = batch_rows
         self._wait = wait
         self._report = report
-        self._record_types = TopicRecordTypes(store)
+        self._record_counts = _RecordCounts(store)
         self._ensured_tables: set[str] = set()
         self._manifests: dict[str, Manifests] = {}
 
@@ -142,29 +156,27 @@ class Loader:
         """
         check_format_version(self._store)
         progress = LoadProgress()
-        topics_by_type = self._topics_by_record_type(progress)
-        for record_type, topic_metas in topics_by_type.items():
-            self._load_record_type(record_type, topic_metas, progress)
-        if with_views and topics_by_type:
+        topic_metas = [read_topic(self._store, name) for name in topics(self._store)]
+        main_types = {topic.topic: self._record_counts.main_type(topic) for topic in topic_metas}
+        for is_main in (True, False):
+            # the main types first: what is read for them tells where the others are
+            for record_type in SCHEMA_OF:
+                selected = [t for t in topic_metas if (main_types[t.topic] == record_type) == is_main]
+                if selected:
+                    self._load_record_type(record_type, selected, main_types, progress)
+        progress.skipped = [name for name in main_types if not self._record_counts.has_records(name)]
+        self._record_counts.forget_loaded()
+        if with_views and len(progress.skipped) < len(topic_metas):
             progress.views = self.ensure_views()
         return progress
 
-    def _topics_by_record_type(self, progress: LoadProgress) -> dict[str, list[TopicMeta]]:
-        topics_by_type: dict[str, list[TopicMeta]] = {}
-        self._record_types.refresh()
-        for name in topics(self._store):
-            topic = read_topic(self._store, name)
-            record_type = self._record_types.find(topic)
-            if record_type is None:
-                progress.skipped.append(name)
-            else:
-                topics_by_type.setdefault(record_type, []).append(topic)
-        return topics_by_type
-
     def _load_record_type(
-        self, record_type: str, topic_metas: list[TopicMeta], progress: LoadProgress
+        self,
+        record_type: str,
+        topic_metas: list[TopicMeta],
+        main_types: Mapping[str, str | None],
+        progress: LoadProgress,
     ) -> None:
-        self._ensure_tables(record_type)
         manifests = self._manifests.get(record_type)
         if manifests is None:
             manifests = Manifests(self._store, self._warehouse.project, self._warehouse.dataset, record_type)
@@ -172,15 +184,15 @@ class Loader:
         last = manifests.find_latest()
         if last is not None and manifests.find_result(last.number) is None:
             progress.resumed += 1
-            self._complete(manifests, last, progress)
+            self._complete(manifests, last, main_types, progress)
         while not self._wait(0):
-            ranges = self._next_ranges(topic_metas, last)
+            ranges = self._next_ranges(record_type, topic_metas, main_types, last)
             if not ranges:
                 return
             self._check_quota(manifests, last)
             last = manifests.create_next(last, ranges)
             failpoints.reach("load.planned")
-            self._complete(manifests, last, progress)
+            self._complete(manifests, last, main_types, progress)
 
     def _ensure_tables(self, record_type: str) -> None:
         for spec in tables(record_type):
@@ -188,21 +200,31 @@ class Loader:
                 self._warehouse.ensure_table(spec)
                 self._ensured_tables.add(spec.name)
 
-    def _next_ranges(self, topic_metas: list[TopicMeta], last: Manifest | None) -> list[Range]:
+    def _next_ranges(
+        self,
+        record_type: str,
+        topic_metas: list[TopicMeta],
+        main_types: Mapping[str, str | None],
+        last: Manifest | None,
+    ) -> list[Range]:
         """Return the offsets of the next load: about a batch, in complete objects."""
         next_offsets = last.next_offsets if last else {}
         ranges: dict[tuple[str, int], Range] = {}
-        rows = 0
+        rows = skipped = 0
         for topic in topic_metas:
             for chunk in curated.pending_chunks(self._store, topic, next_offsets.get(topic.topic, {})):
+                records = chunk.records
+                if main_types[topic.topic] != record_type:
+                    records = self._record_counts.count(chunk)[record_type]
                 key = (chunk.topic, chunk.partition)
                 start = ranges[key].start if key in ranges else chunk.start
                 before = ranges[key].records if key in ranges else 0
-                ranges[key] = Range(chunk.topic, chunk.partition, start, chunk.end, before + chunk.records)
-                rows += chunk.records
+                ranges[key] = Range(chunk.topic, chunk.partition, start, chunk.end, before + records)
+                rows += records
+                skipped += chunk.records - records
                 if rows >= self._batch_rows:
                     return list(ranges.values())
-        return list(ranges.values()) if rows else []
+        return list(ranges.values()) if rows or skipped >= _MAX_SKIPPED_ROWS else []
 
     def _check_quota(self, manifests: Manifests, last: Manifest | None) -> None:
         if last is None or last.number < MAX_LOADS_PER_DAY:
@@ -221,37 +243,54 @@ class Loader:
             unavailable.retry_after_s = remaining_ms / 1000
             raise unavailable
 
-    def _complete(self, manifests: Manifests, manifest: Manifest, progress: LoadProgress) -> None:
+    def _complete(
+        self,
+        manifests: Manifests,
+        manifest: Manifest,
+        main_types: Mapping[str, str | None],
+        progress: LoadProgress,
+    ) -> None:
         """Load the records of a manifest into their tables, unless that has been done."""
-        progress.activity = f"reading the records of load {manifest.number:,} of {manifest.record_type}"
+        record_type = manifest.record_type
+        progress.activity = f"reading the records of load {manifest.number:,} of {record_type}"
         self._report(progress)
-        frames: list[pl.DataFrame] = []
+        frames: list[pl.DataFrame] = [frame_schema(record_type).to_frame()]
         rows: list[int] = []
+        rejected: list[int] = []
         rejects: list[RejectedRow] = []
         for each in manifest.ranges:
-            read = prefetch_chunks(
-                self._store, self._chunks_in(each), manifest.record_type, self._session_dates
-            )
-            records = [records for _, records in read]
-            rows.append(sum(part.frame.height for part in records))
-            frames += [part.frame for part in records]
-            rejects += [reject for part in records for reject in part.rejects]
+            is_main = main_types.get(each.topic) == record_type
+            range_rejects = len(rejects)
+            rows.append(0)
+            for chunk, records in prefetch_chunks(
+                self._store, self._chunks_in(each), [record_type], self._session_dates, complete=is_main
+            ):
+                frame = records.frame(record_type)
+                if is_main:
+                    self._record_counts.add(chunk, records)
+                rows[-1] += frame.height
+                frames.append(frame)
+                rejects += records.rejects
+            rejected.append(sum(reject.rows for reject in rejects[range_rejects:]))
         frame = pl.concat(frames)
         if rejects:
             create_if_absent(
                 self._store, manifests.key(manifest.number, "rejects.ndjson"), encode_rejects(rejects)
             )
         jobs = []
-        for spec, part in split_by_table(manifest.record_type, frame):
+        if frame.height:
+            self._ensure_tables(record_type)
+        for spec, part in split_by_table(record_type, frame):
             jobs.append(self._load_part(manifests, manifest, spec, part, progress))
             progress.tables[spec.name] = progress.tables.get(spec.name, 0) + part.height
         failpoints.reach("load.loaded")
         now_ms = clock.now_ns() // 1_000_000
         manifests.record_result(
-            manifest, LoadResult(rows=rows, rejects=len(rejects), jobs=jobs, done_ms=now_ms)
+            manifest,
+            LoadResult(rows=rows, rejected=rejected, rejects=sum(rejected), jobs=jobs, done_ms=now_ms),
         )
         failpoints.reach("load.recorded")
-        progress.loads += 1
+        progress.loads += bool(jobs or rejects)
         progress.records += sum(each.records for each in manifest.ranges)
         progress.rejects += rejects
         self._report(progress)
@@ -369,6 +408,57 @@ class Loader:
         return changed
 
 
+class _RecordCounts:
+    """How many rows of each record type the chunks hold that some manifests do not cover yet."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._main_types: dict[str, str] = {}
+        self._before: dict[tuple[str, int, int, int], Counter[str]] = {}
+        self._current: dict[tuple[str, int, int, int], Counter[str]] = {}
+        self._has_records: set[str] = set()
+
+    def main_type(self, topic: TopicMeta) -> str | None:
+        """Return the commonest record type of a topic's first records; None if it has none yet."""
+        name = topic.topic
+        if name not in self._main_types:
+            pending = (chunk for chunk in curated.pending_chunks(self._store, topic, {}) if chunk.keys)
+            for chunk in islice(pending, _MAX_SAMPLE_CHUNKS):
+                if commonest := self.count(chunk).most_common(1):
+                    self._main_types[name] = commonest[0][0]
+                    break
+        return self._main_types.get(name)
+
+    def count(self, chunk: Chunk) -> Counter[str]:
+        """Return the number of rows of each record type; read the chunk if they are not known."""
+        key = _key(chunk)
+        counts = self._current.get(key, self._before.get(key))
+        return self._store_counts(chunk, count_record_types(self._store, chunk) if counts is None else counts)
+
+    def add(self, chunk: Chunk, records: Records) -> None:
+        """Add the counts of a chunk that was read completely."""
+        counts = Counter({name: frame.height for name, frame in records.frames.items()})
+        self._store_counts(chunk, counts + records.others)
+
+    def _store_counts(self, chunk: Chunk, counts: Counter[str]) -> Counter[str]:
+        self._current[_key(chunk)] = counts
+        if counts:
+            self._has_records.add(chunk.topic)
+        return counts
+
+    def has_records(self, topic: str) -> bool:
+        """Return whether a record was found in a topic."""
+        return topic in self._main_types or topic in self._has_records
+
+    def forget_loaded(self) -> None:
+        """Forget the chunks that were not asked for since the last call."""
+        self._before, self._current = self._current, {}
+
+
+def _key(chunk: Chunk) -> tuple[str, int, int, int]:
+    return chunk.topic, chunk.partition, chunk.start, chunk.end
+
+
 class _Backoff:
     """Pauses between attempts: 1, 4, 16 … seconds."""
 
@@ -391,4 +481,4 @@ def _truncate_chunk(chunk: Chunk, end: int) -> Chunk:
     if chunk.end <= end:
         return chunk
     keys = tuple(key for key in chunk.keys if (parse_position(key) or 0) < end)
-    return Chunk(chunk.topic, chunk.partition, chunk.start, end, keys, len(keys), chunk.bytes)
+    return replace(chunk, end=end, keys=keys, records=len(keys))

@@ -55,12 +55,22 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a load: rows per range, in the order of the manifest, and the jobs that loaded them."""
+    """The result of a load.
+
+    Parameters
+    ----------
+    rows, rejected
+        Loaded and rejected rows per range, in the order of the manifest. Loads of earlier versions have no
+        ``rejected``: all records that were not loaded were rejected.
+    jobs
+        The jobs that loaded them.
+    """
 
     rows: list[int]
     rejects: int
     jobs: list[str]
     done_ms: int
+    rejected: list[int] | None = None
 
 
 class Manifests:

@@ -9,6 +9,7 @@ JSON first (`formats.rows`), whose members are then parsed one by one.
 import io
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -20,7 +21,7 @@ import polars as pl
 from tickerlake.errors import LakeError
 from tickerlake.lake.formats import rows
 from tickerlake.lake.formats.rows import STRING, RejectedRecord, with_extra
-from tickerlake.model.json import decode_utf8, to_ndjson
+from tickerlake.model.json import decode_utf8, parse_schema, to_ndjson
 from tickerlake.model.schema import SCHEMAS, FieldType, polars_type, with_timestamps
 
 MAX_COLUMNS: Final = 1000
@@ -31,6 +32,7 @@ SAMPLE_RECORDS: Final = 10_000
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 _TEXTS = msgspec.json.Decoder(list[str])
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MAX_FLOAT_DIGITS = 17  # the shortest text of a double has at most 17 digits
@@ -53,7 +55,7 @@ _PATTERNS: Final[dict[FieldType, str]] = {
     ),
     FieldType.INT: r"-?(?:0|[1-9][0-9]{0,17}|[1-8][0-9]{18})",
     FieldType.TIMESTAMP_NS: r"-?(?:0|[1-9][0-9]{0,17}|[1-8][0-9]{18})",
-    FieldType.DATE: r'"[0-9]{4}-[0-9]{2}-[0-9]{2}"',
+    FieldType.DATE: r'"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"',
     FieldType.BOOL: "true|false",
     FieldType.STRING_LIST: rf"\[(?:{STRING}(?:, ?{STRING})*)?\]",
     FieldType.JSON: f"{_OBJECT}|{_ARRAY}",
@@ -83,26 +85,48 @@ _EXTRA: Final = Column("extra", FieldType.JSON)
 def infer_columns(lines: pl.Series) -> list[Column]:
     """Infer a topic's columns from the first rows of its first segment (`SAMPLE_RECORDS` of them).
 
-    If all records name the same schema of tickerlake, the columns are those of the schema. Otherwise a
-    field's type is the common type of its values: text, bool, int, float (also if some are integers), else
-    JSON text.
+    They are the fields of all schemas of tickerlake that the rows name, the commonest schema first. If most
+    rows name none, the fields of these follow, each with the common type of its values: text, bool, int,
+    float (also if some are integers), else JSON text.
     """
     schema_counts: Counter[str] = Counter()
-    types_by_field: dict[str, set[FieldType]] = {}
+    inferred = _InferredTypes()
     for line in lines:
         fields = _FIELDS.decode(line)
-        schema_counts[bytes(fields.get("schema", b'""')).decode().strip('"')] += 1
+        schema = parse_schema(fields.get("schema"))
+        if schema in SCHEMAS:
+            schema_counts[schema] += 1
+        else:
+            inferred.add(fields)
+    types = {
+        field.name: field.type
+        for schema, _ in schema_counts.most_common()
+        for field in SCHEMAS[schema]
+        if field.name != _EXTRA.name
+    }
+    if len(lines) > 2 * schema_counts.total():
+        types = types | {name: kind for name, kind in inferred.common().items() if name not in types}
+    columns = [Column(name, field_type) for name, field_type in types.items()]
+    return [*columns[:MAX_COLUMNS], _EXTRA]
+
+
+class _InferredTypes:
+    """The types of the values of each field."""
+
+    def __init__(self) -> None:
+        self._types_by_field: dict[str, set[FieldType]] = {}
+
+    def add(self, fields: dict[str, msgspec.Raw]) -> None:
         for name, raw in fields.items():
             field_type = _infer_type(bytes(raw))
             if field_type and not name.startswith("kafka_") and name != _EXTRA.name:
-                types_by_field.setdefault(name, set()).add(field_type)
-    if len(schema_counts) == 1 and (schema := next(iter(schema_counts))) in SCHEMAS:
-        schema_columns = [
-            Column(field.name, field.type) for field in SCHEMAS[schema] if field.name != _EXTRA.name
-        ]
-        return [*schema_columns, _EXTRA]
-    inferred = [Column(name, _common_type(types)) for name, types in types_by_field.items()]
-    return [*inferred[:MAX_COLUMNS], _EXTRA]
+                self._types_by_field.setdefault(name, set()).add(field_type)
+
+    def common(self) -> dict[str, FieldType]:
+        types = {name: _common_type(types) for name, types in self._types_by_field.items()}
+        if FieldType.STRING in self._types_by_field.get("schema", ()):
+            types["schema"] = FieldType.STRING  # as JSON text, the names of schemas would be in quotes
+        return types
 
 
 def _infer_type(raw: bytes) -> FieldType | None:
@@ -180,25 +204,32 @@ def decode(lines: pl.Series, layout: list[Column]) -> pl.DataFrame:
     A value that its column cannot hold, and a field without a column, go to ``extra``, which the layout
     must have.
     """
-    fits = lines.str.contains(_pattern(layout))
-    read, converted = _parse_together(lines.filter(fits), layout)
-    read = read.filter(converted)
+    read, parsed_together = decode_regular(lines, layout)
     if read.height == len(lines):
         return read
     row_numbers = pl.int_range(len(lines), dtype=pl.Int64(), eager=True)
-    parsed_together = row_numbers.filter(fits).filter(converted)
     parsed_individually = row_numbers.filter(~row_numbers.is_in(parsed_together.implode()))
     frame = pl.concat([read, _parse_individually(lines.gather(parsed_individually), layout)])
     return frame[pl.concat([parsed_together, parsed_individually]).arg_sort()]
 
 
-def to_lines(frame: pl.DataFrame, layout: list[Column]) -> pl.Series:
+def decode_regular(lines: pl.Series, layout: list[Column]) -> tuple[pl.DataFrame, pl.Series]:
+    """Parse those rows of `decode` that Polars can parse together; also return their row numbers."""
+    fits = lines.str.contains(_pattern(layout))
+    row_numbers = pl.int_range(len(lines), dtype=pl.Int64(), eager=True)
+    read, converted = _parse_together(lines.filter(fits), layout)
+    return read.filter(converted), row_numbers.filter(fits).filter(converted)
+
+
+def to_lines(frame: pl.DataFrame, layout: list[Column], fields: Collection[str] = ()) -> pl.Series:
     """Return the rows of a segment as JSON, one document each.
 
     Parameters
     ----------
     frame
         `ENVELOPE` and ``layout``; other columns are ignored.
+    fields
+        Members of ``extra`` that become fields of the row again, if it has no such field.
     """
     raw = {column.name for column in layout if column.type is FieldType.JSON}
     names = [column.name for column in (*ENVELOPE, *layout) if column.name in frame.columns]
@@ -209,8 +240,23 @@ def to_lines(frame: pl.DataFrame, layout: list[Column]) -> pl.Series:
             for name, value in zip(names, row, strict=True)
             if value is not None
         }
-        lines.append(msgspec.json.encode(members).decode())
+        if fields and _EXTRA.name in members:
+            _restore_fields(members, fields)
+        lines.append(_ENCODER.encode(members).decode())
     return pl.Series("line", lines, dtype=pl.String)
+
+
+def _restore_fields(members: dict[str, Any], fields: Collection[str]) -> None:
+    extra = bytes(members[_EXTRA.name])
+    if not extra.startswith(b"{"):
+        return
+    moved = _FIELDS.decode(extra)
+    restored = {name: moved.pop(name) for name in fields if name in moved and name not in members}
+    if restored:
+        members.update(restored)
+        members[_EXTRA.name] = msgspec.Raw(msgspec.json.encode(moved))
+        if not moved:
+            del members[_EXTRA.name]
 
 
 def _envelope(kafka_fields: pl.DataFrame, read: pl.DataFrame) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """What every storage format does. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +54,10 @@ class StorageFormat(Protocol):
 
     def read_rows(self, data: bytes, key: str) -> StoredRows:
         """Decode an object's rows; LakeError if it is damaged."""
+        ...
+
+    def read_rows_naming(self, data: bytes, key: str, schemas: Collection[str]) -> StoredRows | None:
+        """Decode an object's rows if one of them may name one of some schemas; otherwise return None."""
         ...
 
     def read_content(self, data: bytes, key: str) -> ObjectContent:

@@ -2,6 +2,7 @@
 
 import io
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 
 import msgspec
 import polars as pl
@@ -19,6 +20,8 @@ class _Offset(msgspec.Struct):
 
 
 _OFFSET_DECODER = msgspec.json.Decoder(_Offset)
+_ESCAPE = b"\\u"
+"""A name can be written with it, so that a search for the name does not find it."""
 _LEADING_OFFSET = r'^\{"kafka_offset":([0-9]+)'
 
 
@@ -30,6 +33,13 @@ class LineFormat(ABC):
     def read_rows(self, data: bytes, key: str) -> StoredRows:
         """Return an object's lines."""
         return split_lines(self.decode_text(data, key), key)
+
+    def read_rows_naming(self, data: bytes, key: str, schemas: Collection[str]) -> StoredRows | None:
+        """Return an object's lines, None if none of them contains the name of a schema."""
+        text = self.decode_text(data, key)
+        if any(name.encode() in text for name in schemas) or _ESCAPE in text:
+            return split_lines(text, key)
+        return None
 
     def encode_rows(
         self, batch: pl.DataFrame, columns: list[Column]

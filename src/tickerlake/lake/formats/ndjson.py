@@ -1,12 +1,12 @@
 """Segments as newline-delimited JSON in one gzip member, whose header holds their metadata. Pure."""
 
 import struct
-import zlib
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import polars as pl
-from isal import igzip
+from isal import igzip, igzip_lib, isal_zlib
 
 from tickerlake.errors import LakeError
 from tickerlake.lake.formats.columns import Column
@@ -20,6 +20,7 @@ HEADER_READ_BYTES = 4096
 """One range read always holds the metadata: a topic's name has at most 249 characters, the rest is short."""
 
 _SUBFIELD = b"TL"
+_IsalError: Any = igzip_lib.IsalError  # its type is declared wrongly
 
 
 class NdjsonFormat(LineFormat):
@@ -89,6 +90,6 @@ def decode_rows(data: bytes, key: str) -> bytes:
         If the object is truncated or damaged.
     """
     try:
-        return zlib.decompress(data, wbits=31)
-    except zlib.error as error:
+        return isal_zlib.decompress(data, wbits=31)
+    except _IsalError as error:
         raise LakeError(f"{key} is damaged: {error}.", REPAIR_HINT) from error

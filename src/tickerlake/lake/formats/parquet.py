@@ -5,6 +5,7 @@ checksum of all bytes before the footer, so that a changed byte is detected with
 """
 
 import io
+from collections.abc import Collection
 from dataclasses import replace
 
 import msgspec
@@ -21,6 +22,8 @@ FOOTER_READ_BYTES = 65_536
 
 _MAGIC = b"PAR1"
 _METADATA_KEY = "tickerlake"
+_ESCAPE = "\\u"
+"""JSON text can name a schema with it, so that a search for the name does not find it."""
 _CHECKSUM_PLACEHOLDER = "0" * 8
 
 
@@ -50,6 +53,19 @@ class ParquetFormat:
     def read_rows(self, data: bytes, key: str) -> StoredRows:
         """Return an object's columns."""
         return decode_rows(data, key)[0]
+
+    def read_rows_naming(self, data: bytes, key: str, schemas: Collection[str]) -> StoredRows | None:
+        """Return an object's columns, None if none of its rows contains the name of a schema."""
+        try:
+            dtypes = pl.read_parquet_schema(io.BytesIO(data))
+            # names are in a column of text or of JSON text; if there is none, they are in `extra`
+            column = "schema" if dtypes.get("schema") == pl.String() else "extra"
+            values = pl.read_parquet(io.BytesIO(data), columns=[column]).get_column(column)
+        except (ValueError, pl.exceptions.PolarsError) as error:
+            raise _damaged(key, error) from error
+        if values.unique().str.contains_any([*schemas, _ESCAPE]).any():
+            return self.read_rows(data, key)
+        return None
 
     def read_content(self, data: bytes, key: str) -> ObjectContent:
         """Read the offsets of all rows."""
@@ -127,4 +143,8 @@ def decode_rows(data: bytes, key: str) -> tuple[pl.DataFrame, str]:
     try:
         return pl.read_parquet(io.BytesIO(data)), checksum(data[: _footer_start(data)])
     except (ValueError, pl.exceptions.PolarsError) as error:
-        raise LakeError(f"{key} is damaged: {error}.", REPAIR_HINT) from error
+        raise _damaged(key, error) from error
+
+
+def _damaged(key: str, error: Exception) -> LakeError:
+    return LakeError(f"{key} is damaged: {error}.", REPAIR_HINT)
