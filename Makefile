@@ -38,6 +38,7 @@ lint: $(READY) $(PAGE)  ## check style, types, import contracts and generated fi
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/reference.py --check
 	$(BIN)/python scripts/deploy.py --check
+	$(BIN)/python scripts/notices.py --check
 	$(BIN)/python scripts/web.py --check
 
 bench: $(READY) $(VENV)/.bench  ## run the benchmarks, about 35 minutes (ARGS=--quick for a first impression)

@@ -6,12 +6,14 @@ Run by hand after changing ``KAFKA_VERSION`` in ``tickerlake.kafka.embedded.jars
 
 The broker's section contains ``kafka_2.13`` with its dependencies, and the logging bridge. The tools'
 section contains the one additional jar that the benchmarks need; its other dependencies (Kafka Connect,
-Jetty) are for commands that are not used here. Review the diff before committing it.
+Jetty) are for commands that are not used here. A line holds coordinates, SHA-256 and the license that the
+artifact's POM names. Review the diff before committing it, and run ``scripts/notices.py``.
 """
 
 import sys
 import tempfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jgo
 from jgo.maven import MavenContext
@@ -45,9 +47,25 @@ def lock_lines(coordinates: list[str]) -> list[str]:
         for name in coordinates:
             group, artifact, version = name.split(":")
             path = context.project(group, artifact).at_version(version).artifact().resolve()
-            lines.append(f"{name} {sha256_of(path)}")
+            lines.append(f"{name} {sha256_of(path)} {read_license(context, group, artifact, version)}")
             print(lines[-1], file=sys.stderr)
     return lines
+
+
+def read_license(context: MavenContext, group: str, artifact: str, version: str) -> str:
+    """Return the licenses that a POM names, or the nearest of its parents that names any."""
+    while True:
+        pom = context.project(group, artifact).at_version(version).artifact(packaging="pom").resolve()
+        root = ElementTree.parse(pom).getroot()  # noqa: S314 - of Maven Central, by https
+        namespace = root.tag.partition("}")[0] + "}" if "}" in root.tag else ""
+        licenses = root.findall(f"{namespace}licenses/{namespace}license/{namespace}name")
+        if licenses:
+            return " OR ".join(" ".join((each.text or "").split()) for each in licenses)
+        parent = root.find(f"{namespace}parent")
+        if parent is None:
+            raise SystemExit(f"{group}:{artifact}:{version} names no license.")
+        names = ("groupId", "artifactId", "version")
+        group, artifact, version = (parent.findtext(f"{namespace}{name}", "") for name in names)
 
 
 if __name__ == "__main__":

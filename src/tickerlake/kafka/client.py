@@ -1,5 +1,6 @@
 """What all Kafka clients share: safe settings, translated errors, detection of lost brokers."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +16,10 @@ from tickerlake.errors import BrokerUnreachable, Fenced, KafkaError, Rebalanced,
 
 Partition = tuple[str, int]
 """Topic and partition number."""
-_LOOPBACK = ("127.", "localhost", "[::1]")
+_LOOPBACK_SERVER = re.compile(
+    r"(?:PLAINTEXT://)?(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?", re.IGNORECASE
+)
+_SASL_MECHANISM = {"sasl.mechanisms", "sasl.mechanism"}
 _UNREACHABLE = {
     RdError._TRANSPORT,
     RdError._ALL_BROKERS_DOWN,
@@ -66,7 +70,7 @@ def client_settings(bootstrap_servers: str, properties: Mapping[str, str], **def
     """Merge default settings with the user's librdkafka properties, which take precedence.
 
     For remote hosts TLS is the default: ``security.protocol`` is ``SSL``, or ``SASL_SSL`` if a SASL
-    mechanism is set, unless the user sets it.
+    mechanism is set, unless the user sets it. Names that only begin like this machine's are remote.
     """
     merged: dict[str, Any] = {
         "bootstrap.servers": bootstrap_servers,
@@ -77,9 +81,20 @@ def client_settings(bootstrap_servers: str, properties: Mapping[str, str], **def
         "reconnect.backoff.max.ms": 2_000,
         **defaults,
     }
-    if not all(server.strip().startswith(_LOOPBACK) for server in bootstrap_servers.split(",")):
-        merged["security.protocol"] = "SASL_SSL" if "sasl.mechanisms" in properties else "SSL"
-    return {**merged, **properties}
+    merged |= properties
+    # the user's properties may name other servers, under either of two names
+    servers = ",".join(
+        properties[name] for name in ("bootstrap.servers", "metadata.broker.list") if name in properties
+    )
+    has_protocol = "security.protocol" in properties
+    if not has_protocol and not all(map(_is_loopback, (servers or bootstrap_servers).split(","))):
+        has_sasl = not _SASL_MECHANISM.isdisjoint(properties)
+        merged["security.protocol"] = "SASL_SSL" if has_sasl else "SSL"
+    return merged
+
+
+def _is_loopback(server: str) -> bool:
+    return not server.strip() or _LOOPBACK_SERVER.fullmatch(server.strip()) is not None
 
 
 def translate_error(error: RdError, action: str, bootstrap_servers: str) -> TickerlakeError:

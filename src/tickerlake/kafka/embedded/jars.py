@@ -63,7 +63,7 @@ def pinned_jars(tools: bool = False) -> list[Jar]:
         if line.startswith(TOOLS_MARKER) and not tools:
             break
         if line and not line.startswith("#"):
-            coordinates, sha256 = line.split()
+            coordinates, sha256, *_license = line.split(maxsplit=2)
             group, artifact, version = coordinates.split(":")
             jars.append(Jar(group, artifact, version, sha256))
     return jars

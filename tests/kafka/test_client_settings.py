@@ -1,0 +1,57 @@
+"""Settings of Kafka clients: TLS for every host but this one, wherever the host is named."""
+
+import pytest
+
+from tickerlake.kafka.client import client_settings
+
+LOCAL = "127.0.0.1:9092"
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        LOCAL,
+        "localhost:9092",
+        "LOCALHOST",
+        "127.8.0.1:1",
+        "[::1]:9092",
+        "localhost:1, 127.0.0.1:2",
+        "localhost:1,",
+    ],
+)
+@pytest.mark.parametrize("name", ["", "bootstrap.servers", "metadata.broker.list"])
+def test_this_machine_needs_no_tls(servers: str, name: str) -> None:
+    settings = client_settings(LOCAL, {name: servers}) if name else client_settings(servers, {})
+    assert "security.protocol" not in settings
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        *(
+            "kafka:9092",
+            "localhost.example.com:9092",
+            "localhost-1:9092",
+            "localhostile",
+            "127.example.com:9092",
+        ),
+        *("127.0.0.1.example.com:9092", "127.0.0.1.nip.io", "10.0.0.1:9092", "[::2]:9092", "[2001:db8::1]:1"),
+        *("localhost:9092,kafka:9092", "kafka:9092, localhost:9092", "1270.0.0.1:9092", "x@localhost:9092"),
+    ],
+)
+@pytest.mark.parametrize("name", ["", "bootstrap.servers", "metadata.broker.list"])
+def test_other_hosts_get_tls_by_default(servers: str, name: str) -> None:
+    properties = {name: servers} if name else {}
+    argument = LOCAL if name else servers
+    assert client_settings(argument, properties)["security.protocol"] == "SSL"
+    for mechanism in ("sasl.mechanisms", "sasl.mechanism"):
+        with_sasl = client_settings(argument, {**properties, mechanism: "PLAIN"})
+        assert with_sasl["security.protocol"] == "SASL_SSL"
+    plain = client_settings(argument, {**properties, "security.protocol": "PLAINTEXT"})
+    assert plain["security.protocol"] == "PLAINTEXT"
+
+
+def test_the_users_properties_take_precedence() -> None:
+    settings = client_settings(LOCAL, {"client.id": "mine", "log_level": "7"}, linger=5)
+    assert (settings["client.id"], settings["log_level"], settings["linger"]) == ("mine", "7", 5)
+    assert settings["bootstrap.servers"] == LOCAL
