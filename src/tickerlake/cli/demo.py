@@ -121,15 +121,17 @@ def _serve(servers: str, lake: Path, port: int, stop: "threading.Event") -> None
     """Serve the dashboard with a simulated live market until ``stop`` is set."""
     import threading
 
+    from tickerlake.dashboard.reading.topics import prefix_of
     from tickerlake.dashboard.server import Dashboard, DashboardOptions
     from tickerlake.lake.store import open_store
-    from tickerlake.tools.demo_market import CALENDAR, SPEED, LiveMarket
+    from tickerlake.tools.demo import TOPIC
+    from tickerlake.tools.demo_market import CALENDAR, PREFIX, SPEED, LiveMarket
 
     store = open_store(str(lake))
     stop_market = threading.Event()
     market = LiveMarket(servers, store, _today())
     market_thread = threading.Thread(target=market.run, args=[stop_market])
-    options = DashboardOptions(port=port, calendar=CALENDAR)
+    options = DashboardOptions(port=port, prefixes=(prefix_of(TOPIC), PREFIX), calendar=CALENDAR)
     with Dashboard(servers, {}, store, options) as dashboard:
         market_thread.start()
         print_status(f"\n✓ dashboard at {dashboard.url}")

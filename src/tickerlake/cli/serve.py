@@ -19,6 +19,8 @@ from tickerlake.cli.options import (
     lake_option,
 )
 
+_CHECK_INTERVAL_S = 1.0
+
 
 def serve(
     context: typer.Context,
@@ -31,7 +33,7 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="PREFIX",
-            help="Show the topics PREFIX.*; repeatable; default: all topics with known record types.",
+            help="Show the topics PREFIX.*; repeatable; default: those in the lake, or stocks.* without one.",
             rich_help_panel=KAFKA,
         ),
     ] = None,
@@ -126,7 +128,8 @@ def serve(
             ) as dashboard,
         ):
             print_status(f"dashboard at {dashboard.url} (Ctrl-C stops it)")
-            stop.wait()
+            while not stop.wait(_CHECK_INTERVAL_S):
+                dashboard.check()
     finally:
         if store:
             store.close()

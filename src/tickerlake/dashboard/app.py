@@ -20,6 +20,7 @@ from tickerlake.dashboard.health.monitor import HealthMonitor
 from tickerlake.dashboard.hub import Hub
 from tickerlake.dashboard.metrics import exposition
 from tickerlake.dashboard.reading.reader import DashboardReader
+from tickerlake.dashboard.service_thread import ServiceThread
 from tickerlake.errors import SetupError
 from tickerlake.lake.store.base import Store
 
@@ -39,6 +40,16 @@ class Backend:
         self.hub = hub
         self.store = store
         self.stop = threading.Event()
+        self.threads = [
+            ServiceThread("reading of records", reader.run, self._notify_clients),
+            ServiceThread("monitoring of the pipeline", self._poll_health, self._notify_clients),
+        ]
+        hub.problem = lambda: self.problem
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the threads; empty if nothing is."""
+        return " ".join(filter(None, (thread.problem for thread in self.threads)))
 
     def pipeline_json(self) -> bytes:
         """Return the pipeline's state as JSON; empty before the first poll."""
@@ -54,26 +65,25 @@ class Backend:
                 loop.call_soon_threadsafe(self.hub.notify_clients)
 
         self.reader.on_batch = notify_clients
-        threads = [
-            threading.Thread(target=self.reader.run, args=[self.stop], name="dashboard-reader"),
-            threading.Thread(target=self._poll_health, name="dashboard-health"),
-        ]
-        for thread in threads:
-            thread.start()
+        for thread in self.threads:
+            thread.start(self.stop)
         try:
             yield
         finally:
             self.stop.set()
-            for thread in threads:
+            for thread in self.threads:
                 await asyncio.to_thread(thread.join, _JOIN_TIMEOUT_S)
 
-    def _poll_health(self) -> None:
-        while not self.stop.is_set():
+    def _notify_clients(self) -> None:
+        self.reader.on_batch()
+
+    def _poll_health(self, stop: threading.Event) -> None:
+        while not stop.is_set():
             state = self.health.poll(self.reader.prefixes)
             self.hub.is_kafka_up = state["kafka"]["ok"]
             # sent with the next frame
             self.hub.pipeline_json = msgspec.json.encode({"t": "pipeline", **state})
-            self.stop.wait(_POLL_INTERVAL_S)
+            stop.wait(_POLL_INTERVAL_S)
 
     def stats(self) -> dict[str, float]:
         """Return the server's statistics for `metrics.exposition`."""
@@ -86,6 +96,7 @@ class Backend:
             "bytes": hub.bytes_sent,
             "records_read": status.records,
             "records_skipped": status.skipped,
+            "thread_restarts": sum(thread.restarts for thread in self.threads),
             "instruments": len(self.reader.market.instruments),
             "loading": 1.0 if status.loading is None else status.loading,
             "last_record_ms": status.last_record_ms,
@@ -120,8 +131,14 @@ def create_app(backend: Backend, login: Sequence[BaseRoute] = ()) -> Starlette:
 
     def healthz(_: Request) -> Response:
         age_ms = clock.now_ns() / 1e6 - backend.reader.status.last_record_ms
-        health = {"status": "ok", "kafka": backend.reader.status.kafka, "ms_since_record": round(age_ms)}
-        return Response(msgspec.json.encode(health), media_type="application/json")
+        problem = backend.problem
+        health = {
+            "status": "failed" if problem else "ok",
+            "kafka": backend.reader.status.kafka,
+            "ms_since_record": round(age_ms),
+            **({"problem": problem} if problem else {}),
+        }
+        return Response(msgspec.json.encode(health), 503 if problem else 200, media_type="application/json")
 
     routes: list[BaseRoute] = [
         *login,

@@ -6,6 +6,7 @@ So a slow client gets fewer frames, never older ones, and costs no memory; one t
 import asyncio
 import struct
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -126,6 +127,7 @@ class Hub:
         self.stats = HubStats()
         self.pipeline_json = b""
         self.is_kafka_up = True
+        self.problem: Callable[[], str] = lambda: ""
         self._reader = reader
         self._max_clients = max_clients
         self._login = login
@@ -350,7 +352,7 @@ class Hub:
             "t": "status",
             "loading": status.loading,
             "kafka": "lost" if status.kafka == "ok" and not self.is_kafka_up else status.kafka,
-            "message": status.message,
+            "message": self.problem() or status.message,
         }
         encoded = msgspec.json.encode(fields)
         now_s = clock.monotonic_s()

@@ -24,6 +24,7 @@ _SERVER_METRICS: Final = (
     ("bytes", "sent_bytes", "counter", "Bytes sent to clients"),
     ("records_read", "records_read", "counter", "Records read from Kafka"),
     ("records_skipped", "records_skipped", "counter", "Records skipped because they are invalid"),
+    ("thread_restarts", "thread_restarts", "counter", "Threads that ended unexpectedly and were restarted"),
     ("instruments", "instruments", "gauge", "Number of instruments"),
     ("loading", "loading_ratio", "gauge", "Share of the history that has been loaded"),
 )

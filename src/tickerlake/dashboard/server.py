@@ -184,6 +184,17 @@ class Dashboard:
             raise SetupError("The dashboard server did not start.", "See the messages above.")
         return self
 
+    def check(self) -> None:
+        """Raise an error if the server no longer runs.
+
+        Raises
+        ------
+        SetupError
+            It ended without `stop`.
+        """
+        if not self._thread.is_alive():
+            raise SetupError("The dashboard server has stopped.", "See the messages above; run it again.")
+
     def stop(self) -> None:
         """Close all connections, and wait until the server has stopped."""
         self._server.should_exit = True

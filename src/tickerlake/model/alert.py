@@ -1,13 +1,14 @@
 """The alert record: what moved, by how much, against what reference, over which window."""
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID, uuid5
 
 import msgspec
 
 from tickerlake.errors import DataError
-from tickerlake.model.schema import ALERT, fields
+from tickerlake.model.schema import ALERT, FieldType, fields
 
 Severity = Literal["info", "warning", "critical"]
 AlertState = Literal["fired", "cleared", "expired"]
@@ -17,6 +18,14 @@ Cause = Literal["market", "probable_split", "halt", "data_quality", "unknown"]
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
 """From the least to the most severe."""
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+MAX_ALERT_BYTES: Final = 1 << 16
+"""Longer records are not alerts: readers keep thousands in memory, and show each on one line."""
+
+_MAX_EXPONENT: Final = 40
+"""Bounds the digits of a number that is written without an exponent; `Decimal` accepts ``1e999999999``."""
 
 _NAMESPACE: Final = UUID("8e1f1c52-6a7b-5d0e-9c77-0b6f1c1f2a10")
 _FIELD_NAMES: Final = tuple(field.name for field in fields(ALERT))
@@ -59,21 +68,21 @@ class Alert(msgspec.Struct, frozen=True):
 
     alert_id: str
     rule_id: str
-    rule_version: int
+    rule_version: Int64
     kind: str
     severity: Severity
     state: AlertState
     instrument_id: str
     symbol: str
-    ts_event_ns: int
-    ts_detected_ns: int
+    ts_event_ns: Int64
+    ts_detected_ns: Int64
     direction: Direction
     unit: Unit
-    suppressed_count: int
+    suppressed_count: Int64
     dedup_key: str
     cause: Cause
     message: str
-    schema: str = ALERT
+    schema: Literal["alert.v1"] = ALERT
     latency_ms: Decimal | None = None
     value: Decimal | None = None
     threshold: Decimal | None = None
@@ -93,6 +102,7 @@ class Alert(msgspec.Struct, frozen=True):
 
 
 _DECODER: Final = msgspec.json.Decoder(Alert)
+_DECIMAL_NAMES: Final = tuple(each.name for each in fields(ALERT) if each.type is FieldType.DECIMAL)
 
 
 def decode_alert(value: bytes | None) -> Alert:
@@ -103,10 +113,41 @@ def decode_alert(value: bytes | None) -> Alert:
     DataError
         If it is not an alert.
     """
+    if value is None or len(value) > MAX_ALERT_BYTES:
+        raise _not_an_alert()
     try:
-        return _DECODER.decode(value or b"")
-    except msgspec.MsgspecError as error:
-        raise DataError("a record is not an alert", "Is this the topic of alerts?") from error
+        return _with_writable_numbers(_DECODER.decode(value))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _not_an_alert() from error
+
+
+def alert_from_fields(fields: Mapping[str, Any]) -> Alert:
+    """Return the alert with these fields, of which numbers may be texts.
+
+    Raises
+    ------
+    DataError
+        If they are not those of an alert.
+    """
+    try:
+        return _with_writable_numbers(msgspec.convert(fields, Alert, strict=False))
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _not_an_alert() from error
+
+
+def _not_an_alert() -> DataError:
+    return DataError("a record is not an alert", "Is this the topic of alerts?")
+
+
+def _with_writable_numbers(alert: Alert) -> Alert:
+    for name in _DECIMAL_NAMES:
+        number: Decimal | None = getattr(alert, name)
+        if number is None or not number:
+            continue
+        exponent = number.as_tuple().exponent
+        if not isinstance(exponent, int) or max(-exponent, number.adjusted()) > _MAX_EXPONENT:
+            raise _not_an_alert()
+    return alert
 
 
 def _encodable(value: object) -> object:

@@ -4,6 +4,8 @@ from typing import Final
 
 import polars as pl
 
+from tickerlake.analytics.types import EARLIEST_NS, LATEST_NS
+from tickerlake.model.duration import DAY_NS
 from tickerlake.model.json import parse_documents
 from tickerlake.model.schema import BAR, INDICATOR
 
@@ -38,7 +40,8 @@ _BAR_FIELDS: Final = pl.Schema(
 _INDICATOR_FIELDS: Final = pl.Schema(
     {"schema": _TEXT, "instrument_id": _TEXT, "interval": _TEXT, "ts_open_ns": _INT, "values": _TEXT}
 )
-_INTERVAL_PATTERN: Final = r"^[1-9][0-9]{0,4}([smhdwy]|mo)$"
+_INTERVAL_PATTERN: Final = r"^[1-9]([0-9]{0,4}[smh]|[0-9]{0,3}d|[0-9]{0,2}(w|mo)|[0-9]?y)$"
+"""At most 99 years: the length of an interval is an int64 of nanoseconds."""
 _MAX_INDICATORS: Final = 1_000
 """Further indicators of a batch are skipped: every one is a column of the history."""
 
@@ -66,10 +69,14 @@ def bars_from_fields(fields: pl.DataFrame) -> pl.DataFrame:
         & pl.col("is_final").fill_null(value=True)
         & pl.col("interval").str.contains(_INTERVAL_PATTERN)
         & (pl.col("ts_close_ns") > pl.col("ts_open_ns"))
-        & pl.col("session").is_not_null()
+        & pl.col("instrument_id").is_not_null()
+        & pl.col("ts_open_ns").is_between(EARLIEST_NS, LATEST_NS)
+        & pl.col("ts_close_ns").is_between(EARLIEST_NS, LATEST_NS)
+        & pl.col("session").is_between(EARLIEST_NS // DAY_NS, LATEST_NS // DAY_NS)
         & (pl.min_horizontal(_PRICES) > 0)
         & pl.all_horizontal(pl.col(*_PRICES).is_finite())
         & (pl.col("high") >= pl.col("low"))
+        & (pl.col("volume").is_null() | (pl.col("volume").is_finite() & (pl.col("volume") >= 0)))
     )
     return fields.filter(is_valid).select(
         instrument="instrument_id",
@@ -104,7 +111,7 @@ def indicators_from_fields(fields: pl.DataFrame) -> pl.DataFrame:
     valid = fields.filter(
         (pl.col("schema") == INDICATOR)
         & pl.col("interval").str.contains(_INTERVAL_PATTERN)
-        & pl.col("ts_open_ns").is_not_null()
+        & pl.col("ts_open_ns").is_between(EARLIEST_NS, LATEST_NS)
         & pl.col("instrument_id").is_not_null()
     )
     keys = valid.select(instrument="instrument_id", interval="interval", open_ns="ts_open_ns")

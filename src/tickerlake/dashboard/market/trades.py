@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 
 from tickerlake.analytics.bars import Floats, Ints
+from tickerlake.analytics.types import EARLIEST_NS
+from tickerlake.model.schema import TRADE
 
 MINUTE_NS: Final = 60_000_000_000
 _VOID_CORRECTIONS: Final = frozenset({"cancel", "correct"})
@@ -20,6 +22,7 @@ _MAX_VALUE: Final = 1e18
 
 
 class _Trade(msgspec.Struct, gc=False):
+    schema: str
     instrument_id: str
     ts_event_ns: int
     price: float
@@ -75,15 +78,15 @@ def aggregate_trades(values: Iterable[bytes | None], max_time_ns: int) -> Aggreg
     for value in values:
         try:
             trade = decode(value or b"")
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             lenient = _decode_lenient(value)
             if lenient is None:
                 skipped += 1
                 continue
             trade = lenient
         price, size, at_ns = trade.price, trade.size, trade.ts_event_ns
-        usable = 0 < price < _MAX_VALUE and 0 <= size <= _MAX_VALUE and at_ns <= max_time_ns
-        if not usable or trade.correction in _VOID_CORRECTIONS:
+        usable = 0 < price < _MAX_VALUE and 0 <= size <= _MAX_VALUE and EARLIEST_NS <= at_ns <= max_time_ns
+        if not usable or trade.correction in _VOID_CORRECTIONS or trade.schema != TRADE:
             skipped += 1
             continue
         trades += 1
@@ -115,5 +118,5 @@ def _decode_lenient(value: bytes | None) -> _Trade | None:
     """Decode a trade whose numbers are strings."""
     try:
         return _LENIENT_DECODER.decode(value or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None

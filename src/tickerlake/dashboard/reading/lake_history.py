@@ -4,9 +4,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 
-import msgspec
 import polars as pl
 
 from tickerlake import clock
@@ -17,10 +17,11 @@ from tickerlake.dashboard.market.decode import (
     indicators_from_fields,
 )
 from tickerlake.dashboard.reading.topics import RecordType
+from tickerlake.errors import DataError
 from tickerlake.lake.formats import StoredRows
 from tickerlake.lake.reader import partitions, read_meta, read_rows, segments
 from tickerlake.lake.store.base import ObjectInfo, Store
-from tickerlake.model.alert import Alert
+from tickerlake.model.alert import Alert, alert_from_fields, decode_alert
 
 _MAX_CACHED_ROWS: Final = 1_000_000
 """Bounds the memory of segments that were read on request."""
@@ -57,6 +58,7 @@ class LakeTopic:
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, pl.DataFrame] = OrderedDict()
         self._loaded_keys: set[str] = set()
+        self.skipped = 0
         # the earliest open time in each segment that was read
         self._first_open_ns: dict[str, int] = {}
 
@@ -161,10 +163,17 @@ class LakeTopic:
     def _read_segment(self, info: ObjectInfo) -> Any:
         rows = read_rows(self._store, info.key)
         if self.record_type == "alerts":
-            return _decode_alerts(rows)
+            alerts = _decode_alerts(rows)
+            self._count_skipped(len(rows) - len(alerts))
+            return alerts
         frame = _decode_frame(rows, self.record_type)
+        self._count_skipped(len(rows) - frame.height)
         self._first_open_ns[info.key] = frame.select(pl.col("open_ns").min()).item() or 0
         return frame
+
+    def _count_skipped(self, count: int) -> None:
+        with self._lock:
+            self.skipped += count
 
 
 def _concat(frames: list[pl.DataFrame]) -> pl.DataFrame:
@@ -183,18 +192,16 @@ def _decode_frame(rows: StoredRows, record_type: RecordType) -> pl.DataFrame:
 
 
 def _decode_alerts(rows: StoredRows) -> list[Alert]:
-    if isinstance(rows, pl.DataFrame):
-        columns = [name for name in rows.columns if name in _ALERT_FIELDS]
-        records = [
-            {name: value for name, value in row.items() if value is not None}
-            for row in rows.select(columns).iter_rows(named=True)
-        ]
-    else:
-        records = [msgspec.json.decode(line) for line in rows]
     alerts = []
-    for fields in records:
-        try:
-            alerts.append(msgspec.convert(fields, Alert, strict=False))
-        except msgspec.ValidationError:
-            continue  # a record of another program
+    if isinstance(rows, pl.Series):
+        for line in rows:
+            with suppress(DataError):  # a record of another program
+                alerts.append(decode_alert(line.encode()))
+        return alerts
+    columns = [name for name in rows.columns if name in _ALERT_FIELDS]
+    for row in rows.select(columns).iter_rows(named=True):
+        with suppress(DataError):
+            alerts.append(
+                alert_from_fields({name: value for name, value in row.items() if value is not None})
+            )
     return alerts

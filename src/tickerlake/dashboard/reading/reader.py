@@ -1,7 +1,7 @@
 """Reads the history of the topics and follows new records, with one consumer in one thread."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -13,11 +13,13 @@ from tickerlake.dashboard.market.state import MarketState
 from tickerlake.dashboard.market.trades import aggregate_trades
 from tickerlake.dashboard.reading.lake_history import LakeTopic
 from tickerlake.dashboard.reading.topics import (
+    DEFAULT_PREFIX,
     RecordType,
     find_prefixes,
     record_type_by_name,
     record_type_by_record,
     select_topics,
+    shown_prefixes,
 )
 from tickerlake.errors import DataError, ObjectMissing, TickerlakeError
 from tickerlake.kafka.admin import Admin
@@ -42,6 +44,8 @@ _TRADE_LOOKBACK_MS: Final = 300_000
 """The history comes from bars; trades only have to reach back to the end of the last closed bar."""
 _DEFAULT_RECORDS: Final = 50_000
 """Of a topic's alerts, more than `AlertBuffer` holds; also of trades, if there are no recent ones."""
+_LAKE_LIST_INTERVAL_S: Final = 60.0
+_MAX_HINTS: Final = 5
 _MAX_TRADES: Final = 2_000_000
 """Trades of the look-back to read: some seconds of decoding at the start."""
 
@@ -102,7 +106,7 @@ class DashboardReader:
     store
         The lake, for the history; None to read only what Kafka retains.
     requested_prefixes
-        Prefixes of topics; empty for all known prefixes.
+        Prefixes of topics; empty for those of the topics in the lake, or `DEFAULT_PREFIX` without a lake.
     new_market
         Creates an empty market.
     on_batch
@@ -130,19 +134,26 @@ class DashboardReader:
         self.status = ReaderStatus()
         self.market = new_market()
         self.epoch = clock.nonce()
+        if not requested_prefixes and store is None:
+            # never all topics of the broker: they can be of other users
+            requested_prefixes = [DEFAULT_PREFIX]
         self.prefixes = list(requested_prefixes)
         self.lake_history: dict[str, LakeTopic] = {}
         self.poll_interval_s = POLL_INTERVAL_S
         self._servers, self._properties = bootstrap_servers, dict(properties)
         self._store = store
         self._requested_prefixes = tuple(requested_prefixes)
+        self._lake_listed_s = 0.0
         self._new_market = new_market
         self.on_batch = on_batch
         self._record_types: dict[str, RecordType] = {}
         self._lake_ends: dict[str, dict[int, int]] = {}
 
     def run(self, stop: threading.Event) -> None:
-        """Read until ``stop`` is set; errors are reported in `status` and retried."""
+        """Read until ``stop`` is set; errors are reported in `status` and retried.
+
+        Any other exception leaves an empty market, so it can be called again.
+        """
         loaded = False
         while not stop.is_set():
             try:
@@ -155,6 +166,10 @@ class DashboardReader:
             except TickerlakeError as error:
                 self._report_failure(error)
                 stop.wait(_RETRY_S)
+            except BaseException:
+                # what was added in part must not be added again by the next run
+                self._reset()
+                raise
 
     def _report_failure(self, error: TickerlakeError) -> None:
         if self.status.kafka != "connecting":
@@ -176,7 +191,8 @@ class DashboardReader:
             return
         check_format_version(self._store)
         names = lake_topics(self._store)
-        for name in select_topics(names, self._requested_prefixes or find_prefixes(names)):
+        self._find_prefixes(names)
+        for name in select_topics(names, self.prefixes):
             record_type = record_type_by_name(name)
             if record_type:
                 self._load_topic(name, record_type, stop)
@@ -200,6 +216,7 @@ class DashboardReader:
             self._add_records(record_type, content)
             self.status.loading = (count + 1) / (len(segments) + 1)
             self.on_batch()
+        self.status.skipped += topic.skipped
 
     def _max_records(self, record_type: RecordType) -> int:
         limits = {"bars": self.market.max_bars, "indicators": self.market.max_indicators}
@@ -248,7 +265,7 @@ class DashboardReader:
         ids = followed.ids
         try:
             topics = admin.topics()
-            self.prefixes = list(self._requested_prefixes or find_prefixes(topics))
+            self._refresh_prefixes()
             current_ids = admin.topic_ids(select_topics(topics, self.prefixes))
             followed.has_vanished |= any(current_ids.get(name) != topic_id for name, topic_id in ids.items())
             for name in current_ids.keys() - ids.keys():
@@ -266,12 +283,28 @@ class DashboardReader:
             self._report_failure(error)
             return False
         self.status.kafka = "ok"
-        self.status.message = "" if ids else self._no_topics_message()
+        self.status.message = "" if ids else self._no_topics_message(topics)
         return True
 
-    def _no_topics_message(self) -> str:
-        patterns = ", ".join(f"{prefix}.*" for prefix in self._requested_prefixes) or "stocks.bars"
-        return f"No topics with records yet (waiting for {patterns})."
+    def _refresh_prefixes(self) -> None:
+        """Find the prefixes of topics that the lake holds by now."""
+        if self._store is None or self._requested_prefixes:
+            return
+        # a listing of a bucket costs money
+        interval_s = _LAKE_LIST_INTERVAL_S if self.prefixes else 0.0
+        if clock.monotonic_s() >= self._lake_listed_s + interval_s:
+            self._find_prefixes(lake_topics(self._store))
+
+    def _find_prefixes(self, names: Iterable[str]) -> None:
+        if not self._requested_prefixes:
+            self.prefixes = find_prefixes(names)
+            self._lake_listed_s = clock.monotonic_s()
+
+    def _no_topics_message(self, topics: Iterable[str]) -> str:
+        patterns = ", ".join(f"{prefix}.*" for prefix in self.prefixes) or "the lake's first topic"
+        others = [prefix for prefix in shown_prefixes(topics) if prefix not in self.prefixes]
+        hint = f" --prefix shows others: {', '.join(others[:_MAX_HINTS])}." if others else ""
+        return f"No topics with records yet (waiting for {patterns}).{hint}"
 
     def _open_topic(
         self, tailer: TopicTailer, name: str, partitions: int, stop: threading.Event

@@ -15,6 +15,9 @@ _RECORD_TYPES_BY_SUFFIX: Final[dict[str, RecordType]] = {
 _SHOWN_RECORD_TYPES: Final[dict[str, RecordType]] = {**_RECORD_TYPES_BY_SUFFIX, "trades": "trades"}
 _REJECTS_SUFFIX: Final = ".rejects"
 
+DEFAULT_PREFIX: Final = "stocks"
+"""Shown without a lake and without ``--prefix``; also the prefix of `track`'s results by default."""
+
 
 def prefix_of(topic: str) -> str:
     """Return a topic's name up to the first dot."""
@@ -22,7 +25,12 @@ def prefix_of(topic: str) -> str:
 
 
 def find_prefixes(topics: Iterable[str]) -> list[str]:
-    """Return the prefixes of all topics with a known suffix: ``stocks`` of ``stocks.bars``."""
+    """Return the prefixes of all topics: ``stocks`` of ``stocks.bars``."""
+    return sorted({prefix_of(name) for name in topics if "." in name})
+
+
+def shown_prefixes(topics: Iterable[str]) -> list[str]:
+    """Return the prefixes of all topics whose names say that their records can be shown."""
     return sorted({prefix_of(name) for name in topics if name.partition(".")[2] in _SHOWN_RECORD_TYPES})
 
 
