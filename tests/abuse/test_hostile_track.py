@@ -1,8 +1,12 @@
 """Whatever a topic holds, `track` uses or rejects each record, and its good ones have the same results."""
 
+import json
 import random
+import secrets
+import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,12 +17,14 @@ from hypothesis import strategies as st
 from support import hostile
 from support.hostile import MINUTE_NS, Message
 from support.records import KAFKA_TIMESTAMP_MS
+from support.tracker import TrackResults, make_tracker, read_results
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics.calendars import sessions_by_market
 from tickerlake.analytics.decode import decode
 from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.types import EngineOptions, Output
+from tickerlake.kafka.admin import Admin
 from tickerlake.model.schema import BAR, TRADE
 
 INTERVALS = ("1s", "1m", "5m", "1h", "1d")
@@ -203,3 +209,59 @@ def test_a_rejected_record_of_the_year_9999_is_counted_like_any_other() -> None:
         # the reject is the record as it arrived
         assert output.rejects["timestamp_ms"].to_list() == [timestamp_ms] * 2
         assert [one.alert.rule_id for one in output.alerts].count("data") == 1
+
+
+LONG = {
+    "long and not UTF-8": b"\xff" * 1_000_000,
+    "long in escapes": b"\0" * 1_000_000,
+    "long instrument": hostile.encode([("schema", '"trade.v1"'), ("instrument_id", f'"{"A" * 1_200_000}"')]),
+    "longer than a topic accepts": b'{"schema":"trade.v1","x":"' + b"x" * 5_000_000,
+}
+
+
+def good_results(results: TrackResults) -> TrackResults:
+    return {
+        (topic, key): values
+        for (topic, key), values in results.items()
+        if topic != "rejects" and (key or b"").startswith(b"GOOD")
+    }
+
+
+@pytest.mark.parametrize("count", [600, pytest.param(10_000, marks=pytest.mark.full)])
+def test_hostile_records_in_a_topic_are_rejected_and_the_next_ones_tracked(
+    kafka: str, tmp_path: Path, count: int
+) -> None:
+    name = f"t{secrets.token_hex(4)}"
+    good = good_messages(60)
+    mixed = hostile.mixed(good, 7, count)
+    mixed[1:1] = [Message(kind, b"GOODT.XXXX", value) for kind, value in LONG.items()]
+    results = {}
+    for topic, messages in ((f"{name}.good", good), (f"{name}.mixed", mixed)):
+        Admin(kafka).create_topic(topic, 1, hostile.TOPIC_CONFIG)
+        # the second half arrives after a restart, which restores a snapshot
+        for part in (messages[: len(messages) // 2], messages[len(messages) // 2 :]):
+            assert not hostile.send(kafka, topic, part)
+            progress = make_tracker(kafka, topic, topic, topic, tmp_path).run(
+                threading.Event(), until_end=True
+            )
+            assert progress.records == len(part)
+        results[topic] = read_results(kafka, topic)
+    alone, among = (good_results(each) for each in results.values())
+    assert sum(map(len, alone.values())) > len(good)
+    assert among == alone
+    rejects = [json.loads(value or b"") for value in results[f"{name}.mixed"]["rejects", None]]
+    assert all(reject["reason"] for reject in rejects)
+    assert len({reject["offset"] for reject in rejects}) == len(rejects) > count / 5
+    cut = [reject for reject in rejects if "value_bytes" in reject][: len(LONG)]
+    assert [reject["value_bytes"] for reject in cut] == [len(value) for value in LONG.values()]
+    assert [reject["offset"] for reject in cut] == [1, 2, 3, 4]
+
+
+@pytest.mark.full
+def test_topics_of_one_group_follow_each_other(kafka: str, tmp_path: Path) -> None:
+    group = f"g{secrets.token_hex(4)}"
+    for number, topic in enumerate((f"{group}.trades", f"{group}.{'long' * 50}", f"{group}.trades")):
+        Admin(kafka).create_topic(topic, 1)
+        hostile.send(kafka, topic, good_messages(5)[::2])
+        tracker = make_tracker(kafka, topic, group, f"{group}.results{number}", tmp_path)
+        assert tracker.run(threading.Event(), until_end=True).records == 5

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import polars as pl
@@ -13,6 +13,14 @@ from tickerlake.analytics.types import Output
 from tickerlake.kafka.client import Partition
 from tickerlake.kafka.producer import Producer
 from tickerlake.model.json import to_json_lines
+
+_MAX_REJECT_BYTES: Final = 900_000
+"""A topic accepts 1 MiB by default. The whole record is in the topic that the reject names."""
+
+_MAX_CUT_VALUE: Final = 140_000
+"""Bytes or characters of a value that is too long: as JSON, up to six times as many bytes."""
+
+_MAX_INSTRUMENT_ID: Final = 200
 
 
 class Publisher:
@@ -111,11 +119,21 @@ class Publisher:
 
 
 def _encode_reject(topic: str, row: dict[str, object]) -> bytes:
-    value = row.pop("value")
+    value, instrument_id = row.pop("value"), row.pop("instrument_id")
     document: dict[str, object] = {"reason": row.pop("reason"), "topic": topic, **row}
-    if isinstance(value, bytes):
-        try:
-            document["value"] = value.decode()
-        except UnicodeDecodeError:
-            document["value_base64"] = base64.b64encode(value).decode()
-    return msgspec.json.encode({name: each for name, each in document.items() if each is not None})
+    if isinstance(instrument_id, str):
+        document["instrument_id"] = instrument_id[:_MAX_INSTRUMENT_ID]
+    if not isinstance(value, bytes):
+        return msgspec.json.encode(document)
+    encoded = msgspec.json.encode(document | _encode_value(value, len(value)))
+    if len(encoded) <= _MAX_REJECT_BYTES:
+        return encoded
+    cut = _encode_value(value, _MAX_CUT_VALUE)
+    return msgspec.json.encode(document | {"value_bytes": len(value)} | cut)
+
+
+def _encode_value(value: bytes, limit: int) -> dict[str, str]:
+    try:
+        return {"value": value.decode()[:limit]}
+    except UnicodeDecodeError:
+        return {"value_base64": base64.b64encode(value[:limit]).decode()}

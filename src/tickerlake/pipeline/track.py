@@ -9,6 +9,7 @@ The records do not say when the clock closed a bar for which no more records cam
 the last snapshot is part of the commit metadata, and is replayed between the same two records.
 """
 
+import hashlib
 import socket
 import threading
 from collections import Counter
@@ -64,6 +65,9 @@ _MAINTENANCE_INTERVAL_S: Final = 5.0
 _RETRY_BACKOFF_S: Final = 1.0
 _END_CHECK_INTERVAL_S: Final = 1.0
 """With ``until_end``: how often to ask how far other workers are, which opens a consumer each time."""
+
+_MAX_NAME_LENGTH: Final = 249
+"""Kafka accepts no longer ``group.instance.id``."""
 
 _FENCING_WINDOW_S: Final = 60.0
 """A worker that is fenced twice within this time stops: another one runs under the same name."""
@@ -223,7 +227,7 @@ class Tracker:
         self._create_missing_topics(topic)
         with instance_slot(f"track.{self.group}") as number:
             # the same name after a crash aborts the open transaction, and gets the partitions back at once
-            name = f"tickerlake-track-{self.group}-{socket.gethostname()}-{number}"
+            name = _worker_name(self.group, self.topic, number)
             try:
                 self._run_with_restarts(topic, name, listeners, stop, until_end=until_end)
             finally:
@@ -264,6 +268,17 @@ class Tracker:
             self.bootstrap_servers, name, self.properties, transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS
         )
         return self._producer
+
+
+def _worker_name(group: str, topic: str, number: int) -> str:
+    """Return a ``group.instance.id``.
+
+    Without the topic in it, Kafka would assign the partitions of the topic that a worker read before.
+    """
+    name = f"tickerlake-track-{group}-{topic}-{socket.gethostname()}-{number}"
+    if len(name) <= _MAX_NAME_LENGTH:
+        return name
+    return f"tickerlake-track-{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 class _Session:
@@ -352,7 +367,13 @@ class _Session:
 
     def _on_assign(self, topic_partition: Partition, committed: CommittedOffset | None) -> int:
         """Restore the state of a partition, and return the offset to read from."""
-        partition = topic_partition[1]
+        topic, partition = topic_partition
+        if topic != self._topic.name:
+            raise KafkaError(
+                f"The group {self._tracker.group} assigns partitions of {topic} to this worker of "
+                f"{self._topic.name}: a worker of the same name read that topic a moment ago.",
+                "Use another --group, or another -X group.instance.id, for each topic.",
+            )
         low, high = self._consumer.watermarks(topic_partition)
         clock_closes = self._committed_clock_closes(committed)
         if committed and committed.offset > high:
