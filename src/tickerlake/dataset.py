@@ -9,9 +9,9 @@ import polars as pl
 from tickerlake.analytics.calendars import SessionDates
 from tickerlake.errors import UsageError
 from tickerlake.lake.duckdb_sql import column_list
+from tickerlake.lake.opening import open_lake_for_reading
 from tickerlake.lake.query import LakeDatabase
 from tickerlake.lake.sandbox import query_errors
-from tickerlake.lake.store import open_store
 from tickerlake.lake.typed_records import event_time_column, frame_schema
 
 Symbols = str | Sequence[str] | None
@@ -48,8 +48,9 @@ class Lake:
     """
 
     def __init__(self, uri: str, *, calendar: str = "24/7", memory: str = "2GB") -> None:
-        self._store = open_store(uri)
-        self._database = LakeDatabase(self._store, SessionDates(calendar), memory=memory)
+        dates = SessionDates(calendar)
+        self._store = open_lake_for_reading(uri)
+        self._database = LakeDatabase(self._store, dates, memory=memory)
 
     def __enter__(self) -> "Lake":
         return self
@@ -254,7 +255,7 @@ class _Conditions:
 
 
 def open_lake(uri: str, *, calendar: str = "24/7", memory: str = "2GB") -> Lake:
-    """Open a lake for reading.
+    """Open a lake for reading; nothing in it changes.
 
     Parameters
     ----------
@@ -264,6 +265,11 @@ def open_lake(uri: str, *, calendar: str = "24/7", memory: str = "2GB") -> Lake:
         Trading calendar for instruments of unknown market: ``XNYS``, or ``24/7``.
     memory
         Memory limit of a query, above which it spills to disk.
+
+    Raises
+    ------
+    UsageError
+        There is no lake.
 
     Examples
     --------

@@ -19,6 +19,7 @@
     ├── TargetUnreachable       3   Transient: a notification target does not answer (notify.targets)
     ├── DeliveryRefused         2   a notification target rejects a delivery for good (notify.targets)
     └── LakeError               4   the lake contradicts itself, Kafka or the request
+        ├── LinkedObject        4   an object of the lake is a link, which is not followed
         └── AuditFailed         4
 
 The number is the exit code of the process. `Transient` means that the same call may succeed later, `Terminal`
@@ -158,6 +159,10 @@ class LakeError(TickerlakeError, Terminal):
     """The lake contradicts itself, Kafka or the request."""
 
     exit_code = 4
+
+
+class LinkedObject(LakeError):
+    """An object of the lake, or a folder of it, is a symbolic link."""
 
 
 class AuditFailed(LakeError):

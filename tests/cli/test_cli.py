@@ -20,7 +20,7 @@ from support.process import run
         (("sink", "-t", "a/b", "--lake", "L"), 2, "not a Kafka topic name"),
         (("sink", "-t", "a", "--lake", "L", "--format", "xml"), 2, "no format 'xml'"),
         (("sink", "-t", "a", "--lake", "L", "-X", "novalue"), 2, "has no value"),
-        (("audit", "--lake", "nowhere"), 4, "is not a lake"),
+        (("audit", "--lake", "nowhere"), 2, "There is no lake at"),
         (("produce", "missing.csv", "-t", "a"), 4, "missing.csv"),
     ],
 )

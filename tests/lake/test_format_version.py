@@ -16,10 +16,11 @@ from tickerlake.errors import LakeError
 from tickerlake.lake.audit.curated import audit_curated
 from tickerlake.lake.audit.segments import audit
 from tickerlake.lake.compact import Compactor
-from tickerlake.lake.format_version import LAKE_KEY, check_format_version
+from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.query import LakeDatabase
 from tickerlake.lake.snapshots import Snapshots
 from tickerlake.lake.store import LocalStore, Store
+from tickerlake.lake.store.base import LAKE_KEY
 from tickerlake.lake.store.memory import MemoryStore
 from tickerlake.lake.topic import open_topic
 from tickerlake.lake.writer import open_writer

@@ -27,7 +27,7 @@ from tickerlake.warehouse import load as load_module
 from tickerlake.warehouse.audit import audit_loads
 from tickerlake.warehouse.bigquery import JobFailed, Warehouse
 from tickerlake.warehouse.load import Loader, LoadProgress
-from tickerlake.warehouse.manifests import Manifests
+from tickerlake.warehouse.manifests import ManifestLog
 from tickerlake.warehouse.tables import TABLES, TableSpec
 
 # names are random: other modules import this one under another name, so a counter would start twice
@@ -155,7 +155,7 @@ def _crash(*_: Any, **__: Any) -> None:
 
 @step
 def before_the_manifest(monkeypatch: pytest.MonkeyPatch, _: Warehouse) -> None:
-    monkeypatch.setattr(Manifests, "create_next", _crash)
+    monkeypatch.setattr(ManifestLog, "create_next", _crash)
 
 
 @step
@@ -189,7 +189,7 @@ def between_two_tables(monkeypatch: pytest.MonkeyPatch, _: Warehouse) -> None:
 
 @step
 def before_the_load_result(monkeypatch: pytest.MonkeyPatch, _: Warehouse) -> None:
-    monkeypatch.setattr(Manifests, "record_result", _crash)
+    monkeypatch.setattr(ManifestLog, "record_result", _crash)
 
 
 @pytest.mark.parametrize("where", STEPS)
@@ -246,16 +246,16 @@ def test_two_loaders_at_once_load_once(
     store: Store, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     LakeTopic(store, "t").add_segment([trade("A", n) for n in range(4)])
-    real = Manifests.create_next
+    real = ManifestLog.create_next
     concurrent: list[LoadProgress] = []
 
-    def create_next(self: Manifests, *args: Any) -> Any:
+    def create_next(self: ManifestLog, *args: Any) -> Any:
         if not concurrent:
             concurrent.append(LoadProgress())
             concurrent[0] = load(store, warehouse)
         return real(self, *args)
 
-    monkeypatch.setattr(Manifests, "create_next", create_next)
+    monkeypatch.setattr(ManifestLog, "create_next", create_next)
     load(store, warehouse)
     assert concurrent[0].loads == 1
     assert offsets(warehouse, "raw_trades") == list(range(4))
@@ -277,7 +277,7 @@ def test_a_failed_job_is_repeated_under_another_name(
     assert offsets(warehouse, "raw_trades") == []
     done = load(store, warehouse)
     assert done.resumed == 1
-    manifests = Manifests(store, PROJECT, warehouse.dataset, "trades")
+    manifests = ManifestLog(store, PROJECT, warehouse.dataset, "trades")
     result = manifests.find_result(1)
     assert result is not None
     assert result.jobs[0].endswith("_1")
@@ -311,7 +311,7 @@ def test_a_load_whose_jobs_have_expired_is_looked_up_in_the_table(
     LakeTopic(store, "t").add_segment([trade("A", n) for n in range(3)])
     with monkeypatch.context() as patch:
         patch.setattr(
-            *((Manifests, "record_result", _crash) if loaded else (Warehouse, "_start_job", _crash))
+            *((ManifestLog, "record_result", _crash) if loaded else (Warehouse, "_start_job", _crash))
         )
         with pytest.raises(Crash):
             load(store, warehouse)
@@ -369,9 +369,9 @@ def test_a_missing_dataset_is_reported(emulators: None) -> None:
         warehouse.open()
     assert "--location" in caught.value.hint
     with pytest.raises(UsageError, match="is not a project id"):
-        Manifests(open_store("memory://x"), "No/Project", "d", "bars")
+        ManifestLog(open_store("memory://x"), "No/Project", "d", "bars")
     with pytest.raises(UsageError, match="is not a dataset name"):
-        Manifests(open_store("memory://x"), "p", "d-d", "bars")
+        ManifestLog(open_store("memory://x"), "p", "d-d", "bars")
 
 
 def test_the_audit_finds_lost_and_duplicated_rows(store: Store, warehouse: Warehouse) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tickerlake.lake.store.base import ObjectInfo
 from tickerlake.lake.store.memory import MemoryStore
-from tickerlake.warehouse.manifests import Manifests, Range
+from tickerlake.warehouse.manifests import ManifestLog, Range
 
 
 class CountingStore(MemoryStore):
@@ -22,7 +22,7 @@ class CountingStore(MemoryStore):
 @given(st.integers(0, 300), st.integers(0, 20))
 def test_the_newest_manifest_is_found_and_followed(count: int, more: int) -> None:
     store = CountingStore()
-    reader, writer = (Manifests(store, "project", "d", "bars") for _ in range(2))
+    reader, writer = (ManifestLog(store, "project", "d", "bars") for _ in range(2))
     last = None
     for number in range(count):
         last = writer.create_next(last, [Range("t", 0, number, number + 1, 1)])
@@ -38,7 +38,7 @@ def test_the_newest_manifest_is_found_and_followed(count: int, more: int) -> Non
 
 def test_the_first_of_two_plans_wins() -> None:
     store = MemoryStore()
-    loser, winner = (Manifests(store, "project", "d", "bars") for _ in range(2))
+    loser, winner = (ManifestLog(store, "project", "d", "bars") for _ in range(2))
     first = winner.create_next(None, [Range("t", 0, 0, 5, 5)])
     assert loser.create_next(None, [Range("t", 0, 0, 3, 3)]) == first
     assert first.next_offsets == {"t": {"0": 5}}

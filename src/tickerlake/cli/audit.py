@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tickerlake.lake.audit.curated import CuratedAudit
     from tickerlake.lake.audit.repair import RepairResult
     from tickerlake.lake.audit.segments import PartitionAudit
-    from tickerlake.lake.store.base import Store
+    from tickerlake.lake.store.base import ReadableStore
     from tickerlake.warehouse.audit import LoadAudit
 
 _CURATED_COLUMNS = ("records", "rejects", "superseded", "rows", "files", "bytes", "left_over")
@@ -62,6 +62,14 @@ def audit(
             rich_help_panel=LAKE,
         ),
     ] = False,
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record/--no-record",
+            help="Record the outcome in the lake, for the dashboard.",
+            rich_help_panel=LAKE,
+        ),
+    ] = True,
     property_: Property = None,
     json: Json = False,
 ) -> None:
@@ -80,8 +88,8 @@ def audit(
     """
     from tickerlake.errors import AuditFailed, UsageError
     from tickerlake.lake.audit.curated import audit_curated
-    from tickerlake.lake.audit.history import save_audit_records
-    from tickerlake.lake.store import open_store
+    from tickerlake.lake.audit.links import find_links
+    from tickerlake.lake.opening import open_lake_for_reading, open_lake_for_writing
     from tickerlake.tools.audit import audit_lake
     from tickerlake.tools.repair import repair_lake
 
@@ -90,29 +98,32 @@ def audit(
             "--repair rebuilds segments from Kafka.", "Name the brokers with --bootstrap-servers (-b)."
         )
     deep = deep or repair
-    store = open_store(lake)
+    store = open_lake_for_reading(lake)
     servers, kafka_properties = bootstrap_servers, librdkafka_properties(context, property_)
     results = audit_lake(store, topic, servers, kafka_properties, deep=deep)
     repaired: list[RepairResult] = []
     if repair and servers:
-        for each in repair_lake(store, results, servers, kafka_properties):
+        for each in repair_lake(open_lake_for_writing(lake), results, servers, kafka_properties):
             repaired.append(each)
             _report_repair(each)
         if repaired:
             results = audit_lake(store, topic, servers, kafka_properties, deep=True)
-    if warning := save_audit_records(store, results, deep=deep, compared=bool(bootstrap_servers)):
+    if record and (warning := _save_outcome(lake, results, deep=deep, compared=bool(bootstrap_servers))):
         print_status(f"warning: {warning}")
     curated = [] if topic else audit_curated(store, deep=deep)
+    links = [] if topic else find_links(store)
     loaded = _audit_loads(store, bigquery) if bigquery else []
     findings = [finding for result in results for finding in result.findings]
     findings += [finding for result in loaded for finding in result.findings]
     findings += [finding for result in curated for finding in result.findings]
+    findings += links
     if json:
         print_json(
             {
                 "lake": store.uri,
                 "ok": not findings,
                 "partitions": [result.to_dict() for result in results],
+                "links": [asdict(link) for link in links],
                 "curated": [result.to_dict() for result in curated],
                 "bigquery": [result.to_dict() for result in loaded],
                 "repaired": [asdict(each) for each in repaired],
@@ -124,6 +135,8 @@ def audit(
             _print_table("curated", _CURATED_COLUMNS, curated)
         if loaded:
             _print_table("in bigquery", _LOAD_COLUMNS, loaded)
+        for link in links:
+            print(f"✗ {link.kind}: {link.key}: {link.message}")
     if findings:
         raise AuditFailed(
             f"{len(findings):,} findings in {store.uri}, the first: "
@@ -131,6 +144,22 @@ def audit(
             "Use --json to list them all.",
         )
     print_status("every record is in the lake exactly once")
+
+
+def _save_outcome(lake: str, results: "list[PartitionAudit]", *, deep: bool, compared: bool) -> str:
+    """Record the outcome in the lake; return a warning if that fails."""
+    from tickerlake.errors import TickerlakeError
+    from tickerlake.lake.audit.history import save_audit_records
+    from tickerlake.lake.store import open_store
+
+    try:
+        store = open_store(lake)
+    except TickerlakeError as error:
+        return f"the outcome of the audit could not be stored in the lake: {error.message}"
+    try:
+        return save_audit_records(store, results, deep=deep, compared=compared)
+    finally:
+        store.close()
 
 
 def _report_repair(result: "RepairResult") -> None:
@@ -154,7 +183,7 @@ def print_audit(results: "list[PartitionAudit]") -> None:
     _print_table("topic", _PARTITION_COLUMNS, results)
 
 
-def _audit_loads(store: "Store", dataset_id: str) -> "list[LoadAudit]":
+def _audit_loads(store: "ReadableStore", dataset_id: str) -> "list[LoadAudit]":
     from tickerlake.errors import UsageError
     from tickerlake.warehouse.audit import audit_loads
     from tickerlake.warehouse.bigquery import Warehouse

@@ -63,13 +63,13 @@ def compact(
     from tickerlake.errors import Transient
     from tickerlake.lake.compact import Compactor
     from tickerlake.lake.curated import delete_obsolete
-    from tickerlake.lake.store import open_store
+    from tickerlake.lake.opening import open_lake_for_writing
     from tickerlake.model.duration import parse_duration_option
 
     every_s = parse_duration_option(watch, "--watch") / 1e9 if watch else None
     keep_ms = None if keep == "never" else parse_duration_option(keep, "--keep") // 1_000_000
     until_ms = _until_ms(until) if until else None
-    store = open_store(lake)
+    store = open_lake_for_writing(lake)
     status_line = StatusLine()
 
     def show_progress(progress: "CompactionProgress") -> None:

@@ -56,14 +56,14 @@ def load(
         --project my-project --dataset stocks --watch 60s
     """
     from tickerlake.errors import Transient, UsageError
-    from tickerlake.lake.store import open_store
+    from tickerlake.lake.opening import open_lake_for_writing
     from tickerlake.model.duration import parse_duration_option
     from tickerlake.warehouse.bigquery import Warehouse
     from tickerlake.warehouse.external_tables import ensure_external_tables
     from tickerlake.warehouse.load import Loader, LoadProgress
 
     every_s = parse_duration_option(watch, "--watch") / 1e9 if watch else None
-    store = open_store(lake)
+    store = open_lake_for_writing(lake)
     if external and store.bigquery_uri is None:
         raise UsageError(
             "BigQuery reads external tables from Cloud Storage only.",

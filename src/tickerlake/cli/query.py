@@ -72,8 +72,8 @@ def query(
     """
     from tickerlake.analytics.calendars import SessionDates
     from tickerlake.errors import UsageError
+    from tickerlake.lake.opening import open_lake_for_reading
     from tickerlake.lake.query import LakeDatabase
-    from tickerlake.lake.store import open_store
 
     suffix = output.suffix.lstrip(".") if output else ""
     output_format = format_ or (
@@ -88,7 +88,7 @@ def query(
     if sql == "-":
         sql = sys.stdin.read()
     status_line = StatusLine()
-    store = open_store(lake)
+    store = open_lake_for_reading(lake)
     database = LakeDatabase(
         store,
         SessionDates(calendar),

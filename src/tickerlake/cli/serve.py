@@ -99,8 +99,8 @@ def serve(
     from tickerlake.config import PASSWORD_VARIABLE, TOKEN_VARIABLE
     from tickerlake.dashboard.server import Dashboard, DashboardOptions
     from tickerlake.errors import StoreUnavailable
-    from tickerlake.lake.format_version import check_format_version
-    from tickerlake.lake.store import open_store
+    from tickerlake.lake.opening import require_lake
+    from tickerlake.lake.store import open_for_reading
 
     options = DashboardOptions(
         host=host,
@@ -116,11 +116,11 @@ def serve(
     )
     if behind_proxy and not options.password:
         print_status("warning: no password is set: everyone the proxy admits can see everything")
-    store = open_store(lake) if lake else None
+    store = open_for_reading(lake) if lake else None
     try:
         if store:
             with suppress(StoreUnavailable):  # the dashboard keeps trying
-                check_format_version(store)
+                require_lake(store)
         with (
             graceful_shutdown("closing connections …", is_service=True) as stop,
             Dashboard(

@@ -26,7 +26,7 @@ from tickerlake.dashboard.openapi import (
 from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.dashboard.reading.topics import RecordType
 from tickerlake.errors import ObjectMissing, TickerlakeError, UsageError
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 from tickerlake.model.alert import SEVERITIES, Severity
 
 _MAX_LARGE_READS: Final = 2
@@ -58,7 +58,7 @@ class Api:
     """
 
     def __init__(
-        self, reader: DashboardReader, store: Store | None, pipeline_json: Callable[[], bytes]
+        self, reader: DashboardReader, store: ReadableStore | None, pipeline_json: Callable[[], bytes]
     ) -> None:
         self._reader = reader
         self._store = store
@@ -223,7 +223,7 @@ class Api:
         offset = _check_int("offset", parameters["offset"], 0, (1 << 63) - 1)
         return read_reject(self._require_store(), parameters["topic"], partition, offset)
 
-    def _require_store(self) -> Store:
+    def _require_store(self) -> ReadableStore:
         if self._store is None:
             raise NotFound("No lake is configured.", "Start the server with --lake.")
         return self._store

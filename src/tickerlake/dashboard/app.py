@@ -22,7 +22,7 @@ from tickerlake.dashboard.metrics import exposition
 from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.dashboard.service_thread import ServiceThread
 from tickerlake.errors import SetupError
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 
 STATIC: Final = Path(__file__).parent / "static"
 _POLL_INTERVAL_S: Final = 2.0
@@ -34,7 +34,9 @@ _JOIN_TIMEOUT_S: Final = 15.0
 class Backend:
     """What runs behind the routes: the threads of the reader and the health monitor, and the hub."""
 
-    def __init__(self, reader: DashboardReader, health: HealthMonitor, hub: Hub, store: Store | None) -> None:
+    def __init__(
+        self, reader: DashboardReader, health: HealthMonitor, hub: Hub, store: ReadableStore | None
+    ) -> None:
         self.reader = reader
         self.health = health
         self.hub = hub

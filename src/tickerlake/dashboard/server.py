@@ -27,7 +27,7 @@ from tickerlake.dashboard.hub import Hub
 from tickerlake.dashboard.market.state import MAX_BARS, MAX_INDICATORS, MarketState
 from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.errors import SetupError, UsageError
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 
 SEND_BUFFER_BYTES: Final = 1 << 18
 """What the kernel buffers for a client that does not read; by default it grows to megabytes."""
@@ -99,7 +99,7 @@ class Dashboard:
         self,
         bootstrap_servers: str,
         properties: Mapping[str, str],
-        store: Store | None,
+        store: ReadableStore | None,
         options: DashboardOptions | None = None,
     ) -> None:
         options = options or DashboardOptions()

@@ -16,7 +16,7 @@ from tickerlake.lake.segment import (
     reject_prefix,
     segment_key,
 )
-from tickerlake.lake.store.base import ObjectInfo, Store
+from tickerlake.lake.store.base import ObjectInfo, ReadableStore
 from tickerlake.lake.topic import TopicMeta
 
 PieceKind = Literal["segment", "object", "reject", "gap", "hole"]
@@ -71,7 +71,7 @@ class Piece:
         return self.meta.records if self.meta else 1
 
 
-def walk(store: Store, topic: TopicMeta, partition: int, start: int | None = None) -> Iterator[Piece]:
+def walk(store: ReadableStore, topic: TopicMeta, partition: int, start: int | None = None) -> Iterator[Piece]:
     """Yield the pieces of a partition's chain by offset, with one listing; nothing is checked between them.
 
     Parameters
@@ -91,7 +91,7 @@ def walk(store: Store, topic: TopicMeta, partition: int, start: int | None = Non
         yield read_segment_piece(store, topic, partition, info)
 
 
-def _walk_objects(store: Store, prefix: str, start: int) -> Iterator[Piece]:
+def _walk_objects(store: ReadableStore, prefix: str, start: int) -> Iterator[Piece]:
     record_kind: PieceKind = "reject" if prefix.startswith("rejects/") else "object"
     for info in store.list(prefix, f"{prefix}{start:020d}"):
         position, marker = parse_position(info.key), parse_marker(info.key)
@@ -101,7 +101,7 @@ def _walk_objects(store: Store, prefix: str, start: int) -> Iterator[Piece]:
             yield Piece(marker.kind, marker.start, marker.end, info)
 
 
-def read_segment_piece(store: Store, topic: TopicMeta, partition: int, info: ObjectInfo) -> Piece:
+def read_segment_piece(store: ReadableStore, topic: TopicMeta, partition: int, info: ObjectInfo) -> Piece:
     """Read the metadata of one segment and check that it is part of a partition's chain."""
     position = parse_position(info.key)
     assert position is not None, "segments have positions"
@@ -124,7 +124,7 @@ def _find_mismatch(meta: SegmentMeta, topic: TopicMeta, partition: int, position
     return None
 
 
-def stored_ranges(store: Store, topic: TopicMeta, partition: int) -> Iterator[tuple[int, int]]:
+def stored_ranges(store: ReadableStore, topic: TopicMeta, partition: int) -> Iterator[tuple[int, int]]:
     """Yield the offsets ``[start, end)`` that a partition's objects account for, in order.
 
     Gaps and segments that are not part of the chain account for none.

@@ -19,7 +19,7 @@ import polars as pl
 from tickerlake import clock
 from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.reader import partitions
-from tickerlake.lake.store.base import Store, discard
+from tickerlake.lake.store.base import ReadableStore, Store, discard
 from tickerlake.lake.topic import TopicMeta
 from tickerlake.lake.typed_records import Chunk, chunks
 
@@ -208,7 +208,9 @@ def folder_date(record_type: str) -> pl.Expr:
     return pl.when(pl.col("interval") == "1d").then(day.dt.truncate("1y")).otherwise(day)
 
 
-def pending_chunks(store: Store, topic: TopicMeta, next_offsets: Mapping[str, int]) -> Iterator[Chunk]:
+def pending_chunks(
+    store: ReadableStore, topic: TopicMeta, next_offsets: Mapping[str, int]
+) -> Iterator[Chunk]:
     """Yield the chunks of a topic that are not consumed yet, partition by partition.
 
     Parameters
@@ -226,7 +228,7 @@ def commit_key(version: int) -> str:
     return f"{LOG}{version:020d}.json"
 
 
-def read_commit(store: Store, version: int) -> Commit:
+def read_commit(store: ReadableStore, version: int) -> Commit:
     """Read one commit.
 
     Raises
@@ -253,13 +255,13 @@ def read_commit(store: Store, version: int) -> Commit:
 REBUILD_HINT: Final = "Restore it, or delete all of curated/: `tickerlake compact` rebuilds it from raw/."
 
 
-def commit_versions(store: Store) -> list[int]:
+def commit_versions(store: ReadableStore) -> list[int]:
     """Return the numbers of the stored commits in ascending order."""
     matches = (_COMMIT_KEY.fullmatch(info.key) for info in store.list(LOG))
     return sorted(int(match[1]) for match in matches if match)
 
 
-def read_state(store: Store) -> CuratedState:
+def read_state(store: ReadableStore) -> CuratedState:
     """Return the current state of a lake's curated part.
 
     Raises
@@ -275,7 +277,7 @@ def read_state(store: Store) -> CuratedState:
     raise LakeError(f"A commit in the middle of {store.uri}/{LOG} is missing.", REBUILD_HINT)
 
 
-def _apply_commits(store: Store, stored_versions: list[int]) -> CuratedState:
+def _apply_commits(store: ReadableStore, stored_versions: list[int]) -> CuratedState:
     if not stored_versions:
         return CuratedState()
     newer: list[Commit] = []

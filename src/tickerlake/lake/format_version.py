@@ -8,13 +8,12 @@ from typing import Final
 import msgspec
 
 from tickerlake.errors import LakeError, ObjectMissing, UsageError
-from tickerlake.lake.store.base import Store, create_if_absent
+from tickerlake.lake.store.base import LAKE_KEY, ReadableStore, Store, create_if_absent
 from tickerlake.version import VERSION
 
 FORMAT_VERSION: Final = 1
 """The version that is written, and the newest that is read."""
 
-LAKE_KEY: Final = "_lake.json"
 _TOP_LEVEL_PREFIXES: Final = ("raw/", "rejects/", "curated/", "loads/", "state/", "damaged/")
 
 
@@ -48,7 +47,7 @@ def ensure_format_version(store: Store) -> None:
         check_format_version(store)  # another writer created it
 
 
-def check_format_version(store: Store) -> bool:
+def check_format_version(store: ReadableStore) -> bool:
     """Check that this version of tickerlake can read a lake; it takes one read. Readers call it.
 
     Returns
@@ -80,7 +79,7 @@ def check_format_version(store: Store) -> bool:
     return True
 
 
-def _read_meta(store: Store) -> LakeMeta | None:
+def _read_meta(store: ReadableStore) -> LakeMeta | None:
     try:
         return msgspec.json.decode(store.read(LAKE_KEY), type=LakeMeta)
     except ObjectMissing:

@@ -31,7 +31,7 @@ from tickerlake.lake.duckdb_sql import (
 from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.reader import topics
 from tickerlake.lake.sandbox import check_reads, lock, query_errors
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import read_topic
 from tickerlake.lake.typed_records import (
     DEDUP_KEYS,
@@ -98,7 +98,7 @@ class LakeDatabase:
 
     def __init__(
         self,
-        store: Store,
+        store: ReadableStore,
         session_dates: SessionDateLookup,
         *,
         memory: str = "2GB",
@@ -208,8 +208,9 @@ class LakeDatabase:
             if view := views().get(name):
                 self.prepare(view.dependencies)
             elif name in RECORD_TYPES and name not in self._prepared:
+                with query_errors("Run `tickerlake audit`."):
+                    self._prepare_record_type(name)
                 self._prepared.add(name)
-                self._prepare_record_type(name)
 
     def _find_size(self, key: str) -> int | None:
         file = self._state.files.get(key) if self._state else None

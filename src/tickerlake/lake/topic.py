@@ -8,7 +8,7 @@ import msgspec
 
 from tickerlake.errors import LakeError, ObjectExists, UsageError
 from tickerlake.lake.format_version import ensure_format_version
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore, Store
 
 Format = Literal["ndjson", "parquet", "json"]
 TOPIC_NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -80,7 +80,7 @@ def open_topic(store: Store, expected: TopicMeta) -> TopicMeta:
     return expected
 
 
-def read_topic(store: Store, topic: str) -> TopicMeta:
+def read_topic(store: ReadableStore, topic: str) -> TopicMeta:
     """Read a topic's metadata; ObjectMissing if the lake does not have the topic."""
     key = topic_key(topic)
     try:

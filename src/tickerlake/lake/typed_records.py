@@ -20,7 +20,7 @@ from tickerlake.lake.formats.columns import Column
 from tickerlake.lake.reader import read_columns, read_rows
 from tickerlake.lake.rows_by_schema import DecodedRows, SplitRows, row_texts, split_rows
 from tickerlake.lake.segment import REPAIR_HINT
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import TopicMeta
 from tickerlake.model.json import parse_schema
 from tickerlake.model.schema import (
@@ -171,7 +171,7 @@ def event_time_column(record_type: str) -> str:
     return "ts_open_ns" if record_type in {"bars", "indicators"} else "ts_event_ns"
 
 
-def chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterator[Chunk]:
+def chunks(store: ReadableStore, topic: TopicMeta, partition: int, start: int) -> Iterator[Chunk]:
     """Yield the chunks of a partition's chain from the position at which one of its objects starts.
 
     Raises
@@ -202,7 +202,7 @@ def chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterat
         start = piece.end
 
 
-def _object_chunks(store: Store, topic: TopicMeta, partition: int, start: int) -> Iterator[Chunk]:
+def _object_chunks(store: ReadableStore, topic: TopicMeta, partition: int, start: int) -> Iterator[Chunk]:
     keys: list[str] = []
     first, end, size = start, start, 0
     for piece in walk(store, topic, partition, start):
@@ -222,7 +222,7 @@ def _object_chunks(store: Store, topic: TopicMeta, partition: int, start: int) -
 
 
 def read_chunk(
-    store: Store,
+    store: ReadableStore,
     chunk: Chunk,
     record_types: Collection[str],
     session_dates: SessionDateLookup,
@@ -270,7 +270,7 @@ def read_chunk(
     return records
 
 
-def count_record_types(store: Store, chunk: Chunk) -> Counter[str]:
+def count_record_types(store: ReadableStore, chunk: Chunk) -> Counter[str]:
     """Count the rows of a chunk that name the schema of each record type.
 
     Raises
@@ -293,7 +293,7 @@ def _split(rows: StoredRows, chunk: Chunk, schemas: Collection[str], *, complete
 
 
 def prefetch_chunks(
-    store: Store,
+    store: ReadableStore,
     pending: Iterable[Chunk],
     record_types: Collection[str],
     session_dates: SessionDateLookup,
@@ -316,7 +316,7 @@ def prefetch_chunks(
             yield first, records.result()
 
 
-def _read_rows(store: Store, chunk: Chunk, schemas: Collection[str]) -> StoredRows | None:
+def _read_rows(store: ReadableStore, chunk: Chunk, schemas: Collection[str]) -> StoredRows | None:
     """Read the rows of a chunk; None if it has none, or none that names one of these schemas, if any."""
     if not chunk.keys:
         return None
@@ -335,7 +335,7 @@ def _read_rows(store: Store, chunk: Chunk, schemas: Collection[str]) -> StoredRo
         return pl.concat(pool.map(read_line, chunk.keys))
 
 
-def read_object(store: Store, key: str) -> StoredRows:
+def read_object(store: ReadableStore, key: str) -> StoredRows:
     """Return the rows of an object that has some.
 
     Raises

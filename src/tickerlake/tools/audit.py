@@ -8,12 +8,12 @@ from tickerlake.kafka.reader import read_all
 from tickerlake.lake.audit.rows import Comparison
 from tickerlake.lake.audit.segments import Finding, PartitionAudit, audit
 from tickerlake.lake.chain import stored_ranges
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import read_topic
 
 
 def audit_lake(
-    store: Store,
+    store: ReadableStore,
     topic: str | None = None,
     bootstrap_servers: str | None = None,
     properties: Mapping[str, str] | None = None,
@@ -38,7 +38,7 @@ def audit_lake(
 
 
 def check_against_kafka(
-    store: Store,
+    store: ReadableStore,
     topic: str,
     audits: list[PartitionAudit],
     bootstrap_servers: str,

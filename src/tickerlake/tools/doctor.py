@@ -1,11 +1,13 @@
 """Checks of the prerequisites of the pipeline; each problem comes with a remedy."""
 
 import contextlib
+import os
 import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -17,7 +19,7 @@ from tickerlake.kafka.embedded.broker import broker_status, default_data_dir
 from tickerlake.kafka.embedded.jars import cache_dir
 from tickerlake.kafka.embedded.java import find_java
 from tickerlake.lake.format_version import check_format_version
-from tickerlake.lake.store import Store, open_store
+from tickerlake.lake.store import ReadableStore, Store, open_for_reading, open_store
 
 PROBE_KEY: Final = "state/doctor.json"
 LOW_DISK_BYTES: Final = 2_000_000_000
@@ -145,21 +147,35 @@ def _topic_risks(name: str, health: TopicHealth, brokers: int) -> Iterator[tuple
 
 
 def check_lake(uri: str) -> Iterator[Check]:
-    """Check that objects can be created, read, listed and deleted, and the disk or the clock."""
+    """Check that objects can be created, read, listed and deleted, and the disk or the clock.
+
+    In a folder that is not a lake nothing is created: it is only checked whether a lake could be.
+    """
     try:
-        store = open_store(uri)
+        with closing(open_for_reading(uri)) as reader:
+            if reader.local_path and not check_format_version(reader):
+                yield from _check_new_lake(reader.local_path)
+                return
+            yield from _check_service(reader)
+        with closing(open_store(uri)) as store:
+            yield from _check_store(store)
     except TickerlakeError as error:
         yield Check("lake", "failed", error.message, error.hint)
+
+
+def _check_new_lake(folder: Path) -> Iterator[Check]:
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        reason = "no permission" if existing.is_dir() else "it is not a folder"
+        yield Check(
+            "lake", "failed", f"{folder} cannot be created in {existing}: {reason}", "Name another (--lake)."
+        )
         return
-    try:
-        yield from _check_store(store)
-    except TickerlakeError as error:
-        yield Check("lake", "failed", error.message, error.hint)
-    finally:
-        store.close()
+    yield _check_disk("lake", folder)
+    yield Check("lake", "warning", f"there is no lake at {folder} yet", "`tickerlake sink` creates it.")
 
 
-def _check_store(store: Store) -> Iterator[Check]:
+def _check_service(store: ReadableStore) -> Iterator[Check]:
     if store.local_path:
         yield _check_disk("lake", store.local_path)
     if service := store.service_info():
@@ -167,6 +183,9 @@ def _check_store(store: Store) -> Iterator[Check]:
             yield _check_clock(service.server_time_s)
         summary = f"in {service.location}" if service.location else "no permission to read its location"
         yield Check("bucket", "ok", summary)
+
+
+def _check_store(store: Store) -> Iterator[Check]:
     # an earlier check may have been unable to delete it; this error also proves the permission to create
     with contextlib.suppress(ObjectExists):
         store.create(PROBE_KEY, b"{}", metadata={}, content_type="application/json")
@@ -215,11 +234,8 @@ def _bucket_location(lake: str | None) -> str | None:
     if lake is None:
         return None
     try:
-        store = open_store(lake)
-        try:
+        with closing(open_for_reading(lake)) as store:
             service = store.service_info()
-        finally:
-            store.close()
     except TickerlakeError:
         return None
     return service.location if service else None

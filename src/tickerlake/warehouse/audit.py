@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from tickerlake.lake.audit.segments import Finding
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 from tickerlake.model.schema import SCHEMA_OF
 from tickerlake.warehouse.bigquery import NotFound, Warehouse
 from tickerlake.warehouse.manifests import Manifests, Range
@@ -41,7 +41,7 @@ class LoadAudit:
         return asdict(self)
 
 
-def audit_loads(store: Store, warehouse: Warehouse) -> list[LoadAudit]:
+def audit_loads(store: ReadableStore, warehouse: Warehouse) -> list[LoadAudit]:
     """Compare the tables of a dataset with the manifests in the lake.
 
     Loads that are not complete are skipped: run `tickerlake load` first.

@@ -40,7 +40,7 @@ from tickerlake.lake.typed_records import (
 from tickerlake.lake.views import views
 from tickerlake.model.schema import SCHEMA_OF
 from tickerlake.warehouse.bigquery import JobFailed, Warehouse
-from tickerlake.warehouse.manifests import LoadResult, Manifest, Manifests, Range
+from tickerlake.warehouse.manifests import LoadResult, Manifest, ManifestLog, Range
 from tickerlake.warehouse.tables import TableSpec, latest_view_sql, plain_view_sql, split_by_table, tables
 
 BATCH_ROWS: Final = 1_000_000
@@ -135,7 +135,7 @@ class Loader:
         self._report = report
         self._record_counts = _RecordCounts(store)
         self._ensured_tables: set[str] = set()
-        self._manifests: dict[str, Manifests] = {}
+        self._manifests: dict[str, ManifestLog] = {}
 
     def run(self, *, with_views: bool = True) -> LoadProgress:
         """Load all records that are not loaded yet.
@@ -179,7 +179,9 @@ class Loader:
     ) -> None:
         manifests = self._manifests.get(record_type)
         if manifests is None:
-            manifests = Manifests(self._store, self._warehouse.project, self._warehouse.dataset, record_type)
+            manifests = ManifestLog(
+                self._store, self._warehouse.project, self._warehouse.dataset, record_type
+            )
             self._manifests[record_type] = manifests
         last = manifests.find_latest()
         if last is not None and manifests.find_result(last.number) is None:
@@ -226,7 +228,7 @@ class Loader:
                     return list(ranges.values())
         return list(ranges.values()) if rows or skipped >= _MAX_SKIPPED_ROWS else []
 
-    def _check_quota(self, manifests: Manifests, last: Manifest | None) -> None:
+    def _check_quota(self, manifests: ManifestLog, last: Manifest | None) -> None:
         if last is None or last.number < MAX_LOADS_PER_DAY:
             return
         try:
@@ -245,7 +247,7 @@ class Loader:
 
     def _complete(
         self,
-        manifests: Manifests,
+        manifests: ManifestLog,
         manifest: Manifest,
         main_types: Mapping[str, str | None],
         progress: LoadProgress,
@@ -304,7 +306,7 @@ class Loader:
 
     def _load_part(
         self,
-        manifests: Manifests,
+        manifests: ManifestLog,
         manifest: Manifest,
         spec: TableSpec,
         part: pl.DataFrame,

@@ -12,7 +12,7 @@ import msgspec
 
 from tickerlake import clock
 from tickerlake.errors import LakeError, ObjectMissing, UsageError
-from tickerlake.lake.store.base import Store, create_if_absent
+from tickerlake.lake.store.base import ReadableStore, Store, create_if_absent
 
 _PROJECT: Final = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{0,62}")
 _DATASET: Final = re.compile(r"[A-Za-z0-9_]{1,1024}")
@@ -74,7 +74,7 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifests:
-    """The manifests of one record type and dataset.
+    """The manifests of one record type and dataset, for reading.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Manifests:
         ``bars`` …
     """
 
-    def __init__(self, store: Store, project: str, dataset: str, record_type: str) -> None:
+    def __init__(self, store: ReadableStore, project: str, dataset: str, record_type: str) -> None:
         self._store = store
         self.record_type = record_type
         self._latest_number = 0
@@ -133,6 +133,14 @@ class Manifests:
         except msgspec.MsgspecError as error:
             raise LakeError(f"{self._store.uri}/{key} is damaged: {error}.", _DAMAGED_HINT) from error
 
+
+class ManifestLog(Manifests):
+    """The manifests of one record type and dataset, to which a loader adds; parameters as `Manifests`."""
+
+    def __init__(self, store: Store, project: str, dataset: str, record_type: str) -> None:
+        super().__init__(store, project, dataset, record_type)
+        self._writable_store = store
+
     def create_next(self, previous: Manifest | None, ranges: list[Range]) -> Manifest:
         """Create the next manifest, or return the one that another loader created first."""
         next_offsets = {
@@ -157,7 +165,7 @@ class Manifests:
 
     def _create(self, key: str, document: msgspec.Struct) -> bool:
         data = msgspec.json.encode(document)
-        return create_if_absent(self._store, key, data, content_type="application/json")
+        return create_if_absent(self._writable_store, key, data, content_type="application/json")
 
 
 def check_project(project: str) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tickerlake.errors import ObjectExists, StoreError, StoreUnavailable, Transient
+from tickerlake import clock
+from tickerlake.errors import LinkedObject, ObjectExists, StoreError, StoreUnavailable, Transient
 from tickerlake.lake.store import LocalStore, local
 
 _KEY = "raw/t/partition=0/00000000000000000000"
@@ -219,13 +221,35 @@ def test_only_dead_writers_leftovers_are_removed(tmp_path: Path) -> None:
     host = local._HOST
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         pass
-    remaining = [f"{host}.{os.getpid()}.x", "elsewhere.1.x"]
-    for name in (*remaining, f"{host}.{dead.pid}.x", "elsewhere.2.x"):
+    nonce = clock.nonce()
+    foreign = ["thesis.docx", f"{host}.{dead.pid}.x", f"{host}.{dead.pid}.{nonce}.docx", f"{host}.x.{nonce}"]
+    remaining = [f"{host}.{os.getpid()}.{nonce}", f"elsewhere.1.{nonce}", *foreign]
+    for name in (*remaining, f"{host}.{dead.pid}.{nonce}", f"elsewhere.2.{nonce}"):
         (tmp_path / ".tmp" / name).write_text("half")
-    os.utime(tmp_path / ".tmp" / "elsewhere.2.x", (0, 0))
+    for name in (*foreign, f"elsewhere.2.{nonce}"):
+        os.utime(tmp_path / ".tmp" / name, (0, 0))
     store = LocalStore(tmp_path)
     assert sorted(_temps(tmp_path)) == sorted(remaining)
     assert [info.key for info in store.list("")] == ["a"]
+
+
+def test_only_files_of_ours_in_a_folder_of_ours_are_removed(tmp_path: Path) -> None:
+    elsewhere, lake = tmp_path / "elsewhere", tmp_path / "lake"
+    LocalStore(lake).create("a", b"", metadata={})
+    elsewhere.mkdir()
+    name = f"elsewhere.1.{clock.nonce()}"
+    (elsewhere / name).write_text("x")
+    os.utime(elsewhere / name, (0, 0))
+    (lake / ".tmp" / name).symlink_to(elsewhere / name)
+    (lake / ".tmp" / f"elsewhere.2.{clock.nonce()}").mkdir()
+    os.utime(lake / ".tmp" / name, (0, 0), follow_symlinks=False)
+    LocalStore(lake)
+    assert len(_temps(lake)) == 2
+    shutil.rmtree(lake / ".tmp")
+    (lake / ".tmp").symlink_to(elsewhere)
+    with pytest.raises(LinkedObject, match=r"\.tmp is a symbolic link"):
+        LocalStore(lake)
+    assert (elsewhere / name).read_text() == "x"
 
 
 def test_an_unmounted_lake_is_not_an_empty_one(tmp_path: Path) -> None:

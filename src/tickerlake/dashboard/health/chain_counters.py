@@ -10,7 +10,7 @@ from tickerlake.lake.chain import Piece, read_segment_piece, walk
 from tickerlake.lake.formats import for_topic
 from tickerlake.lake.reader import segments
 from tickerlake.lake.segment import segment_key
-from tickerlake.lake.store.base import ObjectInfo, Store
+from tickerlake.lake.store.base import ObjectInfo, ReadableStore
 from tickerlake.lake.topic import TopicMeta
 
 _MAX_LOOKUPS: Final = 8
@@ -62,7 +62,7 @@ class ChainCounter(Protocol):
         ...
 
 
-def create_counter(store: Store, topic: TopicMeta, partition: int) -> ChainCounter:
+def create_counter(store: ReadableStore, topic: TopicMeta, partition: int) -> ChainCounter:
     """Return a counter for a partition in the topic's format."""
     is_single = for_topic(topic.format).one_object_per_record
     return (ObjectChainCounter if is_single else SegmentChainCounter)(store, topic, partition)
@@ -71,7 +71,7 @@ def create_counter(store: Store, topic: TopicMeta, partition: int) -> ChainCount
 class SegmentChainCounter:
     """Counts a chain of segments: lists it once, then looks up the key of the next segment."""
 
-    def __init__(self, store: Store, topic: TopicMeta, partition: int) -> None:
+    def __init__(self, store: ReadableStore, topic: TopicMeta, partition: int) -> None:
         self._store, self._topic, self._partition = store, topic, partition
         self._last_key = ""
         self._listing: Iterator[ObjectInfo] | None = self._list_segments()
@@ -135,7 +135,7 @@ class SegmentChainCounter:
 class ObjectChainCounter:
     """Counts single objects. What follows a missing object is in flight, and is counted once it is stored."""
 
-    def __init__(self, store: Store, topic: TopicMeta, partition: int) -> None:
+    def __init__(self, store: ReadableStore, topic: TopicMeta, partition: int) -> None:
         self._store, self._topic, self._partition = store, topic, partition
         self._pieces: Iterator[Piece] | None = None
         self.counts = PartitionCounts(topic.first_position(partition))

@@ -11,7 +11,7 @@ from tickerlake.kafka.client import Partition
 from tickerlake.lake.audit.history import AuditRecord, read_latest
 from tickerlake.lake.formats import for_topic
 from tickerlake.lake.reader import topics
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import TOPIC_NAME, TopicMeta, read_topic
 
 _RECHECK_INTERVAL_S: Final = 60.0
@@ -50,7 +50,7 @@ class LakeCounter:
         Time between listings; in a bucket at least a minute.
     """
 
-    def __init__(self, store: Store, interval_s: float) -> None:
+    def __init__(self, store: ReadableStore, interval_s: float) -> None:
         self._store = store
         self._list_interval_s = (
             max(interval_s, _REMOTE_LIST_INTERVAL_S) if store.listing_costs else interval_s

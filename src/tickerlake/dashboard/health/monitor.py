@@ -20,7 +20,7 @@ from tickerlake.dashboard.health.state import (
 from tickerlake.errors import TickerlakeError
 from tickerlake.kafka.client import Partition
 from tickerlake.lake.formats import for_topic
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 
 LAKE_INTERVAL_S: Final = 10.0
 """How current the counts of the lake are; also how soon a recreated topic is noticed."""
@@ -51,7 +51,7 @@ class HealthMonitor:
         self,
         bootstrap_servers: str,
         properties: Mapping[str, str],
-        store: Store | None,
+        store: ReadableStore | None,
         lake_interval_s: float = LAKE_INTERVAL_S,
     ) -> None:
         self._cluster = ClusterMonitor(bootstrap_servers, properties)
@@ -250,7 +250,7 @@ class BackgroundLakeCounter:
         Why the last count failed, or empty.
     """
 
-    def __init__(self, store: Store, interval_s: float) -> None:
+    def __init__(self, store: ReadableStore, interval_s: float) -> None:
         self._counter = LakeCounter(store, interval_s)
         self._interval_s = interval_s
         self._prefixes: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from tickerlake import clock
 from tickerlake.errors import LakeError, ObjectMissing, UsageError
 from tickerlake.lake.formats.rows import RejectedRecord
 from tickerlake.lake.segment import reject_key
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import check_topic
 
 MAX_REJECTS: Final = 1_000
@@ -38,7 +38,7 @@ _KEY_PATTERN: Final = re.compile(r"rejects/[^/]+/partition=(\d{1,10})/(\d{20})\.
 _DECODER: Final = msgspec.json.Decoder(RejectedRecord)
 
 
-def newest_rejects(store: Store, topic: str, limit: int = 100) -> dict[str, Any]:
+def newest_rejects(store: ReadableStore, topic: str, limit: int = 100) -> dict[str, Any]:
     """Return the newest rejects of a topic, without their values.
 
     Returns
@@ -72,7 +72,7 @@ def newest_rejects(store: Store, topic: str, limit: int = 100) -> dict[str, Any]
 
 
 def _read_descending(
-    store: Store, topic: str, partition: int, found: deque[tuple[int, int]]
+    store: ReadableStore, topic: str, partition: int, found: deque[tuple[int, int]]
 ) -> Iterator[dict[str, Any]]:
     def read(item: tuple[int, int]) -> dict[str, Any]:
         offset, size = item
@@ -85,7 +85,7 @@ def _read_descending(
         yield from _READERS.map(read, batch)
 
 
-def _read_summary(store: Store, topic: str, partition: int, offset: int) -> dict[str, Any]:
+def _read_summary(store: ReadableStore, topic: str, partition: int, offset: int) -> dict[str, Any]:
     try:
         record = _read_record(store, topic, partition, offset)
     except (ObjectMissing, LakeError) as error:
@@ -93,7 +93,7 @@ def _read_summary(store: Store, topic: str, partition: int, offset: int) -> dict
     return _summary(topic, partition, offset, record) | {"reason": record.reason[:_MAX_REASON_CHARS]}
 
 
-def read_reject(store: Store, topic: str, partition: int, offset: int) -> dict[str, Any]:
+def read_reject(store: ReadableStore, topic: str, partition: int, offset: int) -> dict[str, Any]:
     """Return one reject.
 
     Returns
@@ -118,7 +118,7 @@ def read_reject(store: Store, topic: str, partition: int, offset: int) -> dict[s
     return _LARGE_READER.submit(_read_in_full, store, topic, partition, offset).result()
 
 
-def _read_in_full(store: Store, topic: str, partition: int, offset: int) -> dict[str, Any]:
+def _read_in_full(store: ReadableStore, topic: str, partition: int, offset: int) -> dict[str, Any]:
     record = _read_record(store, topic, partition, offset)
     return {
         **_summary(topic, partition, offset, record),
@@ -138,7 +138,7 @@ def _summary(topic: str, partition: int, offset: int, record: RejectedRecord) ->
     }
 
 
-def _read_record(store: Store, topic: str, partition: int, offset: int) -> RejectedRecord:
+def _read_record(store: ReadableStore, topic: str, partition: int, offset: int) -> RejectedRecord:
     key = reject_key(topic, partition, offset)
     try:
         return _DECODER.decode(store.read(key))

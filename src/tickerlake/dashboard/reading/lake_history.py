@@ -20,7 +20,7 @@ from tickerlake.dashboard.reading.topics import RecordType
 from tickerlake.errors import DataError
 from tickerlake.lake.formats import StoredRows
 from tickerlake.lake.reader import partitions, read_meta, read_rows, segments
-from tickerlake.lake.store.base import ObjectInfo, Store
+from tickerlake.lake.store.base import ObjectInfo, ReadableStore
 from tickerlake.model.alert import Alert, alert_from_fields, decode_alert
 
 _MAX_CACHED_ROWS: Final = 1_000_000
@@ -49,7 +49,7 @@ class LakeTopic:
         The type of its records.
     """
 
-    def __init__(self, store: Store, topic: str, record_type: RecordType) -> None:
+    def __init__(self, store: ReadableStore, topic: str, record_type: RecordType) -> None:
         self.topic = topic
         self.record_type = record_type
         self._store = store

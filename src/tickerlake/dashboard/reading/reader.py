@@ -28,7 +28,7 @@ from tickerlake.kafka.reader import TopicTailer, read_all
 from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.formats import for_topic
 from tickerlake.lake.reader import topics as lake_topics
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import read_topic
 from tickerlake.model.alert import Alert, decode_alert
 from tickerlake.model.json import decode_utf8
@@ -126,7 +126,7 @@ class DashboardReader:
         self,
         bootstrap_servers: str,
         properties: Mapping[str, str],
-        store: Store | None,
+        store: ReadableStore | None,
         requested_prefixes: Sequence[str],
         new_market: Callable[[], MarketState],
         on_batch: Callable[[], None] = lambda: None,

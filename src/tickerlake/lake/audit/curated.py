@@ -21,7 +21,7 @@ from tickerlake.lake.curated import CuratedFile, CuratedState
 from tickerlake.lake.duckdb_sql import open_database, read_parquet_sql
 from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.formats.rows import checksum
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import TopicMeta, read_topic
 from tickerlake.lake.typed_records import event_time_column
 
@@ -65,7 +65,7 @@ class CuratedAudit:
         return asdict(self)
 
 
-def audit_curated(store: Store, *, deep: bool = False) -> list[CuratedAudit]:
+def audit_curated(store: ReadableStore, *, deep: bool = False) -> list[CuratedAudit]:
     """Audit the curated part of a lake, by record type; empty if there is none.
 
     Raises
@@ -124,7 +124,7 @@ def audit_curated(store: Store, *, deep: bool = False) -> list[CuratedAudit]:
 
 
 def _check_files(
-    store: Store,
+    store: ReadableStore,
     files: list[CuratedFile],
     stored_sizes: dict[str, int],
     result: CuratedAudit,
@@ -147,7 +147,7 @@ def _check_files(
 
 
 def _check_consumed(
-    store: Store, topic: str, partition: int, consumed: curated.ConsumedRange
+    store: ReadableStore, topic: str, partition: int, consumed: curated.ConsumedRange
 ) -> Iterator[Finding]:
     key = f"raw/{topic}/partition={partition}/"
     try:
@@ -179,7 +179,7 @@ def _check_consumed(
 
 
 def _count_raw(
-    store: Store, topic: TopicMeta, partition: int, consumed: curated.ConsumedRange
+    store: ReadableStore, topic: TopicMeta, partition: int, consumed: curated.ConsumedRange
 ) -> tuple[int, int]:
     """Count the records in the compacted part of a chain, and return where that part ends."""
     records, end = 0, consumed.first_offset
@@ -193,7 +193,7 @@ def _count_raw(
     return records, end
 
 
-def _check_file(store: Store, file: CuratedFile, lineage: Path) -> Iterator[Finding]:
+def _check_file(store: ReadableStore, file: CuratedFile, lineage: Path) -> Iterator[Finding]:
     data = store.read(file.key)
     if checksum(data) != file.crc32c:
         yield Finding("curated_checksum", file.key, "its checksum differs from that of its commit")

@@ -13,7 +13,7 @@ import msgspec
 from tickerlake import clock
 from tickerlake.errors import ObjectMissing, StoreError, StoreUnavailable
 from tickerlake.lake.audit.segments import PartitionAudit
-from tickerlake.lake.store.base import Store, discard
+from tickerlake.lake.store.base import ReadableStore, Store, discard
 from tickerlake.lake.topic import TOPIC_NAME, check_topic
 
 _FOLDER: Final = "state/audits/"
@@ -87,7 +87,7 @@ def _save(store: Store, audit_record: AuditRecord, now_ns: int) -> None:
             return
 
 
-def read_latest(store: Store) -> list[AuditRecord]:
+def read_latest(store: ReadableStore) -> list[AuditRecord]:
     """Return the last outcome of each topic, by topic; unreadable ones are skipped."""
     keys_by_topic: dict[str, list[str]] = {}
     for info in store.list(_FOLDER):
@@ -102,7 +102,7 @@ def read_latest(store: Store) -> list[AuditRecord]:
     )
 
 
-def _read_latest_of(store: Store, keys: list[str]) -> AuditRecord | None:
+def _read_latest_of(store: ReadableStore, keys: list[str]) -> AuditRecord | None:
     for key in reversed(keys):
         try:
             return msgspec.json.decode(store.read(key), type=AuditRecord)

@@ -17,7 +17,7 @@ from tickerlake.lake.formats.format import TEXT_SCHEMA
 from tickerlake.lake.formats.rows import REJECT_DECODER, RejectedRecord
 from tickerlake.lake.reader import read_columns, read_rows
 from tickerlake.lake.segment import columns_key, parse_position, reject_key
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import TopicMeta
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
@@ -50,7 +50,7 @@ class Comparison:
     """
 
     def __init__(
-        self, store: Store, topic: TopicMeta, partition: int, start: int, *, compacted: bool = False
+        self, store: ReadableStore, topic: TopicMeta, partition: int, start: int, *, compacted: bool = False
     ) -> None:
         self._compacted = compacted
         self._store, self._topic, self._partition = store, topic, partition

@@ -18,7 +18,7 @@ from tickerlake.lake.formats import for_topic
 from tickerlake.lake.formats.rows import REJECT_DECODER
 from tickerlake.lake.reader import partitions, read_content, topics
 from tickerlake.lake.segment import SegmentMeta, parse_position, reject_prefix
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import TopicMeta, read_topic
 
 
@@ -63,7 +63,7 @@ class PartitionAudit:
         return asdict(self)
 
 
-def audit(store: Store, topic: str | None = None, *, deep: bool = False) -> Iterator[PartitionAudit]:
+def audit(store: ReadableStore, topic: str | None = None, *, deep: bool = False) -> Iterator[PartitionAudit]:
     """Audit one topic or all topics of a lake, one partition at a time.
 
     Raises
@@ -71,10 +71,11 @@ def audit(store: Store, topic: str | None = None, *, deep: bool = False) -> Iter
     LakeError
         If this is not a lake, does not have the topic, or this version cannot read it.
     """
-    check_format_version(store)
+    if not check_format_version(store):
+        raise LakeError(f"{store.uri} is not a lake.", "Check --lake.")
     names = [topic] if topic else topics(store)
     if not names:
-        raise LakeError(f"{store.uri} is not a lake.", "Check --lake; a lake has a folder `raw/`.")
+        raise LakeError(f"The lake at {store.uri} has no topics yet.", "`tickerlake sink` stores records.")
     for name in names:
         try:
             topic_meta = read_topic(store, name)
@@ -86,7 +87,7 @@ def audit(store: Store, topic: str | None = None, *, deep: bool = False) -> Iter
             yield audit_partition(store, topic_meta, number, deep=deep)
 
 
-def audit_partition(store: Store, topic: TopicMeta, partition: int, *, deep: bool) -> PartitionAudit:
+def audit_partition(store: ReadableStore, topic: TopicMeta, partition: int, *, deep: bool) -> PartitionAudit:
     """Audit one partition."""
     first = topic.first_position(partition)
     result = PartitionAudit(topic.topic, partition, first=first, next=first)
@@ -136,7 +137,7 @@ def _count(result: PartitionAudit, piece: Piece) -> None:
         result.holes += piece.end - piece.start - piece.records - piece.meta.rejects
 
 
-def _check_content(store: Store, piece: Piece) -> Iterator[Finding]:
+def _check_content(store: ReadableStore, piece: Piece) -> Iterator[Finding]:
     if piece.meta:
         yield from _check_segment(store, piece.key, piece.meta)
     elif piece.kind == "object":
@@ -145,7 +146,7 @@ def _check_content(store: Store, piece: Piece) -> Iterator[Finding]:
         yield from _check_reject(store, piece.key)
 
 
-def _check_rejects(store: Store, result: PartitionAudit, *, deep: bool) -> None:
+def _check_rejects(store: ReadableStore, result: PartitionAudit, *, deep: bool) -> None:
     prefix = reject_prefix(result.topic, result.partition)
     stored = 0
     for info in store.list(prefix):
@@ -157,7 +158,7 @@ def _check_rejects(store: Store, result: PartitionAudit, *, deep: bool) -> None:
         result.findings.append(Finding("reject_missing", prefix, message))
 
 
-def _check_reject(store: Store, key: str) -> Iterator[Finding]:
+def _check_reject(store: ReadableStore, key: str) -> Iterator[Finding]:
     try:
         reject = REJECT_DECODER.decode(store.read(key))
     except msgspec.MsgspecError as error:
@@ -167,7 +168,7 @@ def _check_reject(store: Store, key: str) -> Iterator[Finding]:
         yield Finding("misnamed", key, f"holds the record of offset {reject.offset}")
 
 
-def _check_segment(store: Store, key: str, meta: SegmentMeta) -> Iterator[Finding]:
+def _check_segment(store: ReadableStore, key: str, meta: SegmentMeta) -> Iterator[Finding]:
     try:
         content = read_content(store, key)
     except LakeError as error:
@@ -197,7 +198,7 @@ def _format_differences(meta: SegmentMeta, other: SegmentMeta) -> str:
     )
 
 
-def _check_object(store: Store, key: str, offset: int) -> Iterator[Finding]:
+def _check_object(store: ReadableStore, key: str, offset: int) -> Iterator[Finding]:
     try:
         offsets = read_content(store, key).offsets
     except LakeError as error:

@@ -11,6 +11,9 @@ import google_crc32c
 from tickerlake.errors import ObjectExists, StoreError, StoreUnavailable
 
 TEMP_FOLDER = ".tmp"
+LAKE_KEY = "_lake.json"
+"""The object that makes a folder or prefix a lake (`lake.format_version`)."""
+
 _MAX_KEY_BYTES = 1024  # limit of Cloud Storage
 
 
@@ -44,11 +47,11 @@ class ServiceInfo:
     server_time_s: float | None
 
 
-class Store(Protocol):
-    """An object store in which nothing is overwritten, and only what can be computed again is deleted.
+class ReadableStore(Protocol):
+    """An object store that is read; opening and reading it changes nothing.
 
-    Every method can be called from many threads, and raises only ``StoreError`` (with ``ObjectExists``
-    and ``ObjectMissing``), ``StoreUnavailable`` or ``SetupError``. No key is a folder of another key.
+    Every method can be called from many threads, and raises only ``StoreError`` (with ``ObjectMissing``),
+    ``StoreUnavailable``, ``SetupError``, or ``LinkedObject`` for what a link would lead to.
     """
 
     @property
@@ -83,26 +86,6 @@ class Store(Protocol):
         """
         ...
 
-    def create(
-        self,
-        key: str,
-        data: bytes,
-        *,
-        metadata: Mapping[str, str],
-        content_type: str = "application/octet-stream",
-    ) -> None:
-        """Store an object; it is complete and durable when this returns.
-
-        Raises
-        ------
-        ObjectExists
-            The key exists, and its object stays as it is. This very call may have created it, if a reply
-            was lost: compare the object.
-        StoreUnavailable
-            Not stored, or stored but the reply was lost.
-        """
-        ...
-
     def read(self, key: str) -> bytes:
         """Return an object's content, or raise ``ObjectMissing``."""
         ...
@@ -124,6 +107,37 @@ class Store(Protocol):
             Any beginning of a key; empty for all.
         start_at
             Skip the keys before this one.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release connections. Calls in flight may fail with ``StoreUnavailable``."""
+        ...
+
+
+class Store(ReadableStore, Protocol):
+    """A store in which nothing is overwritten, and only what can be computed again is deleted.
+
+    Writing raises ``ObjectExists``, too. No key is a folder of another key.
+    """
+
+    def create(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        metadata: Mapping[str, str],
+        content_type: str = "application/octet-stream",
+    ) -> None:
+        """Store an object; it is complete and durable when this returns.
+
+        Raises
+        ------
+        ObjectExists
+            The key exists, and its object stays as it is. This very call may have created it, if a reply
+            was lost: compare the object.
+        StoreUnavailable
+            Not stored, or stored but the reply was lost.
         """
         ...
 
@@ -149,10 +163,6 @@ class Store(Protocol):
         StoreError
             This account may not replace objects; one that can only create and read cannot.
         """
-        ...
-
-    def close(self) -> None:
-        """Release connections. Calls in flight may fail with ``StoreUnavailable``."""
         ...
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import fsspec
 
-from tickerlake.lake.store.base import Store
+from tickerlake.lake.store.base import ReadableStore
 
 _BLOCK_BYTES: Final = 4 << 20
 """Bytes per request: few requests for a column, little waste for a footer."""
@@ -26,7 +26,7 @@ class StoreFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]
     protocol = "lake"
     cachable = False
 
-    def __init__(self, store: Store, find_size: Callable[[str], int | None]) -> None:
+    def __init__(self, store: ReadableStore, find_size: Callable[[str], int | None]) -> None:
         super().__init__()
         self._store = store
         self._find_size = find_size
