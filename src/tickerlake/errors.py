@@ -70,8 +70,9 @@ class TickerlakeError(Exception):
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        # names of files may hold bytes that no text can
+        self.message = message.encode(errors="backslashreplace").decode()
+        self.hint = hint.encode(errors="backslashreplace").decode()
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()

@@ -6,90 +6,35 @@ import io
 import json
 import lzma
 import os
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 import pytest
 import zstandard
-from bench.measure import PeakMemory
 
+from support.hostile_files import (
+    GOOD,
+    HEADER,
+    MAX_MB,
+    check_rejected,
+    check_rejected_by_child,
+    read,
+    row,
+    run_convert,
+    write,
+)
 from tickerlake.errors import DataError
 from tickerlake.sources import merged as merged_module
-from tickerlake.sources.csv.detect.options import Options
-from tickerlake.sources.csv.read import open_csv
 from tickerlake.sources.merged import open_merged_source
 from tickerlake.tools.convert import ConvertStats, convert
 
-HEADER = "Date,Open,High,Low,Close,Volume\n"
-MAX_MB = 500
-COMMAND = [sys.executable, "-c", "from tickerlake.cli.app import main; main()", "convert"]
-
 pytestmark = pytest.mark.timeout(60)
-
-
-def row(day: int, close: str = "1.5", volume: object = 7) -> str:
-    return f"{date(2001, 1, 1) + timedelta(day)},1.5,2,1,{close},{volume}\n"
-
-
-GOOD = HEADER + "".join(row(day) for day in range(20))
-
-
-def write(folder: Path, content: bytes | str, name: str = "AAA.csv") -> Path:
-    path = folder / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
-
-
-def read(path: Path, options: Options | None = None) -> tuple[pl.DataFrame, dict[int, str]]:
-    """Return the records, and the reason of each rejected line; every reject has its raw text."""
-    tables = list(open_csv(path, options).batches())
-    rejects = [reject for table in tables for reject in table.rejects]
-    assert all(reject.file == path.name and reject.raw for reject in rejects)
-    assert len({reject.line for reject in rejects}) == len(rejects)
-    return pl.concat([table.records for table in tables]), {each.line: each.reason for each in rejects}
-
-
-def check_rejected(path: Path, message: str | None = None) -> DataError:
-    """Read a file that must be an error with its name and a remedy."""
-    with pytest.raises(DataError, match=message) as caught:
-        read(path)
-    assert path.name in caught.value.message
-    assert caught.value.hint
-    return caught.value
-
-
-def run_convert(path: Path, output: Path, *options: str, within_s: float = 30) -> tuple[int, str, float]:
-    """Convert a file in a child process; return its exit code, its stderr, and its peak memory in MB."""
-    arguments = [*COMMAND, str(path), "-o", str(output), *options]
-    with (
-        subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as child,
-        PeakMemory(child.pid) as peak,
-    ):
-        try:
-            _, err = child.communicate(timeout=within_s)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            raise
-    return child.returncode, err, peak.mb
-
-
-def check_rejected_by_child(path: Path, message: str) -> None:
-    output = path.with_name("out.ndjson")
-    code, err, peak_mb = run_convert(path, output)
-    assert code == 4, err
-    assert path.name in err
-    assert message in err
-    assert "→" in err
-    assert 0 < peak_mb < MAX_MB
-    assert sorted(each.name for each in path.parent.iterdir()) == [path.name]
 
 
 # --- decompression bombs
@@ -260,6 +205,37 @@ def test_a_hundred_thousand_columns(tmp_path: Path) -> None:
     names = "".join(f",x{n}" for n in range(100_000))
     wide = HEADER.strip() + names + "\n" + "".join(row(n).strip() + more + "\n" for n in range(3))
     check_rejected(write(tmp_path, wide), "100,006 columns")
+
+
+LONG = 900_000
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "1" * LONG,
+        "1 " * (LONG // 2),
+        "1" + " " * LONG + "K",
+        "2024-01-10" + " " * LONG + "x",
+        "0." + "0" * LONG + "1",
+        "1e" + "9" * LONG,
+        '"' + "1,111" * (LONG // 5) + '"',
+        "(" * LONG,
+        "1-" * (LONG // 2),
+    ],
+    ids=["digits", "numbers", "blanks", "date", "zeros", "exponent", "groups", "parentheses", "signs"],
+)
+def test_a_cell_of_a_megabyte_costs_one_row(tmp_path: Path, cell: str) -> None:
+    """Patterns that try again at each character would take hours."""
+    row_above, row_below = row(30), row(31)
+    for broken in (f"2010-01-01,1.5,2,1,{cell},7\n", f"{cell},1.5,2,1,1.5,7\n"):
+        records, rejects = read(write(tmp_path, GOOD + row_above + broken + row_below))
+        assert list(rejects) in ([], [23])
+        assert len(records) == 23 - len(rejects)
+
+
+def test_a_header_of_hundreds_of_thousands_of_numbers(tmp_path: Path) -> None:
+    check_rejected(write(tmp_path, GOOD.replace("Open", '"' + "1 " * 400_000 + '"')), "no header")
 
 
 def test_one_row_of_a_hundred_thousand_cells_far_below(tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ def tickerlake(
     env: Mapping[str, str] | None = None,
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
+    closed_stream: int | None = None,
 ) -> Child:
-    """Start a command, with additional environment variables."""
+    """Start a command, with additional environment variables, or with one of its streams closed."""
     child_env = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
     child_env |= env or {}
     return Child(
@@ -38,6 +39,7 @@ def tickerlake(
         text=True,
         cwd=cwd,
         env=child_env,
+        preexec_fn=None if closed_stream is None else lambda: os.close(closed_stream),
     )
 
 

@@ -29,7 +29,7 @@ from tickerlake.cli import (
     track,
 )
 from tickerlake.cli.help import HelpCommand, HelpGroup
-from tickerlake.errors import TickerlakeError
+from tickerlake.errors import TickerlakeError, UsageError
 from tickerlake.version import VERSION
 
 if TYPE_CHECKING:
@@ -137,6 +137,9 @@ def _without_none(options: dict[str, Any]) -> dict[str, Any]:
 def run() -> int:
     """Run the command line and return the exit code; an error becomes one sentence and a remedy."""
     interrupt.started()
+    if sys.stdout:
+        # texts of others may have characters that the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         # a number is the exit code of a command that ended early
         code = app(prog_name="tickerlake", standalone_mode=False)
@@ -170,6 +173,10 @@ def _report(error: Exception) -> int:
     disk_errors = [
         os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)
     ]
+    if not disk_errors and isinstance(error, OSError):
+        place = f"{error.filename!s}: " if error.filename else ""
+        _print_error(f"{place}{error.strerror or error}.", "Check the path, its folder and its permissions.")
+        return UsageError.exit_code
     if not disk_errors:
         raise error
     _print_error(

@@ -35,6 +35,7 @@ def inspect(files: Files, *, options: "Options", json: Json = False) -> None:
     import tempfile
 
     from tickerlake.errors import DataError
+    from tickerlake.sources.csv.chunks import printable_name
     from tickerlake.sources.csv.read import open_csv
 
     status_line, reports, failed = StatusLine(), [], 0
@@ -45,7 +46,7 @@ def inspect(files: Files, *, options: "Options", json: Json = False) -> None:
                 report = _report(source, status_line)
             except DataError as error:
                 failed += 1
-                report = {"source": path.name, "error": error.message, "hint": error.hint}
+                report = {"source": printable_name(path), "error": error.message, "hint": error.hint}
             status_line.clear()
             reports.append(report)
             if not json:

@@ -1,5 +1,7 @@
 """Several files as one sequence of records, merged by event time with bounded memory."""
 
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from tickerlake.errors import DataError
 from tickerlake.model.duration import UNIT_NS
 from tickerlake.model.reject import Reject
 from tickerlake.sources.csv.batch import CsvBatch, fill_reject_times, reject_duplicates, sort_rows
-from tickerlake.sources.csv.chunks import CHUNK_BYTES
+from tickerlake.sources.csv.chunks import CHUNK_BYTES, wrap_read_errors
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.parse import EVENT_NS, FILE_NUMBER
 from tickerlake.sources.csv.read import CsvSource, open_csv
@@ -210,14 +212,24 @@ def expand_paths(names: Sequence[str]) -> list[Path]:
     DataError
         If a folder has no CSV file, or a pattern matches no file.
     """
-    paths = [path for name in names for path in _expand_path(name)]
-    unique_paths: dict[Path, Path] = {}
-    for path in paths:
-        unique_paths.setdefault(path.resolve(), path)
+    unique_paths: dict[str, Path] = {}
+    for name in names:
+        with wrap_read_errors(name):
+            for path in _expand_path(name):
+                # unlike `Path.resolve`, this accepts links that lead back to themselves
+                unique_paths.setdefault(os.path.realpath(path), path)
     return list(unique_paths.values())
 
 
 def _expand_path(name: str) -> list[Path]:
+    if not name.strip():
+        raise DataError("The name of a file is empty.", "Name a file, or . for all CSV files of this folder.")
+    if re.match(r"[a-z][a-z0-9+.-]+://", name, re.IGNORECASE):
+        address = name.partition("?")[0].rpartition("@")[2]
+        raise DataError(
+            f"{address} is an address, not a file.",
+            "Download it first, or pipe it: curl -L ADDRESS | tickerlake inspect - --symbol AAPL",
+        )
     path = Path(name)
     if path.is_dir():
         matches = sorted(
@@ -233,7 +245,12 @@ def _expand_path(name: str) -> list[Path]:
         return [path]
     root = Path(path.anchor) if path.is_absolute() else Path()
     pattern = str(path.relative_to(path.anchor) if path.is_absolute() else path)
-    matches = sorted(each for each in root.glob(pattern) if each.is_file())
+    try:
+        matches = sorted(each for each in root.glob(pattern) if each.is_file())
+    except (ValueError, NotImplementedError) as error:
+        raise DataError(
+            f"{name} is not a pattern: {error}.", "Use a pattern such as data/**/*.csv"
+        ) from error
     if not matches:
         raise DataError(f"No file matches {name}.", "Check the pattern.")
     return matches

@@ -1,5 +1,6 @@
 """Convert files to canonical records in a file, without Kafka."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -96,12 +97,12 @@ def convert(
 def _check_distinct_files(
     input_paths: Sequence[object], output_paths: Sequence[Path], rejects_path: Path
 ) -> None:
-    inputs = {path.resolve() for path in input_paths if isinstance(path, Path)}
+    inputs = {os.path.realpath(path) for path in input_paths if isinstance(path, Path)}
     names = [(path, "the output") for path in output_paths] + [(rejects_path, "--rejects")]
     for path, name in names:
-        if path.resolve() in inputs:
+        if os.path.realpath(path) in inputs:
             raise UsageError(f"{path} is one of the input files.", f"Specify another name for {name}.")
-    if rejects_path.resolve() in {path.resolve() for path in output_paths}:
+    if os.path.realpath(rejects_path) in {os.path.realpath(path) for path in output_paths}:
         raise UsageError(
             "Records and rejects cannot be written to one file.", "Specify another name for --rejects."
         )

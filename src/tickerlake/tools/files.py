@@ -58,6 +58,8 @@ def check_absent(*paths: Path) -> None:
 @contextlib.contextmanager
 def open_stdout() -> Iterator[BinaryIO]:
     """Yield standard output for bytes: that of Python may be unbuffered, and write only a part."""
+    if sys.stdout is None:
+        raise UsageError("Standard output is closed.", "Name a file, such as -o records.ndjson.")
     with open(sys.stdout.fileno(), "wb", closefd=False) as stream:
         yield stream
 
@@ -78,6 +80,8 @@ def output_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     UsageError
         If the file cannot be written, or exists with other content.
     """
+    if not path.name or path.is_dir():
+        raise UsageError(f"{path} is a folder.", "Name a file in it.")
     try:
         with atomic_write(path, overwrite=force) as draft:
             yield draft

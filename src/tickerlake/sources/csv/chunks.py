@@ -1,14 +1,13 @@
 """A file as a stream of chunks of whole lines, in UTF-8, whatever its compression and encoding."""
 
-import bz2
 import codecs
+import errno
 import hashlib
 import io
-import lzma
+import math
+import os
 import sys
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,9 +15,15 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-from isal import igzip
-
-from tickerlake.errors import DataError
+from tickerlake.errors import DataError, TickerlakeError
+from tickerlake.sources.csv.decompress import (
+    BOMB_MIN_BYTES,
+    MAX_COMPRESSION_RATIO,
+    bomb_error,
+    compression_of,
+    open_decompressed,
+    zip_member_name,
+)
 
 CHUNK_BYTES: Final = 4 << 20
 """Trades throughput against memory, as several chunks are in flight."""
@@ -32,22 +37,20 @@ CODE_PAGES: Final = ("cp1252", "cp1250", "cp1251", "cp949", "cp932", "gb18030", 
 _MAX_CHUNK_LINES: Final = 200_000
 """Each line costs memory when parsed, however short it is."""
 
-_COMPRESSED_READ_BYTES: Final = 64 << 10
-_BOMB_MIN_BYTES: Final = 64 << 20
-_MAX_COMPRESSION_RATIO: Final = 200
-"""Decompressed to stored size, beyond `_BOMB_MIN_BYTES`: prices compress much less than this."""
+_BOMB_MIN_LINES: Final = 2_000_000
+_MAX_LINES_PER_STORED_BYTE: Final = 5
+"""Beyond `_BOMB_MIN_LINES`: the shortest lines cost the most time per byte."""
 
 _MIN_UTF16_NUL_SHARE: Final = 0.35
 """Half of the bytes of UTF-16 are zero if the text is mostly ASCII."""
 
+_PROBED_TEXT_BYTES: Final = 4096
+_CONTROL_CHARACTERS: Final = bytes(each for each in range(1, 32) if each not in b"\t\n\v\f\r\x1a\x1b")
+_MIN_CONTROLS: Final = 8
+_MAX_CONTROL_SHARE: Final = 0.02
+"""A tenth of random bytes are control characters, and none of a text."""
+
 _BOMS: Final = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_COMPRESSION_MAGIC: Final = {
-    b"\x1f\x8b": "gzip",
-    b"PK\x03\x04": "zip",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-}
 _BINARY_FORMATS: Final = {
     b"%PDF": "a PDF document",
     b"\xd0\xcf\x11\xe0": "an Excel workbook (.xls)",
@@ -56,6 +59,14 @@ _BINARY_FORMATS: Final = {
     b"\x89PNG": "a picture",
     b"ARROW1": "an Arrow file",
     b"SQLite": "an SQLite database",
+    b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file",
+    b"FEA1": "a Feather file",
+    b"\x89HDF": "an HDF5 file",
+    b"Rar!": "a RAR archive",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"\x04\x22\x4d\x18": "an LZ4 file",
+    b"PK\x05\x06": "an empty zip archive",
 }
 
 
@@ -141,7 +152,12 @@ class TextFile:
     @property
     def name(self) -> str:
         """The name that may contain the symbol: that of the file inside an archive, or the file's own."""
-        return self.member or self.file.name
+        return self.member or self.file_name
+
+    @property
+    def file_name(self) -> str:
+        """The file's own name, as text."""
+        return printable_name(self.file)
 
     @property
     def is_plain(self) -> bool:
@@ -151,7 +167,14 @@ class TextFile:
     def chunks(self, *, meter: Meter | None = None) -> Iterator[Chunk]:
         """Yield the whole file; ``meter`` receives its bytes as they are stored."""
         offset, line = 0, 1
+        max_lines = self._max_lines()
         for data, count in self._line_blocks(meter):
+            if line + count > max_lines:
+                raise DataError(
+                    f"{self.file.name} decompresses to more than {_MAX_LINES_PER_STORED_BYTE} lines "
+                    "for each of its bytes.",
+                    "If that is correct, decompress it first.",
+                )
             text = self._normalize_newlines(data)
             # there may be line feeds among carriage returns
             lines = count if self.newline == b"\n" else text.count(b"\n")
@@ -168,6 +191,12 @@ class TextFile:
                 text = self._normalize_newlines(data)
                 text = text if text.endswith(b"\n") else text + b"\n"
                 yield Chunk(offset, length, line, text, text.count(b"\n"))
+
+    def _max_lines(self) -> float:
+        if self.compression == "none" or not isinstance(self.file, Path):
+            return math.inf
+        with wrap_read_errors(self.file.name):
+            return max(_BOMB_MIN_LINES, _MAX_LINES_PER_STORED_BYTE * self.file.stat().st_size)
 
     def _normalize_newlines(self, data: bytes) -> bytes:
         if self.newline == b"\r":
@@ -228,20 +257,25 @@ class TextFile:
         meter = meter or Meter(digest=False)
         decompressed_bytes = 0
         with wrap_read_errors(self.file.name), self.file.open("rb") as stored:
-            stream = _open_decompressed(
-                _MeteredReader(stored, meter) if self.compression != "zip" else stored, self.compression
-            )
+            source = _MeteredReader(stored, meter) if self.compression != "zip" else stored
+            stream = open_decompressed(source, self.compression, self.file.name)
             while block := stream.read(self.chunk_bytes):
                 decompressed_bytes += len(block)
                 if self.compression == "zip":
                     meter.update(block)
-                elif decompressed_bytes > max(_BOMB_MIN_BYTES, _MAX_COMPRESSION_RATIO * meter.size):
-                    raise DataError(
-                        f"{self.file.name} decompresses to more than "
-                        f"{_MAX_COMPRESSION_RATIO} times its size.",
-                        "If that is correct, decompress it first.",
-                    )
+                elif decompressed_bytes > max(BOMB_MIN_BYTES, MAX_COMPRESSION_RATIO * meter.size):
+                    raise bomb_error(self.file.name)
                 yield block
+
+
+_REMEDIES: Final = {
+    errno.EACCES: "Change its permissions.",
+    errno.EPERM: "Change its permissions.",
+    errno.ELOOP: "It is a link that leads back to itself: name the file.",
+    errno.ENAMETOOLONG: "Check the path.",
+    errno.ENOTDIR: "Check the path.",
+    errno.ENOENT: "Check the path, and that no other program removes the file.",
+}
 
 
 @contextmanager
@@ -249,9 +283,14 @@ def wrap_read_errors(name: str) -> Iterator[None]:
     """Translate errors of reading a file to a `DataError` with a remedy."""
     try:
         yield
-    except PermissionError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror}.", "Change its permissions.") from error
-    except (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ValueError) as error:
+    except (TickerlakeError, MemoryError):
+        raise
+    except OSError as error:
+        # errors of decompressors have no number
+        hint = _REMEDIES.get(error.errno, "Check its disk.") if error.errno else "Download the file again."
+        raise DataError(f"{name} cannot be read: {error.strerror or error}.", hint) from error
+    except Exception as error:
+        # decompressors raise errors of all kinds for damaged bytes, which are never the user's mistake
         raise DataError(f"{name} cannot be read: {error}.", "Download the file again.") from error
 
 
@@ -274,84 +313,6 @@ class _MeteredReader(io.RawIOBase):
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
-
-
-class _ZstdReader:
-    """Decompresses Zstandard frames; a truncated frame is an error (the library's reader hides it)."""
-
-    def __init__(self, stream: Any) -> None:
-        import zstandard
-
-        self._zstandard = zstandard
-        self._stream = stream
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._buffer = b""
-        self._started = False
-
-    def read(self, size: int) -> bytes:
-        parts, have = [self._buffer], len(self._buffer)
-        while have < size:
-            compressed = self._stream.read(_COMPRESSED_READ_BYTES)
-            if not compressed:
-                if self._started and not self._frame.eof:
-                    raise EOFError("it ends in the middle of a frame")
-                break
-            part = self._decompress(compressed)
-            parts.append(part)
-            have += len(part)
-        data = b"".join(parts)
-        self._buffer = data[size:]
-        return data[:size]
-
-    def _decompress(self, compressed: bytes) -> bytes:
-        parts = []
-        try:
-            while compressed:
-                if self._frame.eof:
-                    self._frame = self._zstandard.ZstdDecompressor().decompressobj()
-                self._started = True
-                parts.append(self._frame.decompress(compressed))
-                compressed = self._frame.unused_data if self._frame.eof else b""
-        except self._zstandard.ZstdError as error:
-            raise ValueError(str(error)) from error
-        return b"".join(parts)
-
-
-def _open_decompressed(stream: Any, compression: str) -> Any:
-    if compression == "gzip":
-        gzip_file: Any = igzip.GzipFile  # the package has no types
-        return gzip_file(fileobj=stream)
-    if compression == "zip":
-        archive = zipfile.ZipFile(stream)
-        (member,) = _csv_members(archive)
-        return archive.open(member)
-    if compression == "zstd":
-        return _ZstdReader(stream)
-    if compression == "bzip2":
-        return bz2.BZ2File(stream)
-    return lzma.LZMAFile(stream) if compression == "xz" else stream
-
-
-def _csv_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    name = Path(str(archive.filename or getattr(archive.fp, "name", "The archive"))).name
-    names = {m.filename for m in archive.infolist()}
-    if "[Content_Types].xml" in names:
-        raise DataError(
-            f"{name} is an Excel workbook or another Office document, not CSV.", "Export it as CSV."
-        )
-    candidates = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX")]
-    candidates = [m for m in candidates if not Path(m.filename).name.startswith(".")]
-    csv_members = [
-        m for m in candidates if m.filename.lower().endswith((".csv", ".txt", ".tsv"))
-    ] or candidates
-    if len(csv_members) != 1:
-        raise DataError(f"{name} holds {len(csv_members)} files, not one.", "Extract it and name the files.")
-    if csv_members[0].file_size > max(_BOMB_MIN_BYTES, _MAX_COMPRESSION_RATIO * csv_members[0].compress_size):
-        raise DataError(
-            f"{name} decompresses to more than {_MAX_COMPRESSION_RATIO} times its size.",
-            "If that is correct, decompress it first.",
-        )
-    return csv_members
 
 
 def detect_text_file(
@@ -382,9 +343,14 @@ def detect_text_file(
     """
     with wrap_read_errors(file.name), file.open("rb") as stream:
         magic = stream.read(8)
-    compression = next((name for sign, name in _COMPRESSION_MAGIC.items() if magic.startswith(sign)), "none")
+    compression = compression_of(magic)
     with wrap_read_errors(file.name), file.open("rb") as stored:
-        head = _open_decompressed(stored, compression).read(MAX_LINE_BYTES)
+        head = open_decompressed(stored, compression, file.name).read(MAX_LINE_BYTES)
+    if compression != "none" and (inner := compression_of(head)) != "none":
+        raise DataError(
+            f"{file.name} holds another compressed file ({inner}).",
+            "Decompress it once, and name what it holds.",
+        )
     for sign, what in _BINARY_FORMATS.items():
         if head.startswith(sign):
             raise DataError(f"{file.name} is {what}, not CSV.", "Export it as CSV.")
@@ -412,6 +378,7 @@ def detect_text_file(
         data = next(replace(text_file, chunk_bytes=MAX_LINE_BYTES).chunks()).data
     if not data.strip():
         raise DataError(f"{file.name} is empty.", "Download the file again.")
+    _check_is_text(file.name, data)
     return text_file, data
 
 
@@ -419,7 +386,15 @@ def _member_name(file: Traversable, compression: str) -> str:
     if compression != "zip":
         return ""
     with wrap_read_errors(file.name), file.open("rb") as stored:
-        return Path(_csv_members(zipfile.ZipFile(stored))[0].filename).name
+        return zip_member_name(stored, file.name)
+
+
+def _check_is_text(name: str, data: bytes) -> None:
+    """Raise an error if the beginning of a file has too many control characters for a text."""
+    begin = data[:_PROBED_TEXT_BYTES]
+    controls = len(begin) - len(begin.translate(None, _CONTROL_CHARACTERS))
+    if controls > max(_MIN_CONTROLS, _MAX_CONTROL_SHARE * len(begin)):
+        raise DataError(f"{name} is not text.", "Is it a CSV file?")
 
 
 def _detect_encoding(head: bytes) -> str:
@@ -457,6 +432,11 @@ def is_utf8(data: bytes) -> bool:
     return True
 
 
+def printable_name(file: Traversable) -> str:
+    """Return a file's name as text: it may hold bytes that are not UTF-8."""
+    return os.fsencode(file.name).decode("utf-8", "backslashreplace")
+
+
 def check_is_file(file: Traversable) -> None:
     """Raise an error for a folder, a device, and a file that does not exist."""
     with wrap_read_errors(file.name):
@@ -464,8 +444,11 @@ def check_is_file(file: Traversable) -> None:
     if folder:
         raise DataError(f"{file.name} is a folder.", "Name a CSV file.")
     if not file.is_file():
-        exists = isinstance(file, Path) and (file.exists() or file.is_symlink())
-        if exists:
+        if isinstance(file, Path) and file.is_symlink():
+            # a link to nothing, or back to itself
+            with wrap_read_errors(file.name):
+                file.stat()
+        if isinstance(file, Path) and file.exists():
             raise DataError(
                 f"{file.name} is a device or a pipe, not a file.",
                 "Pipe it to standard input, and name the file `-`.",
@@ -484,8 +467,10 @@ def stat_signature(file: Traversable) -> tuple[int, ...]:
 
 def spool_stdin(folder: Path) -> Path:
     """Write standard input to a file, which can be read more than once."""
+    if sys.stdin is None:
+        raise DataError("Standard input is closed.", "Pipe a file to it, or name one.")
     path = folder / "stdin"
-    with path.open("wb") as file:
+    with wrap_read_errors("Standard input"), path.open("wb") as file:
         while block := sys.stdin.buffer.read(CHUNK_BYTES):
             file.write(block)
     return path

@@ -57,6 +57,9 @@ _SUFFIX_PATTERN: Final = r"(?i)\s*(K|M|B|T|lakh|L|Cr)(?:ln|io|rd|n)?\.?$"
 _MAX_CONTRADICTING_SHARE: Final = 0.05
 """Typing errors must not make a clear decimal separator ambiguous."""
 
+_MAX_NUMBER_LENGTH: Final = 100
+"""No longer text is a number: it bounds the time for texts that are not."""
+
 _BARE_NUMBER: Final = re.compile(r"[-−]?(?:\d[\d.,_ \u00a0\u2009\u202f'’]*|[.,]\d+)(?:[eE][+-]?\d{1,3})?")
 _NUMBER_PATTERNS: Final = {
     ".": re.compile(r"(?:\d+|[1-9]\d{0,2}(?:,\d{2,3})*,\d{3})?(?:\.\d*)?"),
@@ -122,6 +125,8 @@ class NumberFormat:
 def bare_number(text: str) -> str:
     """Return a number without currency, percent sign and suffix; empty if the text is not a number."""
     text = text.strip()
+    if len(text) > _MAX_NUMBER_LENGTH:
+        return ""
     if text.startswith("(") and text.endswith(")"):
         text = text[1:-1]
     if re.search(r"\d-$", text):

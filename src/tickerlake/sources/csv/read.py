@@ -37,7 +37,7 @@ from tickerlake.sources.csv.batch import (
     reject_duplicates,
     sort_rows,
 )
-from tickerlake.sources.csv.chunks import CHUNK_BYTES, Chunk, stat_signature
+from tickerlake.sources.csv.chunks import CHUNK_BYTES, Chunk, printable_name, stat_signature
 from tickerlake.sources.csv.detect.decide import (
     Decision,
     choose_date_format,
@@ -291,7 +291,7 @@ def open_csv(
     """
     return open_file(
         path,
-        path.name,
+        printable_name(path),
         options,
         folder=str(path.absolute().parent),
         ts_recv_ns=ts_recv_ns,
@@ -383,7 +383,9 @@ def _check_has_records(scan: FileScan, parser: Parser) -> None:
         f", such as line {rejects[0].line} ({rejects[0].reason}): {rejects[0].raw[:80]!r}" if rejects else ""
     )
     raise DataError(
-        f"{parser.source}: no row can be read{example}.", "Check the layout with tickerlake inspect."
+        f"{parser.source}: no row can be read{example}.",
+        "If its columns have other meanings: --columns date,open,high,low,close,volume; "
+        "if its dates have another form: --date-format DD-MM-YYYY",
     )
 
 

@@ -78,7 +78,7 @@ def choose_date_format(scan: FileScan, options: Options) -> Decision[DateEvidenc
     DataError
         If more than one way is possible, or each contradicts some rows.
     """
-    name = scan.head.text_file.file.name
+    name = scan.head.text_file.file_name
     if not scan.evidence:
         dialect = scan.head.dialect
         where = (
@@ -197,7 +197,7 @@ def choose_symbol(
         column = layout.names[layout.roles["symbol"]] or layout.roles["symbol"] + 1
         return Decision(SymbolChoice(None, order.symbols), f"column {column}")
     text_file = scan.head.text_file
-    symbol, origin, warning = infer_symbol(text_file.name, text_file.file.name, folder)
+    symbol, origin, warning = infer_symbol(text_file.name, text_file.file_name, folder)
     return Decision(SymbolChoice(symbol, [symbol]), origin, warning)
 
 

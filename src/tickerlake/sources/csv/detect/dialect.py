@@ -31,6 +31,9 @@ from tickerlake.sources.csv.numbers import possible_decimal_separators
 
 MAX_COLUMNS: Final = 2000
 """Wider tables are not prices; every column costs time and memory in detection."""
+_MAX_LINE_LENGTH: Final = 64 * MAX_COLUMNS
+"""A longer line is not looked at when the format is detected; among the rows, it is rejected."""
+
 _DELIMITER_NAMES: Final = {
     "comma": ",",
     "semicolon": ";",
@@ -126,11 +129,7 @@ def detect_dialect(
         If the file is not a table of prices, or leaves a question open.
     """
     _check_is_csv(name, lines)
-    widest = max((line.count(sign) for line in lines[:HEADER_SEARCH_LINES] for sign in DELIMITERS), default=0)
-    if widest >= MAX_COLUMNS:
-        raise DataError(
-            f"{name} has {widest + 1:,} columns, more than {MAX_COLUMNS:,}.", "Is it a table of prices?"
-        )
+    lines = _without_overlong_lines(name, lines)
     split = choose_split(name, lines, delimiter)
     cells = column_samples(split)
     decimal_separators = frozenset(
@@ -224,6 +223,29 @@ def _check_is_csv(name: str, lines: Sequence[str]) -> None:
     nuls = sum(line.count("\0") for line in lines[:50])
     if nuls > 0.1 * sum(map(len, lines[:50])) + 10:
         raise DataError(f"{name} is not text: it has many NUL bytes.", "Export it as CSV.")
+
+
+def _without_overlong_lines(name: str, lines: Sequence[str]) -> list[str]:
+    """Return lines, each empty if it is too long or has too many cells for a row.
+
+    Raises
+    ------
+    DataError
+        If most lines are.
+    """
+    cells = [max(map(line.count, DELIMITERS)) + 1 for line in lines]
+    kept = [
+        line if count <= MAX_COLUMNS and len(line) <= _MAX_LINE_LENGTH else ""
+        for line, count in zip(lines, cells, strict=True)
+    ]
+    overlong = sum(old != new for old, new in zip(lines, kept, strict=True))
+    if overlong > 0.5 * sum(bool(line.strip()) for line in lines):
+        widest = max(cells)
+        what = f"{widest:,} columns, more than {MAX_COLUMNS:,}"
+        if widest <= MAX_COLUMNS:
+            what = f"lines of {max(map(len, lines)):,} characters"
+        raise DataError(f"{name} has {what}.", "Is it a table of prices?")
+    return kept
 
 
 def _check_symbols_present(name: str, layout: Layout, cells: list[ColumnSample]) -> None:

@@ -117,12 +117,16 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
     lines = [line.decode("utf-8", "replace") for line in data.split(b"\n", HEAD_LINES)[:HEAD_LINES]]
     try:
         dialect = detect_dialect(
-            file.name, lines, delimiter=options.delimiter, decimal=options.decimal, columns=options.columns
+            text_file.file_name,
+            lines,
+            delimiter=options.delimiter,
+            decimal=options.decimal,
+            columns=options.columns,
         )
     except DataError as error:
-        if file.name in error.message:
+        if text_file.file_name in error.message:
             raise
-        raise DataError(f"{file.name}: {error.message}", error.hint) from error
+        raise DataError(f"{text_file.file_name}: {error.message}", error.hint) from error
     head = FileHead(text_file, dialect, signature)
     layout = dialect.layout
     date = ""
@@ -130,7 +134,7 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
         date = parse_file_name(text_file.name).date
         if not date:
             raise DataError(
-                f"{file.name} has times of day, but no date, neither in a column nor in its name.",
+                f"{text_file.file_name} has times of day, but no date, neither in a column nor in its name.",
                 "Add the date to the name: AAPL_2024-01-02.csv",
             )
     rows = head.read_rows(Chunk(0, len(data), 1, data, data.count(b"\n"))).frame.head(HEAD_LINES)
@@ -159,7 +163,7 @@ def _check_24_hour_clock(head: FileHead, rows: pl.DataFrame) -> None:
     hour_drops = (pl.col("day") == pl.col("day").shift(1)) & (pl.col("hour") < pl.col("hour").shift(1) - 6)
     if parts.select(hour_drops.any()).item() and parts.get_column("hour").max() == _NOON:
         raise DataError(
-            f"{head.text_file.file.name}: its times run from 12 to 1 within a day: "
+            f"{head.text_file.file_name}: its times run from 12 to 1 within a day: "
             "a 12-hour clock without AM or PM.",
             "Export the times with AM and PM, or on a 24-hour clock.",
         )

@@ -140,7 +140,7 @@ def scan_file(
         if not evidence:
             sample = times["time"].head(HEAD_LINES).to_list()
             time_formats = candidate_time_formats(
-                sample, options.date_format, file=head.text_file.file.name, with_fractions=with_fractions
+                sample, options.date_format, file=head.text_file.file_name, with_fractions=with_fractions
             )
             evidence = [
                 DateEvidence(
@@ -163,7 +163,7 @@ class _DecimalSeparatorDetector:
     """Looks for numbers that settle the decimal separator, if the first lines do not."""
 
     def __init__(self, head: FileHead) -> None:
-        self._name = head.text_file.file.name
+        self._name = head.text_file.file_name
         self._delimiter = head.dialect.delimiter
         self._candidates = set(head.dialect.decimal_separators)
         self._values_checked = 0

@@ -25,6 +25,9 @@ _MAX_SCORED_LINES: Final = 120
 HEADER_SEARCH_LINES: Final = 60
 """The header is searched in this many lines: preambles of vendors are shorter."""
 
+_MAX_CELL_LENGTH: Final = 1000
+"""No longer text is a name, a number, a date or a symbol: it bounds the time for texts that are not."""
+
 _GOOD_SCORE: Final = 0.9
 """With a better score, a common delimiter is used without trying the rare ones."""
 
@@ -61,7 +64,11 @@ class ColumnSplit:
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
-    """Return the cells of one line, without spaces around them."""
+    """Return the cells of one line, without spaces around them, and not longer than `_MAX_CELL_LENGTH`."""
+    return [cell[:_MAX_CELL_LENGTH] for cell in _split(line, delimiter)]
+
+
+def _split(line: str, delimiter: str) -> list[str]:
     if delimiter == SPACES:
         return [cell.strip('"') for cell in re.findall(r'"(?:[^"]|"")*"|\S+', line)]
     if '"' not in line:
