@@ -7,6 +7,7 @@ import lzma
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def test_an_archive_with_a_directory_of_megabytes(tmp_path: Path) -> None:
     ids=["gz", "bz2", "xz", "zst", "skippable"],
 )
 def test_many_empty_streams_before_and_after_the_rows(tmp_path: Path, extension: str, empty: bytes) -> None:
-    compress = {
+    compress: dict[str, Callable[[bytes], bytes]] = {
         "gz": gzip.compress,
         "bz2": bz2.compress,
         "xz": lzma.compress,
@@ -204,7 +205,7 @@ def test_a_wrong_checksum_in_an_archive(tmp_path: Path, method: int) -> None:
 @pytest.mark.parametrize("extension", ["gz", "zip", "bz2", "xz", "zst"])
 def test_damaged_bytes_are_one_sentence(tmp_path: Path, extension: str) -> None:
     """Decompressors raise errors of all kinds."""
-    compress = {
+    compress: dict[str, Callable[[bytes], bytes]] = {
         "gz": gzip.compress,
         "zip": zip_of,
         "bz2": bz2.compress,
