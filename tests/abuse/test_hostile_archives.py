@@ -27,6 +27,15 @@ def zip_of(data: bytes, method: int = zipfile.ZIP_DEFLATED, name: str = "AAA.csv
     return buffer.getvalue()
 
 
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "zip": zip_of,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda data: zstandard.ZstdCompressor().compress(data),
+}
+
+
 def set_fields(archive: bytes, *, local: dict[int, bytes], central: dict[int, bytes]) -> bytes:
     """Overwrite fields of the local header and of the directory's entry, by their offsets."""
     changed = bytearray(archive)
@@ -123,12 +132,7 @@ def test_an_archive_with_a_directory_of_megabytes(tmp_path: Path) -> None:
     ids=["gz", "bz2", "xz", "zst", "skippable"],
 )
 def test_many_empty_streams_before_and_after_the_rows(tmp_path: Path, extension: str, empty: bytes) -> None:
-    compress: dict[str, Callable[[bytes], bytes]] = {
-        "gz": gzip.compress,
-        "bz2": bz2.compress,
-        "xz": lzma.compress,
-        "zst": zstandard.ZstdCompressor().compress,
-    }[extension]
+    compress = COMPRESSORS[extension]
     many = empty * (200_000 // len(empty))
     half = len(GOOD) // 2
     data = many + compress(GOOD[:half].encode()) + many + compress(GOOD[half:].encode()) + many
@@ -205,13 +209,7 @@ def test_a_wrong_checksum_in_an_archive(tmp_path: Path, method: int) -> None:
 @pytest.mark.parametrize("extension", ["gz", "zip", "bz2", "xz", "zst"])
 def test_damaged_bytes_are_one_sentence(tmp_path: Path, extension: str) -> None:
     """Decompressors raise errors of all kinds."""
-    compress: dict[str, Callable[[bytes], bytes]] = {
-        "gz": gzip.compress,
-        "zip": zip_of,
-        "bz2": bz2.compress,
-        "xz": lzma.compress,
-        "zst": zstandard.ZstdCompressor().compress,
-    }[extension]
+    compress = COMPRESSORS[extension]
     whole = compress((HEADER + "".join(row(n, volume=n * n) for n in range(60))).encode())
     refused = 0
     for position in range(8, len(whole) - 3, 5):
