@@ -30,6 +30,11 @@ _NON_PUBLIC_NETWORKS: Final = tuple(ipaddress.ip_network(text) for text in ("192
 _GLOBAL_V6: Final = ipaddress.IPv6Network("2000::/3")
 _TEREDO: Final = ipaddress.IPv6Network("2001::/32")
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+_IPV4_IN_LAST_BYTES: Final = tuple(
+    ipaddress.IPv6Network(text) for text in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
+)
+_ISATAP_INTERFACES: Final = (b"\0\0\x5e\xfe", b"\2\0\x5e\xfe")
 _PRINTABLE: Final = re.compile(r"[!-\[\]-~]+")
 
 
@@ -86,10 +91,12 @@ class Endpoint:
 def is_permitted(address: str, *, allow_private: bool) -> bool:
     """Return whether a webhook may connect to an IP address."""
     try:
-        effective = _effective_address(ipaddress.ip_address(address))
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    if _is_in(effective, _BLOCKED_NETWORKS) or effective.is_multicast or effective.is_unspecified:
+    effective = _effective_address(parsed)
+    reachable = [parsed, effective, *_embedded_addresses(parsed)]
+    if any(_is_in(each, _BLOCKED_NETWORKS) or each.is_multicast or each.is_unspecified for each in reachable):
         return False
     return allow_private or _is_public(effective)
 
@@ -110,6 +117,23 @@ def _effective_address(address: _IpAddress) -> _IpAddress:
     if address in _NAT64:
         inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return inner or address
+
+
+def _embedded_addresses(address: _IpAddress) -> list[ipaddress.IPv4Address]:
+    """Return the IPv4 addresses to which a translator or tunnel may pass on what is sent to an address."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    packed = address.packed
+    forms = [packed[12:]] if any(address in network for network in _IPV4_IN_LAST_BYTES) else []
+    if packed[8:12] in _ISATAP_INTERFACES:
+        forms.append(packed[12:])
+    if address in _LOCAL_NAT64:
+        # RFC 6052: where the address stands depends on the length of the prefix, and byte 8 is zero
+        forms += [packed[6:8] + packed[9:11], packed[7:8] + packed[9:12], packed[9:13], packed[12:]]
+    embedded = [ipaddress.IPv4Address(form) for form in forms]
+    # 0.0.0.1 in ::1 is no address of IPv4
+    embedded = [each for each in embedded if int(each) >= 1 << 24]
+    return [*embedded, *(address.teredo or ())]
 
 
 def _is_public(address: _IpAddress) -> bool:
