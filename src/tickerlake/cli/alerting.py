@@ -99,6 +99,8 @@ def forward_alerts(
         lambda error: print_status(f"warning: notifications stopped: {error}"),
     ):
         yield
+    if skipped := forwarder.skipped.total():
+        print_status(f"  skipped {skipped:,} records of {topic} that are not alerts")
     for name, stats in dispatcher.stats().items():
         undelivered = (
             f", {stats.dead_lettered:,} dead-lettered in {DEAD_LETTER_FOLDER}/ ({stats.last_error})"

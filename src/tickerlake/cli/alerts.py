@@ -11,6 +11,8 @@ from tickerlake.cli.help import OUTPUT, RULES, HelpCommand, HelpGroup
 from tickerlake.cli.options import LOCAL_BROKER, BootstrapServers, Json, Property, topic_option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tickerlake.notify.dispatcher import Route
 
 app = typer.Typer(name="alerts", cls=HelpGroup, help="Follow alerts, test targets, resend dead letters.")
@@ -176,23 +178,25 @@ def tail(
         if offset < ranges[batch.partition[1]][1]
     ]
     backlog.sort(key=lambda entry: entry[0])
-    for _, value in backlog[len(backlog) - min(last, len(backlog)) :]:
-        _print_alert(printer, value)
+    _print_alerts(printer, [value for _, value in backlog[len(backlog) - min(last, len(backlog)) :]])
     if follow:
         ends = {number: high for number, (_, high) in ranges.items()}
         with graceful_shutdown("closing the connection …", is_service=True) as stop:
             for batch in read_all(
                 bootstrap_servers, kafka_properties, topic, ends, lambda: not stop.is_set()
             ):
-                for value in batch.frame.get_column("value"):
-                    _print_alert(printer, value)
+                _print_alerts(printer, batch.frame.get_column("value"))
 
 
-def _print_alert(printer: AlertPrinter, value: bytes | None) -> None:
+def _print_alerts(printer: AlertPrinter, values: "Iterable[bytes | None]") -> None:
     from tickerlake.errors import DataError
     from tickerlake.model.alert import decode_alert
 
-    try:
-        printer.print(decode_alert(value))
-    except DataError as error:
-        print_status(f"skipped: {error}")
+    skipped = 0
+    for value in values:
+        try:
+            printer.print(decode_alert(value))
+        except DataError:
+            skipped += 1
+    if skipped:
+        print_status(f"skipped {skipped:,} records that are not alerts; is this the topic of alerts?")

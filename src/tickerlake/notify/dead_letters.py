@@ -5,20 +5,27 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from tickerlake import clock
 from tickerlake.durable import fsync_dir
-from tickerlake.model.alert import Alert
+from tickerlake.errors import DataError
+from tickerlake.model.alert import Alert, decode_alert
 from tickerlake.notify.notification import Notification
 
 _SUFFIX = ".dead.ndjson"
 
 
-class _DeadLetter(msgspec.Struct):
-    alert: Alert
+class _StoredDeadLetter(msgspec.Struct):
+    alert: msgspec.Raw
     group_id: str | None = None
+
+
+class _DeadLetter(NamedTuple):
+    alert: Alert
+    group_id: str | None
 
 
 class DeadLetters:
@@ -107,11 +114,12 @@ def read_dead_letters(data: bytes) -> tuple[list[Notification], list[bytes]]:
     """Return the notifications, grouped as before, and the lines that are not dead letters."""
     letters: list[_DeadLetter] = []
     unreadable: list[bytes] = []
-    decoder = msgspec.json.Decoder(_DeadLetter)
+    decoder = msgspec.json.Decoder(_StoredDeadLetter)
     for line in filter(None, data.split(b"\n")):
         try:
-            letters.append(decoder.decode(line))
-        except msgspec.MsgspecError:
+            stored = decoder.decode(line)
+            letters.append(_DeadLetter(decode_alert(bytes(stored.alert)), stored.group_id))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DataError):
             unreadable.append(line)
     grouped = itertools.groupby(letters, key=lambda letter: letter.group_id or letter.alert.alert_id)
     return [Notification(tuple(letter.alert for letter in each)) for _, each in grouped], unreadable

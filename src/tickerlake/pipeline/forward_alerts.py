@@ -137,6 +137,9 @@ def forwarding(
             forwarder.run(dispatcher, stop)
         except TickerlakeError as error:
             on_error(error)
+        except BaseException as error:
+            reason = f"{type(error).__name__}: {error}"
+            on_error(TickerlakeError(f"an unexpected error ({reason})", "Please report it, then restart."))
 
     thread = threading.Thread(target=run, name="forward-alerts")
     thread.start()
