@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from lake.test_compact import FORMATS, assert_no_findings, compact, rows
@@ -184,16 +183,17 @@ ODD_INSTRUMENTS = ("", " ", "=cmd|x", "\0", "A\0B", "A" * 300, "ä" * 200, "\U00
 
 
 @pytest.mark.parametrize("file_rows", [1, 3, 100])
-def test_alerts_that_supersede_those_of_odd_instruments_leave_a_sound_lake(
-    tmp_path: Path, file_rows: int
-) -> None:
+def test_instruments_with_odd_names_leave_a_sound_lake(tmp_path: Path, file_rows: int) -> None:
     store = LocalStore(tmp_path / "lake")
     topic = LakeTopic(store, "t")
-    topic.add_segment([alert(name, number) for number, name in enumerate(ODD_INSTRUMENTS)])
-    # the same alerts again, of other instruments
-    topic.add_segment([alert(name, number) for number, name in enumerate(ODD_INSTRUMENTS[3:])])
+    names = dict(enumerate(ODD_INSTRUMENTS))
+    topic.add_segment([alert(name, number) for number, name in names.items()])
     compact(store, tmp_path, file_rows=file_rows)
+    # the same ids again, of the same and of other instruments
+    topic.add_segment([alert(name, number % 7) for number, name in names.items()])
+    done = compact(store, tmp_path, file_rows=file_rows)
+    assert done.superseded == 7
     assert_no_findings(store)
-    assert rows(store, "alerts").height == len(ODD_INSTRUMENTS)
-    stored = pl.Series([row["instrument_id"] for row in exact(store, "alerts")])
-    assert sorted(stored) == sorted([*ODD_INSTRUMENTS[3:], *ODD_INSTRUMENTS[-3:]])
+    stored = [(row["instrument_id"], row["alert_id"]) for row in exact(store, "alerts")]
+    expected = {(name, str(number)) for number, name in names.items()}
+    assert sorted(stored) == sorted(expected | {(name, str(number % 7)) for number, name in names.items()})

@@ -82,12 +82,17 @@ class LakeTopic:
 
     def add_segment(self, values: Sequence[dict[str, Any] | bytes | None], timestamp_ms: int = 1) -> None:
         """Store records as one segment."""
-        offsets = range(self._writer.position, self._writer.position + len(values))
         data = [json.dumps(each).encode() if isinstance(each, dict) else each for each in values]
         keys = [each["instrument_id"].encode() if isinstance(each, dict) else b"k" for each in values]
+        self.add_messages([(timestamp_ms, key, value) for key, value in zip(keys, data, strict=True)])
+
+    def add_messages(self, messages: Sequence[tuple[int, bytes | None, bytes | None]]) -> None:
+        """Store messages as one segment: timestamps in milliseconds, keys and values."""
+        start = self._writer.position
         self._writer.put(
             pl.DataFrame(
-                {"offset": offsets, "timestamp_ms": [timestamp_ms] * len(data), "key": keys, "value": data},
+                [(start + number, *message) for number, message in enumerate(messages)],
                 schema=KAFKA_RECORD_SCHEMA,
+                orient="row",
             )
         )

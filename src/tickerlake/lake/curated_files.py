@@ -180,7 +180,7 @@ class FolderWriter:
         merged = self._files_to_merge(folder, staged)
         self._create_views(folder, [*staged.paths, *(self._local_path(each) for each in merged)])
         change = FolderChange(removed=[each.key for each in merged])
-        for first, last in self._instrument_slices(folder.record_type):
+        for first, last in self._instrument_slices():
             key = self._file_key(folder, [consumed, change.removed, folder.prefix, first, last])
             self._write_file(folder, key, first, last, change)
         rows_before = staged.rows + sum(each.rows for each in merged)
@@ -227,14 +227,11 @@ class FolderWriter:
         latest_rows = latest_rows_sql(folder.record_type, "source")
         database.execute(f"create or replace temp view rows as {latest_rows}")
 
-    def _instrument_slices(self, record_type: str) -> list[tuple[str, str]]:
-        """Divide the instruments of the rows that count into ranges (first, last) of about a file each."""
-        dedup_key, _ = DEDUP_KEYS.get(record_type, (("instrument_id",), ""))
-        # if the key has no instrument, all rows of one can be superseded by those of another
-        view = "source" if "instrument_id" in dedup_key else "rows"
+    def _instrument_slices(self) -> list[tuple[str, str]]:
+        """Divide the instruments of ``source`` into ranges (first, last) that fill about a file each."""
         counts = (
             self._open_database()
-            .execute(f"select instrument_id, count(*) from {view} group by all order by all")
+            .execute("select instrument_id, count(*) from source group by all order by all")
             .fetchall()
         )
         total = sum(count for _, count in counts)

@@ -68,21 +68,19 @@ def latest_rows_sql(record_type: str, source: str) -> str:
     return f"select * from {source} where true {latest_rows_clause(record_type)}"
 
 
-def latest_rows_clause(record_type: str, *extra_columns: str, prefix: str = "") -> str:
+def latest_rows_clause(record_type: str, prefix: str = "") -> str:
     """Return the clause that selects one of the rows with the same key; empty for types without a key.
 
     Parameters
     ----------
     record_type
         ``bars``, ``trades`` …
-    extra_columns
-        Columns that belong to the key, too.
     prefix
         Prefix of each column name, such as ``r.``.
     """
     if record_type not in DEDUP_KEYS:
         return ""
     key, revision = DEDUP_KEYS[record_type]
-    key_columns = ", ".join(f"{prefix}{name}" for name in (*extra_columns, *key))
+    key_columns = ", ".join(f"{prefix}{name}" for name in key)
     order = ", ".join(f"{prefix}{name} desc" for name in (revision, "kafka_offset") if name)
     return f"qualify row_number() over (partition by {key_columns} order by {order}) = 1"

@@ -44,14 +44,17 @@ LINEAGE: Final = pl.Schema(
 """The columns that say which Kafka message a row comes from."""
 
 DEDUP_KEYS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
-    "bars": (("kafka_topic", "instrument_id", "interval", "ts_open_ns", "price_type"), "revision"),
-    "indicators": (("kafka_topic", "instrument_id", "interval", "ts_open_ns"), ""),
-    "alerts": (("kafka_topic", "alert_id"), ""),
+    "bars": (
+        ("kafka_topic", "instrument_id", "interval", "session_date", "ts_open_ns", "price_type"),
+        "revision",
+    ),
+    "indicators": (("kafka_topic", "instrument_id", "interval", "session_date", "ts_open_ns"), ""),
+    "alerts": (("kafka_topic", "instrument_id", "session_date", "alert_id"), ""),
 }
 """By record type: the columns that identify a record, and the column with its revision (empty: none).
 
 Of rows with the same key only one counts: the one with the highest revision, then the highest offset. All
-trades and quotes count.
+trades and quotes count. Each key has the columns by which curated files and tables are partitioned.
 """
 
 SessionDateLookup = Callable[[pl.Series, pl.Series], pl.Series]

@@ -95,7 +95,7 @@ def latest_view_sql(record_type: str, dataset: str, sources: Iterable[str]) -> s
     partitions.
     """
     union = " union all ".join(f"select * from `{dataset}`.{name}" for name in sources)
-    latest_rows = latest_rows_clause(record_type, PARTITION_FIELD, prefix="r.")
+    latest_rows = latest_rows_clause(record_type, prefix="r.")
     return f"select * from ({union}) as r where true {latest_rows}".rstrip()
 
 

@@ -205,7 +205,7 @@ def _check_file(store: ReadableStore, file: CuratedFile, lineage: Path) -> Itera
     if frame.height != file.rows:
         yield Finding("curated_count", file.key, f"has {frame.height} rows, its commit says {file.rows}")
     instruments = frame.get_column("instrument_id")
-    # lakes of earlier versions can name instruments of which all rows are superseded
+    # in lakes of earlier versions, all alerts of an instrument could be superseded by those of another
     if frame.height and not file.first <= instruments[0] <= instruments[-1] <= file.last:
         message = f"holds {instruments[0]} to {instruments[-1]}, its commit says {file.first} to {file.last}"
         yield Finding("curated_range", file.key, message)
