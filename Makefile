@@ -20,7 +20,7 @@ fault: $(READY) $(VENV)/.emulator  ## inject every fault and verify that each re
 	$(BIN)/python -m pytest tests/fault tests/e2e tests/abuse -m "fault or full" $(ARGS)
 
 simulate: $(READY)  ## simulate the sink under randomized faults (SEEDS=2000; FIRST=n SEEDS=1 replays seed n)
-	$(BIN)/python tests/fault/simulation.py --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0)
+	cd tests && ../$(BIN)/python -m fault.simulation --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0)
 
 soak: $(READY) $(PAGE)  ## run the whole pipeline for an hour and check that nothing grows (MINUTES=60, RATE=1000 trades per second)
 	cd tests && ../$(BIN)/python -m fault.soak --minutes $(or $(MINUTES),60) --rate $(or $(RATE),1000)

@@ -19,7 +19,7 @@ from dashboard.test_market_state import DAY, START, bar, bars, create_market
 from tickerlake.dashboard.api import Api
 from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.lake.formats.rows import RejectedRecord
-from tickerlake.lake.object_writer import store_rejects
+from tickerlake.lake.rejects import store_rejects
 from tickerlake.lake.store import open_store
 
 CHART = "instrument=AAPL&interval=1d"
@@ -81,7 +81,7 @@ class StubReader:
 def api(tmp_path: Path) -> Starlette:
     store = open_store(str(tmp_path))
     value = base64.b64encode(b"no json").decode()
-    store_rejects(store, "s.bars", 0, [RejectedRecord(7, 1, "not JSON: x", None, value)])
+    store_rejects(store, "s.bars", 0, (7, 8), [RejectedRecord(7, 1, "not JSON: x", None, value)])
     routes = Api(cast(DashboardReader, StubReader()), store, lambda: b"{}").routes()
     return Starlette(routes=[Mount("/api/v1", routes=routes)])
 

@@ -4,15 +4,16 @@ import base64
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tickerlake.dashboard.health import rejects as rejects_module
 from tickerlake.dashboard.health.rejects import MAX_BYTES, newest_rejects, read_reject
 from tickerlake.errors import LakeError, ObjectMissing, UsageError
+from tickerlake.lake import rejects
 from tickerlake.lake.formats.rows import RejectedRecord
-from tickerlake.lake.object_writer import store_rejects
-from tickerlake.lake.segment import reject_key
+from tickerlake.lake.rejects import reject_key
 from tickerlake.lake.store import Store, open_store
 
 TOPIC = "s.bars"
@@ -22,7 +23,8 @@ def store_reject(
     store: Store, partition: int, offset: int, ms: int, value: bytes | None, key: bytes | None = None
 ) -> None:
     encoded = [None if part is None else base64.b64encode(part).decode() for part in (key, value)]
-    store_rejects(store, TOPIC, partition, [RejectedRecord(offset, ms, "not JSON: x", *encoded)])
+    record = RejectedRecord(offset, ms, "not JSON: x", encoded[0], encoded[1])
+    rejects.store_rejects(store, TOPIC, partition, (offset, offset + 1), [record])
 
 
 @pytest.fixture
@@ -49,6 +51,21 @@ def test_the_newest_rejects_of_all_partitions(store: Store) -> None:
     assert (len(everything["rejects"]), everything["more"]) == (21, False)
     assert newest_rejects(store, "s.other")["rejects"] == []
     assert newest_rejects(store, "s.bar")["rejects"] == [], "a prefix of the topic's name is another topic"
+
+
+def test_rejects_in_bulk_are_listed_once(store: Store) -> None:
+    records = [RejectedRecord(offset, 1_000 + offset, "not JSON: x", None, "eA==") for offset in range(10)]
+    # of a writer that stopped before its segment was stored, and of the segments that were stored instead
+    rejects.store_rejects(store, TOPIC, 0, (0, 10), records)
+    rejects.store_rejects(store, TOPIC, 0, (0, 4), records[:4])
+    rejects.store_rejects(store, TOPIC, 0, (4, 10), records[4:])
+    rejects.store_reject(store, TOPIC, 1, RejectedRecord(7, 5_000, "not JSON: y", None, "eA=="))
+    listed = newest_rejects(store, TOPIC, 4)
+    assert [each["offset"] for each in listed["rejects"]] == [7, 9, 8, 7]
+    assert read_reject(store, TOPIC, 0, 3)["timestamp_ms"] == 1_003
+    assert read_reject(store, TOPIC, 1, 7)["reason"] == "not JSON: y"
+    with pytest.raises(ObjectMissing):
+        read_reject(store, TOPIC, 0, 12)
 
 
 def test_listing_stops_at_the_time_limit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,22 +96,24 @@ def test_one_reject_in_full(store: Store) -> None:
 def test_large_rejects_are_read_one_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     small, large = b"x", b"x" * (1 << 20)
     for offset in range(40):
-        store_reject(store, 0, offset, offset, large if offset % 2 else small)
+        value = base64.b64encode(large if offset % 2 else small).decode()
+        rejects.store_reject(store, TOPIC, 0, RejectedRecord(offset, offset, "not JSON: x", None, value))
     reading, most = 0, 0
     lock = threading.Lock()
-    read = rejects_module._read_record
+    read = rejects_module._read_summaries
 
-    def counted(store: Store, topic: str, partition: int, offset: int) -> RejectedRecord:
+    def counted(store: Store, topic: str, partition: int, key: str) -> list[dict[str, Any]]:
         nonlocal reading, most
+        is_large = int(key[-6]) % 2
         with lock:
-            reading += offset % 2
+            reading += is_large
             most = max(most, reading)
-        record = read(store, topic, partition, offset)
+        summaries = read(store, topic, partition, key)
         with lock:
-            reading -= offset % 2
-        return record
+            reading -= is_large
+        return summaries
 
-    monkeypatch.setattr(rejects_module, "_read_record", counted)
+    monkeypatch.setattr(rejects_module, "_read_summaries", counted)
     with ThreadPoolExecutor(4) as pool:
         lists = list(pool.map(lambda _: newest_rejects(store, TOPIC), range(4)))
     expected = [(offset, len(large) if offset % 2 else 1) for offset in reversed(range(40))]
@@ -112,11 +131,12 @@ def test_the_size_of_a_value_is_counted_without_decoding_it(store: Store, length
 def test_damaged_and_missing_rejects(store: Store) -> None:
     store_reject(store, 0, 1, 9, b"x")
     store.create(reject_key(TOPIC, 0, 2), b"{", metadata={})
+    store.create(rejects.rejects_key(TOPIC, 0, 3, 9), b"{", metadata={})
     store.create(f"rejects/{TOPIC}/partition=0/notes.txt", b"", metadata={})
     offsets = [
         (each["offset"], "damaged" in each["reason"]) for each in newest_rejects(store, TOPIC)["rejects"]
     ]
-    assert sorted(offsets) == [(1, False), (2, True)]
+    assert sorted(offsets) == [(1, False), (2, True), (3, True)]
     with pytest.raises(LakeError, match="damaged"):
         read_reject(store, TOPIC, 0, 2)
     with pytest.raises(ObjectMissing):

@@ -5,7 +5,7 @@ log that grows, is compacted and loses its beginning, and a network that loses r
 delivers requests late. At the end a last worker stores the rest without faults, and `check_stored` reads what
 is stored without the code under test.
 
-As a script it runs many seeds: ``python tests/fault/simulation.py --seeds 20000``.
+As a script it runs many seeds: ``python -m fault.simulation --seeds 20000`` in the folder tests.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from support.oracle import select_rejects
 from tickerlake import clock
 from tickerlake.errors import ObjectExists, StoreUnavailable
 from tickerlake.kafka.admin import Topic
@@ -193,7 +194,7 @@ class SimConsumer:
                 raise StoreUnavailable("stands for LakeError: the offset was deleted")
             available = [offset for offset in sorted(world.logs[number]) if offset >= start]
             fetched = available if world.faults_disabled else available[: world.rng.randint(1, 12)]
-            rows = [(offset, offset, None, world.logs[number][offset]) for offset in fetched]
+            rows = [(offset, offset, None, world.logs[number][offset], None) for offset in fetched]
             if fetched:
                 self.positions[number] = fetched[-1] + 1
             elif world.high_watermarks[number] > start:
@@ -493,8 +494,11 @@ def check_stored(world: SimWorld) -> None:
                 before, stored[offset] = offset, value
         if list(stored) != sorted(stored):
             raise InvariantViolation(f"partition {number}: segments are out of order")
-        for info in world.store.list(f"rejects/t/partition={number}/"):
-            reject = json.loads(world.store.read(info.key))
+        segments, objects = (
+            {info.key.rpartition("/")[2]: world.store.read(info.key) for info in world.store.list(prefix)}
+            for prefix in (f"raw/t/partition={number}/", f"rejects/t/partition={number}/")
+        )
+        for reject in select_rejects(segments, objects):
             if reject["offset"] in stored:
                 raise InvariantViolation(
                     f"partition {number}, offset {reject['offset']} is a row and a reject"

@@ -50,10 +50,8 @@ def test_poison_messages_are_rejected_and_the_partition_continues(scenario: Scen
     rejects = oracle.read_rejects(Path(scenario.lake), scenario.topic)
     assert json.loads(out)["rejects"] == len(rejects)
     assert sorted(rejects.values()) == sorted(POISON.values())
-    for file in (Path(scenario.lake) / "rejects" / scenario.topic).rglob("*.json"):
-        reject = json.loads(file.read_bytes())
+    for reject in oracle.read_reject_documents(Path(scenario.lake), scenario.topic).values():
         assert reject["reason"].startswith("not JSON: ")
-        assert int(file.stem) == reject["offset"]
         assert base64.b64decode(reject["key_base64"]) == b"\xff\x00key"
     verdict = scenario.assert_survived(
         "25", f"poison messages, {fmt}", injected=len(POISON), triggered=len(rejects)

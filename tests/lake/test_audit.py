@@ -89,7 +89,7 @@ def test_a_segment_of_another_topic_is_reported(tmp_path: Path) -> None:
 
 def test_a_missing_reject_is_reported(tmp_path: Path) -> None:
     store = build_lake(tmp_path)
-    next((tmp_path / "rejects").rglob("*.json")).unlink()
+    next((tmp_path / "rejects").rglob("*.ndjson.gz")).unlink()
     (result,) = audit(store)
     assert [finding.kind for finding in result.findings] == ["reject_missing"]
 

@@ -22,7 +22,7 @@ EXTRA = Column("extra", FieldType.JSON)
 
 
 def batch(*fields: str, start: int = 0, key: bytes | None = None) -> pl.DataFrame:
-    records = [(start + at, 1700, key, f"{{{text}}}".encode()) for at, text in enumerate(fields)]
+    records = [(start + at, 1700, key, f"{{{text}}}".encode(), None) for at, text in enumerate(fields)]
     return pl.DataFrame(records, schema=KAFKA_RECORD_SCHEMA, orient="row")
 
 

@@ -18,7 +18,8 @@ META = SegmentMeta("t", "id", 0, 5, 9, 3, 1, "00000000")
 
 
 def frame(*records: tuple[int, int, bytes | None, bytes | None]) -> pl.DataFrame:
-    return pl.DataFrame(list(records), schema=KAFKA_RECORD_SCHEMA, orient="row")
+    rows_ = [(*record, None)[:5] for record in records]
+    return pl.DataFrame(rows_, schema=KAFKA_RECORD_SCHEMA, orient="row")
 
 
 def encode_one(value: bytes | None, key: bytes | None = None) -> Any:
@@ -56,10 +57,55 @@ def test_numbers_keep_every_digit() -> None:
         (None, b'{"\\u006bafka_x": 1}', "extra", {"kafka_x": 1}),
         (None, b'{\n "a": "x",\r\n "b": 2\n}\n', "b", 2),
         (None, b"  [1,\n2] ", "value", [1, 2]),
+        (b'A","x":"B', b'{"instrument_id":"A","x":"B"}', "kafka_key", 'A","x":"B'),
+        (b"\\u0041", b'{"instrument_id":"\\u0041"}', "kafka_key", "\\u0041"),
+        (b"A", b'{"instrument_id":"\\u0041"}', "kafka_key", "A"),
+        ("é".encode(), '{"instrument_id":"é"}'.encode(), "kafka_key", None),
+        (b"A", b'{"instrument_id":"A","instrument_id":"B"}', "kafka_key", "A"),
+        (b"A", b'{"x":{"instrument_id":"A"}}', "kafka_key", "A"),
     ],
 )
 def test_mapping_of_fields(key: bytes | None, value: bytes | None, field: str, expected: object) -> None:
     assert encode_one(value, key).get(field) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "row"),
+    [
+        (b'{"a":1,"a":2}', '"a":1,"a":2}'),
+        (b'{"a":1,\n"a":2}', '"a":1, "a":2}'),
+        (b'{\r\n"a":1,"a":2 }', '"a":1,"a":2 }'),
+        (b'{"a":1,"kafka_x":1,"a":2,"kafka_x":2}', '"a":1,"a":2,"extra":{"kafka_x":1,"kafka_x":2}}'),
+        (
+            b'{"extra":{"y":1},"extra":3,"kafka_x":{"a":1,"a":2},"extra":{}}',
+            '"extra":{"y":1,"extra":3,"kafka_x":{"a":1,"a":2}}}',
+        ),
+        (b'{"a":{"b":1,"b":2}}', '"a":{"b":1,"b":2}}'),
+    ],
+)
+def test_duplicate_members_are_all_kept(value: bytes, row: str) -> None:
+    (line,) = rows.encode(frame((7, 1700, None, value))).lines
+    assert line.removeprefix('{"kafka_offset":7,"kafka_timestamp_ms":1700').lstrip(", ") == row
+
+
+@pytest.mark.parametrize("value", [b'{"a":1}', b'{"a":\n1}', b"[1]", None, b'{"kafka_x":1}'])
+def test_headers_are_in_the_row(value: bytes | None) -> None:
+    headers = '[{"key":"h","value":"1"},{"key":"h","value_base64":"/w=="}]'
+    batch = pl.DataFrame(
+        [(0, 5, b"k", value, headers), (1, 5, b"k", value, None)], schema=KAFKA_RECORD_SCHEMA, orient="row"
+    )
+    first, second = (json.loads(line) for line in rows.encode(batch).lines)
+    assert first["kafka_headers"] == json.loads(headers)
+    assert "kafka_headers" not in second
+    assert {k: v for k, v in first.items() if k != "kafka_headers"} | {"kafka_offset": 1} == second
+
+
+def test_headers_are_in_the_reject() -> None:
+    batch = pl.DataFrame(
+        [(0, 5, b"k", b"{", '[{"key":"h","value":"1"}]')], schema=KAFKA_RECORD_SCHEMA, orient="row"
+    )
+    (reject,) = rows.encode(batch).rejects
+    assert json.loads(reject.to_json())["headers"] == [{"key": "h", "value": "1"}]
 
 
 @pytest.mark.parametrize(

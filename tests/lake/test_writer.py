@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.oracle import select_rejects
 from tickerlake.errors import LakeError, StoreUnavailable, UsageError
 from tickerlake.lake.audit.segments import audit
 from tickerlake.lake.segment import Marker, marker_key, segment_key
@@ -28,7 +29,7 @@ UPLOADS = ThreadPoolExecutor(2)
 def records(offsets: list[int]) -> pl.DataFrame:
     values = [b"poison" if offset % 7 == 3 else b'{"id":%d}' % offset for offset in offsets]
     return pl.DataFrame(
-        {"offset": offsets, "timestamp_ms": offsets, "key": [None] * len(offsets), "value": values},
+        {"offset": offsets, "timestamp_ms": offsets, "key": None, "value": values, "headers": None},
         schema=KAFKA_RECORD_SCHEMA,
     )
 
@@ -43,8 +44,12 @@ def stored_offsets(store: MemoryStore) -> Iterator[int]:
         lines = gzip.decompress(data) if info.key.endswith(".gz") else data
         for line in lines.splitlines():
             yield json.loads(line)["kafka_offset"]
-    for info in store.list("rejects/bars/partition=0/"):
-        yield json.loads(store.read(info.key))["offset"]
+    segments, objects = (
+        {info.key.rpartition("/")[2]: store.read(info.key) for info in store.list(prefix)}
+        for prefix in ("raw/bars/partition=0/", "rejects/bars/partition=0/")
+    )
+    for reject in select_rejects(segments, objects):
+        yield reject["offset"]
 
 
 class Worker:

@@ -27,7 +27,13 @@ class Writer:
 def records(start: int, end: int) -> pl.DataFrame:
     offsets = list(range(start, end))
     return pl.DataFrame(
-        {"offset": offsets, "timestamp_ms": offsets, "key": None, "value": [b"{}"] * len(offsets)},
+        {
+            "offset": offsets,
+            "timestamp_ms": offsets,
+            "key": None,
+            "value": [b"{}"] * len(offsets),
+            "headers": None,
+        },
         schema=KAFKA_RECORD_SCHEMA,
     )
 

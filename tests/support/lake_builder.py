@@ -91,7 +91,7 @@ class LakeTopic:
         start = self._writer.position
         self._writer.put(
             pl.DataFrame(
-                [(start + number, *message) for number, message in enumerate(messages)],
+                [(start + number, *message, None) for number, message in enumerate(messages)],
                 schema=KAFKA_RECORD_SCHEMA,
                 orient="row",
             )

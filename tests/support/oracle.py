@@ -2,19 +2,23 @@
 
 import base64
 import gzip
+import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 PartitionOffset = tuple[int, int]
+_REJECTS = re.compile(r"(\d{20})-(\d{20})\.ndjson\.gz")
 _SEGMENT = re.compile(r"\d{20}\.(ndjson\.gz|parquet|json)")
 
 
@@ -70,12 +74,51 @@ def _read_segment(file: Path) -> list[dict[str, Any]]:
 
 def read_rejects(lake: Path, topic: str) -> dict[PartitionOffset, bytes]:
     """Return the bytes of rejected records by (partition, offset)."""
-    by_offset = {}
-    for file in (lake / "rejects" / topic).glob("partition=*/*.json"):
-        reject = json.loads(file.read_bytes())
-        number = int(file.parent.name.removeprefix("partition="))
-        by_offset[number, reject["offset"]] = base64.b64decode(reject["value_base64"])
+    return {
+        place: base64.b64decode(reject["value_base64"])
+        for place, reject in read_reject_documents(lake, topic).items()
+    }
+
+
+def read_reject_documents(lake: Path, topic: str) -> dict[PartitionOffset, dict[str, Any]]:
+    """Return the rejected records as they are stored, by (partition, offset)."""
+    by_offset: dict[PartitionOffset, dict[str, Any]] = {}
+    for folder in (lake / "rejects" / topic).glob("partition=*"):
+        number = int(folder.name.removeprefix("partition="))
+        segments = {file.name: file.read_bytes() for file in (lake / "raw" / topic / folder.name).glob("*")}
+        objects = {file.name: file.read_bytes() for file in folder.glob("*")}
+        for reject in select_rejects(segments, objects):
+            assert (number, reject["offset"]) not in by_offset, f"{reject['offset']} is rejected twice"
+            by_offset[number, reject["offset"]] = reject
     return by_offset
+
+
+def select_rejects(segments: Mapping[str, bytes], objects: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the rejects of a partition that count: those of segments of the chain, and single ones.
+
+    Parameters
+    ----------
+    segments, objects
+        Contents of its segments and of its objects with rejects, by file name.
+    """
+    ranges = {_segment_range(name, data) for name, data in segments.items() if _SEGMENT.fullmatch(name)}
+    for name, data in sorted(objects.items()):
+        if name.endswith(".json"):
+            yield json.loads(data)
+        elif match := _REJECTS.fullmatch(name):
+            rejects = [json.loads(line) for line in gzip.decompress(data).splitlines()]
+            if (int(match[1]), int(match[2])) in ranges:
+                yield from rejects
+
+
+def _segment_range(name: str, data: bytes) -> tuple[int, int]:
+    if name.endswith(".parquet"):
+        meta = json.loads(pl.read_parquet_metadata(io.BytesIO(data))["tickerlake"])
+    elif name.endswith(".gz"):
+        meta = json.loads(data[16 : 12 + int.from_bytes(data[10:12], "little")])
+    else:
+        return int(name[:20]), int(name[:20]) + 1
+    return meta["position"], meta["next_position"]
 
 
 @dataclass(frozen=True)
@@ -117,11 +160,15 @@ def compare_with_kafka(
     """Compare a lake with what Kafka holds, or with messages read earlier."""
     expected_messages = read_messages(servers, topic) if sent is None else sent
     expected = {(m.partition() or 0, m.offset() or 0): m for m in expected_messages}
-    stored, rejected = read_rows(lake, topic), read_rejects(lake, topic)
+    stored, rejected = read_rows(lake, topic), read_reject_documents(lake, topic)
     changed = [
         key for key, (row, *_) in stored.items() if key in expected and not _row_matches(row, expected[key])
     ]
-    changed += [key for key, raw in rejected.items() if key in expected and raw != expected[key].value()]
+    changed += [
+        place
+        for place, reject in rejected.items()
+        if place in expected and not _reject_matches(reject, expected[place])
+    ]
     present = stored.keys() | rejected.keys()
     return Verdict(
         sent=len(expected),
@@ -136,29 +183,80 @@ def compare_with_kafka(
 
 
 def _row_matches(row: dict[str, Any], message: Message) -> bool:
-    if row["kafka_timestamp_ms"] != message.timestamp()[1]:
+    if row["kafka_timestamp_ms"] != message.timestamp()[1] or not _headers_match(row, message):
         return False
     value = message.value()
     if value is None:
-        return bool(row.get("kafka_tombstone"))
+        return bool(row.get("kafka_tombstone")) and _key_matches(row, message)
     document = json.loads(value)
-    # fields without a column in a Parquet file are in `extra`
-    extra = row.get("extra")
-    fields = {**(json.loads(extra) if isinstance(extra, str) else extra or {}), **row}
+    # fields without a column in a Parquet file, and those that a column cannot hold, are in `extra`
+    extra = _extra_fields(row.get("extra"))
+    if not _key_matches({"instrument_id": extra.get("instrument_id"), **row}, message):
+        return False
     if not isinstance(document, dict):
-        return _value_matches(fields.get("value"), document)
+        return any(_value_matches(fields.get("value"), document) for fields in (row, extra))
+    members = dict(document)
+    if isinstance(members.get("extra"), dict):
+        members |= members.pop("extra")
     return all(
-        _value_matches(fields.get(name), value)
-        for name, value in document.items()
-        if not name.startswith("kafka_")
+        any(_value_matches(fields.get(name), value) for fields in (row, extra))
+        for name, value in members.items()
+    )
+
+
+def _extra_fields(extra: object) -> dict[str, Any]:
+    extra = _parse(extra) if isinstance(extra, str) else extra
+    return extra if isinstance(extra, dict) else {}
+
+
+def _parse(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return _NOT_JSON
+
+
+_NOT_JSON = object()
+
+
+def _key_matches(row: dict[str, Any], message: Message) -> bool:
+    key: Any = message.key()
+    if "kafka_key_base64" in row:
+        return bool(base64.b64decode(row["kafka_key_base64"]) == key)
+    text = row.get("kafka_key", row.get("instrument_id"))
+    return key is None if text is None else key in {None, str(text).encode(), str(_parse(str(text))).encode()}
+
+
+def _headers_match(row: dict[str, Any], message: Message) -> bool:
+    stored = row.get("kafka_headers")
+    headers = json.loads(stored) if isinstance(stored, str) else stored or []
+    return [_decode_header(each) for each in headers] == list(message.headers() or [])
+
+
+def _decode_header(header: dict[str, str | None]) -> tuple[str, bytes | None]:
+    value, in_base64 = header.get("value"), header.get("value_base64")
+    if in_base64 is not None:
+        return str(header["key"]), base64.b64decode(in_base64)
+    return str(header["key"]), None if value is None else value.encode()
+
+
+def _reject_matches(reject: dict[str, Any], message: Message) -> bool:
+    key = reject["key_base64"]
+    return (
+        base64.b64decode(reject["value_base64"]) == message.value()
+        and (None if key is None else base64.b64decode(key)) == message.key()
+        and reject["timestamp_ms"] == message.timestamp()[1]
+        and [_decode_header(each) for each in reject["headers"] or []] == list(message.headers() or [])
     )
 
 
 def _value_matches(stored: object, value: object) -> bool:
     # a column of mixed types holds its values as JSON text
-    return stored == value or (
-        isinstance(stored, str) and not isinstance(value, str) and json.loads(stored) == value
-    )
+    if stored == value:
+        return True
+    if isinstance(stored, date):
+        return stored.isoformat() == value
+    return isinstance(stored, str) and _parse(stored) == value
 
 
 def _out_of_order_segments(lake: Path, topic: str) -> list[str]:

@@ -127,7 +127,7 @@ class SimConsumer:
         fetched = available[:count]
         if fetched:
             self._positions[number] = fetched[-1][0] + 1
-        rows = [(offset, ms, None, value) for offset, ms, value in fetched]
+        rows = [(offset, ms, None, value, None) for offset, ms, value in fetched]
         frame = pl.DataFrame(rows, schema=KAFKA_RECORD_SCHEMA, orient="row")
         return RecordBatch((self._topic, number), frame, len(fetched) == len(available))
 

@@ -100,7 +100,7 @@ def sink(
     """
     import hashlib
 
-    from tickerlake.errors import UsageError
+    from tickerlake.errors import DataError, UsageError
     from tickerlake.kafka.reader import OPEN_TRANSACTIONS_WARNING
     from tickerlake.lake.formats import for_topic
     from tickerlake.lake.store import open_store
@@ -122,7 +122,17 @@ def sink(
         print_status(_OBJECT_COST_WARNING)
     status_line = StatusLine()
 
+    warned: set[str] = set()
+
     def show_progress(progress: SinkProgress) -> None:
+        for name, counts in progress.topics.items():
+            if counts.is_all_rejected and name not in warned:
+                warned.add(name)
+                status_line.clear()
+                print_status(
+                    f"warning: each of the first {counts.rejects:,} records of {name} was rejected "
+                    f"({counts.reject_reason})"
+                )
         status_line.update(
             f"{store.uri}: {progress.records:,} records, {status_line.rate(progress.records):,.0f}/s, "
             f"{progress.segments:,} segments, {progress.bytes / 1e6:,.1f} MB, lag {progress.lag:,}"
@@ -152,3 +162,10 @@ def sink(
             }
         )
     store.close()
+    if until_end:
+        for name, counts in totals.topics.items():
+            if counts.is_all_rejected:
+                raise DataError(
+                    f"All {counts.rejects:,} records of {name} were rejected ({counts.reject_reason}).",
+                    f"They are kept, unchanged, in {store.uri}/rejects/. A sink stores records in JSON.",
+                )

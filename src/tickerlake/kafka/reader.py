@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import polars as pl
 from confluent_kafka import Consumer as RdConsumer
@@ -18,6 +18,7 @@ from tickerlake.kafka.client import (
     translate_error,
     watermarks,
 )
+from tickerlake.model.headers import UNREADABLE_HEADERS, MessageHeaders, encode_headers
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
 OPEN_TRANSACTIONS_WARNING: Final = (
@@ -58,7 +59,7 @@ class RecordBatch:
     partition
         Topic and partition number.
     frame
-        The records: offset, timestamp_ms, key and value (bytes, null where absent).
+        The records, in the columns of `KAFKA_RECORD_SCHEMA`.
     at_end
         Whether no committed record followed when they were read (see `EndTracker`).
     """
@@ -143,6 +144,7 @@ def _end_batch(partition: Partition) -> RecordBatch:
 
 
 def _to_frame(messages: list[Message]) -> pl.DataFrame:
+    headers = _read_headers(messages)
     return pl.DataFrame(
         {
             "topic": [message.topic() for message in messages],
@@ -151,9 +153,27 @@ def _to_frame(messages: list[Message]) -> pl.DataFrame:
             "timestamp_ms": [message.timestamp()[1] for message in messages],
             "key": [message.key() for message in messages],
             "value": [message.value() for message in messages],
+            "headers": [each and encode_headers(each) for each in headers] if any(headers) else None,
         },
         schema={"topic": pl.String, "partition": pl.Int64, **KAFKA_RECORD_SCHEMA},
     )
+
+
+def _read_headers(messages: list[Message]) -> list[MessageHeaders]:
+    """Return the headers of each message, None if it has none.
+
+    The client raises if the name of a header is not UTF-8, and a second call for that message crashes the
+    process (confluent-kafka 2.16): each message is asked once.
+    """
+    headers: list[MessageHeaders] = []
+    remaining = iter(messages)
+    while len(headers) < len(messages):
+        try:
+            for message in remaining:
+                headers.append(cast(MessageHeaders, message.headers()))
+        except SystemError:
+            headers.append(UNREADABLE_HEADERS)
+    return headers
 
 
 def read_all(

@@ -5,7 +5,6 @@ where its contiguous stored prefix ends. Offsets without a record (transaction m
 interrupt it: each such run gets an empty marker, ``<start>-<end>.hole``, which is the same for every writer.
 """
 
-from collections.abc import Iterable
 from concurrent.futures import Executor
 from itertools import pairwise
 
@@ -14,7 +13,8 @@ import polars as pl
 from tickerlake import failpoints
 from tickerlake.lake.chain import walk
 from tickerlake.lake.formats.rows import RejectedRecord, encode
-from tickerlake.lake.segment import Marker, StoreResult, marker_key, reject_key, segment_key
+from tickerlake.lake.rejects import reason_of, store_reject
+from tickerlake.lake.segment import Marker, StoreResult, marker_key, segment_key
 from tickerlake.lake.store.base import Store, create_if_absent
 from tickerlake.lake.topic import TopicMeta
 
@@ -56,7 +56,7 @@ class ObjectWriter:
         offsets = batch.get_column("offset").to_list()
         assert offsets[0] >= self.position, "a stored record must never be stored again"
         rows = encode(batch)
-        new_rejects = store_rejects(self.store, self.topic.topic, self.partition, rows.rejects)
+        new_rejects = sum(self._uploads.map(self._create_reject, rows.rejects))
         holes = [
             (marker_key(self.topic.topic, self.partition, Marker("hole", before + 1, after)), b"")
             for before, after in pairwise([self.position - 1, *offsets])
@@ -68,35 +68,26 @@ class ObjectWriter:
         ]
         created = list(self._uploads.map(self._create, [*holes, *documents]))[len(holes) :]
         sizes = [len(data) for (_, data), new in zip(documents, created, strict=True) if new]
-        return self._advance(offsets[-1] + 1, len(sizes), new_rejects, sum(sizes))
+        return self._advance(
+            offsets[-1] + 1, len(sizes), new_rejects, sum(sizes), reject_reason=reason_of(rows.rejects)
+        )
 
     def put_gap(self, end: int) -> StoreResult:
         """Record that the offsets from `position` to ``end`` were lost before they could be stored."""
         self._create((marker_key(self.topic.topic, self.partition, Marker("gap", self.position, end)), b""))
         return self._advance(end, 0, 0, 0)
 
-    def _advance(self, end: int, records: int, rejects: int, size: int) -> StoreResult:
+    def _advance(
+        self, end: int, records: int, rejects: int, size: int, *, reject_reason: str = ""
+    ) -> StoreResult:
         start, self.position = self.position, end
-        return StoreResult(start, end, records, rejects, records, size)
+        return StoreResult(start, end, records, rejects, records, size, reject_reason=reject_reason)
+
+    def _create_reject(self, reject: RejectedRecord) -> bool:
+        return store_reject(self.store, self.topic.topic, self.partition, reject)
 
     def _create(self, entry: tuple[str, bytes]) -> bool:
         key, data = entry
         created = create_if_absent(self.store, key, data, content_type=_CONTENT_TYPE)
         failpoints.reach("object.stored")
         return created
-
-
-def store_rejects(store: Store, topic: str, partition: int, rejects: Iterable[RejectedRecord]) -> int:
-    """Store records that do not decode, each as an object; return how many were not stored before.
-
-    Call it before storing the segment that covers them.
-    """
-    return sum(
-        create_if_absent(
-            store,
-            reject_key(topic, partition, reject.offset),
-            reject.to_json(),
-            content_type=_CONTENT_TYPE,
-        )
-        for reject in rejects
-    )

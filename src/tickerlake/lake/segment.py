@@ -45,11 +45,6 @@ def segment_key(topic: str, partition: int, position: int, fmt: Format) -> str:
     return f"{partition_prefix(topic, partition)}{position:020d}.{EXTENSIONS[fmt]}"
 
 
-def reject_key(topic: str, partition: int, offset: int) -> str:
-    """Key of the reject of the record at ``offset``."""
-    return f"{reject_prefix(topic, partition)}{offset:020d}.json"
-
-
 def parse_position(key: str) -> int | None:
     """Chain position in the key of a segment, record or reject; None for any other key."""
     match = _SEGMENT_NAME.fullmatch(key.rpartition("/")[2])
@@ -134,6 +129,7 @@ class StoreResult:
     """What one write added to a chain, which now ends at ``next_position``.
 
     ``adopted`` means that another writer had stored the segment at ``position``; nothing was added.
+    ``reject_reason`` is why the first reject was rejected, empty if there is none.
     """
 
     position: int
@@ -143,3 +139,4 @@ class StoreResult:
     objects: int
     bytes: int
     adopted: bool = False
+    reject_reason: str = ""

@@ -12,8 +12,9 @@ import polars as pl
 from tickerlake import failpoints
 from tickerlake.errors import LakeError, ObjectExists, ObjectMissing
 from tickerlake.lake.formats import columns, for_segments, for_topic, rows
-from tickerlake.lake.object_writer import ObjectWriter, store_rejects
+from tickerlake.lake.object_writer import ObjectWriter
 from tickerlake.lake.reader import read_columns, read_content, read_meta
+from tickerlake.lake.rejects import reason_of, store_rejects
 from tickerlake.lake.segment import (
     REPAIR_HINT,
     SegmentMeta,
@@ -165,7 +166,7 @@ class SegmentWriter:
             ),
             self._columns,
         )
-        store_rejects(self.store, self.topic.topic, self.partition, rejects)
+        store_rejects(self.store, self.topic.topic, self.partition, (self.position, end), rejects)
         failpoints.reach("segment.rejects")
         try:
             self.store.create(key, data, metadata=meta.to_metadata(), content_type=self._format.content_type)
@@ -173,7 +174,8 @@ class SegmentWriter:
         except ObjectExists:
             stored = self._adopt(key)
         else:
-            stored = StoreResult(meta.position, meta.next_position, meta.records, meta.rejects, 1, len(data))
+            counts = (meta.records, meta.rejects, 1, len(data))
+            stored = StoreResult(meta.position, meta.next_position, *counts, reject_reason=reason_of(rejects))
         self.position = stored.next_position
         return stored
 

@@ -161,6 +161,15 @@ def with_timestamps(frame: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame
 
 
 KAFKA_RECORD_SCHEMA: Final = pl.Schema(
-    {"offset": pl.Int64, "timestamp_ms": pl.Int64, "key": pl.Binary, "value": pl.Binary}
+    {
+        "offset": pl.Int64,
+        "timestamp_ms": pl.Int64,
+        "key": pl.Binary,
+        "value": pl.Binary,
+        "headers": pl.String,
+    }
 )
-"""Columns of a batch of Kafka records of one partition, by offset; ``key`` and ``value`` may be null."""
+"""Columns of a batch of Kafka records of one partition, by offset.
+
+``key``, ``value`` and ``headers`` may be null; headers are JSON (`model.headers.encode_headers`).
+"""

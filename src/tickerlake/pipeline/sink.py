@@ -33,7 +33,7 @@ _MEMORY_WAIT_S = 2.0  # before fetching is paused; a segment is usually stored s
 _MAX_SEGMENTS_IN_FLIGHT = 2  # one is encoded while another is uploaded
 _MAX_OBJECT_UPLOADS = 128  # with one object per record, the rate is this number divided by the latency
 _OBJECT_BATCH_RECORDS = 4_000  # of format json: what is stored between two commits
-_RECORD_OVERHEAD_BYTES = 64  # offset, timestamp, key, and the views that point to key and value
+_RECORD_OVERHEAD_BYTES = 64  # offset, timestamp, and the views that point to key and value
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class SinkOptions:
     format
         The format of the segments. With ``json``, each record is stored as soon as it is read.
     flush_bytes, flush_records, flush_age_s
-        A segment is stored when its values reach this size, its records this number, or the oldest of them
-        this age.
+        A segment is stored when its keys, values and headers reach this size, its records this number, or the
+        oldest of them this age.
     buffer_bytes
         The memory for records, buffered or in flight; by default that of four full segments. At the limit,
         the largest buffered segment is cut early, and fetching pauses until half of the memory is free.
@@ -60,6 +60,20 @@ class SinkOptions:
     flush_age_s: float = FLUSH_AGE_S
     buffer_bytes: int = 32 << 20
     on_gap: Literal["stop", "record"] = "stop"
+
+
+@dataclass(slots=True)
+class TopicCounts:
+    """What a worker has stored of one topic, and why the first reject was rejected."""
+
+    records: int = 0
+    rejects: int = 0
+    reject_reason: str = ""
+
+    @property
+    def is_all_rejected(self) -> bool:
+        """Whether there are records, and none is a row: the topic probably has another format."""
+        return self.rejects > 0 and not self.records
 
 
 @dataclass(slots=True)
@@ -78,6 +92,8 @@ class SinkProgress:
         Partitions that end in an open transaction.
     partitions
         The next offset to store of each partition.
+    topics
+        What it has stored of each topic.
     """
 
     records: int = 0
@@ -88,6 +104,7 @@ class SinkProgress:
     lag: int = 0
     blocked_partitions: int = 0
     partitions: dict[Partition, int] = field(default_factory=dict)
+    topics: dict[str, TopicCounts] = field(default_factory=dict)
 
 
 class _PartitionBuffer:
@@ -156,7 +173,10 @@ class _PartitionBuffer:
 
 
 def _frame_bytes(frame: pl.DataFrame) -> int:
-    return int(frame.get_column("value").bin.size().sum() or 0) + _RECORD_OVERHEAD_BYTES * frame.height
+    size = _RECORD_OVERHEAD_BYTES * frame.height
+    for name in ("key", "value"):
+        size += int(frame.get_column(name).bin.size().sum() or 0)
+    return size + int(frame.get_column("headers").str.len_bytes().sum() or 0)
 
 
 class _TopicIdentity:
@@ -274,7 +294,7 @@ class Sink:
         admin = Admin(bootstrap_servers, properties)
         self._identity = _TopicIdentity(admin, store, self.topics, self.options.format)
         self._buffers: dict[Partition, _PartitionBuffer] = {}
-        self._revoked_uploads: list[Future[StoreResult]] = []
+        self._revoked_uploads: list[tuple[str, Future[StoreResult]]] = []
         self._failure: Exception | None = None
         self._is_stopping = False
         self._pool = ThreadPoolExecutor(_MAX_SEGMENTS_IN_FLIGHT, thread_name_prefix="segment")
@@ -379,7 +399,7 @@ class Sink:
         # and the worker that comes second adopts it
         buffer = self._buffers.pop(partition, None)
         if buffer and buffer.future:
-            self._revoked_uploads.append(buffer.future)
+            self._revoked_uploads.append((partition[0], buffer.future))
 
     def _buffer_batch(self, batch: RecordBatch) -> None:
         buffer = self._buffers.get(batch.partition)
@@ -407,9 +427,9 @@ class Sink:
                 buffer.is_due(self.options, now_s) or (flush_all and buffer.frames)
             ):
                 self._start_store(partition, buffer)
-        for future in [each for each in self._revoked_uploads if wait_for_all or each.done()]:
-            self._revoked_uploads.remove(future)
-            self._add_to_totals(future.result())
+        for upload in [each for each in self._revoked_uploads if wait_for_all or each[1].done()]:
+            self._revoked_uploads.remove(upload)
+            self._add_to_totals(upload[0], upload[1].result())
         self._limit_memory()
 
     def _start_store(self, partition: Partition, buffer: _PartitionBuffer) -> None:
@@ -447,9 +467,13 @@ class Sink:
         self._consumer.commit(partition, stored.next_position, str(stored.position))
         failpoints.reach("sink.committed")
         self.progress.partitions[partition] = stored.next_position
-        self._add_to_totals(stored)
+        self._add_to_totals(partition[0], stored)
 
-    def _add_to_totals(self, stored: StoreResult) -> None:
+    def _add_to_totals(self, topic: str, stored: StoreResult) -> None:
+        counts = self.progress.topics.setdefault(topic, TopicCounts())
+        counts.records += stored.records
+        counts.rejects += stored.rejects
+        counts.reject_reason = counts.reject_reason or stored.reject_reason
         totals = self.progress
         totals.segments += stored.objects
         totals.adopted += stored.adopted

@@ -42,7 +42,7 @@ class PartitionCounts:
             self.rejects += 1
         if piece.meta:
             self.rejects += piece.meta.rejects
-            self.objects += piece.meta.rejects
+            self.objects += bool(piece.meta.rejects)
         if piece.meta or piece.kind == "object":
             self.segments += 1
             self.bytes += piece.info.size

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import re
 from codecs import getincrementaldecoder
 from collections import deque
 from collections.abc import Iterator
@@ -11,17 +10,15 @@ from heapq import merge
 from itertools import islice
 from typing import Any, Final
 
-import msgspec
-
 from tickerlake import clock
 from tickerlake.errors import LakeError, ObjectMissing, UsageError
 from tickerlake.lake.formats.rows import RejectedRecord
-from tickerlake.lake.segment import reject_key
-from tickerlake.lake.store.base import ReadableStore
+from tickerlake.lake.rejects import find_reject, parse_range, read_rejects
+from tickerlake.lake.store.base import ObjectInfo, ReadableStore
 from tickerlake.lake.topic import check_topic
 
 MAX_REJECTS: Final = 1_000
-"""Each is an object of the store that has to be read."""
+"""Each may be an object of the store that has to be read."""
 _MAX_REASON_CHARS: Final = 500
 MAX_BYTES: Final = 1 << 16
 """Of a key or a value in a response: more than a browser shows sensibly."""
@@ -32,10 +29,11 @@ _READER_THREADS: Final = 8
 _READERS: Final = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="reject")
 """Of all requests."""
 _LARGE_BYTES: Final = 1 << 20
+_LARGE_COMPRESSED_BYTES: Final = 1 << 12
+"""Deflate expands to at most 1,032 times as much."""
 _LARGE_READER: Final = ThreadPoolExecutor(1, thread_name_prefix="large-reject")
-"""Reads one object at a time that is large, or may be: each takes a multiple of its size."""
-_KEY_PATTERN: Final = re.compile(r"rejects/[^/]+/partition=(\d{1,10})/(\d{20})\.json")
-_DECODER: Final = msgspec.json.Decoder(RejectedRecord)
+"""Reads one object at a time that is large, or may be: each takes a multiple of its size, uncompressed."""
+_PARTITION_PREFIX: Final = "/partition="
 
 
 def newest_rejects(store: ReadableStore, topic: str, limit: int = 100) -> dict[str, Any]:
@@ -55,42 +53,51 @@ def newest_rejects(store: ReadableStore, topic: str, limit: int = 100) -> dict[s
     """
     check_topic(topic)
     limit = max(1, min(limit, MAX_REJECTS))
-    found_by_partition: dict[int, deque[tuple[int, int]]] = {}  # offsets and sizes
+    found_by_partition: dict[int, deque[ObjectInfo]] = {}
     count, complete = 0, True
     deadline_s = clock.monotonic_s() + _LIST_TIMEOUT_S
     for info in store.list(f"rejects/{topic}/partition="):
-        if match := _KEY_PATTERN.fullmatch(info.key):
+        number = info.key.partition(_PARTITION_PREFIX)[2].partition("/")[0]
+        if parse_range(info.key) and number.isdecimal():
             count += 1
-            found = found_by_partition.setdefault(int(match[1]), deque(maxlen=limit))
-            found.append((int(match[2]), info.size))
+            found_by_partition.setdefault(int(number), deque(maxlen=limit)).append(info)
         if clock.monotonic_s() > deadline_s:
             complete = False
             break
     newest = [_read_descending(store, topic, number, found) for number, found in found_by_partition.items()]
-    rejects = list(islice(merge(*newest, key=lambda reject: -reject["timestamp_ms"]), limit))
-    return {"topic": topic, "rejects": rejects, "more": count > len(rejects), "complete": complete}
+    merged = merge(*newest, key=lambda reject: -reject["timestamp_ms"])
+    rejects = list(islice(merged, limit))
+    more = count > sum(map(len, found_by_partition.values())) or next(merged, None) is not None
+    return {"topic": topic, "rejects": rejects, "more": more, "complete": complete}
 
 
 def _read_descending(
-    store: ReadableStore, topic: str, partition: int, found: deque[tuple[int, int]]
+    store: ReadableStore, topic: str, partition: int, found: deque[ObjectInfo]
 ) -> Iterator[dict[str, Any]]:
-    def read(item: tuple[int, int]) -> dict[str, Any]:
-        offset, size = item
-        if size > _LARGE_BYTES:
-            return _LARGE_READER.submit(_read_summary, store, topic, partition, offset).result()
-        return _read_summary(store, topic, partition, offset)
+    def read(info: ObjectInfo) -> list[dict[str, Any]]:
+        limit = _LARGE_COMPRESSED_BYTES if info.key.endswith(".gz") else _LARGE_BYTES
+        if info.size > limit:
+            return _LARGE_READER.submit(_read_summaries, store, topic, partition, info.key).result()
+        return _read_summaries(store, topic, partition, info.key)
 
+    first_offset: int | None = None
     descending = iter(reversed(found))
     while batch := list(islice(descending, _READER_THREADS)):
-        yield from _READERS.map(read, batch)
+        for summaries in _READERS.map(read, batch):
+            for summary in summaries:
+                # a writer that stopped may have left rejects that are also in another object
+                if first_offset is None or summary["offset"] < first_offset:
+                    first_offset = summary["offset"]
+                    yield summary
 
 
-def _read_summary(store: ReadableStore, topic: str, partition: int, offset: int) -> dict[str, Any]:
+def _read_summaries(store: ReadableStore, topic: str, partition: int, key: str) -> list[dict[str, Any]]:
     try:
-        record = _read_record(store, topic, partition, offset)
+        records = read_rejects(store, key)
     except (ObjectMissing, LakeError) as error:
-        record = RejectedRecord(offset, 0, error.message, None, None)
-    return _summary(topic, partition, offset, record) | {"reason": record.reason[:_MAX_REASON_CHARS]}
+        start, _ = parse_range(key) or (0, 0)
+        records = [RejectedRecord(start, 0, error.message, None, None)]
+    return [_summary(topic, partition, record) for record in reversed(records)]
 
 
 def read_reject(store: ReadableStore, topic: str, partition: int, offset: int) -> dict[str, Any]:
@@ -119,31 +126,24 @@ def read_reject(store: ReadableStore, topic: str, partition: int, offset: int) -
 
 
 def _read_in_full(store: ReadableStore, topic: str, partition: int, offset: int) -> dict[str, Any]:
-    record = _read_record(store, topic, partition, offset)
+    record = find_reject(store, topic, partition, offset)
     return {
-        **_summary(topic, partition, offset, record),
+        **_summary(topic, partition, record),
+        "reason": record.reason,
         **_preview("key", _decode_base64(record.key_base64)),
         **_preview("value", _decode_base64(record.value_base64)),
     }
 
 
-def _summary(topic: str, partition: int, offset: int, record: RejectedRecord) -> dict[str, Any]:
+def _summary(topic: str, partition: int, record: RejectedRecord) -> dict[str, Any]:
     return {
         "topic": topic,
         "partition": partition,
-        "offset": offset,
+        "offset": record.offset,
         "timestamp_ms": max(0, record.timestamp_ms),
-        "reason": record.reason,
+        "reason": record.reason[:_MAX_REASON_CHARS],
         "bytes": _decoded_length(record.value_base64 or ""),
     }
-
-
-def _read_record(store: ReadableStore, topic: str, partition: int, offset: int) -> RejectedRecord:
-    key = reject_key(topic, partition, offset)
-    try:
-        return _DECODER.decode(store.read(key))
-    except msgspec.MsgspecError as error:
-        raise LakeError(f"{key} is damaged: {error}.", "Restore it from a backup.") from error
 
 
 def _decode_base64(text: str | None) -> bytes | None:

@@ -16,14 +16,12 @@ from tickerlake.errors import ObjectExists
 from tickerlake.lake.audit.segments import Finding, PartitionAudit
 from tickerlake.lake.chain import walk
 from tickerlake.lake.formats import for_segments, for_topic, rows
-from tickerlake.lake.object_writer import store_rejects
 from tickerlake.lake.reader import read_columns
+from tickerlake.lake.rejects import encode_rejects, parse_range, store_reject, store_rejects
 from tickerlake.lake.segment import (
     Marker,
     SegmentMeta,
     marker_key,
-    parse_position,
-    reject_key,
     segment_key,
 )
 from tickerlake.lake.store.base import Store, create_if_absent
@@ -207,7 +205,7 @@ class Repair:
         number = self.result.partition
         meta = SegmentMeta(self._topic.topic, self._topic.topic_id, number, start, stop, 0, 0, "")
         data, meta, rejects = segment_format.encode(self._read(start, stop), meta, columns)
-        store_rejects(self._store, self._topic.topic, number, rejects)
+        store_rejects(self._store, self._topic.topic, number, (start, stop), rejects)
         key = segment_key(self._topic.topic, number, start, self._topic.format)
         self._create_or_replace(key, data, meta.to_metadata(), segment_format.content_type)
         self.result.records += meta.records
@@ -248,7 +246,8 @@ class Repair:
     def _rebuild_objects(self, start: int, stop: int) -> None:
         name, number = self._topic.topic, self.result.partition
         encoded = rows.encode(self._read(start, stop))
-        store_rejects(self._store, name, number, encoded.rejects)
+        for reject in encoded.rejects:
+            store_reject(self._store, name, number, reject)
         for offset, line in zip(encoded.offsets, encoded.lines, strict=True):
             self._create_or_replace(
                 segment_key(name, number, offset, "json"), f"{line}\n".encode(), {}, "application/json"
@@ -262,15 +261,16 @@ class Repair:
 
     def _repair_rejects(self, findings: Iterable[Finding]) -> None:
         """Store rejects again that are missing or damaged, where the comparison reported them."""
-        offsets = {
-            offset
+        ranges = {
+            finding.key: span
             for finding in findings
-            if finding.key.startswith("rejects/") and (offset := parse_position(finding.key)) is not None
+            if finding.key.startswith("rejects/") and (span := parse_range(finding.key)) is not None
         }
-        for offset in sorted(offsets):
-            if offset < self._low_watermark:
-                self.result.lost.append((offset, offset + 1))
-                continue
-            for reject in rows.encode(self._read(offset, offset + 1)).rejects:
-                key = reject_key(self._topic.topic, self.result.partition, offset)
-                self._create_or_replace(key, reject.to_json(), {}, "application/json")
+        for key, (start, stop) in sorted(ranges.items()):
+            if start < self._low_watermark:
+                self.result.lost.append((start, min(stop, self._low_watermark)))
+            elif rejects := rows.encode(self._read(start, stop)).rejects:
+                is_bulk = key.endswith(".gz")
+                data = encode_rejects(rejects) if is_bulk else rejects[0].to_json() + b"\n"
+                content_type = "application/gzip" if is_bulk else "application/json"
+                self._create_or_replace(key, data, {}, content_type)

@@ -1,8 +1,7 @@
-"""Compares the rows of a partition with the records that Kafka holds."""
+"""Compares the rows and rejects of a partition with the records that Kafka holds."""
 
-import base64
-import binascii
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,17 +9,25 @@ import msgspec
 import polars as pl
 
 from tickerlake.errors import LakeError, ObjectMissing
+from tickerlake.lake.audit.match import (
+    becomes_row,
+    find_column_mismatches,
+    find_line_mismatches,
+    find_reject_mismatch,
+)
 from tickerlake.lake.audit.segments import Finding
 from tickerlake.lake.chain import walk
-from tickerlake.lake.formats import for_key, for_topic
-from tickerlake.lake.formats.format import TEXT_SCHEMA
-from tickerlake.lake.formats.rows import REJECT_DECODER, RejectedRecord
+from tickerlake.lake.formats import for_topic
+from tickerlake.lake.formats.lines import line_offsets
+from tickerlake.lake.formats.rows import RejectedRecord
 from tickerlake.lake.reader import read_columns, read_rows
-from tickerlake.lake.segment import columns_key, parse_position, reject_key
+from tickerlake.lake.rejects import read_rejects, reject_key, rejects_key
+from tickerlake.lake.segment import columns_key, parse_position
 from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import TopicMeta
 from tickerlake.model.schema import KAFKA_RECORD_SCHEMA
 
+_LINE_COLUMNS: Final = pl.Schema({"kafka_offset": pl.Int64(), "row": pl.String()})
 _OBJECTS_PER_BLOCK: Final = 1_000
 """Objects of single records that are compared at once: as many as a page of a listing holds."""
 
@@ -93,48 +100,74 @@ class Comparison:
             yield from self._compare(block, part)
 
     def _compare(self, block: _Block, records: pl.DataFrame) -> Iterator[Finding]:
-        stored, unreadable = [pl.DataFrame(schema=TEXT_SCHEMA)], []
+        stored: list[pl.DataFrame] = []
+        unreadable: list[int | None] = []
         for key in block.keys:
             try:
-                stored.append(for_key(key).as_text(read_rows(self._store, key)))
+                stored.append(self._read_by_offset(key))
             except (LakeError, ObjectMissing, msgspec.MsgspecError):
                 unreadable.append(parse_position(key))
-        if len(unreadable) == len(block.keys):
+        if not stored:
             return
-        readable = records.filter(~pl.col("offset").is_in(unreadable))
-        encoded, rejects = self._format.encode_rows(readable, self._columns)
-        joined = (
-            self._format.as_text(encoded)
-            .join(pl.concat(stored), on="offset", how="full", coalesce=True, suffix="_stored")
-            .sort("offset")
+        rows = pl.concat(stored).unique("kafka_offset", keep="first", maintain_order=True)
+        records = records.filter(~pl.col("offset").is_in(unreadable)) if unreadable else records
+        expected, offsets = records.get_column("offset"), rows.get_column("kafka_offset")
+        has_row = expected.is_in(offsets.implode())
+        without_row = records.filter(~has_row)
+        lacking = yield from self._compare_rejects(block, without_row)
+        yield from self._differs(block, "lacks", lacking)
+        if not self._compacted:
+            unknown = offsets.filter(~offsets.is_in(expected.implode())).to_list()
+            yield from self._differs(block, "has what Kafka does not at", unknown)
+        matched = records.filter(has_row)
+        rows = rows.filter(offsets.is_in(expected.implode())).sort("kafka_offset")
+        if rows.width > len(_LINE_COLUMNS):
+            differing = find_column_mismatches(matched, rows, self._columns)
+        else:
+            differing = find_line_mismatches(matched, rows.get_column("row"))
+        yield from self._differs(
+            block, "has another row than Kafka at", matched.get_column("offset").filter(differing).to_list()
         )
-        only_key = block.keys[0] if len(block.keys) == 1 else ""
-        for difference, rows_ in (
-            ("lacks", joined.filter(pl.col("row_stored").is_null())),
-            ("has what Kafka does not at", joined.filter(pl.col("row").is_null() & (not self._compacted))),
-            ("has another row than Kafka at", joined.filter(pl.col("row") != pl.col("row_stored"))),
-        ):
-            if rows_.height:
-                first = int(rows_.item(0, "offset"))
-                more = f" and {rows_.height - 1:,} more" if rows_.height > 1 else ""
-                key = only_key or next((key for key in block.keys if f"/{first:020d}." in key), block.keys[0])
-                yield Finding("differs", key, f"{difference} offset {first}{more}")
-        yield from self._compare_rejects(rejects)
 
-    def _compare_rejects(self, rejects: list[RejectedRecord]) -> Iterator[Finding]:
-        for reject in rejects:
-            key = reject_key(self._topic.topic, self._partition, reject.offset)
-            try:
-                stored = REJECT_DECODER.decode(self._store.read(key))
-                value = None if stored.value_base64 is None else base64.b64decode(stored.value_base64)
-            except ObjectMissing:
-                yield Finding("reject_missing", key, "is not stored")
-            except (msgspec.MsgspecError, binascii.Error):
-                yield Finding("damaged", key, "is not readable")
-            else:
-                expected = None if reject.value_base64 is None else base64.b64decode(reject.value_base64)
-                if value != expected:
-                    yield Finding("differs", key, "does not hold the bytes that Kafka has")
+    def _read_by_offset(self, key: str) -> pl.DataFrame:
+        rows = read_rows(self._store, key)
+        if isinstance(rows, pl.DataFrame):
+            return rows
+        return pl.DataFrame({"kafka_offset": line_offsets(rows), "row": rows}, schema=_LINE_COLUMNS)
+
+    def _differs(self, block: _Block, difference: str, offsets: list[int]) -> Iterator[Finding]:
+        if not offsets:
+            return
+        first = offsets[0]
+        more = f" and {len(offsets) - 1:,} more" if len(offsets) > 1 else ""
+        named = (key for key in block.keys if f"/{first:020d}." in key)
+        yield Finding("differs", next(named, block.keys[0]), f"{difference} offset {first}{more}")
+
+    def _compare_rejects(self, block: _Block, records: pl.DataFrame) -> Generator[Finding, None, list[int]]:
+        """Compare the records of a block that have no row; return the offsets of those not stored."""
+        rejects: dict[int, RejectedRecord] = {}
+        lacking: list[int] = []
+        if records.height and not self._format.one_object_per_record:
+            key = rejects_key(self._topic.topic, self._partition, block.start, block.end)
+            with suppress(LakeError, ObjectMissing):  # the audit reports the object
+                rejects = {reject.offset: reject for reject in read_rejects(self._store, key)}
+        for record in records.iter_rows():
+            offset = record[0]
+            if self._format.one_object_per_record:
+                key = reject_key(self._topic.topic, self._partition, offset)
+                try:
+                    rejects[offset] = read_rejects(self._store, key)[0]
+                except ObjectMissing:
+                    yield Finding("reject_missing", key, "is not stored")
+                    continue
+                except LakeError:
+                    continue  # the audit reports the object
+            if (reject := rejects.get(offset)) is None:
+                if rejects or becomes_row(record[3]):
+                    lacking.append(offset)
+            elif mismatch := find_reject_mismatch(record, reject):
+                yield Finding("differs", key, f"{mismatch}: offset {offset}")
+        return lacking
 
 
 def _block(objects: list[tuple[int, int, str]]) -> _Block:

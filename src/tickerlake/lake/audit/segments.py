@@ -9,15 +9,13 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import msgspec
-
 from tickerlake.errors import LakeError, ObjectMissing
 from tickerlake.lake.chain import Piece, walk
 from tickerlake.lake.format_version import check_format_version
 from tickerlake.lake.formats import for_topic
-from tickerlake.lake.formats.rows import REJECT_DECODER
 from tickerlake.lake.reader import partitions, read_content, topics
-from tickerlake.lake.segment import SegmentMeta, parse_position, reject_prefix
+from tickerlake.lake.rejects import parse_range, read_rejects, reject_ranges, rejects_key
+from tickerlake.lake.segment import SegmentMeta
 from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import TopicMeta, read_topic
 
@@ -90,6 +88,7 @@ def audit(store: ReadableStore, topic: str | None = None, *, deep: bool = False)
 def audit_partition(store: ReadableStore, topic: TopicMeta, partition: int, *, deep: bool) -> PartitionAudit:
     """Audit one partition."""
     first = topic.first_position(partition)
+    rejecting: dict[tuple[int, int], int] = {}
     result = PartitionAudit(topic.topic, partition, first=first, next=first)
     for piece in walk(store, topic, partition):
         if piece.kind in {"segment", "object"} or piece.meta:
@@ -98,13 +97,15 @@ def audit_partition(store: ReadableStore, topic: TopicMeta, partition: int, *, d
         if piece.problem:
             result.findings.append(Finding(piece.problem.kind, piece.key, piece.problem.message))
             continue
+        if piece.meta and piece.meta.rejects:
+            rejecting[piece.start, piece.end] = piece.meta.rejects
         _check_continuity(result, piece)
         _count(result, piece)
         result.next = max(result.next, piece.end)
         if deep:
             result.findings.extend(_check_content(store, piece))
     if not for_topic(topic.format).one_object_per_record:
-        _check_rejects(store, result, deep=deep)
+        result.findings.extend(_check_rejects(store, topic.topic, partition, rejecting, deep=deep))
     return result
 
 
@@ -146,26 +147,37 @@ def _check_content(store: ReadableStore, piece: Piece) -> Iterator[Finding]:
         yield from _check_reject(store, piece.key)
 
 
-def _check_rejects(store: ReadableStore, result: PartitionAudit, *, deep: bool) -> None:
-    prefix = reject_prefix(result.topic, result.partition)
-    stored = 0
-    for info in store.list(prefix):
-        stored += 1
-        if deep:
-            result.findings.extend(_check_reject(store, info.key))
-    if stored < result.rejects:
-        message = f"{result.rejects} records were rejected, {stored} of them are stored"
-        result.findings.append(Finding("reject_missing", prefix, message))
+def _check_rejects(
+    store: ReadableStore, topic: str, partition: int, rejecting: dict[tuple[int, int], int], *, deep: bool
+) -> Iterator[Finding]:
+    """Check the rejects of the segments that have some.
+
+    Parameters
+    ----------
+    rejecting
+        The ranges of these segments, and their numbers of rejects.
+    """
+    stored = {span for span, _ in reject_ranges(store, topic, partition)} if rejecting else set()
+    for span, count in rejecting.items():
+        key = rejects_key(topic, partition, *span)
+        if span not in stored:
+            yield Finding("reject_missing", key, f"is not stored: it holds {count:,} rejected records")
+        elif deep:
+            yield from _check_reject(store, key, count)
 
 
-def _check_reject(store: ReadableStore, key: str) -> Iterator[Finding]:
+def _check_reject(store: ReadableStore, key: str, count: int = 1) -> Iterator[Finding]:
     try:
-        reject = REJECT_DECODER.decode(store.read(key))
-    except msgspec.MsgspecError as error:
-        yield Finding("damaged", key, f"is not readable ({error})")
+        offsets = [reject.offset for reject in read_rejects(store, key)]
+    except LakeError as error:
+        yield Finding("damaged", key, error.message.removeprefix(f"{key} "))
         return
-    if reject.offset != parse_position(key):
-        yield Finding("misnamed", key, f"holds the record of offset {reject.offset}")
+    start, end = parse_range(key) or (0, 0)
+    # a compacted topic may have lost some between a writer that stopped and the one that stored the segment
+    if len(offsets) < count:
+        yield Finding("count", key, f"has {len(offsets):,} rejects, its segment {count:,}")
+    elif offsets != sorted(set(offsets)) or not start <= offsets[0] <= offsets[-1] < end:
+        yield Finding("misnamed", key, f"holds the records of offsets {offsets[0]} to {offsets[-1]}")
 
 
 def _check_segment(store: ReadableStore, key: str, meta: SegmentMeta) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ import polars as pl
 
 from tickerlake.errors import LakeError
 from tickerlake.lake.formats import rows
-from tickerlake.lake.formats.rows import STRING, RejectedRecord, with_extra
+from tickerlake.lake.formats.rows import STRING, RejectedRecord, split_members
 from tickerlake.model.json import decode_utf8, parse_schema, to_ndjson
 from tickerlake.model.schema import SCHEMAS, FieldType, polars_type, with_timestamps
 
@@ -77,6 +77,7 @@ ENVELOPE: Final = (
     Column("kafka_timestamp_ms", FieldType.INT),
     Column("kafka_key", FieldType.STRING),
     Column("kafka_key_base64", FieldType.STRING),
+    Column("kafka_headers", FieldType.JSON),
     Column("kafka_tombstone", FieldType.BOOL),
 )
 _EXTRA: Final = Column("extra", FieldType.JSON)
@@ -184,7 +185,7 @@ def encode(batch: pl.DataFrame, columns: list[Column]) -> tuple[pl.DataFrame, li
     fits = value.str.contains(_pattern(columns)).fill_null(value=False)
     fits &= key.is_not_null() | batch.get_column("key").is_null()
     read, converted = _parse_together(value.filter(fits), columns)
-    kafka_fields = batch.select("offset", "timestamp_ms", key=key).filter(fits)
+    kafka_fields = batch.select("offset", "timestamp_ms", "headers", key=key).filter(fits)
     frame = pl.concat([_envelope(kafka_fields, read), read], how="horizontal").filter(converted)
     rejects: list[RejectedRecord] = []
     if frame.height < batch.height:
@@ -271,6 +272,7 @@ def _envelope(kafka_fields: pl.DataFrame, read: pl.DataFrame) -> pl.DataFrame:
         kafka_timestamp_ms="timestamp_ms",
         kafka_key=pl.when(~key_in_value.fill_null(value=False)).then("key"),
         kafka_key_base64=pl.lit(None, dtype=pl.String),
+        kafka_headers="headers",
         kafka_tombstone=pl.lit(None, dtype=pl.Boolean),
     )
 
@@ -328,29 +330,40 @@ def _parse_individually(lines: pl.Series, layout: list[Column]) -> pl.DataFrame:
     types = {column.name: column.type for column in layout}
     values: dict[str, list[Any]] = {name: [] for name in types}
     for line in lines:
-        fields = _FIELDS.decode(line)
-        fitting: dict[str, Any] = {}
-        extra_members: dict[str, msgspec.Raw] = {}
-        for name, raw in fields.items():
-            value, fits = _parse_value(bytes(raw).decode(), types[name]) if name in types else (None, False)
-            if name == _EXTRA.name:
-                continue
-            if fits:
-                fitting[name] = value
-            elif bytes(raw) != b"null":
-                extra_members[name] = raw
-        extra = fields.get(_EXTRA.name)
-        if extra_members or (
-            extra is not None and not bytes(extra).startswith(b"{") and bytes(extra) != b"null"
-        ):
-            extra = with_extra({_EXTRA.name: extra} if extra is not None else {}, extra_members)[_EXTRA.name]
-        if extra is not None and bytes(extra) != b"null":
-            fitting[_EXTRA.name] = bytes(extra).decode()
+        fitting = _parse_members(line, types)
         for name, column in values.items():
             column.append(fitting.get(name))
     return pl.DataFrame(
         {name: pl.Series(name, column, dtype=polars_type(types[name])) for name, column in values.items()}
     )
+
+
+def _parse_members(line: str, types: dict[str, FieldType]) -> dict[str, Any]:
+    """Return the values of one row by column: of members with the same name the last one that is not null."""
+    fitting: dict[str, Any] = {}
+    raw_by_name: dict[str, str] = {}
+    extra: list[str] | None = None
+    misfits: list[str] = []
+    for name, raw_name, raw in split_members(line):
+        if raw == "null":
+            continue
+        if name == _EXTRA.name:
+            if raw.startswith("{"):
+                inner = [f"{inner_name}:{value}" for _, inner_name, value in split_members(raw)]
+                extra = [*(extra or []), *inner]
+            else:
+                misfits.append(f"{raw_name}:{raw}")
+            continue
+        value, fits = _parse_value(raw, types[name]) if name in types else (None, False)
+        if not fits:
+            misfits.append(f"{raw_name}:{raw}")
+            continue
+        if name in fitting:
+            misfits.append(f"{raw_name}:{raw_by_name[name]}")
+        fitting[name], raw_by_name[name] = value, raw
+    if extra is not None or misfits:
+        fitting[_EXTRA.name] = "{" + ",".join([*(extra or []), *misfits]) + "}"
+    return fitting
 
 
 def _parse_value(raw: str, column_type: FieldType) -> tuple[Any, bool]:

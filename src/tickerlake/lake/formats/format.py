@@ -16,9 +16,6 @@ StoredRows = pl.Series | pl.DataFrame
 ReadRange = Callable[[int, int], bytes]
 """Returns up to ``length`` bytes of an object from ``start``."""
 
-TEXT_SCHEMA = pl.Schema({"offset": pl.Int64(), "row": pl.String()})
-"""Rows as text, by offset."""
-
 
 @dataclass(frozen=True, slots=True)
 class ObjectContent:
@@ -62,24 +59,6 @@ class StorageFormat(Protocol):
 
     def read_content(self, data: bytes, key: str) -> ObjectContent:
         """Decode an object for a deep check; LakeError if it is damaged."""
-        ...
-
-    def encode_rows(
-        self, batch: pl.DataFrame, columns: list[Column]
-    ) -> tuple[StoredRows, list[RejectedRecord]]:
-        """Return the rows of Kafka records as they are stored, and the rejects.
-
-        Parameters
-        ----------
-        batch
-            Columns as `model.schema.KAFKA_RECORDS`.
-        columns
-            The topic's columns if the format `has_columns`, else ignored.
-        """
-        ...
-
-    def as_text(self, rows: StoredRows) -> pl.DataFrame:
-        """Return each row as text (`TEXT_SCHEMA`): two rows are the same if their texts are."""
         ...
 
 

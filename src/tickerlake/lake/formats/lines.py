@@ -9,9 +9,7 @@ import polars as pl
 
 from tickerlake.errors import LakeError
 from tickerlake.lake.formats import rows
-from tickerlake.lake.formats.columns import Column
-from tickerlake.lake.formats.format import TEXT_SCHEMA, ObjectContent, ReadRange, StoredRows
-from tickerlake.lake.formats.rows import RejectedRecord
+from tickerlake.lake.formats.format import ObjectContent, ReadRange, StoredRows
 from tickerlake.lake.segment import REPAIR_HINT, SegmentMeta
 
 
@@ -41,23 +39,6 @@ class LineFormat(ABC):
             return split_lines(text, key)
         return None
 
-    def encode_rows(
-        self, batch: pl.DataFrame, columns: list[Column]
-    ) -> tuple[StoredRows, list[RejectedRecord]]:
-        """Return the lines of Kafka records, and the rejects."""
-        del columns
-        encoded = rows.encode(batch)
-        return encoded.lines, encoded.rejects
-
-    def as_text(self, rows: StoredRows) -> pl.DataFrame:
-        """Return lines with their offsets."""
-        assert isinstance(rows, pl.Series)
-        # every row begins with its offset; a parser is needed only where something else wrote it
-        offsets = rows.str.extract(_LEADING_OFFSET).cast(pl.Int64, strict=False)
-        if offsets.null_count():
-            offsets = pl.Series([_OFFSET_DECODER.decode(line).kafka_offset for line in rows], dtype=pl.Int64)
-        return pl.DataFrame({"offset": offsets, "row": rows}, schema=TEXT_SCHEMA)
-
     def read_content(self, data: bytes, key: str) -> ObjectContent:
         """Parse every line."""
         text = self.decode_text(data, key)
@@ -74,6 +55,15 @@ class LineFormat(ABC):
     @abstractmethod
     def embedded_meta(self, data: bytes, key: str) -> SegmentMeta | None:
         """Return the metadata in an object; None if the format has none."""
+
+
+def line_offsets(lines: pl.Series) -> pl.Series:
+    """Return the offset of each row."""
+    # every row begins with its offset; a parser is needed only where something else wrote it
+    offsets = lines.str.extract(_LEADING_OFFSET).cast(pl.Int64, strict=False)
+    if offsets.null_count():
+        offsets = pl.Series([_OFFSET_DECODER.decode(line).kafka_offset for line in lines], dtype=pl.Int64)
+    return offsets
 
 
 class JsonFormat(LineFormat):

@@ -13,7 +13,7 @@ import polars as pl
 
 from tickerlake.errors import LakeError
 from tickerlake.lake.formats.columns import Column, encode
-from tickerlake.lake.formats.format import TEXT_SCHEMA, ObjectContent, ReadRange, StoredRows
+from tickerlake.lake.formats.format import ObjectContent, ReadRange, StoredRows
 from tickerlake.lake.formats.rows import RejectedRecord, checksum
 from tickerlake.lake.segment import REPAIR_HINT, SegmentMeta
 
@@ -71,18 +71,6 @@ class ParquetFormat:
         """Read the offsets of all rows."""
         frame, crc32c = decode_rows(data, key)
         return ObjectContent(frame.get_column("kafka_offset").to_list(), crc32c, decode_meta(data, key))
-
-    def encode_rows(
-        self, batch: pl.DataFrame, columns: list[Column]
-    ) -> tuple[StoredRows, list[RejectedRecord]]:
-        """Return the columns of Kafka records, and the rejects."""
-        return encode(batch, columns)
-
-    def as_text(self, rows: StoredRows) -> pl.DataFrame:
-        """Return each row as JSON, nulls included."""
-        assert isinstance(rows, pl.DataFrame)
-        text = pl.Series("row", rows.write_ndjson().splitlines(), dtype=pl.String)
-        return pl.DataFrame({"offset": rows.get_column("kafka_offset"), "row": text}, schema=TEXT_SCHEMA)
 
 
 def encode_segment(frame: pl.DataFrame, meta: SegmentMeta) -> tuple[bytes, SegmentMeta]:

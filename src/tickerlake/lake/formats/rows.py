@@ -6,7 +6,9 @@ spliced column by column; each other record goes through a JSON parser. Both way
 """
 
 import base64
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,9 +17,12 @@ import msgspec
 import polars as pl
 
 from tickerlake.model.json import decode_utf8
+from tickerlake.model.not_json import explain_not_json
 
-_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder(msgspec.Raw)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NUMBERS_AS_TEXT: Final = json.JSONDecoder(parse_int=str, parse_float=str)
+_WHITESPACE: Final = re.compile(r"[ \t\n\r]*")
 
 STRING: Final = (
     r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})))*"'
@@ -70,14 +75,11 @@ class RejectedRecord:
     reason: str
     key_base64: str | None
     value_base64: str | None
+    headers: list[dict[str, str | None]] | None = None
 
     def to_json(self) -> bytes:
         """Return the content of its object, which depends only on the record."""
         return msgspec.json.encode(self)
-
-
-REJECT_DECODER: Final = msgspec.json.Decoder(RejectedRecord)
-"""Reads what `RejectedRecord.to_json` wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +107,16 @@ def encode(batch: pl.DataFrame) -> Rows:
         return Rows(spliced.get_column("line"), spliced.get_column("offset"), [])
     rejects: list[RejectedRecord] = []
     parsed: list[str | None] = []
-    for offset, timestamp_ms, key, value in batch.filter(spliced.get_column("line").is_null()).iter_rows():
+    others = batch.filter(spliced.get_column("line").is_null())
+    for offset, timestamp_ms, key, value, headers in others.iter_rows():
         try:
-            parsed.append(encode_record(offset, timestamp_ms, key, value).decode())
+            parsed.append(encode_record(offset, timestamp_ms, key, value, headers).decode())
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             parsed.append(None)
+            reason = f"not JSON: {explain_not_json(value, error)}"
+            decoded_headers = headers and msgspec.json.decode(headers)
             rejects.append(
-                RejectedRecord(offset, timestamp_ms, f"not JSON: {error}", _base64(key), _base64(value))
+                RejectedRecord(offset, timestamp_ms, reason, _base64(key), _base64(value), decoded_headers)
             )
     parsed_rows = spliced.filter(pl.col("line").is_null()).select(
         "offset", line=pl.Series(parsed, dtype=pl.String)
@@ -133,6 +138,11 @@ def _splice(batch: pl.DataFrame) -> pl.DataFrame:
     if batch.get_column("key").null_count() < batch.height:
         text = text.with_columns(key_field=_key_fields(batch.get_column("key"), value))
         parts.append(pl.col("key_field"))
+    headers = batch.get_column("headers")
+    if headers.null_count() < batch.height:
+        header_field = pl.concat_str([pl.lit(',"kafka_headers":'), pl.col("headers")]).fill_null("")
+        text = text.with_columns(headers.to_frame().select(header_field=header_field))
+        parts.append(pl.col("header_field"))
     line = pl.concat_str([*parts, pl.lit(","), pl.col("value").str.slice(1)])
     return text.select("offset", line=pl.when("plain").then(line))
 
@@ -141,6 +151,8 @@ def _key_fields(keys: pl.Series, values: pl.Series) -> pl.Series:
     """Return the field of each key as text, empty if it has none; null where a parser is needed."""
     key = decode_utf8(keys)
     frame = pl.DataFrame({"key": key, "value": values})
+    # quotes in a key would match across members: `","x":"`
+    is_plain = pl.col("key").str.contains(_PLAIN_KEY)
     needle = pl.concat_str([pl.lit('"instrument_id":"'), pl.col("key"), pl.lit('"')])
     key_in_value = frame.select(pl.col("value").str.contains(needle, literal=True)).to_series()
     if not key_in_value.all():
@@ -149,14 +161,13 @@ def _key_fields(keys: pl.Series, values: pl.Series) -> pl.Series:
     field = pl.concat_str([pl.lit(',"kafka_key":"'), pl.col("key"), pl.lit('"')])
     absent = keys.is_null()
     return frame.select(
-        pl.when(absent | key_in_value)
-        .then(pl.lit(""))
-        .when(pl.col("key").str.contains(_PLAIN_KEY))
-        .then(field)
+        pl.when(absent | (is_plain & key_in_value)).then(pl.lit("")).when(is_plain).then(field)
     ).to_series()
 
 
-def encode_record(offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None) -> bytes:
+def encode_record(
+    offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None, headers: str | None = None
+) -> bytes:
     """Encode the row of one record with a JSON parser.
 
     Raises
@@ -165,23 +176,80 @@ def encode_record(offset: int, timestamp_ms: int, key: bytes | None, value: byte
         The value is not JSON.
     """
     prefix = b'{"kafka_offset":%d,"kafka_timestamp_ms":%d' % (offset, timestamp_ms)
+    header_field = b"" if headers is None else b',"kafka_headers":%b' % headers.encode()
     if value is None:
-        return b'%b%b,"kafka_tombstone":true}' % (prefix, _key_field(key))
-    value.decode()
+        return b'%b%b%b,"kafka_tombstone":true}' % (prefix, _key_field(key), header_field)
+    text = value.decode()
     _check_nesting(value)
-    if not value.lstrip().startswith(b"{"):
-        _ANY.decode(value)
-        return b'%b%b,"value":%b}' % (prefix, _key_field(key), _one_line(value.strip()))
-    fields = _FIELDS.decode(value)
-    if key is not None and bytes(fields.get("instrument_id", b"")) != b'"%b"' % key:
-        prefix += _key_field(key)
-    if any(name.startswith("kafka_") for name in fields):
-        plain_fields = {name: raw for name, raw in fields.items() if not name.startswith("kafka_")}
-        fields = with_extra(plain_fields, {n: raw for n, raw in fields.items() if n.startswith("kafka_")})
-    elif b"\n" not in value and b"\r" not in value:
-        return prefix + (b"," if fields else b"") + value.strip()[1:]
-    body = b",".join(msgspec.json.encode(name) + b":" + _one_line(bytes(raw)) for name, raw in fields.items())
-    return prefix + b"," + body + b"}" if body else prefix + b"}"
+    _ANY.decode(value)
+    document = _one_line(value.strip())
+    if not document.startswith(b"{"):
+        return b'%b%b%b,"value":%b}' % (prefix, _key_field(key), header_field, document)
+    members = split_members(text)
+    # which of several ids counts is ambiguous; a key with a backslash differs from the text of its escape
+    ids = [raw for name, _, raw in members if name == "instrument_id"]
+    if key is None or (len(ids) == 1 and b"\\" not in key and ids[0].encode() == b'"%b"' % key):
+        key_field = b""
+    else:
+        key_field = _key_field(key)
+    if any(name.startswith("kafka_") for name, *_ in members):
+        document = _one_line(_move_reserved(members).encode())
+    separator = b"," if members else b""
+    return b"".join([prefix, key_field, header_field, separator, document[1:]])
+
+
+def split_members(text: str) -> list[tuple[str, str, str]]:
+    """Return the members of a JSON object, duplicates included: name, name as written, value as written.
+
+    Parameters
+    ----------
+    text
+        A valid JSON object.
+    """
+    data = text.encode()
+    members = [(name, f'"{name}"', bytes(raw).decode()) for name, raw in _FIELDS.decode(data).items()]
+    # without white space and escapes in names, the members account for each byte unless one was a duplicate
+    if len(data) == sum(len(raw_name.encode()) + len(raw.encode()) + 2 for _, raw_name, raw in members) + 1:
+        return members
+    return list(_scan_members(text))
+
+
+def _scan_members(text: str) -> Iterator[tuple[str, str, str]]:
+    at = _skip_whitespace(text, text.index("{") + 1)
+    while text[at] != "}":
+        name, end = _NUMBERS_AS_TEXT.raw_decode(text, at)
+        raw_name = text[at:end]
+        at = _skip_whitespace(text, _skip_whitespace(text, end) + 1)
+        _, end = _NUMBERS_AS_TEXT.raw_decode(text, at)
+        yield name, raw_name, text[at:end]
+        at = _skip_whitespace(text, end)
+        if text[at] == ",":
+            at = _skip_whitespace(text, at + 1)
+
+
+def _skip_whitespace(text: str, at: int) -> int:
+    if text[at] not in " \t\n\r":
+        return at
+    match = _WHITESPACE.match(text, at)
+    assert match is not None
+    return match.end()
+
+
+def _move_reserved(members: list[tuple[str, str, str]]) -> str:
+    """Return an object with these members, those whose names are reserved moved into its object ``extra``."""
+    kept: list[str] = []
+    extra: list[str] = []
+    reserved: list[str] = []
+    for name, raw_name, raw in members:
+        if name.startswith("kafka_"):
+            reserved.append(f"{raw_name}:{raw}")
+        elif name != "extra":
+            kept.append(f"{raw_name}:{raw}")
+        elif raw.startswith("{"):
+            extra += [f"{inner_name}:{inner}" for _, inner_name, inner in split_members(raw)]
+        else:
+            extra.append(f"{raw_name}:{raw}")
+    return "{" + ",".join([*kept, '"extra":{' + ",".join([*extra, *reserved]) + "}"]) + "}"
 
 
 def _check_nesting(value: bytes) -> None:
@@ -193,19 +261,6 @@ def _check_nesting(value: bytes) -> None:
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_NESTING_DEPTH:
             raise msgspec.DecodeError(f"nested more than {MAX_NESTING_DEPTH} deep")
-
-
-def with_extra(fields: dict[str, msgspec.Raw], extra: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
-    """Add members to a record's object ``extra``; one that is not an object becomes a member of it."""
-    members = dict(fields)
-    existing = members.pop("extra", None)
-    if existing is not None:
-        extra = (
-            {**_FIELDS.decode(existing), **extra}
-            if bytes(existing).startswith(b"{")
-            else {**extra, "extra": existing}
-        )
-    return {**members, "extra": msgspec.Raw(msgspec.json.encode(extra))}
 
 
 def _one_line(document: bytes) -> bytes:
