@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from tickerlake import failpoints
+from tickerlake import failpoints, found_file
 from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.toml_lines import TomlLines
 
@@ -29,6 +29,8 @@ NON_SETTINGS: Final = {
     failpoints.ENV_VARIABLE,
 }
 """Variables with the prefix of settings that a settings file cannot hold."""
+
+_BROKER_PROPERTIES: Final = ("bootstrap.servers", "metadata.broker.list")
 
 
 class KafkaSettings(msgspec.Struct, frozen=True):
@@ -133,7 +135,8 @@ def load_settings(environment: Mapping[str, str], path: Path | None = None) -> S
     environment
         The environment variables.
     path
-        The file; by default ``tickerlake.toml`` in the working folder, if it exists.
+        The file; by default ``tickerlake.toml`` in the working folder, if it exists, which may not set
+        everything (see `found_file`).
 
     Raises
     ------
@@ -144,24 +147,54 @@ def load_settings(environment: Mapping[str, str], path: Path | None = None) -> S
     if explicit_path is not None and not explicit_path.is_file():
         raise UsageError(f"The settings file {explicit_path} does not exist.", "Check --config.")
     file = explicit_path or Path(DEFAULT_FILE)
-    settings = Settings()
-    if file.is_file():
-        settings = _read_file(file)
-    return _with_environment(settings, environment)
+    found = explicit_path is None and file.is_file()
+    settings = _read_file(file, found=found) if explicit_path or found else Settings()
+    merged = _with_environment(settings, environment)
+    if found:
+        _check_password(file, settings, merged)
+    return merged
 
 
-def _read_file(file: Path) -> Settings:
+def _check_password(file: Path, found: Settings, merged: Settings) -> None:
+    properties = {name: str(value) for name, value in found.kafka.properties.items()}
+    environment = {
+        name: str(value)
+        for name, value in merged.kafka.properties.items()
+        if name not in found.kafka.properties or value != found.kafka.properties[name]
+    }
+    brokers_are_found = (
+        found.kafka.bootstrap_servers is not None
+        and merged.kafka.bootstrap_servers == found.kafka.bootstrap_servers
+    ) or any(name in properties and name not in environment for name in _BROKER_PROPERTIES)
+    found_file.check_password(file, properties, environment, brokers_are_found=brokers_are_found)
+
+
+def _check_found(section: str, key: str, value: object, file: Path, text: str, line: int) -> None:
+    if (section, key) == ("track", "rules"):
+        found_file.check_rules(file, line)
+    if (section, key) == ("kafka", "properties") and isinstance(value, dict):
+        for name, each in value.items():
+            lines = (number for number, content in enumerate(text.splitlines(), 1) if name in content)
+            found_file.check_property(name, each, file, next(lines, line))
+
+
+def _read_file(file: Path, *, found: bool) -> Settings:
     try:
+        if found:
+            found_file.check_owner(file)
         text = file.read_text(encoding="utf-8")
         document = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}.", "See docs/reference.md.") from error
     values: dict[str, Any] = {}
     lines = TomlLines(text)
     for section, key in _section_keys(document):
-        location = f"{file}, line {lines.line_of(section, key=key)}"
+        line = lines.line_of(section, key=key)
+        location = f"{file}, line {line}"
         _check_known(section, key, location)
         value = document[section][key] if section else document[key]
+        if found:
+            _check_found(section, key, value, file, text, line)
         setting_location = f"{location}: {f'{section}.' if section else ''}{key}"
         (values.setdefault(section, {}) if section else values)[key] = _convert(
             section, key, value, setting_location, strict=True
