@@ -107,9 +107,9 @@ def test_a_password_is_never_shown(tmp_path: Path) -> None:
 
 def test_flags_override_the_file(tmp_path: Path) -> None:
     write_config(tmp_path, "lake = './one'\n")
-    _, err = run("audit", exit_code=4, cwd=tmp_path)
+    _, err = run("audit", exit_code=2, cwd=tmp_path)
     assert "/one" in err
-    _, err = run("audit", "--lake", "./two", exit_code=4, cwd=tmp_path)
+    _, err = run("audit", "--lake", "./two", exit_code=2, cwd=tmp_path)
     assert "/two" in err
     _, err = run("--config", "none.toml", "sink", exit_code=2, cwd=tmp_path)
     assert "none.toml does not exist" in err
