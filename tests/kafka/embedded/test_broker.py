@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from tickerlake.errors import SetupError, UsageError
-from tickerlake.kafka.embedded import launch
+from tickerlake.kafka.embedded import jars, launch
 from tickerlake.kafka.embedded.broker import EmbeddedBroker, broker_status, start_broker, stop_broker
 from tickerlake.kafka.embedded.files import BrokerState, Layout, free_port
 from tickerlake.kafka.embedded.java import Java
@@ -151,20 +151,93 @@ def test_the_pid_of_another_process_is_left_alone(tmp_path: Path) -> None:
         assert other.returncode == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": "x", "port": null, "training": ""}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"pid": "x", "port": null, "training": ""}',
+        b'{"pid": true, "port": 9092, "training": ""}',
+        b'{"pid": -1, "port": 9092, "training": ""}',
+        b'{"pid": 1, "port": 70000, "training": ""}',
+        b'{"pid": 1, "port": 9092, "training": ["x"]}',
+        b'{"pid": 1' + b"0" * 9000 + b', "port": 9092, "training": ""}',
+        b'{"a":' * 700 + b"1" + b"}" * 700,
+        b"[" * 100_000,
+        b'{"pid": 1, "port": 9092, "training": "' + b"x" * 100_000 + b'"}',
+    ],
+)
 def test_a_damaged_state_file_means_not_running(tmp_path: Path, content: bytes) -> None:
     Layout(tmp_path).state.write_bytes(content)
     assert broker_status(tmp_path) is None
     assert not stop_broker(tmp_path)
 
 
+def test_a_state_that_is_no_file_means_not_running(tmp_path: Path) -> None:
+    os.mkfifo(Layout(tmp_path).state)
+    assert broker_status(tmp_path) is None
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])
+def test_the_lock_is_a_file_of_the_folder(tmp_path: Path, kind: str) -> None:
+    lock, other = Layout(tmp_path).lock, tmp_path / "other"
+    if kind == "pipe":
+        os.mkfifo(lock)
+    else:
+        lock.symlink_to(other)
+    if kind == "link":
+        other.write_bytes(b"mine")
+    with pytest.raises(SetupError, match=r"start\.lock cannot be locked"):
+        stop_broker(tmp_path)
+    assert other.exists() == (kind == "link")
+
+
+ARCHIVE = "classes-0123456789abcdef.jsa"
+
+
+def archive_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Layout, Path]:
+    """Return a data folder whose JVM has written an archive, and an empty cache."""
+    layout, cache = Layout(folder / "data"), folder / "cache"
+    layout.scratch.mkdir(parents=True)
+    cache.mkdir()
+    (layout.scratch / "classes.jsa").write_bytes(b"classes")
+    monkeypatch.setattr(jars, "cache_dir", lambda: cache)
+    return layout, cache
+
+
 @pytest.mark.parametrize(("exited_cleanly", "expected"), [(True, b"classes"), (False, b"")])
 def test_an_archive_is_saved_only_if_the_jvm_finished_it(
-    tmp_path: Path, exited_cleanly: bool, expected: bytes
+    tmp_path: Path, exited_cleanly: bool, expected: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, target = tmp_path / "source", tmp_path / "cache.jsa"
-    source.write_bytes(b"classes")
-    launch.save_archive(f"{source}\n{target}", exited_cleanly)
-    launch.save_archive("", True)
-    assert target.read_bytes() == expected
-    assert sorted(tmp_path.iterdir()) == [target, source]
+    layout, cache = archive_of(tmp_path, monkeypatch)
+    launch.save_archive(layout, ARCHIVE, exited_cleanly)
+    launch.save_archive(layout, "", True)
+    assert [each.name for each in cache.iterdir()] == [ARCHIVE]
+    assert (cache / ARCHIVE).read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    "training",
+    ["/etc/passwd\n{target}", "{target}", "../x.jsa", "classes-0.jsa", f"{ARCHIVE}\n", f"x/{ARCHIVE}"],
+)
+def test_a_state_cannot_name_files_to_copy(
+    tmp_path: Path, training: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, cache = archive_of(tmp_path, monkeypatch)
+    before = sorted(tmp_path.rglob("*"))
+    launch.save_archive(layout, training.format(target=cache / ARCHIVE), True)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("part", ["file", "folder"])
+def test_an_archive_is_not_read_through_a_link(
+    tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, cache = archive_of(tmp_path, monkeypatch)
+    moved = tmp_path / "moved"
+    target = layout.scratch / "classes.jsa" if part == "file" else layout.scratch
+    target.rename(moved)
+    target.symlink_to(moved)
+    launch.save_archive(layout, ARCHIVE, True)
+    assert list(cache.iterdir()) == []

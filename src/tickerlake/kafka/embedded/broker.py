@@ -150,7 +150,7 @@ def stop_broker(data_dir: Path, timeout_s: float = _STOP_TIMEOUT_S) -> bool:
         if state is None or not process.is_broker(state.pid, layout):
             return False
         exited_cleanly = process.terminate(state.pid, layout, timeout_s)
-        launch.save_archive(state.training, exited_cleanly)
+        launch.save_archive(layout, state.training, exited_cleanly)
     return True
 
 

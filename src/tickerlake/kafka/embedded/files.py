@@ -2,8 +2,10 @@
 
 import base64
 import json
+import os
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 import uuid
@@ -19,6 +21,9 @@ from tickerlake.kafka.embedded.java import Java
 HOST = "127.0.0.1"
 NODE_ID = 1
 _MAX_EXPIRATION_MS = 2**31 - 1  # the maximum that Kafka accepts for ids: 24 days; reused as minutes
+
+_MAX_STATE_BYTES = 4096
+"""Many times what `BrokerState` needs."""
 
 # Nothing expires: replayed records carry old timestamps, and a sink may be stopped for weeks.
 # Few partitions of the internal topics: each costs start-up time, and there is only one node.
@@ -119,7 +124,7 @@ class BrokerState:
     port, pid
         Its port and its process id.
     training
-        If this run writes a class archive: its path and, on a second line, its final path in the cache.
+        If this run writes a class archive: its name in the cache.
     """
 
     port: int
@@ -132,13 +137,28 @@ class BrokerState:
 
     @classmethod
     def load(cls, layout: Layout) -> "BrokerState | None":
-        """Read the state; None if it is missing or damaged."""
+        """Read the state; None if it is missing or damaged.
+
+        The folder may be somebody else's: what it says is checked.
+        """
         try:
-            loaded = json.loads(layout.state.read_bytes())
+            loaded = json.loads(_read_small_file(layout.state))
             state = cls(**{field.name: loaded[field.name] for field in fields(cls)})
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        return state if isinstance(state.port, int) and isinstance(state.pid, int) else None
+        types = [type(state.port), type(state.pid), type(state.training)]
+        is_valid = types == [int, int, str] and 0 < state.port < 1 << 16 and 0 < state.pid < 1 << 31
+        return state if is_valid else None
+
+
+def _read_small_file(path: Path) -> bytes:
+    """Return the content of a regular file of at most `_MAX_STATE_BYTES`; not through a link."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode) or state.st_size > _MAX_STATE_BYTES:
+            raise ValueError("not a state")
+        return file.read(_MAX_STATE_BYTES)
 
 
 def free_port() -> int:

@@ -122,7 +122,16 @@ def classpath(tools: bool = False, progress: ProgressCallback | None = None) -> 
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
     """Hold an inter-process lock; the system releases it when the process exits, even if it is killed."""
-    with path.open("ab") as file:
+    try:
+        # neither through a link out of the folder, nor into a pipe, which would block
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
+        )
+    except OSError as error:
+        raise SetupError(
+            f"{path} cannot be locked: {error.strerror}.", "Remove it if it is not a file of its own."
+        ) from error
+    with os.fdopen(descriptor, "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

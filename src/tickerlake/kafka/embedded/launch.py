@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import socket
 import time
@@ -16,6 +17,7 @@ from tickerlake.kafka.embedded.java import Java
 
 _POLL_S = 0.02  # delay of the start against CPU load
 _LOG_LINES = 12  # per log, enough for the causes of an exception
+_ARCHIVE_NAME = re.compile(r"classes-[0-9a-f]{16}\.jsa")
 
 
 def launch(layout: Layout, jvm: process.Jvm, port: int, timeout_s: float) -> BrokerState:
@@ -29,9 +31,8 @@ def launch(layout: Layout, jvm: process.Jvm, port: int, timeout_s: float) -> Bro
             if not read_options:
                 raise
             # The archive may be to blame: retry without it, and replace it if that succeeds.
-    options, output_path = archive.write_options(layout)
-    initial_state = BrokerState(port, 0, f"{output_path}\n{archive.path}")
-    state = _attempt(layout, jvm, initial_state, options, timeout_s)
+    initial_state = BrokerState(port, 0, archive.path.name)
+    state = _attempt(layout, jvm, initial_state, archive.write_options(layout), timeout_s)
     archive.path.unlink(missing_ok=True)
     return state
 
@@ -101,29 +102,37 @@ class ClassArchive:
             return None
         return [f"-XX:AOTCache={self.path}"] if self._is_aot_cache else [f"-XX:SharedArchiveFile={self.path}"]
 
-    def write_options(self, layout: Layout) -> tuple[list[str], Path]:
-        """Return the JVM options to write the archive at exit, and its path."""
-        output_path = layout.scratch / "classes.jsa"
+    def write_options(self, layout: Layout) -> list[str]:
+        """Return the JVM options to write the archive at exit."""
         option = "AOTCacheOutput" if self._is_aot_cache else "ArchiveClassesAtExit"
-        return [f"-XX:{option}={output_path}"], output_path
+        return [f"-XX:{option}={_new_archive(layout)}"]
 
 
-def save_archive(training: str, exited_cleanly: bool) -> None:
+def _new_archive(layout: Layout) -> Path:
+    return layout.scratch / "classes.jsa"
+
+
+def save_archive(layout: Layout, training: str, exited_cleanly: bool) -> None:
     """Move the archive of a training run into the cache, or an empty file, which prevents further attempts.
 
     Parameters
     ----------
+    layout
+        The broker's files.
     training
         `BrokerState.training`.
     exited_cleanly
         Whether the JVM had the time to finish the archive.
     """
-    source, _, target_path = training.partition("\n")
-    target = Path(target_path)
+    if not _ARCHIVE_NAME.fullmatch(training):
+        return
+    source, target = _new_archive(layout), jars.cache_dir() / training
     with contextlib.suppress(OSError):
-        if target_path and not target.exists():
+        if not target.exists():
             staged = target.with_suffix(f".{os.getpid()}")
             if exited_cleanly:
+                if source.is_symlink() or source.parent.is_symlink() or not source.is_file():
+                    return
                 shutil.copyfile(source, staged)
             else:
                 staged.touch()
