@@ -14,7 +14,7 @@ from confluent_kafka import Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from support import oracle, topics
-from support.process import peak_mb, run, wait_until
+from support.process import peak_mb, run, tickerlake, wait_until
 from support.scenario import MAX_SINK_MB, RecordProperty, Scenario, create_scenario
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.embedded.broker import EmbeddedBroker
@@ -62,6 +62,29 @@ def test_a_sink_is_stopped_while_the_broker_is_down(
     broker_scenario.assert_survived(
         "10", f"sink stopped while the broker is {outage}", injected=1, triggered=1
     )
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("outage", ["killed", "paused"])
+def test_a_simulation_is_stopped_while_the_broker_is_down(broker: EmbeddedBroker, outage: str) -> None:
+    """It does not wait for the commit, and the next run produces each trade once."""
+    topic, servers = f"stopped.{outage}", broker.bootstrap_servers
+    market = ("simulate", "-t", topic, "-b", servers, "--trades", 20_000, "--symbols", 5, "--days", 1)
+    with tickerlake(*market, "--rate", "2000/s") as child:
+        wait_until(lambda: topics.has_more_than(servers, topic, 1_000), child)
+        {"killed": broker.kill, "paused": broker.pause}[outage]()
+        # long enough for a transaction to be open, whatever was committed last
+        time.sleep(2)
+        child.send_signal(signal.SIGINT)
+        # a commit alone is tried for 100 s
+        _, err = child.communicate(timeout=40)
+        assert child.returncode == 130, err
+        assert "run the same command again" in err
+    (broker.resume if outage == "paused" else broker.start)()
+    run(*market)
+    counts = oracle.count_by_field(servers, topic, "trade_id")
+    assert len(counts) == 20_000
+    assert set(counts.values()) == {1}
 
 
 def _check_broker_outage(

@@ -54,6 +54,8 @@ BROKER_GRACE_S = 60.0
 """How long no broker may answer: meant to cover a restart, including the recovery of its logs."""
 _WATERMARKS_TIMEOUT_S = 10.0  # meant to cover the election of the leader of a new topic
 _WATERMARKS_RETRY_S = 0.05
+METADATA_REFRESH_MS = 10_000
+"""How soon partitions that are added to a topic are noticed; the default of librdkafka is 300 s."""
 _STATISTICS_INTERVAL_MS = 5_000
 """Two reports without a broker replace the client (see `BrokerWatch`), so after 5 to 10 s."""
 _FENCED = {
@@ -79,6 +81,7 @@ def client_settings(bootstrap_servers: str, properties: Mapping[str, str], **def
         "error_cb": lambda _: None,
         "socket.keepalive.enable": True,
         "reconnect.backoff.max.ms": 2_000,
+        "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
         **defaults,
     }
     merged |= properties

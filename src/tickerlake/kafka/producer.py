@@ -1,7 +1,8 @@
 """Produce in transactions: records and the checkpoint that belongs to them become visible together."""
 
+import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice, starmap
 from typing import Any
@@ -16,7 +17,8 @@ from tickerlake.kafka.client import Partition, call_with_timeout, client_setting
 _TIMEOUT_S = 60.0  # as BROKER_GRACE_S: covers the restart of a broker
 _SEND_OFFSETS_TIMEOUT_S = 10.0
 _COMMIT_TIMEOUT_S = 100.0  # longer than the longest transaction.timeout.ms used: then Kafka has aborted it
-_COMMIT_ATTEMPT_S = 5.0  # signals such as Ctrl-C are handled only between attempts
+_ATTEMPT_S = 2.0  # signals such as Ctrl-C are handled only between attempts
+_STOPPED_TIMEOUT_S = 6.0  # with an attempt, a stopped command ends within 10 s, whatever the broker does
 _SLICE_RECORDS = 500  # other threads wait for the GIL this long; shorter slices cost throughput
 # bound librdkafka's queue: enough to keep it busy, far below the limits at which produce() fails
 _MAX_QUEUED_MESSAGES = 100_000
@@ -36,6 +38,8 @@ class Producer:
     transaction_timeout_ms
         After this time Kafka aborts an open transaction. Until then, a killed process's transaction blocks
         readers of all records after it.
+    stop
+        Once set, no broker is waited for longer than some seconds.
     """
 
     def __init__(
@@ -45,8 +49,11 @@ class Producer:
         properties: Mapping[str, str],
         *,
         transaction_timeout_ms: int = 60_000,
+        stop: threading.Event | None = None,
     ) -> None:
         self.bootstrap_servers = bootstrap_servers
+        self._stop = stop or threading.Event()
+        self._stop_noticed_s: float | None = None
         self._action = f"producing as {transactional_id}"
         defaults = {
             "transactional.id": transactional_id,
@@ -64,9 +71,9 @@ class Producer:
         }
         try:
             self._client = RdProducer(client_settings(bootstrap_servers, properties, **defaults))
-            self._client.init_transactions(_TIMEOUT_S)
         except KafkaException as error:
             raise translate_error(error.args[0], self._action, bootstrap_servers) from error
+        self._retry(self._client.init_transactions, _TIMEOUT_S)
 
     def begin(self) -> None:
         """Begin a transaction."""
@@ -85,6 +92,8 @@ class Producer:
             while part := list(islice(records, min(_SLICE_RECORDS, max_queued))):
                 while len(self._client) > max_queued:
                     self._client.poll(0.005)
+                    if self._has_waited_after_stop():
+                        raise self._stopped_error()
                 # A loop in C: in Python, the loop would cost as much as the calls. In short slices: it holds
                 # the GIL.
                 deque(starmap(produce, part), maxlen=0)
@@ -142,22 +151,40 @@ class Producer:
         BrokerUnreachable
             If no broker answers in time. Whether the transaction is committed only the topic shows.
         """
-        deadline_s = clock.monotonic_s() + _COMMIT_TIMEOUT_S
+        self._retry(self._client.commit_transaction, _COMMIT_TIMEOUT_S)
+
+    def abort(self) -> None:
+        """Abort the transaction."""
+        self._retry(self._client.abort_transaction, _TIMEOUT_S)
+
+    def _retry(self, call: Callable[[float], None], timeout_s: float) -> None:
+        """Call a function of the client, which can be repeated after a timeout."""
+        deadline_s = clock.monotonic_s() + timeout_s
+        self._has_waited_after_stop()  # begins the wait
         while True:
             try:
-                self._client.commit_transaction(_COMMIT_ATTEMPT_S)
+                call(min(_ATTEMPT_S, timeout_s))
             except KafkaException as error:
                 reason = error.args[0]
-                if reason.retriable() and clock.monotonic_s() < deadline_s:
-                    continue
+                if reason.retriable():
+                    if self._has_waited_after_stop():
+                        raise self._stopped_error() from error
+                    if clock.monotonic_s() < deadline_s:
+                        continue
                 if reason.txn_requires_abort():
                     self.abort()
                 raise translate_error(reason, self._action, self.bootstrap_servers) from error
             return
 
-    def abort(self) -> None:
-        """Abort the transaction."""
-        try:
-            self._client.abort_transaction(_TIMEOUT_S)
-        except KafkaException as error:
-            raise translate_error(error.args[0], self._action, self.bootstrap_servers) from error
+    def _has_waited_after_stop(self) -> bool:
+        if not self._stop.is_set():
+            return False
+        if self._stop_noticed_s is None:
+            self._stop_noticed_s = clock.monotonic_s()
+        return clock.monotonic_s() - self._stop_noticed_s > _STOPPED_TIMEOUT_S
+
+    def _stopped_error(self) -> BrokerUnreachable:
+        return BrokerUnreachable(
+            f"No Kafka broker answers at {self.bootstrap_servers} ({self._action}), and it was stopped.",
+            "Nothing is lost: run the same command again, and it continues where it stopped.",
+        )

@@ -194,7 +194,8 @@ class Ingest:
         keys = [f"{topic.topic_id} {name}".encode() for name in names]
         work_id = hashlib.blake2b(b"\0".join(sorted(keys)), digest_size=8).hexdigest()
         with hold_locks([hashlib.blake2b(key, digest_size=16).hexdigest() for key in keys]):
-            producer = Producer(self.bootstrap_servers, f"tickerlake-{self.topic}-{work_id}", self.properties)
+            name = f"tickerlake-{self.topic}-{work_id}"
+            producer = Producer(self.bootstrap_servers, name, self.properties, stop=stop)
             checkpoints = self._load_checkpoints(keys)
             resumed = [
                 self._check_unchanged(fingerprint, checkpoint)

@@ -82,8 +82,8 @@ class _FollowedTopics:
 
     Attributes
     ----------
-    ids
-        Topic id by name.
+    ids, partitions
+        Topic id and number of partitions by name.
     trade_starts
         Start offsets of trade topics that are not followed yet: an instrument's trades count from the end of
         its bars, so bars are read first.
@@ -92,6 +92,7 @@ class _FollowedTopics:
     """
 
     ids: dict[str, str] = field(default_factory=dict)
+    partitions: dict[str, int] = field(default_factory=dict)
     trade_starts: dict[Partition, int] = field(default_factory=dict)
     has_vanished: bool = False
 
@@ -272,11 +273,12 @@ class DashboardReader:
                 starts = self._open_topic(tailer, name, topics[name], stop)
                 if starts is None:
                     continue
-                ids[name] = current_ids[name]
+                ids[name], followed.partitions[name] = current_ids[name], topics[name]
                 if self._record_types[name] == "trades":
                     followed.trade_starts |= starts
                 else:
                     tailer.follow(starts)
+            self._follow_new_partitions(tailer, followed, topics)
         except TickerlakeError as error:
             if not ids:
                 raise
@@ -285,6 +287,17 @@ class DashboardReader:
         self.status.kafka = "ok"
         self.status.message = "" if ids else self._no_topics_message(topics)
         return True
+
+    @staticmethod
+    def _follow_new_partitions(
+        tailer: TopicTailer, followed: _FollowedTopics, topics: Mapping[str, int]
+    ) -> None:
+        """Follow the partitions that were added to topics since they were opened."""
+        for name, count in followed.partitions.items():
+            if (new_count := topics.get(name, 0)) > count:
+                added = [(name, number) for number in range(count, new_count)]
+                tailer.follow({partition: tailer.watermarks(partition)[0] for partition in added})
+                followed.partitions[name] = new_count
 
     def _refresh_prefixes(self) -> None:
         """Find the prefixes of topics that the lake holds by now."""
