@@ -121,6 +121,41 @@ pct = 3
 
 
 @pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (
+            "pct_chnge",
+            [
+                (3, "there is no kind 'pct_chnge'."),
+                (4, "there is no key thresold."),
+                (5, "pct is -1."),
+                (6, 'cooldown is "soon", not a duration.'),
+            ],
+        ),
+        (
+            "qqq",
+            [
+                (3, "there is no kind 'qqq'."),
+                (4, "there is no key thresold."),
+                (6, 'cooldown is "soon", not a duration.'),
+            ],
+        ),
+    ],
+)
+def test_the_other_keys_of_an_unknown_kind_are_checked(kind: str, expected: list[tuple[int, str]]) -> None:
+    text = f"""\
+[[rule]]
+id = "a"
+kind = "{kind}"
+thresold = 5
+pct = -1
+cooldown = "soon"
+symbols = ["AAPL"]
+"""
+    assert [(problem.line, problem.message) for problem in problems(text)] == expected
+
+
+@pytest.mark.parametrize(
     ("line", "kind", "message", "hint"),
     [
         ("threshold = 0", "zscore", "threshold is 0.", "more than 0"),

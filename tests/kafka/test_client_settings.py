@@ -2,6 +2,7 @@
 
 import pytest
 
+from tickerlake.errors import UsageError
 from tickerlake.kafka.client import client_settings
 
 LOCAL = "127.0.0.1:9092"
@@ -36,7 +37,7 @@ def test_this_machine_needs_no_tls(servers: str, name: str) -> None:
             "127.example.com:9092",
         ),
         *("127.0.0.1.example.com:9092", "127.0.0.1.nip.io", "10.0.0.1:9092", "[::2]:9092", "[2001:db8::1]:1"),
-        *("localhost:9092,kafka:9092", "kafka:9092, localhost:9092", "1270.0.0.1:9092", "x@localhost:9092"),
+        *("localhost:9092,kafka:9092", "kafka:9092, localhost:9092", "1270.0.0.1:9092"),
     ],
 )
 @pytest.mark.parametrize("name", ["", "bootstrap.servers", "metadata.broker.list"])
@@ -49,6 +50,17 @@ def test_other_hosts_get_tls_by_default(servers: str, name: str) -> None:
         assert with_sasl["security.protocol"] == "SASL_SSL"
     plain = client_settings(argument, {**properties, "security.protocol": "PLAINTEXT"})
     assert plain["security.protocol"] == "PLAINTEXT"
+
+
+@pytest.mark.parametrize("name", ["", "bootstrap.servers", "metadata.broker.list"])
+@pytest.mark.parametrize(
+    "servers", ["me:hunter2@kafka:9092", "kafka:9092,SASL_SSL://me:hunter2@localhost:9092"]
+)
+def test_a_password_in_an_address_is_not_shown(servers: str, name: str) -> None:
+    with pytest.raises(UsageError, match="a user name or a password") as caught:
+        client_settings(LOCAL if name else servers, {name: servers} if name else {})
+    assert "hunter2" not in str(caught.value)
+    assert "SASL_PASSWORD" in caught.value.hint
 
 
 def test_the_users_properties_take_precedence() -> None:

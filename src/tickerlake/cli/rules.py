@@ -131,9 +131,14 @@ def backtest_command(
     """
     from tickerlake.alerts.engine import AlertEngine
     from tickerlake.analytics.calendars import sessions_by_market
+    from tickerlake.errors import UsageError
     from tickerlake.tools.backtest import BacktestResult, backtest
 
     ruleset = load_named_rules(rules)
+    if not ruleset.rules:
+        raise UsageError(
+            f"There are no rules in {rules}.", "Write some: `tickerlake rules show` prints those of a preset."
+        )
     # in a backtest each record arrives at its own time: idle and ahead never apply
     tracking_options = engine_options(bars, "none", grace, lateness, idle="0s", ahead="1d", group="test")
     engine = AlertEngine(ruleset.rules, tracking_options.intervals)

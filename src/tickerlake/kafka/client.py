@@ -19,6 +19,7 @@ Partition = tuple[str, int]
 _LOOPBACK_SERVER = re.compile(
     r"(?:PLAINTEXT://)?(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?", re.IGNORECASE
 )
+_SERVER_PROPERTIES = ("bootstrap.servers", "metadata.broker.list")
 _SASL_MECHANISM = {"sasl.mechanisms", "sasl.mechanism"}
 _UNREACHABLE = {
     RdError._TRANSPORT,
@@ -85,15 +86,25 @@ def client_settings(bootstrap_servers: str, properties: Mapping[str, str], **def
         **defaults,
     }
     merged |= properties
+    for servers in (bootstrap_servers, *(properties.get(name, "") for name in _SERVER_PROPERTIES)):
+        _check_servers(servers)
     # the user's properties may name other servers, under either of two names
-    servers = ",".join(
-        properties[name] for name in ("bootstrap.servers", "metadata.broker.list") if name in properties
-    )
+    servers = ",".join(properties[name] for name in _SERVER_PROPERTIES if name in properties)
     has_protocol = "security.protocol" in properties
     if not has_protocol and not all(map(_is_loopback, (servers or bootstrap_servers).split(","))):
         has_sasl = not _SASL_MECHANISM.isdisjoint(properties)
         merged["security.protocol"] = "SASL_SSL" if has_sasl else "SSL"
     return merged
+
+
+def _check_servers(servers: str) -> None:
+    # errors and reports show the address
+    if "@" in servers:
+        raise UsageError(
+            "The address of the brokers has a user name or a password, which Kafka does not read there.",
+            "Write HOST:PORT. Set -X sasl.username=…, and the password in the environment: "
+            "TICKERLAKE_KAFKA__PROPERTIES__SASL_PASSWORD.",
+        )
 
 
 def _is_loopback(server: str) -> bool:

@@ -103,6 +103,11 @@ def detector_class(name: str) -> type[Detector]:
     return _detectors[name]
 
 
+def parameter_names() -> list[str]:
+    """Return the names of all parameters of the detectors that are loaded."""
+    return sorted({name for cls in _detectors.values() for name in cls.parameters})
+
+
 def kind_names() -> list[str]:
     """Return the names of all rule kinds, those of other packages last."""
     others = {entry.name for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
+from difflib import get_close_matches
 from string import Formatter
 from typing import Any, Final, NamedTuple, cast
 
@@ -94,13 +95,11 @@ class RuleTable:
     def read_rule(self) -> Rule | None:
         """Return the rule; None if it has problems."""
         cls = self._detector_class()
-        if cls is None:
-            return None
         self._check_keys(cls)
         rule = Rule(
             id=self.id,
-            kind=self.table["kind"],
-            arguments=self._read_arguments(cls),
+            kind=str(self.table.get("kind")),
+            arguments=self._read_arguments(cls) if cls else {},
             symbols=self._read_symbols("symbols", ("*",)),
             exclude=self._read_symbols("exclude", ()),
             intervals=self._read_key("interval", self._parse_intervals, ()),
@@ -122,13 +121,14 @@ class RuleTable:
         if not isinstance(self.table.get("id", ""), str) or not _ID_PATTERN.fullmatch(self.id):
             hint = "Use letters, digits, dots, dashes and underscores, in quotes."
             self._add_problem("id", f"id is {self.id!r}.", hint)
-        if len(self._problems) == self._problems_before:
+        if cls and len(self._problems) == self._problems_before:
             self._check_combinations(rule, cls)
         if len(self._problems) > self._problems_before:
             return None
         return rule
 
     def _detector_class(self) -> type[Detector] | None:
+        """Return the detector; if the kind is unknown, that of the most similar one, to check the rest."""
         kind = self.table.get("kind")
         if not isinstance(kind, str):
             self._add_problem("kind", "kind is missing.", 'Write kind = "zscore", or another kind.')
@@ -137,12 +137,13 @@ class RuleTable:
             return registry.detector_class(kind)
         except UsageError as error:
             self._add_problem("kind", f"there is no kind {kind!r}.", error.hint)
-            return None
+        similar = get_close_matches(kind, registry.kind_names(), n=1)
+        return registry.detector_class(similar[0]) if similar else None
 
-    def _check_keys(self, cls: type[Detector]) -> None:
-        known = [*COMMON_KEYS, *cls.parameters]
+    def _check_keys(self, cls: type[Detector] | None) -> None:
+        known = [*COMMON_KEYS, *(cls.parameters if cls else registry.parameter_names())]
         for key in self.table:
-            if key == "threshold" and key not in cls.parameters and cls.threshold_parameter:
+            if cls and key == "threshold" and key not in cls.parameters and cls.threshold_parameter:
                 self._add_problem(
                     key, f"{self.table['kind']} has no threshold.", f"Write {cls.threshold_parameter} = …."
                 )
