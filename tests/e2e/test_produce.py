@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from support import oracle
 from support.csv_files import DAILY_HEADER, write_daily_csv
 from support.process import run, tickerlake, wait_until
 from support.topics import has_more_than, total_high_watermark
+from tickerlake.kafka.admin import Admin
 
 
 def test_produce_killed_and_rerun(kafka: str, tmp_path: Path) -> None:
@@ -256,3 +258,61 @@ def test_two_runs_over_some_of_the_same_files(kafka: str, tmp_path: Path) -> Non
     counts = count_by_line(kafka, topic)
     assert len(counts) == 900
     assert set(counts.values()) == {1}
+
+
+def send(kafka: str, topic: str, *values: bytes | None) -> None:
+    client = Producer({"bootstrap.servers": kafka})
+    for value in values:
+        client.produce(topic, value, b"k")
+    assert client.flush(30) == 0
+
+
+def test_a_topic_of_another_record_type_is_refused(kafka: str, tmp_path: Path) -> None:
+    topic, path = f"p.{secrets.token_hex(6)}", write_daily_csv(tmp_path, 20)
+    run("produce", path, "-t", topic, "-b", kafka, "--partitions", "1")
+    simulate = ("simulate", "-t", topic, "-b", kafka, "--trades", "300", "--symbols", "3")
+    _, err = run(*simulate, exit_code=4)
+    assert f"{topic} holds bar.v1 (read offset 19 of partition 0); these records are trade.v1." in err
+    assert "Use another --topic, or --mix." in err
+    assert len(oracle.read_messages(kafka, topic)) == 20
+    run(*simulate, "--mix")
+    assert len(oracle.read_messages(kafka, topic)) == 320
+    # nothing is left to write, so nothing is refused
+    _, err = run("produce", path, "-t", topic, "-b", kafka)
+    assert "nothing new" in err
+    other = write_daily_csv(tmp_path, 20, "OTHER.csv")
+    _, err = run("produce", other, "-t", topic, "-b", kafka, exit_code=4)
+    assert "holds trade.v1" in err
+
+
+@pytest.mark.parametrize(
+    "values", [(), (b'{"hello":1}', b"\xff", None, b'{"schema":5}', b'{"schema":"order.v1"}')]
+)
+def test_a_topic_without_records_of_ours_is_accepted(
+    kafka: str, tmp_path: Path, values: tuple[bytes | None, ...]
+) -> None:
+    topic = f"p.{secrets.token_hex(6)}"
+    Admin(kafka).create_topic(topic, 3)
+    send(kafka, topic, *values)
+    run("produce", write_daily_csv(tmp_path, 20), "-t", topic, "-b", kafka)
+    assert len(oracle.read_messages(kafka, topic)) == 20 + len(values)
+
+
+def test_records_of_ours_are_found_far_before_the_end(kafka: str, tmp_path: Path) -> None:
+    topic = f"p.{secrets.token_hex(6)}"
+    Admin(kafka).create_topic(topic, 3)
+    run("produce", write_daily_csv(tmp_path, 20), "-t", topic, "-b", kafka)
+    for number in range(3):
+        client = Producer({"bootstrap.servers": kafka, "transactional.id": f"{topic}-{number}"})
+        client.init_transactions()
+        # aborted trades and markers after foreign records
+        for _ in range(20):
+            client.begin_transaction()
+            for _ in range(20):
+                client.produce(topic, b'{"schema":"trade.v1"}', partition=number)
+            client.flush()
+            client.abort_transaction()
+    send(kafka, topic, *[b"{}"] * 500)
+    _, err = run("simulate", "-t", topic, "-b", kafka, "--trades", "100", "--symbols", "3", exit_code=4)
+    assert f"{topic} holds bar.v1" in err
+    run("produce", write_daily_csv(tmp_path, 20, "OTHER.csv"), "-t", topic, "-b", kafka)

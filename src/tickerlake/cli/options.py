@@ -66,6 +66,10 @@ CreateTopic = Annotated[
     bool,
     typer.Option("--create/--no-create", help="Create the topic if it is missing.", rich_help_panel=KAFKA),
 ]
+Mix = Annotated[
+    bool,
+    typer.Option("--mix", help="Write to a topic that holds other record types.", rich_help_panel=KAFKA),
+]
 Lake = Annotated[str, lake_option("The lake")]
 Project = Annotated[
     str,

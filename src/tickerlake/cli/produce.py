@@ -28,6 +28,7 @@ from tickerlake.cli.options import (
     Files,
     Json,
     LongestWait,
+    Mix,
     Partitions,
     Property,
     Rate,
@@ -65,6 +66,7 @@ def produce(
     ] = False,
     partitions: Partitions = PARTITIONS,
     create: CreateTopic = True,
+    mix: Mix = False,
     property_: Property = None,
     json: Json = False,
 ) -> None:
@@ -106,6 +108,7 @@ def produce(
                 max_wait_s=pace.max_wait_s,
                 partitions=partitions,
                 create_topic=create,
+                schema="" if mix else source.record_type,
             ),
             librdkafka_properties(context, property_),
         )

@@ -25,6 +25,7 @@ from tickerlake.cli.options import (
     Force,
     Json,
     LongestWait,
+    Mix,
     Partitions,
     Property,
     Rate,
@@ -118,6 +119,7 @@ def simulate(
     longest_wait: LongestWait = None,
     partitions: Partitions = PARTITIONS,
     create: CreateTopic = True,
+    mix: Mix = False,
     property_: Property = None,
     json: Json = False,
 ) -> None:
@@ -134,6 +136,7 @@ def simulate(
     tickerlake simulate -t stocks.trades --speed 60x --truth truth.ndjson
     """
     from tickerlake.errors import UsageError
+    from tickerlake.model.schema import TRADE
     from tickerlake.pipeline.ingest import Ingest, IngestOptions
     from tickerlake.sources.simulator.market import Market
     from tickerlake.sources.simulator.plan import MarketOptions
@@ -159,6 +162,7 @@ def simulate(
                     max_wait_s=max_wait_s,
                     partitions=partitions,
                     create_topic=create,
+                    schema="" if mix else TRADE,
                 )
                 ingest = Ingest(
                     bootstrap_servers, topic or "", options, librdkafka_properties(context, property_)

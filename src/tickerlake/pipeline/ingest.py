@@ -15,11 +15,13 @@ import polars as pl
 
 from tickerlake import clock, failpoints
 from tickerlake.errors import DataError, KafkaError
-from tickerlake.kafka.admin import Admin
+from tickerlake.kafka.admin import Admin, Topic
+from tickerlake.kafka.probe import newest_records
 from tickerlake.kafka.producer import Producer
 from tickerlake.kafka.reader import read_all
 from tickerlake.lake.topic import check_topic
-from tickerlake.model.json import to_json_lines
+from tickerlake.model.json import find_schema, to_json_lines
+from tickerlake.model.schema import SCHEMAS
 from tickerlake.parallel import prefetch
 from tickerlake.pipeline.defaults import PARTITIONS
 from tickerlake.pipeline.locks import hold_locks
@@ -29,6 +31,9 @@ from tickerlake.sources.source import Counts, Fingerprint, Source
 PROGRESS_TOPIC = "tickerlake.progress"
 _PREFETCH_BATCHES = 2
 """The next batches are read and encoded while one is sent; more would only cost memory."""
+
+_SCHEMA_TIMEOUT_S = 10.0
+"""Bounds the search for the schema of a topic that holds few records of tickerlake."""
 
 _UNLIMITED_RETENTION = {"retention.ms": "-1"}
 
@@ -72,6 +77,9 @@ class IngestOptions:
         Of the topic, if it is created.
     create_topic
         False to raise an error if the topic is missing.
+    schema
+        The schema of the records, such as ``bar.v1``: a topic whose newest records name another schema of
+        tickerlake is refused. Default: any topic is accepted.
     """
 
     rows_per_s: float | None = None
@@ -83,6 +91,7 @@ class IngestOptions:
     commit_interval_s: float = 1.0
     partitions: int = PARTITIONS
     create_topic: bool = True
+    schema: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,7 @@ class Ingest:
         self.properties = dict(properties or {})
         self.admin = Admin(bootstrap_servers, self.properties)
         self._has_rejects_topic = False
+        self._is_checked = False
 
     def prepare(self) -> bool:
         """Create missing topics; return whether the topic itself was missing."""
@@ -183,7 +193,7 @@ class Ingest:
         Raises
         ------
         DataError
-            A file has changed since a part of it was written.
+            A file has changed since a part of it was written, or the topic holds records of another schema.
         Fenced
             Another process writes one of the files to the same topic.
         """
@@ -201,12 +211,36 @@ class Ingest:
                 self._check_unchanged(fingerprint, checkpoint)
                 for fingerprint, checkpoint in zip(fingerprints, checkpoints, strict=True)
             ]
+            if not all(checkpoint.finished for checkpoint in resumed):
+                self._check_schema(topic)
             run = _Run(self, source, keys, resumed, producer, on_progress or (lambda _: None))
             try:
                 return run.write(stop)
             except DataError:
                 producer.abort()
                 raise
+
+    def _check_schema(self, topic: Topic) -> None:
+        """Raise an error if the newest records of the topic name another schema; once."""
+        schema = self.options.schema
+        if not schema or self._is_checked:
+            return
+        self._is_checked = True
+        newest = newest_records(
+            self.bootstrap_servers,
+            self.properties,
+            topic.name,
+            topic.partitions,
+            _find_known_schema,
+            _SCHEMA_TIMEOUT_S,
+        )
+        for number, (offset, name) in sorted(newest.items()):
+            if name != schema:
+                raise DataError(
+                    f"{topic.name} holds {name} (read offset {offset} of partition {number}); "
+                    f"these records are {schema}.",
+                    "Use another --topic, or --mix.",
+                )
 
     def _check_unchanged(self, fingerprint: Fingerprint, checkpoint: Checkpoint | None) -> Checkpoint:
         """Return the checkpoint of a part, a new one for a part that has none."""
@@ -235,6 +269,14 @@ class Ingest:
                 if record_key in keys and value is not None:
                     last[record_key] = value
         return [msgspec.json.decode(last[key], type=Checkpoint) if key in last else None for key in keys]
+
+
+def _find_known_schema(value: bytes) -> str | None:
+    try:
+        schema = find_schema(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return schema if schema in SCHEMAS else None
 
 
 class _Run:
