@@ -18,6 +18,21 @@ def fsync_dir(folder: str | Path) -> None:
     _fsync(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder and its missing parents, and make their names durable.
+
+    Raises
+    ------
+    OSError
+        If one cannot be created.
+    """
+    if not folder.parent.is_dir():
+        make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    # another process may have just created it, so sync even if it existed
+    fsync_dir(folder.parent)
+
+
 @contextmanager
 def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary path to write to; if the block succeeds, the file is synced and gets its name.

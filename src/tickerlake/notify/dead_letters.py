@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from tickerlake import clock
-from tickerlake.durable import fsync_dir
+from tickerlake.durable import fsync_dir, make_folder
 from tickerlake.errors import DataError
 from tickerlake.model.alert import Alert, decode_alert
 from tickerlake.notify.notification import Notification
@@ -45,6 +45,7 @@ class DeadLetters:
         self.path = folder / f"{target}{_SUFFIX}"
         self._target = target
         self._now_ns = now_ns
+        self._is_durable = False  # the name of the file, as far as this process knows
         self._lock = threading.Lock()
 
     def append(self, notifications: Sequence[Notification], reason: str, attempts: Sequence[int]) -> None:
@@ -88,6 +89,8 @@ class DeadLetters:
                 self.path.with_name(f"{self._target}.resending-{n:06}.ndjson") for n in itertools.count()
             )
             self.path.rename(next(path for path in paths if not path.exists()))
+            # before a new file gets the name: after a power cut it could replace the renamed one
+            fsync_dir(self.path.parent)
         return sorted(self.path.parent.glob(f"{self._target}.resending-*.ndjson"))
 
     def append_raw(self, lines: Sequence[bytes]) -> None:
@@ -96,8 +99,9 @@ class DeadLetters:
             self._write(b"".join(line + b"\n" for line in lines))
 
     def _write(self, data: bytes) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        is_new = not self.path.exists()
+        if not self._is_durable or not self.path.exists():
+            make_folder(self.path.parent.absolute())
+            self._is_durable = False
         with self.path.open("a+b") as file:
             if file.tell() > 0:
                 file.seek(-1, os.SEEK_END)
@@ -106,8 +110,9 @@ class DeadLetters:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if is_new:
+        if not self._is_durable:
             fsync_dir(self.path.parent)
+            self._is_durable = True
 
 
 def read_dead_letters(data: bytes) -> tuple[list[Notification], list[bytes]]:
