@@ -100,7 +100,7 @@ def main() -> None:
     commits = NotedCommits(Path(notes))
     world.committed = commits
     with simulated_environment(world, None):
-        _run(world, Path(disk) / "lake")
+        _run(world, Path(disk) / "new" / "lake")
     values = [
         {offset: value if value is None else value.decode() for offset, value in log.items()}
         for log in world.history

@@ -1,6 +1,7 @@
 """26: the power fails at each moment, and the disk keeps only what was synced."""
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -76,8 +77,8 @@ class Recording:
 def check_committed(world: SimWorld, folder: Path) -> None:
     """Check that the records before the committed offsets are on the disk; reads only its files."""
     for number, committed in world.committed.items():
-        stored = {int(path.stem) for path in folder.glob(f"lake/rejects/t/partition={number}/*.json")}
-        for path in folder.glob(f"lake/raw/t/partition={number}/*"):
+        stored = {int(path.stem) for path in folder.glob(f"new/lake/rejects/t/partition={number}/*.json")}
+        for path in folder.glob(f"new/lake/raw/t/partition={number}/*"):
             stored |= {offset for offset, _ in _rows(path.name, path.read_bytes())}
         lost = {offset for offset in world.history[number] if offset < committed.offset} - stored
         if lost:
@@ -88,8 +89,10 @@ def check_recovery(world: SimWorld, folder: Path) -> None:
     """Start a sink on the disk, let it store the rest, and check that each record is there once."""
     try:
         check_committed(world, folder)
-        with simulated_environment(world, None):
-            world.store = open_store(str(folder / "lake"))  # type: ignore[assignment]
+        with simulated_environment(world, None), pytest.MonkeyPatch.context() as patch:
+            # this time there is no power cut, and it takes a third of the time
+            patch.setattr(os, "fsync", lambda _: None)
+            world.store = open_store(str(folder / "new" / "lake"))  # type: ignore[assignment]
             _run_to_completion(world, [])
         check_stored(world)
     except InvariantViolation:
@@ -126,29 +129,26 @@ def cut_everywhere(recording: Recording, every: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("fmt", "seeds", "every"),
+    ("fmt", "seed", "every"),
     [
-        ("ndjson", range(1), 4),
+        ("ndjson", 0, 8),
         *(
-            pytest.param(fmt, range(first, first + 5), 1, marks=pytest.mark.full)
-            for fmt in ("ndjson", "parquet", "json")
-            for first in (1, 6)
+            pytest.param(fmt, seed, every, marks=pytest.mark.full)
+            for fmt, seed, every in (("ndjson", 1, 1), ("ndjson", 2, 1), ("parquet", 1, 2), ("json", 1, 9))
         ),
     ],
 )
 def test_records_survive_a_power_cut(
-    recorder: Path, tmp_path: Path, fmt: str, seeds: range, every: int, record_property: RecordProperty
+    recorder: Path, tmp_path: Path, fmt: str, seed: int, every: int, record_property: RecordProperty
 ) -> None:
-    cuts = 0
-    for seed in seeds:
-        recording = Recording(recorder, tmp_path / str(seed), seed, fmt)
-        *_, (disk, _) = replay(recording.operations)
-        assert disk.cut("nothing") == read_files(recording.disk), "an operation was not recorded"
-        kinds = {words[0] for words, _ in recording.operations}
-        assert {"create", "write", "sync", "link", "unlink", "mkdir", "note"} <= kinds
-        cuts += cut_everywhere(recording, every)
-    assert cuts > 50 * len(seeds)
-    fault = f"power cut, {fmt}, seeds {seeds[0]}–{seeds[-1]}"
+    recording = Recording(recorder, tmp_path, seed, fmt)
+    *_, (disk, _) = replay(recording.operations)
+    assert disk.cut("nothing") == read_files(recording.disk), "an operation was not recorded"
+    kinds = {words[0] for words, _ in recording.operations}
+    assert {"create", "write", "sync", "link", "unlink", "mkdir", "note"} <= kinds
+    cuts = cut_everywhere(recording, every)
+    assert cuts > 50
+    fault = f"power cut, {fmt}, seed {seed}"
     record_result(record_property, "26", fault, cuts, cuts, lost=0, duplicated=0)
 
 

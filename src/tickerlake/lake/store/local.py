@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tickerlake import clock, failpoints
-from tickerlake.durable import fsync_dir
+from tickerlake.durable import fsync_dir, make_folder
 from tickerlake.errors import ObjectExists, StoreError, StoreUnavailable
 from tickerlake.lake.store.base import TEMP_FOLDER, check_deletable
 from tickerlake.lake.store.local_reader import LocalReader, translate_error
@@ -37,11 +37,10 @@ class LocalStore(LocalReader):
         self._durable_folders: set[str] = set()  # folders whose own entry is durable
         self._durable_folders_lock = threading.Lock()
         try:
-            Path(self._root).mkdir(parents=True, exist_ok=True)
+            make_folder(Path(self._root))
             with contextlib.suppress(FileExistsError):
                 Path(self._temp).mkdir()
             self.check_no_links(self._temp)
-            fsync_dir(str(root.absolute().parent))
             self._remove_leftovers()
         except OSError as error:
             raise translate_error(error, self._root) from error
