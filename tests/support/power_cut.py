@@ -34,7 +34,7 @@ def compile_recorder(folder: Path) -> Path:
         pytest.skip("recording operations on files needs Linux and a C compiler (cc)")
     library = folder / "power_cut.so"
     flags = ("-shared", "-fPIC", "-O1", "-o", library, _SOURCE, "-ldl", "-lpthread")
-    subprocess.run([compiler, *flags], check=True)
+    subprocess.run([compiler, *map(str, flags)], check=True)
     return library
 
 
@@ -53,7 +53,7 @@ def record(library: Path, folder: Path, module: str, *arguments: object) -> tupl
         "POWER_CUT_LOG": str(log),
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    command = [sys.executable, "-m", module, disk, notes, *map(str, arguments)]
+    command = [sys.executable, "-m", module, str(disk), str(notes), *map(str, arguments)]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return list(_read_log(log.read_bytes(), str(disk))), disk
