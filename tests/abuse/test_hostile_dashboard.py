@@ -146,16 +146,16 @@ def running(reader: DashboardReader) -> Iterator[None]:
 @pytest.mark.parametrize("fmt", ["ndjson", "parquet"])
 def test_hostile_records_in_topics_and_lake_are_skipped(kafka: str, fmt: Format) -> None:
     prefix, store = f"h{secrets.token_hex(4)}", open_store(f"memory://{secrets.token_hex(4)}")
-    alone = new_reader()
+    alone, no_records = new_reader(), [Message("no record", None, b"{}")] * 200
     for record_type in SCHEMAS:
         topic = f"{prefix}.{record_type}"
         Admin(kafka).create_topic(topic, 1, hostile.TOPIC_CONFIG)
         good = good_messages(record_type, 20)
-        # half of them are in the lake, and half only in Kafka; a topic's type is that of its last records
+        # half of them are in the lake, and half only in Kafka
         assert not hostile.send(kafka, topic, hostile.mixed(good[:20], 1, 300))
         Sink(kafka, [topic], store, topic, SinkOptions(format=fmt)).run(threading.Event(), until_end=True)
-        assert not hostile.send(kafka, topic, hostile.mixed(good[20:], 2, 300) + good[-1:])
-        add(alone, record_type, good + good[-1:], random.Random(1))
+        assert not hostile.send(kafka, topic, [*hostile.mixed(good[20:], 2, 300), *no_records])
+        add(alone, record_type, good, random.Random(1))
     # without a prefix, it shows what the lake holds
     reader = new_reader(store, servers=kafka)
     with running(reader):
@@ -193,8 +193,8 @@ def fail_once(function: Callable[..., Any], error: BaseException) -> Callable[..
 
 def test_a_thread_that_ends_is_reported_and_restarted(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prefix = f"h{secrets.token_hex(4)}"
-    Admin(kafka).create_topic(f"{prefix}.bars", 1)
-    hostile.send(kafka, f"{prefix}.bars", good_messages("bars", 5))
+    Admin(kafka).create_topic(f"{prefix}.bars", 1, hostile.TOPIC_CONFIG)
+    hostile.send(kafka, f"{prefix}.bars", hostile.mixed(good_messages("bars", 5), 3, 200))
     failing = fail_once(DashboardReader._poll_batch, KeyError("a bug"))
     monkeypatch.setattr(DashboardReader, "_poll_batch", failing)
     dashboard = Dashboard(kafka, {}, None, DashboardOptions(port=0, prefixes=[prefix]))
@@ -210,6 +210,8 @@ def test_a_thread_that_ends_is_reported_and_restarted(kafka: str, monkeypatch: p
         assert shown(reader.market, "GOODA")["bars"][-1][0] == hostile.EVENT_NS + 4 * hostile.MINUTE_NS
         assert len(shown(reader.market, "GOODA")["bars"]) == 5
         assert "tickerlake_dashboard_thread_restarts_total 1.0" in client.get("/metrics").text
+        wait_until(lambda: client.get("/api/v1/pipeline").json()["reader"]["skipped"] > 100)
+        assert client.get("/api/v1/pipeline").json()["kafka"]["ok"]
         hub = dashboard._backend.hub
         assert "KeyError" in hub.problem()
         monkeypatch.setattr(service_thread, "_RECOVERED_AFTER_S", 0.0)

@@ -97,6 +97,7 @@ def serve(
         _print_password_hash()
         return
     from tickerlake.config import PASSWORD_VARIABLE, TOKEN_VARIABLE
+    from tickerlake.dashboard.reading.topics import DEFAULT_PREFIX
     from tickerlake.dashboard.server import Dashboard, DashboardOptions
     from tickerlake.errors import StoreUnavailable
     from tickerlake.lake.opening import require_lake
@@ -128,6 +129,10 @@ def serve(
             ) as dashboard,
         ):
             print_status(f"dashboard at {dashboard.url} (Ctrl-C stops it)")
+            if not (store or prefix):
+                print_status(
+                    f"  it shows {DEFAULT_PREFIX}.*; --prefix names others, --lake shows what a lake holds"
+                )
             while not stop.wait(_CHECK_INTERVAL_S):
                 dashboard.check()
     finally:

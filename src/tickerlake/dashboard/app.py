@@ -84,7 +84,9 @@ class Backend:
             state = self.health.poll(self.reader.prefixes)
             self.hub.is_kafka_up = state["kafka"]["ok"]
             # sent with the next frame
-            self.hub.pipeline_json = msgspec.json.encode({"t": "pipeline", **state})
+            status = self.reader.status
+            reader = {"records": status.records, "skipped": status.skipped}
+            self.hub.pipeline_json = msgspec.json.encode({"t": "pipeline", **state, "reader": reader})
             stop.wait(_POLL_INTERVAL_S)
 
     def stats(self) -> dict[str, float]:

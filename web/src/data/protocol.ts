@@ -91,6 +91,8 @@ export interface PipelineState {
   }[];
   lake: null | LakeState;
   audits: { topic: string; ts_ms: number; ok: boolean; deep: boolean; records: number; findings: number }[];
+  /** What the dashboard has read of the topics, and what of it cannot be shown. */
+  reader: { records: number; skipped: number };
 }
 
 export interface LakeState {

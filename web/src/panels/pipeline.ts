@@ -127,11 +127,11 @@ export class PipelinePanel {
     setText($("lake-cost"), lake.cost?.explained ?? "");
   }
 
-  #renderTiles({ kafka, topics, groups, lake, audits }: PipelineState): void {
+  #renderTiles({ kafka, topics, groups, lake, audits, reader }: PipelineState): void {
     const sum = <T>(all: readonly T[], of: (each: T) => number) => all.reduce((total, each) => total + (of(each) || 0), 0);
     const lag = sum(groups, (each) => each.lag);
     setTile("kafka", kafka.ok ? "up" : "not responding", kafka.ok ? `${topics.length} topics` : kafka.error, kafka.ok ? "good" : "critical");
-    setTile("in", `${formatRate(sum(topics, (each) => each.rate))}/s`, "written to Kafka");
+    setTile("in", `${formatRate(sum(topics, (each) => each.rate))}/s`, reader.skipped ? `written to Kafka; ${formatNumber(reader.skipped)} records skipped` : "written to Kafka");
     setTile("out", `${formatRate(sum(groups, (each) => each.rate))}/s`, "read by consumer groups");
     setTile("lag", formatNumber(lag), groups.length ? `records, ${groups.length} group${groups.length > 1 ? "s" : ""}` : "no groups", lag > HIGH_LAG * 10 ? "warning" : "");
     setTile("lake", ...lakeTile(lake));

@@ -1,6 +1,7 @@
 """Reads the history of the topics and follows new records, with one consumer in one thread."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -20,6 +21,7 @@ from tickerlake.dashboard.reading.topics import (
     record_type_by_record,
     select_topics,
     shown_prefixes,
+    suffix_record_type,
 )
 from tickerlake.errors import DataError, ObjectMissing, TickerlakeError
 from tickerlake.kafka.admin import Admin
@@ -44,6 +46,8 @@ _TRADE_LOOKBACK_MS: Final = 300_000
 """The history comes from bars; trades only have to reach back to the end of the last closed bar."""
 _DEFAULT_RECORDS: Final = 50_000
 """Of a topic's alerts, more than `AlertBuffer` holds; also of trades, if there are no recent ones."""
+_SAMPLE_RECORDS: Final = 50
+"""Of each partition, to infer what a topic holds: a few records of other types must not hide it."""
 _LAKE_LIST_INTERVAL_S: Final = 60.0
 _MAX_HINTS: Final = 5
 _MAX_TRADES: Final = 2_000_000
@@ -353,13 +357,21 @@ class DashboardReader:
     def _infer_record_type(
         self, name: str, watermarks: Mapping[Partition, tuple[int, int]]
     ) -> RecordType | None:
-        """Infer the record type of a topic from one of its last records."""
-        starts = {number: max(low, high - 3) for (_, number), (low, high) in watermarks.items() if high > low}
-        for batch in read_all(self._servers, self._properties, name, starts) if starts else ():
-            for value in batch.frame.get_column("value"):
-                if record_type := record_type_by_record(value):
-                    return record_type
-        return None
+        """Infer the record type of a topic from its last records; None if it has none."""
+        starts = {
+            number: max(low, high - _SAMPLE_RECORDS)
+            for (_, number), (low, high) in watermarks.items()
+            if high > low
+        }
+        if not starts:
+            return None
+        found = Counter(
+            record_type_by_record(value)
+            for batch in read_all(self._servers, self._properties, name, starts)
+            for value in batch.frame.get_column("value")
+        )
+        found.pop(None, None)
+        return found.most_common(1)[0][0] if found else suffix_record_type(name)
 
     def _poll_batch(self, tailer: TopicTailer) -> None:
         """Add the records that arrive until the next tenth of a second."""

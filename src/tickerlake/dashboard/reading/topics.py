@@ -48,6 +48,11 @@ def record_type_by_name(topic: str) -> RecordType | None:
     return _RECORD_TYPES_BY_SUFFIX.get(topic.partition(".")[2])
 
 
+def suffix_record_type(topic: str) -> RecordType | None:
+    """Return the record type that a topic's name suggests: also ``trades``, which can hold bars."""
+    return _SHOWN_RECORD_TYPES.get(topic.partition(".")[2])
+
+
 def record_type_by_record(value: bytes | None) -> RecordType | None:
     """Return a topic's record type by one of its records, or None if it is not shown."""
     return _SHOWN_RECORD_TYPES.get(find_record_type(value or b"") or "")
