@@ -5,6 +5,7 @@
     TickerlakeError             message (what happened, to what) + hint (what to do)
     ├── UsageError              2   an argument or the configuration is invalid
     ├── SetupError              2   something is missing on this machine (Java, jars, credentials)
+    ├── FolderInUse             3   Transient: another process works in a folder
     ├── DataError               4   the input is invalid
     ├── KafkaError              2   Kafka denied a request, or is not in the expected state
     │   ├── BrokerUnreachable   3   Transient: no broker answers
@@ -94,6 +95,12 @@ class UsageError(TickerlakeError, Terminal):
 
 class SetupError(TickerlakeError, Terminal):
     """Something is missing on this machine, such as Java or credentials."""
+
+
+class FolderInUse(TickerlakeError, Transient):
+    """Another process works in a folder."""
+
+    exit_code = 3
 
 
 class DataError(TickerlakeError, Terminal):

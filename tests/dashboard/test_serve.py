@@ -1,6 +1,7 @@
 """The dashboard as it is served, with a real broker and a real lake."""
 
 import json
+import os
 import re
 import secrets
 import signal
@@ -267,12 +268,24 @@ def test_a_port_in_use_is_reported() -> None:
         occupied.bind(("127.0.0.1", 0))
         occupied.listen()
         port = occupied.getsockname()[1]
-        with pytest.raises(UsageError, match=str(port)):
+        with pytest.raises(UsageError, match=rf"Port {port} is in use by process {os.getpid()} \("):
             Dashboard("127.0.0.1:9", {}, None, DashboardOptions(port=port))
 
 
-def test_the_command_prints_its_url_and_exits_promptly(kafka: str, tmp_path: Path) -> None:
-    with tickerlake("serve", "-b", kafka, "--port", 0, "--lake", tmp_path / "lake") as child:
+def test_the_default_port_is_replaced_if_only_this_machine_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        port = occupied.getsockname()[1]
+        monkeypatch.setattr("tickerlake.dashboard.server.DEFAULT_PORT", port)
+        with Dashboard("127.0.0.1:9", {}, None, DashboardOptions()) as dashboard:
+            assert dashboard.port not in (0, port)
+        with pytest.raises(UsageError, match=f"Port {port} is in use"):
+            Dashboard("127.0.0.1:9", {}, None, DashboardOptions(behind_proxy=("127.0.0.1",)))
+
+
+def test_the_command_prints_its_url_and_exits_promptly(kafka: str) -> None:
+    with tickerlake("serve", "-b", kafka, "--port", 0) as child:
         assert child.stderr is not None
         line = child.stderr.readline()
         match = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
@@ -281,4 +294,4 @@ def test_the_command_prints_its_url_and_exits_promptly(kafka: str, tmp_path: Pat
             while not one.messages_of("status"):
                 one.receive()
             child.send_signal(signal.SIGINT)
-            assert child.wait(timeout=30) == 0
+            assert child.wait(timeout=30) == 130

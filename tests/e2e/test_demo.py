@@ -1,5 +1,6 @@
 """``tickerlake demo``: run, rerun, interrupted, and started over."""
 
+import json
 import re
 import signal
 from functools import partial
@@ -31,6 +32,66 @@ def test_demo_runs_reruns_and_starts_fresh(tmp_path: Path) -> None:
     _, err = run("demo", "--fresh", cwd=tmp_path)
     assert ALL_STORED in err
     assert "produced 12,154 records" in err
+
+
+def _demo_lock(folder: Path) -> dict[str, object]:
+    text = (folder / ".tickerlake/broker/demo.json").read_text()
+    return dict(json.loads(text)) if text else {}
+
+
+def _has_page(folder: Path) -> bool:
+    return (folder / ".tickerlake/broker/demo.json").exists() and bool(_demo_lock(folder).get("url"))
+
+
+def test_one_demo_at_a_time_which_tells_where_its_page_is(tmp_path: Path) -> None:
+    with tickerlake("demo", "--serve", "--port", 0, "--broker-port", 0, cwd=tmp_path) as child:
+        wait_until(partial(_has_page, tmp_path), child)
+        assert child.poll() is None
+        for options in ((), ("--fresh",), ("--serve",)):
+            _, err = run("demo", *options, cwd=tmp_path, exit_code=3)
+            url = _demo_lock(tmp_path)["url"]
+            assert f"already (process {child.pid}); its page is {url}." in err
+        _, err = run("broker", "status", cwd=tmp_path, exit_code=3)
+        assert "The broker of a demo runs at" in err
+        # whoever asks for the broker keeps it when the demo ends
+        out, _ = run("broker", "start", "--data-dir", ".tickerlake/broker", cwd=tmp_path)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 130, err
+    assert f"Kafka keeps running at {out.strip()}" in err
+    run("broker", "stop", "--data-dir", ".tickerlake/broker", cwd=tmp_path)
+
+
+def test_a_broker_that_runs_already_is_used_and_left_alone(tmp_path: Path) -> None:
+    servers, _ = run("broker", "start", "--data-dir", ".tickerlake/broker", "--port", 0, cwd=tmp_path)
+    _, err = run("demo", cwd=tmp_path)
+    assert f"Kafka answers at {servers.strip()}" in err
+    assert ALL_STORED in err
+    out, _ = run("broker", "status", "--data-dir", ".tickerlake/broker", cwd=tmp_path)
+    assert out.startswith(servers.strip())
+    _, err = run("demo", "--fresh", cwd=tmp_path, exit_code=3)
+    assert "no demo started it: nothing was deleted" in err
+    assert _has_segments(tmp_path / "lake")
+    run("broker", "stop", "--data-dir", ".tickerlake/broker", cwd=tmp_path)
+
+
+def test_a_killed_demo_blocks_nothing(tmp_path: Path) -> None:
+    with tickerlake("demo", "--broker-port", 0, cwd=tmp_path) as child:
+        wait_until(partial(_has_segments, tmp_path / "lake"), child)
+        child.kill()
+    _, err = run("demo", cwd=tmp_path)
+    assert ALL_STORED in err
+    # the broker that the killed demo has left behind was a demo's
+    run("broker", "status", "--data-dir", ".tickerlake/broker", cwd=tmp_path, exit_code=3)
+
+
+def test_fresh_deletes_nothing_but_a_lake(tmp_path: Path) -> None:
+    photograph = tmp_path / "lake/raw/photograph.nef"
+    photograph.parent.mkdir(parents=True)
+    photograph.touch()
+    _, err = run("demo", "--fresh", cwd=tmp_path, exit_code=2)
+    assert "is not a lake, so it was not deleted" in err
+    assert photograph.exists()
 
 
 @pytest.mark.full

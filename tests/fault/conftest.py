@@ -14,8 +14,8 @@ from support.gcs import FakeGcs, fake_gcs
 from support.http_fault_proxy import FaultProxy
 from support.scenario import RESULT_PROPERTY, RecordProperty, Scenario, create_scenario
 from tickerlake.kafka.embedded.broker import EmbeddedBroker
-from tickerlake.kafka.embedded.files import free_port
 from tickerlake.kafka.embedded.jars import pinned_jars
+from tickerlake.ports import free_port
 
 __all__ = ["fake_gcs"]
 

@@ -25,7 +25,7 @@ from support.process import Child, proc_status, tickerlake, wait_until
 from support.topics import has_more_than
 from tickerlake import clock
 from tickerlake.kafka.embedded.broker import EmbeddedBroker
-from tickerlake.kafka.embedded.files import free_port
+from tickerlake.ports import free_port
 
 PREFIX = "soak"
 RECORD_TYPES = ("trades", "bars", "indicators", "alerts")
@@ -128,7 +128,7 @@ def running_pipeline(
 def _stop_child(command_name: str, child: Child) -> None:
     child.terminate()
     child.wait(60)
-    assert child.returncode in {0, 130}, f"{command_name} exited with {child.returncode}"
+    assert child.returncode in {0, 143}, f"{command_name} exited with {child.returncode}"
 
 
 def view_dashboard(port: int, stop: threading.Event) -> None:

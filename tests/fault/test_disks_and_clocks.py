@@ -21,9 +21,9 @@ from support.scenario import MAX_SINK_MB, RecordProperty, Scenario, create_scena
 from tickerlake import clock
 from tickerlake.errors import StoreUnavailable
 from tickerlake.kafka.embedded.broker import EmbeddedBroker, broker_status
-from tickerlake.kafka.embedded.files import free_port
 from tickerlake.lake.store import open_store
 from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
+from tickerlake.ports import free_port
 
 NEVER_STOP = threading.Event()
 

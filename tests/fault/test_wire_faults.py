@@ -22,9 +22,9 @@ from support.tracker import (
 )
 from tickerlake.errors import BrokerUnreachable
 from tickerlake.kafka.embedded.broker import EmbeddedBroker
-from tickerlake.kafka.embedded.files import free_port
 from tickerlake.kafka.probe import OffsetProbe
 from tickerlake.kafka.reader import TopicTailer, read_all
+from tickerlake.ports import free_port
 
 FREQUENT_FLUSH = ("--flush-records", 50, "--flush-age", 0.2)
 # the errors for a late member, an unknown one, one that must rejoin, and a moved coordinator

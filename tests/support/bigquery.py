@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.gcs import FakeGcs
-from tickerlake.kafka.embedded.files import free_port
+from tickerlake.ports import free_port
 
 PROJECT = "test-project"
 _PYTHON = Path(sys.prefix) / "emulator" / "bin" / "python"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tickerlake.kafka.embedded.files import free_port
+from tickerlake.ports import free_port
 
 _ARCHITECTURE = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.help import KAFKA, HelpCommand, HelpGroup
-from tickerlake.cli.options import DataDir, Json
+from tickerlake.cli.help import HelpCommand, HelpGroup
+from tickerlake.cli.options import DEMO_DATA_DIR, DataDir, Json, broker_port_option
 
 if TYPE_CHECKING:
     from tickerlake.kafka.embedded.broker import BrokerInfo
@@ -19,20 +19,14 @@ app = typer.Typer(name="broker", cls=HelpGroup, help="Run an Apache Kafka broker
 
 @app.command(cls=HelpCommand)
 def start(
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=65535,
-            metavar="PORT",
-            help="Port to listen on; default: the last one used, else 9092, else a free one.",
-            rich_help_panel=KAFKA,
-        ),
-    ] = None,
+    port: Annotated[int | None, broker_port_option("--port")] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Start the broker, if it is not running, and print its address.
+
+    It listens on 127.0.0.1 without a password: every user of this machine can use it. Its files can be read
+    by you only.
 
     Examples
     --------
@@ -55,6 +49,8 @@ def stop(data_dir: DataDir = None, as_json: Json = False) -> None:
         typer.echo(json.dumps({"stopped": stopped, "data_dir": str(folder)}))
     else:
         typer.echo("Stopped." if stopped else f"No broker is running in {folder}.", err=True)
+        if not stopped:
+            _mention_demo(data_dir)
 
 
 @app.command(cls=HelpCommand)
@@ -70,8 +66,22 @@ def status(data_dir: DataDir = None, as_json: Json = False) -> None:
         typer.echo(f"{info.bootstrap_servers}  process {info.pid}  data {info.data_dir}  log {info.log_file}")
     else:
         typer.echo(f"No broker is running in {folder}.", err=True)
+        _mention_demo(data_dir)
     if info is None:
         raise typer.Exit(NOT_RUNNING_EXIT_CODE)
+
+
+def _mention_demo(data_dir: Path | None) -> None:
+    """Tell a user who looks for a broker in the default folder about that of the demo in this folder."""
+    from tickerlake.kafka.embedded.broker import broker_status
+
+    demo = broker_status(DEMO_DATA_DIR) if data_dir is None else None
+    if demo:
+        typer.echo(
+            f"  → The broker of a demo runs at {demo.bootstrap_servers} (process {demo.pid}): "
+            f"add --data-dir {DEMO_DATA_DIR}.",
+            err=True,
+        )
 
 
 def _resolve_data_dir(data_dir: Path | None) -> Path:

@@ -1,5 +1,6 @@
 """``tickerlake demo``: the whole pipeline on this machine."""
 
+import os
 import sys
 from pathlib import Path
 from shutil import which
@@ -11,10 +12,11 @@ from tickerlake.cli.alerting import AlertPrinter
 from tickerlake.cli.audit import print_audit
 from tickerlake.cli.common import StatusLine, graceful_shutdown, print_status
 from tickerlake.cli.help import LAKE, OTHER, SERVER
-from tickerlake.cli.options import DASHBOARD_PORT, DashboardPort, data_dir_option
+from tickerlake.cli.options import DEMO_DATA_DIR, DashboardPort, broker_port_option, data_dir_option
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
     from datetime import date
 
     from tickerlake.tools.demo import DemoResult
@@ -27,7 +29,7 @@ def demo(
     data_dir: Annotated[
         Path,
         data_dir_option("Folder of the embedded broker."),
-    ] = Path(".tickerlake/broker"),
+    ] = DEMO_DATA_DIR,
     fresh: Annotated[
         bool,
         typer.Option("--fresh", help="Delete both folders and start over.", rich_help_panel=OTHER),
@@ -41,13 +43,19 @@ def demo(
             rich_help_panel=SERVER,
         ),
     ] = None,
-    port: DashboardPort = DASHBOARD_PORT,
+    port: DashboardPort = None,
+    broker_port: Annotated[
+        int | None,
+        broker_port_option("--broker-port"),
+    ] = None,
 ) -> None:
     """Run the whole pipeline on this machine: Kafka, lake, audit, alerts.
 
     It starts a Kafka broker, replays 12,154 daily bars into a local lake, verifies that every record is there
     exactly once, computes indicators and raises alerts. Run it again at any time, also after Ctrl-C: it
     continues where it stopped.
+
+    A broker that runs in the folder already is used and keeps running.
 
     Examples
     --------
@@ -60,17 +68,15 @@ def demo(
     status_line = StatusLine()
     with graceful_shutdown() as stop:
         runner = Demo(lake, data_dir, print_status, status_line.update)
-        if fresh:
-            runner.reset()
 
-        def on_finished(servers: str, outcome: "DemoResult") -> None:
+        def on_finished(servers: str, outcome: "DemoResult", announce: "Callable[[str], None]") -> None:
             status_line.clear()
             if not stop.is_set():
                 _print_summary(outcome, lake, with_dashboard=with_dashboard)
             if with_dashboard and not stop.is_set():
-                _serve(servers, lake, port, stop)
+                _serve(servers, lake, port, stop, announce)
 
-        runner.run(stop, on_finished)
+        runner.run(stop, on_finished, fresh=fresh, port=broker_port)
     if stop.is_set():
         print_status("stopped; run the same command again to continue")
 
@@ -114,10 +120,13 @@ def _print_summary(outcome: "DemoResult", lake: Path, *, with_dashboard: bool) -
     )
     if not with_dashboard:
         print_status("dashboard       tickerlake demo --serve")
-    print_status("start over      tickerlake demo --fresh")
+    by_make = "MAKELEVEL" in os.environ
+    print_status(f"start over      {'make demo FRESH=1' if by_make else 'tickerlake demo --fresh'}")
 
 
-def _serve(servers: str, lake: Path, port: int, stop: "threading.Event") -> None:
+def _serve(
+    servers: str, lake: Path, port: int | None, stop: "threading.Event", announce: "Callable[[str], None]"
+) -> None:
     """Serve the dashboard with a simulated live market until ``stop`` is set."""
     import threading
 
@@ -134,6 +143,7 @@ def _serve(servers: str, lake: Path, port: int, stop: "threading.Event") -> None
     options = DashboardOptions(port=port, prefixes=(prefix_of(TOPIC), PREFIX), calendar=CALENDAR)
     with Dashboard(servers, {}, store, options) as dashboard:
         market_thread.start()
+        announce(dashboard.url)
         print_status(f"\n✓ dashboard at {dashboard.url}")
         print_status(
             f"  with the data above and a simulated market at {SPEED:.0f} × real time; Ctrl-C stops it"

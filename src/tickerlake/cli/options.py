@@ -8,7 +8,7 @@ import typer
 from tickerlake.cli.help import BIGQUERY, KAFKA, LAKE, OUTPUT, SERVER, TIMING
 
 LOCAL_BROKER = "127.0.0.1:9092"
-DASHBOARD_PORT = 8787
+DEMO_DATA_DIR = Path(".tickerlake/broker")
 URI_FORMS = "a folder, or gs://BUCKET/PREFIX"
 
 
@@ -38,6 +38,18 @@ def lake_option(text: str) -> Any:
 def data_dir_option(text: str) -> Any:
     """Return the option ``--data-dir`` with a help text."""
     return typer.Option("--data-dir", metavar="DIR", help=text, rich_help_panel=KAFKA)
+
+
+def broker_port_option(name: str) -> Any:
+    """Return the option for the embedded broker's port."""
+    return typer.Option(
+        name,
+        min=0,
+        max=65_535,
+        metavar="PORT",
+        help="Port of the broker, 0 for a free one; default: the last one used, else 9092, else a free one.",
+        rich_help_panel=KAFKA,
+    )
 
 
 Files = Annotated[
@@ -125,13 +137,13 @@ UntilEnd = Annotated[
     typer.Option("--until-end", help="Stop at the end of the topic.", rich_help_panel=TIMING),
 ]
 DashboardPort = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--port",
         min=0,
         max=65_535,
         metavar="PORT",
-        help="Port of the dashboard; 0 picks a free one.",
+        help="Port of the dashboard, 0 for a free one; default: 8787, else a free one.",
         rich_help_panel=SERVER,
     ),
 ]

@@ -10,7 +10,6 @@ import typer
 from tickerlake.cli.common import graceful_shutdown, librdkafka_properties, print_status
 from tickerlake.cli.help import KAFKA, SERVER
 from tickerlake.cli.options import (
-    DASHBOARD_PORT,
     LOCAL_BROKER,
     BootstrapServers,
     Calendar,
@@ -46,7 +45,7 @@ def serve(
             rich_help_panel=SERVER,
         ),
     ] = "127.0.0.1",
-    port: DashboardPort = DASHBOARD_PORT,
+    port: DashboardPort = None,
     tls_cert: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="TLS certificate chain (PEM).", rich_help_panel=SERVER),
@@ -98,10 +97,11 @@ def serve(
         return
     from tickerlake.config import PASSWORD_VARIABLE, TOKEN_VARIABLE
     from tickerlake.dashboard.reading.topics import DEFAULT_PREFIX
-    from tickerlake.dashboard.server import Dashboard, DashboardOptions
+    from tickerlake.dashboard.server import DEFAULT_PORT, Dashboard, DashboardOptions
     from tickerlake.errors import StoreUnavailable
     from tickerlake.lake.opening import require_lake
     from tickerlake.lake.store import open_for_reading
+    from tickerlake.ports import port_user
 
     options = DashboardOptions(
         host=host,
@@ -128,6 +128,8 @@ def serve(
                 bootstrap_servers, librdkafka_properties(context, property_), store, options
             ) as dashboard,
         ):
+            if port is None and dashboard.port != DEFAULT_PORT:
+                print_status(f"port {DEFAULT_PORT} is in use by {port_user(DEFAULT_PORT)}; using another one")
             print_status(f"dashboard at {dashboard.url} (Ctrl-C stops it)")
             if not (store or prefix):
                 print_status(

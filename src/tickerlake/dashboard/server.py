@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from tickerlake.analytics.calendars import ROUND_THE_CLOCK, sessions_by_market
 from tickerlake.dashboard.access.authenticator import Authenticator
-from tickerlake.dashboard.access.listener import Listener
+from tickerlake.dashboard.access.listener import Listener, PortInUse
 from tickerlake.dashboard.access.login import login_routes
 from tickerlake.dashboard.access.middleware import AccessMiddleware
 from tickerlake.dashboard.access.password import MIN_PASSWORD_LENGTH, Password
@@ -29,6 +29,8 @@ from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.errors import SetupError, UsageError
 from tickerlake.lake.store.base import ReadableStore
 
+DEFAULT_PORT: Final = 8787
+_LOCAL_HOSTS: Final = {"127.0.0.1", "localhost", "::1"}
 SEND_BUFFER_BYTES: Final = 1 << 18
 """What the kernel buffers for a client that does not read; by default it grows to megabytes."""
 _GC_THRESHOLDS: Final = (100_000, 50, 100)
@@ -46,7 +48,8 @@ class DashboardOptions:
     Parameters
     ----------
     host, port
-        Address to bind; port 0 is any free port.
+        Address to bind. Port 0 is any free port. None is 8787; if that is in use, and the page is only for
+        this machine, any free port.
     prefixes
         Prefixes of the topics to show; empty for all known prefixes.
     calendar
@@ -64,7 +67,7 @@ class DashboardOptions:
     """
 
     host: str = "127.0.0.1"
-    port: int = 8787
+    port: int | None = None
     prefixes: Sequence[str] = ()
     calendar: str = ROUND_THE_CLOCK
     tls_cert: Path | None = None
@@ -124,7 +127,7 @@ class Dashboard:
         hub = Hub(self.reader, login=bool(options.password))
         self._backend = Backend(self.reader, HealthMonitor(bootstrap_servers, properties, store), hub, store)
         self._listener = Listener(proxies=proxies)
-        self._socket = self._listener.bind(options.host, options.port)
+        self._socket = _bind(self._listener, options)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.port = int(self._socket.getsockname()[1])
         try:
@@ -205,3 +208,13 @@ class Dashboard:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _bind(listener: Listener, options: DashboardOptions) -> socket.socket:
+    try:
+        return listener.bind(options.host, DEFAULT_PORT if options.port is None else options.port)
+    except PortInUse:
+        is_local = options.host in _LOCAL_HOSTS and not options.behind_proxy
+        if options.port is not None or not is_local:
+            raise
+        return listener.bind(options.host, 0)

@@ -53,7 +53,9 @@ _REBALANCED = {
 }
 BROKER_GRACE_S = 60.0
 """How long no broker may answer: meant to cover a restart, including the recovery of its logs."""
-_WATERMARKS_TIMEOUT_S = 10.0  # meant to cover the election of the leader of a new topic
+_WATERMARKS_TIMEOUT_S = (
+    30.0  # meant to cover the election of leaders, also of a broker that has just restarted
+)
 _WATERMARKS_RETRY_S = 0.05
 METADATA_REFRESH_MS = 10_000
 """How soon partitions that are added to a topic are noticed; the default of librdkafka is 300 s."""

@@ -3,7 +3,6 @@
 `demo_market` adds a simulated market for the dashboard.
 """
 
-import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,16 +14,18 @@ from tickerlake.alerts.rules.ruleset import preset
 from tickerlake.analytics.sessions import ALWAYS_OPEN
 from tickerlake.analytics.types import EngineOptions
 from tickerlake.errors import UsageError
-from tickerlake.kafka.embedded.broker import start_broker, stop_broker
+from tickerlake.kafka.embedded.broker import broker_status, start_broker, stop_temporary_broker
 from tickerlake.lake.audit.history import save_audit_records
 from tickerlake.lake.audit.segments import PartitionAudit
 from tickerlake.lake.store import Store, open_store
+from tickerlake.lake.store.base import LAKE_KEY
 from tickerlake.model.alert import Alert
 from tickerlake.pipeline.ingest import Ingest, IngestProgress
 from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
 from tickerlake.pipeline.track import Tracker, TrackOptions, TrackProgress
 from tickerlake.sources.builtin import stocks
 from tickerlake.tools.audit import audit_lake
+from tickerlake.tools.demo_folder import DemoFolder, delete
 
 TOPIC = "stocks.bars"
 INDICATORS = ("SMA(20)", "RSI(14)", "MACD(12,26,9)", "BBANDS(20,2,2)", "ATR(14)")
@@ -60,26 +61,13 @@ class Demo:
         self._report = report
         self._report_status = report_status
 
-    def reset(self) -> None:
-        """Delete the lake and the broker's data.
-
-        Raises
-        ------
-        UsageError
-            If the folder is not a lake: then nothing is deleted.
-        """
-        if self.lake.exists() and any(self.lake.iterdir()) and not (self.lake / "raw").is_dir():
-            raise UsageError(
-                f"{self.lake} is not a lake, so it was not deleted.", "Choose another folder with --lake."
-            )
-        stop_broker(self.data_dir)
-        for folder in (self.lake, self.data_dir):
-            shutil.rmtree(folder, ignore_errors=True)
-
     def run(
         self,
         stop: threading.Event,
-        on_finished: Callable[[str, DemoResult], None] = lambda _servers, _result: None,
+        on_finished: Callable[[str, DemoResult, Callable[[str], None]], None] = lambda *_: None,
+        *,
+        fresh: bool = False,
+        port: int | None = None,
     ) -> None:
         """Run the pipeline to its end, or until `stop` is set.
 
@@ -88,14 +76,41 @@ class Demo:
         stop
             Stops the pipeline.
         on_finished
-            Called with Kafka's address and the results while Kafka is still running.
+            Called while Kafka is still running, with its address, the results, and a function that takes the
+            URL of the page for other demos.
+        fresh
+            Whether to delete the lake and the broker's data first.
+        port
+            The broker's port, as for `start_broker`.
+
+        Raises
+        ------
+        FolderInUse
+            If another demo runs in the folder.
+        UsageError
+            If the lake is to be deleted, but is none: then nothing is deleted.
         """
-        broker = start_broker(self.data_dir, progress=self._report)
-        self._report(f"✓ Kafka answers at {broker.bootstrap_servers}")
-        try:
-            on_finished(broker.bootstrap_servers, self._run_pipeline(broker.bootstrap_servers, stop))
-        finally:
-            stop_broker(self.data_dir)
+        with DemoFolder(self.data_dir) as folder:
+            if fresh:
+                self._check_lake()
+                folder.clear()
+                delete(self.lake)
+            broker = start_broker(self.data_dir, port, progress=self._report, temporary=True)
+            self._report(f"✓ Kafka answers at {broker.bootstrap_servers}")
+            try:
+                result = self._run_pipeline(broker.bootstrap_servers, stop)
+                on_finished(broker.bootstrap_servers, result, folder.announce)
+            finally:
+                if not stop_temporary_broker(self.data_dir) and broker_status(self.data_dir):
+                    self._report(
+                        f"Kafka keeps running at {broker.bootstrap_servers}: this demo did not start it"
+                    )
+
+    def _check_lake(self) -> None:
+        if self.lake.exists() and any(self.lake.iterdir()) and not (self.lake / LAKE_KEY).is_file():
+            raise UsageError(
+                f"{self.lake} is not a lake, so it was not deleted.", "Choose another folder with --lake."
+            )
 
     def _run_pipeline(self, servers: str, stop: threading.Event) -> DemoResult:
         store = open_store(str(self.lake))

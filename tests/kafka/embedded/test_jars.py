@@ -1,4 +1,5 @@
 import hashlib
+import os
 import threading
 from pathlib import Path
 
@@ -136,3 +137,18 @@ def test_an_unusable_cache_folder_is_named(
     with pytest.raises(SetupError, match="cannot be used") as caught:
         jars.classpath()
     assert "TICKERLAKE_CACHE" in caught.value.hint
+
+
+def test_a_jar_that_was_damaged_in_place_is_replaced(folder: Path, repository: Repository) -> None:
+    jars.classpath()
+    damaged = folder / "part3-1.0.jar"
+    times = damaged.stat()
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    os.utime(damaged, ns=(times.st_atime_ns, times.st_mtime_ns))
+    repository.requested.clear()
+    jars.classpath()
+    assert repository.requested == [], "neither its size nor its time has changed"
+    assert jars.repair_cache()
+    assert repository.requested == ["part3"]
+    assert damaged.read_bytes() == jar_content("part3")
+    assert not jars.repair_cache()

@@ -8,6 +8,7 @@ before the first byte arrives.
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections import Counter
 from typing import Any, Final
@@ -23,6 +24,7 @@ from tickerlake.dashboard.access.policy import SECURITY_HEADERS
 from tickerlake.dashboard.access.proxies import TrustedProxies
 from tickerlake.dashboard.access.rate_limiter import MAX_CONNECTIONS_PER_CLIENT, client_key
 from tickerlake.errors import UsageError
+from tickerlake.ports import port_user
 
 MAX_CONNECTIONS: Final = 1_000
 """A browser opens about six, so the 200 clients of the hub fit, with room for programs."""
@@ -35,6 +37,10 @@ _BAD_REQUEST_HEADERS: Final = [
     ("connection", "close"),
 ]
 _RECEIVING_STATES: Final = (h11.IDLE, h11.SEND_BODY)
+
+
+class PortInUse(UsageError):
+    """Another program listens on the port."""
 
 
 class Listener:
@@ -92,6 +98,8 @@ class Listener:
 
         Raises
         ------
+        PortInUse
+            If another program listens on the port.
         UsageError
             If the address cannot be bound.
         """
@@ -108,6 +116,10 @@ class Listener:
             sock.bind(address)
         except OSError as error:
             sock.close()
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUse(
+                    f"Port {port} is in use by {port_user(port)}.", "Stop it, or choose another --port."
+                ) from error
             raise UsageError(
                 f"Cannot listen on {host}, port {port}: {error.strerror}.",
                 "Choose another --port or --host.",

@@ -11,8 +11,9 @@ cluster on the same port, also after a crash.
 
 import atexit
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,14 +22,16 @@ from platformdirs import user_data_path
 
 from tickerlake.errors import SetupError, UsageError
 from tickerlake.kafka.embedded import files, launch, process
-from tickerlake.kafka.embedded.jars import ProgressCallback, classpath, exclusive_lock
+from tickerlake.kafka.embedded.jars import ProgressCallback, classpath, exclusive_lock, repair_cache
 from tickerlake.kafka.embedded.java import find_java
 from tickerlake.kafka.embedded.process import Jvm
+from tickerlake.ports import LOOPBACK, free_port, is_port_free, port_user
 
 _DEFAULT_PORT = 9092
 _DEFAULT_HEAP = "512m"  # enough for one node on a laptop; Kafka's own start script takes 1 GB
 _START_TIMEOUT_S = 120.0  # includes the recovery of the logs after a crash
 _STOP_TIMEOUT_S = 20.0
+_START_ATTEMPTS = 5  # with another port each; one is enough unless many brokers start at once
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def start_broker(
     heap: str = _DEFAULT_HEAP,
     progress: ProgressCallback | None = None,
     timeout_s: float = _START_TIMEOUT_S,
+    temporary: bool = False,
 ) -> BrokerInfo:
     """Start the broker of a data folder unless it is running, and wait until it answers.
 
@@ -74,7 +78,7 @@ def start_broker(
     data_dir
         The data folder; an empty or missing one becomes a new cluster.
     port
-        The port to listen on; by default the last one of this folder, else 9092, else any free one.
+        The port to listen on, 0 for any free one; by default the last one of this folder, else 9092, else any.
     background
         Whether the broker outlives this Python process.
     properties
@@ -85,6 +89,9 @@ def start_broker(
         Called with a line of text before each slow step.
     timeout_s
         How long the broker may take to answer, including recovery after a crash.
+    temporary
+        Whether the caller stops it with `stop_temporary_broker`. Who asks for a broker that is not temporary
+        keeps it running.
 
     Raises
     ------
@@ -94,39 +101,27 @@ def start_broker(
         If Java, the jars or the folder cannot be used, or the broker exited; includes the end of its log.
     """
     layout = _layout(data_dir)
-    report = progress or (lambda _line: None)
-    try:
-        layout.root.mkdir(parents=True, exist_ok=True)
+    with _usable(layout):
+        files.claim_folder(layout)
         with exclusive_lock(layout.lock):
             running = broker_status(layout.root)
             if running is not None:
-                if port not in (None, running.port):
+                if port not in (None, 0, running.port):
                     raise UsageError(
                         f"The broker of {layout.root} already runs on port {running.port}, not {port}.",
                         "Stop it first (`tickerlake broker stop`) or omit the port.",
                     )
+                if not temporary:
+                    _keep(layout)
                 launch.wait_ready(layout, running.pid, running.port, timeout_s)
                 return running
-            selected_port = _choose_port(layout, port)
-            jvm = Jvm(find_java(), os.pathsep.join(str(path) for path in classpath(progress=progress)), heap)
-            files.format_storage(layout, jvm.java, jvm.classpath)
-
-            def launch_on(listen_port: int) -> BrokerInfo:
-                report(f"Starting Apache Kafka on port {listen_port}")
-                files.write_config(layout, listen_port, properties)
-                return _broker_info(layout, launch.launch(layout, jvm, listen_port, timeout_s))
-
             try:
-                info = launch_on(selected_port)
-            except launch.BrokerExitedError:
-                if port is not None or files.is_port_free(selected_port):
-                    raise
-                # another process took the port in the meantime
-                info = launch_on(files.free_port())
-    except OSError as error:
-        raise SetupError(
-            f"The broker's folder {layout.root} cannot be used: {error}.", "Choose another with --data-dir."
-        ) from error
+                process.kill_strays(layout)
+                info = _start(layout, port, properties, heap, progress, timeout_s, temporary=temporary)
+                files.claim_folder(layout)  # again, for the files that this process has written
+            except BaseException:
+                process.kill_strays(layout)
+                raise
     if not background:
         atexit.register(stop_broker, layout.root)
     return info
@@ -141,13 +136,34 @@ def stop_broker(data_dir: Path, timeout_s: float = _STOP_TIMEOUT_S) -> bool:
         The data folder.
     timeout_s
         How long it may take to close its files before it is killed; the next start then has to recover.
+
+    Raises
+    ------
+    SetupError
+        If the folder cannot be used.
     """
-    layout = _layout(data_dir)
+    return _stop(_layout(data_dir), timeout_s, only_temporary=False)
+
+
+def stop_temporary_broker(data_dir: Path) -> bool:
+    """Stop the broker of a data folder unless somebody wants it to keep running; return whether it was stopped.
+
+    Raises
+    ------
+    SetupError
+        If the folder cannot be used.
+    """
+    return _stop(_layout(data_dir), _STOP_TIMEOUT_S, only_temporary=True)
+
+
+def _stop(layout: files.Layout, timeout_s: float, *, only_temporary: bool) -> bool:
     if not layout.root.is_dir():
         return False
-    with exclusive_lock(layout.lock):
+    with _usable(layout), exclusive_lock(layout.lock):
         state = files.BrokerState.load(layout)
         if state is None or not process.is_broker(state.pid, layout):
+            return False
+        if only_temporary and not state.temporary:
             return False
         exited_cleanly = process.terminate(state.pid, layout, timeout_s)
         launch.save_archive(layout, state.training, exited_cleanly)
@@ -240,19 +256,74 @@ def _layout(data_dir: Path) -> files.Layout:
 
 
 def _broker_info(layout: files.Layout, state: files.BrokerState) -> BrokerInfo:
-    return BrokerInfo(f"{files.HOST}:{state.port}", state.pid, state.port, layout.root, layout.log)
+    return BrokerInfo(f"{LOOPBACK}:{state.port}", state.pid, state.port, layout.root, layout.log)
+
+
+def _start(
+    layout: files.Layout,
+    port: int | None,
+    properties: Mapping[str, str],
+    heap: str,
+    progress: ProgressCallback | None,
+    timeout_s: float,
+    *,
+    temporary: bool,
+) -> BrokerInfo:
+    report = progress or (lambda _line: None)
+    listen_port, is_named = _choose_port(layout, port), port not in (None, 0)
+    jvm = Jvm(find_java(), os.pathsep.join(str(path) for path in classpath(progress=progress)), heap)
+    files.format_storage(layout, jvm.java, jvm.classpath)
+    for attempts_left in reversed(range(_START_ATTEMPTS)):
+        report(f"Starting Apache Kafka on port {listen_port}")
+        files.write_config(layout, listen_port, properties)
+        try:
+            state = launch.launch(layout, jvm, listen_port, timeout_s, temporary=temporary)
+        except launch.BrokerExitedError as error:
+            if not attempts_left:
+                raise
+            # another program took the port after it was chosen, or that of the controller
+            if error.port_taken:
+                if is_named and not is_port_free(listen_port):
+                    raise _port_in_use(listen_port) from error
+                listen_port = listen_port if is_named else free_port()
+            elif error.has_known_cause or not repair_cache(progress):
+                raise
+        else:
+            return _broker_info(layout, state)
+    raise AssertionError("unreachable")
+
+
+def _keep(layout: files.Layout) -> None:
+    state = files.BrokerState.load(layout)
+    if state and state.temporary:
+        replace(state, temporary=False).save(layout)
+
+
+@contextmanager
+def _usable(layout: files.Layout) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(
+            f"The broker's folder {layout.root} cannot be used: {error}.", "Choose another with --data-dir."
+        ) from error
+
+
+def _port_in_use(port: int) -> UsageError:
+    return UsageError(
+        f"Port {port} is in use by {port_user(port)}.", "Stop it, or choose another port with --port."
+    )
 
 
 def _choose_port(layout: files.Layout, port: int | None) -> int:
+    if port == 0:
+        return free_port()
     if port is not None:
-        if not files.is_port_free(port):
-            raise UsageError(
-                f"Port {port} is in use by another process.",
-                "Stop it, or choose another port with --port.",
-            )
+        if not is_port_free(port):
+            raise _port_in_use(port)
         return port
     last = files.BrokerState.load(layout)
     for candidate in (last.port if last else _DEFAULT_PORT, _DEFAULT_PORT):
-        if files.is_port_free(candidate):
+        if is_port_free(candidate):
             return candidate
-    return files.free_port()
+    return free_port()

@@ -3,23 +3,30 @@
 import base64
 import json
 import os
+import re
 import shutil
-import socket
 import stat
 import subprocess
 import tempfile
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tickerlake.durable import atomic_write_bytes
 from tickerlake.errors import SetupError
 from tickerlake.kafka.embedded import jars
-from tickerlake.kafka.embedded.java import Java
+from tickerlake.kafka.embedded.java import Java, child_environment
+from tickerlake.ports import LOOPBACK, free_port
 
-HOST = "127.0.0.1"
 NODE_ID = 1
+_PRIVATE = 0o700
+_OTHERS = 0o077
+_OUR_NAMES = re.compile(
+    r"server\.properties|log4j2\.properties|broker\.log(\.\d+)?|jvm\.log|logs|tmp|broker\.json|start\.lock|demo\.json"
+    r"|crash-.*\.log|\..*\.tmp"
+)
+"""A folder with files of other names is not only ours: then the files are made private, the folder is not."""
 _MAX_EXPIRATION_MS = 2**31 - 1  # the maximum that Kafka accepts for ids: 24 days; reused as minutes
 
 _MAX_STATE_BYTES = 4096
@@ -33,7 +40,8 @@ _BROKER_DEFAULTS: Mapping[str, object] = {
     "broker.heartbeat.interval.ms": 500,
     "broker.session.timeout.ms": 3000,
     "group.initial.rebalance.delay.ms": 0,
-    "log.message.timestamp.after.max.ms": 2**63 - 1,
+    # a time in milliseconds that was read as microseconds would lie beyond the year 50,000
+    "log.message.timestamp.after.max.ms": 86_400_000,
     "log.retention.bytes": -1,
     "log.retention.ms": -1,
     "offsets.retention.minutes": _MAX_EXPIRATION_MS,
@@ -125,15 +133,19 @@ class BrokerState:
         Its port and its process id.
     training
         If this run writes a class archive: its name in the cache.
+    temporary
+        Whether a command started it for itself and stops it when it ends.
     """
 
     port: int
     pid: int
     training: str = ""
+    temporary: bool = False
 
     def save(self, layout: Layout) -> None:
         """Write the state to the data folder."""
         atomic_write_bytes(layout.state, json.dumps(asdict(self)).encode())
+        _deny_others(layout.state)
 
     @classmethod
     def load(cls, layout: Layout) -> "BrokerState | None":
@@ -143,8 +155,9 @@ class BrokerState:
         """
         try:
             loaded = json.loads(_read_small_file(layout.state))
-            state = cls(**{field.name: loaded[field.name] for field in fields(cls)})
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            temporary = loaded.get("temporary") is True  # missing in files of earlier versions
+            state = cls(loaded["port"], loaded["pid"], loaded["training"], temporary)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         types = [type(state.port), type(state.pid), type(state.training)]
         is_valid = types == [int, int, str] and 0 < state.port < 1 << 16 and 0 < state.pid < 1 << 31
@@ -161,24 +174,44 @@ def _read_small_file(path: Path) -> bytes:
         return file.read(_MAX_STATE_BYTES)
 
 
-def free_port() -> int:
-    """Return an unused loopback port."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+def claim_folder(layout: Layout) -> None:
+    """Create the data folder, or make what is ours in one inaccessible to other users.
+
+    Raises
+    ------
+    SetupError
+        If it belongs to another user.
+    OSError
+        If it cannot be used.
+    """
+    root = layout.root
+    root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    user = os.geteuid()
+    if user not in (0, owner := root.stat().st_uid):
+        raise SetupError(
+            f"The broker's folder {root} belongs to another user (uid {owner}).",
+            "Choose another with --data-dir.",
+        )
+    entries = [entry for entry in root.iterdir() if not entry.is_symlink()]
+    ours = [entry for entry in entries if _OUR_NAMES.fullmatch(entry.name)]
+    if len(ours) == len(entries):
+        _deny_others(root)
+    for entry in ours:
+        if _deny_others(entry) and entry.is_dir():
+            for path in entry.rglob("*"):
+                if not path.is_symlink():
+                    _deny_others(path)
 
 
-def is_port_free(port: int) -> bool:
-    """Whether a broker could listen on this loopback port."""
-    with socket.socket() as probe:
-        # as Java does: lingering connections of a stopped broker do not count
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-            probe.listen(1)
-        except OSError:
-            return False
-    return True
+def _deny_others(path: Path) -> bool:
+    """Deny other users all access to a file or folder; return whether they had any."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & _OTHERS:
+            path.chmod(mode & ~_OTHERS)
+    except FileNotFoundError:
+        return False  # a running broker deletes files
+    return bool(mode & _OTHERS)
 
 
 def read_cluster_id(layout: Layout) -> str:
@@ -223,7 +256,9 @@ def _bootstrap_checkpoint(java: Java, classpath: str) -> Path:
             config.write_text(_render_properties(data, 1, 2, {}), encoding="utf-8")
             command = [str(java.path), "-XX:TieredStopAtLevel=1", "-cp", classpath]
             command += ["kafka.tools.StorageTool", "format", "-t", _random_id(), "-c", str(config)]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            result = subprocess.run(
+                command, capture_output=True, text=True, check=False, env=child_environment()
+            )
             if result.returncode:
                 output = (result.stderr or result.stdout).strip()
                 raise SetupError(
@@ -246,10 +281,10 @@ def _render_properties(data: Path, port: int, controller: int, properties: Mappi
     settings: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": NODE_ID,
-        "controller.quorum.voters": f"{NODE_ID}@{HOST}:{controller}",
+        "controller.quorum.voters": f"{NODE_ID}@{LOOPBACK}:{controller}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller}",
+        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": data.as_posix(),

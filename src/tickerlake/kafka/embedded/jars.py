@@ -119,6 +119,16 @@ def classpath(tools: bool = False, progress: ProgressCallback | None = None) -> 
     return [folder / jar.filename for jar in jars]
 
 
+def repair_cache(progress: ProgressCallback | None = None) -> bool:
+    """Replace jars whose content is damaged although nothing else about them has changed; return if any was."""
+    folder = cache_dir()
+    damaged = [jar for jar in pinned_jars() if sha256_of(folder / jar.filename) != jar.sha256]
+    for jar in damaged:
+        (folder / jar.filename).unlink()
+    classpath(progress=progress)
+    return bool(damaged)
+
+
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
     """Hold an inter-process lock; the system releases it when the process exits, even if it is killed."""

@@ -11,6 +11,7 @@ from tickerlake.errors import SetupError
 
 MIN_JAVA_VERSION = 17
 """Required by brokers since Kafka 4.0."""
+_OPTION_VARIABLES = {"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"}
 _VERSION_TIMEOUT_S = 30  # generous, for a cold disk
 
 
@@ -28,6 +29,11 @@ class Java:
 
     path: Path
     major: int
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment for a JVM, without options that are meant for other Java programs."""
+    return {name: value for name, value in os.environ.items() if name not in _OPTION_VARIABLES}
 
 
 def find_java() -> Java:
@@ -88,7 +94,12 @@ def _major_version(java: Path) -> int | None:
 def _version_output(java: Path) -> str:
     try:
         result = subprocess.run(
-            [java, "-version"], capture_output=True, text=True, timeout=_VERSION_TIMEOUT_S, check=True
+            [java, "-version"],
+            capture_output=True,
+            text=True,
+            timeout=_VERSION_TIMEOUT_S,
+            check=True,
+            env=child_environment(),
         )
     except (OSError, subprocess.SubprocessError):
         return ""  # macOS ships a java that only prints where to get one

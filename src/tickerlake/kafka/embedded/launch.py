@@ -7,38 +7,66 @@ import re
 import shutil
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tickerlake.errors import SetupError
 from tickerlake.kafka.embedded import jars, process
-from tickerlake.kafka.embedded.files import HOST, BrokerState, Layout, read_cluster_id
+from tickerlake.kafka.embedded.files import BrokerState, Layout, read_cluster_id
 from tickerlake.kafka.embedded.java import Java
+from tickerlake.ports import LOOPBACK
 
 _POLL_S = 0.02  # delay of the start against CPU load
+_LEADERS_TIMEOUT_S = 30.0  # a partition whose files are damaged never has one
+_PORT_TAKEN = "Address already in use"
+_CAUSES = (
+    (_PORT_TAKEN, "another program took its port", "Run the command again."),
+    ("No space left on device|Disk quota exceeded", "its disk is full", "Free disk space."),
+    ("Permission denied|AccessDenied", "it may not write its files", "Check their permissions and owner."),
+    ("Read-only file system", "its disk is read-only", "Choose another folder with --data-dir."),
+    (
+        "Could not reserve enough space|insufficient memory|Cannot allocate memory",
+        "there is not enough memory",
+        "Stop other programs.",
+    ),
+)
+"""What the log says of causes that users can remove, and what to tell them."""
 _LOG_LINES = 12  # per log, enough for the causes of an exception
 _ARCHIVE_NAME = re.compile(r"classes-[0-9a-f]{16}\.jsa")
 
 
-def launch(layout: Layout, jvm: process.Jvm, port: int, timeout_s: float) -> BrokerState:
+def launch(
+    layout: Layout, jvm: process.Jvm, port: int, timeout_s: float, *, temporary: bool = False
+) -> BrokerState:
     """Start the JVM and wait until the broker answers; kill a broker that does not."""
+    initial_state = BrokerState(port, 0, temporary=temporary)
     archive = ClassArchive(jvm.java)
     read_options = archive.read_options()
     if read_options is not None:
         try:
-            return _attempt(layout, jvm, BrokerState(port, 0), read_options, timeout_s)
-        except BrokerExitedError:
-            if not read_options:
+            return _attempt(layout, jvm, initial_state, read_options, timeout_s)
+        except BrokerExitedError as error:
+            if not read_options or error.has_known_cause:
                 raise
             # The archive may be to blame: retry without it, and replace it if that succeeds.
-    initial_state = BrokerState(port, 0, archive.path.name)
+    initial_state = replace(initial_state, training=archive.path.name)
     state = _attempt(layout, jvm, initial_state, archive.write_options(layout), timeout_s)
     archive.path.unlink(missing_ok=True)
     return state
 
 
-def wait_ready(layout: Layout, pid: int, port: int, timeout_s: float) -> None:
-    """Wait until the broker of this folder answers on the port.
+def wait_ready(layout: Layout, pid: int, port: int, timeout_s: float, log_start: int = 0) -> None:
+    """Wait until the broker of this folder answers on the port and its partitions have leaders.
+
+    Parameters
+    ----------
+    layout, pid, port
+        The broker.
+    timeout_s
+        How long it may take.
+    log_start
+        Where in its log this start began.
 
     Raises
     ------
@@ -51,10 +79,11 @@ def wait_ready(layout: Layout, pid: int, port: int, timeout_s: float) -> None:
     from confluent_kafka.admin import AdminClient
 
     expected = read_cluster_id(layout)
-    deadline = time.monotonic() + timeout_s
+    started = time.monotonic()
+    deadline = started + timeout_s
     # "log_level" 0: refused connections are expected at first and not worth a line on stderr
     settings: dict[str, Any] = {
-        "bootstrap.servers": f"{HOST}:{port}",
+        "bootstrap.servers": f"{LOOPBACK}:{port}",
         "log_level": 0,
         "error_cb": lambda _error: None,
     }
@@ -67,10 +96,14 @@ def wait_ready(layout: Layout, pid: int, port: int, timeout_s: float) -> None:
         if _accepts_connections(port):
             with contextlib.suppress(KafkaException):
                 answer = AdminClient(settings).list_topics(timeout=2)
-                if str(answer.cluster_id) == expected and answer.brokers:
+                if (
+                    str(answer.cluster_id) == expected
+                    and answer.brokers
+                    and (_all_have_leaders(answer) or time.monotonic() > started + _LEADERS_TIMEOUT_S)
+                ):
                     return
         time.sleep(_POLL_S)
-    raise BrokerExitedError(f"The broker exited during startup.{_log_excerpt(layout)}", _log_hint(layout))
+    raise _exit_error(layout, log_start)
 
 
 class ClassArchive:
@@ -140,27 +173,75 @@ def save_archive(layout: Layout, training: str, exited_cleanly: bool) -> None:
 
 
 class BrokerExitedError(SetupError):
-    """The process exited before the broker answered."""
+    """The process exited before the broker answered.
+
+    Attributes
+    ----------
+    has_known_cause
+        Whether the message names the cause, instead of the end of the log.
+    port_taken
+        Whether one of its ports was in use.
+    """
+
+    def __init__(self, message: str, hint: str, *, has_known_cause: bool, port_taken: bool) -> None:
+        super().__init__(message, hint)
+        self.has_known_cause = has_known_cause
+        self.port_taken = port_taken
 
 
 def _attempt(
     layout: Layout, jvm: process.Jvm, state: BrokerState, options: list[str], timeout_s: float
 ) -> BrokerState:
+    log_start = layout.log.stat().st_size if layout.log.exists() else 0
     pid = process.spawn(layout, jvm, options)
     try:
-        state = BrokerState(state.port, pid, state.training)
+        state = replace(state, pid=pid)
         state.save(layout)
-        wait_ready(layout, pid, state.port, timeout_s)
+        wait_ready(layout, pid, state.port, timeout_s, log_start)
     except BaseException:
         process.kill(pid, layout)
         raise
     return state
 
 
+def _all_have_leaders(metadata: Any) -> bool:
+    # a broker that has just restarted elects them one after the other
+    return all(
+        partition.leader >= 0 for topic in metadata.topics.values() for partition in topic.partitions.values()
+    )
+
+
+def _exit_error(layout: Layout, log_start: int) -> BrokerExitedError:
+    text = _log_text(layout.output, 0) + _log_text(layout.log, log_start)
+    for pattern, cause, remedy in _CAUSES:
+        if re.search(pattern, text):
+            return BrokerExitedError(
+                f"The broker exited during startup: {cause} ({layout.root}).",
+                f"{remedy} {_log_hint(layout)}",
+                has_known_cause=True,
+                port_taken=pattern == _PORT_TAKEN,
+            )
+    return BrokerExitedError(
+        f"The broker exited during startup.{_log_excerpt(layout)}",
+        _log_hint(layout),
+        has_known_cause=False,
+        port_taken=False,
+    )
+
+
+def _log_text(path: Path, start: int) -> str:
+    try:
+        logged = path.read_bytes()
+    except OSError:
+        return ""
+    # the log starts anew when it has become too long
+    return logged[start if start <= len(logged) else 0 :].decode(errors="replace")
+
+
 def _accepts_connections(port: int) -> bool:
     # connect, do not bind: a trial bind could take the port just when the broker needs it
     try:
-        socket.create_connection((HOST, port), timeout=1).close()
+        socket.create_connection((LOOPBACK, port), timeout=1).close()
     except OSError:
         return False
     return True

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tickerlake.errors import SetupError
 from tickerlake.kafka.embedded.files import Layout
-from tickerlake.kafka.embedded.java import Java
+from tickerlake.kafka.embedded.java import Java, child_environment
 
 MAIN_CLASS = "kafka.Kafka"
 _POLL_S = 0.02
@@ -63,6 +63,8 @@ def spawn(layout: Layout, jvm: Jvm, archive_options: list[str]) -> int:
                 stderr=subprocess.STDOUT,
                 # Ctrl-C in the terminal must not stop the broker, which the commands still need to finish
                 start_new_session=True,
+                env=child_environment(),
+                umask=0o077,
             )
     except OSError as error:
         raise SetupError(
@@ -110,6 +112,13 @@ def kill(pid: int, layout: Layout) -> None:
             raise SetupError(f"Process {pid} does not exit.", "It is stuck in the kernel: check its disk.")
 
 
+def kill_strays(layout: Layout) -> None:
+    """Kill brokers of this folder that its state does not name: the command that started them was killed."""
+    for pid in _process_ids():
+        if _is_broker_command(_command_line(pid), layout):
+            kill(pid, layout)
+
+
 def pause(pid: int) -> None:
     """Suspend the process (SIGSTOP), as a long garbage collection would."""
     os.kill(pid, signal.SIGSTOP)
@@ -148,6 +157,13 @@ def _has_exited(pid: int, layout: Layout) -> bool:
 def _is_zombie(pid: int) -> bool:
     stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
     return stat.rpartition(")")[2].split()[0] in {"Z", "X"}
+
+
+def _process_ids() -> list[int]:
+    if (_PROC / "self/cmdline").exists():
+        return [int(path.name) for path in _PROC.glob("[0-9]*")]
+    result = subprocess.run(["ps", "-ax", "-o", "pid="], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in result.stdout.split()]
 
 
 def _command_line(pid: int) -> str:
