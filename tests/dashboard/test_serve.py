@@ -6,10 +6,11 @@ import re
 import secrets
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -23,6 +24,7 @@ from support import oracle
 from support.certificates import CertificateAuthority
 from support.process import run, tickerlake, wait_until
 from tickerlake.analytics.calendars import sessions_by_market
+from tickerlake.cli import serve
 from tickerlake.dashboard.access.authenticator import Authenticator
 from tickerlake.dashboard.access.login import login_routes
 from tickerlake.dashboard.access.middleware import AccessMiddleware
@@ -295,3 +297,46 @@ def test_the_command_prints_its_url_and_exits_promptly(kafka: str) -> None:
                 one.receive()
             child.send_signal(signal.SIGINT)
             assert child.wait(timeout=30) == 130
+
+
+def test_an_absent_broker_is_reported_in_the_terminal() -> None:
+    with tickerlake("serve", "-b", "127.0.0.1:9", "--port", 0) as child:
+        assert child.stderr is not None
+        lines = iter(child.stderr.readline, "")
+        warning = next(line for line in lines if line.startswith("warning: "))
+        assert re.fullmatch(
+            r"warning: No Kafka broker answers at 127\.0\.0\.1:9 \(.*\)\. The dashboard keeps trying\.\n",
+            warning,
+        )
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=30) == 130
+
+
+def test_an_outage_is_reported_once_and_so_is_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each character of the script is a check: whether Kafka is unavailable then."""
+    script = "-xx-xxx--xx---x-" + "xxx" + "---" + "-"
+
+    class Stop(threading.Event):
+        checks = -1
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.checks += 1
+            return self.checks == len(script)
+
+    stop = Stop()
+
+    class StubDashboard:
+        def check(self) -> None:
+            pass
+
+        @property
+        def unavailable(self) -> str:
+            return f"Kafka is away {stop.checks}." if script[stop.checks] == "x" else ""
+
+    serve._watch(cast(Dashboard, StubDashboard()), stop)
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: Kafka is away 6. The dashboard keeps trying.",
+        "Kafka and lake answer again",
+        "warning: Kafka is away 18. The dashboard keeps trying.",
+        "Kafka and lake answer again",
+    ]

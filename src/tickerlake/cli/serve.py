@@ -1,9 +1,10 @@
 """``tickerlake serve``: the live dashboard."""
 
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +19,12 @@ from tickerlake.cli.options import (
     lake_option,
 )
 
+if TYPE_CHECKING:
+    from tickerlake.dashboard.server import Dashboard
+
 _CHECK_INTERVAL_S = 1.0
+_CHECKS_BEFORE_REPORT = 3
+"""So that an election or a pause of a second is not reported."""
 
 
 def serve(
@@ -135,11 +141,26 @@ def serve(
                 print_status(
                     f"  it shows {DEFAULT_PREFIX}.*; --prefix names others, --lake shows what a lake holds"
                 )
-            while not stop.wait(_CHECK_INTERVAL_S):
-                dashboard.check()
+            _watch(dashboard, stop)
     finally:
         if store:
             store.close()
+
+
+def _watch(dashboard: "Dashboard", stop: threading.Event) -> None:
+    """Say in the terminal, too, when Kafka or the lake cannot be read, and when they can again."""
+    reported, changed_checks = "", 0
+    while not stop.wait(_CHECK_INTERVAL_S):
+        dashboard.check()
+        unavailable = dashboard.unavailable
+        changed_checks = changed_checks + 1 if bool(unavailable) != bool(reported) else 0
+        if changed_checks == _CHECKS_BEFORE_REPORT:
+            reported, changed_checks = unavailable, 0
+            print_status(
+                f"warning: {reported} The dashboard keeps trying."
+                if reported
+                else "Kafka and lake answer again"
+            )
 
 
 def _print_password_hash() -> None:

@@ -41,6 +41,7 @@ class Backend:
         self.health = health
         self.hub = hub
         self.store = store
+        self.kafka_error = ""
         self.stop = threading.Event()
         self.threads = [
             ServiceThread("reading of records", reader.run, self._notify_clients),
@@ -52,6 +53,12 @@ class Backend:
     def problem(self) -> str:
         """What is wrong with the threads; empty if nothing is."""
         return " ".join(filter(None, (thread.problem for thread in self.threads)))
+
+    @property
+    def unavailable(self) -> str:
+        """Why Kafka or the lake cannot be read, in a sentence; empty if they can."""
+        status = self.reader.status
+        return self.kafka_error or (status.message if status.kafka != "ok" else "")
 
     def pipeline_json(self) -> bytes:
         """Return the pipeline's state as JSON; empty before the first poll."""
@@ -83,6 +90,7 @@ class Backend:
         while not stop.is_set():
             state = self.health.poll(self.reader.prefixes)
             self.hub.is_kafka_up = state["kafka"]["ok"]
+            self.kafka_error = "" if state["kafka"]["ok"] else state["kafka"]["error"]
             # sent with the next frame
             status = self.reader.status
             reader = {"records": status.records, "skipped": status.skipped}

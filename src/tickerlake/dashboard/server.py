@@ -187,6 +187,11 @@ class Dashboard:
             raise SetupError("The dashboard server did not start.", "See the messages above.")
         return self
 
+    @property
+    def unavailable(self) -> str:
+        """Why Kafka or the lake cannot be read, in a sentence; empty if they can."""
+        return self._backend.unavailable
+
     def check(self) -> None:
         """Raise an error if the server no longer runs.
 
