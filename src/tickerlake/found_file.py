@@ -1,8 +1,8 @@
 """What a settings file may do that was found in the working folder, and that nobody named.
 
 Whoever clones a repository or enters the folder of another user did not choose the file there. So it must
-belong to the user, and it may not make the Kafka client load code, run commands, or decide whom to trust. A file
-that is named (``--config``, ``TICKERLAKE_CONFIG``) may do everything.
+belong to the user, and it may not make the Kafka client load code, run commands, or decide whom to trust.
+A file that is named (``--config``, ``TICKERLAKE_CONFIG``) may do everything.
 """
 
 import grp

@@ -63,6 +63,44 @@ def test_a_password_in_an_address_is_not_shown(servers: str, name: str) -> None:
     assert "SASL_PASSWORD" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "servers",
+    [
+        "",
+        " ",
+        ",",
+        ":::",
+        ":9092",
+        "kafka:",
+        "kafka:port",
+        "kafka:99999",
+        "kafka:0",
+        "[::1",
+        "a b",
+        "a\nb",
+        "http://kafka/x",
+    ],
+)
+def test_what_is_not_an_address(servers: str) -> None:
+    with pytest.raises(UsageError, match="address of a broker"):
+        client_settings(servers, {})
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        "kafka",
+        "kafka:9092",
+        "SASL_SSL://kafka:9092, b-1.kafka.example.com",
+        "[::1]:9092",
+        "[fe80::1%eth0]:9092",
+        "a:1,,b:2",
+    ],
+)
+def test_what_is_an_address(servers: str) -> None:
+    assert client_settings(servers, {})["bootstrap.servers"] == servers
+
+
 def test_the_users_properties_take_precedence() -> None:
     settings = client_settings(LOCAL, {"client.id": "mine", "log_level": "7"}, linger=5)
     assert (settings["client.id"], settings["log_level"], settings["linger"]) == ("mine", "7", 5)

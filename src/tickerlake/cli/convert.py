@@ -72,6 +72,7 @@ def convert(
     cat AAPL.csv | tickerlake convert - --symbol AAPL --tz America/New_York
     """
     from tickerlake.errors import UsageError
+    from tickerlake.model.reject import reject_remedy
     from tickerlake.tools.convert import STDOUT
     from tickerlake.tools.convert import convert as run
 
@@ -120,6 +121,8 @@ def convert(
         print_status(f"rejected {stats.rejects:,} rows, saved with line number and reason in {rejects_path}:")
         for reject in stats.first_rejects:
             print_status(f"  {reject.file}, line {reject.line}: {reject.reason}: {reject.raw[:80]}")
+        if remedy := reject_remedy(reject.reason for reject in stats.first_rejects):
+            print_status(f"  → {remedy}")
     if json:
         print_json(
             {

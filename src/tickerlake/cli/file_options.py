@@ -105,6 +105,14 @@ def _file_options(
             rich_help_panel=INPUT,
         ),
     ] = None,
+    negative_prices: Annotated[
+        bool,
+        typer.Option(
+            "--allow-negative-prices",
+            help="Accept prices of 0 and below, as of spreads and some futures.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
     strict: Annotated[
         bool,
         typer.Option(
@@ -126,4 +134,5 @@ def _file_options(
         price_scale=price_scale,
         columns=columns,
         strict=strict,
+        negative_prices=negative_prices,
     )

@@ -131,6 +131,10 @@ def _format_report(report: dict[str, Any]) -> list[str]:
     lines += [
         f"  line {each['line']:<5,}{each['reason']}: {each['raw'][:100]}" for each in report["first_rejects"]
     ]
+    from tickerlake.model.reject import reject_remedy
+
+    if remedy := reject_remedy(report["reject_reasons"]):
+        lines.append(f"  → {remedy}")
     return [*lines, ""]
 
 

@@ -20,8 +20,22 @@ def topic_option(text: str, panel: str = KAFKA) -> Any:
 def brokers_option(text: str, envvar: str | None = "TICKERLAKE_KAFKA__BOOTSTRAP_SERVERS") -> Any:
     """Return the option ``--bootstrap-servers`` with a help text."""
     return typer.Option(
-        "--bootstrap-servers", "-b", metavar="HOST:PORT", help=text, envvar=envvar, rich_help_panel=KAFKA
+        "--bootstrap-servers",
+        "-b",
+        metavar="HOST:PORT",
+        help=text,
+        envvar=envvar,
+        rich_help_panel=KAFKA,
+        callback=_check_servers,
     )
+
+
+def _check_servers(value: str | None) -> str | None:
+    from tickerlake.kafka.addresses import check_servers
+
+    if value is not None:
+        check_servers(value)
+    return value
 
 
 def lake_option(text: str) -> Any:

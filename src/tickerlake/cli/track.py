@@ -132,15 +132,16 @@ def track(
     ruleset = load_rules(rules, preset)
     engine = AlertEngine(ruleset.rules, options.intervals)
     prefix = prefix or topic.partition(".")[0]
-    store = open_store(state)
     kafka_properties = librdkafka_properties(context, property_)
+    sessions = sessions_by_market(calendar, lambda: print_status(_UNKNOWN_EXCHANGE))
+    store = open_store(state)
     worker = Tracker(
         bootstrap_servers,
         topic,
         store,
         group,
         TrackOptions(options, prefix),
-        sessions_by_market(calendar, lambda: print_status(_UNKNOWN_EXCHANGE)),
+        sessions,
         engine,
         kafka_properties,
     )

@@ -1,6 +1,5 @@
 """What all Kafka clients share: safe settings, translated errors, detection of lost brokers."""
 
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,12 +12,10 @@ from confluent_kafka import KafkaError as RdError
 
 from tickerlake import clock
 from tickerlake.errors import BrokerUnreachable, Fenced, KafkaError, Rebalanced, TickerlakeError, UsageError
+from tickerlake.kafka.addresses import check_servers, is_loopback
 
 Partition = tuple[str, int]
 """Topic and partition number."""
-_LOOPBACK_SERVER = re.compile(
-    r"(?:PLAINTEXT://)?(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?", re.IGNORECASE
-)
 _SERVER_PROPERTIES = ("bootstrap.servers", "metadata.broker.list")
 _SASL_MECHANISM = {"sasl.mechanisms", "sasl.mechanism"}
 _UNREACHABLE = {
@@ -88,29 +85,16 @@ def client_settings(bootstrap_servers: str, properties: Mapping[str, str], **def
         **defaults,
     }
     merged |= properties
-    for servers in (bootstrap_servers, *(properties.get(name, "") for name in _SERVER_PROPERTIES)):
-        _check_servers(servers)
+    named = [properties[name] for name in _SERVER_PROPERTIES if properties.get(name, "").strip()]
+    for servers in named or [bootstrap_servers]:
+        check_servers(servers)
     # the user's properties may name other servers, under either of two names
     servers = ",".join(properties[name] for name in _SERVER_PROPERTIES if name in properties)
     has_protocol = "security.protocol" in properties
-    if not has_protocol and not all(map(_is_loopback, (servers or bootstrap_servers).split(","))):
+    if not has_protocol and not all(map(is_loopback, (servers or bootstrap_servers).split(","))):
         has_sasl = not _SASL_MECHANISM.isdisjoint(properties)
         merged["security.protocol"] = "SASL_SSL" if has_sasl else "SSL"
     return merged
-
-
-def _check_servers(servers: str) -> None:
-    # errors and reports show the address
-    if "@" in servers:
-        raise UsageError(
-            "The address of the brokers has a user name or a password, which Kafka does not read there.",
-            "Write HOST:PORT. Set -X sasl.username=…, and the password in the environment: "
-            "TICKERLAKE_KAFKA__PROPERTIES__SASL_PASSWORD.",
-        )
-
-
-def _is_loopback(server: str) -> bool:
-    return not server.strip() or _LOOPBACK_SERVER.fullmatch(server.strip()) is not None
 
 
 def translate_error(error: RdError, action: str, bootstrap_servers: str) -> TickerlakeError:
@@ -177,10 +161,12 @@ class BrokerWatch:
         self._reports_without_broker = 0
 
     def _on_statistics(self, statistics: str) -> None:
+        try:
+            brokers = self._decoder.decode(statistics).brokers.values()
+        except msgspec.DecodeError:
+            return  # librdkafka does not escape names; an exception here would end the caller's poll
         # a logical broker is only a role without an address, such as the group coordinator
-        has_broker = any(
-            each.source != "logical" for each in self._decoder.decode(statistics).brokers.values()
-        )
+        has_broker = any(each.source != "logical" for each in brokers)
         self._reports_without_broker = 0 if has_broker else self._reports_without_broker + 1
 
     @property

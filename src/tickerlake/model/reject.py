@@ -1,7 +1,9 @@
 """Rejects: input that cannot become a record, stored with its reason."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -37,6 +39,18 @@ class RejectReason(StrEnum):
     VOLUME_NEGATIVE = "volume_negative"
     OHLC_HIGH_LT_LOW = "ohlc_high_lt_low"
     OHLC_OPEN_CLOSE_OUTSIDE_RANGE = "ohlc_open_close_outside_range"
+
+
+_REMEDIES: Final = {
+    RejectReason.PRICE_NONPOSITIVE: "If prices of 0 and below are real (spreads, futures): "
+    "--allow-negative-prices",
+}
+
+
+def reject_remedy(reasons: Iterable[str]) -> str:
+    """Return what a user can do about rejected rows of a file; empty if the rows themselves are wrong."""
+    remedies = {str(reason): remedy for reason, remedy in _REMEDIES.items()}
+    return next((remedies[reason] for reason in reasons if reason in remedies), "")
 
 
 @dataclass(frozen=True, slots=True)

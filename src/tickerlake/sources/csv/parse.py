@@ -101,6 +101,8 @@ class Parser:
         Unique column name to key in ``extra``.
     ts_recv_ns
         When the file was opened.
+    negative_prices
+        True to accept prices of 0 and below.
     """
 
     source: str
@@ -113,6 +115,7 @@ class Parser:
     period_end_dates: bool
     extra_columns: dict[str, str]
     ts_recv_ns: int
+    negative_prices: bool = False
 
     @property
     def layout(self) -> Layout:
@@ -296,7 +299,10 @@ class Parser:
             (pl.col(_TS).is_null(), RejectReason.UNPARSABLE_DATE),
             (pl.any_horizontal(pl.lit(value=False), "^_broken_.*$"), RejectReason.UNPARSABLE_NUMBER),
         ]
-        return checks + _CHECKS_BY_TYPE[self.layout.record_type](roles, null_roles)
+        checks += _CHECKS_BY_TYPE[self.layout.record_type](roles, null_roles)
+        if not self.negative_prices:
+            return checks
+        return [check for check in checks if check[1] != RejectReason.PRICE_NONPOSITIVE]
 
     def _canonical_columns(self, numbers: list[str], roles: dict[str, int]) -> list[pl.Expr]:
         record_type = self.layout.record_type

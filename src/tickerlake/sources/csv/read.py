@@ -27,7 +27,7 @@ import polars as pl
 from tickerlake import clock
 from tickerlake.errors import DataError
 from tickerlake.model.interval import DAILY_OR_LONGER
-from tickerlake.model.reject import Reject, RejectReason
+from tickerlake.model.reject import Reject, RejectReason, reject_remedy
 from tickerlake.model.schema import BAR
 from tickerlake.parallel import parallel_map
 from tickerlake.sources.csv.batch import (
@@ -343,6 +343,7 @@ def open_file(
         period_end_dates,
         extra_columns,
         ts_recv_ns or clock.now_ns(),
+        options.negative_prices,
     )
     # two days may be in one month
     read_order = SORTED if period_end_dates else _choose_read_order(order)
@@ -384,7 +385,8 @@ def _check_has_records(scan: FileScan, parser: Parser) -> None:
     )
     raise DataError(
         f"{parser.source}: no row can be read{example}.",
-        "If its columns have other meanings: --columns date,open,high,low,close,volume; "
+        reject_remedy(reject.reason for reject in rejects)
+        or "If its columns have other meanings: --columns date,open,high,low,close,volume; "
         "if its dates have another form: --date-format DD-MM-YYYY",
     )
 

@@ -210,7 +210,9 @@ def has_consistent_prices(layout: Layout, cells: list[ColumnSample]) -> bool:
     roles = {**layout.roles, **next(iter(layout.panels.values()), {})}
     rows = complete_rows(cells, [roles[role] for role in PRICES])
     consistent = sum(
-        h >= max(o, c) * (1 - _PRICE_TOLERANCE) and lo <= min(o, c) * (1 + _PRICE_TOLERANCE) and h >= lo
+        h >= max(o, c) - _PRICE_TOLERANCE * abs(max(o, c))
+        and lo <= min(o, c) + _PRICE_TOLERANCE * abs(min(o, c))
+        and h >= lo
         for o, h, lo, c in rows
     )
     return not rows or consistent >= 0.5 * len(rows)

@@ -36,6 +36,8 @@ class Options:
         The names of the columns, from the left.
     strict
         True to raise an error instead of a warning.
+    negative_prices
+        True to accept prices of 0 and below.
     """
 
     symbol: str | None = None
@@ -47,6 +49,7 @@ class Options:
     price_scale: int | None = None
     columns: tuple[str, ...] | None = None
     strict: bool = False
+    negative_prices: bool = False
 
 
 def parse_options(
@@ -60,6 +63,7 @@ def parse_options(
     price_scale: int | None = None,
     columns: str | None = None,
     strict: bool = False,
+    negative_prices: bool = False,
 ) -> Options:
     """Validate options as typed.
 
@@ -90,4 +94,5 @@ def parse_options(
         price_scale=price_scale,
         columns=tuple(name.strip() for name in columns.split(",")) if columns is not None else None,
         strict=strict,
+        negative_prices=negative_prices,
     )
