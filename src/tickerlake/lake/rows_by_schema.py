@@ -5,11 +5,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
 import polars as pl
 
 from tickerlake.lake.formats import StoredRows, columns
 from tickerlake.lake.formats.columns import ENVELOPE, Column
+from tickerlake.lake.formats.rows import split_members
 from tickerlake.model.json import find_schema, parse_schema
 from tickerlake.model.schema import SCHEMAS, FieldType, fields, polars_type
 
@@ -18,8 +18,6 @@ _SAMPLE_ROWS: Final = 100
 
 _ESCAPE: Final = "\\u"
 """A name can be written with it, so that a search for the name does not find it."""
-
-_EXTRA_DECODER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +107,12 @@ def _split_lines(lines: pl.Series, schemas: Collection[str], *, complete: bool) 
 
 
 def _schema_of(line: str) -> str:
-    return find_schema(line) or ""
+    """Return the schema that a row names, the last one if there are several; empty if there is none."""
+    schema = find_schema(line)
+    if schema is None and (_ESCAPE in line or any(name in line for name in SCHEMAS)):
+        named = [parse_schema(raw.encode()) for name, _, raw in split_members(line) if name == "schema"]
+        schema = next((name for name in reversed(named) if name is not None), None)
+    return schema or ""
 
 
 def _group(
@@ -166,9 +169,7 @@ def _schemas_of(frame: pl.DataFrame, topic_columns: list[Column]) -> pl.Series:
     # a column of another type holds no text
     return pl.Series(
         [
-            parse_schema(_EXTRA_DECODER.decode(text).get("schema"))
-            if text is not None and "schema" in text and text.startswith("{")
-            else None
+            _schema_of(text) if text is not None and ("schema" in text or _ESCAPE in text) else None
             for text in frame.get_column("extra")
         ],
         dtype=pl.String,
@@ -188,4 +189,5 @@ def _decode_frame(frame: pl.DataFrame, topic_columns: list[Column], schema: str)
             for column in layout
         )
     # some fields are in `extra` or in columns of other types, others belong into `extra`
-    return columns.decode(columns.to_lines(frame, topic_columns, names), layout)
+    lines = columns.to_lines(frame, topic_columns, {each.name for each in fields(schema)})
+    return columns.decode(lines, layout)

@@ -241,23 +241,26 @@ def to_lines(frame: pl.DataFrame, layout: list[Column], fields: Collection[str] 
             for name, value in zip(names, row, strict=True)
             if value is not None
         }
-        if fields and _EXTRA.name in members:
-            _restore_fields(members, fields)
-        lines.append(_ENCODER.encode(members).decode())
+        restored = _take_from_extra(members, fields) if fields and _EXTRA.name in members else []
+        line = _ENCODER.encode(members).decode()
+        lines.append(f"{line[:-1]},{','.join(restored)}}}" if restored else line)
     return pl.Series("line", lines, dtype=pl.String)
 
 
-def _restore_fields(members: dict[str, Any], fields: Collection[str]) -> None:
-    extra = bytes(members[_EXTRA.name])
-    if not extra.startswith(b"{"):
-        return
-    moved = _FIELDS.decode(extra)
-    restored = {name: moved.pop(name) for name in fields if name in moved and name not in members}
-    if restored:
-        members.update(restored)
-        members[_EXTRA.name] = msgspec.Raw(msgspec.json.encode(moved))
-        if not moved:
+def _take_from_extra(members: dict[str, Any], fields: Collection[str]) -> list[str]:
+    """Remove the members of a row's ``extra`` that are fields which the row lacks; return them."""
+    extra = bytes(members[_EXTRA.name]).decode()
+    if not extra.startswith("{"):
+        return []
+    taken: list[str] = []
+    kept: list[str] = []
+    for name, raw_name, raw in split_members(extra):
+        (taken if name in fields and name not in members else kept).append(f"{raw_name}:{raw}")
+    if taken:
+        members[_EXTRA.name] = msgspec.Raw(f"{{{','.join(kept)}}}".encode())
+        if not kept:
             del members[_EXTRA.name]
+    return taken
 
 
 def _envelope(kafka_fields: pl.DataFrame, read: pl.DataFrame) -> pl.DataFrame:
