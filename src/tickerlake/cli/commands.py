@@ -173,6 +173,10 @@ def _report(error: Exception) -> int:
     disk_errors = [
         os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)
     ]
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        text = error.object[:80].encode(errors="backslashreplace").decode()
+        _print_error(f"{text!r} is not UTF-8.", "Only names of files to read may be in another encoding.")
+        return UsageError.exit_code
     if not disk_errors and isinstance(error, OSError):
         place = f"{error.filename!s}: " if error.filename else ""
         _print_error(f"{place}{error.strerror or error}.", "Check the path, its folder and its permissions.")

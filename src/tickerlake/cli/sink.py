@@ -104,7 +104,7 @@ def sink(
     from tickerlake.kafka.reader import OPEN_TRANSACTIONS_WARNING
     from tickerlake.lake.formats import for_topic
     from tickerlake.lake.store import open_store
-    from tickerlake.lake.topic import check_format
+    from tickerlake.lake.topic import check_format, check_topic
     from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
 
     if on_gap not in {"stop", "record"}:
@@ -116,6 +116,9 @@ def sink(
         flush_age_s=flush_age,
         on_gap="record" if on_gap == "record" else "stop",
     )
+    for name in topic:
+        check_topic(name)
+    kafka_properties = librdkafka_properties(context, property_)
     store = open_store(lake)
     group = group or f"tickerlake-sink-{hashlib.blake2b(store.uri.encode(), digest_size=6).hexdigest()}"
     if for_topic(options.format).one_object_per_record:
@@ -138,7 +141,7 @@ def sink(
             f"{progress.segments:,} segments, {progress.bytes / 1e6:,.1f} MB, lag {progress.lag:,}"
         )
 
-    worker = Sink(bootstrap_servers, topic, store, group, options, librdkafka_properties(context, property_))
+    worker = Sink(bootstrap_servers, topic, store, group, options, kafka_properties)
     with graceful_shutdown(is_service=True) as stop:
         totals = worker.run(stop, until_end=until_end, on_progress=show_progress)
     status_line.clear()

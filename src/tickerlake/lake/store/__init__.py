@@ -64,6 +64,9 @@ def open_for_reading(uri: str) -> ReadableStore:
 def _local_folder(uri: str) -> Path | None:
     if not uri:
         raise UsageError("The lake's URI is empty.", "Specify a folder or gs://bucket/prefix.")
+    if not uri.isascii() and uri.encode(errors="replace") != uri.encode(errors="ignore"):
+        # it is stored in manifests, and part of names of groups
+        raise UsageError(f"{uri!r} is not UTF-8.", "Specify a folder or gs://bucket/prefix.")
     path, host = uri, ""
     if uri.startswith("file://"):
         host, _, rest = uri.removeprefix("file://").partition("/")

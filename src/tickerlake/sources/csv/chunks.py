@@ -205,7 +205,8 @@ class TextFile:
 
     def _open_seekable(self) -> IO[bytes]:
         if self.is_plain:
-            return self.file.open("rb")
+            with wrap_read_errors(self.file.name):
+                return self.file.open("rb")
         # a compressed stream cannot be read backward: decompress it to disk once
         spool = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
         for data, _ in self._line_blocks(None):
