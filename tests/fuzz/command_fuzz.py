@@ -232,8 +232,6 @@ class Ending:
         The exit code; None if it had to be killed.
     output
         Its stdout and stderr.
-    message
-        Its stderr.
     left
         Paths in its folder that were not there before.
     interrupted
@@ -242,7 +240,6 @@ class Ending:
 
     code: int | None
     output: str
-    message: str
     left: list[str]
     interrupted: bool
 
@@ -254,7 +251,7 @@ class Ending:
         faults += [
             word for word in ("Traceback", "panicked", "Exception ignored", "Fatal") if word in self.output
         ]
-        if self.code and not self.message.strip():
+        if self.code and not self.output.strip():
             faults.append("says nothing")
         left = [] if any(Path(path).name == _BROKER_LOCK for path in self.left) else self.left
         if self.code and not self.interrupted and left:
@@ -324,10 +321,9 @@ class Runner:
         shutil.rmtree(work, ignore_errors=True)
         _make_folder(work, call.settings)
         before = _paths(work)
-        output, message = self._folder / "stdout", self._folder / "stderr"
-        process = self._context.Process(
-            target=_run, args=(call.arguments, str(work), str(output), str(message))
-        )
+        (self._folder / "output").unlink(missing_ok=True)
+        output = self._folder / "output"
+        process = self._context.Process(target=_run, args=(call.arguments, str(work), str(output)))
         process.start()
         process.join(_RUN_S)
         interrupted = process.is_alive()
@@ -339,8 +335,8 @@ class Runner:
         if code is None:
             process.kill()
             process.join()
-        texts = [path.read_bytes().decode(errors="replace") for path in (output, message)]
-        return Ending(code, "".join(texts), texts[1], sorted(_paths(work) - before), interrupted)
+        text = output.read_bytes().decode(errors="replace")
+        return Ending(code, text, sorted(_paths(work) - before), interrupted)
 
 
 def _make_folder(folder: Path, settings: str | None) -> None:
@@ -361,19 +357,15 @@ def _make_folder(folder: Path, settings: str | None) -> None:
 
 
 def _paths(folder: Path) -> set[str]:
-    return {
-        os.path.relpath(os.path.join(root, name), folder)
-        for root, dirs, files in os.walk(folder)
-        for name in dirs + files
-    }  # noqa: PTH118
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def _run(arguments: list[str], folder: str, output: str, message: str) -> None:
+def _run(arguments: list[str], folder: str, output: str) -> None:
     os.setsid()
-    for descriptor, path in ((1, output), (2, message)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    for descriptor in (1, 2):
+        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", errors="backslashreplace")  # noqa: PTH123, SIM115
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", errors="backslashreplace")  # noqa: SIM115
     os.environ.update(_ENVIRONMENT, HOME=folder, XDG_DATA_HOME=f"{folder}/.data")
     os.chdir(folder)
     sys.argv = ["tickerlake", *arguments]

@@ -88,6 +88,8 @@ def parse(text: str, name: str) -> RuleSet:
         match = re.search(r"at line (\d+)", str(error))
         problem = RuleProblem(int(match[1]) if match else 1, "", f"it is not TOML: {error}.")
         raise RulesError(name, [problem]) from error
+    except RecursionError as error:
+        raise RulesError(name, [RuleProblem(1, "", "it is nested too deep.")]) from error
     reader = _RulesFile(document, TomlLines(text))
     rules = reader.read_rules()
     if reader.problems:
