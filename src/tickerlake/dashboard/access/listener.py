@@ -28,6 +28,8 @@ from tickerlake.ports import port_user
 
 MAX_CONNECTIONS: Final = 1_000
 """A browser opens about six, so the 200 clients of the hub fit, with room for programs."""
+_MAX_REFUSALS: Final = 1_000
+"""In a row, before other events are handled; they take some milliseconds."""
 _CLOSE_POLL_S: Final = 0.02
 """How often `Listener.close` checks its connections: short against its grace period."""
 _BAD_REQUEST_HEADERS: Final = [
@@ -187,13 +189,15 @@ class _ListeningSocket(socket.socket):
         self._listener = listener
 
     def accept(self) -> tuple[socket.socket, Any]:
-        sock, address = super().accept()
-        if not self._listener.admits(str(address[0])):
+        # one at a time, a flood of connections would fill the queue faster than the event loop empties it
+        for _ in range(_MAX_REFUSALS):
+            sock, address = super().accept()
+            if self._listener.admits(str(address[0])):
+                return _ClientSocket(self._listener, sock, str(address[0])), address
             sock.close()
             self._listener.refused += 1
-            # tells asyncio that there is nothing to accept: it polls again
-            raise ConnectionAbortedError
-        return _ClientSocket(self._listener, sock, str(address[0])), address
+        # tells asyncio that there is nothing to accept: it polls again
+        raise ConnectionAbortedError
 
 
 class _ClientSocket(socket.socket):

@@ -64,8 +64,8 @@ class TrustedProxies:
             The last address that is not a trusted proxy's. If an entry is not an address, the proxy that
             appended it counts as the client.
         """
-        client = _parse_address(peer)
-        if client is None or not self._networks:
+        client = _parse_address(peer) if self._networks else None
+        if client is None:
             return peer
         entries = ",".join(forwarded).rsplit(",", _MAX_HOPS)[-_MAX_HOPS:] if forwarded else []
         while entries and self._contains(client):
