@@ -24,6 +24,8 @@ from tickerlake.analytics.calendars import sessions_by_market
 from tickerlake.analytics.decode import decode
 from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.types import EngineOptions, Output
+from tickerlake.cli.engine_options import engine_options
+from tickerlake.errors import UsageError
 from tickerlake.kafka.admin import Admin
 from tickerlake.model.schema import BAR, TRADE
 
@@ -265,3 +267,40 @@ def test_topics_of_one_group_follow_each_other(kafka: str, tmp_path: Path) -> No
         hostile.send(kafka, topic, good_messages(5)[::2])
         tracker = make_tracker(kafka, topic, group, f"{group}.results{number}", tmp_path)
         assert tracker.run(threading.Event(), until_end=True).records == 5
+
+
+@pytest.mark.parametrize(
+    ("interval", "seconds"), [("1s", 1), ("7m", 420), ("24h", 86_400), ("399d", 34_473_600)]
+)
+def test_bars_of_any_interval_suit_any_rule(interval: str, seconds: int) -> None:
+    """A window of half a day is too many bars of a second, so the next longer bars are evaluated."""
+    rules = """
+    [[rule]]
+    id = "rise"
+    kind = "pct_change"
+    pct = 5
+    window = "12h"
+    """
+    watcher = AlertEngine(parse(rules, "r").rules, INTERVALS[1:])
+    engine = Engine(EngineOptions(INTERVALS[1:]), sessions_by_market("24/7"), watcher)
+    messages = []
+    for number, price in enumerate((10, 11, 12, 13)):
+        open_ns = MINUTE_NS * number
+        fields = {"interval": f'"{interval}"', "ts_open_ns": f"{open_ns}", "session_date": '"1970-01-01"'}
+        fields["ts_close_ns"] = f"{open_ns + seconds * 10**9}"
+        fields |= dict.fromkeys(("open", "high", "low", "close", "vwap"), f"{price}")
+        messages.append(
+            Message(
+                "", None, hostile.encode([(n, fields.get(n, v)) for n, v in hostile.sound(BAR, 0, "GOOD")])
+            )
+        )
+    output = engine.process(to_batch(messages))
+    assert "instrument_invalid" not in output.rejects["reason"].to_list()
+    assert watcher.rules_without_data == []
+
+
+def test_durations_that_no_time_can_be_added_to_are_too_long() -> None:
+    for option in ("grace", "lateness", "idle", "ahead"):
+        durations = dict.fromkeys(("grace", "lateness", "idle", "ahead"), "520w") | {option: "521w"}
+        with pytest.raises(UsageError, match=f"--{option} 521w is too long"):
+            engine_options("1m", "none", **durations, group="g")

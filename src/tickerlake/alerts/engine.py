@@ -305,8 +305,10 @@ class AlertEngine:
             if input_interval and parse_duration_ns(text) > parse_duration_ns(input_interval)
         ]
         for order, rule in self._rules:
-            for interval in rule.select_intervals(
-                [input_interval, *longer] if input_interval else self._built_intervals
+            for interval in (
+                _evaluable_intervals(rule, [input_interval, *longer])
+                if input_interval
+                else rule.select_intervals(self._built_intervals)
             ):
                 self._add_evaluator(rule, interval, order, input_interval)
         self.required_indicators = self._collect_required_indicators()
@@ -355,6 +357,20 @@ class AlertEngine:
         for groups in self._groups.values():
             yield from groups
         yield from (group for _, _, group in self._data_evaluators)
+
+
+def _evaluable_intervals(rule: Rule, intervals: list[str]) -> list[str]:
+    """Return the intervals that a rule evaluates, without those of which its window would have too many bars.
+
+    A producer decides which bars it sends, so they must not be an error of the rule.
+    """
+    selected = rule.select_intervals(intervals)
+    for interval in selected:
+        try:
+            rule.build_detector(interval)
+        except UsageError:
+            return _evaluable_intervals(rule, [each for each in intervals if each != interval])
+    return selected
 
 
 def _bar_filter_key(rule: Rule) -> tuple[object, ...]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # what a trader's charts show; the engine on its own builds the bars and indicators that it is asked for
 DEFAULT_BARS = "1m,5m,1h,1d"
+_MAX_DURATION = "520w"
 DEFAULT_INDICATORS = "SMA(20),EMA(20),RSI(14),MACD(12,26,9),BBANDS(20,2,2),ATR(14),VWAP"
 
 BarIntervals = Annotated[
@@ -61,18 +62,28 @@ def engine_options(
     """
     from tickerlake.analytics.indicators.registry import parse
     from tickerlake.analytics.types import EngineOptions
-    from tickerlake.model.duration import parse_duration_option
     from tickerlake.model.interval import validate_bar_interval
 
     return EngineOptions(
         intervals=tuple(dict.fromkeys(validate_bar_interval(text) for text in bars.split(","))),
         indicators=tuple(dict.fromkeys(parse(text).text for text in _split_indicators(indicators))),
-        grace_ns=parse_duration_option(grace, "--grace"),
-        lateness_ns=parse_duration_option(lateness, "--lateness"),
-        idle_ns=parse_duration_option(idle, "--idle"),
-        max_ahead_ns=parse_duration_option(ahead, "--ahead"),
+        grace_ns=_parse_duration(grace, "--grace"),
+        lateness_ns=_parse_duration(lateness, "--lateness"),
+        idle_ns=_parse_duration(idle, "--idle"),
+        max_ahead_ns=_parse_duration(ahead, "--ahead"),
         source_tag=f"track:{group}",
     )
+
+
+def _parse_duration(text: str, option: str) -> int:
+    """Return a duration that can be added to any time, in nanoseconds."""
+    from tickerlake.errors import UsageError
+    from tickerlake.model.duration import parse_duration_option
+
+    duration_ns = parse_duration_option(text, option)
+    if duration_ns > parse_duration_option(_MAX_DURATION, option):
+        raise UsageError(f"{option} {text} is too long.", f"Use at most {_MAX_DURATION}.")
+    return duration_ns
 
 
 def _split_indicators(text: str) -> list[str]:
