@@ -4,7 +4,7 @@ import errno
 import filecmp
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -62,7 +62,9 @@ def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
             _link_or_rename(draft, path)
         fsync_dir(path.parent)
     finally:
-        draft.unlink(missing_ok=True)
+        # an error here would hide the one that tells why the file was not written
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:

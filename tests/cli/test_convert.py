@@ -345,27 +345,29 @@ def test_an_existing_file_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "remedy"),
     [
-        (("-o", "ACME.csv"), "Specify another name for the output."),
-        (("-o", "out.ndjson", "--rejects", "ACME.csv"), "Specify another name for --rejects."),
-        (("--rejects", "ACME.csv"), "Specify another name for --rejects."),
+        (("-o", "ACME.ndjson"), "Specify another name for the output."),
+        (("-o", "out.ndjson", "--rejects", "ACME.ndjson"), "Specify another name for --rejects."),
+        (("--rejects", "ACME.ndjson"), "Specify another name for --rejects."),
     ],
 )
 def test_the_input_is_never_its_own_output(tmp_path: Path, options: tuple[str, ...], remedy: str) -> None:
-    source = bars(tmp_path / "ACME.csv")
+    source = bars(tmp_path / "ACME.ndjson")
     before = source.read_bytes()
-    _, err = run("convert", "ACME.csv", *options, "--force", cwd=tmp_path, exit_code=2)
-    assert "ACME.csv is one of the input files" in err
+    _, err = run("convert", "ACME.ndjson", *options, "--force", cwd=tmp_path, exit_code=2)
+    assert "ACME.ndjson is one of the input files" in err
     assert remedy in err
     assert source.read_bytes() == before
-    assert file_names(tmp_path) == ["ACME.csv"]
+    assert file_names(tmp_path) == ["ACME.ndjson"]
 
 
 def test_the_input_by_another_path_is_the_input(tmp_path: Path) -> None:
-    source = bars(tmp_path / "ACME.csv")
+    source = bars(tmp_path / "ACME.ndjson")
     (tmp_path / "here").symlink_to(tmp_path)
     for option in ("-o", "--rejects"):
         other = ("-o", "out.ndjson") if option == "--rejects" else ()
-        run("convert", "ACME.csv", option, "here/ACME.csv", *other, "--force", cwd=tmp_path, exit_code=2)
+        run(
+            "convert", "ACME.ndjson", option, "here/ACME.ndjson", *other, "--force", cwd=tmp_path, exit_code=2
+        )
     assert source.read_text().startswith(HEADER)
 
 

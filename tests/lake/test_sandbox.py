@@ -266,3 +266,13 @@ def test_a_remote_lake_is_read_and_nothing_else(tmp_path: Path) -> None:
 def test_a_memory_limit_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a memory limit"):
         LakeDatabase(LocalStore(tmp_path), utc_dates, memory="lots")
+
+
+def test_errors_quote_the_query(tmp_path: Path) -> None:
+    database = LakeDatabase(LocalStore(tmp_path), utc_dates)
+    with pytest.raises(UsageError) as caught:
+        database.query("select 1 from bars where nope = 1")
+    assert caught.value.message.endswith(
+        "LINE 1: select 1 from bars where nope = 1\n                                 ^^^^"
+    )
+    database.close()

@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 def convert(
     files: Files,
     to: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--to",
             metavar="FORMAT",
-            help="ndjson or parquet.",
+            help="ndjson or parquet; default: by the output file's name.",
             autocompletion=lambda: ["ndjson", "parquet"],
             rich_help_panel=OUTPUT,
         ),
-    ] = "ndjson",
+    ] = None,
     output: Annotated[
         str,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Output file; - is standard output, a name in .ndjson.gz is compressed.",
+            help="Output file: .ndjson, .ndjson.gz or .parquet; - is standard output.",
             rich_help_panel=OUTPUT,
         ),
     ] = "-",
@@ -73,16 +73,21 @@ def convert(
     """
     from tickerlake.errors import UsageError
     from tickerlake.model.reject import reject_remedy
-    from tickerlake.tools.convert import STDOUT
+    from tickerlake.tools.convert import FORMAT_OF, STDOUT
     from tickerlake.tools.convert import convert as run
+    from tickerlake.tools.files import check_same_format, output_extension
 
-    if to not in {"ndjson", "parquet"}:
+    if to not in {None, "ndjson", "parquet"}:
         raise UsageError(f"--to {to} is not a format.", "Use ndjson or parquet.")
-    if to == "parquet" and output == STDOUT:
+    if output != STDOUT:
+        extension = output_extension(Path(output), tuple(FORMAT_OF))
+        check_same_format(output, FORMAT_OF[extension], "--to", to)
+    elif to == "parquet":
         raise UsageError(
             "Parquet cannot be written to standard output.", "Name a file, such as -o records.parquet."
         )
-    extension = f".{to}.gz" if to == "ndjson" and output.endswith(".gz") else f".{to}"
+    else:
+        extension = ".ndjson"
     if json and output == STDOUT:
         raise UsageError(
             "--json would mix with the records on standard output.", "Name a file, such as -o records.ndjson."

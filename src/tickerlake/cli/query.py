@@ -1,10 +1,9 @@
 """``tickerlake query``: SQL over the lake."""
 
-import io
-import os
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,19 +11,9 @@ from tickerlake.cli.common import StatusLine, print_status
 from tickerlake.cli.help import OTHER, OUTPUT
 from tickerlake.cli.options import Calendar, Force, Lake
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import polars as pl
-
-_FORMATS = ("table", "csv", "json", "parquet")
-_MAX_TABLE_ROWS = 100
-"""Rows of a table on the terminal: more scroll away, and laying a table out takes memory per row."""
-
+_STDOUT = "-"
 _UNCOMPACTED_NOTE_ROWS = 1_000_000
 """From here on compacting first pays off: every query decodes raw segments again."""
-
-_FORMULA_PATTERN = r"^[=+\-@\t\r]"
 
 
 def query(
@@ -38,13 +27,19 @@ def query(
             metavar="FORMAT",
             help="table, csv, json (one document per line) or parquet; default: by the output file's "
             "name, else table on a terminal, csv elsewhere.",
-            autocompletion=lambda: list(_FORMATS),
+            autocompletion=lambda: ["table", "csv", "json", "parquet"],
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Output file.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Output file: .csv, .json, .ndjson or .parquet; - is standard output.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     force: Force = False,
     calendar: Calendar = "24/7",
@@ -62,7 +57,9 @@ def query(
     Views: daily_bars, returns, moving_averages, volatility, relative_volume, session_vwap, latest_prices,
     alerts_in_context, data_quality, freshness.
 
-    Each record is in the result once.
+    Each record is in the result once. A query reads the lake and nothing else, and writes nothing.
+
+    A result that is wider than the terminal is printed as records, one column a line.
 
     Examples
     --------
@@ -71,156 +68,83 @@ def query(
     tickerlake query "from bars where symbol = 'AAPL'" --lake ./lake -o aapl.csv
     """
     from tickerlake.analytics.calendars import SessionDates
-    from tickerlake.errors import UsageError
     from tickerlake.lake.opening import open_lake_for_reading
     from tickerlake.lake.query import LakeDatabase
+    from tickerlake.tools.files import output_file
 
-    suffix = output.suffix.lstrip(".") if output else ""
-    output_format = format_ or (
-        suffix if suffix in _FORMATS else "csv" if output or not sys.stdout.isatty() else "table"
-    )
-    if output_format not in _FORMATS:
-        raise UsageError(f"There is no format {output_format!r}.", f"Use one of {', '.join(_FORMATS)}.")
-    if output_format == "parquet" and output is None:
-        raise UsageError("Parquet can only be written to a file.", "Name one with --output.")
-    if output and output.exists() and not force:
-        raise UsageError(f"{output} already exists.", "Choose another name, or overwrite it with --force.")
+    to_file = output if output and str(output) != _STDOUT else None
+    output_format = _output_format(format_, to_file, force=force, to_stdout=output is not None)
+    dates = SessionDates(calendar)
     if sql == "-":
-        sql = sys.stdin.read()
+        sql = _read_stdin()
     status_line = StatusLine()
-    store = open_lake_for_reading(lake)
-    database = LakeDatabase(
-        store,
-        SessionDates(calendar),
-        memory=memory,
-        report=status_line.update,
-        output_files=[_temporary(output)] if output else [],
-    )
-    try:
+    with ExitStack() as stack:
+        stack.callback(status_line.clear)
+        store = stack.enter_context(closing(open_lake_for_reading(lake)))
+        draft = stack.enter_context(output_file(to_file, force=force)) if to_file else None
+        database = LakeDatabase(
+            store, dates, memory=memory, report=status_line.update, output_files=[draft] if draft else []
+        )
+        stack.callback(database.close)
         result = database.query(sql)
         status_line.clear()
         for note in database.notes():
             print_status(f"note: {note}")
-        _write(result, output_format, output)
+        rows = _write(result, output_format, draft)
+        if not rows:
+            print_status("0 rows")
         if database.not_curated > _UNCOMPACTED_NOTE_ROWS:
             print_status(
                 f"note: {database.not_curated:,} records are not compacted; "
                 "`tickerlake compact` makes queries faster"
             )
-    finally:
-        status_line.clear()
-        database.close()
-        store.close()
+    if to_file:
+        print_status(f"wrote {to_file} ({to_file.stat().st_size:,} bytes)")
 
 
-def _write(result: Any, output_format: str, output: Path | None) -> None:
+def _output_format(format_: str | None, output: Path | None, *, force: bool, to_stdout: bool) -> str:
+    from tickerlake.errors import UsageError
+    from tickerlake.tools.files import check_absent, check_same_format, output_extension
+    from tickerlake.tools.query_output import FORMAT_OF, FORMATS
+
+    if format_ not in {None, *FORMATS}:
+        raise UsageError(f"There is no format {format_!r}.", f"Use one of {', '.join(FORMATS)}.")
+    if output:
+        named = FORMAT_OF[output_extension(output, tuple(FORMAT_OF))]
+        check_same_format(output, named, "--format", format_)
+        if not force:
+            check_absent(output)
+        return named
+    if format_ == "parquet":
+        raise UsageError("Parquet can only be written to a file.", "Name one with --output.")
+    return format_ or ("csv" if to_stdout or not sys.stdout.isatty() else "table")
+
+
+def _read_stdin() -> str:
+    from tickerlake.errors import UsageError
+
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"Standard input is not text: {error}.", "Write the query in UTF-8.") from error
+
+
+def _write(result: Any, output_format: str, file: Path | None) -> int:
+    """Write a result to a file or to standard output; return its number of rows."""
+    from tickerlake.tools.files import open_stdout
+    from tickerlake.tools.query_output import print_result, write_csv, write_json, write_parquet
+
     if output_format == "table":
-        _print_table(result.limit(_MAX_TABLE_ROWS + 1).pl())
-        return
-    if output is None:
-        _write_stdout(result, output_format)
-        return
-    temporary = _temporary(output)
-    try:
-        if output_format == "parquet":
-            result.write_parquet(str(temporary), compression="zstd")
-        else:
-            with temporary.open("wb") as file:
-                for number, frame in enumerate(_frames(result)):
-                    _write_frame(frame, output_format, file, first=number == 0)
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
-    print_status(f"wrote {output} ({output.stat().st_size:,} bytes)")
-
-
-def _temporary(output: Path) -> Path:
-    # renamed when complete, so that the file is never seen half-written
-    return output.with_name(f".{output.name}.part")
-
-
-def _write_stdout(result: Any, output_format: str) -> None:
-    try:
-        for number, frame in enumerate(_frames(result)):
-            buffer = io.BytesIO()
-            _write_frame(frame, output_format, buffer, first=number == 0)
-            sys.stdout.buffer.write(buffer.getbuffer())
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # the reader has closed the pipe, as `head` does; without this, flushing at exit would fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _frames(result: Any) -> "Iterator[pl.DataFrame]":
-    import polars as pl
-
-    reader = result.to_arrow_reader(100_000)
-    empty = True
-    for batch in reader:
-        empty = False
-        yield pl.DataFrame(batch)
-    if empty:
-        yield pl.DataFrame(reader.schema.empty_table())
-
-
-def _write_frame(frame: "pl.DataFrame", output_format: str, file: Any, *, first: bool) -> None:
-    import polars as pl
-
-    from tickerlake.model.json import format_decimals
-
-    decimals = [column for column in frame.get_columns() if isinstance(column.dtype, pl.Decimal)]
-    frame = frame.with_columns(format_decimals(column).alias(column.name) for column in decimals)
-    if output_format == "json":
-        names = {column.name for column in decimals}
-        frame.with_columns(pl.col(name).cast(pl.Float64) for name in names).write_ndjson(file)
-        return
-    lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
-    frame = frame.with_columns(pl.col(name).list.join(" ") for name in lists)
-    numbers = {column.name for column in decimals}
-    strings = [name for name, dtype in frame.schema.items() if dtype == pl.String() and name not in numbers]
-    # a spreadsheet would execute a string that begins like a formula
-    frame = frame.with_columns(
-        pl.when(pl.col(name).str.contains(_FORMULA_PATTERN))
-        .then("'" + pl.col(name))
-        .otherwise(name)
-        .alias(name)
-        for name in strings
-    )
-    frame.write_csv(file, include_header=first, datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
-
-
-def _print_table(frame: "pl.DataFrame") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
-    for row in frame.head(_MAX_TABLE_ROWS).iter_rows():
-        table.add_row(*(Text(_format_cell(value)) for value in row))
-    Console().print(table)
-    if frame.height > _MAX_TABLE_ROWS:
-        print_status(f"first {_MAX_TABLE_ROWS} rows; --format csv prints all")
-
-
-def _format_cell(value: object) -> str:
-    from datetime import datetime
-    from decimal import Decimal
-
-    match value:
-        case None:
-            return ""
-        case Decimal():
-            text = f"{value:f}"
-            return text.rstrip("0").rstrip(".") if "." in text else text
-        case datetime():
-            return value.isoformat(" ", "seconds" if not value.microsecond else "microseconds").replace(
-                "+00:00", "Z"
-            )
-        case list():
-            return " ".join(map(str, value))
-        case float():
-            return f"{value:.10g}"
-        case _:
-            return str(value)
+        rows, more = print_result(result)
+        if more:
+            print_status(f"first {rows} rows; --format csv prints all")
+        return rows
+    if output_format == "parquet":
+        assert file is not None, "Parquet is never written to standard output"
+        return write_parquet(result, file)
+    write = write_csv if output_format == "csv" else write_json
+    if file:
+        with file.open("wb") as stream:
+            return write(result, stream)
+    with open_stdout() as stream:
+        return write(result, stream)

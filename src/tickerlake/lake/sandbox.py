@@ -15,6 +15,7 @@ from typing import Any, Final
 from tickerlake.errors import UsageError
 from tickerlake.lake.duckdb_sql import sql_literal
 
+_PLAN: Final = "explain (format json) "
 _EXPLAIN: Final = re.compile(r"\s*explain\b\s*(analyze\b)?\s*(.*)", re.IGNORECASE | re.DOTALL)
 _EXPLAIN_OPTIONS: Final = re.compile(r"(\([\w\s,]*\))\s*(.*)", re.DOTALL)
 _WRITING: Final = re.compile(r"COPY|INSERT|UPDATE|DELETE|MERGE|CREATE|DROP|ALTER|ATTACH|EXPORT|LOAD")
@@ -51,7 +52,7 @@ def check_reads(database: Any, sql: str, parameters: Sequence[Any]) -> str:
     """
     sql.encode()  # DuckDB would report a lone surrogate as a wrong type
     explain, select = _split_explain(database, sql)
-    plans = database.execute(f"explain (format json) {select}", list(parameters)).fetchall()
+    plans = database.execute(f"{_PLAN}{select}", list(parameters)).fetchall()
     for _, plan in plans:
         if writing := next((name for name in _operators(json.loads(plan)) if _WRITING.search(name)), None):
             raise UsageError(
@@ -124,5 +125,6 @@ def query_errors(hint: str = "") -> Iterator[None]:
 
 
 def _first_part(error: Exception) -> str:
-    # the stack trace of an internal error says nothing to the user
-    return str(error).partition("\n\nStack Trace:")[0].strip()
+    # neither the stack trace of an internal error nor statements of ours say anything to the user
+    text = str(error).partition("\n\nStack Trace:")[0].partition("\n\nLINE 1: create or replace ")[0].strip()
+    return re.sub(rf"{re.escape(_PLAN)}(.*\n) {{{len(_PLAN)}}}", r"\1", text)

@@ -17,6 +17,9 @@ from tickerlake.sources.merged import MergedSource, check_no_rejects
 from tickerlake.tools.files import check_absent, open_stdout, output_file, write_records
 
 STDOUT: Final = "-"
+FORMAT_OF: Final = {".ndjson": "ndjson", ".ndjson.gz": "ndjson", ".parquet": "parquet"}
+"""Formats by the extension of the output file."""
+
 _MAX_SHOWN_REJECTS: Final = 5
 """Examples that fit into a summary; the file of rejects has all."""
 
@@ -49,7 +52,7 @@ def convert(
     merged
         The opened files.
     extension
-        One of :data:`tickerlake.tools.files.EXTENSIONS` except CSV.
+        A key of `FORMAT_OF`.
     output
         A path, or ``-`` for standard output.
     rejects_path
@@ -77,7 +80,7 @@ def convert(
         [source.scan.head.text_file.file for source in merged.sources], output_paths, rejects_path
     )
     if not force:
-        check_absent(rejects_path, *output_paths)
+        check_absent(*output_paths, rejects_path)
     if strict and output == STDOUT:
         # standard output cannot be undone
         merged.check_no_rejects()
@@ -97,6 +100,7 @@ def convert(
 def _check_distinct_files(
     input_paths: Sequence[object], output_paths: Sequence[Path], rejects_path: Path
 ) -> None:
+    # unlike Path.resolve, realpath accepts a link to itself
     inputs = {os.path.realpath(path) for path in input_paths if isinstance(path, Path)}
     names = [(path, "the output") for path in output_paths] + [(rejects_path, "--rejects")]
     for path, name in names:
@@ -123,9 +127,15 @@ class _RejectsFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self._file is None:
+        if kind is None and self._file is None and os.path.lexists(self._path):
             # the rejects of an earlier run are no longer valid
-            self._path.unlink(missing_ok=True)
+            try:
+                self._path.unlink()
+            except OSError as problem:
+                raise UsageError(
+                    f"{self._path} is of an earlier run and cannot be deleted: {problem.strerror}.",
+                    "Delete it, or specify another file with --rejects.",
+                ) from problem
         self._stack.__exit__(kind, error, trace)
 
     def write(self, rejects: list[Reject]) -> None:

@@ -1,8 +1,9 @@
 """Write records to one file, which appears complete or not at all."""
 
 import contextlib
+import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -25,21 +26,29 @@ _ROW_GROUP_ROWS: Final = 250_000
 """Trades compression and the cost per group against memory: a row group is buffered until it is full."""
 
 
-def output_extension(path: Path) -> str:
-    """Return which of `EXTENSIONS` a file has.
+def output_extension(path: Path, extensions: Sequence[str] = EXTENSIONS) -> str:
+    """Return which extension a file has: it determines the format.
 
     Raises
     ------
     UsageError
         If it has none of them.
     """
-    for extension in EXTENSIONS:
+    for extension in extensions:
         if path.name.lower().endswith(extension) and path.name.lower() != extension:
             return extension
     raise UsageError(
         f"The name {path.name} does not specify a format.",
-        f"Use one of the extensions {', '.join(EXTENSIONS)}.",
+        f"Use one of the extensions {', '.join(extensions)}.",
     )
+
+
+def check_same_format(path: Path | str, named: str, option: str, requested: str | None) -> None:
+    """Raise UsageError if an option requests another format than the one that the output's name says."""
+    if requested not in {None, named}:
+        raise UsageError(
+            f"{path} says {named}, {option} says {requested}.", f"Use another name, or omit {option}."
+        )
 
 
 def check_absent(*paths: Path) -> None:
@@ -48,10 +57,10 @@ def check_absent(*paths: Path) -> None:
     Raises
     ------
     UsageError
-        If one of the files exists.
+        If one of the files exists, or is a folder or another thing that cannot be replaced by a file.
     """
     for path in paths:
-        if path.exists():
+        if _check_replaceable(path):
             raise _already_exists(path)
 
 
@@ -80,8 +89,7 @@ def output_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     UsageError
         If the file cannot be written, or exists with other content.
     """
-    if not path.name or path.is_dir():
-        raise UsageError(f"{path} is a folder.", "Name a file in it.")
+    _check_replaceable(path)
     try:
         with atomic_write(path, overwrite=force) as draft:
             yield draft
@@ -91,10 +99,7 @@ def output_file(path: Path, *, force: bool = False) -> Iterator[Path]:
         # a closed pipe is not a problem of the file
         if isinstance(error, BrokenPipeError):
             raise
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            "Check the folder, its permissions and the disk.",
-        ) from error
+        raise _not_writable(path, error) from error
 
 
 def write_records(batches: Iterator[pl.DataFrame], file: BinaryIO, extension: str, record_type: str) -> None:
@@ -182,6 +187,27 @@ def _write_parquet(batches: Iterator[pl.DataFrame], file: BinaryIO, record_type:
         pool.submit(write).result()
     if errors:
         raise errors[0]
+
+
+def _check_replaceable(path: Path) -> bool:
+    """Return whether a file exists; raise UsageError if something else does."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        raise _not_writable(path, error) from error
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{path} is a folder.", "Name a file in it.")
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{path} is not a file.", "Name a file, or - for standard output.")
+    return True
+
+
+def _not_writable(path: Path, error: Exception) -> UsageError:
+    reason = getattr(error, "strerror", None) or error
+    hint = "Check the folder, its permissions and the disk."
+    return UsageError(f"{path} cannot be written: {reason}.", hint)
 
 
 def _already_exists(path: Path) -> UsageError:
