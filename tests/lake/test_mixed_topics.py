@@ -9,6 +9,7 @@ import pytest
 from lake.test_compact import FORMATS, assert_no_findings, compact, rows
 from lake.test_query import query_lake
 from support.lake_builder import LakeTopic, bar, trade, utc_dates
+from tickerlake.dashboard.reading.lake_history import LakeTopic as DashboardTopic
 from tickerlake.lake import curated
 from tickerlake.lake.audit.curated import audit_curated
 from tickerlake.lake.formats.columns import Column, encode_columns
@@ -197,3 +198,18 @@ def test_instruments_with_odd_names_leave_a_sound_lake(tmp_path: Path, file_rows
     stored = [(row["instrument_id"], row["alert_id"]) for row in exact(store, "alerts")]
     expected = {(name, str(number)) for number, name in names.items()}
     assert sorted(stored) == sorted(expected | {(name, str(number % 7)) for number, name in names.items()})
+
+
+@pytest.mark.parametrize("fmt", ["ndjson", "parquet"])
+def test_the_dashboard_finds_the_records_of_a_mixed_topic(tmp_path: Path, fmt: Format) -> None:
+    store = LocalStore(tmp_path)
+    topic = LakeTopic(store, "t", fmt)
+    topic.add_segment([trade("A", second) for second in range(5)])
+    topic.add_segment(mixed())
+    bars = DashboardTopic(store, "t", "bars")
+    frames = list(bars.read(bars.newest_segments(100)[0]))
+    assert [frame.get_column("instrument").to_list() for frame in frames] == [[], ["A.XXXX", "B.XXXX"]]
+    assert bars.skipped == 5 + 15
+    alerts = DashboardTopic(store, "t", "alerts")
+    _, (found,) = alerts.read(alerts.newest_segments(100)[0])
+    assert (found.alert_id, found.instrument_id, found.message) == ("0", "A", "moved")

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cached_property
 from typing import Any, Final
 
 import polars as pl
@@ -19,9 +20,12 @@ from tickerlake.dashboard.market.decode import (
 from tickerlake.dashboard.reading.topics import RecordType
 from tickerlake.errors import DataError
 from tickerlake.lake.formats import StoredRows
-from tickerlake.lake.reader import partitions, read_meta, read_rows, segments
+from tickerlake.lake.formats.columns import Column
+from tickerlake.lake.reader import partitions, read_columns, read_meta, read_rows, segments
+from tickerlake.lake.rows_by_schema import split_rows
 from tickerlake.lake.store.base import ObjectInfo, ReadableStore
 from tickerlake.model.alert import Alert, alert_from_fields, decode_alert
+from tickerlake.model.schema import SCHEMA_OF, polars_schema
 
 _MAX_CACHED_ROWS: Final = 1_000_000
 """Bounds the memory of segments that were read on request."""
@@ -161,15 +165,26 @@ class LakeTopic:
         return frame
 
     def _read_segment(self, info: ObjectInfo) -> Any:
-        rows = read_rows(self._store, info.key)
+        stored = read_rows(self._store, info.key)
+        rows = self._typed_columns(stored) if isinstance(stored, pl.DataFrame) else stored
         if self.record_type == "alerts":
             alerts = _decode_alerts(rows)
-            self._count_skipped(len(rows) - len(alerts))
+            self._count_skipped(len(stored) - len(alerts))
             return alerts
         frame = _decode_frame(rows, self.record_type)
-        self._count_skipped(len(rows) - frame.height)
+        self._count_skipped(len(stored) - frame.height)
         self._first_open_ns[info.key] = frame.select(pl.col("open_ns").min()).item() or 0
         return frame
+
+    def _typed_columns(self, stored: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of the record type in its columns, which need not be those of the topic."""
+        schema = SCHEMA_OF[self.record_type]
+        decoded = split_rows(stored, self._columns, [schema], complete=False).decoded.get(schema)
+        return decoded.frame if decoded else polars_schema(schema).to_frame()
+
+    @cached_property
+    def _columns(self) -> list[Column]:
+        return read_columns(self._store, self.topic)
 
     def _count_skipped(self, count: int) -> None:
         with self._lock:
@@ -181,14 +196,10 @@ def _concat(frames: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _decode_frame(rows: StoredRows, record_type: RecordType) -> pl.DataFrame:
-    """Return bars or indicators; none if columns are not those of the record type."""
-    decode_lines = decode_bars if record_type == "bars" else decode_indicators
+    """Return bars or indicators."""
     if isinstance(rows, pl.Series):
-        return decode_lines(rows)
-    try:
-        return (bars_from_fields if record_type == "bars" else indicators_from_fields)(rows)
-    except (pl.exceptions.PolarsError, KeyError):
-        return decode_lines(pl.Series([], dtype=pl.String))
+        return (decode_bars if record_type == "bars" else decode_indicators)(rows)
+    return (bars_from_fields if record_type == "bars" else indicators_from_fields)(rows)
 
 
 def _decode_alerts(rows: StoredRows) -> list[Alert]:
