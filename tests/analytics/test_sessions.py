@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickerlake.analytics.bars import Ints
+from tickerlake.analytics.calendars import sessions_by_market
 from tickerlake.analytics.sessions import ALWAYS_OPEN, Sessions, calendar_of_mic, load_sessions
 from tickerlake.errors import UsageError
 
@@ -187,6 +188,16 @@ def test_a_calendar_that_cannot_be_computed_is_reported(monkeypatch: pytest.Monk
 )
 def test_markets_have_calendars(mic: str, calendar: str | None) -> None:
     assert calendar_of_mic(mic) == calendar
+
+
+@pytest.mark.parametrize("market", ["XTAE", "ASEX", "XBEL"])
+def test_a_market_without_a_usable_calendar_is_one_of_unknown_markets(market: str) -> None:
+    """`exchange_calendars` lists these, and some of its releases cannot compute them."""
+    unknown = []
+    sessions_of = sessions_by_market("24/7", lambda: unknown.append(1))
+    sessions = sessions_of(market)
+    assert sessions is ALWAYS_OPEN or len(sessions) > 5_000
+    assert len(unknown) == (sessions is ALWAYS_OPEN)
 
 
 def test_the_calendar_library_is_not_imported_before_it_is_needed() -> None:

@@ -121,6 +121,7 @@ ODD_IDS: Final = (
     "${A}.XXXX", "{}.XXXX", "\u0410.XXXX", "\u202eA.XXXX",
     "A\u2028.XXXX", "A\u0085.XXXX", "\U0001f4a9.XXXX", "e\u0301.XXXX",
     "A" * 33 + ".XXXX", "A" * 100_000 + ".XXXX", "null", "NaN", "0", "__proto__", "constructor",
+    "A.XTAE", "A.ASEX",
 )  # fmt: skip
 """Instrument ids, symbols and keys."""
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache, cached_property
 
@@ -16,7 +17,7 @@ from tickerlake.analytics.sessions import (
     calendar_of_mic,
     load_sessions,
 )
-from tickerlake.errors import DataError
+from tickerlake.errors import DataError, UsageError
 from tickerlake.model.instrument import UNKNOWN_MIC, split_instrument_id
 
 ROUND_THE_CLOCK = "24/7"
@@ -50,9 +51,13 @@ def sessions_by_market(
     @cache
     def sessions_of(mic: str) -> Sessions:
         name = None if mic == UNKNOWN_MIC else calendar_of_mic(mic)
-        if name is None and fallback is ALWAYS_OPEN:
+        if name is not None:
+            # `exchange_calendars` cannot compute all of its calendars, and a record names the market
+            with suppress(UsageError):
+                return load_once(name)
+        if fallback is ALWAYS_OPEN:
             on_unknown_market()
-        return load_once(name) if name else fallback
+        return fallback
 
     return sessions_of
 
