@@ -113,6 +113,14 @@ def test_frames_are_joined_by_name_only(lake: str) -> None:
                 opened.sql("select 1", frames={name: held})
 
 
+@pytest.mark.parametrize("sql", ["interval 1 day", "union_value(a := 1)"])
+def test_values_that_polars_does_not_have(lake: str, sql: str) -> None:
+    with tickerlake.open_lake(lake) as opened:
+        with pytest.raises(UsageError, match="Cast the column to varchar"):
+            opened.sql(f"select {sql}")
+        assert opened.sql(f"select ({sql})::varchar").height == 1
+
+
 @pytest.mark.parametrize("sql", ["select error('b')", "select 'x'::int from range(3)", "from nowhere"])
 def test_queries_that_fail_raise_an_error_of_ours(lake: str, sql: str) -> None:
     with tickerlake.open_lake(lake) as opened:

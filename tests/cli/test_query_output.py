@@ -228,6 +228,13 @@ def test_no_rows_are_said(lake: Path, tmp_path: Path) -> None:
     assert err.startswith("0 rows\nwrote x.parquet")
 
 
+@pytest.mark.parametrize("name", ["raw/x.csv", "raw/t/../x.parquet", "curated/x.json"])
+def test_no_output_among_the_files_of_the_lake(lake: Path, name: str) -> None:
+    error = failure("query", "select 1", "--lake", lake, "-o", lake / name, "--force")
+    assert "is among the files of the lake" in error
+    assert not (lake / name).exists()
+
+
 def test_standard_output_by_name(lake: Path, tmp_path: Path) -> None:
     assert run("query", "select 1 as a", "--lake", lake, "-o", "-", cwd=tmp_path)[0] == "a\n1\n"
     assert list(tmp_path.iterdir()) == []

@@ -18,8 +18,8 @@ from support.lake_builder import LakeTopic, bar, trade
 from support.process import run
 from tickerlake.errors import LinkedObject, ObjectMissing, StoreUnavailable, TickerlakeError, UsageError
 from tickerlake.lake.audit.segments import audit
-from tickerlake.lake.opening import open_lake_for_reading, open_lake_for_writing
-from tickerlake.lake.store import LocalReader, LocalStore, open_store
+from tickerlake.lake.opening import open_lake_for_reading, open_lake_for_writing, require_lake
+from tickerlake.lake.store import LocalReader, LocalStore, MemoryStore, ObjectInfo, open_store
 
 __all__ = ["fake_gcs"]
 
@@ -162,6 +162,33 @@ def test_a_lake_of_a_bucket_is_named(fake_gcs: Any, monkeypatch: pytest.MonkeyPa
         assert caught.value.hint == "There is one at gs://near-by/team/lake."
     with pytest.raises(UsageError, match="creates a lake"):
         open_lake_for_reading("gs://near-by")
+
+
+class RecordingStore(MemoryStore):
+    """A store that notes how it is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def read(self, key: str) -> bytes:
+        self.calls.append(f"read {key}")
+        return super().read(key)
+
+    def list(self, prefix: str, start_at: str = "") -> Iterator[ObjectInfo]:
+        self.calls.append(f"list {prefix}")
+        return super().list(prefix, start_at)
+
+
+def test_opening_takes_one_read() -> None:
+    store = RecordingStore()
+    with pytest.raises(UsageError):
+        require_lake(store)
+    assert store.calls == ["read _lake.json", "list raw/"]
+    LakeTopic(store, "t").add_segment([bar("A", 0)])
+    store.calls.clear()
+    require_lake(store)
+    assert store.calls == ["read _lake.json"]
 
 
 def move_out(path: Path, elsewhere: Path) -> None:

@@ -1,5 +1,6 @@
 """``tickerlake query``: SQL over the lake."""
 
+import os
 import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -81,6 +82,8 @@ def query(
     with ExitStack() as stack:
         stack.callback(status_line.clear)
         store = stack.enter_context(closing(open_lake_for_reading(lake)))
+        if to_file:
+            _check_outside(to_file, store.local_path)
         draft = stack.enter_context(output_file(to_file, force=force)) if to_file else None
         database = LakeDatabase(
             store, dates, memory=memory, report=status_line.update, output_files=[draft] if draft else []
@@ -100,6 +103,15 @@ def query(
             )
     if to_file:
         print_status(f"wrote {to_file} ({to_file.stat().st_size:,} bytes)")
+
+
+def _check_outside(output: Path, lake: Path | None) -> None:
+    from tickerlake.errors import UsageError
+    from tickerlake.lake.format_version import TOP_LEVEL_PREFIXES
+
+    path, root = os.path.realpath(output), os.path.realpath(lake) if lake else ""
+    if lake and path.removeprefix(f"{root}/").startswith(TOP_LEVEL_PREFIXES) and path.startswith(f"{root}/"):
+        raise UsageError(f"{output} is among the files of the lake.", "Name a file elsewhere.")
 
 
 def _output_format(format_: str | None, output: Path | None, *, force: bool, to_stdout: bool) -> str:

@@ -14,7 +14,7 @@ from tickerlake.version import VERSION
 FORMAT_VERSION: Final = 1
 """The version that is written, and the newest that is read."""
 
-_TOP_LEVEL_PREFIXES: Final = ("raw/", "rejects/", "curated/", "loads/", "state/", "damaged/")
+TOP_LEVEL_PREFIXES: Final = ("raw/", "rejects/", "curated/", "loads/", "state/", "damaged/")
 
 
 class LakeMeta(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ def ensure_format_version(store: Store) -> None:
     if check_format_version(store):
         return
     first = next((info for info in store.list("") if not info.key.startswith(".")), None)
-    if first and not first.key.startswith((*_TOP_LEVEL_PREFIXES, LAKE_KEY)):
+    if first and not first.key.startswith((*TOP_LEVEL_PREFIXES, LAKE_KEY)):
         raise UsageError(
             f"{store.uri} is not a lake: it holds {first.key}.",
             "Name an empty folder or prefix, or one that holds a lake (--lake).",

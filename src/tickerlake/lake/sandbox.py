@@ -23,6 +23,7 @@ _WRITING: Final = re.compile(r"COPY|INSERT|UPDATE|DELETE|MERGE|CREATE|DROP|ALTER
 
 _READ_ONLY_HINT: Final = "Write a single SELECT: a query reads the lake and changes nothing."
 _OUTSIDE_HINT: Final = "A query reads the lake and nothing else: copy or produce the other data into a lake."
+_CAST_HINT: Final = "Cast the column to varchar."
 _DISK_ERRORS: Final = tuple(os.strerror(code) for code in (ENOSPC, EDQUOT))
 
 
@@ -112,13 +113,15 @@ def query_errors(hint: str = "") -> Iterator[None]:
         raise KeyboardInterrupt from error
     except duckdb.PermissionException as error:
         raise UsageError(f"The query failed: {_first_part(error)}", _OUTSIDE_HINT) from error
-    except (duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError) as error:
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"The query returns what Polars does not have: {error}", _CAST_HINT) from error
+    except (duckdb.Error, pa.ArrowException) as error:
         if any(text in str(error) for text in _DISK_ERRORS):
             raise
         raise UsageError(f"The query failed: {_first_part(error)}", hint) from error
     except pl.exceptions.PanicException as error:
         raise UsageError(
-            f"The query returns a value that cannot be converted: {error}.", "Cast it to varchar."
+            f"The query returns a value that Polars does not have: {error}.", _CAST_HINT
         ) from error
     except UnicodeError as error:
         raise UsageError(f"The query is not valid Unicode: {error}.", "Write it in UTF-8.") from error
