@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickerlake.analytics.sessions import ALWAYS_OPEN
+from tickerlake.dashboard.market.alerts import AlertBuffer
 from tickerlake.dashboard.market.decode import decode_bars, decode_indicators
 from tickerlake.dashboard.market.latest import (
     AVERAGE_VOLUME,
@@ -323,6 +324,22 @@ def alert(number: int, **more: Any) -> Alert:
         "value": Decimal("5.25"),
     }
     return Alert(**{**fields, **more})
+
+
+def test_large_alerts_are_bounded_by_their_size() -> None:
+    size = len(alert(10, message="x" * 1_000).to_json())
+    buffer = AlertBuffer(max_bytes=5 * size)
+    for number in range(10, 30):
+        buffer.add(alert(number, message="x" * 1_000), -1)
+    kept = [numbered.alert.alert_id for numbered in buffer.since(0, 100)]
+    assert kept == ["25", "26", "27", "28", "29"]
+    assert [numbered.alert.alert_id for numbered in buffer.since(0, 100, 2 * size)] == ["28", "29"]
+    assert buffer.search(None, "info", None, 100)[1], "there were older ones"
+    # one that is larger than all may be is not kept, and what is evicted may come again
+    buffer.add(alert(99, message="x" * 9_000), -1)
+    assert buffer.since(0, 100) == []
+    buffer.add(alert(29, message="short"), -1)
+    assert [numbered.alert.alert_id for numbered in buffer.since(0, 100)] == ["29"]
 
 
 def test_alerts_are_found_by_instrument_severity_and_time() -> None:

@@ -40,6 +40,8 @@ CLOSE_TRY_AGAIN_LATER: Final = 1013
 CLOSE_POLICY_VIOLATION: Final = 1008
 _MAX_ALERTS_PER_FRAME: Final = 100
 """After a burst a client gets the newest of them; the API returns the others."""
+_MAX_ALERT_BYTES_PER_FRAME: Final = 2 << 20
+"""Ten times what is usual, as each client has a frame of its own."""
 _MAX_SHARED_FRAMES: Final = 4
 """Clients differ by the tick they have seen: most of them have seen the last one or the one before."""
 _STATUS_INTERVAL_S: Final = 2.0
@@ -337,7 +339,8 @@ class Hub:
         first = state.alerts_sent == 0
         if alerts.count == state.alerts_sent and not (first and state.last_second == 0):
             return
-        new_alerts = alerts.since(state.alerts_sent, INITIAL_ALERTS if first else _MAX_ALERTS_PER_FRAME)
+        limit = INITIAL_ALERTS if first else _MAX_ALERTS_PER_FRAME
+        new_alerts = alerts.since(state.alerts_sent, limit, _MAX_ALERT_BYTES_PER_FRAME)
         documents = b",".join(each.to_json() for each in new_alerts)
         reset = b"true" if first else b"false"
         frames.append((b'{"t":"alerts","reset":' + reset + b',"alerts":[' + documents + b"]}").decode())
