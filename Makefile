@@ -17,7 +17,7 @@ test: $(READY) $(PAGE) $(VENV)/.emulator  ## run the tests, about 10 minutes (a 
 	$(BIN)/python -m pytest $(ARGS)
 
 fault: $(READY) $(VENV)/.emulator  ## inject every fault and verify that each record is stored once (about 10 minutes; prints a table)
-	$(BIN)/python -m pytest tests/fault tests/e2e tests/fuzz tests/abuse -m "fault or full" $(ARGS)
+	$(BIN)/python -m pytest tests -m "fault or full" $(ARGS)
 
 simulate: $(READY)  ## simulate the sink under randomized faults (SEEDS=2000; FIRST=n SEEDS=1 replays seed n)
 	cd tests && ../$(BIN)/python -m fault.simulation --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tickerlake.cli.common import librdkafka_properties, print_json, print_status
+from tickerlake.cli.common import StatusLine, librdkafka_properties, print_json, print_status
 from tickerlake.cli.help import BIGQUERY, LAKE
 from tickerlake.cli.options import Json, Lake, Property, brokers_option, topic_option
 
@@ -100,14 +100,21 @@ def audit(
     deep = deep or repair
     store = open_lake_for_reading(lake)
     servers, kafka_properties = bootstrap_servers, librdkafka_properties(context, property_)
-    results = audit_lake(store, topic, servers, kafka_properties, deep=deep)
+    show_progress = _Progress(store.uri)
+    results = audit_lake(
+        store, topic, servers, kafka_properties, deep=deep, on_progress=show_progress.advance
+    )
+    show_progress.clear()
     repaired: list[RepairResult] = []
     if repair and servers:
         for each in repair_lake(open_lake_for_writing(lake), results, servers, kafka_properties):
             repaired.append(each)
             _report_repair(each)
         if repaired:
-            results = audit_lake(store, topic, servers, kafka_properties, deep=True)
+            results = audit_lake(
+                store, topic, servers, kafka_properties, deep=True, on_progress=show_progress.advance
+            )
+            show_progress.clear()
     if record and (warning := _save_outcome(lake, results, deep=deep, compared=bool(bootstrap_servers))):
         print_status(f"warning: {warning}")
     curated = [] if topic else audit_curated(store, deep=deep)
@@ -160,6 +167,23 @@ def _save_outcome(lake: str, results: "list[PartitionAudit]", *, deep: bool, com
         return save_audit_records(store, results, deep=deep, compared=compared)
     finally:
         store.close()
+
+
+class _Progress:
+    """The status line of an audit: records, in total and per second, of what is being done."""
+
+    def __init__(self, uri: str) -> None:
+        self._line, self._uri = StatusLine(), uri
+        self._step, self._records = "", 0
+        self.clear = self._line.clear
+
+    def advance(self, step: str, records: int) -> None:
+        """Count records; a new step begins at zero."""
+        if step != self._step:
+            self._step, self._records = step, 0
+        self._records += records
+        rate = self._line.rate(self._records)
+        self._line.update(f"{self._uri}: {self._records:,} {step}, {rate:,.0f}/s")
 
 
 def _report_repair(result: "RepairResult") -> None:

@@ -1,6 +1,11 @@
 """Compares the lake with Kafka: every record that Kafka retains must be in the lake."""
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+import polars as pl
 
 from tickerlake.errors import LakeError
 from tickerlake.kafka.admin import Admin
@@ -11,6 +16,9 @@ from tickerlake.lake.chain import stored_ranges
 from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import read_topic
 
+_MAX_BATCHES_IN_FLIGHT = 4  # of up to 10,000 records each
+_Compared = tuple[PartitionAudit, int, Future[list[Finding]]]
+
 
 def audit_lake(
     store: ReadableStore,
@@ -19,20 +27,29 @@ def audit_lake(
     properties: Mapping[str, str] | None = None,
     *,
     deep: bool = False,
+    on_progress: Callable[[str, int], None] = lambda _, __: None,
 ) -> list[PartitionAudit]:
     """Audit one topic or all topics of a lake; with ``bootstrap_servers``, compare them with Kafka.
+
+    Parameters
+    ----------
+    on_progress
+        Called with what is being done, and the number of records since the last call.
 
     Raises
     ------
     LakeError
         If this is not a lake, does not have the topic, or Kafka has another topic of the same name.
     """
-    results = list(audit(store, topic, deep=deep))
+    results = list(audit(store, topic, deep=deep, on_progress=partial(on_progress, "records checked")))
     if bootstrap_servers:
         for name in sorted({result.topic for result in results}):
             topic_audits = [result for result in results if result.topic == name]
             audited_count = len(topic_audits)
-            check_against_kafka(store, name, topic_audits, bootstrap_servers, properties, deep=deep)
+            report = partial(on_progress, f"records of {name} compared with Kafka")
+            check_against_kafka(
+                store, name, topic_audits, bootstrap_servers, properties, deep=deep, on_progress=report
+            )
             results += topic_audits[audited_count:]
     return results
 
@@ -45,6 +62,7 @@ def check_against_kafka(
     properties: Mapping[str, str] | None = None,
     *,
     deep: bool = False,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Add a finding to each partition with committed records in Kafka that the lake does not hold.
 
@@ -54,6 +72,8 @@ def check_against_kafka(
         The audits of the partitions of ``topic``; findings are added in place.
     deep
         Compare each row with its record, too.
+    on_progress
+        Called with the number of records of each batch that was compared.
 
     Raises
     ------
@@ -86,11 +106,21 @@ def check_against_kafka(
             number: Comparison(store, lake_topic, number, start, compacted=compacted)
             for number, start in starts.items()
         }
-    for batch in read_all(bootstrap_servers, dict(properties or {}), topic, starts):
-        number = batch.partition[1]
-        stored_offsets[number].check(batch.frame.get_column("offset").to_list())
-        if deep:
-            results[number].findings += comparisons[number].process(batch.frame)
+    # comparing releases Python's lock: it overlaps with reading
+    with ThreadPoolExecutor(1) as pool:
+        in_flight: deque[_Compared] = deque()
+        for batch in read_all(bootstrap_servers, dict(properties or {}), topic, starts):
+            number = batch.partition[1]
+            stored_offsets[number].check(batch.frame.get_column("offset").to_list())
+            if deep:
+                future = pool.submit(_compare, comparisons[number], batch.frame)
+                in_flight.append((results[number], batch.frame.height, future))
+            else:
+                on_progress(batch.frame.height)
+            while len(in_flight) > _MAX_BATCHES_IN_FLIGHT:
+                _collect(in_flight.popleft(), on_progress)
+        for compared in in_flight:
+            _collect(compared, on_progress)
     for number, comparison in comparisons.items():
         results[number].findings += comparison.finish()
     for number, offsets in stored_offsets.items():
@@ -103,6 +133,16 @@ def check_against_kafka(
                     f"offset {offsets.first_missing}",
                 )
             )
+
+
+def _compare(comparison: Comparison, records: pl.DataFrame) -> list[Finding]:
+    return list(comparison.process(records))
+
+
+def _collect(compared: _Compared, on_progress: Callable[[int], None]) -> None:
+    audit, records, future = compared
+    audit.findings += future.result()
+    on_progress(records)
 
 
 class _StoredOffsets:

@@ -14,7 +14,7 @@ import polars as pl
 
 from tickerlake.lake.formats.columns import Column
 from tickerlake.lake.formats.rows import RejectedRecord
-from tickerlake.model.schema import FieldType
+from tickerlake.model.schema import FieldType, polars_type
 
 KafkaRecord = tuple[int, int, bytes | None, bytes | None, str | None]
 """Offset, timestamp, key, value and headers, in the columns of `model.schema.KAFKA_RECORD_SCHEMA`."""
@@ -257,18 +257,81 @@ def find_column_mismatches(records: pl.DataFrame, rows: pl.DataFrame, columns: S
     types = {column.name: column.type for column in columns}
     envelope = [name for name in sorted(_ENVELOPE) if name in rows.columns]
     has_extra = "extra" in rows.columns
-    selected = rows.select(*envelope, *names, *(["extra"] if has_extra else []))
+    doubtful = ~_are_plainly_equal(records, rows, [column for column in columns if column.name in names])
+    selected = rows.select(*envelope, *names, *(["extra"] if has_extra else [])).filter(doubtful)
     differing = []
-    for record, values in zip(records.iter_rows(), selected.iter_rows(), strict=True):
+    for record, values in zip(records.filter(doubtful).iter_rows(), selected.iter_rows(), strict=True):
         row = {name: value for name, value in zip(selected.columns, values, strict=True) if value is not None}
         differing.append(not _row_matches(record, row, types))
-    result = pl.Series(differing, dtype=pl.Boolean)
+    result = doubtful.scatter(doubtful.arg_true(), pl.Series(differing, dtype=pl.Boolean))
     for name in names:
         if types[name] is FieldType.TIMESTAMP_NS:
             timestamp = rows.get_column(name.removesuffix("_ns")).cast(pl.Int64)
             result |= (timestamp != rows.get_column(name) // 1000).fill_null(value=False)
             result |= timestamp.is_null() != rows.get_column(name).is_null()
     return result
+
+
+_VALUE_PATTERNS: Final = {
+    FieldType.STRING: r'"([^"]*)"',
+    FieldType.DATE: r'"([^"]*)"',
+    FieldType.BOOL: r"(true|false)",
+    FieldType.DECIMAL: r"(-?[0-9]{1,20}(?:\.[0-9]{1,9})?) ?[,}]",
+    FieldType.INT: r"(-?[0-9]{1,19}) ?[,}]",
+    FieldType.TIMESTAMP_NS: r"(-?[0-9]{1,19}) ?[,}]",
+    FieldType.STRING_LIST: r"\[((?:\"[^\"]*\",?)*)\]",
+}
+"""Texts of values in objects without escapes, by type; values of other types are compared one by one."""
+
+
+def _are_plainly_equal(records: pl.DataFrame, rows: pl.DataFrame, columns: Sequence[Column]) -> pl.Series:
+    """Return which rows are certainly right: each column equals the text of its member, and there are no others."""
+    text = pl.col("text")
+    members = text.str.count_matches('":', literal=True)  # without escapes, quotes are in no name or value
+    null_members = text.str.count_matches(r'": ?null')
+    filled = pl.sum_horizontal(pl.col(f"={column.name}").is_not_null() for column in columns)
+    row_id = pl.col("=instrument_id") if any(each.name == "instrument_id" for each in columns) else pl.lit("")
+    envelope = {name: pl.col(f"={name}") for name in _ENVELOPE if name in rows.columns}
+    equal = [
+        pl.col("offset") == envelope["kafka_offset"],
+        pl.col("timestamp_ms") == envelope["kafka_timestamp_ms"],
+        pl.col("headers").is_null(),
+        *(envelope[name].is_null() for name in envelope.keys() - {"kafka_offset", "kafka_timestamp_ms"}),
+        pl.col("key").is_null() | (pl.col("key_text") == row_id),
+        text.str.starts_with("{"),
+        text.str.count_matches("{", literal=True) == 1,
+        ~text.str.contains("\\", literal=True),
+        ~text.str.contains('"kafka_', literal=True),
+        members - null_members == filled,
+    ]
+    if "extra" in rows.columns:
+        equal.append(pl.col("=extra").is_null())
+    equal += [_member_equals(column) for column in columns]
+    frame = pl.concat([records, rows.rename(lambda name: f"={name}")], how="horizontal").with_columns(
+        key_text=_as_text(records.get_column("key")), text=_as_text(records.get_column("value"))
+    )
+    return frame.select(pl.all_horizontal(each.fill_null(value=False) for each in equal)).to_series()
+
+
+def _member_equals(column: Column) -> pl.Expr:
+    """Return whether the member of a column has its value, or the column has none."""
+    stored = pl.col(f"={column.name}")
+    if (pattern := _VALUE_PATTERNS.get(column.type)) is None or not column.name.isidentifier():
+        return stored.is_null()
+    member = pl.col("text").str.extract(f'"{column.name}": ?{pattern}')
+    match column.type:
+        case FieldType.STRING:
+            value = member == stored
+        case FieldType.DATE:
+            value = member == stored.cast(pl.String)
+        case FieldType.BOOL:
+            value = (member == "true") == stored
+        case FieldType.STRING_LIST:
+            quoted = pl.concat_str([pl.lit('"'), stored.list.join('","'), pl.lit('"')])
+            value = pl.when(stored.list.len() == 0).then(member == "").otherwise(member == quoted)
+        case _:
+            value = member.cast(polars_type(column.type), strict=False) == stored
+    return stored.is_null() | value
 
 
 def _row_matches(record: KafkaRecord, row: dict[str, Any], types: dict[str, FieldType]) -> bool:

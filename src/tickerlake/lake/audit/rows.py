@@ -112,6 +112,9 @@ class Comparison:
         rows = pl.concat(stored).unique("kafka_offset", keep="first", maintain_order=True)
         records = records.filter(~pl.col("offset").is_in(unreadable)) if unreadable else records
         expected, offsets = records.get_column("offset"), rows.get_column("kafka_offset")
+        if expected.equals(offsets):
+            yield from self._differs(block, "has another row than Kafka at", self._mismatches(records, rows))
+            return
         has_row = expected.is_in(offsets.implode())
         without_row = records.filter(~has_row)
         lacking = yield from self._compare_rejects(block, without_row)
@@ -121,13 +124,15 @@ class Comparison:
             yield from self._differs(block, "has what Kafka does not at", unknown)
         matched = records.filter(has_row)
         rows = rows.filter(offsets.is_in(expected.implode())).sort("kafka_offset")
+        yield from self._differs(block, "has another row than Kafka at", self._mismatches(matched, rows))
+
+    def _mismatches(self, records: pl.DataFrame, rows: pl.DataFrame) -> list[int]:
+        """Return the offsets of the records whose rows are others; both are in the same order."""
         if rows.width > len(_LINE_COLUMNS):
-            differing = find_column_mismatches(matched, rows, self._columns)
+            differing = find_column_mismatches(records, rows, self._columns)
         else:
-            differing = find_line_mismatches(matched, rows.get_column("row"))
-        yield from self._differs(
-            block, "has another row than Kafka at", matched.get_column("offset").filter(differing).to_list()
-        )
+            differing = find_line_mismatches(records, rows.get_column("row"))
+        return records.get_column("offset").filter(differing).to_list()
 
     def _read_by_offset(self, key: str) -> pl.DataFrame:
         rows = read_rows(self._store, key)

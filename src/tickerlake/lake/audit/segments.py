@@ -4,7 +4,7 @@ The plain audit compares names and metadata; ``deep`` reads every row, verifies 
 that each ``kafka_offset`` occurs once, in order and in the range of its segment.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -61,8 +61,19 @@ class PartitionAudit:
         return asdict(self)
 
 
-def audit(store: ReadableStore, topic: str | None = None, *, deep: bool = False) -> Iterator[PartitionAudit]:
+def audit(
+    store: ReadableStore,
+    topic: str | None = None,
+    *,
+    deep: bool = False,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Iterator[PartitionAudit]:
     """Audit one topic or all topics of a lake, one partition at a time.
+
+    Parameters
+    ----------
+    on_progress
+        Called with the number of rows of each segment that was checked.
 
     Raises
     ------
@@ -82,10 +93,17 @@ def audit(store: ReadableStore, topic: str | None = None, *, deep: bool = False)
             raise LakeError(f"{store.uri} has no topic {name}.", f"It has: {available}.") from error
         numbers = sorted({int(text) for text in topic_meta.first_positions} | set(partitions(store, name)))
         for number in numbers:
-            yield audit_partition(store, topic_meta, number, deep=deep)
+            yield audit_partition(store, topic_meta, number, deep=deep, on_progress=on_progress)
 
 
-def audit_partition(store: ReadableStore, topic: TopicMeta, partition: int, *, deep: bool) -> PartitionAudit:
+def audit_partition(
+    store: ReadableStore,
+    topic: TopicMeta,
+    partition: int,
+    *,
+    deep: bool,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> PartitionAudit:
     """Audit one partition."""
     first = topic.first_position(partition)
     rejecting: dict[tuple[int, int], int] = {}
@@ -104,6 +122,7 @@ def audit_partition(store: ReadableStore, topic: TopicMeta, partition: int, *, d
         result.next = max(result.next, piece.end)
         if deep:
             result.findings.extend(_check_content(store, piece))
+        on_progress(piece.records)
     if not for_topic(topic.format).one_object_per_record:
         result.findings.extend(_check_rejects(store, topic.topic, partition, rejecting, deep=deep))
     return result
