@@ -6,9 +6,10 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -188,9 +189,18 @@ def _row_matches(row: dict[str, Any], message: Message) -> bool:
     value = message.value()
     if value is None:
         return bool(row.get("kafka_tombstone")) and _key_matches(row, message)
-    document = json.loads(value)
+    # decimal columns hold numbers exactly
+    return any(_document_matches(row, message, value, number) for number in (float, Decimal))
+
+
+def _document_matches(
+    row: dict[str, Any], message: Message, value: bytes, parse_float: Callable[[str], Any]
+) -> bool:
+    document = json.loads(value, parse_float=parse_float)
     # fields without a column in a Parquet file, and those that a column cannot hold, are in `extra`
-    extra = _extra_fields(row.get("extra"))
+    extra = row.get("extra")
+    extra = _parse(extra, parse_float) if isinstance(extra, str) else extra
+    extra = extra if isinstance(extra, dict) else {}
     if not _key_matches({"instrument_id": extra.get("instrument_id"), **row}, message):
         return False
     if not isinstance(document, dict):
@@ -204,14 +214,9 @@ def _row_matches(row: dict[str, Any], message: Message) -> bool:
     )
 
 
-def _extra_fields(extra: object) -> dict[str, Any]:
-    extra = _parse(extra) if isinstance(extra, str) else extra
-    return extra if isinstance(extra, dict) else {}
-
-
-def _parse(text: str) -> object:
+def _parse(text: str, parse_float: Callable[[str], Any] = float) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=parse_float)
     except ValueError:
         return _NOT_JSON
 
@@ -256,7 +261,7 @@ def _value_matches(stored: object, value: object) -> bool:
         return True
     if isinstance(stored, date):
         return stored.isoformat() == value
-    return isinstance(stored, str) and _parse(stored) == value
+    return isinstance(stored, str) and value in (_parse(stored), _parse(stored, Decimal))
 
 
 def _out_of_order_segments(lake: Path, topic: str) -> list[str]:

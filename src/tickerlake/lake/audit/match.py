@@ -285,11 +285,11 @@ _VALUE_PATTERNS: Final = {
 
 
 def _are_plainly_equal(records: pl.DataFrame, rows: pl.DataFrame, columns: Sequence[Column]) -> pl.Series:
-    """Return which rows are certainly right: each column equals the text of its member, and there are no others."""
+    """Return which rows are certainly right: each column equals the text of a member, and all have one."""
     text = pl.col("text")
     members = text.str.count_matches('":', literal=True)  # without escapes, quotes are in no name or value
     null_members = text.str.count_matches(r'": ?null')
-    filled = pl.sum_horizontal(pl.col(f"={column.name}").is_not_null() for column in columns)
+    filled = pl.sum_horizontal(pl.lit(0), *(pl.col(f"={column.name}").is_not_null() for column in columns))
     row_id = pl.col("=instrument_id") if any(each.name == "instrument_id" for each in columns) else pl.lit("")
     envelope = {name: pl.col(f"={name}") for name in _ENVELOPE if name in rows.columns}
     equal = [
