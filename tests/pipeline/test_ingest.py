@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from tickerlake import clock
+from tickerlake.errors import DataError
 from tickerlake.kafka.admin import Topic
 from tickerlake.model.reject import Reject
 from tickerlake.pipeline import ingest as module
@@ -201,3 +202,9 @@ def test_a_repetition_of_any_source_has_later_times_and_distinct_ids(kafka: Memo
     assert run(TimeShiftedSource(TickFeed(3), cycle=2, period_ns=1_000)) == [(3, 0, True), (3, 0, True)]
     assert kafka.values("ticks", "trade_id")[:2] == ["quotes-1#2", "trades-1#2"]
     assert kafka.values("ticks", "ts_event_ns")[:2] == [EPOCH_NS + 2_001] * 2
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"\xff", b"[]", b'{"fingerprint":"\xff"}', b"[" * 5_000, b"{}"])
+def test_a_checkpoint_that_cannot_be_read_ends_in_a_sentence(value: bytes) -> None:
+    with pytest.raises(DataError, match="checkpoint of this file in the topic"):
+        module._decode_checkpoint(value)

@@ -268,7 +268,19 @@ class Ingest:
             for record_key, value in batch.frame.select("key", "value").iter_rows():
                 if record_key in keys and value is not None:
                     last[record_key] = value
-        return [msgspec.json.decode(last[key], type=Checkpoint) if key in last else None for key in keys]
+        return [_decode_checkpoint(last[key]) if key in last else None for key in keys]
+
+
+def _decode_checkpoint(value: bytes) -> Checkpoint:
+    try:
+        return msgspec.json.decode(value, type=Checkpoint)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # not the one before it: what it does not count would be written twice
+        raise DataError(
+            f"The last checkpoint of this file in the topic {PROGRESS_TOPIC} cannot be read: "
+            "another program or a later release wrote it.",
+            "Use the release that wrote it, or give the file another name: it is then written as another file.",
+        ) from error
 
 
 def _find_known_schema(value: bytes) -> str | None:
