@@ -20,6 +20,7 @@ from fault.simulation import (
     check_stored,
     simulated_environment,
 )
+from support.oracle import read_reject_documents
 from support.power_cut import (
     Disk,
     Loss,
@@ -76,8 +77,9 @@ class Recording:
 
 def check_committed(world: SimWorld, folder: Path) -> None:
     """Check that the records before the committed offsets are on the disk; reads only its files."""
+    rejects = read_reject_documents(folder / "new" / "lake", "t")
     for number, committed in world.committed.items():
-        stored = {int(path.stem) for path in folder.glob(f"new/lake/rejects/t/partition={number}/*.json")}
+        stored = {offset for partition, offset in rejects if partition == number}
         for path in folder.glob(f"new/lake/raw/t/partition={number}/*"):
             stored |= {offset for offset, _ in _rows(path.name, path.read_bytes())}
         lost = {offset for offset in world.history[number] if offset < committed.offset} - stored
