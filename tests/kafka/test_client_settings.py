@@ -101,6 +101,13 @@ def test_what_is_an_address(servers: str) -> None:
     assert client_settings(servers, {})["bootstrap.servers"] == servers
 
 
+@pytest.mark.parametrize("text", ["\udcff", "a\0b"])
+def test_texts_that_would_abort_the_process(text: str) -> None:
+    for properties, defaults in (({"client.id": text}, {}), ({text: "x"}, {}), ({}, {"group.id": text})):
+        with pytest.raises(UsageError, match="is not UTF-8, or has a NUL"):
+            client_settings(LOCAL, properties, **defaults)
+
+
 def test_the_users_properties_take_precedence() -> None:
     settings = client_settings(LOCAL, {"client.id": "mine", "log_level": "7"}, linger=5)
     assert (settings["client.id"], settings["log_level"], settings["linger"]) == ("mine", "7", 5)

@@ -163,8 +163,8 @@ def _report(error: Exception) -> int:
         _print_error(error.message, error.hint)
         return error.exit_code
     if isinstance(error, typer.Abort):
-        _print_error("Aborted.", "")
-        return 1
+        _print_error("Aborted.", "The command asks for an input: run it in a terminal.")
+        return UsageError.exit_code
     if isinstance(error, BrokenPipeError):
         # the reader has closed the pipe, as `head` does; without this, flushing at exit would fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -173,9 +173,8 @@ def _report(error: Exception) -> int:
     disk_errors = [
         os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)
     ]
-    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
-        text = error.object[:80].encode(errors="backslashreplace").decode()
-        _print_error(f"{text!r} is not UTF-8.", "Only names of files to read may be in another encoding.")
+    if text := _text_that_is_not_utf_8(error):
+        _print_error(f"{text} is not UTF-8.", "Only names of files to read may be in another encoding.")
         return UsageError.exit_code
     if not disk_errors and isinstance(error, OSError):
         place = f"{error.filename!s}: " if error.filename else ""
@@ -189,6 +188,15 @@ def _report(error: Exception) -> int:
         f"{tempfile.gettempdir()}); then run the same command again to continue.",
     )
     return 3
+
+
+def _text_that_is_not_utf_8(error: BaseException | None) -> str:
+    """Return the text that an error is about, if an argument holds bytes that are not UTF-8."""
+    while error is not None:
+        if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+            return repr(error.object[:80])
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _print_error(message: str, hint: str) -> None:

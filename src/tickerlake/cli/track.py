@@ -126,12 +126,15 @@ def track(
     from tickerlake.alerts.engine import AlertEngine
     from tickerlake.analytics.calendars import sessions_by_market
     from tickerlake.lake.store import open_store
+    from tickerlake.lake.topic import check_topic
     from tickerlake.pipeline.track import Tracker, TrackOptions
 
     options = engine_options(bars, indicators, grace, lateness, idle, ahead, group)
     ruleset = load_rules(rules, preset)
     engine = AlertEngine(ruleset.rules, options.intervals)
     prefix = prefix or topic.partition(".")[0]
+    for name in (topic, f"{prefix}.alerts"):
+        check_topic(name)
     kafka_properties = librdkafka_properties(context, property_)
     sessions = sessions_by_market(calendar, lambda: print_status(_UNKNOWN_EXCHANGE))
     store = open_store(state)

@@ -8,7 +8,7 @@ _LOOPBACK_SERVER = re.compile(
     r"(?:PLAINTEXT://)?(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?", re.IGNORECASE
 )
 _SERVER = re.compile(
-    r"(?:[A-Za-z_]+://)?(?:\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s\[\]:/@,\x00-\x1f\x7f]+)(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:[A-Za-z_]+://)?(?:\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s\[\]:/@,\x00-\x1f\x7f\ud800-\udfff]+)(?::(?P<port>[0-9]{1,5}))?"
 )
 
 

@@ -1,5 +1,6 @@
 """What all Kafka clients share: safe settings, translated errors, detection of lost brokers."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -85,6 +86,7 @@ def client_settings(bootstrap_servers: str, properties: Mapping[str, str], **def
         **defaults,
     }
     merged |= properties
+    _check_texts(merged)
     named = [properties[name] for name in _SERVER_PROPERTIES if properties.get(name, "").strip()]
     for servers in named or [bootstrap_servers]:
         check_servers(servers)
@@ -95,6 +97,17 @@ def client_settings(bootstrap_servers: str, properties: Mapping[str, str], **def
         has_sasl = not _SASL_MECHANISM.isdisjoint(properties)
         merged["security.protocol"] = "SASL_SSL" if has_sasl else "SSL"
     return merged
+
+
+def _check_texts(settings: Mapping[str, Any]) -> None:
+    # the client's C code aborts the process
+    for name, value in settings.items():
+        texts = [each for each in (name, value) if isinstance(each, str)]
+        if any("\0" in each or re.search("[\ud800-\udfff]", each) for each in texts):
+            raise UsageError(
+                f"The Kafka setting {name!r} is not UTF-8, or has a NUL.",
+                "Check --property (-X) and --group.",
+            )
 
 
 def translate_error(error: RdError, action: str, bootstrap_servers: str) -> TickerlakeError:
