@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -362,3 +363,14 @@ def test_a_query_that_is_not_text(lake: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith(b"tickerlake: Standard input is not text")
+
+
+def test_names_that_are_not_utf8(lake: Path, tmp_path: Path) -> None:
+    run("query", "select 1 as a", "--lake", lake, "-o", "\udcff.csv", cwd=tmp_path)
+    assert (tmp_path / "\udcff.csv").read_text() == "a\n1\n"
+    _, err = run("query", "select 1", "--lake", lake, "-o", "\udcff.parquet", exit_code=2, cwd=tmp_path)
+    assert "is not UTF-8" in err
+    shutil.copytree(lake, tmp_path / "\udcff" / "lake")
+    _, err = run("query", "from bars", "--lake", "lake", exit_code=2, cwd=tmp_path / "\udcff")
+    assert "is not UTF-8" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["\udcff", "\udcff.csv"]

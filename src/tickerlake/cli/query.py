@@ -85,8 +85,9 @@ def query(
         if to_file:
             _check_outside(to_file, store.local_path)
         draft = stack.enter_context(output_file(to_file, force=force)) if to_file else None
+        output_files = [draft] if draft and output_format == "parquet" else []
         database = LakeDatabase(
-            store, dates, memory=memory, report=status_line.update, output_files=[draft] if draft else []
+            store, dates, memory=memory, report=status_line.update, output_files=output_files
         )
         stack.callback(database.close)
         result = database.query(sql)

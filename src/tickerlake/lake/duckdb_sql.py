@@ -49,7 +49,8 @@ def open_database(folder: Path, memory: str) -> Any:
 
 
 def sql_literal(text: str) -> str:
-    """Return a string as an SQL literal."""
+    """Return a string as an SQL literal; UnicodeEncodeError if it is not valid Unicode."""
+    text.encode()  # DuckDB has an error of its own for each way in which such a text reaches it
     return "'" + text.replace("'", "''") + "'"
 
 
