@@ -116,6 +116,22 @@ def test_a_first_record_of_another_kind_hides_nothing(
     assert (done.records, done.rejects_by_topic) == (21, {"t": 1})
     assert rows(store, "trades").height == 20
     assert_no_findings(store)
+    database = LakeDatabase(store, utc_dates)
+    assert database.query("select count(*) from trades").fetchall() == [(20,)]
+    assert database.notes() == ["t: 1 rejected when compacted; reasons: curated/_rejects/"]
+    database.close()
+
+
+def test_a_lake_without_records_of_a_table_says_so(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    LakeTopic(store, "foreign").add_segment([b"{}", b"[]"])
+    LakeTopic(store, "b").add_segment([bar("A", 0)])
+    database = LakeDatabase(store, utc_dates)
+    assert database.query("select count(*) from trades").fetchall() == [(0,)]
+    assert database.notes() == ["none of 3 rows is of trades"]
+    database.query("from bars").fetchall()
+    assert database.notes() == []
+    database.close()
 
 
 def test_a_table_names_what_it_leaves_out_only_where_its_records_are(tmp_path: Path) -> None:

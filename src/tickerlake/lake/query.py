@@ -152,8 +152,11 @@ class LakeDatabase:
         return sum(each.records.total() for each in self.pending.values())
 
     def notes(self) -> list[str]:
-        """Say which rows of raw segments are not in the tables that were used, and why."""
-        tables = " or ".join(name for name in RECORD_TYPES if name in self._prepared)
+        """Say how many rows of which topics are not in the tables that were used, and why."""
+        used = [name for name in RECORD_TYPES if name in self._prepared]
+        if not used or self._state is None:
+            return []
+        tables = " or ".join(used)
         notes = []
         for topic, pending in self.pending.items():
             others = pending.rows - pending.records.total() - pending.rejects.total()
@@ -162,6 +165,16 @@ class LakeDatabase:
             if pending.rejects:
                 rejects = pending.rejects.total()
                 notes.append(f"{topic}: {rejects:,} rejected, the first: {pending.first_reason}")
+        for topic, consumed in self._state.consumed.items():
+            rows = Counter[str]()
+            for each in consumed.partitions.values():
+                rows.update(each.rows)
+            rejects = sum(each.rejects for each in consumed.partitions.values())
+            if rejects and (not rows or not rows.keys().isdisjoint(used)):
+                notes.append(f"{topic}: {rejects:,} rejected when compacted; reasons: {curated.REJECTS}")
+        rows_read = sum(each.rows for each in self.pending.values())
+        if rows_read and not notes and not self.not_curated and not any(map(self._state.files_of, used)):
+            notes.append(f"none of {rows_read:,} rows is of {tables}")
         return notes
 
     def query(self, sql: str, parameters: Iterable[Any] = ()) -> Any:
