@@ -31,7 +31,7 @@ from support.hostile_files import (
 )
 from tickerlake.errors import DataError
 from tickerlake.sources import merged as merged_module
-from tickerlake.sources.merged import open_merged_source
+from tickerlake.sources.merged import expand_paths, open_merged_source
 from tickerlake.tools.convert import ConvertStats, convert
 
 pytestmark = pytest.mark.timeout(60)
@@ -453,6 +453,25 @@ def test_an_unreadable_file(locked: str) -> None:
                 check_rejected(path)
         finally:
             path.parent.chmod(0o700)
+
+
+@pytest.mark.parametrize("locked", ["AAA", "AAA/inner"])
+def test_an_unreadable_folder_is_not_passed_over(locked: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "AAA" / "inner").mkdir(parents=True)
+        write(folder / "AAA", GOOD)
+        (folder / locked).chmod(0)
+        try:
+            with unprivileged():
+                with suppress(PermissionError):
+                    list((folder / locked).iterdir())
+                    pytest.skip("this user may read everything")
+                with pytest.raises(DataError, match="cannot be read: Permission denied"):
+                    expand_paths([str(folder / "AAA")])
+        finally:
+            (folder / locked).chmod(0o700)
 
 
 # --- numbers

@@ -221,6 +221,10 @@ def expand_paths(names: Sequence[str]) -> list[Path]:
     return list(unique_paths.values())
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def _expand_path(name: str) -> list[Path]:
     if not name.strip():
         raise DataError("The name of a file is empty.", "Name a file, or . for all CSV files of this folder.")
@@ -232,9 +236,9 @@ def _expand_path(name: str) -> list[Path]:
         )
     path = Path(name)
     if path.is_dir():
-        matches = sorted(
-            each for each in path.rglob("*") if each.is_file() and each.name.lower().endswith(_EXTENSIONS)
-        )
+        # unlike `rglob`, this does not pass over folders that it may not read
+        files = (Path(root, file) for root, _, names in os.walk(path, onerror=_raise) for file in names)
+        matches = sorted(each for each in files if each.name.lower().endswith(_EXTENSIONS) and each.is_file())
         if not matches:
             raise DataError(
                 f"The folder {name} has no CSV files.",
