@@ -145,6 +145,11 @@ def run() -> int:
         code = app(prog_name="tickerlake", standalone_mode=False)
         if sys.stdout:
             sys.stdout.flush()
+    except SystemExit as ended:
+        # Click ends the process with 1 if a pipe is closed
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _report(ended.__context__)
+        raise
     except Exception as error:
         if interrupt.was_raised():
             raise
