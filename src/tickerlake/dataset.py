@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import polars as pl
@@ -254,7 +255,7 @@ class _Conditions:
             self.values.append(day + _AFTER_BOUND)
 
 
-def open_lake(uri: str, *, calendar: str = "24/7", memory: str = "2GB") -> Lake:
+def open_lake(uri: str | Path, *, calendar: str = "24/7", memory: str = "2GB") -> Lake:
     """Open a lake for reading; nothing in it changes.
 
     Parameters
@@ -276,7 +277,7 @@ def open_lake(uri: str, *, calendar: str = "24/7", memory: str = "2GB") -> Lake:
     >>> lake = tickerlake.open_lake("./lake")  # doctest: +SKIP
     >>> lake.bars(["AAPL", "MSFT"], "1d", start="2012-01-01").to_pandas()  # doctest: +SKIP
     """
-    return Lake(uri, calendar=calendar, memory=memory)
+    return Lake(str(uri), calendar=calendar, memory=memory)
 
 
 def _parse_bound(value: str | date | datetime, name: str) -> date | datetime:

@@ -132,6 +132,14 @@ def test_every_command_says_that_there_is_no_lake(tmp_path: Path, arguments: tup
     assert sorted(tree(tmp_path)) == [".", "file"]
 
 
+def test_sink_leaves_other_folders_alone(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/1.jpg").write_text("x")
+    _, err = run("sink", "-t", "t", "--lake", "photos", "-b", "127.0.0.1:1", exit_code=2, cwd=tmp_path)
+    assert f"{tmp_path}/photos is not a lake: it holds 1.jpg." in err
+    assert sorted(tree(tmp_path)) == [".", "photos", "photos/1.jpg"]
+
+
 def test_doctor_creates_no_lake(tmp_path: Path) -> None:
     out, _ = run("doctor", "--lake", "nowhere", cwd=tmp_path)
     assert f"there is no lake at {tmp_path}/nowhere yet" in out
@@ -246,7 +254,7 @@ def test_what_is_not_a_file_does_not_stop_a_reader(lake: Path) -> None:
 
 def test_a_lake_behind_a_link_is_read(lake: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(lake)
-    with tickerlake.open_lake(str(tmp_path / "link")) as opened:
+    with tickerlake.open_lake(tmp_path / "link") as opened:
         assert opened.bars().height == 4
 
 

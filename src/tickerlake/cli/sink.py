@@ -103,7 +103,7 @@ def sink(
     from tickerlake.errors import DataError, UsageError
     from tickerlake.kafka.reader import OPEN_TRANSACTIONS_WARNING
     from tickerlake.lake.formats import for_topic
-    from tickerlake.lake.store import open_store
+    from tickerlake.lake.opening import open_or_create_lake
     from tickerlake.lake.topic import check_format, check_topic
     from tickerlake.pipeline.sink import Sink, SinkOptions, SinkProgress
 
@@ -119,7 +119,7 @@ def sink(
     for name in topic:
         check_topic(name)
     kafka_properties = librdkafka_properties(context, property_)
-    store = open_store(lake)
+    store = open_or_create_lake(lake)
     group = group or f"tickerlake-sink-{hashlib.blake2b(store.uri.encode(), digest_size=6).hexdigest()}"
     if for_topic(options.format).one_object_per_record:
         print_status(_OBJECT_COST_WARNING)

@@ -34,17 +34,24 @@ def ensure_format_version(store: Store) -> None:
     UsageError
         The store holds something that is not a lake.
     """
-    if check_format_version(store):
+    if check_can_hold_lake(store):
         return
+    meta = msgspec.json.encode(LakeMeta(FORMAT_VERSION, f"tickerlake {VERSION}"))
+    if not create_if_absent(store, LAKE_KEY, meta, content_type="application/json"):
+        check_format_version(store)  # another writer created it
+
+
+def check_can_hold_lake(store: ReadableStore) -> bool:
+    """Return whether there is a lake; raise as `ensure_format_version` if there is none and cannot be one."""
+    if check_format_version(store):
+        return True
     first = next((info for info in store.list("") if not info.key.startswith(".")), None)
     if first and not first.key.startswith((*TOP_LEVEL_PREFIXES, LAKE_KEY)):
         raise UsageError(
             f"{store.uri} is not a lake: it holds {first.key}.",
             "Name an empty folder or prefix, or one that holds a lake (--lake).",
         )
-    meta = msgspec.json.encode(LakeMeta(FORMAT_VERSION, f"tickerlake {VERSION}"))
-    if not create_if_absent(store, LAKE_KEY, meta, content_type="application/json"):
-        check_format_version(store)  # another writer created it
+    return False
 
 
 def check_format_version(store: ReadableStore) -> bool:

@@ -2,12 +2,12 @@
 
 import difflib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 from tickerlake.errors import TickerlakeError, UsageError
-from tickerlake.lake.format_version import check_format_version
+from tickerlake.lake.format_version import check_can_hold_lake, check_format_version
 from tickerlake.lake.store import ReadableStore, Store, open_for_reading, open_store
 from tickerlake.lake.store.base import LAKE_KEY
 
@@ -36,6 +36,22 @@ def open_lake_for_reading(uri: str) -> ReadableStore:
 def open_lake_for_writing(uri: str) -> Store:
     """Open a lake that exists for reading and writing; raises as `open_lake_for_reading`."""
     open_lake_for_reading(uri).close()
+    return open_store(uri)
+
+
+def open_or_create_lake(uri: str) -> Store:
+    """Open a lake for reading and writing, or create it; a folder that holds something else stays as it is.
+
+    Raises
+    ------
+    UsageError
+        The folder holds something that is not a lake.
+    LakeError
+        As `open_lake_for_reading`.
+    """
+    with closing(open_for_reading(uri)) as reader:
+        if reader.local_path:  # of a bucket, opening changes nothing
+            check_can_hold_lake(reader)
     return open_store(uri)
 
 
