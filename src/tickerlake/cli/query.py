@@ -159,5 +159,8 @@ def _write(result: Any, output_format: str, file: Path | None) -> int:
     if file:
         with file.open("wb") as stream:
             return write(result, stream)
-    with open_stdout() as stream:
-        return write(result, stream)
+    try:
+        with open_stdout() as stream:
+            return write(result, stream)
+    except BrokenPipeError:
+        raise typer.Exit from None  # the reader has closed the pipe, as `head` does
