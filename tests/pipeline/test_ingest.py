@@ -158,7 +158,7 @@ def kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryKafka:
     kafka = MemoryKafka()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(module, "Admin", lambda *_: kafka)
-    monkeypatch.setattr(module, "Producer", lambda *_: kafka)
+    monkeypatch.setattr(module, "Producer", lambda *_, **__: kafka)
     monkeypatch.setattr(module, "read_all", kafka.read_all)
     return kafka
 

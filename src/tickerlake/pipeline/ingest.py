@@ -279,7 +279,7 @@ def _decode_checkpoint(value: bytes) -> Checkpoint:
         raise DataError(
             f"The last checkpoint of this file in the topic {PROGRESS_TOPIC} cannot be read: "
             "another program or a later release wrote it.",
-            "Use the release that wrote it, or give the file another name: it is then written as another file.",
+            "Use the release that wrote it, or rename the file: it is then written as another one.",
         ) from error
 
 
