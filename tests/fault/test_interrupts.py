@@ -23,6 +23,7 @@ FEW, MANY = 5, 200
 SERVICE_S: Final = 2.5
 """From when to when services, which never end, are interrupted: they are ready after about a second."""
 TRADES: Final = 40_000
+DRAFTS: Final = re.compile(r"\..*\.(tmp|part)")
 ENDINGS: Final = re.compile(r"^(tickerlake: Interrupted\. |stopping: )", re.MULTILINE)
 
 
@@ -72,37 +73,38 @@ class Case:
     check
         Called after each run with its folder and whether it was interrupted.
     check_all
-        Called after all runs: the command, run again to its end, has made up for all interruptions.
+        Called after all runs, with the folder of the last one: the command, run again to its end, makes up for
+        all interruptions.
     """
 
     arguments: Callable[[Stage], tuple[object, ...]]
     is_service: bool = False
     check: Callable[[Stage, Path, bool], None] = lambda _stage, _folder, _interrupted: None
-    check_all: Callable[[Stage], None] = lambda _stage: None
+    check_all: Callable[[Stage, Path], None] = lambda _stage, _folder: None
 
 
-def produced_once(stage: Stage) -> None:
+def produced_once(stage: Stage, _folder: Path) -> None:
     topic = f"{stage.name}.again"
     run("produce", stage.trades, "-t", topic, "-b", stage.servers)
     counts = oracle.count_by_field(stage.servers, topic, "trade_id")
     assert (len(counts), set(counts.values())) == (TRADES, {1})
 
 
-def stored_once(stage: Stage) -> None:
+def stored_once(stage: Stage, _folder: Path) -> None:
     lake = stage.folder / "again"
     run("sink", "-t", f"{stage.name}.trades", "-b", stage.servers, "--lake", lake, "--until-end")
     out, _ = run("audit", "--lake", lake, "--deep", "-b", stage.servers, "--json")
     assert sum(partition["records"] for partition in json.loads(out)["partitions"]) == TRADES
 
 
-def compacted_once(stage: Stage) -> None:
+def compacted_once(stage: Stage, _folder: Path) -> None:
     lake = max(stage.folder.glob("copy*"), key=lambda path: path.stat().st_mtime_ns)
     run("compact", "--lake", lake)
     out, _ = run("query", "select count(*) as n from trades", "--lake", lake)
     assert out.splitlines() == ["n", str(TRADES)]
 
 
-def tracked_once(stage: Stage) -> None:
+def tracked_once(stage: Stage, _folder: Path) -> None:
     run("track", "-t", f"{stage.name}.trades", "-b", stage.servers, *stage.state("again"),
         "--prefix", f"{stage.name}again", "--until-end")  # fmt: skip
     once, again = (_bars(stage, suffix) for suffix in ("", "again"))
@@ -132,6 +134,11 @@ def no_broker_is_left(_stage: Stage, folder: Path, interrupted: bool) -> None:
     if not interrupted:
         run("broker", "stop", "--data-dir", folder / "broker")
     assert not _processes_of(folder / "broker")
+
+
+def continues(_stage: Stage, folder: Path) -> None:
+    _, err = run("demo", "--no-serve", "--data-dir", "broker", "--broker-port", 0, cwd=folder)
+    assert "all 12,154 records are in the lake exactly once" in err
 
 
 CASES: Final = {
@@ -176,9 +183,10 @@ CASES: Final = {
         lambda stage: ("alerts", "tail", "-t", f"{stage.name}.alerts", "-b", stage.servers), is_service=True
     ),
     "broker start": Case(
-        lambda _: ("broker", "start", "--data-dir", "broker"), check=no_broker_is_left
+        lambda _: ("broker", "start", "--data-dir", "broker", "--port", 0), check=no_broker_is_left
     ),
-    "demo": Case(lambda _: ("demo", "--no-serve", "--data-dir", "broker"), check=no_broker_is_left),
+    "demo": Case(lambda _: ("demo", "--no-serve", "--data-dir", "broker", "--broker-port", 0),
+        check=no_broker_is_left, check_all=continues),
 }  # fmt: skip
 
 
@@ -196,7 +204,7 @@ def test_interrupted_at_random_moments(stage: Stage, tmp_path: Path, name: str, 
         delay_s = rng.uniform(0, length_s)
         outcome = _interrupt(case, stage, folder, delay_s)
         outcomes[outcome] += 1
-    case.check_all(stage)
+    case.check_all(stage, folder / "work")
     print(dict(outcomes))
     assert outcomes["interrupted"]
 
@@ -230,8 +238,7 @@ def _interrupt(case: Case, stage: Stage, folder: Path, delay_s: float) -> str:
     assert "Traceback" not in err + out, err
     assert ended_before or len(ENDINGS.findall(err)) == 1, f"after {delay_s:.4f} s: {err}"
     assert list(temporary.iterdir()) == []
-    drafts = [path for path in work.rglob("*") if path.name.startswith(".") and path.is_file()]
-    assert drafts == []
+    assert [path for path in work.rglob("*") if DRAFTS.fullmatch(path.name)] == []
     case.check(stage, work, not ended_before)
     return "ended before" if ended_before else "interrupted"
 

@@ -71,8 +71,7 @@ def demo(
 
         def on_finished(servers: str, outcome: "DemoResult", announce: "Callable[[str], None]") -> None:
             status_line.clear()
-            if not stop.is_set():
-                _print_summary(outcome, lake, with_dashboard=with_dashboard)
+            _print_summary(outcome, lake, with_dashboard=with_dashboard)
             if with_dashboard and not stop.is_set():
                 _serve(servers, lake, port, stop, announce)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _WORDS = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}
-_RETRY_S = 0.01
+_RETRY_S = 0.001
 """How soon an interruption is tried again that cannot be raised now: not noticeable, and no load."""
 
 
@@ -138,6 +138,8 @@ def _on_signal(number: int, frame: "FrameType | None") -> None:
         _thread.start_new_thread(block.request_stop, ())
     elif _is_indivisible(frame):
         signal.setitimer(signal.ITIMER_REAL, _RETRY_S)
+    elif not _state.raised and isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        _state.raised = True  # by Polars, which handles signals, too: once more would interrupt the clean-up
     else:
         _state.raised = True
         raise KeyboardInterrupt

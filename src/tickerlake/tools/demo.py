@@ -76,7 +76,7 @@ class Demo:
         stop
             Stops the pipeline.
         on_finished
-            Called while Kafka is still running, with its address, the results, and a function that takes the
+            Called unless it was stopped, while Kafka is still running, with its address, the results, and a function that takes the
             URL of the page for other demos.
         fresh
             Whether to delete the lake and the broker's data first.
@@ -99,7 +99,8 @@ class Demo:
             self._report(f"✓ Kafka answers at {broker.bootstrap_servers}")
             try:
                 result = self._run_pipeline(broker.bootstrap_servers, stop)
-                on_finished(broker.bootstrap_servers, result, folder.announce)
+                if result and not stop.is_set():
+                    on_finished(broker.bootstrap_servers, result, folder.announce)
             finally:
                 if not stop_temporary_broker(self.data_dir) and broker_status(self.data_dir):
                     self._report(
@@ -112,7 +113,10 @@ class Demo:
                 f"{self.lake} is not a lake, so it was not deleted.", "Choose another folder with --lake."
             )
 
-    def _run_pipeline(self, servers: str, stop: threading.Event) -> DemoResult:
+    def _run_pipeline(self, servers: str, stop: threading.Event) -> DemoResult | None:
+        """Return None if it was stopped before all records were stored."""
+        if stop.is_set():
+            return None
         store = open_store(str(self.lake))
         ingest = Ingest(servers, TOPIC)
         ingest.prepare()
@@ -138,13 +142,16 @@ class Demo:
                 stop.set()
                 raise
             (ingested,) = ingest_future.result()
-        if not stop.is_set():
-            rest = Sink(servers, [TOPIC], store, "tickerlake-demo", options).run(
-                stop, until_end=True, on_progress=on_sink_progress
-            )
-            stored.records += rest.records
-            stored.segments += rest.segments
-            stored.bytes += rest.bytes
+        if stop.is_set():
+            return None
+        rest = Sink(servers, [TOPIC], store, "tickerlake-demo", options).run(
+            stop, until_end=True, on_progress=on_sink_progress
+        )
+        stored.records += rest.records
+        stored.segments += rest.segments
+        stored.bytes += rest.bytes
+        if stop.is_set():
+            return None
         audited = audit_lake(store, TOPIC, servers, deep=True)
         save_audit_records(store, audited, deep=True, compared=True)
         tracked, alerts = self._track(servers, store, stop)
