@@ -1,5 +1,6 @@
 """Rules files: what is valid, and the problems reported for what is not."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -282,3 +283,27 @@ def test_presets_are_rules_files(name: str) -> None:
 
 def test_an_empty_file_has_no_rules() -> None:
     assert parse("", "x").rules == ()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "huge", "loop", "deep", "binary", "missing"])
+def test_what_is_not_a_rules_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "rules.toml"
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "huge":
+            path.touch()
+            os.truncate(path, 1 << 33)
+        case "loop":
+            path.symlink_to(path)
+        case "deep":
+            path.write_text("a = " + "[" * 5000)
+        case "binary":
+            path.write_bytes(bytes(range(256)))
+    with pytest.raises(UsageError, match=r"rules\.toml") as caught:
+        load(path)
+    assert caught.value.hint

@@ -21,6 +21,10 @@ _MAX_RULES: Final = 1_000
 """Every rule is evaluated for every bar: this many already slow `track` down."""
 
 
+_MAX_FILE_BYTES: Final = 4 << 20
+"""A hundred times what `_MAX_RULES` rules need."""
+
+
 class NotifyTable(NamedTuple):
     """A ``[[notify]]`` table, unread, and the line of its header."""
 
@@ -68,8 +72,14 @@ def load(path: Path) -> RuleSet:
         If it cannot be read; `RulesError` if it is invalid.
     """
     try:
+        # a device or a pipe may never end
+        if path.exists() and (not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES):
+            raise UsageError(
+                f"{path} is a folder, a device or a pipe, or larger than {_MAX_FILE_BYTES >> 20} MiB.",
+                "Name a rules file.",
+            )
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"The rules file {path} cannot be read: {error}.", "Check --rules.") from error
     return parse(text, str(path))
 
