@@ -101,6 +101,7 @@ def sink(
     import hashlib
 
     from tickerlake.errors import DataError, UsageError
+    from tickerlake.kafka.client import check_client_settings
     from tickerlake.kafka.reader import OPEN_TRANSACTIONS_WARNING
     from tickerlake.lake.formats import for_topic
     from tickerlake.lake.opening import open_or_create_lake
@@ -119,6 +120,7 @@ def sink(
     for name in topic:
         check_topic(name)
     kafka_properties = librdkafka_properties(context, property_)
+    check_client_settings(bootstrap_servers, kafka_properties)
     store = open_or_create_lake(lake)
     group = group or f"tickerlake-sink-{hashlib.blake2b(store.uri.encode(), digest_size=6).hexdigest()}"
     if for_topic(options.format).one_object_per_record:

@@ -125,6 +125,7 @@ def track(
     """
     from tickerlake.alerts.engine import AlertEngine
     from tickerlake.analytics.calendars import sessions_by_market
+    from tickerlake.kafka.client import check_client_settings
     from tickerlake.lake.store import open_store
     from tickerlake.lake.topic import check_topic
     from tickerlake.pipeline.track import Tracker, TrackOptions
@@ -133,9 +134,10 @@ def track(
     ruleset = load_rules(rules, preset)
     engine = AlertEngine(ruleset.rules, options.intervals)
     prefix = prefix or topic.partition(".")[0]
-    for name in (topic, f"{prefix}.alerts"):
+    for name in (topic, f"{prefix}.alerts", group):
         check_topic(name)
     kafka_properties = librdkafka_properties(context, property_)
+    check_client_settings(bootstrap_servers, kafka_properties)
     sessions = sessions_by_market(calendar, lambda: print_status(_UNKNOWN_EXCHANGE))
     store = open_store(state)
     worker = Tracker(

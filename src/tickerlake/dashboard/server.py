@@ -159,6 +159,9 @@ class Dashboard:
             **self._listener.uvicorn_options(),
         )
         try:
+            for path in filter(None, (options.tls_cert, options.tls_key)):
+                if not Path(path).is_file():
+                    raise FileNotFoundError(f"{path} is not a file")  # a pipe may never end
             config.load()
         except (ssl.SSLError, OSError) as error:
             raise UsageError(

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import KafkaError as RdError
+from confluent_kafka.admin import AdminClient
 
 from tickerlake import clock
 from tickerlake.errors import BrokerUnreachable, Fenced, KafkaError, Rebalanced, TickerlakeError, UsageError
@@ -194,6 +195,20 @@ def start_consumer(bootstrap_servers: str, properties: Mapping[str, str], **defa
         return Consumer(client_settings(bootstrap_servers, properties, **defaults))
     except KafkaException as error:
         raise translate_error(error.args[0], "starting a consumer", bootstrap_servers) from error
+
+
+def check_client_settings(bootstrap_servers: str, properties: Mapping[str, str]) -> None:
+    """Raise an error for settings that the Kafka client rejects, before anything else is created.
+
+    Raises
+    ------
+    UsageError
+        If a property does not exist, or its value is invalid.
+    """
+    try:
+        AdminClient(client_settings(bootstrap_servers, properties))
+    except KafkaException as error:
+        raise translate_error(error.args[0], "starting a client", bootstrap_servers) from error
 
 
 def brokers_lost_error(bootstrap_servers: str) -> BrokerUnreachable:
