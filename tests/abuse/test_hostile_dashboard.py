@@ -194,7 +194,7 @@ def fail_once(function: Callable[..., Any], error: BaseException) -> Callable[..
 def test_a_thread_that_ends_is_reported_and_restarted(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prefix = f"h{secrets.token_hex(4)}"
     Admin(kafka).create_topic(f"{prefix}.bars", 1, hostile.TOPIC_CONFIG)
-    hostile.send(kafka, f"{prefix}.bars", hostile.mixed(good_messages("bars", 5), 3, 200))
+    assert not hostile.send(kafka, f"{prefix}.bars", hostile.mixed(good_messages("bars", 5), 3, 200))
     failing = fail_once(DashboardReader._poll_batch, KeyError("a bug"))
     monkeypatch.setattr(DashboardReader, "_poll_batch", failing)
     dashboard = Dashboard(kafka, {}, None, DashboardOptions(port=0, prefixes=[prefix]))

@@ -263,8 +263,8 @@ def test_hostile_records_in_a_topic_are_rejected_and_the_next_ones_tracked(
 def test_topics_of_one_group_follow_each_other(kafka: str, tmp_path: Path) -> None:
     group = f"g{secrets.token_hex(4)}"
     for number, topic in enumerate((f"{group}.trades", f"{group}.{'long' * 50}", f"{group}.trades")):
-        Admin(kafka).create_topic(topic, 1)
-        hostile.send(kafka, topic, good_messages(5)[::2])
+        Admin(kafka).create_topic(topic, 1, hostile.TOPIC_CONFIG)
+        assert not hostile.send(kafka, topic, good_messages(5)[::2])
         tracker = make_tracker(kafka, topic, group, f"{group}.results{number}", tmp_path)
         assert tracker.run(threading.Event(), until_end=True).records == 5
 

@@ -28,15 +28,15 @@ FAST = ("-X", f"topic.metadata.refresh.interval.ms={500}")
 def topic(kafka: str) -> str:
     """A topic of one partition with a record."""
     name = f"p{secrets.token_hex(4)}.trades"
-    Admin(kafka).create_topic(name, 1)
-    hostile.send(kafka, name, [hostile.good(TRADE, 0)])
+    Admin(kafka).create_topic(name, 1, hostile.TOPIC_CONFIG)
+    assert not hostile.send(kafka, name, [hostile.good(TRADE, 0)])
     return name
 
 
 def add_partition(kafka: str, topic: str) -> None:
     client = AdminClient({"bootstrap.servers": kafka})
     client.create_partitions([NewPartitions(topic, 2)])[topic].result()
-    hostile.send(kafka, topic, [hostile.good(TRADE, n, "LATER") for n in range(3)], partition=1)
+    assert not hostile.send(kafka, topic, [hostile.good(TRADE, n, "LATER") for n in range(3)], partition=1)
 
 
 @pytest.mark.parametrize("options", [FAST, pytest.param((), marks=pytest.mark.full)])
@@ -73,8 +73,8 @@ def running(reader: DashboardReader) -> Iterator[None]:
 
 def test_the_dashboard_finds_them(kafka: str, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prefix, bars = topic.partition(".")[0], topic.replace("trades", "bars")
-    Admin(kafka).create_topic(bars, 1)
-    hostile.send(kafka, bars, [hostile.good(BAR, 0)])
+    Admin(kafka).create_topic(bars, 1, hostile.TOPIC_CONFIG)
+    assert not hostile.send(kafka, bars, [hostile.good(BAR, 0)])
     monkeypatch.setattr(client, "METADATA_REFRESH_MS", 500)
     reader = DashboardReader(kafka, {}, None, [prefix], lambda: MarketState(lambda _: ALWAYS_OPEN))
     reader.poll_interval_s = 0.2
@@ -82,7 +82,9 @@ def test_the_dashboard_finds_them(kafka: str, topic: str, monkeypatch: pytest.Mo
         wait_until(lambda: reader.status.loading is None)
         for name, schema, symbol in ((topic, TRADE, "LATER"), (bars, BAR, "NEXT")):
             add_partition(kafka, name)
-            hostile.send(kafka, name, [hostile.good(schema, n, symbol) for n in range(3)], partition=1)
+            assert not hostile.send(
+                kafka, name, [hostile.good(schema, n, symbol) for n in range(3)], partition=1
+            )
         for symbol in ("GOOD", "LATER", "NEXT"):
             wait_until(lambda symbol=symbol: reader.market.instruments.find(symbol) is not None)  # type: ignore[misc]
         assert reader.status.kafka == "ok"
