@@ -73,8 +73,8 @@ class Case:
     check
         Called after each run with its folder and whether it was interrupted.
     check_all
-        Called after all runs, with the folder of the last one: the command, run again to its end, makes up for
-        all interruptions.
+        Called after all runs, with the folder of the last one: the command, run again to its end, makes up
+        for all interruptions.
     """
 
     arguments: Callable[[Stage], tuple[object, ...]]

@@ -114,7 +114,7 @@ class stoppable:  # noqa: N801 - used like a function in a `with` statement
         self.is_service = is_service
 
     def __enter__(self) -> None:
-        # Polars has put a handler of its own in front of these, and would raise KeyboardInterrupt in this block
+        # Polars has put its own handler in front of these, which would raise KeyboardInterrupt in this block
         _install()
         _state.block = self
 

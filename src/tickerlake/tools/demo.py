@@ -76,8 +76,8 @@ class Demo:
         stop
             Stops the pipeline.
         on_finished
-            Called unless it was stopped, while Kafka is still running, with its address, the results, and a function that takes the
-            URL of the page for other demos.
+            Called unless it was stopped, while Kafka is still running, with its address, the results, and a
+            function that takes the URL of the page for other demos.
         fresh
             Whether to delete the lake and the broker's data first.
         port

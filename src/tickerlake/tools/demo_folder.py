@@ -84,8 +84,8 @@ class DemoFolder:
         stop_temporary_broker(self._data_dir)
         if broker := broker_status(self._data_dir):
             raise FolderInUse(
-                f"The broker at {broker.bootstrap_servers} (process {broker.pid}) uses {self._data_dir}, and no "
-                "demo started it: nothing was deleted.",
+                f"The broker at {broker.bootstrap_servers} (process {broker.pid}) uses {self._data_dir}, "
+                "and no demo started it: nothing was deleted.",
                 f"Stop it with `tickerlake broker stop --data-dir {self._data_dir}`, or omit --fresh.",
             )
         for entry in self._data_dir.iterdir():

@@ -14,7 +14,7 @@ MAX_ALERT_BYTES: Final = 64 << 20
 
 
 class NumberedAlert(msgspec.Struct, frozen=True):
-    """An alert, the number of its instrument (-1 if unknown), its position in the order of arrival, its size."""
+    """An alert, the number of its instrument (-1 if unknown), its position in order of arrival, its size."""
 
     alert: Alert
     instrument_number: int

@@ -78,7 +78,7 @@ def start_broker(
     data_dir
         The data folder; an empty or missing one becomes a new cluster.
     port
-        The port to listen on, 0 for any free one; by default the last one of this folder, else 9092, else any.
+        The port to listen on, 0 for any free one; by default the folder's last one, else 9092, else any.
     background
         Whether the broker outlives this Python process.
     properties
@@ -146,7 +146,7 @@ def stop_broker(data_dir: Path, timeout_s: float = _STOP_TIMEOUT_S) -> bool:
 
 
 def stop_temporary_broker(data_dir: Path) -> bool:
-    """Stop the broker of a data folder unless somebody wants it to keep running; return whether it was stopped.
+    """Stop the broker of a data folder unless it is to keep running; return whether it was stopped.
 
     Raises
     ------

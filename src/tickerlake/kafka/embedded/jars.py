@@ -120,7 +120,7 @@ def classpath(tools: bool = False, progress: ProgressCallback | None = None) -> 
 
 
 def repair_cache(progress: ProgressCallback | None = None) -> bool:
-    """Replace jars whose content is damaged although nothing else about them has changed; return if any was."""
+    """Replace the jars of the cache whose checksums are wrong; return whether there were any."""
     folder = cache_dir()
     damaged = [jar for jar in pinned_jars() if sha256_of(folder / jar.filename) != jar.sha256]
     for jar in damaged:
