@@ -51,16 +51,10 @@ def test_paths_that_are_not_files(folder: Path, command: list[str]) -> None:
 
 def test_an_output_that_is_a_folder(folder: Path) -> None:
     (folder / "AAA.csv").write_text(GOOD)
-    for output in ("folder", ".", "folder/", "none/out.ndjson", "loop.csv"):
-        _, err = run(
-            "convert",
-            "AAA.csv",
-            "-o",
-            output,
-            "--force",
-            exit_code=2 if output != "loop.csv" else 0,
-            cwd=folder,
-        )
+    (folder / "loop.ndjson").symlink_to("loop.ndjson")
+    for output in ("folder", ".", "folder/", "none/out.ndjson", "loop.csv", "loop.ndjson"):
+        exit_code = 0 if output == "loop.ndjson" else 2
+        _, err = run("convert", "AAA.csv", "-o", output, "--force", exit_code=exit_code, cwd=folder)
         assert "Traceback" not in err
 
 
