@@ -62,7 +62,8 @@ def test_a_decompression_bomb_of_empty_lines(tmp_path: Path, compression: str) -
     bomb = COMPRESSORS[compression](HEADER.encode() + row(1).encode() + b"\n" * (70 << 20))
     assert len(bomb) < 1 << 20
     path = write(tmp_path, bomb, f"AAA.csv.{compression}")
-    check_rejected_by_child(path, "lines for each of its bytes")
+    # the sizes in a zip are known before it is read
+    check_rejected_by_child(path, "times its size" if compression == "zip" else "lines for each of its bytes")
 
 
 def test_a_decompression_bomb_of_one_byte(tmp_path: Path) -> None:

@@ -53,8 +53,7 @@ def test_an_output_that_is_a_folder(folder: Path) -> None:
     (folder / "AAA.csv").write_text(GOOD)
     (folder / "loop.ndjson").symlink_to("loop.ndjson")
     for output in ("folder", ".", "folder/", "none/out.ndjson", "loop.csv", "loop.ndjson"):
-        exit_code = 0 if output == "loop.ndjson" else 2
-        _, err = run("convert", "AAA.csv", "-o", output, "--force", exit_code=exit_code, cwd=folder)
+        _, err = run("convert", "AAA.csv", "-o", output, "--force", exit_code=2, cwd=folder)
         assert "Traceback" not in err
 
 
