@@ -65,7 +65,7 @@ def find_line_mismatches(records: pl.DataFrame, lines: pl.Series) -> pl.Series:
     polars.Series
         Booleans of shape (n,).
     """
-    doubtful = ~_are_verbatim(records, lines)
+    doubtful = ~(verbatim_lines(records) == lines).fill_null(value=False)
     if doubtful.any():
         pairs = zip(records.filter(doubtful).iter_rows(), lines.filter(doubtful), strict=True)
         differing = pl.Series([not _line_matches(record, line) for record, line in pairs], dtype=pl.Boolean)
@@ -73,19 +73,24 @@ def find_line_mismatches(records: pl.DataFrame, lines: pl.Series) -> pl.Series:
     return doubtful
 
 
-def _are_verbatim(records: pl.DataFrame, lines: pl.Series) -> pl.Series:
-    """Return which rows are certainly right: offset, time and key, then the value unchanged."""
+def verbatim_lines(records: pl.DataFrame) -> pl.Series:
+    """Return the row of each record whose value is in it unchanged, after offset, time and key; else null."""
     frame = records.with_columns(
-        key_text=_as_text(records.get_column("key")), text=_as_text(records.get_column("value")), line=lines
+        key_text=_as_text(records.get_column("key")), text=_as_text(records.get_column("value"))
     )
     key, text = pl.col("key_text"), pl.col("text")
-    # no brace and no escape precedes the id: it is a member of the outer object
-    row_id = text.str.extract(r'^\{[^{}\[\]\\]*?"instrument_id": ?"([^"\\]*)"')
-    is_id = (row_id == key) & (text.str.count_matches('"instrument_id"', literal=True) == 1)
+    # without escapes, and in an object without inner ones, this is the one member that can name the key
+    has_id = text.str.contains('"instrument_id"', literal=True)
+    names_key = text.str.contains(
+        pl.concat_str([pl.lit('"instrument_id":"'), key, pl.lit('"')]), literal=True
+    )
+    is_flat = text.str.count_matches("{", literal=True) == 1
+    is_plain = ~key.str.contains(r'["\\\x00-\x1f\x7f-\x{10ffff}]')
+    is_id = is_plain & names_key & is_flat & (text.str.count_matches('"instrument_id"', literal=True) == 1)
     key_member = (
         pl.when(pl.col("key").is_null() | is_id)
         .then(pl.lit(""))
-        .when(key.str.contains(r"^[ !#-\[\]-~]*$") & ~text.str.contains('"instrument_id"', literal=True))
+        .when(is_plain & ~has_id)
         .then(pl.concat_str([pl.lit(',"kafka_key":"'), key, pl.lit('"')]))
     )
     expected = pl.concat_str(
@@ -96,14 +101,14 @@ def _are_verbatim(records: pl.DataFrame, lines: pl.Series) -> pl.Series:
             pl.col("timestamp_ms").cast(pl.String),
             key_member,
             pl.lit(","),
-            text.str.strip_prefix("{"),
+            text.str.slice(1),
         ]
     )
     is_object = text.str.starts_with("{") & (text != "{}")
     # escapes could hide a reserved name
     is_simple = ~text.str.contains('"kafka_', literal=True) & ~text.str.contains("\\", literal=True)
-    verbatim = is_object & is_simple & pl.col("headers").is_null() & (expected == pl.col("line"))
-    return frame.select(verbatim.fill_null(value=False)).to_series()
+    is_verbatim = is_object & is_simple & pl.col("headers").is_null()
+    return frame.select(line=pl.when(is_verbatim).then(expected)).to_series()
 
 
 def _as_text(column: pl.Series) -> pl.Series:

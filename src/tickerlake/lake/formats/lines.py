@@ -43,7 +43,7 @@ class LineFormat(ABC):
         """Parse every line."""
         text = self.decode_text(data, key)
         try:
-            offsets = [_OFFSET_DECODER.decode(line).kafka_offset for line in text.splitlines()]
+            offsets = [row.kafka_offset for row in _OFFSET_DECODER.decode_lines(text)]
         except msgspec.MsgspecError as error:
             raise LakeError(f"{key} is damaged: a row is not readable ({error}).", REPAIR_HINT) from error
         return ObjectContent(offsets, rows.checksum(text), self.embedded_meta(data, key))
