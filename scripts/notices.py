@@ -1,4 +1,4 @@
-"""Write ``THIRD_PARTY.md``: the names, versions, licenses and origins of third-party software.
+"""Write ``THIRD_PARTY.md``: the names, versions and licenses of third-party software.
 
 Nothing is written by hand: Python packages come from ``requirements/*.txt`` and the metadata of what is
 installed, those of the page from ``package-lock.json``, and jars from ``kafka.lock``. A pinned version that
@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).parent.parent
 NOTICES_FILE: Final = ROOT / "THIRD_PARTY.md"
 LOCK_FILE: Final = ROOT / "src" / "tickerlake" / "kafka" / "embedded" / "kafka.lock"
 _PIN: Final = re.compile(r"([a-zA-Z0-9._-]+)==([^ ;\\]+)(?: ; ([^\\]*[^ \\]))?")
-_ROW: Final = re.compile(r"\| \[([^\]]+)\]\([^)]*\) \| ([^|]+) \| ([^|]+) \|")
+_ROW: Final = re.compile(r"\| ([^|]+) \| ([^|]+) \| ([^|]+) \|")
 _MAX_LICENSE_CHARS: Final = 80
 """Some packages put the whole text of the license into the field of its name."""
 _NO_NAMES: Final = {"", "Dual License"}
@@ -94,7 +94,7 @@ def python_rows(
     """Yield the row of each pinned version."""
     for name, versions in pins.items():
         for version, _ in versions:
-            yield name, version, python_license(name, version, kept), f"https://pypi.org/project/{name}/"
+            yield name, version, python_license(name, version, kept)
 
 
 def python_license(name: str, version: str, kept: dict[tuple[str, str], str]) -> str:
@@ -129,9 +129,8 @@ def jar_rows() -> Iterator[tuple[str, ...]]:
     for line in LOCK_FILE.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             coordinates, _, license_name = line.split(maxsplit=2)
-            group, artifact, version = coordinates.split(":")
-            address = f"https://central.sonatype.com/artifact/{group}/{artifact}/{version}"
-            yield f"{group}:{artifact}", version, license_name, address
+            name, _, version = coordinates.rpartition(":")
+            yield name, version, license_name
 
 
 def read_npm() -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
@@ -152,17 +151,15 @@ def read_npm() -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
 
 def npm_row(name: str, package: dict[str, Any]) -> tuple[str, ...]:
     """Return the row of a package; those of the platforms of one tool share a row."""
-    address = f"https://www.npmjs.com/package/{name}"
     if package.get("optional") and name.startswith("@"):
-        scope = name.partition("/")[0]
-        name, address = f"{scope}/* (one per platform)", f"https://www.npmjs.com/search?q={scope}"
-    return name, package["version"], package["license"], address
+        name = f"{name.partition('/')[0]}/* (one per platform)"
+    return name, package["version"], package["license"]
 
 
 def table(rows: Any) -> str:
-    """Return a table in Markdown; the names are links to where the packages come from."""
+    """Return a table in Markdown."""
     lines = ["| package | version | license |", "|---|---|---|"]
-    lines += [f"| [{name}]({address}) | {version} | {text} |" for name, version, text, address in rows]
+    lines += [f"| {name} | {version} | {text} |" for name, version, text in rows]
     return "\n".join(lines) + "\n"
 
 
