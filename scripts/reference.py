@@ -35,7 +35,7 @@ Any librdkafka property can be set in `[kafka.properties]`, or in a variable wit
 `TICKERLAKE_KAFKA__PROPERTIES__SASL_PASSWORD`. Keep passwords in the environment, not in the file.
 
 A `tickerlake.toml` that was only found in the working folder may have come with a cloned repository. It is
-read only if nobody else can write it, and it may not set `track.rules`, nor properties of Kafka that load
+read only if nobody else can write it, and it may not set `track.rules`, nor Kafka properties that load
 code, run commands or decide whom to trust (`plugin.library.paths`, `ssl.ca.location`, `sasl.oauthbearer.*`,
 Kerberos …). With the mechanism `PLAIN`, it may not name the brokers to which a password from the
 environment is sent. The error names file, line and key. For a file of yours, `export

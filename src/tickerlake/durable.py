@@ -10,7 +10,13 @@ from typing import Final
 
 from tickerlake import clock
 
+_DISK_FULL_TEXTS: Final = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 _NO_HARD_LINK_ERRNOS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV}
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether an error is about a full disk: libraries wrap the system's error, but keep its text."""
+    return any(text in str(error) for text in _DISK_FULL_TEXTS)
 
 
 def fsync_dir(folder: str | Path) -> None:

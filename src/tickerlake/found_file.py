@@ -1,4 +1,4 @@
-"""What a settings file may do that was found in the working folder, and that nobody named.
+"""What a settings file may do if it was found in the working folder, not named.
 
 Whoever clones a repository or enters the folder of another user did not choose the file there. So it must
 belong to the user, and it may not make the Kafka client load code, run commands, or decide whom to trust.

@@ -360,7 +360,7 @@ class AlertEngine:
 
 
 def _evaluable_intervals(rule: Rule, intervals: list[str]) -> list[str]:
-    """Return the intervals that a rule evaluates, without those of which its window would have too many bars.
+    """Return the intervals that a rule evaluates, except those that would put too many bars in its window.
 
     A producer decides which bars it sends, so they must not be an error of the rule.
     """

@@ -1,6 +1,5 @@
 """The command line: its commands, and how errors end them."""
 
-import errno
 import os
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from tickerlake.cli import (
     track,
 )
 from tickerlake.cli.help import HelpCommand, HelpGroup
+from tickerlake.durable import is_disk_full
 from tickerlake.errors import TickerlakeError, UsageError
 from tickerlake.version import VERSION
 
@@ -174,25 +174,21 @@ def _report(error: Exception) -> int:
         # the reader has closed the pipe, as `head` does; without this, flushing at exit would fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    # libraries wrap the system's error in their own; only its text is reliable
-    disk_errors = [
-        os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)
-    ]
     if text := _text_that_is_not_utf_8(error):
         _print_error(f"{text} is not UTF-8.", "Only names of files to read may be in another encoding.")
         return UsageError.exit_code
-    if not disk_errors and isinstance(error, OSError):
+    if is_disk_full(error):
+        _print_error(
+            f"A disk is full: {str(error).splitlines()[0]}",
+            f"Free disk space, or set TMPDIR to another folder for temporary files (now "
+            f"{tempfile.gettempdir()}); then run the same command again to continue.",
+        )
+        return 3
+    if isinstance(error, OSError):
         place = f"{error.filename!s}: " if error.filename else ""
         _print_error(f"{place}{error.strerror or error}.", "Check the path, its folder and its permissions.")
         return UsageError.exit_code
-    if not disk_errors:
-        raise error
-    _print_error(
-        f"A disk is full: {str(error).splitlines()[0]}",
-        f"Free disk space, or set TMPDIR to another folder for temporary files (now "
-        f"{tempfile.gettempdir()}); then run the same command again to continue.",
-    )
-    return 3
+    raise error
 
 
 def _text_that_is_not_utf_8(error: BaseException | None) -> str:

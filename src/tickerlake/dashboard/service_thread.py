@@ -1,4 +1,4 @@
-"""A thread that has to live as long as the server: if it ends, it is restarted, and its users are told."""
+"""A thread that must live as long as the server: if it ends, it is restarted, and the page says so."""
 
 import logging
 import threading
@@ -80,7 +80,7 @@ class ServiceThread:
             self._is_running = True
             try:
                 self._run(stop)
-            except BaseException as error:  # a panic of Polars is no `Exception`
+            except BaseException as error:  # a Polars panic is not an `Exception`
                 _log.exception("The %s stopped and will be restarted.", self.name)
                 self._failure = f"{type(error).__name__}: {error}"[:300]
                 self._failed_s, self._is_running = clock.monotonic_s(), False

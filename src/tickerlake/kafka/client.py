@@ -52,9 +52,7 @@ _REBALANCED = {
 }
 BROKER_GRACE_S = 60.0
 """How long no broker may answer: meant to cover a restart, including the recovery of its logs."""
-_WATERMARKS_TIMEOUT_S = (
-    30.0  # meant to cover the election of leaders, also of a broker that has just restarted
-)
+_WATERMARKS_TIMEOUT_S = 30.0  # covers the election of leaders, also of a broker that has just restarted
 _WATERMARKS_RETRY_S = 0.05
 METADATA_REFRESH_MS = 10_000
 """How soon partitions that are added to a topic are noticed; the default of librdkafka is 300 s."""
@@ -88,13 +86,13 @@ def client_settings(bootstrap_servers: str, properties: Mapping[str, str], **def
     }
     merged |= properties
     _check_texts(merged)
-    named = [properties[name] for name in _SERVER_PROPERTIES if properties.get(name, "").strip()]
-    for servers in named or [bootstrap_servers]:
-        check_servers(servers)
     # the user's properties may name other servers, under either of two names
-    servers = ",".join(properties[name] for name in _SERVER_PROPERTIES if name in properties)
-    has_protocol = "security.protocol" in properties
-    if not has_protocol and not all(map(is_loopback, (servers or bootstrap_servers).split(","))):
+    named = [properties[name] for name in _SERVER_PROPERTIES if properties.get(name, "").strip()]
+    lists = named or [bootstrap_servers]
+    for servers in lists:
+        check_servers(servers)
+    is_local = all(is_loopback(server) for servers in lists for server in servers.split(","))
+    if "security.protocol" not in properties and not is_local:
         has_sasl = not _SASL_MECHANISM.isdisjoint(properties)
         merged["security.protocol"] = "SASL_SSL" if has_sasl else "SSL"
     return merged

@@ -144,19 +144,7 @@ def newest_records(
         for depth in _DEPTHS:
             starts = {number: max(bounds[number][0], bounds[number][1] - depth) for number in ends}
             client.assign([TopicPartition(topic, number, start) for number, start in starts.items()])
-            pending = dict(ends)
-            while pending and clock.monotonic_s() < deadline_s:
-                for message in client.consume(_MAX_MESSAGES, _POLL_S):
-                    number, offset = int(message.partition() or 0), int(message.offset() or 0)
-                    if number not in pending:
-                        continue
-                    value = None if message.error() else message.value()
-                    if offset < pending[number] and value is not None:
-                        result = examine(value)
-                        if result is not None:
-                            found[number] = (offset, result)
-                    if message.error() or offset >= pending[number] - 1:
-                        del pending[number]
+            found |= _search(client, ends, examine, deadline_s)
             ends = {
                 number: start
                 for number, start in starts.items()
@@ -168,4 +156,23 @@ def newest_records(
         raise translate_error(error.args[0], f"reading {topic}", bootstrap_servers) from error
     finally:
         client.close()
+    return found
+
+
+def _search(
+    client: RdConsumer, ends: Mapping[int, int], examine: Callable[[bytes], _Found | None], deadline_s: float
+) -> dict[int, tuple[int, _Found]]:
+    """Read the assigned partitions up to their ends; return the newest record of each that is accepted."""
+    found: dict[int, tuple[int, _Found]] = {}
+    pending = dict(ends)
+    while pending and clock.monotonic_s() < deadline_s:
+        for message in client.consume(_MAX_MESSAGES, _POLL_S):
+            number, offset = int(message.partition() or 0), int(message.offset() or 0)
+            if number not in pending:
+                continue
+            value = None if message.error() else message.value()
+            if offset < pending[number] and value is not None and (result := examine(value)) is not None:
+                found[number] = (offset, result)
+            if message.error() or offset >= pending[number] - 1:
+                del pending[number]
     return found

@@ -8,6 +8,7 @@ ignore earlier ones.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -99,6 +100,16 @@ class ConsumedTopic(msgspec.Struct, frozen=True, omit_defaults=True):
     partitions: dict[str, ConsumedRange]
     record_type: str = ""
     """Of all rows, in commits of format 1."""
+
+    @property
+    def rows(self) -> Counter[str]:
+        """Number of rows by record type, of all partitions."""
+        return sum((Counter(each.rows) for each in self.partitions.values()), Counter[str]())
+
+    @property
+    def rejects(self) -> int:
+        """Number of rejected rows, of all partitions."""
+        return sum(each.rejects for each in self.partitions.values())
 
     def with_rows(self) -> "ConsumedTopic":
         """Return the topic as the current format writes it."""

@@ -95,10 +95,7 @@ def _lakes_in(folder: Path) -> Iterator[str]:
 
 def _is_lake(uri: str) -> bool:
     try:
-        store = open_for_reading(uri)
-        try:
+        with closing(open_for_reading(uri)) as store:
             return store.stat(LAKE_KEY) is not None
-        finally:
-            store.close()
     except TickerlakeError:
         return False

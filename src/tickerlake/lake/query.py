@@ -166,10 +166,7 @@ class LakeDatabase:
                 rejects = pending.rejects.total()
                 notes.append(f"{topic}: {rejects:,} rejected, the first: {pending.first_reason}")
         for topic, consumed in self._state.consumed.items():
-            rows = Counter[str]()
-            for each in consumed.partitions.values():
-                rows.update(each.rows)
-            rejects = sum(each.rejects for each in consumed.partitions.values())
+            rows, rejects = consumed.rows, consumed.rejects
             if rejects and (not rows or not rows.keys().isdisjoint(used)):
                 notes.append(f"{topic}: {rejects:,} rejected when compacted; reasons: {curated.REJECTS}")
         rows_read = sum(each.rows for each in self.pending.values())

@@ -42,9 +42,15 @@ def parse_range(key: str) -> tuple[int, int] | None:
     return None if offset is None else (offset, offset + 1)
 
 
-def encode_rejects(rejects: Sequence[RejectedRecord]) -> bytes:
-    """Return rejects as one gzip member of newline-delimited JSON."""
-    return igzip.compress(b"".join(reject.to_json() + b"\n" for reject in rejects), compresslevel=1, mtime=0)
+def encode_rejects(key: str, rejects: Sequence[RejectedRecord]) -> tuple[bytes, str]:
+    """Return the object of a key as newline-delimited JSON, and its media type.
+
+    The rejects of a segment are one gzip member.
+    """
+    lines = b"".join(reject.to_json() + b"\n" for reject in rejects)
+    if key.endswith(".gz"):
+        return igzip.compress(lines, compresslevel=1, mtime=0), "application/gzip"
+    return lines, "application/json"
 
 
 def reason_of(rejects: Sequence[RejectedRecord]) -> str:
@@ -63,14 +69,17 @@ def store_rejects(
         The offsets ``[start, end)`` of the segment.
     """
     if rejects:
-        key = rejects_key(topic, partition, *span)
-        create_if_absent(store, key, encode_rejects(rejects), content_type="application/gzip")
+        _store(store, rejects_key(topic, partition, *span), rejects)
 
 
 def store_reject(store: Store, topic: str, partition: int, reject: RejectedRecord) -> bool:
     """Store one reject in the format ``json``; return whether it was not stored before."""
-    key = reject_key(topic, partition, reject.offset)
-    return create_if_absent(store, key, reject.to_json() + b"\n", content_type="application/json")
+    return _store(store, reject_key(topic, partition, reject.offset), [reject])
+
+
+def _store(store: Store, key: str, rejects: Sequence[RejectedRecord]) -> bool:
+    data, content_type = encode_rejects(key, rejects)
+    return create_if_absent(store, key, data, content_type=content_type)
 
 
 def read_rejects(store: ReadableStore, key: str) -> list[RejectedRecord]:

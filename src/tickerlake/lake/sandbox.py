@@ -5,13 +5,12 @@ writing, and a SELECT can hold a ``COPY … TO`` in its WITH clause: so each sta
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from errno import EDQUOT, ENOSPC
 from typing import Any, Final
 
+from tickerlake.durable import is_disk_full
 from tickerlake.errors import UsageError
 from tickerlake.lake.duckdb_sql import sql_literal
 
@@ -24,7 +23,6 @@ _WRITING: Final = re.compile(r"COPY|INSERT|UPDATE|DELETE|MERGE|CREATE|DROP|ALTER
 _READ_ONLY_HINT: Final = "Write a single SELECT: a query reads the lake and changes nothing."
 _OUTSIDE_HINT: Final = "A query reads the lake and nothing else: copy or produce the other data into a lake."
 _CAST_HINT: Final = "Cast the column to varchar."
-_DISK_ERRORS: Final = tuple(os.strerror(code) for code in (ENOSPC, EDQUOT))
 
 
 def lock(database: Any, folders: Iterable[str], files: Iterable[str] = ()) -> None:
@@ -116,7 +114,7 @@ def query_errors(hint: str = "") -> Iterator[None]:
     except pl.exceptions.PolarsError as error:
         raise UsageError(f"The query returns what Polars does not have: {error}", _CAST_HINT) from error
     except (duckdb.Error, pa.ArrowException) as error:
-        if any(text in str(error) for text in _DISK_ERRORS):
+        if is_disk_full(error):
             raise
         raise UsageError(f"The query failed: {_first_part(error)}", hint) from error
     except pl.exceptions.PanicException as error:

@@ -227,7 +227,7 @@ def find_schema(document: bytes | str) -> str | None:
 
 
 def parse_schema(value: bytes | memoryview | None) -> str | None:
-    """Return the name in the JSON text of a field ``schema``, None if it is no text."""
+    """Return the name in the JSON text of a field ``schema``, None if it is not text."""
     text = bytes(value or b"")
     if (schema := _SCHEMA_BY_JSON.get(text)) is not None:
         return schema
@@ -237,12 +237,18 @@ def parse_schema(value: bytes | memoryview | None) -> str | None:
         return None
 
 
-def find_record_type(document: bytes | str) -> str | None:
-    """Return the record type of a JSON document, such as ``bars``; None if it is not a record of ours."""
+def find_known_schema(document: bytes | str) -> str | None:
+    """Return the schema of a record, such as ``bar.v1``; None if it is not a record of ours."""
     try:
-        return RECORD_TYPE_OF.get(find_schema(document) or "")
+        schema = find_schema(document)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+    return schema if schema in RECORD_TYPE_OF else None
+
+
+def find_record_type(document: bytes | str) -> str | None:
+    """Return the record type of a record, such as ``bars``; None if it is not a record of ours."""
+    return RECORD_TYPE_OF.get(find_known_schema(document) or "")
 
 
 def to_ndjson(lines: pl.Series) -> bytes:

@@ -20,8 +20,7 @@ from tickerlake.kafka.probe import newest_records
 from tickerlake.kafka.producer import Producer
 from tickerlake.kafka.reader import read_all
 from tickerlake.lake.topic import check_topic
-from tickerlake.model.json import find_schema, to_json_lines
-from tickerlake.model.schema import SCHEMAS
+from tickerlake.model.json import find_known_schema, to_json_lines
 from tickerlake.parallel import prefetch
 from tickerlake.pipeline.defaults import PARTITIONS
 from tickerlake.pipeline.locks import hold_locks
@@ -231,7 +230,7 @@ class Ingest:
             self.properties,
             topic.name,
             topic.partitions,
-            _find_known_schema,
+            find_known_schema,
             _SCHEMA_TIMEOUT_S,
         )
         for number, (offset, name) in sorted(newest.items()):
@@ -281,14 +280,6 @@ def _decode_checkpoint(value: bytes) -> Checkpoint:
             "another program or a later release wrote it.",
             "Use the release that wrote it, or rename the file: it is then written as another one.",
         ) from error
-
-
-def _find_known_schema(value: bytes) -> str | None:
-    try:
-        schema = find_schema(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return schema if schema in SCHEMAS else None
 
 
 class _Run:

@@ -162,20 +162,20 @@ def _project(result: Any, names: list[str], convert: Callable[[str, Any], str]) 
 
 
 def _csv_sql(reference: str, kind: Any) -> str:
-    if kind.id in _NUMBERS | {"boolean", "varchar"}:
-        return reference
-    if kind.id in _TIMESTAMPS | {_ZONED_TIMESTAMP}:
-        return _timestamp_sql(reference, kind, "T", "(000)+", "Z")
-    if str(kind) == "VARCHAR[]":
-        return f"array_to_string({reference}, ' ')"
-    return f"{reference}::varchar"
+    # Polars writes booleans and texts as they are
+    return reference if kind.id in {"boolean", "varchar"} else _text_sql(reference, kind, "T", "Z")
 
 
 def _table_sql(reference: str, kind: Any) -> str:
+    return _text_sql(reference, kind, " ", "Z" if kind.id == _ZONED_TIMESTAMP else "")
+
+
+def _text_sql(reference: str, kind: Any, separator: str, zone: str) -> str:
+    """Return a number as it is, another value as text."""
     if kind.id in _NUMBERS:
         return reference
     if kind.id in _TIMESTAMPS | {_ZONED_TIMESTAMP}:
-        return _timestamp_sql(reference, kind, " ", "(000)+", "Z" if kind.id == _ZONED_TIMESTAMP else "")
+        return _timestamp_sql(reference, kind, separator, "(000)+", zone)
     if str(kind) == "VARCHAR[]":
         return f"array_to_string({reference}, ' ')"
     return f"{reference}::varchar"

@@ -5,7 +5,6 @@ checksums and order, and that no offset occurs twice.
 """
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -77,10 +76,7 @@ def audit_curated(store: ReadableStore, *, deep: bool = False) -> list[CuratedAu
     state = curated.read_state(store)
     if not state.version:
         return []
-    rows_by_topic = {
-        name: sum((Counter(each.rows) for each in topic.partitions.values()), Counter[str]())
-        for name, topic in state.consumed.items()
-    }
+    rows_by_topic = {name: topic.rows for name, topic in state.consumed.items()}
     commonest = {
         name: rows.most_common(1)[0][0] if rows else NO_RECORD_TYPE for name, rows in rows_by_topic.items()
     }

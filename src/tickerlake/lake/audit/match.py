@@ -79,14 +79,14 @@ def verbatim_lines(records: pl.DataFrame) -> pl.Series:
         key_text=_as_text(records.get_column("key")), text=_as_text(records.get_column("value"))
     )
     key, text = pl.col("key_text"), pl.col("text")
-    # without escapes, and in an object without inner ones, this is the one member that can name the key
+    # without escapes, an id before any inner object is a member of the outer one; it must be the only one
     has_id = text.str.contains('"instrument_id"', literal=True)
     names_key = text.str.contains(
         pl.concat_str([pl.lit('"instrument_id":"'), key, pl.lit('"')]), literal=True
     )
-    is_flat = text.str.count_matches("{", literal=True) == 1
+    is_outer = text.str.contains(r'^\{[^{}\[\]]*"instrument_id":')
     is_plain = ~key.str.contains(r'["\\\x00-\x1f\x7f-\x{10ffff}]')
-    is_id = is_plain & names_key & is_flat & (text.str.count_matches('"instrument_id"', literal=True) == 1)
+    is_id = is_plain & names_key & is_outer & (text.str.count_matches('"instrument_id"', literal=True) == 1)
     key_member = (
         pl.when(pl.col("key").is_null() | is_id)
         .then(pl.lit(""))
@@ -189,7 +189,7 @@ def becomes_row(value: bytes | None) -> bool:
 
 
 def _expected_members(value: bytes | None) -> _Object | None:
-    """Return the members that the row of a value has; None if a value is no JSON that becomes a row."""
+    """Return the members that the row of a value has; None if the value does not become a row."""
     if value is None:
         return _Object()
     document = _decode_value(value)

@@ -270,7 +270,5 @@ class Repair:
             if start < self._low_watermark:
                 self.result.lost.append((start, min(stop, self._low_watermark)))
             elif rejects := rows.encode(self._read(start, stop)).rejects:
-                is_bulk = key.endswith(".gz")
-                data = encode_rejects(rejects) if is_bulk else rejects[0].to_json() + b"\n"
-                content_type = "application/gzip" if is_bulk else "application/json"
+                data, content_type = encode_rejects(key, rejects)
                 self._create_or_replace(key, data, {}, content_type)
