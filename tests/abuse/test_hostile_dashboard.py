@@ -197,6 +197,7 @@ def test_a_thread_that_ends_is_reported_and_restarted(kafka: str, monkeypatch: p
     assert not hostile.send(kafka, f"{prefix}.bars", hostile.mixed(good_messages("bars", 5), 3, 200))
     failing = fail_once(DashboardReader._poll_batch, KeyError("a bug"))
     monkeypatch.setattr(DashboardReader, "_poll_batch", failing)
+    monkeypatch.setattr(service_thread, "_RECOVERED_AFTER_S", float("inf"))
     dashboard = Dashboard(kafka, {}, None, DashboardOptions(port=0, prefixes=[prefix]))
     with dashboard, httpx.Client(base_url=dashboard.url) as client:
         wait_until(lambda: client.get("/healthz").status_code == 503)

@@ -111,7 +111,7 @@ def check_against_kafka(
         in_flight: deque[_Compared] = deque()
         for batch in read_all(bootstrap_servers, dict(properties or {}), topic, starts):
             number = batch.partition[1]
-            stored_offsets[number].check(batch.frame.get_column("offset").to_list())
+            stored_offsets[number].check(batch.frame.get_column("offset"))
             if deep:
                 future = pool.submit(_compare, comparisons[number], batch.frame)
                 in_flight.append((results[number], batch.frame.height, future))
@@ -154,7 +154,10 @@ class _StoredOffsets:
         self._ranges = ranges
         self._range: tuple[int, int] | None = next(ranges, None)
 
-    def check(self, offsets: list[int]) -> None:
+    def check(self, offsets: pl.Series) -> None:
+        first, last = offsets.item(0), offsets.item(-1)
+        if self._range and self._range[0] <= first <= last < self._range[1]:
+            return
         for offset in offsets:
             while self._range and self._range[1] <= offset:
                 self._range = next(self._ranges, None)

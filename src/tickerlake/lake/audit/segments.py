@@ -6,7 +6,8 @@ that each ``kafka_offset`` occurs once, in order and in the range of its segment
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
+from operator import ge
 from typing import Any
 
 from tickerlake.errors import LakeError, ObjectMissing
@@ -18,6 +19,7 @@ from tickerlake.lake.rejects import parse_range, read_rejects, reject_ranges, re
 from tickerlake.lake.segment import SegmentMeta
 from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import TopicMeta, read_topic
+from tickerlake.parallel import parallel_map
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,11 @@ def audit_partition(
     first = topic.first_position(partition)
     rejecting: dict[tuple[int, int], int] = {}
     result = PartitionAudit(topic.topic, partition, first=first, next=first)
-    for piece in walk(store, topic, partition):
+
+    def check(piece: Piece) -> tuple[Piece, list[Finding]]:
+        return piece, list(_check_content(store, piece)) if deep and not piece.problem else []
+
+    for piece, findings in parallel_map(walk(store, topic, partition), check):
         if piece.kind in {"segment", "object"} or piece.meta:
             result.segments += 1
             result.bytes += piece.info.size
@@ -120,8 +126,7 @@ def audit_partition(
         _check_continuity(result, piece)
         _count(result, piece)
         result.next = max(result.next, piece.end)
-        if deep:
-            result.findings.extend(_check_content(store, piece))
+        result.findings.extend(findings)
         on_progress(piece.records)
     if not for_topic(topic.format).one_object_per_record:
         result.findings.extend(_check_rejects(store, topic.topic, partition, rejecting, deep=deep))
@@ -214,11 +219,10 @@ def _check_segment(store: ReadableStore, key: str, meta: SegmentMeta) -> Iterato
         yield Finding("checksum", key, message)
     if len(offsets) != meta.records:
         yield Finding("count", key, f"has {len(offsets)} rows, its metadata {meta.records}")
-    for before, after in pairwise(offsets):
-        if after <= before:
-            problem = "duplicated" if after == before else "out of order"
-            yield Finding("order", key, f"the row of offset {after} is {problem}")
-            break
+    if any(map(ge, offsets, islice(offsets, 1, None))):
+        before, after = next(pair for pair in pairwise(offsets) if pair[0] >= pair[1])
+        problem = "duplicated" if after == before else "out of order"
+        yield Finding("order", key, f"the row of offset {after} is {problem}")
     if offsets and (offsets[0] < meta.position or offsets[-1] >= meta.next_position):
         yield Finding("range", key, f"has offsets {offsets[0]} to {offsets[-1]}, outside its range")
 
