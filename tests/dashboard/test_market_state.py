@@ -360,3 +360,46 @@ def test_alerts_are_found_by_instrument_severity_and_time() -> None:
     document = json.loads(alerts[0].to_json())
     assert (document["id"], document["event_ms"], document["value"]) == (0, (START + 1) / 1e6, 5.25)
     assert [numbered.alert.alert_id for numbered in market.alerts.since(4, 100)] == ["4", "9"]
+
+
+CLOSES = [10.0, 12.0, 11.0]
+NO_RANGE = dict.fromkeys(("open", "high", "low"))
+
+
+def test_closes_without_a_range_are_shown_as_they_are() -> None:
+    market = create_market()
+    lines = [
+        bar("A", "1d", START // DAY * DAY + n * DAY, [1, 1, 1, close, 7], **NO_RANGE)
+        for n, close in enumerate(CLOSES)
+    ]
+    market.add_bars(bars(*lines))
+    rows, _ = market.bars((0, "1d"), None, 10)
+    assert rows.get_column("close").to_list() == CLOSES
+    assert rows.select("open", "high", "low").null_count().row(0) == (3, 3, 3)
+    values = latest_values(market, "A")
+    assert (values[LAST], values[PREVIOUS_CLOSE], values[VOLUME]) == (11, 12, 7)
+    assert np.isnan([values[OPEN], values[HIGH], values[LOW]]).all()
+
+
+def test_a_close_leaves_the_range_of_a_forming_bar_unknown() -> None:
+    market = create_market()
+    market.add_bars(bars(bar("A", "5m", START - 5 * MINUTE, [9, 9, 9, 9, 1])))
+    prices = [[10.0, 12, 9, 11, 5], [1.0, 1, 1, 13, 5], [10.0, 12, 9, 10, 5]]
+    market.add_bars(
+        bars(
+            *(
+                bar("A", "1m", START + n * MINUTE, each, **({} if n != 1 else NO_RANGE))
+                for n, each in enumerate(prices)
+            )
+        )
+    )
+    forming = market.forming_bars((0, "5m"))
+    assert forming == [[START / 1e6, None, None, None, 10, 15]]
+    assert forming == market.forming_bars((0, "5m")), "it is sent once"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"open": None}, {"high": None, "low": None}, dict.fromkeys(NO_RANGE, "n/a"), {"close": None}]
+)
+def test_bars_with_a_part_of_the_range_are_skipped(fields: dict[str, Any]) -> None:
+    assert bars(bar("A", "1d", 0, [1, 1, 1, 1, 1], **fields)).is_empty()

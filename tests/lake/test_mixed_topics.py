@@ -91,6 +91,38 @@ def test_all_formats_give_the_same_records(tmp_path: Path) -> None:
         assert exact(stores["json"], record_type) == expected
 
 
+RANGES: dict[str, tuple[dict[str, Any], bool]] = {
+    "all": ({"open": 1, "high": 2, "low": 0.5}, True),
+    "null": (dict.fromkeys(("open", "high", "low")), True),
+    "a high alone": ({"open": None, "high": 2, "low": None}, False),
+    "no low": ({"open": 1, "high": 2, "low": None}, False),
+    "texts": (dict.fromkeys(("open", "high", "low"), "n/a"), False),
+    "a text": ({"open": "1", "high": None, "low": None}, False),
+}
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_bar_has_open_high_and_low_or_none_of_them(tmp_path: Path, fmt: Format, compacted: bool) -> None:
+    store = LocalStore(tmp_path / "lake")
+    absent = bar("ABSENT", 0)
+    for name in ("open", "high", "low"):
+        del absent[name]
+    given = [bar(name.upper().replace(" ", "-"), 0, **fields) for name, (fields, _) in RANGES.items()]
+    LakeTopic(store, "t", fmt).add_segment([absent, *given])
+    reads = [True, *(is_bar for _, is_bar in RANGES.values())]
+    if compacted:
+        done = compact(store, tmp_path)
+        assert (done.records, done.rejects_by_topic) == (7, {"t": 4})
+        assert_no_findings(store)
+    stored = exact(store, "bars")
+    assert [each["kafka_offset"] for each in stored] == [n for n, is_bar in enumerate(reads) if is_bar]
+    assert [each["high"] for each in stored] == [None, 2, None]
+    assert {each["close"] for each in stored} == {100.5}
+    daily = query_lake(store, "select count(*), count(open) from bars").row(0)
+    assert daily == (3, 1)
+
+
 @pytest.mark.parametrize("fmt", FORMATS)
 @pytest.mark.parametrize("foreign", FOREIGN)
 @pytest.mark.parametrize("segments", [1, 2])

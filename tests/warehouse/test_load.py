@@ -363,6 +363,20 @@ def test_a_table_of_another_schema_is_left_alone(store: Store, warehouse: Wareho
     assert "--dataset" in caught.value.hint
 
 
+def test_a_required_column_is_reported_with_the_statement_that_relaxes_it(
+    store: Store, warehouse: Warehouse
+) -> None:
+    from google.cloud import bigquery
+
+    table = bigquery.Table(f"{warehouse.name}.raw_bars")
+    table.schema = [bigquery.SchemaField("open", "NUMERIC", mode="REQUIRED")]
+    warehouse._client.create_table(table)
+    LakeTopic(store, "t").add_segment([bar("A", 1)])
+    with pytest.raises(WarehouseError, match="column open is required") as caught:
+        load(store, warehouse)
+    assert "alter column open drop not null" in caught.value.hint
+
+
 def test_a_missing_dataset_is_reported(emulators: None) -> None:
     warehouse = Warehouse(PROJECT, next(NAMES))
     with pytest.raises(UsageError, match="does not exist") as caught:
@@ -439,7 +453,7 @@ def test_each_record_of_a_mixed_topic_goes_to_the_table_of_its_type(
     assert done.tables == {"raw_trades": 2, "raw_bars": 1}
     assert sorted((each.kafka_offset, each.reason) for each in done.rejects) == [
         (0, "schema is missing"),
-        (4, "open is missing or invalid; bar.v1 requires it"),
+        (4, "open, high or low is missing or invalid; bar.v1 requires all three or none"),
     ]
     assert done.skipped == ["foreign"]
     assert_no_findings(store, warehouse)

@@ -141,6 +141,14 @@ class AlertEngine:
         }
         return [rule for _, rule in self._rules if rule.id not in with_data]
 
+    @property
+    def rules_without_range(self) -> list[Rule]:
+        """Rules that have evaluated bars, but need more of them than the close, which was all."""
+        evaluators = [one for group in self._all_groups() for _, one in group.evaluators if one.has_seen_bars]
+        evaluated = {one.rule.id for one in evaluators if one.detector.needs_range}
+        with_range = {one.rule.id for one in evaluators if one.has_seen_range}
+        return [rule for _, rule in self._rules if rule.id in evaluated - with_range]
+
     def add_instruments(self, instruments: Sequence[Instrument]) -> None:
         """Add instruments; their rows follow the last one."""
         for input_interval in dict.fromkeys(one.input_interval for one in instruments):

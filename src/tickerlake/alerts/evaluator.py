@@ -63,13 +63,14 @@ class RuleEvaluator:
         self._instruments, self._split_detector = instruments, split_detector
         self._base_severity = SEVERITIES.index(rule.severity)
         self._level = str(self.detector.arguments.get("level") or "")
-        self.has_seen_bars = False
+        self.has_seen_bars = self.has_seen_range = False
 
     def on_close(
         self, bars: Bars, values: Mapping[str, Floats], context: DetectionContext
     ) -> list[FiredAlert]:
         """Evaluate closed bars, at most one per instrument."""
         self.has_seen_bars = True
+        self.has_seen_range = self.has_seen_range or bool(bars.has_range.any())
         reading = self._update(bars, values, context.splits)
         return self._process_closed(reading, _events(reading, bars, context), context, bars)
 

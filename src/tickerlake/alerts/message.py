@@ -120,7 +120,9 @@ def _move_phrase(facts: Facts) -> str:
 
 def _move_to_phrase(facts: Facts) -> str:
     move = _move_pct(facts)
-    return f"it {_move_phrase(facts)} to" if _is_finite(move) and move else "price unchanged at"
+    if not _is_finite(move):
+        return "price"
+    return f"it {_move_phrase(facts)} to" if move else "price unchanged at"
 
 
 def _format_percent(move: float) -> str:

@@ -75,7 +75,7 @@ class SplitDetector:
         """Return possible splits by position; the state does not change."""
         if not np.count_nonzero(bars.first_of_session):
             return {}
-        ratio = bars.open / self.closes.gather(bars.rows)[0]
+        ratio = bars.first_price / self.closes.gather(bars.rows)[0]
         is_large = bars.first_of_session & (np.abs(np.log(ratio)) > _MIN_LOG_MOVE)
         candidates = {}
         median_volumes: dict[int, float] = {}

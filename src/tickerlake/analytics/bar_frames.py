@@ -7,6 +7,7 @@ import polars as pl
 
 from tickerlake.analytics.bar_builder import NO_CLOSED_BARS
 from tickerlake.analytics.bars import Bars, Floats
+from tickerlake.analytics.decode import UNBOUNDED
 from tickerlake.analytics.input_rows import BAR_COLUMNS
 from tickerlake.analytics.instruments import Instruments
 
@@ -73,16 +74,22 @@ def to_arrays(bars: pl.DataFrame, instruments: Instruments) -> Bars:
     """Return bars with boundaries as arrays; ``first_of_session`` is not set yet."""
     row, session = bars.get_column("row").to_numpy(), bars.get_column("session").to_numpy()
     opens_ns, closes_ns = instruments.sessions.hours(row, session)
-    high, low, close = (_floats(bars, name) for name in ("high", "low", "close"))
+    open_, high, low, close = (_floats(bars, name) for name in ("open", "high", "low", "close"))
+    typical = (high + low + close) / 3
+    unknown = high >= UNBOUNDED
+    if np.count_nonzero(unknown):
+        np.copyto(typical, close, where=unknown)
+        for prices in (open_, high, low):
+            np.copyto(prices, np.nan, where=unknown)
     volume = np.where(bars.get_column("sized").to_numpy() > 0, _floats(bars, "volume"), np.nan)
     notional = bars.get_column("notional").cast(pl.Float64).to_numpy() / 1e18
     with np.errstate(divide="ignore", invalid="ignore"):
-        vwap = np.where(volume > 0, notional / volume, (high + low + close) / 3)
+        vwap = np.where(volume > 0, notional / volume, typical)
     return Bars(
         row,
         bars.get_column("ts_open_ns").to_numpy(),
         bars.get_column("ts_close_ns").to_numpy(),
-        _floats(bars, "open"),
+        open_,
         high,
         low,
         close,

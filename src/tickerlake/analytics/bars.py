@@ -22,11 +22,12 @@ class Bars:
     ts_open_ns, ts_close_ns
         Start and end, UTC nanoseconds: ``[open, close)``.
     open, high, low, close
-        Prices.
+        Prices; open, high and low are NaN where only the close is known.
     volume
         Shares; NaN where the source has none.
     vwap
-        Volume-weighted price of the bar; the typical price (high + low + close) / 3 where it is unknown.
+        Volume-weighted price of the bar; where it is unknown the typical price (high + low + close) / 3, or
+        the close if that is all.
     session
         The session date, in days since 1970-01-01.
     session_open_ns, session_close_ns
@@ -51,6 +52,16 @@ class Bars:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def has_range(self) -> Flags:
+        """True for bars of which more than the close is known."""
+        return ~np.isnan(self.high)
+
+    @property
+    def first_price(self) -> Floats:
+        """The first known price: the open, or the close if that is all."""
+        return np.where(self.has_range, self.open, self.close)
 
     def select(self, selection: Ints | Flags | slice) -> Self:
         """Return some of the bars."""

@@ -17,7 +17,7 @@ from tickerlake.model.duration import DAY_NS, MS_NS, UNIT_NS
 from tickerlake.model.interval import interval_ns
 from tickerlake.model.json import decode_utf8, find_schema, parse_documents
 from tickerlake.model.reject import RejectReason
-from tickerlake.model.schema import BAR, DECIMAL, SCHEMAS, TRADE
+from tickerlake.model.schema import BAR, DECIMAL, RANGE_PRICES, SCHEMAS, TRADE
 
 _TEXT, _INT, _BOOL = pl.String(), pl.Int64(), pl.Boolean()
 _PRICES: Final = ("open", "high", "low", "close")
@@ -46,6 +46,12 @@ _MAX_NOTIONAL: Final = 10**17
 """A bar can add up 10^11 records of the largest size, and 1,700 of the largest notional, before a sum of
 128 bits (in units of 10^-9 and 10^-18) overflows."""
 
+UNBOUNDED: Final = 10**12
+"""Beyond any price: the high of a row of which only the close is known; its low is the negative of it.
+
+No price is outside this range, so a bar that such a row is part of has it as well.
+"""
+
 _INTERVAL_PATTERN: Final = r"^[1-9][0-9]{0,4}[smhdw]$"
 _UNIT_LENGTH_NS: Final = {unit: float(length) for unit, length in UNIT_NS.items() if len(unit) == 1}
 _MAX_INTERVAL_NS: Final = 400.0 * DAY_NS
@@ -65,7 +71,7 @@ ROW_SCHEMA: Final = pl.Schema(
 """Columns of rows: ``input_interval`` is `TRADES` or the interval of a bar; ``start_ns`` decides which bar a
 row belongs to, and ``end_ns`` is its watermark (a trade's time for both; open and close time of a bar);
 ``session`` is the session date of a bar (days since 1970-01-01, null for trades); ``notional`` is price ×
-volume in units of 10^-18."""
+volume in units of 10^-18. A row of which only the close is known is `UNBOUNDED`, and opens at its close."""
 
 REJECT_SCHEMA: Final = pl.Schema(
     {
@@ -221,11 +227,14 @@ def _decode_bars(
     parsed = parsed.with_columns(
         pl.col(*_PRICES, "volume", "vwap").cast(DECIMAL, strict=False),
         pl.col("session_date").str.to_date("%Y-%m-%d", strict=False),
+        # before the cast: a text that is no number is not a price that is absent
+        has_range=pl.any_horizontal(pl.col(*RANGE_PRICES).is_not_null()),
     )
     parsed = _skip_bars(parsed, source_tag, skipped)
     valid, rejects = _split_rejects(parsed, _bar_reason(max_ahead_ns), not_json)
     volume = pl.col("volume")
-    typical = (pl.col("high") + pl.col("low") + pl.col("close")).to_physical() // 3
+    close = pl.col("close")
+    typical = (pl.col("high") + pl.col("low") + close).to_physical() // 3
     rows = valid.select(
         "partition",
         "offset",
@@ -235,12 +244,13 @@ def _decode_bars(
         start_ns="ts_open_ns",
         end_ns="ts_close_ns",
         session=pl.col("session_date").to_physical().cast(pl.Int64),
-        open="open",
-        high="high",
-        low="low",
+        open=pl.coalesce("open", "close"),
+        high=pl.col("high").fill_null(UNBOUNDED),
+        low=pl.col("low").fill_null(-UNBOUNDED),
         close="close",
         volume="volume",
-        notional=pl.coalesce(pl.col("vwap").to_physical(), typical) * volume.to_physical().fill_null(0),
+        notional=pl.coalesce(pl.col("vwap").to_physical(), typical, close.to_physical())
+        * volume.to_physical().fill_null(0),
         count=pl.col("trade_count").fill_null(0),
         recv_ns=pl.col("ts_recv_ns").fill_null(pl.col("ts_close_ns")),
     )
@@ -266,7 +276,10 @@ def _bar_reason(max_ahead_ns: int | None) -> pl.Expr:
     """Return the reason to reject a bar, null for none."""
     lowest, highest = pl.min_horizontal(_PRICES), pl.max_horizontal(_PRICES)
     volume, vwap = pl.col("volume"), pl.col("vwap")
-    max_price = pl.max_horizontal("high", "vwap").cast(pl.Float64)
+    max_price = pl.max_horizontal("high", "close", "vwap").cast(pl.Float64)
+    lacks_price = pl.col("close").is_null() | (
+        pl.col("has_range") & pl.any_horizontal(pl.col(*RANGE_PRICES).is_null())
+    )
     open_ns, close_ns = pl.col("ts_open_ns"), pl.col("ts_close_ns")
     # as floats: the difference of any two int64 fits
     length_ns = close_ns.cast(pl.Float64) - open_ns.cast(pl.Float64)
@@ -290,7 +303,7 @@ def _bar_reason(max_ahead_ns: int | None) -> pl.Expr:
             (open_ns < EARLIEST_NS) | (close_ns > LATEST_NS) | ~session_ns.is_between(EARLIEST_NS, LATEST_NS)
         )
         .then(pl.lit(RejectReason.OUT_OF_RANGE))
-        .when(pl.any_horizontal(pl.col(*_PRICES).is_null()))
+        .when(lacks_price)
         .then(pl.lit(RejectReason.PRICE_MISSING))
         .when(lowest <= 0)
         .then(pl.lit(RejectReason.PRICE_NONPOSITIVE))

@@ -5,7 +5,8 @@ from typing import Final
 
 import polars as pl
 
-from tickerlake.model.schema import BAR, DECIMAL, INDICATOR, polars_schema
+from tickerlake.analytics.decode import UNBOUNDED
+from tickerlake.model.schema import BAR, DECIMAL, INDICATOR, RANGE_PRICES, polars_schema
 
 _RECORD_COLUMNS: Final = ["partition", "offset"]
 _NANO: Final = "0.000000001"
@@ -24,10 +25,12 @@ def bar_records(bars: pl.DataFrame, source: str) -> pl.DataFrame:
         Their ``source``.
     """
     traded = pl.col("volume") > 0
+    has_range = pl.col("high") < UNBOUNDED
     # rounded to the nearest 10^-9: integers in units of 10^-18 (notional) and 10^-9 (volume)
     units = pl.col("volume").to_physical()
     vwap = pl.when(traded).then((pl.col("notional") + units // 2) // pl.when(traded).then(units).otherwise(1))
     records = bars.with_columns(
+        *(pl.when(has_range).then(name).alias(name) for name in RANGE_PRICES),
         pl.when(pl.col("sized") > 0).then("volume").alias("volume"),
         session_date=pl.col("session").cast(pl.Int32).cast(pl.Date),
         vwap=vwap.cast(pl.Decimal(38, 0)) * pl.lit(_NANO).cast(DECIMAL),

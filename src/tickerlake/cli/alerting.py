@@ -74,10 +74,15 @@ def load_named_rules(name: str) -> "RuleSet":
 
 
 def warn_rules_without_data(engine: "AlertEngine") -> None:
-    """Warn about rules that have seen no bar."""
+    """Warn about rules that have seen no bar, or none that they can measure."""
     for rule in engine.rules_without_data:
         bars = f"{' or '.join(rule.intervals)} bars" if rule.intervals else "bars"
         print_status(f"warning: rule {rule.id} had no data: no {bars} of its symbols were built; see --bars")
+    for rule in engine.rules_without_range:
+        print_status(
+            f"warning: rule {rule.id} ({rule.kind}) measured nothing: "
+            "the bars of its symbols have no open, high and low"
+        )
 
 
 @contextmanager

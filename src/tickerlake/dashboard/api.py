@@ -124,15 +124,14 @@ class Api:
         market = self._reader.market
         rows, dropped = market.bars(chart, end_ns, limit)
         rows, more = self._add_older_rows("bars", rows, name, chart[1], end_ns, limit, dropped=dropped)
-        columns = {
+        columns: dict[str, list[float | None]] = {
             column: rows.get_column(column).to_list() for column in ("open", "high", "low", "close", "volume")
         }
-        times = _times_ms(rows)
         forming = market.forming_bars(chart) if end_ns is None else []
+        times = [*_times_ms(rows), *(bar[0] for bar in forming)]
         for bar in forming:
-            times.append(bar[0])
             for column, value in zip(columns.values(), bar[1:], strict=True):
-                column.append(_null_if_nan(value))
+                column.append(value)
         return {
             "instrument": name,
             "interval": chart[1],

@@ -97,7 +97,7 @@ class ClientState:
     last_second: int = 0
     chart: ChartKey | None = None
     chart_tick: int = 0
-    forming: list[list[float]] = field(default_factory=list)
+    forming: list[list[float | None]] = field(default_factory=list)
     alerts_sent: int = 0
     pipeline_json: bytes = b""
     status: bytes = b""

@@ -24,10 +24,13 @@ from tickerlake.lake.store.base import ReadableStore
 from tickerlake.lake.topic import TopicMeta
 from tickerlake.model.json import parse_schema
 from tickerlake.model.schema import (
+    BAR,
+    RANGE_PRICES,
     RECORD_TYPE_OF,
     SCHEMA_OF,
     FieldType,
     fields,
+    has_part_of_range,
     polars_type,
     time_columns,
     with_timestamps,
@@ -74,6 +77,7 @@ _CHUNK_READ_THREADS: Final = 2
 """Overlaps reading one chunk with decoding another; Polars decodes on all cores by itself."""
 
 _INTERVAL_PATTERN: Final = r"^[0-9a-z]{1,16}$"
+_RANGE_IN_EXTRA: Final = rf'[{{,]"(?:{"|".join(RANGE_PRICES)})":'
 _MAX_NAME: Final = 40
 """Characters of a name that a reason quotes."""
 
@@ -365,6 +369,9 @@ def _split_rejects(decoded: DecodedRows, schema: str, rejected: dict[int, str]) 
     fits = pl.repeat(value=True, n=frame.height, eager=True)
     for check in checks.values():
         fits &= check
+    if schema == BAR and (misfits := _bars_with_part_of_range(frame)) is not None:
+        checks[f"open, high or low is missing or invalid; {schema} requires all three or none"] = ~misfits
+        fits &= ~misfits
     if "interval" in frame.columns:
         # the interval becomes a folder name
         fits &= frame.get_column("interval").str.contains(_INTERVAL_PATTERN).fill_null(value=False)
@@ -377,6 +384,16 @@ def _split_rejects(decoded: DecodedRows, schema: str, rejected: dict[int, str]) 
             reason = f"interval {interval[:_MAX_NAME]!r} is not one such as 1m or 1d"
         rejected[decoded.numbers[place]] = reason
     return frame.filter(fits)
+
+
+def _bars_with_part_of_range(frame: pl.DataFrame) -> pl.Series | None:
+    """Return which bars have a part of `RANGE_PRICES`, or an invalid one; None if none does."""
+    if not any(frame.get_column(name).null_count() for name in RANGE_PRICES):
+        return None
+    lacks_any = pl.any_horizontal(pl.col(*RANGE_PRICES).is_null())
+    # what its column cannot hold is in `extra`
+    is_invalid = lacks_any & pl.col("extra").str.contains(_RANGE_IN_EXTRA).fill_null(value=False)
+    return frame.select((has_part_of_range() | is_invalid).alias("misfits")).to_series()
 
 
 def _complete(

@@ -21,6 +21,10 @@ ALERT: Final = "alert.v1"
 INDICATOR: Final = "indicator.v1"
 
 
+RANGE_PRICES: Final = ("open", "high", "low")
+"""The prices that a bar lacks, all three, if only its close is known, as of funds, fixings and indices."""
+
+
 class FieldType(Enum):
     """What a field holds."""
 
@@ -82,7 +86,7 @@ SCHEMAS: Final[dict[str, tuple[Field, ...]]] = {
     BAR: _parse_fields("""
         schema:text instrument_id:text symbol:text venue:text? interval:text
         ts_open_ns:ts ts_close_ns:ts session_date:date
-        open:decimal high:decimal low:decimal close:decimal
+        open:decimal? high:decimal? low:decimal? close:decimal
         volume:decimal? vwap:decimal? trade_count:int? adj_close:decimal? adj_factor:decimal? currency:text?
         price_type:text is_final:bool is_partial:bool revision:int
         ts_recv_ns:ts source:text source_line:int? quality:texts extra:json?
@@ -143,6 +147,13 @@ def polars_type(field_type: FieldType) -> pl.DataType:
 def polars_schema(schema: str) -> pl.Schema:
     """Return the Polars schema of records in memory."""
     return pl.Schema({field.name: polars_type(field.type) for field in fields(schema)})
+
+
+def has_part_of_range() -> pl.Expr:
+    """Return which bars have one or two of `RANGE_PRICES`: a bar has all three or none."""
+    return pl.any_horizontal(pl.col(*RANGE_PRICES).is_null()) & pl.any_horizontal(
+        pl.col(*RANGE_PRICES).is_not_null()
+    )
 
 
 def with_timestamps(frame: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:

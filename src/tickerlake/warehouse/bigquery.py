@@ -198,10 +198,13 @@ class Warehouse:
                     f"{' (repeated)' if actual[1] else ''}, not {field.type}.",
                     hint,
                 )
+        names = {field.name for field in spec.fields}
         for each in table.schema:
-            if each.mode == "REQUIRED" and each.name not in {field.name for field in spec.fields}:
+            if each.mode == "REQUIRED":
+                relax = f"Relax it: bq query 'alter table `{name}` alter column {each.name} drop not null'"
                 raise WarehouseError(
-                    f"The table {name} has another schema: its column {each.name} is required.", hint
+                    f"The table {name} has another schema: its column {each.name} is required.",
+                    relax if each.name in names else hint,
                 )
         partitioning = table.time_partitioning
         if partitioning is None or (partitioning.field, partitioning.type_) != (

@@ -32,6 +32,7 @@ class LimitBand(Detector):
     }
     threshold_parameter = ""
     intraday_only = True
+    needs_range = True
     max_interval = "5m"
     price_fields = ("close", "last", "reference", "sums")
 
@@ -49,7 +50,7 @@ class LimitBand(Detector):
         """Compare high and low with the band around the reference price."""
         first = bars.first_of_session
         np.copyto(state["last"], state["close"], where=first)
-        np.copyto(state["reference"], bars.open, where=first)
+        np.copyto(state["reference"], bars.first_price, where=first)
         minute = bars.ts_open_ns // MINUTE_NS
         mean = self._reference_mean(state, bars, minute)
         reference = state["reference"].copy()
@@ -136,14 +137,15 @@ class MarketBreaker(Detector):
         return Fields({"close": NAN, "last": NAN, "session": NAN, "last_session": NAN})
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
-        """Compare the low with the close of the previous session."""
+        """Compare the low, or the close if only that is known, with the close of the previous session."""
         first = bars.first_of_session
         np.copyto(state["last"], state["close"], where=first)
         np.copyto(state["last_session"], state["session"], where=first)
         reference, reference_session = state["last"].copy(), state["last_session"].copy()
         state["close"][:] = bars.close
         state["session"][:] = bars.session
-        value = 100.0 * (bars.low / reference - 1.0)
+        low = np.where(bars.has_range, bars.low, bars.close)
+        value = 100.0 * (low / reference - 1.0)
         threshold = self._threshold(-value, bars)
         clear = -value < self.clear_ratio * threshold
         fire = -value >= threshold - _EPSILON
@@ -153,7 +155,7 @@ class MarketBreaker(Detector):
             clear,
             threshold,
             reference=reference,
-            price=bars.low,
+            price=low,
             reference_session=reference_session,
         )
 

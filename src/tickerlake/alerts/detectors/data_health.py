@@ -67,7 +67,7 @@ class Halt(Detector):
             gap_ns < min_gap_ns,
             threshold=min_gap_ns / SECOND_NS,
             reference=reference,
-            price=bars.open,
+            price=bars.first_price,
             direction=np.zeros(len(bars)),
         )
 

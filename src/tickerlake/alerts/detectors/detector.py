@@ -104,6 +104,9 @@ class Detector(ABC):
     refires_on_double: ClassVar[bool] = True
     """True if twice the move fires within the cooldown; not where the price has only just passed a level."""
 
+    needs_range: ClassVar[bool] = False
+    """True if it measures nothing in bars of which only the close is known."""
+
     monitors_data: ClassVar[bool] = False
     """True if it evaluates the data stream (gaps, rejected records) instead of bars."""
 

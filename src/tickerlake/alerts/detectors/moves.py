@@ -102,7 +102,7 @@ class PctChange(WindowedDetector):
         if not self.window_ns:
             reference = prices[at, columns]
         else:
-            np.copyto(state["open"], bars.open, where=bars.first_of_session)
+            np.copyto(state["open"], bars.first_price, where=bars.first_of_session)
             start_ns = bars.ts_close_ns - self.window_ns
             # a session of 24 hours has no gap before it
             has_gap = bars.session_close_ns - bars.session_open_ns < DAY_NS
@@ -124,6 +124,7 @@ class GapOpen(Detector):
     parameters: ClassVar[Mapping[str, object]] = {"pct": Parameter.number(required=True)}
     threshold_parameter = "pct"
     clear_bars = 1
+    needs_range = True
     price_fields = ("close",)
 
     @property
@@ -148,7 +149,10 @@ class GapOpen(Detector):
 
 
 class NewExtreme(WindowedDetector):
-    """A price beyond all prices of a window, which has to be full."""
+    """A price beyond all prices of a window, which has to be full.
+
+    The close stands for the high and the low of a bar of which only the close is known.
+    """
 
     parameters: ClassVar[Mapping[str, object]] = {"window": Parameter.window("20d", max_bars=MAX_WINDOW_BARS)}
     threshold_parameter = ""
@@ -176,7 +180,7 @@ class NewExtreme(WindowedDetector):
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Compare the high, or the low, with those of the window."""
-        price = bars.high if self.sign > 0 else bars.low
+        price = np.where(bars.has_range, bars.high if self.sign > 0 else bars.low, bars.close)
         if self.counts_sessions:
             extreme, ignore_nan = (np.maximum, np.fmax) if self.sign > 0 else (np.minimum, np.fmin)
             # no extreme yet at the first bar of a session; no reference until the window is full

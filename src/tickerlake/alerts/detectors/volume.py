@@ -74,6 +74,7 @@ class RangeExpansion(Detector):
         "timeperiod": Parameter.integer(14, min_value=2, max_value=1_000),
     }
     unit: ClassVar[Unit] = "x"
+    needs_range = True
     threshold_parameter = "k"
     price_fields = ("atr",)
 

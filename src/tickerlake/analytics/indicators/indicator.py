@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import numpy as np
+
 from tickerlake.analytics.bars import Bars, Floats
 from tickerlake.analytics.state_table import Fields, State, StateTable
 
@@ -22,6 +24,10 @@ class Indicator(ABC):
 
     outputs: ClassVar[tuple[str, ...]] = ("",)
     """Names of the results; a single empty name for an indicator with one result."""
+
+    needs_range: ClassVar[bool] = False
+    """True if it reads open, high or low: bars of which only the close is known do not count, and have no
+    value."""
 
     def __init__(self, **arguments: float) -> None:
         self.arguments = {**self.parameters, **arguments}
@@ -47,11 +53,21 @@ class Indicator(ABC):
 
     def update(self, bars: Bars) -> tuple[Floats, ...]:
         """Process closed bars, at most one per instrument, and return the outputs."""
-        block = self.table.gather(bars.rows)
-        values = self.step(self.table.fields.view(block), bars)
-        self.table.scatter(bars.rows, block)
-        return values
+        return self._process(bars, save=True)
 
     def preview(self, bars: Bars) -> tuple[Floats, ...]:
         """Return the outputs as if these bars closed now, without changing the state."""
-        return self.step(self.table.fields.view(self.table.gather(bars.rows)), bars)
+        return self._process(bars, save=False)
+
+    def _process(self, bars: Bars, *, save: bool) -> tuple[Floats, ...]:
+        if self.needs_range and not (has_range := bars.has_range).all():
+            known = np.flatnonzero(has_range)
+            outputs = tuple(np.full(len(bars), np.nan) for _ in self.outputs)
+            for output, each in zip(outputs, self._process(bars.select(known), save=save), strict=True):
+                output[known] = each
+            return outputs
+        block = self.table.gather(bars.rows)
+        values = self.step(self.table.fields.view(block), bars)
+        if save:
+            self.table.scatter(bars.rows, block)
+        return values

@@ -66,6 +66,7 @@ class STOCH(Indicator):
     parameters: ClassVar = {"fastk_period": 5, "slowk_period": 3, "slowd_period": 3}
     minimums: ClassVar = {"fastk_period": 1, "slowk_period": 1, "slowd_period": 1}
     outputs: ClassVar = ("slowk", "slowd")
+    needs_range: ClassVar = True
 
     def fields(self) -> Fields:
         """Return the last highs and lows, and the last values of the two averages."""

@@ -19,6 +19,7 @@ class ATR(Indicator):
 
     parameters: ClassVar = {"timeperiod": 14}
     minimums: ClassVar = {"timeperiod": 1}
+    needs_range: ClassVar = True
 
     def fields(self) -> Fields:
         """Return the last close, the number of true ranges, and their average."""
@@ -45,6 +46,7 @@ class ADX(Indicator):
 
     parameters: ClassVar = {"timeperiod": 14}
     minimums: ClassVar = {"timeperiod": 2}
+    needs_range: ClassVar = True
 
     def fields(self) -> Fields:
         """Return the last bar, the number of moves, the sums of moves up and down, and the average."""

@@ -7,7 +7,7 @@ import polars as pl
 from tickerlake.analytics.types import EARLIEST_NS, LATEST_NS
 from tickerlake.model.duration import DAY_NS
 from tickerlake.model.json import parse_documents
-from tickerlake.model.schema import BAR, INDICATOR
+from tickerlake.model.schema import BAR, INDICATOR, RANGE_PRICES
 
 BAR_SCHEMA: Final = pl.Schema(
     {
@@ -20,7 +20,8 @@ BAR_SCHEMA: Final = pl.Schema(
         "revision": pl.Int32,
     }
 )
-"""Columns of bars: ``session`` is in days since 1970-01-01; ``volume`` may be null."""
+"""Columns of bars: ``session`` is in days since 1970-01-01; ``volume`` may be null, and open, high and low
+together."""
 
 _TEXT, _INT, _BOOL = pl.String(), pl.Int64(), pl.Boolean()
 _PRICES: Final = ("open", "high", "low", "close")
@@ -56,6 +57,7 @@ def decode_bars(lines: pl.Series) -> pl.DataFrame:
 def bars_from_fields(fields: pl.DataFrame) -> pl.DataFrame:
     """Convert the fields of ``bar.v1`` records, from JSON or Parquet, to bars (`BAR_SCHEMA`)."""
     number = pl.col(*_PRICES, "volume").cast(pl.Float64, strict=False)
+    is_given = pl.any_horizontal(pl.col(*RANGE_PRICES).is_not_null())
     date = fields.schema["session_date"]
     session = pl.col("session_date")
     fields = fields.with_columns(
@@ -63,7 +65,9 @@ def bars_from_fields(fields: pl.DataFrame) -> pl.DataFrame:
         session=(session if date == pl.Date else session.str.to_date("%Y-%m-%d", strict=False))
         .to_physical()
         .cast(pl.Int32),
+        has_range=is_given,
     )
+    lacks_range = pl.all_horizontal(pl.col(*RANGE_PRICES).is_null()) & ~pl.col("has_range")
     is_valid = (
         (pl.col("schema") == BAR)
         & pl.col("is_final").fill_null(value=True)
@@ -74,8 +78,11 @@ def bars_from_fields(fields: pl.DataFrame) -> pl.DataFrame:
         & pl.col("ts_close_ns").is_between(EARLIEST_NS, LATEST_NS)
         & pl.col("session").is_between(EARLIEST_NS // DAY_NS, LATEST_NS // DAY_NS)
         & (pl.min_horizontal(_PRICES) > 0)
-        & pl.all_horizontal(pl.col(*_PRICES).is_finite())
-        & (pl.col("high") >= pl.col("low"))
+        & pl.col("close").is_finite()
+        & (
+            lacks_range
+            | (pl.all_horizontal(pl.col(*RANGE_PRICES).is_finite()) & (pl.col("high") >= pl.col("low")))
+        )
         & (pl.col("volume").is_null() | (pl.col("volume").is_finite() & (pl.col("volume") >= 0)))
     )
     return fields.filter(is_valid).select(

@@ -189,8 +189,11 @@ class MarketState:
             rows = pl.DataFrame(schema={"open_ns": pl.Int64})
         return rows.drop("id", strict=False), dropped
 
-    def forming_bars(self, chart: ChartKey) -> list[list[float]]:
-        """Return the forming bars of an instrument: open_ms, open, high, low, close, volume; oldest first."""
+    def forming_bars(self, chart: ChartKey) -> list[list[float | None]]:
+        """Return the forming bars of an instrument: open_ms, open, high, low, close, volume; oldest first.
+
+        Prices that are not known are None.
+        """
         number, interval = chart
         with self.lock:
             forming = self._forming.get(interval)
@@ -200,7 +203,7 @@ class MarketState:
             length = interval_ns(interval)
             after = closed_ns // length if closed_ns != _NEVER else _NEVER
             return [
-                [bucket * length / 1e6, *prices.tolist()]
+                [bucket * length / 1e6, *(None if price != price else price for price in prices.tolist())]  # noqa: PLR0124
                 for bucket, prices in forming.bars_after(number, int(after))
             ]
 
@@ -363,9 +366,10 @@ def _merge_bars(bars: pl.DataFrame, bucket: pl.Expr) -> Iterator[tuple[Ints, Int
     merged = (
         bars.group_by("id", bucket.alias("number"), maintain_order=True)
         .agg(
-            pl.col("open").first(),
-            pl.col("high").max(),
-            pl.col("low").min(),
+            # a part of which only the close is known leaves the range of the whole unknown
+            pl.when(pl.col("high").is_not_null().all()).then(pl.col("open").first()),
+            pl.when(pl.col("high").is_not_null().all()).then(pl.col("high").max()),
+            pl.when(pl.col("high").is_not_null().all()).then(pl.col("low").min()),
             pl.col("close").last(),
             pl.col("volume").sum(),
             pl.col("close_ns").max(),
