@@ -232,7 +232,7 @@ def _expand_path(name: str) -> list[Path]:
         address = name.partition("?")[0].rpartition("@")[2]
         raise DataError(
             f"{address} is an address, not a file.",
-            "Download it first, or pipe it: curl -L ADDRESS | tickerlake inspect - --symbol AAPL",
+            "Download it first, or pipe it to the command: curl -L ADDRESS | tickerlake … - --symbol AAPL",
         )
     path = Path(name)
     if path.is_dir():

@@ -24,6 +24,7 @@ from tickerlake.sources.csv.decompress import (
     open_decompressed,
     zip_member_name,
 )
+from tickerlake.sources.csv.not_csv import check_is_no_document, check_is_not_binary
 
 CHUNK_BYTES: Final = 4 << 20
 """Trades throughput against memory, as several chunks are in flight."""
@@ -45,29 +46,15 @@ _MIN_UTF16_NUL_SHARE: Final = 0.35
 """Half of the bytes of UTF-16 are zero if the text is mostly ASCII."""
 
 _PROBED_TEXT_BYTES: Final = 4096
+_MIN_HEAD_LINES: Final = 1000
+"""The lines that detection looks at."""
+
 _CONTROL_CHARACTERS: Final = bytes(each for each in range(1, 32) if each not in b"\t\n\v\f\r\x1a\x1b")
 _MIN_CONTROLS: Final = 8
 _MAX_CONTROL_SHARE: Final = 0.02
 """A tenth of random bytes are control characters, and none of a text."""
 
 _BOMS: Final = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_BINARY_FORMATS: Final = {
-    b"%PDF": "a PDF document",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook (.xls)",
-    b"PAR1": "a Parquet file",
-    b"\x7fELF": "a program",
-    b"\x89PNG": "a picture",
-    b"ARROW1": "an Arrow file",
-    b"SQLite": "an SQLite database",
-    b"Obj\x01": "an Avro file",
-    b"ORC": "an ORC file",
-    b"FEA1": "a Feather file",
-    b"\x89HDF": "an HDF5 file",
-    b"Rar!": "a RAR archive",
-    b"7z\xbc\xaf": "a 7-Zip archive",
-    b"\x04\x22\x4d\x18": "an LZ4 file",
-    b"PK\x05\x06": "an empty zip archive",
-}
 
 
 class Meter:
@@ -348,13 +335,13 @@ def detect_text_file(
     with wrap_read_errors(file.name), file.open("rb") as stored:
         head = open_decompressed(stored, compression, file.name).read(MAX_LINE_BYTES)
     if compression != "none" and (inner := compression_of(head)) != "none":
+        if b"[Content_Types].xml" in head:
+            check_is_no_document(file.name, ["[Content_Types].xml", *(["xl/"] if b"xl/" in head else [])])
         raise DataError(
             f"{file.name} holds another compressed file ({inner}).",
             "Decompress it once, and name what it holds.",
         )
-    for sign, what in _BINARY_FORMATS.items():
-        if head.startswith(sign):
-            raise DataError(f"{file.name} is {what}, not CSV.", "Export it as CSV.")
+    check_is_not_binary(file.name, head)
     if not head.strip(b"\0 \t\r\n"):
         if head.strip():
             raise DataError(f"{file.name} has nothing but NUL bytes.", "Download the file again.")
@@ -372,15 +359,24 @@ def detect_text_file(
         text_file = replace(text_file, newline=b"\r")
     # the chunk size must not influence how the file is read
     beginning = replace(text_file, chunk_bytes=MAX_LINE_BYTES)
-    first = next(beginning.chunks(), None)
-    data = first.data if first else b""
+    data = _first_lines(beginning)
     if text_file.encoding == "utf-8" and not is_utf8(data):
         text_file = replace(text_file, encoding=_detect_code_page(data, score_text))
-        data = next(replace(text_file, chunk_bytes=MAX_LINE_BYTES).chunks()).data
+        data = _first_lines(replace(text_file, chunk_bytes=MAX_LINE_BYTES))
     if not data.strip():
         raise DataError(f"{file.name} is empty.", "Download the file again.")
     _check_is_text(file.name, data)
     return text_file, data
+
+
+def _first_lines(text_file: TextFile) -> bytes:
+    """Return the first lines of a file; of a short file, also a last line without an end."""
+    data, lines = b"", 0
+    for chunk in text_file.chunks():
+        data, lines = data + chunk.data, lines + chunk.lines
+        if lines >= _MIN_HEAD_LINES:
+            break
+    return data
 
 
 def _member_name(file: Traversable, compression: str) -> str:

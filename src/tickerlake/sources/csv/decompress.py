@@ -14,6 +14,7 @@ from typing import IO, Any, Final
 from isal import igzip, igzip_lib
 
 from tickerlake.errors import DataError
+from tickerlake.sources.csv.not_csv import check_is_no_document
 
 COMPRESSION_MAGIC: Final = {
     b"\x1f\x8b": "gzip",
@@ -229,10 +230,7 @@ def _open_archive(stored: IO[bytes], name: str) -> tuple[zipfile.ZipFile, zipfil
 
 
 def _only_table(members: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
-    if any(each.filename == "[Content_Types].xml" for each in members):
-        raise DataError(
-            f"{name} is an Excel workbook or another Office document, not CSV.", "Export it as CSV."
-        )
+    check_is_no_document(name, [each.filename for each in members])
     files = [each for each in members if not each.is_dir() and not each.filename.startswith("__MACOSX")]
     files = [each for each in files if not Path(each.filename).name.startswith(".")]
     tables = [each for each in files if each.filename.lower().endswith(_ZIP_MEMBER_EXTENSIONS)] or files

@@ -1,6 +1,5 @@
 """Delimiter, header and columns of a file, detected from its first lines. Pure."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -27,6 +26,7 @@ from tickerlake.sources.csv.detect.split_lines import (
     numeric_cells,
     split_line,
 )
+from tickerlake.sources.csv.not_csv import check_is_table
 from tickerlake.sources.csv.numbers import possible_decimal_separators
 
 MAX_COLUMNS: Final = 2000
@@ -209,17 +209,7 @@ def count_known_names(text: str) -> int:
 
 
 def _check_is_csv(name: str, lines: Sequence[str]) -> None:
-    text = "\n".join(lines[:20]).lstrip("\ufeff \n\t")
-    format_name = {"{": "JSON", "[": "JSON", "<": "a page or XML"}.get(text[:1], "")
-    # <TICKER>,<PER>,… is a header
-    if format_name and not (text.startswith("<") and re.match(r"<[A-Za-z_ ]+>\s*[,;\t|]", text)):
-        if re.match(r"\[[^\]\"'{]*\]?\s*[,;\t|]", text):
-            return
-        excerpt = " ".join(text.split())[:160]
-        raise DataError(
-            f"{name} is {format_name}, not CSV: {excerpt}",
-            "If it is an error message of the vendor, download the file again.",
-        )
+    check_is_table(name, lines)
     nuls = sum(line.count("\0") for line in lines[:50])
     if nuls > 0.1 * sum(map(len, lines[:50])) + 10:
         raise DataError(f"{name} is not text: it has many NUL bytes.", "Export it as CSV.")

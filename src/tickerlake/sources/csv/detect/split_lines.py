@@ -11,6 +11,7 @@ from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.cells import ColumnSample
 from tickerlake.sources.csv.detect.dates import is_temporal
 from tickerlake.sources.csv.detect.layout import count_named_roles
+from tickerlake.sources.csv.not_csv import no_rows_error
 from tickerlake.sources.csv.numbers import bare_number, is_missing
 
 SPACES: Final = " "
@@ -27,6 +28,9 @@ HEADER_SEARCH_LINES: Final = 60
 
 _MAX_CELL_LENGTH: Final = 1000
 """No longer text is a name, a number, a date or a symbol: it bounds the time for texts that are not."""
+
+_MIN_HEADER_NAMES: Final = 3
+"""Two words of a message may be names of columns by chance."""
 
 _GOOD_SCORE: Final = 0.9
 """With a better score, a common delimiter is used without trying the rare ones."""
@@ -105,12 +109,18 @@ def choose_split(name: str, lines: Sequence[str], delimiter: str | None) -> Colu
             key=lambda split: split.score,
         )
     if not best.data_rows:
-        raise DataError(
-            f"{name} has no rows of dates and numbers: it begins with "
-            f"{next((x for x in lines if x.strip()), '')[:80].strip()!r}.",
-            "A table with at least date, open, high, low and close is needed.",
-        )
+        raise no_rows_error(name, lines, _find_header_line(lines))
     return best
+
+
+def _find_header_line(lines: Sequence[str]) -> int:
+    """Return the index of the line that names most columns, -1 if none names several."""
+    counts = [
+        max(count_named_roles(_split_uncommented(line, each)) for each in DELIMITERS)
+        for line in lines[:HEADER_SEARCH_LINES]
+    ]
+    best = max(range(len(counts)), key=counts.__getitem__, default=-1)
+    return best if best >= 0 and counts[best] >= _MIN_HEADER_NAMES else -1
 
 
 def _split_lines(lines: Sequence[str], delimiter: str) -> ColumnSplit:
