@@ -9,4 +9,4 @@ CROSSED_QUOTE: Final = "crossed_quote"
 """A quote whose bid is above its ask."""
 
 SENTINEL_VALUE: Final = "sentinel_value"
-"""A quote with a price of 0, which means that there is none."""
+"""A quote with a price of 0, -1 or another number by which the vendor means that there is none."""

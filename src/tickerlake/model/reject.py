@@ -35,7 +35,10 @@ class RejectReason(StrEnum):
 
     PRICE_MISSING = "price_missing"
     PRICE_NONPOSITIVE = "price_nonpositive"
+    SENTINEL_VALUE = "sentinel_value"
+    """A number by which the vendor means that there is no value, such as 9223372036854775807."""
     SIZE_MISSING = "size_missing"
+    SIZE_ZERO = "size_zero"
     VOLUME_NEGATIVE = "volume_negative"
     OHLC_HIGH_LT_LOW = "ohlc_high_lt_low"
     OHLC_OPEN_CLOSE_OUTSIDE_RANGE = "ohlc_open_close_outside_range"
@@ -44,6 +47,8 @@ class RejectReason(StrEnum):
 _REMEDIES: Final = {
     RejectReason.PRICE_NONPOSITIVE: "If prices of 0 and below are real (spreads, futures): "
     "--allow-negative-prices",
+    RejectReason.SIZE_ZERO: "A trade has a size. If that column holds none, name the columns without it: "
+    "--columns time,price",
 }
 
 

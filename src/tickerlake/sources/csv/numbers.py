@@ -28,12 +28,22 @@ MISSING_VALUES: Final = (
     "nil",
     "<na>",
     "nat",
-    "1.7976931348623157e+308",
+    "n.a",
+    "n/t",
+    "not available",
+    "no data",
+    "∞",
     "n.d.",
     r"\n",
     r"\\n",
 )
-"""Texts that stand for a missing number, in lower case."""
+"""Texts that stand for a missing number, in lower case and without a sign."""
+
+_MISSING_PATTERN: Final = (
+    r"^[-+]?(?:inf(?:inity)?|nan|1\.#(?:inf|ind|qnan|snan)\d*|1\.79769\d*e\+?308|3\.402[78]\d*e\+?38"
+    r"|#(?:n/a|value|ref|div/0|num|name|null|error|calc)\b.*)$"
+)
+"""Other such texts: infinities, the largest floats, and errors of spreadsheets and terminals."""
 
 _GROUP_SPACES: Final = " \u00a0\u2009\u202f'’"
 _GROUP_SEPARATORS: Final = {".": f",{_GROUP_SPACES}", ",": f".{_GROUP_SPACES}"}
@@ -139,7 +149,14 @@ def bare_number(text: str) -> str:
 
 def is_missing(text: str) -> bool:
     """Return whether a text stands for a missing number."""
-    return text.strip().lower() in MISSING_VALUES
+    text = text.strip().lower()
+    return text in MISSING_VALUES or (text[:1] in "-+in13#" and re.match(_MISSING_PATTERN, text) is not None)
+
+
+def is_missing_expr(text: pl.Expr) -> pl.Expr:
+    """Return whether texts stand for a missing number, see :func:`is_missing`."""
+    lower = text.str.strip_chars().str.to_lowercase()
+    return lower.is_in(list(MISSING_VALUES)) | lower.str.contains(_MISSING_PATTERN)
 
 
 def possible_decimal_separators(cells: Iterable[str], delimiter: str) -> set[str]:

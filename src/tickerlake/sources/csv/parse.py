@@ -1,7 +1,8 @@
 """Parse rows of text to canonical records and rejects."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Final
 
 import polars as pl
@@ -17,7 +18,8 @@ from tickerlake.sources.csv.detect.head import FileHead
 from tickerlake.sources.csv.detect.interval import period_start
 from tickerlake.sources.csv.detect.layout import DECIMAL_ROLES, PRICES, Layout, unit_factor
 from tickerlake.sources.csv.detect.rows import FIELD_COUNT, LINE, RAW, SKIPPED, ChunkRows
-from tickerlake.sources.csv.numbers import MISSING_VALUES, NumberFormat
+from tickerlake.sources.csv.detect.sentinels import PRICE_ROLES, clear_sentinels
+from tickerlake.sources.csv.numbers import NumberFormat, is_missing_expr
 from tickerlake.sources.csv.timeform import TimeFormat
 
 REASON: Final = "_reason"
@@ -38,11 +40,6 @@ INTERNAL_COLUMNS: Final = (LINE, RAW, SKIPPED, REASON, EVENT_NS)
 
 _TS: Final = "_ts"
 _LOCAL_TS: Final = "_local"
-_PRICE_ROLES: Final = {
-    BAR: (*PRICES, "vwap", "adj_close"),
-    TRADE: ("price",),
-    QUOTE: ("bid_price", "ask_price"),
-}
 _QUANTITY_ROLES: Final = ("volume", "size", "bid_size", "ask_size")
 _SIDES: Final = {
     "b": "buy",
@@ -71,6 +68,8 @@ _CORRECTIONS: Final = {
     "cancel": "cancel",
     "c": "cancel",
 }
+_REQUIRED_SENTINELS: Final = "^_sentinel_(open|high|low|close|price|size)$"
+_QUOTE_SENTINELS: Final = "^_sentinel_(bid|ask)_price$"
 _Check = tuple[pl.Expr, RejectReason]
 _NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'
 
@@ -103,6 +102,8 @@ class Parser:
         When the file was opened.
     negative_prices
         True to accept prices of 0 and below.
+    sentinels
+        The numbers that stand for no value, by role, as written in the file.
     """
 
     source: str
@@ -116,6 +117,7 @@ class Parser:
     extra_columns: dict[str, str]
     ts_recv_ns: int
     negative_prices: bool = False
+    sentinels: dict[str, tuple[Decimal, ...]] = field(default_factory=dict)
 
     @property
     def layout(self) -> Layout:
@@ -187,10 +189,12 @@ class Parser:
         )
         typed, null_roles = self._parse_remaining(typed, list(texts))
         null_roles += [role for role in numbers if role not in texts and typed[role].null_count()]
+        typed, cleared = clear_sentinels(typed, numbers, self.sentinels)
+        null_roles += cleared
         if self.number_format.scale:
             typed = typed.with_columns(
                 self.number_format.apply_scale(pl.col(role)).alias(role)
-                for role in _PRICE_ROLES[record_type]
+                for role in PRICE_ROLES[record_type]
                 if role in numbers
             )
         units = {
@@ -271,11 +275,8 @@ class Parser:
             for role in unparsed
         )
         rows = rows.with_columns(
-            (
-                pl.col(role).is_null()
-                & ~pl.col(f"_{role}").str.strip_chars().str.to_lowercase().is_in(list(MISSING_VALUES))
-            ).alias(f"_broken_{role}")
-            for role in nulls
+            (pl.col(role).is_null() & ~is_missing_expr(pl.col(f"_{role}"))).alias(f"_broken_{role}")
+            for role in unparsed
         )
         return rows, nulls
 
@@ -298,6 +299,7 @@ class Parser:
         checks += [
             (pl.col(_TS).is_null(), RejectReason.UNPARSABLE_DATE),
             (pl.any_horizontal(pl.lit(value=False), "^_broken_.*$"), RejectReason.UNPARSABLE_NUMBER),
+            (pl.any_horizontal(pl.lit(value=False), _REQUIRED_SENTINELS), RejectReason.SENTINEL_VALUE),
         ]
         checks += _CHECKS_BY_TYPE[self.layout.record_type](roles, null_roles)
         if not self.negative_prices:
@@ -371,8 +373,9 @@ class Parser:
                 values[name] = pl.when(pl.col(name) != 0).then(pl.col(name))
             zero = _any_true([pl.col(name) == 0 for name in ("bid_price", "ask_price")])
             crossed = (pl.col("bid_price") > pl.col("ask_price")) & ~zero
+            none = zero | pl.any_horizontal(pl.lit(value=False), _QUOTE_SENTINELS)
             return values | {
-                "quality": _quality_flags([(crossed, quality.CROSSED_QUOTE), (zero, quality.SENTINEL_VALUE)])
+                "quality": _quality_flags([(crossed, quality.CROSSED_QUOTE), (none, quality.SENTINEL_VALUE)])
             }
         side = pl.lit("none")
         if "aggressor_side" in roles:
@@ -449,13 +452,19 @@ def _trade_checks(roles: list[str], null_roles: list[str]) -> list[_Check]:
             RejectReason.SIZE_MISSING,
         ),
         (pl.col("size") < 0, RejectReason.VOLUME_NEGATIVE),
+        (pl.col("size") == 0, RejectReason.SIZE_ZERO),
     ]
 
 
 def _quote_checks(roles: list[str], null_roles: list[str]) -> list[_Check]:
     del null_roles
+    no_price = pl.col("bid_price").is_null() & pl.col("ask_price").is_null()
     return [
-        (pl.col("bid_price").is_null() & pl.col("ask_price").is_null(), RejectReason.PRICE_MISSING),
+        (
+            no_price & pl.any_horizontal(pl.lit(value=False), _QUOTE_SENTINELS),
+            RejectReason.SENTINEL_VALUE,
+        ),
+        (no_price, RejectReason.PRICE_MISSING),
         (
             _any_true([pl.col(role) < 0 for role in ("bid_price", "ask_price")]),
             RejectReason.PRICE_NONPOSITIVE,

@@ -51,6 +51,7 @@ from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.order import TimeOrder
 from tickerlake.sources.csv.detect.rows import LINE
 from tickerlake.sources.csv.detect.scan import FileScan, scan_file
+from tickerlake.sources.csv.detect.sentinels import find_sentinels
 from tickerlake.sources.csv.numbers import NumberFormat
 from tickerlake.sources.csv.parse import EVENT_NS, IS_RECORD, REASON, Parser
 from tickerlake.sources.merge import merge, read_run, write_run
@@ -332,11 +333,12 @@ def open_file(
     extra_columns = layout.extra_columns() | {
         f"c{i}": layout.names[i] for i in layout.date_duplicates if i not in date.value.date_duplicates
     }
+    number_format = NumberFormat(scan.decimal_separator, choose_scale(scan, options))
     parser = Parser(
         name,
         scan.head,
         zone.value.time_format,
-        NumberFormat(scan.decimal_separator, choose_scale(scan, options)),
+        number_format,
         symbol.value.constant,
         interval.value,
         zone.value.zone,
@@ -344,6 +346,7 @@ def open_file(
         extra_columns,
         ts_recv_ns or clock.now_ns(),
         options.negative_prices,
+        find_sentinels(scan.head, number_format, negative_prices=options.negative_prices),
     )
     # two days may be in one month
     read_order = SORTED if period_end_dates else _choose_read_order(order)

@@ -1,7 +1,7 @@
 """What the first lines of a file determine: encoding, delimiter, header, and the roles of the columns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
 from typing import Final
 
@@ -46,6 +46,8 @@ class FileHead:
     clock_width
         The number of digits to which times of day written as numbers (93000) are padded; 0 if they are not
         written as numbers.
+    first_rows
+        The cells of the first rows, as text.
     """
 
     text_file: TextFile
@@ -53,6 +55,7 @@ class FileHead:
     stat_signature: tuple[int, ...]
     date_from_name: str = ""
     clock_width: int = 0
+    first_rows: pl.DataFrame = field(default_factory=pl.DataFrame, compare=False, repr=False)
 
     def read_rows(
         self, chunk: Chunk, columns: list[str] | None = None, number_columns: Sequence[str] = ()
@@ -142,7 +145,7 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
     if "clock" in layout.roles:
         texts = rows.get_column(layout.column_id("clock")).str.strip_chars()
         width = clock_width([text for text in texts if text])
-    head = replace(head, date_from_name=date, clock_width=width)
+    head = replace(head, date_from_name=date, clock_width=width, first_rows=rows)
     _check_24_hour_clock(head, rows)
     return head
 

@@ -211,9 +211,25 @@ class Layout:
     @property
     def decimal_columns(self) -> list[int]:
         """The columns that are decimals, of all symbols."""
-        parts = (self.roles, *self.panels.values())
-        decimals = DECIMAL_ROLES.get(self.record_type, ())
-        return [column for roles in parts for role, column in roles.items() if role in decimals]
+        return [
+            column
+            for role, columns in self.columns_by_role().items()
+            if role in self.decimal_roles
+            for column in columns
+        ]
+
+    @property
+    def decimal_roles(self) -> tuple[str, ...]:
+        """The roles of the record type that are decimals."""
+        return DECIMAL_ROLES.get(self.record_type, ())
+
+    def columns_by_role(self) -> dict[str, list[int]]:
+        """Return the columns of each role, those of all symbols."""
+        columns: dict[str, list[int]] = {}
+        for roles in (self.roles, *self.panels.values()):
+            for role, column in roles.items():
+                columns.setdefault(role, []).append(column)
+        return columns
 
     def extra_columns(self) -> dict[str, str]:
         """Return the columns without a role: unique name to a unique key for ``extra``."""

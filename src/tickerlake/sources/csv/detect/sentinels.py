@@ -1,0 +1,160 @@
+"""Numbers by which vendors mean that there is no value: the largest integers, rows of nines, -1, -999."""
+
+from collections.abc import Iterable
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Final
+
+import polars as pl
+
+from tickerlake.model.schema import BAR, DECIMAL, QUOTE, TRADE
+from tickerlake.sources.csv.detect.head import FileHead
+from tickerlake.sources.csv.detect.layout import PRICES
+from tickerlake.sources.csv.numbers import NumberFormat
+
+PRICE_ROLES: Final[dict[str, tuple[str, ...]]] = {
+    BAR: (*PRICES, "vwap", "adj_close"),
+    TRADE: ("price",),
+    QUOTE: ("bid_price", "ask_price"),
+}
+"""The roles of each record type that are prices; the other decimals are quantities."""
+
+_NINE_DECIMALS: Final = Decimal("1e-9")
+_CONTEXT: Final = Context(prec=38, rounding=ROUND_HALF_EVEN)
+_MIN_FACTOR: Final = 20
+"""A price this many times the usual one is none; yen for a bitcoin may be 9,999,999."""
+
+_MIN_REPEATED: Final = 3
+"""Once, a volume of 999,999,999 may be real, and one of -1 a typing error, which is rejected."""
+
+
+def _written_forms(limit: int, decimals: Iterable[int]) -> list[Decimal]:
+    """Return a number in units of powers of ten, exact and as a float is written."""
+    exact = [Decimal(limit).scaleb(-n) for n in decimals]
+    floats = [Decimal(repr(float(each))) for each in exact]
+    return [_CONTEXT.quantize(each, _NINE_DECIMALS) for each in (*exact, *floats)]
+
+
+_LIMITS: Final = (2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
+_QUANTITY_LIMITS: Final = {each for limit in _LIMITS for each in _written_forms(limit, [0])}
+_PRICE_LIMITS: Final = {each for limit in _LIMITS for each in _written_forms(limit, (0, 2, 3, 4, 5, 6, 8, 9))}
+_NINES: Final = {Decimal(10) ** n - 1 for n in range(6, 19)} | {
+    Decimal(10) ** n - Decimal(fraction) for n in range(6, 10) for fraction in ("0.01", "0.0001")
+}
+_NEGATIVE_NINES: Final = {Decimal(10) ** n - 1 for n in range(3, 19)}
+"""999 and more, below 0."""
+
+_NONE: Final = Decimal(-1)
+
+
+def find_sentinels(
+    head: FileHead, numbers: NumberFormat, *, negative_prices: bool
+) -> dict[str, tuple[Decimal, ...]]:
+    """Return the numbers that stand for no value in a file, by role, by what its first rows hold.
+
+    A number is one only where it cannot be a value:
+
+    - as a price, if it is more than 20 times the median of the prices; a negative one also if no
+      other price is negative. -1 stands for no bid, no ask and no average price;
+    - as a quantity, if it is a limit of an integer type; -1, -999 and rows of nines, if they repeat.
+
+    Parameters
+    ----------
+    head
+        How the file begins.
+    numbers
+        The format of its numbers; the result is in the units of the file, before any scale.
+    negative_prices
+        True if prices below 0 are real.
+    """
+    layout = head.dialect.layout
+    values = {
+        role: _first_values(head, columns, numbers)
+        for role, columns in layout.columns_by_role().items()
+        if role in layout.decimal_roles
+    }
+    price_roles = PRICE_ROLES[layout.record_type]
+    prices = pl.concat([values[role] for role in price_roles if role in values])
+    suspects = pl.Series(
+        [*_PRICE_LIMITS, *_NINES, *(-each for each in _PRICE_LIMITS | _NEGATIVE_NINES), _NONE],
+        dtype=prices.dtype,
+    )
+    usual = prices.filter(~prices.is_in(suspects.implode()))
+    median = usual.filter(usual != 0).abs().median()
+    bound = _MIN_FACTOR * Decimal(str(median)) if median is not None else Decimal(0)
+    has_negative = negative_prices or bool((usual < 0).any())
+    prices_of_none = {each for each in _PRICE_LIMITS | _NINES if each > bound} | {
+        -each for each in _PRICE_LIMITS | _NEGATIVE_NINES if not has_negative or each > bound
+    }
+    found = {}
+    for role, numbers_of_role in values.items():
+        none = _quantity_sentinels(role, numbers_of_role)
+        if role in price_roles:
+            none = prices_of_none
+            if role in {"vwap", "bid_price", "ask_price"} and not has_negative:
+                none = none | {_NONE}
+        found[role] = tuple(sorted(none))
+    return found
+
+
+def _quantity_sentinels(role: str, values: pl.Series) -> set[Decimal]:
+    none = _QUANTITY_LIMITS | {-limit for limit in _QUANTITY_LIMITS}
+    suspects = set(_NINES)
+    if role != "size":
+        # the size of a trade is negative for a sale
+        suspects |= {-each for each in _NEGATIVE_NINES} | {_NONE}
+    if role in {"bid_size", "ask_size"}:
+        none = none | {_NONE}
+    counts = {each: (values == each).sum() for each in suspects}
+    return none | {each for each, n in counts.items() if n >= _MIN_REPEATED or 0 < n == len(values)}
+
+
+def _first_values(head: FileHead, columns: Iterable[int], numbers: NumberFormat) -> pl.Series:
+    """Return the numbers of some columns in the first rows."""
+    cells = [head.first_rows.get_column(f"c{column}").cast(pl.String).alias("text") for column in columns]
+    texts = pl.concat(cells).drop_nulls()
+    text = pl.col("text")
+    number = pl.coalesce(numbers.parse_plain(text), numbers.parse_lenient(text))
+    return texts.to_frame().select(number).to_series().drop_nulls().rename("value")
+
+
+def clear_sentinels(
+    rows: pl.DataFrame, roles: Iterable[str], sentinels: dict[str, tuple[Decimal, ...]]
+) -> tuple[pl.DataFrame, list[str]]:
+    """Replace numbers that stand for no value by nulls; the column ``_sentinel_…`` of a role marks them.
+
+    Parameters
+    ----------
+    rows
+        Rows with a column of decimals for each role.
+    roles
+        The roles of these columns.
+    sentinels
+        The result of :func:`find_sentinels`.
+
+    Returns
+    -------
+    rows, cleared
+        The rows and the roles that had such numbers.
+    """
+    cleared = []
+    for role in roles:
+        values = rows.get_column(role)
+        if not (role in sentinels and _may_hold(values, sentinels[role])):
+            continue
+        is_sentinel = values.is_in(pl.Series(sentinels[role], dtype=DECIMAL).implode()).fill_null(value=False)
+        if is_sentinel.any():
+            rows = rows.with_columns(
+                pl.when(~is_sentinel).then(values).alias(role), is_sentinel.alias(f"_sentinel_{role}")
+            )
+            cleared.append(role)
+    return rows, cleared
+
+
+def _may_hold(values: pl.Series, sentinels: tuple[Decimal, ...]) -> bool:
+    """Return whether values reach a sentinel, by a fast test."""
+    highest, lowest = values.max(), values.min()
+    if not (isinstance(highest, Decimal) and isinstance(lowest, Decimal)):
+        return False
+    positive = [each for each in sentinels if each > 0]
+    negative = [each for each in sentinels if each < 0]
+    return bool((positive and highest >= min(positive)) or (negative and lowest <= max(negative)))
