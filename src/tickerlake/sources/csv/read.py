@@ -44,6 +44,7 @@ from tickerlake.sources.csv.detect.decide import (
     choose_interval,
     choose_scale,
     choose_symbol,
+    choose_volume,
     choose_zone,
 )
 from tickerlake.sources.csv.detect.head import read_head
@@ -318,6 +319,8 @@ def open_file(
     scan = scan_file(
         read_head(file, options, chunk_bytes=chunk_bytes), options, digest=digest, on_bytes=on_bytes
     )
+    volume = choose_volume(scan, name)
+    scan = volume.value
     date = choose_date_format(scan, options)
     scan = replace(scan, evidence=[date.value])
     dialect, layout, order = scan.head.dialect, scan.head.dialect.layout, date.value.order
@@ -329,7 +332,10 @@ def open_file(
         if period_end_dates := order.has_period_end_dates(interval.value):
             interval = replace(interval, reason=f"{interval.reason}; dates are their last days")
     zone = choose_zone(scan, options, date.value.time_format, interval.value, symbol.value.symbols, name)
-    warnings = [*dialect.warnings, *filter(None, (symbol.warning, interval.warning, zone.warning))]
+    warnings = [
+        *dialect.warnings,
+        *filter(None, (volume.warning, symbol.warning, interval.warning, zone.warning)),
+    ]
     extra_columns = layout.extra_columns() | {
         f"c{i}": layout.names[i] for i in layout.date_duplicates if i not in date.value.date_duplicates
     }

@@ -332,6 +332,32 @@ def _shifted_days_warning(order: TimeOrder, name: str) -> str:
     )
 
 
+def choose_volume(scan: FileScan, name: str) -> Decision[FileScan]:
+    """Take the tick volume as the volume if the volume itself is 0 on every row, and return the scan with it.
+
+    Vendors of currencies have no volume, and count the changes of the price.
+    """
+    layout = scan.head.dialect.layout
+    tick, shares = layout.tick_volume, layout.roles.get("volume")
+    if tick is None or shares in scan.columns_with_values or tick not in scan.columns_with_values:
+        return Decision(scan, layout.reasons.get("volume", ""))
+    assert shares is not None
+    reason = f"{layout.names[shares]} is 0 or empty on every row"
+    layout = replace(
+        layout,
+        roles={**layout.roles, "volume": tick},
+        reasons={**layout.reasons, "volume": reason},
+        tick_volume=None,
+    )
+    head = replace(scan.head, dialect=replace(scan.head.dialect, layout=layout))
+    return Decision(
+        replace(scan, head=head),
+        reason,
+        f"{name}: {reason}: the volume is {layout.names[tick]}, which counts changes of the price, "
+        "not shares. If that is wrong, name the columns without it: --columns",
+    )
+
+
 def choose_scale(scan: FileScan, options: Options) -> int:
     """Return the number of decimals that prices written as whole numbers have."""
     layout = scan.head.dialect.layout

@@ -62,6 +62,11 @@ _PRICE_WORDS: Final = frozenset(
 )
 _CURRENCY_WORDS: Final = frozenset("usd usdt usdc eur gbp jpy inr".split())
 _QUANTITY_WORDS: Final = frozenset("volume vol qty qnty quantity shares volumen wolumen".split())
+TICK_VOLUME_NAMES: Final = frozenset(
+    "tickvol tickvolume tickqty ticks tickcount numticks ticksvolume".split()
+)
+"""Names of columns that count changes of the price, which some vendors give in place of a volume."""
+
 _NOT_QUANTITY_WORDS: Final = frozenset(
     """
     avg average mean value money turnover percent ratio weighted price outstanding float id code time date
@@ -193,6 +198,8 @@ class Layout:
         Role to why its column has it.
     vendor_layout
         The vendor's layout, if it is a known one.
+    tick_volume
+        The column that counts changes of the price, if there is one beside the volume.
     """
 
     record_type: str
@@ -203,6 +210,7 @@ class Layout:
     price_type: str = "last"
     reasons: dict[str, str] = field(default_factory=dict)
     vendor_layout: VendorLayout | None = None
+    tick_volume: int | None = None
 
     def column_id(self, role: str) -> str:
         """Return the unique name of the column of a role."""

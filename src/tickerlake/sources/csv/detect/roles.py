@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from tickerlake.errors import DataError
@@ -24,6 +25,7 @@ from tickerlake.sources.csv.detect.layout import (
     REQUIRED_ROLES,
     ROLE_RANKS,
     ROLES_BY_TYPE,
+    TICK_VOLUME_NAMES,
     Layout,
     find_vendor_layout,
     normalize_name,
@@ -88,17 +90,20 @@ def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> La
     if record_type and not {"time", "clock", "year"} & set(assignment.roles):
         infer_time(assignment)
     detector.assign_others(record_type)
+    tick_volume = None
     if record_type == BAR:
         detector.infer_volume_from_turnover()
+        tick_volume = detector.separate_tick_volume()
     if record_type and "symbol" not in assignment.roles:
         infer_symbol_column(assignment)
     has_time_column = bool({"time", "clock", "year"} & set(assignment.roles))
-    return assignment.to_layout(
+    layout = assignment.to_layout(
         record_type if has_time_column else "",
         detector.date_duplicates(),
         price_type=price_type or "last",
         vendor_layout=detector.vendor_layout,
     )
+    return replace(layout, tick_volume=tick_volume)
 
 
 class _NameDetector:
@@ -288,6 +293,25 @@ class _NameDetector:
         ]
         if len(matches) == 1:
             self.assignment.assign("volume", matches[0], reason.format(self._names[matches[0]].strip()))
+
+    def separate_tick_volume(self) -> int | None:
+        """Prefer a volume of shares to one of price changes, and return the column of the latter."""
+        volumes = [i for i, ranks in enumerate(self._ranks) if "volume" in ranks]
+        ticks = [i for i, name in enumerate(self._names) if normalize_name(name) in TICK_VOLUME_NAMES]
+        ticks = [i for i in ticks if self._columns[i].is_numeric]
+        shares = [
+            i
+            for i in volumes
+            if i not in ticks and (self._columns[i].is_numeric or not self._columns[i].non_missing)
+        ]
+        assigned = self.assignment.roles.get("volume")
+        if not ticks or not shares:
+            return None
+        if assigned is None or assigned in ticks:
+            best = min(shares, key=lambda i: (self._ranks[i]["volume"], i))
+            if best in self.assignment.unassigned:
+                self.assignment.assign_by_name("volume", best)
+        return next((i for i in ticks if i in self.assignment.unassigned), None)
 
     def date_duplicates(self) -> dict[int, str]:
         """Return the columns without a role that may only repeat the date, with the part that they repeat."""

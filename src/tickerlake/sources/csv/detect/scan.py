@@ -12,7 +12,7 @@ from tickerlake.parallel import parallel_map, prefetch
 from tickerlake.sources.csv.chunks import Chunk, Extent, Meter, is_utf8
 from tickerlake.sources.csv.detect.dates import candidate_time_formats
 from tickerlake.sources.csv.detect.head import FileHead
-from tickerlake.sources.csv.detect.layout import DATE_PARTS
+from tickerlake.sources.csv.detect.layout import DATE_PARTS, Layout
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.order import TimeOrder
 from tickerlake.sources.csv.detect.rows import FIELD_COUNT, SKIPPED, ChunkRows
@@ -68,6 +68,8 @@ class FileScan:
         Of its bytes, as stored.
     decimal_separator
         ``.`` or ``,``.
+    columns_with_values
+        The columns among the volume and the tick volume that are not 0 on every row; only if there are both.
     """
 
     head: FileHead
@@ -76,6 +78,7 @@ class FileScan:
     size: int
     digest: str
     decimal_separator: str
+    columns_with_values: frozenset[int] = frozenset()
 
 
 def scan_file(
@@ -114,9 +117,13 @@ def scan_file(
         if role in layout.roles
     ]
     separators = _DecimalSeparatorDetector(head)
+    volumes = _volume_columns(layout)
     columns = (
-        None if separators.is_ambiguous else [f"c{i}" for i in sorted({*roles, *layout.date_duplicates})]
+        None
+        if separators.is_ambiguous
+        else [f"c{i}" for i in sorted({*roles, *layout.date_duplicates, *volumes})]
     )
+    with_values: set[int] = set()
     panels = max(1, len(layout.panels))
 
     def read_chunk(chunk: Chunk) -> tuple[Chunk, ChunkRows | None]:
@@ -134,6 +141,7 @@ def scan_file(
         on_bytes(meter.size)
         index.append(Extent(chunk.offset, chunk.length, chunk.first_line, rows.frame.height * panels))
         separators.add(rows.frame)
+        with_values |= {i for i in volumes - with_values if _has_value(rows.frame.get_column(f"c{i}"))}
         times = _complete_rows(head, rows)
         if times.is_empty():
             continue
@@ -156,7 +164,21 @@ def scan_file(
             for e in evidence
         ):
             return scan_file(head, options, with_fractions=True, digest=digest, on_bytes=on_bytes)
-    return FileScan(head, evidence, index, meter.size, meter.digest, separators.resolve())
+    return FileScan(
+        head, evidence, index, meter.size, meter.digest, separators.resolve(), frozenset(with_values)
+    )
+
+
+def _volume_columns(layout: Layout) -> set[int]:
+    """Return the columns of volume and tick volume, if there are both."""
+    if layout.tick_volume is None or "volume" not in layout.roles:
+        return set()
+    return {layout.tick_volume, layout.roles["volume"]}
+
+
+def _has_value(cells: pl.Series) -> bool:
+    """Return whether a number is not 0."""
+    return bool(cells.str.contains("^[^A-Za-z]*[1-9]").any())
 
 
 class _DecimalSeparatorDetector:
