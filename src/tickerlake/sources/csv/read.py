@@ -42,7 +42,6 @@ from tickerlake.sources.csv.detect.decide import (
     Decision,
     choose_date_format,
     choose_interval,
-    choose_scale,
     choose_symbol,
     choose_volume,
     choose_zone,
@@ -51,6 +50,7 @@ from tickerlake.sources.csv.detect.head import read_head
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.order import TimeOrder
 from tickerlake.sources.csv.detect.rows import LINE
+from tickerlake.sources.csv.detect.scale import choose_scale
 from tickerlake.sources.csv.detect.scan import FileScan, scan_file
 from tickerlake.sources.csv.detect.sentinels import find_sentinels
 from tickerlake.sources.csv.numbers import NumberFormat
@@ -332,14 +332,13 @@ def open_file(
         if period_end_dates := order.has_period_end_dates(interval.value):
             interval = replace(interval, reason=f"{interval.reason}; dates are their last days")
     zone = choose_zone(scan, options, date.value.time_format, interval.value, symbol.value.symbols, name)
-    warnings = [
-        *dialect.warnings,
-        *filter(None, (volume.warning, symbol.warning, interval.warning, zone.warning)),
-    ]
+    scale = choose_scale(scan, options, zone.value.zone, symbol.value.symbols)
+    decisions = (volume, symbol, interval, zone, scale)
+    warnings = [*dialect.warnings, *(each.warning for each in decisions if each.warning)]
     extra_columns = layout.extra_columns() | {
         f"c{i}": layout.names[i] for i in layout.date_duplicates if i not in date.value.date_duplicates
     }
-    number_format = NumberFormat(scan.decimal_separator, choose_scale(scan, options))
+    number_format = NumberFormat(scan.decimal_separator, scale.value)
     parser = Parser(
         name,
         scan.head,

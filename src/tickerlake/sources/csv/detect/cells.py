@@ -21,6 +21,7 @@ MIN_SHARE: Final = 0.8
 _MIN_MEDIAN_SHARES: Final = 100
 """A round lot."""
 
+_MS_PER_DAY: Final = 86_400_000
 _CLOCK_WIDTHS: Final = {1: 4, 2: 4, 3: 4, 4: 4, 5: 6, 6: 6, 8: 9, 9: 9, 12: 12, 15: 15}
 """Digits of a time of day as written, and with its leading zeros: 930, 93000, 093000123."""
 
@@ -99,6 +100,11 @@ def is_clock_digits(text: str) -> bool:
         return False
     digits = text.zfill(_CLOCK_WIDTHS[len(text)]).ljust(6, "0")
     return int(digits[:2]) < 24 and int(digits[2:4]) < 60 and int(digits[4:6]) < 60
+
+
+def is_milliseconds_of_day(text: str) -> bool:
+    """Return whether a number can be milliseconds since midnight: ``34200000``, ``34200000.367``."""
+    return re.fullmatch(r"\d{1,8}(\.\d{1,6})?", text) is not None and float(text) < _MS_PER_DAY
 
 
 def clock_width(strings: Sequence[str]) -> int:

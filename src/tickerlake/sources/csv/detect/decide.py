@@ -196,6 +196,9 @@ def choose_symbol(
     if "symbol" in layout.roles:
         column = layout.names[layout.roles["symbol"]] or layout.roles["symbol"] + 1
         return Decision(SymbolChoice(None, order.symbols), f"column {column}")
+    if layout.vendor_layout and layout.vendor_layout.symbol:
+        symbol = layout.vendor_layout.symbol
+        return Decision(SymbolChoice(symbol, [symbol]), "path")
     text_file = scan.head.text_file
     symbol, origin, warning = infer_symbol(text_file.name, text_file.file_name, folder)
     return Decision(SymbolChoice(symbol, [symbol]), origin, warning)
@@ -356,15 +359,3 @@ def choose_volume(scan: FileScan, name: str) -> Decision[FileScan]:
         f"{name}: {reason}: the volume is {layout.names[tick]}, which counts changes of the price, "
         "not shares. If that is wrong, name the columns without it: --columns",
     )
-
-
-def choose_scale(scan: FileScan, options: Options) -> int:
-    """Return the number of decimals that prices written as whole numbers have."""
-    layout = scan.head.dialect.layout
-    vendor_scale = layout.vendor_layout.scale if layout.vendor_layout else 0
-    if options.price_scale is not None or not vendor_scale:
-        return options.price_scale or 0
-    role = next(role for role in ("close", "price", "bid_price") if role in layout.roles)
-    cells = _first_cells(scan, layout.roles[role])
-    is_whole = cells.str.contains(r"^-?\d+$")
-    return vendor_scale if bool(is_whole.all()) and bool((cells.str.len_chars() >= vendor_scale).all()) else 0

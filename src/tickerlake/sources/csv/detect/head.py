@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from tickerlake.errors import DataError
+from tickerlake.model.duration import DAY_NS
 from tickerlake.sources.csv.chunks import (
     CHUNK_BYTES,
     Chunk,
@@ -20,6 +22,7 @@ from tickerlake.sources.csv.detect.cells import clock_width
 from tickerlake.sources.csv.detect.dialect import Dialect, count_known_names, detect_dialect
 from tickerlake.sources.csv.detect.file_name import parse_file_name
 from tickerlake.sources.csv.detect.layout import DATE_PARTS, normalize_name
+from tickerlake.sources.csv.detect.lean import find_lean_file
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.rows import ChunkRows, read_rows
 from tickerlake.sources.csv.detect.split_lines import HEAD_LINES
@@ -80,6 +83,8 @@ class FileHead:
         if "clock" not in layout.roles:
             return date
         clock = pl.col(layout.column_id("clock")).str.strip_chars()
+        if layout.clock_in_ms:
+            return pl.concat_str(date.str.strip_chars(), pl.lit(" "), _format_clock(clock))
         clock = clock.str.zfill(self.clock_width) if self.clock_width else clock
         if self.clock_width > len("093000"):
             clock = pl.concat_str(clock.str.slice(0, 6), pl.lit("."), clock.str.slice(6))
@@ -106,6 +111,12 @@ class FileHead:
         )
 
 
+def _format_clock(milliseconds: pl.Expr) -> pl.Expr:
+    """Write milliseconds since midnight as a time of day; null for others."""
+    ns = (milliseconds.cast(pl.Decimal(38, 6), strict=False) * 1_000_000).cast(pl.Int64, strict=False)
+    return pl.when(ns.is_between(0, DAY_NS - 1)).then(ns).cast(pl.Time).dt.to_string("%H:%M:%S%.9f")
+
+
 def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_BYTES) -> FileHead:
     """Detect compression, encoding, delimiter, header, and the roles of the columns.
 
@@ -118,18 +129,24 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
     signature = stat_signature(file)
     text_file, data = detect_text_file(file, count_known_names, chunk_bytes=chunk_bytes)
     lines = [line.decode("utf-8", "replace") for line in data.split(b"\n", HEAD_LINES)[:HEAD_LINES]]
+    path = file.absolute().parts if isinstance(file, Path) else (text_file.file_name,)
+    lean = None
+    if options.columns is None:
+        lean = find_lean_file(text_file.name, path, lines, scale=options.price_scale)
     try:
         dialect = detect_dialect(
             text_file.file_name,
             lines,
             delimiter=options.delimiter,
             decimal=options.decimal,
-            columns=options.columns,
+            columns=lean.columns if lean else options.columns,
         )
     except DataError as error:
         if text_file.file_name in error.message:
             raise
         raise DataError(f"{text_file.file_name}: {error.message}", error.hint) from error
+    if lean:
+        dialect = replace(dialect, layout=replace(dialect.layout, vendor_layout=lean.layout))
     head = FileHead(text_file, dialect, signature)
     layout = dialect.layout
     date = ""
@@ -142,7 +159,7 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
             )
     rows = head.read_rows(Chunk(0, len(data), 1, data, data.count(b"\n"))).frame.head(HEAD_LINES)
     width = 0
-    if "clock" in layout.roles:
+    if "clock" in layout.roles and not layout.clock_in_ms:
         texts = rows.get_column(layout.column_id("clock")).str.strip_chars()
         width = clock_width([text for text in texts if text])
     head = replace(head, date_from_name=date, clock_width=width, first_rows=rows)

@@ -62,6 +62,11 @@ _PRICE_WORDS: Final = frozenset(
 )
 _CURRENCY_WORDS: Final = frozenset("usd usdt usdc eur gbp jpy inr".split())
 _QUANTITY_WORDS: Final = frozenset("volume vol qty qnty quantity shares volumen wolumen".split())
+MS_OF_DAY_NAMES: Final = frozenset(
+    "msofday millisecondsofday millisecondssincemidnight mssincemidnight".split()
+)
+"""Names of columns of times of day in milliseconds."""
+
 TICK_VOLUME_NAMES: Final = frozenset(
     "tickvol tickvolume tickqty ticks tickcount numticks ticksvolume".split()
 )
@@ -136,6 +141,8 @@ class VendorLayout:
         Prices that are whole numbers count units of ``10 ** -scale``.
     record_type
         The type of its records, if it has columns of more than one type.
+    symbol
+        The symbol that the file's path names in this layout.
     """
 
     name: str
@@ -143,6 +150,7 @@ class VendorLayout:
     zone: str = ""
     scale: int = 0
     record_type: str = ""
+    symbol: str = ""
 
 
 VENDOR_LAYOUTS: Final = (
@@ -200,6 +208,8 @@ class Layout:
         The vendor's layout, if it is a known one.
     tick_volume
         The column that counts changes of the price, if there is one beside the volume.
+    clock_in_ms
+        True if times of day are milliseconds since midnight.
     """
 
     record_type: str
@@ -211,6 +221,7 @@ class Layout:
     reasons: dict[str, str] = field(default_factory=dict)
     vendor_layout: VendorLayout | None = None
     tick_volume: int | None = None
+    clock_in_ms: bool = False
 
     def column_id(self, role: str) -> str:
         """Return the unique name of the column of a role."""

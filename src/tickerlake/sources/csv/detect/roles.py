@@ -14,6 +14,7 @@ from tickerlake.sources.csv.detect.cells import (
     ColumnSample,
     complete_rows,
     is_clock_digits,
+    is_milliseconds_of_day,
     is_running_number,
     is_share_count,
 )
@@ -21,6 +22,7 @@ from tickerlake.sources.csv.detect.dates import has_time, has_zone, is_excel_ser
 from tickerlake.sources.csv.detect.layout import (
     DATE_PARTS,
     DECIMAL_ROLES,
+    MS_OF_DAY_NAMES,
     PRICES,
     REQUIRED_ROLES,
     ROLE_RANKS,
@@ -103,7 +105,7 @@ def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> La
         price_type=price_type or "last",
         vendor_layout=detector.vendor_layout,
     )
-    return replace(layout, tick_volume=tick_volume)
+    return replace(layout, tick_volume=tick_volume, clock_in_ms=detector.has_ms_clock)
 
 
 class _NameDetector:
@@ -120,6 +122,7 @@ class _NameDetector:
     def __init__(self, names: Sequence[str], columns: Sequence[ColumnSample]) -> None:
         self.assignment = RoleAssignment(names, columns)
         self.vendor_layout = find_vendor_layout(names)
+        self.has_ms_clock = False
         self._names = names
         self._columns = columns
         self._ranks = [role_ranks(name) for name in names]
@@ -162,6 +165,10 @@ class _NameDetector:
             ]
         date_time = min(date_times, key=self._date_time_order, default=None)
         date = min(dates, key=lambda i: (self._ranks[i].get("time", 0), i), default=None)
+        ms_clocks = [i for i, name in enumerate(self._names) if normalize_name(name) in MS_OF_DAY_NAMES]
+        ms_clocks = [i for i in ms_clocks if columns[i].share_where(is_milliseconds_of_day) >= MIN_SHARE]
+        if ms_clocks and date_time is None:
+            clocks, self.has_ms_clock = ms_clocks, True
         if date_time is not None and date is not None and _is_one_per_day(columns[date_time], columns[date]):
             date_time = None
         if date_time is not None:
