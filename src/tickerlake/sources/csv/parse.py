@@ -1,7 +1,7 @@
 """Parse rows of text to canonical records and rejects."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
@@ -14,6 +14,7 @@ from tickerlake.model.interval import DAILY_OR_LONGER, interval_end
 from tickerlake.model.reject import RejectReason
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
 from tickerlake.sources.csv.chunks import Chunk
+from tickerlake.sources.csv.detect.daily_times import DailyTimes, to_local
 from tickerlake.sources.csv.detect.head import FileHead
 from tickerlake.sources.csv.detect.interval import period_start
 from tickerlake.sources.csv.detect.layout import DECIMAL_ROLES, PRICES, Layout, unit_factor
@@ -104,6 +105,8 @@ class Parser:
         True to accept prices of 0 and below.
     sentinels
         The numbers that stand for no value, by role, as written in the file.
+    daily_times
+        For bars of a day or longer that keep their instant.
     """
 
     source: str
@@ -118,6 +121,12 @@ class Parser:
     ts_recv_ns: int
     negative_prices: bool = False
     sentinels: dict[str, tuple[Decimal, ...]] = field(default_factory=dict)
+    daily_times: DailyTimes | None = None
+
+    @property
+    def has_dates_only(self) -> bool:
+        """True if bars have a date, but no time of day."""
+        return self.interval in DAILY_OR_LONGER and self.daily_times is None
 
     @property
     def layout(self) -> Layout:
@@ -172,8 +181,8 @@ class Parser:
             name.alias("symbol"),
             self.head.timestamp_ns(self.time_format).alias(_TS),
             *(
-                [replace(self.time_format, zone="none").to_ns(self.head.time_expr()).alias(_LOCAL_TS)]
-                if self.time_format.is_local
+                [self.time_format.as_written.to_ns(self.head.time_expr()).alias(_LOCAL_TS)]
+                if self.time_format.is_local or self.daily_times
                 else []
             ),
             *(pl.col(cell).alias(f"_{role}") for role, cell in texts.items()),
@@ -336,27 +345,27 @@ class Parser:
         return [*columns, pl.when(pl.col(REASON).is_null()).then(event).alias(EVENT_NS)]
 
     def _bar_columns(self, numbers: list[str]) -> dict[str, pl.Expr]:
-        daily = self.interval in DAILY_OR_LONGER
         opens = pl.col(_TS)
-        opens = opens - opens % DAY_NS if daily else opens
-        local = opens
+        if self.daily_times is not None:
+            session = self.daily_times.session_ns(opens, pl.col(_LOCAL_TS))
+        elif self.has_dates_only:
+            opens = session = opens - opens % DAY_NS
+        else:
+            session = to_local(opens, self.zone)
         if self.period_end_dates:
-            opens = period_start(opens, self.interval)
-        if not daily and self.zone and self.zone != "UTC":
-            local = (
-                opens.cast(pl.Datetime("ns", "UTC"))
-                .dt.convert_time_zone(self.zone)
-                .dt.replace_time_zone(None)
-                .to_physical()
-            )
+            opens = period_start(session, self.interval)
+        closes = interval_end(opens, self.interval)
+        if self.daily_times is not None and not self.period_end_dates:
+            # a month on the exchange's calendar, at the same time of day
+            closes = interval_end(session, self.interval) + opens - session
         outside = _any_true(
             [(pl.col(p) > pl.col("high")) | (pl.col(p) < pl.col("low")) for p in ("open", "close")]
         )
         return {
             "interval": pl.lit(self.interval),
             "ts_open_ns": opens,
-            "ts_close_ns": interval_end(opens, self.interval),
-            "session_date": local.floordiv(DAY_NS).cast(pl.Int32).cast(pl.Date),
+            "ts_close_ns": closes,
+            "session_date": session.floordiv(DAY_NS).cast(pl.Int32).cast(pl.Date),
             "price_type": pl.lit(self.layout.price_type),
             "is_final": pl.lit(value=True),
             "is_partial": pl.lit(value=False),

@@ -26,7 +26,6 @@ import polars as pl
 
 from tickerlake import clock
 from tickerlake.errors import DataError
-from tickerlake.model.interval import DAILY_OR_LONGER
 from tickerlake.model.reject import Reject, RejectReason, reject_remedy
 from tickerlake.model.schema import BAR
 from tickerlake.parallel import parallel_map
@@ -137,7 +136,7 @@ class CsvSource:
             "price_scale": self.parser.number_format.scale,
             "date_format": self.parser.time_format.name,
             "date_from": self.reasons["date"],
-            "zone": self.parser.zone or ("" if self.parser.interval in DAILY_OR_LONGER else "UTC"),
+            "zone": self.parser.zone or ("" if self.parser.has_dates_only else "UTC"),
             "zone_from": self.reasons["zone"],
             "interval": self.parser.interval,
             "interval_from": self.reasons["interval"],
@@ -329,9 +328,14 @@ def open_file(
     period_end_dates = False
     if layout.record_type == BAR:
         interval = choose_interval(scan, options, date.value.time_format, order, name)
-        if period_end_dates := order.has_period_end_dates(interval.value):
-            interval = replace(interval, reason=f"{interval.reason}; dates are their last days")
     zone = choose_zone(scan, options, date.value.time_format, interval.value, symbol.value.symbols, name)
+    daily_times = zone.value.daily_times
+    if layout.record_type == BAR:
+        period_end_dates = (
+            daily_times.has_period_ends if daily_times else order.has_period_end_dates(interval.value)
+        )
+        if period_end_dates:
+            interval = replace(interval, reason=f"{interval.reason}; dates are their last days")
     scale = choose_scale(scan, options, zone.value.zone, symbol.value.symbols)
     decisions = (volume, symbol, interval, zone, scale)
     warnings = [*dialect.warnings, *(each.warning for each in decisions if each.warning)]
@@ -352,9 +356,11 @@ def open_file(
         ts_recv_ns or clock.now_ns(),
         options.negative_prices,
         find_sentinels(scan.head, number_format, negative_prices=options.negative_prices),
+        daily_times,
     )
-    # two days may be in one month
-    read_order = SORTED if period_end_dates else _choose_read_order(order)
+    # two days may be in one month, and two times on one day
+    merges_rows = period_end_dates or zone.value.cuts_times
+    read_order = SORTED if merges_rows else _choose_read_order(order)
     _check_has_records(scan, parser)
     if layout.record_type == BAR and read_order == SORTED:
         _check_single_series(scan, parser)

@@ -17,6 +17,14 @@ _DATE_RANGE: Final = (date(1700, 1, 1), date(2200, 1, 1))
 _MAX_EPOCH_NS: Final = 2**62
 """The year 2116, half of what 64 bits hold: larger numbers are not times, and cannot overflow when scaled."""
 
+_MIN_EPOCH: Final = 10**8
+"""Seconds since 1970 have nine digits or more from 1973 on; each smaller unit has three more."""
+
+EARLIEST_CERTAIN_NS: Final = _MIN_EPOCH * SECOND_NS
+"""From this time on, the length of a number since 1970 shows its unit."""
+
+_UNIT_FACTOR: Final = 1_000
+
 _SAMPLE_ROWS: Final = 1000
 """The rows by which a column is judged to repeat its times: a sample costs little."""
 
@@ -39,7 +47,9 @@ _DIRECTIVE_NAMES: Final = {
     "%.f": ".fff",
     "%p": "AM",
     "%z": "+hh:mm",
+    "%q": "n",
 }
+_QUARTER_PATTERN: Final = r"^(?:\d{4}[- ]?[Qq][1-4]|[Qq][1-4][- /]?\d{4})$"
 MONTHS: Final[dict[str, str]] = {
     word: month
     for month, words in {
@@ -90,7 +100,8 @@ class TimeFormat:
     Parameters
     ----------
     format
-        A ``strptime`` format, or ``epoch:s``, ``epoch:ms``, ``epoch:us``, ``epoch:ns``, or ``excel`` (days).
+        A ``strptime`` format (``%q`` is a quarter), or ``epoch:s``, ``epoch:ms``, ``epoch:us``, ``epoch:ns``,
+        or ``epoch:mixed`` (each number in the unit that its length shows), or ``excel`` (days).
     date_only
         True if the text has only a date (or midnight on every row).
     zone
@@ -124,6 +135,18 @@ class TimeFormat:
         return _NS_BY_UNIT[self.format.removeprefix("epoch:")]
 
     @property
+    def period(self) -> str:
+        """``1mo`` or ``3mo`` if the text is a month or a quarter without a day, else an empty text."""
+        if "%q" in self.format:
+            return "3mo"
+        return "1mo" if "%Y" in self.format and "%d" not in self.format else ""
+
+    @property
+    def _is_compact(self) -> bool:
+        """True if the text is digits alone: ``20240102``."""
+        return "%" in self.format and not re.sub("%(?:3f|.)", "", self.format)
+
+    @property
     def is_naive(self) -> bool:
         """True if the text has a time of day, but neither an offset nor a known time zone."""
         return not self.date_only and self.zone == "none" and not self.is_epoch
@@ -131,7 +154,17 @@ class TimeFormat:
     @property
     def is_local(self) -> bool:
         """True if the text is a local time in a zone whose clocks may skip or repeat an hour."""
-        return not self.date_only and not self.is_epoch and self.zone not in {"none", "offset", "UTC"}
+        has_zone = self.zone not in {"none", "offset", "UTC"} and not self.ignore_offset
+        return has_zone and not self.date_only and not self.is_epoch
+
+    @property
+    def as_written(self) -> "TimeFormat":
+        """The format of the same texts that reads date and time as written, whatever the offset or zone."""
+        if self.is_epoch:
+            return self
+        if self.zone == "offset":
+            return replace(self, format=self.format.removesuffix("%z"), ignore_offset=True)
+        return replace(self, ignore_offset=True) if "/" in self.zone else replace(self, zone="none")
 
     @property
     def name(self) -> str:
@@ -150,19 +183,20 @@ class TimeFormat:
         parsed = self._parse_distinct(values)
         if parsed.null_count():
             stripped = values.str.strip_chars()
+            if self._is_compact:
+                # a whole number in a column of floats
+                stripped = stripped.str.replace(r"\.0*$", "")
             if (stripped != values).any():
                 return self._parse_distinct(stripped)
         return parsed
 
     def _parse_distinct(self, values: pl.Series) -> pl.Series:
         if self.is_epoch:
+            if self.format == "epoch:mixed" or self.zone not in {"none", "UTC"}:
+                return self._parse(values)
             integers = values.cast(pl.Int64, strict=False)
-            limit = _MAX_EPOCH_NS // self._unit_ns
-            if (
-                self.zone in {"none", "UTC"}
-                and not integers.null_count()
-                and integers.is_between(0, limit).all()
-            ):
+            earliest, latest = DAY_NS // self._unit_ns, _MAX_EPOCH_NS // self._unit_ns
+            if not integers.null_count() and integers.is_between(earliest, latest).all():
                 return integers * self._unit_ns
         elif len(values) > _SAMPLE_ROWS and values.head(_SAMPLE_ROWS).n_unique() < _SAMPLE_ROWS // 2:
             # many symbols share a time: it is read once
@@ -210,7 +244,7 @@ class TimeFormat:
             timestamp = self._to_utc((seconds * SECOND_NS).cast(pl.Datetime("ns")))
             return pl.when(day.is_between(0, EXCEL_MAX_DAYS)).then(timestamp.to_physical())
         if self.date_only:
-            day = text.str.to_date(self.format, strict=False)
+            day = self._to_date(text)
             return pl.when(day.is_between(*_DATE_RANGE)).then(day.cast(pl.Int64) * DAY_NS)
         micros = self._to_datetime(text, "us")
         # nanoseconds of a year such as 9999 overflow to a plausible date; microseconds do not
@@ -221,17 +255,28 @@ class TimeFormat:
         )
         return pl.when(micros.dt.date().is_between(*_DATE_RANGE)).then(nanos)
 
+    def _to_date(self, text: pl.Expr) -> pl.Expr:
+        if self.period == "3mo":
+            month = 3 * text.str.extract(r"[Qq]([1-4])").cast(pl.Int8) - 2
+            first = pl.date(text.str.extract(r"(\d{4})").cast(pl.Int32), month, 1)
+            return pl.when(text.str.contains(_QUARTER_PATTERN)).then(first)
+        if self.period:
+            return (text + " 1").str.to_date(f"{self.format} %d", strict=False)
+        return text.str.to_date(self.format, strict=False)
+
     def _epoch_to_ns(self, text: pl.Expr) -> pl.Expr:
-        factor = self._unit_ns
-        limit = _MAX_EPOCH_NS // factor
-        whole = text.cast(pl.Int64, strict=False)
-        # 1706797800.5 and 1706797800.0: decimals are exact where doubles are not
-        number = (text.cast(pl.Decimal(38, 9), strict=False) * pl.lit(factor).cast(pl.Decimal(38, 0))).cast(
-            pl.Int64, strict=False
-        )
-        nanos = pl.when(whole.is_not_null()).then(whole * factor).otherwise(number)
-        magnitude = pl.coalesce(whole, text.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False))
-        nanos = pl.when(magnitude.is_between(-limit, limit)).then(nanos)
+        if self.format == "epoch:mixed":
+            magnitude = text.cast(pl.Float64, strict=False)
+            # no length occurs in two units
+            limits = {unit: _MIN_EPOCH * _UNIT_FACTOR**k for k, unit in enumerate(_NS_BY_UNIT)}
+            nanos = pl.coalesce(
+                pl.when(magnitude.is_between(limit, limit * _UNIT_FACTOR, closed="left")).then(
+                    _count_to_ns(text, _NS_BY_UNIT[unit])
+                )
+                for unit, limit in limits.items()
+            )
+        else:
+            nanos = _count_to_ns(text, self._unit_ns)
         if self.zone in {"none", "offset", "UTC"}:
             return nanos
         instant = nanos.cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(self.zone)
@@ -284,6 +329,37 @@ class TimeFormat:
         for name, offset in OFFSETS.items():
             text = text.str.replace(f" ?{name}$", offset)
         return text
+
+
+def _count_to_ns(text: pl.Expr, unit_ns: int) -> pl.Expr:
+    """Return counts of a unit since 1970 in nanoseconds; null for what is no such time, such as 0 or -1."""
+    whole = text.cast(pl.Int64, strict=False)
+    # 1706797800.5 and 1.7067978e9: decimals are exact where doubles are not
+    number = (text.cast(pl.Decimal(38, 9), strict=False) * pl.lit(unit_ns).cast(pl.Decimal(38, 0))).cast(
+        pl.Int64, strict=False
+    )
+    nanos = pl.when(whole.is_not_null()).then(whole * unit_ns).otherwise(number)
+    magnitude = pl.coalesce(whole, text.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)).abs()
+    return pl.when(magnitude.is_between(DAY_NS // unit_ns, _MAX_EPOCH_NS // unit_ns)).then(nanos)
+
+
+def count_foreign_epochs(texts: pl.Series, time_format: TimeFormat) -> tuple[int, int]:
+    """Count the numbers whose length is not that of times from 1973 on in a format's unit.
+
+    Returns
+    -------
+    other_unit, earlier
+        How many have the length of another unit; how many are times before 1973 if they have one.
+    """
+    text = pl.col("t")
+    own = _count_to_ns(text, time_format._unit_ns)
+    other = TimeFormat("epoch:mixed").to_ns(text)
+    counts = texts.alias("t").to_frame().select(own=own, other=other)
+    foreign = pl.col("own").is_null() | (pl.col("own") < EARLIEST_CERTAIN_NS)
+    return counts.select(
+        other=(foreign & pl.col("other").is_not_null()).sum(),
+        earlier=(foreign & pl.col("other").is_null() & pl.col("own").is_not_null()).sum(),
+    ).row(0)
 
 
 def _offset_minutes(offset: str) -> int:

@@ -27,6 +27,8 @@ _DIRECTIVES: Final = {
     "ss": "%S",
 }
 _WORD_PATTERN: Final = r"[^\W\d_]+\.?"
+_YEAR_PATTERN: Final = r"(?:1[6-9]|20)\d\d"
+_MONTH_PATTERN: Final = r"(?:0?[1-9]|1[0-2])"
 _DATE_TIME_PATTERN: Final = re.compile(
     r"(?P<date>.+?)"
     r"(?:(?P<sep>[TD _;-]|, ?| +|:| @ )"
@@ -70,14 +72,38 @@ _DATE_SHAPES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (rf"\d{{4}}-{_WORD_PATTERN}-\d\d?", ("%Y-%B-%d",)),
     (rf"\d{{4}} {_WORD_PATTERN} \d\d?", ("%Y %B %d",)),
     (rf"\d{{4}}{_WORD_PATTERN}\d\d", ("%Y%B%d",)),
+    # months and quarters
+    (rf"{_YEAR_PATTERN}-{_MONTH_PATTERN}", ("%Y-%m",)),
+    (rf"{_YEAR_PATTERN}/{_MONTH_PATTERN}", ("%Y/%m",)),
+    (rf"{_YEAR_PATTERN}M{_MONTH_PATTERN}", ("%YM%m",)),
+    (rf"{_YEAR_PATTERN}m{_MONTH_PATTERN}", ("%Ym%m",)),
+    (rf"{_YEAR_PATTERN}-M{_MONTH_PATTERN}", ("%Y-M%m",)),
+    (rf"{_YEAR_PATTERN}年{_MONTH_PATTERN}月", ("%Y年%m月",)),
+    (rf"{_MONTH_PATTERN}-{_YEAR_PATTERN}", ("%m-%Y",)),
+    (rf"{_MONTH_PATTERN}/{_YEAR_PATTERN}", ("%m/%Y",)),
+    (rf"{_WORD_PATTERN}-{_YEAR_PATTERN}", ("%B-%Y",)),
+    (rf"{_WORD_PATTERN}/{_YEAR_PATTERN}", ("%B/%Y",)),
+    (rf"{_WORD_PATTERN},? {_YEAR_PATTERN}", ("%B %Y",)),
+    (rf"{_YEAR_PATTERN}-{_WORD_PATTERN}", ("%Y-%B",)),
+    (rf"{_YEAR_PATTERN} {_WORD_PATTERN}", ("%Y %B",)),
+    (rf"{_YEAR_PATTERN}[Qq][1-4]", ("%YQ%q",)),
+    (rf"{_YEAR_PATTERN}-[Qq][1-4]", ("%Y-Q%q",)),
+    (rf"{_YEAR_PATTERN} [Qq][1-4]", ("%Y Q%q",)),
+    (rf"[Qq][1-4] {_YEAR_PATTERN}", ("Q%q %Y",)),
+    (rf"[Qq][1-4][-/]?{_YEAR_PATTERN}", ("Q%q-%Y",)),
 )
 _DATE_PATTERNS: Final = tuple((re.compile(shape), formats) for shape, formats in _DATE_SHAPES)
+_MAX_MONTHS_LIKE_DAYS: Final = 24
 _MIN_EXCEL_DAY: Final = EXCEL_EPOCH_DAYS
 _MAX_EXCEL_DAY: Final = EXCEL_EPOCH_DAYS + EXCEL_MAX_DAYS
 _MAX_DATE_LENGTH: Final = 60
 """No longer text is a date: it bounds the time for texts that are not."""
 
-_NUMBER_PATTERN: Final = re.compile(r"\d+(?:\.\d*)?")
+_NUMBER_PATTERN: Final = re.compile(r"\d+(?:\.\d*)?(?:[eE]\+?\d+)?")
+_EXPONENT_PATTERN: Final = re.compile(r"\d(?:\.(\d*))?[eE]\+?(\d\d?)")
+_SPREADSHEET_DECIMALS: Final = 5
+"""Spreadsheets show large numbers with so many decimals: 1.70407E+12 is hours off."""
+
 CLOCK_PATTERN: Final = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d{1,9})?)?( ?[AaPp]\.?[Mm]\.?)?")
 """A time of day without a date."""
 
@@ -90,7 +116,7 @@ def parse_date_format(option: str) -> str:
     for word, directive in _DIRECTIVES.items():
         text = text.replace(word, directive)
     directives = set(re.findall("%.", text))
-    if not {"%d"} <= directives or not directives & {"%m", "%B"}:
+    if not directives & {"%d", "%Y"} or not directives & {"%m", "%B"}:
         raise UsageError(
             f"--date-format {option!r} is not a date format.", "Use the form DD-MM-YYYY or %d-%m-%Y."
         )
@@ -98,7 +124,12 @@ def parse_date_format(option: str) -> str:
 
 
 def candidate_time_formats(
-    sample: Sequence[str], date_format: str | None, *, file: str, with_fractions: bool = False
+    sample: Sequence[str],
+    date_format: str | None,
+    *,
+    file: str,
+    with_fractions: bool = False,
+    mixed_units: bool = False,
 ) -> list[TimeFormat]:
     """Return every way in which a sample can be read, by the most common shape of its values.
 
@@ -112,17 +143,19 @@ def candidate_time_formats(
         The file's name, for the error.
     with_fractions
         True to read fractions of seconds even if the sample has none, which is much slower.
+    mixed_units
+        True to read each time since 1970 in the unit that its length shows.
 
     Raises
     ------
     DataError
-        If no value is a date.
+        If no value is a date, or a spreadsheet has rounded the times.
     """
     values = [text.strip() for text in sample]
     matched_shapes = [shape for text in values if (shape := _match_shape(text))]
     shapes = Counter(shape[:3] for shape in matched_shapes)
     if not shapes and date_format is None and values and all(map(is_excel_serial, filter(None, values))):
-        return [TimeFormat("excel", date_only=not any("." in text for text in values))]
+        return [TimeFormat("excel", date_only=not any(float(text) % 1 for text in filter(None, values)))]
     if not shapes:
         if date_format is None:
             raise DataError(
@@ -136,7 +169,8 @@ def candidate_time_formats(
         ]
     dates, time, zone = shapes.most_common(1)[0][0]
     if dates[0].startswith("epoch:"):
-        return [TimeFormat(dates[0])]
+        _check_not_rounded(values, file)
+        return [TimeFormat("epoch:mixed" if mixed_units else dates[0])]
     requested = parse_date_format(date_format) if date_format is not None else ""
     if requested and not _is_date_only(requested):
         return [TimeFormat(requested, zone=zone, has_month_names="%B" in requested)]
@@ -149,6 +183,7 @@ def candidate_time_formats(
         time = time.replace("%S", "%S%.f")
     suffix = "%z" if zone == "offset" and not daily else ""
     day_formats = [requested] if requested else _swap_day_and_month(list(dates), values)
+    day_formats = _with_six_digit_months(day_formats, values) if not requested else day_formats
     has_weekdays = any(map(_has_weekday, values))
     return [
         TimeFormat(
@@ -161,6 +196,25 @@ def candidate_time_formats(
         )
         for day in day_formats
     ]
+
+
+def _check_not_rounded(values: list[str], file: str) -> None:
+    """Raise an error for times such as 1.70407E+12, from which a spreadsheet has cut the digits."""
+    exponents = [match for text in values if (match := _EXPONENT_PATTERN.fullmatch(text))]
+    if exponents and max(len(match[1] or "") for match in exponents) <= _SPREADSHEET_DECIMALS:
+        raise DataError(
+            f"{file}: its times are rounded: {exponents[0][0]} may be any of many moments.",
+            "A spreadsheet shows them like that: download the file again, or format the column as numbers.",
+        )
+
+
+def _with_six_digit_months(formats: list[str], values: list[str]) -> list[str]:
+    """Return the formats of dates of six digits, with that of months if every value can be one."""
+    texts = set(filter(None, values))
+    if not all(re.fullmatch(r"\d{6}", text) and _is_plausible_date(text, "%Y%m") for text in texts):
+        return formats
+    # among so many days of YYMMDD, some would be above 12
+    return ["%Y%m"] if len(texts) > _MAX_MONTHS_LIKE_DAYS else list(dict.fromkeys([*formats, "%Y%m"]))
 
 
 def _swap_day_and_month(dates: list[str], values: list[str]) -> list[str]:
@@ -222,6 +276,10 @@ def _match_shape(text: str) -> _Shape | None:
     if len(text) > _MAX_DATE_LENGTH or not any(c.isdigit() for c in text):
         return None
     text = re.sub(r"(\d)(?:er|st|nd|rd|th)\b", r"\1", text)
+    text = re.sub(r"^(\d{8,17})\.0*$", r"\1", text)
+    if exponent := _EXPONENT_PATTERN.fullmatch(text):
+        unit = _EPOCH_UNIT_BY_DIGITS.get(int(exponent[2]) + 1)
+        return _Shape((f"epoch:{unit}",)) if unit and text[0] != "0" else None
     if digits := re.fullmatch(r"(\d{9,19})(?:\.\d*)?", text):
         if digits[1] == text and len(text) in _COMPACT_DATE_TIMES and _is_compact_date_time(text):
             return _Shape(("%Y%m%d",), _COMPACT_DATE_TIMES[len(text)], time_text=text[8:])
@@ -250,11 +308,19 @@ def _match_shape(text: str) -> _Shape | None:
 
 def _date_formats(text: str) -> tuple[str, ...]:
     """Return the formats in which a date without a time can be read."""
-    formats = next((formats for shape, formats in _DATE_PATTERNS if shape.fullmatch(text)), ())
-    if formats and "%B" in formats[0] and not _has_month_name(text):
-        return ()
+    formats = next(
+        (
+            formats
+            for shape, formats in _DATE_PATTERNS
+            if shape.fullmatch(text) and ("%B" not in formats[0] or _has_month_name(text))
+        ),
+        (),
+    )
     if len(formats) > 1 and text.isdigit():
-        return tuple(each for each in formats if _is_plausible_date(text, each))
+        plausible = tuple(each for each in formats if _is_plausible_date(text, each))
+        if not plausible and len(text) == len("YYYYMM") and _is_plausible_date(text, "%Y%m"):
+            return ("%Y%m",)
+        return plausible
     return formats
 
 
@@ -296,4 +362,4 @@ def _is_plausible_date(digits: str, date_format: str) -> bool:
         width = 4 if directive == "%Y" else 2
         parts[directive[1]] = int(digits[position : position + width])
         position += width
-    return 1 <= parts["m"] <= 12 and 1 <= parts["d"] <= 31 and 1900 <= parts.get("Y", 2000) < 2100
+    return 1 <= parts["m"] <= 12 and 1 <= parts.get("d", 1) <= 31 and 1900 <= parts.get("Y", 2000) < 2100

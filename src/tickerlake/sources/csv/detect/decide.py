@@ -10,7 +10,9 @@ from typing import Final, Generic, NamedTuple, TypeVar
 import polars as pl
 
 from tickerlake.errors import DataError
+from tickerlake.model.duration import DAY_NS, SECOND_NS
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
+from tickerlake.sources.csv.detect.daily_times import DailyChoice, DailyTimes, choose_daily_times
 from tickerlake.sources.csv.detect.file_name import infer_symbol, parse_file_name
 from tickerlake.sources.csv.detect.interval import infer_interval, parse_interval, share_true
 from tickerlake.sources.csv.detect.options import Options
@@ -31,8 +33,13 @@ _MIN_MULTIPLE_SHARE: Final = 0.95
 _MIN_EXACT_SHARE: Final = 0.01
 """Where bars are often missing, nearly all gaps are multiples of the interval, and a few are just as long."""
 
-_SHIFTED_SUNDAY_SHARE: Final = (0.15, 0.25)
-"""Shifted by a day, one of five trading days is a Sunday: a share of 0.2, give or take holidays."""
+_MAX_EVENT_BARS_SHARE: Final = 0.5
+_MIN_EVENT_BARS: Final = 10
+_MAX_EVENT_BARS_RATIO: Final = 1.05
+"""Bars of a fixed volume exceed it a little, by their last trade."""
+
+_MIN_TIES_SHARE: Final = 0.05
+"""Bars of a price range may begin at the same time; bars of time are hardly ever repeated."""
 
 T = TypeVar("T")
 
@@ -64,10 +71,15 @@ class SymbolChoice(NamedTuple):
 
 
 class ZoneChoice(NamedTuple):
-    """How to read times, and the exchange's time zone, empty if it is not known."""
+    """How to read times, and the exchange's time zone, empty if it is not known.
+
+    Daily or longer bars that keep their instant have ``daily_times``; ``cuts_times`` is True if they lose it.
+    """
 
     time_format: TimeFormat
     zone: str
+    daily_times: DailyTimes | None = None
+    cuts_times: bool = False
 
 
 def choose_date_format(scan: FileScan, options: Options) -> Decision[DateEvidence]:
@@ -215,7 +227,7 @@ def choose_interval(
         If the declared interval contradicts the rows, or nothing shows it.
     """
     gaps = order.gaps_ns
-    inferred = infer_interval(gaps, daily=time_format.date_only)
+    inferred = infer_interval(gaps, daily=time_format.date_only, period=time_format.period)
     layout = scan.head.dialect.layout
     declared, origin = options.interval or "", "--interval"
     if not declared and "interval" in layout.roles:
@@ -223,17 +235,22 @@ def choose_interval(
         origin = f"column {layout.names[layout.roles['interval']]}"
     if declared:
         if gaps.len() and not _intervals_agree(declared, inferred, gaps):
+            if not inferred:
+                raise _not_time_bars_error(name, gaps)
             raise DataError(
-                f"{name}: {origin} specifies bars of {declared}, but the rows "
-                f"are {inferred or 'less than a second'} apart.",
+                f"{name}: {origin} specifies bars of {declared}, but the rows are {inferred} apart.",
                 "Omit --interval, or specify that of the rows."
                 if origin == "--interval"
-                else f"Specify the right one: --interval {inferred or declared}",
+                else f"Specify the right one: --interval {inferred}",
             )
         return Decision(declared, origin)
     name_interval = parse_file_name(scan.head.text_file.name).interval
     if gaps.is_empty() and name_interval and not time_format.date_only:
         return Decision(name_interval, "file name")
+    if not inferred and name_interval and _intervals_agree(name_interval, inferred, gaps):
+        return Decision(name_interval, "file name and the time between rows")
+    if gaps.len() and (not inferred or _are_event_bars(scan, inferred, order)):
+        raise _not_time_bars_error(name, gaps)
     if not inferred:
         raise DataError(f"{name}: its rows do not show the length of a bar.", "Specify it: --interval 1m")
     warning = ""
@@ -245,6 +262,44 @@ def choose_interval(
     elif name_interval and name_interval not in DAILY_OR_LONGER and inferred not in DAILY_OR_LONGER:
         return Decision(name_interval, "file name and the time between rows")
     return Decision(inferred, "the time between rows" if gaps.len() else "dates without a time", warning)
+
+
+def _are_event_bars(scan: FileScan, inferred: str, order: TimeOrder) -> bool:
+    """Return whether bars of any length have something else in common: their volume, trades or range.
+
+    Their times may all be whole seconds or minutes, and thus multiples of a common length.
+    """
+    gaps, roles = order.gaps_ns, scan.head.dialect.layout.roles
+    if inferred in DAILY_OR_LONGER or share_true(gaps == interval_ns(inferred)) > _MAX_EVENT_BARS_SHARE:
+        return False
+    if order.ties >= _MIN_TIES_SHARE * (gaps.len() + order.ties):
+        return True
+    numbers: dict[str, pl.Series] = {
+        role: _first_cells(scan, roles[role]).cast(pl.Float64, strict=False)
+        for role in ("volume", "trade_count", "high", "low")
+        if role in roles
+    }
+    if "high" in numbers and "low" in numbers:
+        high, low = numbers.pop("high"), numbers.pop("low")
+        if 2 * high.n_unique() > len(high):
+            numbers["range"] = high - low
+    return any(_is_about_constant(values) for values in numbers.values())
+
+
+def _is_about_constant(values: pl.Series) -> bool:
+    low, high = values.quantile(0.05), values.quantile(0.95)
+    is_known = len(values) >= _MIN_EVENT_BARS and not values.null_count()
+    return is_known and low is not None and high is not None and 0 < high <= _MAX_EVENT_BARS_RATIO * low
+
+
+def _not_time_bars_error(name: str, gaps: pl.Series) -> DataError:
+    """Return the error for bars of ticks, volume, money or a price range, which are not bars of time."""
+    examples = ", ".join(f"{gap / SECOND_NS:,.3f}".rstrip("0").rstrip(".") for gap in gaps.head(3))
+    return DataError(
+        f"{name}: its rows are not bars of a fixed time: the first are {examples} seconds apart. "
+        "Bars of ticks, volume, dollars or a price range are not supported.",
+        "If bars are only missing, specify the length of which these times are multiples: --interval 1m",
+    )
 
 
 def _declared_interval(scan: FileScan, column: int) -> str:
@@ -262,8 +317,10 @@ def _first_cells(scan: FileScan, column: int) -> pl.Series:
 def _intervals_agree(declared: str, inferred: str, gaps: pl.Series) -> bool:
     if declared == inferred:
         return True
-    if declared in DAILY_OR_LONGER or inferred in DAILY_OR_LONGER:
+    if gaps.is_empty():
         return False
+    if declared in DAILY_OR_LONGER or inferred in DAILY_OR_LONGER:
+        return declared == "1d" and not inferred and share_true(gaps >= DAY_NS // 2) >= _MIN_MULTIPLE_SHARE
     length = interval_ns(declared)
     return (
         share_true(gaps % length == 0) >= _MIN_MULTIPLE_SHARE
@@ -281,20 +338,16 @@ def choose_zone(
 ) -> Decision[ZoneChoice]:
     """Choose the time zone of the exchange, and with it how to read times without one."""
     zone, origin = _known_zone(scan, options, symbols)
-    if interval in DAILY_OR_LONGER:
-        if time_format.is_epoch:
-            return Decision(
-                ZoneChoice(replace(time_format, zone=zone or "UTC"), zone),
-                origin or "UTC: seconds since 1970",
-                "" if zone else _shifted_days_warning(scan.evidence[0].order, name),
-            )
+    if interval in DAILY_OR_LONGER and time_format.date_only:
         # the trading date is the date as written, whatever its offset from UTC
-        as_written = replace(
-            time_format,
-            format=time_format.format.removesuffix("%z"),
-            ignore_offset=time_format.zone == "offset",
+        return Decision(ZoneChoice(time_format.as_written, zone), origin or "not needed: dates only")
+    if interval in DAILY_OR_LONGER:
+        choice = choose_daily_times(scan, time_format, interval, zone)
+        return Decision(
+            ZoneChoice(choice.time_format, zone, choice.daily_times, choice.cuts_times),
+            f"{origin}; {choice.reason}" if origin else choice.reason,
+            "" if zone else _assumed_session_warning(choice, name),
         )
-        return Decision(ZoneChoice(as_written, zone), origin or "not needed: dates only")
     if not time_format.is_naive:
         has_offsets = time_format.zone == "offset"
         reason = "every time has its offset" if has_offsets else "time since 1970 is UTC"
@@ -325,13 +378,19 @@ def _known_zone(scan: FileScan, options: Options, symbols: Sequence[str]) -> tup
     return next(((zone, origin) for zone, origin in candidates if zone), ("", ""))
 
 
-def _shifted_days_warning(order: TimeOrder, name: str) -> str:
-    low, high = _SHIFTED_SUNDAY_SHARE
-    if not low * order.rows < order.weekend_rows < high * order.rows:
+def _assumed_session_warning(choice: DailyChoice, name: str) -> str:
+    if choice.daily_times is None or choice.is_certain:
         return ""
+    if choice.daily_times.clock == "written":
+        return (
+            f"{name}: its bars begin at {choice.begins}, and no time zone is known: UTC is assumed. "
+            "Specify it, for example --tz America/New_York."
+        )
+    which = "following " if choice.daily_times.shift_days else ""
     return (
-        f"{name}: some of its days are Sundays in UTC: the exchange's time zone may shift them. "
-        "Specify it with --tz."
+        f"{name}: its bars begin at {choice.begins} UTC, and no time zone is known: the {which}date in UTC "
+        "is assumed to be that of their session. Specify the exchange's zone, "
+        "for example --tz America/New_York."
     )
 
 

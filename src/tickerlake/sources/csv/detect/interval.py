@@ -28,6 +28,22 @@ _UNIT_ALIASES: Final = {
     "day": "d", "days": "d", "w": "w", "wk": "w", "week": "w", "mo": "mo", "mon": "mo", "mth": "mo",
     "month": "mo", "y": "y",
 }  # fmt: skip
+_MINUTE_S: Final = MINUTE_NS // SECOND_NS
+_USUAL_LENGTHS_S: Final = (
+    *(1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30),
+    *(60 * minutes for minutes in (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 45, 60, 90)),
+    *(3600 * hours for hours in (2, 3, 4, 6, 8, 12)),
+)
+"""The lengths of bars that people use, in seconds."""
+
+_MAJORITY: Final = 0.5
+_MIN_EXACT_SHARE: Final = 0.01
+_MIN_ODD_GAPS: Final = 3
+"""Fewer gaps are equal by chance."""
+
+_MAX_DAILY_DRIFT: Final = 1 / 3
+"""Daily bars may have the time of the last trade, which varies within a session: in days."""
+
 _MIN_COMMON_SHARE: Final = 0.1
 """A gap must be this frequent to be the interval: rarer ones may be errors."""
 
@@ -53,11 +69,11 @@ def parse_interval(text: str) -> str:
     return f"{count}{unit}" if (unit in "smh" or f"{count}{unit}" in DAILY_OR_LONGER) else ""
 
 
-def infer_interval(gaps_ns: pl.Series, *, daily: bool) -> str:
-    """Return ``1m``, ``1h``, ``1d``, ``1w``, ``1mo`` … for the gaps between rows; empty if there are none.
+def infer_interval(gaps_ns: pl.Series, *, daily: bool, period: str = "") -> str:
+    """Return ``1m``, ``1h``, ``1d``, ``1w``, ``1mo`` … for the gaps between rows; empty if nothing shows it.
 
-    It is the median gap or, if bars are often missing, the shortest common gap of which the others are
-    multiples.
+    It is the shortest common gap of which the others are multiples, or else the median gap. An odd length
+    counts only if most gaps have it: bars of ticks, volume or a price range have gaps of any length.
 
     Parameters
     ----------
@@ -65,34 +81,69 @@ def infer_interval(gaps_ns: pl.Series, *, daily: bool) -> str:
         Times between neighboring rows of a symbol, in nanoseconds, none of them 0.
     daily
         True if the rows have dates without a time.
+    period
+        ``1mo`` or ``3mo`` if the dates are months or quarters.
     """
     if gaps_ns.is_empty():
-        return "1d" if daily else ""
+        return period or ("1d" if daily else "")
     median_ns = int(gaps_ns.quantile(0.5, "lower") or 0)
     if daily or median_ns >= _MIN_DAILY_GAP_NS:
         days = (gaps_ns / DAY_NS).round(0)
         for name, min_days, max_days in _CALENDAR_INTERVALS:
             if share_true(days.is_between(min_days, max_days)) >= _MIN_CALENDAR_SHARE:
                 return name
-        return "1d"
-    counts = gaps_ns.value_counts(sort=True)
-    common_gaps = (
+        return period or ("1d" if daily or _is_one_per_day(gaps_ns) else "")
+    # fractions of a second are jitter of the timestamps
+    seconds = (gaps_ns + SECOND_NS // 2 - 1) // SECOND_NS
+    median_s = (median_ns + SECOND_NS // 2 - 1) // SECOND_NS
+    counts = seconds.value_counts(sort=True)
+    common = (
         counts.filter(pl.col("count") >= _MIN_COMMON_SHARE * len(gaps_ns)).get_column(gaps_ns.name).sort()
     )
-    bar_ns = next(
-        (
-            gap
-            for gap in common_gaps
-            if gap <= median_ns and share_true(gaps_ns % gap == 0) >= _MIN_MULTIPLE_SHARE
-        ),
-        median_ns,
+    candidates = [
+        gap
+        for gap in common
+        if 0 < gap <= median_s
+        and share_true(seconds % gap == 0) >= _MIN_MULTIPLE_SHARE
+        and (gap >= _MINUTE_S or gap == counts[gaps_ns.name][0] or share_true(seconds == gap) > _MAJORITY)
+    ]
+    # bars that are often missing: the longest usual length of which the gaps are multiples
+    sparse = [
+        length
+        for length in reversed(_USUAL_LENGTHS_S)
+        if _MINUTE_S <= length <= median_s
+        and share_true(seconds % length == 0) >= _MIN_MULTIPLE_SHARE
+        and share_true(seconds == length) >= _MIN_EXACT_SHARE
+    ]
+    length_s = next(
+        (gap for gap in [*candidates, *sparse, median_s] if _is_length_of_bars(gap, seconds, gaps_ns)), 0
     )
-    # fractions of a second are jitter of the timestamps
-    whole_ns = int(bar_ns) // SECOND_NS * SECOND_NS
-    for unit, length_ns in (("h", HOUR_NS), ("m", MINUTE_NS), ("s", SECOND_NS)):
-        if whole_ns and whole_ns % length_ns == 0:
-            return f"{whole_ns // length_ns}{unit}"
+    for unit, unit_s in (("h", HOUR_NS // SECOND_NS), ("m", _MINUTE_S), ("s", 1)):
+        if length_s and length_s % unit_s == 0:
+            return f"{length_s // unit_s}{unit}"
     return ""
+
+
+def _is_one_per_day(gaps_ns: pl.Series) -> bool:
+    """Return whether rows about a day apart are daily: at about one time, and hardly ever two a day."""
+    from_whole_days = (gaps_ns / DAY_NS - (gaps_ns / DAY_NS).round(0)).abs()
+    return (
+        share_true(from_whole_days <= _MAX_DAILY_DRIFT) >= _MIN_CALENDAR_SHARE
+        and share_true(gaps_ns < DAY_NS // 2) <= 1 - _MIN_MULTIPLE_SHARE
+    )
+
+
+def _is_length_of_bars(length_s: int, gaps_s: pl.Series, gaps_ns: pl.Series) -> bool:
+    """Return whether a gap is a length that people use, or nearly all others are multiples of it."""
+    if length_s <= 0:
+        return False
+    tolerance_ns = min(length_s * SECOND_NS // 50, 2 * SECOND_NS)
+    remainders = (gaps_ns + tolerance_ns) % (length_s * SECOND_NS)
+    if share_true(remainders <= 2 * tolerance_ns) < _MIN_MULTIPLE_SHARE:
+        return False
+    share = share_true((gaps_ns - length_s * SECOND_NS).abs() <= tolerance_ns)
+    is_usual = length_s in _USUAL_LENGTHS_S
+    return is_usual or (share > _MAJORITY and len(gaps_s) >= _MIN_ODD_GAPS)
 
 
 def share_true(flags: pl.Series) -> float:

@@ -44,6 +44,8 @@ class TimeOrder:
         The earliest and the latest time.
     gaps
         Times between neighboring rows of a symbol, in nanoseconds, up to a maximum number.
+    ties
+        Among the same rows, how many have the time of the row before.
     """
 
     strict: bool = True
@@ -56,6 +58,7 @@ class TimeOrder:
     first_ns: int | None = None
     last_ns: int | None = None
     gaps: list[pl.Series] = field(default_factory=list)
+    ties: int = 0
     _last_rows: pl.DataFrame | None = None
     _days: set[int] = field(default_factory=set)
     _symbols: set[str] = field(default_factory=set)
@@ -119,6 +122,7 @@ class TimeOrder:
             if min_step < 0 < max_step:
                 steps = rows.sort("symbol", "ts").select(gap=gap.over("symbol")).to_series().drop_nulls()
             self.gaps.append(steps.filter(steps != 0).abs())
+            self.ties += int((steps == 0).sum())
 
     @property
     def has_no_weekend_rows(self) -> bool:

@@ -18,7 +18,7 @@ from tickerlake.sources.csv.detect.order import TimeOrder
 from tickerlake.sources.csv.detect.rows import FIELD_COUNT, SKIPPED, ChunkRows
 from tickerlake.sources.csv.detect.split_lines import HEAD_LINES
 from tickerlake.sources.csv.numbers import possible_decimal_separators
-from tickerlake.sources.csv.timeform import TimeFormat
+from tickerlake.sources.csv.timeform import EARLIEST_CERTAIN_NS, TimeFormat, count_foreign_epochs
 
 _MAX_VALUES_CHECKED: Final = 2_000_000
 """After this many values, the decimal separator stays ambiguous: it bounds the time for each file."""
@@ -42,6 +42,10 @@ class DateEvidence:
         Rows whose date cannot be read.
     date_duplicates
         Columns that only repeat the date, so far.
+    other_unit_rows
+        Numbers since 1970 with the length of another unit.
+    early_rows
+        Numbers since 1970 that are times before 1973, or have no unit's length.
     """
 
     time_format: TimeFormat
@@ -50,6 +54,13 @@ class DateEvidence:
     has_fractions: bool = False
     unparsed_rows: int = 0
     date_duplicates: set[int] = field(default_factory=set)
+    other_unit_rows: int = 0
+    early_rows: int = 0
+
+    @property
+    def has_mixed_units(self) -> bool:
+        """True if numbers since 1970 have two units: not those of a history that begins before 1973."""
+        return self.other_unit_rows > self.early_rows
 
 
 @dataclass
@@ -86,17 +97,21 @@ def scan_file(
     options: Options,
     *,
     with_fractions: bool = False,
+    mixed_units: bool = False,
     digest: bool = True,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> FileScan:
     """Read the whole file: its order, the evidence for each way to read its dates, and its digest.
 
-    The pass starts again if a byte is not UTF-8, or if a later row has fractions of a second.
+    The pass starts again if a byte is not UTF-8, if a later row has fractions of a second, or if numbers
+    since 1970 have several units.
 
     Parameters
     ----------
     with_fractions
         True to read fractions of seconds even if the first rows have none, which is much slower.
+    mixed_units
+        True to read each number since 1970 in the unit that its length shows.
     digest
         False to skip the digest.
     on_bytes
@@ -142,13 +157,17 @@ def scan_file(
         index.append(Extent(chunk.offset, chunk.length, chunk.first_line, rows.frame.height * panels))
         separators.add(rows.frame)
         with_values |= {i for i in volumes - with_values if _has_value(rows.frame.get_column(f"c{i}"))}
-        times = _complete_rows(head, rows)
+        times = select_times(head, rows)
         if times.is_empty():
             continue
         if not evidence:
             sample = times["time"].head(HEAD_LINES).to_list()
             time_formats = candidate_time_formats(
-                sample, options.date_format, file=head.text_file.file_name, with_fractions=with_fractions
+                sample,
+                options.date_format,
+                file=head.text_file.file_name,
+                with_fractions=with_fractions,
+                mixed_units=mixed_units,
             )
             evidence = [
                 DateEvidence(
@@ -164,6 +183,8 @@ def scan_file(
             for e in evidence
         ):
             return scan_file(head, options, with_fractions=True, digest=digest, on_bytes=on_bytes)
+    if any(e.has_mixed_units for e in evidence) and not mixed_units:
+        return scan_file(head, options, mixed_units=True, digest=digest, on_bytes=on_bytes)
     return FileScan(
         head, evidence, index, meter.size, meter.digest, separators.resolve(), frozenset(with_values)
     )
@@ -219,7 +240,7 @@ class _DecimalSeparatorDetector:
         return next(iter(self._candidates))
 
 
-def _complete_rows(head: FileHead, rows: ChunkRows) -> pl.DataFrame:
+def select_times(head: FileHead, rows: ChunkRows) -> pl.DataFrame:
     """Return time, symbol and the columns that may repeat the date, of rows with all fields."""
     layout = head.dialect.layout
     symbol = head.symbol_expr().str.strip_chars() if "symbol" in layout.roles else pl.lit("")
@@ -254,6 +275,7 @@ def _update_evidence(candidates: list[DateEvidence], rows: pl.DataFrame, head: F
             texts = rows["time"].filter(ts["ts"].is_null())
             evidence.has_fractions = evidence.has_fractions or bool(texts.str.contains(r":\d\d[.,]\d").any())
             ts = ts.drop_nulls("ts")
+        _count_epochs(evidence, rows["time"], times[f"t{i}"])
         evidence.order.add(ts)
         if evidence.date_duplicates:
             joined = rows.with_columns(ts=times[f"t{i}"])
@@ -262,6 +284,18 @@ def _update_evidence(candidates: list[DateEvidence], rows: pl.DataFrame, head: F
                 for c in evidence.date_duplicates
                 if _is_date_duplicate(joined, c, layout.date_duplicates[c])
             }
+
+
+def _count_epochs(evidence: DateEvidence, texts: pl.Series, ts: pl.Series) -> None:
+    """Count the numbers since 1970 that may be in another unit than the first ones."""
+    time_format, earliest = evidence.time_format, ts.min()
+    if not time_format.is_epoch or time_format.format == "epoch:mixed":
+        return
+    if isinstance(earliest, int) and earliest >= EARLIEST_CERTAIN_NS and not ts.null_count():
+        return
+    other_unit, earlier = count_foreign_epochs(texts.str.strip_chars(), time_format)
+    evidence.other_unit_rows += other_unit
+    evidence.early_rows += earlier
 
 
 def _is_date_duplicate(rows: pl.DataFrame, column: int, part: str) -> bool:

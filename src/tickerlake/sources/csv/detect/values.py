@@ -30,6 +30,8 @@ _MIN_EPOCH_S: Final = 1_000_000_000
 _MAX_EPOCH_S: Final = 2_300_000_000
 """Seconds since 1970 have ten digits before the fraction from 2001 on; 2042 is far enough."""
 
+_EPOCH_WIDTHS: Final = frozenset({10, 13, 16, 19})
+
 _MIN_CONSISTENT_SHARE: Final = 0.99
 """Of the rows on which a rule for prices must hold: it tolerates a broken row in a hundred."""
 
@@ -123,7 +125,9 @@ def _is_plausible_timestamp(cells: ColumnSample, *, has_header: bool) -> bool:
         return True
     texts = [text.partition(".")[0] for text in texts]
     widths = {len(text) for text in texts}
-    if len(widths) != 1 or not widths <= ({8, 12, 14} if has_header else {6, 8, 10, 12, 13, 14, 16, 19}):
+    possible = {8, 12, 14} if has_header else {6, 8, 10, 12, 13, 14, 16, 19}
+    # the unit of times since 1970 may change within a file
+    if not widths <= possible or (len(widths) > 1 and not widths <= _EPOCH_WIDTHS):
         return False
     return widths <= {6, 8, 12, 14} or all(_MIN_EPOCH_S <= int(text[:10]) < _MAX_EPOCH_S for text in texts)
 
