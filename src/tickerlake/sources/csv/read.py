@@ -15,7 +15,7 @@ The file is read in these passes:
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.resources.abc import Traversable
 from itertools import zip_longest
@@ -37,6 +37,7 @@ from tickerlake.sources.csv.batch import (
     sort_rows,
 )
 from tickerlake.sources.csv.chunks import CHUNK_BYTES, Chunk, printable_name, stat_signature
+from tickerlake.sources.csv.decisions import Decided, FileDecision, list_decisions
 from tickerlake.sources.csv.detect.decide import (
     Decision,
     choose_date_format,
@@ -90,8 +91,8 @@ class CsvSource:
         Turns its chunks into rows.
     scan
         The result of the first pass.
-    reasons
-        What settled the decisions on ``date``, ``symbol``, ``interval`` and ``zone``; how rows are ordered.
+    decisions
+        What was decided, and why, in the order of the decisions.
     includes_raw
         True to keep the raw text of all bars, which may turn out to be duplicates.
     """
@@ -102,7 +103,7 @@ class CsvSource:
     order: str
     parser: Parser
     scan: FileScan
-    reasons: dict[str, str]
+    decisions: tuple[FileDecision, ...]
     includes_raw: bool = False
 
     @property
@@ -117,34 +118,37 @@ class CsvSource:
 
     def describe(self) -> dict[str, object]:
         """Return every decision, for ``inspect`` and ``--json``."""
-        head, layout = self.scan.head, self.parser.layout
-        roles = {**layout.roles, **next(iter(layout.panels.values()), {})}
+        decided = {each.name: each for each in self.decisions}
+        columns = {
+            name.removeprefix("column "): each for name, each in decided.items() if name.startswith("column ")
+        }
         return {
             "source": self.fingerprint.name,
             "size": self.fingerprint.size,
-            "layout": layout.vendor_layout.name if layout.vendor_layout else "",
-            "kind": layout.record_type,
-            "compression": head.text_file.compression,
-            "encoding": head.text_file.encoding,
-            "delimiter": head.dialect.delimiter,
-            "header_lines": list(head.dialect.header_lines),
-            "preamble": list(head.dialect.preamble),
-            "columns": {role: layout.names[index] or f"column {index + 1}" for role, index in roles.items()},
-            "column_reasons": {role: why for role, why in layout.reasons.items() if role in roles},
-            "extra": list(self.parser.extra_columns.values()),
-            "decimal": self.scan.decimal_separator,
-            "price_scale": self.parser.number_format.scale,
-            "date_format": self.parser.time_format.name,
-            "date_from": self.reasons["date"],
-            "zone": self.parser.zone or ("" if self.parser.has_dates_only else "UTC"),
-            "zone_from": self.reasons["zone"],
-            "interval": self.parser.interval,
-            "interval_from": self.reasons["interval"],
+            "layout": decided["layout"].value,
+            "kind": decided["record type"].value,
+            "compression": decided["compression"].value,
+            "encoding": decided["encoding"].value,
+            "delimiter": decided["delimiter"].value,
+            "header_lines": decided["header lines"].value,
+            "preamble": list(self.scan.head.dialect.preamble),
+            "columns": {role: each.value for role, each in columns.items()},
+            "column_reasons": {role: each.reason for role, each in columns.items() if each.reason},
+            "extra": decided["extra columns"].value,
+            "decimal": decided["decimal separator"].value,
+            "price_scale": decided["price scale"].value,
+            "date_format": decided["date format"].value,
+            "date_from": decided["date format"].reason,
+            "zone": decided["zone"].value,
+            "zone_from": decided["zone"].reason,
+            "interval": decided["interval"].value,
+            "interval_from": decided["interval"].reason,
             "order": self.order,
-            "rows_stand": self.reasons["order"],
-            "symbols": self.symbols,
-            "symbol_from": self.reasons["symbol"],
+            "rows_stand": decided["order"].value,
+            "symbols": decided["symbols"].value,
+            "symbol_from": decided["symbols"].reason,
             "warnings": self.warnings,
+            "decisions": [asdict(each) for each in self.decisions],
         }
 
     @property
@@ -337,8 +341,8 @@ def open_file(
         if period_end_dates:
             interval = replace(interval, reason=f"{interval.reason}; dates are their last days")
     scale = choose_scale(scan, options, zone.value.zone, symbol.value.symbols)
-    decisions = (volume, symbol, interval, zone, scale)
-    warnings = [*dialect.warnings, *(each.warning for each in decisions if each.warning)]
+    decided = Decided(volume, date, symbol, interval, zone, scale)
+    warnings = [*dialect.warnings, *decided.warnings]
     extra_columns = layout.extra_columns() | {
         f"c{i}": layout.names[i] for i in layout.date_duplicates if i not in date.value.date_duplicates
     }
@@ -366,13 +370,6 @@ def open_file(
         _check_single_series(scan, parser)
     if options.strict and warnings:
         raise DataError(f"--strict: {warnings[0]}", "Specify the option that it names.")
-    reasons = {
-        "date": date.reason,
-        "order": _describe_order(order),
-        "symbol": symbol.reason,
-        "interval": interval.reason,
-        "zone": zone.reason,
-    }
     return CsvSource(
         Fingerprint(name, scan.size, scan.digest),
         warnings,
@@ -380,7 +377,7 @@ def open_file(
         read_order,
         parser,
         scan,
-        reasons,
+        list_decisions(scan, parser, options, decided, _describe_order(order)),
     )
 
 
