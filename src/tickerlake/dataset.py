@@ -14,6 +14,7 @@ from tickerlake.lake.opening import open_lake_for_reading
 from tickerlake.lake.query import LakeDatabase
 from tickerlake.lake.sandbox import query_errors
 from tickerlake.lake.typed_records import event_time_column, frame_schema
+from tickerlake.model.instrument import normalize_symbol
 
 Symbols = str | Sequence[str] | None
 TimeLike = str | date | datetime | None
@@ -224,7 +225,8 @@ class _Conditions:
 
     def add_symbols(self, symbols: Symbols) -> None:
         if symbols is not None:
-            symbol_list = [symbols] if isinstance(symbols, str) else list(symbols)
+            names = [symbols] if isinstance(symbols, str) else list(symbols)
+            symbol_list = [normalize_symbol(name) for name in names]
             self._conditions.append("(list_contains(?, symbol) or list_contains(?, instrument_id))")
             self.values += [symbol_list, symbol_list]
 

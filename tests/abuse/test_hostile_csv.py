@@ -531,21 +531,21 @@ def test_an_invalid_volume(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     "symbol",
     [
-        "../../etc",
-        "a/b",
         "a\\b",
-        "%2e%2e",
         "..",
-        ".",
-        "x" * 33,
+        "../..",
+        "x" * 65,
         "x" * 10_000,
         "A\u200fB",
         "AAPL\u202e",
-        "АAPL",
+        "AA\ufe0fPL",
+        "A\ufffd",
         "=cmd",
+        "+cmd",
         "-rf",
-        "A B",
-        "A:B",
+        "<script>",
+        "O'Neil",
+        "`id`",
     ],
 )
 def test_an_invalid_symbol(tmp_path: Path, symbol: str) -> None:
@@ -553,6 +553,26 @@ def test_an_invalid_symbol(tmp_path: Path, symbol: str) -> None:
     records, rejects = read(write(tmp_path, text))
     assert rejects == {3: "symbol_invalid"}
     assert records["symbol"].to_list() == ["AAA", "AAA"]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "instrument"),
+    [
+        ("../../etc", "..~2F..~2Fetc.XXXX"),
+        ("%2e%2e", "~252e~252e.XXXX"),
+        ("~41", "~7E41.XXXX"),
+        ("{x}$(y);z", "~7Bx~7D~24~28y~29~3Bz.XXXX"),
+        ("АAPL", "~D0~90APL.XXXX"),
+    ],
+)
+def test_a_symbol_that_looks_dangerous_has_a_safe_identifier(
+    tmp_path: Path, symbol: str, instrument: str
+) -> None:
+    text = f"Symbol,{HEADER}AAA,{row(1)}{symbol},{row(2)}AAA,{row(3)}"
+    records, rejects = read(write(tmp_path, text))
+    assert rejects == {}
+    assert records["symbol"].to_list() == ["AAA", symbol, "AAA"]
+    assert records["instrument_id"].to_list() == ["AAA.XXXX", instrument, "AAA.XXXX"]
 
 
 @pytest.mark.parametrize("symbol", ["CON", "NA", "NULL", "TRUE", "INF", "NAN", "None", "nan", "BRK-B", "123"])

@@ -12,6 +12,7 @@ from tickerlake.alerts.rules.presets import PRESETS
 from tickerlake.alerts.rules.ruleset import parse, preset
 from tickerlake.analytics.bars import Bars
 from tickerlake.analytics.types import Instrument
+from tickerlake.model.instrument import instrument_id
 
 ALL_RULES = """
 [[rule]]
@@ -161,6 +162,16 @@ def test_rules_apply_to_the_symbols_they_name() -> None:
     engine.add_instruments([Instrument("BRK.B.XNYS", "BRK.B"), Instrument("MSFT.XNAS", "MSFT")])
     fired = close_bars(engine, "1m", bars([110] * 5))
     assert [alert.symbol for alert in fired] == ["AAPL", "BRK.B", "MSFT"]
+
+
+def test_rules_name_symbols_as_they_are_written() -> None:
+    names = ["BTC/USD", "ETH/USD", "BRK B", "$SPX", "@ES#", "NSE:INFY", "日経 225", "ÉTÉ"]
+    text = f'[lists]\nindex = ["日経 225", "$SPX"]\n[[rule]]\nkind = "{SCRIPTED}"\n'
+    text += 'symbols = ["@index", "BTC/*", "BRK B", "[@]ES#", "NSE:*", "E\u0301TE\u0301"]\n'
+    engine = make_engine(text, [])
+    engine.add_instruments([Instrument(instrument_id(name), name) for name in names])
+    fired = close_bars(engine, "1m", bars([110] * len(names)))
+    assert [alert.symbol for alert in fired] == [name for name in names if name != "ETH/USD"]
 
 
 def test_a_rule_without_an_interval_uses_the_finest_suitable_one() -> None:

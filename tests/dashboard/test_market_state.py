@@ -258,12 +258,20 @@ def test_a_subscribed_chart_gets_closed_bars() -> None:
 
 def test_invalid_instrument_names_are_skipped() -> None:
     market = create_market()
-    hostile = ["<img src=x onerror=alert(1)>", "../../etc", "a b", "", "=cmd()", "A" * 40]
+    hostile = ["<img src=x onerror=alert(1)>", "../../etc", "a b", "", "=cmd()", "A" * 65]
     market.add_trades(
         aggregate_trades([trade(name, START, 1.0) for name in [*hostile, "GOOD"]], NO_TIME_LIMIT_NS)
     )
     market.add_bars(bars(*(bar(name, "1m", START, [1, 1, 1, 1, 1]) for name in hostile)))
     assert market.instruments.symbols == ["GOOD"]
+
+
+def test_a_symbol_is_found_as_it_is_written() -> None:
+    market = create_market()
+    trades = [trade(name, START, 1.0) for name in ("BTC~2FUSD", "~E6~A0~AA")]
+    market.add_trades(aggregate_trades(trades, NO_TIME_LIMIT_NS))
+    assert market.instruments.symbols == ["BTC/USD", "株"]
+    assert [market.instruments.find(name) for name in ("BTC/USD", "BTC~2FUSD.XXXX", "株")] == [0, 0, 1]
 
 
 def test_inconsistent_bars_are_skipped() -> None:

@@ -41,6 +41,13 @@ def test_control_characters_of_slack_are_escaped() -> None:
     assert "symbol=A%26B&amp;t=" in document["blocks"][1]["elements"][1]["text"]
 
 
+def test_a_symbol_of_two_words_is_not_repeated() -> None:
+    document = _post_and_read(make_notification("BRK B", message="BRK B fell 3.1 %"))
+    assert document["text"] == "WARNING BRK B fell 3.1 %"
+    document = _post_and_read(make_notification("BRK", message="BRKB fell 3.1 %"))
+    assert document["text"] == "WARNING BRK: BRKB fell 3.1 %"
+
+
 def test_a_cleared_alert_is_marked() -> None:
     assert _post_and_read(make_notification(state="cleared", message="calm"))["text"] == "cleared: AAPL: calm"
 

@@ -55,6 +55,14 @@ def _file_options(
             rich_help_panel=INPUT,
         ),
     ] = None,
+    symbol_map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV file of two columns: a symbol as the file writes it, and the symbol to use instead.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
     tz: Annotated[
         str | None,
         typer.Option(
@@ -135,4 +143,5 @@ def _file_options(
         columns=columns,
         strict=strict,
         negative_prices=negative_prices,
+        symbol_map=symbol_map,
     )

@@ -41,7 +41,8 @@ def headline(alert: Alert) -> str:
     """Return the alert's message, preceded by its symbol unless the message begins with it."""
     message = sanitize_line(alert.message)
     symbol = sanitize_line(alert.symbol)
-    return message if message.split(" ", 1)[0].rstrip(":,") == symbol else f"{symbol}: {message}"
+    begins_with_symbol = message.startswith(symbol) and message[len(symbol) :][:1] in {"", " ", ":", ","}
+    return message if begins_with_symbol else f"{symbol}: {message}"
 
 
 def direction_arrow(direction: str) -> str:

@@ -20,7 +20,8 @@ _MAX_REJECT_BYTES: Final = 900_000
 _MAX_CUT_VALUE: Final = 140_000
 """Bytes or characters of a value that is too long: as JSON, up to six times as many bytes."""
 
-_MAX_INSTRUMENT_ID: Final = 200
+_MAX_INSTRUMENT_ID: Final = 1_000
+"""More than any valid identifier has."""
 
 
 class Publisher:

@@ -15,6 +15,7 @@ from tickerlake.alerts.rules.rule import DEFAULT_COOLDOWN_NS, INTRADAY, Rule
 from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.model.alert import SEVERITIES
 from tickerlake.model.duration import DAY_NS, SECOND_NS, parse_duration_ns
+from tickerlake.model.instrument import normalize_symbol
 from tickerlake.toml_lines import TomlLines
 
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -251,8 +252,9 @@ class RuleTable:
                 symbols += self._lists[name]
             else:
                 hint = did_you_mean(name, self._lists) if self._lists else "Define it under [lists]."
+                hint += f' If the symbol begins with @, write "[@]{name}".'
                 self._add_problem(key, f"there is no list {text}.", hint)
-        return tuple(dict.fromkeys(symbols))
+        return tuple(dict.fromkeys(map(normalize_symbol, symbols)))
 
     def symbol_patterns(self, rule: Rule) -> list[tuple[Rule, str, int]]:
         """Return the rule's patterns, lists resolved, with their lines."""

@@ -9,7 +9,7 @@ import polars as pl
 
 from tickerlake.model import quality
 from tickerlake.model.duration import DAY_NS
-from tickerlake.model.instrument import instrument_id_expr, is_symbol_expr
+from tickerlake.model.instrument import instrument_id, plain_instrument_id_expr
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_end
 from tickerlake.model.reject import RejectReason
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
@@ -21,6 +21,7 @@ from tickerlake.sources.csv.detect.layout import DECIMAL_ROLES, PRICES, Layout, 
 from tickerlake.sources.csv.detect.rows import FIELD_COUNT, LINE, RAW, SKIPPED, ChunkRows
 from tickerlake.sources.csv.detect.sentinels import PRICE_ROLES, clear_sentinels
 from tickerlake.sources.csv.numbers import NumberFormat, is_missing_expr
+from tickerlake.sources.csv.symbols import Symbols, resolve_symbols
 from tickerlake.sources.csv.timeform import TimeFormat
 
 REASON: Final = "_reason"
@@ -41,6 +42,7 @@ INTERNAL_COLUMNS: Final = (LINE, RAW, SKIPPED, REASON, EVENT_NS)
 
 _TS: Final = "_ts"
 _LOCAL_TS: Final = "_local"
+_IS_SYMBOL: Final = "_is_symbol"
 _QUANTITY_ROLES: Final = ("volume", "size", "bid_size", "ask_size")
 _SIDES: Final = {
     "b": "buy",
@@ -171,14 +173,14 @@ class Parser:
         record_type, frame = self.layout.record_type, rows.frame
         numbers = {role: f"c{roles[role]}" for role in DECIMAL_ROLES[record_type] if role in roles}
         texts = {role: cell for role, cell in numbers.items() if frame.schema[cell] == pl.String}
-        name, valid = pl.lit(symbol), True
+        symbols = None
         if symbol is None:
-            symbols, valid = _check_symbols(frame.select(self.head.symbol_expr()).to_series())
-            name = pl.lit(symbols)
+            written = frame.select(self.head.symbol_expr()).to_series()
+            symbols = resolve_symbols(written, self.head.symbol_map)
         typed = frame.select(
             LINE,
             *([] if rows.uniform else [FIELD_COUNT, SKIPPED]),
-            name.alias("symbol"),
+            *_symbol_exprs(symbol, symbols),
             self.head.timestamp_ns(self.time_format).alias(_TS),
             *(
                 [self.time_format.as_written.to_ns(self.head.time_expr()).alias(_LOCAL_TS)]
@@ -210,7 +212,7 @@ class Parser:
             role: unit_factor(self.layout.names[roles[role]]) for role in _QUANTITY_ROLES if role in numbers
         }
         typed = typed.with_columns(pl.col(role) * unit for role, unit in units.items() if unit > 1)
-        checks = self._reject_checks(list(numbers), null_roles, symbols=not valid, uniform=rows.uniform)
+        checks = self._reject_checks(list(numbers), null_roles, symbols=symbols, uniform=rows.uniform)
         typed = typed.with_columns(_first_reason(checks, typed).alias(REASON))
         if rows.uniform:
             # every line has its delimiters, but all cells may be empty
@@ -290,16 +292,16 @@ class Parser:
         return rows, nulls
 
     def _reject_checks(
-        self, roles: list[str], null_roles: list[str], *, symbols: bool, uniform: bool
+        self, roles: list[str], null_roles: list[str], *, symbols: Symbols | None, uniform: bool
     ) -> list[_Check]:
         """Return the conditions for rejecting a row and their reasons; the first one that holds counts."""
         checks: list[_Check] = []
         if not uniform:
             checks.append((pl.col(FIELD_COUNT) != self.head.dialect.field_count, RejectReason.FIELD_COUNT))
-        if symbols:
+        if symbols is not None and symbols.is_valid is not None:
             checks += [
                 (pl.col("symbol") == "", RejectReason.SYMBOL_MISSING),
-                (~is_symbol_expr("symbol"), RejectReason.SYMBOL_INVALID),
+                (~pl.col(_IS_SYMBOL), RejectReason.SYMBOL_INVALID),
             ]
         if self.time_format.is_local:
             checks.append(
@@ -322,7 +324,7 @@ class Parser:
             values["trade_count"] = pl.col("trade_count").cast(pl.Int64, strict=False)
         values |= {
             "schema": pl.lit(record_type),
-            "instrument_id": instrument_id_expr("symbol"),
+            "instrument_id": pl.col("instrument_id"),
             "symbol": pl.col("symbol"),
             "ts_recv_ns": pl.lit(self.ts_recv_ns, pl.Int64),
             "source": pl.lit(self.source),
@@ -411,13 +413,17 @@ _COLUMN_TYPES: Final = {
 }
 
 
-def _check_symbols(symbols: pl.Series) -> tuple[pl.Series, bool]:
-    """Return symbols without spaces around them, and whether all are valid; checks distinct ones only."""
-    distinct = symbols.unique().to_frame("symbol")
-    stripped = pl.col("symbol").str.strip_chars()
-    if distinct.select((stripped != pl.col("symbol")).any()).item():
-        symbols, distinct = symbols.str.strip_chars(), distinct.select(stripped)
-    return symbols, bool(distinct.select(is_symbol_expr("symbol").all()).item())
+def _symbol_exprs(symbol: str | None, symbols: Symbols | None) -> list[pl.Expr]:
+    """Return symbol and identifier of rows, and whether the symbol is valid unless all are."""
+    if symbols is None:
+        name = symbol or ""
+        return [pl.lit(name).alias("symbol"), pl.lit(instrument_id(name)).alias("instrument_id")]
+    names = symbols.names.to_frame("symbol")
+    ids = symbols.instrument_ids
+    if ids is None:
+        ids = names.select(plain_instrument_id_expr("symbol")).to_series()
+    exprs = [pl.lit(names.to_series()), pl.lit(ids.alias("instrument_id"))]
+    return exprs if symbols.is_valid is None else [*exprs, pl.lit(symbols.is_valid.alias(_IS_SYMBOL))]
 
 
 def _first_reason(checks: list[_Check], rows: pl.DataFrame) -> pl.Expr:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Final
 
-from tickerlake.model.instrument import is_symbol
+from tickerlake.model.instrument import is_plain_symbol
 from tickerlake.sources.csv.detect.dates import CLOCK_PATTERN, is_temporal, is_timestamp
 from tickerlake.sources.csv.numbers import bare_number, is_missing
 
@@ -70,9 +70,9 @@ class ColumnSample:
 
     @cached_property
     def is_symbol_like(self) -> bool:
-        """True if its cells can be symbols; ``NA`` and ``NULL`` are symbols."""
+        """True if its cells can be symbols of the usual characters; ``NA`` and ``NULL`` are symbols."""
         sample = [text for text in self.strings[:SAMPLE_CELLS] if text]
-        return bool(sample) and sum(map(is_symbol, sample)) >= 0.5 * len(sample)
+        return bool(sample) and sum(map(is_plain_symbol, sample)) >= 0.5 * len(sample)
 
     @cached_property
     def numbers(self) -> list[float | None]:

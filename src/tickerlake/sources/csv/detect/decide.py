@@ -211,9 +211,24 @@ def choose_symbol(
     if layout.vendor_layout and layout.vendor_layout.symbol:
         symbol = layout.vendor_layout.symbol
         return Decision(SymbolChoice(symbol, [symbol]), "path")
+    _check_one_symbol(scan, name)
     text_file = scan.head.text_file
     symbol, origin, warning = infer_symbol(text_file.name, text_file.file_name, folder)
+    symbol = options.symbol_map.get(symbol, symbol)
     return Decision(SymbolChoice(symbol, [symbol]), origin, warning)
+
+
+def _check_one_symbol(scan: FileScan, name: str) -> None:
+    """Raise an error if a column that was passed over as the symbol distinguishes rows."""
+    for column, values in scan.passed_over.items():
+        if len(values) > 1:
+            examples = " and ".join(sorted(values)[:2])
+            raise DataError(
+                f"{name}: the column {scan.head.dialect.layout.names[column]} has several values, such as "
+                f"{examples}: the rows may be of several symbols.",
+                "Name the column with the symbol: --columns symbol,date,open,high,low,close,volume; "
+                "or, if all rows are of one: --symbol AAPL",
+            )
 
 
 def choose_interval(

@@ -301,6 +301,10 @@ def _dialect_with_names(
         )
     if layout.record_type == BAR and not has_consistent_prices(layout, cells):
         raise contradiction_error(name, layout)
+    if not layout.panels and "symbol" in map(normalize_name, names) and "symbol" not in layout.roles:
+        raise UsageError(
+            f"--columns names a column of symbols, which is empty in {name}.", "Leave its name empty."
+        )
     above = [i for i in range(split.data_rows[0]) if any(split.rows[i])]
     header = above[-1:] if above and count_named_roles(split.rows[above[-1]]) >= 2 else []
     headers = tuple(lines[i] for i in header)

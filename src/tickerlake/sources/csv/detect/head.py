@@ -1,6 +1,6 @@
 """What the first lines of a file determine: encoding, delimiter, header, and the roles of the columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -10,6 +10,7 @@ import polars as pl
 
 from tickerlake.errors import DataError
 from tickerlake.model.duration import DAY_NS
+from tickerlake.model.instrument import symbol_problem
 from tickerlake.sources.csv.chunks import (
     CHUNK_BYTES,
     Chunk,
@@ -18,14 +19,15 @@ from tickerlake.sources.csv.chunks import (
     detect_text_file,
     stat_signature,
 )
-from tickerlake.sources.csv.detect.cells import clock_width
+from tickerlake.sources.csv.detect.cells import ColumnSample, clock_width
 from tickerlake.sources.csv.detect.dialect import Dialect, count_known_names, detect_dialect
 from tickerlake.sources.csv.detect.file_name import parse_file_name
 from tickerlake.sources.csv.detect.layout import DATE_PARTS, normalize_name
 from tickerlake.sources.csv.detect.lean import find_lean_file
 from tickerlake.sources.csv.detect.options import Options
-from tickerlake.sources.csv.detect.rows import ChunkRows, read_rows
+from tickerlake.sources.csv.detect.rows import LINE, ChunkRows, read_rows
 from tickerlake.sources.csv.detect.split_lines import HEAD_LINES
+from tickerlake.sources.csv.symbols import resolve_symbols
 from tickerlake.sources.csv.timeform import TimeFormat
 
 _SUBSECOND_UNITS_NS: Final = {"nano": 1, "micro": 1_000, "usec": 1_000, "milli": 1_000_000, "msec": 1_000_000}
@@ -51,6 +53,8 @@ class FileHead:
         written as numbers.
     first_rows
         The cells of the first rows, as text.
+    symbol_map
+        Symbols as written to the symbols to use instead.
     """
 
     text_file: TextFile
@@ -59,6 +63,7 @@ class FileHead:
     date_from_name: str = ""
     clock_width: int = 0
     first_rows: pl.DataFrame = field(default_factory=pl.DataFrame, compare=False, repr=False)
+    symbol_map: Mapping[str, str] = field(default_factory=dict)
 
     def read_rows(
         self, chunk: Chunk, columns: list[str] | None = None, number_columns: Sequence[str] = ()
@@ -147,7 +152,9 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
         raise DataError(f"{text_file.file_name}: {error.message}", error.hint) from error
     if lean:
         dialect = replace(dialect, layout=replace(dialect.layout, vendor_layout=lean.layout))
-    head = FileHead(text_file, dialect, signature)
+    if dialect.layout.panels:
+        dialect = _map_panels(dialect, options.symbol_map)
+    head = FileHead(text_file, dialect, signature, symbol_map=options.symbol_map)
     layout = dialect.layout
     date = ""
     if not {"time", "year"} & set(layout.roles):
@@ -158,6 +165,8 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
                 "Add the date to the name: AAPL_2024-01-02.csv",
             )
     rows = head.read_rows(Chunk(0, len(data), 1, data, data.count(b"\n"))).frame.head(HEAD_LINES)
+    if "symbol" in layout.roles and options.symbol is None:
+        _check_symbols(head, rows)
     width = 0
     if "clock" in layout.roles and not layout.clock_in_ms:
         texts = rows.get_column(layout.column_id("clock")).str.strip_chars()
@@ -165,6 +174,47 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
     head = replace(head, date_from_name=date, clock_width=width, first_rows=rows)
     _check_24_hour_clock(head, rows)
     return head
+
+
+def _map_panels(dialect: Dialect, symbol_map: Mapping[str, str]) -> Dialect:
+    """Return the dialect of a wide table with the symbols to use."""
+    panels: dict[str, dict[str, int]] = {}
+    for written, roles in dialect.layout.panels.items():
+        symbol = symbol_map.get(written, written)
+        if symbol in panels:
+            raise DataError(
+                f"--symbol-map gives two sets of columns the symbol {symbol}; one of them is {written}.",
+                "Map only one of them to it.",
+            )
+        panels[symbol] = roles
+    return replace(dialect, layout=replace(dialect.layout, panels=panels))
+
+
+def _check_symbols(head: FileHead, rows: pl.DataFrame) -> None:
+    """Raise an error if most values of the column of symbols are not symbols."""
+    layout = head.dialect.layout
+    written = rows.select(LINE, text=head.symbol_expr()).drop_nulls()
+    symbols = resolve_symbols(written.get_column("text"), head.symbol_map)
+    checked = written.with_columns(
+        symbol=symbols.names, valid=pl.lit(value=True) if symbols.is_valid is None else symbols.is_valid
+    ).filter(pl.col("symbol") != "")
+    invalid = checked.filter(~pl.col("valid"))
+    column = layout.names[layout.roles["symbol"]] or layout.roles["symbol"] + 1
+    where = f"{head.text_file.file_name}: the column {column}"
+    hint = (
+        "Map the values to symbols: --symbol-map FILE. If another column has the symbol, name it: "
+        "--columns date,symbol,open,high,low,close,volume"
+    )
+    if 2 * invalid.height > checked.height:
+        line, _, value, _ = invalid.row(0)
+        raise DataError(
+            f"{where} has values that cannot be symbols, such as {value!r} in line {line}: "
+            f"{symbol_problem(value)}.",
+            hint,
+        )
+    texts = checked.get_column("symbol").to_list()
+    if texts and ColumnSample(texts).temporal_kind == "timestamp":
+        raise DataError(f"{where} has dates instead of symbols, such as {texts[0]!r}.", hint)
 
 
 def _check_24_hour_clock(head: FileHead, rows: pl.DataFrame) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from tickerlake.errors import DataError
-from tickerlake.model.instrument import is_symbol
+from tickerlake.model.instrument import is_plain_symbol, normalize_symbol
 from tickerlake.model.schema import BAR
 from tickerlake.sources.csv.detect.cells import ColumnSample, complete_rows
 from tickerlake.sources.csv.detect.dates import is_temporal
-from tickerlake.sources.csv.detect.layout import PRICES, Layout, count_named_roles, role_ranks
-from tickerlake.sources.csv.detect.roles import detect_roles, split_panel_names
+from tickerlake.sources.csv.detect.layout import PRICES, Layout, count_named_roles, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.roles import detect_roles
 from tickerlake.sources.csv.detect.split_lines import HEADER_SEARCH_LINES, ColumnSplit
+from tickerlake.sources.csv.detect.wide import complete_symbols, split_panel_names
 from tickerlake.sources.csv.numbers import bare_number
 
 _UNIT_NAMES: Final = frozenset(
@@ -56,19 +57,10 @@ def _multi_level_header(
     for other in near:
         if split.rows[other][0].startswith("#"):
             continue
-        names, symbols = _forward_fill(split.rows[best]), _forward_fill(split.rows[other])
-        prices = [
-            k
-            for k, name in enumerate(names)
-            if set(role_ranks(name)) & {*PRICES, "adj_close", "volume"}
-            and not set(role_ranks(symbols[k])) & {"symbol", "price"}
-            and symbols[k].upper().strip(".") not in _UNIT_NAMES
-        ]
-        if all(len(symbols[k]) > 1 and role_ranks(symbols[k]) for k in prices):
-            continue
-        if len(prices) < 4 or not all(
-            is_symbol(symbols[k]) and not set(role_ranks(symbols[k])) & set(PRICES) for k in prices
-        ):
+        names = _forward_fill(split.rows[best])
+        symbols = [normalize_symbol(cell) for cell in _forward_fill(split.rows[other])]
+        prices = _panel_columns(names, symbols) or _single_panel_columns(names, symbols)
+        if not prices:
             continue
         header_rows = sorted((best, other))
         third = header_rows[-1] + 1
@@ -87,6 +79,39 @@ def _multi_level_header(
                 names[k] = "Date" if k == 0 else names[k]
         return header_rows, panel_symbols, names
     return None
+
+
+def _panel_columns(names: Sequence[str], symbols: Sequence[str]) -> list[int]:
+    """Return the columns of the symbols, if two or more have all prices: then any word is a symbol."""
+    complete = complete_symbols(names, symbols)
+    if len(complete) < 2:
+        return []
+    return [k for k, name in enumerate(names) if symbols[k] in complete and _is_panel_role(name)]
+
+
+def _single_panel_columns(names: Sequence[str], symbols: Sequence[str]) -> list[int]:
+    """Return the columns with prices and the one symbol above or below them, which must not be a unit."""
+    columns = [
+        k
+        for k, name in enumerate(names)
+        if _is_panel_role(name)
+        and not set(role_ranks(symbols[k])) & {"symbol", "price"}
+        and (symbols[k].upper().strip(".") not in _UNIT_NAMES or _is_symbol_label(symbols[0]))
+    ]
+    if all(len(symbols[k]) > 1 and role_ranks(symbols[k]) for k in columns):
+        return []
+    is_named = all(
+        is_plain_symbol(symbols[k]) and not set(role_ranks(symbols[k])) & set(PRICES) for k in columns
+    )
+    return columns if len(columns) >= len(PRICES) and is_named else []
+
+
+def _is_panel_role(name: str) -> bool:
+    return bool(set(role_ranks(name)) & {*PRICES, "adj_close", "volume"})
+
+
+def _is_symbol_label(cell: str) -> bool:
+    return normalize_name(cell) in {"ticker", "tickers", "symbol", "symbols"}
 
 
 def _index_header(

@@ -210,6 +210,8 @@ class Layout:
         The column that counts changes of the price, if there is one beside the volume.
     clock_in_ms
         True if times of day are milliseconds since midnight.
+    passed_over
+        Columns with a symbol's name that are not the symbol, as long as no later row differs.
     """
 
     record_type: str
@@ -222,6 +224,7 @@ class Layout:
     vendor_layout: VendorLayout | None = None
     tick_volume: int | None = None
     clock_in_ms: bool = False
+    passed_over: tuple[int, ...] = ()
 
     def column_id(self, role: str) -> str:
         """Return the unique name of the column of a role."""

@@ -1,11 +1,14 @@
 """What the user can specify about a file."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from tickerlake.errors import UsageError
 from tickerlake.model.instrument import check_symbol
 from tickerlake.sources.csv.detect.dialect import parse_delimiter
 from tickerlake.sources.csv.detect.interval import parse_interval
+from tickerlake.sources.csv.symbols import read_symbol_map
 from tickerlake.sources.csv.zones import normalize_zone
 
 _MAX_PRICE_SCALE = 9
@@ -38,6 +41,8 @@ class Options:
         True to raise an error instead of a warning.
     negative_prices
         True to accept prices of 0 and below.
+    symbol_map
+        Symbols as files write them, each with the symbol to use instead.
     """
 
     symbol: str | None = None
@@ -50,6 +55,7 @@ class Options:
     columns: tuple[str, ...] | None = None
     strict: bool = False
     negative_prices: bool = False
+    symbol_map: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_options(
@@ -64,6 +70,7 @@ def parse_options(
     columns: str | None = None,
     strict: bool = False,
     negative_prices: bool = False,
+    symbol_map: str | None = None,
 ) -> Options:
     """Validate options as typed.
 
@@ -95,4 +102,5 @@ def parse_options(
         columns=tuple(name.strip() for name in columns.split(",")) if columns is not None else None,
         strict=strict,
         negative_prices=negative_prices,
+        symbol_map=read_symbol_map(Path(symbol_map)) if symbol_map is not None else {},
     )

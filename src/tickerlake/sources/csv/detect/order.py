@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from tickerlake.model.duration import DAY_NS
-from tickerlake.model.instrument import is_symbol
+from tickerlake.model.instrument import is_symbol_expr
 
 _MAX_GAPS: Final = 200_000
 """The gaps between rows that are stored to infer the interval: more would only cost memory and time."""
@@ -150,7 +150,8 @@ class TimeOrder:
     @property
     def symbols(self) -> list[str]:
         """The symbols so far, in alphabetical order."""
-        return sorted(filter(is_symbol, self._symbols))
+        symbols = pl.DataFrame({"symbol": sorted(self._symbols)}, schema={"symbol": pl.String})
+        return symbols.filter(is_symbol_expr("symbol")).get_column("symbol").to_list()
 
     @property
     def gaps_ns(self) -> pl.Series:

@@ -1,12 +1,10 @@
 """The role of each column, by its name and by what its values allow. Pure, on the first rows of a file."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from tickerlake.errors import DataError
-from tickerlake.model.instrument import is_symbol
 from tickerlake.model.schema import BAR, QUOTE, TRADE
 from tickerlake.sources.csv.detect.assignment import RoleAssignment
 from tickerlake.sources.csv.detect.cells import (
@@ -15,7 +13,6 @@ from tickerlake.sources.csv.detect.cells import (
     complete_rows,
     is_clock_digits,
     is_milliseconds_of_day,
-    is_running_number,
     is_share_count,
 )
 from tickerlake.sources.csv.detect.dates import has_time, has_zone, is_excel_serial
@@ -34,7 +31,13 @@ from tickerlake.sources.csv.detect.layout import (
     price_side,
     role_ranks,
 )
-from tickerlake.sources.csv.detect.values import infer_roles, infer_symbol_column, infer_time, share_within
+from tickerlake.sources.csv.detect.symbol_column import (
+    find_symbol_column,
+    infer_symbol_column,
+    passed_over_columns,
+)
+from tickerlake.sources.csv.detect.values import infer_roles, infer_time, share_within
+from tickerlake.sources.csv.detect.wide import split_panel_names
 
 _MIN_CONSTANT_ROWS: Final = 5
 """On fewer rows a column may have one value by chance."""
@@ -48,12 +51,6 @@ _TURNOVER_TOLERANCE: Final = 0.01
 _MIN_TURNOVER_SHARE: Final = 0.9
 _MAX_TIMES_PER_DATE: Final = 1.2
 """Up to this many different times per date, a column of times only repeats the date."""
-
-_NOT_SYMBOLS: Final = frozenset(
-    """
-    x y left right adj adjusted unadj raw bid ask mid prev previous day daily net avg price trade ohlc
-    """.split()
-)
 
 
 def detect_roles(
@@ -72,12 +69,15 @@ def detect_roles(
     """
     if symbols:
         return _detect_panels(names, columns, list(symbols))
+    panel_names = split_panel_names(names)
+    if panel_names is not None and panel_names.is_wide:
+        # before the names as a whole, in which `BTC` and `DE` are noise
+        return _detect_panels(panel_names.roles, columns, panel_names.symbols)
     layout = _detect_by_name(names, columns)
     if layout.record_type:
         return layout
-    split = split_panel_names(names)
-    if split is not None:
-        return _detect_panels(split[0], columns, split[1])
+    if panel_names is not None:
+        return _detect_panels(panel_names.roles, columns, panel_names.symbols)
     if not set(PRICES) & set(layout.roles):
         return infer_roles(names, columns, layout)
     return layout
@@ -105,7 +105,12 @@ def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> La
         price_type=price_type or "last",
         vendor_layout=detector.vendor_layout,
     )
-    return replace(layout, tick_volume=tick_volume, clock_in_ms=detector.has_ms_clock)
+    return replace(
+        layout,
+        tick_volume=tick_volume,
+        clock_in_ms=detector.has_ms_clock,
+        passed_over=() if "symbol" in layout.roles else detector.passed_over(),
+    )
 
 
 class _NameDetector:
@@ -273,11 +278,19 @@ class _NameDetector:
         for role in ("symbol", "suffix", "subsecond", *ROLES_BY_TYPE.get(record_type, ()), *partial):
             if role in roles:
                 continue
-            index = self.find_column(role, _TESTS.get(role, _has_values))
+            index = (
+                find_symbol_column(self.assignment, self._ranks)
+                if role == "symbol"
+                else self.find_column(role, _TESTS.get(role, _has_values))
+            )
             if index is not None and index not in roles.values():
                 self.assignment.assign_by_name(role, index)
         if "suffix" in roles and "symbol" not in roles:
             del roles["suffix"]
+
+    def passed_over(self) -> tuple[int, ...]:
+        """Return the columns that may have a symbol, but show none in the first rows."""
+        return passed_over_columns(self.assignment, self._ranks)
 
     def infer_volume_from_turnover(self) -> None:
         """Distinguish the number of shares from turnover, which is shares times a price of the row."""
@@ -359,12 +372,7 @@ def _is_turnover(columns: Sequence[ColumnSample], turnover: int, shares: int, lo
     return matches >= _MIN_TURNOVER_SHARE * len(traded)
 
 
-def _can_be_symbol(cells: ColumnSample) -> bool:
-    return cells.is_symbol_like and cells.temporal_kind != "timestamp" and not is_running_number(cells)
-
-
 _TESTS: Final[dict[str, Callable[[ColumnSample], bool]]] = {
-    "symbol": _can_be_symbol,
     "sequence": _is_number,
     **{role: _is_number for roles in DECIMAL_ROLES.values() for role in roles},
 }
@@ -379,47 +387,6 @@ def _columns_by_side(names: Sequence[str]) -> list[tuple[str, list[int]]]:
 def _is_one_per_day(times: ColumnSample, dates: ColumnSample) -> bool:
     """Return whether a column of times only repeats the column of dates next to it."""
     return len(set(times.strings)) <= _MAX_TIMES_PER_DATE * len(set(dates.strings))
-
-
-def split_panel_names(names: Sequence[str]) -> tuple[list[str], list[str]] | None:
-    """Split names into role and symbol, if they hold both; None if they do not.
-
-    Examples are ``AAPL.Open``, ``Open_AAPL`` and ``('Open', 'AAPL')``.
-    """
-    for split in (_split_tuple, _split_symbol_first, _split_symbol_last):
-        pairs = [split(name) for name in names]
-        by_symbol: dict[str, set[str]] = {}
-        for role, symbol in pairs:
-            if is_symbol(symbol) and symbol.lower() not in _NOT_SYMBOLS:
-                by_symbol.setdefault(symbol, set()).update(r for r in PRICES if r in role_ranks(role))
-        complete = {symbol for symbol, roles in by_symbol.items() if len(roles) == len(PRICES)}
-        if complete:
-            return (
-                [
-                    role if symbol in complete else name
-                    for name, (role, symbol) in zip(names, pairs, strict=True)
-                ],
-                [symbol if symbol in complete else "" for _, symbol in pairs],
-            )
-    return None
-
-
-def _split_tuple(name: str) -> tuple[str, str]:
-    match = re.fullmatch(r"\(\s*['\"]?(.*?)['\"]?\s*,\s*['\"]?(.*?)['\"]?\s*\)", name.strip())
-    if not match:
-        return name, ""
-    one, two = match[1], match[2]
-    return (one, two) if role_ranks(one) else (two, one)
-
-
-def _split_symbol_first(name: str) -> tuple[str, str]:
-    match = re.fullmatch(r"(.+)[._ :|](.+?)", name.strip())
-    return (match[2], match[1]) if match else (name, "")
-
-
-def _split_symbol_last(name: str) -> tuple[str, str]:
-    match = re.fullmatch(r"(.+?)[._ :|](.+)", name.strip())
-    return (match[1], match[2]) if match else (name, "")
 
 
 def _detect_panels(names: Sequence[str], columns: Sequence[ColumnSample], symbols: list[str]) -> Layout:

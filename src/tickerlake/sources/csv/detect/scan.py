@@ -18,10 +18,13 @@ from tickerlake.sources.csv.detect.order import TimeOrder
 from tickerlake.sources.csv.detect.rows import FIELD_COUNT, SKIPPED, ChunkRows
 from tickerlake.sources.csv.detect.split_lines import HEAD_LINES
 from tickerlake.sources.csv.numbers import possible_decimal_separators
+from tickerlake.sources.csv.symbols import resolve_symbols
 from tickerlake.sources.csv.timeform import EARLIEST_CERTAIN_NS, TimeFormat, count_foreign_epochs
 
 _MAX_VALUES_CHECKED: Final = 2_000_000
 """After this many values, the decimal separator stays ambiguous: it bounds the time for each file."""
+
+_MAX_EXAMPLES: Final = 2
 
 
 @dataclass
@@ -81,6 +84,8 @@ class FileScan:
         ``.`` or ``,``.
     columns_with_values
         The columns among the volume and the tick volume that are not 0 on every row; only if there are both.
+    passed_over
+        Some values of the columns that are passed over as the symbol, see `Layout.passed_over`.
     """
 
     head: FileHead
@@ -90,6 +95,7 @@ class FileScan:
     digest: str
     decimal_separator: str
     columns_with_values: frozenset[int] = frozenset()
+    passed_over: dict[int, set[str]] = field(default_factory=dict)
 
 
 def scan_file(
@@ -136,10 +142,11 @@ def scan_file(
     columns = (
         None
         if separators.is_ambiguous
-        else [f"c{i}" for i in sorted({*roles, *layout.date_duplicates, *volumes})]
+        else [f"c{i}" for i in sorted({*roles, *layout.date_duplicates, *layout.passed_over, *volumes})]
     )
     with_values: set[int] = set()
     panels = max(1, len(layout.panels))
+    passed_over: dict[int, set[str]] = {column: set() for column in layout.passed_over}
 
     def read_chunk(chunk: Chunk) -> tuple[Chunk, ChunkRows | None]:
         is_valid = head.text_file.encoding != "utf-8" or is_utf8(chunk.data)
@@ -177,6 +184,11 @@ def scan_file(
                 )
                 for time_format in time_formats
             ]
+        for column, values in passed_over.items():
+            if len(values) < _MAX_EXAMPLES:
+                texts = times.get_column(f"c{column}").str.strip_chars().unique(maintain_order=True)
+                values.update(texts.drop_nulls().head(_MAX_EXAMPLES + 1))
+                values.discard("")
         _update_evidence(evidence, times, head)
         if not with_fractions and any(
             e.has_fractions and "%S" in e.time_format.format and "%.f" not in e.time_format.format
@@ -186,7 +198,14 @@ def scan_file(
     if any(e.has_mixed_units for e in evidence) and not mixed_units:
         return scan_file(head, options, mixed_units=True, digest=digest, on_bytes=on_bytes)
     return FileScan(
-        head, evidence, index, meter.size, meter.digest, separators.resolve(), frozenset(with_values)
+        head,
+        evidence,
+        index,
+        meter.size,
+        meter.digest,
+        separators.resolve(),
+        frozenset(with_values),
+        passed_over,
     )
 
 
@@ -249,12 +268,17 @@ def select_times(head: FileHead, rows: ChunkRows) -> pl.DataFrame:
         if rows.uniform
         else rows.frame.filter(~pl.col(SKIPPED) & (pl.col(FIELD_COUNT) == head.dialect.field_count))
     )
-    return frame.select(
+    complete = frame.select(
         head.time_expr().alias("time"),
         symbol.alias("symbol"),
-        *(f"c{i}" for i in layout.date_duplicates),
+        *(f"c{i}" for i in {*layout.date_duplicates, *layout.passed_over}),
         *([layout.column_id("subsecond")] if "subsecond" in layout.roles else []),
     )
+    if "symbol" in layout.roles and (head.symbol_map or not rows.chunk.data.isascii()):
+        # two ways to write a symbol are one series
+        names = resolve_symbols(complete.get_column("symbol"), head.symbol_map).names
+        return complete.with_columns(names.alias("symbol"))
+    return complete
 
 
 def _update_evidence(candidates: list[DateEvidence], rows: pl.DataFrame, head: FileHead) -> None:

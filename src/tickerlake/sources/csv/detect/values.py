@@ -18,7 +18,8 @@ from tickerlake.sources.csv.detect.cells import (
     is_running_number,
 )
 from tickerlake.sources.csv.detect.dates import candidate_time_formats, has_time
-from tickerlake.sources.csv.detect.layout import PRICES, Layout, split_words
+from tickerlake.sources.csv.detect.layout import PRICES, Layout
+from tickerlake.sources.csv.detect.symbol_column import infer_symbol_column
 
 _MAX_CHECKED_ROWS: Final = 400
 """Rows on which four columns are compared: it bounds the time for many combinations of columns."""
@@ -47,8 +48,6 @@ _MIN_STEP_FACTOR: Final = 10
 """From trade to trade a price moves less than 1%; a size more than 5%, and ten times as much as prices."""
 
 _MAX_SPREAD_FACTOR: Final = 1.02
-_NOT_SYMBOL_WORDS: Final = {"id", "exchange", "conditions", "type", "side", "series", "market"}
-_FLAGS: Final = frozenset("D EQ ADJ LAST TRADE TRUE FALSE B S BUY SELL N Y".split())
 
 
 def infer_roles(names: Sequence[str], columns: Sequence[ColumnSample], layout: Layout) -> Layout:
@@ -329,42 +328,3 @@ def _median_step(values: Sequence[float | None]) -> float:
     nonzero = [value for value in values if value]
     steps = [abs(b - a) / abs(a) for a, b in pairwise(nonzero)]
     return median(steps) if len(steps) >= 5 else 1.0
-
-
-def infer_symbol_column(assignment: RoleAssignment) -> None:
-    """Assign the symbol to a column that distinguishes rows of one time, or to the only column of text."""
-    columns, names = assignment.columns, assignment.names
-    candidates = [i for i in assignment.unassigned if _can_be_symbol_column(names[i], columns[i])]
-    if not any(names) and candidates:
-        assignment.assign("symbol", candidates[0], "its values are symbols")
-    elif (
-        len(candidates) == 1
-        and any(cells.strings for cells in columns)
-        and _separates_rows(assignment, candidates[0])
-    ):
-        assignment.assign("symbol", candidates[0], "its values distinguish rows of one time")
-
-
-def _can_be_symbol_column(name: str, cells: ColumnSample) -> bool:
-    return (
-        cells.is_symbol_like
-        and not cells.temporal_kind
-        and not cells.is_numeric
-        and not _is_flag_column(cells)
-        and not all(len(text) == 1 and text.islower() for text in cells.strings[:SAMPLE_CELLS])
-        and not _NOT_SYMBOL_WORDS & set(split_words(name))
-    )
-
-
-def _is_flag_column(cells: ColumnSample) -> bool:
-    # not `non_missing`: `NA` is a symbol as well
-    return {text.upper() for text in cells.strings[:SAMPLE_CELLS] if text} <= _FLAGS
-
-
-def _separates_rows(assignment: RoleAssignment, index: int) -> bool:
-    """Return whether several rows have one time, and nearly all of these differ in a column."""
-    if "time" not in assignment.roles:
-        return False
-    keys = list(zip(assignment.strings("time"), assignment.strings("clock"), strict=True))
-    with_symbol = set(zip(keys, assignment.columns[index].strings, strict=True))
-    return len(set(keys)) < 0.8 * len(keys) and len(with_symbol) > 0.95 * len(keys)

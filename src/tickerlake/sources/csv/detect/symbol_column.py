@@ -1,0 +1,127 @@
+"""The column that has the symbols, by its name and by what its values allow. Pure."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from tickerlake.sources.csv.detect.assignment import RoleAssignment
+from tickerlake.sources.csv.detect.cells import SAMPLE_CELLS, ColumnSample, is_running_number
+from tickerlake.sources.csv.detect.layout import ROLE_RANKS, split_words
+
+_FIRST_WEAK_RANK: Final = ROLE_RANKS["symbol"]["tick"]
+"""From here on, the names of symbol columns may also mean something else."""
+
+_NOT_SYMBOL_WORDS: Final = {"id", "exchange", "conditions", "type", "side", "series", "market"}
+_FLAGS: Final = frozenset("D EQ ADJ LAST TRADE TRUE FALSE B S BUY SELL N Y".split())
+_NAME: Final = re.compile(r"[^\W_][\w.&’()-]*(?:[ /:][\w.&’()-]+)*")
+"""A name of words or a pair: ``Koç Holding``, ``EUR/USD``."""
+
+_MIN_NAME_LENGTH: Final = 3
+_TICKER_OF_TWO_PARTS: Final = re.compile(r"[$#@^]?[A-Z0-9][A-Z0-9.-]{0,11}[/: ][A-Z0-9][A-Z0-9.-]{0,11}")
+_TICKER_WITH_SIGN: Final = re.compile(r"[$#@/][A-Z0-9.]{1,12}")
+
+
+def find_symbol_column(assignment: RoleAssignment, ranks: Sequence[dict[str, int]]) -> int | None:
+    """Return the column that is called a symbol, None if there is none.
+
+    A name such as ``ticker`` settles it, whatever the values are; a name such as ``code`` or ``market`` only
+    if the values can be symbols.
+
+    Parameters
+    ----------
+    ranks
+        The roles that each column's name may mean, with their ranks.
+    """
+    columns = assignment.columns
+    named = sorted((ranks[i]["symbol"], i) for i in assignment.unassigned if "symbol" in ranks[i])
+    strong = [i for rank, i in named if rank < _FIRST_WEAK_RANK and not _is_empty(columns[i])]
+    if strong:
+        return next((i for i in strong if can_be_symbol(columns[i])), strong[0])
+    weak = [i for rank, i in named if rank >= _FIRST_WEAK_RANK and not _is_empty(columns[i])]
+    plain = [i for i in weak if can_be_symbol(columns[i])]
+    names = [i for i in weak if i not in plain and _are_names(columns[i])]
+    distinguishing = [i for i in [*plain, *names] if _separates_rows(assignment, i)]
+    if plain and (not distinguishing or len(set(columns[plain[0]].strings)) > 1):
+        return plain[0]
+    return next(iter([*distinguishing, *names]), None)
+
+
+def passed_over_columns(assignment: RoleAssignment, ranks: Sequence[dict[str, int]]) -> tuple[int, ...]:
+    """Return the columns with names of symbols whose first rows are empty, or always the same.
+
+    If a later row differs, they distinguish symbols.
+    """
+    columns = assignment.columns
+    return tuple(
+        i
+        for i in assignment.unassigned
+        if "symbol" in ranks[i]
+        and not columns[i].is_numeric
+        and not columns[i].temporal_kind
+        and len(set(columns[i].strings)) <= 1
+    )
+
+
+def infer_symbol_column(assignment: RoleAssignment) -> None:
+    """Assign the symbol to a column that distinguishes rows of one time, or to the only column of text."""
+    columns, names = assignment.columns, assignment.names
+    candidates = [i for i in assignment.unassigned if _can_be_unnamed(names[i], columns[i])]
+    if not any(names) and candidates:
+        assignment.assign("symbol", candidates[0], "its values are symbols")
+    elif (
+        len(candidates) == 1
+        and any(cells.strings for cells in columns)
+        and _separates_rows(assignment, candidates[0])
+    ):
+        assignment.assign("symbol", candidates[0], "its values distinguish rows of one time")
+
+
+def can_be_symbol(cells: ColumnSample) -> bool:
+    """Return whether a column can be symbols: not dates, nor a running number."""
+    return cells.is_symbol_like and cells.temporal_kind != "timestamp" and not is_running_number(cells)
+
+
+def _is_empty(cells: ColumnSample) -> bool:
+    # not `non_missing`: `NA` is a symbol as well
+    return bool(cells.strings) and not any(cells.strings)  # a file without rows contradicts no name
+
+
+def _are_names(cells: ColumnSample) -> bool:
+    """Return whether a column has different names of several words: ``Koç Holding``, ``EUR/USD``."""
+    return (
+        len(set(cells.strings)) > 1
+        and not cells.is_numeric
+        and not cells.temporal_kind
+        and cells.share_where(lambda text: len(text) >= _MIN_NAME_LENGTH and _NAME.fullmatch(text)) >= 0.5
+    )
+
+
+def _can_be_unnamed(name: str, cells: ColumnSample) -> bool:
+    return (
+        (cells.is_symbol_like or cells.share_where(_is_composed_ticker) >= 0.5)
+        and not cells.temporal_kind
+        and not cells.is_numeric
+        and not _is_flag_column(cells)
+        and not all(len(text) == 1 and text.islower() for text in cells.strings[:SAMPLE_CELLS])
+        and not _NOT_SYMBOL_WORDS & set(split_words(name))
+    )
+
+
+def _is_composed_ticker(text: str) -> bool:
+    """Return whether a text is written as tickers are: ``BTC/USD``, ``NSE:INFY``, ``BRK B``, ``$SPX``."""
+    pattern = _TICKER_WITH_SIGN if text[:1] in "$#@/" else _TICKER_OF_TWO_PARTS
+    return pattern.fullmatch(text) is not None and any(map(str.isalpha, text))
+
+
+def _is_flag_column(cells: ColumnSample) -> bool:
+    # not `non_missing`: `NA` is a symbol as well
+    return {text.upper() for text in cells.strings[:SAMPLE_CELLS] if text} <= _FLAGS
+
+
+def _separates_rows(assignment: RoleAssignment, index: int) -> bool:
+    """Return whether several rows have one time, and nearly all of these differ in a column."""
+    if "time" not in assignment.roles:
+        return False
+    keys = list(zip(assignment.strings("time"), assignment.strings("clock"), strict=True))
+    with_symbol = set(zip(keys, assignment.columns[index].strings, strict=True))
+    return len(set(keys)) < 0.8 * len(keys) and len(with_symbol) > 0.95 * len(keys)
