@@ -26,6 +26,7 @@ from tickerlake.sources.csv.detect.split_lines import (
     numeric_cells,
     split_line,
 )
+from tickerlake.sources.csv.detect.tables import check_one_table
 from tickerlake.sources.csv.not_csv import check_is_table
 from tickerlake.sources.csv.numbers import possible_decimal_separators
 
@@ -179,6 +180,7 @@ def _detect_dialect(
             (_no_header_warning(name, layout),),
         )
     header_rows, symbols, names = header
+    check_one_table(name, split, header_rows)
     _check_supported_table(name, names)
     layout, warnings = align_header(name, names, cells, symbols)
     if not layout.record_type:

@@ -127,11 +127,11 @@ def _split_lines(lines: Sequence[str], delimiter: str) -> ColumnSplit:
     """Split lines at a delimiter, and score how well its cells look like dates, numbers and words."""
     rows = [_split_uncommented(line, delimiter) for line in lines]
     scored = [i for i in range(len(rows)) if any(rows[i])][: _MAX_SCORED_LINES + HEADER_SEARCH_LINES]
-    data_rows = [i for i in scored if _is_data_row(rows[i])]
+    data_rows = [i for i in scored if is_data_row(rows[i])]
     if not data_rows:
         return ColumnSplit(delimiter, rows, 0, [], (0.0, 0, 0))
     field_count = Counter(len(rows[i]) for i in data_rows).most_common(1)[0][0]
-    data_rows = [i for i in range(len(rows)) if len(rows[i]) == field_count and _is_data_row(rows[i])]
+    data_rows = [i for i in range(len(rows)) if len(rows[i]) == field_count and is_data_row(rows[i])]
     scored_rows = data_rows[:_MAX_SCORED_LINES]
     cells = [cell for i in scored_rows for cell in rows[i]]
     clean = sum(_is_clean_cell(cell) for cell in cells) / len(cells)
@@ -151,7 +151,7 @@ def _split_uncommented(line: str, delimiter: str) -> list[str]:
     return split_line(line, delimiter)
 
 
-def _is_data_row(row: Sequence[str]) -> bool:
+def is_data_row(row: Sequence[str]) -> bool:
     """Return whether a line has at least two numbers or dates."""
     values = 0
     for cell in row:
