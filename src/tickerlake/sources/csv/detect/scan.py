@@ -12,6 +12,7 @@ from tickerlake.parallel import parallel_map, prefetch
 from tickerlake.sources.csv.chunks import Chunk, Extent, Meter, is_utf8
 from tickerlake.sources.csv.detect.dates import candidate_time_formats
 from tickerlake.sources.csv.detect.head import FileHead
+from tickerlake.sources.csv.detect.header_watch import HeaderWatch
 from tickerlake.sources.csv.detect.layout import DATE_PARTS, Layout
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.order import TimeOrder
@@ -138,22 +139,22 @@ def scan_file(
         if role in layout.roles
     ]
     separators = _DecimalSeparatorDetector(head)
+    headers = HeaderWatch(head.text_file.file_name, head.dialect)
     volumes = _volume_columns(layout)
-    columns = (
-        None
-        if separators.is_ambiguous
-        else [f"c{i}" for i in sorted({*roles, *layout.date_duplicates, *layout.passed_over, *volumes})]
-    )
+    used = {*roles, *layout.date_duplicates, *layout.passed_over, *volumes, *headers.columns}
+    columns = None if separators.is_ambiguous else [f"c{i}" for i in sorted(used)]
     with_values: set[int] = set()
     panels = max(1, len(layout.panels))
     passed_over: dict[int, set[str]] = {column: set() for column in layout.passed_over}
 
-    def read_chunk(chunk: Chunk) -> tuple[Chunk, ChunkRows | None]:
-        is_valid = head.text_file.encoding != "utf-8" or is_utf8(chunk.data)
-        return chunk, head.read_rows(chunk, columns) if is_valid else None
+    def read_chunk(chunk: Chunk) -> tuple[Chunk, ChunkRows | None, pl.DataFrame | None]:
+        if head.text_file.encoding == "utf-8" and not is_utf8(chunk.data):
+            return chunk, None, None
+        rows = head.read_rows(chunk, columns)
+        return chunk, rows, headers.candidates(rows)
 
-    for chunk, rows in parallel_map(prefetch(head.text_file.chunks(meter=meter)), read_chunk):
-        if rows is None:
+    for chunk, rows, candidates in parallel_map(prefetch(head.text_file.chunks(meter=meter)), read_chunk):
+        if rows is None or candidates is None:
             return scan_file(
                 replace(head, text_file=replace(head.text_file, encoding="cp1252")),
                 options,
@@ -163,6 +164,7 @@ def scan_file(
         on_bytes(meter.size)
         index.append(Extent(chunk.offset, chunk.length, chunk.first_line, rows.frame.height * panels))
         separators.add(rows.frame)
+        headers.check(candidates)
         with_values |= {i for i in volumes - with_values if _has_value(rows.frame.get_column(f"c{i}"))}
         times = select_times(head, rows)
         if times.is_empty():
