@@ -59,6 +59,19 @@ _VENUE_SUFFIXES: Final[dict[str, str]] = {
     "America/Mexico_City": "MX",
     "Africa/Johannesburg": "JO",
 }
+_ZONE_BY_MINUTES: Final = {
+    -570: "Pacific/Marquesas", 330: "Asia/Kolkata", 345: "Asia/Kathmandu", 270: "Asia/Kabul",
+    390: "Asia/Yangon", 525: "Australia/Eucla", 570: "Australia/Darwin",
+}  # fmt: skip
+_VENDOR_FILES: Final = (
+    (
+        re.compile(r"(?i)\bDAT_(?:ASCII|MT|NT|MS|XLSX)_[A-Z0-9]{6}_(?:M1|T)_|\bHISTDATA_COM_"),
+        "Etc/GMT+5",
+        "HistData's files are in EST without daylight saving",
+    ),
+)
+"""Names of vendors' files, their time zone, and why."""
+
 _ZONE_BY_SUFFIX: Final = {
     suffix: zone for zone, suffixes in _VENUE_SUFFIXES.items() for suffix in suffixes.split()
 }
@@ -90,11 +103,35 @@ def normalize_zone(name: str) -> str:
 
 
 def zone_from_header(name: str) -> str:
-    """Return the time zone in a column's name, empty if there is none: ``Gmt time``, ``Time (ET)``."""
+    """Return the time zone in a column's name, empty if there is none: ``Gmt time``, ``Time (ET)``.
+
+    ``Time (UTC+8)`` is a zone without daylight saving, as is ``EST (no DST)``.
+    """
+    if offset := re.search(r"(?i)\b(?:UTC|GMT)\s*([+-−])\s*(\d{1,2})(?::?(\d\d))?(?!\d)", name):
+        sign = -1 if offset[1] == "-" else 1
+        return _zone_of_offset(sign * (60 * int(offset[2]) + int(offset[3] or 0)))
+    if fixed := re.search(
+        r"(?i)\b(EST|CST|MST|PST|CET|EET)\b.*\b(?:no|without) (?:DST|daylight|summer)", name
+    ):
+        hours = OFFSETS.get(fixed[1].upper(), "").partition(":")[0]
+        return _zone_of_offset(60 * int(hours)) if hours else ""
     for word in re.split(r"[^a-z0-9]+", name.lower()):
         if word in _ZONE_WORDS:
             return _ZONE_WORDS[word]
     return next((zone for zone in re.findall(r"[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+", name) if _is_zone(zone)), "")
+
+
+def _zone_of_offset(minutes: int) -> str:
+    """Return a zone whose clocks are always so many minutes ahead of UTC, empty if there is none."""
+    if minutes % 60:
+        return _ZONE_BY_MINUTES.get(minutes, "")
+    zone = f"Etc/GMT{-minutes // 60:+d}" if minutes else "UTC"
+    return zone if _is_zone(zone) else ""
+
+
+def zone_from_file_name(name: str) -> tuple[str, str]:
+    """Return the time zone that a vendor's files are known to have, and why; empty if nothing is known."""
+    return next(((zone, why) for pattern, zone, why in _VENDOR_FILES if pattern.search(name)), ("", ""))
 
 
 def _is_zone(name: str) -> bool:

@@ -64,7 +64,7 @@ _DATE_SHAPES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (rf"\d\d?-{_WORD_PATTERN}-\d\d", ("%d-%B-%y",)),
     (rf"\d\d?/{_WORD_PATTERN}/\d{{4}}", ("%d/%B/%Y",)),
     (rf"\d\d?/{_WORD_PATTERN}/\d\d", ("%d/%B/%y",)),
-    (rf"\d\d?\.? ?{_WORD_PATTERN} ?\d{{4}}", ("%d %B %Y",)),
+    (rf"\d\d?\.? ?{_WORD_PATTERN},? ?\d{{4}}", ("%d %B %Y",)),
     (rf"\d\d? {_WORD_PATTERN} \d\d", ("%d %B %y",)),
     (rf"\d\d? de {_WORD_PATTERN} de \d{{4}}", ("%d %B %Y",)),
     (rf"{_WORD_PATTERN} \d\d?,? \d{{4}}", ("%B %d %Y",)),

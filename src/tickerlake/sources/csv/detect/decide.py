@@ -19,7 +19,7 @@ from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.order import TimeOrder
 from tickerlake.sources.csv.detect.scan import DateEvidence, FileScan
 from tickerlake.sources.csv.timeform import TimeFormat
-from tickerlake.sources.csv.zones import zone_from_header, zone_from_symbols
+from tickerlake.sources.csv.zones import zone_from_file_name, zone_from_header, zone_from_symbols
 
 _SAMPLE_ROWS: Final = 1000
 _MAX_EXTRA_UNPARSED_SHARE: Final = 0.05
@@ -383,6 +383,7 @@ def _known_zone(scan: FileScan, options: Options, symbols: Sequence[str]) -> tup
     candidates = [
         (options.tz or "", "--tz"),
         (layout.vendor_layout.zone if layout.vendor_layout else "", "the vendor's layout"),
+        zone_from_file_name(scan.head.text_file.name),
         *(
             (zone_from_header(layout.names[layout.roles[role]]), "the column's name")
             for role in ("time", "clock")

@@ -22,7 +22,7 @@ from tickerlake.sources.csv.chunks import (
 from tickerlake.sources.csv.detect.cells import ColumnSample, clock_width
 from tickerlake.sources.csv.detect.dialect import Dialect, count_known_names, detect_dialect
 from tickerlake.sources.csv.detect.file_name import parse_file_name
-from tickerlake.sources.csv.detect.layout import DATE_PARTS, normalize_name
+from tickerlake.sources.csv.detect.layout import DATE_PARTS, DATE_RESTS, normalize_name
 from tickerlake.sources.csv.detect.lean import find_lean_file
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.rows import LINE, ChunkRows, read_rows
@@ -79,6 +79,9 @@ class FileHead:
         layout = self.dialect.layout
         if "time" in layout.roles:
             date = pl.col(layout.column_id("time"))
+            rests = [pl.col(layout.column_id(role)) for role in DATE_RESTS if role in layout.roles]
+            if rests:
+                date = pl.concat_str((part.str.strip_chars() for part in (date, *rests)), separator=", ")
         elif "year" in layout.roles:
             date = pl.concat_str(
                 (pl.col(layout.column_id(part)).str.strip_chars() for part in DATE_PARTS), separator="-"

@@ -1,14 +1,22 @@
 """The header of a file: which lines it has, and how its names match the rows below. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_plain_symbol, normalize_symbol
 from tickerlake.model.schema import BAR
 from tickerlake.sources.csv.detect.cells import ColumnSample, complete_rows
-from tickerlake.sources.csv.detect.dates import is_temporal
-from tickerlake.sources.csv.detect.layout import PRICES, Layout, count_named_roles, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.dates import is_temporal, is_timestamp
+from tickerlake.sources.csv.detect.layout import (
+    DATE_RESTS,
+    PRICES,
+    Layout,
+    count_named_roles,
+    normalize_name,
+    role_ranks,
+)
 from tickerlake.sources.csv.detect.roles import detect_roles
 from tickerlake.sources.csv.detect.split_lines import HEADER_SEARCH_LINES, ColumnSplit
 from tickerlake.sources.csv.detect.wide import complete_symbols, split_panel_names
@@ -164,6 +172,8 @@ def align_header(
         ):
             return layout, ()
         raise contradiction_error(name, layout)
+    if joined := _join_split_dates(name, names, cells):
+        return joined
     if len(names) < fields and len(names) >= 2:
         extra = fields - len(names)
         alignments = [
@@ -199,9 +209,42 @@ def align_header(
                 "the last names are ignored."
             )
             return layout, (warning,)
-    return Layout(
-        "", tuple(names), detect_roles(names[:fields] + [""] * (fields - len(names)), cells).roles
-    ), ()
+    layout = detect_roles(names[:fields] + [""] * (fields - len(names)), cells)
+    if len(names) < fields and len(names) >= len(PRICES) and not layout.record_type:
+        raise DataError(
+            f"{name}: the header has {len(names)} names, the rows have {fields} fields, "
+            f"such as {', '.join(each.strings[0] for each in cells[:fields])}.",
+            "If a date or a number has a comma, put quotes around it. Else name the columns: "
+            "--columns date,open,high,low,close,volume",
+        )
+    return replace(layout, record_type="", names=tuple(names)), ()
+
+
+def _join_split_dates(
+    name: str, names: list[str], cells: list[ColumnSample]
+) -> tuple[Layout, tuple[str, ...]] | None:
+    """Match a header to rows whose dates have commas without quotes; None if no column is such a date."""
+    extra = len(cells) - len(names)
+    if not 1 <= extra <= len(DATE_RESTS):
+        return None
+    for at, column in enumerate(names):
+        parts = cells[at : at + extra + 1]
+        texts = [", ".join(row) for row in zip(*(part.strings for part in parts), strict=True)]
+        if "time" not in role_ranks(column) or parts[0].temporal_kind:
+            continue
+        if not all(map(is_timestamp, texts)):
+            continue
+        joined = [*cells[:at], ColumnSample(texts, cells[at].decimal_separator), *cells[at + extra + 1 :]]
+        layout = detect_roles(names, joined)
+        if layout.record_type and (layout.record_type != BAR or has_consistent_prices(layout, joined)):
+            layout = layout.with_columns_after(at, extra)
+            rests = {role: at + 1 + k for k, role in enumerate(DATE_RESTS[:extra])}
+            warning = (
+                f"{name}: the header has {len(names)} names, the rows have {len(cells)} fields: "
+                f"the commas of its dates are not quoted, and {texts[0]} is read as one date."
+            )
+            return replace(layout, roles={**layout.roles, **rests}), (warning,)
+    return None
 
 
 def _price_columns(layout: Layout) -> list[int | None]:

@@ -4,13 +4,16 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Final
 
 from tickerlake.model.schema import BAR, QUOTE, TRADE
 
 PRICES: Final = ("open", "high", "low", "close")
+DATE_RESTS: Final = ("date_rest", "date_rest_2")
+"""The columns after the date that hold the rest of it, if its commas are not quoted: ``March 5, 2024``."""
+
 DATE_PARTS: Final = ("year", "month", "day")
 """Columns that often repeat the date; they are dropped if they do on every row."""
 
@@ -244,6 +247,24 @@ class Layout:
     def decimal_roles(self) -> tuple[str, ...]:
         """The roles of the record type that are decimals."""
         return DECIMAL_ROLES.get(self.record_type, ())
+
+    def with_columns_after(self, column: int, count: int) -> "Layout":
+        """Return the layout of the same table with columns without a name inserted after one of them."""
+
+        def moved(index: int) -> int:
+            return index + count * (index > column)
+
+        return replace(
+            self,
+            names=(*self.names[: column + 1], *[""] * count, *self.names[column + 1 :]),
+            roles={role: moved(i) for role, i in self.roles.items()},
+            date_duplicates={moved(i): part for i, part in self.date_duplicates.items()},
+            panels={
+                symbol: {role: moved(i) for role, i in roles.items()} for symbol, roles in self.panels.items()
+            },
+            tick_volume=None if self.tick_volume is None else moved(self.tick_volume),
+            passed_over=tuple(map(moved, self.passed_over)),
+        )
 
     def columns_by_role(self) -> dict[str, list[int]]:
         """Return the columns of each role, those of all symbols."""

@@ -36,6 +36,7 @@ from tickerlake.sources.csv.detect.symbol_column import (
     infer_symbol_column,
     passed_over_columns,
 )
+from tickerlake.sources.csv.detect.table_words import strip_table_word
 from tickerlake.sources.csv.detect.values import infer_roles, infer_time, share_within
 from tickerlake.sources.csv.detect.wide import split_panel_names
 
@@ -73,6 +74,9 @@ def detect_roles(
     if panel_names is not None and panel_names.is_wide:
         # before the names as a whole, in which `BTC` and `DE` are noise
         return _detect_panels(panel_names.roles, columns, panel_names.symbols)
+    bare_names = strip_table_word(names)
+    if bare_names != list(names) and (layout := detect_roles(bare_names, columns)).record_type:
+        return replace(layout, names=tuple(name.strip() for name in names))
     layout = _detect_by_name(names, columns)
     if layout.record_type:
         return layout
@@ -407,6 +411,10 @@ def _detect_panels(names: Sequence[str], columns: Sequence[ColumnSample], symbol
     if base is None:
         return Layout("", tuple(names), {})
     shared_roles = {role: i for role, i in base.roles.items() if role != "symbol"}
+    if len(panels) == 1 and not {"time", "clock", "year"} & set(shared_roles):
+        # `AAPL.Time`
+        (roles,) = panels.values()
+        shared_roles |= {role: roles.pop(role) for role in ("time", "clock") if role in roles}
     return Layout(BAR, tuple(names), shared_roles, {}, panels, reasons=base.reasons)
 
 

@@ -13,7 +13,7 @@ from tickerlake.sources.csv.chunks import Chunk, Extent, Meter, is_utf8
 from tickerlake.sources.csv.detect.dates import candidate_time_formats
 from tickerlake.sources.csv.detect.head import FileHead
 from tickerlake.sources.csv.detect.header_watch import HeaderWatch
-from tickerlake.sources.csv.detect.layout import DATE_PARTS, Layout
+from tickerlake.sources.csv.detect.layout import DATE_PARTS, DATE_RESTS, Layout
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.order import TimeOrder
 from tickerlake.sources.csv.detect.rows import FIELD_COUNT, SKIPPED, ChunkRows
@@ -135,7 +135,7 @@ def scan_file(
     layout = head.dialect.layout
     roles = [
         layout.roles[role]
-        for role in ("time", "clock", "subsecond", *DATE_PARTS, "symbol", "suffix")
+        for role in ("time", *DATE_RESTS, "clock", "subsecond", *DATE_PARTS, "symbol", "suffix")
         if role in layout.roles
     ]
     separators = _DecimalSeparatorDetector(head)
