@@ -14,6 +14,8 @@ class RejectReason(StrEnum):
     FIELD_COUNT = "field_count"
     SYMBOL_MISSING = "symbol_missing"
     SYMBOL_INVALID = "symbol_invalid"
+    NOT_EXECUTED = "not_executed"
+    """An order that was not executed, or a row of an account that is no execution: a deposit, a fee."""
     UNPARSABLE_DATE = "unparsable_date"
     NO_LOCAL_TIME = "no_local_time"
     """A time of day that the zone's clocks skip or repeat on that date."""

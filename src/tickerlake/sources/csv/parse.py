@@ -20,6 +20,7 @@ from tickerlake.sources.csv.detect.interval import period_start
 from tickerlake.sources.csv.detect.layout import DECIMAL_ROLES, PRICES, Layout, unit_factor
 from tickerlake.sources.csv.detect.rows import FIELD_COUNT, LINE, RAW, SKIPPED, ChunkRows
 from tickerlake.sources.csv.detect.sentinels import PRICE_ROLES, clear_sentinels
+from tickerlake.sources.csv.detect.trade_sizes import UNIT_PATTERN
 from tickerlake.sources.csv.numbers import NumberFormat, is_missing_expr
 from tickerlake.sources.csv.symbols import Symbols, resolve_symbols
 from tickerlake.sources.csv.timeform import TimeFormat
@@ -165,12 +166,16 @@ class Parser:
         """The columns that can be plain numbers."""
         if self.number_format.decimal_separator != ".":
             return []
-        return [f"c{column}" for column in self.layout.decimal_columns]
+        roles = self.layout.roles
+        as_text = {roles[role] for role in self.layout.units} | (
+            {roles["size"]} if self.layout.has_signed_sizes else set()
+        )
+        return [f"c{column}" for column in self.layout.decimal_columns if column not in as_text]
 
     def _parse(
         self, rows: ChunkRows, roles: dict[str, int], symbol: str | None, *, panel: bool = False
     ) -> pl.DataFrame:
-        record_type, frame = self.layout.record_type, rows.frame
+        record_type, frame = self.layout.record_type, self._without_units(rows.frame)
         numbers = {role: f"c{roles[role]}" for role in DECIMAL_ROLES[record_type] if role in roles}
         texts = {role: cell for role, cell in numbers.items() if frame.schema[cell] == pl.String}
         symbols = None
@@ -196,6 +201,10 @@ class Parser:
                 pl.col(f"c{roles[role]}").str.strip_chars().alias(f"_{role}")
                 for role in self._text_roles(roles)
             ),
+            *(
+                pl.col(f"c{column}").str.strip_chars().str.to_lowercase().alias(f"_state_{column}")
+                for column in self.layout.executed
+            ),
             *self._extra_exprs(frame),
         )
         typed, null_roles = self._parse_remaining(typed, list(texts))
@@ -208,6 +217,8 @@ class Parser:
                 for role in PRICE_ROLES[record_type]
                 if role in numbers
             )
+        if self.layout.has_signed_sizes:
+            typed = typed.with_columns(pl.col("size").abs())
         units = {
             role: unit_factor(self.layout.names[roles[role]]) for role in _QUANTITY_ROLES if role in numbers
         }
@@ -224,6 +235,27 @@ class Parser:
             prices = [frame.get_column(numbers[role]) for role in PRICES if role in numbers]
             typed = typed.with_columns(pl.col(SKIPPED) | pl.all_horizontal(map(_is_empty, prices)))
         return typed.select(LINE, SKIPPED, REASON, *self._canonical_columns(list(numbers), roles))
+
+    def _without_units(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return cells without their units; a number with another unit is no longer one."""
+        exprs = []
+        for role, unit in self.layout.units.items():
+            column = self.layout.column_id(role)
+            text = pl.col(column).str.strip_chars()
+            written = text.str.extract(UNIT_PATTERN, 2).str.to_uppercase()
+            is_unit = written == unit
+            if not unit:
+                pair = self.head.symbol_expr().str.replace_all(r"[\W_]", "").str.to_uppercase()
+                is_unit = pair.str.starts_with(written)
+            exprs.append(
+                pl.when(written.is_null())
+                .then(text)
+                .when(is_unit)
+                .then(text.str.extract(UNIT_PATTERN, 1))
+                .otherwise(text + " (unit)")
+                .alias(column)
+            )
+        return frame.with_columns(exprs)
 
     def _text_roles(self, roles: dict[str, int]) -> list[str]:
         text_roles = (
@@ -298,6 +330,10 @@ class Parser:
         checks: list[_Check] = []
         if not uniform:
             checks.append((pl.col(FIELD_COUNT) != self.head.dialect.field_count, RejectReason.FIELD_COUNT))
+        checks += [
+            (~pl.col(f"_state_{column}").is_in(list(texts)), RejectReason.NOT_EXECUTED)
+            for column, texts in self.layout.executed.items()
+        ]
         if symbols is not None and symbols.is_valid is not None:
             checks += [
                 (pl.col("symbol") == "", RejectReason.SYMBOL_MISSING),

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tickerlake.errors import DataError, UsageError
-from tickerlake.model.schema import BAR
+from tickerlake.model.schema import BAR, QUOTE, TRADE
 from tickerlake.sources.csv.detect.cells import ColumnSample, is_share_count
+from tickerlake.sources.csv.detect.foreign import check_market_data
 from tickerlake.sources.csv.detect.header import (
     align_header,
     contradiction_error,
@@ -15,7 +16,7 @@ from tickerlake.sources.csv.detect.header import (
     has_consistent_prices,
 )
 from tickerlake.sources.csv.detect.layout import Layout, count_named_roles, normalize_name
-from tickerlake.sources.csv.detect.roles import detect_roles, missing_roles
+from tickerlake.sources.csv.detect.roles import detect_roles
 from tickerlake.sources.csv.detect.split_lines import (
     DELIMITERS,
     HEADER_SEARCH_LINES,
@@ -27,6 +28,7 @@ from tickerlake.sources.csv.detect.split_lines import (
     split_line,
 )
 from tickerlake.sources.csv.detect.tables import check_one_table
+from tickerlake.sources.csv.detect.trade_roles import guess_record_type, missing_roles
 from tickerlake.sources.csv.not_csv import check_is_table
 from tickerlake.sources.csv.numbers import possible_decimal_separators
 
@@ -45,11 +47,15 @@ _DELIMITER_NAMES: Final = {
     "blanks": SPACES,
 }
 
-
-_UNSUPPORTED_TABLES: Final = {
-    frozenset({"issnapshot", "side"}): "order book updates",
-    frozenset({"calls", "puts", "strike"}): "an option chain",
+_NEEDS: Final = {
+    BAR: (
+        "Bars need date, open, high, low and close; trades a time and a price; quotes a bid and an ask.",
+        "date,open,high,low,close,volume",
+    ),
+    TRADE: ("Trades need a date with a time of day, a price and a size.", "date,time,symbol,price,size"),
+    QUOTE: ("Quotes need a date with a time of day, a bid and an ask.", "date,time,symbol,bid,ask"),
 }
+"""What each record type needs, and an example of ``--columns``."""
 
 
 @dataclass(frozen=True)
@@ -181,13 +187,14 @@ def _detect_dialect(
         )
     header_rows, symbols, names = header
     check_one_table(name, split, header_rows)
-    _check_supported_table(name, names)
+    check_market_data(name, names, cells)
     layout, warnings = align_header(name, names, cells, symbols)
     if not layout.record_type:
         raise _missing_roles_error(name, header_rows[0] + 1, layout)
     _check_symbols_present(name, layout, cells)
     headers = tuple(lines[i] for i in header_rows)
     warnings += _volume_warnings(name, layout, cells)
+    warnings += tuple(f"{name}: {note}" for note in layout.notes)
     return Dialect(
         split.delimiter,
         tuple(i + 1 for i in header_rows),
@@ -268,17 +275,6 @@ def _volume_warnings(name: str, layout: Layout, cells: Sequence[ColumnSample]) -
     return (warning,)
 
 
-def _check_supported_table(name: str, names: Sequence[str]) -> None:
-    """Raise an error for tables with prices that are not bars, trades or quotes."""
-    normalized = {normalize_name(each) for each in names}
-    description = next((what for columns, what in _UNSUPPORTED_TABLES.items() if columns <= normalized), "")
-    if description:
-        raise DataError(
-            f"{name} holds {description}, by its header.",
-            "Only bars, trades and quotes are supported.",
-        )
-
-
 def _dialect_with_names(
     name: str,
     lines: Sequence[str],
@@ -344,10 +340,9 @@ def _no_header_error(name: str, lines: Sequence[str], first_data_row: int, layou
 
 
 def _missing_roles_error(name: str, line: int, layout: Layout) -> DataError:
-    missing = ", ".join(missing_roles(layout)) or "date"
     names = ", ".join(each for each in layout.names[:12] if each) + (" …" if len(layout.names) > 12 else "")
+    needs, example = _NEEDS[guess_record_type(layout.names)]
     return DataError(
-        f"{name}, line {line}: no column for {missing} among {names}.",
-        "Bars need date, open, high, low and close; trades a time and a price; quotes a bid and an ask. "
-        "If the columns have other names: --columns date,open,high,low,close,volume",
+        f"{name}, line {line}: no column for {', '.join(missing_roles(layout)) or 'date'} among {names}.",
+        f"{needs} If the columns have other names: --columns {example}",
     )

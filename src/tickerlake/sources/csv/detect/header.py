@@ -258,14 +258,7 @@ def _with_clock_column(layout: Layout, cells: list[ColumnSample]) -> Layout:
     after = layout.roles["time"] + 1
     if after < len(cells) and not layout.names[after] and cells[after].temporal_kind == "clock":
         reasons = {**layout.reasons, "clock": "its values are times of day"}
-        return Layout(
-            layout.record_type,
-            layout.names,
-            {**layout.roles, "clock": after},
-            layout.date_duplicates,
-            reasons=reasons,
-            vendor_layout=layout.vendor_layout,
-        )
+        return replace(layout, roles={**layout.roles, "clock": after}, reasons=reasons)
     return layout
 
 

@@ -215,6 +215,14 @@ class Layout:
         True if times of day are milliseconds since midnight.
     passed_over
         Columns with a symbol's name that are not the symbol, as long as no later row differs.
+    executed
+        Column to its texts, in lower case, on rows that are executions; other rows are rejected.
+    units
+        Role to the unit behind its numbers, in upper case; empty if it is the base of each row's pair.
+    has_signed_sizes
+        True if a minus sign of a size means a sale.
+    notes
+        What is assumed about the columns.
     """
 
     record_type: str
@@ -228,6 +236,10 @@ class Layout:
     tick_volume: int | None = None
     clock_in_ms: bool = False
     passed_over: tuple[int, ...] = ()
+    executed: dict[int, frozenset[str]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    has_signed_sizes: bool = False
+    notes: tuple[str, ...] = ()
 
     def column_id(self, role: str) -> str:
         """Return the unique name of the column of a role."""
@@ -281,6 +293,8 @@ class Layout:
             *self.date_duplicates,
             *(i for roles in self.panels.values() for i in roles.values()),
         }
+        if self.has_signed_sizes:
+            used.discard(self.roles["size"])
         extras: dict[str, str] = {}
         for index, name in enumerate(self.names):
             if index in used or (not name and index == len(self.names) - 1):
@@ -320,7 +334,7 @@ def role_ranks(name: str) -> dict[str, int]:
     if words and words[0].isdigit():
         words = words[1:]  # `1. open`
     if _UNRELATED_WORDS & set(words):
-        return {}
+        return matches
     core_words = [word for word in words if word not in _NOISE_WORDS and word not in _SIDE_WORDS]
     core_words_without_price = [word for word in core_words if word not in _PRICE_WORDS]
     for penalty, attempt in ((500, "".join(core_words)), (600, "".join(core_words_without_price))):

@@ -9,6 +9,7 @@ from tickerlake.model.schema import BAR, QUOTE, TRADE
 from tickerlake.sources.csv.detect.assignment import RoleAssignment
 from tickerlake.sources.csv.detect.cells import (
     MIN_SHARE,
+    SAMPLE_CELLS,
     ColumnSample,
     complete_rows,
     is_clock_digits,
@@ -16,12 +17,13 @@ from tickerlake.sources.csv.detect.cells import (
     is_share_count,
 )
 from tickerlake.sources.csv.detect.dates import has_time, has_zone, is_excel_serial
+from tickerlake.sources.csv.detect.executions import Executions, find_executions
+from tickerlake.sources.csv.detect.foreign import is_midnight
 from tickerlake.sources.csv.detect.layout import (
     DATE_PARTS,
     DECIMAL_ROLES,
     MS_OF_DAY_NAMES,
     PRICES,
-    REQUIRED_ROLES,
     ROLE_RANKS,
     ROLES_BY_TYPE,
     TICK_VOLUME_NAMES,
@@ -37,7 +39,10 @@ from tickerlake.sources.csv.detect.symbol_column import (
     passed_over_columns,
 )
 from tickerlake.sources.csv.detect.table_words import strip_table_word
+from tickerlake.sources.csv.detect.trade_roles import settle_trade_size, with_executions
+from tickerlake.sources.csv.detect.trade_sizes import choose_unit, strip_units
 from tickerlake.sources.csv.detect.values import infer_roles, infer_time, share_within
+from tickerlake.sources.csv.detect.vocabulary import columns_named
 from tickerlake.sources.csv.detect.wide import split_panel_names
 
 _MIN_CONSTANT_ROWS: Final = 5
@@ -82,12 +87,16 @@ def detect_roles(
         return layout
     if panel_names is not None:
         return _detect_panels(panel_names.roles, columns, panel_names.symbols)
-    if not set(PRICES) & set(layout.roles):
-        return infer_roles(names, columns, layout)
-    return layout
+    prices = [names[layout.roles[role]] for role in PRICES if role in layout.roles]
+    if prices and [normalize_name(name) for name in prices] != ["value"]:
+        return layout
+    inferred = infer_roles(names, columns, layout)
+    return inferred if inferred.record_type or not prices else layout
 
 
 def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> Layout:
+    raw_columns = columns
+    columns, units = strip_units(names, columns)
     detector = _NameDetector(names, columns)
     assignment = detector.assignment
     detector.assign_time()
@@ -102,6 +111,8 @@ def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> La
         tick_volume = detector.separate_tick_volume()
     if record_type and "symbol" not in assignment.roles:
         infer_symbol_column(assignment)
+    if record_type == TRADE:
+        settle_trade_size(assignment, detector.executions)
     has_time_column = bool({"time", "clock", "year"} & set(assignment.roles))
     layout = assignment.to_layout(
         record_type if has_time_column else "",
@@ -109,10 +120,24 @@ def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> La
         price_type=price_type or "last",
         vendor_layout=detector.vendor_layout,
     )
+    if layout.record_type == TRADE:
+        layout = with_executions(layout, columns, detector.executions)
+    symbols = assignment.strings("symbol")
+    rows = [
+        k
+        for k in range(len(symbols))
+        if all(columns[i].strings[k].lower() in texts for i, texts in layout.executed.items())
+    ]
+    role_units = {
+        role: choose_unit(names[i], [raw_columns[i].strings[k] for k in rows], [symbols[k] for k in rows])
+        for role, i in assignment.roles.items()
+        if i in units and role in DECIMAL_ROLES.get(record_type, ())
+    }
     return replace(
         layout,
         tick_volume=tick_volume,
         clock_in_ms=detector.has_ms_clock,
+        units=role_units,
         passed_over=() if "symbol" in layout.roles else detector.passed_over(),
     )
 
@@ -132,6 +157,8 @@ class _NameDetector:
         self.assignment = RoleAssignment(names, columns)
         self.vendor_layout = find_vendor_layout(names)
         self.has_ms_clock = False
+        self.executions = Executions()
+        self._date_time: int | None = None
         self._names = names
         self._columns = columns
         self._ranks = [role_ranks(name) for name in names]
@@ -173,6 +200,7 @@ class _NameDetector:
                 if "time" in self._ranks[i] and columns[i].share_where(is_excel_serial) >= MIN_SHARE
             ]
         date_time = min(date_times, key=self._date_time_order, default=None)
+        self._date_time = date_time
         date = min(dates, key=lambda i: (self._ranks[i].get("time", 0), i), default=None)
         ms_clocks = [i for i, name in enumerate(self._names) if normalize_name(name) in MS_OF_DAY_NAMES]
         ms_clocks = [i for i in ms_clocks if columns[i].share_where(is_milliseconds_of_day) >= MIN_SHARE]
@@ -267,13 +295,29 @@ class _NameDetector:
         is_quote_layout = self.vendor_layout is not None and self.vendor_layout.record_type == QUOTE
         if self._has_quotes() and (is_quote_layout or price is None or not has_size):
             return QUOTE
-        if price is None or normalize_name(self._names[price]) == "close":
+        is_price_known = price is not None and normalize_name(self._names[price]) != "close"
+        if not is_price_known and not columns_named(self._names, "executed_price"):
             return ""
         if any(self.find_column(role, _is_price) is not None for role in ("open", "high", "low")):
             return ""
+        if not self._has_time_of_day():
+            return ""
+        self.executions = find_executions(self._names, self._columns)
+        return TRADE if is_price_known or self.executions.price is not None else ""
+
+    def _has_time_of_day(self) -> bool:
+        """Return whether rows have a time of day; prefer a column of them to one of dates."""
         roles = self.assignment.roles
-        times = self._columns[roles["time"]].non_missing[:5] if "time" in roles else []
-        return TRADE if "clock" in roles or any(map(has_time, times)) else ""
+        if "clock" in roles:
+            return True
+        if "time" not in roles:
+            return False
+        if _has_times(self._columns[roles["time"]]):
+            return True
+        if self._date_time is None or not _has_times(self._columns[self._date_time]):
+            return False
+        self.assignment.assign_by_name("time", self._date_time)
+        return True
 
     def assign_others(self, record_type: str) -> None:
         """Assign the other roles of a record type by name; those of prices if it is not known yet."""
@@ -360,6 +404,12 @@ def _has_values(cells: ColumnSample) -> bool:
     return bool(cells.non_missing)
 
 
+def _has_times(cells: ColumnSample) -> bool:
+    """Return whether dates have times of day, other than midnight on all of several rows."""
+    texts = cells.non_missing[:SAMPLE_CELLS]
+    return any(map(has_time, texts[:5])) and not is_midnight(texts)
+
+
 def _is_constant(cells: ColumnSample) -> bool:
     """Return whether a column has one value on many rows."""
     return len(cells.non_missing) > _MIN_CONSTANT_ROWS and len(set(cells.non_missing)) == 1
@@ -416,8 +466,3 @@ def _detect_panels(names: Sequence[str], columns: Sequence[ColumnSample], symbol
         (roles,) = panels.values()
         shared_roles |= {role: roles.pop(role) for role in ("time", "clock") if role in roles}
     return Layout(BAR, tuple(names), shared_roles, {}, panels, reasons=base.reasons)
-
-
-def missing_roles(layout: Layout) -> list[str]:
-    """Return the roles that a file of bars still lacks, in the words of ``--columns``."""
-    return ["date" if role == "time" else role for role in REQUIRED_ROLES[BAR] if role not in layout.roles]

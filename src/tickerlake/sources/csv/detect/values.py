@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations, pairwise
 from statistics import median
 from typing import Final
@@ -20,6 +21,7 @@ from tickerlake.sources.csv.detect.cells import (
 from tickerlake.sources.csv.detect.dates import candidate_time_formats, has_time
 from tickerlake.sources.csv.detect.layout import PRICES, Layout
 from tickerlake.sources.csv.detect.symbol_column import infer_symbol_column
+from tickerlake.sources.csv.detect.vocabulary import can_be_price, can_be_size
 
 _MAX_CHECKED_ROWS: Final = 400
 """Rows on which four columns are compared: it bounds the time for many combinations of columns."""
@@ -32,6 +34,8 @@ _MAX_EPOCH_S: Final = 2_300_000_000
 """Seconds since 1970 have ten digits before the fraction from 2001 on; 2042 is far enough."""
 
 _EPOCH_WIDTHS: Final = frozenset({10, 13, 16, 19})
+_MAX_CONSTANT_ROWS: Final = 5
+"""On more rows, a price or a size is not constant."""
 
 _MIN_CONSISTENT_SHARE: Final = 0.99
 """Of the rows on which a rule for prices must hold: it tolerates a broken row in a hundred."""
@@ -71,12 +75,34 @@ def infer_roles(names: Sequence[str], columns: Sequence[ColumnSample], layout: L
         for i in assignment.unassigned
         if columns[i].is_numeric and columns[i].temporal_kind != "clock" and not is_running_number(columns[i])
     ]
+    # a name that says what a column is outweighs its values
+    named = [i for i in numeric if can_be_price(names[i])]
+    numeric = [i for i in numeric if i in named or can_be_size(names[i])]
+    prices = [i for i in named if not _is_constant(columns[i])]
     record_type: str | None = ""
     if "time" in assignment.roles or "clock" in assignment.roles:
-        record_type = _infer_bar(assignment, numeric)
+        record_type = _infer_bar(assignment, prices if any(names) else named, numeric)
         if record_type is None:
-            record_type = _infer_trade(assignment, numeric) or _infer_quote(assignment, numeric)
-    return assignment.to_layout(record_type or "", vendor_layout=layout.vendor_layout)
+            record_type = _infer_trade(assignment, prices, numeric) or _infer_quote(assignment, prices)
+    layout = assignment.to_layout(record_type or "", vendor_layout=layout.vendor_layout)
+    if any(names) and record_type in {TRADE, QUOTE}:
+        return replace(layout, notes=(_inferred_note(layout),))
+    return layout
+
+
+def _inferred_note(layout: Layout) -> str:
+    parts = ", ".join(
+        f"{layout.names[i]} = {role}" for role, i in layout.roles.items() if "price" in role or "size" in role
+    )
+    return (
+        f"no name says which column is the price; by their values, {parts}. "
+        "If that is wrong, name the columns with --columns."
+    )
+
+
+def _is_constant(cells: ColumnSample) -> bool:
+    """Return whether a column has one value on many rows."""
+    return len(cells.non_missing) > _MAX_CONSTANT_ROWS and len(set(cells.non_missing)) == 1
 
 
 def infer_time(assignment: RoleAssignment) -> None:
@@ -131,10 +157,17 @@ def _is_plausible_timestamp(cells: ColumnSample, *, has_header: bool) -> bool:
     return widths <= {6, 8, 12, 14} or all(_MIN_EPOCH_S <= int(text[:10]) < _MAX_EPOCH_S for text in texts)
 
 
-def _infer_bar(assignment: RoleAssignment, numeric: list[int]) -> str | None:
+def _infer_bar(assignment: RoleAssignment, numeric: list[int], others: Sequence[int]) -> str | None:
     """Find open, high, low and close: no price is above the high or below the low of its row.
 
     If there is a header, in unknown words, exactly one set of four columns must fit.
+
+    Parameters
+    ----------
+    numeric
+        The columns that can be prices.
+    others
+        The columns that can be prices or volumes.
 
     Returns
     -------
@@ -163,7 +196,7 @@ def _infer_bar(assignment: RoleAssignment, numeric: list[int]) -> str | None:
         assignment.assign(
             role, index, "its values: within the row's range, and each open near the previous close"
         )
-    _assign_after_prices(assignment, [i for i in numeric if i > max(quad)])
+    _assign_after_prices(assignment, [i for i in others if i > max(quad)])
     return BAR
 
 
@@ -181,7 +214,7 @@ def _assign_after_prices(assignment: RoleAssignment, after: Sequence[int]) -> No
             assignment.assign("vwap" if is_vwap else "adj_close", i, "its values are in the row's range")
             continue
         values = [value for value in columns[i].numbers if value is not None]
-        if values and min(values) >= 0:
+        if values and min(values) >= 0 and can_be_size(assignment.names[i]):
             assignment.assign("volume", i, "it follows the prices and is never negative")
         break
     if "vwap" in roles and "volume" not in roles:
@@ -285,7 +318,7 @@ def _infer_quote(assignment: RoleAssignment, numeric: list[int]) -> str:
     return ""
 
 
-def _infer_trade(assignment: RoleAssignment, numeric: list[int]) -> str:
+def _infer_trade(assignment: RoleAssignment, prices: Sequence[int], numeric: list[int]) -> str:
     """Find price and size: the price moves little from row to row, the size does not.
 
     There may also be a bid and an ask, between which the price lies, and the product of price and size.
@@ -297,8 +330,8 @@ def _infer_trade(assignment: RoleAssignment, numeric: list[int]) -> str:
     if len(numeric) not in {2, 4} or not is_timed:
         return ""
     steps = {i: _median_step(columns[i].numbers) for i in numeric}
-    smooth = [i for i in numeric if steps[i] < _MAX_PRICE_STEP]
-    rough = [i for i in numeric if steps[i] >= _MIN_SIZE_STEP]
+    smooth = [i for i in numeric if i in prices and steps[i] < _MAX_PRICE_STEP]
+    rough = [i for i in numeric if can_be_size(assignment.names[i]) and steps[i] >= _MIN_SIZE_STEP]
     largest_price_step = max((steps[i] for i in smooth), default=1.0)
     if len(rough) != 1 or steps[rough[0]] < _MIN_STEP_FACTOR * largest_price_step:
         return ""

@@ -1,0 +1,203 @@
+"""Logs of orders and of an account's transactions: which rows are executions. Pure, on the first rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from tickerlake.errors import DataError
+from tickerlake.sources.csv.detect.cells import ColumnSample
+from tickerlake.sources.csv.detect.foreign import EXECUTIONS_HINT
+from tickerlake.sources.csv.detect.layout import normalize_name, price_side, split_words
+from tickerlake.sources.csv.detect.vocabulary import classify_cell, columns_named, find_preferred, name_groups
+
+_ORDER_WORDS: Final = frozenset("order ord exec execution fill".split())
+_TRADE_WORDS: Final = frozenset("trade trades order fill filled traded".split())
+_MARKET_STATES: Final = {"open", "active", "inactive", "live", "new"}
+"""States of instruments and markets as well as of orders."""
+
+_MAX_NAMED_STATES: Final = 4
+
+
+@dataclass(frozen=True)
+class Executions:
+    """What makes a row an execution, and which columns have its price and its size.
+
+    Parameters
+    ----------
+    texts
+        Column to its cells, in lower case, on rows that are executions; other rows are rejected.
+    price, size
+        The columns of what was executed, if their names tell them from what was ordered.
+    is_own
+        True for the executions of an account: a side is then not that of the aggressor.
+    note
+        What is assumed.
+    """
+
+    texts: dict[int, frozenset[str]] = field(default_factory=dict)
+    price: int | None = None
+    size: int | None = None
+    is_own: bool = False
+    note: str = ""
+
+
+def find_executions(names: Sequence[str], columns: Sequence[ColumnSample]) -> Executions:
+    """Find the columns that distinguish executions from other rows.
+
+    Raises
+    ------
+    DataError
+        If rows may be orders that were not executed, or the same execution several times.
+    """
+    kinds = _find_row_kinds(names, columns)
+    rows = [
+        k
+        for k in range(len(columns[0].strings) if columns else 0)
+        if all(columns[i].strings[k].lower() in texts for i, texts in kinds.items())
+    ]
+    numeric = [i for i, each in enumerate(columns) if each.is_numeric and not price_side(names[i])]
+    executed_size = find_preferred(names, "executed_size", numeric)
+    executed_price = find_preferred(names, "executed_price", numeric)
+    states = _find_states(names, columns, rows, has_executed_size=executed_size is not None)
+    terms = columns_named(names, "order_terms")
+    is_executed = executed_size is not None or _has_execution_id(names) or columns_named(names, "fee")
+    if not states and terms and not is_executed:
+        raise DataError(
+            f"Its rows are orders, by the columns {', '.join(names[i].strip() for i in terms[:4])}, "
+            "and no column says which were executed.",
+            EXECUTIONS_HINT,
+        )
+    is_order_log = bool(states or (terms and executed_size is not None))
+    if states and not _has_execution_id(names):
+        _check_one_row_per_order(names, columns, rows)
+    own_columns = columns_named(names, "fee", "account", "profit", "balance", "order_terms")
+    # with the order of the buyer and that of the seller, it is a list of all trades
+    is_own = len(columns_named(names, "order_id")) == 1 or bool(kinds or states or own_columns)
+    note = ""
+    if executed_price is None and (terms or any(_is_order_state(names, columns, i) for i in states)):
+        note = (
+            "its rows are orders, and no column is known to be the average price of their execution: "
+            "the price of the order is used."
+        )
+    return Executions(
+        {**kinds, **states},
+        executed_price if is_order_log else None,
+        executed_size if is_order_log else None,
+        is_own,
+        note,
+    )
+
+
+def _has_execution_id(names: Sequence[str]) -> bool:
+    return any(
+        name_groups(each) & {"execution_id"} and not set(split_words(each)) & {"last", "order"}
+        for each in names
+    )
+
+
+def _find_row_kinds(names: Sequence[str], columns: Sequence[ColumnSample]) -> dict[int, frozenset[str]]:
+    """Return the columns that say what a row is: buy, sell, deposit, fee …, and their texts of executions."""
+    found = {}
+    for i in columns_named(names, "row_kind"):
+        groups: dict[str, set[str]] = {}
+        for text in set(columns[i].non_missing):
+            groups.setdefault(classify_cell("row_kinds", text), set()).add(text.lower())
+        executed = groups.get("executed", set())
+        is_only_trades = executed and groups.keys() == {"executed"} and executed <= _TRADE_WORDS
+        if not is_only_trades and "not_executed" not in groups:
+            continue
+        if unknown := groups.get(""):
+            raise DataError(
+                f"Its column {names[i].strip()} says what a row is, and it is not clear whether "
+                f"{_join(unknown)} is an execution.",
+                "Keep only the rows of executions. " + EXECUTIONS_HINT.rpartition(". ")[2],
+            )
+        if not executed:
+            raise DataError(
+                f"No row is an execution: the column {names[i].strip()} holds "
+                f"{_join(groups['not_executed'])}.",
+                EXECUTIONS_HINT,
+            )
+        found[i] = frozenset(executed)
+    return found
+
+
+def _find_states(
+    names: Sequence[str], columns: Sequence[ColumnSample], rows: Sequence[int], *, has_executed_size: bool
+) -> dict[int, frozenset[str]]:
+    """Return the columns of an order's state, and their texts of executed orders."""
+    has_orders = bool(columns_named(names, "order_id", "order_terms"))
+    found = {}
+    states = columns_named(names, "state")
+    events = [i for i in columns_named(names, "row_kind") if _has_order_events(columns[i])]
+    for i in dict.fromkeys((*states, *events)):
+        texts = {columns[i].strings[k].lower() for k in rows} - {""}
+        groups: dict[str, set[str]] = {}
+        for text in texts:
+            groups.setdefault(classify_cell("states", text), set()).add(text)
+        is_order_state = has_orders or i in events or bool(_ORDER_WORDS & set(split_words(names[i])))
+        if not texts or not (is_order_state or groups.keys() - {""}):
+            continue
+        column = names[i].strip()
+        if unknown := groups.get(""):
+            raise DataError(
+                f"Its rows are orders, and it is not clear whether {_join(unknown)} in the column {column} "
+                "means executed.",
+                "Keep only the rows that were executed. " + EXECUTIONS_HINT.rpartition(". ")[2],
+            )
+        executed = groups.get("filled", set()) | (
+            groups.get("partial", set()) if has_executed_size else set()
+        )
+        if not has_executed_size and groups.get("partial"):
+            raise DataError(
+                f"Its rows are orders, some of them {_join(groups['partial'])} (column {column}), "
+                "and no column is known to be the executed quantity.",
+                EXECUTIONS_HINT,
+            )
+        if executed:
+            found[i] = frozenset(executed)
+        elif groups.get("unfilled", set()) - (set() if is_order_state else _MARKET_STATES):
+            raise DataError(
+                f"Its rows are orders, none of them executed: the column {column} holds "
+                f"{_join(groups['unfilled'])}.",
+                EXECUTIONS_HINT,
+            )
+    return found
+
+
+def _has_order_events(cells: ColumnSample) -> bool:
+    """Return whether the cells of a column are nothing but events of orders: new, fill, cancel."""
+    texts = set(cells.non_missing)
+    groups = {classify_cell("states", text, whole=True) for text in texts}
+    return "unfilled" in groups and "" not in groups and (len(groups) > 1 or len(texts) > 1)
+
+
+def _is_order_state(names: Sequence[str], columns: Sequence[ColumnSample], index: int) -> bool:
+    """Return whether a column has the states of orders, and not of other things that are completed."""
+    return bool(
+        columns_named(names, "order_id")
+        or _ORDER_WORDS & set(split_words(names[index]))
+        or any(classify_cell("states", text) == "unfilled" for text in set(columns[index].non_missing))
+    )
+
+
+def _check_one_row_per_order(
+    names: Sequence[str], columns: Sequence[ColumnSample], rows: Sequence[int]
+) -> None:
+    """Raise an error if an order has several rows: executions may be repeated, sizes be what remains."""
+    for i in columns_named(names, "order_id"):
+        if normalize_name(names[i]).startswith("parent"):
+            continue
+        orders = [columns[i].strings[k] for k in rows if columns[i].strings[k]]
+        if len(set(orders)) < len(orders):
+            repeated = next(each for each in orders if orders.count(each) > 1)
+            raise DataError(
+                f"It is a log of orders with several rows for one order, such as {repeated} in the column "
+                f"{names[i].strip()}: it is not clear which of them is an execution, and of what size.",
+                EXECUTIONS_HINT,
+            )
+
+
+def _join(texts: set[str]) -> str:
+    shown = sorted(texts)
+    return ", ".join(shown[:_MAX_NAMED_STATES]) + (" …" if len(shown) > _MAX_NAMED_STATES else "")
