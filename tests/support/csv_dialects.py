@@ -10,7 +10,7 @@ import io
 import lzma
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from random import Random
@@ -426,7 +426,15 @@ PREAMBLES: Final[tuple[list[str], ...]] = (
 FOOTERS: Final = ("", "# end of data", "Source: an exchange", "Total rows: 12", "Data as of 2024-07-01")
 
 
+MISSING_TEXTS: Final = (
+    "", "-", "N/A", "null", "NaN", "n.a.", "None", "#N/A N/A", "#VALUE!", "inf", "1.#INF",
+    "1.7976931348623157e308",
+)  # fmt: skip
+LARGEST_NUMBERS: Final = ("2147483647", "4294967295", "9223372036854775807", "18446744073709551615")
+"""Numbers by which vendors mean that there is none."""
+
 FAULTS: Final = (
+    "largest number in a price",
     "text in a price",
     "no price",
     "one cell less",
@@ -462,7 +470,7 @@ def write_in_dialect(
     symbol_source = "column" if has_several_symbols else pick(["column", "file", "option"])
     if not has_header and symbol_source == "column" and any(bar.symbol.isdigit() for bar in bar_table.bars):
         symbol_source = "column" if has_several_symbols else "file"
-    missing = pick(["", "-", "N/A", "null", "NaN"])
+    missing = pick([*MISSING_TEXTS, *LARGEST_NUMBERS])
     quoting = pick(["minimal", "all"])
     pads_cells = pick([False, False, True])
     has_trailing_delimiter = pick([False, False, False, True])
@@ -475,6 +483,10 @@ def write_in_dialect(
     footer = "" if faults else pick(FOOTERS)
     random = Random(pick(range(50)))
 
+    is_negative = not faults and pick([False, False, False, True])
+    if is_negative:
+        bar_table = _around_zero(bar_table)
+    scale = None if faults else pick([None, None, None, 4, 9])
     bars = list(bar_table.bars)
     if order == "oldest first":
         bars.sort(key=lambda bar: bar.local_time)
@@ -487,7 +499,12 @@ def write_in_dialect(
         row = dict(zip(("time", "clock"), times.write(bar), strict=False))
         if symbol_source == "column":
             row["symbol"] = bar.symbol
-        row |= {role: style.format_price(getattr(bar, role), bar_table.tick) for role in ROLES}
+        row |= {
+            role: style.format_price(getattr(bar, role), bar_table.tick)
+            if scale is None
+            else style.format_number((getattr(bar, role) * 10**scale).to_integral_value(), 0)
+            for role in ROLES
+        }
         if bar_table.has_volume:
             row["volume"] = style.format_volume(bar.volume) if bar.volume is not None else missing
         return row | {name: EXTRA_COLUMNS[name](bar, random, style) for name in extras}
@@ -523,6 +540,8 @@ def write_in_dialect(
             row["close"] = "closed"
         elif fault == "no price":
             row["high"] = missing
+        elif fault == "largest number in a price":
+            row["open"] = LARGEST_NUMBERS[index % len(LARGEST_NUMBERS)]
         elif fault == "negative price":
             row["low"] = "-" + row["low"]
         elif fault == "30 February":
@@ -583,18 +602,28 @@ def write_in_dialect(
         "rows": len(bars),
         "interval": bar_table.interval,
         "zone": bar_table.zone,
+        "missing": missing,
+        "scale": scale,
+        "negative": is_negative,
     }
     ending = "" if compression in {"none", "zip"} else f".{compression}"
     name = f"{stem}.zip" if compression == "zip" else name + ending
     return WrittenFile(
         name,
         data,
-        Options(symbol=option, tz=zone),
+        Options(symbol=option, tz=zone, price_scale=scale, negative_prices=is_negative),
         expected,
         content,
         sorted(first + index for index in broken),
         choices,
     )
+
+
+def _around_zero(bar_table: BarTable) -> BarTable:
+    """Return bars such as those of a spread: some of their prices are below 0."""
+    middle = sorted(bar.close for bar in bar_table.bars)[len(bar_table.bars) // 2]
+    bars = [replace(bar, **{role: getattr(bar, role) - middle for role in ROLES}) for bar in bar_table.bars]
+    return replace(bar_table, bars=bars)
 
 
 def _compress(data: bytes, compression: str, name: str) -> bytes:
