@@ -458,7 +458,7 @@ def test_ambiguous_and_nonexistent_local_times_are_rejected(tmp_path: Path) -> N
         rows = "".join(f"{day} {hour:02}:{minute},1,2,1,2\n" for hour in hours for minute in ("00", "30"))
         return open_csv(write(tmp_path, f"{BARS}\n{rows}"), Options(tz="America/New_York"))
 
-    assert reasons_by_line(of("2024-11-03", 0, 1, 1, 2)) == dict.fromkeys((4, 5, 6, 7), "no_local_time")
+    assert reasons_by_line(of("2024-11-03", 0, 1, 2)) == dict.fromkeys((4, 5), "no_local_time")
     assert reasons_by_line(of("2024-03-10", 1, 2, 3)) == dict.fromkeys((4, 5), "no_local_time")
 
 

@@ -18,6 +18,7 @@ from tickerlake.sources.csv.detect.daily_times import DailyTimes, to_local
 from tickerlake.sources.csv.detect.head import FileHead
 from tickerlake.sources.csv.detect.interval import period_start
 from tickerlake.sources.csv.detect.layout import DECIMAL_ROLES, PRICES, Layout, unit_factor
+from tickerlake.sources.csv.detect.repeated_hours import RepeatedHours, read_local_times
 from tickerlake.sources.csv.detect.rows import FIELD_COUNT, LINE, RAW, SKIPPED, ChunkRows
 from tickerlake.sources.csv.detect.sentinels import PRICE_ROLES, clear_sentinels
 from tickerlake.sources.csv.detect.trade_sizes import UNIT_PATTERN
@@ -110,6 +111,8 @@ class Parser:
         The numbers that stand for no value, by role, as written in the file.
     daily_times
         For bars of a day or longer that keep their instant.
+    repeated_hours
+        Where the clocks of the time zone were set back, as far as the order of rows shows it.
     """
 
     source: str
@@ -125,6 +128,7 @@ class Parser:
     negative_prices: bool = False
     sentinels: dict[str, tuple[Decimal, ...]] = field(default_factory=dict)
     daily_times: DailyTimes | None = None
+    repeated_hours: RepeatedHours | None = None
 
     @property
     def has_dates_only(self) -> bool:
@@ -207,6 +211,11 @@ class Parser:
             ),
             *self._extra_exprs(frame),
         )
+        if self.repeated_hours is not None and typed[_TS].null_count():
+            local = read_local_times(self.head, rows, self.time_format)
+            known = self.repeated_hours.resolve(local).rename({"line": LINE})
+            typed = typed.join(known, on=LINE, how="left", maintain_order="left")
+            typed = typed.with_columns(pl.coalesce(_TS, "instant").alias(_TS)).drop("instant")
         typed, null_roles = self._parse_remaining(typed, list(texts))
         null_roles += [role for role in numbers if role not in texts and typed[role].null_count()]
         typed, cleared = clear_sentinels(typed, numbers, self.sentinels)

@@ -49,6 +49,7 @@ from tickerlake.sources.csv.detect.decide import (
 from tickerlake.sources.csv.detect.head import read_head
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.order import TimeOrder
+from tickerlake.sources.csv.detect.repeated_hours import find_repeated_hours
 from tickerlake.sources.csv.detect.rows import LINE
 from tickerlake.sources.csv.detect.scale import choose_scale
 from tickerlake.sources.csv.detect.scan import FileScan, scan_file
@@ -340,6 +341,9 @@ def open_file(
         )
         if period_end_dates:
             interval = replace(interval, reason=f"{interval.reason}; dates are their last days")
+    repeated_hours = find_repeated_hours(scan, zone.value.time_format, order, interval.value)
+    if repeated_hours is not None:
+        zone = replace(zone, reason=f"{zone.reason}; the hour that clocks repeat by the order of rows")
     scale = choose_scale(scan, options, zone.value.zone, symbol.value.symbols)
     decided = Decided(volume, date, symbol, interval, zone, scale)
     warnings = [*dialect.warnings, *decided.warnings]
@@ -361,6 +365,7 @@ def open_file(
         options.negative_prices,
         find_sentinels(scan.head, number_format, negative_prices=options.negative_prices),
         daily_times,
+        repeated_hours,
     )
     # two days may be in one month, and two times on one day
     merges_rows = period_end_dates or zone.value.cuts_times

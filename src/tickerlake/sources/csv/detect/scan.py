@@ -16,7 +16,7 @@ from tickerlake.sources.csv.detect.header_watch import HeaderWatch
 from tickerlake.sources.csv.detect.layout import DATE_PARTS, DATE_RESTS, Layout
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.order import TimeOrder
-from tickerlake.sources.csv.detect.rows import FIELD_COUNT, SKIPPED, ChunkRows
+from tickerlake.sources.csv.detect.rows import FIELD_COUNT, LINE, SKIPPED, ChunkRows
 from tickerlake.sources.csv.detect.split_lines import HEAD_LINES
 from tickerlake.sources.csv.numbers import possible_decimal_separators
 from tickerlake.sources.csv.symbols import resolve_symbols
@@ -262,7 +262,7 @@ class _DecimalSeparatorDetector:
 
 
 def select_times(head: FileHead, rows: ChunkRows) -> pl.DataFrame:
-    """Return time, symbol and the columns that may repeat the date, of rows with all fields."""
+    """Return line, time, symbol and the columns that may repeat the date, of rows with all fields."""
     layout = head.dialect.layout
     symbol = head.symbol_expr().str.strip_chars() if "symbol" in layout.roles else pl.lit("")
     frame = (
@@ -271,6 +271,7 @@ def select_times(head: FileHead, rows: ChunkRows) -> pl.DataFrame:
         else rows.frame.filter(~pl.col(SKIPPED) & (pl.col(FIELD_COUNT) == head.dialect.field_count))
     )
     complete = frame.select(
+        LINE,
         head.time_expr().alias("time"),
         symbol.alias("symbol"),
         *(f"c{i}" for i in {*layout.date_duplicates, *layout.passed_over}),
