@@ -47,6 +47,7 @@ from tickerlake.sources.csv.detect.decide import (
     choose_zone,
 )
 from tickerlake.sources.csv.detect.head import read_head
+from tickerlake.sources.csv.detect.layout import Layout
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.order import TimeOrder
 from tickerlake.sources.csv.detect.repeated_hours import find_repeated_hours
@@ -402,9 +403,14 @@ def _check_has_records(scan: FileScan, parser: Parser) -> None:
     raise DataError(
         f"{parser.source}: no row can be read{example}.",
         reject_remedy(reject.reason for reject in rejects)
-        or "If its columns have other meanings: --columns date,open,high,low,close,volume; "
+        or f"If its columns have other meanings: --columns {_example_columns(parser.layout)}; "
         "if its dates have another form: --date-format DD-MM-YYYY",
     )
+
+
+def _example_columns(layout: Layout) -> str:
+    is_close_only = layout.record_type == BAR and "high" not in layout.price_roles
+    return "date,close" if is_close_only else "date,open,high,low,close,volume"
 
 
 def _check_single_series(scan: FileScan, parser: Parser) -> None:
@@ -416,7 +422,7 @@ def _check_single_series(scan: FileScan, parser: Parser) -> None:
         raise DataError(
             f"{parser.source} has several rows for each time, such as line "
             f"{conflicts.get_column(LINE).min()!r}: more than one series, and no column identifies them.",
-            "Name the column with the symbol: --columns symbol,date,open,high,low,close,volume",
+            f"Name the column with the symbol: --columns symbol,{_example_columns(parser.layout)}",
         )
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tickerlake.errors import DataError, UsageError
-from tickerlake.model.schema import BAR, QUOTE, TRADE
+from tickerlake.model.schema import BAR, QUOTE, RANGE_PRICES, TRADE
 from tickerlake.sources.csv.detect.cells import ColumnSample, is_share_count
+from tickerlake.sources.csv.detect.close_only import close_columns, has_range
 from tickerlake.sources.csv.detect.foreign import check_market_data
 from tickerlake.sources.csv.detect.header import (
     align_header,
@@ -173,7 +174,7 @@ def _detect_dialect(
     if header is None:
         layout = detect_roles([""] * split.field_count, cells)
         if not layout.record_type:
-            raise _no_header_error(name, lines, first_data_row, layout)
+            raise _no_header_error(name, lines, first_data_row, layout, cells)
         return Dialect(
             split.delimiter,
             (),
@@ -190,7 +191,7 @@ def _detect_dialect(
     check_market_data(name, names, cells)
     layout, warnings = align_header(name, names, cells, symbols)
     if not layout.record_type:
-        raise _missing_roles_error(name, header_rows[0] + 1, layout)
+        raise _missing_roles_error(name, header_rows[0] + 1, layout, cells)
     _check_symbols_present(name, layout, cells)
     headers = tuple(lines[i] for i in header_rows)
     warnings += _volume_warnings(name, layout, cells)
@@ -262,7 +263,7 @@ def _check_symbols_present(name: str, layout: Layout, cells: list[ColumnSample])
 
 def _volume_warnings(name: str, layout: Layout, cells: Sequence[ColumnSample]) -> tuple[str, ...]:
     """Return a warning for bars without a volume, if a column looks like one."""
-    if layout.record_type != BAR or layout.panels or "volume" in layout.roles:
+    if layout.record_type != BAR or layout.panels or "volume" in layout.roles or "high" not in layout.roles:
         return ()
     used = {*layout.roles.values(), *layout.date_duplicates}
     candidates = [layout.names[i] for i, each in enumerate(cells) if i not in used and is_share_count(each)]
@@ -292,7 +293,8 @@ def _dialect_with_names(
     names = names + [""] * (split.field_count - len(names))
     layout = detect_roles(names, cells)
     if not layout.record_type:
-        missing = ", ".join(missing_roles(layout))
+        needed = [each for each in ("date", "close") if each not in names] or ["close"]
+        missing = ", ".join(missing_roles(layout) if has_range(layout) else needed)
         raise UsageError(
             f"--columns does not name {missing}, which {name} needs.",
             "Use the names date, time, open, high, low, close, volume, symbol, price, size, bid, ask.",
@@ -326,7 +328,9 @@ def _no_header_warning(name: str, layout: Layout) -> str:
     )
 
 
-def _no_header_error(name: str, lines: Sequence[str], first_data_row: int, layout: Layout) -> DataError:
+def _no_header_error(
+    name: str, lines: Sequence[str], first_data_row: int, layout: Layout, cells: Sequence[ColumnSample]
+) -> DataError:
     problem = (
         "no column of dates"
         if "time" not in layout.roles and "clock" not in layout.roles
@@ -335,14 +339,23 @@ def _no_header_error(name: str, lines: Sequence[str], first_data_row: int, layou
     return DataError(
         f"{name} has no header, and {problem}: "
         f"line {first_data_row + 1} is {lines[first_data_row][:80].strip()!r}.",
-        "Name the columns: --columns date,open,high,low,close,volume",
+        f"Name the columns: --columns {close_columns(cells, layout) or 'date,open,high,low,close,volume'}",
     )
 
 
-def _missing_roles_error(name: str, line: int, layout: Layout) -> DataError:
-    names = ", ".join(each for each in layout.names[:12] if each) + (" …" if len(layout.names) > 12 else "")
-    needs, example = _NEEDS[guess_record_type(layout.names)]
+def _missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[ColumnSample]) -> DataError:
+    listed = ", ".join(each for each in layout.names[:12] if each) + (" …" if len(layout.names) > 12 else "")
+    record_type = guess_record_type(layout.names)
+    if record_type == BAR and (template := close_columns(cells, layout)):
+        lacking = ", ".join(role for role in RANGE_PRICES if role not in layout.roles)
+        problem = f"no column for {lacking}" if has_range(layout) else "no column is known to be a price"
+        return DataError(
+            f"{name}, line {line}: {problem} among {listed}.",
+            "Bars need a date, and open, high, low and close or the close alone; trades a time and a price. "
+            f"If a column has closes: --columns {template}",
+        )
+    needs, example = _NEEDS[record_type]
     return DataError(
-        f"{name}, line {line}: no column for {', '.join(missing_roles(layout)) or 'date'} among {names}.",
+        f"{name}, line {line}: no column for {', '.join(missing_roles(layout)) or 'date'} among {listed}.",
         f"{needs} If the columns have other names: --columns {example}",
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.cells import ColumnSample
+from tickerlake.sources.csv.detect.close_names import is_definite_close
 from tickerlake.sources.csv.detect.dates import has_time
 from tickerlake.sources.csv.detect.layout import PRICES, normalize_name, role_ranks
 from tickerlake.sources.csv.detect.vocabulary import (
@@ -84,7 +85,8 @@ def _find_roles(names: Sequence[str], cells: Sequence[ColumnSample]) -> set[str]
         found.add("quotes")
     if by_role.get("price"):
         found.add("price")
-    if any(normalize_name(names[i]) != "value" for i in by_role.get("close", ())):
+    is_close = any(normalize_name(names[i]) != "value" for i in by_role.get("close", ()))
+    if is_close or any(map(is_definite_close, names)):
         found.add("close")
     if any(normalize_name(names[i]) not in _VOLUME_NAMES for i in by_role.get("size", ())):
         found.add("size")

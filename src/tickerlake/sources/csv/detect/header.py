@@ -8,6 +8,8 @@ from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_plain_symbol, normalize_symbol
 from tickerlake.model.schema import BAR
 from tickerlake.sources.csv.detect.cells import ColumnSample, complete_rows
+from tickerlake.sources.csv.detect.close_names import may_be_symbols
+from tickerlake.sources.csv.detect.close_only import find_close_header
 from tickerlake.sources.csv.detect.dates import is_temporal, is_timestamp
 from tickerlake.sources.csv.detect.layout import (
     DATE_RESTS,
@@ -20,7 +22,7 @@ from tickerlake.sources.csv.detect.layout import (
 from tickerlake.sources.csv.detect.roles import detect_roles
 from tickerlake.sources.csv.detect.split_lines import HEADER_SEARCH_LINES, ColumnSplit
 from tickerlake.sources.csv.detect.wide import complete_symbols, split_panel_names
-from tickerlake.sources.csv.numbers import bare_number
+from tickerlake.sources.csv.numbers import bare_number, is_missing
 
 _UNIT_NAMES: Final = frozenset(
     "USD EUR GBP GBX CHF JPY INR CAD AUD HKD CNY SEK NOK DKK PLN STK PCS KPL".split()
@@ -39,22 +41,33 @@ def find_header(split: ColumnSplit, first_data_row: int) -> tuple[list[int], lis
     ]
     if not above:
         return None
+    if closes := find_close_header(split.rows, above, split.field_count):
+        return closes
     role_counts = {i: count_named_roles(split.rows[i]) for i in above}
     best = max(above, key=lambda i: (role_counts[i], i))
     if role_counts[best] < 2:
-        last = above[-1]
+        # a row without a value, such as `2024-01-01,.`, does not count as one
+        names = [i for i in above if not is_temporal(split.rows[i][0]) or not _is_missing_row(split.rows[i])]
+        last = names[-1] if names else above[-1]
         if split_panel_names(split.rows[last]) is not None:
             return [last], [], list(split.rows[last])
         # a header in unknown words: as wide as the rows, and without values
-        is_wide = (
-            len(split.rows[last]) == split.field_count
-            and sum(bool(cell) for cell in split.rows[last]) > 0.5 * split.field_count
+        row = split.rows[last]
+        is_wide = len(row) == split.field_count and (
+            sum(map(bool, row)) > 0.5 * split.field_count or all(row[1:])
         )
-        if is_wide and not any(bare_number(cell) or is_temporal(cell) for cell in split.rows[last]):
+        # `7203.T` looks like 7,203 trillion
+        has_values = any(bare_number(cell) or is_temporal(cell) for cell in row)
+        if is_wide and (not has_values or may_be_symbols(row[1:])):
             return [last], [], list(split.rows[last])
         return None
     multi_line = _multi_level_header(split, above, best) or _index_header(split, above, best)
     return multi_line or ([best], [], list(split.rows[best]))
+
+
+def _is_missing_row(row: Sequence[str]) -> bool:
+    """Return whether a row has a date and no value."""
+    return len(row) > 1 and all(map(is_missing, row[1:]))
 
 
 def _multi_level_header(
@@ -164,7 +177,7 @@ def align_header(
         names = [*names, ""]
     symbols = symbols[: len(names)] + [""] * (fields - len(symbols)) if symbols else []
     if len(names) == fields:
-        layout = detect_roles(names, cells, symbols)
+        layout = detect_roles(names, cells, symbols, name)
         if (
             layout.record_type != BAR
             or len(cells[0].strings) < _MIN_CHECKED_ROWS
@@ -269,6 +282,8 @@ def _has_date_column(layout: Layout, cells: list[ColumnSample]) -> bool:
 def has_consistent_prices(layout: Layout, cells: list[ColumnSample]) -> bool:
     """Return whether high and low are the extremes of most rows, or there are no rows."""
     roles = {**layout.roles, **next(iter(layout.panels.values()), {})}
+    if "high" not in roles:
+        return True  # only closes
     rows = complete_rows(cells, [roles[role] for role in PRICES])
     consistent = sum(
         h >= max(o, c) - _PRICE_TOLERANCE * abs(max(o, c))

@@ -246,6 +246,11 @@ class Layout:
         return f"c{self.roles[role]}"
 
     @property
+    def price_roles(self) -> set[str]:
+        """The roles of the columns of a symbol."""
+        return {*self.roles, *next(iter(self.panels.values()), {})}
+
+    @property
     def decimal_columns(self) -> list[int]:
         """The columns that are decimals, of all symbols."""
         return [

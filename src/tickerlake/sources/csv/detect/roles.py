@@ -16,6 +16,7 @@ from tickerlake.sources.csv.detect.cells import (
     is_milliseconds_of_day,
     is_share_count,
 )
+from tickerlake.sources.csv.detect.close_only import detect_close_panels, detect_closes, may_be_closes
 from tickerlake.sources.csv.detect.dates import has_time, has_zone, is_excel_serial
 from tickerlake.sources.csv.detect.executions import Executions, find_executions
 from tickerlake.sources.csv.detect.foreign import is_midnight
@@ -60,7 +61,10 @@ _MAX_TIMES_PER_DATE: Final = 1.2
 
 
 def detect_roles(
-    names: Sequence[str], columns: Sequence[ColumnSample], symbols: Sequence[str] = ()
+    names: Sequence[str],
+    columns: Sequence[ColumnSample],
+    symbols: Sequence[str] = (),
+    file_name: str = "",
 ) -> Layout:
     """Assign roles to the columns of a file.
 
@@ -72,9 +76,12 @@ def detect_roles(
         The first cells of each column.
     symbols
         The symbol of each column, if a second header row has them.
+    file_name
+        The file's name, which may be that of the only column.
     """
     if symbols:
-        return _detect_panels(names, columns, list(symbols))
+        closes = detect_close_panels(names, columns, symbols)
+        return closes or _detect_panels(names, columns, list(symbols))
     panel_names = split_panel_names(names)
     if panel_names is not None and panel_names.is_wide:
         # before the names as a whole, in which `BTC` and `DE` are noise
@@ -83,15 +90,18 @@ def detect_roles(
     if bare_names != list(names) and (layout := detect_roles(bare_names, columns)).record_type:
         return replace(layout, names=tuple(name.strip() for name in names))
     layout = _detect_by_name(names, columns)
-    if layout.record_type:
+    if layout.record_type and not may_be_closes(names, layout):
         return layout
     if panel_names is not None:
         return _detect_panels(panel_names.roles, columns, panel_names.symbols)
     prices = [names[layout.roles[role]] for role in PRICES if role in layout.roles]
-    if prices and [normalize_name(name) for name in prices] != ["value"]:
-        return layout
-    inferred = infer_roles(names, columns, layout)
-    return inferred if inferred.record_type or not prices else layout
+    inferred = layout
+    if not layout.record_type and [normalize_name(name) for name in prices] in ([], ["value"]):
+        by_values = infer_roles(names, columns, layout)
+        inferred = by_values if by_values.record_type or not prices else layout
+    if inferred.record_type == BAR and not may_be_closes(names, inferred):
+        return inferred
+    return detect_closes(names, columns, layout, file_name) or inferred
 
 
 def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> Layout:

@@ -31,6 +31,8 @@ _MAX_CELL_LENGTH: Final = 1000
 
 _MIN_HEADER_NAMES: Final = 3
 """Two words of a message may be names of columns by chance."""
+_SYMBOL_CODE: Final = re.compile(r"\d{4,6}\.[A-Z]{1,2}")
+"""A symbol such as ``7203.T``: no number is written so."""
 
 _GOOD_SCORE: Final = 0.9
 """With a better score, a common delimiter is used without trying the rare ones."""
@@ -155,6 +157,8 @@ def is_data_row(row: Sequence[str]) -> bool:
     """Return whether a line has at least two numbers or dates."""
     values = 0
     for cell in row:
+        if _SYMBOL_CODE.fullmatch(cell):
+            continue
         if (cell and cell[0] in "0123456789-+.($€£¥₹(−" and (bare_number(cell) or is_temporal(cell))) or (
             cell and is_temporal(cell)
         ):

@@ -1,0 +1,586 @@
+"""Tables of closes: a date and one price, or one price for each symbol; no open, high or low. Pure.
+
+Net asset values, indices, fixings and series of closes are bars of which only the close is known. Their names
+say less than those of complete bars, and no rule ties their values together: so a table whose names or values
+may mean something else (amounts, weights, returns) is not one of closes.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from statistics import median
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from tickerlake.errors import DataError
+from tickerlake.model.instrument import is_symbol
+from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
+from tickerlake.model.schema import BAR, RANGE_PRICES, TRADE
+from tickerlake.sources.csv.detect.assignment import RoleAssignment
+from tickerlake.sources.csv.detect.cells import SAMPLE_CELLS, ColumnSample, complete_rows, is_running_number
+from tickerlake.sources.csv.detect.close_names import (
+    has_other_meaning,
+    is_close,
+    is_currency,
+    is_definite_close,
+    is_symbol_name,
+    is_volume,
+    may_be_symbols,
+    split_symbol,
+)
+from tickerlake.sources.csv.detect.dates import candidate_time_formats, has_time
+from tickerlake.sources.csv.detect.file_name import parse_file_name, strip_extensions
+from tickerlake.sources.csv.detect.interval import infer_interval, share_true
+from tickerlake.sources.csv.detect.layout import Layout, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.symbol_column import infer_symbol_column
+from tickerlake.sources.csv.detect.values import infer_time
+
+_RANGE_ROLES: Final = frozenset({"open", "high", "low", "adj_open", "adj_high", "adj_low"})
+_QUOTE_ROLES: Final = frozenset({"bid_price", "ask_price"})
+_TIME_ROLES: Final = ("time", "clock", "year", "month", "day", "subsecond")
+_MIDNIGHT: Final = re.compile(
+    r"(?:\D|^)(?:0?0:00(?::00(?:\.0+)?)?|12:00(?::00)? ?AM)(?![\d:.])", re.IGNORECASE
+)
+_DAY_S: Final = 86_400
+_UNITS_PER_S: Final = {
+    9: 1, 10: 1, 12: 1_000, 13: 1_000, 15: 1_000_000, 16: 1_000_000, 18: 1_000_000_000, 19: 1_000_000_000,
+}  # fmt: skip
+"""Units of times since 1970 by their number of digits."""
+
+_MAX_NONPOSITIVE_SHARE: Final = 0.05
+"""More values of 0 and below than errors and a futures contract below zero: returns, differences, yields."""
+
+_MAX_STEP: Final = 0.15
+_MAX_WHOLE_STEP: Final = 0.08
+"""From row to row, prices of most symbols change by less than 15%, also over a month; volumes and amounts,
+which are whole numbers, by more than 8%."""
+
+_MAX_UNCHANGED_SHARE: Final = 0.8
+"""More values that equal the one before: holdings, or settings."""
+
+_ROLE_LEVELS: Final = frozenset({"", "price", "prices", "attributes", "field"})
+"""What the line with the names of prices begins with."""
+
+_LEVEL_ROLES: Final = ("close", "adj_close", "volume")
+_MIN_BAR_COLUMNS: Final = 4
+_MIN_CERTAIN_SYMBOLS: Final = 10
+_MIN_INTRADAY_SYMBOLS: Final = 5
+"""Fewer columns with times of day may be bid and ask, or a price and a size."""
+
+_MAX_COLUMNS_OF_ONE: Final = 6
+_MAX_SPREAD: Final = 1.04
+"""Prices of one instrument at a time are usually within 4%, those of two seldom."""
+
+_COMMON_PREFIX: Final = 2
+_MIN_STEPS: Final = 2
+_MIN_STEPS_UNCHANGED: Final = 10
+_MAX_WHOLE_PRICE: Final = 10_000_000
+"""Larger whole numbers in most columns are volumes or sums of money."""
+
+_SUMS_OF_WEIGHTS: Final = (1.0, 100.0)
+_MIN_REGULAR_SHARE: Final = 0.95
+_MIN_EXACT_SHARE: Final = 0.5
+_CLOSE_HINT: Final = "If a column is the close of each row: --columns date,close"
+
+
+def detect_closes(
+    names: Sequence[str], columns: Sequence[ColumnSample], layout: Layout, file_name: str = ""
+) -> Layout | None:
+    """Return the layout of a table of closes, None if it is none.
+
+    Parameters
+    ----------
+    names
+        As in the header.
+    columns
+        The first cells of each column.
+    layout
+        The roles by name.
+    file_name
+        The file's name.
+
+    Raises
+    ------
+    DataError
+        If there is a column for each symbol, or one for a series, but no prices in them.
+    """
+    # without roles by name: `T` and `7203.T` are symbols as well as names of times
+    wide = _CloseTable.create(names, columns, Layout("", tuple(names), {}))
+    if wide and (several := wide.detect_panels() or wide.detect_wide()):
+        return several
+    table = _CloseTable.create(names, columns, layout)
+    return (table.detect_named() or table.detect_series(file_name)) if table else None
+
+
+def may_be_closes(names: Sequence[str], layout: Layout) -> bool:
+    """Return whether a table may be one of closes although its roles are those of another one.
+
+    So are the symbols C, H, L and O among many, and a price with a date and midnight.
+    """
+    if layout.record_type == TRADE:
+        return "size" not in layout.roles or is_volume(names[layout.roles["size"]], names)
+    times = {layout.roles[role] for role in _TIME_ROLES if role in layout.roles}
+    others = [name.strip() for i, name in enumerate(names) if name and i not in times]
+    return len(others) >= _MIN_CERTAIN_SYMBOLS and may_be_symbols(others)
+
+
+def detect_close_panels(
+    names: Sequence[str], columns: Sequence[ColumnSample], symbols: Sequence[str]
+) -> Layout | None:
+    """Return the layout of a table with closes of each symbol, whose names and symbols are known."""
+    table = _CloseTable.create(names, columns, Layout("", tuple(names), {}))
+    return table.with_panels(names, symbols) if table else None
+
+
+def has_range(layout: Layout) -> bool:
+    """Return whether a column is called open, high or low."""
+    return any(role in layout.roles for role in RANGE_PRICES)
+
+
+def close_columns(columns: Sequence[ColumnSample], layout: Layout) -> str:
+    """Return the names for ``--columns`` of a table with too few numbers for complete bars, else empty.
+
+    The first column of numbers stands for the close.
+    """
+    numeric = [i for i, cells in enumerate(columns) if cells.is_numeric and not is_running_number(cells)]
+    dates = [i for i, cells in enumerate(columns) if cells.temporal_kind == "timestamp" and i not in numeric]
+    if not dates or not numeric or len(numeric) >= _MIN_BAR_COLUMNS:
+        return ""
+    if has_range(layout) and "close" not in layout.roles:
+        return ""
+    roles = {dates[0]: "date", layout.roles.get("close", numeric[0]): "close"}
+    return ",".join(roles.get(i, "") for i in range(max(roles) + 1))
+
+
+def find_close_header(
+    rows: Sequence[Sequence[str]], above: Sequence[int], field_count: int
+) -> tuple[list[int], list[str], list[str]] | None:
+    """Return a header of two or three lines above closes: ``Price,Close,Close`` and ``Ticker,AAPL,MSFT``.
+
+    Parameters
+    ----------
+    rows
+        The cells of the first lines.
+    above
+        The numbers of those above the rows.
+    field_count
+        The number of cells of a row.
+
+    Returns
+    -------
+    tuple or None
+        The numbers of its lines, the symbol of each column and its name.
+    """
+    lines = [i for i in above if len(rows[i]) == field_count]
+    for first, second in pairwise(lines):
+        if second != first + 1:
+            continue
+        for roles, symbols in ((rows[first], rows[second]), (rows[second], rows[first])):
+            named, filled = _fill(roles), _fill(symbols)
+            if normalize_name(roles[0]) not in _ROLE_LEVELS and "time" not in role_ranks(roles[0]):
+                continue
+            if symbols[0] and "symbol" not in role_ranks(symbols[0].removesuffix("s")):
+                continue
+            if not all(
+                is_symbol_name(symbol, alone=True) and any(_is_named(name, role) for role in _LEVEL_ROLES)
+                for symbol, name in zip(filled[1:], named[1:], strict=True)
+            ):
+                continue
+            index = [i for i in lines if i == second + 1 and rows[i][0] and sum(map(bool, rows[i])) == 1]
+            names = [rows[index[0]][0] if index else "Date", *named[1:]]
+            return [first, second, *index], ["", *filled[1:]], names
+    return None
+
+
+def _fill(cells: Sequence[str]) -> list[str]:
+    """Return cells of merged ones: an empty cell has the value before it."""
+    filled: list[str] = []
+    for k, cell in enumerate(cells):
+        filled.append(cell or (filled[-1] if k > 1 else ""))
+    return filled
+
+
+class _Movement(NamedTuple):
+    """How a column changes from row to row.
+
+    Parameters
+    ----------
+    step
+        The median relative change, without those that are 0.
+    unchanged, steps
+        The number of changes that are 0, and of all.
+    """
+
+    step: float
+    unchanged: int
+    steps: int
+
+
+class _CloseTable:
+    """A table that may be one of closes.
+
+    Parameters
+    ----------
+    assignment
+        With the roles of time.
+    layout
+        The roles by name.
+    """
+
+    def __init__(self, assignment: RoleAssignment, layout: Layout) -> None:
+        self._assignment = assignment
+        self._layout = layout
+        self._names, self._columns = assignment.names, assignment.columns
+        used = {*assignment.roles.values(), *layout.date_duplicates}
+        self._values = [
+            i
+            for i, cells in enumerate(self._columns)
+            if i not in used and (self._names[i] or any(cells.strings)) and not self._is_row_number(i)
+        ]
+
+    @classmethod
+    def create(
+        cls, names: Sequence[str], columns: Sequence[ColumnSample], layout: Layout
+    ) -> "_CloseTable | None":
+        """Return a table with its roles of time; None without names or times."""
+        if not any(names) or len(names) != len(columns):
+            return None
+        roles = {role: i for role, i in layout.roles.items() if role in _TIME_ROLES}
+        assignment = RoleAssignment(names, columns, roles, dict(layout.reasons))
+        if not roles:
+            named = [i for i, name in enumerate(names) if "time" in role_ranks(name)]
+            dates = [i for i in named if columns[i].temporal_kind == "timestamp"]
+            if dates:
+                assignment.assign_by_name("time", dates[0])
+                clocks = [i for i, cells in enumerate(columns) if cells.temporal_kind == "clock"]
+                if clocks and not has_time(columns[dates[0]].non_missing[0]):
+                    assignment.assign("clock", clocks[0], "its values are times of day")
+            else:
+                infer_time(assignment)
+        return cls(assignment, layout) if {"time", "year"} & set(assignment.roles) else None
+
+    def _is_row_number(self, index: int) -> bool:
+        name = normalize_name(self._names[index])
+        is_unnamed = not name or re.fullmatch(r"unnamed\d*|index|rownumber|no", name) is not None
+        return is_unnamed and is_running_number(self._columns[index])
+
+    def detect_panels(self) -> Layout | None:
+        """Detect names that hold a role and a symbol: ``AAPL_Close``, ``('Adj Close', 'AAPL')``."""
+        pairs = [
+            split_symbol(name) if i in self._values else (name, "") for i, name in enumerate(self._names)
+        ]
+        return self.with_panels([role for role, _ in pairs], [symbol for _, symbol in pairs])
+
+    def with_panels(self, names: Sequence[str], symbols: Sequence[str]) -> Layout | None:
+        """Return the layout for the name and the symbol of each column."""
+        panels: dict[str, dict[str, int]] = {}
+        adjusted = False
+        for i in self._values:
+            role = next((each for each in ("close", "adj_close", "volume") if _is_named(names[i], each)), "")
+            if not symbols[i] or not role or role in panels.get(symbols[i], {}):
+                return None
+            if not self._columns[i].is_price_like and self._columns[i].non_missing:
+                return None
+            panels.setdefault(symbols[i], {})[role] = i
+        for roles in panels.values():
+            if "close" not in roles and "adj_close" in roles:
+                roles["close"] = roles.pop("adj_close")
+                adjusted = True
+        if not panels or any("close" not in roles for roles in panels.values()):
+            return None
+        return self._to_layout(panels, ADJUSTED_NOTE if adjusted else "")
+
+    def detect_wide(self) -> Layout | None:
+        """Detect a column for each symbol, named by it."""
+        names = [self._names[i].strip() for i in self._values]
+        if not may_be_symbols(names):
+            return None
+        if any(self._columns[i].non_missing and not self._columns[i].is_numeric for i in self._values):
+            return None
+        if not self._is_daily() and (len(names) < _MIN_INTRADAY_SYMBOLS or not self._is_regular()):
+            return None
+        self._check_prices(names)
+        if self._may_be_one_instrument(names):
+            return None
+        panels = {name: {"close": i} for name, i in zip(names, self._values, strict=True)}
+        return self._to_layout(panels, self._growth_note())
+
+    def _may_be_one_instrument(self, names: Sequence[str]) -> bool:
+        """Return whether columns may be prices of one instrument: open to close, or buying and selling."""
+        if len(names) > _MAX_COLUMNS_OF_ONE:
+            return False
+        rows = complete_rows([self._columns[i] for i in self._values], range(len(names)))[:200]
+        if not rows or median(max(row) / min(row) if min(row) > 0 else 2.0 for row in rows) > _MAX_SPREAD:
+            return False
+        # GOOG and GOOGL are two symbols of one company
+        return len({name[:_COMMON_PREFIX] for name in names}) > 1 and not all(map(is_currency, names))
+
+    def _growth_note(self) -> str:
+        """Return a note if all columns begin at 1 or 100, as the growth of an investment does."""
+        firsts = {values[0] for i in self._values if (values := self._numbers(i))}
+        if len(firsts) != 1 or (first := firsts.pop()) not in {1, 100, 1_000, 10_000}:
+            return ""
+        return f"every column begins at {first:g}: its values may be growth, not prices."
+
+    def detect_named(self) -> Layout | None:
+        """Detect one price that is called so: ``Close``, ``NAV``, ``Rate``."""
+        names = self._names
+        numeric = [i for i in self._values if self._columns[i].is_numeric]
+        ranks = {i: set(role_ranks(names[i])) for i in self._values}
+        if any(ranks[i] & (_RANGE_ROLES | _QUOTE_ROLES) for i in numeric) or has_other_meaning(
+            [names[i] for i in self._values]
+        ):
+            return None
+        prices = [i for i in numeric if self._columns[i].is_price_like]
+        closes = [i for i in prices if is_close(names[i])]
+        definite = [i for i in closes if is_definite_close(names[i])]
+        adjusted = [i for i in prices if "adj_close" in ranks[i]]
+        close = self._choose(definite or closes or adjusted)
+        if close is None or (not definite and close not in adjusted and not self._is_price(close)):
+            return None
+        if not self._is_daily() and not (close in definite and self._is_regular()):
+            return None
+        assignment = self._assignment
+        assignment.assign_by_name("close", close)
+        adjusted = [i for i in adjusted if i != close]
+        if len(adjusted) == 1:
+            assignment.assign_by_name("adj_close", adjusted[0])
+        volumes = [i for i in numeric if i != close and is_volume(names[i], names)]
+        if len(volumes) == 1:
+            assignment.assign_by_name("volume", volumes[0])
+        self._assign_texts()
+        is_adjusted = not definite and not closes
+        return self._to_layout({}, ADJUSTED_NOTE if is_adjusted else "")
+
+    def detect_series(self, file_name: str) -> Layout | None:
+        """Detect one column of numbers, called by the series or the symbol: ``DATE,DGS10``."""
+        if len(self._values) != 1 or not self._is_daily():
+            return None
+        (index,) = self._values
+        name = self._names[index].strip()
+        stem = strip_extensions(file_name)
+        is_called_so = bool(name) and normalize_name(name) == normalize_name(stem) and is_symbol(name)
+        if not self._columns[index].is_price_like or not (is_called_so or is_symbol_name(name, alone=True)):
+            return None
+        other = parse_file_name(file_name).symbol
+        if other and other == stem and not is_called_so:
+            # AAPL.csv with the column PRC: it is not clear which one is the symbol
+            return None
+        self._check_prices([name])
+        return self._to_layout({name: {"close": index}})
+
+    def _choose(self, candidates: Sequence[int]) -> int | None:
+        """Return the only candidate, or the one with the likeliest name if that means a close."""
+        if len(candidates) <= 1:
+            return candidates[0] if candidates else None
+        ranked = sorted((role_ranks(self._names[i]).get("close", 1_000), i) for i in candidates)
+        names = {normalize_name(self._names[i]) for _, i in ranked[:2]}
+        is_clear = len(names) == 2 and is_definite_close(self._names[ranked[0][1]])
+        return ranked[0][1] if is_clear else None
+
+    def _assign_texts(self) -> None:
+        assignment = self._assignment
+        for role in ("symbol", "suffix", "currency", "interval"):
+            index = self._layout.roles.get(role)
+            if index is None:
+                ranked = [
+                    (role_ranks(self._names[i])[role], i)
+                    for i in assignment.unassigned
+                    if role in role_ranks(self._names[i]) and self._columns[i].non_missing
+                ]
+                index = min(ranked)[1] if ranked and role in {"currency", "interval"} else None
+            if index is not None and index not in assignment.roles.values():
+                assignment.assign_by_name(role, index)
+        if "symbol" not in assignment.roles:
+            infer_symbol_column(assignment)
+
+    def _has_texts(self, role: str) -> bool:
+        return not self._columns[self._layout.roles[role]].is_numeric
+
+    def _to_layout(self, panels: dict[str, dict[str, int]], note: str = "") -> Layout:
+        layout = self._assignment.to_layout(
+            BAR, self._layout.date_duplicates, vendor_layout=self._layout.vendor_layout
+        )
+        if panels:
+            reasons = {"close": "its name: a symbol, or the close of one"}
+            layout = replace(layout, panels=panels, reasons={**layout.reasons, **reasons})
+        is_passed_over = not panels and "symbol" not in layout.roles
+        return replace(
+            layout,
+            notes=(note,) if note else (),
+            passed_over=self._layout.passed_over if is_passed_over else (),
+        )
+
+    # ------------------------------------------------------------------------------------------ times
+
+    def _times(self) -> list[str]:
+        strings = self._assignment.strings
+        return [
+            f"{date} {clock}".strip()
+            for date, clock in zip(strings("time"), strings("clock"), strict=True)
+            if date
+        ]
+
+    def _is_daily(self) -> bool:
+        """Return whether rows have a date, but no time of day other than midnight."""
+        roles = self._assignment.roles
+        if "clock" in roles:
+            return False
+        if "time" not in roles:
+            return True
+        sample = self._columns[roles["time"]].non_missing[:SAMPLE_CELLS]
+        return not any(map(_has_time_of_day, sample))
+
+    def _is_regular(self) -> bool:
+        """Return whether times are those of bars: a fixed interval apart, but for pauses."""
+        frame = pl.DataFrame({"t": self._times(), "symbol": self._symbols()})
+        formats = candidate_time_formats(frame["t"].to_list(), None, file="")
+        gaps = (
+            frame.select(formats[0].to_ns(pl.col("t")).diff().over("symbol")).to_series().drop_nulls().abs()
+        )
+        gaps = gaps.filter(gaps > 0)
+        interval = infer_interval(gaps, daily=False)
+        if not interval or interval in DAILY_OR_LONGER:
+            return bool(interval)
+        length = interval_ns(interval)
+        return (
+            share_true(gaps % length == 0) >= _MIN_REGULAR_SHARE
+            and share_true(gaps == length) >= _MIN_EXACT_SHARE
+        )
+
+    def _symbols(self) -> list[str]:
+        dates = self._assignment.strings("time")
+        if "symbol" not in self._layout.roles:
+            return ["" for date in dates if date]
+        symbols = self._columns[self._layout.roles["symbol"]].strings
+        return [symbol for symbol, date in zip(symbols, dates, strict=True) if date]
+
+    # ------------------------------------------------------------------------------------------ values
+
+    def _is_price(self, index: int) -> bool:
+        """Return whether values are positive and change little from row to row."""
+        values = self._numbers(index)
+        is_positive = sum(value <= 0 for value in values) <= _MAX_NONPOSITIVE_SHARE * len(values)
+        return is_positive and (self._has_symbols or _movement(values).step <= _MAX_STEP)
+
+    @property
+    def _has_symbols(self) -> bool:
+        return "symbol" in self._layout.roles and self._has_texts("symbol")
+
+    def _numbers(self, index: int) -> list[float]:
+        sample = ColumnSample(self._columns[index].strings[:200], self._columns[index].decimal_separator)
+        return [value for value in sample.numbers if value is not None]
+
+    def _check_prices(self, names: Sequence[str]) -> None:
+        """Raise an error if the values of columns are not those of prices."""
+        series = {
+            name: values for name, i in zip(names, self._values, strict=True) if (values := self._numbers(i))
+        }
+        if not series:
+            raise DataError("No column has a value in the first rows.", _CLOSE_HINT)
+        if percent := [i for i in self._values if self._columns[i].share_where(_is_percent) >= 0.5]:
+            raise DataError(
+                f"The column {self._names[percent[0]].strip()} has percentages, but no prices.",
+                _CLOSE_HINT if len(names) == 1 else _SEVERAL_HINT,
+            )
+        for name, values in series.items():
+            nonpositive = [value for value in values if value <= 0]
+            if len(nonpositive) > _MAX_NONPOSITIVE_SHARE * len(values):
+                raise DataError(
+                    f"The column {name} has values of 0 and below, such as {nonpositive[0]:g}: "
+                    "returns, differences or yields, but no prices.",
+                    f"{_CLOSE_HINT} --allow-negative-prices" if len(names) == 1 else _SEVERAL_HINT,
+                )
+        if len(names) > 1:
+            self._check_no_weights(names, series)
+        movements = [_movement(values) for values in series.values()]
+        self._check_movement(series, movements)
+
+    def _check_no_weights(self, names: Sequence[str], series: dict[str, list[float]]) -> None:
+        rows = [
+            [value for value in row if value is not None]
+            for row in zip(*(self._columns[i].numbers[:200] for i in self._values), strict=True)
+        ]
+        sums = [sum(row) for row in rows if row]
+        for total in _SUMS_OF_WEIGHTS:
+            if sums and sum(abs(each - total) <= 0.01 * total for each in sums) >= 0.9 * len(sums):
+                raise DataError(
+                    f"The values of each row ({_first(series)}) add up to {total:g}: weights, but no prices.",
+                    _SEVERAL_HINT,
+                )
+        largest = max(max(values) for values in series.values())
+        if largest <= 1 and not all(is_currency(name) for name in names):
+            raise DataError(
+                f"No value of {_first(series)} is above 1: weights or shares, but hardly prices.",
+                _SEVERAL_HINT,
+            )
+
+    def _check_movement(self, series: dict[str, list[float]], movements: Sequence[_Movement]) -> None:
+        steps = sum(each.steps for each in movements)
+        if steps < _MIN_STEPS:
+            return
+        values = [value for each in series.values() for value in each]
+        is_whole = all(value == int(value) for value in values)
+        unchanged = sum(each.unchanged for each in movements)
+        hint = _CLOSE_HINT if len(series) == 1 else _SEVERAL_HINT
+        if steps >= _MIN_STEPS_UNCHANGED and unchanged > _MAX_UNCHANGED_SHARE * steps:
+            raise DataError(
+                f"Of the values of {_first(series)}, {unchanged / steps:.0%} equal the one before: "
+                "holdings, but hardly prices.",
+                hint,
+            )
+        if is_whole and median(map(median, series.values())) >= _MAX_WHOLE_PRICE:
+            raise DataError(
+                f"The values of {_first(series)} are whole numbers such as {values[0]:,.0f}: "
+                "volumes or sums of money, but hardly prices.",
+                hint,
+            )
+        moving = [each.step for each in movements if each.steps > each.unchanged]
+        step = median(moving) if moving else 0.0
+        if step > (_MAX_WHOLE_STEP if is_whole else _MAX_STEP):
+            raise DataError(
+                f"The values of {_first(series)} change by {step:.0%} from row to row: hardly prices.", hint
+            )
+
+
+ADJUSTED_NOTE: Final = (
+    "no column has closes; the prices are its adjusted closes. To confirm that: --columns date,close"
+)
+"""Said of a table with nothing but adjusted closes."""
+
+_SEVERAL_HINT: Final = (
+    "A table with a column for each symbol must hold prices. Of one column: "
+    "--columns date,close, with empty names for the others"
+)
+
+
+def _first(series: dict[str, list[float]]) -> str:
+    names = list(series)
+    return ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
+
+
+def _is_percent(text: str) -> bool:
+    return text.endswith("%")
+
+
+def _is_named(name: str, role: str) -> bool:
+    return role in role_ranks(name) and (role != "close" or is_definite_close(name) or is_close(name))
+
+
+def _movement(values: Sequence[float]) -> _Movement:
+    changes = [abs(b - a) / abs(a) for a, b in pairwise(values) if a]
+    moves = [change for change in changes if change]
+    return _Movement(median(moves) if moves else 0.0, len(changes) - len(moves), len(changes))
+
+
+def _has_time_of_day(text: str) -> bool:
+    if not has_time(text):
+        return False
+    digits = text.partition(".")[0]
+    if not digits.isdigit():
+        return _MIDNIGHT.search(text) is None
+    if len(digits) in _UNITS_PER_S:
+        return int(digits) % (_DAY_S * _UNITS_PER_S[len(digits)]) != 0
+    return set(digits[8:]) != {"0"}
