@@ -37,6 +37,17 @@ test("a live bar replaces the last one, follows it, or restates an earlier one",
   assert.deepEqual(bars.close, [1, 6, 9, 7, 8]);
 });
 
+test("bars of which only the close is known", () => {
+  const bars = new Bars();
+  assert.ok(!bars.hasOnlyCloses);
+  const none = [null, null];
+  bars.merge({ ...page([10, 20], 5), open: none, high: none, low: none });
+  assert.ok(bars.hasOnlyCloses);
+  assert.deepEqual(bars.row(1), [20, null, null, null, 5, null]);
+  bars.upsert([30, 1, 2, 1, 7, 5]);
+  assert.ok(!bars.hasOnlyCloses);
+});
+
 test("missing indicator values stay missing", () => {
   const values = new IndicatorValues();
   values.merge({ time: [10, 20], values: { "SMA(20)": [null, 4] } });

@@ -15,9 +15,9 @@ export function indexAtOrBefore(times: readonly number[], ms: number): number {
 
 export class Bars {
   time: number[] = [];
-  open: number[] = [];
-  high: number[] = [];
-  low: number[] = [];
+  open: (number | null)[] = [];
+  high: (number | null)[] = [];
+  low: (number | null)[] = [];
   close: number[] = [];
   volume: (number | null)[] = [];
 
@@ -29,8 +29,13 @@ export class Bars {
     return this.time[this.length - 1] ?? NaN;
   }
 
+  /** Whether no bar has more than a close. */
+  get hasOnlyCloses(): boolean {
+    return this.length > 0 && this.open.every((each) => each === null);
+  }
+
   row(at: number): BarRow {
-    return [this.time[at]!, this.open[at]!, this.high[at]!, this.low[at]!, this.close[at]!, this.volume[at] ?? null];
+    return [this.time[at]!, this.open[at] ?? null, this.high[at] ?? null, this.low[at] ?? null, this.close[at]!, this.volume[at] ?? null];
   }
 
   /** Insert or replace a bar. Returns whether it is the last one. */

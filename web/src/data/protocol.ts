@@ -52,7 +52,8 @@ export interface Instruments {
   zone: string[];
 }
 
-export type BarRow = [openMs: number, open: number, high: number, low: number, close: number, volume: number | null];
+/** Open, high and low are null together, where only the close is known. */
+export type BarRow = [openMs: number, open: number | null, high: number | null, low: number | null, close: number, volume: number | null];
 
 export interface LiveBar {
   t: "bar";
@@ -130,9 +131,9 @@ export interface BarsPage {
   instrument: string;
   interval: string;
   time: number[];
-  open: number[];
-  high: number[];
-  low: number[];
+  open: (number | null)[];
+  high: (number | null)[];
+  low: (number | null)[];
   close: number[];
   volume: (number | null)[];
   forming: boolean;

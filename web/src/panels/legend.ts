@@ -77,7 +77,7 @@ export class Legend {
     this.#barValues.hidden = index < 0;
     if (!bars || index < 0) return;
     const [ms, open, high, low, close, volume] = bars.row(index);
-    const before = index ? bars.close[index - 1]! : open;
+    const before = index ? bars.close[index - 1]! : (open ?? NaN);
     const places = decimalPlaces(close);
     const change = close - before;
     const write = (name: string, value: string) => setText(this.#barNodes[name]!, value);

@@ -8,7 +8,6 @@ import {
   CrosshairMode,
   HistogramSeries,
   type IChartApiBase,
-  type IPriceLine,
   type ISeriesApi,
   type ISeriesMarkersPluginApi,
   LineSeries,
@@ -19,6 +18,7 @@ import {
   TickMarkType,
   type Time,
   type UTCTimestamp,
+  type WhitespaceData,
 } from "lightweight-charts";
 import type { Bars, IndicatorValues } from "../data/bars.ts";
 import { formatCompact, decimalPlaces, formatIndicator, isKnown, formatPrice } from "./format.ts";
@@ -46,12 +46,16 @@ export class Plot {
   readonly chart: IChartApiBase<Time>;
   indicatorSeries: IndicatorSeries[] = [];
   readonly #candles: ISeriesApi<"Candlestick", Time>;
+  /** Bars of which only the close is known. */
+  readonly #closes: ISeriesApi<"Line", Time>;
   readonly #volume: ISeriesApi<"Histogram", Time>;
   readonly #markers: ISeriesMarkersPluginApi<Time>;
+  readonly #closeMarkers: ISeriesMarkersPluginApi<Time>;
   readonly #scale: ZonedScale = createZonedScale();
   #colors: Colors;
   #daily = false;
-  #reference: IPriceLine | null = null;
+  #hasOnlyCloses = false;
+  #removeReference = () => {};
 
   constructor(parent: HTMLElement, colors: Colors) {
     this.#colors = colors;
@@ -72,7 +76,9 @@ export class Plot {
     });
     this.#volume.priceScale().applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
     this.#candles = this.chart.addSeries(CandlestickSeries, {});
+    this.#closes = this.chart.addSeries(LineSeries, { lineWidth: 2 });
     this.#markers = createSeriesMarkers(this.#candles, []);
+    this.#closeMarkers = createSeriesMarkers(this.#closes, []);
     this.applyColors(colors);
   }
 
@@ -83,6 +89,7 @@ export class Plot {
       grid: { vertLines: { color: withOpacity(colors.line, 0.5) }, horzLines: { color: withOpacity(colors.line, 0.5) } },
       crosshair: { vertLine: { color: colors.dim, labelBackgroundColor: colors.accent }, horzLine: { color: colors.dim, labelBackgroundColor: colors.accent } },
     });
+    this.#closes.applyOptions({ color: colors.accent });
     this.#candles.applyOptions({ upColor: colors.up, downColor: colors.down, borderVisible: false, wickUpColor: colors.up, wickDownColor: colors.down });
     this.#colorLines();
   }
@@ -92,18 +99,21 @@ export class Plot {
     this.#scale.zone = daily ? "UTC" : zoneName;
     this.#daily = daily;
     const places = decimalPlaces(typicalPrice);
-    this.#candles.applyOptions({ priceFormat: { type: "custom", minMove: 10 ** -places, formatter: (x: number) => formatPrice(x, places) } });
+    for (const series of [this.#candles, this.#closes]) series.applyOptions({ priceFormat: { type: "custom", minMove: 10 ** -places, formatter: (x: number) => formatPrice(x, places) } });
     this.chart.applyOptions({ timeScale: { timeVisible: !daily } });
   }
 
   setData(bars: Bars, values: IndicatorValues): void {
+    this.#hasOnlyCloses = bars.hasOnlyCloses;
     this.#candles.setData(Array.from(bars.time, (_, at) => candle(bars.row(at))));
+    this.#closes.setData(bars.open.includes(null) ? Array.from(bars.time, (_, at) => closePoint(bars.row(at))) : []);
     this.#volume.setData(Array.from(bars.time, (_, at) => this.#volumePoint(bars.row(at))));
     for (const each of this.indicatorSeries) this.#setSeriesData(each, bars, values);
   }
 
   updateBar(row: BarRow, isLast: boolean): void {
     this.#candles.update(candle(row), !isLast);
+    if (row[1] === null) this.#closes.update(closePoint(row), !isLast);
     this.#volume.update(this.#volumePoint(row), !isLast);
   }
 
@@ -151,15 +161,18 @@ export class Plot {
   }
 
   setMarkers(markers: SeriesMarker<Time>[]): void {
-    this.#markers.setMarkers(markers);
+    this.#markers.setMarkers(this.#hasOnlyCloses ? [] : markers);
+    this.#closeMarkers.setMarkers(this.#hasOnlyCloses ? markers : []);
   }
 
   /** Draw a line at the reference price of an alert. */
   setReferencePrice(reference: number | null): void {
-    if (this.#reference) this.#candles.removePriceLine(this.#reference);
-    this.#reference = null;
+    this.#removeReference();
+    this.#removeReference = () => {};
     if (reference === null) return;
-    this.#reference = this.#candles.createPriceLine({ price: reference, color: this.#colors.dim, lineStyle: LineStyle.Dashed, lineWidth: 1, title: "reference", axisLabelVisible: true });
+    const series: ISeriesApi<"Candlestick" | "Line", Time> = this.#hasOnlyCloses ? this.#closes : this.#candles;
+    const line = series.createPriceLine({ price: reference, color: this.#colors.dim, lineStyle: LineStyle.Dashed, lineWidth: 1, title: "reference", axisLabelVisible: true });
+    this.#removeReference = () => series.removePriceLine(line);
   }
 
   setLogScale(on: boolean): void {
@@ -180,7 +193,7 @@ export class Plot {
 
   #volumePoint([ms, open, , , close, volume]: BarRow) {
     if (!isKnown(volume)) return { time: chartTime(ms) };
-    return { time: chartTime(ms), value: volume, color: withOpacity(close >= open ? this.#colors.up : this.#colors.down, 0.35) };
+    return { time: chartTime(ms), value: volume, color: withOpacity(close >= (open ?? close) ? this.#colors.up : this.#colors.down, 0.35) };
   }
 
   #formatTime(time: Time): string {
@@ -204,5 +217,8 @@ export class Plot {
   }
 }
 
-const candle = ([ms, open, high, low, close]: BarRow): CandlestickData<Time> => ({ time: chartTime(ms), open, high, low, close });
+const candle = ([ms, open, high, low, close]: BarRow): CandlestickData<Time> | WhitespaceData<Time> =>
+  open === null || high === null || low === null ? { time: chartTime(ms) } : { time: chartTime(ms), open, high, low, close };
+
+const closePoint = ([ms, open, , , close]: BarRow) => (open === null ? { time: chartTime(ms), value: close } : { time: chartTime(ms) });
 
