@@ -63,3 +63,31 @@ def test_a_backtest_rejects_and_counts_them(tmp_path: Path) -> None:
     path = write(tmp_path, SPREAD + "2024-01-08,1,2,0.5,1,5\n")
     _, err = run("rules", "test", "default", "--data", path, "--bars", "1d", "--allow-negative-prices")
     assert "rejected: 3 price_nonpositive" in err
+
+
+@pytest.mark.parametrize("style", ["-{}", "({})", "{}-", "-${}", "−{}"])
+def test_ways_to_write_them(tmp_path: Path, style: str) -> None:
+    rows = [f"2024-01-{n},{n},{n - 0.25},{n + 0.5},{n + 0.25}" for n in range(10, 30)]
+    cells = [[day, *map(style.format, prices)] for day, *prices in (row.split(",") for row in rows)]
+    path = write(
+        tmp_path, "\n".join(map(",".join, [["Date", "Open", "High", "Low", "Close"], *cells])) + "\n"
+    )
+    (batch,) = open_csv(path, NEGATIVE).batches()
+    assert batch.records["low"].to_list() == [-(n + Decimal("0.5")) for n in range(10, 30)]
+    assert not batch.rejects
+    with pytest.raises(DataError) as caught:
+        open_csv(path)
+    assert "--allow-negative-prices" in caught.value.hint
+
+
+def test_a_warning_names_the_option(tmp_path: Path) -> None:
+    """Every command shows warnings; one typing error is none."""
+    path = write(tmp_path, SPREAD + "2024-01-08,1,2,0.5,1,5\n2024-01-09,1,2,0.5,1,5\n")
+    (warning,) = open_csv(path).warnings
+    assert "4 of its first 6 rows" in warning
+    assert "--allow-negative-prices" in warning
+    assert not open_csv(path, NEGATIVE).warnings
+    good = "".join(f"2024-01-{n},1,2,0.5,1.5,7\n" for n in range(10, 30))
+    header = SPREAD.splitlines()[0]
+    for bad in ("2024-02-01,1,2,-0.5,1.5,7\n", "2024-02-01,1,-999,-999,-999,7\n" * 4):
+        assert not open_csv(write(tmp_path, f"{header}\n{good}{bad}")).warnings

@@ -53,6 +53,7 @@ class Decided(NamedTuple):
     interval: Decision[str]
     zone: Decision[ZoneChoice]
     scale: Decision[int]
+    negative_prices: Decision[bool]
 
     @property
     def warnings(self) -> list[str]:
@@ -78,13 +79,19 @@ def list_decisions(
     order
         How its rows are ordered.
     """
-    date, scale = decided.date, decided.scale
+    date, scale, negative = decided.date, decided.scale, decided.negative_prices
     separator = "--decimal" if options.decimal else "the numbers can be read in this way"
     return (
         *_format_decisions(scan, options),
         *_column_decisions(scan, parser, options, decided.volume.warning),
         FileDecision("decimal separator", scan.decimal_separator, separator),
         FileDecision("price scale", parser.number_format.scale, scale.reason, scale.warning),
+        FileDecision(
+            "prices below 0",
+            "accepted" if negative.value else "rejected",
+            negative.reason,
+            negative.warning,
+        ),
         FileDecision("date format", parser.time_format.name, date.reason, date.warning),
         FileDecision("order", order, "the times of the rows"),
         *_series_decisions(parser, decided),

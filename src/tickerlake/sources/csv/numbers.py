@@ -133,14 +133,15 @@ class NumberFormat:
 
 
 def bare_number(text: str) -> str:
-    """Return a number without currency, percent sign and suffix; empty if the text is not a number."""
+    """Return a number without currency, percent sign and suffix; empty if the text is not a number.
+
+    Numbers in parentheses, or with a minus at the end, are negative.
+    """
     text = text.strip()
     if len(text) > _MAX_NUMBER_LENGTH:
         return ""
-    if text.startswith("(") and text.endswith(")"):
-        text = text[1:-1]
-    if re.search(r"\d-$", text):
-        text = text[:-1]
+    if (text.startswith("(") and text.endswith(")")) or re.search(r"\d-$", text):
+        text = "-" + text.strip("()-")
     text = re.sub(_AFFIXES, "", text).strip()
     text = re.sub(rf"^-\s*[{_CURRENCY_SIGNS}]\s*", "-", text)
     text = re.sub(_SUFFIX_PATTERN, "", text)

@@ -54,7 +54,7 @@ from tickerlake.sources.csv.detect.repeated_hours import find_repeated_hours
 from tickerlake.sources.csv.detect.rows import LINE
 from tickerlake.sources.csv.detect.scale import choose_scale
 from tickerlake.sources.csv.detect.scan import FileScan, scan_file
-from tickerlake.sources.csv.detect.sentinels import find_sentinels
+from tickerlake.sources.csv.detect.sentinels import choose_negative_prices, find_sentinels
 from tickerlake.sources.csv.numbers import NumberFormat
 from tickerlake.sources.csv.parse import EVENT_NS, IS_RECORD, REASON, Parser
 from tickerlake.sources.merge import merge, read_run, write_run
@@ -346,12 +346,14 @@ def open_file(
     if repeated_hours is not None:
         zone = replace(zone, reason=f"{zone.reason}; the hour that clocks repeat by the order of rows")
     scale = choose_scale(scan, options, zone.value.zone, symbol.value.symbols)
-    decided = Decided(volume, date, symbol, interval, zone, scale)
+    number_format = NumberFormat(scan.decimal_separator, scale.value)
+    sentinels = find_sentinels(scan.head, number_format, negative_prices=options.negative_prices)
+    negative = choose_negative_prices(scan, options, number_format, sentinels, name)
+    decided = Decided(volume, date, symbol, interval, zone, scale, negative)
     warnings = [*dialect.warnings, *decided.warnings]
     extra_columns = layout.extra_columns() | {
         f"c{i}": layout.names[i] for i in layout.date_duplicates if i not in date.value.date_duplicates
     }
-    number_format = NumberFormat(scan.decimal_separator, scale.value)
     parser = Parser(
         name,
         scan.head,
@@ -363,8 +365,8 @@ def open_file(
         period_end_dates,
         extra_columns,
         ts_recv_ns or clock.now_ns(),
-        options.negative_prices,
-        find_sentinels(scan.head, number_format, negative_prices=options.negative_prices),
+        negative.value,
+        sentinels,
         daily_times,
         repeated_hours,
     )

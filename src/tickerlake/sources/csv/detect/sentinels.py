@@ -7,8 +7,11 @@ from typing import Final
 import polars as pl
 
 from tickerlake.model.schema import BAR, DECIMAL, QUOTE, TRADE
+from tickerlake.sources.csv.detect.decide import Decision
 from tickerlake.sources.csv.detect.head import FileHead
 from tickerlake.sources.csv.detect.layout import PRICES
+from tickerlake.sources.csv.detect.options import Options
+from tickerlake.sources.csv.detect.scan import FileScan
 from tickerlake.sources.csv.numbers import NumberFormat
 
 PRICE_ROLES: Final[dict[str, tuple[str, ...]]] = {
@@ -96,6 +99,36 @@ def find_sentinels(
     return found
 
 
+def choose_negative_prices(
+    scan: FileScan,
+    options: Options,
+    numbers: NumberFormat,
+    sentinels: dict[str, tuple[Decimal, ...]],
+    name: str,
+) -> Decision[bool]:
+    """Return whether prices of 0 and below are accepted; a warning if several of the first rows have some."""
+    if options.negative_prices:
+        return Decision(value=True, reason="--allow-negative-prices")
+    head = scan.head
+    layout = head.dialect.layout
+    columns = layout.columns_by_role()
+    is_negative = [
+        (_parse(numbers, f"c{column}") < 0)
+        & ~_parse(numbers, f"c{column}").is_in(pl.Series(sentinels[role], dtype=DECIMAL).implode())
+        for role in (*PRICES, "price", "bid_price", "ask_price")
+        if role in sentinels
+        for column in columns[role]
+    ]
+    count = int(head.first_rows.select(pl.any_horizontal(is_negative).sum()).item())
+    rows = len(head.first_rows)
+    warning = (
+        f"{name}: {count:,} of its first {rows:,} rows have prices below 0, which are rejected. "
+        "If they are real (spreads, futures): --allow-negative-prices"
+    )
+    is_frequent = count >= min(_MIN_REPEATED, rows)
+    return Decision(value=False, reason="unless specified", warning=warning if is_frequent else "")
+
+
 def _quantity_sentinels(role: str, values: pl.Series) -> set[Decimal]:
     none = _QUANTITY_LIMITS | {-limit for limit in _QUANTITY_LIMITS}
     suspects = set(_NINES)
@@ -110,11 +143,13 @@ def _quantity_sentinels(role: str, values: pl.Series) -> set[Decimal]:
 
 def _first_values(head: FileHead, columns: Iterable[int], numbers: NumberFormat) -> pl.Series:
     """Return the numbers of some columns in the first rows."""
-    cells = [head.first_rows.get_column(f"c{column}").cast(pl.String).alias("text") for column in columns]
-    texts = pl.concat(cells).drop_nulls()
-    text = pl.col("text")
-    number = pl.coalesce(numbers.parse_plain(text), numbers.parse_lenient(text))
-    return texts.to_frame().select(number).to_series().drop_nulls().rename("value")
+    values = [head.first_rows.select(_parse(numbers, f"c{c}").alias("value")).to_series() for c in columns]
+    return pl.concat(values).drop_nulls()
+
+
+def _parse(numbers: NumberFormat, column: str) -> pl.Expr:
+    text = pl.col(column).cast(pl.String)
+    return pl.coalesce(numbers.parse_plain(text), numbers.parse_lenient(text))
 
 
 def clear_sentinels(
