@@ -212,6 +212,7 @@ def test_suspicious_prices(tmp_path: Path, scale: int, advice: int) -> None:
         (4, "날짜,시가,고가,저가,종가,거래량", "QAA.csv"),
         (4, HEADER, "005999.csv"),
         (4, HEADER, "QAA.KS.csv"),
+        (4, HEADER, "BTC-USD.csv"),
         (4, HEADER, "QAA.JK.csv"),
         (2, HEADER, "QAA.csv"),
         (0, HEADER, "QAA.csv"),
@@ -222,3 +223,17 @@ def test_large_prices_that_are_real(tmp_path: Path, scale: int, header: str, nam
     source = open_csv(daily(tmp_path, scale=scale, header=header, name=name))
     assert not source.warnings
     assert read(source)[0]["close"] == 102 * Decimal(10) ** scale
+
+
+def test_large_prices_with_fractional_volumes(tmp_path: Path) -> None:
+    """Coins are traded in fractions, stocks are not."""
+    path = daily(tmp_path, scale=4)
+    path.write_text(path.read_text().replace("\n", ".25\n").replace(".25", "", 1))
+    assert not open_csv(path).warnings
+
+
+@pytest.mark.parametrize("form", ["{} (KRW)", "{}_VND", "{} TWD", "{} in CLP"])
+def test_a_currency_in_names_is_no_symbol(tmp_path: Path, form: str) -> None:
+    names = [form.format(name) for name in ("Open", "High", "Low", "Close")]
+    path = daily(tmp_path, scale=2, header=",".join(["Date", *names, "Volume"]))
+    assert open_csv(path).symbols == ["QAA"]

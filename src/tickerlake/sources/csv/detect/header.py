@@ -25,7 +25,8 @@ from tickerlake.sources.csv.detect.wide import complete_symbols, split_panel_nam
 from tickerlake.sources.csv.numbers import bare_number, is_missing
 
 _UNIT_NAMES: Final = frozenset(
-    "USD EUR GBP GBX CHF JPY INR CAD AUD HKD CNY SEK NOK DKK PLN STK PCS KPL".split()
+    "USD EUR GBP GBX CHF JPY INR CAD AUD HKD CNY SEK NOK DKK PLN KRW VND TWD SGD NZD THB MYR PHP MXN ZAR CZK "
+    "HUF ILS CLP PKR STK PCS KPL".split()
 )
 _MIN_CHECKED_ROWS: Final = 5
 """On fewer rows, one broken row could make a correct header look wrong."""

@@ -44,6 +44,7 @@ ROLE_RANKS: Final = _load_role_ranks()
 _NOISE_WORDS: Final = frozenset(
     """
     usd eur gbp gbx inr rs chf jpy cad aud hkd cny rub brl usdt usdc btc eth px raw unadjusted local in of the
+    sek nok dkk pln krw vnd twd sgd nzd thb myr php mxn zar czk huf ils clp pkr
     de du des
     nos pcs units ks kpl db stk sum total ohlc candle bar daily intraday regular utc gmt et est edt ct cst cet
     ist jst hkt msk

@@ -31,7 +31,8 @@ _LARGE_ZONES: Final = frozenset(
 )
 """Of currencies whose prices have five digits, and often end in zeros."""
 
-_KOREAN_CODE: Final = r"^A?\d{6}$"
+_REAL_SYMBOLS: Final = r"^A?\d{6}$|BTC|XBT|ETH|USDT|USDC"
+"""Codes of Korea, and coins."""
 
 
 def choose_scale(scan: FileScan, options: Options, zone: str, symbols: Sequence[str]) -> Decision[int]:
@@ -65,7 +66,9 @@ def _first_prices(scan: FileScan) -> pl.Series:
 def _scale_warning(scan: FileScan, zone: str, symbols: Sequence[str]) -> str:
     if zone in _LARGE_ZONES or _has_large_currency(scan):
         return ""
-    if symbols and bool(pl.Series(list(symbols), dtype=pl.String).str.contains(_KOREAN_CODE).all()):
+    if symbols and bool(pl.Series(list(symbols), dtype=pl.String).str.contains(_REAL_SYMBOLS).all()):
+        return ""
+    if _has_fractional_sizes(scan):
         return ""
     texts = _first_prices(scan)
     number = NumberFormat(scan.decimal_separator)
@@ -82,6 +85,14 @@ def _scale_warning(scan: FileScan, zone: str, symbols: Sequence[str]) -> str:
         f"If they count fractions of the currency, specify --price-scale {9 if is_nano else 4}; "
         "if they are real (won, rupiah), --price-scale 0."
     )
+
+
+def _has_fractional_sizes(scan: FileScan) -> bool:
+    """Return whether volumes have fractions, as those of coins and currencies; those of stocks do not."""
+    columns = scan.head.dialect.layout.columns_by_role()
+    sizes = [c for role in ("volume", "size", "bid_size", "ask_size") for c in columns.get(role, [])]
+    pattern = rf"\d\{scan.decimal_separator}\d*[1-9]"
+    return any(bool(scan.head.first_rows.get_column(f"c{c}").str.contains(pattern).any()) for c in sizes)
 
 
 def _has_large_currency(scan: FileScan) -> bool:

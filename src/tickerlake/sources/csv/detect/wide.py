@@ -25,7 +25,8 @@ _QUALIFIERS: Final = frozenset(
 """The same, but next to other symbols they are symbols: ``NET``, ``X``."""
 
 _FIAT: Final = frozenset(
-    "usd eur gbp gbx chf jpy cad aud hkd cny inr rub brl sek nok dkk pln usdt usdc".split()
+    "usd eur gbp gbx chf jpy cad aud hkd cny inr rub brl sek nok dkk pln usdt usdc "
+    "krw vnd twd sgd nzd thb myr php mxn zar czk huf ils clp pkr".split()
 )
 _CURRENCIES: Final = _FIAT | frozenset("btc eth".split())
 _INTERVAL_WORD: Final = re.compile(r"\d+[a-z]{1,3}|[mhd]\d+", re.IGNORECASE)
