@@ -1,6 +1,7 @@
 """A volume that is 0 on every row beside a tick volume that is not: the tick volume, with a word about it."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,23 @@ def test_other_columns_decide(tmp_path: Path) -> None:
     source = open_csv(path, Options(tz="UTC", columns=columns))
     assert volumes(source) == [0] * 30
     assert not source.warnings
+
+
+@pytest.mark.parametrize(
+    ("base", "money"), [("QSOL", "USDT"), ("SOL", "USD"), ("BTC", "KRW"), ("DOGE", "BUSD")]
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_volume_in_units_of_the_instrument_comes_before_one_in_money(
+    tmp_path: Path, base: str, money: str, swapped: bool
+) -> None:
+    # money that is not the product with a price of the row, as where a vendor adds it up from trades
+    columns = {f"Volume {base}": "10.5", f"Volume {money}": "304000"}
+    names = sorted(columns, reverse=swapped)
+    rows = "".join(
+        f"{1609459200 + 3600 * hour},28900,28940,28865,28910,{','.join(columns[name] for name in names)}\n"
+        for hour in range(8)
+    )
+    path = tmp_path / "QTCUSD_1h.csv"
+    path.write_text(f"unix,open,high,low,close,{','.join(names)}\n{rows}")
+    (batch,) = open_csv(path).batches()
+    assert batch.records["volume"].unique().to_list() == [Decimal("10.5")]

@@ -64,7 +64,12 @@ _PRICE_WORDS: Final = frozenset(
     preț τιμή цена saham
     """.split()
 )
-_CURRENCY_WORDS: Final = frozenset("usd usdt usdc eur gbp jpy inr".split())
+_CURRENCY_WORDS: Final = frozenset(
+    """
+    usd usdt usdc busd fdusd tusd dai eur eurt gbp jpy inr krw try aud cad chf brl cny hkd sgd zar mxn idr
+    thb vnd rub uah ngn pln
+    """.split()
+)
 _QUANTITY_WORDS: Final = frozenset("volume vol qty qnty quantity shares volumen wolumen".split())
 MS_OF_DAY_NAMES: Final = frozenset(
     "msofday millisecondsofday millisecondssincemidnight mssincemidnight".split()
@@ -351,18 +356,19 @@ def role_ranks(name: str) -> dict[str, int]:
         return matches
     if (
         core_words
+        and core_words[0] in {"volume", "vol"}
+        and len(core_words) == 2
+        and re.search(r"[ _(]+[A-Z0-9]{2,6}\)?$", name.strip())
+    ):
+        rank = 500 + 50 * bool(_CURRENCY_WORDS & set(words))
+        return {"volume": rank, "size": rank}  # `Volume SOL`, before `Volume KRW`
+    if (
+        core_words
         and _QUANTITY_WORDS & set(core_words)
         and not _NOT_QUANTITY_WORDS & set(core_words)
         and not _SIDE_WORDS.keys() & set(words)
     ):
         return {"volume": 950, "size": 950}  # `TTL_TRD_QNTY`
-    if (
-        core_words
-        and core_words[0] in {"volume", "vol"}
-        and len(core_words) == 2
-        and re.search(r"[ _(]+[A-Z0-9]{2,6}\)?$", name.strip())
-    ):
-        return {"volume": 500, "size": 500}  # `Volume BTC`
     if _TIME_WORDS & set(core_words) and not _OTHER_TIME_WORDS & set(core_words):
         return {"time": 900}
     if _ADJUSTED_WORDS & set(core_words):
