@@ -224,7 +224,5 @@ def _evaluate(expression: pl.Expr, text: str) -> object:
 def slug(text: str) -> str:
     """Return a symbol derived from any text, empty if nothing is left: ``DATASET-STOCKS``."""
     return (
-        re.sub(r"[^A-Z0-9]+", "-", text.upper())[: _MAX_SLUG_LENGTH + 1]
-        .strip("-")[:_MAX_SLUG_LENGTH]
-        .strip("-")
+        re.sub(r"[\W_]+", "-", text.upper())[: _MAX_SLUG_LENGTH + 1].strip("-")[:_MAX_SLUG_LENGTH].strip("-")
     )

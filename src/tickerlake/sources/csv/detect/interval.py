@@ -24,10 +24,11 @@ _INTERVAL_NAMES: Final = {
 }  # fmt: skip
 _UNIT_ALIASES: Final = {
     "s": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s", "m": "m", "min": "m", "mins": "m",
-    "minute": "m", "minutes": "m", "t": "m", "h": "h", "hr": "h", "hour": "h", "hours": "h", "d": "d",
-    "day": "d", "days": "d", "w": "w", "wk": "w", "week": "w", "mo": "mo", "mon": "mo", "mth": "mo",
-    "month": "mo", "y": "y",
+    "minute": "m", "minutes": "m", "t": "m", "h": "h", "hr": "h", "hrs": "h", "hour": "h", "hours": "h",
+    "d": "d", "day": "d", "days": "d", "w": "w", "wk": "w", "week": "w", "mo": "mo", "mon": "mo",
+    "mth": "mo", "month": "mo", "y": "y",
 }  # fmt: skip
+_ISO_DURATION: Final = re.compile(r"P(?:(T)(?=\d+[DHMS]$)|(?=\d+[DWMY]$))(\d{1,4})([A-Z])", re.IGNORECASE)
 _MINUTE_S: Final = MINUTE_NS // SECOND_NS
 _USUAL_LENGTHS_S: Final = (
     *(1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30),
@@ -49,7 +50,10 @@ _MIN_COMMON_SHARE: Final = 0.1
 
 
 def parse_interval(text: str) -> str:
-    """Return the interval of a text (``5min``, ``M5``, ``1D``, ``daily``, ``60`` minutes), empty if none."""
+    """Return the interval of a text (``5min``, ``M5``, ``1D``, ``PT1H``, ``daily``), empty if none."""
+    if match := _ISO_DURATION.fullmatch(text.strip()):
+        is_month = match[3] in "Mm" and not match[1]
+        text = f"{match[2]}{'mo' if is_month else match[3].lower()}"
     plain = text.strip().lower().replace(" ", "").replace("-", "").replace("_", "")
     if plain in _INTERVAL_NAMES:
         return _INTERVAL_NAMES[plain]
