@@ -46,3 +46,11 @@ def test_options_override_detection(tmp_path: Path) -> None:
 def test_inspect_has_no_strict_option() -> None:
     _, err = run("inspect", DATA / "newest_first.csv", "--strict", exit_code=2)
     assert "--strict" in err
+
+
+def test_an_invalid_symbol_is_explained(tmp_path: Path) -> None:
+    rows = "".join(f"2024-01-0{day},株,1,2,1,2\n" for day in range(2, 9)) + "2024-01-09,/,1,2,1,2\n"
+    (tmp_path / "x.csv").write_text("Date,Symbol,Open,High,Low,Close\n" + rows)
+    out, _ = run("inspect", "x.csv", cwd=tmp_path)
+    assert "7 accepted, 1 rejected, 1 symbol_invalid" in out
+    assert "→ A symbol has up to 64 printable characters" in out

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from tickerlake.model.instrument import SYMBOL_RULES
+
 
 class RejectReason(StrEnum):
     """Why a CSV row is not a record, or why a record cannot be used to build bars."""
@@ -47,6 +49,7 @@ class RejectReason(StrEnum):
 
 
 _REMEDIES: Final = {
+    RejectReason.SYMBOL_INVALID: SYMBOL_RULES,
     RejectReason.PRICE_NONPOSITIVE: "If prices of 0 and below are real (spreads, futures): "
     "--allow-negative-prices",
     RejectReason.SIZE_ZERO: "A trade has a size. If that column holds none, name the columns without it: "

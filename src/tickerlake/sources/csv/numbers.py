@@ -151,7 +151,10 @@ def bare_number(text: str) -> str:
 def is_missing(text: str) -> bool:
     """Return whether a text stands for a missing number."""
     text = text.strip().lower()
-    return text in MISSING_VALUES or (text[:1] in "-+in13#" and re.match(_MISSING_PATTERN, text) is not None)
+    return text in MISSING_VALUES or (
+        # most numbers have none of these
+        any(sign in text for sign in "#ne") and re.match(_MISSING_PATTERN, text) is not None
+    )
 
 
 def is_missing_expr(text: pl.Expr) -> pl.Expr:
