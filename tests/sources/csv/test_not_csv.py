@@ -104,6 +104,12 @@ def test_a_page_in_an_archive(tmp_path: Path) -> None:
         assert "a page (HTML)" in refusal(tmp_path, content, name).message
 
 
+@pytest.mark.parametrize("first", ["From: <Saved by Blink>", "MIME-Version: 1.0", "Received: by mx"])
+def test_a_saved_page_with_its_parts(tmp_path: Path, first: str) -> None:
+    text = f"{first}\nDate: Sun, 17 Aug 2025\nMIME-Version: 1.0\nContent-Type: multipart/related\n\n{PAGE}"
+    assert "is a saved web page (MHTML) or an e-mail, not CSV" in refusal(tmp_path, text).message
+
+
 def test_tables_that_begin_like_something_else(tmp_path: Path) -> None:
     """Headers in brackets, symbols such as ORC, and a last line without an end are ordinary CSV."""
     path = tmp_path / "AAA.csv"

@@ -32,7 +32,7 @@ CHUNK_BYTES: Final = 4 << 20
 MAX_LINE_BYTES: Final = 1 << 20
 """A longer line is not a row of prices: it bounds memory for files without line ends."""
 
-CODE_PAGES: Final = ("cp1252", "cp1250", "cp1251", "cp949", "cp932", "gb18030", "big5", "cp1254")
+CODE_PAGES: Final = ("cp1252", "cp1250", "cp1251", "cp949", "cp932", "gb18030", "cp950", "cp1254")
 """Encodings to try if a file is not UTF-8."""
 
 _MAX_CHUNK_LINES: Final = 200_000
@@ -304,7 +304,7 @@ class _MeteredReader(io.RawIOBase):
 
 
 def detect_text_file(
-    file: Traversable, score_text: Callable[[str], int] = len, *, chunk_bytes: int = CHUNK_BYTES
+    file: Traversable, score_text: Callable[[str], float] = len, *, chunk_bytes: int = CHUNK_BYTES
 ) -> tuple[TextFile, bytes]:
     """Detect compression by the file's first bytes, encoding and line ends by its beginning.
 
@@ -404,9 +404,9 @@ def _detect_encoding(head: bytes) -> str:
     return "utf-8"
 
 
-def _detect_code_page(data: bytes, score_text: Callable[[str], int]) -> str:
+def _detect_code_page(data: bytes, score_text: Callable[[str], float]) -> str:
     """Return the encoding in which the beginning of a file has the highest score."""
-    best, best_score = CODE_PAGES[0], -1
+    best, best_score = CODE_PAGES[0], -1.0
     for encoding in CODE_PAGES:
         try:
             # a character of two bytes may be truncated at the end

@@ -52,6 +52,9 @@ _HTML: Final = re.compile(
     re.IGNORECASE,
 )
 _OFFICE_PAGE: Final = re.compile(r"urn:schemas-microsoft-com:office|progid=\"Excel\.Sheet\"")
+_MIME: Final = re.compile(
+    r"^(MIME-Version:|Snapshot-Content-Location:|Content-Type:\s*multipart/)", re.IGNORECASE | re.MULTILINE
+)
 _TAG: Final = re.compile(r"<[^<>]*>")
 _HEADER_IN_BRACKETS: Final = re.compile(r"<[A-Za-z_ ]+>\s*[,;\t|]|\[[^\]\"'{]*\]?\s*[,;\t|]")
 """``<TICKER>,<PER>,…`` and ``[Date],[Open],…`` are headers."""
@@ -107,7 +110,7 @@ def check_is_no_document(name: str, members: Collection[str]) -> None:
 
 
 def check_is_table(name: str, lines: Sequence[str]) -> None:
-    """Raise an error for lines that begin a page, XML or JSON."""
+    """Raise an error for lines that begin a page, an e-mail, XML or JSON."""
     text = "\n".join(line[:_CHARACTERS] for line in lines[:_LINES]).lstrip("\ufeff \n\t\r")[:_CHARACTERS]
     if _HEADER_IN_BRACKETS.match(text):
         return
@@ -115,6 +118,11 @@ def check_is_table(name: str, lines: Sequence[str]) -> None:
         raise _page_error(name, text)
     if text.startswith(("{", "[")):
         raise _json_error(name, lines)
+    if _MIME.search(text):
+        raise DataError(
+            f"{name} is a saved web page (MHTML) or an e-mail, not CSV: {_shorten(text)}",
+            "Open it in a browser, and export its table as CSV.",
+        )
 
 
 def no_rows_error(name: str, lines: Sequence[str], header_line: int) -> DataError:

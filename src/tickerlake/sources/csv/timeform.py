@@ -142,6 +142,15 @@ class TimeFormat:
         return "1mo" if "%Y" in self.format and "%d" not in self.format else ""
 
     @property
+    def is_midnight(self) -> bool:
+        """True if the text has a time of day, which is midnight on every row."""
+        return (
+            self.date_only
+            and "%" in self.format
+            and re.search(r"\d", re.sub("%.", "", self.format)) is not None
+        )
+
+    @property
     def _is_compact(self) -> bool:
         """True if the text is digits alone: ``20240102``."""
         return "%" in self.format and not re.sub("%(?:3f|.)", "", self.format)

@@ -21,9 +21,25 @@ _ZONE_WORDS: Final[dict[str, str]] = {
     "newyork": "America/New_York", "ct": "America/Chicago", "cst": "America/Chicago",
     "cdt": "America/Chicago", "chicago": "America/Chicago", "cet": "Europe/Berlin", "cest": "Europe/Berlin",
     "mez": "Europe/Berlin", "london": "Europe/London", "ist": "Asia/Kolkata", "jst": "Asia/Tokyo",
-    "hkt": "Asia/Hong_Kong", "msk": "Europe/Moscow", "kst": "Asia/Seoul",
+    "hkt": "Asia/Hong_Kong", "msk": "Europe/Moscow", "kst": "Asia/Seoul", "eet": "Europe/Athens",
+    "eest": "Europe/Athens", "wet": "Europe/Lisbon", "pst": "America/Los_Angeles",
+    "pdt": "America/Los_Angeles", "pacific": "America/Los_Angeles", "aest": "Australia/Sydney",
+    "aedt": "Australia/Sydney", "sydney": "Australia/Sydney", "sgt": "Asia/Singapore",
+    "sast": "Africa/Johannesburg", "tokyo": "Asia/Tokyo", "hongkong": "Asia/Hong_Kong",
+    "shanghai": "Asia/Shanghai", "beijing": "Asia/Shanghai", "kolkata": "Asia/Kolkata",
+    "moscow": "Europe/Moscow", "seoul": "Asia/Seoul", "frankfurt": "Europe/Berlin", "berlin": "Europe/Berlin",
+    "paris": "Europe/Paris", "zurich": "Europe/Zurich",
 }  # fmt: skip
 """The zone that a word in a column's name means; ``Time (EST)`` usually includes summer time."""
+
+MEANINGS: Final[dict[str, tuple[str, ...]]] = {
+    "CST": ("America/Chicago", "Asia/Shanghai"),
+    "IST": ("Asia/Kolkata", "Asia/Jerusalem"),
+}
+"""Abbreviations that several zones share, the usual one first."""
+
+_SHORT_WORDS: Final = frozenset({"et", "ct"})
+"""Words of other languages as well: ``Date et heure``. In a name, they are zones at its end."""
 
 _VENUE_SUFFIXES: Final[dict[str, str]] = {
     "Europe/London": "L IL LN",
@@ -107,7 +123,10 @@ def zone_from_header(name: str) -> str:
 
     ``Time (UTC+8)`` is a zone without daylight saving, as is ``EST (no DST)``.
     """
-    if offset := re.search(r"(?i)\b(?:UTC|GMT)\s*([+-−])\s*(\d{1,2})(?::?(\d\d))?(?!\d)", name):
+    zones = re.findall(r"[A-Z][A-Za-z]+(?:/[A-Z][A-Za-z_]+[+-]?\d{0,2}){1,2}", name)
+    if zone := next(filter(_is_zone, zones), ""):
+        return zone
+    if offset := re.search(r"(?i)(?:\b|_)(?:UTC|GMT)\s*([+-−])\s*(\d{1,2})(?::?(\d\d))?(?!\d)", name):
         sign = -1 if offset[1] == "-" else 1
         return _zone_of_offset(sign * (60 * int(offset[2]) + int(offset[3] or 0)))
     if fixed := re.search(
@@ -115,10 +134,19 @@ def zone_from_header(name: str) -> str:
     ):
         hours = OFFSETS.get(fixed[1].upper(), "").partition(":")[0]
         return _zone_of_offset(60 * int(hours)) if hours else ""
-    for word in re.split(r"[^a-z0-9]+", name.lower()):
-        if word in _ZONE_WORDS:
-            return _ZONE_WORDS[word]
-    return next((zone for zone in re.findall(r"[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+", name) if _is_zone(zone)), "")
+    return _ZONE_WORDS.get(zone_word(name).lower(), "")
+
+
+def zone_word(name: str) -> str:
+    """Return the word that names a time zone in a column's name, in upper case; empty if there is none."""
+    joined = re.sub(r"(?i)\b(new|hong)[ _](york|kong)\b", lambda m: "".join(m.groups()).lower(), name)
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", joined)
+    found = (
+        word
+        for i, word in enumerate(words)
+        if word.lower() in _ZONE_WORDS and (word.lower() not in _SHORT_WORDS or i == len(words) - 1)
+    )
+    return next(found, "").upper()
 
 
 def _zone_of_offset(minutes: int) -> str:

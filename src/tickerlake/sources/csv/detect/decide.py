@@ -14,12 +14,18 @@ from tickerlake.model.duration import DAY_NS, SECOND_NS
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
 from tickerlake.sources.csv.detect.daily_times import DailyChoice, DailyTimes, choose_daily_times
 from tickerlake.sources.csv.detect.file_name import infer_symbol, parse_file_name
+from tickerlake.sources.csv.detect.header_zone import (
+    FROM_HEADER,
+    check_header_zone,
+    check_not_local,
+    header_zone,
+)
 from tickerlake.sources.csv.detect.interval import infer_interval, parse_interval, share_true
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.order import TimeOrder
 from tickerlake.sources.csv.detect.scan import DateEvidence, FileScan
 from tickerlake.sources.csv.timeform import TimeFormat
-from tickerlake.sources.csv.zones import zone_from_file_name, zone_from_header, zone_from_symbols
+from tickerlake.sources.csv.zones import zone_from_file_name, zone_from_symbols
 
 _SAMPLE_ROWS: Final = 1000
 _MAX_EXTRA_UNPARSED_SHARE: Final = 0.05
@@ -260,19 +266,25 @@ def choose_interval(
             )
         return Decision(declared, origin)
     name_interval = parse_file_name(scan.head.text_file.name).interval
-    if gaps.is_empty() and name_interval and not time_format.date_only:
+    has_times = time_format.is_midnight or not time_format.date_only
+    if gaps.is_empty() and name_interval and has_times:
         return Decision(name_interval, "file name")
     if not inferred and name_interval and _intervals_agree(name_interval, inferred, gaps):
         return Decision(name_interval, "file name and the time between rows")
     if gaps.len() and (not inferred or _are_event_bars(scan, inferred, order)):
         raise _not_time_bars_error(name, gaps)
-    if not inferred:
+    if not inferred or (has_times and order.rows == 1):
         raise DataError(f"{name}: its rows do not show the length of a bar.", "Specify it: --interval 1m")
     warning = ""
     if name_interval and gaps.len() and not _intervals_agree(name_interval, inferred, gaps):
         warning = (
             f"{name} is called {name_interval}, but its rows are {inferred} apart: "
             f"read as bars of {inferred}."
+        )
+    elif gaps.is_empty() and has_times:
+        warning = (
+            f"{name}: each symbol has one row, at midnight: bars of {inferred} are assumed. "
+            "Specify their length with --interval."
         )
     elif name_interval and name_interval not in DAILY_OR_LONGER and inferred not in DAILY_OR_LONGER:
         return Decision(name_interval, "file name and the time between rows")
@@ -367,8 +379,13 @@ def choose_zone(
         has_offsets = time_format.zone == "offset"
         reason = "every time has its offset" if has_offsets else "time since 1970 is UTC"
         return Decision(ZoneChoice(time_format, zone), reason)
+    columns = _time_columns(scan)
     if zone:
-        return Decision(ZoneChoice(replace(time_format, zone=zone), zone), origin)
+        warning = ""
+        if origin == FROM_HEADER:
+            warning = check_header_zone(name, columns, zone, scan.evidence[0].order)
+        return Decision(ZoneChoice(replace(time_format, zone=zone), zone), origin, warning)
+    check_not_local(name, columns)
     return Decision(
         ZoneChoice(time_format, ""),
         "assumed",
@@ -380,18 +397,21 @@ def _known_zone(scan: FileScan, options: Options, symbols: Sequence[str]) -> tup
     """Return the exchange's time zone and where it comes from; empty if nothing names it."""
     layout = scan.head.dialect.layout
     name_symbol = [parse_file_name(scan.head.text_file.name).symbol]
+    venue = zone_from_symbols(list(symbols) or name_symbol)
     candidates = [
         (options.tz or "", "--tz"),
         (layout.vendor_layout.zone if layout.vendor_layout else "", "the vendor's layout"),
         zone_from_file_name(scan.head.text_file.name),
-        *(
-            (zone_from_header(layout.names[layout.roles[role]]), "the column's name")
-            for role in ("time", "clock")
-            if role in layout.roles
-        ),
-        (zone_from_symbols(list(symbols) or name_symbol), "the venue in the symbol's suffix"),
+        *(header_zone(column, venue) for column in _time_columns(scan)),
+        (venue, "the venue in the symbol's suffix"),
     ]
     return next(((zone, origin) for zone, origin in candidates if zone), ("", ""))
+
+
+def _time_columns(scan: FileScan) -> list[str]:
+    """Return the names of the columns of dates and times of day."""
+    layout = scan.head.dialect.layout
+    return [layout.names[layout.roles[role]] for role in ("time", "clock") if role in layout.roles]
 
 
 def _assumed_session_warning(choice: DailyChoice, name: str) -> str:

@@ -16,7 +16,12 @@ from tickerlake.sources.csv.detect.header import (
     format_roles,
     has_consistent_prices,
 )
-from tickerlake.sources.csv.detect.layout import Layout, count_named_roles, normalize_name
+from tickerlake.sources.csv.detect.layout import (
+    Layout,
+    count_named_roles,
+    normalize_name,
+    share_of_usual_characters,
+)
 from tickerlake.sources.csv.detect.roles import detect_roles
 from tickerlake.sources.csv.detect.split_lines import (
     DELIMITERS,
@@ -209,13 +214,14 @@ def _detect_dialect(
     )
 
 
-def count_known_names(text: str) -> int:
-    """Return the number of roles that the best of the first lines names: a score of the encoding."""
+def score_encoding(text: str) -> float:
+    """Return how many roles the best of the first lines names, plus the share of usual characters."""
     lines = text.splitlines()[:HEADER_SEARCH_LINES]
-    return max(
+    named = max(
         (count_named_roles(split_line(line, sign)) for line in lines for sign in DELIMITERS if sign in line),
         default=0,
     )
+    return named + 0.99 * share_of_usual_characters("".join(lines))
 
 
 def _check_is_csv(name: str, lines: Sequence[str]) -> None:

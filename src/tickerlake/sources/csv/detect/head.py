@@ -20,7 +20,7 @@ from tickerlake.sources.csv.chunks import (
     stat_signature,
 )
 from tickerlake.sources.csv.detect.cells import ColumnSample, clock_width
-from tickerlake.sources.csv.detect.dialect import Dialect, count_known_names, detect_dialect
+from tickerlake.sources.csv.detect.dialect import Dialect, detect_dialect, score_encoding
 from tickerlake.sources.csv.detect.file_name import parse_file_name
 from tickerlake.sources.csv.detect.layout import DATE_PARTS, DATE_RESTS, normalize_name
 from tickerlake.sources.csv.detect.lean import find_lean_file
@@ -135,7 +135,7 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
     """
     check_is_file(file)
     signature = stat_signature(file)
-    text_file, data = detect_text_file(file, count_known_names, chunk_bytes=chunk_bytes)
+    text_file, data = detect_text_file(file, score_encoding, chunk_bytes=chunk_bytes)
     lines = [line.decode("utf-8", "replace") for line in data.split(b"\n", HEAD_LINES)[:HEAD_LINES]]
     path = file.absolute().parts if isinstance(file, Path) else (text_file.file_name,)
     lean = None

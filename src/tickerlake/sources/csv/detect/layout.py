@@ -41,6 +41,8 @@ def _load_role_ranks() -> dict[str, dict[str, int]]:
 ROLE_RANKS: Final = _load_role_ranks()
 """Role to its names (lower-case letters and digits only), each with its rank: 0 is the likeliest."""
 
+_USUAL_CHARACTERS: Final = frozenset("".join(name for names in ROLE_RANKS.values() for name in names))
+
 _NOISE_WORDS: Final = frozenset(
     """
     usd eur gbp gbx inr rs chf jpy cad aud hkd cny rub brl usdt usdc btc eth px raw unadjusted local in of the
@@ -376,6 +378,20 @@ def role_ranks(name: str) -> dict[str, int]:
         roles = [role for role in (*PRICES, "volume") if rest in ROLE_RANKS[role]]
         return {f"adj_{role}": 800 for role in roles if ROLE_RANKS[role][rest] < _MAX_ADJUSTED_RANK}
     return {}
+
+
+def share_of_usual_characters(text: str) -> float:
+    """Return the share of characters beyond ASCII that are in names of columns, or letters with accents.
+
+    It is small for a text that was read in the wrong encoding.
+    """
+    foreign = [c for c in text if not c.isascii() and not c.isspace()]
+    usual = sum(
+        base.isalpha() and (base.isascii() or c in _USUAL_CHARACTERS)
+        for c in foreign
+        for base in _strip_accents(c)[:1]
+    )
+    return usual / len(foreign) if foreign else 1.0
 
 
 def unit_factor(name: str) -> int:

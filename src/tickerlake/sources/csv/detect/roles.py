@@ -35,6 +35,7 @@ from tickerlake.sources.csv.detect.layout import (
     role_ranks,
 )
 from tickerlake.sources.csv.detect.symbol_column import (
+    find_contract_month,
     find_symbol_column,
     infer_symbol_column,
     passed_over_columns,
@@ -45,6 +46,7 @@ from tickerlake.sources.csv.detect.trade_sizes import choose_unit, strip_units
 from tickerlake.sources.csv.detect.values import infer_roles, infer_time, share_within
 from tickerlake.sources.csv.detect.vocabulary import columns_named
 from tickerlake.sources.csv.detect.wide import split_panel_names
+from tickerlake.sources.csv.zones import zone_from_header
 
 _MIN_CONSTANT_ROWS: Final = 5
 """On fewer rows a column may have one value by chance."""
@@ -232,7 +234,8 @@ class _NameDetector:
         """Return a sort key: event times before times of processing, unambiguous ones before local ones."""
         rank = self._ranks[index].get("time", 0)
         is_processing_time = rank >= ROLE_RANKS["time"]["sipts"]
-        return is_processing_time, not has_zone(self._columns[index].non_missing[0]), rank, index
+        is_local = not (has_zone(self._columns[index].non_missing[0]) or zone_from_header(self._names[index]))
+        return is_processing_time, is_local, rank, index
 
     def _is_digit_clock(self, index: int) -> bool:
         """Return whether a column holds times of day as digits: 93000, 0935."""
@@ -343,6 +346,9 @@ class _NameDetector:
             )
             if index is not None and index not in roles.values():
                 self.assignment.assign_by_name(role, index)
+        contract_month = find_contract_month(self.assignment, self._ranks, record_type)
+        if contract_month is not None and "suffix" not in roles:
+            self.assignment.assign_by_name("suffix", contract_month)
         if "suffix" in roles and "symbol" not in roles:
             del roles["suffix"]
 

@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from tickerlake.model.schema import BAR
 from tickerlake.sources.csv.detect.assignment import RoleAssignment
-from tickerlake.sources.csv.detect.cells import SAMPLE_CELLS, ColumnSample, is_running_number
+from tickerlake.sources.csv.detect.cells import MIN_SHARE, SAMPLE_CELLS, ColumnSample, is_running_number
 from tickerlake.sources.csv.detect.layout import ROLE_RANKS, split_words
 
 _FIRST_WEAK_RANK: Final = ROLE_RANKS["symbol"]["tick"]
@@ -18,6 +19,19 @@ _NAME: Final = re.compile(r"[^\W_][\w.&’()-]*(?:[ /:][\w.&’()-]+)*")
 
 _MIN_NAME_LENGTH: Final = 3
 _TICKER_OF_TWO_PARTS: Final = re.compile(r"[$#@^]?[A-Z0-9][A-Z0-9.-]{0,11}[/: ][A-Z0-9][A-Z0-9.-]{0,11}")
+_CONTRACT_MONTH: Final = re.compile(
+    r"(?:19|20)\d\d-?(?:0[1-9]|1[0-2])(?:00|W\d|F\d)?(?:[/:](?:19|20)\d\d(?:0[1-9]|1[0-2])(?:W\d|F\d)?)?"
+)
+"""``202403``, ``20240300``, of a week ``202403W2``, of a spread ``202403/202406``."""
+
+_FUTURE: Final = re.compile(r"[A-Z0-9]{1,8} (?:[A-Z]{3} ?\d{2}|\d{2}-\d{2})(?:\d\d)?")
+"""``ES 03-24``, ``MES SEP25``."""
+
+_ORDER_WORDS: Final = re.compile(
+    r"(?:(?:entry|exit|stop|target|profit|loss|take|trail(?:ing)?|buy|sell|long|short|limit|market|open|close|"
+    r"cover|flat(?:ten)?|add|reduce|order|mit|\d+)[ _-]?)+\d*",
+    re.IGNORECASE,
+)
 _TICKER_WITH_SIGN: Final = re.compile(r"[$#@/][A-Z0-9.]{1,12}")
 
 
@@ -37,13 +51,38 @@ def find_symbol_column(assignment: RoleAssignment, ranks: Sequence[dict[str, int
     strong = [i for rank, i in named if rank < _FIRST_WEAK_RANK and not _is_empty(columns[i])]
     if strong:
         return next((i for i in strong if can_be_symbol(columns[i])), strong[0])
-    weak = [i for rank, i in named if rank >= _FIRST_WEAK_RANK and not _is_empty(columns[i])]
-    plain = [i for i in weak if can_be_symbol(columns[i])]
+    weak = [
+        i
+        for rank, i in named
+        if rank >= _FIRST_WEAK_RANK
+        and not _is_empty(columns[i])
+        and not _are_order_words(columns[i])
+        and not columns[i].share_where(_CONTRACT_MONTH.fullmatch) >= MIN_SHARE
+    ]
+    plain = [i for i in weak if can_be_symbol(columns[i]) or columns[i].share_where(_FUTURE.fullmatch) >= 0.5]
     names = [i for i in weak if i not in plain and _are_names(columns[i])]
     distinguishing = [i for i in [*plain, *names] if _separates_rows(assignment, i)]
     if plain and (not distinguishing or len(set(columns[plain[0]].strings)) > 1):
         return plain[0]
     return next(iter([*distinguishing, *names]), None)
+
+
+def find_contract_month(
+    assignment: RoleAssignment, ranks: Sequence[dict[str, int]], record_type: str
+) -> int | None:
+    """Return the column that distinguishes the contracts of one product, None if there is none.
+
+    Of bars it must distinguish rows of one time: else they are one series, of the nearest contract.
+    """
+    columns = assignment.columns
+    found = [
+        i
+        for i in assignment.unassigned
+        if "contract_month" in ranks[i] and columns[i].share_where(_CONTRACT_MONTH.fullmatch) >= MIN_SHARE
+    ]
+    if record_type == BAR:
+        found = [i for i in found if _separates_rows(assignment, i)]
+    return next(iter(found), None)
 
 
 def passed_over_columns(assignment: RoleAssignment, ranks: Sequence[dict[str, int]]) -> tuple[int, ...]:
@@ -105,6 +144,12 @@ def _can_be_unnamed(name: str, cells: ColumnSample) -> bool:
         and not all(len(text) == 1 and text.islower() for text in cells.strings[:SAMPLE_CELLS])
         and not _NOT_SYMBOL_WORDS & set(split_words(name))
     )
+
+
+def _are_order_words(cells: ColumnSample) -> bool:
+    """Return whether a column has nothing but words for orders: Entry, Stop1, Profit target."""
+    texts = set(cells.non_missing)
+    return len(texts) > 1 and all(map(_ORDER_WORDS.fullmatch, texts))
 
 
 def _is_composed_ticker(text: str) -> bool:
