@@ -18,6 +18,8 @@ class RejectReason(StrEnum):
     SYMBOL_INVALID = "symbol_invalid"
     NOT_EXECUTED = "not_executed"
     """An order that was not executed, or a row of an account that is no execution: a deposit, a fee."""
+    NOT_A_TRADE = "not_a_trade"
+    """A quote, a change of an order book or a cancellation, in a file of trades."""
     UNPARSABLE_DATE = "unparsable_date"
     NO_LOCAL_TIME = "no_local_time"
     """A time of day that the zone's clocks skip or repeat on that date."""

@@ -107,7 +107,8 @@ MBO = "ts_recv,ts_event,rtype,publisher_id,instrument_id,action,side,price,size,
 @pytest.mark.parametrize("price", ["3675750000000", "3675.75"])
 def test_orders_of_databento_are_no_trades(tmp_path: Path, price: str) -> None:
     rows = [
-        f"160911360{n}000000000,160909922506104568{n},160,1,5482,{'ACMTF'[n % 5]},{'AB'[n % 2]},{price},1,0,{n},0"
+        f"160911360{n}000000000,160909922506104568{n},160,1,5482,"
+        f"{'ACMTF'[n % 5]},{'AB'[n % 2]},{price},1,0,{n},0"
         for n in range(8)
     ]
     with pytest.raises(DataError, match="order book"):

@@ -340,7 +340,10 @@ class Parser:
         if not uniform:
             checks.append((pl.col(FIELD_COUNT) != self.head.dialect.field_count, RejectReason.FIELD_COUNT))
         checks += [
-            (~pl.col(f"_state_{column}").is_in(list(texts)), RejectReason.NOT_EXECUTED)
+            (
+                ~pl.col(f"_state_{column}").is_in(list(texts)),
+                RejectReason.NOT_A_TRADE if column in self.layout.events else RejectReason.NOT_EXECUTED,
+            )
             for column, texts in self.layout.executed.items()
         ]
         if symbols is not None and symbols.is_valid is not None:

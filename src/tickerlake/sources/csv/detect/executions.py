@@ -32,6 +32,8 @@ class Executions:
         True for the executions of an account: a side is then not that of the aggressor.
     note
         What is assumed.
+    events
+        Those of the columns of ``texts`` whose other cells are quotes and the like, not orders.
     """
 
     texts: dict[int, frozenset[str]] = field(default_factory=dict)
@@ -39,6 +41,7 @@ class Executions:
     size: int | None = None
     is_own: bool = False
     note: str = ""
+    events: frozenset[int] = frozenset()
 
 
 def find_executions(names: Sequence[str], columns: Sequence[ColumnSample]) -> Executions:

@@ -225,6 +225,8 @@ class Layout:
         Columns with a symbol's name that are not the symbol, as long as no later row differs.
     executed
         Column to its texts, in lower case, on rows that are executions; other rows are rejected.
+    events
+        Those of the columns whose other texts are quotes and the like, not orders.
     units
         Role to the unit behind its numbers, in upper case; empty if it is the base of each row's pair.
     has_signed_sizes
@@ -245,6 +247,7 @@ class Layout:
     clock_in_ms: bool = False
     passed_over: tuple[int, ...] = ()
     executed: dict[int, frozenset[str]] = field(default_factory=dict)
+    events: frozenset[int] = frozenset()
     units: dict[str, str] = field(default_factory=dict)
     has_signed_sizes: bool = False
     notes: tuple[str, ...] = ()

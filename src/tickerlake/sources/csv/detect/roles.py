@@ -18,6 +18,7 @@ from tickerlake.sources.csv.detect.cells import (
 )
 from tickerlake.sources.csv.detect.close_only import detect_close_panels, detect_closes, may_be_closes
 from tickerlake.sources.csv.detect.dates import has_time, has_zone, is_excel_serial
+from tickerlake.sources.csv.detect.events import find_events
 from tickerlake.sources.csv.detect.executions import Executions, find_executions
 from tickerlake.sources.csv.detect.foreign import is_midnight
 from tickerlake.sources.csv.detect.layout import (
@@ -305,6 +306,12 @@ class _NameDetector:
         price = self.find_column("price", _is_price, sideless)
         size = self.find_column("size", _is_number)
         has_size = size is not None and normalize_name(self._names[size]) not in {"volume", "vol", "v"}
+        events = (
+            find_events(self._names, self._columns, has_quotes=self._has_quotes())
+            if price is not None
+            else None
+        )
+        has_size |= events is not None
         is_quote_layout = self.vendor_layout is not None and self.vendor_layout.record_type == QUOTE
         if self._has_quotes() and (is_quote_layout or price is None or not has_size):
             return QUOTE
@@ -315,7 +322,7 @@ class _NameDetector:
             return ""
         if not self._has_time_of_day():
             return ""
-        self.executions = find_executions(self._names, self._columns)
+        self.executions = events or find_executions(self._names, self._columns)
         return TRADE if is_price_known or self.executions.price is not None else ""
 
     def _has_time_of_day(self) -> bool:

@@ -56,6 +56,7 @@ def with_executions(layout: Layout, columns: Sequence[ColumnSample], executions:
         layout,
         roles=roles,
         executed=executions.texts,
+        events=executions.events,
         has_signed_sizes=signed,
         notes=(*filter(None, notes), *currency_notes(layout.names, columns, roles)),
     )
