@@ -66,8 +66,8 @@ def find_events(
         others = [text for text in texts if text not in trades and set(split_words(text)) & _OTHER_WORDS]
         unknown = [text for text in texts if text not in trades and text not in others]
         quotes = [text for text in others if set(split_words(text)) & _QUOTE_WORDS]
-        if not (trades and (others or not unknown)) and not (quotes and not trades and not unknown):
-            continue  # sides, statuses and the like
+        if (unknown and not (trades and quotes)) or not (trades or quotes):
+            continue  # sides, statuses, kinds of an account's transactions
         column = name.strip()
         if unknown:
             raise DataError(
