@@ -289,6 +289,15 @@ def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
         start_broker(tmp_path / "file")
 
 
+def test_a_folder_behind_a_loop_of_links_is_named(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    folder = tmp_path / "loop" / "broker"
+    with pytest.raises(SetupError, match=r"cannot be used: .*symbolic links"):
+        start_broker(folder, 0)
+    assert broker_status(folder) is None
+    assert not stop_broker(folder)
+
+
 def test_the_pid_of_another_process_is_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         BrokerState(free_port(), other.pid).save(Layout(tmp_path))

@@ -252,7 +252,8 @@ class EmbeddedBroker:
 
 
 def _layout(data_dir: Path) -> files.Layout:
-    return files.Layout(data_dir.expanduser().resolve())
+    # unlike Path.resolve, realpath accepts a link to itself: what uses the folder names it
+    return files.Layout(Path(os.path.realpath(data_dir.expanduser())))
 
 
 def _broker_info(layout: files.Layout, state: files.BrokerState) -> BrokerInfo:
