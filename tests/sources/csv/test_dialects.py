@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from support.csv_dialects import FAULTS, ROLES, WrittenFile, random_table, write_in_dialect
+from support.other_tables import WRITERS, WrittenTable
 from tickerlake.errors import DataError, UsageError
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.read import CsvSource, open_csv
@@ -136,6 +137,37 @@ def test_exactly_the_broken_rows_are_rejected(
     rejects = {r.line: r.reason for each in source.batches() for r in each.rejects}
     assert sorted(rejects) == file.rejected_lines, rejects
     assert read_rows(source, daily=file.choices["interval"] == "1d") == file.expected
+
+
+@st.composite
+def other_tables(draw: st.DrawFn) -> WrittenTable:
+    def pick(options: Any) -> Any:
+        return draw(st.sampled_from(options))
+
+    return draw(st.sampled_from(WRITERS))(pick)
+
+
+@examples(200)
+@given(other_tables())
+def test_of_other_tables_nothing_but_executions_is_read(
+    tmp_path_factory: pytest.TempPathFactory, table: WrittenTable
+) -> None:
+    note(f"{table.kind}\n{table.text}")
+    path = tmp_path_factory.mktemp("t") / "QAA.csv"
+    path.write_text(table.text)
+    refusal: DataError | None = None
+    try:
+        source = open_csv(path)
+    except DataError as error:
+        refusal = error
+    if refusal is not None:
+        assert refusal.hint
+        assert not table.must_read, refusal
+        return
+    assert source.record_type == "trade.v1", source.describe()
+    rows = [row for batch in source.batches() for row in batch.records.iter_rows(named=True)]
+    found = sorted((row["symbol"], row["price"], row["size"]) for row in rows)
+    assert found == sorted(table.executions), source.describe()
 
 
 CONTRADICTIONS = {

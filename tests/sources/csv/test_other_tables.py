@@ -260,6 +260,43 @@ OrderNo,Pair,Type,Side,Order Price,Order Amount,Time (UTC),Executed,Average Pric
     assert source.warnings == []
 
 
+def test_sections_of_a_report_are_told_apart(tmp_path: Path) -> None:
+    source = open_text(
+        tmp_path,
+        """
+Statement,Header,Field Name,Field Value
+Statement,Data,Title,Activity Statement
+Account Information,Header,Field Name,Field Value
+Account Information,Data,Name,Jane Doe
+Open Positions,Header,DataDiscriminator,Category,Currency,Symbol,Quantity,Mult,Cost Price,Basis,Value
+Open Positions,Data,Summary,Stocks,USD,QAA,50,1,10.5,525,550
+Trades,Header,DataDiscriminator,Category,Currency,Symbol,Date/Time,Quantity,T. Price,Close,Proceeds,Comm/Fee
+Trades,Data,Order,Stocks,USD,QAA,"2021-01-04, 10:00:00",100,10.5,10.6,-1050,-1
+Trades,Data,ClosedLot,Stocks,USD,QAA,"2021-01-04, 10:00:00",100,10.5,,-1050,-1
+Trades,Header,DataDiscriminator,Category,Currency,Symbol,Date/Time,Quantity,T. Price,,Proceeds,Comm in EUR
+Trades,Data,Order,Forex,USD,EUR.USD,"2021-01-05, 12:00:00","-1,500",1.0925,,1638.75,-2
+Dividends,Header,Currency,Date,Description,Amount
+Dividends,Data,USD,2021-02-01,QAA Cash Dividend,12.5
+""",
+    )
+    assert trades(source) == [("QAA", "10.5", "100"), ("EUR.USD", "1.0925", "1500")]
+    assert {10: "not_executed", 11: "not_executed"}.items() <= reasons(source).items()
+
+
+def test_several_fills_of_an_order_keep_their_own_sizes(tmp_path: Path) -> None:
+    text = """
+id,activity_type,transaction_time,type,price,qty,side,symbol,leaves_qty,order_id,cum_qty
+a1,FILL,2021-01-04T15:00:00.123Z,fill,10.5,10,buy,QAA,0,o1,10
+a2,FILL,2021-01-05T15:00:00.123Z,partial_fill,10.6,4,sell,QAA,6,o2,4
+a3,FILL,2021-01-05T15:00:01.123Z,fill,10.61,6,sell,QAA,0,o2,10
+"""
+    assert trades(open_text(tmp_path, text)) == [
+        ("QAA", "10.5", "10"),
+        ("QAA", "10.6", "4"),
+        ("QAA", "10.61", "6"),
+    ]
+
+
 ACCOUNTS = {
     "kinds of rows": (
         """

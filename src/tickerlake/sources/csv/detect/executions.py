@@ -7,11 +7,17 @@ from typing import Final
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.cells import ColumnSample
 from tickerlake.sources.csv.detect.foreign import EXECUTIONS_HINT
-from tickerlake.sources.csv.detect.layout import normalize_name, price_side, split_words
+from tickerlake.sources.csv.detect.layout import normalize_name, price_side, role_ranks, split_words
+from tickerlake.sources.csv.detect.tables import SECTION_HEADER
 from tickerlake.sources.csv.detect.vocabulary import classify_cell, columns_named, find_preferred, name_groups
 
 _ORDER_WORDS: Final = frozenset("order ord exec execution fill".split())
 _TRADE_WORDS: Final = frozenset("trade trades order fill filled traded".split())
+_SIZE_WORDS: Final = frozenset("qty quantity volume vol size shares amount value total".split())
+_NOT_SIZE_WORDS: Final = frozenset(
+    "price px avg average value total time date cost funds notional turnover fee rate pct percent".split()
+)
+_FILL_WORDS: Final = frozenset("trade trades fill filled".split())
 _MARKET_STATES: Final = {"open", "active", "inactive", "live", "new"}
 """States of instruments and markets as well as of orders."""
 
@@ -52,42 +58,80 @@ def find_executions(names: Sequence[str], columns: Sequence[ColumnSample]) -> Ex
     DataError
         If rows may be orders that were not executed, or the same execution several times.
     """
-    kinds = _find_row_kinds(names, columns)
+    kinds = _find_section(names) | _find_row_kinds(names, columns)
     rows = [
         k
         for k in range(len(columns[0].strings) if columns else 0)
         if all(columns[i].strings[k].lower() in texts for i, texts in kinds.items())
     ]
     numeric = [i for i, each in enumerate(columns) if each.is_numeric and not price_side(names[i])]
-    executed_size = find_preferred(names, "executed_size", numeric)
-    executed_price = find_preferred(names, "executed_price", numeric)
-    states = _find_states(names, columns, rows, has_executed_size=executed_size is not None)
+    repeated = _find_repeated_order(names, columns, rows)
+    # with several rows for an order, what was executed and its average may be those of the order so far
+    groups = ("last_fill_price", "last_fill_size") if repeated else ("executed_price", "executed_size")
+    price = find_preferred(names, groups[0], [i for i in numeric if not _has_word(names[i], _SIZE_WORDS)])
+    size = find_preferred(names, groups[1], [i for i in numeric if not _has_word(names[i], _NOT_SIZE_WORDS)])
+    states = _find_states(names, columns, rows, has_executed_size=size is not None)
     terms = columns_named(names, "order_terms")
-    is_executed = executed_size is not None or _has_execution_id(names) or columns_named(names, "fee")
+    is_fill = any(texts <= _FILL_WORDS for texts in kinds.values())
+    is_executed = is_fill or size is not None or _has_execution_id(names) or columns_named(names, "fee")
     if not states and terms and not is_executed:
         raise DataError(
             f"Its rows are orders, by the columns {', '.join(names[i].strip() for i in terms[:4])}, "
             "and no column says which were executed.",
             EXECUTIONS_HINT,
         )
-    is_order_log = bool(states or (terms and executed_size is not None))
-    if states and not _has_execution_id(names):
-        _check_one_row_per_order(names, columns, rows)
+    if states and repeated and size is None and not _are_fills(names, columns, states):
+        raise DataError(
+            f"It is a log of orders with several rows for one order, such as {repeated}: "
+            "it is not clear which of them is an execution, and of what size.",
+            EXECUTIONS_HINT,
+        )
+    is_order_log = bool(states or (terms and size is not None))
     own_columns = columns_named(names, "fee", "account", "profit", "balance", "order_terms")
     # with the order of the buyer and that of the seller, it is a list of all trades
     is_own = len(columns_named(names, "order_id")) == 1 or bool(kinds or states or own_columns)
+    is_only_price = not any("price" in role_ranks(each) for each in names) and bool(
+        columns_named(names, "fee", "order_id", "execution_id")
+    )
     note = ""
-    if executed_price is None and (terms or any(_is_order_state(names, columns, i) for i in states)):
+    if price is None and not is_fill and (terms or any(_is_order_state(names, columns, i) for i in states)):
         note = (
             "its rows are orders, and no column is known to be the average price of their execution: "
             "the price of the order is used."
         )
     return Executions(
         {**kinds, **states},
-        executed_price if is_order_log else None,
-        executed_size if is_order_log else None,
+        price if is_order_log or is_only_price else None,
+        size if is_order_log else None,
         is_own,
         note,
+    )
+
+
+def _has_word(name: str, words: frozenset[str]) -> bool:
+    return bool(words & set(split_words(name)))
+
+
+def _find_repeated_order(names: Sequence[str], columns: Sequence[ColumnSample], rows: Sequence[int]) -> str:
+    """Return the identifier of an order that has several rows, empty if there is none."""
+    for i in columns_named(names, "order_id"):
+        if normalize_name(names[i]).startswith("parent"):
+            continue
+        seen: set[str] = set()
+        for k in rows:
+            order = columns[i].strings[k]
+            if order and order in seen:
+                return order
+            seen.add(order)
+    return ""
+
+
+def _are_fills(
+    names: Sequence[str], columns: Sequence[ColumnSample], states: dict[int, frozenset[str]]
+) -> bool:
+    """Return whether all rows are executions, each with its own identifier."""
+    return _has_execution_id(names) and all(
+        text.lower() in texts for i, texts in states.items() for text in columns[i].non_missing
     )
 
 
@@ -96,6 +140,13 @@ def _has_execution_id(names: Sequence[str]) -> bool:
         name_groups(each) & {"execution_id"} and not set(split_words(each)) & {"last", "order"}
         for each in names
     )
+
+
+def _find_section(names: Sequence[str]) -> dict[int, frozenset[str]]:
+    """Return the columns with the section of each row, in files of sections: ``Trades,Data,Order``."""
+    if len(names) < 3 or names[1].strip().casefold() != SECTION_HEADER:
+        return {}
+    return {0: frozenset({names[0].strip().lower()}), 1: frozenset({"data"})}
 
 
 def _find_row_kinds(names: Sequence[str], columns: Sequence[ColumnSample]) -> dict[int, frozenset[str]]:
@@ -182,23 +233,6 @@ def _is_order_state(names: Sequence[str], columns: Sequence[ColumnSample], index
         or _ORDER_WORDS & set(split_words(names[index]))
         or any(classify_cell("states", text) == "unfilled" for text in set(columns[index].non_missing))
     )
-
-
-def _check_one_row_per_order(
-    names: Sequence[str], columns: Sequence[ColumnSample], rows: Sequence[int]
-) -> None:
-    """Raise an error if an order has several rows: executions may be repeated, sizes be what remains."""
-    for i in columns_named(names, "order_id"):
-        if normalize_name(names[i]).startswith("parent"):
-            continue
-        orders = [columns[i].strings[k] for k in rows if columns[i].strings[k]]
-        if len(set(orders)) < len(orders):
-            repeated = next(each for each in orders if orders.count(each) > 1)
-            raise DataError(
-                f"It is a log of orders with several rows for one order, such as {repeated} in the column "
-                f"{names[i].strip()}: it is not clear which of them is an execution, and of what size.",
-                EXECUTIONS_HINT,
-            )
 
 
 def _join(texts: set[str]) -> str:

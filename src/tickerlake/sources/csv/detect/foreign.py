@@ -9,7 +9,7 @@ from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.cells import ColumnSample
 from tickerlake.sources.csv.detect.close_names import is_definite_close
 from tickerlake.sources.csv.detect.dates import has_time
-from tickerlake.sources.csv.detect.layout import PRICES, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.layout import PRICES, normalize_name, role_ranks, split_words
 from tickerlake.sources.csv.detect.vocabulary import (
     classify_cell,
     columns_named,
@@ -23,7 +23,7 @@ _MIN_BOOK_ROWS: Final = 4
 _BUY_SIDES: Final = frozenset("b bid bids buy buyer".split())
 _SELL_SIDES: Final = frozenset("a ask asks s sell seller offer offers".split())
 _QUOTE_SIDES: Final = frozenset("bid bids ask asks a offer offers".split())
-_VOLUME_NAMES: Final = frozenset({"volume", "vol", "v"})
+_VOLUME_WORDS: Final = frozenset({"volume", "vol", "v"})
 _ONLY_TRADES: Final = "Only bars, trades and quotes are supported."
 _MIDNIGHT: Final = re.compile(
     r".*[T ,;_@-](?:0?0:00(?::00(?:\.0+)?)?(?:Z|[+-][\d:]+)?|12:00(?::00)? ?[Aa]\.?[Mm]\.?)"
@@ -88,7 +88,7 @@ def _find_roles(names: Sequence[str], cells: Sequence[ColumnSample]) -> set[str]
     is_close = any(normalize_name(names[i]) != "value" for i in by_role.get("close", ()))
     if is_close or any(map(is_definite_close, names)):
         found.add("close")
-    if any(normalize_name(names[i]) not in _VOLUME_NAMES for i in by_role.get("size", ())):
+    if any(not _VOLUME_WORDS & set(split_words(names[i])) for i in by_role.get("size", ())):
         found.add("size")
     if columns_named(names, "execution_id"):
         found.add("executions")

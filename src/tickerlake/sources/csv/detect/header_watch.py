@@ -13,6 +13,7 @@ from tickerlake.sources.csv.detect.split_lines import SPACES, split_line
 from tickerlake.sources.csv.detect.tables import (
     SEPARATE_TABLES,
     is_header,
+    is_section_header,
     join_names,
     names_fit,
     normalize_header,
@@ -87,7 +88,8 @@ class HeaderWatch:
 
     def _is_known(self, cells: Sequence[str]) -> bool:
         if self._known:
-            return normalize_header(cells) in self._known
+            header = split_line(self._dialect.raw_headers[-1], self._dialect.delimiter)
+            return normalize_header(cells) in self._known or is_section_header(cells, header)
         return names_fit(self._dialect.layout, cells)
 
     def _error(self, line: int, cells: Sequence[str]) -> DataError:

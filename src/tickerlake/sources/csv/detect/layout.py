@@ -88,6 +88,7 @@ _NOT_QUANTITY_WORDS: Final = frozenset(
     avg average mean value money turnover percent ratio weighted price outstanding float id code time date
     """.split()
 )
+_DAY_WORDS: Final = frozenset("24h 24hr 24hrs 24hour 24hours day daily today".split())
 _TIME_WORDS: Final = frozenset("time date timestamp datetime ts".split())
 _OTHER_TIME_WORDS: Final = frozenset(
     """
@@ -373,7 +374,8 @@ def role_ranks(name: str) -> dict[str, int]:
         and not _NOT_QUANTITY_WORDS & set(core_words)
         and not _SIDE_WORDS.keys() & set(words)
     ):
-        return {"volume": 950, "size": 950}  # `TTL_TRD_QNTY`
+        # `TTL_TRD_QNTY`; the volume of a day is not the size of a trade
+        return {"volume": 950} if _DAY_WORDS & set(words) else {"volume": 950, "size": 950}
     if _TIME_WORDS & set(core_words) and not _OTHER_TIME_WORDS & set(core_words):
         return {"time": 900}
     if _ADJUSTED_WORDS & set(core_words):

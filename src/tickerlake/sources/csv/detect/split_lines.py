@@ -167,12 +167,16 @@ def is_data_row(row: Sequence[str]) -> bool:
 
 
 def _is_clean_cell(cell: str) -> bool:
-    """Return whether a cell is one value: a number, a date, a word or empty."""
+    """Return whether a cell is one value: a number, perhaps with a unit, a date, a word or empty."""
     return (
         is_missing(cell)
         or bool(bare_number(cell))
         or is_temporal(cell)
-        or re.fullmatch(r"[^\W\d][\w.&^=\- /()']*|[A-Za-z0-9.^_&=-]{1,32}|\[.*\]|[\d,]+", cell) is not None
+        or re.fullmatch(
+            r"[^\W\d][\w.&^=\- /()']*|[A-Za-z0-9.^_&=-]{1,32}|[-−]?\d[\d.,]* [A-Za-z]{2,12}|\[.*\]|[\d,]+",
+            cell,
+        )
+        is not None
     )
 
 

@@ -19,6 +19,10 @@ _MIN_NAMES: Final = 3
 _MIN_TABLE_ROWS: Final = 2
 """One row above the header, without a date, is a summary: the last price of the symbol, say."""
 
+SECTION_HEADER: Final = "header"
+"""The second cell of headers in files of sections."""
+
+_SECTION_ROLES: Final = frozenset({"time", "symbol", "price", "size"})
 _MAX_SHOWN_NAMES: Final = 5
 SEPARATE_TABLES: Final = "Save each table as a file of its own, with its header."
 
@@ -45,7 +49,11 @@ def check_one_table(name: str, split: ColumnSplit, header_rows: Sequence[int]) -
     """
     known = {normalize_header(split.rows[i]) for i in header_rows}
     headers = [
-        i for i, cells in enumerate(split.rows) if is_header(cells) and normalize_header(cells) not in known
+        i
+        for i, cells in enumerate(split.rows)
+        if is_header(cells)
+        and normalize_header(cells) not in known
+        and not is_section_header(cells, split.rows[header_rows[-1]])
     ]
     first, last = header_rows[0], header_rows[-1]
     for i, following in zip_longest(headers, headers[1:], fillvalue=first):
@@ -53,6 +61,23 @@ def check_one_table(name: str, split: ColumnSplit, header_rows: Sequence[int]) -
         is_above = i < first and _is_table(split.rows[i + 1 : min(following, first)])
         if is_below or is_above:
             raise several_tables_error(name, [(last + 1, split.rows[last]), (i + 1, split.rows[i])])
+
+
+def is_section_header(cells: Sequence[str], header: Sequence[str]) -> bool:
+    """Return whether a line may have other names in a file whose rows name their section: ``Trades,Data``.
+
+    Rows of another section cannot be taken for those of the table. Headers of its own section must have the
+    same names for what a record needs.
+    """
+    if len(header) < _MIN_NAMES or header[1].strip().casefold() != SECTION_HEADER:
+        return False
+    if normalize_name(cells[0]) != normalize_name(header[0]):
+        return True
+    return all(
+        normalize_name(one) == normalize_name(other)
+        for one, other in zip_longest(cells, header, fillvalue="")
+        if _SECTION_ROLES & {*role_ranks(one), *role_ranks(other)}
+    )
 
 
 def several_tables_error(name: str, headers: Sequence[tuple[int, Sequence[str]]]) -> DataError:
