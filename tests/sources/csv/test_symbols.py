@@ -365,6 +365,42 @@ def test_sets_of_prices_in_several_currencies_are_a_question(
     check_wide(read(path, columns=f"date,{named}")[0], [symbol.upper() for symbol in symbols])
 
 
+@pytest.mark.parametrize(
+    "symbols", [["DE", "C"], ["BTC/USD", "NIFTY 50"], ["EUR", "STK"], ["日経 225", "ET"]]
+)
+@pytest.mark.parametrize(
+    "form", ["('Close', '{symbol}')", "{symbol}_Close", "{symbol}:close", "Price\nTicker"]
+)
+def test_words_are_symbols_of_closes(tmp_path: Path, form: str, symbols: list[str]) -> None:
+    names = [form.format(symbol=symbol) for symbol in symbols]
+    header = "date," + ",".join(f'"{name}"' if "," in name else name for name in names)
+    if "\n" in form:
+        header = f"Price{',Close' * len(symbols)}\nTicker,{','.join(symbols)}\nDate{',' * len(symbols)}"
+    rows = [f"2024-01-{day + 1:02},{10 + day / 10},{20 + day / 10}" for day in range(8)]
+    records, rejects = read(write(tmp_path, "\n".join([header, *rows]) + "\n", "AAPL.csv"))
+    assert rejects == {}
+    closes = {s: records.filter(pl.col("symbol") == s)["close"].cast(pl.Float64).to_list() for s in symbols}
+    assert closes == {s: [10 * (n + 1) + day / 10 for day in range(8)] for n, s in enumerate(symbols)}
+
+
+def test_a_letter_is_no_close_next_to_a_symbol(tmp_path: Path) -> None:
+    rows = "".join(f"2024-01-{day + 1:02},{10 + day / 10},{20 + day / 10}\n" for day in range(8))
+    with pytest.raises(DataError, match="DE, C"):
+        read(write(tmp_path, f"Date,DE,C\n{rows}", "AAPL.csv"))
+
+
+def test_the_close_of_another_symbol_is_not_mixed_in(tmp_path: Path) -> None:
+    header, *rows = wide_text("{symbol}:{role}", ["BTC"]).splitlines()
+    lines = [f"{header},ETH:close", *(f"{row},{2000 + n}" for n, row in enumerate(rows))]
+    check_wide(read(write(tmp_path, "\n".join(lines) + "\n", "AAPL.csv"))[0], ["BTC"])
+
+
+def test_prices_of_a_wide_table_that_contradict_its_header(tmp_path: Path) -> None:
+    text = wide_text("{symbol}:{role}", ["BTC", "ETH"])
+    with pytest.raises(DataError, match="low = low"):
+        read(write(tmp_path, text.replace("high", "l0w").replace("low", "high").replace("l0w", "low")))
+
+
 @pytest.mark.parametrize("form", ["{symbol} {role}", "{role} {symbol}", "{symbol}_{role}"])
 @pytest.mark.parametrize("pair", [("Bid", "Ask"), ("adj", "raw"), ("5m", "1h"), ("prev", "unadjusted")])
 def test_other_sets_of_prices_are_no_symbols(tmp_path: Path, form: str, pair: tuple[str, str]) -> None:

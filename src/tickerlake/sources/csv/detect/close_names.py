@@ -192,11 +192,12 @@ def split_symbol(name: str) -> tuple[str, str]:
         parts = [(name.strip()[:at], name.strip()[at + 1 :]) for at in places]
         pairs = [pair for one, other in parts for pair in ((one, other), (other, one))]
     for role, symbol in pairs:
-        if _is_role(role) and is_symbol_name(symbol, alone=True):
+        if is_panel_role(role) and is_symbol_name(symbol, alone=True):
             return role, symbol
     return name, ""
 
 
-def _is_role(name: str) -> bool:
+def is_panel_role(name: str) -> bool:
+    """Return whether a part of a name is a close, an adjusted close or a volume."""
     normalized = normalize_name(name)
     return any(normalized in ROLE_RANKS[role] for role in ("adj_close", "volume")) or is_definite_close(name)

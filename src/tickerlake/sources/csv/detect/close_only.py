@@ -25,6 +25,7 @@ from tickerlake.sources.csv.detect.close_names import (
     is_close,
     is_currency,
     is_definite_close,
+    is_panel_role,
     is_symbol_name,
     is_volume,
     may_be_symbols,
@@ -36,6 +37,7 @@ from tickerlake.sources.csv.detect.interval import infer_interval, share_true
 from tickerlake.sources.csv.detect.layout import Layout, normalize_name, role_ranks
 from tickerlake.sources.csv.detect.symbol_column import infer_symbol_column
 from tickerlake.sources.csv.detect.values import infer_time
+from tickerlake.sources.csv.detect.wide import may_be_panel_symbols, split_close_names
 
 _RANGE_ROLES: Final = frozenset({"open", "high", "low", "adj_open", "adj_high", "adj_low"})
 _QUOTE_ROLES: Final = frozenset({"bid_price", "ask_price"})
@@ -183,9 +185,10 @@ def find_close_header(
                 continue
             if symbols[0] and "symbol" not in role_ranks(symbols[0].removesuffix("s")):
                 continue
-            if not all(
-                is_symbol_name(symbol, alone=True) and any(_is_named(name, role) for role in _LEVEL_ROLES)
-                for symbol, name in zip(filled[1:], named[1:], strict=True)
+            if not all(any(_is_named(name, role) for role in _LEVEL_ROLES) for name in named[1:]):
+                continue
+            if not all(is_symbol_name(symbol, alone=True) for symbol in filled[1:]) and not (
+                may_be_panel_symbols(filled[1:]) and "symbol" in role_ranks(symbols[0].removesuffix("s"))
             ):
                 continue
             index = [i for i in lines if i == second + 1 and rows[i][0] and sum(map(bool, rows[i])) == 1]
@@ -268,9 +271,11 @@ class _CloseTable:
 
     def detect_panels(self) -> Layout | None:
         """Detect names that hold a role and a symbol: ``AAPL_Close``, ``('Adj Close', 'AAPL')``."""
-        pairs = [
-            split_symbol(name) if i in self._values else (name, "") for i, name in enumerate(self._names)
+        split = split_close_names([self._names[i] for i in self._values], is_panel_role) or [
+            split_symbol(self._names[i]) for i in self._values
         ]
+        by_column = dict(zip(self._values, split, strict=True))
+        pairs = [by_column.get(i, (name, "")) for i, name in enumerate(self._names)]
         return self.with_panels([role for role, _ in pairs], [symbol for _, symbol in pairs])
 
     def with_panels(self, names: Sequence[str], symbols: Sequence[str]) -> Layout | None:
@@ -338,6 +343,8 @@ class _CloseTable:
         definite = [i for i in closes if is_definite_close(names[i])]
         adjusted = [i for i in prices if "adj_close" in ranks[i]]
         close = self._choose(definite or closes or adjusted)
+        if close is not None and len(names[close].strip()) == 1 and self._has_other_symbols(close):
+            return None
         if close is None or (not definite and close not in adjusted and not self._is_price(close)):
             return None
         if not self._is_daily() and not (close in definite and self._is_regular()):
@@ -353,6 +360,11 @@ class _CloseTable:
         self._assign_texts()
         is_adjusted = not definite and not closes
         return self._to_layout({}, ADJUSTED_NOTE if is_adjusted else "")
+
+    def _has_other_symbols(self, close: int) -> bool:
+        """Return whether other columns of prices are called symbols: then `C` is one as well."""
+        others = [i for i in self._values if i != close and self._columns[i].is_price_like]
+        return any(is_symbol_name(self._names[i], alone=True) for i in others)
 
     def detect_series(self, file_name: str) -> Layout | None:
         """Detect one column of numbers, called by the series or the symbol: ``DATE,DGS10``."""

@@ -297,7 +297,8 @@ def has_consistent_prices(layout: Layout, cells: list[ColumnSample]) -> bool:
 
 def contradiction_error(name: str, layout: Layout) -> DataError:
     """Return the error for a header that the prices below it contradict."""
-    assignments = ", ".join(f"{role} = {layout.names[layout.roles[role]]}" for role in PRICES)
+    roles = {**layout.roles, **next(iter(layout.panels.values()), {})}
+    assignments = ", ".join(f"{role} = {layout.names[roles[role]]}" for role in PRICES)
     return DataError(
         f"{name}: on most rows the high is not the highest or the low not the lowest price ({assignments}).",
         "Does the header belong to these columns? Name them: --columns date,open,high,low,close,volume",

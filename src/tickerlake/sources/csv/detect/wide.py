@@ -1,7 +1,7 @@
 """Wide tables, which have a set of columns for each symbol: ``AAPL.Open``, ``Open_AAPL``. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from tickerlake.errors import DataError
@@ -41,15 +41,19 @@ class PanelNames(NamedTuple):
         Each column's name without the symbol.
     symbols
         The symbol of each column; empty for the columns of all symbols.
+
+    has_others
+        True if other columns have prices of another symbol, but not all.
     """
 
     roles: list[str]
     symbols: list[str]
+    has_others: bool = False
 
     @property
     def is_wide(self) -> bool:
         """True if there is more than one symbol."""
-        return len(set(self.symbols) - {""}) > 1
+        return self.has_others or len(set(self.symbols) - {""}) > 1
 
 
 def split_panel_names(names: Sequence[str]) -> PanelNames | None:
@@ -73,8 +77,37 @@ def split_panel_names(names: Sequence[str]) -> PanelNames | None:
         best = PanelNames(
             [role if symbol in complete else name for name, (role, symbol) in zip(names, pairs, strict=True)],
             [symbol if symbol in complete else "" for _, symbol in pairs],
+            split is not _split_symbol_last and _has_other_symbols(pairs, complete),
         )
     return best
+
+
+def split_close_names(names: Sequence[str], is_close: Callable[[str], bool]) -> list[tuple[str, str]] | None:
+    """Split the names of several closes and volumes into role and symbol; None if they do not hold both.
+
+    Parameters
+    ----------
+    is_close
+        Returns whether a role is a close, an adjusted close or a volume.
+    """
+    for split in (_split_tuple, _split_tuple_symbol_first, _split_symbol_first, _split_symbol_last):
+        pairs = [split(name) for name in names]
+        symbols = [symbol for _, symbol in pairs]
+        if all(is_close(role) for role, _ in pairs) and may_be_panel_symbols(symbols):
+            is_currency = split is _split_symbol_last and {s.lower() for s in symbols} <= _CURRENCIES
+            return None if is_currency else pairs
+    return None
+
+
+def may_be_panel_symbols(symbols: Sequence[str]) -> bool:
+    """Return whether the words next to the names of prices are two or more symbols."""
+    return len(set(symbols)) > 1 and all(
+        is_symbol(symbol)
+        and symbol == symbol.upper()
+        and not set(split_words(symbol)) <= _FEATURES | _QUALIFIERS
+        and not _INTERVAL_WORD.fullmatch(symbol)
+        for symbol in symbols
+    )
 
 
 def complete_symbols(roles: Sequence[str], symbols: Sequence[str]) -> set[str]:
@@ -95,6 +128,14 @@ def complete_symbols(roles: Sequence[str], symbols: Sequence[str]) -> set[str]:
     }
     clear = {symbol for symbol in complete if not set(split_words(symbol)) <= _FEATURES | _QUALIFIERS}
     return clear | {symbol for symbol in complete - clear if clear and symbol.isupper()}
+
+
+def _has_other_symbols(pairs: Sequence[tuple[str, str]], complete: set[str]) -> bool:
+    """Return whether a column next to the complete set is a price of another symbol."""
+    others = {symbol for role, symbol in pairs if _is_role(role) and set(PRICES) & set(role_ranks(role))} - {
+        ""
+    }
+    return may_be_panel_symbols(sorted(others | complete)) and others != complete
 
 
 def _check_no_currencies(symbols: set[str]) -> None:
