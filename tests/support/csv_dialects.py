@@ -11,56 +11,15 @@ import lzma
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import zstandard
 
+from support.csv_tables import ROLES, Bar, BarTable, Pick
+from support.csv_times import time_style
 from tickerlake.sources.csv.detect.options import Options
-
-Pick = Callable[[Sequence[Any]], Any]
-"""Chooses one of several options."""
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-ROLES: Final = ("open", "high", "low", "close")
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar; ``local_time`` is in the table's time zone, and midnight for a daily bar."""
-
-    symbol: str
-    local_time: datetime
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal | None
-
-
-@dataclass(frozen=True)
-class BarTable:
-    """Bars, oldest first within each symbol."""
-
-    bars: list[Bar]
-    interval: str
-    zone: str
-    tick: Decimal
-    has_volume: bool
-
-    @property
-    def is_daily(self) -> bool:
-        """Whether the bars are daily."""
-        return self.interval == "1d"
-
-    def open_ns(self, bar: Bar) -> int:
-        """Return the time at which a bar opens, in nanoseconds since the epoch."""
-        instant = bar.local_time.replace(tzinfo=UTC if self.is_daily else ZoneInfo(self.zone))
-        seconds = (instant - EPOCH) // timedelta(seconds=1)
-        return seconds * 10**9
 
 
 @dataclass
@@ -74,80 +33,6 @@ class WrittenFile:
     text: str
     rejected_lines: list[int] = field(default_factory=list)
     choices: dict[str, Any] = field(default_factory=dict)
-
-
-# ---------------------------------------------------------------------------------------------- tables
-
-SYMBOLS: Final = ("AAPL", "MSFT", "BRK-B", "F", "RELIANCE.NS", "BTC-USD", "NA", "MAR", "7203", "^GSPC")
-STARTS: Final = (
-    date(2024, 1, 2), date(2023, 12, 20), date(2012, 1, 31), date(2024, 5, 1), date(1999, 11, 29),
-    date(2025, 6, 13),
-)  # fmt: skip
-INTERVAL_SECONDS: Final = {"1d": 86_400, "1m": 60, "5m": 300, "1h": 3600}
-
-
-def random_table(
-    pick: Pick, *, rows: Sequence[int], symbols: Sequence[int], intervals: Sequence[str]
-) -> BarTable:
-    """Return the bars of random walks."""
-    interval = pick(intervals)
-    count = pick(symbols)
-    around_the_clock = pick([False, True])
-    zone = pick(["UTC", "Asia/Kolkata"] if around_the_clock else ["America/New_York", "UTC", "Europe/Berlin"])
-    tick = pick([Decimal("0.01"), Decimal("0.0001"), Decimal(1), Decimal("0.05"), Decimal("0.001")])
-    level = pick([Decimal(100), Decimal("0.5"), Decimal(7), Decimal(990), Decimal(4200), Decimal(250_000)])
-    volumes = pick(["integers", "none", "some missing", "fractions", "small", "large", "zeros"])
-    length, start = pick(rows), pick(STARTS)
-    random = Random(pick(range(1000)))
-    offset = pick(range(len(SYMBOLS)))
-    names = [SYMBOLS[(offset + k) % len(SYMBOLS)] for k in range(count)]
-    bars = []
-    times = _times(interval, start, length, around_the_clock=around_the_clock)
-    for name in names:
-        bars += _walk(name, times, random, max(level, 20 * tick), tick, volumes)
-    return BarTable(bars, interval, zone, tick, volumes != "none")
-
-
-def _times(interval: str, start: date, length: int, *, around_the_clock: bool) -> list[datetime]:
-    # not from midnight: minute bars that are all at 00:00 look like daily ones to any reader
-    begin = time(0) if interval == "1d" else time(22, 15) if around_the_clock else time(9, 30)
-    at = datetime.combine(start, begin)
-    step = timedelta(seconds=INTERVAL_SECONDS[interval])
-    times: list[datetime] = []
-    while len(times) < length:
-        if around_the_clock or at.weekday() < 5:
-            times.append(at)
-        at += step
-        if interval != "1d" and not around_the_clock and at.time() >= time(16):
-            at = datetime.combine(at.date() + timedelta(1), time(9, 30))
-    return times
-
-
-def _walk(
-    symbol: str, times: list[datetime], random: Random, level: Decimal, tick: Decimal, volumes: str
-) -> list[Bar]:
-    price, bars = int(level / tick), []
-    size = max(2, price // 80)
-    for at in times:
-        opens = max(2, price + random.randint(-size // 8, size // 8))
-        close = max(2, opens + random.randint(-size, size))
-        high = max(opens, close) + random.randint(0, size // 2)
-        low = max(1, min(opens, close) - random.randint(0, size // 2))
-        price = close
-        shares = Decimal(random.randint(800, 90_000_000))
-        volume: Decimal | None = shares
-        if volumes == "none" or (volumes == "some missing" and random.random() < 0.3):
-            volume = None
-        elif volumes == "fractions":
-            volume = Decimal(random.randint(1, 10**9)) / 10 ** random.choice([2, 3, 8])
-        elif volumes == "small":
-            volume = Decimal(random.randint(0, 999))
-        elif volumes == "large":
-            volume = shares * 1000
-        elif volumes == "zeros" and random.random() < 0.5:
-            volume = Decimal(0)
-        bars.append(Bar(symbol, at, opens * tick, high * tick, low * tick, close * tick, volume))
-    return bars
 
 
 # ------------------------------------------------------------------------------------------- spellings
@@ -203,6 +88,7 @@ HEADER_STYLES: Final[dict[str, Callable[[str], str]]] = {
     ),
     "money": lambda text: f"{text.title()} ($)" if text in ROLES else text.title(),
     "starred": lambda text: f"{text.title()}*" if text == "close" else text.title(),
+    "prefixed": lambda text: f"Kline_{text.title().replace(' ', '_')}",
     "nested": lambda text: f"candles.{text.replace(' ', '_')}",
     "numbered": lambda text: {r: f"{i}. {r}" for i, r in enumerate((*ROLES, "volume"), 1)}.get(text, text),
 }
@@ -218,152 +104,6 @@ def header_names(pick: Pick, *, plain: bool, western: bool) -> dict[str, str]:
         return dict(zip(_ORDER, FOREIGN_HEADERS[language], strict=True))
     case = HEADER_STYLES[pick(list(HEADER_STYLES))]
     return {role: case(pick(names)) for role, names in ENGLISH_HEADERS.items()}
-
-
-# ----------------------------------------------------------------------------------------------- dates
-
-MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-LONG_MONTHS: Final = (
-    "January February March April May June July August September October November December".split()
-)
-DATE_FORMATS: Final[dict[str, Callable[[date], str]]] = {
-    "YYYY-MM-DD": date.isoformat,
-    "YYYYMMDD": lambda d: f"{d:%Y%m%d}",
-    "YYYY/MM/DD": lambda d: f"{d:%Y/%m/%d}",
-    "YYYY.MM.DD": lambda d: f"{d:%Y.%m.%d}",
-    "DD/MM/YYYY": lambda d: f"{d:%d/%m/%Y}",
-    "MM/DD/YYYY": lambda d: f"{d:%m/%d/%Y}",
-    "M/D/YYYY": lambda d: f"{d.month}/{d.day}/{d.year}",
-    "DD.MM.YYYY": lambda d: f"{d:%d.%m.%Y}",
-    "DD-MM-YYYY": lambda d: f"{d:%d-%m-%Y}",
-    "DD.MM.YYYY.": lambda d: f"{d:%d.%m.%Y}.",
-    "YYYY.MM.DD.": lambda d: f"{d:%Y.%m.%d}.",
-    "DD-MM-YY": lambda d: f"{d:%d-%m-%y}",
-    "MM/DD/YY": lambda d: f"{d:%m/%d/%y}",
-    "DD.MM.YY": lambda d: f"{d:%d.%m.%y}",
-    "YY-MM-DD": lambda d: f"{d:%y-%m-%d}",
-    "YYMMDD": lambda d: f"{d:%y%m%d}",
-    "DD-Mon-YYYY": lambda d: f"{d.day:02}-{MONTHS[d.month - 1]}-{d.year}",
-    "DD-MON-YY": lambda d: f"{d.day:02}-{MONTHS[d.month - 1].upper()}-{d:%y}",
-    "Mon D, YYYY": lambda d: f"{MONTHS[d.month - 1]} {d.day}, {d.year}",
-    "Month DD, YYYY": lambda d: f"{LONG_MONTHS[d.month - 1]} {d.day:02}, {d.year}",
-    "D Mon YYYY": lambda d: f"{d.day} {MONTHS[d.month - 1]} {d.year}",
-    "Wdy, D Mon YYYY": lambda d: (
-        f"{'Mon Tue Wed Thu Fri Sat Sun'.split()[d.weekday()]}, {d.day} {MONTHS[d.month - 1]} {d.year}"
-    ),
-}
-PLAIN_DATE_FORMATS: Final = ("YYYY-MM-DD", "YYYYMMDD", "YYYY/MM/DD", "DD-Mon-YYYY", "Mon D, YYYY")
-TIME_FORMATS: Final[dict[str, Callable[[datetime], str]]] = {
-    "HH:MM:SS": lambda t: f"{t:%H:%M:%S}",
-    "HH:MM": lambda t: f"{t:%H:%M}",
-    "H:MM AM": lambda t: f"{(t.hour + 11) % 12 + 1}:{t:%M} {'AM' if t.hour < 12 else 'PM'}",
-    "HH:MM:SS PM": lambda t: f"{(t.hour + 11) % 12 + 1:02}:{t:%M:%S} {'AM' if t.hour < 12 else 'PM'}",
-    "HH:MM:SS.fff": lambda t: f"{t:%H:%M:%S}.000",
-}
-DIGIT_TIME_FORMATS: Final[dict[str, Callable[[datetime], str]]] = {
-    "HHMMSS": lambda t: f"{t:%H%M%S}",
-    "HHMM": lambda t: f"{t:%H%M}",
-    "HMMSS": lambda t: str(int(f"{t:%H%M%S}")),
-    "HHMMSSmmm": lambda t: f"{t:%H%M%S}000",
-    "HHMMSSnnnnnnnnn": lambda t: f"{t:%H%M%S}000000000",
-}
-EPOCH_UNITS: Final = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
-
-
-@dataclass(frozen=True)
-class TimeStyle:
-    """How times are written: in one column or in two."""
-
-    name: str
-    is_naive: bool
-    write: Callable[[Bar], list[str]]
-
-
-def spreadsheet_serial(local_time: datetime) -> str:
-    """Return a spreadsheet's serial date: days since 1899-12-30."""
-    days = (
-        Decimal((local_time - datetime.combine(date(1899, 12, 30), time())) // timedelta(seconds=1)) / 86_400
-    )
-    return f"{days:.9f}".rstrip("0").rstrip(".")
-
-
-def _utc_offset(local_time: datetime, separator: str) -> str:
-    minutes = int((local_time.utcoffset() or timedelta()).total_seconds()) // 60
-    sign = "-" if minutes < 0 else "+"
-    return f"{sign}{abs(minutes) // 60:02}{separator}{abs(minutes) % 60:02}"
-
-
-def time_style(pick: Pick, bar_table: BarTable, *, plain: bool, iso: bool = False) -> TimeStyle:
-    """Choose how times are written."""
-    date_format = pick(PLAIN_DATE_FORMATS if plain else list(DATE_FORMATS)) if not iso else "YYYY-MM-DD"
-    styles = (
-        ["date", "epoch", "midnight", "midnight offset", "serial"]
-        if bar_table.is_daily
-        else ["one", "epoch", "zone", "two", "digits", "serial"]
-    )
-    style = pick(styles[:1] if iso or (plain and bar_table.is_daily) else styles)
-    format_date = DATE_FORMATS[date_format]
-    if style == "epoch":
-        unit = pick(list(EPOCH_UNITS))
-        return TimeStyle(
-            f"epoch {unit}",
-            is_naive=False,
-            write=lambda bar: [str(bar_table.open_ns(bar) // EPOCH_UNITS[unit])],
-        )
-    if style == "serial":
-        # a date without its cell format, as spreadsheets export it
-        return TimeStyle(
-            "serial", is_naive=not bar_table.is_daily, write=lambda bar: [spreadsheet_serial(bar.local_time)]
-        )
-    if style == "digits":
-        return TimeStyle(
-            "YYYYMMDDhhmmssmmm", is_naive=True, write=lambda bar: [f"{bar.local_time:%Y%m%d%H%M%S}000"]
-        )
-    if style == "date":
-        return TimeStyle(date_format, is_naive=False, write=lambda bar: [format_date(bar.local_time.date())])
-    if style == "midnight":
-        return TimeStyle(
-            f"{date_format} 00:00:00",
-            is_naive=False,
-            write=lambda bar: [f"{format_date(bar.local_time.date())} 00:00:00"],
-        )
-    if style == "midnight offset":
-        tail = pick(["-05:00", "Z", "+05:30", "+0100"])
-        return TimeStyle(
-            f"ISO midnight {tail}",
-            is_naive=False,
-            write=lambda bar: [f"{bar.local_time.date().isoformat()}T00:00:00{tail}"],
-        )
-    if style == "zone":
-        form = pick(["Z", "+hh:mm", "+hhmm", "Z blank", "UTC"])
-        zone, separator = ZoneInfo(bar_table.zone), pick(["T", " "])
-
-        def format_zoned(bar: Bar) -> list[str]:
-            at = bar.local_time.replace(tzinfo=zone)
-            if form.startswith(("Z", "U")):
-                at = at.astimezone(UTC)
-            tail = {"Z": "Z", "Z blank": " Z", "UTC": " UTC"}.get(form) or _utc_offset(
-                at, ":" if ":" in form else ""
-            )
-            return [f"{at.date().isoformat()}{separator}{at:%H:%M:%S}{tail}"]
-
-        return TimeStyle(f"ISO {form}", is_naive=False, write=format_zoned)
-    if style == "two":
-        clocks = {**TIME_FORMATS, **DIGIT_TIME_FORMATS}
-        clock = pick(list(clocks))
-        return TimeStyle(
-            f"{date_format}|{clock}",
-            is_naive=True,
-            write=lambda bar: [format_date(bar.local_time.date()), clocks[clock](bar.local_time)],
-        )
-    clock, separator = pick(list(TIME_FORMATS)), pick([" ", "T"] if date_format == "YYYY-MM-DD" else [" "])
-    return TimeStyle(
-        f"{date_format}{separator}{clock}",
-        is_naive=True,
-        write=lambda bar: [
-            f"{format_date(bar.local_time.date())}{separator}{TIME_FORMATS[clock](bar.local_time)}"
-        ],
-    )
 
 
 # --------------------------------------------------------------------------------------------- numbers
@@ -458,7 +198,9 @@ def write_in_dialect(
         ["utf-8", "utf-8-sig"] if plain else ["utf-8", "utf-8-sig", "utf-16", "cp1252", "utf-16-le"]
     )
     has_header = pick([True, True, True, False]) if header is None else header
-    delimiter = pick([",", ";", "\t", "|"])
+    # prices that all have three decimals may be thousands, unless commas are taken
+    is_ambiguous = plain and bar_table.tick == Decimal("0.001")
+    delimiter = pick([","] if is_ambiguous else [",", ";", "\t", "|"])
     decimal = pick(["."] if plain else [".", ","])
     groups = ["", ",", ".", "'", " ", "\u00a0"]
     thousands = pick([""] if plain else [sign for sign in groups if sign != decimal])
@@ -572,7 +314,7 @@ def write_in_dialect(
     )
     expected = sorted(
         (
-            bar_table.open_ns(bar),
+            (times.open_ns or bar_table.open_ns)(bar),
             bar.symbol,
             bar.local_time.date() if bar_table.is_daily else None,
             *(getattr(bar, r) for r in (*ROLES, "volume")),

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from support.csv_dialects import FAULTS, ROLES, WrittenFile, random_table, write_in_dialect
+from support.csv_dialects import FAULTS, WrittenFile, write_in_dialect
+from support.csv_tables import ROLES, random_table
 from support.other_tables import WRITERS, WrittenTable
 from tickerlake.errors import DataError, UsageError
+from tickerlake.model.interval import DAILY_OR_LONGER
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.read import CsvSource, open_csv
 
@@ -28,7 +30,7 @@ def examples(count: int) -> settings:
 
 
 ANY_ROWS = (3, 1, 2, 5, 8, 13, 25, 40, 60)
-INTERVALS = ("1d", "1m", "5m", "1h")
+INTERVALS = ("1d", "1m", "5m", "1h", "1mo")
 
 
 @st.composite
@@ -100,7 +102,9 @@ def test_any_file_round_trips_or_is_rejected(
         assert re.search("--[a-z]", refusal.hint), refusal
         return
     assert source.record_type == "bar.v1", source.describe()
-    assert read_rows(source, daily=file.choices["interval"] == "1d") == file.expected, source.describe()
+    assert read_rows(source, daily=file.choices["interval"] in DAILY_OR_LONGER) == file.expected, (
+        source.describe()
+    )
 
 
 @examples(100)
@@ -109,7 +113,9 @@ def test_an_unambiguous_file_is_not_rejected(
     tmp_path_factory: pytest.TempPathFactory, file: WrittenFile
 ) -> None:
     source = open_csv(save(tmp_path_factory, file), file.options)
-    assert read_rows(source, daily=file.choices["interval"] == "1d") == file.expected, source.describe()
+    assert read_rows(source, daily=file.choices["interval"] in DAILY_OR_LONGER) == file.expected, (
+        source.describe()
+    )
 
 
 @examples(40)
@@ -136,7 +142,7 @@ def test_exactly_the_broken_rows_are_rejected(
     source = open_csv(save(tmp_path_factory, file), file.options)
     rejects = {r.line: r.reason for each in source.batches() for r in each.rejects}
     assert sorted(rejects) == file.rejected_lines, rejects
-    assert read_rows(source, daily=file.choices["interval"] == "1d") == file.expected
+    assert read_rows(source, daily=file.choices["interval"] in DAILY_OR_LONGER) == file.expected
 
 
 @st.composite

@@ -437,3 +437,21 @@ def test_bars_of_a_price_range_may_begin_together(tmp_path: Path) -> None:
 def test_bars_of_time_may_have_gaps_and_jitter(tmp_path: Path, gaps_s: list[float], interval: str) -> None:
     times = moments_after(gaps_s, "%Y-%m-%dT%H:%M:%S.%fZ")
     assert set(read_bars(open_csv(write_bars(tmp_path, times)))["interval"]) == {interval}
+
+
+@pytest.mark.parametrize(
+    ("clock", "form"),
+    [
+        (time(10), "%Y-%m-%dT%H:%M:%S+03:00"),
+        (time(7), "%Y-%m-%dT%H:%M:%SZ"),
+        (time(15, 10), "%Y-%m-%d %H:%M"),
+    ],
+)
+def test_sundays_are_trading_days_where_fridays_are_none(tmp_path: Path, clock: time, form: str) -> None:
+    days = [
+        day for day in (date(2024, 1, 7) + timedelta(n) for n in range(60)) if day.weekday() not in {4, 5}
+    ]
+    moments = [datetime.combine(day, clock, UTC) for day in days]
+    assert sessions(open_csv(write_bars(tmp_path, [f"{moment:{form}}" for moment in moments]))) == days
+    source = open_csv(write_bars(tmp_path, map(zulu, local(days, time(0), "Asia/Riyadh"))))
+    assert sessions(source) == days

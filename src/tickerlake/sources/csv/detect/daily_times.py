@@ -23,6 +23,11 @@ _MIN_SHARE: Final = 0.9
 _MAX_CLOCK_CHANGE_NS: Final = HOUR_NS + MINUTE_NS
 _LAST_MINUTE_NS: Final = DAY_NS - MINUTE_NS
 _NOON_NS: Final = DAY_NS // 2
+_EARLIEST_MIDNIGHT_NS: Final = 11 * HOUR_NS
+"""In UTC, the time at which the next day begins in the east of New Zealand's summer."""
+
+_LATE_CLOSE_NS: Final = 15 * HOUR_NS
+_AFTERNOON_NS: Final = 16 * HOUR_NS
 _EVENING_NS: Final = 17 * HOUR_NS
 _MAX_AMERICAN_OFFSET_NS: Final = -4 * HOUR_NS
 _AMERICAN_ZONES: Final = frozenset({"America/New_York", "America/Chicago"})
@@ -134,20 +139,24 @@ def choose_daily_times(scan: FileScan, time_format: TimeFormat, interval: str, z
         )
     clock = "written" if time_format.is_naive or not (zone or is_utc) else zone or "UTC"
     local = written if clock == "written" else times.select(to_local(pl.col("instant"), clock)).to_series()
-    shared = _find_times_of_day(local)
-    if shared is None or (time_format.is_naive and not _shift_by_evidence(local, shared, interval, 0)[0]):
+    shared, shift, is_certain = _find_times_of_day(local), 0, True
+    if shared is not None:
+        shifts = _possible_shifts(instant, written, clock, shared, is_naive=time_format.is_naive)
+        begun = (local - shared.anchor_ns) // DAY_NS
+        shift, is_certain = _choose_shift(begun, interval, shifts)
+    if shared is None or (time_format.is_naive and not shift):
         what = f"dates; {shared.text if shared else 'the time of day, which varies,'} is not used"
         as_dates = (
             replace(time_format, zone=zone or "UTC") if time_format.is_epoch else time_format.as_written
         )
         return DailyChoice(as_dates, None, what, cuts_times=True)
-    default = _default_shift(instant, written, clock, shared)
-    shift, is_certain = _shift_by_evidence(local, shared, interval, default)
-    days = (local - shared.anchor_ns) // DAY_NS + shift
+    if is_utc and shift and shared.middle_ns < _LATE_CLOSE_NS:
+        # midnight in Sydney, or a close in the Middle East, where Sunday is a trading day
+        is_certain = False
     what = "the date after that" if shift else "that date"
     return DailyChoice(
         replace(time_format, zone=zone or "UTC") if time_format.is_naive else time_format,
-        DailyTimes(clock, shared.anchor_ns, shift, _are_period_ends(days, interval)),
+        DailyTimes(clock, shared.anchor_ns, shift, _are_period_ends(begun + shift, interval)),
         f"bars begin at {shared.text}{' UTC' if clock == 'UTC' else ''}; their session has {what}",
         is_certain=bool(zone) or ((is_certain or not is_utc) and not time_format.is_naive),
         begins=shared.text,
@@ -187,38 +196,43 @@ def _find_times_of_day(local: pl.Series) -> _TimesOfDay | None:
     return _TimesOfDay((most_common + low) % DAY_NS, high - low)
 
 
-def _default_shift(instant: pl.Series, written: pl.Series, clock: str, shared: _TimesOfDay) -> int:
-    """Return the days to the session date where no weekend settles it."""
+def _possible_shifts(
+    instant: pl.Series, written: pl.Series, clock: str, shared: _TimesOfDay, *, is_naive: bool
+) -> tuple[int, ...]:
+    """Return the days to the session date that are possible, the likelier first.
+
+    Weekends settle it only where a session may begin on the day before: in some countries Sunday is a trading
+    day, and Friday is none.
+    """
+    middle_ns = shared.middle_ns
+    if is_naive:
+        return (0, 1) if middle_ns >= _AFTERNOON_NS and not middle_ns % HOUR_NS else (0,)
     if clock == "UTC":
-        new_york = _find_times_of_day(
-            instant.to_frame("t").select(to_local(pl.col("t"), "America/New_York")).to_series()
-        )
-        if new_york is not None and new_york == _TimesOfDay(_STOCK_OPEN_NS, 0):
-            return 0
+        new_york = instant.to_frame("t").select(to_local(pl.col("t"), "America/New_York")).to_series()
+        if middle_ns < _EARLIEST_MIDNIGHT_NS or _find_times_of_day(new_york) == _TimesOfDay(
+            _STOCK_OPEN_NS, 0
+        ):
+            return (0,)
         # the date on which most of the bar's 24 hours fall
-        return int(shared.middle_ns >= _NOON_NS)
+        return (0, 1) if middle_ns < _NOON_NS else (1, 0)
     is_american = clock in _AMERICAN_ZONES or (
         clock == "written" and bool(((written - instant) <= _MAX_AMERICAN_OFFSET_NS).all())
     )
-    return int(is_american and shared.middle_ns >= _EVENING_NS)
+    return (1, 0) if is_american and middle_ns >= _EVENING_NS else (0,)
 
 
-def _shift_by_evidence(
-    local: pl.Series, shared: _TimesOfDay, interval: str, default: int
-) -> tuple[int, bool]:
+def _choose_shift(begun: pl.Series, interval: str, shifts: tuple[int, ...]) -> tuple[int, bool]:
     """Return the shift with which sessions are trading days, or begin their periods; and if it is certain."""
-    begun = (local - shared.anchor_ns) // DAY_NS
-    is_certain = len(local) >= _CERTAIN_ROWS
-    shifts = (default, 1 - default)
+    is_certain = len(begun) >= _CERTAIN_ROWS
     for test in _PERIOD_TESTS.get(interval, ()):
         for shift in shifts:
             if share_true(test(begun + shift)) >= _MIN_PERIOD_SHARE:
                 return shift, is_certain
     weekends = {shift: share_true(_weekday(begun + shift) >= _SATURDAY) for shift in shifts}
-    other = 1 - default
-    if len(local) >= _MIN_EVIDENCE_ROWS and weekends[default] > _DECISIVE_RATIO * weekends[other]:
+    default, other = shifts[0], shifts[-1]
+    if len(begun) >= _MIN_EVIDENCE_ROWS and weekends[default] > _DECISIVE_RATIO * weekends[other]:
         return other, is_certain and not weekends[other]
-    return default, is_certain and not weekends[default] and weekends[other] > 0
+    return default, is_certain and not weekends[default]
 
 
 def _weekday(days: pl.Series) -> pl.Series:
