@@ -104,6 +104,38 @@ def test_labels_of_orders_are_no_symbols(tmp_path: Path, instrument: str, labels
     assert {row["symbol"] for row in records(csv)} == {instrument}
 
 
+def test_executions_of_ninjatrader(tmp_path: Path) -> None:
+    header = (
+        "Instrument,Action,Quantity,Price,Time,ID,E/X,Position,Order ID,Name,Commission,Rate,Account,"
+        "Connection,"
+    )
+    rows = [
+        "MQQ SEP25,Buy,4,22089.25,6/16/2025 21:08,15a,Entry,4 L,249,Entry,$0.00,1,Sim101,Qpex,",
+        "MQQ SEP25,Sell,1,22092,6/16/2025 21:09,15b,Exit,3 L,250,Exit,$0.00,1,Sim101,Qpex,",
+        "MQQ SEP25,Sell,3,22093.5,6/16/2025 21:09,15c,Exit,-,251,Exit,$0.00,1,Sim101,Qpex,",
+    ]
+    csv = source(tmp_path, "\n".join((header, *rows)) + "\n", "Grid.csv")
+    assert [(row["symbol"], str(row["price"])[:8], str(row["size"])[:1]) for row in records(csv)] == [
+        ("MQQ SEP25", "22089.25", "4"),
+        ("MQQ SEP25", "22092.00", "1"),
+        ("MQQ SEP25", "22093.50", "3"),
+    ]
+
+
+@pytest.mark.parametrize("fraction", ["0040000", "1234567", "0000000"])
+def test_ticks_of_ninjatrader(tmp_path: Path, fraction: str) -> None:
+    sizes = (3, 1, 7, 40, 2, 9, 25, 4)
+    rows = [
+        f"20240102 0930{n:02} {fraction};47{50 + n % 2}.25;47{50 + n % 2}.00;47{50 + n % 2}.50;{size}"
+        for n, size in enumerate(sizes)
+    ]
+    csv = source(tmp_path, "\n".join(rows) + "\n", "QES 03-24.Last.txt", tz="UTC")
+    first = records(csv)[0]
+    assert first["ts_event_ns"] == 1704187800 * 10**9 + 100 * int(fraction)
+    assert (str(first["price"])[:7], str(first["size"])[:2]) == ("4750.25", "3.")
+    assert "QES" in first["symbol"]
+
+
 def test_unknown_names_are_shown_in_their_own_script(tmp_path: Path) -> None:
     text = "最後成交日期,參考價格,漲跌幅度\n" + "".join(f"2024010{d},x{d},y\n" for d in range(2, 9))
     with pytest.raises(DataError) as error:

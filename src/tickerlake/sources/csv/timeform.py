@@ -189,6 +189,9 @@ class TimeFormat:
 
     def parse(self, values: pl.Series) -> pl.Series:
         """Return the times of texts in nanoseconds since 1970; null where a text cannot be read."""
+        if "%S %.f" in self.format:
+            joined = replace(self, format=self.format.replace("%S %.f", "%S%.f"))
+            return joined.parse(values.str.replace(r" (\d{7}\s*)$", ".$1"))
         parsed = self._parse_distinct(values)
         if parsed.null_count():
             stripped = values.str.strip_chars()

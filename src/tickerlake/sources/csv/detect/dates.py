@@ -32,7 +32,7 @@ _MONTH_PATTERN: Final = r"(?:0?[1-9]|1[0-2])"
 _DATE_TIME_PATTERN: Final = re.compile(
     r"(?P<date>.+?)"
     r"(?:(?P<sep>[TD _;-]|, ?| +|:| @ )"
-    r"(?P<time>\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?|\d{9}|\d{6}(?:\.\d{1,9})?|\d{4})"
+    r"(?P<time>\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?|\d{9}|\d{6}(?:\.\d{1,9}| \d{7})?|\d{4})"
     r"(?P<noon> ?[AaPp]\.?[Mm]\.?)?"
     r"(?P<zone> ?(?:Z|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|[A-Z]{3,4})(?:\[[^\]]*\])?"
     r"| [A-Z][A-Za-z]+/[A-Za-z_/]+)?)"
@@ -298,7 +298,9 @@ def _match_shape(text: str) -> _Shape | None:
     if zone.isalpha() and zone not in OFFSETS and zone != "Z":
         return None
     clock = match["time"].replace(",", ".").partition(".")[0]
+    clock, ticks, _ = clock.partition(" ")
     time_format = ("", "%H:%M", "%H:%M:%S")[clock.count(":")] or _COMPACT_TIMES[len(clock)]
+    time_format += " %.f" if ticks else ""  # ticks of 100 ns
     if match["noon"]:
         time_format = time_format.replace("%H", "%I") + " %p"
     sep = match["sep"].replace(",", "") or " " if "%B" in dates[0] else match["sep"]

@@ -57,7 +57,8 @@ _GENERIC_WORDS: Final = _VENDORS | frozenset(
     msbar bid ask mid candlestick candlesticks spot perp historicaldata historicalprices historicalquotes part
     aggtrades equity eq hourly quotehistory pricehistory stockprice stockprices stockdata 1s tickbidask
     adjsplitdiv splitadjusted split continuous cont year years macro trends crypto forex etf etfs futures
-    options indices commodities currencies
+    options indices commodities currencies bookticker booktickers bbo markpriceklines indexpriceklines
+    premiumindexklines liquidations liquidationsnapshot timesales timeandsales executions fills
     """.split()
 )
 _NUMBERED_WORD: Final = re.compile(
