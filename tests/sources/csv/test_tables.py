@@ -109,3 +109,48 @@ def test_lines_of_words_are_no_headers(tmp_path: Path) -> None:
     )
     path = write(tmp_path, f"{BARS}\n{days(0, 20)}{notes}{days(20, 20)}{notes}")
     assert sum(batch.records.height for batch in open_csv(path).batches()) == 40
+
+
+STATEMENT = """Statement,Header,Field Name,Field Value
+Statement,Data,Title,Activity Statement
+Net Asset Value,Header,Asset Class,Prior Total,Current Long,Current Short,Current Total,Change
+Net Asset Value,Data,Stock,2000,2100,0,2100,100
+Open Positions,Header,Currency,Symbol,Quantity,Mult,Cost Price,Cost Basis,Close Price,Value,Unrealized P/L
+Open Positions,Data,USD,QAPL,10,1,180,1800,190,1900,100
+Trades,Header,DataDiscriminator,Asset Category,Currency,Symbol,Date/Time,Quantity,T. Price,C. Price,Comm/Fee
+Trades,Data,Order,Stocks,USD,QAPL,"2024-01-02, 09:30:05",10,185.5,185.64,-1
+Trades,Data,Order,Stocks,USD,QAPL,"2024-01-03, 11:31:05","1,200",184.25,184.25,-1
+Trades,Data,Order,Stocks,USD,QMSF,"2024-02-02, 15:59:59",-5,370.1,371,-1
+Trades,SubTotal,,Stocks,USD,QAPL,,1210,,,-2
+Trades,Total,,Stocks,USD,,,,,,-3
+Dividends,Header,Currency,Date,Description,Amount
+Dividends,Data,USD,2024-02-15,QAPL Cash Dividend,2.4
+Dividends,Data,Total,,,2.4
+"""
+
+
+def test_the_trades_of_an_activity_statement(tmp_path: Path) -> None:
+    batches = list(open_csv(write(tmp_path, STATEMENT), Options(tz="America/New_York")).batches())
+    records = [row for batch in batches for row in batch.records.to_dicts()]
+    assert [(row["symbol"], float(row["price"]), float(row["size"])) for row in records] == [
+        ("QAPL", 185.5, 10),
+        ("QAPL", 184.25, 1200),
+        ("QMSF", 370.1, 5),
+    ]
+    assert not [each for batch in batches for each in batch.rejects]
+
+
+def test_a_section_with_two_headers(tmp_path: Path) -> None:
+    other = STATEMENT.splitlines()[6].replace("C. Price", "") + "\n"
+    row = 'Trades,Data,Order,Forex,USD,EUR.USD,"2024-01-02, 09:30:05",10,1.5,,-1\n'
+    with pytest.raises(DataError, match="has several tables"):
+        open_csv(write(tmp_path, STATEMENT + other + row))
+    far = STATEMENT + row.replace(",,", ",1.5,") * 2000 + other + row
+    with pytest.raises(DataError, match="that in line 2016 is Trades, Header"):
+        open_csv(write(tmp_path, far))
+
+
+def test_a_statement_without_trades(tmp_path: Path) -> None:
+    kept = [line for line in STATEMENT.splitlines() if not line.startswith("Trades")]
+    with pytest.raises(DataError, match="is a report of several sections"):
+        open_csv(write(tmp_path, "\n".join(kept)))

@@ -23,6 +23,7 @@ from tickerlake.sources.csv.detect.layout import (
     share_of_usual_characters,
 )
 from tickerlake.sources.csv.detect.roles import detect_roles
+from tickerlake.sources.csv.detect.sections import detect_section, find_sections
 from tickerlake.sources.csv.detect.split_lines import (
     DELIMITERS,
     HEADER_SEARCH_LINES,
@@ -90,6 +91,8 @@ class Dialect:
         What is assumed.
     has_trailing_delimiter
         True if every line ends with a delimiter: then the last cell is always empty.
+    row_prefix
+        How every row begins, if the file is a report of several sections; other lines are skipped.
     """
 
     delimiter: str
@@ -102,6 +105,7 @@ class Dialect:
     preamble: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     has_trailing_delimiter: bool = False
+    row_prefix: str = ""
 
 
 def parse_delimiter(text: str) -> str:
@@ -143,6 +147,19 @@ def detect_dialect(
     """
     _check_is_csv(name, lines)
     lines = _without_overlong_lines(name, lines)
+    if sections := find_sections(lines):
+
+        def detect(section_lines: Sequence[str], prefix: str) -> Dialect:
+            dialect = _detect_table(name, section_lines, ",", decimal, columns)
+            return replace(dialect, row_prefix=prefix)
+
+        return detect_section(name, lines, sections, detect)
+    return _detect_table(name, lines, delimiter, decimal, columns)
+
+
+def _detect_table(
+    name: str, lines: Sequence[str], delimiter: str | None, decimal: str | None, columns: Sequence[str] | None
+) -> Dialect:
     split = choose_split(name, lines, delimiter)
     cells = column_samples(split)
     decimal_separators = frozenset(

@@ -25,7 +25,7 @@ from tickerlake.sources.csv.detect.file_name import parse_file_name
 from tickerlake.sources.csv.detect.layout import DATE_PARTS, DATE_RESTS, normalize_name
 from tickerlake.sources.csv.detect.lean import find_lean_file
 from tickerlake.sources.csv.detect.options import Options
-from tickerlake.sources.csv.detect.rows import LINE, ChunkRows, read_rows
+from tickerlake.sources.csv.detect.rows import LINE, SKIPPED, ChunkRows, read_rows
 from tickerlake.sources.csv.detect.split_lines import HEAD_LINES
 from tickerlake.sources.csv.symbols import resolve_symbols
 from tickerlake.sources.csv.timeform import TimeFormat
@@ -167,7 +167,8 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
                 f"{text_file.file_name} has times of day, but no date, neither in a column nor in its name.",
                 "Add the date to the name: AAPL_2024-01-02.csv",
             )
-    rows = head.read_rows(Chunk(0, len(data), 1, data, data.count(b"\n"))).frame.head(HEAD_LINES)
+    rows = head.read_rows(Chunk(0, len(data), 1, data, data.count(b"\n"))).frame
+    rows = (rows.filter(~pl.col(SKIPPED)) if dialect.row_prefix else rows).head(HEAD_LINES)
     if "symbol" in layout.roles and options.symbol is None:
         _check_symbols(head, rows)
     width = 0

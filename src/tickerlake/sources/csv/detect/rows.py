@@ -90,7 +90,7 @@ def _read_uniform(
 ) -> pl.DataFrame | None:
     """Read a chunk without quotes if every line has as many cells as there are columns; else return None."""
     data, delimiter = chunk.data, dialect.delimiter
-    if delimiter == SPACES or b'"' in data or not data:
+    if delimiter == SPACES or b'"' in data or not data or dialect.row_prefix:
         return None
     if data.count(delimiter.encode()) != chunk.lines * (dialect.field_count - 1):
         return None
@@ -142,7 +142,9 @@ def _read_ragged(chunk: Chunk, dialect: Dialect, columns: Sequence[str] | None) 
     marks = lines.select(
         pl.int_range(chunk.first_line, chunk.first_line + chunk.lines).alias(LINE),
         (fields - has_trailing_delimiter.cast(pl.Int32)).alias(FIELD_COUNT),
-        (is_blank | text.is_in(list(dialect.raw_headers))).alias(SKIPPED),
+        (is_blank | text.is_in(list(dialect.raw_headers)) | ~text.str.starts_with(dialect.row_prefix)).alias(
+            SKIPPED
+        ),
     )
     return pl.concat([marks, cells], how="horizontal")
 

@@ -242,6 +242,7 @@ class _DecimalSeparatorDetector:
         """Examine the next rows."""
         if not self.is_ambiguous or self._values_checked > _MAX_VALUES_CHECKED:
             return
+        rows = rows.filter(~pl.col(SKIPPED)) if SKIPPED in rows.columns else rows
         for column in self._columns:
             texts = rows.get_column(column).unique().to_list()
             self._values_checked += len(texts)
