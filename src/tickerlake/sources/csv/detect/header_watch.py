@@ -71,10 +71,9 @@ class HeaderWatch:
             # names may have several lines: in two languages, with units
             first = found.filter("row").get_column(LINE).min()
             lines = lines.filter(lines > first) if first is not None else lines.clear()
-        section, comma, _ = self._dialect.row_prefix.partition(",")
         return pl.DataFrame({LINE: lines, RAW: rows.raw_lines(lines)}).filter(
             ~pl.col(RAW).str.contains(self._number),
-            pl.col(RAW).str.starts_with(section + comma),
+            pl.col(RAW).str.starts_with(self._dialect.row_prefix),
         )
 
     def check(self, candidates: pl.DataFrame) -> None:

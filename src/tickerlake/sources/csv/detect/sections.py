@@ -49,11 +49,9 @@ def detect_section(
     found: dict[str, T] = {}
     errors: dict[str, DataError] = {}
     for section in sections:
-        prefixes = (f"{section},Header,", f"{section},Data,")
+        prefix = f"{section},"
         try:
-            found[section] = detect(
-                [line if line.startswith(prefixes) else "" for line in lines], prefixes[1]
-            )
+            found[section] = detect([line if line.startswith(prefix) else "" for line in lines], prefix)
         except DataError as error:
             errors[section] = error
     if len(found) == 1:
