@@ -68,6 +68,13 @@ def test_kinds_of_events(tmp_path: Path, kind: str, trade: str, other: str) -> N
     assert rejects == dict.fromkeys((3, 5, 7), "not_a_trade")
 
 
+def test_the_value_of_a_trade_is_its_price(tmp_path: Path) -> None:
+    rows = [f"2024-01-02 09:30:0{n},{('TRADE', 'BID', 'ASK')[n % 3]},10.{n + 1},{n + 1}00" for n in range(7)]
+    prices, rejects = read(source(tmp_path, "time,type,value,size", *rows))
+    assert prices == ["10.1", "10.4", "10.7"]
+    assert set(rejects.values()) == {"not_a_trade"}
+
+
 def test_trades_and_quotes_in_columns_of_their_own(tmp_path: Path) -> None:
     header = "#RIC,Domain,Date-Time,Type,Price,Volume,Bid Price,Bid Size,Ask Price,Ask Size"
     rows = [

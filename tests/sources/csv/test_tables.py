@@ -111,6 +111,26 @@ def test_lines_of_words_are_no_headers(tmp_path: Path) -> None:
     assert sum(batch.records.height for batch in open_csv(path).batches()) == 40
 
 
+@pytest.mark.parametrize(
+    "titles", [("QAAA", "QBBB"), ("Symbol: QAAA", "Symbol: QBBB"), ("", "QBBB"), ("QAAA,,", "QB.B,,")]
+)
+@pytest.mark.parametrize("rows", [12, 3000], ids=["in the first lines", "far below"])
+def test_tables_of_several_symbols(tmp_path: Path, titles: tuple[str, str], rows: int) -> None:
+    one, two = titles
+    path = write(tmp_path, f"{one}\n{BARS}\n{days(0, rows)}\n{two}\n{BARS}\n{days(rows, 5)}")
+    with pytest.raises(DataError, match=f"the header is repeated in line {rows + 5}, below 'QB.?B"):
+        open_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [("QAAA", "QAAA"), ("Page 1", "Page 2"), ("Prices", "Source: exchange"), ("", "TOTAL"), ("", "")],
+)
+def test_pages_of_one_table(tmp_path: Path, one: str, two: str) -> None:
+    path = write(tmp_path, f"{one}\n{BARS}\n{days(0, 12)}\n{two}\n{BARS}\n{days(12, 5)}")
+    assert sum(batch.records.height for batch in open_csv(path).batches()) == 17
+
+
 STATEMENT = """Statement,Header,Field Name,Field Value
 Statement,Data,Title,Activity Statement
 Net Asset Value,Header,Asset Class,Prior Total,Current Long,Current Short,Current Total,Change

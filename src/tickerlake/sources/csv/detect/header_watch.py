@@ -18,6 +18,7 @@ from tickerlake.sources.csv.detect.tables import (
     names_fit,
     normalize_header,
     several_tables_error,
+    title_symbol,
 )
 
 _MAX_CHECKED_CELLS: Final = 50_000
@@ -42,6 +43,8 @@ class HeaderWatch:
         self._name = name
         self._dialect = dialect
         self._known = {normalize_header(split_line(line, dialect.delimiter)) for line in dialect.raw_headers}
+        self._titles = {title_symbol(line) for line in dialect.preamble}
+        self._last: pl.DataFrame | None = None
         self._seen: set[str] = set()
         self._cells_left = _MAX_CHECKED_CELLS
         sign = r"\s" if dialect.delimiter == SPACES else re.escape(dialect.delimiter)
@@ -77,7 +80,8 @@ class HeaderWatch:
         )
 
     def check(self, candidates: pl.DataFrame) -> None:
-        """Raise an error if a line is a header that is not the file's own."""
+        """Raise an error for a header that is not the file's own, or that of another symbol's table."""
+        self._check_titles(candidates)
         for line, text in candidates.unique(RAW, maintain_order=True).iter_rows():
             if text in self._seen or self._cells_left <= 0:
                 continue
@@ -86,6 +90,22 @@ class HeaderWatch:
             self._cells_left -= len(cells)
             if is_header(cells) and not self._is_known(cells):
                 raise self._error(line, cells)
+
+    def _check_titles(self, candidates: pl.DataFrame) -> None:
+        """Raise an error if the file's own header is repeated below the name of another symbol."""
+        if self._last is not None:
+            candidates = pl.concat([self._last, candidates])
+        self._last = candidates.tail(1)
+        is_header, gap = pl.col(RAW).is_in(list(self._dialect.raw_headers)), pl.col(LINE).diff()
+        titles = candidates.with_columns(title=pl.col(RAW).shift()).filter(is_header & (gap <= 2))
+        for line, _, text in titles.unique("title", maintain_order=True).iter_rows():
+            title = title_symbol(text)
+            if title and title not in self._titles:
+                raise DataError(
+                    f"{self._name} has several tables: the header is repeated in line {line}, "
+                    f"below {title!r}.",
+                    SEPARATE_TABLES,
+                )
 
     def _is_known(self, cells: Sequence[str]) -> bool:
         if self._known:

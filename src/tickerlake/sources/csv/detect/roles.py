@@ -306,17 +306,19 @@ class _NameDetector:
         price = self.find_column("price", _is_price, sideless)
         size = self.find_column("size", _is_number)
         has_size = size is not None and normalize_name(self._names[size]) not in {"volume", "vol", "v"}
-        events = (
-            find_events(self._names, self._columns, has_quotes=self._has_quotes())
-            if price is not None
-            else None
-        )
+        value = None if price is not None else self._find_value()
+        events = None
+        if price is not None or value is not None:
+            events = find_events(self._names, self._columns, has_quotes=self._has_quotes())
+        if events is not None and value is not None:
+            events = replace(events, price=value)
         has_size |= events is not None
         is_quote_layout = self.vendor_layout is not None and self.vendor_layout.record_type == QUOTE
         if self._has_quotes() and (is_quote_layout or price is None or not has_size):
             return QUOTE
         is_price_known = price is not None and normalize_name(self._names[price]) != "close"
-        if not is_price_known and not columns_named(self._names, "executed_price"):
+        is_value_known = events is not None and events.price is not None
+        if not (is_price_known or is_value_known or columns_named(self._names, "executed_price")):
             return ""
         if any(self.find_column(role, _is_price) is not None for role in ("open", "high", "low")):
             return ""
@@ -324,6 +326,11 @@ class _NameDetector:
             return ""
         self.executions = events or find_executions(self._names, self._columns)
         return TRADE if is_price_known or self.executions.price is not None else ""
+
+    def _find_value(self) -> int | None:
+        """Return the column that is called value, as the prices of events are."""
+        named = [i for i, name in enumerate(self._names) if normalize_name(name) == "value"]
+        return named[0] if len(named) == 1 and self._columns[named[0]].is_price_like else None
 
     def _has_time_of_day(self) -> bool:
         """Return whether rows have a time of day; prefer a column of them to one of dates."""

@@ -3,6 +3,7 @@
 Rows below another header have other columns. They must never be read with the roles of the first one.
 """
 
+import re
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Final
@@ -23,6 +24,11 @@ SECTION_HEADER: Final = "header"
 """The second cell of headers in files of sections."""
 
 _SECTION_ROLES: Final = frozenset({"time", "symbol", "price", "size"})
+_TITLE: Final = re.compile(
+    r"(?i:(?:symbol|ticker|stock|code|instrument|security|name|isin|wkn|contract|pair)\W+)?"
+    r"([A-Z0-9][A-Z0-9.^=/&-]{0,19})"
+)
+_NO_TITLES: Final = frozenset("TOTAL SUM END EOF PAGE NOTE NOTES DATA PRICES TABLE SUMMARY".split())
 _MAX_SHOWN_NAMES: Final = 5
 SEPARATE_TABLES: Final = "Save each table as a file of its own, with its header."
 
@@ -99,6 +105,12 @@ def join_names(cells: Sequence[str]) -> str:
 def _is_table(rows: Sequence[Sequence[str]]) -> bool:
     values = [cells for cells in rows if is_data_row(cells)]
     return len(values) >= _MIN_TABLE_ROWS or any(is_temporal(cell) for cells in values for cell in cells)
+
+
+def title_symbol(line: str) -> str:
+    """Return the symbol that a line above a header consists of, empty if it is none: ``Symbol: AAPL,,,``."""
+    match = _TITLE.fullmatch(line.strip(' ,;\t|"#'))
+    return match[1] if match and match[1].upper() not in _NO_TITLES else ""
 
 
 def normalize_header(cells: Sequence[str]) -> tuple[str, ...]:
