@@ -59,8 +59,7 @@ def detect_section(
     if found:
         raise DataError(f"{name} has several sections of market data: {_show(list(found))}.", SEPARATE_TABLES)
     if likely := next((each for each in errors if each.lower() in {"trades", "executions"}), ""):
-        error = errors[likely]
-        raise DataError(f"{error.message} That is its section {likely}.", error.hint)
+        raise DataError(f"{errors[likely].message} That is its section {likely}.", errors[likely].hint)
     raise DataError(
         f"{name} is a report of several sections ({_show(sections)}), "
         "none of which is bars, trades or quotes.",
