@@ -190,3 +190,27 @@ def test_numbers_beyond_all_prices(tmp_path: Path) -> None:
         tmp_path, HEADER + bar_rows("2024-01-30,11,1e400,10,12,5,11", "2024-01-31,11,13,10,12,1e400,11")
     )
     assert rejects == {22: "unparsable_number", 23: "unparsable_number"}
+
+
+def test_a_file_without_prices(tmp_path: Path) -> None:
+    for number in ("NaN", "9223372036854775807"):
+        text = HEADER + "".join(
+            f"2024-01-{n},{number},{number},{number},{number},0,\n" for n in range(10, 20)
+        )
+        with pytest.raises(DataError, match=r"price_missing|sentinel_value") as caught:
+            read(tmp_path, text)
+        assert "prices are missing" in caught.value.hint
+
+
+def test_rows_without_a_header(tmp_path: Path) -> None:
+    """A number that is none does not hide what the columns are."""
+    closes = [Decimal(100 + n * 7 % 5) for n in range(31)]
+    rows = [
+        f"2024-01-{n:02},{closes[n - 1]},{max(closes[n - 1 : n + 1]) + 1},{min(closes[n - 1 : n + 1]) - 1},"
+        f"{closes[n]},{100 + n * 7 % 13}"
+        for n in range(1, 31)
+    ]
+    rows[7] = "2024-01-08" + ",9223372036854775807" * 4 + ",100"
+    records, rejects = read(tmp_path, "\n".join(rows) + "\n")
+    assert rejects == {8: "sentinel_value"}
+    assert [row["close"] for row in records] == [*closes[1:8], *closes[9:31]]

@@ -67,6 +67,7 @@ MAX_IN_MEMORY_SORT_ROWS: Final = 200_000
 """Up to this size, files in no order of time are sorted in memory; larger ones in runs of it on disk."""
 
 _PROBE_ROWS: Final = 1000
+_NO_PRICE: Final = frozenset({RejectReason.PRICE_MISSING, RejectReason.SENTINEL_VALUE})
 _MAX_CONFLICTING_SHARE: Final = 0.3
 """A file of one series has few conflicting bars for one time; with two series it is half of them."""
 
@@ -402,9 +403,11 @@ def _check_has_records(scan: FileScan, parser: Parser) -> None:
     example = (
         f", such as line {rejects[0].line} ({rejects[0].reason}): {rejects[0].raw[:80]!r}" if rejects else ""
     )
+    reasons = {reject.reason for reject in rejects}
     raise DataError(
         f"{parser.source}: no row can be read{example}.",
-        reject_remedy(reject.reason for reject in rejects)
+        ("Its prices are missing: download the file again." if reasons <= _NO_PRICE else "")
+        or reject_remedy(reject.reason for reject in rejects)
         or f"If its columns have other meanings: --columns {_example_columns(parser.layout)}; "
         "if its dates have another form: --date-format DD-MM-YYYY",
     )

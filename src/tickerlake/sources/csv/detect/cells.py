@@ -21,6 +21,9 @@ MIN_SHARE: Final = 0.8
 _MIN_MEDIAN_SHARES: Final = 100
 """A round lot."""
 
+_MAX_NUMBER: Final = 9e18
+"""Nothing is that large; the limits of integers, which stand for no value, are."""
+
 _MS_PER_DAY: Final = 86_400_000
 _CLOCK_WIDTHS: Final = {1: 4, 2: 4, 3: 4, 4: 4, 5: 6, 6: 6, 8: 9, 9: 9, 12: 12, 15: 15}
 """Digits of a time of day as written, and with its leading zeros: 930, 93000, 093000123."""
@@ -83,9 +86,10 @@ class ColumnSample:
         digits = re.sub(r"[ \u00a0\u2009\u202f'’_]", "", bare_number(text)).replace("−", "-")
         group = "," if self.decimal_separator == "." else "."
         try:
-            return float(digits.replace(group, "").replace(",", "."))
+            number = float(digits.replace(group, "").replace(",", "."))
         except ValueError:
             return None
+        return number if abs(number) < _MAX_NUMBER else None
 
 
 def complete_rows(columns: Sequence[ColumnSample], indexes: Sequence[int]) -> list[tuple[float, ...]]:
