@@ -153,7 +153,7 @@ def other_tables(draw: st.DrawFn) -> WrittenTable:
     return draw(st.sampled_from(WRITERS))(pick)
 
 
-@examples(200)
+@examples(120)
 @given(other_tables())
 def test_of_other_tables_nothing_but_executions_is_read(
     tmp_path_factory: pytest.TempPathFactory, table: WrittenTable

@@ -202,6 +202,11 @@ TransactTime,ClOrdID,Symbol,Side,Price,OrderQty,OrdStatus
 2024-03-14 10:00:00,1,QAA,1,10.5,100,0
 2024-03-14 10:01:00,2,QAA,1,10.5,100,2
 """,
+    "it is not clear whether foo, quux": """
+Time,Symbol,Side,Price,Quantity,Durum
+2024-03-05T14:30:00Z,QAA,BUY,100.00,50,foo
+2024-03-05T14:31:00Z,QAA,SELL,100.05,50,quux
+""",
     "no column is known to be the executed quantity": """
 Time,Symbol,Side,Price,Quantity,Order Status
 2024-03-05T14:30:00Z,QAA,BUY,100.00,50,PARTIALLY_FILLED
@@ -403,6 +408,14 @@ MARKET_DATA = {
 id,side,price,size,exec_date,buy_order_id,sell_order_id
 1,BUY,100.5,0.5,2024-01-02T10:00:00Z,A1,B1
 2,SELL,100.4,0.1,2024-01-02T10:00:01Z,A2,B2
+""",
+    ),
+    "trades with a state of the market": (
+        "trade",
+        """
+time,symbol,side,price,size,status
+2024-01-02T10:00:00Z,QAA,buy,100.5,10,regular
+2024-01-02T10:00:01Z,QAA,sell,100.4,10,regular
 """,
     ),
     "trades with mark and index": (

@@ -6,7 +6,7 @@ from typing import Final
 
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.cells import ColumnSample
-from tickerlake.sources.csv.detect.foreign import EXECUTIONS_HINT
+from tickerlake.sources.csv.detect.foreign import EXECUTIONS_HINT, find_sides
 from tickerlake.sources.csv.detect.layout import normalize_name, price_side, role_ranks, split_words
 from tickerlake.sources.csv.detect.tables import SECTION_HEADER
 from tickerlake.sources.csv.detect.vocabulary import classify_cell, columns_named, find_preferred, name_groups
@@ -181,6 +181,7 @@ def _find_states(
 ) -> dict[int, frozenset[str]]:
     """Return the columns of an order's state, and their texts of executed orders."""
     has_orders = bool(columns_named(names, "order_id", "order_terms"))
+    has_sides = find_sides(names, columns) is not None
     found = {}
     states = columns_named(names, "state")
     events = [i for i in columns_named(names, "row_kind") if _has_order_events(columns[i])]
@@ -190,7 +191,9 @@ def _find_states(
         for text in texts:
             groups.setdefault(classify_cell("states", text), set()).add(text)
         is_order_state = has_orders or i in events or bool(_ORDER_WORDS & set(split_words(names[i])))
-        if not texts or not (is_order_state or groups.keys() - {""}):
+        # with sides, words that are not known may be states of orders in another language
+        has_unknown = has_sides and i in states and len(texts) > 1
+        if not texts or not (is_order_state or has_unknown or groups.keys() - {""}):
             continue
         column = names[i].strip()
         if unknown := groups.get(""):

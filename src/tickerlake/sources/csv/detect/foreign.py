@@ -116,7 +116,7 @@ def _find_book(names: Sequence[str], cells: Sequence[ColumnSample], roles: set[s
         return f"header ({_list(names, lists)})"
     if "price" not in roles or roles & {"bars", "quotes"}:
         return ""
-    sides = _find_sides(names, cells)
+    sides = find_sides(names, cells)
     found = columns_named(names, "book")
     if columns_named(names, "order_id"):
         found = [i for i in found if "state" not in name_groups(names[i])]
@@ -160,7 +160,7 @@ def _has_only_trade_messages(names: Sequence[str], cells: Sequence[ColumnSample]
     )
 
 
-def _find_sides(names: Sequence[str], cells: Sequence[ColumnSample]) -> int | None:
+def find_sides(names: Sequence[str], cells: Sequence[ColumnSample]) -> int | None:
     """Return the column whose cells are both sides, buy and sell or bid and ask."""
     for i, each in enumerate(names):
         texts = {text.lower() for text in cells[i].non_missing}
