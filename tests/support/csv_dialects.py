@@ -19,6 +19,7 @@ import zstandard
 
 from support.csv_tables import ROLES, Bar, BarTable, Pick
 from support.csv_times import time_style
+from tickerlake.model.instrument import is_plain_symbol
 from tickerlake.sources.csv.detect.options import Options
 
 
@@ -209,7 +210,10 @@ def write_in_dialect(
         decimal, thousands, currency, pick([False, True]), pick([False] if plain else [False, False, True])
     )
     times = time_style(pick, bar_table, plain=plain, iso=bool(faults))
-    symbol_source = "column" if has_several_symbols else pick(["column", "file", "option"])
+    can_name_file = all(is_plain_symbol(bar.symbol) for bar in bar_table.bars)
+    symbol_source = (
+        "column" if has_several_symbols else pick(["column", "option", *(["file"] if can_name_file else [])])
+    )
     if not has_header and symbol_source == "column" and any(bar.symbol.isdigit() for bar in bar_table.bars):
         symbol_source = "column" if has_several_symbols else "file"
     missing = pick([*MISSING_TEXTS, *LARGEST_NUMBERS])

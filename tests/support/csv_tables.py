@@ -50,7 +50,10 @@ class BarTable:
         return seconds * 10**9
 
 
-SYMBOLS: Final = ("AAPL", "MSFT", "BRK-B", "F", "RELIANCE.NS", "BTC-USD", "NA", "MAR", "7203", "^GSPC")
+SYMBOLS: Final = (
+    "AAPL", "MSFT", "BRK-B", "F", "RELIANCE.NS", "BTC-USD", "NA", "MAR", "7203", "^GSPC", "BTC/USD", "BRK B",
+    "NSE:INFY", "$SPX", "NIFTY 50", "ГАЗПРОМ", "日経 225", "BTC", "EUR", "DE",
+)  # fmt: skip
 STARTS: Final = (
     date(2024, 1, 2), date(2023, 12, 20), date(2012, 1, 31), date(2024, 5, 1), date(1999, 11, 29),
     date(2025, 6, 13),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support.csv_dialects import FAULTS, WrittenFile, write_in_dialect
 from support.csv_tables import ROLES, random_table
 from support.other_tables import WRITERS, WrittenTable
+from support.wide_tables import write_wide
 from tickerlake.errors import DataError, UsageError
 from tickerlake.model.interval import DAILY_OR_LONGER
 from tickerlake.sources.csv.detect.options import Options
@@ -110,6 +111,25 @@ def test_any_file_round_trips_or_is_rejected(
 @examples(100)
 @given(plain_files())
 def test_an_unambiguous_file_is_not_rejected(
+    tmp_path_factory: pytest.TempPathFactory, file: WrittenFile
+) -> None:
+    source = open_csv(save(tmp_path_factory, file), file.options)
+    assert read_rows(source, daily=file.choices["interval"] in DAILY_OR_LONGER) == file.expected, (
+        source.describe()
+    )
+
+
+@st.composite
+def wide_files(draw: st.DrawFn) -> WrittenFile:
+    def pick(options: Any) -> Any:
+        return draw(st.sampled_from(options))
+
+    return write_wide(pick, random_table(pick, rows=(5, 8, 30), symbols=(2, 3, 5), intervals=INTERVALS))
+
+
+@examples(80)
+@given(wide_files())
+def test_a_wide_table_has_all_of_its_symbols(
     tmp_path_factory: pytest.TempPathFactory, file: WrittenFile
 ) -> None:
     source = open_csv(save(tmp_path_factory, file), file.options)

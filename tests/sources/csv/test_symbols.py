@@ -149,6 +149,28 @@ def test_the_name_of_one_company_is_not_its_symbol(tmp_path: Path) -> None:
     assert records["symbol"].unique().to_list() == ["KCHOL"]
 
 
+def test_the_name_of_one_company_is_better_than_a_symbol_that_is_made_up(tmp_path: Path) -> None:
+    path = write(tmp_path, bars_text(["ГАЗПРОМ"], column="Instrument"), "my prices.csv")
+    source = open_csv(path, ts_recv_ns=1)
+    assert source.symbols == ["ГАЗПРОМ"]
+    assert "--symbol" in source.warnings[0]
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USD", "NSE:INFY", "BRK B", "NIFTY 50", "$SPX"])
+@pytest.mark.parametrize("column", ["Instrument", "market", "code", "asset"])
+def test_a_column_with_a_vague_name_is_the_symbol_by_its_values(
+    tmp_path: Path, symbol: str, column: str
+) -> None:
+    source = open_csv(write(tmp_path, bars_text([symbol], column=column), "AAPL.csv"), ts_recv_ns=1)
+    assert (source.symbols, source.warnings) == ([symbol], [])
+
+
+@pytest.mark.parametrize("value", ["COMMON STOCK", "NASDAQ GS", "@F I", "Spot Market", "ordinary share"])
+def test_other_values_of_such_a_column_are_no_symbol(tmp_path: Path, value: str) -> None:
+    records, _ = read(write(tmp_path, bars_text([value], column="issue"), "AAPL.csv"))
+    assert records["symbol"].unique().to_list() == ["AAPL"]
+
+
 def test_names_that_change_after_the_first_rows_are_a_question(tmp_path: Path) -> None:
     path = write(
         tmp_path,

@@ -11,6 +11,7 @@ import polars as pl
 
 from tickerlake.errors import DataError
 from tickerlake.model.duration import DAY_NS, SECOND_NS
+from tickerlake.model.instrument import is_symbol, normalize_symbol
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
 from tickerlake.sources.csv.detect.daily_times import DailyChoice, DailyTimes, choose_daily_times
 from tickerlake.sources.csv.detect.file_name import infer_symbol, parse_file_name
@@ -220,8 +221,24 @@ def choose_symbol(
     _check_one_symbol(scan, name)
     text_file = scan.head.text_file
     symbol, origin, warning = infer_symbol(text_file.name, text_file.file_name, folder)
+    if warning and (only := _only_passed_over(scan)):
+        column, symbol = only
+        origin = f"column {column}"
+        warning = (
+            f"{name}: the symbol is {symbol}, the only value of the column {column}. "
+            "If that is not the symbol, specify it with --symbol."
+        )
     symbol = options.symbol_map.get(symbol, symbol)
     return Decision(SymbolChoice(symbol, [symbol]), origin, warning)
+
+
+def _only_passed_over(scan: FileScan) -> tuple[str, str] | None:
+    """Return the only column that was passed over as the symbol, and its one value, if that is a symbol."""
+    names = scan.head.dialect.layout.names
+    found = [(names[column], value) for column, values in scan.passed_over.items() for value in values]
+    if len(found) != 1 or not is_symbol(value := normalize_symbol(found[0][1])):
+        return None
+    return found[0][0], value
 
 
 def _check_one_symbol(scan: FileScan, name: str) -> None:

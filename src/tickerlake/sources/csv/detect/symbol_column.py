@@ -32,6 +32,12 @@ _ORDER_WORDS: Final = re.compile(
     r"cover|flat(?:ten)?|add|reduce|order|mit|\d+)[ _-]?)+\d*",
     re.IGNORECASE,
 )
+_CLEAR_TICKER: Final = re.compile(
+    r"[A-Z0-9][A-Z0-9.-]{0,11}[/:][A-Z][A-Z0-9.-]{0,11}|[A-Z]{1,12} (?:[A-Z]|\d{2,4})"
+    r"|[$#@/][A-Z][A-Z0-9.]{0,11}"
+)
+"""A ticker that is no other text: ``EUR/USD``, ``NSE:INFY``, ``BRK B``, ``NIFTY 50``, ``$SPX``."""
+
 _TICKER_WITH_SIGN: Final = re.compile(r"[$#@/][A-Z0-9.]{1,12}")
 
 
@@ -59,7 +65,7 @@ def find_symbol_column(assignment: RoleAssignment, ranks: Sequence[dict[str, int
         and not _are_order_words(columns[i])
         and not columns[i].share_where(_CONTRACT_MONTH.fullmatch) >= MIN_SHARE
     ]
-    plain = [i for i in weak if can_be_symbol(columns[i]) or columns[i].share_where(_FUTURE.fullmatch) >= 0.5]
+    plain = [i for i in weak if can_be_symbol(columns[i]) or columns[i].share_where(_is_clear_ticker) >= 0.5]
     names = [i for i in weak if i not in plain and _are_names(columns[i])]
     distinguishing = [i for i in [*plain, *names] if _separates_rows(assignment, i)]
     if plain and (not distinguishing or len(set(columns[plain[0]].strings)) > 1):
@@ -150,6 +156,10 @@ def _are_order_words(cells: ColumnSample) -> bool:
     """Return whether a column has nothing but words for orders: Entry, Stop1, Profit target."""
     texts = set(cells.non_missing)
     return len(texts) > 1 and all(map(_ORDER_WORDS.fullmatch, texts))
+
+
+def _is_clear_ticker(text: str) -> bool:
+    return (_CLEAR_TICKER.fullmatch(text) or _FUTURE.fullmatch(text)) is not None
 
 
 def _is_composed_ticker(text: str) -> bool:
