@@ -455,3 +455,9 @@ def test_sundays_are_trading_days_where_fridays_are_none(tmp_path: Path, clock: 
     assert sessions(open_csv(write_bars(tmp_path, [f"{moment:{form}}" for moment in moments]))) == days
     source = open_csv(write_bars(tmp_path, map(zulu, local(days, time(0), "Asia/Riyadh"))))
     assert sessions(source) == days
+
+
+@pytest.mark.parametrize("text", ["Monday", "19991110.5", "17", "Q5 2024", "2024-13"])
+def test_values_that_are_no_dates_are_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match=f"column Date holds no dates.*'{text}'"):
+        open_csv(write_bars(tmp_path, [text] * 6))

@@ -20,6 +20,7 @@ from tickerlake.sources.csv.detect.layout import (
     Layout,
     count_named_roles,
     normalize_name,
+    role_ranks,
     share_of_usual_characters,
 )
 from tickerlake.sources.csv.detect.roles import detect_roles
@@ -369,6 +370,21 @@ def _no_header_error(
 def _missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[ColumnSample]) -> DataError:
     listed = ", ".join(each for each in layout.names[:12] if each) + (" …" if len(layout.names) > 12 else "")
     record_type = guess_record_type(layout.names)
+    undated = next(
+        (
+            (column, each.non_missing[0])
+            for column, each in zip(layout.names, cells, strict=False)
+            if "time" in role_ranks(column) and each.non_missing and not each.temporal_kind
+        ),
+        None,
+    )
+    if undated is not None and not {"time", "clock", "year"} & set(layout.roles):
+        column, text = undated
+        return DataError(
+            f"{name}, line {line}: the column {column} holds no dates, but values such as {text[:40]!r}.",
+            "Write dates like 2024-01-31, or name the column that has them: "
+            "--columns date,open,high,low,close,volume",
+        )
     if record_type == BAR and (template := close_columns(cells, layout)):
         lacking = ", ".join(role for role in RANGE_PRICES if role not in layout.roles)
         problem = f"no column for {lacking}" if has_range(layout) else "no column is known to be a price"
