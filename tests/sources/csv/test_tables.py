@@ -107,6 +107,7 @@ def test_lines_of_words_are_no_headers(tmp_path: Path) -> None:
     notes = (
         "Total,,,,,\nHoliday,Market closed,,,,\nOpen and close are in USD\nSource: exchange, all rights,,,,\n"
     )
+    notes += "Open, High, Low and Close are in USD; Volume in shares\n"
     path = write(tmp_path, f"{BARS}\n{days(0, 20)}{notes}{days(20, 20)}{notes}")
     assert sum(batch.records.height for batch in open_csv(path).batches()) == 40
 

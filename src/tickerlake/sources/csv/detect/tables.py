@@ -29,6 +29,7 @@ _TITLE: Final = re.compile(
     r"([A-Z0-9][A-Z0-9.^=/&-]{0,19})"
 )
 _NO_TITLES: Final = frozenset("TOTAL SUM END EOF PAGE NOTE NOTES DATA PRICES TABLE SUMMARY".split())
+_MAX_NAME_WORDS: Final = 5
 _MAX_SHOWN_NAMES: Final = 5
 SEPARATE_TABLES: Final = "Save each table as a file of its own, with its header."
 
@@ -36,6 +37,8 @@ SEPARATE_TABLES: Final = "Save each table as a file of its own, with its header.
 def is_header(cells: Sequence[str]) -> bool:
     """Return whether the cells of a line are names of columns, and none of them is a value."""
     filled = sum(map(bool, cells))
+    if any(len(cell.split()) > _MAX_NAME_WORDS for cell in cells):
+        return False  # a sentence with commas
     if filled < _MIN_NAMES or any(bare_number(cell) or is_temporal(cell) for cell in cells):
         return False
     return count_named_roles(cells) >= (_MIN_NAMES if 2 * filled < len(cells) else _MIN_NAMES - 1)
