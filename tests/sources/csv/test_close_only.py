@@ -400,20 +400,14 @@ def test_differences_are_read_if_the_user_says_so(tmp_path: Path) -> None:
     assert closes(source) == expected("Q10Y2Y", prices)
 
 
-def test_a_row_with_nothing_but_a_close_is_a_record_of_any_table(tmp_path: Path) -> None:
+def test_a_row_with_nothing_but_a_close_is_rejected_where_the_table_has_the_other_prices(
+    tmp_path: Path,
+) -> None:
     rows = [f"{day},{price},{price},{price},{price},5" for day, price in zip(DAYS, ONE, strict=True)]
     rows[3] = f"{DAYS[3]},,-,NaN,12.5,"
     rows[4] = f"{DAYS[4]},,12.5,12.5,12.5,5"
     rows[5] = f"{DAYS[5]},12.5,12.5,12.5,,5"
     source = read(tmp_path, "QAA.csv", "Date,Open,High,Low,Close,Volume\n" + "\n".join(rows) + "\n")
-    found = {str(row["session_date"]): row for row in records(source)}
-    alone = found[DAYS[3]]
-    assert [alone[name] for name in ("open", "high", "low", "close", "volume")] == [
-        None,
-        None,
-        None,
-        Decimal("12.5"),
-        None,
-    ]
     rejects = [(each.line, each.reason) for batch in source.batches() for each in batch.rejects]
-    assert rejects == [(6, "price_missing"), (7, "price_missing")]
+    assert rejects == [(5, "price_missing"), (6, "price_missing"), (7, "price_missing")]
+    assert len(records(source)) == len(DAYS) - 3

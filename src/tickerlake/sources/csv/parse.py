@@ -12,7 +12,7 @@ from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import instrument_id, plain_instrument_id_expr
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_end
 from tickerlake.model.reject import RejectReason
-from tickerlake.model.schema import BAR, QUOTE, RANGE_PRICES, TRADE, fields, polars_type
+from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
 from tickerlake.sources.csv.chunks import Chunk
 from tickerlake.sources.csv.detect.daily_times import DailyTimes, to_local
 from tickerlake.sources.csv.detect.head import FileHead
@@ -488,16 +488,6 @@ def _is_empty(cells: pl.Series) -> pl.Series:
     return cells.str.strip_chars() == "" if cells.dtype == pl.String else cells.is_null()
 
 
-def _lacks_price(roles: list[str], null_roles: list[str]) -> pl.Expr:
-    """Return which bars have no close, or a part of open, high and low: all three or none may be missing."""
-    is_null = {role: pl.col(role).is_null() for role in PRICES if role in null_roles}
-    flags = [is_null["close"]] if "close" in is_null else []
-    if partly := [is_null[role] for role in RANGE_PRICES if role in is_null]:
-        lacks_all = len(partly) == len(RANGE_PRICES)
-        flags.append(_any_true(partly) & ~pl.all_horizontal(partly) if lacks_all else _any_true(partly))
-    return _any_true(flags)
-
-
 def _is_missing(cells: pl.Series) -> pl.Series:
     """Return which cells are empty, or a word for a missing value."""
     if cells.dtype != pl.String:
@@ -507,7 +497,10 @@ def _is_missing(cells: pl.Series) -> pl.Series:
 
 def _bar_checks(roles: list[str], null_roles: list[str]) -> list[_Check]:
     checks = [
-        (_lacks_price(roles, null_roles), RejectReason.PRICE_MISSING),
+        (
+            _any_true([pl.col(role).is_null() for role in PRICES if role in null_roles]),
+            RejectReason.PRICE_MISSING,
+        ),
         (_any_true([pl.col(role) <= 0 for role in PRICES if role in roles]), RejectReason.PRICE_NONPOSITIVE),
         *([(pl.col("high") < pl.col("low"), RejectReason.OHLC_HIGH_LT_LOW)] if "high" in roles else []),
     ]
