@@ -245,6 +245,23 @@ def test_symbols_that_are_also_names_are_read_among_many(tmp_path: Path) -> None
     }
 
 
+def test_columns_that_may_be_of_one_instrument_are_asked_for(tmp_path: Path) -> None:
+    near = [f"{float(price) * 1.01:.2f}" for price in ONE]
+    text = table("Date,QAA,XMS", DAYS, ONE, near)
+    with pytest.raises(DataError, match="--columns date,QAA:close,XMS:close"):
+        read(tmp_path, "x.csv", text)
+    source = read(tmp_path, "x.csv", text, columns="date,QAA:close,XMS:close")
+    assert closes(source) == expected("QAA", ONE) | expected("XMS", near)
+
+
+def test_codes_of_digits_and_pairs_next_to_names_of_prices(tmp_path: Path) -> None:
+    for header in ("Date,7299_Close,QTC-USD_Close", "Date,Close 7299,Close QTC-USD"):
+        source = read(tmp_path, "x.csv", table(header, DAYS, ONE, TWO))
+        assert closes(source) == expected("7299", ONE) | expected("QTC-USD", TWO)
+    source = read(tmp_path, "x.csv", "Price,Close\n,7299\n" + table("Date,", DAYS, ONE))
+    assert closes(source) == expected("7299", ONE)
+
+
 def test_adjusted_closes_alone_are_said_to_be_the_price(tmp_path: Path) -> None:
     for text in (
         table("Date,Adj Close", DAYS, ONE),
@@ -352,6 +369,11 @@ REFUSED: dict[str, tuple[str, str]] = {
     "an open without a high": (table("Date,Open,Close", DAYS, ONE, ONE), "--columns date,,close"),
     "two prices": (table("Date,Last,Settle", DAYS, ONE, TWO), ""),
     "an unknown word": (table("Day,Foo", DAYS, ONE), "--columns date,close"),
+    "a volume among symbols": (
+        table("Date,QAA,QV", DAYS, ONE, [str(RANDOM.randint(10**5, 10**6)) for _ in DAYS]),
+        "QV change by",
+    ),
+    "a part of the names": (table("Date,QAA_Close,QAA_High", DAYS, ONE, ONE), ""),
     "an identifier that is a word": (table("DATE,LEVELS_TOTAL,YIELD", DAYS, ONE, TWO), ""),
     "not all are symbols": (table("Date,QAA,Total return", DAYS, ONE, TWO), ""),
 }

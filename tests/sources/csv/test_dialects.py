@@ -2,14 +2,17 @@
 
 import re
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
 
+from support.close_tables import CloseFile, Closes, as_closes, write_closes, write_something_else
 from support.csv_dialects import FAULTS, WrittenFile, write_in_dialect
 from support.csv_tables import ROLES, random_table
 from support.other_tables import WRITERS, WrittenTable
@@ -235,3 +238,76 @@ def test_a_symbol_option_for_a_file_of_several_symbols_is_rejected(tmp_path: Pat
     path.write_text("Date,Symbol,Open,High,Low,Close\n" + rows)
     with pytest.raises(DataError, match="--symbol"):
         open_csv(path, replace(Options(), symbol="C"))
+
+
+@st.composite
+def close_files(draw: st.DrawFn, *, plain: bool = False) -> CloseFile:
+    def pick(options: Any) -> Any:
+        return draw(st.sampled_from(options))
+
+    rows = (8, 25, 40) if plain else ANY_ROWS
+    made = random_table(pick, rows=rows, symbols=(1, 2, 3, 6), intervals=("1d",))
+    return write_closes(pick, made, plain=plain)
+
+
+def read_closes(factory: pytest.TempPathFactory, file: CloseFile) -> Closes:
+    note(f"{file.name} {file.form}\n{file.text[:1500]}")
+    path = factory.mktemp("t") / file.name
+    path.write_text(file.text, "utf-8")
+    source = open_csv(path)
+    assert source.record_type == "bar.v1", source.describe()
+    rows = [row for each in source.batches() for row in each.records.iter_rows(named=True)]
+    assert {row["interval"] for row in rows} == {"1d"}
+    closes = as_closes(rows)
+    assert len(closes) == len(rows)
+    return closes
+
+
+@examples(150)
+@given(close_files())
+def test_any_table_of_closes_round_trips_or_is_rejected(
+    tmp_path_factory: pytest.TempPathFactory, file: CloseFile
+) -> None:
+    refusal: DataError | None = None
+    closes: Closes = {}
+    try:
+        closes = read_closes(tmp_path_factory, file)
+    except DataError as error:
+        refusal = error
+    assert re.search("--[a-z]", refusal.hint) if refusal else closes == file.expected, refusal
+
+
+@examples(80)
+@given(close_files(plain=True))
+def test_an_unambiguous_table_of_closes_is_not_rejected(
+    tmp_path_factory: pytest.TempPathFactory, file: CloseFile
+) -> None:
+    assume(_is_clear(file))
+    assert read_closes(tmp_path_factory, file) == file.expected
+
+
+def _is_clear(file: CloseFile) -> bool:
+    """Return whether the values can only be prices: above 1, and seldom the same or far apart."""
+    closes: dict[str, list[float]] = {}
+    for (symbol, _), close in sorted(file.expected.items(), key=lambda each: each[0][1]):
+        closes.setdefault(symbol, []).append(float(close))
+    steps = [abs(b / a - 1) for each in closes.values() for a, b in pairwise(each)]
+    changes = sum(step > 0 for step in steps)
+    return max(steps) < 0.06 and changes > 0.5 * len(steps) and min(min(each) for each in closes.values()) > 1
+
+
+@examples(100)
+@given(st.data())
+def test_tables_of_something_else_are_never_closes(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    def pick(options: Any) -> Any:
+        return data.draw(st.sampled_from(options))
+
+    days = [date(2024, 1, 1) + timedelta(n) for n in range(pick((12, 20, 40)))]
+    text = write_something_else(pick, Random(pick(range(100))), days)
+    note(text[:800])
+    path = tmp_path_factory.mktemp("t") / "table.csv"
+    path.write_text(text)
+    with pytest.raises(DataError):
+        open_csv(path)

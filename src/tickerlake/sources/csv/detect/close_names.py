@@ -1,7 +1,7 @@
 """The names of columns in tables of closes: closes, volumes, symbols, and names that say otherwise."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from tickerlake.model.instrument import is_symbol
@@ -97,7 +97,7 @@ _SPACED_SYMBOL_NAME: Final = re.compile(
 _NUMERIC_SYMBOL: Final = re.compile(r"(?!(?:19|20)\d\d$)\d{4,6}")
 _MIN_SYMBOLS: Final = 2
 _MAX_ODD_SHARE: Final = 0.05
-_MAX_LETTER_SHARE: Final = 1 / 3
+_MAX_LETTER_SHARE: Final = 1 / 2
 """Of many symbols some are also names: ``C``, ``V``, ``LOW``, ``CASH``."""
 
 _SEPARATORS: Final = re.compile(r"[._ :|-]")
@@ -192,12 +192,23 @@ def split_symbol(name: str) -> tuple[str, str]:
         parts = [(name.strip()[:at], name.strip()[at + 1 :]) for at in places]
         pairs = [pair for one, other in parts for pair in ((one, other), (other, one))]
     for role, symbol in pairs:
-        if is_panel_role(role) and is_symbol_name(symbol, alone=True):
+        if is_panel_role(role) and is_symbol_name(symbol):
             return role, symbol
     return name, ""
 
 
 def is_panel_role(name: str) -> bool:
-    """Return whether a part of a name is a close, an adjusted close or a volume."""
+    """Return whether a text is the name of a role as it is: not `USD_Close`, a part of `BTC-USD_Close`."""
     normalized = normalize_name(name)
-    return any(normalized in ROLE_RANKS[role] for role in ("adj_close", "volume")) or is_definite_close(name)
+    is_other = any(normalized in ROLE_RANKS[role] for role in ("adj_close", "volume"))
+    is_close_name = normalized in _LEVELS or ROLE_RANKS["close"].get(normalized, _LAST_RANK) < _LAST_RANK
+    return len(normalized) > 1 and (is_other or is_close_name)
+
+
+def are_panel_symbols(symbols: Collection[str]) -> bool:
+    """Return whether texts that stand next to the names of prices are symbols: ``Close_USD`` has none.
+
+    One alone must be clear; of several, one is enough.
+    """
+    clear = [symbol for symbol in symbols if is_symbol_name(symbol, alone=True)]
+    return bool(clear) and all(map(is_symbol_name, symbols))

@@ -21,6 +21,7 @@ from tickerlake.model.schema import BAR, RANGE_PRICES, TRADE
 from tickerlake.sources.csv.detect.assignment import RoleAssignment
 from tickerlake.sources.csv.detect.cells import SAMPLE_CELLS, ColumnSample, complete_rows, is_running_number
 from tickerlake.sources.csv.detect.close_names import (
+    are_panel_symbols,
     has_other_meaning,
     is_close,
     is_currency,
@@ -58,6 +59,9 @@ _MAX_STEP: Final = 0.15
 _MAX_WHOLE_STEP: Final = 0.08
 """From row to row, prices of most symbols change by less than 15%, also over a month; volumes and amounts,
 which are whole numbers, by more than 8%."""
+
+_MAX_STEP_OF_ONE: Final = 0.25
+"""No symbol among others changes by more than 25%: it is a volume, or something else."""
 
 _MAX_UNCHANGED_SHARE: Final = 0.8
 """More values that equal the one before: holdings, or settings."""
@@ -133,7 +137,7 @@ def detect_close_panels(
 ) -> Layout | None:
     """Return the layout of a table with closes of each symbol, whose names and symbols are known."""
     table = _CloseTable.create(names, columns, Layout("", tuple(names), {}))
-    return table.with_panels(names, symbols) if table else None
+    return table.with_panels(names, symbols, are_known=True) if table else None
 
 
 def has_range(layout: Layout) -> bool:
@@ -185,13 +189,12 @@ def find_close_header(
                 continue
             if symbols[0] and "symbol" not in role_ranks(symbols[0].removesuffix("s")):
                 continue
-            if not all(any(_is_named(name, role) for role in _LEVEL_ROLES) for name in named[1:]):
-                continue
-            if not all(is_symbol_name(symbol, alone=True) for symbol in filled[1:]) and not (
-                may_be_panel_symbols(filled[1:]) and "symbol" in role_ranks(symbols[0].removesuffix("s"))
-            ):
-                continue
+            is_priced = all(any(_is_named(name, role) for role in _LEVEL_ROLES) for name in named[1:])
             index = [i for i in lines if i == second + 1 and rows[i][0] and sum(map(bool, rows[i])) == 1]
+            is_sure = bool(symbols[0] or index) and all(map(is_symbol_name, filled[1:]))
+            is_sure = is_sure or bool(symbols[0] and may_be_panel_symbols(filled[1:]))
+            if not is_priced or not (is_sure or are_panel_symbols(set(filled[1:]))):
+                continue
             names = [rows[index[0]][0] if index else "Date", *named[1:]]
             return [first, second, *index], ["", *filled[1:]], names
     return None
@@ -278,7 +281,9 @@ class _CloseTable:
         pairs = [by_column.get(i, (name, "")) for i, name in enumerate(self._names)]
         return self.with_panels([role for role, _ in pairs], [symbol for _, symbol in pairs])
 
-    def with_panels(self, names: Sequence[str], symbols: Sequence[str]) -> Layout | None:
+    def with_panels(
+        self, names: Sequence[str], symbols: Sequence[str], *, are_known: bool = False
+    ) -> Layout | None:
         """Return the layout for the name and the symbol of each column."""
         panels: dict[str, dict[str, int]] = {}
         adjusted = False
@@ -293,7 +298,10 @@ class _CloseTable:
             if "close" not in roles and "adj_close" in roles:
                 roles["close"] = roles.pop("adj_close")
                 adjusted = True
-        if not panels or any("close" not in roles for roles in panels.values()):
+        are_known = are_known or may_be_panel_symbols(list(panels))
+        if not panels or not (are_known or are_panel_symbols(panels)):
+            return None
+        if any("close" not in roles for roles in panels.values()):
             return None
         return self._to_layout(panels, ADJUSTED_NOTE if adjusted else "")
 
@@ -307,20 +315,24 @@ class _CloseTable:
         if not self._is_daily() and (len(names) < _MIN_INTRADAY_SYMBOLS or not self._is_regular()):
             return None
         self._check_prices(names)
-        if self._may_be_one_instrument(names):
-            return None
+        self._check_several_instruments(names)
         panels = {name: {"close": i} for name, i in zip(names, self._values, strict=True)}
         return self._to_layout(panels, self._growth_note())
 
-    def _may_be_one_instrument(self, names: Sequence[str]) -> bool:
-        """Return whether columns may be prices of one instrument: open to close, or buying and selling."""
+    def _check_several_instruments(self, names: Sequence[str]) -> None:
+        """Raise an error if columns may be prices of one instrument: open to close, or buying and selling."""
         if len(names) > _MAX_COLUMNS_OF_ONE:
-            return False
+            return
         rows = complete_rows([self._columns[i] for i in self._values], range(len(names)))[:200]
         if not rows or median(max(row) / min(row) if min(row) > 0 else 2.0 for row in rows) > _MAX_SPREAD:
-            return False
+            return
         # GOOG and GOOGL are two symbols of one company
-        return len({name[:_COMMON_PREFIX] for name in names}) > 1 and not all(map(is_currency, names))
+        if len({name[:_COMMON_PREFIX] for name in names}) == 1 or all(map(is_currency, names)):
+            return
+        raise DataError(
+            f"The values of {', '.join(names)} are so close that they may be prices of one instrument.",
+            f"Name them: {_close_names(names)} if these are symbols, else --columns date,bid,ask or the like",
+        )
 
     def _growth_note(self) -> str:
         """Return a note if all columns begin at 1 or 100, as the growth of an investment does."""
@@ -334,6 +346,9 @@ class _CloseTable:
         names = self._names
         numeric = [i for i in self._values if self._columns[i].is_numeric]
         ranks = {i: set(role_ranks(names[i])) for i in self._values}
+        symbols = {symbol for i in numeric if (symbol := split_symbol(names[i])[1])}
+        if are_panel_symbols(symbols) and not all(map(is_close, symbols)):
+            return None  # `7203_Close` next to `QAA_High`
         if any(ranks[i] & (_RANGE_ROLES | _QUOTE_ROLES) for i in numeric) or has_other_meaning(
             [names[i] for i in self._values]
         ):
@@ -495,7 +510,7 @@ class _CloseTable:
         if percent := [i for i in self._values if self._columns[i].share_where(_is_percent) >= 0.5]:
             raise DataError(
                 f"The column {self._names[percent[0]].strip()} has percentages, but no prices.",
-                _CLOSE_HINT if len(names) == 1 else _SEVERAL_HINT,
+                _hint(names),
             )
         for name, values in series.items():
             nonpositive = [value for value in values if value <= 0]
@@ -503,7 +518,7 @@ class _CloseTable:
                 raise DataError(
                     f"The column {name} has values of 0 and below, such as {nonpositive[0]:g}: "
                     "returns, differences or yields, but no prices.",
-                    f"{_CLOSE_HINT} --allow-negative-prices" if len(names) == 1 else _SEVERAL_HINT,
+                    f"{_hint(names)} --allow-negative-prices",
                 )
         if len(names) > 1:
             self._check_no_weights(names, series)
@@ -520,13 +535,13 @@ class _CloseTable:
             if sums and sum(abs(each - total) <= 0.01 * total for each in sums) >= 0.9 * len(sums):
                 raise DataError(
                     f"The values of each row ({_first(series)}) add up to {total:g}: weights, but no prices.",
-                    _SEVERAL_HINT,
+                    _hint(names),
                 )
         largest = max(max(values) for values in series.values())
         if largest <= 1 and not all(is_currency(name) for name in names):
             raise DataError(
                 f"No value of {_first(series)} is above 1: weights or shares, but hardly prices.",
-                _SEVERAL_HINT,
+                _hint(names),
             )
 
     def _check_movement(self, series: dict[str, list[float]], movements: Sequence[_Movement]) -> None:
@@ -536,7 +551,7 @@ class _CloseTable:
         values = [value for each in series.values() for value in each]
         is_whole = all(value == int(value) for value in values)
         unchanged = sum(each.unchanged for each in movements)
-        hint = _CLOSE_HINT if len(series) == 1 else _SEVERAL_HINT
+        hint = _hint(list(series))
         if steps >= _MIN_STEPS_UNCHANGED and unchanged > _MAX_UNCHANGED_SHARE * steps:
             raise DataError(
                 f"Of the values of {_first(series)}, {unchanged / steps:.0%} equal the one before: "
@@ -549,6 +564,11 @@ class _CloseTable:
                 "volumes or sums of money, but hardly prices.",
                 hint,
             )
+        for name, each in zip(series, movements, strict=True):
+            if each.steps >= _MIN_STEPS_UNCHANGED and each.step > _MAX_STEP_OF_ONE:
+                raise DataError(
+                    f"The values of {name} change by {each.step:.0%} from row to row: hardly prices.", hint
+                )
         moving = [each.step for each in movements if each.steps > each.unchanged]
         step = median(moving) if moving else 0.0
         if step > (_MAX_WHOLE_STEP if is_whole else _MAX_STEP):
@@ -562,10 +582,13 @@ ADJUSTED_NOTE: Final = (
 )
 """Said of a table with nothing but adjusted closes."""
 
-_SEVERAL_HINT: Final = (
-    "A table with a column for each symbol must hold prices. Of one column: "
-    "--columns date,close, with empty names for the others"
-)
+
+def _hint(names: Sequence[str]) -> str:
+    return _CLOSE_HINT if len(names) == 1 else f"If these are prices: {_close_names(names)}"
+
+
+def _close_names(names: Sequence[str]) -> str:
+    return f"--columns date,{','.join(f'{name}:close' for name in names[:2])}{',…' if len(names) > 2 else ''}"
 
 
 def _first(series: dict[str, list[float]]) -> str:
