@@ -97,7 +97,7 @@ _SPACED_SYMBOL_NAME: Final = re.compile(
 _NUMERIC_SYMBOL: Final = re.compile(r"(?!(?:19|20)\d\d$)\d{4,6}")
 _MIN_SYMBOLS: Final = 2
 _MAX_ODD_SHARE: Final = 0.05
-_MAX_LETTER_SHARE: Final = 1 / 2
+_MAX_LETTER_SHARE: Final = 1 / 3
 """Of many symbols some are also names: ``C``, ``V``, ``LOW``, ``CASH``."""
 
 _SEPARATORS: Final = re.compile(r"[._ :|-]")
