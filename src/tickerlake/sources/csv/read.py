@@ -54,7 +54,7 @@ from tickerlake.sources.csv.detect.repeated_hours import find_repeated_hours
 from tickerlake.sources.csv.detect.rows import LINE
 from tickerlake.sources.csv.detect.scale import choose_scale
 from tickerlake.sources.csv.detect.scan import FileScan, scan_file
-from tickerlake.sources.csv.detect.sentinels import choose_negative_prices, find_sentinels
+from tickerlake.sources.csv.detect.sentinels import choose_negative_prices, find_sentinels, parse_first_rows
 from tickerlake.sources.csv.numbers import NumberFormat
 from tickerlake.sources.csv.parse import EVENT_NS, IS_RECORD, REASON, Parser
 from tickerlake.sources.merge import merge, read_run, write_run
@@ -348,8 +348,9 @@ def open_file(
         zone = replace(zone, reason=f"{zone.reason}; the hour that clocks repeat by the order of rows")
     scale = choose_scale(scan, options, zone.value.zone, symbol.value.symbols)
     number_format = NumberFormat(scan.decimal_separator, scale.value)
-    sentinels = find_sentinels(scan.head, number_format, negative_prices=options.negative_prices)
-    negative = choose_negative_prices(scan, options, number_format, sentinels, name)
+    first_rows = parse_first_rows(scan.head, number_format)
+    sentinels = find_sentinels(layout.record_type, first_rows, negative_prices=options.negative_prices)
+    negative = choose_negative_prices(options, first_rows, sentinels, name)
     decided = Decided(volume, date, symbol, interval, zone, scale, negative)
     warnings = [*dialect.warnings, *decided.warnings]
     extra_columns = layout.extra_columns() | {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from itertools import chain
 from typing import Final
 
 import polars as pl
@@ -11,7 +12,6 @@ from tickerlake.sources.csv.detect.decide import Decision
 from tickerlake.sources.csv.detect.head import FileHead
 from tickerlake.sources.csv.detect.layout import PRICES
 from tickerlake.sources.csv.detect.options import Options
-from tickerlake.sources.csv.detect.scan import FileScan
 from tickerlake.sources.csv.numbers import NumberFormat
 
 PRICE_ROLES: Final[dict[str, tuple[str, ...]]] = {
@@ -49,8 +49,26 @@ _NEGATIVE_NINES: Final = {Decimal(10) ** n - 1 for n in range(3, 19)}
 _NONE: Final = Decimal(-1)
 
 
+def parse_first_rows(head: FileHead, numbers: NumberFormat) -> dict[str, list[pl.Series]]:
+    """Return the decimals in the first rows, by role; several columns have one role in a wide table."""
+    layout = head.dialect.layout
+    columns = {
+        role: [f"c{column}" for column in columns]
+        for role, columns in layout.columns_by_role().items()
+        if role in layout.decimal_roles
+    }
+    texts = head.first_rows.select(
+        pl.col(cell).cast(pl.String) for cell in dict.fromkeys(chain(*columns.values()))
+    )
+    parsed = texts.select(numbers.parse_plain(pl.col(cell)).alias(cell) for cell in texts.columns)
+    unparsed = [cell for cell in texts.columns if (parsed[cell].is_null() & (texts[cell] != "")).any()]
+    lenient = texts.select(numbers.parse_lenient(pl.col(cell)).alias(cell) for cell in unparsed)
+    parsed = parsed.with_columns(parsed[cell].fill_null(lenient[cell]) for cell in unparsed)
+    return {role: [parsed[cell] for cell in cells] for role, cells in columns.items()}
+
+
 def find_sentinels(
-    head: FileHead, numbers: NumberFormat, *, negative_prices: bool
+    record_type: str, first_rows: dict[str, list[pl.Series]], *, negative_prices: bool
 ) -> dict[str, tuple[Decimal, ...]]:
     """Return the numbers that stand for no value in a file, by role, by what its first rows hold.
 
@@ -62,20 +80,15 @@ def find_sentinels(
 
     Parameters
     ----------
-    head
-        How the file begins.
-    numbers
-        The format of its numbers; the result is in the units of the file, before any scale.
+    record_type
+        That of the file.
+    first_rows
+        The decimals in its first rows, in the units of the file, before any scale; so is the result.
     negative_prices
         True if prices below 0 are real.
     """
-    layout = head.dialect.layout
-    values = {
-        role: _first_values(head, columns, numbers)
-        for role, columns in layout.columns_by_role().items()
-        if role in layout.decimal_roles
-    }
-    price_roles = PRICE_ROLES[layout.record_type]
+    values = {role: pl.concat(columns).drop_nulls() for role, columns in first_rows.items()}
+    price_roles = PRICE_ROLES[record_type]
     prices = pl.concat([values[role] for role in price_roles if role in values])
     suspects = pl.Series(
         [*_PRICE_LIMITS, *_NINES, *(-each for each in _PRICE_LIMITS | _NEGATIVE_NINES), _NONE],
@@ -100,27 +113,21 @@ def find_sentinels(
 
 
 def choose_negative_prices(
-    scan: FileScan,
     options: Options,
-    numbers: NumberFormat,
+    first_rows: dict[str, list[pl.Series]],
     sentinels: dict[str, tuple[Decimal, ...]],
     name: str,
 ) -> Decision[bool]:
     """Return whether prices of 0 and below are accepted; a warning if several of the first rows have some."""
     if options.negative_prices:
         return Decision(value=True, reason="--allow-negative-prices")
-    head = scan.head
-    layout = head.dialect.layout
-    columns = layout.columns_by_role()
     is_negative = [
-        (_parse(numbers, f"c{column}") < 0)
-        & ~_parse(numbers, f"c{column}").is_in(pl.Series(sentinels[role], dtype=DECIMAL).implode())
+        (values < 0) & ~values.is_in(pl.Series(sentinels[role], dtype=DECIMAL).implode())
         for role in (*PRICES, "price", "bid_price", "ask_price")
-        if role in sentinels
-        for column in columns[role]
+        for values in first_rows.get(role, ())
     ]
-    count = int(head.first_rows.select(pl.any_horizontal(is_negative).sum()).item())
-    rows = len(head.first_rows)
+    rows = len(is_negative[0])
+    count = int(pl.select(pl.any_horizontal(is_negative).sum()).item())
     warning = (
         f"{name}: {count:,} of its first {rows:,} rows have prices below 0, which are rejected. "
         "If they are real (spreads, futures): --allow-negative-prices"
@@ -137,19 +144,9 @@ def _quantity_sentinels(role: str, values: pl.Series) -> set[Decimal]:
         suspects |= {-each for each in _NEGATIVE_NINES} | {_NONE}
     if role in {"bid_size", "ask_size"}:
         none = none | {_NONE}
-    counts = {each: (values == each).sum() for each in suspects}
-    return none | {each for each, n in counts.items() if n >= _MIN_REPEATED or 0 < n == len(values)}
-
-
-def _first_values(head: FileHead, columns: Iterable[int], numbers: NumberFormat) -> pl.Series:
-    """Return the numbers of some columns in the first rows."""
-    values = [head.first_rows.select(_parse(numbers, f"c{c}").alias("value")).to_series() for c in columns]
-    return pl.concat(values).drop_nulls()
-
-
-def _parse(numbers: NumberFormat, column: str) -> pl.Expr:
-    text = pl.col(column).cast(pl.String)
-    return pl.coalesce(numbers.parse_plain(text), numbers.parse_lenient(text))
+    found = values.filter(values.is_in(pl.Series(list(suspects), dtype=values.dtype).implode()))
+    counts = found.value_counts().iter_rows()
+    return none | {each for each, n in counts if n >= _MIN_REPEATED or n == len(values)}
 
 
 def clear_sentinels(
