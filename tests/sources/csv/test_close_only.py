@@ -109,6 +109,7 @@ SERIES: dict[str, tuple[str, str, list[str], str]] = {
         PRICES,
         "QAA",
     ),
+    "the close before": ("QAA.csv", table("DATE,CLOSE,PREV_CLOSE", DAYS, PRICES, PRICES), PRICES, "QAA"),
     "index without a name": ("QAA.csv", table(",Close", DAYS, PRICES), PRICES, "QAA"),
     "running number": (
         "QAA.csv",
@@ -374,6 +375,9 @@ REFUSED: dict[str, tuple[str, str]] = {
         "QV change by",
     ),
     "a part of the names": (table("Date,QAA_Close,QAA_High", DAYS, ONE, ONE), ""),
+    "an open alone": (table("date,open_price", DAYS, ONE), "--columns date,close"),
+    "temperatures": (table("DATE,TMAX,TMIN", DAYS, walk(30), walk(20)), ""),
+    "sales, the name of the file": (table("date,table", DAYS, noise(90, 40)), ""),
     "an identifier that is a word": (table("DATE,LEVELS_TOTAL,YIELD", DAYS, ONE, TWO), ""),
     "not all are symbols": (table("Date,QAA,Total return", DAYS, ONE, TWO), ""),
 }

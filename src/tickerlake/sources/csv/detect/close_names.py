@@ -68,17 +68,18 @@ _OTHER_WORDS: Final = frozenset(
 
 _NOT_SYMBOLS: Final = frozenset(
     """
-    rsi macd sma ema wma dema tema ma atr adx cci roc obv vwap bb bbands bollinger stoch mfi psar sar
-    kama trix momentum signal hist volatility vol zscore indicator mkt smb hml rmw cma umd mom rf rfr
-    mktrf qmj bab wml alpha beta excess factor revenue sales ebitda ebit eps pe pb ps pcf roe roa assets
-    liabilities equity debt cash capex fcf income netincome profit margin dividend dividends yield div
-    marketcap mcap aum amount balance fee fees tax total cost pnl pl qty units quantity weight weights
-    position positions deposit withdrawal debit credit return returns ret logret mean std stdev var
-    median sum index level score rank id cum cumulative shares float spread delta gamma vega theta iv
-    strike expiry option put call portfolio benchmark strategy nav value values price prices rate rates
-    date time year month day week quarter hour weekday flag label target open high low close volume adj
-    adjclose last bid ask mid count min max number no temp temperature rain population prediction
-    predicted actual forecast y x z a1 a2
+    prev previous prior chg change pct next raw unadj tmax tmin tavg prcp snow wind humidity rsi
+    macd sma ema wma dema tema ma atr adx cci roc obv vwap bb bbands bollinger stoch mfi psar sar
+    kama trix momentum signal hist volatility vol zscore indicator mkt smb hml rmw cma umd mom rf
+    rfr mktrf qmj bab wml alpha beta excess factor revenue sales ebitda ebit eps pe pb ps pcf roe
+    roa assets liabilities equity debt cash capex fcf income netincome profit margin dividend
+    dividends yield div marketcap mcap aum amount balance fee fees tax total cost pnl pl qty units
+    quantity weight weights position positions deposit withdrawal debit credit return returns ret
+    logret mean std stdev var median sum index level score rank id cum cumulative shares float
+    spread delta gamma vega theta iv strike expiry option put call portfolio benchmark strategy nav
+    value values price prices rate rates date time year month day week quarter hour weekday flag
+    label target open high low close volume adj adjclose last bid ask mid count min max number no
+    temp temperature rain population prediction predicted actual forecast y x z a1 a2
     """.split()
 )
 """Names in capital letters that are quantities, not symbols."""
@@ -158,11 +159,11 @@ def is_symbol_name(name: str, *, alone: bool = False) -> bool:
         return False
     if not re.search("[A-Z]", name):
         return _NUMERIC_SYMBOL.fullmatch(name) is not None and not alone
-    return not alone or (len(name) > 1 and not _is_word(name) and not is_currency(name))
+    return not alone or (len(name) > 1 and not is_word(name) and not is_currency(name))
 
 
-def _is_word(name: str) -> bool:
-    """Return whether a name in capital letters has another meaning than a symbol."""
+def is_word(name: str) -> bool:
+    """Return whether a name that could be a symbol has another meaning than a symbol."""
     normalized = normalize_name(name)
     return (
         normalized in _NOT_SYMBOLS
@@ -176,7 +177,7 @@ def may_be_symbols(names: Sequence[str]) -> bool:
     if len(names) < _MIN_SYMBOLS or len(set(names)) < len(names) or not all(map(is_symbol_name, names)):
         return False
     letters = [name for name in names if len(name) == 1]
-    odd = [name for name in names if len(name) > 1 and _is_word(name)]
+    odd = [name for name in names if len(name) > 1 and is_word(name)]
     return len(letters) <= _MAX_LETTER_SHARE * len(names) and len(odd) <= _MAX_ODD_SHARE * len(names)
 
 

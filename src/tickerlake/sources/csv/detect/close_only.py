@@ -29,6 +29,7 @@ from tickerlake.sources.csv.detect.close_names import (
     is_panel_role,
     is_symbol_name,
     is_volume,
+    is_word,
     may_be_symbols,
     split_symbol,
 )
@@ -154,7 +155,7 @@ def close_columns(columns: Sequence[ColumnSample], layout: Layout) -> str:
     dates = [i for i, cells in enumerate(columns) if cells.temporal_kind == "timestamp" and i not in numeric]
     if not dates or not numeric or len(numeric) >= _MIN_BAR_COLUMNS:
         return ""
-    if has_range(layout) and "close" not in layout.roles:
+    if has_range(layout) and "close" not in layout.roles and len(numeric) > 1:
         return ""
     roles = {dates[0]: "date", layout.roles.get("close", numeric[0]): "close"}
     return ",".join(roles.get(i, "") for i in range(max(roles) + 1))
@@ -389,6 +390,7 @@ class _CloseTable:
         name = self._names[index].strip()
         stem = strip_extensions(file_name)
         is_called_so = bool(name) and normalize_name(name) == normalize_name(stem) and is_symbol(name)
+        is_called_so = is_called_so and not is_word(name)
         if not self._columns[index].is_price_like or not (is_called_so or is_symbol_name(name, alone=True)):
             return None
         other = parse_file_name(file_name).symbol
