@@ -213,3 +213,8 @@ def are_panel_symbols(symbols: Collection[str]) -> bool:
     """
     clear = [symbol for symbol in symbols if is_symbol_name(symbol, alone=True)]
     return bool(clear) and all(map(is_symbol_name, symbols))
+
+
+def is_named(name: str, role: str) -> bool:
+    """Return whether a column has the name of a role: a close, an adjusted close or a volume."""
+    return role in role_ranks(name) and (role != "close" or is_definite_close(name) or is_close(name))

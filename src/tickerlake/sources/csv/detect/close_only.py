@@ -17,7 +17,7 @@ import polars as pl
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_symbol
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
-from tickerlake.model.schema import BAR, RANGE_PRICES, TRADE
+from tickerlake.model.schema import BAR, TRADE
 from tickerlake.sources.csv.detect.assignment import RoleAssignment
 from tickerlake.sources.csv.detect.cells import SAMPLE_CELLS, ColumnSample, complete_rows, is_running_number
 from tickerlake.sources.csv.detect.close_names import (
@@ -26,6 +26,7 @@ from tickerlake.sources.csv.detect.close_names import (
     is_close,
     is_currency,
     is_definite_close,
+    is_named,
     is_panel_role,
     is_symbol_name,
     is_volume,
@@ -67,11 +68,6 @@ _MAX_STEP_OF_ONE: Final = 0.25
 _MAX_UNCHANGED_SHARE: Final = 0.8
 """More values that equal the one before: holdings, or settings."""
 
-_ROLE_LEVELS: Final = frozenset({"", "price", "prices", "attributes", "field"})
-"""What the line with the names of prices begins with."""
-
-_LEVEL_ROLES: Final = ("close", "adj_close", "volume")
-_MIN_BAR_COLUMNS: Final = 4
 _MIN_CERTAIN_SYMBOLS: Final = 10
 _MIN_INTRADAY_SYMBOLS: Final = 5
 """Fewer columns with times of day may be bid and ask, or a price and a size."""
@@ -139,74 +135,6 @@ def detect_close_panels(
     """Return the layout of a table with closes of each symbol, whose names and symbols are known."""
     table = _CloseTable.create(names, columns, Layout("", tuple(names), {}))
     return table.with_panels(names, symbols, are_known=True) if table else None
-
-
-def has_range(layout: Layout) -> bool:
-    """Return whether a column is called open, high or low."""
-    return any(role in layout.roles for role in RANGE_PRICES)
-
-
-def close_columns(columns: Sequence[ColumnSample], layout: Layout) -> str:
-    """Return the names for ``--columns`` of a table with too few numbers for complete bars, else empty.
-
-    The first column of numbers stands for the close.
-    """
-    numeric = [i for i, cells in enumerate(columns) if cells.is_numeric and not is_running_number(cells)]
-    dates = [i for i, cells in enumerate(columns) if cells.temporal_kind == "timestamp" and i not in numeric]
-    if not dates or not numeric or len(numeric) >= _MIN_BAR_COLUMNS:
-        return ""
-    if has_range(layout) and "close" not in layout.roles and len(numeric) > 1:
-        return ""
-    roles = {dates[0]: "date", layout.roles.get("close", numeric[0]): "close"}
-    return ",".join(roles.get(i, "") for i in range(max(roles) + 1))
-
-
-def find_close_header(
-    rows: Sequence[Sequence[str]], above: Sequence[int], field_count: int
-) -> tuple[list[int], list[str], list[str]] | None:
-    """Return a header of two or three lines above closes: ``Price,Close,Close`` and ``Ticker,AAPL,MSFT``.
-
-    Parameters
-    ----------
-    rows
-        The cells of the first lines.
-    above
-        The numbers of those above the rows.
-    field_count
-        The number of cells of a row.
-
-    Returns
-    -------
-    tuple or None
-        The numbers of its lines, the symbol of each column and its name.
-    """
-    lines = [i for i in above if len(rows[i]) == field_count]
-    for first, second in pairwise(lines):
-        if second != first + 1:
-            continue
-        for roles, symbols in ((rows[first], rows[second]), (rows[second], rows[first])):
-            named, filled = _fill(roles), _fill(symbols)
-            if normalize_name(roles[0]) not in _ROLE_LEVELS and "time" not in role_ranks(roles[0]):
-                continue
-            if symbols[0] and "symbol" not in role_ranks(symbols[0].removesuffix("s")):
-                continue
-            is_priced = all(any(_is_named(name, role) for role in _LEVEL_ROLES) for name in named[1:])
-            index = [i for i in lines if i == second + 1 and rows[i][0] and sum(map(bool, rows[i])) == 1]
-            is_sure = bool(symbols[0] or index) and all(map(is_symbol_name, filled[1:]))
-            is_sure = is_sure or bool(symbols[0] and may_be_panel_symbols(filled[1:]))
-            if not is_priced or not (is_sure or are_panel_symbols(set(filled[1:]))):
-                continue
-            names = [rows[index[0]][0] if index else "Date", *named[1:]]
-            return [first, second, *index], ["", *filled[1:]], names
-    return None
-
-
-def _fill(cells: Sequence[str]) -> list[str]:
-    """Return cells of merged ones: an empty cell has the value before it."""
-    filled: list[str] = []
-    for k, cell in enumerate(cells):
-        filled.append(cell or (filled[-1] if k > 1 else ""))
-    return filled
 
 
 class _Movement(NamedTuple):
@@ -289,7 +217,7 @@ class _CloseTable:
         panels: dict[str, dict[str, int]] = {}
         adjusted = False
         for i in self._values:
-            role = next((each for each in ("close", "adj_close", "volume") if _is_named(names[i], each)), "")
+            role = next((each for each in ("close", "adj_close", "volume") if is_named(names[i], each)), "")
             if not symbols[i] or not role or role in panels.get(symbols[i], {}):
                 return None
             if not self._columns[i].is_price_like and self._columns[i].non_missing:
@@ -600,10 +528,6 @@ def _first(series: dict[str, list[float]]) -> str:
 
 def _is_percent(text: str) -> bool:
     return text.endswith("%")
-
-
-def _is_named(name: str, role: str) -> bool:
-    return role in role_ranks(name) and (role != "close" or is_definite_close(name) or is_close(name))
 
 
 def _movement(values: Sequence[float]) -> _Movement:

@@ -7,7 +7,7 @@ from typing import Final
 from tickerlake.errors import DataError, UsageError
 from tickerlake.model.schema import BAR, QUOTE, RANGE_PRICES, TRADE
 from tickerlake.sources.csv.detect.cells import ColumnSample, is_share_count
-from tickerlake.sources.csv.detect.close_only import close_columns, has_range
+from tickerlake.sources.csv.detect.close_header import close_columns, has_range
 from tickerlake.sources.csv.detect.foreign import check_market_data
 from tickerlake.sources.csv.detect.header import (
     align_header,

@@ -8,8 +8,8 @@ from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_plain_symbol, normalize_symbol
 from tickerlake.model.schema import BAR
 from tickerlake.sources.csv.detect.cells import ColumnSample, complete_rows
+from tickerlake.sources.csv.detect.close_header import find_close_header
 from tickerlake.sources.csv.detect.close_names import may_be_symbols
-from tickerlake.sources.csv.detect.close_only import find_close_header
 from tickerlake.sources.csv.detect.dates import is_temporal, is_timestamp
 from tickerlake.sources.csv.detect.layout import (
     DATE_RESTS,

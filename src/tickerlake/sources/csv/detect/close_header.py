@@ -1,0 +1,85 @@
+"""Headers of tables of closes: their lines, and how the user would name their columns. Pure."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from tickerlake.model.schema import RANGE_PRICES
+from tickerlake.sources.csv.detect.cells import ColumnSample, is_running_number
+from tickerlake.sources.csv.detect.close_names import are_panel_symbols, is_named, is_symbol_name
+from tickerlake.sources.csv.detect.layout import Layout, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.wide import may_be_panel_symbols
+
+_ROLE_LEVELS: Final = frozenset({"", "price", "prices", "attributes", "field"})
+"""What the line with the names of prices begins with."""
+
+_LEVEL_ROLES: Final = ("close", "adj_close", "volume")
+_MIN_BAR_COLUMNS: Final = 4
+
+
+def has_range(layout: Layout) -> bool:
+    """Return whether a column is called open, high or low."""
+    return any(role in layout.roles for role in RANGE_PRICES)
+
+
+def close_columns(columns: Sequence[ColumnSample], layout: Layout) -> str:
+    """Return the names for ``--columns`` of a table with too few numbers for complete bars, else empty.
+
+    The first column of numbers stands for the close.
+    """
+    numeric = [i for i, cells in enumerate(columns) if cells.is_numeric and not is_running_number(cells)]
+    dates = [i for i, cells in enumerate(columns) if cells.temporal_kind == "timestamp" and i not in numeric]
+    if not dates or not numeric or len(numeric) >= _MIN_BAR_COLUMNS:
+        return ""
+    if has_range(layout) and "close" not in layout.roles and len(numeric) > 1:
+        return ""
+    roles = {dates[0]: "date", layout.roles.get("close", numeric[0]): "close"}
+    return ",".join(roles.get(i, "") for i in range(max(roles) + 1))
+
+
+def find_close_header(
+    rows: Sequence[Sequence[str]], above: Sequence[int], field_count: int
+) -> tuple[list[int], list[str], list[str]] | None:
+    """Return a header of two or three lines above closes: ``Price,Close,Close`` and ``Ticker,AAPL,MSFT``.
+
+    Parameters
+    ----------
+    rows
+        The cells of the first lines.
+    above
+        The numbers of those above the rows.
+    field_count
+        The number of cells of a row.
+
+    Returns
+    -------
+    tuple or None
+        The numbers of its lines, the symbol of each column and its name.
+    """
+    lines = [i for i in above if len(rows[i]) == field_count]
+    for first, second in pairwise(lines):
+        if second != first + 1:
+            continue
+        for roles, symbols in ((rows[first], rows[second]), (rows[second], rows[first])):
+            named, filled = _fill(roles), _fill(symbols)
+            if normalize_name(roles[0]) not in _ROLE_LEVELS and "time" not in role_ranks(roles[0]):
+                continue
+            if symbols[0] and "symbol" not in role_ranks(symbols[0].removesuffix("s")):
+                continue
+            is_priced = all(any(is_named(name, role) for role in _LEVEL_ROLES) for name in named[1:])
+            index = [i for i in lines if i == second + 1 and rows[i][0] and sum(map(bool, rows[i])) == 1]
+            is_sure = bool(symbols[0] or index) and all(map(is_symbol_name, filled[1:]))
+            is_sure = is_sure or bool(symbols[0] and may_be_panel_symbols(filled[1:]))
+            if not is_priced or not (is_sure or are_panel_symbols(set(filled[1:]))):
+                continue
+            names = [rows[index[0]][0] if index else "Date", *named[1:]]
+            return [first, second, *index], ["", *filled[1:]], names
+    return None
+
+
+def _fill(cells: Sequence[str]) -> list[str]:
+    """Return cells of merged ones: an empty cell has the value before it."""
+    filled: list[str] = []
+    for k, cell in enumerate(cells):
+        filled.append(cell or (filled[-1] if k > 1 else ""))
+    return filled
