@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 import polars as pl
@@ -66,6 +67,9 @@ _SUFFIX_FACTORS: Final = {
 _SUFFIX_PATTERN: Final = r"(?i)\s*(K|M|B|T|lakh|L|Cr)(?:ln|io|rd|n)?\.?$"
 _MAX_CONTRADICTING_SHARE: Final = 0.05
 """Typing errors must not make a clear decimal separator ambiguous."""
+
+CACHED_CELLS: Final = 10_000
+"""Cells of the first rows whose form is remembered: each is looked at several times, for each delimiter."""
 
 _MAX_NUMBER_LENGTH: Final = 100
 """No longer text is a number: it bounds the time for texts that are not."""
@@ -138,8 +142,11 @@ def bare_number(text: str) -> str:
     Numbers in parentheses, or with a minus at the end, are negative.
     """
     text = text.strip()
-    if len(text) > _MAX_NUMBER_LENGTH:
-        return ""
+    return _bare_short(text) if len(text) <= _MAX_NUMBER_LENGTH else ""
+
+
+@lru_cache(maxsize=CACHED_CELLS)
+def _bare_short(text: str) -> str:
     if (text.startswith("(") and text.endswith(")")) or re.search(r"\d-$", text):
         text = "-" + text.strip("()-")
     text = re.sub(_AFFIXES, "", text).strip()

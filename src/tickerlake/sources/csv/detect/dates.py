@@ -3,9 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from tickerlake.errors import DataError, UsageError
+from tickerlake.sources.csv.numbers import CACHED_CELLS
 from tickerlake.sources.csv.timeform import (
     EXCEL_EPOCH_DAYS,
     EXCEL_MAX_DAYS,
@@ -275,6 +277,11 @@ class _Shape(NamedTuple):
 def _match_shape(text: str) -> _Shape | None:
     if len(text) > _MAX_DATE_LENGTH or not any(c.isdigit() for c in text):
         return None
+    return _match_short(text)
+
+
+@lru_cache(maxsize=CACHED_CELLS)
+def _match_short(text: str) -> _Shape | None:
     text = re.sub(r"(\d)(?:er|st|nd|rd|th)\b", r"\1", text)
     text = re.sub(r"^(\d{8,17})\.0*$", r"\1", text)
     if exponent := _EXPONENT_PATTERN.fullmatch(text):

@@ -81,6 +81,8 @@ class HeaderWatch:
 
     def check(self, candidates: pl.DataFrame) -> None:
         """Raise an error for a header that is not the file's own, or that of another symbol's table."""
+        if candidates.is_empty():
+            return
         self._check_titles(candidates)
         for line, text in candidates.unique(RAW, maintain_order=True).iter_rows():
             if text in self._seen or self._cells_left <= 0:

@@ -57,10 +57,12 @@ def check_one_table(name: str, split: ColumnSplit, header_rows: Sequence[int]) -
         The indexes of the header's lines.
     """
     known = {normalize_header(split.rows[i]) for i in header_rows}
+    data_rows = set(split.data_rows)
     headers = [
         i
         for i, cells in enumerate(split.rows)
-        if is_header(cells)
+        if i not in data_rows
+        and is_header(cells)
         and normalize_header(cells) not in known
         and not is_section_header(cells, split.rows[header_rows[-1]])
     ]
