@@ -6,8 +6,8 @@ import pytest
 
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.file_name import infer_symbol, parse_file_name
-from tickerlake.sources.csv.detect.interval import parse_interval
 from tickerlake.sources.csv.detect.options import Options
+from tickerlake.sources.csv.detect.times.interval import parse_interval
 from tickerlake.sources.csv.read import open_csv
 
 CERTAIN = """

@@ -91,6 +91,7 @@ def test_text(tmp_path: Path, text: str, what: str, said: str, above: str, end: 
         (b"\xff\xd8\xff\xe0" + bytes(range(256)), "a picture"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n", "Git LFS"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "file",  # some files hold the time
 )
 def test_other_formats(tmp_path: Path, content: bytes, what: str) -> None:
     assert what in refusal(tmp_path, content).message

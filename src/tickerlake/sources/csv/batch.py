@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 
 from tickerlake.model.reject import Reject, RejectReason
-from tickerlake.sources.csv.detect.rows import LINE, RAW
+from tickerlake.sources.csv.detect.lines.rows import LINE, RAW
 from tickerlake.sources.csv.parse import (
     EVENT_NS,
     FILE_NUMBER,

@@ -14,15 +14,16 @@ from tickerlake.model.interval import DAILY_OR_LONGER, interval_end
 from tickerlake.model.reject import RejectReason
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
 from tickerlake.sources.csv.chunks import Chunk
+from tickerlake.sources.csv.detect.columns.layout import DECIMAL_ROLES, PRICES, Layout, unit_factor
+from tickerlake.sources.csv.detect.columns.trade_sizes import UNIT_PATTERN
 from tickerlake.sources.csv.detect.daily_times import DailyTimes, to_local
 from tickerlake.sources.csv.detect.head import FileHead
-from tickerlake.sources.csv.detect.interval import period_start
-from tickerlake.sources.csv.detect.layout import DECIMAL_ROLES, PRICES, Layout, unit_factor
+from tickerlake.sources.csv.detect.lines.rows import FIELD_COUNT, LINE, RAW, SKIPPED, ChunkRows
 from tickerlake.sources.csv.detect.repeated_hours import RepeatedHours, read_local_times
-from tickerlake.sources.csv.detect.rows import FIELD_COUNT, LINE, RAW, SKIPPED, ChunkRows
 from tickerlake.sources.csv.detect.sentinels import PRICE_ROLES, clear_sentinels
-from tickerlake.sources.csv.detect.trade_sizes import UNIT_PATTERN
+from tickerlake.sources.csv.detect.times.interval import period_start
 from tickerlake.sources.csv.numbers import NumberFormat, is_missing_expr
+from tickerlake.sources.csv.row_checks import CHECKS_BY_TYPE, QUOTE_SENTINELS, Check, any_true, first_reason
 from tickerlake.sources.csv.symbols import Symbols, resolve_symbols
 from tickerlake.sources.csv.timeform import TimeFormat
 
@@ -74,8 +75,6 @@ _CORRECTIONS: Final = {
     "c": "cancel",
 }
 _REQUIRED_SENTINELS: Final = "^_sentinel_(open|high|low|close|price|size)$"
-_QUOTE_SENTINELS: Final = "^_sentinel_(bid|ask)_price$"
-_Check = tuple[pl.Expr, RejectReason]
 _NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'
 
 
@@ -233,7 +232,7 @@ class Parser:
         }
         typed = typed.with_columns(pl.col(role) * unit for role, unit in units.items() if unit > 1)
         checks = self._reject_checks(list(numbers), null_roles, symbols=symbols, uniform=rows.uniform)
-        typed = typed.with_columns(_first_reason(checks, typed).alias(REASON))
+        typed = typed.with_columns(first_reason(checks, typed).alias(REASON))
         if rows.uniform:
             # every line has its delimiters, but all cells may be empty
             cells = frame.drop(LINE).iter_columns() if typed[_TS].null_count() else []
@@ -334,9 +333,9 @@ class Parser:
 
     def _reject_checks(
         self, roles: list[str], null_roles: list[str], *, symbols: Symbols | None, uniform: bool
-    ) -> list[_Check]:
+    ) -> list[Check]:
         """Return the conditions for rejecting a row and their reasons; the first one that holds counts."""
-        checks: list[_Check] = []
+        checks: list[Check] = []
         if not uniform:
             checks.append((pl.col(FIELD_COUNT) != self.head.dialect.field_count, RejectReason.FIELD_COUNT))
         checks += [
@@ -360,7 +359,7 @@ class Parser:
             (pl.any_horizontal(pl.lit(value=False), "^_broken_.*$"), RejectReason.UNPARSABLE_NUMBER),
             (pl.any_horizontal(pl.lit(value=False), _REQUIRED_SENTINELS), RejectReason.SENTINEL_VALUE),
         ]
-        checks += _CHECKS_BY_TYPE[self.layout.record_type](roles, null_roles)
+        checks += CHECKS_BY_TYPE[self.layout.record_type](roles, null_roles)
         if not self.negative_prices:
             return checks
         return [check for check in checks if check[1] != RejectReason.PRICE_NONPOSITIVE]
@@ -408,7 +407,7 @@ class Parser:
         if self.daily_times is not None and not self.period_end_dates:
             # a month on the exchange's calendar, at the same time of day
             closes = interval_end(session, self.interval) + opens - session
-        outside = _any_true(
+        outside = any_true(
             [(pl.col(p) > pl.col("high")) | (pl.col(p) < pl.col("low")) for p in ("open", "close")]
             if "high" in numbers
             else []
@@ -432,9 +431,9 @@ class Parser:
         if self.layout.record_type == QUOTE:
             for name in ("bid_price", "ask_price"):
                 values[name] = pl.when(pl.col(name) != 0).then(pl.col(name))
-            zero = _any_true([pl.col(name) == 0 for name in ("bid_price", "ask_price")])
+            zero = any_true([pl.col(name) == 0 for name in ("bid_price", "ask_price")])
             crossed = (pl.col("bid_price") > pl.col("ask_price")) & ~zero
-            none = zero | pl.any_horizontal(pl.lit(value=False), _QUOTE_SENTINELS)
+            none = zero | pl.any_horizontal(pl.lit(value=False), QUOTE_SENTINELS)
             return values | {
                 "quality": _quality_flags([(crossed, quality.CROSSED_QUOTE), (none, quality.SENTINEL_VALUE)])
             }
@@ -476,13 +475,6 @@ def _symbol_exprs(symbol: str | None, symbols: Symbols | None) -> list[pl.Expr]:
     return exprs if symbols.is_valid is None else [*exprs, pl.lit(symbols.is_valid.alias(_IS_SYMBOL))]
 
 
-def _first_reason(checks: list[_Check], rows: pl.DataFrame) -> pl.Expr:
-    """Return the reason of the first condition that holds on each row, null if none does."""
-    if not rows.select(pl.any_horizontal(condition for condition, _ in checks).any()).item():
-        return pl.lit(None, pl.String)
-    return pl.coalesce(pl.when(condition).then(pl.lit(reason)) for condition, reason in checks)
-
-
 def _is_empty(cells: pl.Series) -> pl.Series:
     """Return which cells are empty."""
     return cells.str.strip_chars() == "" if cells.dtype == pl.String else cells.is_null()
@@ -493,62 +485,6 @@ def _is_missing(cells: pl.Series) -> pl.Series:
     if cells.dtype != pl.String:
         return cells.is_null()
     return cells.to_frame().select(is_missing_expr(pl.col(cells.name))).to_series()
-
-
-def _bar_checks(roles: list[str], null_roles: list[str]) -> list[_Check]:
-    checks = [
-        (
-            _any_true([pl.col(role).is_null() for role in PRICES if role in null_roles]),
-            RejectReason.PRICE_MISSING,
-        ),
-        (_any_true([pl.col(role) <= 0 for role in PRICES if role in roles]), RejectReason.PRICE_NONPOSITIVE),
-        *([(pl.col("high") < pl.col("low"), RejectReason.OHLC_HIGH_LT_LOW)] if "high" in roles else []),
-    ]
-    return [*checks, *([(pl.col("volume") < 0, RejectReason.VOLUME_NEGATIVE)] if "volume" in roles else [])]
-
-
-def _trade_checks(roles: list[str], null_roles: list[str]) -> list[_Check]:
-    checks = [
-        (
-            pl.col("price").is_null() if "price" in null_roles else pl.lit(value=False),
-            RejectReason.PRICE_MISSING,
-        ),
-        (pl.col("price") <= 0, RejectReason.PRICE_NONPOSITIVE),
-    ]
-    if "size" not in roles:
-        return checks
-    return [
-        *checks,
-        (
-            pl.col("size").is_null() if "size" in null_roles else pl.lit(value=False),
-            RejectReason.SIZE_MISSING,
-        ),
-        (pl.col("size") < 0, RejectReason.VOLUME_NEGATIVE),
-        (pl.col("size") == 0, RejectReason.SIZE_ZERO),
-    ]
-
-
-def _quote_checks(roles: list[str], null_roles: list[str]) -> list[_Check]:
-    del null_roles
-    no_price = pl.col("bid_price").is_null() & pl.col("ask_price").is_null()
-    return [
-        (
-            no_price & pl.any_horizontal(pl.lit(value=False), _QUOTE_SENTINELS),
-            RejectReason.SENTINEL_VALUE,
-        ),
-        (no_price, RejectReason.PRICE_MISSING),
-        (
-            _any_true([pl.col(role) < 0 for role in ("bid_price", "ask_price")]),
-            RejectReason.PRICE_NONPOSITIVE,
-        ),
-        (
-            _any_true([pl.col(role) < 0 for role in ("bid_size", "ask_size") if role in roles]),
-            RejectReason.VOLUME_NEGATIVE,
-        ),
-    ]
-
-
-_CHECKS_BY_TYPE: Final = {BAR: _bar_checks, TRADE: _trade_checks, QUOTE: _quote_checks}
 
 
 def _quality_flags(flags: list[tuple[pl.Expr, str]]) -> pl.Expr:
@@ -579,7 +515,3 @@ def _split_list(column: str) -> pl.Expr:
         .then(pl.lit([], pl.List(pl.String)))
         .otherwise(bare.str.replace_all(r"[;|@]", ",").str.strip_chars(",").str.split(","))
     )
-
-
-def _any_true(flags: list[pl.Expr]) -> pl.Expr:
-    return pl.any_horizontal(flags) if flags else pl.lit(value=False)

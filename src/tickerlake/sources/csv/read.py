@@ -38,6 +38,7 @@ from tickerlake.sources.csv.batch import (
 )
 from tickerlake.sources.csv.chunks import CHUNK_BYTES, Chunk, printable_name, stat_signature
 from tickerlake.sources.csv.decisions import Decided, FileDecision, list_decisions
+from tickerlake.sources.csv.detect.columns.layout import Layout
 from tickerlake.sources.csv.detect.decide import (
     Decision,
     choose_date_format,
@@ -47,14 +48,13 @@ from tickerlake.sources.csv.detect.decide import (
     choose_zone,
 )
 from tickerlake.sources.csv.detect.head import read_head
-from tickerlake.sources.csv.detect.layout import Layout
+from tickerlake.sources.csv.detect.lines.rows import LINE
 from tickerlake.sources.csv.detect.options import Options
-from tickerlake.sources.csv.detect.order import TimeOrder
 from tickerlake.sources.csv.detect.repeated_hours import find_repeated_hours
-from tickerlake.sources.csv.detect.rows import LINE
 from tickerlake.sources.csv.detect.scale import choose_scale
 from tickerlake.sources.csv.detect.scan import FileScan, scan_file
 from tickerlake.sources.csv.detect.sentinels import choose_negative_prices, find_sentinels, parse_first_rows
+from tickerlake.sources.csv.detect.times.order import TimeOrder
 from tickerlake.sources.csv.numbers import NumberFormat
 from tickerlake.sources.csv.parse import EVENT_NS, IS_RECORD, REASON, Parser
 from tickerlake.sources.merge import merge, read_run, write_run

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from tickerlake.model.duration import DAY_NS, HOUR_NS, MINUTE_NS
-from tickerlake.sources.csv.detect.interval import share_true
 from tickerlake.sources.csv.detect.scan import FileScan, select_times
+from tickerlake.sources.csv.detect.times.interval import share_true
 from tickerlake.sources.csv.timeform import TimeFormat
 
 _MAX_SAMPLE_ROWS: Final = 100_000

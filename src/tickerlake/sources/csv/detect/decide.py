@@ -15,16 +15,16 @@ from tickerlake.model.instrument import is_symbol, normalize_symbol
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
 from tickerlake.sources.csv.detect.daily_times import DailyChoice, DailyTimes, choose_daily_times
 from tickerlake.sources.csv.detect.file_name import infer_symbol, parse_file_name
-from tickerlake.sources.csv.detect.header_zone import (
+from tickerlake.sources.csv.detect.options import Options
+from tickerlake.sources.csv.detect.scan import DateEvidence, FileScan
+from tickerlake.sources.csv.detect.times.header_zone import (
     FROM_HEADER,
     check_header_zone,
     check_not_local,
     header_zone,
 )
-from tickerlake.sources.csv.detect.interval import infer_interval, parse_interval, share_true
-from tickerlake.sources.csv.detect.options import Options
-from tickerlake.sources.csv.detect.order import TimeOrder
-from tickerlake.sources.csv.detect.scan import DateEvidence, FileScan
+from tickerlake.sources.csv.detect.times.interval import infer_interval, parse_interval, share_true
+from tickerlake.sources.csv.detect.times.order import TimeOrder
 from tickerlake.sources.csv.timeform import TimeFormat
 from tickerlake.sources.csv.zones import zone_from_file_name, zone_from_symbols
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_plain_symbol, is_symbol, normalize_symbol, slug
-from tickerlake.sources.csv.detect.interval import parse_interval
+from tickerlake.sources.csv.detect.times.interval import parse_interval
 
 _SUFFIXES: Final = re.compile(r"\.(csv|txt|tsv|dat|prn|asc|gz|zst|bz2|xz|zip)$", re.IGNORECASE)
 _COPY_MARK: Final = re.compile(

@@ -19,14 +19,14 @@ from tickerlake.sources.csv.chunks import (
     detect_text_file,
     stat_signature,
 )
-from tickerlake.sources.csv.detect.cells import ColumnSample, clock_width
-from tickerlake.sources.csv.detect.dialect import Dialect, detect_dialect, score_encoding
+from tickerlake.sources.csv.detect.columns.cells import ColumnSample, clock_width
+from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, normalize_name
 from tickerlake.sources.csv.detect.file_name import parse_file_name
-from tickerlake.sources.csv.detect.layout import DATE_PARTS, DATE_RESTS, normalize_name
 from tickerlake.sources.csv.detect.lean import find_lean_file
+from tickerlake.sources.csv.detect.lines.dialect import Dialect, detect_dialect, score_encoding
+from tickerlake.sources.csv.detect.lines.rows import LINE, SKIPPED, ChunkRows, read_rows
+from tickerlake.sources.csv.detect.lines.split_lines import HEAD_LINES
 from tickerlake.sources.csv.detect.options import Options
-from tickerlake.sources.csv.detect.rows import LINE, SKIPPED, ChunkRows, read_rows
-from tickerlake.sources.csv.detect.split_lines import HEAD_LINES
 from tickerlake.sources.csv.symbols import resolve_symbols
 from tickerlake.sources.csv.timeform import TimeFormat
 
@@ -68,7 +68,7 @@ class FileHead:
     def read_rows(
         self, chunk: Chunk, columns: list[str] | None = None, number_columns: Sequence[str] = ()
     ) -> ChunkRows:
-        """Return the rows of a chunk, see :func:`tickerlake.sources.csv.detect.rows.read_rows`."""
+        """Return the rows of a chunk, see :func:`tickerlake.sources.csv.detect.lines.rows.read_rows`."""
         return read_rows(chunk, self.dialect, columns, number_columns)
 
     def time_expr(self) -> pl.Expr:

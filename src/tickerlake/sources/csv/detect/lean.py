@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_symbol
-from tickerlake.sources.csv.detect.cells import is_milliseconds_of_day
+from tickerlake.sources.csv.detect.columns.cells import is_milliseconds_of_day
+from tickerlake.sources.csv.detect.columns.layout import VendorLayout
 from tickerlake.sources.csv.detect.file_name import strip_extensions
-from tickerlake.sources.csv.detect.layout import VendorLayout
 
 SCALE: Final = 4
 _NAME: Final = "QuantConnect Lean"

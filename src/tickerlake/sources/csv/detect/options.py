@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tickerlake.errors import UsageError
 from tickerlake.model.instrument import check_symbol
-from tickerlake.sources.csv.detect.dialect import parse_delimiter
-from tickerlake.sources.csv.detect.interval import parse_interval
+from tickerlake.sources.csv.detect.lines.dialect import parse_delimiter
+from tickerlake.sources.csv.detect.times.interval import parse_interval
 from tickerlake.sources.csv.symbols import read_symbol_map
 from tickerlake.sources.csv.zones import normalize_zone
 

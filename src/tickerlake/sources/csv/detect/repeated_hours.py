@@ -11,9 +11,9 @@ import polars as pl
 from tickerlake.model.duration import DAY_NS, MINUTE_NS, SECOND_NS
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
 from tickerlake.sources.csv.detect.head import FileHead
-from tickerlake.sources.csv.detect.order import TimeOrder
-from tickerlake.sources.csv.detect.rows import LINE, ChunkRows
+from tickerlake.sources.csv.detect.lines.rows import LINE, ChunkRows
 from tickerlake.sources.csv.detect.scan import FileScan, select_times
+from tickerlake.sources.csv.detect.times.order import TimeOrder
 from tickerlake.sources.csv.timeform import TimeFormat
 
 _JITTER_NS: Final = MINUTE_NS

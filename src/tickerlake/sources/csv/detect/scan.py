@@ -10,14 +10,14 @@ from tickerlake.errors import DataError
 from tickerlake.model.schema import BAR
 from tickerlake.parallel import parallel_map, prefetch
 from tickerlake.sources.csv.chunks import Chunk, Extent, Meter, is_utf8
-from tickerlake.sources.csv.detect.dates import candidate_time_formats
+from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, Layout
 from tickerlake.sources.csv.detect.head import FileHead
-from tickerlake.sources.csv.detect.header_watch import HeaderWatch
-from tickerlake.sources.csv.detect.layout import DATE_PARTS, DATE_RESTS, Layout
+from tickerlake.sources.csv.detect.lines.header_watch import HeaderWatch
+from tickerlake.sources.csv.detect.lines.rows import FIELD_COUNT, LINE, SKIPPED, ChunkRows
+from tickerlake.sources.csv.detect.lines.split_lines import HEAD_LINES
 from tickerlake.sources.csv.detect.options import Options
-from tickerlake.sources.csv.detect.order import TimeOrder
-from tickerlake.sources.csv.detect.rows import FIELD_COUNT, LINE, SKIPPED, ChunkRows
-from tickerlake.sources.csv.detect.split_lines import HEAD_LINES
+from tickerlake.sources.csv.detect.times.dates import candidate_time_formats
+from tickerlake.sources.csv.detect.times.order import TimeOrder
 from tickerlake.sources.csv.numbers import possible_decimal_separators
 from tickerlake.sources.csv.symbols import resolve_symbols
 from tickerlake.sources.csv.timeform import EARLIEST_CERTAIN_NS, TimeFormat, count_foreign_epochs

@@ -6,26 +6,27 @@ from typing import Final
 
 from tickerlake.errors import DataError, UsageError
 from tickerlake.model.schema import BAR, QUOTE, RANGE_PRICES, TRADE
-from tickerlake.sources.csv.detect.cells import ColumnSample, is_share_count
-from tickerlake.sources.csv.detect.close_header import close_columns, has_range
-from tickerlake.sources.csv.detect.foreign import check_market_data
-from tickerlake.sources.csv.detect.header import (
-    align_header,
-    contradiction_error,
-    find_header,
-    format_roles,
-    has_consistent_prices,
-)
-from tickerlake.sources.csv.detect.layout import (
+from tickerlake.sources.csv.detect.columns.cells import ColumnSample, is_share_count
+from tickerlake.sources.csv.detect.columns.foreign import check_market_data
+from tickerlake.sources.csv.detect.columns.layout import (
     Layout,
     count_named_roles,
     normalize_name,
     role_ranks,
     share_of_usual_characters,
 )
-from tickerlake.sources.csv.detect.roles import detect_roles
-from tickerlake.sources.csv.detect.sections import detect_section, find_sections
-from tickerlake.sources.csv.detect.split_lines import (
+from tickerlake.sources.csv.detect.columns.roles import detect_roles
+from tickerlake.sources.csv.detect.columns.trade_roles import guess_record_type, missing_roles
+from tickerlake.sources.csv.detect.lines.close_header import close_columns, has_range
+from tickerlake.sources.csv.detect.lines.header import (
+    align_header,
+    contradiction_error,
+    find_header,
+    format_roles,
+    has_consistent_prices,
+)
+from tickerlake.sources.csv.detect.lines.sections import detect_section, find_sections
+from tickerlake.sources.csv.detect.lines.split_lines import (
     DELIMITERS,
     HEADER_SEARCH_LINES,
     SPACES,
@@ -35,8 +36,7 @@ from tickerlake.sources.csv.detect.split_lines import (
     numeric_cells,
     split_line,
 )
-from tickerlake.sources.csv.detect.tables import check_one_table
-from tickerlake.sources.csv.detect.trade_roles import guess_record_type, missing_roles
+from tickerlake.sources.csv.detect.lines.tables import check_one_table
 from tickerlake.sources.csv.not_csv import check_is_table
 from tickerlake.sources.csv.numbers import possible_decimal_separators
 

@@ -10,18 +10,18 @@ from typing import Final
 import polars as pl
 
 from tickerlake.model.schema import BAR, QUOTE, TRADE
-from tickerlake.sources.csv.detect.assignment import RoleAssignment
-from tickerlake.sources.csv.detect.cells import (
+from tickerlake.sources.csv.detect.columns.assignment import RoleAssignment
+from tickerlake.sources.csv.detect.columns.cells import (
     SAMPLE_CELLS,
     ColumnSample,
     complete_rows,
     is_clock_digits,
     is_running_number,
 )
-from tickerlake.sources.csv.detect.dates import candidate_time_formats, has_time
-from tickerlake.sources.csv.detect.layout import PRICES, Layout
-from tickerlake.sources.csv.detect.symbol_column import infer_symbol_column
-from tickerlake.sources.csv.detect.vocabulary import can_be_price, can_be_size
+from tickerlake.sources.csv.detect.columns.layout import PRICES, Layout
+from tickerlake.sources.csv.detect.columns.symbol_column import infer_symbol_column
+from tickerlake.sources.csv.detect.columns.vocabulary import can_be_price, can_be_size
+from tickerlake.sources.csv.detect.times.dates import candidate_time_formats, has_time
 
 _MAX_CHECKED_ROWS: Final = 400
 """Rows on which four columns are compared: it bounds the time for many combinations of columns."""

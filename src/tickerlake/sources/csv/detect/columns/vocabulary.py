@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, Final
 
-from tickerlake.sources.csv.detect.layout import normalize_name, role_ranks, split_words
+from tickerlake.sources.csv.detect.columns.layout import normalize_name, role_ranks, split_words
 
 _PRICE_ROLES: Final = frozenset(
     """
@@ -15,6 +15,9 @@ _PRICE_ROLES: Final = frozenset(
     """.split()
 )
 _SIZE_ROLES: Final = frozenset({"size", "volume"})
+SECTION_HEADER: Final = "header"
+"""The second cell of headers in files of sections."""
+
 _Entries = tuple[tuple[str, ...], ...]
 
 

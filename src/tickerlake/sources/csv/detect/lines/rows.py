@@ -9,8 +9,8 @@ import polars as pl
 
 from tickerlake.model.schema import DECIMAL
 from tickerlake.sources.csv.chunks import Chunk
-from tickerlake.sources.csv.detect.dialect import Dialect
-from tickerlake.sources.csv.detect.split_lines import SPACES
+from tickerlake.sources.csv.detect.lines.dialect import Dialect
+from tickerlake.sources.csv.detect.lines.split_lines import SPACES
 
 LINE: Final = "_line"
 RAW: Final = "_raw"

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from tickerlake.errors import DataError
-from tickerlake.sources.csv.detect.cells import SAMPLE_CELLS, ColumnSample, complete_rows
-from tickerlake.sources.csv.detect.layout import normalize_name, role_ranks
-from tickerlake.sources.csv.detect.vocabulary import name_groups
+from tickerlake.sources.csv.detect.columns.cells import SAMPLE_CELLS, ColumnSample, complete_rows
+from tickerlake.sources.csv.detect.columns.layout import normalize_name, role_ranks
+from tickerlake.sources.csv.detect.columns.vocabulary import name_groups
 
 UNIT_PATTERN: Final = r"^([-−]?\d(?:[\d., _']*\d)?) *([^\W\d_][^\W\d_]{1,11})\.?$"
 """A number and its unit: ``0.17 BTC``, ``1,000 shares``."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from tickerlake.errors import DataError
-from tickerlake.sources.csv.detect.cells import ColumnSample
-from tickerlake.sources.csv.detect.dates import is_temporal
-from tickerlake.sources.csv.detect.layout import count_named_roles
+from tickerlake.sources.csv.detect.columns.cells import ColumnSample
+from tickerlake.sources.csv.detect.columns.layout import count_named_roles
+from tickerlake.sources.csv.detect.times.dates import is_temporal
 from tickerlake.sources.csv.not_csv import no_rows_error
 from tickerlake.sources.csv.numbers import bare_number, is_missing
 

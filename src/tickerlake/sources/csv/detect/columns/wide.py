@@ -6,7 +6,13 @@ from typing import Final, NamedTuple
 
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_symbol, normalize_symbol
-from tickerlake.sources.csv.detect.layout import PRICES, ROLE_RANKS, normalize_name, role_ranks, split_words
+from tickerlake.sources.csv.detect.columns.layout import (
+    PRICES,
+    ROLE_RANKS,
+    normalize_name,
+    role_ranks,
+    split_words,
+)
 
 _SEPARATORS: Final = "._ :|-"
 _FEATURES: Final = frozenset(

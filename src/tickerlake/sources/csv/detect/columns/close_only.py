@@ -18,9 +18,14 @@ from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_symbol
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
 from tickerlake.model.schema import BAR, TRADE
-from tickerlake.sources.csv.detect.assignment import RoleAssignment
-from tickerlake.sources.csv.detect.cells import SAMPLE_CELLS, ColumnSample, complete_rows, is_running_number
-from tickerlake.sources.csv.detect.close_names import (
+from tickerlake.sources.csv.detect.columns.assignment import RoleAssignment
+from tickerlake.sources.csv.detect.columns.cells import (
+    SAMPLE_CELLS,
+    ColumnSample,
+    complete_rows,
+    is_running_number,
+)
+from tickerlake.sources.csv.detect.columns.close_names import (
     are_panel_symbols,
     has_other_meaning,
     is_close,
@@ -34,13 +39,13 @@ from tickerlake.sources.csv.detect.close_names import (
     may_be_symbols,
     split_symbol,
 )
-from tickerlake.sources.csv.detect.dates import candidate_time_formats, has_time
+from tickerlake.sources.csv.detect.columns.layout import Layout, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.columns.symbol_column import infer_symbol_column
+from tickerlake.sources.csv.detect.columns.values import infer_time
+from tickerlake.sources.csv.detect.columns.wide import may_be_panel_symbols, split_close_names
 from tickerlake.sources.csv.detect.file_name import parse_file_name, strip_extensions
-from tickerlake.sources.csv.detect.interval import infer_interval, share_true
-from tickerlake.sources.csv.detect.layout import Layout, normalize_name, role_ranks
-from tickerlake.sources.csv.detect.symbol_column import infer_symbol_column
-from tickerlake.sources.csv.detect.values import infer_time
-from tickerlake.sources.csv.detect.wide import may_be_panel_symbols, split_close_names
+from tickerlake.sources.csv.detect.times.dates import candidate_time_formats, has_time
+from tickerlake.sources.csv.detect.times.interval import infer_interval, share_true
 
 _RANGE_ROLES: Final = frozenset({"open", "high", "low", "adj_open", "adj_high", "adj_low"})
 _QUOTE_ROLES: Final = frozenset({"bid_price", "ask_price"})

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tickerlake.sources.csv.detect.cells import ColumnSample
-from tickerlake.sources.csv.detect.layout import Layout, VendorLayout
+from tickerlake.sources.csv.detect.columns.cells import ColumnSample
+from tickerlake.sources.csv.detect.columns.layout import Layout, VendorLayout
 
 
 @dataclass

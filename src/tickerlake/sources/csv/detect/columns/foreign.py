@@ -6,16 +6,16 @@ from itertools import pairwise
 from typing import Final
 
 from tickerlake.errors import DataError
-from tickerlake.sources.csv.detect.cells import ColumnSample
-from tickerlake.sources.csv.detect.close_names import is_definite_close
-from tickerlake.sources.csv.detect.dates import has_time
-from tickerlake.sources.csv.detect.layout import PRICES, normalize_name, role_ranks, split_words
-from tickerlake.sources.csv.detect.vocabulary import (
+from tickerlake.sources.csv.detect.columns.cells import ColumnSample
+from tickerlake.sources.csv.detect.columns.close_names import is_definite_close
+from tickerlake.sources.csv.detect.columns.layout import PRICES, normalize_name, role_ranks, split_words
+from tickerlake.sources.csv.detect.columns.vocabulary import (
     classify_cell,
     columns_named,
     name_groups,
     refused_tables,
 )
+from tickerlake.sources.csv.detect.times.dates import has_time
 
 _MIN_STATEMENT_EVIDENCE: Final = 2
 _MIN_BOOK_SHARE: Final = 0.9

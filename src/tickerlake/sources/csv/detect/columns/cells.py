@@ -9,7 +9,7 @@ from statistics import median
 from typing import Final
 
 from tickerlake.model.instrument import is_plain_symbol
-from tickerlake.sources.csv.detect.dates import CLOCK_PATTERN, is_temporal, is_timestamp
+from tickerlake.sources.csv.detect.times.dates import CLOCK_PATTERN, is_temporal, is_timestamp
 from tickerlake.sources.csv.numbers import bare_number, is_missing
 
 SAMPLE_CELLS: Final = 60

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from tickerlake.errors import DataError
-from tickerlake.sources.csv.detect.cells import ColumnSample
-from tickerlake.sources.csv.detect.executions import Executions
-from tickerlake.sources.csv.detect.layout import normalize_name, split_words
+from tickerlake.sources.csv.detect.columns.cells import ColumnSample
+from tickerlake.sources.csv.detect.columns.executions import Executions
+from tickerlake.sources.csv.detect.columns.layout import normalize_name, split_words
 
 _NAMES: Final = frozenset(
     """

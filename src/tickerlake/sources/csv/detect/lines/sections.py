@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from tickerlake.errors import DataError
-from tickerlake.sources.csv.detect.tables import SEPARATE_TABLES
+from tickerlake.sources.csv.detect.lines.tables import SEPARATE_TABLES
 
 _LINE: Final = re.compile(r"([^,\"]{1,60}),(Header|Data|SubTotal|Total|Notes),", re.IGNORECASE)
 _MIN_SECTIONS: Final = 2

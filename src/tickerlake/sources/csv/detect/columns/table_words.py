@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from tickerlake.sources.csv.detect.layout import PRICES, REQUIRED_ROLES, role_ranks
+from tickerlake.sources.csv.detect.columns.layout import PRICES, REQUIRED_ROLES, role_ranks
 
 _TABLE_WORDS: Final = frozenset(
     """

@@ -5,10 +5,10 @@ from itertools import pairwise
 from typing import Final
 
 from tickerlake.model.schema import RANGE_PRICES
-from tickerlake.sources.csv.detect.cells import ColumnSample, is_running_number
-from tickerlake.sources.csv.detect.close_names import are_panel_symbols, is_named, is_symbol_name
-from tickerlake.sources.csv.detect.layout import Layout, normalize_name, role_ranks
-from tickerlake.sources.csv.detect.wide import may_be_panel_symbols
+from tickerlake.sources.csv.detect.columns.cells import ColumnSample, is_running_number
+from tickerlake.sources.csv.detect.columns.close_names import are_panel_symbols, is_named, is_symbol_name
+from tickerlake.sources.csv.detect.columns.layout import Layout, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.columns.wide import may_be_panel_symbols
 
 _ROLE_LEVELS: Final = frozenset({"", "price", "prices", "attributes", "field"})
 """What the line with the names of prices begins with."""

@@ -9,9 +9,10 @@ from itertools import zip_longest
 from typing import Final
 
 from tickerlake.errors import DataError
-from tickerlake.sources.csv.detect.dates import is_temporal
-from tickerlake.sources.csv.detect.layout import Layout, count_named_roles, normalize_name, role_ranks
-from tickerlake.sources.csv.detect.split_lines import ColumnSplit, is_data_row
+from tickerlake.sources.csv.detect.columns.layout import Layout, count_named_roles, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.columns.vocabulary import SECTION_HEADER
+from tickerlake.sources.csv.detect.lines.split_lines import ColumnSplit, is_data_row
+from tickerlake.sources.csv.detect.times.dates import is_temporal
 from tickerlake.sources.csv.numbers import bare_number
 
 _MIN_NAMES: Final = 3
@@ -19,9 +20,6 @@ _MIN_NAMES: Final = 3
 
 _MIN_TABLE_ROWS: Final = 2
 """One row above the header, without a date, is a summary: the last price of the symbol, say."""
-
-SECTION_HEADER: Final = "header"
-"""The second cell of headers in files of sections."""
 
 _SECTION_ROLES: Final = frozenset({"time", "symbol", "price", "size"})
 _TITLE: Final = re.compile(

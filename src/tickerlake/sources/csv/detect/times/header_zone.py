@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from tickerlake.errors import DataError
 from tickerlake.model.duration import DAY_NS, HOUR_NS, SECOND_NS
-from tickerlake.sources.csv.detect.order import TimeOrder
+from tickerlake.sources.csv.detect.times.order import TimeOrder
 from tickerlake.sources.csv.zones import MEANINGS, OFFSETS, zone_from_header, zone_word
 
 _MAX_ONE_SEASON_NS: Final = 120 * DAY_NS

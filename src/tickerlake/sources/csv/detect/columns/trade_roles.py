@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Final
 
 from tickerlake.model.schema import BAR, QUOTE, TRADE
-from tickerlake.sources.csv.detect.assignment import RoleAssignment
-from tickerlake.sources.csv.detect.cells import ColumnSample, is_running_number
-from tickerlake.sources.csv.detect.executions import Executions
-from tickerlake.sources.csv.detect.layout import REQUIRED_ROLES, Layout, normalize_name, role_ranks
-from tickerlake.sources.csv.detect.trade_sizes import choose_size, currency_notes
-from tickerlake.sources.csv.detect.vocabulary import can_be_size
+from tickerlake.sources.csv.detect.columns.assignment import RoleAssignment
+from tickerlake.sources.csv.detect.columns.cells import ColumnSample, is_running_number
+from tickerlake.sources.csv.detect.columns.executions import Executions
+from tickerlake.sources.csv.detect.columns.layout import REQUIRED_ROLES, Layout, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.columns.trade_sizes import choose_size, currency_notes
+from tickerlake.sources.csv.detect.columns.vocabulary import can_be_size
 
 _MIN_SIGNED_SHARE: Final = 0.1
 """Fewer negative sizes of trades are errors."""

@@ -7,11 +7,9 @@ from typing import Final
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_plain_symbol, normalize_symbol
 from tickerlake.model.schema import BAR
-from tickerlake.sources.csv.detect.cells import ColumnSample, complete_rows
-from tickerlake.sources.csv.detect.close_header import find_close_header
-from tickerlake.sources.csv.detect.close_names import may_be_symbols
-from tickerlake.sources.csv.detect.dates import is_temporal, is_timestamp
-from tickerlake.sources.csv.detect.layout import (
+from tickerlake.sources.csv.detect.columns.cells import ColumnSample, complete_rows
+from tickerlake.sources.csv.detect.columns.close_names import may_be_symbols
+from tickerlake.sources.csv.detect.columns.layout import (
     DATE_RESTS,
     PRICES,
     Layout,
@@ -19,9 +17,11 @@ from tickerlake.sources.csv.detect.layout import (
     normalize_name,
     role_ranks,
 )
-from tickerlake.sources.csv.detect.roles import detect_roles
-from tickerlake.sources.csv.detect.split_lines import HEADER_SEARCH_LINES, ColumnSplit
-from tickerlake.sources.csv.detect.wide import complete_symbols, split_panel_names
+from tickerlake.sources.csv.detect.columns.roles import detect_roles
+from tickerlake.sources.csv.detect.columns.wide import complete_symbols, split_panel_names
+from tickerlake.sources.csv.detect.lines.close_header import find_close_header
+from tickerlake.sources.csv.detect.lines.split_lines import HEADER_SEARCH_LINES, ColumnSplit
+from tickerlake.sources.csv.detect.times.dates import is_temporal, is_timestamp
 from tickerlake.sources.csv.numbers import bare_number, is_missing
 
 _UNIT_NAMES: Final = frozenset(

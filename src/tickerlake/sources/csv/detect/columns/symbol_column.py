@@ -5,9 +5,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from tickerlake.model.schema import BAR
-from tickerlake.sources.csv.detect.assignment import RoleAssignment
-from tickerlake.sources.csv.detect.cells import MIN_SHARE, SAMPLE_CELLS, ColumnSample, is_running_number
-from tickerlake.sources.csv.detect.layout import ROLE_RANKS, split_words
+from tickerlake.sources.csv.detect.columns.assignment import RoleAssignment
+from tickerlake.sources.csv.detect.columns.cells import (
+    MIN_SHARE,
+    SAMPLE_CELLS,
+    ColumnSample,
+    is_running_number,
+)
+from tickerlake.sources.csv.detect.columns.layout import ROLE_RANKS, split_words
 
 _FIRST_WEAK_RANK: Final = ROLE_RANKS["symbol"]["tick"]
 """From here on, the names of symbol columns may also mean something else."""

@@ -5,11 +5,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tickerlake.errors import DataError
-from tickerlake.sources.csv.detect.cells import ColumnSample
-from tickerlake.sources.csv.detect.foreign import EXECUTIONS_HINT, find_sides
-from tickerlake.sources.csv.detect.layout import normalize_name, price_side, role_ranks, split_words
-from tickerlake.sources.csv.detect.tables import SECTION_HEADER
-from tickerlake.sources.csv.detect.vocabulary import classify_cell, columns_named, find_preferred, name_groups
+from tickerlake.sources.csv.detect.columns.cells import ColumnSample
+from tickerlake.sources.csv.detect.columns.foreign import EXECUTIONS_HINT, find_sides
+from tickerlake.sources.csv.detect.columns.layout import normalize_name, price_side, role_ranks, split_words
+from tickerlake.sources.csv.detect.columns.vocabulary import (
+    SECTION_HEADER,
+    classify_cell,
+    columns_named,
+    find_preferred,
+    name_groups,
+)
 
 _ORDER_WORDS: Final = frozenset("order ord exec execution fill".split())
 _TRADE_WORDS: Final = frozenset("trade trades order fill filled traded".split())

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from tickerlake.model.instrument import is_symbol
-from tickerlake.sources.csv.detect.layout import ROLE_RANKS, normalize_name, role_ranks, split_words
+from tickerlake.sources.csv.detect.columns.layout import ROLE_RANKS, normalize_name, role_ranks, split_words
 
 _LEVELS: Final = frozenset(
     map(

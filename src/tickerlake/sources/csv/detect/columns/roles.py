@@ -6,8 +6,8 @@ from typing import Final
 
 from tickerlake.errors import DataError
 from tickerlake.model.schema import BAR, QUOTE, TRADE
-from tickerlake.sources.csv.detect.assignment import RoleAssignment
-from tickerlake.sources.csv.detect.cells import (
+from tickerlake.sources.csv.detect.columns.assignment import RoleAssignment
+from tickerlake.sources.csv.detect.columns.cells import (
     MIN_SHARE,
     SAMPLE_CELLS,
     ColumnSample,
@@ -16,12 +16,11 @@ from tickerlake.sources.csv.detect.cells import (
     is_milliseconds_of_day,
     is_share_count,
 )
-from tickerlake.sources.csv.detect.close_only import detect_close_panels, detect_closes, may_be_closes
-from tickerlake.sources.csv.detect.dates import has_time, has_zone, is_excel_serial
-from tickerlake.sources.csv.detect.events import find_events
-from tickerlake.sources.csv.detect.executions import Executions, find_executions
-from tickerlake.sources.csv.detect.foreign import is_midnight
-from tickerlake.sources.csv.detect.layout import (
+from tickerlake.sources.csv.detect.columns.close_only import detect_close_panels, detect_closes, may_be_closes
+from tickerlake.sources.csv.detect.columns.events import find_events
+from tickerlake.sources.csv.detect.columns.executions import Executions, find_executions
+from tickerlake.sources.csv.detect.columns.foreign import is_midnight
+from tickerlake.sources.csv.detect.columns.layout import (
     DATE_PARTS,
     DECIMAL_ROLES,
     MS_OF_DAY_NAMES,
@@ -35,18 +34,19 @@ from tickerlake.sources.csv.detect.layout import (
     price_side,
     role_ranks,
 )
-from tickerlake.sources.csv.detect.symbol_column import (
+from tickerlake.sources.csv.detect.columns.symbol_column import (
     find_contract_month,
     find_symbol_column,
     infer_symbol_column,
     passed_over_columns,
 )
-from tickerlake.sources.csv.detect.table_words import strip_table_word
-from tickerlake.sources.csv.detect.trade_roles import settle_trade_size, with_executions
-from tickerlake.sources.csv.detect.trade_sizes import choose_unit, strip_units
-from tickerlake.sources.csv.detect.values import infer_roles, infer_time, share_within
-from tickerlake.sources.csv.detect.vocabulary import columns_named
-from tickerlake.sources.csv.detect.wide import split_panel_names
+from tickerlake.sources.csv.detect.columns.table_words import strip_table_word
+from tickerlake.sources.csv.detect.columns.trade_roles import settle_trade_size, with_executions
+from tickerlake.sources.csv.detect.columns.trade_sizes import choose_unit, strip_units
+from tickerlake.sources.csv.detect.columns.values import infer_roles, infer_time, share_within
+from tickerlake.sources.csv.detect.columns.vocabulary import columns_named
+from tickerlake.sources.csv.detect.columns.wide import split_panel_names
+from tickerlake.sources.csv.detect.times.dates import has_time, has_zone, is_excel_serial
 from tickerlake.sources.csv.zones import zone_from_header
 
 _MIN_CONSTANT_ROWS: Final = 5

@@ -1,0 +1,1 @@
+"""Lines, tables and headers: how a file is split into columns."""

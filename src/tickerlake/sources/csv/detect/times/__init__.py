@@ -1,0 +1,1 @@
+"""Dates, intervals and the order of rows: pure, without columns."""
