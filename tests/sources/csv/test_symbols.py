@@ -431,3 +431,61 @@ def test_other_sets_of_prices_are_no_symbols(tmp_path: Path, form: str, pair: tu
         assert set(read(path)[0]["symbol"]) == {"AAPL"}
     except TickerlakeError as error:
         assert "no column for" in error.message  # noqa: PT017
+
+
+NAMES = ["Orion Foods A.S.", "Delta Glass Holding", "Vega Steel Corp.", "Lyra Cement plc"]
+CODES = ["ORFO.E", "DLTG.E", "VEGA.E", "LYRC.E"]
+
+
+def named_bars(columns: dict[str, list[str]], *, days: int = 1) -> str:
+    """Return daily bars of four instruments, with columns that describe them."""
+    lines = [";".join(["date", *columns, "open", "high", "low", "close", "volume"])]
+    for day in range(1, days + 1):
+        for number in range(4):
+            price = 10 * (number + 1) + day / 10
+            prices = f"{price:.2f};{price + 0.3:.2f};{price - 0.2:.2f};{price + 0.1:.2f};{1000 + 7 * day}"
+            lines.append(f"2024-05-{day:02};{';'.join(each[number] for each in columns.values())};{prices}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("days", [1, 5])
+@pytest.mark.parametrize(
+    ("columns", "symbols"),
+    [
+        ({"SERIES CODE": CODES, "INSTRUMENT NAME": NAMES}, CODES),
+        ({"Company": NAMES, "Paper código": ["ORFO3", "DLTG4", "VEGA11", "LYRC3"]}, None),
+        ({"Security": NAMES, "İşlem kodu": CODES}, CODES),
+        # the name of the column says nothing, its letters do
+        ({"Stock Name": NAMES, "Short": ["ORFO", "DLTG", "VEGA", "LYRC"]}, None),
+        ({"Company": NAMES, "Listing No code": ["500112", "500113", "532540", "590001"]}, None),
+        ({"ISIN": [f"US00000000{n}0" for n in range(4)], "Local sym code": CODES}, CODES),
+        ({"ISIN": [f"US00000000{n}0" for n in range(4)], "Name": NAMES, "Kod akcji ticker": CODES}, CODES),
+    ],
+)
+def test_code_beside_a_name_is_the_symbol(
+    columns: dict[str, list[str]], symbols: list[str] | None, days: int, tmp_path: Path
+) -> None:
+    records, rejects = read(write(tmp_path, named_bars(columns, days=days)))
+    assert not rejects
+    assert records["symbol"].unique().sort().to_list() == sorted(symbols or list(columns.values())[1])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"Company": NAMES, "Venue code": ["XIST", "XNYS", "XNAS", "XLON"]},
+        {"Company": NAMES, "Listing code": ["AA", "AA", "BB", "BB"]},
+        {"Company": NAMES, "Currency": ["TRY", "USD", "EUR", "GBP"]},
+        {"Company": NAMES, "Order code": ["A1", "A2", "A3", "A4"]},
+        {"Company": NAMES, "Internal": ["4711", "4712", "4713", "4714"]},
+        {"Stock": CODES, "Internal code": ["4711", "4712", "4713", "4714"]},
+        {"Stock": CODES, "ISIN code": [f"US00000000{n}0" for n in range(4)]},
+    ],
+)
+def test_codes_of_something_else_are_no_symbols(columns: dict[str, list[str]], tmp_path: Path) -> None:
+    records, _ = read(write(tmp_path, named_bars(columns, days=3)))
+    expected = next(iter(columns.values()))
+    assert len(records) == 12
+    assert {each.split()[0].upper() for each in records["symbol"]} == {
+        each.split()[0].upper() for each in expected
+    }

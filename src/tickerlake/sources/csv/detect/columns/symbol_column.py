@@ -1,7 +1,7 @@
 """The column that has the symbols, by its name and by what its values allow. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tickerlake.model.schema import BAR
@@ -43,6 +43,30 @@ _CLEAR_TICKER: Final = re.compile(
 )
 """A ticker that is no other text: ``EUR/USD``, ``NSE:INFY``, ``BRK B``, ``NIFTY 50``, ``$SPX``."""
 
+_PLAIN_TICKER: Final = re.compile(r"[\^.]?[A-Z0-9][A-Z0-9.&^=_-]{0,14}")
+_LETTERS: Final = re.compile(r"[A-Z]{1,6}(?:[.-][A-Z]{1,3})?")
+_ISIN: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{9}\d")
+_CODE_WORDS: Final = frozenset(
+    split_words(
+        """
+        code codes symbol ticker sym tick mnemonic mnemo abbreviation kodu kod kode koda kód κωδικός cod
+        codice código símbolo simbol sembol symbole kürzel kuerzel код тикер 代码 代碼 代號 コード 코드
+        """
+    )
+)
+_WORDS_OF_OTHER_CODES: Final = frozenset(
+    """
+    exchange currency country sector industry market mic board segment group type class status session order
+    trade transaction account broker member isin error condition conditions side venue region index category
+    """.split()
+)
+"""Of codes that are not an instrument's, although they may differ on each of a few rows."""
+
+_MIN_INSTRUMENTS: Final = 3
+"""Two rows differ in much."""
+
+_MAX_CODES_PER_NAME: Final = 1.5
+
 _TICKER_WITH_SIGN: Final = re.compile(r"[$#@/][A-Z0-9.]{1,12}")
 
 
@@ -74,8 +98,10 @@ def find_symbol_column(assignment: RoleAssignment, ranks: Sequence[dict[str, int
     names = [i for i in weak if i not in plain and _are_names(columns[i])]
     distinguishing = [i for i in [*plain, *names] if _separates_rows(assignment, i)]
     if plain and (not distinguishing or len(set(columns[plain[0]].strings)) > 1):
-        return plain[0]
-    return next(iter([*distinguishing, *names]), None)
+        found = plain[0]
+    else:
+        found = next(iter([*distinguishing, *names]), -1)
+    return _code_beside(assignment, ranks, found) if found >= 0 else None
 
 
 def find_contract_month(
@@ -126,6 +152,39 @@ def infer_symbol_column(assignment: RoleAssignment) -> None:
         assignment.assign("symbol", candidates[0], "its values distinguish rows of one time")
 
 
+def _code_beside(assignment: RoleAssignment, ranks: Sequence[dict[str, int]], index: int) -> int:
+    """Return the column of tickers that distinguishes the same instruments as a column of names or ISINs.
+
+    It is the column itself if that has tickers, or no other column has.
+    """
+    columns = assignment.columns
+    if columns[index].share_where(_is_ticker) >= MIN_SHARE:
+        return index
+    words = {i: split_words(assignment.names[i]) for i in assignment.unassigned if i != index}
+    free = [
+        i for i, own in words.items() if set(ranks[i]) <= {"symbol"} and not _WORDS_OF_OTHER_CODES & set(own)
+    ]
+    codes = [i for i in free if words[i] and words[i][-1] in _CODE_WORDS]
+    texts = columns[index].strings
+    named = [i for i in codes if _is_code_of(columns[i], texts, _is_ticker)]
+    # without a name that says so, numbers and identifiers of rows would be codes as well
+    others = [i for i in free if i not in codes and _is_code_of(columns[i], texts, _LETTERS.fullmatch)]
+    return next(iter([*named, *others]), index)
+
+
+def _is_code_of(cells: ColumnSample, names: Sequence[str], is_code: Callable[[str], object]) -> bool:
+    """Return whether a column has one code for each of several names; for a few, two: a share and a right."""
+    pairs = {(code, name) for code, name in zip(cells.strings, names, strict=True) if code and name}
+    codes, distinct = {code for code, _ in pairs}, set(filter(None, names))
+    return (
+        _MIN_INSTRUMENTS <= len(distinct) <= len(codes) <= _MAX_CODES_PER_NAME * len(distinct)
+        and len(pairs) == len(codes)
+        and sum(map(bool, cells.strings)) >= MIN_SHARE * len(names)
+        and cells.share_where(is_code) >= MIN_SHARE
+        and not _is_flag_column(cells)
+    )
+
+
 def can_be_symbol(cells: ColumnSample) -> bool:
     """Return whether a column can be symbols: not dates, nor a running number."""
     return cells.is_symbol_like and cells.temporal_kind != "timestamp" and not is_running_number(cells)
@@ -161,6 +220,12 @@ def _are_order_words(cells: ColumnSample) -> bool:
     """Return whether a column has nothing but words for orders: Entry, Stop1, Profit target."""
     texts = set(cells.non_missing)
     return len(texts) > 1 and all(map(_ORDER_WORDS.fullmatch, texts))
+
+
+def _is_ticker(text: str) -> bool:
+    """Return whether a text is written as tickers are, and is not an ISIN."""
+    is_plain = _PLAIN_TICKER.fullmatch(text) and not _ISIN.fullmatch(text)
+    return bool(is_plain) or _is_clear_ticker(text)
 
 
 def _is_clear_ticker(text: str) -> bool:
