@@ -120,3 +120,59 @@ def test_orders_of_databento_are_no_trades(tmp_path: Path, price: str) -> None:
     ]
     with pytest.raises(DataError, match="order book"):
         source(tmp_path, MBO, *rows)
+
+
+B3 = "DataReferencia;CodigoInstrumento;AcaoAtualizacao;PrecoNegocio;QuantidadeNegociada;HoraFechamento"
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "new", "cancelled"),
+    [
+        (B3, "2026-09-30;WIQV26;{flag};1847{n},000;10;0900{n}000", "0", "2"),
+        (
+            "time,symbol,price,size,update_action",
+            "2026-09-30 09:00:{n},WIQV26,1847{n},10,{flag}",
+            "New",
+            "Delete",
+        ),
+        (
+            "time,symbol,price,size,Cancelled",
+            "2026-09-30 09:00:{n},WIQV26,1847{n},10,{flag}",
+            "False",
+            "True",
+        ),
+        ("time,symbol,price,size,is_busted", "2026-09-30 09:00:{n},WIQV26,1847{n},10,{flag}", "0", "1"),
+        (
+            "time,symbol,price,size,Trade Cancel Flag",
+            "2026-09-30 09:00:{n},WIQV26,1847{n},10,{flag}",
+            "",
+            "X",
+        ),
+    ],
+)
+def test_cancellations_are_no_trades(tmp_path: Path, header: str, row: str, new: str, cancelled: str) -> None:
+    rows = [row.format(n=n, flag=cancelled if n == 14 else new) for n in range(10, 20)]
+    csv = source(tmp_path, header, *rows)
+    prices, rejects = read(csv)
+    assert len(prices) == 9
+    assert rejects == {6: "not_a_trade"}
+    assert "rows that cancel or change a trade are not read" in "".join(csv.warnings)
+
+
+def test_cancellations_after_the_first_rows(tmp_path: Path) -> None:
+    row = "2026-09-30;WIQV26;{flag};184700,000;10;09{n:04}000"
+    minutes = [100 * (n // 60) + n % 60 for n in range(1200)]
+    rows = [row.format(n=n, flag="2" if k == 1100 else "0") for k, n in enumerate(minutes)]
+    csv = source(tmp_path, B3, *rows)
+    assert read(csv)[1] == {1102: "not_a_trade"}
+    assert not any("cancel" in each for each in csv.warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"), [("Cancelled", ("12", "7")), ("cancel_time", ("0", "1")), ("action", ("0", "2"))]
+)
+def test_other_columns_tell_nothing_of_cancellations(
+    tmp_path: Path, name: str, texts: tuple[str, str]
+) -> None:
+    rows = [f"2026-09-30 09:00:{n},QBM,18.{n},10,{texts[n % 2]}" for n in range(10, 20)]
+    assert len(read(source(tmp_path, f"time,symbol,price,size,{name}", *rows))[0]) == 10

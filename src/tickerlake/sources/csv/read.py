@@ -428,7 +428,8 @@ def _check_single_series(scan: FileScan, parser: Parser) -> None:
         raise DataError(
             f"{parser.source} has several rows for each time, such as line "
             f"{conflicts.get_column(LINE).min()!r}: more than one series, and no column identifies them.",
-            f"Name the column with the symbol: --columns symbol,{_example_columns(parser.layout)}",
+            f"Name the column with the symbol: --columns symbol,{_example_columns(parser.layout)} "
+            "(in the order of the columns, unknown ones empty)",
         )
 
 

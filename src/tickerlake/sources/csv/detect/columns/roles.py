@@ -7,6 +7,7 @@ from typing import Final
 from tickerlake.errors import DataError
 from tickerlake.model.schema import BAR, QUOTE, TRADE
 from tickerlake.sources.csv.detect.columns.assignment import RoleAssignment
+from tickerlake.sources.csv.detect.columns.cancellations import without_cancellations
 from tickerlake.sources.csv.detect.columns.cells import (
     MIN_SHARE,
     SAMPLE_CELLS,
@@ -324,7 +325,8 @@ class _NameDetector:
             return ""
         if not self._has_time_of_day():
             return ""
-        self.executions = events or find_executions(self._names, self._columns)
+        executions = events or find_executions(self._names, self._columns)
+        self.executions = without_cancellations(executions, self._names, self._columns)
         return TRADE if is_price_known or self.executions.price is not None else ""
 
     def _find_value(self) -> int | None:

@@ -16,6 +16,7 @@ from tickerlake.sources.csv.detect.columns.layout import (
     share_of_usual_characters,
 )
 from tickerlake.sources.csv.detect.columns.roles import detect_roles
+from tickerlake.sources.csv.detect.columns.totals import check_prices_are_no_totals
 from tickerlake.sources.csv.detect.columns.trade_roles import guess_record_type, missing_roles
 from tickerlake.sources.csv.detect.lines.close_header import close_columns, has_range
 from tickerlake.sources.csv.detect.lines.header import (
@@ -24,6 +25,11 @@ from tickerlake.sources.csv.detect.lines.header import (
     find_header,
     format_roles,
     has_consistent_prices,
+)
+from tickerlake.sources.csv.detect.lines.named_columns import (
+    check_named_numbers,
+    check_named_times,
+    unusable_names_error,
 )
 from tickerlake.sources.csv.detect.lines.sections import detect_section, find_sections
 from tickerlake.sources.csv.detect.lines.split_lines import (
@@ -216,6 +222,7 @@ def _detect_dialect(
     if not layout.record_type:
         raise _missing_roles_error(name, header_rows[0] + 1, layout, cells)
     _check_symbols_present(name, layout, cells)
+    check_prices_are_no_totals(name, layout, cells)
     headers = tuple(lines[i] for i in header_rows)
     warnings += _volume_warnings(name, layout, cells)
     warnings += tuple(f"{name}: {note}" for note in layout.notes)
@@ -316,13 +323,10 @@ def _dialect_with_names(
         )
     names = names + [""] * (split.field_count - len(names))
     layout = detect_roles(names, cells)
+    check_named_times(name, names, layout, cells)
     if not layout.record_type:
-        needed = [each for each in ("date", "close") if each not in names] or ["close"]
-        missing = ", ".join(missing_roles(layout) if has_range(layout) else needed)
-        raise UsageError(
-            f"--columns does not name {missing}, which {name} needs.",
-            "Use the names date, time, open, high, low, close, volume, symbol, price, size, bid, ask.",
-        )
+        check_named_numbers(name, names, cells)
+        raise unusable_names_error(name, names, layout, cells)
     if layout.record_type == BAR and not has_consistent_prices(layout, cells):
         raise contradiction_error(name, layout)
     if not layout.panels and "symbol" in map(normalize_name, names) and "symbol" not in layout.roles:

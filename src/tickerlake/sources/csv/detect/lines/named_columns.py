@@ -1,0 +1,126 @@
+"""Columns that the user names, and why they are not those of bars, trades or quotes. Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tickerlake.errors import UsageError
+from tickerlake.model.schema import RANGE_PRICES
+from tickerlake.sources.csv.detect.columns.cells import ColumnSample
+from tickerlake.sources.csv.detect.columns.layout import Layout, normalize_name, role_ranks
+
+_TIME_ROLES: Final = frozenset({"time", "clock"})
+_TIME_PARTS: Final = frozenset({"time", "clock", "year", "month", "day"})
+_NUMBERS: Final = frozenset("open high low close volume price size bid ask".split())
+_USUAL_NAMES: Final = (
+    "Use the names date, time, open, high, low, close, volume, symbol, price, size, bid, ask."
+)
+_MAX_SHOWN: Final = 30
+
+
+def check_named_times(file: str, names: Sequence[str], layout: Layout, cells: Sequence[ColumnSample]) -> None:
+    """Raise an error if a column that the user calls date or time has none.
+
+    Parameters
+    ----------
+    file
+        The file's name.
+    names
+        As the user writes them, by position; empty for a column without a name.
+    layout
+        The roles by these names.
+    cells
+        The first cells of each column.
+
+    Raises
+    ------
+    UsageError
+        If dates were found elsewhere or nowhere.
+    """
+    used = {i for role, i in layout.roles.items() if role in _TIME_PARTS}
+    named = [i for i, name in enumerate(names) if _TIME_ROLES & set(role_ranks(name))]
+    if not named or used & set(named):
+        return
+    raise _mismatch_error(file, names, named[0], "dates", cells)
+
+
+def check_named_numbers(file: str, names: Sequence[str], cells: Sequence[ColumnSample]) -> None:
+    """Raise an error if a column that the user calls a price or a size has no numbers.
+
+    Raises
+    ------
+    UsageError
+        Naming the first such column, and where numbers are.
+    """
+    for i, name in enumerate(names):
+        if normalize_name(name) in _NUMBERS and cells[i].non_missing and not cells[i].is_price_like:
+            raise _mismatch_error(file, names, i, "numbers", cells)
+
+
+def unusable_names_error(
+    file: str, names: Sequence[str], layout: Layout, cells: Sequence[ColumnSample]
+) -> UsageError:
+    """Return the error for names, each right for its column, that do not make bars, trades or quotes."""
+    given = set(map(normalize_name, names))
+    has_date = bool(_TIME_PARTS & layout.roles.keys())
+    missing = [] if has_date else ["date"]
+    if given & {"bid", "ask"}:
+        missing += [each for each in ("bid", "ask") if each not in given]
+    elif given & set(RANGE_PRICES):
+        missing += [each for each in (*RANGE_PRICES, "close") if each not in given]
+    elif not given & {"close", "price"}:
+        missing.append("close")
+    if missing:
+        return UsageError(f"--columns does not name {', '.join(missing)}, which {file} needs.", _USUAL_NAMES)
+    if "price" in given:
+        return UsageError(
+            f"--columns names a price, and the times in {file} have no time of day: trades need one.",
+            f"If it is the close of each row: --columns {_renamed(names, 'price', 'close')}",
+        )
+    if "close" in given and not given & {*RANGE_PRICES, "bid", "ask"}:
+        return UsageError(
+            f"--columns names a close, and the rows of {file} are not a fixed time apart, as bars are.",
+            f"If they are trades: --columns {_renamed(_with_symbol(names, cells), 'close', 'price')}",
+        )
+    return UsageError(
+        f"--columns {_shown(names)}: these are not the columns of bars, trades or quotes in {file}.",
+        _USUAL_NAMES,
+    )
+
+
+def _mismatch_error(
+    file: str, names: Sequence[str], index: int, what: str, cells: Sequence[ColumnSample]
+) -> UsageError:
+    texts = cells[index].non_missing
+    values = f"values such as {texts[0][:40]!r}" if texts else "nothing"
+    fits = [
+        str(i + 1)
+        for i, each in enumerate(cells)
+        if (each.temporal_kind == "timestamp" if what == "dates" else each.is_price_like)
+    ]
+    where = ""
+    if fits:
+        where = f" Of {len(cells)} columns, {', '.join(fits[:_MAX_SHOWN])} may hold {what}."
+    return UsageError(
+        f"--columns calls column {index + 1} of {file} {names[index]}; it holds no {what}, but {values}.",
+        f"Write the names in the order of the columns, and leave those without a meaning empty.{where}",
+    )
+
+
+def _with_symbol(names: Sequence[str], cells: Sequence[ColumnSample]) -> list[str]:
+    """Return names with that of the symbol, if it is clear which column has it."""
+    texts = [
+        i
+        for i, each in enumerate(cells)
+        if not names[i] and each.is_symbol_like and not each.is_numeric and not each.temporal_kind
+    ]
+    is_clear = len(texts) == 1 and "symbol" not in map(normalize_name, names)
+    return ["symbol" if is_clear and i == texts[0] else name for i, name in enumerate(names)]
+
+
+def _renamed(names: Sequence[str], old: str, new: str) -> str:
+    return _shown([new if normalize_name(name) == old else name for name in names])
+
+
+def _shown(names: Sequence[str]) -> str:
+    last = max((i for i, name in enumerate(names) if name), default=0)
+    return ",".join(names[: last + 1])
