@@ -18,6 +18,8 @@ BTC-USD.csv | BTC-USD |
 BRK-B.csv | BRK-B |
 7203.T.csv | 7203.T |
 AAPL (1).csv | AAPL |
+.SPX.csv | .SPX |
+.aapl.csv | AAPL |
 AAPL(2).csv | AAPL |
 AAPL - Copy.csv | AAPL |
 AAPL copy 2.csv | AAPL |
@@ -301,6 +303,15 @@ LAST.csv | LAST
 ALL.csv | ALL
 TICK.csv | TICK
 sp-500-micro-prices-intraday-09-24-2026.csv | SP-500-MICRO
+CORN_mini.csv | CORN-MINI
+EUR_micro.csv | EUR-MICRO
+SP500_emini.csv | SP500-EMINI
+COPPER-mini.csv | COPPER-MINI
+GOLD_micro_1min.csv | GOLD-MICRO
+Nifty_E-mini_5min.csv | NIFTY-E-MINI
+.candles.csv | CANDLES
+.data.csv | DATA
+.prices.csv.gz | PRICES
 2006-day-001.txt | 2006DAY-001
 NASDAQ_extended_to_2026.csv | NASDAQ-EXTENDED-TO-2026
 data2.csv | DATA2

@@ -70,11 +70,14 @@ _WORDS_NEXT_TO_CODES: Final = frozenset(
 )
 _WORDS_NEXT_TO_SYMBOLS: Final = frozenset(
     """
-    rth eth ext reg fx idc ib k cme mini comex nymex cbot ice eurex mcx chris lbma eod index future cash dly
+    rth eth ext reg fx idc ib k cme comex nymex cbot ice eurex mcx chris lbma eod index future cash dly
     dl continuous split index com corp comdty curncy
     """.split()
 )
 """Exchanges, sessions and the like: symbols only if nothing else is one."""
+
+_OTHER_CONTRACTS: Final = frozenset({"mini", "micro", "emini", "nano"})
+"""Words that make a symbol that of another instrument."""
 
 _NEVER_CURRENCIES: Final = _WORDS_NEXT_TO_SYMBOLS - _CURRENCIES
 _FUTURES_EXCHANGES: Final = frozenset({"CME", "CBOT", "NYMEX", "COMEX"})
@@ -167,6 +170,8 @@ def parse_file_name(name: str) -> NameHints:
         For example ``AAPL.csv``, ``BRK-B_1min.csv.gz``, ``BATS_KLMN, 1D_60720.csv``, ``2024-01-02.csv``.
     """
     text = _strip_copy_marks(normalize_symbol(strip_extensions(name)))
+    if text.startswith(".") and not text.isupper():
+        text = text.lstrip(".")  # a hidden file, not an index such as `.SPX`
     dates = {f"{m[1]}-{m[2]}-{m[3]}" for m in _DATE.finditer(text) if _is_valid_date(m)}
     day = dates.pop() if len(dates) == 1 else ""
     if form := _match_form(text):
@@ -239,6 +244,8 @@ def _parse_words(text: str) -> NameHints:
     if not symbol:
         texts = [word.text for word in words if not word.is_one_of(_WORDS_NEXT_TO_SYMBOLS)]
         symbol = _find_ticker([_strip_venues(word) for word in texts or [word.text for word in words]])
+    if any(set(word.text.lower().split("-")) & _OTHER_CONTRACTS for word in words):
+        symbol = ""
     if not set(map(str.lower, (word.text for word in words))) - _WORDS_NEXT_TO_CODES:
         symbol = symbol or _find_code(pieces[::2])
     return NameHints(symbol, "", interval)
