@@ -195,9 +195,9 @@ def write_in_dialect(
 ) -> WrittenFile:
     """Write a table in a random dialect; each fault breaks one row, which must be rejected."""
     has_several_symbols = len({bar.symbol for bar in bar_table.bars}) > 1
-    encoding = pick(
-        ["utf-8", "utf-8-sig"] if plain else ["utf-8", "utf-8-sig", "utf-16", "cp1252", "utf-16-le"]
-    )
+    is_western = all(ord(character) < 256 for bar in bar_table.bars for character in bar.symbol)
+    encodings = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", *(["cp1252"] if is_western else [])]
+    encoding = pick(["utf-8", "utf-8-sig"] if plain else encodings)
     has_header = pick([True, True, True, False]) if header is None else header
     # prices that all have three decimals may be thousands, unless commas are taken
     is_ambiguous = plain and bar_table.tick == Decimal("0.001")
