@@ -119,6 +119,8 @@ def choose_date_format(scan: FileScan, options: Options) -> Decision[DateEvidenc
         e for e in readable if e.unparsed_rows <= fewest_unparsed + _MAX_EXTRA_UNPARSED_SHARE * e.order.rows
     ]
     _check_dates_readable(readable, name)
+    if (of_name := scan.head.name_date).text:
+        return Decision(readable[0], f"{of_name.text} in {of_name.origin}")
     if len(readable) == 1:
         several = len(scan.evidence) > 1
         return Decision(readable[0], "no other order can be read" if several else "as written in the file")
@@ -284,6 +286,11 @@ def choose_interval(
         return Decision(declared, origin)
     name_interval = parse_file_name(scan.head.text_file.name).interval
     has_times = time_format.is_midnight or not time_format.date_only
+    if scan.head.name_date.text and not has_times and name_interval not in {"", "1d"}:
+        raise DataError(
+            f"{name} is called {name_interval}, but its only date is that of its name.",
+            f"Specify the length of its bars: --interval 1d or --interval {name_interval}",
+        )
     if gaps.is_empty() and name_interval and has_times:
         return Decision(name_interval, "file name")
     if not inferred and name_interval and _intervals_agree(name_interval, inferred, gaps):

@@ -1,8 +1,7 @@
-"""Symbol, date and interval from the name of a file or its folder, if no column has them."""
+"""Symbol and interval from the name of a file or its folder, if no column has them."""
 
 import re
 import unicodedata
-from datetime import date
 from itertools import zip_longest
 from pathlib import PurePath
 from typing import Final, NamedTuple
@@ -17,7 +16,6 @@ _COPY_MARK: Final = re.compile(
     r"\s*\(\d+\)$|(?<=[A-Za-z])-\d$|[\s_-]+copy(?:[\s_-]*\d+)?$|^copy of ", re.IGNORECASE
 )
 _TICKER: Final = re.compile(r"[\^.]?[A-Z0-9][A-Z0-9&^=.-]{0,14}|[A-Z]{1,10}\d[A-Z0-9]{0,14}")
-_DATE: Final = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
 _SHORT_DATE: Final = r"\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
 _ANY_DATE: Final = re.compile(
     r"(?<!\d)(?:(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])|\d\d[-_.]\d\d[-_.](?:19|20)\d\d"
@@ -134,14 +132,11 @@ class NameHints(NamedTuple):
     ----------
     symbol
         A symbol as it is written.
-    date
-        The only date.
     interval
         The length of bars.
     """
 
     symbol: str
-    date: str
     interval: str
 
 
@@ -162,7 +157,7 @@ def _strip_copy_marks(text: str) -> str:
 
 
 def parse_file_name(name: str) -> NameHints:
-    """Return the symbol, the date and the interval in a file's name.
+    """Return the symbol and the interval in a file's name.
 
     Parameters
     ----------
@@ -172,13 +167,9 @@ def parse_file_name(name: str) -> NameHints:
     text = _strip_copy_marks(normalize_symbol(strip_extensions(name)))
     if text.startswith(".") and not text.isupper():
         text = text.lstrip(".")  # a hidden file, not an index such as `.SPX`
-    dates = {f"{m[1]}-{m[2]}-{m[3]}" for m in _DATE.finditer(text) if _is_valid_date(m)}
-    day = dates.pop() if len(dates) == 1 else ""
     if form := _match_form(text):
-        return form._replace(date=day)
-    if _is_symbol_alone(text):
-        return NameHints(text, "", "")
-    return _parse_words(text)._replace(date=day)
+        return form
+    return NameHints(text, "") if _is_symbol_alone(text) else _parse_words(text)
 
 
 def _match_form(text: str) -> NameHints | None:
@@ -190,10 +181,10 @@ def _match_form(text: str) -> NameHints | None:
             if "Candlestick" in text:
                 count, _, unit = groups["interval"].partition("_")
                 interval = parse_interval(f"{count}{_DUKASCOPY_UNITS.get(unit.lower(), '?')}")
-            return NameHints(match["symbol"], "", interval or _parse_words(groups.get("rest") or "").interval)
+            return NameHints(match["symbol"], interval or _parse_words(groups.get("rest") or "").interval)
     match = _METATRADER.fullmatch(text)
     if match and {match[1].lower(), match[2].lower()} <= _CURRENCIES:
-        return NameHints(match[1] + match[2], "", parse_interval(match[3]))
+        return NameHints(match[1] + match[2], parse_interval(match[3]))
     return None
 
 
@@ -248,7 +239,7 @@ def _parse_words(text: str) -> NameHints:
         symbol = ""
     if not set(map(str.lower, (word.text for word in words))) - _WORDS_NEXT_TO_CODES:
         symbol = symbol or _find_code(pieces[::2])
-    return NameHints(symbol, "", interval)
+    return NameHints(symbol, interval)
 
 
 def _split_dots(token: str) -> str:
@@ -360,14 +351,6 @@ def _is_ticker(text: str) -> bool:
         and re.search("[A-Z]|^[0-9]{4,6}$|[0-9]\\.[A-Z]", text) is not None
         and is_plain_symbol(text)
     )
-
-
-def _is_valid_date(match: re.Match[str]) -> bool:
-    try:
-        date(int(match[1]), int(match[2]), int(match[3]))
-    except ValueError:
-        return False
-    return True
 
 
 def infer_symbol(name: str, archive_name: str = "", folder: str = "") -> tuple[str, str, str]:

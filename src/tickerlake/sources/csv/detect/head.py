@@ -20,12 +20,12 @@ from tickerlake.sources.csv.chunks import (
     stat_signature,
 )
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, clock_width
-from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, normalize_name
-from tickerlake.sources.csv.detect.file_name import parse_file_name
+from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, Layout, normalize_name
 from tickerlake.sources.csv.detect.lean import find_lean_file
 from tickerlake.sources.csv.detect.lines.dialect import Dialect, detect_dialect, score_encoding
 from tickerlake.sources.csv.detect.lines.rows import LINE, SKIPPED, ChunkRows, read_rows
 from tickerlake.sources.csv.detect.lines.split_lines import HEAD_LINES
+from tickerlake.sources.csv.detect.name_date import NO_DATE, NameDate, find_name_date
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.symbols import resolve_symbols
 from tickerlake.sources.csv.timeform import TimeFormat
@@ -46,8 +46,8 @@ class FileHead:
         How its lines become cells, and what the columns mean.
     stat_signature
         Shows whether the file has changed since.
-    date_from_name
-        The date of every row, if only the file's name has it.
+    name_date
+        The date of every row, if only the name of the file or of its folder has it.
     clock_width
         The number of digits to which times of day written as numbers (93000) are padded; 0 if they are not
         written as numbers.
@@ -60,7 +60,7 @@ class FileHead:
     text_file: TextFile
     dialect: Dialect
     stat_signature: tuple[int, ...]
-    date_from_name: str = ""
+    name_date: NameDate = NO_DATE
     clock_width: int = 0
     first_rows: pl.DataFrame = field(default_factory=pl.DataFrame, compare=False, repr=False)
     symbol_map: Mapping[str, str] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class FileHead:
                 (pl.col(layout.column_id(part)).str.strip_chars() for part in DATE_PARTS), separator="-"
             )
         else:
-            date = pl.lit(self.date_from_name)
+            date = pl.repeat(self.name_date.text, pl.len())
         if "clock" not in layout.roles:
             return date
         clock = pl.col(layout.column_id("clock")).str.strip_chars()
@@ -159,14 +159,9 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
         dialect = _map_panels(dialect, options.symbol_map)
     head = FileHead(text_file, dialect, signature, symbol_map=options.symbol_map)
     layout = dialect.layout
-    date = ""
+    date = NO_DATE
     if not {"time", "year"} & set(layout.roles):
-        date = parse_file_name(text_file.name).date
-        if not date:
-            raise DataError(
-                f"{text_file.file_name} has times of day, but no date, neither in a column nor in its name.",
-                "Add the date to the name: AAPL_2024-01-02.csv",
-            )
+        date = _find_name_date(text_file, layout, path[:-1])
     rows = head.read_rows(Chunk(0, len(data), 1, data, data.count(b"\n"))).frame
     rows = (rows.filter(~pl.col(SKIPPED)) if dialect.row_prefix else rows).head(HEAD_LINES)
     if "symbol" in layout.roles and options.symbol is None:
@@ -175,9 +170,25 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
     if "clock" in layout.roles and not layout.clock_in_ms:
         texts = rows.get_column(layout.column_id("clock")).str.strip_chars()
         width = clock_width([text for text in texts if text])
-    head = replace(head, date_from_name=date, clock_width=width, first_rows=rows)
+    head = replace(head, name_date=date, clock_width=width, first_rows=rows)
     _check_24_hour_clock(head, rows)
     return head
+
+
+def _find_name_date(text_file: TextFile, layout: Layout, folders: Sequence[str]) -> NameDate:
+    """Return the date of every row, which only the name of the file or its folder has."""
+    date = find_name_date((text_file.name, text_file.file_name), folders)
+    if date.text:
+        return date
+    if "clock" in layout.roles:
+        raise DataError(
+            f"{text_file.file_name} has times of day, but no date, neither in a column nor in its name.",
+            "Add the date to the name: AAPL_2024-01-02.csv",
+        )
+    raise DataError(
+        f"{text_file.file_name} has a row for each symbol, but no date, neither in a column nor in its name.",
+        "Add the date to the name, prices_2024-01-02.csv, or to the rows, in a column Date.",
+    )
 
 
 def _map_panels(dialect: Dialect, symbol_map: Mapping[str, str]) -> Dialect:

@@ -7,6 +7,7 @@ from typing import Final
 from tickerlake.errors import DataError, UsageError
 from tickerlake.model.schema import BAR, QUOTE, RANGE_PRICES, TRADE
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, is_share_count
+from tickerlake.sources.csv.detect.columns.daily_list import as_daily_list
 from tickerlake.sources.csv.detect.columns.foreign import check_market_data
 from tickerlake.sources.csv.detect.columns.layout import (
     Layout,
@@ -219,6 +220,7 @@ def _detect_dialect(
     check_one_table(name, split, header_rows)
     check_market_data(name, names, cells)
     layout, warnings = align_header(name, names, cells, symbols)
+    layout = as_daily_list(layout, cells)
     if not layout.record_type:
         raise _missing_roles_error(name, header_rows[0] + 1, layout, cells)
     _check_symbols_present(name, layout, cells)
@@ -322,7 +324,7 @@ def _dialect_with_names(
             "Name each column; leave unknown ones empty.",
         )
     names = names + [""] * (split.field_count - len(names))
-    layout = detect_roles(names, cells)
+    layout = as_daily_list(detect_roles(names, cells), cells)
     check_named_times(name, names, layout, cells)
     if not layout.record_type:
         check_named_numbers(name, names, cells)
