@@ -1,0 +1,22 @@
+"""Where Ctrl-C waits for a moment; tests/fault/test_interrupts.py tests what it does to each command."""
+
+import sys
+from decimal import Decimal, DecimalTuple
+from types import FrameType
+
+import pytest
+
+from tickerlake.cli import interrupt
+
+
+def test_a_decimal_that_polars_takes_apart_is_not_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames: list[FrameType] = []
+
+    def make(kind: type[DecimalTuple], fields: tuple[object, ...]) -> DecimalTuple:
+        frames.append(sys._getframe(1))
+        return tuple.__new__(kind, fields)
+
+    monkeypatch.setitem(DecimalTuple.__new__.__globals__, "_tuple_new", make)
+    assert Decimal("1.5").as_tuple() == (0, (1, 5), -1)
+    assert interrupt._is_indivisible(frames[0])
+    assert not interrupt._is_indivisible(sys._getframe())
