@@ -221,6 +221,16 @@ def _find_book_by_prices(names: Sequence[str], cells: Sequence[ColumnSample], si
 # ----------------------------------------------------------------------------------------------- statements
 
 
+def _ledger_columns(names: Sequence[str]) -> list[int]:
+    """Return the columns of an account's changes; next to a day's high, low or volume, they are a price's."""
+    found = columns_named(names, "ledger")
+    is_market = any(
+        {"open", "high", "low"} & set(role_ranks(each)) or _VOLUME_WORDS & set(split_words(each))
+        for each in names
+    )
+    return [i for i in found if not (is_market and "change" in split_words(names[i]))]
+
+
 def _check_statement(name: str, names: Sequence[str], cells: Sequence[ColumnSample], roles: set[str]) -> None:
     """Raise an error for an account's statement: without prices, or by date without a time of day."""
     kinds = {
@@ -230,7 +240,9 @@ def _check_statement(name: str, names: Sequence[str], cells: Sequence[ColumnSamp
     ledgers = [i for i, groups in kinds.items() if "not_executed" in groups]
     if not roles & {"price", "close"} and not columns_named(names, "executed_price"):
         balances = columns_named(names, "balance")
-        found = sorted({*balances, *ledgers, *columns_named(names, "fee", "account", "ledger")})
+        found = sorted(
+            {*balances, *ledgers, *columns_named(names, "fee", "account"), *_ledger_columns(names)}
+        )
         if len(found) + len(balances) + len(ledgers) >= _MIN_STATEMENT_EVIDENCE:
             raise DataError(
                 f"{name} holds an account's statement, by its columns {_list(names, found)}: "

@@ -66,6 +66,9 @@ _PRICE_WORDS: Final = frozenset(
     preț τιμή цена saham
     """.split()
 )
+_PERIODS: Final = frozenset("day session period month quarter t d".split())
+"""Names of dates that are not so in the name of a price: ``Day Price``."""
+
 _CURRENCY_WORDS: Final = frozenset(
     """
     usd usdt usdc busd fdusd tusd dai eur eurt gbp jpy inr krw try aud cad chf brl cny hkd sgd zar mxn idr
@@ -97,6 +100,27 @@ _OTHER_TIME_WORDS: Final = frozenset(
     """.split()
 )
 _ADJUSTED_WORDS: Final = frozenset({"adj", "adjusted", "adjusted:", "div", "split"})
+_BRACKETED_CURRENCY: Final = re.compile(
+    r"""\s*[(\[/]?\s*(?:
+        (?:gh|us?|r|au?|ca?|hk|nz|s|nt|mx|z|j|ec|tt|ar)?\.?[$¢£¥€₤₦₹₵₱₫₩₪₴₸₺₽₡₲฿৳]       # GH¢, R$
+        |(?<=[(\[/])\s*(?:
+            kshs?|tshs?|ushs?|rs|rp|rm|kr|zł|zl|kč|kc|ft|lei|tk|fcfa|cfa|dh|din|ден|лв|руб|грн
+            |a(?:ed|fn|ll|md|rs|ud|zn)|b(?:am|dt|gn|hd|mu|nd|ob|rl|tn|wp|yn)|c(?:ad|hf|lp|nh|ny|op|rc|zk)
+            |d(?:kk|op|zd)|e(?:gp|tb|ur)|fjd|g(?:bp|bx|el|hs|tq)|h(?:kd|nl|uf)|i(?:dr|ls|nr|qd|rr|sk)|j(?:md|od|py)
+            |k(?:es|gs|hr|rw|wd|zt)|l(?:ak|bp|kr)|m(?:ad|dl|kd|mk|nt|op|ur|vr|wk|xn|yr|zn)|n(?:ad|gn|io|ok|pr|zd)
+            |omr|p(?:ab|en|hp|kr|ln|yg)|qar|r(?:on|sd|ub|wf)|s(?:ar|ek|gd)|t(?:hb|nd|ry|td|wd|zs)|u(?:ah|gx|sd|yu|zs)
+            |v(?:es|nd)|x(?:af|of)|z(?:ar|mw)
+        )\.?
+    )\s*[)\]]?\s*$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A currency behind a name: ``Opening Price (GH¢)``, ``Close (KES)``."""
+
+_QUALIFIER: Final = re.compile(
+    r"(?<=\w)\s*(?:\s[-–—]\s*|[(\[]\s*)(?:vwap|official|final)\s*[)\]]?\s*$", re.IGNORECASE
+)
+"""How a price was formed, behind its name: ``Closing Price - VWAP``."""
+
 _MAX_ADJUSTED_RANK: Final = 12
 """Only the plain names of a price are also used with "adjusted": they are the first ones of its role."""
 
@@ -347,7 +371,11 @@ def role_ranks(name: str) -> dict[str, int]:
     matches = {role: ranks[normalized] for role, ranks in ROLE_RANKS.items() if normalized in ranks}
     if (matches and "price" not in matches) or not normalized:
         return matches
+    bare_name = _BRACKETED_CURRENCY.sub("", name)
+    has_currency = bare_name != name
+    name = _QUALIFIER.sub("", bare_name)
     words = list(dict.fromkeys(split_words(name)))
+    has_currency |= bool(_CURRENCY_WORDS & set(words))
     if words and words[0].isdigit():
         words = words[1:]  # `1. open`
     if _UNRELATED_WORDS & set(words):
@@ -356,8 +384,8 @@ def role_ranks(name: str) -> dict[str, int]:
     core_words_without_price = [word for word in core_words if word not in _PRICE_WORDS]
     for penalty, attempt in ((500, "".join(core_words)), (600, "".join(core_words_without_price))):
         for role, ranks in ROLE_RANKS.items():
-            if attempt in ranks:
-                matches.setdefault(role, penalty + ranks[attempt] + 50 * bool(_CURRENCY_WORDS & set(words)))
+            if attempt in ranks and not (penalty == 600 and attempt in _PERIODS):
+                matches.setdefault(role, penalty + ranks[attempt] + 50 * has_currency)
     if matches:
         return matches
     if (
@@ -366,7 +394,7 @@ def role_ranks(name: str) -> dict[str, int]:
         and len(core_words) == 2
         and re.search(r"[ _(]+[A-Z0-9]{2,6}\)?$", name.strip())
     ):
-        rank = 500 + 50 * bool(_CURRENCY_WORDS & set(words))
+        rank = 500 + 50 * has_currency
         return {"volume": rank, "size": rank}  # `Volume SOL`, before `Volume KRW`
     if (
         core_words

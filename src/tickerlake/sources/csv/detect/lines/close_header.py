@@ -6,7 +6,12 @@ from typing import Final
 
 from tickerlake.model.schema import RANGE_PRICES
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, is_running_number
-from tickerlake.sources.csv.detect.columns.close_names import are_panel_symbols, is_named, is_symbol_name
+from tickerlake.sources.csv.detect.columns.close_names import (
+    are_panel_symbols,
+    is_named,
+    is_symbol_name,
+    is_volume,
+)
 from tickerlake.sources.csv.detect.columns.layout import Layout, normalize_name, role_ranks
 from tickerlake.sources.csv.detect.columns.wide import may_be_panel_symbols
 
@@ -20,6 +25,25 @@ _MIN_BAR_COLUMNS: Final = 4
 def has_range(layout: Layout) -> bool:
     """Return whether a column is called open, high or low."""
     return any(role in layout.roles for role in RANGE_PRICES)
+
+
+def partial_range_columns(columns: Sequence[ColumnSample], layout: Layout) -> str:
+    """Return the names for ``--columns`` that leave out a range of which a price is missing, else empty."""
+    if not {"time", "close"} <= layout.roles.keys() or not has_range(layout):
+        return ""
+    names = {layout.roles["time"]: "date", layout.roles["close"]: "close"}
+    if "clock" in layout.roles:
+        names[layout.roles["clock"]] = "time"
+    if "symbol" in layout.roles:
+        names[layout.roles["symbol"]] = "symbol"
+    volumes = [
+        i
+        for i, each in enumerate(layout.names)
+        if i not in names and is_volume(each, layout.names) and columns[i].is_numeric
+    ]
+    if len(volumes) == 1:
+        names[volumes[0]] = "volume"
+    return ",".join(names.get(i, "") for i in range(max(names) + 1))
 
 
 def close_columns(columns: Sequence[ColumnSample], layout: Layout) -> str:

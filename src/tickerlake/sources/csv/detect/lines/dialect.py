@@ -19,7 +19,7 @@ from tickerlake.sources.csv.detect.columns.layout import (
 from tickerlake.sources.csv.detect.columns.roles import detect_roles
 from tickerlake.sources.csv.detect.columns.totals import check_prices_are_no_totals
 from tickerlake.sources.csv.detect.columns.trade_roles import guess_record_type, missing_roles
-from tickerlake.sources.csv.detect.lines.close_header import close_columns, has_range
+from tickerlake.sources.csv.detect.lines.close_header import close_columns, has_range, partial_range_columns
 from tickerlake.sources.csv.detect.lines.header import (
     align_header,
     contradiction_error,
@@ -398,6 +398,13 @@ def _missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[C
             f"{name}, line {line}: {problem} among {listed}.",
             "Bars need a date, and open, high, low and close or the close alone; trades a time and a price. "
             f"If a column has closes: --columns {template}",
+        )
+    if record_type == BAR and (template := partial_range_columns(cells, layout)):
+        lacking = ", ".join(role for role in RANGE_PRICES if role not in layout.roles)
+        return DataError(
+            f"{name}, line {line}: no column for {lacking} among {listed}.",
+            f"Bars need open, high, low and close, or the close alone. For the closes: --columns {template} "
+            f"(if a column is the {lacking.partition(',')[0]}, name all four)",
         )
     needs, example = _NEEDS[record_type]
     return DataError(

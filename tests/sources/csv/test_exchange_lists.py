@@ -1,0 +1,93 @@
+"""Daily lists of exchanges: currencies behind names, changes beside prices, and ranges without an open."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tickerlake.errors import DataError
+from tickerlake.sources.csv.detect.columns.layout import role_ranks
+from tickerlake.sources.csv.detect.options import parse_options
+from tickerlake.sources.csv.read import CsvSource, open_csv
+
+KENYA = "Date,Code,Name,12m Low,12m High,Day Low,Day High,Day Price,Previous,Change,Change%,Volume"
+GHANA = (
+    "Daily Date,Share Code,Year High (GH¢),Year Low (GH¢),Previous Closing Price - VWAP (GH¢),"
+    "Opening Price (GH¢),Closing Price - VWAP (GH¢),Price Change (GH¢),Total Shares Traded"
+)
+CLOSES = {"QCOM": 14, "QQTY": 34}
+
+
+def open_list(folder: Path, header: str, template: str, columns: str | None = None) -> CsvSource:
+    rows = [
+        template.format(day=day, symbol=symbol, close=f"{close + day / 100:.2f}")
+        for day in range(10, 16)
+        for symbol, close in CLOSES.items()
+    ]
+    path = folder / "list.csv"
+    path.write_text("\n".join((header, *rows)) + "\n", "utf-8")
+    return open_csv(path, parse_options(columns=columns), ts_recv_ns=1, digest=False)
+
+
+def closes(source: CsvSource) -> list[tuple[str, Decimal]]:
+    records = pl.concat(batch.records for batch in source.batches())
+    return list(zip(records["symbol"], records["close"], strict=True))[:2]
+
+
+@pytest.mark.parametrize(
+    ("header", "template", "missing"),
+    [
+        (KENYA, '{day}-Jan-2024,{symbol},Some Plc,1,90,13.2,35.9,{close},13.7,0.4,2.7%,"79,761.00"', "open"),
+        (GHANA, "2024-01-{day},{symbol},90.5,1.5,13.7,13.8,{close},0.1,79761", "high, low"),
+        (
+            "Date;Symbol;High [KSh];Low [KSh];Close [KSh];Change;% Change;Volume",
+            "2024-01-{day};{symbol};35.9;13.2;{close};0.4;2.7%;79761",
+            "open",
+        ),
+    ],
+)
+def test_closes_of_lists_without_all_prices(tmp_path: Path, header: str, template: str, missing: str) -> None:
+    with pytest.raises(DataError, match=f"no column for {missing} among") as caught:
+        open_list(tmp_path, header, template)
+    advised = caught.value.hint.partition("--columns ")[2].partition(" ")[0]
+    source = open_list(tmp_path, header, template, advised)
+    assert closes(source) == [("QCOM", Decimal("14.1")), ("QQTY", Decimal("34.1"))]
+    records = pl.concat(batch.records for batch in source.batches())
+    assert set(records["volume"]) == {Decimal(79761)}
+
+
+@pytest.mark.parametrize(
+    "unit", ["(GH¢)", "(KES)", "[KSh]", "(Kshs.)", "(₦)", "(R$)", "/NGN", "(zł)", "(RM)"]
+)
+def test_bars_in_any_currency(tmp_path: Path, unit: str) -> None:
+    names = ("Opening Price", "High Price", "Low Price", "Closing Price")
+    header = ",".join(("Date", "Symbol", *(f"{name} {unit}" for name in names), "Volume"))
+    source = open_list(tmp_path, header, "2024-01-{day},{symbol},{close},90,1,{close},5")
+    assert closes(source) == [("QCOM", Decimal("14.1")), ("QQTY", Decimal("34.1"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("Closing Price - VWAP (GH¢)", "close"),
+        ("Close (official)", "close"),
+        ("Day Price", "close"),
+        ("Previous Closing Price - VWAP (GH¢)", None),
+        ("Year High (GH¢)", None),
+        ("Close - Open", None),
+        ("Close (AVG)", None),
+        ("Price Change (GH¢)", None),
+        ("Total Value Traded (GH¢)", None),
+        ("Value m$", None),
+        ("Turnover (KES)", None),
+    ],
+)
+def test_currencies_and_qualifiers_behind_names(name: str, role: str | None) -> None:
+    assert next(iter(role_ranks(name)), None) == role
+
+
+def test_a_statement_with_changes_stays_one(tmp_path: Path) -> None:
+    header = "Date,Account,Operation,Code,Change,Remark"
+    with pytest.raises(DataError, match="an account's statement"):
+        open_list(tmp_path, header, "2024-01-{day} 10:00:00,Spot,Deposit,{symbol},{close},none")
