@@ -19,6 +19,7 @@ from tickerlake.sources.csv.detect.columns.layout import (
 from tickerlake.sources.csv.detect.columns.roles import detect_roles
 from tickerlake.sources.csv.detect.columns.totals import check_prices_are_no_totals
 from tickerlake.sources.csv.detect.columns.trade_roles import guess_record_type, missing_roles
+from tickerlake.sources.csv.detect.lines.broken_cells import check_broken_cells, join_broken_cells
 from tickerlake.sources.csv.detect.lines.close_header import close_columns, has_range, partial_range_columns
 from tickerlake.sources.csv.detect.lines.header import (
     align_header,
@@ -168,7 +169,28 @@ def detect_dialect(
 def _detect_table(
     name: str, lines: Sequence[str], delimiter: str | None, decimal: str | None, columns: Sequence[str] | None
 ) -> Dialect:
-    split = choose_split(name, lines, delimiter)
+    joined = join_broken_cells(lines)
+    split = choose_split(name, joined.lines, delimiter)
+    dialect = _detect_split(name, joined.lines, split, decimal, columns)
+    if not joined.last_lines:
+        return dialect
+    warning = check_broken_cells(name, lines, joined, split)
+    # the rest of a header whose last cell is broken is no row
+    last_header = dialect.first_line - 2
+    return replace(
+        dialect,
+        first_line=joined.last_lines.get(last_header, last_header) + 2,
+        warnings=(*dialect.warnings, *filter(None, [warning])),
+    )
+
+
+def _detect_split(
+    name: str,
+    lines: Sequence[str],
+    split: ColumnSplit,
+    decimal: str | None,
+    columns: Sequence[str] | None,
+) -> Dialect:
     cells = column_samples(split)
     decimal_separators = frozenset(
         decimal or possible_decimal_separators(numeric_cells(cells), split.delimiter)
