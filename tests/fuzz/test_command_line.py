@@ -31,7 +31,7 @@ def test_every_command_and_option_has_its_turn() -> None:
 
 @pytest.mark.timeout(600)
 def test_wrong_values(tmp_path: Path) -> None:
-    check(tmp_path, seed=20_261, count=40)
+    check(tmp_path, seed=20_261, count=20)
 
 
 @pytest.mark.full

@@ -92,7 +92,7 @@ def read_rows(source: CsvSource, *, daily: bool) -> list[tuple[Any, ...]]:
     )
 
 
-@examples(200)
+@examples(120)
 @given(any_files())
 def test_any_file_round_trips_or_is_rejected(
     tmp_path_factory: pytest.TempPathFactory, file: WrittenFile
