@@ -17,7 +17,7 @@ class RejectReason(StrEnum):
     SYMBOL_MISSING = "symbol_missing"
     SYMBOL_INVALID = "symbol_invalid"
     NOT_EXECUTED = "not_executed"
-    """An order that was not executed, or a row of an account that is no execution: a deposit, a fee."""
+    """An order that was not executed, or a row of an account that is not an execution: a deposit, a fee."""
     NOT_A_TRADE = "not_a_trade"
     """A quote, a change of an order book or a cancellation, in a file of trades."""
     UNPARSABLE_DATE = "unparsable_date"

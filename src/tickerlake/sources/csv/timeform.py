@@ -10,7 +10,7 @@ import polars as pl
 from tickerlake.model.duration import DAY_NS, MINUTE_NS, MS_NS, SECOND_NS
 from tickerlake.sources.csv.zones import OFFSETS
 
-_NS_BY_UNIT: Final = {"s": SECOND_NS, "ms": MS_NS, "us": 1_000, "ns": 1}
+NS_BY_UNIT: Final = {"s": SECOND_NS, "ms": MS_NS, "us": 1_000, "ns": 1}
 _DATE_RANGE: Final = (date(1700, 1, 1), date(2200, 1, 1))
 """Nanoseconds in 64 bits reach from 1677 to 2262."""
 
@@ -132,7 +132,7 @@ class TimeFormat:
 
     @property
     def _unit_ns(self) -> int:
-        return _NS_BY_UNIT[self.format.removeprefix("epoch:")]
+        return NS_BY_UNIT[self.format.removeprefix("epoch:")]
 
     @property
     def period(self) -> str:
@@ -280,10 +280,10 @@ class TimeFormat:
         if self.format == "epoch:mixed":
             magnitude = text.cast(pl.Float64, strict=False)
             # no length occurs in two units
-            limits = {unit: _MIN_EPOCH * _UNIT_FACTOR**k for k, unit in enumerate(_NS_BY_UNIT)}
+            limits = {unit: _MIN_EPOCH * _UNIT_FACTOR**k for k, unit in enumerate(NS_BY_UNIT)}
             nanos = pl.coalesce(
                 pl.when(magnitude.is_between(limit, limit * _UNIT_FACTOR, closed="left")).then(
-                    _count_to_ns(text, _NS_BY_UNIT[unit])
+                    _count_to_ns(text, NS_BY_UNIT[unit])
                 )
                 for unit, limit in limits.items()
             )
@@ -344,7 +344,7 @@ class TimeFormat:
 
 
 def _count_to_ns(text: pl.Expr, unit_ns: int) -> pl.Expr:
-    """Return counts of a unit since 1970 in nanoseconds; null for what is no such time, such as 0 or -1."""
+    """Return counts of a unit since 1970 in nanoseconds; null for what is not such a time, as 0 or -1."""
     whole = text.cast(pl.Int64, strict=False)
     # 1706797800.5 and 1.7067978e9: decimals are exact where doubles are not
     number = (text.cast(pl.Decimal(38, 9), strict=False) * pl.lit(unit_ns).cast(pl.Decimal(38, 0))).cast(

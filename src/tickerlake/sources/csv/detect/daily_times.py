@@ -36,7 +36,7 @@ _AMERICAN_ZONES: Final = frozenset({"America/New_York", "America/Chicago"})
 _STOCK_OPEN_NS: Final = 9 * HOUR_NS + 30 * MINUTE_NS
 _MIN_EVIDENCE_ROWS: Final = 5
 _CERTAIN_ROWS: Final = 20
-"""So many sessions without a weekend are no chance."""
+"""So many sessions without a weekend are not chance."""
 
 _MIN_PERIOD_SHARE: Final = 0.8
 _MIN_MONTH_END_DAY: Final = 26

@@ -151,7 +151,7 @@ def is_symbol_name(name: str, *, alone: bool = False) -> bool:
     Parameters
     ----------
     alone
-        True for the only column: then words that mean a quantity, and single letters, are no symbols.
+        True for the only column: then words that mean a quantity, and single letters, are not symbols.
     """
     name = name.strip()
     pattern = _SYMBOL_NAME.fullmatch(name) or _SPACED_SYMBOL_NAME.fullmatch(name)

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from tickerlake.errors import DataError
+from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import is_symbol
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
 from tickerlake.model.schema import BAR, TRADE
@@ -44,8 +45,9 @@ from tickerlake.sources.csv.detect.columns.symbol_column import infer_symbol_col
 from tickerlake.sources.csv.detect.columns.values import infer_time
 from tickerlake.sources.csv.detect.columns.wide import may_be_panel_symbols, split_close_names
 from tickerlake.sources.csv.detect.file_name import parse_file_name, strip_extensions
-from tickerlake.sources.csv.detect.times.dates import candidate_time_formats, has_time
+from tickerlake.sources.csv.detect.times.dates import EPOCH_UNIT_BY_DIGITS, candidate_time_formats, has_time
 from tickerlake.sources.csv.detect.times.interval import infer_interval, share_true
+from tickerlake.sources.csv.timeform import NS_BY_UNIT
 
 _RANGE_ROLES: Final = frozenset({"open", "high", "low", "adj_open", "adj_high", "adj_low"})
 _QUOTE_ROLES: Final = frozenset({"bid_price", "ask_price"})
@@ -53,12 +55,6 @@ _TIME_ROLES: Final = ("time", "clock", "year", "month", "day", "subsecond")
 _MIDNIGHT: Final = re.compile(
     r"(?:\D|^)(?:0?0:00(?::00(?:\.0+)?)?|12:00(?::00)? ?AM)(?![\d:.])", re.IGNORECASE
 )
-_DAY_S: Final = 86_400
-_UNITS_PER_S: Final = {
-    9: 1, 10: 1, 12: 1_000, 13: 1_000, 15: 1_000_000, 16: 1_000_000, 18: 1_000_000_000, 19: 1_000_000_000,
-}  # fmt: skip
-"""Units of times since 1970 by their number of digits."""
-
 _MAX_NONPOSITIVE_SHARE: Final = 0.05
 """More values of 0 and below than errors and a futures contract below zero: returns, differences, yields."""
 
@@ -547,6 +543,6 @@ def _has_time_of_day(text: str) -> bool:
     digits = text.partition(".")[0]
     if not digits.isdigit():
         return _MIDNIGHT.search(text) is None
-    if len(digits) in _UNITS_PER_S:
-        return int(digits) % (_DAY_S * _UNITS_PER_S[len(digits)]) != 0
+    if unit := EPOCH_UNIT_BY_DIGITS.get(len(digits)):
+        return int(digits) * NS_BY_UNIT[unit] % DAY_NS != 0
     return set(digits[8:]) != {"0"}

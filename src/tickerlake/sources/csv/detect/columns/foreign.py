@@ -127,7 +127,7 @@ def _find_book(names: Sequence[str], cells: Sequence[ColumnSample], roles: set[s
     if sides is None:
         return ""
     levels = [i for i in columns_named(names, "level") if _is_level(cells[i])]
-    # the position of an account, after each of its executions, is no level
+    # the position of an account, after each of its executions, is not a level
     if levels and not columns_named(names, "fee", "account"):
         return f"column {names[levels[0]].strip()}"
     if "executions" in roles or _has_only_trade_messages(names, cells):

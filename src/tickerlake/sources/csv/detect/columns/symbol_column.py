@@ -41,7 +41,7 @@ _CLEAR_TICKER: Final = re.compile(
     r"[A-Z0-9][A-Z0-9.-]{0,11}[/:][A-Z][A-Z0-9.-]{0,11}|[A-Z]{1,12} (?:[A-Z]|\d{2,4})"
     r"|[$#@/][A-Z][A-Z0-9.]{0,11}"
 )
-"""A ticker that is no other text: ``EUR/USD``, ``NSE:INFY``, ``BRK B``, ``NIFTY 50``, ``$SPX``."""
+"""A ticker that is not another text: ``EUR/USD``, ``NSE:INFY``, ``BRK B``, ``NIFTY 50``, ``$SPX``."""
 
 _PLAIN_TICKER: Final = re.compile(r"[\^.]?[A-Z0-9][A-Z0-9.&^=_-]{0,14}")
 _LETTERS: Final = re.compile(r"[A-Z]{1,6}(?:[.-][A-Z]{1,3})?")

@@ -21,8 +21,8 @@ _VALUE_ROLES: Final = frozenset({*(role for roles in REQUIRED_ROLES.values() for
 def strip_table_word(names: Sequence[str]) -> list[str]:
     """Return the names of columns without the word before them that says what a row is.
 
-    Such a word is no symbol, and a time behind it may be the whole date. Nothing changes if other columns are
-    called prices as well: ``Quote Volume`` next to ``Open`` is not the volume.
+    Such a word is not a symbol, and a time behind it may be the whole date. Nothing changes if other columns
+    are called prices as well: ``Quote Volume`` next to ``Open`` is not the volume.
     """
     parts = [re.fullmatch(r"(\w+?)[._ :|-]+(\S.*)", name.strip()) for name in names]
     words = {part[1].lower() for part in parts if part and _is_table_word(part[1], part[2])} & _TABLE_WORDS

@@ -119,7 +119,7 @@ def may_be_panel_symbols(symbols: Sequence[str]) -> bool:
 def complete_symbols(roles: Sequence[str], symbols: Sequence[str]) -> set[str]:
     """Return the symbols that have an open, a high, a low and a close.
 
-    Words such as ``bid`` or ``prev`` are no symbols; ``NET`` is one next to other symbols.
+    Words such as ``bid`` or ``prev`` are not symbols; ``NET`` is one next to other symbols.
     """
     roles_of: dict[str, set[str]] = {}
     for role, symbol in zip(roles, symbols, strict=True):

@@ -14,6 +14,7 @@ from tickerlake.sources.csv.detect.columns.close_names import (
 )
 from tickerlake.sources.csv.detect.columns.layout import Layout, normalize_name, role_ranks
 from tickerlake.sources.csv.detect.columns.wide import may_be_panel_symbols
+from tickerlake.sources.csv.detect.lines.split_lines import forward_fill
 
 _ROLE_LEVELS: Final = frozenset({"", "price", "prices", "attributes", "field"})
 """What the line with the names of prices begins with."""
@@ -85,7 +86,7 @@ def find_close_header(
         if second != first + 1:
             continue
         for roles, symbols in ((rows[first], rows[second]), (rows[second], rows[first])):
-            named, filled = _fill(roles), _fill(symbols)
+            named, filled = forward_fill(roles), forward_fill(symbols)
             if normalize_name(roles[0]) not in _ROLE_LEVELS and "time" not in role_ranks(roles[0]):
                 continue
             if symbols[0] and "symbol" not in role_ranks(symbols[0].removesuffix("s")):
@@ -99,11 +100,3 @@ def find_close_header(
             names = [rows[index[0]][0] if index else "Date", *named[1:]]
             return [first, second, *index], ["", *filled[1:]], names
     return None
-
-
-def _fill(cells: Sequence[str]) -> list[str]:
-    """Return cells of merged ones: an empty cell has the value before it."""
-    filled: list[str] = []
-    for k, cell in enumerate(cells):
-        filled.append(cell or (filled[-1] if k > 1 else ""))
-    return filled

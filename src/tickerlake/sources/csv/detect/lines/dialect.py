@@ -175,7 +175,7 @@ def _detect_table(
     if not joined.last_lines:
         return dialect
     warning = check_broken_cells(name, lines, joined, split)
-    # the rest of a header whose last cell is broken is no row
+    # the rest of a header whose last cell is broken is not a row
     last_header = dialect.first_line - 2
     return replace(
         dialect,

@@ -20,7 +20,7 @@ from tickerlake.sources.csv.detect.columns.layout import (
 from tickerlake.sources.csv.detect.columns.roles import detect_roles
 from tickerlake.sources.csv.detect.columns.wide import complete_symbols, split_panel_names
 from tickerlake.sources.csv.detect.lines.close_header import find_close_header
-from tickerlake.sources.csv.detect.lines.split_lines import HEADER_SEARCH_LINES, ColumnSplit
+from tickerlake.sources.csv.detect.lines.split_lines import HEADER_SEARCH_LINES, ColumnSplit, forward_fill
 from tickerlake.sources.csv.detect.times.dates import is_temporal, is_timestamp
 from tickerlake.sources.csv.numbers import bare_number, is_missing
 
@@ -79,8 +79,8 @@ def _multi_level_header(
     for other in near:
         if split.rows[other][0].startswith("#"):
             continue
-        names = _forward_fill(split.rows[best])
-        symbols = [normalize_symbol(cell) for cell in _forward_fill(split.rows[other])]
+        names = forward_fill(split.rows[best])
+        symbols = [normalize_symbol(cell) for cell in forward_fill(split.rows[other])]
         prices = _panel_columns(names, symbols) or _single_panel_columns(names, symbols)
         if not prices:
             continue
@@ -149,22 +149,13 @@ def _index_header(
     names = [split.rows[below][k] if k in index else cell for k, cell in enumerate(row)]
     header_rows = [best, below]
     if best - 1 in above and len(split.rows[best - 1]) == len(row):
-        upper = _forward_fill(split.rows[best - 1])
+        upper = forward_fill(split.rows[best - 1])
         names = [
             name if k in index or set(role_ranks(name)) & set(PRICES) else f"{upper[k]} {name}"
             for k, name in enumerate(names)
         ]
         header_rows = [best - 1, *header_rows]
     return header_rows, [], names
-
-
-def _forward_fill(cells: Sequence[str]) -> list[str]:
-    """Fill empty cells, which merged cells leave behind, with the cell before them."""
-    filled, last = [], ""
-    for k, cell in enumerate(cells):
-        last = cell or (last if k > 1 else "")
-        filled.append(last)
-    return filled
 
 
 def align_header(

@@ -185,6 +185,15 @@ def column_samples(split: ColumnSplit) -> list[ColumnSample]:
     return [ColumnSample([split.rows[i][k] for i in split.data_rows]) for k in range(split.field_count)]
 
 
+def forward_fill(cells: Sequence[str]) -> list[str]:
+    """Fill empty cells, which merged cells leave behind, with the cell before them."""
+    filled, last = [], ""
+    for k, cell in enumerate(cells):
+        last = cell or (last if k > 1 else "")
+        filled.append(last)
+    return filled
+
+
 def numeric_cells(columns: Sequence[ColumnSample]) -> list[str]:
     """Return the cells of the columns of numbers."""
     return [

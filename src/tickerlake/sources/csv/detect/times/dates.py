@@ -17,7 +17,9 @@ from tickerlake.sources.csv.timeform import (
 )
 from tickerlake.sources.csv.zones import OFFSETS
 
-_EPOCH_UNIT_BY_DIGITS: Final = {9: "s", 10: "s", 12: "ms", 13: "ms", 15: "us", 16: "us", 18: "ns", 19: "ns"}
+EPOCH_UNIT_BY_DIGITS: Final = {9: "s", 10: "s", 12: "ms", 13: "ms", 15: "us", 16: "us", 18: "ns", 19: "ns"}
+"""The unit of times since 1970 by their number of digits, from 1973 on."""
+
 _DIRECTIVES: Final = {
     "YYYY": "%Y",
     "YY": "%y",
@@ -285,12 +287,12 @@ def _match_short(text: str) -> _Shape | None:
     text = re.sub(r"(\d)(?:er|st|nd|rd|th)\b", r"\1", text)
     text = re.sub(r"^(\d{8,17})\.0*$", r"\1", text)
     if exponent := _EXPONENT_PATTERN.fullmatch(text):
-        unit = _EPOCH_UNIT_BY_DIGITS.get(int(exponent[2]) + 1)
+        unit = EPOCH_UNIT_BY_DIGITS.get(int(exponent[2]) + 1)
         return _Shape((f"epoch:{unit}",)) if unit and text[0] != "0" else None
     if digits := re.fullmatch(r"(\d{9,19})(?:\.\d*)?", text):
         if digits[1] == text and len(text) in _COMPACT_DATE_TIMES and _is_compact_date_time(text):
             return _Shape(("%Y%m%d",), _COMPACT_DATE_TIMES[len(text)], time_text=text[8:])
-        unit = _EPOCH_UNIT_BY_DIGITS.get(len(digits[1]))
+        unit = EPOCH_UNIT_BY_DIGITS.get(len(digits[1]))
         return _Shape((f"epoch:{unit}",)) if unit and text[0] != "0" else None
     if dates := _date_formats(text):
         return _Shape(dates)
