@@ -16,7 +16,7 @@ demo: $(READY) $(PAGE)  ## run the whole pipeline on this machine (FRESH=1 start
 test: $(READY) $(PAGE) $(VENV)/.emulator  ## run the tests, about 10 minutes (a real Kafka, emulators of Cloud Storage and BigQuery; ARGS=… for pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
-fault: $(READY) $(VENV)/.emulator  ## inject every fault and verify that each record is stored once (one to two hours; prints a table)
+fault: $(READY) $(PAGE) $(VENV)/.emulator  ## inject every fault and verify that each record is stored once (one to two hours; prints a table)
 	$(BIN)/python -m pytest tests -m "fault or full" $(ARGS)
 
 simulate: $(READY)  ## simulate the sink under randomized faults (SEEDS=2000; FIRST=n SEEDS=1 replays seed n)

@@ -15,6 +15,13 @@ for name in [name for name in os.environ if name.startswith("TICKERLAKE_") and n
     del os.environ[name]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    # here, as pytest knows options only of the conftest files that it loads before it collects
+    parser.addoption(
+        "--table", metavar="FILE", help="Update the table of faults in this page if all tests pass."
+    )
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the bootstrap servers of a real single-node Kafka."""
