@@ -310,6 +310,17 @@ def test_closes_within_the_day(tmp_path: Path) -> None:
     assert trades.record_type == "trade.v1"
 
 
+def test_closes_on_the_hour(tmp_path: Path) -> None:
+    hours = [f"2024-01-{2 + n // 24:02} {n % 24:02}:00:00" for n in range(10, 10 + COUNT)]
+    wide = table("time,BTC,ETH", hours, walk(42_000, 0.003), walk(2_200, 0.003))
+    assert {row["interval"] for row in records(read(tmp_path, "closes.csv", wide, tz="UTC"))} == {"1h"}
+    with pytest.raises(DataError):
+        read(tmp_path, "closes.csv", wide.replace("BTC,ETH", "QAA,QMS"), tz="UTC")
+    irregular = [f"2024-{1 + n // 28:02}-{n % 28 + 1:02} {n * n % 24:02}:00:00" for n in range(COUNT)]
+    trades = read(tmp_path, "QAA.csv", table("time,price", irregular, walk(190, 0.001)), tz="UTC")
+    assert trades.record_type == "trade.v1"
+
+
 WEIGHT = [f"{0.3 + RANDOM.random() * 0.4:.4f}" for _ in DAYS]
 REFUSED: dict[str, tuple[str, str]] = {
     "returns": (table("Date,QAA,QMS", DAYS, noise(0, 0.01, 5), noise(0, 0.01, 5)), "values of 0 and below"),

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_plain_symbol, is_symbol, normalize_symbol, slug
+from tickerlake.sources.csv.currencies import COINS, MAJOR_CURRENCIES, PRECIOUS_METALS, STABLECOINS
 from tickerlake.sources.csv.detect.times.interval import parse_interval
 
 _SUFFIXES: Final = re.compile(r"\.(csv|txt|tsv|dat|prn|asc|gz|zst|bz2|xz|zip)$", re.IGNORECASE)
@@ -30,12 +31,7 @@ _SPAN: Final = re.compile(
 _NUMBER_INTERVALS: Final = frozenset("5 10 15 20 30 45 60 90 120 180 240 360 480 720 1440".split())
 """Bare numbers that are minutes: smaller ones number files."""
 
-_CURRENCIES: Final = frozenset(
-    """
-    usd eur gbp jpy chf aud cad nzd cny cnh hkd sgd sek nok dkk pln czk huf try zar mxn brl inr krw rub ils
-    thb xau xag usdt usdc busd tusd fdusd dai ust btc xbt eth bnb
-    """.split()
-)
+_CURRENCIES: Final = MAJOR_CURRENCIES | PRECIOUS_METALS | STABLECOINS | COINS
 _VENDORS: Final = frozenset(
     """
     yahoo yahoofinance yf yfinance finance stooq alpaca polygon massive tiingo alphavantage av binance kraken

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from tickerlake.model.instrument import is_symbol
+from tickerlake.sources.csv.currencies import COINS, CURRENCIES, PRECIOUS_METALS, STABLECOINS
 from tickerlake.sources.csv.detect.columns.layout import ROLE_RANKS, normalize_name, role_ranks, split_words
 
 _LEVELS: Final = frozenset(
@@ -84,13 +85,6 @@ _NOT_SYMBOLS: Final = frozenset(
 )
 """Names in capital letters that are quantities, not symbols."""
 
-_FIAT: Final = frozenset(
-    """
-    usd eur gbp chf jpy cad aud nzd sek nok dkk isk pln czk huf ron bgn hrk rub try ils zar cny cnh hkd
-    twd krw inr idr myr php sgd thb vnd brl mxn clp cop ars pen uah kzt aed sar qar kwd egp ngn kes mad
-    pkr lkr bdt cyp eek ltl lvl mtl sit skk rol trl dem frf itl esp nlg bef ats pte fim grd iep xau xag
-    """.split()
-)
 _SYMBOL_NAME: Final = re.compile(r"[\^$.]?[A-Z0-9][A-Z0-9.\-_^=&/:]{0,24}[a-z]?")
 _SPACED_SYMBOL_NAME: Final = re.compile(
     r"[A-Z0-9]{1,6} [A-Z]|[A-Z0-9./]{1,12} (?:[A-Z]{2} )?(?:Equity|Index|Curncy|Comdty|Corp|Govt)"
@@ -123,7 +117,7 @@ def _core(name: str) -> set[str]:
 def is_volume(name: str, names: Sequence[str]) -> bool:
     """Return whether a column's name is that of a volume: not of a quantity held, nor of money."""
     rank = role_ranks(name).get("volume")
-    if rank is None or normalize_name(name) in _QUANTITIES or _FIAT & set(split_words(name)):
+    if rank is None or normalize_name(name) in _QUANTITIES or CURRENCIES & set(split_words(name)):
         return False
     # CoinGecko's total volume is money
     return not (normalize_name(name) == "totalvolume" and "marketcap" in map(normalize_name, names))
@@ -141,8 +135,8 @@ def has_other_meaning(names: Sequence[str]) -> bool:
 
 
 def is_currency(name: str) -> bool:
-    """Return whether a name is a currency's code."""
-    return name.lower() in _FIAT
+    """Return whether a name is the code of a currency, a precious metal or a coin."""
+    return name.lower() in CURRENCIES | PRECIOUS_METALS | STABLECOINS | COINS
 
 
 def is_symbol_name(name: str, *, alone: bool = False) -> bool:

@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from tickerlake.errors import DataError
-from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import is_symbol
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
 from tickerlake.model.schema import BAR, TRADE
@@ -45,16 +44,12 @@ from tickerlake.sources.csv.detect.columns.symbol_column import infer_symbol_col
 from tickerlake.sources.csv.detect.columns.values import infer_time
 from tickerlake.sources.csv.detect.columns.wide import may_be_panel_symbols, split_close_names
 from tickerlake.sources.csv.detect.file_name import parse_file_name, strip_extensions
-from tickerlake.sources.csv.detect.times.dates import EPOCH_UNIT_BY_DIGITS, candidate_time_formats, has_time
+from tickerlake.sources.csv.detect.times.dates import candidate_time_formats, has_time, is_midnight
 from tickerlake.sources.csv.detect.times.interval import infer_interval, share_true
-from tickerlake.sources.csv.timeform import NS_BY_UNIT
 
 _RANGE_ROLES: Final = frozenset({"open", "high", "low", "adj_open", "adj_high", "adj_low"})
 _QUOTE_ROLES: Final = frozenset({"bid_price", "ask_price"})
 _TIME_ROLES: Final = ("time", "clock", "year", "month", "day", "subsecond")
-_MIDNIGHT: Final = re.compile(
-    r"(?:\D|^)(?:0?0:00(?::00(?:\.0+)?)?|12:00(?::00)? ?AM)(?![\d:.])", re.IGNORECASE
-)
 _MAX_NONPOSITIVE_SHARE: Final = 0.05
 """More values of 0 and below than errors and a futures contract below zero: returns, differences, yields."""
 
@@ -71,7 +66,7 @@ _MAX_UNCHANGED_SHARE: Final = 0.8
 
 _MIN_CERTAIN_SYMBOLS: Final = 10
 _MIN_INTRADAY_SYMBOLS: Final = 5
-"""Fewer columns with times of day may be bid and ask, or a price and a size."""
+"""Fewer columns with times of day may be bid and ask, or a price and a size, unless they are currencies."""
 
 _MAX_COLUMNS_OF_ONE: Final = 6
 _MAX_SPREAD: Final = 1.04
@@ -242,7 +237,8 @@ class _CloseTable:
             return None
         if any(self._columns[i].non_missing and not self._columns[i].is_numeric for i in self._values):
             return None
-        if not self._is_daily() and (len(names) < _MIN_INTRADAY_SYMBOLS or not self._is_regular()):
+        are_enough = len(names) >= _MIN_INTRADAY_SYMBOLS or (len(names) > 1 and all(map(is_currency, names)))
+        if not self._is_daily() and not (are_enough and self._is_regular()):
             return None
         self._check_prices(names)
         self._check_several_instruments(names)
@@ -389,7 +385,7 @@ class _CloseTable:
         if "time" not in roles:
             return True
         sample = self._columns[roles["time"]].non_missing[:SAMPLE_CELLS]
-        return not any(map(_has_time_of_day, sample))
+        return all(not has_time(text) or is_midnight(text) for text in sample)
 
     def _is_regular(self) -> bool:
         """Return whether times are those of bars: a fixed interval apart, but for pauses."""
@@ -535,14 +531,3 @@ def _movement(values: Sequence[float]) -> _Movement:
     changes = [abs(b - a) / abs(a) for a, b in pairwise(values) if a]
     moves = [change for change in changes if change]
     return _Movement(median(moves) if moves else 0.0, len(changes) - len(moves), len(changes))
-
-
-def _has_time_of_day(text: str) -> bool:
-    if not has_time(text):
-        return False
-    digits = text.partition(".")[0]
-    if not digits.isdigit():
-        return _MIDNIGHT.search(text) is None
-    if unit := EPOCH_UNIT_BY_DIGITS.get(len(digits)):
-        return int(digits) * NS_BY_UNIT[unit] % DAY_NS != 0
-    return set(digits[8:]) != {"0"}

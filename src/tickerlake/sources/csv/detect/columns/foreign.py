@@ -1,6 +1,5 @@
 """Tables that are not bars, trades or quotes: recognized by names and values together, and refused. Pure."""
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
@@ -15,7 +14,7 @@ from tickerlake.sources.csv.detect.columns.vocabulary import (
     name_groups,
     refused_tables,
 )
-from tickerlake.sources.csv.detect.times.dates import has_time
+from tickerlake.sources.csv.detect.times.dates import are_midnights, has_time
 
 _MIN_STATEMENT_EVIDENCE: Final = 2
 _MIN_BOOK_SHARE: Final = 0.9
@@ -25,9 +24,6 @@ _SELL_SIDES: Final = frozenset("a ask asks s sell seller offer offers".split())
 _QUOTE_SIDES: Final = frozenset("bid bids ask asks a offer offers".split())
 _VOLUME_WORDS: Final = frozenset({"volume", "vol", "v"})
 _ONLY_TRADES: Final = "Only bars, trades and quotes are supported."
-_MIDNIGHT: Final = re.compile(
-    r".*[T ,;_@-](?:0?0:00(?::00(?:\.0+)?)?(?:Z|[+-][\d:]+)?|12:00(?::00)? ?[Aa]\.?[Mm]\.?)"
-)
 EXECUTIONS_HINT: Final = (
     "Export the executions (fills) with their times, or prices from a vendor of market data. "
     "If its rows are executions: --columns time,symbol,price,size"
@@ -262,11 +258,6 @@ def _check_statement(name: str, names: Sequence[str], cells: Sequence[ColumnSamp
         )
 
 
-def is_midnight(texts: Sequence[str]) -> bool:
-    """Return whether several dates all have the time 00:00, and thus no time of day."""
-    return len(texts) > 1 and all(_MIDNIGHT.fullmatch(text) for text in texts)
-
-
 def _has_dates(cells: Sequence[ColumnSample]) -> bool:
     return any(each.temporal_kind == "timestamp" for each in cells)
 
@@ -279,7 +270,7 @@ def _has_time_of_day(names: Sequence[str], cells: Sequence[ColumnSample]) -> boo
             return True
         is_named = {"time", "clock"} & set(role_ranks(names[i]))
         if each.temporal_kind == "timestamp" and has_time(texts[0]) and (is_named or not texts[0].isdigit()):
-            if not is_midnight(texts):
+            if not are_midnights(texts):
                 return True
         elif not each.temporal_kind and texts and is_named:
             return True  # a format that is not recognized here

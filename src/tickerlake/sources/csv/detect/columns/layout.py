@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Final
 
 from tickerlake.model.schema import BAR, QUOTE, TRADE
+from tickerlake.sources.csv.currencies import COINS, CURRENCIES, MAJOR_CURRENCIES, STABLECOINS
 
 PRICES: Final = ("open", "high", "low", "close")
 DATE_RESTS: Final = ("date_rest", "date_rest_2")
@@ -43,11 +44,10 @@ ROLE_RANKS: Final = _load_role_ranks()
 
 _USUAL_CHARACTERS: Final = frozenset("".join(name for names in ROLE_RANKS.values() for name in names))
 
-_NOISE_WORDS: Final = frozenset(
+_CURRENCY_WORDS: Final = MAJOR_CURRENCIES | STABLECOINS
+_NOISE_WORDS: Final = (_CURRENCY_WORDS | COINS) | frozenset(
     """
-    usd eur gbp gbx inr rs chf jpy cad aud hkd cny rub brl usdt usdc btc eth px raw unadjusted local in of the
-    sek nok dkk pln krw vnd twd sgd nzd thb myr php mxn zar czk huf ils clp pkr
-    de du des
+    rs px raw unadjusted local in of the de du des
     nos pcs units ks kpl db stk sum total ohlc candle bar daily intraday regular utc gmt et est edt ct cst cet
     ist jst hkt msk
     """.split()
@@ -69,12 +69,6 @@ _PRICE_WORDS: Final = frozenset(
 _PERIODS: Final = frozenset("day session period month quarter t d".split())
 """Names of dates that are not so in the name of a price: ``Day Price``."""
 
-_CURRENCY_WORDS: Final = frozenset(
-    """
-    usd usdt usdc busd fdusd tusd dai eur eurt gbp jpy inr krw try aud cad chf brl cny hkd sgd zar mxn idr
-    thb vnd rub uah ngn pln
-    """.split()
-)
 _QUANTITY_WORDS: Final = frozenset("volume vol qty qnty quantity shares volumen wolumen".split())
 MS_OF_DAY_NAMES: Final = frozenset(
     "msofday millisecondsofday millisecondssincemidnight mssincemidnight".split()
@@ -101,15 +95,11 @@ _OTHER_TIME_WORDS: Final = frozenset(
 )
 _ADJUSTED_WORDS: Final = frozenset({"adj", "adjusted", "adjusted:", "div", "split"})
 _BRACKETED_CURRENCY: Final = re.compile(
-    r"""\s*[(\[/]?\s*(?:
+    rf"""\s*[(\[/]?\s*(?:
         (?:gh|us?|r|au?|ca?|hk|nz|s|nt|mx|z|j|ec|tt|ar)?\.?[$¢£¥€₤₦₹₵₱₫₩₪₴₸₺₽₡₲฿৳]       # GH¢, R$
         |(?<=[(\[/])\s*(?:
             kshs?|tshs?|ushs?|rs|rp|rm|kr|zł|zl|kč|kc|ft|lei|tk|fcfa|cfa|dh|din|ден|лв|руб|грн
-            |a(?:ed|fn|ll|md|rs|ud|zn)|b(?:am|dt|gn|hd|mu|nd|ob|rl|tn|wp|yn)|c(?:ad|hf|lp|nh|ny|op|rc|zk)
-            |d(?:kk|op|zd)|e(?:gp|tb|ur)|fjd|g(?:bp|bx|el|hs|tq)|h(?:kd|nl|uf)|i(?:dr|ls|nr|qd|rr|sk)|j(?:md|od|py)
-            |k(?:es|gs|hr|rw|wd|zt)|l(?:ak|bp|kr)|m(?:ad|dl|kd|mk|nt|op|ur|vr|wk|xn|yr|zn)|n(?:ad|gn|io|ok|pr|zd)
-            |omr|p(?:ab|en|hp|kr|ln|yg)|qar|r(?:on|sd|ub|wf)|s(?:ar|ek|gd)|t(?:hb|nd|ry|td|wd|zs)|u(?:ah|gx|sd|yu|zs)
-            |v(?:es|nd)|x(?:af|of)|z(?:ar|mw)
+            |all|top|{"|".join(sorted(CURRENCIES))}
         )\.?
     )\s*[)\]]?\s*$""",
     re.IGNORECASE | re.VERBOSE,

@@ -20,7 +20,6 @@ from tickerlake.sources.csv.detect.columns.cells import (
 from tickerlake.sources.csv.detect.columns.close_only import detect_close_panels, detect_closes, may_be_closes
 from tickerlake.sources.csv.detect.columns.events import find_events
 from tickerlake.sources.csv.detect.columns.executions import Executions, find_executions
-from tickerlake.sources.csv.detect.columns.foreign import is_midnight
 from tickerlake.sources.csv.detect.columns.layout import (
     DATE_PARTS,
     DECIMAL_ROLES,
@@ -47,7 +46,7 @@ from tickerlake.sources.csv.detect.columns.trade_sizes import choose_unit, strip
 from tickerlake.sources.csv.detect.columns.values import infer_roles, infer_time, share_within
 from tickerlake.sources.csv.detect.columns.vocabulary import columns_named
 from tickerlake.sources.csv.detect.columns.wide import split_panel_names
-from tickerlake.sources.csv.detect.times.dates import has_time, has_zone, is_excel_serial
+from tickerlake.sources.csv.detect.times.dates import are_midnights, has_time, has_zone, is_excel_serial
 from tickerlake.sources.csv.zones import zone_from_header
 
 _MIN_CONSTANT_ROWS: Final = 5
@@ -439,7 +438,7 @@ def _has_values(cells: ColumnSample) -> bool:
 def _has_times(cells: ColumnSample) -> bool:
     """Return whether dates have times of day, other than midnight on all of several rows."""
     texts = cells.non_missing[:SAMPLE_CELLS]
-    return any(map(has_time, texts[:5])) and not is_midnight(texts)
+    return any(map(has_time, texts[:5])) and not are_midnights(texts)
 
 
 def _is_constant(cells: ColumnSample) -> bool:

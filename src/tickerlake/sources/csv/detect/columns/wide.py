@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_symbol, normalize_symbol
+from tickerlake.sources.csv.currencies import COINS, MAJOR_CURRENCIES, STABLECOINS
 from tickerlake.sources.csv.detect.columns.layout import (
     PRICES,
     ROLE_RANKS,
@@ -30,11 +31,8 @@ _QUALIFIERS: Final = frozenset(
 )
 """The same, but next to other symbols they are symbols: ``NET``, ``X``."""
 
-_FIAT: Final = frozenset(
-    "usd eur gbp gbx chf jpy cad aud hkd cny inr rub brl sek nok dkk pln usdt usdc "
-    "krw vnd twd sgd nzd thb myr php mxn zar czk huf ils clp pkr".split()
-)
-_CURRENCIES: Final = _FIAT | frozenset("btc eth".split())
+_UNITS: Final = MAJOR_CURRENCIES | STABLECOINS
+_UNITS_OR_COINS: Final = _UNITS | COINS
 _INTERVAL_WORD: Final = re.compile(r"\d+[a-z]{1,3}|[mhd]\d+", re.IGNORECASE)
 
 
@@ -100,7 +98,7 @@ def split_close_names(names: Sequence[str], is_close: Callable[[str], bool]) -> 
         pairs = [split(name) for name in names]
         symbols = [symbol for _, symbol in pairs]
         if all(is_close(role) for role, _ in pairs) and may_be_panel_symbols(symbols):
-            is_currency = split is _split_symbol_last and {s.lower() for s in symbols} <= _CURRENCIES
+            is_currency = split is _split_symbol_last and {s.lower() for s in symbols} <= _UNITS_OR_COINS
             return None if is_currency else pairs
     return None
 
@@ -146,7 +144,7 @@ def _has_other_symbols(pairs: Sequence[tuple[str, str]], complete: set[str]) -> 
 
 def _check_no_currencies(symbols: set[str]) -> None:
     words = {symbol.lower() for symbol in symbols}
-    if len(words) < 2 or not words <= _CURRENCIES or not words & _FIAT:
+    if len(words) < 2 or not words <= _UNITS_OR_COINS or not words & _UNITS:
         return
     examples = sorted(symbols)
     named = examples[0].upper()

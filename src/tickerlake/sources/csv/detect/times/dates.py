@@ -7,11 +7,13 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from tickerlake.errors import DataError, UsageError
+from tickerlake.model.duration import DAY_NS
 from tickerlake.sources.csv.numbers import CACHED_CELLS
 from tickerlake.sources.csv.timeform import (
     EXCEL_EPOCH_DAYS,
     EXCEL_MAX_DAYS,
     MONTHS,
+    NS_BY_UNIT,
     WEEKDAY_PATTERN,
     TimeFormat,
 )
@@ -236,6 +238,11 @@ def _is_date_only(date_format: str) -> bool:
     return not any(each in date_format for each in ("%H", "%I", "%T"))
 
 
+_MIDNIGHT: Final = re.compile(
+    r"(?<![\d:+])(?:0?0:00(?::00(?:\.0+)?)?|000000|12:00(?::00)? ?A\.?M\.?)(?![\d:.])", re.IGNORECASE
+)
+
+
 def is_temporal(text: str) -> bool:
     """Return whether a text looks like a date or a time; digits alone do not."""
     text = text.strip()
@@ -259,6 +266,23 @@ def has_time(text: str) -> bool:
     """Return whether a text has a time of day as well as a date, or counts seconds."""
     shape = _match_shape(text.strip())
     return shape is not None and (shape.time_format != "" or shape.date_formats[0].startswith("epoch:"))
+
+
+def is_midnight(text: str) -> bool:
+    """Return whether a text has a date and the time 00:00, and thus may have no time of day."""
+    if not has_time(text):
+        return False
+    digits = text.partition(".")[0]
+    if not digits.isdigit():
+        return _MIDNIGHT.search(text) is not None
+    if unit := EPOCH_UNIT_BY_DIGITS.get(len(digits)):
+        return int(digits) * NS_BY_UNIT[unit] % DAY_NS == 0
+    return set(digits[8:]) == {"0"}
+
+
+def are_midnights(texts: Sequence[str]) -> bool:
+    """Return whether several dates all have the time 00:00, and thus no time of day."""
+    return len(texts) > 1 and all(map(is_midnight, texts))
 
 
 def has_zone(text: str) -> bool:
