@@ -7,6 +7,7 @@ from typing import Final
 from tickerlake.errors import DataError
 from tickerlake.model.schema import BAR, QUOTE, TRADE
 from tickerlake.sources.csv.detect.columns.assignment import RoleAssignment
+from tickerlake.sources.csv.detect.columns.bar_extras import drop_constant_count, settle_average
 from tickerlake.sources.csv.detect.columns.cancellations import without_cancellations
 from tickerlake.sources.csv.detect.columns.cells import (
     MIN_SHARE,
@@ -34,6 +35,7 @@ from tickerlake.sources.csv.detect.columns.layout import (
     price_side,
     role_ranks,
 )
+from tickerlake.sources.csv.detect.columns.single_letters import settle_single_letters
 from tickerlake.sources.csv.detect.columns.symbol_column import (
     find_contract_month,
     find_symbol_column,
@@ -122,6 +124,8 @@ def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> La
     if record_type == BAR:
         detector.infer_volume_from_turnover()
         tick_volume = detector.separate_tick_volume()
+        settle_average(assignment)
+        drop_constant_count(assignment)
     if record_type and "symbol" not in assignment.roles:
         infer_symbol_column(assignment)
     if record_type == TRADE:
@@ -174,7 +178,7 @@ class _NameDetector:
         self._date_time: int | None = None
         self._names = names
         self._columns = columns
-        self._ranks = [role_ranks(name) for name in names]
+        self._ranks = settle_single_letters(names, columns, [role_ranks(name) for name in names])
         self._time_columns = [
             i
             for i, ranks in enumerate(self._ranks)

@@ -11,6 +11,7 @@ import polars as pl
 
 from tickerlake.model.schema import BAR, QUOTE, TRADE
 from tickerlake.sources.csv.detect.columns.assignment import RoleAssignment
+from tickerlake.sources.csv.detect.columns.bar_extras import is_mean_of_prices
 from tickerlake.sources.csv.detect.columns.cells import (
     SAMPLE_CELLS,
     ColumnSample,
@@ -204,6 +205,8 @@ def _assign_after_prices(assignment: RoleAssignment, after: Sequence[int]) -> No
     """Assign VWAP, adjusted close and volume to the columns that follow the prices."""
     columns, roles = assignment.columns, assignment.roles
     for i in after:
+        if is_mean_of_prices(assignment, i):
+            continue
         share_in_range = share_within(columns, i, roles["low"], roles["high"])
         if share_in_range >= 0.9:
             is_vwap = (
