@@ -24,6 +24,7 @@ from tickerlake.sources.csv.detect.columns.cells import (
     ColumnSample,
     complete_rows,
     is_running_number,
+    is_share_count,
 )
 from tickerlake.sources.csv.detect.columns.close_names import (
     are_panel_symbols,
@@ -39,8 +40,9 @@ from tickerlake.sources.csv.detect.columns.close_names import (
     may_be_symbols,
     split_symbol,
 )
-from tickerlake.sources.csv.detect.columns.layout import Layout, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.columns.layout import PRICES, Layout, normalize_name, role_ranks
 from tickerlake.sources.csv.detect.columns.symbol_column import infer_symbol_column
+from tickerlake.sources.csv.detect.columns.tickers import check_tickers, split_tickers
 from tickerlake.sources.csv.detect.columns.values import infer_time
 from tickerlake.sources.csv.detect.columns.wide import may_be_panel_symbols, split_close_names
 from tickerlake.sources.csv.detect.file_name import parse_file_name, strip_extensions
@@ -116,13 +118,17 @@ def detect_closes(
 def may_be_closes(names: Sequence[str], layout: Layout) -> bool:
     """Return whether a table may be one of closes although its roles are those of another one.
 
-    So are the symbols C, H, L and O among many, and a price with a date and midnight.
+    So are the symbols C, H, L and O among many, and a price with a date and midnight; and columns called by
+    symbols, whatever their values have in common.
     """
-    if layout.record_type == TRADE:
-        return "size" not in layout.roles or is_volume(names[layout.roles["size"]], names)
     times = {layout.roles[role] for role in _TIME_ROLES if role in layout.roles}
     others = [name.strip() for i, name in enumerate(names) if name and i not in times]
-    return len(others) >= _MIN_CERTAIN_SYMBOLS and may_be_symbols(others)
+    if split_tickers(others) is not None:
+        return True
+    if layout.record_type == TRADE:
+        return "size" not in layout.roles or is_volume(names[layout.roles["size"]], names)
+    is_named = any({*PRICES, *_QUOTE_ROLES} & set(role_ranks(name)) for name in others)
+    return (len(others) >= _MIN_CERTAIN_SYMBOLS or not is_named) and may_be_symbols(others)
 
 
 def detect_close_panels(
@@ -233,7 +239,8 @@ class _CloseTable:
     def detect_wide(self) -> Layout | None:
         """Detect a column for each symbol, named by it."""
         names = [self._names[i].strip() for i in self._values]
-        if not may_be_symbols(names):
+        note = check_tickers(names, [self._columns[i] for i in self._values]) if self._is_daily() else None
+        if note is None and not may_be_symbols(names):
             return None
         if any(self._columns[i].non_missing and not self._columns[i].is_numeric for i in self._values):
             return None
@@ -243,13 +250,15 @@ class _CloseTable:
         self._check_prices(names)
         self._check_several_instruments(names)
         panels = {name: {"close": i} for name, i in zip(names, self._values, strict=True)}
-        return self._to_layout(panels, self._growth_note())
+        return self._to_layout(panels, note or self._growth_note())
 
     def _check_several_instruments(self, names: Sequence[str]) -> None:
         """Raise an error if columns may be prices of one instrument: open to close, or buying and selling."""
         if len(names) > _MAX_COLUMNS_OF_ONE:
             return
-        rows = complete_rows([self._columns[i] for i in self._values], range(len(names)))[:200]
+        # of open to close in unknown words, the volume is far away
+        prices = [each for each in map(self._columns.__getitem__, self._values) if not is_share_count(each)]
+        rows = complete_rows(prices, range(len(prices)))[:200] if len(prices) > 1 else []
         if not rows or median(max(row) / min(row) if min(row) > 0 else 2.0 for row in rows) > _MAX_SPREAD:
             return
         # GOOG and GOOGL are two symbols of one company

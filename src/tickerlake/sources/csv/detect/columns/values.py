@@ -256,10 +256,12 @@ def _find_open(assignment: RoleAssignment, first: int, second: int) -> int | Non
     if direction < 0:
         complete.reverse()
     straight = swapped = 0.0
+    orders: set[bool] = set()
     previous: dict[str, tuple[float, float]] = {}
     steps = 0
     for _, _, symbol, a, b in complete:
         assert a is not None and b is not None  # noqa: PT018
+        orders |= {a < b} if a != b else set()
         if symbol in previous:
             previous_a, previous_b = previous[symbol]
             straight += abs(a - previous_b) / b
@@ -268,7 +270,9 @@ def _find_open(assignment: RoleAssignment, first: int, second: int) -> int | Non
         previous[symbol] = (a, b)
     if steps < _MIN_STEPS:
         return None
-    max_ratio = _MAX_CONFIDENT_STEP_RATIO if steps >= _CONFIDENT_STEPS else _MAX_STEP_RATIO
+    # series of unlike levels keep their order; prices rise and fall from open to close
+    is_confident = steps >= _CONFIDENT_STEPS and len(orders) > 1
+    max_ratio = _MAX_CONFIDENT_STEP_RATIO if is_confident else _MAX_STEP_RATIO
     if straight < max_ratio * swapped:
         return first
     return second if swapped < max_ratio * straight else None
