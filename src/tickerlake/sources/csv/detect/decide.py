@@ -13,8 +13,10 @@ from tickerlake.errors import DataError
 from tickerlake.model.duration import DAY_NS, SECOND_NS
 from tickerlake.model.instrument import is_symbol, normalize_symbol
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
+from tickerlake.sources.csv.detect.columns.symbol_column import is_vague_symbol_name
 from tickerlake.sources.csv.detect.daily_times import DailyChoice, DailyTimes, choose_daily_times
 from tickerlake.sources.csv.detect.file_name import infer_symbol, parse_file_name
+from tickerlake.sources.csv.detect.instruments import check_one_instrument
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.scan import DateEvidence, FileScan
 from tickerlake.sources.csv.detect.times.header_zone import (
@@ -216,11 +218,14 @@ def choose_symbol(
         return Decision(SymbolChoice(symbols[0] if len(symbols) == 1 else None, symbols), "header")
     if "symbol" in layout.roles:
         column = layout.names[layout.roles["symbol"]] or layout.roles["symbol"] + 1
+        if is_vague_symbol_name(str(column)) and len(order.symbols) == 1 and order.symbols[0].isdigit():
+            return _settle_number(scan, str(column), order.symbols[0], name, folder)
         return Decision(SymbolChoice(None, order.symbols), f"column {column}")
     if layout.vendor_layout and layout.vendor_layout.symbol:
         symbol = layout.vendor_layout.symbol
         return Decision(SymbolChoice(symbol, [symbol]), "path")
     _check_one_symbol(scan, name)
+    check_one_instrument(scan.head, scan.decimal_separator, name)
     text_file = scan.head.text_file
     symbol, origin, warning = infer_symbol(text_file.name, text_file.file_name, folder)
     if warning and (only := _only_passed_over(scan)):
@@ -232,6 +237,20 @@ def choose_symbol(
         )
     symbol = options.symbol_map.get(symbol, symbol)
     return Decision(SymbolChoice(symbol, [symbol]), origin, warning)
+
+
+def _settle_number(
+    scan: FileScan, column: str, number: str, name: str, folder: str
+) -> Decision[SymbolChoice]:
+    """Prefer a symbol in the file's name to one number on every row of a column such as ``name``."""
+    text_file = scan.head.text_file
+    of_name, origin, derived = infer_symbol(text_file.name, text_file.file_name, folder)
+    what = f"{name}: the column {column} holds {number} on every row, which may be an internal number"
+    if derived or of_name == number:
+        warning = "" if of_name == number else f"{what}. If it is not the symbol: --symbol AAPL"
+        return Decision(SymbolChoice(None, [number]), f"column {column}", warning)
+    warning = f"{what}: the symbol is {of_name}, from the {origin}. If it is the symbol: --symbol {number}"
+    return Decision(SymbolChoice(of_name, [of_name]), origin, warning)
 
 
 def _only_passed_over(scan: FileScan) -> tuple[str, str] | None:

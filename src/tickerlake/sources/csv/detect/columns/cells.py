@@ -130,3 +130,14 @@ def is_running_number(cells: ColumnSample) -> bool:
     """Return whether a column is a running number, of trades or rows."""
     values = [value for value in cells.numbers if value is not None]
     return len(values) >= 10 and all(b > a and b == int(b) for a, b in pairwise(values))
+
+
+def counts_rows(cells: ColumnSample) -> bool:
+    """Return whether a column numbers rows or pairs of rows: whole numbers that rise or fall by 0 or 1."""
+    values = [value for value in cells.numbers if value is not None]
+    distinct = sorted(set(values))
+    steps = {b - a for a, b in pairwise(values)}
+    if len(distinct) < 3 or distinct[0] != int(distinct[0]) or not (steps <= {0, 1} or steps <= {0, -1}):
+        return False
+    # on few rows, sizes may rise from 2 to 4
+    return len(values) >= 10 or distinct[0] in {0, 1}

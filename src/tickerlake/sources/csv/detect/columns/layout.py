@@ -34,7 +34,9 @@ def _load_role_ranks() -> dict[str, dict[str, int]]:
     text = resources.files(__package__).joinpath("vendor_names.toml").read_text("utf-8")
     names_by_role: dict[str, str] = tomllib.loads(text)
     return {
-        role: {_strip_accents(name): rank for rank, name in reversed(list(enumerate(names.split())))}
+        role: {
+            _strip_accents(name.casefold()): rank for rank, name in reversed(list(enumerate(names.split())))
+        }
         for role, names in names_by_role.items()
     }
 
@@ -370,7 +372,9 @@ def role_ranks(name: str) -> dict[str, int]:
         words = words[1:]  # `1. open`
     if _UNRELATED_WORDS & set(words):
         return matches
-    core_words = [word for word in words if word not in _NOISE_WORDS and word not in _SIDE_WORDS]
+    core_words = [
+        word for word in words if word not in _NOISE_WORDS | _CURRENCY_WORDS and word not in _SIDE_WORDS
+    ]
     core_words_without_price = [word for word in core_words if word not in _PRICE_WORDS]
     for penalty, attempt in ((500, "".join(core_words)), (600, "".join(core_words_without_price))):
         for role, ranks in ROLE_RANKS.items():

@@ -12,7 +12,7 @@ from tickerlake.sources.csv.detect.columns.cells import (
     ColumnSample,
     is_running_number,
 )
-from tickerlake.sources.csv.detect.columns.layout import ROLE_RANKS, split_words
+from tickerlake.sources.csv.detect.columns.layout import ROLE_RANKS, role_ranks, split_words
 
 _FIRST_WEAK_RANK: Final = ROLE_RANKS["symbol"]["tick"]
 """From here on, the names of symbol columns may also mean something else."""
@@ -62,6 +62,32 @@ _WORDS_OF_OTHER_CODES: Final = frozenset(
 )
 """Of codes that are not an instrument's, although they may differ on each of a few rows."""
 
+_KINDS: Final = frozenset(
+    """
+    CNC MIS NRML MTF INTRADAY DELIVERY MARGIN CROSS ISOLATED SPOT FUTURE FUTURES PERP PERPETUAL SWAP
+    OPTION OPTIONS STOCK STOCKS EQUITY EQUITIES SHARE SHARES CRYPTO CRYPTOCURRENCY FOREX FX CFD CFDS ETF
+    ETFS FUND FUNDS BOND BONDS COMMODITY COMMODITIES CURRENCY SECURITIES TOTAL
+    """.split()
+)
+"""Kinds of instruments and of orders, which a column of products may hold."""
+
+_VENUE_WORDS: Final = frozenset(
+    "market markets exchange exchanges venue mic board platform bourse borse boerse borsa mercado".split()
+)
+_VENUES: Final = frozenset(
+    """
+    NYSE NASDAQ NASDAQGS NASDAQGM NASDAQCM NMS NSDQ AMEX ARCA NYSEARCA BATS BZX BYX EDGA EDGX IEX CBOE
+    CBT CME CBOT NYMEX COMEX GLOBEX ICE IFEU EUREX XETRA FRA LSE LSEG TSX TSXV CSE NEO ASX CXA CHIX
+    CHI-X NSX SSX NSE BSE NFO BFO MCX NCDEX SSE SZSE SHSE SH SZ BJ SHFE DCE CZCE CFFEX INE HKEX HKG SEHK
+    TSE TYO JPX OSE JASDAQ MOTHERS KRX KOSPI KOSDAQ KONEX TWSE TPEX OTC OTCMKTS PINK SGX SET IDX PSE
+    HOSE HNX UPCOM MOEX MISX RTS GPW BIST B3 BOVESPA BVMF BMV BCBA BYMA JSE NGX EGX TADAWUL DFM ADX QSE
+    TASE EURONEXT ENX SIX SWX OMX AQUIS TRADEGATE GETTEX BINANCE COINBASE KRAKEN BITSTAMP BITFINEX
+    BITMEX BYBIT OKX KUCOIN GEMINI HUOBI UPBIT BITHUMB DERIBIT US USA UK EU JP HK CN IN AU CA KR TW SG
+    """.split()
+)
+_MIC: Final = re.compile(r"X[A-Z]{3}")
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{16,}")
+
 _MIN_INSTRUMENTS: Final = 3
 """Two rows differ in much."""
 
@@ -91,7 +117,9 @@ def find_symbol_column(assignment: RoleAssignment, ranks: Sequence[dict[str, int
         for rank, i in named
         if rank >= _FIRST_WEAK_RANK
         and not _is_empty(columns[i])
+        and not ("size" in ranks[i] and columns[i].is_numeric)
         and not _are_order_words(columns[i])
+        and not _are_no_instruments(assignment.names[i], columns[i])
         and not columns[i].share_where(_CONTRACT_MONTH.fullmatch) >= MIN_SHARE
     ]
     plain = [i for i in weak if can_be_symbol(columns[i]) or columns[i].share_where(_is_clear_ticker) >= 0.5]
@@ -135,7 +163,15 @@ def passed_over_columns(assignment: RoleAssignment, ranks: Sequence[dict[str, in
         and not columns[i].is_numeric
         and not columns[i].temporal_kind
         and len(set(columns[i].strings)) <= 1
+        and not _are_no_instruments(assignment.names[i], columns[i])
     )
+
+
+def is_vague_symbol_name(name: str) -> bool:
+    """Return whether a column's name may be that of a symbol or of another number: ``name``, ``asset``."""
+    rank = role_ranks(name).get("symbol", -1)
+    joined = "".join(split_words(name))
+    return rank >= _FIRST_WEAK_RANK and not any(word in joined for word in _CODE_WORDS)
 
 
 def infer_symbol_column(assignment: RoleAssignment) -> None:
@@ -214,6 +250,20 @@ def _can_be_unnamed(name: str, cells: ColumnSample) -> bool:
         and not all(len(text) == 1 and text.islower() for text in cells.strings[:SAMPLE_CELLS])
         and not _NOT_SYMBOL_WORDS & set(split_words(name))
     )
+
+
+def _are_no_instruments(name: str, cells: ColumnSample) -> bool:
+    """Return whether a column has venues, kinds of instruments, fractions or addresses instead of symbols."""
+    texts = {text.upper() for text in cells.strings[:SAMPLE_CELLS] if text}
+    if not texts:
+        return False
+    if _VENUE_WORDS & set(split_words(name)) and all(
+        text in _VENUES or _MIC.fullmatch(text) is not None for text in texts
+    ):
+        return True
+    if any(re.fullmatch(r"\d+[.,]\d+", text) for text in texts):
+        return True
+    return texts <= _KINDS or any(map(_ADDRESS.match, cells.non_missing[:SAMPLE_CELLS]))
 
 
 def _are_order_words(cells: ColumnSample) -> bool:

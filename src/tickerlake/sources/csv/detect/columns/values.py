@@ -16,6 +16,7 @@ from tickerlake.sources.csv.detect.columns.cells import (
     SAMPLE_CELLS,
     ColumnSample,
     complete_rows,
+    counts_rows,
     is_clock_digits,
     is_running_number,
 )
@@ -52,6 +53,9 @@ _MIN_SIZE_STEP: Final = 0.05
 _MIN_STEP_FACTOR: Final = 10
 """From trade to trade a price moves less than 1%; a size more than 5%, and ten times as much as prices."""
 
+_MIN_TRADED_SHARE: Final = 0.8
+"""Of the rows that have a price and a size: on fewer, the columns are something else."""
+
 _MAX_SPREAD_FACTOR: Final = 1.02
 
 
@@ -74,7 +78,10 @@ def infer_roles(names: Sequence[str], columns: Sequence[ColumnSample], layout: L
     numeric = [
         i
         for i in assignment.unassigned
-        if columns[i].is_numeric and columns[i].temporal_kind != "clock" and not is_running_number(columns[i])
+        if columns[i].is_numeric
+        and columns[i].temporal_kind != "clock"
+        and not is_running_number(columns[i])
+        and not counts_rows(columns[i])
     ]
     # a name that says what a column is outweighs its values
     named = [i for i in numeric if can_be_price(names[i])]
@@ -346,6 +353,10 @@ def _infer_trade(assignment: RoleAssignment, prices: Sequence[int], numeric: lis
         smooth = [i for i in smooth if _is_between(columns, i, [k for k in smooth if k != i])]
     if len(smooth) != 1:
         return ""
+    rows = complete_rows(columns, (smooth[0], rough[0]))
+    traded = sum(price > 0 and size > 0 for price, size in rows)
+    if traded < _MIN_TRADED_SHARE * len(columns[smooth[0]].strings):
+        return ""  # most rows would be rejected
     assignment.assign("price", smooth[0], "its values move little from row to row")
     assignment.assign("size", rough[0], "its values jump from row to row")
     return TRADE

@@ -1,5 +1,6 @@
 """Words that mean something other than a price or a size: the data are in other_tables.toml. Pure."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,15 @@ _PRICE_ROLES: Final = frozenset(
     """.split()
 )
 _SIZE_ROLES: Final = frozenset({"size", "volume"})
+_FIRST_IDEOGRAPH: Final = "\u3040"
+"""From here on, scripts of Asia that write no spaces between words."""
+
+_RUNNING_NUMBER: Final = re.compile(
+    r"#|№|\b(?:nº|n°|n\.º|no|nr|num|number|nummer|numéro|numero|número|nro|lp|номер)\b\.?|編號|编号|序号|序號|番号|번호|순번|連番",
+    re.IGNORECASE,
+)
+"""A number of rows, trades or orders: ``Trade #``, ``Сделка №``, ``Nr transakcji``."""
+
 SECTION_HEADER: Final = "header"
 """The second cell of headers in files of sections."""
 
@@ -62,8 +72,14 @@ def name_groups(name: str) -> frozenset[str]:
     return frozenset(
         group
         for group, entries in _groups("names").items()
-        if any(_contains(words, entry) or joined == "".join(entry) for entry in entries)
+        if any(_contains(words, entry) or _is_joined(joined, entry) for entry in entries)
     )
+
+
+def _is_joined(joined: str, entry: tuple[str, ...]) -> bool:
+    """Return whether a name without spaces is an entry, or has one in a script that separates no words."""
+    text = "".join(entry)
+    return joined == text or (len(text) > 1 and text[0] >= _FIRST_IDEOGRAPH and text in joined)
 
 
 def columns_named(names: Sequence[str], *groups: str) -> list[int]:
@@ -105,13 +121,15 @@ def can_be_price(name: str) -> bool:
     roles = role_ranks(name)
     if _PRICE_ROLES & set(roles):
         return True
-    return not roles and not name_groups(name)
+    return not roles and not name_groups(name) and not _RUNNING_NUMBER.search(name)
 
 
 def can_be_size(name: str) -> bool:
     """Return whether a column's name does not say that it is something other than a size."""
     roles = role_ranks(name)
-    return bool(_SIZE_ROLES & set(roles)) or (not roles and name_groups(name) <= {"executed_size"})
+    if _SIZE_ROLES & set(roles):
+        return True
+    return not roles and name_groups(name) <= {"executed_size"} and not _RUNNING_NUMBER.search(name)
 
 
 def _contains(words: Sequence[str], entry: tuple[str, ...]) -> bool:
