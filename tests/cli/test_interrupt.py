@@ -1,5 +1,6 @@
 """Where Ctrl-C waits for a moment; tests/fault/test_interrupts.py tests what it does to each command."""
 
+import signal
 import sys
 from decimal import Decimal, DecimalTuple
 from types import FrameType
@@ -20,3 +21,13 @@ def test_a_decimal_that_polars_takes_apart_is_not_interrupted(monkeypatch: pytes
     assert Decimal("1.5").as_tuple() == (0, (1, 5), -1)
     assert interrupt._is_indivisible(frames[0])
     assert not interrupt._is_indivisible(sys._getframe())
+
+
+def test_the_end_is_reported_once(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    state = interrupt._State()
+    state.received, state.raised = signal.SIGINT, True
+    monkeypatch.setattr(interrupt, "_state", state)
+    interrupt._report_end()
+    # a retry interrupts what follows
+    interrupt._report_end()
+    assert capfd.readouterr().err.count("tickerlake: Interrupted. ") == 1

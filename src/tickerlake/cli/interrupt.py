@@ -37,6 +37,7 @@ class _State:
         self.received = 0  # the first signal
         self.raised = False  # whether KeyboardInterrupt was raised
         self.reported = False  # whether a line about it was printed
+        self.end_reported = False  # whether that was the last one
         self.block: stoppable | None = None
         self.is_service = False
 
@@ -178,7 +179,9 @@ def _on_unraisable(unraisable: "Any") -> None:
 
 
 def _report_end() -> None:
-    if _state.raised or not _state.reported:
+    # a retry can interrupt what follows the line, too
+    if not _state.end_reported and (_state.raised or not _state.reported):
+        _state.end_reported = True
         _report(
             f"tickerlake: {_WORDS[signal.Signals(_state.received)]}. Run the same command again to continue."
         )

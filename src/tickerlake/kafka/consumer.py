@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer as RdConsumer
@@ -27,6 +28,9 @@ _LEAVE_TIMEOUT_S = 5.0
 """How long leaving the group may take: without a broker, it would never return."""
 _COMMITTED_OFFSETS_TIMEOUT_S = 30.0
 """Longer than the transactions of `track` stay open: Kafka withholds the offsets of an open transaction."""
+_RECORDS_PER_POLL = 10_000
+_MAX_POLLS_BEFORE_CLOSING = 10
+"""Enough to empty the queue, which is bounded; records keep arriving."""
 _COOPERATIVE = "cooperative-sticky"
 
 
@@ -148,10 +152,12 @@ class Consumer:
         membership.client.subscribe(topics, on_assign=on_assign, on_revoke=on_revoke, on_lost=on_revoke)
 
     def _handle_assign(self, membership: _Membership, partitions: list[TopicPartition]) -> None:
+        client, assigned = membership.client, []
         if membership.has_left:
+            with suppress(KafkaException):
+                self._assign(client, [])
             return
         self.assignments += 1
-        client, assigned = membership.client, []
         try:
             for entry in (
                 client.committed(partitions, timeout=_COMMITTED_OFFSETS_TIMEOUT_S) if partitions else []
@@ -161,10 +167,7 @@ class Consumer:
                 entry.offset = self._on_assign(partition, committed)
                 membership.owned.add(partition)
                 assigned.append(TopicPartition(entry.topic, entry.partition, entry.offset))
-            if self._is_eager:
-                client.assign(assigned)
-            else:
-                client.incremental_assign(assigned)
+            self._assign(client, assigned)
         except KafkaException as error:
             membership.failure = translate_error(
                 error.args[0], "assigning partitions", self.bootstrap_servers
@@ -172,6 +175,12 @@ class Consumer:
         except Exception as error:
             # librdkafka would swallow it in a callback: poll() raises it again on the caller's side
             membership.failure = error
+
+    def _assign(self, client: RdConsumer, partitions: list[TopicPartition]) -> None:
+        if self._is_eager:
+            client.assign(partitions)
+        else:
+            client.incremental_assign(partitions)
 
     def _handle_revoke(self, membership: _Membership, partitions: list[TopicPartition]) -> None:
         if not membership.has_left:
@@ -192,7 +201,7 @@ class Consumer:
         membership.has_left = True
         self._release(membership, sorted(membership.owned))
         with suppress(TimeoutError):
-            call_with_timeout(_LEAVE_TIMEOUT_S, membership.client.close)
+            call_with_timeout(_LEAVE_TIMEOUT_S, partial(_close, membership.client))
 
     def _rejoin(self, error: BrokerUnreachable) -> None:
         """Join the group again with a new client; raise the error if the grace period is over."""
@@ -204,7 +213,7 @@ class Consumer:
         self._membership = self._start_client()
         self.subscribe(self._topics)
 
-    def poll(self, timeout_s: float, max_records: int = 10_000) -> Iterator[RecordBatch]:
+    def poll(self, timeout_s: float, max_records: int = _RECORDS_PER_POLL) -> Iterator[RecordBatch]:
         """Wait for records and yield those that have arrived, at most `max_records`.
 
         Raises
@@ -295,3 +304,12 @@ class Consumer:
     def close(self) -> None:
         """Release all partitions and leave the group."""
         self._leave_group()
+
+
+def _close(client: RdConsumer) -> None:
+    # librdkafka would wait forever, and with Python's lock, for an assignment that is still in its queue:
+    # https://github.com/confluentinc/librdkafka/issues/4884
+    for _ in range(_MAX_POLLS_BEFORE_CLOSING):
+        if not client.consume(_RECORDS_PER_POLL, 0):
+            break
+    client.close()
