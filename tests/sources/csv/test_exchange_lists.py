@@ -36,25 +36,92 @@ def closes(source: CsvSource) -> list[tuple[str, Decimal]]:
 
 
 @pytest.mark.parametrize(
-    ("header", "template", "missing"),
+    ("header", "template", "missing", "others"),
     [
-        (KENYA, '{day}-Jan-2024,{symbol},Some Plc,1,90,13.2,35.9,{close},13.7,0.4,2.7%,"79,761.00"', "open"),
-        (GHANA, "2024-01-{day},{symbol},90.5,1.5,13.7,13.8,{close},0.1,79761", "high, low"),
+        (
+            KENYA,
+            '{day}-Jan-2024,{symbol},Some Plc,1,90,13.2,35.9,{close},13.7,0.4,2.7%,"79,761.00"',
+            "open",
+            "Day High, Day Low",
+        ),
+        (
+            GHANA,
+            "2024-01-{day},{symbol},90.5,1.5,13.7,13.8,{close},0.1,79761",
+            "high and low",
+            "Opening Price (GH¢)",
+        ),
         (
             "Date;Symbol;High [KSh];Low [KSh];Close [KSh];Change;% Change;Volume",
             "2024-01-{day};{symbol};35.9;13.2;{close};0.4;2.7%;79761",
             "open",
+            "High [KSh], Low [KSh]",
+        ),
+        (
+            "Date,Code,Opening Price,Closing Price - VWAP,Closing Bid Price,Closing Offer Price,Volume",
+            "2024-01-{day},{symbol},13.8,{close},13.7,{close},79761",
+            "high and low",
+            "Opening Price",
+        ),
+        (
+            "Date,Code,High,Low,Last,Previous,Volume",
+            "2024-01-{day},{symbol},35.9,13.2,{close},13.7,79761",
+            "open",
+            "High, Low",
         ),
     ],
 )
-def test_closes_of_lists_without_all_prices(tmp_path: Path, header: str, template: str, missing: str) -> None:
-    with pytest.raises(DataError, match=f"no column for {missing} among") as caught:
+def test_lists_without_all_prices_are_closes(
+    tmp_path: Path, header: str, template: str, missing: str, others: str
+) -> None:
+    source = open_list(tmp_path, header, template)
+    assert closes(source) == [("QCOM", Decimal("14.1")), ("QQTY", Decimal("34.1"))]
+    records = pl.concat(batch.records for batch in source.batches())
+    assert set(records["volume"]) == {Decimal(79761)}
+    assert not {"open", "high", "low"} & set(records.columns)
+    assert source.warnings == [
+        f"list.csv: no column has the {missing}: bars have the close alone, and {others} are stored as extra."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "template", "missing"),
+    [
+        # a column that may be the open, by its values
+        (
+            "Date,Symbol,Apertum,High,Low,Close,Volume",
+            "2024-01-{day},{symbol},{close},35.9,13.2,{close},5",
+            "open",
+        ),
+        (
+            "Date,Symbol,Open,Close,Zenith,Volume",
+            "2024-01-{day},{symbol},{close},{close},{close},5",
+            "high, low",
+        ),
+        # two closes
+        (
+            "Date,Symbol,Open,Close Regular,Close Evening,Change",
+            "2024-01-{day},{symbol},14,{close},{close},1",
+            "high, low",
+        ),
+    ],
+)
+def test_closes_are_advised_where_a_column_may_be_another_price(
+    tmp_path: Path, header: str, template: str, missing: str
+) -> None:
+    with pytest.raises(DataError, match=f"no column for {missing}"):
+        open_list(tmp_path, header, template)
+
+
+def test_advice_for_closes_works(tmp_path: Path) -> None:
+    header, template = (
+        "Date,Symbol,Apertum,High,Low,Close",
+        "2024-01-{day},{symbol},{close},35.9,13.2,{close}",
+    )
+    with pytest.raises(DataError, match="no column for open among") as caught:
         open_list(tmp_path, header, template)
     advised = caught.value.hint.partition("--columns ")[2].partition(" ")[0]
     source = open_list(tmp_path, header, template, advised)
     assert closes(source) == [("QCOM", Decimal("14.1")), ("QQTY", Decimal("34.1"))]
-    records = pl.concat(batch.records for batch in source.batches())
-    assert set(records["volume"]) == {Decimal(79761)}
 
 
 @pytest.mark.parametrize(

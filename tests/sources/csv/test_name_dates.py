@@ -122,6 +122,108 @@ def test_other_tables_without_dates_are_refused(text: str, tmp_path: Path) -> No
         open_list(tmp_path / "prices_20260702.csv", text)
 
 
+CLOSES = "Symbol,Close,Volume\nORFO,1.1,1000\nDLTG,2.1,2000\nVEGA,3.1,900\n"
+CHINESE = "證券代號,證券名稱,成交股數,開盤價,最高價,最低價,收盤價\n" + "".join(
+    f'="{code}",名{code},"1,000",1.0,1.2,0.9,1.1\n' for code in ("0050", "0056", "1101")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "closes"),
+    [
+        (CLOSES, [1.1, 2.1, 3.1]),
+        ("Symbol,LTP,Change,%Change,Value\nA,5,0.1,1%,900\nB,6,0.1,1%,900\nC,7,0.1,1%,900\n", [5, 6, 7]),
+        ("Code;Closing Price;Prev. Close\nA;5;9\nB;6;9\nC;7;9\n", [5, 6, 7]),
+        ("Symbol,High,Low,Close,52W High\nA,6,4,5,9\nB,7,4,6,9\nC,8,4,7,9\n", [5, 6, 7]),
+        # turnover is not the close
+        (
+            "Symbol,Open,High,Low,LTP,Value\nA,5,6,4,5,900\nB,6,7,4,6,900\nC,7,8,4,7,900\n",
+            [5, 6, 7],
+        ),
+    ],
+)
+def test_lists_of_closes_take_the_date_of_the_name(tmp_path: Path, text: str, closes: list[float]) -> None:
+    source = open_list(tmp_path / "list_20260702.csv", text)
+    assert "2026-07-02" in days(source)
+    records = pl.concat([batch.records for batch in source.batches()])
+    assert sorted(map(float, records["close"])) == closes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Symbol,Description,Quantity,Price\nA,Alpha,5,9.5\nB,Beta,6,9.1\nC,Gamma,7,9.2\n",
+        "Symbol,Quantity,Last Price,Market Value\nA,5,9.5,47\nB,6,9.1,54\nC,7,9.2,64\n",
+        "Symbol,Price,Target\nA,5,9.5\nB,6,9.1\nC,7,9.2\n",
+        "Symbol,Open,High,Low,Value\nA,5,6,4,900\nB,6,7,4,900\nC,7,8,4,900\n",
+    ],
+)
+def test_other_lists_do_not_become_closes(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError):
+        open_list(tmp_path / "list_20260702.csv", text)
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "113年01月02日 每日收盤行情(全部)",
+        "資料日期:113/01/02",
+        "2024年1月2日",
+        "2024년 1월 2일",
+        "Market bulletin of 2 January 2024",
+        "Trading day: Tuesday, January 2nd, 2024",
+        "Kurse vom 2. Januar 2024",
+        "Boletín del 2 de enero de 2024",
+        "Prices as of 02-Jan-2024,,,,",
+        "Trade date 2024/01/02",
+        "Report 20240102",
+        "Trade date: 2024-01-02\nGenerated 2024-01-03 08:00",
+    ],
+)
+@pytest.mark.parametrize("text", [LIST, CHINESE])
+def test_date_of_a_list_in_a_title(tmp_path: Path, title: str, text: str) -> None:
+    source = open_list(tmp_path / "prices.csv", f"{title}\n\n{text}")
+    assert days(source) == {"2024-01-02T00:00:00+00:00", "2024-01-02"}
+    assert source.describe()["date_from"] == "2024-01-02 in a line above the header"
+
+
+@pytest.mark.parametrize(
+    ("title", "name", "words"),
+    [
+        ("Trade date 01/02/2024", "prices.csv", "may say 2024-01-02 or 2024-02-01"),
+        ("From 2024-01-02 to 2024-01-03", "prices.csv", "may say 2024-01-02 or 2024-01-03"),
+        (
+            "Trade date 2024-01-02",
+            "prices_20240103.csv",
+            "says 2024-01-03, a line above the header 2024-01-02",
+        ),
+        ("Generated on 2024-01-02", "prices.csv", "no date, neither in a column nor in its name"),
+    ],
+)
+def test_unclear_date_in_a_title_is_asked_for(tmp_path: Path, title: str, name: str, words: str) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        open_list(tmp_path / name, f"{title}\n{LIST}")
+    assert "2024-01-02" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Trade date 01/02/2024", "prices_2024-02-01.csv"),
+        ("Trade date 2024-02-01", "prices_01022024.csv"),
+        ("Shares of 2024-02-01 and changes since 2024-01-31", "prices_2024-02-01.csv"),
+    ],
+)
+def test_title_and_name_settle_each_other(tmp_path: Path, title: str, name: str) -> None:
+    assert "2024-02-01" in days(open_list(tmp_path / name, f"{title}\n{LIST}"))
+
+
+def test_year_of_taiwan_in_a_name_beside_chinese_columns(tmp_path: Path) -> None:
+    assert "2024-01-02" in days(open_list(tmp_path / "RSTA3104_1130102.csv", CHINESE))
+    with pytest.raises(DataError, match="no date, neither"):
+        open_list(tmp_path / "RSTA3104_1130102.csv")
+
+
 def test_dates_in_a_column_count_more_than_the_name(tmp_path: Path) -> None:
     text = LIST.replace("Symbol", "Date,Symbol").replace("\n", "\n2026-07-01,").removesuffix("2026-07-01,")
     assert "2026-07-01" in days(open_list(tmp_path / "prices_20260702.csv", text))

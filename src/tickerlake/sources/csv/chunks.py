@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from tickerlake.errors import DataError, TickerlakeError
+from tickerlake.sources.csv.code_pages import detect_code_page
 from tickerlake.sources.csv.decompress import (
     BOMB_MIN_BYTES,
     MAX_COMPRESSION_RATIO,
@@ -31,9 +32,6 @@ CHUNK_BYTES: Final = 4 << 20
 
 MAX_LINE_BYTES: Final = 1 << 20
 """A longer line is not a row of prices: it bounds memory for files without line ends."""
-
-CODE_PAGES: Final = ("cp1252", "cp1250", "cp1251", "cp949", "cp932", "gb18030", "cp950", "cp1254")
-"""Encodings to try if a file is not UTF-8."""
 
 _MAX_CHUNK_LINES: Final = 200_000
 """Each line costs memory when parsed, however short it is."""
@@ -304,7 +302,7 @@ class _MeteredReader(io.RawIOBase):
 
 
 def detect_text_file(
-    file: Traversable, score_text: Callable[[str], float] = len, *, chunk_bytes: int = CHUNK_BYTES
+    file: Traversable, count_names: Callable[[str], float] = len, *, chunk_bytes: int = CHUNK_BYTES
 ) -> tuple[TextFile, bytes]:
     """Detect compression by the file's first bytes, encoding and line ends by its beginning.
 
@@ -312,8 +310,8 @@ def detect_text_file(
     ----------
     file
         The file.
-    score_text
-        Scores a decoded text: it chooses among the code pages if the file is not UTF-8.
+    count_names
+        Returns how many columns a decoded text names: it chooses the code page if the file is not UTF-8.
     chunk_bytes
         The number of bytes to read at once.
 
@@ -361,7 +359,7 @@ def detect_text_file(
     beginning = replace(text_file, chunk_bytes=MAX_LINE_BYTES)
     data = _first_lines(beginning)
     if text_file.encoding == "utf-8" and not is_utf8(data):
-        text_file = replace(text_file, encoding=_detect_code_page(data, score_text))
+        text_file = replace(text_file, encoding=detect_code_page(data, count_names))
         data = _first_lines(replace(text_file, chunk_bytes=MAX_LINE_BYTES))
     if not data.strip():
         raise DataError(f"{file.name} is empty.", "Download the file again.")
@@ -402,20 +400,6 @@ def _detect_encoding(head: bytes) -> str:
     if len(start) >= 8 and start.count(0) > len(start) * _MIN_UTF16_NUL_SHARE:
         return "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
     return "utf-8"
-
-
-def _detect_code_page(data: bytes, score_text: Callable[[str], float]) -> str:
-    """Return the encoding in which the beginning of a file has the highest score."""
-    best, best_score = CODE_PAGES[0], -1.0
-    for encoding in CODE_PAGES:
-        try:
-            # a character of two bytes may be truncated at the end
-            text = codecs.getincrementaldecoder(encoding)("strict").decode(data[: 1 << 16])
-        except UnicodeDecodeError:
-            continue
-        if (score := score_text(text)) > best_score:
-            best, best_score = encoding, score
-    return best
 
 
 def is_utf8(data: bytes) -> bool:

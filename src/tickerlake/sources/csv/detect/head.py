@@ -20,9 +20,9 @@ from tickerlake.sources.csv.chunks import (
     stat_signature,
 )
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, clock_width
-from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, Layout, normalize_name
+from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, normalize_name
 from tickerlake.sources.csv.detect.lean import find_lean_file
-from tickerlake.sources.csv.detect.lines.dialect import Dialect, detect_dialect, score_encoding
+from tickerlake.sources.csv.detect.lines.dialect import Dialect, count_names, detect_dialect
 from tickerlake.sources.csv.detect.lines.rows import LINE, SKIPPED, ChunkRows, read_rows
 from tickerlake.sources.csv.detect.lines.split_lines import HEAD_LINES
 from tickerlake.sources.csv.detect.name_date import NO_DATE, NameDate, find_name_date
@@ -135,7 +135,7 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
     """
     check_is_file(file)
     signature = stat_signature(file)
-    text_file, data = detect_text_file(file, score_encoding, chunk_bytes=chunk_bytes)
+    text_file, data = detect_text_file(file, count_names, chunk_bytes=chunk_bytes)
     lines = [line.decode("utf-8", "replace") for line in data.split(b"\n", HEAD_LINES)[:HEAD_LINES]]
     path = file.absolute().parts if isinstance(file, Path) else (text_file.file_name,)
     lean = None
@@ -161,7 +161,7 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
     layout = dialect.layout
     date = NO_DATE
     if not {"time", "year"} & set(layout.roles):
-        date = _find_name_date(text_file, layout, path[:-1])
+        date = _find_name_date(text_file, dialect, path[:-1])
     rows = head.read_rows(Chunk(0, len(data), 1, data, data.count(b"\n"))).frame
     rows = (rows.filter(~pl.col(SKIPPED)) if dialect.row_prefix else rows).head(HEAD_LINES)
     if "symbol" in layout.roles and options.symbol is None:
@@ -175,18 +175,20 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
     return head
 
 
-def _find_name_date(text_file: TextFile, layout: Layout, folders: Sequence[str]) -> NameDate:
-    """Return the date of every row, which only the name of the file or its folder has."""
-    date = find_name_date((text_file.name, text_file.file_name), folders)
+def _find_name_date(text_file: TextFile, dialect: Dialect, folders: Sequence[str]) -> NameDate:
+    """Return the date of every row, which only a name (of the file, its folder) or a title has."""
+    names = (text_file.name, text_file.file_name)
+    date = find_name_date(names, folders, dialect.preamble, dialect.layout.names)
     if date.text:
         return date
-    if "clock" in layout.roles:
+    if "clock" in dialect.layout.roles:
         raise DataError(
             f"{text_file.file_name} has times of day, but no date, neither in a column nor in its name.",
             "Add the date to the name: AAPL_2024-01-02.csv",
         )
     raise DataError(
-        f"{text_file.file_name} has a row for each symbol, but no date, neither in a column nor in its name.",
+        f"{text_file.file_name} has a row for each symbol, but no date, neither in a column nor in its name, "
+        "nor above the header.",
         "Add the date to the name, prices_2024-01-02.csv, or to the rows, in a column Date.",
     )
 

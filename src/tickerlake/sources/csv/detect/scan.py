@@ -10,8 +10,10 @@ from tickerlake.errors import DataError
 from tickerlake.model.schema import BAR
 from tickerlake.parallel import parallel_map, prefetch
 from tickerlake.sources.csv.chunks import Chunk, Extent, Meter, is_utf8
+from tickerlake.sources.csv.code_pages import detect_code_page, non_ascii_lines
 from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, Layout
 from tickerlake.sources.csv.detect.head import FileHead
+from tickerlake.sources.csv.detect.lines.dialect import count_names
 from tickerlake.sources.csv.detect.lines.header_watch import HeaderWatch
 from tickerlake.sources.csv.detect.lines.rows import FIELD_COUNT, LINE, SKIPPED, ChunkRows
 from tickerlake.sources.csv.detect.lines.split_lines import HEAD_LINES
@@ -155,8 +157,9 @@ def scan_file(
 
     for chunk, rows, candidates in parallel_map(prefetch(head.text_file.chunks(meter=meter)), read_chunk):
         if rows is None or candidates is None:
+            encoding = detect_code_page(non_ascii_lines(chunk.data), count_names)
             return scan_file(
-                replace(head, text_file=replace(head.text_file, encoding="cp1252")),
+                replace(head, text_file=replace(head.text_file, encoding=encoding)),
                 options,
                 digest=digest,
                 on_bytes=on_bytes,

@@ -17,7 +17,7 @@ import polars as pl
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_symbol
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
-from tickerlake.model.schema import BAR, TRADE
+from tickerlake.model.schema import BAR, RANGE_PRICES, TRADE
 from tickerlake.sources.csv.detect.columns.assignment import RoleAssignment
 from tickerlake.sources.csv.detect.columns.cells import (
     SAMPLE_CELLS,
@@ -41,6 +41,12 @@ from tickerlake.sources.csv.detect.columns.close_names import (
     split_symbol,
 )
 from tickerlake.sources.csv.detect.columns.layout import PRICES, Layout, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.columns.partial_range import (
+    choose_close,
+    close_note,
+    may_be_complete,
+    with_close_alone,
+)
 from tickerlake.sources.csv.detect.columns.symbol_column import infer_symbol_column
 from tickerlake.sources.csv.detect.columns.tickers import check_tickers, split_tickers
 from tickerlake.sources.csv.detect.columns.values import infer_time
@@ -284,10 +290,10 @@ class _CloseTable:
         symbols = {symbol for i in numeric if (symbol := split_symbol(names[i])[1])}
         if are_panel_symbols(symbols) and not all(map(is_close, symbols)):
             return None  # `7203_Close` next to `QAA_High`
-        if any(ranks[i] & (_RANGE_ROLES | _QUOTE_ROLES) for i in numeric) or has_other_meaning(
-            [names[i] for i in self._values]
-        ):
+        if has_other_meaning([names[i] for i in self._values]):
             return None
+        if any(ranks[i] & (_RANGE_ROLES | _QUOTE_ROLES) for i in numeric):
+            return self._detect_partial_range()
         prices = [i for i in numeric if self._columns[i].is_price_like]
         closes = [i for i in prices if is_close(names[i])]
         definite = [i for i in closes if is_definite_close(names[i])]
@@ -310,6 +316,18 @@ class _CloseTable:
         self._assign_texts()
         is_adjusted = not definite and not closes
         return self._to_layout({}, ADJUSTED_NOTE if is_adjusted else "")
+
+    def _detect_partial_range(self) -> Layout | None:
+        """Detect closes in a list of symbols that has no open, no high or no low."""
+        names, columns = self._names, self._columns
+        prices = {role: i for role, i in self._layout.roles.items() if role in RANGE_PRICES}
+        close = choose_close(names, columns, prices)
+        if close is None or not self._is_daily() or not self._has_symbols:
+            return None
+        if may_be_complete(names, columns, {**prices, "close": close}):
+            return None
+        self._assign_texts()
+        return with_close_alone(self._to_layout({}, close_note(names, prices)), columns, close)
 
     def _has_other_symbols(self, close: int) -> bool:
         """Return whether other columns of prices are called symbols: then `C` is one as well."""

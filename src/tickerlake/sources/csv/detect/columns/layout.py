@@ -44,8 +44,6 @@ def _load_role_ranks() -> dict[str, dict[str, int]]:
 ROLE_RANKS: Final = _load_role_ranks()
 """Role to its names (lower-case letters and digits only), each with its rank: 0 is the likeliest."""
 
-_USUAL_CHARACTERS: Final = frozenset("".join(name for names in ROLE_RANKS.values() for name in names))
-
 _CURRENCY_WORDS: Final = MAJOR_CURRENCIES | STABLECOINS
 _NOISE_WORDS: Final = (_CURRENCY_WORDS | COINS) | frozenset(
     """
@@ -368,8 +366,8 @@ def role_ranks(name: str) -> dict[str, int]:
     name = _QUALIFIER.sub("", bare_name)
     words = list(dict.fromkeys(split_words(name)))
     has_currency |= bool(_CURRENCY_WORDS & set(words))
-    if words and words[0].isdigit():
-        words = words[1:]  # `1. open`
+    if words and words[0].isdigit() and len(words[0]) == 1:
+        words = words[1:]  # `1. open`, not `52 High`
     if _UNRELATED_WORDS & set(words):
         return matches
     core_words = [
@@ -407,18 +405,9 @@ def role_ranks(name: str) -> dict[str, int]:
     return {}
 
 
-def share_of_usual_characters(text: str) -> float:
-    """Return the share of characters beyond ASCII that are in names of columns, or letters with accents.
-
-    It is small for a text that was read in the wrong encoding.
-    """
-    foreign = [c for c in text if not c.isascii() and not c.isspace()]
-    usual = sum(
-        base.isalpha() and (base.isascii() or c in _USUAL_CHARACTERS)
-        for c in foreign
-        for base in _strip_accents(c)[:1]
-    )
-    return usual / len(foreign) if foreign else 1.0
+def has_unrelated_word(name: str) -> bool:
+    """Return whether a column's name has a word of something else than a row's price: ``Prev. Close``."""
+    return bool(_UNRELATED_WORDS & set(split_words(name)))
 
 
 def unit_factor(name: str) -> int:

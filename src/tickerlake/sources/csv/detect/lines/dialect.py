@@ -1,5 +1,6 @@
 """Delimiter, header and columns of a file, detected from its first lines. Pure."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -14,7 +15,6 @@ from tickerlake.sources.csv.detect.columns.layout import (
     count_named_roles,
     normalize_name,
     role_ranks,
-    share_of_usual_characters,
 )
 from tickerlake.sources.csv.detect.columns.roles import detect_roles
 from tickerlake.sources.csv.detect.columns.totals import check_prices_are_no_totals
@@ -27,6 +27,11 @@ from tickerlake.sources.csv.detect.lines.header import (
     find_header,
     format_roles,
     has_consistent_prices,
+)
+from tickerlake.sources.csv.detect.lines.list_section import (
+    find_list_section,
+    last_row,
+    name_other_tables,
 )
 from tickerlake.sources.csv.detect.lines.named_columns import (
     check_named_numbers,
@@ -63,6 +68,8 @@ _DELIMITER_NAMES: Final = {
     "blanks": SPACES,
 }
 
+_DIGIT: Final = re.compile("[0-9]")
+_TIME_ROLES: Final = frozenset({"time", "clock", "year"})
 _NEEDS: Final = {
     BAR: (
         "Bars need date, open, high, low and close; trades a time and a price; quotes a bid and an ask.",
@@ -102,6 +109,8 @@ class Dialect:
         True if every line ends with a delimiter: then the last cell is always empty.
     row_prefix
         How every row begins, if the file is a report of several sections; other lines are skipped.
+    last_line
+        The line number of the last row, if another table is below it; else 0.
     """
 
     delimiter: str
@@ -115,6 +124,7 @@ class Dialect:
     warnings: tuple[str, ...] = ()
     has_trailing_delimiter: bool = False
     row_prefix: str = ""
+    last_line: int = 0
 
 
 def parse_delimiter(text: str) -> str:
@@ -167,6 +177,29 @@ def detect_dialect(
 
 
 def _detect_table(
+    name: str, lines: Sequence[str], delimiter: str | None, decimal: str | None, columns: Sequence[str] | None
+) -> Dialect:
+    try:
+        dialect = _detect_lines(name, lines, delimiter, decimal, columns)
+    except DataError:
+        section = find_list_section(lines) if columns is None else None
+        if section is None:
+            raise
+        blank = [line if section.header <= i < section.end else "" for i, line in enumerate(lines)]
+        dialect = _detect_lines(name, blank, delimiter or section.delimiter, decimal, columns)
+        if _TIME_ROLES & set(dialect.layout.roles):
+            raise
+        dialect = replace(dialect, preamble=tuple(lines[: section.header]))
+        if section.end < len(lines):
+            dialect = replace(dialect, last_line=last_row(lines, section, dialect.field_count) + 1)
+    if columns is not None or not dialect.header_lines or _TIME_ROLES & set(dialect.layout.roles):
+        return dialect
+    header, end = dialect.header_lines[0] - 1, dialect.last_line or len(lines)
+    warning = name_other_tables(name, lines, dialect.delimiter, header, end)
+    return replace(dialect, warnings=(*dialect.warnings, *filter(None, [warning])))
+
+
+def _detect_lines(
     name: str, lines: Sequence[str], delimiter: str | None, decimal: str | None, columns: Sequence[str] | None
 ) -> Dialect:
     joined = join_broken_cells(lines)
@@ -242,7 +275,10 @@ def _detect_dialect(
     check_one_table(name, split, header_rows)
     check_market_data(name, names, cells)
     layout, warnings = align_header(name, names, cells, symbols)
-    layout = as_daily_list(layout, cells)
+    if not layout.record_type:
+        layout = as_daily_list(layout, cells)
+        if layout.record_type and not has_consistent_prices(layout, cells):
+            raise contradiction_error(name, layout)
     if not layout.record_type:
         raise _missing_roles_error(name, header_rows[0] + 1, layout, cells)
     _check_symbols_present(name, layout, cells)
@@ -263,14 +299,19 @@ def _detect_dialect(
     )
 
 
-def score_encoding(text: str) -> float:
-    """Return how many roles the best of the first lines names, plus the share of usual characters."""
-    lines = text.splitlines()[:HEADER_SEARCH_LINES]
-    named = max(
-        (count_named_roles(split_line(line, sign)) for line in lines for sign in DELIMITERS if sign in line),
+def count_names(text: str) -> float:
+    """Return how many roles the best of the first lines of words names: it tells encodings apart."""
+    lines = text.splitlines()
+    words = [line for line in lines if not line.isascii() and not _DIGIT.search(line)]
+    return max(
+        (
+            count_named_roles(split_line(line, sign))
+            for line in (*lines[:HEADER_SEARCH_LINES], *words[:HEADER_SEARCH_LINES])
+            for sign in DELIMITERS
+            if sign in line
+        ),
         default=0,
     )
-    return named + 0.99 * share_of_usual_characters("".join(lines))
 
 
 def _check_is_csv(name: str, lines: Sequence[str]) -> None:
@@ -347,6 +388,8 @@ def _dialect_with_names(
         )
     names = names + [""] * (split.field_count - len(names))
     layout = as_daily_list(detect_roles(names, cells), cells)
+    if "high" not in layout.price_roles and set(RANGE_PRICES) & set(map(normalize_name, names)):
+        layout = replace(layout, record_type="")  # who names the open wants all four
     check_named_times(name, names, layout, cells)
     if not layout.record_type:
         check_named_numbers(name, names, cells)

@@ -10,7 +10,7 @@ import polars as pl
 from tickerlake.model.schema import DECIMAL
 from tickerlake.sources.csv.chunks import Chunk
 from tickerlake.sources.csv.detect.lines.dialect import Dialect
-from tickerlake.sources.csv.detect.lines.split_lines import SPACES
+from tickerlake.sources.csv.detect.lines.split_lines import SPACES, TEXT_FORMULA
 
 LINE: Final = "_line"
 RAW: Final = "_raw"
@@ -62,7 +62,7 @@ def read_rows(
         Cells that are likely to be plain numbers. They are read directly as decimals, which is much faster,
         if they are plain numbers on every line of the chunk.
     """
-    chunk = _skip_header(chunk, dialect)
+    chunk = _skip_header(_cut_end(chunk, dialect), dialect)
     frame = _read_uniform(chunk, dialect, columns, number_columns)
     if frame is not None:
         return ChunkRows(frame, uniform=True, chunk=chunk)
@@ -79,6 +79,15 @@ def _skip_header(chunk: Chunk, dialect: Dialect) -> Chunk:
     for _ in range(skip):
         at = chunk.data.index(b"\n", at) + 1
     return chunk._replace(data=chunk.data[at:], lines=chunk.lines - skip, first_line=dialect.first_line)
+
+
+def _cut_end(chunk: Chunk, dialect: Dialect) -> Chunk:
+    """Return a chunk without the lines behind the table."""
+    lines = max(0, dialect.last_line - chunk.first_line + 1)
+    if not dialect.last_line or lines >= chunk.lines:
+        return chunk
+    kept = b"".join(line + b"\n" for line in chunk.data.split(b"\n", lines)[:lines])
+    return chunk._replace(data=kept, lines=lines)
 
 
 def _with_header(data: bytes, fields: int, delimiter: str) -> bytes:
@@ -131,6 +140,8 @@ def _read_ragged(chunk: Chunk, dialect: Dialect, columns: Sequence[str] | None) 
         lines = _raw_lines(chunk._replace(data=data)).to_frame()
     quoted = b'"' in data
     cells = _read_cells(data, lines, dialect.field_count, delimiter, columns, quoted=quoted)
+    if b'="' in data:
+        cells = cells.with_columns(pl.all().str.replace(TEXT_FORMULA, "${1}"))
     text, fields = pl.col(RAW), _field_counts(delimiter, quoted=quoted)
     is_blank = text.str.strip_chars(f" \t{delimiter}") == ""
     # some vendors end full lines with one more delimiter: it is not a field

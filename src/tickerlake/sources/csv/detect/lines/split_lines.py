@@ -17,6 +17,9 @@ from tickerlake.sources.csv.numbers import bare_number, is_missing
 SPACES: Final = " "
 """The delimiter of tables whose columns are separated by any number of spaces."""
 
+TEXT_FORMULA: Final = r'^ *="([^"]*)" *$'
+"""A cell as spreadsheets keep a code from becoming a number: ``="0050"``."""
+
 HEAD_LINES: Final = 1000
 """The lines from which delimiter, header and columns are detected: enough for rare formats, and fast."""
 
@@ -71,7 +74,8 @@ class ColumnSplit:
 
 def split_line(line: str, delimiter: str) -> list[str]:
     """Return the cells of one line, without spaces around them, and not longer than `_MAX_CELL_LENGTH`."""
-    return [cell[:_MAX_CELL_LENGTH] for cell in _split(line, delimiter)]
+    cells = [cell[:_MAX_CELL_LENGTH] for cell in _split(line, delimiter)]
+    return [re.sub(TEXT_FORMULA, r"\1", cell) for cell in cells] if '="' in line else cells
 
 
 def _split(line: str, delimiter: str) -> list[str]:
