@@ -68,6 +68,39 @@ def test_a_line_inside_a_cell_is_never_a_row(tmp_path: Path) -> None:
         open_text(tmp_path, bars({10}, "a\n2024-02-03,x,5,6,5,5,5\nb"))
 
 
+def minutes(broken: set[int], note: str) -> str:
+    """Return 1,500 bars of a minute; the rows of some lines have a note with line breaks."""
+    times = [f"2024-01-{2 + k // 480:02} {10 + k % 480 // 60}:{k % 60:02}Z" for k in range(1_500)]
+    notes = [note if k in broken else "x" for k in range(1_500)]
+    return HEADER + "".join(f'{t},"{n}",5,6,4,5,9\n' for t, n in zip(times, notes, strict=True))
+
+
+def test_line_breaks_below_the_first_lines_are_counted(tmp_path: Path) -> None:
+    source = open_text(tmp_path, minutes({1_200, 1_300, 1_301}, "a\nb\nc"))
+    (warning,) = source.warnings
+    assert warning == (
+        "QFOO.csv, line 1,202: a quoted cell goes on in the next line, and 2 more below it do so: "
+        "line breaks in cells are not supported, and such rows are rejected."
+    )
+    lines, rejects = lines_read(source)
+    assert len(lines) == 1_497
+    assert set(rejects.values()) == {"field_count"}
+    assert len(rejects) == 9
+
+
+def test_a_line_inside_a_cell_is_never_a_row_below_the_first_lines(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"line 1202: a quoted cell goes on") as caught:
+        open_text(tmp_path, minutes({1_200}, "a\n2024-02-03 10:00Z,x,5,6,4,5,9\nb"))
+    assert "Replace them by spaces" in caught.value.hint
+
+
+def test_stray_quotes_below_the_first_lines_are_no_line_breaks(tmp_path: Path) -> None:
+    text = minutes({1_200}, "STRAY").replace('"STRAY"', '"STRAY').replace("\n", "\r\n")
+    source = open_text(tmp_path, text)
+    assert source.warnings == []
+    assert lines_read(source)[1] == {1_202: "field_count"}
+
+
 def test_line_breaks_in_the_header(tmp_path: Path) -> None:
     text = bars(set()).replace("Volume", '"Volume\n(shares)"', 1).replace("Note", '"Note of\nthe day"', 1)
     source = open_text(tmp_path, text)

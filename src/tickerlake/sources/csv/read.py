@@ -352,7 +352,7 @@ def open_file(
     sentinels = find_sentinels(layout.record_type, first_rows, negative_prices=options.negative_prices)
     negative = choose_negative_prices(options, first_rows, sentinels, name)
     decided = Decided(volume, date, symbol, interval, zone, scale, negative)
-    warnings = [*dialect.warnings, *decided.warnings]
+    warnings = [*dialect.warnings, *scan.warnings, *decided.warnings]
     extra_columns = layout.extra_columns() | {
         f"c{i}": layout.names[i] for i in layout.date_duplicates if i not in date.value.date_duplicates
     }

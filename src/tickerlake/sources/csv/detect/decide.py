@@ -25,7 +25,12 @@ from tickerlake.sources.csv.detect.times.header_zone import (
     check_not_local,
     header_zone,
 )
-from tickerlake.sources.csv.detect.times.interval import infer_interval, parse_interval, share_true
+from tickerlake.sources.csv.detect.times.interval import (
+    are_irregular,
+    infer_interval,
+    parse_interval,
+    share_true,
+)
 from tickerlake.sources.csv.detect.times.order import TimeOrder
 from tickerlake.sources.csv.timeform import TimeFormat
 from tickerlake.sources.csv.zones import zone_from_file_name, zone_from_symbols
@@ -293,13 +298,14 @@ def choose_interval(
         declared = _declared_interval(scan, layout.roles["interval"])
         origin = f"column {layout.names[layout.roles['interval']]}"
     if declared:
-        if gaps.len() and not _intervals_agree(declared, inferred, gaps):
+        is_stated = origin == "--interval"
+        if gaps.len() and not _intervals_agree(declared, inferred, gaps, is_stated=is_stated):
             if not inferred:
                 raise _not_time_bars_error(name, gaps)
             raise DataError(
                 f"{name}: {origin} specifies bars of {declared}, but the rows are {inferred} apart.",
                 "Omit --interval, or specify that of the rows."
-                if origin == "--interval"
+                if is_stated
                 else f"Specify the right one: --interval {inferred}",
             )
         return Decision(declared, origin)
@@ -316,6 +322,8 @@ def choose_interval(
         return Decision(name_interval, "file name and the time between rows")
     if gaps.len() and (not inferred or _are_event_bars(scan, inferred, order)):
         raise _not_time_bars_error(name, gaps)
+    if not name_interval and are_irregular(gaps, inferred):
+        raise _irregular_rows_error(name, gaps)
     if not inferred or (has_times and order.rows == 1):
         raise DataError(f"{name}: its rows do not show the length of a bar.", "Specify it: --interval 1m")
     warning = ""
@@ -332,6 +340,20 @@ def choose_interval(
     elif name_interval and name_interval not in DAILY_OR_LONGER and inferred not in DAILY_OR_LONGER:
         return Decision(name_interval, "file name and the time between rows")
     return Decision(inferred, "the time between rows" if gaps.len() else "dates without a time", warning)
+
+
+def _irregular_rows_error(name: str, gaps: pl.Series) -> DataError:
+    low, high = (_format_minutes(gaps.quantile(share, "nearest")) for share in (0.1, 0.9))
+    return DataError(
+        f"{name}: its rows do not show the length of a bar: most are {low} to {high} apart.",
+        "If bars of time are only missing, specify their length: --interval 1m. "
+        "Bars of ticks, volume, dollars or a price range are not supported.",
+    )
+
+
+def _format_minutes(ns: float | None) -> str:
+    seconds = round((ns or 0) / SECOND_NS)
+    return f"{seconds / 60:.4g} min" if seconds >= 60 else f"{seconds} s"
 
 
 def _are_event_bars(scan: FileScan, inferred: str, order: TimeOrder) -> bool:
@@ -384,7 +406,8 @@ def _first_cells(scan: FileScan, column: int) -> pl.Series:
     return rows.get_column(f"c{column}").head(_SAMPLE_ROWS)
 
 
-def _intervals_agree(declared: str, inferred: str, gaps: pl.Series) -> bool:
+def _intervals_agree(declared: str, inferred: str, gaps: pl.Series, *, is_stated: bool = False) -> bool:
+    """Return whether rows can be bars of a length: some may be missing; if the user states it, most."""
     if declared == inferred:
         return True
     if gaps.is_empty():
@@ -392,9 +415,8 @@ def _intervals_agree(declared: str, inferred: str, gaps: pl.Series) -> bool:
     if declared in DAILY_OR_LONGER or inferred in DAILY_OR_LONGER:
         return declared == "1d" and not inferred and share_true(gaps >= DAY_NS // 2) >= _MIN_MULTIPLE_SHARE
     length = interval_ns(declared)
-    return (
-        share_true(gaps % length == 0) >= _MIN_MULTIPLE_SHARE
-        and share_true(gaps == length) >= _MIN_EXACT_SHARE
+    return share_true(gaps % length == 0) >= _MIN_MULTIPLE_SHARE and (
+        is_stated or share_true(gaps == length) >= _MIN_EXACT_SHARE
     )
 
 

@@ -13,6 +13,7 @@ from tickerlake.sources.csv.chunks import Chunk, Extent, Meter, is_utf8
 from tickerlake.sources.csv.code_pages import detect_code_page, non_ascii_lines
 from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, Layout
 from tickerlake.sources.csv.detect.head import FileHead
+from tickerlake.sources.csv.detect.lines.broken_cell_watch import BrokenCells, BrokenCellWatch
 from tickerlake.sources.csv.detect.lines.dialect import count_names
 from tickerlake.sources.csv.detect.lines.header_watch import HeaderWatch
 from tickerlake.sources.csv.detect.lines.rows import FIELD_COUNT, LINE, SKIPPED, ChunkRows
@@ -89,6 +90,8 @@ class FileScan:
         The columns among the volume and the tick volume that are not 0 on every row; only if there are both.
     passed_over
         Some values of the columns that are passed over as the symbol, see `Layout.passed_over`.
+    warnings
+        What is said of rows behind the first lines.
     """
 
     head: FileHead
@@ -99,6 +102,7 @@ class FileScan:
     decimal_separator: str
     columns_with_values: frozenset[int] = frozenset()
     passed_over: dict[int, set[str]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def scan_file(
@@ -142,6 +146,7 @@ def scan_file(
     ]
     separators = _DecimalSeparatorDetector(head)
     headers = HeaderWatch(head.text_file.file_name, head.dialect)
+    broken_cells = BrokenCellWatch(head.text_file.file_name, head.dialect)
     volumes = _volume_columns(layout)
     used = {*roles, *layout.date_duplicates, *layout.passed_over, *volumes, *headers.columns}
     columns = None if separators.is_ambiguous else [f"c{i}" for i in sorted(used)]
@@ -149,14 +154,14 @@ def scan_file(
     panels = max(1, len(layout.panels))
     passed_over: dict[int, set[str]] = {column: set() for column in layout.passed_over}
 
-    def read_chunk(chunk: Chunk) -> tuple[Chunk, ChunkRows | None, pl.DataFrame | None]:
+    def read_chunk(chunk: Chunk) -> tuple[Chunk, tuple[ChunkRows, pl.DataFrame, BrokenCells] | None]:
         if head.text_file.encoding == "utf-8" and not is_utf8(chunk.data):
-            return chunk, None, None
+            return chunk, None
         rows = head.read_rows(chunk, columns)
-        return chunk, rows, headers.candidates(rows)
+        return chunk, (rows, headers.candidates(rows), broken_cells.find(rows))
 
-    for chunk, rows, candidates in parallel_map(prefetch(head.text_file.chunks(meter=meter)), read_chunk):
-        if rows is None or candidates is None:
+    for chunk, read in parallel_map(prefetch(head.text_file.chunks(meter=meter)), read_chunk):
+        if read is None:
             encoding = detect_code_page(non_ascii_lines(chunk.data), count_names)
             return scan_file(
                 replace(head, text_file=replace(head.text_file, encoding=encoding)),
@@ -164,10 +169,12 @@ def scan_file(
                 digest=digest,
                 on_bytes=on_bytes,
             )
+        rows, candidates, broken = read
         on_bytes(meter.size)
         index.append(Extent(chunk.offset, chunk.length, chunk.first_line, rows.frame.height * panels))
         separators.add(rows.frame)
         headers.check(candidates)
+        broken_cells.add(broken)
         with_values |= {i for i in volumes - with_values if _has_value(rows.frame.get_column(f"c{i}"))}
         times = select_times(head, rows)
         if times.is_empty():
@@ -211,6 +218,7 @@ def scan_file(
         separators.resolve(),
         frozenset(with_values),
         passed_over,
+        broken_cells.warnings,
     )
 
 

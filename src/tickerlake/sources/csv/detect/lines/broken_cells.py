@@ -13,6 +13,10 @@ _MAX_LINES: Final = 20
 """A cell of more lines is a quote that nothing closes."""
 
 _MAX_SHARE: Final = 0.5
+BROKEN_CELL: Final = "a quoted cell goes on in the next line"
+REPLACE_LINE_BREAKS: Final = (
+    "Replace them by spaces in a spreadsheet, or export the file without that column."
+)
 
 
 class JoinedLines(NamedTuple):
@@ -61,6 +65,39 @@ def _last_line(lines: Sequence[str], first: int) -> int:
     return first
 
 
+def find_broken_cells(
+    lines: Sequence[str], opening: Sequence[int], delimiter: str, field_count: int
+) -> tuple[list[int], int]:
+    """Return the lines whose last cell goes on in the next one, and one inside which a line would be a row.
+
+    Parameters
+    ----------
+    lines
+        Some lines of a file.
+    opening
+        The indexes of those with a quote that is not closed.
+    delimiter, field_count
+        How lines are split, and the number of cells of a row.
+
+    Returns
+    -------
+    list of int, int
+        The indexes of the lines, and that of the one that hides a row; -1 if none does.
+    """
+    found, end = [], -1
+    for i in opening:
+        last = _last_line(lines, i)
+        if last == i or i <= end:
+            continue
+        found.append(i)
+        end = last
+        for line in lines[i + 1 : last]:
+            cells = split_line(line, delimiter)
+            if len(cells) == field_count and is_data_row(cells):
+                return found, i
+    return found, -1
+
+
 def check_broken_cells(name: str, lines: Sequence[str], joined: JoinedLines, split: ColumnSplit) -> str:
     """Return a warning if some rows have cells with line breaks; empty if none has.
 
@@ -72,13 +109,13 @@ def check_broken_cells(name: str, lines: Sequence[str], joined: JoinedLines, spl
     broken = [i for i in split.data_rows if i in joined.last_lines]
     if not broken:
         return ""
-    problem = f"{name}, line {broken[0] + 1}: a quoted cell goes on in the next line"
+    problem = f"{name}, line {broken[0] + 1}: {BROKEN_CELL}"
     inner = [lines[k] for i in broken for k in range(i + 1, joined.last_lines[i])]
     cells = [split_line(line, split.delimiter) for line in inner]
     has_rows = any(len(row) == split.field_count and is_data_row(row) for row in cells)
     if has_rows or len(broken) > _MAX_SHARE * len(split.data_rows):
         raise DataError(
             f"{problem}: line breaks in cells are not supported.",
-            "Replace them by spaces in a spreadsheet, or export the file without that column.",
+            REPLACE_LINE_BREAKS,
         )
     return f"{problem}: line breaks in cells are not supported, and such rows are rejected."

@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 
 from tickerlake.model.duration import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
-from tickerlake.model.interval import DAILY_OR_LONGER
+from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
 
 _MIN_DAILY_GAP_NS: Final = int(0.9 * DAY_NS)
 """Less than a day: a bar may come earlier than that of the day before, as when clocks change."""
@@ -45,6 +45,7 @@ _MIN_ODD_GAPS: Final = 3
 _MAX_DAILY_DRIFT: Final = 1 / 3
 """Daily bars may have the time of the last trade, which varies within a session: in days."""
 
+_MIN_IRREGULAR: Final = 10
 _MIN_COMMON_SHARE: Final = 0.1
 """A gap must be this frequent to be the interval: rarer ones may be errors."""
 
@@ -148,6 +149,23 @@ def _is_length_of_bars(length_s: int, gaps_s: pl.Series, gaps_ns: pl.Series) -> 
     share = share_true((gaps_ns - length_s * SECOND_NS).abs() <= tolerance_ns)
     is_usual = length_s in _USUAL_LENGTHS_S
     return is_usual or (share > _MAJORITY and len(gaps_s) >= _MIN_ODD_GAPS)
+
+
+def are_irregular(gaps_ns: pl.Series, inferred: str) -> bool:
+    """Return whether rows are seldom one interval apart, and more often some other time.
+
+    Of bars of time that are often missing, a gap is the rarer the longer it is; bars of ticks, volume or
+    money come when they are full, and may be written in whole minutes.
+    """
+    if not inferred or inferred in DAILY_OR_LONGER or gaps_ns.len() < _MIN_IRREGULAR:
+        return False
+    lengths = (gaps_ns / interval_ns(inferred)).round().value_counts()
+    single = int(lengths.filter(pl.col(gaps_ns.name) == 1).get_column("count").sum())
+    most = lengths.filter(pl.col(gaps_ns.name) > 1).get_column("count").max()
+    if 2 * single > gaps_ns.len() or not isinstance(most, int):
+        return False
+    # of a few rows, one length may be the most frequent by chance
+    return most > 2 * single + _MIN_ODD_GAPS
 
 
 def share_true(flags: pl.Series) -> float:
