@@ -36,7 +36,8 @@ def events(count: int, mean: float, spread: float) -> list[int]:
 def sparse(count: int, share: float) -> list[int]:
     """Return gaps between minutes of which only a share has a bar."""
     generator = random.Random(SEED)
-    gaps, gap = [], 1
+    gaps: list[int] = []
+    gap = 1
     while len(gaps) < count:
         if generator.random() < share:
             gaps.append(gap)

@@ -15,7 +15,7 @@ from tickerlake.model.reject import RejectReason
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
 from tickerlake.sources.csv.chunks import Chunk
 from tickerlake.sources.csv.detect.columns.layout import DECIMAL_ROLES, PRICES, Layout, unit_factor
-from tickerlake.sources.csv.detect.columns.trade_sizes import UNIT_PATTERN
+from tickerlake.sources.csv.detect.columns.trade_sizes import FILLED, FILLED_PATTERN, UNIT_PATTERN
 from tickerlake.sources.csv.detect.daily_times import DailyTimes, to_local
 from tickerlake.sources.csv.detect.head import FileHead
 from tickerlake.sources.csv.detect.lines.rows import FIELD_COUNT, LINE, RAW, SKIPPED, ChunkRows
@@ -250,6 +250,9 @@ class Parser:
         for role, unit in self.layout.units.items():
             column = self.layout.column_id(role)
             text = pl.col(column).str.strip_chars()
+            if unit == FILLED:
+                exprs.append(pl.coalesce(text.str.extract(FILLED_PATTERN, 1), text).alias(column))
+                continue
             written = text.str.extract(UNIT_PATTERN, 2).str.to_uppercase()
             is_unit = written == unit
             if not unit:

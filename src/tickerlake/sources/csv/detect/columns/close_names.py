@@ -139,6 +139,11 @@ def is_currency(name: str) -> bool:
     return name.lower() in CURRENCIES | PRECIOUS_METALS | STABLECOINS | COINS
 
 
+def is_money(name: str) -> bool:
+    """Return whether a text is the code of a national currency, or of a coin that stands for one."""
+    return name.lower() in CURRENCIES | STABLECOINS
+
+
 def is_symbol_name(name: str, *, alone: bool = False) -> bool:
     """Return whether a column's name looks like a symbol: in capital letters, or a code of digits.
 

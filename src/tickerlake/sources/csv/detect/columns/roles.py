@@ -37,6 +37,7 @@ from tickerlake.sources.csv.detect.columns.layout import (
 )
 from tickerlake.sources.csv.detect.columns.single_letters import settle_single_letters
 from tickerlake.sources.csv.detect.columns.symbol_column import (
+    find_base_currency,
     find_contract_month,
     find_symbol_column,
     infer_symbol_column,
@@ -363,6 +364,8 @@ class _NameDetector:
                 if role == "symbol"
                 else self.find_column(role, _TESTS.get(role, _has_values))
             )
+            if index is None and role == "symbol" and record_type == TRADE:
+                index = find_base_currency(self.assignment)
             if index is not None and index not in roles.values():
                 self.assignment.assign_by_name(role, index)
         contract_month = find_contract_month(self.assignment, self._ranks, record_type)

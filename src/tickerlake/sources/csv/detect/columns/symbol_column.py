@@ -12,7 +12,8 @@ from tickerlake.sources.csv.detect.columns.cells import (
     ColumnSample,
     is_running_number,
 )
-from tickerlake.sources.csv.detect.columns.layout import ROLE_RANKS, role_ranks, split_words
+from tickerlake.sources.csv.detect.columns.close_names import is_money
+from tickerlake.sources.csv.detect.columns.layout import ROLE_RANKS, normalize_name, role_ranks, split_words
 
 _FIRST_WEAK_RANK: Final = ROLE_RANKS["symbol"]["tick"]
 """From here on, the names of symbol columns may also mean something else."""
@@ -93,6 +94,7 @@ _MIN_INSTRUMENTS: Final = 3
 
 _MAX_CODES_PER_NAME: Final = 1.5
 
+_BASE_NAMES: Final = frozenset("currency coin basecurrency baseasset basecoin cryptocurrency crypto".split())
 _TICKER_WITH_SIGN: Final = re.compile(r"[$#@/][A-Z0-9.]{1,12}")
 
 
@@ -130,6 +132,24 @@ def find_symbol_column(assignment: RoleAssignment, ranks: Sequence[dict[str, int
     else:
         found = next(iter([*distinguishing, *names]), -1)
     return _code_beside(assignment, ranks, found) if found >= 0 else None
+
+
+def find_base_currency(assignment: RoleAssignment) -> int | None:
+    """Return the column with the coin of each trade, which some exchanges call currency, if there is one.
+
+    It is the currency of the price if it holds national currencies, or stablecoins alone.
+    """
+    names, columns = assignment.names, assignment.columns
+    bases = [i for i in assignment.unassigned if normalize_name(names[i]) in _BASE_NAMES]
+    bases = [i for i in bases if can_be_symbol(columns[i])]
+    if len(bases) != 1:
+        return None
+    is_beside_quote = any(
+        {"quote", "counter", "price"} & set(split_words(name)) and "currency" in split_words(name)
+        for name in names
+    )
+    coins = {text.upper() for text in columns[bases[0]].non_missing if not is_money(text)}
+    return bases[0] if is_beside_quote or len(coins) > 1 else None
 
 
 def find_contract_month(

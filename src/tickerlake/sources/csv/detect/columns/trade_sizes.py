@@ -12,6 +12,12 @@ from tickerlake.sources.csv.detect.columns.vocabulary import name_groups
 UNIT_PATTERN: Final = r"^([-−]?\d(?:[\d., _']*\d)?) *([^\W\d_][^\W\d_]{1,11})\.?$"
 """A number and its unit: ``0.17 BTC``, ``1,000 shares``."""
 
+FILLED_PATTERN: Final = r"^(\d[\d.,]*) */ *(\d[\d.,]*)$"
+"""What was filled of an order, and what was ordered: ``5/10``."""
+
+FILLED: Final = "/"
+"""Stands for the unit of such sizes."""
+
 _UNIT_REGEX: Final = re.compile(UNIT_PATTERN[:-1] + r"\Z")
 _UNIT_ROLES: Final = frozenset({"price", "size", "volume", "bid_size", "ask_size"})
 _MIN_UNIT_SHARE: Final = 0.8
@@ -54,14 +60,28 @@ def strip_units(
             or "executed_size" in name_groups(names[i])
         ):
             continue
+        if are_filled_sizes(cells):
+            stripped[i], units[i] = _without_units(cells, re.compile(FILLED_PATTERN)), {FILLED}
+            continue
         found = find_units(cells)
         if found and (len(found) == 1 or "price" not in role_ranks(names[i])):
             stripped[i], units[i] = _without_units(cells), found
     return stripped, units
 
 
-def _without_units(cells: ColumnSample) -> ColumnSample:
-    matches = [_UNIT_REGEX.match(text) for text in cells.strings]
+def are_filled_sizes(cells: ColumnSample) -> bool:
+    """Return whether cells are what was filled of what was ordered: ``5/10``, never more."""
+    matches = [re.match(FILLED_PATTERN, text) for text in cells.non_missing[:SAMPLE_CELLS]]
+    pairs = [ColumnSample(match.groups()).numbers for match in matches if match]
+    return (
+        bool(matches)
+        and sum(map(bool, matches)) >= _MIN_UNIT_SHARE * len(matches)
+        and all(filled is not None and total is not None and filled <= total for filled, total in pairs)
+    )
+
+
+def _without_units(cells: ColumnSample, pattern: re.Pattern[str] = _UNIT_REGEX) -> ColumnSample:
+    matches = [pattern.match(text) for text in cells.strings]
     return ColumnSample(
         [match[1] if match else text for match, text in zip(matches, cells.strings, strict=True)],
         cells.decimal_separator,
@@ -85,6 +105,8 @@ def choose_unit(name: str, texts: Sequence[str], symbols: Sequence[str]) -> str:
     DataError
         If there are several units, and not each that of its row's symbol.
     """
+    if are_filled_sizes(ColumnSample(texts)):
+        return FILLED
     pairs = [
         (match[2].upper(), re.sub(r"[\W_]", "", symbol).upper())
         for text, symbol in zip(texts, symbols, strict=True)
