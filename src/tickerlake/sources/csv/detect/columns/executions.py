@@ -6,7 +6,7 @@ from typing import Final
 
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample
-from tickerlake.sources.csv.detect.columns.foreign import EXECUTIONS_HINT, find_sides
+from tickerlake.sources.csv.detect.columns.foreign import EXECUTIONS_HINT, find_sides, if_executions
 from tickerlake.sources.csv.detect.columns.layout import normalize_name, price_side, role_ranks, split_words
 from tickerlake.sources.csv.detect.columns.vocabulary import (
     SECTION_HEADER,
@@ -83,13 +83,13 @@ def find_executions(names: Sequence[str], columns: Sequence[ColumnSample]) -> Ex
         raise DataError(
             f"Its rows are orders, by the columns {', '.join(names[i].strip() for i in terms[:4])}, "
             "and no column says which were executed.",
-            EXECUTIONS_HINT,
+            f"{EXECUTIONS_HINT} {if_executions(names)}",
         )
     if states and repeated and size is None and not _are_fills(names, columns, states):
         raise DataError(
             f"It is a log of orders with several rows for one order, such as {repeated}: "
             "it is not clear which of them is an execution, and of what size.",
-            EXECUTIONS_HINT,
+            f"{EXECUTIONS_HINT} {if_executions(names)}",
         )
     is_order_log = bool(states or (terms and size is not None))
     own_columns = columns_named(names, "fee", "account", "profit", "balance", "order_terms")
@@ -169,13 +169,13 @@ def _find_row_kinds(names: Sequence[str], columns: Sequence[ColumnSample]) -> di
             raise DataError(
                 f"Its column {names[i].strip()} says what a row is, and it is not clear whether "
                 f"{_join(unknown)} is an execution.",
-                "Keep only the rows of executions. " + EXECUTIONS_HINT.rpartition(". ")[2],
+                f"Keep only the rows of executions. {if_executions(names)}",
             )
         if not executed:
             raise DataError(
                 f"No row is an execution: the column {names[i].strip()} holds "
                 f"{_join(groups['not_executed'])}.",
-                EXECUTIONS_HINT,
+                f"{EXECUTIONS_HINT} {if_executions(names)}",
             )
         found[i] = frozenset(executed)
     return found
@@ -189,7 +189,8 @@ def _find_states(
     has_sides = find_sides(names, columns) is not None
     found = {}
     states = columns_named(names, "state")
-    events = [i for i in columns_named(names, "row_kind") if _has_order_events(columns[i])]
+    has_ids = bool(columns_named(names, "order_id"))
+    events = [i for i in columns_named(names, "row_kind") if _has_order_events(columns[i], has_ids=has_ids)]
     for i in dict.fromkeys((*states, *events)):
         texts = {columns[i].strings[k].lower() for k in rows} - {""}
         groups: dict[str, set[str]] = {}
@@ -205,7 +206,7 @@ def _find_states(
             raise DataError(
                 f"Its rows are orders, and it is not clear whether {_join(unknown)} in the column {column} "
                 "means executed.",
-                "Keep only the rows that were executed. " + EXECUTIONS_HINT.rpartition(". ")[2],
+                f"Keep only the rows that were executed. {if_executions(names)}",
             )
         executed = groups.get("filled", set()) | (
             groups.get("partial", set()) if has_executed_size else set()
@@ -214,7 +215,7 @@ def _find_states(
             raise DataError(
                 f"Its rows are orders, some of them {_join(groups['partial'])} (column {column}), "
                 "and no column is known to be the executed quantity.",
-                EXECUTIONS_HINT,
+                f"{EXECUTIONS_HINT} {if_executions(names)}",
             )
         if executed:
             found[i] = frozenset(executed)
@@ -222,16 +223,17 @@ def _find_states(
             raise DataError(
                 f"Its rows are orders, none of them executed: the column {column} holds "
                 f"{_join(groups['unfilled'])}.",
-                EXECUTIONS_HINT,
+                f"{EXECUTIONS_HINT} {if_executions(names)}",
             )
     return found
 
 
-def _has_order_events(cells: ColumnSample) -> bool:
+def _has_order_events(cells: ColumnSample, *, has_ids: bool) -> bool:
     """Return whether the cells of a column are nothing but events of orders: new, fill, cancel."""
     texts = set(cells.non_missing)
     groups = {classify_cell("states", text, whole=True) for text in texts}
-    return "unfilled" in groups and "" not in groups and (len(groups) > 1 or len(texts) > 1)
+    is_one_event = has_ids and not {text.lower() for text in texts} & _MARKET_STATES
+    return "unfilled" in groups and "" not in groups and (len(texts) > 1 or is_one_event)
 
 
 def _is_order_state(names: Sequence[str], columns: Sequence[ColumnSample], index: int) -> bool:

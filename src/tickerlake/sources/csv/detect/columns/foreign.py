@@ -25,8 +25,7 @@ _QUOTE_SIDES: Final = frozenset("bid bids ask asks a offer offers".split())
 _VOLUME_WORDS: Final = frozenset({"volume", "vol", "v"})
 _ONLY_TRADES: Final = "Only bars, trades and quotes are supported."
 EXECUTIONS_HINT: Final = (
-    "Export the executions (fills) with their times, or prices from a vendor of market data. "
-    "If its rows are executions: --columns time,symbol,price,size"
+    "Export the executions (fills) with their times, or prices from a vendor of market data."
 )
 _UNSUPPORTED_TABLES: Final = {frozenset({"calls", "puts", "strike"}): "an option chain"}
 
@@ -53,8 +52,9 @@ def check_market_data(name: str, names: Sequence[str], columns: Sequence[ColumnS
         raise DataError(
             f"{name} holds an order book, one row for each level or change, by its {evidence}.",
             "Order books are not supported: export trades, or quotes with bid and ask in one row. "
-            "If its rows are trades: --columns time,symbol,price,size",
+            f"If its rows are trades: --columns {trade_columns(names)}",
         )
+    _check_options(name, names, cells)
     for kind in refused_tables():
         found = columns_named(names, kind.names)
         if len(found) < kind.at_least or kind.without & roles:
@@ -64,6 +64,24 @@ def check_market_data(name: str, names: Sequence[str], columns: Sequence[ColumnS
         raise DataError(f"{name} holds {kind.what}, by its columns {_list(names, found)}.", kind.instead)
     if not roles & {"bars", "quotes"}:
         _check_statement(name, names, cells, roles)
+
+
+def if_executions(names: Sequence[str]) -> str:
+    """Return how to read rows that the user knows to be executions."""
+    return f"If its rows are executions: --columns {trade_columns(names)}"
+
+
+def trade_columns(names: Sequence[str]) -> str:
+    """Return how ``--columns`` names the columns of trades, by their positions as far as names show them."""
+    ranks = [role_ranks(each) for each in names]
+    by_column: dict[int, str] = {}
+    for word, role in (("time", "time"), ("symbol", "symbol"), ("price", "price"), ("size", "size")):
+        ranked = [(each[role], i) for i, each in enumerate(ranks) if role in each and i not in by_column]
+        if not ranked and role in {"time", "price"}:
+            return "time,symbol,price,size"
+        if ranked:
+            by_column[min(ranked)[1]] = word
+    return ",".join(by_column.get(i, "") for i in range(max(by_column) + 1))
 
 
 def _find_roles(names: Sequence[str], cells: Sequence[ColumnSample]) -> set[str]:
@@ -99,6 +117,32 @@ def _has_digits(cells: ColumnSample) -> bool:
 
 def _list(names: Sequence[str], indexes: Sequence[int]) -> str:
     return ", ".join(names[i].strip() for i in indexes[:6])
+
+
+def _check_options(name: str, names: Sequence[str], cells: Sequence[ColumnSample]) -> None:
+    """Raise an error for options without a time, or with no column that tells contracts apart."""
+    strikes = [i for i in columns_named(names, "strike") if cells[i].is_numeric]
+    terms = [*strikes, *columns_named(names, "expiry", "right")]
+    if not strikes or len(terms) == 1:
+        return
+    others = [i for i in range(len(names)) if i not in terms]
+    if not any(
+        cells[i].temporal_kind or {"time", "clock", "year"} & set(role_ranks(names[i])) for i in others
+    ):
+        raise DataError(
+            f"{name} holds an option chain, by its columns {_list(names, terms)}: its rows have no time.",
+            "Export trades or bars of each contract, with their times.",
+        )
+    contracts = set(zip(*(cells[i].strings for i in terms), strict=True))
+    identified = any(
+        "symbol" in role_ranks(names[i]) and len(set(cells[i].strings)) >= len(contracts) for i in others
+    )
+    if len(contracts) > 1 and not identified:
+        raise DataError(
+            f"{name} holds options, by its columns {_list(names, terms)}, "
+            "and no column has a symbol for each contract.",
+            "Add a column symbol to it, such as QAA-20260717-C-100.",
+        )
 
 
 # ---------------------------------------------------------------------------------------------- order books
@@ -243,7 +287,7 @@ def _check_statement(name: str, names: Sequence[str], cells: Sequence[ColumnSamp
             raise DataError(
                 f"{name} holds an account's statement, by its columns {_list(names, found)}: "
                 "no column is a price.",
-                EXECUTIONS_HINT.partition(" If")[0],
+                EXECUTIONS_HINT,
             )
         return
     sided = [
@@ -254,7 +298,7 @@ def _check_statement(name: str, names: Sequence[str], cells: Sequence[ColumnSamp
         raise DataError(
             f"{name} lists transactions (columns {_list(names, found)}), "
             "whose dates have no time of day: trades need one.",
-            EXECUTIONS_HINT.partition(" If")[0],
+            EXECUTIONS_HINT,
         )
 
 

@@ -93,6 +93,9 @@ _OTHER_TIME_WORDS: Final = frozenset(
     ex dividend until last
     """.split()
 )
+_DATES_OF_INSTRUMENTS: Final = frozenset(
+    "expiry expiration expirydate expirationdate expires maturity maturitydate listing ipo delisting".split()
+)
 _ADJUSTED_WORDS: Final = frozenset({"adj", "adjusted", "adjusted:", "div", "split"})
 _BRACKETED_CURRENCY: Final = re.compile(
     rf"""\s*[(\[/]?\s*(?:
@@ -403,6 +406,11 @@ def role_ranks(name: str) -> dict[str, int]:
         roles = [role for role in (*PRICES, "volume") if rest in ROLE_RANKS[role]]
         return {f"adj_{role}": 800 for role in roles if ROLE_RANKS[role][rest] < _MAX_ADJUSTED_RANK}
     return {}
+
+
+def is_other_date(name: str) -> bool:
+    """Return whether a column's name says that its dates are not those of the rows: of expiry or listing."""
+    return bool(_DATES_OF_INSTRUMENTS & set(split_words(name)))
 
 
 def has_unrelated_word(name: str) -> bool:

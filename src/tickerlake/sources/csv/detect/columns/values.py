@@ -20,7 +20,7 @@ from tickerlake.sources.csv.detect.columns.cells import (
     is_clock_digits,
     is_running_number,
 )
-from tickerlake.sources.csv.detect.columns.layout import PRICES, Layout
+from tickerlake.sources.csv.detect.columns.layout import PRICES, Layout, is_other_date
 from tickerlake.sources.csv.detect.columns.symbol_column import infer_symbol_column
 from tickerlake.sources.csv.detect.columns.vocabulary import can_be_price, can_be_size
 from tickerlake.sources.csv.detect.times.dates import candidate_time_formats, has_time
@@ -123,6 +123,7 @@ def infer_time(assignment: RoleAssignment) -> None:
         i
         for i in unassigned
         if columns[i].temporal_kind == "timestamp"
+        and not is_other_date(assignment.names[i])
         and _is_plausible_timestamp(columns[i], has_header=bool(assignment.names[i]))
     ]
     clocks = [i for i in unassigned if columns[i].temporal_kind == "clock"]

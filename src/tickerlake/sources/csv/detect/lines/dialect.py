@@ -50,6 +50,7 @@ from tickerlake.sources.csv.detect.lines.split_lines import (
     split_line,
 )
 from tickerlake.sources.csv.detect.lines.tables import check_one_table
+from tickerlake.sources.csv.detect.lines.undated import undated_error
 from tickerlake.sources.csv.not_csv import check_is_table
 from tickerlake.sources.csv.numbers import possible_decimal_separators
 
@@ -456,6 +457,10 @@ def _missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[C
             "Write dates like 2024-01-31, or name the column that has them: "
             "--columns date,open,high,low,close,volume",
         )
+    if not any(each.temporal_kind for each in cells) and not _TIME_ROLES & set(layout.roles):
+        undated_problem = undated_error(name, line, record_type, layout.names, cells)
+        if undated_problem is not None:
+            return undated_problem
     if record_type == BAR and (template := close_columns(cells, layout)):
         lacking = ", ".join(role for role in RANGE_PRICES if role not in layout.roles)
         problem = f"no column for {lacking}" if has_range(layout) else "no column is known to be a price"

@@ -9,7 +9,7 @@ from typing import Final
 
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample
-from tickerlake.sources.csv.detect.columns.layout import count_named_roles
+from tickerlake.sources.csv.detect.columns.layout import count_named_roles, role_ranks
 from tickerlake.sources.csv.detect.times.dates import is_temporal
 from tickerlake.sources.csv.not_csv import no_rows_error
 from tickerlake.sources.csv.numbers import bare_number, is_missing
@@ -114,9 +114,31 @@ def choose_split(name: str, lines: Sequence[str], delimiter: str | None) -> Colu
             [best, *(_split_lines(lines, each) for each in _RARE_DELIMITERS)],
             key=lambda split: split.score,
         )
+    if best.score[0] < _GOOD_SCORE and (of_list := _split_list_of_closes(lines)):
+        return of_list
     if not best.data_rows:
         raise no_rows_error(name, lines, _find_header_line(lines))
     return best
+
+
+def _split_list_of_closes(lines: Sequence[str]) -> ColumnSplit | None:
+    """Return the lines of a list of symbols with their closes, and no other number; None for others."""
+    for i, line in enumerate(lines[:HEADER_SEARCH_LINES]):
+        for delimiter in DELIMITERS:
+            if delimiter not in line or count_named_roles(names := split_line(line, delimiter)) < 2:
+                continue
+            roles = {role for each in names for role in role_ranks(each)}
+            if not {"symbol", "close"} <= roles or "time" in roles or any(map(bare_number, names)):
+                continue
+            rows = [_split_uncommented(each, delimiter) for each in lines]
+            found = [
+                k
+                for k in range(i + 1, len(rows))
+                if len(rows[k]) == len(names) and sum(map(_is_value, rows[k])) == 1 and any(rows[k])
+            ]
+            if len(found) > 1 and 2 * len(found) > sum(map(any, rows[i + 1 :])):
+                return ColumnSplit(delimiter, rows, len(names), found, (1.0, len(found), len(names)))
+    return None
 
 
 def _find_header_line(lines: Sequence[str]) -> int:
@@ -161,13 +183,15 @@ def is_data_row(row: Sequence[str]) -> bool:
     """Return whether a line has at least two numbers or dates."""
     values = 0
     for cell in row:
-        if _SYMBOL_CODE.fullmatch(cell):
-            continue
-        if (cell and cell[0] in "0123456789-+.($€£¥₹(−" and (bare_number(cell) or is_temporal(cell))) or (
-            cell and is_temporal(cell)
-        ):
-            values += 1
+        values += _is_value(cell)
     return values >= 2
+
+
+def _is_value(cell: str) -> bool:
+    """Return whether a cell is a number or a date."""
+    if not cell or _SYMBOL_CODE.fullmatch(cell):
+        return False
+    return (cell[0] in "0123456789-+.($€£¥₹(−" and bool(bare_number(cell))) or is_temporal(cell)
 
 
 def _is_clean_cell(cell: str) -> bool:
