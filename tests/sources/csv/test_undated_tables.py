@@ -50,7 +50,7 @@ def test_advice_for_undated_lists_works(tmp_path: Path) -> None:
     ],
 )
 def test_rows_that_need_a_date_are_named(tmp_path: Path, text: str) -> None:
-    with pytest.raises(DataError, match="no column has dates or times") as caught:
+    with pytest.raises(DataError, match="no column of dates or times") as caught:
         open_text(tmp_path, text)
     assert "--columns" not in caught.value.hint
 

@@ -72,15 +72,26 @@ def if_executions(names: Sequence[str]) -> str:
 
 
 def trade_columns(names: Sequence[str]) -> str:
-    """Return how ``--columns`` names the columns of trades, by their positions as far as names show them."""
-    ranks = [role_ranks(each) for each in names]
+    """Return how ``--columns`` names the columns of trades, by their positions if names show them."""
     by_column: dict[int, str] = {}
-    for word, role in (("time", "time"), ("symbol", "symbol"), ("price", "price"), ("size", "size")):
-        ranked = [(each[role], i) for i, each in enumerate(ranks) if role in each and i not in by_column]
-        if not ranked and role in {"time", "price"}:
+    for word, role, group in (
+        ("time", "time", ""),
+        ("symbol", "symbol", ""),
+        ("price", "price", "executed_price"),
+        ("size", "size", "executed_size"),
+    ):
+        ranked = [
+            (ranks[role], i)
+            for i, each in enumerate(names)
+            if role in (ranks := role_ranks(each)) and i not in by_column
+        ]
+        found = [i for _, i in sorted(ranked)] or [
+            i for i in columns_named(names, group) if i not in by_column
+        ]
+        if not found and word in {"time", "price"}:
             return "time,symbol,price,size"
-        if ranked:
-            by_column[min(ranked)[1]] = word
+        if found:
+            by_column[found[0]] = word
     return ",".join(by_column.get(i, "") for i in range(max(by_column) + 1))
 
 

@@ -47,14 +47,25 @@ def partial_range_columns(columns: Sequence[ColumnSample], layout: Layout) -> st
     return ",".join(names.get(i, "") for i in range(max(names) + 1))
 
 
-def close_columns(columns: Sequence[ColumnSample], layout: Layout) -> str:
+def close_columns(columns: Sequence[ColumnSample], layout: Layout, *, of_many: bool = False) -> str:
     """Return the names for ``--columns`` of a table with too few numbers for complete bars, else empty.
 
     The first column of numbers stands for the close.
+
+    Parameters
+    ----------
+    columns
+        The first cells of each column.
+    layout
+        The roles by name.
+    of_many
+        True for a table with enough numbers, none of which is called a price.
     """
     numeric = [i for i, cells in enumerate(columns) if cells.is_numeric and not is_running_number(cells)]
     dates = [i for i, cells in enumerate(columns) if cells.temporal_kind == "timestamp" and i not in numeric]
-    if not dates or not numeric or len(numeric) >= _MIN_BAR_COLUMNS:
+    if of_many:
+        numeric = [i for i in numeric if "time" not in role_ranks(layout.names[i])]
+    if not dates or not numeric or (len(numeric) >= _MIN_BAR_COLUMNS and not of_many):
         return ""
     if has_range(layout) and "close" not in layout.roles and len(numeric) > 1:
         return ""

@@ -11,6 +11,7 @@ from tickerlake.sources.csv.detect.columns.cells import ColumnSample, is_share_c
 from tickerlake.sources.csv.detect.columns.daily_list import as_daily_list
 from tickerlake.sources.csv.detect.columns.foreign import check_market_data
 from tickerlake.sources.csv.detect.columns.layout import (
+    PRICES,
     Layout,
     count_named_roles,
     normalize_name,
@@ -432,10 +433,14 @@ def _no_header_error(
         if "time" not in layout.roles and "clock" not in layout.roles
         else "the values do not show which column is which"
     )
+    names = close_columns(cells, layout) or "date,open,high,low,close,volume"
+    hint = f"Name the columns: --columns {names}"
+    if not any(each.temporal_kind for each in cells) and not _TIME_ROLES & set(layout.roles):
+        hint = f"Each row needs its date or time: add it. Then, if necessary: --columns {names}"
     return DataError(
         f"{name} has no header, and {problem}: "
         f"line {first_data_row + 1} is {lines[first_data_row][:80].strip()!r}.",
-        f"Name the columns: --columns {close_columns(cells, layout) or 'date,open,high,low,close,volume'}",
+        hint,
     )
 
 
@@ -477,6 +482,8 @@ def _missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[C
             f"(if a column is the {lacking.partition(',')[0]}, name all four)",
         )
     needs, example = _NEEDS[record_type]
+    if record_type == BAR and not set(PRICES) & set(layout.roles):
+        example = close_columns(cells, layout, of_many=True) or example
     return DataError(
         f"{name}, line {line}: no column for {', '.join(missing_roles(layout)) or 'date'} among {listed}.",
         f"{needs} If the columns have other names: --columns {example}",

@@ -6,6 +6,7 @@ from typing import Final
 from tickerlake.errors import DataError
 from tickerlake.model.schema import BAR
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample
+from tickerlake.sources.csv.detect.columns.close_names import is_close
 from tickerlake.sources.csv.detect.columns.foreign import EXECUTIONS_HINT
 from tickerlake.sources.csv.detect.columns.layout import role_ranks, split_words
 
@@ -49,10 +50,10 @@ def undated_error(
             f"{name} lists holdings (columns {listed}), or trades without their times: no column has dates.",
             EXECUTIONS_HINT,
         )
-    if record_type != BAR:
+    if record_type != BAR or not (ranges or any(map(is_close, names))):
         return None
     return DataError(
-        f"{name}, line {line}: no column has dates or times among {listed}.",
+        f"{name}, line {line}: no column of dates or times among {listed}.",
         "Add a column with the date of each row. If it is a list of one day, with one row for each symbol, "
         "add the date to its name: prices_2024-01-02.csv",
     )
