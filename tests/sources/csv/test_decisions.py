@@ -46,7 +46,7 @@ def test_each_warning_is_one_of_a_decision(tmp_path: Path) -> None:
     )
     source = open_csv(path)
     names = [each.name for each in source.decisions if each.warning]
-    assert names == ["header lines", "price scale", "zone"]
+    assert names == ["header lines", "price scale", "zone", "symbols"]
     assert sorted(source.warnings) == sorted(each.warning for each in source.decisions if each.warning)
 
 

@@ -408,3 +408,80 @@ def test_strict_refuses_a_symbol_that_is_made_up(tmp_path: Path) -> None:
     assert "derived from its name" in open_csv(path).warnings[0]
     with pytest.raises(DataError, match="--strict"):
         open_csv(path, Options(strict=True))
+
+
+@pytest.mark.parametrize(
+    "name",
+    """
+    get_stock_data fetch_prices load_data save_data update_data index_data backup closes concat df joined long
+    pivot temp wide df2 raw_3 my-closes to-plot dumped tmp foo
+    """.split(),
+)
+def test_a_word_is_no_ticker(name: str) -> None:
+    symbol, origin, warning = infer_symbol(f"{name}.csv")
+    assert symbol
+    assert (origin, "Specify it with --symbol" in warning) == ("file name", True)
+    assert infer_symbol(f"{name}.csv", folder="/data/MSFT") == ("MSFT", "folder", "")
+
+
+@pytest.mark.parametrize(
+    "name", "aapl tsla nvda_daily brk-b petr4 eurusd xbtusd spy msft.us nifty MSFT OPEN".split()
+)
+def test_a_ticker_in_lower_case_is_none_the_less_one(name: str) -> None:
+    symbol, origin, warning = infer_symbol(f"{name}.csv", folder="/data/GE")
+    assert (symbol.lower(), origin, warning) == (name.removesuffix("_daily").lower(), "file name", "")
+
+
+HEADER_AND_ROWS = "Date,Open,High,Low,Close,Volume\n" + "".join(
+    f"2024-01-{day:02},10.0,10.5,9.5,10.{day},{day}000\n" for day in (2, 3, 4, 5, 8, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("above", "symbol"),
+    [
+        ("# Stock data for QAA from 2024-01-02 to 2024-01-09\n# Total records: 6\n\n", "QAA"),
+        ("Symbol: QAA\n", "QAA"),
+        ("Ticker,QAA,,,,\n", "QAA"),
+        ("Symbol;7203.T\n", "7203.T"),
+        ("# Stock Symbol = BRK.B\n", "BRK.B"),
+        ("QAA Historical Data\n\n", "QAA"),
+        ("Prices for BTC/USD (UTC)\n", "BTC/USD"),
+        ("Stock code: 600000\n", "600000"),
+    ],
+)
+def test_the_lines_above_the_header_name_the_symbol(tmp_path: Path, above: str, symbol: str) -> None:
+    path = tmp_path / "fetch_prices.csv"
+    path.write_text(above + HEADER_AND_ROWS)
+    source = open_csv(path, Options())
+    assert (source.symbols, source.warnings) == ([symbol], [])
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "# Stock data for US markets\n",
+        "# Source: NASDAQ\n",
+        "Daily Prices\n",
+        "# data for QAA\n# data for QBB\n",
+        "# data for QAA, QBB and QCC\n",
+        "# Prices for S&P 500\n",
+        "Currency: USD\n",
+    ],
+)
+def test_other_lines_above_the_header_name_none(tmp_path: Path, above: str) -> None:
+    path = tmp_path / "fetch_prices.csv"
+    path.write_text(above + HEADER_AND_ROWS)
+    source = open_csv(path, Options())
+    assert source.symbols == ["FETCH"]
+    assert "--symbol" in source.warnings[0]
+
+
+def test_a_symbol_above_the_header_that_is_not_that_of_the_name_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "MSFT.csv"
+    path.write_text("Symbol: AAPL\n" + HEADER_AND_ROWS)
+    source = open_csv(path, Options())
+    assert source.symbols == ["MSFT"]
+    assert "line 1 says AAPL" in source.warnings[0]
+    path.write_text("# Stock data for MSFT from 2024-01-02\n" + HEADER_AND_ROWS)
+    assert open_csv(path, Options()).warnings == []

@@ -11,13 +11,14 @@ import polars as pl
 
 from tickerlake.errors import DataError
 from tickerlake.model.duration import DAY_NS, SECOND_NS
-from tickerlake.model.instrument import is_symbol, normalize_symbol
+from tickerlake.model.instrument import is_symbol, normalize_symbol, slug
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
 from tickerlake.sources.csv.detect.columns.symbol_column import is_vague_symbol_name
 from tickerlake.sources.csv.detect.daily_times import DailyChoice, DailyTimes, choose_daily_times
 from tickerlake.sources.csv.detect.file_name import infer_symbol, parse_file_name
 from tickerlake.sources.csv.detect.instruments import check_one_instrument
 from tickerlake.sources.csv.detect.options import Options
+from tickerlake.sources.csv.detect.preamble import find_preamble_symbol
 from tickerlake.sources.csv.detect.scan import DateEvidence, FileScan
 from tickerlake.sources.csv.detect.times.header_zone import (
     FROM_HEADER,
@@ -232,7 +233,20 @@ def choose_symbol(
     _check_one_symbol(scan, name)
     check_one_instrument(scan.head, scan.decimal_separator, name)
     text_file = scan.head.text_file
-    symbol, origin, warning = infer_symbol(text_file.name, text_file.file_name, folder)
+    above = find_preamble_symbol(scan.head.dialect.preamble)
+    try:
+        symbol, origin, warning = infer_symbol(text_file.name, text_file.file_name, folder)
+    except DataError:
+        if not above.symbol:
+            raise
+        symbol, origin, warning = "", "", above.symbol
+    if above.symbol and warning:
+        symbol, origin, warning = above.symbol, f"line {above.line}, above the header", ""
+    elif above.is_keyed and slug(above.symbol) not in slug(symbol) and slug(symbol) not in slug(above.symbol):
+        warning = (
+            f"{name}: the symbol is {symbol}, by its {origin}; line {above.line} says {above.symbol}. "
+            "Specify the right one with --symbol."
+        )
     if warning and (only := _only_passed_over(scan)):
         column, symbol = only
         origin = f"column {column}"

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_plain_symbol, is_symbol, normalize_symbol, slug
 from tickerlake.sources.csv.currencies import COINS, MAJOR_CURRENCIES, PRECIOUS_METALS, STABLECOINS
+from tickerlake.sources.csv.detect.name_words import is_common_word
 from tickerlake.sources.csv.detect.times.interval import parse_interval
 
 _SUFFIXES: Final = re.compile(r"\.(csv|txt|tsv|dat|prn|asc|gz|zst|bz2|xz|zip)$", re.IGNORECASE)
@@ -366,18 +367,21 @@ def infer_symbol(name: str, archive_name: str = "", folder: str = "") -> tuple[s
     DataError
         If the name contains nothing from which a symbol can be made.
     """
+    doubtful = ""
     for each in dict.fromkeys((name, archive_name)):
         if each and (symbol := parse_file_name(each).symbol):
-            return symbol, "file name", ""
+            if symbol in normalize_symbol(each) or not is_common_word(symbol.lower()):
+                return symbol, "file name", ""
+            doubtful = doubtful or symbol
     parts = PurePath(folder).parts
     for part in reversed(parts):
         key, equals, value = part.partition("=")
         value = normalize_symbol(unquote(value))
         if equals and key.lower() in _FOLDER_KEYS and is_symbol(value):
             return value, "folder", ""
-    if _is_generic_name(strip_extensions(name)) and (symbol := _folder_symbol(parts)):
+    if (doubtful or _is_generic_name(strip_extensions(name))) and (symbol := _folder_symbol(parts)):
         return symbol, "folder", ""
-    derived = _derive_symbol(name)
+    derived = doubtful or _derive_symbol(name)
     if not derived:
         raise DataError(f"{name} has no column with the symbol.", "Specify it: --symbol AAPL")
     warning = (
@@ -413,6 +417,11 @@ def _derive_symbol(name: str) -> str:
     words = [word for word in re.split(r"[\s_,;()\[\]@.-]+", text) if word and not _is_common_word(word)]
     own = slug(_fold_accents(" ".join(words))) if any(re.search(r"[^\W\d]", word) for word in words) else ""
     return own or slug(_fold_accents(strip_extensions(name)))
+
+
+def is_generic_word(word: str) -> bool:
+    """Return whether a word is one of vendors, intervals and the like, and never a symbol."""
+    return _is_generic_part(word, alone=True)
 
 
 def _is_common_word(word: str) -> bool:
