@@ -79,7 +79,7 @@ def test_lists_without_all_prices_are_closes(
     assert set(records["volume"]) == {Decimal(79761)}
     assert not {"open", "high", "low"} & set(records.columns)
     assert source.warnings == [
-        f"list.csv: no column has the {missing}: bars have the close alone, and {others} are stored as extra."
+        f"list.csv: no column has the {missing}: bars have the close alone (stored as extra: {others})."
     ]
 
 
@@ -152,6 +152,17 @@ def test_bars_in_any_currency(tmp_path: Path, unit: str) -> None:
 )
 def test_currencies_and_qualifiers_behind_names(name: str, role: str | None) -> None:
     assert next(iter(role_ranks(name)), None) == role
+
+
+@pytest.mark.parametrize("change", ["Change%", "% Change", "Chg %", "Pct_Change", "Percent Change"])
+def test_a_price_with_changes_is_no_statement(tmp_path: Path, change: str) -> None:
+    header = f"Date,Code,Name,Price,Change,{change}"
+    source = open_list(tmp_path, header, "2024-01-{day},{symbol},Some Plc,{close},0.1,0.7%")
+    assert closes(source) == [("QCOM", Decimal("14.1")), ("QQTY", Decimal("34.1"))]
+    try:
+        open_list(tmp_path, f"Date,Code,Worth,Change,{change}", "2024-01-{day},{symbol},{close},0.1,0.7%")
+    except DataError as error:
+        assert "statement" not in error.message  # noqa: PT017 - read or refused, but never a statement
 
 
 def test_a_statement_with_changes_stays_one(tmp_path: Path) -> None:

@@ -149,6 +149,16 @@ def test_lists_of_closes_take_the_date_of_the_name(tmp_path: Path, text: str, cl
     assert sorted(map(float, records["close"])) == closes
 
 
+def test_prices_beside_bid_and_ask_are_kept(tmp_path: Path) -> None:
+    rows = "".join(f"S{k},10.1,10.2,10,11,9,10.{k},50\n" for k in range(9))
+    header = "Symbol,Bid,Ask,Open,High,Low,Close,Volume"
+    source = open_list(tmp_path / "list_20260702.csv", f"{header}\n{rows}")
+    records = pl.concat([batch.records for batch in source.batches()])
+    assert set(map(float, records["high"])) == {11}
+    assert set(map(float, records["volume"])) == {50}
+    assert sorted(map(float, records["close"]))[:2] == [10.0, 10.1]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -44,6 +44,7 @@ from tickerlake.sources.csv.detect.columns.layout import PRICES, Layout, normali
 from tickerlake.sources.csv.detect.columns.partial_range import (
     choose_close,
     close_note,
+    find_range,
     may_be_complete,
     with_close_alone,
 )
@@ -320,7 +321,9 @@ class _CloseTable:
     def _detect_partial_range(self) -> Layout | None:
         """Detect closes in a list of symbols that has no open, no high or no low."""
         names, columns = self._names, self._columns
-        prices = {role: i for role, i in self._layout.roles.items() if role in RANGE_PRICES}
+        prices = find_range(names, columns)
+        if set(RANGE_PRICES) <= set(prices):
+            return None  # complete, but not seen as bars for another reason
         close = choose_close(names, columns, prices)
         if close is None or not self._is_daily() or not self._has_symbols:
             return None

@@ -9,6 +9,8 @@ from tickerlake.sources.csv.detect.columns.close_names import has_other_meaning,
 from tickerlake.sources.csv.detect.columns.layout import PRICES, Layout, role_ranks
 from tickerlake.sources.csv.detect.columns.partial_range import (
     choose_close,
+    find_range,
+    find_volume,
     has_market_words,
     may_be_complete,
     with_close_alone,
@@ -30,8 +32,12 @@ def as_daily_list(layout: Layout, columns: Sequence[ColumnSample]) -> Layout:
         return layout
     if set(PRICES) <= set(layout.roles):
         return replace(layout, record_type=BAR)
-    names, prices = layout.names, {role: i for role, i in layout.roles.items() if role in RANGE_PRICES}
+    names = layout.names
+    prices = find_range(names, columns)
     close = choose_close(names, columns, prices)
+    if close is not None and set(RANGE_PRICES) <= set(prices):
+        roles = {**layout.roles, **prices, "close": close, **find_volume(names, columns)}
+        return replace(layout, record_type=BAR, roles=roles)
     if (
         close is None
         or has_other_meaning(names)
@@ -40,4 +46,5 @@ def as_daily_list(layout: Layout, columns: Sequence[ColumnSample]) -> Layout:
         return layout
     if prices and may_be_complete(names, columns, {**prices, "close": close}):
         return layout
-    return with_close_alone(replace(layout, record_type=BAR), columns, close)
+    layout = replace(layout, record_type=BAR, roles={**layout.roles, **prices})
+    return with_close_alone(layout, columns, close)

@@ -1,5 +1,6 @@
 """Tables that are not bars, trades or quotes: recognized by names and values together, and refused. Pure."""
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
@@ -23,6 +24,9 @@ _BUY_SIDES: Final = frozenset("b bid bids buy buyer".split())
 _SELL_SIDES: Final = frozenset("a ask asks s sell seller offer offers".split())
 _QUOTE_SIDES: Final = frozenset("bid bids ask asks a offer offers".split())
 _VOLUME_WORDS: Final = frozenset({"volume", "vol", "v"})
+_RELATIVE_CHANGE: Final = re.compile(
+    r"(?i)ch(?:an)?ge?\.? *[(\[]?(?:%|pct|percent)|(?:%|pct|percent(?:age)?)[ _]*ch(?:an)?g"
+)
 _ONLY_TRADES: Final = "Only bars, trades and quotes are supported."
 EXECUTIONS_HINT: Final = (
     "Export the executions (fills) with their times, or prices from a vendor of market data."
@@ -273,10 +277,12 @@ def _find_book_by_prices(names: Sequence[str], cells: Sequence[ColumnSample], si
 
 
 def _ledger_columns(names: Sequence[str]) -> list[int]:
-    """Return the columns of an account's changes; next to a day's high, low or volume, they are a price's."""
+    """Return the columns of an account's changes, not of a price's (beside its high, volume or `Change%`)."""
     found = columns_named(names, "ledger")
     is_market = any(
-        {"open", "high", "low"} & set(role_ranks(each)) or _VOLUME_WORDS & set(split_words(each))
+        {"open", "high", "low"} & set(role_ranks(each))
+        or _VOLUME_WORDS & set(split_words(each))
+        or _RELATIVE_CHANGE.search(each)
         for each in names
     )
     return [i for i in found if not (is_market and "change" in split_words(names[i]))]

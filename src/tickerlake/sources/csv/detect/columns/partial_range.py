@@ -41,6 +41,26 @@ _MARKET_WORDS: Final = frozenset(
 _MIN_INSIDE_SHARE: Final = 0.95
 
 
+def find_range(names: Sequence[str], columns: Sequence[ColumnSample]) -> dict[str, int]:
+    """Return the columns that are called open, high and low."""
+    found: dict[str, int] = {}
+    for role in RANGE_PRICES:
+        ranked = [
+            (ranks[role], i)
+            for i, name in enumerate(names)
+            if columns[i].is_price_like and role in (ranks := role_ranks(name)) and not price_side(name)
+        ]
+        if ranked:
+            found[role] = min(ranked)[1]
+    return found
+
+
+def find_volume(names: Sequence[str], columns: Sequence[ColumnSample]) -> dict[str, int]:
+    """Return the role and the only column that is called a volume; empty if none or several are."""
+    volumes = [i for i, name in enumerate(names) if is_volume(name, names) and columns[i].is_numeric]
+    return {"volume": volumes[0]} if len(volumes) == 1 else {}
+
+
 def choose_close(names: Sequence[str], columns: Sequence[ColumnSample], roles: dict[str, int]) -> int | None:
     """Return the column of closes, or of last prices, which must lie between high and low; None if unclear.
 
@@ -93,9 +113,7 @@ def close_note(names: Sequence[str], roles: dict[str, int]) -> str:
     if not known:
         return ""
     missing = " and ".join(role for role in RANGE_PRICES if role not in roles)
-    return (
-        f"no column has the {missing}: bars have the close alone, and {', '.join(known)} are stored as extra."
-    )
+    return f"no column has the {missing}: bars have the close alone (stored as extra: {', '.join(known)})."
 
 
 def with_close_alone(layout: Layout, columns: Sequence[ColumnSample], close: int) -> Layout:
@@ -103,9 +121,7 @@ def with_close_alone(layout: Layout, columns: Sequence[ColumnSample], close: int
     names = layout.names
     roles = {role: i for role, i in layout.roles.items() if role not in {*RANGE_PRICES, "close", "volume"}}
     roles["close"] = close
-    volumes = [i for i, name in enumerate(names) if is_volume(name, names) and columns[i].is_numeric]
-    if len(volumes) == 1 and volumes[0] not in roles.values():
-        roles["volume"] = volumes[0]
+    roles |= find_volume(names, columns)
     reasons = {
         role: f"its name, {names[i].strip()}" for role, i in roles.items() if role in {"close", "volume"}
     }
