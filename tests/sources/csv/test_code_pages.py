@@ -27,6 +27,10 @@ TEXTS = {
         "date,name,close\n2024-01-02,Газпром нефть,160\n2024-01-02,Лукойл,7000\n",
         "a,b\nГАЗПРОМ,1\nСБЕРБАНК,1\nНОРНИКЕЛЬ,2\n",
     ],
+    "cp1253": [
+        "Ημερομηνία;Άνοιγμα;Υψηλό;Χαμηλό;Κλείσιμο;Όγκος;Αξία\n",
+        "date,name,close\n1,Εθνική Τράπεζα,5\n2,Μυτιληναίος,30\n",
+    ],
     "cp1250": [
         "Data;Otwarcie;Najwyższy;Najniższy;Zamknięcie;Wolumen\n",
         "date,name,close\n2024-01-02,Żabka Group,20\n2024-01-02,Spółka Łódź,3\n",

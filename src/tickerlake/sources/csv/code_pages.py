@@ -18,6 +18,7 @@ CODE_PAGES: Final = (
     "cp1254",
     "koi8_r",
     "cp866",
+    "cp1253",
 )
 """Encodings to try if a file is not UTF-8, the likelier ones first."""
 
@@ -25,6 +26,7 @@ _SAMPLE_BYTES: Final = 1 << 16
 _MAX_LINES: Final = 1000
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _CYRILLIC_WORD: Final = re.compile("[А-ЯЁІЇЄҐЎ]?[а-яёіїєґў]+|[А-ЯЁІЇЄҐЎ]+")
+_GREEK_WORD: Final = re.compile("[Α-ΫΆΈ-Ώ]?[α-ώΐ]+|[Α-ΫΆΈ-Ώ]+")
 _COMMON_CYRILLIC: Final = frozenset("оеаинтсрвлкмдп")
 _USUAL_COMMON_SHARE: Final = 0.6
 _SIGN: Final = re.compile(r"[’‘“”„™®°–—…·]|(?<![^\W\d_])[€£¥«»№©（）／－＋：、。「」【】〜￥％](?![^\W\d_])")
@@ -51,6 +53,9 @@ _USUAL_LEADS: Final[dict[str, tuple[range, ...]]] = {
 
 _RARE: Final = 0.2
 _UNCLEAR: Final = 0.5
+_GREEK_SHARE: Final = 0.75
+"""Less than that of Cyrillic words with usual letters."""
+
 _MIN_SHARE: Final = 0.05
 
 
@@ -107,6 +112,8 @@ def _count_usual(word: str, encoding: str) -> float:
             return 0.0
         common = sum(c in _COMMON_CYRILLIC for c in word.lower()) / len(word)
         return len(word) * (_UNCLEAR + (1 - _UNCLEAR) * min(1.0, common / _USUAL_COMMON_SHARE))
+    if any("\u0370" <= c <= "\u03ff" for c in foreign):
+        return _GREEK_SHARE * len(word) if _GREEK_WORD.fullmatch(word) else 0.0
     return len(foreign) * _fit_alphabet(word.lower(), encoding)
 
 
