@@ -95,6 +95,7 @@ _MAX_ODD_SHARE: Final = 0.05
 _MAX_LETTER_SHARE: Final = 1 / 3
 """Of many symbols some are also names: ``C``, ``V``, ``LOW``, ``CASH``."""
 
+_QUOTED_AMOUNT: Final = re.compile(r"(10{0,5})[ _]?([A-Z]{3})")
 _SEPARATORS: Final = re.compile(r"[._ :|-]")
 
 
@@ -134,9 +135,15 @@ def has_other_meaning(names: Sequence[str]) -> bool:
     return bool(words & {word for each in others for word in split_words(each)})
 
 
+def quoted_amount(name: str) -> int:
+    """Return how many units of a currency a rate is of, by its name: 100 of ``100JPY``; 0 of other names."""
+    match = _QUOTED_AMOUNT.fullmatch(name)
+    return int(match[1]) if match and match[2].lower() in CURRENCIES else 0
+
+
 def is_currency(name: str) -> bool:
     """Return whether a name is the code of a currency, a precious metal or a coin."""
-    return name.lower() in CURRENCIES | PRECIOUS_METALS | STABLECOINS | COINS
+    return bool(quoted_amount(name)) or name.lower() in CURRENCIES | PRECIOUS_METALS | STABLECOINS | COINS
 
 
 def is_money(name: str) -> bool:
@@ -154,6 +161,8 @@ def is_symbol_name(name: str, *, alone: bool = False) -> bool:
     """
     name = name.strip()
     pattern = _SYMBOL_NAME.fullmatch(name) or _SPACED_SYMBOL_NAME.fullmatch(name)
+    if quoted_amount(name):
+        return True
     if not pattern or not is_symbol(name):
         return False
     if not re.search("[A-Z]", name):

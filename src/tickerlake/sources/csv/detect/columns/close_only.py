@@ -38,6 +38,7 @@ from tickerlake.sources.csv.detect.columns.close_names import (
     is_volume,
     is_word,
     may_be_symbols,
+    quoted_amount,
     split_symbol,
 )
 from tickerlake.sources.csv.detect.columns.layout import PRICES, Layout, normalize_name, role_ranks
@@ -245,6 +246,9 @@ class _CloseTable:
 
     def detect_wide(self) -> Layout | None:
         """Detect a column for each symbol, named by it."""
+        rates = [i for i in self._values if quoted_amount(self._names[i].strip())]
+        if len(rates) > 1 and all(map(self._is_number_or_text, set(self._values) - set(rates))):
+            self._values = rates
         names = [self._names[i].strip() for i in self._values]
         note = check_tickers(names, [self._columns[i] for i in self._values]) if self._is_daily() else None
         if note is None and not may_be_symbols(names):
@@ -257,7 +261,11 @@ class _CloseTable:
         self._check_prices(names)
         self._check_several_instruments(names)
         panels = {name: {"close": i} for name, i in zip(names, self._values, strict=True)}
-        return self._to_layout(panels, note or self._growth_note())
+        return self._to_layout(panels, note or _amounts_note(names) or self._growth_note())
+
+    def _is_number_or_text(self, index: int) -> bool:
+        """Return whether a column has running numbers or texts, as of the tables that rates are from."""
+        return is_running_number(self._columns[index]) or not self._columns[index].is_numeric
 
     def _check_several_instruments(self, names: Sequence[str]) -> None:
         """Raise an error if columns may be prices of one instrument: open to close, or buying and selling."""
@@ -538,6 +546,17 @@ ADJUSTED_NOTE: Final = (
     "no column has closes; the prices are its adjusted closes. To confirm that: --columns date,close"
 )
 """Said of a table with nothing but adjusted closes."""
+
+
+def _amounts_note(names: Sequence[str]) -> str:
+    """Return a note if rates are of several units of their currency: 100 yen."""
+    several = [name for name in names if quoted_amount(name) > 1]
+    if not several:
+        return ""
+    return (
+        f"{', '.join(several[:3])}: the rates are of as many units of the currency as the name says; "
+        "they are not divided."
+    )
 
 
 def _hint(names: Sequence[str]) -> str:

@@ -34,9 +34,12 @@ from tickerlake.sources.csv.detect.lines.list_section import (
     last_row,
     name_other_tables,
 )
+from tickerlake.sources.csv.detect.lines.metadata import names_columns
 from tickerlake.sources.csv.detect.lines.named_columns import (
     check_named_numbers,
+    check_named_symbols,
     check_named_times,
+    split_named_symbols,
     unusable_names_error,
 )
 from tickerlake.sources.csv.detect.lines.sections import detect_section, find_sections
@@ -259,6 +262,7 @@ def _detect_dialect(
         return _dialect_with_names(name, lines, split, cells, decimal_separators, list(columns))
     header = find_header(split, first_data_row)
     if header is None:
+        _check_no_header(name, split, first_data_row)
         layout = detect_roles([""] * split.field_count, cells)
         if not layout.record_type:
             raise _no_header_error(name, lines, first_data_row, layout, cells)
@@ -389,10 +393,19 @@ def _dialect_with_names(
             "Name each column; leave unknown ones empty.",
         )
     names = names + [""] * (split.field_count - len(names))
-    layout = as_daily_list(detect_roles(names, cells), cells)
+    symbols, bare_names = split_named_symbols(names)
+    if any(symbols):
+        used = [
+            each if name else ColumnSample([""] * len(each.strings))
+            for name, each in zip(names, cells, strict=True)
+        ]
+        layout = replace(detect_roles(bare_names, used, symbols), names=tuple(names))
+    else:
+        layout = as_daily_list(detect_roles(names, cells), cells)
     if "high" not in layout.price_roles and set(RANGE_PRICES) & set(map(normalize_name, names)):
         layout = replace(layout, record_type="")  # who names the open wants all four
     check_named_times(name, names, layout, cells)
+    check_named_symbols(name, names, cells)
     if not layout.record_type:
         check_named_numbers(name, names, cells)
         raise unusable_names_error(name, names, layout, cells)
@@ -416,6 +429,19 @@ def _dialect_with_names(
         headers,
         tuple(lines[: start - len(header)]),
     )
+
+
+def _check_no_header(name: str, split: ColumnSplit, first_data_row: int) -> None:
+    """Raise an error if a line above the rows names the columns in unknown words."""
+    lines = range(max(0, first_data_row - HEADER_SEARCH_LINES), first_data_row)
+    for i in reversed(lines):
+        if names_columns(split.rows[i], split.field_count):
+            words = ", ".join(cell for cell in split.rows[i][:8] if cell)
+            raise DataError(
+                f"{name}, line {i + 1}: no name of a column is known among {words}.",
+                "Name the columns: --columns date,open,high,low,close,volume, or those of closes: "
+                "--columns date,close",
+            )
 
 
 def _no_header_warning(name: str, layout: Layout) -> str:

@@ -8,7 +8,7 @@ from tickerlake.errors import DataError
 from tickerlake.model.instrument import is_plain_symbol, normalize_symbol
 from tickerlake.model.schema import BAR
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, complete_rows
-from tickerlake.sources.csv.detect.columns.close_names import may_be_symbols
+from tickerlake.sources.csv.detect.columns.close_names import may_be_symbols, quoted_amount
 from tickerlake.sources.csv.detect.columns.layout import (
     DATE_RESTS,
     PRICES,
@@ -20,6 +20,7 @@ from tickerlake.sources.csv.detect.columns.layout import (
 from tickerlake.sources.csv.detect.columns.roles import detect_roles
 from tickerlake.sources.csv.detect.columns.wide import complete_symbols, split_panel_names
 from tickerlake.sources.csv.detect.lines.close_header import find_close_header
+from tickerlake.sources.csv.detect.lines.metadata import find_metadata_header
 from tickerlake.sources.csv.detect.lines.split_lines import HEADER_SEARCH_LINES, ColumnSplit, forward_fill
 from tickerlake.sources.csv.detect.times.dates import is_temporal, is_timestamp
 from tickerlake.sources.csv.numbers import bare_number, is_missing
@@ -44,12 +45,16 @@ def find_header(split: ColumnSplit, first_data_row: int) -> tuple[list[int], lis
         return None
     if closes := find_close_header(split.rows, above, split.field_count):
         return closes
+    if described := find_metadata_header(split.rows, above, split.field_count):
+        return described
     role_counts = {i: count_named_roles(split.rows[i]) for i in above}
     best = max(above, key=lambda i: (role_counts[i], i))
     if role_counts[best] < 2:
         # a row without a value, such as `2024-01-01,.`, does not count as one
         names = [i for i in above if not is_temporal(split.rows[i][0]) or not _is_missing_row(split.rows[i])]
         last = names[-1] if names else above[-1]
+        if rates := _rates_header(split, names):
+            return rates
         if split_panel_names(split.rows[last]) is not None:
             return [last], [], list(split.rows[last])
         # a header in unknown words: as wide as the rows, and without values
@@ -64,6 +69,15 @@ def find_header(split: ColumnSplit, first_data_row: int) -> tuple[list[int], lis
         return None
     multi_line = _multi_level_header(split, above, best) or _index_header(split, above, best)
     return multi_line or ([best], [], list(split.rows[best]))
+
+
+def _rates_header(split: ColumnSplit, above: list[int]) -> tuple[list[int], list[str], list[str]] | None:
+    """Read a header of currencies with their amounts (``1USD``, ``100JPY``), and the lines below it."""
+    for i in above:
+        row = split.rows[i]
+        if len(row) == split.field_count and sum(map(bool, map(quoted_amount, row))) > 1:
+            return list(range(i, above[-1] + 1)), [], list(row)
+    return None
 
 
 def _is_missing_row(row: Sequence[str]) -> bool:

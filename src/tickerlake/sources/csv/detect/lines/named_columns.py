@@ -1,11 +1,13 @@
 """Columns that the user names, and why they are not those of bars, trades or quotes. Pure."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
 from tickerlake.errors import UsageError
+from tickerlake.model.instrument import is_symbol, normalize_symbol, symbol_problem
 from tickerlake.model.schema import RANGE_PRICES
-from tickerlake.sources.csv.detect.columns.cells import ColumnSample
+from tickerlake.sources.csv.detect.columns.cells import MIN_SHARE, ColumnSample
 from tickerlake.sources.csv.detect.columns.layout import Layout, normalize_name, role_ranks
 
 _TIME_ROLES: Final = frozenset({"time", "clock"})
@@ -36,11 +38,57 @@ def check_named_times(file: str, names: Sequence[str], layout: Layout, cells: Se
     UsageError
         If dates were found elsewhere or nowhere.
     """
+    for i, name in enumerate(names):
+        if normalize_name(name) == "time" and cells[i].non_missing and not _may_be_time(cells[i]):
+            raise _mismatch_error(file, names, i, "times", cells)
     used = {i for role, i in layout.roles.items() if role in _TIME_PARTS}
     named = [i for i, name in enumerate(names) if _TIME_ROLES & set(role_ranks(name))]
     if not named or used & set(named):
         return
     raise _mismatch_error(file, names, named[0], "dates", cells)
+
+
+def _may_be_time(cells: ColumnSample) -> bool:
+    """Return whether cells may be times or parts of them: these have no fraction, or count from 1970."""
+    return bool(cells.temporal_kind) or cells.share_where(_is_decimal) < MIN_SHARE
+
+
+def split_named_symbols(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split the names ``AAPL:close`` into symbols and roles, if a name is of this form.
+
+    Raises
+    ------
+    UsageError
+        If the text before the colon is not a symbol.
+    """
+    pairs = [
+        re.fullmatch(r"(.+):\s*(open|high|low|close|volume|adj ?close)", name, re.IGNORECASE)
+        for name in names
+    ]
+    symbols = [normalize_symbol(pair[1]) if pair else "" for pair in pairs]
+    for symbol in filter(None, symbols):
+        if not is_symbol(symbol):
+            raise UsageError(
+                f"--columns: {symbol!r} is no symbol: {symbol_problem(symbol)}.", "Write it as AAPL:close."
+            )
+    return symbols, [pair[2] if pair else name for pair, name in zip(pairs, names, strict=True)]
+
+
+def check_named_symbols(file: str, names: Sequence[str], cells: Sequence[ColumnSample]) -> None:
+    """Raise an error if a column that the user calls symbol has decimal numbers.
+
+    Raises
+    ------
+    UsageError
+        Naming the column.
+    """
+    for i, name in enumerate(names):
+        if normalize_name(name) == "symbol" and cells[i].share_where(_is_decimal) >= MIN_SHARE:
+            raise _mismatch_error(file, names, i, "symbols", cells)
+
+
+def _is_decimal(text: str) -> bool:
+    return re.fullmatch(r"[-+]?\d{0,8}[.,]\d+", text) is not None
 
 
 def check_named_numbers(file: str, names: Sequence[str], cells: Sequence[ColumnSample]) -> None:
@@ -92,11 +140,7 @@ def _mismatch_error(
 ) -> UsageError:
     texts = cells[index].non_missing
     values = f"values such as {texts[0][:40]!r}" if texts else "nothing"
-    fits = [
-        str(i + 1)
-        for i, each in enumerate(cells)
-        if (each.temporal_kind == "timestamp" if what == "dates" else each.is_price_like)
-    ]
+    fits = [str(i + 1) for i, each in enumerate(cells) if _may_hold(each, what)]
     where = ""
     if fits:
         where = f" Of {len(cells)} columns, {', '.join(fits[:_MAX_SHOWN])} may hold {what}."
@@ -104,6 +148,14 @@ def _mismatch_error(
         f"--columns calls column {index + 1} of {file} {names[index]}; it holds no {what}, but {values}.",
         f"Write the names in the order of the columns, and leave those without a meaning empty.{where}",
     )
+
+
+def _may_hold(cells: ColumnSample, what: str) -> bool:
+    if what == "numbers":
+        return cells.is_price_like
+    if what == "symbols":
+        return cells.is_symbol_like and not cells.is_numeric and not cells.temporal_kind
+    return cells.temporal_kind == "timestamp" or (what == "times" and cells.temporal_kind == "clock")
 
 
 def _with_symbol(names: Sequence[str], cells: Sequence[ColumnSample]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample
+from tickerlake.sources.csv.detect.columns.close_names import quoted_amount
 from tickerlake.sources.csv.detect.columns.layout import count_named_roles, role_ranks
 from tickerlake.sources.csv.detect.times.dates import is_temporal
 from tickerlake.sources.csv.not_csv import no_rows_error
@@ -160,6 +161,7 @@ def _split_lines(lines: Sequence[str], delimiter: str) -> ColumnSplit:
         return ColumnSplit(delimiter, rows, 0, [], (0.0, 0, 0))
     field_count = Counter(len(rows[i]) for i in data_rows).most_common(1)[0][0]
     data_rows = [i for i in range(len(rows)) if len(rows[i]) == field_count and is_data_row(rows[i])]
+    data_rows = _without_metadata(rows, data_rows)
     scored_rows = data_rows[:_MAX_SCORED_LINES]
     cells = [cell for i in scored_rows for cell in rows[i]]
     clean = sum(_is_clean_cell(cell) for cell in cells) / len(cells)
@@ -168,6 +170,17 @@ def _split_lines(lines: Sequence[str], delimiter: str) -> ColumnSplit:
     return ColumnSplit(
         delimiter, rows, field_count, data_rows, (round(quality, 2), len(scored_rows), field_count)
     )
+
+
+def _without_metadata(rows: list[list[str]], data_rows: list[int]) -> list[int]:
+    """Return the lines with data without those above the first row that describe columns by dates.
+
+    Such as ``Publication date,24-Jul-2026,24-Jul-2026``, where rows begin with a date.
+    """
+    dated = [i for i in data_rows[:_MAX_SCORED_LINES] if is_temporal(rows[i][0])]
+    if not dated or 2 * len(dated) < min(len(data_rows), _MAX_SCORED_LINES):
+        return data_rows
+    return [i for i in data_rows if i >= dated[0] or not re.search(r"[^\W\d]{3}", rows[i][0])]
 
 
 def _split_uncommented(line: str, delimiter: str) -> list[str]:
@@ -189,7 +202,7 @@ def is_data_row(row: Sequence[str]) -> bool:
 
 def _is_value(cell: str) -> bool:
     """Return whether a cell is a number or a date."""
-    if not cell or _SYMBOL_CODE.fullmatch(cell):
+    if not cell or _SYMBOL_CODE.fullmatch(cell) or quoted_amount(cell):
         return False
     return (cell[0] in "0123456789-+.($€£¥₹(−" and bool(bare_number(cell))) or is_temporal(cell)
 
