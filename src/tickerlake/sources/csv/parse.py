@@ -18,7 +18,8 @@ from tickerlake.sources.csv.detect.columns.layout import DECIMAL_ROLES, PRICES, 
 from tickerlake.sources.csv.detect.columns.trade_sizes import FILLED, FILLED_PATTERN, UNIT_PATTERN
 from tickerlake.sources.csv.detect.daily_times import DailyTimes, to_local
 from tickerlake.sources.csv.detect.head import FileHead
-from tickerlake.sources.csv.detect.lines.rows import FIELD_COUNT, LINE, RAW, SKIPPED, ChunkRows
+from tickerlake.sources.csv.detect.lines.dialect import FIELD_COUNT
+from tickerlake.sources.csv.detect.lines.rows import LINE, RAW, SKIPPED, ChunkRows
 from tickerlake.sources.csv.detect.repeated_hours import RepeatedHours, read_local_times
 from tickerlake.sources.csv.detect.sentinels import PRICE_ROLES, clear_sentinels
 from tickerlake.sources.csv.detect.times.interval import period_start
@@ -340,7 +341,7 @@ class Parser:
         """Return the conditions for rejecting a row and their reasons; the first one that holds counts."""
         checks: list[Check] = []
         if not uniform:
-            checks.append((pl.col(FIELD_COUNT) != self.head.dialect.field_count, RejectReason.FIELD_COUNT))
+            checks.append((~self.head.dialect.is_complete(), RejectReason.FIELD_COUNT))
         checks += [
             (
                 ~pl.col(f"_state_{column}").is_in(list(texts)),
@@ -459,6 +460,11 @@ class Parser:
         return values
 
 
+_CODES_OF_ONE_LETTER: Final = "^@[A-Z0-9 ]{0,3}$"
+"""Sale conditions as the consolidated tape writes them: the first of four places is the settlement."""
+
+_SHORT_CODES: Final = "^@?[A-Z0-9]{0,3}(?: +[A-Z0-9]{1,3})+$"
+
 _COLUMN_TYPES: Final = {
     record_type: {field.name: polars_type(field.type) for field in fields(record_type)}
     for record_type in (BAR, TRADE, QUOTE)
@@ -511,10 +517,15 @@ def _map_values(column: str, table: dict[str, str], default: str) -> pl.Expr:
 
 
 def _split_list(column: str) -> pl.Expr:
-    """Return the items of a text such as ``14,37,41`` or ``['R', 'I']``."""
-    bare = pl.col(column).str.replace_all(r"[\[\]'\" ]", "")
-    return (
-        pl.when(bare == "")
-        .then(pl.lit([], pl.List(pl.String)))
-        .otherwise(bare.str.replace_all(r"[;|@]", ",").str.strip_chars(",").str.split(","))
+    """Return the items of a text such as ``14,37,41``, ``['R', 'I']``, ``ET XT`` or ``@FTI``."""
+    bare = pl.col(column).str.replace_all(r"[\[\]'\"]", "").str.strip_chars()
+    items = (
+        pl.when(bare.str.contains(_CODES_OF_ONE_LETTER))
+        .then(bare.str.replace_all("(.)", "${1},"))
+        .when(bare.str.contains(_SHORT_CODES))
+        .then(bare.str.replace_all(" ", ","))
+        .otherwise(bare.str.replace_all(r"[;|]", ","))
+        .str.replace_all(r"\s*(?:,\s*)+", ",")
+        .str.strip_chars(",")
     )
+    return pl.when(items == "").then(pl.lit([], pl.List(pl.String))).otherwise(items.str.split(","))

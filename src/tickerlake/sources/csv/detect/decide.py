@@ -33,6 +33,7 @@ from tickerlake.sources.csv.detect.times.interval import (
     share_true,
 )
 from tickerlake.sources.csv.detect.times.order import TimeOrder
+from tickerlake.sources.csv.detect.times.zone_column import settle_zones
 from tickerlake.sources.csv.timeform import TimeFormat
 from tickerlake.sources.csv.zones import zone_from_file_name, zone_from_symbols
 
@@ -461,8 +462,9 @@ def choose_zone(
     columns = _time_columns(scan)
     if zone:
         warning = ""
-        if origin == FROM_HEADER:
-            warning = check_header_zone(name, columns, zone, scan.evidence[0].order)
+        if origin == FROM_HEADER or (len(scan.zones) == 1 and not options.tz):
+            texts = columns if origin == FROM_HEADER else sorted(scan.zones)
+            warning = check_header_zone(name, texts, zone, scan.evidence[0].order)
         return Decision(ZoneChoice(replace(time_format, zone=zone), zone), origin, warning)
     check_not_local(name, columns)
     return Decision(
@@ -481,10 +483,19 @@ def _known_zone(scan: FileScan, options: Options, symbols: Sequence[str]) -> tup
         (options.tz or "", "--tz"),
         (layout.vendor_layout.zone if layout.vendor_layout else "", "the vendor's layout"),
         zone_from_file_name(scan.head.text_file.name),
+        _zone_of_rows(scan, options),
         *(header_zone(column, venue) for column in _time_columns(scan)),
         (venue, "the venue in the symbol's suffix"),
     ]
     return next(((zone, origin) for zone, origin in candidates if zone), ("", ""))
+
+
+def _zone_of_rows(scan: FileScan, options: Options) -> tuple[str, str]:
+    """Return the time zone that a column has on all rows, and where it comes from."""
+    layout = scan.head.dialect.layout
+    if options.tz or "zone" not in layout.roles:
+        return "", ""
+    return settle_zones(scan.head.text_file.file_name, layout.names[layout.roles["zone"]], {*scan.zones})
 
 
 def _time_columns(scan: FileScan) -> list[str]:

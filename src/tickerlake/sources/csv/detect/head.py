@@ -72,10 +72,17 @@ class FileHead:
         return read_rows(chunk, self.dialect, columns, number_columns)
 
     def time_expr(self) -> pl.Expr:
-        """Return the text of a row's date, with its time of day if that has a separate column.
+        """Return the text of a row's date, with time of day and offset if these have separate columns.
 
         It may have spaces around it.
         """
+        local, layout = self._local_time_expr(), self.dialect.layout
+        if "offset" not in layout.roles:
+            return local
+        offset = pl.col(layout.column_id("offset")).str.strip_chars()
+        return pl.concat_str(local.str.strip_chars(), pl.lit(" "), offset)
+
+    def _local_time_expr(self) -> pl.Expr:
         layout = self.dialect.layout
         if "time" in layout.roles:
             date = pl.col(layout.column_id("time"))

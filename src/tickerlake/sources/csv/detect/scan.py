@@ -16,19 +16,26 @@ from tickerlake.sources.csv.detect.head import FileHead
 from tickerlake.sources.csv.detect.lines.broken_cell_watch import BrokenCells, BrokenCellWatch
 from tickerlake.sources.csv.detect.lines.dialect import count_names
 from tickerlake.sources.csv.detect.lines.header_watch import HeaderWatch
-from tickerlake.sources.csv.detect.lines.rows import FIELD_COUNT, LINE, SKIPPED, ChunkRows
+from tickerlake.sources.csv.detect.lines.rows import LINE, SKIPPED, ChunkRows
 from tickerlake.sources.csv.detect.lines.split_lines import HEAD_LINES
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.times.dates import candidate_time_formats
 from tickerlake.sources.csv.detect.times.order import TimeOrder
-from tickerlake.sources.csv.numbers import possible_decimal_separators
+from tickerlake.sources.csv.numbers import is_missing, possible_decimal_separators
 from tickerlake.sources.csv.symbols import resolve_symbols
 from tickerlake.sources.csv.timeform import EARLIEST_CERTAIN_NS, TimeFormat, count_foreign_epochs
 
 _MAX_VALUES_CHECKED: Final = 2_000_000
 """After this many values, the decimal separator stays ambiguous: it bounds the time for each file."""
 
+_OTHER_ROLES: Final = ("symbol", "suffix", "zone", "offset")
+_SIGNS_OF_TIMES: Final = (
+    (r":\d\d\.\d{1,9}\b", "."),
+    (r":\d\d,\d{1,9}\b", ","),
+    (r"^\d{4}\.\d\d\.\d\d(?: |$)|^\d{8} \d", "."),
+)
 _MAX_EXAMPLES: Final = 2
+_MAX_ZONES: Final = 10
 
 
 @dataclass
@@ -92,6 +99,8 @@ class FileScan:
         Some values of the columns that are passed over as the symbol, see `Layout.passed_over`.
     warnings
         What is said of rows behind the first lines.
+    zones
+        The texts in the column of time zones, if there is one.
     """
 
     head: FileHead
@@ -103,6 +112,7 @@ class FileScan:
     columns_with_values: frozenset[int] = frozenset()
     passed_over: dict[int, set[str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    zones: frozenset[str] = frozenset()
 
 
 def scan_file(
@@ -141,7 +151,17 @@ def scan_file(
     layout = head.dialect.layout
     roles = [
         layout.roles[role]
-        for role in ("time", *DATE_RESTS, "clock", "subsecond", *DATE_PARTS, "symbol", "suffix")
+        for role in (
+            "time",
+            *DATE_RESTS,
+            "clock",
+            "subsecond",
+            *DATE_PARTS,
+            "symbol",
+            "suffix",
+            "zone",
+            "offset",
+        )
         if role in layout.roles
     ]
     separators = _DecimalSeparatorDetector(head)
@@ -153,6 +173,7 @@ def scan_file(
     with_values: set[int] = set()
     panels = max(1, len(layout.panels))
     passed_over: dict[int, set[str]] = {column: set() for column in layout.passed_over}
+    zones: set[str] = set()
 
     def read_chunk(chunk: Chunk) -> tuple[Chunk, tuple[ChunkRows, pl.DataFrame, BrokenCells] | None]:
         if head.text_file.encoding == "utf-8" and not is_utf8(chunk.data):
@@ -171,6 +192,8 @@ def scan_file(
             )
         rows, candidates, broken = read
         on_bytes(meter.size)
+        if "zone" in layout.roles:
+            zones.update(_find_zones(head, rows))
         index.append(Extent(chunk.offset, chunk.length, chunk.first_line, rows.frame.height * panels))
         separators.add(rows.frame)
         headers.check(candidates)
@@ -219,7 +242,15 @@ def scan_file(
         frozenset(with_values),
         passed_over,
         broken_cells.warnings,
+        frozenset(zones),
     )
+
+
+def _find_zones(head: FileHead, rows: ChunkRows) -> list[str]:
+    """Return the different texts in the column of time zones."""
+    frame = rows.frame if rows.uniform else rows.frame.filter(~pl.col(SKIPPED))
+    texts = frame.get_column(head.dialect.layout.column_id("zone")).str.strip_chars().unique().drop_nulls()
+    return [text for text in texts.head(_MAX_ZONES) if not is_missing(text)]
 
 
 def _volume_columns(layout: Layout) -> set[int]:
@@ -243,6 +274,7 @@ class _DecimalSeparatorDetector:
         self._candidates = set(head.dialect.decimal_separators)
         self._values_checked = 0
         self._columns = [f"c{i}" for i in head.dialect.layout.decimal_columns]
+        self._sign_of_times = _find_sign_of_times(head) if self.is_ambiguous else ""
 
     @property
     def is_ambiguous(self) -> bool:
@@ -257,6 +289,9 @@ class _DecimalSeparatorDetector:
         for column in self._columns:
             texts = rows.get_column(column).unique().to_list()
             self._values_checked += len(texts)
+            other = {".": ",", ",": "."}.get(self._sign_of_times, "")
+            if other and any(other in (text or "") for text in texts):
+                self._sign_of_times = ""
             possible = possible_decimal_separators(texts, self._delimiter)
             if len(possible) == 1 and any("." in text or "," in text for text in texts):
                 self._candidates = possible
@@ -264,6 +299,8 @@ class _DecimalSeparatorDetector:
 
     def resolve(self) -> str:
         """Return the decimal separator."""
+        if self.is_ambiguous and self._sign_of_times:
+            return self._sign_of_times
         if self.is_ambiguous:
             raise DataError(
                 f"{self._name}: the decimal separator is ambiguous: numbers such as 1,234 or 1.234 "
@@ -273,15 +310,26 @@ class _DecimalSeparatorDetector:
         return next(iter(self._candidates))
 
 
+def _find_sign_of_times(head: FileHead) -> str:
+    """Return the decimal separator that the times of the same rows suggest, empty if they suggest none.
+
+    Fractions of seconds have it. Dates such as 2024.09.02 and 20240902 000000 are those of programs that
+    write no thousands.
+    """
+    if head.first_rows.is_empty():
+        return ""
+    texts = head.first_rows.select(text=head.time_expr().str.strip_chars()).get_column("text").drop_nulls()
+    for pattern, sign in _SIGNS_OF_TIMES:
+        if not texts.is_empty() and texts.str.contains(pattern).all():
+            return sign
+    return ""
+
+
 def select_times(head: FileHead, rows: ChunkRows) -> pl.DataFrame:
     """Return line, time, symbol and the columns that may repeat the date, of rows with all fields."""
     layout = head.dialect.layout
     symbol = head.symbol_expr().str.strip_chars() if "symbol" in layout.roles else pl.lit("")
-    frame = (
-        rows.frame
-        if rows.uniform
-        else rows.frame.filter(~pl.col(SKIPPED) & (pl.col(FIELD_COUNT) == head.dialect.field_count))
-    )
+    frame = rows.frame if rows.uniform else rows.frame.filter(~pl.col(SKIPPED) & head.dialect.is_complete())
     complete = frame.select(
         LINE,
         head.time_expr().alias("time"),

@@ -50,6 +50,7 @@ from tickerlake.sources.csv.detect.columns.values import infer_roles, infer_time
 from tickerlake.sources.csv.detect.columns.vocabulary import columns_named
 from tickerlake.sources.csv.detect.columns.wide import split_panel_names
 from tickerlake.sources.csv.detect.times.dates import are_midnights, has_time, has_zone, is_excel_serial
+from tickerlake.sources.csv.detect.times.zone_column import find_zone_columns
 from tickerlake.sources.csv.zones import zone_from_header
 
 _MIN_CONSTANT_ROWS: Final = 5
@@ -368,11 +369,23 @@ class _NameDetector:
                 index = find_base_currency(self.assignment)
             if index is not None and index not in roles.values():
                 self.assignment.assign_by_name(role, index)
+        self._assign_zone()
         contract_month = find_contract_month(self.assignment, self._ranks, record_type)
         if contract_month is not None and "suffix" not in roles:
             self.assignment.assign_by_name("suffix", contract_month)
         if "suffix" in roles and "symbol" not in roles:
             del roles["suffix"]
+
+    def _assign_zone(self) -> None:
+        """Assign columns with the zone or the offset of each row, unless the times have their own."""
+        roles = self.assignment.roles
+        if "time" in roles and any(map(has_zone, self._columns[roles["time"]].non_missing[:1])):
+            return
+        zones, offsets = find_zone_columns(self._names, self._columns)
+        if offsets is not None and zones is None and self._has_time_of_day():
+            self.assignment.assign_by_name("offset", offsets)
+        if zones is not None:
+            self.assignment.assign_by_name("zone", zones)
 
     def passed_over(self) -> tuple[int, ...]:
         """Return the columns that may have a symbol, but show none in the first rows."""

@@ -1,9 +1,12 @@
 """Delimiter, header and columns of a file, detected from its first lines. Pure."""
 
+from collections import Counter
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
+
+import polars as pl
 
 from tickerlake.errors import DataError, UsageError
 from tickerlake.model.schema import BAR, QUOTE, RANGE_PRICES, TRADE
@@ -17,6 +20,7 @@ from tickerlake.sources.csv.detect.columns.layout import (
     normalize_name,
     role_ranks,
 )
+from tickerlake.sources.csv.detect.columns.options import check_no_option_legs
 from tickerlake.sources.csv.detect.columns.roles import detect_roles
 from tickerlake.sources.csv.detect.columns.totals import check_prices_are_no_totals
 from tickerlake.sources.csv.detect.columns.trade_roles import guess_record_type, missing_roles
@@ -50,6 +54,7 @@ from tickerlake.sources.csv.detect.lines.split_lines import (
     ColumnSplit,
     choose_split,
     column_samples,
+    is_data_row,
     numeric_cells,
     split_line,
 )
@@ -62,6 +67,16 @@ MAX_COLUMNS: Final = 2000
 """Wider tables are not prices; every column costs time and memory in detection."""
 _MAX_LINE_LENGTH: Final = 64 * MAX_COLUMNS
 """A longer line is not looked at when the format is detected; among the rows, it is rejected."""
+
+_MIN_SHORT_ROWS: Final = 3
+_OPTIONAL_ROLES: Final = frozenset(
+    """
+    volume vwap trade_count adj_close bid_size ask_size sequence trade_id conditions correction aggressor_side
+    buyer_is_maker currency
+    """.split()
+)
+FIELD_COUNT: Final = "_fields"
+"""Column with the number of cells of a line."""
 
 _DELIMITER_NAMES: Final = {
     "comma": ",",
@@ -116,6 +131,8 @@ class Dialect:
         How every row begins, if the file is a report of several sections; other lines are skipped.
     last_line
         The line number of the last row, if another table is below it; else 0.
+    short_counts
+        Other numbers of cells of rows that lack only their last, optional ones.
     """
 
     delimiter: str
@@ -130,6 +147,11 @@ class Dialect:
     has_trailing_delimiter: bool = False
     row_prefix: str = ""
     last_line: int = 0
+    short_counts: frozenset[int] = frozenset()
+
+    def is_complete(self) -> pl.Expr:
+        """Return whether rows have all cells, or lack only their last, optional ones."""
+        return pl.col(FIELD_COUNT).is_in([self.field_count, *sorted(self.short_counts)])
 
 
 def parse_delimiter(text: str) -> str:
@@ -240,12 +262,27 @@ def _detect_split(
         decimal or possible_decimal_separators(numeric_cells(number_columns), split.delimiter)
     )
     # columns without a role, such as lists, may have other commas
-    if certain_separators == decimal_separators:
-        return dialect
-    return replace(
-        _detect_dialect(name, lines, split, cells, certain_separators, columns),
-        has_trailing_delimiter=dialect.has_trailing_delimiter,
+    if certain_separators != decimal_separators:
+        dialect = replace(
+            _detect_dialect(name, lines, split, cells, certain_separators, columns),
+            has_trailing_delimiter=dialect.has_trailing_delimiter,
+        )
+    return replace(dialect, short_counts=_find_short_counts(split, dialect.layout))
+
+
+def _find_short_counts(split: ColumnSplit, layout: Layout) -> frozenset[int]:
+    """Return the numbers of cells of rows that end after the last one that a record needs.
+
+    A single such row may be cut off within a number.
+    """
+    if layout.panels or split.delimiter == SPACES:
+        return frozenset()
+    needed = [i for role, i in layout.roles.items() if role not in _OPTIONAL_ROLES]
+    rows = [row for row in split.rows[split.data_rows[0] :] if is_data_row(row)]
+    counts = Counter(
+        len(row) for row in rows if max((*needed, *layout.executed)) < len(row) < split.field_count
     )
+    return frozenset(n for n, rows_of in counts.items() if rows_of >= max(_MIN_SHORT_ROWS, 0.05 * len(rows)))
 
 
 def _detect_dialect(
@@ -289,6 +326,7 @@ def _detect_dialect(
         raise _missing_roles_error(name, header_rows[0] + 1, layout, cells)
     _check_symbols_present(name, layout, cells)
     check_prices_are_no_totals(name, layout, cells)
+    check_no_option_legs(name, layout, cells)
     headers = tuple(lines[i] for i in header_rows)
     warnings += _volume_warnings(name, layout, cells)
     warnings += tuple(f"{name}: {note}" for note in layout.notes)

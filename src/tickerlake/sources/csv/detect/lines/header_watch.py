@@ -7,8 +7,8 @@ from typing import Final
 import polars as pl
 
 from tickerlake.errors import DataError
-from tickerlake.sources.csv.detect.lines.dialect import Dialect
-from tickerlake.sources.csv.detect.lines.rows import FIELD_COUNT, LINE, RAW, ChunkRows
+from tickerlake.sources.csv.detect.lines.dialect import FIELD_COUNT, Dialect
+from tickerlake.sources.csv.detect.lines.rows import LINE, RAW, ChunkRows
 from tickerlake.sources.csv.detect.lines.split_lines import SPACES, split_line
 from tickerlake.sources.csv.detect.lines.tables import (
     SEPARATE_TABLES,

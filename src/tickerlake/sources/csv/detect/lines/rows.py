@@ -9,12 +9,11 @@ import polars as pl
 
 from tickerlake.model.schema import DECIMAL
 from tickerlake.sources.csv.chunks import Chunk
-from tickerlake.sources.csv.detect.lines.dialect import Dialect
+from tickerlake.sources.csv.detect.lines.dialect import FIELD_COUNT, Dialect
 from tickerlake.sources.csv.detect.lines.split_lines import SPACES, TEXT_FORMULA
 
 LINE: Final = "_line"
 RAW: Final = "_raw"
-FIELD_COUNT: Final = "_fields"
 SKIPPED: Final = "_skipped"
 """Column of the lines that are neither records nor rejects."""
 

@@ -37,7 +37,7 @@ _YEAR_PATTERN: Final = r"(?:1[6-9]|20)\d\d"
 _MONTH_PATTERN: Final = r"(?:0?[1-9]|1[0-2])"
 _DATE_TIME_PATTERN: Final = re.compile(
     r"(?P<date>.+?)"
-    r"(?:(?P<sep>[TD _;-]|, ?| +|:| @ )"
+    r"(?:(?P<sep> (?:[^\w\s:]{1,2}|at|um|kl\.?|às|as|alle|à) |[TD _;@|-]|, ?| +|:)"
     r"(?P<time>\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?|\d{9}|\d{6}(?:\.\d{1,9}| \d{7})?|\d{4})"
     r"(?P<noon> ?[AaPp]\.?[Mm]\.?)?"
     r"(?P<zone> ?(?:Z|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|[A-Z]{3,4})(?:\[[^\]]*\])?"
