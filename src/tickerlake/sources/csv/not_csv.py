@@ -64,6 +64,7 @@ _CHARACTERS: Final = 8000
 """Of the beginning of a file, which is looked at for pages and messages."""
 
 _MAX_EXCERPT: Final = 200
+_MIN_QUOTED_SHARE: Final = 0.8
 _MAX_MESSAGE_LINES: Final = 8
 _ERROR_WORDS: Final = re.compile(
     r"\b(error|invalid|exceeded|limit|denied|unauthori[sz]ed|forbidden|not found|too many|expired|"
@@ -146,10 +147,23 @@ def no_rows_error(name: str, lines: Sequence[str], header_line: int) -> DataErro
     is_sentence = header_line < 0 and re.search(r"[^\W\d_]{2,} [^\W\d_]{2,}", first) is not None
     if is_short and (_ERROR_WORDS.search(" ".join(texts)) or (is_sentence and len(texts) == 1)):
         return DataError(f"{name} is a message, not a table: {_shorten(' '.join(texts))}", _DO_WHAT_IT_SAYS)
+    rows = texts[1:]
+    if rows and sum(map(_is_quoted_as_a_whole, rows)) >= _MIN_QUOTED_SHARE * len(rows):
+        return DataError(
+            f"{name}: its rows are quoted as a whole, each as a single cell: {_shorten(rows[0])}.",
+            "Remove the quotes around each row and halve those inside it; or export the file again, and do "
+            "not save it in a spreadsheet.",
+        )
     return DataError(
         f"{name} has no rows of dates and numbers: it begins with {first[:80]!r}.",
         "A table needs rows with a date or a time, and at least one price.",
     )
+
+
+def _is_quoted_as_a_whole(line: str) -> bool:
+    """Return whether a line is one cell in quotes, in which there are several cells."""
+    inner = re.fullmatch(r'"((?:[^"]|"")+)"[,;\t]*', line)
+    return inner is not None and max(inner[1].count(sign) for sign in ",;\t") > 1
 
 
 def _page_error(name: str, text: str) -> DataError:

@@ -53,9 +53,10 @@ _GENERIC_WORDS: Final = _VENDORS | frozenset(
     aggtrades equity eq hourly quotehistory pricehistory stockprice stockprices stockdata 1s tickbidask
     adjsplitdiv splitadjusted split continuous cont year years macro trends crypto forex etf etfs futures
     options indices commodities currencies bookticker booktickers bbo markpriceklines indexpriceklines
-    premiumindexklines liquidations liquidationsnapshot timesales timeandsales executions fills
+    bardata scid premiumindexklines liquidations liquidationsnapshot timesales timeandsales executions fills
     """.split()
 )
+_WORDS_AFTER_DOTS: Final = frozenset({"DAILY", "INTRADAY"})
 _NUMBERED_WORD: Final = re.compile(
     r"(?:v|data|file|sheet|table|prices?|part|test|sample|stocks?)\d{1,3}", re.IGNORECASE
 )
@@ -245,7 +246,8 @@ def _split_dots(token: str) -> str:
     separated = "." if token.startswith(".") else ""
     was_common = True
     for part in parts:
-        is_common = (part.islower() and len(part) > 2 and part in _GENERIC_WORDS) or (
+        is_word = part.islower() and len(part) > 2 and part in _GENERIC_WORDS
+        is_common = (is_word or part in _WORDS_AFTER_DOTS) or (
             len(part) > 1 and bool(_name_interval(part)) and not part.isupper()
         )
         separated += (

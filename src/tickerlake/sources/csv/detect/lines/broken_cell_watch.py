@@ -10,8 +10,8 @@ from tickerlake.sources.csv.detect.lines.broken_cells import (
     REPLACE_LINE_BREAKS,
     find_broken_cells,
 )
-from tickerlake.sources.csv.detect.lines.dialect import Dialect
-from tickerlake.sources.csv.detect.lines.rows import FIELD_COUNT, LINE, ChunkRows
+from tickerlake.sources.csv.detect.lines.dialect import FIELD_COUNT, Dialect
+from tickerlake.sources.csv.detect.lines.rows import LINE, ChunkRows
 from tickerlake.sources.csv.detect.lines.split_lines import HEAD_LINES
 
 

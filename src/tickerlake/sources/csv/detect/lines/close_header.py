@@ -73,6 +73,23 @@ def close_columns(columns: Sequence[ColumnSample], layout: Layout, *, of_many: b
     return ",".join(roles.get(i, "") for i in range(max(roles) + 1))
 
 
+def daily_price_columns(columns: Sequence[ColumnSample], layout: Layout) -> str:
+    """Return the names for ``--columns`` of a table with dates and a price for each, else empty."""
+    if "time" not in layout.roles or "clock" in layout.roles:
+        return ""
+    prices = [
+        (ranks["price"], i)
+        for i, name in enumerate(layout.names)
+        if "price" in (ranks := role_ranks(name)) and i < len(columns) and columns[i].is_price_like
+    ]
+    if not prices:
+        return ""
+    words = {layout.roles["time"]: "date", min(prices)[1]: "close"}
+    if "symbol" in layout.roles:
+        words[layout.roles["symbol"]] = "symbol"
+    return ",".join(words.get(i, "") for i in range(max(words) + 1))
+
+
 def find_close_header(
     rows: Sequence[Sequence[str]], above: Sequence[int], field_count: int
 ) -> tuple[list[int], list[str], list[str]] | None:

@@ -1,7 +1,7 @@
 """Delimiter, header and columns of a file, detected from its first lines. Pure."""
 
-from collections import Counter
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -25,7 +25,12 @@ from tickerlake.sources.csv.detect.columns.roles import detect_roles
 from tickerlake.sources.csv.detect.columns.totals import check_prices_are_no_totals
 from tickerlake.sources.csv.detect.columns.trade_roles import guess_record_type, missing_roles
 from tickerlake.sources.csv.detect.lines.broken_cells import check_broken_cells, join_broken_cells
-from tickerlake.sources.csv.detect.lines.close_header import close_columns, has_range, partial_range_columns
+from tickerlake.sources.csv.detect.lines.close_header import (
+    close_columns,
+    daily_price_columns,
+    has_range,
+    partial_range_columns,
+)
 from tickerlake.sources.csv.detect.lines.header import (
     align_header,
     contradiction_error,
@@ -46,6 +51,7 @@ from tickerlake.sources.csv.detect.lines.named_columns import (
     split_named_symbols,
     unusable_names_error,
 )
+from tickerlake.sources.csv.detect.lines.no_header import no_header_error
 from tickerlake.sources.csv.detect.lines.sections import detect_section, find_sections
 from tickerlake.sources.csv.detect.lines.split_lines import (
     DELIMITERS,
@@ -302,7 +308,7 @@ def _detect_dialect(
         _check_no_header(name, split, first_data_row)
         layout = detect_roles([""] * split.field_count, cells)
         if not layout.record_type:
-            raise _no_header_error(name, lines, first_data_row, layout, cells)
+            raise no_header_error(name, first_data_row + 1, lines[first_data_row], layout, cells)
         return Dialect(
             split.delimiter,
             (),
@@ -448,7 +454,7 @@ def _dialect_with_names(
         check_named_numbers(name, names, cells)
         raise unusable_names_error(name, names, layout, cells)
     if layout.record_type == BAR and not has_consistent_prices(layout, cells):
-        raise contradiction_error(name, layout)
+        raise contradiction_error(name, layout, is_named=True)
     if not layout.panels and "symbol" in map(normalize_name, names) and "symbol" not in layout.roles:
         raise UsageError(
             f"--columns names a column of symbols, which is empty in {name}.", "Leave its name empty."
@@ -489,25 +495,6 @@ def _no_header_warning(name: str, layout: Layout) -> str:
     )
 
 
-def _no_header_error(
-    name: str, lines: Sequence[str], first_data_row: int, layout: Layout, cells: Sequence[ColumnSample]
-) -> DataError:
-    problem = (
-        "no column of dates"
-        if "time" not in layout.roles and "clock" not in layout.roles
-        else "the values do not show which column is which"
-    )
-    names = close_columns(cells, layout) or "date,open,high,low,close,volume"
-    hint = f"Name the columns: --columns {names}"
-    if not any(each.temporal_kind for each in cells) and not _TIME_ROLES & set(layout.roles):
-        hint = f"Each row needs its date or time: add it. Then, if necessary: --columns {names}"
-    return DataError(
-        f"{name} has no header, and {problem}: "
-        f"line {first_data_row + 1} is {lines[first_data_row][:80].strip()!r}.",
-        hint,
-    )
-
-
 def _missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[ColumnSample]) -> DataError:
     listed = ", ".join(each for each in layout.names[:12] if each) + (" …" if len(layout.names) > 12 else "")
     record_type = guess_record_type(layout.names)
@@ -537,6 +524,12 @@ def _missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[C
             f"{name}, line {line}: {problem} among {listed}.",
             "Bars need a date, and open, high, low and close or the close alone; trades a time and a price. "
             f"If a column has closes: --columns {template}",
+        )
+    if not has_range(layout) and (template := daily_price_columns(cells, layout)):
+        return DataError(
+            f"{name}, line {line}: no columns for open, high and low, and its dates have no time of day, "
+            f"as trades have, among {listed}.",
+            f"If it has one price for each day, the close: --columns {template}. Trades need a time of day.",
         )
     if record_type == BAR and (template := partial_range_columns(cells, layout)):
         lacking = ", ".join(role for role in RANGE_PRICES if role not in layout.roles)

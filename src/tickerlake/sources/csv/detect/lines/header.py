@@ -300,13 +300,16 @@ def has_consistent_prices(layout: Layout, cells: list[ColumnSample]) -> bool:
     return not rows or consistent >= 0.5 * len(rows)
 
 
-def contradiction_error(name: str, layout: Layout) -> DataError:
-    """Return the error for a header that the prices below it contradict."""
+def contradiction_error(name: str, layout: Layout, *, is_named: bool = False) -> DataError:
+    """Return the error for a header, or for names that the user gives, that the prices contradict."""
     roles = {**layout.roles, **next(iter(layout.panels.values()), {})}
     assignments = ", ".join(f"{role} = {layout.names[roles[role]]}" for role in PRICES)
     return DataError(
         f"{name}: on most rows the high is not the highest or the low not the lowest price ({assignments}).",
-        "Does the header belong to these columns? Name them: --columns date,open,high,low,close,volume",
+        "Write the names in the order of the columns, and leave those without a meaning empty. Has it prices "
+        "of bars at all?"
+        if is_named
+        else "Does the header belong to these columns? Name them: --columns date,open,high,low,close,volume",
     )
 
 
