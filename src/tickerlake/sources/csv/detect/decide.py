@@ -14,6 +14,7 @@ from tickerlake.model.duration import DAY_NS, SECOND_NS
 from tickerlake.model.instrument import is_symbol, normalize_symbol, slug
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
 from tickerlake.sources.csv.detect.columns.symbol_column import is_vague_symbol_name
+from tickerlake.sources.csv.detect.columns.zone_column import settle_zones
 from tickerlake.sources.csv.detect.daily_times import DailyChoice, DailyTimes, choose_daily_times
 from tickerlake.sources.csv.detect.file_name import infer_symbol, parse_file_name
 from tickerlake.sources.csv.detect.instruments import check_one_instrument
@@ -33,7 +34,6 @@ from tickerlake.sources.csv.detect.times.interval import (
     share_true,
 )
 from tickerlake.sources.csv.detect.times.order import TimeOrder
-from tickerlake.sources.csv.detect.times.zone_column import settle_zones
 from tickerlake.sources.csv.timeform import TimeFormat
 from tickerlake.sources.csv.zones import zone_from_file_name, zone_from_symbols
 

@@ -49,8 +49,8 @@ from tickerlake.sources.csv.detect.columns.trade_sizes import choose_unit, strip
 from tickerlake.sources.csv.detect.columns.values import infer_roles, infer_time, share_within
 from tickerlake.sources.csv.detect.columns.vocabulary import columns_named
 from tickerlake.sources.csv.detect.columns.wide import split_panel_names
+from tickerlake.sources.csv.detect.columns.zone_column import find_zone_columns
 from tickerlake.sources.csv.detect.times.dates import are_midnights, has_time, has_zone, is_excel_serial
-from tickerlake.sources.csv.detect.times.zone_column import find_zone_columns
 from tickerlake.sources.csv.zones import zone_from_header
 
 _MIN_CONSTANT_ROWS: Final = 5
