@@ -321,6 +321,14 @@ def test_closes_on_the_hour(tmp_path: Path) -> None:
     assert trades.record_type == "trade.v1"
 
 
+def test_prices_at_the_same_time_each_day_are_of_days(tmp_path: Path) -> None:
+    for clock in ("23:00:00", "17:00:00", "16:35:00"):
+        text = table("DATETIME,CARRY,PRICE", [f"{day} {clock}" for day in DAYS], walk(262), walk(261))
+        rows = records(read(tmp_path, "QAA.csv", text, tz="UTC"))
+        assert {row["interval"] for row in rows} == {"1d"}
+        assert [str(row["session_date"]) for row in rows] == DAYS
+
+
 WEIGHT = [f"{0.3 + RANDOM.random() * 0.4:.4f}" for _ in DAYS]
 REFUSED: dict[str, tuple[str, str]] = {
     "returns": (table("Date,QAA,QMS", DAYS, noise(0, 0.01, 5), noise(0, 0.01, 5)), "values of 0 and below"),

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from tickerlake.errors import DataError
+from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import is_symbol
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
 from tickerlake.model.schema import BAR, RANGE_PRICES, TRADE
@@ -77,6 +78,9 @@ _MAX_UNCHANGED_SHARE: Final = 0.8
 _MIN_CERTAIN_SYMBOLS: Final = 10
 _MIN_INTRADAY_SYMBOLS: Final = 5
 """Fewer columns with times of day may be bid and ask, or a price and a size, unless they are currencies."""
+
+_MIN_DAYS: Final = 4
+"""Gaps of whole days that make the rows daily: fewer can be a coincidence."""
 
 _MAX_COLUMNS_OF_ONE: Final = 6
 _MAX_SPREAD: Final = 1.04
@@ -416,22 +420,30 @@ class _CloseTable:
         ]
 
     def _is_daily(self) -> bool:
-        """Return whether rows have a date, but no time of day other than midnight."""
+        """Return whether rows have a date, but no time of day: it is midnight, or the same every day."""
         roles = self._assignment.roles
         if "clock" in roles:
             return False
         if "time" not in roles:
             return True
         sample = self._columns[roles["time"]].non_missing[:SAMPLE_CELLS]
-        return all(not has_time(text) or is_midnight(text) for text in sample)
+        return all(not has_time(text) or is_midnight(text) for text in sample) or self._is_once_a_day()
+
+    def _is_once_a_day(self) -> bool:
+        gaps = self._gaps_ns()
+        return len(gaps) >= _MIN_DAYS and bool((gaps % DAY_NS == 0).all() and (gaps > 0).all())
+
+    def _gaps_ns(self) -> pl.Series:
+        """Return how far times are apart from row to row, of one symbol each."""
+        frame = pl.DataFrame({"t": self._times(), "symbol": self._symbols()})
+        formats = candidate_time_formats(frame["t"].to_list(), None, file="")
+        return (
+            frame.select(formats[0].to_ns(pl.col("t")).diff().over("symbol")).to_series().drop_nulls().abs()
+        )
 
     def _is_regular(self) -> bool:
         """Return whether times are those of bars: a fixed interval apart, but for pauses."""
-        frame = pl.DataFrame({"t": self._times(), "symbol": self._symbols()})
-        formats = candidate_time_formats(frame["t"].to_list(), None, file="")
-        gaps = (
-            frame.select(formats[0].to_ns(pl.col("t")).diff().over("symbol")).to_series().drop_nulls().abs()
-        )
+        gaps = self._gaps_ns()
         gaps = gaps.filter(gaps > 0)
         interval = infer_interval(gaps, daily=False)
         if not interval or interval in DAILY_OR_LONGER:
