@@ -19,6 +19,7 @@ from tickerlake.sources.csv.chunks import (
     detect_text_file,
     stat_signature,
 )
+from tickerlake.sources.csv.detect.columns.apostrophes import APOSTROPHES
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, clock_width
 from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, normalize_name
 from tickerlake.sources.csv.detect.lean import find_lean_file
@@ -55,6 +56,8 @@ class FileHead:
         The cells of the first rows, as text.
     symbol_map
         Symbols as written to the symbols to use instead.
+    has_apostrophes
+        True if symbols have an apostrophe before them, which is not part of them.
     """
 
     text_file: TextFile
@@ -64,6 +67,7 @@ class FileHead:
     clock_width: int = 0
     first_rows: pl.DataFrame = field(default_factory=pl.DataFrame, compare=False, repr=False)
     symbol_map: Mapping[str, str] = field(default_factory=dict)
+    has_apostrophes: bool = False
 
     def read_rows(
         self, chunk: Chunk, columns: list[str] | None = None, number_columns: Sequence[str] = ()
@@ -109,6 +113,8 @@ class FileHead:
         """Return the text of a row's symbol, with its suffix if that has a separate column."""
         layout = self.dialect.layout
         symbol = pl.col(layout.column_id("symbol"))
+        if self.has_apostrophes:
+            symbol = symbol.str.strip_chars().str.replace(APOSTROPHES, "$1")
         if "suffix" not in layout.roles:
             return symbol
         suffix = pl.col(layout.column_id("suffix")).str.strip_chars()
@@ -171,6 +177,8 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
         date = _find_name_date(text_file, dialect, path[:-1])
     rows = head.read_rows(Chunk(0, len(data), 1, data, data.count(b"\n"))).frame
     rows = (rows.filter(~pl.col(SKIPPED)) if dialect.row_prefix else rows).head(HEAD_LINES)
+    if "symbol" in layout.roles and rows.select(head.symbol_expr().str.contains("^ *'").any()).item():
+        head = replace(head, has_apostrophes=True)
     if "symbol" in layout.roles and options.symbol is None:
         _check_symbols(head, rows)
     width = 0

@@ -219,7 +219,11 @@ def are_panel_symbols(symbols: Collection[str]) -> bool:
 
     One alone must be clear; of several, one is enough.
     """
-    clear = [symbol for symbol in symbols if is_symbol_name(symbol, alone=True)]
+    clear = [
+        symbol
+        for symbol in symbols
+        if is_symbol_name(symbol, alone=True) or _NUMERIC_SYMBOL.fullmatch(symbol)
+    ]
     return bool(clear) and all(map(is_symbol_name, symbols))
 
 

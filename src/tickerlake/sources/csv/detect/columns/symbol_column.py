@@ -289,7 +289,9 @@ def _are_no_instruments(name: str, cells: ColumnSample) -> bool:
 def _are_order_words(cells: ColumnSample) -> bool:
     """Return whether a column has nothing but words for orders: Entry, Stop1, Profit target."""
     texts = set(cells.non_missing)
-    return len(texts) > 1 and all(map(_ORDER_WORDS.fullmatch, texts))
+    # 600000 and 000001 are codes
+    is_worded = not all(map(str.isdigit, texts))
+    return len(texts) > 1 and is_worded and all(map(_ORDER_WORDS.fullmatch, texts))
 
 
 def _is_ticker(text: str) -> bool:

@@ -10,6 +10,7 @@ import polars as pl
 
 from tickerlake.errors import DataError, UsageError
 from tickerlake.model.schema import BAR, QUOTE, RANGE_PRICES, TRADE
+from tickerlake.sources.csv.detect.columns.apostrophes import without_apostrophes
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, is_share_count
 from tickerlake.sources.csv.detect.columns.daily_list import as_daily_list
 from tickerlake.sources.csv.detect.columns.foreign import check_market_data
@@ -321,6 +322,7 @@ def _detect_dialect(
             (_no_header_warning(name, layout),),
         )
     header_rows, symbols, names = header
+    cells = without_apostrophes(names, cells)
     check_one_table(name, split, header_rows)
     check_market_data(name, names, cells)
     layout, warnings = align_header(name, names, cells, symbols)
@@ -437,6 +439,7 @@ def _dialect_with_names(
             "Name each column; leave unknown ones empty.",
         )
     names = names + [""] * (split.field_count - len(names))
+    cells = without_apostrophes(names, cells)
     symbols, bare_names = split_named_symbols(names)
     if any(symbols):
         used = [
