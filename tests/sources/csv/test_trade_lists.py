@@ -62,6 +62,25 @@ def test_lists_of_a_strategy(tmp_path: Path, header: str) -> None:
     assert source.symbols == ["QBTUSDT"]
 
 
+NEW_LISTS = {
+    "en": "Trade #,Type,Date and time,Signal,Price USDT,Position size (qty),Position size (value),Net P&L",
+    "de": "Trade Nr.,Typ,Datum und Uhrzeit,Signal,Preis EUR,Positionsgröße (Menge),Positionsgröße (Wert),G&V",
+    "ko": "거래 #,타입,날짜 및 시간,신호,가격 USDT,포지션 크기 (수량),포지션 크기 (값),순손익 USDT",
+}
+
+
+@pytest.mark.parametrize("language", NEW_LISTS)
+def test_lists_with_the_size_of_positions(tmp_path: Path, language: str) -> None:
+    header = NEW_LISTS[language]
+    rows = [
+        f"{n // 2 + 1},Entry,2026-01-{3 + n:02} 15:0{n},Long,{price},{size},21839.67,{n}3.62"
+        for n, (price, size) in enumerate(zip(PRICES, SIZES, strict=True))
+    ]
+    names = header.split(",")
+    roles = roles_by_name(open_rows(tmp_path, [header, *rows]))
+    assert roles == {"time": names[2], "price": names[4], "size": names[5]}
+
+
 @pytest.mark.parametrize(
     "header",
     ["第,型,號,何時,甲,乙,獲利", "Trade #,Foo,Bar,When,Baz,Qux,Profit", "Lp.,Foo,Bar,Czas,Baz,Qux,Zysk"],

@@ -61,6 +61,9 @@ def check_market_data(name: str, names: Sequence[str], columns: Sequence[ColumnS
     _check_options(name, names, cells)
     for kind in refused_tables():
         found = columns_named(names, kind.names)
+        if kind.names == "holding":
+            # `Position size (qty)` in a list of trades
+            found = [i for i in found if "size" not in role_ranks(names[i])]
         if len(found) < kind.at_least or kind.without & roles:
             continue
         if kind.also and not columns_named(names, kind.also):
