@@ -133,6 +133,13 @@ def test_numbers_that_can_be_prices(tmp_path: Path) -> None:
     assert rejects == {3: "sentinel_value"}
 
 
+def test_a_price_with_nine_decimals_is_one(tmp_path: Path) -> None:
+    rows = [f"2024-01-{n:02},0.05,0.06,0.04,0.05" for n in range(2, 25)]
+    text = "\n".join(["Date,Open,High,Low,Close", *rows, "2024-01-25,0.05,2.147483647,0.04,0.05\n"])
+    records, rejects = read(tmp_path, text)
+    assert (records[-1]["high"], rejects) == (Decimal("2.147483647"), {})
+
+
 def test_a_scaled_price(tmp_path: Path) -> None:
     text = "Date,Open,High,Low,Close\n" + "".join(
         f"2024-01-{n:02},115000000000,120000000000,110000000000,11{n}00000000\n" for n in range(10, 20)

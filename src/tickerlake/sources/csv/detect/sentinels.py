@@ -37,9 +37,17 @@ def _written_forms(limit: int, decimals: Iterable[int]) -> list[Decimal]:
     return [_CONTEXT.quantize(each, _NINE_DECIMALS) for each in (*exact, *floats)]
 
 
-_LIMITS: Final = (2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
-_QUANTITY_LIMITS: Final = {each for limit in _LIMITS for each in _written_forms(limit, [0])}
-_PRICE_LIMITS: Final = {each for limit in _LIMITS for each in _written_forms(limit, (0, 2, 3, 4, 5, 6, 8, 9))}
+_SHORT_LIMITS: Final = (2**31 - 1, 2**31, 2**32 - 1)
+_LONG_LIMITS: Final = (2**63 - 1, 2**63, 2**64 - 1)
+_DECIMALS: Final = (0, 2, 3, 4, 5, 6)
+_QUANTITY_LIMITS: Final = {
+    each for limit in (*_SHORT_LIMITS, *_LONG_LIMITS) for each in _written_forms(limit, [0])
+}
+_PRICE_LIMITS: Final = {each for limit in _SHORT_LIMITS for each in _written_forms(limit, _DECIMALS)} | {
+    each for limit in _LONG_LIMITS for each in _written_forms(limit, (*_DECIMALS, 8, 9))
+}
+"""In 32 bits, nobody writes prices with more than six decimals: 2.147483647 is one."""
+
 _NINES: Final = {Decimal(10) ** n - 1 for n in range(6, 19)} | {
     Decimal(10) ** n - Decimal(fraction) for n in range(6, 10) for fraction in ("0.01", "0.0001")
 }
