@@ -225,7 +225,9 @@ def _parse_words(text: str) -> NameHints:
     for token, after in zip(pieces[::2], [*pieces[1::2], ""], strict=True):
         parts = [part for part in _split_dots(token).split("-") if part]
         for part in parts:
-            interval = interval or (_name_interval(part) if len(part) > 1 or len(parts) == 1 else "")
+            # `h_index`: a letter is an interval only behind a symbol
+            is_interval = len(part) > 1 or (len(parts) == 1 and bool(words))
+            interval = interval or (_name_interval(part) if is_interval else "")
         own = _own_words(parts)
         words += [_Word(word, joint if n == 0 else "") for n, word in enumerate(own)]
         joint = after if own else ""

@@ -62,6 +62,9 @@ def close_columns(columns: Sequence[ColumnSample], layout: Layout, *, of_many: b
         True for a table with enough numbers, none of which is called a price.
     """
     numeric = [i for i, cells in enumerate(columns) if cells.is_numeric and not is_running_number(cells)]
+    # a constant is no price
+    varying = [i for i in numeric if len(set(columns[i].strings)) > 1]
+    numeric = varying or numeric
     dates = [i for i, cells in enumerate(columns) if cells.temporal_kind == "timestamp" and i not in numeric]
     if of_many:
         numeric = [i for i in numeric if "time" not in role_ranks(layout.names[i])]
@@ -70,6 +73,9 @@ def close_columns(columns: Sequence[ColumnSample], layout: Layout, *, of_many: b
     if has_range(layout) and "close" not in layout.roles and len(numeric) > 1:
         return ""
     roles = {dates[0]: "date", layout.roles.get("close", numeric[0]): "close"}
+    symbol = _distinguishing_column(columns, dates[0])
+    if symbol is not None:
+        roles[symbol] = "symbol"
     return ",".join(roles.get(i, "") for i in range(max(roles) + 1))
 
 
@@ -88,6 +94,18 @@ def daily_price_columns(columns: Sequence[ColumnSample], layout: Layout) -> str:
     if "symbol" in layout.roles:
         words[layout.roles["symbol"]] = "symbol"
     return ",".join(words.get(i, "") for i in range(max(words) + 1))
+
+
+def _distinguishing_column(columns: Sequence[ColumnSample], date: int) -> int | None:
+    """Return the first column of texts that tells rows of one date apart; None if no date is repeated."""
+    dates = columns[date].strings
+    if len(set(dates)) == len(dates):
+        return None
+    for i, cells in enumerate(columns):
+        is_text = cells.is_symbol_like and not cells.is_numeric and not cells.temporal_kind
+        if is_text and len(set(zip(dates, cells.strings, strict=True))) == len(dates):
+            return i
+    return None
 
 
 def find_close_header(

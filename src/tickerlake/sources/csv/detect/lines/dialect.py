@@ -44,7 +44,7 @@ from tickerlake.sources.csv.detect.lines.list_section import (
     last_row,
     name_other_tables,
 )
-from tickerlake.sources.csv.detect.lines.metadata import names_columns
+from tickerlake.sources.csv.detect.lines.metadata import check_no_year_columns, names_columns
 from tickerlake.sources.csv.detect.lines.named_columns import (
     check_named_numbers,
     check_named_symbols,
@@ -99,7 +99,7 @@ _DIGIT: Final = re.compile("[0-9]")
 _TIME_ROLES: Final = frozenset({"time", "clock", "year"})
 _NEEDS: Final = {
     BAR: (
-        "Bars need date, open, high, low and close; trades a time and a price; quotes a bid and an ask.",
+        "Bars need a date, and open to close or the close alone; trades time and price; quotes bid and ask.",
         "date,open,high,low,close,volume",
     ),
     TRADE: ("Trades need a date with a time of day, a price and a size.", "date,time,symbol,price,size"),
@@ -306,6 +306,7 @@ def _detect_dialect(
         return _dialect_with_names(name, lines, split, cells, decimal_separators, list(columns))
     header = find_header(split, first_data_row)
     if header is None:
+        check_no_year_columns(name, split.rows[first_data_row])
         _check_no_header(name, split, first_data_row)
         layout = detect_roles([""] * split.field_count, cells)
         if not layout.record_type:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from tickerlake.errors import DataError
@@ -25,6 +26,7 @@ _LABELS: Final = frozenset(
     """.split()
 )
 _MIN_LINES: Final = 2
+_MIN_YEARS: Final = 3
 _WORD: Final = re.compile(r"[^\W\d]{2}")
 
 
@@ -83,6 +85,32 @@ def _are_names(cells: Sequence[str]) -> bool:
         bool(names)
         and len(set(names)) == len(names)
         and not any(is_temporal(name) or bare_number(name) == name or is_missing(name) for name in names)
+    )
+
+
+def check_no_year_columns(name: str, row: Sequence[str]) -> None:
+    """Raise an error for a table with a column for each year, as those of indicators by country.
+
+    Parameters
+    ----------
+    name
+        The file's name.
+    row
+        The first line with numbers, which is the header of such a table.
+
+    Raises
+    ------
+    DataError
+        Saying what the table is.
+    """
+    years = [int(cell) for cell in row if re.fullmatch(r"(?:19|20)\d\d", cell)]
+    steps = {b - a for a, b in pairwise(years)}
+    words = [cell for cell in row if _WORD.search(cell)]
+    if len(years) < _MIN_YEARS or steps not in ({1}, {-1}) or not words:
+        return
+    raise DataError(
+        f"{name} has a column for each year, and a row for each {words[0]}: no table of prices by date.",
+        "Export it with a row for each date, and a column for each series.",
     )
 
 
