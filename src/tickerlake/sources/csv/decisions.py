@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from tickerlake.sources.csv.detect.decide import Decision, SymbolChoice, ZoneChoice
+from tickerlake.sources.csv.detect.decide import SymbolChoice, ZoneChoice
+from tickerlake.sources.csv.detect.decision import Decision
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.scan import DateEvidence, FileScan
 from tickerlake.sources.csv.parse import Parser

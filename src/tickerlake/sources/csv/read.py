@@ -38,15 +38,15 @@ from tickerlake.sources.csv.batch import (
 )
 from tickerlake.sources.csv.chunks import CHUNK_BYTES, Chunk, printable_name, stat_signature
 from tickerlake.sources.csv.decisions import Decided, FileDecision, list_decisions
+from tickerlake.sources.csv.detect.bar_length import choose_interval
 from tickerlake.sources.csv.detect.columns.layout import Layout
 from tickerlake.sources.csv.detect.decide import (
-    Decision,
     choose_date_format,
-    choose_interval,
     choose_symbol,
     choose_volume,
     choose_zone,
 )
+from tickerlake.sources.csv.detect.decision import Decision
 from tickerlake.sources.csv.detect.head import read_head
 from tickerlake.sources.csv.detect.lines.rows import LINE
 from tickerlake.sources.csv.detect.options import Options

@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 
 from tickerlake.sources.csv.detect.columns.layout import split_words
-from tickerlake.sources.csv.detect.decide import Decision
+from tickerlake.sources.csv.detect.decision import Decision
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.scan import FileScan
 from tickerlake.sources.csv.detect.sentinels import PRICE_ROLES

@@ -9,7 +9,7 @@ import polars as pl
 
 from tickerlake.model.schema import BAR, DECIMAL, QUOTE, TRADE
 from tickerlake.sources.csv.detect.columns.layout import PRICES
-from tickerlake.sources.csv.detect.decide import Decision
+from tickerlake.sources.csv.detect.decision import Decision
 from tickerlake.sources.csv.detect.head import FileHead
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.numbers import NumberFormat

@@ -8,13 +8,10 @@ may mean something else (amounts, weights, returns) is not one of closes.
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
-from statistics import median
-from typing import Final, NamedTuple
+from typing import Final
 
 import polars as pl
 
-from tickerlake.errors import DataError
 from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import is_symbol
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
@@ -23,9 +20,7 @@ from tickerlake.sources.csv.detect.columns.assignment import RoleAssignment
 from tickerlake.sources.csv.detect.columns.cells import (
     SAMPLE_CELLS,
     ColumnSample,
-    complete_rows,
     is_running_number,
-    is_share_count,
 )
 from tickerlake.sources.csv.detect.columns.close_names import (
     are_panel_symbols,
@@ -41,6 +36,13 @@ from tickerlake.sources.csv.detect.columns.close_names import (
     may_be_symbols,
     quoted_amount,
     split_symbol,
+)
+from tickerlake.sources.csv.detect.columns.close_values import (
+    amounts_note,
+    check_prices,
+    check_several_instruments,
+    growth_note,
+    is_price,
 )
 from tickerlake.sources.csv.detect.columns.layout import PRICES, Layout, normalize_name, role_ranks
 from tickerlake.sources.csv.detect.columns.partial_range import (
@@ -61,20 +63,6 @@ from tickerlake.sources.csv.detect.times.interval import infer_interval, share_t
 _RANGE_ROLES: Final = frozenset({"open", "high", "low", "adj_open", "adj_high", "adj_low"})
 _QUOTE_ROLES: Final = frozenset({"bid_price", "ask_price"})
 _TIME_ROLES: Final = ("time", "clock", "year", "month", "day", "subsecond")
-_MAX_NONPOSITIVE_SHARE: Final = 0.05
-"""More values of 0 and below than errors and a futures contract below zero: returns, differences, yields."""
-
-_MAX_STEP: Final = 0.15
-_MAX_WHOLE_STEP: Final = 0.08
-"""From row to row, prices of most symbols change by less than 15%, also over a month; volumes and amounts,
-which are whole numbers, by more than 8%."""
-
-_MAX_STEP_OF_ONE: Final = 0.25
-"""No symbol among others changes by more than 25%: it is a volume, or something else."""
-
-_MAX_UNCHANGED_SHARE: Final = 0.8
-"""More values that equal the one before: holdings, or settings."""
-
 _MIN_CERTAIN_SYMBOLS: Final = 10
 _MIN_INTRADAY_SYMBOLS: Final = 5
 """Fewer columns with times of day may be bid and ask, or a price and a size, unless they are currencies."""
@@ -82,20 +70,8 @@ _MIN_INTRADAY_SYMBOLS: Final = 5
 _MIN_DAYS: Final = 4
 """Gaps of whole days that make the rows daily: fewer can be a coincidence."""
 
-_MAX_COLUMNS_OF_ONE: Final = 6
-_MAX_SPREAD: Final = 1.04
-"""Prices of one instrument at a time are usually within 4%, those of two seldom."""
-
-_COMMON_PREFIX: Final = 2
-_MIN_STEPS: Final = 2
-_MIN_STEPS_UNCHANGED: Final = 10
-_MAX_WHOLE_PRICE: Final = 10_000_000
-"""Larger whole numbers in most columns are volumes or sums of money."""
-
-_SUMS_OF_WEIGHTS: Final = (1.0, 100.0)
 _MIN_REGULAR_SHARE: Final = 0.95
 _MIN_EXACT_SHARE: Final = 0.5
-_CLOSE_HINT: Final = "If a column is the close of each row: --columns date,close"
 
 
 def detect_closes(
@@ -149,22 +125,6 @@ def detect_close_panels(
     """Return the layout of a table with closes of each symbol, whose names and symbols are known."""
     table = _CloseTable.create(names, columns, Layout("", tuple(names), {}))
     return table.with_panels(names, symbols, are_known=True) if table else None
-
-
-class _Movement(NamedTuple):
-    """How a column changes from row to row.
-
-    Parameters
-    ----------
-    step
-        The median relative change, without those that are 0.
-    unchanged, steps
-        The number of changes that are 0, and of all.
-    """
-
-    step: float
-    unchanged: int
-    steps: int
 
 
 class _CloseTable:
@@ -254,7 +214,7 @@ class _CloseTable:
         if len(rates) > 1 and all(map(self._is_number_or_text, set(self._values) - set(rates))):
             self._values = rates
         names = [self._names[i].strip() for i in self._values]
-        note = check_tickers(names, [self._columns[i] for i in self._values]) if self._is_daily() else None
+        note = check_tickers(names, self._cells) if self._is_daily() else None
         if note is None and not may_be_symbols(names):
             return None
         if any(self._columns[i].non_missing and not self._columns[i].is_numeric for i in self._values):
@@ -262,38 +222,14 @@ class _CloseTable:
         are_enough = len(names) >= _MIN_INTRADAY_SYMBOLS or (len(names) > 1 and all(map(is_currency, names)))
         if not self._is_daily() and not (are_enough and self._is_regular()):
             return None
-        self._check_prices(names)
-        self._check_several_instruments(names)
+        check_prices(names, self._cells)
+        check_several_instruments(names, self._cells)
         panels = {name: {"close": i} for name, i in zip(names, self._values, strict=True)}
-        return self._to_layout(panels, note or _amounts_note(names) or self._growth_note())
+        return self._to_layout(panels, note or amounts_note(names) or growth_note(self._cells))
 
     def _is_number_or_text(self, index: int) -> bool:
         """Return whether a column has running numbers or texts, as of the tables that rates are from."""
         return is_running_number(self._columns[index]) or not self._columns[index].is_numeric
-
-    def _check_several_instruments(self, names: Sequence[str]) -> None:
-        """Raise an error if columns may be prices of one instrument: open to close, or buying and selling."""
-        if len(names) > _MAX_COLUMNS_OF_ONE:
-            return
-        # of open to close in unknown words, the volume is far away
-        prices = [each for each in map(self._columns.__getitem__, self._values) if not is_share_count(each)]
-        rows = complete_rows(prices, range(len(prices)))[:200] if len(prices) > 1 else []
-        if not rows or median(max(row) / min(row) if min(row) > 0 else 2.0 for row in rows) > _MAX_SPREAD:
-            return
-        # GOOG and GOOGL are two symbols of one company
-        if len({name[:_COMMON_PREFIX] for name in names}) == 1 or all(map(is_currency, names)):
-            return
-        raise DataError(
-            f"The values of {', '.join(names)} are so close that they may be prices of one instrument.",
-            f"Name them: {_close_names(names)} if these are symbols, else --columns date,bid,ask or the like",
-        )
-
-    def _growth_note(self) -> str:
-        """Return a note if all columns begin at 1 or 100, as the growth of an investment does."""
-        firsts = {values[0] for i in self._values if (values := self._numbers(i))}
-        if len(firsts) != 1 or (first := firsts.pop()) not in {1, 100, 1_000, 10_000}:
-            return ""
-        return f"every column begins at {first:g}: its values may be growth, not prices."
 
     def detect_named(self) -> Layout | None:
         """Detect one price that is called so: ``Close``, ``NAV``, ``Rate``."""
@@ -364,7 +300,7 @@ class _CloseTable:
         if other and other == stem and not is_called_so:
             # AAPL.csv with the column PRC: it is not clear which one is the symbol
             return None
-        self._check_prices([name])
+        check_prices([name], self._cells)
         return self._to_layout({name: {"close": index}})
 
     def _choose(self, candidates: Sequence[int]) -> int | None:
@@ -464,131 +400,18 @@ class _CloseTable:
     # ------------------------------------------------------------------------------------------ values
 
     def _is_price(self, index: int) -> bool:
-        """Return whether values are positive and change little from row to row."""
-        values = self._numbers(index)
-        is_positive = sum(value <= 0 for value in values) <= _MAX_NONPOSITIVE_SHARE * len(values)
-        return is_positive and (self._has_symbols or _movement(values).step <= _MAX_STEP)
+        return is_price(self._columns[index], of_symbols=self._has_symbols)
+
+    @property
+    def _cells(self) -> list[ColumnSample]:
+        return [self._columns[i] for i in self._values]
 
     @property
     def _has_symbols(self) -> bool:
         return "symbol" in self._layout.roles and self._has_texts("symbol")
-
-    def _numbers(self, index: int) -> list[float]:
-        sample = ColumnSample(self._columns[index].strings[:200], self._columns[index].decimal_separator)
-        return [value for value in sample.numbers if value is not None]
-
-    def _check_prices(self, names: Sequence[str]) -> None:
-        """Raise an error if the values of columns are not those of prices."""
-        series = {
-            name: values for name, i in zip(names, self._values, strict=True) if (values := self._numbers(i))
-        }
-        if not series:
-            raise DataError("No column has a value in the first rows.", _CLOSE_HINT)
-        if percent := [i for i in self._values if self._columns[i].share_where(_is_percent) >= 0.5]:
-            raise DataError(
-                f"The column {self._names[percent[0]].strip()} has percentages, but no prices.",
-                _hint(names),
-            )
-        for name, values in series.items():
-            nonpositive = [value for value in values if value <= 0]
-            if len(nonpositive) > _MAX_NONPOSITIVE_SHARE * len(values):
-                raise DataError(
-                    f"The column {name} has values of 0 and below, such as {nonpositive[0]:g}: "
-                    "returns, differences or yields, but no prices.",
-                    f"{_hint(names)} --allow-negative-prices",
-                )
-        if len(names) > 1:
-            self._check_no_weights(names, series)
-        movements = [_movement(values) for values in series.values()]
-        self._check_movement(series, movements)
-
-    def _check_no_weights(self, names: Sequence[str], series: dict[str, list[float]]) -> None:
-        rows = [
-            [value for value in row if value is not None]
-            for row in zip(*(self._columns[i].numbers[:200] for i in self._values), strict=True)
-        ]
-        sums = [sum(row) for row in rows if row]
-        for total in _SUMS_OF_WEIGHTS:
-            if sums and sum(abs(each - total) <= 0.01 * total for each in sums) >= 0.9 * len(sums):
-                raise DataError(
-                    f"The values of each row ({_first(series)}) add up to {total:g}: weights, but no prices.",
-                    _hint(names),
-                )
-        largest = max(max(values) for values in series.values())
-        if largest <= 1 and not all(is_currency(name) for name in names):
-            raise DataError(
-                f"No value of {_first(series)} is above 1: weights or shares, but hardly prices.",
-                _hint(names),
-            )
-
-    def _check_movement(self, series: dict[str, list[float]], movements: Sequence[_Movement]) -> None:
-        steps = sum(each.steps for each in movements)
-        if steps < _MIN_STEPS:
-            return
-        values = [value for each in series.values() for value in each]
-        is_whole = all(value == int(value) for value in values)
-        unchanged = sum(each.unchanged for each in movements)
-        hint = _hint(list(series))
-        if steps >= _MIN_STEPS_UNCHANGED and unchanged > _MAX_UNCHANGED_SHARE * steps:
-            raise DataError(
-                f"Of the values of {_first(series)}, {unchanged / steps:.0%} equal the one before: "
-                "holdings, but hardly prices.",
-                hint,
-            )
-        if is_whole and median(map(median, series.values())) >= _MAX_WHOLE_PRICE:
-            raise DataError(
-                f"The values of {_first(series)} are whole numbers such as {values[0]:,.0f}: "
-                "volumes or sums of money, but hardly prices.",
-                hint,
-            )
-        for name, each in zip(series, movements, strict=True):
-            if each.steps >= _MIN_STEPS_UNCHANGED and each.step > _MAX_STEP_OF_ONE:
-                raise DataError(
-                    f"The values of {name} change by {each.step:.0%} from row to row: hardly prices.", hint
-                )
-        moving = [each.step for each in movements if each.steps > each.unchanged]
-        step = median(moving) if moving else 0.0
-        if step > (_MAX_WHOLE_STEP if is_whole else _MAX_STEP):
-            raise DataError(
-                f"The values of {_first(series)} change by {step:.0%} from row to row: hardly prices.", hint
-            )
 
 
 ADJUSTED_NOTE: Final = (
     "no column has closes; the prices are its adjusted closes. To confirm that: --columns date,close"
 )
 """Said of a table with nothing but adjusted closes."""
-
-
-def _amounts_note(names: Sequence[str]) -> str:
-    """Return a note if rates are of several units of their currency: 100 yen."""
-    several = [name for name in names if quoted_amount(name) > 1]
-    if not several:
-        return ""
-    return (
-        f"{', '.join(several[:3])}: the rates are of as many units of the currency as the name says; "
-        "they are not divided."
-    )
-
-
-def _hint(names: Sequence[str]) -> str:
-    return _CLOSE_HINT if len(names) == 1 else f"If these are prices: {_close_names(names)}"
-
-
-def _close_names(names: Sequence[str]) -> str:
-    return f"--columns date,{','.join(f'{name}:close' for name in names[:2])}{',…' if len(names) > 2 else ''}"
-
-
-def _first(series: dict[str, list[float]]) -> str:
-    names = list(series)
-    return ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
-
-
-def _is_percent(text: str) -> bool:
-    return text.endswith("%")
-
-
-def _movement(values: Sequence[float]) -> _Movement:
-    changes = [abs(b - a) / abs(a) for a, b in pairwise(values) if a]
-    moves = [change for change in changes if change]
-    return _Movement(median(moves) if moves else 0.0, len(changes) - len(moves), len(changes))

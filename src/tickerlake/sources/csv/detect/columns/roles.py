@@ -13,10 +13,8 @@ from tickerlake.sources.csv.detect.columns.cells import (
     MIN_SHARE,
     SAMPLE_CELLS,
     ColumnSample,
-    complete_rows,
     is_clock_digits,
     is_milliseconds_of_day,
-    is_share_count,
 )
 from tickerlake.sources.csv.detect.columns.close_only import detect_close_panels, detect_closes, may_be_closes
 from tickerlake.sources.csv.detect.columns.events import find_events
@@ -28,7 +26,6 @@ from tickerlake.sources.csv.detect.columns.layout import (
     PRICES,
     ROLE_RANKS,
     ROLES_BY_TYPE,
-    TICK_VOLUME_NAMES,
     Layout,
     find_vendor_layout,
     normalize_name,
@@ -48,6 +45,10 @@ from tickerlake.sources.csv.detect.columns.trade_roles import settle_trade_size,
 from tickerlake.sources.csv.detect.columns.trade_sizes import choose_unit, strip_units
 from tickerlake.sources.csv.detect.columns.values import infer_roles, infer_time, share_within
 from tickerlake.sources.csv.detect.columns.vocabulary import columns_named
+from tickerlake.sources.csv.detect.columns.volume_roles import (
+    infer_volume_from_turnover,
+    separate_tick_volume,
+)
 from tickerlake.sources.csv.detect.columns.wide import split_panel_names
 from tickerlake.sources.csv.detect.columns.zone_column import find_zone_columns
 from tickerlake.sources.csv.detect.times.dates import are_midnights, has_time, has_zone, is_excel_serial
@@ -56,13 +57,6 @@ from tickerlake.sources.csv.zones import zone_from_header
 _MIN_CONSTANT_ROWS: Final = 5
 """On fewer rows a column may have one value by chance."""
 
-_MIN_DISTINCT_VOLUMES: Final = 3
-"""A column of ones would make a turnover of any price."""
-
-_TURNOVER_TOLERANCE: Final = 0.01
-"""How far turnover ÷ shares, an average price, may lie outside the row's rounded low and high."""
-
-_MIN_TURNOVER_SHARE: Final = 0.9
 _MAX_TIMES_PER_DATE: Final = 1.2
 """Up to this many different times per date, a column of times only repeats the date."""
 
@@ -124,8 +118,8 @@ def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> La
     detector.assign_others(record_type)
     tick_volume = None
     if record_type == BAR:
-        detector.infer_volume_from_turnover()
-        tick_volume = detector.separate_tick_volume()
+        infer_volume_from_turnover(detector.assignment, detector.ranks)
+        tick_volume = separate_tick_volume(detector.assignment, detector.ranks)
         settle_average(assignment)
         drop_constant_count(assignment)
     if record_type and "symbol" not in assignment.roles:
@@ -180,10 +174,10 @@ class _NameDetector:
         self._date_time: int | None = None
         self._names = names
         self._columns = columns
-        self._ranks = settle_single_letters(names, columns, [role_ranks(name) for name in names])
+        self.ranks = settle_single_letters(names, columns, [role_ranks(name) for name in names])
         self._time_columns = [
             i
-            for i, ranks in enumerate(self._ranks)
+            for i, ranks in enumerate(self.ranks)
             if {"time", "clock"} & set(ranks) and columns[i].non_missing
         ]
 
@@ -194,7 +188,7 @@ class _NameDetector:
         time_roles = {self.assignment.roles.get("time"), self.assignment.roles.get("clock")}
         ranked = [
             (ranks[role], i)
-            for i, ranks in enumerate(self._ranks)
+            for i, ranks in enumerate(self.ranks)
             if role in ranks
             and i not in time_roles
             and (among is None or i in among)
@@ -216,11 +210,11 @@ class _NameDetector:
             dates = [
                 i
                 for i in self._time_columns
-                if "time" in self._ranks[i] and columns[i].share_where(is_excel_serial) >= MIN_SHARE
+                if "time" in self.ranks[i] and columns[i].share_where(is_excel_serial) >= MIN_SHARE
             ]
         date_time = min(date_times, key=self._date_time_order, default=None)
         self._date_time = date_time
-        date = min(dates, key=lambda i: (self._ranks[i].get("time", 0), i), default=None)
+        date = min(dates, key=lambda i: (self.ranks[i].get("time", 0), i), default=None)
         ms_clocks = [i for i, name in enumerate(self._names) if normalize_name(name) in MS_OF_DAY_NAMES]
         ms_clocks = [i for i in ms_clocks if columns[i].share_where(is_milliseconds_of_day) >= MIN_SHARE]
         if ms_clocks and date_time is None:
@@ -239,16 +233,14 @@ class _NameDetector:
 
     def _date_time_order(self, index: int) -> tuple[bool, bool, int, int]:
         """Return a sort key: event times before times of processing, unambiguous ones before local ones."""
-        rank = self._ranks[index].get("time", 0)
+        rank = self.ranks[index].get("time", 0)
         is_processing_time = rank >= ROLE_RANKS["time"]["sipts"]
         is_local = not (has_zone(self._columns[index].non_missing[0]) or zone_from_header(self._names[index]))
         return is_processing_time, is_local, rank, index
 
     def _is_digit_clock(self, index: int) -> bool:
         """Return whether a column holds times of day as digits: 93000, 0935."""
-        return (
-            "clock" in self._ranks[index] and self._columns[index].share_where(is_clock_digits) >= MIN_SHARE
-        )
+        return "clock" in self.ranks[index] and self._columns[index].share_where(is_clock_digits) >= MIN_SHARE
 
     def _assign_date_parts(self) -> None:
         parts = {
@@ -361,7 +353,7 @@ class _NameDetector:
             if role in roles:
                 continue
             index = (
-                find_symbol_column(self.assignment, self._ranks)
+                find_symbol_column(self.assignment, self.ranks)
                 if role == "symbol"
                 else self.find_column(role, _TESTS.get(role, _has_values))
             )
@@ -370,7 +362,7 @@ class _NameDetector:
             if index is not None and index not in roles.values():
                 self.assignment.assign_by_name(role, index)
         self._assign_zone()
-        contract_month = find_contract_month(self.assignment, self._ranks, record_type)
+        contract_month = find_contract_month(self.assignment, self.ranks, record_type)
         if contract_month is not None and "suffix" not in roles:
             self.assignment.assign_by_name("suffix", contract_month)
         if "suffix" in roles and "symbol" not in roles:
@@ -389,55 +381,14 @@ class _NameDetector:
 
     def passed_over(self) -> tuple[int, ...]:
         """Return the columns that may have a symbol, but show none in the first rows."""
-        return passed_over_columns(self.assignment, self._ranks)
-
-    def infer_volume_from_turnover(self) -> None:
-        """Distinguish the number of shares from turnover, which is shares times a price of the row."""
-        roles = self.assignment.roles
-        free = [i for i in self.assignment.unassigned if self._columns[i].is_numeric]
-        if "volume" in roles:
-            turnover_columns, reason = [roles["volume"]], "its name, {}; the other volume is money"
-            shares = [i for i in free if "volume" in self._ranks[i]]
-        else:
-            turnover_columns, reason = free, "its values, {}: another column is their product with a price"
-            shares = [i for i in free if is_share_count(self._columns[i])]
-        matches = [
-            i
-            for i in shares
-            if any(
-                _is_turnover(self._columns, turnover, i, roles["low"], roles["high"])
-                for turnover in turnover_columns
-                if turnover != i
-            )
-        ]
-        if len(matches) == 1:
-            self.assignment.assign("volume", matches[0], reason.format(self._names[matches[0]].strip()))
-
-    def separate_tick_volume(self) -> int | None:
-        """Prefer a volume of shares to one of price changes, and return the column of the latter."""
-        volumes = [i for i, ranks in enumerate(self._ranks) if "volume" in ranks]
-        ticks = [i for i, name in enumerate(self._names) if normalize_name(name) in TICK_VOLUME_NAMES]
-        ticks = [i for i in ticks if self._columns[i].is_numeric]
-        shares = [
-            i
-            for i in volumes
-            if i not in ticks and (self._columns[i].is_numeric or not self._columns[i].non_missing)
-        ]
-        assigned = self.assignment.roles.get("volume")
-        if not ticks or not shares:
-            return None
-        if assigned is None or assigned in ticks:
-            best = min(shares, key=lambda i: (self._ranks[i]["volume"], i))
-            if best in self.assignment.unassigned:
-                self.assignment.assign_by_name("volume", best)
-        return next((i for i in ticks if i in self.assignment.unassigned), None)
+        return passed_over_columns(self.assignment, self.ranks)
 
     def date_duplicates(self) -> dict[int, str]:
         """Return the columns without a role that may only repeat the date, with the part that they repeat."""
         duplicates = {i: normalize_name(name) for i, name in enumerate(self._names)}
         duplicates = {i: part for i, part in duplicates.items() if part in DATE_PARTS}
         for i in self._time_columns:
-            if i not in duplicates and "time" in self._ranks[i]:
+            if i not in duplicates and "time" in self.ranks[i]:
                 duplicates[i] = "time"
         assigned = self.assignment.roles.values()
         return {i: part for i, part in duplicates.items() if i not in assigned}
@@ -464,17 +415,6 @@ def _has_times(cells: ColumnSample) -> bool:
 def _is_constant(cells: ColumnSample) -> bool:
     """Return whether a column has one value on many rows."""
     return len(cells.non_missing) > _MIN_CONSTANT_ROWS and len(set(cells.non_missing)) == 1
-
-
-def _is_turnover(columns: Sequence[ColumnSample], turnover: int, shares: int, low: int, high: int) -> bool:
-    traded = [row for row in complete_rows(columns, (turnover, shares, low, high)) if row[1] > 0]
-    if len({row[1] for row in traded}) < _MIN_DISTINCT_VOLUMES:
-        return False
-    matches = sum(
-        (1 - _TURNOVER_TOLERANCE) * lowest <= money / count <= (1 + _TURNOVER_TOLERANCE) * highest
-        for money, count, lowest, highest in traded
-    )
-    return matches >= _MIN_TURNOVER_SHARE * len(traded)
 
 
 _TESTS: Final[dict[str, Callable[[ColumnSample], bool]]] = {

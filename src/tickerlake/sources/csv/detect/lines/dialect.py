@@ -9,29 +9,20 @@ from typing import Final
 import polars as pl
 
 from tickerlake.errors import DataError, UsageError
-from tickerlake.model.schema import BAR, QUOTE, RANGE_PRICES, TRADE
+from tickerlake.model.schema import BAR, RANGE_PRICES
 from tickerlake.sources.csv.detect.columns.apostrophes import without_apostrophes
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, is_share_count
 from tickerlake.sources.csv.detect.columns.daily_list import as_daily_list
 from tickerlake.sources.csv.detect.columns.foreign import check_market_data
 from tickerlake.sources.csv.detect.columns.layout import (
-    PRICES,
     Layout,
     count_named_roles,
     normalize_name,
-    role_ranks,
 )
 from tickerlake.sources.csv.detect.columns.options import check_no_option_legs
 from tickerlake.sources.csv.detect.columns.roles import detect_roles
 from tickerlake.sources.csv.detect.columns.totals import check_prices_are_no_totals
-from tickerlake.sources.csv.detect.columns.trade_roles import guess_record_type, missing_roles
 from tickerlake.sources.csv.detect.lines.broken_cells import check_broken_cells, join_broken_cells
-from tickerlake.sources.csv.detect.lines.close_header import (
-    close_columns,
-    daily_price_columns,
-    has_range,
-    partial_range_columns,
-)
 from tickerlake.sources.csv.detect.lines.header import (
     align_header,
     contradiction_error,
@@ -44,7 +35,8 @@ from tickerlake.sources.csv.detect.lines.list_section import (
     last_row,
     name_other_tables,
 )
-from tickerlake.sources.csv.detect.lines.metadata import check_no_year_columns, names_columns
+from tickerlake.sources.csv.detect.lines.metadata import check_no_year_columns
+from tickerlake.sources.csv.detect.lines.missing_roles import missing_roles_error
 from tickerlake.sources.csv.detect.lines.named_columns import (
     check_named_numbers,
     check_named_symbols,
@@ -52,7 +44,7 @@ from tickerlake.sources.csv.detect.lines.named_columns import (
     split_named_symbols,
     unusable_names_error,
 )
-from tickerlake.sources.csv.detect.lines.no_header import no_header_error
+from tickerlake.sources.csv.detect.lines.no_header import check_no_header, no_header_error
 from tickerlake.sources.csv.detect.lines.sections import detect_section, find_sections
 from tickerlake.sources.csv.detect.lines.split_lines import (
     DELIMITERS,
@@ -66,7 +58,6 @@ from tickerlake.sources.csv.detect.lines.split_lines import (
     split_line,
 )
 from tickerlake.sources.csv.detect.lines.tables import check_one_table
-from tickerlake.sources.csv.detect.lines.undated import undated_error
 from tickerlake.sources.csv.not_csv import check_is_table
 from tickerlake.sources.csv.numbers import possible_decimal_separators
 
@@ -97,15 +88,6 @@ _DELIMITER_NAMES: Final = {
 
 _DIGIT: Final = re.compile("[0-9]")
 _TIME_ROLES: Final = frozenset({"time", "clock", "year"})
-_NEEDS: Final = {
-    BAR: (
-        "Bars need a date, and open to close or the close alone; trades time and price; quotes bid and ask.",
-        "date,open,high,low,close,volume",
-    ),
-    TRADE: ("Trades need a date with a time of day, a price and a size.", "date,time,symbol,price,size"),
-    QUOTE: ("Quotes need a date with a time of day, a bid and an ask.", "date,time,symbol,bid,ask"),
-}
-"""What each record type needs, and an example of ``--columns``."""
 
 
 @dataclass(frozen=True)
@@ -307,7 +289,7 @@ def _detect_dialect(
     header = find_header(split, first_data_row)
     if header is None:
         check_no_year_columns(name, split.rows[first_data_row])
-        _check_no_header(name, split, first_data_row)
+        check_no_header(name, split, first_data_row)
         layout = detect_roles([""] * split.field_count, cells)
         if not layout.record_type:
             raise no_header_error(name, first_data_row + 1, lines[first_data_row], layout, cells)
@@ -332,7 +314,7 @@ def _detect_dialect(
         if layout.record_type and not has_consistent_prices(layout, cells):
             raise contradiction_error(name, layout)
     if not layout.record_type:
-        raise _missing_roles_error(name, header_rows[0] + 1, layout, cells)
+        raise missing_roles_error(name, header_rows[0] + 1, layout, cells)
     _check_symbols_present(name, layout, cells)
     check_prices_are_no_totals(name, layout, cells)
     check_no_option_legs(name, layout, cells)
@@ -479,73 +461,8 @@ def _dialect_with_names(
     )
 
 
-def _check_no_header(name: str, split: ColumnSplit, first_data_row: int) -> None:
-    """Raise an error if a line above the rows names the columns in unknown words."""
-    lines = range(max(0, first_data_row - HEADER_SEARCH_LINES), first_data_row)
-    for i in reversed(lines):
-        if names_columns(split.rows[i], split.field_count):
-            words = ", ".join(cell for cell in split.rows[i][:8] if cell)
-            raise DataError(
-                f"{name}, line {i + 1}: no name of a column is known among {words}.",
-                "Name the columns: --columns date,open,high,low,close,volume, or those of closes: "
-                "--columns date,close",
-            )
-
-
 def _no_header_warning(name: str, layout: Layout) -> str:
     return (
         f"{name} has no header; by their values, its columns are {format_roles(layout)}. "
         "If that is wrong, name them with --columns."
-    )
-
-
-def _missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[ColumnSample]) -> DataError:
-    listed = ", ".join(each for each in layout.names[:12] if each) + (" …" if len(layout.names) > 12 else "")
-    record_type = guess_record_type(layout.names)
-    undated = next(
-        (
-            (column, each.non_missing[0])
-            for column, each in zip(layout.names, cells, strict=False)
-            if "time" in role_ranks(column) and each.non_missing and not each.temporal_kind
-        ),
-        None,
-    )
-    if undated is not None and not {"time", "clock", "year"} & set(layout.roles):
-        column, text = undated
-        return DataError(
-            f"{name}, line {line}: the column {column} holds no dates, but values such as {text[:40]!r}.",
-            "Write dates like 2024-01-31, or name the column that has them: "
-            "--columns date,open,high,low,close,volume",
-        )
-    if not any(each.temporal_kind for each in cells) and not _TIME_ROLES & set(layout.roles):
-        undated_problem = undated_error(name, line, record_type, layout.names, cells)
-        if undated_problem is not None:
-            return undated_problem
-    if record_type == BAR and (template := close_columns(cells, layout)):
-        lacking = ", ".join(role for role in RANGE_PRICES if role not in layout.roles)
-        problem = f"no column for {lacking}" if has_range(layout) else "no column is known to be a price"
-        return DataError(
-            f"{name}, line {line}: {problem} among {listed}.",
-            "Bars need a date, and open, high, low and close or the close alone; trades a time and a price. "
-            f"If a column has closes: --columns {template}",
-        )
-    if not has_range(layout) and (template := daily_price_columns(cells, layout)):
-        return DataError(
-            f"{name}, line {line}: no columns for open, high and low, and its dates have no time of day, "
-            f"as trades have, among {listed}.",
-            f"If it has one price for each day, the close: --columns {template}. Trades need a time of day.",
-        )
-    if record_type == BAR and (template := partial_range_columns(cells, layout)):
-        lacking = ", ".join(role for role in RANGE_PRICES if role not in layout.roles)
-        return DataError(
-            f"{name}, line {line}: no column for {lacking} among {listed}.",
-            f"Bars need open, high, low and close, or the close alone. For the closes: --columns {template} "
-            f"(if a column is the {lacking.partition(',')[0]}, name all four)",
-        )
-    needs, example = _NEEDS[record_type]
-    if record_type == BAR and not set(PRICES) & set(layout.roles):
-        example = close_columns(cells, layout, of_many=True) or example
-    return DataError(
-        f"{name}, line {line}: no column for {', '.join(missing_roles(layout)) or 'date'} among {listed}.",
-        f"{needs} If the columns have other names: --columns {example}",
     )

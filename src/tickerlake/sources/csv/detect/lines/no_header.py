@@ -8,6 +8,8 @@ from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.columns.cells import MIN_SHARE, ColumnSample, is_running_number
 from tickerlake.sources.csv.detect.columns.layout import Layout
 from tickerlake.sources.csv.detect.lines.close_header import close_columns
+from tickerlake.sources.csv.detect.lines.metadata import names_columns
+from tickerlake.sources.csv.detect.lines.split_lines import HEADER_SEARCH_LINES, ColumnSplit
 from tickerlake.sources.csv.detect.times.dates import has_time
 
 _HASH: Final = re.compile(r"0x[0-9a-fA-F]{40,64}")
@@ -110,3 +112,16 @@ def _trade_columns(layout: Layout, cells: Sequence[ColumnSample]) -> str:
     if "clock" in layout.roles:
         words |= {time: "date", layout.roles["clock"]: "time"}
     return ",".join(words.get(i, "") for i in range(max(words) + 1))
+
+
+def check_no_header(name: str, split: ColumnSplit, first_data_row: int) -> None:
+    """Raise an error if a line above the rows names the columns in unknown words."""
+    lines = range(max(0, first_data_row - HEADER_SEARCH_LINES), first_data_row)
+    for i in reversed(lines):
+        if names_columns(split.rows[i], split.field_count):
+            words = ", ".join(cell for cell in split.rows[i][:8] if cell)
+            raise DataError(
+                f"{name}, line {i + 1}: no name of a column is known among {words}.",
+                "Name the columns: --columns date,open,high,low,close,volume, or those of closes: "
+                "--columns date,close",
+            )
