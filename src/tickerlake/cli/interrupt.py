@@ -150,14 +150,17 @@ def _is_indivisible(frame: "FrameType | None") -> bool:
     """Whether an exception here would do harm that nothing can repair.
 
     Modules must not be left half imported: some suppress the exception, or turn it into an ImportError. A
-    temporary folder or file must be either unmade or known to what deletes it. The constructor of a named
-    tuple, such as that of a decimal's digits, is called by Polars, which panics if it fails.
+    temporary folder or file must be either unmade or known to what deletes it, and a process to what stops
+    it. Polars calls the constructor of a named tuple, such as that of a decimal's digits, and panics if it
+    fails.
     """
     if frame is not None and (frame.f_code.co_filename, frame.f_code.co_name) == ("<string>", "<lambda>"):
         return True
     while frame is not None:
         file_name = frame.f_code.co_filename
         if file_name.startswith("<frozen importlib") or file_name.endswith("/tempfile.py"):
+            return True
+        if frame.f_code.co_name == "_execute_child" and file_name.endswith("/subprocess.py"):
             return True
         frame = frame.f_back
     return False
