@@ -167,7 +167,9 @@ def is_symbol_name(name: str, *, alone: bool = False) -> bool:
         return False
     if not re.search("[A-Z]", name):
         return _NUMERIC_SYMBOL.fullmatch(name) is not None and not alone
-    return not alone or (len(name) > 1 and not is_word(name) and not is_currency(name))
+    if not alone:
+        return True
+    return len(name) > 1 and not is_word(name) and name.lower() not in CURRENCIES | PRECIOUS_METALS
 
 
 def is_word(name: str) -> bool:

@@ -51,6 +51,12 @@ def missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[Co
         undated_problem = undated_error(name, line, record_type, layout.names, cells)
         if undated_problem is not None:
             return undated_problem
+    if not has_range(layout) and (template := daily_price_columns(cells, layout)):
+        return DataError(
+            f"{name}, line {line}: no columns for open, high and low, and its dates have no time of day, "
+            f"as trades have, among {listed}.",
+            f"If it has one price for each day, the close: --columns {template}. Trades need a time of day.",
+        )
     if record_type == BAR and (template := close_columns(cells, layout)):
         lacking = ", ".join(role for role in RANGE_PRICES if role not in layout.roles)
         problem = f"no column for {lacking}" if has_range(layout) else "no column is known to be a price"
@@ -58,12 +64,6 @@ def missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[Co
             f"{name}, line {line}: {problem} among {listed}.",
             "Bars need a date, and open, high, low and close or the close alone; trades a time and a price. "
             f"If a column has closes: --columns {template}",
-        )
-    if not has_range(layout) and (template := daily_price_columns(cells, layout)):
-        return DataError(
-            f"{name}, line {line}: no columns for open, high and low, and its dates have no time of day, "
-            f"as trades have, among {listed}.",
-            f"If it has one price for each day, the close: --columns {template}. Trades need a time of day.",
         )
     if record_type == BAR and (template := partial_range_columns(cells, layout)):
         lacking = ", ".join(role for role in RANGE_PRICES if role not in layout.roles)
