@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tickerlake.errors import DataError
 from tickerlake.sources.csv.read import CsvSource, open_csv
 
 START_MS = 1_700_000_000_000
@@ -130,3 +131,31 @@ def test_sizes_of_quotes_are_capitals(tmp_path: Path, header: str) -> None:
 def test_a_side_is_no_symbol(tmp_path: Path) -> None:
     source = open_rows(tmp_path, "T,s,S,v,p,i", "{ms},QBTUSD,Buy,{size},{price},x{id}")
     assert (roles_by_name(source)["symbol"], roles_by_name(source)["size"]) == ("s", "v")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "日期,开,高,低,收,量",
+        "日付,始,高,安,終,出来高",
+        "日期,開,高,低,收盤,成交量",
+        "날짜,시,고,저,종,거래량",
+        "日期,开盘,高,低,收盘,交易量",
+    ],
+)
+def test_single_signs_are_prices_among_others(tmp_path: Path, header: str) -> None:
+    rows = [f"2024-01-0{d},10.1,10.{d},10.0,10.2,{d}200" for d in (2, 3, 4, 5)]
+    path = tmp_path / "AAA.csv"
+    path.write_text("\n".join([header, *rows]) + "\n", "utf-8")
+    first = next(iter(open_csv(path).batches())).records.to_dicts()[0]
+    values = [str(first[role]).rstrip("0") for role in ("open", "high", "low", "close", "volume")]
+    assert values == ["10.1", "10.2", "10.", "10.2", "2200."]
+
+
+@pytest.mark.parametrize("header", ["日期,高,低,量", "日期,开,高,高,低"])
+def test_single_signs_are_no_prices_alone(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "AAA.csv"
+    cells = ",10.5,10.1,11.2,9.5"[: 5 * header.count(",")]
+    path.write_text(header + "\n" + "".join(f"2024-01-0{d}{cells}\n" for d in (2, 3, 4, 5)), "utf-8")
+    with pytest.raises(DataError):
+        open_csv(path)

@@ -1,4 +1,7 @@
-"""Names of one letter, as interfaces of exchanges give them: ``o,h,l,c,v``, ``a,p,q,f,l,T,m``. Pure."""
+"""Names of one letter, as interfaces of exchanges give them: ``o,h,l,c,v``, ``a,p,q,f,l,T,m``. Pure.
+
+So are signs of Chinese, Japanese and Korean: ``开,高,低,收,量``.
+"""
 
 import re
 from collections.abc import Sequence
@@ -10,6 +13,18 @@ from tickerlake.sources.csv.detect.columns.layout import PRICES, ROLE_RANKS
 _CODE: Final = re.compile(r"[A-Z0-9]*[A-Z]{2}[A-Z0-9]*(?:[._/:-][A-Z0-9]+)*")
 _NOT_CODES: Final = frozenset("BUY SELL BID ASK LONG SHORT TRUE FALSE TRADE QUOTE OPEN CLOSE".split())
 _SYMBOL_LETTERS: Final = frozenset("stST")
+_SIGNS: Final = {
+    role: frozenset(signs)
+    for role, signs in {
+        "open": "开開始시",
+        "high": "高고",
+        "low": "低安저",
+        "close": "收終终종",
+        "volume": "量량",
+    }.items()
+}
+"""Signs that are prices and a volume only among others."""
+
 _SIZES: Final = {"B": "bid_size", "A": "ask_size"}
 
 
@@ -28,7 +43,7 @@ def settle_single_letters(
     ranks
         The roles that each name may mean, with their ranks.
     """
-    settled = [dict(each) for each in ranks]
+    settled = _settle_signs(names, [dict(each) for each in ranks])
     letters = {name.strip(): i for i, name in enumerate(names) if re.fullmatch(r"\s*[A-Za-z]\s*", name)}
     if not letters:
         return settled
@@ -45,6 +60,18 @@ def settle_single_letters(
     if not is_bar and {"p", "q"} <= letters.keys():
         _settle_trade_id(letters, columns, settled)
     return settled
+
+
+def _settle_signs(names: Sequence[str], ranks: list[dict[str, int]]) -> list[dict[str, int]]:
+    """Return the roles with those of single signs, if all four prices are then there, each once."""
+    signs = {i: role for i, name in enumerate(names) for role, each in _SIGNS.items() if name.strip() in each}
+    found = list(signs.values())
+    named = {role for i, each in enumerate(ranks) if i not in signs for role in each}
+    if len(set(found)) != len(found) or not set(PRICES) <= named | set(found):
+        return ranks
+    return [
+        {signs[i]: ROLE_RANKS[signs[i]][signs[i][0]]} if i in signs else each for i, each in enumerate(ranks)
+    ]
 
 
 def _settle_trade_id(

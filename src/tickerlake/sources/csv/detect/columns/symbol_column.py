@@ -86,6 +86,14 @@ _VENUES: Final = frozenset(
     BITMEX BYBIT OKX KUCOIN GEMINI HUOBI UPBIT BITHUMB DERIBIT US USA UK EU JP HK CN IN AU CA KR TW SG
     """.split()
 )
+_GROUP_WORDS: Final = frozenset(
+    """
+    provider sector issuer category exchange industry region country manager custodian administrator
+    market board segment group
+    """.split()
+)
+"""Names of columns that put several instruments together."""
+
 _MIC: Final = re.compile(r"X[A-Z]{3}")
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{16,}")
 
@@ -129,6 +137,8 @@ def find_symbol_column(assignment: RoleAssignment, ranks: Sequence[dict[str, int
     distinguishing = [i for i in [*plain, *names] if _separates_rows(assignment, i)]
     if plain and (not distinguishing or len(set(columns[plain[0]].strings)) > 1):
         found = plain[0]
+        finer = [i for i in distinguishing if _is_finer(assignment, i, found)]
+        found = finer[0] if finer else found
     else:
         found = next(iter([*distinguishing, *names]), -1)
     return _code_beside(assignment, ranks, found) if found >= 0 else None
@@ -197,7 +207,9 @@ def is_vague_symbol_name(name: str) -> bool:
 def infer_symbol_column(assignment: RoleAssignment) -> None:
     """Assign the symbol to a column that distinguishes rows of one time, or to the only column of text."""
     columns, names = assignment.columns, assignment.names
-    candidates = [i for i in assignment.unassigned if _can_be_unnamed(names[i], columns[i])]
+    candidates = _without_groups(
+        assignment, [i for i in assignment.unassigned if _can_be_unnamed(names[i], columns[i])]
+    )
     if not any(names) and candidates:
         assignment.assign("symbol", candidates[0], "its values are symbols")
     elif (
@@ -206,6 +218,38 @@ def infer_symbol_column(assignment: RoleAssignment) -> None:
         and _separates_rows(assignment, candidates[0])
     ):
         assignment.assign("symbol", candidates[0], "its values distinguish rows of one time")
+
+
+def _without_groups(assignment: RoleAssignment, candidates: list[int]) -> list[int]:
+    """Return candidates without providers, sectors and the like, if a column of codes or names is finer."""
+    names, columns = assignment.names, assignment.columns
+    groups = [i for i in candidates if _is_group_name(names[i])]
+    if not groups:
+        return candidates
+    finer = [i for i in candidates if i not in groups and len(set(columns[i].strings)) > 1]
+    finer = finer or [
+        i
+        for i in assignment.unassigned
+        if i not in groups
+        and _are_names(columns[i])
+        and not (_GROUP_WORDS | _NOT_SYMBOL_WORDS) & set(split_words(names[i]))
+    ]
+    return finer or candidates
+
+
+def _is_finer(assignment: RoleAssignment, index: int, coarse: int) -> bool:
+    """Return whether a column that tells rows apart divides the groups of another one."""
+    names = assignment.names
+    if _is_group_name(names[index]) or index == coarse:
+        return False
+    fine, groups = assignment.columns[index].strings, assignment.columns[coarse].strings
+    divides = len(set(zip(fine, groups, strict=True))) == len(set(fine)) > len(set(groups))
+    is_repeated = len(set(fine)) < len(fine)
+    return _is_group_name(names[coarse]) or (divides and is_repeated)
+
+
+def _is_group_name(name: str) -> bool:
+    return bool(_GROUP_WORDS & set(split_words(name)))
 
 
 def _code_beside(assignment: RoleAssignment, ranks: Sequence[dict[str, int]], index: int) -> int:
