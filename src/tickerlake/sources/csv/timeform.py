@@ -34,6 +34,9 @@ EXCEL_EPOCH_DAYS: Final = 25_569
 EXCEL_MAX_DAYS: Final = 54_000
 """Days after 1970, until 2117, up to which a number of five digits counts as such a serial number."""
 
+FIRST_UNCLEAR_YEAR: Final = 40
+"""Two digits of a year from here to 69 may be of either century; below they are of this one."""
+
 _DIRECTIVE_NAMES: Final = {
     "%Y": "YYYY",
     "%y": "YY",
@@ -139,7 +142,8 @@ class TimeFormat:
         """``1mo`` or ``3mo`` if the text is a month or a quarter without a day, else an empty text."""
         if "%q" in self.format:
             return "3mo"
-        return "1mo" if "%Y" in self.format and "%d" not in self.format else ""
+        has_year = "%Y" in self.format or "%y" in self.format
+        return "1mo" if has_year and "%d" not in self.format else ""
 
     @property
     def is_midnight(self) -> bool:
@@ -273,7 +277,9 @@ class TimeFormat:
             first = pl.date(text.str.extract(r"(\d{4})").cast(pl.Int32), month, 1)
             return pl.when(text.str.contains(_QUARTER_PATTERN)).then(first)
         if self.period:
-            return (text + " 1").str.to_date(f"{self.format} %d", strict=False)
+            month = (text + " 1").str.to_date(f"{self.format} %d", strict=False)
+            is_clear = month.dt.year() < 2000 + FIRST_UNCLEAR_YEAR
+            return pl.when(is_clear).then(month) if "%y" in self.format else month
         return text.str.to_date(self.format, strict=False)
 
     def _epoch_to_ns(self, text: pl.Expr) -> pl.Expr:

@@ -3,6 +3,7 @@
 Where the file leaves a question open, the error names the option that answers it.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -125,7 +126,7 @@ def _match_requested_format(candidates: list[DateEvidence], name: str) -> DateEv
 
 
 def _ambiguous_date_error(name: str, candidates: list[DateEvidence]) -> DataError:
-    options = " or ".join(f"--date-format {e.time_format.name}" for e in candidates)
+    options = " or ".join(f"--date-format {shlex.quote(e.time_format.name)}" for e in candidates)
     days = " and ".join(
         f"as {e.time_format.name} from {_format_day(e.order.first_ns)} to {_format_day(e.order.last_ns)}"
         for e in candidates

@@ -28,6 +28,7 @@ from tickerlake.sources.csv.detect.lines.rows import LINE, SKIPPED, ChunkRows, r
 from tickerlake.sources.csv.detect.lines.split_lines import HEAD_LINES
 from tickerlake.sources.csv.detect.name_date import NO_DATE, NameDate, find_name_date
 from tickerlake.sources.csv.detect.options import Options
+from tickerlake.sources.csv.detect.times.dates import is_short_month
 from tickerlake.sources.csv.symbols import resolve_symbols
 from tickerlake.sources.csv.timeform import TimeFormat
 
@@ -245,7 +246,8 @@ def _check_symbols(head: FileHead, rows: pl.DataFrame) -> None:
             hint,
         )
     texts = checked.get_column("symbol").to_list()
-    if texts and ColumnSample(texts).temporal_kind == "timestamp":
+    is_dated = bool(texts) and ColumnSample(texts).temporal_kind == "timestamp"
+    if is_dated and not all(map(is_short_month, texts)):
         raise DataError(f"{where} has dates instead of symbols, such as {texts[0]!r}.", hint)
 
 

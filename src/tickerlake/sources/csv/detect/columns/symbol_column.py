@@ -14,6 +14,7 @@ from tickerlake.sources.csv.detect.columns.cells import (
 )
 from tickerlake.sources.csv.detect.columns.close_names import is_money
 from tickerlake.sources.csv.detect.columns.layout import ROLE_RANKS, normalize_name, role_ranks, split_words
+from tickerlake.sources.csv.detect.times.dates import is_short_month
 
 _FIRST_WEAK_RANK: Final = ROLE_RANKS["symbol"]["tick"]
 """From here on, the names of symbol columns may also mean something else."""
@@ -287,7 +288,8 @@ def _is_code_of(cells: ColumnSample, names: Sequence[str], is_code: Callable[[st
 
 def can_be_symbol(cells: ColumnSample) -> bool:
     """Return whether a column can be symbols: not dates, nor a running number."""
-    return cells.is_symbol_like and cells.temporal_kind != "timestamp" and not is_running_number(cells)
+    is_dated = cells.temporal_kind == "timestamp" and not cells.share_where(is_short_month) >= MIN_SHARE
+    return cells.is_symbol_like and not is_dated and not is_running_number(cells)
 
 
 def _is_empty(cells: ColumnSample) -> bool:

@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from tickerlake.errors import DataError, UsageError
@@ -12,6 +13,7 @@ from tickerlake.sources.csv.numbers import CACHED_CELLS
 from tickerlake.sources.csv.timeform import (
     EXCEL_EPOCH_DAYS,
     EXCEL_MAX_DAYS,
+    FIRST_UNCLEAR_YEAR,
     MONTHS,
     NS_BY_UNIT,
     WEEKDAY_PATTERN,
@@ -23,6 +25,7 @@ EPOCH_UNIT_BY_DIGITS: Final = {9: "s", 10: "s", 12: "ms", 13: "ms", 15: "us", 16
 """The unit of times since 1970 by their number of digits, from 1973 on."""
 
 _DIRECTIVES: Final = {
+    ".fff": "%.f",
     "YYYY": "%Y",
     "YY": "%y",
     "MM": "%m",
@@ -90,6 +93,11 @@ _DATE_SHAPES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (rf"{_WORD_PATTERN}-{_YEAR_PATTERN}", ("%B-%Y",)),
     (rf"{_WORD_PATTERN}/{_YEAR_PATTERN}", ("%B/%Y",)),
     (rf"{_WORD_PATTERN},? {_YEAR_PATTERN}", ("%B %Y",)),
+    (rf"{_WORD_PATTERN}-\d\d", ("%B-%y",)),
+    (rf"{_WORD_PATTERN}/\d\d", ("%B/%y",)),
+    (rf"{_WORD_PATTERN} \d\d", ("%B %y",)),
+    (rf"\d\d-{_WORD_PATTERN}", ("%y-%B",)),
+    (rf"\d\d {_WORD_PATTERN}", ("%y %B",)),
     (rf"{_YEAR_PATTERN}-{_WORD_PATTERN}", ("%Y-%B",)),
     (rf"{_YEAR_PATTERN} {_WORD_PATTERN}", ("%Y %B",)),
     (rf"{_YEAR_PATTERN}[Qq][1-4]", ("%YQ%q",)),
@@ -98,8 +106,15 @@ _DATE_SHAPES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (rf"[Qq][1-4] {_YEAR_PATTERN}", ("Q%q %Y",)),
     (rf"[Qq][1-4][-/]?{_YEAR_PATTERN}", ("Q%q-%Y",)),
 )
+_SHORT_MONTHS: Final = frozenset({"%B-%y", "%B/%y", "%B %y", "%y-%B", "%y %B"})
+"""Months with two digits of the year, ``Jan-88``; without knowing more, days of a month without a year."""
+
 _DATE_PATTERNS: Final = tuple((re.compile(shape), formats) for shape, formats in _DATE_SHAPES)
 _MAX_MONTHS_LIKE_DAYS: Final = 24
+_MAX_REPEATED_MONTHS: Final = 0.2
+"""Of months in order, the next one has another name; of days, mostly the same."""
+
+_FIRST_YEAR_OF_1900S: Final = 70
 _MIN_EXCEL_DAY: Final = EXCEL_EPOCH_DAYS
 _MAX_EXCEL_DAY: Final = EXCEL_EPOCH_DAYS + EXCEL_MAX_DAYS
 _MAX_DATE_LENGTH: Final = 60
@@ -122,7 +137,7 @@ def parse_date_format(option: str) -> str:
     for word, directive in _DIRECTIVES.items():
         text = text.replace(word, directive)
     directives = set(re.findall("%.", text))
-    if not directives & {"%d", "%Y"} or not directives & {"%m", "%B"}:
+    if not directives & {"%d", "%Y", "%y"} or not directives & {"%m", "%B"}:
         raise UsageError(
             f"--date-format {option!r} is not a date format.", "Use the form DD-MM-YYYY or %d-%m-%Y."
         )
@@ -170,17 +185,22 @@ def candidate_time_formats(
             )
         return [
             TimeFormat(
-                parse_date_format(date_format), date_only=_is_date_only(parse_date_format(date_format))
+                parse_date_format(date_format),
+                date_only=_is_date_only(parse_date_format(date_format)),
+                has_month_names="%B" in parse_date_format(date_format),
             )
         ]
     dates, time, zone = shapes.most_common(1)[0][0]
     if dates[0].startswith("epoch:"):
         _check_not_rounded(values, file)
         return [TimeFormat("epoch:mixed" if mixed_units else dates[0])]
-    requested = parse_date_format(date_format) if date_format is not None else ""
+    texts = {shape.time_text for shape in matched_shapes if shape.time_text}
+    requested = "" if date_format is None else parse_date_format(_without_time(date_format, time, texts))
     if requested and not _is_date_only(requested):
         return [TimeFormat(requested, zone=zone, has_month_names="%B" in requested)]
-    times = {shape.time_text for shape in matched_shapes if shape.time_text}
+    if dates[0] in _SHORT_MONTHS:
+        _check_short_months(values, file, is_requested=bool(requested))
+    times = texts
     daily = not time or (all(set(each) <= set("0:.") for each in times) and "%p" not in time)
     if daily and time:
         longest_time = max(times, key=len)
@@ -202,6 +222,48 @@ def candidate_time_formats(
         )
         for day in day_formats
     ]
+
+
+def _without_time(option: str, time: str, texts: Iterable[str]) -> str:
+    """Return a format as messages write it without its time of day, which is read as the file has it."""
+    if not time:
+        return option
+    precise = time.replace("%S", "%S%.f")
+    written = [
+        f"{precise}%z",
+        precise,
+        f"{time}%z",
+        time,
+        *(time[: time.index("%")] + each for each in texts),
+    ]
+    names = [TimeFormat(each).name for each in written]
+    return next((option.removesuffix(name) for name in names if option.endswith(name)), option)
+
+
+def _check_short_months(values: list[str], file: str, *, is_requested: bool) -> None:
+    """Raise an error for ``Jan-05`` if it may be a day, or if the century of its year is not clear."""
+    texts = list(dict.fromkeys(filter(None, values)))
+    words = [re.sub(r"[\W\d_]", "", text).lower() for text in texts]
+    repeated = sum(one == other for one, other in pairwise(words))
+    if not is_requested and repeated > _MAX_REPEATED_MONTHS * len(words):
+        raise DataError(
+            f"{file}: it is not clear whether dates such as {texts[0]!r} are months of a year, or days "
+            "without a year.",
+            "If the number is the year: --date-format Mon-YY (or YY-Mon, as the file writes it). "
+            "Else add the year to the dates.",
+        )
+    years = [int(digits[0]) for text in texts if (digits := re.findall(r"\d\d", text))]
+    if any(FIRST_UNCLEAR_YEAR <= year < _FIRST_YEAR_OF_1900S for year in years):
+        raise DataError(
+            f"{file}: the century of its dates is not clear: their years have two digits, "
+            f"{min(years):02} to {max(years):02}.",
+            "Write the years with four digits, such as Jan-1958.",
+        )
+
+
+def is_short_month(text: str) -> bool:
+    """Return whether a text is a month with two digits of the year, or part of a contract's name."""
+    return bool(_SHORT_MONTHS & set(_date_formats(text)))
 
 
 def _check_not_rounded(values: list[str], file: str) -> None:
@@ -325,7 +387,7 @@ def _match_short(text: str) -> _Shape | None:
         if dates := _date_formats(text):
             return _Shape(dates)
     match = _DATE_TIME_PATTERN.fullmatch(text)
-    if match is None or not (dates := _date_formats(match["date"])):
+    if match is None or not (dates := _date_formats(match["date"])) or dates[0] in _SHORT_MONTHS:
         return None
     zone = (match["zone"] or "").strip()
     if zone.isalpha() and zone not in OFFSETS and zone != "Z":
@@ -367,7 +429,7 @@ def _has_weekday(text: str) -> bool:
 
 def _is_date_time(text: str) -> bool:
     match = _DATE_TIME_PATTERN.fullmatch(text)
-    return match is not None and bool(_date_formats(match["date"]))
+    return match is not None and bool(set(_date_formats(match["date"])) - _SHORT_MONTHS)
 
 
 def _has_month_name(text: str) -> bool:
