@@ -7,6 +7,7 @@ import polars as pl
 from tickerlake.errors import DataError
 from tickerlake.model.duration import DAY_NS, SECOND_NS
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
+from tickerlake.sources.csv.detect.columns.layout import PRICES
 from tickerlake.sources.csv.detect.decision import Decision
 from tickerlake.sources.csv.detect.file_name import parse_file_name
 from tickerlake.sources.csv.detect.options import Options
@@ -21,6 +22,7 @@ from tickerlake.sources.csv.detect.times.order import TimeOrder
 from tickerlake.sources.csv.timeform import TimeFormat
 
 _SAMPLE_ROWS: Final = 1000
+_USUAL_LENGTHS: Final = ("1h", "15m", "5m", "1m", "1s")
 _MIN_MULTIPLE_SHARE: Final = 0.95
 _MIN_EXACT_SHARE: Final = 0.01
 """Where bars are often missing, nearly all gaps are multiples of the interval, and a few are just as long."""
@@ -55,7 +57,7 @@ def choose_interval(
         is_stated = origin == "--interval"
         if gaps.len() and not _intervals_agree(declared, inferred, gaps, is_stated=is_stated):
             if not inferred:
-                raise _not_time_bars_error(name, gaps)
+                raise _not_time_bars_error(scan, gaps)
             raise DataError(
                 f"{name}: {origin} specifies bars of {declared}, but the rows are {inferred} apart.",
                 "Omit --interval, or specify that of the rows."
@@ -75,7 +77,7 @@ def choose_interval(
     if not inferred and name_interval and _intervals_agree(name_interval, inferred, gaps):
         return Decision(name_interval, "file name and the time between rows")
     if gaps.len() and (not inferred or _are_event_bars(scan, inferred, order)):
-        raise _not_time_bars_error(name, gaps)
+        raise _not_time_bars_error(scan, gaps)
     if not name_interval and are_irregular(gaps, inferred):
         raise _irregular_rows_error(name, gaps)
     if not inferred or (has_times and order.rows == 1):
@@ -138,14 +140,36 @@ def _is_about_constant(values: pl.Series) -> bool:
     return is_known and low is not None and high is not None and 0 < high <= _MAX_EVENT_BARS_RATIO * low
 
 
-def _not_time_bars_error(name: str, gaps: pl.Series) -> DataError:
+def _not_time_bars_error(scan: FileScan, gaps: pl.Series) -> DataError:
     """Return the error for bars of ticks, volume, money or a price range, which are not bars of time."""
     examples = ", ".join(f"{gap / SECOND_NS:,.3f}".rstrip("0").rstrip(".") for gap in gaps.head(3))
+    lengths = [each for each in _USUAL_LENGTHS if _intervals_agree(each, "", gaps, is_stated=True)]
+    if _are_ticks(scan):
+        remedy = f"If each row is a trade: --columns {_tick_columns(scan)}"
+    elif lengths:
+        remedy = f"If bars are only missing, specify their length: --interval {lengths[0]}"
+    else:
+        remedy = "No length fits these times: export bars of a fixed time, or trades."
     return DataError(
-        f"{name}: its rows are not bars of a fixed time: the first are {examples} seconds apart. "
-        "Bars of ticks, volume, dollars or a price range are not supported.",
-        "If bars are only missing, specify the length of which these times are multiples: --interval 1m",
+        f"{scan.head.text_file.file_name}: its rows are not bars of a fixed time: the first are {examples} "
+        "seconds apart. Bars of ticks, volume, dollars or a price range are not supported.",
+        remedy,
     )
+
+
+def _are_ticks(scan: FileScan) -> bool:
+    """Return whether open, high, low and close are the same on each of the first rows."""
+    roles = scan.head.dialect.layout.roles
+    prices = [_first_cells(scan, roles[role]) for role in PRICES if role in roles]
+    return len(prices) == len(PRICES) and all((each == prices[0]).all() for each in prices)
+
+
+def _tick_columns(scan: FileScan) -> str:
+    """Return how ``--columns`` names the columns of ticks that are written as bars."""
+    words = {"time": "date", "clock": "time", "symbol": "symbol", "close": "price", "volume": "size"}
+    roles = scan.head.dialect.layout.roles
+    by_column = {roles[role]: word for role, word in words.items() if role in roles}
+    return ",".join(by_column.get(i, "") for i in range(max(by_column) + 1))
 
 
 def _declared_interval(scan: FileScan, column: int) -> str:

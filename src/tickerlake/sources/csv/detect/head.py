@@ -34,6 +34,9 @@ from tickerlake.sources.csv.timeform import TimeFormat
 
 _SUBSECOND_UNITS_NS: Final = {"nano": 1, "micro": 1_000, "usec": 1_000, "milli": 1_000_000, "msec": 1_000_000}
 _NOON: Final = 12
+_HOUR_WIDTH: Final = 2
+_HOUR_NAMES: Final = frozenset("hour stunde heure hora ora godzina saat".split())
+"""Names of columns whose one or two digits are hours: 9 is 09:00, and 00:09 elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ class FileHead:
         if layout.clock_in_ms:
             return pl.concat_str(date.str.strip_chars(), pl.lit(" "), _format_clock(clock))
         clock = clock.str.zfill(self.clock_width) if self.clock_width else clock
+        if self.clock_width == _HOUR_WIDTH:
+            clock += "00"
         if self.clock_width > len("093000"):
             clock = pl.concat_str(clock.str.slice(0, 6), pl.lit("."), clock.str.slice(6))
         return pl.concat_str(date.str.strip_chars(), pl.lit(" "), clock)
@@ -186,6 +191,9 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
     if "clock" in layout.roles and not layout.clock_in_ms:
         texts = rows.get_column(layout.column_id("clock")).str.strip_chars()
         width = clock_width([text for text in texts if text])
+        is_hour = normalize_name(layout.names[layout.roles["clock"]]) in _HOUR_NAMES
+        if width and is_hour and texts.str.len_chars().max() <= _HOUR_WIDTH:
+            width = _HOUR_WIDTH
     head = replace(head, name_date=date, clock_width=width, first_rows=rows)
     _check_24_hour_clock(head, rows)
     return head

@@ -31,6 +31,7 @@ _ONLY_TRADES: Final = "Only bars, trades and quotes are supported."
 EXECUTIONS_HINT: Final = (
     "Export the executions (fills) with their times, or prices from a vendor of market data."
 )
+_POSITION_WORDS: Final = frozenset("holding holdings position positions".split())
 _UNSUPPORTED_TABLES: Final = {frozenset({"calls", "puts", "strike"}): "an option chain"}
 
 
@@ -64,6 +65,9 @@ def check_market_data(name: str, names: Sequence[str], columns: Sequence[ColumnS
         if kind.names == "holding":
             # `Position size (qty)` in a list of trades
             found = [i for i in found if "size" not in role_ranks(names[i])]
+            if _are_executions(names, cells, roles):
+                # the position after each execution
+                found = [i for i in found if split_words(names[i])[0] not in _POSITION_WORDS]
         if len(found) < kind.at_least or kind.without & roles:
             continue
         if kind.also and not columns_named(names, kind.also):
@@ -71,6 +75,20 @@ def check_market_data(name: str, names: Sequence[str], columns: Sequence[ColumnS
         raise DataError(f"{name} holds {kind.what}, by its columns {_list(names, found)}.", kind.instead)
     if not roles & {"bars", "quotes"}:
         _check_statement(name, names, cells, roles)
+
+
+def _are_executions(names: Sequence[str], cells: Sequence[ColumnSample], roles: set[str]) -> bool:
+    """Return whether rows have a time of day, a side, a price and a size."""
+    sides = [
+        i
+        for i, each in enumerate(names)
+        if "aggressor_side" in role_ranks(each) or "row_kind" in name_groups(each)
+    ]
+    is_sided = any(
+        cells[i].share_where(lambda text: text.lower() in _BUY_SIDES | _SELL_SIDES) >= _MIN_BOOK_SHARE
+        for i in sides
+    )
+    return is_sided and {"price", "size"} <= roles and _has_time_of_day(names, cells)
 
 
 def if_executions(names: Sequence[str]) -> str:

@@ -240,7 +240,18 @@ class _NameDetector:
 
     def _is_digit_clock(self, index: int) -> bool:
         """Return whether a column holds times of day as digits: 93000, 0935."""
-        return "clock" in self.ranks[index] and self._columns[index].share_where(is_clock_digits) >= MIN_SHARE
+        cells = self._columns[index]
+        return (
+            "clock" in self.ranks[index]
+            and cells.share_where(is_clock_digits) >= MIN_SHARE
+            and not self._is_step(index)
+        )
+
+    def _is_step(self, index: int) -> bool:
+        """Return whether a column counts steps or hours, of which no date beside it tells the day."""
+        texts = self._columns[index].non_missing
+        is_dated = any(each.temporal_kind == "timestamp" for each in self._columns)
+        return not is_dated and max(map(len, texts)) <= 2
 
     def _assign_date_parts(self) -> None:
         parts = {
@@ -263,6 +274,8 @@ class _NameDetector:
             if None in matches.values() or len(set(matches.values())) < len(PRICES):
                 continue
             price_columns = self._resolve_duplicates(matches)
+            if self._has_close_alone(price_columns):
+                return ""
             if self._has_quotes() and _is_constant(self._columns[price_columns["open"]]):
                 # quotes with open, high and low of the day so far
                 return ""
@@ -270,6 +283,11 @@ class _NameDetector:
                 self.assignment.assign_by_name(role, index)
             return side or "last"
         return ""
+
+    def _has_close_alone(self, price_columns: dict[str, int]) -> bool:
+        """Return whether columns are called open, high and low, and one of them is empty on all rows."""
+        cells = {role: self._columns[i].non_missing for role, i in price_columns.items()}
+        return bool(cells["close"]) and not all(cells.values())
 
     def _has_quotes(self) -> bool:
         return all(self.find_column(role, _is_price) is not None for role in ("bid_price", "ask_price"))

@@ -125,9 +125,12 @@ def unusable_names_error(
             f"If it is the close of each row: --columns {_renamed(names, 'price', 'close')}",
         )
     if "close" in given and not given & {*RANGE_PRICES, "bid", "ask"}:
+        # the volume beside a price may be the day's so far
+        priced = ["" if normalize_name(each) == "volume" else each for each in _with_symbol(names, cells)]
         return UsageError(
             f"--columns names a close, and the rows of {file} are not a fixed time apart, as bars are.",
-            f"If they are trades: --columns {_renamed(_with_symbol(names, cells), 'close', 'price')}",
+            f"If they are trades: --columns {_renamed(priced, 'close', 'price')} "
+            "(size for a column only if it is what each row traded, not a volume so far)",
         )
     return UsageError(
         f"--columns {_shown(names)}: these are not the columns of bars, trades or quotes in {file}.",
