@@ -105,3 +105,20 @@ def test_one_or_two_digits_of_an_hour_are_hours(tmp_path: Path, column: str) -> 
     read = records(write(tmp_path, f"date,{column},open,high,low,close", rows))
     assert {row["interval"] for row in read} == {"1h"}
     assert (read[9]["ts_open_ns"] - read[0]["ts_open_ns"]) == 9 * 3600 * 10**9
+
+
+def test_columns_of_a_list_of_companies_are_not_suggested(tmp_path: Path) -> None:
+    rows = [
+        f"KR79{k * k % 97:02}570000{k},99{k}570,{1985 + k * 7 % 30}/08/21,KOSPI,{k}000,452{k}2700"
+        for k in range(1, 9)
+    ]
+    with pytest.raises(DataError) as caught:
+        open_csv(write(tmp_path, "std_id,short_id,listed,board_name,par,outstanding", rows))
+    assert "--columns close" not in (caught.value.hint or "")
+
+
+def test_no_example_with_more_columns_than_the_file_has(tmp_path: Path) -> None:
+    rows = [f"1789337700,{36 + 40 * k}.7,0.3{k},0.4{k}" for k in range(8)]
+    with pytest.raises(DataError) as caught:
+        open_csv(write(tmp_path, "window_ts,secs_in,yes_bid,yes_ask", rows))
+    assert "--columns date,open" not in (caught.value.hint or "")

@@ -192,7 +192,7 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
         texts = rows.get_column(layout.column_id("clock")).str.strip_chars()
         width = clock_width([text for text in texts if text])
         is_hour = normalize_name(layout.names[layout.roles["clock"]]) in _HOUR_NAMES
-        if width and is_hour and texts.str.len_chars().max() <= _HOUR_WIDTH:
+        if width and is_hour and (texts.str.len_chars() <= _HOUR_WIDTH).all():
             width = _HOUR_WIDTH
     head = replace(head, name_date=date, clock_width=width, first_rows=rows)
     _check_24_hour_clock(head, rows)

@@ -1,11 +1,12 @@
 """Headers of tables of closes: their lines, and how the user would name their columns. Pure."""
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
 from tickerlake.model.schema import RANGE_PRICES
-from tickerlake.sources.csv.detect.columns.cells import ColumnSample, is_running_number
+from tickerlake.sources.csv.detect.columns.cells import MIN_SHARE, ColumnSample, is_running_number
 from tickerlake.sources.csv.detect.columns.close_names import (
     are_panel_symbols,
     is_named,
@@ -21,6 +22,7 @@ _ROLE_LEVELS: Final = frozenset({"", "price", "prices", "attributes", "field"})
 
 _LEVEL_ROLES: Final = ("close", "adj_close", "volume")
 _MIN_BAR_COLUMNS: Final = 4
+_ISIN: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{9}\d")
 
 
 def has_range(layout: Layout) -> bool:
@@ -67,7 +69,13 @@ def close_columns(columns: Sequence[ColumnSample], layout: Layout, *, of_many: b
     numeric = varying or numeric
     dates = [i for i, cells in enumerate(columns) if cells.temporal_kind == "timestamp" and i not in numeric]
     if of_many:
-        numeric = [i for i in numeric if "time" not in role_ranks(layout.names[i])]
+        numeric = [
+            i
+            for i in numeric
+            if not {"time", "symbol"} & set(role_ranks(layout.names[i]))
+            and columns[i].share_where(_ISIN.fullmatch) < MIN_SHARE
+        ]
+        dates = [i for i in dates if _are_in_order(columns[i])]
     if not dates or not numeric or (len(numeric) >= _MIN_BAR_COLUMNS and not of_many):
         return ""
     if has_range(layout) and "close" not in layout.roles and len(numeric) > 1:
@@ -77,6 +85,14 @@ def close_columns(columns: Sequence[ColumnSample], layout: Layout, *, of_many: b
     if symbol is not None:
         roles[symbol] = "symbol"
     return ",".join(roles.get(i, "") for i in range(max(roles) + 1))
+
+
+def _are_in_order(cells: ColumnSample) -> bool:
+    """Return whether dates are those of rows: of a list of companies, those of their listing are unsorted."""
+    texts = cells.non_missing
+    if not all(text[:4].isdigit() for text in texts) or len(set(texts)) < len(texts):
+        return True
+    return texts in (sorted(texts), sorted(texts, reverse=True))
 
 
 def daily_price_columns(columns: Sequence[ColumnSample], layout: Layout) -> str:

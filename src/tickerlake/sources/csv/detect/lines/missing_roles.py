@@ -73,9 +73,15 @@ def missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[Co
             f"(if a column is the {lacking.partition(',')[0]}, name all four)",
         )
     needs, example = _NEEDS[record_type]
-    if record_type == BAR and not set(PRICES) & set(layout.roles):
-        example = close_columns(cells, layout, of_many=True) or example
+    problem = (
+        f"{name}, line {line}: no column for {', '.join(missing_roles(layout)) or 'date'} among {listed}."
+    )
+    is_unpriced = record_type == BAR and not set(PRICES) & set(layout.roles)
+    template = close_columns(cells, layout, of_many=True) if is_unpriced else ""
+    if template:
+        return DataError(problem, f"{needs} If the columns have other names: --columns {template}")
     return DataError(
-        f"{name}, line {line}: no column for {', '.join(missing_roles(layout)) or 'date'} among {listed}.",
-        f"{needs} If the columns have other names: --columns {example}",
+        problem,
+        f"{needs} If the columns have other names, call the file's {len(layout.names)} columns, in their "
+        f"order, {', '.join(example.split(','))} with --columns, and leave the others empty.",
     )
