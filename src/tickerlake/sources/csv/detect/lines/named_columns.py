@@ -129,8 +129,8 @@ def unusable_names_error(
         priced = ["" if normalize_name(each) == "volume" else each for each in _with_symbol(names, cells)]
         return UsageError(
             f"--columns names a close, and the rows of {file} are not a fixed time apart, as bars are.",
-            f"If they are trades: --columns {_renamed(priced, 'close', 'price')} "
-            "(size for a column only if it is what each row traded, not a volume so far)",
+            "If they are trades (whose size is what each row traded, not a volume so far): "
+            f"--columns {_renamed(priced, 'close', 'price')}",
         )
     return UsageError(
         f"--columns {_shown(names)}: these are not the columns of bars, trades or quotes in {file}.",
