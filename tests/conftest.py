@@ -7,19 +7,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support.fault_table import pytest_addoption, pytest_terminal_summary
 from tickerlake.kafka.embedded.broker import EmbeddedBroker
+
+__all__ = ["pytest_addoption", "pytest_terminal_summary"]
 
 settings.register_profile("ci", print_blob=True, deadline=None)
 settings.load_profile("ci")
 for name in [name for name in os.environ if name.startswith("TICKERLAKE_") and name != "TICKERLAKE_CACHE"]:
     del os.environ[name]
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    # here, as pytest knows options only of the conftest files that it loads before it collects
-    parser.addoption(
-        "--table", metavar="FILE", help="Update the table of faults in this page if all tests pass."
-    )
 
 
 @pytest.fixture(scope="session")
