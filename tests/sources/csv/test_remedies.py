@@ -99,12 +99,23 @@ def test_an_interval_is_suggested_only_if_it_fits(tmp_path: Path) -> None:
     assert "--interval" not in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("column", ["hour", "Hora"])
+@pytest.mark.parametrize("column", ["hour", "Hora", "Time"])
 def test_one_or_two_digits_of_an_hour_are_hours(tmp_path: Path, column: str) -> None:
     rows = [f"2024-01-0{day},{hour},10,11,9,10.5" for day in (2, 3) for hour in range(24)]
     read = records(write(tmp_path, f"date,{column},open,high,low,close", rows))
     assert {row["interval"] for row in read} == {"1h"}
     assert (read[9]["ts_open_ns"] - read[0]["ts_open_ns"]) == 9 * 3600 * 10**9
+
+
+def test_numbers_of_one_day_may_be_hours_or_minutes(tmp_path: Path) -> None:
+    rows = [f"2024-01-02,{hour},10,11,9,10.5" for hour in range(9, 17)]
+    path = write(tmp_path, "date,Time,open,high,low,close", rows)
+    with pytest.raises(DataError, match="may be hours, or minutes") as caught:
+        open_csv(path)
+    columns = option_of(caught.value.hint, "--columns").split(",")
+    assert {row["interval"] for row in records(path, columns=tuple(columns))} == {"1h"}
+    path = write(tmp_path, "date,Time,open,high,low,close", [*rows, "2024-01-02,24,10,11,9,10.5"])
+    assert {row["interval"] for row in records(path)} == {"1m"}
 
 
 def test_columns_of_a_list_of_companies_are_not_suggested(tmp_path: Path) -> None:

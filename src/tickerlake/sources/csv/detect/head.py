@@ -21,7 +21,7 @@ from tickerlake.sources.csv.chunks import (
 )
 from tickerlake.sources.csv.detect.columns.apostrophes import APOSTROPHES
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, clock_width
-from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, normalize_name
+from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, Layout, normalize_name
 from tickerlake.sources.csv.detect.lean import find_lean_file
 from tickerlake.sources.csv.detect.lines.dialect import Dialect, count_names, detect_dialect
 from tickerlake.sources.csv.detect.lines.rows import LINE, SKIPPED, ChunkRows, read_rows
@@ -35,6 +35,7 @@ from tickerlake.sources.csv.timeform import TimeFormat
 _SUBSECOND_UNITS_NS: Final = {"nano": 1, "micro": 1_000, "usec": 1_000, "milli": 1_000_000, "msec": 1_000_000}
 _NOON: Final = 12
 _HOUR_WIDTH: Final = 2
+_LAST_HOUR: Final = 23
 _HOUR_NAMES: Final = frozenset("hour stunde heure hora ora godzina saat".split())
 """Names of columns whose one or two digits are hours: 9 is 09:00, and 00:09 elsewhere."""
 
@@ -187,16 +188,48 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
         head = replace(head, has_apostrophes=True)
     if "symbol" in layout.roles and options.symbol is None:
         _check_symbols(head, rows)
-    width = 0
-    if "clock" in layout.roles and not layout.clock_in_ms:
-        texts = rows.get_column(layout.column_id("clock")).str.strip_chars()
-        width = clock_width([text for text in texts if text])
-        is_hour = normalize_name(layout.names[layout.roles["clock"]]) in _HOUR_NAMES
-        if width and is_hour and (texts.str.len_chars() <= _HOUR_WIDTH).all():
-            width = _HOUR_WIDTH
+    width = _clock_width(text_file.file_name, layout, rows)
     head = replace(head, name_date=date, clock_width=width, first_rows=rows)
     _check_24_hour_clock(head, rows)
     return head
+
+
+def _clock_width(name: str, layout: Layout, rows: pl.DataFrame) -> int:
+    """Return how many digits times of day have that are written without separators, else 0.
+
+    Raises
+    ------
+    DataError
+        If numbers of one day may be hours or minutes.
+    """
+    if "clock" not in layout.roles or layout.clock_in_ms:
+        return 0
+    texts = rows.get_column(layout.column_id("clock")).str.strip_chars()
+    width = clock_width([text for text in texts if text])
+    numbers = texts.cast(pl.Int64, strict=False).drop_nulls()
+    if not width or not (texts.str.len_chars() <= _HOUR_WIDTH).all() or not numbers.max():
+        return width
+    column = layout.names[layout.roles["clock"]]
+    if normalize_name(column) in _HOUR_NAMES:
+        return _HOUR_WIDTH
+    if numbers.is_between(0, _LAST_HOUR).all():
+        is_date_there = "time" in layout.roles
+        dates = rows.get_column(layout.column_id("time")).n_unique() if is_date_there else 1
+        if dates > 1:
+            return _HOUR_WIDTH
+        raise DataError(
+            f"{name}: the numbers in the column {column}, such as {texts[0]}, may be hours, or minutes after "
+            "midnight.",
+            f"Write them as times (09:00), or call the column hour: {_with_hour(layout)}",
+        )
+    return width
+
+
+def _with_hour(layout: Layout) -> str:
+    words = {
+        column: {"time": "date", "clock": "hour"}.get(role, role) for role, column in layout.roles.items()
+    }
+    return "--columns " + ",".join(words.get(i, "") for i in range(max(words) + 1))
 
 
 def _find_name_date(text_file: TextFile, dialect: Dialect, folders: Sequence[str]) -> NameDate:
