@@ -22,7 +22,7 @@ from tickerlake.sources.csv.detect.columns.wide import complete_symbols, split_p
 from tickerlake.sources.csv.detect.lines.close_header import find_close_header
 from tickerlake.sources.csv.detect.lines.metadata import find_metadata_header
 from tickerlake.sources.csv.detect.lines.split_lines import HEADER_SEARCH_LINES, ColumnSplit, forward_fill
-from tickerlake.sources.csv.detect.times.dates import is_temporal, is_timestamp
+from tickerlake.sources.csv.detect.times.dates import is_short_month, is_temporal, is_timestamp
 from tickerlake.sources.csv.numbers import bare_number, is_missing
 
 _UNIT_NAMES: Final = frozenset(
@@ -249,7 +249,9 @@ def _join_split_dates(
     for at, column in enumerate(names):
         parts = cells[at : at + extra + 1]
         texts = [", ".join(row) for row in zip(*(part.strings for part in parts), strict=True)]
-        if "time" not in role_ranks(column) or parts[0].temporal_kind:
+        # `Jan 29` of `Jan 29, 2024` alone would be a month
+        is_whole = parts[0].temporal_kind and not all(map(is_short_month, filter(None, parts[0].strings)))
+        if "time" not in role_ranks(column) or is_whole:
             continue
         if not all(map(is_timestamp, texts)):
             continue
