@@ -21,7 +21,13 @@ from tickerlake.sources.csv.chunks import (
 )
 from tickerlake.sources.csv.detect.columns.apostrophes import APOSTROPHES
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, clock_width
-from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, Layout, normalize_name
+from tickerlake.sources.csv.detect.columns.layout import (
+    DATE_PARTS,
+    DATE_RESTS,
+    Layout,
+    columns_option,
+    normalize_name,
+)
 from tickerlake.sources.csv.detect.lean import find_lean_file
 from tickerlake.sources.csv.detect.lines.dialect import Dialect, count_names, detect_dialect
 from tickerlake.sources.csv.detect.lines.rows import LINE, SKIPPED, ChunkRows, read_rows
@@ -229,7 +235,7 @@ def _with_hour(layout: Layout) -> str:
     words = {
         column: {"time": "date", "clock": "hour"}.get(role, role) for role, column in layout.roles.items()
     }
-    return "--columns " + ",".join(words.get(i, "") for i in range(max(words) + 1))
+    return f"--columns {columns_option(words)}"
 
 
 def _find_name_date(text_file: TextFile, dialect: Dialect, folders: Sequence[str]) -> NameDate:

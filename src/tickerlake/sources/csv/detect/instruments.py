@@ -8,7 +8,7 @@ from typing import Final
 
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample
-from tickerlake.sources.csv.detect.columns.layout import Layout
+from tickerlake.sources.csv.detect.columns.layout import Layout, columns_option
 from tickerlake.sources.csv.detect.columns.vocabulary import classify_cell
 from tickerlake.sources.csv.detect.head import FileHead
 
@@ -119,5 +119,5 @@ def _remedy(layout: Layout, index: int, column: str) -> str:
     words = {i: _COLUMN_WORDS.get(role, role) for role, i in layout.roles.items()} | {index: "symbol"}
     if "clock" in layout.roles and "time" in layout.roles:
         words[layout.roles["time"]] = "date"
-    names = ",".join(words.get(i, "") for i in range(max(words) + 1))
+    names = columns_option(words)
     return f"If {column} is the symbol: --columns {names}."

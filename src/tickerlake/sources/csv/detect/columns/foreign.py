@@ -8,7 +8,13 @@ from typing import Final
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample
 from tickerlake.sources.csv.detect.columns.close_names import is_definite_close
-from tickerlake.sources.csv.detect.columns.layout import PRICES, normalize_name, role_ranks, split_words
+from tickerlake.sources.csv.detect.columns.layout import (
+    PRICES,
+    columns_option,
+    normalize_name,
+    role_ranks,
+    split_words,
+)
 from tickerlake.sources.csv.detect.columns.vocabulary import (
     classify_cell,
     columns_named,
@@ -117,7 +123,7 @@ def trade_columns(names: Sequence[str]) -> str:
             return "time,symbol,price,size"
         if found:
             by_column[found[0]] = word
-    return ",".join(by_column.get(i, "") for i in range(max(by_column) + 1))
+    return columns_option(by_column)
 
 
 def _find_roles(names: Sequence[str], cells: Sequence[ColumnSample]) -> set[str]:

@@ -3,7 +3,7 @@
 import re
 import tomllib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Final
@@ -426,6 +426,11 @@ def unit_factor(name: str) -> int:
 def price_side(name: str) -> str:
     """Return ``bid``, ``ask`` or ``mid`` if a column's name has it, else an empty text."""
     return next((_SIDE_WORDS[word] for word in split_words(name) if word in _SIDE_WORDS), "")
+
+
+def columns_option(words: Mapping[int, str]) -> str:
+    """Return the value of ``--columns`` that gives these names to columns by position, and none to others."""
+    return ",".join(words.get(i, "") for i in range(max(words) + 1))
 
 
 def count_named_roles(cells: Sequence[str]) -> int:

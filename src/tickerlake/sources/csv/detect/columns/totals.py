@@ -7,7 +7,7 @@ from typing import Final
 from tickerlake.errors import DataError
 from tickerlake.model.schema import TRADE
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample
-from tickerlake.sources.csv.detect.columns.layout import Layout
+from tickerlake.sources.csv.detect.columns.layout import Layout, columns_option
 
 _MIN_ROWS: Final = 5
 """On fewer rows, prices and sizes may rise together by chance."""
@@ -113,7 +113,7 @@ def _columns_option(layout: Layout) -> str:
     if "time" in layout.roles and "clock" in layout.roles:
         words["time"] = "date"
     by_column = {layout.roles[role]: word for role, word in words.items() if role in layout.roles}
-    return ",".join(by_column.get(i, "") for i in range(max(by_column) + 1))
+    return columns_option(by_column)
 
 
 def _text(value: float) -> str:

@@ -13,7 +13,7 @@ from tickerlake.sources.csv.detect.columns.close_names import (
     is_symbol_name,
     is_volume,
 )
-from tickerlake.sources.csv.detect.columns.layout import Layout, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.columns.layout import Layout, columns_option, normalize_name, role_ranks
 from tickerlake.sources.csv.detect.columns.wide import may_be_panel_symbols
 from tickerlake.sources.csv.detect.lines.split_lines import forward_fill
 
@@ -46,7 +46,7 @@ def partial_range_columns(columns: Sequence[ColumnSample], layout: Layout) -> st
     ]
     if len(volumes) == 1:
         names[volumes[0]] = "volume"
-    return ",".join(names.get(i, "") for i in range(max(names) + 1))
+    return columns_option(names)
 
 
 def close_columns(columns: Sequence[ColumnSample], layout: Layout, *, of_many: bool = False) -> str:
@@ -84,7 +84,7 @@ def close_columns(columns: Sequence[ColumnSample], layout: Layout, *, of_many: b
     symbol = _distinguishing_column(columns, dates[0])
     if symbol is not None:
         roles[symbol] = "symbol"
-    return ",".join(roles.get(i, "") for i in range(max(roles) + 1))
+    return columns_option(roles)
 
 
 def _are_in_order(cells: ColumnSample) -> bool:
@@ -109,7 +109,7 @@ def daily_price_columns(columns: Sequence[ColumnSample], layout: Layout) -> str:
     words = {layout.roles["time"]: "date", min(prices)[1]: "close"}
     if "symbol" in layout.roles:
         words[layout.roles["symbol"]] = "symbol"
-    return ",".join(words.get(i, "") for i in range(max(words) + 1))
+    return columns_option(words)
 
 
 def _distinguishing_column(columns: Sequence[ColumnSample], date: int) -> int | None:

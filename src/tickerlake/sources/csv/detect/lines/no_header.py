@@ -6,7 +6,7 @@ from typing import Final
 
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.columns.cells import MIN_SHARE, ColumnSample, is_running_number
-from tickerlake.sources.csv.detect.columns.layout import Layout
+from tickerlake.sources.csv.detect.columns.layout import Layout, columns_option
 from tickerlake.sources.csv.detect.lines.close_header import close_columns
 from tickerlake.sources.csv.detect.lines.metadata import names_columns
 from tickerlake.sources.csv.detect.lines.split_lines import HEADER_SEARCH_LINES, ColumnSplit
@@ -111,7 +111,7 @@ def _trade_columns(layout: Layout, cells: Sequence[ColumnSample]) -> str:
     words = {time: "time", sides[0]: "side", prices[0]: "price"}
     if "clock" in layout.roles:
         words |= {time: "date", layout.roles["clock"]: "time"}
-    return ",".join(words.get(i, "") for i in range(max(words) + 1))
+    return columns_option(words)
 
 
 def check_no_header(name: str, split: ColumnSplit, first_data_row: int) -> None:
