@@ -32,7 +32,6 @@ from tickerlake.sources.csv.detect.times.order import TimeOrder
 from tickerlake.sources.csv.timeform import TimeFormat
 from tickerlake.sources.csv.zones import zone_from_file_name, zone_from_symbols
 
-_SAMPLE_ROWS: Final = 1000
 _MAX_EXTRA_UNPARSED_SHARE: Final = 0.05
 """How many more dates a format may leave unread than the best one: typing errors do not settle the order."""
 

@@ -28,7 +28,6 @@ from tickerlake.sources.csv.timeform import EARLIEST_CERTAIN_NS, TimeFormat, cou
 _MAX_VALUES_CHECKED: Final = 2_000_000
 """After this many values, the decimal separator stays ambiguous: it bounds the time for each file."""
 
-_OTHER_ROLES: Final = ("symbol", "suffix", "zone", "offset")
 _SIGNS_OF_TIMES: Final = (
     (r":\d\d\.\d{1,9}\b", "."),
     (r":\d\d,\d{1,9}\b", ","),

@@ -85,6 +85,9 @@ _NOT_SYMBOLS: Final = frozenset(
 )
 """Names in capital letters that are quantities, not symbols."""
 
+_CURRENCIES_OR_METALS: Final = CURRENCIES | PRECIOUS_METALS
+_CURRENCIES_OR_COINS: Final = _CURRENCIES_OR_METALS | STABLECOINS | COINS
+_NATIONAL_MONEY: Final = CURRENCIES | STABLECOINS
 _SYMBOL_NAME: Final = re.compile(r"[\^$.]?[A-Z0-9][A-Z0-9.\-_^=&/:]{0,24}[a-z]?")
 _SPACED_SYMBOL_NAME: Final = re.compile(
     r"[A-Z0-9]{1,6} [A-Z]|[A-Z0-9./]{1,12} (?:[A-Z]{2} )?(?:Equity|Index|Curncy|Comdty|Corp|Govt)"
@@ -141,14 +144,14 @@ def quoted_amount(name: str) -> int:
     return int(match[1]) if match and match[2].lower() in CURRENCIES else 0
 
 
-def is_currency(name: str) -> bool:
+def is_currency_or_coin(name: str) -> bool:
     """Return whether a name is the code of a currency, a precious metal or a coin."""
-    return bool(quoted_amount(name)) or name.lower() in CURRENCIES | PRECIOUS_METALS | STABLECOINS | COINS
+    return bool(quoted_amount(name)) or name.lower() in _CURRENCIES_OR_COINS
 
 
-def is_money(name: str) -> bool:
+def is_national_money(name: str) -> bool:
     """Return whether a text is the code of a national currency, or of a coin that stands for one."""
-    return name.lower() in CURRENCIES | STABLECOINS
+    return name.lower() in _NATIONAL_MONEY
 
 
 def is_symbol_name(name: str, *, alone: bool = False) -> bool:
@@ -169,7 +172,7 @@ def is_symbol_name(name: str, *, alone: bool = False) -> bool:
         return _NUMERIC_SYMBOL.fullmatch(name) is not None and not alone
     if not alone:
         return True
-    return len(name) > 1 and not is_word(name) and name.lower() not in CURRENCIES | PRECIOUS_METALS
+    return len(name) > 1 and not is_word(name) and name.lower() not in _CURRENCIES_OR_METALS
 
 
 def is_word(name: str) -> bool:

@@ -8,6 +8,7 @@ may mean something else (amounts, weights, returns) is not one of closes.
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Final
 
 import polars as pl
@@ -26,7 +27,7 @@ from tickerlake.sources.csv.detect.columns.close_names import (
     are_panel_symbols,
     has_other_meaning,
     is_close,
-    is_currency,
+    is_currency_or_coin,
     is_definite_close,
     is_named,
     is_panel_role,
@@ -214,13 +215,15 @@ class _CloseTable:
         if len(rates) > 1 and all(map(self._is_number_or_text, set(self._values) - set(rates))):
             self._values = rates
         names = [self._names[i].strip() for i in self._values]
-        note = check_tickers(names, self._cells) if self._is_daily() else None
+        note = check_tickers(names, self._cells) if self._is_daily else None
         if note is None and not may_be_symbols(names):
             return None
         if any(self._columns[i].non_missing and not self._columns[i].is_numeric for i in self._values):
             return None
-        are_enough = len(names) >= _MIN_INTRADAY_SYMBOLS or (len(names) > 1 and all(map(is_currency, names)))
-        if not self._is_daily() and not (are_enough and self._is_regular()):
+        are_enough = len(names) >= _MIN_INTRADAY_SYMBOLS or (
+            len(names) > 1 and all(map(is_currency_or_coin, names))
+        )
+        if not self._is_daily and not (are_enough and self._is_regular()):
             return None
         check_prices(names, self._cells)
         check_several_instruments(names, self._cells)
@@ -252,7 +255,7 @@ class _CloseTable:
             return None
         if close is None or (not definite and close not in adjusted and not self._is_price(close)):
             return None
-        if not self._is_daily() and not (close in definite and self._is_regular()):
+        if not self._is_daily and not (close in definite and self._is_regular()):
             return None
         assignment = self._assignment
         assignment.assign_by_name("close", close)
@@ -273,7 +276,7 @@ class _CloseTable:
         if set(RANGE_PRICES) <= set(prices):
             return None  # complete, but not seen as bars for another reason
         close = choose_close(names, columns, prices)
-        if close is None or not self._is_daily() or not self._has_symbols:
+        if close is None or not self._is_daily or not self._has_symbols:
             return None
         if may_be_complete(names, columns, {**prices, "close": close}):
             return None
@@ -287,7 +290,7 @@ class _CloseTable:
 
     def detect_series(self, file_name: str) -> Layout | None:
         """Detect one column of numbers, called by the series or the symbol: ``DATE,DGS10``."""
-        if len(self._values) != 1 or not self._is_daily():
+        if len(self._values) != 1 or not self._is_daily:
             return None
         (index,) = self._values
         name = self._names[index].strip()
@@ -355,6 +358,7 @@ class _CloseTable:
             if date
         ]
 
+    @cached_property
     def _is_daily(self) -> bool:
         """Return whether rows have a date, but no time of day: it is midnight, or the same every day."""
         roles = self._assignment.roles
@@ -366,9 +370,10 @@ class _CloseTable:
         return all(not has_time(text) or is_midnight(text) for text in sample) or self._is_once_a_day()
 
     def _is_once_a_day(self) -> bool:
-        gaps = self._gaps_ns()
+        gaps = self._gaps_ns
         return len(gaps) >= _MIN_DAYS and bool((gaps % DAY_NS == 0).all() and (gaps > 0).all())
 
+    @cached_property
     def _gaps_ns(self) -> pl.Series:
         """Return how far times are apart from row to row, of one symbol each."""
         frame = pl.DataFrame({"t": self._times(), "symbol": self._symbols()})
@@ -379,7 +384,7 @@ class _CloseTable:
 
     def _is_regular(self) -> bool:
         """Return whether times are those of bars: a fixed interval apart, but for pauses."""
-        gaps = self._gaps_ns()
+        gaps = self._gaps_ns
         gaps = gaps.filter(gaps > 0)
         interval = infer_interval(gaps, daily=False)
         if not interval or interval in DAILY_OR_LONGER:

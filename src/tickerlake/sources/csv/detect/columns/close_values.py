@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, complete_rows, is_share_count
-from tickerlake.sources.csv.detect.columns.close_names import is_currency, quoted_amount
+from tickerlake.sources.csv.detect.columns.close_names import is_currency_or_coin, quoted_amount
 
 _MAX_NONPOSITIVE_SHARE: Final = 0.05
 """More values of 0 and below than errors and a futures contract below zero: returns, differences, yields."""
@@ -104,7 +104,7 @@ def _check_no_weights(
                 _hint(names),
             )
     largest = max(max(values) for values in series.values())
-    if largest <= 1 and not all(is_currency(name) for name in names):
+    if largest <= 1 and not all(is_currency_or_coin(name) for name in names):
         raise DataError(
             f"No value of {_first(series)} is above 1: weights or shares, but hardly prices.",
             _hint(names),
@@ -154,7 +154,7 @@ def check_several_instruments(names: Sequence[str], columns: Sequence[ColumnSamp
     if not rows or median(max(row) / min(row) if min(row) > 0 else 2.0 for row in rows) > _MAX_SPREAD:
         return
     # GOOG and GOOGL are two symbols of one company
-    if len({name[:_COMMON_PREFIX] for name in names}) == 1 or all(map(is_currency, names)):
+    if len({name[:_COMMON_PREFIX] for name in names}) == 1 or all(map(is_currency_or_coin, names)):
         return
     raise DataError(
         f"The values of {', '.join(names)} are so close that they may be prices of one instrument.",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from tickerlake.model.schema import BAR, RANGE_PRICES
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample
 from tickerlake.sources.csv.detect.columns.close_names import has_other_meaning, is_definite_close
-from tickerlake.sources.csv.detect.columns.layout import PRICES, Layout, role_ranks
+from tickerlake.sources.csv.detect.columns.layout import PRICES, TIME_ROLES, Layout, role_ranks
 from tickerlake.sources.csv.detect.columns.partial_range import (
     choose_close,
     find_range,
@@ -25,7 +25,7 @@ def as_daily_list(layout: Layout, columns: Sequence[ColumnSample]) -> Layout:
     """
     if layout.record_type or layout.panels or "symbol" not in layout.roles:
         return layout
-    if any({"time", "clock", "year"} & set(role_ranks(name)) for name in layout.names):
+    if any(TIME_ROLES & set(role_ranks(name)) for name in layout.names):
         return layout
     symbols = [text for text in columns[layout.roles["symbol"]].strings if text]
     if not symbols or len(set(symbols)) < len(symbols):

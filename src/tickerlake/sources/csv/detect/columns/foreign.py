@@ -10,6 +10,7 @@ from tickerlake.sources.csv.detect.columns.cells import ColumnSample
 from tickerlake.sources.csv.detect.columns.close_names import is_definite_close
 from tickerlake.sources.csv.detect.columns.layout import (
     PRICES,
+    TIME_ROLES,
     columns_option,
     normalize_name,
     role_ranks,
@@ -168,9 +169,7 @@ def _check_options(name: str, names: Sequence[str], cells: Sequence[ColumnSample
     if not strikes or len(terms) == 1:
         return
     others = [i for i in range(len(names)) if i not in terms]
-    if not any(
-        cells[i].temporal_kind or {"time", "clock", "year"} & set(role_ranks(names[i])) for i in others
-    ):
+    if not any(cells[i].temporal_kind or TIME_ROLES & set(role_ranks(names[i])) for i in others):
         raise DataError(
             f"{name} holds an option chain, by its columns {_list(names, terms)}: its rows have no time.",
             "Export trades or bars of each contract, with their times.",

@@ -12,6 +12,9 @@ from tickerlake.model.schema import BAR, QUOTE, TRADE
 from tickerlake.sources.csv.currencies import COINS, CURRENCIES, MAJOR_CURRENCIES, STABLECOINS
 
 PRICES: Final = ("open", "high", "low", "close")
+TIME_ROLES: Final = frozenset({"time", "clock", "year"})
+"""The roles of which a table of prices has at least one."""
+
 DATE_RESTS: Final = ("date_rest", "date_rest_2")
 """The columns after the date that hold the rest of it, if its commas are not quoted: ``March 5, 2024``."""
 

@@ -26,6 +26,7 @@ from tickerlake.sources.csv.detect.columns.layout import (
     PRICES,
     ROLE_RANKS,
     ROLES_BY_TYPE,
+    TIME_ROLES,
     Layout,
     find_vendor_layout,
     normalize_name,
@@ -113,7 +114,7 @@ def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> La
     detector.assign_time()
     price_type = detector.assign_prices()
     record_type = BAR if price_type else detector.detect_tick_type()
-    if record_type and not {"time", "clock", "year"} & set(assignment.roles):
+    if record_type and not TIME_ROLES & set(assignment.roles):
         infer_time(assignment)
     detector.assign_others(record_type)
     tick_volume = None
@@ -126,7 +127,7 @@ def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> La
         infer_symbol_column(assignment)
     if record_type == TRADE:
         settle_trade_size(assignment, detector.executions)
-    has_time_column = bool({"time", "clock", "year"} & set(assignment.roles))
+    has_time_column = bool(TIME_ROLES & set(assignment.roles))
     layout = assignment.to_layout(
         record_type if has_time_column else "",
         detector.date_duplicates(),
@@ -470,7 +471,7 @@ def _detect_panels(names: Sequence[str], columns: Sequence[ColumnSample], symbol
     if base is None:
         return Layout("", tuple(names), {})
     shared_roles = {role: i for role, i in base.roles.items() if role != "symbol"}
-    if len(panels) == 1 and not {"time", "clock", "year"} & set(shared_roles):
+    if len(panels) == 1 and not TIME_ROLES & set(shared_roles):
         # `AAPL.Time`
         (roles,) = panels.values()
         shared_roles |= {role: roles.pop(role) for role in ("time", "clock") if role in roles}

@@ -12,7 +12,7 @@ from tickerlake.sources.csv.detect.columns.cells import (
     ColumnSample,
     is_running_number,
 )
-from tickerlake.sources.csv.detect.columns.close_names import is_money
+from tickerlake.sources.csv.detect.columns.close_names import is_national_money
 from tickerlake.sources.csv.detect.columns.layout import ROLE_RANKS, normalize_name, role_ranks, split_words
 from tickerlake.sources.csv.detect.times.dates import is_short_month
 
@@ -159,7 +159,7 @@ def find_base_currency(assignment: RoleAssignment) -> int | None:
         {"quote", "counter", "price"} & set(split_words(name)) and "currency" in split_words(name)
         for name in names
     )
-    coins = {text.upper() for text in columns[bases[0]].non_missing if not is_money(text)}
+    coins = {text.upper() for text in columns[bases[0]].non_missing if not is_national_money(text)}
     return bases[0] if is_beside_quote or len(coins) > 1 else None
 
 

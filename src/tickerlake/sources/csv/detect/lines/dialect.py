@@ -14,11 +14,7 @@ from tickerlake.sources.csv.detect.columns.apostrophes import without_apostrophe
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, is_share_count
 from tickerlake.sources.csv.detect.columns.daily_list import as_daily_list
 from tickerlake.sources.csv.detect.columns.foreign import check_market_data
-from tickerlake.sources.csv.detect.columns.layout import (
-    Layout,
-    count_named_roles,
-    normalize_name,
-)
+from tickerlake.sources.csv.detect.columns.layout import TIME_ROLES, Layout, count_named_roles, normalize_name
 from tickerlake.sources.csv.detect.columns.options import check_no_option_legs
 from tickerlake.sources.csv.detect.columns.roles import detect_roles
 from tickerlake.sources.csv.detect.columns.totals import check_prices_are_no_totals
@@ -87,7 +83,6 @@ _DELIMITER_NAMES: Final = {
 }
 
 _DIGIT: Final = re.compile("[0-9]")
-_TIME_ROLES: Final = frozenset({"time", "clock", "year"})
 
 
 @dataclass(frozen=True)
@@ -203,12 +198,12 @@ def _detect_table(
             raise
         blank = [line if section.header <= i < section.end else "" for i, line in enumerate(lines)]
         dialect = _detect_lines(name, blank, delimiter or section.delimiter, decimal, columns)
-        if _TIME_ROLES & set(dialect.layout.roles):
+        if TIME_ROLES & set(dialect.layout.roles):
             raise
         dialect = replace(dialect, preamble=tuple(lines[: section.header]))
         if section.end < len(lines):
             dialect = replace(dialect, last_line=last_row(lines, section, dialect.field_count) + 1)
-    if columns is not None or not dialect.header_lines or _TIME_ROLES & set(dialect.layout.roles):
+    if columns is not None or not dialect.header_lines or TIME_ROLES & set(dialect.layout.roles):
         return dialect
     header, end = dialect.header_lines[0] - 1, dialect.last_line or len(lines)
     warning = name_other_tables(name, lines, dialect.delimiter, header, end)

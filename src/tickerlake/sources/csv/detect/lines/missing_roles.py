@@ -6,7 +6,7 @@ from typing import Final
 from tickerlake.errors import DataError
 from tickerlake.model.schema import BAR, QUOTE, RANGE_PRICES, TRADE
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample
-from tickerlake.sources.csv.detect.columns.layout import PRICES, Layout, role_ranks
+from tickerlake.sources.csv.detect.columns.layout import PRICES, TIME_ROLES, Layout, role_ranks
 from tickerlake.sources.csv.detect.columns.trade_roles import guess_record_type, missing_roles
 from tickerlake.sources.csv.detect.lines.close_header import (
     close_columns,
@@ -16,7 +16,6 @@ from tickerlake.sources.csv.detect.lines.close_header import (
 )
 from tickerlake.sources.csv.detect.lines.undated import undated_error
 
-_TIME_ROLES: Final = frozenset({"time", "clock", "year"})
 _NEEDS: Final = {
     BAR: (
         "Bars need a date, and open to close or the close alone; trades time and price; quotes bid and ask.",
@@ -40,14 +39,14 @@ def missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[Co
         ),
         None,
     )
-    if undated is not None and not {"time", "clock", "year"} & set(layout.roles):
+    if undated is not None and not TIME_ROLES & set(layout.roles):
         column, text = undated
         return DataError(
             f"{name}, line {line}: the column {column} holds no dates, but values such as {text[:40]!r}.",
             "Write dates like 2024-01-31, or name the column that has them: "
             "--columns date,open,high,low,close,volume",
         )
-    if not any(each.temporal_kind for each in cells) and not _TIME_ROLES & set(layout.roles):
+    if not any(each.temporal_kind for each in cells) and not TIME_ROLES & set(layout.roles):
         undated_problem = undated_error(name, line, record_type, layout.names, cells)
         if undated_problem is not None:
             return undated_problem
