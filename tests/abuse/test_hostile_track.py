@@ -303,4 +303,4 @@ def test_durations_that_no_time_can_be_added_to_are_too_long() -> None:
     for option in ("grace", "lateness", "idle", "ahead"):
         durations = dict.fromkeys(("grace", "lateness", "idle", "ahead"), "520w") | {option: "521w"}
         with pytest.raises(UsageError, match=f"--{option} 521w is too long"):
-            engine_options("1m", "none", **durations, group="g")
+            engine_options("1m", "none", group="g", **durations)  # type: ignore[arg-type]

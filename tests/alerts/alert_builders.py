@@ -7,7 +7,7 @@ import numpy as np
 
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
-from tickerlake.analytics.bars import Bars, Floats
+from tickerlake.analytics.bars import Bars, Floats, Segment
 from tickerlake.analytics.types import FiredAlert, Instrument
 from tickerlake.model.alert import Alert
 
@@ -49,10 +49,16 @@ def bars(
         "session": ones * (FIRST_DAY + day),
         "session_open_ns": ones * start,
         "session_close_ns": ones * (start + MINUTES * MINUTE),
+        "break_start_ns": ones * 0,
+        "break_end_ns": ones * 0,
+        "segment": ones * Segment.REGULAR,
         "first_of_session": np.full(k, minute == 0),
     }
+    if not 0 <= minute < MINUTES:
+        fields["segment"][:] = Segment.PRE_MARKET if minute < 0 else Segment.AFTER_HOURS
     for name, value in overrides.items():
         fields[name] = np.broadcast_to(np.array(value, dtype=fields[name].dtype), k).copy()
+    fields.setdefault("first_of_segment", fields["first_of_session"].copy())
     return Bars(**fields)
 
 

@@ -9,7 +9,7 @@ import pytest
 from alerts.alert_builders import DAY
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
-from tickerlake.analytics.bars import Bars
+from tickerlake.analytics.bars import Bars, Segment
 from tickerlake.analytics.types import Instrument
 from tickerlake.model.alert import Alert
 from tickerlake.sources import builtin
@@ -39,7 +39,11 @@ def daily_sessions(symbols: list[str]) -> Iterator[Bars]:
             session=start // DAY,
             session_open_ns=start,
             session_close_ns=start + DAY,
+            break_start_ns=np.zeros_like(start),
+            break_end_ns=np.zeros_like(start),
+            segment=np.full_like(start, Segment.REGULAR),
             first_of_session=np.ones(len(frame), dtype=bool),
+            first_of_segment=np.ones(len(frame), dtype=bool),
         )
 
 

@@ -83,7 +83,7 @@ ClockTick = tuple[int, int]
 
 def make_engine(grace: int, lateness: int) -> Engine:
     options = EngineOptions(
-        intervals=("45s", "1m", "1d"),
+        intervals=("45s", "1m", "1h", "1d"),
         indicators=("SMA(2)", "VWAP"),
         grace_ns=grace * SECOND,
         lateness_ns=lateness * SECOND,

@@ -111,13 +111,13 @@ def test_a_rule_expires_once_and_ends_an_open_episode() -> None:
 
 def test_bars_outside_the_session_are_skipped() -> None:
     engine = make_scripted_engine('session = "regular"\nwarmup = 1')
-    assert close_bars(engine, "1m", bars([105], minute=-1, first_of_session=True)) == []
+    assert close_bars(engine, "1m", bars([105], minute=-1)) == []
     assert (
         close_bars(engine, "1m", bars([105], minute=0)) == []
     )  # the first one that counts towards the warm-up
     assert close_bars(engine, "1m", bars([105], minute=1)) != []
     all_hours = make_scripted_engine("warmup = 1")
-    close_bars(all_hours, "1m", bars([105], minute=-1, first_of_session=True))
+    close_bars(all_hours, "1m", bars([105], minute=-1))
     assert close_bars(all_hours, "1m", bars([105], minute=0)) != []
 
 

@@ -256,7 +256,7 @@ def test_a_day_is_the_exchanges_session() -> None:
         np.array([START, START + 24 * 60 * MINUTE]),
         np.array([START + 390 * MINUTE, START + (24 * 60 + 390) * MINUTE]),
     )
-    subject = Engine(EngineOptions(intervals=("1d",), lateness_ns=0), lambda _: new_york)
+    subject = Engine(EngineOptions(intervals=("1d",), lateness_ns=0, day="all"), lambda _: new_york)
     # at the open, after hours (past midnight UTC), and before the next open
     times = [START, START + 10 * 60 * MINUTE, START + 20 * 60 * MINUTE]
     output = subject.process(
@@ -475,14 +475,26 @@ def modify_snapshot(state: bytes, **changes: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("version", "error"),
-    [(engine_state.VERSION - 1, engine_state.OutdatedSnapshot), (engine_state.VERSION + 1, DataError)],
+    ("version", "error", "message"),
+    [
+        (engine_state.VERSION - 1, engine_state.OutdatedSnapshot, "an earlier release wrote"),
+        (engine_state.VERSION + 1, DataError, f"has version {engine_state.VERSION + 1}"),
+    ],
 )
-def test_a_snapshot_of_another_version_is_reported(version: int, error: type[DataError]) -> None:
+def test_a_snapshot_of_another_version_is_reported(
+    version: int, error: type[DataError], message: str
+) -> None:
     state = modify_snapshot(engine_state.snapshot(engine(), 0), version=version, watermark_ns=None)
-    with pytest.raises(DataError, match=f"has version {version}") as caught:
+    with pytest.raises(DataError, match=message) as caught:
         engine_state.restore(engine(), 0, state)
     assert caught.type is error
+
+
+@pytest.mark.parametrize("changed", [{"day": "all"}, {"align": "utc"}])
+def test_a_snapshot_of_other_bars_is_not_used(changed: dict[str, str]) -> None:
+    state = engine_state.snapshot(engine(), 0)
+    with pytest.raises(engine_state.OutdatedSnapshot, match="--day or --align has changed"):
+        engine_state.restore(engine(**changed), 0, state)
 
 
 def test_an_indicator_with_a_changed_state_restarts() -> None:

@@ -52,14 +52,14 @@ def local_times(calendar: str, times_ns: Ints) -> list[str]:
 )
 def test_exchange_hours_are_correct(calendar: str, day: str, opens: str, closes: str) -> None:
     sessions = load_cached(calendar, 1990, 2025)
-    open_ns, close_ns = sessions.hours(days(day))
+    open_ns, close_ns, *_ = sessions.hours(days(day))
     assert local_times(calendar, np.concatenate([open_ns, close_ns])) == [opens, closes]
     session, first_ns, last_ns = sessions.lookup(open_ns)
     assert (session, first_ns, last_ns) == (days(day), open_ns, close_ns)
 
 
 def test_the_clock_change_moves_the_session_in_utc() -> None:
-    open_ns, _ = load_cached("XNYS", 1990, 2025).hours(days("2024-03-08", "2024-03-11"))
+    open_ns, *_ = load_cached("XNYS", 1990, 2025).hours(days("2024-03-08", "2024-03-11"))
     assert (open_ns % DAY_NS // 60_000_000_000).tolist() == [14 * 60 + 30, 13 * 60 + 30]
 
 
@@ -69,12 +69,14 @@ def test_the_clock_change_moves_the_session_in_utc() -> None:
         ("XNYS", "2024-05-07 09:29", "2024-05-07"),
         ("XNYS", "2024-05-07 04:00", "2024-05-07"),
         ("XNYS", "2024-05-07 16:00", "2024-05-07"),
-        ("XNYS", "2024-05-07 20:00", "2024-05-07"),
-        ("XNYS", "2024-05-08 00:44:59", "2024-05-07"),
+        ("XNYS", "2024-05-07 19:59:59", "2024-05-07"),
+        # overnight venues trade for the next session
+        ("XNYS", "2024-05-07 20:00", "2024-05-08"),
+        ("XNYS", "2024-05-05 20:00", "2024-05-06"),
         ("XNYS", "2024-05-08 00:45", "2024-05-08"),
         ("XNYS", "2024-05-03 19:59", "2024-05-03"),
         ("XNYS", "2024-05-06 04:00", "2024-05-06"),
-        ("XNYS", "2024-11-29 19:59", "2024-11-29"),
+        ("XNYS", "2024-11-29 16:59", "2024-11-29"),
         ("CMES", "2024-05-06 17:00", "2024-05-07"),
         ("CMES", "2024-05-06 23:00", "2024-05-07"),
         ("CMES", "2024-05-07 15:59", "2024-05-07"),
@@ -90,7 +92,7 @@ def test_a_time_belongs_to_the_nearest_session(calendar: str, local_time: str, d
 
 def test_days_without_a_session_are_utc_days() -> None:
     christmas = days("2024-12-25", "2024-12-28", "1970-01-01", "2100-01-01")
-    open_ns, close_ns = load_cached("XNYS", 1990, 2025).hours(christmas)
+    open_ns, close_ns, *_ = load_cached("XNYS", 1990, 2025).hours(christmas)
     assert (open_ns == christmas * DAY_NS).all()
     assert (close_ns == open_ns + DAY_NS).all()
 
@@ -112,7 +114,8 @@ def test_without_a_calendar_a_session_is_the_utc_day(times: list[int]) -> None:
     session, open_ns, close_ns = ALWAYS_OPEN.lookup(times_ns)
     assert ((open_ns <= times_ns) & (times_ns < close_ns)).all()
     assert (close_ns - open_ns == DAY_NS).all()
-    for actual, expected in zip(ALWAYS_OPEN.hours(session), (open_ns, close_ns), strict=True):
+    none = np.zeros_like(times_ns)
+    for actual, expected in zip(ALWAYS_OPEN.hours(session), (open_ns, close_ns, none, none), strict=True):
         assert (actual == expected).all()
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tickerlake.analytics.sessions import ALWAYS_OPEN
+from tickerlake.analytics.sessions import ALWAYS_OPEN, Sessions
 from tickerlake.dashboard.market.alerts import AlertBuffer
 from tickerlake.dashboard.market.decode import decode_bars, decode_indicators
 from tickerlake.dashboard.market.latest import (
@@ -411,3 +411,43 @@ def test_a_close_leaves_the_range_of_a_forming_bar_unknown() -> None:
 )
 def test_bars_with_a_part_of_the_range_are_skipped(fields: dict[str, Any]) -> None:
     assert bars(bar("A", "1d", 0, [1, 1, 1, 1, 1], **fields)).is_empty()
+
+
+def new_york_market() -> MarketState:
+    days = np.array([19_722, 19_723, 19_724])
+    opens = days * DAY + (14 * 60 + 30) * MINUTE
+    sessions = Sessions(days, opens, opens + 390 * MINUTE)
+    return MarketState(lambda _: sessions)
+
+
+PRE_MARKET_TRADE = trade("A", START - 40 * MINUTE, 9.0, 5)
+
+
+def test_forming_hours_start_at_the_open_and_the_day_has_regular_trades_only() -> None:
+    market = new_york_market()
+    market.add_bars(bars(bar("A", "1h", START - DAY, [5, 6, 4, 5.5, 900])))
+    made = [
+        PRE_MARKET_TRADE,
+        trade("A", START + 5 * MINUTE, 10.0, 7),
+        trade("A", START + 70 * MINUTE, 12.0, 8),
+    ]
+    market.add_trades(aggregate_trades(made, NO_TIME_LIMIT_NS))
+    forming = market.forming_bars((0, "1h"))
+    assert [(row[0], row[5]) for row in forming] == [(START / 1e6, 7), ((START + 60 * MINUTE) / 1e6, 8)]
+    assert market.forming_bars((0, "1d"))[-1] == [START // DAY * DAY / 1e6, 10, 12, 10, 12, 15]
+    assert latest_values(market, "A")[LAST] == 12
+
+
+def test_forming_hours_follow_the_alignment_of_closed_ones() -> None:
+    market = new_york_market()
+    market.add_bars(bars(bar("A", "1h", START - DAY - 30 * MINUTE, [5, 6, 4, 5.5, 900])))
+    market.add_trades(aggregate_trades([trade("A", START + 5 * MINUTE, 10.0, 7)], NO_TIME_LIMIT_NS))
+    assert market.forming_bars((0, "1h")) == [[(START - 30 * MINUTE) / 1e6, 10, 10, 10, 10, 7]]
+
+
+def test_forming_hours_of_bars_start_at_the_open() -> None:
+    market = new_york_market()
+    minutes = [bar("A", "1m", START + n * MINUTE, [10, 11, 9, 10, 50]) for n in (-30, 0, 1)]
+    market.add_bars(bars(bar("A", "1h", START - DAY, [5, 6, 4, 5.5, 900]), *minutes))
+    assert market.forming_bars((0, "1h"))[-1] == [START / 1e6, 10, 11, 9, 10, 100]
+    assert market.forming_bars((0, "1d"))[-1] == [START // DAY * DAY / 1e6, 10, 11, 9, 10, 100]

@@ -11,9 +11,10 @@ import numpy as np
 from tickerlake.alerts.detectors import registry
 from tickerlake.alerts.detectors.data_health import DataQuality, Stale
 from tickerlake.alerts.evaluator import DetectionContext, RuleEvaluator
-from tickerlake.alerts.rules.rule import Rule
+from tickerlake.alerts.rules.rule import Rule, SessionFilter
 from tickerlake.alerts.splits import SplitDetector
-from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
+from tickerlake.analytics.bars import Bars, Flags, Floats, Ints, Segment
+from tickerlake.analytics.sessions import Hours
 from tickerlake.analytics.state_table import StateTable
 from tickerlake.analytics.types import TRADES, FiredAlert, Instrument
 from tickerlake.errors import UsageError
@@ -62,10 +63,15 @@ class _RuleGroup:
 
     def positions(self, rows: Ints, regular: Flags | None) -> Ints | None:
         """Return the positions of the bars that the rules evaluate; None for all."""
-        selected = None if self._matches_all else self._matched[rows]
-        if self.rule.session == "regular" and regular is not None:
-            selected = regular if selected is None else selected & regular
-        return None if selected is None else np.flatnonzero(selected)
+        in_session = _in_session(self.rule.session_filter, len(rows), regular)
+        if self._matches_all:
+            return None if in_session is None else np.flatnonzero(in_session)
+        matched = self._matched[rows]
+        return np.flatnonzero(matched if in_session is None else matched & in_session)
+
+    def matching(self, rows: Ints) -> Ints:
+        """Return the positions of the instruments that the rules apply to."""
+        return np.flatnonzero(self._matched[rows])
 
 
 class _BarBatch(NamedTuple):
@@ -209,9 +215,7 @@ class AlertEngine:
                 interval, bars, values, DetectionContext(event_ns, detected_ns, splits), ticks=True
             )
 
-    def on_idle(
-        self, rows: Ints, last_event_ns: Ints, now_ns: int, session_open_ns: Ints, session_close_ns: Ints
-    ) -> list[FiredAlert]:
+    def on_idle(self, rows: Ints, last_event_ns: Ints, now_ns: int, hours: Hours) -> list[FiredAlert]:
         """Evaluate rules for idle instruments.
 
         Parameters
@@ -222,16 +226,16 @@ class AlertEngine:
             The time of each one's last trade or bar.
         now_ns
             The time now.
-        session_open_ns, session_close_ns
+        hours
             The current or nearest session of each.
         """
         alerts: list[_OrderedAlert] = []
         for order, evaluator, group in self._data_evaluators:
             if isinstance(evaluator.detector, Stale):
-                at = _selected(group, rows)
-                last_ns, open_ns = last_event_ns[at], session_open_ns[at]
-                reading = evaluator.detector.measure_idle(last_ns, now_ns, open_ns, session_close_ns[at])
-                due_ns = np.maximum(last_ns, open_ns) + evaluator.detector.after_ns
+                at = group.matching(rows)
+                last_ns = last_event_ns[at]
+                selected_hours = Hours(*(times_ns[at] for times_ns in hours))
+                reading, due_ns = evaluator.detector.measure_idle(last_ns, now_ns, selected_hours)
                 event_ns = np.where(reading.fire, due_ns, last_ns)
                 detected_ns = np.full(len(at), now_ns)
                 fired = evaluator.process_idle_reading(reading, rows[at], event_ns, detected_ns)
@@ -251,7 +255,7 @@ class AlertEngine:
         alerts: list[_OrderedAlert] = []
         for order, evaluator, group in self._data_evaluators:
             if isinstance(evaluator.detector, DataQuality):
-                at = _selected(group, rows)
+                at = group.matching(rows)
                 reading = evaluator.detector.process_counts(rows[at], counts[at], event_ns[at])
                 fired = evaluator.process_reading(reading, rows[at], event_ns[at], detected_ns[at])
                 alerts += _with_order(fired, at, order)
@@ -277,7 +281,7 @@ class AlertEngine:
         *,
         ticks: bool,
     ) -> list[FiredAlert]:
-        batch = _BarBatch(bars, values, context, _regular_session(bars))
+        batch = _BarBatch(bars, values, context, _regular_bars(bars))
         alerts: list[_OrderedAlert] = []
         for number, group in enumerate(self._groups[interval]):
             evaluators = [one for one in group.evaluators if not ticks or one[1].rule.when == "tick"]
@@ -318,7 +322,8 @@ class AlertEngine:
                 if input_interval
                 else rule.select_intervals(self._built_intervals)
             ):
-                self._add_evaluator(rule, interval, order, input_interval)
+                for part in rule.parts:
+                    self._add_evaluator(part, interval, order, input_interval)
         self.required_indicators = self._collect_required_indicators()
         self.tick_intervals = frozenset(
             interval
@@ -384,18 +389,29 @@ def _evaluable_intervals(rule: Rule, intervals: list[str]) -> list[str]:
 def _bar_filter_key(rule: Rule) -> tuple[object, ...]:
     """Return what determines the bars that a rule evaluates."""
     kind = registry.detector_class(rule.kind)
-    return rule.symbols, rule.exclude, rule.session, rule.intervals, kind.intraday_only, kind.max_interval
+    return (
+        rule.symbols,
+        rule.exclude,
+        rule.session_filter,
+        rule.intervals,
+        kind.intraday_only,
+        kind.max_interval,
+    )
 
 
-def _regular_session(bars: Bars) -> Flags | None:
-    """Return which bars overlap their session; None for all."""
-    regular = (bars.ts_open_ns < bars.session_close_ns) & (bars.ts_close_ns > bars.session_open_ns)
+def _regular_bars(bars: Bars) -> Flags | None:
+    """Return which bars are of regular hours; None for all."""
+    regular: Flags = bars.segment == Segment.REGULAR
     return None if np.count_nonzero(regular) == len(bars) else regular
 
 
-def _selected(group: _RuleGroup, rows: Ints) -> Ints:
-    positions = group.positions(rows, None)
-    return np.arange(len(rows)) if positions is None else positions
+def _in_session(session: SessionFilter, count: int, regular: Flags | None) -> Flags | None:
+    """Return which of some bars a session filter selects; None for all."""
+    if session == "all" or (session == "regular" and regular is None):
+        return None
+    if regular is None:
+        return np.zeros(count, dtype=np.bool_)
+    return regular if session == "regular" else ~regular
 
 
 class _OrderedAlert(NamedTuple):

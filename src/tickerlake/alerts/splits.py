@@ -99,7 +99,8 @@ class SplitDetector:
 
     def update(self, bars: Bars, splits: Mapping[int, SplitCandidate]) -> None:
         """Record closed bars, at most one per instrument, and the splits that were detected in them."""
-        self.closes.scatter(bars.rows, bars.close[np.newaxis])
+        regular = bars.is_regular
+        self.closes.scatter(bars.rows[regular], bars.close[np.newaxis, regular])
         if not np.count_nonzero(bars.first_of_session):
             return
         for position, split in splits.items():

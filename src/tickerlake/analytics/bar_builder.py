@@ -8,22 +8,18 @@ A bar and its close follow from the records of its instrument alone, in their or
   after that it is rejected.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
 import polars as pl
 
+from tickerlake.analytics.bar_times import BarTimes
 from tickerlake.analytics.bars import Flags, Ints
 from tickerlake.analytics.input_rows import InputRows
 from tickerlake.analytics.instrument_arrays import InstrumentArrays, sort_key
 from tickerlake.model.duration import MINUTE_NS
-from tickerlake.model.interval import interval_ns
 from tickerlake.model.schema import DECIMAL
-
-SessionLookup = Callable[[Ints, Ints], tuple[Ints, Ints, Ints]]
-"""Rows and times → session (days since 1970-01-01), its open and its close (UTC nanoseconds)."""
 
 _INT: Final = pl.Int64()
 OPEN_SCHEMA: Final = pl.Schema(
@@ -34,7 +30,7 @@ OPEN_SCHEMA: Final = pl.Schema(
         *((name, _INT) for name in ("sized", "count", "recv_ns", "timestamp_ms", "bucket")),
     ]
 )
-"""Columns of open bars: ``bucket`` numbers the intervals since 1970-01-01, ``first_ns`` and ``last_ns`` are
+"""Columns of open bars: ``bucket`` numbers them (`bar_times`), ``first_ns`` and ``last_ns`` are
 the times of the records that set open and close, ``sized`` counts records with a volume, ``timestamp_ms`` is
 the Kafka timestamp of the last record."""
 
@@ -128,21 +124,18 @@ class BarBuilder:
 
     Parameters
     ----------
-    interval
-        ``1s`` to ``12h``, aligned to the UTC day, or ``1d``: the exchange's session.
-    lookup
-        Returns the sessions of instruments.
+    times
+        When its bars start and end.
     grace_ns, lateness_ns
         How long a bar waits for records after its end, and how long after that it can be restated.
     """
 
-    def __init__(self, interval: str, lookup: SessionLookup, grace_ns: int, lateness_ns: int) -> None:
-        self.interval = interval
-        self.length_ns = interval_ns(interval)
+    def __init__(self, times: BarTimes, grace_ns: int, lateness_ns: int) -> None:
+        self.times = times
+        self.interval, self.length_ns = times.interval, times.length_ns
         self.open_bars = NO_OPEN_BARS
         self.recent_bars = NO_CLOSED_BARS
         self.arrays = BuilderArrays()
-        self._lookup = lookup
         self._grace_ns = grace_ns
         self._lateness_ns = lateness_ns
 
@@ -159,30 +152,33 @@ class BarBuilder:
     def resume(self, row: Ints, watermark_ns: Ints, grace_ns: int, lateness_ns: int) -> None:
         """Continue with restored instruments, whose bars were closed with this grace period and lateness."""
         arrays = self.arrays
-        closed = np.maximum(arrays.closed_before[row], self.bucket(row, watermark_ns - grace_ns))
-        restatable_from = self.bucket(row, watermark_ns - grace_ns - lateness_ns) if lateness_ns else closed
+        closed = np.maximum(arrays.closed_before[row], self.times.bucket(row, watermark_ns - grace_ns))
+        restatable_from = (
+            self.times.bucket(row, watermark_ns - grace_ns - lateness_ns) if lateness_ns else closed
+        )
         arrays.closed_before[row] = closed
         arrays.restatable_from[row] = np.maximum(arrays.restatable_from[row], restatable_from)
 
-    def bucket(self, row: Ints, ts_ns: Ints) -> Ints:
-        """Return the buckets of times."""
-        return self._lookup(row, ts_ns)[0] if self.interval == "1d" else ts_ns // self.length_ns
-
     def process(self, rows: InputRows, *, forming: bool = False) -> BuildResult:
         """Process the rows of a batch; with ``forming``, also return the bar after each row."""
-        bucket = self.bucket(rows.row, rows.start_ns)
-        watermark_bucket = self.bucket(rows.row, rows.watermark_ns - self._grace_ns)
+        end_ns = _ints(rows.frame, "end_ns")
+        bucket = self.times.bucket(rows.row, self.times.entry_ns(rows.row, rows.start_ns, end_ns))
+        watermark_bucket = self.times.bucket(rows.row, rows.watermark_ns - self._grace_ns)
         self._record_first_buckets(rows, bucket)
         last = np.flatnonzero(np.append(rows.row[1:] != rows.row[:-1], values=True))
         self.arrays.watermark_bucket[rows.row[last]] = watermark_bucket[last]
         bars = rows.bars.hstack([pl.Series("bucket", bucket)])
+        enters = self.times.enters(rows.row, rows.start_ns, end_ns)
         if rows.in_order and not (bucket < self.arrays.closed_before[rows.row]).any():
-            after_each = self._forming_bars(bars, rows) if forming else NO_CLOSED_BARS
+            bars = bars if enters is None else bars[np.flatnonzero(enters)]
+            after_each = self._forming_bars(bars, rows, enters) if forming else NO_CLOSED_BARS
             closed = self._close_passed(self._merge(bars), rows, watermark_bucket)
             if self._lateness_ns:
                 self._add_recent(closed, rows, last)
             return BuildResult(closed, NO_CLOSED_BARS, _NO_ROWS, after_each)
-        return self._process_unordered(bars, rows, bucket, watermark_bucket, last, forming=forming)
+        if enters is None:
+            enters = np.ones(len(bucket), dtype=np.bool_)
+        return self._process_unordered(bars, rows, bucket, watermark_bucket, last, enters, forming=forming)
 
     def _process_unordered(
         self,
@@ -191,27 +187,31 @@ class BarBuilder:
         bucket: Ints,
         watermark_bucket: Ints,
         last: Ints,
+        enters: Flags,
         *,
         forming: bool,
     ) -> BuildResult:
-        bucket_before = self.bucket(rows.row, rows.watermark_before_ns - self._grace_ns)
+        bucket_before = self.times.bucket(rows.row, rows.watermark_before_ns - self._grace_ns)
         late = np.maximum(bucket_before, self.arrays.closed_before[rows.row]) > bucket
-        restatable_from = self.bucket(rows.row, rows.watermark_before_ns - self._grace_ns - self._lateness_ns)
+        restatable_from = self.times.bucket(
+            rows.row, rows.watermark_before_ns - self._grace_ns - self._lateness_ns
+        )
         too_late = late & (np.maximum(restatable_from, self.arrays.restatable_from[rows.row]) > bucket)
         if not self._lateness_ns:
             too_late = late
-        on_time = bars[np.flatnonzero(~late)]
-        after_each = self._forming_bars(on_time, rows, ~late) if forming else NO_CLOSED_BARS
+        in_time = enters & ~late
+        on_time = bars[np.flatnonzero(in_time)]
+        after_each = self._forming_bars(on_time, rows, in_time) if forming else NO_CLOSED_BARS
         closed = self._close_passed(self._merge_unordered(on_time), rows, watermark_bucket)
         restated = NO_CLOSED_BARS
         if self._lateness_ns:
             self._add_recent(closed, rows, last, prune=False)
-            restatable = np.flatnonzero(late & ~too_late)
+            restatable = np.flatnonzero(enters & late & ~too_late)
             if len(restatable):
                 offsets = rows.frame.get_column("offset")
                 restated = self._restate(bars.hstack([offsets])[restatable])
             self._prune_recent(rows.row[last], rows.watermark_ns[last])
-        return BuildResult(closed, restated, np.flatnonzero(too_late), after_each)
+        return BuildResult(closed, restated, np.flatnonzero(enters & too_late), after_each)
 
     def close_idle(self, row: Ints, watermark_ns: Ints, now_ns: int, idle_ns: int) -> pl.DataFrame:
         """Close bars by the clock.
@@ -232,7 +232,8 @@ class BarBuilder:
         open_bars = self.open_bars.filter(pl.col("row").is_in(row.tolist()))
         order = np.argsort(row)
         bar_watermark_ns = watermark_ns[order][np.searchsorted(row[order], _ints(open_bars, "row"))]
-        left_ns = np.maximum(self.end_ns(open_bars) - bar_watermark_ns, 0)
+        _, end_ns = self.times.boundaries(_ints(open_bars, "row"), _ints(open_bars, "bucket"))
+        left_ns = np.maximum(end_ns - bar_watermark_ns, 0)
         last_ms = open_bars.select(pl.col("timestamp_ms").max().over("row"))
         expired = _ints(last_ms, "timestamp_ms") * 1_000_000 + left_ns + self._grace_ns + idle_ns <= now_ns
         if not expired.any():
@@ -248,20 +249,13 @@ class BarBuilder:
             self.recent_bars = pl.concat([self.recent_bars, closed])
         return closed
 
-    def end_ns(self, bars: pl.DataFrame) -> Ints:
-        """Return the nominal end of bars; for a day, midnight UTC after the session date."""
-        return (_ints(bars, "bucket") + 1) * self.length_ns
-
     def _record_first_buckets(self, rows: InputRows, bucket: Ints) -> None:
         first = np.flatnonzero(np.append(True, values=rows.row[1:] != rows.row[:-1]))
         first = first[self.arrays.first_bucket[rows.row[first]] == _UNSEEN]
         if not len(first):
             return
         row, at_ns = rows.row[first], rows.start_ns[first]
-        _, open_ns, _ = self._lookup(row, at_ns)
-        start_ns = bucket[first] * self.length_ns
-        inside = (start_ns <= open_ns) & (open_ns < start_ns + self.length_ns)
-        begin_ns = np.where(inside | (self.interval == "1d"), open_ns, start_ns)
+        begin_ns = self.times.trading_start_ns(row, at_ns, bucket[first])
         complete = at_ns - begin_ns <= min(_MAX_START_DELAY_NS, self.length_ns // _START_DELAY_DIVISOR)
         self.arrays.first_bucket[row] = np.where(complete, _MIN_BUCKET, bucket[first])
 
@@ -407,7 +401,7 @@ class BarBuilder:
         at = np.searchsorted(row, recent_rows := _ints(self.recent_bars, "row"))
         is_affected = (at < len(row)) & (row[np.minimum(at, len(row) - 1)] == recent_rows)
         watermark_ns = np.where(is_affected, watermark_ns[np.minimum(at, len(row) - 1)], 0)
-        passed = self.bucket(recent_rows, watermark_ns - self._grace_ns - self._lateness_ns) > _ints(
+        passed = self.times.bucket(recent_rows, watermark_ns - self._grace_ns - self._lateness_ns) > _ints(
             self.recent_bars, "bucket"
         )
         self.recent_bars = self.recent_bars[np.flatnonzero(~(is_affected & passed))]

@@ -6,10 +6,12 @@ import numpy as np
 import polars as pl
 
 from tickerlake.analytics.bar_builder import NO_CLOSED_BARS
-from tickerlake.analytics.bars import Bars, Floats
+from tickerlake.analytics.bar_times import BarTimes
+from tickerlake.analytics.bars import Bars, Floats, Segment
 from tickerlake.analytics.decode import UNBOUNDED
 from tickerlake.analytics.input_rows import BAR_COLUMNS
 from tickerlake.analytics.instruments import Instruments
+from tickerlake.model.duration import DAY_NS
 
 NO_BARS: Final = NO_CLOSED_BARS.with_columns(
     *(pl.lit(None, dtype=pl.Int64).alias(name) for name in ("ts_open_ns", "ts_close_ns", "session")),
@@ -25,17 +27,15 @@ NO_IDENTIFIED_BARS: Final = NO_BARS.with_columns(
 """Columns of bars with boundaries and instrument."""
 
 
-def with_boundaries(
-    bars: pl.DataFrame, interval: str, length_ns: int, instruments: Instruments
-) -> pl.DataFrame:
+def with_boundaries(bars: pl.DataFrame, times: BarTimes) -> pl.DataFrame:
     """Return built bars (`bar_builder.CLOSED_SCHEMA`) with interval, open time, close time and session."""
     row, bucket = bars.get_column("row").to_numpy(), bars.get_column("bucket").to_numpy()
-    session = bucket if interval == "1d" else instruments.sessions.lookup(row, bucket * length_ns)[0]
+    start_ns, end_ns = times.boundaries(row, bucket)
     return bars.with_columns(
-        interval=pl.lit(interval),
-        ts_open_ns=pl.col("bucket") * length_ns,
-        ts_close_ns=(pl.col("bucket") + 1) * length_ns,
-        session=pl.Series(session, dtype=pl.Int64),
+        interval=pl.lit(times.interval),
+        ts_open_ns=pl.Series(start_ns, dtype=pl.Int64),
+        ts_close_ns=pl.Series(end_ns, dtype=pl.Int64),
+        session=pl.Series(times.sessions(row, bucket), dtype=pl.Int64),
         built=pl.lit(value=True),
     )
 
@@ -71,9 +71,13 @@ def sort_by_record(bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def to_arrays(bars: pl.DataFrame, instruments: Instruments) -> Bars:
-    """Return bars with boundaries as arrays; ``first_of_session`` is not set yet."""
+    """Return bars with boundaries as arrays; ``first_of_…`` are not set yet."""
     row, session = bars.get_column("row").to_numpy(), bars.get_column("session").to_numpy()
-    opens_ns, closes_ns = instruments.sessions.hours(row, session)
+    start_ns, end_ns = bars.get_column("ts_open_ns").to_numpy(), bars.get_column("ts_close_ns").to_numpy()
+    hours = instruments.sessions.hours(row, session)
+    segment = instruments.sessions.segments(row, start_ns, end_ns)
+    # the UTC day of a session date need not overlap the session
+    segment[end_ns - start_ns >= DAY_NS] = Segment.REGULAR
     open_, high, low, close = (_floats(bars, name) for name in ("open", "high", "low", "close"))
     typical = (high + low + close) / 3
     unknown = high >= UNBOUNDED
@@ -87,8 +91,8 @@ def to_arrays(bars: pl.DataFrame, instruments: Instruments) -> Bars:
         vwap = np.where(volume > 0, notional / volume, typical)
     return Bars(
         row,
-        bars.get_column("ts_open_ns").to_numpy(),
-        bars.get_column("ts_close_ns").to_numpy(),
+        start_ns,
+        end_ns,
         open_,
         high,
         low,
@@ -96,8 +100,9 @@ def to_arrays(bars: pl.DataFrame, instruments: Instruments) -> Bars:
         volume,
         vwap,
         session,
-        opens_ns,
-        closes_ns,
+        *hours,
+        segment,
+        np.zeros(len(row), dtype=np.bool_),
         np.zeros(len(row), dtype=np.bool_),
     )
 

@@ -2,22 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
-from tickerlake.analytics.bars import Bars, Floats, Ints
+from tickerlake.analytics.bars import Bars, Floats, Ints, Segment
 from tickerlake.analytics.indicators.indicator import Indicator
 from tickerlake.analytics.indicators.registry import make, outputs_of, parse
 from tickerlake.analytics.instrument_arrays import InstrumentArrays, PerInstrument
 from tickerlake.analytics.state_table import StateTable
 
+_NEVER: Final = int(np.iinfo(np.int64).min)
+
 
 class SeriesArrays(InstrumentArrays):
-    """The session date of each instrument's last closed bar, in days since 1970-01-01."""
+    """Where in a session each instrument's last closed bars are.
+
+    Attributes
+    ----------
+    last_session
+        The session date of the last regular bar, in days since 1970-01-01.
+    last_segment
+        The session date of the last bar × the number of segments + its segment.
+    """
 
     last_session: Ints
-    initial: ClassVar = {"last_session": int(np.iinfo(np.int64).min)}
+    last_segment: Ints
+    initial: ClassVar = {"last_session": _NEVER, "last_segment": _NEVER}
 
 
 class BarSeries:
@@ -72,13 +83,17 @@ class BarSeries:
         return [self.arrays, *self.tables().values()]
 
     def mark_session_starts(self, bars: Bars) -> None:
-        """Set ``first_of_session`` of bars, at most one per instrument."""
-        bars.first_of_session[:] = self.arrays.last_session[bars.rows] != bars.session
+        """Set ``first_of_session`` and ``first_of_segment`` of bars, at most one per instrument."""
+        regular = bars.is_regular
+        bars.first_of_session[:] = regular & (self.arrays.last_session[bars.rows] != bars.session)
+        bars.first_of_segment[:] = self.arrays.last_segment[bars.rows] != _segment_number(bars)
 
     def update(self, bars: Bars) -> dict[str, Floats]:
         """Process closed bars, at most one per instrument, and return the indicators' values."""
         self.mark_session_starts(bars)
-        self.arrays.last_session[bars.rows] = bars.session
+        regular = bars.is_regular
+        self.arrays.last_session[bars.rows[regular]] = bars.session[regular]
+        self.arrays.last_segment[bars.rows] = _segment_number(bars)
         values: dict[str, Floats] = {}
         for text, indicator in self._indicators.items():
             values.update(zip(self._outputs[text], indicator.update(bars), strict=True))
@@ -91,6 +106,10 @@ class BarSeries:
             if requested.intersection(self._outputs[text]):
                 values.update(zip(self._outputs[text], indicator.preview(bars), strict=True))
         return values
+
+
+def _segment_number(bars: Bars) -> Ints:
+    return bars.session * len(Segment) + bars.segment
 
 
 def split_into_rounds(row: Ints) -> tuple[Ints, list[slice]]:

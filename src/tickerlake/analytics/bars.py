@@ -1,6 +1,7 @@
 """Bars as columns: what indicators and detectors process."""
 
 from dataclasses import dataclass, fields
+from enum import IntEnum
 from typing import Self
 
 import numpy as np
@@ -9,6 +10,18 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+
+
+class Segment(IntEnum):
+    """The parts of a session, in order of their numbers: these are part of snapshots."""
+
+    PRE_MARKET = 0
+    REGULAR = 1
+    """With the auctions and the lunch break."""
+
+    AFTER_HOURS = 2
+    CLOSED = 3
+    """Outside all hours of the market: overnight venues, or a session that the calendar lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +45,14 @@ class Bars:
         The session date, in days since 1970-01-01.
     session_open_ns, session_close_ns
         Open and close of the session; the UTC day where there is no calendar.
+    break_start_ns, break_end_ns
+        The session's lunch break; both 0 if there is none.
+    segment
+        The part of the session (`Segment`); that of all bars is regular where there is no calendar.
     first_of_session
-        True for an instrument's first bar of its session.
+        True for an instrument's first bar of its regular session, whatever traded before the open.
+    first_of_segment
+        True for an instrument's first bar of a segment of its session.
     """
 
     rows: Ints
@@ -48,7 +67,11 @@ class Bars:
     session: Ints
     session_open_ns: Ints
     session_close_ns: Ints
+    break_start_ns: Ints
+    break_end_ns: Ints
+    segment: Ints
     first_of_session: Flags
+    first_of_segment: Flags
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,6 +80,18 @@ class Bars:
     def has_range(self) -> Flags:
         """True for bars of which more than the close is known."""
         return ~np.isnan(self.high)
+
+    @property
+    def is_regular(self) -> Flags:
+        """True for bars of regular hours."""
+        regular: Flags = self.segment == Segment.REGULAR
+        return regular
+
+    @property
+    def follows_gap(self) -> Flags:
+        """True for the first bar before the open and the first of regular hours; after the close, none."""
+        follows: Flags = self.first_of_segment & (self.segment != Segment.AFTER_HOURS)
+        return follows
 
     @property
     def first_price(self) -> Floats:

@@ -22,6 +22,7 @@ from tickerlake.analytics.bar_frames import (
     with_instruments,
 )
 from tickerlake.analytics.bar_series import BarSeries, split_into_rounds
+from tickerlake.analytics.bar_times import BarTimes
 from tickerlake.analytics.bars import Ints
 from tickerlake.analytics.decode import NO_REJECTS, REJECT_SCHEMA, can_build, decode, reject
 from tickerlake.analytics.input_rows import InputRows, repeated_bars
@@ -73,7 +74,9 @@ class Engine:
         self.watcher = watcher
         self.builders = {
             interval: BarBuilder(
-                interval, self.instruments.sessions.lookup, options.grace_ns, options.lateness_ns
+                BarTimes(interval, self.instruments.sessions, options.day, options.align),
+                options.grace_ns,
+                options.lateness_ns,
             )
             for interval in options.intervals
         }
@@ -125,9 +128,7 @@ class Engine:
         for interval, builder in self.builders.items():
             bars = builder.close_idle(row, self.instruments.watermark_ns[row], now_ns, idle_ns)
             if bars.height:
-                changes.closed[interval] = with_boundaries(
-                    bars, interval, builder.length_ns, self.instruments
-                )
+                changes.closed[interval] = with_boundaries(bars, builder.times)
         output = self._to_output(changes)
         return replace(output, alerts=[*output.alerts, *self._watch_idle(partition, row, now_ns)])
 
@@ -135,8 +136,9 @@ class Engine:
         live = row[self.instruments.watermark_ns[row] > now_ns - _LIVE_WINDOW_NS]
         if self.watcher is None or not len(live):
             return []
-        _, opens_ns, closes_ns = self.instruments.sessions.lookup(live, np.full(len(live), now_ns))
-        fired = self.watcher.on_idle(live, self.instruments.watermark_ns[live], now_ns, opens_ns, closes_ns)
+        session, _, _ = self.instruments.sessions.lookup(live, np.full(len(live), now_ns))
+        hours = self.instruments.sessions.hours(live, session)
+        fired = self.watcher.on_idle(live, self.instruments.watermark_ns[live], now_ns, hours)
         return [RaisedAlert(partition, CLOCK_OFFSET, each.alert) for each in fired]
 
     def _known_since(self, rows: pl.DataFrame, known: int) -> pl.DataFrame:
@@ -263,16 +265,12 @@ class Engine:
         builder = self.builders[interval]
         is_watched = self.watcher is not None and interval in self.watcher.tick_intervals
         built = builder.process(rows, forming=is_watched)
-
-        def bounded(bars: pl.DataFrame) -> pl.DataFrame:
-            return with_boundaries(bars, interval, builder.length_ns, self.instruments)
-
         if built.closed.height:
-            changes.closed[interval] = bounded(built.closed)
+            changes.closed[interval] = with_boundaries(built.closed, builder.times)
         if built.restated.height:
-            changes.restated.append(bounded(built.restated))
+            changes.restated.append(with_boundaries(built.restated, builder.times))
         if built.forming.height:
-            changes.forming[interval] = bounded(built.forming)
+            changes.forming[interval] = with_boundaries(built.forming, builder.times)
         return built.too_late
 
     def _to_output(self, changes: "_BarChanges") -> Output:

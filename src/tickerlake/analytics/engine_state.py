@@ -18,7 +18,7 @@ from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.types import Instrument
 from tickerlake.errors import DataError
 
-VERSION: Final = 2
+VERSION: Final = 3
 _COMPRESSION_LEVEL: Final = 1
 """Fast: a snapshot is taken while records wait."""
 
@@ -27,7 +27,7 @@ _MAX_STATE_BYTES: Final = 1 << 32
 
 
 class OutdatedSnapshot(DataError):
-    """A snapshot of an earlier version; the records can be replayed instead."""
+    """A snapshot that this engine cannot continue from; the records can be replayed instead."""
 
 
 class _Header(msgspec.Struct):
@@ -53,10 +53,12 @@ class _Snapshot(msgspec.Struct):
     clock_closes_ns: list[int]
     grace_ns: int
     lateness_ns: int
+    day: str
+    align: str
     instruments: list[tuple[str, str, str]]
     watermark_ns: _EncodedArray
     bars: dict[str, _BuilderState]
-    sessions: dict[str, _EncodedArray]
+    sessions: dict[str, tuple[_EncodedArray, _EncodedArray]]
     tables: dict[str, _EncodedArray]
 
 
@@ -79,6 +81,8 @@ def snapshot(engine: Engine, partition: int, clock_closes_ns: Sequence[int] = ()
         list(clock_closes_ns),
         engine.options.grace_ns,
         engine.options.lateness_ns,
+        engine.options.day,
+        engine.options.align,
         [(each.instrument_id, each.symbol, each.input_interval) for each in instruments],
         _encode_array(engine.instruments.watermark_ns[rows]),
         {
@@ -91,7 +95,13 @@ def snapshot(engine: Engine, partition: int, clock_closes_ns: Sequence[int] = ()
             )
             for name, builder in engine.builders.items()
         },
-        {name: _encode_array(series.arrays.last_session[rows]) for name, series in engine.series.items()},
+        {
+            name: (
+                _encode_array(series.arrays.last_session[rows]),
+                _encode_array(series.arrays.last_segment[rows]),
+            )
+            for name, series in engine.series.items()
+        },
         {name: _encode_array(table.gather(rows)) for name, table in engine.tables().items()},
     )
     compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
@@ -104,11 +114,16 @@ def restore(engine: Engine, partition: int, data: bytes) -> list[int]:
     Raises
     ------
     OutdatedSnapshot
-        If an earlier version wrote the snapshot; the engine is unchanged.
+        If an earlier version wrote the snapshot, or an engine with other bars; this one is unchanged.
     DataError
         If the snapshot is damaged, or a later version wrote it.
     """
     state = _decode(data)
+    if (state.day, state.align) != (engine.options.day, engine.options.align):
+        hint = (
+            f"It continues with --day {state.day} --align {state.align}; otherwise the records are replayed."
+        )
+        raise OutdatedSnapshot("--day or --align has changed since the snapshot", hint)
     instruments = [Instrument(*each, partition) for each in state.instruments]
     rows = engine.add_instruments(instruments, watermark_ns := _decode_array(state.watermark_ns))
     for name, built in state.bars.items():
@@ -119,8 +134,9 @@ def restore(engine: Engine, partition: int, data: bytes) -> list[int]:
             builder.resume(rows, watermark_ns, state.grace_ns, state.lateness_ns)
             builder.open_bars = pl.concat([builder.open_bars, _decode_frame(built.open, rows)])
             builder.recent_bars = pl.concat([builder.recent_bars, _decode_frame(built.recent, rows)])
-    for name, session in state.sessions.items():
-        engine.series_of(name).arrays.last_session[rows] = _decode_array(session)
+    for name, (session, segment) in state.sessions.items():
+        arrays = engine.series_of(name).arrays
+        arrays.last_session[rows], arrays.last_segment[rows] = _decode_array(session), _decode_array(segment)
     tables = engine.tables()
     for name, block in state.tables.items():
         # the author changed a component that has the same name and another height
@@ -139,9 +155,10 @@ def _decode(data: bytes) -> _Snapshot:
         raise DataError(
             f"A snapshot is damaged: {error}.", "Delete it: the records are replayed instead."
         ) from error
-    message = f"A snapshot has version {version}; this release reads version {VERSION}."
     hint = "Use the release that wrote it, or delete it: the records are replayed instead."
-    raise (OutdatedSnapshot if version < VERSION else DataError)(message, hint)
+    if version < VERSION:
+        raise OutdatedSnapshot("an earlier release wrote the snapshot", hint)
+    raise DataError(f"A snapshot has version {version}; this release reads version {VERSION}.", hint)
 
 
 def _encode_array(array: np.ndarray[Any, Any]) -> _EncodedArray:

@@ -1,4 +1,4 @@
-"""The sessions of an exchange: which session a time belongs to, and when it opens and closes.
+"""The sessions of an exchange: which session a time belongs to, when it opens and closes, and its segments.
 
 The tables come from `exchange_calendars`. They can be wrong or incomplete, so a time that no session covers
 still belongs to one.
@@ -7,11 +7,12 @@ still belongs to one.
 import warnings
 from collections.abc import Callable, Iterable
 from types import ModuleType
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from tickerlake.analytics.bars import Flags, Ints
+from tickerlake.analytics.market_hours import DEFAULT_HOURS, MarketHours, market_hours, segment_of
 from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import UNKNOWN_MIC
@@ -26,6 +27,23 @@ _NEW_YORK_MICS: Final = frozenset(
 _CALENDAR_ALIASES: Final = {**dict.fromkeys(_NEW_YORK_MICS, "XNYS"), "XNSE": "XBOM"}
 
 
+class Hours(NamedTuple):
+    """When k sessions open and close; UTC nanoseconds, int64 of the shape (k,).
+
+    Parameters
+    ----------
+    open_ns, close_ns
+        Open and close.
+    break_start_ns, break_end_ns
+        The lunch break; both 0 if there is none.
+    """
+
+    open_ns: Ints
+    close_ns: Ints
+    break_start_ns: Ints
+    break_end_ns: Ints
+
+
 class Sessions:
     """The sessions of an exchange, in order; every array is int64 of the shape (n,).
 
@@ -37,6 +55,10 @@ class Sessions:
         Open and close, UTC nanoseconds. A session can open on the calendar day before, as for futures.
     zone
         IANA time zone of the exchange.
+    break_start_ns, break_end_ns
+        Lunch breaks; both 0 for a session without one. None if there are none.
+    hours
+        When the market trades outside its sessions.
 
     Raises
     ------
@@ -44,7 +66,16 @@ class Sessions:
         If the sessions are not in order, or overlap.
     """
 
-    def __init__(self, dates: Ints, open_ns: Ints, close_ns: Ints, zone: str = "UTC") -> None:
+    def __init__(
+        self,
+        dates: Ints,
+        open_ns: Ints,
+        close_ns: Ints,
+        zone: str = "UTC",
+        break_start_ns: Ints | None = None,
+        break_end_ns: Ints | None = None,
+        hours: MarketHours = DEFAULT_HOURS,
+    ) -> None:
         if not len(dates) == len(open_ns) == len(close_ns):
             raise ValueError("sessions need as many opens and closes as dates")
         if (np.diff(dates) <= 0).any() or (open_ns >= close_ns).any():
@@ -52,8 +83,12 @@ class Sessions:
         if (close_ns[:-1] > open_ns[1:]).any():
             raise ValueError("sessions must not overlap")
         self.dates, self.open_ns, self.close_ns = dates, open_ns, close_ns
-        self.zone = zone
+        self.zone, self.market_hours = zone, hours
+        self.break_start_ns = np.zeros_like(open_ns) if break_start_ns is None else break_start_ns
+        self.break_end_ns = np.zeros_like(open_ns) if break_end_ns is None else break_end_ns
         self._boundaries = close_ns[:-1] + (open_ns[1:] - close_ns[:-1]) // 2
+        if hours.ends_after_hours:
+            self._boundaries = np.minimum(self._boundaries, close_ns[:-1] + hours.after_ns)
 
     def __len__(self) -> int:
         return len(self.dates)
@@ -61,9 +96,8 @@ class Sessions:
     def lookup(self, ts_ns: Ints) -> tuple[Ints, Ints, Ints]:
         """Return the session that each time belongs to: the nearest one.
 
-        The boundary between two sessions is halfway between the close and the next open: after-hours trades
-        belong to the session before, pre-market trades to the session after. Outside the table a session is
-        the UTC day.
+        A session begins where the after-hours trading of the one before ends; where that is not known,
+        halfway between the close and the next open. Outside the table a session is the UTC day.
 
         Parameters
         ----------
@@ -78,12 +112,36 @@ class Sessions:
         days = ts_ns // DAY_NS
         if not len(self):
             return _utc_days(days)
-        first_ns = min(self.open_ns[0], self.dates[0] * DAY_NS)
-        end_ns = max(self.close_ns[-1], (self.dates[-1] + 1) * DAY_NS)
+        first_ns, end_ns = self._covered_ns()
         positions = np.searchsorted(self._boundaries, ts_ns, side="right")
         return self._select(positions, (ts_ns >= first_ns) & (ts_ns < end_ns), days)
 
-    def hours(self, days: Ints) -> tuple[Ints, Ints]:
+    def spans(self, ts_ns: Ints) -> tuple[Ints, Ints]:
+        """Return when the times that belong to the same session as each time begin and end.
+
+        Parameters
+        ----------
+        ts_ns
+            UTC nanoseconds, of the shape (k,).
+
+        Returns
+        -------
+        tuple of int64 arrays
+            UTC nanoseconds: ``[begin, end)``, each of the shape (k,).
+        """
+        day_start_ns = ts_ns // DAY_NS * DAY_NS
+        if not len(self):
+            return day_start_ns, day_start_ns + DAY_NS
+        first_ns, end_ns = self._covered_ns()
+        edges = np.concatenate([[first_ns], self._boundaries, [end_ns]])
+        positions = np.searchsorted(self._boundaries, ts_ns, side="right")
+        covered = (ts_ns >= first_ns) & (ts_ns < end_ns)
+        return (
+            np.where(covered, edges[positions], day_start_ns),
+            np.where(covered, edges[positions + 1], day_start_ns + DAY_NS),
+        )
+
+    def hours(self, days: Ints) -> Hours:
         """Return when sessions open and close.
 
         Parameters
@@ -93,13 +151,33 @@ class Sessions:
 
         Returns
         -------
-        tuple of int64 arrays
-            UTC nanoseconds, each of the shape (k,); the UTC day for a date without a session.
+        Hours
+            The UTC day for a date without a session.
         """
         if not len(self):
-            return _utc_days(days)[1:]
+            none = np.zeros_like(days)
+            return Hours(*_utc_days(days)[1:], none, none)
         positions = np.minimum(np.searchsorted(self.dates, days), len(self) - 1)
-        return self._select(positions, self.dates[positions] == days, days)[1:]
+        covered = self.dates[positions] == days
+        _, open_ns, close_ns = self._select(positions, covered, days)
+        break_start_ns = np.where(covered, self.break_start_ns[positions], 0)
+        return Hours(open_ns, close_ns, break_start_ns, np.where(covered, self.break_end_ns[positions], 0))
+
+    def segments(self, start_ns: Ints, end_ns: Ints) -> Ints:
+        """Return the segment (`bars.Segment`) that each trade or bar belongs to.
+
+        Parameters
+        ----------
+        start_ns, end_ns
+            Start and end of bars, UTC nanoseconds of the shape (k,); both the time of a trade.
+        """
+        _, open_ns, close_ns = self.lookup(start_ns)
+        return segment_of(start_ns, end_ns, open_ns, close_ns, self.market_hours)
+
+    def _covered_ns(self) -> tuple[int, int]:
+        """Return the time that the table covers."""
+        first_ns = min(self.open_ns[0], self.dates[0] * DAY_NS)
+        return first_ns, max(self.close_ns[-1], (self.dates[-1] + 1) * DAY_NS)
 
     def _select(self, positions: Ints, covered: Flags, days: Ints) -> tuple[Ints, Ints, Ints]:
         """Return the sessions at these positions, the UTC day where the table does not cover the time."""
@@ -143,25 +221,37 @@ class InstrumentSessions:
 
     def lookup(self, row: Ints, ts_ns: Ints) -> tuple[Ints, Ints, Ints]:
         """Return session date, open and close of the sessions that times belong to."""
-        return self._by_market(row, ts_ns, lambda sessions, times: sessions.lookup(times))
+        session, open_ns, close_ns = self._by_market(row, lambda one, at: one.lookup(ts_ns[at]))
+        return session, open_ns, close_ns
 
-    def hours(self, row: Ints, session: Ints) -> tuple[Ints, Ints]:
-        """Return open and close of sessions by their dates."""
-        _, opens, closes = self._by_market(row, session, lambda each, days: (days, *each.hours(days)))
-        return opens, closes
+    def spans(self, row: Ints, ts_ns: Ints) -> tuple[Ints, Ints]:
+        """Return when the times that belong to the same session as each time begin and end."""
+        begin_ns, end_ns = self._by_market(row, lambda one, at: one.spans(ts_ns[at]))
+        return begin_ns, end_ns
+
+    def hours(self, row: Ints, session: Ints) -> Hours:
+        """Return open, close and lunch break of sessions by their dates."""
+        return Hours(*self._by_market(row, lambda one, at: one.hours(session[at])))
+
+    def segments(self, row: Ints, start_ns: Ints, end_ns: Ints) -> Ints:
+        """Return the segment (`bars.Segment`) that each trade or bar belongs to."""
+        return self._by_market(row, lambda one, at: (one.segments(start_ns[at], end_ns[at]),))[0]
 
     def _by_market(
-        self, row: Ints, values: Ints, query: Callable[[Sessions, Ints], tuple[Ints, Ints, Ints]]
-    ) -> tuple[Ints, Ints, Ints]:
-        if len(self._sessions) == 1:
-            return query(self._sessions[0], values)
+        self, row: Ints, query: Callable[[Sessions, Flags | slice], tuple[Ints, ...]]
+    ) -> tuple[Ints, ...]:
+        """Return the results of a query of each market's sessions for its rows."""
+        if len(self._sessions) <= 1:
+            return query(self._sessions[0] if self._sessions else ALWAYS_OPEN, slice(None))
         market = self._market_index[row]
-        results = (np.empty_like(values), np.empty_like(values), np.empty_like(values))
+        results: tuple[Ints, ...] = ()
         for number, sessions in enumerate(self._sessions):
             in_market = market == number
-            if in_market.any():
-                for result, part in zip(results, query(sessions, values[in_market]), strict=True):
-                    result[in_market] = part
+            if in_market.any() or not number:
+                part = query(sessions, in_market)
+                results = results or tuple(np.empty(len(row), dtype=np.int64) for _ in part)
+                for result, values in zip(results, part, strict=True):
+                    result[in_market] = values
         return results
 
     def _index_of(self, sessions: Sessions) -> int:
@@ -233,5 +323,12 @@ def _load_calendar(library: ModuleType, calendar: str, first: str, last: str) ->
     bounded_calendar = library.get_calendar(calendar, start=first, end=last)
     dates = bounded_calendar.sessions.to_numpy().astype("datetime64[D]").astype(np.int64)
     return Sessions(
-        dates, bounded_calendar.opens_nanos, bounded_calendar.closes_nanos, str(bounded_calendar.tz)
+        dates,
+        bounded_calendar.opens_nanos,
+        bounded_calendar.closes_nanos,
+        str(bounded_calendar.tz),
+        # a session without a break has NaT, the smallest integer
+        np.maximum(bounded_calendar.break_starts_nanos, 0),
+        np.maximum(bounded_calendar.break_ends_nanos, 0),
+        market_hours(calendar),
     )

@@ -7,8 +7,10 @@ from typing import Final, NamedTuple, Protocol
 
 import polars as pl
 
+from tickerlake.analytics.bar_times import Alignment, Day
 from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.defaults import AHEAD, GRACE, IDLE, LATENESS
+from tickerlake.analytics.sessions import Hours
 from tickerlake.analytics.state_table import StateTable
 from tickerlake.model.alert import Alert
 from tickerlake.model.duration import parse_duration_ns
@@ -46,6 +48,9 @@ class EngineOptions:
         How far a record's time may be ahead of its Kafka timestamp; None for no limit.
     source_tag
         The ``source`` of the bars that this job writes.
+    day, align
+        Which trades a daily bar contains, and what long intraday bars are aligned to: see
+        :class:`tickerlake.analytics.bar_times.BarTimes`.
     """
 
     intervals: tuple[str, ...] = ("1m",)
@@ -55,6 +60,8 @@ class EngineOptions:
     idle_ns: int = parse_duration_ns(IDLE)
     max_ahead_ns: int | None = parse_duration_ns(AHEAD)
     source_tag: str = "track"
+    day: Day = "regular"
+    align: Alignment = "session"
 
 
 class Instrument(NamedTuple):
@@ -128,9 +135,7 @@ class Watcher(Protocol):
         """Evaluate forming bars, one after each trade."""
         ...
 
-    def on_idle(
-        self, rows: Ints, last_event_ns: Ints, now_ns: int, session_open_ns: Ints, session_close_ns: Ints
-    ) -> Sequence[FiredAlert]:
+    def on_idle(self, rows: Ints, last_event_ns: Ints, now_ns: int, hours: Hours) -> Sequence[FiredAlert]:
         """Evaluate instruments by the clock, each once."""
         ...
 

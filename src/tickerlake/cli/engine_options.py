@@ -1,13 +1,14 @@
 """Options of bars and indicators that `track` and `rules test` share."""
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tickerlake.cli.help import BARS, TIMING
 
 if TYPE_CHECKING:
+    from tickerlake.analytics.bar_times import Alignment, Day
     from tickerlake.analytics.types import EngineOptions
 
 # what a trader's charts show; the engine on its own builds the bars and indicators that it is asked for
@@ -50,8 +51,37 @@ Lateness = Annotated[
 ]
 
 
+DailyBars = Annotated[
+    Literal["regular", "all"],
+    typer.Option(
+        "--day",
+        metavar="HOURS",
+        help="Trades of a daily bar: those of regular hours with the auctions, or all.",
+        rich_help_panel=BARS,
+    ),
+]
+BarAlignment = Annotated[
+    Literal["session", "utc"],
+    typer.Option(
+        "--align",
+        metavar="START",
+        help="Start bars of 30 minutes to 12 hours at the session's open, or at hours of UTC.",
+        rich_help_panel=BARS,
+    ),
+]
+
+
 def engine_options(
-    bars: str, indicators: str, grace: str, lateness: str, idle: str, ahead: str, group: str
+    bars: str,
+    indicators: str,
+    grace: str,
+    lateness: str,
+    idle: str,
+    ahead: str,
+    group: str,
+    *,
+    day: "Day" = "regular",
+    align: "Alignment" = "session",
 ) -> "EngineOptions":
     """Return the engine's options.
 
@@ -72,6 +102,8 @@ def engine_options(
         idle_ns=_parse_duration(idle, "--idle"),
         max_ahead_ns=_parse_duration(ahead, "--ahead"),
         source_tag=f"track:{group}",
+        day=day,
+        align=align,
     )
 
 

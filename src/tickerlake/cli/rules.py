@@ -22,7 +22,15 @@ from tickerlake.cli.common import (
     print_json,
     print_status,
 )
-from tickerlake.cli.engine_options import DEFAULT_BARS, BarIntervals, Grace, Lateness, engine_options
+from tickerlake.cli.engine_options import (
+    DEFAULT_BARS,
+    BarAlignment,
+    BarIntervals,
+    DailyBars,
+    Grace,
+    Lateness,
+    engine_options,
+)
 from tickerlake.cli.file_options import with_file_options
 from tickerlake.cli.help import INPUT, OUTPUT, HelpCommand, HelpGroup
 from tickerlake.cli.options import Calendar, Json
@@ -111,6 +119,8 @@ def backtest_command(
     *,
     options: "Options",
     bars: BarIntervals = DEFAULT_BARS,
+    day: DailyBars = "regular",
+    align: BarAlignment = "session",
     calendar: Calendar = "24/7",
     grace: Grace = GRACE,
     lateness: Lateness = LATENESS,
@@ -140,7 +150,9 @@ def backtest_command(
             f"There are no rules in {rules}.", "Write some: `tickerlake rules show` prints those of a preset."
         )
     # in a backtest each record arrives at its own time: idle and ahead never apply
-    tracking_options = engine_options(bars, "none", grace, lateness, idle="0s", ahead="1d", group="test")
+    tracking_options = engine_options(
+        bars, "none", grace, lateness, idle="0s", ahead="1d", group="test", day=day, align=align
+    )
     engine = AlertEngine(ruleset.rules, tracking_options.intervals)
     status_line, printer, result = StatusLine(), AlertPrinter(json=json), BacktestResult()
     shown: dict[str, int] = {}

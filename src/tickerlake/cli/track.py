@@ -11,7 +11,9 @@ from tickerlake.cli.common import StatusLine, graceful_shutdown, librdkafka_prop
 from tickerlake.cli.engine_options import (
     DEFAULT_BARS,
     DEFAULT_INDICATORS,
+    BarAlignment,
     BarIntervals,
+    DailyBars,
     Grace,
     Indicators,
     Lateness,
@@ -48,6 +50,8 @@ def track(
     bootstrap_servers: BootstrapServers = LOCAL_BROKER,
     bars: BarIntervals = DEFAULT_BARS,
     indicators: Indicators = DEFAULT_INDICATORS,
+    day: DailyBars = "regular",
+    align: BarAlignment = "session",
     rules: Annotated[
         Path | None,
         typer.Option(
@@ -130,7 +134,7 @@ def track(
     from tickerlake.lake.topic import check_topic
     from tickerlake.pipeline.track import Tracker, TrackOptions
 
-    options = engine_options(bars, indicators, grace, lateness, idle, ahead, group)
+    options = engine_options(bars, indicators, grace, lateness, idle, ahead, group, day=day, align=align)
     ruleset = load_rules(rules, preset)
     engine = AlertEngine(ruleset.rules, options.intervals)
     prefix = prefix or topic.partition(".")[0]

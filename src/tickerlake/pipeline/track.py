@@ -413,8 +413,8 @@ class _Session:
         if stored and stored[0] >= low:
             try:
                 return stored[0], engine_state.restore(self._engine, partition, stored[1])
-            except engine_state.OutdatedSnapshot:
-                reason = "an earlier release wrote the snapshot"
+            except engine_state.OutdatedSnapshot as error:
+                reason = error.message
         self._warn_of_replay(partition, low, committed.offset, reason)
         return None
 

@@ -142,8 +142,8 @@ class MarketBreaker(Detector):
         np.copyto(state["last"], state["close"], where=first)
         np.copyto(state["last_session"], state["session"], where=first)
         reference, reference_session = state["last"].copy(), state["last_session"].copy()
-        state["close"][:] = bars.close
-        state["session"][:] = bars.session
+        np.copyto(state["close"], bars.close, where=bars.is_regular)
+        np.copyto(state["session"], bars.session, where=bars.is_regular)
         low = np.where(bars.has_range, bars.low, bars.close)
         value = 100.0 * (low / reference - 1.0)
         threshold = self._threshold(-value, bars)

@@ -8,6 +8,7 @@ import numpy as np
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.analytics.bars import Bars, Floats, Ints
+from tickerlake.analytics.sessions import Hours
 from tickerlake.analytics.state_table import Fields, State
 from tickerlake.model.alert import Cause, Unit
 from tickerlake.model.duration import MINUTE_NS, SECOND_NS, parse_duration_ns
@@ -28,6 +29,7 @@ _WINDOW_PARTS: Final = 6
 class Halt(Detector):
     """Trading resumes after a pause, in an instrument that trades in nearly every bar.
 
+    Nights and lunch breaks are no pauses.
     The data only shows that there were no trades, not whether the exchange halted trading.
     """
 
@@ -38,6 +40,7 @@ class Halt(Detector):
     intraday_only = True
     supports_ticks = False
     has_direction = False
+    has_baseline = True
     cause: ClassVar[Cause] = "halt"
     price_fields = ("close",)
 
@@ -53,7 +56,9 @@ class Halt(Detector):
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Measure the time since the last bar, in seconds."""
         reference, busy = state["close"].copy(), state["busy"].copy()
-        gap_ns = np.where(bars.first_of_session, 0.0, bars.ts_open_ns - state["closed"])
+        gap_ns = np.where(bars.first_of_segment, 0.0, bars.ts_open_ns - state["closed"])
+        break_start_ns = np.maximum(state["closed"], bars.break_start_ns)
+        gap_ns -= np.fmax(np.minimum(bars.ts_open_ns, bars.break_end_ns) - break_start_ns, 0.0)
         # at most one missing bar: after a long halt, an instrument still counts as busy
         missing = np.fmin(np.fmax(gap_ns / self.interval_ns, 0.0), 1.0)
         state["busy"][:] = busy * _BUSY_DECAY ** (missing + 1.0) + (1.0 - _BUSY_DECAY)
@@ -108,17 +113,30 @@ class Stale(DataDetector):
         """Return no state."""
         return Fields({})
 
-    def measure_idle(self, last_ns: Ints, now_ns: int, open_ns: Ints, close_ns: Ints) -> Reading:
-        """Measure the time since each instrument's last record, or since its session opened."""
-        gap_ns = now_ns - np.maximum(last_ns, open_ns)
-        in_session = (now_ns >= open_ns) & (now_ns < close_ns)
-        return Reading(
+    def measure_idle(self, last_ns: Ints, now_ns: int, hours: Hours) -> tuple[Reading, Ints]:
+        """Measure the time since each instrument's last record, or since trading began.
+
+        Trading begins at the open, and again after the lunch break.
+
+        Returns
+        -------
+        Reading, int64 array
+            The reading, and the times at which the rule fires.
+        """
+        after_break = now_ns >= hours.break_end_ns
+        start_ns = np.where(after_break, np.maximum(hours.open_ns, hours.break_end_ns), hours.open_ns)
+        since_ns = np.maximum(last_ns, start_ns)
+        gap_ns = now_ns - since_ns
+        trading = (now_ns >= hours.open_ns) & (now_ns < hours.close_ns)
+        trading &= after_break | (now_ns < hours.break_start_ns)
+        reading = Reading(
             gap_ns / SECOND_NS,
-            in_session & (gap_ns >= self.after_ns),
-            (gap_ns < self.after_ns) & (last_ns >= open_ns),
+            trading & (gap_ns >= self.after_ns),
+            (gap_ns < self.after_ns) & (last_ns >= start_ns),
             threshold=self.after_ns / SECOND_NS,
             direction=np.zeros(len(last_ns)),
         )
+        return reading, since_ns + self.after_ns
 
 
 class DataQuality(DataDetector):

@@ -64,7 +64,7 @@ class Detector(ABC):
     Parameters
     ----------
     arguments
-        Values of the parameters, and the rule's ``direction`` and ``clear``.
+        Values of the parameters, and the rule's ``direction``, ``clear`` and ``session``.
     interval
         The interval of the bars.
     """
@@ -107,6 +107,9 @@ class Detector(ABC):
     needs_range: ClassVar[bool] = False
     """True if it measures nothing in bars of which only the close is known."""
 
+    has_baseline: ClassVar[bool] = False
+    """True if it learns what is usual: separately in regular and in extended hours (`Rule.parts`)."""
+
     monitors_data: ClassVar[bool] = False
     """True if it evaluates the data stream (gaps, rejected records) instead of bars."""
 
@@ -123,6 +126,7 @@ class Detector(ABC):
         self.interval_ns = parse_duration_ns(interval)
         self.is_daily = self.interval_ns >= parse_duration_ns("1d")
         self.direction: str = self.arguments.get("direction", "both")
+        self.is_extended = self.arguments.get("session") == "extended"
         threshold = self.arguments.get(self.threshold_parameter)
         self.threshold = NAN if threshold is None else float(threshold)
         clear = self.arguments.get("clear")

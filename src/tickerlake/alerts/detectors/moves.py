@@ -8,7 +8,7 @@ import numpy as np
 
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.analytics.bars import Bars, Floats
+from tickerlake.analytics.bars import Bars, Flags, Floats
 from tickerlake.analytics.state_table import Fields, State
 from tickerlake.errors import UsageError
 from tickerlake.model.duration import DAY_NS, parse_duration_ns
@@ -54,12 +54,18 @@ class WindowedDetector(Detector):
         """The period that it measures over, as shown in messages."""
         return self.interval if self._window_label == "1 bars" else self._window_label
 
+    def rollover_due(self, state: State, bars: Bars) -> Flags:
+        """Return which bars begin another session, before its open or not."""
+        due: Flags = state["session"] != bars.session
+        return due
+
 
 class PctChange(WindowedDetector):
     """Change of the price within a window, in percent.
 
-    A window of minutes or hours does not reach beyond the session's first price: what lies before is a gap.
-    With intraday bars, a window of ``1d`` begins at the close of the previous session.
+    A window of minutes or hours does not reach beyond the first price of pre-market or regular trading: what
+    lies before is a gap. With intraday bars, a window of ``1d`` begins at the regular close of the previous
+    session.
     """
 
     parameters: ClassVar[Mapping[str, object]] = {
@@ -71,8 +77,9 @@ class PctChange(WindowedDetector):
     def fields(self) -> Fields:
         """Return the closes of the window, or the one close that it begins with."""
         if self.counts_sessions:
-            return Fields({"close": NAN, "reference": NAN})
-        initial = {"prices": NAN, "at": 0.0, **({"times": NAN, "open": NAN} if self.window_ns else {})}
+            return Fields({"close": NAN, "reference": NAN, "session": NAN})
+        start = {"times": NAN, "open": NAN, "start": NAN} if self.window_ns else {}
+        initial = {"prices": NAN, "at": 0.0, **start}
         return Fields(initial, {"prices": self.window_size, "times": self.window_size})
 
     def history_fields(self) -> Fields | None:
@@ -90,7 +97,8 @@ class PctChange(WindowedDetector):
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Compare the close with the price at the beginning of the window."""
         if self.counts_sessions:
-            state["close"][:] = bars.close
+            np.copyto(state["close"], bars.close, where=bars.is_regular)
+            state["session"][:] = bars.session
             reference = state["reference"].copy()
         else:
             reference = self._reference_price(state, bars)
@@ -102,11 +110,12 @@ class PctChange(WindowedDetector):
         if not self.window_ns:
             reference = prices[at, columns]
         else:
-            np.copyto(state["open"], bars.first_price, where=bars.first_of_session)
+            np.copyto(state["open"], bars.first_price, where=bars.follows_gap)
+            np.copyto(state["start"], bars.ts_open_ns, where=bars.follows_gap)
             start_ns = bars.ts_close_ns - self.window_ns
             # a session of 24 hours has no gap before it
             has_gap = bars.session_close_ns - bars.session_open_ns < DAY_NS
-            earliest_ns = np.where(has_gap, bars.session_open_ns, 0)
+            earliest_ns = np.where(has_gap, state["start"], 0)
             usable = (state["times"] <= start_ns) & (state["times"] > earliest_ns)
             times = np.where(usable, state["times"], -1.0)
             newest = times.argmax(axis=0)
@@ -119,7 +128,7 @@ class PctChange(WindowedDetector):
 
 
 class GapOpen(Detector):
-    """Change from the close of the previous session to the open, in percent."""
+    """Change from the regular close of the previous session to the regular open, in percent."""
 
     parameters: ClassVar[Mapping[str, object]] = {"pct": Parameter.number(required=True)}
     threshold_parameter = "pct"
@@ -141,8 +150,8 @@ class GapOpen(Detector):
         reference, reference_session = state["close"].copy(), state["session"].copy()
         value = 100.0 * (bars.open - reference) / reference
         np.copyto(value, NAN, where=~bars.first_of_session)
-        state["close"][:] = bars.close
-        state["session"][:] = bars.session
+        np.copyto(state["close"], bars.close, where=bars.is_regular)
+        np.copyto(state["session"], bars.session, where=bars.is_regular)
         return self.compare_to_threshold(
             value, reference=reference, price=bars.open, reference_session=reference_session
         )
@@ -163,7 +172,7 @@ class NewExtreme(WindowedDetector):
     def fields(self) -> Fields:
         """Return the extremes of the window's bars, or that of its sessions and of this session so far."""
         if self.counts_sessions:
-            return Fields({"extreme": NAN, "reference": NAN})
+            return Fields({"extreme": NAN, "reference": NAN, "session": NAN})
         return _price_ring(self.window_size)
 
     def history_fields(self) -> Fields | None:
@@ -186,6 +195,7 @@ class NewExtreme(WindowedDetector):
             # no extreme yet at the first bar of a session; no reference until the window is full
             reference = extreme(state["reference"], ignore_nan(state["extreme"], state["reference"]))
             state["extreme"][:] = ignore_nan(state["extreme"], price)
+            state["session"][:] = bars.session
         else:
             columns, at = np.arange(len(bars)), state["at"].astype(np.int64)
             reference = self._extreme(state["prices"])

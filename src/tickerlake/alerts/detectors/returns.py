@@ -78,6 +78,7 @@ class ZScore(ReturnDetector):
     parameters: ClassVar[Mapping[str, object]] = {
         "threshold": Parameter.number(5.0),
         "decay": Parameter.number(0.97, above=0.0, below=1.0),
+        "least": Parameter.number(0.0, above=-1.0),
         "time_of_day": Parameter.boolean(default=True),
     }
 
@@ -104,7 +105,9 @@ class ZScore(ReturnDetector):
         variance[:] = after
         if self.profile:
             self.profile.record(state, size * (state["factor"] / _MEAN_ABS_NORMAL))
-        return self.compare_to_threshold(z, baseline=sigma * scale * 100.0, reference=reference)
+        reading = self.compare_to_threshold(z, baseline=sigma * scale * 100.0, reference=reference)
+        # one small print in thin trading can be far off
+        return reading._replace(fire=reading.fire & ~(bars.volume < self.arguments["least"]))
 
 
 class Jump(ReturnDetector):
@@ -227,7 +230,7 @@ def lee_mykland_threshold(count: float, alpha: float) -> float:
 def _log_returns(state: State, bars: Bars, interval_ns: int, *, daily: bool) -> tuple[Floats, Floats, Floats]:
     """Return each bar's log return, its reference price, and the number of intervals it spans.
 
-    The first bar of a session is measured from its open: the gap before it is for ``gap_open``. Daily bars
+    The first bar of a segment is measured from its open: the gap before it is for ``gap_open``. Daily bars
     are measured from close to close.
     """
     close, before = bars.close, state["close"].copy()
@@ -237,9 +240,9 @@ def _log_returns(state: State, bars: Bars, interval_ns: int, *, daily: bool) -> 
         width = (bars.ts_close_ns - state["closed"]) / interval_ns
         width = np.fmin(np.fmax(width, 1.0), _MAX_MISSING_INTERVALS + 1.0)
         reference = before
-        if np.count_nonzero(bars.first_of_session):
-            reference = np.where(bars.first_of_session, bars.open, before)
-            width[bars.first_of_session] = 1.0
+        if np.count_nonzero(bars.first_of_segment):
+            reference = np.where(bars.first_of_segment, bars.open, before)
+            width[bars.first_of_segment] = 1.0
     change = np.abs(close - before)
     # differences of decimals leave rounding errors, which are not ticks
     np.copyto(change, np.inf, where=change <= 1e-9 * close)

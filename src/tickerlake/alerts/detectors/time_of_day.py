@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from tickerlake.alerts.detectors.detector import Detector
-from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
+from tickerlake.analytics.bars import Bars, Flags, Floats, Ints, Segment
 from tickerlake.analytics.state_table import Fields, State
 from tickerlake.model.duration import MINUTE_NS
 
@@ -26,6 +26,8 @@ WINSOR_LIMIT: Final = 4.0
 
 _EDGE_NS: Final = MINUTE_NS
 _NEAR_EDGE_NS: Final = 5 * MINUTE_NS
+
+_EXTENDED_PART_NS: Final = 30 * MINUTE_NS
 
 _LEARNING_RATE: Final = 0.1
 """Weight of a session in a factor: a memory of about ten sessions."""
@@ -51,6 +53,11 @@ def volatility_prior(session_fraction: float) -> float:
 def volume_prior(session_fraction: float) -> float:
     """Return the initial factor of volume: the same U with a higher close."""
     return 0.7 + 1.6 * (1 - session_fraction) ** 8 + 1.5 * session_fraction**10
+
+
+def _flat_prior(session_fraction: float) -> float:
+    """Return the initial factor outside regular hours, which have no shape that all instruments share."""
+    return 1.0
 
 
 class TimeOfDayProfile:
@@ -84,7 +91,7 @@ class TimeOfDayProfile:
     def rollover_due(state: State, bars: Bars) -> Flags:
         """Return which bars begin another part of the session."""
         # not `>=`: ``until`` is NaN before the first part
-        return ~(bars.ts_open_ns < state["until"]) | bars.first_of_session
+        return ~(bars.ts_open_ns < state["until"]) | bars.first_of_segment
 
     @staticmethod
     def record(state: State, sample: Floats) -> None:
@@ -125,6 +132,8 @@ class TimeOfDayProfile:
 class ProfiledDetector(Detector):
     """A detector that divides by what is usual at the time of day."""
 
+    has_baseline = True
+
     def __init__(self, arguments: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
         self.profile: TimeOfDayProfile | None = None
         super().__init__(arguments, interval)
@@ -134,7 +143,9 @@ class ProfiledDetector(Detector):
     ) -> dict[str, float]:
         """Set the profile, and return its fields; bars longer than a minute blur the edges of a session."""
         edges = edge_multipliers if self.interval_ns <= MINUTE_NS else (1.0, 1.0)
-        self.profile = TimeOfDayProfile(prior, edges)
+        self.profile = (
+            TimeOfDayProfile(_flat_prior, (1.0, 1.0)) if self.is_extended else TimeOfDayProfile(prior, edges)
+        )
         return self.profile.fields
 
     def history_fields(self) -> Fields | None:
@@ -152,7 +163,24 @@ class ProfiledDetector(Detector):
 
 
 def session_parts(bars: Bars) -> tuple[Ints, Floats]:
-    """Return the part of the session that each bar begins in, and the end of that part in nanoseconds."""
+    """Return the part of the session that each bar begins in, and the end of that part in nanoseconds.
+
+    The time before the open is the first half of the parts, in half-hours up to the open; the time after the
+    close is the second half, in half-hours from the close. A detector has either these or regular hours.
+    """
+    number, end_ns = _regular_parts(bars)
+    regular = bars.segment == Segment.REGULAR
+    if np.count_nonzero(regular) == len(bars):
+        return number, end_ns
+    before = bars.ts_open_ns < bars.session_open_ns
+    anchor_ns = np.where(before, bars.session_open_ns, bars.session_close_ns)
+    half_hour = (bars.ts_open_ns - anchor_ns) // _EXTENDED_PART_NS
+    extended = np.clip(half_hour + EVEN_PARTS // 2, np.where(before, 0, EVEN_PARTS // 2), EVEN_PARTS - 1)
+    extended_end_ns = anchor_ns + (half_hour + 1) * _EXTENDED_PART_NS
+    return np.where(regular, number, extended), np.where(regular, end_ns, extended_end_ns.astype(np.float64))
+
+
+def _regular_parts(bars: Bars) -> tuple[Ints, Floats]:
     length = np.maximum(bars.session_close_ns - bars.session_open_ns, 1)
     elapsed = np.clip(bars.ts_open_ns - bars.session_open_ns, 0, length - 1)
     left = length - elapsed

@@ -9,10 +9,23 @@ DEFAULT: Final = """\
 id = "big-move"            # a return that is unusual for this stock at this time of day
 kind = "zscore"
 interval = "intraday"      # the shortest bars below a day that are tracked
+session = "regular"        # extended hours are unlike regular ones: see the next rule
 threshold = 5              # in sigmas (standard deviations)
 clear = 2
 clear_bars = 3
 critical = 10
+
+[[rule]]
+id = "big-move-extended"   # the same before the open and after the close, by what is usual then
+kind = "zscore"
+interval = "intraday"
+session = "extended"
+threshold = 8
+least = 1000               # shares: a single small print is no move
+clear = 3
+clear_bars = 3
+critical = 16
+cooldown = "1h"
 
 [[rule]]
 id = "big-day"             # the same for daily returns
@@ -34,6 +47,7 @@ cooldown = "4h"
 [[rule]]
 id = "volume"
 kind = "volume_spike"
+session = "regular"
 times = 30
 severity = "info"
 cooldown = "1h"
@@ -41,6 +55,7 @@ cooldown = "1h"
 [[rule]]
 id = "limit-band"          # US "Limit Up-Limit Down", treating every stock as Tier 2
 kind = "limit_band"
+session = "regular"
 tier = 2
 cooldown = "30m"
 
@@ -53,6 +68,7 @@ critical = 13
 [[rule]]
 id = "halt"                # trading resumes in a stock that trades nearly all the time
 kind = "halt"
+session = "regular"
 minutes = 5
 severity = "info"
 
@@ -75,6 +91,7 @@ SENSITIVE: Final = """\
 id = "jump"                # Lee and Mykland's test
 kind = "jump"
 interval = "intraday"
+session = "regular"
 time_of_day = true
 alpha = 0.01
 
@@ -98,12 +115,14 @@ cooldown = "4h"
 [[rule]]
 id = "volume"
 kind = "volume_spike"
+session = "regular"
 times = 15
 severity = "info"
 
 [[rule]]
 id = "halt"
 kind = "halt"
+session = "regular"
 minutes = 5
 
 [[rule]]
@@ -119,6 +138,7 @@ SIMPLE: Final = """\
 id = "move-5m"
 kind = "pct_change"
 interval = "intraday"
+session = "regular"
 window = "5m"
 pct = 2
 critical = 5
@@ -126,6 +146,7 @@ critical = 5
 [[rule]]
 id = "move-1d"
 kind = "pct_change"
+session = "regular"
 window = "1d"
 pct = 5
 critical = 20

@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -15,7 +15,7 @@ from tickerlake.model.duration import DAY_NS, MINUTE_NS, parse_duration_ns
 
 Repeat = Literal["once", "once_per_bar", "once_per_bar_close", "every"]
 When = Literal["close", "tick"]
-SessionFilter = Literal["all", "regular"]
+SessionFilter = Literal["all", "regular", "extended"]
 
 INTRADAY: Final = "intraday"
 """As an interval: the shortest tracked interval below a day."""
@@ -54,6 +54,8 @@ class Rule:
         A template for the message of fired alerts; None for the default message.
     line
         Its line in the rules file.
+    part
+        The bars that this part of a rule evaluates: see `parts`. None for a whole rule.
     """
 
     id: str
@@ -74,18 +76,31 @@ class Rule:
     expires_ns: int | None = None
     message: str | None = None
     line: int = field(default=0, compare=False)
+    part: SessionFilter | None = field(default=None, compare=False)
 
     @cached_property
     def version(self) -> int:
         """A number that changes with the content of the rule; part of each of its alerts."""
-        content = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "line"}
+        content = {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
         content[_ARGUMENTS_KEY] = content.pop("arguments")
         return checksum(content)
 
     @cached_property
     def state_version(self) -> int:
         """A number that changes with what determines its state: the detector and the bars it evaluates."""
-        return checksum({"kind": self.kind, _ARGUMENTS_KEY: self.arguments, "session": self.session})
+        return checksum({"kind": self.kind, _ARGUMENTS_KEY: self.arguments, "session": self.session_filter})
+
+    @property
+    def session_filter(self) -> SessionFilter:
+        """The bars that it evaluates."""
+        return self.part or self.session
+
+    @cached_property
+    def parts(self) -> tuple["Rule", ...]:
+        """The rule; one for regular and one for extended hours if it is for both and has a baseline."""
+        if self.session != "all" or not registry.detector_class(self.kind).has_baseline:
+            return (self,)
+        return replace(self, part="regular"), replace(self, part="extended")
 
     @property
     def monitors_data(self) -> bool:
@@ -99,7 +114,8 @@ class Rule:
 
     def build_detector(self, interval: str) -> Detector:
         """Return a detector for bars of an interval."""
-        return registry.detector_class(self.kind)(self.arguments, interval)
+        arguments = {**self.arguments, "session": self.session_filter}
+        return registry.detector_class(self.kind)(arguments, interval)
 
     def select_intervals(self, tracked: list[str]) -> list[str]:
         """Return the tracked intervals that the rule evaluates."""

@@ -111,7 +111,9 @@ class RuleTable:
             when=self._read_key("when", Parameter.choice("close", ("close", "tick")).validate, "close"),
             repeat=self._read_repeat(),
             cooldown_ns=self._read_cooldown(),
-            session=self._read_key("session", Parameter.choice("all", ("all", "regular")).validate, "all"),
+            session=self._read_key(
+                "session", Parameter.choice("all", ("all", "regular", "extended")).validate, "all"
+            ),
             warmup=self._read_key(
                 "warmup", Parameter.integer(0, min_value=0, max_value=_MAX_WARMUP).validate, None
             ),

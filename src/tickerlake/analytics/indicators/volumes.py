@@ -40,6 +40,8 @@ class OBV(Indicator):
 class VWAP(Indicator):
     """Volume-weighted average price since the session's first bar; NaN before the first volume.
 
+    It begins anew at the open, so that regular hours are averaged alone, and goes on after the close.
+
     The sum of the bars' vwap × volume, divided by the sum of their volumes.
     """
 
@@ -51,7 +53,7 @@ class VWAP(Indicator):
         """Return the average."""
         turnover, volume = state["turnover"], state["volume"]
         volume_or_zero = _volume_or_zero(bars.volume)
-        continues = ~bars.first_of_session
+        continues = ~bars.follows_gap
         turnover[:] = turnover * continues + bars.vwap * volume_or_zero
         volume[:] = volume * continues + volume_or_zero
         return (ratio(turnover, volume, np.nan),)
@@ -106,7 +108,7 @@ class RELVOL(Indicator):
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the multiple."""
         part = _session_part(bars)
-        ended = (state["bars"] > 0) & (bars.first_of_session | (state["part"] != part))
+        ended = (state["bars"] > 0) & (bars.first_of_segment | (state["part"] != part))
         if ended.any():
             self._close_part(state, np.flatnonzero(ended))
         state["part"][:] = part

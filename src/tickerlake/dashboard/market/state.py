@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from tickerlake.analytics.bar_times import BarTimes
 from tickerlake.analytics.bars import Floats, Ints
 from tickerlake.analytics.sessions import InstrumentSessions, Sessions
 from tickerlake.dashboard.market.alerts import AlertBuffer
@@ -69,13 +70,14 @@ class MarketState:
         self._bars = RowHistory(max_bars)
         self._indicators = RowHistory(max_indicators)
         self._forming: dict[str, FormingBars] = {DAILY: FormingBars()}
+        self._sessions_by_row = InstrumentSessions(sessions)
+        self._times = {DAILY: BarTimes(DAILY, self._sessions_by_row)}
         # the opening time of the last closed bar of each instrument, by interval
         self._last_closed_ns: dict[str, Ints] = {}
         self._has_traded = np.empty(0, dtype=np.bool_)
         # up to this time an instrument's session was built from bars, not from trades
         self._bars_end_ns: Ints = np.empty(0, dtype=np.int64)
         self._finest_interval_ns: Ints = np.empty(0, dtype=np.int64)
-        self._sessions_by_row = InstrumentSessions(sessions)
         self._watchers: dict[ChartKey, int] = {}
         self._events: dict[ChartKey, deque[tuple[int, dict[str, Any]]]] = {}
 
@@ -96,6 +98,9 @@ class MarketState:
         """Add closed bars (`decode.BAR_SCHEMA`), oldest first."""
         with self.lock:
             bars = self._with_ids(bars)
+        self._load_sessions()
+        with self.lock:
+            self._add_sessions()
             for interval in sorted(bars.get_column("interval").unique(), key=nominal_length_ns):
                 self._add_interval(interval)
             for (interval,), interval_bars in bars.partition_by(
@@ -200,11 +205,15 @@ class MarketState:
             if forming is None:
                 return []
             closed_ns = self._last_closed_ns[interval][number] if interval in self._last_closed_ns else _NEVER
-            length = interval_ns(interval)
-            after = closed_ns // length if closed_ns != _NEVER else _NEVER
+            self._add_sessions()
+            times, row = self._times[interval], np.array([number])
+            after = _NEVER if closed_ns == _NEVER else int(times.bucket_of(row, np.array([closed_ns]))[0])
             return [
-                [bucket * length / 1e6, *(None if price != price else price for price in prices.tolist())]  # noqa: PLR0124
-                for bucket, prices in forming.bars_after(number, int(after))
+                [
+                    int(times.boundaries(row, np.array([bucket]))[0][0]) / 1e6,
+                    *(None if price != price else price for price in prices.tolist()),  # noqa: PLR0124
+                ]
+                for bucket, prices in forming.bars_after(number, after)
             ]
 
     def watch(self, chart: ChartKey) -> None:
@@ -259,6 +268,7 @@ class MarketState:
         if not len(ids):
             return
         np.maximum.at(self._last_closed_ns[interval], ids, _ints(bars, "open_ns"))
+        self._follow_alignment(interval, ids[-1:], _ints(bars, "open_ns")[-1:])
         length = nominal_length_ns(interval)
         self._finest_interval_ns[ids] = np.minimum(self._finest_interval_ns[ids], length)
         rows = bars.select("id", *_BAR_COLUMNS.names(), "revision")
@@ -281,6 +291,7 @@ class MarketState:
             return
         forming = self._forming[interval] = FormingBars()
         forming.grow(size)
+        times = self._times[interval] = BarTimes(interval, self._sessions_by_row)
         shorter = [
             name for name in self._forming if name != DAILY and interval_ns(name) < interval_ns(interval)
         ]
@@ -288,7 +299,19 @@ class MarketState:
             finest = min(shorter, key=interval_ns)
             for bucket, prices in self._forming[finest].oldest_first():
                 ids = np.flatnonzero(bucket != NO_BUCKET)
-                forming.add(ids, bucket[ids] * interval_ns(finest) // interval_ns(interval), prices[:, ids])
+                start_ns, _ = self._times[finest].boundaries(ids, bucket[ids])
+                forming.add(ids, times.bucket(ids, start_ns), prices[:, ids])
+
+    def _follow_alignment(self, interval: str, number: Ints, open_ns: Ints) -> None:
+        """Align forming bars to UTC if closed bars are: the job that builds them decides."""
+        times = self._times.get(interval)
+        if times is None or interval == DAILY or times.align == "utc":
+            return
+        start_ns, _ = times.boundaries(number, times.bucket_of(number, open_ns))
+        if start_ns[0] != open_ns[0] and open_ns[0] % times.length_ns == 0:
+            self._times[interval] = BarTimes(interval, self._sessions_by_row, align="utc")
+            self._forming[interval] = FormingBars()
+            self._forming[interval].grow(len(self._has_traded))
 
     def _add_daily_volumes(self, bars: pl.DataFrame) -> None:
         last = bars.group_by("id", maintain_order=True).tail(AVERAGE_SESSIONS)
@@ -315,23 +338,35 @@ class MarketState:
             self.latest.add(ids, session, last_ns, prices)
         if not intraday:
             return
+        ids, open_ns, close_ns = (_ints(untraded, name) for name in ("id", "open_ns", "close_ns"))
         for interval, forming in self._forming.items():
-            bucket = pl.col("session" if interval == DAILY else "open_ns")
-            length = 1 if interval == DAILY else interval_ns(interval)
-            for ids, number, _, prices in _merge_bars(untraded, bucket // length):
-                forming.add(ids, number, prices)
+            times = self._times[interval]
+            numbered = untraded.with_columns(bucket=times.bucket(ids, times.entry_ns(ids, open_ns, close_ns)))
+            enters = times.enters(ids, open_ns, close_ns)
+            if enters is not None:
+                numbered = numbered.filter(pl.Series(enters))
+            for row, number, _, prices in _merge_bars(numbered, pl.col("bucket")):
+                forming.add(row, number, prices)
 
     def _add_trades(self, ids: Ints, last_ns: Ints, prices: Floats) -> None:
         self._has_traded[ids] = True
         late = last_ns < self._bars_end_ns[ids]
         if late.any():
             ids, last_ns, prices = ids[~late], last_ns[~late], prices[:, ~late]
-        self._sessions_by_row.add(self.instruments.markets[len(self._sessions_by_row) :])
+        self._add_sessions()
         session = self._sessions_by_row.lookup(ids, last_ns)[0]
         self.latest.add(ids, session, last_ns, prices)
         for interval, forming in self._forming.items():
-            bucket = session if interval == DAILY else last_ns // interval_ns(interval)
-            forming.add(ids, bucket, prices)
+            times = self._times[interval]
+            enters = times.enters(ids, last_ns, last_ns)
+            if enters is None:
+                forming.add(ids, times.bucket(ids, last_ns), prices)
+            else:
+                forming.add(ids[enters], times.bucket(ids[enters], last_ns[enters]), prices[:, enters])
+
+    def _add_sessions(self) -> None:
+        """Give new instruments the sessions of their markets, which `_load_sessions` has loaded."""
+        self._sessions_by_row.add(self.instruments.markets[len(self._sessions_by_row) :])
 
     def _append_events(
         self, interval: str, rows: pl.DataFrame, create_event: Callable[[dict[str, Any]], dict[str, Any]]
