@@ -189,7 +189,7 @@ def _pick_apart(rng: Random, candidates: list[int]) -> list[int]:
 def _with_jumps(trades: pl.DataFrame, jumps: list[Jump], size: float) -> pl.DataFrame:
     """Return trades whose prices have jumped permanently."""
     steps = pl.DataFrame(
-        [(jump.symbol, jump.minute * jump.sign * jump.sigma * size) for jump in jumps],
+        [(jump.symbol, jump.minute * MINUTE_NS, jump.sign * jump.sigma * size) for jump in jumps],
         schema=["symbol", "ts_event_ns", "step"],
         orient="row",
     ).sort("ts_event_ns")

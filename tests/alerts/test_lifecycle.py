@@ -38,8 +38,17 @@ def make_scripted_engine(extra: str) -> AlertEngine:
         ("", [5, 1, 1, None, 1], [FIRED_WARNING, "", "", "", CLEARED_WARNING]),
         # within the cooldown, only a move of twice the size fires …
         ("", [5, 6, 9.9, 10, 19], [FIRED_WARNING, "", "", FIRED_WARNING, ""]),
-        # … in the same direction …
-        ("", [5, -11, 0, 0], [FIRED_WARNING, "", "", ""]),
+        # … or one in the other direction, …
+        ("", [5, -5, -6, 0], [FIRED_WARNING, FIRED_WARNING, "", ""]),
+        # … each direction once within a cooldown: a price that swings is no series of news …
+        ("", [5, -5, 5, -5, 5], [FIRED_WARNING, FIRED_WARNING, "", "", ""]),
+        (
+            'cooldown = "3m"',
+            [5, -5, 5, 5, -5],
+            [FIRED_WARNING, FIRED_WARNING, "", FIRED_WARNING, FIRED_WARNING],
+        ),
+        # … and only if the rule looks for it …
+        ("direction = 'up'", [5, -11, 0, 0], [FIRED_WARNING, "", "", CLEARED_WARNING]),
         # … or a higher severity
         ("critical = 8", [5, 7, 8, 9], [FIRED_WARNING, "", FIRED_CRITICAL, ""]),
         # a severity that falls and rises back does not fire
@@ -85,7 +94,7 @@ def test_suppressed_alerts_are_counted_in_the_next_alert() -> None:
         counts += [
             (a.state, a.suppressed_count) for a in close_bars(engine, "1m", bars([price], minute=minute))
         ]
-    assert counts == [("fired", 0), ("fired", 3), ("cleared", 1)]
+    assert counts == [("fired", 0), ("fired", 2), ("cleared", 2)]
 
 
 def test_a_rule_expires_once_and_ends_an_open_episode() -> None:

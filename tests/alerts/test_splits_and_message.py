@@ -223,7 +223,7 @@ def test_another_package_provides_a_detector(monkeypatch: pytest.MonkeyPatch) ->
     engine = make_engine('[[rule]]\nkind = "round_number"\nstep = 50\ninterval = "1m"\n')
     assert [
         a.message
-        for n, p in enumerate([99, 101, 120, 99])
+        for n, p in enumerate([99, 101, 120, 130])
         for a in close_bars(engine, "1m", bars([p], minute=n))
     ] == ["AAPL: round_number is 50.00: 101.00 from 99.00, volume 1,000"]
     with pytest.raises(UsageError, match="not a number"):

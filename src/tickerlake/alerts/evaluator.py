@@ -57,9 +57,7 @@ class RuleEvaluator:
         self.detector: Detector = rule.build_detector(interval or "1d")
         warmup = self.detector.warmup if rule.warmup is None else rule.warmup
         clear_bars = self.detector.clear_bars if rule.clear_bars is None else rule.clear_bars
-        self.lifecycle = Lifecycle(
-            rule, warmup, clear_bars, refires_on_double=self.detector.refires_on_double
-        )
+        self.lifecycle = Lifecycle(rule, warmup, clear_bars, self.detector.doubles_in)
         self._instruments, self._split_detector = instruments, split_detector
         self._base_severity = SEVERITIES.index(rule.severity)
         self._level = str(self.detector.arguments.get("level") or "")
@@ -90,7 +88,8 @@ class RuleEvaluator:
     ) -> list[FiredAlert]:
         """Evaluate a reading of the data stream."""
         context = DetectionContext(event_ns, detected_ns, {})
-        events = Events(rows, event_ns, event_ns, np.full(len(rows), _NAN), _NAN)
+        unknown = np.full(len(rows), _NAN)
+        events = Events(rows, event_ns, event_ns, unknown, _NAN, reading.value, reading.begin_ns)
         return self._process_closed(reading, events, context, None)
 
     def process_idle_reading(
@@ -134,7 +133,7 @@ class RuleEvaluator:
         self, reading: Reading, events: Events, context: DetectionContext, bars: Bars | None
     ) -> list[FiredAlert]:
         transitions = self.lifecycle.on_close(
-            events, reading.fire, reading.clear, reading.value, self._severity_at(reading, context)
+            events, reading.fire, reading.clear, self._severity_at(reading, context)
         )
         return [self._fired_alert(one, reading, events, context, bars) for one in transitions]
 
@@ -236,7 +235,8 @@ class RuleEvaluator:
 
 def _events(reading: Reading, bars: Bars, context: DetectionContext) -> Events:
     price = bars.close if reading.price is None else reading.price
-    return Events(bars.rows, bars.ts_open_ns, context.event_ns, price, reading.reference)
+    rest = (price, reading.reference, reading.value, reading.begin_ns)
+    return Events(bars.rows, bars.ts_open_ns, context.event_ns, *rest)
 
 
 def _direction(reading: Reading, at: int) -> Direction:

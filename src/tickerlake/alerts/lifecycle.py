@@ -1,12 +1,13 @@
 """The life cycle of alerts: armed → fired → cooling down → cleared → armed, per instrument, in event time.
 
 - A rule fires when its detector does, unless it is warming up or has expired.
-- During the cooldown it fires again only if the severity rises or (for detectors that measure moves) if the
-  price is twice as far from the reference price as at the last alert.
+- A move fires once until it clears. It fires again only if the severity rises, or (for detectors that measure
+  a size) if the size has doubled since the last alert or the value has the other sign.
+- What is measured from a time after the last alert is another move: it fires after the cooldown.
 - It clears when the detector was below its clear threshold for some closed bars in a row, and is armed again.
   The cooldown still counts from the last fired alert.
-- ``once`` fires once per instrument, ever; ``once_per_bar`` and ``once_per_bar_close`` once per bar, unless
-  the severity rises; ``every`` each time, if there is no cooldown.
+- ``once_per_move`` is the default; ``once`` fires once per instrument, ever; ``once_per_bar`` and
+  ``once_per_bar_close`` fire in every bar after the cooldown, ``every`` each time, if there is no cooldown.
 - Suppressed alerts are counted, at most one per bar; the next alert reports the count.
 """
 
@@ -15,6 +16,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from tickerlake.alerts.detectors.detector import DoublesIn
 from tickerlake.alerts.rules.rule import Rule
 from tickerlake.analytics.bars import Flags, Floats, Ints
 from tickerlake.analytics.state_table import Fields, StateTable
@@ -39,6 +41,10 @@ class Events(NamedTuple):
         The end of the closed bar, or the time of the trade.
     price, reference
         The price, and the price that it is compared with (one number if it is the same for all).
+    value
+        The signed measure, NaN if unknown.
+    begin_ns
+        When the measured move began; None for the start of the bar.
     """
 
     rows: Ints
@@ -46,6 +52,8 @@ class Events(NamedTuple):
     event_ns: Ints
     price: Floats
     reference: Floats | float
+    value: Floats
+    begin_ns: Floats | None = None
 
 
 class Transition(NamedTuple):
@@ -70,16 +78,30 @@ class Transition(NamedTuple):
     event_ns: int
 
 
+class _Candidate(NamedTuple):
+    """An event that may fire: as in `Events`, with its severity."""
+
+    event_ns: int
+    bar_ns: float
+    begin_ns: float
+    severity: int
+    price: float
+    reference: float
+    value: float
+
+
 class _InstrumentState:
     """The alert state of one instrument under one rule."""
 
     # a float cannot hold a time in nanoseconds exactly, but seconds and nanoseconds fit in two
-    field_names: Final = "second nano severity price reference clears suppressed counted_ns bar_ns".split()
-    initial_values: Final = (_NAN, 0.0, -1.0, _NAN, _NAN, 0.0, 0.0, _NAN, _NAN)
+    field_names: Final = (
+        "second nano severity price reference value turned_ns clears suppressed counted_ns bar_ns".split()
+    )
+    initial_values: Final = (_NAN, 0.0, -1.0, _NAN, _NAN, _NAN, _NAN, 0.0, 0.0, _NAN, _NAN)
 
     def __init__(self, column: list[float]) -> None:
-        second, nano, severity, self.price, self.reference = column[:5]
-        self.clear_count, self.suppressed_count, self.suppressed_bar_ns, self.fired_bar_ns = column[5:]
+        second, nano, severity, self.price, self.reference, self.value, self.turned_ns = column[:7]
+        self.clear_count, self.suppressed_count, self.suppressed_bar_ns, self.fired_bar_ns = column[7:]
         self.severity = int(severity)
         has_fired = second == second  # noqa: PLR0124 - NaN is not itself
         self.fired_at_ns = int(second) * SECOND_NS + int(nano) if has_fired else None
@@ -88,26 +110,36 @@ class _InstrumentState:
         second, nano = (
             (_NAN, 0.0) if self.fired_at_ns is None else map(float, divmod(self.fired_at_ns, SECOND_NS))
         )
+        last = (float(self.severity), self.price, self.reference, self.value, self.turned_ns)
         rest = (self.clear_count, self.suppressed_count, self.suppressed_bar_ns, self.fired_bar_ns)
-        return [second, nano, float(self.severity), self.price, self.reference, *rest]
+        return [second, nano, *last, *rest]
 
     def suppress(self, bar_ns: float) -> None:
         if self.suppressed_bar_ns != bar_ns:
             self.suppressed_count += 1
             self.suppressed_bar_ns = bar_ns
 
-    def fire(self, event_ns: int, bar_ns: float, severity: int, price: float, reference: float) -> int:
+    def fire(self, one: _Candidate) -> int:
         suppressed = int(self.suppressed_count)
-        self.fired_at_ns, self.fired_bar_ns, self.severity = event_ns, bar_ns, severity
-        self.price, self.reference = price, reference
+        if self.fired_at_ns is not None and one.value * self.value < 0:
+            self.turned_ns = float(self.fired_at_ns)
+        self.fired_at_ns, self.fired_bar_ns, self.severity = one.event_ns, one.bar_ns, one.severity
+        self.price, self.reference, self.value = one.price, one.reference, one.value
         self.suppressed_count = 0.0
         # further triggers in the same bar do not count as suppressed
-        self.suppressed_bar_ns = bar_ns
+        self.suppressed_bar_ns = one.bar_ns
         return suppressed
 
-    def has_doubled(self, price: float) -> bool:
-        old_move, move = self.price - self.reference, price - self.reference
-        return abs(move) >= 2 * abs(old_move) and move * old_move > 0
+    def has_doubled(self, one: _Candidate, doubles_in: DoublesIn) -> bool:
+        before, now = self.value, one.value
+        if doubles_in == "price":
+            before, now = self.price - self.reference, one.price - self.reference
+        return abs(now) >= 2 * abs(before) and now * before > 0
+
+    def has_turned(self, one: _Candidate, cooldown_ns: int) -> bool:
+        """Return whether it goes the other way, for the first time within a cooldown."""
+        is_recent = one.event_ns - self.turned_ns < cooldown_ns
+        return one.value * self.value < 0 and not is_recent
 
 
 class Lifecycle:
@@ -119,13 +151,13 @@ class Lifecycle:
         The rule, for its cooldown, repetition and expiry.
     warmup, clear_bars
         Numbers of closed bars.
-    refires_on_double
-        True if it fires within the cooldown when the move has doubled.
+    doubles_in
+        What has a size that can double, or turn: then it fires again, even within the cooldown.
     """
 
-    def __init__(self, rule: Rule, warmup: int, clear_bars: int, *, refires_on_double: bool = True) -> None:
+    def __init__(self, rule: Rule, warmup: int, clear_bars: int, doubles_in: DoublesIn = "value") -> None:
         self.rule = rule
-        self._refires_on_double = refires_on_double
+        self._doubles_in: DoublesIn = doubles_in
         self.warmup, self.clear_bars = warmup, clear_bars
         # read for every bar; the cold table only where the rule fires or is active
         self.hot_table = StateTable(Fields({"bars": 0.0, "active": 0.0}))
@@ -134,7 +166,7 @@ class Lifecycle:
         )
 
     def on_close(
-        self, events: Events, fire: Flags, clear: Flags, value: Floats, severity_at: SeverityAt
+        self, events: Events, fire: Flags, clear: Flags, severity_at: SeverityAt
     ) -> list[Transition]:
         """Process a detector's reading of closed bars, at most one per instrument."""
         block = self.hot_table.gather(events.rows)
@@ -147,7 +179,7 @@ class Lifecycle:
         transitions: list[Transition] = []
         if np.count_nonzero(relevant):
             transitions = self._transitions(
-                events, np.flatnonzero(relevant), fire, clear, value, active, severity_at
+                events, np.flatnonzero(relevant), fire, clear, active, severity_at
             )
         self.hot_table.scatter(events.rows, block)
         return transitions
@@ -156,10 +188,12 @@ class Lifecycle:
         """Process a detector's reading of forming bars, in the order of their trades."""
         if not np.count_nonzero(fire):
             return []
-        fire = fire & (self.hot_table.gather(events.rows)[0] + 1.0 > self.warmup)
+        bars, active = self.hot_table.gather(events.rows)
+        fire = fire & (bars + 1.0 > self.warmup)
         if self.rule.expires_ns is not None:
             fire &= events.event_ns < self.rule.expires_ns
         states: dict[int, _InstrumentState] = {}
+        fired_rows: set[int] = set()
         transitions = []
         for at in np.flatnonzero(fire).tolist():
             row = int(events.rows[at])
@@ -167,14 +201,29 @@ class Lifecycle:
                 states[row] = _InstrumentState(
                     self.cold_table.gather(events.rows[at : at + 1])[:, 0].tolist()
                 )
-            transitions += self._try_fire(states[row], events, at, severity_at)
+            is_active = active[at] > 0 or row in fired_rows
+            if fired := self._try_fire(states[row], events, at, severity_at, is_active=is_active):
+                fired_rows.add(row)
+                transitions += fired
         self._save_states(states)
-        if fired_rows := sorted({int(events.rows[one.position]) for one in transitions}):
-            rows = np.array(fired_rows)
+        if fired_rows:
+            rows = np.array(sorted(fired_rows))
             block = self.hot_table.gather(rows)
             block[1] = 1.0
             self.hot_table.scatter(rows, block)
         return transitions
+
+    def are_active(self, rows: Ints) -> Flags:
+        """Return which instruments have an alert that has not ended."""
+        active: Flags = self.hot_table.gather(rows)[1] > 0
+        return active
+
+    def deactivate(self, row: int) -> None:
+        """End the alert that just fired without a word: another rule tells it, and its end."""
+        rows = np.array([row])
+        block = self.hot_table.gather(rows)
+        block[1] = 0.0
+        self.hot_table.scatter(rows, block)
 
     def _transitions(
         self,
@@ -182,7 +231,6 @@ class Lifecycle:
         positions: Ints,
         fire: Flags,
         clear: Flags,
-        value: Floats,
         active: Floats,
         severity_at: SeverityAt,
     ) -> list[Transition]:
@@ -201,7 +249,7 @@ class Lifecycle:
                 )
             elif fire[at]:
                 state.clear_count = 0.0
-                fired = self._try_fire(state, events, at, severity_at)
+                fired = self._try_fire(state, events, at, severity_at, is_active=active[at] > 0)
                 active[at] = 1.0 if fired else active[at]
                 transitions += fired
             elif clear[at]:
@@ -212,38 +260,59 @@ class Lifecycle:
                         Transition(at, "cleared", state.severity, int(state.suppressed_count), event_ns)
                     )
                     state.suppressed_count = 0.0
-            elif value[at] == value[at]:
+            elif events.value[at] == events.value[at]:
                 state.clear_count = 0.0
         self._save_states(states)
         return transitions
 
     def _try_fire(
-        self, state: _InstrumentState, events: Events, at: int, severity_at: SeverityAt
+        self, state: _InstrumentState, events: Events, at: int, severity_at: SeverityAt, *, is_active: bool
     ) -> list[Transition]:
-        event_ns, bar_ns = int(events.event_ns[at]), float(events.bar_open_ns[at])
         # one event raises one alert, however often it is evaluated
-        if event_ns == state.fired_at_ns:
+        if (event_ns := int(events.event_ns[at])) == state.fired_at_ns:
             return []
-        severity, price = severity_at(at), float(events.price[at])
-        if not self._should_fire(state, event_ns, bar_ns, severity, price):
+        bar_ns = float(events.bar_open_ns[at])
+        candidate = _Candidate(
+            event_ns,
+            bar_ns,
+            bar_ns if events.begin_ns is None else float(events.begin_ns[at]),
+            severity_at(at),
+            float(events.price[at]),
+            value_at(events.reference, at),
+            float(events.value[at]),
+        )
+        if not self._should_fire(state, candidate, is_active=is_active):
             state.suppress(bar_ns)
             return []
-        suppressed = state.fire(event_ns, bar_ns, severity, price, value_at(events.reference, at))
-        return [Transition(at, "fired", severity, suppressed, event_ns)]
+        if self._is_held_back(state, candidate, is_active=is_active) and self._has_doubled(state, candidate):
+            # the next alert of this move is due when it doubles again, from where it began
+            candidate = candidate._replace(reference=state.reference)
+        suppressed = state.fire(candidate)
+        return [Transition(at, "fired", candidate.severity, suppressed, event_ns)]
 
-    def _should_fire(
-        self, state: _InstrumentState, event_ns: int, bar_ns: float, severity: int, price: float
-    ) -> bool:
+    def _should_fire(self, state: _InstrumentState, one: _Candidate, *, is_active: bool) -> bool:
         repeat = self.rule.repeat
         if state.fired_at_ns is None:
             return True
         if repeat == "once":
             return False
-        if repeat != "every" and bar_ns == state.fired_bar_ns:
-            return severity > state.severity
-        if event_ns - state.fired_at_ns < self.rule.cooldown_ns:
-            return severity > state.severity or (self._refires_on_double and state.has_doubled(price))
-        return True
+        if repeat != "every" and one.bar_ns == state.fired_bar_ns:
+            return one.severity > state.severity
+        if not self._is_held_back(state, one, is_active=is_active) or one.severity > state.severity:
+            return True
+        has_turned = self._doubles_in != "nothing" and state.has_turned(one, self.rule.cooldown_ns)
+        return has_turned or self._has_doubled(state, one)
+
+    def _is_held_back(self, state: _InstrumentState, one: _Candidate, *, is_active: bool) -> bool:
+        """Return whether the last alert speaks for this event: within its cooldown, or for the same move."""
+        if state.fired_at_ns is None:
+            return False
+        is_same_move = is_active and one.begin_ns < state.fired_at_ns
+        in_cooldown = one.event_ns - state.fired_at_ns < self.rule.cooldown_ns
+        return in_cooldown or (self.rule.repeat == "once_per_move" and is_same_move)
+
+    def _has_doubled(self, state: _InstrumentState, one: _Candidate) -> bool:
+        return self._doubles_in != "nothing" and state.has_doubled(one, self._doubles_in)
 
     def _save_states(self, states: dict[int, _InstrumentState]) -> None:
         if states:

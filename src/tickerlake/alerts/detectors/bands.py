@@ -34,6 +34,7 @@ class LimitBand(Detector):
     intraday_only = True
     needs_range = True
     max_interval = "5m"
+    doubles_in = "price"
     price_fields = ("close", "last", "reference", "sums")
 
     @property
@@ -125,6 +126,7 @@ class MarketBreaker(Detector):
     parameters: ClassVar[Mapping[str, object]] = {}
     threshold_parameter = ""
     has_direction = False
+    doubles_in = "price"
     price_fields = ("close", "last")
 
     @property
@@ -133,8 +135,9 @@ class MarketBreaker(Detector):
         return "1d"
 
     def fields(self) -> Fields:
-        """Return the last close and that of the previous session, each with its session."""
-        return Fields({"close": NAN, "last": NAN, "session": NAN, "last_session": NAN})
+        """Return the last closes with their sessions; the highest level of the session, and when it began."""
+        closes = dict.fromkeys(("close", "last", "session", "last_session"), NAN)
+        return Fields({**closes, "level": 0.0, "began": NAN})
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Compare the low, or the close if only that is known, with the close of the previous session."""
@@ -149,11 +152,16 @@ class MarketBreaker(Detector):
         threshold = self._threshold(-value, bars)
         clear = -value < self.clear_ratio * threshold
         fire = -value >= threshold - _EPSILON
+        state["level"][first] = 0.0
+        is_next = fire & (threshold > state["level"])
+        np.copyto(state["level"], threshold, where=is_next)
+        np.copyto(state["began"], bars.ts_open_ns, where=is_next, casting="unsafe")
         return Reading(
             value,
             fire,
             clear,
             threshold,
+            begin_ns=state["began"].copy(),
             reference=reference,
             price=low,
             reference_session=reference_session,

@@ -81,6 +81,7 @@ class DataDetector(Detector):
     """Evaluates the data stream itself; it does not use bars."""
 
     clear_bars = 1
+    doubles_in = "nothing"
     monitors_data = True
     supports_ticks = False
     has_direction = False
@@ -168,7 +169,8 @@ class DataQuality(DataDetector):
         block = self.table.gather(rows)
         total = self._window_total(self.table.fields.view(block), counts, event_ns)
         self.table.scatter(rows, block)
-        return self.compare_to_threshold(total, direction=np.zeros(len(rows)))
+        nothing = np.zeros(len(rows))
+        return self.compare_to_threshold(total, direction=nothing, begin_ns=nothing)
 
     def _window_total(self, state: State, counts: Ints, event_ns: Ints) -> Floats:
         part, columns = event_ns // self.part_ns, np.arange(len(counts))

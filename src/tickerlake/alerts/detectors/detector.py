@@ -5,7 +5,7 @@ A custom detector takes a few lines; see :mod:`tickerlake.alerts.detectors.regis
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from tickerlake.model.duration import parse_duration_ns
 NAN: Final = float("nan")
 IndicatorValues = Mapping[str, Floats]
 """Indicators by canonical text, each of shape (k,)."""
+
+DoublesIn = Literal["price", "value", "nothing"]
 
 
 class Reading(NamedTuple):
@@ -41,6 +43,10 @@ class Reading(NamedTuple):
         Its sign is the direction; None for the sign of ``value``.
     reference_session
         The session of the reference price, in days since 1970-01-01; NaN to leave it out of the message.
+    begin_ns
+        When the measured move began, in nanoseconds: as long as that is before the last alert, it is the same
+        move, which is told once until it clears. None for the start of the bar, so that each bar is a move of
+        its own; zero for a state that has no beginning.
     """
 
     value: Floats
@@ -52,6 +58,7 @@ class Reading(NamedTuple):
     price: Floats | None = None
     direction: Floats | None = None
     reference_session: Floats | float = NAN
+    begin_ns: Floats | None = None
 
 
 class Detector(ABC):
@@ -101,8 +108,9 @@ class Detector(ABC):
     has_direction: ClassVar[bool] = True
     """True if a rule can restrict it to one direction."""
 
-    refires_on_double: ClassVar[bool] = True
-    """True if twice the move fires within the cooldown; not where the price has only just passed a level."""
+    doubles_in: ClassVar[DoublesIn] = "value"
+    """What tells that a move has doubled or turned, which fires again even within the cooldown: the distance
+    of the price from the reference price, or the value. Nothing where the first move can be a cent."""
 
     needs_range: ClassVar[bool] = False
     """True if it measures nothing in bars of which only the close is known."""

@@ -24,7 +24,7 @@ class Cross(Detector):
     unit: ClassVar[Unit] = "price"
     threshold_parameter = ""
     clear_bars = 1
-    refires_on_double = False
+    doubles_in = "nothing"
 
     def required_indicators(self) -> frozenset[str]:
         """Return the level if it is an indicator."""
@@ -59,7 +59,7 @@ class Channel(Detector):
     unit: ClassVar[Unit] = "price"
     threshold_parameter = ""
     clear_bars = 1
-    refires_on_double = False
+    doubles_in = "nothing"
 
     @classmethod
     def validate(cls, arguments: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -136,7 +136,8 @@ class VwapDeviation(Detector):
         """Compare the close with the VWAP."""
         vwap = values["VWAP"]
         scale = 1e4 if self.unit == "bps" else 100.0
-        return self.compare_to_threshold(scale * (bars.close - vwap) / vwap, baseline=vwap, reference=vwap)
+        value, begin_ns = scale * (bars.close - vwap) / vwap, bars.session_open_ns.astype(np.float64)
+        return self.compare_to_threshold(value, baseline=vwap, reference=vwap, begin_ns=begin_ns)
 
 
 def _level_indicators(level: float | str | None) -> frozenset[str]:

@@ -73,42 +73,52 @@ class PctChange(WindowedDetector):
         "pct": Parameter.number(required=True),
     }
     threshold_parameter = "pct"
+    doubles_in = "price"
 
     def fields(self) -> Fields:
-        """Return the closes of the window, or the one close that it begins with."""
+        """Return the closes of the window, or the one close that it begins with; and their times."""
         if self.counts_sessions:
-            return Fields({"close": NAN, "reference": NAN, "session": NAN})
-        start = {"times": NAN, "open": NAN, "start": NAN} if self.window_ns else {}
-        initial = {"prices": NAN, "at": 0.0, **start}
+            unknown = dict.fromkeys(("close", "closed", "reference", "began", "session"), NAN)
+            return Fields(unknown)
+        start = {"open": NAN, "start": NAN} if self.window_ns else {}
+        initial = {"prices": NAN, "at": 0.0, "times": NAN, **start}
         return Fields(initial, {"prices": self.window_size, "times": self.window_size})
 
     def history_fields(self) -> Fields | None:
-        """Return the closes of the window's sessions."""
-        return _price_ring(self.window_size) if self.counts_sessions else None
+        """Return the closes of the window's sessions, and their times."""
+        if not self.counts_sessions:
+            return None
+        windows = dict.fromkeys(("prices", "times"), self.window_size)
+        return Fields({"prices": NAN, "times": NAN, "at": 0.0}, windows)
 
     def roll_over(self, history: State, state: State, bars: Bars) -> None:
         """Add the close of the last session; the oldest one becomes the reference."""
         columns, at = np.arange(len(bars)), history["at"].astype(np.int64)
         history["prices"][at, columns] = state["close"]
+        history["times"][at, columns] = state["closed"]
         at = (at + 1) % self.window_size
         state["reference"][:] = history["prices"][at, columns]
+        state["began"][:] = history["times"][at, columns]
         history["at"][:] = at
 
     def step(self, state: State, bars: Bars, values: IndicatorValues) -> Reading:
         """Compare the close with the price at the beginning of the window."""
         if self.counts_sessions:
             np.copyto(state["close"], bars.close, where=bars.is_regular)
+            np.copyto(state["closed"], bars.ts_close_ns, where=bars.is_regular, casting="unsafe")
             state["session"][:] = bars.session
-            reference = state["reference"].copy()
+            reference, begin_ns = state["reference"].copy(), state["began"].copy()
         else:
-            reference = self._reference_price(state, bars)
-        return self.compare_to_threshold(100.0 * (bars.close - reference) / reference, reference=reference)
+            reference, begin_ns = self._reference_price(state, bars)
+        value = 100.0 * (bars.close - reference) / reference
+        return self.compare_to_threshold(value, reference=reference, begin_ns=begin_ns)
 
-    def _reference_price(self, state: State, bars: Bars) -> Floats:
+    def _reference_price(self, state: State, bars: Bars) -> tuple[Floats, Floats]:
+        """Return the price at the beginning of the window, and its time."""
         columns, at = np.arange(len(bars)), state["at"].astype(np.int64)
         prices = state["prices"]
         if not self.window_ns:
-            reference = prices[at, columns]
+            reference, begin_ns = prices[at, columns], state["times"][at, columns]
         else:
             np.copyto(state["open"], bars.first_price, where=bars.follows_gap)
             np.copyto(state["start"], bars.ts_open_ns, where=bars.follows_gap)
@@ -120,11 +130,13 @@ class PctChange(WindowedDetector):
             times = np.where(usable, state["times"], -1.0)
             newest = times.argmax(axis=0)
             first_price = np.where(has_gap, state["open"], NAN)
-            reference = np.where(times[newest, columns] < 0, first_price, prices[newest, columns])
-            state["times"][at, columns] = bars.ts_close_ns
+            begin_ns = times[newest, columns]
+            reference = np.where(begin_ns < 0, first_price, prices[newest, columns])
+            begin_ns = np.where(begin_ns < 0, state["start"], begin_ns)
+        state["times"][at, columns] = bars.ts_close_ns
         prices[at, columns] = bars.close
         state["at"][:] = (at + 1) % self.window_size
-        return reference
+        return reference, begin_ns
 
 
 class GapOpen(Detector):
@@ -133,6 +145,7 @@ class GapOpen(Detector):
     parameters: ClassVar[Mapping[str, object]] = {"pct": Parameter.number(required=True)}
     threshold_parameter = "pct"
     clear_bars = 1
+    doubles_in = "price"
     needs_range = True
     price_fields = ("close",)
 
@@ -160,14 +173,20 @@ class GapOpen(Detector):
 class NewExtreme(WindowedDetector):
     """A price beyond all prices of a window, which has to be full.
 
-    The close stands for the high and the low of a bar of which only the close is known.
+    The close stands for the high and the low of a bar of which only the close is known. With a window of
+    sessions it is told once per session.
     """
 
     parameters: ClassVar[Mapping[str, object]] = {"window": Parameter.window("20d", max_bars=MAX_WINDOW_BARS)}
     threshold_parameter = ""
     has_direction = False
-    refires_on_double = False
+    doubles_in = "nothing"
     sign: ClassVar[float] = 1.0
+
+    def __init__(self, arguments: Mapping[str, Any] | None = None, interval: str = "1d") -> None:
+        super().__init__(arguments, interval)
+        if self.counts_sessions:
+            self.clear_bars = 1  # type: ignore[misc]
 
     def fields(self) -> Fields:
         """Return the extremes of the window's bars, or that of its sessions and of this session so far."""
@@ -202,8 +221,11 @@ class NewExtreme(WindowedDetector):
             state["prices"][at, columns] = price
             state["at"][:] = (at + 1) % self.window_size
         value = 100.0 * (price - reference) / reference
-        fire = value * self.sign > 0
-        return Reading(value, fire, value * self.sign <= 0, reference=reference, price=price)
+        fire, clear = value * self.sign > 0, value * self.sign <= 0
+        begin_ns = np.zeros(len(bars))
+        if self.counts_sessions:
+            clear, begin_ns = clear & bars.first_of_session, bars.session_open_ns.astype(np.float64)
+        return Reading(value, fire, clear, reference=reference, price=price, begin_ns=begin_ns)
 
     def _extreme(self, prices: Floats) -> Floats:
         extreme: Floats = (np.maximum if self.sign > 0 else np.minimum).reduce(prices, axis=0)

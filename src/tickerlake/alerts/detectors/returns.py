@@ -50,6 +50,7 @@ class ReturnDetector(ProfiledDetector):
     unit: ClassVar[Unit] = "sigma"
     # about as many returns as the default decay of `ZScore` averages over
     warmup = 30
+    doubles_in = "price"
     price_fields = ("close",)
 
     def _return_fields(self) -> dict[str, float]:

@@ -13,7 +13,7 @@ from tickerlake.alerts.detectors.detector import Detector
 from tickerlake.model.alert import Severity
 from tickerlake.model.duration import DAY_NS, MINUTE_NS, parse_duration_ns
 
-Repeat = Literal["once", "once_per_bar", "once_per_bar_close", "every"]
+Repeat = Literal["once_per_move", "once", "once_per_bar", "once_per_bar_close", "every"]
 When = Literal["close", "tick"]
 SessionFilter = Literal["all", "regular", "extended"]
 
@@ -23,7 +23,7 @@ INTRADAY: Final = "intraday"
 DEFAULT_COOLDOWN_NS: Final = 15 * MINUTE_NS
 """A move usually continues for some minutes: one alert per instrument and quarter of an hour is enough.
 
-A more severe alert, or one on twice the move, does not wait.
+A more severe alert, one on twice the move, or one on the move back does not wait.
 """
 
 # part of the versions, which alerts and snapshots store: another name would change them
@@ -69,7 +69,7 @@ class Rule:
     warning: float | None = None
     critical: float | None = None
     when: When = "close"
-    repeat: Repeat = "once_per_bar_close"
+    repeat: Repeat = "once_per_move"
     cooldown_ns: int = DEFAULT_COOLDOWN_NS
     session: SessionFilter = "all"
     warmup: int | None = None

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
 from difflib import get_close_matches
 from string import Formatter
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast, get_args
 
 from tickerlake.alerts.detectors import registry
 from tickerlake.alerts.detectors.detector import Detector
 from tickerlake.alerts.detectors.parameter import Parameter
 from tickerlake.alerts.message import TEMPLATE_FIELDS
-from tickerlake.alerts.rules.rule import DEFAULT_COOLDOWN_NS, INTRADAY, Rule
+from tickerlake.alerts.rules.rule import DEFAULT_COOLDOWN_NS, INTRADAY, Repeat, Rule
 from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.model.alert import SEVERITIES
 from tickerlake.model.duration import DAY_NS, SECOND_NS, parse_duration_ns
@@ -277,8 +277,7 @@ class RuleTable:
         return tuple(texts)
 
     def _read_repeat(self) -> Any:
-        default = "once_per_bar" if self.table.get("when") == "tick" else "once_per_bar_close"
-        allowed = ("once", "once_per_bar", "once_per_bar_close", "every")
+        default, allowed = "once_per_move", get_args(Repeat)
         return self._read_key("repeat", Parameter.choice(default, allowed).validate, default)
 
     def _read_cooldown(self) -> int:
