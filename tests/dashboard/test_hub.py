@@ -40,6 +40,7 @@ def test_a_client_gets_a_snapshot_and_then_updates() -> None:
         server.market.add_bars(bars(bar("A", "1m", START - MINUTE, [4, 5, 3, 4, 10])))
         add_trades(server.market, 5.0, "A", "B")
         server.market.add_alerts([alert(1), alert(2)])
+        server.market.prepare()
         with connect_client(server.url) as one:
             hello = receive_until(one, "hello")
             assert (hello["prefixes"], hello["intervals"], hello["trades"]) == (["x"], ["1m"], True)
