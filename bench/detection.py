@@ -1,10 +1,11 @@
 """Detection quality: jumps injected into simulated trades, and the built-in daily bars."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from random import Random
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -21,8 +22,9 @@ from tickerlake.model.json import to_json_lines
 from tickerlake.model.schema import DECIMAL
 from tickerlake.sources import builtin
 from tickerlake.sources.simulator import plan
+from tickerlake.sources.simulator.hours import SESSION_MINUTES
 from tickerlake.sources.simulator.market import Market
-from tickerlake.sources.simulator.plan import SESSION_MINUTES, MarketOptions
+from tickerlake.sources.simulator.plan import MarketOptions
 
 SIZES = (6.0, 8.0, 12.0)
 SYMBOLS = 20
@@ -78,6 +80,19 @@ class Quality:
     daily_years: float
 
 
+class InjectedJump(Protocol):
+    """A change of a symbol's price before the first trade of a minute; ``sigma`` is its unit."""
+
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def minute(self) -> int: ...
+    @property
+    def sign(self) -> int: ...
+    @property
+    def sigma(self) -> float: ...
+
+
 @dataclass(frozen=True)
 class Jump:
     """A jump before a minute's first trade, and the symbol's next bar, which may also report it."""
@@ -107,7 +122,7 @@ def measure(days: int) -> Quality:
     rules = [*_rules_under_test(preset_rules), *preset_rules]
     scores: dict[str, dict[float, Score]] = {rule.id: {} for rule in rules}
     fired = {
-        size: _fired_alerts(_with_jumps(trades, jumps, size), rules, ("1m", "1d"), "XNYS") for size in SIZES
+        size: fired_alerts(with_jumps(trades, jumps, size), rules, ("1m", "1d"), "XNYS") for size in SIZES
     }
     for size, alerts in fired.items():
         for rule in rules:
@@ -120,7 +135,7 @@ def measure(days: int) -> Quality:
         {name: score for name, score in scores.items() if name not in preset_rule_ids},
         Counter(alert.rule_id for alert in fired[8] if alert.rule_id in preset_rule_ids),
         SYMBOLS * days,
-        _fired_alerts(bars, preset_rules, ("1d",), "24/7"),
+        fired_alerts(bars, preset_rules, ("1d",), "24/7"),
         bars.height / 252,
     )
 
@@ -159,8 +174,10 @@ def _choose_jumps(options: MarketOptions, trades: pl.DataFrame) -> list[Jump]:
     both prices to a tick adds.
     """
     sigmas = {row["symbol"]: row["sigma"] for row in plan.instruments(options).iter_rows(named=True)}
-    shares = np.sqrt(np.array(plan.VARIANCE_WEIGHTS) / sum(plan.VARIANCE_WEIGHTS))
-    opens = [session.open_ns // MINUTE_NS for session in plan.sessions(options)]
+    sessions = list(plan.sessions(options))
+    shape = sessions[0].shape
+    shares = np.sqrt(np.array(shape.variance) / shape.session_variance)
+    opens = [session.open_ns // MINUTE_NS for session in sessions]
     bars = trades.group_by("symbol", minute=pl.col("ts_event_ns") // MINUTE_NS).agg(pl.last("price"))
     rng, jumps = Random(SEED), []
     for (symbol,), frame in bars.sort("symbol", "minute").group_by("symbol", maintain_order=True):
@@ -186,7 +203,7 @@ def _pick_apart(rng: Random, candidates: list[int]) -> list[int]:
             return [first, second]
 
 
-def _with_jumps(trades: pl.DataFrame, jumps: list[Jump], size: float) -> pl.DataFrame:
+def with_jumps(trades: pl.DataFrame, jumps: Sequence[InjectedJump], size: float) -> pl.DataFrame:
     """Return trades whose prices have jumped permanently."""
     steps = pl.DataFrame(
         [(jump.symbol, jump.minute * MINUTE_NS, jump.sign * jump.sigma * size) for jump in jumps],
@@ -200,7 +217,7 @@ def _with_jumps(trades: pl.DataFrame, jumps: list[Jump], size: float) -> pl.Data
     return joined.with_columns(price=rounded.clip(0.0001, None).cast(DECIMAL)).select(trades.columns)
 
 
-def _fired_alerts(
+def fired_alerts(
     records: pl.DataFrame, rules: Iterable[Rule], intervals: tuple[str, ...], calendar: str
 ) -> list[Alert]:
     """Return the alerts that fire when the engines process the records, as in `tickerlake track`."""

@@ -18,8 +18,9 @@ from tickerlake.errors import UsageError
 from tickerlake.model.schema import TRADE, polars_schema
 from tickerlake.sources.simulator.draws import apportion, draw_bits, normal_quantiles, trade_sizes
 from tickerlake.sources.simulator.events import Label
+from tickerlake.sources.simulator.hours import nth_weekday
 from tickerlake.sources.simulator.market import Market
-from tickerlake.sources.simulator.plan import MarketOptions, nth_weekday
+from tickerlake.sources.simulator.plan import MarketOptions
 
 NEW_YORK = ZoneInfo("America/New_York")
 BUSY_MARKET = MarketOptions(symbols=20, trades=200_000, seed=11, days=10, jumps=2.0, halts=0.2, splits=0.05)
@@ -61,10 +62,11 @@ def test_any_option_makes_another_market() -> None:
     options = MarketOptions(symbols=5, trades=3_000, days=10)
     others: dict[str, Any] = {
         "symbols": 6, "trades": 3_001, "seed": 8, "start": date(2024, 1, 3), "days": 11, "jumps": 0.2,
-        "halts": 0.02, "splits": 0.003,
+        "halts": 0.02, "splits": 0.003, "gaps": 0.1, "reversals": 0.1, "market": "XNYS",
     }  # fmt: skip
-    assert set(others) == {field.name for field in fields(options)}
+    assert {*others, "extended"} == {field.name for field in fields(options)}
     markets = [options, *(replace(options, **{name: other}) for name, other in others.items())]
+    markets.append(replace(options, market="XNYS", extended=True))
     assert len({Market(market).fingerprint.digest for market in markets}) == len(markets)
     assert Market(options).fingerprint == Market(replace(options)).fingerprint
 
@@ -76,6 +78,11 @@ def test_the_market_is_the_same_on_every_machine() -> None:
     assert (trades["ts_event_ns"] % 10**9).sum() == 1_513_316_347_785
     assert trades["size"].cast(pl.Int64).sum() == 546_520
     assert (labels[0].symbol, labels[0].return_, labels[0].sigmas) == ("S000", -0.009804656, 12.4)
+
+
+def test_new_options_leave_the_identity_of_other_markets() -> None:
+    # recorded: a run that an earlier release began is resumed
+    assert Market(MarketOptions(trades=120_000)).fingerprint.digest == "eaf75cb7c8dbb87fd0ad794c999883e1"
 
 
 @settings(max_examples=15)
@@ -320,6 +327,12 @@ def test_a_daily_return_has_the_sigma_of_its_symbol() -> None:
         {"jumps": -0.1},
         {"jumps": math.nan},
         {"halts": 1.5},
+        {"gaps": 1.5},
+        {"reversals": -1.0},
+        {"market": "xnys"},
+        {"market": "XSHG"},
+        {"extended": True},
+        {"extended": True, "market": "XTKS"},
         {"start": date(1960, 1, 1)},
         {"start": date(9999, 1, 1)},
     ],

@@ -91,7 +91,7 @@ def simulate(
         int | None,
         typer.Option(
             metavar="N",
-            help="Number of weekdays; default: enough for 500 trades per symbol and day, at most 252.",
+            help="Number of trading days; default: enough for 500 trades per symbol and day, at most 252.",
             rich_help_panel=MARKET,
         ),
     ] = None,
@@ -104,11 +104,45 @@ def simulate(
     splits: Annotated[
         float, typer.Option(metavar="N", help="Average splits per symbol and day.", rich_help_panel=MARKET)
     ] = 0.002,
+    market: Annotated[
+        str,
+        typer.Option(
+            metavar="MIC",
+            help="Simulate a market with holidays, half days, lunch breaks, auctions and sale conditions: "
+            "XNYS, XNAS, XLON, XETR, XHKG or XTKS.",
+            show_default=False,
+            rich_help_panel=MARKET,
+        ),
+    ] = "",
+    extended: Annotated[
+        bool,
+        typer.Option(
+            "--extended",
+            help="Also pre-market and after-hours trades, with late prints; for XNYS and XNAS.",
+            rich_help_panel=MARKET,
+        ),
+    ] = False,
+    gaps: Annotated[
+        float,
+        typer.Option(
+            metavar="N",
+            help="Average overnight gaps of 3 to 60% per symbol and day, with high volume.",
+            rich_help_panel=MARKET,
+        ),
+    ] = 0.0,
+    reversals: Annotated[
+        float,
+        typer.Option(
+            metavar="N",
+            help="Average jumps per symbol and day with a jump back within 12 minutes.",
+            rich_help_panel=MARKET,
+        ),
+    ] = 0.0,
     truth: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Label file: each jump, split and halt as a JSON line; default: OUTPUT.truth.ndjson, "
+            help="Label file: each jump, split, halt and so on as a JSON line; default: OUTPUT.truth.ndjson, "
             "none for standard output or a topic.",
             rich_help_panel=OUTPUT,
         ),
@@ -125,14 +159,16 @@ def simulate(
 ) -> None:
     """Generate a synthetic market with labeled jumps, splits and halts.
 
-    Trades are on weekdays, 09:30 to 16:00 in New York. A file is written completely or not at all. To a
-    topic each trade is written exactly once; after a crash or Ctrl-C, run the same command again to continue.
+    Without --market, trades are on weekdays, 09:30 to 16:00 in New York. A file is written completely or not
+    at all. To a topic each trade is written exactly once; after a crash or Ctrl-C, run the same command again
+    to continue.
 
     Examples
     --------
     tickerlake simulate -o trades.csv
     tickerlake simulate --symbols 500 --trades 10000000 -o trades.parquet
     tickerlake simulate --trades 1000 -o - | head
+    tickerlake simulate --market XNYS --extended --gaps 0.1 -o trades.csv
     tickerlake simulate -t stocks.trades --speed 60x --truth truth.ndjson
     """
     from tickerlake.errors import UsageError
@@ -150,13 +186,27 @@ def simulate(
     max_wait_s = parse_longest_wait(longest_wait, speed_factor)
     if output and (rate_s or speed_factor):
         raise UsageError("--rate and --speed need --topic.", "Omit them: a file is written at full speed.")
-    market = Market(MarketOptions(symbols, trades, seed, _parse_day(start), days, jumps, halts, splits))
+    options = MarketOptions(
+        symbols,
+        trades,
+        seed,
+        _parse_day(start),
+        days,
+        jumps,
+        halts,
+        splits,
+        market,
+        extended,
+        gaps,
+        reversals,
+    )
+    simulated = Market(options)
     with graceful_shutdown("discarding the incomplete file …" if output else DRAIN_MESSAGE) as stop:
         try:
             if output:
-                result = _to_file(market, output, truth, stop, force=force)
+                result = _to_file(simulated, output, truth, stop, force=force)
             else:
-                options = IngestOptions(
+                ingest_options = IngestOptions(
                     rows_per_s=rate_s,
                     speed=speed_factor,
                     max_wait_s=max_wait_s,
@@ -165,14 +215,14 @@ def simulate(
                     schema="" if mix else TRADE,
                 )
                 ingest = Ingest(
-                    bootstrap_servers, topic or "", options, librdkafka_properties(context, property_)
+                    bootstrap_servers, topic or "", ingest_options, librdkafka_properties(context, property_)
                 )
-                result = _to_topic(market, ingest, truth, stop, force=force)
+                result = _to_topic(simulated, ingest, truth, stop, force=force)
         except Stopped:
             print_status("stopped; no file was written")
             return
     if json:
-        print_json(_summarize(market) | result)
+        print_json(_summarize(simulated) | result)
 
 
 def _to_file(
@@ -289,4 +339,6 @@ def _format_market(market: "Market") -> str:
 
 
 def _format_label_counts(labels: "Mapping[str, int]") -> str:
-    return ", ".join(f"{labels.get(kind, 0):,} {kind}s" for kind in ("jump", "split", "halt"))
+    always = ("jump", "split", "halt")
+    others = sorted(kind for kind, count in labels.items() if count and kind not in always)
+    return ", ".join(f"{labels.get(kind, 0):,} {kind.replace('_', ' ')}s" for kind in (*always, *others))

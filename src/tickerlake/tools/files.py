@@ -102,12 +102,19 @@ def output_file(path: Path, *, force: bool = False) -> Iterator[Path]:
         raise _not_writable(path, error) from error
 
 
-def write_records(batches: Iterator[pl.DataFrame], file: BinaryIO, extension: str, record_type: str) -> None:
+def write_records(
+    batches: Iterator[pl.DataFrame],
+    file: BinaryIO,
+    extension: str,
+    record_type: str,
+    *,
+    with_conditions: bool = False,
+) -> None:
     """Write records in canonical columns.
 
     CSV is a human-readable table of trades: symbol, timestamp (ISO 8601, nanoseconds, UTC), price, size,
-    trade_id, sequence. Parquet has all columns of the record type and, for SQL, a timestamp of microseconds
-    after each time.
+    trade_id, sequence, and perhaps conditions. Parquet has all columns of the record type and, for SQL, a
+    timestamp of microseconds after each time.
 
     Parameters
     ----------
@@ -119,11 +126,13 @@ def write_records(batches: Iterator[pl.DataFrame], file: BinaryIO, extension: st
         One of `EXTENSIONS`.
     record_type
         ``bar.v1``, ``trade.v1`` or ``quote.v1``.
+    with_conditions
+        True for the column of sale conditions in CSV.
     """
     if extension == ".parquet":
         _write_parquet(batches, file, record_type)
         return
-    encode = _csv_encoder() if extension.startswith(".csv") else _encode_ndjson
+    encode = _csv_encoder(with_conditions=with_conditions) if extension.startswith(".csv") else _encode_ndjson
     if not extension.endswith(_GZIP_SUFFIX):
         for records in batches:
             file.write(encode(records))
@@ -138,7 +147,7 @@ def _encode_ndjson(records: pl.DataFrame) -> bytes:
     return to_ndjson(to_json_series(records))
 
 
-def _csv_encoder() -> Callable[[pl.DataFrame], bytes]:
+def _csv_encoder(*, with_conditions: bool) -> Callable[[pl.DataFrame], bytes]:
     header = True
 
     def encode(records: pl.DataFrame) -> bytes:
@@ -151,6 +160,7 @@ def _csv_encoder() -> Callable[[pl.DataFrame], bytes]:
             format_decimals(records.get_column("size")).alias("size"),
             "trade_id",
             "sequence",
+            *([pl.col("conditions").list.join(" ")] if with_conditions else []),
         )
         text = table.write_csv(include_header=header)
         header = False

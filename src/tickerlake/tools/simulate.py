@@ -143,7 +143,7 @@ def _write_records(
             stats.trades = batch.rows_done
             on_progress(stats)
 
-    write_records(records(), file, file_format, TRADE)
+    write_records(records(), file, file_format, TRADE, with_conditions=market.has_conditions)
     return stats
 
 

@@ -1,5 +1,6 @@
-"""Jumps, splits and halts as they appear in the trades, and their labels."""
+"""What happens to the symbols as it appears in the trades, and its labels."""
 
+from decimal import Decimal
 from math import expm1
 from typing import Final
 
@@ -16,22 +17,28 @@ class Label(msgspec.Struct, frozen=True, omit_defaults=True, rename={"return_": 
     Parameters
     ----------
     kind
-        ``jump``, ``split`` or ``halt``.
+        ``jump``, ``split`` or ``halt``; ``reversal``, the jump back after a jump; ``gap``, by news overnight.
+        Of a market also ``opening_auction`` and ``closing_auction``; ``off_market_print``, at an earlier
+        price; ``session`` and ``break``, of all symbols.
     symbol, instrument_id
-        The symbol.
+        The symbol; ``*`` for all.
     ts_event_ns
-        The time of the first trade after a jump or a split, or when a halt began.
+        The time of the first trade after a jump or a split, of the session's first trade after a gap, of the
+        print, or when a halt, a session or a lunch break began.
     ts_end_ns
-        When a halt ended: the symbol has no trade until then.
+        When a halt ended: the symbol has no trade until then; when a session or a lunch break ended.
     direction
-        Of a jump: ``up`` or ``down``.
+        Of a jump, a reversal or a gap: ``up`` or ``down``.
     return_
-        The relative change of the price by the jump alone.
+        The relative change of the price by the jump, reversal or gap alone; of a print off the market, its
+        distance from the market's price.
     sigmas
         The same in multiples of the local sigma: the standard deviation of the change of the price within a
         minute at this time of day, or between two trades if they are further apart.
     ratio
         New to old shares of a split: ``2:1`` halves the price.
+    price
+        Of an auction.
     """
 
     kind: str
@@ -43,6 +50,7 @@ class Label(msgspec.Struct, frozen=True, omit_defaults=True, rename={"return_": 
     return_: float | None = None
     sigmas: float | None = None
     ratio: str | None = None
+    price: str | None = None
 
 
 def sort_labels(labels: list[Label]) -> list[Label]:
@@ -56,13 +64,11 @@ def first_trades_after(jumps: pl.DataFrame, trades: pl.DataFrame) -> tuple[pl.Da
     Parameters
     ----------
     jumps
-        ``number``, ``ts_ns`` and ``sigmas``, by time.
+        ``number``, ``ts_ns``, ``sigmas`` and ``pair``, by time.
     trades
-        ``number`` and ``ts_event_ns`` by time, and any other columns.
+        ``at``, ``number`` and ``ts_event_ns`` by time, and any other columns.
     """
-    candidates = trades.with_row_index("at").filter(
-        pl.col("number").is_in(jumps.get_column("number").implode())
-    )
+    candidates = trades.filter(pl.col("number").is_in(jumps.get_column("number").implode()))
     matched = jumps.join_asof(
         candidates,
         left_on="ts_ns",
@@ -79,17 +85,17 @@ def first_trades_after(jumps: pl.DataFrame, trades: pl.DataFrame) -> tuple[pl.Da
 
 def jump_labels(jumps: pl.DataFrame, symbols: pl.DataFrame) -> list[Label]:
     """Return the labels of jumps; ``jump`` is the change of the level."""
-    columns = jumps.select("number", "ts_event_ns", "jump", "sigmas")
+    columns = jumps.select("number", "ts_event_ns", "jump", "sigmas", "pair")
     return [
         Label(
-            "jump",
+            "reversal" if pair < 0 else "jump",
             *_symbol_and_id(symbols, number),
             ts_event_ns,
             direction="up" if jump > 0 else "down",
             return_=round(expm1(jump / LEVEL_SCALE), 9),
             sigmas=abs(sigmas),
         )
-        for number, ts_event_ns, jump, sigmas in columns.iter_rows()
+        for number, ts_event_ns, jump, sigmas, pair in columns.iter_rows()
     ]
 
 
@@ -104,14 +110,60 @@ def split_labels(trades: pl.DataFrame, ratios: dict[int, str], symbols: pl.DataF
     ]
 
 
-def halt_labels(halts: pl.DataFrame, open_ns: int, minute_ns: int, symbols: pl.DataFrame) -> list[Label]:
+def gap_labels(trades: pl.DataFrame, gaps: dict[int, float], symbols: pl.DataFrame) -> list[Label]:
+    """Return the labels of gaps whose first trade is here, and remove them from ``gaps``: log returns."""
+    if not gaps:
+        return []
+    first = trades.filter(pl.col("number").is_in(list(gaps))).unique("number", keep="first")
+    labels = []
+    for number, ts_event_ns in first.select("number", "ts_event_ns").iter_rows():
+        gap = gaps.pop(number)
+        labels.append(
+            Label(
+                "gap",
+                *_symbol_and_id(symbols, number),
+                ts_event_ns,
+                direction="up" if gap > 0 else "down",
+                return_=round(expm1(gap), 9),
+            )
+        )
+    return labels
+
+
+def auction_labels(kind: str, prints: pl.DataFrame, symbols: pl.DataFrame, unit: Decimal) -> list[Label]:
+    """Return the labels of the prints of an auction; ``units`` are their prices in a unit."""
+    return [
+        Label(kind, *_symbol_and_id(symbols, number), ts_event_ns, price=f"{(units * unit).normalize():f}")
+        for number, ts_event_ns, units in prints.select("number", "ts_event_ns", "units").iter_rows()
+    ]
+
+
+def off_market_labels(prints: pl.DataFrame, symbols: pl.DataFrame) -> list[Label]:
+    """Return the labels of prints off the market; ``offset`` is the distance of their levels from it."""
+    return [
+        Label(
+            "off_market_print",
+            *_symbol_and_id(symbols, number),
+            ts_event_ns,
+            return_=round(expm1(offset / LEVEL_SCALE), 9),
+        )
+        for number, ts_event_ns, offset in prints.select("number", "ts_event_ns", "offset").iter_rows()
+    ]
+
+
+def hours_label(kind: str, market: str, begin_ns: int, end_ns: int) -> Label:
+    """Return the label of a session or of its lunch break."""
+    return Label(kind, "*", f"*.{market}", begin_ns, ts_end_ns=end_ns)
+
+
+def halt_labels(halts: pl.DataFrame, start_ns: int, minute_ns: int, symbols: pl.DataFrame) -> list[Label]:
     """Return the labels of halts, given by ``number``, ``first`` and ``last`` minute."""
     return [
         Label(
             "halt",
             *_symbol_and_id(symbols, number),
-            open_ns + first * minute_ns,
-            ts_end_ns=open_ns + (last + 1) * minute_ns,
+            start_ns + first * minute_ns,
+            ts_end_ns=start_ns + (last + 1) * minute_ns,
         )
         for number, first, last in halts.iter_rows()
     ]

@@ -2,9 +2,8 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
-from decimal import Decimal
 from functools import cached_property
 from typing import Final
 
@@ -15,14 +14,17 @@ from tickerlake.model.reject import Reject
 from tickerlake.model.schema import DECIMAL, TRADE, polars_schema
 from tickerlake.sources.simulator import plan
 from tickerlake.sources.simulator.events import Label
+from tickerlake.sources.simulator.hours import MARKETS
 from tickerlake.sources.simulator.plan import MarketOptions, Session
-from tickerlake.sources.simulator.walk import PriceWalk, is_buy, receive_delay_ns, trade_size, trade_times
+from tickerlake.sources.simulator.prints import trade_times
+from tickerlake.sources.simulator.walk import PriceWalk, is_buy, receive_delay_ns, trade_size
 from tickerlake.sources.source import Counts, Fingerprint
 
 _VERSION: Final = 2
 """To be incremented when the same options produce another market."""
 
-_UNIT_PRICE: Final = Decimal(1) / plan.UNITS_PER_DOLLAR
+_LATER_OPTIONS: Final = ("market", "extended", "gaps", "reversals")
+"""Options that an earlier release does not have: without them, a market is the same as there."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,11 @@ class TradeBatch:
 
 
 class Market:
-    """Trades of many symbols on the weekdays of a period, from a seed.
+    """Trades of many symbols on the days of a period, from a seed.
 
     Each symbol's price is a random walk in ticks of a cent (below a dollar, of a hundredth of a cent), more
     volatile when the session opens and closes. Activity follows Zipf's law over the symbols and a U shape
-    over the day. Jumps, splits and halts come with labels.
+    over the day. Jumps, splits, halts and everything else that happens come with labels.
 
     Parameters
     ----------
@@ -108,13 +110,28 @@ class Market:
     @cached_property
     def fingerprint(self) -> Fingerprint:
         """Identifies this market by its options."""
-        encoded = msgspec.json.encode([_VERSION, self.options])
+        unused = {
+            each.name
+            for each in fields(self.options)
+            if each.name in _LATER_OPTIONS and getattr(self.options, each.name) == each.default
+        }
+        options = {
+            each.name: getattr(self.options, each.name)
+            for each in fields(self.options)
+            if each.name not in unused
+        }
+        encoded = msgspec.json.encode([_VERSION, options])
         return Fingerprint(self.source, self.rows, hashlib.blake2b(encoded, digest_size=16).hexdigest())
 
     @property
     def fingerprints(self) -> tuple[Fingerprint]:
         """The fingerprint of the market."""
         return (self.fingerprint,)
+
+    @property
+    def has_conditions(self) -> bool:
+        """True if trades have sale conditions."""
+        return bool(self.options.market) and MARKETS[self.options.market].conditions is not None
 
     @property
     def symbols(self) -> list[str]:
@@ -149,12 +166,12 @@ class Market:
     @property
     def first_day(self) -> date:
         """The first day on which the market is open."""
-        return plan.nth_weekday(self.options.start, 0)
+        return next(plan.days(self.options)).date
 
     @property
     def last_day(self) -> date:
         """The last day on which the market is open."""
-        return plan.nth_weekday(self.options.start, self.options.day_count - 1)
+        return list(plan.days(self.options))[-1].date
 
     def time_span_ns(self) -> tuple[int, int]:
         """Return the times of the first and the last trade, in nanoseconds since 1970."""
@@ -176,14 +193,13 @@ class Market:
     def _trade_times(self, session: Session, minute: int) -> pl.Series:
         first, count = session.first_trade + sum(session.counts[:minute]), session.counts[minute]
         n = pl.int_range(first, first + count, eager=True)
-        return trade_times(
-            self.options, session.open_ns, pl.repeat(minute, count, dtype=pl.Int64, eager=True), n
-        )
+        minutes = pl.repeat(minute, count, dtype=pl.Int64, eager=True)
+        return trade_times(self.options, session, minutes, n).get_column("ts_event_ns")
 
     def _records(self, trades: pl.DataFrame, before: int) -> pl.DataFrame:
         """Return trades in canonical columns; a trade's id is its number in the market."""
         drawn, number = pl.col("drawn"), pl.col("number")
-        ticks = pl.col("units").cast(pl.Decimal(38, 0)) * pl.lit(_UNIT_PRICE)
+        ticks = pl.col("units").cast(pl.Decimal(38, 0)) * pl.lit(plan.UNIT_PRICE)
         columns = {
             "schema": pl.lit(TRADE),
             "instrument_id": pl.lit(self._instruments.get_column("instrument_id")).gather(number),
@@ -191,10 +207,11 @@ class Market:
             "ts_event_ns": pl.col("ts_event_ns"),
             "ts_recv_ns": pl.col("ts_event_ns") + receive_delay_ns(drawn),
             "price": ticks.cast(DECIMAL),
-            "size": trade_size(drawn).cast(DECIMAL),
+            "size": (pl.col("shares") if self.options.market else trade_size(drawn)).cast(DECIMAL),
             "aggressor_side": pl.when(is_buy(drawn)).then(pl.lit("buy")).otherwise(pl.lit("sell")),
             "trade_id": pl.int_range(before + 1, before + 1 + trades.height).cast(pl.String),
             "sequence": pl.col("sequence"),
+            **({"conditions": pl.col("conditions")} if self.options.market else {}),
             "correction": pl.lit("new"),
             "source": pl.lit(self.source),
         }

@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from tickerlake.model.duration import MINUTE_NS
-from tickerlake.sources.simulator import plan
+from tickerlake.sources.simulator import plan, prints
 from tickerlake.sources.simulator.draws import (
     SYMBOL_BITS,
     TABLE_BITS,
@@ -23,24 +23,26 @@ from tickerlake.sources.simulator.draws import (
 from tickerlake.sources.simulator.events import (
     LEVEL_SCALE,
     Label,
+    auction_labels,
     first_trades_after,
+    gap_labels,
     halt_labels,
+    hours_label,
     jump_labels,
+    off_market_labels,
     sort_labels,
     split_labels,
 )
-from tickerlake.sources.simulator.plan import (
-    SESSION_MINUTES,
-    UNITS_PER_DOLLAR,
-    MarketOptions,
-    Session,
-)
+from tickerlake.sources.simulator.plan import UNIT_PRICE, UNITS_PER_DOLLAR, MarketOptions, Session
 
 _BLOCK_TRADES: Final = 65_536
 """Trades that are generated at once: trades throughput against memory."""
 
 _OVERNIGHT_SIGMAS: Final = 0.5
 """Standard deviation of the overnight gap, in those of a day's return."""
+
+_EXTENDED_OVERNIGHT_SIGMAS: Final = 0.35
+"""The same between after-hours and pre-market trading, which have the rest."""
 
 _MEAN_REVERSION_DIVISOR: Final = 200
 """Each night a price returns by 1/200 to its base, so that it stays in range over years."""
@@ -52,8 +54,6 @@ _SERIES_TERMS: Final = 10
 
 _MAX_REDRAWS: Final = 2
 """Attempts to find another symbol for a trade of a halted one; then it goes to one that is never halted."""
-
-_VARIANCE_SUM: Final = sum(plan.VARIANCE_WEIGHTS)
 
 # positions of the bits of a trade's draw; the lowest bits choose the symbol
 _STEP_BIT, _SIZE_BIT, _SIDE_BIT, _DELAY_BIT = SYMBOL_BITS, 36, 52, 53
@@ -81,39 +81,77 @@ class PriceWalk:
         self._level = pl.zeros(options.symbols, dtype=pl.Int64, eager=True)
         # a separate series: `scatter` writes in place
         self._sequence = pl.zeros(options.symbols, dtype=pl.Int64, eager=True)
+        self._opening_level = self._level.clone()
+        self._size_factor = pl.ones(options.symbols, dtype=pl.Float64, eager=True)
+        self._surge = self._size_factor.clone()
         self._slots = symbols.select(pl.col("number").repeat_by("slots").explode()).to_series()
         self._pending_splits: dict[int, str] = {}
+        self._pending_gaps: dict[int, float] = {}
 
     def simulate_day(self, session: Session) -> Iterator[tuple[pl.DataFrame, list[Label]]]:
         """Yield the trades of the next day in blocks, by time, and the labels of each.
 
-        Columns: ``number`` of the symbol, ``sequence``, ``ts_event_ns``, ``units`` (the price), ``drawn``.
+        Columns: ``number`` of the symbol, ``sequence``, ``ts_event_ns``, ``units`` (the price), ``drawn``; of
+        a market also ``shares`` and ``conditions``.
         """
         if session.day:
             self._apply_overnight(session)
         opening, first = self._sequence.clone(), session.first_trade
+        self._opening_level = self._level.clone()
         jumps, halts = plan.jumps(self.options, session), plan.halts(self.options, session)
+        reversals: dict[int, int] = {}
         for begin, end in _minute_blocks(session.counts):
             minutes = _minute_table(session, begin, end)
-            trades = self._trades(minutes, session.open_ns, first, _halted_minutes(halts))
+            trades = self._trades(minutes, session, first, _halted_minutes(halts, session))
             first += trades.height
-            open_ns, end_ns = session.open_ns, session.open_ns + end * MINUTE_NS
-            jump_trades, pending = first_trades_after(jumps.filter(pl.col("ts_ns") < end_ns), trades)
-            jump_trades = self._with_jump_sizes(jump_trades, opening)
+            end_ns = session.start_ns + end * MINUTE_NS
+            jump_trades, pending = first_trades_after(
+                jumps.filter(pl.col("ts_ns") < end_ns), self._on_market(trades.with_row_index("at"))
+            )
+            jump_trades = self._with_jump_sizes(jump_trades, session, opening, reversals)
             jumps = pl.concat([pending, jumps.filter(pl.col("ts_ns") >= end_ns)])
             started_halts = halts.filter(pl.col("first").is_between(begin, end, closed="left"))
+            regular = self._on_market(trades).filter(pl.col("minute") >= session.shape.open)
             labels = [
                 *jump_labels(jump_trades, self.symbols),
                 *split_labels(trades, self._pending_splits, self.symbols),
-                *halt_labels(started_halts, open_ns, MINUTE_NS, self.symbols),
+                *gap_labels(regular, self._pending_gaps, self.symbols),
+                *halt_labels(started_halts, session.start_ns, MINUTE_NS, self.symbols),
             ]
-            yield self._with_prices(trades, jump_trades), sort_labels(labels)
+            trades = self._with_prices(trades, session, jump_trades)
+            if self.options.market:
+                labels += [*self._print_labels(trades), *self._hours_labels(session, begin, end)]
+            yield trades, sort_labels(labels)
+
+    def _on_market(self, trades: pl.DataFrame) -> pl.DataFrame:
+        """Return the trades at the market's price of their time."""
+        return trades.filter(~prints.is_off_market()) if self.options.market else trades
+
+    def _print_labels(self, trades: pl.DataFrame) -> list[Label]:
+        """Return the labels of auctions and of prints off the market."""
+        auctions = {"opening_auction": prints.Kind.OPENING, "closing_auction": prints.Kind.CLOSING}
+        labels = off_market_labels(trades.filter(prints.is_off_market()), self.symbols)
+        for name, kind in auctions.items():
+            found = trades.filter(pl.col("kind") == int(kind))
+            labels += auction_labels(name, found, self.symbols, UNIT_PRICE)
+        return labels
+
+    def _hours_labels(self, session: Session, begin: int, end: int) -> list[Label]:
+        """Return the labels of the session and the lunch break that begin in these minutes."""
+        shape = session.shape
+        spans = {"session": (shape.open, shape.close), "break": (shape.break_start, shape.break_end)}
+        return [
+            hours_label(kind, self.options.market, *(session.start_ns + at * MINUTE_NS for at in span))
+            for kind, span in spans.items()
+            if begin <= span[0] < end and span[1]
+        ]
 
     def _apply_overnight(self, session: Session) -> None:
         """Apply the overnight gap of every price, and splits."""
         stream = self.options.stream(plan.NIGHTS, session.day)
         drawn = draw_bits(stream, self.symbols.get_column("number"))
-        gap = pl.select(_normal_quantile(pl.lit(drawn), 0) * pl.lit(self._sigma) * _OVERNIGHT_SIGMAS)
+        sigmas = _EXTENDED_OVERNIGHT_SIGMAS if self.options.extended else _OVERNIGHT_SIGMAS
+        gap = pl.select(_normal_quantile(pl.lit(drawn), 0) * pl.lit(self._sigma) * sigmas)
         # the reversion to the first price keeps a walk of years in range
         self._level = (
             self._level
@@ -125,10 +163,23 @@ class PriceWalk:
             # before its first trade since the last split, two splits could not be told apart
             if number not in self._pending_splits:
                 self._base = self._base.scatter(number, self._base[number] * old / new)
+                # the same money buys more of the new shares
+                self._size_factor = self._size_factor.scatter(number, self._size_factor[number] * new / old)
                 self._pending_splits[number] = f"{new}:{old}"
+        self._apply_gaps(session)
+
+    def _apply_gaps(self, session: Session) -> None:
+        """Apply the gaps by news, which also bring volume for a day."""
+        self._surge = pl.ones(self.options.symbols, dtype=pl.Float64, eager=True)
+        for number, gap, surge in plan.gaps(self.options, session).iter_rows():
+            # news on the day of a split, or before the first trade since other news, could not be told apart
+            if number not in self._pending_splits and number not in self._pending_gaps:
+                self._level = self._level.scatter(number, self._level[number] + round(gap * LEVEL_SCALE))
+                self._surge = self._surge.scatter(number, surge)
+                self._pending_gaps[number] = gap
 
     def _trades(
-        self, minutes: pl.DataFrame, open_ns: int, first: int, halted_minutes: pl.Series
+        self, minutes: pl.DataFrame, session: Session, first: int, halted_minutes: pl.Series
     ) -> pl.DataFrame:
         """Return the trades of some minutes, without prices."""
         trades = minutes.select(pl.all().repeat_by("count").explode(empty_as_null=False))
@@ -137,9 +188,14 @@ class PriceWalk:
         trades = trades.with_columns(
             drawn.alias("drawn"),
             self._draw_symbols(drawn).alias("number"),
-            trade_times(self.options, open_ns, trades["minute"], n).alias("ts_event_ns"),
+            *prints.trade_times(self.options, session, trades["minute"], n).get_columns(),
         )
-        trades = self._reassign_halted_trades(trades, n, halted_minutes)
+        trades = self._reassign_halted_trades(trades, session, n, halted_minutes)
+        if session.auction_prints:
+            trades = trades.with_columns(number=pl.coalesce("auction", "number"))
+        if self.options.market:
+            trades = trades.with_columns(extra=prints.draw_prints(self.options, n))
+            trades = prints.with_kinds(trades, self.options, session)
         before = pl.lit(self._sequence).gather("number")
         return trades.with_columns(sequence=before + 1 + pl.int_range(pl.len()).over("number"))
 
@@ -147,12 +203,12 @@ class PriceWalk:
         return self._slots.gather(drawn % (1 << SYMBOL_BITS))
 
     def _reassign_halted_trades(
-        self, trades: pl.DataFrame, n: pl.Series, halted_minutes: pl.Series
+        self, trades: pl.DataFrame, session: Session, n: pl.Series, halted_minutes: pl.Series
     ) -> pl.DataFrame:
         """Reassign the trades of halted symbols to other symbols."""
         if halted_minutes.is_empty():
             return trades
-        cell = pl.col("number").cast(pl.Int64) * SESSION_MINUTES + pl.col("minute")
+        cell = pl.col("number").cast(pl.Int64) * session.shape.minutes + pl.col("minute")
         halted = cell.is_in(halted_minutes.implode())
         redrawn = [
             pl.lit(self._draw_symbols(draw_bits(self.options.stream(plan.REDRAWS, attempt), n)))
@@ -162,14 +218,31 @@ class PriceWalk:
             trades = trades.with_columns(number=pl.when(halted).then(other).otherwise("number"))
         return trades
 
-    def _with_jump_sizes(self, jump_trades: pl.DataFrame, opening: pl.Series) -> pl.DataFrame:
-        """Add the change of the level; a jump that the overnight gap would hide does not happen."""
+    def _with_jump_sizes(
+        self, jump_trades: pl.DataFrame, session: Session, opening: pl.Series, reversals: dict[int, int]
+    ) -> pl.DataFrame:
+        """Add the change of the level; a jump that a gap or an auction would hide does not happen.
+
+        ``reversals`` are the changes by the first jumps of pairs that have happened, by pair.
+        """
         sigma = pl.lit(self._sigma).gather("number") * pl.col("spread_minute")
         step = pl.lit(self._step).gather("number") * pl.col("spread")
         visible = jump_trades.filter(pl.col("sequence") > pl.lit(opening).gather("number") + 1)
-        return visible.with_columns(jump=_to_level(pl.col("sigmas") * pl.max_horizontal(sigma, step)))
+        if self.options.market:
+            part = session.shape.part((pl.col("ts_ns") - session.start_ns) // MINUTE_NS)
+            visible = visible.filter((pl.col("part") == part) & (pl.col("kind") == int(prints.Kind.TRADE)))
+        sized = visible.with_columns(jump=_to_level(pl.col("sigmas") * pl.max_horizontal(sigma, step)))
+        if not self.options.reversals or sized.is_empty():
+            return sized
+        pairs = sized.filter(pl.col("pair") > 0).select("pair", "jump")
+        reversals |= dict(pairs.iter_rows())
+        back = (
+            pl.col("pair").neg().replace_strict({0: None, **reversals}, default=None, return_dtype=pl.Int64)
+        )
+        jump = pl.when(pl.col("pair") < 0).then(-back).otherwise("jump")
+        return sized.with_columns(jump=jump).drop_nulls("jump")
 
-    def _with_prices(self, trades: pl.DataFrame, jump_trades: pl.DataFrame) -> pl.DataFrame:
+    def _with_prices(self, trades: pl.DataFrame, session: Session, jump_trades: pl.DataFrame) -> pl.DataFrame:
         """Return the trades with prices, and set every symbol to its last trade."""
         step = _normal_quantile(pl.col("drawn"), _STEP_BIT) * pl.lit(self._step).gather("number")
         trades = trades.with_columns(step=_to_level(step * pl.col("spread")))
@@ -178,19 +251,30 @@ class PriceWalk:
             trades = trades.with_columns(trades.get_column("step").scatter(jump_trades["at"], jumps))
         start = pl.lit(self._level).gather("number")
         trades = trades.with_columns(level=start + pl.col("step").cum_sum().over("number"))
-        raw = _to_units(self._base.gather(trades["number"]), trades["level"])
-        trades = trades.with_columns(raw.alias("raw")).with_columns(units=_round_to_tick())
         last = trades.select("number", "level", "sequence").unique("number", keep="last")
         self._level = self._level.scatter(last["number"], last["level"])
         self._sequence = self._sequence.scatter(last["number"], last["sequence"])
-        return trades.select("number", "sequence", "ts_event_ns", "units", "drawn")
+        columns = ["number", "sequence", "ts_event_ns", "units", "drawn"]
+        if self.options.market:
+            trades = self._with_prints(trades, session)
+            columns += ["shares", "conditions", "kind", "offset"]
+        raw = _to_units(self._base.gather(trades["number"]), trades["level"])
+        trades = trades.with_columns(raw.alias("raw")).with_columns(units=_round_to_tick())
+        return trades.select(columns)
 
-
-def trade_times(options: MarketOptions, open_ns: int, minute: pl.Series, n: pl.Series) -> pl.Series:
-    """Return the sorted times of the trades of some minutes; ``n`` counts from the market's first trade."""
-    offset = (draw_bits(options.stream(plan.TIMES), n) % MINUTE_NS).cast(pl.Int64)
-    # trades have no other attribute yet, so that the times can be sorted alone
-    return (minute * MINUTE_NS + offset + open_ns).sort()
+    def _with_prints(self, trades: pl.DataFrame, session: Session) -> pl.DataFrame:
+        """Move the levels of prints that are off the market or outside the session; add sizes, conditions."""
+        sigma, opening = (pl.lit(each).gather("number") for each in (self._sigma, self._opening_level))
+        factor = pl.lit(self._size_factor * self._surge).gather("number")
+        slots = pl.lit(self.symbols.get_column("slots")).gather("number")
+        offset = prints.price_offset(session, sigma, opening, is_buy(pl.col("drawn")))
+        return (
+            trades.with_columns(
+                offset=offset, shares=prints.shares(session, trade_size(pl.col("drawn")), slots, factor)
+            )
+            .with_columns(pl.col("level") + pl.col("offset"))
+            .with_columns(conditions=prints.sale_conditions(self.options, session))
+        )
 
 
 def trade_size(drawn: pl.Expr) -> pl.Expr:
@@ -221,7 +305,8 @@ def _minute_blocks(counts: list[int]) -> Iterator[tuple[int, int]]:
 def _minute_table(session: Session, begin: int, end: int) -> pl.DataFrame:
     """Return minutes, their trades, and the fractions of a day's sigma of a minute and of its trades."""
     counts = session.counts[begin:end]
-    shares = [variance / _VARIANCE_SUM for variance in plan.VARIANCE_WEIGHTS[begin:end]]
+    total = session.shape.session_variance
+    shares = [variance / total for variance in session.shape.variance[begin:end]]
     return pl.DataFrame(
         {
             "minute": pl.int_range(begin, end, eager=True),
@@ -232,9 +317,9 @@ def _minute_table(session: Session, begin: int, end: int) -> pl.DataFrame:
     )
 
 
-def _halted_minutes(halts: pl.DataFrame) -> pl.Series:
+def _halted_minutes(halts: pl.DataFrame, session: Session) -> pl.Series:
     """Return the minutes in which symbols are halted, each as one number."""
-    start = pl.col("number").cast(pl.Int64) * SESSION_MINUTES
+    start = pl.col("number").cast(pl.Int64) * session.shape.minutes
     return halts.select(
         pl.int_ranges(start + pl.col("first"), start + pl.col("last") + 1).explode()
     ).to_series()
