@@ -4,7 +4,7 @@ The file is read in these passes:
 
 1. the first lines (`read_head`): compression, encoding, delimiter, header, columns;
 2. the whole file (`scan_file`): order, dates, decimal separator, digest, positions of the chunks; again from
-   the start if it turns out not to be UTF-8, or to have fractions of seconds;
+   the start if it turns out not to be UTF-8, to have fractions of seconds, or values in empty columns;
 3. the first chunk, for some decisions: a column of intervals, the price scale, and whether any row becomes
    a record (more chunks until one does);
 4. the whole file (`CsvSource.batches`), on every call. A file that is newest first is read backward, after a
@@ -399,7 +399,7 @@ def _check_has_records(scan: FileScan, parser: Parser) -> None:
         if rows.select(IS_RECORD.any()).item():
             return
         rejects += extract_rejects(rows.head(_PROBE_ROWS))
-        if len(rejects) >= _PROBE_ROWS:
+        if len(rejects) >= _PROBE_ROWS and chunk.first_line + chunk.lines > scan.head.later_line:
             break
     example = (
         f", such as line {rejects[0].line} ({rejects[0].reason}): {rejects[0].raw[:80]!r}" if rejects else ""

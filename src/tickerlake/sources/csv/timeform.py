@@ -118,6 +118,8 @@ class TimeFormat:
         True to read date and time as written, whatever offset follows.
     year_offset
         Added to the year: 1911 for the calendar of Taiwan.
+    any_century
+        True to read years of two digits whose century is not clear as well.
     """
 
     format: str
@@ -127,6 +129,7 @@ class TimeFormat:
     has_weekdays: bool = False
     ignore_offset: bool = False
     year_offset: int = 0
+    any_century: bool = False
 
     @property
     def is_epoch(self) -> bool:
@@ -278,9 +281,14 @@ class TimeFormat:
             return pl.when(text.str.contains(_QUARTER_PATTERN)).then(first)
         if self.period:
             month = (text + " 1").str.to_date(f"{self.format} %d", strict=False)
-            is_clear = month.dt.year() < 2000 + FIRST_UNCLEAR_YEAR
-            return pl.when(is_clear).then(month) if "%y" in self.format else month
-        return text.str.to_date(self.format, strict=False)
+            return self._with_clear_century(month)
+        return self._with_clear_century(text.str.to_date(self.format, strict=False))
+
+    def _with_clear_century(self, moment: pl.Expr) -> pl.Expr:
+        """Return dates or times; null where a year of two digits may be in another century."""
+        if "%y" not in self.format or self.any_century:
+            return moment
+        return pl.when(moment.dt.year() < 2000 + FIRST_UNCLEAR_YEAR).then(moment)
 
     def _epoch_to_ns(self, text: pl.Expr) -> pl.Expr:
         if self.format == "epoch:mixed":
@@ -302,8 +310,10 @@ class TimeFormat:
 
     def _to_datetime(self, text: pl.Expr, unit: Literal["us", "ns"]) -> pl.Expr:
         if self.zone == "offset" and not self.ignore_offset:
-            return text.str.to_datetime(self.format, time_unit=unit, strict=False, time_zone="UTC")
-        return self._to_utc(text.str.to_datetime(self.format, time_unit=unit, strict=False))
+            instant = text.str.to_datetime(self.format, time_unit=unit, strict=False, time_zone="UTC")
+            return self._with_clear_century(instant)
+        local = text.str.to_datetime(self.format, time_unit=unit, strict=False)
+        return self._to_utc(self._with_clear_century(local))
 
     def _to_utc(self, naive: pl.Expr) -> pl.Expr:
         """Return local times of the zone as UTC; null where its clocks skip or repeat them."""

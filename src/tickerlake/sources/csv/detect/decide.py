@@ -10,7 +10,9 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from tickerlake import clock
 from tickerlake.errors import DataError
+from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import is_symbol, normalize_symbol, slug
 from tickerlake.model.interval import DAILY_OR_LONGER
 from tickerlake.sources.csv.detect.columns.symbol_column import is_vague_symbol_name
@@ -34,6 +36,12 @@ from tickerlake.sources.csv.zones import zone_from_file_name, zone_from_symbols
 
 _MAX_EXTRA_UNPARSED_SHARE: Final = 0.05
 """How many more dates a format may leave unread than the best one: typing errors do not settle the order."""
+
+_MAX_AHEAD_NS: Final = 366 * DAY_NS
+"""Prices are not from the future; the clock of this machine may be wrong."""
+
+_MIN_UNCLEAR_YEARS: Final = 3
+"""One or two such years are typing errors: these rows are rejected."""
 
 _MIN_UNPARSED_DATES: Final = 5
 _MAX_UNPARSED_SHARE: Final = 0.25
@@ -65,9 +73,34 @@ def choose_date_format(scan: FileScan, options: Options) -> Decision[DateEvidenc
     Raises
     ------
     DataError
-        If more than one way is possible, or each contradicts some rows.
+        If more than one way is possible, or each contradicts some rows; or if years of two digits may be of
+        another century.
     """
     name = scan.head.text_file.file_name
+    chosen = _choose_date_format(scan, options, name)
+    _check_century(chosen.value, name, is_requested=options.date_format is not None)
+    return chosen
+
+
+def _check_century(chosen: DateEvidence, name: str, *, is_requested: bool) -> None:
+    """Raise an error if years of two digits are those of the future, or would be, on several rows.
+
+    A future before 2040 is accepted if the user specifies the format.
+    """
+    if "%y" not in chosen.time_format.format:
+        return
+    latest = chosen.order.last_ns
+    is_future = not is_requested and latest is not None and latest > clock.now_ns() + _MAX_AHEAD_NS
+    if is_future or chosen.unclear_century_rows >= _MIN_UNCLEAR_YEARS:
+        what = f"they would end on {_format_day(latest)}" if is_future else "some would be from 2040 on"
+        raise DataError(
+            f"{name}: the century of its dates is not clear: read as {chosen.time_format.name}, {what}.",
+            "Write the years with four digits, such as 1958-01-31. If they are not the years: "
+            "--date-format DD-MM-YY",
+        )
+
+
+def _choose_date_format(scan: FileScan, options: Options, name: str) -> Decision[DateEvidence]:
     if not scan.evidence:
         dialect = scan.head.dialect
         where = (
@@ -81,6 +114,8 @@ def choose_date_format(scan: FileScan, options: Options) -> Decision[DateEvidenc
         )
     readable = [e for e in scan.evidence if e.order.rows]
     if not readable:
+        for each in scan.evidence:
+            _check_century(each, name, is_requested=options.date_format is not None)
         raise DataError(f"{name}: no date can be read.", "Specify the format: --date-format DD-MM-YYYY")
     if options.date_format is not None:
         return Decision(_match_requested_format(readable, name), "--date-format")

@@ -69,6 +69,14 @@ class FileHead:
         Symbols as written to the symbols to use instead.
     has_apostrophes
         True if symbols have an apostrophe before them, which is not part of them.
+    later_lines
+        Lines behind the first ones that have values in columns that are empty in those.
+    later_blocks
+        How many times such lines were added.
+    later_line
+        The line number of the last ones.
+    later_warnings
+        What is said of them.
     """
 
     text_file: TextFile
@@ -79,6 +87,19 @@ class FileHead:
     first_rows: pl.DataFrame = field(default_factory=pl.DataFrame, compare=False, repr=False)
     symbol_map: Mapping[str, str] = field(default_factory=dict)
     has_apostrophes: bool = False
+    later_lines: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    later_blocks: int = 0
+    later_line: int = 0
+    later_warnings: tuple[str, ...] = ()
+
+    def with_later(self, blocks: int, line: int, warnings: tuple[str, ...]) -> "FileHead":
+        """Return the head with what is known of later lines."""
+        return replace(self, later_blocks=blocks, later_line=line, later_warnings=warnings)
+
+    def without_empty_column(self, column: int) -> "FileHead":
+        """Return the head without a column among those that are watched because they are empty at first."""
+        remaining = self.dialect.empty_columns - {column}
+        return replace(self, dialect=replace(self.dialect, empty_columns=remaining))
 
     def read_rows(
         self, chunk: Chunk, columns: list[str] | None = None, number_columns: Sequence[str] = ()
@@ -151,8 +172,25 @@ def _format_clock(milliseconds: pl.Expr) -> pl.Expr:
     return pl.when(ns.is_between(0, DAY_NS - 1)).then(ns).cast(pl.Time).dt.to_string("%H:%M:%S%.9f")
 
 
-def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_BYTES) -> FileHead:
+def read_head(
+    file: Traversable,
+    options: Options,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+    later_lines: Sequence[str] = (),
+) -> FileHead:
     """Detect compression, encoding, delimiter, header, and the roles of the columns.
+
+    Parameters
+    ----------
+    file
+        The file.
+    options
+        What the user specifies about it.
+    chunk_bytes
+        The number of bytes to read at once.
+    later_lines
+        Lines behind the first ones from which the columns are detected as well.
 
     Raises
     ------
@@ -163,6 +201,7 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
     signature = stat_signature(file)
     text_file, data = detect_text_file(file, count_names, chunk_bytes=chunk_bytes)
     lines = [line.decode("utf-8", "replace") for line in data.split(b"\n", HEAD_LINES)[:HEAD_LINES]]
+    lines += later_lines
     path = file.absolute().parts if isinstance(file, Path) else (text_file.file_name,)
     lean = None
     if options.columns is None:
@@ -183,7 +222,9 @@ def read_head(file: Traversable, options: Options, *, chunk_bytes: int = CHUNK_B
         dialect = replace(dialect, layout=replace(dialect.layout, vendor_layout=lean.layout))
     if dialect.layout.panels:
         dialect = _map_panels(dialect, options.symbol_map)
-    head = FileHead(text_file, dialect, signature, symbol_map=options.symbol_map)
+    head = FileHead(
+        text_file, dialect, signature, symbol_map=options.symbol_map, later_lines=tuple(later_lines)
+    )
     layout = dialect.layout
     date = NO_DATE
     if not {"time", "year"} & set(layout.roles):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -13,6 +13,7 @@ from tickerlake.sources.csv.chunks import Chunk, Extent, Meter, is_utf8
 from tickerlake.sources.csv.code_pages import detect_code_page, non_ascii_lines
 from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, Layout
 from tickerlake.sources.csv.detect.head import FileHead
+from tickerlake.sources.csv.detect.late_columns import LateColumnWatch, LateRows, read_head_again
 from tickerlake.sources.csv.detect.lines.broken_cell_watch import BrokenCells, BrokenCellWatch
 from tickerlake.sources.csv.detect.lines.dialect import count_names
 from tickerlake.sources.csv.detect.lines.header_watch import HeaderWatch
@@ -59,6 +60,8 @@ class DateEvidence:
         Numbers since 1970 with the length of another unit.
     early_rows
         Numbers since 1970 that are times before 1973, or have no unit's length.
+    unclear_century_rows
+        Dates whose year of two digits may be in another century; they are among those that cannot be read.
     """
 
     time_format: TimeFormat
@@ -69,6 +72,7 @@ class DateEvidence:
     date_duplicates: set[int] = field(default_factory=set)
     other_unit_rows: int = 0
     early_rows: int = 0
+    unclear_century_rows: int = 0
 
     @property
     def has_mixed_units(self) -> bool:
@@ -114,6 +118,15 @@ class FileScan:
     zones: frozenset[str] = frozenset()
 
 
+class _ReadChunk(NamedTuple):
+    """The rows of a chunk, the lines that may be headers, and what is new in it."""
+
+    rows: ChunkRows
+    candidates: pl.DataFrame
+    broken: BrokenCells
+    late: LateRows | None
+
+
 def scan_file(
     head: FileHead,
     options: Options,
@@ -125,8 +138,8 @@ def scan_file(
 ) -> FileScan:
     """Read the whole file: its order, the evidence for each way to read its dates, and its digest.
 
-    The pass starts again if a byte is not UTF-8, if a later row has fractions of a second, or if numbers
-    since 1970 have several units.
+    The pass starts again if a byte is not UTF-8, if a later row has fractions of a second, if numbers since
+    1970 have several units, or if a column is filled that is empty in the first rows.
 
     Parameters
     ----------
@@ -166,19 +179,28 @@ def scan_file(
     separators = _DecimalSeparatorDetector(head)
     headers = HeaderWatch(head.text_file.file_name, head.dialect)
     broken_cells = BrokenCellWatch(head.text_file.file_name, head.dialect)
+    late_columns = LateColumnWatch(head)
     volumes = _volume_columns(layout)
-    used = {*roles, *layout.date_duplicates, *layout.passed_over, *volumes, *headers.columns}
+    used = {
+        *roles,
+        *layout.date_duplicates,
+        *layout.passed_over,
+        *volumes,
+        *headers.columns,
+        *late_columns.columns,
+    }
     columns = None if separators.is_ambiguous else [f"c{i}" for i in sorted(used)]
     with_values: set[int] = set()
     panels = max(1, len(layout.panels))
     passed_over: dict[int, set[str]] = {column: set() for column in layout.passed_over}
     zones: set[str] = set()
 
-    def read_chunk(chunk: Chunk) -> tuple[Chunk, tuple[ChunkRows, pl.DataFrame, BrokenCells] | None]:
+    def read_chunk(chunk: Chunk) -> tuple[Chunk, _ReadChunk | None]:
         if head.text_file.encoding == "utf-8" and not is_utf8(chunk.data):
             return chunk, None
         rows = head.read_rows(chunk, columns)
-        return chunk, (rows, headers.candidates(rows), broken_cells.find(rows))
+        late = late_columns.find(rows, head.time_expr())
+        return chunk, _ReadChunk(rows, headers.candidates(rows), broken_cells.find(rows), late)
 
     for chunk, read in parallel_map(prefetch(head.text_file.chunks(meter=meter)), read_chunk):
         if read is None:
@@ -189,7 +211,9 @@ def scan_file(
                 digest=digest,
                 on_bytes=on_bytes,
             )
-        rows, candidates, broken = read
+        rows, candidates, broken, late = read
+        if late is not None:
+            return scan_file(read_head_again(head, options, late), options, digest=digest, on_bytes=on_bytes)
         on_bytes(meter.size)
         if "zone" in layout.roles:
             zones.update(_find_zones(head, rows))
@@ -240,7 +264,7 @@ def scan_file(
         separators.resolve(),
         frozenset(with_values),
         passed_over,
-        broken_cells.warnings,
+        (*head.later_warnings, *broken_cells.warnings),
         frozenset(zones),
     )
 
@@ -360,6 +384,10 @@ def _update_evidence(candidates: list[DateEvidence], rows: pl.DataFrame, head: F
             evidence.unparsed_rows += unparsed - int((rows["time"].str.strip_chars(" -") == "").sum())
             texts = rows["time"].filter(ts["ts"].is_null())
             evidence.has_fractions = evidence.has_fractions or bool(texts.str.contains(r":\d\d[.,]\d").any())
+            if "%y" in evidence.time_format.format:
+                any_century = replace(evidence.time_format, any_century=True)
+                read = texts.to_frame("t").select(head.timestamp_ns(any_century, pl.col("t")).is_not_null())
+                evidence.unclear_century_rows += int(read.to_series().sum())
             ts = ts.drop_nulls("ts")
         _count_epochs(evidence, rows["time"], times[f"t{i}"])
         evidence.order.add(ts)

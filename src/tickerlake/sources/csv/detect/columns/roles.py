@@ -58,6 +58,7 @@ from tickerlake.sources.csv.zones import zone_from_header
 _MIN_CONSTANT_ROWS: Final = 5
 """On fewer rows a column may have one value by chance."""
 
+_MAX_SHOWN_SYMBOLS: Final = 5
 _MAX_TIMES_PER_DATE: Final = 1.2
 """Up to this many different times per date, a column of times only repeats the date."""
 
@@ -458,6 +459,7 @@ def _detect_panels(names: Sequence[str], columns: Sequence[ColumnSample], symbol
     shared = [i for i, symbol in enumerate(symbols) if not symbol]
     panels: dict[str, dict[str, int]] = {}
     base: Layout | None = None
+    incomplete: list[str] = []
     for symbol in dict.fromkeys(filter(None, symbols)):
         among = [*shared, *(i for i, each in enumerate(symbols) if each == symbol)]
         # empty columns, as of a symbol that is not listed yet, have the role of their name
@@ -468,6 +470,8 @@ def _detect_panels(names: Sequence[str], columns: Sequence[ColumnSample], symbol
             base = base or Layout(
                 BAR, tuple(names), {r: i for r, i in roles.items() if i in shared}, reasons=layout.reasons
             )
+        elif any(columns[i].is_price_like and set(PRICES) & set(role_ranks(names[i])) for i in among):
+            incomplete.append(symbol)
     if base is None:
         return Layout("", tuple(names), {})
     shared_roles = {role: i for role, i in base.roles.items() if role != "symbol"}
@@ -475,4 +479,23 @@ def _detect_panels(names: Sequence[str], columns: Sequence[ColumnSample], symbol
         # `AAPL.Time`
         (roles,) = panels.values()
         shared_roles |= {role: roles.pop(role) for role in ("time", "clock") if role in roles}
-    return Layout(BAR, tuple(names), shared_roles, {}, panels, reasons=base.reasons)
+    return Layout(
+        BAR,
+        tuple(names),
+        shared_roles,
+        {},
+        panels,
+        reasons=base.reasons,
+        notes=tuple(filter(None, [_incomplete_note(incomplete)])),
+    )
+
+
+def _incomplete_note(symbols: Sequence[str]) -> str:
+    """Return what is said of the symbols of a wide table that do not have all prices; empty without any."""
+    if not symbols:
+        return ""
+    shown = ", ".join(symbols[:_MAX_SHOWN_SYMBOLS]) + (" …" if len(symbols) > _MAX_SHOWN_SYMBOLS else "")
+    return (
+        f"open, high, low and close are not all there for {shown}: these columns are stored as extra. "
+        "To read closes only, of all symbols: --columns date,AAPL:close,MSFT:close (others empty)"
+    )

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 import polars as pl
@@ -117,6 +118,8 @@ class Dialect:
         The line number of the last row, if another table is below it; else 0.
     short_counts
         Other numbers of cells of rows that lack only their last, optional ones.
+    empty_columns
+        Columns without a role that are empty in the first rows.
     """
 
     delimiter: str
@@ -132,6 +135,7 @@ class Dialect:
     row_prefix: str = ""
     last_line: int = 0
     short_counts: frozenset[int] = frozenset()
+    empty_columns: frozenset[int] = frozenset()
 
     def is_complete(self) -> pl.Expr:
         """Return whether rows have all cells, or lack only their last, optional ones."""
@@ -251,7 +255,23 @@ def _detect_split(
             _detect_dialect(name, lines, split, cells, certain_separators, columns),
             has_trailing_delimiter=dialect.has_trailing_delimiter,
         )
-    return replace(dialect, short_counts=_find_short_counts(split, dialect.layout))
+    return replace(
+        dialect,
+        short_counts=_find_short_counts(split, dialect.layout),
+        empty_columns=_find_empty_columns(dialect, cells),
+    )
+
+
+def _find_empty_columns(dialect: Dialect, cells: Sequence[ColumnSample]) -> frozenset[int]:
+    """Return the columns without a role that may get one by later values."""
+    layout = dialect.layout
+    used = {*layout.date_duplicates, *layout.passed_over, *chain(*layout.columns_by_role().values())}
+    are_named = any(layout.names)
+    return frozenset(
+        i
+        for i, each in enumerate(cells)
+        if i not in used and not each.non_missing and (layout.names[i] or not are_named)
+    )
 
 
 def _find_short_counts(split: ColumnSplit, layout: Layout) -> frozenset[int]:
