@@ -80,6 +80,7 @@ class TrackSettings(msgspec.Struct, frozen=True):
     rules: str | None = None
     preset: str | None = None
     calendar: str | None = None
+    splits: list[str] | None = None
     state: str | None = None
     grace: str | None = None
     lateness: str | None = None

@@ -53,6 +53,7 @@ def bars(
         "break_end_ns": ones * 0,
         "segment": ones * Segment.REGULAR,
         "first_of_session": np.full(k, minute == 0),
+        "split_factor": np.full(k, np.nan),
     }
     if not 0 <= minute < MINUTES:
         fields["segment"][:] = Segment.PRE_MARKET if minute < 0 else Segment.AFTER_HOURS

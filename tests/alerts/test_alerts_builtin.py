@@ -44,6 +44,7 @@ def daily_sessions(symbols: list[str]) -> Iterator[Bars]:
             segment=np.full_like(start, Segment.REGULAR),
             first_of_session=np.ones(len(frame), dtype=bool),
             first_of_segment=np.ones(len(frame), dtype=bool),
+            split_factor=np.full(len(frame), np.nan),
         )
 
 
@@ -96,7 +97,7 @@ def test_the_evidence_is_in_the_message(default_alerts: list[Alert]) -> None:
         "AAPL fell 47.3% at the open: 28.19 from 53.50 (2000-09-28), volume 132.5 M, 22 × usual"
     )
     assert lines["MSFT", date(2003, 2, 18)] == (
-        "MSFT fell 49.0% at the open: 24.62 from 48.30 (2003-02-14), volume 28.7 M, 0.7 × usual"
+        "MSFT fell 49.0% at the open: 24.62 from 48.30 (2003-02-14), volume 28.7 M, 0.3 × usual"
         "; looks like a 2:1 split, not a crash"
     )
 

@@ -50,8 +50,10 @@ def open_day(
 @pytest.mark.parametrize(
     ("opened", "volume", "cause", "severity"),
     [
-        (50.0, 2999.0, "probable_split", "warning"),
-        (50.0, 3000.0, "market", "critical"),
+        (50.0, 5999.0, "probable_split", "warning"),
+        (50.0, 6000.0, "market", "critical"),
+        (50.0, 200.0, "probable_split", "warning"),
+        (50.0, 199.0, "market", "critical"),
         (51.2, 1000.0, "probable_split", "warning"),
         (51.3, 1000.0, "market", "critical"),
         (33.3, 1000.0, "probable_split", "warning"),

@@ -138,6 +138,7 @@ def bar(prices: Prices, number: int, which: Ints | None = None, per_session: int
         segment=one * Segment.REGULAR,
         first_of_session=np.full(len(rows), place == 0),
         first_of_segment=np.full(len(rows), place == 0),
+        split_factor=np.full(len(rows), np.nan),
     )
 
 

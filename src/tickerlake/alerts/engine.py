@@ -14,6 +14,7 @@ from tickerlake.alerts.evaluator import DetectionContext, RuleEvaluator
 from tickerlake.alerts.rules.rule import Rule, SessionFilter
 from tickerlake.alerts.splits import SplitDetector
 from tickerlake.analytics.bars import Bars, Flags, Floats, Ints, Segment
+from tickerlake.analytics.known_splits import after_splits
 from tickerlake.analytics.sessions import Hours
 from tickerlake.analytics.state_table import StateTable
 from tickerlake.analytics.types import TRADES, FiredAlert, Instrument
@@ -193,6 +194,8 @@ class AlertEngine:
             return []
         with np.errstate(all="ignore"):
             split_detector = self._split_detectors[interval]
+            if bars.has_splits:
+                self._adjust_for_splits(interval, bars.rows[bars.is_split], bars.split_factor[bars.is_split])
             splits = split_detector.detect(bars)
             fired = self._evaluate(
                 interval, bars, values, DetectionContext(bars.ts_close_ns, detected_ns, splits), ticks=False
@@ -209,8 +212,15 @@ class AlertEngine:
         """
         if interval not in self.tick_intervals or not len(bars):
             return []
-        with np.errstate(all="ignore"):
-            splits = self._split_detectors[interval].detect(bars)
+        split_detector = self._split_detectors[interval]
+        components = [(split_detector.adjust_for_split, list(split_detector.tables().values()))]
+        components += [
+            (evaluator.detector.adjust_for_split, evaluator.detector.tables())
+            for group in self._groups[interval]
+            for _, evaluator in group.evaluators
+        ]
+        with np.errstate(all="ignore"), after_splits(bars, components):
+            splits = split_detector.detect(bars, forming=True)
             return self._evaluate(
                 interval, bars, values, DetectionContext(event_ns, detected_ns, splits), ticks=True
             )
@@ -264,13 +274,19 @@ class AlertEngine:
     def tables(self) -> dict[str, StateTable]:
         """Return all per-instrument state, by names that are the same in every run."""
         tables: dict[str, StateTable] = {}
-        for interval, splits in self._split_detectors.items():
-            tables[f"splits@{interval}:closes"] = splits.closes
-            tables[f"splits@{interval}:volumes"] = splits.volumes
+        for interval, detector in self._split_detectors.items():
+            tables |= {f"splits@{interval}:{name}": table for name, table in detector.tables().items()}
         for group in self._all_groups():
             for _, evaluator in group.evaluators:
                 tables |= evaluator.tables()
         return tables
+
+    def _adjust_for_splits(self, interval: str, rows: Ints, factor: Floats) -> None:
+        """Convert all state to the new shares, also that of rules that do not evaluate these bars."""
+        self._split_detectors[interval].adjust_for_split(rows, factor)
+        for group in self._groups[interval]:
+            for _, evaluator in group.evaluators:
+                evaluator.adjust_for_split(rows, factor)
 
     def _evaluate(
         self,
@@ -352,7 +368,7 @@ class AlertEngine:
             group.add_instruments(self._instruments)
             groups.append(group)
         group.evaluators.append((order, evaluator))
-        for table in (*evaluator.tables().values(), split_detector.closes, split_detector.volumes):
+        for table in (*evaluator.tables().values(), *split_detector.tables().values()):
             table.grow(len(self._instruments))
 
     def _collect_required_indicators(self) -> dict[str, frozenset[str]]:

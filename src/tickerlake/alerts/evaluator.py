@@ -107,6 +107,11 @@ class RuleEvaluator:
         self.lifecycle.hot_table.scatter(rows[unfired], hot[:, unfired])
         return fired
 
+    def adjust_for_split(self, rows: Ints, factor: Floats) -> None:
+        """Convert all state to the new shares; the factor is the new price divided by the old one."""
+        self.detector.adjust_for_split(rows, factor)
+        self.lifecycle.adjust_for_split(rows, factor)
+
     def tables(self) -> dict[str, StateTable]:
         """Return all state; a name changes when the rule can no longer use the state of that name."""
         name = f"{self.rule.id}@{self.interval or 'data'}:{self.rule.state_version:08x}"
@@ -120,12 +125,13 @@ class RuleEvaluator:
     def _update(
         self, bars: Bars, values: Mapping[str, Floats], splits: Mapping[int, SplitCandidate]
     ) -> Reading:
-        if not any(split.is_probable for split in splits.values()):
+        # a rule for all hours has the prices before the open, which are in new shares
+        at, factor = split_factors(splits, include_traded=self.rule.session_filter == "regular")
+        if not len(at):
             return self.detector.update(bars, values)
         # measured from the prices before the split; the state is then converted to the new shares
         reading = self.detector.preview(bars, values)
-        at, factor = split_factors(splits)
-        self.detector.adjust_for_split(bars.rows[at], factor)
+        self.adjust_for_split(bars.rows[at], factor)
         self.detector.update(bars, values)
         return reading
 
@@ -146,7 +152,7 @@ class RuleEvaluator:
         for name, threshold in (("warning", self.rule.warning), ("critical", self.rule.critical)):
             if threshold is not None and size >= threshold:
                 severity = max(severity, SEVERITIES.index(name))
-        return max(0, severity - 1) if split and split.is_probable else severity
+        return max(0, severity - 1) if split and split.certainty == "probable" else severity
 
     def _fired_alert(
         self,
@@ -209,6 +215,7 @@ class RuleEvaluator:
         at, row = transition.position, int(events.rows[transition.position])
         volume = _NAN if bars is None else float(bars.volume[at])
         first = bars is not None and bool(bars.first_of_session[at])
+        usual = volume / self._split_detector.median_volume(row) if first else _NAN
         return Facts(
             symbol=self._instruments[row].symbol,
             kind=self.rule.kind,
@@ -228,7 +235,7 @@ class RuleEvaluator:
             reference_session=value_at(reading.reference_session, at),
             level=self._level,
             split=split,
-            volume_multiple=volume / self._split_detector.median_volume(row) if first else _NAN,
+            volume_multiple=split.volume_ratio if split else usual,
             suppressed_count=transition.suppressed_count,
         )
 
@@ -245,9 +252,6 @@ def _direction(reading: Reading, at: int) -> Direction:
 
 
 def _cause(default_cause: Cause, split: SplitCandidate | None) -> Cause:
-    if split is None:
+    if split is None or split.certainty == "known":
         return default_cause
-    if split.is_probable:
-        return "probable_split"
-    has_volume = split.volume_ratio == split.volume_ratio
-    return default_cause if has_volume else "unknown"
+    return "probable_split" if split.certainty == "probable" else "unknown"

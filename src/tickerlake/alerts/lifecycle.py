@@ -225,6 +225,10 @@ class Lifecycle:
         block[1] = 0.0
         self.hot_table.scatter(rows, block)
 
+    def adjust_for_split(self, rows: Ints, factor: Floats) -> None:
+        """Convert the prices of the last alerts to the new shares."""
+        self.cold_table.rescale(rows, factor, ("price", "reference"), ())
+
     def _transitions(
         self,
         events: Events,

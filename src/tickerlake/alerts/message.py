@@ -167,10 +167,10 @@ def _split_clause(facts: Facts) -> str:
         return ""
     kind = "split" if split.new_shares > split.old_shares else "reverse split"
     name = f"a {split.new_shares}:{split.old_shares} {kind}"
-    if split.is_probable:
+    if split.certainty == "known":
+        return f"; prices are those after {name}"
+    if split.certainty == "probable":
         return f"; looks like {name}, not {'a crash' if split.new_shares > split.old_shares else 'a rally'}"
-    if _is_finite(split.volume_ratio):
-        return f"; not {name}: too much volume"
     return f"; may be {name}: usual volume not known"
 
 

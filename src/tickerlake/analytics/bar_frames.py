@@ -71,7 +71,7 @@ def sort_by_record(bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def to_arrays(bars: pl.DataFrame, instruments: Instruments) -> Bars:
-    """Return bars with boundaries as arrays; ``first_of_…`` are not set yet."""
+    """Return bars with boundaries as arrays; ``first_of_…`` and ``split_factor`` are not set yet."""
     row, session = bars.get_column("row").to_numpy(), bars.get_column("session").to_numpy()
     start_ns, end_ns = bars.get_column("ts_open_ns").to_numpy(), bars.get_column("ts_close_ns").to_numpy()
     hours = instruments.sessions.hours(row, session)
@@ -104,6 +104,7 @@ def to_arrays(bars: pl.DataFrame, instruments: Instruments) -> Bars:
         segment,
         np.zeros(len(row), dtype=np.bool_),
         np.zeros(len(row), dtype=np.bool_),
+        np.full(len(row), np.nan),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,9 +10,8 @@ from tickerlake.analytics.bars import Bars, Floats, Ints, Segment
 from tickerlake.analytics.indicators.indicator import Indicator
 from tickerlake.analytics.indicators.registry import make, outputs_of, parse
 from tickerlake.analytics.instrument_arrays import InstrumentArrays, PerInstrument
+from tickerlake.analytics.known_splits import NO_SESSION, InstrumentSplits, after_splits
 from tickerlake.analytics.state_table import StateTable
-
-_NEVER: Final = int(np.iinfo(np.int64).min)
 
 
 class SeriesArrays(InstrumentArrays):
@@ -28,7 +27,7 @@ class SeriesArrays(InstrumentArrays):
 
     last_session: Ints
     last_segment: Ints
-    initial: ClassVar = {"last_session": _NEVER, "last_segment": _NEVER}
+    initial: ClassVar = {"last_session": NO_SESSION, "last_segment": NO_SESSION}
 
 
 class BarSeries:
@@ -40,10 +39,15 @@ class BarSeries:
         Their interval.
     published, needed
         Indicators in the user's syntax: those whose values are published, and those that the watcher needs.
+    splits
+        The known splits of the instruments.
     """
 
-    def __init__(self, interval: str, published: Sequence[str], needed: Sequence[str] = ()) -> None:
+    def __init__(
+        self, interval: str, published: Sequence[str], needed: Sequence[str], splits: InstrumentSplits
+    ) -> None:
         self.interval = interval
+        self._splits = splits
         self.arrays = SeriesArrays()
         self._indicators: dict[str, Indicator] = {}
         self._outputs: dict[str, tuple[str, ...]] = {}
@@ -83,10 +87,12 @@ class BarSeries:
         return [self.arrays, *self.tables().values()]
 
     def mark_session_starts(self, bars: Bars) -> None:
-        """Set ``first_of_session`` and ``first_of_segment`` of bars, at most one per instrument."""
-        regular = bars.is_regular
+        """Set ``first_of_session``, ``first_of_segment`` and ``split_factor`` of bars."""
+        regular, last_segment = bars.is_regular, self.arrays.last_segment[bars.rows]
         bars.first_of_session[:] = regular & (self.arrays.last_session[bars.rows] != bars.session)
-        bars.first_of_segment[:] = self.arrays.last_segment[bars.rows] != _segment_number(bars)
+        bars.first_of_segment[:] = last_segment != _segment_number(bars)
+        last_session = np.where(last_segment == NO_SESSION, NO_SESSION, last_segment // len(Segment))
+        self._splits.set_factors(bars.split_factor, bars.rows, last_session, bars.session)
 
     def update(self, bars: Bars) -> dict[str, Floats]:
         """Process closed bars, at most one per instrument, and return the indicators' values."""
@@ -94,6 +100,10 @@ class BarSeries:
         regular = bars.is_regular
         self.arrays.last_session[bars.rows[regular]] = bars.session[regular]
         self.arrays.last_segment[bars.rows] = _segment_number(bars)
+        if bars.has_splits:
+            rows, factor = bars.rows[bars.is_split], bars.split_factor[bars.is_split]
+            for indicator in self._indicators.values():
+                indicator.adjust_for_split(rows, factor)
         values: dict[str, Floats] = {}
         for text, indicator in self._indicators.items():
             values.update(zip(self._outputs[text], indicator.update(bars), strict=True))
@@ -102,8 +112,13 @@ class BarSeries:
     def preview(self, bars: Bars, requested: frozenset[str]) -> Mapping[str, Floats]:
         """Return the values of some indicators as if these bars closed now."""
         values: dict[str, Floats] = {}
-        for text, indicator in self._indicators.items():
-            if requested.intersection(self._outputs[text]):
+        used = {
+            text: each
+            for text, each in self._indicators.items()
+            if requested.intersection(self._outputs[text])
+        }
+        with after_splits(bars, [(each.adjust_for_split, [each.table]) for each in used.values()]):
+            for text, indicator in used.items():
                 values.update(zip(self._outputs[text], indicator.preview(bars), strict=True))
         return values
 

@@ -53,6 +53,9 @@ class Bars:
         True for an instrument's first bar of its regular session, whatever traded before the open.
     first_of_segment
         True for an instrument's first bar of a segment of its session.
+    split_factor
+        The new price divided by the old one, for the splits since the instrument's last bar: 1 for none, NaN
+        where the instrument's splits are not known.
     """
 
     rows: Ints
@@ -72,6 +75,7 @@ class Bars:
     segment: Ints
     first_of_session: Flags
     first_of_segment: Flags
+    split_factor: Floats
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -92,6 +96,17 @@ class Bars:
         """True for the first bar before the open and the first of regular hours; after the close, none."""
         follows: Flags = self.first_of_segment & (self.segment != Segment.AFTER_HOURS)
         return follows
+
+    @property
+    def is_split(self) -> Flags:
+        """True for bars at whose start a known split takes effect."""
+        is_split: Flags = (self.split_factor != 1.0) & ~np.isnan(self.split_factor)
+        return is_split
+
+    @property
+    def has_splits(self) -> bool:
+        """True if a known split takes effect in one of the bars."""
+        return bool(np.count_nonzero(self.is_split))
 
     @property
     def first_price(self) -> Floats:

@@ -70,7 +70,7 @@ class Engine:
         watcher: Watcher | None = None,
     ) -> None:
         self.options = options
-        self.instruments = Instruments(sessions_of)
+        self.instruments = Instruments(sessions_of, options.splits)
         self.watcher = watcher
         self.builders = {
             interval: BarBuilder(
@@ -192,7 +192,9 @@ class Engine:
         """Return the closed bars of an interval."""
         if interval not in self.series:
             needed = sorted(self._required_indicators(interval))
-            self.series[interval] = BarSeries(interval, self.options.indicators, needed)
+            self.series[interval] = BarSeries(
+                interval, self.options.indicators, needed, self.instruments.splits
+            )
             self.series[interval].grow(len(self.instruments))
         return self.series[interval]
 

@@ -7,10 +7,12 @@ import numpy as np
 import polars as pl
 
 from tickerlake.analytics.bars import Ints
+from tickerlake.analytics.known_splits import InstrumentSplits
 from tickerlake.analytics.sessions import InstrumentSessions, Sessions
 from tickerlake.analytics.types import EARLIEST_NS, Instrument
 from tickerlake.errors import DataError
 from tickerlake.model.instrument import split_instrument_id
+from tickerlake.model.split import NO_SPLITS, KnownSplits
 
 _INDEX_SCHEMA: Final = pl.Schema(
     [
@@ -31,6 +33,8 @@ class Instruments:
     ----------
     sessions_of
         Returns the sessions of a market by its ISO 10383 code.
+    known_splits
+        Their splits, where they are known.
 
     Attributes
     ----------
@@ -42,10 +46,11 @@ class Instruments:
         A data frame of them, with the columns partition, instrument_id, symbol, row and registered_interval.
     """
 
-    def __init__(self, sessions_of: Callable[[str], Sessions]) -> None:
+    def __init__(self, sessions_of: Callable[[str], Sessions], known_splits: KnownSplits = NO_SPLITS) -> None:
         self.entries: list[Instrument] = []
         self.watermark_ns: Ints = np.empty(0, dtype=np.int64)
         self.sessions = InstrumentSessions(sessions_of)
+        self.splits = InstrumentSplits(known_splits)
         self.index = _INDEX_SCHEMA.to_frame()
 
     def __len__(self) -> int:
@@ -58,6 +63,7 @@ class Instruments:
         new_watermark_ns = np.full(len(instruments), NO_WATERMARK) if watermark_ns is None else watermark_ns
         self.watermark_ns = np.concatenate([self.watermark_ns, new_watermark_ns])
         self.sessions.add(split_instrument_id(each.instrument_id)[1] for each in instruments)
+        self.splits.add((each.instrument_id, each.symbol) for each in instruments)
         rows = [
             (each.partition, each.instrument_id, each.symbol, first + n, each.input_interval)
             for n, each in enumerate(instruments)
@@ -69,6 +75,7 @@ class Instruments:
         retained, watermark_ns = [self.entries[row] for row in rows], self.watermark_ns[rows]
         self.entries, self.watermark_ns = [], self.watermark_ns[:0]
         self.sessions.clear()
+        self.splits.clear()
         self.index = self.index.clear()
         self.add(retained, watermark_ns)
 

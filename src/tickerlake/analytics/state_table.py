@@ -4,7 +4,7 @@ A component is a pure function of one step: it receives the state of some instru
 updates the state in place. Storage, growth and snapshots of the state are the same for all components.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import numpy as np
@@ -83,6 +83,26 @@ class StateTable:
     def scatter(self, rows: Ints, block: Floats) -> None:
         """Write the state of some instruments back."""
         self._block[:, rows] = block
+
+    def rescale(
+        self, rows: Ints, factor: Floats, price_fields: Collection[str], share_fields: Collection[str]
+    ) -> None:
+        """Convert fields to the new shares after splits.
+
+        Parameters
+        ----------
+        rows, factor
+            The instruments, and their new price divided by the old one.
+        price_fields, share_fields
+            Fields that hold prices, and numbers of shares.
+        """
+        block = self.gather(rows)
+        state = self.fields.view(block)
+        for name in state.keys() & set(price_fields):
+            state[name] *= factor
+        for name in state.keys() & set(share_fields):
+            state[name] /= factor
+        self.scatter(rows, block)
 
     def retain(self, rows: Ints) -> None:
         """Keep only these instruments and renumber them in this order."""

@@ -14,6 +14,7 @@ from tickerlake.analytics.sessions import Hours
 from tickerlake.analytics.state_table import StateTable
 from tickerlake.model.alert import Alert
 from tickerlake.model.duration import parse_duration_ns
+from tickerlake.model.split import NO_SPLITS, KnownSplits
 
 TRADES: Final = ""
 """The input interval of an instrument that sends trades; of one that sends bars it is the bars' interval."""
@@ -51,6 +52,8 @@ class EngineOptions:
     day, align
         Which trades a daily bar contains, and what long intraday bars are aligned to: see
         :class:`tickerlake.analytics.bar_times.BarTimes`.
+    splits
+        The splits of the instruments, where they are known.
     """
 
     intervals: tuple[str, ...] = ("1m",)
@@ -62,6 +65,7 @@ class EngineOptions:
     source_tag: str = "track"
     day: Day = "regular"
     align: Alignment = "session"
+    splits: KnownSplits = NO_SPLITS
 
 
 class Instrument(NamedTuple):

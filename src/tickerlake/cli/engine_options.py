@@ -1,6 +1,7 @@
 """Options of bars and indicators that `track` and `rules test` share."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -47,6 +48,16 @@ Lateness = Annotated[
         metavar="DURATION",
         help="How long after closing a bar can still be restated by a late trade; later trades are rejected.",
         rich_help_panel=TIMING,
+    ),
+]
+
+Splits = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Known splits: a CSV file with symbol, date and ratio (4:1), or bars with a column of ratios or "
+        "of adjusted closes; repeatable.",
+        rich_help_panel=BARS,
     ),
 ]
 
@@ -105,6 +116,21 @@ def engine_options(
         day=day,
         align=align,
     )
+
+
+def with_splits(options: "EngineOptions", paths: list[Path] | None) -> "EngineOptions":
+    """Return the options with the splits of files.
+
+    Raises
+    ------
+    UsageError
+        If a file is not valid.
+    """
+    from dataclasses import replace
+
+    from tickerlake.sources.split_file import read_splits
+
+    return replace(options, splits=read_splits(paths)) if paths else options
 
 
 def _parse_duration(text: str, option: str) -> int:

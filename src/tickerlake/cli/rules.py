@@ -29,7 +29,9 @@ from tickerlake.cli.engine_options import (
     DailyBars,
     Grace,
     Lateness,
+    Splits,
     engine_options,
+    with_splits,
 )
 from tickerlake.cli.file_options import with_file_options
 from tickerlake.cli.help import INPUT, OUTPUT, HelpCommand, HelpGroup
@@ -124,6 +126,7 @@ def backtest_command(
     calendar: Calendar = "24/7",
     grace: Grace = GRACE,
     lateness: Lateness = LATENESS,
+    splits: Splits = None,
     examples: Annotated[
         int, typer.Option(min=0, metavar="N", help="Alerts to print per rule.", rich_help_panel=OUTPUT)
     ] = 5,
@@ -153,6 +156,7 @@ def backtest_command(
     tracking_options = engine_options(
         bars, "none", grace, lateness, idle="0s", ahead="1d", group="test", day=day, align=align
     )
+    tracking_options = with_splits(tracking_options, splits)
     engine = AlertEngine(ruleset.rules, tracking_options.intervals)
     status_line, printer, result = StatusLine(), AlertPrinter(json=json), BacktestResult()
     shown: dict[str, int] = {}

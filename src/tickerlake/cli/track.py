@@ -17,7 +17,9 @@ from tickerlake.cli.engine_options import (
     Grace,
     Indicators,
     Lateness,
+    Splits,
     engine_options,
+    with_splits,
 )
 from tickerlake.cli.help import KAFKA, LAKE, OUTPUT, RULES, TIMING
 from tickerlake.cli.options import (
@@ -68,6 +70,7 @@ def track(
         ),
     ] = "default",
     calendar: Calendar = "24/7",
+    splits: Splits = None,
     prefix: Annotated[
         str | None,
         typer.Option(
@@ -135,6 +138,7 @@ def track(
     from tickerlake.pipeline.track import Tracker, TrackOptions
 
     options = engine_options(bars, indicators, grace, lateness, idle, ahead, group, day=day, align=align)
+    options = with_splits(options, splits)
     ruleset = load_rules(rules, preset)
     engine = AlertEngine(ruleset.rules, options.intervals)
     prefix = prefix or topic.partition(".")[0]

@@ -203,15 +203,12 @@ class Detector(ABC):
         rows, factor
             The instruments, and their new price divided by the old one.
         """
-        for table in (self.table, self.history):
-            if table is not None:
-                block = table.gather(rows)
-                state = table.fields.view(block)
-                for name in state.keys() & set(self.price_fields):
-                    state[name] *= factor
-                for name in state.keys() & set(self.share_fields):
-                    state[name] /= factor
-                table.scatter(rows, block)
+        for table in self.tables():
+            table.rescale(rows, factor, self.price_fields, self.share_fields)
+
+    def tables(self) -> list[StateTable]:
+        """Return the state, and the history if there is one."""
+        return [self.table] if self.history is None else [self.table, self.history]
 
     def _roll_over(self, block: Floats, bars: Bars, *, save: bool) -> None:
         if self.history is None:

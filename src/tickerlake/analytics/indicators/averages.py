@@ -15,6 +15,7 @@ class SMA(Indicator):
 
     parameters: ClassVar = {"timeperiod": 30}
     minimums: ClassVar = {"timeperiod": 1}
+    price_fields: ClassVar = ("closes",)
 
     def fields(self) -> Fields:
         """Return the last n closes."""
@@ -35,6 +36,7 @@ class EMA(Indicator):
 
     parameters: ClassVar = {"timeperiod": 30}
     minimums: ClassVar = {"timeperiod": 1}
+    price_fields: ClassVar = ("mean",)
 
     def fields(self) -> Fields:
         """Return the average and the number of closes."""
@@ -60,6 +62,7 @@ class MACD(Indicator):
     parameters: ClassVar = {"fastperiod": 12, "slowperiod": 26, "signalperiod": 9}
     minimums: ClassVar = {"fastperiod": 2, "slowperiod": 2, "signalperiod": 1}
     outputs: ClassVar = ("macd", "signal", "hist")
+    price_fields: ClassVar = ("fast", "slow", "signal")
 
     def fields(self) -> Fields:
         """Return the three averages and the number of closes."""
@@ -90,6 +93,7 @@ class BBANDS(Indicator):
     parameters: ClassVar = {"timeperiod": 20, "nbdevup": 2.0, "nbdevdn": 2.0}
     minimums: ClassVar = {"timeperiod": 2}
     outputs: ClassVar = ("upper", "middle", "lower")
+    price_fields: ClassVar = ("closes",)
 
     def fields(self) -> Fields:
         """Return the last n closes."""

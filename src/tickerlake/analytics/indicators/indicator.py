@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tickerlake.analytics.bars import Bars, Floats
+from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.state_table import Fields, State, StateTable
 
 
@@ -28,6 +28,12 @@ class Indicator(ABC):
     needs_range: ClassVar[bool] = False
     """True if it reads open, high or low: bars of which only the close is known do not count, and have no
     value."""
+
+    price_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields that hold prices: a known split multiplies them."""
+
+    share_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields that hold numbers of shares: a known split divides them."""
 
     def __init__(self, **arguments: float) -> None:
         self.arguments = {**self.parameters, **arguments}
@@ -58,6 +64,10 @@ class Indicator(ABC):
     def preview(self, bars: Bars) -> tuple[Floats, ...]:
         """Return the outputs as if these bars closed now, without changing the state."""
         return self._process(bars, save=False)
+
+    def adjust_for_split(self, rows: Ints, factor: Floats) -> None:
+        """Convert the state to the new shares; the factor is the new price divided by the old one."""
+        self.table.rescale(rows, factor, self.price_fields, self.share_fields)
 
     def _process(self, bars: Bars, *, save: bool) -> tuple[Floats, ...]:
         if self.needs_range and not (has_range := bars.has_range).all():

@@ -20,6 +20,7 @@ class RSI(Indicator):
 
     parameters: ClassVar = {"timeperiod": 14}
     minimums: ClassVar = {"timeperiod": 2}
+    price_fields: ClassVar = ("close", "moves")
 
     def fields(self) -> Fields:
         """Return the last close, the number of moves, and the mean gain and loss."""
@@ -42,6 +43,7 @@ class ROC(Indicator):
 
     parameters: ClassVar = {"timeperiod": 10}
     minimums: ClassVar = {"timeperiod": 1}
+    price_fields: ClassVar = ("closes",)
 
     def fields(self) -> Fields:
         """Return the last n closes."""
@@ -67,6 +69,7 @@ class STOCH(Indicator):
     minimums: ClassVar = {"fastk_period": 1, "slowk_period": 1, "slowd_period": 1}
     outputs: ClassVar = ("slowk", "slowd")
     needs_range: ClassVar = True
+    price_fields: ClassVar = ("highs", "lows")
 
     def fields(self) -> Fields:
         """Return the last highs and lows, and the last values of the two averages."""

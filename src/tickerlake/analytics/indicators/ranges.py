@@ -20,6 +20,7 @@ class ATR(Indicator):
     parameters: ClassVar = {"timeperiod": 14}
     minimums: ClassVar = {"timeperiod": 1}
     needs_range: ClassVar = True
+    price_fields: ClassVar = ("close", "mean")
 
     def fields(self) -> Fields:
         """Return the last close, the number of true ranges, and their average."""
@@ -47,6 +48,7 @@ class ADX(Indicator):
     parameters: ClassVar = {"timeperiod": 14}
     minimums: ClassVar = {"timeperiod": 2}
     needs_range: ClassVar = True
+    price_fields: ClassVar = ("high", "low", "moves")
 
     def fields(self) -> Fields:
         """Return the last bar, the number of moves, the sums of moves up and down, and the average."""
@@ -87,6 +89,7 @@ class REALVOL(Indicator):
 
     parameters: ClassVar = {"timeperiod": 20}
     minimums: ClassVar = {"timeperiod": 1}
+    price_fields: ClassVar = ("close",)
 
     def fields(self) -> Fields:
         """Return the last close and the last n squared returns."""

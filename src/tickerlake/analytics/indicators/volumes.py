@@ -24,6 +24,9 @@ class OBV(Indicator):
     It starts with the first bar's volume, as in TA-Lib. An unknown volume counts as 0.
     """
 
+    price_fields: ClassVar = ("close",)
+    share_fields: ClassVar = ("balance",)
+
     def fields(self) -> Fields:
         """Return the last close and the balance."""
         return Fields({"close": np.nan, "balance": 0.0})
@@ -44,6 +47,8 @@ class VWAP(Indicator):
 
     The sum of the bars' vwap × volume, divided by the sum of their volumes.
     """
+
+    share_fields: ClassVar = ("volume",)
 
     def fields(self) -> Fields:
         """Return the session's turnover and volume."""
@@ -67,6 +72,7 @@ class RVWAP(Indicator):
 
     parameters: ClassVar = {"timeperiod": 20}
     minimums: ClassVar = {"timeperiod": 1}
+    share_fields: ClassVar = ("volumes",)
 
     def fields(self) -> Fields:
         """Return turnover and volume of the last n bars."""
@@ -97,6 +103,7 @@ class RELVOL(Indicator):
 
     parameters: ClassVar = {"timeperiod": 20}
     minimums: ClassVar = {"timeperiod": 1}
+    share_fields: ClassVar = ("means", "volume")
 
     def fields(self) -> Fields:
         """Return means and session counts of the parts; the current part, its volume and its bars."""
