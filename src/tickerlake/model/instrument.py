@@ -167,8 +167,8 @@ def _escape(match: re.Match[str]) -> str:
     return "".join(f"~{byte:02X}" for byte in match[0].encode())
 
 
-def instrument_id_expr(column: str, mic: str = UNKNOWN_MIC) -> pl.Expr:
-    """Return the identifiers of a column of valid symbols.
+def instrument_id_expr(column: str, mic: str | pl.Expr = UNKNOWN_MIC) -> pl.Expr:
+    """Return the identifiers of a column of valid symbols, all on one market, or on that of each row.
 
     If all of them are plain, `plain_instrument_id_expr` is much faster.
     """
@@ -181,7 +181,8 @@ def instrument_id_expr(column: str, mic: str = UNKNOWN_MIC) -> pl.Expr:
         .str.replace("^&", "~26")
     )
     is_plain = is_plain_symbol_expr(column)
-    return pl.concat_str(pl.when(is_plain).then(text).otherwise(escaped), pl.lit(f".{mic}"))
+    market = pl.lit(mic) if isinstance(mic, str) else mic
+    return pl.concat_str(pl.when(is_plain).then(text).otherwise(escaped), pl.lit("."), market)
 
 
 def plain_instrument_id_expr(column: str, mic: str = UNKNOWN_MIC) -> pl.Expr:

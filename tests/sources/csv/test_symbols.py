@@ -489,3 +489,35 @@ def test_codes_of_something_else_are_no_symbols(columns: dict[str, list[str]], t
     assert {each.split()[0].upper() for each in records["symbol"]} == {
         each.split()[0].upper() for each in expected
     }
+
+
+def test_endings_give_the_market_of_each_symbol(tmp_path: Path) -> None:
+    symbols = ["0700.HK", "7203.T", "BRK.B", "AAPL", "M&M.NS", "トヨタ"]
+    records, rejects = read(write(tmp_path, bars_text(symbols)))
+    assert not rejects
+    ids = dict(records.select("symbol", "instrument_id").iter_rows())
+    assert ids == {
+        "0700.HK": "0700.HK.XHKG",
+        "7203.T": "7203.T.XTKS",
+        "BRK.B": "BRK.B.XXXX",
+        "AAPL": "AAPL.XXXX",
+        "M&M.NS": "M&M.NS.XNSE",
+        "トヨタ": "~E3~83~88~E3~83~A8~E3~82~BF.XXXX",
+    }
+
+
+@pytest.mark.parametrize(("symbol", "identifier"), [("VOD.L", "VOD.L.XLON"), ("BRK.B", "BRK.B.XXXX")])
+def test_a_symbol_has_the_same_identifier_wherever_it_stands(
+    tmp_path: Path, symbol: str, identifier: str
+) -> None:
+    rows = "".join(f"2024-01-{day:02},1,2,0.5,1.5,10\n" for day in range(1, 9))
+    header = "date,open,high,low,close,volume\n"
+    wide = f"date,{symbol}:open,{symbol}:high,{symbol}:low,{symbol}:close,{symbol}:volume\n"
+    file_map = write(tmp_path, f"X,{symbol}\n", "map.csv")
+    for records, _ in (
+        read(write(tmp_path, header + rows, f"{symbol}.csv")),
+        read(write(tmp_path, header + rows), symbol=symbol),
+        read(write(tmp_path, wide + rows)),
+        read(write(tmp_path, bars_text(["X", "AAPL"])), symbol_map=file_map),
+    ):
+        assert records.filter(symbol=symbol)["instrument_id"].unique().to_list() == [identifier]

@@ -11,6 +11,7 @@ from tickerlake.model import quality
 from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import instrument_id, plain_instrument_id_expr
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_end
+from tickerlake.model.markets import mic_of_symbol
 from tickerlake.model.reject import RejectReason
 from tickerlake.model.schema import BAR, QUOTE, TRADE, fields, polars_type
 from tickerlake.sources.csv.chunks import Chunk
@@ -475,7 +476,8 @@ def _symbol_exprs(symbol: str | None, symbols: Symbols | None) -> list[pl.Expr]:
     """Return symbol and identifier of rows, and whether the symbol is valid unless all are."""
     if symbols is None:
         name = symbol or ""
-        return [pl.lit(name).alias("symbol"), pl.lit(instrument_id(name)).alias("instrument_id")]
+        identifier = instrument_id(name, mic_of_symbol(name))
+        return [pl.lit(name).alias("symbol"), pl.lit(identifier).alias("instrument_id")]
     names = symbols.names.to_frame("symbol")
     ids = symbols.instrument_ids
     if ids is None:

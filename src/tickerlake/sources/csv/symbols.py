@@ -11,6 +11,7 @@ import polars as pl
 from tickerlake.errors import DataError, UsageError
 from tickerlake.model.instrument import (
     SYMBOL_RULES,
+    UNKNOWN_MIC,
     instrument_id_expr,
     is_plain_symbol_expr,
     is_symbol_expr,
@@ -18,6 +19,7 @@ from tickerlake.model.instrument import (
     normalize_symbol_expr,
     symbol_problem,
 )
+from tickerlake.model.markets import mic_of_symbol_expr
 
 _MAX_MAP_BYTES: Final = 64 * 1024 * 1024
 _MAP_HINT: Final = "Write two columns: the symbol as the file writes it, and the one to use: XBT/USD,BTC-USD"
@@ -31,7 +33,8 @@ class Symbols(NamedTuple):
     names
         The symbols, also those that are not valid.
     instrument_ids
-        Their identifiers, null if the symbol is not valid; None if all symbols are plain.
+        Their identifiers, null if the symbol is not valid; None if all symbols are plain and their endings
+        name no market.
     is_valid
         Which symbols are valid; None if all are.
     """
@@ -52,21 +55,26 @@ def resolve_symbols(written: pl.Series, symbol_map: Mapping[str, str]) -> Symbol
         Written symbol to the one to use instead; others stay as they are.
     """
     distinct = written.unique().to_frame("written")
-    if not symbol_map and distinct.select(is_plain_symbol_expr("written").all()).item():
+    if not symbol_map and distinct.select(_is_simple("written")).item():
         return Symbols(written)
     table = distinct.with_columns(symbol=_map_symbols("written", symbol_map))
     is_valid = table.select(is_symbol_expr("symbol")).to_series()
-    is_plain = bool(table.select(is_plain_symbol_expr("symbol").all()).item())
-    ids = pl.when(is_valid).then(instrument_id_expr("symbol"))
+    is_simple = bool(table.select(_is_simple("symbol")).item())
+    ids = pl.when(is_valid).then(instrument_id_expr("symbol", mic_of_symbol_expr("symbol")))
     table = table.with_columns(
-        pl.lit(None, pl.String).alias("id") if is_plain else ids.alias("id"), is_valid.alias("valid")
+        pl.lit(None, pl.String).alias("id") if is_simple else ids.alias("id"), is_valid.alias("valid")
     )
     rows = written.to_frame("written").join(table, on="written", how="left", maintain_order="left")
     return Symbols(
         rows.get_column("symbol"),
-        None if is_plain else rows.get_column("id"),
+        None if is_simple else rows.get_column("id"),
         None if is_valid.all() else rows.get_column("valid"),
     )
+
+
+def _is_simple(column: str) -> pl.Expr:
+    """Return whether all symbols are part of their identifiers as they are, on an unknown market."""
+    return (is_plain_symbol_expr(column) & (mic_of_symbol_expr(column) == UNKNOWN_MIC)).all()
 
 
 def _map_symbols(column: str, symbol_map: Mapping[str, str]) -> pl.Expr:

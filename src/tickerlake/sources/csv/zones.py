@@ -1,10 +1,11 @@
-"""Time zones by a column's name, by an abbreviation, or by the venue in a symbol's suffix. Mostly data."""
+"""Time zones by a column's name, by an abbreviation, or by the market in a symbol's ending. Mostly data."""
 
 import re
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
 from tickerlake.errors import UsageError
+from tickerlake.model.markets import market_of_symbol
 
 OFFSETS: Final[dict[str, str]] = {
     "UTC": "+00:00", "GMT": "+00:00", "WET": "+00:00", "BST": "+01:00", "WEST": "+01:00", "CET": "+01:00",
@@ -41,40 +42,6 @@ MEANINGS: Final[dict[str, tuple[str, ...]]] = {
 _SHORT_WORDS: Final = frozenset({"et", "ct"})
 """Words of other languages as well: ``Date et heure``. In a name, they are zones at its end."""
 
-_VENUE_SUFFIXES: Final[dict[str, str]] = {
-    "Europe/London": "L IL LN",
-    "Asia/Kolkata": "NS BO NSE BSE",
-    "Europe/Berlin": "DE F BE DU HM MU SG XETRA",
-    "Europe/Paris": "PA",
-    "Europe/Amsterdam": "AS",
-    "Europe/Brussels": "BR",
-    "Europe/Lisbon": "LS",
-    "Europe/Rome": "MI",
-    "Europe/Madrid": "MC",
-    "Europe/Zurich": "SW",
-    "Europe/Stockholm": "ST",
-    "Europe/Helsinki": "HE",
-    "Europe/Copenhagen": "CO",
-    "Europe/Oslo": "OL",
-    "Europe/Vienna": "VI",
-    "Europe/Warsaw": "WA",
-    "Europe/Istanbul": "IS",
-    "Asia/Tokyo": "T",
-    "Asia/Hong_Kong": "HK",
-    "Asia/Shanghai": "SS SZ SH XSHG XSHE",
-    "Asia/Seoul": "KS KQ",
-    "Asia/Taipei": "TW TWO",
-    "Asia/Singapore": "SI",
-    "Asia/Jakarta": "JK",
-    "Asia/Bangkok": "BK",
-    "Asia/Jerusalem": "TA",
-    "Australia/Sydney": "AX",
-    "Pacific/Auckland": "NZ",
-    "America/Toronto": "TO V TSX",
-    "America/Sao_Paulo": "SA",
-    "America/Mexico_City": "MX",
-    "Africa/Johannesburg": "JO",
-}
 _ZONE_BY_MINUTES: Final = {
     -570: "Pacific/Marquesas", 330: "Asia/Kolkata", 345: "Asia/Kathmandu", 270: "Asia/Kabul",
     390: "Asia/Yangon", 525: "Australia/Eucla", 570: "Australia/Darwin",
@@ -87,10 +54,6 @@ _VENDOR_FILES: Final = (
     ),
 )
 """Names of vendors' files, their time zone, and why."""
-
-_ZONE_BY_SUFFIX: Final = {
-    suffix: zone for zone, suffixes in _VENUE_SUFFIXES.items() for suffix in suffixes.split()
-}
 
 
 def normalize_zone(name: str) -> str:
@@ -171,8 +134,7 @@ def _is_zone(name: str) -> bool:
 
 
 def zone_from_symbols(symbols: list[str]) -> str:
-    """Return the time zone of the venue in the suffix of every symbol (``RELIANCE.NS``), empty if none."""
-    zones = {
-        _ZONE_BY_SUFFIX.get(symbol.rpartition(".")[2], "") if "." in symbol else "" for symbol in symbols
-    }
+    """Return the time zone of the market in the ending of every symbol (``RELIANCE.NS``), empty if none."""
+    markets = map(market_of_symbol, symbols)
+    zones = {market.zone if market else "" for market in markets}
     return zones.pop() if len(zones) == 1 else ""
