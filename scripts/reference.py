@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from tickerlake.cli.commands import app, command_defaults
 from tickerlake.cli.help import grouped_params, param_default, param_names, parse_docstring, usage
-from tickerlake.config import ENV_PREFIX, SECTIONS, Settings
+from tickerlake.config import CALENDAR, ENV_PREFIX, SECTIONS, Settings
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 _HEADER = """# Reference
@@ -56,6 +56,9 @@ bootstrap_servers = "kafka-1:9093,kafka-2:9093"
 topic = ["stocks.bars"]
 format = "parquet"
 ```
+
+`[calendar.XBOM]` changes the sessions of a market, see
+[tracking.md](tracking.md#sessions-that-a-calendar-lacks).
 
 | key | variable | option of |
 |---|---|---|
@@ -148,7 +151,7 @@ def _settings_options() -> dict[str, list[str]]:
     options = {}
     for section, owner in {"": Settings, **SECTIONS}.items():
         for key in owner.__struct_fields__:
-            if key == "properties" or (not section and key in SECTIONS):
+            if key == "properties" or (not section and key in {CALENDAR, *SECTIONS}):
                 continue
             marked = owner(**{key: _MARKER})
             settings = Settings(**{section: marked}) if section else marked

@@ -13,7 +13,11 @@ import msgspec
 
 from tickerlake import failpoints, found_file
 from tickerlake.errors import UsageError, did_you_mean
+from tickerlake.session_changes import SessionChanges, read_changes
 from tickerlake.toml_lines import TomlLines
+
+CALENDAR: Final = "calendar"
+"""The tables of the settings file that change calendars; no option or variable does."""
 
 DEFAULT_FILE: Final = "tickerlake.toml"
 ENV_PREFIX: Final = "TICKERLAKE_"
@@ -112,9 +116,10 @@ class LoadSettings(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """All settings; ``lake`` is a folder or ``gs://bucket/prefix``."""
+    """All settings; ``lake`` is a folder or ``gs://bucket/prefix``, ``calendar`` has changes by code."""
 
     lake: str | None = None
+    calendar: dict[str, SessionChanges] = {}
     kafka: KafkaSettings = KafkaSettings()
     produce: ProduceSettings = ProduceSettings()
     sink: SinkSettings = SinkSettings()
@@ -198,11 +203,23 @@ def _read_file(file: Path, *, found: bool) -> Settings:
         value = document[section][key] if section else document[key]
         if found:
             _check_found(section, key, value, file, text, line)
+        if (section, key) == ("", CALENDAR):
+            values[CALENDAR] = _read_calendars(value, file, lines)
+            continue
         setting_location = f"{location}: {f'{section}.' if section else ''}{key}"
         (values.setdefault(section, {}) if section else values)[key] = _convert(
             section, key, value, setting_location, strict=True
         )
     return msgspec.convert(values, Settings)
+
+
+def _read_calendars(table: object, file: Path, lines: TomlLines) -> object:
+    def location(code: str, key: str) -> str:
+        name = f"{CALENDAR}.{code}"
+        line = lines.line_of(name, key=key) if code else lines.line_of("", key=CALENDAR)
+        return f"{file}, line {line}"
+
+    return msgspec.to_builtins(read_changes(table, location))
 
 
 def _with_environment(settings: Settings, environment: Mapping[str, str]) -> Settings:
@@ -211,6 +228,11 @@ def _with_environment(settings: Settings, environment: Mapping[str, str]) -> Set
         if not name.startswith(ENV_PREFIX) or name in NON_SETTINGS:
             continue
         section, _, key = name.removeprefix(ENV_PREFIX).lower().rpartition("__")
+        if name == f"{ENV_PREFIX}{CALENDAR.upper()}":
+            raise UsageError(
+                f"The variable {name} is no setting: changes to calendars are tables of the settings file.",
+                f"To choose the calendar of unknown markets, use {ENV_PREFIX}TRACK__CALENDAR.",
+            )
         if section == "kafka__properties":
             values["kafka"]["properties"][key.replace("_", ".")] = text
             continue

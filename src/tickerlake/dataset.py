@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import polars as pl
 
 from tickerlake.analytics.calendars import SessionDates
+from tickerlake.config import load_settings
 from tickerlake.errors import UsageError
 from tickerlake.lake.duckdb_sql import column_list
 from tickerlake.lake.opening import open_lake_for_reading
@@ -49,8 +50,11 @@ class Lake:
         Only records from this topic.
     """
 
-    def __init__(self, uri: str, *, calendar: str = "24/7", memory: str = "2GB") -> None:
-        dates = SessionDates(calendar)
+    def __init__(
+        self, uri: str, *, calendar: str = "24/7", sessions: str | Path | None = None, memory: str = "2GB"
+    ) -> None:
+        changes = load_settings({}, Path(sessions)).calendar if sessions else None
+        dates = SessionDates(calendar, changes)
         self._store = open_lake_for_reading(uri)
         self._database = LakeDatabase(self._store, dates, memory=memory)
 
@@ -257,7 +261,9 @@ class _Conditions:
             self.values.append(day + _AFTER_BOUND)
 
 
-def open_lake(uri: str | Path, *, calendar: str = "24/7", memory: str = "2GB") -> Lake:
+def open_lake(
+    uri: str | Path, *, calendar: str = "24/7", sessions: str | Path | None = None, memory: str = "2GB"
+) -> Lake:
     """Open a lake for reading; nothing in it changes.
 
     Parameters
@@ -266,20 +272,22 @@ def open_lake(uri: str | Path, *, calendar: str = "24/7", memory: str = "2GB") -
         A folder, or ``gs://bucket/prefix``.
     calendar
         Trading calendar for instruments of unknown market: ``XNYS``, or ``24/7``.
+    sessions
+        Settings file whose ``[calendar.…]`` change the sessions of markets; only these settings are used.
     memory
         Memory limit of a query, above which it spills to disk.
 
     Raises
     ------
     UsageError
-        There is no lake.
+        There is no lake, or the settings file is invalid.
 
     Examples
     --------
     >>> lake = tickerlake.open_lake("./lake")  # doctest: +SKIP
     >>> lake.bars(["AAPL", "MSFT"], "1d", start="2012-01-01").to_pandas()  # doctest: +SKIP
     """
-    return Lake(str(uri), calendar=calendar, memory=memory)
+    return Lake(str(uri), calendar=calendar, sessions=sessions, memory=memory)
 
 
 def _parse_bound(value: str | date | datetime, name: str) -> date | datetime:

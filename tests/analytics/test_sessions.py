@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
@@ -10,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickerlake.analytics.bars import Ints
-from tickerlake.analytics.calendars import sessions_by_market
-from tickerlake.analytics.sessions import ALWAYS_OPEN, Sessions, calendar_of_mic, load_sessions
+from tickerlake.analytics.sessions import ALWAYS_OPEN, Sessions, load_sessions
 from tickerlake.errors import UsageError
 
 DAY_NS = 86_400 * 10**9
@@ -167,48 +164,14 @@ def test_an_unknown_calendar_is_rejected_with_a_remedy() -> None:
 
 def test_a_calendar_that_cannot_be_computed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise NotImplementedError("no Easter")
+        raise NotImplementedError("no Easter" * 10_000)
 
     monkeypatch.setattr("exchange_calendars.get_calendar", fail)
     with pytest.raises(
-        UsageError, match=r"cannot compute its calendar ASEX: NotImplementedError\('no Easter'\)"
-    ):
+        UsageError, match=r"^exchange_calendars \S+ cannot compute its calendar ASEX\."
+    ) as caught:
         load_sessions("ASEX", 2020, 2021)
-
-
-@pytest.mark.parametrize(
-    ("mic", "calendar"),
-    [
-        *((mic, "XNYS") for mic in ("XNAS", "XNYS", "ARCX", "BATS", "IEXG", "XASE", "EDGX")),
-        ("XNSE", "XBOM"),
-        ("XBOM", "XBOM"),
-        ("XTKS", "XTKS"),
-        ("XETR", "XETR"),
-        ("XTSX", "XTSE"),
-        ("XXXX", None),
-        ("ZZZZ", None),
-    ],
-)
-def test_markets_have_calendars(mic: str, calendar: str | None) -> None:
-    assert calendar_of_mic(mic) == calendar
-
-
-@pytest.mark.parametrize("market", ["XTAE", "ASEX", "XBEL"])
-def test_a_market_without_a_usable_calendar_is_one_of_unknown_markets(market: str) -> None:
-    """`exchange_calendars` lists these, and some of its releases cannot compute them."""
-    unknown = []
-    sessions_of = sessions_by_market("24/7", lambda: unknown.append(1))
-    sessions = sessions_of(market)
-    assert sessions is ALWAYS_OPEN or len(sessions) > 5_000
-    assert len(unknown) == (sessions is ALWAYS_OPEN)
-
-
-def test_the_calendar_library_is_not_imported_before_it_is_needed() -> None:
-    code = (
-        "import sys; from tickerlake.analytics import sessions; sessions.calendar_of_mic('XNAS'); "
-        "sessions.calendar_of_mic('XXXX'); assert 'exchange_calendars' not in sys.modules"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert len(str(caught.value)) < 120
 
 
 def test_new_york_sessions_are_ordered_over_a_year_of_minutes() -> None:

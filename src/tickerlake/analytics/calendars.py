@@ -1,65 +1,202 @@
 """The sessions of each market, and the session date of each record; the user names the fallback calendar."""
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
-from datetime import UTC, datetime
-from functools import cache, cached_property
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 
 from tickerlake import clock
+from tickerlake.analytics.market_calendars import calendar_of_mic
+from tickerlake.analytics.market_hours import market_hours
 from tickerlake.analytics.sessions import (
     ALWAYS_OPEN,
     FIRST_YEAR,
     InstrumentSessions,
     Sessions,
-    calendar_of_mic,
     load_sessions,
 )
+from tickerlake.analytics.unscheduled import UnscheduledRecords
 from tickerlake.errors import DataError, UsageError
+from tickerlake.model.duration import SECOND_NS
 from tickerlake.model.instrument import UNKNOWN_MIC, split_instrument_id
+from tickerlake.model.markets import ZONE_OF_MIC
+from tickerlake.session_changes import ExtraSession, SessionChanges
 
 ROUND_THE_CLOCK = "24/7"
+_EPOCH = date(1970, 1, 1)
+_NONE = np.empty(0, dtype=np.int64)
+_SHOWN_MARKETS = 12
+"""So many markets name themselves in a line; a mistaken column of markets may have thousands."""
 
 
-def sessions_by_market(
-    calendar: str, on_unknown_market: Callable[[], None] = lambda: None
-) -> Callable[[str], Sessions]:
-    """Return a function that returns the sessions of a market by its ISO 10383 code.
+class MarketSessions:
+    """Returns the sessions of a market by its ISO 10383 code; calendars are loaded when first needed.
 
     Parameters
     ----------
     calendar
         The calendar of unknown markets: a code such as ``XNYS``, or ``24/7``.
-    on_unknown_market
-        Called for each unknown market, once, if ``calendar`` is ``24/7``.
+    changes
+        What differs from the calendars, by the code of a market or calendar.
 
     Raises
     ------
     UsageError
-        If there is no such calendar.
+        If there is no such calendar, or none for the code of a change.
     """
-    final_year = datetime.fromtimestamp(clock.now_ns() / 1e9, UTC).year + 1
 
-    @cache
-    def load_once(name: str) -> Sessions:
-        return load_sessions(name, FIRST_YEAR, final_year)
+    def __init__(self, calendar: str, changes: Mapping[str, SessionChanges] | None = None) -> None:
+        self._changes = dict(changes or {})
+        for code in self._changes:
+            if calendar_of_mic(code) is None:
+                raise UsageError(
+                    f"calendar.{code} in the settings: there is no calendar of the market {code}.",
+                    "Use an ISO 10383 code such as XNYS, XBOM or XLON.",
+                )
+        self._final_year = datetime.fromtimestamp(clock.now_ns() / 1e9, UTC).year + 1
+        self._by_market: dict[str, Sessions] = {}
+        self._calendars: dict[str, Sessions | None] = {}
+        self._unknown: list[str] = []
+        self._not_computed: list[str] = []
+        self._fallback_name = calendar
+        self._fallback = ALWAYS_OPEN if calendar == ROUND_THE_CLOCK else self._load_fallback(calendar)
 
-    fallback = ALWAYS_OPEN if calendar == ROUND_THE_CLOCK else load_once(calendar)
+    def __call__(self, mic: str) -> Sessions:
+        """Return the sessions of a market; of an unknown one, or one without a calendar, the fallback's."""
+        if mic not in self._by_market:
+            self._by_market[mic] = self._find(mic)
+        return self._by_market[mic]
 
-    @cache
-    def sessions_of(mic: str) -> Sessions:
-        name = None if mic == UNKNOWN_MIC else calendar_of_mic(mic)
-        if name is not None:
-            # `exchange_calendars` cannot compute all of its calendars, and a record names the market
-            with suppress(UsageError):
-                return load_once(name)
-        if fallback is ALWAYS_OPEN:
-            on_unknown_market()
-        return fallback
+    def take_notes(self) -> list[str]:
+        """Return what the user should know about the markets that are new since the last call."""
+        not_computed, self._not_computed = self._not_computed, []
+        unknown, self._unknown = self._unknown, []
+        notes = [self._not_computed_note(not_computed)] if not_computed else []
+        return [*notes, _unknown_note(unknown)] if unknown else notes
 
-    return sessions_of
+    def _find(self, mic: str) -> Sessions:
+        name = calendar_of_mic(mic)
+        if name is None:
+            if self._fallback is ALWAYS_OPEN:
+                self._unknown.append(mic)
+            return self._fallback
+        if name not in self._calendars:
+            self._calendars[name] = self._load(name)
+        sessions = self._calendars[name]
+        if mic != name and mic in self._changes:
+            if sessions is None:
+                return self._listed(mic) or self._fallback
+            return change_sessions(sessions, self._changes[mic], mic)
+        return self._fallback if sessions is None else sessions
+
+    def _load(self, name: str) -> Sessions | None:
+        """Return the sessions of a calendar, None if neither the library nor the settings have any."""
+        try:
+            sessions = load_sessions(name, FIRST_YEAR, self._final_year)
+        except UsageError:
+            # exchange_calendars cannot compute all of its calendars, and a record names the market
+            listed = self._listed(name)
+            if listed is None:
+                self._not_computed.append(name)
+            return listed
+        return change_sessions(sessions, self._changes.get(name), name)
+
+    def _listed(self, code: str) -> Sessions | None:
+        """Return the sessions that the settings list; None if there are none."""
+        changes, zone = self._changes.get(code), ZONE_OF_MIC.get(code)
+        if changes is None or not changes.extra or zone is None:
+            return None
+        none = Sessions(_NONE, _NONE, _NONE, zone, hours=market_hours(code))
+        return change_sessions(none, changes, code)
+
+    def _load_fallback(self, calendar: str) -> Sessions:
+        name = calendar_of_mic(calendar) or calendar
+        sessions = load_sessions(name, FIRST_YEAR, self._final_year)
+        changed = self._calendars[name] = change_sessions(sessions, self._changes.get(name), name)
+        return changed
+
+    def _not_computed_note(self, names: list[str]) -> str:
+        one = len(names) == 1
+        hours = "trade round the clock" if self._fallback is ALWAYS_OPEN else f"use {self._fallback_name}"
+        return (
+            f"exchange_calendars cannot compute {'the calendar' if one else 'the calendars'} "
+            f"{', '.join(names)}: {'its' if one else 'their'} symbols {hours}. "
+            f"List the sessions in tickerlake.toml ([calendar.{names[0]}])."
+        )
+
+
+def sessions_by_market(calendar: str, changes: Mapping[str, SessionChanges] | None = None) -> MarketSessions:
+    """Return the function that returns the sessions of a market: see `MarketSessions`."""
+    return MarketSessions(calendar, changes)
+
+
+def _unknown_note(markets: list[str]) -> str:
+    named = sorted(mic for mic in markets if mic != UNKNOWN_MIC)
+    shown = ", ".join(named[:_SHOWN_MARKETS])
+    if len(named) > _SHOWN_MARKETS:
+        shown += f" and {len(named) - _SHOWN_MARKETS:,} more"
+    reasons = ["the exchange of some symbols is unknown"] if UNKNOWN_MIC in markets else []
+    reasons += [f"no calendar is known for {shown}"] if named else []
+    return (
+        f"{', and '.join(reasons)}; they count as trading round the clock. "
+        "Use --calendar, such as --calendar XNYS for the sessions of New York."
+    )
+
+
+def change_sessions(sessions: Sessions, changes: SessionChanges | None, code: str) -> Sessions:
+    """Return sessions with the changes that the settings make to them.
+
+    Raises
+    ------
+    UsageError
+        If a session overlaps another one.
+    """
+    if changes is None:
+        return sessions
+    extra = sorted(changes.extra, key=lambda each: each.date)
+    changed = np.array([_days(day) for day in (*changes.closed, *(each.date for each in extra))])
+    kept = ~np.isin(sessions.dates, changed)
+    zone = ZoneInfo(sessions.zone)
+    bounds = np.array([_bounds_ns(each, zone) for each in extra], dtype=np.int64).reshape(-1, 2)
+    no_break = np.zeros(len(extra), dtype=np.int64)
+    pairs = (
+        (sessions.dates, np.array([_days(each.date) for each in extra], dtype=np.int64)),
+        (sessions.open_ns, bounds[:, 0]),
+        (sessions.close_ns, bounds[:, 1]),
+        (sessions.break_start_ns, no_break),
+        (sessions.break_end_ns, no_break),
+    )
+    merged = [np.concatenate([present[kept], added]) for present, added in pairs]
+    order = np.argsort(merged[0])
+    dates, open_ns, close_ns, break_start_ns, break_end_ns = (column[order] for column in merged)
+    overlaps = np.flatnonzero(close_ns[:-1] > open_ns[1:])
+    if len(overlaps):
+        first, second = (_EPOCH + timedelta(int(dates[overlaps[0] + n])) for n in (0, 1))
+        raise UsageError(
+            f"calendar.{code} in the settings: the session of {second} opens before that of {first} closes.",
+            "Correct the hours; they are in the time zone of the exchange.",
+        )
+    return Sessions(
+        dates, open_ns, close_ns, sessions.zone, break_start_ns, break_end_ns, sessions.market_hours
+    )
+
+
+def _bounds_ns(session: ExtraSession, zone: ZoneInfo) -> tuple[int, int]:
+    first = session.date if session.open < session.close else session.date - timedelta(1)
+    times = (
+        datetime.combine(day, time, zone)
+        for day, time in ((first, session.open), (session.date, session.close))
+    )
+    open_ns, close_ns = (int(time.timestamp()) * SECOND_NS for time in times)
+    return open_ns, close_ns
+
+
+def _days(day: date) -> int:
+    return (day - _EPOCH).days
 
 
 class SessionDates:
@@ -69,19 +206,33 @@ class SessionDates:
     ----------
     calendar
         The calendar of unknown markets: a code such as ``XNYS``, or ``24/7``.
-    on_unknown_market
-        Called for each unknown market, once, if ``calendar`` is ``24/7``.
+    changes
+        What differs from the calendars, by the code of a market or calendar.
+    on_note
+        Called with each thing that the user should know, as a line of text.
     """
 
-    def __init__(self, calendar: str, on_unknown_market: Callable[[], None] = lambda: None) -> None:
-        self._calendar = calendar
-        self._on_unknown_market = on_unknown_market
+    def __init__(
+        self,
+        calendar: str,
+        changes: Mapping[str, SessionChanges] | None = None,
+        on_note: Callable[[str], None] | None = None,
+    ) -> None:
+        self._calendar, self._changes, self._on_note = calendar, changes, on_note
         self._rows: dict[str, int] = {}
         self._lock = threading.Lock()
 
     @cached_property
+    def _markets(self) -> MarketSessions:
+        return sessions_by_market(self._calendar, self._changes)
+
+    @cached_property
     def _sessions(self) -> InstrumentSessions:
-        return InstrumentSessions(sessions_by_market(self._calendar, self._on_unknown_market))
+        return InstrumentSessions(self._markets)
+
+    @cached_property
+    def _unscheduled(self) -> UnscheduledRecords:
+        return UnscheduledRecords(self._markets)
 
     def __call__(self, instruments: pl.Series, ts_ns: pl.Series) -> pl.Series:
         """Return the session date of each record.
@@ -101,11 +252,17 @@ class SessionDates:
         unique = instruments.unique()
         with self._lock:
             new = [name for name in unique if name not in self._rows]
-            self._sessions.add(_mic_of(name) for name in new)
+            markets = [_mic_of(name) for name in new]
+            self._sessions.add(markets)
+            self._unscheduled.add(markets)
             self._rows |= {name: len(self._rows) + n for n, name in enumerate(new)}
             numbers = [self._rows[name] for name in unique]
-            row = instruments.replace_strict(unique, numbers, return_dtype=pl.Int64)
-            days, _, _ = self._sessions.lookup(row.to_numpy(), ts_ns.to_numpy())
+            row = instruments.replace_strict(unique, numbers, return_dtype=pl.Int64).to_numpy()
+            days, _, _ = self._sessions.lookup(row, ts_ns.to_numpy())
+            if self._on_note:
+                self._unscheduled.count(row, ts_ns.to_numpy())
+                for note in (*self._markets.take_notes(), *self._unscheduled.take_notes()):
+                    self._on_note(note)
         return pl.Series(days).cast(pl.Int32).cast(pl.Date)
 
 

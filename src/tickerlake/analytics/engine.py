@@ -95,6 +95,7 @@ class Engine:
         known = len(self.instruments)
         decoded = decode(batch, source_tag=self.options.source_tag, max_ahead_ns=self.options.max_ahead_ns)
         frame, unassigned = self._assign_rows(decoded.rows)
+        self.instruments.count_unscheduled(frame)
         changes = self._build_bars(frame)
         output = replace(self._to_output(changes), skipped=decoded.skipped, rows=frame.height)
         rejects = pl.concat([decoded.rejects, unassigned, *changes.rejects])

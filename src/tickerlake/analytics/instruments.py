@@ -10,7 +10,9 @@ from tickerlake.analytics.bars import Ints
 from tickerlake.analytics.known_splits import InstrumentSplits
 from tickerlake.analytics.sessions import InstrumentSessions, Sessions
 from tickerlake.analytics.types import EARLIEST_NS, Instrument
+from tickerlake.analytics.unscheduled import UnscheduledRecords
 from tickerlake.errors import DataError
+from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import split_instrument_id
 from tickerlake.model.split import NO_SPLITS, KnownSplits
 
@@ -51,6 +53,7 @@ class Instruments:
         self.watermark_ns: Ints = np.empty(0, dtype=np.int64)
         self.sessions = InstrumentSessions(sessions_of)
         self.splits = InstrumentSplits(known_splits)
+        self.unscheduled = UnscheduledRecords(sessions_of)
         self.index = _INDEX_SCHEMA.to_frame()
 
     def __len__(self) -> int:
@@ -62,8 +65,10 @@ class Instruments:
         self.entries += instruments
         new_watermark_ns = np.full(len(instruments), NO_WATERMARK) if watermark_ns is None else watermark_ns
         self.watermark_ns = np.concatenate([self.watermark_ns, new_watermark_ns])
-        self.sessions.add(split_instrument_id(each.instrument_id)[1] for each in instruments)
         self.splits.add((each.instrument_id, each.symbol) for each in instruments)
+        markets = [split_instrument_id(each.instrument_id)[1] for each in instruments]
+        self.sessions.add(markets)
+        self.unscheduled.add(markets)
         rows = [
             (each.partition, each.instrument_id, each.symbol, first + n, each.input_interval)
             for n, each in enumerate(instruments)
@@ -76,12 +81,26 @@ class Instruments:
         self.entries, self.watermark_ns = [], self.watermark_ns[:0]
         self.sessions.clear()
         self.splits.clear()
+        self.unscheduled.clear()
         self.index = self.index.clear()
         self.add(retained, watermark_ns)
 
     def rows_of(self, partition: int) -> Ints:
         """Return the rows of a partition's instruments."""
         return self.index.filter(pl.col("partition") == partition).get_column("row").to_numpy()
+
+    def count_unscheduled(self, frame: pl.DataFrame) -> None:
+        """Count the trades, and the bars shorter than a day, that are on a day without a session.
+
+        Parameters
+        ----------
+        frame
+            Rows of instruments with the columns row, start_ns and end_ns.
+        """
+        is_short = frame["end_ns"] - frame["start_ns"] < DAY_NS
+        if not is_short.all():
+            frame = frame.filter(is_short)
+        self.unscheduled.count(frame["row"].to_numpy(), frame["start_ns"].to_numpy())
 
     def resolve(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Instrument]]:
         """Add the columns ``row`` and ``registered_interval`` (null for an invalid id); add new instruments.

@@ -15,16 +15,9 @@ from tickerlake.analytics.bars import Flags, Ints
 from tickerlake.analytics.market_hours import DEFAULT_HOURS, MarketHours, market_hours, segment_of
 from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.model.duration import DAY_NS
-from tickerlake.model.instrument import UNKNOWN_MIC
 
 FIRST_YEAR: Final = 1990
 """The first year of calendars: earlier history is rare, and each year costs loading time."""
-
-_NEW_YORK_MICS: Final = frozenset(
-    "XNYS XNAS ARCX XASE BATS BATY EDGA EDGX IEXG XBOS XPHL XPSX XCHI XCIS MEMX "
-    "LTSE EPRL OOTC XNGS XNMS XNCM XADF".split()
-)
-_CALENDAR_ALIASES: Final = {**dict.fromkeys(_NEW_YORK_MICS, "XNYS"), "XNSE": "XBOM"}
 
 
 class Hours(NamedTuple):
@@ -294,22 +287,11 @@ def load_sessions(calendar: str, first_year: int, last_year: int) -> Sessions:
         try:
             return _load_calendar(exchange_calendars, calendar, f"{first_year}-01-01", f"{last_year}-12-31")
         except Exception as error:
-            message = f"exchange_calendars cannot compute its calendar {calendar}: {error!r}"
+            # an error can list every date of twenty years
+            version = exchange_calendars.__version__
             raise UsageError(
-                message, "Install another version of exchange_calendars, or use another calendar."
+                f"exchange_calendars {version} cannot compute its calendar {calendar}.", "Use another one."
             ) from error
-
-
-def calendar_of_mic(mic: str) -> str | None:
-    """Return the name of the calendar of a market, given its ISO 10383 code; None if there is none."""
-    if mic == UNKNOWN_MIC:
-        return None
-    if mic in _CALENDAR_ALIASES:
-        return _CALENDAR_ALIASES[mic]
-    import exchange_calendars
-
-    is_listed = mic in exchange_calendars.get_calendar_names()
-    return str(exchange_calendars.resolve_alias(mic)) if is_listed else None
 
 
 def _load_calendar(library: ModuleType, calendar: str, first: str, last: str) -> Sessions:

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,17 +68,19 @@ def librdkafka_properties(context: typer.Context, arguments: list[str] | None) -
     return pairs
 
 
-def session_dates(calendar: str) -> "SessionDates":
-    """Return the session dates of a calendar; they warn about instruments without a known exchange."""
+def session_dates(context: typer.Context, calendar: str, *, notes: bool = True) -> "SessionDates":
+    """Return the session dates of a calendar; with ``notes`` they print what the user should know of them."""
     from tickerlake.analytics.calendars import SessionDates
 
-    return SessionDates(
-        calendar,
-        lambda: print_status(
-            "warning: the exchange of some instruments is unknown; their trades and alerts get UTC dates. "
-            "Use --calendar, such as --calendar XNYS for the sessions of New York."
-        ),
-    )
+    on_note = (lambda note: print_status(f"note: {note}")) if notes else None
+    return SessionDates(calendar, context.obj.calendar, on_note)
+
+
+def print_unscheduled(totals: Mapping[str, tuple[int, int]]) -> None:
+    """Print how many records were on how many days without a session, by market."""
+    for mic, (records, days) in sorted(totals.items()):
+        on = "1 day" if days == 1 else f"{days:,} days"
+        print_status(f"  without a session: {records:,} records of {mic} on {on}")
 
 
 def parse_rate(text: str | None) -> float | None:

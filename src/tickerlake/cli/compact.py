@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def compact(
+    context: typer.Context,
     lake: Lake,
     topic: Annotated[
         str | None,
@@ -75,7 +76,7 @@ def compact(
     def show_progress(progress: "CompactionProgress") -> None:
         status_line.update(f"{store.uri}: {progress.records:,} records compacted; {progress.activity}")
 
-    dates = session_dates(calendar)
+    dates = session_dates(context, calendar)
     with (
         graceful_shutdown("discarding the incomplete step …", is_service=watch is not None) as stop,
         tempfile.TemporaryDirectory() as folder,

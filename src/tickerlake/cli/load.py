@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def load(
+    context: typer.Context,
     lake: Lake,
     dataset: Dataset,
     project: Project,
@@ -83,7 +84,7 @@ def load(
             loader = Loader(
                 store,
                 warehouse,
-                session_dates(calendar),
+                session_dates(context, calendar),
                 wait=stop.wait,
                 report=show_progress,
             )

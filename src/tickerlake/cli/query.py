@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tickerlake.cli.common import StatusLine, print_status
+from tickerlake.cli.common import StatusLine, print_status, session_dates
 from tickerlake.cli.help import OTHER, OUTPUT
 from tickerlake.cli.options import Calendar, Force, Lake
 
@@ -18,6 +18,7 @@ _UNCOMPACTED_NOTE_ROWS = 1_000_000
 
 
 def query(
+    context: typer.Context,
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT statement; - reads standard input.")],
     lake: Lake,
     format_: Annotated[
@@ -68,14 +69,13 @@ def query(
     tickerlake query "describe bars" --lake ./lake
     tickerlake query "from bars where symbol = 'AAPL'" --lake ./lake -o aapl.csv
     """
-    from tickerlake.analytics.calendars import SessionDates
     from tickerlake.lake.opening import open_lake_for_reading
     from tickerlake.lake.query import LakeDatabase
     from tickerlake.tools.files import output_file
 
     to_file = output if output and str(output) != _STDOUT else None
     output_format = _output_format(format_, to_file, force=force, to_stdout=output is not None)
-    dates = SessionDates(calendar)
+    dates = session_dates(context, calendar, notes=False)
     if sql == "-":
         sql = _read_stdin()
     status_line = StatusLine()

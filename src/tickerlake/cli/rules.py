@@ -21,6 +21,7 @@ from tickerlake.cli.common import (
     open_files,
     print_json,
     print_status,
+    print_unscheduled,
 )
 from tickerlake.cli.engine_options import (
     DEFAULT_BARS,
@@ -107,6 +108,7 @@ def show(
 @app.command("test", cls=HelpCommand)
 @with_file_options(strict=False)
 def backtest_command(
+    context: typer.Context,
     rules: FileOrPreset,
     data: Annotated[
         list[str],
@@ -163,9 +165,8 @@ def backtest_command(
     with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, ExitStack() as stack:
         source = open_files(input_files(data, Path(folder)), options, status_line, digest=False)
         stop = stack.enter_context(graceful_shutdown())
-        alert_batches = backtest(
-            source, tracking_options, sessions_by_market(calendar), engine, result, stop.is_set
-        )
+        sessions = sessions_by_market(calendar, context.obj.calendar)
+        alert_batches = backtest(source, tracking_options, sessions, engine, result, stop.is_set)
         for alerts in alert_batches:
             for alert in alerts:
                 count = shown[alert.rule_id] = shown.get(alert.rule_id, 0) + (alert.state == "fired")
@@ -175,6 +176,8 @@ def backtest_command(
             share = result.records / max(1, source.rows)
             status_line.update(f"{share:.0%}, {result.records:,} records, {result.fired.total():,} alerts")
     status_line.clear()
+    for note in (*sessions.take_notes(), *result.notes):
+        print_status(f"note: {note}")
     if Path(rules).is_file():
         for problem in ruleset.unmatched_patterns(result.symbols):
             print_status(f"warning: {problem}")
@@ -198,6 +201,7 @@ def _print_summary(result: "BacktestResult", rules: "Sequence[Rule]") -> None:
     )
     for reason, count in result.rejected_records.most_common():
         print_status(f"  rejected: {count:,} {reason}")
+    print_unscheduled(result.unscheduled)
     width = max([len(rule.id) for rule in rules], default=0)
     for rule in rules:
         count = result.fired[rule.id]

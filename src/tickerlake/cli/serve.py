@@ -114,6 +114,7 @@ def serve(
         port=port,
         prefixes=tuple(prefix or ()),
         calendar=calendar,
+        calendar_changes=context.obj.calendar,
         tls_cert=tls_cert,
         tls_key=tls_key,
         behind_proxy=tuple(behind_proxy or ()),
@@ -152,6 +153,8 @@ def _watch(dashboard: "Dashboard", stop: threading.Event) -> None:
     reported, changed_checks = "", 0
     while not stop.wait(_CHECK_INTERVAL_S):
         dashboard.check()
+        for note in dashboard.take_notes():
+            print_status(f"note: {note}")
         unavailable = dashboard.unavailable
         changed_checks = changed_checks + 1 if bool(unavailable) != bool(reported) else 0
         if changed_checks == _CHECKS_BEFORE_REPORT:

@@ -7,7 +7,13 @@ import typer
 
 from tickerlake.analytics.defaults import AHEAD, GRACE, IDLE, LATENESS
 from tickerlake.cli.alerting import AlertPrinter, forward_alerts, load_rules, warn_rules_without_data
-from tickerlake.cli.common import StatusLine, graceful_shutdown, librdkafka_properties, print_status
+from tickerlake.cli.common import (
+    StatusLine,
+    graceful_shutdown,
+    librdkafka_properties,
+    print_status,
+    print_unscheduled,
+)
 from tickerlake.cli.engine_options import (
     DEFAULT_BARS,
     DEFAULT_INDICATORS,
@@ -36,11 +42,6 @@ from tickerlake.cli.options import (
 if TYPE_CHECKING:
     from tickerlake.model.alert import Alert
     from tickerlake.pipeline.track import TrackProgress
-
-_UNKNOWN_EXCHANGE = (
-    "note: the exchange of some symbols is unknown; they count as trading round the clock. "
-    "Use --calendar, such as --calendar XNYS for the sessions of New York."
-)
 
 
 def track(
@@ -146,7 +147,7 @@ def track(
         check_topic(name)
     kafka_properties = librdkafka_properties(context, property_)
     check_client_settings(bootstrap_servers, kafka_properties)
-    sessions = sessions_by_market(calendar, lambda: print_status(_UNKNOWN_EXCHANGE))
+    sessions = sessions_by_market(calendar, context.obj.calendar)
     store = open_store(state)
     worker = Tracker(
         bootstrap_servers,
@@ -161,8 +162,12 @@ def track(
     for name in worker.prepare():
         print_status(f"created topic {name}")
     status_line, printer = StatusLine(), AlertPrinter(json=json)
+    unscheduled = worker.engine.instruments.unscheduled
 
     def show_progress(progress: "TrackProgress") -> None:
+        for note in (*sessions.take_notes(), *unscheduled.take_notes()):
+            status_line.clear()
+            print_status(f"note: {note}")
         status_line.update(_format_progress(topic, progress, status_line.rate(progress.records)))
 
     def print_alert(alert: "Alert") -> None:
@@ -192,6 +197,7 @@ def track(
     for description, count in totals.skipped.most_common():
         if count:
             print_status(f"  skipped: {count:,} {description}")
+    print_unscheduled(unscheduled.totals())
     if rules and totals.records:
         warn_rules_without_data(engine)
     store.close()

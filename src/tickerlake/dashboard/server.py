@@ -28,6 +28,7 @@ from tickerlake.dashboard.market.state import MAX_BARS, MAX_INDICATORS, MarketSt
 from tickerlake.dashboard.reading.reader import DashboardReader
 from tickerlake.errors import SetupError, UsageError
 from tickerlake.lake.store.base import ReadableStore
+from tickerlake.session_changes import SessionChanges
 
 DEFAULT_PORT: Final = 8787
 _LOCAL_HOSTS: Final = {"127.0.0.1", "localhost", "::1"}
@@ -54,6 +55,8 @@ class DashboardOptions:
         Prefixes of the topics to show; empty for all known prefixes.
     calendar
         Calendar of instruments whose market is unknown: a code such as ``XNYS``, or ``24/7``.
+    calendar_changes
+        What differs from the calendars, by the code of a market or calendar.
     tls_cert, tls_key
         PEM files of the certificate, with its chain, and of its key.
     behind_proxy
@@ -70,6 +73,7 @@ class DashboardOptions:
     port: int | None = None
     prefixes: Sequence[str] = ()
     calendar: str = ROUND_THE_CLOCK
+    calendar_changes: Mapping[str, SessionChanges] = field(default_factory=dict)
     tls_cert: Path | None = None
     tls_key: Path | None = None
     behind_proxy: tuple[str, ...] = ()
@@ -116,7 +120,8 @@ class Dashboard:
                 "A token has no effect without a password: no login is required.",
                 "Also set TICKERLAKE_SERVE__PASSWORD, or unset TICKERLAKE_SERVE__TOKEN.",
             )
-        sessions = sessions_by_market(options.calendar)
+        sessions = sessions_by_market(options.calendar, options.calendar_changes)
+        self.take_notes = sessions.take_notes
         self.reader = DashboardReader(
             bootstrap_servers,
             properties,

@@ -26,6 +26,8 @@ class BacktestResult:
 
     ``symbol_days`` counts the days with records per symbol; ``rejected_rows`` are rows of files that are not
     records, ``rejected_records`` counts unusable records by reason, ``fired`` counts alerts by rule.
+    ``unscheduled`` counts records and days without a session by market, ``notes`` is what the user should
+    know of them.
     """
 
     records: int = 0
@@ -35,6 +37,8 @@ class BacktestResult:
     symbols: set[str] = field(default_factory=set)
     rejected_records: Counter[str] = field(default_factory=Counter)
     fired: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    unscheduled: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def backtest(
@@ -80,6 +84,8 @@ def backtest(
             result.symbol_days = len(seen)
             result.symbols.update(records.get_column("symbol").unique())
     yield _add_output(engine.close_idle(0, _END_OF_TIME_NS, 0), result)
+    result.notes = engine.instruments.unscheduled.take_notes()
+    result.unscheduled = engine.instruments.unscheduled.totals()
 
 
 def _as_messages(records: pl.DataFrame, first_offset: int) -> pl.DataFrame:
