@@ -8,6 +8,10 @@ import polars as pl
 import pytest
 
 from tickerlake.errors import DataError
+from tickerlake.sources.csv.detect.columns.cells import ColumnSample
+from tickerlake.sources.csv.detect.columns.shapes import SHAPES
+from tickerlake.sources.csv.detect.columns.table import Table
+from tickerlake.sources.csv.detect.columns.vocabulary import other_tables
 from tickerlake.sources.csv.detect.options import Options, parse_options
 from tickerlake.sources.csv.read import CsvSource, open_csv
 
@@ -94,7 +98,7 @@ Size,EntryBar,ExitBar,EntryPrice,ExitPrice,PnL,EntryTime,ExitTime
 10,1,5,10.5,11.5,10,2024-03-14 10:05:00,2024-03-14 12:05:00
 10,6,9,10.5,11.5,10,2024-03-15 10:05:00,2024-03-15 12:05:00
 """,
-    "holdings": """
+    "an account's holdings": """
 time,symbol,quantity,avg cost,last price,market value,unrealized P/L
 2024-03-14 10:00:00,QAA,10,10.5,10.6,106,1
 2024-03-14 10:00:00,QBB,10,20.5,20.6,206,1
@@ -167,6 +171,21 @@ def test_another_table_is_refused_for_what_it_is(tmp_path: Path, kind: str) -> N
     with pytest.raises(DataError, match=f"QAA.csv holds {kind.strip()}") as refused:
         open_text(tmp_path, OTHER_TABLES[kind])
     assert refused.value.hint
+
+
+def test_kinds_name_words_shapes_and_remedies_that_exist() -> None:
+    kinds = other_tables()["tables"]
+    assert all("names" in kind or "shape" in kind for kind in kinds)
+    assert {kind["shape"] for kind in kinds if "shape" in kind} == set(SHAPES)
+    assert {kind["remedy"] for kind in kinds} == set(other_tables()["remedies"])
+    groups = {kind[key] for kind in kinds for key in ("names", "also") if key in kind}
+    assert groups <= set(other_tables()["names"])
+    facts = {fact for kind in kinds for fact in kind.get("without", "").split()}
+    cells = [ColumnSample(["1", "2"])] * 7
+    names = ["open", "high", "low", "close", "bid", "ask", "trade id"]
+    all_facts = Table("", names, cells).facts | Table("", ["price", "size", "filled qty"], cells[:3]).facts
+    assert facts == all_facts
+    assert {kind.get("stage", "header") for kind in kinds} == {"header", "read", "unread"}
 
 
 TRANSACTIONS_BY_DATE = {

@@ -25,7 +25,10 @@ def open_text(folder: Path, text: str, name: str = "table.csv", columns: str | N
     ],
 )
 def test_holdings_are_named(tmp_path: Path, text: str) -> None:
-    with pytest.raises(DataError, match="lists holdings") as caught:
+    with pytest.raises(
+        DataError,
+        match=r"holds an account's holdings.*, by its columns (?:Symbol|Ticker), (?:Quantity|Anzahl)",
+    ) as caught:
         open_text(tmp_path, text, "portfolio_20260702.csv")
     assert "Export the executions" in caught.value.hint
 

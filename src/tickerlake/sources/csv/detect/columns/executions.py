@@ -6,8 +6,8 @@ from typing import Final
 
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample
-from tickerlake.sources.csv.detect.columns.foreign import EXECUTIONS_HINT, find_sides, if_executions
 from tickerlake.sources.csv.detect.columns.layout import normalize_name, price_side, role_ranks, split_words
+from tickerlake.sources.csv.detect.columns.table import EXECUTIONS_HINT, find_sides, if_executions
 from tickerlake.sources.csv.detect.columns.vocabulary import (
     SECTION_HEADER,
     classify_cell,

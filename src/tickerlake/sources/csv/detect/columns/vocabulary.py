@@ -3,7 +3,6 @@
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, Final
@@ -31,38 +30,25 @@ SECTION_HEADER: Final = "header"
 _Entries = tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True)
-class TableKind:
-    """A kind of table that is refused, see other_tables.toml."""
-
-    what: str
-    names: str
-    at_least: int
-    without: frozenset[str]
-    instead: str
-    also: str = ""
-
-
 def _parse_entries(text: str) -> _Entries:
     return tuple(tuple(split_words(entry.replace("_", " "))) for entry in text.split())
 
 
 @cache
-def _data() -> dict[str, Any]:
+def other_tables() -> dict[str, Any]:
+    """Return what other_tables.toml says."""
     return tomllib.loads(resources.files(__package__).joinpath("other_tables.toml").read_text("utf-8"))
+
+
+def remedy(key: str) -> str:
+    """Return what to do about a table that is refused."""
+    text: str = other_tables()["remedies"][key]
+    return text
 
 
 @cache
 def _groups(section: str) -> dict[str, _Entries]:
-    return {name: _parse_entries(text) for name, text in _data()[section].items()}
-
-
-@cache
-def refused_tables() -> tuple[TableKind, ...]:
-    """Return the kinds of tables that are refused by their header."""
-    return tuple(
-        TableKind(**{**each, "without": frozenset(each["without"].split())}) for each in _data()["tables"]
-    )
+    return {name: _parse_entries(text) for name, text in other_tables()[section].items()}
 
 
 @lru_cache(maxsize=4096)
@@ -101,7 +87,7 @@ def find_preferred(names: Sequence[str], group: str, among: Iterable[int]) -> in
 
 
 def classify_cell(section: str, text: str, *, whole: bool = False) -> str:
-    """Return the first group of ``row_kinds`` or ``states`` of which a cell has a word; empty if none.
+    """Return the first group of a section, such as ``states``, of which a text has a word; empty if none.
 
     Parameters
     ----------

@@ -14,9 +14,8 @@ from tickerlake.model.schema import BAR, RANGE_PRICES
 from tickerlake.sources.csv.detect.columns.apostrophes import without_apostrophes
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, is_share_count
 from tickerlake.sources.csv.detect.columns.daily_list import as_daily_list
-from tickerlake.sources.csv.detect.columns.foreign import check_market_data
 from tickerlake.sources.csv.detect.columns.layout import TIME_ROLES, Layout, count_named_roles, normalize_name
-from tickerlake.sources.csv.detect.columns.options import check_no_option_legs
+from tickerlake.sources.csv.detect.columns.other_tables import check_market_data
 from tickerlake.sources.csv.detect.columns.roles import detect_roles
 from tickerlake.sources.csv.detect.columns.totals import check_prices_are_no_totals
 from tickerlake.sources.csv.detect.lines.broken_cells import check_broken_cells, join_broken_cells
@@ -33,7 +32,11 @@ from tickerlake.sources.csv.detect.lines.list_section import (
     name_other_tables,
 )
 from tickerlake.sources.csv.detect.lines.metadata import check_no_year_columns
-from tickerlake.sources.csv.detect.lines.missing_roles import missing_roles_error
+from tickerlake.sources.csv.detect.lines.missing_roles import (
+    check_no_header,
+    missing_roles_error,
+    no_header_error,
+)
 from tickerlake.sources.csv.detect.lines.named_columns import (
     check_named_numbers,
     check_named_symbols,
@@ -41,7 +44,6 @@ from tickerlake.sources.csv.detect.lines.named_columns import (
     split_named_symbols,
     unusable_names_error,
 )
-from tickerlake.sources.csv.detect.lines.no_header import check_no_header, no_header_error
 from tickerlake.sources.csv.detect.lines.sections import detect_section, find_sections
 from tickerlake.sources.csv.detect.lines.split_lines import (
     DELIMITERS,
@@ -307,6 +309,7 @@ def _detect_dialect(
         check_no_header(name, split, first_data_row)
         layout = detect_roles([""] * split.field_count, cells)
         if not layout.record_type:
+            check_market_data(name, layout.names, cells, layout)
             raise no_header_error(name, first_data_row + 1, lines[first_data_row], layout, cells)
         return Dialect(
             split.delimiter,
@@ -328,11 +331,11 @@ def _detect_dialect(
         layout = as_daily_list(layout, cells)
         if layout.record_type and not has_consistent_prices(layout, cells):
             raise contradiction_error(name, layout)
+    check_market_data(name, layout.names, cells, layout)
     if not layout.record_type:
         raise missing_roles_error(name, header_rows[0] + 1, layout, cells)
     _check_symbols_present(name, layout, cells)
     check_prices_are_no_totals(name, layout, cells)
-    check_no_option_legs(name, layout, cells)
     headers = tuple(lines[i] for i in header_rows)
     warnings += _volume_warnings(name, layout, cells)
     warnings += tuple(f"{name}: {note}" for note in layout.notes)

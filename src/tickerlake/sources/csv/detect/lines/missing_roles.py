@@ -1,12 +1,19 @@
-"""What is said of a header that lacks columns: which ones, and the options that may help. Pure."""
+"""What is said of columns that make no record: what they lack, and the options that may help. Pure."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from tickerlake.errors import DataError
 from tickerlake.model.schema import BAR, QUOTE, RANGE_PRICES, TRADE
-from tickerlake.sources.csv.detect.columns.cells import ColumnSample
-from tickerlake.sources.csv.detect.columns.layout import PRICES, TIME_ROLES, Layout, role_ranks
+from tickerlake.sources.csv.detect.columns.cells import ColumnSample, is_running_number
+from tickerlake.sources.csv.detect.columns.close_names import is_close
+from tickerlake.sources.csv.detect.columns.layout import (
+    PRICES,
+    TIME_ROLES,
+    Layout,
+    columns_option,
+    role_ranks,
+)
 from tickerlake.sources.csv.detect.columns.trade_roles import guess_record_type, missing_roles
 from tickerlake.sources.csv.detect.lines.close_header import (
     close_columns,
@@ -14,7 +21,9 @@ from tickerlake.sources.csv.detect.lines.close_header import (
     has_range,
     partial_range_columns,
 )
-from tickerlake.sources.csv.detect.lines.undated import undated_error
+from tickerlake.sources.csv.detect.lines.metadata import names_columns
+from tickerlake.sources.csv.detect.lines.split_lines import HEADER_SEARCH_LINES, ColumnSplit
+from tickerlake.sources.csv.detect.times.dates import has_time
 
 _NEEDS: Final = {
     BAR: (
@@ -25,6 +34,10 @@ _NEEDS: Final = {
     QUOTE: ("Quotes need a date with a time of day, a bid and an ask.", "date,time,symbol,bid,ask"),
 }
 """What each record type needs, and an example of ``--columns``."""
+
+_SIDES: Final = frozenset(
+    "BUY SELL B S BOT SLD LONG SHORT BID ASK COMPRA VENTA KAUF VERKAUF ACHAT VENTE".split()
+)
 
 
 def missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[ColumnSample]) -> DataError:
@@ -46,10 +59,13 @@ def missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[Co
             "Write dates like 2024-01-31, or name the column that has them: "
             "--columns date,open,high,low,close,volume",
         )
-    if not any(each.temporal_kind for each in cells) and not TIME_ROLES & set(layout.roles):
-        undated_problem = undated_error(name, line, record_type, layout.names, cells)
-        if undated_problem is not None:
-            return undated_problem
+    is_dated = any(each.temporal_kind for each in cells) or TIME_ROLES & layout.roles.keys()
+    if record_type == BAR and not is_dated and any(map(_is_price_of_bar, layout.names)):
+        return DataError(
+            f"{name}, line {line}: no column of dates or times among {listed}.",
+            "Add a column with the date of each row. If it is a list of one day, with one row for each "
+            "symbol, add the date to its name: prices_2024-01-02.csv",
+        )
     if not has_range(layout) and (template := daily_price_columns(cells, layout)):
         return DataError(
             f"{name}, line {line}: no columns for open, high and low, and its dates have no time of day, "
@@ -84,3 +100,75 @@ def missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[Co
         f"{needs} If the columns have other names, call the file's {len(layout.names)} columns, in their "
         f"order, {', '.join(example.split(','))} with --columns, and leave the others empty.",
     )
+
+
+def _is_price_of_bar(name: str) -> bool:
+    return is_close(name) or not role_ranks(name).keys().isdisjoint(RANGE_PRICES)
+
+
+def no_header_error(
+    name: str, line: int, text: str, layout: Layout, cells: Sequence[ColumnSample]
+) -> DataError:
+    """Return the error for a file without a header whose values do not show which column is which.
+
+    Parameters
+    ----------
+    name
+        The file's name.
+    line, text
+        Its first row.
+    layout
+        The roles that are known.
+    cells
+        The first cells of each column.
+    """
+    is_dated = "time" in layout.roles or "clock" in layout.roles
+    problem = "the values do not show which column is which" if is_dated else "no column of dates"
+    what = f"{name} has no header, and {problem}: line {line} is {text[:80].strip()!r}."
+    if trades := _trade_columns(layout, cells):
+        return DataError(
+            what,
+            f"If its rows are trades, name the columns: --columns {trades} (call the column of their sizes "
+            "size, and that of symbols symbol).",
+        )
+    names = close_columns(cells, layout) or "date,open,high,low,close,volume"
+    if not is_dated and not any(each.temporal_kind for each in cells):
+        return DataError(
+            what, f"Each row needs its date or time: add it. Then, if necessary: --columns {names}"
+        )
+    return DataError(what, f"Name the columns: --columns {names}")
+
+
+def _trade_columns(layout: Layout, cells: Sequence[ColumnSample]) -> str:
+    """Return the names for ``--columns`` of rows with times and sides, empty if they are none."""
+    sides = [
+        i
+        for i, each in enumerate(cells)
+        if (texts := {text.upper() for text in each.non_missing}) and len(texts) > 1 and texts <= _SIDES
+    ]
+    time = layout.roles.get("time")
+    is_timed = "clock" in layout.roles or (time is not None and has_time(cells[time].non_missing[0]))
+    prices = [
+        i
+        for i, each in enumerate(cells)
+        if each.is_numeric and not is_running_number(each) and i not in layout.roles.values()
+    ]
+    if not sides or time is None or not is_timed or not prices:
+        return ""
+    words = {time: "time", sides[0]: "side", prices[0]: "price"}
+    if "clock" in layout.roles:
+        words |= {time: "date", layout.roles["clock"]: "time"}
+    return columns_option(words)
+
+
+def check_no_header(name: str, split: ColumnSplit, first_data_row: int) -> None:
+    """Raise an error if a line above the rows names the columns in unknown words."""
+    lines = range(max(0, first_data_row - HEADER_SEARCH_LINES), first_data_row)
+    for i in reversed(lines):
+        if names_columns(split.rows[i], split.field_count):
+            words = ", ".join(cell for cell in split.rows[i][:8] if cell)
+            raise DataError(
+                f"{name}, line {i + 1}: no name of a column is known among {words}.",
+                "Name the columns: --columns date,open,high,low,close,volume, or those of closes: "
+                "--columns date,close",
+            )
