@@ -323,3 +323,17 @@ def test_prices_without_a_range_are_converted_too() -> None:
     traded = run(engine("", ["1d"], known(day, new=4)), closes_only(4))
     uniform = run(engine("", ["1d"], known()), closes_only(1))
     assert_same_values(traded, uniform, day)
+
+
+def test_prices_that_are_adjusted_already_are_left_alone() -> None:
+    day = FIRST + 25
+    for ratio, splits in ((1.0, known(day)), (0.93, known(day, new=5)), (1.06, known(day, new=1, old=20))):
+        assert move_on(day, ratio, splits) == []
+    (_, change) = move_on(day, 0.8, known(day))
+    assert (change.cause, change.severity) == ("market", "warning")
+    assert change.message == "AAPL fell 20.0% in 1d: 80.00 from 100.00, volume 1,000, 1.0 × usual"
+    records = bar_records(7, 1)
+    adjusted = run(engine(RULES, ["1d"], known(SPLIT_DAY)), records)
+    plain = run(engine(RULES, ["1d"], known()), records)
+    assert values_after(adjusted, 0) == values_after(plain, 0)
+    assert facts_after(adjusted, 0) == facts_after(plain, 0)

@@ -11,7 +11,7 @@ from tickerlake.analytics.indicators.indicator import Indicator
 from tickerlake.analytics.indicators.registry import make, outputs_of, parse
 from tickerlake.analytics.instrument_arrays import InstrumentArrays, PerInstrument
 from tickerlake.analytics.known_splits import NO_SESSION, InstrumentSplits, after_splits
-from tickerlake.analytics.state_table import StateTable
+from tickerlake.analytics.state_table import Fields, StateTable
 
 
 class SeriesArrays(InstrumentArrays):
@@ -49,6 +49,7 @@ class BarSeries:
         self.interval = interval
         self._splits = splits
         self.arrays = SeriesArrays()
+        self._closes = StateTable(Fields({"close": np.nan}))
         self._indicators: dict[str, Indicator] = {}
         self._outputs: dict[str, tuple[str, ...]] = {}
         self.published = [each.text for text in published for each in outputs_of(parse(text))]
@@ -70,8 +71,9 @@ class BarSeries:
         return [name for names in self._outputs.values() for name in names]
 
     def tables(self) -> dict[str, StateTable]:
-        """Return the state of each indicator."""
-        return {f"{self.interval} {text}": each.table for text, each in self._indicators.items()}
+        """Return the state of each indicator, and the last closes if they are needed for known splits."""
+        tables = {f"{self.interval} {text}": each.table for text, each in self._indicators.items()}
+        return tables | ({f"{self.interval} closes": self._closes} if self._splits.are_known else {})
 
     def grow(self, size: int) -> None:
         """Add instruments up to ``size``."""
@@ -91,8 +93,9 @@ class BarSeries:
         regular, last_segment = bars.is_regular, self.arrays.last_segment[bars.rows]
         bars.first_of_session[:] = regular & (self.arrays.last_session[bars.rows] != bars.session)
         bars.first_of_segment[:] = last_segment != _segment_number(bars)
-        last_session = np.where(last_segment == NO_SESSION, NO_SESSION, last_segment // len(Segment))
-        self._splits.set_factors(bars.split_factor, bars.rows, last_session, bars.session)
+        if self._splits.are_known:
+            last_session = np.where(last_segment == NO_SESSION, NO_SESSION, last_segment // len(Segment))
+            self._splits.set_factors(bars, last_session, self._closes.gather(bars.rows)[0])
 
     def update(self, bars: Bars) -> dict[str, Floats]:
         """Process closed bars, at most one per instrument, and return the indicators' values."""
@@ -104,6 +107,8 @@ class BarSeries:
             rows, factor = bars.rows[bars.is_split], bars.split_factor[bars.is_split]
             for indicator in self._indicators.values():
                 indicator.adjust_for_split(rows, factor)
+        if self._splits.are_known:
+            self._closes.scatter(bars.rows, bars.close[np.newaxis])
         values: dict[str, Floats] = {}
         for text, indicator in self._indicators.items():
             values.update(zip(self._outputs[text], indicator.update(bars), strict=True))

@@ -1,5 +1,6 @@
 """The known splits of instruments, by row, and state that is converted to new shares for a while."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -12,6 +13,9 @@ from tickerlake.model.split import KnownSplits, Split
 
 NO_SESSION: Final = int(np.iinfo(np.int64).min)
 """The last session of an instrument without a bar."""
+
+_MIN_LOG_FACTOR: Final = 0.2
+"""The smallest split, 5:4, that a price shows."""
 
 
 class InstrumentSplits:
@@ -40,16 +44,34 @@ class InstrumentSplits:
         self._by_row = []
         self.add([])
 
-    def set_factors(self, factors: Floats, rows: Ints, last_session: Ints, session: Ints) -> None:
-        """Set `Bars.split_factor` of bars, given their sessions and those of the last bars."""
-        if not self._known.by_name:
-            return
-        factors[:] = np.where(self._is_covered[rows], 1.0, np.nan)
-        begins = self._has_splits[rows] & (last_session < session) & (last_session != NO_SESSION)
+    @property
+    def are_known(self) -> bool:
+        """True if the splits of some instrument are known."""
+        return bool(self._known.by_name)
+
+    def set_factors(self, bars: Bars, last_session: Ints, last_close: Floats) -> None:
+        """Set `Bars.split_factor` of bars, given the sessions and closes of the last bars.
+
+        A split that the prices do not show is 1: they are adjusted for it.
+        """
+        bars.split_factor[:] = np.where(self._is_covered[bars.rows], 1.0, np.nan)
+        begins = self._has_splits[bars.rows] & (last_session < bars.session) & (last_session != NO_SESSION)
         for at in np.flatnonzero(begins).tolist():
-            for split in self._by_row[rows[at]] or ():
-                if last_session[at] < split.session <= session[at]:
-                    factors[at] *= split.price_factor
+            factor = 1.0
+            for split in self._by_row[bars.rows[at]] or ():
+                if last_session[at] < split.session <= bars.session[at]:
+                    factor *= split.price_factor
+            if not _is_adjusted(float(bars.first_price[at] / last_close[at]), factor):
+                bars.split_factor[at] = factor
+
+
+def _is_adjusted(change: float, factor: float) -> bool:
+    """Return whether a price changed so little at a split that it must be in new shares before it, too.
+
+    A move overnight can hide, or look like, a small split.
+    """
+    size = math.log(factor)
+    return abs(size) >= _MIN_LOG_FACTOR and abs(math.log(change)) < abs(math.log(change) - size)
 
 
 @contextmanager

@@ -178,6 +178,8 @@ def backtest_command(
     status_line.clear()
     for note in (*sessions.take_notes(), *result.notes):
         print_status(f"note: {note}")
+    if unknown := tracking_options.splits.names_none_of(result.symbols):
+        print_status(f"warning: --splits names none of the symbols of the data, only {unknown}")
     if Path(rules).is_file():
         for problem in ruleset.unmatched_patterns(result.symbols):
             print_status(f"warning: {problem}")

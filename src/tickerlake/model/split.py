@@ -1,6 +1,6 @@
 """Stock splits that are known, by instrument and session."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final, NamedTuple
@@ -46,6 +46,11 @@ class KnownSplits:
         """Return the splits of an instrument; None if they are not known."""
         splits = self.by_name.get(instrument_id)
         return self.by_name.get(symbol) if splits is None else splits
+
+    def names_none_of(self, symbols: Collection[str]) -> str:
+        """Return some of the names if none is one of these symbols; otherwise an empty text."""
+        is_named = any(name.rpartition(".")[0] in symbols or name in symbols for name in self.by_name)
+        return "" if is_named else ", ".join([*self.by_name][:3])
 
 
 NO_SPLITS: Final = KnownSplits()
