@@ -88,7 +88,10 @@ def test_transactions_by_date(tmp_path: Path) -> None:
     header = "Fecha de Emisión,Fecha Liquidación,Comprobante,Ticker,Cantidad,Precio,Moneda,Importe Pesos"
     row = '2{n}/03/24,2{n}/03/24,CPRA,QEPU,"2{n},00","1.01{n},200",PESOS,"-25.280,26"'
     text = "\n".join([header, *(row.format(n=n) for n in range(8))])
-    assert "holds an account's transactions, by its column Comprobante" in error_of(tmp_path, text).message
+    assert (
+        "holds an account's statement, by its column Comprobante: its dates have no"
+        in error_of(tmp_path, text).message
+    )
 
 
 def test_named_columns_do_not_lead_in_a_circle(tmp_path: Path) -> None:

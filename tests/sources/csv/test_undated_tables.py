@@ -70,7 +70,7 @@ def test_rows_that_need_a_date_are_named(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_option_chains_do_not_take_the_expiry_as_the_time(tmp_path: Path, header: str, row: str) -> None:
-    with pytest.raises(DataError, match="holds an option chain"):
+    with pytest.raises(DataError, match=r"holds options, by its columns .*: no row has a time"):
         open_text(tmp_path, "\n".join((header, *(row.format(k=k) for k in range(6)), "")))
 
 

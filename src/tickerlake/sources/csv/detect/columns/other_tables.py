@@ -43,7 +43,7 @@ class _Kind:
 @cache
 def _kinds(stage: str) -> tuple[_Kind, ...]:
     kinds = (_Kind(**each) for each in other_tables()["tables"])
-    return tuple(kind for kind in kinds if kind.stage == stage)
+    return tuple(kind for kind in kinds if stage in kind.stage.split())
 
 
 def check_market_data(

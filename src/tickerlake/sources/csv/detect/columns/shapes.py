@@ -5,7 +5,7 @@ there is none.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tickerlake.sources.csv.detect.columns.cells import MIN_SHARE, ColumnSample
@@ -33,33 +33,19 @@ _LEVEL_FIELDS: Final = 4
 
 
 def _find_statement(table: Table) -> str:
-    """Find amounts, fees and balances, and no column of prices."""
-    if table.named("executed_price"):
-        return ""
-    balances, ledgers = table.named("balance"), _ledgers(table)
-    found = sorted({*balances, *ledgers, *table.named("fee", "account"), *_changes(table)})
-    is_enough = len(found) + len(balances) + len(ledgers) >= _MIN_EVIDENCE
-    return f"{table.columns(found)}: no column is a price" if is_enough else ""
-
-
-def _find_dated_transactions(table: Table) -> str:
-    """Find an account's trades by date."""
+    """Find an account's amounts, fees and balances without prices, or its trades without times of day."""
+    kinds = table.row_kinds
+    balances, ledgers = table.named("balance"), [i for i in kinds if "not_executed" in kinds[i]]
+    found = {*balances, *ledgers, *table.named("fee", "account")}
     if not table.facts & {"price", "close"} and not table.named("executed_price"):
-        return ""
-    sided = [
-        i
-        for i, groups in table.row_kinds.items()
-        if "executed" in groups and groups <= {"executed", "not_executed"}
-    ]
-    accounts = table.named("fee", "account", "balance", "order_id")
-    found = sorted({*_ledgers(table), *sided, *accounts})
+        found.update(_changes(table))
+        is_enough = len(found) + len(balances) + len(ledgers) >= _MIN_EVIDENCE
+        return f"{table.columns(sorted(found))}: no column is a price" if is_enough else ""
+    found.update(i for i, groups in kinds.items() if "executed" in groups <= {"executed", "not_executed"})
+    found.update(table.named("order_id"))
     if not found or table.has_time_of_day or not table.is_dated:
         return ""
-    return f"{table.columns(found)}: their dates have no time of day, and trades need one"
-
-
-def _ledgers(table: Table) -> list[int]:
-    return [i for i, groups in table.row_kinds.items() if "not_executed" in groups]
+    return f"{table.columns(sorted(found))}: its dates have no time of day, and trades need one"
 
 
 def _changes(table: Table) -> list[int]:
@@ -99,12 +85,15 @@ def _find_undated_holdings(table: Table) -> str:
 # -------------------------------------------------------------------------------------------------- options
 
 
-def _option_terms(table: Table) -> tuple[list[int], list[int]]:
-    """Return the columns of strikes, and those of all terms of options if there are others."""
+def _find_options(table: Table) -> str:
+    """Find options without times, or without symbols of their own."""
     strikes = [i for i in table.named("strike") if table.cells[i].is_numeric]
     rights = [i for i, each in enumerate(table.cells) if _are_rights(each)]
     terms = sorted({*strikes, *rights, *table.named("expiry", "right")})
-    return (strikes, terms) if strikes and len(terms) > 1 else ([], [])
+    if not strikes or len(terms) == 1:
+        return ""
+    lack = _unnamed_options(table, terms) if table.layout is None else _underlying(table, strikes[0], terms)
+    return f"{table.columns(terms)}: {lack}" if lack else ""
 
 
 def _are_rights(cells: ColumnSample) -> bool:
@@ -112,38 +101,29 @@ def _are_rights(cells: ColumnSample) -> bool:
     return "word" in groups or groups == {"letter"}
 
 
-def _find_undated_options(table: Table) -> str:
-    _, terms = _option_terms(table)
+def _unnamed_options(table: Table, terms: Sequence[int]) -> str:
+    """Return what options lack that have no times, or of which no column tells the contracts apart."""
     others = [i for i in range(len(table.names)) if i not in terms]
-    return f"{table.columns(terms)}: no row has a time" if terms and not table.times_among(others) else ""
-
-
-def _find_unnamed_options(table: Table) -> str:
-    """Find several contracts, and fewer symbols in each column of them."""
-    _, terms = _option_terms(table)
+    if not any(table.cells[i].temporal_kind or TIME_ROLES & table.ranks[i].keys() for i in others):
+        return "no row has a time"
     contracts = set(zip(*(table.cells[i].strings for i in terms), strict=True))
-    symbols = [i for i in table.with_role("symbol") if i not in terms]
-    if len(contracts) < 2 or any(len(set(table.cells[i].strings)) >= len(contracts) for i in symbols):
-        return ""
-    return f"{table.columns(terms)}: {_UNNAMED}"
+    symbols = [set(table.cells[i].strings) for i in others if "symbol" in table.ranks[i]]
+    is_named = len(contracts) < 2 or any(len(each) >= len(contracts) for each in symbols)
+    return "" if is_named else _UNNAMED
 
 
-def _find_options_of_underlying(table: Table) -> str:
-    """Find contracts beside the symbol of their underlying."""
-    strikes, terms = _option_terms(table)
-    if not strikes or table.layout is None or table.layout.panels:
+def _underlying(table: Table, strike: int, terms: Sequence[int]) -> str:
+    """Return which symbol options have instead of their own."""
+    if table.layout is None or table.layout.panels:
         return ""
-    rows = [k for k, strike in enumerate(table.cells[strikes[0]].numbers) if strike]
+    rows = [k for k, value in enumerate(table.cells[strike].numbers) if value]
     if "symbol" not in table.layout.roles:
         contracts = {tuple(table.cells[i].strings[k] for i in terms) for k in rows}
-        # of one, the file's name may be its symbol
-        return f"{table.columns(terms)}: {_UNNAMED}" if len(contracts) > 1 else ""
+        return _UNNAMED if len(contracts) > 1 else ""  # the file's name may be the symbol of one
     column = table.layout.roles["symbol"]
     symbols = [table.cells[column].strings[k] for k in rows]
     plain = next((text for text in symbols if text and not _SYMBOL_OF_OPTION.search(text)), "")
-    if not plain:
-        return ""
-    return f"{table.columns(terms)}: the column {table.names[column]} has their underlying, such as {plain}"
+    return f"the column {table.names[column]} has their underlying, such as {plain}" if plain else ""
 
 
 # ------------------------------------------------------------------------------------------ without a header
@@ -181,13 +161,10 @@ SHAPES: Final[dict[str, Callable[[Table], str]]] = {
     "book": find_book,
     "book levels": _find_book_levels,
     "book messages": _find_book_messages,
-    "dated transactions": _find_dated_transactions,
     "hashes": _find_hashes,
     "holdings": _find_holdings,
-    "options of their underlying": _find_options_of_underlying,
+    "options": _find_options,
     "statement": _find_statement,
     "undated holdings": _find_undated_holdings,
-    "undated options": _find_undated_options,
-    "unnamed options": _find_unnamed_options,
 }
 """The functions, as other_tables.toml calls them."""

@@ -9,7 +9,6 @@ from tickerlake.sources.csv.detect.columns.cells import ColumnSample
 from tickerlake.sources.csv.detect.columns.close_names import is_definite_close
 from tickerlake.sources.csv.detect.columns.layout import (
     PRICES,
-    TIME_ROLES,
     Layout,
     columns_option,
     normalize_name,
@@ -128,10 +127,6 @@ class Table:
             elif not each.temporal_kind and texts and is_named:
                 return True  # a format that is not recognized here
         return False
-
-    def times_among(self, columns: Sequence[int]) -> list[int]:
-        """Return those of some columns that are times, by their cells or by their names."""
-        return [i for i in columns if self.cells[i].temporal_kind or TIME_ROLES & self.ranks[i].keys()]
 
 
 def _has_digits(cells: ColumnSample) -> bool:

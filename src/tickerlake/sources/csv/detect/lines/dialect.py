@@ -26,11 +26,6 @@ from tickerlake.sources.csv.detect.lines.header import (
     format_roles,
     has_consistent_prices,
 )
-from tickerlake.sources.csv.detect.lines.list_section import (
-    find_list_section,
-    last_row,
-    name_other_tables,
-)
 from tickerlake.sources.csv.detect.lines.metadata import check_no_year_columns
 from tickerlake.sources.csv.detect.lines.missing_roles import (
     check_no_header,
@@ -44,7 +39,13 @@ from tickerlake.sources.csv.detect.lines.named_columns import (
     split_named_symbols,
     unusable_names_error,
 )
-from tickerlake.sources.csv.detect.lines.sections import detect_section, find_sections
+from tickerlake.sources.csv.detect.lines.sections import (
+    detect_section,
+    find_list_section,
+    find_sections,
+    last_row,
+    name_other_tables,
+)
 from tickerlake.sources.csv.detect.lines.split_lines import (
     DELIMITERS,
     HEADER_SEARCH_LINES,
