@@ -74,6 +74,18 @@ def test_a_session_that_the_calendar_lacks_is_said_once(mic: str, first: str, da
     assert unscheduled.totals() == {mic: (120, 1)}
 
 
+def test_a_market_without_a_calendar_of_its_own_is_said_to_have_that_of_the_option() -> None:
+    unscheduled = UnscheduledRecords(sessions_by_market("XNYS"))
+    unscheduled.add(["XXXX"])
+    first_ns = local_ns("XNYS", "2024-05-04T10:00")
+    unscheduled.count(np.zeros(60, dtype=np.int64), first_ns + np.arange(60) * MINUTE_NS)
+    (note,) = unscheduled.take_notes()
+    assert note.startswith(
+        "XXXX has records from 10:00 on Saturday, 2024-05-04, when the calendar of --calendar"
+    )
+    assert "[calendar.…] extra = [" in note
+
+
 @pytest.mark.parametrize(
     ("mic", "times"),
     [

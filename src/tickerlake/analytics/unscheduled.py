@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from tickerlake.analytics.bars import Flags, Ints
+from tickerlake.analytics.market_calendars import calendar_of_mic
 from tickerlake.analytics.sessions import Sessions
 from tickerlake.model.duration import parse_duration_ns
 
@@ -132,19 +133,21 @@ class UnscheduledRecords:
     def _day_note(self, mic: str, number: int, day: _Day) -> str:
         zone = ZoneInfo(self._sessions_of(mic).zone)
         opens = datetime.fromtimestamp(day.first_ns / 1e9, UTC).astimezone(zone).strftime("%H:%M")
+        code = "…" if calendar_of_mic(mic) is None else mic
+        which = "the calendar of --calendar" if code == "…" else "its calendar"
         on, session = _EPOCH + timedelta(number), _EPOCH + timedelta(day.session)
         return (
-            f"{mic} has records from {opens} on {on:%A}, {on}, when its calendar has no session; "
+            f"{mic} has records from {opens} on {on:%A}, {on}, when {which} has no session; "
             f"they count as traded outside the hours of {session}. "
             "If it was a session, write its hours in tickerlake.toml: "
-            f'[calendar.{mic}] extra = [{{ date = {on}, open = "{opens}", close = "…" }}]'
+            f'[calendar.{code}] extra = [{{ date = {on}, open = "{opens}", close = "…" }}]'
         )
 
     def _end_note(self, mic: str) -> str:
         last = _EPOCH + timedelta(int(self._sessions_of(mic).dates[-1]))
         return (
             f"the calendar of {mic} ends with {last}: later sessions are days in UTC. "
-            f"Install a newer exchange_calendars, or list them in tickerlake.toml ([calendar.{mic}])."
+            "Install a newer exchange_calendars, or list the sessions in tickerlake.toml."
         )
 
     def totals(self) -> dict[str, tuple[int, int]]:

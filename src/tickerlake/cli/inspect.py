@@ -120,6 +120,7 @@ def _format_report(report: dict[str, Any]) -> list[str]:
         f"  zone      {zone}",
         f"  order     {report['rows_stand']}",
         f"  symbols   {_format_symbols(report['symbols'])} (from the {report['symbol_from']})",
+        *_format_markets(report["symbols"]),
         (
             f"  rows      {report['rows_accepted']:,} accepted, "
             f"{report['rows_rejected']:,} rejected{_format_counts(report['reject_reasons'])}"
@@ -140,6 +141,14 @@ def _format_report(report: dict[str, Any]) -> list[str]:
 
 def _format_columns(report: dict[str, Any]) -> str:
     return ", ".join(f"{role} = {name}" for role, name in report["columns"].items())
+
+
+def _format_markets(symbols: list[str]) -> list[str]:
+    from tickerlake.model.instrument import UNKNOWN_MIC
+    from tickerlake.model.markets import mic_of_symbol
+
+    markets = sorted({mic_of_symbol(symbol) for symbol in symbols} - {UNKNOWN_MIC})
+    return [f"  markets   {_format_symbols(markets)} (from the endings of symbols)"] if markets else []
 
 
 def _format_symbols(symbols: list[str]) -> str:
