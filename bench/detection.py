@@ -145,7 +145,7 @@ def misclassified(daily: Iterable[Alert]) -> list[tuple[str, date]]:
     causes = {
         (alert.symbol, datetime.fromtimestamp(alert.ts_event_ns / 1e9 - 1, UTC).date()): alert.cause
         for alert in daily
-        if alert.kind == "gap_open"
+        if "at the open" in alert.message
     }
     return [event for event, cause in KNOWN_EVENTS.items() if causes.get(event) != cause]
 

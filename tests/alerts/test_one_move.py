@@ -1,12 +1,13 @@
 """One move raises one alert: kinds whose measure lasts longer than the cooldown."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
 from alerts.alert_builders import bars, close_bars, daily_bars, make_engine
 from tickerlake.alerts.engine import AlertEngine
+from tickerlake.analytics.bars import Bars
 
 DAY_CHANGE = '[[rule]]\nkind = "pct_change"\ninterval = "1m"\nwindow = "1d"\npct = 5\n'
 Session = Sequence[float]
@@ -136,3 +137,87 @@ def test_a_move_is_told_once_by_trades_and_closed_bars() -> None:
         fired += [one.alert.ts_event_ns for one in engine.on_tick("1m", forming, {}, event_ns, event_ns)]
         fired += [one.ts_event_ns for one in close_bars(engine, "1m", bars([94.0], minute=minute, day=1))]
     assert fired == [int(bars([94.0], day=1).ts_open_ns[0]) + 1]
+
+
+GAP_RULES = """
+[[rule]]
+id = "gap"
+kind = "gap_open"
+pct = 3
+critical = 10
+[[rule]]
+id = "day"
+kind = "pct_change"
+window = "1d"
+pct = 5
+"""
+
+
+DAY_FALL = "AAPL fell 6.0% in 1d: 94.00 from 100.00, volume 1,000"
+
+
+@pytest.mark.parametrize("make_bars", [bars, daily_bars])
+@pytest.mark.parametrize(
+    ("opened", "close", "expected"),
+    [
+        (95.0, 94.0, [("day", "warning", f"{DAY_FALL}; 5.0% down at the open")]),
+        (89.0, 94.0, [("day", "critical", f"{DAY_FALL}; 11.0% down at the open")]),
+        # one without the other, or in two directions
+        (99.0, 94.0, [("day", "warning", DAY_FALL)]),
+        (96.0, 96.5, [("gap", "warning", "AAPL fell 4.0% at the open: 96.00 from 100.00")]),
+        (
+            104.0,
+            94.0,
+            [
+                ("gap", "warning", "AAPL rose 4.0% at the open: 104.00 from 100.00"),
+                ("day", "warning", DAY_FALL),
+            ],
+        ),
+    ],
+)
+def test_a_move_that_begins_with_a_gap_is_one_alert(
+    make_bars: Callable[..., Bars], opened: float, close: float, expected: list[tuple[str, str, str]]
+) -> None:
+    interval = "1m" if make_bars is bars else "1d"
+    engine = make_engine(GAP_RULES, intervals=[interval])
+    close_bars(engine, interval, make_bars([100]))
+    one = make_bars([close], day=1, open=[opened])
+    alerts = [
+        (alert.rule_id, alert.severity, alert.message.removesuffix(" (2024-10-04), volume 1,000"))
+        for alert in close_bars(engine, interval, one)
+    ]
+    assert alerts == expected
+
+
+def test_a_gap_told_by_another_alert_has_no_end_of_its_own() -> None:
+    engine = make_engine(GAP_RULES, ["A", "B"], intervals=["1d"])
+    sessions = [
+        ([100, 100], [100, 100]),
+        ([94, 96], [95, 96]),
+        ([94, 96], [94, 96]),
+        ([94, 90], [94, 92]),
+        ([94, 90], [94, 90]),
+    ]
+    transitions = [
+        (day, alert.symbol, alert.rule_id, alert.state)
+        for day, (closes, opens) in enumerate(sessions)
+        for alert in close_bars(engine, "1d", daily_bars(closes, day=day, open=opens))
+    ]
+    assert transitions == [
+        (1, "A", "day", "fired"),
+        (1, "B", "gap", "fired"),
+        (2, "B", "gap", "cleared"),
+        (3, "B", "day", "fired"),
+        (4, "A", "day", "cleared"),
+    ]
+
+
+def test_a_gap_of_trades_is_told_once() -> None:
+    tick = GAP_RULES.replace("pct =", 'when = "tick"\npct =')
+    engine = make_engine(tick)
+    close_bars(engine, "1m", bars([100]))
+    forming = bars([94.0, 93.9, 93.8], day=1, open=[95.0] * 3, rows=[0, 0, 0])
+    event_ns = forming.ts_open_ns + np.array([1, 2, 3])
+    fired = [one.alert.rule_id for one in engine.on_tick("1m", forming, {}, event_ns, event_ns)]
+    fired += [one.rule_id for one in close_bars(engine, "1m", bars([94.0], day=1, open=[95.0]))]
+    assert fired == ["day"]

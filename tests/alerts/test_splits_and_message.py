@@ -31,8 +31,17 @@ pct = 15
 def open_day(
     opened: float, volume: float, *, before: int = 20, usual_volume: float = 1000.0, interval: str = "1d"
 ) -> list[Alert]:
-    """Return the alerts of a session with this open and volume, after sessions at 100."""
-    engine = make_engine(GAP_RULES, intervals=[interval])
+    """Return the alerts of each rule on its own, of a session with this open, after sessions at 100."""
+    rules = [f"[[rule]]{rule}" for rule in GAP_RULES.split("[[rule]]")[1:]]
+    return [
+        alert for rule in rules for alert in _open_day(rule, opened, volume, before, usual_volume, interval)
+    ]
+
+
+def _open_day(
+    rule: str, opened: float, volume: float, before: int, usual_volume: float, interval: str
+) -> list[Alert]:
+    engine = make_engine(rule, intervals=[interval])
     for day in range(before):
         one = (
             daily_bars([100], day=day, volume=[usual_volume])
@@ -86,7 +95,6 @@ def test_after_a_split_detection_is_unchanged() -> None:
     for day in range(20):
         close_bars(engine, "1d", daily_bars([100 + day % 2], day=day))
     assert {alert.kind for alert in close_bars(engine, "1d", daily_bars([50], day=20, open=[50]))} == {
-        "gap_open",
         "pct_change",
         "new_low",
     }

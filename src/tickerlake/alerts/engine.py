@@ -4,13 +4,14 @@ Alerts depend only on the input and its order: a replay raises the same alerts w
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from tickerlake.alerts.detectors import registry
 from tickerlake.alerts.detectors.data_health import DataQuality, Stale
 from tickerlake.alerts.evaluator import DetectionContext, RuleEvaluator
+from tickerlake.alerts.opening_gaps import GAP_KIND, find_move, include_gap
 from tickerlake.alerts.rules.rule import Rule, SessionFilter
 from tickerlake.alerts.splits import SplitDetector
 from tickerlake.analytics.bars import Bars, Flags, Floats, Ints, Segment
@@ -299,6 +300,7 @@ class AlertEngine:
     ) -> list[FiredAlert]:
         batch = _BarBatch(bars, values, context, _regular_bars(bars))
         alerts: list[_OrderedAlert] = []
+        gaps: list[_Gap] = []
         for number, group in enumerate(self._groups[interval]):
             evaluators = [one for one in group.evaluators if not ticks or one[1].rule.when == "tick"]
             if not evaluators:
@@ -308,10 +310,17 @@ class AlertEngine:
                 continue
             part = batch if at is None else batch.select(at, self._indicators_by_group[interval, number])
             for order, evaluator in evaluators:
+                is_gap = evaluator.rule.kind == GAP_KIND
+                was_active = evaluator.lifecycle.are_active(part.bars.rows) if is_gap else _NO_FLAGS
                 evaluate = evaluator.on_tick if ticks else evaluator.on_close
                 if fired := evaluate(part.bars, part.values, part.context):
-                    alerts += _with_order(fired, at, order)
-        return _sorted_alerts(alerts)
+                    ordered = _with_order(fired, at, order)
+                    if is_gap:
+                        fresh = [not was_active[one.position] for one in fired]
+                        gaps += map(_Gap, ordered, [evaluator] * len(fired), fresh)
+                    else:
+                        alerts += ordered
+        return _sorted_alerts(_tell_gaps(alerts, gaps, bars.rows) if gaps else alerts)
 
     def _try_add_data_rule(self, rule: Rule, order: int) -> bool:
         if not rule.monitors_data:
@@ -388,6 +397,9 @@ class AlertEngine:
         yield from (group for _, _, group in self._data_evaluators)
 
 
+_NO_FLAGS: Final[Flags] = np.zeros(0, dtype=bool)
+
+
 def _evaluable_intervals(rule: Rule, intervals: list[str]) -> list[str]:
     """Return the intervals that a rule evaluates, except those that would put too many bars in its window.
 
@@ -436,6 +448,31 @@ class _OrderedAlert(NamedTuple):
     position: int
     order: int
     alert: Alert
+
+
+class _Gap(NamedTuple):
+    """An alert of a rule on gaps at the open; ``is_fresh`` if it began an episode."""
+
+    ordered: _OrderedAlert
+    evaluator: RuleEvaluator
+    is_fresh: bool
+
+
+def _tell_gaps(moves: list[_OrderedAlert], gaps: list[_Gap], rows: Ints) -> list[_OrderedAlert]:
+    """Return all alerts of a call: a gap with which a move began is told by the alert on the move."""
+    result = list(moves)
+    for gap in gaps:
+        position, alert = gap.ordered.position, gap.ordered.alert
+        at_bar = [n for n, one in enumerate(moves) if one.position == position]
+        number = find_move(alert, [moves[n].alert for n in at_bar])
+        if number is None:
+            result.append(gap.ordered)
+            continue
+        move = result[at_bar[number]]
+        result[at_bar[number]] = move._replace(alert=include_gap(move.alert, alert))
+        if gap.is_fresh:
+            gap.evaluator.lifecycle.deactivate(int(rows[position]))
+    return result
 
 
 def _with_order(fired: list[FiredAlert], positions: Ints | None, order: int) -> list[_OrderedAlert]:

@@ -88,6 +88,11 @@ def format_volume(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def gap_clause(move_pct: float) -> str:
+    """Return what a message on a move since the last close adds if the move began with a gap."""
+    return f"; {_format_percent(move_pct)} {'up' if move_pct > 0 else 'down'} at the open"
+
+
 def _default_message(facts: Facts) -> str:
     if facts.state == "cleared":
         return f"{facts.symbol}: {facts.rule_id} cleared{_current_clause(facts)}"
