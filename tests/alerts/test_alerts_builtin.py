@@ -102,7 +102,7 @@ def test_the_evidence_is_in_the_message(default_alerts: list[Alert]) -> None:
         "AAPL fell 51.9% in 1d, 16.7 σ: 25.75 from 53.50, volume 132.5 M, 22 × usual; 47.3% down at the open"
     )
     assert lines["MSFT", date(2003, 2, 18)] == (
-        "MSFT fell 48.4% in 1d, 18.6 σ: 24.94 from 48.30, volume 28.7 M, 0.3 × usual"
+        "MSFT fell 48.3% in 1d, 29.0 σ: 24.96 from 48.30, volume 28.7 M, 0.3 × usual"
         "; looks like a 2:1 split, not a crash; 49.0% down at the open"
     )
 

@@ -2,16 +2,19 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from tickerlake.cli.common import print_status
 
 if TYPE_CHECKING:
     from tickerlake.alerts.engine import AlertEngine
     from tickerlake.alerts.rules.ruleset import RuleSet
+    from tickerlake.analytics.sessions import Sessions
     from tickerlake.model.alert import Alert
     from tickerlake.notify.dispatcher import Route
 
@@ -19,12 +22,22 @@ DEAD_LETTER_FOLDER = Path(".tickerlake/dead-letters")
 
 
 class AlertPrinter:
-    """Prints alerts to stdout, each as a readable line or as a JSON line."""
+    """Prints alerts to stdout, each as a readable line or as a JSON line.
 
-    def __init__(self, *, json: bool) -> None:
+    Parameters
+    ----------
+    json
+        True for JSON lines.
+    sessions_of
+        Returns the sessions of a market by its ISO 10383 code: their time zone is that of the lines. None for
+        UTC.
+    """
+
+    def __init__(self, *, json: bool, sessions_of: "Callable[[str], Sessions] | None" = None) -> None:
         from rich.console import Console
 
         self._json = json
+        self._sessions_of = sessions_of
         self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
 
     def print(self, alert: "Alert") -> None:
@@ -34,7 +47,21 @@ class AlertPrinter:
         if self._json:
             print(alert.to_json().decode(), flush=True)
         else:
-            self._console.print(console_line(alert))
+            self._console.print(console_line(alert, zone=self.zone_of(alert)))
+
+    def zone_of(self, alert: "Alert") -> tzinfo:
+        """Return the time zone of the alert's exchange; UTC if it is not known."""
+        from tickerlake.errors import DataError
+        from tickerlake.model.instrument import UNKNOWN_MIC, split_instrument_id
+
+        if self._sessions_of is None:
+            return UTC
+        try:
+            mic = split_instrument_id(alert.instrument_id)[1]
+        except DataError:
+            mic = UNKNOWN_MIC
+        zone = self._sessions_of(mic).zone
+        return UTC if zone == "UTC" else ZoneInfo(zone)
 
 
 def load_rules(path: Path | None, preset: str) -> "RuleSet":
@@ -75,7 +102,12 @@ def load_named_rules(name: str) -> "RuleSet":
 
 def warn_rules_without_data(engine: "AlertEngine") -> None:
     """Warn about rules that have seen no bar, or none that they can measure."""
+    from tickerlake.alerts.rules.ruleset import names_preset_index
+
     for rule in engine.rules_without_data:
+        # most data has no index, and none outside of regular hours
+        if names_preset_index(rule) or rule.session == "extended":
+            continue
         bars = f"{' or '.join(rule.intervals)} bars" if rule.intervals else "bars"
         print_status(f"warning: rule {rule.id} had no data: no {bars} of its symbols were built; see --bars")
     for rule in engine.rules_without_range:

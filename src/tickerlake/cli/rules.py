@@ -1,5 +1,6 @@
 """``tickerlake rules``: check alert rules, backtest them, print a preset."""
 
+import itertools
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ from tickerlake.analytics.defaults import GRACE, LATENESS
 from tickerlake.cli.alerting import (
     AlertPrinter,
     load_named_rules,
+    load_rules,
     notification_routes,
     warn_rules_without_data,
 )
@@ -35,13 +37,15 @@ from tickerlake.cli.engine_options import (
     with_splits,
 )
 from tickerlake.cli.file_options import with_file_options
-from tickerlake.cli.help import INPUT, OUTPUT, HelpCommand, HelpGroup
+from tickerlake.cli.help import INPUT, OUTPUT, RULES, HelpCommand, HelpGroup
 from tickerlake.cli.options import Calendar, Json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tickerlake.alerts.rules.rule import Rule
+    from tickerlake.alerts.rules.ruleset import RuleSet
+    from tickerlake.model.alert import Alert
     from tickerlake.sources.csv.detect.options import Options
     from tickerlake.tools.backtest import BacktestResult
 
@@ -109,7 +113,10 @@ def show(
 @with_file_options(strict=False)
 def backtest_command(
     context: typer.Context,
-    rules: FileOrPreset,
+    rules: Annotated[
+        str | None, typer.Argument(metavar="RULES", help="A rules file (TOML), or the name of a preset.")
+    ] = None,
+    *,
     data: Annotated[
         list[str],
         typer.Option(
@@ -120,7 +127,15 @@ def backtest_command(
             rich_help_panel=INPUT,
         ),
     ],
-    *,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Rules to use instead of a file: default, sensitive or simple.",
+            autocompletion=lambda: ["default", "sensitive", "simple"],
+            rich_help_panel=RULES,
+        ),
+    ] = None,
     options: "Options",
     bars: BarIntervals = DEFAULT_BARS,
     day: DailyBars = "regular",
@@ -142,17 +157,18 @@ def backtest_command(
     Examples
     --------
     tickerlake rules test my-rules.toml --data trades.csv.gz --calendar XNYS
-    tickerlake rules test default --data 'daily/*.csv' --bars 1d
+    tickerlake rules test --preset simple --data 'daily/*.csv' --bars 1d
     """
     from tickerlake.alerts.engine import AlertEngine
     from tickerlake.analytics.calendars import sessions_by_market
     from tickerlake.errors import UsageError
     from tickerlake.tools.backtest import BacktestResult, backtest
 
-    ruleset = load_named_rules(rules)
+    ruleset = _rules_to_test(rules, preset)
     if not ruleset.rules:
         raise UsageError(
-            f"There are no rules in {rules}.", "Write some: `tickerlake rules show` prints those of a preset."
+            f"There are no rules in {ruleset.name}.",
+            "Write some: `tickerlake rules show` prints those of a preset.",
         )
     # in a backtest each record arrives at its own time: idle and ahead never apply
     tracking_options = engine_options(
@@ -160,27 +176,33 @@ def backtest_command(
     )
     tracking_options = with_splits(tracking_options, splits)
     engine = AlertEngine(ruleset.rules, tracking_options.intervals)
-    status_line, printer, result = StatusLine(), AlertPrinter(json=json), BacktestResult()
-    shown: dict[str, int] = {}
+    sessions = sessions_by_market(calendar, context.obj.calendar)
+    status_line, printer, result = (
+        StatusLine(),
+        AlertPrinter(json=json, sessions_of=sessions),
+        BacktestResult(),
+    )
+    shown: dict[str, list[Alert]] = {}
     with tempfile.TemporaryDirectory(prefix="tickerlake-") as folder, ExitStack() as stack:
         source = open_files(input_files(data, Path(folder)), options, status_line, digest=False)
         stop = stack.enter_context(graceful_shutdown())
-        sessions = sessions_by_market(calendar, context.obj.calendar)
-        alert_batches = backtest(source, tracking_options, sessions, engine, result, stop.is_set)
-        for alerts in alert_batches:
+        for alerts in backtest(source, tracking_options, sessions, engine, result, stop.is_set):
             for alert in alerts:
-                count = shown[alert.rule_id] = shown.get(alert.rule_id, 0) + (alert.state == "fired")
-                if json or (alert.state == "fired" and count <= examples):
+                if json:
                     status_line.clear()
                     printer.print(alert)
+                elif alert.state == "fired":
+                    _keep_first(shown.setdefault(alert.rule_id, []), alert, examples)
             share = result.records / max(1, source.rows)
             status_line.update(f"{share:.0%}, {result.records:,} records, {result.fired.total():,} alerts")
     status_line.clear()
+    for alert in sorted(itertools.chain(*shown.values()), key=lambda one: one.ts_event_ns):
+        printer.print(alert)
     for note in (*sessions.take_notes(), *result.notes):
         print_status(f"note: {note}")
     if unknown := tracking_options.splits.names_none_of(result.symbols):
         print_status(f"warning: --splits names none of the symbols of the data, only {unknown}")
-    if Path(rules).is_file():
+    if rules is not None and Path(rules).is_file():
         for problem in ruleset.unmatched_patterns(result.symbols):
             print_status(f"warning: {problem}")
         warn_rules_without_data(engine)
@@ -194,6 +216,21 @@ def backtest_command(
                 "rejects": dict(result.rejected_records),
             }
         )
+
+
+def _rules_to_test(rules: str | None, preset: str | None) -> "RuleSet":
+    from tickerlake.errors import UsageError
+
+    if (rules is None) == (preset is None):
+        raise UsageError("Rules are missing, or named twice.", "Name a rules file, or --preset default.")
+    return load_named_rules(rules) if rules is not None else load_rules(None, preset or "")
+
+
+def _keep_first(kept: "list[Alert]", alert: "Alert", count: int) -> None:
+    """Add an alert to the first ones by time: symbols of one batch are not in order of time."""
+    kept.append(alert)
+    kept.sort(key=lambda one: one.ts_event_ns)
+    del kept[count:]
 
 
 def _print_summary(result: "BacktestResult", rules: "Sequence[Rule]") -> None:

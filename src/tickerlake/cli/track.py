@@ -161,7 +161,7 @@ def track(
     )
     for name in worker.prepare():
         print_status(f"created topic {name}")
-    status_line, printer = StatusLine(), AlertPrinter(json=json)
+    status_line, printer = StatusLine(), AlertPrinter(json=json, sessions_of=sessions)
     unscheduled = worker.engine.instruments.unscheduled
 
     def show_progress(progress: "TrackProgress") -> None:

@@ -24,8 +24,8 @@ _END_OF_TIME_NS: Final = (1 << 62) - 1
 class BacktestResult:
     """Totals of a backtest.
 
-    ``symbol_days`` counts the days with records per symbol; ``rejected_rows`` are rows of files that are not
-    records, ``rejected_records`` counts unusable records by reason, ``fired`` counts alerts by rule.
+    ``symbol_days`` counts the sessions with records per instrument; ``rejected_rows`` are rows of files that
+    are not records, ``rejected_records`` counts unusable records by reason, ``fired`` counts alerts by rule.
     ``unscheduled`` counts records and days without a session by market, ``notes`` is what the user should
     know of them.
     """
@@ -79,8 +79,7 @@ def backtest(
             frame = _as_messages(records, result.records)
             result.records += records.height
             yield _add_output(engine.process(frame), result)
-            days = records.select("instrument_id", day=_event_time(records) // DAY_NS).unique()
-            seen.update(days.iter_rows())
+            seen.update(_session_dates(records, engine))
             result.symbol_days = len(seen)
             result.symbols.update(records.get_column("symbol").unique())
     yield _add_output(engine.close_idle(0, _END_OF_TIME_NS, 0), result)
@@ -97,6 +96,19 @@ def _as_messages(records: pl.DataFrame, first_offset: int) -> pl.DataFrame:
             "value": to_json_series(records).cast(pl.Binary),
         }
     )
+
+
+def _session_dates(records: pl.DataFrame, engine: Engine) -> Iterator[tuple[str, int]]:
+    """Return instruments with the dates of their sessions, in days since 1970-01-01."""
+    rows = records.join(engine.instruments.index.select("instrument_id", "row"), on="instrument_id")
+    if "ts_open_ns" in rows.columns:
+        is_daily = pl.col("ts_close_ns") - pl.col("ts_open_ns") >= DAY_NS
+        daily = rows.filter(is_daily).select("instrument_id", pl.col("session_date").cast(pl.Int32)).unique()
+        yield from daily.iter_rows()
+        rows = rows.filter(~is_daily)
+    start_ns = rows.get_column("ts_open_ns" if "ts_open_ns" in rows.columns else "ts_event_ns").to_numpy()
+    days = engine.instruments.sessions.lookup(rows.get_column("row").to_numpy(), start_ns)[0]
+    yield from rows.select("instrument_id").with_columns(day=pl.Series(days)).unique().iter_rows()
 
 
 def _event_time(records: pl.DataFrame) -> pl.Expr:

@@ -59,7 +59,8 @@ class RuleSet:
         return [
             RuleProblem(line, rule.id, f"no symbol matches {pattern}.", _symbol_hint(pattern, seen))
             for rule, pattern, line in self.symbol_patterns
-            if not any(replace(rule, symbols=(pattern,), exclude=()).matches(symbol) for symbol in seen)
+            if not names_preset_index(rule)
+            and not any(replace(rule, symbols=(pattern,), exclude=()).matches(symbol) for symbol in seen)
         ]
 
 
@@ -111,6 +112,12 @@ def parse(text: str, name: str) -> RuleSet:
 def preset(name: str) -> RuleSet:
     """Return the rules of a preset: a key of `presets.PRESETS`."""
     return parse(PRESETS[name], f"the preset {name}")
+
+
+def names_preset_index(rule: Rule) -> bool:
+    """Return whether a rule evaluates an index by the names of the presets, of which data has one or none."""
+    indices = (one.symbols for one in preset("default").rules if one.kind == rule.kind == "market_breaker")
+    return rule.symbols in indices
 
 
 class _RulesFile:

@@ -1,7 +1,7 @@
 """Alerts as lines in a terminal."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, tzinfo
 from typing import Final
 
 from rich.console import Console
@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tickerlake import clock
 from tickerlake.model.alert import Alert, Severity
+from tickerlake.notify.event_time import format_event
 from tickerlake.notify.notification import Notification
 from tickerlake.notify.text import direction_arrow, utc_datetime
 
@@ -73,19 +74,10 @@ def _format_line(notification: Notification, now_ns: int, zone: tzinfo) -> Text:
     word = first.state if has_ended else notification.severity
     # a Text has no markup: `[red]` in a message stays `[red]`
     line = Text(no_wrap=True)
-    line.append(
-        _format_time(utc_datetime(notification.ts_event_ns).astimezone(zone), now_ns, zone), style="dim"
-    )
+    today = utc_datetime(now_ns).astimezone(zone).date()
+    line.append(format_event(notification.ts_event_ns, zone, today), style="dim")
     line.append(f" {word:<{_SEVERITY_WIDTH}} ", style=style)
     # the direction of a cleared alert is that of the last bar, which means nothing
     line.append(f"{(not has_ended and direction_arrow(first.direction)) or ' '} ", style=style)
     line.append(notification.text)
     return line
-
-
-def _format_time(event: datetime, now_ns: int, zone: tzinfo) -> str:
-    if event.astimezone(UTC).time() == time():
-        # the end of a daily bar: show the day of the bar
-        return f"{event.astimezone(UTC) - timedelta(days=1):%Y-%m-%d}"
-    today = utc_datetime(now_ns).astimezone(zone).date()
-    return f"{event:%H:%M:%S}" if event.date() == today else f"{event:%Y-%m-%d %H:%M:%S}"
