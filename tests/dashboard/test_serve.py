@@ -329,12 +329,16 @@ def test_an_outage_is_reported_once_and_so_is_its_end(capsys: pytest.CaptureFixt
         def check(self) -> None:
             pass
 
+        def take_notes(self) -> list[str]:
+            return [] if stop.checks else ["no calendar is known for ZZZZ"]
+
         @property
         def unavailable(self) -> str:
             return f"Kafka is away {stop.checks}." if script[stop.checks] == "x" else ""
 
     serve._watch(cast(Dashboard, StubDashboard()), stop)
     assert capsys.readouterr().err.splitlines() == [
+        "note: no calendar is known for ZZZZ",
         "warning: Kafka is away 6. The dashboard keeps trying.",
         "Kafka and lake answer again",
         "warning: Kafka is away 18. The dashboard keeps trying.",

@@ -121,7 +121,7 @@ class Dashboard:
                 "Also set TICKERLAKE_SERVE__PASSWORD, or unset TICKERLAKE_SERVE__TOKEN.",
             )
         sessions = sessions_by_market(options.calendar, options.calendar_changes)
-        self.take_notes = sessions.take_notes
+        self._sessions = sessions
         self.reader = DashboardReader(
             bootstrap_servers,
             properties,
@@ -199,6 +199,10 @@ class Dashboard:
     def unavailable(self) -> str:
         """Why Kafka or the lake cannot be read, in a sentence; empty if they can."""
         return self._backend.unavailable
+
+    def take_notes(self) -> list[str]:
+        """Return what the user should know of markets that are new since the last call."""
+        return self._sessions.take_notes()
 
     def check(self) -> None:
         """Raise an error if the server no longer runs.
