@@ -274,6 +274,31 @@ def test_a_lunch_break_is_no_halt() -> None:
     assert subject.process(batch(made)).alerts == []
 
 
+@pytest.mark.parametrize(
+    ("calendar", "last_trade", "closing_print", "halts"),
+    [
+        ("XHKG", "15:59:50", "16:08:20", []),  # the auction follows the close
+        ("XLON", "16:29:50", "16:35:10", []),
+        ("XKRX", "15:19:50", "15:30:00", []),  # it ends with the close
+        ("XHKG", "15:30:50", "16:08:20", [19]),  # a halt, and then the auction
+        ("XHKG", "15:30:50", "15:50:00", [19]),
+    ],
+)
+def test_the_call_of_a_closing_auction_is_no_halt(
+    calendar: str, last_trade: str, closing_print: str, halts: list[int]
+) -> None:
+    rules = '[[rule]]\nid = "halt"\nkind = "halt"\nminutes = 5'
+    watcher = AlertEngine(parse(rules, "test").rules, ("1m",))
+    subject = Engine(EngineOptions(lateness_ns=0, max_ahead_ns=None), lambda _: sessions(calendar), watcher)
+    last, closing, after = utc_ns(
+        calendar, f"2024-05-07 {last_trade}", f"2024-05-07 {closing_print}", "2024-05-08 10:00"
+    )
+    times_ns = [*range(last - 60 * MINUTE, last + 1, MINUTE), closing, after]
+    made = [trade(f"X.{calendar}", ns, Decimal(100), Decimal(1)) for ns in times_ns]
+    alerts = [each.alert for each in subject.process(batch(made)).alerts if each.alert.state == "fired"]
+    assert [alert.value for alert in alerts] == [minutes * 60 for minutes in halts]
+
+
 def test_regular_and_extended_hours_have_their_own_baselines() -> None:
     rules = '[[rule]]\nid = "move"\nkind = "zscore"\nwarmup = 30\ncooldown = "1m"\nsession = "{}"'
     quiet, wild = Decimal("0.01"), Decimal("0.50")

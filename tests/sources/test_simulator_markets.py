@@ -82,7 +82,7 @@ def test_the_market_is_the_same_on_every_machine() -> None:
     trades, labels = simulate(NEW_YORK)
     assert trades["price"].to_physical().cast(pl.Int64).sum() == 5_198_724_690_000_000
     assert (trades["ts_event_ns"] % 10**9).sum() == 20_058_465_263_638
-    assert trades["size"].cast(pl.Int64).sum() == 15_401_816
+    assert trades["size"].cast(pl.Int64).sum() == 15_405_938
     assert Counter(label.kind for label in labels) == {
         "session": 5, "opening_auction": 40, "closing_auction": 40, "off_market_print": 70,
         "jump": 29, "reversal": 8, "halt": 9, "gap": 10,

@@ -7,7 +7,7 @@ import numpy as np
 
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.analytics.bars import Bars, Floats, Ints
+from tickerlake.analytics.bars import Bars, Floats, Ints, Segment
 from tickerlake.analytics.sessions import Hours
 from tickerlake.analytics.state_table import Fields, State
 from tickerlake.model.alert import Cause, Unit
@@ -22,6 +22,9 @@ _MIN_BUSY_SHARE: Final = 0.9
 From no trades at all, it takes 45 bars to get there (1 - 0.95 ** 45 = 0.9).
 """
 
+_MAX_CALL_NS: Final = 10 * MINUTE_NS
+"""The longest time before a close in which orders are only collected for the closing auction."""
+
 _WINDOW_PARTS: Final = 6
 """Counts per window of ``data_quality``: the window moves in sixths, so the state stays small."""
 
@@ -29,7 +32,7 @@ _WINDOW_PARTS: Final = 6
 class Halt(Detector):
     """Trading resumes after a pause, in an instrument that trades in nearly every bar.
 
-    Nights and lunch breaks are no pauses.
+    Nights and lunch breaks are no pauses, nor is the call phase of a closing auction.
     The data only shows that there were no trades, not whether the exchange halted trading.
     """
 
@@ -59,6 +62,9 @@ class Halt(Detector):
         gap_ns = np.where(bars.first_of_segment, 0.0, bars.ts_open_ns - state["closed"])
         break_start_ns = np.maximum(state["closed"], bars.break_start_ns)
         gap_ns -= np.fmax(np.minimum(bars.ts_open_ns, bars.break_end_ns) - break_start_ns, 0.0)
+        is_closing = (bars.segment == Segment.REGULAR) & (bars.ts_open_ns >= bars.session_close_ns)
+        before_call_ns = gap_ns - (bars.ts_open_ns - bars.session_close_ns) - _MAX_CALL_NS
+        gap_ns = np.where(is_closing, np.fmax(before_call_ns, 0.0), gap_ns)
         # at most one missing bar: after a long halt, an instrument still counts as busy
         missing = np.fmin(np.fmax(gap_ns / self.interval_ns, 0.0), 1.0)
         state["busy"][:] = busy * _BUSY_DECAY ** (missing + 1.0) + (1.0 - _BUSY_DECAY)

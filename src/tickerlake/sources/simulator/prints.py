@@ -175,10 +175,10 @@ def shares(session: Session, size: pl.Expr, slots: pl.Expr, factor: pl.Expr) -> 
     usual = slots.cast(pl.Float64) * (sum(session.counts) * mean_size() / (1 << SYMBOL_BITS))
     unit = bit_field(pl.col("extra"), _MIX_BIT, _BITS).cast(pl.Float64) / (1 << _BITS)
     share = pl.when(pl.col("kind") == int(Kind.OPENING)).then(_OPENING_SHARE).otherwise(_CLOSING_SHARE)
-    lots = (usual * factor * share * (0.5 + unit) / _LOT).floor().clip(1.0) * _LOT
+    matched = (usual * factor * share * (0.5 + unit)).floor().clip(1.0)
     is_auction = pl.col("kind").is_in([int(Kind.OPENING), int(Kind.CLOSING)])
     traded = (size.cast(pl.Float64) * factor).floor().clip(1.0)
-    return pl.when(is_auction).then(lots).otherwise(traded).cast(pl.Int64)
+    return pl.when(is_auction).then(matched).otherwise(traded).cast(pl.Int64)
 
 
 def mean_size() -> float:
