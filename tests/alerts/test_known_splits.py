@@ -13,7 +13,8 @@ from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics import engine_state
 from tickerlake.analytics.engine import Engine
-from tickerlake.analytics.sessions import ALWAYS_OPEN
+from tickerlake.analytics.market_hours import MarketHours
+from tickerlake.analytics.sessions import ALWAYS_OPEN, Sessions
 from tickerlake.analytics.types import EngineOptions, Output
 from tickerlake.model.alert import Alert
 from tickerlake.model.split import KnownSplits, Split
@@ -96,12 +97,14 @@ def known(*days: int, new: float = 4, old: float = 1, name: str = "AAPL") -> Kno
     return KnownSplits({name: tuple(Split(day, new, old) for day in days)})
 
 
-def engine(rules: str, intervals: Sequence[str], splits: KnownSplits) -> Engine:
+def engine(
+    rules: str, intervals: Sequence[str], splits: KnownSplits, sessions: Sessions = ALWAYS_OPEN
+) -> Engine:
     options = EngineOptions(
         tuple(intervals), tuple(SHORT_SPECS), lateness_ns=0, max_ahead_ns=None, splits=splits
     )
     return Engine(
-        options, lambda _: ALWAYS_OPEN, AlertEngine(parse(rules, "test").rules, intervals) if rules else None
+        options, lambda _: sessions, AlertEngine(parse(rules, "test").rules, intervals) if rules else None
     )
 
 
@@ -214,6 +217,25 @@ def test_results_at_each_trade_after_a_split_are_those_of_new_shares(seed: int) 
     assert_same_values(traded, uniform, day)
     expected = facts_after(uniform, day)
     assert {"tick-move", "tick-gap", "tick-cross"} <= {fact[0] for fact in expected}
+    assert facts_after(traded, day) == expected
+
+
+def with_extended_hours() -> Sessions:
+    """Return sessions that open five minutes into the day, and close after six."""
+    days = np.arange(FIRST, FIRST + 10)
+    opens = days * DAY + 300 * SECOND
+    return Sessions(days, opens, opens + 360 * SECOND, hours=MarketHours(300 * SECOND, 600 * SECOND))
+
+
+@pytest.mark.parametrize("hours", ["regular", "extended", "all"])
+def test_a_split_takes_effect_before_the_open_also_in_rules_for_regular_hours(hours: str) -> None:
+    rules = (RULES + TICK_RULES).replace("[[rule]]", f'[[rule]]\nsession = "{hours}"')
+    day, intervals, sessions = FIRST + 4, ["1m", "1d"], with_extended_hours()
+    traded = run(engine(rules, intervals, known(day, new=4), sessions), trade_records(3, 4, day))
+    uniform = run(engine(rules, intervals, known(), sessions), trade_records(3, 1, day))
+    assert_same_values(traded, uniform, day)
+    expected = facts_after(uniform, day)
+    assert len(expected) >= 5
     assert facts_after(traded, day) == expected
 
 

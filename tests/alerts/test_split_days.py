@@ -47,6 +47,7 @@ SPLIT_DAYS = {
     "4:3": (Day(80.0, 60.1, 59.5, 1.5, 0.01), "4:3"),
     "5:3": (Day(100.0, 60.1, 61.0, 1.7, 0.01), "5:3"),
     "1:10 in a volatile stock": (Day(0.62, 6.10, 5.60, 0.15, 0.08), "1:10"),
+    "4:1 in a stock that opens 4% off": (Day(400.0, 104.0, 108.0, 5.0, 0.045), "4:1"),
     "1:4": (Day(3.0, 12.1, 12.4, 0.3, 0.04), "1:4"),
     **{
         f"made {new}:1, 1.25 × the money": (Day(1000.0, 1000 / new, 1010 / new, 1.25 * new), f"{new}:1")
@@ -78,6 +79,8 @@ OTHER_DAYS = {
     "a fall by a quarter, exact, in a stock that moves": Day(100.0, 75.0, 75.0, 1.0, 0.06),
     "a tenth of the price, hardly traded": Day(50.0, 5.0, 5.0, 0.5),
     "a rise by half is no reverse split": Day(10.0, 15.0, 15.1, 1.0),
+    "a calm stock that opens 4% off a ratio": Day(400.0, 104.0, 108.0, 5.0, 0.01),
+    "6% off a ratio": Day(400.0, 106.1, 108.0, 5.0, 0.1),
     "between two ratios": Day(100.0, 44.0, 44.0, 1.0),
 }
 

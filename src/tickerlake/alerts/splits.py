@@ -20,6 +20,9 @@ from tickerlake.model.split import SPLIT_RATIOS
 RATIO_TOLERANCE: Final = 0.025
 """Allows for a move overnight, without confusing two ratios: the closest, 5:4 and 4:3, are 6% apart."""
 
+MAX_TOLERANCE: Final = 0.05
+"""Of a ratio of 2 or more, in a stock that usually moves at least half as much overnight."""
+
 EXACT_TOLERANCE: Final = 0.005
 """Of a ratio below 2: prices do fall by 20 to 40%, and wider bands around the ratios would catch many."""
 
@@ -45,10 +48,7 @@ HISTORY_SESSIONS: Final = 20
 """The median volume and the usual move are those of about a month."""
 
 _MIN_SESSIONS: Final = 3
-"""The fewest whose median ignores one outlier."""
-
-_MIN_MOVES: Final = 5
-"""The fewest overnight moves that say what is usual."""
+"""The fewest whose median ignores one outlier, and whose moves say what is usual."""
 
 _USUAL_SHARE: Final = 0.9
 """The usual move is one that nine of ten do not exceed: an outlier does not count, and nights without a move
@@ -138,7 +138,9 @@ class SplitDetector:
         """Return the log return from close to open that nine of ten do not exceed; NaN if not known."""
         moves = np.sort(np.abs(self._history("moves", row)))
         return (
-            float(moves[math.ceil(_USUAL_SHARE * len(moves)) - 1]) if len(moves) >= _MIN_MOVES else math.nan
+            float(moves[math.ceil(_USUAL_SHARE * len(moves)) - 1])
+            if len(moves) >= _MIN_SESSIONS
+            else math.nan
         )
 
     def update(self, bars: Bars, splits: Mapping[int, SplitCandidate]) -> None:
@@ -182,7 +184,7 @@ class SplitDetector:
     def _candidate(self, bars: Bars, at: int, ratio: float, *, forming: bool) -> SplitCandidate | None:
         new, old = min(SPLIT_RATIOS, key=lambda pair: abs(ratio * pair[0] / pair[1] - 1))
         row, error, is_small = int(bars.rows[at]), abs(ratio * new / old - 1), 1 < new / old < 2
-        if error > RATIO_TOLERANCE:
+        if error > (RATIO_TOLERANCE if is_small else self._tolerance(row)):
             return None
         if is_small and not self._exceeds_usual_moves(row, math.log(new / old)):
             return None
@@ -200,6 +202,9 @@ class SplitDetector:
         least = 0.0 if forming else MIN_VOLUME_RATIO
         most = USUAL_VOLUME_RATIO if is_small and error > EXACT_TOLERANCE else MAX_VOLUME_RATIO
         return SplitCandidate(new, old, volume_ratio, "probable") if least <= volume_ratio < most else None
+
+    def _tolerance(self, row: int) -> float:
+        return min(float(np.nanmax((RATIO_TOLERANCE, 2 * self.usual_move(row)))), MAX_TOLERANCE)
 
     def _exceeds_usual_moves(self, row: int, log_move: float) -> bool:
         close = float(self.closes.gather(np.array([row]))[0, 0])
