@@ -32,7 +32,7 @@ OPEN_SCHEMA: Final = pl.Schema(
 )
 """Columns of open bars: ``bucket`` numbers them (`bar_times`), ``first_ns`` and ``last_ns`` are
 the times of the records that set open and close, ``sized`` counts records with a volume, ``timestamp_ms`` is
-the Kafka timestamp of the last record."""
+the Kafka timestamp of the last record. Prices that no record has set yet are null."""
 
 CLOSED_SCHEMA: Final = pl.Schema(
     [*OPEN_SCHEMA.items(), ("revision", _INT), ("partial", pl.Boolean()), ("offset", _INT)]
@@ -50,14 +50,14 @@ _COMMON_AGGREGATES: Final = [
     pl.col("recv_ns", "timestamp_ms").max(),
 ]
 _ORDERED_AGGREGATES: Final = [
-    pl.col("first_ns", "open").first(),
-    pl.col("last_ns", "close").last(),
+    pl.col("first_ns", "open").first(ignore_nulls=True),
+    pl.col("last_ns", "close").last(ignore_nulls=True),
     *_COMMON_AGGREGATES,
 ]
 _BY_TIME_AGGREGATES: Final = [
     pl.col("first_ns").min(),
     pl.col("last_ns").max(),
-    pl.col("open").sort_by("first_ns", maintain_order=True).first(),
+    pl.col("open").sort_by("first_ns", maintain_order=True, nulls_last=True).first(),
     pl.col("close").sort_by("last_ns", maintain_order=True).last(),
     *_COMMON_AGGREGATES,
 ]
@@ -167,15 +167,16 @@ class BarBuilder:
         self._record_first_buckets(rows, bucket)
         last = np.flatnonzero(np.append(rows.row[1:] != rows.row[:-1], values=True))
         self.arrays.watermark_bucket[rows.row[last]] = watermark_bucket[last]
-        bars = rows.bars.hstack([pl.Series("bucket", bucket)])
-        enters = self.times.enters(rows.row, rows.start_ns, end_ns)
+        bars = rows.daily_bars if self.interval == "1d" else rows.bars
+        bars = bars.hstack([pl.Series("bucket", bucket)])
+        enters = self.times.enters(rows.row, rows.start_ns, end_ns, _ints(rows.frame, "sets"))
         if rows.in_order and not (bucket < self.arrays.closed_before[rows.row]).any():
             bars = bars if enters is None else bars[np.flatnonzero(enters)]
             after_each = self._forming_bars(bars, rows, enters) if forming else NO_CLOSED_BARS
             closed = self._close_passed(self._merge(bars), rows, watermark_bucket)
             if self._lateness_ns:
                 self._add_recent(closed, rows, last)
-            return BuildResult(closed, NO_CLOSED_BARS, _NO_ROWS, after_each)
+            return BuildResult(_priced(closed), NO_CLOSED_BARS, _NO_ROWS, after_each)
         if enters is None:
             enters = np.ones(len(bucket), dtype=np.bool_)
         return self._process_unordered(bars, rows, bucket, watermark_bucket, last, enters, forming=forming)
@@ -211,7 +212,8 @@ class BarBuilder:
                 offsets = rows.frame.get_column("offset")
                 restated = self._restate(bars.hstack([offsets])[restatable])
             self._prune_recent(rows.row[last], rows.watermark_ns[last])
-        return BuildResult(closed, restated, np.flatnonzero(enters & too_late), after_each)
+        too_late &= enters
+        return BuildResult(_priced(closed), _priced(restated), np.flatnonzero(too_late), after_each)
 
     def close_idle(self, row: Ints, watermark_ns: Ints, now_ns: int, idle_ns: int) -> pl.DataFrame:
         """Close bars by the clock.
@@ -247,7 +249,7 @@ class BarBuilder:
         self.arrays.closed_before[_ints(closed, "row")] = _ints(closed, "bucket") + 1
         if self._lateness_ns:
             self.recent_bars = pl.concat([self.recent_bars, closed])
-        return closed
+        return _priced(closed)
 
     def _record_first_buckets(self, rows: InputRows, bucket: Ints) -> None:
         first = np.flatnonzero(np.append(True, values=rows.row[1:] != rows.row[:-1]))
@@ -310,7 +312,9 @@ class BarBuilder:
         after = (
             pl.concat([open_bars, fresh])
             .sort("row", "offset", maintain_order=True)
-            .with_columns(pl.col("first_ns").cum_min().over(key).alias("earliest_ns"))
+            .with_columns(
+                pl.col("first_ns").cum_min().forward_fill().fill_null(_UNSEEN).over(key).alias("earliest_ns")
+            )
             .with_columns(
                 pl.when(pl.col("earliest_ns") < pl.col("earliest_ns").shift(fill_value=_UNSEEN).over(key))
                 .then("open")
@@ -321,7 +325,7 @@ class BarBuilder:
                 pl.col("volume").fill_null(0).cum_sum().over(key),
                 pl.col("notional", "sized", "count").cum_sum().over(key),
             )
-            .filter("ahead")
+            .filter(pl.col("ahead") & pl.col("close").is_not_null())
         )
         return after.with_columns(
             revision=pl.lit(0, dtype=pl.Int64), partial=pl.Series(self._is_partial(after))
@@ -414,16 +418,31 @@ def renumber_rows(frame: pl.DataFrame, rows: Ints) -> pl.DataFrame:
     return retained.with_columns(row=pl.col("new")).drop("new")
 
 
+def _priced(bars: pl.DataFrame) -> pl.DataFrame:
+    """Return the bars of which a record has set the price."""
+    close = bars.get_column("close")
+    return bars.filter(close.is_not_null()) if close.null_count() else bars
+
+
 def _apply_late_row(bar: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    earlier, later = row["first_ns"] < bar["first_ns"], row["last_ns"] >= bar["last_ns"]
+    if row["close"] is None or bar["close"] is None:
+        ends = row if bar["close"] is None else bar
+        prices = {name: ends[name] for name in ("first_ns", "last_ns", "open", "close")}
+    else:
+        earlier, later = row["first_ns"] < bar["first_ns"], row["last_ns"] >= bar["last_ns"]
+        prices = {
+            "first_ns": min(bar["first_ns"], row["first_ns"]),
+            "last_ns": max(bar["last_ns"], row["last_ns"]),
+            "open": row["open"] if earlier else bar["open"],
+            "close": row["close"] if later else bar["close"],
+        }
+    highs = [each["high"] for each in (bar, row) if each["high"] is not None]
+    lows = [each["low"] for each in (bar, row) if each["low"] is not None]
     return {
         **bar,
-        "first_ns": min(bar["first_ns"], row["first_ns"]),
-        "last_ns": max(bar["last_ns"], row["last_ns"]),
-        "open": row["open"] if earlier else bar["open"],
-        "high": max(bar["high"], row["high"]),
-        "low": min(bar["low"], row["low"]),
-        "close": row["close"] if later else bar["close"],
+        **prices,
+        "high": max(highs, default=None),
+        "low": min(lows, default=None),
         "volume": bar["volume"] + (row["volume"] or 0),
         "notional": bar["notional"] + row["notional"],
         "sized": bar["sized"] + row["sized"],
@@ -431,7 +450,8 @@ def _apply_late_row(bar: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
         "recv_ns": max(bar["recv_ns"], row["recv_ns"]),
         "timestamp_ms": row["timestamp_ms"],
         "offset": row["offset"],
-        "revision": bar["revision"] + 1,
+        # a bar without a price has not been published
+        "revision": bar["revision"] + (bar["close"] is not None),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Final, Literal
 import numpy as np
 
 from tickerlake.analytics.bars import Flags, Ints, Segment
+from tickerlake.analytics.condition_codes import IS_AUCTION, IS_EXTENDED
 from tickerlake.analytics.sessions import InstrumentSessions
 from tickerlake.model.duration import DAY_NS, MINUTE_NS, SECOND_NS
 from tickerlake.model.interval import interval_ns
@@ -113,10 +114,15 @@ class BarTimes:
         _, open_ns, _ = self._sessions.lookup(row, start_ns)
         return np.where((start_ns < open_ns) & (open_ns < end_ns), open_ns, start_ns)
 
-    def enters(self, row: Ints, start_ns: Ints, end_ns: Ints) -> Flags | None:
-        """Return which trades or shorter bars enter a bar of this interval; None for all."""
+    def enters(self, row: Ints, start_ns: Ints, end_ns: Ints, sets: Ints | None = None) -> Flags | None:
+        """Return which trades or shorter bars enter a bar of this interval; None for all.
+
+        A trade's sale conditions can say that it is of an auction, or of extended hours (`condition_codes`).
+        """
         if not self._regular_only:
             return None
         segment = self._sessions.segments(row, start_ns, end_ns)
         regular: Flags = segment == Segment.REGULAR
+        if sets is not None:
+            regular = regular & (sets & IS_EXTENDED == 0) | (sets & IS_AUCTION != 0)
         return None if regular.all() else regular

@@ -12,6 +12,8 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from tickerlake.analytics.condition_codes import COUNTS, SETS_ALL
+from tickerlake.analytics.sale_conditions import Eligibility, eligibility
 from tickerlake.analytics.types import EARLIEST_NS, LATEST_NS, TRADES
 from tickerlake.model.duration import DAY_NS, MS_NS, UNIT_NS
 from tickerlake.model.interval import interval_ns
@@ -25,6 +27,7 @@ _COMMON_COLUMNS: Final[dict[str, pl.DataType]] = {"schema": _TEXT, "instrument_i
 _TRADE_SCHEMA: Final = pl.Schema(
     {**_COMMON_COLUMNS, "ts_event_ns": _INT, "price": _TEXT, "size": _TEXT, "correction": _TEXT}
 )
+_TRADE_SCHEMA_WITH_CONDITIONS: Final = pl.Schema({**_TRADE_SCHEMA, "conditions": pl.List(_TEXT)})
 _BAR_SCHEMA: Final = pl.Schema(
     {
         **_COMMON_COLUMNS,
@@ -65,13 +68,14 @@ ROW_SCHEMA: Final = pl.Schema(
         *((name, _INT) for name in ("start_ns", "end_ns", "session")),
         *((name, DECIMAL) for name in ("open", "high", "low", "close", "volume")),
         ("notional", pl.Int128()),
-        *((name, _INT) for name in ("count", "recv_ns")),
+        *((name, _INT) for name in ("count", "recv_ns", "sets")),
     ]
 )
 """Columns of rows: ``input_interval`` is `TRADES` or the interval of a bar; ``start_ns`` decides which bar a
 row belongs to, and ``end_ns`` is its watermark (a trade's time for both; open and close time of a bar);
 ``session`` is the session date of a bar (days since 1970-01-01, null for trades); ``notional`` is price ×
-volume in units of 10^-18. A row of which only the close is known is `UNBOUNDED`, and opens at its close."""
+volume in units of 10^-18; ``sets`` has the flags of `condition_codes`. A row of which only the close is known
+is `UNBOUNDED`, and opens at its close. A trade that does not count has a null volume."""
 
 REJECT_SCHEMA: Final = pl.Schema(
     {
@@ -91,14 +95,21 @@ _NO_ROWS: Final = ROW_SCHEMA.to_frame()
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Rows (`ROW_SCHEMA`), rejects (`REJECT_SCHEMA`), and the number of skipped records by reason."""
+    """Rows (`ROW_SCHEMA`), rejects (`REJECT_SCHEMA`), skipped records by reason, and eligibility."""
 
     rows: pl.DataFrame
     rejects: pl.DataFrame
     skipped: Counter[str] = field(default_factory=Counter)
+    conditions: Eligibility = field(default_factory=Eligibility)
 
 
-def decode(batch: pl.DataFrame, *, source_tag: str = "", max_ahead_ns: int | None = None) -> Decoded:
+def decode(
+    batch: pl.DataFrame,
+    *,
+    source_tag: str = "",
+    max_ahead_ns: int | None = None,
+    use_conditions: bool = True,
+) -> Decoded:
     """Decode records.
 
     Parameters
@@ -109,6 +120,8 @@ def decode(batch: pl.DataFrame, *, source_tag: str = "", max_ahead_ns: int | Non
         Bars with this ``source`` are the job's own results and skipped; empty for none.
     max_ahead_ns
         How far a record's time may be ahead of its Kafka timestamp; None for no limit.
+    use_conditions
+        True to leave trades out by their sale conditions.
     """
     skipped: Counter[str] = Counter()
     if batch.is_empty():
@@ -118,18 +131,22 @@ def decode(batch: pl.DataFrame, *, source_tag: str = "", max_ahead_ns: int | Non
     text = decode_utf8(batch.get_column("value"))
     is_trade = _begins_with_schema(text, TRADE)
     if is_trade.all():
-        rows, rejects = _decode_trades(batch, text, max_ahead_ns)
+        rows, rejects, conditions = _decode_trades(batch, text, max_ahead_ns, use_conditions=use_conditions)
     else:
         is_bar = _begins_with_schema(text, BAR)
         is_trade, is_bar, others = _classify(batch, is_trade, is_bar, skipped)
+        trades, trade_rejects, conditions = _decode_trades(
+            batch.filter(is_trade), text.filter(is_trade), max_ahead_ns, use_conditions=use_conditions
+        )
         parts = [
-            _decode_trades(batch.filter(is_trade), text.filter(is_trade), max_ahead_ns),
+            (trades, trade_rejects),
             _decode_bars(batch.filter(is_bar), text.filter(is_bar), source_tag, max_ahead_ns, skipped),
             (_NO_ROWS, others),
         ]
         rows = pl.concat([rows for rows, _ in parts]).sort("partition", "offset")
         rejects = pl.concat([rejects for _, rejects in parts])
-    return Decoded(rows, rejects.sort("partition", "offset") if rejects.height else NO_REJECTS, skipped)
+    rejects = rejects.sort("partition", "offset") if rejects.height else NO_REJECTS
+    return Decoded(rows, rejects, skipped, conditions)
 
 
 def reject(batch: pl.DataFrame, reason: str | pl.Expr) -> pl.DataFrame:
@@ -161,13 +178,17 @@ def _parse(batch: pl.DataFrame, text: pl.Series, schema: pl.Schema) -> tuple[pl.
 
 
 def _decode_trades(
-    batch: pl.DataFrame, text: pl.Series, max_ahead_ns: int | None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+    batch: pl.DataFrame, text: pl.Series, max_ahead_ns: int | None, *, use_conditions: bool
+) -> tuple[pl.DataFrame, pl.DataFrame, Eligibility]:
+    conditions = Eligibility()
     if batch.is_empty():
-        return _NO_ROWS, NO_REJECTS
-    parsed, not_json = _parse(batch, text, _TRADE_SCHEMA)
+        return _NO_ROWS, NO_REJECTS, conditions
+    parsed, not_json = _parse(batch, text, _TRADE_SCHEMA_WITH_CONDITIONS if use_conditions else _TRADE_SCHEMA)
     parsed = parsed.with_columns(pl.col("price", "size").cast(DECIMAL, strict=False))
     valid, rejects = _split_rejects(parsed, _trade_reason(max_ahead_ns), not_json)
+    if use_conditions:
+        conditions = eligibility(valid.get_column("conditions"), valid.get_column("instrument_id"))
+    sets = pl.lit(SETS_ALL if conditions.sets is None else conditions.sets, dtype=pl.Int64)
     price, size, time = pl.col("price"), pl.col("size"), pl.col("ts_event_ns")
     rows = valid.select(
         "partition",
@@ -186,8 +207,16 @@ def _decode_trades(
         notional=price.to_physical() * size.to_physical(),
         count=pl.lit(1, dtype=pl.Int64),
         recv_ns=pl.col("ts_recv_ns").fill_null(time),
+        sets=sets,
     )
-    return rows, rejects
+    if conditions.sets is not None:
+        counts = pl.col("sets") & COUNTS != 0
+        rows = rows.with_columns(
+            volume=pl.when(counts).then("volume"),
+            notional=pl.when(counts).then("notional").otherwise(0),
+            count=counts.cast(pl.Int64),
+        )
+    return rows, rejects, conditions
 
 
 def _trade_reason(max_ahead_ns: int | None) -> pl.Expr:
@@ -253,6 +282,7 @@ def _decode_bars(
         * volume.to_physical().fill_null(0),
         count=pl.col("trade_count").fill_null(0),
         recv_ns=pl.col("ts_recv_ns").fill_null(pl.col("ts_close_ns")),
+        sets=pl.lit(SETS_ALL, dtype=pl.Int64),
     )
     return rows.cast(dict(ROW_SCHEMA)), rejects  # type: ignore[arg-type]
 

@@ -93,11 +93,22 @@ class Engine:
             Columns partition, offset, timestamp_ms and value; each partition in offset order.
         """
         known = len(self.instruments)
-        decoded = decode(batch, source_tag=self.options.source_tag, max_ahead_ns=self.options.max_ahead_ns)
+        decoded = decode(
+            batch,
+            source_tag=self.options.source_tag,
+            max_ahead_ns=self.options.max_ahead_ns,
+            use_conditions=self.options.conditions == "sip",
+        )
         frame, unassigned = self._assign_rows(decoded.rows)
         self.instruments.count_unscheduled(frame)
         changes = self._build_bars(frame)
-        output = replace(self._to_output(changes), skipped=decoded.skipped, rows=frame.height)
+        output = replace(
+            self._to_output(changes),
+            skipped=decoded.skipped,
+            rows=frame.height,
+            left_out=decoded.conditions.left_out,
+            unknown_conditions=decoded.conditions.unknown,
+        )
         rejects = pl.concat([decoded.rejects, unassigned, *changes.rejects])
         if rejects.is_empty():
             return output

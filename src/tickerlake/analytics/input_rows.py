@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from tickerlake.analytics.bars import Ints
+from tickerlake.analytics.condition_codes import SETS_ALL, SETS_DAY_CLOSE, SETS_DAY_RANGE, SETS_PRICE
 from tickerlake.analytics.types import TRADES
 
 BAR_COLUMNS: Final = [
@@ -20,6 +21,28 @@ BAR_COLUMNS: Final = [
 """A row as a bar of its own (`bar_builder.OPEN_SCHEMA` without the bucket)."""
 
 
+def bars_of_rows(frame: pl.DataFrame, *, daily: bool) -> pl.DataFrame:
+    """Return rows as bars of one row each; a price that a trade may not set in bars of this kind is null.
+
+    Parameters
+    ----------
+    frame
+        The rows.
+    daily
+        True for bars of a day: high and low have wider rules there.
+    """
+    bars = frame.select(BAR_COLUMNS)
+    sets = frame.get_column("sets")
+    if (sets & SETS_ALL == SETS_ALL).all():
+        return bars
+    sets_last = sets & (SETS_DAY_CLOSE if daily else SETS_PRICE) != 0
+    sets_range = sets & (SETS_DAY_RANGE if daily else SETS_PRICE) != 0
+    return bars.with_columns(
+        *(pl.when(sets_last).then(name).alias(name) for name in ("first_ns", "last_ns", "open", "close")),
+        *(pl.when(sets_range).then(name).alias(name) for name in ("high", "low")),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class InputRows:
     """Rows of a batch, sorted by instrument and offset; every array has the shape (n,).
@@ -28,8 +51,8 @@ class InputRows:
     ----------
     frame
         The rows (`decode.ROW_SCHEMA`) with the column ``row``.
-    bars
-        The same rows as bars of one row each (`BAR_COLUMNS`).
+    bars, daily_bars
+        The same rows as bars of one row each (`BAR_COLUMNS`), for intraday and for daily bars.
     row, start_ns
         Instrument and time.
     watermark_before_ns, watermark_ns
@@ -40,6 +63,7 @@ class InputRows:
 
     frame: pl.DataFrame
     bars: pl.DataFrame
+    daily_bars: pl.DataFrame
     row: Ints
     start_ns: Ints
     watermark_before_ns: Ints
@@ -56,16 +80,16 @@ class InputRows:
         before_ns = np.empty_like(end_ns)
         before_ns[1:] = end_ns[:-1]
         before_ns[first] = previous_ns
-        bars = frame.select(BAR_COLUMNS)
+        bars, daily_bars = (bars_of_rows(frame, daily=daily) for daily in (False, True))
         if (start_ns >= before_ns).all():
-            return cls(frame, bars, row, start_ns, before_ns, end_ns, in_order=True)
+            return cls(frame, bars, daily_bars, row, start_ns, before_ns, end_ns, in_order=True)
         ends = pl.DataFrame({"row": row, "end_ns": end_ns})
         highest_ns = ends.select(pl.col("end_ns").cum_max().over("row")).to_series().to_numpy()
         sizes = np.diff(np.append(np.flatnonzero(first), len(row)))
         watermark_ns = np.maximum(highest_ns, np.repeat(previous_ns, sizes))
         before_ns[1:] = watermark_ns[:-1]
         before_ns[first] = previous_ns
-        return cls(frame, bars, row, start_ns, before_ns, watermark_ns, in_order=False)
+        return cls(frame, bars, daily_bars, row, start_ns, before_ns, watermark_ns, in_order=False)
 
     def select_inputs(self, input_intervals: list[str]) -> Self:
         """Return the rows of instruments that send trades, or bars, of these intervals."""
@@ -73,6 +97,7 @@ class InputRows:
         return type(self)(
             self.frame[selection],
             self.bars[selection],
+            self.daily_bars[selection],
             self.row[selection],
             self.start_ns[selection],
             self.watermark_before_ns[selection],

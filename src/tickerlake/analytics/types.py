@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import polars as pl
 
@@ -54,6 +54,9 @@ class EngineOptions:
         :class:`tickerlake.analytics.bar_times.BarTimes`.
     splits
         The splits of the instruments, where they are known.
+    conditions
+        ``sip``: sale conditions decide what a trade may set, by the rules of the US tapes; ``all``: every
+        trade sets everything.
     """
 
     intervals: tuple[str, ...] = ("1m",)
@@ -66,6 +69,7 @@ class EngineOptions:
     day: Day = "regular"
     align: Alignment = "session"
     splits: KnownSplits = NO_SPLITS
+    conditions: Literal["sip", "all"] = "sip"
 
 
 class Instrument(NamedTuple):
@@ -171,6 +175,10 @@ class Output:
         Number of records skipped, by reason.
     rows
         Number of records used.
+    left_out
+        Number of trades that do not set every price, or do not count, by sale condition.
+    unknown_conditions
+        Number of trades by unknown code of a sale condition.
     """
 
     bars: pl.DataFrame
@@ -179,3 +187,5 @@ class Output:
     rejects: pl.DataFrame
     skipped: Counter[str] = field(default_factory=Counter)
     rows: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    unknown_conditions: Counter[str] = field(default_factory=Counter)

@@ -1,11 +1,13 @@
 """Options of bars and indicators that `track` and `rules test` share."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tickerlake.cli.common import print_status
 from tickerlake.cli.help import BARS, TIMING
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 # what a trader's charts show; the engine on its own builds the bars and indicators that it is asked for
 DEFAULT_BARS = "1m,5m,1h,1d"
 _MAX_DURATION = "520w"
+_MAX_NAMED_CODES = 10
 DEFAULT_INDICATORS = "SMA(20),EMA(20),RSI(14),MACD(12,26,9),BBANDS(20,2,2),ATR(14),VWAP"
 
 BarIntervals = Annotated[
@@ -31,6 +34,15 @@ Indicators = Annotated[
     typer.Option(
         metavar="LIST",
         help="Indicators to compute for each closed bar, or none.",
+        rich_help_panel=BARS,
+    ),
+]
+Conditions = Annotated[
+    Literal["sip", "all"],
+    typer.Option(
+        "--conditions",
+        metavar="RULES",
+        help="Trades that set prices: those that US sale conditions allow to (sip), or all.",
         rich_help_panel=BARS,
     ),
 ]
@@ -93,6 +105,7 @@ def engine_options(
     *,
     day: "Day" = "regular",
     align: "Alignment" = "session",
+    conditions: Literal["sip", "all"] = "sip",
 ) -> "EngineOptions":
     """Return the engine's options.
 
@@ -115,6 +128,7 @@ def engine_options(
         source_tag=f"track:{group}",
         day=day,
         align=align,
+        conditions=conditions,
     )
 
 
@@ -131,6 +145,16 @@ def with_splits(options: "EngineOptions", paths: list[Path] | None) -> "EngineOp
     from tickerlake.sources.split_file import read_splits
 
     return replace(options, splits=read_splits(paths)) if paths else options
+
+
+def print_conditions(left_out: Counter[str], unknown: Counter[str]) -> None:
+    """Print how many trades were left out by their sale conditions, and the codes that are not known."""
+    if left_out:
+        counts = ", ".join(f"{count:,} {name}" for name, count in left_out.most_common())
+        print_status(f"  left out of prices by sale conditions: {counts} (--conditions all uses them)")
+    if unknown:
+        counts = ", ".join(f"{code} ({count:,})" for code, count in unknown.most_common(_MAX_NAMED_CODES))
+        print_status(f"  unknown sale conditions, which forbid nothing: {counts}")
 
 
 def _parse_duration(text: str, option: str) -> int:

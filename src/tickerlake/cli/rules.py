@@ -29,11 +29,13 @@ from tickerlake.cli.engine_options import (
     DEFAULT_BARS,
     BarAlignment,
     BarIntervals,
+    Conditions,
     DailyBars,
     Grace,
     Lateness,
     Splits,
     engine_options,
+    print_conditions,
     with_splits,
 )
 from tickerlake.cli.file_options import with_file_options
@@ -140,6 +142,7 @@ def backtest_command(
     bars: BarIntervals = DEFAULT_BARS,
     day: DailyBars = "regular",
     align: BarAlignment = "session",
+    conditions: Conditions = "sip",
     calendar: Calendar = "24/7",
     grace: Grace = GRACE,
     lateness: Lateness = LATENESS,
@@ -172,7 +175,16 @@ def backtest_command(
         )
     # in a backtest each record arrives at its own time: idle and ahead never apply
     tracking_options = engine_options(
-        bars, "none", grace, lateness, idle="0s", ahead="1d", group="test", day=day, align=align
+        bars,
+        "none",
+        grace,
+        lateness,
+        idle="0s",
+        ahead="1d",
+        group="test",
+        day=day,
+        align=align,
+        conditions=conditions,
     )
     tracking_options = with_splits(tracking_options, splits)
     engine = AlertEngine(ruleset.rules, tracking_options.intervals)
@@ -214,6 +226,7 @@ def backtest_command(
                 "symbol_days": result.symbol_days,
                 "fired": dict(result.fired),
                 "rejects": dict(result.rejected_records),
+                "left_out": dict(result.left_out),
             }
         )
 
@@ -241,6 +254,7 @@ def _print_summary(result: "BacktestResult", rules: "Sequence[Rule]") -> None:
     for reason, count in result.rejected_records.most_common():
         print_status(f"  rejected: {count:,} {reason}")
     print_unscheduled(result.unscheduled)
+    print_conditions(result.left_out, result.unknown_conditions)
     width = max([len(rule.id) for rule in rules], default=0)
     for rule in rules:
         count = result.fired[rule.id]

@@ -19,12 +19,14 @@ from tickerlake.cli.engine_options import (
     DEFAULT_INDICATORS,
     BarAlignment,
     BarIntervals,
+    Conditions,
     DailyBars,
     Grace,
     Indicators,
     Lateness,
     Splits,
     engine_options,
+    print_conditions,
     with_splits,
 )
 from tickerlake.cli.help import KAFKA, LAKE, OUTPUT, RULES, TIMING
@@ -55,6 +57,7 @@ def track(
     indicators: Indicators = DEFAULT_INDICATORS,
     day: DailyBars = "regular",
     align: BarAlignment = "session",
+    conditions: Conditions = "sip",
     rules: Annotated[
         Path | None,
         typer.Option(
@@ -138,7 +141,9 @@ def track(
     from tickerlake.lake.topic import check_topic
     from tickerlake.pipeline.track import Tracker, TrackOptions
 
-    options = engine_options(bars, indicators, grace, lateness, idle, ahead, group, day=day, align=align)
+    options = engine_options(
+        bars, indicators, grace, lateness, idle, ahead, group, day=day, align=align, conditions=conditions
+    )
     options = with_splits(options, splits)
     ruleset = load_rules(rules, preset)
     engine = AlertEngine(ruleset.rules, options.intervals)
@@ -198,6 +203,7 @@ def track(
         if count:
             print_status(f"  skipped: {count:,} {description}")
     print_unscheduled(unscheduled.totals())
+    print_conditions(totals.left_out, totals.unknown_conditions)
     if rules and totals.records:
         warn_rules_without_data(engine)
     store.close()

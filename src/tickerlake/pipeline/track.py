@@ -66,6 +66,8 @@ _RETRY_BACKOFF_S: Final = 1.0
 _END_CHECK_INTERVAL_S: Final = 1.0
 """With ``until_end``: how often to ask how far other workers are, which opens a consumer each time."""
 
+_MAX_UNKNOWN_CODES: Final = 20
+_UNKNOWN_CONDITIONS: Final = "unknown sale conditions, which forbid nothing: {}"
 _MAX_NAME_LENGTH: Final = 249
 """Kafka accepts no longer ``group.instance.id``."""
 
@@ -113,6 +115,8 @@ class TrackProgress:
     open_bars: int = 0
     rejects: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    unknown_conditions: Counter[str] = field(default_factory=Counter)
 
     def add(self, output: Output) -> None:
         """Add the results of a batch."""
@@ -123,6 +127,10 @@ class TrackProgress:
         self.indicators += output.indicators.height
         self.alerts += len(output.alerts)
         self.skipped += output.skipped
+        self.left_out += output.left_out
+        for code, count in output.unknown_conditions.items():
+            known = code in self.unknown_conditions or len(self.unknown_conditions) < _MAX_UNKNOWN_CODES
+            self.unknown_conditions[code if known else "others"] += count
         self.rejects.update(output.rejects.get_column("reason"))
 
 
@@ -337,7 +345,10 @@ class _Session:
             if self._revoke_error:
                 raise self._revoke_error
             for output in outputs:
+                known = set(self._progress.unknown_conditions)
                 self._progress.add(output)
+                if new := sorted(set(self._progress.unknown_conditions) - known):
+                    self._listeners.on_warning(_UNKNOWN_CONDITIONS.format(", ".join(new)))
             now_s = clock.monotonic_s()
             if any(map(has_results, outputs)) or now_s - committed_s >= _COMMIT_INTERVAL_S:
                 committed_s = now_s

@@ -27,7 +27,8 @@ class BacktestResult:
     ``symbol_days`` counts the sessions with records per instrument; ``rejected_rows`` are rows of files that
     are not records, ``rejected_records`` counts unusable records by reason, ``fired`` counts alerts by rule.
     ``unscheduled`` counts records and days without a session by market, ``notes`` is what the user should
-    know of them.
+    know of them. ``left_out`` counts trades by the sale condition that leaves them out of prices,
+    ``unknown_conditions`` those with an unknown code.
     """
 
     records: int = 0
@@ -39,6 +40,8 @@ class BacktestResult:
     fired: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     unscheduled: dict[str, tuple[int, int]] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+    unknown_conditions: Counter[str] = field(default_factory=Counter)
 
 
 def backtest(
@@ -118,6 +121,8 @@ def _event_time(records: pl.DataFrame) -> pl.Expr:
 def _add_output(output: Output, result: BacktestResult) -> list[Alert]:
     alerts = [raised.alert for raised in output.alerts]
     result.bars += output.bars.height
+    result.left_out += output.left_out
+    result.unknown_conditions += output.unknown_conditions
     result.rejected_records.update(output.rejects.get_column("reason"))
     result.fired.update(alert.rule_id for alert in alerts if alert.state == "fired")
     return alerts
