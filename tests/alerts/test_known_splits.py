@@ -301,26 +301,26 @@ def test_a_known_split_is_no_move() -> None:
 
 def test_a_move_beyond_a_known_split_is_measured_in_new_shares() -> None:
     day = FIRST + 25
-    gap, change = move_on(day, 20 * 0.87, known(day, new=1, old=20))
-    assert (gap.kind, gap.severity, gap.cause) == ("gap_open", "warning", "market")
-    assert gap.message == (
-        "AAPL fell 13.0% at the open: 1,740.00 from 2,000.00 (2024-01-02), volume 1,000, 20 × usual"
-        "; prices are those after a 1:20 reverse split"
+    (move,) = move_on(day, 20 * 0.87, known(day, new=1, old=20))
+    assert (move.severity, move.cause) == ("warning", "market")
+    assert move.message == (
+        "AAPL fell 13.0% in 1d: 1,740.00 from 2,000.00, volume 1,000, 20 × usual"
+        "; prices are those after a 1:20 reverse split; 13.0% down at the open"
     )
-    assert change.message.endswith("; prices are those after a 1:20 reverse split")
-    gap, _ = move_on(day, 0.25 * 0.6, known(day))
-    assert (gap.severity, gap.cause) == ("critical", "market")
-    assert "; prices are those after a 4:1 split" in gap.message
+    (move,) = move_on(day, 0.25 * 0.6, known(day))
+    assert (move.severity, move.cause) == ("critical", "market")
+    assert "AAPL fell 40.0% in 1d" in move.message
+    assert "; prices are those after a 4:1 split" in move.message
 
 
 def test_what_a_covered_symbol_does_not_list_is_no_split() -> None:
     day = FIRST + 25
-    gap, change = move_on(day, 0.25, known(day + 1))
-    assert (gap.severity, gap.cause, change.cause) == ("critical", "market", "market")
-    assert "split" not in gap.message
+    (move,) = move_on(day, 0.25, known(day + 1))
+    assert (move.severity, move.cause) == ("critical", "market")
+    assert "split" not in move.message
     # of another symbol nothing is known, so the ratio decides
-    gap, _ = move_on(day, 0.25, known(day + 1, name="MSFT"))
-    assert gap.cause == "probable_split"
+    (move,) = move_on(day, 0.25, known(day + 1, name="MSFT"))
+    assert (move.severity, move.cause) == ("warning", "probable_split")
 
 
 def test_a_split_before_the_first_bar_changes_nothing() -> None:
@@ -351,9 +351,9 @@ def test_prices_that_are_adjusted_already_are_left_alone() -> None:
     day = FIRST + 25
     for ratio, splits in ((1.0, known(day)), (0.93, known(day, new=5)), (1.06, known(day, new=1, old=20))):
         assert move_on(day, ratio, splits) == []
-    (_, change) = move_on(day, 0.8, known(day))
-    assert (change.cause, change.severity) == ("market", "warning")
-    assert change.message == "AAPL fell 20.0% in 1d: 80.00 from 100.00, volume 1,000, 1.0 × usual"
+    (move,) = move_on(day, 0.8, known(day))
+    assert (move.cause, move.severity) == ("market", "warning")
+    assert "split" not in move.message
     records = bar_records(7, 1)
     adjusted = run(engine(RULES, ["1d"], known(SPLIT_DAY)), records)
     plain = run(engine(RULES, ["1d"], known()), records)

@@ -120,13 +120,28 @@ class SplitDetector:
         if not np.count_nonzero(begins) and not bars.has_splits:
             return {}
         candidates = {at: self._known(bars, at) for at in np.flatnonzero(bars.is_split).tolist()}
-        closes, sessions = self.closes.gather(bars.rows)
-        ratio = bars.first_price / closes
+        last_close, last_session = self.closes.gather(bars.rows)
+        ratio, ratio_at_close = bars.first_price / last_close, bars.close / last_close
         is_large = begins & np.isnan(bars.split_factor) & (np.abs(np.log(ratio)) > _MIN_LOG_MOVE)
+        # a bar that includes the close of its session knows whether the price stayed where a split puts it
+        has_close = (bars.ts_close_ns >= bars.session_close_ns) & (not forming)
+        usual: dict[int, _Usual] = {}
         for at in np.flatnonzero(is_large).tolist():
-            candidate = self._candidate(bars, at, float(ratio[at]), forming=forming)
-            if candidate is not None:
-                candidates[at] = candidate._replace(is_traded=bool(sessions[at] == bars.session[at]))
+            row = int(bars.rows[at])
+            # a forming bar comes here with each of its trades
+            if row not in usual:
+                usual[row] = _Usual(self.usual_move(row), self.median_volume(row))
+            move = _Move(
+                float(last_close[at]),
+                float(ratio[at]),
+                float(ratio_at_close[at]) if has_close[at] else None,
+                # the usual volume is that of the first bars of regular hours
+                float(bars.volume[at]) if bars.first_of_session[at] else math.nan,
+                is_forming=forming,
+            )
+            if candidate := _candidate(move, usual[row]):
+                is_traded = bool(last_session[at] == bars.session[at])
+                candidates[at] = candidate._replace(is_traded=is_traded)
         return candidates
 
     def median_volume(self, row: int) -> float:
@@ -178,37 +193,49 @@ class SplitDetector:
 
     def _known(self, bars: Bars, at: int) -> SplitCandidate:
         ratio = Fraction(1.0 / float(bars.split_factor[at])).limit_denominator(_MAX_SHARES)
-        volume_ratio = float(bars.volume[at]) / self.median_volume(int(bars.rows[at]))
-        return SplitCandidate(ratio.numerator, ratio.denominator, volume_ratio, "known")
+        usual = self.median_volume(int(bars.rows[at])) if bars.first_of_session[at] else math.nan
+        return SplitCandidate(ratio.numerator, ratio.denominator, float(bars.volume[at]) / usual, "known")
 
-    def _candidate(self, bars: Bars, at: int, ratio: float, *, forming: bool) -> SplitCandidate | None:
-        new, old = min(SPLIT_RATIOS, key=lambda pair: abs(ratio * pair[0] / pair[1] - 1))
-        row, error, is_small = int(bars.rows[at]), abs(ratio * new / old - 1), 1 < new / old < 2
-        if error > (RATIO_TOLERANCE if is_small else self._tolerance(row)):
+
+class _Usual(NamedTuple):
+    """What is usual of an instrument: its move overnight, and the volume of a session's first bar."""
+
+    move: float
+    volume: float
+
+
+class _Move(NamedTuple):
+    """A move at the open: the last close, the open and the close (if known) relative to it, the volume."""
+
+    before: float
+    ratio: float
+    ratio_at_close: float | None
+    volume: float
+    is_forming: bool
+
+
+def _candidate(move: _Move, usual: _Usual) -> SplitCandidate | None:
+    new, old = min(SPLIT_RATIOS, key=lambda pair: abs(move.ratio * pair[0] / pair[1] - 1))
+    error, is_small = abs(move.ratio * new / old - 1), 1 < new / old < 2
+    if is_small:
+        tolerance, close_tolerance = RATIO_TOLERANCE, SMALL_CLOSE_TOLERANCE
+        is_unusual = math.log(new / old) > MIN_USUAL_MOVES * usual.move
+        if move.before < _MIN_PRICE or not is_unusual:
             return None
-        if is_small and not self._exceeds_usual_moves(row, math.log(new / old)):
-            return None
-        # a bar that includes the close of its session knows whether the price stayed where a split puts it
-        if not forming and bars.ts_close_ns[at] >= bars.session_close_ns[at]:
-            closed = ratio * float(bars.close[at] / bars.first_price[at]) * new / old
-            if abs(closed - 1) > (SMALL_CLOSE_TOLERANCE if is_small else CLOSE_TOLERANCE):
-                return None
-        # the usual volume is that of the first bars of regular hours
-        usual = self.median_volume(row) if bars.segment[at] == Segment.REGULAR else math.nan
-        volume_ratio = float(bars.volume[at]) * old / new / usual
-        if math.isnan(volume_ratio):
-            is_exact = not is_small or error <= EXACT_TOLERANCE
-            return SplitCandidate(new, old, volume_ratio, "possible") if is_exact else None
-        least = 0.0 if forming else MIN_VOLUME_RATIO
-        most = USUAL_VOLUME_RATIO if is_small and error > EXACT_TOLERANCE else MAX_VOLUME_RATIO
-        return SplitCandidate(new, old, volume_ratio, "probable") if least <= volume_ratio < most else None
-
-    def _tolerance(self, row: int) -> float:
-        return min(float(np.nanmax((RATIO_TOLERANCE, 2 * self.usual_move(row)))), MAX_TOLERANCE)
-
-    def _exceeds_usual_moves(self, row: int, log_move: float) -> bool:
-        close = float(self.closes.gather(np.array([row]))[0, 0])
-        return close >= _MIN_PRICE and log_move > MIN_USUAL_MOVES * self.usual_move(row)
+    else:
+        tolerance = min(max(RATIO_TOLERANCE, 2 * usual.move), MAX_TOLERANCE)
+        close_tolerance = CLOSE_TOLERANCE
+    if error > tolerance:
+        return None
+    if move.ratio_at_close is not None and abs(move.ratio_at_close * new / old - 1) > close_tolerance:
+        return None
+    is_exact = not is_small or error <= EXACT_TOLERANCE
+    volume_ratio = move.volume * old / new / usual.volume
+    if math.isnan(volume_ratio):
+        return SplitCandidate(new, old, volume_ratio, "possible") if is_exact else None
+    least = 0.0 if move.is_forming else MIN_VOLUME_RATIO
+    most = MAX_VOLUME_RATIO if is_exact else USUAL_VOLUME_RATIO
+    return SplitCandidate(new, old, volume_ratio, "probable") if least <= volume_ratio < most else None
 
 
 def split_factors(
