@@ -2,6 +2,7 @@
 
 import gzip
 from datetime import date
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,15 @@ def test_adjusted_closes_show_splits_but_no_dividends(tmp_path: Path, *, newest_
     # prices that are adjusted for splits already have none, and coarse ones show none
     text = "Date,Close,Adj Close\n2020-08-28,124.81,122.1\n2020-08-31,129.04,126.2\n1981-01-02,0.12,0.05\n"
     assert read(tmp_path, text, "AAPL.csv") == {"AAPL": []}
+
+
+def test_the_built_in_bars_show_their_splits() -> None:
+    with resources.as_file(resources.files("tickerlake") / "data" / "stocks.csv.gz") as path:
+        assert by_name([path]) == {
+            "AAPL": [("2000-06-21", 0.5), ("2005-02-28", 0.5)],
+            "MSFT": [("2003-02-18", 0.5)],
+            **{symbol: [] for symbol in ("FB", "GOOG", "IBM")},
+        }
 
 
 def test_several_files_and_compression(tmp_path: Path) -> None:
