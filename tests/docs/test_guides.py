@@ -86,7 +86,8 @@ def installed_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", DETECTOR_KINDS)
 def test_every_detector_is_documented_with_its_parameters(kind: str) -> None:
-    row, cls = table_row(GUIDES["alerts"], kind), detectors.detector_class(kind)
+    kinds = GUIDES["alerts"].partition("## Kinds")[2]
+    row, cls = table_row(kinds, kind), detectors.detector_class(kind)
     for name, declaration in cls.parameters.items():
         default = Parameter.coerce(declaration).default
         assert f"`{name}`" in row

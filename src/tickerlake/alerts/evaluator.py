@@ -120,7 +120,10 @@ class RuleEvaluator:
             f"{name}:pulse": self.lifecycle.hot_table,
             f"{name}:life": self.lifecycle.cold_table,
         }
-        return tables if self.detector.history is None else {**tables, f"{name}:past": self.detector.history}
+        if self.detector.history is not None:
+            tables[f"{name}:past"] = self.detector.history
+        within = [table for part in self.detector.parts for table in part.tables()]
+        return tables | {f"{name}:part {number}": table for number, table in enumerate(within)}
 
     def _update(
         self, bars: Bars, values: Mapping[str, Floats], splits: Mapping[int, SplitCandidate]
@@ -237,6 +240,7 @@ class RuleEvaluator:
             split=split,
             volume_multiple=split.volume_ratio if split else usual,
             suppressed_count=transition.suppressed_count,
+            detail=reading.detail(at) if reading.detail and transition.state == "fired" else "",
         )
 
 

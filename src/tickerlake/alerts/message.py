@@ -21,6 +21,7 @@ _UNIT_SUFFIXES: Final[dict[Unit, str]] = {
     "bps": " bps",
     "price": "",
     "count": "",
+    "number": "",
 }
 
 
@@ -45,6 +46,8 @@ class Facts(NamedTuple):
         The volume in medians.
     suppressed_count
         How many alerts were suppressed since the last one.
+    detail
+        What the detector says of the bar; empty for nothing.
     """
 
     symbol: str
@@ -67,6 +70,7 @@ class Facts(NamedTuple):
     split: SplitCandidate | None
     volume_multiple: float
     suppressed_count: int
+    detail: str = ""
 
 
 def format_message(facts: Facts, template: str | None = None) -> str:
@@ -105,7 +109,7 @@ def _default_message(facts: Facts) -> str:
 def _current_clause(facts: Facts) -> str:
     usual = " usual" if facts.unit == "x" else ""
     has_value = _is_finite(facts.value) and facts.unit != "price"
-    clause = f", now {_format_amount(facts.value, facts.unit)}{usual}" if has_value else ""
+    clause = f", now {format_amount(facts.value, facts.unit)}{usual}" if has_value else ""
     return f"{clause}, price {format_price(facts.price)}" if _is_finite(facts.price) else clause
 
 
@@ -134,7 +138,8 @@ def _format_percent(move: float) -> str:
     return f"{abs(move):.2f}%" if abs(move) < 1 else f"{abs(move):,.1f}%"
 
 
-def _format_amount(value: float, unit: Unit) -> str:
+def format_amount(value: float, unit: Unit) -> str:
+    """Format a value with its unit."""
     if unit == "s":
         return format_duration(value * SECOND_NS)
     if unit == "count":
@@ -267,11 +272,15 @@ def _data_quality_message(facts: Facts) -> str:
     return f"{facts.symbol}: {facts.value:,.0f} records rejected within {facts.window}"
 
 
+def _condition_message(facts: Facts) -> str:
+    return f"{facts.symbol}: {facts.detail}; price {format_price(facts.price)}{_volume_clause(facts)}"
+
+
 def _generic_message(facts: Facts) -> str:
     prices = (
         f": {_price_clause(facts)}" if _is_finite(facts.reference) else f", price {format_price(facts.price)}"
     )
-    return f"{facts.symbol}: {facts.kind} is {_format_amount(facts.value, facts.unit)}{prices}"
+    return f"{facts.symbol}: {facts.kind} is {format_amount(facts.value, facts.unit)}{prices}"
 
 
 _MESSAGE_BY_KIND: Final = {
@@ -291,6 +300,7 @@ _MESSAGE_BY_KIND: Final = {
     "market_breaker": _breaker_message,
     "stale": _stale_message,
     "data_quality": _data_quality_message,
+    "condition": _condition_message,
 }
 
 
@@ -303,8 +313,8 @@ def _template_values(facts: Facts, default_message: str) -> dict[str, Any]:
         },
         "rule": facts.rule_id,
         "unit": facts.unit,
-        "value": _format_or_dash(_format_amount, facts.value, facts.unit),
-        "threshold": _format_or_dash(_format_amount, facts.threshold, facts.unit),
+        "value": _format_or_dash(format_amount, facts.value, facts.unit),
+        "threshold": _format_or_dash(format_amount, facts.threshold, facts.unit),
         "baseline": f"{facts.baseline:,.4g}" if _is_finite(facts.baseline) else "–",
         "price": format_price(facts.price) if _is_finite(facts.price) else "–",
         "reference": format_price(facts.reference) if _is_finite(facts.reference) else "–",

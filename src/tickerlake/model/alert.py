@@ -13,7 +13,7 @@ from tickerlake.model.schema import ALERT, FieldType, fields
 Severity = Literal["info", "warning", "critical"]
 AlertState = Literal["fired", "cleared", "expired"]
 Direction = Literal["up", "down", "none"]
-Unit = Literal["pct", "sigma", "price", "x", "bps", "s", "count"]
+Unit = Literal["pct", "sigma", "price", "x", "bps", "s", "count", "number"]
 Cause = Literal["market", "probable_split", "halt", "data_quality", "unknown"]
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")

@@ -4,7 +4,7 @@ A custom detector takes a few lines; see :mod:`tickerlake.alerts.detectors.regis
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
@@ -47,6 +47,8 @@ class Reading(NamedTuple):
         When the measured move began, in nanoseconds: as long as that is before the last alert, it is the same
         move, which is told once until it clears. None for the start of the bar, so that each bar is a move of
         its own; zero for a state that has no beginning.
+    detail
+        Returns what the message says of the bar at a position; None for the message of the kind.
     """
 
     value: Floats
@@ -59,6 +61,7 @@ class Reading(NamedTuple):
     direction: Floats | None = None
     reference_session: Floats | float = NAN
     begin_ns: Floats | None = None
+    detail: Callable[[int], str] | None = None
 
 
 class Detector(ABC):
@@ -111,6 +114,12 @@ class Detector(ABC):
     doubles_in: ClassVar[DoublesIn] = "value"
     """What tells that a move has doubled or turned, which fires again even within the cooldown: the distance
     of the price from the reference price, or the value. Nothing where the first move can be a cent."""
+
+    has_size: ClassVar[bool] = True
+    """True if a rule can name sizes of the value that are more severe."""
+
+    parts: "tuple[Detector, ...]" = ()
+    """Detectors within it, with a state of their own."""
 
     needs_range: ClassVar[bool] = False
     """True if it measures nothing in bars of which only the close is known."""

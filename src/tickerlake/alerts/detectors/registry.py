@@ -28,6 +28,7 @@ from importlib import metadata
 from typing import Final
 
 from tickerlake.alerts.detectors.bands import LimitBand, MarketBreaker
+from tickerlake.alerts.detectors.condition import Condition
 from tickerlake.alerts.detectors.data_health import DataQuality, Halt, Stale
 from tickerlake.alerts.detectors.detector import Detector
 from tickerlake.alerts.detectors.levels import Channel, Cross, VwapDeviation
@@ -57,6 +58,7 @@ _detectors: dict[str, type[Detector]] = {
     "market_breaker": MarketBreaker,
     "stale": Stale,
     "data_quality": DataQuality,
+    "condition": Condition,
 }
 
 

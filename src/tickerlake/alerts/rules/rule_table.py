@@ -227,7 +227,9 @@ class RuleTable:
             )
         for severity in ("warning", "critical"):
             size = getattr(rule, severity)
-            if size is not None and size < threshold:
+            if size is not None and not detector.has_size:
+                self._add_problem(severity, f"{rule.kind} has no size.", f'Write severity = "{severity}".')
+            elif size is not None and size < threshold:
                 message = f"{severity} is {size:g}, below {name} = {threshold:g}: every alert is {severity}."
                 self._add_problem(severity, message, f'Write severity = "{severity}", or a larger number.')
 
