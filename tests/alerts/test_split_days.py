@@ -223,3 +223,18 @@ def test_trades_before_the_open_do_not_hide_a_split() -> None:
     ]
     assert fired[0].message.endswith("; may be a 4:1 split: usual volume not known")
     assert fired[1].message.endswith("; looks like a 4:1 split, not a crash")
+
+
+def test_the_shares_of_a_split_are_no_volume_spike() -> None:
+    engine = make_engine(
+        '[[rule]]\nkind = "volume_spike"\ntimes = 3\nwarmup = 5\n[[rule]]\nkind = "gap_open"\npct = 10\n',
+        intervals=["1d"],
+    )
+    fired = []
+    for day in range(30):
+        k = 20 if day >= 25 else 1
+        # on the 28th day four times as much is traded
+        volume = 1000 * k * (4 if day == 27 else 1)
+        bar = make_bar("1d", day, 100 / k, 100 / k, volume)
+        fired += [(day, one.kind) for one in close_bars(engine, "1d", bar) if one.state == "fired"]
+    assert fired == [(25, "gap_open"), (27, "volume_spike")]

@@ -132,11 +132,11 @@ class RuleEvaluator:
         at, factor = split_factors(splits, include_traded=self.rule.session_filter == "regular")
         if not len(at):
             return self.detector.update(bars, values)
-        # measured from the prices before the split; the state is then converted to the new shares
-        reading = self.detector.preview(bars, values)
+        # a move is measured from the prices before the split, a volume in the new shares
+        before = self.detector.preview(bars, values)
         self.adjust_for_split(bars.rows[at], factor)
-        self.detector.update(bars, values)
-        return reading
+        after = self.detector.update(bars, values)
+        return after if self.detector.share_fields and not self.detector.price_fields else before
 
     def _process_closed(
         self, reading: Reading, events: Events, context: DetectionContext, bars: Bars | None
