@@ -62,6 +62,7 @@ class MarketSessions:
         self._calendars: dict[str, Sessions | None] = {}
         self._unknown: list[str] = []
         self._not_computed: list[str] = []
+        self._named: set[str] = set()
         self._fallback_name = calendar
         self._fallback = ALWAYS_OPEN if calendar == ROUND_THE_CLOCK else self._load_fallback(calendar)
 
@@ -87,11 +88,15 @@ class MarketSessions:
         if name not in self._calendars:
             self._calendars[name] = self._load(name)
         sessions = self._calendars[name]
-        if mic != name and mic in self._changes:
-            if sessions is None:
-                return self._listed(mic) or self._fallback
-            return change_sessions(sessions, self._changes[mic], mic)
-        return self._fallback if sessions is None else sessions
+        if sessions is not None:
+            return sessions if mic == name else change_sessions(sessions, self._changes.get(mic), mic)
+        listed = self._listed(mic)
+        if listed is None:
+            if name not in self._named:
+                self._named.add(name)
+                self._not_computed.append(name)
+            return self._fallback
+        return listed
 
     def _load(self, name: str) -> Sessions | None:
         """Return the sessions of a calendar, None if neither the library nor the settings have any."""
@@ -99,15 +104,13 @@ class MarketSessions:
             sessions = load_sessions(name, FIRST_YEAR, self._final_year)
         except UsageError:
             # exchange_calendars cannot compute all of its calendars, and a record names the market
-            listed = self._listed(name)
-            if listed is None:
-                self._not_computed.append(name)
-            return listed
+            return self._listed(name)
         return change_sessions(sessions, self._changes.get(name), name)
 
     def _listed(self, code: str) -> Sessions | None:
         """Return the sessions that the settings list; None if there are none."""
-        changes, zone = self._changes.get(code), ZONE_OF_MIC.get(code)
+        changes = self._changes.get(code)
+        zone = ZONE_OF_MIC.get(code) or ZONE_OF_MIC.get(calendar_of_mic(code) or "")
         if changes is None or not changes.extra or zone is None:
             return None
         none = Sessions(_NONE, _NONE, _NONE, zone, hours=market_hours(code))

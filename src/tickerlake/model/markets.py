@@ -44,6 +44,8 @@ _MARKETS: Final = """
     XBUD  Europe/Budapest                 BD BUD
     XBSE  Europe/Bucharest                RO
     ASEX  Europe/Athens                   AT
+    XBEL  Europe/Belgrade
+    XCYS  Asia/Nicosia
     XIST  Europe/Istanbul                 IS
     MISX  Europe/Moscow                   ME MOEX
     XTAE  Asia/Jerusalem                  TA
@@ -74,8 +76,11 @@ _MARKETS: Final = """
     XSGO  America/Santiago                SN
     XJSE  Africa/Johannesburg             JO JSE
 """
-"""ISO 10383 code, time zone, and endings. ``+`` marks an ending that follows a code that begins with a digit
-(``7203.T``), ``-`` one that follows a letter (``600519.CN`` is not traded in Canada)."""
+"""ISO 10383 code, time zone, and endings; a market without an ending is here for its time zone.
+
+``+`` marks an ending that follows a code that begins with a digit (``7203.T``), ``-`` one that follows a code
+that begins with a letter (``600519.CN`` is not traded in Canada).
+"""
 
 _LENGTHS: Final = "{1,5}"
 _ENDING: Final = rf"^[^.].*\.([A-Z]{_LENGTHS})$"
@@ -106,8 +111,8 @@ def _read_markets() -> tuple[dict[str, Market], dict[str, Market]]:
 
 
 _AFTER_DIGIT, _AFTER_LETTER = _read_markets()
-ZONE_OF_MIC: Final = {market.mic: market.zone for market in {*_AFTER_DIGIT.values(), *_AFTER_LETTER.values()}}
-"""The time zones of markets that have an ending."""
+ZONE_OF_MIC: Final = {mic: zone for mic, zone, *_ in map(str.split, _MARKETS.strip().splitlines())}
+"""The time zones of markets."""
 
 
 def market_of_symbol(symbol: str) -> Market | None:
