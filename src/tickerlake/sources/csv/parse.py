@@ -25,8 +25,9 @@ from tickerlake.sources.csv.detect.repeated_hours import RepeatedHours, read_loc
 from tickerlake.sources.csv.detect.sentinels import PRICE_ROLES, clear_sentinels
 from tickerlake.sources.csv.detect.times.interval import period_start
 from tickerlake.sources.csv.numbers import NumberFormat, is_missing_expr
-from tickerlake.sources.csv.row_checks import CHECKS_BY_TYPE, QUOTE_SENTINELS, Check, any_true, first_reason
+from tickerlake.sources.csv.row_checks import CHECKS_BY_TYPE, Check, any_true, first_reason, quality_flags
 from tickerlake.sources.csv.symbols import Symbols, resolve_symbols
+from tickerlake.sources.csv.ticks import tick_columns
 from tickerlake.sources.csv.timeform import TimeFormat
 
 REASON: Final = "_reason"
@@ -49,33 +50,6 @@ _TS: Final = "_ts"
 _LOCAL_TS: Final = "_local"
 _IS_SYMBOL: Final = "_is_symbol"
 _QUANTITY_ROLES: Final = ("volume", "size", "bid_size", "ask_size")
-_SIDES: Final = {
-    "b": "buy",
-    "buy": "buy",
-    "buyer": "buy",
-    "bid": "buy",
-    "1": "buy",
-    "s": "sell",
-    "sell": "sell",
-    "seller": "sell",
-    "ask": "sell",
-    "a": "sell",
-    "-1": "sell",
-}
-_CORRECTIONS: Final = {
-    "1": "correct",
-    "01": "correct",
-    "12": "correct",
-    "7": "cancel",
-    "07": "cancel",
-    "8": "cancel",
-    "08": "cancel",
-    "10": "cancel",
-    "11": "cancel",
-    "correct": "correct",
-    "cancel": "cancel",
-    "c": "cancel",
-}
 _REQUIRED_SENTINELS: Final = "^_sentinel_(open|high|low|close|price|size)$"
 _NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'
 
@@ -388,7 +362,11 @@ class Parser:
             values["currency"] = pl.when(pl.col("_currency") != "").then(
                 pl.col("_currency").str.to_uppercase()
             )
-        values |= self._bar_columns(numbers) if record_type == BAR else self._tick_columns(roles)
+        values |= (
+            self._bar_columns(numbers)
+            if record_type == BAR
+            else tick_columns(record_type, roles, pl.col(_TS))
+        )
         order = [field.name for field in fields(record_type)]
         columns = [
             values[name].cast(_COLUMN_TYPES[record_type][name]).alias(name)
@@ -426,45 +404,9 @@ class Parser:
             "is_final": pl.lit(value=True),
             "is_partial": pl.lit(value=False),
             "revision": pl.lit(0, pl.Int64),
-            "quality": _quality_flags([(outside, quality.OHLC_OPEN_CLOSE_OUTSIDE_RANGE)]),
+            "quality": quality_flags([(outside, quality.OHLC_OPEN_CLOSE_OUTSIDE_RANGE)]),
         }
 
-    def _tick_columns(self, roles: dict[str, int]) -> dict[str, pl.Expr]:
-        values: dict[str, pl.Expr] = {"ts_event_ns": pl.col(_TS)}
-        if "sequence" in roles:
-            values["sequence"] = pl.col("_sequence").cast(pl.Int64, strict=False)
-        if self.layout.record_type == QUOTE:
-            for name in ("bid_price", "ask_price"):
-                values[name] = pl.when(pl.col(name) != 0).then(pl.col(name))
-            zero = any_true([pl.col(name) == 0 for name in ("bid_price", "ask_price")])
-            crossed = (pl.col("bid_price") > pl.col("ask_price")) & ~zero
-            none = zero | pl.any_horizontal(pl.lit(value=False), QUOTE_SENTINELS)
-            return values | {
-                "quality": _quality_flags([(crossed, quality.CROSSED_QUOTE), (none, quality.SENTINEL_VALUE)])
-            }
-        side = pl.lit("none")
-        if "aggressor_side" in roles:
-            side = _map_values("_aggressor_side", _SIDES, "none")
-        elif "buyer_is_maker" in roles:
-            side = _map_values(
-                "_buyer_is_maker",
-                {"true": "sell", "1": "sell", "t": "sell", "false": "buy", "0": "buy", "f": "buy"},
-                "none",
-            )
-        correction = (
-            _map_values("_correction", _CORRECTIONS, "new") if "correction" in roles else pl.lit("new")
-        )
-        values |= {"aggressor_side": side, "correction": correction, "quality": _quality_flags([])}
-        if "trade_id" in roles:
-            values["trade_id"] = pl.when(pl.col("_trade_id") != "").then(pl.col("_trade_id"))
-        values["conditions"] = _split_list("_conditions") if "conditions" in roles else _quality_flags([])
-        return values
-
-
-_CODES_OF_ONE_LETTER: Final = "^@[A-Z0-9 ]{0,3}$"
-"""Sale conditions as the consolidated tape writes them: the first of four places is the settlement."""
-
-_SHORT_CODES: Final = "^@?[A-Z0-9]{0,3}(?: +[A-Z0-9]{1,3})+$"
 
 _COLUMN_TYPES: Final = {
     record_type: {field.name: polars_type(field.type) for field in fields(record_type)}
@@ -496,38 +438,3 @@ def _is_missing(cells: pl.Series) -> pl.Series:
     if cells.dtype != pl.String:
         return cells.is_null()
     return cells.to_frame().select(is_missing_expr(pl.col(cells.name))).to_series()
-
-
-def _quality_flags(flags: list[tuple[pl.Expr, str]]) -> pl.Expr:
-    empty = pl.lit([], pl.List(pl.String))
-    flagged = empty
-    for condition, flag in reversed(flags):
-        flagged = (
-            pl.when(condition.fill_null(value=False))
-            .then(pl.lit([flag], pl.List(pl.String)))
-            .otherwise(flagged)
-        )
-    return flagged
-
-
-def _map_values(column: str, table: dict[str, str], default: str) -> pl.Expr:
-    return (
-        pl.col(column)
-        .str.to_lowercase()
-        .replace_strict(list(table), list(table.values()), default=default, return_dtype=pl.String)
-    )
-
-
-def _split_list(column: str) -> pl.Expr:
-    """Return the items of a text such as ``14,37,41``, ``['R', 'I']``, ``ET XT`` or ``@FTI``."""
-    bare = pl.col(column).str.replace_all(r"[\[\]'\"]", "").str.strip_chars()
-    items = (
-        pl.when(bare.str.contains(_CODES_OF_ONE_LETTER))
-        .then(bare.str.replace_all("(.)", "${1},"))
-        .when(bare.str.contains(_SHORT_CODES))
-        .then(bare.str.replace_all(" ", ","))
-        .otherwise(bare.str.replace_all(r"[;|]", ","))
-        .str.replace_all(r"\s*(?:,\s*)+", ",")
-        .str.strip_chars(",")
-    )
-    return pl.when(items == "").then(pl.lit([], pl.List(pl.String))).otherwise(items.str.split(","))

@@ -82,3 +82,16 @@ CHECKS_BY_TYPE: Final = {BAR: _bar_checks, TRADE: _trade_checks, QUOTE: _quote_c
 def any_true(flags: list[pl.Expr]) -> pl.Expr:
     """Return whether any of some flags is true; false if there are none."""
     return pl.any_horizontal(flags) if flags else pl.lit(value=False)
+
+
+def quality_flags(flags: list[tuple[pl.Expr, str]]) -> pl.Expr:
+    """Return the list with the flag of the first condition that holds on each row, empty if none does."""
+    empty = pl.lit([], pl.List(pl.String))
+    flagged = empty
+    for condition, flag in reversed(flags):
+        flagged = (
+            pl.when(condition.fill_null(value=False))
+            .then(pl.lit([flag], pl.List(pl.String)))
+            .otherwise(flagged)
+        )
+    return flagged
