@@ -77,6 +77,11 @@ def test_tail_prints_the_good_alerts_among_hostile_records(kafka: str, count: in
     assert len(alerts) < count / 2
     out, _ = run("alerts", "tail", "-t", topic, "-b", kafka, "-n", 2 * count, "--no-follow")
     assert len(out.split("\n")) == len(alerts) + 1
+    out, err = run("alerts", "list", "-t", topic, "-b", kafka, "--symbol", "GOOD", "--json")
+    listed = [alert_id for line in out.split("\n")[:-1] for alert_id in json.loads(line)["alert_ids"]]
+    assert set(listed) <= set(EXPECTED)
+    assert "records of" in err
+    run("alerts", "list", "-t", topic, "-b", kafka)
 
 
 @pytest.mark.parametrize("count", COUNTS)

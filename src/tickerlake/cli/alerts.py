@@ -1,4 +1,4 @@
-"""``tickerlake alerts``: follow alerts, test targets, resend dead letters."""
+"""``tickerlake alerts``: list and follow alerts, test targets, resend dead letters."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,16 +6,32 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tickerlake.cli.alerting import DEAD_LETTER_FOLDER, AlertPrinter, load_rules, notification_routes
-from tickerlake.cli.common import StatusLine, graceful_shutdown, librdkafka_properties, print_status
-from tickerlake.cli.help import OUTPUT, RULES, HelpCommand, HelpGroup
-from tickerlake.cli.options import LOCAL_BROKER, BootstrapServers, Json, Property, topic_option
+from tickerlake.cli.common import (
+    StatusLine,
+    graceful_shutdown,
+    librdkafka_properties,
+    print_json,
+    print_status,
+)
+from tickerlake.cli.help import LAKE, OUTPUT, RULES, HelpCommand, HelpGroup
+from tickerlake.cli.options import (
+    LOCAL_BROKER,
+    URI_FORMS,
+    BootstrapServers,
+    Calendar,
+    Json,
+    Property,
+    topic_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tickerlake.notify.dispatcher import Route
 
-app = typer.Typer(name="alerts", cls=HelpGroup, help="Follow alerts, test targets, resend dead letters.")
+app = typer.Typer(
+    name="alerts", cls=HelpGroup, help="List and follow alerts, test targets, resend dead letters."
+)
 
 RulesWithTargets = Annotated[
     Path,
@@ -136,6 +152,115 @@ def resend(
         )
 
 
+@app.command("list", cls=HelpCommand)
+def list_alerts(
+    context: typer.Context,
+    # no setting: alerts that `track` has just raised are in the topic, whether there is a lake or not
+    lake: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help=f"Read a lake: {URI_FORMS}.", rich_help_panel=LAKE),
+    ] = None,
+    topic: Annotated[
+        str | None, topic_option("Read this topic; default: stocks.alerts, unless a lake is named.")
+    ] = None,
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SYMBOL",
+            help="Only these symbols, such as AAPL or 'BRK*'; repeatable.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN",
+            help="From this date (the exchange's), time, or how long ago: 7d.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="Before this date, time, or how long ago.", rich_help_panel=OUTPUT),
+    ] = None,
+    severity: Annotated[
+        str,
+        typer.Option(
+            metavar="LEVEL",
+            help="Only this severity and above: info, warning or critical.",
+            autocompletion=lambda: ["info", "warning", "critical"],
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "info",
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID",
+            help="Only these rules, such as gap or 'big-*'; repeatable.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    bootstrap_servers: BootstrapServers = LOCAL_BROKER,
+    calendar: Calendar = "24/7",
+    property_: Property = None,
+    json: Json = False,
+) -> None:
+    """List alerts, one line from firing to clearing, in order of time.
+
+    They come from a lake, a topic, or both. Each line has the exchange's time, the end (or "open"), the
+    highest severity, the rule and the message. With --json, each is one JSON line.
+
+    Examples
+    --------
+    tickerlake alerts list --symbol AAPL --since 7d
+    tickerlake alerts list --lake ./lake --since 2024-01-02 --until 2024-01-03
+    tickerlake alerts list --severity critical --rule 'big-*' --json
+    """
+    import itertools
+    import sys
+
+    from tickerlake import clock
+    from tickerlake.analytics.calendars import sessions_by_market
+    from tickerlake.cli.alert_list import (
+        episode_line,
+        parse_bound,
+        read_lake_alerts,
+        read_topic_alerts,
+        select_period,
+    )
+    from tickerlake.errors import UsageError, did_you_mean
+    from tickerlake.model.alert import SEVERITIES
+    from tickerlake.model.instrument import normalize_symbol
+    from tickerlake.tools.episodes import EpisodeFilter, find_episodes
+
+    if severity not in SEVERITIES:
+        raise UsageError(f"There is no severity {severity}.", did_you_mean(severity, SEVERITIES))
+    now_ns = clock.now_ns()
+    start = parse_bound(since, "--since", now_ns) if since else None
+    end = parse_bound(until, "--until", now_ns) if until else None
+    sources = [read_lake_alerts(lake, calendar)] if lake else []
+    if topic or not lake:
+        properties = librdkafka_properties(context, property_)
+        sources.append(read_topic_alerts(bootstrap_servers, properties, topic or "stocks.alerts"))
+    wanted = EpisodeFilter(tuple(map(normalize_symbol, symbol or ())), tuple(rule or ()), severity)
+    episodes = find_episodes(itertools.chain(*sources))
+    for problem in wanted.unmatched(episodes) if episodes else ():
+        print_status(f"warning: {problem}")
+    matching = [episode for episode in episodes if wanted.matches(episode)]
+    printer = AlertPrinter(json=json, sessions_of=sessions_by_market(calendar, context.obj.calendar))
+    selected = select_period(matching, start, end, printer.zone_of)
+    for episode in selected:
+        if json:
+            print_json({name: value for name, value in episode.to_fields().items() if value is not None})
+        else:
+            print(episode_line(episode, printer.zone_of(episode.first)))
+    sys.stdout.flush()
+    others = len(episodes) - len(selected)
+    if not json:
+        noun = "episode" if len(selected) == 1 else "episodes"
+        print_status(f"{len(selected):,} {noun}{f', {others:,} others do not match' if others else ''}")
+
+
 @app.command(cls=HelpCommand)
 def tail(
     context: typer.Context,
@@ -152,9 +277,10 @@ def tail(
         typer.Option("--follow/--no-follow", help="Wait for new alerts, or stop.", rich_help_panel=OUTPUT),
     ] = True,
     property_: Property = None,
+    calendar: Calendar = "24/7",
     json: Json = False,
 ) -> None:
-    """Print the last alerts of a topic and follow new ones until Ctrl-C.
+    """Print the last alerts of a topic in order of time, and follow new ones until Ctrl-C.
 
     With --json, each alert is one JSON line.
 
@@ -163,10 +289,12 @@ def tail(
     tickerlake alerts tail
     tickerlake alerts tail -n 100 --no-follow --json
     """
+    from tickerlake.analytics.calendars import sessions_by_market
     from tickerlake.kafka.admin import Admin
     from tickerlake.kafka.reader import read_all
 
-    kafka_properties, printer = librdkafka_properties(context, property_), AlertPrinter(json=json)
+    kafka_properties = librdkafka_properties(context, property_)
+    printer = AlertPrinter(json=json, sessions_of=sessions_by_market(calendar, context.obj.calendar))
     admin = Admin(bootstrap_servers, kafka_properties)
     ranges = admin.watermarks(admin.require_topic(topic))
     # transaction markers occupy offsets too, at most one per record
@@ -192,11 +320,13 @@ def _print_alerts(printer: AlertPrinter, values: "Iterable[bytes | None]") -> No
     from tickerlake.errors import DataError
     from tickerlake.model.alert import decode_alert
 
-    skipped = 0
+    alerts, skipped = [], 0
     for value in values:
         try:
-            printer.print(decode_alert(value))
+            alerts.append(decode_alert(value))
         except DataError:
             skipped += 1
+    for alert in sorted(alerts, key=lambda one: one.ts_event_ns):
+        printer.print(alert)
     if skipped:
         print_status(f"skipped {skipped:,} records that are not alerts; is this the topic of alerts?")

@@ -123,7 +123,7 @@ def command_defaults(settings: "Settings") -> dict[str, dict[str, Any]]:
         },
     }
     present = {command: _without_none(options) for command, options in defaults.items()}
-    return {**present, "alerts": {"tail": _without_none(kafka)}}
+    return {**present, "alerts": dict.fromkeys(("list", "tail"), _without_none(kafka))}
 
 
 def _set_fields(section: Any) -> dict[str, Any]:
