@@ -267,12 +267,34 @@ def test_trade_attributes(tmp_path: Path) -> None:
     text = "".join(f"{at(n)},AAA,10,1,{','.join(row)}\n" for n, row in enumerate(rows))
     records = read_bars(open_csv(write(tmp_path, f"{TRADES},side,correction,conditions,trade_id\n{text}")))
     assert records["aggressor_side"].to_list()[:5] == ["buy", "sell", "sell", "none", "buy"]
-    assert records["correction"].to_list()[:5] == ["new", "correct", "cancel", "correct", "new"]
+    assert records["correction"].to_list()[:5] == ["new", "cancel", "cancel", "new", "new"]
     assert records["conditions"].to_list() == [
         *(["14", "37"], ["@", "F"], [], ["R", "I"], []),
         *(["@"], ["@", "F", "T", "I"], ["ET", "XT"], ["@", "Odd Lot"]),
     ]
     assert records["trade_id"].to_list()[:5] == ["7", None, "9", "9", "t5"]
+
+
+@pytest.mark.parametrize("zero", ["", "0"])
+def test_corrections_of_taq(tmp_path: Path, zero: str) -> None:
+    # the original and its cancellation are void; of a correction the first record has the corrected data
+    expected = {f"{zero}0": "new", f"{zero}1": "new", f"{zero}7": "cancel", f"{zero}8": "cancel"}
+    expected |= {"10": "cancel", "11": "cancel", "12": "cancel"}
+    text = "".join(f"{at(n)},AAA,10,1,{code}\n" for n, code in enumerate(expected))
+    records = read_bars(open_csv(write(tmp_path, f"{TRADES},TR_CORR\n{text}")))
+    assert records["correction"].to_list() == list(expected.values())
+
+
+def test_qualifiers_of_refinitiv_keep_their_fields(tmp_path: Path) -> None:
+    cells = [
+        "@F I[GV4_TEXT]",
+        " 4 W[LSTSALCOND];ODD[IRGCOND]",
+        "  T   [GV4_TEXT];131[IRGCOND]; [PRC_QL2]",
+        "",
+    ]
+    text = "".join(f'{at(n)},AAA,10,1,"{cell}"\n' for n, cell in enumerate(cells))
+    records = read_bars(open_csv(write(tmp_path, f"{TRADES},Qualifiers\n{text}")))
+    assert records["conditions"].to_list() == [cell.strip().split(";") if cell else [] for cell in cells]
 
 
 def test_the_aggressor_is_the_opposite_of_the_passive_side(tmp_path: Path) -> None:

@@ -13,11 +13,16 @@ _SIDES: Final = dict.fromkeys("b buy buyer bid 1".split(), "buy") | dict.fromkey
     "s sell seller ask a -1".split(), "sell"
 )
 _MAKERS: Final = dict.fromkeys(("true", "1", "t"), "sell") | dict.fromkeys(("false", "0", "f"), "buy")
-_CORRECTIONS: Final = dict.fromkeys("1 01 12 correct".split(), "correct") | dict.fromkeys(
-    "7 07 8 08 10 11 cancel c".split(), "cancel"
-)
+_CORRECTIONS: Final = {"correct": "correct"} | dict.fromkeys("7 07 8 08 10 11 12 cancel c".split(), "cancel")
+"""The codes of NYSE TAQ, which Massive writes as well. 1 is the corrected trade at its original time, as good
+as a new one. 7 and 8 are trades that were cancelled later, 10 and 11 their cancellations; 12 is the trade
+before its correction."""
+
 _CODES_OF_ONE_LETTER: Final = "^@[A-Z0-9 ]{0,3}$"
 """Sale conditions as the consolidated tape writes them: the first of four places is the settlement."""
+
+_FIELDS: Final = r"[^\[]\[[A-Z][A-Z0-9_]{2,}\]"
+"""Qualifiers of Refinitiv, each with the name of a field."""
 
 _SHORT_CODES: Final = "^@?[A-Z0-9]{0,3}(?: +[A-Z0-9]{1,3})+$"
 
@@ -68,7 +73,11 @@ def _map_values(column: str, table: dict[str, str], default: str) -> pl.Expr:
 
 
 def _split_list(column: str) -> pl.Expr:
-    """Return the items of a text such as ``14,37,41``, ``['R', 'I']``, ``ET XT`` or ``@FTI``."""
+    """Return the items of a text such as ``14,37,41``, ``['R', 'I']``, ``ET XT`` or ``@FTI``.
+
+    Qualifiers such as ``@F I[GV4_TEXT]`` stay as they are.
+    """
+    has_fields = pl.col(column).str.contains(_FIELDS)
     bare = pl.col(column).str.replace_all(r"[\[\]'\"]", "").str.strip_chars()
     items = (
         pl.when(bare.str.contains(_CODES_OF_ONE_LETTER))
@@ -79,4 +88,10 @@ def _split_list(column: str) -> pl.Expr:
         .str.replace_all(r"\s*(?:,\s*)+", ",")
         .str.strip_chars(",")
     )
-    return pl.when(items == "").then(pl.lit([], pl.List(pl.String))).otherwise(items.str.split(","))
+    return (
+        pl.when(items == "")
+        .then(pl.lit([], pl.List(pl.String)))
+        .when(has_fields)
+        .then(pl.col(column).str.split(";"))
+        .otherwise(items.str.split(","))
+    )
