@@ -71,6 +71,15 @@ minutes = 2
 kind = "limit_band"
 interval = "1m"
 tier = 1
+[[rule]]
+kind = "condition"
+interval = "1m"
+if = "day_range > 80"
+[[rule]]
+kind = "condition"
+interval = "1m"
+within = 3
+all = ["close crosses 100", { kind = "pct_change", window = "1d", pct = 1 }, { kind = "zscore" }]
 """
 SYMBOLS = ("A", "B", "C", "D")
 

@@ -131,6 +131,11 @@ def test_an_operand_can_have_a_factor() -> None:
     assert raised[0][1].message.startswith("AAPL: close 97.90 < 0.98 * SMA(20) 98.00; price")
 
 
+def test_vwap_is_that_of_the_session() -> None:
+    raised = alerts_by_minute(rule('if = "close > 1.01 * vwap"'), [101.5], {"VWAP": [100.0]})
+    assert raised[0][1].message.startswith("AAPL: close 101.50 > 1.01 * VWAP 101.00; price")
+
+
 def test_all_parts_hold_in_one_bar() -> None:
     text = rule(
         'all = ["RSI < 30", "close > SMA(200)", { kind = "pct_change", pct = 1, direction = "down" }]'

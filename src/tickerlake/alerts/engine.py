@@ -310,7 +310,7 @@ class AlertEngine:
                 continue
             part = batch if at is None else batch.select(at, self._indicators_by_group[interval, number])
             for order, evaluator in evaluators:
-                is_gap = evaluator.rule.kind == GAP_KIND
+                is_gap = evaluator.rule.kind == GAP_KIND and bool(part.bars.first_of_session.any())
                 was_active = evaluator.lifecycle.are_active(part.bars.rows) if is_gap else _NO_FLAGS
                 evaluate = evaluator.on_tick if ticks else evaluator.on_close
                 if fired := evaluate(part.bars, part.values, part.context):

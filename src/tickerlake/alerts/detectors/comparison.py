@@ -12,7 +12,7 @@ from tickerlake.analytics.state_table import State
 from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.model.alert import Unit
 
-PRICES: Final = ("open", "high", "low", "close", "vwap")
+PRICES: Final = ("open", "high", "low", "close")
 DAY_RANGE: Final = "day_range"
 FIELDS: Final = (*PRICES, "volume", DAY_RANGE)
 """What can be compared beside numbers and indicators; `DAY_RANGE` is where the close lies in the session's
