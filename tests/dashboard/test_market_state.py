@@ -155,6 +155,28 @@ def test_aggregation_counts_every_value_once(values: list[bytes | None]) -> None
     assert aggregated.prices[4].sum() == pytest.approx(sum(fields["size"] for fields in good))
 
 
+def test_trades_that_set_no_price_by_their_sale_conditions_only_add_volume() -> None:
+    codes: list[Any] = [
+        ["@"],
+        ["@", "I"],
+        [14, 37],
+        ["@", "4"],
+        ["@", "M"],
+        ["@", "F"],
+        None,
+        "x",
+        ["@", "T"],
+    ]
+    values = [trade("A", n, 10 + n, conditions=each) for n, each in enumerate(codes)]
+    aggregated = aggregate_trades(values, NO_TIME_LIMIT_NS)
+    assert aggregated.prices[:, 0].tolist() == [10, 18, 10, 18, 800]
+    assert (aggregated.trades, aggregated.skipped) == (9, 0)
+    # alone they are no price; instruments of other markets have other codes
+    assert not aggregate_trades(values[1:5], NO_TIME_LIMIT_NS).instruments
+    abroad = [each.replace(b"A.XXXX", b"A.XLON") for each in values[1:5]]
+    assert aggregate_trades(abroad, NO_TIME_LIMIT_NS).prices[:, 0].tolist() == [11, 14, 11, 14, 400]
+
+
 def test_numbers_written_as_text_are_read() -> None:
     aggregated = aggregate_trades(
         [trade("A", 1, 1).replace(b'"price": 1', b'"price": "12.5"')], NO_TIME_LIMIT_NS

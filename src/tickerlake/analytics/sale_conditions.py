@@ -133,6 +133,21 @@ def eligibility(conditions: pl.Series, instrument_ids: pl.Series) -> Eligibility
     return result
 
 
+def trade_sets(codes: Iterable[str], mic: str) -> int:
+    """Return what one trade may set: the flags of `eligibility`.
+
+    Parameters
+    ----------
+    codes
+        Its sale conditions.
+    mic
+        The market of its instrument, ISO 10383.
+    """
+    if mic != UNKNOWN_MIC and mic not in US_MICS:
+        return SETS_ALL
+    return _rule(_SEPARATOR.join(codes), is_utp=mic in UTP_MICS).sets
+
+
 @lru_cache(_CACHED_RULES)
 def _rule(text: str, *, is_utp: bool) -> _Rule:
     """Return the rule of joined codes."""
