@@ -150,11 +150,15 @@ def with_splits(options: "EngineOptions", paths: list[Path] | None) -> "EngineOp
 def print_conditions(left_out: Counter[str], unknown: Counter[str]) -> None:
     """Print how many trades were left out by their sale conditions, and the codes that are not known."""
     if left_out:
-        counts = ", ".join(f"{count:,} {name}" for name, count in left_out.most_common())
+        counts = ", ".join(f"{count:,} {name}" for name, count in _by_count(left_out))
         print_status(f"  left out of prices by sale conditions: {counts} (--conditions all uses them)")
     if unknown:
-        counts = ", ".join(f"{code} ({count:,})" for code, count in unknown.most_common(_MAX_NAMED_CODES))
+        counts = ", ".join(f"{code} ({count:,})" for code, count in _by_count(unknown)[:_MAX_NAMED_CODES])
         print_status(f"  unknown sale conditions, which forbid nothing: {counts}")
+
+
+def _by_count(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
 
 
 def _parse_duration(text: str, option: str) -> int:
