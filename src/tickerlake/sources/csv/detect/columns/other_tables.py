@@ -30,7 +30,7 @@ class _Kind:
 
     def find_in(self, table: Table) -> str:
         """Return what shows that a table is of this kind, empty if nothing does."""
-        if table.facts & set(self.without.split()):
+        if self.without and table.facts & set(self.without.split()):
             return ""
         if self.shape:
             return SHAPES[self.shape](table)

@@ -88,9 +88,11 @@ def _find_undated_holdings(table: Table) -> str:
 def _find_options(table: Table) -> str:
     """Find options without times, or without symbols of their own."""
     strikes = [i for i in table.named("strike") if table.cells[i].is_numeric]
+    if not strikes:
+        return ""
     rights = [i for i, each in enumerate(table.cells) if _are_rights(each)]
     terms = sorted({*strikes, *rights, *table.named("expiry", "right")})
-    if not strikes or len(terms) == 1:
+    if len(terms) == 1:
         return ""
     lack = _unnamed_options(table, terms) if table.layout is None else _underlying(table, strikes[0], terms)
     return f"{table.columns(terms)}: {lack}" if lack else ""
