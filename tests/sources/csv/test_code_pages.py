@@ -100,3 +100,31 @@ def test_names_after_the_first_thousand_lines(tmp_path: Path) -> None:
     path.write_bytes("\n".join(("time,symbol,price,size", *lines, "")).encode("cp1251"))
     records = pl.concat([batch.records for batch in open_csv(path, ts_recv_ns=1).batches()])
     assert set(records["symbol"]) == {"QAA", "Сбербанк"}
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp1250", "cp1251", "utf-8", "utf-16"])
+def test_letters_of_symbols_that_depend_on_the_code_page_are_said(tmp_path: Path, encoding: str) -> None:
+    symbols = {"cp1250": ("Żabka", "Spółka"), "cp1251": ("Сбербанк", "Лукойл")}.get(
+        encoding, ("Nestlé", "Höhn")
+    )
+    rows = [f"2024-01-{day:02},{symbol},5,6,4,5,100" for day in range(1, 29) for symbol in symbols]
+    path = tmp_path / "prices.csv"
+    path.write_bytes("\n".join(("Date,Symbol,Open,High,Low,Close,Volume", *rows, "")).encode(encoding))
+    source = open_csv(path, ts_recv_ns=1)
+    said = [each for each in source.warnings if "is not UTF-8" in each]
+    decision = next(each for each in source.decisions if each.name == "encoding")
+    if encoding.startswith("utf"):
+        assert (said, decision.warning) == ([], "")
+        return
+    assert said == [decision.warning]
+    assert encoding in said[0]
+    assert symbols[0] in said[0]
+
+
+def test_letters_outside_of_symbols_are_not_worth_a_warning(tmp_path: Path) -> None:
+    rows = [f"2024-01-{day:02};QAA;5;6;4;5;Börse" for day in range(1, 29)]
+    path = tmp_path / "kurse.csv"
+    path.write_bytes(
+        "\n".join(("Datum;Symbol;Eröffnung;Hoch;Tief;Schluss;Platz", *rows, "")).encode("cp1252")
+    )
+    assert not any("UTF-8" in each for each in open_csv(path, ts_recv_ns=1).warnings)

@@ -3,7 +3,7 @@
 import codecs
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -23,6 +23,7 @@ CODE_PAGES: Final = (
 """Encodings to try if a file is not UTF-8, the likelier ones first."""
 
 _SAMPLE_BYTES: Final = 1 << 16
+_MAX_SHOWN: Final = 3
 _MAX_LINES: Final = 1000
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _CYRILLIC_WORD: Final = re.compile("[А-ЯЁІЇЄҐЎ]?[а-яёіїєґў]+|[А-ЯЁІЇЄҐЎ]+")
@@ -80,6 +81,28 @@ def detect_code_page(data: bytes, count_names: Callable[[str], float]) -> str:
         if score > best_score:
             best, best_score = encoding, score
     return best
+
+
+def assumed_encoding_warning(name: str, encoding: str, symbols: Iterable[str]) -> str:
+    """Return what is said of symbols whose letters depend on a code page that the text only suggests.
+
+    Parameters
+    ----------
+    name
+        The file's name.
+    encoding
+        That of the file.
+    symbols
+        Those of the file; only letters beyond ASCII differ between code pages.
+    """
+    doubtful = [each for each in symbols if not each.isascii()]
+    if encoding not in CODE_PAGES or not doubtful:
+        return ""
+    shown = ", ".join(doubtful[:_MAX_SHOWN])
+    return (
+        f"{name} is not UTF-8: its letters are read in the code page {encoding}, as in the symbols {shown}. "
+        "If they are wrong, save the file as UTF-8."
+    )
 
 
 def non_ascii_lines(data: bytes) -> bytes:

@@ -55,6 +55,7 @@ class Decided(NamedTuple):
     zone: Decision[ZoneChoice]
     scale: Decision[int]
     negative_prices: Decision[bool]
+    encoding: Decision[str]
 
     @property
     def warnings(self) -> list[str]:
@@ -83,7 +84,7 @@ def list_decisions(
     date, scale, negative = decided.date, decided.scale, decided.negative_prices
     separator = "--decimal" if options.decimal else "the numbers can be read in this way"
     return (
-        *_format_decisions(scan, options),
+        *_format_decisions(scan, options, decided.encoding),
         *_column_decisions(scan, parser, options, decided.volume.warning),
         FileDecision("decimal separator", scan.decimal_separator, separator),
         FileDecision("price scale", parser.number_format.scale, scale.reason, scale.warning),
@@ -99,11 +100,16 @@ def list_decisions(
     )
 
 
-def _format_decisions(scan: FileScan, options: Options) -> Iterator[FileDecision]:
+def _format_decisions(scan: FileScan, options: Options, encoding: Decision[str]) -> Iterator[FileDecision]:
     text_file, dialect = scan.head.text_file, scan.head.dialect
     yield FileDecision("compression", text_file.compression, "its first bytes")
     code_page = "it is not UTF-8, and most names of columns are known in this code page"
-    yield FileDecision("encoding", text_file.encoding, _ENCODING_REASONS.get(text_file.encoding, code_page))
+    yield FileDecision(
+        "encoding",
+        encoding.value,
+        _ENCODING_REASONS.get(encoding.value, code_page),
+        encoding.warning,
+    )
     yield FileDecision(
         "delimiter",
         dialect.delimiter,

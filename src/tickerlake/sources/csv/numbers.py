@@ -74,6 +74,9 @@ CACHED_CELLS: Final = 10_000
 _MAX_NUMBER_LENGTH: Final = 100
 """No longer text is a number: it bounds the time for texts that are not."""
 
+_MAX_TIMES_USUAL: Final = 100
+"""Prices of one column seldom differ by more; decimals read as thousands make them 1,000 times as high."""
+
 _BARE_NUMBER: Final = re.compile(r"[-−]?(?:\d[\d.,_ \u00a0\u2009\u202f'’]*|[.,]\d+)(?:[eE][+-]?\d{1,3})?")
 _NUMBER_PATTERNS: Final = {
     ".": re.compile(r"(?:\d+|[1-9]\d{0,2}(?:,\d{2,3})*,\d{3})?(?:\.\d*)?"),
@@ -127,6 +130,29 @@ class NumberFormat:
             list(_SUFFIX_FACTORS), list(_SUFFIX_FACTORS.values()), default=None, return_dtype=pl.Int64
         )
         return pl.when(suffix.is_null()).then(number).otherwise(number * factor.cast(pl.Decimal(38, 0)))
+
+    def is_doubtful_price(self, text: pl.Expr, number: pl.Expr, usual: Decimal | None) -> pl.Expr:
+        """Return whether texts read by :meth:`parse_lenient` are no such prices.
+
+        Percentages are none, nor are numbers far above the usual price whose separator of thousands may be
+        that of decimals (``50,130``).
+
+        Parameters
+        ----------
+        text
+            The texts.
+        number
+            The numbers that they were read as.
+        usual
+            The median of the first prices; None if some of them separate thousands in this way.
+        """
+        bare = text.str.strip_chars()
+        is_percentage = bare.str.ends_with("%")
+        if usual is None:
+            return is_percentage
+        group = "," if self.decimal_separator == "." else "."
+        is_ambiguous = bare.str.replace_all(_AFFIXES, "").str.contains(rf"^-?\d{{1,3}}[{group}]\d{{3}}$")
+        return is_percentage | (is_ambiguous & (number.abs() > _MAX_TIMES_USUAL * usual))
 
     def apply_scale(self, number: pl.Expr) -> pl.Expr:
         """Return prices in units of the currency."""

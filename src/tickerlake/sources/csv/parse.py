@@ -88,6 +88,8 @@ class Parser:
         For bars of a day or longer that keep their instant.
     repeated_hours
         Where the clocks of the time zone were set back, as far as the order of rows shows it.
+    usual_prices
+        The median of the first prices by role, where none of them separates thousands.
     """
 
     source: str
@@ -104,6 +106,7 @@ class Parser:
     sentinels: dict[str, tuple[Decimal, ...]] = field(default_factory=dict)
     daily_times: DailyTimes | None = None
     repeated_hours: RepeatedHours | None = None
+    usual_prices: dict[str, Decimal] = field(default_factory=dict)
 
     @property
     def has_dates_only(self) -> bool:
@@ -305,10 +308,20 @@ class Parser:
             for role in unparsed
         )
         rows = rows.with_columns(
+            pl.when(~self._is_doubtful(role)).then(pl.col(role)).alias(role)
+            for role in unparsed
+            if role in PRICE_ROLES[self.layout.record_type]
+        )
+        rows = rows.with_columns(
             (pl.col(role).is_null() & ~is_missing_expr(pl.col(f"_{role}"))).alias(f"_broken_{role}")
             for role in unparsed
         )
         return rows, nulls
+
+    def _is_doubtful(self, role: str) -> pl.Expr:
+        texts, numbers = pl.col(f"_{role}"), pl.col(role)
+        is_doubtful = self.number_format.is_doubtful_price(texts, numbers, self.usual_prices.get(role))
+        return is_doubtful.fill_null(value=False)
 
     def _reject_checks(
         self, roles: list[str], null_roles: list[str], *, symbols: Symbols | None, uniform: bool

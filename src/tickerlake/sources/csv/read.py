@@ -37,6 +37,7 @@ from tickerlake.sources.csv.batch import (
     sort_rows,
 )
 from tickerlake.sources.csv.chunks import CHUNK_BYTES, Chunk, printable_name, stat_signature
+from tickerlake.sources.csv.code_pages import assumed_encoding_warning
 from tickerlake.sources.csv.decisions import Decided, FileDecision, list_decisions
 from tickerlake.sources.csv.detect.bar_length import choose_interval
 from tickerlake.sources.csv.detect.columns.layout import Layout
@@ -53,7 +54,12 @@ from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.repeated_hours import find_repeated_hours
 from tickerlake.sources.csv.detect.scale import choose_scale
 from tickerlake.sources.csv.detect.scan import FileScan, scan_file
-from tickerlake.sources.csv.detect.sentinels import choose_negative_prices, find_sentinels, parse_first_rows
+from tickerlake.sources.csv.detect.sentinels import (
+    choose_negative_prices,
+    find_sentinels,
+    find_usual_prices,
+    parse_first_rows,
+)
 from tickerlake.sources.csv.detect.times.order import TimeOrder
 from tickerlake.sources.csv.numbers import NumberFormat
 from tickerlake.sources.csv.parse import EVENT_NS, IS_RECORD, REASON, Parser
@@ -350,8 +356,11 @@ def open_file(
     number_format = NumberFormat(scan.decimal_separator, scale.value)
     first_rows = parse_first_rows(scan.head, number_format)
     sentinels = find_sentinels(layout.record_type, first_rows, negative_prices=options.negative_prices)
-    negative = choose_negative_prices(options, first_rows, sentinels, name)
-    decided = Decided(volume, date, symbol, interval, zone, scale, negative)
+    vendor = layout.vendor_layout.name if layout.vendor_layout else ""
+    negative = choose_negative_prices(options, first_rows, sentinels, name, vendor)
+    codec = scan.head.text_file.encoding
+    encoding = Decision(codec, "", assumed_encoding_warning(name, codec, symbol.value.symbols))
+    decided = Decided(volume, date, symbol, interval, zone, scale, negative, encoding)
     warnings = [*dialect.warnings, *scan.warnings, *decided.warnings]
     extra_columns = layout.extra_columns() | {
         f"c{i}": layout.names[i] for i in layout.date_duplicates if i not in date.value.date_duplicates
@@ -371,6 +380,7 @@ def open_file(
         sentinels,
         daily_times,
         repeated_hours,
+        find_usual_prices(scan.head, first_rows, scan.decimal_separator),
     )
     # two days may be in one month, and two times on one day
     merges_rows = period_end_dates or zone.value.cuts_times

@@ -183,6 +183,16 @@ class TimeFormat:
         return replace(self, ignore_offset=True) if "/" in self.zone else replace(self, zone="none")
 
     @property
+    def swapped(self) -> "TimeFormat | None":
+        """The same format with day and month exchanged; None if months are words or there is no day."""
+        if not {"%d", "%m"} <= set(re.findall("%.", self.format)):
+            return None
+        day, month = self.format.index("%d"), self.format.index("%m")
+        first, last = sorted((day, month))
+        parts = (self.format[:first], self.format[last : last + 2], self.format[first + 2 : last])
+        return replace(self, format="".join(parts) + self.format[first : first + 2] + self.format[last + 2 :])
+
+    @property
     def name(self) -> str:
         """The format in readable form: ``DD-MM-YYYY``."""
         text = self.format

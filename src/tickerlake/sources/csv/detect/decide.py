@@ -3,6 +3,7 @@
 Where the file leaves a question open, the error names the option that answers it.
 """
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,6 +44,14 @@ _MAX_AHEAD_NS: Final = 366 * DAY_NS
 _MIN_UNCLEAR_YEARS: Final = 3
 """One or two such years are typing errors: these rows are rejected."""
 
+_NO_SYMBOL: Final = re.compile(
+    r"\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{4}|\d+\.\d{1,2}|\d{1,3}(?:,\d{3})+"
+)
+"""Dates and numbers with decimals or thousands."""
+
+_MIN_SWAPPED_DATES: Final = 2
+"""One date with day and month exchanged is a typing error: its row is rejected."""
+
 _MIN_UNPARSED_DATES: Final = 5
 _MAX_UNPARSED_SHARE: Final = 0.25
 """Some broken dates become rejects; a quarter of them, and at least five, suggest two files in one."""
@@ -79,6 +88,13 @@ def choose_date_format(scan: FileScan, options: Options) -> Decision[DateEvidenc
     name = scan.head.text_file.file_name
     chosen = _choose_date_format(scan, options, name)
     _check_century(chosen.value, name, is_requested=options.date_format is not None)
+    swapped = chosen.value.time_format.swapped
+    if options.date_format is None and swapped and chosen.value.swapped_rows >= _MIN_SWAPPED_DATES:
+        raise DataError(
+            f"{name} writes its dates in more than one order: {chosen.value.swapped_rows:,} only as "
+            f"{swapped.name}, the others as {chosen.value.time_format.name}.",
+            "Write all of them in one order: of days up to 12 the file does not show which one it is.",
+        )
     return chosen
 
 
@@ -221,6 +237,7 @@ def choose_symbol(
         return Decision(SymbolChoice(symbols[0] if len(symbols) == 1 else None, symbols), "header")
     if "symbol" in layout.roles:
         column = layout.names[layout.roles["symbol"]] or layout.roles["symbol"] + 1
+        _check_late_symbols(scan, order.symbols, str(column), name)
         if is_vague_symbol_name(str(column)) and len(order.symbols) == 1 and order.symbols[0].isdigit():
             return _settle_number(scan, str(column), order.symbols[0], name, folder)
         return Decision(SymbolChoice(None, order.symbols), f"column {column}")
@@ -253,6 +270,21 @@ def choose_symbol(
         )
     symbol = options.symbol_map.get(symbol, symbol)
     return Decision(SymbolChoice(symbol, [symbol]), origin, warning)
+
+
+def _check_late_symbols(scan: FileScan, symbols: Sequence[str], column: str, name: str) -> None:
+    """Raise an error if later rows have dates or decimals in a column of symbols, unlike the first ones."""
+    others = [each for each in symbols if _NO_SYMBOL.fullmatch(each)]
+    if not others or len(others) == len(symbols):
+        return
+    first = scan.head.first_rows.select(scan.head.symbol_expr().str.strip_chars()).to_series().to_list()
+    if any(_NO_SYMBOL.fullmatch(each or "") for each in first):
+        return
+    raise DataError(
+        f"{name}: the column {column} has symbols such as {first[0]} in its first rows, and values such as "
+        f"{others[0]} later.",
+        "Are these rows of another table? Split the file, or remove them.",
+    )
 
 
 def _settle_number(

@@ -62,6 +62,8 @@ class DateEvidence:
         Numbers since 1970 that are times before 1973, or have no unit's length.
     unclear_century_rows
         Dates whose year of two digits may be in another century; they are among those that cannot be read.
+    swapped_rows
+        Dates that can be read only if day and month are exchanged.
     """
 
     time_format: TimeFormat
@@ -73,6 +75,7 @@ class DateEvidence:
     other_unit_rows: int = 0
     early_rows: int = 0
     unclear_century_rows: int = 0
+    swapped_rows: int = 0
 
     @property
     def has_mixed_units(self) -> bool:
@@ -384,10 +387,7 @@ def _update_evidence(candidates: list[DateEvidence], rows: pl.DataFrame, head: F
             evidence.unparsed_rows += unparsed - int((rows["time"].str.strip_chars(" -") == "").sum())
             texts = rows["time"].filter(ts["ts"].is_null())
             evidence.has_fractions = evidence.has_fractions or bool(texts.str.contains(r":\d\d[.,]\d").any())
-            if "%y" in evidence.time_format.format:
-                any_century = replace(evidence.time_format, any_century=True)
-                read = texts.to_frame("t").select(head.timestamp_ns(any_century, pl.col("t")).is_not_null())
-                evidence.unclear_century_rows += int(read.to_series().sum())
+            _count_other_readings(evidence, texts, head)
             ts = ts.drop_nulls("ts")
         _count_epochs(evidence, rows["time"], times[f"t{i}"])
         evidence.order.add(ts)
@@ -398,6 +398,19 @@ def _update_evidence(candidates: list[DateEvidence], rows: pl.DataFrame, head: F
                 for c in evidence.date_duplicates
                 if _is_date_duplicate(joined, c, layout.date_duplicates[c])
             }
+
+
+def _count_other_readings(evidence: DateEvidence, texts: pl.Series, head: FileHead) -> None:
+    """Count the unread dates that are those of another century, or have day and month exchanged."""
+
+    def count(time_format: TimeFormat) -> int:
+        times = texts.to_frame("t").select(head.timestamp_ns(time_format, pl.col("t")).is_not_null())
+        return int(times.to_series().sum())
+
+    if "%y" in evidence.time_format.format:
+        evidence.unclear_century_rows += count(replace(evidence.time_format, any_century=True))
+    if (swapped := evidence.time_format.swapped) is not None:
+        evidence.swapped_rows += count(swapped)
 
 
 def _count_epochs(evidence: DateEvidence, texts: pl.Series, ts: pl.Series) -> None:

@@ -7,8 +7,9 @@ from typing import Final
 
 import polars as pl
 
+from tickerlake.errors import DataError
 from tickerlake.model.schema import BAR, DECIMAL, QUOTE, TRADE
-from tickerlake.sources.csv.detect.columns.layout import PRICES
+from tickerlake.sources.csv.detect.columns.layout import CRSP, PRICES
 from tickerlake.sources.csv.detect.decision import Decision
 from tickerlake.sources.csv.detect.head import FileHead
 from tickerlake.sources.csv.detect.options import Options
@@ -55,6 +56,10 @@ _NEGATIVE_NINES: Final = {Decimal(10) ** n - 1 for n in range(3, 19)}
 """999 and more, below 0."""
 
 _NONE: Final = Decimal(-1)
+
+
+_CRSP_SIGN: Final = "a negative PRC of CRSP is the mean of bid and ask of a day without a trade"
+_CRSP_REMEDY: Final = "To read these means as closes, remove the minus signs from the column PRC."
 
 
 def parse_first_rows(head: FileHead, numbers: NumberFormat) -> dict[str, list[pl.Series]]:
@@ -120,13 +125,55 @@ def find_sentinels(
     return found
 
 
+def find_usual_prices(
+    head: FileHead, first_rows: dict[str, list[pl.Series]], decimal_separator: str
+) -> dict[str, Decimal]:
+    """Return the median of the first prices of each role of which none separates thousands.
+
+    Parameters
+    ----------
+    head
+        How the lines of the file are read.
+    first_rows
+        The decimals in its first rows, by role.
+    decimal_separator
+        ``.`` or ``,``.
+    """
+    layout, group = head.dialect.layout, "," if decimal_separator == "." else "."
+    columns = layout.columns_by_role()
+    usual = {}
+    for role in PRICE_ROLES[layout.record_type]:
+        values = (
+            pl.concat(first_rows[role]).drop_nulls().abs()
+            if role in first_rows
+            else pl.Series([], dtype=DECIMAL)
+        )
+        median = values.filter(values != 0).median()
+        texts = [head.first_rows.get_column(f"c{column}").cast(pl.String) for column in columns.get(role, [])]
+        is_grouped = any(each.str.contains(rf"\d[{group}]\d").any() for each in texts)
+        if median is not None and not is_grouped:
+            usual[role] = Decimal(str(median))
+    return usual
+
+
 def choose_negative_prices(
     options: Options,
     first_rows: dict[str, list[pl.Series]],
     sentinels: dict[str, tuple[Decimal, ...]],
     name: str,
+    vendor: str = "",
 ) -> Decision[bool]:
-    """Return whether prices of 0 and below are accepted; a warning if several of the first rows have some."""
+    """Return whether prices of 0 and below are accepted; a warning if several of the first rows have some.
+
+    Raises
+    ------
+    DataError
+        If the sign means something else in the vendor's layout, and the user specifies that it is real.
+    """
+    if vendor == CRSP and options.negative_prices:
+        raise DataError(
+            f"{name}: {_CRSP_SIGN}, not a price below 0.", f"Omit --allow-negative-prices. {_CRSP_REMEDY}"
+        )
     if options.negative_prices:
         return Decision(value=True, reason="--allow-negative-prices")
     is_negative = [
@@ -140,6 +187,10 @@ def choose_negative_prices(
         f"{name}: {count:,} of its first {rows:,} rows have prices below 0, which are rejected. "
         "If they are real (spreads, futures): --allow-negative-prices"
     )
+    if vendor == CRSP:
+        warning = (
+            f"{name}: {_CRSP_SIGN}; {count:,} of its first {rows:,} rows are rejected for it. {_CRSP_REMEDY}"
+        )
     is_frequent = count >= min(_MIN_REPEATED, rows)
     return Decision(value=False, reason="unless specified", warning=warning if is_frequent else "")
 

@@ -45,7 +45,14 @@ from tickerlake.sources.csv.detect.columns.close_values import (
     growth_note,
     is_price,
 )
-from tickerlake.sources.csv.detect.columns.layout import PRICES, Layout, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.columns.layout import (
+    CRSP,
+    PRICES,
+    ROLE_RANKS,
+    Layout,
+    normalize_name,
+    role_ranks,
+)
 from tickerlake.sources.csv.detect.columns.partial_range import (
     choose_close,
     close_note,
@@ -240,7 +247,8 @@ class _CloseTable:
         numeric = [i for i in self._values if self._columns[i].is_numeric]
         ranks = {i: set(role_ranks(names[i])) for i in self._values}
         symbols = {symbol for i in numeric if (symbol := split_symbol(names[i])[1])}
-        if are_panel_symbols(symbols) and not all(map(is_close, symbols)):
+        is_known = any(normalize_name(names[i]) in ROLE_RANKS["close"] for i in numeric)
+        if not is_known and are_panel_symbols(symbols) and not all(map(is_close, symbols)):
             return None  # `7203_Close` next to `QAA_High`
         if has_other_meaning([names[i] for i in self._values]):
             return None
@@ -405,6 +413,9 @@ class _CloseTable:
     # ------------------------------------------------------------------------------------------ values
 
     def _is_price(self, index: int) -> bool:
+        vendor = self._layout.vendor_layout
+        if vendor is not None and vendor.name == CRSP:
+            return self._columns[index].is_price_like
         return is_price(self._columns[index], of_symbols=self._has_symbols)
 
     @property

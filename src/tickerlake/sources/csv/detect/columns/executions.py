@@ -7,6 +7,7 @@ from typing import Final
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample
 from tickerlake.sources.csv.detect.columns.layout import normalize_name, price_side, role_ranks, split_words
+from tickerlake.sources.csv.detect.columns.repeated_executions import find_order_rows
 from tickerlake.sources.csv.detect.columns.table import EXECUTIONS_HINT, find_sides, if_executions
 from tickerlake.sources.csv.detect.columns.vocabulary import (
     SECTION_HEADER,
@@ -63,7 +64,7 @@ def find_executions(names: Sequence[str], columns: Sequence[ColumnSample]) -> Ex
     DataError
         If rows may be orders that were not executed, or the same execution several times.
     """
-    kinds = _find_section(names) | _find_row_kinds(names, columns)
+    kinds = _find_section(names) | _find_row_kinds(names, columns) | find_order_rows(names, columns)
     rows = [
         k
         for k in range(len(columns[0].strings) if columns else 0)

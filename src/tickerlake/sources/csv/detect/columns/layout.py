@@ -185,6 +185,9 @@ class VendorLayout:
     symbol: str = ""
 
 
+CRSP: Final = "CRSP"
+"""The name of the layout in which a negative price is the mean of bid and ask."""
+
 VENDOR_LAYOUTS: Final = (
     VendorLayout(
         "Databento OHLCV",
@@ -211,6 +214,7 @@ VENDOR_LAYOUTS: Final = (
     VendorLayout(
         "NSE bhavcopy (UDiFF)", frozenset({"traddt", "tckrsymb", "opnpric", "clspric"}), zone="Asia/Kolkata"
     ),
+    VendorLayout(CRSP, frozenset({"permno", "prc"})),
     VendorLayout("Moscow Exchange", frozenset({"boardid", "secid", "open", "close"}), zone="Europe/Moscow"),
 )
 """Layouts that are recognized by their columns."""

@@ -28,11 +28,14 @@ from tickerlake.sources.csv.detect.columns.layout import (
     ROLES_BY_TYPE,
     TIME_ROLES,
     Layout,
+    columns_option,
     find_vendor_layout,
     normalize_name,
     price_side,
     role_ranks,
 )
+from tickerlake.sources.csv.detect.columns.rate_lists import is_rate_list
+from tickerlake.sources.csv.detect.columns.repeated_executions import check_executions_once
 from tickerlake.sources.csv.detect.columns.single_letters import settle_single_letters
 from tickerlake.sources.csv.detect.columns.symbol_column import (
     find_base_currency,
@@ -104,7 +107,20 @@ def detect_roles(
         inferred = by_values if by_values.record_type or not prices else layout
     if inferred.record_type == BAR and not may_be_closes(names, inferred):
         return inferred
-    return detect_closes(names, columns, layout, file_name) or inferred
+    closes = detect_closes(names, columns, layout, file_name)
+    if closes is None and not inferred.record_type and is_rate_list(columns, layout.roles):
+        raise DataError(
+            "It holds exchange rates, each currency once for each time: "
+            f"{names[layout.roles['price']]} is not the price of a trade.",
+            "Rates are read as closes: write the dates without a time of day, and call the columns "
+            f"{columns_option(_rate_words(layout))} with --columns.",
+        )
+    return closes or inferred
+
+
+def _rate_words(layout: Layout) -> dict[int, str]:
+    words = {"time": "date", "symbol": "symbol", "price": "close"}
+    return {column: words[role] for role, column in layout.roles.items() if role in words}
 
 
 def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> Layout:
@@ -135,8 +151,11 @@ def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> La
         price_type=price_type or "last",
         vendor_layout=detector.vendor_layout,
     )
+    if layout.record_type == TRADE and is_rate_list(columns, layout.roles):
+        layout = replace(layout, record_type="")
     if layout.record_type == TRADE:
         layout = with_executions(layout, columns, detector.executions)
+        check_executions_once(names, columns, layout.roles, layout.executed)
     symbols = assignment.strings("symbol")
     rows = [
         k
