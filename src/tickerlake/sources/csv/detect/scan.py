@@ -387,7 +387,7 @@ def _update_evidence(candidates: list[DateEvidence], rows: pl.DataFrame, head: F
             evidence.unparsed_rows += unparsed - int((rows["time"].str.strip_chars(" -") == "").sum())
             texts = rows["time"].filter(ts["ts"].is_null())
             evidence.has_fractions = evidence.has_fractions or bool(texts.str.contains(r":\d\d[.,]\d").any())
-            _count_other_readings(evidence, texts, head)
+            _count_other_readings(evidence, texts)
             ts = ts.drop_nulls("ts")
         _count_epochs(evidence, rows["time"], times[f"t{i}"])
         evidence.order.add(ts)
@@ -400,12 +400,11 @@ def _update_evidence(candidates: list[DateEvidence], rows: pl.DataFrame, head: F
             }
 
 
-def _count_other_readings(evidence: DateEvidence, texts: pl.Series, head: FileHead) -> None:
+def _count_other_readings(evidence: DateEvidence, texts: pl.Series) -> None:
     """Count the unread dates that are those of another century, or have day and month exchanged."""
 
     def count(time_format: TimeFormat) -> int:
-        times = texts.to_frame("t").select(head.timestamp_ns(time_format, pl.col("t")).is_not_null())
-        return int(times.to_series().sum())
+        return len(texts) - time_format.parse(texts).null_count()
 
     if "%y" in evidence.time_format.format:
         evidence.unclear_century_rows += count(replace(evidence.time_format, any_century=True))

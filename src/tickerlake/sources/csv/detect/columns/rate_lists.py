@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from tickerlake.errors import DataError
 from tickerlake.sources.csv.currencies import CURRENCIES
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample
+from tickerlake.sources.csv.detect.columns.layout import columns_option
 
 _MIN_CURRENCIES: Final = 3
 _MIN_SHARE: Final = 0.8
@@ -32,3 +34,25 @@ def is_rate_list(columns: Sequence[ColumnSample], roles: Mapping[str, int]) -> b
     times = list(zip(columns[roles["time"]].strings, clocks, strict=True))
     is_once = len(set(zip(times, symbols, strict=True))) == len(symbols)
     return is_once and len(set(times)) <= _MAX_TIMES_SHARE * len(symbols)
+
+
+def check_is_no_rate_list(
+    names: Sequence[str], columns: Sequence[ColumnSample], roles: Mapping[str, int]
+) -> None:
+    """Raise an error for rates with a time of day that are neither trades nor closes.
+
+    Raises
+    ------
+    DataError
+        Naming the columns of closes.
+    """
+    if not is_rate_list(columns, roles):
+        return
+    words = {"time": "date", "symbol": "symbol", "price": "close"}
+    option = columns_option({column: words[role] for role, column in roles.items() if role in words})
+    raise DataError(
+        "It holds exchange rates, each currency once for each time: "
+        f"{names[roles['price']]} is not the price of a trade.",
+        "Rates are read as closes: write the dates without a time of day, and call the columns "
+        f"{option} with --columns.",
+    )

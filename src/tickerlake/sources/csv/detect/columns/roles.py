@@ -28,13 +28,12 @@ from tickerlake.sources.csv.detect.columns.layout import (
     ROLES_BY_TYPE,
     TIME_ROLES,
     Layout,
-    columns_option,
     find_vendor_layout,
     normalize_name,
     price_side,
     role_ranks,
 )
-from tickerlake.sources.csv.detect.columns.rate_lists import is_rate_list
+from tickerlake.sources.csv.detect.columns.rate_lists import check_is_no_rate_list, is_rate_list
 from tickerlake.sources.csv.detect.columns.repeated_executions import check_executions_once
 from tickerlake.sources.csv.detect.columns.single_letters import settle_single_letters
 from tickerlake.sources.csv.detect.columns.symbol_column import (
@@ -53,7 +52,7 @@ from tickerlake.sources.csv.detect.columns.volume_roles import (
     infer_volume_from_turnover,
     separate_tick_volume,
 )
-from tickerlake.sources.csv.detect.columns.wide import split_panel_names
+from tickerlake.sources.csv.detect.columns.wide import incomplete_note, split_panel_names
 from tickerlake.sources.csv.detect.columns.zone_column import find_zone_columns
 from tickerlake.sources.csv.detect.times.dates import are_midnights, has_time, has_zone, is_excel_serial
 from tickerlake.sources.csv.zones import zone_from_header
@@ -61,7 +60,6 @@ from tickerlake.sources.csv.zones import zone_from_header
 _MIN_CONSTANT_ROWS: Final = 5
 """On fewer rows a column may have one value by chance."""
 
-_MAX_SHOWN_SYMBOLS: Final = 5
 _MAX_TIMES_PER_DATE: Final = 1.2
 """Up to this many different times per date, a column of times only repeats the date."""
 
@@ -108,19 +106,9 @@ def detect_roles(
     if inferred.record_type == BAR and not may_be_closes(names, inferred):
         return inferred
     closes = detect_closes(names, columns, layout, file_name)
-    if closes is None and not inferred.record_type and is_rate_list(columns, layout.roles):
-        raise DataError(
-            "It holds exchange rates, each currency once for each time: "
-            f"{names[layout.roles['price']]} is not the price of a trade.",
-            "Rates are read as closes: write the dates without a time of day, and call the columns "
-            f"{columns_option(_rate_words(layout))} with --columns.",
-        )
+    if closes is None and not inferred.record_type:
+        check_is_no_rate_list(names, columns, layout.roles)
     return closes or inferred
-
-
-def _rate_words(layout: Layout) -> dict[int, str]:
-    words = {"time": "date", "symbol": "symbol", "price": "close"}
-    return {column: words[role] for role, column in layout.roles.items() if role in words}
 
 
 def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> Layout:
@@ -505,16 +493,5 @@ def _detect_panels(names: Sequence[str], columns: Sequence[ColumnSample], symbol
         {},
         panels,
         reasons=base.reasons,
-        notes=tuple(filter(None, [_incomplete_note(incomplete)])),
-    )
-
-
-def _incomplete_note(symbols: Sequence[str]) -> str:
-    """Return what is said of the symbols of a wide table that do not have all prices; empty without any."""
-    if not symbols:
-        return ""
-    shown = ", ".join(symbols[:_MAX_SHOWN_SYMBOLS]) + (" …" if len(symbols) > _MAX_SHOWN_SYMBOLS else "")
-    return (
-        f"open, high, low and close are not all there for {shown}: these columns are stored as extra. "
-        "To read closes only, of all symbols: --columns date,AAPL:close,MSFT:close (others empty)"
+        notes=tuple(filter(None, [incomplete_note(incomplete)])),
     )

@@ -15,6 +15,7 @@ from tickerlake.sources.csv.detect.columns.layout import (
     split_words,
 )
 
+_MAX_SHOWN_SYMBOLS: Final = 5
 _SEPARATORS: Final = "._ :|-"
 _FEATURES: Final = frozenset(
     """
@@ -196,3 +197,14 @@ def _clean_symbol(text: str) -> str:
 def _is_role(text: str) -> bool:
     name = normalize_name(text)
     return any(name in names for names in ROLE_RANKS.values())
+
+
+def incomplete_note(symbols: Sequence[str]) -> str:
+    """Return what is said of the symbols of a wide table that do not have all prices; empty without any."""
+    if not symbols:
+        return ""
+    shown = ", ".join(symbols[:_MAX_SHOWN_SYMBOLS]) + (" …" if len(symbols) > _MAX_SHOWN_SYMBOLS else "")
+    return (
+        f"open, high, low and close are not all there for {shown}: these columns are stored as extra. "
+        "To read closes only, of all symbols: --columns date,AAPL:close,MSFT:close (others empty)"
+    )
