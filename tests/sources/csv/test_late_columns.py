@@ -143,6 +143,14 @@ def test_prices_that_begin_without_some_of_them_are_refused(tmp_path: Path, late
         open_csv(path)
 
 
+@pytest.mark.parametrize("role", ["open", "high", "low"])
+def test_one_empty_price_is_named(tmp_path: Path, role: str) -> None:
+    row = "{day},{o},{h},{l},{c}".replace(f"{{{role[0]}}}", "")
+    with pytest.raises(DataError, match=f"no column for {role} among") as caught:
+        open_csv(write(tmp_path, "Date,Open,High,Low,Close", row, row, rows=40))
+    assert "--columns date,,,,close" in caught.value.hint
+
+
 def test_columns_that_stay_empty_change_nothing(tmp_path: Path) -> None:
     row = "{day},,,,{c},"
     _, rows, rejects = read(write(tmp_path, "Date,Open,High,Low,Close,Remark", row, row))

@@ -137,7 +137,7 @@ class TestNamedColumns:
         assert closes(source) == {"THB": decimals(USD), "1 Mo": decimals(INDEX), "EUR": decimals(EUR)}
 
     def test_what_is_no_symbol_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="'a<b' is no symbol"):
+        with pytest.raises(UsageError, match="'a<b' is not a symbol"):
             read(tmp_path, rows_of(USD, INDEX), columns="date,a<b:close,QAA:close")
 
     @pytest.mark.parametrize(

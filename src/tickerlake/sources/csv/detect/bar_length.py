@@ -102,7 +102,7 @@ def _irregular_rows_error(name: str, gaps: pl.Series) -> DataError:
     low, high = (_format_minutes(gaps.quantile(share, "nearest")) for share in (0.1, 0.9))
     return DataError(
         f"{name}: its rows do not show the length of a bar: most are {low} to {high} apart.",
-        "If bars of time are only missing, specify their length: --interval 1m. "
+        "If bars are only missing, specify their length: --interval 1m. "
         "Bars of ticks, volume, dollars or a price range are not supported.",
     )
 

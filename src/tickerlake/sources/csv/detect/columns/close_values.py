@@ -74,13 +74,13 @@ def check_prices(names: Sequence[str], columns: Sequence[ColumnSample]) -> None:
         raise DataError("No column has a value in the first rows.", CLOSE_HINT)
     for name, cells in zip(names, columns, strict=True):
         if cells.share_where(_is_percent) >= 0.5:
-            raise DataError(f"The column {name} has percentages, but no prices.", _hint(names))
+            raise DataError(f"The column {name} has percentages, not prices.", _hint(names))
     for name, values in series.items():
         nonpositive = [value for value in values if value <= 0]
         if len(nonpositive) > _MAX_NONPOSITIVE_SHARE * len(values):
             raise DataError(
                 f"The column {name} has values of 0 and below, such as {nonpositive[0]:g}: "
-                "returns, differences or yields, but no prices.",
+                "returns, differences or yields, not prices.",
                 f"{_hint(names)} --allow-negative-prices",
             )
     if len(names) > 1:
@@ -100,13 +100,13 @@ def _check_no_weights(
     for total in _SUMS_OF_WEIGHTS:
         if sums and sum(abs(each - total) <= 0.01 * total for each in sums) >= 0.9 * len(sums):
             raise DataError(
-                f"The values of each row ({_first(series)}) add up to {total:g}: weights, but no prices.",
+                f"The values of each row ({_first(series)}) add up to {total:g}: weights, not prices.",
                 _hint(names),
             )
     largest = max(max(values) for values in series.values())
     if largest <= 1 and not all(is_currency_or_coin(name) for name in names):
         raise DataError(
-            f"No value of {_first(series)} is above 1: weights or shares, but hardly prices.",
+            f"No value of {_first(series)} is above 1: weights or shares rather than prices.",
             _hint(names),
         )
 
@@ -122,25 +122,27 @@ def _check_movement(series: Mapping[str, Sequence[float]], movements: Sequence[_
     if steps >= _MIN_STEPS_UNCHANGED and unchanged > _MAX_UNCHANGED_SHARE * steps:
         raise DataError(
             f"Of the values of {_first(series)}, {unchanged / steps:.0%} equal the one before: "
-            "holdings, but hardly prices.",
+            "holdings rather than prices.",
             hint,
         )
     if is_whole and median(map(median, series.values())) >= _MAX_WHOLE_PRICE:
         raise DataError(
             f"The values of {_first(series)} are whole numbers such as {values[0]:,.0f}: "
-            "volumes or sums of money, but hardly prices.",
+            "volumes or sums of money rather than prices.",
             hint,
         )
     for name, each in zip(series, movements, strict=True):
         if each.steps >= _MIN_STEPS_UNCHANGED and each.step > _MAX_STEP_OF_ONE:
             raise DataError(
-                f"The values of {name} change by {each.step:.0%} from row to row: hardly prices.", hint
+                f"The values of {name} change by {each.step:.0%} from row to row, which prices seldom do.",
+                hint,
             )
     moving = [each.step for each in movements if each.steps > each.unchanged]
     step = median(moving) if moving else 0.0
     if step > (_MAX_WHOLE_STEP if is_whole else _MAX_STEP):
         raise DataError(
-            f"The values of {_first(series)} change by {step:.0%} from row to row: hardly prices.", hint
+            f"The values of {_first(series)} change by {step:.0%} from row to row, which prices seldom do.",
+            hint,
         )
 
 

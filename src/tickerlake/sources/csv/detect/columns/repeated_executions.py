@@ -91,8 +91,7 @@ def check_executions_once(
             "Each execution has two rows, one for each currency of its pair, such as the sizes "
             f"{columns[roles['size']].strings[first]} and {columns[roles['size']].strings[second]} at "
             f"{columns[roles['price']].strings[first]}.",
-            "Keep only the rows whose size is in the instrument itself, not those of the money paid. "
-            f"{if_executions(names)}",
+            "Keep only the rows whose size is in the instrument itself, not those of the money paid.",
         )
     if order := _find_totals(names, columns, values):
         raise DataError(

@@ -62,7 +62,9 @@ def settle_zones(name: str, column: str, texts: set[str]) -> tuple[str, str]:
     unknown = [text for text, zone in zones.items() if not zone]
     if unknown or len(set(zones.values())) > 1:
         what = (
-            f"{unknown[0]!r}, which is no time zone" if unknown else f"several ({', '.join(list(zones)[:3])})"
+            f"{unknown[0]!r}, which is not a time zone"
+            if unknown
+            else f"several ({', '.join(list(zones)[:3])})"
         )
         raise DataError(
             f"{name}: the column {column} has a time zone for each row: {what}.",

@@ -308,8 +308,8 @@ def contradiction_error(name: str, layout: Layout, *, is_named: bool = False) ->
     assignments = ", ".join(f"{role} = {layout.names[roles[role]]}" for role in PRICES)
     return DataError(
         f"{name}: on most rows the high is not the highest or the low not the lowest price ({assignments}).",
-        "Write the names in the order of the columns, and leave those without a meaning empty. Has it prices "
-        "of bars at all?"
+        "Write the names in the order of the columns, and leave those without a meaning empty. "
+        "Does it have prices of bars at all?"
         if is_named
         else "Does the header belong to these columns? Name them: --columns date,open,high,low,close,volume",
     )

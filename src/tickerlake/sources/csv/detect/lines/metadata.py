@@ -109,7 +109,7 @@ def check_no_year_columns(name: str, row: Sequence[str]) -> None:
     if len(years) < _MIN_YEARS or steps not in ({1}, {-1}) or not words:
         return
     raise DataError(
-        f"{name} has a column for each year, and a row for each {words[0]}: no table of prices by date.",
+        f"{name} has a column for each year, and a row for each {words[0]}: not a table of prices by date.",
         "Export it with a row for each date, and a column for each series.",
     )
 

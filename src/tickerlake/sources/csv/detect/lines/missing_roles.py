@@ -73,7 +73,7 @@ def missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[Co
             f"If it has one price for each day, the close: --columns {template}. Trades need a time of day.",
         )
     if record_type == BAR and (template := close_columns(cells, layout)):
-        lacking = ", ".join(role for role in RANGE_PRICES if role not in layout.roles)
+        lacking = ", ".join(role for role in RANGE_PRICES if _is_lacking(role, layout, cells))
         problem = f"no column for {lacking}" if has_range(layout) else "no column is known to be a price"
         return DataError(
             f"{name}, line {line}: {problem} among {listed}.",
@@ -81,7 +81,7 @@ def missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[Co
             f"If a column has closes: --columns {template}",
         )
     if record_type == BAR and (template := partial_range_columns(cells, layout)):
-        lacking = ", ".join(role for role in RANGE_PRICES if role not in layout.roles)
+        lacking = ", ".join(role for role in RANGE_PRICES if _is_lacking(role, layout, cells))
         return DataError(
             f"{name}, line {line}: no column for {lacking} among {listed}.",
             f"Bars need open, high, low and close, or the close alone. For the closes: --columns {template} "
@@ -100,6 +100,11 @@ def missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[Co
         f"{needs} If the columns have other names, call the file's {len(layout.names)} columns, in their "
         f"order, {', '.join(example.split(','))} with --columns, and leave the others empty.",
     )
+
+
+def _is_lacking(role: str, layout: Layout, cells: Sequence[ColumnSample]) -> bool:
+    """Return whether no column has a role, or it is empty in the first rows."""
+    return role not in layout.roles or not cells[layout.roles[role]].non_missing
 
 
 def _is_price_of_bar(name: str) -> bool:

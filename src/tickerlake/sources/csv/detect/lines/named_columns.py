@@ -69,7 +69,7 @@ def split_named_symbols(names: Sequence[str]) -> tuple[list[str], list[str]]:
     for symbol in filter(None, symbols):
         if not is_symbol(symbol):
             raise UsageError(
-                f"--columns: {symbol!r} is no symbol: {symbol_problem(symbol)}.", "Write it as AAPL:close."
+                f"--columns: {symbol!r} is not a symbol: {symbol_problem(symbol)}.", "Write it as AAPL:close."
             )
     return symbols, [pair[2] if pair else name for pair, name in zip(pairs, names, strict=True)]
 

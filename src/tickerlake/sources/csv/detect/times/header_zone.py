@@ -77,7 +77,7 @@ def check_not_local(name: str, columns: Sequence[str]) -> None:
     column = next((each for each in columns if "local" in each.lower()), "")
     if column:
         raise DataError(
-            f"{name}: its times are local, by the column {column}, and nothing says of which time zone.",
+            f"{name}: its times are local, by the column {column}, and nothing says in which time zone.",
             "Specify it: --tz America/New_York",
         )
 
