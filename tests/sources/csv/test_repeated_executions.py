@@ -86,6 +86,16 @@ def test_an_order_with_the_sum_of_its_executions_is_refused(tmp_path: Path) -> N
         open_csv(write(tmp_path, text))
 
 
+def test_fills_whose_sizes_add_up_by_chance_stay(tmp_path: Path) -> None:
+    text = "Order ID,Time,Symbol,Side,Quantity,Price,Fee\n" + "".join(
+        f"{order},2024-03-01 09:31:0{n},QAA,buy,{size},{price},1\n"
+        for n, (order, size, price) in enumerate(
+            [(7001, 100, 50.1), (7001, 50, 50.2), (7001, 50, 50.3), (7002, 30, 50.1), (7003, 20, 50.4)]
+        )
+    )
+    assert [row["size"] for row in read(write(tmp_path, text))] == [100, 50, 50, 30, 20]
+
+
 LEGS = [
     ("QBT", "USDT", "0.1", "49980", "4998"),
     ("QET", "USDT", "1.5", "3001", "4501.5"),

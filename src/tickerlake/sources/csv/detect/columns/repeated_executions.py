@@ -26,6 +26,8 @@ _MIN_DISTANCE_FROM_ONE: Final = 0.05
 _MIN_LEG_SHARE: Final = 0.6
 _MIN_FILLS: Final = 2
 _SUM_TOLERANCE: Final = 1e-6
+_MEAN_TOLERANCE: Final = 0.0005
+"""Means are rounded."""
 
 
 def find_order_rows(names: Sequence[str], columns: Sequence[ColumnSample]) -> dict[int, frozenset[str]]:
@@ -132,15 +134,30 @@ def _partners(group: Sequence[int], values: Mapping[int, tuple[float, float]]) -
 def _find_totals(
     names: Sequence[str], columns: Sequence[ColumnSample], values: Mapping[int, tuple[float, float]]
 ) -> str:
-    """Return an order whose first row has the sum of its others, if all orders of several rows are so."""
+    """Return an order whose first row has the sum of its others, if all orders of several rows are so.
+
+    Of one order, this may be a coincidence (100, 50, 50), unless the first row also has the mean price.
+    """
     for i in columns_named(names, "order_id"):
-        sizes: defaultdict[str, list[float]] = defaultdict(list)
-        for k, (_, size) in values.items():
+        rows: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        for k, each in values.items():
             if text := columns[i].strings[k]:
-                sizes[text].append(size)
-        several = {order: each for order, each in sizes.items() if len(each) > _MIN_FILLS}
-        if several and all(
-            abs(first - sum(others)) <= _SUM_TOLERANCE * first for first, *others in several.values()
-        ):
+                rows[text].append(each)
+        several = {order: each for order, each in rows.items() if len(each) > _MIN_FILLS}
+        if not several or not all(map(_is_sum, several.values())):
+            continue
+        if len(several) > 1 or any(map(_is_mean, several.values())):
             return next(iter(several))
     return ""
+
+
+def _is_sum(rows: Sequence[tuple[float, float]]) -> bool:
+    (_, total), *others = rows
+    return abs(total - sum(size for _, size in others)) <= _SUM_TOLERANCE * total
+
+
+def _is_mean(rows: Sequence[tuple[float, float]]) -> bool:
+    """Return whether the first price is the mean of the others, which differ."""
+    (mean, total), *others = rows
+    money = sum(price * size for price, size in others)
+    return len({price for price, _ in others}) > 1 and abs(mean * total - money) <= _MEAN_TOLERANCE * money
