@@ -9,7 +9,18 @@ from importlib.metadata import version
 from os import cpu_count
 from pathlib import Path
 
-from bench import convert, curated, dashboard, detection, flow, latency, live, many_symbols, stream
+from bench import (
+    convert,
+    curated,
+    dashboard,
+    detection,
+    detection_days,
+    flow,
+    latency,
+    live,
+    many_symbols,
+    stream,
+)
 from bench.kafka_env import KafkaEnv
 from bench.measure import Result
 from tickerlake.kafka.embedded.broker import EmbeddedBroker
@@ -29,6 +40,7 @@ GOALS = {
 PEER_GOALS = {stream.SPARK: 4, stream.QUIX: 12}
 # at 8 σ: precision, recall, false alarms per symbol and day
 DETECTION_GOALS = (0.94, 0.96, 0.15)
+DAYS_GOALS = (0.95, 0.96, 0.15)
 
 
 def main() -> None:
@@ -165,7 +177,8 @@ def _alerts(*, quick: bool) -> str:
     daily = Counter(alert.rule_id for alert in quality.daily)
     return "\n".join(
         [
-            f"{datetime.now(UTC):%Y-%m-%d}. {quality.days:,} symbol-days, two jumps in each.",
+            f"{datetime.now(UTC):%Y-%m-%d}. {_machine()}.",
+            f"{quality.days:,} symbol-days, two jumps in each.",
             "",
             f"| Precision / recall for jumps of | {sizes} | false alarms per day, 8 σ | delay in bars, 8 σ |",
             "|---|" + "---|" * (len(detection.SIZES) + 2),
@@ -184,6 +197,73 @@ def _alerts(*, quick: bool) -> str:
     )
 
 
+def _days(*, quick: bool) -> str:
+    symbols, days = (10, 5) if quick else (20, 10)
+    print(f"days: {days} whole days of {symbols} symbols", flush=True)
+    market = detection_days.market_days(symbols, days, 4_000)
+    scores = detection_days.jump_scores(market)
+    print("days: gaps, splits, reversals", flush=True)
+    event_symbols = detection_days.EVENT_SYMBOLS // (3 if quick else 1)
+    events = detection_days.market_days(
+        event_symbols, detection_days.EVENT_DAYS, 400, gaps=0.04, splits=0.05, reversals=0.1
+    )
+    told = detection_days.event_quality(events)
+    print("days: lunch breaks", flush=True)
+    lunch = detection_days.halts_at_lunch(10, 3 if quick else 8)
+    precision, recall, false = DAYS_GOALS
+    sizes = " | ".join(f"{size:g} σ" for size in detection.SIZES)
+    lines = [
+        f"{datetime.now(UTC):%Y-%m-%d}. {_machine()}.",
+        f"{market.count:,} symbol-days.",
+        "",
+        f"| Preset, feed, segment | {sizes} | false alarms per day, 8 σ | median delay, 8 σ | by rule, 8 σ |",
+        "|---|" + "---|" * (len(detection.SIZES) + 3),
+    ]
+    for name, feed, segment in dict.fromkeys(key[:3] for key in scores if scores[key].jumps):
+        row = [scores[name, feed, segment, size] for size in detection.SIZES]
+        at_8 = scores[name, feed, segment, 8.0]
+        if not any(each.delays_s or each.false_alarms for each in row):
+            lines.append(f"| {name}, {feed}, {segment} | none told |" + " |" * (len(row) + 2))
+            continue
+        pairs = " | ".join(f"{each.precision:.2f} / {each.recall:.2f}" for each in row)
+        rules = ", ".join(f"{rule} {count}" for rule, count in at_8.false_alarms.most_common())
+        lines.append(
+            f"| {name}, {feed}, {segment} | {pairs} | {at_8.false_alarms.total() / market.count:.2f} "
+            f"| {at_8.delay_s:.0f} s | {rules} |"
+        )
+    lines += [
+        f"| goal for the default, full |  | ≥ {precision} / ≥ {recall} |  | ≤ {false} |  |  |",
+        "",
+        "| Default preset | number | told, equal |",
+        "|---|---|---|",
+    ]
+    for feed, (big, found, small) in told.gaps.items():
+        lines.append(f"| gaps of 10% or more, {feed} feed | {big} | {found}, and {small} smaller ones |")
+    official, opens, closes = detection_days.official_prices(market)
+    lines += [
+        f"| daily bars with the official open, full feed | {official} | {opens} |",
+        f"| daily bars with the official close, full feed | {official} | {closes} |",
+    ]
+    ratios = sorted(told.splits.items(), key=_ratio_order)
+    total = [sum(counts) for counts in zip(*told.splits.values(), strict=True)]
+    by_ratio = ", ".join(f"{ratio} {called} of {count}" for ratio, (count, called) in ratios)
+    lines.append(f"| splits, called splits | {total[0]} | {total[1]}: {by_ratio} |")
+    lines += [
+        f"| falls of 15% or more at the open, called splits | {told.crashes[0]} | {told.crashes[1]} |",
+        f"| jumps back within 12 minutes | {told.reversals[0]} | {told.reversals[1]} |",
+        *(
+            f"| halts in {market}, where nothing halts but for lunch | 0 | {count} |"
+            for market, count in lunch.items()
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _ratio_order(entry: tuple[str, tuple[int, int]]) -> float:
+    new, old = entry[0].split(":")
+    return -int(new) / int(old)
+
+
 def _alert_rates(counts: Counter[str], over: float) -> str:
     rates = ", ".join(f"{name} {count / over:.2f}" for name, count in counts.most_common() if count)
     return f"{counts.total() / over:.2f} | {rates}"
@@ -200,6 +280,7 @@ PARTS = {
     "files": _files,
     "stream": _stream,
     "alerts": _alerts,
+    "days": _days,
     "dashboard": dashboard.run,
     "curated": _curated,
 }

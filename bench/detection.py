@@ -223,11 +223,12 @@ def fired_alerts(
     """Return the alerts that fire when the engines process the records, as in `tickerlake track`."""
     options = EngineOptions(intervals)
     engine = Engine(options, sessions_by_market(calendar), AlertEngine(list(rules), intervals))
-    raised = [raised for batch in _batches(records) for raised in engine.process(batch).alerts]
+    raised = [raised for batch in record_batches(records) for raised in engine.process(batch).alerts]
     return [one.alert for one in raised if one.alert.state == "fired"]
 
 
-def _batches(records: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def record_batches(records: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield records as a topic has them."""
     offset = 0
     for part in records.iter_slices(_BATCH):
         yield pl.DataFrame(

@@ -176,9 +176,15 @@ def test_prints_off_the_market_are_labeled_and_do_not_move_it() -> None:
         assert math.isclose(late / before - 1, label.return_, abs_tol=0.004)
 
 
-def test_odd_lots_have_their_code() -> None:
+def test_odd_lots_have_their_code_and_remain_the_exception() -> None:
     trades, _ = simulate(NEW_YORK)
-    assert (trades["code"].str.contains("I") == (trades["size"] < 100)).all()
+    continuous = trades.filter(~pl.col("code").is_in(["O", "6"]))
+    assert (continuous["code"].str.contains("I") == (continuous["size"] < 100)).all()
+    options = MarketOptions(
+        symbols=60, trades=90_000, days=10, market="XNAS", splits=0.5, jumps=0, halts=0, seed=5
+    )
+    split, _ = simulate_splits(options)
+    assert split["conditions"].list.contains("I").mean() < 0.4  # type: ignore[operator]
 
 
 def test_markets_without_conditions_have_no_late_prints() -> None:

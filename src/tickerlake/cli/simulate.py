@@ -105,15 +105,14 @@ def simulate(
         float, typer.Option(metavar="N", help="Average splits per symbol and day.", rich_help_panel=MARKET)
     ] = 0.002,
     market: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="MIC",
             help="Simulate a market with holidays, half days, lunch breaks, auctions and sale conditions: "
             "XNYS, XNAS, XLON, XETR, XHKG or XTKS.",
-            show_default=False,
             rich_help_panel=MARKET,
         ),
-    ] = "",
+    ] = None,
     extended: Annotated[
         bool,
         typer.Option(
@@ -195,7 +194,7 @@ def simulate(
         jumps,
         halts,
         splits,
-        market,
+        market or "",
         extended,
         gaps,
         reversals,

@@ -176,9 +176,8 @@ def shares(session: Session, size: pl.Expr, slots: pl.Expr, factor: pl.Expr) -> 
     unit = bit_field(pl.col("extra"), _MIX_BIT, _BITS).cast(pl.Float64) / (1 << _BITS)
     share = pl.when(pl.col("kind") == int(Kind.OPENING)).then(_OPENING_SHARE).otherwise(_CLOSING_SHARE)
     matched = (usual * factor * share * (0.5 + unit)).floor().clip(1.0)
-    is_auction = pl.col("kind").is_in([int(Kind.OPENING), int(Kind.CLOSING)])
     traded = (size.cast(pl.Float64) * factor).floor().clip(1.0)
-    return pl.when(is_auction).then(matched).otherwise(traded).cast(pl.Int64)
+    return pl.when(_is_auction()).then(matched).otherwise(traded).cast(pl.Int64)
 
 
 def mean_size() -> float:
@@ -187,8 +186,12 @@ def mean_size() -> float:
     return int(sizes.sum()) / len(sizes)
 
 
-def sale_conditions(options: MarketOptions, session: Session) -> pl.Expr:
-    """Return the sale conditions of each print, given its ``kind`` and ``shares``."""
+def sale_conditions(options: MarketOptions, session: Session, split_factor: pl.Expr) -> pl.Expr:
+    """Return the sale conditions of each print, given its ``kind`` and ``shares``.
+
+    ``split_factor`` is by how much splits have multiplied the shares of its symbol. A reverse split also
+    divides the size of a lot: else, nothing but odd lots would trade after it.
+    """
     codes = MARKETS[options.market].conditions
     if codes is None:
         return pl.lit([], dtype=pl.List(pl.String))
@@ -197,12 +200,17 @@ def sale_conditions(options: MarketOptions, session: Session) -> pl.Expr:
     late = pl.when(extended).then(pl.lit(codes.extended_late)).otherwise(pl.lit(codes.late))
     # the prints of an auction, and late ones, have their own codes outside the session
     form_t = extended & kind.is_in([int(each) for each in (Kind.TRADE, Kind.AVERAGE_PRICE, Kind.DERIVATIVE)])
+    is_odd = ~_is_auction() & (pl.col("shares") < _LOT * pl.min_horizontal(split_factor, 1.0))
     return pl.concat_list(
         pl.when(form_t).then(pl.lit(codes.extended)),
         pl.when(is_late).then(late),
         *(pl.when(kind == int(each)).then(pl.lit(code)) for each, code in _codes(codes).items()),
-        pl.when(pl.col("shares") < _LOT).then(pl.lit(codes.odd_lot)),
+        pl.when(is_odd).then(pl.lit(codes.odd_lot)),
     ).list.drop_nulls()
+
+
+def _is_auction() -> pl.Expr:
+    return pl.col("kind").is_in([int(Kind.OPENING), int(Kind.CLOSING)])
 
 
 def _codes(codes: Conditions) -> dict[Kind, str]:

@@ -273,7 +273,11 @@ class PriceWalk:
                 offset=offset, shares=prints.shares(session, trade_size(pl.col("drawn")), slots, factor)
             )
             .with_columns(pl.col("level") + pl.col("offset"))
-            .with_columns(conditions=prints.sale_conditions(self.options, session))
+            .with_columns(
+                conditions=prints.sale_conditions(
+                    self.options, session, pl.lit(self._size_factor).gather("number")
+                )
+            )
         )
 
 
