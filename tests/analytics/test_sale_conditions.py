@@ -1,6 +1,7 @@
 """What the codes of tapes and vendors let a trade set, against a list written from their documents."""
 
 import itertools
+import json
 from collections import Counter
 
 import polars as pl
@@ -17,7 +18,7 @@ from tickerlake.analytics.condition_codes import (
     SETS_DAY_RANGE,
     SETS_PRICE,
 )
-from tickerlake.analytics.sale_conditions import Eligibility, eligibility
+from tickerlake.analytics.sale_conditions import Eligibility, eligibility, trade_sets
 
 RANGE = SETS_DAY_RANGE | COUNTS
 CORRECTED_CLOSE = SETS_DAY_RANGE | SETS_DAY_CLOSE | IS_AUCTION
@@ -123,6 +124,25 @@ def test_spellings_of_vendors(codes: list[str], expected: int) -> None:
     assert sets(*codes) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("@TI", COUNTS | IS_EXTENDED),
+        ('"@TI"', COUNTS | IS_EXTENDED),
+        ("[14, 37]", COUNTS),
+        ("37", COUNTS),
+        ('["@", null, "I"]', COUNTS),
+        ('{"a": "I"}', SETS_ALL),
+        ("[true, [37]]", SETS_ALL),
+        ("", SETS_ALL),
+    ],
+)
+def test_forms_of_json(text: str, expected: int) -> None:
+    found = eligibility(pl.Series([text, "[]"]), pl.Series(["A.XXXX", "B.XXXX"])).sets
+    assert (SETS_ALL if found is None else int(found[0])) == expected
+    assert trade_sets(text, "XXXX") == expected
+
+
 def test_what_one_condition_forbids_no_other_allows() -> None:
     assert sets("@", "6", "I") == COUNTS | IS_AUCTION
     assert sets("@", "4", "T") == RANGE | IS_EXTENDED
@@ -167,7 +187,7 @@ CODES = st.lists(
 def test_neither_the_order_of_codes_nor_the_batch_matters(trades: list[tuple[list[str], str]]) -> None:
     def run(part: list[tuple[list[str], str]]) -> tuple[list[int], Counter[str], Counter[str]]:
         lists, ids = zip(*part, strict=True)
-        result = eligibility(pl.Series(lists, dtype=pl.List(pl.String)), pl.Series(ids))
+        result = eligibility(pl.Series([json.dumps(each) for each in lists]), pl.Series(ids))
         flags = [SETS_ALL] * len(part) if result.sets is None else result.sets.to_list()
         return flags, result.left_out, result.unknown
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+import msgspec
 import polars as pl
 
 from tickerlake.analytics.condition_codes import (
@@ -31,7 +32,6 @@ from tickerlake.analytics.condition_codes import (
 from tickerlake.model.instrument import UNKNOWN_MIC
 
 _FLAGS: Final = IS_AUCTION | IS_EXTENDED
-_SEPARATOR: Final = "\x1f"
 _MIC_LENGTH: Final = 4
 _CACHED_RULES: Final = 10_000
 """Real feeds have a few hundred combinations of codes."""
@@ -97,13 +97,11 @@ def eligibility(conditions: pl.Series, instrument_ids: pl.Series) -> Eligibility
     Parameters
     ----------
     conditions
-        Lists of codes, null for none, of the shape (n,).
+        Their codes as JSON, or one as it is; null for none, of the shape (n,).
     instrument_ids
         The instruments, of the shape (n,).
     """
-    if not conditions.list.len().max():
-        return Eligibility()
-    texts = conditions.list.join(_SEPARATOR).fill_null("")
+    texts = conditions.fill_null("[]")
     unique = texts.unique()
     by_tape = [[_rule(text, is_utp=is_utp) for text in unique] for is_utp in (False, True)]
     if all(rule == _Rule() for rules in by_tape for rule in rules):
@@ -133,25 +131,25 @@ def eligibility(conditions: pl.Series, instrument_ids: pl.Series) -> Eligibility
     return result
 
 
-def trade_sets(codes: Iterable[str], mic: str) -> int:
+def trade_sets(conditions: str, mic: str) -> int:
     """Return what one trade may set: the flags of `eligibility`.
 
     Parameters
     ----------
-    codes
-        Its sale conditions.
+    conditions
+        Its codes as JSON, or one as it is.
     mic
         The market of its instrument, ISO 10383.
     """
     if mic != UNKNOWN_MIC and mic not in US_MICS:
         return SETS_ALL
-    return _rule(_SEPARATOR.join(codes), is_utp=mic in UTP_MICS).sets
+    return _rule(conditions, is_utp=mic in UTP_MICS).sets
 
 
 @lru_cache(_CACHED_RULES)
 def _rule(text: str, *, is_utp: bool) -> _Rule:
-    """Return the rule of joined codes."""
-    codes = [code for each in text.split(_SEPARATOR) if (code := each.strip())]
+    """Return the rule of codes."""
+    codes = [code for each in _listed(text) if (code := each.strip())]
     is_massive = all(map(_NUMBER.fullmatch, codes)) and any(
         len(code) == 2 or code not in SIP_DIGITS for code in codes
     )
@@ -170,6 +168,16 @@ def _rule(text: str, *, is_utp: bool) -> _Rule:
     return _Rule(
         sets | flags, first.name if first and sets != SETS_ALL else "", tuple(dict.fromkeys(unknown))
     )
+
+
+def _listed(text: str) -> list[str]:
+    """Return the codes in JSON, or the text itself if it is not JSON."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return [text]
+    values = value if isinstance(value, list) else [value]
+    return [str(each) for each in values if isinstance(each, str | int) and not isinstance(each, bool)]
 
 
 def _read(code: str, *, is_utp: bool) -> Iterable[Condition | None]:

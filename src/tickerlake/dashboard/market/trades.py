@@ -6,14 +6,13 @@ A loop over typed records: for the few thousand trades of a tenth of a second it
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import msgspec
 import numpy as np
 
 from tickerlake.analytics.bars import Floats, Ints
-from tickerlake.analytics.condition_codes import COUNTS, SETS_ALL, SETS_PRICE
+from tickerlake.analytics.condition_codes import COUNTS, SETS_PRICE
 from tickerlake.analytics.sale_conditions import trade_sets
 from tickerlake.analytics.types import EARLIEST_NS
 from tickerlake.model.schema import TRADE
@@ -26,7 +25,6 @@ _MAX_VALUE: Final = 1e18
 
 _NO_CONDITIONS: Final = msgspec.Raw(b"[]")
 _MIC_LENGTH: Final = 4
-_CACHED_CONDITIONS: Final = 10_000
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -103,7 +101,7 @@ def aggregate_trades(values: Iterable[bytes | None], max_time_ns: int) -> Aggreg
         trades += 1
         name, minute = trade.instrument_id, at_ns // MINUTE_NS
         if (codes := bytes(trade.conditions)) != b"[]":
-            sets = _sets(codes, name[-_MIC_LENGTH:])
+            sets = trade_sets(codes.decode(), name[-_MIC_LENGTH:])
             if not sets & SETS_PRICE:
                 if sets & COUNTS and minutes.get(name) == minute:
                     running[name][4] += size
@@ -129,16 +127,6 @@ def aggregate_trades(values: Iterable[bytes | None], max_time_ns: int) -> Aggreg
     ends += (times[name] for name in running)
     prices = np.array(rows, dtype=np.float64).reshape(-1, 5).T
     return AggregatedTrades(names, np.array(ends, dtype=np.int64), prices, trades, skipped)
-
-
-@lru_cache(_CACHED_CONDITIONS)
-def _sets(codes: bytes, mic: str) -> int:
-    """Return what a trade sets, given the JSON of its sale conditions."""
-    try:
-        listed = msgspec.json.decode(codes)
-    except (msgspec.DecodeError, RecursionError):
-        return SETS_ALL
-    return trade_sets([str(each) for each in listed], mic) if isinstance(listed, list) else SETS_ALL
 
 
 def _decode_lenient(value: bytes | None) -> _Trade | None:
