@@ -508,6 +508,7 @@ def test_a_preview_changes_nothing_and_equals_an_update(kind: str) -> None:
         "volume_spike": {"times": 2.0},
         "gap_open": {"pct": 1.0},
         "vwap_deviation": {"pct": 1.0},
+        "condition": {"all": ["day_range > 50", "close crosses 100"], "within": 2},
     }
     detector = make_detector(kind, size=3, **required.get(kind, {}))
     rng = np.random.default_rng(1)
@@ -524,7 +525,10 @@ def test_a_preview_changes_nothing_and_equals_an_update(kind: str) -> None:
             if past is not None and detector.history is not None:
                 np.testing.assert_array_equal(past, detector.history.gather(rows))
             updated = detector.update(one, values)
-            for mine, other in zip(preview, updated, strict=True):
+            if preview.detail and updated.detail:
+                fired = np.flatnonzero(preview.fire).tolist()
+                assert list(map(preview.detail, fired)) == list(map(updated.detail, fired))
+            for mine, other in zip(preview[:-1], updated[:-1], strict=True):
                 np.testing.assert_array_equal(mine, other)
 
 
