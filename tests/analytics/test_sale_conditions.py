@@ -45,7 +45,10 @@ NUMBERS = {
 
 
 def of(*lists: list[str] | None, market: str = "XXXX") -> Eligibility:
-    return eligibility(pl.Series(lists, dtype=pl.List(pl.String)), pl.Series([f"AAPL.{market}"] * len(lists)))
+    return eligibility(
+        pl.Series([None if each is None else json.dumps(each) for each in lists], dtype=pl.String),
+        pl.Series([f"AAPL.{market}"] * len(lists)),
+    )
 
 
 def sets(*codes: str, market: str = "XXXX") -> int:
