@@ -99,3 +99,37 @@ def test_other_fractions_are_no_sizes(tmp_path: Path) -> None:
     except DataError:
         return
     assert "size" not in source.parser.layout.roles
+
+
+@pytest.mark.parametrize(
+    ("header", "kinds", "sides"),
+    [
+        ("Date,Market,Category,Type,Price,Amount,Total,Fee", ("Exchange", "Settlement"), ("Buy", "Sell")),
+        ("Time,Pair,Subtype,Side,Price,Qty,Value,Fee", ("Swap desk", "Interest offset"), ("sell", "buy")),
+        ("Fecha,Símbolo,Category,Tipo,Precio,Cantidad,Importe,Fee", ("Bolsa", "Fee"), ("Compra", "Venta")),
+        ("Date,Pair,Kind,Action,Price,Size,Funds,Fee", ("Convert", "Convert"), ("Bought", "Sold")),
+    ],
+)
+def test_a_vague_column_does_not_decide_beside_sides_and_products(
+    tmp_path: Path, header: str, kinds: Sequence[str], sides: Sequence[str]
+) -> None:
+    rows = [
+        f"2024-01-0{k + 2} 10:11:12,QTC/EUR,{kinds[k % 2]},{sides[k % 3 == 0]},{2 + k}.5,4,{10 + 4 * k},0.15%"
+        for k in range(6)
+    ]
+    assert len(column(open_rows(tmp_path, header, rows), "price")) == len(rows)
+
+
+def test_a_kind_decides_where_a_row_has_no_side_or_no_product(tmp_path: Path) -> None:
+    header = "Date,Market,Category,Type,Price,Amount,Total,Fee"
+    rows = [
+        f"2024-01-0{k + 2} 10:11:12,QTC/EUR,{kind},{side},{2 + k}.5,4,{total or 10 + 4 * k},0.15%"
+        for k, (kind, side, total) in enumerate(
+            [("Exchange", "Buy", 0), ("Settlement", "Sell", 0), ("Exchange", "Sell", 0), ("Fee", "Buy", 3)]
+        )
+    ]
+    with pytest.raises(DataError, match="not clear whether exchange is an execution"):
+        open_rows(tmp_path, header, rows)
+    rows = [row.replace(",Buy,", ",,") for row in rows]
+    with pytest.raises(DataError, match="not clear whether exchange is an execution"):
+        open_rows(tmp_path, header, rows)

@@ -149,9 +149,9 @@ class Parser:
         if self.number_format.decimal_separator != ".":
             return []
         roles = self.layout.roles
-        as_text = {roles[role] for role in self.layout.units} | (
-            {roles["size"]} if self.layout.has_signed_sizes else set()
-        )
+        as_text = {roles[role] for role in self.layout.units}
+        if self.layout.has_signed_sizes or "unfilled" in roles:
+            as_text |= {roles[role] for role in ("size", "unfilled") if role in roles}
         return [f"c{column}" for column in self.layout.decimal_columns if column not in as_text]
 
     def _parse(
@@ -206,6 +206,8 @@ class Parser:
             )
         if self.layout.has_signed_sizes:
             typed = typed.with_columns(pl.col("size").abs())
+        if "unfilled" in numbers:
+            typed = typed.with_columns(pl.col("size") - pl.col("unfilled").fill_null(0))
         units = {
             role: unit_factor(self.layout.names[roles[role]]) for role in _QUANTITY_ROLES if role in numbers
         }

@@ -40,6 +40,7 @@ from tickerlake.sources.csv.chunks import CHUNK_BYTES, Chunk, printable_name, st
 from tickerlake.sources.csv.code_pages import assumed_encoding_warning
 from tickerlake.sources.csv.decisions import Decided, FileDecision, list_decisions
 from tickerlake.sources.csv.detect.bar_length import choose_interval
+from tickerlake.sources.csv.detect.calendar_dates import check_calendar_dates
 from tickerlake.sources.csv.detect.columns.layout import Layout
 from tickerlake.sources.csv.detect.decide import (
     choose_date_format,
@@ -334,6 +335,7 @@ def open_file(
     volume = choose_volume(scan, name)
     scan = volume.value
     date = choose_date_format(scan, options)
+    check_calendar_dates(scan, date.value, options, name)
     scan = replace(scan, evidence=[date.value])
     dialect, layout, order = scan.head.dialect, scan.head.dialect.layout, date.value.order
     symbol = choose_symbol(scan, options, order, name, folder)

@@ -137,6 +137,11 @@ class TimeFormat:
         return self.format.startswith("epoch:")
 
     @property
+    def has_dates(self) -> bool:
+        """True if the text has a date and a time of day, both as written."""
+        return "%" in self.format and self.zone == "none" and not self.date_only
+
+    @property
     def _unit_ns(self) -> int:
         return NS_BY_UNIT[self.format.removeprefix("epoch:")]
 

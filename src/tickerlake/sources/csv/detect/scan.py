@@ -12,6 +12,7 @@ from tickerlake.parallel import parallel_map, prefetch
 from tickerlake.sources.csv.chunks import Chunk, Extent, Meter, is_utf8
 from tickerlake.sources.csv.code_pages import detect_code_page, non_ascii_lines
 from tickerlake.sources.csv.detect.columns.layout import DATE_PARTS, DATE_RESTS, Layout
+from tickerlake.sources.csv.detect.columns.trading_days import is_trading_day_name, total_columns
 from tickerlake.sources.csv.detect.head import FileHead
 from tickerlake.sources.csv.detect.late_columns import LateColumnWatch, LateRows, read_head_again
 from tickerlake.sources.csv.detect.lines.broken_cell_watch import BrokenCells, BrokenCellWatch
@@ -22,6 +23,7 @@ from tickerlake.sources.csv.detect.lines.split_lines import HEAD_LINES
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.times.dates import candidate_time_formats
 from tickerlake.sources.csv.detect.times.order import TimeOrder
+from tickerlake.sources.csv.detect.times.trading_days import NightSessions
 from tickerlake.sources.csv.numbers import is_missing, possible_decimal_separators
 from tickerlake.sources.csv.symbols import resolve_symbols
 from tickerlake.sources.csv.timeform import EARLIEST_CERTAIN_NS, TimeFormat, count_foreign_epochs
@@ -64,6 +66,8 @@ class DateEvidence:
         Dates whose year of two digits may be in another century; they are among those that cannot be read.
     swapped_rows
         Dates that can be read only if day and month are exchanged.
+    nights
+        The night sessions, if the name of the dates is that of trading days.
     """
 
     time_format: TimeFormat
@@ -76,6 +80,7 @@ class DateEvidence:
     early_rows: int = 0
     unclear_century_rows: int = 0
     swapped_rows: int = 0
+    nights: NightSessions | None = None
 
     @property
     def has_mixed_units(self) -> bool:
@@ -184,6 +189,7 @@ def scan_file(
     broken_cells = BrokenCellWatch(head.text_file.file_name, head.dialect)
     late_columns = LateColumnWatch(head)
     volumes = _volume_columns(layout)
+    totals = total_columns(layout)
     used = {
         *roles,
         *layout.date_duplicates,
@@ -191,6 +197,7 @@ def scan_file(
         *volumes,
         *headers.columns,
         *late_columns.columns,
+        *totals,
     }
     columns = None if separators.is_ambiguous else [f"c{i}" for i in sorted(used)]
     with_values: set[int] = set()
@@ -240,8 +247,9 @@ def scan_file(
             evidence = [
                 DateEvidence(
                     time_format,
-                    TimeOrder(strict=layout.record_type == BAR),
+                    TimeOrder(strict=layout.record_type == BAR, has_dates=time_format.has_dates),
                     date_duplicates=set(layout.date_duplicates),
+                    nights=_watch_nights(layout, totals),
                 )
                 for time_format in time_formats
             ]
@@ -270,6 +278,14 @@ def scan_file(
         (*head.later_warnings, *broken_cells.warnings),
         frozenset(zones),
     )
+
+
+def _watch_nights(layout: Layout, totals: tuple[int, ...]) -> NightSessions | None:
+    """Return what looks for night sessions, if dates may be trading days by their name."""
+    if not {"time", "clock"} <= layout.roles.keys():
+        return None
+    is_trading_day = is_trading_day_name(layout.names[layout.roles["time"]])
+    return NightSessions(is_trading_day=is_trading_day) if is_trading_day or totals else None
 
 
 def _find_zones(head: FileHead, rows: ChunkRows) -> list[str]:
@@ -360,7 +376,7 @@ def select_times(head: FileHead, rows: ChunkRows) -> pl.DataFrame:
         LINE,
         head.time_expr().alias("time"),
         symbol.alias("symbol"),
-        *(f"c{i}" for i in {*layout.date_duplicates, *layout.passed_over}),
+        *(f"c{i}" for i in {*layout.date_duplicates, *layout.passed_over, *total_columns(layout)}),
         *([layout.column_id("subsecond")] if "subsecond" in layout.roles else []),
     )
     if "symbol" in layout.roles and (head.symbol_map or not rows.chunk.data.isascii()):
@@ -391,6 +407,9 @@ def _update_evidence(candidates: list[DateEvidence], rows: pl.DataFrame, head: F
             ts = ts.drop_nulls("ts")
         _count_epochs(evidence, rows["time"], times[f"t{i}"])
         evidence.order.add(ts)
+        if evidence.nights is not None:
+            totals = [f"c{column}" for column in total_columns(layout)]
+            evidence.nights.add(rows.select("symbol", *totals, ts=times[f"t{i}"]).drop_nulls("ts"))
         if evidence.date_duplicates:
             joined = rows.with_columns(ts=times[f"t{i}"])
             evidence.date_duplicates = {

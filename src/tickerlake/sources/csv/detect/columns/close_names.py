@@ -5,7 +5,13 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from tickerlake.model.instrument import is_symbol
-from tickerlake.sources.csv.currencies import COINS, CURRENCIES, PRECIOUS_METALS, STABLECOINS
+from tickerlake.sources.csv.currencies import (
+    COINS,
+    CURRENCIES,
+    PRECIOUS_METALS,
+    STABLECOINS,
+    UNITS_OF_ACCOUNT,
+)
 from tickerlake.sources.csv.detect.columns.layout import ROLE_RANKS, normalize_name, role_ranks, split_words
 
 _LEVELS: Final = frozenset(
@@ -36,6 +42,18 @@ _RATES: Final = frozenset(
 )
 """What may be a close where no other column is."""
 
+RATE_NAMES: Final = frozenset(
+    map(
+        normalize_name,
+        """
+        rate fixing fix exchangerate fxrate referencerate spotrate officialrate midrate wechselkurs
+        referenzkurs devisenkurs tauxdechange tipodecambio tasadecambio taxadecambio kurswymiany döviz
+        dövizkuru 汇率 中间价 為替レート 仲値 환율
+        """.split(),
+    )
+)
+"""Those of them that are rates of currencies."""
+
 _LAST_RANK: Final = ROLE_RANKS["close"]["last"]
 """The names before this one mean the close and nothing else."""
 
@@ -56,6 +74,7 @@ _ACCOUNT_WORDS: Final = frozenset(
     positions holding holdings cost proceeds pnl realized unrealized strike expiry expiration option put
     call side order action account portfolio balance saldo debit credit fee fees gebühr gebühren
     commission courtage entry exit weight weights allocation deposit withdrawal
+    手数料 手续费 手續費 수수료 売買 売買区分 取引区分 口座区分 受渡日 受渡金額 買賣 买卖方向 매매구분
     """.split()
 )
 _OTHER_WORDS: Final = frozenset(
@@ -85,7 +104,7 @@ _NOT_SYMBOLS: Final = frozenset(
 )
 """Names in capital letters that are quantities, not symbols."""
 
-_CURRENCIES_OR_METALS: Final = CURRENCIES | PRECIOUS_METALS
+_CURRENCIES_OR_METALS: Final = CURRENCIES | PRECIOUS_METALS | UNITS_OF_ACCOUNT
 _CURRENCIES_OR_COINS: Final = _CURRENCIES_OR_METALS | STABLECOINS | COINS
 _NATIONAL_MONEY: Final = CURRENCIES | STABLECOINS
 _SYMBOL_NAME: Final = re.compile(r"[\^$.]?[A-Z0-9][A-Z0-9.\-_^=&/:]{0,24}[a-z]?")
@@ -98,7 +117,9 @@ _MAX_ODD_SHARE: Final = 0.05
 _MAX_LETTER_SHARE: Final = 1 / 3
 """Of many symbols some are also names: ``C``, ``V``, ``LOW``, ``CASH``."""
 
-_QUOTED_AMOUNT: Final = re.compile(r"(10{0,5})[ _]?([A-Z]{3})")
+_QUOTED_AMOUNT: Final = re.compile(
+    r"(?P<before>10{0,5})[ _]?(?P<of>[A-Z]{3})|(?P<code>[A-Z]{3}) ?(?:\((?P<in>10{0,5})\)|(?P<behind>100+))"
+)
 _SEPARATORS: Final = re.compile(r"[._ :|-]")
 
 
@@ -139,9 +160,11 @@ def has_other_meaning(names: Sequence[str]) -> bool:
 
 
 def quoted_amount(name: str) -> int:
-    """Return how many units of a currency a rate is of, by its name: 100 of ``100JPY``; 0 of other names."""
+    """Return how many units of a currency a rate is of: 100 of ``100JPY``, ``JPY (100)``; else 0."""
     match = _QUOTED_AMOUNT.fullmatch(name)
-    return int(match[1]) if match and match[2].lower() in CURRENCIES else 0
+    if not match or (match["of"] or match["code"]).lower() not in _CURRENCIES_OR_METALS:
+        return 0
+    return int(match["before"] or match["in"] or match["behind"])
 
 
 def is_currency_or_coin(name: str) -> bool:

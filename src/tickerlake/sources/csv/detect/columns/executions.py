@@ -7,8 +7,10 @@ from typing import Final
 from tickerlake.errors import DataError
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample
 from tickerlake.sources.csv.detect.columns.layout import normalize_name, price_side, role_ranks, split_words
+from tickerlake.sources.csv.detect.columns.order_fills import has_rest
 from tickerlake.sources.csv.detect.columns.repeated_executions import find_order_rows
 from tickerlake.sources.csv.detect.columns.table import EXECUTIONS_HINT, find_sides, if_executions
+from tickerlake.sources.csv.detect.columns.trade_sizes import share_of_products
 from tickerlake.sources.csv.detect.columns.vocabulary import (
     SECTION_HEADER,
     classify_cell,
@@ -24,6 +26,7 @@ _NOT_SIZE_WORDS: Final = frozenset(
     "price px avg average value total time date cost funds notional turnover fee rate pct percent".split()
 )
 _FILL_WORDS: Final = frozenset("trade trades fill filled".split())
+_NO_SIDES: Final = _TRADE_WORDS | {"market", "limit", "stop", "instant"}
 _MARKET_STATES: Final = {"open", "active", "inactive", "live", "new"}
 """States of instruments and markets as well as of orders."""
 
@@ -76,10 +79,11 @@ def find_executions(names: Sequence[str], columns: Sequence[ColumnSample]) -> Ex
     groups = ("last_fill_price", "last_fill_size") if repeated else ("executed_price", "executed_size")
     price = find_preferred(names, groups[0], [i for i in numeric if not _has_word(names[i], _SIZE_WORDS)])
     size = find_preferred(names, groups[1], [i for i in numeric if not _has_word(names[i], _NOT_SIZE_WORDS)])
-    states = _find_states(names, columns, rows, has_executed_size=size is not None)
+    has_filled = size is not None or has_rest(names, columns)
+    states = _find_states(names, columns, rows, has_executed_size=has_filled)
     terms = columns_named(names, "order_terms")
     is_fill = any(texts <= _FILL_WORDS for texts in kinds.values())
-    is_executed = is_fill or size is not None or _has_execution_id(names) or columns_named(names, "fee")
+    is_executed = is_fill or has_filled or _has_execution_id(names) or columns_named(names, "fee")
     if not states and terms and not is_executed:
         raise DataError(
             f"Its rows are orders, by the columns {', '.join(names[i].strip() for i in terms[:4])}, "
@@ -166,6 +170,8 @@ def _find_row_kinds(names: Sequence[str], columns: Sequence[ColumnSample]) -> di
         is_only_trades = executed and groups.keys() == {"executed"} and executed <= _TRADE_WORDS
         if not is_only_trades and "not_executed" not in groups:
             continue
+        if ("" in groups or not executed) and _are_all_trades(names, columns, i):
+            continue
         if unknown := groups.get(""):
             raise DataError(
                 f"Its column {names[i].strip()} says what a row is, and it is not clear whether "
@@ -180,6 +186,32 @@ def _find_row_kinds(names: Sequence[str], columns: Sequence[ColumnSample]) -> di
             )
         found[i] = frozenset(executed)
     return found
+
+
+def _are_all_trades(names: Sequence[str], columns: Sequence[ColumnSample], vague: int) -> bool:
+    """Return whether every row is bought or sold by a column, and has a price, a size and their product.
+
+    Then another column, which is called category or the like, does not decide what a row is.
+    """
+    sides = [
+        i
+        for i, each in enumerate(columns)
+        if i != vague
+        and not each.is_numeric
+        and len(texts := {text.lower() for text in each.strings}) > 1
+        and not texts & _NO_SIDES
+        and all(classify_cell("row_kinds", text) == "executed" for text in texts)
+    ]
+    numeric = [i for i, each in enumerate(columns) if each.is_numeric and None not in each.numbers]
+    prices = [i for i in numeric if "price" in role_ranks(names[i])]
+    sizes = [i for i in numeric if "size" in role_ranks(names[i]) and i not in prices]
+    return bool(sides) and any(
+        share_of_products(columns, price, size, product) == 1.0
+        for price in prices
+        for size in sizes
+        for product in numeric
+        if product not in {price, size}
+    )
 
 
 def _find_states(

@@ -125,7 +125,19 @@ _UNIT_FACTORS: Final = {
     **dict.fromkeys(("lac", "lacs", "lakh", "lakhs"), 100_000),
     **dict.fromkeys(("million", "millions", "mio", "mln", "mn"), 1_000_000),
     **dict.fromkeys(("crore", "crores"), 10_000_000),
+    **dict.fromkeys(("千株", "千股", "仟股", "千口", "천주"), 1_000),
+    **dict.fromkeys(("万株", "万股", "萬股", "만주"), 10_000),
+    **dict.fromkeys(("百万株", "百万股", "百萬股", "백만주"), 1_000_000),
 }
+_BRACKETED_UNIT: Final = re.compile(
+    r"""\s*[(\[{（［｛【〔]\s*(?:
+        (?:千|仟|万|萬|百万|百萬)?[株股] | 千?口 | (?:천|만|백만)?주 | 원 | 계약 | 枚 | 份 | 張 | [円元]
+        | [円元] */ *[株股口] | 원 */ *주 | 人民[币幣] | [美港日]元 | (?:米|US)?ドル | ユーロ
+        | shares? | shs | pcs | units? | contracts? | st(?:k|ck|ück)?\.? | szt\.? | шт\.? | ks | kpl | adet
+    )\s*[)\]}）］｝】〕]\s*$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A unit behind a name: ``数量［株］``, ``Volume (shares)``; those of thousands are of quantities only."""
 _MAX_NAME_LENGTH: Final = 64
 _SIDE_WORDS: Final = {"bid": "bid", "ask": "ask", "mid": "mid", "offer": "ask"}
 REQUIRED_ROLES: Final[dict[str, tuple[str, ...]]] = {
@@ -152,7 +164,7 @@ ROLES_BY_TYPE: Final[dict[str, tuple[str, ...]]] = {
 DECIMAL_ROLES: Final[dict[str, tuple[str, ...]]] = {
     BAR: (*PRICES, "volume", "vwap", "trade_count", "adj_close"),
     QUOTE: ("bid_price", "bid_size", "ask_price", "ask_size"),
-    TRADE: ("price", "size"),
+    TRADE: ("price", "size", "unfilled"),
 }
 """The roles of each record type that are decimals."""
 
@@ -334,8 +346,8 @@ class Layout:
             *self.date_duplicates,
             *(i for roles in self.panels.values() for i in roles.values()),
         }
-        if self.has_signed_sizes:
-            used.discard(self.roles["size"])
+        if self.has_signed_sizes or "unfilled" in self.roles:
+            used -= {self.roles["size"], self.roles.get("unfilled")}
         extras: dict[str, str] = {}
         for index, name in enumerate(self.names):
             if index in used or (not name and index == len(self.names) - 1):
@@ -371,6 +383,7 @@ def role_ranks(name: str) -> dict[str, int]:
     matches = {role: ranks[normalized] for role, ranks in ROLE_RANKS.items() if normalized in ranks}
     if (matches and "price" not in matches) or not normalized:
         return matches
+    name = bare_unit(name)
     bare_name = _BRACKETED_CURRENCY.sub("", name)
     has_currency = bare_name != name
     name = _QUALIFIER.sub("", bare_name)
@@ -413,6 +426,11 @@ def role_ranks(name: str) -> dict[str, int]:
         roles = [role for role in (*PRICES, "volume") if rest in ROLE_RANKS[role]]
         return {f"adj_{role}": 800 for role in roles if ROLE_RANKS[role][rest] < _MAX_ADJUSTED_RANK}
     return {}
+
+
+def bare_unit(name: str) -> str:
+    """Return a column's name without the unit in brackets behind it: ``数量［株］`` is ``数量``."""
+    return _BRACKETED_UNIT.sub("", name)
 
 
 def is_other_date(name: str) -> bool:

@@ -33,18 +33,24 @@ from tickerlake.sources.csv.detect.columns.layout import (
     price_side,
     role_ranks,
 )
+from tickerlake.sources.csv.detect.columns.order_fills import prefer_execution_time
 from tickerlake.sources.csv.detect.columns.rate_lists import check_is_no_rate_list, is_rate_list
 from tickerlake.sources.csv.detect.columns.repeated_executions import check_executions_once
 from tickerlake.sources.csv.detect.columns.single_letters import settle_single_letters
 from tickerlake.sources.csv.detect.columns.symbol_column import (
     find_base_currency,
     find_contract_month,
+    find_quoted_currency,
     find_symbol_column,
     infer_symbol_column,
     passed_over_columns,
 )
 from tickerlake.sources.csv.detect.columns.table_words import strip_table_word
-from tickerlake.sources.csv.detect.columns.trade_roles import settle_trade_size, with_executions
+from tickerlake.sources.csv.detect.columns.trade_roles import (
+    is_bare_rate,
+    settle_trade_size,
+    with_executions,
+)
 from tickerlake.sources.csv.detect.columns.trade_sizes import choose_unit, strip_units
 from tickerlake.sources.csv.detect.columns.values import infer_roles, infer_time, share_within
 from tickerlake.sources.csv.detect.columns.vocabulary import columns_named
@@ -132,6 +138,8 @@ def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> La
         infer_symbol_column(assignment)
     if record_type == TRADE:
         settle_trade_size(assignment, detector.executions)
+        if detector.executions.is_own:
+            prefer_execution_time(assignment)
     has_time_column = bool(TIME_ROLES & set(assignment.roles))
     layout = assignment.to_layout(
         record_type if has_time_column else "",
@@ -139,7 +147,8 @@ def _detect_by_name(names: Sequence[str], columns: Sequence[ColumnSample]) -> La
         price_type=price_type or "last",
         vendor_layout=detector.vendor_layout,
     )
-    if layout.record_type == TRADE and is_rate_list(columns, layout.roles):
+    is_rate = is_rate_list(columns, layout.roles) or is_bare_rate(names, layout.roles)
+    if layout.record_type == TRADE and is_rate:
         layout = replace(layout, record_type="")
     if layout.record_type == TRADE:
         layout = with_executions(layout, columns, detector.executions)
@@ -386,6 +395,9 @@ class _NameDetector:
             )
             if index is None and role == "symbol" and record_type == TRADE:
                 index = find_base_currency(self.assignment)
+            if index is None and role == "symbol" and record_type == QUOTE:
+                bid = self.find_column("bid_price", _is_price)
+                index = None if bid is None else find_quoted_currency(self.assignment, bid)
             if index is not None and index not in roles.values():
                 self.assignment.assign_by_name(role, index)
         self._assign_zone()

@@ -48,6 +48,8 @@ _CLEAR_TICKER: Final = re.compile(
 _PLAIN_TICKER: Final = re.compile(r"[\^.]?[A-Z0-9][A-Z0-9.&^=_-]{0,14}")
 _LETTERS: Final = re.compile(r"[A-Z]{1,6}(?:[.-][A-Z]{1,3})?")
 _ISIN: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{9}\d")
+_DIGITS: Final = re.compile(r"\d{3,10}")
+_EMPTY_MARKS: Final = frozenset({"", "-", "--", "—", "–"})
 _CODE_WORDS: Final = frozenset(
     split_words(
         """
@@ -104,6 +106,27 @@ _MIN_INSTRUMENTS: Final = 3
 _MAX_CODES_PER_NAME: Final = 1.5
 
 _BASE_NAMES: Final = frozenset("currency coin basecurrency baseasset basecoin cryptocurrency crypto".split())
+_CURRENCY_NAMES: Final = frozenset(
+    map(
+        normalize_name,
+        """
+        currency currencyname currencycode ccy currencies moneda divisa waluta devise währung valuta döviz
+        dövizcinsi dövizkodu 货币 货币名称 貨幣 幣別 币别 通貨 通貨名 통화 통화명 валюта
+        """.split(),
+    )
+)
+_RATE_WORDS: Final = frozenset("rate buying".split())
+_RATE_NAMES: Final = frozenset(
+    map(
+        normalize_name,
+        """
+        ttb ttbuy ttbuying bankbuying 现汇买入价 現匯買入價 买入价 買入價 買入匯率 買気配 ankaufskurs
+        dövizalış kurskupna cursachat tauxachat
+        """.split(),
+    )
+)
+"""Names of what a bank pays for a currency."""
+
 _TICKER_WITH_SIGN: Final = re.compile(r"[$#@/][A-Z0-9.]{1,12}")
 
 
@@ -134,6 +157,8 @@ def find_symbol_column(assignment: RoleAssignment, ranks: Sequence[dict[str, int
         and not columns[i].share_where(_CONTRACT_MONTH.fullmatch) >= MIN_SHARE
     ]
     plain = [i for i in weak if can_be_symbol(columns[i]) or columns[i].share_where(_is_clear_ticker) >= 0.5]
+    if plain and _has_empty_marks(columns[plain[0]]):
+        plain.sort(key=lambda i: not _is_complete_code(columns[i]))
     names = [i for i in weak if i not in plain and _are_names(columns[i])]
     distinguishing = [i for i in [*plain, *names] if _separates_rows(assignment, i)]
     if plain and (not distinguishing or len(set(columns[plain[0]].strings)) > 1):
@@ -161,6 +186,20 @@ def find_base_currency(assignment: RoleAssignment) -> int | None:
     )
     coins = {text.upper() for text in columns[bases[0]].non_missing if not is_national_money(text)}
     return bases[0] if is_beside_quote or len(coins) > 1 else None
+
+
+def find_quoted_currency(assignment: RoleAssignment, bid: int) -> int | None:
+    """Return the column with the currency that a bank buys and sells, None if there is none.
+
+    One currency on all rows is that of the prices, unless these are called rates.
+    """
+    names, columns = assignment.names, assignment.columns
+    found = [i for i in assignment.unassigned if normalize_name(names[i]) in _CURRENCY_NAMES]
+    found = [i for i in found if not columns[i].is_numeric and any(columns[i].strings)]
+    if len(found) != 1:
+        return None
+    is_rate = bool(_RATE_WORDS & set(split_words(names[bid]))) or normalize_name(names[bid]) in _RATE_NAMES
+    return found[0] if is_rate or len(set(columns[found[0]].non_missing)) > 1 else None
 
 
 def find_contract_month(
@@ -211,6 +250,10 @@ def infer_symbol_column(assignment: RoleAssignment) -> None:
     candidates = _without_groups(
         assignment, [i for i in assignment.unassigned if _can_be_unnamed(names[i], columns[i])]
     )
+    if any(_has_empty_marks(columns[i]) for i in candidates):
+        codes = [i for i in assignment.unassigned if _is_code_of_digits(names[i], columns[i])]
+        complete = [i for i in (*codes, *candidates) if not _has_empty_marks(columns[i])]
+        candidates = complete[:1] if codes or len(complete) == 1 else candidates
     if not any(names) and candidates:
         assignment.assign("symbol", candidates[0], "its values are symbols")
     elif (
@@ -290,6 +333,22 @@ def can_be_symbol(cells: ColumnSample) -> bool:
     """Return whether a column can be symbols: not dates, nor a running number."""
     is_dated = cells.temporal_kind == "timestamp" and not cells.share_where(is_short_month) >= MIN_SHARE
     return cells.is_symbol_like and not is_dated and not is_running_number(cells)
+
+
+def _has_empty_marks(cells: ColumnSample) -> bool:
+    """Return whether rows have no code, or a sign that stands for none."""
+    return any(text in _EMPTY_MARKS for text in cells.strings)
+
+
+def _is_complete_code(cells: ColumnSample) -> bool:
+    return not _has_empty_marks(cells) and cells.share_where(_is_ticker) >= MIN_SHARE
+
+
+def _is_code_of_digits(name: str, cells: ColumnSample) -> bool:
+    """Return whether a column is called a code, and has digits: ``Scheme Code``."""
+    words = split_words(name)
+    is_called_so = bool(words) and words[-1] in _CODE_WORDS and not _WORDS_OF_OTHER_CODES & set(words)
+    return is_called_so and cells.share_where(_DIGITS.fullmatch) >= MIN_SHARE
 
 
 def _is_empty(cells: ColumnSample) -> bool:

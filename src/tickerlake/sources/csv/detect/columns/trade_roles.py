@@ -1,16 +1,18 @@
 """Roles of the columns of trades, and what a table lacks to be one of trades, quotes or bars. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from tickerlake.model.schema import BAR, QUOTE, TRADE
 from tickerlake.sources.csv.detect.columns.assignment import RoleAssignment
 from tickerlake.sources.csv.detect.columns.cells import ColumnSample, is_running_number
+from tickerlake.sources.csv.detect.columns.close_names import RATE_NAMES
 from tickerlake.sources.csv.detect.columns.executions import Executions
 from tickerlake.sources.csv.detect.columns.layout import REQUIRED_ROLES, Layout, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.columns.order_fills import settle_rest
 from tickerlake.sources.csv.detect.columns.trade_sizes import choose_size, currency_notes
-from tickerlake.sources.csv.detect.columns.vocabulary import can_be_size
+from tickerlake.sources.csv.detect.columns.vocabulary import can_be_size, columns_named
 
 _MIN_SIGNED_SHARE: Final = 0.1
 """Fewer negative sizes of trades are errors."""
@@ -38,6 +40,16 @@ def settle_trade_size(assignment: RoleAssignment, executions: Executions) -> Non
     if choice is not None and choice[0] != roles.get("size"):
         size, reason = choice
         assignment.assign("size", size, reason or f"its name, {names[size].strip()}")
+    settle_rest(assignment)
+
+
+def is_bare_rate(names: Sequence[str], roles: Mapping[str, int]) -> bool:
+    """Return whether prices are rates of exchange, and no other column says that somebody traded at them."""
+    signs = {"aggressor_side", "buyer_is_maker", "trade_id"}
+    if "price" not in roles or "size" in roles or normalize_name(names[roles["price"]]) not in RATE_NAMES:
+        return False
+    is_signed = any(signs & role_ranks(name).keys() for name in names)
+    return not is_signed and not columns_named(names, "fee", "order_id", "row_kind")
 
 
 def with_executions(layout: Layout, columns: Sequence[ColumnSample], executions: Executions) -> Layout:

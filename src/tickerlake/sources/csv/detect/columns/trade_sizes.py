@@ -153,7 +153,7 @@ def choose_size(
     best = named[0] if named else None
 
     def is_product(size: int, product: int, tolerance: float = _PRODUCT_TOLERANCE) -> bool:
-        return _share_of_products(columns, price, size, product, tolerance) >= _MIN_PRODUCT_SHARE
+        return share_of_products(columns, price, size, product, tolerance) >= _MIN_PRODUCT_SHARE
 
     if best is None:
         totals = [*unknown, *money]
@@ -187,8 +187,12 @@ def choose_size(
     )
 
 
-def _share_of_products(
-    columns: Sequence[ColumnSample], price: int, size: int, product: int, tolerance: float
+def share_of_products(
+    columns: Sequence[ColumnSample],
+    price: int,
+    size: int,
+    product: int,
+    tolerance: float = _PRODUCT_TOLERANCE,
 ) -> float:
     """Return the share of rows on which price times size is a third column, whatever the signs."""
     rows = [row for row in complete_rows(columns, (price, size, product)) if all(row)]

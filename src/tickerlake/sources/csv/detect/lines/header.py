@@ -52,7 +52,9 @@ def find_header(split: ColumnSplit, first_data_row: int) -> tuple[list[int], lis
     if role_counts[best] < 2:
         # a row without a value, such as `2024-01-01,.`, does not count as one
         names = [i for i in above if not is_temporal(split.rows[i][0]) or not _is_missing_row(split.rows[i])]
-        last = names[-1] if names else above[-1]
+        # lines of one cell may name groups of rows below
+        wide = [i for i in names if sum(map(bool, split.rows[i])) > 1]
+        last = (wide or names or above)[-1]
         if rates := _rates_header(split, names):
             return rates
         if split_panel_names(split.rows[last]) is not None:

@@ -20,6 +20,8 @@ from tickerlake.sources.csv.detect.lines.close_header import (
     daily_price_columns,
     has_range,
     partial_range_columns,
+    series_columns,
+    timed_rate_columns,
 )
 from tickerlake.sources.csv.detect.lines.metadata import names_columns
 from tickerlake.sources.csv.detect.lines.split_lines import HEADER_SEARCH_LINES, ColumnSplit
@@ -65,6 +67,18 @@ def missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[Co
             f"{name}, line {line}: no column of dates or times among {listed}.",
             "Add a column with the date of each row. If it is a list of one day, with one row for each "
             "symbol, add the date to its name: prices_2024-01-02.csv",
+        )
+    if record_type == BAR and (template := series_columns(cells, layout)):
+        return DataError(
+            f"{name}, line {line}: no column is known to be a price among {listed}; each but the dates may "
+            "be the closes of a fund, an index or another instrument.",
+            f"If these are their closes: --columns {template}",
+        )
+    if closes := timed_rate_columns(cells, layout):
+        return DataError(
+            f"{name}, line {line}: rates at times of day among {listed}, which nothing says are trades.",
+            f"If they are the closes of bars, a fixed time apart: --columns {closes}. If somebody traded at "
+            f"them: --columns {closes.replace('close', 'price')}",
         )
     if not has_range(layout) and (template := daily_price_columns(cells, layout)):
         return DataError(

@@ -9,6 +9,7 @@ import polars as pl
 
 from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import is_symbol_expr
+from tickerlake.sources.csv.detect.times.trading_days import StepsBack
 
 _MAX_GAPS: Final = 200_000
 """The gaps between rows that are stored to infer the interval: more would only cost memory and time."""
@@ -46,9 +47,14 @@ class TimeOrder:
         Times between neighboring rows of a symbol, in nanoseconds, up to a maximum number.
     ties
         Among the same rows, how many have the time of the row before.
+    steps_back
+        Where times step back within a date; not looked for if `has_dates` is false.
+    has_dates
+        True if times have a date and a time of day as written, without an offset.
     """
 
     strict: bool = True
+    has_dates: bool = False
     rising: bool = True
     falling: bool = True
     is_rising_overall: bool = True
@@ -59,6 +65,7 @@ class TimeOrder:
     last_ns: int | None = None
     gaps: list[pl.Series] = field(default_factory=list)
     ties: int = 0
+    steps_back: StepsBack = field(default_factory=StepsBack)
     _last_rows: pl.DataFrame | None = None
     _days: set[int] = field(default_factory=set)
     _symbols: set[str] = field(default_factory=set)
@@ -92,7 +99,7 @@ class TimeOrder:
             and self._has_enough_gaps
             and self._rises_per_symbol(consecutive)
         ):
-            self._add_steps(joined, single=single)
+            self._add_steps(joined, len(joined) - len(rows), single=single)
         self._last_rows = (
             rows.tail(1) if single else joined.unique("symbol", keep="last", maintain_order=True)
         )
@@ -109,8 +116,8 @@ class TimeOrder:
         is_ascending = (step > 0) | ((step == 0) & (pl.col("symbol") > pl.col("symbol").shift()))
         return bool(rows.select(is_ascending.all()).item())
 
-    def _add_steps(self, rows: pl.DataFrame, *, single: bool) -> None:
-        """Add the steps between rows, which begin with the last earlier row of each symbol."""
+    def _add_steps(self, rows: pl.DataFrame, known: int, *, single: bool) -> None:
+        """Add the steps between rows, the first of which are the last earlier one of each symbol."""
         gap = pl.col("ts").diff()
         steps = rows.select(gap=gap if single else gap.over("symbol")).to_series().drop_nulls()
         if not len(steps):
@@ -118,6 +125,8 @@ class TimeOrder:
         min_step, max_step = _min_max(steps)
         self.rising = self.rising and min_step >= self.strict
         self.falling = self.falling and max_step <= -self.strict
+        if self.has_dates and (min_step < 0 < max_step or self.steps_back.is_open):
+            self.steps_back.add(rows, known)
         if not self._has_enough_gaps:
             if min_step < 0 < max_step:
                 steps = rows.sort("symbol", "ts").select(gap=gap.over("symbol")).to_series().drop_nulls()
