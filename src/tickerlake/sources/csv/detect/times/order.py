@@ -9,7 +9,7 @@ import polars as pl
 
 from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import is_symbol_expr
-from tickerlake.sources.csv.detect.times.trading_days import StepsBack
+from tickerlake.sources.csv.detect.times.trading_days import MIN_STEP_BACK_NS, StepsBack
 
 _MAX_GAPS: Final = 200_000
 """The gaps between rows that are stored to infer the interval: more would only cost memory and time."""
@@ -125,7 +125,8 @@ class TimeOrder:
         min_step, max_step = _min_max(steps)
         self.rising = self.rising and min_step >= self.strict
         self.falling = self.falling and max_step <= -self.strict
-        if self.has_dates and (min_step < 0 < max_step or self.steps_back.is_open):
+        is_far = min_step < 0 < max_step and max(-min_step, max_step) >= MIN_STEP_BACK_NS
+        if self.has_dates and (is_far or self.steps_back.is_open):
             self.steps_back.add(rows, known)
         if not self._has_enough_gaps:
             if min_step < 0 < max_step:

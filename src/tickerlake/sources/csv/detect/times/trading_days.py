@@ -13,7 +13,7 @@ import polars as pl
 from tickerlake.model.duration import DAY_NS
 
 _HOUR_NS: Final = DAY_NS // 24
-_MIN_STEP_BACK_NS: Final = 4 * _HOUR_NS
+MIN_STEP_BACK_NS: Final = 4 * _HOUR_NS
 """From a night session to the morning: late trades and repeated hours step back by less, or return."""
 
 _MIN_PAUSE_NS: Final = 2 * _HOUR_NS
@@ -71,7 +71,7 @@ class _Direction:
             else rows.with_columns(signed, peak=signed)
         )
         frame = frame.with_columns(pl.col("peak").cum_max().over(*key)).with_columns(
-            is_back=pl.col("ts") <= pl.col("peak") - _MIN_STEP_BACK_NS
+            is_back=pl.col("ts") <= pl.col("peak") - MIN_STEP_BACK_NS
         )
         was_back = pl.col("is_back").shift().over(*key)
         steps = (
