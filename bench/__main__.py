@@ -216,19 +216,19 @@ def _days(*, quick: bool) -> str:
         f"{datetime.now(UTC):%Y-%m-%d}. {_machine()}.",
         f"{market.count:,} symbol-days.",
         "",
-        f"| Preset, feed, segment | {sizes} | false alarms per day, 8 σ | median delay, 8 σ | by rule, 8 σ |",
+        f"| Preset, feed, phase | {sizes} | false alarms per day, 8 σ | median delay, 8 σ | by rule, 8 σ |",
         "|---|" + "---|" * (len(detection.SIZES) + 3),
     ]
-    for name, feed, segment in dict.fromkeys(key[:3] for key in scores if scores[key].jumps):
-        row = [scores[name, feed, segment, size] for size in detection.SIZES]
-        at_8 = scores[name, feed, segment, 8.0]
+    for name, feed, phase in dict.fromkeys(key[:3] for key in scores if scores[key].jumps):
+        row = [scores[name, feed, phase, size] for size in detection.SIZES]
+        at_8 = scores[name, feed, phase, 8.0]
         if not any(each.delays_s or each.false_alarms for each in row):
-            lines.append(f"| {name}, {feed}, {segment} | none told |" + " |" * (len(row) + 2))
+            lines.append(f"| {name}, {feed}, {phase} | none told |" + " |" * (len(row) + 2))
             continue
         pairs = " | ".join(f"{each.precision:.2f} / {each.recall:.2f}" for each in row)
         rules = ", ".join(f"{rule} {count}" for rule, count in at_8.false_alarms.most_common())
         lines.append(
-            f"| {name}, {feed}, {segment} | {pairs} | {at_8.false_alarms.total() / market.count:.2f} "
+            f"| {name}, {feed}, {phase} | {pairs} | {at_8.false_alarms.total() / market.count:.2f} "
             f"| {at_8.delay_s:.0f} s | {rules} |"
         )
     lines += [

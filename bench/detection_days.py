@@ -26,7 +26,7 @@ from tickerlake.sources.simulator.market import Market
 from tickerlake.sources.simulator.plan import MarketOptions, Session
 
 PRESETS = ("default", "sensitive")
-SEGMENTS = ("regular", "extended")
+PHASES = ("regular", "extended")
 FEEDS = ("full", "regular only")
 EVENT_SYMBOLS, EVENT_DAYS = 60, 30
 _HISTORY_SESSIONS = 6
@@ -66,7 +66,7 @@ class Jump:
 
 @dataclass
 class Score:
-    """Jumps of a segment, how many were found, when, and the alerts that nothing explains, by rule."""
+    """Jumps of a phase, how many were found, when, and the alerts that nothing explains, by rule."""
 
     jumps: int = 0
     delays_s: list[float] = field(default_factory=list)
@@ -145,7 +145,7 @@ def market_days(symbols: int, days: int, trades_per_day: int, **rates: float) ->
 
 
 def jump_scores(days: Days) -> dict[tuple[str, str, str, float], Score]:
-    """Return scores by preset, feed, segment and jump size."""
+    """Return scores by preset, feed, phase and jump size."""
     jumps = _choose_jumps(days)
     expected = _expected_volumes(days)
     scores: dict[tuple[str, str, str, float], Score] = {}
@@ -155,8 +155,8 @@ def jump_scores(days: Days) -> dict[tuple[str, str, str, float], Score]:
             alerts = fired_alerts(days.feed(feed, moved), _rules(PRESETS), ("1m", "1d"), "XNYS")
             for name in PRESETS:
                 own = [each for each in alerts if each.rule_id.startswith(f"{name}:")]
-                for segment, score in _score(days, jumps, own, expected, feed).items():
-                    scores[name, feed, segment, size] = score
+                for phase, score in _score(days, jumps, own, expected, feed).items():
+                    scores[name, feed, phase, size] = score
     return scores
 
 
@@ -332,7 +332,7 @@ def _score(
     expected: dict[tuple[str, int], float],
     feed: str,
 ) -> dict[str, Score]:
-    scores = {segment: Score() for segment in SEGMENTS}
+    scores = {phase: Score() for phase in PHASES}
     alert_ns: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     explained = {(jump.symbol, minute) for jump in jumps for minute in (jump.minute, jump.after)}
     for alert in alerts:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
-from tickerlake.analytics.bars import Bars, Floats, Segment
+from tickerlake.analytics.bars import Bars, Floats, Phase
 from tickerlake.analytics.types import FiredAlert, Instrument
 from tickerlake.model.alert import Alert
 
@@ -51,15 +51,15 @@ def bars(
         "session_close_ns": ones * (start + MINUTES * MINUTE),
         "break_start_ns": ones * 0,
         "break_end_ns": ones * 0,
-        "segment": ones * Segment.REGULAR,
+        "phase": ones * Phase.REGULAR,
         "first_of_session": np.full(k, minute == 0),
         "split_factor": np.full(k, np.nan),
     }
     if not 0 <= minute < MINUTES:
-        fields["segment"][:] = Segment.PRE_MARKET if minute < 0 else Segment.AFTER_HOURS
+        fields["phase"][:] = Phase.PRE_MARKET if minute < 0 else Phase.AFTER_HOURS
     for name, value in overrides.items():
         fields[name] = np.broadcast_to(np.array(value, dtype=fields[name].dtype), k).copy()
-    fields.setdefault("first_of_segment", fields["first_of_session"].copy())
+    fields.setdefault("first_of_phase", fields["first_of_session"].copy())
     return Bars(**fields)
 
 

@@ -9,7 +9,7 @@ import pytest
 from alerts.alert_builders import DAY
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
-from tickerlake.analytics.bars import Bars, Segment
+from tickerlake.analytics.bars import Bars, Phase
 from tickerlake.analytics.types import Instrument
 from tickerlake.model.alert import Alert
 from tickerlake.sources import builtin
@@ -41,9 +41,9 @@ def daily_sessions(symbols: list[str]) -> Iterator[Bars]:
             session_close_ns=start + DAY,
             break_start_ns=np.zeros_like(start),
             break_end_ns=np.zeros_like(start),
-            segment=np.full_like(start, Segment.REGULAR),
+            phase=np.full_like(start, Phase.REGULAR),
             first_of_session=np.ones(len(frame), dtype=bool),
-            first_of_segment=np.ones(len(frame), dtype=bool),
+            first_of_phase=np.ones(len(frame), dtype=bool),
             split_factor=np.full(len(frame), np.nan),
         )
 

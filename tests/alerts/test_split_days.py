@@ -214,7 +214,7 @@ def test_trades_before_the_open_do_not_hide_a_split() -> None:
         for minute in (-2, -1, 0, 1, 2, 390):
             one = replace(
                 bars([100 / k], day=day, minute=minute, volume=[1000 * k]),
-                first_of_segment=np.array([minute in {-2, 0, 390}]),
+                first_of_phase=np.array([minute in {-2, 0, 390}]),
             )
             fired += [alert for alert in close_bars(engine, "1m", one) if alert.state == "fired"]
     assert [(alert.rule_id, alert.cause) for alert in fired] == [

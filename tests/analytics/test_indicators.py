@@ -13,7 +13,7 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tickerlake.analytics.bars import Bars, Floats, Ints, Segment
+from tickerlake.analytics.bars import Bars, Floats, Ints, Phase
 from tickerlake.analytics.indicators.indicator import Indicator
 from tickerlake.analytics.indicators.registry import available, make, parse
 from tickerlake.analytics.indicators.rolling import total
@@ -135,9 +135,9 @@ def bar(prices: Prices, number: int, which: Ints | None = None, per_session: int
         session_close_ns=one * (session * DAY_NS + OPEN_NS + per_session * BAR_NS),
         break_start_ns=one * 0,
         break_end_ns=one * 0,
-        segment=one * Segment.REGULAR,
+        phase=one * Phase.REGULAR,
         first_of_session=np.full(len(rows), place == 0),
-        first_of_segment=np.full(len(rows), place == 0),
+        first_of_phase=np.full(len(rows), place == 0),
         split_factor=np.full(len(rows), np.nan),
     )
 

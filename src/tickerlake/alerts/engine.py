@@ -14,7 +14,7 @@ from tickerlake.alerts.evaluator import DetectionContext, RuleEvaluator
 from tickerlake.alerts.opening_gaps import GAP_KIND, find_move, include_gap
 from tickerlake.alerts.rules.rule import Rule, SessionFilter
 from tickerlake.alerts.splits import SplitDetector
-from tickerlake.analytics.bars import Bars, Flags, Floats, Ints, Segment
+from tickerlake.analytics.bars import Bars, Flags, Floats, Ints, Phase
 from tickerlake.analytics.known_splits import after_splits
 from tickerlake.analytics.sessions import Hours
 from tickerlake.analytics.state_table import StateTable
@@ -429,7 +429,7 @@ def _bar_filter_key(rule: Rule) -> tuple[object, ...]:
 
 def _regular_bars(bars: Bars) -> Flags | None:
     """Return which bars are of regular hours; None for all."""
-    regular: Flags = bars.segment == Segment.REGULAR
+    regular: Flags = bars.phase == Phase.REGULAR
     return None if np.count_nonzero(regular) == len(bars) else regular
 
 

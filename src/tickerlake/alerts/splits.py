@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from tickerlake.analytics.bars import Bars, Floats, Ints, Segment
+from tickerlake.analytics.bars import Bars, Floats, Ints, Phase
 from tickerlake.analytics.state_table import Fields, StateTable
 from tickerlake.model.split import SPLIT_RATIOS
 
@@ -116,7 +116,7 @@ class SplitDetector:
         bars
             Closed bars, or forming ones: of those neither the close nor how little is traded says anything.
         """
-        begins = bars.first_of_session | (bars.first_of_segment & (bars.segment == Segment.PRE_MARKET))
+        begins = bars.first_of_session | (bars.first_of_phase & (bars.phase == Phase.PRE_MARKET))
         if not np.count_nonzero(begins) and not bars.has_splits:
             return {}
         candidates = {at: self._known(bars, at) for at in np.flatnonzero(bars.is_split).tolist()}

@@ -7,7 +7,7 @@ import polars as pl
 
 from tickerlake.analytics.bar_builder import NO_CLOSED_BARS
 from tickerlake.analytics.bar_times import BarTimes
-from tickerlake.analytics.bars import Bars, Floats, Segment
+from tickerlake.analytics.bars import Bars, Floats, Phase
 from tickerlake.analytics.decode import UNBOUNDED
 from tickerlake.analytics.input_rows import BAR_COLUMNS
 from tickerlake.analytics.instruments import Instruments
@@ -75,9 +75,9 @@ def to_arrays(bars: pl.DataFrame, instruments: Instruments) -> Bars:
     row, session = bars.get_column("row").to_numpy(), bars.get_column("session").to_numpy()
     start_ns, end_ns = bars.get_column("ts_open_ns").to_numpy(), bars.get_column("ts_close_ns").to_numpy()
     hours = instruments.sessions.hours(row, session)
-    segment = instruments.sessions.segments(row, start_ns, end_ns)
+    phase = instruments.sessions.phases(row, start_ns, end_ns)
     # the UTC day of a session date need not overlap the session
-    segment[end_ns - start_ns >= DAY_NS] = Segment.REGULAR
+    phase[end_ns - start_ns >= DAY_NS] = Phase.REGULAR
     open_, high, low, close = (_floats(bars, name) for name in ("open", "high", "low", "close"))
     typical = (high + low + close) / 3
     unknown = high >= UNBOUNDED
@@ -101,7 +101,7 @@ def to_arrays(bars: pl.DataFrame, instruments: Instruments) -> Bars:
         vwap,
         session,
         *hours,
-        segment,
+        phase,
         np.zeros(len(row), dtype=np.bool_),
         np.zeros(len(row), dtype=np.bool_),
         np.full(len(row), np.nan),

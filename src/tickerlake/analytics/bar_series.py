@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tickerlake.analytics.bars import Bars, Floats, Ints, Segment
+from tickerlake.analytics.bars import Bars, Floats, Ints, Phase
 from tickerlake.analytics.indicators.indicator import Indicator
 from tickerlake.analytics.indicators.registry import make, outputs_of, parse
 from tickerlake.analytics.instrument_arrays import InstrumentArrays, PerInstrument
@@ -21,13 +21,13 @@ class SeriesArrays(InstrumentArrays):
     ----------
     last_session
         The session date of the last regular bar, in days since 1970-01-01.
-    last_segment
-        The session date of the last bar × the number of segments + its segment.
+    last_phase
+        The session date of the last bar × the number of phases + its phase.
     """
 
     last_session: Ints
-    last_segment: Ints
-    initial: ClassVar = {"last_session": NO_SESSION, "last_segment": NO_SESSION}
+    last_phase: Ints
+    initial: ClassVar = {"last_session": NO_SESSION, "last_phase": NO_SESSION}
 
 
 class BarSeries:
@@ -89,12 +89,12 @@ class BarSeries:
         return [self.arrays, *self.tables().values()]
 
     def mark_session_starts(self, bars: Bars) -> None:
-        """Set ``first_of_session``, ``first_of_segment`` and ``split_factor`` of bars."""
-        regular, last_segment = bars.is_regular, self.arrays.last_segment[bars.rows]
+        """Set ``first_of_session``, ``first_of_phase`` and ``split_factor`` of bars."""
+        regular, last_phase = bars.is_regular, self.arrays.last_phase[bars.rows]
         bars.first_of_session[:] = regular & (self.arrays.last_session[bars.rows] != bars.session)
-        bars.first_of_segment[:] = last_segment != _segment_number(bars)
+        bars.first_of_phase[:] = last_phase != _phase_number(bars)
         if self._splits.are_known:
-            last_session = np.where(last_segment == NO_SESSION, NO_SESSION, last_segment // len(Segment))
+            last_session = np.where(last_phase == NO_SESSION, NO_SESSION, last_phase // len(Phase))
             self._splits.set_factors(bars, last_session, self._closes.gather(bars.rows)[0])
 
     def update(self, bars: Bars) -> dict[str, Floats]:
@@ -102,7 +102,7 @@ class BarSeries:
         self.mark_session_starts(bars)
         regular = bars.is_regular
         self.arrays.last_session[bars.rows[regular]] = bars.session[regular]
-        self.arrays.last_segment[bars.rows] = _segment_number(bars)
+        self.arrays.last_phase[bars.rows] = _phase_number(bars)
         if bars.has_splits:
             rows, factor = bars.rows[bars.is_split], bars.split_factor[bars.is_split]
             for indicator in self._indicators.values():
@@ -128,8 +128,8 @@ class BarSeries:
         return values
 
 
-def _segment_number(bars: Bars) -> Ints:
-    return bars.session * len(Segment) + bars.segment
+def _phase_number(bars: Bars) -> Ints:
+    return bars.session * len(Phase) + bars.phase
 
 
 def split_into_rounds(row: Ints) -> tuple[Ints, list[slice]]:

@@ -2,14 +2,14 @@
 
 Bars are numbered in *buckets*, integers in order of time. A bar of less than half an hour is aligned to the
 UTC day. Longer ones are aligned to the session, as on charts: forwards and backwards from the open, and from
-the close after it. So no bar contains trades of two segments. A daily bar is a session.
+the close after it. So no bar contains trades of two phases. A daily bar is a session.
 """
 
 from typing import Final, Literal
 
 import numpy as np
 
-from tickerlake.analytics.bars import Flags, Ints, Segment
+from tickerlake.analytics.bars import Flags, Ints, Phase
 from tickerlake.analytics.condition_codes import IS_AUCTION, IS_EXTENDED
 from tickerlake.analytics.sessions import InstrumentSessions
 from tickerlake.model.duration import DAY_NS, MINUTE_NS, SECOND_NS
@@ -121,8 +121,8 @@ class BarTimes:
         """
         if not self._regular_only:
             return None
-        segment = self._sessions.segments(row, start_ns, end_ns)
-        regular: Flags = segment == Segment.REGULAR
+        phase = self._sessions.phases(row, start_ns, end_ns)
+        regular: Flags = phase == Phase.REGULAR
         if sets is not None:
             regular = regular & (sets & IS_EXTENDED == 0) | (sets & IS_AUCTION != 0)
         return None if regular.all() else regular

@@ -12,7 +12,7 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
-class Segment(IntEnum):
+class Phase(IntEnum):
     """The parts of a session, in order of their numbers: these are part of snapshots."""
 
     PRE_MARKET = 0
@@ -47,12 +47,12 @@ class Bars:
         Open and close of the session; the UTC day where there is no calendar.
     break_start_ns, break_end_ns
         The session's lunch break; both 0 if there is none.
-    segment
-        The part of the session (`Segment`); that of all bars is regular where there is no calendar.
+    phase
+        The part of the session (`Phase`); that of all bars is regular where there is no calendar.
     first_of_session
         True for an instrument's first bar of its regular session, whatever traded before the open.
-    first_of_segment
-        True for an instrument's first bar of a segment of its session.
+    first_of_phase
+        True for an instrument's first bar of a phase of its session.
     split_factor
         The new price divided by the old one, for the splits since the instrument's last bar: 1 for none, NaN
         where the instrument's splits are not known.
@@ -72,9 +72,9 @@ class Bars:
     session_close_ns: Ints
     break_start_ns: Ints
     break_end_ns: Ints
-    segment: Ints
+    phase: Ints
     first_of_session: Flags
-    first_of_segment: Flags
+    first_of_phase: Flags
     split_factor: Floats
 
     def __len__(self) -> int:
@@ -88,13 +88,13 @@ class Bars:
     @property
     def is_regular(self) -> Flags:
         """True for bars of regular hours."""
-        regular: Flags = self.segment == Segment.REGULAR
+        regular: Flags = self.phase == Phase.REGULAR
         return regular
 
     @property
     def follows_gap(self) -> Flags:
         """True for the first bar before the open and the first of regular hours; after the close, none."""
-        follows: Flags = self.first_of_segment & (self.segment != Segment.AFTER_HOURS)
+        follows: Flags = self.first_of_phase & (self.phase != Phase.AFTER_HOURS)
         return follows
 
     @property

@@ -98,7 +98,7 @@ def snapshot(engine: Engine, partition: int, clock_closes_ns: Sequence[int] = ()
         {
             name: (
                 _encode_array(series.arrays.last_session[rows]),
-                _encode_array(series.arrays.last_segment[rows]),
+                _encode_array(series.arrays.last_phase[rows]),
             )
             for name, series in engine.series.items()
         },
@@ -134,9 +134,9 @@ def restore(engine: Engine, partition: int, data: bytes) -> list[int]:
             builder.resume(rows, watermark_ns, state.grace_ns, state.lateness_ns)
             builder.open_bars = pl.concat([builder.open_bars, _decode_frame(built.open, rows)])
             builder.recent_bars = pl.concat([builder.recent_bars, _decode_frame(built.recent, rows)])
-    for name, (session, segment) in state.sessions.items():
+    for name, (session, phase) in state.sessions.items():
         arrays = engine.series_of(name).arrays
-        arrays.last_session[rows], arrays.last_segment[rows] = _decode_array(session), _decode_array(segment)
+        arrays.last_session[rows], arrays.last_phase[rows] = _decode_array(session), _decode_array(phase)
     tables = engine.tables()
     for name, block in state.tables.items():
         # the author changed a component that has the same name and another height

@@ -1,4 +1,4 @@
-"""When a market trades outside the hours of its calendar, and the segments of a session that follow.
+"""When a market trades outside the hours of its calendar, and the phases of a session that follow.
 
 A calendar has opens and closes of continuous trading. The auction at the close prints after it, and in some
 markets the one at the open before it; both belong to the regular session, as in everybody's daily bars.
@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tickerlake.analytics.bars import Flags, Ints, Segment
+from tickerlake.analytics.bars import Flags, Ints, Phase
 from tickerlake.model.duration import parse_duration_ns
 
 
@@ -62,8 +62,8 @@ DEFAULT_HOURS: Final = MarketHours(parse_duration_ns("4h"), parse_duration_ns("6
 """Of markets that the table does not have: most have less, and none of their trades is regular."""
 
 
-def segment_of(start_ns: Ints, end_ns: Ints, open_ns: Ints, close_ns: Ints, hours: MarketHours) -> Ints:
-    """Return the segment of trades or bars.
+def phase_of(start_ns: Ints, end_ns: Ints, open_ns: Ints, close_ns: Ints, hours: MarketHours) -> Ints:
+    """Return the phase of trades or bars.
 
     A bar that overlaps the regular hours is regular, as it can have their prices; so is a bar within the
     auctions.
@@ -80,15 +80,15 @@ def segment_of(start_ns: Ints, end_ns: Ints, open_ns: Ints, close_ns: Ints, hour
     Returns
     -------
     int64 array
-        `Segment` numbers, of the shape (k,).
+        `Phase` numbers, of the shape (k,).
     """
     before, after = start_ns < open_ns, start_ns >= close_ns
     if not (np.count_nonzero(before) or np.count_nonzero(after)):
-        return np.full(len(start_ns), int(Segment.REGULAR))
+        return np.full(len(start_ns), int(Phase.REGULAR))
     last_ns = np.maximum(start_ns, end_ns - 1)
     regular: Flags = ~before & ~after | before & (last_ns >= open_ns)
     regular |= before & (start_ns >= open_ns - hours.auction_before_ns)
     regular |= after & (last_ns < close_ns + hours.auction_after_ns)
-    extended = np.where(before, int(Segment.PRE_MARKET), int(Segment.AFTER_HOURS))
+    extended = np.where(before, int(Phase.PRE_MARKET), int(Phase.AFTER_HOURS))
     closed = (start_ns < open_ns - hours.before_ns) | (start_ns >= close_ns + hours.after_ns)
-    return np.where(regular, int(Segment.REGULAR), np.where(closed, int(Segment.CLOSED), extended))
+    return np.where(regular, int(Phase.REGULAR), np.where(closed, int(Phase.CLOSED), extended))

@@ -1,4 +1,4 @@
-"""The sessions of an exchange: which session a time belongs to, when it opens and closes, and its segments.
+"""The sessions of an exchange: which session a time belongs to, when it opens and closes, and its phases.
 
 The tables come from `exchange_calendars`. They can be wrong or incomplete, so a time that no session covers
 still belongs to one.
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tickerlake.analytics.bars import Flags, Ints
-from tickerlake.analytics.market_hours import DEFAULT_HOURS, MarketHours, market_hours, segment_of
+from tickerlake.analytics.market_hours import DEFAULT_HOURS, MarketHours, market_hours, phase_of
 from tickerlake.errors import UsageError, did_you_mean
 from tickerlake.model.duration import DAY_NS
 
@@ -156,8 +156,8 @@ class Sessions:
         break_start_ns = np.where(covered, self.break_start_ns[positions], 0)
         return Hours(open_ns, close_ns, break_start_ns, np.where(covered, self.break_end_ns[positions], 0))
 
-    def segments(self, start_ns: Ints, end_ns: Ints) -> Ints:
-        """Return the segment (`bars.Segment`) that each trade or bar belongs to.
+    def phases(self, start_ns: Ints, end_ns: Ints) -> Ints:
+        """Return the phase (`bars.Phase`) that each trade or bar belongs to.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class Sessions:
             Start and end of bars, UTC nanoseconds of the shape (k,); both the time of a trade.
         """
         _, open_ns, close_ns = self.lookup(start_ns)
-        return segment_of(start_ns, end_ns, open_ns, close_ns, self.market_hours)
+        return phase_of(start_ns, end_ns, open_ns, close_ns, self.market_hours)
 
     def _covered_ns(self) -> tuple[int, int]:
         """Return the time that the table covers."""
@@ -226,9 +226,9 @@ class InstrumentSessions:
         """Return open, close and lunch break of sessions by their dates."""
         return Hours(*self._by_market(row, lambda one, at: one.hours(session[at])))
 
-    def segments(self, row: Ints, start_ns: Ints, end_ns: Ints) -> Ints:
-        """Return the segment (`bars.Segment`) that each trade or bar belongs to."""
-        return self._by_market(row, lambda one, at: (one.segments(start_ns[at], end_ns[at]),))[0]
+    def phases(self, row: Ints, start_ns: Ints, end_ns: Ints) -> Ints:
+        """Return the phase (`bars.Phase`) that each trade or bar belongs to."""
+        return self._by_market(row, lambda one, at: (one.phases(start_ns[at], end_ns[at]),))[0]
 
     def _by_market(
         self, row: Ints, query: Callable[[Sessions, Flags | slice], tuple[Ints, ...]]

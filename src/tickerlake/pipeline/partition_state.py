@@ -47,7 +47,7 @@ class Checkpoint(NamedTuple):
         return msgspec.json.encode(CommitMetadata(topic_id, list(self.clock_closes))).decode()
 
 
-class PartitionPhase(Enum):
+class PartitionMode(Enum):
     """What happens to the results of a partition's records."""
 
     REPLAYING = auto()
@@ -103,7 +103,7 @@ class PartitionState:
     ) -> None:
         self.partition = partition
         self.position = start
-        self.phase = PartitionPhase.REPLAYING
+        self.mode = PartitionMode.REPLAYING
         self.at_end = False
         self.committed = Checkpoint(emit_from, tuple(clock_closes)) if is_committed else None
         self._engine = engine
@@ -119,7 +119,7 @@ class PartitionState:
     @property
     def is_live(self) -> bool:
         """Whether results of the next record are to be published."""
-        return self.phase is PartitionPhase.LIVE
+        return self.mode is PartitionMode.LIVE
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -152,7 +152,7 @@ class PartitionState:
             close = self._closes_to_replay.popleft()
             self._engine.close_idle(self.partition, close.now_ns, close.idle_ns)
         if self.position >= self._emit_from:
-            self.phase = PartitionPhase.LIVE
+            self.mode = PartitionMode.LIVE
 
     def close_idle(self, now_ns: int, idle_ns: int) -> Output | None:
         """Let the clock close bars if a check is due; None if nothing came of it."""

@@ -231,7 +231,7 @@ def lee_mykland_threshold(count: float, alpha: float) -> float:
 def _log_returns(state: State, bars: Bars, interval_ns: int, *, daily: bool) -> tuple[Floats, Floats, Floats]:
     """Return each bar's log return, its reference price, and the number of intervals it spans.
 
-    The first bar of a segment is measured from its open: the gap before it is for ``gap_open``. Daily bars
+    The first bar of a phase is measured from its open: the gap before it is for ``gap_open``. Daily bars
     are measured from close to close.
     """
     close, before = bars.close, state["close"].copy()
@@ -241,9 +241,9 @@ def _log_returns(state: State, bars: Bars, interval_ns: int, *, daily: bool) -> 
         width = (bars.ts_close_ns - state["closed"]) / interval_ns
         width = np.fmin(np.fmax(width, 1.0), _MAX_MISSING_INTERVALS + 1.0)
         reference = before
-        if np.count_nonzero(bars.first_of_segment):
-            reference = np.where(bars.first_of_segment, bars.open, before)
-            width[bars.first_of_segment] = 1.0
+        if np.count_nonzero(bars.first_of_phase):
+            reference = np.where(bars.first_of_phase, bars.open, before)
+            width[bars.first_of_phase] = 1.0
     change = np.abs(close - before)
     # differences of decimals leave rounding errors, which are not ticks
     np.copyto(change, np.inf, where=change <= 1e-9 * close)

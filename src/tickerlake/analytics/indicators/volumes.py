@@ -115,7 +115,7 @@ class RELVOL(Indicator):
     def step(self, state: State, bars: Bars) -> tuple[Floats, ...]:
         """Return the multiple."""
         part = _session_part(bars)
-        ended = (state["bars"] > 0) & (bars.first_of_segment | (state["part"] != part))
+        ended = (state["bars"] > 0) & (bars.first_of_phase | (state["part"] != part))
         if ended.any():
             self._close_part(state, np.flatnonzero(ended))
         state["part"][:] = part

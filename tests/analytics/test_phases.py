@@ -1,4 +1,4 @@
-"""Pre-market, regular hours and after-hours: segments, the bars that follow from them, and their alerts."""
+"""Pre-market, regular hours and after-hours: phases, the bars that follow from them, and their alerts."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from support.records import batch, trade
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
 from tickerlake.analytics.bar_times import BarTimes
-from tickerlake.analytics.bars import Segment
+from tickerlake.analytics.bars import Phase
 from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.market_hours import MarketHours
 from tickerlake.analytics.sessions import InstrumentSessions, Sessions, load_sessions
@@ -24,7 +24,7 @@ from tickerlake.analytics.types import EngineOptions, Output
 
 MINUTE = 60 * 10**9
 HOUR = 60 * MINUTE
-PRE, REGULAR, AFTER, CLOSED = Segment
+PRE, REGULAR, AFTER, CLOSED = Phase
 
 
 @cache
@@ -44,7 +44,7 @@ def local_times(calendar: str, times_ns: Sequence[int]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("calendar", "time", "segment"),
+    ("calendar", "time", "phase"),
     [
         ("XNYS", "2024-05-07 03:59:59", CLOSED),
         ("XNYS", "2024-05-07 04:00", PRE),
@@ -70,13 +70,13 @@ def local_times(calendar: str, times_ns: Sequence[int]) -> list[str]:
         ("CMES", "2024-05-07 03:00", REGULAR),
     ],
 )
-def test_a_trade_has_a_segment(calendar: str, time: str, segment: Segment) -> None:
+def test_a_trade_has_a_phase(calendar: str, time: str, phase: Phase) -> None:
     at_ns = np.array(utc_ns(calendar, time))
-    assert Segment(sessions(calendar).segments(at_ns, at_ns)[0]) is segment
+    assert Phase(sessions(calendar).phases(at_ns, at_ns)[0]) is phase
 
 
 @pytest.mark.parametrize(
-    ("start", "minutes", "segment"),
+    ("start", "minutes", "phase"),
     [
         ("09:00", 30, PRE),
         ("09:00", 60, REGULAR),
@@ -86,9 +86,9 @@ def test_a_trade_has_a_segment(calendar: str, time: str, segment: Segment) -> No
         ("16:00", 1, AFTER),
     ],
 )
-def test_a_bar_that_overlaps_regular_hours_is_regular(start: str, minutes: int, segment: Segment) -> None:
+def test_a_bar_that_overlaps_regular_hours_is_regular(start: str, minutes: int, phase: Phase) -> None:
     start_ns = np.array(utc_ns("XNYS", f"2024-05-07 {start}"))
-    assert Segment(sessions("XNYS").segments(start_ns, start_ns + minutes * MINUTE)[0]) is segment
+    assert Phase(sessions("XNYS").phases(start_ns, start_ns + minutes * MINUTE)[0]) is phase
 
 
 def test_lunch_breaks_are_known() -> None:
@@ -332,9 +332,9 @@ def test_the_vwap_begins_anew_at_the_open() -> None:
     assert values[59] == pytest.approx((30 * 100 + 200) / 31)
 
 
-def test_segment_numbers_are_stable() -> None:
+def test_phase_numbers_are_stable() -> None:
     # snapshots contain them
-    assert [each.value for each in Segment] == [0, 1, 2, 3]
+    assert [each.value for each in Phase] == [0, 1, 2, 3]
 
 
 def test_an_unknown_market_has_sessions_halfway_between_close_and_open() -> None:
