@@ -125,7 +125,7 @@ def test_what_a_file_is_is_seen_in_spite_of_line_breaks(tmp_path: Path) -> None:
         f'"7/{day}/2026","QZO","Quto\nCUSIP: 99","Buy","{day}","$29.{day}","($29.{day})"\n'
         for day in range(10, 20)
     )
-    with pytest.raises(DataError, match="transactions"):
+    with pytest.raises(DataError, match="an account"):
         open_text(
             tmp_path,
             '"Activity Date","Instrument","Description","Trans Code","Quantity","Price","Amount"\n' + rows,

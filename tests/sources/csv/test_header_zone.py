@@ -91,7 +91,7 @@ def test_ist_is_that_of_india_or_of_the_venue(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["Local time", "local_datetime", "LocalTime"])
 def test_local_times_of_no_zone_are_asked_for(tmp_path: Path, column: str) -> None:
-    with pytest.raises(DataError, match="nothing says of which time zone"):
+    with pytest.raises(DataError, match="nothing says in which time zone"):
         source(tmp_path, column, WINTER)
     assert first_hour(source(tmp_path, column, WINTER, tz="Asia/Tokyo")) == 0
     assert first_hour(source(tmp_path, column, WINTER, file="QSAP.DE.csv")) == 8

@@ -85,7 +85,7 @@ window = "10m"
 """
 
 SENSITIVE: Final = """\
-# Finds nearly every jump, with about twice the false alarms of the default.
+# Finds nearly every jump, also small ones, with more false alarms than the default.
 
 [[rule]]
 id = "jump"                # Lee and Mykland's test
