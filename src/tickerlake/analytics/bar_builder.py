@@ -162,8 +162,13 @@ class BarBuilder:
     def process(self, rows: InputRows, *, forming: bool = False) -> BuildResult:
         """Process the rows of a batch; with ``forming``, also return the bar after each row."""
         end_ns = _ints(rows.frame, "end_ns")
-        bucket = self.times.bucket(rows.row, self.times.entry_ns(rows.row, rows.start_ns, end_ns))
-        watermark_bucket = self.times.bucket(rows.row, rows.watermark_ns - self._grace_ns)
+        is_trades = np.array_equal(rows.start_ns, end_ns)
+        entry_ns = rows.start_ns if is_trades else self.times.entry_ns(rows.row, rows.start_ns, end_ns)
+        bucket = self.times.bucket(rows.row, entry_ns)
+        # looking up sessions costs as much as everything else here: trades in order are their own watermarks
+        is_watermark = is_trades and rows.in_order and not self._grace_ns
+        watermark_ns = rows.watermark_ns - self._grace_ns
+        watermark_bucket = bucket if is_watermark else self.times.bucket(rows.row, watermark_ns)
         self._record_first_buckets(rows, bucket)
         last = np.flatnonzero(np.append(rows.row[1:] != rows.row[:-1], values=True))
         self.arrays.watermark_bucket[rows.row[last]] = watermark_bucket[last]
