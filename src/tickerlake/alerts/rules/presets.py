@@ -20,11 +20,12 @@ id = "big-move-extended"   # the same before the open and after the close, by wh
 kind = "zscore"
 interval = "intraday"
 session = "extended"
-threshold = 8
+threshold = 10             # few trades make large returns: news is larger
 least = 1000               # shares: a single small print is no move
-clear = 3
+warmup = 60                # bars: an hour of a busy stock, days of a quiet one
+clear = 4
 clear_bars = 3
-critical = 16
+critical = 20
 cooldown = "1h"
 
 [[rule]]
