@@ -25,7 +25,7 @@ from typing import Final
 import polars as pl
 
 from tickerlake import clock
-from tickerlake.errors import DataError
+from tickerlake.errors import DataError, UsageError
 from tickerlake.model.reject import Reject, RejectReason, reject_remedy
 from tickerlake.model.schema import BAR
 from tickerlake.parallel import parallel_map
@@ -64,6 +64,7 @@ from tickerlake.sources.csv.detect.sentinels import (
 from tickerlake.sources.csv.detect.times.order import TimeOrder
 from tickerlake.sources.csv.numbers import NumberFormat
 from tickerlake.sources.csv.parse import EVENT_NS, IS_RECORD, REASON, Parser
+from tickerlake.sources.csv.remedies import with_tried_remedy
 from tickerlake.sources.merge import merge, read_run, write_run
 from tickerlake.sources.source import Fingerprint
 
@@ -329,6 +330,27 @@ def open_file(
 ) -> CsvSource:
     """Open a file like :func:`open_csv`, under another name."""
     options = options or Options()
+    open_with = partial(_open_file, name=name, folder=folder, ts_recv_ns=ts_recv_ns)
+    try:
+        return open_with(file, options, chunk_bytes=chunk_bytes, digest=digest, on_bytes=on_bytes)
+    except (DataError, UsageError) as error:
+        tried = with_tried_remedy(error, file, options, open_with)
+        if tried is error:
+            raise
+        raise tried from error
+
+
+def _open_file(
+    file: Traversable,
+    options: Options,
+    name: str,
+    folder: str,
+    ts_recv_ns: int | None,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+    digest: bool = False,
+    on_bytes: Callable[[int], None] = lambda _: None,
+) -> CsvSource:
     scan = scan_file(
         read_head(file, options, chunk_bytes=chunk_bytes), options, digest=digest, on_bytes=on_bytes
     )
@@ -421,8 +443,8 @@ def _check_has_records(scan: FileScan, parser: Parser) -> None:
         f"{parser.source}: no row can be read{example}.",
         ("Its prices are missing: download the file again." if reasons <= _NO_PRICE else "")
         or reject_remedy(reject.reason for reject in rejects)
-        or f"If its columns have other meanings: --columns {_example_columns(parser.layout)}; "
-        "if its dates have another form: --date-format DD-MM-YYYY",
+        or f"If its columns have other meanings: --columns {_example_columns(parser.layout)}. "
+        "If its dates have another form: --date-format DD-MM-YYYY",
     )
 
 

@@ -318,8 +318,8 @@ def _check_one_symbol(scan: FileScan, name: str) -> None:
             raise DataError(
                 f"{name}: the column {scan.head.dialect.layout.names[column]} has several values, such as "
                 f"{examples}: the rows may be of several symbols.",
-                "Name the column with the symbol: --columns symbol,date,open,high,low,close,volume; "
-                "or, if all rows are of one: --symbol AAPL",
+                "Name the column with the symbol: --columns symbol,date,open,high,low,close,volume. "
+                "If all rows are of one: --symbol AAPL",
             )
 
 

@@ -24,18 +24,18 @@ from tickerlake.sources.csv.detect.lines.close_header import (
     timed_rate_columns,
 )
 from tickerlake.sources.csv.detect.lines.metadata import names_columns
+from tickerlake.sources.csv.detect.lines.own_columns import TO_BE_NAMED
 from tickerlake.sources.csv.detect.lines.split_lines import HEADER_SEARCH_LINES, ColumnSplit
 from tickerlake.sources.csv.detect.times.dates import has_time
 
 _NEEDS: Final = {
-    BAR: (
-        "Bars need a date, and open to close or the close alone; trades time and price; quotes bid and ask.",
-        "date,open,high,low,close,volume",
-    ),
-    TRADE: ("Trades need a date with a time of day, a price and a size.", "date,time,symbol,price,size"),
-    QUOTE: ("Quotes need a date with a time of day, a bid and an ask.", "date,time,symbol,bid,ask"),
+    BAR: "Bars need a date, and open, high, low and close or the close alone; trades a time and a price; "
+    "quotes bid and ask.",
+    TRADE: "Trades need a date with a time of day, a price and a size.",
+    QUOTE: "Quotes need a date with a time of day, a bid and an ask.",
 }
-"""What each record type needs, and an example of ``--columns``."""
+_NAME_THEM: Final = f"Name the columns: --columns {TO_BE_NAMED}"
+"""The names are filled in where the remedy is tried."""
 
 _SIDES: Final = frozenset(
     "BUY SELL B S BOT SLD LONG SHORT BID ASK COMPRA VENTA KAUF VERKAUF ACHAT VENTE".split()
@@ -58,8 +58,7 @@ def missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[Co
         column, text = undated
         return DataError(
             f"{name}, line {line}: the column {column} holds no dates, but values such as {text[:40]!r}.",
-            "Write dates like 2024-01-31, or name the column that has them: "
-            "--columns date,open,high,low,close,volume",
+            f"Write dates like 2024-01-31. {_NAME_THEM}",
         )
     is_dated = any(each.temporal_kind for each in cells) or TIME_ROLES & layout.roles.keys()
     if record_type == BAR and not is_dated and any(map(_is_price_of_bar, layout.names)):
@@ -86,34 +85,23 @@ def missing_roles_error(name: str, line: int, layout: Layout, cells: Sequence[Co
             f"as trades have, among {listed}.",
             f"If it has one price for each day, the close: --columns {template}. Trades need a time of day.",
         )
-    if record_type == BAR and (template := close_columns(cells, layout)):
-        lacking = ", ".join(role for role in RANGE_PRICES if _is_lacking(role, layout, cells))
-        problem = f"no column for {lacking}" if has_range(layout) else "no column is known to be a price"
-        return DataError(
-            f"{name}, line {line}: {problem} among {listed}.",
-            "Bars need a date, and open, high, low and close or the close alone; trades a time and a price. "
-            f"If a column has closes: --columns {template}",
-        )
-    if record_type == BAR and (template := partial_range_columns(cells, layout)):
-        lacking = ", ".join(role for role in RANGE_PRICES if _is_lacking(role, layout, cells))
-        return DataError(
-            f"{name}, line {line}: no column for {lacking} among {listed}.",
-            f"Bars need open, high, low and close, or the close alone. For the closes: --columns {template} "
-            f"(if a column is the {lacking.partition(',')[0]}, name all four)",
-        )
-    needs, example = _NEEDS[record_type]
-    problem = (
-        f"{name}, line {line}: no column for {', '.join(missing_roles(layout)) or 'date'} among {listed}."
-    )
     is_unpriced = record_type == BAR and not set(PRICES) & set(layout.roles)
-    template = close_columns(cells, layout, of_many=True) if is_unpriced else ""
-    if template:
-        return DataError(problem, f"{needs} If the columns have other names: --columns {template}")
-    return DataError(
-        problem,
-        f"{needs} If the columns have other names, call the file's {len(layout.names)} columns, in their "
-        f"order, {', '.join(example.split(','))} with --columns, and leave the others empty.",
-    )
+    template = ""
+    if record_type == BAR:
+        template = close_columns(cells, layout) or partial_range_columns(cells, layout)
+    if template and not has_range(layout):
+        problem = "no column is known to be a price"
+    else:
+        lacking = missing_roles(layout)
+        if record_type == BAR:
+            lacking += [
+                role for role in RANGE_PRICES if role not in lacking and _is_lacking(role, layout, cells)
+            ]
+        problem = f"no column for {', '.join(lacking) or 'date'}"
+    if is_unpriced and not template:
+        template = close_columns(cells, layout, of_many=True)
+    closes = f"If a column has closes: --columns {template}" if template else _NAME_THEM
+    return DataError(f"{name}, line {line}: {problem} among {listed}.", f"{_NEEDS[record_type]} {closes}")
 
 
 def _is_lacking(role: str, layout: Layout, cells: Sequence[ColumnSample]) -> bool:
@@ -142,20 +130,19 @@ def no_header_error(
         The first cells of each column.
     """
     is_dated = "time" in layout.roles or "clock" in layout.roles
+    first = f"line {line} is {text[:80].strip()!r}."
+    if not any(each.is_numeric or each.temporal_kind for each in cells):
+        return DataError(f"{name} has neither dates nor numbers, so no prices: {first}", "Export prices.")
     problem = "the values do not show which column is which" if is_dated else "no column of dates"
-    what = f"{name} has no header, and {problem}: line {line} is {text[:80].strip()!r}."
+    what = f"{name} has no header, and {problem}: {first}"
     if trades := _trade_columns(layout, cells):
         return DataError(
             what,
             f"If its rows are trades, name the columns: --columns {trades} (call the column of their sizes "
             "size, and that of symbols symbol).",
         )
-    names = close_columns(cells, layout) or "date,open,high,low,close,volume"
-    if not is_dated and not any(each.temporal_kind for each in cells):
-        return DataError(
-            what, f"Each row needs its date or time: add it. Then, if necessary: --columns {names}"
-        )
-    return DataError(what, f"Name the columns: --columns {names}")
+    names = close_columns(cells, layout)
+    return DataError(what, f"Name the columns: --columns {names}" if names else _NAME_THEM)
 
 
 def _trade_columns(layout: Layout, cells: Sequence[ColumnSample]) -> str:
@@ -186,8 +173,7 @@ def check_no_header(name: str, split: ColumnSplit, first_data_row: int) -> None:
     for i in reversed(lines):
         if names_columns(split.rows[i], split.field_count):
             words = ", ".join(cell for cell in split.rows[i][:8] if cell)
-            raise DataError(
-                f"{name}, line {i + 1}: no name of a column is known among {words}.",
-                "Name the columns: --columns date,open,high,low,close,volume, or those of closes: "
-                "--columns date,close",
-            )
+            problem = "the names do not show which columns make a record"
+            if not any(map(role_ranks, split.rows[i])):
+                problem = "no name of a column is known"
+            raise DataError(f"{name}, line {i + 1}: {problem} among {words}.", _NAME_THEM)

@@ -118,7 +118,13 @@ def unusable_names_error(
     elif not given & {"close", "price"}:
         missing.append("close")
     if missing:
-        return UsageError(f"--columns does not name {', '.join(missing)}, which {file} needs.", _USUAL_NAMES)
+        closes = ["" if normalize_name(each) in RANGE_PRICES else each for each in names]
+        return UsageError(
+            f"--columns does not name {', '.join(missing)}, which {file} needs.",
+            f"For the closes alone: --columns {_shown(closes)}"
+            if has_date and "close" in given
+            else _USUAL_NAMES,
+        )
     if "price" in given:
         return UsageError(
             f"--columns names a price, and the times in {file} have no time of day: trades need one.",
