@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import date, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -311,3 +312,33 @@ def test_tables_of_something_else_are_never_closes(
     path.write_text(text)
     with pytest.raises(DataError):
         open_csv(path)
+
+
+def test_symbols_with_their_market_do_not_hide_the_tabs(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("Date\tSymbol\tClose\nJan 2, 2024\tNSE:INFY\t100.77\nJan 3, 2024\tNSE:INFY\t101.99\n")
+    rows = [row for each in open_csv(path).batches() for row in each.records.iter_rows(named=True)]
+    assert [(row["symbol"], row["close"]) for row in rows] == [
+        ("NSE:INFY", Decimal("100.77")),
+        ("NSE:INFY", Decimal("101.99")),
+    ]
+
+
+def test_numbers_of_twelve_digits_are_dates_only_in_a_plausible_century(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_text(
+        "".join(
+            f"2024-01-0{day},{symbol},{100 + day}080000000,{101 + day}330000000,99820000000,"
+            f"{100 + day}770000000,543\n"
+            for day in (2, 3, 4)
+            for symbol in ("AAPL", "MSFT")
+        )
+    )
+    source = open_csv(path)
+    assert source.record_type == "bar.v1", source.describe()
+    rows = [row for each in source.batches() for row in each.records.iter_rows(named=True)]
+    assert [(row["symbol"], str(row["session_date"])) for row in rows[:3]] == [
+        ("AAPL", "2024-01-02"),
+        ("MSFT", "2024-01-02"),
+        ("AAPL", "2024-01-03"),
+    ]

@@ -31,6 +31,9 @@ _MAX_CHECKED_ROWS: Final = 400
 _MAX_COMBINED_COLUMNS: Final = 14
 """Up to this many columns, all combinations of four are tried: 1,001."""
 
+_CENTURIES: Final = ("19", "20")
+"""Of twelve or fourteen digits that begin with the year."""
+
 _MIN_EPOCH_S: Final = 1_000_000_000
 _MAX_EPOCH_S: Final = 2_300_000_000
 """Seconds since 1970 have ten digits before the fraction from 2001 on; 2042 is far enough."""
@@ -163,7 +166,9 @@ def _is_plausible_timestamp(cells: ColumnSample, *, has_header: bool) -> bool:
     # the unit of times since 1970 may change within a file
     if not widths <= possible or (len(widths) > 1 and not widths <= _EPOCH_WIDTHS):
         return False
-    return widths <= {6, 8, 12, 14} or all(_MIN_EPOCH_S <= int(text[:10]) < _MAX_EPOCH_S for text in texts)
+    if widths <= {6, 8, 12, 14}:
+        return all(len(text) < 12 or text[:2] in _CENTURIES for text in texts)
+    return all(_MIN_EPOCH_S <= int(text[:10]) < _MAX_EPOCH_S for text in texts)
 
 
 def _infer_bar(assignment: RoleAssignment, numeric: list[int], others: Sequence[int]) -> str | None:

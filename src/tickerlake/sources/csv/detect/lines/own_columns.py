@@ -67,8 +67,6 @@ class OwnColumns:
         numbers = [i for i, each in enumerate(self.cells) if each.is_numeric and i not in self._dates()]
         if not numbers:
             return "None of its columns has numbers that may be prices."
-        if not self._dates():
-            return "None of its columns has dates: add them."
         shown = range(min(len(self.names), _MAX_SHOWN))
         words = [self._word(i) for i in shown]
         listed = ", ".join(map(self._show, shown))

@@ -47,6 +47,12 @@ _FULL_SHARE: Final = 2 / 3
 _SPACES_FACTOR: Final = 0.9
 """Spaces also occur inside dates and names, so another delimiter is preferred to them."""
 
+_WORD: Final = re.compile(
+    r"[^\W\d][\w.&^=\- /()']*|[A-Z]{2,8}:[\w.&-]+|[A-Za-z0-9.^_&=-]{1,32}"
+    r"|[-−]?\d[\d.,]* [A-Za-z]{2,12}|\[.*\]|[\d,]+"
+)
+"""A word, a symbol with its market, a number with a unit, a list."""
+
 
 @dataclass(frozen=True)
 class ColumnSplit:
@@ -210,14 +216,7 @@ def _is_value(cell: str) -> bool:
 def _is_clean_cell(cell: str) -> bool:
     """Return whether a cell is one value: a number, perhaps with a unit, a date, a word or empty."""
     return (
-        is_missing(cell)
-        or bool(bare_number(cell))
-        or is_temporal(cell)
-        or re.fullmatch(
-            r"[^\W\d][\w.&^=\- /()']*|[A-Za-z0-9.^_&=-]{1,32}|[-−]?\d[\d.,]* [A-Za-z]{2,12}|\[.*\]|[\d,]+",
-            cell,
-        )
-        is not None
+        is_missing(cell) or bool(bare_number(cell)) or is_temporal(cell) or _WORD.fullmatch(cell) is not None
     )
 
 
