@@ -13,7 +13,7 @@ help:  ## list the targets
 demo: $(READY) $(PAGE)  ## run the whole pipeline on this machine (FRESH=1 starts over)
 	@$(BIN)/tickerlake demo $(if $(FRESH),--fresh)
 
-test: $(READY) $(PAGE) $(VENV)/.emulator  ## run the tests, about 10 minutes (a real Kafka, emulators of Cloud Storage and BigQuery; ARGS=… for pytest)
+test: $(READY) $(PAGE) $(VENV)/.emulator  ## run the tests, 15 to 20 minutes (a real Kafka, emulators of Cloud Storage and BigQuery; ARGS=… for pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
 fault: $(READY) $(PAGE) $(VENV)/.emulator  ## inject every fault and verify that each record is stored once (one to two hours; prints a table)
