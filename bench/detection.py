@@ -13,7 +13,7 @@ import polars as pl
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.rule import Rule
 from tickerlake.alerts.rules.ruleset import preset
-from tickerlake.analytics.calendars import sessions_by_market
+from tickerlake.analytics.calendars import MarketSessions
 from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.types import EngineOptions
 from tickerlake.model.alert import Alert
@@ -222,7 +222,7 @@ def fired_alerts(
 ) -> list[Alert]:
     """Return the alerts that fire when the engines process the records, as in `tickerlake track`."""
     options = EngineOptions(intervals)
-    engine = Engine(options, sessions_by_market(calendar), AlertEngine(list(rules), intervals))
+    engine = Engine(options, MarketSessions(calendar), AlertEngine(list(rules), intervals))
     raised = [raised for batch in record_batches(records) for raised in engine.process(batch).alerts]
     return [one.alert for one in raised if one.alert.state == "fired"]
 

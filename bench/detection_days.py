@@ -15,7 +15,7 @@ import polars as pl
 from bench.detection import SEED, SIZES, fired_alerts, record_batches, with_jumps
 from tickerlake.alerts.rules.rule import Rule
 from tickerlake.alerts.rules.ruleset import preset
-from tickerlake.analytics.calendars import sessions_by_market
+from tickerlake.analytics.calendars import MarketSessions
 from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.types import EngineOptions
 from tickerlake.model.alert import Alert
@@ -214,7 +214,7 @@ def event_quality(days: Days) -> EventQuality:
 
 def official_prices(days: Days) -> tuple[int, int, int]:
     """Return the number of daily bars, and how many of them open and close at the prices of the auctions."""
-    engine = Engine(EngineOptions(("1d",)), sessions_by_market("XNYS"))
+    engine = Engine(EngineOptions(("1d",)), MarketSessions("XNYS"))
     bars = pl.concat(engine.process(batch).bars for batch in record_batches(days.trades))
     latest = bars.sort("revision").unique(["symbol", "session_date"], keep="last", maintain_order=True)
     auctions: dict[str, dict[tuple[str, date], float]] = {"opening_auction": {}, "closing_auction": {}}

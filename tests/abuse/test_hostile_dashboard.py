@@ -15,7 +15,7 @@ import pytest
 from support import hostile
 from support.hostile import Message
 from support.process import wait_until
-from tickerlake.analytics.calendars import sessions_by_market
+from tickerlake.analytics.calendars import MarketSessions
 from tickerlake.dashboard import service_thread
 from tickerlake.dashboard.hub import Client, ClientState, Hub
 from tickerlake.dashboard.market.state import MarketState
@@ -34,7 +34,7 @@ SYMBOLS = ("GOODA", "GOODB")
 
 
 def new_reader(store: Store | None = None, *prefixes: str, servers: str = "x") -> DashboardReader:
-    sessions = sessions_by_market("24/7")
+    sessions = MarketSessions("24/7")
     reader = DashboardReader(servers, {}, store, prefixes, lambda: MarketState(sessions))
     reader.poll_interval_s = 0.2
     return reader

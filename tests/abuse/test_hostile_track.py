@@ -20,7 +20,7 @@ from support.records import KAFKA_TIMESTAMP_MS
 from support.tracker import TrackResults, make_tracker, read_results
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import parse
-from tickerlake.analytics.calendars import sessions_by_market
+from tickerlake.analytics.calendars import MarketSessions
 from tickerlake.analytics.decode import decode
 from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.types import EngineOptions, Output
@@ -108,7 +108,7 @@ window = "1m"
 def new_engine() -> Engine:
     options = EngineOptions(INTERVALS, ("EMA(5)", "RSI(3)", "VWAP"), lateness_ns=MINUTE_NS)
     watcher = AlertEngine(parse(RULES, "rules.toml").rules, INTERVALS)
-    return Engine(options, sessions_by_market("24/7"), watcher)
+    return Engine(options, MarketSessions("24/7"), watcher)
 
 
 def good_messages(count: int) -> list[Message]:
@@ -282,7 +282,7 @@ def test_bars_of_any_interval_suit_any_rule(interval: str, seconds: int) -> None
     window = "12h"
     """
     watcher = AlertEngine(parse(rules, "r").rules, INTERVALS[1:])
-    engine = Engine(EngineOptions(INTERVALS[1:]), sessions_by_market("24/7"), watcher)
+    engine = Engine(EngineOptions(INTERVALS[1:]), MarketSessions("24/7"), watcher)
     messages = []
     for number, price in enumerate((10, 11, 12, 13)):
         open_ns = MINUTE_NS * number

@@ -9,7 +9,7 @@ import pytest
 
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
-from tickerlake.analytics.calendars import sessions_by_market
+from tickerlake.analytics.calendars import MarketSessions
 from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.types import EngineOptions
 from tickerlake.model.alert import Alert
@@ -25,7 +25,7 @@ MINUTE = 60 * 10**9
 def run(options: MarketOptions) -> tuple[list[Alert], list[Label], pl.DataFrame]:
     """Return the fired alerts, the labels, and the daily bars, each in its last revision."""
     watcher = AlertEngine(preset("default").rules, ("1m", "1d"))
-    engine = Engine(EngineOptions(("1m", "1d")), sessions_by_market("24/7"), watcher)
+    engine = Engine(EngineOptions(("1m", "1d")), MarketSessions("24/7"), watcher)
     alerts, labels, bars, offset = [], [], [], 0
     for batch in Market(options).batches():
         count = batch.records.height

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickerlake.analytics.bars import Ints
-from tickerlake.analytics.calendars import SessionDates, change_sessions, sessions_by_market
+from tickerlake.analytics.calendars import MarketSessions, SessionDates, change_sessions
 from tickerlake.analytics.market_calendars import calendar_of_mic
 from tickerlake.analytics.market_hours import MarketHours
 from tickerlake.analytics.sessions import ALWAYS_OPEN, Sessions, load_sessions
@@ -82,7 +82,7 @@ def test_every_calendar_of_the_table_exists() -> None:
 
 
 def test_futures_of_chicago_and_new_york_begin_on_the_evening_before() -> None:
-    sessions_of = sessions_by_market("24/7")
+    sessions_of = MarketSessions("24/7")
     for mic in ("XCME", "XCBT", "XNYM", "XCEC", "GLBX"):
         times = ("2024-05-06T17:00", "2024-05-07T15:59", "2024-05-05T17:00")
         assert session_dates(sessions_of(mic), CHICAGO, *times) == ["2024-05-07", "2024-05-07", "2024-05-06"]
@@ -99,7 +99,7 @@ def test_the_calendar_library_is_not_imported_before_it_is_needed() -> None:
 
 @pytest.mark.usefixtures("no_broken_calendars")
 def test_calendars_that_cannot_be_computed_are_named_once_and_fall_back() -> None:
-    sessions_of = sessions_by_market("24/7")
+    sessions_of = MarketSessions("24/7")
     for mic in (*BROKEN, "XNAS", "XATH", *BROKEN):
         assert (sessions_of(mic) is ALWAYS_OPEN) == (mic != "XNAS")
     (note,) = sessions_of.take_notes()
@@ -113,7 +113,7 @@ def test_calendars_that_cannot_be_computed_are_named_once_and_fall_back() -> Non
 
 @pytest.mark.usefixtures("no_broken_calendars")
 def test_calendars_that_cannot_be_computed_fall_back_to_the_one_of_unknown_markets() -> None:
-    sessions_of = sessions_by_market("XNYS")
+    sessions_of = MarketSessions("XNYS")
     assert sessions_of("XTAE") is sessions_of("ZZZZ") is sessions_of("XNAS")
     (note,) = sessions_of.take_notes()
     assert note.startswith("exchange_calendars cannot compute the calendar XTAE: its symbols use XNYS.")
@@ -128,13 +128,13 @@ def test_the_calendar_of_unknown_markets_must_be_usable(
 
     monkeypatch.setattr("exchange_calendars.get_calendar", fail)
     with pytest.raises(UsageError) as caught:
-        sessions_by_market(calendar)
+        MarketSessions(calendar)
     assert calendar in str(caught.value)
     assert len(str(caught.value)) < 200
 
 
 def test_markets_without_a_calendar_are_named_once() -> None:
-    sessions_of = sessions_by_market("24/7")
+    sessions_of = MarketSessions("24/7")
     for mic in ("ZZZZ", "XXXX", "XNAS", "YYYY", "ZZZZ"):
         sessions_of(mic)
     (note,) = sessions_of.take_notes()
@@ -152,11 +152,11 @@ def test_markets_without_a_calendar_are_named_once() -> None:
 
 
 def test_the_calendar_of_unknown_markets_can_be_named_by_a_market() -> None:
-    assert sessions_by_market("XCME")("XXXX").zone == CHICAGO
+    assert MarketSessions("XCME")("XXXX").zone == CHICAGO
 
 
 def test_with_a_calendar_for_them_unknown_markets_need_no_note() -> None:
-    sessions_of = sessions_by_market("XNYS")
+    sessions_of = MarketSessions("XNYS")
     assert sessions_of("XXXX") is sessions_of("ZZZZ") is sessions_of("XNAS")
     assert not sessions_of.take_notes()
 
@@ -166,10 +166,10 @@ def test_with_a_calendar_for_them_unknown_markets_need_no_note() -> None:
 
 def test_an_extra_session_has_its_trades() -> None:
     times = ("2025-01-31T15:29", "2025-02-01T09:15", "2025-02-01T15:29", "2025-02-03T09:15")
-    plain = sessions_by_market("24/7")("XBOM")
+    plain = MarketSessions("24/7")("XBOM")
     assert session_dates(plain, KOLKATA, *times)[1] == "2025-01-31"
     changes = SessionChanges(extra=(BUDGET_SATURDAY,))
-    sessions = sessions_by_market("24/7", {"XBOM": changes})("XBOM")
+    sessions = MarketSessions("24/7", {"XBOM": changes})("XBOM")
     assert session_dates(sessions, KOLKATA, *times) == [
         "2025-01-31",
         "2025-02-01",
@@ -187,7 +187,7 @@ def test_changes_of_a_calendar_apply_to_its_markets_and_those_of_a_market_to_it_
         "XBOM": SessionChanges(extra=(BUDGET_SATURDAY,)),
         "XNSE": SessionChanges(extra=(evening,)),
     }
-    sessions_of = sessions_by_market("24/7", changes)
+    sessions_of = MarketSessions("24/7", changes)
     times = ("2025-02-01T10:00", "2024-11-01T18:30")
     assert session_dates(sessions_of("XBOM"), KOLKATA, *times) == ["2025-02-01", "2024-10-31"]
     assert session_dates(sessions_of("XNSE"), KOLKATA, *times) == ["2025-02-01", "2024-11-01"]
@@ -196,7 +196,7 @@ def test_changes_of_a_calendar_apply_to_its_markets_and_those_of_a_market_to_it_
 def test_a_closed_day_has_no_session_and_an_extra_one_replaces_the_hours() -> None:
     half_day = ExtraSession(date(2024, 5, 8), time(9, 30), time(13))
     changes = SessionChanges(extra=(half_day,), closed=(date(2024, 5, 7), date(2024, 5, 11)))
-    sessions = sessions_by_market("XNYS", {"XNYS": changes})("ZZZZ")
+    sessions = MarketSessions("XNYS", {"XNYS": changes})("ZZZZ")
     zone = "America/New_York"
     assert session_dates(sessions, zone, "2024-05-07T10:00", "2024-05-08T12:59") == ["2024-05-08"] * 2
     assert number("2024-05-07") not in sessions.dates
@@ -206,7 +206,7 @@ def test_a_closed_day_has_no_session_and_an_extra_one_replaces_the_hours() -> No
 
 def test_a_session_that_closes_before_it_opens_opens_on_the_day_before() -> None:
     sunday = ExtraSession(date(2024, 5, 5), time(17), time(16))
-    sessions = sessions_by_market("24/7", {"XCME": SessionChanges(extra=(sunday,))})("XCME")
+    sessions = MarketSessions("24/7", {"XCME": SessionChanges(extra=(sunday,))})("XCME")
     assert session_dates(sessions, CHICAGO, "2024-05-04T17:00", "2024-05-05T15:59") == ["2024-05-05"] * 2
     assert session_dates(sessions, CHICAGO, "2024-05-05T17:00") == ["2024-05-06"]
 
@@ -215,7 +215,7 @@ def test_a_session_that_closes_before_it_opens_opens_on_the_day_before() -> None
 @pytest.mark.parametrize("code", [*BROKEN, "XATH"])
 def test_the_settings_can_list_the_sessions_of_a_calendar_that_cannot_be_computed(code: str) -> None:
     extra = tuple(ExtraSession(date(2026, 3, day), time(10), time(17, 25)) for day in (2, 3, 4))
-    sessions_of = sessions_by_market("24/7", {code: SessionChanges(extra=extra)})
+    sessions_of = MarketSessions("24/7", {code: SessionChanges(extra=extra)})
     assert len(sessions_of(code)) == 3
     zone = sessions_of(code).zone
     assert zone in "Europe/Athens Europe/Belgrade Europe/Bucharest Asia/Nicosia Asia/Jerusalem".split()
@@ -227,11 +227,11 @@ def test_the_settings_can_list_the_sessions_of_a_calendar_that_cannot_be_compute
 
 def test_changes_that_cannot_be_made_are_errors() -> None:
     with pytest.raises(UsageError, match=r"calendar\.XBMO in the settings: there is no calendar"):
-        sessions_by_market("24/7", {"XBMO": SessionChanges()})
+        MarketSessions("24/7", {"XBMO": SessionChanges()})
     # opens on the evening before, when the session of that day still trades
     late = ExtraSession(date(2024, 5, 8), time(15), time(14))
     with pytest.raises(UsageError, match="the session of 2024-05-08 opens before that of 2024-05-07 closes"):
-        sessions_by_market("24/7", {"XNYS": SessionChanges(extra=(late,))})("XNAS")
+        MarketSessions("24/7", {"XNYS": SessionChanges(extra=(late,))})("XNAS")
 
 
 _TIMES = st.times().map(lambda at: at.replace(microsecond=0))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickerlake.analytics.bars import Ints
-from tickerlake.analytics.calendars import sessions_by_market
+from tickerlake.analytics.calendars import MarketSessions
 from tickerlake.analytics.engine import Engine
 from tickerlake.analytics.sessions import ALWAYS_OPEN, Sessions, load_sessions
 from tickerlake.analytics.types import EngineOptions
@@ -75,7 +75,7 @@ def test_a_session_that_the_calendar_lacks_is_said_once(mic: str, first: str, da
 
 
 def test_a_market_without_a_calendar_of_its_own_is_said_to_have_that_of_the_option() -> None:
-    unscheduled = UnscheduledRecords(sessions_by_market("XNYS"))
+    unscheduled = UnscheduledRecords(MarketSessions("XNYS"))
     unscheduled.add(["XXXX"])
     first_ns = local_ns("XNYS", "2024-05-04T10:00")
     unscheduled.count(np.zeros(60, dtype=np.int64), first_ns + np.arange(60) * MINUTE_NS)
@@ -186,14 +186,12 @@ def test_an_extra_session_has_its_own_day_and_no_note() -> None:
     saturday = [local_ns("XBOM", "2025-02-01T09:15") + n * MINUTE_NS for n in range(60)]
     monday = [local_ns("XBOM", "2025-02-03T10:00") + n * MINUTE_NS for n in range(60)]
     batch = messages("A.XNSE", [*friday, *saturday, *monday])
-    plain = Engine(EngineOptions(("1d",)), sessions_by_market("24/7"))
+    plain = Engine(EngineOptions(("1d",)), MarketSessions("24/7"))
     assert days_of(plain, batch) == ["2025-01-31", "2025-02-03"]
     assert len(plain.instruments.unscheduled.take_notes()) == 1
     assert plain.instruments.unscheduled.totals() == {"XNSE": (60, 1)}
     extra = ExtraSession(date(2025, 2, 1), time(9, 15), time(15, 30))
-    changed = Engine(
-        EngineOptions(("1d",)), sessions_by_market("24/7", {"XBOM": SessionChanges(extra=(extra,))})
-    )
+    changed = Engine(EngineOptions(("1d",)), MarketSessions("24/7", {"XBOM": SessionChanges(extra=(extra,))}))
     assert days_of(changed, batch) == ["2025-01-31", "2025-02-01", "2025-02-03"]
     assert not changed.instruments.unscheduled.take_notes()
     assert not changed.instruments.unscheduled.totals()

@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 from support.process import wait_until
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
-from tickerlake.analytics.calendars import sessions_by_market
+from tickerlake.analytics.calendars import MarketSessions
 from tickerlake.analytics.types import EngineOptions
 from tickerlake.dashboard.server import Dashboard, DashboardOptions
 from tickerlake.kafka.admin import Admin
@@ -84,7 +84,7 @@ def create_stage(servers: str, prefix: str, folder: Path) -> Stage:
         open_store(str(folder / "state")),
         prefix,
         TrackOptions(EngineOptions(INTERVALS, INDICATORS), prefix),
-        sessions_by_market("XNYS"),
+        MarketSessions("XNYS"),
         AlertEngine(preset("sensitive").rules, INTERVALS),
     ).run(NEVER_STOP, until_end=True)
     topics = [f"{prefix}.{record_type}" for record_type in ("bars", "indicators", "alerts")]

@@ -23,7 +23,7 @@ from dashboard.hub_client import connect_client
 from support import oracle
 from support.certificates import CertificateAuthority
 from support.process import run, tickerlake, wait_until
-from tickerlake.analytics.calendars import sessions_by_market
+from tickerlake.analytics.calendars import MarketSessions
 from tickerlake.cli import serve
 from tickerlake.dashboard.access.authenticator import Authenticator
 from tickerlake.dashboard.access.login import login_routes
@@ -214,7 +214,7 @@ def aapl(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx
 
 
 def create_backend(servers: str) -> Backend:
-    reader = DashboardReader(servers, {}, None, ["x"], lambda: MarketState(sessions_by_market("24/7")))
+    reader = DashboardReader(servers, {}, None, ["x"], lambda: MarketState(MarketSessions("24/7")))
     return Backend(reader, HealthMonitor(servers, {}, None), Hub(reader), None)
 
 

@@ -1,14 +1,13 @@
 """Files of known splits, as vendors and people write them."""
 
 import gzip
-from datetime import date
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from tickerlake.errors import UsageError
-from tickerlake.model.split import EPOCH_DAY
+from tickerlake.model.dates import from_days
 from tickerlake.sources.split_file import read_splits
 
 
@@ -22,10 +21,7 @@ def read(folder: Path, text: str, name: str = "splits.csv") -> dict[str, list[tu
 def by_name(paths: list[Path]) -> dict[str, list[tuple[str, float]]]:
     known = read_splits(paths)
     return {
-        name: [
-            (date.fromordinal(each.session + EPOCH_DAY).isoformat(), round(each.price_factor, 6))
-            for each in splits
-        ]
+        name: [(from_days(each.session).isoformat(), round(each.price_factor, 6)) for each in splits]
         for name, splits in known.by_name.items()
     }
 

@@ -11,7 +11,7 @@ from support.process import run
 from tickerlake import failpoints
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
-from tickerlake.analytics.calendars import sessions_by_market
+from tickerlake.analytics.calendars import MarketSessions
 from tickerlake.analytics.types import EngineOptions
 from tickerlake.kafka.admin import Admin
 from tickerlake.kafka.reader import read_all
@@ -47,7 +47,7 @@ def make_tracker(
         open_store(str(state)),
         group,
         TrackOptions(engine, prefix, batch_records, snapshot_records=3 * batch_records),
-        sessions_by_market("24/7"),
+        MarketSessions("24/7"),
         AlertEngine(preset("sensitive").rules, INTERVALS),
     )
 

@@ -14,8 +14,8 @@ from tickerlake.alerts.evaluator import DetectionContext, RuleEvaluator
 from tickerlake.alerts.opening_gaps import GAP_KIND, find_move, include_gap
 from tickerlake.alerts.rules.rule import Rule, SessionFilter
 from tickerlake.alerts.splits import SplitDetector
-from tickerlake.analytics.bars import Bars, Flags, Floats, Ints, Phase
-from tickerlake.analytics.known_splits import after_splits
+from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
+from tickerlake.analytics.known_splits import AdjustForSplit, after_splits
 from tickerlake.analytics.sessions import Hours
 from tickerlake.analytics.state_table import StateTable
 from tickerlake.analytics.types import TRADES, FiredAlert, Instrument
@@ -214,12 +214,7 @@ class AlertEngine:
         if interval not in self.tick_intervals or not len(bars):
             return []
         split_detector = self._split_detectors[interval]
-        components = [(split_detector.adjust_for_split, list(split_detector.tables().values()))]
-        components += [
-            (evaluator.detector.adjust_for_split, evaluator.detector.tables())
-            for group in self._groups[interval]
-            for _, evaluator in group.evaluators
-        ]
+        components = self._split_components(interval) if bars.has_splits else []
         with np.errstate(all="ignore"), after_splits(bars, components):
             splits = split_detector.detect(bars, forming=True)
             return self._evaluate(
@@ -281,6 +276,15 @@ class AlertEngine:
             for _, evaluator in group.evaluators:
                 tables |= evaluator.tables()
         return tables
+
+    def _split_components(self, interval: str) -> list[tuple[AdjustForSplit, list[StateTable]]]:
+        """Return what converts the state that forming bars are compared with, and its tables."""
+        split_detector = self._split_detectors[interval]
+        detectors = [one.detector for group in self._groups[interval] for _, one in group.evaluators]
+        return [
+            (split_detector.adjust_for_split, list(split_detector.tables().values())),
+            *((each.adjust_for_split, each.tables()) for each in detectors),
+        ]
 
     def _adjust_for_splits(self, interval: str, rows: Ints, factor: Floats) -> None:
         """Convert all state to the new shares, also that of rules that do not evaluate these bars."""
@@ -429,7 +433,7 @@ def _bar_filter_key(rule: Rule) -> tuple[object, ...]:
 
 def _regular_bars(bars: Bars) -> Flags | None:
     """Return which bars are of regular hours; None for all."""
-    regular: Flags = bars.phase == Phase.REGULAR
+    regular = bars.is_regular
     return None if np.count_nonzero(regular) == len(bars) else regular
 
 

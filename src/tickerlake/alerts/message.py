@@ -1,11 +1,10 @@
 """The one-line messages of alerts: what moved, how far, relative to what, since when."""
 
-from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
-from tickerlake.alerts.detectors.us_limits import EPOCH
 from tickerlake.alerts.splits import SplitCandidate
 from tickerlake.model.alert import AlertState, Cause, Direction, Severity, Unit
+from tickerlake.model.dates import from_days
 from tickerlake.model.duration import SECOND_NS, format_duration
 
 TEMPLATE_FIELDS: Final = (
@@ -151,11 +150,7 @@ def format_amount(value: float, unit: Unit) -> str:
 
 def _price_clause(facts: Facts) -> str:
     """Return the price, the reference price with its day if known, and the volume."""
-    since = (
-        f" ({EPOCH + timedelta(days=int(facts.reference_session))})"
-        if _is_finite(facts.reference_session)
-        else ""
-    )
+    since = f" ({from_days(int(facts.reference_session))})" if _is_finite(facts.reference_session) else ""
     return f"{format_price(facts.price)} from {format_price(facts.reference)}{since}{_volume_clause(facts)}"
 
 

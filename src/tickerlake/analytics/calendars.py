@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
@@ -20,14 +20,14 @@ from tickerlake.analytics.sessions import (
     load_sessions,
 )
 from tickerlake.analytics.unscheduled import UnscheduledRecords
-from tickerlake.errors import DataError, UsageError
+from tickerlake.errors import UsageError
+from tickerlake.model.dates import from_days, to_days
 from tickerlake.model.duration import SECOND_NS
-from tickerlake.model.instrument import UNKNOWN_MIC, split_instrument_id
+from tickerlake.model.instrument import UNKNOWN_MIC, mic_of
 from tickerlake.model.markets import ZONE_OF_MIC
 from tickerlake.session_changes import ExtraSession, SessionChanges
 
 ROUND_THE_CLOCK = "24/7"
-_EPOCH = date(1970, 1, 1)
 _NONE = np.empty(0, dtype=np.int64)
 _SHOWN_MARKETS = 12
 """So many markets name themselves in a line; a mistaken column of markets may have thousands."""
@@ -132,11 +132,6 @@ class MarketSessions:
         )
 
 
-def sessions_by_market(calendar: str, changes: Mapping[str, SessionChanges] | None = None) -> MarketSessions:
-    """Return the function that returns the sessions of a market: see `MarketSessions`."""
-    return MarketSessions(calendar, changes)
-
-
 def _unknown_note(markets: list[str]) -> str:
     named = sorted(mic for mic in markets if mic != UNKNOWN_MIC)
     shown = ", ".join(named[:_SHOWN_MARKETS])
@@ -161,13 +156,13 @@ def change_sessions(sessions: Sessions, changes: SessionChanges | None, code: st
     if changes is None:
         return sessions
     extra = sorted(changes.extra, key=lambda each: each.date)
-    changed = np.array([_days(day) for day in (*changes.closed, *(each.date for each in extra))])
+    changed = np.array([to_days(day) for day in (*changes.closed, *(each.date for each in extra))])
     kept = ~np.isin(sessions.dates, changed)
     zone = ZoneInfo(sessions.zone)
     bounds = np.array([_bounds_ns(each, zone) for each in extra], dtype=np.int64).reshape(-1, 2)
     no_break = np.zeros(len(extra), dtype=np.int64)
     pairs = (
-        (sessions.dates, np.array([_days(each.date) for each in extra], dtype=np.int64)),
+        (sessions.dates, np.array([to_days(each.date) for each in extra], dtype=np.int64)),
         (sessions.open_ns, bounds[:, 0]),
         (sessions.close_ns, bounds[:, 1]),
         (sessions.break_start_ns, no_break),
@@ -178,7 +173,7 @@ def change_sessions(sessions: Sessions, changes: SessionChanges | None, code: st
     dates, open_ns, close_ns, break_start_ns, break_end_ns = (column[order] for column in merged)
     overlaps = np.flatnonzero(close_ns[:-1] > open_ns[1:])
     if len(overlaps):
-        first, second = (_EPOCH + timedelta(int(dates[overlaps[0] + n])) for n in (0, 1))
+        first, second = (from_days(int(dates[overlaps[0] + n])) for n in (0, 1))
         raise UsageError(
             f"calendar.{code} in the settings: the session of {second} opens before that of {first} closes.",
             "Correct the hours; they are in the time zone of the exchange.",
@@ -196,10 +191,6 @@ def _bounds_ns(session: ExtraSession, zone: ZoneInfo) -> tuple[int, int]:
     )
     open_ns, close_ns = (int(time.timestamp()) * SECOND_NS for time in times)
     return open_ns, close_ns
-
-
-def _days(day: date) -> int:
-    return (day - _EPOCH).days
 
 
 class SessionDates:
@@ -227,7 +218,7 @@ class SessionDates:
 
     @cached_property
     def _markets(self) -> MarketSessions:
-        return sessions_by_market(self._calendar, self._changes)
+        return MarketSessions(self._calendar, self._changes)
 
     @cached_property
     def _sessions(self) -> InstrumentSessions:
@@ -255,7 +246,7 @@ class SessionDates:
         unique = instruments.unique()
         with self._lock:
             new = [name for name in unique if name not in self._rows]
-            markets = [_mic_of(name) for name in new]
+            markets = [mic_of(name) for name in new]
             self._sessions.add(markets)
             self._unscheduled.add(markets)
             self._rows |= {name: len(self._rows) + n for n, name in enumerate(new)}
@@ -267,10 +258,3 @@ class SessionDates:
                 for note in (*self._markets.take_notes(), *self._unscheduled.take_notes()):
                     self._on_note(note)
         return pl.Series(days).cast(pl.Int32).cast(pl.Date)
-
-
-def _mic_of(instrument_id: str) -> str:
-    try:
-        return split_instrument_id(instrument_id)[1]
-    except DataError:
-        return UNKNOWN_MIC  # a record of another program, with another form of identifier

@@ -17,6 +17,9 @@ NO_SESSION: Final = int(np.iinfo(np.int64).min)
 _MIN_LOG_FACTOR: Final = 0.2
 """The smallest split, 5:4, that a price shows."""
 
+AdjustForSplit = Callable[[Ints, Floats], None]
+"""Converts state to the new shares, given rows and price factors."""
+
 
 class InstrumentSplits:
     """The known splits of instruments, by row.
@@ -76,7 +79,7 @@ def _is_adjusted(change: float, factor: float) -> bool:
 
 @contextmanager
 def after_splits(
-    forming: Bars, components: Collection[tuple[Callable[[Ints, Floats], None], Collection[StateTable]]]
+    forming: Bars, components: Collection[tuple[AdjustForSplit, Collection[StateTable]]]
 ) -> Iterator[None]:
     """Convert the state of components to the shares of forming bars, until the block ends.
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ import polars as pl
 from tickerlake.analytics.bars import Flags, Ints
 from tickerlake.analytics.market_calendars import calendar_of_mic
 from tickerlake.analytics.sessions import Sessions
+from tickerlake.model.dates import from_days
 from tickerlake.model.duration import parse_duration_ns
 
 _SLICE_NS: Final = parse_duration_ns("5m")
@@ -28,8 +29,6 @@ _MAX_DAYS_SHOWN: Final = 5
 _EVENING_ZONES: Final = frozenset({"America/New_York", "America/Chicago"})
 _EVENING_HOUR: Final = 17
 """Where trading at night belongs to the next day."""
-
-_EPOCH: Final = date(1970, 1, 1)
 
 
 @dataclass(slots=True)
@@ -135,7 +134,7 @@ class UnscheduledRecords:
         opens = datetime.fromtimestamp(day.first_ns / 1e9, UTC).astimezone(zone).strftime("%H:%M")
         code = "…" if calendar_of_mic(mic) is None else mic
         which = "the calendar of --calendar" if code == "…" else "its calendar"
-        on, session = _EPOCH + timedelta(number), _EPOCH + timedelta(day.session)
+        on, session = from_days(number), from_days(day.session)
         return (
             f"{mic} has records from {opens} on {on:%A}, {on}, when {which} has no session; "
             f"they count as traded outside the hours of {session}. "
@@ -144,7 +143,7 @@ class UnscheduledRecords:
         )
 
     def _end_note(self, mic: str) -> str:
-        last = _EPOCH + timedelta(int(self._sessions_of(mic).dates[-1]))
+        last = from_days(int(self._sessions_of(mic).dates[-1]))
         return (
             f"the calendar of {mic} ends with {last}: later sessions are days in UTC. "
             "Install a newer exchange_calendars, or list the sessions in tickerlake.toml."

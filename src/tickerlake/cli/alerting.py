@@ -51,16 +51,11 @@ class AlertPrinter:
 
     def zone_of(self, alert: "Alert") -> tzinfo:
         """Return the time zone of the alert's exchange; UTC if it is not known."""
-        from tickerlake.errors import DataError
-        from tickerlake.model.instrument import UNKNOWN_MIC, split_instrument_id
+        from tickerlake.model.instrument import mic_of
 
         if self._sessions_of is None:
             return UTC
-        try:
-            mic = split_instrument_id(alert.instrument_id)[1]
-        except DataError:
-            mic = UNKNOWN_MIC
-        zone = self._sessions_of(mic).zone
+        zone = self._sessions_of(mic_of(alert.instrument_id)).zone
         return UTC if zone == "UTC" else ZoneInfo(zone)
 
 

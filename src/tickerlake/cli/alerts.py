@@ -220,7 +220,7 @@ def list_alerts(
     import sys
 
     from tickerlake import clock
-    from tickerlake.analytics.calendars import sessions_by_market
+    from tickerlake.analytics.calendars import MarketSessions
     from tickerlake.cli.alert_list import (
         episode_line,
         parse_bound,
@@ -247,7 +247,7 @@ def list_alerts(
     for problem in wanted.unmatched(episodes) if episodes else ():
         print_status(f"warning: {problem}")
     matching = [episode for episode in episodes if wanted.matches(episode)]
-    printer = AlertPrinter(json=json, sessions_of=sessions_by_market(calendar, context.obj.calendar))
+    printer = AlertPrinter(json=json, sessions_of=MarketSessions(calendar, context.obj.calendar))
     selected = select_period(matching, start, end, printer.zone_of)
     for episode in selected:
         if json:
@@ -289,12 +289,12 @@ def tail(
     tickerlake alerts tail
     tickerlake alerts tail -n 100 --no-follow --json
     """
-    from tickerlake.analytics.calendars import sessions_by_market
+    from tickerlake.analytics.calendars import MarketSessions
     from tickerlake.kafka.admin import Admin
     from tickerlake.kafka.reader import read_all
 
     kafka_properties = librdkafka_properties(context, property_)
-    printer = AlertPrinter(json=json, sessions_of=sessions_by_market(calendar, context.obj.calendar))
+    printer = AlertPrinter(json=json, sessions_of=MarketSessions(calendar, context.obj.calendar))
     admin = Admin(bootstrap_servers, kafka_properties)
     ranges = admin.watermarks(admin.require_topic(topic))
     # transaction markers occupy offsets too, at most one per record

@@ -163,7 +163,7 @@ def backtest_command(
     tickerlake rules test --preset simple --data 'daily/*.csv' --bars 1d
     """
     from tickerlake.alerts.engine import AlertEngine
-    from tickerlake.analytics.calendars import sessions_by_market
+    from tickerlake.analytics.calendars import MarketSessions
     from tickerlake.errors import UsageError
     from tickerlake.tools.backtest import BacktestResult, backtest
 
@@ -188,7 +188,7 @@ def backtest_command(
     )
     tracking_options = with_splits(tracking_options, splits)
     engine = AlertEngine(ruleset.rules, tracking_options.intervals)
-    sessions = sessions_by_market(calendar, context.obj.calendar)
+    sessions = MarketSessions(calendar, context.obj.calendar)
     status_line, printer, result = (
         StatusLine(),
         AlertPrinter(json=json, sessions_of=sessions),

@@ -135,7 +135,7 @@ def track(
     tickerlake track -t stocks.trades -b kafka:9092 --state gs://my-bucket/lake
     """
     from tickerlake.alerts.engine import AlertEngine
-    from tickerlake.analytics.calendars import sessions_by_market
+    from tickerlake.analytics.calendars import MarketSessions
     from tickerlake.kafka.client import check_client_settings
     from tickerlake.lake.store import open_store
     from tickerlake.lake.topic import check_topic
@@ -152,7 +152,7 @@ def track(
         check_topic(name)
     kafka_properties = librdkafka_properties(context, property_)
     check_client_settings(bootstrap_servers, kafka_properties)
-    sessions = sessions_by_market(calendar, context.obj.calendar)
+    sessions = MarketSessions(calendar, context.obj.calendar)
     store = open_store(state)
     worker = Tracker(
         bootstrap_servers,

@@ -13,7 +13,7 @@ from typing import Final, Self
 import uvicorn
 from starlette.types import ASGIApp
 
-from tickerlake.analytics.calendars import ROUND_THE_CLOCK, sessions_by_market
+from tickerlake.analytics.calendars import ROUND_THE_CLOCK, MarketSessions
 from tickerlake.dashboard.access.authenticator import Authenticator
 from tickerlake.dashboard.access.listener import Listener, PortInUse
 from tickerlake.dashboard.access.login import login_routes
@@ -120,7 +120,7 @@ class Dashboard:
                 "A token has no effect without a password: no login is required.",
                 "Also set TICKERLAKE_SERVE__PASSWORD, or unset TICKERLAKE_SERVE__TOKEN.",
             )
-        sessions = sessions_by_market(options.calendar, options.calendar_changes)
+        sessions = MarketSessions(options.calendar, options.calendar_changes)
         self._sessions = sessions
         self.reader = DashboardReader(
             bootstrap_servers,

@@ -210,6 +210,14 @@ def split_instrument_id(identifier: str) -> tuple[str, str]:
     )
 
 
+def mic_of(identifier: str) -> str:
+    """Return the market of an instrument; ``XXXX`` for another program's identifier, of another form."""
+    try:
+        return split_instrument_id(identifier)[1]
+    except DataError:
+        return UNKNOWN_MIC
+
+
 def _unescape(match: re.Match[str]) -> str:
     return bytes.fromhex(match[0].replace("~", "")).decode("utf-8", "replace")
 

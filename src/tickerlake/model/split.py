@@ -2,11 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Final, NamedTuple
-
-EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
-"""The day from which sessions are counted."""
 
 
 class Split(NamedTuple):

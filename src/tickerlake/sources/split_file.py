@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tickerlake.errors import UsageError
-from tickerlake.model.split import EPOCH_DAY, SPLIT_RATIOS, KnownSplits, Split
+from tickerlake.model.dates import to_days
+from tickerlake.model.split import SPLIT_RATIOS, KnownSplits, Split
 from tickerlake.sources.csv.detect.file_name import parse_file_name
 
 _SYMBOL_NAMES: Final = "symbol ticker instrument instrumentid actsymbol stock code".split()
@@ -162,7 +163,7 @@ class _SplitFile:
     def _session(self, number: int, text: str) -> int:
         if match := _DATE_PATTERN.match(text):
             try:
-                return date(int(match[1]), int(match[3]), int(match[4])).toordinal() - EPOCH_DAY
+                return to_days(date(int(match[1]), int(match[3]), int(match[4])))
             except ValueError:
                 pass
         raise self._error(number, f"{text!r} is not a date", "Write it as 2020-08-31.")

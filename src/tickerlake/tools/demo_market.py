@@ -7,10 +7,11 @@ from typing import Final
 
 from tickerlake.alerts.engine import AlertEngine
 from tickerlake.alerts.rules.ruleset import preset
-from tickerlake.analytics.calendars import sessions_by_market
+from tickerlake.analytics.calendars import MarketSessions
 from tickerlake.analytics.types import EngineOptions
 from tickerlake.errors import TickerlakeError
 from tickerlake.lake.store.base import Store
+from tickerlake.model.dates import to_days
 from tickerlake.pipeline.ingest import Ingest, IngestOptions
 from tickerlake.pipeline.sink import Sink, SinkOptions
 from tickerlake.pipeline.track import Tracker, TrackOptions
@@ -74,7 +75,7 @@ class LiveMarket:
         ingest_options = IngestOptions(
             speed=SPEED,
             max_wait_s=_MAX_WAIT_S,
-            paced_from_ns=(paced_from - date(1970, 1, 1)).days * _DAY_NS + _NOON_NS,
+            paced_from_ns=to_days(paced_from) * _DAY_NS + _NOON_NS,
         )
         self._ingest = Ingest(bootstrap_servers, self.topic, ingest_options)
         self._servers = bootstrap_servers
@@ -91,7 +92,7 @@ class LiveMarket:
             self._store,
             "tickerlake-demo-live-track",
             TrackOptions(engine, PREFIX),
-            sessions_by_market(CALENDAR),
+            MarketSessions(CALENDAR),
             AlertEngine(preset("default").rules, engine.intervals),
         )
         track.prepare()

@@ -7,7 +7,7 @@ import numpy as np
 
 from tickerlake.alerts.detectors.detector import NAN, Detector, IndicatorValues, Reading
 from tickerlake.alerts.detectors.parameter import Parameter
-from tickerlake.analytics.bars import Bars, Floats, Ints, Phase
+from tickerlake.analytics.bars import Bars, Floats, Ints
 from tickerlake.analytics.sessions import Hours
 from tickerlake.analytics.state_table import Fields, State
 from tickerlake.model.alert import Cause, Unit
@@ -62,7 +62,7 @@ class Halt(Detector):
         gap_ns = np.where(bars.first_of_phase, 0.0, bars.ts_open_ns - state["closed"])
         break_start_ns = np.maximum(state["closed"], bars.break_start_ns)
         gap_ns -= np.fmax(np.minimum(bars.ts_open_ns, bars.break_end_ns) - break_start_ns, 0.0)
-        is_closing = (bars.phase == Phase.REGULAR) & (bars.ts_open_ns >= bars.session_close_ns)
+        is_closing = bars.is_regular & (bars.ts_open_ns >= bars.session_close_ns)
         before_call_ns = gap_ns - (bars.ts_open_ns - bars.session_close_ns) - _MAX_CALL_NS
         gap_ns = np.where(is_closing, np.fmax(before_call_ns, 0.0), gap_ns)
         # at most one missing bar: after a long halt, an instrument still counts as busy

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from tickerlake.alerts.detectors.detector import Detector
-from tickerlake.analytics.bars import Bars, Flags, Floats, Ints, Phase
+from tickerlake.analytics.bars import Bars, Flags, Floats, Ints
 from tickerlake.analytics.state_table import Fields, State
 from tickerlake.model.duration import MINUTE_NS
 
@@ -169,7 +169,7 @@ def session_parts(bars: Bars) -> tuple[Ints, Floats]:
     close is the second half, in half-hours from the close. A detector has either these or regular hours.
     """
     number, end_ns = _regular_parts(bars)
-    regular = bars.phase == Phase.REGULAR
+    regular = bars.is_regular
     if np.count_nonzero(regular) == len(bars):
         return number, end_ns
     before = bars.ts_open_ns < bars.session_open_ns

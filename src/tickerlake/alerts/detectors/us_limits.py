@@ -16,7 +16,7 @@ included.
 from datetime import date
 from typing import Final, NamedTuple
 
-EPOCH: Final = date(1970, 1, 1)
+from tickerlake.model.dates import to_days
 
 
 class LimitBandRules(NamedTuple):
@@ -64,7 +64,7 @@ class BreakerRules(NamedTuple):
 
 
 def _epoch_day(year: int, month: int, day: int) -> int:
-    return (date(year, month, day) - EPOCH).days
+    return to_days(date(year, month, day))
 
 
 LIMIT_BANDS: Final = (

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from tickerlake.analytics.bar_times import BarTimes
+from tickerlake.analytics.bar_times import Alignment, BarTimes
 from tickerlake.analytics.bars import Floats, Ints
 from tickerlake.analytics.sessions import InstrumentSessions, Sessions
 from tickerlake.dashboard.market.alerts import AlertBuffer
@@ -285,13 +285,11 @@ class MarketState:
         """Add an interval; its forming bars are initialized from those of a shorter interval."""
         if interval in self._last_closed_ns:
             return
-        size = len(self._has_traded)
-        self._last_closed_ns[interval] = np.full(size, _NEVER)
+        self._last_closed_ns[interval] = np.full(len(self._has_traded), _NEVER)
         if interval[-1] not in "smh" or interval_ns(interval) % MINUTE_NS or interval in self._forming:
             return
-        forming = self._forming[interval] = FormingBars()
-        forming.grow(size)
-        times = self._times[interval] = BarTimes(interval, self._sessions_by_row)
+        self._start_forming(interval)
+        forming, times = self._forming[interval], self._times[interval]
         shorter = [
             name for name in self._forming if name != DAILY and interval_ns(name) < interval_ns(interval)
         ]
@@ -309,9 +307,13 @@ class MarketState:
             return
         start_ns, _ = times.boundaries(number, times.bucket_of(number, open_ns))
         if start_ns[0] != open_ns[0] and open_ns[0] % times.length_ns == 0:
-            self._times[interval] = BarTimes(interval, self._sessions_by_row, align="utc")
-            self._forming[interval] = FormingBars()
-            self._forming[interval].grow(len(self._has_traded))
+            self._start_forming(interval, align="utc")
+
+    def _start_forming(self, interval: str, align: Alignment = "session") -> None:
+        """Begin with the forming bars of an interval, without any."""
+        self._times[interval] = BarTimes(interval, self._sessions_by_row, align=align)
+        self._forming[interval] = FormingBars()
+        self._forming[interval].grow(len(self._has_traded))
 
     def _add_daily_volumes(self, bars: pl.DataFrame) -> None:
         last = bars.group_by("id", maintain_order=True).tail(AVERAGE_SESSIONS)

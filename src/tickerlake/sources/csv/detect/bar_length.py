@@ -7,7 +7,7 @@ import polars as pl
 from tickerlake.errors import DataError
 from tickerlake.model.duration import DAY_NS, SECOND_NS
 from tickerlake.model.interval import DAILY_OR_LONGER, interval_ns
-from tickerlake.sources.csv.detect.columns.layout import PRICES, columns_option
+from tickerlake.sources.csv.detect.columns.layout import PRICES, ROLE_WORDS, columns_option
 from tickerlake.sources.csv.detect.decision import Decision
 from tickerlake.sources.csv.detect.file_name import parse_file_name
 from tickerlake.sources.csv.detect.options import Options
@@ -166,7 +166,7 @@ def _are_ticks(scan: FileScan) -> bool:
 
 def _tick_columns(scan: FileScan) -> str:
     """Return how ``--columns`` names the columns of ticks that are written as bars."""
-    words = {"time": "date", "clock": "time", "symbol": "symbol", "close": "price", "volume": "size"}
+    words = {**ROLE_WORDS, "symbol": "symbol", "close": "price", "volume": "size"}
     roles = scan.head.dialect.layout.roles
     by_column = {roles[role]: word for role, word in words.items() if role in roles}
     return columns_option(by_column)

@@ -1,23 +1,26 @@
 """Whether the dates beside times of day are those of the calendar, or trading days with a night session."""
 
 from datetime import UTC, datetime
-from typing import Final
 
 from tickerlake.errors import DataError
 from tickerlake.model.duration import SECOND_NS
-from tickerlake.sources.csv.detect.columns.layout import ROLE_RANKS, Layout, columns_option, normalize_name
+from tickerlake.sources.csv.detect.columns.layout import (
+    ROLE_RANKS,
+    ROLE_WORDS,
+    Layout,
+    columns_option,
+    normalize_name,
+)
 from tickerlake.sources.csv.detect.columns.trading_days import is_trading_day_name
 from tickerlake.sources.csv.detect.options import Options
 from tickerlake.sources.csv.detect.scan import DateEvidence, FileScan
 from tickerlake.sources.csv.detect.times.trading_days import StepBack
 
-_WORDS: Final = {"time": "date", "clock": "time", "bid_price": "bid", "ask_price": "ask"}
-
 
 def check_calendar_dates(scan: FileScan, evidence: DateEvidence, options: Options, name: str) -> None:
     """Raise an error if dates may be trading days, of which a night session took place on an earlier date.
 
-    Columns that the user names are not doubted, unless he calls them trading days.
+    Columns that the user names are not doubted, unless it is as trading days.
     """
     layout, order = scan.head.dialect.layout, evidence.order
     time = layout.roles.get("time")
@@ -59,6 +62,6 @@ def _hint(layout: Layout) -> str:
 
 
 def _word(layout: Layout, role: str) -> str:
-    word = _WORDS.get(role, role)
+    word = ROLE_WORDS.get(role, role)
     is_known = normalize_name(word) in ROLE_RANKS.get(role, ()) or role in {"time", "year", "month", "day"}
     return word if is_known else layout.names[layout.roles[role]].strip()

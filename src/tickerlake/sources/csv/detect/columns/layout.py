@@ -15,6 +15,9 @@ PRICES: Final = ("open", "high", "low", "close")
 TIME_ROLES: Final = frozenset({"time", "clock", "year"})
 """The roles of which a table of prices has at least one."""
 
+ROLE_WORDS: Final = {"time": "date", "clock": "time", "bid_price": "bid", "ask_price": "ask"}
+"""What ``--columns`` calls roles that have another name there."""
+
 DATE_RESTS: Final = ("date_rest", "date_rest_2")
 """The columns after the date that hold the rest of it, if its commas are not quoted: ``March 5, 2024``."""
 

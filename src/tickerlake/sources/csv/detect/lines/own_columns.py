@@ -14,7 +14,13 @@ from tickerlake.sources.csv.detect.columns.cells import (
 )
 from tickerlake.sources.csv.detect.columns.close_names import is_definite_close
 from tickerlake.sources.csv.detect.columns.close_values import is_price
-from tickerlake.sources.csv.detect.columns.layout import PRICES, is_other_date, normalize_name, role_ranks
+from tickerlake.sources.csv.detect.columns.layout import (
+    PRICES,
+    ROLE_WORDS,
+    is_other_date,
+    normalize_name,
+    role_ranks,
+)
 from tickerlake.sources.csv.detect.columns.roles import detect_roles
 from tickerlake.sources.csv.detect.lines.header import find_header
 from tickerlake.sources.csv.detect.lines.metadata import names_columns
@@ -24,17 +30,9 @@ from tickerlake.sources.csv.numbers import possible_decimal_separators
 TO_BE_NAMED: Final = "…"
 """Stands in ``--columns`` for a name that only the user knows."""
 
-_WORDS: Final = {
-    "time": "date",
-    "clock": "time",
-    "symbol": "symbol",
-    "size": "size",
-    "bid_price": "bid",
-    "ask_price": "ask",
-    "bid_size": "bid_size",
-    "ask_size": "ask_size",
-    "volume": "volume",
-} | {role: role for role in PRICES}
+_WORDS: Final = ROLE_WORDS | {
+    role: role for role in ("symbol", "size", "bid_size", "ask_size", "volume", *PRICES)
+}
 _MAX_SHOWN: Final = 12
 _MAX_TEXT: Final = 20
 _MIN_CHECKED: Final = 3

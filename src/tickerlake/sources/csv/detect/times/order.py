@@ -1,12 +1,12 @@
 """The order in time of a file's rows, collected chunk by chunk."""
 
 from dataclasses import dataclass, field
-from datetime import date, timedelta
 from itertools import pairwise
 from typing import Final
 
 import polars as pl
 
+from tickerlake.model.dates import from_days
 from tickerlake.model.duration import DAY_NS
 from tickerlake.model.instrument import is_symbol_expr
 from tickerlake.sources.csv.detect.times.trading_days import MIN_STEP_BACK_NS, StepsBack
@@ -14,7 +14,6 @@ from tickerlake.sources.csv.detect.times.trading_days import MIN_STEP_BACK_NS, S
 _MAX_GAPS: Final = 200_000
 """The gaps between rows that are stored to infer the interval: more would only cost memory and time."""
 
-_EPOCH: Final = date(1970, 1, 1)
 _FRIDAY: Final = 4
 _MIN_MONTH_END_DAY: Final = 26
 """The last weekday of a February that ends on a Sunday is the 26th."""
@@ -141,7 +140,7 @@ class TimeOrder:
 
     def has_period_end_dates(self, interval: str) -> bool:
         """Return whether dates are the last days of their weeks, months, quarters or years."""
-        days = [_EPOCH + timedelta(day) for day in self._days]
+        days = [from_days(day) for day in self._days]
         if len(days) < _MIN_DAYS:
             return False
         if interval == "1w":
